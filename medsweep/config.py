@@ -1,0 +1,49 @@
+"""The base of every configuration: frozen, strict, and complete.
+
+A field that says *where* or *how fast* a trial runs, never *what* it computes, is annotated with ``NOT_IDENTITY``
+and stays out of the digest. A field that says how much of an endless, reproducible sequence is made (the size of a
+pool: sample i is the same in every size) is annotated with ``EXTENT`` and stays out of the lineage::
+
+    class UNetConfig(Config):
+        steps: int = Field(default=2000, ge=1)
+        loader_workers: Annotated[int, NOT_IDENTITY] = 2
+"""
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FieldRole:
+    """Marks what a config field means for the address of a trial."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+NOT_IDENTITY: Final = FieldRole("NOT_IDENTITY")
+"""The field may change without changing the result."""
+
+EXTENT: Final = FieldRole("EXTENT")
+"""The field is the length of a sequence whose head does not depend on it."""
+
+
+class Config(BaseModel):
+    """A frozen, strict value: unknown keys, wrong types, NaN and infinity are refused."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+    @classmethod
+    def fields_marked(cls, role: FieldRole) -> frozenset[str]:
+        """Names of the fields annotated with ``role``."""
+        return frozenset(name for name, field in cls.model_fields.items() if any(m is role for m in field.metadata))

@@ -1,0 +1,163 @@
+"""From factors, explicit arms, exclusions and the control to the arms that are compared."""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medsweep.config import Config
+from medsweep.errors import UserError, nearest
+from medsweep.sweep import Levels, Sweep, require_field
+from medsweep.yamlfile import Key
+
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination of levels whose outcomes are compared."""
+
+    name: str
+    levels: Mapping[str, Any]
+    """Dotted fields in which this arm was told to differ from the base settings."""
+    settings: Config
+    is_control: bool = False
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """A fold x seed pair."""
+
+    fold: int
+    folds: int
+    seed: int
+
+
+def replicates(sweep: Sweep) -> tuple[Replicate, ...]:
+    """All fold x seed pairs of a sweep, folds first."""
+    plan = sweep.file.replicates
+    folds = range(plan.folds) if plan.only is None else plan.only
+    return tuple(Replicate(fold, plan.folds, seed) for fold in folds for seed in range(plan.seeds))
+
+
+def arms(sweep: Sweep) -> tuple[Arm, ...]:
+    """The control first, then the arms of the factors in file order, then the explicit arms.
+
+    Raises:
+        UserError: unknown field or level, two arms of one name, a control that is no arm, or nothing to compare.
+    """
+    _check_factors(sweep)
+    named = _factor_arms(sweep)
+    for name, levels in sweep.file.arms.items():
+        if name in named:
+            raise sweep.document.error(("arms", name), f"arm {name!r} has the name of an arm of the factors; rename it")
+        named[name] = (levels, ("arms", name))
+    control = _control_name(sweep, named)
+    if len(named) < 2:
+        raise sweep.document.error(("control",), "only the control is left to run; add factors or arms to compare")
+    order = [control, *(name for name in named if name != control)]
+    return tuple(
+        Arm(name, named[name][0], sweep.with_levels(*named[name]), is_control=name == control) for name in order
+    )
+
+
+def _check_factors(sweep: Sweep) -> None:
+    document = sweep.document
+    for dotted, levels in sweep.file.factors.items():
+        key: Key = ("factors", dotted)
+        require_field(dotted, sweep.schema.settings, document, key)
+        if not levels:
+            raise document.error(key, f"factor {dotted} has no level; list at least one")
+        texts = [json.dumps(level, sort_keys=True) for level in levels]
+        if (twice := next((text for text in texts if texts.count(text) > 1), None)) is not None:
+            raise document.error(key, f"factor {dotted} names level {twice} twice")
+        for number, level in enumerate(levels):
+            try:
+                sweep.with_levels({dotted: level}, ("factors",))
+            except UserError as error:
+                text = str(error).split(": ", 1)[1]
+                raise document.error((*key, number), text) from None
+
+
+def _factor_arms(sweep: Sweep) -> dict[str, tuple[Levels, Key]]:
+    rules = _exclusions(sweep)
+    combinations = [levels for levels in _combinations(sweep) if not _excluded(levels, rules)]
+    names = [" ".join(_label(dotted, value) for dotted, value in levels.items()) for levels in combinations]
+    if len(set(names)) < len(names):
+        names = [" ".join(f"{dotted}={_text(value)}" for dotted, value in levels.items()) for levels in combinations]
+    return {name: (levels, ("factors",)) for name, levels in zip(names, combinations, strict=True)}
+
+
+def _combinations(sweep: Sweep) -> Iterator[Levels]:
+    factors = sweep.file.factors
+    if not factors:
+        return
+    if sweep.file.design == "full":
+        for values in itertools.product(*factors.values()):
+            yield dict(zip(factors, values, strict=True))
+        return
+    first = {dotted: levels[0] for dotted, levels in factors.items()}
+    yield first
+    for dotted, levels in factors.items():
+        for level in levels[1:]:
+            yield {**first, dotted: level}
+
+
+def _excluded(levels: Levels, rules: Sequence[Mapping[str, list[Any]]]) -> bool:
+    return any(all(levels[dotted] in values for dotted, values in rule.items()) for rule in rules)
+
+
+def _exclusions(sweep: Sweep) -> list[dict[str, list[Any]]]:
+    return [
+        {dotted: _excluded_levels(wanted, dotted, number, sweep) for dotted, wanted in rule.items()}
+        for number, rule in enumerate(sweep.file.exclude)
+    ]
+
+
+def _excluded_levels(wanted: Any, dotted: str, number: int, sweep: Sweep) -> list[Any]:
+    factors, key = sweep.file.factors, ("exclude", number, dotted)
+    if dotted not in factors:
+        raise sweep.document.error(key, f"exclude names {dotted!r}, which is no factor; {nearest(dotted, factors)}")
+    known = factors[dotted]
+    values = wanted if isinstance(wanted, list) and wanted not in known else [wanted]
+    for value in values:
+        if value not in known:
+            hint = nearest(str(value), [str(level) for level in known])
+            text = f"exclude names level {value!r} of {dotted}, which it does not have; {hint}"
+            raise sweep.document.error(key, text)
+    return values
+
+
+def _control_name(sweep: Sweep, named: dict[str, tuple[Levels, Key]]) -> str:
+    control = sweep.file.control
+    if isinstance(control, str):
+        if control not in named:
+            raise sweep.document.error(("control",), f"control {control!r} is no arm; {nearest(control, named)}")
+        return control
+    if CONTROL in named:
+        raise sweep.document.error(("arms", CONTROL), "an arm is named 'control' and the control is described too")
+    settings = sweep.with_levels(control, ("control",))
+    for name, (levels, key) in named.items():
+        if sweep.with_levels(levels, key) == settings:
+            return name
+    named[CONTROL] = (control, ("control",))
+    return CONTROL
+
+
+def _label(dotted: str, value: object) -> str:
+    return value if isinstance(value, str) else f"{dotted.rsplit('.', 1)[-1]}={_text(value)}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "+".join(_text(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ",".join(f"{key}:{_text(item)}" for key, item in value.items())
+    return str(value)

@@ -1,0 +1,82 @@
+"""Digest and lineage: the address of a trial, equal exactly when the same work would be done again."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from medsweep.config import EXTENT, NOT_IDENTITY, Config
+
+SHOWN = 16
+"""Hex digits of a digest that people see; the store keeps all 64."""
+
+
+def short(digest: str) -> str:
+    """The part of a digest that is shown to people."""
+    return digest[:SHOWN]
+
+
+def identity(value: object, *, extent: bool = True) -> Any:
+    """The JSON form of everything in ``value`` that decides what is computed.
+
+    Args:
+        value: a config, or a nest of mappings, sequences, paths and JSON values.
+        extent: whether fields marked ``EXTENT`` take part; without them, pools of any size look alike.
+
+    Raises:
+        TypeError: a value has no stable text form (a set, an object, a function).
+    """
+    if isinstance(value, Config):
+        return {name: identity(getattr(value, name), extent=extent) for name in _names(type(value), extent)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): identity(item, extent=extent) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [identity(item, extent=extent) for item in value]
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} has no stable text form, so it cannot be part of a digest: {value!r}")
+
+
+@cache
+def _names(model: type[Config], extent: bool) -> tuple[str, ...]:
+    left_out = model.fields_marked(NOT_IDENTITY)
+    if not extent:
+        left_out |= model.fields_marked(EXTENT)
+    return tuple(name for name in model.model_fields if name not in left_out)
+
+
+def canonical(value: object, *, extent: bool = True) -> str:
+    """Canonical JSON text of ``identity(value)``.
+
+    Raises:
+        ValueError: the value contains NaN or infinity.
+    """
+    return json.dumps(identity(value, extent=extent), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(stage: str, version: int, config: Config, reads: Mapping[str, str], *, extent: bool = True) -> str:
+    """sha256 over stage, stage version, whole resolved config and what is read; 64 hex digits.
+
+    Args:
+        stage: name of the stage.
+        version: its hand-bumped version.
+        config: the resolved config.
+        reads: per input role, the digest of the input trial, or its lineage where only a stated prefix is read.
+        extent: False gives the lineage, which is shared by all sizes of one sequence.
+    """
+    text = canonical({"stage": stage, "version": version, "config": config, "inputs": reads}, extent=extent)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def derive_seed(*parts: str | int) -> int:
+    """A seed in [0, 2**63) that depends on every part and on nothing else.
+
+    Stages derive theirs from replicate, fold and purpose, so that arms of one replicate share initial weights and
+    batch order (paired runs), and adding an arm changes no other arm.
+    """
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,94 @@
+"""The narrow waist between the engine and the stages: what a stage function is given and may ask.
+
+A stage function is ``run(config, inputs, trial) -> Iterator[Progress]``. It yields its progress, saves checkpoints
+through ``trial``, writes its results under ``trial.output`` and ends. Ray Tune, the in-process runner and the tests
+drive it alike. Killed at any point and started again, it goes on from the last checkpoint and ends with the same bytes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from medsweep.config import Config
+
+COMPLETE = "complete"
+"""Outcome of a trial whose output may be read by others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One report of a running trial. ``pictures`` are PNG files already written under ``trial.output``."""
+
+    step: int
+    total: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Trial(Protocol):
+    """What a stage function may ask of the world. Nothing here names Ray, Optuna or W&B."""
+
+    @property
+    def digest(self) -> str:
+        """Address of this trial."""
+
+    @property
+    def output(self) -> Path:
+        """Folder whose whole content is published when the function ends."""
+
+    @property
+    def scratch(self) -> Path:
+        """Folder that is thrown away when the function ends."""
+
+    @property
+    def device(self) -> str:
+        """Torch device name, ``cpu`` or ``cuda``."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads granted to this trial."""
+
+    def checkpoint_due(self) -> bool:
+        """Whether enough time has passed since the last checkpoint to be worth another."""
+
+    def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
+        """Keep all that ``write`` puts into the folder it is given, or nothing; older checkpoints are dropped."""
+
+    def restore(self) -> tuple[int, Path] | None:
+        """Step and folder of the newest whole checkpoint of this very trial, if there is one."""
+
+
+StageFunction = Callable[[Any, Mapping[str, Path], Trial], Iterator[Progress]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A kind of work: its name, its hand-bumped version, its config type, its function and its built-in price."""
+
+    name: str
+    version: int
+    config: type[Config]
+    run: StageFunction
+    hours: Callable[[Any], float]
+    """CPU or GPU hours for a config, before any timing of an earlier trial is known."""
+    reads_prefix: frozenset[str] = frozenset()
+    """Input roles of which only the head is read, as long as the config says; their full size is not identity."""
+
+
+class StageEndedError(Exception):
+    """A stage says that it cannot give a result; what it raises is its outcome, not a bug."""
+
+    outcome = "failed"
+
+
+class DivergedError(StageEndedError):
+    """Training left the finite numbers or collapsed; a result of the arm, published as such and never repeated."""
+
+    outcome = "diverged"
+
+
+class PoolDryError(StageEndedError):
+    """A filter left fewer synthetic samples than the arm asks for."""
+
+    outcome = "pool-dry"

@@ -1,0 +1,90 @@
+"""YAML 1.2 with the line of every key and value, so that an error can point at it."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from medsweep.errors import UserError, nearest
+
+Key = tuple[str | int, ...]
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data of a YAML file and the line (from 1) on which each key or item stands."""
+
+    path: Path
+    data: dict[str, Any]
+    lines: dict[Key, int]
+
+    def where(self, key: Key) -> str:
+        """``file:line`` of ``key``, or of its nearest ancestor that the file contains."""
+        while key and key not in self.lines:
+            key = key[:-1]
+        return f"{self.path}:{self.lines.get(key, 1)}"
+
+    def error(self, key: Key, message: str) -> UserError:
+        """A user error that begins with the place of ``key``."""
+        return UserError(f"{self.where(key)}: {message}")
+
+
+def read_yaml(path: Path) -> Document:
+    """Read a YAML mapping; ``${NAME}`` in a string is replaced by the environment variable NAME.
+
+    Raises:
+        UserError: no such file, not YAML, not a mapping, a repeated key, or a variable that is not set.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        beside = [str(found) for found in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
+        raise UserError(f"there is no sweep file {path}; {nearest(str(path), beside)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a text file: {error}") from None
+    try:
+        loaded = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(loaded, CommentedMap):
+        raise UserError(f"{path}:1: a sweep is a mapping with a key 'sweep', got {type(loaded).__name__}")
+    lines: dict[Key, int] = {}
+    data = _plain(loaded, (), lines, path)
+    return Document(path, data, lines)
+
+
+def _plain(node: Any, key: Key, lines: dict[Key, int], path: Path) -> Any:
+    if isinstance(node, CommentedMap):
+        for name in node:
+            lines[(*key, str(name))] = node.lc.key(name)[0] + 1 if name in node.lc.data else lines.get(key, 1)
+        return {str(name): _plain(item, (*key, str(name)), lines, path) for name, item in node.items()}
+    if isinstance(node, CommentedSeq):
+        for number in range(len(node)):
+            lines[(*key, number)] = node.lc.item(number)[0] + 1
+        return [_plain(item, (*key, number), lines, path) for number, item in enumerate(node)]
+    if isinstance(node, bool) or node is None:
+        return node
+    for kind in (int, float, str):
+        if isinstance(node, kind):
+            return _expand(str(node), key, lines, path) if kind is str else kind(node)
+    return str(node)
+
+
+def _expand(text: str, key: Key, lines: dict[Key, int], path: Path) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in os.environ:
+            place = f"{path}:{lines.get(key, 1)}"
+            raise UserError(f"{place}: the environment variable {name} is not set; begin the command with {name}=...")
+        return os.environ[name]
+
+    return _VARIABLE.sub(value, text)
