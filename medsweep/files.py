@@ -1,0 +1,48 @@
+"""Writing so that a reader sees all of a file or none, and hashing what was written."""
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's content; 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fsync(path: Path) -> None:
+    """Force a file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Force every file and folder below ``folder`` to the disk, ``folder`` last."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            fsync(Path(parent) / name)
+        fsync(Path(parent))
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file through a temporary one, fsync and rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """``write_atomic`` of indented JSON with sorted keys; NaN and infinity are refused."""
+    write_atomic(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")

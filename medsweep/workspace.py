@@ -1,0 +1,183 @@
+"""The working folder of one trial: lease, checkpoints, metrics, and publication by fsync and rename.
+
+Layout of ``STORE/STAGE/DIGEST.part/``::
+
+    lease.json    who works here
+    checkpoints/STEP/  newest whole checkpoint
+    metrics.jsonl  one line per report
+    output/        what will be published
+    scratch/       what will be thrown away
+    spent.json     seconds worked before the newest checkpoint
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from medsweep.files import fsync, fsync_tree, sha256_of, write_atomic, write_json
+from medsweep.lease import Lease
+from medsweep.store import FORMAT, MANIFEST, Manifest, Store
+from medsweep.trial import Progress
+
+CHECKPOINT_SECONDS = 60.0
+
+
+class Workspace:
+    """Implements ``medsweep.trial.Trial`` on a folder of the store. Use as a context manager: it holds the lease.
+
+    Raises:
+        LeaseHeldError: on entering, when another living worker is at this trial.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        stage: str,
+        digest: str,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> None:
+        self.stage, self.digest = stage, digest
+        self.device, self.threads = device, threads
+        self.part = store.part(stage, digest)
+        self.final = store.folder(stage, digest)
+        self._interval = checkpoint_seconds
+        self._published = False
+
+    def __enter__(self) -> "Workspace":
+        self.part.mkdir(parents=True, exist_ok=True)
+        self._lease = Lease(self.part)
+        self._entered = self._last = time.monotonic()
+        self._spent = self._resume()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lease.release(self.final if self._published else None)
+
+    def _resume(self) -> float:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        found = self.restore()
+        if found is None:
+            shutil.rmtree(self.output, ignore_errors=True)
+            self.metrics_file.unlink(missing_ok=True)
+            (self.part / "spent.json").unlink(missing_ok=True)
+        self.output.mkdir(exist_ok=True)
+        self.scratch.mkdir()
+        if found is None:
+            return 0.0
+        self._cut_metrics(found[0])
+        spent = self.part / "spent.json"
+        return float(json.loads(spent.read_text())) if spent.exists() else 0.0
+
+    @property
+    def output(self) -> Path:
+        """Folder whose whole content is published."""
+        return self.part / "output"
+
+    @property
+    def scratch(self) -> Path:
+        """Folder that is thrown away."""
+        return self.part / "scratch"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON line per report."""
+        return self.part / "metrics.jsonl"
+
+    def checkpoint_due(self) -> bool:
+        """Whether the checkpoint interval has passed."""
+        return time.monotonic() - self._last >= self._interval
+
+    def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
+        """Keep what ``write`` writes as the checkpoint of ``step``, whole or not at all.
+
+        Raises:
+            LeaseLostError: another worker has taken over.
+        """
+        self._lease.require()
+        root = self.part / "checkpoints"
+        root.mkdir(exist_ok=True)
+        temporary = root / f".{step}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        write(temporary)
+        fsync_tree(temporary)
+        shutil.rmtree(root / str(step), ignore_errors=True)
+        temporary.rename(root / str(step))
+        fsync(root)
+        for older in self._checkpoints():
+            if older != step:
+                shutil.rmtree(root / str(older))
+        write_atomic(self.part / "spent.json", json.dumps(self.seconds()))
+        self._last = time.monotonic()
+
+    def restore(self) -> tuple[int, Path] | None:
+        """Step and folder of the newest whole checkpoint."""
+        steps = self._checkpoints()
+        return (steps[-1], self.part / "checkpoints" / str(steps[-1])) if steps else None
+
+    def _checkpoints(self) -> list[int]:
+        root = self.part / "checkpoints"
+        return sorted(int(folder.name) for folder in root.iterdir() if folder.name.isdigit()) if root.is_dir() else []
+
+    def seconds(self) -> float:
+        """Seconds worked so far, earlier attempts up to their checkpoint included."""
+        return self._spent + time.monotonic() - self._entered
+
+    def last_reported(self) -> int:
+        """Step of the last report that survives from earlier attempts, or 0."""
+        lines = self.metrics_file.read_text().splitlines() if self.metrics_file.exists() else []
+        return int(json.loads(lines[-1])["step"]) if lines else 0
+
+    def record(self, progress: Progress) -> None:
+        """Append a report to the metrics.
+
+        Raises:
+            LeaseLostError: another worker has taken over.
+        """
+        self._lease.require()
+        row = {"step": progress.step, "total": progress.total, **progress.metrics}
+        with self.metrics_file.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+    def _cut_metrics(self, step: int) -> None:
+        if not self.metrics_file.exists():
+            return
+        whole = [line for line in self.metrics_file.read_text().split("\n")[:-1] if json.loads(line)["step"] <= step]
+        write_atomic(self.metrics_file, "".join(f"{line}\n" for line in whole))
+
+    def publish(self, manifest: Callable[[Mapping[str, str]], Manifest]) -> bool:
+        """Publish the output; False if another worker was first, whose result then stands.
+
+        Args:
+            manifest: given the sha256 of every file, the manifest to write.
+
+        Raises:
+            LeaseLostError: another worker has taken over.
+        """
+        self.metrics_file.touch()
+        for name in ("checkpoints", "scratch"):
+            shutil.rmtree(self.part / name, ignore_errors=True)
+        (self.part / "spent.json").unlink(missing_ok=True)
+        files = sorted(path for path in self.output.rglob("*") if path.is_file())
+        hashes = {path.relative_to(self.part).as_posix(): sha256_of(path) for path in [self.metrics_file, *files]}
+        fsync_tree(self.output)
+        fsync(self.metrics_file)
+        write_json(self.part / MANIFEST, {"format": FORMAT, **asdict(manifest(hashes))})
+        self._lease.require()
+        try:
+            os.rename(self.part, self.final)
+        except OSError:
+            if not self.final.is_dir():
+                raise
+            shutil.rmtree(self.part, ignore_errors=True)
+            return False
+        self._published = True
+        fsync(self.final.parent)
+        return True
