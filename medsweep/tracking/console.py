@@ -1,0 +1,212 @@
+"""The driver's view of a sweep: two ways to show its board.
+
+A terminal gets a table that is redrawn in place; a log file gets one line per event. Both are told by the runners
+through ``Observer``.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol, Self, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from medsweep.identity import short
+from medsweep.tracking.board import SETTLED, Board, StagePlan, TrialRecord
+
+__all__ = ["Board", "LiveConsole", "NullObserver", "Observer", "PlainConsole", "StagePlan", "make_console"]
+
+PROGRESS_EVERY_SECONDS = 10.0
+SHOWN_TRIALS = 16
+
+
+class Observer(Protocol):
+    """What a runner tells while it runs; all calls come from one thread."""
+
+    def started(self, digest: str, stage: str, label: str) -> None:
+        """A trial runs from now on; ``label`` says to people which one it is."""
+
+    def progressed(self, digest: str, step: int, total: int) -> None:
+        """A running trial has done ``step`` of ``total`` steps."""
+
+    def finished(self, digest: str, outcome: str, message: str) -> None:
+        """A trial has ended; ``message`` is one line for people, empty where there is nothing to say."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line that is about no single trial."""
+
+
+class NullObserver:
+    """Shows nothing."""
+
+    def started(self, digest: str, stage: str, label: str) -> None: ...
+
+    def progressed(self, digest: str, step: int, total: int) -> None: ...
+
+    def finished(self, digest: str, outcome: str, message: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+class _BoardConsole:
+    """What both consoles share: the board, the clock, and the lock between the runner and whoever draws."""
+
+    def __init__(self, board: Board, console: Console, clock: Callable[[], float]) -> None:
+        self._board = board
+        self._console = console
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._began = clock()
+
+    def started(self, digest: str, stage: str, label: str) -> None:
+        with self._lock:
+            self._board.started(digest, stage, label, self._clock())
+
+    def progressed(self, digest: str, step: int, total: int) -> None:
+        with self._lock:
+            self._board.progressed(digest, step, total, self._clock())
+
+    def finished(self, digest: str, outcome: str, message: str) -> None:
+        with self._lock:
+            self._board.finished(digest, outcome, self._clock())
+
+    def note(self, text: str) -> None:
+        self._line(text)
+
+    def _line(self, text: str) -> None:
+        # Never called with the lock held: a live console draws from its own thread, its lock first and then ours.
+        line = f"{short_time(self._clock() - self._began):>7}  {text}"
+        self._console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    def _summary(self) -> str:
+        with self._lock:
+            return summary_line(self._board, self._clock())
+
+
+class LiveConsole(_BoardConsole):
+    """A table per stage and a bar per running trial, redrawn in place; failures and notes scroll by above it."""
+
+    def __init__(self, board: Board, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(board, console, clock)
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2)
+
+    def __enter__(self) -> Self:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def finished(self, digest: str, outcome: str, message: str) -> None:
+        super().finished(digest, outcome, message)
+        if outcome not in SETTLED:
+            self._line(_ending(self._board.trial(digest), outcome, message, self._clock()))
+
+    def _render(self) -> Group:
+        with self._lock:
+            now = self._clock()
+            parts = (_stage_table(self._board), _trial_table(self._board, now), Text(summary_line(self._board, now)))
+            return Group(*parts)
+
+
+class PlainConsole(_BoardConsole):
+    """One line per event, each with the time since the start; at most one line of progress per trial per 10 s."""
+
+    def __init__(self, board: Board, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(board, console, clock)
+        self._told: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._line(self._summary())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._line(self._summary())
+
+    def started(self, digest: str, stage: str, label: str) -> None:
+        super().started(digest, stage, label)
+        self._line(f"started {_title(self._board.trial(digest))}")
+
+    def progressed(self, digest: str, step: int, total: int) -> None:
+        super().progressed(digest, step, total)
+        trial, now, told = self._board.trial(digest), self._clock(), self._told.get(digest)
+        if trial.state != "running" or (told is not None and now - told < PROGRESS_EVERY_SECONDS):
+            return
+        self._told[digest] = now
+        self._line(f"{_title(trial)}: step {step} of {total}{_pace(trial, now)}")
+
+    def finished(self, digest: str, outcome: str, message: str) -> None:
+        super().finished(digest, outcome, message)
+        self._line(f"{_ending(self._board.trial(digest), outcome, message, self._clock())} | {self._summary()}")
+
+
+def make_console(board: Board, stream: TextIO) -> LiveConsole | PlainConsole:
+    """The live view where ``stream`` is a terminal that can move its cursor, else plain lines."""
+    console = Console(file=stream)
+    if stream.isatty() and not console.is_dumb_terminal:
+        return LiveConsole(board, console)
+    return PlainConsole(board, console)
+
+
+def short_time(seconds: float) -> str:
+    """``45s``, ``3m20s``, ``2h05m`` or ``3d04h``.
+
+    >>> short_time(200.4)
+    '3m20s'
+    """
+    whole = round(seconds)
+    for size, unit, smaller, smaller_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{whole // size}{unit}{whole % size // smaller:02d}{smaller_unit}"
+    return f"{whole}s"
+
+
+def summary_line(board: Board, now: float) -> str:
+    """Done, reused and failed trials of the whole sweep, and the time until all is done."""
+    stages = board.stages()
+    done, reused, failed = (sum(getattr(s, state) for s in stages) for state in ("done", "reused", "failed"))
+    open_trials = sum(s.queued + s.running for s in stages)
+    left = f", about {short_time(3600 * board.hours_left(now))} left" if open_trials else ""
+    return f"{done} of {done + failed + open_trials} done, {reused} reused, {failed} failed{left}"
+
+
+def _title(trial: TrialRecord) -> str:
+    return " ".join(part for part in (trial.stage, trial.label, short(trial.digest)) if part)
+
+
+def _ending(trial: TrialRecord, outcome: str, message: str, now: float) -> str:
+    lasted = f" after {short_time(trial.lasted(now))}" if trial.started is not None else ""
+    reason = " ".join(message.split())
+    return f"{outcome} {_title(trial)}{lasted}" + (f": {reason}" if reason else "")
+
+
+def _pace(trial: TrialRecord, now: float) -> str:
+    pace, left = trial.seconds_per_step, trial.seconds_left(now)
+    return "" if pace is None or left is None else f", {pace:.3g} s per step, {short_time(left)} left"
+
+
+def _stage_table(board: Board) -> Table:
+    table = Table("stage", box=None, pad_edge=False)
+    states = ("queued", "running", "done", "reused", "failed")
+    for state in states:
+        table.add_column(state, justify="right")
+    for stage in board.stages():
+        style = "red" if stage.failed else None
+        table.add_row(Text(stage.name), *(str(getattr(stage, state)) for state in states), style=style)
+    return table
+
+
+def _trial_table(board: Board, now: float) -> Group:
+    trials = board.running()
+    table = Table.grid(padding=(0, 1))
+    for trial in trials[:SHOWN_TRIALS]:
+        bar = ProgressBar(total=max(1, trial.total), completed=trial.step, width=20)
+        steps = f"{trial.step}/{trial.total}" if trial.total else "starting"
+        left = trial.seconds_left(now)
+        table.add_row(Text(_title(trial)), bar, steps, "" if left is None else f"{short_time(left)} left")
+    more = [Text(f"and {len(trials) - SHOWN_TRIALS} more")] if len(trials) > SHOWN_TRIALS else []
+    return Group(table, *more)

@@ -1,0 +1,51 @@
+"""What a tracker is told about a trial, and the tracker that tells nobody."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from medsweep.trial import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCard:
+    """What is known about a trial before it starts; no host path, key or patient id is in it."""
+
+    sweep: str
+    stage: str
+    digest: str
+    arms: tuple[str, ...]
+    """Names of the arms that this trial serves, directly or through its descendants."""
+    fold: int | None
+    seed: int | None
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    """Digest of the input trial by role."""
+
+    @property
+    def group(self) -> str:
+        """The arm where there is just one, else ``shared``."""
+        return self.arms[0] if len(self.arms) == 1 and self.stage == "segment" else "shared"
+
+
+class Tracker(Protocol):
+    """Mirrors one trial after the other; every call returns whatever happens to the mirror."""
+
+    def begin(self, card: RunCard, last_step: int) -> None:
+        """A trial starts, or goes on after ``last_step`` (0 for a fresh one)."""
+
+    def log(self, progress: Progress) -> None:
+        """A report of the running trial; its step is the step of the mirror."""
+
+    def end(self, outcome: str, summary: Mapping[str, float]) -> None:
+        """The trial ended with a named outcome (``complete``, ``diverged``, ``out-of-memory``, ...)."""
+
+
+class NullTracker:
+    """Tells nobody."""
+
+    def begin(self, card: RunCard, last_step: int) -> None: ...
+
+    def log(self, progress: Progress) -> None: ...
+
+    def end(self, outcome: str, summary: Mapping[str, float]) -> None: ...

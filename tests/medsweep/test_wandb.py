@@ -1,0 +1,290 @@
+"""The W&B mirror, read back with W&B's own reader from what it wrote offline; no server and no network."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medsweep.errors import UserError
+from medsweep.tracking.protocol import RunCard
+from medsweep.tracking.wandb import HIDDEN, WandbTracker, project_name, redacted, resolve_mode
+from medsweep.trial import Progress
+
+DIGEST = "0123456789abcdef" * 4
+SECRET = "f00d" * 10
+LONG_ARM = "mc-sg-generator-and-discriminator-500-patients-filtered-at-0.7-" + "x" * 40
+
+
+@pytest.fixture(autouse=True)
+def _no_wandb_outside(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("DIR", "DATA_DIR", "CACHE_DIR", "CONFIG_DIR", "ARTIFACT_DIR"):
+        monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "elsewhere" / name.lower()))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+def card(**changes):
+    fields = {
+        "sweep": "injection points: C-SG?",
+        "stage": "segment",
+        "digest": DIGEST,
+        "arms": (LONG_ARM,),
+        "fold": 2,
+        "seed": 7,
+        "config": {
+            "unet": {"steps": 100, "widths": (32, 64)},
+            "api_key": SECRET,
+            "patients": 20,
+            "train_patients": ["BraTS20_Training_001"],
+            "root": "/mnt/ward/brats",
+            "inputs": {"patients": {"BraTS20_Training_002": 1}},
+        },
+        "inputs": {"pool": "b" * 64},
+    }
+    return RunCard(**(fields | changes))
+
+
+def report(step, **pictures):
+    return Progress(step=step, total=100, metrics={"loss": 1.0 / step}, pictures=pictures)
+
+
+def records(folder):
+    """Records of each segment below ``folder``, in order of their start."""
+    wandb = Path(sys.executable).with_name("wandb")
+    read = []
+    for segment in (folder / "wandb").glob("offline-run-*"):
+        command = [str(wandb), "leet", "inspect", "--json", str(segment)]
+        text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        read.append([json.loads(line) for line in text.splitlines()])
+    written = [segment for segment in read if of_kind(segment, "run")]
+    return sorted(written, key=lambda segment: of_kind(segment, "run")[0]["start_time"])
+
+
+def of_kind(segment, kind):
+    return [record[kind] for record in segment if record["type"] == kind]
+
+
+def steps(segment):
+    return [row["step"]["num"] for row in of_kind(segment, "history")]
+
+
+def test_one_trial_over_two_segments(tmp_path):
+    picture = tmp_path / "fakes.png"
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(picture)
+    folder = tmp_path / "mirror"
+    tracker = WandbTracker(folder, "offline")
+    tracker.begin(card(), 0)
+    for step in (10, 20, 20, 30):
+        tracker.log(report(step))
+    tracker.end("out-of-memory", {})
+    tracker.begin(card(), 20)
+    for step in (10, 20, 30, 40):
+        tracker.log(report(step, fakes=picture))
+    tracker.end("complete", {"dice": 0.75})
+
+    first, second = records(folder)
+    assert steps(first) == [10, 20, 30]
+    assert steps(second) == [30, 40], "what the mirror had before the resume is not sent again"
+    runs = [of_kind(segment, "run")[0] for segment in (first, second)]
+    assert [run["run_id"] for run in runs] == ["segment-0123456789abcdef"] * 2
+    assert [of_kind(segment, "exit")[0].get("exit_code", 0) for segment in (first, second)] == [1, 0]
+    said = [summary["update"] for summary in of_kind(second, "summary")]
+    assert any(update.get("dice") == 0.75 and update["outcome"] == "complete" for update in said)
+    last = of_kind(second, "history")[-1]["item"]
+    assert last["loss"] == pytest.approx(1 / 40)
+    assert len(list((folder / "wandb").glob(f"offline-run-*/files/{last['pictures/fakes.path']}"))) == 1
+    assert last["pictures/fakes.width"] == 8
+    assert picture.exists(), "the picture belongs to the trial's output and is copied, not moved"
+
+
+def test_a_run_says_what_it_is_and_nothing_private(tmp_path):
+    folder = tmp_path / "mirror"
+    tracker = WandbTracker(folder, "offline")
+    tracker.begin(card(), 0)
+    tracker.begin(card(stage="gan", digest="9" * 64, arms=("a", "b"), fold=None), 0)
+    tracker.end("complete", {})
+
+    segment, gan = (of_kind(records_of_run, "run")[0] for records_of_run in records(folder))
+    assert segment["project"] == "injection-points-C-SG-"
+    assert (segment["job_type"], gan["job_type"]) == ("segment", "gan")
+    arm = segment["run_group"]
+    assert len(arm) == 64
+    assert arm.startswith("mc-sg-generator")
+    assert sorted(segment["tags"]) == sorted([arm, "seed-7", "fold-2"])
+    assert gan["run_group"] == "shared"
+    assert sorted(gan["tags"]) == ["a", "b", "seed-7"]
+    assert gan["display_name"] == "gan 2 arms seed 7 999999"
+    config = segment["config"]["update"]
+    assert config["unet"] == {"steps": 100, "widths": [32, 64]}
+    assert config["patients"] == 20
+    assert config["medsweep"]["inputs"] == {"pool": "b" * 64}
+    assert [config[name] for name in ("api_key", "train_patients", "root")] == [HIDDEN] * 3
+    assert config["inputs"]["patients"] == HIDDEN
+    assert "host" not in segment
+
+    written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert b"injection-points" in written
+    for private in (SECRET, "BraTS20_Training", "/mnt/ward"):
+        assert private.encode() not in written
+
+
+def test_everything_stays_below_the_folder_and_the_environment_as_it_was(tmp_path):
+    before = dict(os.environ)
+    home = tmp_path / "home"
+    home.mkdir()
+    code = f"""
+import os
+from pathlib import Path
+from medsweep.tracking.protocol import RunCard
+from medsweep.tracking.wandb import WandbTracker
+before = dict(os.environ)
+tracker = WandbTracker(Path({str(tmp_path / "mirror")!r}), "offline")
+card = RunCard(sweep="s", stage="gan", digest="a" * 64, arms=("a",), fold=0, seed=0, config={{}}, inputs={{}})
+tracker.begin(card, 0)
+tracker.end("complete", {{}})
+assert {{k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"}} == before, "environment changed"
+"""
+    bare = {name: value for name, value in before.items() if not name.startswith("WANDB_")} | {"HOME": str(home)}
+    work = tmp_path / "work"
+    work.mkdir()
+    bare["PYTHONPATH"] = str(Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=work, env=bare, timeout=120)
+    assert list((tmp_path / "mirror" / "wandb").glob("offline-run-*"))
+    assert list(home.rglob("*")) == []
+    assert list(work.rglob("*")) == []
+
+
+def test_a_disabled_mirror_never_imports_wandb(tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+from medsweep.tracking.wandb import WandbTracker
+from medsweep.trial import Progress
+tracker = WandbTracker(Path({str(tmp_path / "mirror")!r}), "disabled")
+tracker.begin(None, 0)
+tracker.log(Progress(step=1, total=1))
+tracker.end("complete", {{}})
+sys.exit("wandb" in sys.modules)
+"""
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env, timeout=60)
+    assert not (tmp_path / "mirror").exists()
+
+
+def test_a_failing_mirror_warns_once_and_comes_back_with_the_next_trial(tmp_path, caplog):
+    folder = tmp_path / "mirror"
+    tracker = WandbTracker(folder, "offline")
+    tracker.begin(card(), 0)
+    tracker.log(report(10, lost=tmp_path / "missing.png"))
+    tracker.log(report(20, lost=tmp_path / "missing.png"))
+    tracker.end("complete", {})
+    assert len(warnings(caplog)) == 1
+    assert "no longer mirrors this trial" in warnings(caplog)[0]
+    tracker.begin(card(digest="8" * 64), 0)
+    tracker.log(report(10))
+    tracker.end("complete", {})
+    failed, following = records(folder)
+    assert steps(failed) == []
+    assert steps(following) == [10]
+
+
+def test_a_killed_helper_process_is_replaced_for_the_next_trial(tmp_path, caplog):
+    tracker = WandbTracker(tmp_path / "mirror", "offline")
+    tracker.begin(card(), 0)
+    helpers = [pid for pid in child_processes() if Path(f"/proc/{pid}/comm").read_text().strip() == "wandb-core"]
+    assert len(helpers) == 1
+    os.kill(helpers[0], signal.SIGKILL)
+    os.waitpid(helpers[0], 0)
+    deadline = time.monotonic() + 20
+    step = 0
+    while not warnings(caplog) and time.monotonic() < deadline:
+        step += 1
+        tracker.log(report(step))
+    tracker.end("complete", {})
+    assert len(warnings(caplog)) == 1
+    tracker.begin(card(digest="8" * 64), 0)
+    tracker.log(report(5))
+    tracker.end("complete", {})
+    assert len(warnings(caplog)) == 1
+    assert steps(records(tmp_path / "mirror")[-1]) == [5]
+
+
+def warnings(caplog):
+    ours = [record for record in caplog.records if record.name == "medsweep.tracking.wandb"]
+    assert all(record.levelno == logging.WARNING for record in ours)
+    return [record.getMessage() for record in ours]
+
+
+def child_processes():
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+
+
+def test_a_mirror_that_cannot_begin_lets_the_trial_go_on(tmp_path, caplog):
+    (tmp_path / "mirror").write_text("a file where the folder should be")
+    tracker = WandbTracker(tmp_path / "mirror", "offline")
+    tracker.begin(card(), 0)
+    tracker.log(report(1))
+    tracker.end("complete", {"dice": 1.0})
+    assert len(warnings(caplog)) == 1
+    (tmp_path / "mirror").unlink()
+    tracker.begin(card(), 0)
+    tracker.end("complete", {})
+    assert len(records(tmp_path / "mirror")) == 1
+
+
+def test_redaction_by_name_and_by_shape():
+    kept = {
+        "patients": 20,
+        "ratio": "1/2",
+        "url": "https://example.org/a",
+        "text": "image / mask",
+        "path": "a/b",
+        "n": None,
+    }
+    assert redacted(kept) == kept
+    hidden = ["/home/x", "--root=/home/x", "see /data/a", "C:\\scans", "~/scans", "file:///x", Path("/data")]
+    assert redacted(hidden) == [HIDDEN] * len(hidden)
+    named = {"hf_TOKEN": 3, "Password": ["a"], "case_ids": ["c1"], "patient": "p1", "subjects": {"s1": 1}}
+    assert redacted(named) == dict.fromkeys(named, HIDDEN)
+    assert redacted({"/data/p1": 1}) == {HIDDEN: 1}
+    with pytest.raises(TypeError, match="levels is a set"):
+        redacted({"levels": {1, 2}})
+
+
+def test_project_names_are_what_the_server_takes():
+    assert project_name("a/b c:d#e") == "a-b-c-d-e"
+    assert len(project_name("x" * 500)) == 128
+
+
+def test_mode_is_the_flag_then_the_variable_then_the_login(tmp_path, monkeypatch):
+    assert resolve_mode("online") == "online"
+    assert resolve_mode(None) == "offline"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert resolve_mode(None) == "disabled"
+    monkeypatch.delenv("WANDB_MODE")
+    assert resolve_mode(None) == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    assert resolve_mode(None) == "online"
+    monkeypatch.delenv("WANDB_API_KEY")
+    (tmp_path / "netrc").write_text(f"machine api.wandb.ai\n  login user\n  password {SECRET}\n")
+    assert resolve_mode(None) == "online"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.hospital.example")
+    assert resolve_mode(None) == "offline", "a login at another server does not count"
+
+
+def test_an_unknown_mode_is_refused_with_the_nearest_one(monkeypatch):
+    with pytest.raises(UserError, match=r"the W&B mode must be .*got 'ofline'; did you mean 'offline'"):
+        resolve_mode("ofline")
+    monkeypatch.setenv("WANDB_MODE", "onlin")
+    with pytest.raises(UserError, match="WANDB_MODE must be"):
+        resolve_mode(None)
