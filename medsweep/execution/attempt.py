@@ -1,0 +1,147 @@
+"""One attempt at one trial: check the inputs, drive the stage function, publish. All runners do it this way."""
+
+import math
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from medsweep.config import Config
+from medsweep.execution.failures import TrialFailedError, classify, write_note
+from medsweep.execution.task import Task, World
+from medsweep.identity import digest_of, short
+from medsweep.lease import LeaseHeldError
+from medsweep.store import Manifest, Store
+from medsweep.tracking.protocol import Tracker
+from medsweep.trial import COMPLETE, Progress, Stage, StageEndedError
+from medsweep.workspace import Workspace
+
+PACKAGES = ("medsweep", "torch", "numpy", "scipy", "monai", "nibabel", "ray", "pandas", "pyarrow")
+
+
+def attempt(task: Task, world: World, store: Store, tracker: Tracker) -> Iterator[Progress]:
+    """Run ``task`` and publish what it leaves, yielding its reports; ends at once if it is published already.
+
+    A stage that says how it ended (diverged, pool dry) is published with that outcome: it is a result, and would end
+    the same way again.
+
+    Raises:
+        TrialFailedError: the trial failed under a name; a note has been left.
+    """
+    if store.folder(task.stage, task.digest).is_dir():
+        return
+    try:
+        yield from _attempt(task, world, store, tracker)
+    except LeaseHeldError as error:
+        raise TrialFailedError("lease-held", str(error)) from None
+    except Exception as error:
+        note = write_note(store, task.stage, task.digest, error)
+        raise TrialFailedError(note.outcome, note.message) from error
+
+
+def _attempt(task: Task, world: World, store: Store, tracker: Tracker) -> Iterator[Progress]:
+    stage = world.stages[task.stage]
+    config = _config(stage, task)
+    held = world.held_by(task.stage)
+    inputs = _inputs(task, store)
+    with Workspace(
+        store,
+        task.stage,
+        task.digest,
+        device="cuda" if held.gpus > 0 else "cpu",
+        threads=held.cpus,
+        checkpoint_seconds=world.checkpoint_seconds,
+    ) as work:
+        tracker.begin(task.card(), work.last_reported())
+        outcome, message, last = "stopped", "", Progress(step=0, total=0)
+        try:
+            for progress in stage.run(config, inputs, work):
+                last = progress
+                work.record(progress)
+                tracker.log(progress)
+                yield progress
+            outcome = COMPLETE
+        except StageEndedError as end:
+            outcome, message = end.outcome, str(end)
+        except Exception as error:
+            outcome = classify(error)
+            raise
+        finally:
+            tracker.end(outcome, _finite(last.metrics))
+        base = _manifest(task, stage, work, outcome=outcome, message=message, last=last)
+        work.publish(lambda files: replace(base, files=dict(files), seconds=round(work.seconds(), 3)))
+
+
+def _config(stage: Stage, task: Task) -> Config:
+    import json
+
+    config = stage.config.model_validate_json(json.dumps(task.config))
+    found = digest_of(task.stage, stage.version, config, task.reads)
+    if found != task.digest:
+        raise RuntimeError(
+            f"this worker's code gives {task.stage} the digest {short(found)} where the driver's gave "
+            f"{short(task.digest)}: install the same medsweep version on every node"
+        )
+    return config
+
+
+def _inputs(task: Task, store: Store) -> dict[str, Path]:
+    folders = {}
+    for role, digest in task.inputs.items():
+        stage = task.input_stages[role]
+        manifest = store.verify(stage, digest)
+        if manifest.outcome != COMPLETE:
+            raise RuntimeError(f"input {role} of {task.stage} {short(task.digest)} is {manifest.outcome}, not complete")
+        folders[role] = store.output(stage, digest)
+    return folders
+
+
+def _manifest(task: Task, stage: Stage, work: Workspace, *, outcome: str, message: str, last: Progress) -> Manifest:
+    return Manifest(
+        stage=task.stage,
+        version=stage.version,
+        digest=task.digest,
+        config=dict(task.config),
+        inputs=dict(task.inputs),
+        reads=dict(task.reads),
+        outcome=outcome,
+        message=message,
+        seconds=0.0,
+        estimated_hours=task.hours,
+        files={},
+        metrics=_finite(last.metrics),
+        host=_host(work),
+        versions=package_versions(),
+        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _host(work: Workspace) -> dict[str, Any]:
+    return {
+        "name": socket.gethostname(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "device": work.device,
+        "threads": work.threads,
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages a result may depend on, and of Python."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,177 @@
+"""All trials of a run in one Ray Tuner, on a Ray of our own or on an existing cluster."""
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from medsweep.errors import UserError
+from medsweep.execution.runner import Ledger, Settled
+from medsweep.execution.task import Task, World
+from medsweep.store import Store
+from medsweep.tracking.console import Observer
+
+RAY_ENVIRONMENT = {
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+TUNE_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+"""Tune writes no loggers' files, no state that is never restored, and no tables of its own."""
+
+
+class RayRunner:
+    """Implements ``Runner`` on Ray. Use as a context manager: it connects to, or starts, a cluster.
+
+    Args:
+        address: address of a running cluster, ``auto`` for the one of this host, or None to start one here that ends
+            with the run, has no dashboard, listens on this host only and asks for a token nobody else has.
+        cpus: CPUs of the cluster that is started; None takes all of this host.
+    """
+
+    def __init__(self, address: str | None = None, cpus: int | None = None) -> None:
+        self._address, self._cpus = address, cpus
+
+    def __enter__(self) -> "RayRunner":
+        for name, value in RAY_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if self._address is None:
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        import ray
+
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self._address is None:
+            options |= {"address": "local", "include_dashboard": False, "num_cpus": self._cpus}
+        else:
+            options |= {"address": self._address}
+        try:
+            _require_answer(self._address)
+            ray.init(**options)
+        except (ConnectionError, TimeoutError) as error:
+            raise UserError(
+                f"no Ray cluster answers at {self._address!r} ({error}); leave --address out to start one here"
+            ) from None
+        for name in ("ray.tune", "ray.air", "ray.train"):
+            # Failed trials are named by the driver; Tune would print a page of its own for each.
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import ray
+
+        ray.shutdown()
+
+    def run(self, tasks: Sequence[Task], world: World, observer: Observer) -> Settled:
+        """Run the tasks in one fresh Tuner; nothing is restored and nothing of Tune's is kept."""
+        import ray
+        from ray import tune
+
+        from medsweep.execution.searcher import PlanSearcher, ProgressListener, trial_folder
+        from medsweep.execution.trainable import StageTrainable
+
+        self._require_resources(tasks, world)
+        ledger = Ledger(tasks, Store(world.store), observer)
+        scratch = world.store / ".tune"
+        name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
+        trainable = tune.with_resources(
+            tune.with_parameters(StageTrainable, world=world), lambda config: _shape(config["stage"], world)
+        )
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=PlanSearcher(ledger),
+                num_samples=-1,
+                max_concurrent_trials=_slots(ray.cluster_resources(), tasks, world),
+                reuse_actors=True,
+                trial_dirname_creator=trial_folder,
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(scratch.resolve()),
+                callbacks=[ProgressListener(ledger)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=0),
+                verbose=0,
+            ),
+        )
+        try:
+            with _environment(TUNE_ENVIRONMENT):
+                tuner.fit()
+        except KeyboardInterrupt:
+            ledger.settled.stopped = True
+        finally:
+            shutil.rmtree(scratch / name, ignore_errors=True)
+        if ledger.frontier.live:
+            ledger.settled.stopped = True
+        return ledger.settled
+
+    def _require_resources(self, tasks: Sequence[Task], world: World) -> None:
+        import ray
+
+        total = ray.cluster_resources()
+        for stage in dict.fromkeys(task.stage for task in tasks):
+            held = world.held_by(stage)
+            for kind, asked, there in (
+                ("cpus", held.cpus, total.get("CPU", 0)),
+                ("gpus", held.gpus, total.get("GPU", 0)),
+            ):
+                if asked > there:
+                    raise UserError(
+                        f"resources.{stage}.{kind} asks for {asked:g}, the Ray cluster has {there:g}; "
+                        "lower it or run on a larger cluster with --address"
+                    )
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _require_answer(address: str | None) -> None:
+    """Ray itself would try for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _shape(stage: str, world: World) -> Any:
+    """One placement group shape per stage: Ray keeps processes for reuse by shape."""
+    from ray import tune
+
+    held = world.held_by(stage)
+    bundle = {"CPU": float(held.cpus)} | ({"GPU": held.gpus} if held.gpus else {})
+    return tune.PlacementGroupFactory([bundle])
+
+
+def _slots(total: dict[str, float], tasks: Sequence[Task], world: World) -> int:
+    """Trials that can run at once, by the stage that takes the least."""
+    counts = []
+    for stage in dict.fromkeys(task.stage for task in tasks):
+        held = world.held_by(stage)
+        by_cpu = total.get("CPU", 1.0) / held.cpus
+        by_gpu = total.get("GPU", 0.0) / held.gpus if held.gpus else by_cpu
+        counts.append(int(min(by_cpu, by_gpu)))
+    return max(1, min(len(tasks), max(counts)))

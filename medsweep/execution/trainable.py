@@ -1,0 +1,67 @@
+"""A trial as Ray Tune sees it: a class Trainable whose process is used for one trial after the other."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ray import tune
+
+from medsweep.execution.attempt import attempt
+from medsweep.execution.runner import tracker_for
+from medsweep.execution.task import Task, World
+from medsweep.store import Store
+from medsweep.trial import Progress
+
+REPORT_SECONDS = 0.5
+"""Tune hears of a trial at most this often; the store keeps every report."""
+
+
+class StageTrainable(tune.Trainable):  # type: ignore[misc]
+    """Drives one attempt per Tune trial. Keeps its process, its imports and its tracker between trials."""
+
+    def setup(self, config: dict[str, Any], world: World) -> None:
+        """Called once per process; later trials come through ``reset_config``."""
+        self._world = world
+        self._store = Store(world.store)
+        self._tracker = tracker_for(world)
+        self._open(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial. Trouble is raised: a False here would lose the trial without a word (Ray 2.60)."""
+        self._close()
+        self._open(new_config)
+        return True
+
+    def _open(self, config: dict[str, Any]) -> None:
+        self._reports: Iterator[Progress] = attempt(
+            Task.from_json(config["task"]), self._world, self._store, self._tracker
+        )
+
+    def _close(self) -> None:
+        self._reports.close()  # type: ignore[attr-defined]
+
+    def step(self) -> dict[str, Any]:
+        """Drive the trial until a report is due or it ends."""
+        until = time.monotonic() + REPORT_SECONDS
+        last: Progress | None = None
+        for progress in self._reports:
+            last = progress
+            if time.monotonic() >= until:
+                break
+        else:
+            return {"done": True, **_shown(last)}
+        return {"done": False, **_shown(last)}
+
+    def cleanup(self) -> None:
+        """Give up the lease of an unfinished trial."""
+        self._close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the store has the checkpoints. Tune fails every trial where this method is missing."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: the store has the checkpoints."""
+
+
+def _shown(progress: Progress | None) -> dict[str, int]:
+    return {} if progress is None else {"at_step": progress.step, "of_steps": progress.total}

@@ -1,0 +1,84 @@
+"""Real processes, killed for real: nothing finished is repeated, and the answer is the same byte for byte."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from micro import write_micro
+
+ROOT = Path(__file__).parents[3]
+TABLES = ("results.parquet", "results.csv", "pools.parquet", "pools.csv")
+
+
+def command(sweep: Path, folder: Path, runner: str) -> list[str]:
+    where = ["--store", str(folder / "store"), "--results", str(folder / "results")]
+    return [sys.executable, "-m", "medsweep.cli", "run", str(sweep), *where, "--runner", runner, "--wandb", "disabled"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
+
+
+def published(store: Path) -> dict[str, float]:
+    """Time of publication by trial."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in store.glob("*/*/manifest.json")}
+
+
+def kill_after(count: int, words: list[str], store: Path) -> int:
+    """Start a run, SIGKILL its driver once ``count`` trials are published, and return how many there are then."""
+    process = subprocess.Popen(
+        words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while len(published(store)) < count and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return len(published(store))
+
+
+def test_a_killed_driver_goes_on_and_ends_with_the_same_tables(tmp_path: Path) -> None:
+    sweep = write_micro(tmp_path, ("seeds: 1", "seeds: 2"))
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    subprocess.run(command(sweep, calm, "local"), env=environment(), check=True, capture_output=True, timeout=250)
+
+    total = len(published(calm / "store"))
+    kept: dict[str, float] = {}
+    for count in (3, total // 2):
+        assert count <= kill_after(count, command(sweep, rough, "ray"), rough / "store") < total
+        now = published(rough / "store")
+        assert kept.items() <= now.items()
+        kept = now
+    last = subprocess.run(command(sweep, rough, "ray"), env=environment(), check=True, capture_output=True, timeout=250)
+
+    final = published(rough / "store")
+    assert kept.items() <= final.items(), "a finished trial was published again"
+    assert len(final) == total
+    assert f"reused {len(kept)}" in last.stdout.decode()
+    assert sorted(final) == sorted(published(calm / "store"))
+    for name in TABLES:
+        assert (rough / "results" / name).read_bytes() == (calm / "results" / name).read_bytes(), name
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
+    sweep = write_micro(tmp_path, ("steps: 12", "steps: 4000"))
+    process = subprocess.Popen(
+        command(sweep, tmp_path, "local"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "store").glob("segment/*.part/metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "to try again:" in told.decode()
+    leases = list((tmp_path / "store").glob("*/*.part/lease.json"))
+    assert leases == [], [json.loads(path.read_text()) for path in leases]

@@ -1,0 +1,60 @@
+"""The Ray runner keeps the contract, and survives what plain Tune does not."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import toy
+from runner_contract import Notebook, RunnerContract, plan_of
+
+from medsweep.errors import UserError
+from medsweep.execution.driver import INFRASTRUCTURE_TRIES, run_plan
+from medsweep.execution.ray_runner import RayRunner
+from medsweep.execution.task import World
+from medsweep.sweep import Resources
+
+
+@pytest.fixture(scope="module")
+def ray_runner() -> Iterator[RayRunner]:
+    here = Path(__file__).parents[2]
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent), *([before] if before else [])])
+    with RayRunner(cpus=2) as runner:
+        yield runner
+    os.environ.pop("PYTHONPATH")
+    if before is not None:
+        os.environ["PYTHONPATH"] = before
+
+
+class TestRayRunner(RunnerContract):
+    @pytest.fixture
+    def runner(self, ray_runner: RayRunner) -> RayRunner:
+        return ray_runner
+
+    def test_a_worker_that_dies_is_tried_again_and_then_named(self, tmp_path: Path, runner: RayRunner) -> None:
+        notebook = Notebook()
+        summary = self.run(plan_of(fail="kill"), tmp_path, runner, notebook)
+        assert [failure.outcome for failure in summary.failures] == ["killed", "killed"]
+        killed = summary.failures[0].trial.digest
+        assert notebook.ends.count((killed, "killed")) == INFRASTRUCTURE_TRIES
+        assert summary.blocked == 4
+
+    def test_a_stage_too_large_for_the_cluster_is_one_line(self, tmp_path: Path, runner: RayRunner) -> None:
+        world = World(store=tmp_path, stages=toy.STAGES, resources={"grow": Resources(gpus=1)})
+        with pytest.raises(UserError, match=r"resources.grow.gpus asks for 1, the Ray cluster has 0"):
+            run_plan(plan_of(), world, runner, Notebook())
+
+    def test_nothing_of_tunes_own_state_stays(self, tmp_path: Path, runner: RayRunner) -> None:
+        self.run(plan_of(), tmp_path, runner)
+        assert list((tmp_path / ".tune").iterdir()) == []
+        assert not list(tmp_path.rglob("*.pkl"))
+
+
+def test_an_address_where_nobody_listens_is_one_line() -> None:
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+    with pytest.raises(UserError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"), RayRunner("127.0.0.1:1"):
+        pass
