@@ -1,0 +1,91 @@
+"""Fitting a plane of any size into a square of R pixels, and undoing it."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Scale (height, width) to (scaled_height, scaled_width), then pad to (side, side) around the centre.
+
+    A plane that fits is only padded, so its labels stay exact; a larger one is shrunk with its aspect ratio kept.
+    """
+
+    height: int
+    width: int
+    scaled_height: int
+    scaled_width: int
+    side: int
+
+    @classmethod
+    def of(cls, height: int, width: int, side: int) -> "Fit":
+        """The fit of a (height, width) plane into a square of ``side`` pixels."""
+        scale = min(1.0, side / max(height, width))
+        return cls(height, width, max(1, round(height * scale)), max(1, round(width * scale)), side)
+
+    @property
+    def top_left(self) -> tuple[int, int]:
+        """First row and column of the square that the plane covers."""
+        return (self.side - self.scaled_height) // 2, (self.side - self.scaled_width) // 2
+
+    def image(self, planes_ZHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(Z, H, W) to (Z, R, R): linear interpolation after a Gaussian low-pass where it shrinks; padding is 0."""
+        scaled = _resize(planes_ZHW.astype(np.float32), self.scaled_height, self.scaled_width, order=1)
+        return self._pad(scaled)
+
+    def labels(self, planes_ZHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(Z, H, W) to (Z, R, R) by nearest neighbour; padding is background."""
+        scaled = _resize(planes_ZHW, self.scaled_height, self.scaled_width, order=0)
+        return self._pad(scaled)
+
+    def undo(self, planes_ZRR: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(..., R, R) to (..., H, W): crop the padding, then linear interpolation back to the original grid."""
+        top, left = self.top_left
+        inner = planes_ZRR[..., top : top + self.scaled_height, left : left + self.scaled_width]
+        flat = inner.reshape(-1, self.scaled_height, self.scaled_width)
+        return _resize(flat, self.height, self.width, order=1).reshape(*inner.shape[:-2], self.height, self.width)
+
+    def _pad(self, planes: NDArray[T]) -> NDArray[T]:
+        top, left = self.top_left
+        square = np.zeros((len(planes), self.side, self.side), planes.dtype)
+        square[:, top : top + self.scaled_height, left : left + self.scaled_width] = planes
+        return square
+
+
+def _resize(planes_ZHW: NDArray[T], height: int, width: int, *, order: int) -> NDArray[T]:
+    """(Z, H, W) to (Z, height, width), one axis after the other; ``order`` 0 is nearest neighbour, 1 is linear."""
+    resized = planes_ZHW
+    for axis, size in ((1, height), (2, width)):
+        if resized.shape[axis] != size:
+            resized = (_nearest if order == 0 else _linear)(resized, axis, size)
+    return resized
+
+
+def _nearest(planes: NDArray[T], axis: int, size: int) -> NDArray[T]:
+    """Take the source pixel under each target pixel's centre, floor((i + 1/2) n / size), in whole numbers."""
+    source = (2 * np.arange(size) + 1) * planes.shape[axis] // (2 * size)
+    nearest: NDArray[T] = planes.take(source, axis=axis)
+    return nearest
+
+
+def _linear(planes: NDArray[T], axis: int, size: int) -> NDArray[T]:
+    """Interpolate between source pixel centres at (i + 1/2) n / size - 1/2; edges are extended.
+
+    Shrinking by a factor f first blurs with a Gaussian of SD (f - 1) / 2 source pixels against aliasing.
+    """
+    factor = planes.shape[axis] / size
+    if factor > 1:
+        planes = gaussian_filter1d(planes, (factor - 1) / 2, axis=axis, mode="nearest")
+    position = np.clip((np.arange(size) + 0.5) * factor - 0.5, 0, planes.shape[axis] - 1)
+    below = np.floor(position).astype(np.int64)
+    above = np.minimum(below + 1, planes.shape[axis] - 1)
+    share = np.moveaxis((position - below).reshape(-1, 1, 1), 0, axis).astype(planes.dtype)
+    lower, upper = planes.take(below, axis=axis), planes.take(above, axis=axis)
+    between: NDArray[T] = lower + share * (upper - lower)
+    return between

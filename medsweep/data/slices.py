@@ -1,0 +1,106 @@
+"""Prepared slices: what the prepare stage leaves and every other stage reads.
+
+Files of a slice set (R = resolution in pixels, N = all slices of all patients, C = modalities)::
+
+    images.npy      float32 (N, C, R, R)   normalised per volume and modality; padding is 0
+    masks.npy       uint8   (N, R, R)      class index, 0 = background
+    index.parquet   one row per slice: patient, slice, foreground (pixels that are not background)
+    cohort.json     modalities, classes, resolution, and per patient the geometry needed to undo the fit
+    reference/ID.npy  uint8 (Z, H, W)      labels on the original grid, slices first
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medsweep.data.fit import Fit
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Where the slices of a patient come from; arrays on the original grid are (Z, H, W), slices first."""
+
+    patient: str
+    rows: range
+    """Rows of the slice set that hold this patient, in slice order."""
+    spacing_mm: tuple[float, float, float]
+    """Distance between slices, rows and columns of the original grid (z, y, x)."""
+    fit: Fit
+    """How a (H, W) plane of the original grid became (R, R)."""
+    affine: tuple[tuple[float, ...], ...]
+    """4x4 voxel-to-world matrix of the canonical (RAS) volume, for writing a prediction back."""
+    slice_axis: int
+    """Axis of the canonical volume along which the slices were cut."""
+
+
+@dataclass(frozen=True)
+class SliceSet:
+    """Read-only view of prepared slices; arrays are memory maps, so many trials share one copy in memory."""
+
+    folder: Path
+    images: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+    index: pd.DataFrame
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    """Names by class index; ``classes[0]`` is the background."""
+    volumes: dict[str, Volume]
+
+    @classmethod
+    def open(cls, folder: Path) -> "SliceSet":
+        """Open what prepare published under ``folder``."""
+        cohort = json.loads((folder / "cohort.json").read_text())
+        return cls(
+            folder=folder,
+            images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+            masks=np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False),
+            index=pd.read_parquet(folder / "index.parquet"),
+            modalities=tuple(cohort["modalities"]),
+            classes=tuple(cohort["classes"]),
+            volumes={patient: _volume(patient, entry) for patient, entry in cohort["volumes"].items()},
+        )
+
+    @cached_property
+    def patients(self) -> tuple[str, ...]:
+        """All patient ids, sorted."""
+        return tuple(sorted(self.volumes))
+
+    @property
+    def resolution(self) -> int:
+        """Side of a slice in pixels."""
+        return int(self.masks.shape[-1])
+
+    def rows(self, patients: Sequence[str], *, foreground_only: bool = False) -> NDArray[np.int64]:
+        """Row numbers of the slices of ``patients``, ascending."""
+        keep = self.index["patient"].isin(list(patients))
+        if foreground_only:
+            keep &= self.index["foreground"] > 0
+        return np.flatnonzero(keep.to_numpy())
+
+    def slices_per_patient(self, patients: Sequence[str]) -> int:
+        """Rounded mean number of foreground slices of ``patients``: the size of a synthetic patient."""
+        return max(1, round(len(self.rows(patients, foreground_only=True)) / max(1, len(patients))))
+
+    def reference(self, patient: str) -> NDArray[np.uint8]:
+        """Labels of ``patient`` on the original grid, uint8 (Z, H, W)."""
+        array: NDArray[np.uint8] = np.load(self.folder / "reference" / f"{patient}.npy", allow_pickle=False)
+        return array
+
+
+def _volume(patient: str, entry: dict[str, Any]) -> Volume:
+    first, count = entry["first"], entry["count"]
+    return Volume(
+        patient=patient,
+        rows=range(first, first + count),
+        spacing_mm=tuple(entry["spacing_mm"]),
+        fit=Fit(**entry["fit"]),
+        affine=tuple(tuple(row) for row in entry["affine"]),
+        slice_axis=entry["slice_axis"],
+    )

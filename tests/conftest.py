@@ -1,0 +1,29 @@
+"""What all rooms' tests share: helpers of this folder on the path, and one small prepared cohort per session."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path[:0] = [
+    str(HERE),
+    str(HERE / "contracts"),
+    str(HERE.parent),
+]  # the checkout itself, so that its packages need no installation
+
+
+@pytest.fixture(scope="session")
+def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a slice set: 8 phantom patients of 12 slices, 2 modalities, 3 classes, at 32 pixels."""
+    from fake_trial import FakeTrial, drain
+
+    from medsweep.data.phantom import PhantomConfig
+    from medsweep.data.prepare import DataConfig, PrepareConfig, inspect_source, run
+
+    trial = FakeTrial(tmp_path_factory.mktemp("prepare"))
+    phantom = PhantomConfig(patients=8, seed=7, shape=(36, 32, 12), spacing_mm=(1.8, 1.8, 5.0))
+    data = DataConfig(dataset="phantom", phantom=phantom, resolution=32)
+    source = inspect_source(data, trial.scratch)
+    drain(run(PrepareConfig(**dict(data), source=source.fingerprint), {}, trial))
+    return trial.output

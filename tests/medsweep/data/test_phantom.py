@@ -1,0 +1,76 @@
+"""The made-up cohort: repeatable, growing without changing, and readable as real data is."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from medsweep.data import decathlon, nifti
+from medsweep.data.phantom import PhantomConfig, make_patient, patient_ids, write_phantom
+
+CONFIG = PhantomConfig(patients=8, seed=3)
+
+
+def _hashes(root):
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_the_same_config_gives_the_same_bytes(tmp_path):
+    config = PhantomConfig(patients=2)
+    for name in ("a", "b"):
+        write_phantom(config, tmp_path / name)
+    assert _hashes(tmp_path / "a") == _hashes(tmp_path / "b")
+    write_phantom(PhantomConfig(patients=2, seed=1), tmp_path / "c")
+    assert _hashes(tmp_path / "a") != _hashes(tmp_path / "c")
+
+
+def test_more_patients_leave_the_first_ones_alone():
+    few, many = (make_patient(PhantomConfig(patients=n), 1) for n in (2, 9))
+    assert np.array_equal(few[0], many[0])
+    assert not np.array_equal(few[0], make_patient(PhantomConfig(patients=9), 2)[0])
+
+
+def test_what_is_written_is_read_back_as_made(tmp_path):
+    write_phantom(PhantomConfig(patients=2, spacing_mm=(1.0, 2.0, 4.0)), tmp_path)
+    layout = decathlon.cases(tmp_path)
+    assert layout.modalities == ("T1", "FLAIR")
+    assert layout.classes == ("background", "organ", "lesion")
+    assert tuple(case.id for case in layout.cases) == patient_ids(PhantomConfig(patients=2))
+    image, labels = make_patient(PhantomConfig(patients=2, spacing_mm=(1.0, 2.0, 4.0)), 1)
+    scan = nifti.read_image(layout.cases[1].image, 2)
+    assert scan.spacing_mm == (1.0, 2.0, 4.0)
+    assert np.array_equal(scan.array, np.rint(image))
+    assert np.array_equal(nifti.read_labels(layout.cases[1].label, layout.classes).array, labels)
+
+
+def test_every_patient_has_an_organ_and_most_have_lesions():
+    made = [make_patient(CONFIG, index)[1] for index in range(8)]
+    counts = np.array([np.bincount(labels.ravel(), minlength=3) for labels in made])
+    assert (counts[:, 1] > 500).all()
+    assert (counts[:, 2] == 0).tolist() == [index == 3 for index in range(8)]
+    assert counts[:, 2].max() > 4 * counts[counts[:, 2] > 0, 2].min()
+
+
+def test_a_lesion_is_dark_in_t1_and_bright_in_flair():
+    differences = []
+    for index in (0, 1, 2, 4, 5, 6, 7):
+        image, labels = make_patient(CONFIG, index)
+        organ, lesion = (image[:, labels == value].mean(1) for value in (1, 2))
+        differences.append(lesion / organ - 1)
+    t1, flair = np.mean(differences, 0)
+    assert t1 < -0.1
+    assert flair > 0.1
+
+
+@pytest.mark.parametrize(
+    "change", [{"patients": 1}, {"shape": [44, 40]}, {"shape": [44, 40, 0]}, {"spacing_mm": [1, 1, 0]}]
+)
+def test_impossible_cohorts_are_refused(change):
+    with pytest.raises(ValidationError):
+        PhantomConfig(**change)
+
+
+def test_lists_from_yaml_become_tuples():
+    assert PhantomConfig(shape=[16, 16, 8], spacing_mm=[1, 1, 2.5]).shape == (16, 16, 8)
