@@ -1,0 +1,115 @@
+"""Is the table what it says? Duplicates, unknown names, contradictions and holes are refused by name."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+from medsweep.errors import UserError, nearest
+
+KEY: Final = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
+REPLICATE: Final = ["fold", "seed"]
+STATUSES: Final = ("ok", "empty-both", "empty-reference", "missed", "diverged", "absent")
+UNDEFINED: Final = ("empty-both", "empty-reference")
+NO_ROW: Final = "no row"
+"""Status given here to a cell of the design that the table does not mention."""
+ABSENT: Final = ("absent", NO_ROW)
+
+
+def complete(table: pd.DataFrame, arms: Sequence[str], primary: str) -> pd.DataFrame:
+    """The table in canonical row order, with a ``no row`` row for every cell of the design it lacks.
+
+    The design is arms x replicates x the patients of the fold x classes x metrics.
+
+    Raises:
+        UserError: a column, arm, status or metric is unknown; a row occurs twice; a patient is tested in two folds;
+            a status and its value, or two statuses, contradict each other; more than one data set.
+    """
+    missing = [name for name in [*KEY, "value", "status"] if name not in table.columns]
+    if missing:
+        raise UserError(f"results table has no column {missing[0]!r}; {nearest(missing[0], map(str, table.columns))}")
+    if table.empty:
+        raise UserError("results table has no rows; run the sweep first")
+    rows = table[[*KEY, "value", "status"]]
+    _refuse_unknown(rows, arms, primary)
+    _refuse_duplicates(rows)
+    _refuse_two_folds(rows)
+    _refuse_contradictions(rows)
+    return _with_holes(rows, arms).sort_values(KEY, kind="stable", ignore_index=True)
+
+
+def undefined_pairs(rows: pd.DataFrame) -> pd.MultiIndex:
+    """(patient, class) pairs whose reference is empty."""
+    empty = rows.loc[rows["status"].isin(UNDEFINED), ["patient", "class"]]
+    return pd.MultiIndex.from_frame(empty.drop_duplicates())
+
+
+def absent_summary(rows: pd.DataFrame) -> str:
+    """Missing cells by cause and run, the first three runs by name."""
+    parts = []
+    for cause, cells in rows.groupby("status"):
+        runs = cells.drop_duplicates(["arm", *REPLICATE])
+        named = [f"{run.arm!r} fold {run.fold} seed {run.seed}" for run in runs.head(3).itertuples()]
+        more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+        parts.append(f"{cause}: {len(cells)} scores in {len(runs)} runs (arm {', arm '.join(named)}{more})")
+    return "; ".join(parts)
+
+
+def _refuse_unknown(rows: pd.DataFrame, arms: Sequence[str], primary: str) -> None:
+    if rows[KEY].isna().any(axis=None):
+        column = str(rows[KEY].isna().any().idxmax())
+        raise UserError(f"results table has rows without {column!r}; write it again from the store")
+    datasets = sorted(rows["dataset"].unique())
+    if len(datasets) > 1:
+        raise UserError(f"results table holds {len(datasets)} data sets ({', '.join(datasets)}); analyse one at a time")
+    for name in sorted(set(rows["arm"]) - set(arms)):
+        raise UserError(f"results table has an arm {name!r} that the sweep lacks; {nearest(name, arms)}")
+    for name in sorted(set(rows["status"]) - set(STATUSES)):
+        raise UserError(f"results table has status {name!r}; {nearest(str(name), STATUSES)}")
+    if primary not in set(rows["metric"]):
+        raise UserError(f"analysis.primary: the results have no metric {primary!r}; {nearest(primary, rows['metric'])}")
+
+
+def _refuse_duplicates(rows: pd.DataFrame) -> None:
+    twice = rows[rows.duplicated(KEY)]
+    if not twice.empty:
+        first = ", ".join(f"{name} {twice.iloc[0][name]}" for name in KEY)
+        raise UserError(f"results table has {len(twice)} rows twice, first {first}; write it again from the store")
+
+
+def _refuse_two_folds(rows: pd.DataFrame) -> None:
+    folds = rows.groupby("patient")["fold"].unique()
+    shared = folds[folds.map(len) > 1]
+    if not shared.empty:
+        raise UserError(
+            f"{len(shared)} patients are tested in more than one fold, first {shared.index[0]!r} in folds "
+            f"{sorted(int(fold) for fold in shared.iloc[0])}; a patient is independent evidence once only"
+        )
+
+
+def _refuse_contradictions(rows: pd.DataFrame) -> None:
+    scored = rows["status"].isin(["ok", "missed"])
+    unscored = rows[scored & rows["value"].isna()]
+    if not unscored.empty:
+        row = unscored.iloc[0]
+        raise UserError(
+            f"{len(unscored)} rows are {row['status']!r} without a value, first arm {row['arm']!r} patient "
+            f"{row['patient']!r} metric {row['metric']!r}; write the results again from the store"
+        )
+    pairs = pd.MultiIndex.from_frame(rows[["patient", "class"]])
+    both = rows[scored & pairs.isin(undefined_pairs(rows))]
+    if not both.empty:
+        row = both.iloc[0]
+        raise UserError(
+            f"patient {row['patient']!r} class {row['class']!r} has a reference in arm {row['arm']!r} and none in "
+            "another; the arms were scored against different labels"
+        )
+
+
+def _with_holes(rows: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    design = rows[["dataset", *REPLICATE]].drop_duplicates()
+    design = design.merge(rows[["fold", "patient"]].drop_duplicates(), on="fold")
+    for name, values in (("arm", list(arms)), ("class", rows["class"].unique()), ("metric", rows["metric"].unique())):
+        design = design.merge(pd.DataFrame({name: values}), how="cross")
+    full = design.merge(rows, on=KEY, how="left")
+    return full.assign(status=full["status"].fillna(NO_ROW))

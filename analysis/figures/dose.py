@@ -1,0 +1,116 @@
+"""The dose panels: each patient's difference from the control at every count, the mean, its interval, and the trend."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.dose import DoseSeries, Trend
+from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from analysis.study import Analysis
+from analysis.tables import Metric
+from analysis.wording import number, p_text, span
+
+COLUMNS = 3
+
+
+def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
+    """One panel per series on a shared scale; dose 0 is the control, where every difference is 0 by definition.
+
+    Raises:
+        ValueError: the sweep has no series.
+    """
+    series = analysis.dose
+    if not series:
+        raise ValueError("the sweep has no series of counts to draw")
+    metric = analysis.primary.metric
+    columns = min(COLUMNS, max(2, len(series)))
+    rows = math.ceil(len(series) / columns)
+    with look():
+        titles = [f"{wrapped(one.name, 30)}\nn = {len(one.patients)} patients" for one in series]
+        drawing = figure(rows * (2.9 + 0.14 * max(map(lines, titles))))
+        drawing.set_layout_engine("constrained")
+        grid = drawing.subplots(rows, columns, squeeze=False, sharey=True)
+        limits = _limits(analysis)
+        for axes, one, title in zip(grid.flat, series, titles, strict=False):
+            _panel(axes, one, limits, metric)
+            margin_band(axes, analysis.plan.margin, vertical=False)
+            axes.set_title(title, fontsize=8.5)
+            axes.set_ylim(*limits)
+        for axes in grid.flat[len(series) :]:
+            axes.set_visible(False)
+        for row in grid:
+            unit = f" ({metric.unit})" if metric.unit else ""
+            row[0].set_ylabel(f"difference in {metric.label}{unit}\nfrom {wrapped(analysis.control, 26)}")
+        return save(drawing, stem, _data(series))
+
+
+def _limits(analysis: Analysis) -> tuple[float, float]:
+    """An axis for the bulk of the patients in arms that trained, and for all their intervals."""
+    diverged = {one.arm for one in analysis.primary.descriptions if one.diverged}
+    points = [point for series in analysis.dose for point in series.points if point.arm not in diverged]
+    margin = analysis.plan.margin
+    ends = [-2 * margin, 2 * margin]
+    for point in points:
+        if point.differences:
+            ends += np.quantile(point.differences, [0.05, 0.95]).tolist()
+        ends += [end for end in (point.mean.low, point.mean.high) if math.isfinite(end)]
+    room = 0.2 * (max(ends) - min(ends))
+    return min(ends) - room, max(ends) + room
+
+
+def _panel(axes: Axes, series: DoseSeries, limits: tuple[float, float], metric: Metric) -> None:
+    low, high = limits
+    for x, point in enumerate(series.points):
+        values = np.asarray(point.differences)
+        # spread by rank, not by chance: neighbours in value stand side by side
+        order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+        spread = x - 0.12 + ((order % 5) - 2) * 0.055
+        shown = (values >= low) & (values <= high)
+        axes.plot(spread[shown], values[shown], "o", ms=3, mfc="none", mec=QUIET, mew=0.7, zorder=2)
+        for edge, mark, count in ((low, "v", (values < low).sum()), (high, "^", (values > high).sum())):
+            if count:
+                axes.plot(x - 0.12, edge, mark, ms=5, color=QUIET, clip_on=False, zorder=2)
+                axes.text(x - 0.03, edge, str(count), fontsize=7, va="bottom" if mark == "v" else "top")
+        mean = point.mean
+        if math.isfinite(mean.low):
+            axes.plot([x + 0.27] * 2, [mean.low, mean.high], color=INK, lw=1.3, zorder=3)
+        axes.plot(x + 0.27, mean.value, "s", color=ACCENT, mec=INK, mew=0.6, ms=5, zorder=4)
+    axes.set_xticks(range(len(series.points)), [str(point.count) for point in series.points])
+    axes.set_xlim(-0.6, len(series.points) - 0.4)
+    axes.set_xlabel("count of synthetic samples" + _trend_text(series.trend, metric), fontsize=7)
+
+
+def _trend_text(trend: Trend | None, metric: Metric) -> str:
+    if trend is None:
+        return ""
+    digits = metric.digits + 1
+    lines = [
+        f"{name} {number(one.value, digits, sign=True)} [{span(one.low, one.high, digits)}]"
+        for name, one in (("slope", trend.linear), ("bend", trend.quadratic))
+    ]
+    page = f"Page: up {p_text(trend.page_p_rising)}, down {p_text(trend.page_p_falling)}"
+    return "\n" + "\n".join([*lines, page])
+
+
+def _data(series: Sequence[DoseSeries]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "series": one.name,
+                "arm": point.arm,
+                "count": point.count,
+                "patient": patient,
+                "difference": difference,
+                "mean": point.mean.value,
+                "low": point.mean.low,
+                "high": point.mean.high,
+            }
+            for one in series
+            for point in one.points
+            for patient, difference in zip(one.patients, point.differences, strict=True)
+        ]
+    )

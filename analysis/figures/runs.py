@@ -1,0 +1,60 @@
+"""The run-variance strip: one mark per trained network, so that everyone sees what retraining alone moves."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, save, wrapped
+from analysis.study import Analysis
+from analysis.tables import Metric
+from analysis.variance import RunMean
+
+SHAPES = "osD^v<>pPX"
+
+
+def draw_runs(analysis: Analysis, stem: Path) -> Drawn:
+    """Run means of the primary metric by arm; shape by fold, the bar is the mean over runs that did not diverge.
+
+    A diverged run is a cross at the worse end of the axis, whatever its score.
+    """
+    arms = [arm.name for arm in analysis.arms]
+    labels = [wrapped(f"{name} (control)" if name == analysis.control else name, 34) for name in arms]
+    folds = sorted({run.fold for run in analysis.runs})
+    with look():
+        height = 0.9 + len(arms) * max(0.3, 0.16 * max(map(lines, labels)))
+        drawing = figure(height)
+        axes = drawing.subplots()
+        drawing.subplots_adjust(left=0.3, right=0.98, bottom=0.5 / height, top=1 - 0.4 / height)
+        for y, name in enumerate(arms):
+            _row(axes, [run for run in analysis.runs if run.arm == name], y, analysis.primary.metric, folds)
+        axes.set(ylim=(len(arms) - 0.5, -0.5), yticks=range(len(arms)), yticklabels=labels)
+        axes.grid(axis="y", lw=0.4, color="#dddddd", zorder=0)
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        metric = analysis.primary.metric
+        unit = f" ({metric.unit})" if metric.unit else ""
+        axes.set_xlabel(f"mean {metric.label}{unit} of one run over its test patients")
+        if len(folds) > 1:
+            marks = [axes.plot([], [], shape, mfc="none", mec=ACCENT, ls="")[0] for shape in SHAPES[: len(folds)]]
+            names = [f"fold {fold}" for fold in folds[: len(SHAPES)]]
+            axes.legend(marks, names, ncols=5, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+        return save(drawing, stem, pd.DataFrame([vars(run) for run in analysis.runs]))
+
+
+def _row(axes: Axes, runs: Sequence[RunMean], y: int, metric: Metric, folds: Sequence[int]) -> None:
+    sound = [run for run in runs if math.isfinite(run.value) and run.value != metric.worst]
+    for run in sound:
+        shape = SHAPES[folds.index(run.fold) % len(SHAPES)]
+        axes.plot(run.value, y, shape, ms=5, mfc="none", mec=ACCENT, mew=1.0, zorder=2)
+    if sound:
+        mean = float(np.mean([run.value for run in sound]))
+        axes.plot([mean, mean], [y - 0.32, y + 0.32], color=INK, lw=1.6, zorder=3)
+    if len(sound) < len(runs):
+        edge, align = (0.0, "left") if metric.higher_is_better else (1.0, "right")
+        text = f" \N{MULTIPLICATION X} {len(runs) - len(sound)} of {len(runs)} runs diverged "
+        axes.text(edge, y, text, transform=axes.get_yaxis_transform(), ha=align, va="center", fontsize=7.5)

@@ -1,0 +1,96 @@
+"""One look for all pictures, and files that come out the same byte for byte: SVG, PNG, and the data as CSV."""
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK: Final = "#1a1a1a"
+QUIET: Final = "#8c8c8c"
+BAND: Final = "#e4e4e0"
+ACCENT: Final = "#1f4e79"
+WIDTH_IN: Final = 7.2
+DPI: Final = 200
+
+_RC: Final[Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so that every machine draws the same
+    "font.size": 8.5,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "text.color": INK,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "medsweep",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The three files of one picture."""
+
+    svg: Path
+    png: Path
+    csv: Path
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """The shared style on top of matplotlib's defaults, whatever the user's own settings; undone afterwards."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def figure(height_in: float) -> Figure:
+    """An empty figure of page width that no window system knows of."""
+    drawing = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI)
+    FigureCanvasAgg(drawing)
+    return drawing
+
+
+def save(drawing: Figure, stem: Path, data: pd.DataFrame) -> Drawn:
+    """Write ``stem``.svg, .png and .csv; the folder is made. Equal records give equal bytes."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    drawn = Drawn(
+        stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.csv")
+    )
+    drawing.savefig(
+        drawn.svg, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight", pad_inches=0.05
+    )
+    drawing.savefig(drawn.png, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.05)
+    data.to_csv(drawn.csv, index=False, lineterminator="\n", float_format="%.12g")
+    return drawn
+
+
+def wrapped(label: str, width: int = 30) -> str:
+    """A long arm name on several lines, broken between words; never shortened."""
+    return "\n".join(textwrap.wrap(label, width, break_on_hyphens=False, break_long_words=False)) or label
+
+
+def lines(label: str) -> int:
+    """Lines of a wrapped label."""
+    return label.count("\n") + 1
+
+
+def margin_band(axes: Axes, margin: float, *, vertical: bool) -> None:
+    """The band of differences that do not matter, edged so that it survives a photocopier, and the zero line."""
+    span, line = (axes.axvspan, axes.axvline) if vertical else (axes.axhspan, axes.axhline)
+    span(-margin, margin, color=BAND, zorder=0, lw=0)
+    for edge in (-margin, margin):
+        line(edge, color=QUIET, lw=0.6, ls=(0, (4, 3)), zorder=1)
+    line(0, color=INK, lw=0.7, zorder=1)

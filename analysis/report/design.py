@@ -1,0 +1,135 @@
+"""Tables around the results: the arms, their scores and spread, what the design could show, the pools, the plan."""
+
+import itertools
+import math
+
+from analysis.report.context import ReportContext
+from analysis.report.table import DASH, Table
+from analysis.study import Analysis, MetricStudy, PoolSummary
+from analysis.wording import number
+
+
+def descriptions(study: MetricStudy) -> Table:
+    """Scores per arm."""
+    digits = study.metric.digits
+    rows = tuple(
+        (
+            one.arm,
+            str(one.n),
+            number(one.mean, digits),
+            number(one.sd, digits),
+            number(one.median, digits),
+            f"{number(one.q1, digits)} to {number(one.q3, digits)}",
+            f"{number(one.minimum, digits)} to {number(one.maximum, digits)}",
+            str(one.missed),
+            str(one.diverged),
+        )
+        for one in study.descriptions
+    )
+    unit = f" in {study.metric.unit}" if study.metric.unit else ""
+    found = "" if all(one.n == one.n_finite for one in study.descriptions) else "; mean and SD over patients found"
+    caption = (
+        f"{study.metric.label}{unit} per arm over patients (macro over classes, mean over seeds{found}); number of "
+        "missed structures and of diverged runs."
+    )
+    head = ("arm", "n", "mean", "SD", "median", "quartiles", "range", "missed", "diverged")
+    return Table(f"describe-{study.metric.name}", caption, head, rows)
+
+
+def components(analysis: Analysis) -> Table:
+    """Variance components and rank stability."""
+    digits = analysis.primary.metric.digits + 1
+    ranks = {one.arm: one for one in analysis.ranks}
+    rows = tuple(
+        (
+            one.arm,
+            *(
+                DASH if math.isnan(value) else number(value, digits)
+                for value in (one.between_seeds, one.patient, one.run, one.residual)
+            ),
+            number(ranks[one.arm].rank, 1),
+            f"{number(ranks[one.arm].low, 1)} to {number(ranks[one.arm].high, 1)}",
+            f"{100 * ranks[one.arm].share_first:.0f}%",
+        )
+        for one in analysis.components
+    )
+    caption = (
+        f"Spread of {analysis.primary.metric.label} as SDs (needs two seeds), and how firm the ranking of means is "
+        "when patients are resampled: rank, its interval, share of resamples in which the arm leads."
+    )
+    head = ("arm", "between seeds", "patient", "run", "residual", "rank of mean", "interval", "leads")
+    return Table("components", caption, head, rows)
+
+
+def power(analysis: Analysis) -> Table:
+    """What the design could show."""
+    digits = analysis.primary.metric.digits + 1
+    found = [answer.power for answer in analysis.answers]
+    rows = tuple(
+        (one.arm, str(one.n), number(one.sd, digits), number(one.detectable, digits), number(one.tost, 2))
+        for one in found
+    )
+    caption = (
+        "What the design could show, from the SD seen: smallest true difference found with power 0.8 at the first "
+        f"Holm step, and the power to show equivalence at {analysis.plan.margin:g} when there is no difference; "
+        "patients alone."
+    )
+    return Table("power", caption, ("arm", "n", "SD of differences", "detectable", "power of TOST"), rows)
+
+
+def pools(analysis: Analysis) -> Table:
+    """Metrics of the synthetic pools."""
+    metrics = sorted({one.metric for one in analysis.pools})
+    found = {(one.arm, one.metric): one for one in analysis.pools}
+    rows = []
+    for arm in analysis.arms:
+        cells = [found.get((arm.name, metric)) for metric in metrics]
+        if any(cells):
+            rows.append((arm.name, *map(_pool_cell, cells)))
+    caption = "Synthetic pools per arm: mean over distinct pools (SD; number of pools)."
+    return Table("pools", caption, ("arm", *metrics), tuple(rows))
+
+
+def _pool_cell(summary: PoolSummary | None) -> str:
+    if summary is None:
+        return DASH
+    spread = "" if summary.n < 2 else f" ({summary.sd:.2g}; {summary.n})"
+    return f"{summary.mean:.4g}{spread}"
+
+
+def arms(analysis: Analysis) -> Table:
+    """Arms and factor levels."""
+    factors = list(dict.fromkeys(itertools.chain.from_iterable(arm.levels for arm in analysis.arms)))
+    rows = tuple(
+        (
+            f"{arm.name} (control)" if arm.control else arm.name,
+            *(str(arm.levels.get(factor, DASH)) for factor in factors),
+            str(analysis.primary.n),
+        )
+        for arm in analysis.arms
+    )
+    text = frozenset(range(len(factors) + 1))
+    return Table("arms", "The arms and their factor levels; n patients scored.", ("arm", *factors, "n"), rows, text)
+
+
+def plan(context: ReportContext) -> Table:
+    """Trials by stage."""
+    rows = tuple(
+        (stage, str(trials), str(naive), str(ran), str(reused), f"{hours:.2f}")
+        for stage, trials, naive, ran, reused, hours in context.plan
+    )
+    caption = "Trials of each stage: planned, without any sharing between arms (naive), run, reused; hours of work."
+    return Table("plan", caption, ("stage", "trials", "naive", "ran", "reused", "hours"), rows)
+
+
+def exclusions(analysis: Analysis) -> Table:
+    """n before and after each rule."""
+    rows = tuple((step.rule, step.unit, str(step.before), str(step.after)) for step in analysis.primary.flow)
+    caption = "Exclusions in the order of the rules, each for all arms."
+    return Table("exclusions", caption, ("rule", "unit", "n before", "n after"), rows, frozenset({0, 1}))
+
+
+def failures(context: ReportContext) -> Table:
+    """Trials without a result."""
+    rows = tuple((trial, outcome, message) for trial, outcome, message in context.failures)
+    return Table("failures", "Trials without a result.", ("trial", "outcome", "message"), rows, frozenset({0, 1, 2}))

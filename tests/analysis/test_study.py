@@ -1,0 +1,177 @@
+"""The whole analysis: right verdicts on a known truth, and small or broken sweeps that still get an answer."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+from simulated_results import CONTROL, NO_POOLS, arm, eight_arms, simulate, simulate_pools
+
+from analysis.equivalence import Verdict
+from analysis.omnibus import NoOmnibus
+from analysis.study import analyse
+from analysis.tables import AnalysisPlan
+from medsweep.errors import UserError
+
+ARMS = [arm(CONTROL, 0), arm("better", 8), arm("worse", 16), arm("same", 32)]
+TRUTH = {"better": 0.04, "worse": -0.05}
+CASES = [{}, {"folds": 5, "patients": 40}, {"seeds": 1}]
+
+
+def run(arms=ARMS, shifts=TRUTH, pools=NO_POOLS, plan=None, n_real=None, **settings):
+    defaults = {"patients": 24, "seeds": 5, "run_sd": 0.001}
+    table = simulate(arms, shifts, **{**defaults, **settings})
+    return analyse(table, pools, plan or AnalysisPlan(), arms=arms, n_real=n_real)
+
+
+@pytest.mark.parametrize("settings", CASES)
+def test_verdicts_find_the_truth(settings):
+    found = {answer.arm: answer.verdict for answer in run(**settings).answers}
+    assert found == {"better": Verdict.SUPERIOR, "worse": Verdict.INFERIOR, "same": Verdict.EQUIVALENT}
+
+
+def test_noise_alone_is_inconclusive_and_never_no_effect():
+    found = run(shifts={}, residual_sd=0.1, patients=8)
+    for answer in found.answers:
+        assert answer.verdict == Verdict.INCONCLUSIVE
+        assert "no effect" not in answer.sentence
+        assert "n = 8 patients" in answer.sentence
+        assert "95% CI" in answer.sentence
+
+
+def test_few_seeds_are_said_to_be_few():
+    assert "conditional on the trained models (1 seed; 5 or more are needed" in run(seeds=1).scope
+    assert "conditional" not in run(seeds=5).scope
+
+
+def test_retraining_noise_weakens_the_headline_and_both_levels_are_printed():
+    found = run(shifts={"worse": -0.01}, run_sd=0.012, seeds=3, residual_sd=0.004, seed=4)
+    answer = next(answer for answer in found.answers if answer.arm == "worse")
+    assert answer.patients.verdict == Verdict.INFERIOR
+    assert answer.runs.verdict == Verdict.INCONCLUSIVE
+    assert answer.verdict == Verdict.INCONCLUSIVE
+    assert "inferior for these trained models" in answer.sentence
+    assert "The weaker stands" in answer.sentence
+
+
+def test_lower_is_better_for_distances():
+    found = run(plan=AnalysisPlan(primary="hd95_mm", margin=0.5))
+    verdicts = {answer.arm: answer.verdict for answer in found.answers}
+    assert verdicts == {"better": Verdict.SUPERIOR, "worse": Verdict.INFERIOR, "same": Verdict.EQUIVALENT}
+    assert found.answers[0].patients.effect.mean.value < 0
+    assert [study.metric.name for study in found.secondary] == ["dice"]
+    assert found.secondary[0].exploratory
+
+
+def test_two_arms_one_seed_few_patients():
+    found = run(arms=ARMS[:2], patients=3, seeds=1)
+    assert isinstance(found.primary.omnibus, NoOmnibus)
+    assert found.primary.nemenyi is None
+    assert any("3 patients and 1 comparisons" in sentence for sentence in found.limits)
+    assert found.answers[0].verdict == Verdict.INCONCLUSIVE
+
+
+def test_one_patient_gets_a_description_and_no_claim():
+    found = run(patients=1, seeds=2)
+    assert {answer.verdict for answer in found.answers} == {Verdict.INCONCLUSIVE}
+    assert "n = 1 patient;" in found.answers[0].sentence
+    json.loads(found.to_json())
+
+
+def test_an_arm_that_always_diverged_is_reported():
+    table = simulate(ARMS, TRUTH, patients=24, seeds=5)
+    broken = table["arm"] == "same"
+    table = table.assign(status=table["status"].mask(broken, "diverged"), value=table["value"].mask(broken))
+    found = analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS)
+    answer = found.answers[2]
+    assert answer.verdict == Verdict.INFERIOR
+    assert found.primary.descriptions[3].diverged == 5
+    assert any("same: training diverged in 5 of 5 runs" in sentence for sentence in found.limits)
+    distance = found.secondary[0]
+    assert distance.effects[2].n_finite == 0
+    assert math.isnan(distance.effects[2].mean.value)
+    json.loads(found.to_json())
+
+
+def test_missed_patients_void_equivalence_of_a_distance():
+    table = simulate(ARMS, {}, patients=24, seeds=2, run_sd=0.0, residual_sd=0.001)
+    miss = (table["arm"] == "same") & (table["patient"] == "case-002") & (table["metric"] == "hd95_mm")
+    table = table.assign(status=table["status"].mask(miss, "missed"), value=table["value"].mask(miss, math.inf))
+    found = analyse(table, NO_POOLS, AnalysisPlan(primary="hd95_mm", margin=1.0), arms=ARMS)
+    verdicts = {answer.arm: answer.verdict for answer in found.answers}
+    assert verdicts["better"] == Verdict.EQUIVALENT
+    assert verdicts["same"] == Verdict.INCONCLUSIVE
+    assert "mean over the 23 found by both arms" in found.answers[2].sentence
+
+
+def test_row_order_and_repetition_change_no_byte():
+    table = simulate(ARMS, TRUTH, patients=8, seeds=3, classes=("1", "2", "3"))
+    first = analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS).to_json()
+    assert analyse(table.sample(frac=1, random_state=0), NO_POOLS, AnalysisPlan(), arms=ARMS).to_json() == first
+
+
+def test_relabelling_arms_permutes_the_results():
+    table = simulate(ARMS, TRUTH, patients=8, seeds=2)
+    swapped = table.assign(arm=table["arm"].replace({"better": "worse", "worse": "better"}))
+    one = {a.arm: a for a in analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS).answers}
+    other = {a.arm: a for a in analyse(swapped, NO_POOLS, AnalysisPlan(), arms=ARMS).answers}
+    for name, new in (("better", "worse"), ("worse", "better"), ("same", "same")):
+        assert one[name].patients.effect.mean == other[new].patients.effect.mean
+        assert one[name].patients.effect.bca == other[new].patients.effect.bca
+        assert one[name].patients.wilcoxon.p_holm == other[new].patients.wilcoxon.p_holm
+
+
+def test_a_constant_per_patient_changes_no_difference():
+    table = simulate(ARMS, TRUTH, patients=8, seeds=2)
+    shift = table["patient"].str[-1].astype(int) * 0.01 * (table["metric"] == "dice")
+    one = analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS)
+    other = analyse(table.assign(value=table["value"] + shift), NO_POOLS, AnalysisPlan(), arms=ARMS)
+    assert other.primary.omnibus.p == pytest.approx(one.primary.omnibus.p)
+    for a, b in zip(one.answers, other.answers, strict=True):
+        assert b.patients.wilcoxon.p == pytest.approx(a.patients.wilcoxon.p)
+        assert b.patients.effect.mean.value == pytest.approx(a.patients.effect.mean.value)
+
+
+def test_pools_are_counted_once_and_one_generator_is_a_limit():
+    arms = eight_arms()
+    pools = simulate_pools(arms)
+    found = run(arms=arms, shifts={}, pools=pools, seeds=2, patients=8, n_real=16)
+    assert not any("generator" in sentence for sentence in found.limits)
+    one = next(p for p in found.pools if p.arm == "b-sg, 8 patients" and p.metric == "frechet")
+    mine = pools[(pools["arm"] == one.arm) & (pools["metric"] == "frechet")]
+    assert (one.n, one.mean) == (2, pytest.approx(mine["value"].mean()))
+    shared = pools.assign(digest=pools["digest"].str[:-2])
+    found = run(arms=arms, shifts={}, pools=shared, seeds=2, patients=8)
+    assert any("one generator per fold" in sentence for sentence in found.limits)
+    assert {p.n for p in found.pools} == {1}
+
+
+def test_complete_cases_say_what_they_left_out():
+    table = simulate(ARMS, TRUTH, patients=10, seeds=2)
+    hole = (table["arm"] == "same") & (table["patient"] == "case-003")
+    table = table.assign(status=table["status"].mask(hole, "absent"), value=table["value"].mask(hole))
+    with pytest.raises(UserError, match="missing: complete-cases"):
+        analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS)
+    found = analyse(table, NO_POOLS, AnalysisPlan(missing="complete-cases"), arms=ARMS)
+    assert found.primary.n == 9
+    assert "Left out for all arms: 1 patients (a score is missing in some arm)." in found.limits
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        (ARMS[1:], "exactly one arm is the control, got 0"),
+        ([ARMS[0], ARMS[0]], "two arms share a name: 'real only'"),
+        (ARMS[:1], "nothing to compare"),
+    ],
+)
+def test_designs_without_a_question_are_refused(arms, message):
+    with pytest.raises(UserError, match=message):
+        analyse(simulate(ARMS, {}, patients=3), NO_POOLS, AnalysisPlan(), arms=arms)
+
+
+def test_json_holds_every_part_without_bare_nan():
+    found = json.loads(run(arms=eight_arms(), shifts={}, seeds=1, patients=6).to_json())
+    assert {"answers", "primary", "secondary", "dose", "runs", "components", "ranks", "limits"} <= set(found)
+    assert found["components"][0]["run"] is None
+    assert isinstance(pd.DataFrame(found["runs"])["value"].sum(), float)
