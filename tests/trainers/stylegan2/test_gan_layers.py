@@ -1,0 +1,123 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from trainers.stylegan2.layers import (
+    LRELU_GAIN,
+    EqualisedConv,
+    EqualisedLinear,
+    ModulatedConv,
+    append_batch_std,
+    demodulation,
+    draw_weights,
+    fir_filter,
+    modulated_conv_reference,
+    scaled_conv,
+)
+
+EPS = torch.tensor([1e-8])
+
+
+@pytest.fixture
+def random() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_scaled_convolution_equals_one_kernel_per_sample(random, kernel):
+    x, style = torch.randn(3, 5, 8, 8, generator=random), torch.randn(3, 5, generator=random)
+    weight = torch.randn(7, 5, kernel, kernel, generator=random)
+    fast = scaled_conv(x, weight, style) * demodulation(weight, style, EPS)[:, :, None, None]
+    torch.testing.assert_close(fast, modulated_conv_reference(x, weight, style), rtol=1e-4, atol=1e-5)
+
+
+def test_doubling_inserts_zeros_then_convolves_then_filters(random):
+    x, weight = torch.randn(2, 3, 4, 4, generator=random), torch.randn(5, 3, 3, 3, generator=random)
+    inserted = torch.zeros(2, 3, 9, 9)
+    inserted[:, :, 1::2, 1::2] = x
+    slow = functional.conv2d(functional.pad(inserted, (1, 1, 1, 1)), weight.flip(2, 3))
+    slow = functional.conv2d(functional.pad(slow, (1, 1, 1, 1)), fir_filter(5, gain=4.0), groups=5)
+    fast = scaled_conv(x, weight, torch.ones(2, 3), fir_filter(5, gain=4.0))
+    assert fast.shape == (2, 5, 8, 8)
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+
+
+def test_demodulated_output_has_unit_variance(random):
+    x, style = torch.randn(8, 16, 32, 32, generator=random), 0.1 + 5 * torch.rand(8, 16, generator=random)
+    weight = torch.randn(6, 16, 3, 3, generator=random)
+    y = scaled_conv(x, weight, style) * demodulation(weight, style, EPS)[:, :, None, None]
+    torch.testing.assert_close(y[:, :, 1:-1, 1:-1].var(dim=(2, 3)), torch.ones(8, 6), rtol=0.35, atol=0)
+    assert float(y.var()) == pytest.approx(1, abs=0.05)
+
+
+def test_demodulation_carries_the_gain(random):
+    style, weight = torch.randn(2, 4, generator=random), torch.randn(3, 4, 3, 3, generator=random)
+    gained = demodulation(weight, style, EPS, LRELU_GAIN)
+    torch.testing.assert_close(gained, LRELU_GAIN * demodulation(weight, style, EPS))
+
+
+def test_filter_is_the_binomial_and_keeps_the_mean():
+    fir = fir_filter(2)
+    assert fir.shape == (2, 1, 4, 4)
+    torch.testing.assert_close(fir[1, 0, 0] * 64, torch.tensor([1.0, 3.0, 3.0, 1.0]))
+    torch.testing.assert_close(fir.sum(dim=(1, 2, 3)), torch.ones(2))
+
+
+def test_halving_filters_before_it_drops_pixels():
+    """A checkerboard, the highest frequency there is, vanishes; a constant stays."""
+    layer = EqualisedConv(1, 1, 1, bias=False, down=True)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    board = (-1.0) ** (torch.arange(16)[:, None] + torch.arange(16))
+    inside = layer(torch.stack([board, torch.ones(16, 16)])[:, None])[:, 0, 1:-1, 1:-1]
+    torch.testing.assert_close(inside, torch.stack([torch.zeros(6, 6), torch.ones(6, 6)]))
+
+
+def test_equalised_layers_keep_unit_variance(random):
+    linear, conv = EqualisedLinear(256, 128, multiplier=0.01), EqualisedConv(32, 64, 3)
+    draw_weights(linear, 1)
+    draw_weights(conv, 2)
+    assert linear.weight.std().item() == pytest.approx(100, rel=0.05)
+    assert linear(torch.randn(200, 256, generator=random)).std().item() == pytest.approx(1, abs=0.05)
+    y = conv(torch.randn(8, 32, 16, 16, generator=random))[:, :, 1:-1, 1:-1]
+    assert y.std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_learning_rate_is_equalised():
+    """Adam moves a stored weight by lr; the weight in use moves by lr m / sqrt(I), whatever the size of the layer."""
+    for inputs, multiplier in ((4, 1.0), (64, 1.0), (64, 0.01)):
+        layer = EqualisedLinear(inputs, 1, multiplier=multiplier)
+        draw_weights(layer, 0)
+        adam = torch.optim.Adam(layer.parameters(), lr=0.01, betas=(0.0, 0.99))
+        x = torch.eye(inputs)
+        before = layer(x)
+        before.sum().backward()
+        adam.step()
+        moved = before - layer(x) - 0.01 * multiplier  # the bias moves by lr m
+        torch.testing.assert_close(
+            moved, torch.full_like(moved, 0.01 * multiplier / math.sqrt(inputs)), rtol=1e-2, atol=1e-6
+        )
+
+
+def test_batch_std_is_one_constant_per_group():
+    x = torch.zeros(4, 2, 4, 4)
+    x[1] = 2.0  # first group: values 0 and 2 everywhere, SD 1; second group: all equal
+    y = append_batch_std(x, group=2)
+    assert y.shape == (4, 3, 4, 4)
+    torch.testing.assert_close(y[:2, 2], torch.ones(2, 4, 4))
+    torch.testing.assert_close(y[2:, 2], torch.full((2, 4, 4), 1e-4))
+    assert torch.equal(y[:, :2], x)
+
+
+def test_style_gradient_flows_through_both_modulation_and_demodulation(random):
+    layer = ModulatedConv(4, 3, 8).double()
+    draw_weights(layer, 5)
+    x, w = torch.randn(2, 4, 5, 5, generator=random).double(), torch.randn(2, 8, generator=random).double()
+
+    def output(w: torch.Tensor) -> torch.Tensor:
+        y, d = layer(x, w)
+        return y * d[:, :, None, None]
+
+    assert torch.autograd.gradcheck(output, w.requires_grad_(True))

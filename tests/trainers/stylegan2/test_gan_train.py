@@ -1,0 +1,203 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fake_trial import FakeTrial, drain
+
+from medsweep.data.folds import Fold, split
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.trial import DivergedError
+from trainers.stylegan2.config import GanConfig, GanSettings, resolve
+from trainers.stylegan2.data import Deck, TrainingSet
+from trainers.stylegan2.learner import GanLearner
+from trainers.stylegan2.sampler import load_generator
+from trainers.stylegan2.train import run
+
+FOLD = Fold(index=1, of=4)
+TINY = {
+    "batch_size": 4,
+    "kimg": 0.04,
+    "latent_dim": 8,
+    "channel_base": 64,
+    "channel_max": 8,
+    "path_length_every_steps": 3,
+    "r1_every_steps": 4,
+    "report_every_steps": 2,
+}
+
+
+def tiny(variant: str, resolution: int = 32, **settings: object) -> GanConfig:
+    return resolve(GanSettings(**(TINY | settings)), variant, FOLD, 5, resolution)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("variant", ["b-sg", "m-sg", "c-sg"])
+def test_a_run_broken_off_anywhere_ends_with_the_same_bytes(slices, tmp_path, variant):
+    config, inputs = tiny(variant), {"prepare": slices}
+    whole = FakeTrial(tmp_path / "whole")
+    undisturbed = drain(run(config, inputs, whole))
+    assert [progress.step for progress in undisturbed] == [2, 4, 6, 8, 10]
+    for reports in (1, 3):
+        broken = FakeTrial(tmp_path / f"broken-{reports}", due=True)
+        stage = run(config, inputs, broken)
+        for _ in range(reports + 1):  # the checkpoint of a report is written when the next one is asked for
+            next(stage)
+        stage.close()
+        resumed = drain(run(config, inputs, FakeTrial(broken.folder)))
+        assert [progress.step for progress in resumed] == list(range(2 * reports + 2, 11, 2))
+        expected = [progress.metrics for progress in undisturbed[reports:]]
+        assert [progress.metrics for progress in resumed] == expected
+        assert contents(broken.output) == contents(whole.output)
+
+
+def test_output_and_metrics(slices, tmp_path):
+    trial = FakeTrial(tmp_path)
+    reports = drain(run(tiny("b-sg"), {"prepare": slices}, trial))
+    names = {"generator.safetensors", "generator.json", "fitted_on.json", "samples.png", "real.png"}
+    assert names <= set(contents(trial.output))
+    assert reports[-1].pictures["samples"].is_file()
+    named = set().union(*(progress.metrics for progress in reports))
+    assert named == {
+        "loss_g", "grad_norm_g", "noise_strength", "path_length", "loss_d", "grad_norm_d", "real_sign", "score_gap",
+        "r1", "variety",
+    }  # fmt: skip
+
+
+def test_only_the_training_patients_are_looked_at(slices, tmp_path):
+    """Test patients full of NaN change no byte of the result."""
+    poisoned = tmp_path / "poisoned"
+    shutil.copytree(slices, poisoned)
+    known = SliceSet.open(slices)
+    parts = split(known.patients, FOLD)
+    images = np.load(poisoned / "images.npy")
+    images[known.rows(parts.test)] = np.nan
+    np.save(poisoned / "images.npy", images)
+    masks = np.load(poisoned / "masks.npy")
+    masks[known.rows(parts.test)] = 1
+    np.save(poisoned / "masks.npy", masks)
+    clean, dirty = FakeTrial(tmp_path / "clean"), FakeTrial(tmp_path / "dirty")
+    drain(run(tiny("b-sg"), {"prepare": slices}, clean))
+    drain(run(tiny("b-sg"), {"prepare": poisoned}, dirty))
+    assert contents(clean.output) == contents(dirty.output)
+    assert json.loads((clean.output / "fitted_on.json").read_text())["patients"] == list(parts.train)
+
+
+def test_seeds_differ(slices, tmp_path):
+    weights = []
+    for seed in (1, 2):
+        trial = FakeTrial(tmp_path / str(seed))
+        drain(run(tiny("m-sg").model_copy(update={"seed": seed}), {"prepare": slices}, trial))
+        weights.append((trial.output / "generator.safetensors").read_bytes())
+    assert weights[0] != weights[1]
+
+
+def test_published_generator_is_the_averaged_one(slices, tmp_path):
+    config, trial = tiny("b-sg"), FakeTrial(tmp_path)
+    data = TrainingSet.load(config, slices, "cpu")
+    learner = GanLearner(config, data, "cpu")
+    for number in range(1, config.total_steps + 1):
+        learner.step(number)
+    drain(run(config, {"prepare": slices}, trial))
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        mean, last = learner.mean_g(z).numpy(), learner.g(z).numpy()
+    loaded = load_generator(trial.output).sample(z)
+    assert np.array_equal(loaded.images, mean[:, :2])
+    assert not np.allclose(mean, last)
+
+
+def test_average_follows_its_half_life(slices):
+    """After the ramp-up n = 0.05 seen images, a batch of 4 weighs 1 - 0.5^(4 / n)."""
+    config = tiny("m-sg")
+    learner = GanLearner(config, TrainingSet.load(config, slices, "cpu"), "cpu")
+    before, after = learner.mean_g.constant.value.clone(), learner.g.constant.value
+    after.data.add_(1.0)
+    learner._average_generator(seen_images=400)
+    torch.testing.assert_close(learner.mean_g.constant.value, before + 1 - 0.5 ** (4 / 20))
+
+
+def test_divergence_is_named(slices, tmp_path):
+    with pytest.raises(DivergedError, match=r"at step \d+"):
+        drain(run(tiny("b-sg", learning_rate=1e18, kimg=0.4), {"prepare": slices}, FakeTrial(tmp_path)))
+
+
+def test_collapse_is_named(slices, tmp_path):
+    config = tiny("m-sg")
+    learner = GanLearner(config, TrainingSet.load(config, slices, "cpu"), "cpu")
+    for conversion in learner.g.images:
+        conversion.weight.data.zero_()
+    with pytest.raises(DivergedError, match="collapsed to one picture by step 4"):
+        learner._require_variety(4)
+
+
+def test_wrong_resolution_is_refused(slices, tmp_path):
+    with pytest.raises(UserError, match="configured for 64 px, the prepared slices have 32 px"):
+        drain(run(tiny("b-sg", resolution=64), {"prepare": slices}, FakeTrial(tmp_path)))
+
+
+def test_deck_gives_every_row_once_per_round():
+    deck = Deck(10, torch.Generator().manual_seed(0))
+    drawn = torch.cat([deck.draw(4) for _ in range(5)])
+    assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
+
+
+@pytest.mark.parametrize(("injection", "obeys"), [("full", True), ("discriminator", False)])
+def test_c_sg_learns_to_obey_the_mask_that_g_is_shown(tmp_path, injection, obeys):
+    """Images that are bright where the mask is: G paints what it is shown, and cannot where it is shown nothing."""
+    folder = bright_where_masked(tmp_path / "slices")
+    settings = GanSettings(
+        injection=injection, batch_size=8, kimg=1.2, latent_dim=8, channel_base=128, channel_max=16,
+        learning_rate=0.005, path_length_weight=0.0, augment="none", ema_kimg=0.2, r1_gamma=0.2,
+    )  # fmt: skip
+    config = resolve(settings, "c-sg", Fold(index=0, of=2), 0, 16)
+    data = TrainingSet.load(config, folder, "cpu")
+    learner = GanLearner(config, data, "cpu")
+    assert obedience(learner, data) < 0.3
+    for number in range(1, config.total_steps + 1):
+        learner.step(number)
+    assert obedience(learner, data) > 0.7 if obeys else obedience(learner, data) < 0.5
+
+
+def obedience(learner: GanLearner, data: TrainingSet) -> float:
+    """Correlation of generated pixels with the masks they were generated for."""
+    z = torch.randn(32, 8, generator=torch.Generator().manual_seed(1))
+    labels = data.labels[:32]
+    images = learner.sampler.sample(z, labels).images
+    return float(np.corrcoef(images[:, 0].ravel(), labels.ravel())[0, 1])
+
+
+def bright_where_masked(folder: Path) -> Path:
+    """A slice set of 2 patients with 64 slices of 16 px: rectangles, 1.5 inside and -0.5 outside, a little noise."""
+    rng = np.random.default_rng(0)
+    masks = np.zeros((128, 16, 16), np.uint8)
+    for mask in masks:
+        top, left = rng.integers(1, 8, 2)
+        height, width = rng.integers(4, 8, 2)
+        mask[top : top + height, left : left + width] = 1
+    images = (2.0 * masks - 0.5 + 0.1 * rng.standard_normal(masks.shape)).astype(np.float32)[:, None]
+    folder.mkdir()
+    np.save(folder / "images.npy", images)
+    np.save(folder / "masks.npy", masks)
+    patient = np.repeat(["a", "b"], 64)
+    foreground = (masks > 0).sum(axis=(1, 2))
+    index = pd.DataFrame({"patient": patient, "slice": np.tile(np.arange(64), 2), "foreground": foreground})
+    index.to_parquet(folder / "index.parquet")
+    fit = {"height": 16, "width": 16, "scaled_height": 16, "scaled_width": 16, "side": 16}
+    volumes = {
+        name: {
+            "first": first, "count": 64, "spacing_mm": [1.0, 1.0, 1.0], "fit": fit,
+            "affine": np.eye(4).tolist(), "slice_axis": 2,
+        }
+        for name, first in (("a", 0), ("b", 64))
+    }  # fmt: skip
+    cohort = {"modalities": ["T1"], "classes": ["background", "box"], "resolution": 16, "volumes": volumes}
+    (folder / "cohort.json").write_text(json.dumps(cohort))
+    return folder

@@ -1,0 +1,132 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_trial import FakeTrial, drain
+
+from medsweep.data.folds import Fold, split
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from trainers.pool import Pool
+from trainers.stylegan2.config import GanSettings, resolve
+from trainers.stylegan2.train import run as train_gan
+from trainers.synthesis import SynthesiseConfig, hours, run
+
+FOLD = Fold(index=0, of=4)
+SETTINGS = GanSettings(batch_size=4, kimg=0.02, latent_dim=8, channel_base=64, channel_max=8, report_every_steps=5)
+
+
+@pytest.fixture(scope="module")
+def generators(slices, tmp_path_factory) -> dict[str, Path]:
+    """Three hardly trained generators of one fold, as inputs of the stage, and the slices."""
+    folders = {"prepare": slices}
+    for role, variant in (("joint", "b-sg"), ("mask", "m-sg"), ("image", "c-sg")):
+        trial = FakeTrial(tmp_path_factory.mktemp(role))
+        drain(train_gan(resolve(SETTINGS, variant, FOLD, 1, 32), {"prepare": slices}, trial))
+        folders[role] = trial.output
+    return folders
+
+
+def pool_of(folder: Path, inputs: dict[str, Path], pipeline: str, count: int, **settings: object) -> Pool:
+    config = {"unit": "slices", "fold": FOLD, "seed": 3} | settings
+    trial = FakeTrial(folder)
+    reports = drain(run(SynthesiseConfig(count=count, pipeline=pipeline, **config), inputs, trial))
+    assert reports[-1].step == reports[-1].total
+    assert reports[-1].pictures["pairs"].is_file()
+    return Pool.open(trial.output)
+
+
+@pytest.mark.parametrize("pipeline", ["b-sg", "mc-sg", "c-sg"])
+def test_a_small_pool_is_the_head_of_a_large_one(generators, tmp_path, pipeline):
+    large = pool_of(tmp_path / "large", generators, pipeline, 37)
+    assert large.images.shape == (37, 2, 32, 32)
+    assert large.masks.max() < 3
+    assert len({image.tobytes() for image in large.images}) == 37
+    for count in (1, 16, 21):
+        small = pool_of(tmp_path / str(count), generators, pipeline, count)
+        assert len(small) == count
+        assert np.array_equal(small.images, large.images[:count])
+        assert np.array_equal(small.masks, large.masks[:count])
+
+
+def test_seed_decides(generators, tmp_path):
+    one, same, other = (
+        pool_of(tmp_path / name, generators, "b-sg", 4, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert np.array_equal(one.images, same.images)
+    assert not np.allclose(one.images, other.images)
+
+
+def test_same_config_gives_the_same_bytes(generators, tmp_path):
+    for name in ("a", "b"):
+        pool_of(tmp_path / name, generators, "mc-sg", 5)
+    for path in (tmp_path / "a/output").iterdir():
+        assert path.read_bytes() == (tmp_path / "b/output" / path.name).read_bytes()
+
+
+def test_c_sg_alone_takes_every_training_mask_once_per_round(generators, tmp_path):
+    slices = SliceSet.open(generators["prepare"])
+    rows = slices.rows(split(slices.patients, FOLD).train, foreground_only=True)
+    pool = pool_of(tmp_path, generators, "c-sg", 2 * len(rows))
+    real = sorted(mask.tobytes() for mask in slices.masks[rows])
+    first, second = pool.masks[: len(rows)], pool.masks[len(rows) :]
+    assert sorted(mask.tobytes() for mask in first) == real
+    assert sorted(mask.tobytes() for mask in second) == real
+    assert not np.array_equal(first, second)
+
+
+def test_mc_sg_images_are_made_for_the_hard_masks_of_m_sg(generators, tmp_path):
+    """The masks depend on the mask generator alone, and a C-SG that is another one changes the images only."""
+    pool = pool_of(tmp_path / "one", generators, "mc-sg", 4)
+    trial = FakeTrial(tmp_path / "other-gan")
+    drain(train_gan(resolve(SETTINGS, "c-sg", FOLD, 2, 32), {"prepare": generators["prepare"]}, trial))
+    other = pool_of(tmp_path / "two", generators | {"image": trial.output}, "mc-sg", 4)
+    assert np.array_equal(pool.masks, other.masks)
+    assert not np.allclose(pool.images, other.images)
+
+
+def test_count_in_patients(generators, tmp_path):
+    slices = SliceSet.open(generators["prepare"])
+    each = slices.slices_per_patient(split(slices.patients, FOLD).train)
+    pool = pool_of(tmp_path, generators, "b-sg", 3, unit="patients")
+    assert (len(pool), pool.slices_per_patient) == (3 * each, each)
+
+
+def test_full_truncation_leaves_one_picture(generators, tmp_path):
+    pool = pool_of(tmp_path, generators, "b-sg", 4, truncation=0.0)
+    np.testing.assert_allclose(pool.images[1:], pool.images[:1].repeat(3, axis=0), atol=1e-5)
+
+
+def test_images_stay_within_the_range_of_prepared_slices(generators, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    loud = tmp_path / "loud"
+    shutil.copytree(generators["joint"], loud)
+    tensors = load_file(loud / "generator.safetensors")
+    tensors["images.3.bias"] = tensors["images.3.bias"] + 100
+    save_file(tensors, loud / "generator.safetensors")
+    pool = pool_of(tmp_path / "pool", generators | {"joint": loud}, "b-sg", 2)
+    assert (pool.images == 5).all()
+
+
+def test_a_generator_that_saw_a_test_patient_is_refused(generators, tmp_path):
+    with pytest.raises(UserError, match="joint generator was fitted on 2 patients outside the fold's training part"):
+        pool_of(tmp_path, generators, "b-sg", 2, fold=Fold(index=1, of=4))
+
+
+def test_a_generator_of_other_slices_is_refused(generators, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(generators["joint"], other)
+    card = json.loads((other / "generator.json").read_text())
+    card["modalities"], card["classes"] = 1, 4
+    (other / "generator.json").write_text(json.dumps(card))
+    with pytest.raises(UserError, match=r"\(32, 1, 4\), the prepared slices have \(32, 2, 3\)"):
+        pool_of(tmp_path / "pool", generators | {"joint": other}, "b-sg", 2)
+
+
+def test_price_counts_both_generators():
+    config = {"count": 10, "unit": "slices", "fold": FOLD, "seed": 0}
+    single = hours(SynthesiseConfig(pipeline="b-sg", **config))
+    assert hours(SynthesiseConfig(pipeline="mc-sg", **config)) == 2 * single > 0

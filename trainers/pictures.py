@@ -1,0 +1,79 @@
+"""Grids of image-mask pairs as PNG files: the grey image beside the same image under its coloured classes."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+PALETTE = np.array(
+    [
+        (0, 0, 0),
+        (230, 159, 0),
+        (86, 180, 233),
+        (0, 158, 115),
+        (240, 228, 66),
+        (0, 114, 178),
+        (213, 94, 0),
+        (204, 121, 167),
+    ],
+    np.float32,
+)
+"""Colour by class index, told apart by colour-blind readers (Okabe and Ito 2008); index 0 is never painted."""
+
+TILE_PX = 96
+"""Tiles smaller than this are enlarged by a whole factor, without interpolation."""
+
+GAP_PX = 4
+OPACITY = 0.6
+
+
+def grid_png(
+    path: Path,
+    images_NCHW: NDArray[np.floating],
+    masks_NHW: NDArray[np.uint8],
+    columns: int,
+    *,
+    percentile: float = 0.5,
+    value_range: tuple[float, float] | None = None,
+) -> Path:
+    """Write ``columns`` pairs per row to ``path`` and return it; equal arrays give equal bytes.
+
+    Channel 0 is shown. Black and white are the ``percentile`` lowest and highest per cent of all its pixels, or
+    ``value_range`` where two grids are to be compared. Classes beyond the palette start it over.
+
+    Raises:
+        ValueError: no pairs, or images and masks that do not belong together.
+    """
+    grey_NHW = np.asarray(images_NCHW[:, 0], np.float32)
+    masks_NHW = np.asarray(masks_NHW)
+    if len(grey_NHW) == 0 or grey_NHW.shape != masks_NHW.shape:
+        raise ValueError(f"a grid needs pairs of one size, got images {grey_NHW.shape} and masks {masks_NHW.shape}")
+    low, high = value_range or np.percentile(grey_NHW, (percentile, 100 - percentile))
+    unit_NHW = np.clip((grey_NHW - low) / max(high - low, 1e-6), 0, 1)
+    pairs = _pairs(unit_NHW, masks_NHW)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(_tiled(pairs, columns)).save(path, format="PNG")
+    return path
+
+
+def _pairs(unit_NHW: NDArray[np.float32], masks_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Enlarged pairs, uint8 (N, H, 2W, 3)."""
+    grey = np.repeat(255 * unit_NHW[..., None], 3, axis=-1)
+    classes = np.where(masks_NHW == 0, 0, (masks_NHW.astype(int) - 1) % (len(PALETTE) - 1) + 1)
+    opacity = np.where(masks_NHW == 0, 0, OPACITY)[..., None]
+    overlay = (1 - opacity) * grey + opacity * PALETTE[classes]
+    both = np.concatenate([grey, overlay], axis=2).round().astype(np.uint8)
+    factor = -(-TILE_PX // unit_NHW.shape[1])
+    return both.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _tiled(pairs: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    count, height, width, _ = pairs.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    canvas = np.full((rows * (height + GAP_PX) - GAP_PX, columns * (width + GAP_PX) - GAP_PX, 3), 255, np.uint8)
+    for number, pair in enumerate(pairs):
+        top, left = number // columns * (height + GAP_PX), number % columns * (width + GAP_PX)
+        canvas[top : top + height, left : left + width] = pair
+    return canvas

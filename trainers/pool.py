@@ -1,0 +1,43 @@
+"""Pool: the synthetic image-mask pairs that one synthesise or treat trial leaves behind.
+
+Files (n = samples, C = modalities, R = pixels): ``images.npy`` float32 (n, C, R, R) on the scale of the prepared
+slices, ``masks.npy`` uint8 (n, R, R) class indices, ``pool.json``. Sample i depends on the seed and i alone, so every
+smaller pool is a prefix of a larger one.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images and masks as memory maps, and how many slices make one synthetic patient."""
+
+    images: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+    slices_per_patient: int
+
+    @classmethod
+    def open(cls, folder: Path) -> "Pool":
+        """Open the pool published under ``folder``."""
+        about = json.loads((folder / "pool.json").read_text())
+        return cls(
+            images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+            masks=np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False),
+            slices_per_patient=about["slices_per_patient"],
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def save(self, folder: Path) -> None:
+        """Write the pool into ``folder`` (created where it is missing)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "images.npy", np.asarray(self.images, np.float32), allow_pickle=False)
+        np.save(folder / "masks.npy", np.asarray(self.masks, np.uint8), allow_pickle=False)
+        about = {"samples": len(self), "slices_per_patient": self.slices_per_patient}
+        (folder / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,106 @@
+"""What a GAN is fitted on: the foreground slices of one fold's training patients, and the order they are drawn in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medsweep.data.folds import Fold, split
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from trainers.stylegan2.config import GanConfig
+from trainers.stylegan2.masks import encode
+
+FITTED_ON = "fitted_on.json"
+"""Published beside a generator: the sorted ids of the patients it was fitted on."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Slices of the training patients in memory; n slices, C modalities, K classes, R pixels."""
+
+    patients: tuple[str, ...]
+    images: Tensor
+    """float32 (n, C, R, R), on the device."""
+    channels: Tensor
+    """Encoded masks, float16 (n, K, R, R), on the device."""
+    labels: NDArray[np.uint8]
+    """(n, R, R)."""
+
+    @classmethod
+    def load(cls, config: GanConfig, folder: Path, device: str) -> "TrainingSet":
+        """Read the slices of the fold's training patients, and of no other, from a slice set.
+
+        Raises:
+            UserError: the slices have another resolution, or none of them shows a class.
+        """
+        slices = SliceSet.open(folder)
+        if slices.resolution != config.resolution:
+            raise UserError(
+                f"the GAN is configured for {config.resolution} px, the prepared slices have {slices.resolution} px; "
+                "set both from data.resolution"
+            )
+        patients, rows = training_rows(slices, config.fold)
+        labels = np.asarray(slices.masks[rows])
+        channels = encode(labels, len(slices.classes), config.mask_form, config.mask_clip_px)
+        return cls(
+            patients=patients,
+            images=torch.from_numpy(np.asarray(slices.images[rows])).to(device),
+            channels=torch.from_numpy(channels.astype(np.float16)).to(device),
+            labels=labels,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def spread(self, count: int) -> NDArray[np.int64]:
+        """``count`` evenly spaced slices, repeated where there are fewer."""
+        return np.linspace(0, len(self) - 1, count).round().astype(np.int64)
+
+
+def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The training patients of a fold and the rows of their foreground slices.
+
+    Raises:
+        UserError: no slice of them shows a class.
+    """
+    parts = split(slices.patients, fold)
+    rows = slices.rows(parts.train, foreground_only=True)
+    tested = set(slices.index["patient"].to_numpy()[rows]) & set(parts.test)
+    if tested:
+        raise RuntimeError(f"slices of test patients among the training rows: {sorted(tested)[:5]}")
+    if len(rows) == 0:
+        raise UserError(
+            f"no slice of the {len(parts.train)} training patients of fold {fold.index} shows a class, so there is "
+            "nothing to learn a mask from; take more patients"
+        )
+    return parts.train, rows
+
+
+class Deck:
+    """Draws batches of row numbers without replacement, shuffled anew whenever all have been drawn."""
+
+    def __init__(self, rows: int, generator: torch.Generator):
+        self.rows = rows
+        self.generator = generator
+        self.order = torch.empty(0, dtype=torch.int64)
+
+    def draw(self, count: int) -> Tensor:
+        """The next ``count`` row numbers, int64 on the CPU."""
+        while len(self.order) < count:
+            self.order = torch.cat([self.order, torch.randperm(self.rows, generator=self.generator)])
+        drawn, self.order = self.order[:count], self.order[count:]
+        return drawn
+
+    def state(self) -> dict[str, Any]:
+        """The rows not yet drawn; the generator is its owner's to save."""
+        return {"order": self.order}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Return to a state that ``state()`` gave."""
+        self.order = state["order"].cpu()

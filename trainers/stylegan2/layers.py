@@ -1,0 +1,180 @@
+"""Building blocks of StyleGAN2 (Karras et al. 2020): equalised and modulated layers, resampling, batch statistics.
+
+N samples, I input and O output channels, k kernel side, H x W pixels, D latent dimensions.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medsweep.identity import derive_seed
+
+SLOPE = 0.2
+LRELU_GAIN = math.sqrt(2)
+"""Keeps the variance through a leaky ReLU; since lrelu(a x) = a lrelu(x) for a > 0, it is folded into weights."""
+
+
+class Drawn(nn.Module):
+    """A module whose own random tensors come from a named seed, so that networks of different arms share them."""
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Fill the tensors that this very module owns."""
+        raise NotImplementedError
+
+
+def constant(module: nn.Module, name: str, value: float | Tensor | None) -> None:
+    """Keep a constant on the module's device and out of its state dict.
+
+    A product with a 0-dimensional tensor of the same type costs a fifth of one with a Python number.
+    """
+    module.register_buffer(name, torch.tensor(value) if isinstance(value, float) else value, persistent=False)
+
+
+def draw_weights(network: nn.Module, seed: int) -> None:
+    """Initialise every ``Drawn`` part of ``network`` from ``seed`` and its own name, whatever else there is."""
+    for name, module in network.named_modules():
+        if isinstance(module, Drawn):
+            module.draw(torch.Generator().manual_seed(derive_seed(seed, "weights", name)))
+
+
+class EqualisedLinear(Drawn):
+    """y = gain (x W^T m / sqrt(I) + b m) with W ~ N(0, 1) / m (Karras et al. 2018, section 4.1; m = lr multiplier)."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, multiplier: float = 1.0, gain: float = 1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.full((outputs,), bias / multiplier))
+        self.weight_gain = gain * multiplier / math.sqrt(inputs)
+        self.bias_gain = gain * multiplier
+        self.multiplier = multiplier
+
+    def draw(self, generator: torch.Generator) -> None:
+        with torch.no_grad():
+            self.weight.normal_(generator=generator).div_(self.multiplier)
+
+    def forward(self, x_NI: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x_NI, self.weight.t(), beta=self.bias_gain, alpha=self.weight_gain)
+
+
+class EqualisedConv(Drawn):
+    """Convolution with W ~ N(0, 1), scaled by gain / sqrt(I k k) in use; ``down`` halves H and W after a low-pass."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, gain: float = 1.0, down: bool = False
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.kernel = kernel
+        self.down = down
+        constant(self, "bias_gain", gain)
+        constant(self, "weight_gain", gain / math.sqrt(inputs * kernel * kernel))
+        if down:
+            constant(self, "fir", fir_filter(inputs))
+
+    def draw(self, generator: torch.Generator) -> None:
+        with torch.no_grad():
+            self.weight.normal_(generator=generator)
+
+    def forward(self, x_NIHW: Tensor) -> Tensor:
+        weight = self.weight * self.weight_gain
+        bias = None if self.bias is None else self.bias * self.bias_gain
+        if not self.down:
+            return functional.conv2d(x_NIHW, weight, bias, padding=self.kernel // 2)
+        if self.kernel == 1:  # the filter is needed only at the pixels that are kept
+            return functional.conv2d(
+                functional.conv2d(x_NIHW, self.fir, stride=2, padding=1, groups=x_NIHW.shape[1]), weight, bias
+            )
+        return functional.conv2d(
+            functional.conv2d(x_NIHW, self.fir, padding=2, groups=x_NIHW.shape[1]), weight, bias, stride=2
+        )
+
+
+def fir_filter(channels: int, gain: float = 1.0) -> Tensor:
+    """The low-pass [1, 3, 3, 1] x [1, 3, 3, 1] with sum ``gain``, once per channel; (channels, 1, 4, 4)."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    return (taps[:, None] * taps * (gain / 64)).expand(channels, 1, 4, 4).contiguous()
+
+
+def demodulation(weight_OIkk: Tensor, style_NI: Tensor, eps_1: Tensor, gain: float = 1.0) -> Tensor:
+    """d_no = gain / sqrt(sum_ik (W_oik s_ni)^2 + eps) (Karras et al. 2020, eq. 3), without a kernel per sample."""
+    power_OI = weight_OIkk.square().sum(dim=(2, 3))
+    return torch.addmm(eps_1, style_NI.square(), power_OI.t(), alpha=gain**-2, beta=gain**-2).rsqrt()
+
+
+def scaled_conv(x_NIHW: Tensor, weight_OIkk: Tensor, style_NI: Tensor, fir_O144: Tensor | None = None) -> Tensor:
+    """conv(s x, W), the modulated convolution before its demodulation (Karras et al. 2020, eq. 1).
+
+    With ``fir_O144`` (gain 4) the result has twice the resolution: transposed convolution, then the low-pass.
+    """
+    scaled = x_NIHW * style_NI[:, :, None, None]
+    if fir_O144 is None:
+        return functional.conv2d(scaled, weight_OIkk, padding=weight_OIkk.shape[-1] // 2)
+    twice = functional.conv_transpose2d(scaled, weight_OIkk.transpose(0, 1), stride=2)
+    return functional.conv2d(twice, fir_O144, padding=1, groups=len(weight_OIkk))
+
+
+def modulated_conv_reference(x_NIHW: Tensor, weight_OIkk: Tensor, style_NI: Tensor) -> Tensor:
+    """Eq. 1 to 3 of Karras et al. 2020 as written, with one kernel per sample: the oracle of the fast path."""
+    weight_NOIkk = weight_OIkk[None] * style_NI[:, None, :, None, None]
+    weight_NOIkk = weight_NOIkk * (weight_NOIkk.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+    padding = weight_OIkk.shape[-1] // 2
+    return torch.cat(
+        [functional.conv2d(x[None], weight, padding=padding) for x, weight in zip(x_NIHW, weight_NOIkk, strict=True)]
+    )
+
+
+class ModulatedConv(Drawn):
+    """Weights and style of a modulated 3x3 convolution.
+
+    Returns conv(s x, W) and d times the gain of the activation to come; their product is the result.
+    """
+
+    def __init__(self, inputs: int, outputs: int, latent_dim: int, *, up: bool = False):
+        super().__init__()
+        self.style = EqualisedLinear(latent_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
+        constant(self, "weight_gain", 1 / math.sqrt(inputs * 9))
+        constant(self, "eps_1", torch.tensor([1e-8]))
+        constant(self, "fir", fir_filter(outputs, gain=4.0) if up else None)
+
+    def draw(self, generator: torch.Generator) -> None:
+        with torch.no_grad():
+            self.weight.normal_(generator=generator)
+
+    def forward(self, x_NIHW: Tensor, w_ND: Tensor) -> tuple[Tensor, Tensor]:
+        weight = self.weight * self.weight_gain
+        style_NI = self.style(w_ND)
+        return scaled_conv(x_NIHW, weight, style_NI, self.fir), demodulation(weight, style_NI, self.eps_1, LRELU_GAIN)
+
+
+class ToImage(Drawn):
+    """1x1 modulated convolution without demodulation, styles times 1 / sqrt(I): features to output channels."""
+
+    def __init__(self, inputs: int, outputs: int, latent_dim: int):
+        super().__init__()
+        self.style = EqualisedLinear(latent_dim, inputs, bias=1.0, gain=1 / math.sqrt(inputs))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def draw(self, generator: torch.Generator) -> None:
+        with torch.no_grad():
+            self.weight.normal_(generator=generator)
+
+    def forward(self, x_NIHW: Tensor, w_ND: Tensor) -> Tensor:
+        return functional.conv2d(x_NIHW * self.style(w_ND)[:, :, None, None], self.weight, self.bias)
+
+
+def append_batch_std(x_NIHW: Tensor, group: int) -> Tensor:
+    """One constant channel more: the standard deviation within each group of ``group`` neighbours in the batch.
+
+    Taken per feature and pixel, then averaged over both (Karras et al. 2018, section 3). (N, I + 1, H, W).
+    """
+    N, _, H, W = x_NIHW.shape
+    groups = x_NIHW.unflatten(0, (N // group, group))
+    centred = groups - groups.mean(dim=1, keepdim=True)
+    spread = (centred.square().mean(dim=1) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+    channel_N1HW = spread.repeat_interleave(group).view(N, 1, 1, 1).expand(N, 1, H, W)
+    return torch.cat([x_NIHW, channel_N1HW], dim=1)

@@ -1,0 +1,55 @@
+"""The losses of StyleGAN2 (Karras et al. 2020), each a short function of scores, images or styles.
+
+N samples, C channels, L layers, D latent dimensions.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def generator_loss(fake_score_N: Tensor) -> Tensor:
+    """Non-saturating logistic loss of G (Goodfellow et al. 2014, section 3): mean of -log sigmoid(D(G(z)))."""
+    return functional.softplus(-fake_score_N).mean()
+
+
+def discriminator_loss(real_score_N: Tensor, fake_score_N: Tensor) -> Tensor:
+    """Logistic loss of D (Goodfellow et al. 2014, eq. 1): mean of -log sigmoid(D(x)) - log(1 - sigmoid(D(G(z))))."""
+    return functional.softplus(-real_score_N).mean() + functional.softplus(fake_score_N).mean()
+
+
+def r1_penalty(real_score_N: Tensor, real_NCHW: Tensor, gamma_C: Tensor) -> Tensor:
+    """R1 (Mescheder et al. 2018, eq. 9) with one weight per channel: mean_n sum_c gamma_c/2 |dD/dx_nc|^2.
+
+    ``real_NCHW`` is the image before augmentation, which the score must have been computed from. The result can be
+    differentiated again with respect to the weights of D.
+    """
+    (slope_NCHW,) = torch.autograd.grad(real_score_N.sum(), real_NCHW, create_graph=True)
+    return (slope_NCHW.square().sum(dim=(2, 3)) * (gamma_C / 2)).sum(dim=1).mean()
+
+
+def path_lengths(images_NCHW: Tensor, styles_NLD: Tensor, generator: torch.Generator) -> Tensor:
+    """|J_w^T y| per sample for random images y (Karras et al. 2020, eq. 4), root mean square over layers; (N,).
+
+    y has unit-variance pixels divided by sqrt(H W), so that lengths do not depend on the resolution.
+    """
+    y_NCHW = torch.randn(images_NCHW.shape, generator=generator, device=images_NCHW.device)
+    y_NCHW = y_NCHW / math.sqrt(images_NCHW.shape[2] * images_NCHW.shape[3])
+    (slope_NLD,) = torch.autograd.grad((images_NCHW * y_NCHW).sum(), styles_NLD, create_graph=True)
+    return slope_NLD.square().sum(dim=2).mean(dim=1).sqrt()
+
+
+def path_length_penalty(lengths_N: Tensor, mean_length: Tensor) -> Tensor:
+    """Squared deviation from the running mean length a (Karras et al. 2020, eq. 4): E (|J_w^T y| - a)^2."""
+    return (lengths_N - mean_length).square().mean()
+
+
+def lazy_adam(learning_rate: float, every_steps: int | None) -> tuple[float, tuple[float, float]]:
+    """Learning rate and betas of an Adam that takes one regularisation step after every ``every_steps`` main steps.
+
+    Both are corrected by c = k / (k + 1) (Karras et al. 2020, appendix B, lazy regularisation); None is c = 1.
+    """
+    c = 1.0 if every_steps is None else every_steps / (every_steps + 1)
+    return learning_rate * c, (0.0, 0.99**c)

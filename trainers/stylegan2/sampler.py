@@ -1,0 +1,91 @@
+"""A trained generator as it is published, and samples from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from medsweep.config import Config
+from trainers.stylegan2.config import MaskForm, Variant
+from trainers.stylegan2.masks import decode, encode
+from trainers.stylegan2.networks import Architecture, Generator
+
+WEIGHTS = "generator.safetensors"
+CARD = "generator.json"
+
+
+class GeneratorCard(Config):
+    """All that is needed to rebuild a generator and to read what it emits."""
+
+    variant: Variant
+    architecture: Architecture
+    modalities: int
+    classes: int
+    """Background included."""
+    mask_form: MaskForm
+    mask_clip_px: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N pairs: images float32 (N, C, R, R), None for M-SG; labels uint8 (N, R, R)."""
+
+    images: NDArray[np.float32] | None
+    labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A generator with fixed noise maps: the same latent and mask give the same pair."""
+
+    card: GeneratorCard
+    network: Generator
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of a latent vector."""
+        return self.card.architecture.latent_dim
+
+    @torch.no_grad()
+    def sample(self, z_ND: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0) -> Samples:
+        """Pairs for latents; C-SG is given the masks, the others make their own.
+
+        ``truncation`` pulls w towards its mean (Karras et al. 2019, appendix B); 1 leaves it as it is.
+
+        Raises:
+            ValueError: masks are missing for C-SG or given to another variant.
+        """
+        if (labels_NRR is None) == (self.card.variant == "c-sg"):
+            given = "no masks" if labels_NRR is None else "masks"
+            raise ValueError(f"{self.card.variant} was given {given}; only c-sg is sampled with masks")
+        device = self.network.mapping.w_average.device
+        w_ND = torch.lerp(self.network.mapping.w_average, self.network.mapping(z_ND.to(device)), truncation)
+        condition = None if labels_NRR is None else self.encode(labels_NRR).to(device)
+        out = self.network.synthesise(self.network.broadcast(w_ND), condition, None).cpu().numpy()
+        if labels_NRR is not None:
+            return Samples(out, labels_NRR)
+        C = out.shape[1] - self.card.classes
+        return Samples(out[:, :C] if C else None, decode(out[:, C:]))
+
+    def encode(self, labels_NRR: NDArray[np.uint8]) -> Tensor:
+        """Hard masks as the condition channels that C-SG was trained on, float32 (N, K, R, R)."""
+        channels = encode(labels_NRR, self.card.classes, self.card.mask_form, self.card.mask_clip_px)
+        return torch.from_numpy(channels.astype(np.float16)).float()
+
+    def save(self, folder: Path) -> None:
+        """Write the weights and the card into ``folder``."""
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        save_file(tensors, folder / WEIGHTS)
+        (folder / CARD).write_text(self.card.model_dump_json(indent=2) + "\n")
+
+
+def load_generator(folder: Path, device: str = "cpu") -> Sampler:
+    """The generator published under ``folder``, ready for sampling on ``device``."""
+    card = GeneratorCard.model_validate_json((folder / CARD).read_text())
+    network = Generator(card.architecture)
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    return Sampler(card, network.to(device).eval().requires_grad_(False))
