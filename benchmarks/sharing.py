@@ -1,0 +1,58 @@
+"""What sharing saves: the quickstart's arms through medsweep against the same stage functions run arm by arm.
+
+Both sides run the same trials with the same code in this process, one after the other, so the ratio is that of the
+work. The peer gives every arm and replicate a store of its own, which is what a loop over arms does.
+
+    python benchmarks/sharing.py [SWEEP]
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from medsweep.execution.driver import run_plan
+from medsweep.execution.local import LocalRunner
+from medsweep.execution.task import World
+from medsweep.pipeline import STAGES, plan_sweep
+from medsweep.plan import Plan
+from medsweep.store import Store
+from medsweep.tracking.console import NullObserver
+
+QUICKSTART = Path(__file__).parents[1] / "sweeps" / "quickstart.yaml"
+
+
+def timed(plan: Plan, folder: Path) -> float:
+    """Seconds to run ``plan`` from an empty store."""
+    begun = time.perf_counter()
+    summary = run_plan(plan, World(store=folder, stages=STAGES), LocalRunner(), NullObserver())
+    if any(failure.outcome != "pool-dry" for failure in summary.failures):
+        raise RuntimeError(f"a trial failed: {summary.failures[0]}")
+    return time.perf_counter() - begun
+
+
+def alone(plan: Plan, leaf: str) -> Plan:
+    """The chain of one arm under one replicate, and nothing else."""
+    wanted = plan.ancestry(leaf)
+    trials = {digest: trial for digest, trial in plan.trials.items() if digest in wanted}
+    return Plan(plan.sweep, (), (), trials, {}, frozenset({leaf}))
+
+
+def main() -> None:
+    """Time both and print the ratio."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else QUICKSTART
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        _, plan = plan_sweep(path, Store.create(root / "plan"))
+        shared = timed(plan, root / "shared")
+        print(f"medsweep, {len(plan.trials)} trials: {shared:.1f} s", flush=True)
+        separate = 0.0
+        for number, leaf in enumerate(plan.leaves.values()):
+            separate += timed(alone(plan, leaf), root / f"alone-{number}")
+        naive = sum(plan.naive_counts().values())
+        print(f"arm by arm, {naive} trials: {separate:.1f} s")
+        print(f"arm by arm / medsweep: {separate / shared:.2f}x")
+
+
+if __name__ == "__main__":
+    main()

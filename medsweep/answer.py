@@ -1,0 +1,187 @@
+"""From published trials to tables, statistics, pictures and the report. Part of the composition root."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+
+from analysis.records import ArmInfo
+from analysis.report.context import Failure as Missing
+from analysis.report.context import Grid, PlanRow, ReportContext
+from analysis.report.page import write_report
+from analysis.study import Analysis, analyse
+from analysis.tables import AnalysisPlan
+from medsweep.account import StageAccount
+from medsweep.data.folds import split
+from medsweep.data.slices import SliceSet
+from medsweep.execution.attempt import package_versions
+from medsweep.execution.driver import Failure, labels_of
+from medsweep.identity import short
+from medsweep.pipeline import Settings, settings_of
+from medsweep.plan import Plan
+from medsweep.results import pool_table, tidy_table, write_tables
+from medsweep.store import Store
+from medsweep.sweep import Sweep
+from medsweep.trial import COMPLETE
+
+POOL_METRICS = ("frechet", "frechet_floor", "iou_mean", "retention", "real_slices_seen", "synthetic_slices_seen")
+"""What the report shows of the pools; the tables have the rest."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tidy tables of a sweep and the files they were written to."""
+
+    results: pd.DataFrame
+    pools: pd.DataFrame
+    paths: tuple[Path, ...]
+
+
+def make_tables(sweep: Sweep, plan: Plan, store: Store, folder: Path) -> Tables:
+    """Write results.parquet, results.csv, pools.parquet and pools.csv into ``folder``."""
+    results = tidy_table(plan, store, cast(Settings, sweep.base).data.dataset)
+    pools = pool_table(plan, store)
+    return Tables(results, pools, tuple(write_tables({"results": results, "pools": pools}, folder)))
+
+
+def make_report(
+    sweep: Sweep,
+    plan: Plan,
+    store: Store,
+    tables: Tables,
+    folder: Path,
+    *,
+    accounts: Sequence[StageAccount],
+    ran: Mapping[str, int],
+    failures: Sequence[Failure],
+    command: str,
+) -> tuple[Analysis, Path]:
+    """Run the statistics and write report.html, analysis.json, figures and their data into ``folder``.
+
+    Raises:
+        UserError: scores are missing and the sweep declares no rule for that.
+    """
+    analysis = analyse(
+        tables.results,
+        tables.pools[tables.pools["metric"].isin(POOL_METRICS)],
+        cast(AnalysisPlan, sweep.analysis),
+        arms=arm_infos(plan),
+        n_real=_real_training_size(sweep, plan, store),
+    )
+    context = ReportContext(
+        sweep=sweep.name,
+        question=sweep.file.question,
+        dataset=_dataset_line(sweep, plan, store),
+        plan=tuple(_plan_row(account, ran) for account in accounts),
+        grids=tuple(_grids(plan, store)),
+        failures=tuple(_missing(failure) for failure in failures),
+        command=command,
+        versions=package_versions(),
+        created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    )
+    return analysis, write_report(folder, analysis, context)
+
+
+def arm_infos(plan: Plan) -> tuple[ArmInfo, ...]:
+    """Arms as the analysis knows them; those that differ in the synthetic count alone form a series."""
+    infos = []
+    for arm in plan.arms:
+        settings = settings_of(arm)
+        count = settings.synthesise.count
+        rest = settings.model_copy(update={"synthesise": settings.synthesise.model_copy(update={"count": 0})})
+        infos.append((arm, count, rest.model_dump_json()))
+    shared = {rest: [arm for arm, count, other in infos if other == rest and count > 0] for _, _, rest in infos}
+    return tuple(
+        ArmInfo(
+            name=arm.name,
+            levels=dict(arm.levels),
+            count=count,
+            series=_series_name(shared[rest][0].levels) if count > 0 else None,
+            control=arm.is_control,
+        )
+        for arm, count, rest in infos
+    )
+
+
+def _series_name(levels: Mapping[str, object]) -> str:
+    kept = [(dotted, value) for dotted, value in levels.items() if dotted != "synthesise.count"]
+    named = [str(value) if isinstance(value, str) else f"{dotted.rsplit('.', 1)[-1]}={value}" for dotted, value in kept]
+    return " ".join(named) or "synthetic"
+
+
+def _real_training_size(sweep: Sweep, plan: Plan, store: Store) -> float | None:
+    """Mean number of real training patients or slices over the folds, in the unit of the counts."""
+    parts = _training_parts(sweep, plan, store)
+    if parts is None:
+        return None
+    slices, trains = parts
+    if cast(Settings, sweep.base).synthesise.unit == "patients":
+        return sum(map(len, trains)) / len(trains)
+    return sum(len(slices.rows(train, foreground_only=True)) for train in trains) / len(trains)
+
+
+def _training_parts(sweep: Sweep, plan: Plan, store: Store) -> tuple[SliceSet, list[tuple[str, ...]]] | None:
+    digest = next((digest for digest, trial in plan.trials.items() if trial.stage == "prepare"), None)
+    if digest is None or store.outcome("prepare", digest) != COMPLETE:
+        return None
+    slices = SliceSet.open(store.output("prepare", digest))
+    folds = {trial.config.fold for trial in plan.trials.values() if trial.stage == "segment"}  # type: ignore[attr-defined]
+    return slices, [split(slices.patients, fold).train for fold in sorted(folds, key=lambda fold: fold.index)]
+
+
+def _dataset_line(sweep: Sweep, plan: Plan, store: Store) -> str:
+    data = cast(Settings, sweep.base).data
+    name = "a made-up cohort (phantom)" if data.phantom else data.dataset
+    parts = _training_parts(sweep, plan, store)
+    if parts is None:
+        return name
+    slices, trains = parts
+    sizes = "/".join(str(len(train)) for train in trains)
+    return (
+        f"{name}: {len(slices.patients)} patients, {len(slices.index)} slices at {slices.resolution} px, "
+        f"{len(slices.modalities)} modalities ({', '.join(slices.modalities)}), "
+        f"classes {', '.join(slices.classes[1:])}; {len(trains)} fold(s) with {sizes} training patients"
+    )
+
+
+def _missing(failure: Failure) -> Missing:
+    trial = f"{failure.trial.stage} {failure.label} ({short(failure.trial.digest)})"
+    return Missing(trial, failure.outcome, failure.message)
+
+
+def _plan_row(account: StageAccount, ran: Mapping[str, int]) -> PlanRow:
+    return PlanRow(
+        stage=account.stage,
+        trials=account.trials,
+        naive=account.naive,
+        ran=ran.get(account.stage, 0),
+        reused=account.reuse - ran.get(account.stage, 0),
+        hours=account.hours_each * account.trials,
+    )
+
+
+def _grids(plan: Plan, store: Store) -> list[Grid]:
+    """Real pairs once, then the pairs of each kind of generator and pool in the plan's first replicate."""
+    grids: list[Grid] = []
+    seen: set[str] = set()
+    labels = labels_of(plan)
+    for digest, trial in plan.trials.items():
+        if trial.stage not in ("gan", "synthesise", "treat") or store.outcome(trial.stage, digest) != COMPLETE:
+            continue
+        output = store.output(trial.stage, digest)
+        config = trial.config.model_dump()
+        kind = f"{trial.stage} {config.get('variant') or config.get('pipeline') or ''}".strip()
+        if trial.stage == "gan" and "real" not in seen and config["variant"] != "m-sg":
+            seen.add("real")
+            grids.append(
+                Grid("Real pairs", "Training slices and their masks, on the generators' scale.", output / "real.png")
+            )
+        if trial.stage == "gan" or kind in seen:
+            continue
+        seen.add(kind)
+        caption = f"First samples of the pool {labels[digest]} ({short(digest)}), before any filter."
+        grids.append(Grid(f"Synthetic pairs: {config.get('pipeline', 'treated')}", caption, output / "grid.png"))
+    return grids

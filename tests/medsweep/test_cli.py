@@ -1,0 +1,245 @@
+"""The commands as a user types them, on the smallest real sweep."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from micro import write_micro
+from typer.testing import CliRunner, Result
+
+from medsweep.cli import app
+from medsweep.data.phantom import PhantomConfig, write_phantom
+
+Medsweep = Callable[..., Result]
+
+
+@pytest.fixture
+def medsweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Medsweep:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the micro sweep has been run."""
+    folder = tmp_path_factory.mktemp("finished")
+    sweep = write_micro(folder)
+    where = ["--store", str(folder / "store"), "--results", str(folder / "results")]
+    ran = CliRunner().invoke(app, ["run", str(sweep), *where, "--runner", "local", "--wandb", "disabled"])
+    assert ran.exit_code == 0, ran.output
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that folder which a test may spoil."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def test_the_run_ends_with_the_report(finished: Path) -> None:
+    page = (finished / "results" / "report.html").read_text()
+    assert "Does the whole way hold?" in page
+    table = pd.read_parquet(finished / "results" / "results.parquet")
+    assert list(table["arm"].unique()) == ["control", "b-sg count=4", "mc-sg count=4"]
+    assert table.groupby("arm")["patient"].nunique().tolist() == [6, 6, 6]
+    assert set(table["metric"]) == {"dice", "hd95_mm"}
+    assert list(pd.read_csv(finished / "results" / "results.csv").columns) == list(table.columns)
+    assert json.loads((finished / "results" / "analysis.json").read_text())["control"] == "control"
+
+
+def test_a_second_run_runs_no_trial_and_gives_the_same_tables(medsweep: Medsweep, copy: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (copy / "results").glob("*.parquet")}
+    ran = medsweep("run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results")
+    assert ran.exit_code == 0, ran.output
+    assert "ran no trial" in ran.output
+    assert {path.name: path.read_bytes() for path in (copy / "results").glob("*.parquet")} == before
+
+
+def test_a_level_added_runs_only_the_new_trials(medsweep: Medsweep, copy: Path) -> None:
+    write_micro(copy, ("[4]", "[4, 8]"))
+    plan = medsweep("plan", copy / "micro.yaml", "--store", copy / "store").output
+    ran = medsweep(
+        "run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results", "--runner", "local"
+    )
+    assert "ran 4 synthesise, 4 assess, 4 segment" in " ".join(ran.output.split()) or all(
+        text in ran.output for text in ("4 synthesise", "4 assess", "4 segment")
+    )
+    assert "gan," not in ran.output.split("reused")[0]
+    assert "not in the store" in plan
+
+
+def test_two_sweeps_share_what_they_have_in_common(medsweep: Medsweep, copy: Path) -> None:
+    other = write_micro(copy, ("sweep: micro", "sweep: other"), ("[b-sg, mc-sg]", "[b-sg]"), name="other.yaml")
+    ran = medsweep("run", other, "--store", copy / "store", "--results", copy / "other")
+    assert ran.exit_code == 0, ran.output
+    assert "ran no trial" in ran.output
+
+
+def test_plan_counts_what_sharing_saves(medsweep: Medsweep, finished: Path) -> None:
+    shown = medsweep("plan", finished / "micro.yaml", "--store", finished / "elsewhere").output
+    rows = {
+        line.split()[0]: line.split()[1:6] for line in shown.splitlines() if line[:3] in ("pre", "gan", "seg", "all")
+    }
+    assert rows["prepare"][:2] == ["1", "6"]
+    assert rows["gan"][:2] == ["6", "6"]
+    assert rows["segment"][:2] == ["6", "6"]
+    assert rows["all"][2] == "0"
+
+
+def test_status_and_results_and_report_read_the_store(medsweep: Medsweep, copy: Path) -> None:
+    where = ("--store", copy / "store")
+    shown = medsweep("status", copy / "micro.yaml", *where).output
+    assert next(line for line in shown.splitlines() if line.startswith("gan")).split() == [
+        "gan",
+        "6",
+        "0",
+        "0",
+        "0",
+        "0",
+    ]
+    wrote = medsweep("results", copy / "micro.yaml", *where, "--results", copy / "again").output.split()
+    assert Path(wrote[0]).read_bytes() == (copy / "results" / "results.parquet").read_bytes()
+    told = medsweep("report", copy / "micro.yaml", *where, "--results", copy / "again").output
+    assert (copy / "again" / "report.html").is_file()
+    assert "report:" in told
+
+
+def test_why_names_the_field_that_differs(medsweep: Medsweep, copy: Path) -> None:
+    write_micro(copy, ("steps: 12", "steps: 16"))
+    planned = medsweep("plan", copy / "micro.yaml", "--store", copy / "store", "--all").output
+    digest = next(line for line in planned.splitlines() if line.startswith("segment") and " run " in line).split()[-6]
+    told = medsweep("why", digest, "--store", copy / "store").output
+    assert "segment.steps: 16 here, 12 there" in told
+    assert "is not published" in told
+    wrong = medsweep("why", "zz", "--store", copy / "store")
+    assert wrong.exit_code == 2
+    assert "no trial 'zz' in the plan or in the store" in wrong.output
+
+
+def test_a_damaged_array_is_named_set_aside_and_made_again(medsweep: Medsweep, copy: Path) -> None:
+    masks = next((copy / "store" / "prepare").glob("*/output/masks.npy"))
+    masks.write_bytes(masks.read_bytes()[:-1] + b"\x07")
+    write_micro(copy, ("steps: 12", "steps: 8"))
+    ran = medsweep(
+        "run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results", "--runner", "local"
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "masks.npy does not match its sha256" in ran.output
+    assert "1 prepare" in ran.output
+    assert list((copy / "store" / "damaged").iterdir())
+
+
+def test_a_torn_manifest_is_named_and_its_trial_run_again(medsweep: Medsweep, copy: Path) -> None:
+    manifest = next((copy / "store" / "segment").glob("*/manifest.json"))
+    manifest.write_text(manifest.read_text()[:40])
+    ran = medsweep(
+        "run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results", "--runner", "local"
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "manifest.json cannot be read" in ran.output
+    assert "ran 1 segment" in ran.output
+
+
+def decathlon(folder: Path) -> Path:
+    root = folder / "Task99_Micro"
+    write_phantom(PhantomConfig(patients=6, seed=3, shape=(20, 18, 8), spacing_mm=(2.0, 2.0, 4.0)), root)
+    return root
+
+
+def on_files(folder: Path) -> Path:
+    phantom = "  phantom: {patients: 6, seed: 3, shape: [20, 18, 8], spacing_mm: [2.0, 2.0, 4.0]}\n"
+    return write_micro(folder, ("dataset: phantom", "dataset: micro\n  root: ${MICRO_DATA}"), (phantom, ""))
+
+
+def spoil_nothing(root: Path) -> None:
+    shutil.rmtree(root)
+
+
+def spoil_partner(root: Path) -> None:
+    sorted((root / "labelsTr").glob("*.nii.gz"))[0].unlink()
+
+
+def spoil_label(root: Path) -> None:
+    path = sorted((root / "labelsTr").glob("*.nii.gz"))[0]
+    image = nibabel.load(path)
+    data = np.asarray(image.dataobj).astype(np.uint8)  # type: ignore[attr-defined]
+    data[0, 0, 0] = 9
+    nibabel.save(nibabel.Nifti1Image(data, image.affine), path)  # type: ignore[attr-defined]
+
+
+def spoil_shape(root: Path) -> None:
+    path = sorted((root / "labelsTr").glob("*.nii.gz"))[0]
+    image = nibabel.load(path)
+    data = np.asarray(image.dataobj)[:-1]  # type: ignore[attr-defined]
+    nibabel.save(nibabel.Nifti1Image(data, image.affine), path)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_nothing, ["micro.yaml:", "Task99_Micro", "dataset.json"]),
+        (spoil_partner, ["micro.yaml:", "phantom_0001", "label"]),
+        (spoil_label, ["phantom_0001", "9"]),
+        (spoil_shape, ["phantom_0001", "shape"]),
+    ],
+)
+def test_bad_data_is_one_line_and_exit_code_2(
+    medsweep: Medsweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], words: list[str]
+) -> None:
+    root = decathlon(tmp_path)
+    monkeypatch.setenv("MICRO_DATA", str(root))
+    sweep = on_files(tmp_path)
+    spoil(root)
+    ran = medsweep("run", sweep, "--store", tmp_path / "store", "--runner", "local")
+    assert ran.exit_code == 2, ran.output
+    assert "Traceback" not in ran.output
+    line = next(line for line in ran.output.splitlines() if words[0] in line and words[-1] in line)
+    assert all(word in line for word in words)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("resolution: 16", "resolution: 24"), "resolution must be a power of two from 16 to 512, got 24"),
+        (("folds: 2", "folds: 9"), "6 patients cannot fill 9 folds"),
+        (
+            ("  resolution: 16", "  resolution: 16\n  patients: 4"),
+            "data.patients asks for 4 training patients, the fold has 3",
+        ),
+        (("[b-sg, mc-sg]", "[b-sg, mcsg]"), "did you mean 'mc-sg'?"),
+        (("gan.pipeline: [b-sg, mc-sg]", "treat.treatments: [[], [{kind: blurr, sigma_px: 1.0}]]"), "blur"),
+        (("gan.pipeline: [b-sg, mc-sg]", "data.root: [a, b]"), "data.root cannot differ between arms"),
+        (
+            ("gan.pipeline: [b-sg, mc-sg]", "gan.r1_gamma_mask_ratio: [1.0, 2.0]"),
+            "factor gan.r1_gamma_mask_ratio changes no trial",
+        ),
+        (("analysis:", "budget: {hours: 0.000001}\nanalysis:"), "above the budget of 1e-06"),
+    ],
+)
+def test_a_mistake_in_the_sweep_is_one_line_and_exit_code_2(
+    medsweep: Medsweep, tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    ran = medsweep("run", write_micro(tmp_path, change), "--store", tmp_path / "store", "--runner", "local")
+    assert ran.exit_code == 2, ran.output
+    assert message in ran.output
+    assert "micro.yaml:" in ran.output
+    assert len(ran.output.strip().splitlines()) == 1
+
+
+def test_a_store_that_cannot_be_written_to_is_one_line(medsweep: Medsweep, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ran = medsweep("plan", write_micro(tmp_path), "--store", tmp_path / "file" / "store")
+    assert ran.exit_code == 2
+    assert "cannot be written to" in ran.output
+
+
+def test_an_address_without_ray_is_refused(medsweep: Medsweep, tmp_path: Path) -> None:
+    ran = medsweep("run", write_micro(tmp_path), "--runner", "local", "--address", "auto")
+    assert ran.exit_code == 2
+    assert "--address auto is for --runner ray" in ran.output

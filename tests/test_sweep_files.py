@@ -1,0 +1,38 @@
+"""Every sweep that is shipped can be read, and its arms and plan can be built."""
+
+from pathlib import Path
+
+import pytest
+
+from medsweep.data.prepare import Source
+from medsweep.design import arms, replicates
+from medsweep.pipeline import SCHEMA, STAGES, Chains
+from medsweep.plan import build, unread_factors
+from medsweep.sweep import load_sweep
+
+SWEEPS = sorted((Path(__file__).parents[1] / "sweeps").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_shipped_sweep_makes_a_plan(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MEDSWEEP_DATA", str(tmp_path))
+    sweep = load_sweep(path, SCHEMA)
+    every = arms(sweep)
+    chains = Chains(every, Source("0" * 64, ()))
+    plan = build(
+        sweep.name,
+        arms=every,
+        replicates=replicates(sweep),
+        stages=STAGES,
+        expand=chains.expand,
+        extras=chains.extras,
+    )
+    assert len(plan.arms) == len(every), plan.aliases
+    assert unread_factors(plan, every, sweep.file.factors) == []
+    assert sum(plan.naive_counts().values()) > len(plan.trials)
+    assert all(trial.hours > 0 for trial in plan.trials.values())
+
+
+def test_names_of_sweeps_are_their_own() -> None:
+    names = [path.read_text().split("\nsweep: ", 1)[1].split("\n")[0] for path in SWEEPS]
+    assert len(names) == len(set(names)) >= 5
