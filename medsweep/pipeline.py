@@ -174,6 +174,7 @@ class Chains:
             pipeline=settings.gan.pipeline,
             fold=cell.fold,
             seed=cell.seed,
+            resolution=settings.data.resolution,
         )
         return cell.builder.add("synthesise", config, inputs)
 

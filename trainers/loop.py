@@ -12,7 +12,7 @@ from trainers.state import load_state, save_state
 
 
 class Learner(Protocol):
-    """Something that improves step by step and whose whole state can be saved (weights, optimisers, RNG, data order)."""
+    """Something that improves step by step and whose whole state can be saved (weights, RNG, data order)."""
 
     def step(self, number: int) -> Mapping[str, float]:
         """Do optimisation step ``number`` (1, 2, ...) and return its named scalars.

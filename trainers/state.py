@@ -1,6 +1,6 @@
 """Checkpoints without pickle: tensors go to safetensors, everything else to JSON.
 
-A state is any nest of dicts, lists, tensors and JSON values; dict keys may be strings or integers (optimisers use them).
+A state is any nest of dicts, lists, tensors and JSON values; keys may be strings or integers (optimisers use them).
 """
 
 import json

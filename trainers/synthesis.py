@@ -23,7 +23,8 @@ from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
 from trainers.pictures import grid_png
-from trainers.stylegan2.data import FITTED_ON, training_rows
+from trainers.provenance import require_within, write_fitted_on
+from trainers.stylegan2.data import training_rows
 from trainers.stylegan2.sampler import Sampler, Samples, load_generator
 
 BATCH = 16
@@ -33,7 +34,7 @@ SLICE_RANGE = 5.0
 
 SLICES_PER_PATIENT = 30
 SECONDS_PER_SLICE = 0.5
-"""For one generator at 256 px on one CPU core; with the line above, all that ``hours`` knows before any timing."""
+"""For one generator of the default width at 256 px on one CPU core."""
 
 ROLES = {"b-sg": ("joint",), "mc-sg": ("mask", "image"), "c-sg": ("image",)}
 """Input trials by pipeline: the generator of pairs, of masks, of images given masks."""
@@ -56,6 +57,8 @@ class SynthesiseConfig(SynthesiseSettings):
     """B-SG pairs; M-SG masks and C-SG images for them; C-SG images for the real masks of the training patients."""
     fold: Fold
     seed: int
+    resolution: int = Field(ge=8)
+    """Side of a slice in pixels."""
 
 
 class _Source(Protocol):
@@ -64,9 +67,10 @@ class _Source(Protocol):
 
 
 def hours(config: SynthesiseConfig) -> float:
-    """Hours of one CPU core, a rough guess that knows neither resolution nor width of the generators."""
+    """Hours of one CPU core, a rough guess by resolution that does not know the width of the generators."""
     slices = config.count * (SLICES_PER_PATIENT if config.unit == "patients" else 1)
-    return slices * SECONDS_PER_SLICE * len(ROLES[config.pipeline]) / 3600
+    seconds = SECONDS_PER_SLICE * (config.resolution / 256) ** 2
+    return slices * seconds * len(ROLES[config.pipeline]) / 3600
 
 
 def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
@@ -83,7 +87,7 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     per_patient = slices.slices_per_patient(patients)
     total = config.count * (per_patient if config.unit == "patients" else 1)
     for role in ROLES[config.pipeline]:
-        _require_fitted_on(role, inputs[role], patients)
+        require_within(role, inputs[role], patients)
     source = _source(config, inputs, slices, rows, trial.device)
     shape = (total, len(slices.modalities), slices.resolution, slices.resolution)
     images = open_memmap(trial.output / "images.npy", mode="w+", dtype=np.float32, shape=shape)
@@ -98,6 +102,7 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     masks.flush()
     about = {"samples": total, "slices_per_patient": per_patient}
     (trial.output / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+    write_fitted_on(trial.output, patients)
     grid = grid_png(trial.output / "grid.png", images[:SHOWN], masks[:SHOWN], columns=4)
     yield Progress(step=total, total=total, pictures={"pairs": grid})
 
@@ -115,16 +120,6 @@ def _source(
     if config.pipeline == "mc-sg":
         return _Chain(generators["mask"], image, seed, config.truncation)
     return _RealMasks(slices, rows, image, seed, config.truncation)
-
-
-def _require_fitted_on(role: str, folder: Path, patients: tuple[str, ...]) -> None:
-    """A generator that saw a patient outside the fold's training part would leak it into the arm."""
-    strangers = set(json.loads((folder / FITTED_ON).read_text())["patients"]) - set(patients)
-    if strangers:
-        raise UserError(
-            f"the {role} generator was fitted on {len(strangers)} patients outside the fold's training part, first "
-            f"{min(strangers)!r}; sample each fold from its own generator"
-        )
 
 
 def _require_fit(role: str, generator: Sampler, slices: SliceSet) -> None:

@@ -30,7 +30,7 @@ def generators(slices, tmp_path_factory) -> dict[str, Path]:
 
 
 def pool_of(folder: Path, inputs: dict[str, Path], pipeline: str, count: int, **settings: object) -> Pool:
-    config = {"unit": "slices", "fold": FOLD, "seed": 3} | settings
+    config = {"unit": "slices", "fold": FOLD, "seed": 3, "resolution": 32} | settings
     trial = FakeTrial(folder)
     reports = drain(run(SynthesiseConfig(count=count, pipeline=pipeline, **config), inputs, trial))
     assert reports[-1].step == reports[-1].total
@@ -127,6 +127,6 @@ def test_a_generator_of_other_slices_is_refused(generators, tmp_path):
 
 
 def test_price_counts_both_generators():
-    config = {"count": 10, "unit": "slices", "fold": FOLD, "seed": 0}
+    config = {"count": 10, "unit": "slices", "fold": FOLD, "seed": 0, "resolution": 32}
     single = hours(SynthesiseConfig(pipeline="b-sg", **config))
     assert hours(SynthesiseConfig(pipeline="mc-sg", **config)) == 2 * single > 0

@@ -16,7 +16,6 @@ from medsweep.errors import UserError
 from trainers.stylegan2.config import GanConfig
 from trainers.stylegan2.masks import encode
 
-FITTED_ON = "fitted_on.json"
 """Published beside a generator: the sorted ids of the patients it was fitted on."""
 
 

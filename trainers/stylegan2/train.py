@@ -1,13 +1,13 @@
 """The gan stage: fit one generator on the training patients of one fold and leave it ready for sampling."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from medsweep.trial import Progress, Trial
 from trainers.loop import train
+from trainers.provenance import write_fitted_on
 from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.data import FITTED_ON, TrainingSet
+from trainers.stylegan2.data import TrainingSet
 from trainers.stylegan2.learner import GanLearner
 
 
@@ -24,5 +24,4 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
     learner.sampler.save(trial.output)
     learner.gallery.samples(trial.output / "samples.png")
     learner.gallery.real(trial.output / "real.png")
-    fitted_on = {"patients": list(data.patients), "slices": len(data)}
-    (trial.output / FITTED_ON).write_text(json.dumps(fitted_on, indent=2) + "\n")
+    write_fitted_on(trial.output, data.patients)

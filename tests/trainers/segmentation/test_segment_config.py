@@ -1,0 +1,65 @@
+"""Segment configs: what decides a trial, what does not, and what is refused."""
+
+import pytest
+from pydantic import ValidationError
+
+from medsweep.data.folds import Fold
+from medsweep.identity import digest_of
+from trainers.segmentation.config import SegmentConfig, SegmentSettings, hours, resolve
+
+FOLD = Fold(index=0, of=4)
+
+
+def resolved(count=0, candidates=20, unit="slices", **settings) -> SegmentConfig:
+    return resolve(
+        SegmentSettings(**settings), fold=FOLD, seed=1, count=count, candidates=candidates, unit=unit, resolution=32
+    )
+
+
+def digest(config: SegmentConfig) -> str:
+    return digest_of("segment", 1, config, {})
+
+
+def test_a_real_only_trial_is_shared_by_arms_that_differ_in_what_it_never_reads():
+    arms = [resolved(), resolved(min_iou=0.5), resolved(mixing="fixed-exposure"), resolved(unit="patients")]
+    assert len({digest(arm) for arm in arms}) == 1
+
+
+def test_candidates_are_read_by_a_filter_alone():
+    assert digest(resolved(8, candidates=30)) == digest(resolved(8, candidates=20))
+    assert digest(resolved(8, candidates=30, min_iou=0.5)) != digest(resolved(8, candidates=20, min_iou=0.5))
+
+
+def test_the_same_fields_tell_synthetic_arms_apart():
+    arms = [
+        resolved(8),
+        resolved(8, min_iou=0.5),
+        resolved(8, mixing="fixed-exposure"),
+        resolved(8, unit="patients"),
+        resolved(9),
+    ]
+    assert len({digest(arm) for arm in arms}) == len(arms)
+
+
+def test_report_interval_is_no_part_of_the_digest():
+    assert digest(resolved(report_every_steps=10)) == digest(resolved(report_every_steps=20))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mixing": "fixed-exposure", "batch_size": 5}, "must be even, got 5"),
+        ({"channels": (4, 4, 4, 4, 4, 4, 4)}, "multiple of 64, got 32"),
+        ({"candidates": 7, "min_iou": 0.5}, r"candidates \(7\) must be at least count \(8\)"),
+        ({"batch_size": 1}, "greater than or equal to 2"),
+        ({"residual_units": 1}, "Input should be 0 or 2"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        resolved(8, **settings)
+
+
+def test_hours_grow_with_steps_and_width():
+    assert hours(resolved(steps=2000)) > 1.5 * hours(resolved(steps=1000))
+    assert hours(resolved(channels=(32, 64))) > 1.5 * hours(resolved(channels=(8, 16)))

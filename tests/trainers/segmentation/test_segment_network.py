@@ -1,0 +1,57 @@
+"""The U-Net: built from a seed, saved, opened again, and read at its bottleneck."""
+
+import torch
+
+from trainers.segmentation.network import Architecture, build, features, load_segmenter, predict, save_segmenter
+
+SMALL = Architecture(modalities=2, classes=3, channels=(4, 8, 16), residual_units=0)
+IMAGES = torch.randn(5, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def weights(model) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in model.parameters()])
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    first = weights(build(SMALL, seed=3))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(weights(build(SMALL, seed=3)), first)
+    assert not torch.equal(weights(build(SMALL, seed=4)), first)
+
+
+def test_a_saved_network_predicts_as_before(tmp_path):
+    model = build(SMALL, seed=3).train()
+    for _ in range(3):
+        model(IMAGES)  # moves the statistics of the normalisation, which must be saved too
+    save_segmenter(model, SMALL, tmp_path)
+    loaded = load_segmenter(tmp_path, "cpu")
+    assert not loaded.training
+    assert torch.equal(predict(loaded, IMAGES), predict(model.eval(), IMAGES))
+
+
+def test_prediction_is_a_distribution_and_does_not_depend_on_the_batch():
+    model = build(SMALL, seed=3).eval()
+    found = predict(model, IMAGES, batch=2)
+    assert found.shape == (5, 3, 32, 32)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(5, 32, 32))
+    torch.testing.assert_close(found, predict(model, IMAGES, batch=5))
+
+
+def test_features_are_mean_and_deviation_of_the_deepest_layer():
+    model = build(SMALL, seed=3).eval()
+    down, around, _ = model.model
+    second, around_bottom, _ = around.submodule
+    with torch.no_grad():
+        deepest = around_bottom.submodule(second(down(IMAGES)))
+    assert deepest.shape == (5, 16, 8, 8)
+    expected = torch.cat([deepest.mean(dim=(2, 3)), deepest.std(dim=(2, 3), correction=0)], dim=1)
+    torch.testing.assert_close(features(model, IMAGES, batch=2), expected)
+
+
+def test_reading_features_leaves_no_hook_behind():
+    model = build(SMALL, seed=3).eval()
+    features(model, IMAGES)
+    assert not any(module._forward_hooks for module in model.modules())

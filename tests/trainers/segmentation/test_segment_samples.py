@@ -1,0 +1,119 @@
+"""What a U-Net is trained on: the order of batches, the filter, and the guard against leaks."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medsweep.data.folds import Fold, split
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.trial import PoolDryError
+from trainers.pool import Pool
+from trainers.provenance import require_unseen
+from trainers.segmentation.config import SegmentSettings, resolve
+from trainers.segmentation.samples import BatchOrder, choose, gather
+
+FOLD = Fold(index=0, of=4)
+
+
+def config(count=0, candidates=0, unit="slices", seed=0, **settings):
+    given = SegmentSettings(**({"batch_size": 4} | settings))
+    return resolve(given, fold=FOLD, seed=seed, count=count, candidates=candidates, unit=unit, resolution=32)
+
+
+def drawn(order, steps):
+    return np.concatenate([order.batch(step) for step in range(1, steps + 1)])
+
+
+def make_pool(folder, data, count):
+    """Sample i is constant i, so that a test can tell which ones were taken."""
+    values = np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1)
+    images = np.broadcast_to(values, (count, *data.images.shape[1:]))
+    Pool(images=images, masks=np.ones((count, 32, 32), np.uint8), slices_per_patient=3).save(folder)
+    return folder
+
+
+def test_every_sample_is_seen_equally_often_even_where_a_batch_spans_two_epochs():
+    seen = drawn(BatchOrder(config(3), real=6, synthetic=3), steps=9)
+    assert np.bincount(seen, minlength=9).tolist() == [4] * 9
+    assert sorted(seen[:9]) == list(range(9))
+
+
+def test_fixed_exposure_takes_half_of_every_batch_from_each_side():
+    order = BatchOrder(config(3, mixing="fixed-exposure"), real=6, synthetic=3)
+    for step in range(1, 10):
+        assert (order.batch(step) < 6).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_arms_see_their_real_samples_in_the_order_of_the_real_only_arm(count):
+    alone = drawn(BatchOrder(config(), real=6, synthetic=0), steps=6)
+    halves = drawn(BatchOrder(config(count, mixing="fixed-exposure"), real=6, synthetic=count), steps=12)
+    assert halves[halves < 6].tolist() == alone.tolist()
+    bag = drawn(BatchOrder(config(count), real=6, synthetic=count), steps=4)[: 6 + count]
+    assert bag[bag < 6].tolist() == alone[:6].tolist()
+
+
+def test_seed_changes_the_order():
+    orders = [drawn(BatchOrder(config(seed=seed), real=50, synthetic=0), steps=12).tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_only_slices_of_training_patients_and_the_first_samples_are_taken(slices, tmp_path):
+    data = SliceSet.open(slices)
+    parts = split(data.patients, FOLD)
+    found = gather(config(5), data, parts.train, {"pool": make_pool(tmp_path, data, 9)}, "cpu")
+    assert (found.real, found.synthetic, found.generated) == (len(data.rows(parts.train)), 5, 5)
+    np.testing.assert_array_equal(found.images[: found.real], data.images[data.rows(parts.train)])
+    assert found.images[found.real :, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_patients_as_the_unit_and_foreground_slices_only(slices, tmp_path):
+    data = SliceSet.open(slices)
+    train = split(data.patients, FOLD).train
+    wanted = config(2, unit="patients", slices="foreground")
+    found = gather(wanted, data, train, {"pool": make_pool(tmp_path, data, 9)}, "cpu")
+    assert found.synthetic == 6
+    assert found.real == len(data.rows(train, foreground_only=True)) < len(data.rows(train))
+
+
+def test_the_filter_takes_the_first_samples_that_pass(slices, tmp_path):
+    data = SliceSet.open(slices)
+    train = split(data.patients, FOLD).train
+    inputs = {"pool": make_pool(tmp_path / "pool", data, 6), "scores": tmp_path}
+    scores = pd.DataFrame({"sample": [5, 4, 3, 2, 1, 0], "iou": [0.9, 0.2, 0.5, 0.8, 0.1, 0.7]})
+    scores.to_parquet(tmp_path / "scores.parquet")
+    found = gather(config(3, candidates=6, min_iou=0.5), data, train, inputs, "cpu")
+    assert found.images[found.real :, 0, 0, 0].tolist() == [0, 2, 3]
+    assert (found.synthetic, found.generated) == (3, 4)
+    pool = Pool.open(inputs["pool"])
+    with pytest.raises(PoolDryError, match=r"min_iou 0.8 leaves 2 of 6 synthetic samples and the arm asks for 3"):
+        choose(pool, 3, 6, 0.8, inputs)
+    with pytest.raises(PoolDryError, match=r"leaves 2 of 3 synthetic samples and the arm asks for 3"):
+        choose(pool, 3, 3, 0.5, inputs)
+    with pytest.raises(PoolDryError, match=r"asks for 7 synthetic samples, the pool has 6"):
+        choose(pool, 3, 7, 0.5, inputs)
+
+
+def test_a_pool_smaller_than_the_count_is_dry(slices, tmp_path):
+    pool = Pool.open(make_pool(tmp_path, SliceSet.open(slices), 4))
+    with pytest.raises(PoolDryError, match="asks for 5 synthetic samples, the pool has 4"):
+        choose(pool, 5, 0, 0.0, {})
+
+
+def test_a_pool_of_another_shape_is_refused(slices, tmp_path):
+    data = SliceSet.open(slices)
+    images = np.zeros((3, 1, 32, 32), np.float32)
+    Pool(images=images, masks=np.zeros((3, 32, 32), np.uint8), slices_per_patient=1).save(tmp_path)
+    with pytest.raises(UserError, match=r"shape \(1, 32, 32\), the prepared slices are \(2, 32, 32\)"):
+        gather(config(2), data, data.patients[:2], {"pool": tmp_path}, "cpu")
+
+
+def test_what_was_fitted_on_a_test_patient_is_refused(tmp_path):
+    require_unseen(tmp_path, ["c"])
+    (tmp_path / "fitted_on.json").write_text(json.dumps(["a", "b"]))
+    require_unseen(tmp_path, ["c"])
+    with pytest.raises(UserError, match="fitted on 1 test patients of this fold, first 'b'"):
+        require_unseen(tmp_path, ["b", "c"])

@@ -1,0 +1,169 @@
+"""The segment stage as a whole: contract, resume, pairing of arms, no leaks, and that it learns."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fake_trial import FakeTrial, drain
+
+from medsweep.data.folds import Fold, split
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from trainers.pool import Pool
+from trainers.segmentation.config import SegmentSettings, resolve
+from trainers.segmentation.network import Architecture, load_segmenter
+from trainers.segmentation.samples import gather
+from trainers.segmentation.train import UNetLearner, run
+
+FOLD = Fold(index=0, of=4)
+TINY = {"steps": 12, "batch_size": 4, "channels": (4, 8), "residual_units": 0, "report_every_steps": 4}
+FILES = [
+    "exposure.json",
+    "fitted_on.json",
+    "metrics.parquet",
+    "network.json",
+    "network.safetensors",
+    "overlay.png",
+]
+
+
+def config(count=0, seed=0, **settings):
+    given = SegmentSettings(**(TINY | settings))
+    return resolve(given, fold=FOLD, seed=seed, count=count, candidates=0, unit="slices", resolution=32)
+
+
+@pytest.fixture(scope="module")
+def pool(slices, tmp_path_factory):
+    """40 noisy copies of training slices."""
+    data = SliceSet.open(slices)
+    rows = data.rows(split(data.patients, FOLD).train)[:40]
+    noise = np.random.default_rng(0).normal(0, 0.3, data.images[rows].shape)
+    folder = tmp_path_factory.mktemp("pool")
+    Pool(images=data.images[rows] + noise, masks=data.masks[rows], slices_per_patient=10).save(folder)
+    return folder
+
+
+def segment(folder, inputs, **settings):
+    trial = FakeTrial(folder)
+    return drain(run(config(**settings), inputs, trial)), trial.output
+
+
+def exposure(output):
+    return json.loads((output / "exposure.json").read_text())
+
+
+def test_outputs_and_reports(slices, pool, tmp_path):
+    reports, output = segment(tmp_path, {"prepare": slices, "pool": pool}, count=8)
+    assert sorted(path.name for path in output.iterdir()) == FILES
+    assert [report.step for report in reports] == [4, 8, 12, 12]
+    assert all(report.total == 12 for report in reports)
+    assert {"loss", "learning_rate"} == set(reports[0].metrics)
+    assert reports[-1].metrics["test_structures"] > 0
+    assert reports[-1].pictures["overlay"].exists()
+    parts = split(SliceSet.open(slices).patients, FOLD)
+    assert json.loads((output / "fitted_on.json").read_text()) == list(parts.train)
+
+
+def test_metrics_table(slices, tmp_path):
+    _, output = segment(tmp_path, {"prepare": slices})
+    table = pd.read_parquet(output / "metrics.parquet")
+    data = SliceSet.open(slices)
+    patients = split(data.patients, FOLD).test
+    keys = [(p, c, m) for p in patients for c in data.classes[1:] for m in ("dice", "hd95_mm")]
+    assert list(table[["patient", "class", "metric"]].itertuples(index=False, name=None)) == keys
+    assert [str(kind) for kind in table[["value", "n_ref", "n_pred", "tp", "diagonal_mm"]].dtypes] == [
+        "float64",
+        "int64",
+        "int64",
+        "int64",
+        "float64",
+    ]
+    for row in table.to_dict("records"):
+        reference = data.reference(row["patient"]) == data.classes.index(row["class"])
+        assert row["n_ref"] == reference.sum()
+        assert row["diagonal_mm"] == pytest.approx(np.hypot(36 * 1.8, np.hypot(32 * 1.8, 12 * 5.0)))
+        if row["status"] == "ok" and row["metric"] == "dice":
+            assert row["value"] == pytest.approx(2 * row["tp"] / (row["n_ref"] + row["n_pred"]))
+
+
+@pytest.mark.parametrize("kill_after", [1, 2])
+def test_a_killed_run_goes_on_and_leaves_the_same_bytes(slices, pool, tmp_path, kill_after):
+    inputs, settings = {"prepare": slices, "pool": pool}, config(count=8)
+    whole = FakeTrial(tmp_path / "whole")
+    reports = drain(run(settings, inputs, whole))
+    killed = FakeTrial(tmp_path / "killed", due=True)
+    iterator = run(settings, inputs, killed)
+    for _ in range(kill_after + 1):  # the checkpoint of a report is written when the next one is asked for
+        next(iterator)
+    iterator.close()
+    step, _ = killed.restore()
+    assert step == 4 * kill_after
+    again = drain(run(settings, inputs, FakeTrial(tmp_path / "killed")))
+    assert [(r.step, dict(r.metrics)) for r in again] == [(r.step, dict(r.metrics)) for r in reports[kill_after:]]
+    for name in FILES:
+        assert (whole.output / name).read_bytes() == (killed.output / name).read_bytes(), name
+
+
+def test_arms_of_a_replicate_start_from_the_same_weights(slices, pool):
+    data = SliceSet.open(slices)
+    shape = Architecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
+
+    def weights(**settings):
+        asked = config(**settings)
+        samples = gather(asked, data, split(data.patients, FOLD).train, {"pool": pool}, "cpu")
+        return torch.cat([value.flatten() for value in UNetLearner(asked, samples, shape).model.parameters()])
+
+    alone = weights()
+    assert torch.equal(weights(count=8), alone)
+    assert torch.equal(weights(count=40, mixing="fixed-exposure", augment="none"), alone)
+    assert not torch.equal(weights(seed=1), alone)
+
+
+@pytest.mark.parametrize("count", [0, 8, 40])
+@pytest.mark.parametrize("mixing", ["uniform", "fixed-exposure"])
+def test_the_number_of_samples_seen_does_not_depend_on_the_count(slices, pool, tmp_path, count, mixing):
+    _, output = segment(tmp_path, {"prepare": slices, "pool": pool}, count=count, mixing=mixing)
+    found = exposure(output)
+    assert found["real_slices_seen"] + found["synthetic_slices_seen"] == 12 * 4
+    assert (found["synthetic_slices"], found["kept"], found["generated"]) == (count, count, count)
+    if mixing == "fixed-exposure":
+        assert found["synthetic_slices_seen"] == (24 if count else 0)
+    else:
+        assert (found["synthetic_slices_seen"] > 0) == (count > 0)
+
+
+def test_nothing_of_the_test_patients_reaches_the_weights(slices, tmp_path):
+    data = SliceSet.open(slices)
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(slices, spoilt)
+    rows = data.rows(split(data.patients, FOLD).test)
+    for name, value in (("images", 1e3), ("masks", 1)):
+        array = np.load(spoilt / f"{name}.npy")
+        array[rows] = value
+        np.save(spoilt / f"{name}.npy", array)
+    _, clean = segment(tmp_path / "a", {"prepare": slices})
+    _, other = segment(tmp_path / "b", {"prepare": spoilt})
+    assert (clean / "network.safetensors").read_bytes() == (other / "network.safetensors").read_bytes()
+    assert (clean / "metrics.parquet").read_bytes() != (other / "metrics.parquet").read_bytes()
+
+
+def test_a_pool_whose_generator_saw_a_test_patient_is_refused(slices, pool, tmp_path):
+    leaky = tmp_path / "leaky"
+    shutil.copytree(pool, leaky)
+    test = split(SliceSet.open(slices).patients, FOLD).test
+    (leaky / "fitted_on.json").write_text(json.dumps([test[0]]))
+    with pytest.raises(UserError, match=f"first '{test[0]}'"):
+        segment(tmp_path / "trial", {"prepare": slices, "pool": leaky}, count=8)
+
+
+def test_it_learns_and_the_network_can_be_opened_again(slices, tmp_path):
+    inputs = {"prepare": slices}
+    serious = {"steps": 150, "batch_size": 8, "channels": (8, 16, 32), "residual_units": 2, "learning_rate": 1e-2}
+    learnt, output = segment(tmp_path / "a", inputs, **serious, augment="rigid")
+    chance, _ = segment(tmp_path / "b", inputs, steps=1)
+    assert learnt[-1].metrics["test_dice_organ"] > 0.5
+    assert chance[-1].metrics["test_dice"] < learnt[-1].metrics["test_dice"] - 0.2
+    assert not load_segmenter(output, "cpu").training

@@ -1,0 +1,65 @@
+"""Test metrics: every slice of every test patient, restacked and scored on the patient's original grid."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from medsweep.data.slices import SliceSet
+from trainers.pictures import grid_png
+from trainers.segmentation.metrics import diagonal_mm, score
+from trainers.segmentation.network import predict
+
+SHOWN_PATIENTS = 4
+
+
+def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.DataFrame:
+    """One row per patient, foreground class and metric (``dice``, ``hd95_mm``), in that order.
+
+    Columns: patient, class, metric, value (float64), status, n_ref, n_pred, tp (voxels), diagonal_mm.
+    """
+    rows = []
+    for patient in sorted(patients):
+        volume = data.volumes[patient]
+        reference_ZHW = data.reference(patient)
+        prediction_ZHW = segment_volume(model, data, patient)
+        diagonal = diagonal_mm(reference_ZHW.shape, volume.spacing_mm)
+        for label, name in enumerate(data.classes[1:], start=1):
+            found = score(reference_ZHW == label, prediction_ZHW == label, volume.spacing_mm)
+            shared = (found.status, found.n_ref, found.n_pred, found.tp, diagonal)
+            rows.append((patient, name, "dice", found.dice, *shared))
+            rows.append((patient, name, "hd95_mm", found.hd95_mm, *shared))
+    columns = ["patient", "class", "metric", "value", "status", "n_ref", "n_pred", "tp", "diagonal_mm"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np.uint8]:
+    """Most probable class on the original grid, uint8 (Z, H, W); probabilities are resized, never labels."""
+    volume = data.volumes[patient]
+    images_ZCRR = torch.from_numpy(np.array(data.images[volume.rows.start : volume.rows.stop]))
+    probabilities_ZKHW = volume.fit.undo(predict(model, images_ZCRR).numpy())
+    return probabilities_ZKHW.argmax(axis=1).astype(np.uint8)
+
+
+def draw_overlay(model: nn.Module, data: SliceSet, patients: Sequence[str], path: Path) -> Path:
+    """The fullest slice of a few patients, one per row: image, reference, image, prediction."""
+    foreground = data.index["foreground"].to_numpy()
+    spans = [data.volumes[patient].rows for patient in sorted(patients)[:SHOWN_PATIENTS]]
+    rows = np.array([span.start + int(foreground[span.start : span.stop].argmax()) for span in spans])
+    images = data.images[rows]
+    predicted = predict(model, torch.from_numpy(images)).argmax(dim=1).numpy().astype(np.uint8)
+    masks = np.stack([data.masks[rows], predicted], axis=1)
+    return grid_png(path, images.repeat(2, axis=0), masks.reshape(-1, *masks.shape[2:]), columns=2)
+
+
+def summary(metrics: pd.DataFrame) -> dict[str, float]:
+    """Mean Dice per class and over all, with the number of structures behind it; undefined ones are left out."""
+    scored = metrics[(metrics["metric"] == "dice") & metrics["value"].notna()]
+    means = {f"test_dice_{name}": float(part["value"].mean()) for name, part in scored.groupby("class", sort=True)}
+    if len(scored) == 0:
+        return {"test_structures": 0.0}
+    return means | {"test_dice": float(scored["value"].mean()), "test_structures": float(len(scored))}
