@@ -130,3 +130,8 @@ def scope_sentence(seeds: int, folds: int) -> str:
             f"needed for a claim about the method), over {held_out}."
         )
     return f"Runs: {seeds} {noun} per arm over {held_out}; each verdict is the weaker of patients alone and runs too."
+
+
+def arm_label(name: str, *, control: bool) -> str:
+    """Name of an arm with its role, where the name does not say it already."""
+    return f"{name} (control)" if control and name != "control" else name

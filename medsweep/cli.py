@@ -119,15 +119,13 @@ def run(  # noqa: PLR0917
     summary = opened.run(runner=runner.value, address=address, wandb=wandb.value if wandb else None)
     console = views.stdout()
     console.print(views.summary_text(summary, retry=command_line()), soft_wrap=True)
-    if summary.stopped:
-        return 130
-    report = opened.answer(results, summary, command_line())
-    for line in report.verdicts:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    typer.echo(f"report: {report.path}")
-    if summary.ok:
-        return 0
-    return 2 if any(failure.outcome == "bad-input" for failure in summary.failures) else 1
+    code = summary.exit_code
+    if not summary.stopped and opened.has_results():
+        report = opened.answer(results, summary, command_line())
+        for line in report.verdicts:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        typer.echo(f"report: {report.path}")
+    return code
 
 
 @app.command()

@@ -109,6 +109,11 @@ class Session:
             return "running"
         return "failed" if notes(self.store, trial.stage, digest) else "waiting"
 
+    def has_results(self) -> bool:
+        """Whether at least one arm has been measured."""
+        leaves = set(self.plan.leaves.values())
+        return any(self.store.folder(self.plan.trials[leaf].stage, leaf).is_dir() for leaf in leaves)
+
     def folder(self, results: Path | None) -> Path:
         """Where tables and report go."""
         return results if results is not None else Path("results") / self.sweep.name

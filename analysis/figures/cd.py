@@ -14,7 +14,7 @@ from analysis.figures.style import INK, QUIET, Drawn, figure, lines, look, save,
 from analysis.omnibus import Omnibus
 from analysis.posthoc import Nemenyi
 from analysis.study import Analysis
-from analysis.wording import p_text
+from analysis.wording import arm_label, p_text
 
 LINE = 0.135
 """Height of one line of a label; one unit of the vertical axis is an inch."""
@@ -115,7 +115,7 @@ def _labels(omnibus: Omnibus, groups: Groups, control: str) -> list[Label]:
         for place in places:
             arm = groups.order[place]
             name, rank = omnibus.arms[arm], omnibus.mean_ranks[arm]
-            shown = f"{name} (control)" if name == control else name
+            shown = arm_label(name, control=name == control)
             text = wrapped(f"{shown}  {rank:.2f}" if on_left else f"{rank:.2f}  {shown}", LABEL_WIDTH)
             height = lines(text) * LINE + 0.11
             found.append(Label(text, rank, y + height / 2, on_left, name == control))

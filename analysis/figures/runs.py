@@ -12,6 +12,7 @@ from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, save
 from analysis.study import Analysis
 from analysis.tables import Metric
 from analysis.variance import RunMean
+from analysis.wording import arm_label
 
 SHAPES = "osD^v<>pPX"
 
@@ -22,7 +23,7 @@ def draw_runs(analysis: Analysis, stem: Path) -> Drawn:
     A diverged run is a cross at the worse end of the axis, whatever its score.
     """
     arms = [arm.name for arm in analysis.arms]
-    labels = [wrapped(f"{name} (control)" if name == analysis.control else name, 34) for name in arms]
+    labels = [wrapped(arm_label(name, control=name == analysis.control), 34) for name in arms]
     folds = sorted({run.fold for run in analysis.runs})
     with look():
         height = 0.9 + len(arms) * max(0.3, 0.16 * max(map(lines, labels)))

@@ -6,7 +6,7 @@ import math
 from analysis.report.context import ReportContext
 from analysis.report.table import DASH, Table
 from analysis.study import Analysis, MetricStudy, PoolSummary
-from analysis.wording import number
+from analysis.wording import arm_label, number
 
 
 def descriptions(study: MetricStudy) -> Table:
@@ -102,7 +102,7 @@ def arms(analysis: Analysis) -> Table:
     factors = list(dict.fromkeys(itertools.chain.from_iterable(arm.levels for arm in analysis.arms)))
     rows = tuple(
         (
-            f"{arm.name} (control)" if arm.control else arm.name,
+            arm_label(arm.name, control=arm.control),
             *(str(arm.levels.get(factor, DASH)) for factor in factors),
             str(analysis.primary.n),
         )

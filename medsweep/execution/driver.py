@@ -47,6 +47,15 @@ class Summary:
         """Every trial that was asked for is published and complete."""
         return not self.failures and not self.blocked and not self.stopped
 
+    @property
+    def exit_code(self) -> int:
+        """0 all there, 1 a trial failed, 2 something to mend in the sweep or the data, 130 stopped."""
+        if self.stopped:
+            return 130
+        if any(failure.outcome == "bad-input" for failure in self.failures):
+            return 2
+        return 0 if self.ok else 1
+
 
 @dataclass
 class _Progressing:

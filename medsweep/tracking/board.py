@@ -116,7 +116,8 @@ class Board:
 
     def finished(self, digest: str, outcome: str, now: float) -> None:
         """A trial ends, whether it had started or was given up before."""
-        trial = self._trials[digest]
+        # One that was found damaged and is to be made again may be closed before the board has heard of it.
+        trial = self._trials.setdefault(digest, TrialRecord(digest=digest, stage="", hours=0.0))
         trial.state = "done" if outcome in SETTLED else "failed"
         trial.ended = now
 

@@ -83,10 +83,10 @@ def test_the_filter_takes_the_first_samples_that_pass(slices, tmp_path):
     data = SliceSet.open(slices)
     train = split(data.patients, FOLD).train
     inputs = {"pool": make_pool(tmp_path / "pool", data, 6), "scores": tmp_path}
-    scores = pd.DataFrame({"sample": [5, 4, 3, 2, 1, 0], "iou": [0.9, 0.2, 0.5, 0.8, 0.1, 0.7]})
+    scores = pd.DataFrame({"sample": [5, 4, 3, 2, 1, 0], "iou": [0.9, 0.2, 0.5, 0.8, 0.7, 0.1]})
     scores.to_parquet(tmp_path / "scores.parquet")
     found = gather(config(3, candidates=6, min_iou=0.5), data, train, inputs, "cpu")
-    assert found.images[found.real :, 0, 0, 0].tolist() == [0, 2, 3]
+    assert found.images[found.real :, 0, 0, 0].tolist() == [1, 2, 3]
     assert (found.synthetic, found.generated) == (3, 4)
     pool = Pool.open(inputs["pool"])
     with pytest.raises(PoolDryError, match=r"min_iou 0.8 leaves 2 of 6 synthetic samples and the arm asks for 3"):
