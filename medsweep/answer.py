@@ -20,9 +20,9 @@ from medsweep.data.slices import SliceSet
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure, labels_of
 from medsweep.identity import short
-from medsweep.pipeline import Settings, settings_of
 from medsweep.plan import Plan
 from medsweep.results import pool_table, tidy_table, write_tables
+from medsweep.settings import Settings, settings_of
 from medsweep.store import Store
 from medsweep.sweep import Sweep
 from medsweep.trial import COMPLETE

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("medsweep", "trainers", "analysis")
-COMPOSITION = ("medsweep/pipeline.py", "medsweep/answer.py", "medsweep/session.py", "medsweep/cli.py")
+COMPOSITION = tuple(f"medsweep/{name}.py" for name in ("settings", "chains", "pipeline", "answer", "session", "cli"))
 """In order: each may import those before it."""
 
 FORBIDDEN = {

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from medsweep.chains import Chains
 from medsweep.data.prepare import Source
 from medsweep.design import arms, replicates
-from medsweep.pipeline import SCHEMA, STAGES, Chains
+from medsweep.pipeline import SCHEMA, STAGES
 from medsweep.plan import build, unread_factors
 from medsweep.sweep import load_sweep
 

@@ -134,7 +134,7 @@ def blur(images_nCRR: Images, sigma_px: float) -> Images:
 
 def relabel(images_nCRR: Images, model: nn.Module) -> Masks:
     """The most probable class of every pixel under ``model``, uint8 (n, R, R)."""
-    return predict(model, torch.from_numpy(images_nCRR)).argmax(dim=1).numpy().astype(np.uint8)
+    return predict(model, torch.from_numpy(images_nCRR), whole_batches=True).argmax(dim=1).numpy().astype(np.uint8)
 
 
 def mean_quantiles(images_NCRR: Images) -> NDArray[np.float64]:

@@ -37,7 +37,7 @@ class RayRunner:
 
     Args:
         address: address of a running cluster, ``auto`` for the one of this host, or None to start one here that ends
-            with the run, has no dashboard, listens on this host only and asks for a token nobody else has.
+            with the run, has no dashboard, and asks for a token that only this run and its workers have.
         cpus: CPUs of the cluster that is started; None takes all of this host.
     """
 

@@ -53,7 +53,7 @@ def sample_ious(model: nn.Module, pool: Pool, classes: int) -> NDArray[np.float6
     ious = []
     for first in range(0, len(pool), CHUNK):
         images = torch.from_numpy(np.array(pool.images[first : first + CHUNK]))
-        seen = predict(model, images).argmax(dim=1).numpy()
+        seen = predict(model, images, whole_batches=True).argmax(dim=1).numpy()
         ious.append(mean_iou(pool.masks[first : first + CHUNK], seen, classes))
     return np.concatenate(ious)
 

@@ -64,11 +64,19 @@ def load_segmenter(folder: Path, device: str) -> nn.Module:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images_NCRR: Tensor, batch: int = 64) -> Tensor:
-    """Class probabilities (N, K, R, R) on the CPU, computed ``batch`` images at a time on the model's device."""
+def predict(model: nn.Module, images_NCRR: Tensor, batch: int = 64, *, whole_batches: bool = False) -> Tensor:
+    """Class probabilities (N, K, R, R) on the CPU, computed ``batch`` images at a time on the model's device.
+
+    With ``whole_batches`` the last batch is filled up with zeros, so that what a sample gets does not depend, not even
+    in its last bit, on how many samples follow it.
+    """
     device = next(model.parameters()).device
+    count = len(images_NCRR)
+    if whole_batches and count % batch:
+        filling = images_NCRR.new_zeros(batch - count % batch, *images_NCRR.shape[1:])
+        images_NCRR = torch.cat([images_NCRR, filling])
     parts = [model(part.to(device)).softmax(dim=1).cpu() for part in images_NCRR.split(batch)]
-    return torch.cat(parts)
+    return torch.cat(parts)[:count]
 
 
 @torch.no_grad()

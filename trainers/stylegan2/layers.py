@@ -20,8 +20,7 @@ class Drawn(nn.Module):
     """A module whose own random tensors come from a named seed, so that networks of different arms share them."""
 
     def draw(self, generator: torch.Generator) -> None:
-        """Fill the tensors that this very module owns."""
-        raise NotImplementedError
+        """Fill the tensors that this very module owns; by default it owns none."""
 
 
 def constant(module: nn.Module, name: str, value: float | Tensor | None) -> None:

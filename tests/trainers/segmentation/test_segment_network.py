@@ -55,3 +55,10 @@ def test_reading_features_leaves_no_hook_behind():
     model = build(SMALL, seed=3).eval()
     features(model, IMAGES)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_in_whole_batches_a_sample_does_not_feel_how_many_follow():
+    model = build(SMALL, seed=3).eval()
+    everything = predict(model, IMAGES, batch=4, whole_batches=True)
+    for count in (1, 3, 4, 5):
+        assert torch.equal(predict(model, IMAGES[:count], batch=4, whole_batches=True), everything[:count])

@@ -1,0 +1,130 @@
+"""How an arm under a replicate becomes a chain of trials. Part of the composition root."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from medsweep.data.folds import Fold
+from medsweep.data.prepare import DataConfig, PrepareConfig, Source
+from medsweep.design import Arm, Replicate
+from medsweep.identity import canonical
+from medsweep.plan import Builder
+from medsweep.settings import GENERATORS, Settings, settings_of
+from trainers import synthesis, treatments
+from trainers.assessment import config as assess_config
+from trainers.segmentation import config as segment_config
+from trainers.stylegan2 import config as gan_config
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One arm under one replicate, while its chain is added."""
+
+    builder: Builder
+    settings: Settings
+    prepared: str
+    fold: Fold
+    seed: int
+
+
+class Chains:
+    """Turns arms into trials. Knows all arms, since those that differ in dose share a pool as large as the largest."""
+
+    def __init__(self, every: Sequence[Arm], source: Source) -> None:
+        self._source = source
+        self._control = next(settings_of(arm) for arm in every if arm.is_control)
+        self._extents: dict[str, int] = {}
+        for arm in every:
+            wanted = settings_of(arm)
+            key = _generator_key(wanted)
+            self._extents[key] = max(self._extents.get(key, 0), candidates(wanted))
+        self.assessed: list[str] = []
+
+    def expand(self, builder: Builder, arm: Arm, replicate: Replicate) -> str:
+        """Add the chain of one arm under one replicate; returns the digest of its U-Net."""
+        settings = settings_of(arm)
+        prepared = builder.add("prepare", self._prepare(settings))
+        cell = _Cell(builder, settings, prepared, fold_of(settings, replicate), replicate.seed)
+        inputs = {"prepare": prepared}
+        if settings.synthesise.count > 0:
+            inputs["pool"] = self._treated(cell, self._pool(cell))
+            if settings.assess.enabled or settings.segment.min_iou > 0:
+                scores = self._assess(cell, inputs["pool"])
+                if settings.segment.min_iou > 0:
+                    inputs["scores"] = scores
+        return builder.add("segment", _segment(settings, cell.fold, cell.seed), inputs)
+
+    def extras(self, builder: Builder) -> Iterable[str]:
+        """Assessments, wanted for the report though few arms read them."""
+        return self.assessed
+
+    def _prepare(self, settings: Settings) -> PrepareConfig:
+        data = {name: getattr(settings.data, name) for name in DataConfig.model_fields}
+        return PrepareConfig(**data, source=self._source.fingerprint)
+
+    def _pool(self, cell: _Cell) -> str:
+        settings = cell.settings
+        inputs = {"prepare": cell.prepared}
+        for role, variant in GENERATORS[settings.gan.pipeline].items():
+            resolution = settings.data.resolution
+            gan = gan_config.resolve(settings.gan.generator(), variant, cell.fold, cell.seed, resolution)
+            inputs[role] = cell.builder.add("gan", gan, {"prepare": cell.prepared})
+        config = synthesis.SynthesiseConfig(
+            truncation=settings.synthesise.truncation,
+            count=self._extents[_generator_key(settings)],
+            unit=settings.synthesise.unit,
+            pipeline=settings.gan.pipeline,
+            fold=cell.fold,
+            seed=cell.seed,
+            resolution=settings.data.resolution,
+        )
+        return cell.builder.add("synthesise", config, inputs)
+
+    def _treated(self, cell: _Cell, pool: str) -> str:
+        treat = cell.settings.treat
+        if not treat.treatments:
+            return pool
+        inputs = {"prepare": cell.prepared, "pool": pool}
+        if treatments.needs_reference(treat):
+            inputs["reference"] = self._reference(cell)
+        config = treatments.TreatConfig(treatments=treat.treatments, fold=cell.fold, seed=cell.seed)
+        return cell.builder.add("treat", config, inputs)
+
+    def _assess(self, cell: _Cell, pool: str) -> str:
+        config = assess_config.AssessConfig(halvings=cell.settings.assess.halvings, fold=cell.fold, seed=cell.seed)
+        inputs = {"prepare": cell.prepared, "pool": pool, "reference": self._reference(cell)}
+        digest = cell.builder.add("assess", config, inputs)
+        self.assessed.append(digest)
+        return digest
+
+    def _reference(self, cell: _Cell) -> str:
+        """The control's U-Net on real data only, of the same fold and seed."""
+        config = _segment(self._control, cell.fold, cell.seed, real_only=True)
+        return cell.builder.add("segment", config, {"prepare": cell.prepared})
+
+
+def candidates(settings: Settings) -> int:
+    """Samples (in the sweep's unit) that the arm may look at: its count, with head-room where it filters."""
+    count = settings.synthesise.count
+    return math.ceil(count * settings.synthesise.headroom) if settings.segment.min_iou > 0 else count
+
+
+def _generator_key(settings: Settings) -> str:
+    dose_free = settings.synthesise.model_copy(update={"count": 0, "headroom": 1.0})
+    return canonical({"data": settings.data, "gan": settings.gan, "synthesise": dose_free})
+
+
+def fold_of(settings: Settings, replicate: Replicate) -> Fold:
+    return Fold(index=replicate.fold, of=replicate.folds, patients=settings.data.patients)
+
+
+def _segment(settings: Settings, fold: Fold, seed: int, *, real_only: bool = False) -> segment_config.SegmentConfig:
+    return segment_config.resolve(
+        settings.segment,
+        fold=fold,
+        seed=seed,
+        count=0 if real_only else settings.synthesise.count,
+        candidates=0 if real_only else candidates(settings),
+        unit=settings.synthesise.unit,
+        resolution=settings.data.resolution,
+    )
