@@ -6,11 +6,11 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
+from medsweep.environment import environment
 from medsweep.errors import UserError
 from medsweep.execution.runner import Ledger, Settled
 from medsweep.execution.task import Task, World
@@ -110,7 +110,7 @@ class RayRunner:
             ),
         )
         try:
-            with _environment(TUNE_ENVIRONMENT):
+            with environment(TUNE_ENVIRONMENT):
                 tuner.fit()
         except KeyboardInterrupt:
             ledger.settled.stopped = True
@@ -135,19 +135,6 @@ class RayRunner:
                         f"resources.{stage}.{kind} asks for {asked:g}, the Ray cluster has {there:g}; "
                         "lower it or run on a larger cluster with --address"
                     )
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _require_answer(address: str | None) -> None:

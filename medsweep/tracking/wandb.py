@@ -16,6 +16,7 @@ from typing import Any, Literal, cast, get_args
 from urllib.parse import urlsplit
 
 from medsweep.config import Config
+from medsweep.environment import environment
 from medsweep.errors import UserError, nearest
 from medsweep.identity import short
 from medsweep.tracking.protocol import RunCard
@@ -81,7 +82,7 @@ class WandbTracker:
     def _open(self, card: RunCard) -> Any:
         # Made beforehand because W&B falls back to the system's temporary folder where it cannot write.
         (self._folder / "wandb").mkdir(parents=True, exist_ok=True)
-        with _environment(_own_folders(self._folder, self._mode)):
+        with environment(_own_folders(self._folder, self._mode)):
             import wandb
 
             # Process-wide, so that a missing key is an error that is caught here, never a question to the terminal.
@@ -244,20 +245,6 @@ def _own_folders(folder: Path, mode: Mode) -> dict[str, str]:
         # Online, the user's own settings stay in force: they name the server and the team.
         names["WANDB_CONFIG_DIR"] = "config"
     return {variable: str(folder / name) for variable, name in names.items()}
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _logged_in() -> bool:

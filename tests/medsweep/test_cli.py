@@ -31,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     sweep = write_micro(folder)
     where = ["--store", str(folder / "store"), "--results", str(folder / "results")]
-    ran = CliRunner().invoke(app, ["run", str(sweep), *where, "--runner", "local", "--wandb", "disabled"])
+    ran = CliRunner().invoke(app, ["run", str(sweep), *where, "--runner", "local", "--wandb", "offline"])
     assert ran.exit_code == 0, ran.output
     return folder
 
@@ -51,6 +51,15 @@ def test_the_run_ends_with_the_report(finished: Path) -> None:
     assert set(table["metric"]) == {"dice", "hd95_mm"}
     assert list(pd.read_csv(finished / "results" / "results.csv").columns) == list(table.columns)
     assert json.loads((finished / "results" / "analysis.json").read_text())["control"] == "control"
+
+
+def test_every_trial_is_mirrored_in_wandb_under_its_own_id(finished: Path) -> None:
+    ids = [
+        path.name.removeprefix("run-").removesuffix(".wandb")
+        for path in (finished / "store" / "wandb").rglob("run-*.wandb")
+    ]
+    trials = [path.parent for path in (finished / "store").glob("*/*/manifest.json")]
+    assert sorted(ids) == sorted(f"{trial.parent.name}-{trial.name[:16]}" for trial in trials)
 
 
 def test_a_second_run_runs_no_trial_and_gives_the_same_tables(medsweep: Medsweep, copy: Path) -> None:
