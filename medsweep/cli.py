@@ -14,6 +14,7 @@ import typer
 
 from medsweep import __version__
 from medsweep.errors import UserError
+from medsweep.store import DamagedError
 
 app = typer.Typer(
     help="Sweeps and ablations of synthetic training images, from one YAML file to a tested answer.",
@@ -55,6 +56,9 @@ def told_plainly(command: Callable[P, int]) -> Callable[P, None]:
             code = command(*args, **kwargs)
         except UserError as error:
             typer.echo(f"medsweep: {error}", err=True)
+            code = 2
+        except DamagedError as error:
+            typer.echo(f"medsweep: {error}; medsweep run sets it aside and makes it again", err=True)
             code = 2
         except KeyboardInterrupt:
             typer.echo("medsweep: stopped; run the same command to go on", err=True)

@@ -30,6 +30,7 @@ def tidy_table(plan: Plan, store: Store, dataset: str) -> pd.DataFrame:
 
     Raises:
         UserError: nothing is prepared yet, so the patients are not known.
+        DamagedError: a published result is not what was published.
     """
     factors = list(dict.fromkeys(dotted for arm in plan.arms for dotted in arm.levels))
     frames = []
@@ -49,6 +50,7 @@ def tidy_table(plan: Plan, store: Store, dataset: str) -> pd.DataFrame:
 def _measured(plan: Plan, store: Store, leaf: str) -> pd.DataFrame:
     trial = plan.trials[leaf]
     if store.outcome(trial.stage, leaf) == COMPLETE:
+        store.verify(trial.stage, leaf)
         frame = pd.read_parquet(store.output(trial.stage, leaf) / "metrics.parquet")
         return frame[["patient", "class", "metric", "value", "status"]]
     outcomes = {store.outcome(plan.trials[digest].stage, digest) for digest in plan.ancestry(leaf)}

@@ -68,14 +68,16 @@ class Session:
         Raises:
             UserError: the price is above the budget, or the cluster cannot hold a trial.
         """
-        rows = self.accounts()
+        sure = replace(self, decisions=decide_checked(self.plan, self.store, _Notes()))
+        rows = sure.accounts()
         require_within_budget(self.sweep, sum(row.hours for row in rows))
-        idle = not any(decision.action == "run" for decision in self.decisions.values())
-        board = Board(self._stage_plans(rows), concurrency=1 if runner == "local" else os.cpu_count() or 1)
+        idle = not any(decision.action == "run" for decision in sure.decisions.values())
+        board = Board(sure.stage_plans(rows), concurrency=1 if runner == "local" else os.cpu_count() or 1)
         with _runner("local" if idle else runner, address) as chosen, make_console(board, sys.stderr) as observer:
             return run_plan(self.plan, self.world(wandb), chosen, observer)
 
-    def _stage_plans(self, rows: Iterable[StageAccount]) -> list[StagePlan]:
+    def stage_plans(self, rows: Iterable[StageAccount]) -> list[StagePlan]:
+        """What the console counts: per stage, trials reused and the priced trials to run."""
         scale = calibrate(self.store, list(STAGES))
         return [
             StagePlan(
@@ -124,7 +126,7 @@ class Session:
 
     def answer(self, results: Path | None, summary: Summary | None, command: str) -> Answer:
         """Tables, statistics and report from what is published."""
-        now = replace(self, decisions=decide_checked(self.plan, self.store, _Notes()))
+        now = replace(self, decisions=decide_checked(self.plan, self.store, _Notes(), hashes=False))
         analysis, path = make_report(
             self.sweep,
             self.plan,
@@ -156,7 +158,7 @@ def open_sweep(path: Path, store_root: Path) -> Session:
     store = Store.create(store_root)
     sweep, plan = plan_sweep(path, store)
     write_index(plan, store)
-    return Session(sweep, plan, store, decide_checked(plan, store, _Notes()))
+    return Session(sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False))
 
 
 class _Notes(NullObserver):

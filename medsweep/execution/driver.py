@@ -88,20 +88,23 @@ def run_plan(plan: Plan, world: World, runner: Runner, observer: Observer) -> Su
     return _summary(plan, labels, state, reused=first, final=decisions, seconds=time.monotonic() - begun)
 
 
-def decide_checked(plan: Plan, store: Store, observer: Observer) -> dict[str, Decision]:
-    """``decide`` against the store; torn manifests and damaged files of measured arms are named and set aside."""
+def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool = True) -> dict[str, Decision]:
+    """``decide`` against the store; torn manifests and damaged files of measured arms are named and set aside.
+
+    Without ``hashes`` only manifests are read, which is enough to look and too little to build on.
+    """
 
     def outcome(stage: str, digest: str) -> tuple[str, str] | None:
         try:
             if not store.folder(stage, digest).is_dir():
                 return None
-            found = store.verify(stage, digest) if digest in goals else store.manifest(stage, digest)
+            found = store.verify(stage, digest) if digest in checked else store.manifest(stage, digest)
             return found.outcome, found.message
         except DamagedError as error:
             set_aside(error, store, observer)
             return None
 
-    goals = set(plan.goals)
+    checked = set(plan.goals) if hashes else set()
     return decide(plan, outcome)
 
 

@@ -92,9 +92,8 @@ def test_two_sweeps_share_what_they_have_in_common(medsweep: Medsweep, copy: Pat
 
 def test_plan_counts_what_sharing_saves(medsweep: Medsweep, finished: Path) -> None:
     shown = medsweep("plan", finished / "micro.yaml", "--store", finished / "elsewhere").output
-    rows = {
-        line.split()[0]: line.split()[1:6] for line in shown.splitlines() if line[:3] in ("pre", "gan", "seg", "all")
-    }
+    table = shown[: shown.index("digest")].splitlines()
+    rows = {line.split()[0]: line.split()[1:6] for line in table if line.split()}
     assert rows["prepare"][:2] == ["1", "6"]
     assert rows["gan"][:2] == ["6", "6"]
     assert rows["segment"][:2] == ["6", "6"]
@@ -142,6 +141,14 @@ def test_a_damaged_array_is_named_set_aside_and_made_again(medsweep: Medsweep, c
     assert "masks.npy does not match its sha256" in ran.output
     assert "1 prepare" in ran.output
     assert list((copy / "store" / "damaged").iterdir())
+
+
+def test_results_are_not_read_from_a_damaged_trial(medsweep: Medsweep, copy: Path) -> None:
+    metrics = next((copy / "store" / "segment").glob("*/output/metrics.parquet"))
+    metrics.write_bytes(metrics.read_bytes()[:-8] + b"\0" * 8)
+    told = medsweep("results", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results")
+    assert told.exit_code == 2
+    assert "metrics.parquet does not match its sha256; medsweep run sets it aside" in told.output
 
 
 def test_a_torn_manifest_is_named_and_its_trial_run_again(medsweep: Medsweep, copy: Path) -> None:
