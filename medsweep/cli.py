@@ -169,7 +169,7 @@ def report(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = No
 
 def command_line() -> str:
     """The command as it was typed, for the report and for trying again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return shlex.join(["medsweep", *sys.argv[1:]])
 
 
 def _version(wanted: bool) -> None:

@@ -232,8 +232,8 @@ def test_bad_data_is_one_line_and_exit_code_2(
         (("gan.pipeline: [b-sg, mc-sg]", "treat.treatments: [[], [{kind: blurr, sigma_px: 1.0}]]"), "blur"),
         (("gan.pipeline: [b-sg, mc-sg]", "data.root: [a, b]"), "data.root cannot differ between arms"),
         (
-            ("gan.pipeline: [b-sg, mc-sg]", "gan.r1_gamma_mask_ratio: [1.0, 2.0]"),
-            "factor gan.r1_gamma_mask_ratio changes no trial",
+            ("gan.pipeline: [b-sg, mc-sg]", "gan.path_length_every_steps: [4, 8]"),
+            "factor gan.path_length_every_steps changes no trial",
         ),
         (("analysis:", "budget: {hours: 0.000001}\nanalysis:"), "above the budget of 1e-06"),
     ],

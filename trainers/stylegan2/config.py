@@ -46,7 +46,7 @@ class GanSettings(Config):
     r1_gamma: float | None = Field(default=None, ge=0)
     """Weight of the R1 penalty; None is 0.0002 * resolution^2 / batch_size, 0 switches it off."""
     r1_gamma_mask_ratio: float = Field(default=100.0, gt=0)
-    """B-SG: how much more R1 weighs on mask channels than on image channels."""
+    """How much more R1 weighs on mask channels (B-SG, M-SG) than on image channels."""
     r1_every_steps: int = Field(default=16, ge=1)
     path_length_weight: float = Field(default=2.0, ge=0)
     """Weight of the path length penalty of G; 0 switches it off."""
@@ -113,7 +113,7 @@ def resolve(settings: GanSettings, variant: Variant, fold: Fold, seed: int, reso
     """
     given = dict(settings)
     given["injection"] = _points(settings.injection) if variant == "c-sg" else ()
-    if variant != "b-sg":
+    if variant == "c-sg":
         given["r1_gamma_mask_ratio"] = 1.0
     if settings.mask_form != "signed-distance":
         given["mask_clip_px"] = 1.0
