@@ -23,7 +23,7 @@ from medsweep.plan import Builder, Plan
 from medsweep.tracking.console import NullObserver
 from medsweep.trial import Progress, Stage, Trial
 
-ROUNDS = 2
+ROUNDS = 1
 
 
 class AddConfig(Config):

@@ -106,7 +106,8 @@ class Plan:
                 names[parent] |= names[digest]
         for digest in self.extras:
             if not names[digest]:
-                names[digest] = set.intersection(*(names[parent] for parent in self.trials[digest].inputs.values()))
+                served = [names[parent] for parent in self.trials[digest].inputs.values()]
+                names[digest] = set.intersection(*served) if served else set()
         order = {arm.name: number for number, arm in enumerate(self.arms)}
         return {digest: tuple(sorted(found, key=order.__getitem__)) for digest, found in names.items()}
 
