@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from micro import write_micro
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +42,7 @@ def kill_after(count: int, words: list[str], store: Path) -> int:
     return len(published(store))
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_driver_goes_on_and_ends_with_the_same_tables(tmp_path: Path) -> None:
     sweep = write_micro(tmp_path, ("seeds: 1", "seeds: 2"))
     calm, rough = tmp_path / "calm", tmp_path / "rough"
