@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from medsweep.execution.failures import INFRASTRUCTURE, notes
@@ -243,17 +243,3 @@ def _summary(
         stopped=state.stopped,
         seconds=seconds,
     )
-
-
-def calibration(manifests: Callable[[str], list[tuple[float, float]]], stages: list[str]) -> dict[str, float]:
-    """Median ratio of measured to estimated hours per stage, 1 where no trial has been timed yet.
-
-    Args:
-        manifests: pairs (measured hours, estimated hours) of the published trials of a stage.
-        stages: names of the stages.
-    """
-    factors = {}
-    for stage in stages:
-        ratios = sorted(real / guess for real, guess in manifests(stage) if real > 0 and guess > 0)
-        factors[stage] = ratios[len(ratios) // 2] if ratios else 1.0
-    return factors
