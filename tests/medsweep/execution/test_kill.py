@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -24,21 +25,48 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
 
 
+def await_workers(marker: str, seconds: float = 60) -> None:
+    """Wait until no worker that inherited ``marker`` in its environment lives: its last act may be to publish a trial.
+
+    Ray's own agents, which touch no store, live for a minute longer.
+    """
+    deadline = time.monotonic() + seconds
+    while alive := [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if _works(path.parent, marker)]:
+        assert time.monotonic() < deadline, f"workers {alive} outlived their driver by {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+def _works(process: Path, marker: str) -> bool:
+    try:
+        return (
+            marker.encode() in (process / "environ").read_bytes() and b"Agent" not in (process / "cmdline").read_bytes()
+        )
+    except OSError:
+        return False
+
+
 def published(store: Path) -> dict[str, float]:
     """Time of publication by trial."""
     return {path.parent.name: path.stat().st_mtime_ns for path in store.glob("*/*/manifest.json")}
 
 
 def kill_after(count: int, words: list[str], store: Path) -> int:
-    """Start a run, SIGKILL its driver once ``count`` trials are published, and return how many there are then."""
+    """Start a run, SIGKILL its driver once ``count`` trials are published; returns how many there are at last."""
+    marker = f"MEDSWEEP_TEST_RUN={uuid.uuid4().hex}"
+    name, value = marker.split("=")
     process = subprocess.Popen(
-        words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        words,
+        env={**environment(), name: value},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     while len(published(store)) < count and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    await_workers(marker)
     return len(published(store))
 
 
