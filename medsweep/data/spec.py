@@ -1,0 +1,114 @@
+"""What a dataset is: its cases, channels, classes, slice axis and intensities. The words that the data room shares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from medsweep.config import Config
+from medsweep.errors import UserError
+
+SliceAxis = Literal["axial", "coronal", "sagittal", "first", "second", "third"]
+"""Axis along which slices are cut: by anatomy, from the affine, or by place among the stored array's axes."""
+
+Level = Literal["error", "warning", "note"]
+
+
+class Intensity(Config):
+    """How stored values become network inputs, for each modality of each volume."""
+
+    scale: Literal["z-score", "window", "cohort"] = "z-score"
+    """``z-score``: mean and SD of the volume itself; ``window``: cut off at ``window`` and mapped to [-1, 1];
+    ``cohort``: cut off at ``percentiles`` and z-scored by mean and SD of the labelled voxels of the fold's training
+    patients (the CT scheme of nnU-Net, Isensee et al. 2021, DOI 10.1038/s41592-020-01008-z)."""
+    window: tuple[float, float] | None = None
+    """Lowest and highest value kept, in the image's own unit (HU in CT)."""
+    percentiles: tuple[float, float] | None = None
+    """Cut-offs in per cent, of the voxels that ``scale`` looks at; None cuts nothing off before scaling."""
+    inside: Literal["auto", "nonzero", "all"] = "auto"
+    """Voxels that a z-score looks at; ``nonzero`` leaves exact zeros at 0; ``auto`` is ``nonzero`` for volumes of
+    which at least 5 % are exactly 0."""
+
+    @model_validator(mode="after")
+    def _window_where_it_is_read(self) -> "Intensity":
+        if (self.scale == "window") != (self.window is not None):
+            raise ValueError(f"intensity scale {self.scale!r} with window {self.window}; a window goes with 'window'")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError(f"an intensity window must rise, got {self.window}")
+        if self.scale == "cohort" and self.percentiles is None:
+            raise ValueError("intensity scale 'cohort' needs percentiles, for example [0.5, 99.5]")
+        if self.percentiles is not None:
+            low, high = self.percentiles
+            if not 0 <= low < high <= 100:
+                raise ValueError(f"intensity percentiles must rise within 0 to 100, got {self.percentiles}")
+            if self.scale == "window":
+                raise ValueError("intensity percentiles have no meaning with a window; remove one of them")
+        return self
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a reader of the data should know. An ``error`` keeps its case from being used."""
+
+    level: Level
+    case: str
+    """Id of the case, or ``-`` for the dataset as a whole."""
+    file: str
+    """File or folder it is about, as a path."""
+    what: str
+    """One clause with the value seen."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled patient."""
+
+    id: str
+    images: tuple[Path, ...]
+    """A file per modality in channel order; a single 4D file where the listing is ``stacked``."""
+    label: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """All labelled cases of a folder and how they are to be read; what every layout returns."""
+
+    name: str
+    """Name of the dataset in sweeps and tables."""
+    modalities: tuple[str, ...]
+    """Channel order of everything that is prepared."""
+    classes: tuple[str, ...]
+    """Names by class index; 0 is the background."""
+    values: Mapping[int, int]
+    """Class index by stored label value; any other stored value is refused."""
+    cases: tuple[Case, ...]
+    """In numeric order of the ids."""
+    slice_axis: SliceAxis = "axial"
+    intensity: Intensity = Intensity()
+    regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Unions of classes that are scored beside the classes, by name."""
+    stacked: bool = False
+    """Whether the modalities are the fourth axis of one file."""
+    unlabelled: tuple[str, ...] = ()
+    """Ids of cases that come without labels by design and are not used."""
+    findings: tuple[Finding, ...] = ()
+    """What the names alone told, such as a missing partner."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Choices recorded with the prepared data, such as which of two label files was taken."""
+
+    def require(self) -> "Listing":
+        """This listing, if every case it names can be found.
+
+        Raises:
+            UserError: the first error among the findings, and how many more there are; or no case at all.
+        """
+        errors = [finding for finding in self.findings if finding.level == "error"]
+        if errors:
+            first, more = errors[0], len(errors) - 1
+            rest = f" (and {more} more: medsweep data check lists them)" if more else ""
+            raise UserError(f"{first.case}: {first.what}, {first.file}{rest}")
+        if not self.cases:
+            raise UserError(f"{self.name} has no labelled case; medsweep data describe tells the expected folder")
+        return self
