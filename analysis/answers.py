@@ -37,11 +37,17 @@ class Answer:
 
 
 def answer_all(
-    reduced: Reduced, effects: Sequence[Effect], wilcoxon: Sequence[Wilcoxon], control: str, plan: AnalysisPlan
+    reduced: Reduced,
+    effects: Sequence[Effect],
+    wilcoxon: Sequence[Wilcoxon],
+    control: str,
+    plan: AnalysisPlan,
+    *,
+    test_over_train: float | None = None,
 ) -> tuple[Answer, ...]:
-    """Answers in the order of ``effects``; Holm over all arms at both levels."""
+    """Answers in the order of ``effects``; Holm over all arms at both levels; see ``method_test`` for the ratio."""
     patients = [patient_level(reduced, e, w, control, plan) for e, w in zip(effects, wilcoxon, strict=True)]
-    tests = [method_test(reduced, effect.arm, control, 1 - plan.alpha) for effect in effects]
+    tests = [method_test(reduced, effect.arm, control, 1 - plan.alpha, test_over_train) for effect in effects]
     adjusted = holm([math.nan if test is None else test.estimate.p for test in tests])
     runs = [
         None if test is None else run_level(test, p, reduced.metric, plan)

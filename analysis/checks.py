@@ -19,11 +19,12 @@ ABSENT: Final = ("absent", NO_ROW)
 def complete(table: pd.DataFrame, arms: Sequence[str], primary: str) -> pd.DataFrame:
     """The table in canonical row order, with a ``no row`` row for every cell of the design it lacks.
 
-    The design is arms x replicates x the patients of the fold x classes x metrics.
+    The design is arms x replicates x the patients of the fold x the (class, metric) pairs of the table: regions have
+    metrics of their own.
 
     Raises:
-        UserError: a column, arm, status or metric is unknown; a row occurs twice; a patient is tested in two folds;
-            a status and its value, or two statuses, contradict each other; more than one data set.
+        UserError: a column, arm, status or metric is unknown; a row occurs twice; a status and its value, or two
+            statuses, contradict each other; more than one data set.
     """
     missing = [name for name in [*KEY, "value", "status"] if name not in table.columns]
     if missing:
@@ -33,7 +34,6 @@ def complete(table: pd.DataFrame, arms: Sequence[str], primary: str) -> pd.DataF
     rows = table[[*KEY, "value", "status"]]
     _refuse_unknown(rows, arms, primary)
     _refuse_duplicates(rows)
-    _refuse_two_folds(rows)
     _refuse_contradictions(rows)
     return _with_holes(rows, arms).sort_values(KEY, kind="stable", ignore_index=True)
 
@@ -77,16 +77,6 @@ def _refuse_duplicates(rows: pd.DataFrame) -> None:
         raise UserError(f"results table has {len(twice)} rows twice, first {first}; write it again from the store")
 
 
-def _refuse_two_folds(rows: pd.DataFrame) -> None:
-    folds = rows.groupby("patient")["fold"].unique()
-    shared = folds[folds.map(len) > 1]
-    if not shared.empty:
-        raise UserError(
-            f"{len(shared)} patients are tested in more than one fold, first {shared.index[0]!r} in folds "
-            f"{sorted(int(fold) for fold in shared.iloc[0])}; a patient is independent evidence once only"
-        )
-
-
 def _refuse_contradictions(rows: pd.DataFrame) -> None:
     scored = rows["status"].isin(["ok", "missed"])
     unscored = rows[scored & rows["value"].isna()]
@@ -109,7 +99,7 @@ def _refuse_contradictions(rows: pd.DataFrame) -> None:
 def _with_holes(rows: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     design = rows[["dataset", *REPLICATE]].drop_duplicates()
     design = design.merge(rows[["fold", "patient"]].drop_duplicates(), on="fold")
-    for name, values in (("arm", list(arms)), ("class", rows["class"].unique()), ("metric", rows["metric"].unique())):
-        design = design.merge(pd.DataFrame({name: values}), how="cross")
+    design = design.merge(pd.DataFrame({"arm": list(arms)}), how="cross")
+    design = design.merge(rows[["class", "metric"]].drop_duplicates(), how="cross")
     full = design.merge(rows, on=KEY, how="left")
     return full.assign(status=full["status"].fillna(NO_ROW))

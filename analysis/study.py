@@ -99,6 +99,7 @@ def analyse(
     *,
     arms: Sequence[ArmInfo],
     n_real: float | None = None,
+    test_over_train: float | None = None,
 ) -> Analysis:
     """Analyse the tidy ``table`` of one data set.
 
@@ -108,6 +109,7 @@ def analyse(
         plan: the ``analysis:`` part of the sweep.
         arms: every arm of the sweep in its order, exactly one the control.
         n_real: real training patients (or slices, as ``count`` is); makes doses relative to them.
+        test_over_train: n_test/n_train of a fold, in patients; None takes the folds for those of a cross-validation.
 
     Raises:
         UserError: the table contradicts the sweep or itself, or has holes without a declared rule.
@@ -121,7 +123,7 @@ def analyse(
     primary = _study(reduced, control, plan, exploratory=False)
     others = [name for name in METRICS if name in found and name != plan.primary]
     secondary = [_study(reduce(rows, plan, names, name), control, plan, exploratory=True) for name in others]
-    answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, plan)
+    answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, plan, test_over_train=test_over_train)
     summaries = _pool_summaries(pools, names)
     return Analysis(
         dataset=str(rows["dataset"].iloc[0]),

@@ -1,7 +1,7 @@
 """From the tidy results table to patients x arms: checked first, missing cells by declared rule, every loss counted.
 
 One row of the table per data set, arm, fold, seed, patient, class and metric. The independent unit is the patient:
-classes and seeds are averaged inside it, and each patient is tested in one fold only.
+classes, seeds and, with repeated hold-out, folds are averaged inside it, so each patient counts once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,6 +48,8 @@ class Metric:
 METRICS: Final[Mapping[str, Metric]] = {
     "dice": Metric("dice", "Dice", "", True, 0.0, 3),
     "hd95_mm": Metric("hd95_mm", "HD95", "mm", False, float("inf"), 2),
+    "region_dice": Metric("region_dice", "Dice of regions", "", True, 0.0, 3),
+    "region_hd95_mm": Metric("region_hd95_mm", "HD95 of regions", "mm", False, float("inf"), 2),
 }
 
 

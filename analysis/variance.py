@@ -54,6 +54,8 @@ class MethodTest:
     """Folds, or seeds of the one held-out set."""
     estimate: Estimate
     nadeau_bengio: Estimate | None
+    test_over_train: float | None
+    """Patients tested for each patient trained on, where folds are the units."""
 
 
 def run_means(reduced: Reduced) -> tuple[RunMean, ...]:
@@ -132,11 +134,13 @@ def nadeau_bengio(d_J: Array, test_over_train: float, level: float) -> Estimate:
     return t_estimate(plain.value, plain.se * math.sqrt(1 + j * test_over_train), j - 1, level)
 
 
-def method_test(reduced: Reduced, arm: str, control: str, level: float) -> MethodTest | None:
+def method_test(
+    reduced: Reduced, arm: str, control: str, level: float, test_over_train: float | None = None
+) -> MethodTest | None:
     """The test that holds for the method; None with one fold and one seed, or fewer than two patients.
 
-    n_test/n_train is taken from the patients in the table, 1/(J-1) for J folds: never smaller than the true one for
-    an incomplete set of folds.
+    ``test_over_train`` is n_test/n_train of a fold; where it is not given, the J folds are taken for those of a
+    cross-validation, so that it is 1/(J-1): never smaller than the true one for an incomplete set of folds.
     """
     cells = reduced.cells[reduced.cells["arm"].isin([arm, control])]
     wide = cells.set_index(["fold", "patient", "seed", "arm"])["value"].unstack("arm")
@@ -146,12 +150,13 @@ def method_test(reduced: Reduced, arm: str, control: str, level: float) -> Metho
     folds = delta["fold"].nunique()
     if folds >= 2:
         means = delta.groupby("fold")["value"].mean().to_numpy(dtype=np.float64).round(12)
-        corrected = nadeau_bengio(means, 1 / (folds - 1), level)
-        return MethodTest(arm, "paired t test of fold means", folds, mean_estimate(means, level), corrected)
+        ratio = 1 / (folds - 1) if test_over_train is None else test_over_train
+        corrected = nadeau_bengio(means, ratio, level)
+        return MethodTest(arm, "paired t test of fold means", folds, mean_estimate(means, level), corrected, ratio)
     table = _patients_by_runs(delta)
     if min(table.shape) < 2:
         return None
-    return MethodTest(arm, "two-way test", table.shape[1], two_way(table, level), None)
+    return MethodTest(arm, "two-way test", table.shape[1], two_way(table, level), None, None)
 
 
 def _patients_by_runs(cells: pd.DataFrame) -> Array:

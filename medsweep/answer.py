@@ -15,7 +15,9 @@ from analysis.report.page import write_report
 from analysis.study import Analysis, analyse
 from analysis.tables import AnalysisPlan
 from medsweep.account import StageAccount
-from medsweep.data.folds import split
+from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.config import DataConfig
+from medsweep.data.folds import Split, split
 from medsweep.data.slices import SliceSet
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure, labels_of
@@ -42,7 +44,7 @@ class Tables:
 
 def make_tables(sweep: Sweep, plan: Plan, store: Store, folder: Path) -> Tables:
     """Write results.parquet, results.csv, pools.parquet and pools.csv into ``folder``."""
-    results = tidy_table(plan, store, cast(Settings, sweep.base).data.dataset)
+    results = tidy_table(plan, store, _dataset_name(cast(Settings, sweep.base).data))
     pools = pool_table(plan, store)
     return Tables(results, pools, tuple(write_tables({"results": results, "pools": pools}, folder)))
 
@@ -70,6 +72,7 @@ def make_report(
         cast(AnalysisPlan, sweep.analysis),
         arms=arm_infos(plan),
         n_real=_real_training_size(sweep, plan, store),
+        test_over_train=_test_over_train(sweep, plan, store),
     )
     context = ReportContext(
         sweep=sweep.name,
@@ -117,33 +120,53 @@ def _real_training_size(sweep: Sweep, plan: Plan, store: Store) -> float | None:
     parts = _training_parts(sweep, plan, store)
     if parts is None:
         return None
-    slices, trains = parts
+    slices, splits = parts
+    trains = [part.train for part in splits]
     if cast(Settings, sweep.base).synthesise.unit == "patients":
         return sum(map(len, trains)) / len(trains)
     return sum(len(slices.rows(train, foreground_only=True)) for train in trains) / len(trains)
 
 
-def _training_parts(sweep: Sweep, plan: Plan, store: Store) -> tuple[SliceSet, list[tuple[str, ...]]] | None:
+def _test_over_train(sweep: Sweep, plan: Plan, store: Store) -> float | None:
+    """Patients tested for each patient trained on; the greatest of the folds, which widens intervals most."""
+    parts = _training_parts(sweep, plan, store)
+    return max(len(part.test) / len(part.train) for part in parts[1]) if parts else None
+
+
+def _training_parts(sweep: Sweep, plan: Plan, store: Store) -> tuple[SliceSet, list[Split]] | None:
     digest = next((digest for digest, trial in plan.trials.items() if trial.stage == "prepare"), None)
     if digest is None or store.outcome("prepare", digest) != COMPLETE:
         return None
     slices = SliceSet.open(store.output("prepare", digest))
     folds = {trial.config.fold for trial in plan.trials.values() if trial.stage == "segment"}  # type: ignore[attr-defined]
-    return slices, [split(slices.patients, fold).train for fold in sorted(folds, key=lambda fold: fold.index)]
+    return slices, [split(slices.patients, fold) for fold in sorted(folds, key=lambda fold: fold.index)]
+
+
+def _dataset_name(data: DataConfig) -> str:
+    """The dataset's name, from which a made-up cohort can never be taken for the real one."""
+    return f"{data.dataset} (made up)" if data.phantom else data.dataset
+
+
+def _terms(data: DataConfig) -> str:
+    spec = CATALOGUE.get(data.dataset)
+    if spec is None or spec.publishable or data.phantom:
+        return ""
+    return f"; the terms of {spec.title} forbid publishing its slices, and samples of generators fitted on it, unasked"
 
 
 def _dataset_line(sweep: Sweep, plan: Plan, store: Store) -> str:
     data = cast(Settings, sweep.base).data
-    name = "a made-up cohort (phantom)" if data.phantom else data.dataset
+    name = _dataset_name(data)
     parts = _training_parts(sweep, plan, store)
     if parts is None:
         return name
-    slices, trains = parts
-    sizes = "/".join(str(len(train)) for train in trains)
+    slices, splits = parts
+    sizes = "/".join(str(size) for size in sorted({len(part.train) for part in splits}))
     return (
         f"{name}: {len(slices.patients)} patients, {len(slices.index)} slices at {slices.resolution} px, "
         f"{len(slices.modalities)} modalities ({', '.join(slices.modalities)}), "
-        f"classes {', '.join(slices.classes[1:])}; {len(trains)} fold(s) with {sizes} training patients"
+        f"classes {', '.join(slices.classes[1:])}; {len(splits)} fold(s) with {sizes} training patients"
+        f"{_terms(data)}"
     )
 
 

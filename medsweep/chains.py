@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold
-from medsweep.data.prepare import DataConfig, PrepareConfig, Source
+from medsweep.data.inventory import Source
 from medsweep.design import Arm, Replicate
 from medsweep.identity import canonical
 from medsweep.plan import Builder
@@ -43,8 +44,9 @@ class Chains:
     def expand(self, builder: Builder, arm: Arm, replicate: Replicate) -> str:
         """Add the chain of one arm under one replicate; returns the digest of its U-Net."""
         settings = settings_of(arm)
-        prepared = builder.add("prepare", self._prepare(settings))
-        cell = _Cell(builder, settings, prepared, fold_of(settings, replicate), replicate.seed)
+        fold = fold_of(settings, replicate)
+        prepared = builder.add("prepare", self._prepare(settings, fold))
+        cell = _Cell(builder, settings, prepared, fold, replicate.seed)
         inputs = {"prepare": prepared}
         if settings.synthesise.count > 0:
             inputs["pool"] = self._treated(cell, self._pool(cell))
@@ -58,9 +60,11 @@ class Chains:
         """Assessments, wanted for the report though few arms read them."""
         return self.assessed
 
-    def _prepare(self, settings: Settings) -> PrepareConfig:
+    def _prepare(self, settings: Settings, fold: Fold) -> PrepareConfig:
         data = {name: getattr(settings.data, name) for name in DataConfig.model_fields}
-        return PrepareConfig(**data, source=self._source.fingerprint)
+        recipe = settings.data.intensity or self._source.intensity
+        fitted = fold if recipe.scale == "cohort" else None
+        return PrepareConfig(**data, source=self._source.fingerprint, fold=fitted)
 
     def _pool(self, cell: _Cell) -> str:
         settings = cell.settings
@@ -115,7 +119,8 @@ def _generator_key(settings: Settings) -> str:
 
 
 def fold_of(settings: Settings, replicate: Replicate) -> Fold:
-    return Fold(index=replicate.fold, of=replicate.folds, patients=settings.data.patients)
+    """The replicate's fold with as many training patients as the arm is allowed."""
+    return replicate.cut.model_copy(update={"patients": settings.data.patients})
 
 
 def _segment(settings: Settings, fold: Fold, seed: int, *, real_only: bool = False) -> segment_config.SegmentConfig:

@@ -12,7 +12,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from medsweep import __version__
+from medsweep import __version__, data_commands
 from medsweep.errors import UserError
 from medsweep.store import DamagedError
 
@@ -66,6 +66,9 @@ def told_plainly(command: Callable[P, int]) -> Callable[P, None]:
         raise typer.Exit(code)
 
     return wrapped
+
+
+app.add_typer(data_commands.make_app(told_plainly), name="data")
 
 
 @app.command()

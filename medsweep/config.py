@@ -9,7 +9,7 @@ pool: sample i is the same in every size) is annotated with ``EXTENT`` and stays
         loader_workers: Annotated[int, NOT_IDENTITY] = 2
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -42,6 +42,10 @@ class Config(BaseModel):
         validate_default=True,
         use_attribute_docstrings=True,
     )
+
+    identity_is_kept: ClassVar[bool] = False
+    """Whether the identity of a value is worked out once only: for long lists of text that many trials share. Equal
+    values must have the same text form, so no field of such a class may hold a number."""
 
     @classmethod
     def fields_marked(cls, role: FieldRole) -> frozenset[str]:

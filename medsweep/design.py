@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsweep.config import Config
+from medsweep.data.folds import Fold
+from medsweep.data.splits import read_splits
 from medsweep.errors import UserError, nearest
 from medsweep.sweep import Levels, Sweep, require_field
 from medsweep.yamlfile import Key
@@ -29,16 +31,55 @@ class Arm:
 class Replicate:
     """A fold x seed pair."""
 
-    fold: int
-    folds: int
+    cut: Fold
+    """Who is tested, and who may train before an arm asks for fewer patients."""
     seed: int
 
+    @property
+    def fold(self) -> int:
+        """Number of the fold."""
+        return self.cut.index
 
-def replicates(sweep: Sweep) -> tuple[Replicate, ...]:
-    """All fold x seed pairs of a sweep, folds first."""
-    plan = sweep.file.replicates
-    folds = range(plan.folds) if plan.only is None else plan.only
-    return tuple(Replicate(fold, plan.folds, seed) for fold in folds for seed in range(plan.seeds))
+
+def replicates(sweep: Sweep, patients: Sequence[str]) -> tuple[Replicate, ...]:
+    """All fold x seed pairs of a sweep, folds first.
+
+    Raises:
+        UserError: a fold in ``only`` that does not exist, or what ``folds`` raises.
+    """
+    plan, cuts = sweep.file.replicates, folds(sweep, patients)
+    for number, index in enumerate(plan.only or ()):
+        if not 0 <= index < len(cuts):
+            text = f"fold {index} does not exist; {plan.scheme} has {len(cuts)} here, numbered 0 to {len(cuts) - 1}"
+            raise sweep.document.error(("replicates", "only", number), text)
+    kept = cuts if plan.only is None else [cuts[index] for index in plan.only]
+    return tuple(Replicate(cut, seed) for cut in kept for seed in range(plan.seeds))
+
+
+def folds(sweep: Sweep, patients: Sequence[str]) -> tuple[Fold, ...]:
+    """All folds of a sweep's scheme. What a scheme does not read is neutral, so it is in no trial's digest.
+
+    Raises:
+        UserError: a split file that cannot be used, or too few patients to leave one out.
+    """
+    plan, total = sweep.file.replicates, len(set(patients))
+    shared: dict[str, Any] = {"seed": plan.seed, "validation": plan.validation}
+    if plan.scheme == "hold-out":
+        shared |= {"scheme": "hold-out", "test_share": plan.test_share}
+        return tuple(Fold(index=index, **shared) for index in range(plan.folds))
+    if plan.scheme == "leave-one-out":
+        if total < 2:
+            text = f"leave-one-out needs at least 2 patients, the data have {total}"
+            raise sweep.document.error(("replicates", "scheme"), text)
+        return tuple(Fold(index=index, of=total, **shared) for index in range(total))
+    if plan.file is None:
+        return tuple(Fold(index=index, of=plan.folds, **shared) for index in range(plan.folds))
+    given = read_splits(sweep.document.path.parent / plan.file, patients)
+    if plan.validation > 0 and any(part.validation for part in given):
+        text = f"{plan.file} names validation patients, so no share of {plan.validation:g} is drawn; remove it"
+        raise sweep.document.error(("replicates", "validation"), text)
+    shared |= {"scheme": "file"}
+    return tuple(Fold(index=index, given_patients=part, **shared) for index, part in enumerate(given))
 
 
 def arms(sweep: Sweep) -> tuple[Arm, ...]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def identity(value: object, *, extent: bool = True) -> Any:
         TypeError: a value has no stable text form (a set, an object, a function).
     """
     if isinstance(value, Config):
-        return {name: identity(getattr(value, name), extent=extent) for name in _names(type(value), extent)}
+        return _kept(value, extent) if value.identity_is_kept else _of_config(value, extent)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
@@ -39,6 +39,15 @@ def identity(value: object, *, extent: bool = True) -> Any:
     if isinstance(value, Path):
         return value.as_posix()
     raise TypeError(f"{type(value).__name__} has no stable text form, so it cannot be part of a digest: {value!r}")
+
+
+def _of_config(value: Config, extent: bool) -> dict[str, Any]:
+    return {name: identity(getattr(value, name), extent=extent) for name in _names(type(value), extent)}
+
+
+@lru_cache(maxsize=4096)
+def _kept(value: Config, extent: bool) -> dict[str, Any]:
+    return _of_config(value, extent)
 
 
 @cache

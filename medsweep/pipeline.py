@@ -1,6 +1,6 @@
 """The pipeline: its six stages by name, and from a sweep file to a plan. Part of the composition root."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -9,10 +9,12 @@ from pydantic import ValidationError
 from analysis.tables import AnalysisPlan
 from medsweep.chains import Chains, fold_of
 from medsweep.data import prepare
+from medsweep.data.config import PrepareConfig
 from medsweep.data.folds import split
-from medsweep.data.prepare import PrepareConfig, inspect_source
+from medsweep.data.inventory import inspect_source
 from medsweep.design import Arm, Replicate, arms, replicates
 from medsweep.errors import UserError
+from medsweep.leakage import require_no_leak
 from medsweep.plan import Builder, Plan, build, unread_factors
 from medsweep.settings import Settings, settings_of
 from medsweep.store import Store
@@ -31,7 +33,7 @@ from trainers.stylegan2 import train as gan_train
 STAGES: Final[Mapping[str, Stage]] = {
     stage.name: stage
     for stage in (
-        Stage(name="prepare", version=1, config=PrepareConfig, run=prepare.run, hours=prepare.hours),
+        Stage(name="prepare", version=2, config=PrepareConfig, run=prepare.run, hours=prepare.hours),
         Stage(name="gan", version=1, config=gan_config.GanConfig, run=gan_train.run, hours=gan_cost.hours),
         Stage(
             name="synthesise",
@@ -69,11 +71,10 @@ def plan_sweep(path: Path, store: Store) -> tuple[Sweep, Plan]:
     data = cast(Settings, sweep.base).data
     try:
         source = inspect_source(data, store.root)
-        for replicate in replicates(sweep):
-            for arm in every:
-                split(source.patients, fold_of(settings_of(arm), replicate))
     except ValueError as error:
         raise sweep.document.error(("data",), str(error)) from None
+    where = replicates(sweep, source.patients)
+    _require_room(sweep, every, where, source.patients)
     chains = Chains(every, source)
 
     def expand(builder: Builder, arm: Arm, replicate: Replicate) -> str:
@@ -85,17 +86,30 @@ def plan_sweep(path: Path, store: Store) -> tuple[Sweep, Plan]:
     plan = build(
         sweep.name,
         arms=every,
-        replicates=replicates(sweep),
+        replicates=where,
         stages=STAGES,
         expand=expand,
         extras=chains.extras,
     )
+    require_no_leak(plan, source.patients)
     for dotted in unread_factors(plan, every, sweep.file.factors):
         raise sweep.document.error(
             ("factors", dotted),
             f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter",
         )
     return sweep, plan
+
+
+def _require_room(sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate], patients: Sequence[str]) -> None:
+    """Refuse folds that the patients cannot fill; arms and seeds that share a fold are looked at once."""
+    cuts = {replicate.fold: replicate for replicate in where}
+    sizes = {settings_of(arm).data.patients: settings_of(arm) for arm in every}
+    try:
+        for replicate in cuts.values():
+            for settings in sizes.values():
+                split(patients, fold_of(settings, replicate))
+    except ValueError as error:
+        raise sweep.document.error(("data",), str(error)) from None
 
 
 def _refused(error: ValidationError, arm: Arm, sweep: Sweep) -> UserError:

@@ -67,10 +67,11 @@ def _unmeasured(plan: Plan, store: Store, leaf: str, status: str) -> pd.DataFram
         )
     slices = SliceSet.open(store.output("prepare", prepared))
     fold = Fold.model_validate(dict(trial.config)["fold"])
+    structures = [(name, "") for name in slices.classes[1:]] + [(name, "region_") for name in slices.regions]
     rows = [
-        {"patient": patient, "class": name, "metric": metric, "value": float("nan"), "status": status}
+        {"patient": patient, "class": name, "metric": f"{prefix}{metric}", "value": float("nan"), "status": status}
         for patient in split(slices.patients, fold).test
-        for name in slices.classes[1:]
+        for name, prefix in structures
         for metric in METRICS
     ]
     return pd.DataFrame(rows)

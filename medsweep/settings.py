@@ -6,7 +6,7 @@ from typing import Final, Literal, cast
 from pydantic import Field
 
 from medsweep.config import Config
-from medsweep.data.prepare import DataConfig
+from medsweep.data.config import DataConfig
 from medsweep.design import Arm
 from trainers import synthesis, treatments
 from trainers.assessment.config import AssessSettings

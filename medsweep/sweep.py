@@ -1,8 +1,9 @@
 """A sweep file: the question, the data, arms or factors, replicates, resources, the analysis plan."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -15,15 +16,35 @@ Levels = dict[str, Any]
 """Values by dotted field, as in ``{"synthesise.count": 20}``."""
 
 
+READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "folds": ("k-fold", "hold-out"),
+    "test_share": ("hold-out",),
+    "file": ("file",),
+    "seed": ("k-fold", "hold-out", "leave-one-out"),
+}
+"""Schemes that read a field of ``Replicates``; the other fields are read by all of them."""
+
+
 class Replicates(Config):
     """Fold x seed pairs under which every arm is run."""
 
-    folds: int = Field(default=5, ge=2)
-    """Parts into which the patients are cut; each is tested by a network that did not see it."""
+    scheme: Literal["k-fold", "hold-out", "leave-one-out", "file"] = "k-fold"
+    """``k-fold``: each part of the patients is tested once; ``hold-out``: every fold tests a share of a shuffle of its
+    own; ``leave-one-out``: as many folds as patients; ``file``: the folds of a committed JSON file."""
+    folds: int = Field(default=5, ge=1)
+    """Number of folds, from 2 for k-fold; each is tested by a network that did not see it."""
     only: tuple[int, ...] | None = None
     """Fold indices to run; None runs all of them."""
     seeds: int = Field(default=1, ge=1)
     """Training seeds per fold, numbered from 0."""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the patients that a hold-out tests."""
+    validation: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each fold's training patients that is set aside for validation and never trains."""
+    file: str | None = None
+    """JSON with the folds, ours or nnU-Net's splits_final.json, relative to the sweep file."""
+    seed: int = 0
+    """Seed of the shuffle that the patients are cut after."""
 
     @field_validator("only")
     @classmethod
@@ -123,12 +144,21 @@ def load_sweep(path: Path, schema: Schema) -> Sweep:
         if stage not in schema.stages:
             hint = nearest(stage, schema.stages)
             raise document.error(("resources", stage), f"resources for {stage!r}, which is no stage; {hint}")
-    folds = file.replicates.folds
-    for number, fold in enumerate(file.replicates.only or ()):
-        if not 0 <= fold < folds:
-            place = ("replicates", "only", number)
-            raise document.error(place, f"fold {fold} does not exist; with folds: {folds} they are 0 to {folds - 1}")
+    _check_scheme(file.replicates, document)
     return Sweep(file, document, schema, base, parse(schema.analysis, file.analysis, document, ("analysis",)))
+
+
+def _check_scheme(replicates: Replicates, document: Document) -> None:
+    scheme = replicates.scheme
+    for name, schemes in READ_BY.items():
+        if name in replicates.model_fields_set and scheme not in schemes:
+            text = f"{name} has no meaning with scheme {scheme!r}, only with {' or '.join(schemes)}; remove it"
+            raise document.error(("replicates", name), f"{text} or set the scheme")
+    if scheme == "file" and replicates.file is None:
+        raise document.error(("replicates", "scheme"), "scheme 'file' needs file: the JSON file with the folds")
+    if scheme == "k-fold" and replicates.folds < 2:
+        text = "replicates.folds: k-fold tests one part and trains on the others, so there must be at least 2, got 1"
+        raise document.error(("replicates", "folds"), text)
 
 
 def base_tree(file: SweepFile) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Document:
         return UserError(f"{self.where(key)}: {message}")
 
 
-def read_yaml(path: Path) -> Document:
+def read_yaml(path: Path, kind: str = "sweep") -> Document:
     """Read a YAML mapping; ``${NAME}`` in a string is replaced by the environment variable NAME.
 
     Raises:
@@ -45,7 +45,7 @@ def read_yaml(path: Path) -> Document:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         beside = [str(found) for found in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
-        raise UserError(f"there is no sweep file {path}; {nearest(str(path), beside)}") from None
+        raise UserError(f"there is no {kind} file {path}; {nearest(str(path), beside)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as a text file: {error}") from None
     try:
@@ -56,7 +56,7 @@ def read_yaml(path: Path) -> Document:
     except YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(loaded, CommentedMap):
-        raise UserError(f"{path}:1: a sweep is a mapping with a key 'sweep', got {type(loaded).__name__}")
+        raise UserError(f"{path}:1: a {kind} file holds a mapping of keys, got {type(loaded).__name__}")
     lines: dict[Key, int] = {}
     data = _plain(loaded, (), lines, path)
     return Document(path, data, lines)

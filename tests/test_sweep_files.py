@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medsweep.chains import Chains
-from medsweep.data.prepare import Source
+from medsweep.data.inventory import Source
 from medsweep.design import arms, replicates
 from medsweep.pipeline import SCHEMA, STAGES
 from medsweep.plan import build, unread_factors
@@ -23,7 +23,7 @@ def test_a_shipped_sweep_makes_a_plan(path: Path, monkeypatch: pytest.MonkeyPatc
     plan = build(
         sweep.name,
         arms=every,
-        replicates=replicates(sweep),
+        replicates=replicates(sweep, [f"case-{number:02}" for number in range(24)]),
         stages=STAGES,
         expand=chains.expand,
         extras=chains.extras,

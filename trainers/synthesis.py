@@ -18,12 +18,12 @@ from pydantic import Field
 
 from medsweep.config import EXTENT, Config
 from medsweep.data.folds import Fold
+from medsweep.data.provenance import require_within, write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
 from trainers.pictures import grid_png
-from trainers.provenance import require_within, write_fitted_on
 from trainers.stylegan2.data import training_rows
 from trainers.stylegan2.sampler import Sampler, Samples, load_generator
 
@@ -86,8 +86,9 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     patients, rows = training_rows(slices, config.fold)
     per_patient = slices.slices_per_patient(patients)
     total = config.count * (per_patient if config.unit == "patients" else 1)
+    require_within("prepare trial", inputs["prepare"], patients)
     for role in ROLES[config.pipeline]:
-        require_within(role, inputs[role], patients)
+        require_within(f"{role} generator", inputs[role], patients)
     source = _source(config, inputs, slices, rows, trial.device)
     shape = (total, len(slices.modalities), slices.resolution, slices.resolution)
     images = open_memmap(trial.output / "images.npy", mode="w+", dtype=np.float32, shape=shape)

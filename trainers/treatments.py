@@ -18,12 +18,12 @@ from torch import nn
 
 from medsweep.config import Config
 from medsweep.data.folds import Fold, split
+from medsweep.data.provenance import fitted_on, require_unseen, write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
 from trainers.pictures import grid_png
 from trainers.pool import Pool
-from trainers.provenance import fitted_on, require_unseen, write_fitted_on
 from trainers.segmentation.network import load_segmenter, predict
 
 Images = NDArray[np.float32]
@@ -98,7 +98,7 @@ def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
     data, pool = SliceSet.open(inputs["prepare"]), Pool.open(inputs["pool"])
     parts = split(data.patients, config.fold)
     for role in sorted(inputs):
-        require_unseen(inputs[role], parts.test)
+        require_unseen(inputs[role], (*parts.test, *parts.validation))
     images, masks = np.array(pool.images), np.array(pool.masks)
     total = len(config.treatments) + 1
     for place, treatment in enumerate(config.treatments):
@@ -110,7 +110,7 @@ def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
             masks = relabel(images, load_segmenter(inputs["reference"], trial.device))
         else:
             rows = data.rows(parts.train, foreground_only=True)
-            images = match_histogram(images, mean_quantiles(data.images[rows]))
+            images = match_histogram(images, mean_quantiles(data.image_rows(rows)))
         yield Progress(step=place + 1, total=total)
     Pool(images=images, masks=masks, slices_per_patient=pool.slices_per_patient).save(trial.output)
     write_fitted_on(trial.output, sorted(fitted_on(inputs["pool"])))

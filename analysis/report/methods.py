@@ -47,7 +47,8 @@ def _over_runs(analysis: Analysis) -> str:
         folds = len(analysis.folds)
         return (
             f"Runs as random: paired t test of fold means (seeds averaged, df = {folds - 1}), Holm over arms; "
-            f"intervals for overlapping training sets after Nadeau and Bengio 2003, n_test/n_train = 1/{folds - 1}. A "
+            f"intervals for overlapping training sets after Nadeau and Bengio 2003, n_test/n_train = "
+            f"{number(tests[0].test_over_train or 0.0, 3)}. A "
             "verdict needs both levels, patients and runs; where they differ, the weaker is given."
         )
     return (

@@ -34,15 +34,15 @@ class Fit:
         """First row and column of the square that the plane covers."""
         return (self.side - self.scaled_height) // 2, (self.side - self.scaled_width) // 2
 
-    def image(self, planes_ZHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(Z, H, W) to (Z, R, R): linear interpolation after a Gaussian low-pass where it shrinks; padding is 0."""
-        scaled = _resize(planes_ZHW.astype(np.float32), self.scaled_height, self.scaled_width, order=1)
-        return self._pad(scaled)
+    def image(self, planes_ZHW: NDArray[np.float32], outside: float = 0.0) -> NDArray[np.float32]:
+        """(Z, H, W) to (Z, R, R): linear interpolation after a Gaussian low-pass where it shrinks, then padding."""
+        scaled = _resize(planes_ZHW.astype(np.float32, copy=False), self.scaled_height, self.scaled_width, order=1)
+        return self._pad(scaled, outside)
 
     def labels(self, planes_ZHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(Z, H, W) to (Z, R, R) by nearest neighbour; padding is background."""
         scaled = _resize(planes_ZHW, self.scaled_height, self.scaled_width, order=0)
-        return self._pad(scaled)
+        return self._pad(scaled, 0)
 
     def undo(self, planes_ZRR: NDArray[np.float32]) -> NDArray[np.float32]:
         """(..., R, R) to (..., H, W): crop the padding, then linear interpolation back to the original grid."""
@@ -51,9 +51,11 @@ class Fit:
         flat = inner.reshape(-1, self.scaled_height, self.scaled_width)
         return _resize(flat, self.height, self.width, order=1).reshape(*inner.shape[:-2], self.height, self.width)
 
-    def _pad(self, planes: NDArray[T]) -> NDArray[T]:
+    def _pad(self, planes: NDArray[T], outside: float) -> NDArray[T]:
+        if planes.shape[1:] == (self.side, self.side):
+            return planes
         top, left = self.top_left
-        square = np.zeros((len(planes), self.side, self.side), planes.dtype)
+        square = np.full((len(planes), self.side, self.side), outside, planes.dtype)
         square[:, top : top + self.scaled_height, left : left + self.scaled_width] = planes
         return square
 

@@ -1,61 +1,153 @@
 """Folds of patients, never of slices: deterministic, and checked wherever ids meet."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from itertools import combinations, pairwise
+from typing import ClassVar, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import Config
+from medsweep.errors import nearest
+
+Scheme = Literal["k-fold", "hold-out", "file"]
+
+_NEUTRAL: Final[dict[str, object]] = {"of": 1, "test_share": 0.0, "given_patients": None}
+_READ_BY: Final[dict[str, Scheme]] = {"of": "k-fold", "test_share": "hold-out", "given_patients": "file"}
+
+
+class Split(Config):
+    """Patient ids of one fold, each part sorted; the parts never meet."""
+
+    identity_is_kept: ClassVar[bool] = True
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+    """Patients that a training may be watched or stopped on. Nothing is fitted on them and they are not tested."""
+    test: tuple[str, ...]
+
+    @field_validator("train", "validation", "test")
+    @classmethod
+    def _sorted(cls, part: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(part))
+
+    @model_validator(mode="after")
+    def _parts_are_apart(self) -> "Split":
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        for name, part in parts.items():
+            if not part and name != "validation":
+                raise ValueError(f"part {name!r} is empty; name at least one patient")
+            if len(set(part)) < len(part):
+                twice = next(a for a, b in pairwise(part) if a == b)
+                raise ValueError(f"part {name!r} names patient {twice!r} twice; remove one")
+        for one, other in combinations(parts, 2):
+            if shared := set(parts[one]) & set(parts[other]):
+                raise ValueError(f"patient {min(shared)!r} is in {one!r} and in {other!r}; leave it in one part")
+        return self
 
 
 class Fold(Config):
-    """Which of ``of`` parts of the patients is tested; the others train."""
+    """All that is needed to cut patients: which scheme, which of its folds, and how the training part is divided."""
 
     index: int = Field(ge=0)
-    of: int = Field(ge=2)
+    of: int = Field(default=1, ge=1)
+    """Parts that ``k-fold`` cuts the patients into; leave-one-out is k-fold with a part per patient."""
     seed: int = 0
     """Seed of the shuffle before cutting, the same for every fold of a sweep."""
     patients: int | None = Field(default=None, ge=1)
     """Size of the small training set, drawn from the training patients; draws are nested. None takes all."""
+    scheme: Scheme = "k-fold"
+    """``k-fold`` tests part ``index`` of ``of``; ``hold-out`` tests ``test_share`` of a shuffle of its own for every
+    index; ``file`` takes ``given_patients``."""
+    test_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the patients that ``hold-out`` tests, at least one patient."""
+    validation: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training patients set aside for validation; above 0, at least one patient."""
+    given_patients: Split | None = None
+    """The parts as a committed file has them."""
 
     @model_validator(mode="after")
-    def _index_below_count(self) -> "Fold":
-        if self.index >= self.of:
+    def _scheme_and_fields_fit(self) -> "Fold":
+        for name, scheme in _READ_BY.items():
+            if (getattr(self, name) == _NEUTRAL[name]) == (scheme == self.scheme):
+                told = "needs" if scheme == self.scheme else "does not read"
+                raise ValueError(f"fold scheme {self.scheme!r} {told} {name}")
+        if self.scheme == "k-fold" and self.index >= self.of:
             raise ValueError(f"fold index must be below the number of folds ({self.of}), got {self.index}")
+        if self.given_patients is not None and self.given_patients.validation and self.validation > 0:
+            raise ValueError(
+                f"validation patients are given, so no share of {self.validation} is drawn; remove one of them"
+            )
         return self
 
 
-@dataclass(frozen=True)
-class Split:
-    """Patient ids of one fold, each part sorted; the parts never meet."""
-
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        shared = set(self.train) & set(self.test)
-        if shared:
-            raise ValueError(f"patients both trained on and tested on: {sorted(shared)[:5]}")
-
-
 def split(patients: Sequence[str], fold: Fold) -> Split:
-    """Cut the sorted, shuffled ``patients`` into ``fold.of`` parts and test on part ``fold.index``.
+    """Cut ``patients`` into the parts of ``fold``.
 
     Order is by sha256 of (seed, id): it depends on neither the file system nor a random generator's version, and a
-    patient keeps its place among the others when patients are added. The small training set is the head of that
-    order, so the 20 are among the 50.
+    patient keeps its place among the others when patients are added. First the test part is taken, then validation
+    from the end of the rest; the small training set is the head of what is left, so the 20 are among the 50 and
+    neither the test nor the validation part depends on their number.
 
     Raises:
-        ValueError: fewer patients than folds, or a small training set larger than the training part.
+        ValueError: fewer patients than folds, a part that would be empty, a small training set larger than the
+            training part, or a given patient that is not among ``patients``.
     """
-    order = sorted(set(patients), key=lambda patient: hashlib.sha256(f"{fold.seed}/{patient}".encode()).hexdigest())
-    if len(order) < fold.of:
-        raise ValueError(f"{len(order)} patients cannot fill {fold.of} folds; lower replicates.folds")
-    test = order[fold.index :: fold.of]
-    train = [patient for patient in order if patient not in set(test)]
+    train, given_validation, test = _outer(patients, fold)
+    kept = len(train) - _count(fold.validation, len(train))
+    if kept < 1:
+        raise ValueError(
+            f"a validation share of {fold.validation:g} leaves none of the {len(train)} training patients to train on; "
+            "lower replicates.validation"
+        )
+    train, validation = train[:kept], (*train[kept:], *given_validation)
     if fold.patients is not None:
         if fold.patients > len(train):
             raise ValueError(f"data.patients asks for {fold.patients} training patients, the fold has {len(train)}")
         train = train[: fold.patients]
-    return Split(tuple(sorted(train)), tuple(sorted(test)))
+    return Split(train=tuple(train), validation=validation, test=tuple(test))
+
+
+def _outer(patients: Sequence[str], fold: Fold) -> tuple[list[str], tuple[str, ...], list[str]]:
+    """Training patients in drawing order, validation patients of the file, test patients."""
+    if fold.given_patients is not None:
+        given = fold.given_patients
+        require_known(given, patients)
+        return _shuffled(given.train, f"{fold.seed}"), given.validation, list(given.test)
+    if fold.scheme == "hold-out":
+        order = _shuffled(patients, f"{fold.seed}/hold-out/{fold.index}")
+        test = order[: _count(fold.test_share, len(order))]
+        if len(test) == len(order):
+            raise ValueError(
+                f"a test share of {fold.test_share:g} leaves none of {len(order)} patients to train on; "
+                "lower replicates.test_share"
+            )
+    else:
+        order = _shuffled(patients, f"{fold.seed}")
+        if len(order) < fold.of:
+            raise ValueError(f"{len(order)} patients cannot fill {fold.of} folds; lower replicates.folds")
+        test = order[fold.index :: fold.of]
+    tested = set(test)
+    return [patient for patient in order if patient not in tested], (), test
+
+
+def require_known(given: Split, patients: Iterable[str]) -> None:
+    """Refuse parts that name a patient the data do not have.
+
+    Raises:
+        ValueError: naming the part, the patient and the nearest one there is.
+    """
+    known = set(patients)
+    for name, part in (("train", given.train), ("validation", given.validation), ("test", given.test)):
+        if (stranger := next((patient for patient in part if patient not in known), None)) is not None:
+            raise ValueError(f"part {name!r} names {stranger!r}, which is no patient; {nearest(stranger, known)}")
+
+
+def _shuffled(patients: Iterable[str], key: str) -> list[str]:
+    return sorted(set(patients), key=lambda patient: hashlib.sha256(f"{key}/{patient}".encode()).hexdigest())
+
+
+def _count(share: float, among: int) -> int:
+    """``share`` of ``among``, rounded to the nearest; at least 1 where a share is asked for."""
+    return max(1, math.floor(share * among + 0.5)) if share > 0 else 0

@@ -1,11 +1,12 @@
-"""Reading and writing NIfTI volumes on the canonical (RAS) grid, refusing whatever would be read wrongly.
+"""Reading NIfTI volumes on the canonical (RAS) grid, refusing whatever would be read wrongly.
 
 Scaling slope and intercept are applied; a slope of 0 means no scaling. The affine is the sform where its code is set,
-else the qform. Trailing axes of length 1 are dropped; repeated measurements and vector fields are refused.
+else the qform; a file with neither has no known orientation. Trailing axes of length 1 are dropped; repeated
+measurements and vector fields are refused.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from medsweep.data.spec import SliceAxis
 from medsweep.errors import UserError
 
 T = TypeVar("T", bound=np.generic)
@@ -28,6 +31,64 @@ ABSURD = 1e30
 WHOLE = 1e-4
 """A label this close to a whole number is one: stored scaling factors leave such rounding errors."""
 
+UNKNOWN = 255
+"""Stands for a label value that is not declared, until it is refused; so there are at most 255 classes."""
+
+ANATOMICAL = {"sagittal": 0, "coronal": 1, "axial": 2}
+STORED = {"first": 0, "second": 1, "third": 2}
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Geometry of a file as it is stored; what writing a prediction back needs."""
+
+    shape: tuple[int, ...]
+    """As stored, trailing axes of length 1 included."""
+    affine: NDArray[np.float64]
+    """4x4 matrix from stored voxel (i, j, k) to world coordinates in mm."""
+    sform_code: int
+    qform_code: int
+    dtype: str
+    scaling: tuple[float, float] | None
+    """Slope and intercept where they change the stored numbers."""
+
+    @property
+    def axes(self) -> str:
+        """Directions towards which the stored axes grow, such as ``IPL``."""
+        return "".join(str(code) for code in nib.aff2axcodes(self.affine))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along the stored axes."""
+        i, j, k = voxel_sizes(self.affine)
+        return round(float(i), 6), round(float(j), 6), round(float(k), 6)
+
+    @property
+    def orientation(self) -> NDArray[np.float64]:
+        """nibabel's (3, 2) orientation: per stored axis the canonical axis and whether it is flipped."""
+        found: NDArray[np.float64] = io_orientation(self.affine)
+        return found
+
+    @property
+    def canonical_shape(self) -> Triple:
+        """Voxels along X, Y and Z after reorientation."""
+        sizes = {int(axis): size for axis, size in zip(self.orientation[:, 0], self.shape[:3], strict=True)}
+        return sizes[0], sizes[1], sizes[2]
+
+    @property
+    def canonical_affine(self) -> NDArray[np.float64]:
+        """4x4 matrix from canonical voxel (x, y, z) to world coordinates in mm."""
+        back: NDArray[np.float64] = self.affine @ inv_ornt_aff(self.orientation, self.shape[:3])
+        return back
+
+    def canonical_axis(self, slice_axis: SliceAxis) -> int:
+        """The canonical axis (0 X, 1 Y, 2 Z) along which slices are cut."""
+        if slice_axis in ANATOMICAL:
+            return ANATOMICAL[slice_axis]
+        return int(self.orientation[STORED[slice_axis], 0])
+
 
 @dataclass(frozen=True, eq=False)
 class Scan:
@@ -35,15 +96,19 @@ class Scan:
 
     path: Path
     array: NDArray[Any]
-    """Image: float32 (C, X, Y, Z). Labels: uint8 (X, Y, Z)."""
-    affine: NDArray[np.float64]
-    """4x4 matrix from canonical voxel (x, y, z) to world coordinates in mm."""
+    """Image: float32 (C, X, Y, Z). Labels: uint8 (X, Y, Z), class indices."""
+    grid: Grid
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> Triple:
         """Voxels along X, Y and Z."""
         x, y, z = self.array.shape[-3:]
         return x, y, z
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """4x4 matrix from canonical voxel (x, y, z) to world coordinates in mm."""
+        return self.grid.canonical_affine
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -52,98 +117,128 @@ class Scan:
         return round(float(x), 6), round(float(y), 6), round(float(z), 6)
 
 
+def read_grid(path: Path, modalities: int = 1) -> Grid:
+    """Geometry of a file, from its header alone.
+
+    Raises:
+        UserError: unreadable or not NIfTI, wrong number of axes or channels, no usable affine.
+    """
+    return _grid(_open(path, modalities))
+
+
 def read_image(path: Path, modalities: int = 1) -> Scan:
     """Read an image of ``modalities`` channels; in a file with several, they are the fourth axis.
 
     Raises:
-        UserError: unreadable or not NIfTI, wrong number of axes or channels, voxels that are not finite or absurd.
+        UserError: as ``read_grid``, or voxels that are not finite or absurd.
     """
-    array, affine = _voxels(path, modalities)
-    bad = int(np.count_nonzero(~(np.abs(array) <= ABSURD))) if array.dtype.kind == "f" else 0
-    if bad:
+    image = _open(path, modalities)
+    with _readable(path):
+        array = np.asarray(image.dataobj, dtype=np.float32)
+    # Written so that NaN fails too; the voxels are counted only once it is known that some are bad.
+    if not (array.min() >= -ABSURD and array.max() <= ABSURD):
+        bad = int(np.count_nonzero(~(np.abs(array) <= ABSURD)))
         raise UserError(
             f"{bad} of {array.size} voxels of {path} are not finite or beyond {ABSURD:g}; repair or leave out this file"
         )
-    channels = array[None] if modalities == 1 else np.moveaxis(array, 3, 0)
-    return Scan(path, np.ascontiguousarray(channels, dtype=np.float32), affine)
+    grid = _grid(image)
+    volume = _canonical(array.reshape(_trimmed(array.shape), order="A"), grid)
+    return Scan(path, volume[None] if modalities == 1 else np.moveaxis(volume, 3, 0), grid)
 
 
-def read_labels(path: Path, classes: Sequence[str]) -> Scan:
-    """Read a label volume of any numeric type whose values are indices into ``classes``.
+def read_labels(
+    path: Path, values: Mapping[int, int], classes: Sequence[str], *, others_are_background: bool = False
+) -> Scan:
+    """Read a label volume of any numeric type and number its classes.
 
-    Raises:
-        UserError: unreadable or not NIfTI, not 3D, a value that is not whole or not an index into ``classes``.
-    """
-    array, affine = _voxels(path, 1)
-    declared = {index: name for index, name in enumerate(classes)}
-    for value in np.unique(array).tolist():
-        whole = np.isfinite(value) and abs(value - round(value)) <= WHOLE
-        if not whole or round(value) not in declared:
-            what = "undeclared" if whole else "fractional"
-            raise UserError(f"{what} label value {value:g} in {path}; dataset.json declares {declared}")
-    return Scan(path, np.ascontiguousarray(np.rint(array), dtype=np.uint8), affine)
-
-
-def read_shape(path: Path, modalities: int = 1) -> tuple[int, int, int]:
-    """Canonical shape (X, Y, Z) of a volume from its header alone.
+    Args:
+        path: the file.
+        values: class index by stored value.
+        classes: names by class index, for messages.
+        others_are_background: whether whole values that are not among ``values`` are background; else they are refused.
 
     Raises:
-        UserError: as ``read_image``, but for the voxel values, which are not looked at.
+        UserError: as ``read_grid``, or a value that is not whole or not among ``values``.
     """
-    image = _open(path, modalities)
-    towards = nib.io_orientation(image.affine)[:, 0].astype(int)
-    sizes = {int(axis): int(size) for axis, size in zip(towards, image.shape[:3], strict=True)}
-    return sizes[0], sizes[1], sizes[2]
+    image = _open(path, 1)
+    with _readable(path):
+        array = np.asanyarray(image.dataobj)
+    found = _numbered(array, values)
+    if others_are_background:
+        found[(found == UNKNOWN) & _is_whole(array)] = 0
+    if found.max() == UNKNOWN:
+        value = float(array[found == UNKNOWN].ravel()[0])
+        what = "undeclared" if np.isfinite(value) and abs(value - round(value)) <= WHOLE else "fractional"
+        declared = {value: classes[index] for value, index in sorted(values.items())}
+        raise UserError(f"{what} label value {value:g} in {path}; declared are {declared}")
+    grid = _grid(image)
+    return Scan(path, _canonical(found.reshape(_trimmed(array.shape), order="A"), grid), grid)
 
 
-def check_pair(image: Scan, label: Scan) -> None:
-    """Refuse an image and a label volume that do not lie on one grid.
+def check_pair(first: Scan, second: Scan) -> None:
+    """Refuse two volumes of one case that do not lie on one grid.
 
     Raises:
         UserError: shapes differ, or affines differ by more than 1e-3 of an entry (or of a voxel, for entries near 0).
     """
-    if image.shape != label.shape:
+    if first.shape != second.shape:
         raise UserError(
-            f"image and label differ in shape: {image.path} is {image.shape}, {label.path} is {label.shape}"
+            f"{first.path} and {second.path} belong together and differ in shape: "
+            f"{first.grid.shape} ({first.grid.axes}) and {second.grid.shape} ({second.grid.axes})"
         )
-    tolerance = 1e-3 * min(image.spacing_mm)
-    if not np.allclose(image.affine, label.affine, rtol=1e-3, atol=tolerance):
-        apart = float(np.abs(image.affine - label.affine).max())
+    tolerance = 1e-3 * min(first.spacing_mm)
+    if not np.allclose(first.affine, second.affine, rtol=1e-3, atol=tolerance):
+        apart = float(np.abs(first.affine - second.affine).max())
         raise UserError(
-            f"image and label lie on different grids: the affines of {image.path} and {label.path} differ by {apart:g}"
+            f"{first.path} and {second.path} belong together and lie on different grids: their affines differ by "
+            f"{apart:g}"
         )
 
 
-def to_planes(volume_XYZ: NDArray[T], slice_axis: int) -> NDArray[T]:
-    """Canonical (..., X, Y, Z) to planes (..., Z, H, W): the slice axis first, the other two in descending order.
-
-    Along axis 2 rows run along Y and columns along X.
-    """
-    return _permute(volume_XYZ, _plane_axes(slice_axis))
-
-
-def from_planes(planes_ZHW: NDArray[T], slice_axis: int) -> NDArray[T]:
-    """Undo ``to_planes``: planes (..., Z, H, W) back to the canonical (..., X, Y, Z)."""
-    order = _plane_axes(slice_axis)
-    return _permute(planes_ZHW, (order.index(0), order.index(1), order.index(2)))
-
-
-def write_labels(path: Path, planes_ZHW: NDArray[np.uint8], affine: Sequence[Sequence[float]], slice_axis: int) -> None:
-    """Write restacked label planes as a NIfTI file on the canonical grid that ``affine`` describes."""
-    volume = np.ascontiguousarray(from_planes(planes_ZHW, slice_axis))
-    image = nib.Nifti1Image(volume, np.asarray(affine, dtype=np.float64))
-    image.header.set_xyzt_units("mm")
-    image.to_filename(path)
+def _numbered(array: NDArray[Any], values: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Class indices of stored values, ``UNKNOWN`` where a value is not declared; near-whole floats count as whole."""
+    if array.dtype.kind in "bu" and array.dtype.itemsize <= 2:
+        table = np.full(2 ** (8 * array.dtype.itemsize), UNKNOWN, np.uint8)
+        for value, index in values.items():
+            if 0 <= value < len(table):
+                table[value] = index
+        numbered: NDArray[np.uint8] = table[array.view(np.uint8) if array.dtype == bool else array]
+        return numbered
+    whole = np.rint(array) if array.dtype.kind == "f" else array
+    found = np.full_like(array, UNKNOWN, dtype=np.uint8, subok=False)
+    for value, index in values.items():
+        found[whole == value] = index
+    found[~_is_whole(array)] = UNKNOWN
+    return found
 
 
-def _plane_axes(slice_axis: int) -> tuple[int, int, int]:
-    rows, columns = sorted({0, 1, 2} - {slice_axis}, reverse=True)
-    return slice_axis, rows, columns
+def _is_whole(array: NDArray[Any]) -> NDArray[np.bool_]:
+    if array.dtype.kind != "f":
+        return np.ones(array.shape, bool)
+    near: NDArray[np.bool_] = np.abs(array - np.rint(array)) <= WHOLE
+    return near
 
 
-def _permute(array: NDArray[T], order: tuple[int, int, int]) -> NDArray[T]:
-    lead = array.ndim - 3
-    return array.transpose(*range(lead), *(lead + axis for axis in order))
+def _canonical(array: NDArray[Any], grid: Grid) -> NDArray[Any]:
+    turned: NDArray[Any] = apply_orientation(array, grid.orientation)
+    return turned
+
+
+def _grid(image: Any) -> Grid:
+    header = image.header
+    return Grid(
+        shape=tuple(int(size) for size in image.shape),
+        affine=np.asarray(image.affine, dtype=np.float64),
+        sform_code=int(header["sform_code"]),
+        qform_code=int(header["qform_code"]),
+        dtype=str(header.get_data_dtype().name),
+        scaling=_scaling(image),
+    )
+
+
+def _scaling(image: Any) -> tuple[float, float] | None:
+    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
+    return None if (slope, inter) == (1.0, 0.0) else (slope, inter)
 
 
 @contextmanager
@@ -153,17 +248,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"no file {path}") from None
-    except (ImageFileError, HeaderDataError, EOFError, OSError, zlib.error) as error:
+    except (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, zlib.error) as error:
         raise UserError(f"cannot read {path} as NIfTI ({error}); fetch the file again") from error
-
-
-def _voxels(path: Path, modalities: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Scaled voxels in canonical axes, in the file's own type or float64, and the canonical affine."""
-    image = _open(path, modalities)
-    with _readable(path):
-        canonical = nib.as_closest_canonical(image)
-        array = np.asanyarray(canonical.dataobj)
-    return array.reshape(_trimmed(array.shape)), canonical.affine
 
 
 def _open(path: Path, modalities: int) -> Any:
@@ -175,6 +261,8 @@ def _open(path: Path, modalities: int) -> Any:
     _check_axes(path, _trimmed(image.shape), modalities)
     if image.get_data_dtype().kind not in "biuf":
         raise UserError(f"{path} holds voxels of type {image.get_data_dtype()}; expected whole or real numbers")
+    if int(image.header["sform_code"]) == 0 and int(image.header["qform_code"]) == 0:
+        raise UserError(f"{path} has neither sform nor qform (codes 0), so its orientation is unknown; set one of them")
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine)) < 1e-12:
         raise UserError(f"{path} has no usable affine: {image.affine.tolist()}; repair its sform or qform")
     return image
@@ -192,4 +280,4 @@ def _check_axes(path: Path, shape: tuple[int, ...], modalities: int) -> None:
     if modalities == 1 and len(shape) != 3:
         raise UserError(f"{path} has {len(shape)} axes, shape {shape}; expected a 3D volume")
     if modalities > 1 and (len(shape) != 4 or shape[3] != modalities):
-        raise UserError(f"{path} has shape {shape}; dataset.json declares {modalities} modalities as a fourth axis")
+        raise UserError(f"{path} has shape {shape}; {modalities} modalities are expected as a fourth axis")

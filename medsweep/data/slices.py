@@ -2,11 +2,12 @@
 
 Files of a slice set (R = resolution in pixels, N = all slices of all patients, C = modalities)::
 
-    images.npy      float32 (N, C, R, R)   normalised per volume and modality; padding is 0
+    images.npy      float32 or float16 (N, C, R, R)   normalised, channels in the order of cohort.json
     masks.npy       uint8   (N, R, R)      class index, 0 = background
-    index.parquet   one row per slice: patient, slice, foreground (pixels that are not background)
-    cohort.json     modalities, classes, resolution, and per patient the geometry needed to undo the fit
-    reference/ID.npy  uint8 (Z, H, W)      labels on the original grid, slices first
+    index.parquet   one row per slice: patient, slice, foreground and area_CLASS in pixels, z_mm, y_mm, x_mm, affine
+    cohort.json     modalities, classes, regions, how intensities were scaled, and per patient the geometry
+    reference/ID.npz  uint8 (Z, H, W)      labels on the original grid, slices first
+    fitted_on.json  patients that cohort intensities were fitted on, where there are any
 """
 
 import json
@@ -24,6 +25,16 @@ from medsweep.data.fit import Fit
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Geometry of a label file as it lies on disk, with axes in any order."""
+
+    shape: tuple[int, ...]
+    affine: tuple[tuple[float, ...], ...]
+    sform_code: int
+    qform_code: int
+
+
+@dataclass(frozen=True)
 class Volume:
     """Where the slices of a patient come from; arrays on the original grid are (Z, H, W), slices first."""
 
@@ -38,6 +49,8 @@ class Volume:
     """4x4 voxel-to-world matrix of the canonical (RAS) volume, for writing a prediction back."""
     slice_axis: int
     """Axis of the canonical volume along which the slices were cut."""
+    stored: Stored
+    """The file that the labels came from."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +58,24 @@ class SliceSet:
     """Read-only view of prepared slices; arrays are memory maps, so many trials share one copy in memory."""
 
     folder: Path
-    images: NDArray[np.float32]
+    images: NDArray[np.floating[Any]]
     masks: NDArray[np.uint8]
     index: pd.DataFrame
     modalities: tuple[str, ...]
     classes: tuple[str, ...]
     """Names by class index; ``classes[0]`` is the background."""
+    values: dict[int, int]
+    """Class index by stored label value."""
+    regions: dict[str, tuple[int, ...]]
+    """Class indices of the unions that are scored beside the classes."""
+    made_up: bool
     volumes: dict[str, Volume]
 
     @classmethod
     def open(cls, folder: Path) -> "SliceSet":
         """Open what prepare published under ``folder``."""
         cohort = json.loads((folder / "cohort.json").read_text())
+        number = {name: index for index, name in enumerate(cohort["classes"])}
         return cls(
             folder=folder,
             images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
@@ -64,6 +83,9 @@ class SliceSet:
             index=pd.read_parquet(folder / "index.parquet"),
             modalities=tuple(cohort["modalities"]),
             classes=tuple(cohort["classes"]),
+            values={int(value): index for value, index in cohort["values"].items()},
+            regions={name: tuple(number[part] for part in parts) for name, parts in cohort["regions"].items()},
+            made_up=cohort["made_up"],
             volumes={patient: _volume(patient, entry) for patient, entry in cohort["volumes"].items()},
         )
 
@@ -84,13 +106,18 @@ class SliceSet:
             keep &= self.index["foreground"] > 0
         return np.flatnonzero(keep.to_numpy())
 
+    def image_rows(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Images of some rows, float32 (n, C, R, R), copied out of the memory map whatever its type."""
+        return np.array(self.images[rows], dtype=np.float32)
+
     def slices_per_patient(self, patients: Sequence[str]) -> int:
         """Rounded mean number of foreground slices of ``patients``: the size of a synthetic patient."""
         return max(1, round(len(self.rows(patients, foreground_only=True)) / max(1, len(patients))))
 
     def reference(self, patient: str) -> NDArray[np.uint8]:
         """Labels of ``patient`` on the original grid, uint8 (Z, H, W)."""
-        array: NDArray[np.uint8] = np.load(self.folder / "reference" / f"{patient}.npy", allow_pickle=False)
+        with np.load(self.folder / "reference" / f"{patient}.npz", allow_pickle=False) as file:
+            array: NDArray[np.uint8] = file["labels"]
         return array
 
 
@@ -103,4 +130,10 @@ def _volume(patient: str, entry: dict[str, Any]) -> Volume:
         fit=Fit(**entry["fit"]),
         affine=tuple(tuple(row) for row in entry["affine"]),
         slice_axis=entry["slice_axis"],
+        stored=Stored(
+            shape=tuple(entry["stored"]["shape"]),
+            affine=tuple(tuple(row) for row in entry["stored"]["affine"]),
+            sform_code=entry["stored"]["sform_code"],
+            qform_code=entry["stored"]["qform_code"],
+        ),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from medsweep.config import Config
 from medsweep.errors import UserError
@@ -82,11 +82,13 @@ class Listing:
     classes: tuple[str, ...]
     """Names by class index; 0 is the background."""
     values: Mapping[int, int]
-    """Class index by stored label value; any other stored value is refused."""
+    """Class index by stored label value."""
+    other_values_are_background: bool = False
+    """Whether a stored value that ``values`` lacks is background; else it is refused."""
     cases: tuple[Case, ...]
     """In numeric order of the ids."""
     slice_axis: SliceAxis = "axial"
-    intensity: Intensity = Intensity()
+    intensity: Intensity = field(default_factory=Intensity)
     regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Unions of classes that are scored beside the classes, by name."""
     stacked: bool = False

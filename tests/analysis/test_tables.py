@@ -80,7 +80,6 @@ def test_duplicates_are_refused():
         (lambda t: mark(t, "ok", arm="x", patient="case-001"), "'ok' without a value.*'x' patient 'case-001'"),
         (lambda t: mark(t, "empty-both", arm="x", patient="case-001"), "case-001.*different labels"),
         (lambda t: t.assign(patient=t["patient"].where(t["arm"] != "x")), "rows without 'patient'"),
-        (lambda t: t.assign(fold=t["seed"]), "more than one fold, first 'case-000'"),
     ],
 )
 def test_contradictions_are_refused_by_name(change, message):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import toy
 
+from medsweep.data.folds import Fold
 from medsweep.design import Arm, Replicate
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.failures import notes
@@ -45,7 +46,7 @@ def plan_of(*, counts: tuple[int, ...] = (2, 4), fail: str | None = None, log: P
         arms.append(Arm(f"count={count}", {"measure.count": count}, settings))
     other = toy.Settings(measure=toy.MeasureSection(count=2), grow=toy.GrowSection(rate=2.0, fail=fail, log=noted))
     arms.append(Arm("other", {"measure.count": 2, "grow.rate": 2.0}, other))
-    where = [Replicate(0, 2, 0), Replicate(0, 2, 1)]
+    where = [Replicate(Fold(index=0, of=2), seed) for seed in range(2)]
     return build("toy", arms=arms, replicates=where, stages=toy.STAGES, expand=toy.expand_with(max(counts)))
 
 

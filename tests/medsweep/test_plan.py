@@ -5,6 +5,7 @@ import time
 import toy
 
 from medsweep.account import accounts
+from medsweep.data.folds import Fold
 from medsweep.design import Arm, Replicate
 from medsweep.plan import Plan, build, decide
 
@@ -15,7 +16,7 @@ def arm(name: str, *, count: int = 0, rate: float = 1.0, scale: float = 1.0) -> 
 
 
 def make(*arms: Arm, largest: int = 8, seeds: int = 2, folds: int = 1) -> Plan:
-    where = [Replicate(fold, max(2, folds), seed) for fold in range(folds) for seed in range(seeds)]
+    where = [Replicate(Fold(index=fold, of=max(2, folds)), seed) for fold in range(folds) for seed in range(seeds)]
     return build("toy", arms=arms, replicates=where, stages=toy.STAGES, expand=toy.expand_with(largest))
 
 

@@ -1,11 +1,14 @@
 """Sweep files: what is accepted, and one clear line with file, line and nearest name for what is not."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toy
 
-from medsweep.design import arms, replicates
+from medsweep.data.folds import Fold, Split
+from medsweep.design import Replicate, arms, replicates
 from medsweep.errors import UserError
 from medsweep.plan import build, unread_factors
 from medsweep.sweep import Schema, Sweep, load_sweep
@@ -23,6 +26,9 @@ factors:
 fixed:
   grow: {steps: 4}
 """
+
+
+PATIENTS = [f"case-{number}" for number in range(6)]
 
 
 def load(tmp_path: Path, text: str) -> Sweep:
@@ -47,7 +53,7 @@ def test_factors_make_every_combination_and_the_control_comes_first(tmp_path: Pa
     ]
     assert [arm.is_control for arm in made] == [True, False, False, False, False]
     assert made[3].settings.grow == toy.GrowSection(steps=4, rate=1.0)  # type: ignore[attr-defined]
-    assert [(r.fold, r.seed) for r in replicates(sweep)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [(r.fold, r.seed) for r in replicates(sweep, PATIENTS)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_one_at_a_time_varies_each_factor_from_the_first_levels(tmp_path: Path) -> None:
@@ -92,8 +98,8 @@ WRONG = {
         r"toy.yaml:3: unknown key 'replicate' in the top level; did you mean 'replicates'\?",
     ),
     "unknown nested key": (
-        GOOD.replace("seeds: 2", "seed: 2"),
-        r"toy.yaml:3: unknown key 'seed' in replicates; did you mean 'seeds'\?",
+        GOOD.replace("seeds: 2", "sedes: 2"),
+        r"toy.yaml:3: unknown key 'sedes' in replicates; did you mean 'seeds'\?",
     ),
     "unknown fixed field": (
         GOOD.replace("steps: 4", "stpes: 4"),
@@ -137,17 +143,13 @@ WRONG = {
         GOOD + "resources: {gorw: {gpus: 1}}\n",
         r"toy.yaml:10: resources for 'gorw', which is no stage; did you mean 'grow'\?",
     ),
-    "no such fold": (
-        GOOD.replace("folds: 2,", "folds: 2, only: [2],"),
-        r"toy.yaml:3: fold 2 does not exist; with folds: 2 they are 0 to 1",
-    ),
     "variable": (
         GOOD.replace("Does it", "${NOT_SET_HERE}"),
         r"toy.yaml:2: the environment variable NOT_SET_HERE is not set",
     ),
     "not yaml": (GOOD + "a: [1,\n", r"toy.yaml:1[01]: not valid YAML"),
     "repeated key": (GOOD + "sweep: again\n", r"toy.yaml:10: not valid YAML: found duplicate key"),
-    "a list": ("- 1\n", r"toy.yaml:1: a sweep is a mapping"),
+    "a list": ("- 1\n", r"toy.yaml:1: a sweep file holds a mapping"),
     "analysis": (GOOD + "analysis: {primry: dice}\n", r"toy.yaml:10: unknown key 'primry' .*did you mean 'primary'\?"),
 }
 
@@ -169,6 +171,74 @@ def test_a_missing_file_names_one_that_is_there(tmp_path: Path) -> None:
 def test_a_factor_that_no_stage_reads_is_found(tmp_path: Path) -> None:
     sweep = load(tmp_path, GOOD.replace("grow.rate: [0.5, 1.0]", "idle.value: [1, 2]"))
     every = arms(sweep)
-    plan = build("toy", arms=every, replicates=replicates(sweep), stages=toy.STAGES, expand=toy.expand_with(4))
+    plan = build(
+        "toy", arms=every, replicates=replicates(sweep, PATIENTS), stages=toy.STAGES, expand=toy.expand_with(4)
+    )
     assert unread_factors(plan, every, sweep.file.factors) == ["idle.value"]
     assert plan.aliases == {"value=2 count=2": "value=1 count=2", "value=2 count=4": "value=1 count=4"}
+
+
+def cuts(tmp_path: Path, text: str) -> list[Fold]:
+    """The folds of the sweep with ``text`` for its replicates."""
+    sweep = load(tmp_path, GOOD.replace("{folds: 2, seeds: 2}", "{" + text + "}"))
+    found = replicates(sweep, PATIENTS)
+    assert found == tuple(Replicate(replicate.cut, 0) for replicate in found)
+    return [replicate.cut for replicate in found]
+
+
+def write_splits_file(folder: Path, *folds: Any) -> None:
+    (folder / "splits.json").write_text(json.dumps({"folds": folds}))
+
+
+def test_a_scheme_makes_its_folds_and_leaves_what_it_does_not_read_neutral(tmp_path: Path) -> None:
+    assert cuts(tmp_path, "") == [Fold(index=index, of=5) for index in range(5)]
+    assert cuts(tmp_path, "scheme: leave-one-out, seed: 3") == [Fold(index=i, of=6, seed=3) for i in range(6)]
+    assert cuts(tmp_path, "folds: 3, only: [2, 0], validation: 0.2") == [
+        Fold(index=2, of=3, validation=0.2),
+        Fold(index=0, of=3, validation=0.2),
+    ]
+    held = [Fold(index=index, scheme="hold-out", test_share=0.2) for index in range(7)]
+    assert cuts(tmp_path, "scheme: hold-out, folds: 7") == held
+    assert cuts(tmp_path, "scheme: hold-out, folds: 1") == held[:1]
+
+
+def test_folds_of_a_file_beside_the_sweep_carry_their_patients(tmp_path: Path) -> None:
+    fold = {"train": ["case-0", "case-2"], "test": ["case-1"]}
+    write_splits_file(tmp_path, fold, {**fold, "validation": ["case-5"]})
+    found = cuts(tmp_path, "scheme: file, file: splits.json")
+    parts = Split(train=("case-0", "case-2"), validation=("case-5",), test=("case-1",))
+    assert found[1] == Fold(index=1, scheme="file", given_patients=parts)
+    assert [cut.index for cut in cuts(tmp_path, "scheme: file, file: splits.json, only: [1]")] == [1]
+
+
+WRONG_REPLICATES = {
+    "folds: 2, only: [2]": r"toy.yaml:3: fold 2 does not exist; k-fold has 2 here, numbered 0 to 1",
+    "folds: 2, only: [-1]": r"toy.yaml:3: fold -1 does not exist",
+    "scheme: leave-one-out, only: [5, 6]": r"toy.yaml:3: fold 6 does not exist; leave-one-out has 6 here",
+    "scheme: file, file: splits.json, only: [1]": r"toy.yaml:3: fold 1 does not exist; file has 1 here",
+    "scheme: leave-one-out, folds: 5": r"toy.yaml:3: folds has no meaning with scheme 'leave-one-out', only",
+    "scheme: file, file: splits.json, folds: 5": r"toy.yaml:3: folds has no meaning with scheme 'file'",
+    "scheme: file, file: splits.json, seed: 1": r"toy.yaml:3: seed has no meaning with scheme 'file'",
+    "test_share: 0.3": r"toy.yaml:3: test_share has no meaning with scheme 'k-fold', only with hold-out",
+    "file: splits.json": r"toy.yaml:3: file has no meaning with scheme 'k-fold', only with file",
+    "scheme: file": r"toy.yaml:3: scheme 'file' needs file",
+    "scheme: file, file: split.json": r"there is no split file .*split.json; did you mean '.*splits.json'",
+    "scheme: file, file: splits.json, validation: 0.1": r"toy.yaml:3: splits.json names validation patients",
+    "scheme: loo": r"toy.yaml:3: replicates.scheme: .*, got 'loo'",
+    "folds: 1": r"toy.yaml:3: replicates.folds: .* at least 2, got 1",
+    "validation: 1.0": r"toy.yaml:3: replicates.validation: .*less than 1, got 1.0",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_REPLICATES)
+def test_wrong_replicates_are_one_line_with_their_place(tmp_path: Path, text: str) -> None:
+    write_splits_file(tmp_path, {"train": ["case-0"], "validation": ["case-2"], "test": ["case-1"]})
+    with pytest.raises(UserError, match=WRONG_REPLICATES[text]) as caught:
+        cuts(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_nobody_can_be_left_out_of_one(tmp_path: Path) -> None:
+    sweep = load(tmp_path, GOOD.replace("folds: 2", "scheme: leave-one-out"))
+    with pytest.raises(UserError, match=r"toy.yaml:3: leave-one-out needs at least 2 patients, the data have 1"):
+        replicates(sweep, ["case-0"])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medsweep.data.folds import split
+from medsweep.data.provenance import require_unseen
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
@@ -18,7 +19,6 @@ from medsweep.trial import Progress, Trial
 from trainers.assessment.config import AssessConfig
 from trainers.assessment.distances import frechet, radial_psd, radial_psd_log_error
 from trainers.pool import Pool
-from trainers.provenance import require_unseen
 from trainers.segmentation.network import features, load_segmenter, predict
 from trainers.segmentation.samples import SCORES
 
@@ -38,7 +38,7 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     data, pool = SliceSet.open(inputs["prepare"]), Pool.open(inputs["pool"])
     parts = split(data.patients, config.fold)
     for role in sorted(inputs):
-        require_unseen(inputs[role], parts.test)
+        require_unseen(inputs[role], (*parts.test, *parts.validation))
     model = load_segmenter(inputs["reference"], trial.device)
     iou = sample_ious(model, pool, classes=len(data.classes))
     pd.DataFrame({"sample": np.arange(len(iou)), "iou": iou}).to_parquet(trial.output / SCORES, index=False)
@@ -96,7 +96,7 @@ def pool_metrics(
         "n_real": len(rows),
         "n_pool": len(pool),
         "n_matched": matched,
-        "radial_psd_log_error": radial_psd_log_error(radial_psd(data.images[rows]), radial_psd(pool.images)),
+        "radial_psd_log_error": radial_psd_log_error(radial_psd(data.image_rows(rows)), radial_psd(pool.images)),
     }
 
 
@@ -112,4 +112,6 @@ def _halve(
 
 def _features(model: nn.Module, images: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
-    return np.concatenate([features(model, torch.from_numpy(np.array(images[chunk]))).numpy() for chunk in chunks])
+    return np.concatenate(
+        [features(model, torch.from_numpy(np.array(images[chunk], dtype=np.float32))).numpy() for chunk in chunks]
+    )

@@ -18,8 +18,9 @@ SHOWN_PATIENTS = 4
 
 
 def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.DataFrame:
-    """One row per patient, foreground class and metric (``dice``, ``hd95_mm``), in that order.
+    """One row per patient, foreground class and metric (``dice``, ``hd95_mm``), in that order, then its regions.
 
+    Regions are unions of classes; their metrics are ``region_dice`` and ``region_hd95_mm``, with the region as class.
     Columns: patient, class, metric, value (float64), status, n_ref, n_pred, tp (voxels), diagonal_mm.
     """
     rows = []
@@ -28,19 +29,25 @@ def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.Da
         reference_ZHW = data.reference(patient)
         prediction_ZHW = segment_volume(model, data, patient)
         diagonal = diagonal_mm(reference_ZHW.shape, volume.spacing_mm)
-        for label, name in enumerate(data.classes[1:], start=1):
-            found = score(reference_ZHW == label, prediction_ZHW == label, volume.spacing_mm)
+        for name, prefix, labels in structures(data):
+            found = score(np.isin(reference_ZHW, labels), np.isin(prediction_ZHW, labels), volume.spacing_mm)
             shared = (found.status, found.n_ref, found.n_pred, found.tp, diagonal)
-            rows.append((patient, name, "dice", found.dice, *shared))
-            rows.append((patient, name, "hd95_mm", found.hd95_mm, *shared))
+            rows.append((patient, name, f"{prefix}dice", found.dice, *shared))
+            rows.append((patient, name, f"{prefix}hd95_mm", found.hd95_mm, *shared))
     columns = ["patient", "class", "metric", "value", "status", "n_ref", "n_pred", "tp", "diagonal_mm"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def structures(data: SliceSet) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Name, prefix of its metrics and class indices of all that is scored: foreground classes, then regions."""
+    classes = [(name, "", (label,)) for label, name in enumerate(data.classes) if label > 0]
+    return classes + [(name, "region_", labels) for name, labels in data.regions.items()]
 
 
 def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np.uint8]:
     """Most probable class on the original grid, uint8 (Z, H, W); probabilities are resized, never labels."""
     volume = data.volumes[patient]
-    images_ZCRR = torch.from_numpy(np.array(data.images[volume.rows.start : volume.rows.stop]))
+    images_ZCRR = torch.from_numpy(data.image_rows(slice(volume.rows.start, volume.rows.stop)))
     probabilities_ZKHW = volume.fit.undo(predict(model, images_ZCRR).numpy())
     return probabilities_ZKHW.argmax(axis=1).astype(np.uint8)
 
@@ -50,7 +57,7 @@ def draw_overlay(model: nn.Module, data: SliceSet, patients: Sequence[str], path
     foreground = data.index["foreground"].to_numpy()
     spans = [data.volumes[patient].rows for patient in sorted(patients)[:SHOWN_PATIENTS]]
     rows = np.array([span.start + int(foreground[span.start : span.stop].argmax()) for span in spans])
-    images = data.images[rows]
+    images = data.image_rows(rows)
     predicted = predict(model, torch.from_numpy(images)).argmax(dim=1).numpy().astype(np.uint8)
     masks = np.stack([data.masks[rows], predicted], axis=1)
     return grid_png(path, images.repeat(2, axis=0), masks.reshape(-1, *masks.shape[2:]), columns=2)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,59 +19,89 @@ from medsweep.trial import PoolDryError
 from trainers.pool import Pool
 from trainers.segmentation.config import SegmentConfig
 
-"""Sorted ids of the patients that a network has seen in training, as a JSON list."""
-
 SCORES = "scores.parquet"
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some rows of a memory-mapped set of slices."""
+
+    images: NDArray[np.floating[Any]]
+    """(N, C, R, R)"""
+    masks: NDArray[np.uint8]
+    """(N, R, R)"""
+    rows: NDArray[np.int64]
+
+
 class Samples:
-    """Training tensors on the trial's device: the first ``real`` rows are real, the others synthetic."""
+    """Training samples in one row of positions: the first ``real`` are real, the others synthetic.
 
-    images: Tensor
-    """float32 (N, C, R, R)"""
-    masks: Tensor
-    """uint8 (N, R, R)"""
-    real: int
-    generated: int
-    """Pool samples that were looked at to find the synthetic ones; more than those where a filter dropped some."""
+    On a CPU batches are copied out of the memory maps as they are asked for, so trials on one machine share a single
+    copy of the data; on a GPU all samples are kept there if they take at most a quarter of its memory.
+    """
 
-    @property
-    def synthetic(self) -> int:
-        """Number of synthetic samples."""
-        return len(self.images) - self.real
+    def __init__(self, real: Part, synthetic: Part | None, device: str, generated: int = 0) -> None:
+        self.real, self.synthetic = len(real.rows), len(synthetic.rows) if synthetic else 0
+        self.generated = generated
+        """Pool samples that were looked at to find the synthetic ones; more than those where a filter dropped some."""
+        self.device = torch.device(device)
+        self._parts = [real] if synthetic is None else [real, synthetic]
+        self._held = self._load() if self._fits() else None
+
+    def batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Images float32 (B, C, R, R) and masks uint8 (B, R, R) on the device."""
+        if self._held is not None:
+            chosen = torch.from_numpy(positions).to(self.device)
+            return self._held[0][chosen], self._held[1][chosen]
+        images, masks = self._read(positions)
+        return images.to(self.device), masks.to(self.device)
+
+    def _read(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        shape = (len(positions), *self._parts[0].masks.shape[1:])
+        images = np.empty((len(positions), self._parts[0].images.shape[1], *shape[1:]), np.float32)
+        masks = np.empty(shape, np.uint8)
+        first = 0
+        for part in self._parts:
+            here = np.flatnonzero((positions >= first) & (positions < first + len(part.rows)))
+            chosen = part.rows[positions[here] - first]
+            images[here], masks[here] = part.images[chosen], part.masks[chosen]
+            first += len(part.rows)
+        return torch.from_numpy(images), torch.from_numpy(masks)
+
+    def _fits(self) -> bool:
+        if self.device.type != "cuda":
+            return False
+        each = 4 * int(np.prod(self._parts[0].images.shape[1:])) + int(np.prod(self._parts[0].masks.shape[1:]))
+        total = torch.cuda.get_device_properties(self.device).total_memory
+        return (self.real + self.synthetic) * each <= total // 4
+
+    def _load(self) -> tuple[Tensor, Tensor]:
+        images, masks = self._read(np.arange(self.real + self.synthetic))
+        return images.to(self.device), masks.to(self.device)
 
 
 def gather(
     config: SegmentConfig, data: SliceSet, train: Sequence[str], inputs: Mapping[str, Path], device: str
 ) -> Samples:
-    """Load the real slices of the ``train`` patients and, where ``count`` is above 0, the chosen pool samples.
+    """Find the real slices of the ``train`` patients and, where ``count`` is above 0, the chosen pool samples.
 
     Raises:
         PoolDryError: the pool, or what the filter leaves of it, is smaller than the count.
         UserError: the pool's samples are not of the prepared shape.
     """
     rows = data.rows(train, foreground_only=config.slices == "foreground")
-    images, masks = [data.images[rows]], [data.masks[rows]]
-    generated = 0
-    if config.count > 0:
-        pool = Pool.open(inputs["pool"])
-        if pool.images.shape[1:] != data.images.shape[1:]:
-            raise UserError(
-                f"the pool in {inputs['pool']} holds images of shape {pool.images.shape[1:]}, "
-                f"the prepared slices are {data.images.shape[1:]}; build the pool from the same prepared data"
-            )
-        each = pool.slices_per_patient if config.unit == "patients" else 1
-        chosen = choose(pool, config.count * each, config.candidates * each, config.min_iou, inputs)
-        images.append(pool.images[chosen])
-        masks.append(pool.masks[chosen])
-        generated = int(chosen[-1]) + 1
-    return Samples(
-        images=torch.cat([torch.from_numpy(part).to(device) for part in images]),
-        masks=torch.cat([torch.from_numpy(part).to(device) for part in masks]),
-        real=len(rows),
-        generated=generated,
-    )
+    real = Part(data.images, data.masks, rows)
+    if config.count == 0:
+        return Samples(real, None, device)
+    pool = Pool.open(inputs["pool"])
+    if pool.images.shape[1:] != data.images.shape[1:]:
+        raise UserError(
+            f"the pool in {inputs['pool']} holds images of shape {pool.images.shape[1:]}, "
+            f"the prepared slices are {data.images.shape[1:]}; build the pool from the same prepared data"
+        )
+    each = pool.slices_per_patient if config.unit == "patients" else 1
+    chosen = choose(pool, config.count * each, config.candidates * each, config.min_iou, inputs)
+    return Samples(real, Part(pool.images, pool.masks, chosen), device, generated=int(chosen[-1]) + 1)
 
 
 def choose(pool: Pool, wanted: int, candidates: int, min_iou: float, inputs: Mapping[str, Path]) -> NDArray[np.int64]:

@@ -2,18 +2,19 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from medsweep.data.folds import split
+from medsweep.data.provenance import require_unseen, write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
 from trainers.loop import train
-from trainers.provenance import require_unseen, write_fitted_on
 from trainers.segmentation.augment import spatial
 from trainers.segmentation.config import SegmentConfig
 from trainers.segmentation.evaluate import draw_overlay, evaluate, summary
@@ -32,7 +33,7 @@ class UNetLearner:
         from monai.losses import DiceCELoss
 
         self._config, self._samples = config, samples
-        device = samples.images.device
+        device = samples.device
         self.model = build(architecture, self._seed("weights")).to(device).train()
         # Dice over the whole batch: slices without foreground have no Dice of their own.
         self._loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
@@ -50,8 +51,7 @@ class UNetLearner:
         rows = self._order.batch(number)
         real = int((rows < self._samples.real).sum())
         self.seen = {"real": self.seen["real"] + real, "synthetic": self.seen["synthetic"] + len(rows) - real}
-        chosen = torch.from_numpy(rows).to(self._samples.images.device)
-        images, masks = self._samples.images[chosen], self._samples.masks[chosen]
+        images, masks = self._samples.batch(rows)
         if self._config.augment != "none":
             draws = torch.Generator().manual_seed(self._seed("augment", number))
             images, masks = spatial(images, masks, draws, flip=self._config.augment == "spatial")
@@ -86,7 +86,8 @@ class UNetLearner:
 def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function. Inputs: ``prepare``; ``pool`` where count is above 0; ``scores`` where min_iou is too.
 
-    Leaves metrics.parquet (see ``evaluate``), network.safetensors, network.json, exposure.json, fitted_on.json and
+    Leaves metrics.parquet (see ``evaluate``; validation.parquet likewise, where the fold has a validation part),
+    network.safetensors, network.json, exposure.json, fitted_on.json and
     overlay.png.
 
     Raises:
@@ -97,7 +98,7 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     data = SliceSet.open(inputs["prepare"])
     parts = split(data.patients, config.fold)
     for role in sorted(inputs):
-        require_unseen(inputs[role], parts.test)
+        require_unseen(inputs[role], (*parts.test, *parts.validation))
     samples = gather(config, data, parts.train, inputs, trial.device)
     architecture = Architecture(
         modalities=len(data.modalities),
@@ -112,10 +113,21 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     save_segmenter(model, architecture, trial.output)
     metrics = evaluate(model, data, parts.test)
     metrics.to_parquet(trial.output / "metrics.parquet", index=False)
+    watched = _validated(model, data, parts.validation, trial.output)
     write_fitted_on(trial.output, parts.train)
     _write_json(trial.output / "exposure.json", exposure(learner, samples))
     overlay = draw_overlay(model, data, parts.test, trial.output / "overlay.png")
-    yield Progress(step=config.steps, total=config.steps, metrics=summary(metrics), pictures={"overlay": overlay})
+    last = summary(metrics) | watched
+    yield Progress(step=config.steps, total=config.steps, metrics=last, pictures={"overlay": overlay})
+
+
+def _validated(model: nn.Module, data: SliceSet, patients: Sequence[str], output: Path) -> dict[str, float]:
+    """Score the fold's validation patients, where it has any, into validation.parquet."""
+    if not patients:
+        return {}
+    metrics = evaluate(model, data, patients)
+    metrics.to_parquet(output / "validation.parquet", index=False)
+    return {name.replace("test_", "validation_"): value for name, value in summary(metrics).items()}
 
 
 def exposure(learner: UNetLearner, samples: Samples) -> dict[str, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medsweep.data.folds import Fold, split
+from medsweep.data.provenance import require_within
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from trainers.stylegan2.config import GanConfig
@@ -49,7 +50,7 @@ class TrainingSet:
         channels = encode(labels, len(slices.classes), config.mask_form, config.mask_clip_px)
         return cls(
             patients=patients,
-            images=torch.from_numpy(np.asarray(slices.images[rows])).to(device),
+            images=torch.from_numpy(slices.image_rows(rows)).to(device),
             channels=torch.from_numpy(channels.astype(np.float16)).to(device),
             labels=labels,
         )
@@ -66,13 +67,14 @@ def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArra
     """The training patients of a fold and the rows of their foreground slices.
 
     Raises:
-        UserError: no slice of them shows a class.
+        UserError: no slice of them shows a class, or the slices were scaled by constants of other patients.
     """
     parts = split(slices.patients, fold)
     rows = slices.rows(parts.train, foreground_only=True)
     tested = set(slices.index["patient"].to_numpy()[rows]) & set(parts.test)
     if tested:
         raise RuntimeError(f"slices of test patients among the training rows: {sorted(tested)[:5]}")
+    require_within("prepared slices", slices.folder, parts.train)
     if len(rows) == 0:
         raise UserError(
             f"no slice of the {len(parts.train)} training patients of fold {fold.index} shows a class, so there is "

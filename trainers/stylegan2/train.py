@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from medsweep.data.provenance import write_fitted_on
 from medsweep.trial import Progress, Trial
 from trainers.loop import train
-from trainers.provenance import write_fitted_on
 from trainers.stylegan2.config import GanConfig
 from trainers.stylegan2.data import TrainingSet
 from trainers.stylegan2.learner import GanLearner

@@ -7,69 +7,73 @@ Several modalities are one 4D file with the modality as its last axis.
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from medsweep.data.catalogue import DatasetSpec
+from medsweep.data.layouts.names import (
+    Verdict,
+    candidates,
+    complete,
+    existing_folder,
+    hidden_note,
+    is_hidden,
+    numeric,
+    pick,
+    without_ending,
+)
+from medsweep.data.spec import Case, Finding, Intensity, Listing
 from medsweep.errors import UserError, nearest
 
 EXPECTED = "a folder with dataset.json, imagesTr and labelsTr"
+CT_WINDOW = (-160.0, 240.0)
+"""Soft tissue, in HU: for CT tasks that the catalogue does not know."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One labelled patient."""
-
-    id: str
-    image: Path
-    label: Path
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What ``dataset.json`` says, checked against the files."""
-
-    name: str
-    modalities: tuple[str, ...]
-    classes: tuple[str, ...]
-    """Lower-case names by label value; 0 is the background."""
-    cases: tuple[Case, ...]
-    """In numeric order of the ids, so that ``spleen_2`` comes before ``spleen_10``."""
-
-
-def cases(root: Path) -> Layout:
+def cases(root: Path, spec: DatasetSpec | None = None) -> Listing:
     """Read the layout under ``root`` and check that every listed pair is there.
 
+    Args:
+        root: the folder of dataset.json.
+        spec: what the catalogue knows of this task; dataset.json must agree with it.
+
     Raises:
-        UserError: ``root`` or ``dataset.json`` missing or broken, labels not numbered from 0, no cases, two cases of
-            one id, an image without label or a label without image.
+        UserError: ``root`` or ``dataset.json`` missing or broken, labels without 0, no cases, or other modalities or
+            classes than ``spec`` has. What is wrong with single cases is found, not raised.
     """
     path = root / "dataset.json"
     described = _read(root, path)
-    found = [_case(root, entry, path) for entry in _training(described, path)]
-    listed = sorted(
-        (case for case in found if not case.image.name.startswith("._")), key=lambda case: _numeric(case.id)
-    )
-    if not listed:
+    modalities, labels = _modalities(described, path), _labels(described, path)
+    entries = [_pair(entry, path) for entry in _list(described, "training", path)]
+    tests = [_test_file(entry, path) for entry in (_list(described, "test", path) if "test" in described else ())]
+    shown = [pair for pair in entries if not is_hidden(_name(pair[0]))]
+    if not shown:
         raise UserError(f"{path} lists no labelled case under 'training'")
-    twice = [id_ for id_, count in Counter(case.id for case in listed).items() if count > 1]
-    if twice:
-        raise UserError(f"{path} lists {twice[0]!r} {Counter(case.id for case in listed)[twice[0]]} times")
-    _check_partners(listed, path)
-    classes = tuple(name.strip().lower() for name in _names(described, "labels", path))
-    if len(set(classes)) != len(classes) or not 2 <= len(classes) <= 256:
-        raise UserError(f"'labels' in {path} must be 2 to 256 different names, got {list(classes)}")
-    name = str(described.get("name", root.name))
-    return Layout(name, _names(described, "modality", path), classes, tuple(listed))
+    found, findings = _partners(root, path, shown)
+    unlabelled, both = _unlabelled(tests, {_id(image) for image, _ in shown}, path)
+    hidden = [file for file in (*(image for image, _ in entries), *tests) if is_hidden(_name(file))]
+    remarks, choices, intensity = _intensity(modalities, path)
+    if spec is not None:
+        _check_agreement(spec, modalities, labels, path)
+        modalities, intensity, remarks, choices = spec.modalities, spec.intensity, (), {}
+    return Listing(
+        name=str(described.get("name", root.name)) if spec is None else spec.name,
+        modalities=modalities,
+        classes=tuple(labels.values()) if spec is None else spec.classes,
+        values={value: index for index, value in enumerate(labels)},
+        regions={} if spec is None else spec.regions,
+        slice_axis="axial" if spec is None else spec.slice_axis,
+        intensity=intensity,
+        cases=found,
+        stacked=len(modalities) > 1,
+        unlabelled=unlabelled,
+        findings=(*hidden_note(hidden), *remarks, *findings, *both),
+        choices=choices,
+    )
 
 
 def _read(root: Path, path: Path) -> dict[str, Any]:
-    if not root.is_dir():
-        unset = " (its environment variable is not set)" if "$" in str(root) else ""
-        raise UserError(
-            f"no data folder {root}{unset}; data.root must be {EXPECTED}, "
-            "for example ${MEDSWEEP_DATA}/Task04_Hippocampus"
-        )
+    existing_folder(root, EXPECTED)
     if not path.is_file():
         inside = sorted(child.parent.name for child in root.glob("*/dataset.json"))
         hint = f"; {nearest(root.name, inside)}" if inside else ""
@@ -85,42 +89,121 @@ def _read(root: Path, path: Path) -> dict[str, Any]:
     return described
 
 
-def _names(described: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
-    """The names of ``{"0": name, "1": name, ...}`` in order of their numbers, which must have no gap."""
+def _numbered(described: dict[str, Any], key: str, path: Path) -> dict[int, str]:
+    """The names of ``{"0": name, "1": name, ...}`` in rising order of their numbers."""
     entry = described.get(key)
     if not isinstance(entry, dict) or not entry:
         raise UserError(f"{path} needs {key!r} like {{'0': 'name'}}, got {entry!r}")
-    wanted = [str(index) for index in range(len(entry))]
-    if set(entry) != set(wanted):
-        raise UserError(f"{key!r} in {path} must be numbered {', '.join(wanted)} without gap, got {', '.join(entry)}")
-    return tuple(str(entry[index]) for index in wanted)
+    words = [number for number in entry if not re.fullmatch(r"0|[1-9]\d*", number)]
+    if words:
+        raise UserError(f"{key!r} in {path} must be like {{'0': 'name'}}, numbers first, got the key {words[0]!r}")
+    return {int(number): str(entry[number]).strip() for number in sorted(entry, key=int)}
 
 
-def _training(described: dict[str, Any], path: Path) -> list[Any]:
-    training = described.get("training")
-    if not isinstance(training, list):
-        raise UserError(f"{path} needs a list 'training' of image and label pairs, got {type(training).__name__}")
-    return training
+def _modalities(described: dict[str, Any], path: Path) -> tuple[str, ...]:
+    named = _numbered(described, "modality", path)
+    if list(named) != list(range(len(named))):
+        listed = ", ".join(map(str, named))
+        raise UserError(f"'modality' in {path} must be numbered from 0 without gap, got {listed}")
+    return tuple(named.values())
 
 
-def _case(root: Path, entry: object, path: Path) -> Case:
+def _labels(described: dict[str, Any], path: Path) -> dict[int, str]:
+    """Lower-case class names by stored value, 0 first; gaps between the values are allowed."""
+    named = {value: name.lower() for value, name in _numbered(described, "labels", path).items()}
+    if 0 not in named:
+        raise UserError(f"'labels' in {path} must give 0 to the background, got {', '.join(map(str, named))}")
+    if len(set(named.values())) != len(named) or not 2 <= len(named) <= 256:
+        raise UserError(f"'labels' in {path} must be 2 to 256 different names, got {list(named.values())}")
+    return named
+
+
+def _list(described: dict[str, Any], key: str, path: Path) -> list[Any]:
+    listed = described.get(key)
+    if not isinstance(listed, list):
+        raise UserError(f"{path} needs a list {key!r} of cases, got {type(listed).__name__}")
+    return listed
+
+
+def _pair(entry: object, path: Path) -> tuple[str, str]:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
         raise UserError(f"{path}: each entry of 'training' needs the paths 'image' and 'label', got {entry!r}")
-    image, label = root / entry["image"], root / entry["label"]
-    return Case(id=re.sub(r"\.nii(\.gz)?$", "", image.name), image=image, label=label)
+    return entry["image"], entry["label"]
 
 
-def _check_partners(listed: list[Case], path: Path) -> None:
-    for case in listed:
-        image, label = case.image.is_file(), case.label.is_file()
-        if image and label:
+def _test_file(entry: object, path: Path) -> str:
+    file = entry.get("image") if isinstance(entry, dict) else entry
+    if not isinstance(file, str):
+        raise UserError(f"{path}: each entry of 'test' is the path of an image, got {entry!r}")
+    return file
+
+
+def _name(file: str) -> str:
+    return PurePosixPath(file).name
+
+
+def _id(file: str) -> str:
+    return without_ending(_name(file)) or _name(file)
+
+
+def _partners(root: Path, path: Path, pairs: list[tuple[str, str]]) -> tuple[tuple[Case, ...], list[Finding]]:
+    """The cases whose files are there, once each, and an error for every other one, in numeric order."""
+    times = Counter(_id(image) for image, _ in pairs)
+    by_id = {_id(image): (root / image, root / label) for image, label in pairs}
+    found: list[Case] = []
+    findings: list[Finding] = []
+    for id_ in sorted(by_id, key=numeric):
+        if times[id_] > 1:
+            findings.append(Finding("error", id_, str(path), f"listed {times[id_]} times under 'training'"))
             continue
-        what = "image without label" if image else "label without image" if label else "neither image nor label"
-        missing = case.label if image else case.image
-        raise UserError(f"{case.id}: {what}; {path} lists {missing}, which is not there")
+        verdict = _case(id_, *by_id[id_])
+        found += [verdict.case] if verdict.case is not None else []
+        findings += verdict.findings
+    return tuple(found), findings
 
 
-def _numeric(id_: str) -> tuple[tuple[int, int | str], ...]:
-    """Sort key that compares runs of digits as numbers."""
-    parts = re.split(r"(\d+)", id_)
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
+def _case(id_: str, image: Path, label: Path) -> Verdict:
+    has_image, has_label = (bool(candidates(file.parent, _id(file.name))) for file in (image, label))
+    if has_image and has_label:
+        return complete(id_, [pick(image.parent, id_, _id(image.name))], pick(label.parent, id_, _id(label.name)))
+    what = "image without label" if has_image else "label without image" if has_label else "neither image nor label"
+    missing = label if has_image else image
+    return Verdict(findings=(Finding("error", id_, str(missing), f"{what}; dataset.json lists {missing.name}"),))
+
+
+def _unlabelled(tests: list[str], labelled: set[str], path: Path) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    """Ids under 'test' in numeric order; one that is listed under 'training' too is told and counts as labelled."""
+    listed = sorted({_id(file) for file in tests if not is_hidden(_name(file))}, key=numeric)
+    both = tuple(id_ for id_ in listed if id_ in labelled)
+    what = "listed under 'training' and under 'test'; taken as labelled"
+    return tuple(id_ for id_ in listed if id_ not in labelled), tuple(
+        Finding("warning", id_, str(path), what) for id_ in both
+    )
+
+
+def _is_ct(modality: str) -> bool:
+    return modality.strip().upper() == "CT"
+
+
+def _intensity(modalities: tuple[str, ...], path: Path) -> tuple[tuple[Finding, ...], dict[str, str], Intensity]:
+    """How a task that the catalogue does not know is scaled: CT by a window in HU, all else by z-score."""
+    ct = [_is_ct(modality) for modality in modalities]
+    if all(ct):
+        low, high = CT_WINDOW
+        choice = f"window {low:g} to {high:g} HU, because the modality is CT"
+        return (), {"intensity": choice}, Intensity(scale="window", window=CT_WINDOW)
+    if any(ct):
+        what = f"CT among other modalities ({', '.join(modalities)}): all are scaled by z-score, none by a window in HU"
+        return (Finding("warning", "-", str(path), what),), {}, Intensity()
+    return (), {}, Intensity()
+
+
+def _check_agreement(spec: DatasetSpec, modalities: tuple[str, ...], labels: dict[int, str], path: Path) -> None:
+    """That dataset.json is of the task that ``spec`` means: its labels, and CT where CT is expected."""
+    named = {value: re.sub(r"[\s_-]+", "-", name) for value, name in labels.items()}
+    expected = {value: spec.classes[index] for value, index in spec.values.items()}
+    if named != expected:
+        raise UserError(f"{path} has the labels {labels}, but {spec.name} has {expected}; data.root is another dataset")
+    if len(modalities) != len(spec.modalities) or list(map(_is_ct, modalities)) != list(map(_is_ct, spec.modalities)):
+        listed, wanted = ", ".join(modalities), ", ".join(spec.modalities)
+        raise UserError(f"{path} has the modality {listed}, but {spec.name} is {wanted}; data.root is another dataset")

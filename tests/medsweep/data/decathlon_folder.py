@@ -1,4 +1,4 @@
-"""Small folders in Decathlon layout, written voxel by voxel for the tests."""
+"""Small folders for the tests: in Decathlon layout voxel by voxel, in any layout as empty files."""
 
 import json
 from pathlib import Path
@@ -38,3 +38,18 @@ def cohort(root: Path, volumes: dict[str, tuple[Any, Any]], affine: Any = None, 
         save(root / "imagesTr" / f"{id_}.nii.gz", image, affine)
         save(root / "labelsTr" / f"{id_}.nii.gz", label, affine)
     return describe(root, [(f"{id_}.nii.gz", f"{id_}.nii.gz") for id_ in volumes], **changes)
+
+
+def touch(root: Path, *names: str) -> Path:
+    """Make empty files below ``root``: enough for layouts, which open no volume."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def task(root: Path, *ids: str, **changes: Any) -> Path:
+    """Empty files of a Decathlon task with these cases, and their dataset.json."""
+    touch(root, *(f"{part}/{id_}.nii.gz" for part in ("imagesTr", "labelsTr") for id_ in ids))
+    return describe(root, [(f"{id_}.nii.gz", f"{id_}.nii.gz") for id_ in ids], **changes)

@@ -2,46 +2,119 @@
 
 import json
 
-import numpy as np
 import pytest
-from decathlon_folder import cohort, describe
+from decathlon_folder import describe, task, touch
 
-from medsweep.data.decathlon import cases
+from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.layouts.decathlon import cases
+from medsweep.data.spec import Intensity
 from medsweep.errors import UserError
-
-PAIR = (np.ones((3, 3, 3), np.float32), np.zeros((3, 3, 3), np.uint8))
 
 
 def test_ids_sort_by_number_and_names_are_lower_case(tmp_path):
-    layout = cases(cohort(tmp_path, {"s_10": PAIR, "s_9": PAIR, "s_2": PAIR}))
-    assert [case.id for case in layout.cases] == ["s_2", "s_9", "s_10"]
-    assert layout.classes == ("background", "anterior", "posterior")
-    assert layout.modalities == ("MRI",)
-    assert layout.cases[0].label == tmp_path / "labelsTr" / "s_2.nii.gz"
+    listing = cases(task(tmp_path, "s_10", "s_9", "s_2"))
+    assert [case.id for case in listing.cases] == ["s_2", "s_9", "s_10"]
+    assert listing.classes == ("background", "anterior", "posterior")
+    assert (listing.name, listing.modalities, listing.stacked) == ("Toy", ("MRI",), False)
+    assert listing.cases[0].images == (tmp_path / "imagesTr" / "s_2.nii.gz",)
+    assert listing.cases[0].label == tmp_path / "labelsTr" / "s_2.nii.gz"
+    assert (listing.findings, listing.intensity, dict(listing.choices)) == ((), Intensity(), {})
 
 
-def test_stray_files_are_no_patients(tmp_path):
-    cohort(tmp_path, {"s_1": PAIR})
-    describe(tmp_path, [("s_1.nii.gz", "s_1.nii.gz"), ("._s_1.nii.gz", "._s_1.nii.gz")])
-    (tmp_path / "imagesTr" / "._s_1.nii.gz").write_bytes(b"x")
-    (tmp_path / "imagesTr" / "s_7.nii.gz").write_bytes(b"x")
-    assert [case.id for case in cases(tmp_path).cases] == ["s_1"]
+def test_gaps_between_label_values_are_closed_in_rising_order(tmp_path):
+    labels = {"10": "tip", "0": "background", "4": "Enhancing", "1": "core"}
+    listing = cases(task(tmp_path, "s_1", labels=labels))
+    assert listing.classes == ("background", "core", "enhancing", "tip")
+    assert listing.values == {0: 0, 1: 1, 4: 2, 10: 3}
+
+
+def test_several_modalities_are_one_stacked_file(tmp_path):
+    listing = cases(task(tmp_path, "s_1", modality={"1": "ADC", "0": "T2"}))
+    assert (listing.modalities, listing.stacked, len(listing.cases[0].images)) == (("T2", "ADC"), True, 1)
+
+
+def test_hidden_entries_are_dropped_with_one_note(tmp_path):
+    task(tmp_path, "s_1", test=["./imagesTs/s_20.nii.gz", "./imagesTs/s_3.nii.gz", "./imagesTs/._s_3.nii.gz"])
+    described = json.loads((tmp_path / "dataset.json").read_text())
+    described["training"].append({"image": "./imagesTr/._s_1.nii.gz", "label": "./labelsTr/._s_1.nii.gz"})
+    (tmp_path / "dataset.json").write_text(json.dumps(described))
+    touch(tmp_path, "imagesTr/._s_1.nii.gz", "labelsTr/._s_1.nii.gz", "imagesTr/s_7.nii.gz")
+    listing = cases(tmp_path)
+    assert [case.id for case in listing.cases] == ["s_1"]
+    assert listing.unlabelled == ("s_3", "s_20")
+    assert [(finding.level, finding.what[:14]) for finding in listing.findings] == [("note", "2 hidden files")]
 
 
 @pytest.mark.parametrize(
     ("gone", "what"),
     [
-        (["labelsTr"], "s_2: image without label"),
-        (["imagesTr"], "s_2: label without image"),
-        (["imagesTr", "labelsTr"], "s_2: neither image nor label"),
+        (["labelsTr"], "image without label"),
+        (["imagesTr"], "label without image"),
+        (["imagesTr", "labelsTr"], "neither image nor label"),
     ],
 )
-def test_a_missing_partner_is_named(tmp_path, gone, what):
-    cohort(tmp_path, {"s_1": PAIR, "s_2": PAIR})
+def test_a_missing_partner_is_an_error_of_its_case_only(tmp_path, gone, what):
+    task(tmp_path, "s_1", "s_2")
     for part in gone:
         (tmp_path / part / "s_2.nii.gz").unlink()
-    with pytest.raises(UserError, match=rf"{what}; .*dataset.json lists .*{gone[0]}/s_2.nii.gz, which is not there"):
-        cases(tmp_path)
+    listing = cases(tmp_path)
+    assert [case.id for case in listing.cases] == ["s_1"]
+    (finding,) = listing.findings
+    assert (finding.level, finding.case, finding.file) == ("error", "s_2", str(tmp_path / gone[0] / "s_2.nii.gz"))
+    assert finding.what.startswith(what)
+    with pytest.raises(UserError, match=rf"s_2: {what}"):
+        listing.require()
+
+
+def test_unpacked_files_are_found_and_two_spellings_are_an_error(tmp_path):
+    task(tmp_path, "s_1", "s_2")
+    (tmp_path / "imagesTr" / "s_1.nii.gz").rename(tmp_path / "imagesTr" / "s_1.nii")
+    touch(tmp_path, "labelsTr/s_2.nii")
+    listing = cases(tmp_path)
+    assert [case.images[0].name for case in listing.cases] == ["s_1.nii"]
+    assert [(f.case, f.what) for f in listing.findings] == [
+        ("s_2", "s_2.nii.gz and s_2.nii are both there; keep one"),
+    ]
+
+
+def test_a_patient_listed_twice_is_an_error(tmp_path):
+    task(tmp_path, "s_1", "s_2")
+    describe(tmp_path, [("s_1.nii.gz", "s_1.nii.gz"), ("s_1.nii.gz", "s_1.nii.gz"), ("s_2.nii.gz", "s_2.nii.gz")])
+    listing = cases(tmp_path)
+    assert [case.id for case in listing.cases] == ["s_2"]
+    assert [(f.level, f.case, f.what) for f in listing.findings] == [
+        ("error", "s_1", "listed 2 times under 'training'")
+    ]
+
+
+def test_a_patient_under_training_and_test_is_told(tmp_path):
+    listing = cases(task(tmp_path, "s_1", test=[{"image": "imagesTs/s_1.nii.gz"}, "imagesTs/s_2.nii.gz"]))
+    assert listing.unlabelled == ("s_2",)
+    assert [(f.level, f.case) for f in listing.findings] == [("warning", "s_1")]
+
+
+def test_ct_of_an_unknown_task_gets_a_window_and_says_so(tmp_path):
+    listing = cases(task(tmp_path / "a", "s_1", modality={"0": "ct"}))
+    assert listing.intensity == Intensity(scale="window", window=(-160.0, 240.0))
+    assert listing.choices["intensity"].startswith("window -160 to 240 HU")
+    mixed = cases(task(tmp_path / "b", "s_1", modality={"0": "CT", "1": "PET"}))
+    assert (mixed.intensity, [f.level for f in mixed.findings]) == (Intensity(), ["warning"])
+
+
+def test_the_catalogue_decides_for_heart_and_spleen(tmp_path):
+    heart, spleen = CATALOGUE["d-heart"], CATALOGUE["d-spleen"]
+    root = task(tmp_path / "heart", "la_003", labels={"0": "background", "1": "Left Atrium"})
+    listing = cases(root, heart)
+    assert (listing.name, listing.classes) == ("d-heart", ("background", "left-atrium"))
+    assert (listing.modalities, listing.intensity) == (("MR",), Intensity(scale="z-score", inside="all"))
+    with pytest.raises(UserError, match=r"dataset.json has the labels .*left atrium.* but d-spleen has .*spleen"):
+        cases(root, spleen)
+    ct = task(tmp_path / "ct", "spleen_2", labels={"0": "background", "1": "spleen"}, modality={"0": "CT"})
+    assert cases(ct, spleen).intensity.window == (-57.0, 164.0)
+    assert not cases(ct, spleen).choices
+    task(ct, "spleen_2", labels={"0": "background", "1": "spleen"})
+    with pytest.raises(UserError, match="has the modality MRI, but d-spleen is CT"):
+        cases(ct, spleen)
 
 
 def test_a_missing_folder_says_what_belongs_there(tmp_path):
@@ -52,7 +125,7 @@ def test_a_missing_folder_says_what_belongs_there(tmp_path):
 
 
 def test_a_folder_one_too_high_is_recognised(tmp_path):
-    cohort(tmp_path / "Task09_Spleen", {"s_1": PAIR})
+    task(tmp_path / "Task09_Spleen", "s_1")
     with pytest.raises(UserError, match=r"no dataset.json in .*Task09_Spleen"):
         cases(tmp_path)
 
@@ -60,26 +133,23 @@ def test_a_folder_one_too_high_is_recognised(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"labels": {"0": "background", "1": "core", "4": "enhancing"}}, "numbered 0, 1, 2 without gap, got 0, 1, 4"),
+        ({"labels": {"1": "core", "4": "enhancing"}}, "must give 0 to the background, got 1, 4"),
+        ({"labels": {"background": 0, "core": 1}}, "numbers first, got the key 'background'"),
         ({"labels": {"0": "background"}}, "2 to 256 different names"),
         ({"labels": {"0": "a", "1": "A"}}, "2 to 256 different names"),
         ({"labels": ["a"]}, "needs 'labels'"),
         ({"modality": None}, "needs 'modality'"),
+        ({"modality": {"0": "T1", "2": "T2"}}, "from 0 without gap, got 0, 2"),
         ({"training": []}, "lists no labelled case"),
         ({"training": "all"}, "needs a list 'training'"),
         ({"training": ["imagesTr/s_1.nii.gz"]}, "needs the paths 'image' and 'label'"),
+        ({"test": "none"}, "needs a list 'test'"),
+        ({"test": [3]}, "each entry of 'test' is the path of an image, got 3"),
     ],
 )
 def test_a_broken_description_is_refused(tmp_path, changes, what):
     with pytest.raises(UserError, match=what):
-        cases(cohort(tmp_path, {"s_1": PAIR}, **changes))
-
-
-def test_a_patient_listed_twice_is_refused(tmp_path):
-    cohort(tmp_path, {"s_1": PAIR})
-    describe(tmp_path, [("s_1.nii.gz", "s_1.nii.gz")] * 2)
-    with pytest.raises(UserError, match="lists 's_1' 2 times"):
-        cases(tmp_path)
+        cases(task(tmp_path, "s_1", **changes))
 
 
 @pytest.mark.parametrize("text", ["{", json.dumps([1])])
@@ -90,7 +160,7 @@ def test_json_that_is_no_description_is_refused(tmp_path, text):
 
 
 def test_hippocampus(real):
-    layout = cases(real("Task04_Hippocampus"))
-    assert len(layout.cases) == 130
-    assert layout.classes == ("background", "anterior", "posterior")
-    assert layout.cases[0].id == "hippocampus_001"
+    listing = cases(real("Task04_Hippocampus")).require()
+    assert (len(listing.cases), listing.findings, listing.unlabelled) == (130, (), ())
+    assert listing.classes == ("background", "anterior", "posterior")
+    assert listing.cases[0].id == "hippocampus_001"

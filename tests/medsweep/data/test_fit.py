@@ -33,9 +33,10 @@ def test_any_plane_becomes_a_square_with_known_labels(height, width, seed):
     assert fit.undo(fitted.astype(np.float32)).shape == (2, height, width)
 
 
-def test_padding_is_zero_and_centred():
+def test_padding_is_what_lies_outside_and_centred():
     fitted = Fit.of(4, 2, 8).image(np.ones((1, 4, 2), np.float32))[0]
     assert fitted.sum() == 8
+    assert (Fit.of(4, 2, 8).image(np.ones((1, 4, 2), np.float32), outside=-1)[0] == 2 * fitted - 1).all()
     assert fitted[2:6, 3:5].all()
 
 

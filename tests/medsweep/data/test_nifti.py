@@ -6,9 +6,11 @@ import pytest
 from decathlon_folder import save
 
 from medsweep.data import nifti
+from medsweep.data.planes import from_planes, to_planes
 from medsweep.errors import UserError
 
 CLASSES = ("background", "a", "b")
+VALUES = {0: 0, 1: 1, 2: 2}
 PSR = np.array([[0, 0, 2.0, -7], [-1.0, 0, 0, 30], [0, 3.0, 0, 5], [0, 0, 0, 1]])
 
 
@@ -19,7 +21,7 @@ def _volume(*shape: int) -> np.ndarray:
 def test_axes_are_turned_and_world_positions_kept(tmp_path):
     array = _volume(6, 7, 8)
     scan = nifti.read_image(save(tmp_path / "x.nii.gz", array, PSR))
-    assert scan.shape == (8, 6, 7) == nifti.read_shape(scan.path)
+    assert scan.shape == (8, 6, 7) == nifti.read_grid(scan.path).canonical_shape
     assert scan.spacing_mm == (2.0, 1.0, 3.0)
     assert nib.aff2axcodes(scan.affine) == ("R", "A", "S")
     world = PSR @ [1, 2, 3, 1]
@@ -36,7 +38,7 @@ def test_negative_values_are_kept(tmp_path):
 def test_trailing_axes_of_length_one_are_dropped(tmp_path, shape):
     path = save(tmp_path / "x.nii.gz", _volume(*shape))
     assert nifti.read_image(path).array.shape == (1, *shape[:3])
-    assert nifti.read_shape(path) == shape[:3]
+    assert nifti.read_grid(path).shape == shape
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 6, 3), (4, 5, 6, 1, 3), (4, 5)])
@@ -50,7 +52,7 @@ def test_modalities_become_the_first_axis(tmp_path):
     array = _volume(4, 5, 6, 2)
     path = save(tmp_path / "x.nii.gz", array, np.diag([-1.0, 1, 1, 1]))
     assert np.array_equal(nifti.read_image(path, 2).array, np.moveaxis(array[::-1], 3, 0))
-    with pytest.raises(UserError, match=r"shape \(4, 5, 6, 2\); dataset.json declares 3 modalities"):
+    with pytest.raises(UserError, match=r"shape \(4, 5, 6, 2\); 3 modalities are expected"):
         nifti.read_image(path, 3)
 
 
@@ -65,7 +67,7 @@ def test_voxels_that_measure_nothing_are_refused_with_their_count(tmp_path, bad)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int64, np.float32, np.float64])
 def test_labels_of_any_numeric_type(tmp_path, dtype):
     labels = np.random.default_rng(0).integers(0, 3, (4, 5, 6))
-    scan = nifti.read_labels(save(tmp_path / "y.nii.gz", labels.astype(dtype)), CLASSES)
+    scan = nifti.read_labels(save(tmp_path / "y.nii.gz", labels.astype(dtype)), VALUES, CLASSES)
     assert scan.array.dtype == np.uint8
     assert np.array_equal(scan.array, labels)
 
@@ -77,12 +79,12 @@ def test_label_values_outside_the_declared_set_are_refused(tmp_path, value, kind
     with pytest.raises(
         UserError, match=rf"{kind} label value {value} in .*y\.nii.*\{{0: 'background', 1: 'a', 2: 'b'\}}"
     ):
-        nifti.read_labels(save(tmp_path / "y.nii", labels), CLASSES)
+        nifti.read_labels(save(tmp_path / "y.nii", labels), VALUES, CLASSES)
 
 
 def test_labels_that_are_not_a_number_are_refused(tmp_path):
     with pytest.raises(UserError, match="fractional label value nan"):
-        nifti.read_labels(save(tmp_path / "y.nii", np.full((4, 5, 6), np.nan, np.float32)), CLASSES)
+        nifti.read_labels(save(tmp_path / "y.nii", np.full((4, 5, 6), np.nan, np.float32)), VALUES, CLASSES)
 
 
 def test_slope_and_intercept_are_applied(tmp_path):
@@ -95,15 +97,15 @@ def test_slope_and_intercept_are_applied(tmp_path):
 
 def test_pairs_on_different_grids_are_refused_naming_both(tmp_path):
     image = nifti.read_image(save(tmp_path / "i.nii", _volume(4, 5, 6)))
-    small = nifti.read_labels(save(tmp_path / "s.nii", np.zeros((4, 5, 5), np.uint8)), CLASSES)
-    with pytest.raises(UserError, match=r"i\.nii is \(4, 5, 6\), .*s\.nii is \(4, 5, 5\)"):
+    small = nifti.read_labels(save(tmp_path / "s.nii", np.zeros((4, 5, 5), np.uint8)), VALUES, CLASSES)
+    with pytest.raises(UserError, match=r"i\.nii and .*s\.nii .* differ in shape: \(4, 5, 6\) \(RAS\) and \(4, 5, 5\)"):
         nifti.check_pair(image, small)
     for affine in (np.diag([1, 1, 1.01, 1.0]), np.array([*np.eye(4)[:3] + [[0, 0, 0, 2]] * 3, [0, 0, 0, 1]])):
-        moved = nifti.read_labels(save(tmp_path / "m.nii", np.zeros((4, 5, 6), np.uint8), affine), CLASSES)
-        with pytest.raises(UserError, match=r"affines of .*i\.nii and .*m\.nii differ"):
+        moved = nifti.read_labels(save(tmp_path / "m.nii", np.zeros((4, 5, 6), np.uint8), affine), VALUES, CLASSES)
+        with pytest.raises(UserError, match=r"i\.nii and .*m\.nii .* lie on different grids"):
             nifti.check_pair(image, moved)
     close = nifti.read_labels(
-        save(tmp_path / "c.nii", np.zeros((4, 5, 6), np.uint8), np.diag([1, 1, 1.0005, 1])), CLASSES
+        save(tmp_path / "c.nii", np.zeros((4, 5, 6), np.uint8), np.diag([1, 1, 1.0005, 1])), VALUES, CLASSES
     )
     nifti.check_pair(image, close)
 
@@ -115,7 +117,7 @@ def test_same_affine_under_other_codes_is_a_pair(tmp_path):
     image.set_sform(None, 0)
     image.to_filename(tmp_path / "q.nii")
     qform_only = nifti.read_image(tmp_path / "q.nii")
-    sform = nifti.read_labels(save(tmp_path / "s.nii", np.zeros((4, 5, 6), np.uint8), PSR), CLASSES)
+    sform = nifti.read_labels(save(tmp_path / "s.nii", np.zeros((4, 5, 6), np.uint8), PSR), VALUES, CLASSES)
     nifti.check_pair(qform_only, sform)
     assert qform_only.spacing_mm == pytest.approx((2, 1, 3))
 
@@ -145,31 +147,63 @@ def test_absent_files_and_analyze_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_planes_go_back_to_the_grid_they_came_from(tmp_path, axis):
+def test_planes_go_back_to_the_volume_they_came_from(tmp_path, axis):
     labels = np.random.default_rng(0).integers(0, 3, (4, 5, 6), dtype=np.uint8)
-    scan = nifti.read_labels(save(tmp_path / "y.nii.gz", labels, np.diag([2.0, 3, 4, 1])), CLASSES)
-    planes = nifti.to_planes(scan.array, axis)
+    planes = to_planes(labels, axis)
     assert planes.shape == {0: (4, 6, 5), 1: (5, 6, 4), 2: (6, 5, 4)}[axis]
-    nifti.write_labels(tmp_path / "back.nii.gz", planes, scan.affine.tolist(), axis)
-    back = nib.load(tmp_path / "back.nii.gz")
-    assert np.array_equal(np.asanyarray(back.dataobj), labels)
-    assert np.array_equal(back.affine, scan.affine)
+    assert np.array_equal(from_planes(planes, axis), labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [("axial", 2), ("coronal", 1), ("sagittal", 0), ("first", 1), ("second", 2), ("third", 0)],
+)
+def test_slice_axes_are_found_by_anatomy_or_by_place(tmp_path, name, canonical):
+    grid = nifti.read_grid(save(tmp_path / "x.nii", _volume(6, 7, 8), PSR))
+    assert (grid.axes, grid.canonical_axis(name)) == ("PSR", canonical)
+    assert grid.canonical_shape == (8, 6, 7)
+
+
+def test_stored_values_are_renumbered_as_declared(tmp_path):
+    for dtype in (np.uint8, np.int16, np.float32):
+        path = save(tmp_path / "y.nii", np.arange(8).reshape(2, 2, 2).astype(dtype) // 2 * 2)
+        scan = nifti.read_labels(path, {0: 0, 2: 3, 4: 1, 6: 2}, ("none", "a", "b", "c"))
+        assert scan.array.ravel().tolist() == [0, 0, 3, 3, 1, 1, 2, 2]
+
+
+def test_values_that_no_class_names_can_be_declared_background(tmp_path):
+    for dtype in (np.uint8, np.int64, np.float32):
+        path = save(tmp_path / "y.nii", np.arange(8).reshape(2, 2, 2).astype(dtype))
+        scan = nifti.read_labels(path, {0: 0, 2: 1, 3: 1}, ("none", "kidney"), others_are_background=True)
+        assert scan.array.ravel().tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    save(path, np.full((2, 2, 2), 1.5, np.float32))
+    with pytest.raises(UserError, match=r"fractional label value 1\.5"):
+        nifti.read_labels(path, {0: 0}, ("none",), others_are_background=True)
+
+
+def test_a_file_without_orientation_is_refused(tmp_path):
+    image = nib.Nifti1Image(_volume(4, 5, 6), None)
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    image.to_filename(tmp_path / "lost.nii")
+    with pytest.raises(UserError, match=r"lost\.nii has neither sform nor qform"):
+        nifti.read_grid(tmp_path / "lost.nii")
 
 
 def test_header_zoo(real):
     zoo = real("header_zoo")
     image = nifti.read_image(zoo / "t2.nii.gz")
     assert image.shape == (52, 60, 55)
-    cord = nifti.read_labels(zoo / "t2_seg-manual.nii.gz", ("background", "cord"))
+    cord = nifti.read_labels(zoo / "t2_seg-manual.nii.gz", {0: 0, 1: 1}, ("background", "cord"))
     nifti.check_pair(image, cord)
     assert np.count_nonzero(cord.array) == 4275
-    points = nifti.read_labels(zoo / "t2_labels.nii.gz", tuple("abcdef"))  # scl_slope 0
+    points = nifti.read_labels(zoo / "t2_labels.nii.gz", {i: i for i in range(6)}, tuple("abcdef"))  # scl_slope 0
     assert sorted(points.array[points.array > 0].tolist()) == [3, 5]
     with pytest.raises(UserError, match="undeclared label value 5"):
-        nifti.read_labels(zoo / "t2_labels.nii.gz", tuple("abcde"))
+        nifti.read_labels(zoo / "t2_labels.nii.gz", {i: i for i in range(5)}, tuple("abcde"))
     scaled = nifti.read_image(zoo / "mt_t1w.nii.gz").array
     assert (scaled.min(), scaled.max()) == pytest.approx((2.67, 580.67), abs=0.01)
-    assert np.count_nonzero(nifti.read_labels(zoo / "t2s_seg-deepseg.nii.gz", CLASSES).array) == 2443  # int64
+    assert np.count_nonzero(nifti.read_labels(zoo / "t2s_seg-deepseg.nii.gz", VALUES, CLASSES).array) == 2443  # int64
     with pytest.raises(UserError, match=r"dmri.nii.gz has 4 axes, shape \(40, 42, 5, 7\)"):
         nifti.read_image(zoo / "dmri.nii.gz")
     with pytest.raises(UserError, match=r"5 axes, shape \(40, 40, 5, 1, 3\)"):
@@ -181,10 +215,10 @@ def test_header_zoo(real):
 def test_kits_labels_lie_body_axis_last_whatever_the_header(real):
     kits = real("kits19")
     names = ("background", "kidney", "tumour")
-    sform = nifti.read_labels(kits / "case_00061" / "segmentation.nii.gz", names)
-    qform = nifti.read_labels(kits / "case_00015" / "segmentation.nii.gz", names)
+    sform = nifti.read_labels(kits / "case_00061" / "segmentation.nii.gz", VALUES, names)
+    qform = nifti.read_labels(kits / "case_00015" / "segmentation.nii.gz", VALUES, names)
     assert (sform.shape, qform.shape) == ((512, 512, 29), (512, 512, 75))
     assert sform.spacing_mm == pytest.approx((0.9766, 0.9766, 5), abs=1e-3)
-    planes = nifti.to_planes(sform.array, 2)
+    planes = to_planes(sform.array, 2)
     assert [int((planes == value).any((1, 2)).sum()) for value in (1, 2)][1] == 13
     assert int((planes > 0).any((1, 2)).sum()) == 26

@@ -4,26 +4,31 @@ import hashlib
 
 import numpy as np
 import pytest
+from phantom_folder import hashes
 from pydantic import ValidationError
 
-from medsweep.data import decathlon, nifti
+from medsweep.data import nifti
+from medsweep.data.layouts import decathlon
 from medsweep.data.phantom import PhantomConfig, make_patient, patient_ids, write_phantom
 
 CONFIG = PhantomConfig(patients=8, seed=3)
-
-
-def _hashes(root):
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_same_config_gives_the_same_bytes(tmp_path):
     config = PhantomConfig(patients=2)
     for name in ("a", "b"):
         write_phantom(config, tmp_path / name)
-    assert _hashes(tmp_path / "a") == _hashes(tmp_path / "b")
+    assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
     write_phantom(PhantomConfig(patients=2, seed=1), tmp_path / "c")
-    assert _hashes(tmp_path / "a") != _hashes(tmp_path / "c")
+    assert hashes(tmp_path / "a") != hashes(tmp_path / "c")
+
+
+def test_the_voxels_are_those_of_version_1():
+    image, labels = make_patient(PhantomConfig(patients=2, seed=3), 1)
+    labelled = np.flatnonzero(labels)
+    assert np.bincount(labels.ravel()).tolist() == [33591, 1369, 240]
+    assert hashlib.sha256(labelled.astype(np.int64).tobytes()).hexdigest()[:16] == "e3ca40d28b3b62e2"
+    assert image.astype(np.float64).sum() == pytest.approx(38287942.84, rel=1e-6)
 
 
 def test_more_patients_leave_the_first_ones_alone():
@@ -39,10 +44,10 @@ def test_what_is_written_is_read_back_as_made(tmp_path):
     assert layout.classes == ("background", "organ", "lesion")
     assert tuple(case.id for case in layout.cases) == patient_ids(PhantomConfig(patients=2))
     image, labels = make_patient(PhantomConfig(patients=2, spacing_mm=(1.0, 2.0, 4.0)), 1)
-    scan = nifti.read_image(layout.cases[1].image, 2)
+    scan = nifti.read_image(layout.cases[1].images[0], 2)
     assert scan.spacing_mm == (1.0, 2.0, 4.0)
     assert np.array_equal(scan.array, np.rint(image))
-    assert np.array_equal(nifti.read_labels(layout.cases[1].label, layout.classes).array, labels)
+    assert np.array_equal(nifti.read_labels(layout.cases[1].label, layout.values, layout.classes).array, labels)
 
 
 def test_every_patient_has_an_organ_and_most_have_lesions():

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -12,10 +13,17 @@ from decathlon_folder import cohort, save
 from fake_trial import FakeTrial, drain
 from pydantic import ValidationError
 
-from medsweep.data import nifti
+from medsweep.data import prepare, volumes
+from medsweep.data.config import DataConfig, PrepareConfig
+from medsweep.data.folds import Fold, split
+from medsweep.data.inventory import inspect_source
 from medsweep.data.phantom import PhantomConfig
-from medsweep.data.prepare import DataConfig, PrepareConfig, hours, inspect_source, normalise, run
+from medsweep.data.planes import from_planes
+from medsweep.data.prepare import hours, run
+from medsweep.data.provenance import fitted_on
+from medsweep.data.restore import write_prediction
 from medsweep.data.slices import SliceSet
+from medsweep.data.spec import Intensity
 from medsweep.errors import UserError
 from medsweep.identity import digest_of
 
@@ -53,28 +61,22 @@ def test_slices_of_a_plane_that_fits_are_the_volume_itself(tmp_path):
     original = np.asanyarray(nib.load(root / "imagesTr" / "p_10.nii.gz").dataobj)
     expected = ((original - original.mean()) / original.std()).transpose(2, 1, 0)
     np.testing.assert_allclose(volume.fit.undo(prepared.images[5:10, 0]), expected, atol=1e-5)
-    assert prepared.images[5:10].sum() == pytest.approx(0, abs=1e-2)
+    np.testing.assert_allclose(prepared.images[5:10, 0, :, :2], expected.min(), atol=1e-5)
     restacked = volume.fit.undo(prepared.masks[5:10].astype(np.float32))
     assert np.array_equal(restacked, prepared.reference("p_10"))
 
 
-def test_a_restacked_prediction_lands_on_the_canonical_grid(tmp_path):
+def test_a_prediction_is_written_back_on_the_original_grid(tmp_path):
     affine = np.array([[0, -1.5, 0, 9], [2.0, 0, 0, -4], [0, 0, -4.0, 7], [0, 0, 0, 1]])
     root = _toy(tmp_path / "toy", affine=affine)
     prepared, _ = _prepare(DataConfig(dataset="toy", root=str(root), resolution=24), tmp_path / "t")
     volume = prepared.volumes["p_2"]
     planes = volume.fit.undo(prepared.masks[volume.rows.start : volume.rows.stop].astype(np.float32)).astype(np.uint8)
-    nifti.write_labels(tmp_path / "back.nii.gz", planes, volume.affine, volume.slice_axis)
+    write_prediction(tmp_path / "back.nii.gz", planes, prepared, "p_2")
     back, original = nib.load(tmp_path / "back.nii.gz"), nib.load(root / "labelsTr" / "p_2.nii.gz")
-    assert nib.aff2axcodes(back.affine) == ("R", "A", "S")
-    for value in (1, 2):
-        np.testing.assert_allclose(_world(back, value), _world(original, value), atol=1e-4)
-
-
-def _world(image, value):
-    voxels = np.argwhere(np.asanyarray(image.dataobj) == value)
-    points = nib.affines.apply_affine(image.affine, voxels)
-    return points[np.lexsort(points.round(3).T)]
+    assert np.array_equal(np.asanyarray(back.dataobj), np.asanyarray(original.dataobj))
+    np.testing.assert_array_equal(back.affine, original.affine)
+    assert (back.header["sform_code"], back.header["qform_code"]) == (2, 0)
 
 
 def test_a_phantom_cohort_is_repeatable_to_the_byte(tmp_path):
@@ -103,6 +105,99 @@ def test_a_run_that_was_cut_short_ends_with_the_same_bytes(tmp_path):
     assert _hashes(cut.output) == _hashes(whole.output)
 
 
+def test_a_killed_run_goes_on_after_its_last_checkpoint(tmp_path, monkeypatch):
+    data = DataConfig(dataset="phantom", phantom=PhantomConfig(patients=5), resolution=32)
+    config = PrepareConfig(**dict(data), source=inspect_source(data, tmp_path).fingerprint)
+    whole, cut = FakeTrial(tmp_path / "whole"), FakeTrial(tmp_path / "cut", due=True)
+    drain(run(config, {}, whole))
+    half = run(config, {}, cut)
+    for _ in range(3):  # the third report comes after the checkpoint of the second
+        next(half)
+    half.close()
+    read = []
+    monkeypatch.setattr(prepare, "load", lambda case, listing: read.append(case.id) or volumes.load(case, listing))
+    reports = drain(run(config, {}, FakeTrial(cut.folder)))
+    assert read == ["phantom_0003", "phantom_0004", "phantom_0005"]
+    assert [report.step for report in reports] == [3, 4, 5]
+    assert _hashes(cut.output) == _hashes(whole.output)
+
+
+def test_threads_change_no_byte(tmp_path):
+    data = DataConfig(dataset="phantom", phantom=PhantomConfig(patients=5), resolution=32)
+    config = PrepareConfig(**dict(data), source=inspect_source(data, tmp_path).fingerprint)
+    for threads in (1, 3):
+        drain(run(config, {}, FakeTrial(tmp_path / str(threads), threads=threads)))
+    assert _hashes(tmp_path / "1" / "output") == _hashes(tmp_path / "3" / "output")
+
+
+def test_peak_memory_is_that_of_one_patient(tmp_path):
+    peaks = []
+    for patients in (2, 8):
+        phantom = PhantomConfig(patients=patients, shape=(64, 64, 40))
+        data = DataConfig(dataset="phantom", phantom=phantom, resolution=64)
+        config = PrepareConfig(**dict(data), source=inspect_source(data, tmp_path).fingerprint)
+        written = run(config, {}, FakeTrial(tmp_path / str(patients)))
+        next(written)  # by now the made-up files are written
+        tracemalloc.start()
+        drain(written)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_half_precision_halves_the_images_and_keeps_three_digits(tmp_path):
+    phantom = PhantomConfig(patients=2)
+    data = DataConfig(dataset="phantom", phantom=phantom, resolution=32)
+    full, _ = _prepare(data, tmp_path / "full")
+    half, _ = _prepare(data.model_copy(update={"image_dtype": "float16"}), tmp_path / "half")
+    assert (full.images.dtype, half.images.dtype) == (np.float32, np.float16)
+    assert half.image_rows(slice(0, 4)).dtype == np.float32
+    np.testing.assert_allclose(half.images, full.images, atol=3e-3)
+
+
+def test_cohort_intensities_are_fitted_on_the_training_patients_alone(tmp_path):
+    root = _toy(tmp_path / "toy")
+    recipe = Intensity(scale="cohort", percentiles=(0.5, 99.5))
+    data = DataConfig(dataset="toy", root=str(root), resolution=24, intensity=recipe)
+    source = inspect_source(data, tmp_path).fingerprint
+    constants = []
+    for index in (0, 1):
+        trial = FakeTrial(tmp_path / str(index))
+        fold = Fold(index=index, of=2)
+        drain(run(PrepareConfig(**dict(data), source=source, fold=fold), {}, trial))
+        train = split(["p_2", "p_10"], fold).train
+        assert sorted(fitted_on(trial.output)) == list(train)
+        labels, image = (
+            np.asanyarray(nib.load(root / part / f"{train[0]}.nii.gz").dataobj) for part in ("labelsTr", "imagesTr")
+        )
+        found = json.loads((trial.output / "cohort.json").read_text())["constants"]["MRI"]
+        assert found["mean"] == pytest.approx(image[labels > 0].mean(), rel=1e-4)
+        constants.append(found)
+    assert constants[0] != constants[1]
+    with pytest.raises(UserError, match="no fold is given"):
+        drain(run(PrepareConfig(**dict(data), source=source), {}, FakeTrial(tmp_path / "none")))
+
+
+def test_cases_can_be_left_out_by_name(tmp_path):
+    root = _toy(tmp_path / "toy")
+    (root / "labelsTr" / "p_2.nii.gz").unlink()
+    data = DataConfig(dataset="toy", root=str(root), resolution=24)
+    with pytest.raises(UserError, match="p_2"):
+        inspect_source(data, tmp_path)
+    assert inspect_source(data.model_copy(update={"leave_out": ("p_2",)}), tmp_path).patients == ("p_10",)
+    with pytest.raises(UserError, match="leave_out names 'p_3', which is no case; did you mean 'p_2'"):
+        inspect_source(data.model_copy(update={"leave_out": ("p_3",)}), tmp_path)
+
+
+def test_the_index_knows_areas_and_geometry(tmp_path):
+    prepared, _ = _prepare(DataConfig(dataset="toy", root=str(_toy(tmp_path / "toy")), resolution=24), tmp_path / "t")
+    row = prepared.index.iloc[7]
+    assert (row["patient"], row["slice"], row["foreground"]) == ("p_10", 2, 22)
+    assert (row["area_anterior"], row["area_posterior"]) == (21, 1)
+    assert (row["z_mm"], row["y_mm"], row["x_mm"]) == (4.0, 2.0, 1.5)
+    assert row["affine"].tolist() == RAS.ravel().tolist()
+
+
 def test_shared_cohort_has_patients_with_and_without_lesion(slices):
     prepared = SliceSet.open(slices)
     assert (len(prepared.patients), prepared.images.shape) == (8, (96, 2, 32, 32))
@@ -120,32 +215,6 @@ def test_a_class_lost_by_shrinking_is_told_and_recorded(tmp_path, caplog):
     assert "p_2: posterior vanished at 8 pixels" in caplog.text
     recorded = json.loads((tmp_path / "t" / "output" / "cohort.json").read_text())["volumes"]
     assert recorded["p_10"]["vanished"] == ["posterior"]
-
-
-def test_normalise_keeps_masked_background_at_zero():
-    volume = np.zeros((10, 10, 10), np.float32)
-    inside = np.random.default_rng(0).normal(-3, 2, (5, 10, 10)).astype(np.float32)
-    volume[:5] = inside
-    scaled = normalise(volume)
-    assert not scaled[5:].any()
-    np.testing.assert_allclose(scaled[:5], (inside - inside.mean()) / inside.std(), atol=1e-4)
-
-
-def test_normalise_counts_a_few_zeros_as_measured():
-    volume = np.random.default_rng(0).normal(0, 1, (10, 10, 10)).astype(np.float32)
-    volume[0, 0, :5] = 0
-    np.testing.assert_allclose(normalise(volume), (volume - volume.mean()) / volume.std(), atol=1e-4)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, -1000.0])
-def test_normalise_of_a_constant_is_zero(value):
-    assert not normalise(np.full((5, 6, 7), value, np.float32)).any()
-
-
-def test_normalise_cuts_off_outliers():
-    volume = np.random.default_rng(0).normal(50, 1, (20, 20, 20)).astype(np.float32)
-    volume[0, 0, 0] = 1e6
-    assert normalise(volume).max() == 5
 
 
 def test_the_fingerprint_follows_content_and_not_place(tmp_path):
@@ -208,9 +277,12 @@ def test_where_the_files_lie_is_not_part_of_the_digest():
 @pytest.mark.parametrize(
     ("given", "what"),
     [
-        ({"dataset": "spleen"}, "'spleen' needs data.root"),
-        ({"dataset": "phantom", "root": "/x"}, "remove data.root"),
-        ({"dataset": "spleen", "root": "/x", "phantom": {}}, "no meaning for dataset 'spleen'"),
+        ({"dataset": "zzz"}, "'zzz' needs data.root"),
+        ({"dataset": "d-spleem"}, "did you mean 'd-spleen'"),
+        ({"dataset": "phantom", "root": "/x"}, "made, not read; remove data.root"),
+        ({"dataset": "spleen", "phantom": {}}, "no cohort can be made up for dataset 'spleen'"),
+        ({"dataset": "kits19", "root": "/x", "labels": "segTRI"}, "labels of ibsr18"),
+        ({"dataset": "kits19", "root": "/x", "intensity": {"scale": "window"}}, "a window goes with 'window'"),
         ({"dataset": "phantom", "resolution": 30}, "multiple of 8"),
         ({"dataset": "phantom", "resolution": 2048}, "1024"),
         ({"dataset": "phantom", "patients": 3}, "patients"),
@@ -232,4 +304,4 @@ def test_hippocampus_end_to_end(real, tmp_path):
     for patient, volume in list(prepared.volumes.items())[::13]:
         label = nib.as_closest_canonical(nib.load(root / "labelsTr" / f"{patient}.nii.gz"))
         restacked = volume.fit.undo(prepared.masks[volume.rows.start : volume.rows.stop].astype(np.float32))
-        assert np.array_equal(nifti.from_planes(restacked, volume.slice_axis), np.asanyarray(label.dataobj))
+        assert np.array_equal(from_planes(restacked, volume.slice_axis), np.asanyarray(label.dataobj))

@@ -102,7 +102,7 @@ def test_the_same_inputs_leave_the_same_bytes(slices, real, reference, tmp_path)
 
 
 def test_a_judge_that_saw_the_test_patients_is_refused(slices, real, reference, tmp_path):
-    with pytest.raises(UserError, match="was fitted on 2 test patients of this fold"):
+    with pytest.raises(UserError, match="was fitted on 2 held-out patients of this fold"):
         assess(tmp_path / "a", slices, save(tmp_path / "p", *real), reference, fold=Fold(index=1, of=4))
 
 

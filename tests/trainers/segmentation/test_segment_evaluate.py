@@ -6,8 +6,9 @@ import torch
 from fake_trial import FakeTrial, drain
 from torch import nn
 
+from medsweep.data.config import DataConfig, PrepareConfig
+from medsweep.data.inventory import inspect_source
 from medsweep.data.phantom import PhantomConfig
-from medsweep.data.prepare import DataConfig, PrepareConfig, inspect_source
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
 from trainers.segmentation.evaluate import draw_overlay, evaluate, segment_volume, summary

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from medsweep.data.folds import Fold, split
+from medsweep.data.provenance import require_unseen
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trial import PoolDryError
 from trainers.pool import Pool
-from trainers.provenance import require_unseen
 from trainers.segmentation.config import SegmentSettings, resolve
 from trainers.segmentation.samples import BatchOrder, choose, gather
 
@@ -47,6 +47,10 @@ def test_fixed_exposure_takes_half_of_every_batch_from_each_side():
         assert (order.batch(step) < 6).tolist() == [True, True, False, False]
 
 
+def first_pixels(samples, positions):
+    return samples.batch(positions)[0][:, 0, 0, 0].tolist()
+
+
 @pytest.mark.parametrize("count", [2, 7])
 def test_arms_see_their_real_samples_in_the_order_of_the_real_only_arm(count):
     alone = drawn(BatchOrder(config(), real=6, synthetic=0), steps=6)
@@ -66,8 +70,10 @@ def test_only_slices_of_training_patients_and_the_first_samples_are_taken(slices
     parts = split(data.patients, FOLD)
     found = gather(config(5), data, parts.train, {"pool": make_pool(tmp_path, data, 9)}, "cpu")
     assert (found.real, found.synthetic, found.generated) == (len(data.rows(parts.train)), 5, 5)
-    np.testing.assert_array_equal(found.images[: found.real], data.images[data.rows(parts.train)])
-    assert found.images[found.real :, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    images, masks = found.batch(np.arange(found.real))
+    np.testing.assert_array_equal(images, data.images[data.rows(parts.train)])
+    np.testing.assert_array_equal(masks, data.masks[data.rows(parts.train)])
+    assert first_pixels(found, found.real + np.array([4, 0, 2])) == [4, 0, 2]
 
 
 def test_patients_as_the_unit_and_foreground_slices_only(slices, tmp_path):
@@ -86,7 +92,7 @@ def test_the_filter_takes_the_first_samples_that_pass(slices, tmp_path):
     scores = pd.DataFrame({"sample": [5, 4, 3, 2, 1, 0], "iou": [0.9, 0.2, 0.5, 0.8, 0.7, 0.1]})
     scores.to_parquet(tmp_path / "scores.parquet")
     found = gather(config(3, candidates=6, min_iou=0.5), data, train, inputs, "cpu")
-    assert found.images[found.real :, 0, 0, 0].tolist() == [1, 2, 3]
+    assert first_pixels(found, found.real + np.arange(3)) == [1, 2, 3]
     assert (found.synthetic, found.generated) == (3, 4)
     pool = Pool.open(inputs["pool"])
     with pytest.raises(PoolDryError, match=r"min_iou 0.8 leaves 2 of 6 synthetic samples and the arm asks for 3"):
@@ -115,5 +121,5 @@ def test_what_was_fitted_on_a_test_patient_is_refused(tmp_path):
     require_unseen(tmp_path, ["c"])
     (tmp_path / "fitted_on.json").write_text(json.dumps(["a", "b"]))
     require_unseen(tmp_path, ["c"])
-    with pytest.raises(UserError, match="fitted on 1 test patients of this fold, first 'b'"):
+    with pytest.raises(UserError, match="fitted on 1 held-out patients of this fold, first 'b'"):
         require_unseen(tmp_path, ["b", "c"])

@@ -167,3 +167,18 @@ def test_it_learns_and_the_network_can_be_opened_again(slices, tmp_path):
     assert learnt[-1].metrics["test_dice_organ"] > 0.5
     assert chance[-1].metrics["test_dice"] < learnt[-1].metrics["test_dice"] - 0.2
     assert not load_segmenter(output, "cpu").training
+
+
+def test_validation_patients_are_scored_apart_and_never_trained_on(slices, tmp_path):
+    fold = FOLD.model_copy(update={"validation": 0.3})
+    whole = config()
+    watched = whole.model_copy(update={"fold": fold})
+    trial = FakeTrial(tmp_path)
+    reports = drain(run(watched, {"prepare": slices}, trial))
+    parts = split(SliceSet.open(slices).patients, fold)
+    assert len(parts.validation) == 2
+    assert set(pd.read_parquet(trial.output / "validation.parquet")["patient"]) == set(parts.validation)
+    assert set(pd.read_parquet(trial.output / "metrics.parquet")["patient"]) == set(parts.test)
+    assert json.loads((trial.output / "fitted_on.json").read_text()) == list(parts.train)
+    assert not set(parts.validation) & set(parts.train)
+    assert reports[-1].metrics["validation_structures"] > 0

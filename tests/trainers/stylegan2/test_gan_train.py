@@ -195,9 +195,11 @@ def bright_where_masked(folder: Path) -> Path:
         name: {
             "first": first, "count": 64, "spacing_mm": [1.0, 1.0, 1.0], "fit": fit,
             "affine": np.eye(4).tolist(), "slice_axis": 2,
+            "stored": {"shape": [16, 16, 64], "affine": np.eye(4).tolist(), "sform_code": 2, "qform_code": 0},
         }
         for name, first in (("a", 0), ("b", 64))
     }  # fmt: skip
     cohort = {"modalities": ["T1"], "classes": ["background", "box"], "resolution": 16, "volumes": volumes}
+    cohort |= {"values": {"0": 0, "1": 1}, "regions": {}, "made_up": True}
     (folder / "cohort.json").write_text(json.dumps(cohort))
     return folder

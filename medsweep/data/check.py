@@ -1,0 +1,253 @@
+"""Looking through a dataset before anything is made from it: headers, voxels and label sets of every case.
+
+What keeps a case from being used is an error; what may be a mistake is a warning; what is merely unusual is a note.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from nibabel.affines import obliquity
+
+from medsweep.data import volumes
+from medsweep.data.nifti import Grid
+from medsweep.data.prepare import in_parallel
+from medsweep.data.spec import Case, Finding, Level, Listing
+from medsweep.data.volumes import Loaded
+from medsweep.errors import UserError
+
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+"""In the order in which they are told."""
+
+OBLIQUE_DEGREES = 1.0
+"""Grids tilted by more are noted: their slices are cut along the scanner's axes, not the body's."""
+
+COARSER = 1.01
+"""An axis counts as coarser than another from this ratio of their spacings on."""
+
+
+NUMBER = re.compile(r"(?<!\w)-?\d[\d.]*")
+"""A number of its own, unlike that in ``int64``."""
+
+Found = Iterator[tuple[Level, Path, str]]
+"""Level, file and clause of each finding of a case."""
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What a case that can be used consists of."""
+
+    id: str
+    shape: tuple[int, int, int]
+    """Slices, rows and columns as they will be cut."""
+    spacing_mm: tuple[float, float, float]
+    """Distance between slices, rows and columns."""
+    axes: str
+    """Directions towards which the label file's stored axes grow, such as ``IPL``."""
+    voxels: tuple[int, ...]
+    """Number of voxels by class index."""
+    slices: tuple[int, ...]
+    """Number of slices that hold the class, by class index."""
+    foreground_slices: int
+    """Slices with anything but background."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``check`` found."""
+
+    listing: Listing
+    cases: tuple[CaseFacts, ...]
+    """The usable ones, in the order of the listing."""
+    findings: tuple[Finding, ...]
+    """Errors first, then warnings, then notes."""
+
+    @property
+    def unusable(self) -> tuple[str, ...]:
+        """Ids of the cases with an error, in the order they were found."""
+        ids = (finding.case for finding in self.findings if finding.level == "error" and finding.case != "-")
+        return tuple(dict.fromkeys(ids))
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a usable case, and no error."""
+        return bool(self.cases) and not any(finding.level == "error" for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The same thing found in several cases."""
+
+    level: Level
+    what: str
+    cases: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def check(listing: Listing, *, threads: int = 2, told: Callable[[str], None] = lambda case: None) -> Report:
+    """Read every header, image and label set of a listing.
+
+    Args:
+        listing: the cases, with what their names alone told.
+        threads: cases that are read, and held in memory, at a time.
+        told: called with the id of each case that has been read.
+
+    Returns:
+        the findings of the listing and of all its cases; a case that cannot be read is a finding, never an exception.
+    """
+
+    def read(case: Case) -> tuple[CaseFacts | None, list[Finding]]:
+        try:
+            return examine(case, listing)
+        finally:
+            told(case.id)
+
+    read_cases = list(in_parallel(read, listing.cases, threads))
+    found = [*listing.findings, *(finding for _, findings in read_cases for finding in findings)]
+    facts = tuple(fact for fact, _ in read_cases if fact is not None)
+    return Report(listing, facts, tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level))))
+
+
+def examine(case: Case, listing: Listing) -> tuple[CaseFacts | None, list[Finding]]:
+    """Facts and findings of one case; no facts where it cannot be used."""
+    try:
+        loaded = volumes.load(case, listing)
+    except UserError as error:
+        path, message = _blamed(case, str(error)), str(error)
+        # The file stands beside the message, so its name is enough there.
+        return None, [Finding("error", case.id, str(path), message.replace(str(path), path.name))]
+    facts = _facts(listing, loaded)
+    findings = [
+        Finding(level, case.id, str(path), what)
+        for source in (
+            _headers(loaded),
+            _geometry(facts, loaded),
+            _intensities(listing, loaded),
+            _classes(case, listing, facts),
+        )
+        for level, path, what in source
+    ]
+    return facts, findings
+
+
+def grouped(findings: Sequence[Finding]) -> list[Group]:
+    """Errors with the same words made one, and so are warnings and notes that differ in their numbers alone."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        words = finding.what if finding.level == "error" else NUMBER.sub("#", finding.what)
+        groups.setdefault((finding.level, words), []).append(finding)
+    return [_group(same) for same in groups.values()]
+
+
+def _group(same: Sequence[Finding]) -> Group:
+    first = same[0]
+    return Group(
+        first.level,
+        first.what if len({finding.what for finding in same}) == 1 else f"{first.what} (numbers of {first.case})",
+        tuple(dict.fromkeys(finding.case for finding in same)),
+        tuple(dict.fromkeys(finding.file for finding in same)),
+    )
+
+
+def _blamed(case: Case, message: str) -> Path:
+    """The file of the case that a message is about: the one it names, or the label file."""
+    named = [path for path in (*case.images, case.label) if str(path) in message]
+    return named[0] if named else case.label
+
+
+def _facts(listing: Listing, loaded: Loaded) -> CaseFacts:
+    planes = loaded.label_planes()
+    count = len(listing.classes)
+    per_slice = np.stack([np.bincount(plane.ravel(), minlength=count) for plane in planes])
+    return CaseFacts(
+        id=loaded.case.id,
+        shape=(planes.shape[0], planes.shape[1], planes.shape[2]),
+        spacing_mm=loaded.spacing_mm,
+        axes=loaded.grid.axes,
+        voxels=tuple(per_slice.sum(axis=0).tolist()),
+        slices=tuple((per_slice > 0).sum(axis=0).tolist()),
+        foreground_slices=int(per_slice[:, 1:].any(axis=1).sum()),
+    )
+
+
+def _headers(loaded: Loaded) -> Found:
+    label = loaded.case.label
+    codes = (loaded.grid.qform_code, loaded.grid.sform_code)
+    yield from ((level, label, f"label: {what}") for level, what in _header(loaded.grid))
+    if np.dtype(loaded.grid.dtype).kind == "f":
+        yield "note", label, f"label: stored as {loaded.grid.dtype}"
+    for path, grid in zip(loaded.case.images, loaded.image_grids, strict=True):
+        yield from ((level, path, f"image: {what}") for level, what in _header(grid))
+        own = (grid.qform_code, grid.sform_code)
+        if own != codes:
+            yield (
+                "note",
+                path,
+                f"image and label on one grid by other codes: (qform, sform) is {own}, of the label {codes}",
+            )
+
+
+def _header(grid: Grid) -> Iterator[tuple[Level, str]]:
+    if grid.sform_code == 0:
+        yield "note", f"no sform, the geometry is that of the qform (code {grid.qform_code})"
+    elif grid.qform_code == 0:
+        yield "note", f"no qform, the geometry is that of the sform (code {grid.sform_code})"
+    if grid.scaling is not None:
+        slope, inter = grid.scaling
+        yield "note", f"stored numbers are scaled, times {slope:g} plus {inter:g}"
+    if grid.dtype in ("int64", "uint64"):
+        yield "note", f"stored as {grid.dtype}"
+
+
+def _geometry(facts: CaseFacts, loaded: Loaded) -> Found:
+    label = loaded.case.label
+    slices, height, width = facts.shape
+    between, down, across = facts.spacing_mm
+    if height != width:
+        yield "note", label, f"slices of {height} x {width} pixels are not square; padding makes them so"
+    if between * COARSER < max(down, across):
+        what = "the slice axis is not the coarsest"
+        yield "warning", label, f"{what}: slices {between:g} mm apart, pixels of {down:g} x {across:g} mm"
+    if 1 in facts.shape:
+        yield "warning", label, f"one voxel along an axis: {slices} slices of {height} x {width}"
+    angle = float(np.degrees(obliquity(loaded.grid.affine).max()))
+    if angle > OBLIQUE_DEGREES:
+        yield "note", label, f"the grid is tilted by {angle:.1f} degrees; slices follow the grid"
+
+
+def _intensities(listing: Listing, loaded: Loaded) -> Found:
+    paths = loaded.case.images
+    if listing.stacked:
+        paths = paths * len(listing.modalities)
+    for path, name, volume in zip(paths, listing.modalities, loaded.image, strict=True):
+        low, high = float(volume.min()), float(volume.max())
+        if low == high:
+            yield "warning", path, f"{name} is constant: {low:g} everywhere"
+        if name.lower() == "ct" and low >= 0:
+            yield "warning", path, f"{name} has no negative value, the least is {low:g}; HU are expected"
+
+
+def _classes(case: Case, listing: Listing, facts: CaseFacts) -> Found:
+    absent = [name for name, voxels in zip(listing.classes, facts.voxels, strict=True) if voxels == 0]
+    if absent:
+        yield "note", case.label, f"no voxel of {', '.join(absent)}"
+
+
+def class_rows(report: Report) -> list[tuple[str, list[int], int, int, int]]:
+    """Per class: name, stored label values, cases that have it, its voxels and its slices over all cases."""
+    stored: dict[int, list[int]] = {}
+    for value, index in report.listing.values.items():
+        stored.setdefault(index, []).append(value)
+    cases, voxels, slices = Counter[int](), Counter[int](), Counter[int]()
+    for facts in report.cases:
+        for index, number in enumerate(facts.voxels):
+            cases[index] += number > 0
+            voxels[index] += number
+            slices[index] += facts.slices[index]
+    return [
+        (name, sorted(stored.get(index, [])), cases[index], voxels[index], slices[index])
+        for index, name in enumerate(report.listing.classes)
+    ]

@@ -1,0 +1,78 @@
+"""The ``data`` section of a sweep, and the whole resolved config of one prepare trial."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from medsweep.config import NOT_IDENTITY, Config
+from medsweep.data.catalogue import CATALOGUE, canonical_name
+from medsweep.data.folds import Fold
+from medsweep.data.layouts.folder import FolderDescription
+from medsweep.data.phantom import DATASETS, PhantomConfig
+from medsweep.data.spec import Intensity, SliceAxis
+from medsweep.errors import nearest
+
+IBSR = "ibsr18"
+
+
+def _default_phantom(given: dict[str, Any]) -> PhantomConfig | None:
+    return PhantomConfig() if given.get("dataset") == "phantom" else None
+
+
+class DataConfig(Config):
+    """Which dataset, where, and how its slices are cut and scaled."""
+
+    dataset: str = Field(min_length=1)
+    """A name that ``medsweep data list`` shows, ``phantom``, or a name for your own folder ``root``."""
+    root: Annotated[str | None, NOT_IDENTITY] = None
+    """Folder of the files; where they lie is not what they are, so their content is hashed instead."""
+    phantom: PhantomConfig | None = Field(default_factory=_default_phantom)
+    """A made-up cohort in the layout of ``dataset`` instead of files."""
+    description: FolderDescription | None = None
+    """How to read ``root``, where no ``medsweep.yaml`` in it says so."""
+    labels: Literal["segTRI", "segTRI_fill"] | None = None
+    """Which labels of IBSR18; None takes the layout's own choice, which is recorded."""
+    leave_out: tuple[str, ...] = ()
+    """Ids of cases that are not used."""
+    resolution: int = Field(default=256, ge=8, le=1024, multiple_of=8)
+    """Side of the square slices in pixels."""
+    slice_axis: SliceAxis | None = None
+    """None takes the dataset's own."""
+    intensity: Intensity | None = None
+    """None takes the dataset's own."""
+    image_dtype: Literal["float32", "float16"] = "float32"
+    """Type of the stored images; float16 halves disk and memory and keeps three digits."""
+
+    @field_validator("dataset")
+    @classmethod
+    def _one_spelling(cls, name: str) -> str:
+        return canonical_name(name)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataConfig":
+        name = self.dataset
+        if self.phantom is not None and self.root is not None:
+            raise ValueError(f"a made-up cohort is made, not read; remove data.root ({self.root!r}) or data.phantom")
+        if self.phantom is not None and name not in DATASETS:
+            raise ValueError(f"no cohort can be made up for dataset {name!r}; {nearest(name, DATASETS)}")
+        if self.phantom is None and self.root is None:
+            known = name in CATALOGUE or not (close := nearest(name, CATALOGUE)).startswith("did")
+            hint = "" if known else f" ({close})"
+            raise ValueError(
+                f"dataset {name!r}{hint} needs data.root, the folder of its files; without files, data.phantom makes "
+                f"up a cohort for {', '.join(DATASETS)}"
+            )
+        if self.labels is not None and name != IBSR:
+            raise ValueError(f"data.labels chooses among the labels of {IBSR}; dataset {name!r} has one kind")
+        if self.description is not None and (self.phantom is not None or (name in CATALOGUE and name != "u-pro")):
+            raise ValueError(f"data.description is for folders of your own; dataset {name!r} is known: remove it")
+        return self
+
+
+class PrepareConfig(DataConfig):
+    """``DataConfig`` plus what the source held when the sweep was planned."""
+
+    source: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """``Source.fingerprint``."""
+    fold: Fold | None = None
+    """The fold whose training patients cohort intensities are fitted on; None where nothing is fitted."""

@@ -1,0 +1,59 @@
+"""Made-up cohorts by the name of the dataset whose layout they are written in."""
+
+import re
+from pathlib import Path
+
+from medsweep.data.phantom import brats, generic, ibsr, kits, msd, upro
+from medsweep.data.phantom.cohort import Cohort
+from medsweep.data.phantom.config import PhantomConfig
+from medsweep.data.phantom.files import write_readme
+from medsweep.errors import UserError, nearest
+
+GENERIC = "phantom"
+
+_COHORTS = {
+    cohort.dataset: cohort for cohort in (brats.COHORT, kits.COHORT, ibsr.COHORT, msd.HEART, msd.SPLEEN, upro.COHORT)
+}
+
+DATASETS: tuple[str, ...] = (GENERIC, *_COHORTS)
+"""Names of the datasets of which a cohort can be made up."""
+
+
+def patient_ids(config: PhantomConfig, dataset: str = GENERIC) -> tuple[str, ...]:
+    """Ids of the cohort's patients as its layout reports them: in numeric order.
+
+    Raises:
+        UserError: no cohort of this name can be made up.
+    """
+    ids = generic.made_ids(config) if dataset == GENERIC else _cohort(dataset).made_ids(config)
+    return tuple(sorted(ids, key=_number))
+
+
+def write_cohort(dataset: str, config: PhantomConfig, root: Path) -> None:
+    """Write a cohort under ``root`` in the layout of ``dataset``, with a README.txt that says it is made up.
+
+    The same config gives the same bytes, and the first patients of a larger cohort are those of a smaller one.
+
+    Raises:
+        UserError: no cohort of this name can be made up.
+    """
+    if dataset == GENERIC:
+        generic.write_phantom(config, root)
+        return
+    cohort = _cohort(dataset)
+    for patient in cohort.patients(config):
+        cohort.write(patient, root)
+    if cohort.describe is not None:
+        cohort.describe(config, cohort.made_ids(config), root)
+    write_readme(dataset, config, root)
+
+
+def _cohort(dataset: str) -> Cohort:
+    if dataset not in _COHORTS:
+        raise UserError(f"no made-up cohort of dataset {dataset!r}; {nearest(dataset, DATASETS)}")
+    return _COHORTS[dataset]
+
+
+def _number(id_: str) -> int:
+    """The last run of digits in an id, as a number."""
+    return int(re.findall(r"\d+", id_)[-1])

@@ -1,0 +1,125 @@
+"""A contact sheet of what ``prepare`` makes: per patient the slice with most foreground, in every modality."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsweep.data import volumes
+from medsweep.data.prepare import fit_case
+from medsweep.data.spec import Listing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+"""By class index from 1 on, then again from the first: Okabe and Ito's, told apart by colour-blind readers."""
+
+OPACITY = 0.45
+INCHES = 2.2
+"""Side of one picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One patient of the sheet."""
+
+    patient: str
+    slice: int
+    """Number of the slice, from 0."""
+    slices: int
+    """Slices that the patient has."""
+    images: NDArray[np.float32]
+    """(C, R, R), as networks see them."""
+    mask: NDArray[np.uint8]
+    """(R, R), class indices."""
+
+
+def fullest_slices(listing: Listing, *, resolution: int, patients: int) -> list[Row]:
+    """The slice with most foreground pixels of the first ``patients`` cases, the first of equals.
+
+    Raises:
+        UserError: a case cannot be read.
+    """
+    return [_row(case.id, volumes.load(case, listing), resolution, listing) for case in listing.cases[:patients]]
+
+
+def _row(patient: str, loaded: volumes.Loaded, resolution: int, listing: Listing) -> Row:
+    fitted = fit_case(loaded, resolution, listing.intensity)
+    number = int(np.count_nonzero(fitted.masks, axis=(1, 2)).argmax())
+    return Row(patient, number, len(fitted.masks), fitted.images[number], fitted.masks[number])
+
+
+def overlay(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(R, R) class indices to (R, R, 4) translucent colours, background clear."""
+    from matplotlib.colors import to_rgba
+
+    table = [(0.0, 0.0, 0.0, 0.0)]
+    table += [to_rgba(COLOURS[index % len(COLOURS)], OPACITY) for index in range(int(mask.max(initial=0)))]
+    colours: NDArray[np.float32] = np.asarray(table, np.float32)[mask]
+    return colours
+
+
+def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remarks: Sequence[str] = ()) -> None:
+    """Write the sheet as a picture: a row per patient; its modalities, then the labels over the first modality.
+
+    Args:
+        rows: what is drawn.
+        listing: for the names of modalities and classes.
+        out: file to write; its ending says the format.
+        title: first line.
+        remarks: lines below the title that a reader of the picture alone must know.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = len(listing.modalities) + 1
+    head = 0.35 + 0.2 * len(remarks)
+    legend = 0.25 * (1 + (len(listing.classes) - 2) // max(1, 2 * columns))
+    width, height = INCHES * columns + 1.2, INCHES * len(rows) + 0.3 + head + legend
+    figure = Figure(figsize=(width, height), layout=None)
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    figure.subplots_adjust(
+        left=1.15 / width, right=1 - 0.05 / width, bottom=legend / height, top=1 - (head + 0.3) / height,
+        wspace=0.03, hspace=0.03,
+    )  # fmt: skip
+    for axes, row in zip(grid, rows, strict=True):
+        _draw_row(axes, row)
+    for axis, name in zip(grid[0], [*listing.modalities, "labels"], strict=True):
+        axis.set_title(name, fontsize=9, pad=3)
+    figure.text(0.02, 1 - 0.2 / height, title, fontsize=10, fontweight="bold", va="center")
+    for number, remark in enumerate(remarks):
+        figure.text(0.02, 1 - (0.42 + 0.2 * number) / height, remark, fontsize=8, va="center", color="#a00000")
+    _legend(figure, listing.classes, 2 * columns)
+    figure.savefig(out, dpi=110)
+
+
+def _draw_row(axes: Sequence["Axes"], row: Row) -> None:
+    for axis, image in zip(axes, [*row.images, row.images[0]], strict=True):
+        low, high = np.percentile(image, (0.5, 99.5))
+        # Planes grow upwards or to the front with their row number, so the first row belongs at the bottom.
+        axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), origin="lower", interpolation="nearest")
+        axis.set(xticks=[], yticks=[])
+    axes[-1].imshow(overlay(row.mask), origin="lower", interpolation="nearest")
+    text = f"{_broken(row.patient)}\nslice {row.slice + 1}\nof {row.slices}"
+    axes[0].set_ylabel(text, fontsize=8, rotation=0, ha="right", va="center", labelpad=4)
+
+
+def _broken(patient: str, width: int = 15) -> str:
+    """A long id over several lines, cut after underscores where that is possible."""
+    return "\n".join(textwrap.wrap(patient.replace("_", "_ "), width)).replace("_ ", "_")
+
+
+def _legend(figure: "Figure", classes: Sequence[str], columns: int) -> None:
+    from matplotlib.patches import Patch
+
+    patches: list[Any] = [
+        Patch(color=COLOURS[index % len(COLOURS)], label=name) for index, name in enumerate(classes[1:])
+    ]
+    figure.legend(handles=patches, loc="lower center", ncols=min(columns, len(patches)), fontsize=8, frameon=False)

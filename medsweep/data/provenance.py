@@ -1,0 +1,54 @@
+"""Which patients something was fitted on, written beside it and checked wherever it is used again."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from medsweep.errors import UserError
+
+FITTED_ON = "fitted_on.json"
+
+
+def write_fitted_on(folder: Path, patients: Sequence[str]) -> None:
+    """Record the training patients of what lies in ``folder``, sorted."""
+    (folder / FITTED_ON).write_text(json.dumps(sorted(patients), indent=1) + "\n")
+
+
+def fitted_on(folder: Path) -> frozenset[str]:
+    """Patients that what lies in ``folder`` was fitted on.
+
+    Empty for what was not fitted, such as slices scaled volume by volume; slices scaled by statistics of a cohort were.
+    """
+    path = folder / FITTED_ON
+    return frozenset(json.loads(path.read_text())) if path.exists() else frozenset()
+
+
+def require_unseen(folder: Path, held_out: Sequence[str]) -> None:
+    """Refuse an input that was fitted on the fold's test or validation patients.
+
+    Raises:
+        UserError: a held-out patient was seen.
+    """
+    if seen := fitted_on(folder) & set(held_out):
+        raise UserError(
+            f"{folder} was fitted on {len(seen)} held-out patients of this fold, first {min(seen)!r}; "
+            "its results would be worthless: run its stage again for this fold"
+        )
+
+
+def require_within(what: str, folder: Path, train: Sequence[str]) -> None:
+    """Refuse an input that saw a patient outside the fold's training part: it would leak it into the arm.
+
+    Args:
+        what: the input in words, such as ``image generator``.
+        folder: its published output.
+        train: training patients of the fold.
+
+    Raises:
+        UserError: naming the first such patient.
+    """
+    if strangers := fitted_on(folder) - set(train):
+        raise UserError(
+            f"the {what} was fitted on {len(strangers)} patients outside the fold's training part, first "
+            f"{min(strangers)!r}; every fold needs its own {what}"
+        )

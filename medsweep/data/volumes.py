@@ -1,0 +1,83 @@
+"""One case as its files hold it: every modality and the labels on one canonical grid, or a refusal by name."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsweep.data import nifti
+from medsweep.data.nifti import Grid, Scan
+from medsweep.data.planes import plane_axes, to_planes
+from medsweep.data.spec import Case, Listing
+from medsweep.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A case in memory; X, Y, Z grow to the right, to the front and upwards."""
+
+    case: Case
+    image: tuple[NDArray[np.float32], ...]
+    """Per modality (X, Y, Z), in the file's unit."""
+    labels: NDArray[np.uint8]
+    """(X, Y, Z) class indices."""
+    image_grids: tuple[Grid, ...]
+    """As stored, per image file."""
+    grid: Grid
+    """As stored, of the label file: where a prediction is written back to."""
+    slice_axis: int
+    """Canonical axis along which slices are cut."""
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between slices, rows and columns."""
+        x, y, z = np.linalg.norm(self.grid.canonical_affine[:3, :3], axis=0)
+        spacing = [round(float(size), 6) for size in (x, y, z)]
+        slices, rows, columns = (spacing[axis] for axis in plane_axes(self.slice_axis))
+        return slices, rows, columns
+
+    def image_planes(self, channel: int) -> NDArray[np.float32]:
+        """One modality as (Z, H, W), slices first, contiguous."""
+        return np.ascontiguousarray(to_planes(self.image[channel], self.slice_axis))
+
+    def label_planes(self) -> NDArray[np.uint8]:
+        """(Z, H, W) class indices, slices first, contiguous."""
+        return np.ascontiguousarray(to_planes(self.labels, self.slice_axis))
+
+
+def load(case: Case, listing: Listing) -> Loaded:
+    """Read all files of a case.
+
+    Raises:
+        UserError: a file is refused (see ``medsweep.data.nifti``), or the files do not lie on one grid.
+    """
+    count = len(listing.modalities) if listing.stacked else 1
+    images = [nifti.read_image(path, count) for path in case.images]
+    label = nifti.read_labels(
+        case.label, listing.values, listing.classes, others_are_background=listing.other_values_are_background
+    )
+    for image in images:
+        nifti.check_pair(image, label)
+    channels = tuple(channel for image in images for channel in image.array)
+    axis = label.grid.canonical_axis(listing.slice_axis)
+    _require_one_axis(axis, images, label, listing)
+    return Loaded(case, channels, label.array, tuple(image.grid for image in images), label.grid, axis)
+
+
+def slice_count(case: Case, listing: Listing) -> int:
+    """Number of slices of a case, from the header of its label file alone.
+
+    Raises:
+        UserError: the header is refused.
+    """
+    grid = nifti.read_grid(case.label)
+    return grid.canonical_shape[grid.canonical_axis(listing.slice_axis)]
+
+
+def _require_one_axis(axis: int, images: list[Scan], label: Scan, listing: Listing) -> None:
+    for image in images:
+        if image.grid.canonical_axis(listing.slice_axis) != axis:
+            raise UserError(
+                f"slice axis {listing.slice_axis!r} means another direction in {image.path} ({image.grid.axes}) than "
+                f"in {label.path} ({label.grid.axes}); name it by anatomy: data.slice_axis: axial, coronal or sagittal"
+            )

@@ -1,0 +1,211 @@
+"""``medsweep data``: which datasets are known, what a folder holds, what is made of it. Part of the composition root.
+
+Every command returns its exit code; ``cli`` turns what it raises into one line.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from medsweep.config import Config
+from medsweep.data.catalogue import CATALOGUE, DatasetSpec, canonical_name
+from medsweep.errors import UserError, nearest
+from medsweep.validation import explain
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of the list, or a name for your own folder.")]
+Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Folder of the files.")]
+Labels = Annotated[str | None, typer.Option("--labels", help="Which labels of ibsr18: segTRI or segTRI_fill.")]
+Resolution = Annotated[int, typer.Option("--resolution", help="Side of the square slices in pixels.")]
+Command = Callable[..., int]
+
+
+def make_app(told_plainly: Callable[[Command], Callable[..., None]]) -> typer.Typer:
+    """The sub-commands of ``medsweep data``, each wrapped in ``told_plainly``, which ends with their exit code."""
+    app = typer.Typer(help="Datasets: what is known, what a folder holds, what it looks like.", no_args_is_help=True)
+    commands = (list_datasets, describe, check, prepare, preview, phantom)
+    for command in commands:
+        app.command("list" if command is list_datasets else command.__name__)(told_plainly(command))
+    return app
+
+
+def list_datasets() -> int:
+    """List the datasets that medsweep knows by name."""
+    from medsweep import data_views, views
+
+    console = views.stdout()
+    console.print(data_views.dataset_table(list(CATALOGUE.values())))
+    console.print("medsweep data describe NAME tells the rest; your own folder needs a medsweep.yaml", soft_wrap=True)
+    return 0
+
+
+def describe(name: Name) -> int:
+    """Tell all about a dataset: where to get it, its terms, the expected folder, its traps, how it is read."""
+    from medsweep import data_views, views
+
+    views.stdout().print(data_views.description(_spec(name)), soft_wrap=True)
+    return 0
+
+
+def check(
+    name: Name,
+    root: Root,
+    labels: Labels = None,
+    threads: Annotated[int, typer.Option(min=1, help="Cases read, and held in memory, at a time.")] = 2,
+) -> int:
+    """Read every file of a folder and tell what keeps cases from being used, and what is unusual."""
+    from rich.console import Console
+
+    from medsweep import data_views, views
+    from medsweep.data.check import check as look_through
+    from medsweep.data.check import grouped
+    from medsweep.data.sources import list_cases
+
+    listing = list_cases(name, root, labels=labels)
+    with Console(stderr=True).status(f"reading {len(listing.cases)} cases") as status:
+        report = look_through(listing, threads=threads, told=lambda case: status.update(f"read {case}"))
+    console = views.stdout()
+    if report.findings:
+        console.print(data_views.finding_table(grouped(report.findings), root))
+        console.print()
+    console.print(data_views.summary(report), soft_wrap=True)
+    if report.cases:
+        console.print(data_views.class_table(report))
+    return 0 if report.ok else 1
+
+
+def prepare(  # noqa: PLR0917
+    name: Name,
+    root: Root,
+    store: Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")],
+    resolution: Resolution = 256,
+    labels: Labels = None,
+    phantom_free: Annotated[
+        bool, typer.Option("--phantom-free", help="Refuse a folder that says its cohort is made up.")
+    ] = False,
+) -> int:
+    """Cut and scale the slices of a folder into the store, as a sweep would; a second call finds them there."""
+    from medsweep.data.config import DataConfig
+    from medsweep.data.inventory import inspect_source
+    from medsweep.store import Store
+
+    if phantom_free and is_made_up(root):
+        raise UserError(f"{root} holds a made-up cohort, as its README.txt says; give a real one or no --phantom-free")
+    opened = Store.create(store)
+    given = {"dataset": canonical_name(name), "root": str(root), "resolution": resolution, "labels": labels}
+    data = _valid(DataConfig, given)
+    source = inspect_source(data, opened.root)
+    if source.intensity.scale == "cohort":
+        raise UserError(
+            f"{name} has cohort intensities, which are fitted on the training patients of a fold; medsweep run "
+            "prepares it fold by fold"
+        )
+    return _prepare(data, source.fingerprint, source.patients, opened)
+
+
+def preview(  # noqa: PLR0917
+    name: Name,
+    root: Root,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Picture to write.")],
+    resolution: Resolution = 256,
+    patients: Annotated[int, typer.Option(min=1, help="Patients to draw, the first ones.")] = 4,
+    labels: Labels = None,
+) -> int:
+    """Draw the fullest slice of a few patients, in every modality, as prepare makes it."""
+    from medsweep.data.preview import draw, fullest_slices
+    from medsweep.data.sources import list_cases
+
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {out} must end with .png")
+    if not out.parent.is_dir():
+        raise UserError(f"no folder {out.parent} for --out {out}; make it first")
+    listing = list_cases(name, root, labels=labels)
+    rows = fullest_slices(listing, resolution=resolution, patients=patients)
+    if not rows:
+        listing.require()
+    spec = CATALOGUE.get(listing.name)
+    made_up = is_made_up(root)
+    remarks = [] if spec is None or spec.publishable or made_up else [f"not to be published: terms of {spec.name}"]
+    title = f"{listing.name} at {resolution} pixels" + (", a made-up cohort" if made_up else "")
+    draw(rows, listing, out, title=title, remarks=remarks)
+    for line in (*remarks, f"picture: {out}"):
+        typer.echo(line)
+    return 0
+
+
+def phantom(
+    name: Name,
+    patients: Annotated[int, typer.Option("--patients", help="Patients to make up.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New or empty folder.")],
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, another cohort.")] = 0,
+) -> int:
+    """Make up a cohort in the folder layout of a dataset, to try a study without its data."""
+    from medsweep.data.phantom import DATASETS, PhantomConfig
+    from medsweep.data.phantom.write import write_cohort
+
+    dataset = canonical_name(name)
+    if dataset not in DATASETS:
+        raise UserError(f"no cohort can be made up for dataset {name!r}; {nearest(name, DATASETS)}")
+    config = _valid(PhantomConfig, {"patients": patients, "seed": seed})
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out} is not an empty folder; give a new one, since nothing is overwritten")
+    write_cohort(dataset, config, out)
+    typer.echo(f"made up {patients} patients, who are no persons, in the layout of {dataset}: {out}")
+    return 0
+
+
+def is_made_up(root: Path) -> bool:
+    """Whether the folder's README.txt says that its cohort is made up."""
+    readme = root / "README.txt"
+    return readme.is_file() and readme.read_text(encoding="utf-8", errors="replace").startswith("Made-up cohort")
+
+
+def _prepare(data: Any, fingerprint: str, patients: Sequence[str], store: Any) -> int:
+    from medsweep.data.config import DataConfig, PrepareConfig
+    from medsweep.execution.attempt import attempt
+    from medsweep.execution.failures import ADVICE, TrialFailedError
+    from medsweep.execution.task import Task, World
+    from medsweep.identity import short
+    from medsweep.pipeline import STAGES
+    from medsweep.plan import Builder
+    from medsweep.tracking.protocol import NullTracker
+
+    fields = {name: getattr(data, name) for name in DataConfig.model_fields}
+    builder = Builder(STAGES)
+    digest = builder.add("prepare", PrepareConfig(**fields, source=fingerprint))
+    trial, folder = builder.trials[digest], store.folder("prepare", digest)
+    if folder.is_dir():
+        store.verify("prepare", digest)
+        typer.echo(f"prepare {short(digest)} is there already: {folder}")
+        return 0
+    task = Task(
+        sweep="data-prepare", stage="prepare", digest=digest, config=trial.config.model_dump(mode="json"), inputs={},
+        input_stages={}, reads={}, arms=(), label=data.dataset, hours=trial.hours, tail_hours=trial.hours,
+    )  # fmt: skip
+    try:
+        for done in attempt(task, World(store=store.root.resolve(), stages=STAGES), store, NullTracker()):
+            typer.echo(f"{done.step} of {done.total}  {patients[done.step - 1]}", err=True)
+    except TrialFailedError as error:
+        if error.outcome == "bad-input":
+            raise UserError(error.message) from None
+        typer.echo(f"medsweep: {error}; {ADVICE.get(error.outcome, 'run the same command again')}", err=True)
+        return 1
+    typer.echo(f"prepared {len(patients)} patients as {short(digest)}: {folder}")
+    return 0
+
+
+def _valid(model: type[Config], given: dict[str, Any]) -> Any:
+    """``model`` of what was typed; what does not fit is the user's to mend."""
+    try:
+        return model(**given)
+    except ValidationError as error:
+        raise UserError(explain(error, model)[1]) from None
+
+
+def _spec(name: str) -> DatasetSpec:
+    spec = CATALOGUE.get(canonical_name(name))
+    if spec is None:
+        raise UserError(f"no dataset {name!r} is known; {nearest(name, CATALOGUE)}")
+    return spec

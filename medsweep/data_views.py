@@ -1,0 +1,109 @@
+"""What ``medsweep data`` prints: each function turns a record of the data room into something rich can show."""
+
+import os
+import statistics
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from medsweep.data.catalogue import DatasetSpec
+from medsweep.data.check import CaseFacts, Group, Report, class_rows
+
+NAMED = 3
+"""Cases that a folded warning or note names; an error names them all."""
+
+
+def dataset_table(specs: Sequence[DatasetSpec]) -> RenderableType:
+    """A row per dataset."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("name", "modalities", "classes", "cases", "units", "licence", "layout"):
+        table.add_column(name, overflow="fold")
+    for spec in specs:
+        modalities, classes = ", ".join(spec.modalities), ", ".join(spec.classes[1:])
+        cells = (spec.name, modalities, classes, spec.cases, spec.units, spec.licence, spec.layout)
+        table.add_row(*(Text(cell or "as you describe them") for cell in cells))
+    return table
+
+
+def description(spec: DatasetSpec) -> Text:
+    """All that is known about a dataset, and the lines that name it in a sweep."""
+    recipe = spec.intensity.model_dump(exclude_none=True)
+    values = ", ".join(f"{value} {spec.classes[index]}" for value, index in sorted(spec.values.items()))
+    regions = ", ".join(f"{name} = {' + '.join(parts)}" for name, parts in spec.regions.items())
+    facts = {
+        "layout": spec.layout, "modalities": ", ".join(spec.modalities) or "yours", "labels": values or "yours",
+        "regions": regions, "units": spec.units, "cases": spec.cases, "slice axis": spec.slice_axis,
+        "intensity": ", ".join(f"{key} {value}" for key, value in recipe.items()), "resolution": str(spec.resolution),
+        "where": spec.where, "licence": spec.licence, "terms": spec.terms,
+        "publishing": "allowed within the terms" if spec.publishable else "no image, slice or sample made from it",
+        "citation": spec.citation,
+    }  # fmt: skip
+    lines = [f"{spec.name}: {spec.title}", ""]
+    lines += [f"{key:<12}{value}" for key, value in facts.items() if value]
+    lines += ["", "expected folder:", textwrap.indent(textwrap.dedent(spec.expected).strip("\n"), "  ")]
+    lines += ["", "traps:", *(f"  - {quirk}" for quirk in spec.quirks)] if spec.quirks else []
+    lines += ["", "in a sweep:", "  data:", f"    dataset: {spec.name}", f"    root: ${{MEDSWEEP_DATA}}/{spec.name}"]
+    return Text("\n".join([*lines, f"    resolution: {spec.resolution}"]))
+
+
+def finding_table(groups: Sequence[Group], root: Path) -> RenderableType:
+    """A row per group; files as paths below ``root``."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("level", "case", "file", "what"):
+        table.add_column(name, overflow="fold", no_wrap=name == "level")
+    styles = {"error": "red", "warning": "yellow", "note": ""}
+    for group in groups:
+        shown = len(group.cases) if group.level == "error" else NAMED
+        named = ", ".join(group.cases[:shown]) + (", ..." if len(group.cases) > shown else "")
+        cases = f"{len(group.cases)} cases: {named}" if len(group.cases) > 1 else named
+        names = sorted({Path(file).name for file in group.files})
+        one = os.path.relpath(group.files[0], root) if len(group.files) == 1 else ""
+        file = one or (names[0] if len(names) == 1 else f"{len(group.files)} files")
+        table.add_row(*map(Text, (group.level, cases, file, group.what)), style=styles[group.level])
+    return table
+
+
+def summary(report: Report) -> RenderableType:
+    """Counts, shapes, spacings and stored axes of the usable cases."""
+    usable, listing = report.cases, report.listing
+    lines = [
+        f"{listing.name}: cases usable {len(usable)}, not usable {len(report.unusable)}, "
+        f"without labels by design {len(listing.unlabelled)}"
+    ]
+    lines += [f"{key:<16}{value}" for key, value in listing.choices.items()]
+    if not usable:
+        return Text("\n".join(lines))
+    slices = sum(facts.shape[0] for facts in usable)
+    axes = Counter(facts.axes for facts in usable)
+    lines += [
+        f"{'slices':<16}{slices}, {sum(facts.foreground_slices for facts in usable)} with foreground",
+        f"{'shape':<16}{_ranges(usable, lambda facts: facts.shape)}  (least / median / most)",
+        f"{'spacing in mm':<16}{_ranges(usable, lambda facts: facts.spacing_mm)}",
+        f"{'stored axes':<16}{', '.join(f'{name} in {count}' for name, count in axes.most_common())}",
+    ]
+    return Text("\n".join(lines))
+
+
+def _ranges(cases: Sequence[CaseFacts], sizes: Callable[[CaseFacts], Sequence[float]]) -> str:
+    """Least, median and most of the three sizes, slices first."""
+    told = []
+    for name, values in zip(("slices", "rows", "columns"), zip(*map(sizes, cases), strict=True), strict=True):
+        spread = (min(values), statistics.median(values), max(values))
+        told.append(f"{name} " + " / ".join(f"{value:g}" for value in spread))
+    return ", ".join(told)
+
+
+def class_table(report: Report) -> RenderableType:
+    """Per class its stored values, and how often it occurs in the usable cases."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class")
+    for name in ("stored as", "cases", "voxels", "slices"):
+        table.add_column(name, justify="right")
+    for name, stored, cases, voxels, slices in class_rows(report):
+        table.add_row(Text(name), ", ".join(map(str, stored)), str(cases), str(voxels), str(slices))
+    return table

@@ -1,0 +1,110 @@
+"""Intensity scales: what they keep, what they cut off, and that no volume becomes NaN."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from medsweep.data.intensity import Constants, fit, normalise, sample
+from medsweep.data.spec import Intensity
+from medsweep.errors import UserError
+
+AUTO = Intensity()
+CT = Intensity(scale="window", window=(-100.0, 300.0))
+COHORT = Intensity(scale="cohort", percentiles=(0.5, 99.5))
+
+
+def noise(*shape, mean=0.0, sd=1.0):
+    return np.random.default_rng(0).normal(mean, sd, shape).astype(np.float32)
+
+
+def test_masked_background_stays_zero_and_stands_for_outside():
+    volume = np.zeros((10, 10, 10), np.float32)
+    volume[:5] = inside = noise(5, 10, 10, mean=-3, sd=2)
+    for recipe in (AUTO, Intensity(inside="nonzero")):
+        scaled = normalise(volume, recipe)
+        assert not scaled.volume[5:].any()
+        assert scaled.outside == 0
+        np.testing.assert_allclose(scaled.volume[:5], (inside - inside.mean()) / inside.std(), atol=1e-4)
+
+
+def test_a_few_zeros_are_measured_values_unless_the_recipe_says_otherwise():
+    volume = noise(10, 10, 10)
+    volume[0, 0, :5] = 0
+    scaled = normalise(volume, AUTO)
+    np.testing.assert_allclose(scaled.volume, (volume - volume.mean()) / volume.std(), atol=1e-4)
+    assert scaled.outside == scaled.volume.min()
+    assert not normalise(volume, Intensity(inside="nonzero")).volume[0, 0, :5].any()
+    half = np.where(volume > 0, volume, 0)
+    assert normalise(half, Intensity(inside="all")).volume[half == 0].max() < 0
+
+
+@pytest.mark.parametrize("recipe", [AUTO, CT, COHORT, Intensity(percentiles=(1, 99)), Intensity(inside="nonzero")])
+@settings(max_examples=20, deadline=None)
+@given(value=st.floats(-(2.0**99), 2.0**99, width=32))
+def test_a_constant_volume_is_never_nan(recipe, value):
+    constants = Constants(low=-10, high=10, mean=0, sd=2)
+    scaled = normalise(np.full((5, 6, 7), value, np.float32), recipe, constants)
+    assert np.isfinite(scaled.volume).all()
+    assert np.isfinite(scaled.outside)
+    assert scaled.volume.min() == scaled.volume.max()
+
+
+def test_outliers_are_cut_off():
+    volume = noise(20, 20, 20, mean=50)
+    volume[0, 0, 0] = 1e6
+    assert normalise(volume, AUTO).volume.max() == 5
+    trimmed = normalise(volume, Intensity(percentiles=(0.5, 99.5))).volume
+    assert trimmed.std() == pytest.approx(1, abs=1e-3)
+    assert trimmed.max() == trimmed[0, 0, 0] < 3
+
+
+def test_a_window_keeps_negative_hounsfield_units():
+    scaled = normalise(np.float32([-1000, -100, 0, 100, 300, 2000]), CT)
+    assert scaled.volume.tolist() == [-1, -1, -0.5, 0, 1, 1]
+    assert scaled.outside == -1
+
+
+def test_cohort_constants_are_those_of_the_labelled_voxels():
+    volume, labels = noise(30, 30, 30, mean=80, sd=10), np.zeros((30, 30, 30), np.uint8)
+    labels[5:25] = 1
+    volume[labels == 0] = -1000
+    found = fit([sample(volume, labels)], COHORT, "CT")
+    inside = volume[labels > 0]
+    assert (found.mean, found.sd) == pytest.approx((inside.mean(), inside.std()), rel=1e-4)
+    assert (found.low, found.high) == pytest.approx(np.percentile(inside, (0.5, 99.5)), rel=1e-4)
+    scaled = normalise(volume, COHORT, found)
+    assert scaled.volume[labels == 0].max() == pytest.approx(scaled.outside)
+    assert scaled.volume[labels > 0].mean() == pytest.approx(0, abs=0.05)
+
+
+def test_a_large_volume_is_sampled_evenly():
+    volume = np.linspace(0, 1, 300_000, dtype=np.float32).reshape(300, 1000)
+    drawn = sample(volume, np.ones((300, 1000), np.uint8))
+    assert len(drawn) == 100_000
+    assert (drawn.min(), np.median(drawn), drawn.max()) == pytest.approx((0, 0.5, 1), abs=1e-4)
+
+
+@pytest.mark.parametrize("samples", [[], [np.float32([])], [np.float32([3, 3])]])
+def test_nothing_to_fit_on_is_refused(samples):
+    with pytest.raises(UserError, match=r"labelled voxels in CT.*use data\.intensity"):
+        fit(samples, COHORT, "CT")
+    with pytest.raises(ValueError, match="constants of the fold's training patients"):
+        normalise(noise(3), COHORT)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"scale": "window"}, "a window goes with 'window'"),
+        ({"window": (0.0, 1.0)}, "a window goes with 'window'"),
+        ({"scale": "window", "window": (5.0, 1.0)}, "must rise"),
+        ({"scale": "cohort"}, "needs percentiles"),
+        ({"percentiles": (90.0, 10.0)}, "must rise within 0 to 100"),
+        ({"scale": "window", "window": (0.0, 1.0), "percentiles": (1.0, 9.0)}, "no meaning with a window"),
+    ],
+)
+def test_contradictory_recipes_are_refused(given, what):
+    with pytest.raises(ValidationError, match=what):
+        Intensity(**given)

@@ -1,0 +1,130 @@
+"""The described folder: patterns find the files, and a mistake in the description is shown with its line."""
+
+import pytest
+from decathlon_folder import touch
+
+from medsweep.data.layouts.folder import FolderDescription, cases, read_description
+from medsweep.data.spec import Intensity
+from medsweep.errors import UserError
+
+YAML = """\
+modalities:
+  T2: "case_{id}/imaging.nii.gz"
+  ADC: "case_{id}/adc.nii.gz"
+mask: "case_{id}/segmentation.nii.gz"
+classes: {prostate: 2, bladder: 1}
+regions: {both: [prostate, bladder]}
+units: arbitrary
+slice_axis: first
+intensity: {percentiles: [1, 99]}
+"""
+ROLES = ("imaging", "adc", "segmentation")
+
+
+def case(id_, *stems, ending=".nii.gz"):
+    return [f"case_{id_}/{stem}{ending}" for stem in stems]
+
+
+def described(root, text=YAML):
+    root.mkdir(exist_ok=True)
+    (root / "medsweep.yaml").write_text(text)
+    return read_description(root)
+
+
+def simple(image="img/{id}.nii.gz", mask="seg/{id}.nii.gz"):
+    return FolderDescription(modalities={"T1": image}, mask=mask, classes={"x": 1})
+
+
+def test_the_description_in_the_folder_is_followed(tmp_path):
+    touch(tmp_path, *case("10", *ROLES), *case("9", *ROLES, ending=".nii"), "case_9/._adc.nii", "other/below/._adc.nii")
+    listing = cases(tmp_path, described(tmp_path)).require()
+    assert [found.id for found in listing.cases] == ["9", "10"]
+    assert [path.name for path in listing.cases[0].images] == ["imaging.nii", "adc.nii"]
+    assert listing.cases[1].label == tmp_path / "case_10" / "segmentation.nii.gz"
+    assert (listing.modalities, listing.classes) == (("T2", "ADC"), ("background", "bladder", "prostate"))
+    assert (listing.values, listing.regions) == ({0: 0, 1: 1, 2: 2}, {"both": ("prostate", "bladder")})
+    assert (listing.slice_axis, listing.choices) == ("first", {"units": "arbitrary"})
+    assert listing.intensity == Intensity(percentiles=(1, 99))
+    assert [(f.level, f.what) for f in listing.findings] == [("note", "1 hidden file (._* and .*) ignored")]
+
+
+def test_an_id_without_one_of_its_files_is_an_error(tmp_path):
+    touch(tmp_path, *case("1", *ROLES[:2]), *case("2", *ROLES[1:]), *case("3", *ROLES), *case("4", *ROLES))
+    touch(tmp_path, *case("4", "adc", ending=".nii"))
+    listing = cases(tmp_path, described(tmp_path))
+    assert [found.id for found in listing.cases] == ["3"]
+    assert [(f.level, f.case, f.what) for f in listing.findings] == [
+        ("error", "1", "segmentation.nii.gz is missing"),
+        ("error", "2", "imaging.nii.gz is missing"),
+        ("error", "4", "adc.nii and adc.nii.gz are both there; keep one"),
+    ]
+
+
+def test_an_id_that_stands_twice_is_the_same_text(tmp_path):
+    touch(tmp_path, "p1/p1_t1.nii.gz", "p1/p1_seg.nii.gz", "p2/p1_t1.nii.gz")
+    listing = cases(tmp_path, simple("{id}/{id}_t1.nii.gz", "{id}/{id}_seg.nii.gz"))
+    assert ([found.id for found in listing.cases], listing.findings) == (["p1"], ())
+
+
+def test_a_mask_beside_its_image_is_no_image(tmp_path):
+    touch(tmp_path, "7.nii.gz", "7_seg.nii.gz", "a+b.nii.gz", "a+b_seg.nii")
+    listing = cases(tmp_path, simple("{id}.nii.gz", "{id}_seg.nii.gz")).require()
+    assert [found.id for found in listing.cases] == ["7", "a+b"]
+
+
+def test_a_pattern_is_plain_text_around_the_id(tmp_path):
+    touch(tmp_path, "a (1)/7+.nii.gz", "a (1)/8+seg.nii.gz", "a (1)/7+seg.nii.gz", "a (1)/8+.nii")
+    listing = cases(tmp_path, simple("a (1)/{id}+.nii.gz", "a (1)/{id}+seg.nii.gz")).require()
+    assert [found.id for found in listing.cases] == ["7", "8"]
+
+
+def test_stored_values_may_have_gaps(tmp_path):
+    touch(tmp_path, "img/1.nii", "seg/1.nii")
+    given = FolderDescription(modalities={"T1": "img/{id}.nii"}, mask="seg/{id}.nii", classes={"a": 200, "b": 5})
+    listing = cases(tmp_path, given)
+    assert (listing.classes, listing.values) == (("background", "b", "a"), {0: 0, 5: 1, 200: 2})
+
+
+def test_no_match_names_the_patterns(tmp_path):
+    touch(tmp_path, "img/1.mha", "img/2.nii", "x/1.nii")
+    with pytest.raises(UserError, match=r"none of 1 files in .* matches image/\{id\}.nii.gz, seg/\{id\}.nii.gz; mend"):
+        cases(touch(tmp_path / "x"), simple("image/{id}.nii.gz"))
+    with pytest.raises(UserError, match="no data folder"):
+        cases(tmp_path / "gone", simple())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("case_{id}/adc", "case_1/adc", r":1: modalities: a file pattern holds \{id\}"),
+        ('mask: "case_{id}', 'mask: "{case}_{id}', r":4: mask: a file pattern holds \{id\} and no other braces"),
+        ('mask: "case', 'mask: "/case', ":4: mask: a file pattern is a path below"),
+        ('mask: "case', 'mask: "../case', ":4: mask: a file pattern is a path below"),
+        ("segmentation.nii.gz", "segmentation.mha", ":4: mask: .* ends in .nii or .nii.gz"),
+        ("adc.nii", "imaging.nii", "the pattern 'case_{id}/imaging.nii.gz' stands twice"),
+        ("bladder: 1", "bladder: 2", ":5: classes: each class needs stored values of its own"),
+        ("bladder: 1", "bladder: 0", ":5: classes: the background is 0 and is not listed"),
+        ("[prostate, bladder]", "[prostat]", "no class 'prostat'; did you mean 'prostate'"),
+        ("{both:", "{bladder:", "region 'bladder' needs classes and a name that no class has"),
+        ("slice_axis: first", "slice_axis: frist", ":8: .*did you mean 'first'"),
+        ("units:", "unit:", ":7: unknown key 'unit' in the top level; did you mean 'units'"),
+    ],
+)
+def test_a_mistake_in_the_description_is_shown_with_its_line(tmp_path, old, new, what):
+    assert old in YAML
+    with pytest.raises(UserError, match=f"medsweep.yaml.*{what}"):
+        described(tmp_path, YAML.replace(old, new))
+
+
+def test_several_values_count_as_one_class_and_the_rest_can_be_background(tmp_path):
+    touch(tmp_path, *case("1", *ROLES))
+    text = YAML.replace("{prostate: 2, bladder: 1}", "{prostate: [5, 2], bladder: 3}")
+    listing = cases(tmp_path, described(tmp_path, text + "other_labels: background\n"))
+    assert listing.classes == ("background", "prostate", "bladder")
+    assert listing.values == {0: 0, 2: 1, 5: 1, 3: 2}
+    assert listing.other_values_are_background
+    assert listing.choices["other labels"] == "background"
+    assert not cases(tmp_path, described(tmp_path)).other_values_are_background
+    for wrong in ("{prostate: [1, 2], bladder: 2}", "{prostate: [], bladder: 2}", "{prostate: [0, 1], bladder: 2}"):
+        with pytest.raises(UserError, match=r"medsweep\.yaml:5: .*classes"):
+            described(tmp_path, YAML.replace("{prostate: 2, bladder: 1}", wrong))

@@ -1,0 +1,93 @@
+"""The contact sheet shows what prepare makes: the fullest slice, its labels in their places, and its warnings."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+from decathlon_folder import cohort
+
+from medsweep.data import preview, volumes
+from medsweep.data.prepare import fit_case
+from medsweep.data.preview import draw, fullest_slices, overlay
+from medsweep.data.sources import list_cases
+from medsweep.data.spec import Listing
+from medsweep.errors import UserError
+
+SHAPE = (10, 12, 5)
+
+
+def volume(seed: int, fullest: int) -> tuple[Any, Any]:
+    """An image and labels whose slice ``fullest`` holds more than the others."""
+    image = np.random.default_rng(seed).normal(100, 20, SHAPE).astype(np.float32)
+    label = np.zeros(SHAPE, np.uint8)
+    label[4, 4, :] = 1
+    label[2:5, 7:9, fullest] = 2
+    return image, label
+
+
+@pytest.fixture
+def listing(tmp_path: Path) -> Listing:
+    volumes_ = {"a_1": volume(1, 3), "a_2": volume(2, 1), "a_3": volume(3, 2)}
+    return list_cases("toy", cohort(tmp_path / "toy", volumes_))
+
+
+def test_the_rows_are_the_fullest_slices_as_prepare_makes_them(listing: Listing) -> None:
+    rows = fullest_slices(listing, resolution=16, patients=2)
+    assert [(row.patient, row.slice, row.slices) for row in rows] == [("a_1", 3, 5), ("a_2", 1, 5)]
+    prepared = fit_case(volumes.load(listing.cases[0], listing), 16, listing.intensity)
+    np.testing.assert_array_equal(rows[0].images, prepared.images[3])
+    np.testing.assert_array_equal(rows[0].mask, prepared.masks[3])
+    assert np.count_nonzero(rows[0].mask == 2) == 6
+
+
+def test_a_case_that_cannot_be_read_is_refused_by_name(listing: Listing) -> None:
+    listing.cases[1].label.write_bytes(b"")
+    with pytest.raises(UserError, match="a_2"):
+        fullest_slices(listing, resolution=16, patients=2)
+
+
+def test_the_background_is_clear_and_each_class_has_its_colour() -> None:
+    colours = overlay(np.array([[0, 1], [2, 1]], np.uint8))
+    assert colours.shape == (2, 2, 4)
+    assert colours[0, 0, 3] == 0
+    assert colours[1, 0, 3] == pytest.approx(preview.OPACITY)
+    assert (colours[0, 1] == colours[1, 1]).all()
+    assert not np.allclose(colours[0, 1, :3], colours[1, 0, :3])
+
+
+def test_the_picture_has_a_coloured_row_per_patient(listing: Listing, tmp_path: Path) -> None:
+    heights = []
+    for patients in (1, 3):
+        rows = fullest_slices(listing, resolution=16, patients=patients)
+        draw(rows, listing, tmp_path / "sheet.png", title="toy")
+        pixels = matplotlib.image.imread(tmp_path / "sheet.png")[..., :3]
+        heights.append(pixels.shape[0])
+        coloured = np.ptp(pixels, axis=2) > 0.1
+        right = coloured[: int(0.9 * len(coloured)), pixels.shape[1] // 2 :]
+        assert right.any()
+    assert heights[1] - heights[0] == pytest.approx(2 * preview.INCHES * 110, abs=3)
+
+
+def test_up_in_the_picture_is_the_front_of_the_patient(listing: Listing, tmp_path: Path) -> None:
+    row = fullest_slices(listing, resolution=16, patients=1)[0]
+    mask = np.zeros_like(row.mask)
+    mask[12:, :] = 1  # rows grow to the front
+    flat = preview.Row(row.patient, 0, 1, np.zeros_like(row.images), mask)
+    draw([flat], listing, tmp_path / "sheet.png", title="")
+    pixels = matplotlib.image.imread(tmp_path / "sheet.png")[..., :3]
+    picture = pixels[: int(0.9 * len(pixels))]  # above the legend
+    coloured = np.flatnonzero((np.ptp(picture, axis=2) > 0.1).sum(axis=1) > 50)
+    assert coloured.max() < 0.5 * len(pixels)
+
+
+def test_a_remark_reaches_the_picture(listing: Listing, tmp_path: Path) -> None:
+    rows = fullest_slices(listing, resolution=16, patients=1)
+    red = []
+    for remarks in ([], ["not to be published: terms of toy"]):
+        draw(rows, listing, tmp_path / "sheet.png", title="toy", remarks=remarks)
+        top = matplotlib.image.imread(tmp_path / "sheet.png")[:60]
+        red.append(int(((top[..., 0] > 0.4) & (top[..., 1] < 0.2) & (top[..., 2] < 0.2)).sum()))
+    assert red[0] == 0
+    assert red[1] > 50

@@ -1,0 +1,63 @@
+"""Split files: a round trip through our form, nnU-Net's form, and one line for what cannot be used."""
+
+import json
+
+import pytest
+
+from medsweep.data.folds import Fold, Split, split
+from medsweep.data.splits import read_splits, write_splits
+from medsweep.errors import UserError
+
+PATIENTS = [f"case-{number}" for number in range(9)]
+GOOD = {"train": ["case-0", "case-1"], "test": ["case-2"]}
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    cuts = tuple(split(PATIENTS, Fold(index=i, of=3, validation=0.2)) for i in range(3))
+    write_splits(tmp_path / "splits.json", cuts, patients=PATIENTS, scheme="k-fold")
+    assert read_splits(tmp_path / "splits.json", PATIENTS) == cuts
+    content = json.loads((tmp_path / "splits.json").read_text())
+    assert (content["patients"], content["scheme"]) == (PATIENTS, "k-fold")
+    assert [fold["validation"] for fold in content["folds"]] == [list(cut.validation) for cut in cuts]
+
+
+def test_the_val_of_nnunet_is_tested_on(tmp_path):
+    path = tmp_path / "splits_final.json"
+    path.write_text(json.dumps([{"train": ["case-4", "case-1"], "val": ["case-3"]}]))
+    assert read_splits(path, PATIENTS) == (Split(train=("case-1", "case-4"), test=("case-3",)),)
+
+
+WRONG = {
+    "unknown id": ({"folds": [GOOD, {**GOOD, "test": ["case-10"]}]}, "fold 1: part 'test' names 'case-10', .* did you"),
+    "unknown id of nnU-Net": ([{"train": ["cas-1"], "val": ["case-2"]}], "fold 0: part 'train' names 'cas-1'"),
+    "two parts": ({"folds": [{**GOOD, "validation": ["case-1"]}]}, "fold 0: patient 'case-1' is in 'train' and in 'v"),
+    "twice": ({"folds": [{**GOOD, "test": ["case-2", "case-2"]}]}, "fold 0: part 'test' names patient 'case-2' twice"),
+    "empty": ([{"train": ["case-1"], "val": []}], "fold 0: part 'test' is empty"),
+    "number as id": ({"folds": [{**GOOD, "test": [2]}]}, "fold 0: test.0: .*valid string, got 2"),
+    "missing part": ({"folds": [{"train": ["case-1"]}]}, "fold 0: key 'test' is missing"),
+    "unknown part": ({"folds": [{**GOOD, "tets": ["case-3"]}]}, "fold 0: unknown key 'tets' .*did you mean 'test'"),
+    "other keys": ([GOOD], "fold 0 must have the keys train and val, .* got test, train"),
+    "unknown key": ({"fold": [GOOD]}, "unknown key 'fold' .*did you mean 'folds'|key 'folds' is missing"),
+    "no fold": ({"folds": []}, "has no fold"),
+    "a number": (3, "splits.json: .*got 3"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_mistake_is_one_line_with_the_path(tmp_path, case):
+    content, message = WRONG[case]
+    path = tmp_path / "splits.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message) as caught:
+        read_splits(path, PATIENTS)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_no_json_is_named(tmp_path):
+    path = tmp_path / "splits.json"
+    path.write_text("{\n'a'}")
+    with pytest.raises(UserError, match=r"splits.json:2: not valid JSON"):
+        read_splits(path, PATIENTS)
+    with pytest.raises(UserError, match=r"there is no split file .*split.json; did you mean '.*splits.json'"):
+        read_splits(tmp_path / "split.json", PATIENTS)

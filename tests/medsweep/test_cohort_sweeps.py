@@ -1,0 +1,39 @@
+"""A whole sweep on a made-up cohort of every dataset: files in their own layout in, an answer out."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from micro import write_micro
+
+from medsweep.data.catalogue import CATALOGUE
+from medsweep.session import open_sweep
+
+PHANTOM = "phantom: {patients: 6, seed: 3, shape: [20, 18, 8], spacing_mm: [2.0, 2.0, 4.0]}"
+
+
+@pytest.mark.parametrize("dataset", CATALOGUE)
+def test_every_dataset_goes_the_whole_way(dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = write_micro(
+        tmp_path,
+        ("dataset: phantom", f"dataset: {dataset}"),
+        (PHANTOM, "phantom: {patients: 4, seed: 1}"),
+        ("folds: 2", "folds: 2, only: [0]"),
+        ("resolution: 16", "resolution: 32"),
+    )
+    opened = open_sweep(sweep, tmp_path / "store")
+    summary = opened.run(runner="local", address=None, wandb="disabled")
+    assert summary.exit_code == 0, summary.failures
+    answer = opened.answer(None, summary, "medsweep run")
+    assert f"{dataset} (made up): 4 patients" in answer.path.read_text()
+
+    table = pd.read_parquet(answer.path.parent / "results.parquet")
+    cohort = json.loads(next((tmp_path / "store" / "prepare").glob("*/output/cohort.json")).read_text())
+    assert set(table["dataset"]) == {f"{dataset} (made up)"}
+    assert table["patient"].nunique() == 2
+    classes = {"dice": set(cohort["classes"][1:]), "region_dice": set(cohort["regions"])}
+    for metric, names in classes.items():
+        assert set(table.loc[table["metric"] == metric, "class"]) == names
+    assert set(table["arm"]) == {"control", "b-sg count=4", "mc-sg count=4"}
