@@ -28,6 +28,7 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/orchestration.py
 	$(BIN)/python benchmarks/sharing.py
+	$(BIN)/python benchmarks/data.py
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
