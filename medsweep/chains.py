@@ -72,9 +72,13 @@ class Chains:
         for role, variant in GENERATORS[settings.gan.pipeline].items():
             resolution = settings.data.resolution
             gan = gan_config.resolve(settings.gan.generator(), variant, cell.fold, cell.seed, resolution)
-            inputs[role] = cell.builder.add("gan", gan, {"prepare": cell.prepared})
+            needs = {"prepare": cell.prepared}
+            if gan.segmenter_weight:
+                needs["reference"] = self._reference(cell)
+            inputs[role] = cell.builder.add("gan", gan, needs)
         config = synthesis.SynthesiseConfig(
             truncation=settings.synthesise.truncation,
+            **synthesis.mask_steps(settings.synthesise, settings.gan.pipeline),
             count=self._extents[_generator_key(settings)],
             unit=settings.synthesise.unit,
             pipeline=settings.gan.pipeline,

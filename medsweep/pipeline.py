@@ -34,7 +34,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     stage.name: stage
     for stage in (
         Stage(name="prepare", version=2, config=PrepareConfig, run=prepare.run, hours=prepare.hours),
-        Stage(name="gan", version=1, config=gan_config.GanConfig, run=gan_train.run, hours=gan_cost.hours),
+        Stage(name="gan", version=2, config=gan_config.GanConfig, run=gan_train.run, hours=gan_cost.hours),
         Stage(
             name="synthesise",
             version=1,

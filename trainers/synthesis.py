@@ -5,12 +5,13 @@ fixed borders, and the samples of the last one that nobody asked for are dropped
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
@@ -20,14 +21,13 @@ from medsweep.config import EXTENT, Config
 from medsweep.data.folds import Fold
 from medsweep.data.provenance import require_within, write_fitted_on
 from medsweep.data.slices import SliceSet
-from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
 from trainers.pictures import grid_png
+from trainers.sources import BATCH, ROLES, Batch, Recipe, make_source
 from trainers.stylegan2.data import training_rows
-from trainers.stylegan2.sampler import Sampler, Samples, load_generator
+from trainers.validity import postprocess, summary, valid_share, validity
 
-BATCH = 16
 SHOWN = 16
 SLICE_RANGE = 5.0
 """Prepared slices lie within +-5; generated ones are clipped to the same range."""
@@ -36,8 +36,10 @@ SLICES_PER_PATIENT = 30
 SECONDS_PER_SLICE = 0.5
 """For one generator of the default width at 256 px on one CPU core."""
 
-ROLES = {"b-sg": ("joint",), "mc-sg": ("mask", "image"), "c-sg": ("image",)}
-"""Input trials by pipeline: the generator of pairs, of masks, of images given masks."""
+COMPARED = 512
+"""Real masks, evenly spread, that generated ones are compared with."""
+
+Step = Literal["largest-component", "fill-holes", "min-area"]
 
 
 class SynthesiseSettings(Config):
@@ -45,6 +47,10 @@ class SynthesiseSettings(Config):
 
     truncation: float = Field(default=1.0, ge=0, le=1)
     """How far latents keep from their mean (psi); 1 keeps the whole variety, 0 leaves one picture."""
+    postprocess: tuple[Step, ...] = ()
+    """What is done to generated masks, in this order, before C-SG or the U-Net sees them."""
+    min_area_px: int = Field(default=10, ge=1)
+    """Components below this many pixels are what ``min-area`` takes away."""
 
 
 class SynthesiseConfig(SynthesiseSettings):
@@ -61,9 +67,10 @@ class SynthesiseConfig(SynthesiseSettings):
     """Side of a slice in pixels."""
 
 
-class _Source(Protocol):
-    def __call__(self, first: int) -> Samples:
-        """Samples ``first`` to ``first + BATCH``."""
+def mask_steps(settings: SynthesiseSettings, pipeline: str) -> dict[str, Any]:
+    """The fields on generated masks, neutral where nothing reads them: real masks have no steps."""
+    steps = () if pipeline == "c-sg" else settings.postprocess
+    return {"postprocess": steps, "min_area_px": settings.min_area_px if "min-area" in steps else 10}
 
 
 def hours(config: SynthesiseConfig) -> float:
@@ -89,7 +96,10 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     require_within("prepare trial", inputs["prepare"], patients)
     for role in ROLES[config.pipeline]:
         require_within(f"{role} generator", inputs[role], patients)
-    source = _source(config, inputs, slices, rows, trial.device)
+    seed = derive_seed("synthesise", config.fold.index, config.seed)
+    cleaner = Cleaner(config.postprocess, config.min_area_px, len(slices.classes))
+    recipe = Recipe(seed, config.truncation, cleaner.clean)
+    source = make_source(config.pipeline, inputs, slices=slices, rows=rows, device=trial.device, recipe=recipe)
     shape = (total, len(slices.modalities), slices.resolution, slices.resolution)
     images = open_memmap(trial.output / "images.npy", mode="w+", dtype=np.float32, shape=shape)
     masks = open_memmap(trial.output / "masks.npy", mode="w+", dtype=np.uint8, shape=(total, *shape[2:]))
@@ -97,99 +107,54 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
         drawn, last = source(first), min(first + BATCH, total)
         images[first:last] = np.clip(drawn.images, -SLICE_RANGE, SLICE_RANGE)[: last - first]
         masks[first:last] = drawn.labels[: last - first]
+        cleaner.record(first, last, drawn)
         if last < total:
             yield Progress(step=last, total=total)
     images.flush()
     masks.flush()
-    about = {"samples": total, "slices_per_patient": per_patient}
+    metrics = cleaner.write(trial.output, np.asarray(slices.masks[_spread(rows)]))
+    about = {"samples": total, "slices_per_patient": per_patient, "postprocess": cleaner.report}
     (trial.output / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
     write_fitted_on(trial.output, patients)
     grid = grid_png(trial.output / "grid.png", images[:SHOWN], masks[:SHOWN], columns=4)
-    yield Progress(step=total, total=total, pictures={"pairs": grid})
+    yield Progress(step=total, total=total, metrics=metrics, pictures={"pairs": grid})
 
 
-def _source(
-    config: SynthesiseConfig, inputs: Mapping[str, Path], slices: SliceSet, rows: NDArray[np.int64], device: str
-) -> _Source:
-    generators = {role: load_generator(inputs[role], device) for role in ROLES[config.pipeline]}
-    for role, generator in generators.items():
-        _require_fit(role, generator, slices)
-    seed = derive_seed("synthesise", config.fold.index, config.seed)
-    if config.pipeline == "b-sg":
-        return _Joint(generators["joint"], seed, config.truncation)
-    image = generators["image"]
-    if config.pipeline == "mc-sg":
-        return _Chain(generators["mask"], image, seed, config.truncation)
-    return _RealMasks(slices, rows, image, seed, config.truncation)
+class Cleaner:
+    """Measures generated masks as they come, then applies the declared steps, and keeps account of both."""
+
+    def __init__(self, steps: Sequence[str], min_area_px: int, classes: int) -> None:
+        self._steps, self._min_area_px, self._classes = steps, min_area_px, classes
+        self._frames: list[pd.DataFrame] = []
+        self.report: dict[str, dict[str, int]] = {}
+        """Samples and pixels that each step changed."""
+
+    def clean(self, labels_NRR: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Masks after the steps."""
+        return postprocess(labels_NRR, self._steps, self._classes, self._min_area_px)[0]
+
+    def record(self, first: int, last: int, drawn: Batch) -> None:
+        """Measure the masks of samples ``first`` to ``last`` before, and count what changed."""
+        if drawn.raw is None:
+            return
+        raw = drawn.raw[: last - first]
+        frame = validity(raw, self._classes)
+        self._frames.append(frame.assign(sample=frame["sample"] + first))
+        for step, counts in postprocess(raw, self._steps, self._classes, self._min_area_px)[1].items():
+            known = self.report.setdefault(step, dict.fromkeys(counts, 0))
+            self.report[step] = {name: known[name] + count for name, count in counts.items()}
+
+    def write(self, folder: Path, real_NRR: NDArray[np.uint8]) -> dict[str, float]:
+        """Write validity.parquet and validity.json; returns the latter, empty where masks are real."""
+        if not self._frames:
+            return {}
+        frame = pd.concat(self._frames, ignore_index=True)
+        frame.to_parquet(folder / "validity.parquet", index=False)
+        found = {name: value for name, value in summary(frame, self._classes).items() if math.isfinite(value)}
+        found["valid_share"] = valid_share(frame, validity(real_NRR, self._classes))
+        (folder / "validity.json").write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+        return found
 
 
-def _require_fit(role: str, generator: Sampler, slices: SliceSet) -> None:
-    card = generator.card
-    made_for = (card.architecture.resolution, card.modalities, card.classes)
-    prepared = (slices.resolution, len(slices.modalities), len(slices.classes))
-    if made_for != prepared:
-        raise UserError(
-            f"the {role} generator was fitted to (pixels, modalities, classes) = {made_for}, the prepared slices have "
-            f"{prepared}; train it again on these slices"
-        )
-
-
-def _latents(generator: Sampler, seed: int, purpose: str, first: int) -> torch.Tensor:
-    """Latents of samples ``first`` to ``first + BATCH``, each from a generator of its own; (BATCH, D)."""
-    each = [
-        torch.randn(
-            generator.latent_dim,
-            generator=torch.Generator().manual_seed(derive_seed(seed, purpose, index)),
-        )
-        for index in range(first, first + BATCH)
-    ]
-    return torch.stack(each)
-
-
-@dataclass(frozen=True)
-class _Joint:
-    """B-SG: one latent gives the pair."""
-
-    joint: Sampler
-    seed: int
-    truncation: float
-
-    def __call__(self, first: int) -> Samples:
-        return self.joint.sample(_latents(self.joint, self.seed, "joint", first), truncation=self.truncation)
-
-
-@dataclass(frozen=True)
-class _Chain:
-    """MC-SG: a mask from M-SG, decoded to hard classes as C-SG has seen them, then an image for it from C-SG."""
-
-    mask: Sampler
-    image: Sampler
-    seed: int
-    truncation: float
-
-    def __call__(self, first: int) -> Samples:
-        made = self.mask.sample(_latents(self.mask, self.seed, "mask", first), truncation=self.truncation)
-        z_ND = _latents(self.image, self.seed, "image", first)
-        return self.image.sample(z_ND, made.labels, truncation=self.truncation)
-
-
-@dataclass(frozen=True)
-class _RealMasks:
-    """C-SG alone: images for the real training masks, every mask once in a shuffled order, then all over again."""
-
-    slices: SliceSet
-    rows: NDArray[np.int64]
-    image: Sampler
-    seed: int
-    truncation: float
-
-    def __call__(self, first: int) -> Samples:
-        chosen = [self._row(index) for index in range(first, first + BATCH)]
-        labels = np.asarray(self.slices.masks[chosen])
-        z_ND = _latents(self.image, self.seed, "image", first)
-        return self.image.sample(z_ND, labels, truncation=self.truncation)
-
-    def _row(self, index: int) -> int:
-        cycle, place = divmod(index, len(self.rows))
-        order = np.random.default_rng(derive_seed(self.seed, "masks", cycle)).permutation(len(self.rows))
-        return int(self.rows[order[place]])
+def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), COMPARED)).astype(np.int64)]

@@ -4,6 +4,7 @@ import math
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -133,7 +134,19 @@ def _host(work: Workspace) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "device": work.device,
         "threads": work.threads,
+        "peak_memory_mib": _peak_memory_mib(work.device),
     }
+
+
+def _peak_memory_mib(device: str) -> float | None:
+    """Most memory held: by torch's allocator on a GPU, else by this process since it began; None where unknown."""
+    torch = sys.modules.get("torch")
+    if device.startswith("cuda") and torch is not None:
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    return round(found[0] / 1024, 1) if found else None
 
 
 def package_versions() -> dict[str, str]:

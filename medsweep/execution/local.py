@@ -22,12 +22,13 @@ class LocalRunner:
         ledger = Ledger(tasks, store, observer)
         tracker = tracker_for(world)
         try:
-            with _usr1_interrupts():
+            with _stop_signals() as stop:
                 while (task := ledger.start()) is not None:
                     observer.started(task.digest, task.stage, task.label)
                     try:
                         for progress in attempt(task, world, store, tracker):
                             observer.progressed(task.digest, progress.step, progress.total)
+                            stop.require_none()
                     except TrialFailedError:
                         pass  # the ledger reads the note
                     ledger.settle(task)
@@ -36,19 +37,31 @@ class LocalRunner:
         return ledger.settled
 
 
-@contextmanager
-def _usr1_interrupts() -> Iterator[None]:
-    """SIGUSR1 (a cluster's warning before the end) stops like Ctrl-C."""
+class _Stop:
+    """Remembers a signal: the KeyboardInterrupt it raises is lost where Python ignores exceptions, as in finalisers."""
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    asked = False
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        self.asked = True
         raise KeyboardInterrupt
 
+    def require_none(self) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    """SIGUSR1 (a cluster's warning before the end) stops like Ctrl-C, at the latest with the trial's next report."""
+    stop = _Stop()
     try:
-        before = signal.signal(signal.SIGUSR1, interrupt)
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGUSR1)}
     except ValueError:  # not the main thread, so signals do not come here
-        yield
+        yield stop
         return
     try:
-        yield
+        yield stop
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

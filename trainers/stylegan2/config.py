@@ -1,12 +1,13 @@
 """What a GAN trial is: the settings of a sweep's ``gan:`` section, and the resolved, complete configuration."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import Config
 from medsweep.data.folds import Fold
+from trainers.stylegan2.presets import PRESETS, Preset
 
 Variant = Literal["b-sg", "m-sg", "c-sg"]
 """B-SG emits image and mask together, M-SG masks alone, C-SG an image for a given mask."""
@@ -20,59 +21,83 @@ INJECTION_PRESETS: Final[Mapping[str, tuple[Point, ...]]] = {
     "full": ("d-blocks", "d-input", "generator"),
 }
 
-MaskForm = Literal["signed-distance", "one-hot"]
+MaskForm = Literal["signed-distance", "soft-one-hot"]
+Augment = Literal["none", "diffaugment", "ada", "ada-fixed"]
+GeneratorForm = Literal["add", "concat", "affine"]
+DiscriminatorForm = Literal["concat", "projection"]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class GanSettings(Config):
-    """The ``gan:`` section of a sweep; the defaults suit 256 px on a GPU."""
+    """The ``gan:`` section of a sweep. A field that is None is taken from ``preset``."""
 
+    preset: Preset = "auto"
+    """``auto``: by resolution and batch; ``paper256``: the published 256 px setting for 8 GPUs; ``tiny``: for CPUs."""
     injection: Literal["generator", "discriminator", "full"] | Annotated[tuple[Point, ...], Field(min_length=1)] = (
         "full"
     )
     """Where C-SG is shown the mask: a preset, or a list of points."""
+    injection_form: GeneratorForm = "add"
+    """In G: y + g E(m); the next convolution reads [y ; m]; or y (1 + gamma(m)) + beta(m)."""
+    discriminator_form: DiscriminatorForm = "concat"
+    """In D: masks join the features; or <features, embedding(m)> is added to the score (Miyato and Koyama 2018)."""
+    condition_resize: Literal["area", "nearest"] = "area"
+    """How the mask is made smaller for lower resolutions; area averages keep thin structures."""
     mask_form: MaskForm = "signed-distance"
-    """Continuous form of a label map: per-class signed distance in [-1, 1], or one-hot in {-1, 1}."""
+    """Continuous form of a label map: per-class signed distance in [-1, 1], or a softmax against blurred one-hot."""
     mask_clip_px: float | None = Field(default=None, gt=0)
     """Distance in pixels at which the signed distance saturates; None is resolution / 16, at least 2."""
     kimg: float = Field(default=2000.0, gt=0)
     """Length of the training in thousands of real images shown to D."""
-    batch_size: int = Field(default=32, ge=2)
-    learning_rate: float = Field(default=0.0025, gt=0)
-    latent_dim: int = Field(default=512, ge=1)
-    mapping_layers: int = Field(default=2, ge=1)
-    channel_base: int = Field(default=16384, ge=64)
+    batch_size: int | None = Field(default=None, ge=2)
+    learning_rate: float | None = Field(default=None, gt=0)
+    latent_dim: int | None = Field(default=None, ge=1)
+    mapping_layers: int | None = Field(default=None, ge=1)
+    channel_base: int | None = Field(default=None, ge=64)
     """Feature maps at resolution r: channel_base / r, at most channel_max and at least 4."""
-    channel_max: int = Field(default=512, ge=4)
+    channel_max: int | None = Field(default=None, ge=4)
     r1_gamma: float | None = Field(default=None, ge=0)
-    """Weight of the R1 penalty; None is 0.0002 * resolution^2 / batch_size, 0 switches it off."""
+    """Weight of the R1 penalty; 0 switches it off."""
     r1_gamma_mask_ratio: float = Field(default=100.0, gt=0)
     """How much more R1 weighs on mask channels (B-SG, M-SG) than on image channels."""
     r1_every_steps: int = Field(default=16, ge=1)
-    path_length_weight: float = Field(default=2.0, ge=0)
+    path_length_weight: float | None = Field(default=None, ge=0)
     """Weight of the path length penalty of G; 0 switches it off."""
     path_length_every_steps: int = Field(default=4, ge=1)
     style_mixing: float = Field(default=0.9, ge=0, le=1)
     """Probability that the styles of a batch change to a second latent at a random layer."""
     ema_kimg: float | None = Field(default=None, gt=0)
-    """Half-life of the averaged generator in thousands of images; None is batch_size * 10 / 32."""
-    ema_ramp_up: float = Field(default=0.05, gt=0)
-    """The half-life is at most this share of the images seen so far."""
-    minibatch_std_group: int = Field(default=4, ge=1)
-    augment: Literal["none", "diffaugment"] = "diffaugment"
-    """What D sees: plain images, or translated, cut-out ones of changed brightness and contrast."""
+    """Half-life of the averaged generator in thousands of images."""
+    ema_ramp_up: float | None = Field(default=None, ge=0)
+    """The half-life is at most this share of the images seen so far; 0 is no ramp."""
+    minibatch_std_group: int | None = Field(default=None, ge=1)
+    noise: bool = True
+    """Noise inputs of G; off as an ablation."""
+    augment: Augment = "diffaugment"
+    """What D sees: plain pairs; always distorted ones; or distorted with probability p, adapted or fixed."""
+    ada_target: float = Field(default=0.6, gt=0, lt=1)
+    """Mean sign of D on real pairs that the adapted p aims at."""
+    ada_kimg: float = Field(default=100.0, gt=0)
+    """Thousands of images in which the adapted p can move by 1; the published 500 is too slow for short trainings."""
+    ada_p: float = Field(default=0.4, ge=0, le=1)
+    """Probability of every distortion with ``ada-fixed``."""
+    lecam_weight: Weight = 0.0
+    """LeCam regularisation of D (Tseng et al. 2021); published values are 1e-7 to 1e-5."""
+    focal_frequency_weight: Weight = 0.0
+    """Focal frequency loss of G on image channels (Jiang et al. 2021), between batch means: it mends regular artefacts,
+    not the texture, whose random phases cancel in a mean."""
+    spectrum_weight: Weight = 0.0
+    """Distance of G's mean radial log spectrum from that of real images."""
+    mismatch_weight: Weight = 0.0
+    """C-SG: weight of real images beside wrong masks as a third, generated-like term of D's loss."""
+    segmenter_weight: Weight = 0.0
+    """C-SG: weight of a frozen segmenter's cross-entropy between the image made and its mask, in G's loss."""
     report_every_steps: int = Field(default=100, ge=1)
 
     @field_validator("injection", mode="before")
     @classmethod
     def _list_of_points(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
-
-    @model_validator(mode="after")
-    def _whole_groups(self) -> Self:
-        group = min(self.minibatch_std_group, self.batch_size)
-        if self.batch_size % group:
-            raise ValueError(f"batch_size {self.batch_size} is no multiple of minibatch_std_group {group}; change one")
-        return self
 
 
 class GanConfig(GanSettings):
@@ -87,8 +112,17 @@ class GanConfig(GanSettings):
     injection: tuple[Point, ...]
     """Sorted points; empty for a variant that has no condition."""
     mask_clip_px: float = Field(gt=0)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    latent_dim: int = Field(ge=1)
+    mapping_layers: int = Field(ge=1)
+    channel_base: int = Field(ge=64)
+    channel_max: int = Field(ge=4)
     r1_gamma: float = Field(ge=0)
+    path_length_weight: float = Field(ge=0)
     ema_kimg: float = Field(gt=0)
+    ema_ramp_up: float = Field(ge=0)
+    minibatch_std_group: int = Field(ge=1)
 
     @field_validator("resolution")
     @classmethod
@@ -96,6 +130,13 @@ class GanConfig(GanSettings):
         if value not in (16, 32, 64, 128, 256, 512):
             raise ValueError(f"resolution must be a power of two from 16 to 512, got {value}")
         return value
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> Self:
+        group = min(self.minibatch_std_group, self.batch_size)
+        if self.batch_size % group:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of minibatch_std_group {group}; change one")
+        return self
 
     @property
     def total_steps(self) -> int:
@@ -111,23 +152,49 @@ def resolve(settings: GanSettings, variant: Variant, fold: Fold, seed: int, reso
     Raises:
         ValidationError: ``resolution`` is not a power of two from 16 to 512.
     """
-    given = dict(settings)
+    given: dict[str, Any] = dict(settings)
+    for name, value in PRESETS[settings.preset](resolution, settings.batch_size).items():
+        given[name] = value if given[name] is None else given[name]
+    given["preset"] = "auto"
     given["injection"] = _points(settings.injection) if variant == "c-sg" else ()
-    if variant == "c-sg":
-        given["r1_gamma_mask_ratio"] = 1.0
-    if settings.mask_form != "signed-distance":
-        given["mask_clip_px"] = 1.0
-    elif settings.mask_clip_px is None:
-        given["mask_clip_px"] = max(2.0, resolution / 16)
-    if settings.r1_gamma is None:
-        given["r1_gamma"] = 0.0002 * resolution**2 / settings.batch_size
-    if settings.ema_kimg is None:
-        given["ema_kimg"] = settings.batch_size * 10 / 32
-    if given["r1_gamma"] == 0:
-        given |= {"r1_every_steps": 1, "r1_gamma_mask_ratio": 1.0}
-    if settings.path_length_weight == 0:
-        given["path_length_every_steps"] = 1
+    given |= _neutral_condition(variant, given["injection"])
+    given |= _neutral_masks(settings, resolution)
+    given |= _neutral_training(given, settings)
     return GanConfig(**given, variant=variant, fold=fold, seed=seed, resolution=resolution)
+
+
+def _neutral_condition(variant: Variant, points: tuple[Point, ...]) -> dict[str, Any]:
+    """Fields that only a condition, or only one of its points, gives a meaning."""
+    neutral: dict[str, Any] = {}
+    if "generator" not in points:
+        neutral["injection_form"] = "add"
+    if not {"d-input", "d-blocks"} & set(points):
+        neutral |= {"discriminator_form": "concat", "mismatch_weight": 0.0}
+    if not points:
+        neutral["condition_resize"] = "area"
+    if variant == "c-sg":
+        return neutral | {"r1_gamma_mask_ratio": 1.0}
+    neutral["segmenter_weight"] = 0.0
+    return neutral | ({"focal_frequency_weight": 0.0, "spectrum_weight": 0.0} if variant == "m-sg" else {})
+
+
+def _neutral_masks(settings: GanSettings, resolution: int) -> dict[str, Any]:
+    if settings.mask_form != "signed-distance":
+        return {"mask_clip_px": 1.0}
+    return {"mask_clip_px": settings.mask_clip_px or max(2.0, resolution / 16)}
+
+
+def _neutral_training(given: Mapping[str, Any], settings: GanSettings) -> dict[str, Any]:
+    neutral: dict[str, Any] = {}
+    if given["r1_gamma"] == 0:
+        neutral |= {"r1_every_steps": 1, "r1_gamma_mask_ratio": 1.0}
+    if given["path_length_weight"] == 0:
+        neutral["path_length_every_steps"] = 1
+    if settings.augment != "ada":
+        neutral |= {"ada_target": 0.6, "ada_kimg": 100.0}
+    if settings.augment != "ada-fixed":
+        neutral["ada_p"] = 0.4
+    return neutral
 
 
 def _points(injection: str | tuple[Point, ...]) -> tuple[Point, ...]:

@@ -1,7 +1,7 @@
 """What a GAN is fitted on: the foreground slices of one fold's training patients, and the order they are drawn in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from medsweep.errors import UserError
 from trainers.stylegan2.config import GanConfig
 from trainers.stylegan2.masks import encode
 
-"""Published beside a generator: the sorted ids of the patients it was fitted on."""
-
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -31,10 +29,12 @@ class TrainingSet:
     """Encoded masks, float16 (n, K, R, R), on the device."""
     labels: NDArray[np.uint8]
     """(n, R, R)."""
+    held_out: "TrainingSet | None" = None
+    """Foreground slices of the fold's validation patients, which are looked at and never fitted on."""
 
     @classmethod
     def load(cls, config: GanConfig, folder: Path, device: str) -> "TrainingSet":
-        """Read the slices of the fold's training patients, and of no other, from a slice set.
+        """Read the slices of the fold's training patients, and apart from them those of its validation patients.
 
         Raises:
             UserError: the slices have another resolution, or none of them shows a class.
@@ -46,6 +46,20 @@ class TrainingSet:
                 "set both from data.resolution"
             )
         patients, rows = training_rows(slices, config.fold)
+        watched = split(slices.patients, config.fold).validation
+        others = slices.rows(watched, foreground_only=True)
+        held_out = cls._of(slices, watched, others, config, device) if len(others) else None
+        return replace(cls._of(slices, patients, rows, config, device), held_out=held_out)
+
+    @classmethod
+    def _of(
+        cls,
+        slices: SliceSet,
+        patients: tuple[str, ...],
+        rows: NDArray[np.int64],
+        config: GanConfig,
+        device: str,
+    ) -> "TrainingSet":
         labels = np.asarray(slices.masks[rows])
         channels = encode(labels, len(slices.classes), config.mask_form, config.mask_clip_px)
         return cls(
@@ -57,6 +71,11 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def surroundings(self) -> Tensor:
+        """What lies around a slice in each modality, (C,) on the CPU: the median of the corner pixels."""
+        corners_NC4 = self.images[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]
+        return corners_NC4.transpose(0, 1).flatten(1).median(dim=1).values.cpu()
 
     def spread(self, count: int) -> NDArray[np.int64]:
         """``count`` evenly spaced slices, repeated where there are fewer."""

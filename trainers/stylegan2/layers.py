@@ -4,6 +4,7 @@ N samples, I input and O output channels, k kernel side, H x W pixels, D latent 
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,18 +84,66 @@ class EqualisedConv(Drawn):
         if not self.down:
             return functional.conv2d(x_NIHW, weight, bias, padding=self.kernel // 2)
         if self.kernel == 1:  # the filter is needed only at the pixels that are kept
-            return functional.conv2d(
-                functional.conv2d(x_NIHW, self.fir, stride=2, padding=1, groups=x_NIHW.shape[1]), weight, bias
-            )
-        return functional.conv2d(
-            functional.conv2d(x_NIHW, self.fir, padding=2, groups=x_NIHW.shape[1]), weight, bias, stride=2
-        )
+            return functional.conv2d(halve(x_NIHW, self.fir), weight, bias)
+        return functional.conv2d(low_pass(x_NIHW, self.fir, padding=2), weight, bias, stride=2)
 
 
 def fir_filter(channels: int, gain: float = 1.0) -> Tensor:
     """The low-pass [1, 3, 3, 1] x [1, 3, 3, 1] with sum ``gain``, once per channel; (channels, 1, 4, 4)."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     return (taps[:, None] * taps * (gain / 64)).expand(channels, 1, 4, 4).contiguous()
+
+
+class _LowPass(torch.autograd.Function):
+    """A filter that equals its mirror image is its own adjoint, up to the padding.
+
+    Spelt out, since the second derivative of a grouped convolution runs channel by channel and also differentiates the
+    filter, which nobody learns; here every derivative is one more depthwise convolution.
+    """
+
+    @staticmethod
+    def forward(x_NCHW: Tensor, fir_C144: Tensor, padding: int) -> Tensor:
+        return functional.conv2d(x_NCHW, fir_C144.to(x_NCHW.dtype), padding=padding, groups=len(fir_C144))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        _, fir_C144, ctx.padding = inputs
+        ctx.save_for_backward(fir_C144)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        return _LowPass.apply(slope, ctx.saved_tensors[0], 3 - ctx.padding), None, None
+
+
+class _Halve(torch.autograd.Function):
+    """The low-pass at every other pixel, or with ``adjoint`` its transpose, which doubles the resolution."""
+
+    @staticmethod
+    def forward(x_NCHW: Tensor, fir_C144: Tensor, adjoint: bool) -> Tensor:
+        operation = functional.conv_transpose2d if adjoint else functional.conv2d
+        return operation(x_NCHW, fir_C144.to(x_NCHW.dtype), stride=2, padding=1, groups=len(fir_C144))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
+        _, fir_C144, ctx.adjoint = inputs
+        ctx.save_for_backward(fir_C144)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        return _Halve.apply(slope, ctx.saved_tensors[0], not ctx.adjoint), None, None
+
+
+def low_pass(x_NCHW: Tensor, fir_C144: Tensor, *, padding: int) -> Tensor:
+    """``x`` filtered with ``fir_filter`` after zero padding; (N, C, H + 2 padding - 3, W + 2 padding - 3).
+
+    Differentiable any number of times with respect to ``x`` only; ``fir`` must be symmetric, as that of ``fir_filter``.
+    """
+    return _LowPass.apply(x_NCHW, fir_C144, padding)
+
+
+def halve(x_NCHW: Tensor, fir_C144: Tensor) -> Tensor:
+    """The pixels of the low-pass that remain at half the resolution; H and W even, (N, C, H / 2, W / 2)."""
+    return _Halve.apply(x_NCHW, fir_C144, False)
 
 
 def demodulation(weight_OIkk: Tensor, style_NI: Tensor, eps_1: Tensor, gain: float = 1.0) -> Tensor:
@@ -112,7 +161,7 @@ def scaled_conv(x_NIHW: Tensor, weight_OIkk: Tensor, style_NI: Tensor, fir_O144:
     if fir_O144 is None:
         return functional.conv2d(scaled, weight_OIkk, padding=weight_OIkk.shape[-1] // 2)
     twice = functional.conv_transpose2d(scaled, weight_OIkk.transpose(0, 1), stride=2)
-    return functional.conv2d(twice, fir_O144, padding=1, groups=len(weight_OIkk))
+    return low_pass(twice, fir_O144, padding=1)
 
 
 def modulated_conv_reference(x_NIHW: Tensor, weight_OIkk: Tensor, style_NI: Tensor) -> Tensor:

@@ -5,15 +5,25 @@ K classes, background included; N maps of R x R pixels.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from trainers.stylegan2.config import MaskForm
 
+BLUR_PX = 0.5
+"""SD of the Gaussian that softens a one-hot map.
+
+A pixel keeps 0.62 of its own class, so ``decode`` gives every pixel back, even one alone. From 0.57 px upwards a lone
+pixel keeps less than half and is lost to its surroundings; at 1 px it keeps 0.16.
+"""
+
 
 def encode(labels_NRR: NDArray[np.uint8], classes: int, form: MaskForm, clip_px: float) -> NDArray[np.float32]:
-    """Channels (N, K, R, R) in [-1, 1], positive inside the class and negative outside; ``decode`` undoes it."""
-    if form == "one-hot":
-        return one_hot(labels_NRR, classes)
+    """Channels (N, K, R, R) in [-1, 1], positive inside the class and negative outside; ``decode`` undoes it.
+
+    ``clip_px`` is read by the form ``signed-distance`` alone.
+    """
+    if form == "soft-one-hot":
+        return soft_one_hot(labels_NRR, classes)
     return np.stack([signed_distance(labels_RR, classes, clip_px) for labels_RR in labels_NRR])
 
 
@@ -22,10 +32,14 @@ def decode(channels_NKRR: NDArray[np.floating]) -> NDArray[np.uint8]:
     return channels_NKRR.argmax(axis=1).astype(np.uint8)
 
 
-def one_hot(labels_NRR: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
-    """1 inside a class and -1 outside, (N, K, R, R)."""
+def soft_one_hot(labels_NRR: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
+    """2 p - 1, where p are one-hot maps blurred by a Gaussian of ``BLUR_PX``; (N, K, R, R).
+
+    p sums to 1 over the classes, as the softmax of a generator does; a class that is absent is -1 everywhere.
+    """
     inside_NKRR = labels_NRR[:, None] == np.arange(classes, dtype=np.uint8)[:, None, None]
-    return np.where(inside_NKRR, np.float32(1), np.float32(-1))
+    p_NKRR = gaussian_filter(inside_NKRR.astype(np.float32), (0, 0, BLUR_PX, BLUR_PX), mode="nearest")
+    return (2 * p_NKRR - 1).clip(-1, 1)
 
 
 def signed_distance(labels_RR: NDArray[np.uint8], classes: int, clip_px: float) -> NDArray[np.float32]:

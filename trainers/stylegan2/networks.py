@@ -1,14 +1,19 @@
 """The networks of StyleGAN2 (Karras et al. 2020): mapping, skip generator, residual discriminator, mask conditioning.
 
-N samples, D latent dimensions, L style layers, C output channels, K condition channels, R output resolution, r any
-resolution from 4 to R. The condition enters at up to three points:
+N samples, D latent dimensions, L style layers, C output channels, K condition or mask channels, R output resolution, r
+any resolution from 4 to R. The condition m enters at up to three points:
 
 * ``d-input``: [x ; m_R] is the input of D.
 * ``d-blocks``: [h ; m_r] is the input of the blocks of D at r = R/2 ... 8.
-* ``generator``: g_r E_r(m_r) is added in G after the demodulation, before noise, bias and activation, with E_r a 1x1
-  convolution and g_r a learned number that starts at 0. After, since demodulation would rescale it per sample.
+* ``generator``: at every r, the output y of the first convolution of G is changed after the demodulation and before
+  noise, bias and activation. After, since demodulation would rescale the mask per sample. ``add``: y + g E(m_r);
+  ``affine``: y (1 + gamma(m_r)) + beta(m_r); ``concat``: the next modulated convolution reads [h ; m_r].
 
-m_r is the exact average of m over R/r x R/r pixels, so class fractions and thin structures survive.
+With the form ``projection`` D's features see no mask; if either of its points is on, <features, E(m_4)> is added to its
+score.
+
+Half precision: with ``half_from`` set, the blocks at r >= half_from compute in bfloat16; mapping, styles, demodulation,
+conversions to images and their sum, batch standard deviation, D's last layers and all outputs stay float32.
 """
 
 import math
@@ -18,7 +23,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medsweep.config import Config
-from trainers.stylegan2.config import GanConfig, Point
+from trainers.stylegan2.conditioning import (
+    LOWEST,
+    JoinedConv,
+    JoinedModulatedConv,
+    MaskProjection,
+    Resize,
+    injection_of,
+    pyramid,
+)
+from trainers.stylegan2.config import DiscriminatorForm, GanConfig, GeneratorForm, MaskForm, Point
 from trainers.stylegan2.layers import (
     LRELU_GAIN,
     SLOPE,
@@ -29,36 +43,47 @@ from trainers.stylegan2.layers import (
     ToImage,
     append_batch_std,
     constant,
+    demodulation,
+    scaled_conv,
 )
 
 W_AVERAGE_DECAY = 0.995
 MAPPING_MULTIPLIER = 0.01
-LOWEST = 4
 
 
 class Architecture(Config):
-    """All that the shapes of G and D depend on."""
+    """All that the shapes and the outputs of G and D depend on."""
 
     resolution: int
     channels: int
     """Channels that G emits and D sees: modalities, mask channels, or both."""
+    mask_channels: int = 0
+    """How many of them, the last ones, are a mask."""
+    mask_form: MaskForm = "signed-distance"
     condition_channels: int
     """Channels of the condition; 0 where there is none."""
     points: tuple[Point, ...]
+    injection_form: GeneratorForm = "add"
+    discriminator_form: DiscriminatorForm = "concat"
+    condition_resize: Resize = "area"
     latent_dim: int
     mapping_layers: int
     channel_base: int
     channel_max: int
     minibatch_std_group: int
+    noise: bool = True
 
     @classmethod
     def of(cls, config: GanConfig, modalities: int, classes: int) -> "Architecture":
         """The networks of a GAN on slices with ``modalities`` images and ``classes`` classes, background included."""
-        channels = {"b-sg": modalities + classes, "m-sg": classes, "c-sg": modalities}
-        shared = ("resolution", "latent_dim", "mapping_layers", "channel_base", "channel_max")
+        images = 0 if config.variant == "m-sg" else modalities
+        masks = 0 if config.variant == "c-sg" else classes
+        same = ("resolution", "latent_dim", "mapping_layers", "channel_base", "channel_max", "noise", "mask_form")
+        forms = ("injection_form", "discriminator_form", "condition_resize")
         return cls(
-            **{name: getattr(config, name) for name in shared},
-            channels=channels[config.variant],
+            **{name: getattr(config, name) for name in same + forms},
+            channels=images + masks,
+            mask_channels=masks,
             condition_channels=classes if config.variant == "c-sg" else 0,
             points=config.injection,
             minibatch_std_group=min(config.minibatch_std_group, config.batch_size),
@@ -79,18 +104,21 @@ class Architecture(Config):
         return 2 * len(self.resolutions)
 
     def condition_width(self, point: Point) -> int:
-        """Condition channels at a point; 0 where it is switched off."""
+        """Condition channels that features meet at a point; 0 where it is off or replaced by the projection."""
+        if point != "generator" and self.discriminator_form == "projection":
+            return 0
         return self.condition_channels if point in self.points else 0
 
+    @property
+    def joined_width(self) -> int:
+        """Condition channels that convolutions of G read beside their features."""
+        return self.condition_width("generator") if self.injection_form == "concat" else 0
 
-def pyramid(condition_NKRR: Tensor | None) -> dict[int, Tensor]:
-    """The condition at every resolution from R down to 4; empty where there is none."""
-    levels: dict[int, Tensor] = {}
-    level = condition_NKRR
-    while level is not None:
-        levels[level.shape[-1]] = level
-        level = functional.avg_pool2d(level, 2) if level.shape[-1] > LOWEST else None
-    return levels
+    @property
+    def projected_width(self) -> int:
+        """Condition channels that D's score is given by projection."""
+        on = self.discriminator_form == "projection" and {"d-input", "d-blocks"} & set(self.points)
+        return self.condition_channels if on else 0
 
 
 class Mapping(nn.Module):
@@ -113,51 +141,67 @@ class Mapping(nn.Module):
         self.w_average.lerp_(w_ND.detach().mean(dim=0), 1 - W_AVERAGE_DECAY)
 
 
-class MaskInjection(Drawn):
-    """g E(m) times the gain of the activation: a 1x1 convolution without bias, g a learned number that starts at 0."""
-
-    def __init__(self, condition_channels: int, outputs: int):
-        super().__init__()
-        self.gain = nn.Parameter(torch.zeros(()))
-        self.weight = nn.Parameter(torch.empty(outputs, condition_channels, 1, 1))
-        constant(self, "weight_gain", LRELU_GAIN / math.sqrt(condition_channels))
-
-    def draw(self, generator: torch.Generator) -> None:
-        with torch.no_grad():
-            self.weight.normal_(generator=generator)
-
-    def forward(self, condition_NKrr: Tensor) -> Tensor:
-        return functional.conv2d(condition_NKrr, self.weight * (self.gain * self.weight_gain))
-
-
 class StyledConv(Drawn):
-    """lrelu(d conv(s x, W) + g E(m_r) + strength noise + bias) at one resolution."""
+    """lrelu(inject(d conv(s [x ; m], W), m_r) + strength noise + bias) at one resolution.
+
+    ``shown`` condition channels change the output, ``joined`` ones are read beside the input.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, plan: Architecture, r: int, *, up: bool = False, masked: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        plan: Architecture,
+        r: int,
+        *,
+        up: bool = False,
+        shown: int = 0,
+        joined: int = 0,
     ):
         super().__init__()
-        self.conv = ModulatedConv(inputs, outputs, plan.latent_dim, up=up)
+        self.joined = joined
+        self.conv = JoinedModulatedConv(inputs, joined, outputs, plan.latent_dim, up=up)
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.register_buffer("fixed_noise", torch.empty(1, 1, r, r))
+        self.register_parameter("noise_strength", nn.Parameter(torch.zeros(())) if plan.noise else None)
+        self.register_buffer("fixed_noise", torch.empty(1, 1, r, r) if plan.noise else None)
         constant(self, "gain", LRELU_GAIN)
-        width = plan.condition_width("generator") if masked else 0
-        self.injection = MaskInjection(width, outputs) if width else None
+        self.injection = injection_of(plan.injection_form, shown, outputs)
 
     def draw(self, generator: torch.Generator) -> None:
-        self.fixed_noise.normal_(generator=generator)
+        if self.fixed_noise is not None:
+            self.fixed_noise.normal_(generator=generator)
 
-    def forward(self, x: Tensor, w_ND: Tensor, condition: dict[int, Tensor], noise: torch.Generator | None) -> Tensor:
-        y, d_NO = self.conv(x, w_ND)
-        N, _, r, _ = y.shape
-        noise_N1rr = self.fixed_noise
-        if noise is not None:
-            noise_N1rr = torch.randn(N, 1, r, r, generator=noise, device=y.device)
-        shift = noise_N1rr * (self.noise_strength * self.gain) + (self.bias * self.gain)[:, None, None]
+    def forward(self, x: Tensor, w_ND: Tensor, levels: dict[int, Tensor], noise: torch.Generator | None) -> Tensor:
+        if self.joined:
+            x = torch.cat([x, levels[x.shape[-1]].to(x.dtype)], dim=1)
+        y, d_NO = modulate(self.conv, x, w_ND)
+        y = y * d_NO.to(y.dtype)[:, :, None, None]
         if self.injection is not None:
-            shift = shift + self.injection(condition[r])
-        return functional.leaky_relu(y * d_NO[:, :, None, None] + shift, SLOPE)
+            y = self.injection(y, levels[y.shape[-1]])
+        shift = (self.bias * self.gain)[:, None, None]
+        if self.noise_strength is not None:
+            noise_N1rr = self.fixed_noise
+            if noise is not None:
+                noise_N1rr = torch.randn(len(y), 1, *y.shape[2:], generator=noise, device=y.device)
+            shift = shift + noise_N1rr * (self.noise_strength * self.gain)
+        return functional.leaky_relu(y + shift.to(y.dtype), SLOPE)
+
+
+def modulate(conv: ModulatedConv, x_NIHW: Tensor, w_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """``conv(x, w)``; under autocast its styles and demodulation, both small, are still computed in float32."""
+    device = x_NIHW.device.type
+    if not torch.is_autocast_enabled(device):
+        return conv(x_NIHW, w_ND)
+    with torch.autocast(device, enabled=False):
+        weight, style_NI = conv.weight * conv.weight_gain, conv.style(w_ND)
+        d_NO = demodulation(weight, style_NI, conv.eps_1, LRELU_GAIN)
+    half = torch.get_autocast_dtype(device)
+    return scaled_conv(x_NIHW.to(half), weight, style_NI.to(half), conv.fir), d_NO
+
+
+def precision(half: bool, device: torch.device) -> torch.autocast:
+    """Convolutions in bfloat16 where ``half``, in float32 elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
 
 class Generator(nn.Module):
@@ -166,17 +210,25 @@ class Generator(nn.Module):
     Inside, bilinear doubling equals zero insertion and the filter [1, 3, 3, 1]; at the border it repeats the edge.
     """
 
+    half_from: int | None = None
+    """Lowest resolution whose convolutions compute in bfloat16; None is float32 throughout."""
+
     def __init__(self, plan: Architecture):
         super().__init__()
         self.plan = plan
         self.mapping = Mapping(plan.latent_dim, plan.mapping_layers)
         self.constant = Constant(plan.width(LOWEST))
         self.ups, self.convs, self.images = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        shown, joined = plan.condition_width("generator"), plan.joined_width
         for r in plan.resolutions:
-            if r > LOWEST:
-                self.ups.append(StyledConv(plan.width(r // 2), plan.width(r), plan, r, up=True))
-            self.convs.append(StyledConv(plan.width(r), plan.width(r), plan, r, masked=True))
-            self.images.append(ToImage(plan.width(r), plan.channels, plan.latent_dim))
+            width = plan.width(r)
+            if r == LOWEST:
+                self.convs.append(StyledConv(width, width, plan, r, shown=shown))
+            else:  # m_4 enters after the only convolution at 4 x 4, so the next to read is the one that doubles
+                lowest = joined if r == 2 * LOWEST else 0
+                self.ups.append(StyledConv(plan.width(r // 2), width, plan, r, up=True, shown=shown, joined=lowest))
+                self.convs.append(StyledConv(width, width, plan, r, joined=joined))
+            self.images.append(ToImage(width, plan.channels, plan.latent_dim))
 
     def forward(self, z_ND: Tensor, condition: Tensor | None = None, noise: torch.Generator | None = None) -> Tensor:
         """Images (N, C, R, R) from latents; fixed noise maps where ``noise`` is None."""
@@ -188,16 +240,30 @@ class Generator(nn.Module):
 
     def synthesise(self, w_NLD: Tensor, condition: Tensor | None, noise: torch.Generator | None) -> Tensor:
         """Images (N, C, R, R) from one w per layer and, for C-SG, the condition (N, K, R, R)."""
-        levels = pyramid(condition) if self.plan.condition_width("generator") else {}
+        plan = self.plan
+        levels = pyramid(condition, plan.condition_resize) if plan.condition_width("generator") else {}
         w = w_NLD.unbind(1)
-        x = self.convs[0](self.constant(len(w_NLD)), w[0], levels, noise)
-        image = self.images[0](x, w[1])
-        for number, up in enumerate(self.ups, start=1):
-            x = up(x, w[2 * number - 1], levels, noise)
-            x = self.convs[number](x, w[2 * number], levels, noise)
-            image = functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-            image = image + self.images[number](x, w[2 * number + 1])
-        return image
+        x, image = self.constant(len(w_NLD)), None
+        for number, r in enumerate(plan.resolutions):
+            with precision(self.half_from is not None and r >= self.half_from, x.device):
+                if number:
+                    x = self.ups[number - 1](x, w[2 * number - 1], levels, noise)
+                x = self.convs[number](x, w[2 * number], levels, noise)
+            more = self.images[number](x.float(), w[2 * number + 1])
+            image = more if image is None else _double(image) + more
+        return self._as_channels(image)
+
+    def _as_channels(self, image_NCRR: Tensor) -> Tensor:
+        """Soft one-hot masks leave as class probabilities p, mapped to 2 p - 1; all else leaves as it is."""
+        masks = self.plan.mask_channels
+        if not masks or self.plan.mask_form != "soft-one-hot":
+            return image_NCRR
+        images_NCRR, logits_NKRR = image_NCRR.split([self.plan.channels - masks, masks], dim=1)
+        return torch.cat([images_NCRR, 2 * logits_NKRR.softmax(dim=1) - 1], dim=1)
+
+
+def _double(image_NCrr: Tensor) -> Tensor:
+    return functional.interpolate(image_NCrr, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class Constant(Drawn):
@@ -216,13 +282,16 @@ class Constant(Drawn):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a 1x1 skip, halving the resolution; both branches times sqrt(1/2)."""
+    """Two 3x3 convolutions beside a 1x1 skip, halving the resolution; both branches times sqrt(1/2).
 
-    def __init__(self, inputs: int, hidden: int, outputs: int):
+    ``joined`` condition channels follow the ``inputs`` features.
+    """
+
+    def __init__(self, inputs: int, outputs: int, joined: int = 0):
         super().__init__()
-        self.conv0 = EqualisedConv(inputs, hidden, 3, gain=LRELU_GAIN)
-        self.conv1 = EqualisedConv(hidden, outputs, 3, gain=1.0, down=True)  # LRELU_GAIN sqrt(1/2)
-        self.skip = EqualisedConv(inputs, outputs, 1, gain=math.sqrt(0.5), bias=False, down=True)
+        self.conv0 = JoinedConv(inputs, joined, inputs, 3, gain=LRELU_GAIN)
+        self.conv1 = EqualisedConv(inputs, outputs, 3, gain=1.0, down=True)  # LRELU_GAIN sqrt(1/2)
+        self.skip = JoinedConv(inputs, joined, outputs, 1, gain=math.sqrt(0.5), bias=False, down=True)
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.leaky_relu(self.conv0(x), SLOPE)
@@ -232,32 +301,47 @@ class ResidualBlock(nn.Module):
 class Discriminator(nn.Module):
     """Residual D with the batch standard deviation before its last layers."""
 
+    half_from: int | None = None
+    """Lowest resolution whose convolutions compute in bfloat16; None is float32 throughout."""
+
     def __init__(self, plan: Architecture):
         super().__init__()
         self.plan = plan
-        top = plan.channels + plan.condition_width("d-input")
-        self.from_image = EqualisedConv(top, plan.width(plan.resolution), 1, gain=LRELU_GAIN)
+        self.from_image = JoinedConv(
+            plan.channels, plan.condition_width("d-input"), plan.width(plan.resolution), 1, gain=LRELU_GAIN
+        )
         self.blocks = nn.ModuleList()
         for r in reversed(plan.resolutions[1:]):
-            more = plan.condition_width("d-blocks") if r < plan.resolution else 0
-            self.blocks.append(ResidualBlock(plan.width(r) + more, plan.width(r), plan.width(r // 2)))
+            joined = plan.condition_width("d-blocks") if r < plan.resolution else 0
+            self.blocks.append(ResidualBlock(plan.width(r), plan.width(r // 2), joined))
         last = plan.width(LOWEST)
         self.conv = EqualisedConv(last + 1, last, 3, gain=LRELU_GAIN)
         self.hidden = EqualisedLinear(last * LOWEST**2, last, gain=LRELU_GAIN)
         self.score = EqualisedLinear(last, 1)
+        self.projection = MaskProjection(plan.projected_width, last) if plan.projected_width else None
 
     def forward(self, x_NCRR: Tensor, condition: Tensor | None = None) -> Tensor:
         """Scores (N,), high for real; N must be a multiple of the group of the batch standard deviation."""
         plan = self.plan
-        levels = pyramid(condition) if plan.condition_width("d-blocks") else {}
+        sees = plan.condition_width("d-blocks") or plan.projected_width
+        levels = pyramid(condition, plan.condition_resize) if sees else {}
         if condition is not None and plan.condition_width("d-input"):
             x_NCRR = torch.cat([x_NCRR, condition], dim=1)
-        h = functional.leaky_relu(self.from_image(x_NCRR), SLOPE)
-        for block in self.blocks:
-            r = h.shape[-1]
-            if levels and r < plan.resolution:
-                h = torch.cat([h, levels[r]], dim=1)
-            h = block(h)
+        h = self._features(x_NCRR, levels if plan.condition_width("d-blocks") else {})
         h = functional.leaky_relu(self.conv(append_batch_std(h, plan.minibatch_std_group)), SLOPE)
         h = functional.leaky_relu(self.hidden(h.flatten(1)), SLOPE)
-        return self.score(h)[:, 0]
+        score_N = self.score(h)[:, 0]
+        return score_N if self.projection is None else score_N + self.projection(h, levels[LOWEST])
+
+    def _features(self, x_NCRR: Tensor, levels: dict[int, Tensor]) -> Tensor:
+        """What is left at 4 x 4, float32 (N, width(4), 4, 4)."""
+        h = x_NCRR
+        for r, block in zip(reversed(self.plan.resolutions[1:]), self.blocks, strict=True):
+            half = self.half_from is not None and r >= self.half_from
+            with precision(half, x_NCRR.device):
+                if r == self.plan.resolution:
+                    h = functional.leaky_relu(self.from_image(h), SLOPE)
+                elif levels:
+                    h = torch.cat([h, levels[r].to(h.dtype)], dim=1)
+                h = block(h if half else h.float())
+        return h.float()

@@ -1,6 +1,8 @@
 """The gan stage: fit one generator on the training patients of one fold and leave it ready for sampling."""
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from medsweep.data.provenance import write_fitted_on
@@ -8,20 +10,32 @@ from medsweep.trial import Progress, Trial
 from trainers.loop import train
 from trainers.stylegan2.config import GanConfig
 from trainers.stylegan2.data import TrainingSet
+from trainers.stylegan2.extras import frozen_segmenter
+from trainers.stylegan2.hardware import apply, plan_hardware
 from trainers.stylegan2.learner import GanLearner
+
+HARDWARE = "hardware.json"
 
 
 def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Train on ``inputs["prepare"]`` and write the averaged generator, its card, two grids and the patients it saw.
 
+    With ``segmenter_weight`` above 0 ``inputs["reference"]`` is the fold's reference segmenter.
+
     Raises:
-        UserError: the prepared slices do not fit the configuration.
+        UserError: the prepared slices do not fit the configuration, or the segmenter saw other patients.
         DivergedError: training left the finite numbers, or the generator collapsed.
     """
     data = TrainingSet.load(config, inputs["prepare"], trial.device)
-    learner = GanLearner(config, data, trial.device)
-    yield from train(learner, config.total_steps, trial, report_every_steps=config.report_every_steps)
+    segmenter = None
+    if config.segmenter_weight:
+        segmenter = frozen_segmenter(inputs["reference"], data.patients, trial.device)
+    hardware = plan_hardware(trial.device, config.resolution)
+    with apply(hardware):
+        learner = GanLearner(config, data, trial.device, segmenter=segmenter, hardware=hardware)
+        yield from train(learner, config.total_steps, trial, report_every_steps=config.report_every_steps)
     learner.sampler.save(trial.output)
     learner.gallery.samples(trial.output / "samples.png")
     learner.gallery.real(trial.output / "real.png")
     write_fitted_on(trial.output, data.patients)
+    (trial.output / HARDWARE).write_text(json.dumps(asdict(hardware), indent=2, sort_keys=True) + "\n")

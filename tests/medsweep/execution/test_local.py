@@ -1,12 +1,36 @@
 """The in-process runner keeps the contract."""
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
-from runner_contract import RunnerContract
+from runner_contract import Notebook, RunnerContract, plan_of
 
 from medsweep.execution.local import LocalRunner
+
+
+class Deaf(Notebook):
+    """Interrupts its own process, and loses the KeyboardInterrupt as a finaliser would."""
+
+    def progressed(self, digest: str, step: int, total: int) -> None:
+        if len(self.begun) == 2:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                signal.sigtimedwait([], 0.05)
+            except KeyboardInterrupt:
+                self.note("lost")
 
 
 class TestLocalRunner(RunnerContract):
     @pytest.fixture
     def runner(self) -> LocalRunner:
         return LocalRunner()
+
+    def test_an_interrupt_that_got_lost_still_stops_the_run(self, tmp_path: Path, runner: LocalRunner) -> None:
+        deaf = Deaf()
+        summary = self.run(plan_of(), tmp_path / "store", runner, deaf)
+        assert deaf.notes[:1] == ["lost"]
+        assert summary.stopped
+        assert len(deaf.ends) < 3
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

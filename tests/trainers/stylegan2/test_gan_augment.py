@@ -1,8 +1,9 @@
-import numpy as np
 import pytest
 import torch
 
-from trainers.stylegan2.augment import DiffAugment, geometry, intensity
+from medsweep.data.folds import Fold
+from trainers.stylegan2.augment import Ada, DiffAugment, first_p, geometry, intensity, make_augment
+from trainers.stylegan2.config import GanSettings, resolve
 from trainers.stylegan2.masks import background
 
 R = 16
@@ -19,12 +20,13 @@ def random() -> torch.Generator:
 
 def test_translation_moves_by_whole_pixels_and_fills_with_zero(random):
     x = torch.randn(1, 2, R, R, generator=random)
-    moved = geometry(x, torch.tensor([[0.0], [0.999], [AWAY], [AWAY]]))  # both ends of the range: two pixels each way
+    moved = geometry(x, torch.tensor([[0.999], [0.7], [AWAY], [AWAY]]))  # of -2 ... 2 pixels: 2 down, 1 to the right
     expected = torch.zeros_like(x)
-    down, right = (2, -2) if torch.equal(moved[..., 2:, :-2], x[..., :-2, 2:]) else (-2, 2)
-    expected[:] = torch.from_numpy(np.roll(x.numpy(), (down, right), (2, 3)))
-    expected[..., slice(0, 2) if down > 0 else slice(-2, None), :] = 0
-    expected[..., slice(0, 2) if right > 0 else slice(-2, None)] = 0
+    expected[..., 2:, 1:] = x[..., :-2, :-1]
+    assert torch.equal(moved, expected)
+    moved = geometry(x, torch.tensor([[0.0], [0.3], [AWAY], [AWAY]]))  # 2 up, 1 to the left
+    expected = torch.zeros_like(x)
+    expected[..., :-2, :-1] = x[..., 2:, 1:]
     assert torch.equal(moved, expected)
 
 
@@ -83,3 +85,36 @@ def test_gradients_of_gradients_pass_through(random):
     (slope,) = torch.autograd.grad((scale * augment(x, random)).pow(3).sum(), x, create_graph=True)
     slope.square().sum().backward()
     assert float(scale.grad) > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "p"),
+    [
+        ({"augment": "none"}, None, 0.0),
+        ({"augment": "diffaugment"}, DiffAugment, 1.0),
+        ({"augment": "ada"}, Ada, 0.0),
+        ({"augment": "ada-fixed", "ada_p": 0.7}, Ada, 0.7),
+    ],
+)
+def test_the_setting_chooses_what_the_learner_calls(random, settings, kind, p):
+    config = resolve(GanSettings(**settings), "b-sg", Fold(index=0, of=2), 0, R)
+    fill = torch.tensor([0.0, -1.0, 1.0])[:, None, None]
+    augment = make_augment(config, 1, fill)
+    x = torch.randn(4, 3, R, R, generator=random)
+    assert first_p(config) == p
+    before = random.get_state()
+    y = augment(x, random, torch.tensor(1.0))
+    if kind is None:
+        assert y is x
+        assert torch.equal(random.get_state(), before)
+    else:
+        assert type(augment) is kind
+        assert torch.equal(y, kind(1, fill)(x, random.set_state(before), torch.tensor(1.0)))
+        assert not torch.equal(y, x)
+
+
+def test_diffaugment_does_not_read_p(random):
+    augment = DiffAugment(1, torch.zeros(2, 1, 1))
+    x = torch.randn(2, 2, R, R, generator=random)
+    never, always = (augment(x, torch.Generator().manual_seed(1), torch.tensor(p)) for p in (0.0, 1.0))
+    assert torch.equal(never, always)

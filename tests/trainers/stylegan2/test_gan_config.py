@@ -1,10 +1,13 @@
 import pytest
+import torch
 from pydantic import ValidationError
+from torch.utils.flop_counter import FlopCounterMode
 
 from medsweep.data.folds import Fold
 from medsweep.identity import digest_of
 from trainers.stylegan2.config import GanConfig, GanSettings, resolve
-from trainers.stylegan2.cost import flops_per_image, hours
+from trainers.stylegan2.cost import discriminator_macs, flops_per_image, generator_macs, hours
+from trainers.stylegan2.networks import Architecture, Discriminator, Generator
 
 FOLD = Fold(index=0, of=4)
 
@@ -43,8 +46,8 @@ def test_mask_ratio_changes_only_what_emits_masks():
 
 
 def test_clip_changes_only_signed_distances():
-    assert address(resolved("m-sg", mask_form="one-hot", mask_clip_px=3.0)) == address(
-        resolved("m-sg", mask_form="one-hot")
+    assert address(resolved("m-sg", mask_form="soft-one-hot", mask_clip_px=3.0)) == address(
+        resolved("m-sg", mask_form="soft-one-hot")
     )
     assert address(resolved("m-sg", mask_clip_px=3.0)) != address(resolved("m-sg"))
 
@@ -52,8 +55,88 @@ def test_clip_changes_only_signed_distances():
 def test_presets_follow_resolution_and_batch():
     config = resolved("b-sg", batch_size=16)
     assert config.r1_gamma == pytest.approx(0.82, abs=0.01)
-    assert (config.mask_clip_px, config.ema_kimg) == (16.0, 5.0)
+    assert (config.mask_clip_px, config.ema_kimg, config.ema_ramp_up) == (16.0, 5.0, 0.05)
     assert resolved("b-sg", resolution=16).mask_clip_px == 2.0
+
+
+@pytest.mark.parametrize(("resolution", "batch", "gamma"), [(256, 16, 0.82), (128, 32, 0.10), (512, 8, 6.6)])
+def test_auto_takes_the_published_batch_of_one_gpu(resolution, batch, gamma):
+    config = resolved("b-sg", resolution)
+    assert (config.batch_size, config.mapping_layers, config.latent_dim, config.learning_rate) == (
+        batch,
+        2,
+        512,
+        0.0025,
+    )
+    assert (config.channel_base, config.channel_max) == (16384 if resolution < 512 else 32768, 512)
+    assert config.r1_gamma == pytest.approx(gamma, rel=0.03)
+    assert config.minibatch_std_group == 4
+
+
+def test_paper256_is_the_published_setting():
+    config = resolved("b-sg", preset="paper256")
+    assert (config.batch_size, config.minibatch_std_group, config.mapping_layers) == (64, 8, 8)
+    assert (config.channel_base, config.learning_rate, config.r1_gamma) == (16384, 0.0025, 1.0)
+    assert (config.ema_kimg, config.ema_ramp_up, config.path_length_weight) == (20.0, 0.0, 2.0)
+
+
+def test_a_preset_fills_only_what_is_left_open():
+    config = resolved("b-sg", 32, preset="tiny", learning_rate=0.001, r1_gamma=0.0, batch_size=6)
+    assert (config.learning_rate, config.r1_gamma, config.batch_size) == (0.001, 0.0, 6)
+    assert (config.latent_dim, config.minibatch_std_group, config.path_length_weight) == (64, 3, 0.0)
+
+
+def test_the_name_of_a_preset_is_not_part_of_the_trial():
+    spelled_out = dict(resolved("m-sg", 32, preset="tiny"))
+    given = {name: spelled_out[name] for name in GanSettings.model_fields if name not in ("preset", "injection")}
+    assert address(resolved("m-sg", 32, **given)) == address(resolved("m-sg", 32, preset="tiny"))
+
+
+NEUTRAL = [
+    ("c-sg", {"injection": "discriminator"}, {"injection_form": "affine"}),
+    ("b-sg", {}, {"injection_form": "concat"}),
+    ("c-sg", {"injection": "generator"}, {"discriminator_form": "projection"}),
+    ("c-sg", {"injection": "generator"}, {"mismatch_weight": 0.5}),
+    ("m-sg", {}, {"discriminator_form": "projection"}),
+    ("b-sg", {}, {"condition_resize": "nearest"}),
+    ("b-sg", {}, {"mismatch_weight": 0.5}),
+    ("b-sg", {}, {"segmenter_weight": 0.5}),
+    ("m-sg", {}, {"focal_frequency_weight": 0.5}),
+    ("m-sg", {}, {"spectrum_weight": 0.5}),
+    ("b-sg", {"r1_gamma": 0.0}, {"r1_every_steps": 8}),
+    ("b-sg", {"r1_gamma": 0.0}, {"r1_gamma_mask_ratio": 10.0}),
+    ("b-sg", {"path_length_weight": 0.0}, {"path_length_every_steps": 8}),
+    ("b-sg", {}, {"ada_target": 0.5}),
+    ("b-sg", {"augment": "ada-fixed"}, {"ada_kimg": 500.0}),
+    ("b-sg", {"augment": "ada"}, {"ada_p": 0.1}),
+]
+READ = [
+    ("c-sg", {"injection": "generator"}, {"injection_form": "affine"}),
+    ("c-sg", {"injection": ["d-input"]}, {"discriminator_form": "projection"}),
+    ("c-sg", {"injection": "discriminator"}, {"mismatch_weight": 0.5}),
+    ("c-sg", {"injection": "generator"}, {"condition_resize": "nearest"}),
+    ("c-sg", {"injection": "generator"}, {"segmenter_weight": 0.5}),
+    ("b-sg", {}, {"focal_frequency_weight": 0.5}),
+    ("c-sg", {}, {"spectrum_weight": 0.5}),
+    ("b-sg", {}, {"r1_every_steps": 8}),
+    ("b-sg", {}, {"path_length_every_steps": 8}),
+    ("b-sg", {"augment": "ada"}, {"ada_target": 0.5}),
+    ("b-sg", {"augment": "ada"}, {"ada_kimg": 500.0}),
+    ("b-sg", {"augment": "ada-fixed"}, {"ada_p": 0.1}),
+    ("m-sg", {}, {"lecam_weight": 1e-6}),
+    ("m-sg", {}, {"noise": False}),
+    ("m-sg", {}, {"mask_form": "soft-one-hot"}),
+]
+
+
+@pytest.mark.parametrize(("variant", "given", "change"), NEUTRAL)
+def test_a_setting_that_is_not_read_does_not_make_a_new_trial(variant, given, change):
+    assert address(resolved(variant, **(given | change))) == address(resolved(variant, **given))
+
+
+@pytest.mark.parametrize(("variant", "given", "change"), READ)
+def test_a_setting_that_is_read_makes_a_new_trial(variant, given, change):
+    assert address(resolved(variant, **(given | change))) != address(resolved(variant, **given))
 
 
 def test_total_steps_show_all_images():
@@ -68,7 +151,7 @@ def test_resolution_must_be_a_power_of_two(resolution):
 
 def test_impossible_settings_are_refused():
     with pytest.raises(ValidationError, match="batch_size 6 is no multiple of minibatch_std_group 4"):
-        GanSettings(batch_size=6)
+        resolved("m-sg", batch_size=6, minibatch_std_group=4)
     with pytest.raises(ValidationError):
         GanSettings(injection=())
     with pytest.raises(ValidationError):
@@ -80,6 +163,38 @@ def test_price_agrees_with_the_published_arithmetic():
     for resolution, base, widest, gflop in ((256, 16384, 512, 404), (128, 8192, 256, 77), (32, 2048, 64, 1.7)):
         config = resolved("c-sg", resolution, channel_base=base, channel_max=widest, injection="generator")
         assert flops_per_image(config) / 1e9 == pytest.approx(gflop, rel=0.1)
+
+
+def counted_macs(network: torch.nn.Module, *inputs: torch.Tensor) -> float:
+    """Multiply-adds of the convolutions and matrix products that one forward pass really makes, per sample."""
+    network.requires_grad_(False)
+    with FlopCounterMode(display=False) as counter:
+        network(*inputs)
+    return counter.get_total_flops() / 2 / len(inputs[0])
+
+
+@pytest.mark.parametrize("points", [(), ("generator",), ("d-blocks", "d-input"), ("d-blocks", "d-input", "generator")])
+@pytest.mark.parametrize(("g_form", "d_form"), [("add", "concat"), ("concat", "concat"), ("affine", "projection")])
+def test_counted_convolutions_agree_with_those_made(points, g_form, d_form):
+    plan = Architecture(
+        resolution=32, channels=2, condition_channels=24, points=points, injection_form=g_form,
+        discriminator_form=d_form, latent_dim=4, mapping_layers=1, channel_base=512, channel_max=16,
+        minibatch_std_group=2,
+    )  # fmt: skip
+    x, mask = torch.zeros(2, 2, 32, 32), torch.zeros(2, 24, 32, 32)
+    made_g = counted_macs(Generator(plan), x[:, 0, 0, :4], mask)
+    made_d = counted_macs(Discriminator(plan), x, mask)
+    assert generator_macs(plan) == pytest.approx(made_g, rel=0.02)
+    assert discriminator_macs(plan) == pytest.approx(made_d, rel=0.02)
+    blind = plan.model_copy(update={"points": ()})
+    more_g = made_g - counted_macs(Generator(blind), x[:, 0, 0, :4])
+    more_d = made_d - counted_macs(Discriminator(blind), x)
+    assert generator_macs(plan) - generator_macs(blind) == pytest.approx(more_g, rel=0.002)
+    assert discriminator_macs(plan) - discriminator_macs(blind) == pytest.approx(more_d, rel=0.002)
+
+
+def test_wrong_masks_for_d_are_paid_for():
+    assert flops_per_image(resolved("c-sg", mismatch_weight=0.5)) > 1.1 * flops_per_image(resolved("c-sg"))
 
 
 def test_price_grows_with_length():

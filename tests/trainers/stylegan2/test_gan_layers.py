@@ -13,6 +13,8 @@ from trainers.stylegan2.layers import (
     demodulation,
     draw_weights,
     fir_filter,
+    halve,
+    low_pass,
     modulated_conv_reference,
     scaled_conv,
 )
@@ -121,3 +123,46 @@ def test_style_gradient_flows_through_both_modulation_and_demodulation(random):
         return y * d[:, :, None, None]
 
     assert torch.autograd.gradcheck(output, w.requires_grad_(True))
+
+
+@pytest.mark.parametrize("padding", [1, 2])
+def test_low_pass_and_its_derivatives_are_those_of_a_depthwise_convolution(random, padding):
+    fir = fir_filter(3, gain=4.0).double()
+    x = torch.randn(2, 3, 7, 6, generator=random).double().requires_grad_(True)
+    plain = functional.conv2d(x, fir, padding=padding, groups=3)
+    y = low_pass(x, fir, padding=padding)
+    upstream = torch.randn(plain.shape, generator=random).double()
+    torch.testing.assert_close(y, plain)
+    torch.testing.assert_close(torch.autograd.grad(y, x, upstream), torch.autograd.grad(plain, x, upstream))
+    assert torch.autograd.gradgradcheck(lambda x: low_pass(x, fir, padding=padding).pow(3), x)
+
+
+def test_halving_and_its_derivatives_are_those_of_every_other_pixel(random):
+    fir = fir_filter(3).double()
+    x = torch.randn(2, 3, 8, 6, generator=random).double().requires_grad_(True)
+    plain = functional.conv2d(x, fir, padding=1, groups=3, stride=2)
+    y = halve(x, fir)
+    upstream = torch.randn(plain.shape, generator=random).double()
+    torch.testing.assert_close(y, plain)
+    torch.testing.assert_close(torch.autograd.grad(y, x, upstream), torch.autograd.grad(plain, x, upstream))
+    assert torch.autograd.gradgradcheck(lambda x: halve(x, fir).pow(3), x)
+
+
+def test_filters_follow_the_precision_of_the_features(random):
+    x = torch.randn(1, 2, 8, 8, generator=random)
+    for filtered in (lambda x: low_pass(x, fir_filter(2), padding=2), lambda x: halve(x, fir_filter(2))):
+        half = x.bfloat16().requires_grad_(True)
+        y = filtered(half)
+        (slope,) = torch.autograd.grad(y.float().square().sum(), half)
+        assert y.dtype == slope.dtype == torch.bfloat16
+        torch.testing.assert_close(y.float(), filtered(x), rtol=2e-2, atol=2e-2)
+
+
+def test_filters_in_autocast_have_a_slope(random):
+    x = torch.randn(1, 2, 8, 8, generator=random).requires_grad_(True)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = halve(low_pass(x, fir_filter(2), padding=2)[:, :, 1:, 1:], fir_filter(2))
+    assert y.dtype == torch.bfloat16
+    (slope,) = torch.autograd.grad(y.float().sum(), x)
+    assert slope.dtype == torch.float32
+    assert float(slope[:, :, 4, 4].sum()) == pytest.approx(0.5, rel=0.02)  # two channels, a quarter of the pixels

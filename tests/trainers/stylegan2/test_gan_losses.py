@@ -2,8 +2,12 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from trainers.state import load_state, save_state
 from trainers.stylegan2 import losses
+
+NUDGE = 1e-5
 
 
 @pytest.fixture
@@ -55,3 +59,107 @@ def test_lazy_adam_corrects_rate_and_memory():
     rate, (beta1, beta2) = losses.lazy_adam(0.0025, 16)
     assert (rate, beta1, beta2) == (pytest.approx(0.0025 * 16 / 17), 0.0, pytest.approx(0.99 ** (16 / 17)))
     assert losses.lazy_adam(0.0025, None) == (0.0025, (0.0, 0.99))
+
+
+def slope(function, x: Tensor) -> Tensor:
+    """Gradient of a scalar function of ``x`` by central differences, entry by entry."""
+    found = torch.zeros_like(x)
+    for index in range(x.numel()):
+        step = torch.zeros_like(x)
+        step.view(-1)[index] = NUDGE
+        found.view(-1)[index] = (function(x + step) - function(x - step)).detach() / (2 * NUDGE)
+    return found
+
+
+def smooth_network(random: torch.Generator, inputs: int, outputs: int) -> nn.Sequential:
+    """conv, softplus, conv in float64: no kinks, so that differences are exact to the second order."""
+    network = nn.Sequential(nn.Conv2d(inputs, 3, 3, padding=1), nn.Softplus(), nn.Conv2d(3, outputs, 3)).double()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=random, dtype=torch.float64) / 2)
+    return network
+
+
+def test_r1_and_its_slope_against_finite_differences(random):
+    d, gamma = smooth_network(random, 2, 1), torch.tensor([0.7, 30.0], dtype=torch.float64)
+    x = torch.randn(3, 2, 4, 4, generator=random, dtype=torch.float64).requires_grad_(True)
+
+    def r1(weight: Tensor | None = None) -> Tensor:
+        given = {} if weight is None else {"0.weight": weight}
+        return losses.r1_penalty(torch.func.functional_call(d, given, x).sum(dim=(1, 2, 3)), x, gamma)
+
+    slopes = slope(lambda x: d(x).sum(), x.detach())
+    expected = (gamma[:, None, None] / 2 * slopes.square()).sum() / len(x)
+    torch.testing.assert_close(r1(), expected, rtol=1e-6, atol=0)
+    weight = d[0].weight
+    (exact,) = torch.autograd.grad(r1(), weight)
+    torch.testing.assert_close(exact, slope(r1, weight.detach()), rtol=1e-5, atol=1e-6)
+
+
+def test_path_lengths_of_a_curved_g_against_finite_differences(random):
+    """Samples do not meet in G, so differences of <G(w), y> over all samples are each sample's own."""
+    N, L, D, H = 2, 2, 9, 4
+    g, blend = smooth_network(random, 1, 2), torch.randn(L, D, 36, generator=random, dtype=torch.float64) / 3
+    styles = torch.randn(N, L, D, generator=random, dtype=torch.float64).requires_grad_(True)
+
+    def images(styles: Tensor) -> Tensor:
+        return g(torch.einsum("nld,ldp->np", styles, blend).view(N, 1, H + 2, H + 2))
+
+    y = torch.randn(N, 2, H, H, generator=torch.Generator().manual_seed(5)) / H
+    slopes = slope(lambda styles: (images(styles) * y).sum(), styles.detach())
+    expected = slopes.square().sum(dim=2).mean(dim=1).sqrt()
+    lengths = losses.path_lengths(images(styles), styles, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(lengths, expected, rtol=1e-6, atol=0)
+
+
+def test_running_mean_by_hand():
+    mean = losses.RunningMean(decay=0.75)
+    with pytest.raises(RuntimeError, match="before its first update"):
+        _ = mean.value
+    for x in (8.0, 0.0, 4.0):
+        mean.update(torch.tensor(x, requires_grad=True))
+    assert float(mean.value) == 0.75 * (0.75 * 8) + 0.25 * 4
+    assert not mean.value.requires_grad
+
+
+def test_lecam_by_hand():
+    """Anchors 2 (real) and -1 (generated): reals 3 and -2 are 4 and 0 above -1; fakes 0 and 5 are 2 and 0 below 2."""
+    anchors = losses.LecamAnchors()
+    anchors.update(torch.tensor([1.0, 3.0]), torch.tensor([-1.0, -1.0]))
+    real, fake = torch.tensor([3.0, -2.0], requires_grad=True), torch.tensor([0.0, 5.0], requires_grad=True)
+    penalty = losses.lecam(real, fake, anchors)
+    assert float(penalty.detach()) == (16 + 0) / 2 + (4 + 0) / 2
+    penalty.backward()
+    assert real.grad.tolist() == [4.0, 0.0]
+    assert fake.grad.tolist() == [-2.0, 0.0]
+    anchors.update(torch.tensor([12.0]), torch.tensor([9.0]))
+    assert float(anchors.real.value) == pytest.approx(0.99 * 2 + 0.01 * 12)
+    assert float(anchors.fake.value) == pytest.approx(0.99 * -1 + 0.01 * 9)
+
+
+@pytest.mark.parametrize("updates", [0, 2])
+def test_anchors_go_on_from_a_checkpoint_with_the_same_bits(tmp_path, random, updates):
+    anchors, resumed = losses.LecamAnchors(), losses.LecamAnchors()
+    for _ in range(updates):
+        anchors.update(torch.randn(4, generator=random), torch.randn(4, generator=random))
+    save_state(tmp_path, anchors.state())
+    resumed.load(load_state(tmp_path))
+    batch = torch.randn(4, generator=random), torch.randn(4, generator=random)
+    anchors.update(*batch)
+    resumed.update(*batch)
+    assert torch.equal(anchors.real.value, resumed.real.value)
+    assert torch.equal(anchors.fake.value, resumed.fake.value)
+
+
+def test_a_wrong_mask_costs_what_a_generated_pair_costs(random):
+    score = torch.randn(5, generator=random)
+    both = losses.discriminator_loss(torch.full((5,), 100.0), score)
+    torch.testing.assert_close(losses.mismatch_loss(score), both)
+
+
+def test_segmenter_cross_entropy_by_hand(random):
+    logits, labels = torch.randn(2, 3, 4, 4, generator=random), torch.randint(0, 3, (2, 4, 4), generator=random)
+    shares = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+    right = [shares[n, labels[n, i, j], i, j] for n in range(2) for i in range(4) for j in range(4)]
+    expected = -torch.stack(right).log().mean()
+    torch.testing.assert_close(losses.segmenter_cross_entropy(logits, labels.to(torch.uint8)), expected)

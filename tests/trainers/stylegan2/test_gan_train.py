@@ -1,4 +1,5 @@
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -39,13 +40,28 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("variant", ["b-sg", "m-sg", "c-sg"])
-def test_a_run_broken_off_anywhere_ends_with_the_same_bytes(slices, tmp_path, variant):
-    config, inputs = tiny(variant), {"prepare": slices}
+EVERYTHING = {
+    "augment": "ada",
+    "ada_kimg": 0.05,
+    "lecam_weight": 1e-3,
+    "spectrum_weight": 0.1,
+    "focal_frequency_weight": 0.1,
+    "mismatch_weight": 0.5,
+    "injection_form": "affine",
+    "discriminator_form": "projection",
+    "mask_form": "soft-one-hot",
+}
+
+
+@pytest.mark.parametrize(
+    ("variant", "more"), [("b-sg", {}), ("m-sg", {}), ("c-sg", {}), ("c-sg", EVERYTHING), ("b-sg", EVERYTHING)]
+)
+def test_a_run_broken_off_anywhere_ends_with_the_same_bytes(slices, tmp_path, variant, more):
+    config, inputs = tiny(variant, **more), {"prepare": slices}
     whole = FakeTrial(tmp_path / "whole")
     undisturbed = drain(run(config, inputs, whole))
     assert [progress.step for progress in undisturbed] == [2, 4, 6, 8, 10]
-    for reports in (1, 3):
+    for reports in random.Random(len(more)).sample(range(1, 5), 2):
         broken = FakeTrial(tmp_path / f"broken-{reports}", due=True)
         stage = run(config, inputs, broken)
         for _ in range(reports + 1):  # the checkpoint of a report is written when the next one is asked for
@@ -65,9 +81,10 @@ def test_output_and_metrics(slices, tmp_path):
     assert names <= set(contents(trial.output))
     assert reports[-1].pictures["samples"].is_file()
     named = set().union(*(progress.metrics for progress in reports))
-    assert named == {
-        "loss_g", "grad_norm_g", "noise_strength", "path_length", "loss_d", "grad_norm_d", "real_sign", "score_gap",
-        "r1", "variety",
+    noise = {f"noise_strength_{layer}" for layer in range(7)}  # one at 4 px, two each at 8, 16 and 32
+    assert named == noise | {
+        "loss_g", "grad_norm_g", "path_length", "loss_d", "grad_norm_d", "real_sign", "score_gap", "r1", "variety",
+        "augment_p",
     }  # fmt: skip
 
 
@@ -108,7 +125,7 @@ def test_published_generator_is_the_averaged_one(slices, tmp_path):
     drain(run(config, {"prepare": slices}, trial))
     z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        mean, last = learner.mean_g(z).numpy(), learner.g(z).numpy()
+        mean, last = learner.players.mean_g(z).numpy(), learner.players.g(z).numpy()
     loaded = load_generator(trial.output).sample(z)
     assert np.array_equal(loaded.images, mean[:, :2])
     assert not np.allclose(mean, last)
@@ -118,10 +135,10 @@ def test_average_follows_its_half_life(slices):
     """After the ramp-up n = 0.05 seen images, a batch of 4 weighs 1 - 0.5^(4 / n)."""
     config = tiny("m-sg")
     learner = GanLearner(config, TrainingSet.load(config, slices, "cpu"), "cpu")
-    before, after = learner.mean_g.constant.value.clone(), learner.g.constant.value
+    before, after = learner.players.mean_g.constant.value.clone(), learner.players.g.constant.value
     after.data.add_(1.0)
-    learner._average_generator(seen_images=400)
-    torch.testing.assert_close(learner.mean_g.constant.value, before + 1 - 0.5 ** (4 / 20))
+    learner.players.average(seen_images=400)
+    torch.testing.assert_close(learner.players.mean_g.constant.value, before + 1 - 0.5 ** (4 / 20))
 
 
 def test_divergence_is_named(slices, tmp_path):
@@ -132,10 +149,10 @@ def test_divergence_is_named(slices, tmp_path):
 def test_collapse_is_named(slices, tmp_path):
     config = tiny("m-sg")
     learner = GanLearner(config, TrainingSet.load(config, slices, "cpu"), "cpu")
-    for conversion in learner.g.images:
+    for conversion in learner.players.g.images:
         conversion.weight.data.zero_()
     with pytest.raises(DivergedError, match="collapsed to one picture by step 4"):
-        learner._require_variety(4)
+        learner._diagnostics.look(4)
 
 
 def test_wrong_resolution_is_refused(slices, tmp_path):
@@ -203,3 +220,55 @@ def bright_where_masked(folder: Path) -> Path:
     cohort |= {"values": {"0": 0, "1": 1}, "regions": {}, "made_up": True}
     (folder / "cohort.json").write_text(json.dumps(cohort))
     return folder
+
+
+def test_distortions_move_in_what_lies_around_the_slices(slices):
+    data = TrainingSet.load(tiny("b-sg"), slices, "cpu")
+    corners = data.images[:, :, [0, 0, -1, -1], [0, -1, 0, -1]].numpy()
+    for channel, around in enumerate(data.surroundings().tolist()):
+        assert np.median(corners[:, channel]) == pytest.approx(around, abs=0.05)
+        assert around < 0
+
+
+def test_held_out_slices_are_scored_and_never_learned_from(slices, tmp_path):
+    fold = FOLD.model_copy(update={"validation": 0.3})
+    config = tiny("b-sg").model_copy(update={"fold": fold})
+    reports = drain(run(config, {"prepare": slices}, FakeTrial(tmp_path / "clean")))
+    assert {"overfitting", "score_held_out"} <= set(reports[0].metrics)
+    known = SliceSet.open(slices)
+    watched = split(known.patients, fold).validation
+    assert TrainingSet.load(config, slices, "cpu").held_out.patients == watched
+    poisoned = tmp_path / "poisoned"
+    shutil.copytree(slices, poisoned)
+    images = np.load(poisoned / "images.npy")
+    images[known.rows(watched)] += 1
+    np.save(poisoned / "images.npy", images)
+    again = drain(run(config, {"prepare": poisoned}, FakeTrial(tmp_path / "dirty")))
+    name = "generator.safetensors"
+    outputs = [tmp_path / part / "output" / name for part in ("clean", "dirty")]
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    assert again[0].metrics["score_held_out"] != reports[0].metrics["score_held_out"]
+
+
+def test_a_frozen_segmenter_teaches_c_sg_and_must_know_the_same_patients(slices, tmp_path):
+    from trainers.segmentation.network import Architecture, build, save_segmenter
+
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    shape = Architecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
+    save_segmenter(build(shape, seed=0), shape, folder)
+    config, parts = tiny("c-sg", segmenter_weight=1.0), split(SliceSet.open(slices).patients, FOLD)
+    for seen, refused in ((parts.train, False), (parts.train + parts.test[:1], True)):
+        (folder / "fitted_on.json").write_text(json.dumps(seen))
+        stage = run(config, {"prepare": slices, "reference": folder}, FakeTrial(tmp_path / str(refused)))
+        if refused:
+            with pytest.raises(UserError, match="reference segmenter was fitted on 1 patients outside"):
+                drain(stage)
+        else:
+            assert "segmenter" in drain(stage)[0].metrics
+
+
+def test_wrong_masks_and_spectra_enter_the_losses(slices, tmp_path):
+    reports = drain(run(tiny("c-sg", **EVERYTHING), {"prepare": slices}, FakeTrial(tmp_path)))
+    assert {"lecam", "spectrum", "focal_frequency", "mismatch"} <= set(reports[-1].metrics)
+    assert 0 <= reports[-1].metrics["augment_p"] <= 1

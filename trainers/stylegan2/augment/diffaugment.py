@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainers.stylegan2.augment.pixels import take
+
 MAX_SHIFT = 1 / 8
 """Largest translation as a share of the side."""
 
@@ -25,8 +27,11 @@ class DiffAugment:
     fill: Tensor
     """Value of each channel outside the picture, (C, 1, 1): 0 for an image, background for a mask."""
 
-    def __call__(self, x_NCRR: Tensor, generator: torch.Generator) -> Tensor:
-        """Distorted copy of ``x``; all randomness comes from ``generator``, six numbers per sample."""
+    def __call__(self, x_NCRR: Tensor, generator: torch.Generator, p: Tensor | None = None) -> Tensor:
+        """Distorted copy of ``x``; all randomness comes from ``generator``, six numbers per sample.
+
+        ``p`` is there for the common signature of augmentations and is not read: every sample is distorted.
+        """
         draws = torch.rand(6, len(x_NCRR), generator=generator, device=x_NCRR.device)
         if self.image_channels:
             image_NCRR, mask_NCRR = x_NCRR[:, : self.image_channels], x_NCRR[:, self.image_channels :]
@@ -42,22 +47,14 @@ def intensity(image_NCRR: Tensor, brightness_N: Tensor, contrast_N: Tensor) -> T
 
 
 def geometry(x_NCRR: Tensor, draws_4N: Tensor) -> Tensor:
-    """Translate by whole pixels and cut out a square; what is moved in or cut out becomes 0.
-
-    A translation is a product with one 0/1 matrix per axis: exact, linear, and deterministic on a GPU too.
-    """
+    """Translate by whole pixels and cut out a square; what is moved in or cut out becomes 0."""
     side = x_NCRR.shape[-1]
     pixel_R = torch.arange(side, device=x_NCRR.device)
     reach = int(side * MAX_SHIFT + 0.5)
-    shift_2N = (draws_4N[:2] * (2 * reach + 1)).long() - reach
-    move_2NRR = (pixel_R[:, None] == pixel_R + shift_2N[:, :, None, None]).to(x_NCRR.dtype)
+    shift_2N11 = ((draws_4N[:2] * (2 * reach + 1)).long() - reach)[:, :, None, None]
+    row_NRR, column_NRR = torch.broadcast_tensors(pixel_R[:, None] - shift_2N11[0], pixel_R - shift_2N11[1])
+    moved_NCRR, inside_N1RR = take(x_NCRR, row_NRR, column_NRR)
     centre_2N1 = (draws_4N[2:] * side)[:, :, None]
-    cut_2NR = ((pixel_R + 0.5 - centre_2N1).abs() < side * CUT_OUT / 2).to(x_NCRR.dtype)
-    keep_NRR = 1 - cut_2NR[0, :, :, None] * cut_2NR[1, :, None, :]
-    moved = _along_last(_along_last(x_NCRR, move_2NRR[0]), move_2NRR[1])
-    return moved * keep_NRR[:, None]
-
-
-def _along_last(x_NCRR: Tensor, matrix_NRR: Tensor) -> Tensor:
-    """x times the matrix over the last axis, with the last two axes exchanged."""
-    return (x_NCRR.flatten(1, 2) @ matrix_NRR).view_as(x_NCRR).transpose(2, 3)
+    cut_2NR = (pixel_R + 0.5 - centre_2N1).abs() < side * CUT_OUT / 2
+    cut_NRR = cut_2NR[0, :, :, None] & cut_2NR[1, :, None, :]
+    return moved_NCRR * (inside_N1RR & ~cut_NRR[:, None])

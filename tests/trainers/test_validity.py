@@ -1,0 +1,302 @@
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.ndimage import gaussian_filter, label
+
+from medsweep.errors import UserError
+from trainers import validity as module
+from trainers.validity import MEASURES, postprocess, summary, valid_share, validity
+
+R, ORGAN, LESION = 16, 1, 2
+
+
+def blank() -> np.ndarray:
+    return np.zeros((R, R), np.uint8)
+
+
+def organ() -> np.ndarray:
+    mask = blank()
+    mask[3:13, 4:12] = ORGAN
+    return mask
+
+
+def lesion_in_organ() -> np.ndarray:
+    mask = organ()
+    mask[6:9, 6:8] = LESION
+    return mask
+
+
+def ring() -> np.ndarray:
+    mask = organ()
+    mask[5:8, 6:9] = 0
+    return mask
+
+
+def two_blobs() -> np.ndarray:
+    mask = blank()
+    mask[1:7, 1:7] = ORGAN
+    mask[10:13, 10:12] = ORGAN
+    return mask
+
+
+def row(mask: np.ndarray, index: int, classes: int = 3) -> pd.Series:
+    frame = validity(mask[None], classes)
+    return frame[frame["class"] == index].iloc[0]
+
+
+def random_masks(count: int, size: int, classes: int, seed: int = 0) -> np.ndarray:
+    """Smooth random blobs with ragged edges and specks."""
+    random = np.random.default_rng(seed)
+    fields = gaussian_filter(random.standard_normal((count, classes, size, size)), (0, 0, 2, 2), mode="wrap")
+    fields += 0.02 * random.standard_normal(fields.shape)
+    return fields.argmax(axis=1).astype(np.uint8)
+
+
+def test_a_lesion_inside_an_organ():
+    outer, inner = row(lesion_in_organ(), ORGAN), row(lesion_in_organ(), LESION)
+    assert (outer["pixels"], outer["components"], outer["largest_share"], outer["holes"]) == (74, 1, 1.0, 1)
+    assert (outer["contained_in"], outer["contained_share"]) == (0, 1.0)
+    assert (inner["pixels"], inner["components"], inner["holes"], inner["empty"]) == (6, 1, 0, False)
+    assert (inner["contained_in"], inner["contained_share"]) == (ORGAN, 1.0)
+
+
+def test_a_lesion_half_out_of_its_organ():
+    """2 x 4 pixels across the upper edge: 6 of its 12 boundary edges touch the organ; the tie goes to background."""
+    mask = organ()
+    mask[1:5, 6:8] = LESION
+    assert (row(mask, LESION)["contained_in"], row(mask, LESION)["contained_share"]) == (0, 0.5)
+    mask[1, 6:8] = 0
+    assert (row(mask, LESION)["contained_in"], row(mask, LESION)["contained_share"]) == (ORGAN, 0.6)
+
+
+def test_two_blobs_and_a_ring():
+    blobs, around = row(two_blobs(), ORGAN), row(ring(), ORGAN)
+    assert (blobs["components"], blobs["largest_share"], blobs["holes"]) == (2, 36 / 42, 0)
+    assert (around["components"], around["holes"], around["pixels"]) == (1, 1, 71)
+
+
+def test_corners_connect_a_class_and_separate_what_is_around_it():
+    mask = blank()
+    mask[[3, 4, 5, 4], [4, 5, 4, 3]] = ORGAN
+    assert (row(mask, ORGAN)["components"], row(mask, ORGAN)["holes"]) == (1, 1)
+    open_to_the_border = blank()
+    open_to_the_border[[0, 1, 1, 1, 0], [3, 3, 4, 5, 5]] = ORGAN
+    assert row(open_to_the_border, ORGAN)["holes"] == 0
+
+
+def test_an_absent_class_and_one_that_fills_the_map():
+    absent = row(blank(), LESION)
+    assert absent["empty"]
+    assert (absent["pixels"], absent["components"], absent["holes"], absent["contained_in"]) == (0, 0, 0, -1)
+    assert np.isnan(absent["largest_share"])
+    assert np.isnan(absent["contained_share"])
+    full = row(np.full((R, R), ORGAN, np.uint8), ORGAN)
+    assert (full["components"], full["contained_in"], full["empty"]) == (1, -1, False)
+
+
+def test_maps_are_measured_one_by_one(monkeypatch):
+    """The same class in neighbouring maps never joins, whatever the chunks."""
+    masks = random_masks(7, R, 3)
+    alone = [validity(mask[None], 3).assign(sample=sample) for sample, mask in enumerate(masks)]
+    monkeypatch.setattr(module, "CHUNK", 3)
+    together = validity(masks, 3)
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
+    assert together["sample"].tolist() == [sample for sample in range(7) for _ in range(2)]
+
+
+def test_measures_against_a_slow_count():
+    masks = random_masks(6, R, 3, seed=4)
+    for _, found in validity(masks, 3).iterrows():
+        mask, index = masks[int(found["sample"])], found["class"]
+        pieces, count = label(mask == index, np.ones((3, 3)))
+        outside, regions = label(mask != index)
+        border = {*outside[0], *outside[-1], *outside[:, 0], *outside[:, -1]} - {0}
+        assert found["components"] == count
+        assert found["holes"] == regions - len(border)
+        assert found["largest_share"] == np.bincount(pieces[pieces > 0]).max() / (mask == index).sum()
+
+
+def test_summary_averages_over_the_maps_that_show_a_class():
+    values = summary(validity(np.stack([blank(), two_blobs(), ring(), ring()]), 3), 3)
+    assert values["class_1/empty"] == 0.25
+    assert values["class_1/components"] == pytest.approx((2 + 1 + 1) / 3)
+    assert values["class_1/holes"] == pytest.approx(2 / 3)
+    assert values["class_1/largest_share"] == pytest.approx((36 / 42 + 1 + 1) / 3)
+    assert values["class_2/empty"] == 1
+    assert np.isnan(values["class_2/components"])
+
+
+def test_valid_is_what_real_masks_show():
+    def shifted(mask, by):
+        return np.roll(mask, by, axis=1)
+
+    real = validity(np.stack([lesion_in_organ(), shifted(lesion_in_organ(), 1)]), 3)
+    assert valid_share(real, real) == 1
+    assert valid_share(validity(shifted(lesion_in_organ(), 2)[None], 3), real) == 1
+    outside = organ()
+    outside[6:9, 6:8], outside[0:3, 0:2] = ORGAN, LESION
+    torn = lesion_in_organ()
+    torn[9] = 0
+    unlike = [outside, torn, organ(), blank(), two_blobs()]
+    for mask in unlike:
+        assert valid_share(validity(mask[None], 3), real) == 0
+    masks = np.stack([lesion_in_organ(), *unlike])
+    assert valid_share(validity(masks, 3), real) == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_measure_can_condemn_a_mask(name):
+    real = validity(np.stack([lesion_in_organ()] * 2), 3)
+    judged = real.copy()
+    judged[name] = judged[name].astype(float)
+    judged.loc[1, name] += 0.5
+    assert valid_share(judged, real) == 0.5
+
+
+def test_a_class_may_be_absent_where_a_real_mask_lacks_it():
+    real = validity(np.stack([lesion_in_organ(), organ()]), 3)
+    assert valid_share(validity(organ()[None], 3), real) == 1
+    assert valid_share(validity(blank()[None], 3), real) == 0
+    never_a_lesion = validity(np.stack([organ(), ring()]), 3)
+    assert valid_share(validity(lesion_in_organ()[None], 3), never_a_lesion) == 0
+
+
+def test_a_lesion_beside_its_organ_is_not_one_inside_it():
+    """All four measures agree with the real mask; only what the lesion lies in does not."""
+    real, beside = validity(np.stack([lesion_in_organ()] * 2), 3), organ()
+    beside[6:9, 6:8] = 0
+    beside[6:9, 1:3] = LESION
+    judged = validity(beside[None], 3)
+    assert judged[list(MEASURES)].equals(real.loc[:1, list(MEASURES)])
+    assert valid_share(judged, real) == 0
+
+
+def test_many_lesions_are_valid_where_real_ones_are_many():
+    assert valid_share(validity(two_blobs()[None], 2), validity(np.stack([two_blobs()] * 2), 2)) == 1
+
+
+@pytest.mark.parametrize(
+    ("judged", "reference", "says"), [(0, 2, "no masks to judge"), (2, 0, r"without class \[1, 2\]")]
+)
+def test_tables_that_cannot_be_compared(judged, reference, says):
+    frame = validity(np.stack([lesion_in_organ()] * 2), 3)
+    with pytest.raises(UserError, match=says):
+        valid_share(frame[frame["sample"] < judged], frame[frame["sample"] < reference])
+
+
+def test_the_largest_component_stays():
+    masks = np.stack([two_blobs(), organ(), blank()])
+    repaired, report = postprocess(masks, ["largest-component"], 3, 1)
+    expected = masks.copy()
+    expected[0, 10:13, 10:12] = 0
+    assert np.array_equal(repaired, expected)
+    assert report == {"largest-component": {"samples": 1, "pixels": 6}}
+    assert np.array_equal(masks[0], two_blobs())
+
+
+def test_a_stray_piece_inside_another_class_becomes_that_class():
+    mask = lesion_in_organ()
+    mask[11, 5] = LESION
+    for step in ("largest-component", "min-area"):
+        repaired, _ = postprocess(mask[None], [step], 3, 4)
+        assert np.array_equal(repaired[0], lesion_in_organ())
+
+
+def test_only_background_is_filled():
+    mask = ring()
+    mask[6, 7] = LESION
+    repaired, report = postprocess(np.stack([mask, lesion_in_organ()]), ["fill-holes"], 3, 1)
+    expected = organ()
+    expected[6, 7] = LESION
+    assert np.array_equal(repaired, np.stack([expected, lesion_in_organ()]))
+    assert report == {"fill-holes": {"samples": 1, "pixels": 8}}
+
+
+def test_background_that_no_single_class_encloses_stays():
+    mask = blank()
+    mask[4:9, 4:6], mask[4:9, 6:9] = ORGAN, LESION
+    mask[6, 5:7] = 0
+    repaired, _ = postprocess(mask[None], ["fill-holes"], 3, 1)
+    assert np.array_equal(repaired[0], mask)
+
+
+def test_background_within_nested_classes_goes_to_the_innermost():
+    mask = organ()
+    mask[5:10, 5:10] = LESION
+    mask[7, 7] = 0
+    repaired, _ = postprocess(mask[None], ["fill-holes"], 3, 1)
+    assert repaired[0, 7, 7] == LESION
+
+
+def test_small_components_go():
+    masks = np.stack([two_blobs(), two_blobs()])
+    assert np.array_equal(postprocess(masks, ["min-area"], 2, 6)[0], masks)
+    repaired, report = postprocess(masks, ["min-area"], 2, 7)
+    assert not repaired[:, 10:].any()
+    assert report == {"min-area": {"samples": 2, "pixels": 12}}
+
+
+def test_each_repair_leaves_nothing_to_repair(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 5)
+    masks = random_masks(12, 32, 4, seed=2)
+    assert validity(masks, 4)["components"].max() > 1
+    largest, _ = postprocess(masks, ["largest-component"], 4, 1)
+    assert validity(largest, 4)["components"].max() == 1
+    cleared, _ = postprocess(masks, ["min-area"], 4, 9)
+    for index in range(1, 4):
+        for mask in cleared:
+            pieces, _ = label(mask == index, np.ones((3, 3)))
+            assert (np.bincount(pieces[pieces > 0])[1:] >= 9).all()
+    for step in ("largest-component", "min-area", "fill-holes"):
+        once, first = postprocess(masks, [step], 4, 9)
+        twice, second = postprocess(once, [step], 4, 9)
+        assert first[step]["pixels"] == (once != masks).sum() > 0
+        assert np.array_equal(once, twice)
+        assert second[step] == {"samples": 0, "pixels": 0}
+
+
+def test_steps_run_in_the_given_order():
+    """The hole of the small blob is filled first: then the blob is large enough to stay."""
+    mask = blank()
+    mask[4:7, 4:7] = ORGAN
+    mask[5, 5] = 0
+    kept, report = postprocess(mask[None], ["fill-holes", "min-area"], 2, 9)
+    gone, _ = postprocess(mask[None], ["min-area", "fill-holes"], 2, 9)
+    assert (kept.sum(), gone.sum()) == (9, 0)
+    assert list(report) == ["fill-holes", "min-area"]
+
+
+def test_every_step_starts_from_what_the_last_one_left():
+    mask = two_blobs()
+    mask[3, 3] = 0
+    repaired, report = postprocess(mask[None], ["fill-holes", "min-area"], 2, 7)
+    assert repaired[0].sum() == 36
+    assert report == {"fill-holes": {"samples": 1, "pixels": 1}, "min-area": {"samples": 1, "pixels": 6}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "area", "says"),
+    [
+        (["fill-hole"], 1, "did you mean 'fill-holes'"),
+        (["min-area", "min-area"], 1, "a step twice"),
+        (["min-area"], 0, "is 0 px"),
+    ],
+)
+def test_unfit_steps(steps, area, says):
+    with pytest.raises(UserError, match=says):
+        postprocess(organ()[None], steps, 2, area)
+
+
+@pytest.mark.parametrize("masks", [organ(), np.zeros((0, R, R), np.uint8), 7 * organ()[None]])
+def test_unfit_labels(masks):
+    with pytest.raises(UserError, match="label maps"):
+        validity(masks, 3)
+
+
+def test_two_hundred_masks_take_about_a_second():
+    masks = random_masks(200, 64, 4)
+    begun = time.perf_counter()
+    validity(masks, 4)
+    assert time.perf_counter() - begun < 5

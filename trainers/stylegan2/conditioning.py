@@ -1,0 +1,137 @@
+"""How networks are shown a mask: resampled to every resolution, added, joined, as scale and shift, or in the score.
+
+N samples, I input and O output channels, K condition channels, R pixels of a side, r any resolution from 4 to R, D
+latent dimensions. m_r is the condition at resolution r.
+
+Layers that read [h ; m_r] draw the weights for h first, as if there were no m: arms that differ in what is shown where
+start from equal weights in all that they have in common.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainers.stylegan2.config import GeneratorForm
+from trainers.stylegan2.layers import LRELU_GAIN, Drawn, EqualisedConv, EqualisedLinear, ModulatedConv, constant
+
+LOWEST = 4
+
+Resize = Literal["area", "nearest"]
+
+
+def pyramid(condition_NKRR: Tensor | None, resize: Resize = "area") -> dict[int, Tensor]:
+    """The condition at every resolution from R down to 4; empty where there is none.
+
+    ``area`` is the exact mean over R/r x R/r pixels, so class fractions and thin structures survive; ``nearest`` keeps
+    the pixel next to the centre of each such square and drops what is thinner.
+    """
+    levels: dict[int, Tensor] = {}
+    level, step = condition_NKRR, 1
+    while level is not None:
+        levels[level.shape[-1]] = level
+        step *= 2
+        if level.shape[-1] <= LOWEST:
+            break
+        nearest = resize == "nearest"
+        level = (
+            condition_NKRR[..., step // 2 :: step, step // 2 :: step] if nearest else functional.avg_pool2d(level, 2)
+        )
+    return levels
+
+
+class AddedMask(Drawn):
+    """y + g E(m_r): E a 1x1 convolution without bias, g a learned number that starts at 0."""
+
+    def __init__(self, condition_channels: int, outputs: int):
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(()))
+        self.weight = nn.Parameter(torch.empty(outputs, condition_channels, 1, 1))
+        constant(self, "weight_gain", LRELU_GAIN / math.sqrt(condition_channels))
+
+    def draw(self, generator: torch.Generator) -> None:
+        with torch.no_grad():
+            self.weight.normal_(generator=generator)
+
+    def forward(self, y_NOrr: Tensor, condition_NKrr: Tensor) -> Tensor:
+        return y_NOrr + functional.conv2d(condition_NKrr, self.weight * (self.gain * self.weight_gain))
+
+
+class AffineMask(nn.Module):
+    """y (1 + gamma(m_r)) + beta(m_r): SPADE (Park et al. 2019, eq. 1) without its normalisation, which demodulation is.
+
+    gamma and beta are equalised 1x1 convolutions without bias that start at 0.
+    """
+
+    def __init__(self, condition_channels: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2 * outputs, condition_channels, 1, 1))
+        constant(self, "weight_gain", 1 / math.sqrt(condition_channels))
+
+    def forward(self, y_NOrr: Tensor, condition_NKrr: Tensor) -> Tensor:
+        gamma_NOrr, beta_NOrr = functional.conv2d(condition_NKrr, self.weight * self.weight_gain).chunk(2, dim=1)
+        return torch.addcmul(y_NOrr + beta_NOrr, y_NOrr, gamma_NOrr)
+
+
+def injection_of(form: GeneratorForm, condition_channels: int, outputs: int) -> nn.Module | None:
+    """What changes the output of a convolution of G; None where nothing is shown or the next one reads the mask."""
+    if not condition_channels or form == "concat":
+        return None
+    return AddedMask(condition_channels, outputs) if form == "add" else AffineMask(condition_channels, outputs)
+
+
+class JoinedConv(EqualisedConv):
+    """An equalised convolution of [x ; m], I + K input channels; K may be 0."""
+
+    def __init__(self, inputs: int, more: int, outputs: int, kernel: int, **options: Any):
+        super().__init__(inputs + more, outputs, kernel, **options)
+        self.parts = (inputs, more)
+
+    def draw(self, generator: torch.Generator) -> None:
+        _draw_parts(self.weight, self.parts, 1, generator)
+
+
+class JoinedModulatedConv(ModulatedConv):
+    """A modulated convolution of [h ; m], with a style for each of the I + K input channels; K may be 0."""
+
+    def __init__(self, inputs: int, more: int, outputs: int, latent_dim: int, *, up: bool = False):
+        super().__init__(inputs + more, outputs, latent_dim, up=up)
+        self.style = _JoinedStyle(latent_dim, inputs, more)
+        self.parts = (inputs, more)
+
+    def draw(self, generator: torch.Generator) -> None:
+        _draw_parts(self.weight, self.parts, 1, generator)
+
+
+class _JoinedStyle(EqualisedLinear):
+    """Styles of the I channels of h, then of the K of m."""
+
+    def __init__(self, latent_dim: int, inputs: int, more: int):
+        super().__init__(latent_dim, inputs + more, bias=1.0)
+        self.parts = (inputs, more)
+
+    def draw(self, generator: torch.Generator) -> None:
+        _draw_parts(self.weight, self.parts, 0, generator)
+
+
+class MaskProjection(nn.Module):
+    """<hidden, E(m_4)> / sqrt(width), E an equalised linear map of m_4 (Miyato and Koyama 2018, eq. 3)."""
+
+    def __init__(self, condition_channels: int, width: int):
+        super().__init__()
+        self.embedding = EqualisedLinear(condition_channels * LOWEST**2, width)
+
+    def forward(self, hidden_NI: Tensor, condition_NK44: Tensor) -> Tensor:
+        """What the mask adds to the score, (N,)."""
+        embedded_NI = self.embedding(condition_NK44.flatten(1))
+        return (hidden_NI * embedded_NI).sum(dim=1) / math.sqrt(hidden_NI.shape[1])
+
+
+def _draw_parts(weight: Tensor, parts: Sequence[int], dim: int, generator: torch.Generator) -> None:
+    """Fill ``weight`` with N(0, 1), one part along ``dim`` after the other."""
+    with torch.no_grad():
+        for part in weight.split(list(parts), dim):
+            part.copy_(torch.empty(part.shape).normal_(generator=generator))

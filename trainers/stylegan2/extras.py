@@ -1,0 +1,89 @@
+"""Terms of the losses that are off by default: LeCam, spectra, mismatched pairs, a frozen segmenter."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medsweep.data.provenance import require_within
+from trainers.segmentation.network import load_segmenter
+from trainers.stylegan2 import losses, spectral
+from trainers.stylegan2.config import GanConfig
+from trainers.stylegan2.feed import Feed, Masks, Pair
+from trainers.stylegan2.judge import Judge
+
+Scalars = dict[str, Tensor]
+
+
+class Extras:
+    """The optional terms of one training and their running means. A term of weight 0 costs and draws nothing."""
+
+    def __init__(self, config: GanConfig, modalities: int, segmenter: nn.Module | None):
+        self._config, self._modalities, self._segmenter = config, modalities, segmenter
+        self._anchors = losses.LecamAnchors() if config.lecam_weight else None
+        self._spectrum = spectral.RunningSpectrum() if config.spectrum_weight else None
+
+    def of_generator(self, fake: Tensor, masks: Masks | None, feed: Feed) -> tuple[Tensor | float, Scalars]:
+        """What is added to G's loss, and its parts as scalars."""
+        total: Tensor | float = 0.0
+        scalars: Scalars = {}
+        config = self._config
+        if config.focal_frequency_weight or self._spectrum is not None:
+            image, real = fake[:, : self._modalities], feed.real_images()
+            if config.focal_frequency_weight:
+                scalars["focal_frequency"] = spectral.focal_frequency(image, real)
+                total = total + config.focal_frequency_weight * scalars["focal_frequency"]
+            if self._spectrum is not None:
+                self._spectrum.update(real)
+                scalars["spectrum"] = spectral.spectrum_distance(image, self._spectrum.log_power_CB)
+                total = total + config.spectrum_weight * scalars["spectrum"]
+        if self._segmenter is not None and masks is not None:
+            labels = self._labels(masks.rows, feed).to(fake.device)
+            scalars["segmenter"] = losses.segmenter_cross_entropy(self._segmenter(fake), labels)
+            total = total + config.segmenter_weight * scalars["segmenter"]
+        return total, {name: value.detach() for name, value in scalars.items()}
+
+    def of_discriminator(
+        self, real: Pair, real_N: Tensor, fake_N: Tensor, judge: Judge, feed: Feed
+    ) -> tuple[Tensor | float, Scalars]:
+        """What is added to D's loss, and its parts as scalars."""
+        total: Tensor | float = 0.0
+        scalars: Scalars = {}
+        config = self._config
+        if self._anchors is not None:
+            self._anchors.update(real_N.detach(), fake_N.detach())
+            scalars["lecam"] = losses.lecam(real_N, fake_N, self._anchors)
+            total = total + config.lecam_weight * scalars["lecam"]
+        if config.mismatch_weight and real.condition is not None:
+            wrong = Pair(real.x, real.condition.roll(1, dims=0))
+            scalars["mismatch"] = losses.mismatch_loss(judge.scores(wrong, feed.random))
+            total = total + config.mismatch_weight * scalars["mismatch"]
+        return total, {name: value.detach() for name, value in scalars.items()}
+
+    @staticmethod
+    def _labels(rows: NDArray[Any], feed: Feed) -> Tensor:
+        return torch.from_numpy(feed.data.labels[rows]).long()
+
+    def state(self) -> dict[str, Any]:
+        """Running means."""
+        kept = {"anchors": self._anchors, "spectrum": self._spectrum}
+        return {name: part.state() for name, part in kept.items() if part is not None}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Return to a state that ``state()`` gave."""
+        if self._anchors is not None:
+            self._anchors.load(state["anchors"])
+        if self._spectrum is not None:
+            self._spectrum.load(state["spectrum"])
+
+
+def frozen_segmenter(folder: Path, patients: tuple[str, ...], device: str) -> nn.Module:
+    """The reference segmenter of the fold, for the cross-entropy of its verdict on generated images.
+
+    Raises:
+        UserError: it was trained on a patient outside the fold's training part.
+    """
+    require_within("reference segmenter", folder, patients)
+    return load_segmenter(folder, device).requires_grad_(False)

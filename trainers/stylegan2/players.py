@@ -1,0 +1,83 @@
+"""The two players, their optimisers, and the averaged generator that is published."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medsweep.identity import derive_seed
+from trainers.stylegan2 import losses
+from trainers.stylegan2.config import GanConfig
+from trainers.stylegan2.layers import draw_weights
+from trainers.stylegan2.networks import Architecture, Discriminator, Generator
+
+
+class Players:
+    """G, D and the averaged G. Weights depend on fold, seed and variant, never on other settings."""
+
+    def __init__(self, config: GanConfig, plan: Architecture, device: str, purpose: tuple[str | int, ...]):
+        self.g, self.d = Generator(plan), Discriminator(plan)
+        draw_weights(self.g, derive_seed(*purpose, "generator"))
+        draw_weights(self.d, derive_seed(*purpose, "discriminator"))
+        self.g, self.d = self.g.to(device), self.d.to(device)
+        self.mean_g = copy.deepcopy(self.g).requires_grad_(False)
+        self._adam_g = _adam(self.g, config, config.path_length_every_steps if config.path_length_weight else None)
+        self._adam_d = _adam(self.d, config, config.r1_every_steps if config.r1_gamma else None)
+        self._batch, self._half_life = config.batch_size, config.ema_kimg * 1000
+        self._ramp_up = config.ema_ramp_up
+
+    def descend_g(self, loss: Tensor) -> Tensor:
+        """One step of G down ``loss``; returns the norm of its gradient."""
+        return _descend(self._adam_g, loss)
+
+    def descend_d(self, loss: Tensor) -> Tensor:
+        """One step of D down ``loss``; returns the norm of its gradient."""
+        return _descend(self._adam_d, loss)
+
+    @torch.no_grad()
+    def average(self, seen_images: int) -> None:
+        """Exponential mean of G's weights: beta = 0.5^(batch / half-life), a half-life that grows with images seen."""
+        weight = 1 - 0.5 ** (self._batch / self.half_life(seen_images))
+        torch._foreach_lerp_(list(self.mean_g.parameters()), list(self.g.parameters()), weight)
+        self.mean_g.mapping.w_average.copy_(self.g.mapping.w_average)
+
+    def half_life(self, seen_images: int) -> float:
+        """Half-life of the average, in images."""
+        return min(self._half_life, seen_images * self._ramp_up) if self._ramp_up else self._half_life
+
+    def run_half(self, half_from: int | None) -> None:
+        """Blocks from this resolution on compute in bfloat16; None for none, as the regularisers need."""
+        self.g.half_from = self.d.half_from = half_from
+
+    def use_channels_last(self) -> None:
+        """Keep the weights of convolutions with channels as the innermost axis, as tensor cores want them."""
+        for network in (self.g, self.d, self.mean_g):
+            network.to(memory_format=torch.channels_last)
+
+    def _parts(self) -> dict[str, Any]:
+        return {"g": self.g, "d": self.d, "mean_g": self.mean_g, "adam_g": self._adam_g, "adam_d": self._adam_d}
+
+    def state(self) -> dict[str, Any]:
+        """Weights, buffers and optimisers."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Return to a state that ``state()`` gave."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+
+def _adam(network: nn.Module, config: GanConfig, regularised_every: int | None) -> torch.optim.Adam:
+    learning_rate, betas = losses.lazy_adam(config.learning_rate, regularised_every)
+    return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, eps=1e-8, fused=True)
+
+
+def _descend(adam: torch.optim.Adam, loss: Tensor) -> Tensor:
+    weights = adam.param_groups[0]["params"]
+    for weight in weights:
+        weight.grad = None
+    loss.backward()
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    adam.step()
+    return norm
