@@ -77,11 +77,18 @@ def distances(cohort: Path, referee: torch.nn.Module, pools: list[Pool]) -> list
     return [pool_metrics(config, referee, data, train, pool) for pool in pools]
 
 
-def consistency(referee: torch.nn.Module, pool: Pool) -> float:
-    """Dice of the foreground between the masks given and what the referee sees in the images."""
+def consistency(referee: torch.nn.Module, pool: Pool) -> tuple[float, float]:
+    """Dice of the foreground between what the referee sees in the images and their own masks, and other samples' masks.
+
+    Organs lie in much the same place in all patients, so masks of others are what obedience is measured against.
+    """
     seen = predict(referee, torch.from_numpy(pool.images)).argmax(1).numpy() > 0
-    given = pool.masks > 0
-    return float(2 * (seen & given).sum() / (seen.sum() + given.sum()))
+    others = np.random.default_rng(0).permutation(len(pool.masks))
+    own, strange = (
+        float(2 * (seen & given).sum() / (seen.sum() + given.sum()))
+        for given in (pool.masks > 0, pool.masks[others] > 0)
+    )
+    return own, strange
 
 
 def test_samples_come_closer_to_real_slices_and_stay_above_the_floor(cohort, referee):
@@ -90,8 +97,15 @@ def test_samples_come_closer_to_real_slices_and_stay_above_the_floor(cohort, ref
     assert late["frechet"] > late["frechet_floor"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_c_sg_obeys_the_mask_only_where_g_is_shown_it(cohort, referee):
-    (full,) = trained(cohort, "c-sg", 2.4, (1.0,), injection="full")
-    (blind,) = trained(cohort, "c-sg", 0.8, (1.0,), injection="discriminator")
-    assert consistency(referee, full) >= 0.7
-    assert consistency(referee, blind) < 0.6
+    """The small form, on squares, is in ``test_gan_train``; this is the made-up anatomy, two minutes on one core."""
+    settings = {"augment": "none", "mismatch_weight": 0.5}
+    (full,) = trained(cohort, "c-sg", 4.8, (1.0,), injection="full", **settings)
+    (blind,) = trained(cohort, "c-sg", 4.8, (1.0,), injection="discriminator", **settings)
+    own, strange = consistency(referee, full)
+    assert own >= 0.7
+    assert own > strange + 0.1
+    own, strange = consistency(referee, blind)
+    assert abs(own - strange) < 0.05
