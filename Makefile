@@ -29,6 +29,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/orchestration.py
 	$(BIN)/python benchmarks/sharing.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/stylegan2.py
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
