@@ -29,7 +29,7 @@ from medsweep.store import Store
 from medsweep.sweep import Sweep
 from medsweep.trial import COMPLETE
 
-POOL_METRICS = ("frechet", "frechet_floor", "iou_mean", "retention", "synthetic_slices_seen")
+POOL_METRICS = ("frechet", "frechet_floor", "iou_mean", "valid_share", "retention", "synthetic_slices_seen")
 """What the report shows of the pools; the tables have the rest."""
 
 

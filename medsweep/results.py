@@ -80,7 +80,8 @@ def _unmeasured(plan: Plan, store: Store, leaf: str, status: str) -> pd.DataFram
 def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
     """What is known about each arm's synthetic samples: columns arm, fold, seed, digest, metric, value.
 
-    Scores come from the assessment of the arm's pool, exposure (slices seen, retention of the filter) from its U-Net.
+    Scores come from the assessment of the arm's pool, validity of generated masks from the pool itself, exposure
+    (slices seen, retention of the filter) from its U-Net.
     """
     assessed = {
         trial.inputs["pool"]: digest
@@ -93,6 +94,10 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
         if pool in assessed:
             scores = json.loads((store.output("assess", assessed[pool]) / "pool.json").read_text())
             rows += _rows(arm, replicate, assessed[pool], scores)
+        if pool is not None:
+            validity = store.output(plan.trials[pool].stage, pool) / "validity.json"
+            if validity.is_file():
+                rows += _rows(arm, replicate, pool, json.loads(validity.read_text()))
         exposure = store.output(plan.trials[leaf].stage, leaf) / "exposure.json"
         if exposure.is_file():
             rows += _rows(arm, replicate, leaf, json.loads(exposure.read_text()))

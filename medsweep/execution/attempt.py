@@ -142,7 +142,7 @@ def _peak_memory_mib(device: str) -> float | None:
     """Most memory held: by torch's allocator on a GPU, else by this process since it began; None where unknown."""
     torch = sys.modules.get("torch")
     if device.startswith("cuda") and torch is not None:
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        return round(float(torch.cuda.max_memory_allocated()) / 2**20, 1)
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]

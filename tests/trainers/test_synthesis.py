@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_trial import FakeTrial, drain
 
@@ -12,7 +13,8 @@ from medsweep.errors import UserError
 from trainers.pool import Pool
 from trainers.stylegan2.config import GanSettings, resolve
 from trainers.stylegan2.train import run as train_gan
-from trainers.synthesis import SynthesiseConfig, hours, run
+from trainers.synthesis import SynthesiseConfig, SynthesiseSettings, hours, mask_steps, run
+from trainers.validity import validity
 
 FOLD = Fold(index=0, of=4)
 SETTINGS = GanSettings(batch_size=4, kimg=0.02, latent_dim=8, channel_base=64, channel_max=8, report_every_steps=5)
@@ -130,3 +132,30 @@ def test_price_counts_both_generators():
     config = {"count": 10, "unit": "slices", "fold": FOLD, "seed": 0, "resolution": 32}
     single = hours(SynthesiseConfig(pipeline="b-sg", **config))
     assert hours(SynthesiseConfig(pipeline="mc-sg", **config)) == 2 * single > 0
+
+
+def test_masks_are_measured_before_and_changed_by_declared_steps_only(generators, tmp_path):
+    raw = pool_of(tmp_path / "raw", generators, "mc-sg", 21)
+    steps = ("fill-holes", "largest-component", "min-area")
+    clean = pool_of(tmp_path / "clean", generators, "mc-sg", 21, postprocess=steps, min_area_px=6)
+    folders = [tmp_path / name / "output" for name in ("raw", "clean")]
+    measured = [pd.read_parquet(folder / "validity.parquet") for folder in folders]
+    pd.testing.assert_frame_equal(*measured)
+    pd.testing.assert_frame_equal(measured[0], validity(np.asarray(raw.masks), 3))
+    about = json.loads((folders[1] / "pool.json").read_text())["postprocess"]
+    assert set(about) == set(steps)
+    changed = int((np.asarray(raw.masks) != np.asarray(clean.masks)).any((1, 2)).sum())
+    assert 0 < changed <= sum(step["samples"] for step in about.values())
+    after = validity(np.asarray(clean.masks), 3)
+    assert after["components"].max() <= 1 < measured[0]["components"].max()
+    assert json.loads((folders[0] / "pool.json").read_text())["postprocess"] == {}
+    found = json.loads((folders[0] / "validity.json").read_text())
+    assert 0 <= found["valid_share"] <= 1
+
+
+def test_real_masks_have_no_validity_and_no_steps(generators, tmp_path):
+    pool_of(tmp_path, generators, "c-sg", 4)
+    assert not (tmp_path / "output" / "validity.json").exists()
+    assert mask_steps(SynthesiseSettings(postprocess=("fill-holes",)), "c-sg") == mask_steps(
+        SynthesiseSettings(), "b-sg"
+    )

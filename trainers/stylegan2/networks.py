@@ -172,6 +172,7 @@ class StyledConv(Drawn):
             self.fixed_noise.normal_(generator=generator)
 
     def forward(self, x: Tensor, w_ND: Tensor, levels: dict[int, Tensor], noise: torch.Generator | None) -> Tensor:
+        """Features (N, O, r, r); ``levels`` is the condition's pyramid, ``noise`` None takes the fixed map."""
         if self.joined:
             x = torch.cat([x, levels[x.shape[-1]].to(x.dtype)], dim=1)
         y, d_NO = modulate(self.conv, x, w_ND)
