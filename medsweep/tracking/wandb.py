@@ -31,7 +31,7 @@ LONGEST_PROJECT = 128
 HIDDEN = "[hidden]"
 
 _SECRET_NAME = re.compile(r"key|token|secret|password", re.IGNORECASE)
-_PERSON_NAME = re.compile(r"patient|subject|case", re.IGNORECASE)
+_PERSON_NAME = re.compile(r"patient|subject|case|leave_out", re.IGNORECASE)
 _HOST_PATH = re.compile(r"(?:^|(?<=[\s=:,;'\"(\[]))(?:/[^/\s]|~|[A-Za-z]:[\\/]|file:)")
 
 
@@ -151,7 +151,8 @@ def redacted(value: object, name: str = "") -> Any:
     """``value`` as JSON values, without what must not leave this host.
 
     Hidden are: everything under a name that speaks of a key, token, secret or password; texts and collections under
-    a name that speaks of patients, subjects or cases (a number of patients stays); texts that contain an absolute path.
+    a name that speaks of patients, subjects, cases or who is left out (a number of patients stays); texts that
+    contain an absolute path.
 
     Raises:
         TypeError: a value has no JSON form.

@@ -255,6 +255,7 @@ def test_redaction_by_name_and_by_shape():
     hidden = ["/home/x", "--root=/home/x", "see /data/a", "C:\\scans", "~/scans", "file:///x", Path("/data")]
     assert redacted(hidden) == [HIDDEN] * len(hidden)
     named = {"hf_TOKEN": 3, "Password": ["a"], "case_ids": ["c1"], "patient": "p1", "subjects": {"s1": 1}}
+    named["leave_out"] = ("IBSR_05",)
     assert redacted(named) == dict.fromkeys(named, HIDDEN)
     assert redacted({"/data/p1": 1}) == {HIDDEN: 1}
     with pytest.raises(TypeError, match="levels is a set"):
