@@ -30,6 +30,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/sharing.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/stylegan2.py
+	$(BIN)/python benchmarks/segmentation.py
+	$(BIN)/python benchmarks/assessment.py
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

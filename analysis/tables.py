@@ -48,8 +48,12 @@ class Metric:
 METRICS: Final[Mapping[str, Metric]] = {
     "dice": Metric("dice", "Dice", "", True, 0.0, 3),
     "hd95_mm": Metric("hd95_mm", "HD95", "mm", False, float("inf"), 2),
+    "assd_mm": Metric("assd_mm", "ASSD", "mm", False, float("inf"), 2),
+    "surface_dice": Metric("surface_dice", "Surface Dice at 2 mm", "", True, 0.0, 3),
     "region_dice": Metric("region_dice", "Dice of regions", "", True, 0.0, 3),
     "region_hd95_mm": Metric("region_hd95_mm", "HD95 of regions", "mm", False, float("inf"), 2),
+    "region_assd_mm": Metric("region_assd_mm", "ASSD of regions", "mm", False, float("inf"), 2),
+    "region_surface_dice": Metric("region_surface_dice", "Surface Dice of regions at 2 mm", "", True, 0.0, 3),
 }
 
 

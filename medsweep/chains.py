@@ -99,7 +99,8 @@ class Chains:
         return cell.builder.add("treat", config, inputs)
 
     def _assess(self, cell: _Cell, pool: str) -> str:
-        config = assess_config.AssessConfig(halvings=cell.settings.assess.halvings, fold=cell.fold, seed=cell.seed)
+        scores = cell.settings.assess.model_dump(exclude={"enabled"})
+        config = assess_config.AssessConfig(**scores, fold=cell.fold, seed=cell.seed)
         inputs = {"prepare": cell.prepared, "pool": pool, "reference": self._reference(cell)}
         digest = cell.builder.add("assess", config, inputs)
         self.assessed.append(digest)

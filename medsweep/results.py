@@ -19,7 +19,7 @@ from medsweep.store import Store
 from medsweep.trial import COMPLETE
 
 KEYS = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
-METRICS = ("dice", "hd95_mm")
+METRICS = ("dice", "hd95_mm", "assd_mm", "surface_dice")
 
 
 def tidy_table(plan: Plan, store: Store, dataset: str) -> pd.DataFrame:

@@ -53,10 +53,14 @@ class _Stop:
 
 @contextmanager
 def _stop_signals() -> Iterator[_Stop]:
-    """SIGUSR1 (a cluster's warning before the end) stops like Ctrl-C, at the latest with the trial's next report."""
+    """SIGUSR1 (a cluster's warning before the end) stops like Ctrl-C, at the latest with the trial's next report.
+
+    A process that was started with SIGINT ignored, as shells do for background jobs, goes on ignoring it.
+    """
     stop = _Stop()
+    heard = [number for number in (signal.SIGINT, signal.SIGUSR1) if signal.getsignal(number) is not signal.SIG_IGN]
     try:
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGUSR1)}
+        before = {number: signal.signal(number, stop) for number in heard}
     except ValueError:  # not the main thread, so signals do not come here
         yield stop
         return

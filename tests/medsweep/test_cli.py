@@ -48,7 +48,7 @@ def test_the_run_ends_with_the_report(finished: Path) -> None:
     table = pd.read_parquet(finished / "results" / "results.parquet")
     assert list(table["arm"].unique()) == ["control", "b-sg count=4", "mc-sg count=4"]
     assert table.groupby("arm")["patient"].nunique().tolist() == [6, 6, 6]
-    assert set(table["metric"]) == {"dice", "hd95_mm"}
+    assert set(table["metric"]) == {"dice", "hd95_mm", "assd_mm", "surface_dice"}
     assert list(pd.read_csv(finished / "results" / "results.csv").columns) == list(table.columns)
     assert json.loads((finished / "results" / "analysis.json").read_text())["control"] == "control"
 

@@ -13,18 +13,10 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from trainers.pool import Pool
 from trainers.segmentation.network import Architecture, build, predict, save_segmenter
-from trainers.treatments import (
-    TreatConfig,
-    TreatSettings,
-    add_noise,
-    blur,
-    hours,
-    match_histogram,
-    mean_quantiles,
-    needs_reference,
-    relabel,
-    run,
-)
+from trainers.treatments import TreatConfig, TreatSettings, hours, needs_reference, run
+from trainers.treatments.image import add_noise, blur, match_histogram
+from trainers.treatments.labels import relabel
+from trainers.treatments.statistics import mean_quantiles
 
 FOLD = Fold(index=0, of=4)
 IMAGES = np.random.default_rng(0).standard_normal((6, 2, 32, 32)).astype(np.float32)
@@ -129,9 +121,10 @@ def test_outputs_reports_and_repeatability(inputs, tmp_path):
     (inputs["pool"] / "fitted_on.json").write_text('["somebody"]')
     reports, output = treated(tmp_path / "a", inputs, ALL)
     assert [(report.step, report.total) for report in reports] == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
-    names = ["fitted_on.json", "grid.png", "images.npy", "masks.npy", "pool.json"]
+    names = ["fitted_on.json", "grid.png", "images.npy", "masks.npy", "pool.json", "treat.json"]
     assert sorted(path.name for path in output.iterdir()) == names
-    assert json.loads((output / "fitted_on.json").read_text()) == ["somebody"]
+    train = split(SliceSet.open(inputs["prepare"]).patients, FOLD).train
+    assert json.loads((output / "fitted_on.json").read_text()) == sorted(["somebody", *train])
     _, again = treated(tmp_path / "b", inputs, ALL)
     for name in names:
         assert (output / name).read_bytes() == (again / name).read_bytes()

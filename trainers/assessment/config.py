@@ -11,6 +11,10 @@ class AssessSettings(Config):
 
     halvings: int = Field(default=8, ge=1)
     """Random halvings of the training patients over which the distances and their null floor are averaged."""
+    bootstraps: int = Field(default=200, ge=20)
+    """Draws of training patients behind the interval of the Fréchet distance."""
+    permutations: int = Field(default=200, ge=19)
+    """Shuffled labellings behind the p of the kernel distance; the smallest p is 1 / (permutations + 1)."""
 
 
 class AssessConfig(AssessSettings):
@@ -22,4 +26,4 @@ class AssessConfig(AssessSettings):
 
 def hours(config: AssessConfig) -> float:
     """CPU hours on one core: loading and two passes of the segmenter; the pool's size is not known here."""
-    return (10.0 + 0.5 * config.halvings) / 3600
+    return (10.0 + 0.5 * config.halvings + 0.01 * (config.bootstraps + config.permutations)) / 3600

@@ -1,6 +1,8 @@
-"""What a sweep may say about the U-Net (``segment:``), and the whole resolved config of one segment trial."""
+"""What a sweep may say about the segmenter (``segment:``), and the whole resolved config of one segment trial."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +10,7 @@ from medsweep.config import NOT_IDENTITY, Config
 from medsweep.data.folds import Fold
 
 Unit = Literal["slices", "patients"]
+Network = Literal["unet", "attention-unet", "segresnet", "swin-unetr"]
 
 SECONDS_PER_STEP = 0.005
 """Fixed cost of a step on one CPU core, measured."""
@@ -18,6 +21,18 @@ SECONDS_PER_ACTIVATION = 3.5e-8
 SECONDS_BESIDE_TRAINING = 10.0
 """Imports, loading and the scoring of a small test set."""
 
+RELATIVE_COST: Final[Mapping[Network, float]] = {
+    "unet": 1.0,
+    "attention-unet": 2.3,
+    "segresnet": 4.2,
+    "swin-unetr": 3.6,
+}
+"""Time of a step over that of the U-Net with the same channels, on one CPU core, measured at 64 px."""
+
+SWIN_LEVELS: Final = 5
+SWIN_WIDTH: Final = 12
+"""The first width of a Swin transformer is a multiple of this, since it is divided among its heads."""
+
 
 class SegmentSettings(Config):
     """The ``segment:`` section of a sweep. The defaults are those of the paper's 256 px runs."""
@@ -26,21 +41,45 @@ class SegmentSettings(Config):
     """Optimisation steps, the same whatever the count of synthetic samples."""
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
-    """Peak of the cosine decay."""
+    """Peak of the schedule."""
     weight_decay: float = Field(default=1e-4, ge=0)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """``sgd``: Nesterov momentum of 0.99, which wants a ``learning_rate`` near 0.01."""
+    schedule: Literal["cosine", "poly", "constant"] = "cosine"
+    """``poly``: what is left of the steps to the power of 0.9."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the learning rate rises to its peak; the schedule takes the rest."""
+    clip_norm: float = Field(default=0.0, ge=0)
+    """Largest Euclidean norm of the gradient of all weights; 0 does not clip."""
+    ema_half_life_steps: int = Field(default=0, ge=0)
+    """Half-life of the running average of the weights, which is then what is published and scored; 0 has none."""
+    loss: Literal["dice-ce", "dice", "dice-focal"] = "dice-ce"
+    class_weights: Literal["none", "inverse-frequency"] = "none"
+    """``inverse-frequency``: by the pixels of each class in the fold's real training slices, with mean 1."""
+    network: Network = "unet"
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 64, 128), min_length=2)
-    """Width per level; each level halves the resolution once more, the first one included."""
+    """Width per level, as each network reads it in ``network.build``. (24, 48, 96, 192, 384) suits all of them."""
     residual_units: Literal[0, 2] = 2
-    """Residual units per level; 0 is a plain U-Net and takes half the time."""
-    augment: Literal["none", "rigid", "spatial"] = "spatial"
-    """``rigid``: rotation within 15 degrees, shift within a tenth of the side; ``spatial``: left-right flips too."""
+    """Residual units per level of a ``unet``; 0 is a plain U-Net and takes half the time."""
+    augment: Literal["none", "rigid", "spatial", "full"] = "spatial"
+    """``rigid``: rotation within 15 degrees, shift within a tenth of the side; ``spatial``: left-right flips too;
+    ``full``: also scale, elastic deformation, brightness, contrast, gamma, noise and blur."""
     slices: Literal["all", "foreground"] = "all"
     """Which slices of the training patients are used; tests always see all slices of the test patients."""
-    mixing: Literal["uniform", "fixed-exposure"] = "uniform"
-    """``uniform``: one bag of real and synthetic samples; ``fixed-exposure``: half of every batch is real."""
+    mixing: Literal["uniform", "fixed-exposure", "pretrain"] = "uniform"
+    """``uniform``: one bag of real and synthetic samples; ``fixed-exposure``: half of every batch is real;
+    ``pretrain``: synthetic samples alone for the first ``pretrain_share`` of the steps, then real ones alone."""
+    pretrain_share: float = Field(default=0.5, gt=0, lt=1)
     min_iou: float = Field(default=0.0, ge=0, le=1)
     """Only samples on which the reference segmenter reaches this IoU are used; 0 uses all."""
+    validate_every_steps: int = Field(default=0, ge=0)
+    """Where the fold has a validation part: steps between looks at it, which keep the best weights; 0 never."""
     report_every_steps: Annotated[int, Field(ge=1), NOT_IDENTITY] = 200
+
+    @property
+    def pretrain_steps(self) -> int:
+        """Steps on synthetic samples alone under ``pretrain``."""
+        return round(self.steps * self.pretrain_share)
 
     @model_validator(mode="after")
     def _halves_are_whole(self) -> "SegmentSettings":
@@ -49,6 +88,38 @@ class SegmentSettings(Config):
                 f"mixing fixed-exposure halves the batch, so batch_size must be even, got {self.batch_size}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _phases_have_steps(self) -> "SegmentSettings":
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})")
+        if self.mixing == "pretrain" and not 0 < self.pretrain_steps < self.steps:
+            raise ValueError(
+                f"mixing pretrain gives {self.pretrain_steps} of {self.steps} steps to synthetic samples; choose a "
+                "pretrain_share that leaves each phase a step"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _channels_suit_the_network(self) -> "SegmentSettings":
+        if (complaint := _misfit(self.network, self.channels)) is not None:
+            raise ValueError(f"segment.network {self.network} {complaint}, got segment.channels {list(self.channels)}")
+        return self
+
+
+def _misfit(network: Network, channels: tuple[int, ...]) -> str | None:
+    """Why a network cannot have these widths."""
+    doubling = all(wide == 2 * narrow for narrow, wide in pairwise(channels))
+    if network == "attention-unet" and min(channels[:-1]) < 2:
+        return "needs at least 2 channels at every level but the last"
+    if network == "segresnet" and not doubling:
+        nearest = [channels[0] * 2**level for level in range(len(channels))]
+        return f"doubles its width at every level, as {nearest}"
+    if network == "swin-unetr" and not (doubling and len(channels) == SWIN_LEVELS and channels[0] % SWIN_WIDTH == 0):
+        first = SWIN_WIDTH * max(1, round(channels[0] / SWIN_WIDTH))
+        nearest = [first * 2**level for level in range(SWIN_LEVELS)]
+        return f"has {SWIN_LEVELS} levels that double a multiple of {SWIN_WIDTH}, as {nearest}"
+    return None
 
 
 class SegmentConfig(SegmentSettings):
@@ -72,11 +143,11 @@ class SegmentConfig(SegmentSettings):
 
     @model_validator(mode="after")
     def _levels_fit(self) -> "SegmentConfig":
-        factor = 2 ** (len(self.channels) - 1)
-        if self.resolution % factor:
+        halvings = SWIN_LEVELS if self.network == "swin-unetr" else len(self.channels) - 1
+        if self.resolution % 2**halvings:
             raise ValueError(
-                f"{len(self.channels)} levels of segment.channels need a resolution that is a multiple of {factor}, "
-                f"got {self.resolution}"
+                f"{len(self.channels)} levels of segment.channels in a {self.network} need a resolution that is a "
+                f"multiple of {2**halvings}, got {self.resolution}"
             )
         return self
 
@@ -84,20 +155,30 @@ class SegmentConfig(SegmentSettings):
 def resolve(
     settings: SegmentSettings, *, fold: Fold, seed: int, count: int, candidates: int, unit: Unit, resolution: int
 ) -> SegmentConfig:
-    """The config of one trial; fields that a real-only trial never reads take neutral values, so arms share it."""
+    """The config of one trial; fields that the trial never reads take neutral values, so arms share it."""
     fields: dict[str, Any] = dict(settings)
     if count == 0:
         fields |= {"mixing": "uniform", "min_iou": 0.0}
         unit = "slices"
     if fields["min_iou"] == 0:
         candidates = 0
+    if fields["mixing"] != "pretrain":
+        fields |= _defaults("pretrain_share")
+    if fields["network"] != "unet":
+        fields |= _defaults("residual_units")
+    if fold.validation == 0 and not (fold.given_patients and fold.given_patients.validation):
+        fields |= _defaults("validate_every_steps")
     place = {"fold": fold, "seed": seed, "resolution": resolution}
     return SegmentConfig(**fields, **place, count=count, candidates=candidates, unit=unit)
 
 
+def _defaults(name: str) -> dict[str, Any]:
+    return {name: SegmentSettings.model_fields[name].default}
+
+
 def hours(config: SegmentConfig) -> float:
-    """CPU hours on one core, from the activations per step; the number of test patients is not known here."""
+    """CPU hours on one core, from the activations per step; the number of scored patients is not known here."""
     per_pixel = sum(width / 4**level for level, width in enumerate(config.channels))
     activations = config.batch_size * config.resolution**2 * per_pixel * (1 + config.residual_units / 2)
-    per_step = SECONDS_PER_STEP + SECONDS_PER_ACTIVATION * activations
+    per_step = SECONDS_PER_STEP + SECONDS_PER_ACTIVATION * activations * RELATIVE_COST[config.network]
     return float(SECONDS_BESIDE_TRAINING + config.steps * per_step) / 3600

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,19 +12,24 @@ from torch import nn
 
 from medsweep.data.slices import SliceSet
 from trainers.pictures import grid_png
-from trainers.segmentation.metrics import diagonal_mm, score
+from trainers.segmentation.metrics import StructureScore, diagonal_mm, score, volume_ml
 from trainers.segmentation.network import predict
+from trainers.segmentation.surfaces import Spacing
 
+METRICS = ("dice", "hd95_mm", "assd_mm", "surface_dice")
+"""Fields of a ``StructureScore`` that become rows of the table."""
 SHOWN_PATIENTS = 4
 
 
 def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.DataFrame:
-    """One row per patient, foreground class and metric (``dice``, ``hd95_mm``), in that order, then its regions.
+    """One row per patient, foreground class and metric (``METRICS``), in that order, then its regions.
 
-    Regions are unions of classes; their metrics are ``region_dice`` and ``region_hd95_mm``, with the region as class.
-    Columns: patient, class, metric, value (float64), status, n_ref, n_pred, tp (voxels), diagonal_mm.
+    Regions are unions of classes; their metrics are ``region_dice``, ``region_hd95_mm`` and so on, with the region as
+    class. Columns: patient, class, metric, value (float64), status; then what all rows of a structure share, so that
+    another rule for empty masks can be applied later: n_ref, n_pred, tp (voxels), diagonal_mm (of the volume), fp, fn
+    (voxels), volume_ref_ml, volume_pred_ml, boundary_bias_mm (positive = grown; NaN where either mask is empty).
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for patient in sorted(patients):
         volume = data.volumes[patient]
         reference_ZHW = data.reference(patient)
@@ -31,11 +37,28 @@ def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.Da
         diagonal = diagonal_mm(reference_ZHW.shape, volume.spacing_mm)
         for name, prefix, labels in structures(data):
             found = score(np.isin(reference_ZHW, labels), np.isin(prediction_ZHW, labels), volume.spacing_mm)
-            shared = (found.status, found.n_ref, found.n_pred, found.tp, diagonal)
-            rows.append((patient, name, f"{prefix}dice", found.dice, *shared))
-            rows.append((patient, name, f"{prefix}hd95_mm", found.hd95_mm, *shared))
-    columns = ["patient", "class", "metric", "value", "status", "n_ref", "n_pred", "tp", "diagonal_mm"]
-    return pd.DataFrame(rows, columns=columns)
+            shared = _shared(found, volume.spacing_mm, diagonal)
+            rows += [
+                {"patient": patient, "class": name, "metric": prefix + metric, "value": getattr(found, metric)} | shared
+                for metric in METRICS
+            ]
+    return pd.DataFrame(rows)
+
+
+def _shared(found: StructureScore, spacing_mm: Spacing, diagonal: float) -> dict[str, Any]:
+    counts = found.counts
+    return {
+        "status": found.status,
+        "n_ref": counts.n_ref,
+        "n_pred": counts.n_pred,
+        "tp": counts.tp,
+        "diagonal_mm": diagonal,
+        "fp": counts.fp,
+        "fn": counts.fn,
+        "volume_ref_ml": volume_ml(counts.n_ref, spacing_mm),
+        "volume_pred_ml": volume_ml(counts.n_pred, spacing_mm),
+        "boundary_bias_mm": found.boundary_bias_mm,
+    }
 
 
 def structures(data: SliceSet) -> list[tuple[str, str, tuple[int, ...]]]:

@@ -1,15 +1,15 @@
-"""Overlap and surface distance of one structure in one volume, and the declared rule for empty ones.
+"""Overlap and surface agreement of one structure in one volume, and the declared rule for empty ones.
 
-====================  ============  =======
-status                Dice          HD95
-====================  ============  =======
-``ok``                value         value
-``empty-both``        undefined     undefined
-``empty-reference``   undefined     undefined
-``missed``            0             infinite
-====================  ============  =======
+====================  =========  =========  ============  =============
+status                Dice       HD95,ASSD  surface Dice  boundary bias
+====================  =========  =========  ============  =============
+``ok``                value      value      value         value
+``empty-both``        undefined  undefined  undefined     undefined
+``empty-reference``   undefined  undefined  undefined     undefined
+``missed``            0          infinite   0             undefined
+====================  =========  =========  ============  =============
 
-The counts are kept beside the values, so that any other rule can be applied afterwards.
+The counts and volumes are kept beside the values, so that any other rule can be applied afterwards.
 """
 
 import math
@@ -18,10 +18,41 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from trainers.segmentation.surfaces import (
+    Spacing,
+    assd_mm,
+    boundary_bias_mm,
+    hd95_mm,
+    surface_dice,
+    surface_distances,
+)
 
 Status = Literal["ok", "empty-both", "empty-reference", "missed"]
-Spacing = tuple[float, float, float]
+
+MM3_PER_ML = 1000.0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Voxels of one class of one patient."""
+
+    n_ref: int
+    """Of the reference."""
+    n_pred: int
+    """Of the prediction."""
+    tp: int
+    """Of both."""
+
+    @property
+    def fp(self) -> int:
+        """Of the prediction alone."""
+        return self.n_pred - self.tp
+
+    @property
+    def fn(self) -> int:
+        """Of the reference alone."""
+        return self.n_ref - self.tp
 
 
 @dataclass(frozen=True)
@@ -29,59 +60,53 @@ class StructureScore:
     """Scores of one class of one patient; undefined values are NaN."""
 
     status: Status
-    dice: float
-    hd95_mm: float
-    n_ref: int
-    """Voxels of the reference."""
-    n_pred: int
-    """Voxels of the prediction."""
-    tp: int
-    """Voxels of both."""
+    counts: Counts
+    dice: float = math.nan
+    """In [0, 1], higher is better."""
+    hd95_mm: float = math.nan
+    """>= 0, lower is better, as for ``assd_mm``."""
+    assd_mm: float = math.nan
+    surface_dice: float = math.nan
+    """In [0, 1], higher is better; surfaces agree within ``surfaces.TOLERANCE_MM``."""
+    boundary_bias_mm: float = math.nan
+    """Positive where the prediction is too large, negative where it is too small."""
 
 
 def score(reference_ZHW: NDArray[np.bool_], prediction_ZHW: NDArray[np.bool_], spacing_mm: Spacing) -> StructureScore:
     """Score one structure by the rule at the top of this file."""
-    n_ref, n_pred = int(reference_ZHW.sum()), int(prediction_ZHW.sum())
-    tp = int((reference_ZHW & prediction_ZHW).sum())
-    if n_ref == 0:
-        status: Status = "empty-both" if n_pred == 0 else "empty-reference"
-        return StructureScore(status, math.nan, math.nan, n_ref, n_pred, tp)
-    if n_pred == 0:
-        return StructureScore("missed", 0.0, math.inf, n_ref, n_pred, tp)
-    distance = hd95_mm(reference_ZHW, prediction_ZHW, spacing_mm)
-    return StructureScore("ok", dice(tp, n_ref, n_pred), distance, n_ref, n_pred, tp)
+    counts = Counts(
+        n_ref=int(np.count_nonzero(reference_ZHW)),
+        n_pred=int(np.count_nonzero(prediction_ZHW)),
+        tp=int(np.count_nonzero(reference_ZHW & prediction_ZHW)),
+    )
+    if counts.n_ref == 0:
+        return StructureScore("empty-both" if counts.n_pred == 0 else "empty-reference", counts)
+    if counts.n_pred == 0:
+        return StructureScore("missed", counts, dice=0.0, hd95_mm=math.inf, assd_mm=math.inf, surface_dice=0.0)
+    found = surface_distances(reference_ZHW, prediction_ZHW, spacing_mm)
+    return StructureScore(
+        "ok",
+        counts,
+        dice=dice(counts),
+        hd95_mm=hd95_mm(found),
+        assd_mm=assd_mm(found),
+        surface_dice=surface_dice(found),
+        boundary_bias_mm=boundary_bias_mm(found),
+    )
 
 
-def dice(tp: int, n_ref: int, n_pred: int) -> float:
+def dice(counts: Counts) -> float:
     """2 |A and B| / (|A| + |B|) (Dice 1945).
 
     Raises:
         ZeroDivisionError: both structures are empty.
     """
-    return 2 * tp / (n_ref + n_pred)
+    return 2 * counts.tp / (counts.n_ref + counts.n_pred)
 
 
-def hd95_mm(a_ZHW: NDArray[np.bool_], b_ZHW: NDArray[np.bool_], spacing_mm: Spacing) -> float:
-    """Robust Hausdorff distance in mm: the larger of the two directed 95th percentiles of surface distances.
-
-    A surface voxel is one with a face neighbour outside its structure; everything beyond the volume is outside.
-    Percentiles are interpolated linearly.
-
-    Raises:
-        ValueError: one of the structures is empty.
-    """
-    if not (a_ZHW.any() and b_ZHW.any()):
-        raise ValueError("the Hausdorff distance needs two structures that are not empty")
-    box = ndimage.find_objects((a_ZHW | b_ZHW).astype(np.uint8))[0]
-    a_surface, b_surface = _surface(a_ZHW[box]), _surface(b_ZHW[box])
-    to_a = ndimage.distance_transform_edt(~a_surface, sampling=spacing_mm)
-    to_b = ndimage.distance_transform_edt(~b_surface, sampling=spacing_mm)
-    return float(max(np.percentile(to_b[a_surface], 95), np.percentile(to_a[b_surface], 95)))
-
-
-def _surface(structure_ZHW: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    surface: NDArray[np.bool_] = structure_ZHW & ~ndimage.binary_erosion(structure_ZHW)
-    return surface
+def volume_ml(voxels: int, spacing_mm: Spacing) -> float:
+    """Volume in millilitres of that many voxels."""
+    return voxels * math.prod(spacing_mm) / MM3_PER_ML
 
 
 def diagonal_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> float:

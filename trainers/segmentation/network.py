@@ -1,19 +1,19 @@
-"""The U-Net: built from a small record, saved without pickle, opened again for prediction and for features.
+"""Segmenters: built from a small record, saved without pickle, opened again for prediction and for features.
 
 Shapes: N images, C modalities, K classes, R resolution in pixels.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from medsweep.config import Config
-
-if TYPE_CHECKING:
-    from monai.networks.nets.unet import UNet
+from medsweep.errors import UserError
+from trainers.segmentation.config import Network, SegmentConfig
 
 WEIGHTS = "network.safetensors"
 ARCHITECTURE = "network.json"
@@ -27,26 +27,71 @@ class Architecture(Config):
     """Background included."""
     channels: tuple[int, ...]
     residual_units: int
+    network: Network = "unet"
+
+    @classmethod
+    def of(cls, config: SegmentConfig, modalities: int, classes: int) -> "Architecture":
+        """What a trial's config asks for, on C = ``modalities`` and K = ``classes``."""
+        return cls(
+            modalities=modalities,
+            classes=classes,
+            channels=config.channels,
+            residual_units=config.residual_units,
+            network=config.network,
+        )
 
 
 def build(architecture: Architecture, seed: int) -> nn.Module:
-    """A U-Net (Ronneberger 2015, with the residual units of Kerfoot 2018) with batch normalisation.
+    """A network from (N, C, R, R) to logits (N, K, R, R), with batch normalisation, through MONAI.
+
+    How each reads ``channels``, of which there are n:
+
+    * ``unet`` (Ronneberger 2015, residual units of Kerfoot 2018): one level each, from R / 2 down to R / 2^(n-1), which
+      the last two share.
+    * ``attention-unet`` (Oktay 2018, arXiv 1804.03999): one level each, from R down to R / 2^(n-1); what merges a gate
+      with the level below keeps MONAI's instance normalisation.
+    * ``segresnet`` (Myronenko 2018, arXiv 1810.11654): from R down to R / 2^(n-1), each twice as wide as the one above;
+      one residual block at the first level, two at those between, four at the last, and one at each on the way up.
+    * ``swin-unetr`` (Hatamizadeh 2022, arXiv 2201.01266): five levels from R / 2 down to R / 32, each twice as wide as
+      the one above; attention itself keeps its layer normalisation.
 
     Initial weights depend on the seed alone; the global random state is left as it was.
-    """
-    from monai.networks.nets.unet import UNet
 
+    Raises:
+        UserError: a Swin transformer is asked for and einops, which MONAI needs for it, is not installed.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return UNet(
-            spatial_dims=2,
-            in_channels=architecture.modalities,
-            out_channels=architecture.classes,
-            channels=architecture.channels,
-            strides=(2,) * (len(architecture.channels) - 1),
-            num_res_units=architecture.residual_units,
-            norm="batch",
-        )
+        return _construct(architecture)
+
+
+def _construct(architecture: Architecture) -> nn.Module:
+    channels, levels = architecture.channels, len(architecture.channels)
+    strides = (2,) * (levels - 1)
+    shared: dict[str, Any] = {
+        "spatial_dims": 2,
+        "in_channels": architecture.modalities,
+        "out_channels": architecture.classes,
+    }
+    if architecture.network == "attention-unet":
+        from monai.networks.nets.attentionunet import AttentionUnet
+
+        return AttentionUnet(**shared, channels=channels, strides=strides)
+    if architecture.network == "segresnet":
+        from monai.networks.nets.segresnet import SegResNet
+
+        down, up = (1, *(2,) * (levels - 2), 4), (1,) * (levels - 1)
+        return SegResNet(**shared, init_filters=channels[0], norm="batch", blocks_down=down, blocks_up=up)
+    if architecture.network == "swin-unetr":
+        if find_spec("einops") is None:
+            raise UserError("segment.network swin-unetr needs the package einops; pip install einops")
+        from monai.networks.nets.swin_unetr import SwinUNETR
+
+        return SwinUNETR(**shared, feature_size=channels[0], norm_name="batch")
+    from monai.networks.nets.unet import UNet
+
+    units = architecture.residual_units
+    return UNet(**shared, channels=channels, strides=strides, num_res_units=units, norm="batch")
 
 
 def save_segmenter(model: nn.Module, architecture: Architecture, folder: Path) -> None:
@@ -89,7 +134,7 @@ def features(model: nn.Module, images_NCRR: Tensor, batch: int = 64) -> Tensor:
         flat = output_NDhw.flatten(start_dim=2)
         pooled.append(torch.cat([flat.mean(dim=2), flat.std(dim=2, correction=0)], dim=1).cpu())
 
-    hook = _bottleneck(model).register_forward_hook(pool)
+    hook = model.get_submodule(bottleneck(model)).register_forward_hook(pool)
     try:
         for part in images_NCRR.split(batch):
             model(part.to(device))
@@ -98,10 +143,18 @@ def features(model: nn.Module, images_NCRR: Tensor, batch: int = 64) -> Tensor:
     return torch.cat(pooled)
 
 
-def _bottleneck(model: nn.Module) -> nn.Module:
-    """The deepest layer: each level is a sequence (down, skip connection around the level below, up)."""
-    unet = cast("UNet", model)
-    level = unet.model
-    for _ in range(len(unet.channels) - 1):
-        level = level[1].submodule
-    return level
+def bottleneck(model: nn.Module) -> str:
+    """Dotted name of the deepest layer of a network that ``build`` gave; its output is (N, D, h, w)."""
+    from monai.networks.nets.attentionunet import AttentionUnet
+    from monai.networks.nets.segresnet import SegResNet
+    from monai.networks.nets.swin_unetr import SwinUNETR
+
+    if isinstance(model, SegResNet):
+        return f"down_layers.{len(model.down_layers) - 1}"
+    if isinstance(model, SwinUNETR):
+        return "encoder10"
+    # Each level of either U-Net holds the one below as its submodule, behind its own way down but for the last.
+    levels = len(model.channels) - 1
+    if isinstance(model, AttentionUnet):
+        return "model.1." + "submodule.1." * (levels - 1) + "submodule"
+    return "model." + "1.submodule." * (levels - 1) + "1.submodule"

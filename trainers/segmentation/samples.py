@@ -56,6 +56,12 @@ class Samples:
         images, masks = self._read(positions)
         return images.to(self.device), masks.to(self.device)
 
+    def pixels_per_class(self, classes: int) -> NDArray[np.int64]:
+        """Pixels of each class in the real slices, (classes,)."""
+        real = self._parts[0]
+        counts = [np.bincount(real.masks[row].ravel(), minlength=classes) for row in real.rows]
+        return np.sum(counts, axis=0)
+
     def _read(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         shape = (len(positions), *self._parts[0].masks.shape[1:])
         images = np.empty((len(positions), self._parts[0].images.shape[1], *shape[1:]), np.float32)
@@ -131,11 +137,13 @@ class BatchOrder:
 
     An endless row of shuffled epochs is cut into batches, so each sample is seen equally often. Real and synthetic
     samples draw their places from separate generators: arms of one replicate see their real samples in the same order
-    within an epoch (``uniform``) or throughout (``fixed-exposure`` against a real-only arm), whatever the count.
+    within an epoch (``uniform``) or throughout (``fixed-exposure`` and the real phase of ``pretrain`` against a
+    real-only arm), whatever the count.
     """
 
     def __init__(self, config: SegmentConfig, real: int, synthetic: int) -> None:
         self._halves = config.mixing == "fixed-exposure" and synthetic > 0
+        self._synthetic_steps = config.pretrain_steps if config.mixing == "pretrain" and synthetic > 0 else 0
         self._batch_size = config.batch_size
         self._real, self._synthetic = real, synthetic
         self._replicate = (config.fold.index, config.seed)
@@ -143,6 +151,8 @@ class BatchOrder:
 
     def batch(self, step: int) -> NDArray[np.int64]:
         """Rows of the samples of ``step`` (1, 2, ...)."""
+        if self._synthetic_steps:
+            return self._phase(step)
         if not self._halves:
             total = self._real + self._synthetic
             return _cut(lambda epoch: self._shuffle(True, True, epoch), total, step, self._batch_size)
@@ -150,6 +160,14 @@ class BatchOrder:
         real = _cut(lambda epoch: self._shuffle(True, False, epoch), self._real, step, half)
         synthetic = _cut(lambda epoch: self._shuffle(False, True, epoch), self._synthetic, step, half)
         return np.concatenate([real, self._real + synthetic])
+
+    def _phase(self, step: int) -> NDArray[np.int64]:
+        """Synthetic samples alone, and after ``pretrain_steps`` the real ones alone from their own first epoch on."""
+        since = step - self._synthetic_steps
+        if since > 0:
+            return _cut(lambda epoch: self._shuffle(True, False, epoch), self._real, since, self._batch_size)
+        rows = _cut(lambda epoch: self._shuffle(False, True, epoch), self._synthetic, step, self._batch_size)
+        return self._real + rows
 
     def _shuffled(self, real: bool, synthetic: bool, epoch: int) -> NDArray[np.int64]:
         """One epoch of the chosen samples, numbered from 0: each draws a place in [0, 1)."""

@@ -1,13 +1,13 @@
-"""The segment stage: train one U-Net for a fixed number of steps, then score it on the fold's test patients."""
+"""The segment stage: train one segmenter for a fixed number of steps, then score it on the fold's test patients."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from medsweep.data.folds import split
 from medsweep.data.provenance import require_unseen, write_fitted_on
@@ -15,68 +15,103 @@ from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
 from trainers.loop import train
-from trainers.segmentation.augment import spatial
+from trainers.segmentation.augment import augment
 from trainers.segmentation.config import SegmentConfig
 from trainers.segmentation.evaluate import draw_overlay, evaluate, summary
+from trainers.segmentation.losses import make_loss
 from trainers.segmentation.network import Architecture, build, save_segmenter
+from trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
 from trainers.segmentation.samples import BatchOrder, Samples, gather
+from trainers.segmentation.selection import Best
 
 
 class UNetLearner:
-    """Dice plus cross-entropy under AdamW with cosine decay.
+    """One segmenter, its optimiser and what is kept beside it: the running average and the best weights.
 
     Initial weights, batch order and augmentation depend on fold and seed, never on the arm, so that arms of one
-    replicate are paired. All but the weights and the optimiser is a pure function of the step.
+    replicate are paired. What is neither weights nor optimiser nor kept beside them is a pure function of the step.
+    On CUDA devices with bfloat16 the network computes in it under autocast, and the loss in float32.
     """
 
-    def __init__(self, config: SegmentConfig, samples: Samples, architecture: Architecture) -> None:
-        from monai.losses import DiceCELoss
-
+    def __init__(
+        self, config: SegmentConfig, samples: Samples, architecture: Architecture, best: Best | None = None
+    ) -> None:
         self._config, self._samples = config, samples
         device = samples.device
         self.model = build(architecture, self._seed("weights")).to(device).train()
-        # Dice over the whole batch: slices without foreground have no Dice of their own.
-        self._loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-        self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        weighted = config.class_weights != "none"
+        pixels_K = samples.pixels_per_class(architecture.classes) if weighted else np.zeros(0, np.int64)
+        self._loss = make_loss(config, pixels_K, device)
+        self._optimizer = make_optimizer(config, self.model.parameters())
+        half_life = config.ema_half_life_steps
+        self._average = RunningAverage(self.model, half_life) if half_life else None
+        self.best = best
+        """Given where the best weights are to be kept."""
+        self._half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         self._order = BatchOrder(config, samples.real, samples.synthetic)
         self.seen = {"real": 0, "synthetic": 0}
 
+    @property
+    def published(self) -> nn.Module:
+        """What is left behind and scored: the running average where there is one, else the network itself."""
+        return self.model if self._average is None else self._average.model
+
     def step(self, number: int) -> Mapping[str, float]:
-        """One step; returns the loss and the learning rate."""
-        rate = self._rate(number)
+        """One step; returns the loss, the learning rate, and the gradient's norm and validation Dice where known."""
+        rate = learning_rate(self._config, number)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        images, masks = self._batch(number)
+        loss = self._loss(self._logits(images), masks)
+        self._optimizer.zero_grad()
+        loss.backward()
+        scalars: dict[str, float] = {"learning_rate": rate}
+        if self._config.clip_norm:
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._config.clip_norm)
+            scalars["gradient_norm"] = norm.item()
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update(self.model, number)
+        scalars["loss"] = loss.item()
+        if self.best is not None and (number % self._config.validate_every_steps == 0 or number == self._config.steps):
+            scalars["validation_dice"] = self.best.offer(self.published, number)
+        return scalars
+
+    def _batch(self, number: int) -> tuple[Tensor, Tensor]:
         rows = self._order.batch(number)
         real = int((rows < self._samples.real).sum())
         self.seen = {"real": self.seen["real"] + real, "synthetic": self.seen["synthetic"] + len(rows) - real}
-        images, masks = self._samples.batch(rows)
-        if self._config.augment != "none":
-            draws = torch.Generator().manual_seed(self._seed("augment", number))
-            images, masks = spatial(images, masks, draws, flip=self._config.augment == "spatial")
-        loss = self._loss(self.model(images), masks[:, None])
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
-        return {"loss": loss.item(), "learning_rate": rate}
+        draws = torch.Generator().manual_seed(self._seed("augment", number))
+        return augment(*self._samples.batch(rows), draws, self._config.augment)
 
-    def _rate(self, number: int) -> float:
-        """Cosine decay from the peak at the first step towards 0 (Loshchilov and Hutter 2017, one cycle)."""
-        return self._config.learning_rate * 0.5 * (1 + math.cos(math.pi * (number - 1) / self._config.steps))
+    def _logits(self, images_NCRR: Tensor) -> Tensor:
+        if not self._half:
+            return self.model(images_NCRR)
+        with torch.autocast("cuda", torch.bfloat16):
+            return self.model(images_NCRR).float()
 
     def _seed(self, purpose: str, *more: int) -> int:
         return derive_seed("segment", purpose, self._config.fold.index, self._config.seed, *more)
 
     def state(self) -> dict[str, Any]:
-        """Weights, normalisation statistics, optimiser and exposure."""
-        return {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict(), "seen": self.seen}
+        """Weights, normalisation statistics, optimiser, exposure, and what is kept beside the weights."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "seen": self.seen,
+            "average": self._average.model.state_dict() if self._average else None,
+            "best": self.best.state() if self.best else None,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Return to a state that ``state()`` gave."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.seen = dict(state["seen"])
+        if self._average:
+            self._average.model.load_state_dict(state["average"])
+        if self.best:
+            self.best.load(state["best"])
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
         """None: the overlay is drawn once, at the end."""
@@ -86,9 +121,9 @@ class UNetLearner:
 def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function. Inputs: ``prepare``; ``pool`` where count is above 0; ``scores`` where min_iou is too.
 
-    Leaves metrics.parquet (see ``evaluate``; validation.parquet likewise, where the fold has a validation part),
-    network.safetensors, network.json, exposure.json, fitted_on.json and
-    overlay.png.
+    Leaves metrics.parquet (see ``evaluate``; validation.parquet likewise, where the fold has a validation part, and
+    metrics_best.parquet, where the best weights were looked for on it), network.safetensors, network.json,
+    exposure.json, fitted_on.json and overlay.png.
 
     Raises:
         PoolDryError: too few synthetic samples.
@@ -100,16 +135,12 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     for role in sorted(inputs):
         require_unseen(inputs[role], (*parts.test, *parts.validation))
     samples = gather(config, data, parts.train, inputs, trial.device)
-    architecture = Architecture(
-        modalities=len(data.modalities),
-        classes=len(data.classes),
-        channels=config.channels,
-        residual_units=config.residual_units,
-    )
-    learner = UNetLearner(config, samples, architecture)
+    architecture = Architecture.of(config, modalities=len(data.modalities), classes=len(data.classes))
+    best = Best(data, parts.validation) if config.validate_every_steps and parts.validation else None
+    learner = UNetLearner(config, samples, architecture, best)
     yield from train(learner, config.steps, trial, report_every_steps=config.report_every_steps)
 
-    model = learner.model.eval()
+    model = learner.published.eval()
     save_segmenter(model, architecture, trial.output)
     metrics = evaluate(model, data, parts.test)
     metrics.to_parquet(trial.output / "metrics.parquet", index=False)
@@ -118,7 +149,18 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     _write_json(trial.output / "exposure.json", exposure(learner, samples))
     overlay = draw_overlay(model, data, parts.test, trial.output / "overlay.png")
     last = summary(metrics) | watched
+    if best is not None:
+        last |= _best_tested(model, best, parts.test, trial.output)
     yield Progress(step=config.steps, total=config.steps, metrics=last, pictures={"overlay": overlay})
+
+
+def _best_tested(model: nn.Module, best: Best, patients: Sequence[str], output: Path) -> dict[str, float]:
+    """Score the test patients with the best weights, which ``model`` is given, into metrics_best.parquet."""
+    model.load_state_dict(best.weights)
+    metrics = evaluate(model, best.data, patients)
+    metrics.to_parquet(output / "metrics_best.parquet", index=False)
+    found = {f"best_{name}": value for name, value in summary(metrics).items()}
+    return found | {"best_step": float(best.step), "best_validation_dice": best.dice}
 
 
 def _validated(model: nn.Module, data: SliceSet, patients: Sequence[str], output: Path) -> dict[str, float]:

@@ -94,6 +94,11 @@ def test_a_killed_driver_goes_on_and_ends_with_the_same_tables(tmp_path: Path) -
         assert (rough / "results" / name).read_bytes() == (calm / "results" / name).read_bytes(), name
 
 
+def hear_interrupts() -> None:
+    """A child of a background job would be born with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
     sweep = write_micro(tmp_path, ("steps: 12", "steps: 4000"))
     process = subprocess.Popen(
@@ -102,6 +107,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "store").glob("segment/*.part/metrics.jsonl")) and time.monotonic() < deadline:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +23,32 @@ class Deaf(Notebook):
                 self.note("lost")
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """SIGINT has its ordinary handler, even where the tests were started as a background job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class TestLocalRunner(RunnerContract):
     @pytest.fixture
     def runner(self) -> LocalRunner:
         return LocalRunner()
 
-    def test_an_interrupt_that_got_lost_still_stops_the_run(self, tmp_path: Path, runner: LocalRunner) -> None:
+    def test_an_interrupt_that_got_lost_still_stops_the_run(
+        self, tmp_path: Path, runner: LocalRunner, heard: None
+    ) -> None:
         deaf = Deaf()
         summary = self.run(plan_of(), tmp_path / "store", runner, deaf)
         assert deaf.notes[:1] == ["lost"]
         assert summary.stopped
         assert len(deaf.ends) < 3
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_a_background_job_goes_on_ignoring_interrupts(
+        self, tmp_path: Path, runner: LocalRunner, heard: None
+    ) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        assert self.run(plan_of(), tmp_path / "store", runner, Deaf()).ok
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -5,7 +5,8 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 
-from trainers.assessment.distances import frechet, radial_psd, radial_psd_log_error
+from trainers.assessment.distances import frechet
+from trainers.assessment.spectra import radial_psd, radial_psd_log_error
 
 
 def exact_gaussian(mean, covariance, count, seed):

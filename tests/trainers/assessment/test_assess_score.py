@@ -12,6 +12,8 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from trainers.assessment.config import AssessConfig, hours
+from trainers.assessment.masks import DESCRIPTORS
+from trainers.assessment.metrics import foreground_dice
 from trainers.assessment.score import mean_iou, run
 from trainers.pool import Pool
 from trainers.segmentation.config import SegmentSettings, resolve
@@ -89,6 +91,58 @@ def test_a_pool_of_real_slices_is_at_the_floor_and_noise_is_far_above(slices, re
     assert bad["frechet"] > 5 * good["frechet"]
     assert good["radial_psd_log_error"] < 1e-4
     assert bad["radial_psd_log_error"] > 0.5
+
+
+def test_every_metric_tells_real_slices_from_noise_with_empty_masks(slices, real, reference, tmp_path):
+    images, masks = real
+    order = np.random.default_rng(0).permutation(len(images))
+    noise = np.random.default_rng(1).standard_normal(images.shape).astype(np.float32)
+    _, good = assess(tmp_path / "a", slices, save(tmp_path / "p", images[order], masks[order]), reference)
+    _, bad = assess(tmp_path / "b", slices, save(tmp_path / "q", noise, np.zeros_like(masks)), reference)
+    good, bad = (json.loads((output / "pool.json").read_text()) for output in (good, bad))
+    assert good["n_equal"] == len(images)
+    assert good["n_patients"] == 6
+    assert good["frechet_low"] < good["frechet"] < good["frechet_high"]
+    assert bad["frechet_low"] > good["frechet_high"]
+    assert bad["frechet_random"] > 3 * bad["frechet_random_floor"] > good["frechet_random"]
+    assert good["kid_p"] > 0.5
+    assert bad["kid_p"] < 0.01
+    assert bad["kid"] > bad["kid_floor"] == good["kid_floor"]
+    for name in ("precision", "recall", "density", "coverage"):
+        assert good[name] >= 1, name
+        assert bad[name] < 0.3, name
+    assert good["authenticity"] == 0
+    assert good["authenticity_real"] > 0.5
+    assert good["nearest_ratio"] < 0.05
+    assert bad["nearest_ratio"] > 1
+    assert good["vendi"] == pytest.approx(good["vendi_real"], rel=1e-3)
+    for name in ("high_frequency_log_error", "spectral_slope_difference"):
+        assert abs(good[name]) < 1e-4, name
+        assert bad[name] > 0.5, name
+    assert good["laplacian_ratio"] == pytest.approx(1, rel=1e-4)
+    assert bad["laplacian_ratio"] > 2
+    assert all(good[f"mask_ks_{name}"] == 0 for name in DESCRIPTORS)
+    assert bad["mask_ks_area"] > 0.5
+    assert "mask_ks_perimeter" not in bad
+    assert good["consistency_gap"] == pytest.approx(0, abs=1e-9)
+    assert good["consistency_dice"] > 0.1
+    assert bad.get("consistency_dice", 0) == 0
+
+
+def test_a_handful_of_samples_leaves_out_what_they_do_not_define(slices, real, reference, tmp_path):
+    images, masks = real
+    _, output = assess(tmp_path / "a", slices, save(tmp_path / "p", images[:4], masks[:4]), reference)
+    found = json.loads((output / "pool.json").read_text())
+    assert found["n_pool"] == found["n_matched"] == found["n_equal"] == 4
+    assert not {"precision", "coverage", "vendi", "frechet_infinity"} & set(found)
+    assert {"frechet", "kid", "authenticity", "mask_ks_area"} <= set(found)
+
+
+def test_dice_leaves_out_samples_without_any_foreground():
+    masks = np.array([[[1, 2], [0, 0]], [[0, 0], [0, 0]], [[1, 0], [0, 0]]])
+    seen = np.array([[[2, 0], [0, 0]], [[0, 0], [0, 0]], [[0, 1], [0, 0]]])
+    assert foreground_dice(masks, seen) == pytest.approx((2 / 3 + 0) / 2)
+    assert foreground_dice(masks[1:2], seen[1:2]) is None
 
 
 def test_the_same_inputs_leave_the_same_bytes(slices, real, reference, tmp_path):

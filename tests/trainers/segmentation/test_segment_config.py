@@ -53,11 +53,43 @@ def test_report_interval_is_no_part_of_the_digest():
         ({"candidates": 7, "min_iou": 0.5}, r"candidates \(7\) must be at least count \(8\)"),
         ({"batch_size": 1}, "greater than or equal to 2"),
         ({"residual_units": 1}, "Input should be 0 or 2"),
+        ({"steps": 5, "warmup_steps": 5}, r"warmup_steps \(5\) must be below steps \(5\)"),
+        ({"steps": 1, "mixing": "pretrain"}, "gives 0 of 1 steps to synthetic samples"),
+        ({"mixing": "pretrain", "pretrain_share": 1.0}, "less than 1"),
+        ({"network": "segresnet", "channels": (4, 8, 12)}, r"as \[4, 8, 16\], got segment.channels \[4, 8, 12\]"),
+        ({"network": "attention-unet", "channels": (1, 8)}, "needs at least 2 channels"),
+        ({"network": "swin-unetr", "channels": (16, 32, 64, 128)}, r"as \[12, 24, 48, 96, 192\], got"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):
     with pytest.raises(ValidationError, match=message):
         resolved(8, **settings)
+
+
+def test_a_swin_transformer_needs_five_halvings():
+    widths = {"network": "swin-unetr", "channels": (12, 24, 48, 96, 192)}
+    assert resolved(**widths).resolution == 32
+    with pytest.raises(ValidationError, match="multiple of 32, got 16"):
+        resolve(SegmentSettings(**widths), fold=FOLD, seed=1, count=0, candidates=0, unit="slices", resolution=16)
+
+
+def test_fields_that_a_trial_does_not_read_are_neutral():
+    def same(first: SegmentConfig, second: SegmentConfig) -> bool:
+        return digest(first) == digest(second)
+
+    assert same(resolved(8, pretrain_share=0.2), resolved(8))
+    assert same(resolved(0, mixing="pretrain", pretrain_share=0.2), resolved(0))
+    assert not same(resolved(8, mixing="pretrain", pretrain_share=0.2), resolved(8, mixing="pretrain"))
+    assert same(resolved(network="segresnet", residual_units=0), resolved(network="segresnet"))
+    assert not same(resolved(residual_units=0), resolved())
+    assert same(resolved(validate_every_steps=5), resolved())
+
+
+def test_validation_is_read_where_the_fold_has_some():
+    watched = FOLD.model_copy(update={"validation": 0.2})
+    given = SegmentSettings(validate_every_steps=5)
+    found = resolve(given, fold=watched, seed=1, count=0, candidates=0, unit="slices", resolution=32)
+    assert found.validate_every_steps == 5
 
 
 def test_hours_grow_with_steps_and_width():

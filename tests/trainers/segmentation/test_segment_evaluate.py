@@ -1,17 +1,24 @@
 """Restacking and scoring: an oracle is perfect on the original grid, a blind network is missed everywhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from fake_trial import FakeTrial, drain
 from torch import nn
 
+from analysis.tables import METRICS as REPORTED
+from medsweep import results
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.inventory import inspect_source
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
-from trainers.segmentation.evaluate import draw_overlay, evaluate, segment_volume, summary
+from trainers.segmentation.evaluate import METRICS, draw_overlay, evaluate, segment_volume, summary
+from trainers.segmentation.surfaces import TOLERANCE_MM
+
+BEST = {"dice": 1, "hd95_mm": 0, "assd_mm": 0, "surface_dice": 1}
 
 
 class Oracle(nn.Module):
@@ -58,8 +65,10 @@ def test_an_oracle_is_perfect_on_the_original_grid(roomy):
     present = table[table["n_ref"] > 0]
     assert len(present) > 0
     assert (present["status"] == "ok").all()
-    assert (present.loc[present["metric"] == "dice", "value"] == 1).all()
-    assert (present.loc[present["metric"] == "hd95_mm", "value"] == 0).all()
+    for metric, best in BEST.items():
+        assert (present.loc[present["metric"] == metric, "value"] == best).all()
+    assert (present[["fp", "fn", "boundary_bias_mm"]] == 0).all(axis=None)
+    np.testing.assert_allclose(present["volume_pred_ml"], present["n_ref"] * 1.8 * 1.8 * 5.0 / 1000)
 
 
 def test_an_oracle_loses_little_where_slices_were_shrunk(slices):
@@ -74,14 +83,60 @@ def test_what_a_blind_network_misses_is_not_dropped(roomy):
     table = evaluate(Blind(), roomy, roomy.patients)
     missed = table[table["n_ref"] > 0]
     assert (missed["status"] == "missed").all()
-    assert (missed.loc[missed["metric"] == "dice", "value"] == 0).all()
-    assert np.isposinf(missed.loc[missed["metric"] == "hd95_mm", "value"]).all()
+    for metric in METRICS:
+        assert (missed.loc[missed["metric"] == metric, "value"] == REPORTED[metric].worst).all()
+    assert (missed["fn"] == missed["n_ref"]).all()
+    assert (missed["volume_pred_ml"] == 0).all()
+    assert table["boundary_bias_mm"].isna().all()
     empty = table[table["n_ref"] == 0]
     assert (empty["status"] == "empty-both").all()
     assert empty["value"].isna().all()
     found = summary(table)
     assert found["test_dice"] == 0
-    assert found["test_structures"] == len(missed) / 2
+    assert found["test_structures"] == len(missed) / len(METRICS)
+
+
+def test_every_structure_and_metric_has_one_row_in_order(roomy):
+    data = replace(roomy, regions={"whole": (1, 2)})
+    table = evaluate(Blind(), data, data.patients[:2])
+    keys = [
+        (patient, name, prefix + metric)
+        for patient in data.patients[:2]
+        for name, prefix in (("organ", ""), ("lesion", ""), ("whole", "region_"))
+        for metric in METRICS
+    ]
+    assert list(table[["patient", "class", "metric"]].itertuples(index=False, name=None)) == keys
+    whole = table[table["class"] == "whole"].set_index("patient")["n_ref"]
+    for patient in data.patients[:2]:
+        assert (whole[patient] == np.count_nonzero(data.reference(patient))).all()
+
+
+def test_what_rows_share_says_how_an_organ_was_shrunk(roomy):
+    """The organ loses its last column in every slice; all four rows of it say so."""
+    table = evaluate(Oracle(replace(roomy, masks=_shrunk(roomy.masks))), roomy, roomy.patients)
+    organ = table[table["class"] == "organ"]
+    assert (organ["fn"] > 0).all()
+    assert (organ["fp"] == 0).all()
+    assert (organ["boundary_bias_mm"] < 0).all()
+    assert (organ["n_ref"] == organ["tp"] + organ["fn"]).all()
+    assert (organ["n_pred"] == organ["tp"] + organ["fp"]).all()
+    assert (organ["volume_pred_ml"] < organ["volume_ref_ml"]).all()
+    shared = [name for name in table.columns if name not in ("metric", "value")]
+    assert len(organ[shared].drop_duplicates()) == len(roomy.patients)
+
+
+def _shrunk(masks):
+    return np.where(np.roll(masks, -1, axis=2) == 0, 0, masks).astype(np.uint8)
+
+
+def test_tables_of_results_and_analysis_know_exactly_these_metrics():
+    assert METRICS == results.METRICS
+    assert list(REPORTED) == [prefix + metric for prefix in ("", "region_") for metric in METRICS]
+    for name in ("surface_dice", "region_surface_dice"):
+        assert REPORTED[name].label.endswith(f"at {TOLERANCE_MM:g} mm")
+    assert {name: metric.higher_is_better for name, metric in REPORTED.items()} == {
+        prefix + metric: best == 1 for prefix in ("", "region_") for metric, best in BEST.items()
+    }
 
 
 def test_overlay_shows_reference_beside_prediction(roomy, tmp_path):

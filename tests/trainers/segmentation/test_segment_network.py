@@ -1,8 +1,22 @@
 """The U-Net: built from a seed, saved, opened again, and read at its bottleneck."""
 
-import torch
+from importlib.util import find_spec
 
-from trainers.segmentation.network import Architecture, build, features, load_segmenter, predict, save_segmenter
+import pytest
+import torch
+from torch import nn
+
+from medsweep.errors import UserError
+from trainers.segmentation.network import (
+    ARCHITECTURE,
+    Architecture,
+    bottleneck,
+    build,
+    features,
+    load_segmenter,
+    predict,
+    save_segmenter,
+)
 
 SMALL = Architecture(modalities=2, classes=3, channels=(4, 8, 16), residual_units=0)
 IMAGES = torch.randn(5, 2, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -62,3 +76,58 @@ def test_in_whole_batches_a_sample_does_not_feel_how_many_follow():
     everything = predict(model, IMAGES, batch=4, whole_batches=True)
     for count in (1, 3, 4, 5):
         assert torch.equal(predict(model, IMAGES[:count], batch=4, whole_batches=True), everything[:count])
+
+
+def shape_of(network: str) -> Architecture:
+    channels = (12, 24, 48, 96, 192) if network == "swin-unetr" else (4, 8, 16)
+    return Architecture(modalities=2, classes=3, channels=channels, residual_units=2, network=network)
+
+
+NETWORKS = [
+    "unet",
+    "attention-unet",
+    "segresnet",
+    pytest.param("swin-unetr", marks=pytest.mark.skipif(find_spec("einops") is None, reason="needs einops")),
+]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_is_built_from_its_seed_saved_and_opened_again(tmp_path, network):
+    shape = shape_of(network)
+    assert torch.equal(weights(build(shape, seed=3)), weights(build(shape, seed=3)))
+    model = build(shape, seed=3).train()
+    model(IMAGES)
+    save_segmenter(model, shape, tmp_path)
+    loaded = load_segmenter(tmp_path, "cpu")
+    assert predict(loaded, IMAGES).shape == (5, 3, 32, 32)
+    assert torch.equal(predict(loaded, IMAGES), predict(model.eval(), IMAGES))
+    assert any(isinstance(module, nn.BatchNorm2d) for module in loaded.modules())
+    others = {type(module) for module in loaded.modules() if isinstance(module, nn.InstanceNorm2d | nn.GroupNorm)}
+    assert others == ({nn.InstanceNorm2d} if network == "attention-unet" else set())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_bottleneck_is_the_smallest_and_widest_map_of_every_network(network):
+    model, seen = build(shape_of(network), seed=3).eval(), {}
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda _m, _i, output, name=name: seen.setdefault(name, output))
+    found = features(model, IMAGES)
+    deepest = seen[bottleneck(model)]
+    maps = [output for output in seen.values() if isinstance(output, torch.Tensor) and output.ndim == 4]
+    assert deepest.shape[-1] == min(output.shape[-1] for output in maps)
+    assert found.shape == (5, 2 * deepest.shape[1])
+    torch.testing.assert_close(found[:, : deepest.shape[1]], deepest.mean(dim=(2, 3)))
+    assert deepest.shape[1] == shape_of(network).channels[-1]
+
+
+def test_a_network_published_before_there_was_a_choice_is_a_unet(tmp_path):
+    model = build(SMALL, seed=3)
+    save_segmenter(model, SMALL, tmp_path)
+    (tmp_path / ARCHITECTURE).write_text('{"modalities": 2, "classes": 3, "channels": [4, 8, 16], "residual_units": 0}')
+    assert torch.equal(weights(load_segmenter(tmp_path, "cpu")), weights(model))
+
+
+def test_a_swin_transformer_without_einops_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr("trainers.segmentation.network.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install einops"):
+        build(shape_of("swin-unetr"), seed=0)

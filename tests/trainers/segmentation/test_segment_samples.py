@@ -60,6 +60,15 @@ def test_arms_see_their_real_samples_in_the_order_of_the_real_only_arm(count):
     assert bag[bag < 6].tolist() == alone[:6].tolist()
 
 
+def test_pretraining_is_synthetic_first_and_then_real_in_the_order_of_the_real_only_arm():
+    order = BatchOrder(config(3, mixing="pretrain", steps=10, pretrain_share=0.4), real=6, synthetic=3)
+    seen = [order.batch(step) for step in range(1, 11)]
+    assert [bool((rows < 6).any()) for rows in seen] == [False] * 4 + [True] * 6
+    assert np.bincount(np.concatenate(seen[:3]), minlength=9)[6:].tolist() == [4] * 3
+    alone = drawn(BatchOrder(config(), real=6, synthetic=0), steps=6)
+    assert np.concatenate(seen[4:]).tolist() == alone.tolist()
+
+
 def test_seed_changes_the_order():
     orders = [drawn(BatchOrder(config(seed=seed), real=50, synthetic=0), steps=12).tolist() for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
@@ -74,6 +83,15 @@ def test_only_slices_of_training_patients_and_the_first_samples_are_taken(slices
     np.testing.assert_array_equal(images, data.images[data.rows(parts.train)])
     np.testing.assert_array_equal(masks, data.masks[data.rows(parts.train)])
     assert first_pixels(found, found.real + np.array([4, 0, 2])) == [4, 0, 2]
+
+
+def test_pixels_per_class_are_those_of_the_real_slices_alone(slices, tmp_path):
+    data = SliceSet.open(slices)
+    train = split(data.patients, FOLD).train
+    found = gather(config(5), data, train, {"pool": make_pool(tmp_path, data, 9)}, "cpu").pixels_per_class(4)
+    real = data.masks[data.rows(train)]
+    assert found.tolist() == [int((real == label).sum()) for label in range(4)]
+    assert found[3] == 0 < found[2]
 
 
 def test_patients_as_the_unit_and_foreground_slices_only(slices, tmp_path):

@@ -1,5 +1,6 @@
 """The segment stage as a whole: contract, resume, pairing of arms, no leaks, and that it learns."""
 
+import dataclasses
 import json
 import shutil
 
@@ -13,21 +14,19 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from trainers.pool import Pool
+from trainers.segmentation import selection
 from trainers.segmentation.config import SegmentSettings, resolve
+from trainers.segmentation.evaluate import evaluate
 from trainers.segmentation.network import Architecture, load_segmenter
 from trainers.segmentation.samples import gather
+from trainers.segmentation.selection import Best, validation_dice
 from trainers.segmentation.train import UNetLearner, run
+from trainers.state import load_state, save_state
 
 FOLD = Fold(index=0, of=4)
+WATCHED = Fold(index=0, of=4, validation=0.3)
 TINY = {"steps": 12, "batch_size": 4, "channels": (4, 8), "residual_units": 0, "report_every_steps": 4}
-FILES = [
-    "exposure.json",
-    "fitted_on.json",
-    "metrics.parquet",
-    "network.json",
-    "network.safetensors",
-    "overlay.png",
-]
+FILES = ["exposure.json", "fitted_on.json", "metrics.parquet", "network.json", "network.safetensors", "overlay.png"]
 
 
 def config(count=0, seed=0, **settings):
@@ -70,6 +69,7 @@ def test_outputs_and_reports(slices, pool, tmp_path):
 def test_metrics_table(slices, tmp_path):
     _, output = segment(tmp_path, {"prepare": slices})
     table = pd.read_parquet(output / "metrics.parquet")
+    table = table[table["metric"].isin(["dice", "hd95_mm"])]
     data = SliceSet.open(slices)
     patients = split(data.patients, FOLD).test
     keys = [(p, c, m) for p in patients for c in data.classes[1:] for m in ("dice", "hd95_mm")]
@@ -89,9 +89,26 @@ def test_metrics_table(slices, tmp_path):
             assert row["value"] == pytest.approx(2 * row["tp"] / (row["n_ref"] + row["n_pred"]))
 
 
-@pytest.mark.parametrize("kill_after", [1, 2])
-def test_a_killed_run_goes_on_and_leaves_the_same_bytes(slices, pool, tmp_path, kill_after):
-    inputs, settings = {"prepare": slices, "pool": pool}, config(count=8)
+EVERYTHING = {
+    "optimizer": "sgd",
+    "schedule": "poly",
+    "warmup_steps": 3,
+    "clip_norm": 1.0,
+    "ema_half_life_steps": 4,
+    "augment": "full",
+    "loss": "dice-focal",
+    "class_weights": "inverse-frequency",
+    "mixing": "pretrain",
+    "validate_every_steps": 3,
+}
+
+
+@pytest.mark.parametrize(("kill_after", "more"), [(1, {}), (2, {}), (1, EVERYTHING), (2, EVERYTHING)])
+def test_a_killed_run_goes_on_and_leaves_the_same_bytes(slices, pool, tmp_path, kill_after, more):
+    inputs = {"prepare": slices, "pool": pool}
+    given = SegmentSettings(**(TINY | more))
+    fold = WATCHED if more else FOLD
+    settings = resolve(given, fold=fold, seed=0, count=8, candidates=0, unit="slices", resolution=32)
     whole = FakeTrial(tmp_path / "whole")
     reports = drain(run(settings, inputs, whole))
     killed = FakeTrial(tmp_path / "killed", due=True)
@@ -103,7 +120,9 @@ def test_a_killed_run_goes_on_and_leaves_the_same_bytes(slices, pool, tmp_path, 
     assert step == 4 * kill_after
     again = drain(run(settings, inputs, FakeTrial(tmp_path / "killed")))
     assert [(r.step, dict(r.metrics)) for r in again] == [(r.step, dict(r.metrics)) for r in reports[kill_after:]]
-    for name in FILES:
+    names = [path.name for path in whole.output.iterdir()]
+    assert sorted(names) == sorted(FILES + (["metrics_best.parquet", "validation.parquet"] if more else []))
+    for name in names:
         assert (whole.output / name).read_bytes() == (killed.output / name).read_bytes(), name
 
 
@@ -123,13 +142,13 @@ def test_arms_of_a_replicate_start_from_the_same_weights(slices, pool):
 
 
 @pytest.mark.parametrize("count", [0, 8, 40])
-@pytest.mark.parametrize("mixing", ["uniform", "fixed-exposure"])
+@pytest.mark.parametrize("mixing", ["uniform", "fixed-exposure", "pretrain"])
 def test_the_number_of_samples_seen_does_not_depend_on_the_count(slices, pool, tmp_path, count, mixing):
     _, output = segment(tmp_path, {"prepare": slices, "pool": pool}, count=count, mixing=mixing)
     found = exposure(output)
     assert found["real_slices_seen"] + found["synthetic_slices_seen"] == 12 * 4
     assert (found["synthetic_slices"], found["kept"], found["generated"]) == (count, count, count)
-    if mixing == "fixed-exposure":
+    if mixing != "uniform":
         assert found["synthetic_slices_seen"] == (24 if count else 0)
     else:
         assert (found["synthetic_slices_seen"] > 0) == (count > 0)
@@ -170,9 +189,8 @@ def test_it_learns_and_the_network_can_be_opened_again(slices, tmp_path):
 
 
 def test_validation_patients_are_scored_apart_and_never_trained_on(slices, tmp_path):
-    fold = FOLD.model_copy(update={"validation": 0.3})
-    whole = config()
-    watched = whole.model_copy(update={"fold": fold})
+    fold = WATCHED
+    watched = config().model_copy(update={"fold": fold})
     trial = FakeTrial(tmp_path)
     reports = drain(run(watched, {"prepare": slices}, trial))
     parts = split(SliceSet.open(slices).patients, fold)
@@ -182,3 +200,98 @@ def test_validation_patients_are_scored_apart_and_never_trained_on(slices, tmp_p
     assert json.loads((trial.output / "fitted_on.json").read_text()) == list(parts.train)
     assert not set(parts.validation) & set(parts.train)
     assert reports[-1].metrics["validation_structures"] > 0
+
+
+def learner_of(slices, best=None, **settings):
+    data = SliceSet.open(slices)
+    asked = config(**settings)
+    samples = gather(asked, data, split(data.patients, FOLD).train, {}, "cpu")
+    return UNetLearner(asked, samples, Architecture.of(asked, modalities=2, classes=3), best)
+
+
+def flat(model):
+    return torch.cat([value.flatten() for value in model.parameters()])
+
+
+def test_the_average_is_what_is_published(slices, tmp_path):
+    plain = learner_of(slices)
+    averaged = learner_of(slices, ema_half_life_steps=3)
+    for step in range(1, 13):
+        plain.step(step)
+        averaged.step(step)
+    assert torch.equal(flat(averaged.model), flat(plain.model))
+    assert not torch.equal(flat(averaged.published), flat(plain.model))
+    _, output = segment(tmp_path, {"prepare": slices}, ema_half_life_steps=3)
+    assert torch.equal(flat(load_segmenter(output, "cpu")), flat(averaged.published))
+
+
+def test_clipping_bounds_the_step_and_reports_the_norm(slices):
+    settings = {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 1.0, "schedule": "constant"}
+    learner = learner_of(slices, clip_norm=1e-3, **settings)
+    before = flat(learner.model).clone()
+    norm = learner.step(1)["gradient_norm"]
+    assert norm > 0.01
+    # Nesterov's first step is (1 + momentum) times the gradient.
+    assert float((flat(learner.model) - before).norm().detach()) == pytest.approx(1.99e-3, rel=1e-2)
+
+
+def test_the_best_weights_are_those_that_validation_liked_most(slices, tmp_path):
+    given = SegmentSettings(**(TINY | {"steps": 24, "learning_rate": 3e-2, "validate_every_steps": 5}))
+    asked = resolve(given, fold=WATCHED, seed=0, count=0, candidates=0, unit="slices", resolution=32)
+    data = SliceSet.open(slices)
+    parts = split(data.patients, WATCHED)
+    samples = gather(asked, data, parts.train, {}, "cpu")
+    learner = UNetLearner(asked, samples, Architecture.of(asked, 2, 3), Best(data, parts.validation))
+    scored, weights = {}, {}
+    for step in range(1, 25):
+        if (found := learner.step(step).get("validation_dice")) is not None:
+            scored[step], weights[step] = found, flat(learner.model).clone()
+    assert list(scored) == [5, 10, 15, 20, 24]
+    assert len(set(scored.values())) > 1
+    best = max(scored, key=scored.get)
+    reports = drain(run(asked, {"prepare": slices}, FakeTrial(tmp_path)))
+    assert reports[-1].metrics["best_step"] == learner.best.step == best
+    assert reports[-1].metrics["best_validation_dice"] == learner.best.dice == scored[best]
+    learner.model.load_state_dict(learner.best.weights)
+    assert torch.equal(flat(learner.model), weights[best])
+    found = pd.read_parquet(tmp_path / "output" / "metrics_best.parquet")
+    pd.testing.assert_frame_equal(found, evaluate(learner.model.eval(), data, parts.test))
+
+
+def test_the_first_of_the_best_is_kept_and_survives_a_checkpoint(slices, monkeypatch, tmp_path):
+    data, found = SliceSet.open(slices), iter([0.2, 0.7, 0.7, 0.1, 0.6, 0.8])
+    monkeypatch.setattr(selection, "validation_dice", lambda *_: next(found))
+    watching = {"fold": WATCHED, "validate_every_steps": 1}
+
+    def learner():
+        asked = config().model_copy(update=watching)
+        samples = gather(asked, data, split(data.patients, WATCHED).train, {}, "cpu")
+        return UNetLearner(asked, samples, Architecture.of(asked, 2, 3), Best(data, ()))
+
+    first, weights = learner(), {}
+    for step in range(1, 5):
+        first.step(step)
+        weights[step] = first.model.state_dict()["model.0.conv.weight"].clone()
+    assert (first.best.step, first.best.dice) == (2, 0.7)
+    save_state(tmp_path, first.state())
+    again = learner()
+    again.load(load_state(tmp_path))
+    again.step(5)
+    assert (again.best.step, again.best.dice) == (2, 0.7)
+    assert torch.equal(again.best.weights["model.0.conv.weight"], weights[2])
+    again.step(6)
+    assert (again.best.step, again.best.dice) == (6, 0.8)
+
+
+def test_validation_without_foreground_cannot_choose(slices):
+    data = SliceSet.open(slices)
+    empty = dataclasses.replace(data, classes=("background",))
+    with pytest.raises(UserError, match="needs foreground in the 2 validation patients"):
+        validation_dice(learner_of(slices).model.eval(), empty, split(data.patients, WATCHED).validation)
+
+
+@pytest.mark.parametrize("network", ["attention-unet", "segresnet"])
+def test_other_networks_train_through_the_same_stage(slices, tmp_path, network):
+    reports, output = segment(tmp_path, {"prepare": slices}, network=network, steps=4)
+    assert json.loads((output / "network.json").read_text())["network"] == network
+    assert reports[-1].metrics["test_structures"] > 0

@@ -1,0 +1,142 @@
+"""Training a segmenter: our loop against a plain MONAI loop, on the same slices with the same network.
+
+The peer is written as MONAI's tutorials have it: CacheDataset of 2D slices, RandFlipd and RandAffined per sample,
+DataLoader(num_workers=0), DiceCELoss, AdamW. Flip, rotation and shift have the same probabilities and bounds on both
+sides. One thread, 64 px, batch 16; the sides take turns in one process and times are its CPU seconds, since others may
+use the machine.
+
+    python benchmarks/segmentation.py [--rounds N]
+
+Prints the time per step of both sides, their ratio (median over rounds), and the share of our step that each
+augmentation preset takes.
+"""
+
+import argparse
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from medsweep.data.folds import Fold
+from trainers.segmentation.augment import augment
+from trainers.segmentation.config import SegmentSettings, resolve
+from trainers.segmentation.network import Architecture, build
+from trainers.segmentation.samples import Part, Samples
+from trainers.segmentation.train import UNetLearner
+
+SLICES, SIDE, BATCH, STEPS_PER_ROUND = 256, 64, 16, 16
+CONFIG = resolve(
+    SegmentSettings(steps=1000, batch_size=BATCH),
+    fold=Fold(index=0, of=2),
+    seed=0,
+    count=0,
+    candidates=0,
+    unit="slices",
+    resolution=SIDE,
+)
+PLAN = Architecture.of(CONFIG, modalities=1, classes=3)
+
+
+def made_up() -> tuple[np.ndarray, np.ndarray]:
+    """Noise with one disc in another on every slice: images (SLICES, 1, SIDE, SIDE) and masks (SLICES, SIDE, SIDE)."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    centres = rng.uniform(SIDE / 4, 3 * SIDE / 4, (SLICES, 2, 1, 1))
+    distance = np.hypot(y - centres[:, 0], x - centres[:, 1])
+    masks = ((distance < SIDE / 5).astype(np.uint8) + (distance < SIDE / 12)).astype(np.uint8)
+    images = (masks[:, None] + rng.normal(0, 0.5, (SLICES, 1, SIDE, SIDE))).astype(np.float32)
+    return images, masks
+
+
+def our_steps(images: np.ndarray, masks: np.ndarray) -> Iterator[None]:
+    """Steps of a segment trial."""
+    learner = UNetLearner(CONFIG, Samples(Part(images, masks, np.arange(SLICES)), None, "cpu"), PLAN)
+    for number in range(1, CONFIG.steps + 1):
+        learner.step(number)
+        yield
+
+
+def monai_steps(images: np.ndarray, masks: np.ndarray) -> Iterator[None]:
+    """Steps of the tutorials' loop."""
+    from monai.data import CacheDataset, DataLoader
+    from monai.losses import DiceCELoss
+    from monai.transforms import Compose, EnsureTyped, RandAffined, RandFlipd
+
+    keys = ("image", "label")
+    transforms = Compose(
+        [
+            EnsureTyped(keys),
+            RandFlipd(keys, prob=0.5, spatial_axis=1),
+            RandAffined(
+                keys,
+                prob=1.0,
+                rotate_range=math.radians(15),
+                translate_range=(0.1 * SIDE, 0.1 * SIDE),
+                mode=("bilinear", "nearest"),
+                padding_mode="zeros",
+            ),
+        ]
+    )
+    items = [{"image": image, "label": mask[None]} for image, mask in zip(images, masks, strict=True)]
+    loader = DataLoader(
+        CacheDataset(items, transforms, progress=False), batch_size=BATCH, shuffle=True, num_workers=0, drop_last=True
+    )
+    model = build(PLAN, 0).train()
+    loss_function = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=CONFIG.learning_rate, weight_decay=CONFIG.weight_decay)
+    total = 0.0
+    while True:
+        for batch in loader:
+            optimizer.zero_grad()
+            loss = loss_function(model(batch["image"]), batch["label"])
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+            yield
+
+
+def seconds(work: Callable[[], object], times: int) -> float:
+    """Mean CPU seconds of ``work``."""
+    begun = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - begun) / times
+
+
+def augmentation_seconds(images: np.ndarray, masks: np.ndarray, preset: str) -> float:
+    """CPU seconds of one batch under a preset, the median of 30."""
+    batch = torch.from_numpy(images[:BATCH]), torch.from_numpy(masks[:BATCH])
+    draws = torch.Generator().manual_seed(0)
+    return statistics.median(seconds(lambda: augment(*batch, draws, preset), 1) for _ in range(30))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    images, masks = made_up()
+    sides = {"medsweep": our_steps(images, masks), "MONAI": monai_steps(images, masks)}
+    for side in sides.values():
+        seconds(lambda side=side: next(side), 4)
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            taken[name].append(seconds(lambda side=side: next(side), STEPS_PER_ROUND))
+    for name, each in taken.items():
+        print(f"{name:9} {1000 * statistics.median(each):7.1f} ms of CPU per step, {BATCH} slices of {SIDE} px")
+    ratios = [peer / ours for ours, peer in zip(taken["medsweep"], taken["MONAI"], strict=True)]
+    print(f"ratio     {statistics.median(ratios):7.2f} (from {min(ratios):.2f} to {max(ratios):.2f}; target 1.5)")
+    step = statistics.median(taken["medsweep"])
+    base = step - augmentation_seconds(images, masks, CONFIG.augment)
+    for preset in ("rigid", "spatial", "full"):
+        own = augmentation_seconds(images, masks, preset)
+        print(f"augment   {preset:8} {1000 * own:5.2f} ms, {own / (base + own):6.1%} of our step (target below 10 %)")
+
+
+if __name__ == "__main__":
+    main()

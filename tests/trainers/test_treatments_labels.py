@@ -1,0 +1,124 @@
+"""Treatments of masks: boundaries move by the pixels asked for, classes are flipped as often as asked for."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from medsweep.errors import UserError
+from trainers.treatments import TreatSettings
+from trainers.treatments.config import CorruptLabels
+from trainers.treatments.labels import (
+    boundary_shift,
+    class_indices,
+    corrupt,
+    displaced,
+    flip,
+    shifted,
+    signed_distance,
+)
+
+NESTED = np.zeros((64, 64), np.uint8)
+NESTED[12:52, 12:52] = 1
+NESTED[24:40, 24:40] = 2
+"""A lesion inside an organ."""
+
+
+def how(**fields):
+    return CorruptLabels(kind="corrupt-labels", **fields)
+
+
+def test_the_signed_distance_counts_from_the_boundary_of_pixels():
+    region = np.zeros((1, 8), bool)
+    region[0, 3:] = True
+    assert signed_distance(region).tolist() == [[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5]]
+    assert np.isneginf(signed_distance(region & False)).all()
+
+
+@pytest.mark.parametrize("shift", [-3, -1, 2, 4])
+def test_a_whole_shift_moves_straight_boundaries_by_as_many_pixels_and_no_boundary_inside(shift):
+    new = shifted(NESTED, [1, 2], shift)
+    assert np.flatnonzero(new[32] > 0)[[0, -1]].tolist() == [12 - shift, 51 + shift]
+    np.testing.assert_array_equal(new == 2, NESTED == 2)
+    told = boundary_shift(NESTED[None], new[None], [1, 2])
+    assert told["boundary_bias_px"] == pytest.approx(shift, abs=0.15)
+    assert told["vanished"] == 0
+
+
+@pytest.mark.parametrize("shift", [-2, 3])
+def test_one_class_moves_against_what_surrounds_it(shift):
+    new = shifted(NESTED, [2], shift)
+    assert np.flatnonzero(new[32] == 2)[[0, -1]].tolist() == [24 - shift, 39 + shift]
+    np.testing.assert_array_equal(new > 0, NESTED > 0)
+    assert boundary_shift(NESTED[None], new[None], [2])["boundary_bias_px"] == pytest.approx(shift, abs=0.2)
+    assert boundary_shift(NESTED[None], new[None], [1, 2])["boundary_bias_px"] == 0
+
+
+def test_a_broken_shift_holds_in_the_mean():
+    masks = NESTED[None].repeat(200, axis=0)
+    new = corrupt(masks, how(bias_px=-0.7), [1, 2], 3, seed=0)
+    assert boundary_shift(masks, new, [1, 2])["boundary_bias_px"] == pytest.approx(-0.7, abs=0.1)
+    assert set(np.unique([np.count_nonzero(mask[32]) for mask in new])) == {38, 40}
+
+
+def test_random_displacement_has_the_deviation_asked_for_and_no_bias():
+    masks = NESTED[None].repeat(60, axis=0)
+    rng = np.random.default_rng(0)
+    new = np.stack([displaced(mask, 3, 2.0, 6.0, rng) for mask in masks])
+    for region in ([1, 2], [2]):
+        told = boundary_shift(masks, new, region)
+        assert told["boundary_sd_px"] == pytest.approx(2.0, rel=0.12)
+        assert abs(told["boundary_bias_px"]) < 0.3
+    np.testing.assert_array_equal(displaced(NESTED, 3, 0.0, 6.0, rng), NESTED)
+
+
+def test_a_region_that_shrinks_away_is_counted():
+    new = shifted(NESTED, [2], -9)
+    assert not (new == 2).any()
+    assert boundary_shift(NESTED[None], new[None], [2]) == {"vanished": 1}
+    empty = np.zeros_like(NESTED)
+    np.testing.assert_array_equal(shifted(empty, [1, 2], 3), empty)
+
+
+def test_two_classes_are_exchanged_in_the_share_asked_for_and_in_whole_samples():
+    masks = NESTED[None].repeat(300, axis=0)
+    new = flip(masks, 0.3, (1, 2), 3, seed=1)
+    changed = (new != masks).any(axis=(1, 2))
+    assert changed.mean() == pytest.approx(0.3, abs=0.08)
+    assert (new[changed] == np.array([0, 2, 1], np.uint8)[NESTED]).all()
+
+
+def test_components_take_another_foreground_class_each_on_its_own():
+    mask = np.zeros((16, 16), np.uint8)
+    mask[1:4, 1:4] = mask[8:12, 8:12] = 1
+    masks = mask[None].repeat(200, axis=0)
+    new = flip(masks, 1.0, None, 4, seed=1)
+    np.testing.assert_array_equal(new > 0, masks > 0)
+    pairs = {(int(one[2, 2]), int(one[9, 9])) for one in new}
+    assert pairs == {(2, 2), (2, 3), (3, 2), (3, 3)}
+    assert all(len(np.unique(one[8:12, 8:12])) == 1 for one in new)
+
+
+def test_an_unknown_class_is_refused_with_the_nearest():
+    assert class_indices([], ["background", "organ", "lesion"]) == [1, 2]
+    with pytest.raises(UserError, match="did you mean 'lesion'"):
+        class_indices(["leson"], ["background", "organ", "lesion"])
+    with pytest.raises(UserError, match="twice"):
+        class_indices(["organ", "organ"], ["background", "organ", "lesion"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"kind": "corrupt-label", "bias_px": 1.0}, "did you mean 'corrupt-labels'"),
+        ({"kind": "corrupt-labels", "bias": 1.0}, "did you mean 'bias_px'"),
+        ({"kind": "corrupt-labels"}, "changes nothing"),
+        ({"kind": "corrupt-labels", "bias_px": 1.0, "smooth_px": 3.0}, "random_px above 0 alone"),
+        ({"kind": "corrupt-labels", "random_px": 1.0, "classes": ["organ"]}, "bias_px alone"),
+        ({"kind": "flip-classes", "share": 1.5}, "less than or equal to 1"),
+        ({"kind": "postprocess", "steps": ["fill-hole"]}, "did you mean 'fill-holes'"),
+        ({"kind": "postprocess", "steps": ["fill-holes"], "min_area_px": 3}, "min-area alone"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(wrong, message):
+    with pytest.raises(ValidationError, match=message):
+        TreatSettings.model_validate({"treatments": [wrong]})

@@ -1,0 +1,114 @@
+"""What nearest neighbours say of two feature sets: fidelity, diversity, and copies of training samples.
+
+Shapes: N real and M synthetic samples, D features. Distances are Euclidean.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Groups = NDArray[np.integer]
+
+NEAR = 3
+"""Neighbour that sets the ball of a sample in precision and recall."""
+
+FAR = 5
+"""Neighbour that sets the ball of a sample in density and coverage."""
+
+BLOCK = 512
+"""Samples compared with all others at a time, which bounds the memory."""
+
+
+def squared_distances(a_ND: NDArray[np.floating], b_MD: NDArray[np.floating]) -> Array:
+    """Squared distances of all pairs, (N, M)."""
+    # |a|^2 + |b|^2 - 2 a'b cancels where features lie far from the origin
+    origin_D = b_MD.mean(axis=0, dtype=np.float64)
+    a_ND, b_MD = a_ND - origin_D, b_MD - origin_D
+    squares = np.square(a_ND).sum(axis=1)[:, None] + np.square(b_MD).sum(axis=1)
+    distances: Array = np.maximum(squares - 2 * a_ND @ b_MD.T, 0)
+    return distances
+
+
+def radii(x_ND: NDArray[np.floating], neighbour: int) -> Array:
+    """Squared distance from each sample to its ``neighbour``-th nearest other one, (N,)."""
+    return _kth(squared_distances(x_ND, x_ND), neighbour)
+
+
+def prdc(real_ND: NDArray[np.floating], synthetic_MD: NDArray[np.floating]) -> dict[str, float]:
+    """Precision, recall (Kynkäänniemi et al. 2019, eq. 2), density, coverage (Naeem et al. 2020).
+
+    All but density lie in [0, 1], density in [0, inf), and higher is better. A sample's ball reaches to its k-th
+    nearest neighbour in its own set, k = ``NEAR`` for the first two, ``FAR`` for the others. The values depend on the
+    sizes of the sets: compare them at N = M.
+
+    Raises:
+        ValueError: not more than ``FAR`` samples in a set.
+    """
+    if min(len(real_ND), len(synthetic_MD)) <= FAR:
+        raise ValueError(f"needs more than {FAR} samples in a set, got {len(real_ND)} and {len(synthetic_MD)}")
+    within_NN = squared_distances(real_ND, real_ND)
+    between_NM = squared_distances(real_ND, synthetic_MD)
+    near_real_NM = between_NM <= _kth(within_NN, NEAR)[:, None]
+    near_synthetic_NM = between_NM <= radii(synthetic_MD, NEAR)
+    far_real_NM = between_NM <= _kth(within_NN, FAR)[:, None]
+    return {
+        "precision": float(near_real_NM.any(axis=0).mean()),
+        "recall": float(near_synthetic_NM.any(axis=1).mean()),
+        "density": float(far_real_NM.sum(axis=0).mean() / FAR),
+        "coverage": float(far_real_NM.any(axis=1).mean()),
+    }
+
+
+def nearest(
+    x_MD: NDArray[np.floating],
+    train_ND: NDArray[np.floating],
+    groups: tuple[Groups, Groups] | None = None,
+) -> tuple[Array, NDArray[np.integer]]:
+    """Distance from each of ``x_MD`` to the nearest of ``train_ND``, and its number, (M,) each.
+
+    Pairs with the same number in ``groups`` ((M,), (N,)) do not count; the distance is infinite where none is left.
+    """
+    found = np.empty(len(x_MD)), np.empty(len(x_MD), int)
+    for first in range(0, len(x_MD), BLOCK):
+        block = slice(first, first + BLOCK)
+        squares = squared_distances(x_MD[block], train_ND)
+        if groups is not None:
+            squares[groups[0][block, None] == groups[1]] = np.inf
+        found[1][block] = squares.argmin(axis=1)
+        found[0][block] = np.sqrt(squares.min(axis=1))
+    return found
+
+
+def authenticity(train_ND: NDArray[np.floating], x_MD: NDArray[np.floating]) -> float:
+    """Share of samples farther from their nearest training sample than that is from any other one, in [0, 1].
+
+    Alaa et al. 2022 (AuthPct in Stein et al. 2023). Copies give 0.
+
+    Raises:
+        ValueError: fewer than two training samples.
+    """
+    if len(train_ND) < 2:
+        raise ValueError(f"needs two training samples, got {len(train_ND)}")
+    distance_M, index_M = nearest(x_MD, train_ND)
+    itself = np.arange(len(train_ND))
+    own_N, _ = nearest(train_ND, train_ND, (itself, itself))
+    return float((distance_M > own_N[index_M]).mean())
+
+
+def nearest_ratio(
+    train_ND: NDArray[np.floating], owners_N: NDArray[np.object_], x_MD: NDArray[np.floating]
+) -> float | None:
+    """Median distance to the nearest training sample, over that of each training patient to all the others.
+
+    1: no nearer than an unseen patient; 0: copies. None with fewer than two patients, or if patients coincide.
+    """
+    patients, owner_N = np.unique(owners_N.astype(str), return_inverse=True)
+    if len(patients) < 2:
+        return None
+    between = np.median(nearest(train_ND, train_ND, (owner_N, owner_N))[0])
+    return float(np.median(nearest(x_MD, train_ND)[0]) / between) if between > 0 else None
+
+
+def _kth(squares_NN: Array, neighbour: int) -> Array:
+    # the diagonal, zero, takes place 0 of each row
+    return np.partition(squares_NN, neighbour, axis=1)[:, neighbour]

@@ -1,0 +1,77 @@
+"""Texture of two sets of images: radial power spectra and Laplacians.
+
+Shapes: N images, C modalities, R resolution in pixels, F frequency bins. "Log" is natural.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+HIGH = 0.25
+"""Share of the Nyquist frequency above which a frequency counts as high."""
+
+
+def radial_psd(images_NCRR: NDArray[np.float32]) -> Array:
+    """Power per modality and radial frequency, averaged over images and directions, (C, F).
+
+    Bin f holds the frequencies that round to f cycles per image, f = 0 ... R // 2; corners beyond are left out.
+    """
+    side = images_NCRR.shape[-1]
+    power_CRR = np.zeros(images_NCRR.shape[1:])
+    for image in images_NCRR:
+        power_CRR += np.square(np.abs(np.fft.fft2(image.astype(np.float64)))) / len(images_NCRR)
+    cycles = np.fft.fftfreq(side) * side
+    radius = np.rint(np.hypot(cycles[:, None], cycles)).astype(int)
+    bins = np.arange(side // 2 + 1)
+    return np.stack([power_CRR[:, radius == f].mean(axis=1) for f in bins], axis=1)
+
+
+def radial_psd_log_error(real_CF: Array, synthetic_CF: Array) -> float:
+    """Mean of abs(log P_synthetic - log P_real) over modalities and high frequencies, in nats; 0 is best."""
+    return float(np.abs(_high_log_ratio(real_CF, synthetic_CF)).mean())
+
+
+def high_frequency_log_error(real_CF: Array, synthetic_CF: Array) -> float:
+    """Mean of log P_synthetic - log P_real over modalities and high frequencies, in nats; below 0 is too smooth."""
+    return float(_high_log_ratio(real_CF, synthetic_CF).mean())
+
+
+def slope_difference(real_CF: Array, synthetic_CF: Array) -> float:
+    """Slope of log P over log f of the synthetic images minus that of the real ones, mean over modalities.
+
+    Least squares over all bins but f = 0. Below 0: power falls off faster than in real images.
+    """
+    log_f = np.log(np.arange(1, real_CF.shape[1]))
+    ratio_CF = _log_ratio(real_CF, synthetic_CF)[:, 1:]
+    return float(np.polynomial.polynomial.polyfit(log_f, ratio_CF.T, 1)[1].mean())
+
+
+def laplacian_variance(images_NCRR: NDArray[np.float32]) -> Array:
+    """Mean square of the five-point Laplacian, per modality, (C,); its mean over an image is all but zero."""
+    total_C = np.zeros(images_NCRR.shape[1])
+    for image in images_NCRR:
+        x = image.astype(np.float64)
+        edges = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:]
+        total_C += np.square(edges - 4 * x[:, 1:-1, 1:-1]).mean(axis=(1, 2))
+    return total_C / len(images_NCRR)
+
+
+def laplacian_ratio(real_C: Array, synthetic_C: Array) -> float | None:
+    """Laplacian variance of synthetic over real images, mean over modalities: below 1 is too smooth, above too rough.
+
+    None where a modality of the real images is flat.
+    """
+    return float((synthetic_C / real_C).mean()) if (real_C > 0).all() else None
+
+
+def _log_ratio(real_CF: Array, synthetic_CF: Array) -> Array:
+    """Powers below a trillionth of the real total count as that much, so that an empty bin stays finite."""
+    floor_C1 = 1e-12 * real_CF.sum(axis=1, keepdims=True) + np.finfo(float).tiny
+    ratio: Array = np.log(np.maximum(synthetic_CF, floor_C1)) - np.log(np.maximum(real_CF, floor_C1))
+    return ratio
+
+
+def _high_log_ratio(real_CF: Array, synthetic_CF: Array) -> Array:
+    first = int(np.floor(HIGH * (real_CF.shape[1] - 1))) + 1
+    return _log_ratio(real_CF, synthetic_CF)[:, first:]

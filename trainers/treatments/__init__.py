@@ -1,0 +1,10 @@
+"""The treat stage: controls and repairs of a pool, as a list in which every treatment is a record and a pure function.
+
+``run`` is the stage function. What happens to sample i depends on the config, on real training slices and on i alone,
+so a treated pool keeps its nested prefixes.
+"""
+
+from trainers.treatments.config import TreatConfig, TreatSettings, hours, needs_reference
+from trainers.treatments.run import run
+
+__all__ = ["TreatConfig", "TreatSettings", "hours", "needs_reference", "run"]

@@ -1,0 +1,165 @@
+"""Treatments of masks. Images are read by relabelling and changed by none.
+
+Shapes: n samples, C modalities, K classes, R resolution in pixels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, label
+from torch import nn
+
+from medsweep.errors import UserError, nearest
+from medsweep.identity import derive_seed
+from trainers.segmentation.network import load_segmenter, predict
+from trainers.treatments.config import CorruptLabels, FlipClasses, OnMasks, Relabel
+from trainers.treatments.image import smooth_field
+from trainers.treatments.sets import Material
+from trainers.treatments.statistics import Images, Masks, Numbers
+from trainers.validity import postprocess
+
+Flags = NDArray[np.bool_]
+
+
+def treat_masks(treatment: OnMasks, images_nCRR: Images, masks_nRR: Masks, material: Material, seed: int) -> Masks:
+    """Masks after ``treatment``, uint8 (n, R, R).
+
+    Raises:
+        UserError: a class is unknown, or classes cannot be flipped because there is just one.
+    """
+    classes = material.data.classes
+    if isinstance(treatment, Relabel):
+        if material.reference is None:
+            raise UserError("relabel needs the reference segmenter, and the trial has no input 'reference'")
+        return relabel(images_nCRR, load_segmenter(material.reference, material.device))
+    if isinstance(treatment, CorruptLabels):
+        return corrupt(masks_nRR, treatment, class_indices(treatment.classes, classes), len(classes), seed)
+    if isinstance(treatment, FlipClasses):
+        pair = None if treatment.classes is None else class_indices(treatment.classes, classes)
+        if pair is None and len(classes) < 3:
+            raise UserError(f"flip-classes needs two foreground classes to choose from, the data have {classes[1:]}")
+        return flip(masks_nRR, treatment.share, pair, len(classes), seed)
+    return postprocess(masks_nRR, treatment.steps, len(classes), treatment.min_area_px)[0]
+
+
+def class_indices(names: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Class indices of ``names``; of the whole foreground where there is no name.
+
+    Raises:
+        UserError: a name is none of ``classes``, or is given twice.
+    """
+    for name in names:
+        if name not in classes:
+            raise UserError(
+                f"a treatment names the class {name!r}, which the data do not have; {nearest(name, classes)}"
+            )
+    if len(set(names)) < len(names):
+        raise UserError(f"a treatment names a class twice in {list(names)}; name each once")
+    return [classes.index(name) for name in names] or list(range(1, len(classes)))
+
+
+def relabel(images_nCRR: Images, model: nn.Module) -> Masks:
+    """The most probable class of every pixel under ``model``, uint8 (n, R, R)."""
+    return predict(model, torch.from_numpy(images_nCRR), whole_batches=True).argmax(dim=1).numpy().astype(np.uint8)
+
+
+def corrupt(masks_nRR: Masks, how: CorruptLabels, moved: Sequence[int], classes: int, seed: int) -> Masks:
+    """Move boundaries by ``how.bias_px``, then by a random displacement; each sample has a generator of its own.
+
+    Args:
+        masks_nRR: to be changed.
+        how: amounts in pixels.
+        moved: class indices of the region that the bias moves as one; boundaries inside it stay.
+        classes: K.
+        seed: of the treatment.
+    """
+    corrupted = masks_nRR.copy()
+    for sample, mask in enumerate(masks_nRR):
+        rng = np.random.default_rng(derive_seed("corrupt", seed, sample))
+        # pixels move whole: a boundary shifted by 0.4 px would stay where it is in every sample
+        shift_px = np.floor(how.bias_px) + (rng.random() < how.bias_px % 1)
+        corrupted[sample] = shifted(mask, moved, float(shift_px))
+        if how.random_px > 0:
+            corrupted[sample] = displaced(corrupted[sample], classes, how.random_px, how.smooth_px, rng)
+    return corrupted
+
+
+def shifted(mask_RR: Masks, moved: Sequence[int], shift_px: float) -> Masks:
+    """Grow (above 0) or shrink the union of classes ``moved`` by thresholding its signed distance at -shift.
+
+    A pixel that the region wins takes its nearest class, one that it loses the nearest class outside.
+    """
+    region = np.isin(mask_RR, moved)
+    if shift_px == 0 or region.all() or not region.any():
+        return mask_RR
+    new = signed_distance(region) + shift_px > 0
+    # the transform finds the nearest pixel where its argument is 0: of the region to grow it, of the rest to shrink it
+    donors = region if shift_px > 0 else ~region
+    rows, columns = distance_transform_edt(~donors, return_distances=False, return_indices=True)
+    return np.where(new != region, mask_RR[rows, columns], mask_RR)
+
+
+def displaced(mask_RR: Masks, classes: int, sd_px: float, smooth_px: float, rng: np.random.Generator) -> Masks:
+    """argmax_k of (signed distance of class k + its own smooth field): every boundary moves by SD ``sd_px``.
+
+    A boundary between a and b moves by half the difference of two fields, hence fields of SD sqrt(2) ``sd_px``.
+    """
+    scores = np.stack([signed_distance(mask_RR == index) for index in range(classes)])
+    fields = np.stack([smooth_field(mask_RR.shape[-1], smooth_px, rng) for _ in range(classes)])
+    return (scores + np.sqrt(2) * sd_px * fields).argmax(axis=0).astype(np.uint8)
+
+
+def signed_distance(region_RR: Flags) -> Numbers:
+    """Distance of pixel centres to the region's boundary in pixels, above 0 inside; infinite where there is none."""
+    if region_RR.all() or not region_RR.any():
+        return np.where(region_RR, np.inf, -np.inf)
+    inside, outside = distance_transform_edt(region_RR), distance_transform_edt(~region_RR)
+    return np.where(region_RR, inside - 0.5, 0.5 - outside)
+
+
+def flip(masks_nRR: Masks, share: float, pair: Sequence[int] | None, classes: int, seed: int) -> Masks:
+    """Exchange the two classes of ``pair`` in a ``share`` of the masks, drawn by sample.
+
+    Without a pair, every component (8 neighbours) of these masks becomes another foreground class, all equally likely.
+    """
+    flipped = masks_nRR.copy()
+    for sample, mask in enumerate(masks_nRR):
+        rng = np.random.default_rng(derive_seed("flip", seed, sample))
+        if rng.random() >= share:
+            continue
+        if pair is not None:
+            one, other = pair
+            flipped[sample][mask == one], flipped[sample][mask == other] = other, one
+            continue
+        for index in range(1, classes):
+            pieces, count = label(mask == index, np.ones((3, 3)))
+            others = [other for other in range(1, classes) if other != index]
+            heirs = np.array([index, *rng.choice(others, count)], np.uint8)
+            flipped[sample][pieces > 0] = heirs[pieces[pieces > 0]]
+    return flipped
+
+
+def boundary_shift(before_nRR: Masks, after_nRR: Masks, moved: Sequence[int]) -> dict[str, float]:
+    """How far the boundary of the union of classes ``moved`` went, outwards above 0, over samples that show it.
+
+    Measured both ways, so that what grows somewhere and shrinks elsewhere comes out even: at the outermost pixels of
+    the new region by the signed distance of the old one, and the reverse. Exact for straight boundaries along the grid.
+    ``boundary_bias_px`` is the mean over pixels, ``boundary_sd_px`` the SD; ``vanished`` counts samples whose region is
+    gone, which have no boundary left to measure. Without any boundary the first two are left out.
+    """
+    found: list[Numbers] = []
+    vanished = 0
+    for before, after in zip(np.isin(before_nRR, moved), np.isin(after_nRR, moved), strict=True):
+        if not before.any() or before.all():
+            continue
+        vanished += not after.any()
+        if after.any() and not after.all():
+            old, new = signed_distance(before), signed_distance(after)
+            found += [0.5 - old[new == 0.5], new[old == 0.5] - 0.5]
+    told: dict[str, float] = {"vanished": vanished}
+    if found:
+        shifts = np.concatenate(found)
+        told |= {"boundary_bias_px": float(shifts.mean()), "boundary_sd_px": float(shifts.std())}
+    return told
