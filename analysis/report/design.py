@@ -87,7 +87,7 @@ def pools(analysis: Analysis) -> Table:
         if any(cells):
             rows.append((arm.name, *map(_pool_cell, cells)))
     caption = "Synthetic pools per arm: mean over distinct pools (SD; number of pools)."
-    return Table("pools", caption, ("arm", *metrics), tuple(rows))
+    return Table("pools", caption, ("arm", *(metric.replace("_", " ") for metric in metrics)), tuple(rows))
 
 
 def _pool_cell(summary: PoolSummary | None) -> str:
