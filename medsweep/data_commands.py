@@ -76,23 +76,18 @@ def check(
     return 0 if report.ok else 1
 
 
-def prepare(  # noqa: PLR0917
+def prepare(
     name: Name,
     root: Root,
     store: Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")],
     resolution: Resolution = 256,
     labels: Labels = None,
-    phantom_free: Annotated[
-        bool, typer.Option("--phantom-free", help="Refuse a folder that says its cohort is made up.")
-    ] = False,
 ) -> int:
     """Cut and scale the slices of a folder into the store, as a sweep would; a second call finds them there."""
     from medsweep.data.config import DataConfig
     from medsweep.data.inventory import inspect_source
     from medsweep.store import Store
 
-    if phantom_free and is_made_up(root):
-        raise UserError(f"{root} holds a made-up cohort, as its README.txt says; give a real one or no --phantom-free")
     opened = Store.create(store)
     given = {"dataset": canonical_name(name), "root": str(root), "resolution": resolution, "labels": labels}
     data = _valid(DataConfig, given)

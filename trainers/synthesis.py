@@ -131,7 +131,10 @@ class Cleaner:
 
     def clean(self, labels_NRR: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Masks after the steps."""
-        return postprocess(labels_NRR, self._steps, self._classes, self._min_area_px)[0]
+        return self._stepped(labels_NRR)[0]
+
+    def _stepped(self, labels_NRR: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[str, dict[str, int]]]:
+        return postprocess(labels_NRR, self._steps, self._classes, self._min_area_px)
 
     def record(self, first: int, last: int, drawn: Batch) -> None:
         """Measure the masks of samples ``first`` to ``last`` before, and count what changed."""
@@ -140,7 +143,9 @@ class Cleaner:
         raw = drawn.raw[: last - first]
         frame = validity(raw, self._classes)
         self._frames.append(frame.assign(sample=frame["sample"] + first))
-        for step, counts in postprocess(raw, self._steps, self._classes, self._min_area_px)[1].items():
+        if not self._steps:
+            return
+        for step, counts in self._stepped(raw)[1].items():
             known = self.report.setdefault(step, dict.fromkeys(counts, 0))
             self.report[step] = {name: known[name] + count for name, count in counts.items()}
 

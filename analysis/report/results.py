@@ -15,6 +15,7 @@ def effects(analysis: Analysis) -> Table:
     digits = metric.digits + 1
 
     def row(answer: Answer) -> Row:
+        """One arm."""
         effect, wilcoxon = answer.patients.effect, answer.patients.wilcoxon
         return (
             answer.arm,

@@ -14,7 +14,7 @@ from nibabel.affines import obliquity
 
 from medsweep.data import volumes
 from medsweep.data.nifti import Grid
-from medsweep.data.prepare import in_parallel
+from medsweep.data.parallel import in_parallel
 from medsweep.data.spec import Case, Finding, Level, Listing
 from medsweep.data.volumes import Loaded
 from medsweep.errors import UserError

@@ -5,10 +5,9 @@ after the patients of its last checkpoint and ends with the same bytes.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from medsweep.data.fit import Fit
 from medsweep.data.folds import split
 from medsweep.data.intensity import Constants
 from medsweep.data.inventory import files_of, fingerprint, inspect_source, open_listing
+from medsweep.data.parallel import in_parallel
 from medsweep.data.provenance import write_fitted_on
 from medsweep.data.spec import Case, Intensity, Listing
 from medsweep.data.volumes import Loaded, load, slice_count
@@ -27,8 +27,6 @@ from medsweep.files import sha256_of
 from medsweep.trial import Progress, Trial
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def run(config: PrepareConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
@@ -70,15 +68,6 @@ def fit_case(loaded: Loaded, side: int, recipe: Intensity, constants: tuple[Cons
         scaled = intensity.normalise(loaded.image_planes(channel), recipe, constants[channel] if constants else None)
         images[:, channel] = fit.image(scaled.volume, scaled.outside)
     return Fitted(images, fit.labels(planes), planes, fit)
-
-
-def in_parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results of ``work`` in the order of ``items``; leaving early drops what has not begun."""
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            yield from pool.map(work, items)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def hours(config: PrepareConfig) -> float:

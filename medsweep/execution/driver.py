@@ -95,6 +95,7 @@ def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool
     """
 
     def outcome(stage: str, digest: str) -> tuple[str, str] | None:
+        """Outcome and message of a published trial whose files are what they were."""
         try:
             if not store.folder(stage, digest).is_dir():
                 return None

@@ -9,6 +9,7 @@ import pytest
 from runner_contract import Notebook, RunnerContract, plan_of
 
 from medsweep.execution.local import LocalRunner
+from medsweep.store import Store
 
 
 class Deaf(Notebook):
@@ -35,6 +36,16 @@ class TestLocalRunner(RunnerContract):
     @pytest.fixture
     def runner(self) -> LocalRunner:
         return LocalRunner()
+
+    def test_a_manifest_says_where_a_trial_ran_and_what_memory_it_took(
+        self, tmp_path: Path, runner: LocalRunner
+    ) -> None:
+        plan = plan_of()
+        assert self.run(plan, tmp_path / "store", runner).ok
+        trial = next(iter(plan.trials.values()))
+        host = Store(tmp_path / "store").manifest(trial.stage, trial.digest).host
+        assert (host["device"], host["threads"]) == ("cpu", 1)
+        assert 10 < host["peak_memory_mib"] < 20_000
 
     def test_an_interrupt_that_got_lost_still_stops_the_run(
         self, tmp_path: Path, runner: LocalRunner, heard: None
