@@ -18,6 +18,7 @@ from medsweep.account import StageAccount
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Split, split
+from medsweep.data.inventory import made_up
 from medsweep.data.slices import SliceSet
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure, labels_of
@@ -144,12 +145,12 @@ def _training_parts(sweep: Sweep, plan: Plan, store: Store) -> tuple[SliceSet, l
 
 def _dataset_name(data: DataConfig) -> str:
     """The dataset's name, from which a made-up cohort can never be taken for the real one."""
-    return f"{data.dataset} (made up)" if data.phantom else data.dataset
+    return f"{data.dataset} (made up)" if made_up(data) else data.dataset
 
 
 def _terms(data: DataConfig) -> str:
     spec = CATALOGUE.get(data.dataset)
-    if spec is None or spec.publishable or data.phantom:
+    if spec is None or spec.publishable or made_up(data):
         return ""
     return f"; the terms of {spec.title} forbid publishing its slices, and samples of generators fitted on it, unasked"
 

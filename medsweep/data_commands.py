@@ -109,6 +109,7 @@ def preview(  # noqa: PLR0917
     labels: Labels = None,
 ) -> int:
     """Draw the fullest slice of a few patients, in every modality, as prepare makes it."""
+    from medsweep.data.inventory import holds_made_up
     from medsweep.data.preview import draw, fullest_slices
     from medsweep.data.sources import list_cases
 
@@ -121,7 +122,7 @@ def preview(  # noqa: PLR0917
     if not rows:
         listing.require()
     spec = CATALOGUE.get(listing.name)
-    made_up = is_made_up(root)
+    made_up = holds_made_up(root)
     remarks = [] if spec is None or spec.publishable or made_up else [f"not to be published: terms of {spec.name}"]
     title = f"{listing.name} at {resolution} pixels" + (", a made-up cohort" if made_up else "")
     draw(rows, listing, out, title=title, remarks=remarks)
@@ -149,12 +150,6 @@ def phantom(
     write_cohort(dataset, config, out)
     typer.echo(f"made up {patients} patients, who are no persons, in the layout of {dataset}: {out}")
     return 0
-
-
-def is_made_up(root: Path) -> bool:
-    """Whether the folder's README.txt says that its cohort is made up."""
-    readme = root / "README.txt"
-    return readme.is_file() and readme.read_text(encoding="utf-8", errors="replace").startswith("Made-up cohort")
 
 
 def _prepare(data: Any, fingerprint: str, patients: Sequence[str], store: Any) -> int:

@@ -72,6 +72,17 @@ def open_listing(config: DataConfig, scratch: Path) -> Listing:
     return listing.require()
 
 
+def made_up(config: DataConfig) -> bool:
+    """Whether the patients are made up, here or before, into the folder that is read."""
+    return config.phantom is not None or holds_made_up(Path(str(config.root)))
+
+
+def holds_made_up(root: Path) -> bool:
+    """Whether the folder's README.txt says that its cohort is made up."""
+    readme = root / "README.txt"
+    return readme.is_file() and readme.read_text(encoding="utf-8", errors="replace").startswith("Made-up cohort")
+
+
 def files_of(case: Case) -> tuple[Path, ...]:
     """All files of a case, images in channel order, then the labels."""
     return (*case.images, case.label)

@@ -16,7 +16,7 @@ from medsweep.data.config import PrepareConfig
 from medsweep.data.fit import Fit
 from medsweep.data.folds import split
 from medsweep.data.intensity import Constants
-from medsweep.data.inventory import files_of, fingerprint, inspect_source, open_listing
+from medsweep.data.inventory import files_of, fingerprint, inspect_source, made_up, open_listing
 from medsweep.data.parallel import in_parallel
 from medsweep.data.provenance import write_fitted_on
 from medsweep.data.spec import Case, Intensity, Listing
@@ -128,7 +128,7 @@ def _cohort(config: PrepareConfig, listing: Listing, constants: tuple[Constants,
     warnings = [f"{found.case}: {found.what}" for found in listing.findings if found.level == "warning"]
     return {
         "dataset": config.dataset,
-        "made_up": config.phantom is not None,
+        "made_up": made_up(config),
         "modalities": listing.modalities,
         "classes": listing.classes,
         "values": {str(value): index for value, index in listing.values.items()},

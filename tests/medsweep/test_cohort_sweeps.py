@@ -8,6 +8,8 @@ import pytest
 from micro import write_micro
 
 from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.phantom import PhantomConfig
+from medsweep.data.phantom.write import write_cohort
 from medsweep.session import open_sweep
 
 PHANTOM = "phantom: {patients: 6, seed: 3, shape: [20, 18, 8], spacing_mm: [2.0, 2.0, 4.0]}"
@@ -37,3 +39,15 @@ def test_every_dataset_goes_the_whole_way(dataset: str, tmp_path: Path, monkeypa
     for metric, names in classes.items():
         assert set(table.loc[table["metric"] == metric, "class"]) == names
     assert set(table["arm"]) == {"control", "b-sg count=4", "mc-sg count=4"}
+
+
+def test_a_made_up_folder_is_never_taken_for_the_real_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_cohort("d-heart", PhantomConfig(patients=4), tmp_path / "files")
+    data = ("folds: 2", "folds: 2, only: [0]"), ("resolution: 16", "resolution: 32")
+    sweep = write_micro(tmp_path, ("dataset: phantom", "dataset: d-heart"), (PHANTOM, "root: files"), *data)
+    opened = open_sweep(sweep, tmp_path / "store")
+    assert opened.run(runner="local", address=None, wandb="disabled").exit_code == 0
+    assert set(opened.tables(None).results["dataset"]) == {"d-heart (made up)"}
+    cohort = next((tmp_path / "store" / "prepare").glob("*/output/cohort.json"))
+    assert json.loads(cohort.read_text())["made_up"] is True
