@@ -1,7 +1,7 @@
 """From published trials to tables, statistics, pictures and the report. Part of the composition root."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -11,26 +11,31 @@ import pandas as pd
 from analysis.records import ArmInfo
 from analysis.report.context import Failure as Missing
 from analysis.report.context import Grid, PlanRow, ReportContext
+from analysis.report.design import EXPOSURE, FILTER, QUALITY
 from analysis.report.page import write_report
 from analysis.study import Analysis, analyse
 from analysis.tables import AnalysisPlan
 from medsweep.account import StageAccount
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
-from medsweep.data.folds import Split, split
+from medsweep.data.folds import Fold, Split, split
 from medsweep.data.inventory import made_up
 from medsweep.data.slices import SliceSet
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure, labels_of
 from medsweep.identity import short
-from medsweep.plan import Plan
-from medsweep.results import pool_table, tidy_table, write_tables
+from medsweep.plan import Plan, PlannedTrial
+from medsweep.results import best_table, patient_table, pool_table, tidy_table, write_tables
 from medsweep.settings import Settings, settings_of
 from medsweep.store import Store
 from medsweep.sweep import Sweep
 from medsweep.trial import COMPLETE
+from trainers.segmentation.predictions import write_predictions
+from trainers.stylegan2.config import GanConfig
+from trainers.synthesis import SynthesiseConfig
+from trainers.treatments import TreatConfig
 
-POOL_METRICS = ("frechet", "frechet_floor", "iou_mean", "valid_share", "retention", "synthetic_slices_seen")
+POOL_METRICS = frozenset({*QUALITY, *FILTER, *EXPOSURE})
 """What the report shows of the pools; the tables have the rest."""
 
 
@@ -44,10 +49,25 @@ class Tables:
 
 
 def make_tables(sweep: Sweep, plan: Plan, store: Store, folder: Path) -> Tables:
-    """Write results.parquet, results.csv, pools.parquet and pools.csv into ``folder``."""
-    results = tidy_table(plan, store, _dataset_name(cast(Settings, sweep.base).data))
-    pools = pool_table(plan, store)
-    return Tables(results, pools, tuple(write_tables({"results": results, "pools": pools}, folder)))
+    """Write results, patients and pools, as parquet and as CSV each, into ``folder``.
+
+    ``results_best`` is there too where some networks looked for the weights that validation liked best.
+    """
+    dataset = _dataset_name(cast(Settings, sweep.base).data)
+    results, best, pools = tidy_table(plan, store, dataset), best_table(plan, store, dataset), pool_table(plan, store)
+    tables = {"results": results, "patients": patient_table(results), "pools": pools}
+    if len(best):
+        tables["results_best"] = best
+    return Tables(results, pools, tuple(write_tables(tables, folder)))
+
+
+def predict_tested(trial: PlannedTrial, store: Store, folder: Path) -> Iterator[Path]:
+    """Write what a published network sees in the test patients of its fold into ``folder``, as NIfTI files."""
+    store.verify(trial.stage, trial.digest)
+    prepared = store.output("prepare", trial.inputs["prepare"])
+    fold = Fold.model_validate(dict(trial.config)["fold"])
+    tested = split(SliceSet.open(prepared).patients, fold).test
+    return write_predictions(store.output(trial.stage, trial.digest), prepared, tested, folder)
 
 
 def make_report(
@@ -188,24 +208,29 @@ def _plan_row(account: StageAccount, ran: Mapping[str, int]) -> PlanRow:
 
 
 def _grids(plan: Plan, store: Store) -> list[Grid]:
-    """Real pairs once, then the pairs of each kind of generator and pool in the plan's first replicate."""
+    """Real pairs once, then the pairs of each kind of pool in the plan's first replicate."""
     grids: list[Grid] = []
     seen: set[str] = set()
     labels = labels_of(plan)
     for digest, trial in plan.trials.items():
-        if trial.stage not in ("gan", "synthesise", "treat") or store.outcome(trial.stage, digest) != COMPLETE:
-            continue
-        output = store.output(trial.stage, digest)
-        config = trial.config.model_dump()
-        kind = f"{trial.stage} {config.get('variant') or config.get('pipeline') or ''}".strip()
-        if trial.stage == "gan" and "real" not in seen and config["variant"] != "m-sg":
-            seen.add("real")
-            grids.append(
-                Grid("Real pairs", "Training slices and their masks, on the generators' scale.", output / "real.png")
-            )
-        if trial.stage == "gan" or kind in seen:
+        kind = _kind_of_pictures(trial)
+        if kind is None or kind in seen or store.outcome(trial.stage, digest) != COMPLETE:
             continue
         seen.add(kind)
-        caption = f"First samples of the pool {labels[digest]} ({short(digest)}), before any filter."
-        grids.append(Grid(f"Synthetic pairs: {config.get('pipeline', 'treated')}", caption, output / "grid.png"))
+        output = store.output(trial.stage, digest)
+        if trial.stage == "gan":
+            caption = "Training slices and their masks, on the generators' scale."
+            grids.append(Grid(kind, caption, output / "real.png"))
+        else:
+            caption = f"First samples of the pool {labels[digest]} ({short(digest)}), before any filter."
+            grids.append(Grid(f"Synthetic pairs: {kind}", caption, output / "grid.png"))
     return grids
+
+
+def _kind_of_pictures(trial: PlannedTrial) -> str | None:
+    config = trial.config
+    if isinstance(config, SynthesiseConfig):
+        return config.pipeline
+    if isinstance(config, TreatConfig):
+        return " + ".join(treatment.kind for treatment in config.treatments)
+    return "Real pairs" if isinstance(config, GanConfig) and config.variant != "m-sg" else None

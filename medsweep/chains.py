@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold
@@ -49,7 +50,7 @@ class Chains:
         cell = _Cell(builder, settings, prepared, fold, replicate.seed)
         inputs = {"prepare": prepared}
         if settings.synthesise.count > 0:
-            inputs["pool"] = self._treated(cell, self._pool(cell))
+            inputs["pool"] = self._treated(cell) if settings.treat.treatments else self._pool(cell)
             if settings.assess.enabled or settings.segment.min_iou > 0:
                 scores = self._assess(cell, inputs["pool"])
                 if settings.segment.min_iou > 0:
@@ -78,7 +79,7 @@ class Chains:
             inputs[role] = cell.builder.add("gan", gan, needs)
         config = synthesis.SynthesiseConfig(
             truncation=settings.synthesise.truncation,
-            **synthesis.mask_steps(settings.synthesise, settings.gan.pipeline),
+            **synthesis.mask_fields(settings.synthesise, settings.gan.pipeline),
             count=self._extents[_generator_key(settings)],
             unit=settings.synthesise.unit,
             pipeline=settings.gan.pipeline,
@@ -88,14 +89,17 @@ class Chains:
         )
         return cell.builder.add("synthesise", config, inputs)
 
-    def _treated(self, cell: _Cell, pool: str) -> str:
+    def _treated(self, cell: _Cell) -> str:
         treat = cell.settings.treat
-        if not treat.treatments:
-            return pool
-        inputs = {"prepare": cell.prepared, "pool": pool}
+        inputs = {"prepare": cell.prepared}
+        size: dict[str, Any] = {}
+        if treatments.needs_pool(treat):
+            inputs["pool"] = self._pool(cell)
+        else:
+            size = {"count": self._extents[_generator_key(cell.settings)], "unit": cell.settings.synthesise.unit}
         if treatments.needs_reference(treat):
             inputs["reference"] = self._reference(cell)
-        config = treatments.TreatConfig(treatments=treat.treatments, fold=cell.fold, seed=cell.seed)
+        config = treatments.TreatConfig(treatments=treat.treatments, fold=cell.fold, seed=cell.seed, **size)
         return cell.builder.add("treat", config, inputs)
 
     def _assess(self, cell: _Cell, pool: str) -> str:
@@ -113,12 +117,18 @@ class Chains:
 
 
 def candidates(settings: Settings) -> int:
-    """Samples (in the sweep's unit) that the arm may look at: its count, with head-room where it filters."""
-    count = settings.synthesise.count
-    return math.ceil(count * settings.synthesise.headroom) if settings.segment.min_iou > 0 else count
+    """Samples (in the sweep's unit) that the arm may look at: its count, with head-room where it filters down to it."""
+    count, segment = settings.synthesise.count, settings.segment
+    if segment.min_iou == 0 or segment.filter_mode == "fixed-generated":
+        return count
+    return math.ceil(count * settings.synthesise.headroom)
 
 
 def _generator_key(settings: Settings) -> str:
+    """Arms that share it share a pool: real slices do not depend on any generator, and a pool not on its treatment."""
+    treat = settings.treat
+    if treat.treatments and not treatments.needs_pool(treat):
+        return canonical({"data": settings.data, "treat": treat, "unit": settings.synthesise.unit})
     dose_free = settings.synthesise.model_copy(update={"count": 0, "headroom": 1.0})
     return canonical({"data": settings.data, "gan": settings.gan, "synthesise": dose_free})
 

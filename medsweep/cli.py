@@ -171,6 +171,22 @@ def report(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = No
     return 0
 
 
+@app.command()
+@told_plainly
+def predict(
+    sweep: SweepPath,
+    out: Annotated[Path, typer.Option(help="Folder to write to: OUT/ARM/fold-F-seed-S/PATIENT.nii.gz.")],
+    arm: Annotated[list[str] | None, typer.Option(help="Arm whose networks predict; may be repeated [all].")] = None,
+    store: StorePath = STORE,
+) -> int:
+    """Write what the published networks see in their test patients, as NIfTI files that overlay the patients' own."""
+    from medsweep import session
+
+    for path in session.open_sweep(sweep, store).predict(arm or [], out):
+        typer.echo(path)
+    return 0
+
+
 def command_line() -> str:
     """The command as it was typed, for the report and for trying again."""
     return shlex.join(["medsweep", *sys.argv[1:]])

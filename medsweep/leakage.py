@@ -20,8 +20,10 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
 
     A trial whose config has a ``fold`` is taken as fitted on the whole training part of that fold, and as holding out
     the fold's validation and test parts; one without (or with None) is fitted on nobody and holds out nobody. An
-    ancestor must be fitted inside the trial's training part, the small one where ``Fold.patients`` asks for it.
-    Trials that share a fold differ in nothing here, so each pair of folds is looked at once.
+    ancestor must be fitted inside the trial's training part, the small one where ``Fold.patients`` asks for it. What a
+    config says that it ``borrows``, a fold too, may lie outside the small training part of its descendants, as the
+    upper bounds of a study do, but never among those that they hold out. Trials that share a fold differ in nothing
+    here, so each pair of folds is looked at once.
 
     Raises:
         LeakageError: naming the trial, the ancestor and a patient.
@@ -29,34 +31,41 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
     """
 
     @cache
-    def leaked(own: Fold, other: Fold) -> str | None:
+    def leaked(own: Fold, other: Fold, borrowed: bool) -> str | None:
         parts, seen = split(patients, own), set(split(patients, other).train)
         for name, held_out in (("test", parts.test), ("validation", parts.validation)):
             if found := seen & set(held_out):
                 return f"patient {min(found)!r}, whom the trial holds out as {name} patient"
-        outside = seen - set(parts.train)
+        outside = set() if borrowed else seen - set(parts.train)
         return f"patient {min(outside)!r} outside the trial's training part" if outside else None
 
-    made_with: dict[str, frozenset[Fold]] = {}
+    made_with: dict[str, frozenset[_Seen]] = {}
     for digest, trial in plan.trials.items():
-        inherited = frozenset[Fold]().union(*(made_with[parent] for parent in trial.inputs.values()))
-        own = _fold(trial)
-        # What passes the check lies inside ``own``, so it stands for all of them further down.
-        made_with[digest] = inherited if own is None else frozenset({own})
-        for other in inherited:
-            if own is not None and (what := leaked(own, other)) is not None:
+        inherited = frozenset[_Seen]().union(*(made_with[parent] for parent in trial.inputs.values()))
+        own, lent = _fold(trial, "fold"), _fold(trial, "borrows")
+        if lent is not None:
+            inherited |= {(lent, True)}
+        for other, borrowed in inherited:
+            if own is not None and (what := leaked(own, other, borrowed)) is not None:
                 raise LeakageError(_message(plan, trial, other, what))
+        # What passes the check and is not borrowed lies inside ``own``, which stands for all of it further down.
+        kept = inherited if own is None else {(other, borrowed) for other, borrowed in inherited if borrowed}
+        made_with[digest] = frozenset(kept if own is None else {(own, False), *kept})
 
 
-def _fold(trial: PlannedTrial) -> Fold | None:
-    fold = getattr(trial.config, "fold", None)
+_Seen = tuple[Fold, bool]
+"""A fold whose training part something was made from, and whether it is borrowed."""
+
+
+def _fold(trial: PlannedTrial, field: str) -> Fold | None:
+    fold = getattr(trial.config, field, None)
     if fold is not None and not isinstance(fold, Fold):
-        raise TypeError(f"{trial.stage} has a fold of type {type(fold).__name__}, expected Fold or None")
+        raise TypeError(f"{trial.stage} has a {field} of type {type(fold).__name__}, expected Fold or None")
     return fold
 
 
 def _message(plan: Plan, trial: PlannedTrial, other: Fold, what: str) -> str:
     ancestry = (plan.trials[digest] for digest in sorted(plan.ancestry(trial.digest)))
-    source = next(ancestor for ancestor in ancestry if _fold(ancestor) == other)
+    source = next(each for each in ancestry if other in (_fold(each, "fold"), _fold(each, "borrows")))
     names = [f"{each.stage} {short(each.digest)}" for each in (trial, source)]
     return f"{names[0]} is made from {names[1]}, which is fitted on {what}"

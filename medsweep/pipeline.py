@@ -92,6 +92,7 @@ def plan_sweep(path: Path, store: Store) -> tuple[Sweep, Plan]:
         extras=chains.extras,
     )
     require_no_leak(plan, source.patients)
+    _require_spare_patients(sweep, plan, source.patients)
     for dotted in unread_factors(plan, every, sweep.file.factors):
         raise sweep.document.error(
             ("factors", dotted),
@@ -110,6 +111,20 @@ def _require_room(sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate]
                 split(patients, fold_of(settings, replicate))
     except ValueError as error:
         raise sweep.document.error(("data",), str(error)) from None
+
+
+def _require_spare_patients(sweep: Sweep, plan: Plan, patients: Sequence[str]) -> None:
+    """Refuse trials that read training patients beyond those in use where all are in use."""
+    kinds = (synthesis.SynthesiseConfig, treatments.TreatConfig)
+    configs = [trial.config for trial in plan.trials.values() if isinstance(trial.config, kinds)]
+    pairs = dict.fromkeys((lent, config.fold) for config in configs if (lent := config.borrows) is not None)
+    for lent, own in pairs:
+        if (used := len(split(patients, own).train)) == len(split(patients, lent).train):
+            raise sweep.document.error(
+                ("data",),
+                f"held-out masks and fresh-real take training patients that the study leaves out, and fold {own.index} "
+                f"has none beside the {used} in use; set data.patients below {used}",
+            )
 
 
 def _refused(error: ValidationError, arm: Arm, sweep: Sweep) -> UserError:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from medsweep.account import StageAccount, accounts, calibrate, write_index
-from medsweep.answer import Tables, make_report, make_tables
+from medsweep.answer import Tables, make_report, make_tables, predict_tested
+from medsweep.errors import UserError, nearest
 from medsweep.execution.driver import Failure, Summary, decide_checked, labels_of, run_plan
 from medsweep.execution.failures import Attempt, notes
 from medsweep.execution.local import LocalRunner
@@ -139,6 +140,31 @@ class Session:
             command=command,
         )
         return Answer(path, tuple(answer.sentence for answer in analysis.answers))
+
+    def predict(self, arms: Sequence[str], out: Path) -> Iterator[Path]:
+        """Write what the published networks of ``arms`` (none: of all) see in their test patients, as NIfTI files.
+
+        Files are ``OUT/ARM/fold-F-seed-S/PATIENT.nii.gz``, on the grids of the label files.
+
+        Raises:
+            UserError: no such arm, or none of these networks is published.
+        """
+        names = [arm.name for arm in self.plan.arms]
+        for arm in arms:
+            if arm not in names:
+                alias = self.plan.aliases.get(arm)
+                same = f"its trials are those of {alias!r}" if alias else nearest(arm, names)
+                raise UserError(f"no arm of {self.sweep.name} is called {arm!r}; {same}")
+        leaves = [
+            (key, self.plan.trials[leaf])
+            for key, leaf in self.plan.leaves.items()
+            if (not arms or key[0] in arms) and self.decisions[leaf].outcome == COMPLETE
+        ]
+        if not leaves:
+            raise UserError(f"no network of {', '.join(arms) or self.sweep.name} is published yet; medsweep run first")
+        for (arm, replicate), trial in leaves:
+            folder = out / arm.replace("/", "-") / f"fold-{replicate.fold}-seed-{replicate.seed}"
+            yield from predict_tested(trial, self.store, folder)
 
     def failures(self) -> list[Failure]:
         """Trials that are published with an outcome that gives no result."""

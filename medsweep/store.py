@@ -6,14 +6,21 @@ Layout::
     STORE/STAGE/DIGEST.part/   work under a lease (see ``workspace``)
     STORE/attempts/            a note per failed attempt
     STORE/damaged/             published folders whose files no longer match their hashes
+    STORE/retried/             what ``medsweep retry`` moved out of the way
+
+``docs/store.md`` tells the rest.
 """
 
-import json
+import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from medsweep.errors import UserError, nearest
 from medsweep.files import sha256_of
@@ -22,6 +29,14 @@ from medsweep.lease import is_live
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+DAMAGED = "damaged"
+SMALL_BYTES = 2**18
+"""Files below this are read in one go, which costs half as much as hashing them through a buffer."""
+THREADS = 8
+"""Readers at a time: enough to hide the latency of a network file system, few enough for a laptop."""
+BATCH = 64
+
+_PUBLISHED = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 class DamagedError(Exception):
@@ -31,10 +46,10 @@ class DamagedError(Exception):
 
     def __init__(self, stage: str, digest: str, what: str) -> None:
         super().__init__(f"{stage} {short(digest)} is damaged: {what}")
-        self.stage, self.digest = stage, digest
+        self.stage, self.digest, self.what = stage, digest, what
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return DamagedError, (self.stage, self.digest, str(self.args[0]).split(" is damaged: ", 1)[1])
+        return DamagedError, (self.stage, self.digest, self.what)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +83,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: set[str] = set()
+        self._manifests: dict[tuple[str, str], tuple[tuple[int, int, int], Manifest]] = {}
 
     @classmethod
     def create(cls, root: Path) -> "Store":
@@ -119,9 +135,15 @@ class Store:
         Raises:
             DamagedError: it is missing, torn, or of another trial or format.
         """
-        path = self.folder(stage, digest) / MANIFEST
+        path = f"{self.root}/{stage}/{digest}/{MANIFEST}"
         try:
-            raw = json.loads(path.read_text())
+            found = os.stat(path)
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+            known = self._manifests.get((stage, digest))
+            if known is not None and known[0] == stamp:
+                return known[1]
+            with open(path, "rb") as stream:
+                raw = from_json(stream.read(), cache_strings="keys")
             if raw.pop("format") != FORMAT:
                 raise DamagedError(stage, digest, f"{path} is of another format")
             manifest = Manifest(**raw)
@@ -129,6 +151,7 @@ class Store:
             raise DamagedError(stage, digest, f"{path} cannot be read ({type(error).__name__}: {error})") from None
         if (manifest.stage, manifest.digest) != (stage, digest):
             raise DamagedError(stage, digest, f"{path} is the manifest of {manifest.stage} {manifest.digest}")
+        self._manifests[stage, digest] = (stamp, manifest)
         return manifest
 
     def verify(self, stage: str, digest: str) -> Manifest:
@@ -138,21 +161,66 @@ class Store:
             DamagedError: naming the first file that is missing or differs.
         """
         manifest = self.manifest(stage, digest)
-        if digest in self._verified:
-            return manifest
-        folder = self.folder(stage, digest)
-        for name, expected in manifest.files.items():
-            path = folder / name
-            if not path.is_file():
-                raise DamagedError(stage, digest, f"{path} is missing")
-            if sha256_of(path) != expected:
-                raise DamagedError(stage, digest, f"{path} does not match its sha256")
-        self._verified.add(digest)
+        if digest not in self._verified:
+            for what in self.damages(manifest):
+                raise DamagedError(stage, digest, what)
+            self._verified.add(digest)
         return manifest
 
-    def quarantine(self, stage: str, digest: str) -> Path:
-        """Move a damaged trial out of the way, so that it is run again; nothing is deleted."""
-        target_root = self.root / "damaged"
+    def damages(self, manifest: Manifest) -> Iterator[str]:
+        """What is wrong with each published file that is missing or does not match its hash."""
+        folder = f"{self.root}/{manifest.stage}/{manifest.digest}"
+        for name, expected in manifest.files.items():
+            path = f"{folder}/{name}"
+            try:
+                found = _sha256(path)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                yield f"{path} is missing"
+                continue
+            if found != expected:
+                yield f"{path} does not match its sha256"
+
+    def look(
+        self, trials: Iterable[tuple[str, str]], hashed: Collection[str] = ()
+    ) -> dict[str, Manifest | DamagedError]:
+        """Manifest, or what is wrong, of those of ``trials`` that are published; for thousands at a time.
+
+        Args:
+            trials: stage and digest of each.
+            hashed: digests of which every file is compared with its hash, as ``verify`` does.
+        """
+
+        def one(stage: str, digest: str) -> Manifest | DamagedError:
+            try:
+                return self.verify(stage, digest) if digest in hashed else self.manifest(stage, digest)
+            except DamagedError as error:
+                return error
+
+        wanted = list(trials)
+        there = {stage: set(self.listing(stage)) for stage in {stage for stage, _ in wanted}}
+        present = [(stage, digest) for stage, digest in wanted if digest in there[stage]]
+        batches = [present[start : start + BATCH] for start in range(0, len(present), BATCH)]
+        with ThreadPoolExecutor(THREADS) as pool:
+            done = pool.map(lambda batch: [(digest, one(stage, digest)) for stage, digest in batch], batches)
+            return dict(found for batch in done for found in batch)
+
+    def stages(self) -> list[str]:
+        """Names of the stages of which something is published, sorted."""
+        with os.scandir(self.root) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+        return [name for name in names if self.listing(name)]
+
+    def listing(self, stage: str) -> list[str]:
+        """Digests of all published trials of a stage, sorted: one look at its folder."""
+        try:
+            names = os.listdir(self.root / stage)
+        except FileNotFoundError:
+            return []
+        return sorted(filter(_PUBLISHED, names))
+
+    def quarantine(self, stage: str, digest: str, room: str = DAMAGED) -> Path:
+        """Move a trial out of the way into ``STORE/ROOM``, so that it is run again; nothing is deleted."""
+        target_root = self.root / room
         target_root.mkdir(exist_ok=True)
         number = 0
         while (target := target_root / f"{stage}-{digest}-{number}").exists():
@@ -163,12 +231,12 @@ class Store:
 
     def published(self, stage: str | None = None) -> Iterator[Manifest]:
         """Manifests of all published trials (of one stage), torn ones left out."""
-        folders = sorted(self.root.glob(f"{stage or '*'}/{'[0-9a-f]' * 64}"))
-        for folder in folders:
-            try:
-                yield self.manifest(folder.parent.name, folder.name)
-            except DamagedError:
-                continue
+        for name in self.stages() if stage is None else [stage]:
+            for digest in self.listing(name):
+                try:
+                    yield self.manifest(name, digest)
+                except DamagedError:
+                    continue
 
     def find(self, prefix: str) -> Manifest | None:
         """The published trial whose digest begins with ``prefix``.
@@ -176,16 +244,22 @@ class Store:
         Raises:
             UserError: several do.
         """
-        found = sorted(folder for folder in self.root.glob(f"*/{prefix}*") if len(folder.name) == 64)
+        found = [(stage, name) for stage in self.stages() for name in self.listing(stage) if name.startswith(prefix)]
         if len(found) > 1:
             raise UserError(f"{prefix} is the beginning of {len(found)} digests; give more digits")
-        return self.manifest(found[0].parent.name, found[0].name) if found else None
+        return self.manifest(*found[0]) if found else None
 
     def digests(self) -> list[str]:
         """Digests of everything published, for suggestions."""
-        return [folder.name for folder in self.root.glob(f"*/{'[0-9a-f]' * 64}")]
+        return [digest for stage in self.stages() for digest in self.listing(stage)]
 
     def no_such(self, prefix: str) -> UserError:
         """The error for a digest that nobody knows."""
         known = [short(digest) for digest in self.digests()]
         return UserError(f"no trial {prefix!r} in the plan or in the store {self.root}; {nearest(prefix, known)}")
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as stream:
+        head = stream.read(SMALL_BYTES)
+    return hashlib.sha256(head).hexdigest() if len(head) < SMALL_BYTES else sha256_of(Path(path))

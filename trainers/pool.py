@@ -1,8 +1,9 @@
 """Pool: the synthetic image-mask pairs that one synthesise or treat trial leaves behind.
 
 Files (n = samples, C = modalities, R = pixels): ``images.npy`` float32 (n, C, R, R) on the scale of the prepared
-slices, ``masks.npy`` uint8 (n, R, R) class indices, ``pool.json``. Sample i depends on the seed and i alone, so every
-smaller pool is a prefix of a larger one.
+slices, ``masks.npy`` uint8 (n, R, R) class indices, ``pool.json``; where a treatment spoiled some samples on purpose,
+``spoiled.npy`` bool (n,) says which. Sample i depends on the seed and i alone, so every smaller pool is a prefix of a
+larger one.
 """
 
 import json
@@ -20,15 +21,19 @@ class Pool:
     images: NDArray[np.float32]
     masks: NDArray[np.uint8]
     slices_per_patient: int
+    spoiled: NDArray[np.bool_] | None = None
+    """Samples whose mask no longer fits the image on purpose, (n,); None where nothing was spoiled."""
 
     @classmethod
     def open(cls, folder: Path) -> "Pool":
         """Open the pool published under ``folder``."""
         about = json.loads((folder / "pool.json").read_text())
+        flags = folder / "spoiled.npy"
         return cls(
             images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
             masks=np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False),
             slices_per_patient=about["slices_per_patient"],
+            spoiled=np.load(flags, allow_pickle=False) if flags.is_file() else None,
         )
 
     def __len__(self) -> int:
@@ -39,5 +44,7 @@ class Pool:
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "images.npy", np.asarray(self.images, np.float32), allow_pickle=False)
         np.save(folder / "masks.npy", np.asarray(self.masks, np.uint8), allow_pickle=False)
+        if self.spoiled is not None:
+            np.save(folder / "spoiled.npy", np.asarray(self.spoiled, np.bool_), allow_pickle=False)
         about = {"samples": len(self), "slices_per_patient": self.slices_per_patient}
         (folder / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")

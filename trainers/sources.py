@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
+from trainers.real_masks import RealMasks
 from trainers.stylegan2.sampler import Sampler, load_generator
 
 BATCH = 16
@@ -58,11 +59,11 @@ def make_source(
     inputs: Mapping[str, Path],
     *,
     slices: SliceSet,
-    rows: NDArray[np.int64],
+    real: RealMasks,
     device: str,
     recipe: Recipe,
 ) -> Source:
-    """The source of a pipeline, from its trained generators; ``rows`` are the fold's training slices.
+    """The source of a pipeline, from its trained generators; ``real`` are the masks that C-SG alone paints.
 
     Raises:
         UserError: a generator was fitted to other slices.
@@ -74,7 +75,7 @@ def make_source(
         return _Joint(generators["joint"], recipe)
     if pipeline == "mc-sg":
         return _Chain(generators["mask"], generators["image"], recipe)
-    return _RealMasks(slices, rows, generators["image"], recipe)
+    return _Painted(real, generators["image"], recipe)
 
 
 def _require_fit(role: str, generator: Sampler, slices: SliceSet) -> None:
@@ -131,25 +132,18 @@ class _Chain:
 
 
 @dataclass(frozen=True)
-class _RealMasks:
-    """C-SG alone: images for the real training masks, every mask once in a shuffled order, then all over again."""
+class _Painted:
+    """C-SG alone: images for real masks."""
 
-    slices: SliceSet
-    rows: NDArray[np.int64]
+    real: RealMasks
     image: Sampler
     recipe: Recipe
 
     def __call__(self, first: int) -> Batch:
-        chosen = [self._row(index) for index in range(first, first + BATCH)]
-        labels = np.asarray(self.slices.masks[chosen])
+        labels = self.real(range(first, first + BATCH))
         z_ND = _latents(self.image, self.recipe.seed, "image", first)
-        painted = self.image.sample(z_ND, labels, truncation=self.recipe.truncation)
-        return Batch(_images(painted.images), labels, None)
-
-    def _row(self, index: int) -> int:
-        cycle, place = divmod(index, len(self.rows))
-        order = np.random.default_rng(derive_seed(self.recipe.seed, "masks", cycle)).permutation(len(self.rows))
-        return int(self.rows[order[place]])
+        made = self.image.sample(z_ND, labels, truncation=self.recipe.truncation)
+        return Batch(_images(made.images), labels, None)
 
 
 def _images(images: NDArray[np.float32] | None) -> NDArray[np.float32]:

@@ -15,15 +15,18 @@ import pandas as pd
 import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medsweep.config import EXTENT, Config
 from medsweep.data.folds import Fold
 from medsweep.data.provenance import require_within, write_fitted_on
 from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
+from trainers.held_out import left_out, whole
 from trainers.pictures import grid_png
+from trainers.real_masks import Perturbation, RealMasks
 from trainers.sources import BATCH, ROLES, Batch, Recipe, make_source
 from trainers.stylegan2.data import training_rows
 from trainers.validity import postprocess, summary, valid_share, validity
@@ -51,6 +54,11 @@ class SynthesiseSettings(Config):
     """What is done to generated masks, in this order, before C-SG or the U-Net sees them."""
     min_area_px: int = Field(default=10, ge=1)
     """Components below this many pixels are what ``min-area`` takes away."""
+    masks: Literal["training", "held-out"] = "training"
+    """Whose real masks C-SG alone paints: those of the training patients, or of those that ``data.patients`` leaves
+    out, whom no generator has seen."""
+    perturb: Perturbation = Perturbation()
+    """What is done to these masks before C-SG sees them."""
 
 
 class SynthesiseConfig(SynthesiseSettings):
@@ -60,17 +68,44 @@ class SynthesiseConfig(SynthesiseSettings):
     unit: Literal["slices", "patients"]
     """What ``count`` counts; a synthetic patient has as many slices as a training patient on average."""
     pipeline: Literal["b-sg", "mc-sg", "c-sg"]
-    """B-SG pairs; M-SG masks and C-SG images for them; C-SG images for the real masks of the training patients."""
+    """B-SG pairs; M-SG masks and C-SG images for them; C-SG images for real masks."""
     fold: Fold
     seed: int
     resolution: int = Field(ge=8)
     """Side of a slice in pixels."""
 
+    @model_validator(mode="after")
+    def _real_masks_can_be_had(self) -> "SynthesiseConfig":
+        if self.pipeline != "c-sg" and (self.masks != "training" or not self.perturb.changes_nothing):
+            raise ValueError(
+                f"masks and perturb are read by the pipeline c-sg alone, not by {self.pipeline}; remove them"
+            )
+        if self.masks == "held-out" and self.fold.patients is None:
+            raise ValueError(
+                "masks: held-out needs training patients that the study leaves out; set data.patients below the "
+                "training part"
+            )
+        return self
 
-def mask_steps(settings: SynthesiseSettings, pipeline: str) -> dict[str, Any]:
-    """The fields on generated masks, neutral where nothing reads them: real masks have no steps."""
-    steps = () if pipeline == "c-sg" else settings.postprocess
-    return {"postprocess": steps, "min_area_px": settings.min_area_px if "min-area" in steps else 10}
+    @property
+    def borrows(self) -> Fold | None:
+        """A fold in whose training part lie all patients read beyond ``fold``; None where nobody else is read."""
+        return whole(self.fold) if self.masks == "held-out" else None
+
+
+def mask_fields(settings: SynthesiseSettings, pipeline: str) -> dict[str, Any]:
+    """The fields on masks, neutral where ``pipeline`` does not read them: C-SG alone has no generated masks to clean,
+    the others have no real ones."""
+    neutral = SynthesiseSettings()
+    generated = neutral if pipeline == "c-sg" else settings
+    real = settings if pipeline == "c-sg" else neutral
+    cut = generated if "min-area" in generated.postprocess else neutral
+    return {
+        "postprocess": generated.postprocess,
+        "min_area_px": cut.min_area_px,
+        "masks": real.masks,
+        "perturb": real.perturb,
+    }
 
 
 def hours(config: SynthesiseConfig) -> float:
@@ -86,7 +121,8 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     Inputs: ``prepare``, and per pipeline ``joint`` (b-sg), ``mask`` and ``image`` (mc-sg) or ``image`` (c-sg).
 
     Raises:
-        UserError: a generator was fitted to other slices or patients than the fold's training slices.
+        UserError: a generator was fitted to other slices or patients than the fold's training slices, or masks of
+            held-out patients are asked for and there are none.
     """
     torch.set_num_threads(trial.threads)
     slices = SliceSet.open(inputs["prepare"])
@@ -99,7 +135,9 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     seed = derive_seed("synthesise", config.fold.index, config.seed)
     cleaner = Cleaner(config.postprocess, config.min_area_px, len(slices.classes))
     recipe = Recipe(seed, config.truncation, cleaner.clean)
-    source = make_source(config.pipeline, inputs, slices=slices, rows=rows, device=trial.device, recipe=recipe)
+    borrowed, painted_rows = painted(config, slices, rows)
+    real = RealMasks(slices, painted_rows, seed, config.perturb)
+    source = make_source(config.pipeline, inputs, slices=slices, real=real, device=trial.device, recipe=recipe)
     shape = (total, len(slices.modalities), slices.resolution, slices.resolution)
     images = open_memmap(trial.output / "images.npy", mode="w+", dtype=np.float32, shape=shape)
     masks = open_memmap(trial.output / "masks.npy", mode="w+", dtype=np.uint8, shape=(total, *shape[2:]))
@@ -113,11 +151,33 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     images.flush()
     masks.flush()
     metrics = cleaner.write(trial.output, np.asarray(slices.masks[_spread(rows)]))
-    about = {"samples": total, "slices_per_patient": per_patient, "postprocess": cleaner.report}
+    about: dict[str, Any] = {"samples": total, "slices_per_patient": per_patient, "postprocess": cleaner.report}
+    if not config.perturb.changes_nothing:
+        about["perturb"] = real.effect(masks)
     (trial.output / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
-    write_fitted_on(trial.output, patients)
+    write_fitted_on(trial.output, (*patients, *borrowed))
     grid = grid_png(trial.output / "grid.png", images[:SHOWN], masks[:SHOWN], columns=4)
     yield Progress(step=total, total=total, metrics=metrics, pictures={"pairs": grid})
+
+
+def painted(
+    config: SynthesiseConfig, slices: SliceSet, training: NDArray[np.int64]
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The patients borrowed for their masks, and the rows of the real masks to be painted.
+
+    Raises:
+        UserError: nobody is left out of the training part, or none of their slices shows a class.
+    """
+    if config.masks == "training":
+        return (), training
+    borrowed = left_out("masks: held-out", slices.patients, config.fold)
+    rows = slices.rows(borrowed, foreground_only=True)
+    if len(rows) == 0:
+        raise UserError(
+            f"none of the {len(borrowed)} training patients left out, from {borrowed[0]!r} on, has a slice with "
+            "foreground to paint; lower data.patients"
+        )
+    return borrowed, rows
 
 
 class Cleaner:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Container, Sequence
 
 from analysis.report.context import ReportContext
 from analysis.report.table import DASH, Table
@@ -77,17 +78,45 @@ def power(analysis: Analysis) -> Table:
     return Table("power", caption, ("arm", "n", "SD of differences", "detectable", "power of TOST"), rows)
 
 
+QUALITY = ("frechet", "frechet_floor", "iou_mean", "valid_share", "spoiled_share", "spoiled_auc")
+FILTER = ("generated", "retention", "kept_vendi", "random_vendi", "kept_coverage", "random_coverage", "kept_area_ratio")
+EXPOSURE = ("real_slices", "synthetic_slices", "real_slices_seen", "synthetic_slices_seen")
+
+
 def pools(analysis: Analysis) -> Table:
-    """Metrics of the synthetic pools."""
-    metrics = sorted({one.metric for one in analysis.pools})
+    """How good the synthetic pools are."""
+    caption = "Synthetic pools per arm: mean over distinct pools (SD; number of pools)."
+    return _pool_table("pools", caption, analysis, QUALITY)
+
+
+def filters(analysis: Analysis) -> Table:
+    """What filters kept, and what that did to diversity."""
+    filtered = {one.arm for one in analysis.pools if one.metric == "retention" and one.mean < 1}
+    caption = (
+        "Filters: samples looked at, share kept, and what the choice did to diversity: Vendi score and coverage of "
+        "what was kept beside those of as many samples drawn at random; foreground area of kept masks over all."
+    )
+    return _pool_table("filters", caption, analysis, FILTER, arms=filtered)
+
+
+def exposure(analysis: Analysis) -> Table:
+    """What each arm's network was trained on."""
+    caption = "Training slices of each arm, and how many were seen in all steps: mean over runs (SD; number of runs)."
+    return _pool_table("exposure", caption, analysis, EXPOSURE)
+
+
+def _pool_table(
+    name: str, caption: str, analysis: Analysis, wanted: Sequence[str], arms: Container[str] | None = None
+) -> Table:
+    """One row per arm (of ``arms``) that has any of the ``wanted`` metrics; metrics that none has are left out."""
     found = {(one.arm, one.metric): one for one in analysis.pools}
+    metrics = [metric for metric in wanted if any((arm.name, metric) in found for arm in analysis.arms)]
     rows = []
     for arm in analysis.arms:
         cells = [found.get((arm.name, metric)) for metric in metrics]
-        if any(cells):
+        if any(cells) and (arms is None or arm.name in arms):
             rows.append((arm.name, *map(_pool_cell, cells)))
-    caption = "Synthetic pools per arm: mean over distinct pools (SD; number of pools)."
-    return Table("pools", caption, ("arm", *(metric.replace("_", " ") for metric in metrics)), tuple(rows))
+    return Table(name, caption, ("arm", *(metric.replace("_", " ") for metric in metrics)), tuple(rows))
 
 
 def _pool_cell(summary: PoolSummary | None) -> str:

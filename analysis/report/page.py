@@ -73,6 +73,8 @@ def _tables(analysis: Analysis, context: ReportContext) -> dict[str, Table]:
         *(results.exploratory(study) for study in analysis.secondary),
         design.arms(analysis),
         design.pools(analysis),
+        design.filters(analysis),
+        design.exposure(analysis),
         design.plan(context),
         design.failures(context),
         design.exclusions(analysis),

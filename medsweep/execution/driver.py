@@ -94,18 +94,18 @@ def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool
     Without ``hashes`` only manifests are read, which is enough to look and too little to build on.
     """
 
-    def outcome(stage: str, digest: str) -> tuple[str, str] | None:
-        """Outcome and message of a published trial whose files are what they were."""
-        try:
-            if not store.folder(stage, digest).is_dir():
-                return None
-            found = store.verify(stage, digest) if digest in checked else store.manifest(stage, digest)
-            return found.outcome, found.message
-        except DamagedError as error:
+    found = store.look(
+        ((trial.stage, digest) for digest, trial in plan.trials.items()), hashed=set(plan.goals) if hashes else ()
+    )
+    for error in found.values():
+        if isinstance(error, DamagedError):
             set_aside(error, store, observer)
-            return None
+    sound = {digest: each for digest, each in found.items() if not isinstance(each, DamagedError)}
 
-    checked = set(plan.goals) if hashes else set()
+    def outcome(_: str, digest: str) -> tuple[str, str] | None:
+        """Outcome and message of a published trial whose files are what they were."""
+        return (sound[digest].outcome, sound[digest].message) if digest in sound else None
+
     return decide(plan, outcome)
 
 
@@ -166,6 +166,7 @@ def labels_of(plan: Plan) -> dict[str, str]:
     for digest, trial in plan.trials.items():
         config = identity(trial.config)
         named = [config[name] for name in ("variant", "pipeline") if isinstance(config.get(name), str)]
+        named += [" + ".join(each["kind"] for each in config["treatments"])] if config.get("treatments") else []
         inherited = [kinds[parent] for parent in trial.inputs.values() if kinds[parent]]
         kinds[digest] = next(iter([*named, *([measures[digest]] if digest in measures else []), *inherited]), "")
         fold, seed = config.get("fold"), config.get("seed")

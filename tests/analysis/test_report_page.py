@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from simulated_results import CONTROL, NO_POOLS, arm, eight_arms, simulate, simulate_pools
@@ -84,6 +85,25 @@ def test_numbers_lie_beside_the_page(made):
     names = {file.name for file in (path.parent / "tables").iterdir()}
     assert {"effects.csv", "runs.csv", "trends.csv", "exclusions.csv", "arms.csv", "explore-hd95_mm.csv"} <= names
     assert (path.parent / "figures" / "forest.csv").stat().st_size > 0
+
+
+def test_filters_are_told_of_arms_that_dropped_something_and_exposure_of_all(tmp_path):
+    arms = [arm(CONTROL, 0), arm("x", 8), arm("x, filtered", 8)]
+    told = {
+        CONTROL: {"retention": 1.0, "real_slices_seen": 80.0},
+        "x": {"retention": 1.0, "real_slices_seen": 40.0},
+        "x, filtered": {"retention": 0.25, "kept_vendi": 3.5, "random_vendi": 7.0, "real_slices_seen": 40.0},
+    }
+    rows = [(name, 0, 0, name, metric, value) for name, found in told.items() for metric, value in found.items()]
+    pools = pd.DataFrame(rows, columns=NO_POOLS.columns)
+    analysis = analyse(simulate(arms, {}, patients=4, seeds=1), pools, AnalysisPlan(), arms=arms)
+    write_report(tmp_path, analysis, context(tmp_path, grids=()))
+    filters = (tmp_path / "tables" / "filters.csv").read_text(encoding="utf-8").splitlines()
+    assert filters == ["arm,retention,kept vendi,random vendi", '"x, filtered",0.25,3.5,7']
+    exposure = (tmp_path / "tables" / "exposure.csv").read_text(encoding="utf-8").splitlines()
+    assert exposure[0] == "arm,real slices seen"
+    assert len(exposure) == 4
+    assert not (tmp_path / "tables" / "pools.csv").exists()
 
 
 def test_the_page_repeats_byte_for_byte(made, tmp_path):

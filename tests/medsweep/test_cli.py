@@ -118,6 +118,26 @@ def test_status_and_results_and_report_read_the_store(medsweep: Medsweep, copy: 
     assert "report:" in told
 
 
+def test_predictions_overlay_the_labels_and_agree_with_the_table(medsweep: Medsweep, copy: Path) -> None:
+    where = ("--store", copy / "store", "--out", copy / "seen")
+    wrote = medsweep("predict", copy / "micro.yaml", *where, "--arm", "b-sg count=4").output.split("\n")[:-1]
+    assert len(wrote) == 6
+    assert len({Path(path).parent for path in wrote}) == 2
+    table = pd.read_parquet(copy / "results" / "results.parquet")
+    labels = decathlon(copy) / "labelsTr"
+    for path in map(Path, wrote):
+        patient = path.name.removesuffix(".nii.gz")
+        label = labels / f"{patient}.nii.gz"
+        reference, seen = (np.asarray(nibabel.load(file).dataobj) for file in (label, path))
+        assert np.array_equal(nibabel.load(label).affine, nibabel.load(path).affine)
+        rows = table[(table["arm"] == "b-sg count=4") & (table["patient"] == patient)].drop_duplicates("class")
+        assert sorted(rows["n_pred"]) == sorted(int((seen == value).sum()) for value in (1, 2))
+        assert sorted(rows["tp"]) == sorted(int(((seen == value) & (reference == value)).sum()) for value in (1, 2))
+    wrong = medsweep("predict", copy / "micro.yaml", *where, "--arm", "b-sg count=5")
+    assert wrong.exit_code == 2
+    assert "did you mean 'b-sg count=4'?" in wrong.output
+
+
 def test_why_names_the_field_that_differs(medsweep: Medsweep, copy: Path) -> None:
     write_micro(copy, ("steps: 12", "steps: 16"))
     planned = medsweep("plan", copy / "micro.yaml", "--store", copy / "store", "--all").output

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from medsweep.config import Config
-from medsweep.data.folds import Fold, split
+from medsweep.data.folds import Fold, Split, split
 from medsweep.identity import short
 from medsweep.leakage import LeakageError, require_no_leak
 from medsweep.pipeline import plan_sweep
@@ -23,6 +23,7 @@ QUICKSTART = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
 
 class Fitted(Config):
     fold: Fold | None = None
+    borrows: Fold | None = None
     number: int = 0
 
 
@@ -114,6 +115,37 @@ def test_what_is_fitted_on_more_than_the_small_training_set_is_found() -> None:
     with pytest.raises(LeakageError, match="outside the trial's training part"):
         require_no_leak(chain(gan=HERE, synthesise=small, segment=small), PATIENTS)
     require_no_leak(chain(gan=small, synthesise=HERE, segment=HERE), PATIENTS)
+
+
+def borrowing(stage: str, lent: Fold) -> Plan:
+    """prepare -> gan -> synthesise -> segment on 4 patients, where one stage also reads those of ``lent``."""
+    builder = Builder(STAGES)
+    small = HERE.model_copy(update={"patients": 4})
+    inputs: dict[str, str] = {}
+    for name in ("prepare", "gan", "synthesise", "segment"):
+        config = Fitted(fold=small, borrows=lent if name == stage else None)
+        inputs[name] = builder.add(name, config, dict(inputs))
+    return Plan("made", (), (), builder.trials, {})
+
+
+@pytest.mark.parametrize("stage", ["prepare", "gan", "synthesise"])
+def test_training_patients_left_out_may_be_borrowed_but_nobody_held_out(stage: str) -> None:
+    require_no_leak(borrowing(stage, HERE), PATIENTS)
+    with pytest.raises(LeakageError, match="as test patient"):
+        require_no_leak(borrowing(stage, THERE), PATIENTS)
+
+
+def test_what_was_borrowed_is_followed_through_trials_that_do_not_mention_it() -> None:
+    plan = borrowing("prepare", HERE)
+    builder = Builder(STAGES)
+    builder.trials = dict(plan.trials)
+    segment = next(digest for digest, trial in plan.trials.items() if trial.stage == "segment")
+    small = split(PATIENTS, HERE.model_copy(update={"patients": 4})).train
+    lent = min(set(split(PATIENTS, HERE).train) - set(small))
+    fold = Fold(index=0, scheme="file", given_patients=Split(train=small, test=(lent,)))
+    builder.add("synthesise", Fitted(fold=fold), {"pool": segment})
+    with pytest.raises(LeakageError, match=f"'{lent}', whom the trial holds out as test patient"):
+        require_no_leak(Plan("made", (), (), builder.trials, {}), PATIENTS)
 
 
 def given_fold(index: int) -> Fold:

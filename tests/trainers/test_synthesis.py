@@ -6,17 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_trial import FakeTrial, drain
+from pydantic import ValidationError
 
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from trainers.pool import Pool
+from trainers.real_masks import Perturbation
 from trainers.stylegan2.config import GanSettings, resolve
 from trainers.stylegan2.train import run as train_gan
-from trainers.synthesis import SynthesiseConfig, SynthesiseSettings, hours, mask_steps, run
+from trainers.synthesis import SynthesiseConfig, SynthesiseSettings, hours, mask_fields, run
 from trainers.validity import validity
 
 FOLD = Fold(index=0, of=4)
+FEW = Fold(index=0, of=4, patients=3)
 SETTINGS = GanSettings(batch_size=4, kimg=0.02, latent_dim=8, channel_base=64, channel_max=8, report_every_steps=5)
 
 
@@ -31,6 +34,14 @@ def generators(slices, tmp_path_factory) -> dict[str, Path]:
     return folders
 
 
+@pytest.fixture(scope="module")
+def few(slices, tmp_path_factory) -> dict[str, Path]:
+    """A C-SG that has seen three of the six training patients."""
+    trial = FakeTrial(tmp_path_factory.mktemp("few"))
+    drain(train_gan(resolve(SETTINGS, "c-sg", FEW, 1, 32), {"prepare": slices}, trial))
+    return {"prepare": slices, "image": trial.output}
+
+
 def pool_of(folder: Path, inputs: dict[str, Path], pipeline: str, count: int, **settings: object) -> Pool:
     config = {"unit": "slices", "fold": FOLD, "seed": 3, "resolution": 32} | settings
     trial = FakeTrial(folder)
@@ -40,14 +51,19 @@ def pool_of(folder: Path, inputs: dict[str, Path], pipeline: str, count: int, **
     return Pool.open(trial.output)
 
 
-@pytest.mark.parametrize("pipeline", ["b-sg", "mc-sg", "c-sg"])
-def test_a_small_pool_is_the_head_of_a_large_one(generators, tmp_path, pipeline):
-    large = pool_of(tmp_path / "large", generators, pipeline, 37)
+PERTURB = Perturbation(bias_px=0.5, random_px=1.0, smooth_px=4.0, elastic_px=1.0, elastic_smooth_px=5.0)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "settings"), [("b-sg", {}), ("mc-sg", {}), ("c-sg", {}), ("c-sg", {"perturb": PERTURB})]
+)
+def test_a_small_pool_is_the_head_of_a_large_one(generators, tmp_path, pipeline, settings):
+    large = pool_of(tmp_path / "large", generators, pipeline, 37, **settings)
     assert large.images.shape == (37, 2, 32, 32)
     assert large.masks.max() < 3
     assert len({image.tobytes() for image in large.images}) == 37
     for count in (1, 16, 21):
-        small = pool_of(tmp_path / str(count), generators, pipeline, count)
+        small = pool_of(tmp_path / str(count), generators, pipeline, count, **settings)
         assert len(small) == count
         assert np.array_equal(small.images, large.images[:count])
         assert np.array_equal(small.masks, large.masks[:count])
@@ -153,9 +169,59 @@ def test_masks_are_measured_before_and_changed_by_declared_steps_only(generators
     assert 0 <= found["valid_share"] <= 1
 
 
-def test_real_masks_have_no_validity_and_no_steps(generators, tmp_path):
+def test_real_masks_have_no_validity(generators, tmp_path):
     pool_of(tmp_path, generators, "c-sg", 4)
     assert not (tmp_path / "output" / "validity.json").exists()
-    assert mask_steps(SynthesiseSettings(postprocess=("fill-holes",)), "c-sg") == mask_steps(
-        SynthesiseSettings(), "b-sg"
-    )
+
+
+def test_fields_on_masks_are_neutral_where_the_pipeline_does_not_read_them():
+    given = SynthesiseSettings(postprocess=("fill-holes", "min-area"), min_area_px=5, masks="held-out", perturb=PERTURB)
+    real, generated = {"masks": "held-out", "perturb": PERTURB}, {"postprocess": given.postprocess, "min_area_px": 5}
+    neutral = mask_fields(SynthesiseSettings(), "c-sg")
+    assert neutral == mask_fields(SynthesiseSettings(), "b-sg") == mask_fields(SynthesiseSettings(), "mc-sg")
+    assert mask_fields(given, "c-sg") == neutral | real
+    assert mask_fields(given, "b-sg") == mask_fields(given, "mc-sg") == neutral | generated
+    unread = given.model_copy(update={"postprocess": ("fill-holes",)})
+    assert mask_fields(unread, "b-sg") == neutral | {"postprocess": ("fill-holes",)}
+
+
+def test_c_sg_paints_the_masks_of_training_patients_left_out_and_says_who_they_are(few, tmp_path):
+    slices = SliceSet.open(few["prepare"])
+    train = set(split(slices.patients, FEW).train)
+    others = sorted(set(split(slices.patients, FOLD).train) - train)
+    rows = slices.rows(others, foreground_only=True)
+    pool = pool_of(tmp_path / "all", few, "c-sg", len(rows), fold=FEW, masks="held-out")
+    assert sorted(mask.tobytes() for mask in pool.masks) == sorted(mask.tobytes() for mask in slices.masks[rows])
+    assert json.loads((tmp_path / "all/output/fitted_on.json").read_text()) == sorted(train | set(others))
+    assert pool.slices_per_patient == slices.slices_per_patient(sorted(train))
+    head = pool_of(tmp_path / "head", few, "c-sg", 5, fold=FEW, masks="held-out")
+    assert np.array_equal(head.images, pool.images[:5])
+    own = pool_of(tmp_path / "own", few, "c-sg", 5, fold=FEW)
+    assert not np.array_equal(own.masks, head.masks)
+    assert json.loads((tmp_path / "own/output/fitted_on.json").read_text()) == sorted(train)
+
+
+def test_perturbed_masks_are_painted_and_their_shift_is_told(generators, tmp_path):
+    grown = Perturbation(bias_px=1.0)
+    plain = pool_of(tmp_path / "plain", generators, "c-sg", 20)
+    pool = pool_of(tmp_path / "grown", generators, "c-sg", 20, perturb=grown)
+    assert ((np.asarray(pool.masks) > 0) >= (np.asarray(plain.masks) > 0)).all()
+    assert ((np.asarray(pool.masks) > 0).sum(axis=(1, 2)) > (np.asarray(plain.masks) > 0).sum(axis=(1, 2))).all()
+    assert not np.allclose(pool.images, plain.images)
+    told = json.loads((tmp_path / "grown/output/pool.json").read_text())["perturb"]
+    assert told["boundary_bias_px"] == pytest.approx(1, abs=0.2)
+    assert told["vanished"] == 0
+    assert "perturb" not in json.loads((tmp_path / "plain/output/pool.json").read_text())
+
+
+def test_patients_beyond_the_fold_are_declared_and_must_exist(few, tmp_path):
+    config = {"count": 2, "unit": "slices", "seed": 0, "resolution": 32}
+    held_out = SynthesiseConfig(pipeline="c-sg", fold=FEW, masks="held-out", **config)
+    assert held_out.borrows == FOLD
+    assert SynthesiseConfig(pipeline="c-sg", fold=FEW, **config).borrows is None
+    with pytest.raises(ValidationError, match=r"set data\.patients below the training part"):
+        SynthesiseConfig(pipeline="c-sg", fold=FOLD, masks="held-out", **config)
+    with pytest.raises(ValidationError, match="by the pipeline c-sg alone, not by b-sg"):
+        SynthesiseConfig(pipeline="b-sg", fold=FEW, masks="held-out", **config)
+    with pytest.raises(UserError, match="no training patient left out of the 6 in use"):
+        pool_of(tmp_path, few, "c-sg", 2, fold=FOLD.model_copy(update={"patients": 6}), masks="held-out")

@@ -13,6 +13,7 @@ from trainers.treatments.labels import (
     corrupt,
     displaced,
     flip,
+    mismatch,
     shifted,
     signed_distance,
 )
@@ -98,6 +99,36 @@ def test_components_take_another_foreground_class_each_on_its_own():
     assert all(len(np.unique(one[8:12, 8:12])) == 1 for one in new)
 
 
+def test_a_share_of_the_masks_is_corrupted_as_all_of_them_would_be():
+    masks = NESTED[None, ::2, ::2].repeat(150, axis=0)
+    whole = corrupt(masks, how(bias_px=0.5, random_px=1.0), [1, 2], 3, seed=0)
+    changed = {}
+    for share in (0.3, 0.6):
+        new = corrupt(masks, how(bias_px=0.5, random_px=1.0, share=share), [1, 2], 3, seed=0)
+        changed[share] = (new != masks).any(axis=(1, 2))
+        assert changed[share].mean() == pytest.approx(share, abs=0.08)
+        np.testing.assert_array_equal(new[changed[share]], whole[changed[share]])
+    assert (changed[0.3] <= changed[0.6]).all()
+
+
+def test_a_mismatched_mask_is_that_of_an_earlier_sample_any_of_them():
+    masks = np.zeros((300, 16, 16), np.uint8)
+    for number, mask in enumerate(masks):
+        mask.flat[number % 256], mask[0, 0] = 1, number // 256 + 1
+    every = mismatch(masks, 1.0, seed=1)
+    donors = [int(np.flatnonzero((masks == mask).all(axis=(1, 2)))[0]) for mask in every]
+    assert donors[0] == 0
+    assert all(donor < sample for sample, donor in enumerate(donors) if sample)
+    assert np.mean([donor / sample for sample, donor in enumerate(donors) if sample > 20]) == pytest.approx(
+        0.5, abs=0.07
+    )
+    part = mismatch(masks, 0.4, seed=1)
+    changed = (part != masks).any(axis=(1, 2))
+    assert changed.mean() == pytest.approx(0.4, abs=0.08)
+    np.testing.assert_array_equal(part[changed], every[changed])
+    np.testing.assert_array_equal(mismatch(masks[:50], 0.4, seed=1), part[:50])
+
+
 def test_an_unknown_class_is_refused_with_the_nearest():
     assert class_indices([], ["background", "organ", "lesion"]) == [1, 2]
     with pytest.raises(UserError, match="did you mean 'lesion'"):
@@ -115,6 +146,9 @@ def test_an_unknown_class_is_refused_with_the_nearest():
         ({"kind": "corrupt-labels", "bias_px": 1.0, "smooth_px": 3.0}, "random_px above 0 alone"),
         ({"kind": "corrupt-labels", "random_px": 1.0, "classes": ["organ"]}, "bias_px alone"),
         ({"kind": "flip-classes", "share": 1.5}, "less than or equal to 1"),
+        ({"kind": "corrupt-labels", "bias_px": 1.0, "share": 0.0}, "greater than 0"),
+        ({"kind": "mismatch", "share": 1.5}, "less than or equal to 1"),
+        ({"kind": "mismatch", "shar": 0.5}, "did you mean 'share'"),
         ({"kind": "postprocess", "steps": ["fill-hole"]}, "did you mean 'fill-holes'"),
         ({"kind": "postprocess", "steps": ["fill-holes"], "min_area_px": 3}, "min-area alone"),
     ],

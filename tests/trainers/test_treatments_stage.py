@@ -35,6 +35,9 @@ ALL = [
     {"kind": "paint-gaussian", "bias_sd": 0.2, "blur_px": 0.5},
     {"kind": "relabel"},
     {"kind": "corrupt-labels", "bias_px": 0.6, "random_px": 1.0, "smooth_px": 3.0},
+    {"kind": "corrupt-labels", "bias_px": 1.0, "share": 0.5},
+    {"kind": "mismatch"},
+    {"kind": "mismatch", "share": 0.5},
     {"kind": "flip-classes", "share": 0.7},
     {"kind": "flip-classes", "share": 0.7, "classes": ["background", "organ"]},
     {"kind": "postprocess", "steps": ["min-area", "largest-component"], "min_area_px": 4},
@@ -46,6 +49,8 @@ MASKS = np.zeros((12, 32, 32), np.uint8)
 MASKS[:, 6:24, 6:24] = 1
 MASKS[:, 10:16, 10:16] = 2
 MASKS[:, 28, 28] = 1
+MASKS[np.arange(12), 3, np.arange(12) // 2 * 2] = 1
+"""Samples of a pair have the same mask."""
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +66,10 @@ def inputs(slices, reference):
     return slices, reference
 
 
-def treated(folder, slices, reference, treatments, *, count=12, seed=0, fold=FOLD):
+def treated(folder, slices, reference, treatments, *, count=12, seed=0, fold=FOLD, spoiled=None):
     pool = folder / "pool"
-    Pool(images=IMAGES[:count], masks=MASKS[:count], slices_per_patient=3).save(pool)
+    flags = None if spoiled is None else spoiled[:count]
+    Pool(images=IMAGES[:count], masks=MASKS[:count], slices_per_patient=3, spoiled=flags).save(pool)
     text = json.dumps({"treatments": treatments, "fold": fold.model_dump(), "seed": seed})
     inputs = {"prepare": slices, "pool": pool, "reference": reference}
     trial = FakeTrial(folder / f"{count}-{seed}")
@@ -144,7 +150,7 @@ def test_fewer_unique_patients_are_among_more(inputs, tmp_path):
 @pytest.mark.parametrize(
     ("treatments", "fold", "message"),
     [
-        ([{"kind": "fresh-real"}], Fold(index=0, of=4), "no training patient left out"),
+        ([{"kind": "fresh-real"}], FOLD.model_copy(update={"patients": 6}), "no training patient left out"),
         ([{"kind": "k-unique-real", "patients": 4}], FOLD, "the fold has 3"),
         ([{"kind": "match-spectrum", "target": "pool"}], FOLD, "measured: 12 or less"),
         ([{"kind": "corrupt-labels", "bias_px": 1.0, "classes": ["backgroun"]}], FOLD, "did you mean 'background'"),
@@ -192,3 +198,38 @@ def test_noise_is_measured_in_the_deviation_of_real_training_pixels(unit, inputs
     real_sd = data.image_rows(rows).transpose(1, 0, 2, 3)[:, inside].std(axis=1)
     pool, _, _ = treated(tmp_path, *inputs, [{"kind": "noise", "sd": 0.5, "unit": unit}])
     assert (pool.images - IMAGES).std(axis=(0, 2, 3)) == pytest.approx(0.5 * real_sd, rel=0.03)
+
+
+SHARES = [one for one in ALL if one.get("share", 1.0) < 1]
+
+
+@pytest.mark.parametrize("one", SHARES, ids=[json.dumps(one) for one in SHARES])
+def test_where_a_share_is_drawn_the_samples_whose_mask_changed_are_flagged(one, inputs, tmp_path):
+    one = named(one, inputs[0])
+    pool, _, _ = treated(tmp_path, *inputs, [one])
+    changed = (pool.masks != MASKS).any(axis=(1, 2))
+    assert 0 < changed.sum() < 12
+    assert pool.spoiled.tolist() == changed.tolist()
+    few, _, _ = treated(tmp_path, *inputs, [one], count=5)
+    assert few.spoiled.tolist() == changed[:5].tolist()
+
+
+def test_flags_add_up_over_treatments_and_over_what_came(inputs, tmp_path):
+    came = np.arange(12) == 7
+    noise, wrong, other = {"kind": "noise", "sd": 0.1}, *SHARES[:2]
+    kept, _, _ = treated(tmp_path / "kept", *inputs, [noise], spoiled=came)
+    assert kept.spoiled.tolist() == came.tolist()
+    one, _, _ = treated(tmp_path / "one", *inputs, [wrong])
+    both, _, _ = treated(tmp_path / "both", *inputs, [wrong, noise, other], spoiled=came)
+    second = (both.masks != one.masks).any(axis=(1, 2))
+    assert both.spoiled.tolist() == (came | one.spoiled | second).tolist()
+    assert not one.spoiled[7]
+
+
+@pytest.mark.parametrize("one", [{"kind": "noise", "sd": 0.1}, {"kind": "mismatch"}, {"kind": "duplicate-real"}])
+def test_nothing_is_flagged_where_no_share_was_drawn(one, inputs, tmp_path):
+    assert treated(tmp_path, *inputs, [one])[0].spoiled is None
+
+
+def test_real_slices_that_replace_a_spoiled_pool_are_whole(inputs, tmp_path):
+    assert treated(tmp_path, *inputs, [{"kind": "duplicate-real"}], spoiled=np.ones(12, bool))[0].spoiled is None

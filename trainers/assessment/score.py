@@ -14,7 +14,10 @@ from medsweep.data.provenance import require_unseen
 from medsweep.data.slices import SliceSet
 from medsweep.trial import Progress, Trial
 from trainers.assessment.config import AssessConfig
-from trainers.assessment.metrics import consistency, pool_metrics, see
+from trainers.assessment.consistency import consistency, see, spoiled_metrics
+from trainers.assessment.features import judge
+from trainers.assessment.inception import load_extractor
+from trainers.assessment.metrics import inception_metrics, pool_metrics
 from trainers.pool import Pool
 from trainers.segmentation.network import load_segmenter
 from trainers.segmentation.samples import SCORES
@@ -23,12 +26,15 @@ from trainers.segmentation.samples import SCORES
 def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function. Inputs: ``prepare``, ``pool``, ``reference`` (the control arm's segmenter of this replicate).
 
-    Leaves scores.parquet (sample, iou) and pool.json (see ``pool_metrics`` and ``consistency``).
+    Leaves scores.parquet (sample, iou), features.safetensors (see ``Sides.save``) and pool.json (see ``pool_metrics``,
+    ``consistency``, ``spoiled_metrics`` and ``inception_metrics``).
 
     Raises:
-        UserError: an input has seen a test patient, or there are too few patients or samples for a null floor.
+        UserError: an input has seen a test patient, there are too few patients or samples for a null floor, or
+            Inception-v3 is asked for and cannot be had.
     """
     torch.set_num_threads(trial.threads)
+    extractor = load_extractor(Path(config.inception), trial.device) if config.inception is not None else None
     data, pool = SliceSet.open(inputs["prepare"]), Pool.open(inputs["pool"])
     parts = split(data.patients, config.fold)
     for role in sorted(inputs):
@@ -37,8 +43,14 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     seen = see(model, pool.images, np.arange(len(pool)))
     iou = mean_iou(pool.masks, seen, classes=len(data.classes))
     pd.DataFrame({"sample": np.arange(len(iou)), "iou": iou}).to_parquet(trial.output / SCORES, index=False)
-    metrics = pool_metrics(config, model, data, parts.train, pool)
+    judged = judge(config, model, data, parts.train, pool)
+    judged.deepest.save(trial.output)
+    metrics = pool_metrics(config, model, data, parts.train, pool, judged=judged)
     metrics |= consistency(model, data, parts.train, pool, seen)
+    if pool.spoiled is not None:
+        metrics |= spoiled_metrics(pool.spoiled, iou)
+    if extractor is not None:
+        metrics |= inception_metrics(config, extractor, data, pool, judged, device=trial.device)
     metrics |= {"iou_mean": float(iou.mean()), "iou_median": float(np.median(iou))}
     (trial.output / "pool.json").write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     yield Progress(step=1, total=1, metrics=metrics)

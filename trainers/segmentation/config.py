@@ -72,6 +72,12 @@ class SegmentSettings(Config):
     pretrain_share: float = Field(default=0.5, gt=0, lt=1)
     min_iou: float = Field(default=0.0, ge=0, le=1)
     """Only samples on which the reference segmenter reaches this IoU are used; 0 uses all."""
+    filter_mode: Literal["fixed-kept", "fixed-generated"] = "fixed-kept"
+    """``fixed-kept``: the first ``count`` samples that pass; ``fixed-generated``: those that pass of the first
+    ``count``, so the number of samples follows from the threshold."""
+    filter_by: Literal["iou", "random"] = "iou"
+    """``random``, the control of equal retention: as many samples as the IoU keeps, drawn among exactly those that
+    were looked at to find them. The draw depends on fold and seed, never on the arm or its count."""
     validate_every_steps: int = Field(default=0, ge=0)
     """Where the fold has a validation part: steps between looks at it, which keep the best weights; 0 never."""
     report_every_steps: Annotated[int, Field(ge=1), NOT_IDENTITY] = 200
@@ -128,7 +134,7 @@ class SegmentConfig(SegmentSettings):
     fold: Fold
     seed: int
     count: int = Field(ge=0)
-    """Synthetic samples in ``unit``; 0 trains on real slices only."""
+    """Synthetic samples in ``unit``, before the filter under ``fixed-generated``; 0 trains on real slices only."""
     candidates: int = Field(ge=0)
     """Synthetic samples, in ``unit``, among which the filter may choose; 0 without a filter."""
     unit: Unit
@@ -137,7 +143,11 @@ class SegmentConfig(SegmentSettings):
 
     @model_validator(mode="after")
     def _enough_candidates(self) -> "SegmentConfig":
-        if self.min_iou > 0 and self.candidates < self.count:
+        if self.min_iou == 0:
+            return self
+        if self.filter_mode == "fixed-generated" and self.candidates != self.count:
+            raise ValueError(f"candidates ({self.candidates}) must be count ({self.count}) under fixed-generated")
+        if self.candidates < self.count:
             raise ValueError(f"candidates ({self.candidates}) must be at least count ({self.count}) with a filter")
         return self
 
@@ -162,6 +172,9 @@ def resolve(
         unit = "slices"
     if fields["min_iou"] == 0:
         candidates = 0
+        fields |= _defaults("filter_mode") | _defaults("filter_by")
+    elif fields["filter_mode"] == "fixed-generated":
+        candidates = count
     if fields["mixing"] != "pretrain":
         fields |= _defaults("pretrain_share")
     if fields["network"] != "unet":

@@ -3,6 +3,7 @@
 Shapes: N images, C modalities, K classes, R resolution in pixels.
 """
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -116,31 +117,50 @@ def predict(model: nn.Module, images_NCRR: Tensor, batch: int = 64, *, whole_bat
     in its last bit, on how many samples follow it.
     """
     device = next(model.parameters()).device
-    count = len(images_NCRR)
-    if whole_batches and count % batch:
-        filling = images_NCRR.new_zeros(batch - count % batch, *images_NCRR.shape[1:])
-        images_NCRR = torch.cat([images_NCRR, filling])
-    parts = [model(part.to(device)).softmax(dim=1).cpu() for part in images_NCRR.split(batch)]
-    return torch.cat(parts)[:count]
+    filled = _filled(images_NCRR, batch) if whole_batches else images_NCRR
+    parts = [model(part.to(device)).softmax(dim=1).cpu() for part in filled.split(batch)]
+    return torch.cat(parts)[: len(images_NCRR)]
 
 
 @torch.no_grad()
-def features(model: nn.Module, images_NCRR: Tensor, batch: int = 64) -> Tensor:
-    """Bottleneck features (N, 2D) on the CPU: mean and standard deviation over space of each of the D channels."""
+def features(
+    model: nn.Module,
+    images_NCRR: Tensor,
+    layers: Sequence[str] | None = None,
+    batch: int = 64,
+    *,
+    whole_batches: bool = False,
+) -> Tensor:
+    """Mean, then standard deviation over space of each channel of the named layers, one layer after another.
+
+    (N, 2D) on the CPU, with D channels in all; without ``layers``, of the bottleneck. ``whole_batches`` is as in
+    ``predict``.
+
+    Raises:
+        AttributeError: the network has no layer of such a name.
+    """
     device = next(model.parameters()).device
-    pooled: list[Tensor] = []
+    names = (bottleneck(model),) if layers is None else tuple(layers)
+    pooled: dict[str, list[Tensor]] = {name: [] for name in names}
 
-    def pool(_module: nn.Module, _inputs: tuple[Tensor, ...], output_NDhw: Tensor) -> None:
+    def keep(name: str, output_NDhw: Tensor) -> None:
         flat = output_NDhw.flatten(start_dim=2)
-        pooled.append(torch.cat([flat.mean(dim=2), flat.std(dim=2, correction=0)], dim=1).cpu())
+        pooled[name].append(torch.cat([flat.mean(dim=2), flat.std(dim=2, correction=0)], dim=1).cpu())
 
-    hook = model.get_submodule(bottleneck(model)).register_forward_hook(pool)
+    modules = [(name, model.get_submodule(name)) for name in names]
+    hooks = [module.register_forward_hook(lambda _m, _i, out, name=name: keep(name, out)) for name, module in modules]
     try:
-        for part in images_NCRR.split(batch):
+        for part in (_filled(images_NCRR, batch) if whole_batches else images_NCRR).split(batch):
             model(part.to(device))
     finally:
-        hook.remove()
-    return torch.cat(pooled)
+        for hook in hooks:
+            hook.remove()
+    return torch.cat([torch.cat(pooled[name]) for name in names], dim=1)[: len(images_NCRR)]
+
+
+def _filled(images_NCRR: Tensor, batch: int) -> Tensor:
+    missing = -len(images_NCRR) % batch
+    return torch.cat([images_NCRR, images_NCRR.new_zeros(missing, *images_NCRR.shape[1:])])
 
 
 def bottleneck(model: nn.Module) -> str:
@@ -158,3 +178,22 @@ def bottleneck(model: nn.Module) -> str:
     if isinstance(model, AttentionUnet):
         return "model.1." + "submodule.1." * (levels - 1) + "submodule"
     return "model." + "1.submodule." * (levels - 1) + "1.submodule"
+
+
+def decoder_layers(model: nn.Module) -> tuple[str, ...]:
+    """Dotted names of the stages on the way up of a network that ``build`` gave, deepest first; each (N, D, h, w).
+
+    The last stage of a ``unet`` gives its logits; the other networks have a layer for those behind the last stage.
+    """
+    from monai.networks.nets.attentionunet import AttentionUnet
+    from monai.networks.nets.segresnet import SegResNet
+    from monai.networks.nets.swin_unetr import SwinUNETR
+
+    if isinstance(model, SegResNet):
+        return tuple(f"up_layers.{number}" for number in range(len(model.up_layers)))
+    if isinstance(model, SwinUNETR):
+        return tuple(f"decoder{number}" for number in (5, 4, 3, 2, 1))
+    deepest_first = range(len(model.channels) - 2, -1, -1)
+    if isinstance(model, AttentionUnet):
+        return tuple("model.1" + ".submodule.1" * level for level in deepest_first)
+    return tuple("model." + "1.submodule." * level + "2" for level in deepest_first)

@@ -15,9 +15,9 @@ from torch import Tensor
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from medsweep.trial import PoolDryError
 from trainers.pool import Pool
 from trainers.segmentation.config import SegmentConfig
+from trainers.segmentation.filtering import Choice, choose
 
 SCORES = "scores.parquet"
 
@@ -40,10 +40,10 @@ class Samples:
     copy of the data; on a GPU all samples are kept there if they take at most a quarter of its memory.
     """
 
-    def __init__(self, real: Part, synthetic: Part | None, device: str, generated: int = 0) -> None:
+    def __init__(self, real: Part, synthetic: Part | None, device: str, choice: Choice | None = None) -> None:
         self.real, self.synthetic = len(real.rows), len(synthetic.rows) if synthetic else 0
-        self.generated = generated
-        """Pool samples that were looked at to find the synthetic ones; more than those where a filter dropped some."""
+        self.choice = choice
+        """Which samples of the pool the synthetic ones are, where there are any."""
         self.device = torch.device(device)
         self._parts = [real] if synthetic is None else [real, synthetic]
         self._held = self._load() if self._fits() else None
@@ -105,31 +105,9 @@ def gather(
             f"the pool in {inputs['pool']} holds images of shape {pool.images.shape[1:]}, "
             f"the prepared slices are {data.images.shape[1:]}; build the pool from the same prepared data"
         )
-    each = pool.slices_per_patient if config.unit == "patients" else 1
-    chosen = choose(pool, config.count * each, config.candidates * each, config.min_iou, inputs)
-    return Samples(real, Part(pool.images, pool.masks, chosen), device, generated=int(chosen[-1]) + 1)
-
-
-def choose(pool: Pool, wanted: int, candidates: int, min_iou: float, inputs: Mapping[str, Path]) -> NDArray[np.int64]:
-    """Rows of the first ``wanted`` pool samples, or of the first that reach ``min_iou`` where that is above 0.
-
-    A filter looks at the first ``candidates`` samples alone, so what it finds does not depend on the pool's size.
-
-    Raises:
-        PoolDryError: there are fewer.
-    """
-    if len(pool) < max(wanted, candidates):
-        raise PoolDryError(f"the arm asks for {max(wanted, candidates)} synthetic samples, the pool has {len(pool)}")
-    if min_iou == 0:
-        return np.arange(wanted)
-    scores = pd.read_parquet(inputs["scores"] / SCORES).set_index("sample")["iou"]
-    passing = np.flatnonzero(scores.loc[np.arange(candidates)].to_numpy() >= min_iou)
-    if len(passing) < wanted:
-        raise PoolDryError(
-            f"segment.min_iou {min_iou:g} leaves {len(passing)} of {candidates} synthetic samples and the arm asks for "
-            f"{wanted}; raise synthesise.headroom or lower the threshold"
-        )
-    return passing[:wanted]
+    iou = pd.read_parquet(inputs["scores"] / SCORES).set_index("sample")["iou"] if config.min_iou else None
+    choice = choose(config, pool, iou)
+    return Samples(real, Part(pool.images, pool.masks, choice.rows), device, choice)
 
 
 class BatchOrder:

@@ -15,9 +15,11 @@ from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
 from trainers.loop import train
+from trainers.pool import Pool
 from trainers.segmentation.augment import augment
 from trainers.segmentation.config import SegmentConfig
 from trainers.segmentation.evaluate import draw_overlay, evaluate, summary
+from trainers.segmentation.filtering import survivors
 from trainers.segmentation.losses import make_loss
 from trainers.segmentation.network import Architecture, build, save_segmenter
 from trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
@@ -123,7 +125,8 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
 
     Leaves metrics.parquet (see ``evaluate``; validation.parquet likewise, where the fold has a validation part, and
     metrics_best.parquet, where the best weights were looked for on it), network.safetensors, network.json,
-    exposure.json, fitted_on.json and overlay.png.
+    exposure.json, fitted_on.json and overlay.png; with a filter also filter.json (see ``survivors``), whose numbers
+    are in exposure.json and in the last report too.
 
     Raises:
         PoolDryError: too few synthetic samples.
@@ -135,6 +138,7 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     for role in sorted(inputs):
         require_unseen(inputs[role], (*parts.test, *parts.validation))
     samples = gather(config, data, parts.train, inputs, trial.device)
+    filtered = _filtered(config, inputs, samples)
     architecture = Architecture.of(config, modalities=len(data.modalities), classes=len(data.classes))
     best = Best(data, parts.validation) if config.validate_every_steps and parts.validation else None
     learner = UNetLearner(config, samples, architecture, best)
@@ -146,9 +150,11 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     metrics.to_parquet(trial.output / "metrics.parquet", index=False)
     watched = _validated(model, data, parts.validation, trial.output)
     write_fitted_on(trial.output, parts.train)
-    _write_json(trial.output / "exposure.json", exposure(learner, samples))
+    _write_json(trial.output / "exposure.json", exposure(learner, samples) | filtered)
+    if filtered:
+        _write_json(trial.output / "filter.json", filtered)
     overlay = draw_overlay(model, data, parts.test, trial.output / "overlay.png")
-    last = summary(metrics) | watched
+    last = summary(metrics) | watched | filtered
     if best is not None:
         last |= _best_tested(model, best, parts.test, trial.output)
     yield Progress(step=config.steps, total=config.steps, metrics=last, pictures={"overlay": overlay})
@@ -172,16 +178,24 @@ def _validated(model: nn.Module, data: SliceSet, patients: Sequence[str], output
     return {name.replace("test_", "validation_"): value for name, value in summary(metrics).items()}
 
 
+def _filtered(config: SegmentConfig, inputs: Mapping[str, Path], samples: Samples) -> dict[str, float]:
+    """What the filter did, where there is one; asked before training, so that what is missing is found early."""
+    if samples.choice is None or config.min_iou == 0:
+        return {}
+    return survivors(config, Pool.open(inputs["pool"]), samples.choice, inputs["scores"])
+
+
 def exposure(learner: UNetLearner, samples: Samples) -> dict[str, float]:
     """How much real and synthetic data there was and was seen; ``retention`` is kept over generated, 1 without any."""
+    generated = samples.choice.generated if samples.choice else 0
     return {
         "real_slices": samples.real,
         "synthetic_slices": samples.synthetic,
         "real_slices_seen": learner.seen["real"],
         "synthetic_slices_seen": learner.seen["synthetic"],
-        "generated": samples.generated,
+        "generated": generated,
         "kept": samples.synthetic,
-        "retention": samples.synthetic / samples.generated if samples.generated else 1.0,
+        "retention": samples.synthetic / generated if generated else 1.0,
     }
 
 

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from medsweep.config import Config
+from medsweep.config import EXTENT, Config
 from medsweep.data.folds import Fold
 from medsweep.errors import nearest
+from trainers.held_out import whole
 from trainers.validity import STEPS
 
 MEASURED = 32
@@ -128,6 +129,8 @@ class CorruptLabels(Config):
     """SD of the displacement of every boundary between classes."""
     smooth_px: float = Field(default=8.0, gt=0)
     """SD of the Gaussian that smooths the random displacement."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Probability that a sample is changed."""
 
     @model_validator(mode="after")
     def _does_something_with_what_it_is_given(self) -> "CorruptLabels":
@@ -148,6 +151,14 @@ class FlipClasses(Config):
     """Probability that a sample is changed."""
     classes: tuple[str, str] | None = None
     """Two classes to exchange; None gives every component another foreground class at random."""
+
+
+class Mismatch(Config):
+    """Give samples the mask of another, earlier sample, so that image and mask are each real and do not belong."""
+
+    kind: Literal["mismatch"]
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Probability that a sample is changed; the first of a pool never is."""
 
 
 class Postprocess(Config):
@@ -171,7 +182,9 @@ class Postprocess(Config):
 
 Source = DuplicateReal | FreshReal | UniqueReal
 OnImages = Noise | Blur | Unsharp | Histogram | MatchSpectrum | PaintGaussian
-OnMasks = Relabel | CorruptLabels | FlipClasses | Postprocess
+OnMasks = Relabel | CorruptLabels | FlipClasses | Mismatch | Postprocess
+Spoiling = CorruptLabels | FlipClasses | Mismatch
+"""Those that may change the masks of a share of the samples alone."""
 Treatment = Annotated[Source | OnImages | OnMasks, Field(discriminator="kind")]
 
 KINDS: Final[Mapping[str, type[Config]]] = {
@@ -220,6 +233,35 @@ class TreatConfig(TreatSettings):
 
     fold: Fold
     seed: int
+    count: Annotated[int, Field(ge=0), EXTENT] = 0
+    """Samples, in ``unit``, where the trial has no input pool; 0 where it has one, which says how many there are."""
+    unit: Literal["slices", "patients"] = "slices"
+    """What ``count`` counts; a patient has as many slices as a training patient on average."""
+
+    @model_validator(mode="after")
+    def _somebody_is_left_out(self) -> "TreatConfig":
+        if self._takes_fresh and self.fold.patients is None:
+            raise ValueError(
+                "fresh-real needs training patients that the study leaves out; set data.patients below the training "
+                "part"
+            )
+        return self
+
+    @property
+    def borrows(self) -> Fold | None:
+        """A fold in whose training part lie all patients read beyond ``fold``; None where nobody else is read."""
+        return whole(self.fold) if self._takes_fresh else None
+
+    @property
+    def _takes_fresh(self) -> bool:
+        return any(isinstance(treatment, FreshReal) for treatment in self.treatments)
+
+
+def needs_pool(settings: TreatSettings) -> bool:
+    """Whether the stage reads a pool; it does not where real slices replace it and nothing imitates it."""
+    if not settings.treatments or not isinstance(settings.treatments[0], Source):
+        return True
+    return any(isinstance(one, _Matched) and one.target == "pool" for one in settings.treatments)
 
 
 def needs_reference(settings: TreatSettings) -> bool:

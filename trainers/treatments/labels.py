@@ -3,7 +3,7 @@
 Shapes: n samples, C modalities, K classes, R resolution in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed
 from trainers.segmentation.network import load_segmenter, predict
-from trainers.treatments.config import CorruptLabels, FlipClasses, OnMasks, Relabel
+from trainers.treatments.config import CorruptLabels, FlipClasses, Mismatch, OnMasks, Relabel
 from trainers.treatments.image import smooth_field
 from trainers.treatments.sets import Material
 from trainers.treatments.statistics import Images, Masks, Numbers
@@ -41,6 +41,8 @@ def treat_masks(treatment: OnMasks, images_nCRR: Images, masks_nRR: Masks, mater
         if pair is None and len(classes) < 3:
             raise UserError(f"flip-classes needs two foreground classes to choose from, the data have {classes[1:]}")
         return flip(masks_nRR, treatment.share, pair, len(classes), seed)
+    if isinstance(treatment, Mismatch):
+        return mismatch(masks_nRR, treatment.share, seed)
     return postprocess(masks_nRR, treatment.steps, len(classes), treatment.min_area_px)[0]
 
 
@@ -70,20 +72,44 @@ def corrupt(masks_nRR: Masks, how: CorruptLabels, moved: Sequence[int], classes:
 
     Args:
         masks_nRR: to be changed.
-        how: amounts in pixels.
+        how: amounts in pixels, and the share of the samples that are changed.
         moved: class indices of the region that the bias moves as one; boundaries inside it stay.
         classes: K.
         seed: of the treatment.
     """
     corrupted = masks_nRR.copy()
     for sample, mask in enumerate(masks_nRR):
-        rng = np.random.default_rng(derive_seed("corrupt", seed, sample))
-        # pixels move whole: a boundary shifted by 0.4 px would stay where it is in every sample
-        shift_px = np.floor(how.bias_px) + (rng.random() < how.bias_px % 1)
-        corrupted[sample] = shifted(mask, moved, float(shift_px))
-        if how.random_px > 0:
-            corrupted[sample] = displaced(corrupted[sample], classes, how.random_px, how.smooth_px, rng)
+        if _chosen(how.share, seed, sample):
+            rng = np.random.default_rng(derive_seed("corrupt", seed, sample))
+            corrupted[sample] = with_moved_boundaries(
+                mask, moved, how.bias_px, (how.random_px, how.smooth_px), classes=classes, rng=rng
+            )
     return corrupted
+
+
+def _chosen(share: float, seed: int, sample: int) -> bool:
+    """Whether a sample is changed; those of a smaller share are among those of a larger one."""
+    return np.random.default_rng(derive_seed("chosen", seed, sample)).random() < share
+
+
+def with_moved_boundaries(
+    mask_RR: Masks,
+    moved: Sequence[int],
+    bias_px: float,
+    random: tuple[float, float],
+    *,
+    classes: int,
+    rng: np.random.Generator,
+) -> Masks:
+    """One mask whose classes ``moved`` grew by ``bias_px``, and then all boundaries by ``random`` = (SD, smoothness).
+
+    Amounts are in pixels; ``shifted`` and ``displaced`` say what each does. A broken ``bias_px`` is rounded up or down
+    at random, such that its mean holds.
+    """
+    # pixels move whole: a boundary shifted by 0.4 px would stay where it is in every sample
+    shift_px = np.floor(bias_px) + (rng.random() < bias_px % 1)
+    mask_RR = shifted(mask_RR, moved, float(shift_px))
+    return displaced(mask_RR, classes, *random, rng) if random[0] > 0 else mask_RR
 
 
 def shifted(mask_RR: Masks, moved: Sequence[int], shift_px: float) -> Masks:
@@ -141,7 +167,21 @@ def flip(masks_nRR: Masks, share: float, pair: Sequence[int] | None, classes: in
     return flipped
 
 
-def boundary_shift(before_nRR: Masks, after_nRR: Masks, moved: Sequence[int]) -> dict[str, float]:
+def mismatch(masks_nRR: Masks, share: float, seed: int) -> Masks:
+    """Give a ``share`` of the samples, drawn by sample, the mask of an earlier sample, all equally likely.
+
+    Later samples are never taken, so the head of a pool stays what it is. The first sample keeps its mask, and so does
+    one whose draw shows the same mask as its own.
+    """
+    mixed = masks_nRR.copy()
+    for sample in range(1, len(masks_nRR)):
+        if _chosen(share, seed, sample):
+            rng = np.random.default_rng(derive_seed("mismatch", seed, sample))
+            mixed[sample] = masks_nRR[rng.integers(sample)]
+    return mixed
+
+
+def boundary_shift(before_nRR: Iterable[Masks], after_nRR: Iterable[Masks], moved: Sequence[int]) -> dict[str, float]:
     """How far the boundary of the union of classes ``moved`` went, outwards above 0, over samples that show it.
 
     Measured both ways, so that what grows somewhere and shrinks elsewhere comes out even: at the outermost pixels of
@@ -151,7 +191,8 @@ def boundary_shift(before_nRR: Masks, after_nRR: Masks, moved: Sequence[int]) ->
     """
     found: list[Numbers] = []
     vanished = 0
-    for before, after in zip(np.isin(before_nRR, moved), np.isin(after_nRR, moved), strict=True):
+    for mask_before, mask_after in zip(before_nRR, after_nRR, strict=True):
+        before, after = np.isin(mask_before, moved), np.isin(mask_after, moved)
         if not before.any() or before.all():
             continue
         vanished += not after.any()

@@ -11,6 +11,7 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
+from trainers.held_out import left_out
 from trainers.pool import Pool
 from trainers.treatments.config import DuplicateReal, Histogram, MatchSpectrum, Source, UniqueReal
 from trainers.treatments.statistics import Images, Masks
@@ -24,8 +25,10 @@ class Material:
     fold: Fold
     train: tuple[str, ...]
     """Its training patients."""
-    pool: Pool
-    """As it came."""
+    pool: Pool | None
+    """As it came; None where real slices need none."""
+    size: int
+    """Samples of the pool that is made."""
     reference: Path | None
     """Output of the reference segmenter, where one is among the inputs."""
     device: str
@@ -52,6 +55,8 @@ class Material:
         """
         if treatment.target == "real":
             return self.images, self.masks
+        if self.pool is None:
+            raise RuntimeError(f"{treatment.kind} imitates the pool in a trial without one")
         if len(self.pool) < treatment.measured:
             raise UserError(
                 f"{treatment.kind} measures its target on the first {treatment.measured} samples of the pool, which "
@@ -61,7 +66,7 @@ class Material:
 
 
 def patients_of(source: Source, data: SliceSet, fold: Fold) -> tuple[str, ...]:
-    """The training patients whose slices ``source`` takes, sorted; all belong to the fold's training part.
+    """The training patients whose slices ``source`` takes, sorted; all belong to the fold's whole training part.
 
     Raises:
         UserError: there are none, or fewer than asked for.
@@ -76,13 +81,7 @@ def patients_of(source: Source, data: SliceSet, fold: Fold) -> tuple[str, ...]:
                 f"give patients: {len(train)} or less"
             )
         return split(data.patients, fold.model_copy(update={"patients": source.patients})).train
-    everyone = split(data.patients, fold.model_copy(update={"patients": None})).train
-    if not (fresh := tuple(sorted(set(everyone) - set(train)))):
-        raise UserError(
-            f"fresh-real finds no training patient left out of the {len(train)} in use; set data.patients below "
-            f"{len(train)}"
-        )
-    return fresh
+    return left_out(source.kind, data.patients, fold)
 
 
 def chosen_rows(rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:

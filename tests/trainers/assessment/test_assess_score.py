@@ -1,23 +1,24 @@
 """The assess stage as a whole, with the control arm's segmenter as the judge."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from fake_trial import FakeTrial, drain
+from safetensors.numpy import load_file
 
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from trainers.assessment.config import AssessConfig, hours
 from trainers.assessment.masks import DESCRIPTORS
-from trainers.assessment.metrics import foreground_dice
 from trainers.assessment.score import mean_iou, run
 from trainers.pool import Pool
 from trainers.segmentation.config import SegmentSettings, resolve
-from trainers.segmentation.network import load_segmenter, predict
+from trainers.segmentation.network import features, load_segmenter, predict
 from trainers.segmentation.train import run as segment
 
 FOLD = Fold(index=0, of=4)
@@ -46,10 +47,10 @@ def save(folder, images, masks):
     return folder
 
 
-def assess(folder, slices, pool, reference, *, fold=FOLD, seed=0):
+def assess(folder, slices, pool, reference, *, fold=FOLD, seed=0, inception=None):
     trial = FakeTrial(folder)
     inputs = {"prepare": slices, "pool": pool, "reference": reference}
-    reports = drain(run(AssessConfig(fold=fold, seed=seed), inputs, trial))
+    reports = drain(run(AssessConfig(fold=fold, seed=seed, inception=inception), inputs, trial))
     return reports, trial.output
 
 
@@ -127,6 +128,83 @@ def test_every_metric_tells_real_slices_from_noise_with_empty_masks(slices, real
     assert good["consistency_gap"] == pytest.approx(0, abs=1e-9)
     assert good["consistency_dice"] > 0.1
     assert bad.get("consistency_dice", 0) == 0
+    for name in ("hd95", "assd"):
+        assert good[f"consistency_{name}_gap_px"] == pytest.approx(0, abs=1e-9), name
+        assert good[f"consistency_{name}_px"] > 0, name
+    assert not [name for name in bad if "_px" in name]
+    assert good["frechet_decoder"] < 1.5 * good["frechet_decoder_floor"]
+    assert bad["frechet_decoder"] > 5 * bad["frechet_decoder_floor"]
+    assert good["frechet_decoder_dims"] == bad["frechet_decoder_dims"] == min(64, len(images) // 4, 22)
+    assert good["mask_nearest_hd95_px"] == 0
+    assert good["mask_nearest_hd95_gap_px"] < 0
+
+
+def test_the_features_left_behind_are_those_of_each_sample_alone(slices, real, reference, tmp_path):
+    images, masks = real
+    _, many = assess(tmp_path / "a", slices, save(tmp_path / "p", images, masks), reference)
+    _, few = assess(tmp_path / "b", slices, save(tmp_path / "q", images[:7], masks[:7]), reference)
+    many, few = (load_file(output / "features.safetensors") for output in (many, few))
+    assert set(many) == {"pool", "real"}
+    assert many["pool"].dtype == many["real"].dtype == np.float32
+    assert np.array_equal(few["pool"], many["pool"][:7])
+    assert np.array_equal(few["real"], many["real"])
+    expected = features(load_segmenter(reference, "cpu"), torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(many["pool"], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(many["real"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_spoiled_samples_are_found_by_their_iou(slices, real, reference, tmp_path):
+    images, _ = real
+    model = load_segmenter(reference, "cpu")
+    drawn = predict(model, torch.from_numpy(images)).argmax(dim=1).numpy().astype(np.uint8)
+    spoiled = np.arange(len(drawn)) % 3 == 0
+    masks = np.where(spoiled[:, None, None], np.roll(drawn, 9, axis=1), drawn)
+    flagged = Pool(images=images, masks=masks, slices_per_patient=5, spoiled=spoiled)
+    flagged.save(tmp_path / "pool")
+    _, output = assess(tmp_path / "a", slices, tmp_path / "pool", reference)
+    found = json.loads((output / "pool.json").read_text())
+    assert found["spoiled_share"] == pytest.approx(spoiled.mean())
+    assert found["spoiled_auc"] > 0.9
+    _, output = assess(tmp_path / "b", slices, save(tmp_path / "plain", images, masks), reference)
+    assert not {"spoiled_share", "spoiled_auc"} & set(json.loads((output / "pool.json").read_text()))
+
+
+class Grid(torch.nn.Module):
+    """As an Inception-v3 whose 2048 features are the average grey of a grid."""
+
+    def forward(self, images):
+        return (torch.nn.functional.adaptive_avg_pool2d(images[:, :1].float(), (32, 64)).flatten(start_dim=1),)
+
+
+def test_inception_sees_damage_and_needs_its_file_before_anything_else(slices, real, reference, tmp_path, monkeypatch):
+    images, masks = real
+    with pytest.raises(UserError, match="there is no file"):
+        assess(tmp_path / "z", tmp_path, tmp_path, tmp_path, inception=str(tmp_path / "none.pth"))
+    asked = []
+    monkeypatch.setattr("trainers.assessment.score.load_extractor", lambda *given: asked.append(given) or Grid())
+    moved = [save(tmp_path / f"p{shift}", np.roll(images, shift, axis=-1), masks) for shift in (0, 2, 6)]
+    found = []
+    for pool in moved:
+        _, output = assess(tmp_path / f"trial-{pool.name}", slices, pool, reference, inception="w.pth")
+        found.append(json.loads((output / "pool.json").read_text()))
+    assert asked == [(Path("w.pth"), "cpu")] * 3
+    floor = found[0]["frechet_inception_floor"]
+    assert [each["frechet_inception_floor"] for each in found] == [floor] * 3
+    assert found[0]["frechet_inception"] < 1.5 * floor
+    for name in ("frechet_inception", "kid_inception"):
+        assert np.all(np.diff([each[name] for each in found]) > 0), name
+    assert abs(found[0]["kid_inception"]) < found[2]["kid_inception"] / 3
+
+
+def test_twenty_samples_define_all_that_is_new(slices, real, reference, tmp_path):
+    images, masks = real
+    _, output = assess(tmp_path / "a", slices, save(tmp_path / "p", images[:20], masks[:20]), reference)
+    found = json.loads((output / "pool.json").read_text())
+    measures = ["frechet_decoder", "frechet_decoder_floor", "frechet_decoder_dims"]
+    for name in ("consistency_hd95", "consistency_assd", "mask_nearest_hd95"):
+        measures += [f"{name}_px", f"{name}_px_real", f"{name}_gap_px"]
+    assert set(measures) <= set(found)
+    assert np.isfinite(list(found.values())).all()
 
 
 def test_a_handful_of_samples_leaves_out_what_they_do_not_define(slices, real, reference, tmp_path):
@@ -138,19 +216,12 @@ def test_a_handful_of_samples_leaves_out_what_they_do_not_define(slices, real, r
     assert {"frechet", "kid", "authenticity", "mask_ks_area"} <= set(found)
 
 
-def test_dice_leaves_out_samples_without_any_foreground():
-    masks = np.array([[[1, 2], [0, 0]], [[0, 0], [0, 0]], [[1, 0], [0, 0]]])
-    seen = np.array([[[2, 0], [0, 0]], [[0, 0], [0, 0]], [[0, 1], [0, 0]]])
-    assert foreground_dice(masks, seen) == pytest.approx((2 / 3 + 0) / 2)
-    assert foreground_dice(masks[1:2], seen[1:2]) is None
-
-
 def test_the_same_inputs_leave_the_same_bytes(slices, real, reference, tmp_path):
     pool = save(tmp_path / "pool", *real)
     _, first = assess(tmp_path / "a", slices, pool, reference)
     _, again = assess(tmp_path / "b", slices, pool, reference)
     _, other = assess(tmp_path / "c", slices, pool, reference, seed=1)
-    for name in ("scores.parquet", "pool.json"):
+    for name in ("scores.parquet", "pool.json", "features.safetensors"):
         assert (first / name).read_bytes() == (again / name).read_bytes()
     assert (first / "pool.json").read_bytes() != (other / "pool.json").read_bytes()
 
@@ -169,3 +240,4 @@ def test_too_small_a_pool_is_refused(slices, real, reference, tmp_path):
 def test_hours_are_small_and_grow():
     few, many = (hours(AssessConfig(fold=FOLD, seed=0, halvings=count)) for count in (1, 50))
     assert 0 < few < many < 1
+    assert hours(AssessConfig(fold=FOLD, seed=0, inception="w.pth")) > many

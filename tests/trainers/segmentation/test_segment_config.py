@@ -30,6 +30,23 @@ def test_candidates_are_read_by_a_filter_alone():
     assert digest(resolved(8, candidates=30, min_iou=0.5)) != digest(resolved(8, candidates=20, min_iou=0.5))
 
 
+def test_a_filter_of_what_was_generated_looks_at_the_count_alone():
+    counted = resolved(8, candidates=30, min_iou=0.5, filter_mode="fixed-generated")
+    assert counted.candidates == 8
+    assert digest(counted) == digest(resolved(8, candidates=20, min_iou=0.5, filter_mode="fixed-generated"))
+    with pytest.raises(ValidationError, match=r"candidates \(30\) must be count \(8\) under fixed-generated"):
+        SegmentConfig(**(dict(counted) | {"candidates": 30}))
+
+
+def test_how_to_filter_is_read_by_a_filter_alone():
+    ways = [{"filter_mode": "fixed-generated"}, {"filter_by": "random"}]
+    for count, settings in ((8, {}), (0, {"min_iou": 0.5})):
+        arms = [resolved(count, **settings), *(resolved(count, **settings, **way) for way in ways)]
+        assert len({digest(arm) for arm in arms}) == 1
+    arms = [resolved(8, candidates=8, min_iou=0.5, **way) for way in [{}, *ways]]
+    assert len({digest(arm) for arm in arms}) == 3
+
+
 def test_the_same_fields_tell_synthetic_arms_apart():
     arms = [
         resolved(8),

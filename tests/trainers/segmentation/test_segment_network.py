@@ -12,6 +12,7 @@ from trainers.segmentation.network import (
     Architecture,
     bottleneck,
     build,
+    decoder_layers,
     features,
     load_segmenter,
     predict,
@@ -78,6 +79,14 @@ def test_in_whole_batches_a_sample_does_not_feel_how_many_follow():
         assert torch.equal(predict(model, IMAGES[:count], batch=4, whole_batches=True), everything[:count])
 
 
+def test_in_whole_batches_features_do_not_feel_how_many_follow_either():
+    model = build(SMALL, seed=3).eval()
+    everything = features(model, IMAGES, batch=4, whole_batches=True)
+    torch.testing.assert_close(everything, features(model, IMAGES))
+    for count in (1, 3, 4, 5):
+        assert torch.equal(features(model, IMAGES[:count], batch=4, whole_batches=True), everything[:count])
+
+
 def shape_of(network: str) -> Architecture:
     channels = (12, 24, 48, 96, 192) if network == "swin-unetr" else (4, 8, 16)
     return Architecture(modalities=2, classes=3, channels=channels, residual_units=2, network=network)
@@ -118,6 +127,30 @@ def test_the_bottleneck_is_the_smallest_and_widest_map_of_every_network(network)
     assert found.shape == (5, 2 * deepest.shape[1])
     torch.testing.assert_close(found[:, : deepest.shape[1]], deepest.mean(dim=(2, 3)))
     assert deepest.shape[1] == shape_of(network).channels[-1]
+
+
+STAGES = {"unet": (4, 3), "attention-unet": (8, 4), "segresnet": (8, 4), "swin-unetr": (96, 48, 24, 12, 12)}
+"""Channels of the decoder of ``shape_of``, deepest first."""
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_decoder_layers_are_the_stages_on_the_way_up_in_the_order_they_run(network):
+    model, ran = build(shape_of(network), seed=3).eval(), []
+    names = decoder_layers(model)
+    for name in (bottleneck(model), *names):
+        hook = model.get_submodule(name)
+        hook.register_forward_hook(lambda _m, _i, output, name=name: ran.append((name, output)))
+    found = features(model, IMAGES, layers=(bottleneck(model), *names))
+    assert [name for name, _ in ran] == [bottleneck(model), *names]
+    maps = [output for _, output in ran]
+    assert tuple(each.shape[1] for each in maps[1:]) == STAGES[network]
+    sides = [each.shape[-1] for each in maps]
+    assert sides == sorted(sides)
+    assert sides[-1] == 32
+    assert maps[-1].isfinite().all()
+    expected = torch.cat([x for each in maps for x in (each.mean(dim=(2, 3)), each.std(dim=(2, 3), correction=0))], 1)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found[:, : 2 * maps[0].shape[1]], features(model, IMAGES))
 
 
 def test_a_network_published_before_there_was_a_choice_is_a_unet(tmp_path):

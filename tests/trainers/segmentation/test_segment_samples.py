@@ -10,10 +10,9 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.provenance import require_unseen
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.trial import PoolDryError
 from trainers.pool import Pool
 from trainers.segmentation.config import SegmentSettings, resolve
-from trainers.segmentation.samples import BatchOrder, choose, gather
+from trainers.segmentation.samples import BatchOrder, gather
 
 FOLD = Fold(index=0, of=4)
 
@@ -78,7 +77,7 @@ def test_only_slices_of_training_patients_and_the_first_samples_are_taken(slices
     data = SliceSet.open(slices)
     parts = split(data.patients, FOLD)
     found = gather(config(5), data, parts.train, {"pool": make_pool(tmp_path, data, 9)}, "cpu")
-    assert (found.real, found.synthetic, found.generated) == (len(data.rows(parts.train)), 5, 5)
+    assert (found.real, found.synthetic, found.choice.generated) == (len(data.rows(parts.train)), 5, 5)
     images, masks = found.batch(np.arange(found.real))
     np.testing.assert_array_equal(images, data.images[data.rows(parts.train)])
     np.testing.assert_array_equal(masks, data.masks[data.rows(parts.train)])
@@ -103,7 +102,7 @@ def test_patients_as_the_unit_and_foreground_slices_only(slices, tmp_path):
     assert found.real == len(data.rows(train, foreground_only=True)) < len(data.rows(train))
 
 
-def test_the_filter_takes_the_first_samples_that_pass(slices, tmp_path):
+def test_the_samples_that_pass_are_read_by_number(slices, tmp_path):
     data = SliceSet.open(slices)
     train = split(data.patients, FOLD).train
     inputs = {"pool": make_pool(tmp_path / "pool", data, 6), "scores": tmp_path}
@@ -111,20 +110,7 @@ def test_the_filter_takes_the_first_samples_that_pass(slices, tmp_path):
     scores.to_parquet(tmp_path / "scores.parquet")
     found = gather(config(3, candidates=6, min_iou=0.5), data, train, inputs, "cpu")
     assert first_pixels(found, found.real + np.arange(3)) == [1, 2, 3]
-    assert (found.synthetic, found.generated) == (3, 4)
-    pool = Pool.open(inputs["pool"])
-    with pytest.raises(PoolDryError, match=r"min_iou 0.8 leaves 2 of 6 synthetic samples and the arm asks for 3"):
-        choose(pool, 3, 6, 0.8, inputs)
-    with pytest.raises(PoolDryError, match=r"leaves 2 of 3 synthetic samples and the arm asks for 3"):
-        choose(pool, 3, 3, 0.5, inputs)
-    with pytest.raises(PoolDryError, match=r"asks for 7 synthetic samples, the pool has 6"):
-        choose(pool, 3, 7, 0.5, inputs)
-
-
-def test_a_pool_smaller_than_the_count_is_dry(slices, tmp_path):
-    pool = Pool.open(make_pool(tmp_path, SliceSet.open(slices), 4))
-    with pytest.raises(PoolDryError, match="asks for 5 synthetic samples, the pool has 4"):
-        choose(pool, 5, 0, 0.0, {})
+    assert (found.synthetic, found.choice.generated) == (3, 4)
 
 
 def test_a_pool_of_another_shape_is_refused(slices, tmp_path):

@@ -1,0 +1,130 @@
+"""Predictions as files: what the metrics were computed from, on the patient's own grid."""
+
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from fake_trial import FakeTrial, drain
+
+from medsweep.data.config import DataConfig
+from medsweep.data.folds import Fold, split
+from medsweep.data.inventory import open_listing
+from medsweep.data.phantom import PhantomConfig
+from medsweep.data.planes import to_planes
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from trainers.segmentation import predictions
+from trainers.segmentation.config import SegmentSettings, resolve
+from trainers.segmentation.evaluate import segment_volume
+from trainers.segmentation.network import load_segmenter
+from trainers.segmentation.predictions import write_predictions
+from trainers.segmentation.train import run
+
+FOLD = Fold(index=0, of=4)
+LEARNS = {
+    "steps": 60,
+    "batch_size": 8,
+    "channels": (8, 16),
+    "residual_units": 0,
+    "learning_rate": 1e-2,
+    "augment": "none",
+}
+
+
+@pytest.fixture(scope="module")
+def segmenter(slices, tmp_path_factory):
+    """Output of a segment trial that has learnt enough to find something."""
+    given = SegmentSettings(**LEARNS)
+    asked = resolve(given, fold=FOLD, seed=0, count=0, candidates=0, unit="slices", resolution=32)
+    trial = FakeTrial(tmp_path_factory.mktemp("segment"))
+    drain(run(asked, {"prepare": slices}, trial))
+    return trial.output
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory):
+    """Label file by patient of the cohort that ``slices`` was prepared from."""
+    phantom = PhantomConfig(patients=8, seed=7, shape=(36, 32, 12), spacing_mm=(1.8, 1.8, 5.0))
+    listing = open_listing(DataConfig(dataset="phantom", phantom=phantom, resolution=32), tmp_path_factory.mktemp("p"))
+    return {case.id: nib.load(case.label) for case in listing.cases}
+
+
+def voxels(image):
+    return np.asanyarray(image.dataobj)
+
+
+def test_files_are_what_the_metrics_were_computed_from(slices, segmenter, labels, tmp_path):
+    data = SliceSet.open(slices)
+    patients = split(data.patients, FOLD).test
+    paths = list(write_predictions(segmenter, slices, patients, tmp_path / "new"))
+    assert paths == [tmp_path / "new" / f"{patient}.nii.gz" for patient in patients]
+    assert sorted((tmp_path / "new").iterdir()) == sorted(paths)
+    metrics = pd.read_parquet(segmenter / "metrics.parquet").set_index(["patient", "class", "metric"])["value"]
+    stored = {index: value for value, index in data.values.items()}
+    scored = 0
+    for patient, path in zip(patients, paths, strict=True):
+        image, own = nib.load(path), labels[patient]
+        assert image.shape == own.shape
+        np.testing.assert_allclose(image.affine, own.affine, atol=1e-5)
+        for index, name in enumerate(data.classes[1:], start=1):
+            a, b = voxels(own) == stored[index], voxels(image) == stored[index]
+            if a.any():
+                dice = 2 * (a & b).sum() / (a.sum() + b.sum())
+                assert dice == pytest.approx(metrics[patient, name, "dice"])
+                scored += dice > 0.1
+    assert scored > 0
+
+
+def test_labels_are_those_of_the_segmenter(slices, segmenter, tmp_path):
+    data, model = SliceSet.open(slices), load_segmenter(segmenter, "cpu")
+    patient = data.patients[0]
+    (path,) = write_predictions(segmenter, slices, [patient], tmp_path)
+    expected = segment_volume(model, data, patient)
+    canonical = voxels(nib.as_closest_canonical(nib.load(path)))
+    found = to_planes(canonical, data.volumes[patient].slice_axis)
+    assert expected.any()
+    np.testing.assert_array_equal(np.vectorize(data.values.get)(found), expected)
+
+
+def test_a_write_that_fails_leaves_no_prediction(slices, segmenter, tmp_path, monkeypatch):
+    def torn(path, *_):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    patients = SliceSet.open(slices).patients[:2]
+    written = write_predictions(segmenter, slices, patients, tmp_path)
+    first = next(written)
+    whole = first.read_bytes()
+    monkeypatch.setattr(predictions, "write_prediction", torn)
+    with pytest.raises(OSError, match="No space left"):
+        next(written)
+    with pytest.raises(OSError, match="No space left"):
+        next(write_predictions(segmenter, slices, patients, tmp_path))
+    assert first.read_bytes() == whole
+    assert not (tmp_path / f"{patients[1]}.nii.gz").exists()
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is(slices, segmenter, tmp_path):
+    patient = SliceSet.open(slices).patients[0]
+    with pytest.raises(UserError, match=rf"no patient is called '{patient}x'.*{patient}"):
+        list(write_predictions(segmenter, slices, [patient, f"{patient}x"], tmp_path / "new"))
+    odd = tmp_path / "odd"
+    shutil.copytree(slices, odd)
+    cohort = json.loads((odd / "cohort.json").read_text())
+    cohort["volumes"]["../out"] = cohort["volumes"].pop(patient)
+    (odd / "cohort.json").write_text(json.dumps(cohort))
+    with pytest.raises(UserError, match=r"patient '\.\./out' in .* cannot be a file name"):
+        list(write_predictions(segmenter, odd, ["../out"], tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_network_of_other_data_is_refused(slices, segmenter, tmp_path):
+    other = tmp_path / "network"
+    shutil.copytree(segmenter, other)
+    shape = json.loads((other / "network.json").read_text()) | {"classes": 5}
+    (other / "network.json").write_text(json.dumps(shape))
+    with pytest.raises(UserError, match=r"knows 5 classes, the data .* have 2 and 3"):
+        next(write_predictions(other, slices, SliceSet.open(slices).patients, tmp_path / "new"))

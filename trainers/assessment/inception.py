@@ -1,0 +1,97 @@
+"""Features of Inception-v3, for comparison with the literature; needs the extra ``medsweep[inception]`` and weights.
+
+Shapes: N images, C modalities, R pixels. The network is that of torch-fidelity, whose weights were converted from those
+of Heusel et al. 2017; it was trained on photographs.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from medsweep.errors import UserError
+
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""Of the file pt_inception-2015-12-05-6726825d.pth, also published as weights-inception-2015-12-05-6726825d.pth."""
+
+SIDE = 299
+"""Pixels that the network works on."""
+
+PERCENTILES = (1.0, 99.5)
+"""Of the real intensities of a modality: what becomes black and white."""
+
+BATCH = 32
+
+
+class Extractor(Protocol):
+    """What torch-fidelity's extractors are to their callers."""
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Features of uint8 images (N, 3, H, W); the first entry is (N, 2048)."""
+
+
+def load_extractor(weights: Path, device: str) -> Extractor:
+    """Inception-v3 with its last pooled features, in evaluation mode on ``device``.
+
+    Raises:
+        UserError: there is no such file, it is not the expected one, or torch-fidelity is not installed.
+    """
+    if not weights.is_file():
+        raise UserError(
+            f"assess.inception: there is no file {weights}; give the path of pt_inception-2015-12-05-6726825d.pth, "
+            "or leave the field out"
+        )
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # torch-fidelity unpickles the file, so nothing but the very file that is known may come that far
+    if digest != SHA256:
+        raise UserError(
+            f"assess.inception: {weights} has sha256 {digest[:16]}..., not {SHA256[:16]}...; it is damaged or another "
+            "file, so fetch pt_inception-2015-12-05-6726825d.pth again"
+        )
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise UserError(
+            f"assess.inception needs torch-fidelity, which cannot be imported ({error}); "
+            "pip install 'medsweep[inception]', or leave the field out"
+        ) from error
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
+    extractor: Extractor = network.to(device).eval()
+    return extractor
+
+
+def window(real_NCRR: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Intensities of the real slices at ``PERCENTILES``, (C, 2); one unit wide where they coincide."""
+    bounds_C2 = np.array([np.percentile(real_NCRR[:, number], PERCENTILES) for number in range(real_NCRR.shape[1])])
+    flat_C = bounds_C2[:, 1] <= bounds_C2[:, 0]
+    bounds_C2[flat_C, 1] = bounds_C2[flat_C, 0] + 1
+    return bounds_C2
+
+
+@torch.no_grad()
+def inception_features(
+    extractor: Extractor, window_C2: NDArray[np.float64], images_NCRR: Tensor, device: str = "cpu"
+) -> Tensor:
+    """Features of each modality as a grey image, one modality after another, float32 (N, 2048 C) on the CPU."""
+    columns = []
+    for number, (low, high) in enumerate(window_C2):
+        batches = images_NCRR[:, number : number + 1].split(BATCH)
+        grey = (eight_bits(part.to(device), low, high).expand(-1, 3, -1, -1).contiguous() for part in batches)
+        columns.append(torch.cat([extractor(part)[0].float().cpu() for part in grey]))
+    return torch.cat(columns, dim=1)
+
+
+def eight_bits(images_N1RR: Tensor, low: float, high: float) -> Tensor:
+    """Images at ``SIDE`` pixels, ``low`` and below as 0, ``high`` and above as 255, uint8 (N, 1, SIDE, SIDE).
+
+    Resized once, bilinear with antialiasing, as floats: what the resize does to an image moves the Fréchet distance
+    (Parmar et al. 2022).
+    """
+    resized = functional.interpolate(images_N1RR.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
+    return ((resized - low) / (high - low)).clamp(0, 1).mul(255).round().to(torch.uint8)

@@ -1,0 +1,146 @@
+"""Which samples of a pool a U-Net is given, and what a filter did to their diversity.
+
+Shapes: N samples or real slices, D features. A filter keeps what the reference segmenter finds easy, so its survivors
+may be fewer kinds of samples than chance would leave; ``survivors`` measures that against random draws of equal size.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from medsweep.identity import derive_seed
+from medsweep.trial import PoolDryError
+from trainers.assessment.features import FEATURES
+from trainers.assessment.kernels import alike, vendi
+from trainers.assessment.neighbours import FAR, radii, squared_distances
+from trainers.pool import Pool
+from trainers.segmentation.config import SegmentConfig
+
+DRAWS = 8
+"""Random draws that the survivors of a filter are compared with."""
+
+PAIRS = 1000
+"""Samples of a side at most where all pairs are held in memory."""
+
+Rows = NDArray[np.int64]
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Samples of a pool that are trained on."""
+
+    rows: Rows
+    """Their numbers in the pool, ascending."""
+    generated: int
+    """Samples that were looked at to find them: the first so many of the pool."""
+
+
+def choose(config: SegmentConfig, pool: Pool, iou: pd.Series | None) -> Choice:
+    """The first ``count`` samples of the pool, or what the filter that the config asks for leaves of it.
+
+    A filter looks at the first ``candidates`` samples alone, so what it finds does not depend on the pool's size.
+    ``filter_by: random`` takes as many as the IoU filter keeps, out of exactly those that it looked at to find them:
+    each sample has one random place per fold and seed, whatever the arm and its count, and the lowest places win.
+
+    Args:
+        config: of the trial; ``count`` above 0.
+        pool: what is chosen from.
+        iou: score in [0, 1] by sample number, higher is better; read where ``min_iou`` is above 0.
+
+    Raises:
+        PoolDryError: the pool, or what the filter leaves of it, is too small.
+    """
+    each = pool.slices_per_patient if config.unit == "patients" else 1
+    wanted, candidates = config.count * each, config.candidates * each
+    if len(pool) < max(wanted, candidates):
+        raise PoolDryError(f"the arm asks for {max(wanted, candidates)} synthetic samples, the pool has {len(pool)}")
+    if iou is None:
+        return Choice(np.arange(wanted), wanted)
+    passing = np.flatnonzero(iou.loc[np.arange(candidates)].to_numpy() >= config.min_iou)
+    by_iou = _fixed_kept if config.filter_mode == "fixed-kept" else _fixed_generated
+    choice = by_iou(passing, wanted, candidates, f"segment.min_iou {config.min_iou:g}")
+    return choice if config.filter_by == "iou" else _random(config, choice)
+
+
+def _fixed_kept(passing: Rows, wanted: int, candidates: int, rule: str) -> Choice:
+    if len(passing) < wanted:
+        raise PoolDryError(
+            f"{rule} leaves {len(passing)} of {candidates} synthetic samples and the arm asks for {wanted}; raise "
+            "synthesise.headroom or lower the threshold"
+        )
+    rows = passing[:wanted]
+    return Choice(rows, int(rows[-1]) + 1)
+
+
+def _fixed_generated(passing: Rows, wanted: int, candidates: int, rule: str) -> Choice:
+    if len(passing) == 0:
+        raise PoolDryError(
+            f"{rule} leaves 0 of {candidates} synthetic samples and the arm needs one; raise synthesise.count or "
+            "lower the threshold"
+        )
+    return Choice(passing, wanted)
+
+
+def _random(config: SegmentConfig, by_iou: Choice) -> Choice:
+    place = _generator(config, "random").random(by_iou.generated)
+    drawn = np.argsort(place, kind="stable")[: len(by_iou.rows)]
+    return Choice(np.sort(drawn), by_iou.generated)
+
+
+def survivors(config: SegmentConfig, pool: Pool, choice: Choice, scores: Path) -> dict[str, float]:
+    """How many samples a filter kept, and how diverse and how large they are beside what it looked at.
+
+    ``generated``, ``kept``, ``retention`` (their ratio); ``kept_area_ratio``: mean foreground area of the kept samples
+    over that of all looked at; ``kept_vendi``: effective number of distinct samples (Friedman and Dieng 2023), in
+    [1, kept]; ``kept_coverage``: share of real slices in whose ball a kept sample lies (Naeem et al. 2020), in [0, 1].
+    Both grow with the number of samples, so ``random_vendi`` and ``random_coverage``, means over ``DRAWS`` draws of as
+    many samples among those looked at, are what to compare them with. Beyond ``PAIRS`` samples of a side, ``PAIRS`` of
+    them are drawn. Undefined values (too few real slices for a ball, coinciding ones, no foreground) are left out.
+
+    Args:
+        config: of the trial.
+        pool: what was chosen from.
+        choice: what ``choose`` took.
+        scores: folder that an assess trial left; its features of the pool are by sample number.
+    """
+    found: dict[str, float] = {
+        "generated": choice.generated,
+        "kept": len(choice.rows),
+        "retention": len(choice.rows) / choice.generated,
+    }
+    area_N = np.array([np.count_nonzero(mask) for mask in pool.masks[: choice.generated]])
+    if area_N.any():
+        found["kept_area_ratio"] = float(area_N[choice.rows].mean() / area_N.mean())
+    features = load_file(scores / FEATURES)
+    return found | _diversity(features["real"], features["pool"], choice, _generator(config, "survivors"))
+
+
+def _diversity(real_ND: Features, pool_ND: Features, choice: Choice, rng: np.random.Generator) -> dict[str, float]:
+    if len(real_ND) <= FAR:
+        return {}
+    real_ND = real_ND[_draw(rng, np.arange(len(real_ND)), PAIRS)]
+    kept = _spread(real_ND, pool_ND[_draw(rng, choice.rows, PAIRS)])
+    size, looked_at = min(PAIRS, len(choice.rows)), np.arange(choice.generated)
+    draws = [_spread(real_ND, pool_ND[_draw(rng, looked_at, size)]) for _ in range(DRAWS)]
+    chance = {f"random_{name}": float(np.mean([draw[name] for draw in draws])) for name in kept}
+    return {f"kept_{name}": value for name, value in kept.items()} | chance
+
+
+def _spread(real_ND: Features, x_ND: Features) -> dict[str, float]:
+    inside_NN = squared_distances(real_ND, x_ND) <= radii(real_ND, FAR)[:, None]
+    found = {"coverage": float(inside_NN.any(axis=1).mean())}
+    similarity_NN = alike(real_ND, x_ND, FAR)
+    return found if similarity_NN is None else found | {"vendi": vendi(similarity_NN)}
+
+
+def _draw(rng: np.random.Generator, rows: Rows, most: int) -> Rows:
+    return np.sort(rng.choice(rows, min(most, len(rows)), replace=False))
+
+
+def _generator(config: SegmentConfig, purpose: str) -> np.random.Generator:
+    return np.random.default_rng(derive_seed("segment", "filter", purpose, config.fold.index, config.seed))

@@ -1,0 +1,63 @@
+"""What a published segmenter sees in whole patients, as files that overlay the patients' own."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from medsweep.data.restore import write_prediction
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError, nearest
+from trainers.segmentation.evaluate import segment_volume
+from trainers.segmentation.network import ARCHITECTURE, Architecture, load_segmenter
+
+
+def write_predictions(
+    network: Path, prepared: Path, patients: Sequence[str], folder: Path, device: str = "cpu"
+) -> Iterator[Path]:
+    """Write ``PATIENT.nii.gz`` into ``folder`` for each patient, yielding each path once its file is whole.
+
+    Labels are those that the test metrics are computed from, as stored values on the grid of the patient's label file.
+    A file of that name is replaced.
+
+    Args:
+        network: output of a segment trial.
+        prepared: output of the prepare trial that it read.
+        patients: ids, in the order to write them.
+        folder: created where it is missing.
+        device: torch device name.
+
+    Raises:
+        UserError: a patient is not in the prepared data, an id cannot be a file name, or the network is of other data.
+            Nothing is written then.
+    """
+    data = SliceSet.open(prepared)
+    for patient in patients:
+        _require_writable(patient, data, prepared)
+    model = _segmenter(network, data, prepared, device)
+    folder.mkdir(parents=True, exist_ok=True)
+    for patient in patients:
+        path = folder / f"{patient}.nii.gz"
+        # nibabel tells the format by the ending
+        part = folder / f".{patient}.part.nii.gz"
+        write_prediction(part, segment_volume(model, data, patient), data, patient)
+        yield part.replace(path)
+
+
+def _require_writable(patient: str, data: SliceSet, prepared: Path) -> None:
+    if patient not in data.volumes:
+        raise UserError(f"no patient is called {patient!r} in {prepared}; {nearest(patient, data.patients)}")
+    if "/" in patient or "\\" in patient:
+        raise UserError(
+            f"patient {patient!r} in {prepared} cannot be a file name; rename it in the source without / and \\"
+        )
+
+
+def _segmenter(network: Path, data: SliceSet, prepared: Path, device: str) -> nn.Module:
+    shape = Architecture.model_validate_json((network / ARCHITECTURE).read_text())
+    if (shape.modalities, shape.classes) != (len(data.modalities), len(data.classes)):
+        raise UserError(
+            f"the network in {network} reads {shape.modalities} modalities and knows {shape.classes} classes, the data "
+            f"in {prepared} have {len(data.modalities)} and {len(data.classes)}; give the data that it was trained on"
+        )
+    return load_segmenter(network, device)
