@@ -27,6 +27,9 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/orchestration.py
+	$(BIN)/python benchmarks/orchestration.py --scale 100 1000 10000
+	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python benchmarks/scheduling.py
 	$(BIN)/python benchmarks/sharing.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/stylegan2.py

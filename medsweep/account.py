@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsweep.files import write_atomic
+from medsweep.forecast import Forecast, Price, total
+from medsweep.fractional import Fraction
 from medsweep.identity import identity, short
 from medsweep.plan import Decision, Plan
 from medsweep.store import Manifest, Store
-
-WORTH_SECONDS = 1.0
-"""Trials that took less say more about the machine's start-up than about the estimate."""
 
 
 @dataclass(frozen=True)
@@ -29,51 +28,58 @@ class StageAccount:
     hours_each: float
     hours: float
     """Hours of the trials to run."""
-    measured: bool
-    """The price rests on timings of earlier trials, not on the built-in estimate alone."""
+    low: float
+    high: float
+    """The ends that these hours may lie between."""
+    timed: int
+    """Published trials whose timings the price rests on, at least, for the trials to run; 0 for the estimate alone."""
+
+    @property
+    def measured(self) -> bool:
+        """The price rests on timings of earlier trials, not on the built-in estimate alone."""
+        return self.timed > 0
 
 
 def accounts(
-    plan: Plan, decisions: Mapping[str, Decision], stages: Sequence[str], scale: Mapping[str, float]
+    plan: Plan, decisions: Mapping[str, Decision], stages: Sequence[str], priced: Mapping[str, Price]
 ) -> list[StageAccount]:
-    """A row per stage that the plan has trials of; ``scale`` are the factors of ``calibrate``."""
+    """A row per stage that the plan has trials of; ``priced`` are the prices of its trials."""
     naive = plan.naive_counts()
     rows = []
     for stage in stages:
-        trials = [trial for trial in plan.trials.values() if trial.stage == stage]
-        if not trials:
+        digests = [digest for digest, trial in plan.trials.items() if trial.stage == stage]
+        if not digests:
             continue
-        actions = Counter(decisions[trial.digest].action for trial in trials)
-        factor = scale.get(stage, 1.0)
-        to_run = [trial.hours * factor for trial in trials if decisions[trial.digest].action == "run"]
+        actions = Counter(decisions[digest].action for digest in digests)
+        to_run = [digest for digest in digests if decisions[digest].action == "run"]
+        hours = total(priced[digest].hours for digest in to_run)
         rows.append(
             StageAccount(
                 stage=stage,
-                trials=len(trials),
+                trials=len(digests),
                 naive=naive[stage],
                 reuse=actions["reuse"] + actions["skip"],
                 run=actions["run"],
                 blocked=actions["blocked"],
-                hours_each=factor * sum(trial.hours for trial in trials) / len(trials),
-                hours=sum(to_run),
-                measured=stage in scale,
+                hours_each=sum(priced[digest].hours.middle for digest in digests) / len(digests),
+                hours=hours.middle,
+                low=hours.low,
+                high=hours.high,
+                timed=min(priced[digest].timed for digest in to_run or digests),
             )
         )
     return rows
 
 
-def calibrate(store: Store, stages: Sequence[str]) -> dict[str, float]:
-    """Median of measured over estimated hours of the published trials, for stages that have any."""
-    factors = {}
-    for stage in stages:
-        ratios = sorted(
-            manifest.seconds / 3600 / manifest.estimated_hours
-            for manifest in store.published(stage)
-            if manifest.estimated_hours > 0 and manifest.seconds >= WORTH_SECONDS
-        )
-        if ratios:
-            factors[stage] = ratios[len(ratios) // 2]
-    return factors
+@dataclass(frozen=True)
+class PlanAccount:
+    """All that ``medsweep plan`` says of a sweep's cost and of what its design can show."""
+
+    stages: tuple[StageAccount, ...]
+    forecast: Forecast
+    fraction: Fraction | None
+    power: tuple[str, ...]
+    """What the design can show, a sentence each."""
 
 
 @dataclass(frozen=True)

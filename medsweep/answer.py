@@ -22,7 +22,8 @@ from medsweep.data.folds import Fold, Split, split
 from medsweep.data.inventory import made_up
 from medsweep.data.slices import SliceSet
 from medsweep.execution.attempt import package_versions
-from medsweep.execution.driver import Failure, labels_of
+from medsweep.execution.driver import Failure
+from medsweep.execution.tasking import labels_of
 from medsweep.identity import short
 from medsweep.plan import Plan, PlannedTrial
 from medsweep.results import best_table, patient_table, pool_table, tidy_table, write_tables
@@ -81,6 +82,7 @@ def make_report(
     ran: Mapping[str, int],
     failures: Sequence[Failure],
     command: str,
+    limits: Sequence[str] = (),
 ) -> tuple[Analysis, Path]:
     """Run the statistics and write report.html, analysis.json, figures and their data into ``folder``.
 
@@ -103,6 +105,7 @@ def make_report(
         grids=tuple(_grids(plan, store)),
         failures=tuple(_missing(failure) for failure in failures),
         command=command,
+        limits=tuple(limits),
         versions=package_versions(),
         created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     )

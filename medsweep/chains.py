@@ -32,12 +32,12 @@ class _Cell:
 class Chains:
     """Turns arms into trials. Knows all arms, since those that differ in dose share a pool as large as the largest."""
 
-    def __init__(self, every: Sequence[Arm], source: Source) -> None:
+    def __init__(self, every: Sequence[Arm], source: Source, bounds: Sequence[Settings] = ()) -> None:
+        """Chains of ``every`` arm, with pools large enough for the settings in ``bounds`` too."""
         self._source = source
         self._control = next(settings_of(arm) for arm in every if arm.is_control)
         self._extents: dict[str, int] = {}
-        for arm in every:
-            wanted = settings_of(arm)
+        for wanted in (*map(settings_of, every), *bounds):
             key = _generator_key(wanted)
             self._extents[key] = max(self._extents.get(key, 0), candidates(wanted))
         self.assessed: list[str] = []

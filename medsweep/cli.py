@@ -12,8 +12,9 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from medsweep import __version__, data_commands
+from medsweep import __version__, data_commands, search_commands, store_commands
 from medsweep.errors import UserError
+from medsweep.launch.commands import register as register_launch
 from medsweep.store import DamagedError
 
 app = typer.Typer(
@@ -70,6 +71,9 @@ def told_plainly(command: Callable[P, int]) -> Callable[P, None]:
 
 
 app.add_typer(data_commands.make_app(told_plainly), name="data")
+store_commands.register(app, told_plainly)
+search_commands.register(app, told_plainly)
+register_launch(app, told_plainly)
 
 
 @app.command()
@@ -117,6 +121,9 @@ def run(  # noqa: PLR0917
         str | None, typer.Option(help="Address of a Ray cluster; without it one is started here.")
     ] = None,
     wandb: Annotated[WandbMode | None, typer.Option(help="W&B mode [offline unless logged in].")] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Start nothing more after the first trial that fails by itself.")
+    ] = False,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
     from medsweep import session, views
@@ -124,7 +131,8 @@ def run(  # noqa: PLR0917
     if address is not None and runner is RunnerName.LOCAL:
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
     opened = session.open_sweep(sweep, store)
-    summary = opened.run(runner=runner.value, address=address, wandb=wandb.value if wandb else None)
+    how = session.HowToRun(runner.value, address, wandb.value if wandb else None, fail_fast)
+    summary = opened.run(how)
     console = views.stdout()
     console.print(views.summary_text(summary, retry=command_line()), soft_wrap=True)
     code = summary.exit_code

@@ -10,6 +10,7 @@ from medsweep.config import Config
 from medsweep.data.folds import Fold
 from medsweep.data.splits import read_splits
 from medsweep.errors import UserError, nearest
+from medsweep.fractional import LEAST_RESOLUTION, Fraction, best_fraction, smallest_fraction
 from medsweep.sweep import Levels, Sweep, require_field
 from medsweep.yamlfile import Key
 
@@ -95,8 +96,9 @@ def arms(sweep: Sweep) -> tuple[Arm, ...]:
             raise sweep.document.error(("arms", name), f"arm {name!r} has the name of an arm of the factors; rename it")
         named[name] = (levels, ("arms", name))
     control = _control_name(sweep, named)
-    if len(named) < 2:
-        raise sweep.document.error(("control",), "only the control is left to run; add factors or arms to compare")
+    if len(named) < 2 and sweep.file.search is None:
+        text = "only the control is left to run; add factors, arms or a search to compare"
+        raise sweep.document.error(("control",), text)
     order = [control, *(name for name in named if name != control)]
     return tuple(
         Arm(name, named[name][0], sweep.with_levels(*named[name]), is_control=name == control) for name in order
@@ -121,20 +123,68 @@ def _check_factors(sweep: Sweep) -> None:
                 raise document.error((*key, number), text) from None
 
 
+def fraction_of(sweep: Sweep) -> Fraction | None:
+    """The fractional design of the factors, None for the other kinds.
+
+    Raises:
+        UserError: no fraction of that size or resolution exists.
+    """
+    design, factors = sweep.file.design, tuple(sweep.file.factors)
+    if design.kind != "fractional":
+        return None
+    try:
+        found = (
+            _sized(factors, design.fraction) if design.fraction else smallest_fraction(factors, design.resolution or 0)
+        )
+    except ValueError as error:
+        raise sweep.document.error(("design",), f"{error}; take a larger fraction, or design: full") from None
+    if found is None:
+        text = f"resolution {design.resolution} of {len(factors)} factors needs every combination; set design: full"
+        raise sweep.document.error(("design",), f"{text}, or ask for a lower resolution")
+    return found
+
+
+def _sized(factors: tuple[str, ...], share: str) -> Fraction:
+    parts = int(share.split("/")[1])
+    if parts < 2 or parts & (parts - 1):
+        raise ValueError(f"fraction {share} is not 1/2, 1/4, 1/8, ...")
+    found = best_fraction(factors, parts.bit_length() - 1)
+    if found.resolution() < LEAST_RESOLUTION:
+        raise ValueError(f"fraction {share} of {len(factors)} factors confounds factors with each other")
+    return found
+
+
 def _factor_arms(sweep: Sweep) -> dict[str, tuple[Levels, Key]]:
     rules = _exclusions(sweep)
     combinations = [levels for levels in _combinations(sweep) if not _excluded(levels, rules)]
+    named = dict(zip(_names(combinations), combinations, strict=True))
+    if (fraction := fraction_of(sweep)) is not None:
+        pairs = list(sweep.file.factors.items())
+        rows = [
+            {dotted: levels[sign > 0] for (dotted, levels), sign in zip(pairs, row, strict=True)}
+            for row in fraction.columns.tolist()
+        ]
+        kept = [json.dumps(row, sort_keys=True) for row in rows]
+        named = {
+            name: levels
+            for name, levels in named.items()
+            if name == sweep.file.control or json.dumps(levels, sort_keys=True) in kept
+        }
+    return {name: (levels, ("factors",)) for name, levels in named.items()}
+
+
+def _names(combinations: Sequence[Levels]) -> list[str]:
     names = [" ".join(_label(dotted, value) for dotted, value in levels.items()) for levels in combinations]
     if len(set(names)) < len(names):
         names = [" ".join(f"{dotted}={_text(value)}" for dotted, value in levels.items()) for levels in combinations]
-    return {name: (levels, ("factors",)) for name, levels in zip(names, combinations, strict=True)}
+    return names
 
 
 def _combinations(sweep: Sweep) -> Iterator[Levels]:
     factors = sweep.file.factors
     if not factors:
         return
-    if sweep.file.design == "full":
+    if sweep.file.design.kind != "one-at-a-time":
         for values in itertools.product(*factors.values()):
             yield dict(zip(factors, values, strict=True))
         return

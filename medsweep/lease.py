@@ -4,13 +4,17 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 LEASE = "lease.json"
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
+WATCH_SECONDS = 2.5 * BEAT_SECONDS
+"""Time that the heartbeat of another host's lease must stand still before it is taken over, since clocks jump."""
 
 
 class LeaseHeldError(Exception):
@@ -33,7 +37,11 @@ class Holder:
 
 
 class Lease:
-    """A lease that this process holds on a folder; a thread keeps it fresh until ``release``."""
+    """A lease that this process holds on a folder; a thread keeps it fresh until ``release``.
+
+    Raises:
+        LeaseHeldError: another living worker holds it.
+    """
 
     def __init__(self, folder: Path, beat_seconds: float = BEAT_SECONDS) -> None:
         self._path = folder / LEASE
@@ -44,31 +52,30 @@ class Lease:
         self._thread.start()
 
     def _acquire(self) -> None:
-        text = json.dumps(asdict(self._holder))
-        for _ in range(3):
-            try:
-                handle = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
-                if is_live(self._path.parent):
-                    raise LeaseHeldError(f"{self._path} is held by {self._path.read_text()}") from None
-                self._path.replace(self._path.with_name(f".{LEASE}.{self._holder.token}.stale"))
-                self._path.with_name(f".{LEASE}.{self._holder.token}.stale").unlink(missing_ok=True)
-                continue
-            with os.fdopen(handle, "w") as stream:
-                stream.write(text)
+        # Written aside and linked into place: no reader ever sees a lease without its holder.
+        own = self._path.with_name(f".{LEASE}.{self._holder.token}")
+        try:
+            with own.open("w") as stream:
+                stream.write(json.dumps(asdict(self._holder)))
                 stream.flush()
                 os.fsync(stream.fileno())
-            return
+            for _ in range(3):
+                try:
+                    os.link(own, self._path)
+                    return
+                except FileExistsError:
+                    _take_away(self._path, self._holder.token)
+        except FileNotFoundError:
+            raise LeaseHeldError(f"{self._path.parent.name} was published while its lease was being taken") from None
+        finally:
+            own.unlink(missing_ok=True)
         raise LeaseHeldError(f"{self._path} changed hands while it was being taken")
 
     def _beat(self, seconds: float) -> None:
         while not self._stop.wait(seconds):
-            if not self.held():
-                return
-            try:
-                os.utime(self._path)
-            except OSError:
-                return
+            if self.held():
+                with suppress(OSError):  # a share that is away for a moment; the next beat may get through
+                    os.utime(self._path)
 
     def held(self) -> bool:
         """Whether the lease is still ours."""
@@ -94,25 +101,75 @@ class Lease:
             path.unlink(missing_ok=True)
 
 
-def is_live(folder: Path) -> bool:
-    """Whether a living worker holds the lease of ``folder``.
+def _take_away(path: Path, token: str) -> None:
+    """Move the lease of a dead worker out of the way; what another worker put there meanwhile is put back.
 
-    On this host the process itself is asked. For another host the age of the heartbeat decides, measured by the file
-    system's own clock, since clocks of hosts differ.
+    Raises:
+        LeaseHeldError: its worker lives, or another one was faster.
+    """
+    stale = _holder(path)
+    if is_live(path.parent) or not _stands_still(path):
+        raise LeaseHeldError(f"{path} is held by {stale}")
+    moved = path.with_name(f".{LEASE}.{token}.stale")
+    try:
+        path.replace(moved)
+    except FileNotFoundError:
+        return
+    if _holder(moved) != stale:
+        with suppress(FileExistsError):
+            os.link(moved, path)
+        moved.unlink()
+        raise LeaseHeldError(f"{path} was taken over by another worker")
+    moved.unlink()
+
+
+def _stands_still(path: Path) -> bool:
+    """Whether the heartbeat of another host is silent for ``WATCH_SECONDS`` of this host's monotonic clock."""
+    holder = _holder(path)
+    if holder is not None and holder.host == socket.gethostname():
+        return True
+    pause, until = threading.Event(), time.monotonic() + WATCH_SECONDS
+    try:
+        before = path.stat().st_mtime_ns
+        while time.monotonic() < until:
+            pause.wait(min(1.0, WATCH_SECONDS))
+            if path.stat().st_mtime_ns != before:
+                return False
+    except FileNotFoundError:
+        pass
+    return True
+
+
+def is_live(folder: Path) -> bool:
+    """Whether a living worker seems to hold the lease of ``folder``.
+
+    On this host the process itself is asked. For another host the distance between its heartbeat and now decides,
+    both by the file system's own clock, since clocks of hosts differ; a heartbeat far in the future is none.
     """
     path = folder / LEASE
     try:
         beat = path.stat().st_mtime
+        holder = _holder(path)
+        if holder is not None and holder.host == socket.gethostname():
+            return process_start(holder.pid) == holder.started
+        return abs(_now(folder) - beat) < STALE_SECONDS
     except FileNotFoundError:
         return False
-    holder = _holder(path)
-    if holder is not None and holder.host == socket.gethostname():
-        return process_start(holder.pid) == holder.started
+
+
+def _now(folder: Path) -> float:
+    """Now by the clock of the file system of ``folder``, or of this host where nothing can be written."""
     probe = folder / f".clock.{uuid.uuid4().hex}"
-    probe.touch()
-    now = probe.stat().st_mtime
-    probe.unlink()
-    return now - beat < STALE_SECONDS
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return time.time()
+    finally:
+        with suppress(OSError):
+            probe.unlink()
 
 
 def _holder(path: Path) -> Holder | None:

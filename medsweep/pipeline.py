@@ -1,6 +1,7 @@
 """The pipeline: its six stages by name, and from a sweep file to a plan. Part of the composition root."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -98,7 +99,7 @@ def plan_sweep(path: Path, store: Store) -> tuple[Sweep, Plan]:
             ("factors", dotted),
             f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter",
         )
-    return sweep, plan
+    return sweep, replace(plan, patients=source.patients)
 
 
 def _require_room(sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate], patients: Sequence[str]) -> None:
@@ -144,18 +145,3 @@ def _refuse_data_factors(sweep: Sweep) -> None:
             raise sweep.document.error(
                 place, f"{place[-1]} cannot differ between arms, which share their patients; write a sweep per dataset"
             )
-
-
-def require_within_budget(sweep: Sweep, hours: float) -> None:
-    """Refuse to start a sweep that is priced above its budget.
-
-    Raises:
-        UserError: with the price and the budget.
-    """
-    budget = sweep.file.budget
-    if budget is not None and hours > budget.hours:
-        raise sweep.document.error(
-            ("budget", "hours"),
-            f"the trials to run are priced at {hours:.2f} hours, above the budget of {budget.hours:g}; "
-            "raise budget.hours or ask for less",
-        )

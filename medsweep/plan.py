@@ -78,6 +78,8 @@ class Plan:
     """Trials wanted for themselves though no arm reads them (assessments of pools)."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Arms left out because they are the same trials as another arm, and that arm's name."""
+    patients: tuple[str, ...] = ()
+    """Everyone in the data, for those who ask what the replicates test."""
 
     @property
     def goals(self) -> list[str]:

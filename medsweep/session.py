@@ -10,16 +10,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from medsweep.account import StageAccount, accounts, calibrate, write_index
+from medsweep.account import PlanAccount, StageAccount, accounts, write_index
 from medsweep.answer import Tables, make_report, make_tables, predict_tested
+from medsweep.budget import BudgetGuard, Payments, require_within
+from medsweep.design import fraction_of
 from medsweep.errors import UserError, nearest
-from medsweep.execution.driver import Failure, Summary, decide_checked, labels_of, run_plan
+from medsweep.execution.driver import Failure, Summary, decide_checked, run_plan
 from medsweep.execution.failures import Attempt, notes
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.runner import Runner
+from medsweep.execution.stopping import Stopping
 from medsweep.execution.task import World
-from medsweep.pipeline import STAGES, plan_sweep, require_within_budget
+from medsweep.execution.tasking import labels_of
+from medsweep.forecast import Forecast, History, Price, forecast, prices
+from medsweep.pipeline import STAGES, plan_sweep
 from medsweep.plan import Decision, Plan
+from medsweep.prospects import power_lines
+from medsweep.search_views import LIMIT
+from medsweep.searching import Search, open_search, run_search
 from medsweep.store import Store
 from medsweep.sweep import Sweep
 from medsweep.tracking.board import Board, StagePlan
@@ -44,48 +52,91 @@ class Session:
     plan: Plan
     store: Store
     decisions: Mapping[str, Decision]
+    search: Search | None = None
+    """Where the sweep has one; ``plan`` then holds its suggestions so far."""
 
     @cached_property
     def labels(self) -> dict[str, str]:
         """Names of the trials for people."""
         return labels_of(self.plan)
 
-    def accounts(self) -> list[StageAccount]:
-        """Numbers and prices per stage."""
-        return accounts(self.plan, self.decisions, list(STAGES), calibrate(self.store, list(STAGES)))
+    @cached_property
+    def prices(self) -> dict[str, Price]:
+        """Price of every trial of the plan."""
+        return prices(self.plan, History(self.store, list(STAGES)), self.sweep.file.resources)
 
-    def world(self, wandb: str | None) -> World:
+    def stage_accounts(self) -> list[StageAccount]:
+        """Numbers and prices per stage."""
+        return accounts(self.plan, self.decisions, list(STAGES), self.prices)
+
+    def forecast(self) -> Forecast:
+        """What the trials to run will cost."""
+        budget = self.sweep.file.budget
+        slots = budget.slots if budget is not None and budget.slots is not None else os.cpu_count() or 1
+        return forecast(self.plan, self.decisions, self.prices, slots)
+
+    def accounts(self) -> PlanAccount:
+        """Numbers, prices, and what the design can show."""
+        return PlanAccount(
+            tuple(self.stage_accounts()),
+            self.forecast(),
+            fraction_of(self.sweep),
+            power_lines(self.sweep, self.plan, self.store),
+        )
+
+    def world(self, wandb: str | None, stopping: Stopping | None = None) -> World:
         """Where the trials of this sweep run."""
         return World(
             store=self.store.root.resolve(),
             stages=STAGES,
             resources=self.sweep.file.resources,
             tracking=resolve_mode(wandb),
+            stopping=stopping,
         )
 
-    def run(self, *, runner: Literal["ray", "local"], address: str | None, wandb: str | None) -> Summary:
-        """Run what is missing, showing progress on stderr.
+    def run(self, how: "HowToRun") -> Summary:
+        """Run what is missing, showing progress on stderr; a search goes on batch by batch.
 
         Raises:
-            UserError: the price is above the budget, or the cluster cannot hold a trial.
+            UserError: the forecast is above a cap of the budget, or the cluster cannot hold a trial.
         """
         sure = replace(self, decisions=decide_checked(self.plan, self.store, _Notes()))
-        rows = sure.accounts()
-        require_within_budget(self.sweep, sum(row.hours for row in rows))
         idle = not any(decision.action == "run" for decision in sure.decisions.values())
-        board = Board(sure.stage_plans(rows), concurrency=1 if runner == "local" else os.cpu_count() or 1)
-        with _runner("local" if idle else runner, address) as chosen, make_console(board, sys.stderr) as observer:
-            return run_plan(self.plan, self.world(wandb), chosen, observer)
+        with _runner("local" if idle and self.search is None else how.runner, how.address) as chosen:
+            if self.search is None:
+                return sure._run(chosen, how, None)
+            state, summary = run_search(self.search, lambda plan, stopping: self._at(plan)._run(chosen, how, stopping))
+            write_index(state.plan, self.store)
+            return summary
+
+    def _run(self, runner: Runner, how: "HowToRun", stopping: Stopping | None) -> Summary:
+        rows = self.stage_accounts()
+        stages = {digest: trial.stage for digest, trial in self.plan.trials.items()}
+        spent = Payments(self.store, self.sweep.name).spent(stages, self.prices)
+        require_within(self.sweep, self.forecast(), spent)
+        guard = BudgetGuard(self.sweep, stages, self.prices, self.store)
+        board = Board(self.stage_plans(rows), concurrency=1 if how.runner == "local" else os.cpu_count() or 1)
+        with make_console(board, sys.stderr) as observer:
+            world = self.world(how.wandb, stopping)
+            return run_plan(self.plan, world, runner, observer, guard, fail_fast=how.fail_fast)
+
+    def _at(self, plan: Plan, *, hashes: bool = True) -> "Session":
+        """This sweep with another plan, and what the store says of it now."""
+        return replace(self, plan=plan, decisions=decide_checked(plan, self.store, _Notes(), hashes=hashes))
+
+    def measured(self) -> "Session":
+        """This sweep as it can be tabulated now: with the suggestions of its search that have scores."""
+        plan = self.plan if self.search is None else self.search.measured_plan(self.search.forward())
+        return self._at(plan, hashes=False)
 
     def stage_plans(self, rows: Iterable[StageAccount]) -> list[StagePlan]:
         """What the console counts: per stage, trials reused and the priced trials to run."""
-        scale = calibrate(self.store, list(STAGES))
         return [
             StagePlan(
                 name=row.stage,
                 reused=row.reuse,
                 hours={
-                    digest: trial.hours * scale.get(row.stage, 1.0)
+                    digest: self.prices[digest].hours.middle
                     for digest, trial in self.plan.trials.items()
                     if trial.stage == row.stage and self.decisions[digest].action == "run"
                 },
@@ -127,17 +178,18 @@ class Session:
 
     def answer(self, results: Path | None, summary: Summary | None, command: str) -> Answer:
         """Tables, statistics and report from what is published."""
-        now = replace(self, decisions=decide_checked(self.plan, self.store, _Notes(), hashes=False))
+        now = self.measured()
         analysis, path = make_report(
             self.sweep,
-            self.plan,
+            now.plan,
             self.store,
-            self.tables(results),
+            now.tables(results),
             self.folder(results),
-            accounts=now.accounts(),
+            accounts=now.stage_accounts(),
             ran=summary.ran if summary else {},
             failures=summary.failures if summary else now.failures(),
             command=command,
+            limits=() if self.search is None else (LIMIT,),
         )
         return Answer(path, tuple(answer.sentence for answer in analysis.answers))
 
@@ -175,6 +227,17 @@ class Session:
         ]
 
 
+@dataclass(frozen=True)
+class HowToRun:
+    """Where and how a sweep runs, as told on the command line."""
+
+    runner: Literal["ray", "local"] = "ray"
+    address: str | None = None
+    """Of a Ray cluster; None starts one here."""
+    wandb: str | None = None
+    fail_fast: bool = False
+
+
 def open_sweep(path: Path, store_root: Path) -> Session:
     """Read a sweep, build its plan and compare it with the store.
 
@@ -183,8 +246,11 @@ def open_sweep(path: Path, store_root: Path) -> Session:
     """
     store = Store.create(store_root)
     sweep, plan = plan_sweep(path, store)
+    search = open_search(sweep, plan, store)
+    if search is not None:
+        plan = replace(search.forward().plan, patients=plan.patients)
     write_index(plan, store)
-    return Session(sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False))
+    return Session(sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search)
 
 
 class _Notes(NullObserver):

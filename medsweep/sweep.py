@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from medsweep.config import Config
 from medsweep.errors import nearest
+from medsweep.space import SearchSection, check_search, refuse_stray_stopping
 from medsweep.validation import dotted_fields, explain, parse
 from medsweep.yamlfile import Document, Key, read_yaml
 
@@ -61,13 +62,45 @@ class Resources(Config):
     """CPU threads; also the number of threads torch uses, which decides the last bits of a result."""
     gpus: float = Field(default=0.0, ge=0.0)
     """GPUs; a fraction shares one."""
+    memory_gib: float = Field(default=0.0, ge=0.0)
+    """Host memory to set aside for the trial; 0 sets none aside. Doubled once for a trial that runs out of it."""
+    stall_minutes: float = Field(default=60.0, gt=0)
+    """A trial that reports nothing for so long is taken to hang; its process is ended and the trial tried again."""
 
 
 class Budget(Config):
-    """A sweep priced above its budget is not started."""
+    """Caps on a sweep, any of them. It is not started where it is forecast above one, and launches no trial that would
+    take it past one; raise the cap to go on. What other sweeps have published costs nothing."""
 
-    hours: float = Field(gt=0)
-    """CPU or GPU hours of the trials that would run."""
+    hours: float | None = Field(default=None, gt=0)
+    """Hours of work of all trials, whatever each holds."""
+    gpu_hours: float | None = Field(default=None, gt=0)
+    """The same, times the GPUs that each trial holds."""
+    wall_hours: float | None = Field(default=None, gt=0)
+    """Hours from the start to the end of one call of ``medsweep run``."""
+    trials: int | None = Field(default=None, gt=0)
+    """Trials run for this sweep."""
+    disk_gib: float | None = Field(default=None, gt=0)
+    """What its trials leave in the store, in GiB."""
+    slots: int | None = Field(default=None, ge=1)
+    """Trials that run at once in the forecast of the wall time; None takes one per CPU core of this machine."""
+
+
+CAPS: Final = ("hours", "gpu_hours", "wall_hours", "trials", "disk_gib")
+"""Fields of ``Budget`` that cap something."""
+
+
+class Design(Config):
+    """Which combinations of levels are arms."""
+
+    kind: Literal["full", "one-at-a-time", "fractional"] = "full"
+    """``full``: every combination; ``one-at-a-time``: the first levels, then each other level alone; ``fractional``: a
+    balanced part of the combinations of two-level factors."""
+    resolution: int | None = Field(default=None, ge=3)
+    """Of a fraction: 3 confounds factors with pairs of factors, 4 pairs with pairs, 5 neither. The smallest fraction
+    that reaches it is taken."""
+    fraction: str | None = Field(default=None, pattern=r"^1/[1-9][0-9]*$")
+    """Share of the combinations, ``1/2``, ``1/4``, ...; the one of least aberration is taken."""
 
 
 class SweepFile(Config):
@@ -80,10 +113,14 @@ class SweepFile(Config):
     replicates: Replicates = Replicates()
     control: str | Levels
     factors: dict[str, tuple[Any, ...]] = Field(default={})
-    design: Literal["full", "one-at-a-time"] = "full"
-    """``full``: every combination of levels; ``one-at-a-time``: the first levels, then each other level alone."""
+    design: Design = Design()
+    """A kind alone, ``design: one-at-a-time``, stands for ``design: {kind: one-at-a-time}``."""
+    fraction: str | None = None
+    """Beside ``design: fractional``, the same as ``fraction`` inside it."""
     arms: dict[str, Levels] = Field(default={})
     exclude: tuple[dict[str, Any], ...] = ()
+    search: SearchSection | None = None
+    """Suggestions of Optuna, run beside the arms."""
     fixed: dict[str, Any] = Field(default={})
     resources: dict[str, Resources] = Field(default={})
     budget: Budget | None = None
@@ -138,14 +175,19 @@ def load_sweep(path: Path, schema: Schema) -> Sweep:
         UserError: with file, line, value and the nearest valid name.
     """
     document = read_yaml(path)
-    file = parse(SweepFile, document.data, document)
+    refuse_stray_stopping(document)
+    file = parse(SweepFile, _design_in_full(document.data), document)
     base = _settings(base_tree(file), schema.settings, document, _section_place)
     for stage in file.resources:
         if stage not in schema.stages:
             hint = nearest(stage, schema.stages)
             raise document.error(("resources", stage), f"resources for {stage!r}, which is no stage; {hint}")
     _check_scheme(file.replicates, document)
-    return Sweep(file, document, schema, base, parse(schema.analysis, file.analysis, document, ("analysis",)))
+    _check_design(file, document)
+    _check_budget(file.budget, document)
+    sweep = Sweep(file, document, schema, base, parse(schema.analysis, file.analysis, document, ("analysis",)))
+    check_search(sweep)
+    return sweep
 
 
 def _check_scheme(replicates: Replicates, document: Document) -> None:
@@ -159,6 +201,43 @@ def _check_scheme(replicates: Replicates, document: Document) -> None:
     if scheme == "k-fold" and replicates.folds < 2:
         text = "replicates.folds: k-fold tests one part and trains on the others, so there must be at least 2, got 1"
         raise document.error(("replicates", "folds"), text)
+
+
+def _design_in_full(raw: dict[str, Any]) -> dict[str, Any]:
+    """``design: fractional`` with ``fraction`` beside it, written as one section."""
+    kind, share = raw.get("design"), raw.get("fraction")
+    if not isinstance(kind, str):
+        return raw
+    return {**raw, "design": {"kind": kind} if share is None else {"kind": kind, "fraction": share}}
+
+
+def _check_design(file: SweepFile, document: Document) -> None:
+    """Refuse what a kind of design does not read, and a fraction of factors that cannot be cut."""
+    design = file.design
+    for name in ("resolution", "fraction"):
+        if getattr(design, name) is not None and design.kind != "fractional":
+            text = f"{name} has no meaning with design {design.kind!r}, only with fractional; remove it"
+            raise document.error(("design", name), text)
+    if file.fraction is not None and file.fraction != design.fraction:
+        text = f"fraction {file.fraction} stands beside design; write design: fractional, or fraction inside design"
+        raise document.error(("fraction",), text)
+    if design.kind != "fractional":
+        return
+    if (design.resolution is None) == (design.fraction is None):
+        text = "design fractional needs one of resolution: 4 (3, 4 or 5) and fraction: 1/2 (1/4, ...)"
+        raise document.error(("design",), text)
+    for dotted, levels in file.factors.items():
+        if len(levels) != 2:
+            text = f"factor {dotted} has {len(levels)} level(s), and a fractional design takes two-level factors only"
+            raise document.error(("factors", dotted), f"{text}; keep two levels, or set design: full")
+    if file.exclude:
+        text = "exclude would unbalance a fractional design; remove it, or set design: full"
+        raise document.error(("exclude",), text)
+
+
+def _check_budget(budget: Budget | None, document: Document) -> None:
+    if budget is not None and all(getattr(budget, name) is None for name in CAPS):
+        raise document.error(("budget",), f"budget caps nothing; name one of {', '.join(CAPS)}, or remove the key")
 
 
 def base_tree(file: SweepFile) -> dict[str, Any]:

@@ -92,3 +92,9 @@ class PoolDryError(StageEndedError):
     """A filter left fewer synthetic samples than the arm asks for."""
 
     outcome = "pool-dry"
+
+
+class PrunedError(StageEndedError):
+    """Early stopping of a search ended the trial; published as such and never repeated."""
+
+    outcome = "pruned"

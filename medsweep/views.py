@@ -1,14 +1,17 @@
 """What the commands print: each function turns a record into something rich can show."""
 
+import string
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from medsweep.account import StageAccount, Why
+from medsweep.account import PlanAccount, Why
 from medsweep.execution.driver import Summary
 from medsweep.execution.failures import ADVICE, Attempt
+from medsweep.forecast import ENOUGH, UNSURE, Forecast, Interval
+from medsweep.fractional import Fraction
 from medsweep.identity import short
 from medsweep.plan import Decision, Plan
 from medsweep.tracking.console import short_time
@@ -23,21 +26,70 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=140)
 
 
-def plan_table(rows: Sequence[StageAccount]) -> RenderableType:
-    """One row per stage, and the sum."""
+def plan_table(account: PlanAccount) -> RenderableType:
+    """One row per stage and the sum, then the forecast, what a fraction confounds, and what the design can show."""
+    rows = account.stages
     table = Table(box=None, pad_edge=False)
     table.add_column("stage")
-    for name in ("trials", "naive", "reuse", "run", "blocked", "hours each", "hours", "price from"):
+    for name in ("trials", "naive", "reuse", "run", "blocked", "hours each", "hours", "from - to", "price from"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
             row.stage, str(row.trials), str(row.naive), str(row.reuse), str(row.run), str(row.blocked),
-            f"{row.hours_each:.4f}", f"{row.hours:.3f}", "earlier trials" if row.measured else "built-in estimate",
+            f"{row.hours_each:.4f}", f"{row.hours:.3f}", f"{_short(row.low)} - {_short(row.high)}",
+            f"{row.timed} trial(s)" if row.measured else "estimate",
         )  # fmt: skip
     table.add_section()
-    total = [sum(getattr(row, name) for row in rows) for name in ("trials", "naive", "reuse", "run", "blocked")]
-    table.add_row("all", *map(str, total), "", f"{sum(row.hours for row in rows):.3f}", "")
-    return table
+    sums = [sum(getattr(row, name) for row in rows) for name in ("trials", "naive", "reuse", "run", "blocked")]
+    hours = account.forecast.hours
+    ends = f"{_short(hours.low)} - {_short(hours.high)}"
+    table.add_row("all", *map(str, sums), "", f"{hours.middle:.3f}", ends, "")
+    lines = [*forecast_lines(account.forecast), *fraction_lines(account.fraction), *account.power]
+    return Group(table, Text("\n".join(lines)))
+
+
+def forecast_lines(found: Forecast) -> list[str]:
+    """What the trials to run will cost; nothing where none is to run."""
+    if not found.trials:
+        return ["nothing is to run"]
+    held = [f"{_interval(found.gpu_hours)} GPU hours"] if found.gpu_hours.middle > 0 else []
+    held.append(f"{_interval(found.cpu_hours)} CPU hours")
+    lines = [
+        f"to run: {found.trials} trials, {', '.join(held)}",
+        f"  wall time with {found.slots} at once: {_interval(found.wall)} hours; never below {_short(found.chain)} "
+        f"(longest chain) nor {_short(found.share)} (work / {found.slots})",
+        f"  disk: {_interval(found.disk_gib)} GiB" + (f"; {found.unsized} trials by a guess" if found.unsized else ""),
+    ]
+    if found.untimed:
+        text = f"{found.untimed} trials have fewer than {ENOUGH} timings, so the ends are a factor of {UNSURE:g} away"
+        lines.append(f"  {text}")
+    return lines
+
+
+def fraction_lines(fraction: Fraction | None) -> list[str]:
+    """Generators and confounding of a fractional design; nothing for the other designs."""
+    if fraction is None:
+        return []
+    runs, k = fraction.columns.shape
+    named = ", ".join(
+        f"{letter} {name}" for letter, name in zip(string.ascii_uppercase, fraction.factors, strict=False)
+    )
+    sets = "; ".join(" = ".join(names) for names in fraction.aliases()) or "none up to pairs"
+    words = ", ".join(fraction.generators)
+    return [
+        f"fraction: {runs} of {2**k} combinations, resolution {fraction.resolution()}, {words}",
+        f"  {named}",
+        f"  confounded: {sets}",
+    ]
+
+
+def _interval(found: Interval) -> str:
+    return f"{_short(found.middle)} ({_short(found.low)} - {_short(found.high)})"
+
+
+def _short(value: float) -> str:
+    """Two significant digits, without an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{float(f'{value:.2g}'):g}"
 
 
 def decision_table(
@@ -94,6 +146,8 @@ def summary_text(summary: Summary, retry: str) -> RenderableType:
             lines.append(f"    {ADVICE[failure.outcome]}")
     if summary.blocked:
         lines.append(f"{summary.blocked} trial(s) are blocked by what failed")
+    if summary.capped:
+        lines.append(f"stopped at the budget: {summary.capped}")
     if summary.stopped:
         lines.append("stopped on request; finished trials are kept and running ones go on from their checkpoint")
     if not summary.ok:

@@ -3,7 +3,7 @@
 Layout of ``STORE/STAGE/DIGEST.part/``::
 
     lease.json    who works here
-    checkpoints/STEP/  newest whole checkpoint
+    checkpoints/STEP/  newest whole checkpoint, with the sha256 of its files
     metrics.jsonl  one line per report
     output/        what will be published
     scratch/       what will be thrown away
@@ -19,11 +19,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from medsweep.files import fsync, fsync_tree, sha256_of, write_atomic, write_json
-from medsweep.lease import Lease
+from medsweep.lease import LEASE, Lease
 from medsweep.store import FORMAT, MANIFEST, Manifest, Store
 from medsweep.trial import Progress
 
 CHECKPOINT_SECONDS = 60.0
+SUMS = ".sums.json"
+"""File of a checkpoint with the sha256 of the others: work goes on from what was written, or from the beginning."""
+
+
+class PublishedError(Exception):
+    """The trial has been published, so that there is nothing left to do."""
 
 
 class Workspace:
@@ -31,6 +37,7 @@ class Workspace:
 
     Raises:
         LeaseHeldError: on entering, when another living worker is at this trial.
+        PublishedError: on entering, when another worker has published the trial, or its worker died on the last step.
     """
 
     def __init__(
@@ -53,27 +60,56 @@ class Workspace:
     def __enter__(self) -> "Workspace":
         self.part.mkdir(parents=True, exist_ok=True)
         self._lease = Lease(self.part)
-        self._entered = self._last = time.monotonic()
-        self._spent = self._resume()
+        try:
+            self._require_unpublished()
+            self._entered = self._last = time.monotonic()
+            self._spent = self._resume()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._lease.release(self.final if self._published else None)
 
+    def _require_unpublished(self) -> None:
+        """Somebody may have published between the look at the store and the lease; or died just before the rename."""
+        if self.final.is_dir():
+            shutil.rmtree(self.part, ignore_errors=True)
+            raise PublishedError
+        if (self.part / MANIFEST).exists():
+            try:
+                files = json.loads((self.part / MANIFEST).read_text())["files"]
+                whole = all(sha256_of(self.part / name) == expected for name, expected in files.items())
+            except (OSError, ValueError, KeyError, TypeError):
+                whole = False
+            if whole:
+                self._rename()
+                raise PublishedError
+            (self.part / MANIFEST).unlink()
+
     def _resume(self) -> float:
+        """Seconds worked up to the newest checkpoint; whatever is damaged costs the whole attempt, never the result."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         found = self.restore()
+        if found is not None:
+            try:
+                _require_sums(found[1])
+                self._cut_metrics(found[0])
+                spent = float(json.loads((self.part / "spent.json").read_text()))
+            except (OSError, ValueError, KeyError, TypeError):
+                found = None
         if found is None:
+            shutil.rmtree(self.part / "checkpoints", ignore_errors=True)
             shutil.rmtree(self.output, ignore_errors=True)
             self.metrics_file.unlink(missing_ok=True)
             (self.part / "spent.json").unlink(missing_ok=True)
+            spent = 0.0
         self.output.mkdir(exist_ok=True)
         self.scratch.mkdir()
-        if found is None:
-            return 0.0
-        self._cut_metrics(found[0])
-        spent = self.part / "spent.json"
-        return float(json.loads(spent.read_text())) if spent.exists() else 0.0
+        for torn in self.output.rglob(".*.tmp"):
+            torn.unlink()
+        return spent
 
     @property
     def output(self) -> Path:
@@ -106,15 +142,22 @@ class Workspace:
         temporary = root / f".{step}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        write(temporary)
-        fsync_tree(temporary)
+        try:
+            write(temporary)
+            write_json(temporary / SUMS, _sums(temporary))
+            fsync_tree(temporary)
+            if self.metrics_file.exists():
+                fsync(self.metrics_file)
+            write_atomic(self.part / "spent.json", json.dumps(self.seconds()))
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)  # on a full disk even a torn checkpoint is in the way
+            raise
         shutil.rmtree(root / str(step), ignore_errors=True)
         temporary.rename(root / str(step))
         fsync(root)
         for older in self._checkpoints():
             if older != step:
                 shutil.rmtree(root / str(older))
-        write_atomic(self.part / "spent.json", json.dumps(self.seconds()))
         self._last = time.monotonic()
 
     def restore(self) -> tuple[int, Path] | None:
@@ -162,15 +205,20 @@ class Workspace:
             LeaseLostError: another worker has taken over.
         """
         self.metrics_file.touch()
-        for name in ("checkpoints", "scratch"):
-            shutil.rmtree(self.part / name, ignore_errors=True)
-        (self.part / "spent.json").unlink(missing_ok=True)
         files = sorted(path for path in self.output.rglob("*") if path.is_file())
         hashes = {path.relative_to(self.part).as_posix(): sha256_of(path) for path in [self.metrics_file, *files]}
         fsync_tree(self.output)
         fsync(self.metrics_file)
         write_json(self.part / MANIFEST, {"format": FORMAT, **asdict(manifest(hashes))})
         self._lease.require()
+        return self._rename()
+
+    def _rename(self) -> bool:
+        """From here on the manifest vouches for the output, so that checkpoints and scraps of work can go."""
+        kept = {self.output.name, self.metrics_file.name, MANIFEST, LEASE}
+        for path in self.part.iterdir():
+            if path.name not in kept:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         try:
             os.rename(self.part, self.final)
         except OSError:
@@ -181,3 +229,14 @@ class Workspace:
         self._published = True
         fsync(self.final.parent)
         return True
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+
+
+def _require_sums(folder: Path) -> None:
+    """Raise ValueError, or OSError, unless the files of a checkpoint are what was written."""
+    if json.loads((folder / SUMS).read_text()) != _sums(folder):
+        raise ValueError(f"{folder} is not what was written")

@@ -6,7 +6,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = ("medsweep", "trainers", "analysis")
 COMPOSITION = tuple(
-    f"medsweep/{name}.py" for name in ("settings", "chains", "pipeline", "answer", "session", "data_commands", "cli")
+    f"medsweep/{name}.py"
+    for name in (
+        "settings",
+        "chains",
+        "pipeline",
+        "answer",
+        "prospects",
+        "searching",
+        "search_views",
+        "session",
+        "data_commands",
+        "store_commands",
+        "search_commands",
+        "cli",
+    )
 )
 """In order: each may import those before it."""
 

@@ -31,6 +31,7 @@ class GrowSection(Config):
     steps: int = Field(default=3, ge=1)
     rate: float = 1.0
     fail: str | None = None
+    """How to fail from step 2 on; ``hang`` and ``die`` do so once, and leave ``LOG.hang`` or ``LOG.die``."""
     seconds_per_step: Annotated[float, NOT_IDENTITY] = 0.0
     log: Annotated[str | None, NOT_IDENTITY] = None
 
@@ -77,7 +78,7 @@ def grow(config: GrowConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
         done, value = found[0], json.loads((found[1] / "value.json").read_text())
     for step in range(done + 1, config.steps + 1):
         time.sleep(config.seconds_per_step)
-        _fail(config.fail, step)
+        _fail(config.fail, step, config.log)
         value += config.rate * (step + config.seed)
         if config.log is not None:
             with Path(config.log).open("a") as stream:
@@ -89,8 +90,11 @@ def grow(config: GrowConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
     (trial.output / "value.json").write_text(json.dumps(value))
 
 
-def _fail(how: str | None, step: int) -> None:
+def _fail(how: str | None, step: int, log: str | None) -> None:
     if how is None or step < 2:
+        return
+    if how in ("hang", "die"):
+        _once(how, Path(f"{log}.{how}"))
         return
     failures: dict[str, BaseException] = {
         "diverged": DivergedError(f"value became nan at step {step}"),
@@ -102,6 +106,15 @@ def _fail(how: str | None, step: int) -> None:
     if how == "kill":
         os.kill(os.getpid(), 9)
     raise failures[how]
+
+
+def _once(how: str, mark: Path) -> None:
+    if mark.exists():
+        return
+    mark.touch()
+    if how == "die":
+        os.kill(os.getpid(), 9)
+    time.sleep(3600)
 
 
 def pool(config: PoolConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:

@@ -6,38 +6,56 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from medsweep.config import Config
-from medsweep.execution.failures import TrialFailedError, classify, write_note
+from medsweep.execution.failures import StalledError, TrialFailedError, classify, write_note
 from medsweep.execution.task import Task, World
+from medsweep.execution.watchdog import Watchdog
 from medsweep.identity import digest_of, short
 from medsweep.lease import LeaseHeldError
 from medsweep.store import Manifest, Store
 from medsweep.tracking.protocol import Tracker
 from medsweep.trial import COMPLETE, Progress, Stage, StageEndedError
-from medsweep.workspace import Workspace
+from medsweep.workspace import PublishedError, Workspace
 
 PACKAGES = ("medsweep", "torch", "numpy", "scipy", "monai", "nibabel", "ray", "pandas", "pyarrow")
 
 
-def attempt(task: Task, world: World, store: Store, tracker: Tracker) -> Iterator[Progress]:
+def attempt(
+    task: Task,
+    world: World,
+    store: Store,
+    tracker: Tracker,
+    stalled: Callable[[StalledError], None] = lambda error: None,
+) -> Iterator[Progress]:
     """Run ``task`` and publish what it leaves, yielding its reports; ends at once if it is published already.
 
     A stage that says how it ended (diverged, pool dry) is published with that outcome: it is a result, and would end
-    the same way again.
+    the same way again. One that reports nothing for ``stall_minutes`` leaves a note with the stacks of all threads,
+    and ``stalled`` is called from another thread: it ends the process, or raises its argument in this thread.
 
     Raises:
         TrialFailedError: the trial failed under a name; a note has been left.
     """
     if store.folder(task.stage, task.digest).is_dir():
         return
+
+    def bark(error: StalledError) -> None:
+        write_note(store, task.stage, task.digest, error)
+        stalled(error)
+
     try:
-        yield from _attempt(task, world, store, tracker)
+        with Watchdog(task.held.stall_minutes * 60, bark) as watchdog:
+            yield from _attempt(task, world, store, tracker, watchdog)
+    except PublishedError:
+        return
+    except StalledError as error:
+        raise TrialFailedError("stalled", str(error)) from None
     except LeaseHeldError as error:
         raise TrialFailedError("lease-held", str(error)) from None
     except Exception as error:
@@ -45,10 +63,10 @@ def attempt(task: Task, world: World, store: Store, tracker: Tracker) -> Iterato
         raise TrialFailedError(note.outcome, note.message) from error
 
 
-def _attempt(task: Task, world: World, store: Store, tracker: Tracker) -> Iterator[Progress]:
+def _attempt(task: Task, world: World, store: Store, tracker: Tracker, watchdog: Watchdog) -> Iterator[Progress]:
     stage = world.stages[task.stage]
     config = _config(stage, task)
-    held = world.held_by(task.stage)
+    held = task.held
     inputs = _inputs(task, store)
     with Workspace(
         store,
@@ -65,7 +83,11 @@ def _attempt(task: Task, world: World, store: Store, tracker: Tracker) -> Iterat
                 last = progress
                 work.record(progress)
                 tracker.log(progress)
+                if world.stopping is not None:
+                    world.stopping.check(task.stage, task.digest, progress)
+                watchdog.rest()
                 yield progress
+                watchdog.wake()
             outcome = COMPLETE
         except StageEndedError as end:
             outcome, message = end.outcome, str(end)

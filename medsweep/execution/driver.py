@@ -1,22 +1,25 @@
 """One call of ``medsweep run``: plan, drop what is published, run the rest, look again. Nothing else is remembered."""
 
+import os
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from medsweep.execution.failures import INFRASTRUCTURE, notes
-from medsweep.execution.runner import Runner, Settled
+from medsweep.execution.failures import OWN_FAILURES, TRIES, backoff_seconds, notes
+from medsweep.execution.resources import larger_share
+from medsweep.execution.runner import UNGUARDED, Guard, Orders, Runner, Settled
+from medsweep.execution.stop import stop_signals
 from medsweep.execution.task import Task, World
-from medsweep.identity import identity
+from medsweep.execution.tasking import labels_of, tasks_of
 from medsweep.plan import Decision, Plan, PlannedTrial, decide
 from medsweep.store import DamagedError, Store
+from medsweep.sweep import Resources
 from medsweep.tracking.console import Observer
 from medsweep.trial import COMPLETE
 
-INFRASTRUCTURE_TRIES = 3
-"""Times a trial may be lost to the machines within one call; errors of its own are not tried again."""
 POLL_SECONDS = 2.0
 
 
@@ -41,17 +44,21 @@ class Summary:
     blocked: int
     stopped: bool
     seconds: float
+    capped: str = ""
+    """Which cap of the budget no further trial may pass, or nothing."""
 
     @property
     def ok(self) -> bool:
         """Every trial that was asked for is published and complete."""
-        return not self.failures and not self.blocked and not self.stopped
+        return not (self.failures or self.blocked or self.stopped or self.capped)
 
     @property
     def exit_code(self) -> int:
-        """0 all there, 1 a trial failed, 2 something to mend in the sweep or the data, 130 stopped."""
+        """0 all there, 1 a trial failed, 2 something to mend in the sweep or the data, 3 at a cap, 130 stopped."""
         if self.stopped:
             return 130
+        if self.capped:
+            return 3
         if any(failure.outcome == "bad-input" for failure in self.failures):
             return 2
         return 0 if self.ok else 1
@@ -62,28 +69,42 @@ class _Progressing:
     tries: Counter[str] = field(default_factory=Counter)
     given_up: dict[str, tuple[str, str]] = field(default_factory=dict)
     ran: Counter[str] = field(default_factory=Counter)
+    enlarged: dict[str, Resources] = field(default_factory=dict)
+    """What trials that ran out of memory hold at their second try."""
     stopped: bool = False
+    capped: str = ""
 
 
-def run_plan(plan: Plan, world: World, runner: Runner, observer: Observer) -> Summary:
+def run_plan(
+    plan: Plan,
+    world: World,
+    runner: Runner,
+    observer: Observer,
+    guard: Guard = UNGUARDED,
+    *,
+    fail_fast: bool = False,
+) -> Summary:
     """Run what is missing, in rounds: a round ends when its runner can do nothing more.
 
-    Another round follows where a damaged file was set aside, a worker was lost, or another driver held a trial.
+    Another round follows where a damaged file was set aside, a worker was lost and nothing else was left to do, a trial
+    ran out of memory and can be given more, or another driver held a trial.
     """
     begun = time.monotonic()
     store = Store(world.store)
     labels = labels_of(plan)
     state = _Progressing()
+    orders = Orders(guard, fail_fast)
     first = decide_checked(plan, store, observer)
     decisions = first
-    while not state.stopped:
-        tasks = tasks_of(plan, decisions, labels, closed=set(state.given_up))
-        if not tasks:
+    while not state.stopped and not state.capped:
+        tasks = tasks_of(plan, decisions, labels, closed=set(state.given_up), world=world, enlarged=state.enlarged)
+        if not tasks or (fail_fast and OWN_FAILURES & {outcome for outcome, _ in state.given_up.values()}):
             break
-        settled = runner.run(tasks, world, observer)
+        settled = runner.run(tasks, world, observer, orders)
         _account(tasks, settled, state, store, observer)
-        if not state.stopped and any(store.leased(task.stage, task.digest) for task in tasks):
-            _wait_for_others(tasks, store, observer)
+        if not state.stopped and not state.capped:
+            lost = [orders.lost[task.digest] for task in tasks if _comes_back(task, settled, orders)]
+            state.stopped = _stopped_while_waiting(tasks, lost, store, observer)
         decisions = decide_checked(plan, store, observer)
     return _summary(plan, labels, state, reused=first, final=decisions, seconds=time.monotonic() - begun)
 
@@ -93,7 +114,6 @@ def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool
 
     Without ``hashes`` only manifests are read, which is enough to look and too little to build on.
     """
-
     found = store.look(
         ((trial.stage, digest) for digest, trial in plan.trials.items()), hashed=set(plan.goals) if hashes else ()
     )
@@ -116,92 +136,55 @@ def set_aside(error: DamagedError, store: Store, observer: Observer) -> None:
         observer.note(f"{error}; it is kept at {target} and run again")
 
 
-def tasks_of(plan: Plan, decisions: Mapping[str, Decision], labels: Mapping[str, str], closed: set[str]) -> list[Task]:
-    """Tasks for the trials to run, in plan order, without those in ``closed`` and what is made from them."""
-    shut = set(closed)
-    serves = plan.serves()
-    tails = tail_hours(plan)
-    tasks = []
-    for digest, trial in plan.trials.items():
-        if shut & set(trial.inputs.values()):
-            shut.add(digest)
-        if decisions[digest].action != "run" or digest in shut:
-            continue
-        tasks.append(
-            Task(
-                sweep=plan.sweep,
-                stage=trial.stage,
-                digest=digest,
-                config=trial.config.model_dump(mode="json"),
-                inputs=dict(trial.inputs),
-                input_stages={role: plan.trials[parent].stage for role, parent in trial.inputs.items()},
-                reads=dict(trial.reads),
-                arms=serves[digest],
-                label=labels[digest],
-                hours=trial.hours,
-                tail_hours=tails[digest],
-            )
-        )
-    return tasks
-
-
-def tail_hours(plan: Plan) -> dict[str, float]:
-    """Hours of the longest chain of trials that begins with each trial."""
-    tails = {digest: 0.0 for digest in plan.trials}
-    for digest in reversed(list(plan.trials)):
-        trial = plan.trials[digest]
-        tails[digest] += trial.hours
-        for parent in trial.inputs.values():
-            tails[parent] = max(tails[parent], tails[digest])
-    return tails
-
-
-def labels_of(plan: Plan) -> dict[str, str]:
-    """A name people recognise for every trial: the arm it measures, or what it makes, with fold and seed."""
-    measures: dict[str, str] = {}
-    for (arm, _), leaf in plan.leaves.items():
-        measures.setdefault(leaf, arm)
-    kinds: dict[str, str] = {}
-    labels = {}
-    for digest, trial in plan.trials.items():
-        config = identity(trial.config)
-        named = [config[name] for name in ("variant", "pipeline") if isinstance(config.get(name), str)]
-        named += [" + ".join(each["kind"] for each in config["treatments"])] if config.get("treatments") else []
-        inherited = [kinds[parent] for parent in trial.inputs.values() if kinds[parent]]
-        kinds[digest] = next(iter([*named, *([measures[digest]] if digest in measures else []), *inherited]), "")
-        fold, seed = config.get("fold"), config.get("seed")
-        parts = [kinds[digest]]
-        parts += [] if fold is None else [f"fold {fold['index'] if isinstance(fold, dict) else fold}"]
-        parts += [] if seed is None else [f"seed {seed}"]
-        labels[digest] = " ".join(part for part in parts if part) or "shared by all"
-    return labels
-
-
 def _account(tasks: list[Task], settled: Settled, state: _Progressing, store: Store, observer: Observer) -> None:
-    state.stopped = settled.stopped
+    state.stopped, state.capped = settled.stopped, settled.capped
     for task in tasks:
         outcome = settled.outcomes.get(task.digest)
-        if outcome is None or outcome == "blocked":
+        if outcome in (None, "blocked", "lease-held"):
             continue
         if store.folder(task.stage, task.digest).is_dir():
             state.ran[task.stage] += 1
             continue
         if outcome == DamagedError.outcome:
             _set_aside_input(task, store, observer)
+        more = larger_share(task.held) if outcome == "out-of-memory" and task.digest not in state.enlarged else None
+        if more is not None:
+            state.enlarged[task.digest] = more
+            continue
         state.tries[task.digest] += 1
-        again = outcome in INFRASTRUCTURE or outcome == DamagedError.outcome
-        if not again or state.tries[task.digest] >= INFRASTRUCTURE_TRIES:
+        if outcome != DamagedError.outcome or state.tries[task.digest] >= TRIES:
             state.given_up[task.digest] = (outcome, settled.messages.get(task.digest, ""))
 
 
 def _set_aside_input(task: Task, store: Store, observer: Observer) -> None:
-    damaged = notes(store, task.stage, task.digest)[-1].damaged
+    written = notes(store, task.stage, task.digest)
+    damaged = written[-1].damaged if written else None
     if damaged is None:
         return
     try:
         store.verify(*damaged)
     except DamagedError as error:
         set_aside(error, store, observer)
+
+
+def _comes_back(task: Task, settled: Settled, orders: Orders) -> bool:
+    """Whether the machines lost a trial and there was no time left in this round to try it again."""
+    return orders.lost[task.digest] > 0 and task.digest not in settled.outcomes
+
+
+def _stopped_while_waiting(tasks: list[Task], lost: list[int], store: Store, observer: Observer) -> bool:
+    """Give lost machines time to come back, and other runs to end their trials; True if the user stops meanwhile."""
+    try:
+        with stop_signals():
+            if lost:
+                seconds = backoff_seconds(max(lost), tasks[0].sweep, socket.gethostname(), os.getpid())
+                observer.note(f"{len(lost)} trial(s) were lost to the machines; trying again in {seconds:.1f} s")
+                threading.Event().wait(seconds)
+            if any(store.leased(task.stage, task.digest) for task in tasks):
+                _wait_for_others(tasks, store, observer)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _wait_for_others(tasks: list[Task], store: Store, observer: Observer) -> None:
@@ -244,4 +227,5 @@ def _summary(
         blocked=len(shut - failed),
         stopped=state.stopped,
         seconds=seconds,
+        capped=state.capped,
     )

@@ -1,20 +1,30 @@
 """Every way a trial can fail has a name, and a note beside the store says what happened."""
 
+import errno
 import json
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from medsweep.errors import UserError
 from medsweep.files import DISK_FULL
-from medsweep.identity import short
+from medsweep.identity import derive_seed, short
 from medsweep.lease import LeaseHeldError, LeaseLostError
 from medsweep.store import DamagedError, Store
 
-INFRASTRUCTURE = frozenset({"killed", "lease-held", "lease-lost"})
+INFRASTRUCTURE = frozenset({"killed", "lease-held", "lease-lost", "stalled"})
 """Outcomes that say nothing about the trial itself; running it again may help."""
+OWN_FAILURES = frozenset({"out-of-memory", "disk-full", "read-only", "bad-input", "error"})
+"""Outcomes that running the same trial again in the same place would give again."""
+LOST = INFRASTRUCTURE - {"lease-held"}
+"""Those after which the trial is free to be tried again."""
+TRIES = 3
+"""Times a trial may be lost to the machines within one call; errors of its own are not tried again."""
+BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 60.0
+"""Pause before trials that were lost to the machines are tried again, doubled with each try, and the longest."""
 
 ADVICE: Mapping[str, str] = {
     "out-of-memory": "give the stage more memory or a smaller batch_size, then run the sweep again",
@@ -24,6 +34,8 @@ ADVICE: Mapping[str, str] = {
     "killed": "the worker died without a word (host memory, a lost node, a kill); run the sweep again",
     "lease-held": "another run is at this trial; run the sweep again when it has ended",
     "lease-lost": "another run took this trial over",
+    "stalled": "the attempt note says where it hung; raise the stage's stall_minutes if it merely reports that rarely",
+    "read-only": "make the store writable again, then run the sweep again; nothing finished is lost",
     "error": "the traceback is in the attempt note",
 }
 
@@ -37,6 +49,14 @@ class TrialFailedError(Exception):
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return TrialFailedError, (self.outcome, self.message)
+
+
+class StalledError(Exception):
+    """A trial has not reported for longer than its stage allows; ``stacks`` says where every thread was."""
+
+    def __init__(self, message: str, stacks: str = "") -> None:
+        super().__init__(message)
+        self.stacks = stacks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +77,7 @@ _BY_TYPE: Mapping[type[BaseException], str] = {
     LeaseLostError: "lease-lost",
     LeaseHeldError: "lease-held",
     MemoryError: "out-of-memory",
+    StalledError: "stalled",
 }
 
 
@@ -67,6 +88,8 @@ def classify(error: BaseException) -> str:
             return outcome
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return "disk-full"
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return "read-only"
     text = str(error).lower()
     if isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text):
         return "out-of-memory"
@@ -79,22 +102,20 @@ def note_path(store: Store, stage: str, digest: str) -> Path:
 
 
 def write_note(store: Store, stage: str, digest: str, error: BaseException) -> Attempt:
-    """Append a note about ``error``; a disk too full even for that is left to the exception itself."""
+    """Append a note about ``error``; where the store takes none, the returned one is all there is."""
     attempt = Attempt(
         outcome=classify(error),
         message=first_line(error),
-        traceback="".join(traceback.format_exception(error)),
+        traceback=error.stacks if isinstance(error, StalledError) else "".join(traceback.format_exception(error)),
         at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         damaged=(error.stage, error.digest) if isinstance(error, DamagedError) else None,
     )
     path = note_path(store, stage, digest)
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
+        torn = path.exists() and not path.read_bytes().endswith(b"\n")
         with path.open("a") as stream:
-            stream.write(json.dumps(asdict(attempt)) + "\n")
-    except OSError as full:
-        if full.errno not in DISK_FULL:
-            raise
+            stream.write("\n" * torn + json.dumps(asdict(attempt)) + "\n")
     return attempt
 
 
@@ -105,10 +126,24 @@ def first_line(error: BaseException) -> str:
 
 
 def notes(store: Store, stage: str, digest: str) -> list[Attempt]:
-    """All notes about a trial, oldest first; a torn last line is left out."""
+    """All notes about a trial, oldest first; lines that a kill or a full disk tore are left out."""
     path = note_path(store, stage, digest)
-    if not path.exists():
-        return []
-    whole = path.read_text().split("\n")[:-1]
-    rows = [json.loads(line) for line in whole if line]
-    return [Attempt(**{**row, "damaged": tuple(row["damaged"]) if row["damaged"] else None}) for row in rows]
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    return [note for note in map(_note, lines) if note is not None]
+
+
+def _note(line: bytes) -> Attempt | None:
+    try:
+        row = json.loads(line)
+        return Attempt(**{**row, "damaged": tuple(row["damaged"]) if row["damaged"] else None})
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def backoff_seconds(tries: int, *who: str | int) -> float:
+    """Seconds to wait after ``tries`` losses, between half and one and a half times their doubling.
+
+    The share is drawn by ``who`` waits, so that drivers which lost the same machine do not come back together.
+    """
+    jitter = 0.5 + derive_seed("backoff", tries, *who) / 2**63
+    return float(min(BACKOFF_SECONDS * 2.0 ** (tries - 1), LONGEST_BACKOFF_SECONDS) * jitter)

@@ -9,7 +9,11 @@ from medsweep.trial import COMPLETE
 
 
 class Frontier:
-    """Tasks whose inputs are there, longest remaining chain first; a failed task closes its descendants only."""
+    """Tasks whose inputs are there, longest remaining chain first; a failed task closes its descendants only.
+
+    Of equally long chains the one whose input was settled last goes first: it is still in the page cache, and the
+    trials made from one input follow each other.
+    """
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         self.tasks = {task.digest: task for task in tasks}
@@ -25,13 +29,13 @@ class Frontier:
         for digest, parents in self._waits.items():
             for parent in parents:
                 self._readers[parent].append(digest)
-        self._ready: list[tuple[float, int, str]] = []
+        self._ready: list[tuple[float, int, int, str]] = []
         for digest, parents in self._waits.items():
             if not parents:
                 self._push(digest)
 
     def _push(self, digest: str) -> None:
-        heapq.heappush(self._ready, (-self.tasks[digest].tail_hours, self._order[digest], digest))
+        heapq.heappush(self._ready, (-self.tasks[digest].tail_hours, -len(self.settled), self._order[digest], digest))
 
     @property
     def open(self) -> int:
@@ -40,19 +44,24 @@ class Frontier:
 
     def start(self, held_elsewhere: Callable[[Task], bool] = lambda task: False) -> Task | None:
         """The next task to run, now counted as running; tasks that another worker holds are passed over."""
-        passed: list[tuple[float, int, str]] = []
+        passed: list[tuple[float, int, int, str]] = []
         chosen: Task | None = None
         while self._ready and chosen is None:
             entry = heapq.heappop(self._ready)
-            if held_elsewhere(self.tasks[entry[2]]):
+            if held_elsewhere(self.tasks[entry[-1]]):
                 passed.append(entry)
             else:
-                chosen = self.tasks[entry[2]]
+                chosen = self.tasks[entry[-1]]
         for entry in passed:
             heapq.heappush(self._ready, entry)
         if chosen is not None:
             self.live.add(chosen.digest)
         return chosen
+
+    def put_back(self, digest: str) -> None:
+        """Count a running task as ready again."""
+        self.live.discard(digest)
+        self._push(digest)
 
     def settle(self, digest: str, outcome: str) -> list[str]:
         """Record how a task ended; returns the descendants that this closes."""

@@ -1,13 +1,15 @@
 """Trials one after the other in this process: for debugging, tests, and machines without Ray."""
 
 import signal
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 from medsweep.execution.attempt import attempt
-from medsweep.execution.failures import TrialFailedError
-from medsweep.execution.runner import Ledger, Settled, tracker_for
+from medsweep.execution.failures import StalledError, TrialFailedError
+from medsweep.execution.runner import Ledger, Orders, Settled, tracker_for
+from medsweep.execution.stop import stop_signals
 from medsweep.execution.task import Task, World
 from medsweep.store import Store
 from medsweep.tracking.console import Observer
@@ -16,56 +18,49 @@ from medsweep.tracking.console import Observer
 class LocalRunner:
     """Implements ``Runner`` in this process."""
 
-    def run(self, tasks: Sequence[Task], world: World, observer: Observer) -> Settled:
+    def run(self, tasks: Sequence[Task], world: World, observer: Observer, orders: Orders) -> Settled:
         """Run the tasks, longest remaining chain first."""
         store = Store(world.store)
-        ledger = Ledger(tasks, store, observer)
+        ledger = Ledger(tasks, store, observer, orders)
         tracker = tracker_for(world)
         try:
-            with _stop_signals() as stop:
+            with stop_signals() as stop, _interruptible() as interrupt:
                 while (task := ledger.start()) is not None:
                     observer.started(task.digest, task.stage, task.label)
                     try:
-                        for progress in attempt(task, world, store, tracker):
+                        for progress in attempt(task, world, store, tracker, stalled=interrupt):
                             observer.progressed(task.digest, progress.step, progress.total)
                             stop.require_none()
-                    except TrialFailedError:
-                        pass  # the ledger reads the note
+                    except TrialFailedError as error:
+                        ledger.heard(task.digest, error.outcome, error.message)
                     ledger.settle(task)
         except KeyboardInterrupt:
             ledger.settled.stopped = True
         return ledger.settled
 
 
-class _Stop:
-    """Remembers a signal: the KeyboardInterrupt it raises is lost where Python ignores exceptions, as in finalisers."""
-
-    asked = False
-
-    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
-        self.asked = True
-        raise KeyboardInterrupt
-
-    def require_none(self) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-
-
 @contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """SIGUSR1 (a cluster's warning before the end) stops like Ctrl-C, at the latest with the trial's next report.
+def _interruptible() -> Iterator[Callable[[StalledError], None]]:
+    """What a watchdog calls to raise in the main thread, through SIGUSR2, even out of a sleep or a read.
 
-    A process that was started with SIGINT ignored, as shells do for background jobs, goes on ignoring it.
+    Code that never returns to Python (a kernel that hangs, a lock inside a library) is beyond it, and so is any trial
+    where this is not the main thread; the note about the stall is written in either case.
     """
-    stop = _Stop()
-    heard = [number for number in (signal.SIGINT, signal.SIGUSR1) if signal.getsignal(number) is not signal.SIG_IGN]
-    try:
-        before = {number: signal.signal(number, stop) for number in heard}
-    except ValueError:  # not the main thread, so signals do not come here
-        yield stop
+    found: list[StalledError] = []
+
+    def arrive(_number: int, _frame: FrameType | None) -> None:
+        raise found.pop()
+
+    def bark(error: StalledError) -> None:
+        found.append(error)
+        signal.pthread_kill(main, signal.SIGUSR2)
+
+    main = threading.get_ident()
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda error: None
         return
+    before = signal.signal(signal.SIGUSR2, arrive)
     try:
-        yield stop
+        yield bark
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGUSR2, before)

@@ -4,17 +4,20 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from medsweep.environment import environment
 from medsweep.errors import UserError
-from medsweep.execution.runner import Ledger, Settled
+from medsweep.execution.runner import Ledger, Orders, Settled
 from medsweep.execution.task import Task, World
 from medsweep.store import Store
+from medsweep.sweep import Resources
 from medsweep.tracking.console import Observer
 
 RAY_ENVIRONMENT = {
@@ -76,7 +79,7 @@ class RayRunner:
 
         ray.shutdown()
 
-    def run(self, tasks: Sequence[Task], world: World, observer: Observer) -> Settled:
+    def run(self, tasks: Sequence[Task], world: World, observer: Observer, orders: Orders) -> Settled:
         """Run the tasks in one fresh Tuner; nothing is restored and nothing of Tune's is kept."""
         import ray
         from ray import tune
@@ -85,18 +88,20 @@ class RayRunner:
         from medsweep.execution.trainable import StageTrainable
 
         self._require_resources(tasks, world)
-        ledger = Ledger(tasks, Store(world.store), observer)
+        ledger = Ledger(tasks, Store(world.store), observer, orders)
+        total = ray.cluster_resources()
+        bundles = {task.digest: bundle_of(task.held, total) for task in tasks}
         scratch = world.store / ".tune"
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
         trainable = tune.with_resources(
-            tune.with_parameters(StageTrainable, world=world), lambda config: _shape(config["stage"], world)
+            tune.with_parameters(StageTrainable, world=world), lambda config: _shape(config["held"])
         )
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(ledger),
+                search_alg=PlanSearcher(ledger, bundles),
                 num_samples=-1,
-                max_concurrent_trials=_slots(ray.cluster_resources(), tasks, world),
+                max_concurrent_trials=_slots(total, tasks, bundles),
                 reuse_actors=True,
                 trial_dirname_creator=trial_folder,
             ),
@@ -110,7 +115,7 @@ class RayRunner:
             ),
         )
         try:
-            with environment(TUNE_ENVIRONMENT):
+            with environment(TUNE_ENVIRONMENT), _terminate_as_usr1():
                 tuner.fit()
         except KeyboardInterrupt:
             ledger.settled.stopped = True
@@ -129,12 +134,27 @@ class RayRunner:
             for kind, asked, there in (
                 ("cpus", held.cpus, total.get("CPU", 0)),
                 ("gpus", held.gpus, total.get("GPU", 0)),
+                ("memory_gib", held.memory_gib, total.get("memory", 0) / 2**30),
             ):
                 if asked > there:
                     raise UserError(
                         f"resources.{stage}.{kind} asks for {asked:g}, the Ray cluster has {there:g}; "
                         "lower it or run on a larger cluster with --address"
                     )
+
+
+@contextmanager
+def _terminate_as_usr1() -> Iterator[None]:
+    """Tune stops cleanly on Ctrl-C and SIGUSR1, but not on SIGTERM, which is what batch systems send."""
+    try:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGUSR1))
+    except ValueError:  # not the main thread, so signals do not come here
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _require_answer(address: str | None) -> None:
@@ -144,21 +164,21 @@ def _require_answer(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _shape(stage: str, world: World) -> Any:
-    """One placement group shape per stage: Ray keeps processes for reuse by shape."""
+def _shape(held: Mapping[str, float]) -> Any:
+    """The placement group of a trial; Ray keeps processes for reuse by its shape."""
     from ray import tune
 
-    held = world.held_by(stage)
-    bundle = {"CPU": float(held.cpus)} | ({"GPU": held.gpus} if held.gpus else {})
-    return tune.PlacementGroupFactory([bundle])
+    return tune.PlacementGroupFactory([dict(held)])
 
 
-def _slots(total: dict[str, float], tasks: Sequence[Task], world: World) -> int:
-    """Trials that can run at once, by the stage that takes the least."""
-    counts = []
-    for stage in dict.fromkeys(task.stage for task in tasks):
-        held = world.held_by(stage)
-        by_cpu = total.get("CPU", 1.0) / held.cpus
-        by_gpu = total.get("GPU", 0.0) / held.gpus if held.gpus else by_cpu
-        counts.append(int(min(by_cpu, by_gpu)))
-    return max(1, min(len(tasks), max(counts)))
+def bundle_of(held: Resources, total: Mapping[str, float]) -> dict[str, float]:
+    """What Ray sets aside for a trial; memory, in bytes, is never more than the cluster has in ``total``."""
+    memory = min(held.memory_gib * 2**30, total.get("memory", 0.0))
+    asked = {"CPU": float(held.cpus), "GPU": held.gpus, "memory": float(int(memory))}
+    return {name: amount for name, amount in asked.items() if amount}
+
+
+def _slots(total: Mapping[str, float], tasks: Sequence[Task], bundles: Mapping[str, Mapping[str, float]]) -> int:
+    """Trials that can run at once, by the one that takes the least."""
+    fits = [min(total.get(kind, 0.0) / asked for kind, asked in bundle.items()) for bundle in bundles.values()]
+    return max(1, min(len(tasks), int(max(fits))))

@@ -1,11 +1,14 @@
 """What every runner promises, and the parts they share."""
 
+import os
 import threading
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
-from medsweep.execution.failures import notes
+from medsweep.execution.failures import LOST, OWN_FAILURES, TRIES, backoff_seconds, notes
 from medsweep.execution.frontier import Frontier
 from medsweep.execution.task import Task, World
 from medsweep.identity import short
@@ -22,13 +25,58 @@ class Settled:
     messages: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
     """The user asked to stop."""
+    capped: str = ""
+    """Why the guard lets nothing more start, or nothing."""
+
+
+class Guard(Protocol):
+    """Says whether a trial may start; told of every start and end."""
+
+    def may_start(self, task: Task) -> str | None:
+        """None, or why nothing is launched any more."""
+
+    def started(self, task: Task) -> None:
+        """The trial is launched."""
+
+    def ended(self, task: Task) -> None:
+        """The trial has ended, however."""
+
+
+class Unguarded:
+    """Lets every trial start."""
+
+    def may_start(self, task: Task) -> str | None:
+        """Always."""
+        return None
+
+    def started(self, task: Task) -> None:
+        """Nothing to remember."""
+
+    def ended(self, task: Task) -> None:
+        """Nothing to remember."""
+
+
+UNGUARDED: Final = Unguarded()
+
+
+@dataclass
+class Orders:
+    """What holds for all rounds of one call."""
+
+    guard: Guard = UNGUARDED
+    fail_fast: bool = False
+    """Launch nothing more after the first failure that is a trial's own."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Times that each trial was lost to the machines."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds that never go back."""
 
 
 class Runner(Protocol):
     """Runs tasks in dependency order; a failed task closes its descendants and nothing else."""
 
-    def run(self, tasks: Sequence[Task], world: World, observer: Observer) -> Settled:
-        """Run until every task is settled, held by another worker, or the user stops."""
+    def run(self, tasks: Sequence[Task], world: World, observer: Observer, orders: Orders) -> Settled:
+        """Run until every task is settled, held by another worker or waiting to be tried again, or the user stops."""
 
 
 def tracker_for(world: World) -> Tracker:
@@ -41,31 +89,68 @@ def tracker_for(world: World) -> Tracker:
 
 
 class Ledger:
-    """Settles tasks in a frontier and tells the observer; the same for every runner."""
+    """Settles tasks in a frontier and tells the observer; the same for every runner.
 
-    def __init__(self, tasks: Sequence[Task], store: Store, observer: Observer) -> None:
+    A trial that the machines lost goes back into the frontier, after a pause that doubles with every loss.
+    """
+
+    def __init__(self, tasks: Sequence[Task], store: Store, observer: Observer, orders: Orders) -> None:
         self.frontier = Frontier(tasks)
         self.store, self.observer = store, observer
         self.settled = Settled()
+        self._orders = orders
         self._notes_before: dict[str, int] = {}
+        self._closed = False
+        self._not_before: dict[str, float] = {}
+        self._heard: dict[str, tuple[str, str]] = {}
 
     def start(self) -> Task | None:
-        """The next task to run, if one is ready and nobody else holds it."""
-        task = self.frontier.start(lambda task: self.store.leased(task.stage, task.digest))
-        if task is not None:
-            self._notes_before[task.digest] = len(notes(self.store, task.stage, task.digest))
+        """The next task to run, if one is ready, nobody else holds it, and neither guard nor failure forbids it."""
+        task = None if self._closed else self.frontier.start(self._must_wait)
+        if task is None:
+            return None
+        if (reason := self._orders.guard.may_start(task)) is not None:
+            self.frontier.put_back(task.digest)
+            self._closed, self.settled.capped = True, reason
+            return None
+        self._orders.guard.started(task)
+        self._notes_before[task.digest] = len(notes(self.store, task.stage, task.digest))
         return task
+
+    def _must_wait(self, task: Task) -> bool:
+        resting = self._orders.clock() < self._not_before.get(task.digest, 0.0)
+        return resting or self.store.leased(task.stage, task.digest)
+
+    def heard(self, digest: str, outcome: str, message: str) -> None:
+        """Keep what a failing trial said of itself; what the store says goes first."""
+        self._heard[digest] = (outcome, message)
 
     def settle(self, task: Task) -> None:
         """Ask the store how ``task`` ended, and close what cannot run any more."""
         outcome, message = self._found(task)
-        self.settled.messages[task.digest] = message
+        self._orders.guard.ended(task)
         self.observer.finished(task.digest, outcome, message)
+        if outcome in LOST and self._tried_again(task, outcome):
+            return
+        self.settled.messages[task.digest] = message
+        own = outcome in OWN_FAILURES and not self.store.folder(task.stage, task.digest).is_dir()
+        self._closed |= self._orders.fail_fast and own
         for closed in self.frontier.settle(task.digest, outcome):
             blocked = f"its input {task.stage} {short(task.digest)} ended as {outcome}"
             self.settled.messages[closed] = blocked
             self.observer.finished(closed, "blocked", blocked)
         self.settled.outcomes = self.frontier.settled
+
+    def _tried_again(self, task: Task, outcome: str) -> bool:
+        self._orders.lost[task.digest] += 1
+        losses = self._orders.lost[task.digest]
+        if losses >= TRIES:
+            return False
+        seconds = backoff_seconds(losses, task.digest, os.getpid())
+        self._not_before[task.digest] = self._orders.clock() + seconds
+        self.frontier.put_back(task.digest)
+        self.observer.note(f"{task.stage} {task.label} was lost ({outcome}); tried again in {seconds:.1f} s or later")
+        return True
 
     def _found(self, task: Task) -> tuple[str, str]:
         try:
@@ -74,11 +159,13 @@ class Ledger:
                 return manifest.outcome, manifest.message
         except DamagedError as error:
             return DamagedError.outcome, str(error)
-        if self._still_leased(task):
-            return "lease-held", "another worker is at this trial"
+        if (said := self._heard.pop(task.digest, None)) is not None:
+            return said
         written = notes(self.store, task.stage, task.digest)
         if len(written) > self._notes_before[task.digest]:
             return written[-1].outcome, written[-1].message
+        if self._still_leased(task):
+            return "lease-held", "another worker is at this trial"
         return "killed", "the worker died without a word"
 
     def _still_leased(self, task: Task) -> bool:

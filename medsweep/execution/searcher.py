@@ -1,6 +1,7 @@
 """The DAG inside one Ray Tuner: a Searcher that suggests trials whose inputs are there, and a listener."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ray.tune import Callback
@@ -17,9 +18,9 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     would block the controller, so it is said only while something does.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, bundles: Mapping[str, Mapping[str, float]]) -> None:
         super().__init__()
-        self._ledger = ledger
+        self._ledger, self._bundles = ledger, bundles
         self._by_trial: dict[str, Task] = {}
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
@@ -32,7 +33,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         if task is None:
             return None if self._ledger.frontier.live else str(Searcher.FINISHED)
         self._by_trial[trial_id] = task
-        return {"digest": task.digest, "stage": task.stage, "task": task.to_json()}
+        return {"digest": task.digest, "stage": task.stage, "task": task.to_json(), "held": self._bundles[task.digest]}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Settle the trial by what the store says; Ray's word is not asked."""
@@ -40,7 +41,9 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
             self._ledger.settle(task)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Progress goes through the listener."""
+        """Progress goes through the listener; a failure is remembered until Tune settles the trial."""
+        if "outcome" in result and (task := self._by_trial.get(trial_id)) is not None:
+            self._ledger.heard(task.digest, result["outcome"], result["message"])
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a run is resumed from the store."""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from medsweep.execution.stopping import Stopping
 from medsweep.sweep import Resources
 from medsweep.tracking.protocol import RunCard
 from medsweep.trial import Stage
@@ -30,16 +31,18 @@ class Task:
     hours: float
     tail_hours: float
     """Estimated hours of the longest chain from the start of this trial to the end of the sweep."""
+    held: Resources = field(default_factory=Resources)
+    """What it holds while it runs."""
 
     def to_json(self) -> str:
         """One line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps({**asdict(self), "held": self.held.model_dump()})
 
     @classmethod
     def from_json(cls, text: str) -> "Task":
         """What ``to_json`` wrote."""
         raw = json.loads(text)
-        return cls(**{**raw, "arms": tuple(raw["arms"])})
+        return cls(**{**raw, "arms": tuple(raw["arms"]), "held": Resources(**raw["held"])})
 
     def card(self) -> RunCard:
         """What a tracker is told."""
@@ -65,6 +68,8 @@ class World:
     resources: Mapping[str, Resources] = field(default_factory=dict)
     tracking: TrackingMode = "disabled"
     checkpoint_seconds: float = 60.0
+    stopping: Stopping | None = None
+    """What an adaptive search may end early."""
 
     def held_by(self, stage: str) -> Resources:
         """Resources of one trial of ``stage``."""

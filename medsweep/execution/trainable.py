@@ -1,5 +1,6 @@
 """A trial as Ray Tune sees it: a class Trainable whose process is used for one trial after the other."""
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from ray import tune
 
 from medsweep.execution.attempt import attempt
+from medsweep.execution.failures import StalledError, TrialFailedError
 from medsweep.execution.runner import tracker_for
 from medsweep.execution.task import Task, World
 from medsweep.store import Store
@@ -14,6 +16,8 @@ from medsweep.trial import Progress
 
 REPORT_SECONDS = 0.5
 """Tune hears of a trial at most this often; the store keeps every report."""
+STALLED_EXIT = 75
+"""Exit status of a process that ends itself because its trial hangs (EX_TEMPFAIL)."""
 
 
 class StageTrainable(tune.Trainable):  # type: ignore[misc]
@@ -34,23 +38,31 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _open(self, config: dict[str, Any]) -> None:
         self._reports: Iterator[Progress] = attempt(
-            Task.from_json(config["task"]), self._world, self._store, self._tracker
+            Task.from_json(config["task"]), self._world, self._store, self._tracker, stalled=_end_process
         )
+        self._failed: TrialFailedError | None = None
 
     def _close(self) -> None:
         self._reports.close()  # type: ignore[attr-defined]
 
     def step(self) -> dict[str, Any]:
-        """Drive the trial until a report is due or it ends."""
+        """Drive the trial until a report is due or it ends; a failure is reported first and raised at the next step.
+
+        Tune tells a searcher that a trial failed but not how, and the store may be too full to take a note.
+        """
+        if self._failed is not None:
+            raise self._failed
         until = time.monotonic() + REPORT_SECONDS
         last: Progress | None = None
-        for progress in self._reports:
-            last = progress
-            if time.monotonic() >= until:
-                break
-        else:
-            return {"done": True, **_shown(last)}
-        return {"done": False, **_shown(last)}
+        try:
+            for progress in self._reports:
+                last = progress
+                if time.monotonic() >= until:
+                    return {"done": False, **_shown(last)}
+        except TrialFailedError as error:
+            self._failed = error
+            return {"done": False, "outcome": error.outcome, "message": error.message}
+        return {"done": True, **_shown(last)}
 
     def cleanup(self) -> None:
         """Give up the lease of an unfinished trial."""
@@ -61,6 +73,11 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: the store has the checkpoints."""
+
+
+def _end_process(_error: StalledError) -> None:
+    """A thread that hangs cannot be stopped, and its process is of no use to another trial."""
+    os._exit(STALLED_EXIT)
 
 
 def _shown(progress: Progress | None) -> dict[str, int]:

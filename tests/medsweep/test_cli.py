@@ -255,7 +255,7 @@ def test_bad_data_is_one_line_and_exit_code_2(
             ("gan.pipeline: [b-sg, mc-sg]", "gan.path_length_every_steps: [4, 8]"),
             "factor gan.path_length_every_steps changes no trial",
         ),
-        (("analysis:", "budget: {hours: 0.000001}\nanalysis:"), "above the budget of 1e-06"),
+        (("analysis:", "budget: {hours: 0.000001}\nanalysis:"), "above budget.hours 1e-06"),
     ],
 )
 def test_a_mistake_in_the_sweep_is_one_line_and_exit_code_2(

@@ -10,7 +10,7 @@ from micro import write_micro
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.phantom.write import write_cohort
-from medsweep.session import open_sweep
+from medsweep.session import HowToRun, open_sweep
 
 PHANTOM = "phantom: {patients: 6, seed: 3, shape: [20, 18, 8], spacing_mm: [2.0, 2.0, 4.0]}"
 
@@ -26,7 +26,7 @@ def test_every_dataset_goes_the_whole_way(dataset: str, tmp_path: Path, monkeypa
         ("resolution: 16", "resolution: 32"),
     )
     opened = open_sweep(sweep, tmp_path / "store")
-    summary = opened.run(runner="local", address=None, wandb="disabled")
+    summary = opened.run(HowToRun("local", wandb="disabled"))
     assert summary.exit_code == 0, summary.failures
     answer = opened.answer(None, summary, "medsweep run")
     assert f"{dataset} (made up): 4 patients" in answer.path.read_text()
@@ -47,7 +47,7 @@ def test_a_made_up_folder_is_never_taken_for_the_real_dataset(tmp_path: Path, mo
     data = ("folds: 2", "folds: 2, only: [0]"), ("resolution: 16", "resolution: 32")
     sweep = write_micro(tmp_path, ("dataset: phantom", "dataset: d-heart"), (PHANTOM, "root: files"), *data)
     opened = open_sweep(sweep, tmp_path / "store")
-    assert opened.run(runner="local", address=None, wandb="disabled").exit_code == 0
+    assert opened.run(HowToRun("local", wandb="disabled")).exit_code == 0
     assert set(opened.tables(None).results["dataset"]) == {"d-heart (made up)"}
     cohort = next((tmp_path / "store" / "prepare").glob("*/output/cohort.json"))
     assert json.loads(cohort.read_text())["made_up"] is True

@@ -1,13 +1,17 @@
 """Plans: sharing, decisions, prices; without Ray and without a store."""
 
 import time
+from pathlib import Path
 
+import pytest
 import toy
 
 from medsweep.account import accounts
 from medsweep.data.folds import Fold
 from medsweep.design import Arm, Replicate
+from medsweep.forecast import History, prices
 from medsweep.plan import Plan, build, decide
+from medsweep.store import Store
 
 
 def arm(name: str, *, count: int = 0, rate: float = 1.0, scale: float = 1.0) -> Arm:
@@ -86,13 +90,15 @@ def test_a_diverged_input_blocks_its_descendants_only() -> None:
     assert sum(decision.action == "run" for decision in decisions.values()) == len(plan.trials) - 3
 
 
-def test_accounts_add_up() -> None:
+def test_accounts_add_up(tmp_path: Path) -> None:
     plan = make(arm("real"), arm("a", count=2), arm("b", count=4))
-    rows = accounts(plan, decide(plan, lambda stage, digest: None), list(toy.STAGES), {"grow": 2.0})
+    history = History(Store.create(tmp_path), list(toy.STAGES))
+    decisions = decide(plan, lambda stage, digest: None)
+    rows = accounts(plan, decisions, list(toy.STAGES), prices(plan, history, {}))
     assert sum(row.trials for row in rows) == len(plan.trials)
     grow = next(row for row in rows if row.stage == "grow")
-    assert (grow.hours_each, grow.hours, grow.measured) == (0.002, 0.004, True)
-    assert not next(row for row in rows if row.stage == "pool").measured
+    assert (grow.hours_each, grow.hours, grow.measured) == (0.001, 0.002, False)
+    assert (grow.low, grow.high) == pytest.approx((0.002 / 3, 0.006))
 
 
 def test_ten_thousand_trials_are_planned_in_five_seconds() -> None:

@@ -10,7 +10,7 @@ import pytest
 from medsweep.pipeline import plan_sweep
 from medsweep.plan import Plan
 from medsweep.results import BEST, KEYS, MEASURED, best_table, patient_table, pool_table, tidy_table, write_tables
-from medsweep.session import open_sweep
+from medsweep.session import HowToRun, open_sweep
 from medsweep.store import Store
 
 SWEEP = """\
@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
     folder = tmp_path_factory.mktemp("tables")
     (folder / "tables.yaml").write_text(SWEEP)
     session = open_sweep(folder / "tables.yaml", folder / "store")
-    session.run(runner="local", address=None, wandb="disabled")
+    session.run(HowToRun("local", wandb="disabled"))
     store = Store(folder / "store")
     return plan_sweep(folder / "tables.yaml", store)[1], store
 

@@ -4,14 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from medsweep.errors import UserError
+from medsweep.files import sha256_of
 from medsweep.lease import LEASE, Lease, LeaseHeldError, LeaseLostError, is_live, process_start
-from medsweep.store import DamagedError, Manifest, Store
+from medsweep.store import SMALL_BYTES, DamagedError, Manifest, Store
 from medsweep.trial import Progress
 from medsweep.workspace import Workspace
 
@@ -205,3 +206,49 @@ def test_find_wants_one_trial(tmp_path: Path) -> None:
     store.folder("t", "ab" + "cd" * 31).mkdir(parents=True)
     with pytest.raises(UserError, match="ab is the beginning of 2 digests"):
         store.find("ab")
+
+
+def test_a_look_tells_sound_damaged_and_absent_apart(tmp_path: Path) -> None:
+    digests = [f"{number:064x}" for number in range(200)]
+    for digest in digests:
+        folder = Store(tmp_path).folder("s", digest)
+        (folder / "output").mkdir(parents=True)
+        (folder / "output" / "a.txt").write_text(digest)
+        made = replace(manifest({"output/a.txt": sha256_of(folder / "output" / "a.txt")}), digest=digest)
+        (folder / "manifest.json").write_text(json.dumps({"format": 1, **asdict(made)}))
+    (tmp_path / "s" / digests[70] / "manifest.json").write_text("{")
+    for number in (30, 150):
+        (tmp_path / "s" / digests[number] / "output" / "a.txt").write_text("other")
+    store = Store(tmp_path)
+    found = store.look([("s", digest) for digest in [*digests, DIGEST]], hashed=set(digests[:100]))
+    damaged = {digest: each.what for digest, each in found.items() if isinstance(each, DamagedError)}
+    assert sorted(damaged) == [digests[30], digests[70]]  # 150 was not to be hashed
+    assert damaged[digests[30]].endswith("a.txt does not match its sha256")
+    assert list(found) == digests
+    assert all(each.digest == digest for digest, each in found.items())
+    assert store.stages() == ["s"]
+    assert len(list(store.published())) == 199
+    with pytest.raises(DamagedError):
+        store.verify("s", digests[150])
+
+
+def test_a_manifest_that_changes_is_read_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store)
+    assert store.manifest("s", DIGEST) is store.manifest("s", DIGEST)
+    path = store.folder("s", DIGEST) / "manifest.json"
+    path.write_text(path.read_text().replace('"complete"', '"diverged"'))
+    assert store.outcome("s", DIGEST) == "diverged"
+    path.unlink()
+    with pytest.raises(DamagedError, match="cannot be read"):
+        store.outcome("s", DIGEST)
+
+
+@pytest.mark.parametrize("size", [0, SMALL_BYTES - 1, SMALL_BYTES, SMALL_BYTES + 1])
+def test_one_byte_that_differs_is_found_at_any_size(tmp_path: Path, size: int) -> None:
+    publish(Store(tmp_path), "a" * size)
+    assert Store(tmp_path).verify("s", DIGEST).outcome == "complete"
+    path = Store(tmp_path).output("s", DIGEST) / "a.txt"
+    path.write_text("a" * (size - 1) + "b")
+    with pytest.raises(DamagedError, match="does not match its sha256"):
+        Store(tmp_path).verify("s", DIGEST)

@@ -9,7 +9,8 @@ import toy
 from runner_contract import Notebook, RunnerContract, plan_of
 
 from medsweep.errors import UserError
-from medsweep.execution.driver import INFRASTRUCTURE_TRIES, run_plan
+from medsweep.execution.driver import run_plan
+from medsweep.execution.failures import TRIES
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.execution.task import World
 from medsweep.sweep import Resources
@@ -37,7 +38,7 @@ class TestRayRunner(RunnerContract):
         summary = self.run(plan_of(fail="kill"), tmp_path, runner, notebook)
         assert [failure.outcome for failure in summary.failures] == ["killed", "killed"]
         killed = summary.failures[0].trial.digest
-        assert notebook.ends.count((killed, "killed")) == INFRASTRUCTURE_TRIES
+        assert notebook.ends.count((killed, "killed")) == TRIES
         assert summary.blocked == 4
 
     def test_a_stage_too_large_for_the_cluster_is_one_line(self, tmp_path: Path, runner: RayRunner) -> None:

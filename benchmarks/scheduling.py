@@ -1,0 +1,318 @@
+"""How close scheduling comes to what is possible: the paper's whole grid on a simulated cluster, in seconds.
+
+The real parts decide: the plan of every sweep in ``sweeps/paper``, the frontier and ledger that every runner shares,
+and the searcher that Ray Tune asks. Simulated are the clock, the nodes, the store and the failures. The peer is what a
+user would write, stage by stage: no trial of a stage starts before all of the stage before it have ended, on the same
+durations, nodes and failures.
+
+Durations are modelled: the built-in estimate for one CPU core over a speed-up per stage (``SPEED``), times a lognormal
+factor per trial. Shares of GPUs are those of the sweep files.
+
+    python benchmarks/scheduling.py [--gpus 64] [--nodes 16] [--failures 0.002] [--seeds 3]
+"""
+
+import argparse
+import hashlib
+import heapq
+import itertools
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from ray.tune.search import Searcher
+
+from medsweep.chains import Chains
+from medsweep.data.inventory import Source
+from medsweep.design import arms, replicates
+from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, TRIES
+from medsweep.execution.runner import Ledger, Orders
+from medsweep.execution.searcher import PlanSearcher
+from medsweep.execution.task import Task, World
+from medsweep.execution.tasking import labels_of, tasks_of
+from medsweep.pipeline import SCHEMA, STAGES
+from medsweep.plan import Decision, Plan, build
+from medsweep.store import Store
+from medsweep.sweep import Resources, load_sweep
+from medsweep.tracking.console import NullObserver
+
+ROOT = Path(__file__).parents[1]
+SPEED = {"prepare": 1.0, "gan": 750.0, "synthesise": 100.0, "treat": 20.0, "assess": 20.0, "segment": 60.0}
+"""A trial with its share of a GPU against one CPU core. GANs: 30 TFLOP/s over 40 GFLOP/s; the others are guesses."""
+SPREAD = 0.15
+"""SD of the log of what a trial really takes over its estimate."""
+PATIENTS = {"brats20": 369, "kits19": 210, "ibsr18": 18, "d-heart": 20, "d-spleen": 41, "u-pro": 40}
+"""Labelled cases as published; that of U-PRO, which is private, is made up."""
+REPAIR_HOURS = 0.25
+CHECKPOINT_HOURS = 1 / 60
+
+
+@dataclass
+class Node:
+    """What is free on one machine."""
+
+    gpus: float
+    cpus: float
+    running: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Equal nodes, each of which fails at ``rate`` per GPU and hour, and is back after ``REPAIR_HOURS``."""
+
+    nodes: int
+    gpus: int
+    rate: float
+
+    def empty(self) -> list[Node]:
+        """All nodes, idle."""
+        return [Node(self.gpus / self.nodes, 16.0 * self.gpus / self.nodes) for _ in range(self.nodes)]
+
+
+class SimulatedStore(Store):
+    """Published trials in memory: the only part of the store that a ledger asks for."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent"))
+        self.published: set[str] = set()
+
+    def leased(self, stage: str, digest: str) -> bool:
+        """Nobody else is there."""
+        return False
+
+    def outcome(self, stage: str, digest: str) -> str | None:
+        """``complete`` once the simulated trial has ended."""
+        return "complete" if digest in self.published else None
+
+    def manifest(self, stage: str, digest: str) -> Any:
+        """What a ledger reads of a manifest."""
+        return SimpleNamespace(outcome="complete", message="")
+
+
+def paper_plans() -> list[Plan]:
+    """The plans of all sweeps of the paper, for as many patients as the datasets have."""
+    plans = []
+    for path in sorted((ROOT / "sweeps" / "paper").glob("*.yaml")):
+        sweep = load_sweep(path, SCHEMA)
+        every = arms(sweep)
+        chains = Chains(every, Source(hashlib.sha256(path.stem.encode()).hexdigest(), ()))
+        patients = [f"{path.stem}-{number:03}" for number in range(PATIENTS[path.stem])]
+        where = replicates(sweep, patients)
+        plan = build(
+            sweep.name, arms=every, replicates=where, stages=STAGES, expand=chains.expand, extras=chains.extras
+        )
+        plans.append(replace(plan, trials={key: _priced(trial) for key, trial in plan.trials.items()}))
+    return plans
+
+
+def _priced(trial: Any) -> Any:
+    return replace(trial, hours=trial.hours / SPEED[trial.stage])
+
+
+def world_of() -> World:
+    """What the trials of the paper's sweeps hold; they all say the same."""
+    sweep = load_sweep(ROOT / "sweeps" / "paper" / "brats20.yaml", SCHEMA)
+    return World(store=Path("/nonexistent"), stages=STAGES, resources=sweep.file.resources)
+
+
+def tasks_to_run(plans: Sequence[Plan], world: World) -> list[Task]:
+    """The tasks of all plans, each trial once."""
+    found: dict[str, Task] = {}
+    for plan in plans:
+        decisions = {digest: Decision("run", "not in the store") for digest in plan.trials}
+        for task in tasks_of(plan, decisions, labels_of(plan), closed=set(), world=world, enlarged={}):
+            found.setdefault(task.digest, task)
+    return list(found.values())
+
+
+class Simulation:
+    """One run of a ledger's tasks on a cluster; time in hours."""
+
+    def __init__(self, cluster: Cluster, durations: dict[str, float], seed: int) -> None:
+        self.cluster, self.durations = cluster, durations
+        self.nodes = cluster.empty()
+        self.now, self.ended, self.busy, self.lost = 0.0, 0.0, 0.0, 0.0
+        self.failures = 0
+        self._rng = np.random.default_rng(seed)
+        self._events: list[tuple[float, int, str, int, str]] = []
+        self._count = itertools.count()
+        self._left = dict(durations)
+        self._begun: dict[str, float] = {}
+        self._ends: dict[str, float] = {}
+        for node in range(cluster.nodes):
+            self._plan_failure(node)
+
+    def _push(self, at: float, kind: str, node: int, digest: str = "") -> None:
+        heapq.heappush(self._events, (at, next(self._count), kind, node, digest))
+
+    def _plan_failure(self, node: int) -> None:
+        rate = self.cluster.rate * self.cluster.gpus / self.cluster.nodes
+        if rate > 0:
+            self._push(self.now + self._rng.exponential(1 / rate), "fail", node)
+
+    def place(self, task: Task, held: Resources) -> bool:
+        """Start a task on the first node with room, as Ray packs them."""
+        for number, node in enumerate(self.nodes):
+            if node.gpus + 1e-9 >= held.gpus and node.cpus >= held.cpus:
+                node.gpus, node.cpus = node.gpus - held.gpus, node.cpus - held.cpus
+                node.running.add(task.digest)
+                self._begun[task.digest] = self.now
+                self._ends[task.digest] = self.now + self._left[task.digest]
+                self._push(self._ends[task.digest], "end", number, task.digest)
+                return True
+        return False
+
+    def next_end(self, held: dict[str, Resources]) -> tuple[list[str], list[str]]:
+        """Go on to the next end of trials: those that finished, and those whose node failed."""
+        while True:
+            self.now, _, kind, number, digest = heapq.heappop(self._events)
+            node = self.nodes[number]
+            if kind == "end" and digest in node.running and math.isclose(self.now, self._ends[digest]):
+                self.ended = self.now
+                self._release(node, digest, held[digest])
+                return [digest], []
+            if kind == "back":
+                node.gpus = self.cluster.gpus / self.cluster.nodes
+                self._plan_failure(number)
+                return [], []
+            if kind == "fail":
+                self.failures += 1
+                killed = sorted(node.running)
+                for digest in killed:
+                    done = self.now - self._begun[digest]
+                    kept = math.floor(done / CHECKPOINT_HOURS) * CHECKPOINT_HOURS
+                    self.lost += (done - kept) * held[digest].gpus
+                    self._left[digest] -= kept
+                    self._release(node, digest, held[digest])
+                node.gpus = 0.0
+                self._push(self.now + REPAIR_HOURS, "back", number)
+                return [], killed
+
+    def _release(self, node: Node, digest: str, held: Resources) -> None:
+        node.running.discard(digest)
+        node.gpus, node.cpus = node.gpus + held.gpus, node.cpus + held.cpus
+        self.busy += (self.now - self._begun[digest]) * held.gpus
+
+
+def run(tasks: Sequence[Task], world: World, simulation: Simulation) -> float:
+    """Hours that the real searcher needs for ``tasks``, in as many rounds as a driver would start."""
+    store, orders = SimulatedStore(), Orders(clock=lambda: simulation.now * 3600)
+    while left := [task for task in tasks if task.digest not in store.published]:
+        if max(orders.lost[task.digest] for task in left) >= TRIES:
+            raise RuntimeError("a trial was lost too often; lower --failures")
+        _round(left, world, simulation, store, orders)
+        simulation.now += LONGEST_BACKOFF_SECONDS / 3600
+    return simulation.ended
+
+
+def _round(tasks: Sequence[Task], world: World, simulation: Simulation, store: SimulatedStore, orders: Orders) -> None:
+    ledger = Ledger(tasks, store, NullObserver(), orders)
+    held = {task.digest: world.held_by(task.stage) for task in tasks}
+    searcher = PlanSearcher(ledger, {digest: {} for digest in held})
+    slots = int(simulation.cluster.gpus / min((each.gpus for each in held.values() if each.gpus), default=1))
+    pending: list[tuple[str, Task]] = []
+    live: dict[str, str] = {}
+    names = itertools.count()
+    while True:
+        while len(pending) + len(live) < slots and (asked := _suggested(searcher, f"trial-{next(names)}")):
+            pending.append(asked)
+        waiting = []
+        for trial, task in pending:
+            if simulation.place(task, held[task.digest]):
+                live[task.digest] = trial
+            else:
+                waiting.append((trial, task))
+        pending = waiting
+        if not live and not pending:
+            return
+        ended, killed = simulation.next_end(held)
+        store.published.update(ended)
+        for digest in [*ended, *killed]:
+            searcher.on_trial_complete(live.pop(digest), error=digest in killed)
+
+
+def _suggested(searcher: PlanSearcher, trial: str) -> tuple[str, Task] | None:
+    config = searcher.suggest(trial)
+    if config is None or config == Searcher.FINISHED:
+        return None
+    return trial, Task.from_json(config["task"])  # type: ignore[index]
+
+
+def run_by_stage(tasks: Sequence[Task], world: World, fresh: Callable[[], Simulation]) -> float:
+    """Hours with a barrier after each stage; reference segmenters run beside the GANs."""
+    return sum(run([replace(task, inputs={}) for task in stage], world, fresh()) for stage in _waves(tasks))
+
+
+def _waves(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Tasks stage by stage, in an order in which inputs come first."""
+    depth: dict[str, int] = {}
+    for task in tasks:
+        depth[task.digest] = 1 + max((depth[parent] for parent in task.inputs.values() if parent in depth), default=-1)
+    for level in sorted(set(depth.values())):
+        yield [task for task in tasks if depth[task.digest] == level]
+
+
+def bounds(tasks: Sequence[Task], world: World, durations: dict[str, float], gpus: int) -> tuple[float, float]:
+    """Hours of the longest chain, and of all GPU work spread evenly: no schedule can be shorter than either."""
+    chain: dict[str, float] = {}
+    for task in tasks:
+        before = max((chain[parent] for parent in task.inputs.values() if parent in chain), default=0.0)
+        chain[task.digest] = before + durations[task.digest]
+    work = sum(durations[task.digest] * world.held_by(task.stage).gpus for task in tasks)
+    return max(chain.values()), work / gpus
+
+
+def main() -> None:
+    """Print the plans' GPU hours, then makespans against the bounds and against barriers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gpus", type=int, default=64)
+    parser.add_argument("--nodes", type=int, default=16)
+    parser.add_argument("--failures", type=float, default=0.002, help="failures per GPU and hour")
+    parser.add_argument("--seeds", type=int, default=3)
+    asked = parser.parse_args()
+    os.environ.setdefault("MEDSWEEP_DATA", "/data")  # no file is read: the patients are numbers
+    plans, world = paper_plans(), world_of()
+    tell_plans(plans, world)
+    tasks = tasks_to_run(plans, world)
+    print(f"{len(tasks)} trials, {asked.gpus} GPUs on {asked.nodes} nodes; a line per draw of the durations")
+    for rate, seed in itertools.product((0.0, asked.failures), range(asked.seeds)):
+        tell_draw(tasks, world, Cluster(asked.nodes, asked.gpus, rate), seed)
+
+
+def tell_draw(tasks: Sequence[Task], world: World, cluster: Cluster, seed: int) -> None:
+    """One draw of durations and failures: the makespan against the bounds and against barriers."""
+    rng = np.random.default_rng(seed)
+    durations = {task.digest: task.hours * float(np.exp(rng.normal(0, SPREAD))) for task in tasks}
+    longest, work = bounds(tasks, world, durations, cluster.gpus)
+    fresh = partial(Simulation, cluster, durations, seed)
+    simulation = fresh()
+    ours, barriers = run(tasks, world, simulation), run_by_stage(tasks, world, fresh)
+    print(
+        f"{cluster.rate:g} failures per GPU hour ({simulation.failures} nodes): {ours:.2f} h; bounds {longest:.2f} h "
+        f"longest chain, {work:.2f} h work: {100 * max(longest, work) / ours:.1f} % of what they allow; "
+        f"utilisation {100 * simulation.busy / ours / cluster.gpus:.1f} %, {simulation.lost:.2f} GPU hours repeated; "
+        f"with barriers {barriers:.2f} h, {barriers / ours:.2f}x ours"
+    )
+
+
+def tell_plans(plans: Sequence[Plan], world: World) -> None:
+    """Naive and shared GPU hours of every sweep."""
+    for plan in plans:
+        shared = sum(trial.hours * world.held_by(trial.stage).gpus for trial in plan.trials.values())
+        each: Counter[str] = Counter()
+        for leaf in plan.leaves.values():
+            for digest in plan.ancestry(leaf):
+                trial = plan.trials[digest]
+                each[trial.stage] += trial.hours * world.held_by(trial.stage).gpus
+        naive = sum(each.values())
+        print(f"{plan.sweep:16} {len(plan.trials):5} trials, {naive:7.0f} GPU h naive, {shared:6.0f} GPU h shared")
+
+
+if __name__ == "__main__":
+    main()

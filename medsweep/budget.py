@@ -1,0 +1,183 @@
+"""Caps of a sweep: refused before it starts where it is forecast above one, and no trial launched past one."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+from medsweep.execution.task import Task
+from medsweep.forecast import Forecast, Price, published_mib
+from medsweep.store import DamagedError, Store
+from medsweep.sweep import CAPS, Budget, Sweep
+
+UNITS = {"hours": "h", "gpu_hours": "GPU h", "wall_hours": "h", "trials": "trials", "disk_gib": "GiB"}
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a sweep has used up, in the units of ``Budget``; ``wall_hours`` of this call alone."""
+
+    hours: float = 0.0
+    gpu_hours: float = 0.0
+    wall_hours: float = 0.0
+    trials: float = 0.0
+    disk_gib: float = 0.0
+
+    def plus(self, other: "Spent") -> "Spent":
+        """The sum."""
+        mine, yours = asdict(self), asdict(other)
+        return Spent(**{name: mine[name] + yours[name] for name in mine})
+
+
+class Payments:
+    """Which trials a sweep has launched, in ``STORE/plans/SWEEP.launched``: what others published costs it nothing."""
+
+    def __init__(self, store: Store, sweep: str) -> None:
+        self._store, self._path = store, store.root / "plans" / f"{sweep}.launched"
+        self._path.parent.mkdir(exist_ok=True)
+        # A torn last line, of a machine that died while writing, names no digest of the plan.
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        self._launched = dict.fromkeys(lines)
+
+    def launched(self, digest: str) -> None:
+        """Remember that the sweep pays for the trial."""
+        if digest not in self._launched:
+            self._launched[digest] = None
+            with self._path.open("a") as stream:
+                stream.write(f"{digest}\n")
+
+    def spent(self, stages: Mapping[str, str], priced: Mapping[str, Price]) -> Spent:
+        """Sum over the published trials that the sweep launched; ``stages`` by digest are those of its plan."""
+        sums = Spent()
+        for digest in self._launched:
+            if digest in stages and self._store.folder(stages[digest], digest).is_dir():
+                sums = sums.plus(self.cost(stages[digest], digest, priced[digest].gpus))
+        return sums
+
+    def cost(self, stage: str, digest: str, gpus: float) -> Spent:
+        """What a published trial took; nothing where its manifest cannot be read, since it is run again."""
+        try:
+            manifest = self._store.manifest(stage, digest)
+        except DamagedError:
+            return Spent()
+        hours = manifest.seconds / 3600
+        size = published_mib(self._store, manifest) / 1024
+        return Spent(hours=hours, gpu_hours=hours * gpus, trials=1, disk_gib=size)
+
+
+class BudgetGuard:
+    """Says whether a trial may be launched; the engine asks before each, and tells of every start and end.
+
+    A trial may start if what is spent, what running trials are expected to take (or took already, where that is more)
+    and what it is itself expected to take stay within every cap. No thread, and no clock but the one it is given.
+
+    Args:
+        sweep: the sweep, with or without a budget.
+        stages: stage by digest of the plan's trials.
+        priced: their prices.
+        store: where they are published.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        stages: Mapping[str, str],
+        priced: Mapping[str, Price],
+        store: Store,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._budget, self._priced, self._clock = sweep.file.budget, priced, clock
+        self._payments = Payments(store, sweep.name)
+        self._store = store
+        self._spent = self._payments.spent(stages, priced)
+        self._begun = clock()
+        self._since: dict[str, float] = {}
+
+    @property
+    def spent(self) -> Spent:
+        """What the sweep has used up so far, running trials as far as they are."""
+        now = self._clock()
+        running = [self._used(digest, (now - since) / 3600) for digest, since in self._since.items()]
+        return replace(_sum([self._spent, *running]), wall_hours=(now - self._begun) / 3600)
+
+    def may_start(self, task: Task) -> str | None:
+        """None, or why the sweep launches nothing any more: one line that names the cap and what to do."""
+        if self._budget is None:
+            return None
+        now = self._clock()
+        running = [self._expected(digest, (now - since) / 3600) for digest, since in self._since.items()]
+        next_one = self._expected(task.digest, 0.0)
+        after = replace(
+            _sum([self._spent, *running, next_one]),
+            wall_hours=(now - self._begun) / 3600 + next_one.hours,
+        )
+        for name, cap in caps(self._budget).items():
+            if getattr(after, name) > cap * (1 + ROUNDING):
+                spent = getattr(self.spent, name)
+                return (
+                    f"{task.stage} {task.label} would take the sweep past budget.{name} {cap:g}: {_text(spent, name)} "
+                    f"are spent, {_text(getattr(after, name), name)} with it; raise the cap and run again to go on"
+                )
+        return None
+
+    def started(self, task: Task) -> None:
+        """The trial is launched."""
+        self._since[task.digest] = self._clock()
+        self._payments.launched(task.digest)
+
+    def ended(self, task: Task) -> None:
+        """The trial is settled, however it ended; one that failed has cost its time too."""
+        hours = (self._clock() - self._since.pop(task.digest)) / 3600
+        used = self._used(task.digest, hours)
+        if self._store.folder(task.stage, task.digest).is_dir():
+            size = self._payments.cost(task.stage, task.digest, 0.0).disk_gib
+            used = replace(used, disk_gib=size)
+        self._spent = self._spent.plus(used)
+
+    def _used(self, digest: str, hours: float) -> Spent:
+        return Spent(hours=hours, gpu_hours=hours * self._priced[digest].gpus, trials=1)
+
+    def _expected(self, digest: str, lasted: float) -> Spent:
+        price = self._priced[digest]
+        used = self._used(digest, max(lasted, price.hours.middle))
+        return replace(used, disk_gib=price.mib.middle / 1024)
+
+
+def require_within(sweep: Sweep, found: Forecast, spent: Spent) -> None:
+    """Refuse to start a sweep that is forecast above a cap, what it has spent before included.
+
+    Raises:
+        UserError: which cap, what is forecast, what to do.
+    """
+    if sweep.file.budget is None or not found.trials:
+        return
+    middles = {
+        "hours": found.hours.middle, "gpu_hours": found.gpu_hours.middle, "wall_hours": found.wall.middle,
+        "trials": float(found.trials), "disk_gib": found.disk_gib.middle,
+    }  # fmt: skip
+    for name, cap in caps(sweep.file.budget).items():
+        before = getattr(spent, name)
+        if before + middles[name] > cap * (1 + ROUNDING):
+            after = f" after {_text(before, name)} already spent" if before else ""
+            raise sweep.document.error(
+                ("budget", name),
+                f"the trials to run are forecast at {_text(middles[name], name)}{after}, above budget.{name} {cap:g}; "
+                f"raise budget.{name} or ask for less",
+            )
+
+
+def caps(budget: Budget) -> dict[str, float]:
+    """The caps that are set, by field."""
+    return {name: float(cap) for name in CAPS if (cap := getattr(budget, name)) is not None}
+
+
+def _sum(parts: Iterable[Spent]) -> Spent:
+    sums = Spent()
+    for part in parts:
+        sums = sums.plus(part)
+    return sums
+
+
+def _text(value: float, name: str) -> str:
+    return f"{value:.0f} {UNITS[name]}" if value >= 100 else f"{value:.3g} {UNITS[name]}"

@@ -1,0 +1,81 @@
+"""From a plan and what was decided of it to tasks: which trials run, how urgent they are, and what people call them."""
+
+from collections.abc import Mapping
+
+from medsweep.execution.task import Task, World
+from medsweep.identity import identity
+from medsweep.plan import Decision, Plan
+from medsweep.sweep import Resources
+
+
+def tasks_of(
+    plan: Plan,
+    decisions: Mapping[str, Decision],
+    labels: Mapping[str, str],
+    *,
+    closed: set[str],
+    world: World,
+    enlarged: Mapping[str, Resources],
+) -> list[Task]:
+    """Tasks for the trials to run, in plan order, without those in ``closed`` and what is made from them.
+
+    A task holds what its stage does, or what ``enlarged`` says.
+    """
+    shut = set(closed)
+    serves = plan.serves()
+    tails = tail_hours(plan)
+    tasks = []
+    for digest, trial in plan.trials.items():
+        if shut & set(trial.inputs.values()):
+            shut.add(digest)
+        if decisions[digest].action != "run" or digest in shut:
+            continue
+        tasks.append(
+            Task(
+                sweep=plan.sweep,
+                stage=trial.stage,
+                digest=digest,
+                config=trial.config.model_dump(mode="json"),
+                inputs=dict(trial.inputs),
+                input_stages={role: plan.trials[parent].stage for role, parent in trial.inputs.items()},
+                reads=dict(trial.reads),
+                arms=serves[digest],
+                label=labels[digest],
+                hours=trial.hours,
+                tail_hours=tails[digest],
+                held=enlarged.get(digest) or world.held_by(trial.stage),
+            )
+        )
+    return tasks
+
+
+def tail_hours(plan: Plan) -> dict[str, float]:
+    """Hours of the longest chain of trials that begins with each trial."""
+    tails = {digest: 0.0 for digest in plan.trials}
+    for digest in reversed(list(plan.trials)):
+        trial = plan.trials[digest]
+        tails[digest] += trial.hours
+        for parent in trial.inputs.values():
+            tails[parent] = max(tails[parent], tails[digest])
+    return tails
+
+
+def labels_of(plan: Plan) -> dict[str, str]:
+    """A name people recognise for every trial: the arm it measures, or what it makes, with fold and seed."""
+    measures: dict[str, str] = {}
+    for (arm, _), leaf in plan.leaves.items():
+        measures.setdefault(leaf, arm)
+    kinds: dict[str, str] = {}
+    labels = {}
+    for digest, trial in plan.trials.items():
+        config = identity(trial.config)
+        named = [config[name] for name in ("variant", "pipeline") if isinstance(config.get(name), str)]
+        named += [" + ".join(each["kind"] for each in config["treatments"])] if config.get("treatments") else []
+        inherited = [kinds[parent] for parent in trial.inputs.values() if kinds[parent]]
+        kinds[digest] = next(iter([*named, *([measures[digest]] if digest in measures else []), *inherited]), "")
+        fold, seed = config.get("fold"), config.get("seed")
+        parts = [kinds[digest]]
+        parts += [] if fold is None else [f"fold {fold['index'] if isinstance(fold, dict) else fold}"]
+        parts += [] if seed is None else [f"seed {seed}"]
+        labels[digest] = " ".join(part for part in parts if part) or "shared by all"
+    return labels

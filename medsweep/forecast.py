@@ -1,0 +1,254 @@
+"""What a plan will cost, each number with an interval: hours, wall time, disk. Records; nothing is run or printed.
+
+The built-in estimate of a trial is scaled by what published trials of its kind took over what was estimated for them.
+An interval holds the trials' own 10 and 90 % quantiles; errors of the trials of a plan are taken to go together, so
+the ends of a sum are the sums of the ends.
+"""
+
+import heapq
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+
+from medsweep.execution.frontier import Frontier
+from medsweep.execution.task import Task
+from medsweep.plan import Decision, Plan
+from medsweep.store import Manifest, Store
+from medsweep.sweep import Resources
+from medsweep.trial import COMPLETE
+
+WORTH_SECONDS = 1.0
+"""Trials that took less say more about the machine's start-up than about the estimate."""
+ENOUGH = 3
+"""Published trials of a kind whose quantiles are worth a look."""
+UNSURE = 3.0
+"""Factor either way that is said of an estimate that nothing has tested."""
+SIZED = 50
+"""Published trials per stage whose files are measured."""
+GUESSED_MIB: Final[Mapping[str, float]] = {"prepare": 200, "gan": 50, "synthesise": 50, "treat": 50, "segment": 5}
+"""What a trial leaves in the store before any of its stage is published; 1 MiB for stages not named."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A middle and the ends that it may lie between."""
+
+    low: float
+    middle: float
+    high: float
+
+    def times(self, factor: float) -> "Interval":
+        """All three, scaled."""
+        return Interval(self.low * factor, self.middle * factor, self.high * factor)
+
+
+def sure(value: float) -> Interval:
+    """A number without doubt."""
+    return Interval(value, value, value)
+
+
+def total(parts: Iterable[Interval]) -> Interval:
+    """The sum of quantities whose errors go together."""
+    rows = [(part.low, part.middle, part.high) for part in parts]
+    return Interval(*np.sum(rows, axis=0).tolist()) if rows else sure(0.0)
+
+
+@dataclass(frozen=True)
+class Price:
+    """One trial: hours of work, what it holds meanwhile, MiB it leaves; ``timed`` published trials tell the hours."""
+
+    hours: Interval
+    cpus: float
+    gpus: float
+    mib: Interval
+    timed: int
+    sized: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The trials of a plan that would run. ``wall`` holds for ``slots`` trials at once and is never shorter than
+    ``chain``, the longest chain of trials, nor than ``share``, the work divided by the slots (hours)."""
+
+    trials: int
+    hours: Interval
+    cpu_hours: Interval
+    gpu_hours: Interval
+    wall: Interval
+    chain: float
+    share: float
+    slots: int
+    disk_gib: Interval
+    untimed: int
+    """Trials priced with fewer than ``ENOUGH`` timings, so that the ends are a factor of ``UNSURE`` away."""
+    unsized: int
+    """Trials whose size is a guess, or rests on as few."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    stage: str
+    kind: tuple[int | None, str | None, str | None]
+    """Resolution, device and machine."""
+    ratio: float | None
+    mib: float | None
+
+
+class History:
+    """What published trials took and left, by stage, resolution and hardware; reads the store once."""
+
+    def __init__(self, store: Store, stages: Sequence[str]) -> None:
+        manifests = {manifest.digest: manifest for stage in stages for manifest in store.published(stage)}
+        newest = sorted(manifests.values(), key=lambda manifest: manifest.finished, reverse=True)
+        left: dict[str, int] = dict.fromkeys(stages, SIZED)
+        self._seen: list[_Seen] = []
+        for manifest in newest:
+            if manifest.outcome != COMPLETE:
+                continue
+            left[manifest.stage] -= 1
+            mib = published_mib(store, manifest) if left[manifest.stage] >= 0 else None
+            self._seen.append(_Seen(manifest.stage, _kind(manifest, manifests), _ratio(manifest), mib))
+
+    def ratio(self, stage: str, resolution: int | None, device: str) -> tuple[Interval, int]:
+        """Measured over estimated hours of a trial on this kind of machine, and the timings behind it."""
+        return _summary(self._nearest("ratio", stage, resolution, device), 1.0)
+
+    def mib(self, stage: str, resolution: int | None, device: str) -> tuple[Interval, int]:
+        """MiB that a trial leaves, and the trials behind it."""
+        return _summary(self._nearest("mib", stage, resolution, device), GUESSED_MIB.get(stage, 1.0))
+
+    def _nearest(self, field: str, stage: str, resolution: int | None, device: str) -> list[float]:
+        """Values of the narrowest class with enough of them, else of the stage."""
+        wanted = (resolution, device, platform.machine())
+        rows = [seen for seen in self._seen if seen.stage == stage and getattr(seen, field) is not None]
+        for width in (3, 2, 1):
+            close = [getattr(seen, field) for seen in rows if seen.kind[:width] == wanted[:width]]
+            if len(close) >= ENOUGH:
+                return close
+        return [getattr(seen, field) for seen in rows]
+
+
+def prices(plan: Plan, history: History, held: Mapping[str, Resources]) -> dict[str, Price]:
+    """The price of every trial of the plan; ``held`` are resources by stage, defaults where a stage is missing."""
+    ratio, mib = cache(history.ratio), cache(history.mib)
+    resolutions: dict[str, int | None] = {}
+    found = {}
+    for digest, trial in plan.trials.items():
+        own = getattr(trial.config, "resolution", None)
+        inherited = (resolutions[parent] for parent in trial.inputs.values() if resolutions[parent] is not None)
+        resolutions[digest] = own if own is not None else next(inherited, None)
+        resources = held.get(trial.stage, Resources())
+        gpus = resources.gpus if isinstance(resources.gpus, int | float) else 1.0
+        key = (trial.stage, resolutions[digest], "cuda" if gpus > 0 else "cpu")
+        (scale, timed), (size, sized) = ratio(*key), mib(*key)
+        found[digest] = Price(scale.times(trial.hours), float(resources.cpus), float(gpus), size, timed, sized)
+    return found
+
+
+def forecast(plan: Plan, decisions: Mapping[str, Decision], priced: Mapping[str, Price], slots: int) -> Forecast:
+    """What the trials to run will cost with ``slots`` of them running at once."""
+    run = [digest for digest in plan.trials if decisions[digest].action == "run"]
+    rows = [priced[digest] for digest in run]
+    middle = {digest: priced[digest].hours.middle for digest in run}
+    walls = [
+        wall_hours(plan, {digest: getattr(priced[digest].hours, end) for digest in run}, slots)
+        for end in ("low", "middle", "high")
+    ]
+    return Forecast(
+        trials=len(run),
+        hours=total(row.hours for row in rows),
+        cpu_hours=total(row.hours.times(row.cpus) for row in rows),
+        gpu_hours=total(row.hours.times(row.gpus) for row in rows),
+        wall=Interval(*walls),
+        chain=max(tails(plan, middle).values(), default=0.0),
+        share=sum(middle.values()) / slots,
+        slots=slots,
+        disk_gib=total(row.mib.times(1 / 1024) for row in rows),
+        untimed=sum(row.timed < ENOUGH for row in rows),
+        unsized=sum(row.sized < ENOUGH for row in rows),
+    )
+
+
+def wall_hours(plan: Plan, hours: Mapping[str, float], slots: int) -> float:
+    """Hours until the trials in ``hours`` are done if ``slots`` run at once, each starting as the frontier says."""
+    frontier = Frontier(bare_tasks(plan, hours))
+    running: list[tuple[float, str]] = []
+    now = 0.0
+    while True:
+        while len(running) < slots and (task := frontier.start()) is not None:
+            heapq.heappush(running, (now + hours[task.digest], task.digest))
+        if not running:
+            return now
+        now, digest = heapq.heappop(running)
+        frontier.settle(digest, COMPLETE)
+
+
+def tails(plan: Plan, hours: Mapping[str, float]) -> dict[str, float]:
+    """Hours of the longest chain that begins with each trial in ``hours``; other trials take no time."""
+    found = dict.fromkeys(hours, 0.0)
+    for digest in reversed([digest for digest in plan.trials if digest in hours]):
+        found[digest] += hours[digest]
+        for parent in plan.trials[digest].inputs.values():
+            if parent in found:
+                found[parent] = max(found[parent], found[digest])
+    return found
+
+
+def bare_tasks(plan: Plan, hours: Mapping[str, float]) -> list[Task]:
+    """The trials as the frontier orders them, without what only a worker needs."""
+    longest = tails(plan, hours)
+    return [
+        Task(
+            sweep=plan.sweep,
+            stage=trial.stage,
+            digest=digest,
+            config={},
+            inputs=dict(trial.inputs),
+            input_stages={},
+            reads={},
+            arms=(),
+            label="",
+            hours=hours[digest],
+            tail_hours=longest[digest],
+        )
+        for digest, trial in plan.trials.items()
+        if digest in hours
+    ]
+
+
+def published_mib(store: Store, manifest: Manifest) -> float:
+    """Size of a published trial's files in MiB; a file that is gone weighs nothing."""
+    folder = store.folder(manifest.stage, manifest.digest)
+    return sum(path.stat().st_size for name in manifest.files if (path := folder / name).is_file()) / 2**20
+
+
+def _ratio(manifest: Manifest) -> float | None:
+    if manifest.estimated_hours <= 0 or manifest.seconds < WORTH_SECONDS:
+        return None
+    return manifest.seconds / 3600 / manifest.estimated_hours
+
+
+def _kind(manifest: Manifest, known: Mapping[str, Manifest]) -> tuple[int | None, str | None, str | None]:
+    device = str(manifest.host.get("device", "")).split(":")[0]
+    return _resolution(manifest, known), device, manifest.host.get("machine")
+
+
+def _resolution(manifest: Manifest, known: Mapping[str, Manifest]) -> int | None:
+    own: Any = manifest.config.get("resolution")
+    if own is not None:
+        return int(own)
+    parents = (_resolution(known[parent], known) for parent in manifest.inputs.values() if parent in known)
+    return next((found for found in parents if found is not None), None)
+
+
+def _summary(values: Sequence[float], guess: float) -> tuple[Interval, int]:
+    """Median and quantiles; with fewer than ``ENOUGH`` values a factor of ``UNSURE`` around median or guess."""
+    middle = float(np.median(values)) if values else guess
+    if len(values) < ENOUGH:
+        return Interval(middle / UNSURE, middle, middle * UNSURE), len(values)
+    low, high = np.quantile(values, [0.1, 0.9]).tolist()
+    return Interval(min(low, middle), middle, max(high, middle)), len(values)

@@ -1,0 +1,277 @@
+"""What ``medsweep launch`` may be told about each target, and the size of a node that a sweep needs.
+
+The docstring of a field is its help on the command line, with its default in brackets.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, ClassVar, Final, Literal, get_args, get_origin
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from medsweep.config import Config
+from medsweep.errors import UserError
+from medsweep.sweep import Resources
+from medsweep.validation import explain
+
+SECRET: Final = re.compile(r"(?i)(key|token|secret|password)\w*=")
+"""An assignment to a name that sounds like a secret."""
+SHARED: Final = "/mnt/medsweep"
+"""Default folder that all nodes of a cluster share."""
+WORD: Final = r"^[A-Za-z0-9][A-Za-z0-9_.,:/@-]*$"
+"""Names that mean the same in a shell, in YAML and to a scheduler."""
+FOLDER: Final = r"^/[A-Za-z0-9_./-]*$"
+
+
+class Target(StrEnum):
+    """What the files are for."""
+
+    SLURM = "slurm"
+    KUBERAY = "kuberay"
+    JOB = "job"
+    UP = "up"
+
+
+class Options(Config):
+    """What every target reads."""
+
+    needs_project_folder: ClassVar[bool] = True
+    """Whether the sweep file reaches the cluster inside the folder that the command is typed in."""
+
+    env: tuple[str, ...] = ()
+    """NAME=VALUE for the driver and the trials, never a key; may be repeated."""
+
+    @field_validator("env")
+    @classmethod
+    def _named(cls, env: tuple[str, ...]) -> tuple[str, ...]:
+        for pair in env:
+            name, equals, value = pair.partition("=")
+            if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or not value.isprintable():
+                raise ValueError("write NAME=VALUE, on one line")
+        return env
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """``env`` by name."""
+        pairs = (pair.partition("=") for pair in self.env)
+        return {name: value for name, _, value in pairs}
+
+
+class Nodes(Options):
+    """Targets that make a cluster of equal nodes."""
+
+    nodes: int = Field(default=1, ge=1)
+    """Nodes that run trials [1]."""
+    cpus: int | None = Field(default=None, ge=1)
+    """CPU cores of a node [from the sweep's resources]."""
+    gpus: int | None = Field(default=None, ge=0)
+    """GPUs of a node [from the sweep's resources]."""
+
+
+class Setup(Options):
+    """Targets on which shell lines prepare a node."""
+
+    setup: tuple[str, ...] = ()
+    """Shell line that prepares a node; may be repeated."""
+
+    @field_validator("setup")
+    @classmethod
+    def _one_line_each(cls, setup: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(line.isprintable() for line in setup):
+            raise ValueError("each is one printable line")
+        return setup
+
+
+class WithToken(Options):
+    """Targets that Ray's token reaches as a file; KubeRay makes a secret of its own."""
+
+    token_file: str | None = Field(default=None, min_length=1)
+    """File with Ray's token, mode 600 [~/.ray/auth_token]."""
+
+    @field_validator("token_file")
+    @classmethod
+    def _printable(cls, path: str | None) -> str | None:
+        if path is not None and not path.isprintable():
+            raise ValueError("a path is one printable line")
+        return path
+
+
+class SharedStore(Options):
+    """Targets whose driver runs far from the folder of the command."""
+
+    store: str = Field(default=f"{SHARED}/store", pattern=FOLDER)
+    """Folder of the finished trials, the same on all nodes; tables go beside it [/mnt/medsweep/store]."""
+
+
+class Slurm(Nodes, Setup, WithToken):
+    """An sbatch script; it is submitted from the folder that the sweep's path is relative to."""
+
+    needs_project_folder: ClassVar[bool] = False
+    store: str | None = None
+    """Folder of the finished trials, the same on all nodes [what medsweep run takes]."""
+    time: str = Field(default="24:00:00", pattern=r"^([0-9]+-)?[0-9]{1,3}(:[0-9]{2}){1,2}$")
+    """Time limit, D-HH:MM:SS [24:00:00]."""
+    partition: str | None = Field(default=None, pattern=WORD)
+    """Slurm's partition."""
+    account: str | None = Field(default=None, pattern=WORD)
+    """Slurm's account."""
+    scratch: str = Field(default="/tmp", pattern=FOLDER, max_length=24)
+    """Node-local folder with a short path, since sockets lie below it [/tmp]."""
+    requeues: int = Field(default=20, ge=0)
+    """How often a job that reaches its time limit queues again [20]."""
+
+
+class Kuberay(Nodes):
+    """A RayJob with its sweep file in a ConfigMap; the image holds medsweep."""
+
+    needs_project_folder: ClassVar[bool] = False
+    image: str = Field(default="medsweep:latest", pattern=WORD)
+    """Container image with medsweep in it [medsweep:latest]."""
+    claim: str = Field(default="medsweep", pattern=WORD)
+    """ReadWriteMany volume claim [medsweep]."""
+    mount: str = Field(default=SHARED, pattern=FOLDER)
+    """Where the claim is mounted; the store is the folder store in it [/mnt/medsweep]."""
+    secret: str = Field(default="wandb", pattern=WORD)
+    """Name of the secret whose WANDB_API_KEY reaches the pods; without it W&B stays offline [wandb]."""
+    memory: int | None = Field(default=None, ge=1)
+    """GiB of a worker [4 per CPU core]."""
+    hours: float = Field(default=24.0, gt=0)
+    """Deadline in hours [24]."""
+    retries: int = Field(default=2, ge=0)
+    """New clusters after a failure [2]."""
+    ttl: int = Field(default=600, ge=0)
+    """Seconds for which the finished cluster stays [600]."""
+    queue: str | None = Field(default=None, pattern=WORD)
+    """Kueue's local queue."""
+
+
+class Job(WithToken, SharedStore):
+    """A job on a running Ray cluster, with the code of this folder."""
+
+    address: str = Field(default="http://127.0.0.1:8265", pattern=r"^https?://[A-Za-z0-9_.:/-]+$")
+    """Address of the cluster's dashboard [http://127.0.0.1:8265]."""
+
+
+class Up(Nodes, Setup, WithToken, SharedStore):
+    """A cluster file of Ray's own launcher."""
+
+    provider: Literal["aws", "gcp", "local"] = "aws"
+    """aws, gcp or local [aws]."""
+    region: str | None = Field(default=None, pattern=WORD)
+    """Region of the cloud."""
+    machine: str | None = Field(default=None, pattern=WORD)
+    """Instance type of the workers."""
+    image: str | None = Field(default=None, pattern=WORD)
+    """AMI, or source image of gcp [Ray's choice]."""
+    project: str | None = Field(default=None, pattern=WORD)
+    """Project of gcp."""
+    head: str | None = Field(default=None, pattern=WORD)
+    """Host of a local head."""
+    workers: tuple[str, ...] = ()
+    """Host of a local worker; may be repeated."""
+    user: str = Field(default="ubuntu", pattern=WORD)
+    """User of SSH [ubuntu]."""
+
+    @model_validator(mode="after")
+    def _of_the_provider(self) -> "Up":
+        if self.provider == "gcp" and self.project is None:
+            raise ValueError("--provider gcp needs --project")
+        if self.provider == "local" and (self.head is None or not self.workers):
+            raise ValueError("--provider local needs --head HOST and --workers HOST, once per worker")
+        cloud, local = {"region", "machine", "image", "nodes", "cpus", "gpus"}, {"head", "workers"}
+        unread = {"aws": local | {"project"}, "gcp": local, "local": cloud | {"project"}}[self.provider]
+        for name in sorted(unread & self.model_fields_set):
+            raise ValueError(f"--{name} has no meaning with --provider {self.provider}; leave it out")
+        return self
+
+
+MODELS: Final[Mapping[Target, type[Options]]] = {
+    Target.SLURM: Slurm,
+    Target.KUBERAY: Kuberay,
+    Target.JOB: Job,
+    Target.UP: Up,
+}
+
+
+def options_of(target: Target, given: Mapping[str, Any]) -> Options:
+    """The options of ``target``; ``given`` holds what was typed.
+
+    Raises:
+        UserError: an option of another target, a value that does not fit, or a key that would be written to a file.
+    """
+    model = MODELS[target]
+    for name in given:
+        if name not in model.model_fields:
+            readers = [other.value for other, its in MODELS.items() if name in its.model_fields]
+            raise UserError(f"--{_flag(name)} is for --target {' and '.join(readers)}, not {target}; leave it out")
+    _refuse_secrets(given)
+    try:
+        return model(**given)
+    except ValidationError as error:
+        place, message = explain(error, model)
+        raise UserError(f"--{_flag(message)}" if place else message) from None
+
+
+def typed_options() -> dict[str, Any]:
+    """Name and type of every option of any target; a tuple is typed as a list."""
+    return {name: _kind(field.annotation) for model in MODELS.values() for name, field in model.model_fields.items()}
+
+
+def help_of(name: str) -> str:
+    """What an option means to each target that reads it."""
+    meant: dict[str, list[str]] = {}
+    for target, model in MODELS.items():
+        if name in model.model_fields:
+            meant.setdefault(model.model_fields[name].description or "", []).append(target.value)
+    return " ".join(f"{text} ({', '.join(targets)})" for text, targets in meant.items())
+
+
+def _kind(annotation: Any) -> Any:
+    """The type that an option's word is read as."""
+    for kind in (int, float):
+        if kind is annotation or kind in get_args(annotation):
+            return kind
+    return list[str] if get_origin(annotation) is tuple else str
+
+
+def _flag(message: str) -> str:
+    """``message``, which begins with a field's name, with that name as it is typed."""
+    name, colon, rest = message.partition(":")
+    return name.replace("_", "-") + colon + rest
+
+
+def _refuse_secrets(given: Mapping[str, Any]) -> None:
+    """Keys belong to no file; what was typed stays out of the message, which ends up in logs."""
+    for name in ("env", "setup"):
+        for text in given.get(name, ()):
+            if (found := SECRET.search(text)) is not None:
+                raise UserError(
+                    f"--{name} sets a {found[1].lower()}, which would be written to a file; "
+                    "keep it in the environment of the cluster's nodes or in a secret"
+                )
+
+
+def node_size(resources: Mapping[str, Resources], options: Nodes) -> tuple[int, int]:
+    """CPU cores and GPUs of a node: as asked for, or as many as fill its GPUs with trials of any stage.
+
+    A node without GPUs holds four of the largest trials, so that stages overlap.
+
+    Raises:
+        UserError: a trial that would fit on no node.
+    """
+    held = {"a stage without resources": Resources(), **resources}
+    gpus = options.gpus if options.gpus is not None else math.ceil(max(one.gpus for one in held.values()))
+    if options.cpus is not None:
+        cpus = options.cpus
+    elif gpus:
+        cpus = max(one.cpus * (int(gpus / one.gpus) if one.gpus else 1) for one in held.values())
+    else:
+        cpus = 4 * max(one.cpus for one in held.values())
+    for stage, one in held.items():
+        for kind, asked, there in (("cpus", one.cpus, cpus), ("gpus", one.gpus, gpus)):
+            if asked > there:
+                text = f"resources.{stage}.{kind} asks for {asked:g}, a node would have {there}"
+                raise UserError(f"{text}; raise --{kind}, or lower it in the sweep")
+    return cpus, gpus

@@ -1,0 +1,211 @@
+"""Files of each target as text, and the command that submits them."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from medsweep.errors import UserError
+from medsweep.launch.options import Job, Kuberay, Options, Slurm, Up, node_size
+from medsweep.sweep import Resources, SweepFile
+from medsweep.validation import parse
+from medsweep.yamlfile import read_yaml
+
+EXCLUDES: Final = ("/.git", "/.venv", "/store", "/results", "/wandb", "/launch", "/data", "__pycache__", "*.nii.gz")
+"""What stays behind when the project's folder is sent to a cluster; a leading slash is that folder, since packages
+have folders of the same names."""
+MACHINES: Final = {"aws": ("m5.xlarge", "g5.xlarge"), "gcp": ("n2-standard-4", "g2-standard-4")}
+"""Default workers without and with a GPU; all have 4 CPU cores."""
+HEADS: Final = {"aws": "m5.large", "gcp": "n2-standard-2"}
+REGIONS: Final = {"aws": "us-west-2", "gcp": "us-west1"}
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A sweep file as far as a launch needs it: its path as typed, its text, its name, what its trials hold."""
+
+    path: Path
+    text: str
+    name: str
+    resources: Mapping[str, Resources]
+    folds: str | None
+    """File of the folds, relative to the sweep file."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Files by name; the words of the command that submits them, in which a file's name stands for its path."""
+
+    files: Mapping[str, str]
+    command: tuple[str, ...]
+    needs: str
+    """Program that must be there to submit."""
+    then: tuple[str, ...] = ()
+    """Command to type once the first has ended well."""
+
+
+def read_launched(path: Path) -> Launched:
+    """Read what a launch needs of a sweep file.
+
+    Raises:
+        UserError: no sweep file, with its line.
+    """
+    document = read_yaml(path)
+    file = parse(SweepFile, document.data, document)
+    return Launched(path, path.read_text(encoding="utf-8"), file.sweep, file.resources, file.replicates.file)
+
+
+def render(sweep: Launched, options: Options) -> Rendered:
+    """The files for the target that ``options`` belong to.
+
+    Raises:
+        UserError: what the target cannot take.
+    """
+    if options.needs_project_folder and (sweep.path.is_absolute() or ".." in sweep.path.parts):
+        raise UserError(
+            f"{sweep.path} is not inside this folder, which is what reaches the cluster; "
+            "type the command in the project's folder, with a path relative to it"
+        )
+    if not str(sweep.path).isprintable():
+        raise UserError(f"the path {str(sweep.path)!r} holds a control character; rename the file")
+    if isinstance(options, Slurm):
+        return _slurm(sweep, options)
+    if isinstance(options, Kuberay):
+        return _kuberay(sweep, options)
+    if isinstance(options, Job):
+        return _job(sweep, options)
+    if isinstance(options, Up):
+        return _up(sweep, options)
+    raise TypeError(f"no templates for {type(options).__name__}")
+
+
+def _slurm(sweep: Launched, options: Slurm) -> Rendered:
+    cpus, gpus = node_size(sweep.resources, options)
+    store = ["--store", options.store] if options.store is not None else []
+    driver = ["medsweep", "run", str(sweep.path), *store]
+    text = _fill("slurm.sbatch", sweep=sweep, options=options, driver=driver, cpus=cpus, gpus=gpus)
+    return Rendered({"slurm.sbatch": text}, ("sbatch", "slurm.sbatch"), "sbatch")
+
+
+def _kuberay(sweep: Launched, options: Kuberay) -> Rendered:
+    name = f"medsweep-{sweep.name}"
+    if len(name) > 47 or name.endswith("-"):
+        raise UserError(
+            f"sweep {sweep.name!r}: KubeRay takes up to 38 characters, the last a letter or digit; rename it"
+        )
+    if sweep.folds is not None and not Path(sweep.folds).is_absolute():
+        raise UserError(
+            f"{sweep.path}: replicates.file {sweep.folds} does not reach the pods; put it on the shared volume and "
+            "give its absolute path"
+        )
+    cpus, gpus = node_size(sweep.resources, options)
+    worker = {"cpu": str(cpus), "memory": f"{options.memory or 4 * cpus}Gi"}
+    if gpus:
+        worker["nvidia.com/gpu"] = str(gpus)
+    key = {"secretKeyRef": {"name": options.secret, "key": "WANDB_API_KEY", "optional": True}}
+    # Kubernetes reads $(NAME) in a value, and $$ as a dollar.
+    env = [{"name": name, "value": value.replace("$", "$$")} for name, value in options.variables.items()]
+    text = _fill(
+        "rayjob.yaml",
+        sweep=sweep,
+        options=options,
+        driver=_far_driver(f"/etc/medsweep/{sweep.name}.yaml", f"{options.mount.rstrip('/')}/store", sweep.name),
+        deadline=round(options.hours * 3600),
+        ray_version=version("ray"),
+        env=[{"name": "WANDB_API_KEY", "valueFrom": key}, *env],
+        mounts=[{"name": "shared", "mountPath": options.mount}, {"name": "sweep", "mountPath": "/etc/medsweep"}],
+        volumes=[
+            {"name": "shared", "persistentVolumeClaim": {"claimName": options.claim}},
+            {"name": "sweep", "configMap": {"name": name}},
+        ],
+        head_resources={"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"cpu": "2", "memory": "8Gi"}},
+        worker_resources={"requests": worker, "limits": worker},
+    )
+    return Rendered({"rayjob.yaml": text}, ("kubectl", "apply", "-f", "rayjob.yaml"), "kubectl")
+
+
+def _job(sweep: Launched, options: Job) -> Rendered:
+    driver = _far_driver(sweep.path.as_posix(), options.store, sweep.name)
+    filled = {
+        name: _fill(name, sweep=sweep, options=options, driver=driver, excludes=EXCLUDES)
+        for name in ("runtime_env.yaml", "job.sh")
+    }
+    return Rendered(filled, ("sh", "job.sh"), "ray")
+
+
+def _up(sweep: Launched, options: Up) -> Rendered:
+    name = f"ray-up-{options.provider}.yaml"
+    variables = "".join(f" {name}={shlex.quote(value)}" for name, value in options.variables.items())
+    exports = f"export RAY_AUTH_MODE=token{variables}; "
+    node_types: dict[str, Any] = {}
+    provider: dict[str, Any] = {"type": "local", "head_ip": options.head, "worker_ips": options.workers}
+    if options.provider != "local":
+        provider = {"type": options.provider, "region": options.region or REGIONS[options.provider]}
+        node_types = _node_types(sweep, options)
+    if options.provider == "gcp":
+        provider |= {"availability_zone": f"{provider['region']}-a", "project_id": options.project}
+    text = _fill(
+        "ray-up.yaml",
+        sweep=sweep,
+        options=options,
+        provider=provider,
+        node_types=node_types,
+        excludes=EXCLUDES,
+        exports=f"{exports}ulimit -n 65536; ",
+    )
+    driver = shlex.join(_far_driver(sweep.path.as_posix(), options.store, sweep.name))
+    then = ("ray", "exec", "--tmux", name, f"{exports}cd ~/medsweep && {driver}")
+    return Rendered({name: text}, ("ray", "up", "--yes", name), "ray", then)
+
+
+def _node_types(sweep: Launched, options: Up) -> dict[str, Any]:
+    """Head and workers in the cloud's words; AWS tells Ray what its machines hold, Google does not."""
+    cpus, gpus = node_size(sweep.resources, options)
+    if options.machine is None and (cpus > 4 or gpus > 1):
+        raise UserError(f"a node of this sweep holds {cpus} CPU cores and {gpus} GPUs; name its type with --machine")
+    machine = options.machine or MACHINES[options.provider][bool(gpus)]
+    count = {"min_workers": 0, "max_workers": options.nodes}
+    if options.provider == "aws":
+        image = {"ImageId": options.image} if options.image else {}
+        return {
+            "head": {"resources": {"CPU": 0}, "node_config": {"InstanceType": HEADS["aws"], **image}},
+            "worker": {**count, "resources": {}, "node_config": {"InstanceType": machine, **image}},
+        }
+    if gpus and options.image is None:
+        raise UserError("--provider gcp with GPUs needs --image, a source image that holds NVIDIA's drivers")
+    source = options.image or "projects/deeplearning-platform-release/global/images/family/common-cpu"
+    disk = {"boot": True, "autoDelete": True, "type": "PERSISTENT"}
+    disk["initializeParams"] = {"diskSizeGb": 100, "sourceImage": source}
+    config: dict[str, Any] = {"machineType": machine, "disks": [disk]}
+    if gpus:
+        config["scheduling"] = [{"onHostMaintenance": "TERMINATE"}]
+    held = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
+    return {
+        "head": {"resources": {"CPU": 0}, "node_config": {"machineType": HEADS["gcp"], "disks": [disk]}},
+        "worker": {**count, "resources": held, "node_config": config},
+    }
+
+
+def _far_driver(sweep: str, store: str, name: str) -> list[str]:
+    """The driver's command where only the store's folder outlives the cluster: tables and report go beside it."""
+    results = PurePosixPath(store).parent / "results" / name
+    return ["medsweep", "run", sweep, "--store", store, "--results", str(results), "--address", "auto"]
+
+
+def _fill(name: str, /, *, sweep: Launched, **values: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("medsweep.launch"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # Every value passes one of these or a pattern. JSON is YAML, and a JSON string a YAML string whatever it holds.
+    environment.filters |= {"sh": shlex.quote, "shjoin": shlex.join, "yaml": json.dumps}
+    template = environment.get_template(f"{name}.j2")
+    return template.render(sweep=sweep.name, sweep_text=sweep.text.rstrip("\n"), **values)

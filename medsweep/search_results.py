@@ -1,0 +1,130 @@
+"""What an arm of a search came to, read from the store: means over validation patients, hours, or how it ended."""
+
+import math
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from medsweep.errors import UserError
+from medsweep.execution.adaptive import Told
+from medsweep.identity import short
+from medsweep.plan import Plan
+from medsweep.space import HOURS, Params, SearchSection
+from medsweep.store import Store
+from medsweep.trial import COMPLETE, PrunedError
+
+VALIDATION: Final = "validation.parquet"
+TEST: Final = "metrics.parquet"
+REFUSED: Final = "refused"
+"""Outcome of a suggestion whose values cannot stand together."""
+UNDEFINED: Final = "undefined"
+"""Outcome of a suggestion whose validation patients define no value of a metric."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A settled arm of a search."""
+
+    name: str
+    params: Params
+    told: Told
+    outcome: str
+    message: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Means over replicates, by metric."""
+    replicates: int = 0
+
+
+def result_of(
+    section: SearchSection, plan: Plan, store: Store, *, name: str, params: Params, others: Set[str]
+) -> Result | None:
+    """What the arm ``name`` came to under all replicates, or None while a trial is missing.
+
+    Args:
+        section: the search.
+        plan: a plan with the arm, maybe as an alias.
+        store: the store.
+        name: the arm.
+        params: its values of the searched fields.
+        others: planned digests that arms named by the sweep need too; their hours do not count.
+    """
+    arm = plan.aliases.get(name, name)
+    leaves = [plan.leaves[arm, replicate] for replicate in plan.replicates]
+    ends = [_end(plan, store, leaf) for leaf in leaves]
+    if any(end is None for end in ends):
+        return None
+    for outcome, message in filter(None, ends):
+        if outcome != COMPLETE:
+            told = Told(params, "pruned") if outcome == PrunedError.outcome else Told(params, "failed")
+            return Result(name, params, told, outcome, message)
+    metrics = dict.fromkeys(each.metric for each in (*section.objectives, *section.constraints))
+    found = {metric: _value(plan, store, leaves, metric, others) for metric in metrics}
+    if lost := [metric for metric, value in found.items() if not math.isfinite(value)]:
+        text = f"no validation patient has a structure that defines {lost[0]}"
+        return Result(name, params, Told(params, "failed"), UNDEFINED, text)
+    values = tuple(found[objective.metric] for objective in section.objectives)
+    excess = {each.metric: each.excess(found[each.metric]) for each in section.constraints}
+    return Result(name, params, Told(params, "complete", values, excess), COMPLETE, "", found, len(leaves))
+
+
+def mean_score(plan: Plan, store: Store, name: str, metric: str, table: str) -> float:
+    """Mean over replicates of the mean over patients and classes, of ``VALIDATION`` or ``TEST`` patients.
+
+    A structure that the network missed is as far as the volume is wide, so that missing cannot pay; one that the
+    reference lacks is left out. NaN where nothing is left.
+    """
+    arm = plan.aliases.get(name, name)
+    leaves = [plan.leaves[arm, replicate] for replicate in plan.replicates]
+    return float(np.mean([_score(plan, store, leaf, metric, table) for leaf in leaves]))
+
+
+def _value(plan: Plan, store: Store, leaves: list[str], metric: str, others: Set[str]) -> float:
+    if metric == HOURS:
+        return hours_of(plan, store, leaves, others)
+    return float(np.mean([_score(plan, store, leaf, metric, VALIDATION) for leaf in leaves]))
+
+
+def _score(plan: Plan, store: Store, leaf: str, metric: str, table: str) -> float:
+    path = store.output(plan.trials[leaf].stage, leaf) / table
+    frame = pd.read_parquet(path, columns=["metric", "value", "diagonal_mm"])
+    rows = frame[frame["metric"] == metric]
+    values = rows["value"].where(~np.isposinf(rows["value"]), rows["diagonal_mm"]).dropna()
+    return float(values.mean()) if len(values) else math.nan
+
+
+def hours_of(plan: Plan, store: Store, leaves: list[str], others: Set[str]) -> float:
+    """Working hours of the trials that ``leaves`` were made from, each once, without planned digests in ``others``.
+
+    Raises:
+        UserError: one of them was deleted.
+    """
+    spent = {digest: stage for leaf in leaves for stage, digest in _made_from(plan, store, leaf, leaf, others)}
+    return sum(store.manifest(stage, digest).seconds for digest, stage in spent.items()) / 3600
+
+
+def _made_from(plan: Plan, store: Store, planned: str, made: str, others: Set[str]) -> Iterator[tuple[str, str]]:
+    """Stage and digest of ``made``, planned as ``planned``, and of its inputs; a pool may since be planned larger."""
+    if planned in others:
+        return
+    trial = plan.trials[planned]
+    if not store.folder(trial.stage, made).is_dir():
+        text = f"{trial.stage} {short(made)}, which a suggestion was made from, was deleted, so its hours are unknown"
+        raise UserError(f"{text}; restore it, or take hours out of the search")
+    yield trial.stage, made
+    inputs = store.manifest(trial.stage, made).inputs
+    for role, parent in trial.inputs.items():
+        yield from _made_from(plan, store, parent, inputs[role], others)
+
+
+def _end(plan: Plan, store: Store, leaf: str) -> tuple[str, str] | None:
+    """Outcome and message of a leaf, or of what it cannot be made from; None while that is open."""
+    ancestry = plan.ancestry(leaf)
+    for digest in [leaf, *(digest for digest in plan.trials if digest in ancestry)]:
+        stage = plan.trials[digest].stage
+        outcome = store.outcome(stage, digest)
+        if outcome is not None and (digest == leaf or outcome != COMPLETE):
+            return outcome, store.manifest(stage, digest).message
+    return None

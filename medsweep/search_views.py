@@ -1,0 +1,130 @@
+"""What ``medsweep best`` shows of a search: the best suggestions, what mattered, and the history as a table."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from pydantic_core import to_jsonable_python
+from rich.table import Table
+
+from medsweep.execution.adaptive import best_of, importances
+from medsweep.search_results import TEST, Result, mean_score
+from medsweep.searching import Search, State
+from medsweep.space import HOURS, SearchSection
+from medsweep.trial import COMPLETE
+
+SHOWN: Final = 10
+"""Results in the table, beside the Pareto front."""
+ENOUGH: Final = 20
+"""Measured results below which importances say more about chance than about the fields."""
+FAIR: Final = (
+    "Suggestions were chosen by validation patients alone, so the test score beside a winner is not flattered by the "
+    "choice; that of the best by test score would be."
+)
+LIMIT: Final = (
+    "Arms named search-NNN were chosen one after the other by a search on validation patients: they are no planned "
+    "comparison, and their number grows the family of tests. Confirm a winner as an arm of a sweep with new seeds."
+)
+"""What the report says among its limits where a sweep has suggestions."""
+
+
+def results_of(state: State) -> list[Result]:
+    """All that was told, in that order."""
+    return [*state.fixed, *state.results]
+
+
+def ranking(search: Search, state: State) -> list[int]:
+    """Indices of ``results_of``: the winner or the Pareto front first, then feasible ones by the first objective."""
+    results = results_of(state)
+    front = best_of(search.section, search.space, state.told)
+    rest = [number for number, result in enumerate(results) if result.told.feasible and number not in front]
+    sign = _sign(search.section)
+    return front + sorted(rest, key=lambda number: sign * results[number].told.values[0])
+
+
+def best_table(search: Search, state: State) -> Table:
+    """The best results: objectives with n, constraints, values of the searched fields, and the test score beside."""
+    section, results = search.section, results_of(state)
+    metric = next((each.metric for each in section.objectives if each.metric != HOURS), None)
+    front = set(best_of(section, search.space, state.told))
+    named = list(dict.fromkeys(each.metric for each in (*section.objectives, *section.constraints)))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("arm")
+    for name in [*(_heading(name) for name in named), "n", *([f"test {metric}"] if metric else []), *search.space]:
+        table.add_column(name, justify="right")
+    for number in ranking(search, state)[: max(SHOWN, len(front))]:
+        result = results[number]
+        tested = [_shown(mean_score(state.plan, search.store, result.name, metric, TEST))] if metric else []
+        scores = [_shown(result.metrics[name]) for name in named]
+        values = [_shown(result.params[dotted]) for dotted in search.space]
+        table.add_row("best" if number in front else "", result.name, *scores, str(result.replicates), *tested, *values)
+    return table
+
+
+def sentences(search: Search, state: State) -> list[str]:
+    """How far the search is, what has no result and why, what mattered, and why the choice is fair."""
+    results = results_of(state)
+    lost = [result for result in results if result.outcome != COMPLETE]
+    infeasible = sum(result.outcome == COMPLETE and not result.told.feasible for result in results)
+    lines = [f"{len(state.results)} of {search.section.suggestions} suggestions are settled"]
+    if state.fixed:
+        lines[0] += f", after {len(state.fixed)} arm(s) of the sweep that lie in the space"
+    if infeasible:
+        lines.append(f"{infeasible} broke a constraint and cannot be best")
+    lines += [f"{result.name}: {result.outcome}; {result.message}" for result in lost]
+    return [*lines, importance_sentence(search, state), FAIR]
+
+
+def importance_sentence(search: Search, state: State) -> str:
+    """Which fields set the best results apart, where enough are measured to say."""
+    measured = sum(told.state == "complete" for told in state.told)
+    if measured < ENOUGH:
+        return f"importance of the fields: {measured} measured results are too few to say; {ENOUGH} are needed"
+    if len(search.space) == 1:
+        return "importance of the fields: only one is searched"
+    found = importances(search.section, search.space, state.told)
+    listed = ", ".join(f"{name} {share:.2f}" for name, share in found.items())
+    return f"importance of the fields for {search.section.objectives[0].metric} (PED-ANOVA): {listed}"
+
+
+def history(search: Search, state: State) -> pd.DataFrame:
+    """A row per result in the order told: arm, outcome, feasible, value (the first objective), best so far, all means
+    over replicates, n, and the searched fields."""
+    section = search.section
+    named = list(dict.fromkeys(each.metric for each in (*section.objectives, *section.constraints)))
+    rows = [_row(result, named) for result in results_of(state)]
+    table = pd.DataFrame(rows, columns=["arm", "outcome", "feasible", "value", "n", *named, *search.space])
+    sign = _sign(section)
+    kept = (sign * table["value"].astype(float)).where(table["feasible"].astype(bool), np.nan)
+    table.insert(4, "best", (sign * kept.cummin()).ffill())
+    return table
+
+
+def _row(result: Result, named: Sequence[str]) -> dict[str, Any]:
+    told = result.told
+    value = told.values[0] if told.values else math.nan
+    scores = {name: result.metrics.get(name, math.nan) for name in named}
+    head = {"arm": result.name, "outcome": result.outcome, "feasible": told.feasible, "value": value}
+    return head | {"n": result.replicates} | scores | _cells(result.params)
+
+
+def _cells(params: Mapping[str, Any]) -> dict[str, Any]:
+    plain = (str, int, float, type(None))
+    return {
+        name: value if isinstance(value, plain) else str(to_jsonable_python(value)) for name, value in params.items()
+    }
+
+
+def _sign(section: SearchSection) -> float:
+    return -1.0 if section.objectives[0].goal == "maximise" else 1.0
+
+
+def _heading(metric: str) -> str:
+    return metric if metric == HOURS else f"validation {metric}"
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,212 @@
+"""``medsweep store``, ``gc`` and ``retry``: is the store sound, what may go, what is tried again. Composition root.
+
+Every command returns its exit code; ``cli`` turns what it raises into one line.
+"""
+
+import re
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medsweep.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from medsweep.store import Store
+    from medsweep.upkeep import Waste
+
+StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")]
+STORE = Path("store")
+Command = Callable[..., int]
+
+_SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def register(app: typer.Typer, told_plainly: Callable[[Command], Callable[..., None]]) -> None:
+    """Add the commands, each wrapped in ``told_plainly``, which ends with their exit code."""
+    store = typer.Typer(help="The folder of finished trials.", no_args_is_help=True)
+    # A callback keeps ``verify`` a word of its own while it is the only command of the group.
+    store.callback()(lambda: None)
+    store.command()(told_plainly(verify))
+    app.add_typer(store, name="store")
+    for command in (gc, retry):
+        app.command()(told_plainly(command))
+
+
+def verify(
+    store: StorePath = STORE,
+    stage: Annotated[str | None, typer.Option(help="Look at this stage alone.")] = None,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Move damaged trials to STORE/damaged, to be run again.")
+    ] = False,
+) -> int:
+    """Hash every published file and name what is not as it was published. Exit code 1 if anything is damaged."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from medsweep.upkeep import check_store, stages_named
+
+    opened = _existing(store, writes=set_aside)
+    stages = stages_named(opened, stage)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("hashing", total=sum(len(opened.listing(name)) for name in stages))
+        checked = check_store(opened, stages, lambda _: progress.advance(task))
+    damaged = [each for each in checked if each.damages]
+    for each in damaged:
+        for what in each.damages:
+            typer.echo(f"damaged: {each.stage} {each.digest[:16]}: {what}")
+        if set_aside:
+            typer.echo(f"set aside: {opened.quarantine(each.stage, each.digest)}")
+    for (name, role), count in sorted(
+        Counter((each.stage, role) for each in checked for role in each.inputs_gone).items()
+    ):
+        typer.echo(f"inputs gone: {role} of {count} {name} trial(s); their results stand without it")
+    typer.echo(
+        f"{len(checked)} trial(s), {sum(each.files for each in checked)} files, {len(damaged)} trial(s) damaged"
+        + ("; medsweep run makes those a sweep needs again" if damaged else "")
+    )
+    return 1 if damaged else 0
+
+
+def gc(
+    sweeps: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[SWEEP]...", help="Keep what these need; none: what any plan in the store needs."),
+    ] = None,
+    store: StorePath = STORE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show.")] = False,
+    older_than: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Also unfinished trials that a run would go on from, if this old: 12h, 7d."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    """Delete what no sweep needs: trials that no plan reaches, what failed or stopped attempts left behind."""
+    from medsweep import views
+    from medsweep.upkeep import UNFINISHED, find_waste, live_part, planned, remove
+
+    opened = _existing(store, writes=not dry_run)
+    age = None if older_than is None else _seconds(older_than)
+    kept = _needed(sweeps, opened) if sweeps else planned(opened)
+    waste = find_waste(opened, kept, age)
+    if not waste:
+        typer.echo(f"nothing to delete in {opened.root}: all of it is needed")
+        return 0
+    views.stdout().print(_table(waste))
+    for each in waste:
+        if each.kind == UNFINISHED:
+            typer.echo(
+                f"unfinished: {each.path.parent.name} {each.path.name[:16]}: {each.remark}, {_age(each.newest)} old"
+            )
+    if dry_run:
+        busy = "; a run is at work in this store, so nothing could be deleted now" if live_part(opened) else ""
+        typer.echo(f"nothing was deleted (--dry-run){busy}")
+        return 0
+    if not yes:
+        _ask(opened, sweeps or ())
+    gone: list[Waste] = []
+    remove(opened, waste, gone.append)
+    typer.echo(f"deleted {len(gone)} item(s), {_size(sum(each.bytes for each in gone))}")
+    return 0
+
+
+def retry(
+    sweep: Annotated[Path, typer.Argument(metavar="SWEEP", help="YAML file of the sweep.")],
+    store: StorePath = STORE,
+    failed: Annotated[bool, typer.Option("--failed", help="Trials that ended without a result.")] = False,
+    outcome: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only those that ended so; may be repeated.")
+    ] = None,
+) -> int:
+    """Move what ended without a result to STORE/retried, so that the next run tries it again."""
+    if not failed:
+        raise UserError(f"nothing says what of {sweep} to retry; give --failed, or --failed --outcome NAME for some")
+    from medsweep.pipeline import plan_sweep
+    from medsweep.retry import failed_trials, set_apart
+
+    opened = _existing(store, writes=True)
+    found = failed_trials(plan_sweep(sweep, opened)[1], opened, outcome or ())
+    for each in found:
+        set_apart(each, opened)
+    if not found:
+        typer.echo(f"no trial of {sweep} ended without a result" + (f" as {' or '.join(outcome)}" if outcome else ""))
+        return 0
+    for (stage, ended, published), count in Counter(
+        (each.stage, each.outcome, each.published) for each in found
+    ).items():
+        what = (
+            f"set aside {count} published {stage} trial(s)"
+            if published
+            else f"moved the notes on {count} {stage} trial(s)"
+        )
+        typer.echo(f"{what} that ended as {ended}")
+    typer.echo(f"to try again: {shlex.join(['medsweep', 'run', str(sweep), '--store', str(store)])}")
+    return 0
+
+
+def _existing(root: Path, *, writes: bool) -> "Store":
+    """A store that is there: upkeep of a mistyped path must not make a folder and call it sound."""
+    from medsweep.store import Store
+
+    if not root.is_dir():
+        raise UserError(f"there is no store {root}; give its folder with --store")
+    return Store.create(root) if writes else Store(root)
+
+
+def _needed(sweeps: Sequence[Path], store: "Store") -> set[str]:
+    from medsweep.pipeline import plan_sweep
+
+    plans = [plan_sweep(path, store)[1] for path in sweeps]
+    return {digest for plan in plans for goal in plan.goals for digest in plan.ancestry(goal)}
+
+
+def _ask(store: "Store", sweeps: Sequence[Path]) -> None:
+    kept = ", ".join(map(str, sweeps)) or "the plans in the store"
+    if not sys.stdin.isatty():
+        raise UserError(
+            f"nothing was deleted from {store.root}: there is no terminal to ask at; give --yes, or --dry-run"
+        )
+    if not typer.confirm(f"delete all of this from {store.root}, keeping what {kept} need?"):
+        raise UserError(f"nothing was deleted from {store.root}")
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text)
+    if found is None:
+        raise UserError(f"--older-than {text} is no age; give a number of hours, days or weeks, such as 12h, 7d or 2w")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _table(waste: Sequence["Waste"]) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("to delete")
+    for name in ("items", "size", "newest"):
+        table.add_column(name, justify="right")
+    for kind in dict.fromkeys(each.kind for each in waste):
+        rows = [each for each in waste if each.kind == kind]
+        size, newest = sum(each.bytes for each in rows), max(each.newest for each in rows)
+        table.add_row(kind, str(len(rows)), _size(size), f"{_age(newest)} ago")
+    table.add_section()
+    table.add_row("all", str(len(waste)), _size(sum(each.bytes for each in waste)), "")
+    return table
+
+
+def _size(count: int) -> str:
+    from rich.filesize import decimal
+
+    return decimal(count)
+
+
+def _age(moment: float) -> str:
+    hours = max(0.0, time.time() - moment) / 3600
+    return f"{hours / 24:.1f} d" if hours >= 24 else f"{hours:.1f} h"

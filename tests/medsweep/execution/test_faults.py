@@ -1,0 +1,337 @@
+"""What a weekend does to a sweep, on the toy pipeline: it ends with the same results, and nothing is done twice."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import toy
+from runner_contract import Notebook, results_of
+from toy_run import long_plan, world_of
+
+from medsweep import lease
+from medsweep.execution.driver import run_plan
+from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, note_path, notes
+from medsweep.execution.frontier import Frontier
+from medsweep.execution.local import LocalRunner
+from medsweep.execution.resources import larger_share
+from medsweep.execution.task import Task, World
+from medsweep.lease import LEASE, Lease, LeaseHeldError
+from medsweep.store import Store
+from medsweep.sweep import Resources
+
+HERE = Path(toy.__file__).parent
+DRIVER = HERE / "contracts" / "toy_run.py"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE / "contracts", HERE.parent)))}
+PUBLISHED = {"manifest.json", "metrics.jsonl", "output"}
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """Results of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("calm")
+    plan = long_plan(folder / "log", pause=0.0)
+    assert run_plan(plan, world_of(folder / "store"), LocalRunner(), Notebook()).ok
+    return results_of(plan, Store(folder / "store"))
+
+
+def hear_interrupts() -> None:
+    """A child of a background job would be born with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def start(folder: Path, *options: str, runner: str = "local") -> subprocess.Popen[str]:
+    """A driver of its own, past its imports."""
+    words = [sys.executable, str(DRIVER), str(folder / "store"), str(folder / "log"), runner, *options]
+    process = subprocess.Popen(
+        words,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "go\n"
+    return process
+
+
+def ended(process: subprocess.Popen[str]) -> dict[str, object]:
+    """What a driver said at its end."""
+    told, _ = process.communicate(timeout=100)
+    return dict(json.loads(told.splitlines()[-1]))
+
+
+def steps_in(log: Path) -> Counter[str]:
+    """How often each step of each trial was done."""
+    return Counter(log.read_text().splitlines()) if log.exists() else Counter()
+
+
+def require_whole(folder: Path, calm: dict[str, float]) -> None:
+    """The results are those of an undisturbed run, and no trace of work or of a lease is left."""
+    store = Store(folder / "store")
+    assert results_of(long_plan(folder / "log"), store) == calm
+    for manifest in store.published():
+        Store(store.root).verify(manifest.stage, manifest.digest)
+        there = {path.name for path in store.folder(manifest.stage, manifest.digest).iterdir()}
+        assert there - {LEASE} == PUBLISHED  # a kill right after the rename leaves the lease, which nobody asks
+    assert not list(store.root.glob("*/*.part"))
+    assert not [path for path in store.root.rglob("*") if path.name.endswith((".tmp", ".stale"))]
+
+
+def published(store: Path) -> dict[str, int]:
+    return {
+        path.parent.name: path.stat().st_mtime_ns
+        for path in store.glob("*/*/manifest.json")
+        if ".part" not in str(path)
+    }
+
+
+def test_a_driver_killed_twenty_times_repeats_a_step_per_kill_at_most(tmp_path: Path, calm: dict[str, float]) -> None:
+    moments, kept = random.Random(5), {}
+    for _ in range(20):
+        process = start(tmp_path)
+        time.sleep(moments.uniform(0.0, 0.12))
+        process.kill()
+        process.wait()
+        now = published(tmp_path / "store")
+        assert kept.items() <= now.items(), "a finished trial was published again"
+        kept = now
+    assert ended(start(tmp_path))["code"] == 0
+    assert kept.items() <= published(tmp_path / "store").items()
+    done = steps_in(tmp_path / "log")
+    assert len(done) == 4 * 8
+    assert done.total() - len(done) <= 20
+    require_whole(tmp_path, calm)
+
+
+def test_two_drivers_share_one_store_without_doing_anything_twice(tmp_path: Path, calm: dict[str, float]) -> None:
+    pair = [start(tmp_path), start(tmp_path)]
+    assert [ended(process)["code"] for process in pair] == [0, 0]
+    assert set(steps_in(tmp_path / "log").values()) == {1}
+    require_whole(tmp_path, calm)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_signals_stop_cleanly_and_leave_no_lease(tmp_path: Path, number: int) -> None:
+    process = start(tmp_path, "pause=0.1")
+    time.sleep(0.5)
+    process.send_signal(number)
+    assert ended(process)["code"] == 130
+    assert not list((tmp_path / "store").glob(f"*/*/{LEASE}"))
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    process = start(tmp_path, "fail=hang", "pause=0")
+    while not (tmp_path / "log.hang").exists():
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGSTOP)  # so that both signals are there before it can act on the first
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGCONT)
+    process.send_signal(signal.SIGINT)
+    process.wait(20)
+    assert process.returncode in (130, -signal.SIGINT)
+
+
+def test_a_trial_that_hangs_is_named_with_its_stack_and_tried_again(tmp_path: Path, calm: dict[str, float]) -> None:
+    plan, notebook = long_plan(tmp_path / "log", pause=0.0, fail="hang"), Notebook()
+    summary = run_plan(plan, world_of(tmp_path / "store", stall_minutes=0.01), LocalRunner(), notebook)
+    assert summary.ok
+    stalled = [digest for digest, outcome in notebook.ends if outcome == "stalled"]
+    assert len(stalled) == 1
+    (note,) = notes(Store(tmp_path / "store"), "grow", stalled[0])
+    assert (note.outcome, note.message) == ("stalled", "no report for 0.01 minutes")
+    assert "toy.py" in note.traceback
+    assert set(steps_in(tmp_path / "log").values()) == {1}
+
+
+def stop_early(tmp_path: Path) -> Path:
+    """The working folder of a generator that was stopped after its fifth step."""
+
+    class Impatient(Notebook):
+        def progressed(self, digest: str, step: int, total: int) -> None:
+            if step == 6:
+                raise KeyboardInterrupt
+
+    assert run_plan(
+        long_plan(tmp_path / "log", pause=0.0), world_of(tmp_path / "store"), LocalRunner(), Impatient()
+    ).stopped
+    (part,) = (tmp_path / "store").glob("grow/*.part")
+    return part
+
+
+@pytest.mark.parametrize("what", ["nothing", "checkpoint", "metrics", "manifest"])
+def test_torn_and_flipped_files_cost_work_and_no_result(tmp_path: Path, calm: dict[str, float], what: str) -> None:
+    part = stop_early(tmp_path)
+    if what == "checkpoint":
+        (part / "checkpoints" / "5" / "value.json").write_text("9999.0")
+    elif what == "metrics":
+        (part / "metrics.jsonl").write_text('{"step": 1, "to\n{"step": 2, "total": 8}\n')
+    elif what == "manifest":
+        (part / "manifest.json").write_text('{"files": {}, "format"')
+    assert run_plan(long_plan(tmp_path / "log", pause=0.0), world_of(tmp_path / "store"), LocalRunner(), Notebook()).ok
+    done = steps_in(tmp_path / "log")
+    assert done.total() - len(done) == (6 if what in ("checkpoint", "metrics") else 1)
+    require_whole(tmp_path, calm)
+
+
+def test_a_worker_that_died_on_the_last_rename_has_nothing_left_to_do(tmp_path: Path) -> None:
+    plan = long_plan(tmp_path / "log", pause=0.0)
+    world = world_of(tmp_path / "store")
+    assert run_plan(plan, world, LocalRunner(), Notebook()).ok
+    grow = next(path for path in (tmp_path / "store" / "grow").iterdir())
+    grow.rename(grow.with_name(f"{grow.name}.part"))
+    (grow.with_name(f"{grow.name}.part") / "checkpoints").mkdir()
+    for measured in (tmp_path / "store" / "measure").iterdir():
+        shutil.rmtree(measured)
+    for pool in (tmp_path / "store" / "pool").iterdir():
+        shutil.rmtree(pool)
+    assert run_plan(plan, world, LocalRunner(), Notebook()).ok
+    assert set(steps_in(tmp_path / "log").values()) == {1}
+    assert not (grow / "checkpoints").exists()
+
+
+def test_a_torn_note_hides_no_other(tmp_path: Path) -> None:
+    plan = long_plan(tmp_path / "log", pause=0.0, fail="bug")
+    store, world = Store(tmp_path / "store"), world_of(tmp_path / "store")
+    digest = run_plan(plan, world, LocalRunner(), Notebook()).failures[0].trial.digest
+    with note_path(store, "grow", digest).open("a") as stream:
+        stream.write('{"outcome": "err')
+    assert run_plan(plan, world, LocalRunner(), Notebook()).failures[0].outcome == "error"
+    assert [note.outcome for note in notes(store, "grow", digest)] == ["error", "error"]
+
+
+def foreign_lease(part: Path, age: float) -> Path:
+    """A lease of a host that is not this one, whose heartbeat is ``age`` seconds old."""
+    part.mkdir(parents=True, exist_ok=True)
+    (part / LEASE).write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": 1, "token": "other"}))
+    beat = time.time() - age
+    os.utime(part / LEASE, (beat, beat))
+    return part / LEASE
+
+
+@pytest.mark.parametrize("age", [3600.0, -3600.0])
+def test_the_lease_of_a_dead_host_is_taken_over_whatever_its_clock_said(
+    tmp_path: Path, calm: dict[str, float], monkeypatch: pytest.MonkeyPatch, age: float
+) -> None:
+    monkeypatch.setattr(lease, "WATCH_SECONDS", 0.1)
+    plan = long_plan(tmp_path / "log", pause=0.0)
+    grow = next(digest for digest, trial in plan.trials.items() if trial.stage == "grow")
+    foreign_lease(tmp_path / "store" / "grow" / f"{grow}.part", age)
+    assert run_plan(plan, world_of(tmp_path / "store"), LocalRunner(), Notebook()).ok
+    require_whole(tmp_path, calm)
+
+
+def test_a_living_worker_whose_clock_is_wrong_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "WATCH_SECONDS", 1.0)
+    path, over = foreign_lease(tmp_path, 7200.0), threading.Event()
+    wrong = path.stat().st_mtime
+
+    def beat() -> None:
+        for number in range(1, 200):
+            if over.wait(0.05):
+                return
+            os.utime(path, (wrong + number, wrong + number))
+
+    worker = threading.Thread(target=beat)
+    worker.start()
+    with pytest.raises(LeaseHeldError):
+        Lease(tmp_path)
+    over.set()
+    worker.join()
+    assert json.loads(path.read_text())["host"] == "elsewhere"
+
+
+FULL = """\
+set -e
+mount -t tmpfs -o size=2m none "$1"
+dd if=/dev/zero of="$1/filler" bs=4k count=500 2>/dev/null
+"$2" "$3" "$1/store" "$4" local pause=0 || true
+rm "$1/filler"
+mount -o remount,ro "$1"
+"$2" "$3" "$1/store" "$4" local pause=0 || true
+mount -o remount,rw "$1"
+"$2" "$3" "$1/store" "$4" local pause=0 || true
+"""
+
+
+def _fails(words: list[str]) -> bool:
+    return subprocess.run(words, check=False, capture_output=True).returncode != 0
+
+
+def test_a_full_and_then_a_read_only_disk_are_named_and_cost_nothing_finished(tmp_path: Path) -> None:
+    namespace = ["unshare", "--mount", "--map-root-user"]
+    if shutil.which("unshare") is None or _fails([*namespace, "true"]):
+        pytest.skip("no user namespaces here, so no small disk to fill")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words = [*namespace, "sh", "-c", FULL, "sh", str(disk), sys.executable, str(DRIVER), str(tmp_path / "log")]
+    told = subprocess.run(words, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=200)
+    rows = [json.loads(line) for line in told.stdout.splitlines() if line.startswith("{")]
+    assert len(rows) == 3, told.stderr
+    full, locked, free = rows
+    assert (full["code"], set(full["outcomes"])) == (1, {"disk-full"})
+    assert (locked["code"], set(locked["outcomes"])) == (1, {"read-only"})
+    assert free["code"] == 0
+
+
+def test_the_first_failure_of_its_own_stops_a_run_that_asks_for_it(tmp_path: Path) -> None:
+    plan = long_plan(tmp_path / "log", pause=0.0, fail="bug")
+    world = World(store=tmp_path / "store", stages=toy.STAGES)
+    notebook = Notebook()
+    summary = run_plan(plan, world, LocalRunner(), notebook, fail_fast=True)
+    assert [failure.outcome for failure in summary.failures] == ["error"]
+    assert notebook.begun[-1] == summary.failures[0].trial.digest
+    assert not summary.ok
+
+
+@pytest.mark.parametrize(("memory_gib", "tries"), [(0.0, 1), (1.0, 2)])
+def test_memory_that_ran_out_is_doubled_once_where_it_was_stated(tmp_path: Path, memory_gib: float, tries: int) -> None:
+    plan = long_plan(tmp_path / "log", pause=0.0, fail="memory")
+    summary = run_plan(plan, world_of(tmp_path / "store", memory_gib=memory_gib), LocalRunner(), Notebook())
+    assert {failure.outcome for failure in summary.failures} == {"out-of-memory"}
+    for failure in summary.failures:
+        assert len(notes(Store(tmp_path / "store"), "grow", failure.trial.digest)) == tries
+
+
+@pytest.mark.parametrize(
+    ("held", "more"),
+    [({"gpus": 0.125}, 0.25), ({"gpus": 0.3}, 0.5), ({"gpus": 0.5}, 1.0), ({"gpus": 1.0}, None), ({"gpus": 2.0}, None)],
+)
+def test_the_next_larger_part_of_a_gpu(held: dict[str, float], more: float | None) -> None:
+    found = larger_share(Resources.model_validate(held))
+    assert (found.gpus if found else None) == more
+
+
+def test_pauses_double_up_to_a_minute_and_differ_between_drivers() -> None:
+    pauses = [backoff_seconds(tries, "sweep", "host", 1) for tries in range(1, 12)]
+    assert all(0.5 * 2**i <= pause <= 1.5 * 2**i for i, pause in enumerate(pauses[:6]))
+    assert max(pauses) <= 1.5 * LONGEST_BACKOFF_SECONDS
+    assert backoff_seconds(1, "sweep", "host", 1) != backoff_seconds(1, "sweep", "host", 2)
+
+
+def task(digest: str, *parents: str, tail: float = 1.0) -> Task:
+    return Task(
+        sweep="s", stage="t", digest=digest, config={}, inputs={f"in{i}": parent for i, parent in enumerate(parents)},
+        input_stages={}, reads={}, arms=(), label=digest, hours=1.0, tail_hours=tail, held=Resources(gpus=0.5),
+    )  # fmt: skip
+
+
+def test_trials_of_one_input_follow_each_other() -> None:
+    roots = [task("a", tail=2.0), task("b", tail=2.0)]
+    frontier = Frontier([*roots, *(task(f"{root}{i}", root) for i in (1, 2) for root in ("a", "b"))])
+    assert [frontier.start(), frontier.start()] == roots
+    frontier.settle("a", "complete")
+    frontier.settle("b", "complete")
+    order = [started.digest for _ in range(4) if (started := frontier.start()) is not None]
+    assert order == ["b1", "b2", "a1", "a2"]
+    assert Task.from_json(roots[0].to_json()) == roots[0]

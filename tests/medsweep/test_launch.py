@@ -1,0 +1,388 @@
+"""``medsweep launch``: what its files say to Slurm's shell, Ray's validators and KubeRay."""
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from ruamel.yaml import YAML
+from typer.testing import CliRunner, Result
+
+from medsweep.cli import told_plainly
+from medsweep.launch.commands import register
+from medsweep.launch.options import Slurm, Target, node_size, options_of
+from medsweep.launch.render import Launched, Rendered, read_launched, render
+from medsweep.sweep import Resources
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "sweeps" / "clusters"
+QUICKSTART = Path("sweeps/quickstart.yaml")
+NASTY = 'it\'s a "$HOME" `id`; a\\b'
+
+
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def launched(**changes: Any) -> Launched:
+    one = read_launched(QUICKSTART)
+    return Launched(**{**vars(one), **changes})
+
+
+def rendered(target: str, sweep: Launched | None = None, **given: Any) -> Rendered:
+    return render(sweep or launched(), options_of(Target(target), given))
+
+
+def only(files: Rendered) -> str:
+    (text,) = files.files.values()
+    return text
+
+
+def documents(text: str) -> list[Any]:
+    return list(YAML(typ="safe").load_all(text))
+
+
+def command(*words: str) -> Result:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app, told_plainly)
+    return CliRunner().invoke(app, ["launch", *words])
+
+
+def program(folder: Path, name: str, body: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_the_examples_are_fresh_renderings(target: Target) -> None:
+    for name, text in rendered(target.value).files.items():
+        kept = EXAMPLES / name.replace(".yaml", ".yml")
+        assert kept.read_text() == text, (
+            f"medsweep launch {QUICKSTART} --target {target} has changed; render {kept} anew"
+        )
+
+
+# Slurm: the script runs with recorded srun, scontrol and ray.
+
+SRUN = 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"'
+SCONTROL = 'echo "$@" >> "$RECORD/scontrol"; if [ "$1" = show ]; then echo node7; echo node8; fi'
+RAY = """printf '%s\\0' "$@" > "$RECORD/ray"; env > "$RECORD/env"
+while [ "$1" != -- ]; do shift; done; shift; "$@"; exit $?"""
+MEDSWEEP = """printf '%s\\0' "$@" > "$RECORD/medsweep"
+trap 'echo USR1 > "$RECORD/signal"; exit 130' USR1
+touch "$RECORD/ready"; if [ -n "${ENDS:-}" ]; then exit "$ENDS"; fi
+for i in $(seq 200); do sleep 0.05; done"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> dict[str, str]:
+    """The environment of a job's shell, with programs that write down how they were called."""
+    for name, body in {"srun": SRUN, "scontrol": SCONTROL, "ray": RAY, "medsweep": MEDSWEEP}.items():
+        program(tmp_path / "bin", name, body)
+    (tmp_path / "record").mkdir()
+    token = tmp_path / NASTY / "token"
+    token.parent.mkdir()
+    token.write_text("0" * 64)
+    token.chmod(0o600)
+    return {
+        "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
+        "RECORD": f"{tmp_path}/record",
+        "HOME": str(tmp_path),
+        "SLURM_JOB_ID": str(7_000_000 + os.getpid()),
+        "SLURM_JOB_NODELIST": "node[7-8]",
+        "SLURM_JOB_NUM_NODES": "2",
+    }
+
+
+def script_of(tmp_path: Path, **given: Any) -> Path:
+    path = tmp_path / "slurm.sbatch"
+    token = str(tmp_path / NASTY / "token")
+    sweep = launched(path=Path(NASTY) / "x y.yaml")
+    path.write_text(only(rendered("slurm", sweep, store=f"/s {NASTY}", token_file=token, **given)))
+    subprocess.run(["bash", "-n", path], check=True)
+    return path
+
+
+def words(cluster: dict[str, str], name: str) -> list[str]:
+    return (Path(cluster["RECORD"]) / name).read_text().split("\0")[:-1]
+
+
+def warned(script: Path, cluster: dict[str, str]) -> int:
+    """Start the script, warn its shell alone as Slurm does once the driver is up, and wait for its end."""
+    with subprocess.Popen(["bash", script], env=cluster) as shell:
+        ready = Path(cluster["RECORD"]) / "ready"
+        for _ in range(200):
+            if ready.exists():
+                break
+            time.sleep(0.02)
+        shell.send_signal(signal.SIGUSR1)
+        return shell.wait(timeout=20)
+
+
+def test_slurm_runs_the_driver_with_names_as_they_are(tmp_path: Path, cluster: dict[str, str]) -> None:
+    script = script_of(tmp_path, nodes=2, cpus=8, gpus=2, env=(f"PLACE={NASTY}",), setup=("export LOADED=yes",))
+    assert subprocess.run(["bash", script], env={**cluster, "ENDS": "3"}, check=False).returncode == 3
+    port = 20000 + int(cluster["SLURM_JOB_ID"]) % 10000
+    name = f"{NASTY}/x y.yaml"
+    assert words(cluster, "medsweep") == ["run", name, "--store", f"/s {NASTY}", "--address", f"node7:{port}"]
+    assert "requeue" not in (tmp_path / "record" / "scontrol").read_text()
+    seen = (tmp_path / "record" / "env").read_text().splitlines()
+    assert {f"PLACE={NASTY}", "LOADED=yes", "RAY_AUTH_MODE=token"} <= set(seen)
+    assert f"RAY_AUTH_TOKEN_PATH={tmp_path}/{NASTY}/token" in seen
+    assert not Path(f"/tmp/r{cluster['SLURM_JOB_ID']}").exists()
+    assert {"#SBATCH --gpus-per-node=2", "#SBATCH --requeue", "#SBATCH --signal=B:USR1@180"} <= set(
+        script.read_text().splitlines()
+    )
+
+
+def test_slurm_gives_ray_options_that_it_has(tmp_path: Path, cluster: dict[str, str]) -> None:
+    from ray.scripts.scripts import start
+    from ray.scripts.symmetric_run import curate_and_validate_ray_start_args, symmetric_run
+
+    script = script_of(tmp_path, nodes=2, cpus=8, gpus=2)
+    subprocess.run(["bash", script], env={**cluster, "ENDS": "0"}, check=True)
+    said = words(cluster, "ray")
+    assert said[0] == "symmetric-run"
+    before = said[1 : said.index("--")]
+    context = symmetric_run.make_context("ray", list(before))
+    assert context.params["min_nodes"] == 2
+    assert context.params["address"].startswith("node7:2")
+    started = start.make_context("start", ["--address=x", *curate_and_validate_ray_start_args(list(before))]).params
+    assert (started["num_cpus"], started["num_gpus"], started["dashboard_host"]) == (8, 2, "127.0.0.1")
+    # A session's sockets lie some 70 characters below, and Linux takes 107.
+    assert len(started["temp_dir"]) <= 35
+    assert started["include_dashboard"] is None, "ray start refuses it on workers"
+
+
+@pytest.mark.parametrize(("restarts", "again"), [("0", True), ("20", False)])
+def test_a_warning_reaches_the_driver_and_the_job_queues_again(
+    tmp_path: Path, cluster: dict[str, str], restarts: str, again: bool
+) -> None:
+    assert warned(script_of(tmp_path), {**cluster, "SLURM_RESTART_COUNT": restarts}) == 130
+    assert (tmp_path / "record" / "signal").read_text() == "USR1\n"
+    asked = (tmp_path / "record" / "scontrol").read_text().splitlines()
+    assert (f"requeue {cluster['SLURM_JOB_ID']}" in asked) is again
+
+
+@pytest.mark.parametrize(("mode", "said"), [(0o644, "chmod 600"), (None, "ray get-auth-token --generate")])
+def test_slurm_wants_a_token_of_ones_own(tmp_path: Path, cluster: dict[str, str], mode: int | None, said: str) -> None:
+    token = tmp_path / NASTY / "token"
+    token.chmod(mode) if mode else token.unlink()
+    ended = subprocess.run(["bash", script_of(tmp_path)], env=cluster, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert not (tmp_path / "record" / "ray").exists()
+
+
+# KubeRay: no package holds its schema, so the parts that a run depends on are looked at one by one.
+
+
+def test_a_rayjob_holds_its_sweep_and_no_key() -> None:
+    text = only(
+        rendered("kuberay", nodes=3, cpus=8, gpus=2, hours=1.5, retries=1, env=(f"A={NASTY} $(B)",), queue="gpu")
+    )
+    kept, job = documents(text)
+    assert kept["data"] == {"quickstart.yaml": QUICKSTART.read_text()}
+    spec, ray = job["spec"], job["spec"]["rayClusterSpec"]
+    assert (spec["activeDeadlineSeconds"], spec["backoffLimit"], spec["suspend"]) == (5400, 1, True)
+    assert (spec["shutdownAfterJobFinishes"], spec["ttlSecondsAfterFinished"]) == (True, 600)
+    assert shlex.split(spec["entrypoint"])[:5] == [
+        "medsweep", "run", "/etc/medsweep/quickstart.yaml", "--store", "/mnt/medsweep/store",
+    ]  # fmt: skip
+    assert ray["authOptions"] == {"mode": "token"}
+    assert tuple(map(int, ray["rayVersion"].split(".")[:2])) >= (2, 52)
+    assert ray["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    (group,) = ray["workerGroupSpecs"]
+    assert group["replicas"] == group["minReplicas"] == group["maxReplicas"] == 3
+    for pod in (ray["headGroupSpec"]["template"]["spec"], group["template"]["spec"]):
+        (container,) = pod["containers"]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+        assert volumes["sweep"]["configMap"]["name"] == kept["metadata"]["name"]
+        env = {one["name"]: one for one in container["env"]}
+        assert "value" not in env["WANDB_API_KEY"]
+        # Kubernetes turns $$ into $ and $(B) into the value of B.
+        assert env["A"]["value"].replace("$$", "$") == f"{NASTY} $(B)"
+        assert "$(" not in env["A"]["value"].replace("$$", "")
+    assert group["template"]["spec"]["containers"][0]["resources"]["limits"] == {
+        "cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "2",
+    }  # fmt: skip
+
+
+# Ray jobs.
+
+
+def test_rays_own_command_takes_the_job(tmp_path: Path) -> None:
+    from ray.dashboard.modules.job.cli import submit as ray_submit
+
+    files = rendered("job", launched(path=Path(NASTY) / "x y.yaml"), token_file=NASTY).files
+    script = tmp_path / NASTY / "job.sh"
+    script.parent.mkdir()
+    script.write_text(files["job.sh"])
+    program(tmp_path / "bin", "ray", 'printf "%s\\0" "$RAY_AUTH_MODE" "$RAY_AUTH_TOKEN_PATH" "$@" > "$RECORD"')
+    record = tmp_path / "record"
+    env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "RECORD": str(record), "HOME": str(tmp_path)}
+    subprocess.run(["sh", script], env=env, check=True)
+    mode, token, *said = record.read_text().split("\0")[:-1]
+    assert (mode, token, said[:2]) == ("token", NASTY, ["job", "submit"])
+    given = ray_submit.make_context("submit", said[2:]).params
+    assert given["address"] == "http://127.0.0.1:8265"
+    assert given["runtime_env"] == str(script.parent / "runtime_env.yaml")
+    assert given["submission_id"].startswith("medsweep-quickstart-2")
+    assert given["entrypoint"][:4] == ("medsweep", "run", f"{NASTY}/x y.yaml", "--store")
+    # Ray joins the words for a shell of its own.
+    assert shlex.split(shlex.join(given["entrypoint"])) == list(given["entrypoint"])
+
+
+def test_ray_takes_the_runtime_env_and_ships_the_code(tmp_path: Path) -> None:
+    from pip._internal.network.session import PipSession
+    from pip._internal.req.req_file import parse_requirements
+    from ray._private.runtime_env.packaging import _get_excludes
+    from ray.runtime_env import RuntimeEnv
+
+    (read,) = documents(rendered("job", env=(f"MEDSWEEP_DATA={NASTY}",)).files["runtime_env.yaml"])
+    checked = RuntimeEnv(**{**read, "working_dir": str(ROOT)})
+    assert checked.env_vars() == {"MEDSWEEP_DATA": NASTY}
+    left_out = _get_excludes(ROOT, read["excludes"])
+    for name in ("medsweep/data/folds.py", "medsweep/launch/render.py", "constraints.txt", "sweeps/quickstart.yaml"):
+        assert not left_out(ROOT / name), name
+    for name in ("store/gan/a", ".venv/bin/python", "data/brats20/a.nii.gz", "launch/x/job/job.sh", "wandb/run"):
+        assert left_out(ROOT / name), name
+    asked = tmp_path / "requirements.txt"
+    asked.write_text("\n".join(checked.pip_config()["packages"]))
+    os.environ["RAY_RUNTIME_ENV_CREATE_WORKING_DIR"] = str(ROOT)
+    try:
+        lines = list(parse_requirements(str(asked), PipSession()))
+    finally:
+        del os.environ["RAY_RUNTIME_ENV_CREATE_WORKING_DIR"]
+    assert str(ROOT) in {line.requirement for line in lines if not line.constraint}
+    assert any(line.constraint and line.requirement.startswith("ray==") for line in lines)
+
+
+# Ray's cluster launcher.
+
+PROVIDERS: dict[str, dict[str, Any]] = {
+    "aws": {"nodes": 3},
+    "gcp": {"project": "study-1", "cpus": 16, "gpus": 0, "machine": "n2-standard-16"},
+    "local": {"head": "10.0.0.1", "workers": ("10.0.0.2", "10.0.0.3")},
+}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_rays_own_validator_takes_the_cluster(provider: str) -> None:
+    pytest.importorskip("jsonschema")
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    given = {**PROVIDERS[provider], "setup": (f"echo {NASTY}",), "env": (f"A={NASTY}",), "token_file": NASTY}
+    files = rendered("up", provider=provider, **given)
+    (read,) = documents(only(files))
+    full = prepare_config(read)
+    validate_config(full)
+    assert full["max_workers"] == {"aws": 3, "gcp": 1, "local": 2}[provider]
+    assert full["file_mounts"]["~/.ray/auth_token"] == NASTY
+    assert f"echo {NASTY}" in full["setup_commands"]
+    for start in (full["head_start_ray_commands"][-1], full["worker_start_ray_commands"][-1]):
+        assert shlex.split(start[: start.index("; ulimit")]) == ["export", "RAY_AUTH_MODE=token", f"A={NASTY}"]
+    assert "--dashboard-host=127.0.0.1" in full["head_start_ray_commands"][-1]
+    assert "0.0.0.0" not in str(full["head_start_ray_commands"])
+    assert shlex.split(files.then[-1])[-4:-2] == ["--results", "/mnt/medsweep/results/quickstart"]
+
+
+# Sizes of nodes, the command, refusals.
+
+
+@pytest.mark.parametrize(
+    ("resources", "size"),
+    [
+        ({}, (4, 0)),
+        ({"gan": Resources(cpus=3)}, (12, 0)),
+        ({"gan": Resources(cpus=2, gpus=1.0), "segment": Resources(cpus=2, gpus=0.25)}, (8, 1)),
+        ({"gan": Resources(cpus=4, gpus=2.0), "prepare": Resources(cpus=6)}, (6, 2)),
+    ],
+)
+def test_a_node_is_as_large_as_the_trials_that_fill_it(resources: dict[str, Resources], size: tuple[int, int]) -> None:
+    assert node_size(resources, Slurm()) == size
+
+
+def test_the_command_writes_and_says_how_to_submit(tmp_path: Path) -> None:
+    told = command(str(QUICKSTART), "--target", "slurm", "--out", f"{tmp_path}/a b", "--nodes", "2", "--env", "A=1")
+    assert told.exit_code == 0, told.output
+    assert told.output.splitlines() == [
+        f"{tmp_path}/a b/slurm.sbatch",
+        f"submit: sbatch '{tmp_path}/a b/slurm.sbatch'",
+    ]
+    text = (tmp_path / "a b" / "slurm.sbatch").read_text()
+    assert "\n#SBATCH --nodes=2\n" in text
+    assert "\nexport A=1\n" in text
+
+
+def test_submit_hands_the_file_to_the_program_and_passes_its_code_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (str(QUICKSTART), "--target", "kuberay", "--out", str(tmp_path), "--submit")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    refused = command(*words)
+    assert refused.exit_code == 2
+    assert "no program kubectl is on the PATH" in refused.output
+    assert (tmp_path / "rayjob.yaml").is_file()
+    program(tmp_path / "bin", "kubectl", f'echo "$@" > {tmp_path}/said; exit 7')
+    assert command(*words).exit_code == 7
+    assert (tmp_path / "said").read_text() == f"apply -f {tmp_path}/rayjob.yaml\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "slurm", "--image", "x"], "--image is for --target kuberay and up, not slurm"),
+        (
+            ["--target", "kuberay", "--token-file", "x"],
+            "--token-file is for --target slurm and job and up, not kuberay",
+        ),
+        (["--target", "slurm", "--time", "tomorrow"], "--time: "),
+        (["--target", "slurm", "--partition", "a b;c"], "--partition: "),
+        (["--target", "slurm", "--scratch", "/a/very/long/folder/for/sockets"], "--scratch: "),
+        (["--target", "slurm", "--nodes", "0"], "--nodes: "),
+        (["--target", "slurm", "--env", "WANDB_API_KEY=hush"], "--env sets a key"),
+        (["--target", "slurm", "--setup", "export MY_TOKEN=hush"], "--setup sets a token"),
+        (["--target", "job", "--env", "=1"], "write NAME=VALUE"),
+        (["--target", "job", "--store", "store"], "--store: "),
+        (["--target", "up", "--provider", "azure"], "--provider: "),
+        (["--target", "up", "--provider", "gcp"], "--provider gcp needs --project"),
+        (["--target", "up", "--provider", "local", "--head", "a"], "--provider local needs --head HOST and --workers"),
+        (["--target", "up", "--region", "x", "--head", "a"], "--head has no meaning with --provider aws"),
+        (["--target", "up", "--gpus", "4"], "name its type with --machine"),
+        (["--target", "up", "--provider", "gcp", "--project", "p", "--gpus", "1"], "needs --image"),
+    ],
+)
+def test_bad_options_are_one_line(words: list[str], said: str, tmp_path: Path) -> None:
+    told = command(str(QUICKSTART), *words, "--out", str(tmp_path / "out"))
+    assert told.exit_code == 2
+    assert said in told.output
+    assert len(told.output.strip().splitlines()) == 1
+    assert "hush" not in told.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "changes", "said"),
+    [
+        ("job", {"path": Path("/elsewhere/a.yaml")}, "is not inside this folder"),
+        ("up", {"path": Path("../a.yaml")}, "is not inside this folder"),
+        ("kuberay", {"folds": "folds.json"}, "replicates.file folds.json does not reach the pods"),
+        ("kuberay", {"name": "a" * 39}, "up to 38 characters"),
+        ("slurm", {"resources": {"gan": Resources(gpus=2.0)}}, "resources.gan.gpus asks for 2, a node would have 1"),
+        ("slurm", {"path": Path("a\nb.yaml")}, "control character"),
+    ],
+)
+def test_a_sweep_that_would_not_arrive_is_refused(target: str, changes: dict[str, Any], said: str) -> None:
+    given = {"gpus": 1} if "resources" in changes else {}
+    with pytest.raises(ValueError, match=said):
+        rendered(target, launched(**changes), **given)
