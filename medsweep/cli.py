@@ -91,6 +91,8 @@ def plan(
     console.print(views.arm_list(opened.plan))
     console.print(views.plan_table(opened.accounts()))
     console.print(views.decision_table(opened.plan, opened.decisions, opened.labels, every=every))
+    if (line := opened.search_line()) is not None:
+        console.print(line, soft_wrap=True, highlight=False)
     return 0
 
 

@@ -163,6 +163,16 @@ class Session:
             return "running"
         return "failed" if notes(self.store, trial.stage, digest) else "waiting"
 
+    def search_line(self) -> str | None:
+        """How far the sweep's search is, where it has one; what it will suggest is priced once it is asked."""
+        if self.search is None:
+            return None
+        state, wanted = self.search.forward(), self.search.section.suggestions
+        return (
+            f"search: {len(state.results)} of {wanted} suggestions have results, {len(state.suggestions)} are planned; "
+            "later ones follow from their results and are not priced here"
+        )
+
     def has_results(self) -> bool:
         """Whether at least one arm has been measured."""
         leaves = set(self.plan.leaves.values())

@@ -12,8 +12,8 @@ from medsweep.data.folds import Fold
 from medsweep.design import Arm, Replicate
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.failures import notes
-from medsweep.execution.runner import Runner
-from medsweep.execution.task import World
+from medsweep.execution.runner import Runner, Unguarded
+from medsweep.execution.task import Task, World
 from medsweep.plan import Plan, build
 from medsweep.store import Store
 from medsweep.tracking.console import NullObserver
@@ -35,6 +35,19 @@ class Notebook(NullObserver):
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+
+class Some(Unguarded):
+    """Lets a number of trials start."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.begun = number, 0
+
+    def may_start(self, task: Task) -> str | None:
+        return f"{self.number} trials are enough" if self.begun == self.number else None
+
+    def started(self, task: Task) -> None:
+        self.begun += 1
 
 
 def plan_of(*, counts: tuple[int, ...] = (2, 4), fail: str | None = None, log: Path | None = None) -> Plan:
@@ -124,6 +137,16 @@ class RunnerContract:
         assert store.outcome("grow", failed.digest) == ("diverged" if how == "diverged" else None)
         assert summary.failures[0].message
         assert not store.leased("grow", failed.digest)
+
+    def test_a_guard_stops_the_run_between_trials_and_the_next_goes_on(self, tmp_path: Path, runner: Runner) -> None:
+        plan, world = plan_of(), World(store=tmp_path, stages=toy.STAGES)
+        capped = run_plan(plan, world, runner, Notebook(), Some(4))
+        assert (capped.exit_code, capped.capped) == (3, "4 trials are enough")
+        assert sum(capped.ran.values()) == 4
+        assert not capped.failures
+        rest = self.run(plan, tmp_path, runner)
+        assert rest.ok
+        assert sum(rest.reused.values()) == 4
 
     def test_a_level_added_runs_only_what_is_new(self, tmp_path: Path, runner: Runner) -> None:
         self.run(plan_of(counts=(2, 4)), tmp_path, runner)

@@ -1,5 +1,6 @@
 """A search: its section, its suggestions, its loop over the smallest real pipeline, and what ``best`` shows of it."""
 
+import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from micro import write_micro
 from typer.testing import CliRunner
 
 from medsweep.chains import Chains
-from medsweep.cli import told_plainly
+from medsweep.cli import app, told_plainly
 from medsweep.data.inventory import Source
 from medsweep.design import arms, replicates
 from medsweep.errors import UserError
@@ -268,3 +269,24 @@ def test_a_suggestion_that_cannot_stand_is_refused_and_adds_no_trial(tmp_path: P
     assert "warmup_steps (10) must be below steps (8)" in refused.refused
     sound = search._suggest(8, {"segment.warmup_steps": 0, "segment.steps": 8})
     assert search.plan([refused, sound]).trials == search.plan([sound]).trials
+
+
+def test_the_commands_run_a_search_and_tell_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    path = write_micro(tmp_path, *MICRO)
+    where = ["--store", str(tmp_path / "store"), "--results", str(tmp_path / "results")]
+    early = CliRunner().invoke(app, ["best", str(path), *where])
+    assert early.exit_code == 2
+    assert "there is no store" in early.output
+    planned = CliRunner().invoke(app, ["plan", str(path), *where[:2]])
+    assert "search: 0 of 4 suggestions have results" in planned.output
+    ran = CliRunner().invoke(app, ["run", str(path), *where, "--runner", "local"])
+    assert ran.exit_code == 0, ran.output
+    told = json.loads((tmp_path / "results" / "analysis.json").read_text())
+    assert [arm["name"] for arm in told["arms"]] == ["control", "slow", *(f"search-{number:03}" for number in range(4))]
+    assert "they are no planned comparison" in (tmp_path / "results" / "report.html").read_text()
+    again = CliRunner().invoke(app, ["run", str(path), *where, "--runner", "local"])
+    assert "ran no trial" in again.output
+    shown = CliRunner().invoke(app, ["best", str(path), *where])
+    assert "4 of 4 suggestions are settled" in shown.output
+    assert (tmp_path / "results" / "search" / "history.png").stat().st_size > 1000

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import toy
-from runner_contract import Notebook, RunnerContract, plan_of
+from runner_contract import Notebook, RunnerContract, plan_of, results_of
 
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
-from medsweep.execution.failures import TRIES
+from medsweep.execution.failures import TRIES, notes
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.execution.task import World
+from medsweep.store import Store
 from medsweep.sweep import Resources
 
 
@@ -40,6 +41,26 @@ class TestRayRunner(RunnerContract):
         killed = summary.failures[0].trial.digest
         assert notebook.ends.count((killed, "killed")) == TRIES
         assert summary.blocked == 4
+
+    def test_a_worker_that_dies_once_is_tried_again_beside_the_rest(self, tmp_path: Path, runner: RayRunner) -> None:
+        notebook = Notebook()
+        plan = plan_of(fail="die", log=tmp_path / "log")
+        summary = self.run(plan, tmp_path / "store", runner, notebook)
+        assert summary.ok
+        killed = [digest for digest, outcome in notebook.ends if outcome == "killed"]
+        assert len(killed) == 1
+        assert not [outcome for _, outcome in notebook.ends if outcome == "blocked"], "it came back in the same round"
+        assert len(results_of(plan, Store(tmp_path / "store"))) == 8
+
+    def test_a_trial_that_hangs_is_ended_and_tried_again(self, tmp_path: Path, runner: RayRunner) -> None:
+        notebook, log = Notebook(), tmp_path / "log"
+        held = {"grow": Resources(stall_minutes=0.03)}
+        world = World(store=tmp_path / "store", stages=toy.STAGES, resources=held)
+        summary = run_plan(plan_of(fail="hang", log=log), world, runner, notebook)
+        assert summary.ok
+        (stalled,) = [digest for digest, outcome in notebook.ends if outcome == "stalled"]
+        (note,) = notes(Store(tmp_path / "store"), "grow", stalled)
+        assert "toy.py" in note.traceback
 
     def test_a_stage_too_large_for_the_cluster_is_one_line(self, tmp_path: Path, runner: RayRunner) -> None:
         world = World(store=tmp_path, stages=toy.STAGES, resources={"grow": Resources(gpus=1)})
