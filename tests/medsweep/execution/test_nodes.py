@@ -1,0 +1,64 @@
+"""A Ray cluster of several nodes on this host, one of which is killed in the middle of its trials."""
+
+import os
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from runner_contract import Notebook, results_of
+from toy_run import long_plan, world_of
+
+from medsweep.execution.driver import run_plan
+from medsweep.execution.local import LocalRunner
+from medsweep.execution.ray_runner import RayRunner
+from medsweep.store import Store
+
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers import the toy pipeline and medsweep from here."""
+    known = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent), known]))
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_node_killed_in_the_middle_costs_a_step_of_its_trials_and_nothing_else(
+    tmp_path: Path, on_the_path: None
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    calm = long_plan(tmp_path / "calm.log", pause=0.0)
+    assert run_plan(calm, world_of(tmp_path / "calm"), LocalRunner(), Notebook()).ok
+
+    log = tmp_path / "log"
+    plan = long_plan(log, pause=1.0)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    doomed, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
+    killer = threading.Thread(target=_kill_once_busy, args=(cluster, doomed, log), daemon=True)
+    try:
+        with RayRunner(address=cluster.address) as runner:
+            killer.start()
+            summary = run_plan(plan, world_of(tmp_path / "store"), runner, Notebook())
+    finally:
+        cluster.shutdown()
+    killer.join(10)
+    assert not killer.is_alive(), "the node was never killed"
+    assert summary.ok
+    assert results_of(plan, Store(tmp_path / "store")) == results_of(calm, Store(tmp_path / "calm"))
+    steps = Counter(log.read_text().splitlines())
+    assert len(steps) == 4 * 8
+    assert steps.total() - len(steps) <= 1, "one trial ran on the node, with a checkpoint after every step"
+    assert not list((tmp_path / "store").rglob("lease.json"))
+    assert not list((tmp_path / "store").rglob("*.part"))
+
+
+def _kill_once_busy(cluster: object, node: object, log: Path) -> None:
+    while not log.exists() or len(log.read_text().splitlines()) < 9:
+        time.sleep(0.05)
+    cluster.remove_node(node, allow_graceful=False)  # type: ignore[attr-defined]
