@@ -13,20 +13,18 @@ factor per trial. Shares of GPUs are those of the sweep files.
 
 import argparse
 import hashlib
-import heapq
 import itertools
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from ray.tune.search import Searcher
+from simulated_cluster import Cluster, SimulatedStore, Simulation
 
 from medsweep.chains import Chains
 from medsweep.data.inventory import Source
@@ -38,8 +36,7 @@ from medsweep.execution.task import Task, World
 from medsweep.execution.tasking import labels_of, tasks_of
 from medsweep.pipeline import SCHEMA, STAGES
 from medsweep.plan import Decision, Plan, build
-from medsweep.store import Store
-from medsweep.sweep import Resources, load_sweep
+from medsweep.sweep import load_sweep
 from medsweep.tracking.console import NullObserver
 
 ROOT = Path(__file__).parents[1]
@@ -49,50 +46,6 @@ SPREAD = 0.15
 """SD of the log of what a trial really takes over its estimate."""
 PATIENTS = {"brats20": 369, "kits19": 210, "ibsr18": 18, "d-heart": 20, "d-spleen": 41, "u-pro": 40}
 """Labelled cases as published; that of U-PRO, which is private, is made up."""
-REPAIR_HOURS = 0.25
-CHECKPOINT_HOURS = 1 / 60
-
-
-@dataclass
-class Node:
-    """What is free on one machine."""
-
-    gpus: float
-    cpus: float
-    running: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Equal nodes, each of which fails at ``rate`` per GPU and hour, and is back after ``REPAIR_HOURS``."""
-
-    nodes: int
-    gpus: int
-    rate: float
-
-    def empty(self) -> list[Node]:
-        """All nodes, idle."""
-        return [Node(self.gpus / self.nodes, 16.0 * self.gpus / self.nodes) for _ in range(self.nodes)]
-
-
-class SimulatedStore(Store):
-    """Published trials in memory: the only part of the store that a ledger asks for."""
-
-    def __init__(self) -> None:
-        super().__init__(Path("/nonexistent"))
-        self.published: set[str] = set()
-
-    def leased(self, stage: str, digest: str) -> bool:
-        """Nobody else is there."""
-        return False
-
-    def outcome(self, stage: str, digest: str) -> str | None:
-        """``complete`` once the simulated trial has ended."""
-        return "complete" if digest in self.published else None
-
-    def manifest(self, stage: str, digest: str) -> Any:
-        """What a ledger reads of a manifest."""
-        return SimpleNamespace(outcome="complete", message="")
 
 
 def paper_plans() -> list[Plan]:
@@ -129,75 +82,6 @@ def tasks_to_run(plans: Sequence[Plan], world: World) -> list[Task]:
         for task in tasks_of(plan, decisions, labels_of(plan), closed=set(), world=world, enlarged={}):
             found.setdefault(task.digest, task)
     return list(found.values())
-
-
-class Simulation:
-    """One run of a ledger's tasks on a cluster; time in hours."""
-
-    def __init__(self, cluster: Cluster, durations: dict[str, float], seed: int) -> None:
-        self.cluster, self.durations = cluster, durations
-        self.nodes = cluster.empty()
-        self.now, self.ended, self.busy, self.lost = 0.0, 0.0, 0.0, 0.0
-        self.failures = 0
-        self._rng = np.random.default_rng(seed)
-        self._events: list[tuple[float, int, str, int, str]] = []
-        self._count = itertools.count()
-        self._left = dict(durations)
-        self._begun: dict[str, float] = {}
-        self._ends: dict[str, float] = {}
-        for node in range(cluster.nodes):
-            self._plan_failure(node)
-
-    def _push(self, at: float, kind: str, node: int, digest: str = "") -> None:
-        heapq.heappush(self._events, (at, next(self._count), kind, node, digest))
-
-    def _plan_failure(self, node: int) -> None:
-        rate = self.cluster.rate * self.cluster.gpus / self.cluster.nodes
-        if rate > 0:
-            self._push(self.now + self._rng.exponential(1 / rate), "fail", node)
-
-    def place(self, task: Task, held: Resources) -> bool:
-        """Start a task on the first node with room, as Ray packs them."""
-        for number, node in enumerate(self.nodes):
-            if node.gpus + 1e-9 >= held.gpus and node.cpus >= held.cpus:
-                node.gpus, node.cpus = node.gpus - held.gpus, node.cpus - held.cpus
-                node.running.add(task.digest)
-                self._begun[task.digest] = self.now
-                self._ends[task.digest] = self.now + self._left[task.digest]
-                self._push(self._ends[task.digest], "end", number, task.digest)
-                return True
-        return False
-
-    def next_end(self, held: dict[str, Resources]) -> tuple[list[str], list[str]]:
-        """Go on to the next end of trials: those that finished, and those whose node failed."""
-        while True:
-            self.now, _, kind, number, digest = heapq.heappop(self._events)
-            node = self.nodes[number]
-            if kind == "end" and digest in node.running and math.isclose(self.now, self._ends[digest]):
-                self.ended = self.now
-                self._release(node, digest, held[digest])
-                return [digest], []
-            if kind == "back":
-                node.gpus = self.cluster.gpus / self.cluster.nodes
-                self._plan_failure(number)
-                return [], []
-            if kind == "fail":
-                self.failures += 1
-                killed = sorted(node.running)
-                for digest in killed:
-                    done = self.now - self._begun[digest]
-                    kept = math.floor(done / CHECKPOINT_HOURS) * CHECKPOINT_HOURS
-                    self.lost += (done - kept) * held[digest].gpus
-                    self._left[digest] -= kept
-                    self._release(node, digest, held[digest])
-                node.gpus = 0.0
-                self._push(self.now + REPAIR_HOURS, "back", number)
-                return [], killed
-
-    def _release(self, node: Node, digest: str, held: Resources) -> None:
-        node.running.discard(digest)
-        node.gpus, node.cpus = node.gpus + held.gpus, node.cpus + held.cpus
-        self.busy += (self.now - self._begun[digest]) * held.gpus
 
 
 def run(tasks: Sequence[Task], world: World, simulation: Simulation) -> float:
