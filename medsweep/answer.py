@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pandas as pd
 
 from analysis.records import ArmInfo
@@ -21,6 +22,7 @@ from medsweep.data.config import DataConfig
 from medsweep.data.folds import Fold, Split, split
 from medsweep.data.inventory import made_up
 from medsweep.data.slices import SliceSet
+from medsweep.design import label_of, level_text
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure
 from medsweep.execution.tasking import labels_of
@@ -124,7 +126,7 @@ def arm_infos(plan: Plan) -> tuple[ArmInfo, ...]:
     return tuple(
         ArmInfo(
             name=arm.name,
-            levels=dict(arm.levels),
+            levels={name: value if np.isscalar(value) else level_text(value) for name, value in arm.levels.items()},
             count=count,
             series=_series_name(shared[rest][0].levels) if count > 0 else None,
             control=arm.is_control,
@@ -135,7 +137,7 @@ def arm_infos(plan: Plan) -> tuple[ArmInfo, ...]:
 
 def _series_name(levels: Mapping[str, object]) -> str:
     kept = [(dotted, value) for dotted, value in levels.items() if dotted != "synthesise.count"]
-    named = [str(value) if isinstance(value, str) else f"{dotted.rsplit('.', 1)[-1]}={value}" for dotted, value in kept]
+    named = [label_of(dotted, value) for dotted, value in kept]
     return " ".join(named) or "synthetic"
 
 

@@ -174,9 +174,10 @@ def _factor_arms(sweep: Sweep) -> dict[str, tuple[Levels, Key]]:
 
 
 def _names(combinations: Sequence[Levels]) -> list[str]:
-    names = [" ".join(_label(dotted, value) for dotted, value in levels.items()) for levels in combinations]
+    names = [" ".join(label_of(dotted, value) for dotted, value in levels.items()) for levels in combinations]
     if len(set(names)) < len(names):
-        names = [" ".join(f"{dotted}={_text(value)}" for dotted, value in levels.items()) for levels in combinations]
+        full = [[f"{dotted}={level_text(value)}" for dotted, value in levels.items()] for levels in combinations]
+        names = [" ".join(parts) for parts in full]
     return names
 
 
@@ -236,11 +237,16 @@ def _control_name(sweep: Sweep, named: dict[str, tuple[Levels, Key]]) -> str:
     return CONTROL
 
 
-def _label(dotted: str, value: object) -> str:
-    return value if isinstance(value, str) else f"{dotted.rsplit('.', 1)[-1]}={_text(value)}"
+def label_of(dotted: str, value: object) -> str:
+    """A level with the last part of its field's name, unless text or records with kinds speak for themselves."""
+    records = isinstance(value, list | tuple) and all(isinstance(item, dict) and "kind" in item for item in value)
+    if isinstance(value, str) or (records and value):
+        return level_text(value)
+    return f"{dotted.rsplit('.', 1)[-1]}={level_text(value)}"
 
 
-def _text(value: object) -> str:
+def level_text(value: object) -> str:
+    """A level as people read it: a list joined by plus signs, a record by its ``kind`` where it has one."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
@@ -248,7 +254,8 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return "+".join(_text(item) for item in value) or "none"
+        return "+".join(level_text(item) for item in value) or "none"
     if isinstance(value, dict):
-        return ",".join(f"{key}:{_text(item)}" for key, item in value.items())
+        kind = [str(value["kind"])] if "kind" in value else []
+        return " ".join(kind + [f"{key}:{level_text(item)}" for key, item in value.items() if key != "kind"])
     return str(value)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import toy
 
-from medsweep.design import arms, fraction_of
+from medsweep.design import arms, fraction_of, label_of
 from medsweep.errors import UserError
 from medsweep.fractional import Fraction, best_fraction, smallest_fraction
 from medsweep.sweep import Schema, Sweep, load_sweep
@@ -129,3 +129,19 @@ def test_a_design_that_cannot_be_is_one_line(tmp_path: Path, change: tuple[str, 
     with pytest.raises(UserError, match=WRONG[change]) as caught:
         arms(load(tmp_path, SWEEP.replace(*change)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value", "text"),
+    [
+        ("gan.pipeline", "b-sg", "b-sg"),
+        ("synthesise.count", 20, "count=20"),
+        ("segment.ema", True, "ema=yes"),
+        ("synthesise.postprocess", ["fill-holes", "min-area"], "postprocess=fill-holes+min-area"),
+        ("treat.treatments", [], "treatments=none"),
+        ("treat.treatments", [{"kind": "duplicate-real"}, {"kind": "noise", "sd": 0.1}], "duplicate-real+noise sd:0.1"),
+        ("synthesise.perturb", {"random_px": 1.5}, "perturb=random_px:1.5"),
+    ],
+)
+def test_levels_read_as_people_say_them(dotted: str, value: object, text: str) -> None:
+    assert label_of(dotted, value) == text
