@@ -129,17 +129,38 @@ def test_signals_stop_cleanly_and_leave_no_lease(tmp_path: Path, number: int) ->
     assert not list((tmp_path / "store").glob(f"*/*/{LEASE}"))
 
 
-def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
-    process = start(tmp_path, "fail=hang", "pause=0")
-    while not (tmp_path / "log.hang").exists():
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGSTOP)  # so that both signals are there before it can act on the first
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
-    os.kill(process.pid, signal.SIGCONT)
-    process.send_signal(signal.SIGINT)
-    process.wait(20)
-    assert process.returncode in (130, -signal.SIGINT)
+TWICE = """
+import os, signal, sys, time
+from medsweep.execution.stop import stop_signals
+with stop_signals():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(20)
+    except KeyboardInterrupt:
+        sys.stdout.write("stopping")
+        sys.stdout.flush()
+    os.kill(os.getpid(), int(sys.argv[1]))
+    sys.stdout.write(", still stopping")
+"""
+"""A run that is told to stop and is told again while it cleans up."""
+
+
+@pytest.mark.parametrize(
+    ("second", "code", "told"),
+    [(signal.SIGINT, -signal.SIGINT, "stopping"), (signal.SIGTERM, 0, "stopping, still stopping")],
+)
+def test_a_second_ctrl_c_ends_at_once_and_a_second_sigterm_lets_it_clean_up(second: int, code: int, told: str) -> None:
+    words = [sys.executable, "-c", TWICE, str(int(second))]
+    process = subprocess.run(
+        words,
+        env=ENVIRONMENT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=hear_interrupts,
+    )
+    assert (process.returncode, process.stdout) == (code, told)
 
 
 def test_a_trial_that_hangs_is_named_with_its_stack_and_tried_again(tmp_path: Path, calm: dict[str, float]) -> None:
