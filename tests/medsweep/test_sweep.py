@@ -137,7 +137,7 @@ WRONG = {
     ),
     "only a control": (
         GOOD[: GOOD.index("factors")] + "factors: {}\n",
-        r"toy.yaml:4: only the control is left to run; add factors or arms",
+        r"toy.yaml:4: only the control is left to run; add factors, arms or a search",
     ),
     "unknown stage": (
         GOOD + "resources: {gorw: {gpus: 1}}\n",
