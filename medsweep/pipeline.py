@@ -12,7 +12,7 @@ from medsweep.chains import Chains, fold_of
 from medsweep.data import prepare
 from medsweep.data.config import PrepareConfig
 from medsweep.data.folds import split
-from medsweep.data.inventory import inspect_source
+from medsweep.data.inventory import Source, inspect_source
 from medsweep.design import Arm, Replicate, arms, replicates
 from medsweep.errors import UserError
 from medsweep.leakage import require_no_leak
@@ -76,7 +76,24 @@ def plan_sweep(path: Path, store: Store) -> tuple[Sweep, Plan]:
         raise sweep.document.error(("data",), str(error)) from None
     where = replicates(sweep, source.patients)
     _require_room(sweep, every, where, source.patients)
-    chains = Chains(every, source)
+    plan = plan_arms(sweep, every, where, source)
+    for dotted in unread_factors(plan, every, sweep.file.factors):
+        raise sweep.document.error(
+            ("factors", dotted),
+            f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter",
+        )
+    return sweep, plan
+
+
+def plan_arms(
+    sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate], source: Source, bounds: Sequence[Settings] = ()
+) -> Plan:
+    """The trials of some arms of a sweep, checked for leaks; pools are large enough for ``bounds`` too.
+
+    Raises:
+        UserError: settings that cannot stand together, or patients that are not there.
+    """
+    chains = Chains(every, source, bounds)
 
     def expand(builder: Builder, arm: Arm, replicate: Replicate) -> str:
         try:
@@ -94,12 +111,7 @@ def plan_sweep(path: Path, store: Store) -> tuple[Sweep, Plan]:
     )
     require_no_leak(plan, source.patients)
     _require_spare_patients(sweep, plan, source.patients)
-    for dotted in unread_factors(plan, every, sweep.file.factors):
-        raise sweep.document.error(
-            ("factors", dotted),
-            f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter",
-        )
-    return sweep, replace(plan, patients=source.patients)
+    return replace(plan, patients=source.patients)
 
 
 def _require_room(sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate], patients: Sequence[str]) -> None:

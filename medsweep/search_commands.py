@@ -30,16 +30,12 @@ def best(
 ) -> int:
     """Show the best suggestions of a search, what mattered, and draw its history. Runs nothing."""
     from analysis.figures.search import draw_search
-    from medsweep import search_views, views
-    from medsweep.pipeline import plan_sweep
-    from medsweep.searching import open_search
-    from medsweep.store import Store
+    from medsweep import search_views, session, views
 
     if not store.is_dir():
         raise UserError(f"there is no store {store}; give its folder with --store")
-    opened = Store.create(store)
-    read, plan = plan_sweep(sweep, opened)
-    search = open_search(read, plan, opened)
+    opened = session.open_sweep(sweep, store)
+    search = opened.search
     if search is None:
         raise UserError(f"{sweep} has no search:, so nothing was suggested; medsweep report compares its arms")
     state = search.forward()
@@ -50,7 +46,7 @@ def best(
         console.print(search_views.best_table(search, state))
     for line in search_views.sentences(search, state):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    folder = (results if results is not None else Path("results") / read.name) / "search"
+    folder = opened.folder(results) / "search"
     objective = search.section.objectives[0]
     label = f"{objective.metric}, {objective.goal}d" + ("" if objective.metric == "hours" else ", validation")
     drawn = draw_search(search_views.history(search, state), label, folder / "history")

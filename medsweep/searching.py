@@ -14,9 +14,8 @@ from medsweep.errors import UserError
 from medsweep.execution.adaptive import Told, ask
 from medsweep.execution.driver import Summary
 from medsweep.execution.stopping import Stopping, stopping_of, suggestions_only
-from medsweep.leakage import require_no_leak
-from medsweep.pipeline import STAGES
-from medsweep.plan import Builder, Plan, build
+from medsweep.pipeline import STAGES, plan_arms
+from medsweep.plan import Builder, Plan
 from medsweep.search_results import REFUSED, Result, result_of
 from medsweep.settings import Settings
 from medsweep.space import NEEDS_VALIDATION, SUGGESTION, Choices, Params, SearchSection, Space, point_of, space_of
@@ -89,17 +88,7 @@ class Search:
     def plan(self, suggestions: Sequence[Suggestion]) -> Plan:
         """Trials of all arms of the sweep and of ``suggestions``."""
         every = [*self.arms, *(each.arm for each in suggestions if each.arm is not None)]
-        chains = Chains(every, self.source, self._bounds(suggestions))
-        plan = build(
-            self.sweep.name,
-            arms=every,
-            replicates=self.replicates,
-            stages=STAGES,
-            expand=chains.expand,
-            extras=chains.extras,
-        )
-        require_no_leak(plan, self.source.patients)
-        return plan
+        return plan_arms(self.sweep, every, self.replicates, self.source, self._bounds(suggestions))
 
     def measured_plan(self, state: State) -> Plan:
         """The plan without suggestions that have no scores to tabulate: stopped, refused, dry or not yet run."""

@@ -258,7 +258,7 @@ def open_sweep(path: Path, store_root: Path) -> Session:
     sweep, plan = plan_sweep(path, store)
     search = open_search(sweep, plan, store)
     if search is not None:
-        plan = replace(search.forward().plan, patients=plan.patients)
+        plan = search.forward().plan
     write_index(plan, store)
     return Session(sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search)
 

@@ -123,7 +123,8 @@ def test_two_drivers_share_one_store_without_doing_anything_twice(tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_signals_stop_cleanly_and_leave_no_lease(tmp_path: Path, number: int) -> None:
     process = start(tmp_path, "pause=0.1")
-    time.sleep(0.5)
+    while not (tmp_path / "log").exists():
+        time.sleep(0.02)
     process.send_signal(number)
     assert ended(process)["code"] == 130
     assert not list((tmp_path / "store").glob(f"*/*/{LEASE}"))
