@@ -127,9 +127,16 @@ def _require_room(sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate]
 
 
 def _require_spare_patients(sweep: Sweep, plan: Plan, patients: Sequence[str]) -> None:
-    """Refuse trials that read training patients beyond those in use where all are in use."""
+    """Refuse trials that take more training patients than there are, in use or left out."""
     kinds = (synthesis.SynthesiseConfig, treatments.TreatConfig)
     configs = [trial.config for trial in plan.trials.values() if isinstance(trial.config, kinds)]
+    for config in configs:
+        wanted = max(
+            (one.patients for one in getattr(config, "treatments", ()) if one.kind == "k-unique-real"), default=0
+        )
+        if wanted > (used := len(split(patients, config.fold).train)):
+            text = f"k-unique-real asks for {wanted} training patients, fold {config.fold.index} has {used}"
+            raise sweep.document.error(("data",), f"{text}; give patients: {used} or less")
     pairs = dict.fromkeys((lent, config.fold) for config in configs if (lent := config.borrows) is not None)
     for lent, own in pairs:
         if (used := len(split(patients, own).train)) == len(split(patients, lent).train):

@@ -69,3 +69,10 @@ def test_patients_left_out_may_be_borrowed_where_there_are_any(tmp_path: Path, l
     every = ("  resolution: 16", "  resolution: 16\n  patients: 3")
     with pytest.raises(UserError, match=r"micro\.yaml:3: .* fold 0 has none beside the 3 in use"):
         planned(tmp_path, {"more": levels}, every)
+
+
+def test_more_unique_patients_than_there_are_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    levels = "{treat.treatments: [{kind: k-unique-real, patients: %d}], synthesise.count: 4}"
+    assert stages(planned(tmp_path, {"few": levels % 3}))["treat"] == 2
+    with pytest.raises(UserError, match=r"micro\.yaml:3: k-unique-real asks for 4 training patients, fold 0 has 3"):
+        planned(tmp_path, {"few": levels % 4})
