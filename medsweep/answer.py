@@ -16,7 +16,6 @@ from analysis.report.design import EXPOSURE, FILTER, QUALITY
 from analysis.report.page import write_report
 from analysis.study import Analysis, analyse
 from analysis.tables import AnalysisPlan
-from medsweep.account import StageAccount
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Fold, Split, split
@@ -28,6 +27,7 @@ from medsweep.execution.driver import Failure
 from medsweep.execution.tasking import labels_of
 from medsweep.identity import short
 from medsweep.plan import Plan, PlannedTrial
+from medsweep.planning.account import StageAccount
 from medsweep.results import best_table, patient_table, pool_table, tidy_table, write_tables
 from medsweep.settings import Settings, settings_of
 from medsweep.store import Store

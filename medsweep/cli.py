@@ -12,9 +12,10 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from medsweep import __version__, data_commands, search_commands, store_commands
+from medsweep import __version__
+from medsweep.commands import data, launch, search
+from medsweep.commands import store as store_commands
 from medsweep.errors import UserError
-from medsweep.launch.commands import register as register_launch
 from medsweep.store import DamagedError
 
 app = typer.Typer(
@@ -70,10 +71,10 @@ def told_plainly(command: Callable[P, int]) -> Callable[P, None]:
     return wrapped
 
 
-app.add_typer(data_commands.make_app(told_plainly), name="data")
+app.add_typer(data.make_app(told_plainly), name="data")
 store_commands.register(app, told_plainly)
-search_commands.register(app, told_plainly)
-register_launch(app, told_plainly)
+search.register(app, told_plainly)
+launch.register(app, told_plainly)
 
 
 @app.command()
@@ -84,7 +85,8 @@ def plan(
     every: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
 ) -> int:
     """Show what a sweep needs, what is there already, and what the rest costs. Runs nothing."""
-    from medsweep import session, views
+    from medsweep import session
+    from medsweep.commands import views
 
     opened = session.open_sweep(sweep, store)
     console = views.stdout()
@@ -103,7 +105,8 @@ def why(
     store: StorePath = STORE,
 ) -> int:
     """Say which config field or input sets a trial apart from the nearest published one."""
-    from medsweep import account, views
+    from medsweep.commands import views
+    from medsweep.planning import account
     from medsweep.store import Store
 
     views.stdout().print(views.why_text(account.explain(digest, Store.create(store))))
@@ -128,7 +131,8 @@ def run(  # noqa: PLR0917
     ] = False,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
-    from medsweep import session, views
+    from medsweep import session
+    from medsweep.commands import views
 
     if address is not None and runner is RunnerName.LOCAL:
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
@@ -150,7 +154,8 @@ def run(  # noqa: PLR0917
 @told_plainly
 def status(sweep: SweepPath, store: StorePath = STORE) -> int:
     """Show which trials are published, running, waiting or failed, whoever runs them."""
-    from medsweep import session, views
+    from medsweep import session
+    from medsweep.commands import views
 
     opened = session.open_sweep(sweep, store)
     views.stdout().print(views.status_table(*opened.status()))

@@ -10,7 +10,7 @@ from medsweep.config import Config
 from medsweep.data.folds import Fold
 from medsweep.data.splits import read_splits
 from medsweep.errors import UserError, nearest
-from medsweep.fractional import LEAST_RESOLUTION, Fraction, best_fraction, smallest_fraction
+from medsweep.planning.fractional import LEAST_RESOLUTION, Fraction, best_fraction, smallest_fraction
 from medsweep.sweep import Levels, Sweep, require_field
 from medsweep.yamlfile import Key
 

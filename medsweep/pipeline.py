@@ -15,8 +15,8 @@ from medsweep.data.folds import split
 from medsweep.data.inventory import Source, inspect_source
 from medsweep.design import Arm, Replicate, arms, replicates
 from medsweep.errors import UserError
-from medsweep.leakage import require_no_leak
 from medsweep.plan import Builder, Plan, build, unread_factors
+from medsweep.planning.leakage import require_no_leak
 from medsweep.settings import Settings, settings_of
 from medsweep.store import Store
 from medsweep.sweep import Schema, Sweep, load_sweep

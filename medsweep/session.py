@@ -10,9 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from medsweep.account import PlanAccount, StageAccount, accounts, write_index
 from medsweep.answer import Tables, make_report, make_tables, predict_tested
-from medsweep.budget import BudgetGuard, Payments, require_within
 from medsweep.design import fraction_of
 from medsweep.errors import UserError, nearest
 from medsweep.execution.driver import Failure, Summary, decide_checked, run_plan
@@ -22,12 +20,13 @@ from medsweep.execution.runner import Runner
 from medsweep.execution.stopping import Stopping
 from medsweep.execution.task import World
 from medsweep.execution.tasking import labels_of
-from medsweep.forecast import Forecast, History, Price, forecast, prices
 from medsweep.pipeline import STAGES, plan_sweep
 from medsweep.plan import Decision, Plan
-from medsweep.prospects import power_lines
-from medsweep.search_views import LIMIT
-from medsweep.searching import Search, open_search, run_search
+from medsweep.planning.account import PlanAccount, StageAccount, accounts, write_index
+from medsweep.planning.budget import BudgetGuard, Payments, require_within
+from medsweep.planning.forecast import Forecast, History, Price, forecast, prices
+from medsweep.planning.prospects import power_lines
+from medsweep.search.loop import LIMIT, Search, open_search, run_search
 from medsweep.store import Store
 from medsweep.sweep import Sweep
 from medsweep.tracking.board import Board, StagePlan

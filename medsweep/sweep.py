@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from medsweep.config import Config
 from medsweep.errors import nearest
-from medsweep.space import SearchSection, check_search, refuse_stray_stopping
+from medsweep.search.space import SearchSection, check_search, refuse_stray_stopping
 from medsweep.validation import dotted_fields, explain, parse
 from medsweep.yamlfile import Document, Key, read_yaml
 

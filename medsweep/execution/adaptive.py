@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from medsweep.identity import derive_seed
-from medsweep.space import Choices, Params, Range, SearchSection, Space
+from medsweep.search.space import Choices, Params, Range, SearchSection, Space
 
 if TYPE_CHECKING:
     import optuna

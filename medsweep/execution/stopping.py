@@ -16,7 +16,7 @@ from medsweep.errors import UserError, nearest
 from medsweep.files import write_atomic
 from medsweep.identity import identity
 from medsweep.plan import Plan
-from medsweep.space import SUGGESTION, StoppingRule
+from medsweep.search.space import SUGGESTION, StoppingRule
 from medsweep.trial import Progress, PrunedError
 
 FEWEST_OTHERS: Final = 3

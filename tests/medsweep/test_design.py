@@ -9,7 +9,7 @@ import toy
 
 from medsweep.design import arms, fraction_of, label_of
 from medsweep.errors import UserError
-from medsweep.fractional import Fraction, best_fraction, smallest_fraction
+from medsweep.planning.fractional import Fraction, best_fraction, smallest_fraction
 from medsweep.sweep import Schema, Sweep, load_sweep
 
 SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisPlan)

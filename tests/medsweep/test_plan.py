@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import toy
 
-from medsweep.account import accounts
 from medsweep.data.folds import Fold
 from medsweep.design import Arm, Replicate
-from medsweep.forecast import History, prices
 from medsweep.plan import Plan, build, decide
+from medsweep.planning.account import accounts
+from medsweep.planning.forecast import History, prices
 from medsweep.store import Store
 
 

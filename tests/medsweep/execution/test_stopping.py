@@ -10,7 +10,7 @@ from medsweep.design import Arm, Replicate
 from medsweep.errors import UserError
 from medsweep.execution.stopping import Stopping, is_stopped, rung, stopping_of
 from medsweep.plan import Plan, build
-from medsweep.space import StoppingRule
+from medsweep.search.space import StoppingRule
 from medsweep.trial import Progress, PrunedError, StageEndedError
 
 ASHA = StoppingRule(rule="asha", metric="loss", goal="minimise", first_step_share=0.1, reduction=3)

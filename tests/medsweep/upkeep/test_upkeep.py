@@ -15,6 +15,7 @@ from runner_contract import plan_of
 from typer.testing import CliRunner, Result
 
 from medsweep.cli import app, told_plainly
+from medsweep.commands.store import register
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import note_path
@@ -22,11 +23,10 @@ from medsweep.execution.local import LocalRunner
 from medsweep.execution.task import World
 from medsweep.lease import Lease
 from medsweep.plan import Plan
-from medsweep.retry import failed_trials, set_apart
 from medsweep.store import Store
-from medsweep.store_commands import register
 from medsweep.tracking.console import NullObserver
-from medsweep.upkeep import NOTES, TUNE, UNFINISHED, UNREACHABLE, check_store, find_waste, planned, remove
+from medsweep.upkeep.reach import NOTES, TUNE, UNFINISHED, UNREACHABLE, check_store, find_waste, planned, remove
+from medsweep.upkeep.retry import failed_trials, set_apart
 from medsweep.workspace import Workspace
 
 SMALL, LARGE = plan_of(counts=(2,)), plan_of(counts=(2, 4))

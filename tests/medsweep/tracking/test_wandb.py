@@ -157,7 +157,7 @@ assert {{k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"}} == before
     bare = {name: value for name, value in before.items() if not name.startswith("WANDB_")} | {"HOME": str(home)}
     work = tmp_path / "work"
     work.mkdir()
-    bare["PYTHONPATH"] = str(Path(__file__).parents[2])
+    bare["PYTHONPATH"] = str(Path(__file__).parents[3])
     subprocess.run([sys.executable, "-c", code], check=True, cwd=work, env=bare, timeout=120)
     assert list((tmp_path / "mirror" / "wandb").glob("offline-run-*"))
     assert list(home.rglob("*")) == []
@@ -176,7 +176,7 @@ tracker.log(Progress(step=1, total=1))
 tracker.end("complete", {{}})
 sys.exit("wandb" in sys.modules)
 """
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     subprocess.run([sys.executable, "-c", code], check=True, env=env, timeout=60)
     assert not (tmp_path / "mirror").exists()
 

@@ -14,12 +14,12 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from medsweep.cli import told_plainly
-from medsweep.launch.commands import register
+from medsweep.commands.launch import register
 from medsweep.launch.options import Slurm, Target, node_size, options_of
 from medsweep.launch.render import Launched, Rendered, read_launched, render
 from medsweep.sweep import Resources
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "sweeps" / "clusters"
 QUICKSTART = Path("sweeps/quickstart.yaml")
 NASTY = 'it\'s a "$HOME" `id`; a\\b'

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from medsweep.chains import Chains
 from medsweep.cli import app, told_plainly
+from medsweep.commands.search import register
 from medsweep.data.inventory import Source
 from medsweep.design import arms, replicates
 from medsweep.errors import UserError
@@ -23,10 +24,9 @@ from medsweep.execution.stopping import Stopping
 from medsweep.execution.task import World
 from medsweep.pipeline import SCHEMA, STAGES, plan_sweep
 from medsweep.plan import Builder, Plan
-from medsweep.search_commands import register
-from medsweep.searching import Search, open_search, run_search
+from medsweep.search.loop import Search, open_search, run_search
+from medsweep.search.space import Choices, Objective, Params, Range, SearchSection, Space
 from medsweep.settings import Settings
-from medsweep.space import Choices, Objective, Params, Range, SearchSection, Space
 from medsweep.store import Store
 from medsweep.sweep import load_sweep
 from medsweep.tracking.console import NullObserver

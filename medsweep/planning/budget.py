@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from medsweep.execution.task import Task
-from medsweep.forecast import Forecast, Price, published_mib
+from medsweep.planning.forecast import Forecast, Price, published_mib
 from medsweep.store import DamagedError, Store
 from medsweep.sweep import CAPS, Budget, Sweep
 

@@ -10,9 +10,9 @@ from pydantic_core import to_jsonable_python
 from rich.table import Table
 
 from medsweep.execution.adaptive import best_of, importances
-from medsweep.search_results import TEST, Result, mean_score
-from medsweep.searching import Search, State
-from medsweep.space import HOURS, SearchSection
+from medsweep.search.loop import Search, State
+from medsweep.search.results import TEST, Result, mean_score
+from medsweep.search.space import HOURS, SearchSection
 from medsweep.trial import COMPLETE
 
 SHOWN: Final = 10
@@ -23,11 +23,6 @@ FAIR: Final = (
     "Suggestions were chosen by validation patients alone, so the test score beside a winner is not flattered by the "
     "choice; that of the best by test score would be."
 )
-LIMIT: Final = (
-    "Arms named search-NNN were chosen one after the other by a search on validation patients: they are no planned "
-    "comparison, and their number grows the family of tests. Confirm a winner as an arm of a sweep with new seeds."
-)
-"""What the report says among its limits where a sweep has suggestions."""
 
 
 def results_of(state: State) -> list[Result]:

@@ -10,7 +10,7 @@ from medsweep.identity import short
 from medsweep.plan import Plan
 from medsweep.store import DamagedError, Store
 from medsweep.trial import COMPLETE, DivergedError, PoolDryError, StageEndedError
-from medsweep.upkeep import RETRIED
+from medsweep.upkeep.reach import RETRIED
 
 OUTCOMES = frozenset({*ADVICE, *(kind.outcome for kind in (StageEndedError, DivergedError, PoolDryError))})
 """Outcomes that give no result, whether published or noted."""

@@ -10,15 +10,15 @@ import pytest
 from medsweep.config import Config
 from medsweep.data.folds import Fold, Split, split
 from medsweep.identity import short
-from medsweep.leakage import LeakageError, require_no_leak
 from medsweep.pipeline import plan_sweep
 from medsweep.plan import Builder, Plan
+from medsweep.planning.leakage import LeakageError, require_no_leak
 from medsweep.store import Store
 from medsweep.trial import Stage
 
 PATIENTS = [f"p{number:03}" for number in range(12)]
 HERE, THERE = Fold(index=0, of=3), Fold(index=1, of=3)
-QUICKSTART = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
+QUICKSTART = Path(__file__).parents[3] / "sweeps" / "quickstart.yaml"
 
 
 class Fitted(Config):

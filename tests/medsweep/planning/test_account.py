@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import toy
 
-from medsweep.budget import BudgetGuard, Payments, Spent, require_within
 from medsweep.data.folds import Fold
 from medsweep.design import Arm, Replicate
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.task import Task, World
-from medsweep.forecast import History, Interval, Price, bare_tasks, forecast, prices, sure, wall_hours
 from medsweep.plan import Plan, build, decide
+from medsweep.planning.budget import BudgetGuard, Payments, Spent, require_within
+from medsweep.planning.forecast import History, Interval, Price, bare_tasks, forecast, prices, sure, wall_hours
 from medsweep.store import Store
 from medsweep.sweep import Resources, Schema, Sweep, load_sweep
 from medsweep.tracking.console import NullObserver

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from medsweep.store import Store
-    from medsweep.upkeep import Waste
+    from medsweep.upkeep.reach import Waste
 
 StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")]
 STORE = Path("store")
@@ -51,7 +51,7 @@ def verify(
     from rich.console import Console
     from rich.progress import Progress
 
-    from medsweep.upkeep import check_store, stages_named
+    from medsweep.upkeep.reach import check_store, stages_named
 
     opened = _existing(store, writes=set_aside)
     stages = stages_named(opened, stage)
@@ -90,8 +90,8 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
     """Delete what no sweep needs: trials that no plan reaches, what failed or stopped attempts left behind."""
-    from medsweep import views
-    from medsweep.upkeep import UNFINISHED, find_waste, live_part, planned, remove
+    from medsweep.commands import views
+    from medsweep.upkeep.reach import UNFINISHED, find_waste, live_part, planned, remove
 
     opened = _existing(store, writes=not dry_run)
     age = None if older_than is None else _seconds(older_than)
@@ -130,7 +130,7 @@ def retry(
     if not failed:
         raise UserError(f"nothing says what of {sweep} to retry; give --failed, or --failed --outcome NAME for some")
     from medsweep.pipeline import plan_sweep
-    from medsweep.retry import failed_trials, set_apart
+    from medsweep.upkeep.retry import failed_trials, set_apart
 
     opened = _existing(store, writes=True)
     found = failed_trials(plan_sweep(sweep, opened)[1], opened, outcome or ())

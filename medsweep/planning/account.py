@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsweep.files import write_atomic
-from medsweep.forecast import Forecast, Price, total
-from medsweep.fractional import Fraction
 from medsweep.identity import identity, short
 from medsweep.plan import Decision, Plan
+from medsweep.planning.forecast import Forecast, Price, total
+from medsweep.planning.fractional import Fraction
 from medsweep.store import Manifest, Store
 
 

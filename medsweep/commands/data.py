@@ -33,7 +33,7 @@ def make_app(told_plainly: Callable[[Command], Callable[..., None]]) -> typer.Ty
 
 def list_datasets() -> int:
     """List the datasets that medsweep knows by name."""
-    from medsweep import data_views, views
+    from medsweep.commands import data_views, views
 
     console = views.stdout()
     console.print(data_views.dataset_table(list(CATALOGUE.values())))
@@ -43,7 +43,7 @@ def list_datasets() -> int:
 
 def describe(name: Name) -> int:
     """Tell all about a dataset: where to get it, its terms, the expected folder, its traps, how it is read."""
-    from medsweep import data_views, views
+    from medsweep.commands import data_views, views
 
     views.stdout().print(data_views.description(_spec(name)), soft_wrap=True)
     return 0
@@ -58,7 +58,7 @@ def check(
     """Read every file of a folder and tell what keeps cases from being used, and what is unusual."""
     from rich.console import Console
 
-    from medsweep import data_views, views
+    from medsweep.commands import data_views, views
     from medsweep.data.check import check as look_through
     from medsweep.data.check import grouped
     from medsweep.data.sources import list_cases

@@ -7,13 +7,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from medsweep.account import PlanAccount, Why
 from medsweep.execution.driver import Summary
 from medsweep.execution.failures import ADVICE, Attempt
-from medsweep.forecast import ENOUGH, UNSURE, Forecast, Interval
-from medsweep.fractional import Fraction
 from medsweep.identity import short
 from medsweep.plan import Decision, Plan
+from medsweep.planning.account import PlanAccount, Why
+from medsweep.planning.forecast import ENOUGH, UNSURE, Forecast, Interval
+from medsweep.planning.fractional import Fraction
 from medsweep.tracking.console import short_time
 
 LISTED = 40

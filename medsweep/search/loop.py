@@ -16,9 +16,18 @@ from medsweep.execution.driver import Summary
 from medsweep.execution.stopping import Stopping, stopping_of, suggestions_only
 from medsweep.pipeline import STAGES, plan_arms
 from medsweep.plan import Builder, Plan
-from medsweep.search_results import REFUSED, Result, result_of
+from medsweep.search.results import REFUSED, Result, result_of
+from medsweep.search.space import (
+    NEEDS_VALIDATION,
+    SUGGESTION,
+    Choices,
+    Params,
+    SearchSection,
+    Space,
+    point_of,
+    space_of,
+)
 from medsweep.settings import Settings
-from medsweep.space import NEEDS_VALIDATION, SUGGESTION, Choices, Params, SearchSection, Space, point_of, space_of
 from medsweep.store import Store
 from medsweep.sweep import Sweep
 from medsweep.trial import COMPLETE, DivergedError, PoolDryError, PrunedError
@@ -30,6 +39,11 @@ POOL_FIELDS: Final = ("synthesise.count", "synthesise.headroom", "segment.min_io
 """Fields that decide how large a pool must be."""
 RESULTS: Final = (PrunedError.outcome, DivergedError.outcome, PoolDryError.outcome)
 """Ends of a suggestion that are results of the search, not failures of the run."""
+LIMIT: Final = (
+    "Arms named search-NNN were chosen one after the other by a search on validation patients: they are no planned "
+    "comparison, and their number grows the family of tests. Confirm a winner as an arm of a sweep with new seeds."
+)
+"""What the report says among its limits where a sweep has suggestions."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from medsweep.errors import UserError
 from medsweep.execution.adaptive import Told
 from medsweep.identity import short
 from medsweep.plan import Plan
-from medsweep.space import HOURS, Params, SearchSection
+from medsweep.search.space import HOURS, Params, SearchSection
 from medsweep.store import Store
 from medsweep.trial import COMPLETE, PrunedError
 

@@ -1,0 +1,1 @@
+"""What a plan costs, whether it leaks, and what it can show, before anything runs."""
