@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from medsweep.config import Config
 from medsweep.errors import nearest
@@ -55,17 +55,30 @@ class Replicates(Config):
         return only
 
 
+def _gpus(value: object) -> object:
+    """Checked here, since the complaints of a union name its members and not the field."""
+    if value == "auto" or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError(f"a number of GPUs from 0, or auto; {nearest(str(value), ['auto'])}")
+
+
 class Resources(Config):
     """What one trial of a stage holds while it runs."""
 
     cpus: int = Field(default=1, ge=1)
     """CPU threads; also the number of threads torch uses, which decides the last bits of a result."""
-    gpus: float = Field(default=0.0, ge=0.0)
-    """GPUs; a fraction shares one."""
+    gpus: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = 0.0
+    """GPUs; a fraction shares one. ``auto``: the part of one that the memory of a step asks for, measured once for
+    every distinct config and rounded up to 1, 1/2, 1/4 or 1/8."""
     memory_gib: float = Field(default=0.0, ge=0.0)
     """Host memory to set aside for the trial; 0 sets none aside. Doubled once for a trial that runs out of it."""
     stall_minutes: float = Field(default=60.0, gt=0)
     """A trial that reports nothing for so long is taken to hang; its process is ended and the trial tried again."""
+
+    @property
+    def most_gpus(self) -> float:
+        """GPUs that it may come to hold: one for ``auto``, whose part is measured later."""
+        return 1.0 if self.gpus == "auto" else float(self.gpus)
 
 
 class Budget(Config):

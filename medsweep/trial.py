@@ -49,6 +49,13 @@ class Trial(Protocol):
     def threads(self) -> int:
         """CPU threads granted to this trial."""
 
+    @property
+    def micro_batches(self) -> int:
+        """Parts that a training batch is worked in, their gradients added up, where it does not fit whole; 1 is whole.
+
+        Never above what ``Stage.divides`` allows for the config.
+        """
+
     def checkpoint_due(self) -> bool:
         """Whether enough time has passed since the last checkpoint to be worth another."""
 
@@ -72,6 +79,10 @@ class Stage:
     run: StageFunction
     hours: Callable[[Any], float]
     """CPU or GPU hours for a config, before any timing of an earlier trial is known."""
+    divides: Callable[[Any], int] = lambda config: 1
+    """Most parts that a batch can be worked in with the same maths as the whole: 1 where a term looks across it."""
+    probe: Callable[[Any], Config] | None = None
+    """The config cut to a step or two, for measuring memory; None where nothing is known of it."""
     reads_prefix: frozenset[str] = frozenset()
     """Input roles of which only the head is read, as long as the config says; their full size is not identity."""
 

@@ -48,10 +48,11 @@ class Workspace:
         *,
         device: str = "cpu",
         threads: int = 1,
+        micro_batches: int = 1,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         self.stage, self.digest = stage, digest
-        self.device, self.threads = device, threads
+        self.device, self.threads, self.micro_batches = device, threads, micro_batches
         self.part = store.part(stage, digest)
         self.final = store.folder(stage, digest)
         self._interval = checkpoint_seconds

@@ -16,6 +16,7 @@ class FakeTrial:
     digest: str = "0" * 64
     device: str = "cpu"
     threads: int = 1
+    micro_batches: int = 1
     due: bool = False
     """Answer of ``checkpoint_due``; may be changed between two reports."""
 

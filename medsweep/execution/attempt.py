@@ -7,13 +7,16 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from medsweep.cache import Fetched, reading
 from medsweep.config import Config
 from medsweep.execution.failures import StalledError, TrialFailedError, classify, write_note
+from medsweep.execution.probing import measured, probe, shape_of
 from medsweep.execution.task import Task, World
 from medsweep.execution.watchdog import Watchdog
 from medsweep.identity import digest_of, short
@@ -42,7 +45,7 @@ def attempt(
     Raises:
         TrialFailedError: the trial failed under a name; a note has been left.
     """
-    if store.folder(task.stage, task.digest).is_dir():
+    if store.folder(task.stage, task.digest).is_dir() or (task.is_probe and measured(store, task.stage, task.digest)):
         return
 
     def bark(error: StalledError) -> None:
@@ -50,8 +53,8 @@ def attempt(
         stalled(error)
 
     try:
-        with Watchdog(task.held.stall_minutes * 60, bark) as watchdog:
-            yield from _attempt(task, world, store, tracker, watchdog)
+        with Watchdog(task.held.stall_minutes * 60, bark) as watchdog, ExitStack() as reads:
+            yield from _attempt(task, world, store, tracker, watchdog, reads=reads)
     except PublishedError:
         return
     except StalledError as error:
@@ -63,17 +66,27 @@ def attempt(
         raise TrialFailedError(note.outcome, note.message) from error
 
 
-def _attempt(task: Task, world: World, store: Store, tracker: Tracker, watchdog: Watchdog) -> Iterator[Progress]:
+def _attempt(
+    task: Task, world: World, store: Store, tracker: Tracker, watchdog: Watchdog, *, reads: ExitStack
+) -> Iterator[Progress]:
     stage = world.stages[task.stage]
     config = _config(stage, task)
     held = task.held
-    inputs = _inputs(task, store)
+    found = _inputs(task, world, store, reads)
+    inputs = {role: one.folder for role, one in found.items()}
+    if task.is_probe:
+        yield from probe(stage, config, inputs, task=task, world=world, store=store)
+        return
+    on_gpu = held.most_gpus > 0
+    if on_gpu:
+        world.gpu.begin(min(held.most_gpus, 1.0))
     with Workspace(
         store,
         task.stage,
         task.digest,
-        device="cuda" if held.gpus > 0 else "cpu",
+        device="cuda" if on_gpu else "cpu",
         threads=held.cpus,
+        micro_batches=task.micro_batches,
         checkpoint_seconds=world.checkpoint_seconds,
     ) as work:
         tracker.begin(task.card(), work.last_reported())
@@ -96,7 +109,7 @@ def _attempt(task: Task, world: World, store: Store, tracker: Tracker, watchdog:
             raise
         finally:
             tracker.end(outcome, _finite(last.metrics))
-        base = _manifest(task, stage, work, outcome=outcome, message=message, last=last)
+        base = _manifest(task, stage, work, found, outcome=outcome, message=message, last=last)
         work.publish(lambda files: replace(base, files=dict(files), seconds=round(work.seconds(), 3)))
 
 
@@ -104,27 +117,41 @@ def _config(stage: Stage, task: Task) -> Config:
     import json
 
     config = stage.config.model_validate_json(json.dumps(task.config))
-    found = digest_of(task.stage, stage.version, config, task.reads)
+    found = (
+        shape_of(stage, config, task.reads)
+        if task.is_probe
+        else digest_of(task.stage, stage.version, config, task.reads)
+    )
     if found != task.digest:
         raise RuntimeError(
-            f"this worker's code gives {task.stage} the digest {short(found)} where the driver's gave "
+            f"this worker's code gives {task.stage} the digest {short(found or 'none')} where the driver's gave "
             f"{short(task.digest)}: install the same medsweep version on every node"
         )
     return config
 
 
-def _inputs(task: Task, store: Store) -> dict[str, Path]:
-    folders = {}
+def _inputs(task: Task, world: World, store: Store, reads: ExitStack) -> dict[str, Fetched]:
+    """The verified inputs by role; a node's copies of them stay until ``reads`` is closed."""
+    found = {}
     for role, digest in task.inputs.items():
         stage = task.input_stages[role]
-        manifest = store.verify(stage, digest)
+        manifest = store.manifest(stage, digest)
         if manifest.outcome != COMPLETE:
             raise RuntimeError(f"input {role} of {task.stage} {short(task.digest)} is {manifest.outcome}, not complete")
-        folders[role] = store.output(stage, digest)
-    return folders
+        found[role] = reads.enter_context(reading(world.cache, store, stage, digest))
+    return found
 
 
-def _manifest(task: Task, stage: Stage, work: Workspace, *, outcome: str, message: str, last: Progress) -> Manifest:
+def _manifest(
+    task: Task,
+    stage: Stage,
+    work: Workspace,
+    inputs: Mapping[str, Fetched],
+    *,
+    outcome: str,
+    message: str,
+    last: Progress,
+) -> Manifest:
     return Manifest(
         stage=task.stage,
         version=stage.version,
@@ -138,7 +165,7 @@ def _manifest(task: Task, stage: Stage, work: Workspace, *, outcome: str, messag
         estimated_hours=task.hours,
         files={},
         metrics=_finite(last.metrics),
-        host=_host(work),
+        host={**_host(task, work), **_origins(inputs)},
         versions=package_versions(),
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
@@ -148,7 +175,7 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _host(work: Workspace) -> dict[str, Any]:
+def _host(task: Task, work: Workspace) -> dict[str, Any]:
     return {
         "name": socket.gethostname(),
         "machine": platform.machine(),
@@ -156,8 +183,16 @@ def _host(work: Workspace) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "device": work.device,
         "threads": work.threads,
+        "gpus": task.held.most_gpus,
+        "micro_batches": work.micro_batches,
         "peak_memory_mib": _peak_memory_mib(work.device),
     }
+
+
+def _origins(inputs: Mapping[str, Fetched]) -> dict[str, dict[str, str]]:
+    """Per input role, where it was read from, and why not from a copy that was there."""
+    reasons = {role: one.reason for role, one in inputs.items() if one.reason}
+    return {"inputs": {role: one.origin for role, one in inputs.items()}, **({"reasons": reasons} if reasons else {})}
 
 
 def _peak_memory_mib(device: str) -> float | None:

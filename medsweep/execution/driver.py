@@ -1,5 +1,6 @@
 """One call of ``medsweep run``: plan, drop what is published, run the rest, look again. Nothing else is remembered."""
 
+import json
 import os
 import socket
 import threading
@@ -9,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from medsweep.execution.failures import OWN_FAILURES, TRIES, backoff_seconds, notes
-from medsweep.execution.resources import larger_share
+from medsweep.execution.probing import granted
+from medsweep.execution.resources import Grant, next_grant
 from medsweep.execution.runner import UNGUARDED, Guard, Orders, Runner, Settled
 from medsweep.execution.stop import stop_signals
 from medsweep.execution.task import Task, World
 from medsweep.execution.tasking import labels_of, tasks_of
 from medsweep.plan import Decision, Plan, PlannedTrial, decide
 from medsweep.store import DamagedError, Store
-from medsweep.sweep import Resources
 from medsweep.tracking.console import Observer
 from medsweep.trial import COMPLETE
 
@@ -69,8 +70,8 @@ class _Progressing:
     tries: Counter[str] = field(default_factory=Counter)
     given_up: dict[str, tuple[str, str]] = field(default_factory=dict)
     ran: Counter[str] = field(default_factory=Counter)
-    enlarged: dict[str, Resources] = field(default_factory=dict)
-    """What trials that ran out of memory hold at their second try."""
+    enlarged: dict[str, Grant] = field(default_factory=dict)
+    """What trials that ran out of memory are given at their next try."""
     stopped: bool = False
     capped: str = ""
 
@@ -101,7 +102,7 @@ def run_plan(
         if not tasks or (fail_fast and OWN_FAILURES & {outcome for outcome, _ in state.given_up.values()}):
             break
         settled = runner.run(tasks, world, observer, orders)
-        _account(tasks, settled, state, store, observer)
+        _account(tasks, settled, state, world, observer)
         if not state.stopped and not state.capped:
             lost = [orders.lost[task.digest] for task in tasks if _comes_back(task, settled, orders)]
             state.stopped = _stopped_while_waiting(tasks, lost, store, observer)
@@ -136,9 +137,13 @@ def set_aside(error: DamagedError, store: Store, observer: Observer) -> None:
         observer.note(f"{error}; it is kept at {target} and run again")
 
 
-def _account(tasks: list[Task], settled: Settled, state: _Progressing, store: Store, observer: Observer) -> None:
+def _account(tasks: list[Task], settled: Settled, state: _Progressing, world: World, observer: Observer) -> None:
     state.stopped, state.capped = settled.stopped, settled.capped
+    store = Store(world.store)
     for task in tasks:
+        if task.is_probe:
+            _account_probe(task, tasks, settled, state)
+            continue
         outcome = settled.outcomes.get(task.digest)
         if outcome in (None, "blocked", "lease-held"):
             continue
@@ -147,13 +152,34 @@ def _account(tasks: list[Task], settled: Settled, state: _Progressing, store: St
             continue
         if outcome == DamagedError.outcome:
             _set_aside_input(task, store, observer)
-        more = larger_share(task.held) if outcome == "out-of-memory" and task.digest not in state.enlarged else None
-        if more is not None:
-            state.enlarged[task.digest] = more
+        if outcome == "out-of-memory" and _enlarge(task, state, world, observer):
             continue
         state.tries[task.digest] += 1
         if outcome != DamagedError.outcome or state.tries[task.digest] >= TRIES:
             state.given_up[task.digest] = (outcome, settled.messages.get(task.digest, ""))
+
+
+def _account_probe(probe: Task, tasks: list[Task], settled: Settled, state: _Progressing) -> None:
+    """A shape whose memory could not be measured ends its trials as the probe ended."""
+    outcome = settled.outcomes.get(probe.digest)
+    if outcome in (None, "blocked", "lease-held", COMPLETE, DamagedError.outcome):
+        return
+    message = f"measuring its memory: {settled.messages.get(probe.digest, '')}"
+    state.given_up |= {task.digest: (outcome, message) for task in tasks if task.shape == probe.digest}
+
+
+def _enlarge(task: Task, state: _Progressing, world: World, observer: Observer) -> bool:
+    """Whether a trial that ran out of memory can be given more; a trial whose share was measured holds it by now."""
+    config = world.stages[task.stage].config.model_validate_json(json.dumps(task.config))
+    given = state.enlarged.get(task.digest) or granted(task, Store(world.store))
+    more = next_grant(given, world.held_by(task.stage), world.stages[task.stage].divides(config))
+    if more is None:
+        return False
+    state.enlarged[task.digest] = more
+    parts = f", batches in {more.micro_batches} parts" if more.micro_batches > 1 else ""
+    memory = f"{more.held.most_gpus:g} GPU" if more.held.most_gpus else f"{more.held.memory_gib:g} GiB"
+    observer.note(f"{task.stage} {task.label} ran out of memory; tried again with {memory}{parts}")
+    return True
 
 
 def _set_aside_input(task: Task, store: Store, observer: Observer) -> None:

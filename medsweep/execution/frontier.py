@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterable
 from medsweep.execution.task import Task
 from medsweep.trial import COMPLETE
 
+PEERS = 32
+"""Equally urgent tasks among which the one whose inputs are nearest is looked for."""
+Entry = tuple[float, int, int, str]
+
 
 class Frontier:
     """Tasks whose inputs are there, longest remaining chain first; a failed task closes its descendants only.
 
     Of equally long chains the one whose input was settled last goes first: it is still in the page cache, and the
-    trials made from one input follow each other.
+    trials made from one input follow each other. Where it is known which node has a place free, of those the one goes
+    first of whose inputs most were made or read there.
     """
 
     def __init__(self, tasks: Iterable[Task]) -> None:
@@ -20,16 +25,17 @@ class Frontier:
         self.live: set[str] = set()
         self.settled: dict[str, str] = {}
         """Outcome by digest; ``blocked`` for what a failure closed."""
+        self._places: dict[str, set[str]] = defaultdict(set)
+        """Nodes on which a trial's output was written or read."""
         self._order = {digest: number for number, digest in enumerate(self.tasks)}
         self._waits = {
-            digest: {parent for parent in task.inputs.values() if parent in self.tasks}
-            for digest, task in self.tasks.items()
+            digest: {parent for parent in task.waits_for if parent in self.tasks} for digest, task in self.tasks.items()
         }
         self._readers: dict[str, list[str]] = defaultdict(list)
         for digest, parents in self._waits.items():
             for parent in parents:
                 self._readers[parent].append(digest)
-        self._ready: list[tuple[float, int, int, str]] = []
+        self._ready: list[Entry] = []
         for digest, parents in self._waits.items():
             if not parents:
                 self._push(digest)
@@ -42,12 +48,15 @@ class Frontier:
         """Tasks that are neither settled nor running."""
         return len(self.tasks) - len(self.settled) - len(self.live)
 
-    def start(self, held_elsewhere: Callable[[Task], bool] = lambda task: False) -> Task | None:
-        """The next task to run, now counted as running; tasks that another worker holds are passed over."""
-        passed: list[tuple[float, int, int, str]] = []
+    def start(self, held_elsewhere: Callable[[Task], bool] = lambda task: False, near: str = "") -> Task | None:
+        """The next task to run, now counted as running; tasks that another worker holds are passed over.
+
+        ``near`` is the node that will run it, as far as anybody can tell.
+        """
+        passed: list[Entry] = []
         chosen: Task | None = None
         while self._ready and chosen is None:
-            entry = heapq.heappop(self._ready)
+            entry = self._pop(near)
             if held_elsewhere(self.tasks[entry[-1]]):
                 passed.append(entry)
             else:
@@ -57,6 +66,25 @@ class Frontier:
         if chosen is not None:
             self.live.add(chosen.digest)
         return chosen
+
+    def _pop(self, near: str) -> Entry:
+        first = heapq.heappop(self._ready)
+        peers = [first]
+        while near and self._ready and self._ready[0][0] == first[0] and len(peers) < PEERS:
+            peers.append(heapq.heappop(self._ready))
+        best = max(peers, key=lambda entry: self._warmth(entry[-1], near))
+        for entry in peers:
+            if entry is not best:
+                heapq.heappush(self._ready, entry)
+        return best
+
+    def _warmth(self, digest: str, node: str) -> int:
+        return sum(node in self._places[parent] for parent in self.tasks[digest].inputs.values())
+
+    def ran_on(self, digest: str, node: str) -> None:
+        """Remember where a trial was run: its output and its inputs are there."""
+        for seen in (digest, *self.tasks[digest].inputs.values()):
+            self._places[seen].add(node)
 
     def put_back(self, digest: str) -> None:
         """Count a running task as ready again."""

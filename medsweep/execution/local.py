@@ -26,7 +26,7 @@ class LocalRunner:
         try:
             with stop_signals() as stop, _interruptible() as interrupt:
                 while (task := ledger.start()) is not None:
-                    observer.started(task.digest, task.stage, task.label)
+                    observer.started(task.digest, task.shown_stage, task.label)
                     try:
                         for progress in attempt(task, world, store, tracker, stalled=interrupt):
                             observer.progressed(task.digest, progress.step, progress.total)

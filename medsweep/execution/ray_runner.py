@@ -9,13 +9,15 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import TracebackType
 from typing import Any
 
 from medsweep.environment import environment
 from medsweep.errors import UserError
+from medsweep.execution.resources import SHARES
 from medsweep.execution.runner import Ledger, Orders, Settled
-from medsweep.execution.task import Task, World
+from medsweep.execution.task import Task, TaskFile, World
 from medsweep.store import Store
 from medsweep.sweep import Resources
 from medsweep.tracking.console import Observer
@@ -90,18 +92,16 @@ class RayRunner:
         self._require_resources(tasks, world)
         ledger = Ledger(tasks, Store(world.store), observer, orders)
         total = ray.cluster_resources()
-        bundles = {task.digest: bundle_of(task.held, total) for task in tasks}
         scratch = world.store / ".tune"
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
-        trainable = tune.with_resources(
-            tune.with_parameters(StageTrainable, world=world), lambda config: _shape(config["held"])
-        )
+        given = tune.with_parameters(StageTrainable, world=world, tasks=TaskFile.write(scratch / name, tasks))
+        trainable = tune.with_resources(given, lambda config: _shape(tuple(config["bundle"].items())))
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(ledger, bundles),
+                search_alg=PlanSearcher(ledger, lambda held: bundle_of(held, total)),
                 num_samples=-1,
-                max_concurrent_trials=_slots(total, tasks, bundles),
+                max_concurrent_trials=_slots(total, tasks),
                 reuse_actors=True,
                 trial_dirname_creator=trial_folder,
             ),
@@ -133,7 +133,7 @@ class RayRunner:
             held = world.held_by(stage)
             for kind, asked, there in (
                 ("cpus", held.cpus, total.get("CPU", 0)),
-                ("gpus", held.gpus, total.get("GPU", 0)),
+                ("gpus", held.most_gpus, total.get("GPU", 0)),
                 ("memory_gib", held.memory_gib, total.get("memory", 0) / 2**30),
             ):
                 if asked > there:
@@ -164,8 +164,9 @@ def _require_answer(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _shape(held: Mapping[str, float]) -> Any:
-    """The placement group of a trial; Ray keeps processes for reuse by its shape."""
+@cache
+def _shape(held: tuple[tuple[str, float], ...]) -> Any:
+    """The placement group of trials that hold the same; Ray keeps processes for reuse by it."""
     from ray import tune
 
     return tune.PlacementGroupFactory([dict(held)])
@@ -174,11 +175,15 @@ def _shape(held: Mapping[str, float]) -> Any:
 def bundle_of(held: Resources, total: Mapping[str, float]) -> dict[str, float]:
     """What Ray sets aside for a trial; memory, in bytes, is never more than the cluster has in ``total``."""
     memory = min(held.memory_gib * 2**30, total.get("memory", 0.0))
-    asked = {"CPU": float(held.cpus), "GPU": held.gpus, "memory": float(int(memory))}
+    asked = {"CPU": float(held.cpus), "GPU": held.most_gpus, "memory": float(int(memory))}
     return {name: amount for name, amount in asked.items() if amount}
 
 
-def _slots(total: Mapping[str, float], tasks: Sequence[Task], bundles: Mapping[str, Mapping[str, float]]) -> int:
+def _slots(total: Mapping[str, float], tasks: Sequence[Task]) -> int:
     """Trials that can run at once, by the one that takes the least."""
-    fits = [min(total.get(kind, 0.0) / asked for kind, asked in bundle.items()) for bundle in bundles.values()]
+    least = [
+        task.held if task.held.gpus != "auto" else task.held.model_copy(update={"gpus": SHARES[0]}) for task in tasks
+    ]
+    bundles = [bundle_of(held, total) for held in dict.fromkeys(least)]
+    fits = [min(total.get(kind, 0.0) / asked for kind, asked in bundle.items()) for bundle in bundles]
     return max(1, min(len(tasks), int(max(fits))))

@@ -5,16 +5,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from medsweep.execution.failures import LOST, OWN_FAILURES, TRIES, backoff_seconds, notes
 from medsweep.execution.frontier import Frontier
+from medsweep.execution.probing import granted, measured
 from medsweep.execution.task import Task, World
 from medsweep.identity import short
 from medsweep.store import DamagedError, Store
 from medsweep.tracking.console import Observer
 from medsweep.tracking.protocol import NullTracker, Tracker
+from medsweep.trial import COMPLETE
 
 
 @dataclass
@@ -101,21 +103,32 @@ class Ledger:
         self._orders = orders
         self._notes_before: dict[str, int] = {}
         self._closed = False
+        self._freed = ""
+        """The node whose place became free last, which the next trial will most likely get."""
         self._not_before: dict[str, float] = {}
         self._heard: dict[str, tuple[str, str]] = {}
 
     def start(self) -> Task | None:
         """The next task to run, if one is ready, nobody else holds it, and neither guard nor failure forbids it."""
-        task = None if self._closed else self.frontier.start(self._must_wait)
+        task = None if self._closed else self.frontier.start(self._must_wait, self._freed)
         if task is None:
             return None
-        if (reason := self._orders.guard.may_start(task)) is not None:
-            self.frontier.put_back(task.digest)
-            self._closed, self.settled.capped = True, reason
-            return None
-        self._orders.guard.started(task)
+        if not task.is_probe:
+            if (reason := self._orders.guard.may_start(task)) is not None:
+                self.frontier.put_back(task.digest)
+                self._closed, self.settled.capped = True, reason
+                return None
+            self._orders.guard.started(task)
         self._notes_before[task.digest] = len(notes(self.store, task.stage, task.digest))
-        return task
+        return self._sized(task)
+
+    def _sized(self, task: Task) -> Task:
+        """The task with the part of a GPU that its probe, by now complete, has found."""
+        if not task.shape:
+            return task
+        grant = granted(task, self.store)
+        self.frontier.tasks[task.digest] = replace(task, held=grant.held, micro_batches=grant.micro_batches)
+        return self.frontier.tasks[task.digest]
 
     def _must_wait(self, task: Task) -> bool:
         resting = self._orders.clock() < self._not_before.get(task.digest, 0.0)
@@ -125,10 +138,14 @@ class Ledger:
         """Keep what a failing trial said of itself; what the store says goes first."""
         self._heard[digest] = (outcome, message)
 
-    def settle(self, task: Task) -> None:
-        """Ask the store how ``task`` ended, and close what cannot run any more."""
+    def settle(self, task: Task, node: str = "") -> None:
+        """Ask the store how ``task`` ended, and close what cannot run any more; ``node`` is where it was run."""
+        self._freed = node
+        if node:
+            self.frontier.ran_on(task.digest, node)
         outcome, message = self._found(task)
-        self._orders.guard.ended(task)
+        if not task.is_probe:
+            self._orders.guard.ended(task)
         self.observer.finished(task.digest, outcome, message)
         if outcome in LOST and self._tried_again(task, outcome):
             return
@@ -153,12 +170,8 @@ class Ledger:
         return True
 
     def _found(self, task: Task) -> tuple[str, str]:
-        try:
-            if self.store.outcome(task.stage, task.digest) is not None:
-                manifest = self.store.manifest(task.stage, task.digest)
-                return manifest.outcome, manifest.message
-        except DamagedError as error:
-            return DamagedError.outcome, str(error)
+        if (published := self._published(task)) is not None:
+            return published
         if (said := self._heard.pop(task.digest, None)) is not None:
             return said
         written = notes(self.store, task.stage, task.digest)
@@ -167,6 +180,17 @@ class Ledger:
         if self._still_leased(task):
             return "lease-held", "another worker is at this trial"
         return "killed", "the worker died without a word"
+
+    def _published(self, task: Task) -> tuple[str, str] | None:
+        if task.is_probe:
+            return None if measured(self.store, task.stage, task.digest) is None else (COMPLETE, "")
+        try:
+            if self.store.outcome(task.stage, task.digest) is None:
+                return None
+            manifest = self.store.manifest(task.stage, task.digest)
+        except DamagedError as error:
+            return DamagedError.outcome, str(error)
+        return manifest.outcome, manifest.message
 
     def _still_leased(self, task: Task) -> bool:
         """A worker that was just killed may be dying yet; its lease then lapses within moments."""

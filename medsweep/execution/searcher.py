@@ -1,7 +1,7 @@
 """The DAG inside one Ray Tuner: a Searcher that suggests trials whose inputs are there, and a listener."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback
@@ -9,6 +9,7 @@ from ray.tune.search import Searcher
 
 from medsweep.execution.runner import Ledger
 from medsweep.execution.task import Task
+from medsweep.sweep import Resources
 
 
 class PlanSearcher(Searcher):  # type: ignore[misc]
@@ -18,10 +19,11 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     would block the controller, so it is said only while something does.
     """
 
-    def __init__(self, ledger: Ledger, bundles: Mapping[str, Mapping[str, float]]) -> None:
+    def __init__(self, ledger: Ledger, bundle: Callable[[Resources], dict[str, float]]) -> None:
         super().__init__()
-        self._ledger, self._bundles = ledger, bundles
+        self._ledger, self._bundle = ledger, bundle
         self._by_trial: dict[str, Task] = {}
+        self._nodes: dict[str, str] = {}
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Taken as it is: Ray's limiter then keeps no live set of its own."""
@@ -33,15 +35,24 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         if task is None:
             return None if self._ledger.frontier.live else str(Searcher.FINISHED)
         self._by_trial[trial_id] = task
-        return {"digest": task.digest, "stage": task.stage, "task": task.to_json(), "held": self._bundles[task.digest]}
+        return {
+            "digest": task.digest,
+            "stage": task.stage,
+            "bundle": self._bundle(task.held),
+            "held": task.held.model_dump(),
+            "micro_batches": task.micro_batches,
+        }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Settle the trial by what the store says; Ray's word is not asked."""
         if (task := self._by_trial.pop(trial_id, None)) is not None:
-            self._ledger.settle(task)
+            node = (result or {}).get("node") or self._nodes.get(trial_id, "")
+            self._nodes.pop(trial_id, None)
+            self._ledger.settle(task, node)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Progress goes through the listener; a failure is remembered until Tune settles the trial."""
+        """Progress goes through the listener; node and failure are remembered until Tune settles the trial."""
+        self._nodes[trial_id] = result.get("node", "")
         if "outcome" in result and (task := self._by_trial.get(trial_id)) is not None:
             self._ledger.heard(task.digest, result["outcome"], result["message"])
 
@@ -61,11 +72,12 @@ class ProgressListener(Callback):  # type: ignore[misc]
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._ended: list[Any] = []
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial got its process."""
         task = self._ledger.frontier.tasks[trial.config["digest"]]
-        self._ledger.observer.started(task.digest, task.stage, task.label)
+        self._ledger.observer.started(task.digest, task.shown_stage, task.label)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -74,9 +86,35 @@ class ProgressListener(Callback):  # type: ignore[misc]
         if "at_step" in result:
             self._ledger.observer.progressed(trial.config["digest"], result["at_step"], result["of_steps"])
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial ended."""
+        self._ended.append(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial failed."""
+        self._ended.append(trial)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune is done with the trials that ended in this step."""
+        for trial in self._ended:
+            _forget(trial)
+        self._ended = []
+
     def __getstate__(self) -> dict[str, Any]:
         """See ``PlanSearcher.__getstate__``."""
         return {}
+
+
+def _forget(trial: Any) -> None:
+    """Drop what Tune keeps of a trial that ended, for tables and a resume that nobody asks for: 20 KiB each.
+
+    Statistics of its reports, its last report, and the text of its state that would be written at the end.
+    """
+    trial.run_metadata.metric_analysis.clear()
+    trial.run_metadata.metric_n_steps.clear()
+    trial.run_metadata.last_result = {}
+    trial.evaluated_params = {}
+    trial._state_json = trial.run_metadata._cached_json = "{}"
 
 
 def trial_folder(trial: Any) -> str:

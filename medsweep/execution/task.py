@@ -1,11 +1,14 @@
 """What a worker is told: one trial, and the world it runs in. Both travel to other processes as plain data."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from medsweep.cache import CacheSpec
+from medsweep.execution.gpu import Gpu, TorchGpu
 from medsweep.execution.stopping import Stopping
 from medsweep.sweep import Resources
 from medsweep.tracking.protocol import RunCard
@@ -33,6 +36,22 @@ class Task:
     """Estimated hours of the longest chain from the start of this trial to the end of the sweep."""
     held: Resources = field(default_factory=Resources)
     """What it holds while it runs."""
+    micro_batches: int = 1
+    """Parts that its batches are worked in, since they did not fit whole."""
+    shape: str = ""
+    """Of a trial with ``gpus: auto`` whose memory is not known yet: digest of the probe that it waits for."""
+    is_probe: bool = False
+    """Whether it measures the memory of a shape, which is its digest, and publishes nothing."""
+
+    @property
+    def shown_stage(self) -> str:
+        """What it is counted under on the terminal."""
+        return "probe" if self.is_probe else self.stage
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """Digests of the tasks that must be complete before this one starts."""
+        return (*self.inputs.values(), *([self.shape] if self.shape else []))
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -59,6 +78,36 @@ class Task:
         )
 
 
+@dataclass(frozen=True)
+class TaskFile:
+    """Tasks as lines of a file that all nodes see, so that a scheduler carries digests and not whole configs."""
+
+    path: Path
+    places: Mapping[str, tuple[int, int]]
+    """Offset and length of the line of each digest, in bytes."""
+
+    @classmethod
+    def write(cls, folder: Path, tasks: Iterable[Task]) -> "TaskFile":
+        """Write the tasks to a file in ``folder``, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        places, path = {}, folder / "tasks.jsonl"
+        with path.open("wb") as stream:
+            for task in tasks:
+                line = task.to_json().encode() + b"\n"
+                places[task.digest] = (stream.tell(), len(line))
+                stream.write(line)
+            stream.flush()
+            os.fsync(stream.fileno())
+        return cls(path, places)
+
+    def read(self, digest: str) -> Task:
+        """One task."""
+        offset, length = self.places[digest]
+        with self.path.open("rb") as stream:
+            stream.seek(offset)
+            return Task.from_json(stream.read(length).decode())
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """Where trials run and who is told. Carried to every worker once."""
@@ -70,6 +119,10 @@ class World:
     checkpoint_seconds: float = 60.0
     stopping: Stopping | None = None
     """What an adaptive search may end early."""
+    cache: CacheSpec | None = None
+    """Where each node keeps copies of what its trials read; None: they read from the store."""
+    gpu: Gpu = field(default_factory=TorchGpu)
+    """How a worker asks its GPU about memory."""
 
     def held_by(self, stage: str) -> Resources:
         """Resources of one trial of ``stage``."""

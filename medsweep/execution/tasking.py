@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+from medsweep.execution.probing import probe_of, sized
+from medsweep.execution.resources import Grant
 from medsweep.execution.task import Task, World
 from medsweep.identity import identity
 from medsweep.plan import Decision, Plan
-from medsweep.sweep import Resources
+from medsweep.store import Store
 
 
 def tasks_of(
@@ -15,37 +17,49 @@ def tasks_of(
     *,
     closed: set[str],
     world: World,
-    enlarged: Mapping[str, Resources],
+    enlarged: Mapping[str, Grant],
 ) -> list[Task]:
     """Tasks for the trials to run, in plan order, without those in ``closed`` and what is made from them.
 
-    A task holds what its stage does, or what ``enlarged`` says.
+    A task holds what its stage does, or what ``enlarged`` says. Before the first trial of a shape whose memory is not
+    known yet stands the probe that measures it.
     """
     shut = set(closed)
     serves = plan.serves()
     tails = tail_hours(plan)
-    tasks = []
+    store = Store(world.store)
+    tasks: list[Task] = []
+    probed: set[str] = set()
     for digest, trial in plan.trials.items():
         if shut & set(trial.inputs.values()):
             shut.add(digest)
         if decisions[digest].action != "run" or digest in shut:
             continue
-        tasks.append(
-            Task(
-                sweep=plan.sweep,
-                stage=trial.stage,
-                digest=digest,
-                config=trial.config.model_dump(mode="json"),
-                inputs=dict(trial.inputs),
-                input_stages={role: plan.trials[parent].stage for role, parent in trial.inputs.items()},
-                reads=dict(trial.reads),
-                arms=serves[digest],
-                label=labels[digest],
-                hours=trial.hours,
-                tail_hours=tails[digest],
-                held=enlarged.get(digest) or world.held_by(trial.stage),
-            )
+        data: dict[str, str] = {}
+        grant, shape = enlarged.get(digest) or Grant(world.held_by(trial.stage), 1), ""
+        if grant.held.gpus == "auto":
+            data = {role: parent for role, parent in trial.inputs.items() if not plan.trials[parent].inputs}
+            grant, shape = sized(grant.held, world.stages[trial.stage], trial.config, data, store)
+        task = Task(
+            sweep=plan.sweep,
+            stage=trial.stage,
+            digest=digest,
+            config=trial.config.model_dump(mode="json"),
+            inputs=dict(trial.inputs),
+            input_stages={role: plan.trials[parent].stage for role, parent in trial.inputs.items()},
+            reads=dict(trial.reads),
+            arms=serves[digest],
+            label=labels[digest],
+            hours=trial.hours,
+            tail_hours=tails[digest],
+            held=grant.held,
+            micro_batches=grant.micro_batches,
+            shape=shape,
         )
+        if shape and shape not in probed:
+            tasks.append(probe_of(task, world.stages[trial.stage], trial.config, data))
+        probed |= {shape}
+        tasks.append(task)
     return tasks
 
 

@@ -3,15 +3,18 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import ray
 from ray import tune
 
 from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import StalledError, TrialFailedError
 from medsweep.execution.runner import tracker_for
-from medsweep.execution.task import Task, World
+from medsweep.execution.task import TaskFile, World
 from medsweep.store import Store
+from medsweep.sweep import Resources
 from medsweep.trial import Progress
 
 REPORT_SECONDS = 0.5
@@ -23,11 +26,12 @@ STALLED_EXIT = 75
 class StageTrainable(tune.Trainable):  # type: ignore[misc]
     """Drives one attempt per Tune trial. Keeps its process, its imports and its tracker between trials."""
 
-    def setup(self, config: dict[str, Any], world: World) -> None:
+    def setup(self, config: dict[str, Any], world: World, tasks: TaskFile) -> None:
         """Called once per process; later trials come through ``reset_config``."""
-        self._world = world
+        self._world, self._tasks = world, tasks
         self._store = Store(world.store)
         self._tracker = tracker_for(world)
+        self._node = ray.get_runtime_context().get_node_id()
         self._open(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -37,9 +41,12 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def _open(self, config: dict[str, Any]) -> None:
-        self._reports: Iterator[Progress] = attempt(
-            Task.from_json(config["task"]), self._world, self._store, self._tracker, stalled=_end_process
+        task = replace(
+            self._tasks.read(config["digest"]),
+            held=Resources(**config["held"]),
+            micro_batches=config["micro_batches"],
         )
+        self._reports: Iterator[Progress] = attempt(task, self._world, self._store, self._tracker, stalled=_end_process)
         self._failed: TrialFailedError | None = None
 
     def _close(self) -> None:
@@ -58,11 +65,11 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
             for progress in self._reports:
                 last = progress
                 if time.monotonic() >= until:
-                    return {"done": False, **_shown(last)}
+                    return {"done": False, "node": self._node, **_shown(last)}
         except TrialFailedError as error:
             self._failed = error
             return {"done": False, "outcome": error.outcome, "message": error.message}
-        return {"done": True, **_shown(last)}
+        return {"done": True, "node": self._node, **_shown(last)}
 
     def cleanup(self) -> None:
         """Give up the lease of an unfinished trial."""

@@ -262,15 +262,15 @@ def node_size(resources: Mapping[str, Resources], options: Nodes) -> tuple[int, 
         UserError: a trial that would fit on no node.
     """
     held = {"a stage without resources": Resources(), **resources}
-    gpus = options.gpus if options.gpus is not None else math.ceil(max(one.gpus for one in held.values()))
+    gpus = options.gpus if options.gpus is not None else math.ceil(max(one.most_gpus for one in held.values()))
     if options.cpus is not None:
         cpus = options.cpus
     elif gpus:
-        cpus = max(one.cpus * (int(gpus / one.gpus) if one.gpus else 1) for one in held.values())
+        cpus = max(one.cpus * (int(gpus / one.most_gpus) if one.most_gpus else 1) for one in held.values())
     else:
         cpus = 4 * max(one.cpus for one in held.values())
     for stage, one in held.items():
-        for kind, asked, there in (("cpus", one.cpus, cpus), ("gpus", one.gpus, gpus)):
+        for kind, asked, there in (("cpus", one.cpus, cpus), ("gpus", one.most_gpus, gpus)):
             if asked > there:
                 text = f"resources.{stage}.{kind} asks for {asked:g}, a node would have {there}"
                 raise UserError(f"{text}; raise --{kind}, or lower it in the sweep")

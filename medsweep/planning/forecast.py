@@ -142,7 +142,7 @@ def prices(plan: Plan, history: History, held: Mapping[str, Resources]) -> dict[
         inherited = (resolutions[parent] for parent in trial.inputs.values() if resolutions[parent] is not None)
         resolutions[digest] = own if own is not None else next(inherited, None)
         resources = held.get(trial.stage, Resources())
-        gpus = resources.gpus if isinstance(resources.gpus, int | float) else 1.0
+        gpus = resources.most_gpus
         key = (trial.stage, resolutions[digest], "cuda" if gpus > 0 else "cpu")
         (scale, timed), (size, sized) = ratio(*key), mib(*key)
         found[digest] = Price(scale.times(trial.hours), float(resources.cpus), float(gpus), size, timed, sized)

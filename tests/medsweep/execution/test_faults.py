@@ -22,7 +22,6 @@ from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, note_path, notes
 from medsweep.execution.frontier import Frontier
 from medsweep.execution.local import LocalRunner
-from medsweep.execution.resources import larger_share
 from medsweep.execution.task import Task, World
 from medsweep.lease import LEASE, Lease, LeaseHeldError
 from medsweep.store import Store
@@ -325,15 +324,6 @@ def test_memory_that_ran_out_is_doubled_once_where_it_was_stated(tmp_path: Path,
         assert len(notes(Store(tmp_path / "store"), "grow", failure.trial.digest)) == tries
 
 
-@pytest.mark.parametrize(
-    ("held", "more"),
-    [({"gpus": 0.125}, 0.25), ({"gpus": 0.3}, 0.5), ({"gpus": 0.5}, 1.0), ({"gpus": 1.0}, None), ({"gpus": 2.0}, None)],
-)
-def test_the_next_larger_part_of_a_gpu(held: dict[str, float], more: float | None) -> None:
-    found = larger_share(Resources.model_validate(held))
-    assert (found.gpus if found else None) == more
-
-
 def test_pauses_double_up_to_a_minute_and_differ_between_drivers() -> None:
     pauses = [backoff_seconds(tries, "sweep", "host", 1) for tries in range(1, 12)]
     assert all(0.5 * 2**i <= pause <= 1.5 * 2**i for i, pause in enumerate(pauses[:6]))
@@ -357,3 +347,26 @@ def test_trials_of_one_input_follow_each_other() -> None:
     order = [started.digest for _ in range(4) if (started := frontier.start()) is not None]
     assert order == ["b1", "b2", "a1", "a2"]
     assert Task.from_json(roots[0].to_json()) == roots[0]
+
+
+def test_a_free_place_is_given_to_the_trial_whose_inputs_are_near() -> None:
+    roots = [task("a", tail=2.0), task("b", tail=2.0)]
+    frontier = Frontier([*roots, *(task(f"{root}{i}", root) for root in ("a", "b") for i in (1, 2))])
+    assert [frontier.start(), frontier.start()] == roots
+    for root, node in (("a", "n1"), ("b", "n2")):
+        frontier.ran_on(root, node)
+        frontier.settle(root, "complete")
+    order = [started.digest for near in ("n1", "n2", "n2", "n1") if (started := frontier.start(near=near))]
+    assert order == ["a1", "b1", "b2", "a2"]
+
+
+def test_nearness_never_goes_before_urgency() -> None:
+    frontier = Frontier([task("a", tail=9.0), task("long", "a", tail=5.0), task("b", tail=9.0), task("near", "b")])
+    for root, node in (("a", "n1"), ("b", "n2")):
+        assert frontier.start()
+        frontier.ran_on(root, node)
+    for root in ("a", "b"):
+        frontier.settle(root, "complete")
+    first = frontier.start(near="n2")
+    assert first is not None
+    assert first.digest == "long"

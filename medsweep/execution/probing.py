@@ -1,0 +1,159 @@
+"""``gpus: auto``: one step of every distinct config on a whole GPU, its peak kept in the store, turned into a part.
+
+A probe is a task like any other, under a lease and with a name for every way to fail; the trials of its shape wait for
+it. It publishes nothing: what it leaves is ``STORE/probes/STAGE/SHAPE.json``.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from medsweep.config import Config
+from medsweep.execution.failures import classify
+from medsweep.execution.resources import Grant, share_for
+from medsweep.execution.task import Task, World
+from medsweep.files import write_json
+from medsweep.identity import canonical, identity, short
+from medsweep.store import Store
+from medsweep.sweep import Resources
+from medsweep.trial import Progress, Stage, StageEndedError
+from medsweep.workspace import Workspace
+
+PROBES: Final = "probes"
+"""Folder of the store where measurements are kept."""
+BESIDE: Final = ("fold", "seed")
+"""Fields of a config that choose data and chance, not sizes; folds of one dataset are of nearly one size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The memory of one step, on the device that it was measured on."""
+
+    peak_mib: float
+    total_mib: float
+    device: str
+    micro_batches: int
+    """Parts that the batch had to be worked in to fit at all."""
+    config: Mapping[str, object]
+
+    def grant(self, held: Resources) -> Grant:
+        """What a trial of this shape is given in place of ``auto``."""
+        share = share_for(self.peak_mib, self.total_mib)
+        return Grant(held.model_copy(update={"gpus": share}), self.micro_batches)
+
+
+def shape_of(stage: Stage, config: Config, data: Mapping[str, str]) -> str | None:
+    """Digest of all that the memory of a trial depends on, 64 hex digits; None for a stage that cannot be cut short.
+
+    ``data`` are digests of the inputs that are made from nothing else, by role: what was prepared, whose channels,
+    classes and number of slices count. Other inputs differ between folds and seeds, and hardly in size.
+    """
+    if stage.probe is None:
+        return None
+    sizes = {name: value for name, value in identity(stage.probe(config)).items() if name not in BESIDE}
+    body = canonical({"probe": stage.name, "version": stage.version, "config": sizes, "data": dict(data)})
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def measured(store: Store, stage: str, shape: str) -> Measured | None:
+    """What a probe has left, or None; a torn or foreign file counts as none, so that it is measured again."""
+    try:
+        return Measured(**json.loads(_path(store, stage, shape).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def sized(held: Resources, stage: Stage, config: Config, data: Mapping[str, str], store: Store) -> tuple[Grant, str]:
+    """What a trial with ``gpus: auto`` is given, and the shape it waits for, or nothing where that is known.
+
+    A stage that cannot be cut to one step gets a whole GPU.
+    """
+    shape = shape_of(stage, config, data)
+    if shape is None:
+        return Grant(held.model_copy(update={"gpus": 1.0}), 1), ""
+    known = measured(store, stage.name, shape)
+    return (Grant(held, 1), shape) if known is None else (known.grant(held), "")
+
+
+def granted(task: Task, store: Store) -> Grant:
+    """What a task was started with: what its probe has found, where it waited for one."""
+    known = measured(store, task.stage, task.shape) if task.shape else None
+    return Grant(task.held, task.micro_batches) if known is None else known.grant(task.held)
+
+
+def probe_of(task: Task, stage: Stage, config: Config, data: Mapping[str, str]) -> Task:
+    """The task that measures the shape of ``task``, on its inputs; it reads, as far as its digest goes, ``data``."""
+    if stage.probe is None:
+        raise ValueError(f"stage {stage.name} cannot be cut to one step")
+    return replace(
+        task,
+        digest=task.shape,
+        config=stage.probe(config).model_dump(mode="json"),
+        reads=dict(data),
+        label=f"one step of {task.label}",
+        hours=0.0,
+        held=task.held.model_copy(update={"gpus": 1.0}),
+        shape="",
+        is_probe=True,
+    )
+
+
+def probe(
+    stage: Stage, config: Config, inputs: Mapping[str, Path], *, task: Task, world: World, store: Store
+) -> Iterator[Progress]:
+    """Run one step on the whole GPU, its batch in more and more parts until it fits, and keep the peak.
+
+    Raises:
+        Exception: what the stage raises; out of memory once no more parts are allowed.
+    """
+    most, parts = stage.divides(config), 1
+    while True:
+        fits = yield from _one_step(stage, config, inputs, parts=parts, task=task, world=world, store=store, most=most)
+        world.gpu.release()
+        if fits:
+            return
+        parts = min(2 * parts, most)
+
+
+def _one_step(
+    stage: Stage,
+    config: Config,
+    inputs: Mapping[str, Path],
+    *,
+    parts: int,
+    task: Task,
+    world: World,
+    store: Store,
+    most: int,
+) -> Generator[Progress, None, bool]:
+    """Whether the step fits; a step that diverges has shown its memory all the same."""
+    threads = task.held.cpus
+    with Workspace(store, task.stage, task.digest, device="cuda", threads=threads, micro_batches=parts) as work:
+        world.gpu.begin(1.0)
+        try:
+            yield from stage.run(config, inputs, work)
+        except StageEndedError:
+            pass
+        except Exception as error:
+            if classify(error) != "out-of-memory" or parts >= most:
+                raise
+            return False
+        finally:
+            peak = world.gpu.peak_mib()
+            shutil.rmtree(work.part, ignore_errors=True)
+        found = Measured(
+            peak_mib=round(peak, 1), total_mib=round(world.gpu.total_mib(), 1), device=world.gpu.name(),
+            micro_batches=parts, config=dict(task.config),
+        )  # fmt: skip
+        path = _path(store, task.stage, task.digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(found))
+    return True
+
+
+def _path(store: Store, stage: str, shape: str) -> Path:
+    return store.root / PROBES / stage / f"{short(shape)}.json"

@@ -1,0 +1,155 @@
+"""``gpus: auto``: one probe per shape, few shares, a cap on every process, and a ladder for trials that run out."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gpu_toy import STAGES, TOTAL_MIB, FakeGpu, Settings, TrainConfig, expand
+from runner_contract import Notebook
+
+from medsweep.data.folds import Fold
+from medsweep.design import Arm, Replicate
+from medsweep.execution.driver import Summary, run_plan
+from medsweep.execution.local import LocalRunner
+from medsweep.execution.probing import measured, shape_of
+from medsweep.execution.resources import SHARES, Grant, allocator_share, next_grant, share_for
+from medsweep.execution.task import World
+from medsweep.plan import Plan, build
+from medsweep.store import Store
+from medsweep.sweep import Resources
+
+AUTO = {"train": Resources(gpus="auto"), "simple": Resources(gpus="auto")}
+
+
+def plan_of(log: Path, arms: dict[str, dict[str, Any]], seeds: int = 2) -> Plan:
+    made = [
+        Arm(name, {}, Settings(train=TrainConfig(log=str(log), **settings)), is_control=not number)
+        for number, (name, settings) in enumerate(arms.items())
+    ]
+    where = [Replicate(Fold(index=fold, of=2), seed) for fold in range(2) for seed in range(seeds)]
+    return build("gpus", arms=made, replicates=where, stages=STAGES, expand=expand)
+
+
+def run(plan: Plan, store: Path, notebook: Notebook | None = None, resources: Any = AUTO) -> Summary:
+    world = World(store=store, stages=STAGES, resources=resources, gpu=FakeGpu())
+    return run_plan(plan, world, LocalRunner(), notebook or Notebook())
+
+
+def hosts(plan: Plan, store: Path) -> list[tuple[float, float, int]]:
+    """Size, share and parts of every published trial."""
+    found = [Store(store).manifest(trial.stage, digest) for digest, trial in plan.trials.items()]
+    return [(one.config["size_mib"], one.host["gpus"], one.host["micro_batches"]) for one in found]
+
+
+def lines(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_one_probe_per_shape_then_every_process_is_capped_at_its_share(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    plan = plan_of(log, {"small": {"size_mib": 2000.0}, "large": {"size_mib": 15_000.0}})
+    notebook = Notebook()
+    assert run(plan, tmp_path / "store", notebook).ok
+    assert Counter(hosts(plan, tmp_path / "store")) == {(2000.0, 0.125, 1): 4, (15_000.0, 0.5, 1): 4}
+    assert Counter((one["steps"], one["cap"]) for one in lines(log)) == {
+        (1, TOTAL_MIB): 2, (3, TOTAL_MIB / 8): 4, (3, TOTAL_MIB / 2): 4,
+    }  # fmt: skip
+    assert len(notebook.begun) == 10
+    assert not list((tmp_path / "store").rglob("*.part"))
+    assert not list((tmp_path / "store").rglob("lease.json"))
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run(plan_of(log, {"small": {"size_mib": 2000.0}}, seeds=1), tmp_path / "store")
+    before = len(lines(log))
+    run(plan_of(log, {"small": {"size_mib": 2000.0}}, seeds=3), tmp_path / "store")
+    assert {one["steps"] for one in lines(log)[before:]} == {3}
+    (kept,) = (tmp_path / "store" / "probes" / "train").iterdir()
+    kept.write_text(kept.read_text()[:20])
+    run(plan_of(log, {"small": {"size_mib": 2000.0}}, seeds=4), tmp_path / "store")
+    assert Counter(one["steps"] for one in lines(log))[1] == 2, "a torn measurement is made again"
+
+
+def test_a_step_that_fits_no_gpu_is_worked_in_parts_and_that_is_recorded(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "log", {"huge": {"size_mib": 100_000.0}}, seeds=1)
+    assert run(plan, tmp_path / "store").ok
+    assert set(hosts(plan, tmp_path / "store")) == {(100_000.0, 1.0, 4)}
+    results = [Store(tmp_path / "store").output("train", digest) / "result.json" for digest in plan.trials]
+    assert {json.loads(path.read_text()) for path in results} == {100_000.0}
+
+
+def test_memory_that_no_probe_saw_climbs_the_ladder(tmp_path: Path) -> None:
+    notebook = Notebook()
+    plan = plan_of(tmp_path / "log", {"a": {"size_mib": 2000.0, "later_mib": 12_000.0}}, seeds=1)
+    assert run(plan, tmp_path / "store", notebook).ok
+    assert set(hosts(plan, tmp_path / "store")) == {(2000.0, 0.5, 1)}
+    told = [note for note in notebook.notes if "ran out of memory" in note]
+    assert [note.rsplit("with ", 1)[1] for note in told] == ["0.25 GPU", "0.25 GPU", "0.5 GPU", "0.5 GPU"]
+
+
+def test_a_shape_that_cannot_be_measured_fails_alone_and_by_name(tmp_path: Path) -> None:
+    arms = {
+        "fine": {"size_mib": 2000.0},
+        "broken": {"size_mib": 3000.0, "bug": True},
+        "endless": {"size_mib": 9e6},
+        "simple": {"size_mib": 500.0},
+    }
+    plan = plan_of(tmp_path / "log", arms, seeds=1)
+    summary = run(plan, tmp_path / "store")
+    assert Counter(failure.outcome for failure in summary.failures) == {"error": 2, "out-of-memory": 2}
+    assert all(failure.message.startswith("measuring its memory: ") for failure in summary.failures)
+    assert summary.ran == {"train": 2, "simple": 2}
+    assert summary.blocked == 0
+
+
+def test_a_stage_of_unknown_memory_holds_a_whole_gpu(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "log", {"simple": {"size_mib": 500.0}}, seeds=1)
+    assert run(plan, tmp_path / "store").ok
+    assert set(hosts(plan, tmp_path / "store")) == {(500.0, 1.0, 1)}
+    assert shape_of(STAGES["simple"], TrainConfig(size_mib=1.0), {}) is None
+
+
+def test_fold_and_seed_are_no_part_of_a_shape_the_data_are_and_a_probe_is_its_own_probe(tmp_path: Path) -> None:
+    stage, config, data = STAGES["train"], TrainConfig(size_mib=1.0), {"prepare": "0" * 64}
+    shape = shape_of(stage, config, data)
+    assert shape == shape_of(stage, config.model_copy(update={"fold": 3, "seed": 9, "steps": 7}), data)
+    assert shape == shape_of(stage, stage.probe(config), data)  # type: ignore[misc]
+    assert shape != shape_of(stage, config.model_copy(update={"batch_size": 16}), data)
+    assert shape != shape_of(stage, config, {"prepare": "1" * 64})
+    assert measured(Store(tmp_path), "train", shape or "") is None
+
+
+@pytest.mark.parametrize(
+    ("peak_mib", "share"),
+    [(100.0, 0.125), (3900.0, 0.125), (4000.0, 0.125), (4001.0, 0.25), (8_500.0, 0.25), (17_636.0, 0.5), (9e9, 1.0)],
+)
+def test_a_share_holds_the_peak_its_spare_and_a_context(peak_mib: float, share: float) -> None:
+    assert share_for(peak_mib, TOTAL_MIB) == share
+
+
+def test_the_allocator_leaves_room_for_the_context_unless_it_has_the_whole_gpu() -> None:
+    assert allocator_share(1.0, TOTAL_MIB) == 1.0
+    for share in SHARES[:-1]:
+        assert allocator_share(share, TOTAL_MIB) * TOTAL_MIB + 600.0 == pytest.approx(share * TOTAL_MIB)
+
+
+def test_the_ladder_gives_larger_parts_of_a_gpu_then_smaller_parts_of_a_batch() -> None:
+    stated, steps = Resources(gpus=0.3), []
+    grant: Grant | None = Grant(stated, 1)
+    while grant is not None and (grant := next_grant(grant, stated, most_parts=6)) is not None:
+        steps.append((grant.held.gpus, grant.micro_batches))
+    assert steps == [(0.5, 1), (1.0, 1), (1.0, 2), (1.0, 4), (1.0, 6)]
+    assert next_grant(Grant(Resources(), 1), Resources(), 6) is None
+    once = next_grant(Grant(Resources(memory_gib=2), 1), Resources(memory_gib=2), 1)
+    assert once is not None
+    assert once.held.memory_gib == 4
+    assert next_grant(once, Resources(memory_gib=2), 1) is None
+
+
+@pytest.mark.parametrize("wrong", ["atuo", -1, True, [1]])
+def test_a_number_of_gpus_that_is_none_is_refused_by_name(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="a number of GPUs from 0, or auto"):
+        Resources(gpus=wrong)
