@@ -35,7 +35,15 @@ STAGES: Final[Mapping[str, Stage]] = {
     stage.name: stage
     for stage in (
         Stage(name="prepare", version=2, config=PrepareConfig, run=prepare.run, hours=prepare.hours),
-        Stage(name="gan", version=2, config=gan_config.GanConfig, run=gan_train.run, hours=gan_cost.hours),
+        Stage(
+            name="gan",
+            version=2,
+            config=gan_config.GanConfig,
+            run=gan_train.run,
+            hours=gan_cost.hours,
+            divides=gan_config.divides,
+            probe=gan_config.probe,
+        ),
         Stage(
             name="synthesise",
             version=2,
@@ -51,6 +59,8 @@ STAGES: Final[Mapping[str, Stage]] = {
             config=segment_config.SegmentConfig,
             run=segment_train.run,
             hours=segment_config.hours,
+            divides=segment_config.divides,
+            probe=segment_config.probe,
             reads_prefix=frozenset({"pool", "scores"}),
         ),
     )

@@ -29,6 +29,14 @@ RELATIVE_COST: Final[Mapping[Network, float]] = {
 }
 """Time of a step over that of the U-Net with the same channels, on one CPU core, measured at 64 px."""
 
+PROBED_AS_DEFAULT: Final = (
+    "learning_rate", "weight_decay", "schedule", "warmup_steps", "mixing", "pretrain_share", "report_every_steps",
+)  # fmt: skip
+"""Fields without any influence on memory; a batch has as many samples however they are mixed."""
+
+PROBED_AS_ONE: Final = ("clip_norm", "ema_half_life_steps", "validate_every_steps")
+"""Fields that take memory where they are not 0, however large they are."""
+
 SWIN_LEVELS: Final = 5
 SWIN_WIDTH: Final = 12
 """The first width of a Swin transformer is a multiple of this, since it is divided among its heads."""
@@ -172,7 +180,7 @@ def resolve(
         unit = "slices"
     if fields["min_iou"] == 0:
         candidates = 0
-        fields |= _defaults("filter_mode") | _defaults("filter_by")
+        fields |= _defaults("filter_mode", "filter_by")
     elif fields["filter_mode"] == "fixed-generated":
         candidates = count
     if fields["mixing"] != "pretrain":
@@ -185,8 +193,8 @@ def resolve(
     return SegmentConfig(**fields, **place, count=count, candidates=candidates, unit=unit)
 
 
-def _defaults(name: str) -> dict[str, Any]:
-    return {name: SegmentSettings.model_fields[name].default}
+def _defaults(*names: str) -> dict[str, Any]:
+    return {name: SegmentSettings.model_fields[name].default for name in names}
 
 
 def hours(config: SegmentConfig) -> float:
@@ -195,3 +203,24 @@ def hours(config: SegmentConfig) -> float:
     activations = config.batch_size * config.resolution**2 * per_pixel * (1 + config.residual_units / 2)
     per_step = SECONDS_PER_STEP + SECONDS_PER_ACTIVATION * activations * RELATIVE_COST[config.network]
     return float(SECONDS_BESIDE_TRAINING + config.steps * per_step) / 3600
+
+
+def divides(config: SegmentConfig) -> int:
+    """1: no segmenter's batch can be worked in parts with the gradient of the whole.
+
+    Every network of ``network.build`` normalises by the mean and variance of its batch, and every loss of ``make_loss``
+    takes Dice over the whole batch; the cross-entropy with class weights divides by the weights of all pixels of the
+    batch besides. Only the focal part is a mean over samples.
+    """
+    return 1
+
+
+def probe(config: SegmentConfig) -> SegmentConfig:
+    """Two steps of the same training and its scoring; what memory does not depend on is neutral.
+
+    Two, since the optimiser's running means, made in the first step, are beside the graph from the second on. What
+    decides which samples are loaded is kept, since on a GPU all of them may stay there.
+    """
+    neutral = _defaults(*PROBED_AS_DEFAULT) | {"seed": 0, "steps": 2}
+    counted = {name: type(getattr(config, name))(getattr(config, name) > 0) for name in PROBED_AS_ONE}
+    return SegmentConfig(**dict(config) | neutral | counted)

@@ -27,6 +27,20 @@ GeneratorForm = Literal["add", "concat", "affine"]
 DiscriminatorForm = Literal["concat", "projection"]
 Weight = Annotated[float, Field(ge=0)]
 
+PROBED_AS_ONE: Final = (
+    "r1_gamma",
+    "path_length_weight",
+    "lecam_weight",
+    "focal_frequency_weight",
+    "spectrum_weight",
+    "mismatch_weight",
+    "segmenter_weight",
+)
+"""Weights of terms that take memory where they are not 0, however large they are."""
+
+PROBED_AS_DEFAULT: Final = ("style_mixing", "ada_target", "ada_kimg", "ada_p")
+"""Fields without any influence on memory."""
+
 
 class GanSettings(Config):
     """The ``gan:`` section of a sweep. A field that is None is taken from ``preset``."""
@@ -133,10 +147,16 @@ class GanConfig(GanSettings):
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Self:
-        group = min(self.minibatch_std_group, self.batch_size)
-        if self.batch_size % group:
-            raise ValueError(f"batch_size {self.batch_size} is no multiple of minibatch_std_group {group}; change one")
+        if self.batch_size % self.group:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of minibatch_std_group {self.group}; change one"
+            )
         return self
+
+    @property
+    def group(self) -> int:
+        """Samples that share a batch standard deviation."""
+        return min(self.minibatch_std_group, self.batch_size)
 
     @property
     def total_steps(self) -> int:
@@ -200,3 +220,31 @@ def _neutral_training(given: Mapping[str, Any], settings: GanSettings) -> dict[s
 def _points(injection: str | tuple[Point, ...]) -> tuple[Point, ...]:
     named = INJECTION_PRESETS[injection] if isinstance(injection, str) else injection
     return tuple(sorted(set(named)))
+
+
+def divides(config: GanConfig) -> int:
+    """Most parts that a batch can be worked in with the gradient of the whole, to rounding.
+
+    The groups of the batch standard deviation stay whole, so it is how many of them there are. It is 1 with LeCam,
+    whose anchors are moved by the mean scores of the whole batch before they are used, and with the two terms that
+    compare spectra, since these square a mean over the batch. All else is a mean over samples: the losses of both
+    players, R1, the path length penalty given its running mean, wrong masks, and the frozen segmenter, whose
+    normalisation is frozen too.
+    """
+    if config.lecam_weight or config.focal_frequency_weight or config.spectrum_weight:
+        return 1
+    return config.batch_size // config.group
+
+
+def probe(config: GanConfig) -> GanConfig:
+    """Two steps of the same training that visit all phases and diagnostics; what memory does not depend on is neutral.
+
+    Two, since the optimisers' running means, made in the first step, are beside the graphs from the second on.
+    """
+    fields = dict(config)
+    kept = {name: 1.0 if fields[name] else 0.0 for name in PROBED_AS_ONE}
+    neutral = {name: GanSettings.model_fields[name].default for name in PROBED_AS_DEFAULT}
+    neutral |= {"seed": 0, "kimg": 2 * config.batch_size / 1000, "report_every_steps": 1, "learning_rate": 0.0025}
+    neutral |= {"r1_every_steps": 1, "path_length_every_steps": 1, "r1_gamma_mask_ratio": 1.0, "mask_clip_px": 1.0}
+    neutral |= {"ema_kimg": 1.0, "ema_ramp_up": 0.0}
+    return GanConfig(**fields | kept | neutral)

@@ -68,7 +68,7 @@ class Diagnostics:
         return {"overfitting": (train - fresh) / (train - fake), "score_held_out": fresh}
 
     def _count(self, data: TrainingSet) -> int:
-        group = min(self._config.minibatch_std_group, self._config.batch_size)
+        group = self._config.group
         return max(group, min(LOOKED_AT, len(data)) // group * group)
 
     def _real_score(self, data: TrainingSet) -> Tensor:

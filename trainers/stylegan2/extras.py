@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medsweep.data.provenance import require_within
+from trainers.parts import Random, Scalars
 from trainers.segmentation.network import load_segmenter
 from trainers.stylegan2 import losses, spectral
 from trainers.stylegan2.config import GanConfig
 from trainers.stylegan2.feed import Feed, Masks, Pair
 from trainers.stylegan2.judge import Judge
-
-Scalars = dict[str, Tensor]
 
 
 class Extras:
@@ -45,10 +44,14 @@ class Extras:
             total = total + config.segmenter_weight * scalars["segmenter"]
         return total, {name: value.detach() for name, value in scalars.items()}
 
+    def wrong(self, real: Pair) -> Pair | None:
+        """Real images beside masks of others; None where no term reads them."""
+        return real.shuffled() if self._config.mismatch_weight and real.condition is not None else None
+
     def of_discriminator(
-        self, real: Pair, real_N: Tensor, fake_N: Tensor, judge: Judge, feed: Feed
+        self, wrong: Pair | None, real_N: Tensor, fake_N: Tensor, judge: Judge, random: Random
     ) -> tuple[Tensor | float, Scalars]:
-        """What is added to D's loss, and its parts as scalars."""
+        """What is added to D's loss, and its parts as scalars; ``wrong`` is what the method of that name gave."""
         total: Tensor | float = 0.0
         scalars: Scalars = {}
         config = self._config
@@ -56,9 +59,8 @@ class Extras:
             self._anchors.update(real_N.detach(), fake_N.detach())
             scalars["lecam"] = losses.lecam(real_N, fake_N, self._anchors)
             total = total + config.lecam_weight * scalars["lecam"]
-        if config.mismatch_weight and real.condition is not None:
-            wrong = Pair(real.x, real.condition.roll(1, dims=0))
-            scalars["mismatch"] = losses.mismatch_loss(judge.scores(wrong, feed.random))
+        if wrong is not None:
+            scalars["mismatch"] = losses.mismatch_loss(judge.scores(wrong, random))
             total = total + config.mismatch_weight * scalars["mismatch"]
         return total, {name: value.detach() for name, value in scalars.items()}
 

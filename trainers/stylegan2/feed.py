@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medsweep.identity import derive_seed
+from trainers.parts import Part
 from trainers.stylegan2.config import GanConfig
 from trainers.stylegan2.data import Deck, TrainingSet
 from trainers.stylegan2.networks import Generator
@@ -25,6 +26,14 @@ class Pair:
     condition: Tensor | None
     """(N, K, R, R) for C-SG."""
 
+    def of(self, part: Part) -> "Pair":
+        """Some of the pairs."""
+        return Pair(self.x[part.rows], None if self.condition is None else self.condition[part.rows])
+
+    def shuffled(self) -> "Pair":
+        """Every x beside the condition of its neighbour, the last beside that of the first."""
+        return Pair(self.x, None if self.condition is None else self.condition.roll(1, dims=0))
+
 
 @dataclass(frozen=True)
 class Masks:
@@ -34,6 +43,10 @@ class Masks:
     """(N, K, R, R), continuous."""
     rows: NDArray[Any]
     """Which training slices they belong to."""
+
+    def of(self, part: Part) -> "Masks":
+        """Some of the masks."""
+        return Masks(self.condition[part.rows], self.rows[part.rows])
 
 
 def pair_of(data: TrainingSet, rows: Tensor, config: GanConfig) -> Pair:

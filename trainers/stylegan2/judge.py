@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.parts import Random
 from trainers.stylegan2.augment import AdaController, first_p, make_augment
 from trainers.stylegan2.config import GanConfig
 from trainers.stylegan2.data import TrainingSet
@@ -31,7 +32,7 @@ class Judge:
         """Probability of each distortion, 0-dimensional."""
         return self._p if self._controller is None else self._controller.p
 
-    def scores(self, pair: Pair, random: torch.Generator) -> Tensor:
+    def scores(self, pair: Pair, random: Random) -> Tensor:
         """Scores (N,) of distorted pairs."""
         x, condition = pair.x, pair.condition
         joint = x if condition is None else torch.cat([x, condition], dim=1)

@@ -25,7 +25,9 @@ from trainers.stylegan2.sampler import GeneratorCard, Sampler
 class GanLearner:
     """StyleGAN2 training: G before D, lazy R1 and path length penalties, averaged generator (Karras et al. 2020).
 
-    ``hardware`` says how the main phases compute; None is float32 in the ordinary memory layout throughout.
+    ``hardware`` says how the main phases compute; None is float32 in the ordinary memory layout throughout. Batches are
+    worked in ``micro_batches`` parts, at most as many as ``config.divides`` allows; but for rounding nothing depends on
+    it.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class GanLearner:
         *,
         segmenter: nn.Module | None = None,
         hardware: Hardware | None = None,
+        micro_batches: int = 1,
     ):
         self.config, self._half_from = config, hardware.half_from if hardware else None
         modalities, classes = data.images.shape[1], data.channels.shape[1]
@@ -49,7 +52,13 @@ class GanLearner:
         self.extras = Extras(config, modalities, segmenter)
         gamma_C = _r1_weights(config, plan, modalities, classes).to(device)
         self.phases = Phases(
-            config, self.players, feed=self.feed, judge=self.judge, extras=self.extras, gamma_C=gamma_C
+            config,
+            self.players,
+            feed=self.feed,
+            judge=self.judge,
+            extras=self.extras,
+            gamma_C=gamma_C,
+            micro_batches=micro_batches,
         )
         self._card = GeneratorCard(
             variant=config.variant,

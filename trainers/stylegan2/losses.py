@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainers.parts import Random, normal
+
 
 def generator_loss(fake_score_N: Tensor) -> Tensor:
     """Non-saturating logistic loss of G (Goodfellow et al. 2014, section 3): mean of -log sigmoid(D(G(z)))."""
@@ -33,12 +35,12 @@ def r1_penalty(real_score_N: Tensor, real_NCHW: Tensor, gamma_C: Tensor) -> Tens
     return (slope_NCHW.square().sum(dim=(2, 3)) * (gamma_C / 2)).sum(dim=1).mean()
 
 
-def path_lengths(images_NCHW: Tensor, styles_NLD: Tensor, generator: torch.Generator) -> Tensor:
+def path_lengths(images_NCHW: Tensor, styles_NLD: Tensor, random: Random) -> Tensor:
     """|J_w^T y| per sample for random images y (Karras et al. 2020, eq. 4), root mean square over layers; (N,).
 
     y has unit-variance pixels divided by sqrt(H W), so that lengths do not depend on the resolution.
     """
-    y_NCHW = torch.randn(images_NCHW.shape, generator=generator, device=images_NCHW.device)
+    y_NCHW = normal(images_NCHW.shape, random, images_NCHW.device)
     y_NCHW = y_NCHW / math.sqrt(images_NCHW.shape[2] * images_NCHW.shape[3])
     (slope_NLD,) = torch.autograd.grad((images_NCHW * y_NCHW).sum(), styles_NLD, create_graph=True)
     return slope_NLD.square().sum(dim=2).mean(dim=1).sqrt()

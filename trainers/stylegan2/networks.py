@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medsweep.config import Config
+from trainers.parts import Random, normal
 from trainers.stylegan2.conditioning import (
     LOWEST,
     JoinedConv,
@@ -86,7 +87,7 @@ class Architecture(Config):
             mask_channels=masks,
             condition_channels=classes if config.variant == "c-sg" else 0,
             points=config.injection,
-            minibatch_std_group=min(config.minibatch_std_group, config.batch_size),
+            minibatch_std_group=config.group,
         )
 
     def width(self, r: int) -> int:
@@ -171,7 +172,7 @@ class StyledConv(Drawn):
         if self.fixed_noise is not None:
             self.fixed_noise.normal_(generator=generator)
 
-    def forward(self, x: Tensor, w_ND: Tensor, levels: dict[int, Tensor], noise: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, w_ND: Tensor, levels: dict[int, Tensor], noise: Random | None) -> Tensor:
         """Features (N, O, r, r); ``levels`` is the condition's pyramid, ``noise`` None takes the fixed map."""
         if self.joined:
             x = torch.cat([x, levels[x.shape[-1]].to(x.dtype)], dim=1)
@@ -183,7 +184,7 @@ class StyledConv(Drawn):
         if self.noise_strength is not None:
             noise_N1rr = self.fixed_noise
             if noise is not None:
-                noise_N1rr = torch.randn(len(y), 1, *y.shape[2:], generator=noise, device=y.device)
+                noise_N1rr = normal((len(y), 1, *y.shape[2:]), noise, y.device)
             shift = shift + noise_N1rr * (self.noise_strength * self.gain)
         return functional.leaky_relu(y + shift.to(y.dtype), SLOPE)
 
@@ -239,7 +240,7 @@ class Generator(nn.Module):
         """The same w for every layer, (N, L, D)."""
         return w_ND[:, None].expand(-1, self.plan.style_layers, -1)
 
-    def synthesise(self, w_NLD: Tensor, condition: Tensor | None, noise: torch.Generator | None) -> Tensor:
+    def synthesise(self, w_NLD: Tensor, condition: Tensor | None, noise: Random | None) -> Tensor:
         """Images (N, C, R, R) from one w per layer and, for C-SG, the condition (N, K, R, R)."""
         plan = self.plan
         levels = pyramid(condition, plan.condition_resize) if plan.condition_width("generator") else {}

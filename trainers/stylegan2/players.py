@@ -27,13 +27,21 @@ class Players:
         self._batch, self._half_life = config.batch_size, config.ema_kimg * 1000
         self._ramp_up = config.ema_ramp_up
 
-    def descend_g(self, loss: Tensor) -> Tensor:
-        """One step of G down ``loss``; returns the norm of its gradient."""
-        return _descend(self._adam_g, loss)
+    def clear_g(self) -> None:
+        """Forget the gradient of G."""
+        _clear(self._adam_g)
 
-    def descend_d(self, loss: Tensor) -> Tensor:
-        """One step of D down ``loss``; returns the norm of its gradient."""
-        return _descend(self._adam_d, loss)
+    def clear_d(self) -> None:
+        """Forget the gradient of D."""
+        _clear(self._adam_d)
+
+    def descend_g(self) -> Tensor:
+        """One step of G down its gradient; returns the gradient's norm."""
+        return _descend(self._adam_g)
+
+    def descend_d(self) -> Tensor:
+        """One step of D down its gradient; returns the gradient's norm."""
+        return _descend(self._adam_d)
 
     @torch.no_grad()
     def average(self, seen_images: int) -> None:
@@ -73,11 +81,13 @@ def _adam(network: nn.Module, config: GanConfig, regularised_every: int | None) 
     return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, eps=1e-8, fused=True)
 
 
-def _descend(adam: torch.optim.Adam, loss: Tensor) -> Tensor:
-    weights = adam.param_groups[0]["params"]
-    for weight in weights:
+def _clear(adam: torch.optim.Adam) -> None:
+    for weight in adam.param_groups[0]["params"]:
         weight.grad = None
-    loss.backward()
+
+
+def _descend(adam: torch.optim.Adam) -> Tensor:
+    weights = adam.param_groups[0]["params"]
     norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
     adam.step()
     return norm

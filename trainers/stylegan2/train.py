@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from medsweep.data.provenance import write_fitted_on
 from medsweep.trial import Progress, Trial
 from trainers.loop import train
@@ -26,13 +28,21 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
         UserError: the prepared slices do not fit the configuration, or the segmenter saw other patients.
         DivergedError: training left the finite numbers, or the generator collapsed.
     """
+    torch.set_num_threads(trial.threads)  # before the hardware is asked, which reports it
     data = TrainingSet.load(config, inputs["prepare"], trial.device)
     segmenter = None
     if config.segmenter_weight:
         segmenter = frozen_segmenter(inputs["reference"], data.patients, trial.device)
     hardware = plan_hardware(trial.device, config.resolution)
     with apply(hardware):
-        learner = GanLearner(config, data, trial.device, segmenter=segmenter, hardware=hardware)
+        learner = GanLearner(
+            config,
+            data,
+            trial.device,
+            segmenter=segmenter,
+            hardware=hardware,
+            micro_batches=trial.micro_batches,
+        )
         yield from train(learner, config.total_steps, trial, report_every_steps=config.report_every_steps)
     learner.sampler.save(trial.output)
     learner.gallery.samples(trial.output / "samples.png")

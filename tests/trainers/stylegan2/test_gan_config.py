@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medsweep.data.folds import Fold
 from medsweep.identity import digest_of
-from trainers.stylegan2.config import GanConfig, GanSettings, resolve
+from trainers.stylegan2.config import GanConfig, GanSettings, divides, probe, resolve
 from trainers.stylegan2.cost import discriminator_macs, flops_per_image, generator_macs, hours
 from trainers.stylegan2.networks import Architecture, Discriminator, Generator
 
@@ -199,3 +199,61 @@ def test_wrong_masks_for_d_are_paid_for():
 
 def test_price_grows_with_length():
     assert hours(resolved("b-sg", kimg=20.0)) == pytest.approx(2 * hours(resolved("b-sg", kimg=10.0)), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"batch_size": 32}, 8),
+        ({"batch_size": 32, "minibatch_std_group": 1}, 32),
+        ({"batch_size": 12, "minibatch_std_group": 6}, 2),
+        ({"batch_size": 4, "minibatch_std_group": 8}, 1),
+        ({"batch_size": 32, "mismatch_weight": 1.0, "segmenter_weight": 1.0, "augment": "ada"}, 8),
+        ({"batch_size": 32, "lecam_weight": 1e-6}, 1),
+        ({"batch_size": 32, "spectrum_weight": 0.1}, 1),
+        ({"batch_size": 32, "focal_frequency_weight": 0.1}, 1),
+    ],
+)
+def test_parts_are_whole_groups_and_there_are_none_where_a_term_looks_across(settings, parts):
+    assert divides(resolved("c-sg", **settings)) == parts
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kimg": 5.0, "report_every_steps": 7, "learning_rate": 0.01, "ema_kimg": 3.0, "ema_ramp_up": 0.5},
+        {"r1_gamma": 7.0, "r1_every_steps": 8, "path_length_weight": 7.0, "path_length_every_steps": 8},
+        {"r1_gamma_mask_ratio": 7.0, "mask_clip_px": 7.0},
+        {"style_mixing": 0.0, "ada_target": 0.5, "ada_kimg": 7.0},
+    ],
+)
+def test_a_probe_takes_no_notice_of_what_memory_does_not_depend_on(settings):
+    assert probe(resolved("b-sg", augment="ada", **settings)) == probe(resolved("b-sg", augment="ada"))
+    assert probe(resolve(GanSettings(), "b-sg", FOLD, 9, 256)) == probe(resolved("b-sg"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 8},
+        {"resolution": 128},
+        {"channel_base": 8192},
+        {"latent_dim": 64},
+        {"minibatch_std_group": 8},
+        {"augment": "ada"},
+        {"noise": False},
+        {"injection": "generator"},
+        {"injection_form": "concat"},
+        {"discriminator_form": "projection"},
+        {"r1_gamma": 0.0},
+        {"path_length_weight": 0.0},
+        {"mismatch_weight": 0.1},
+        {"segmenter_weight": 0.1},
+        {"lecam_weight": 0.1},
+        {"spectrum_weight": 0.1},
+        {"focal_frequency_weight": 0.1},
+    ],
+)
+def test_a_probe_keeps_what_memory_depends_on(settings):
+    assert probe(resolved("c-sg", **settings)) != probe(resolved("c-sg"))
+    assert probe(resolved("c-sg")).fold == FOLD

@@ -13,7 +13,7 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trial import DivergedError
-from trainers.stylegan2.config import GanConfig, GanSettings, resolve
+from trainers.stylegan2.config import GanConfig, GanSettings, probe, resolve
 from trainers.stylegan2.data import Deck, TrainingSet
 from trainers.stylegan2.learner import GanLearner
 from trainers.stylegan2.sampler import load_generator
@@ -272,3 +272,19 @@ def test_wrong_masks_and_spectra_enter_the_losses(slices, tmp_path):
     reports = drain(run(tiny("c-sg", **EVERYTHING), {"prepare": slices}, FakeTrial(tmp_path)))
     assert {"lecam", "spectrum", "focal_frequency", "mismatch"} <= set(reports[-1].metrics)
     assert 0 <= reports[-1].metrics["augment_p"] <= 1
+
+
+def test_a_probe_visits_all_phases_and_diagnostics_twice(slices, tmp_path):
+    rare = {"kimg": 4.0, "path_length_every_steps": 7, "r1_every_steps": 7, "report_every_steps": 9}
+    config = probe(tiny("c-sg", **EVERYTHING, **rare))
+    reports = drain(run(config, {"prepare": slices}, FakeTrial(tmp_path)))
+    assert [report.step for report in reports] == [1, 2]
+    for report in reports:
+        assert {"loss_g", "path_length", "loss_d", "r1", "variety", "lecam", "mismatch"} <= set(report.metrics)
+
+
+def test_the_threads_that_are_told_are_those_that_were_granted(slices, tmp_path):
+    torch.set_num_threads(2)
+    trial = FakeTrial(tmp_path, threads=1)
+    drain(run(tiny("m-sg", kimg=0.004), {"prepare": slices}, trial))
+    assert json.loads((trial.output / "hardware.json").read_text())["threads"] == 1

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainers.parts import Random, normal, uniform
 from trainers.stylegan2.augment.pixels import take
 
 MAX_BLIT = 1 / 8
@@ -64,12 +65,12 @@ class Ada:
     a slice is surrounded by the air and the background class that do surround it.
     """
 
-    def __call__(self, x_NCRR: Tensor, generator: torch.Generator, p: Tensor) -> Tensor:
+    def __call__(self, x_NCRR: Tensor, random: Random, p: Tensor) -> Tensor:
         """Distorted copy of float32 ``x`` (N, C, R, R), twice differentiable; p is 0-dimensional, on its device.
 
-        22 numbers per sample come from ``generator``. A sample that draws no operation is passed on as it is.
+        22 numbers per sample come from ``random``. A sample that draws no operation is passed on as it is.
         """
-        drawn = draw(len(x_NCRR), x_NCRR.shape[-1], generator, p)
+        drawn = draw(len(x_NCRR), x_NCRR.shape[-1], random, p)
         moved_NCRR, inside_N1RR = blit(x_NCRR, drawn.turn, drawn.jump)
         x_NCRR = torch.where(inside_N1RR, moved_NCRR, self.fill)
         warped_NCRR = warp(x_NCRR - self.fill, drawn.affine, drawn.shift) + self.fill
@@ -79,14 +80,14 @@ class Ada:
         return torch.cat([bright_NCRR * drawn.contrast[:, None, None, None], mask_NCRR], dim=1)
 
 
-def draw(samples: int, side: int, generator: torch.Generator, p: Tensor) -> Distortions:
+def draw(samples: int, side: int, random: Random, p: Tensor) -> Distortions:
     """Random distortions of ``samples`` pictures of ``side`` pixels.
 
     Each operation is on with probability p. The rotation is split into one before and one after the anisotropic scale,
     each with probability 1 - sqrt(1 - p), so that one of them at least is on with probability p.
     """
-    u = torch.rand(UNIFORMS, samples, generator=generator, device=p.device)
-    n = torch.randn(NORMALS, samples, generator=generator, device=p.device)
+    u = uniform((UNIFORMS, samples), random, p.device, dim=1)
+    n = normal((NORMALS, samples), random, p.device, dim=1)
     flip, quarter, jump, scale, stretch, shift, brightness, contrast = u[:8] < p
     before, after = u[8:10] < 1 - (1 - p).sqrt()
     quarters_N = (u[10] * 4 * quarter).long()

@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
+from trainers.parts import Random
 from trainers.stylegan2.augment.ada import Ada
 from trainers.stylegan2.augment.diffaugment import DiffAugment
 from trainers.stylegan2.config import GanConfig
@@ -13,8 +13,8 @@ from trainers.stylegan2.config import GanConfig
 class Augmentation(Protocol):
     """Distorts a batch of pairs; N samples, C channels (images first, then masks), R pixels."""
 
-    def __call__(self, x_NCRR: Tensor, generator: torch.Generator, p: Tensor) -> Tensor:
-        """Distorted pairs (N, C, R, R), with randomness from ``generator`` only.
+    def __call__(self, x_NCRR: Tensor, random: Random, p: Tensor) -> Tensor:
+        """Distorted pairs (N, C, R, R), with randomness from ``random`` only.
 
         ``p`` is the 0-dimensional probability of each distortion, on the device of ``x``; "none" and "diffaugment" do
         not read it.
@@ -39,6 +39,6 @@ def first_p(config: GanConfig) -> float:
     return {"none": 0.0, "diffaugment": 1.0, "ada": 0.0, "ada-fixed": config.ada_p}[config.augment]
 
 
-def unchanged(x_NCRR: Tensor, generator: torch.Generator, p: Tensor) -> Tensor:
+def unchanged(x_NCRR: Tensor, random: Random, p: Tensor) -> Tensor:
     """``x`` itself; nothing is drawn."""
     return x_NCRR

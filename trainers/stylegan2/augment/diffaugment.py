@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainers.parts import Random, uniform
 from trainers.stylegan2.augment.pixels import take
 
 MAX_SHIFT = 1 / 8
@@ -27,12 +28,12 @@ class DiffAugment:
     fill: Tensor
     """Value of each channel outside the picture, (C, 1, 1): 0 for an image, background for a mask."""
 
-    def __call__(self, x_NCRR: Tensor, generator: torch.Generator, p: Tensor | None = None) -> Tensor:
-        """Distorted copy of ``x``; all randomness comes from ``generator``, six numbers per sample.
+    def __call__(self, x_NCRR: Tensor, random: Random, p: Tensor | None = None) -> Tensor:
+        """Distorted copy of ``x``; all randomness comes from ``random``, six numbers per sample.
 
         ``p`` is there for the common signature of augmentations and is not read: every sample is distorted.
         """
-        draws = torch.rand(6, len(x_NCRR), generator=generator, device=x_NCRR.device)
+        draws = uniform((6, len(x_NCRR)), random, x_NCRR.device, dim=1)
         if self.image_channels:
             image_NCRR, mask_NCRR = x_NCRR[:, : self.image_channels], x_NCRR[:, self.image_channels :]
             x_NCRR = torch.cat([intensity(image_NCRR, draws[4], draws[5]), mask_NCRR], dim=1)
