@@ -129,15 +129,21 @@ def run(  # noqa: PLR0917
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Start nothing more after the first trial that fails by itself.")
     ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(envvar="MEDSWEEP_CACHE", help="Folder on each node's own disk for copies of what trials read."),
+    ] = None,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
     from medsweep import session
+    from medsweep.cache import cache_spec
     from medsweep.commands import views
 
     if address is not None and runner is RunnerName.LOCAL:
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
+    copies = cache_spec(cache, store)
     opened = session.open_sweep(sweep, store)
-    how = session.HowToRun(runner.value, address, wandb.value if wandb else None, fail_fast)
+    how = session.HowToRun(runner.value, address, wandb.value if wandb else None, fail_fast, copies)
     summary = opened.run(how)
     console = views.stdout()
     console.print(views.summary_text(summary, retry=command_line()), soft_wrap=True)

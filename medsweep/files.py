@@ -8,12 +8,24 @@ from pathlib import Path
 from typing import Any
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+CHUNK_BYTES = 2**20
 
 
 def sha256_of(path: Path) -> str:
     """sha256 of a file's content; 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def copy_hashed(source: Path, target: Path) -> str:
+    """Copy a file, read once, to a new one that is only read from then on; the sha256 of what was read."""
+    hasher, buffer = hashlib.sha256(), memoryview(bytearray(CHUNK_BYTES))
+    with source.open("rb", buffering=0) as reader, target.open("xb") as writer:
+        while count := reader.readinto(buffer):
+            hasher.update(buffer[:count])
+            writer.write(buffer[:count])
+    target.chmod(0o444)
+    return hasher.hexdigest()
 
 
 def fsync(path: Path) -> None:

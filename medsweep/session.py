@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from medsweep.answer import Tables, make_report, make_tables, predict_tested
+from medsweep.cache import CacheSpec
 from medsweep.design import fraction_of
 from medsweep.errors import UserError, nearest
 from medsweep.execution.driver import Failure, Summary, decide_checked, run_plan
@@ -83,14 +84,15 @@ class Session:
             power_lines(self.sweep, self.plan, self.store),
         )
 
-    def world(self, wandb: str | None, stopping: Stopping | None = None) -> World:
+    def world(self, how: "HowToRun", stopping: Stopping | None = None) -> World:
         """Where the trials of this sweep run."""
         return World(
             store=self.store.root.resolve(),
             stages=STAGES,
             resources=self.sweep.file.resources,
-            tracking=resolve_mode(wandb),
+            tracking=resolve_mode(how.wandb),
             stopping=stopping,
+            cache=how.cache,
         )
 
     def run(self, how: "HowToRun") -> Summary:
@@ -116,7 +118,7 @@ class Session:
         guard = BudgetGuard(self.sweep, stages, self.prices, self.store)
         board = Board(self.stage_plans(rows), concurrency=1 if how.runner == "local" else os.cpu_count() or 1)
         with make_console(board, sys.stderr) as observer:
-            world = self.world(how.wandb, stopping)
+            world = self.world(how, stopping)
             return run_plan(self.plan, world, runner, observer, guard, fail_fast=how.fail_fast)
 
     def _at(self, plan: Plan, *, hashes: bool = True) -> "Session":
@@ -245,6 +247,8 @@ class HowToRun:
     """Of a Ray cluster; None starts one here."""
     wandb: str | None = None
     fail_fast: bool = False
+    cache: CacheSpec | None = None
+    """Of each node, for what its trials read."""
 
 
 def open_sweep(path: Path, store_root: Path) -> Session:

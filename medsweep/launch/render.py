@@ -23,6 +23,8 @@ MACHINES: Final = {"aws": ("m5.xlarge", "g5.xlarge"), "gcp": ("n2-standard-4", "
 """Default workers without and with a GPU; all have 4 CPU cores."""
 HEADS: Final = {"aws": "m5.large", "gcp": "n2-standard-2"}
 REGIONS: Final = {"aws": "us-west-2", "gcp": "us-west1"}
+POD_CACHE: Final = "/var/cache/medsweep"
+"""Where a pod mounts the node's own disk for copies of what its trials read; elsewhere they go below ``/tmp``."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def _kuberay(sweep: Launched, options: Kuberay) -> Rendered:
         worker["nvidia.com/gpu"] = str(gpus)
     key = {"secretKeyRef": {"name": options.secret, "key": "WANDB_API_KEY", "optional": True}}
     # Kubernetes reads $(NAME) in a value, and $$ as a dollar.
-    env = [{"name": name, "value": value.replace("$", "$$")} for name, value in options.variables.items()]
+    variables = _variables(options, POD_CACHE)
+    env = [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
     text = _fill(
         "rayjob.yaml",
         sweep=sweep,
@@ -123,6 +126,8 @@ def _kuberay(sweep: Launched, options: Kuberay) -> Rendered:
             {"name": "shared", "persistentVolumeClaim": {"claimName": options.claim}},
             {"name": "sweep", "configMap": {"name": name}},
         ],
+        cache_mount={"name": "cache", "mountPath": POD_CACHE},
+        cache_volume={"name": "cache", "emptyDir": {}},
         head_resources={"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"cpu": "2", "memory": "8Gi"}},
         worker_resources={"requests": worker, "limits": worker},
     )
@@ -132,7 +137,9 @@ def _kuberay(sweep: Launched, options: Kuberay) -> Rendered:
 def _job(sweep: Launched, options: Job) -> Rendered:
     driver = _far_driver(sweep.path.as_posix(), options.store, sweep.name)
     filled = {
-        name: _fill(name, sweep=sweep, options=options, driver=driver, excludes=EXCLUDES)
+        name: _fill(
+            name, sweep=sweep, options=options, driver=driver, excludes=EXCLUDES, variables=_variables(options, "/tmp")
+        )
         for name in ("runtime_env.yaml", "job.sh")
     }
     return Rendered(filled, ("sh", "job.sh"), "ray")
@@ -140,7 +147,7 @@ def _job(sweep: Launched, options: Job) -> Rendered:
 
 def _up(sweep: Launched, options: Up) -> Rendered:
     name = f"ray-up-{options.provider}.yaml"
-    variables = "".join(f" {name}={shlex.quote(value)}" for name, value in options.variables.items())
+    variables = "".join(f" {name}={shlex.quote(value)}" for name, value in _variables(options, "/tmp").items())
     exports = f"export RAY_AUTH_MODE=token{variables}; "
     node_types: dict[str, Any] = {}
     provider: dict[str, Any] = {"type": "local", "head_ip": options.head, "worker_ips": options.workers}
@@ -189,6 +196,11 @@ def _node_types(sweep: Launched, options: Up) -> dict[str, Any]:
         "head": {"resources": {"CPU": 0}, "node_config": {"machineType": HEADS["gcp"], "disks": [disk]}},
         "worker": {**count, "resources": held, "node_config": config},
     }
+
+
+def _variables(options: Options, cache: str) -> dict[str, str]:
+    """Variables of driver and trials; ``--env MEDSWEEP_CACHE=`` says otherwise than ``cache``."""
+    return {"MEDSWEEP_CACHE": cache, **options.variables}
 
 
 def _far_driver(sweep: str, store: str, name: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import toy
 
+from medsweep.cache import CacheSpec
 from medsweep.data.folds import Fold
 from medsweep.design import Arm, Replicate
 from medsweep.execution.driver import Summary, run_plan
@@ -147,6 +148,24 @@ class RunnerContract:
         rest = self.run(plan, tmp_path, runner)
         assert rest.ok
         assert sum(rest.reused.values()) == 4
+
+    def test_a_nodes_cache_changes_no_result_and_reads_each_input_once(self, tmp_path: Path, runner: Runner) -> None:
+        plan = plan_of()
+        self.run(plan, tmp_path / "plain", runner)
+        world = World(store=tmp_path / "store", stages=toy.STAGES, cache=CacheSpec(root=tmp_path / "node"))
+        assert run_plan(plan, world, runner, Notebook()).ok
+        store = Store(tmp_path / "store")
+        assert results_of(plan, store) == results_of(plan, Store(tmp_path / "plain"))
+        origins = Counter(
+            (digest, manifest.host["inputs"][role])
+            for manifest in store.published()
+            for role, digest in manifest.inputs.items()
+        )
+        inputs = {digest for digest, _ in origins}
+        assert {digest: origins[digest, "fetched"] for digest in inputs} == dict.fromkeys(inputs, 1)
+        assert {origin for _, origin in origins} == {"fetched", "cache"}
+        for manifest in Store(tmp_path / "plain").published():
+            assert manifest.host["inputs"] == dict.fromkeys(manifest.inputs, "store")
 
     def test_a_level_added_runs_only_what_is_new(self, tmp_path: Path, runner: Runner) -> None:
         self.run(plan_of(counts=(2, 4)), tmp_path, runner)

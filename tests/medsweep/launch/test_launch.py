@@ -136,11 +136,27 @@ def test_slurm_runs_the_driver_with_names_as_they_are(tmp_path: Path, cluster: d
     assert "requeue" not in (tmp_path / "record" / "scontrol").read_text()
     seen = (tmp_path / "record" / "env").read_text().splitlines()
     assert {f"PLACE={NASTY}", "LOADED=yes", "RAY_AUTH_MODE=token"} <= set(seen)
+    assert f"MEDSWEEP_CACHE=/tmp/r{cluster['SLURM_JOB_ID']}" in seen
     assert f"RAY_AUTH_TOKEN_PATH={tmp_path}/{NASTY}/token" in seen
     assert not Path(f"/tmp/r{cluster['SLURM_JOB_ID']}").exists()
     assert {"#SBATCH --gpus-per-node=2", "#SBATCH --requeue", "#SBATCH --signal=B:USR1@180"} <= set(
         script.read_text().splitlines()
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "shell", "folder"),
+    [
+        ({}, {"SLURM_TMPDIR": "/local/x y"}, "/local/x y"),
+        ({"env": ("MEDSWEEP_CACHE=/nvme",)}, {"SLURM_TMPDIR": "/local"}, "/nvme"),
+        ({}, {"SLURM_TMPDIR": "/local", "MEDSWEEP_CACHE": ""}, ""),
+    ],
+)
+def test_slurm_keeps_copies_on_the_nodes_own_disk_unless_told_otherwise(
+    tmp_path: Path, cluster: dict[str, str], given: dict[str, Any], shell: dict[str, str], folder: str
+) -> None:
+    subprocess.run(["bash", script_of(tmp_path, **given)], env={**cluster, "ENDS": "0", **shell}, check=True)
+    assert f"MEDSWEEP_CACHE={folder}" in (tmp_path / "record" / "env").read_text().splitlines()
 
 
 def test_slurm_gives_ray_options_that_it_has(tmp_path: Path, cluster: dict[str, str]) -> None:
@@ -212,6 +228,9 @@ def test_a_rayjob_holds_its_sweep_and_no_key() -> None:
         # Kubernetes turns $$ into $ and $(B) into the value of B.
         assert env["A"]["value"].replace("$$", "$") == f"{NASTY} $(B)"
         assert "$(" not in env["A"]["value"].replace("$$", "")
+        assert env["MEDSWEEP_CACHE"]["value"] == "/var/cache/medsweep"
+    assert volumes["cache"] == {"name": "cache", "emptyDir": {}}
+    assert {"name": "cache", "mountPath": "/var/cache/medsweep"} in container["volumeMounts"]
     assert group["template"]["spec"]["containers"][0]["resources"]["limits"] == {
         "cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "2",
     }  # fmt: skip
@@ -250,7 +269,7 @@ def test_ray_takes_the_runtime_env_and_ships_the_code(tmp_path: Path) -> None:
 
     (read,) = documents(rendered("job", env=(f"MEDSWEEP_DATA={NASTY}",)).files["runtime_env.yaml"])
     checked = RuntimeEnv(**{**read, "working_dir": str(ROOT)})
-    assert checked.env_vars() == {"MEDSWEEP_DATA": NASTY}
+    assert checked.env_vars() == {"MEDSWEEP_CACHE": "/tmp", "MEDSWEEP_DATA": NASTY}
     left_out = _get_excludes(ROOT, read["excludes"])
     for name in ("medsweep/data/folds.py", "medsweep/launch/render.py", "constraints.txt", "sweeps/quickstart.yaml"):
         assert not left_out(ROOT / name), name
@@ -290,7 +309,9 @@ def test_rays_own_validator_takes_the_cluster(provider: str) -> None:
     assert full["file_mounts"]["~/.ray/auth_token"] == NASTY
     assert f"echo {NASTY}" in full["setup_commands"]
     for start in (full["head_start_ray_commands"][-1], full["worker_start_ray_commands"][-1]):
-        assert shlex.split(start[: start.index("; ulimit")]) == ["export", "RAY_AUTH_MODE=token", f"A={NASTY}"]
+        assert shlex.split(start[: start.index("; ulimit")]) == [
+            "export", "RAY_AUTH_MODE=token", "MEDSWEEP_CACHE=/tmp", f"A={NASTY}",
+        ]  # fmt: skip
     assert "--dashboard-host=127.0.0.1" in full["head_start_ray_commands"][-1]
     assert "0.0.0.0" not in str(full["head_start_ray_commands"])
     assert shlex.split(files.then[-1])[-4:-2] == ["--results", "/mnt/medsweep/results/quickstart"]
