@@ -2,6 +2,7 @@
 # make test   install, run the tests
 PYTHON ?= python3.11
 VENV   ?= .venv
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
@@ -11,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/medsweep run sweeps/quickstart.yaml
 
 test: $(STAMP)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
