@@ -18,10 +18,10 @@ from trainers.assessment.masks import describe, shape_distances
 from trainers.assessment.nearest_masks import nearest_masks
 from trainers.assessment.neighbours import FAR, authenticity, nearest_ratio, prdc
 from trainers.assessment.spectra import (
+    Spectra,
     high_frequency_log_error,
     laplacian_ratio,
     laplacian_variance,
-    radial_psd,
     radial_psd_log_error,
     slope_difference,
 )
@@ -39,12 +39,14 @@ def pool_metrics(
     pool: Pool,
     *,
     judged: Judged | None = None,
+    spectra: Spectra | None = None,
 ) -> Metrics:
     """Distances of the pool from the real foreground slices of the training patients; see docs/metrics.md.
 
     A metric that these samples do not define (too few of them, a constant) is left out; ``n_real``, ``n_pool``,
     ``n_patients``, ``n_matched`` (each side of ``frechet`` and its floor) and ``n_equal`` (each side of what compares
-    all pairs) say how many there were. ``judged`` is ``judge`` of the same arguments, where it is at hand.
+    all pairs) say how many there were. ``judged`` is ``judge`` of the same arguments, and ``spectra`` are those of its
+    rows and of the pool, where they are at hand.
 
     Raises:
         UserError: fewer than two samples on a side of the null floor.
@@ -63,7 +65,7 @@ def pool_metrics(
         **_frechet_uncertainty(config, sides, distances["frechet"]),
         **_pair_metrics(config, sides),
         **_memorisation(sides),
-        **_texture(data.image_rows(judged.rows), pool.images),
+        **_texture(data.image_rows(judged.rows), pool.images, spectra),
         **shape_distances(describe(real_masks, len(data.classes)), describe(masks, len(data.classes))),
         **nearest_masks(real_masks, sides.owners, masks),
     }
@@ -145,8 +147,9 @@ def _memorisation(sides: Sides) -> Metrics:
     return found if ratio is None else found | {"nearest_ratio": ratio}
 
 
-def _texture(real_NCRR: NDArray[np.float32], pool_NCRR: NDArray[np.float32]) -> Metrics:
-    real, synthetic = radial_psd(real_NCRR), radial_psd(pool_NCRR)
+def _texture(real_NCRR: NDArray[np.float32], pool_NCRR: NDArray[np.float32], spectra: Spectra | None) -> Metrics:
+    spectra = spectra or Spectra.of(real_NCRR, pool_NCRR)
+    real, synthetic = spectra.real, spectra.synthetic
     found = {
         "radial_psd_log_error": radial_psd_log_error(real, synthetic),
         "high_frequency_log_error": high_frequency_log_error(real, synthetic),

@@ -18,15 +18,19 @@ from trainers.assessment.consistency import consistency, see, spoiled_metrics
 from trainers.assessment.features import judge
 from trainers.assessment.inception import load_extractor
 from trainers.assessment.metrics import inception_metrics, pool_metrics
+from trainers.assessment.spectra import Spectra
 from trainers.pool import Pool
 from trainers.segmentation.network import load_segmenter
 from trainers.segmentation.samples import SCORES
+
+SPECTRA = "spectra.parquet"
 
 
 def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function. Inputs: ``prepare``, ``pool``, ``reference`` (the control arm's segmenter of this replicate).
 
-    Leaves scores.parquet (sample, iou), features.safetensors (see ``Sides.save``) and pool.json (see ``pool_metrics``,
+    Leaves scores.parquet (sample, iou), spectra.parquet (see ``Spectra.table``), features.safetensors (see
+    ``Sides.save``) and pool.json (see ``pool_metrics``,
     ``consistency``, ``spoiled_metrics`` and ``inception_metrics``).
 
     Raises:
@@ -45,7 +49,9 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     pd.DataFrame({"sample": np.arange(len(iou)), "iou": iou}).to_parquet(trial.output / SCORES, index=False)
     judged = judge(config, model, data, parts.train, pool)
     judged.deepest.save(trial.output)
-    metrics = pool_metrics(config, model, data, parts.train, pool, judged=judged)
+    spectra = Spectra.of(data.image_rows(judged.rows), pool.images)
+    spectra.table(data.modalities).to_parquet(trial.output / SPECTRA, index=False)
+    metrics = pool_metrics(config, model, data, parts.train, pool, judged=judged, spectra=spectra)
     metrics |= consistency(model, data, parts.train, pool, seen)
     if pool.spoiled is not None:
         metrics |= spoiled_metrics(pool.spoiled, iou)

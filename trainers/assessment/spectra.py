@@ -3,7 +3,11 @@
 Shapes: N images, C modalities, R resolution in pixels, F frequency bins. "Log" is natural.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -25,6 +29,28 @@ def radial_psd(images_NCRR: NDArray[np.float32]) -> Array:
     radius = np.rint(np.hypot(cycles[:, None], cycles)).astype(int)
     bins = np.arange(side // 2 + 1)
     return np.stack([power_CRR[:, radius == f].mean(axis=1) for f in bins], axis=1)
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Mean radial spectra of real and of synthetic images, (C, F) each."""
+
+    real: Array
+    synthetic: Array
+
+    @classmethod
+    def of(cls, real_NCRR: NDArray[np.float32], synthetic_NCRR: NDArray[np.float32]) -> "Spectra":
+        """Those of two sets of images."""
+        return cls(radial_psd(real_NCRR), radial_psd(synthetic_NCRR))
+
+    def table(self, modalities: Sequence[str]) -> pd.DataFrame:
+        """One row per modality and frequency: modality, cycles (per image), real, synthetic."""
+        rows = [
+            (name, cycles, self.real[channel, cycles], self.synthetic[channel, cycles])
+            for channel, name in enumerate(modalities)
+            for cycles in range(self.real.shape[1])
+        ]
+        return pd.DataFrame(rows, columns=["modality", "cycles", "real", "synthetic"])
 
 
 def radial_psd_log_error(real_CF: Array, synthetic_CF: Array) -> float:
