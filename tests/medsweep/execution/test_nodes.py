@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -12,15 +14,10 @@ import pytest
 from runner_contract import Notebook, results_of
 from toy_run import long_plan, world_of
 
-from medsweep.data.folds import Fold
-from medsweep.design import Arm, Replicate
 from medsweep.execution.driver import run_plan
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.ray_runner import RayRunner
-from medsweep.execution.task import World
-from medsweep.plan import build
 from medsweep.store import Store
-from medsweep.sweep import Resources
 
 TESTS = Path(__file__).parents[2]
 
@@ -29,7 +26,7 @@ TESTS = Path(__file__).parents[2]
 def on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers import the toy pipeline and medsweep from here."""
     known = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS / "contracts"), str(TESTS.parent), known]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent), known]))
     if "RAY_AUTH_TOKEN" not in os.environ:  # a Ray that an earlier test started here asks for its token for good
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
 
@@ -67,26 +64,18 @@ def test_a_node_killed_in_the_middle_costs_a_step_of_its_trials_and_nothing_else
 
 
 @pytest.mark.timeout(240)
-def test_trials_share_gpus_by_what_was_measured_and_processes_are_used_again(tmp_path: Path, on_the_path: None) -> None:
-    from ray.cluster_utils import Cluster
-
-    log = tmp_path / "log"
-    settings = gpu_toy.Settings(train=gpu_toy.TrainConfig(size_mib=6000.0, log=str(log)))
-    where = [Replicate(Fold(index=0, of=2), seed) for seed in range(12)]
-    arms = [Arm("small", {}, settings, is_control=True)]
-    plan = build("gpus", arms=arms, replicates=where, stages=gpu_toy.STAGES, expand=gpu_toy.expand)
-    world = World(
-        store=tmp_path / "store", stages=gpu_toy.STAGES, resources={"train": Resources(gpus="auto")},
-        gpu=gpu_toy.FakeGpu(),
-    )  # fmt: skip
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 1})
-    try:
-        with RayRunner(address=cluster.address) as runner:
-            summary = run_plan(plan, world, runner, Notebook())
-    finally:
-        cluster.shutdown()
-    assert summary.ok, [(failure.outcome, failure.message) for failure in summary.failures]
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+def test_trials_share_gpus_by_what_was_measured_and_processes_are_used_again(tmp_path: Path) -> None:
+    paths = [str(TESTS), str(TESTS / "contracts"), str(TESTS.parent)]
+    told = subprocess.run(
+        # a process of its own, since Ray decides once per process whether it asks for tokens
+        [sys.executable, str(TESTS / "contracts" / "gpu_cluster.py"), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr[-2000:]
+    rows = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert Counter(row["cap"] for row in rows) == {gpu_toy.TOTAL_MIB: 1, gpu_toy.TOTAL_MIB / 4: 12}
     assert len({row["pid"] for row in rows}) <= 1 + 4, "processes are used again, four of them fit at once"
 
