@@ -9,6 +9,7 @@ from medsweep.errors import UserError, nearest
 
 KEY: Final = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
 REPLICATE: Final = ["fold", "seed"]
+TEXT: Final = ["dataset", "arm", "patient", "class", "metric", "status"]
 STATUSES: Final = ("ok", "empty-both", "empty-reference", "missed", "diverged", "absent")
 UNDEFINED: Final = ("empty-both", "empty-reference")
 NO_ROW: Final = "no row"
@@ -33,6 +34,8 @@ def complete(table: pd.DataFrame, arms: Sequence[str], primary: str) -> pd.DataF
         raise UserError("results table has no rows; run the sweep first")
     rows = table[[*KEY, "value", "status"]]
     _refuse_unknown(rows, arms, primary)
+    # categories in sorted order: the same rows as with text, in a fraction of the time
+    rows = rows.astype({name: "category" for name in TEXT})
     _refuse_duplicates(rows)
     _refuse_contradictions(rows)
     return _with_holes(rows, arms).sort_values(KEY, kind="stable", ignore_index=True)
@@ -47,7 +50,7 @@ def undefined_pairs(rows: pd.DataFrame) -> pd.MultiIndex:
 def absent_summary(rows: pd.DataFrame) -> str:
     """Missing cells by cause and run, the first three runs by name."""
     parts = []
-    for cause, cells in rows.groupby("status"):
+    for cause, cells in rows.groupby("status", observed=True):
         runs = cells.drop_duplicates(["arm", *REPLICATE])
         named = [f"{run.arm!r} fold {run.fold} seed {run.seed}" for run in runs.head(3).itertuples()]
         more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
@@ -61,13 +64,17 @@ def _refuse_unknown(rows: pd.DataFrame, arms: Sequence[str], primary: str) -> No
         raise UserError(f"results table has rows without {column!r}; write it again from the store")
     datasets = sorted(rows["dataset"].unique())
     if len(datasets) > 1:
-        raise UserError(f"results table holds {len(datasets)} data sets ({', '.join(datasets)}); analyse one at a time")
-    for name in sorted(set(rows["arm"]) - set(arms)):
+        raise UserError(
+            f"results table holds {len(datasets)} data sets ({', '.join(datasets)}); analyse one at a time, or all "
+            "with analyse_datasets"
+        )
+    for name in sorted(set(rows["arm"].unique()) - set(arms)):
         raise UserError(f"results table has an arm {name!r} that the sweep lacks; {nearest(name, arms)}")
-    for name in sorted(set(rows["status"]) - set(STATUSES)):
+    for name in sorted(set(rows["status"].unique()) - set(STATUSES)):
         raise UserError(f"results table has status {name!r}; {nearest(str(name), STATUSES)}")
-    if primary not in set(rows["metric"]):
-        raise UserError(f"analysis.primary: the results have no metric {primary!r}; {nearest(primary, rows['metric'])}")
+    metrics = [str(name) for name in rows["metric"].unique()]
+    if primary not in metrics:
+        raise UserError(f"analysis.primary: the results have no metric {primary!r}; {nearest(primary, metrics)}")
 
 
 def _refuse_duplicates(rows: pd.DataFrame) -> None:
@@ -97,9 +104,17 @@ def _refuse_contradictions(rows: pd.DataFrame) -> None:
 
 
 def _with_holes(rows: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
-    design = rows[["dataset", *REPLICATE]].drop_duplicates()
-    design = design.merge(rows[["fold", "patient"]].drop_duplicates(), on="fold")
-    design = design.merge(pd.DataFrame({"arm": list(arms)}), how="cross")
-    design = design.merge(rows[["class", "metric"]].drop_duplicates(), how="cross")
+    replicates = rows[["dataset", *REPLICATE]].drop_duplicates()
+    patients = rows[["fold", "patient"]].drop_duplicates()
+    scores = rows[["class", "metric"]].drop_duplicates()
+    design = replicates.merge(patients, on="fold")
+    if len(design) * len(arms) * len(scores) == len(rows):
+        return rows  # every row lies in the design and none twice, so that as many rows leave no hole
+    design = design.merge(pd.DataFrame({"arm": pd.Categorical(list(arms), categories=sorted(arms))}), how="cross")
+    design = design.merge(scores, how="cross")
+    rows = rows.assign(
+        arm=rows["arm"].cat.set_categories(sorted(arms)),
+        status=rows["status"].cat.add_categories([NO_ROW]),
+    )
     full = design.merge(rows, on=KEY, how="left")
     return full.assign(status=full["status"].fillna(NO_ROW))

@@ -1,4 +1,4 @@
-"""Is a difference large enough to matter? Two one-sided tests, and the verdict on two axes.
+"""Is a difference large enough to matter? Two one-sided tests, non-inferiority, and the verdict on two axes.
 
 A large p alone never reads as "no effect": without the margin shown it is inconclusive.
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
 from analysis.records import Array, mean_estimate
@@ -37,6 +38,23 @@ class Equivalence:
 
 
 @dataclass(frozen=True)
+class NonInferiority:
+    """One-sided paired t test of H0: worse by ``margin`` or more, over ``n`` patients, at ``alpha``.
+
+    ``bound`` is arm minus control, in units of the metric: the 1 - alpha lower confidence bound where higher is better,
+    the upper one where lower is. ``shown`` where it stays on the harmless side of the margin, which is ``p < alpha``.
+    """
+
+    n: int
+    margin: float
+    alpha: float
+    higher_is_better: bool
+    p: float
+    bound: float
+    shown: bool
+
+
+@dataclass(frozen=True)
 class Evidence:
     """The two axes at one level of analysis, and the sign of the benefit (+1 better, -1 worse, 0 unclear)."""
 
@@ -56,6 +74,28 @@ def tost(differences: Array, margin: float, alpha: float) -> Equivalence:
         _, (_, lower, _), (_, upper, _) = ttost_paired(differences, np.zeros_like(differences), -margin, margin)
     p = max(float(lower), float(upper))
     return Equivalence(margin, p, float(lower), float(upper), estimate.low, estimate.high, p < alpha)
+
+
+def non_inferiority(differences: Array, margin: float, alpha: float, *, higher_is_better: bool) -> NonInferiority:
+    """Is the arm at most ``margin`` worse? One half of ``tost``, so that a superior arm passes as well.
+
+    t = (mean gain + margin) / se with N - 1 degrees of freedom, differences independent over patients and their mean
+    near normal. Not for a claim chosen after a failed superiority test at another margin: the margin is set beforehand.
+    NaN, and not shown, for N < 2.
+
+    Raises:
+        ValueError: ``margin`` is not positive.
+    """
+    if not margin > 0:
+        raise ValueError(f"margin must be above 0, got {margin!r}; it says how much worse does not matter")
+    toward = 1.0 if higher_is_better else -1.0
+    gain = mean_estimate(toward * differences, 1 - 2 * alpha)
+    n = len(differences)
+    if n < 2:
+        return NonInferiority(n, margin, alpha, higher_is_better, math.nan, math.nan, False)
+    room = gain.value + margin
+    p = float(stats.t.sf(room / gain.se, gain.df)) if gain.se > 0 else float(room <= 0)
+    return NonInferiority(n, margin, alpha, higher_is_better, p, toward * gain.low, p < alpha)
 
 
 def verdict(evidence: Evidence) -> Verdict:

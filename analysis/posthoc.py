@@ -4,17 +4,34 @@ The Nemenyi verdict on a pair depends on the other arms (Benavoli, Corani, Mangi
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scikit_posthocs
-from scipy import stats
+from scipy import special
 
-from analysis.omnibus import Omnibus, ranks_of
+from analysis.adjust import SMALLEST, holm, symmetric
+from analysis.omnibus import Omnibus
 from analysis.records import Array
+from analysis.signed_rank import signed_rank_ps
+from analysis.studentised import range_quantile, range_sf
+from medsweep.errors import nearest
+
+__all__ = [
+    "BonferroniDunn",
+    "Nemenyi",
+    "Wilcoxon",
+    "against_control",
+    "bonferroni_dunn",
+    "cliques",
+    "critical_difference",
+    "holm",
+    "nemenyi",
+    "signed_rank_p",
+    "small_n_warning",
+    "smallest_p",
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,25 @@ class Nemenyi:
 
 
 @dataclass(frozen=True)
+class BonferroniDunn:
+    """Mean ranks against the control's: ``z`` is positive where the arm ranks better; ``arms`` without the control.
+
+    ``p`` is the two-sided normal p, ``p_bonferroni`` times k - 1, ``p_holm`` step-down; an arm differs by Bonferroni
+    exactly where its mean rank is ``critical_difference`` or more from the control's.
+    """
+
+    control: str
+    arms: tuple[str, ...]
+    n: int
+    alpha: float
+    critical_difference: float
+    z: tuple[float, ...]
+    p: tuple[float, ...]
+    p_bonferroni: tuple[float, ...]
+    p_holm: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Wilcoxon:
     """Signed-rank test of one arm against the control, over ``n`` patients."""
 
@@ -38,10 +74,14 @@ class Wilcoxon:
     p_holm: float
 
 
+def standard_error(k: int, n: int) -> float:
+    """SE of a difference of two mean ranks: sqrt(k (k+1) / (6 n)), without ties."""
+    return math.sqrt(k * (k + 1) / (6 * n))
+
+
 def critical_difference(k: int, n: int, alpha: float) -> float:
     """Nemenyi's critical difference of mean ranks: q_alpha sqrt(k (k+1) / (6 n)) (Demsar 2006, 3.2.2)."""
-    q = float(stats.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
-    return q * math.sqrt(k * (k + 1) / (6 * n))
+    return range_quantile(alpha, k) / math.sqrt(2) * standard_error(k, n)
 
 
 def cliques(arms: Sequence[str], mean_ranks: Sequence[float], difference: float) -> tuple[tuple[str, ...], ...]:
@@ -63,43 +103,64 @@ def cliques(arms: Sequence[str], mean_ranks: Sequence[float], difference: float)
 
 
 def nemenyi(wide: pd.DataFrame, omnibus: Omnibus, *, higher_is_better: bool, alpha: float) -> Nemenyi:
-    """Nemenyi's test on the complete ``wide`` (patients x arms); ``omnibus`` gives the mean ranks."""
-    ranks = ranks_of(wide, higher_is_better=higher_is_better).to_numpy()
-    matrix = scikit_posthocs.posthoc_nemenyi_friedman(ranks).to_numpy()
+    """Nemenyi's test (Demsar 2006, 3.2.2): |R_i - R_j| sqrt(2) / SE against the studentised range of k normals.
+
+    ``omnibus`` gives the mean ranks of the complete ``wide`` (patients x arms). All pairs at once, hence conservative
+    for comparisons with one control; the verdict on a pair moves with the other arms.
+
+    Raises:
+        ValueError: ``omnibus`` is of another table.
+    """
+    if (omnibus.n, omnibus.k) != wide.shape:
+        raise ValueError(f"omnibus test of {omnibus.n} x {omnibus.k} scores beside a table of {wide.shape}")
+    ranks, (i, j) = np.asarray(omnibus.mean_ranks), np.triu_indices(omnibus.k, 1)
+    apart = np.abs(ranks[i] - ranks[j])
+    p = symmetric(range_sf(apart * math.sqrt(2) / standard_error(omnibus.k, omnibus.n), omnibus.k), omnibus.k)
     difference = critical_difference(omnibus.k, omnibus.n, alpha)
     return Nemenyi(
         arms=omnibus.arms,
-        p=tuple(tuple(float(p) for p in row) for row in matrix),
+        p=tuple(tuple(row) for row in p.tolist()),
         critical_difference=difference,
         alpha=alpha,
         cliques=cliques(omnibus.arms, omnibus.mean_ranks, difference),
     )
 
 
-def signed_rank_p(differences: Array) -> float:
-    """Two-sided Wilcoxon signed-rank p with Pratt's zeros: exact, by permutation or normal as scipy chooses by n.
+def bonferroni_dunn(omnibus: Omnibus, control: str, alpha: float) -> BonferroniDunn:
+    """Dunn's comparison of mean ranks with one control (Demsar 2006, 3.2.2), k - 1 comparisons.
 
-    1 where every difference is 0, and NaN for no patient.
+    CD = z_(alpha / (2 (k-1))) sqrt(k (k+1) / (6 n)). Normal approximation, hence not for a handful of patients, and
+    dependent on the pool as Nemenyi's test is: the signed-rank tests with Holm are the primary family.
+
+    Raises:
+        ValueError: no arm is called ``control``.
     """
-    if len(differences) == 0:
-        return math.nan
-    if not differences.any():
-        return 1.0
-    with warnings.catch_warnings():
-        # scipy computes the normal z even where it then takes the exact p; with one nonzero difference it divides by 0
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
+    if control not in omnibus.arms:
+        raise ValueError(f"no arm is called {control!r}; {nearest(control, omnibus.arms)}")
+    ranks, comparisons = dict(zip(omnibus.arms, omnibus.mean_ranks, strict=True)), omnibus.k - 1
+    error = standard_error(omnibus.k, omnibus.n)
+    arms = tuple(arm for arm in omnibus.arms if arm != control)
+    z = tuple((ranks[control] - ranks[arm]) / error for arm in arms)
+    p = tuple(np.maximum(2 * special.ndtr(-np.abs(z)), SMALLEST).tolist())
+    return BonferroniDunn(
+        control=control,
+        arms=arms,
+        n=omnibus.n,
+        alpha=alpha,
+        critical_difference=float(-special.ndtri(alpha / (2 * comparisons)) * error),
+        z=z,
+        p=p,
+        p_bonferroni=tuple(min(1.0, comparisons * one) for one in p),
+        p_holm=holm(p),
+    )
 
 
-def holm(p: Sequence[float]) -> tuple[float, ...]:
-    """Holm's step-down adjustment (Holm 1979); a NaN stays NaN and counts as a comparison."""
-    raw = np.asarray(p, dtype=np.float64)
-    known = np.where(np.isnan(raw), 1.0, raw)
-    order = np.argsort(known, kind="stable")
-    steps = np.maximum.accumulate(known[order] * np.arange(len(known), 0, -1))
-    adjusted = np.empty_like(known)
-    adjusted[order] = np.minimum(steps, 1.0)
-    return tuple(np.where(np.isnan(raw), math.nan, adjusted).tolist())
+def signed_rank_p(differences: Array) -> float:
+    """Two-sided Wilcoxon signed-rank p with Pratt's zeros: exact, by permutation or normal by n, as scipy chooses.
+
+    1 where every difference is 0, and NaN for no patient; see ``signed_rank_ps``.
+    """
+    return float(signed_rank_ps(np.asarray(differences, dtype=np.float64)[:, None])[0])
 
 
 def against_control(differences: Sequence[tuple[str, Array]]) -> tuple[Wilcoxon, ...]:

@@ -6,6 +6,7 @@ classes, seeds and, with repeated hold-out, folds are averaged inside it, so eac
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ class AnalysisPlan(Config):
     """What to do where a trial left no score: stop, or drop its replicate or patient for ALL arms."""
     diverged: Literal["worst", "refuse"] = "worst"
     """A diverged training is a result of its arm, scored as the worst value; or stop."""
+    post_hoc: tuple[Literal["conover", "shaffer", "bergmann-hommel"], ...] = ()
+    """Tests of all pairs to print beside Nemenyi's; none carries a verdict."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Reduced:
 
     ``wide``: patients x arms, in the arms' given order, rounded to 1e-12. ``cells``: one row per arm, fold, seed and
     patient. ``missed``: missed structures per arm. ``diverged``: diverged runs per arm, scored as the worst value.
+    ``incomplete``: patients x arms before complete cases were taken, NaN where an arm has no whole score of a patient
+    in any run; None where nothing was absent.
     """
 
     metric: Metric
@@ -81,18 +86,19 @@ class Reduced:
     flow: tuple[FlowStep, ...]
     missed: Mapping[str, int]
     diverged: Mapping[str, int]
+    incomplete: pd.DataFrame | None = None
 
     @property
     def n(self) -> int:
         """Patients."""
         return len(self.wide)
 
-    @property
+    @cached_property
     def folds(self) -> tuple[int, ...]:
         """Folds with at least one patient."""
         return tuple(sorted(int(fold) for fold in self.cells["fold"].unique()))
 
-    @property
+    @cached_property
     def seeds(self) -> int:
         """Seeds per fold; the smallest number where folds differ."""
         return int(self.cells.groupby("fold")["seed"].nunique().min())
@@ -108,12 +114,17 @@ class Reduced:
 
 def metric_of(name: str) -> Metric:
     """The metric by name; raises UserError for one whose direction is unknown."""
-    if name not in METRICS:
-        raise UserError(f"analysis.primary: no metric is called {name!r}; {nearest(name, METRICS)}")
-    return METRICS[name]
+    return metric_named(name, METRICS)
 
 
-def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric: str) -> Reduced:
+def metric_named(name: str, metrics: Mapping[str, Metric]) -> Metric:
+    """The metric of these by name; raises UserError for one that is not there."""
+    if name not in metrics:
+        raise UserError(f"analysis.primary: no metric is called {name!r}; {nearest(name, metrics)}")
+    return metrics[name]
+
+
+def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric: str | Metric) -> Reduced:
     """Apply the declared rules to a table that ``analysis.checks.complete`` returned, then average inside patients.
 
     A patient whose reference lacks a class is dropped for that class in ALL arms; a diverged run scores the worst
@@ -122,26 +133,45 @@ def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric:
     Raises:
         UserError: cells are absent or diverged and the plan refuses them, or no patient is left.
     """
-    rows = table[table["metric"] == metric]
+    known = metric_of(metric) if isinstance(metric, str) else metric
     flow: list[FlowStep] = []
-    rows = _drop_undefined(rows, flow)
-    rows = _drop_absent(rows, plan, flow)
+    rows = _drop_undefined(table[table["metric"] == known.name], flow)
     is_diverged = rows["status"] == "diverged"
-    _refuse_diverged(rows[is_diverged], plan)
-    known = metric_of(metric)
     rows = rows.assign(value=rows["value"].where(~is_diverged, known.worst))
-    cells = rows.groupby(["arm", "fold", "seed", "patient"])["value"].mean().reset_index()
-    wide = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")[list(arms)].sort_index().round(12)
-    diverged = rows[is_diverged].drop_duplicates(["arm", *REPLICATE]).groupby("arm").size()
-    missed = rows[rows["status"] == "missed"].groupby("arm").size()
+    kept = _drop_absent(rows, plan, flow)
+    is_diverged = kept["status"] == "diverged"
+    _refuse_diverged(kept[is_diverged], plan)
+    cells = _cells(kept)
+    diverged = kept[is_diverged].drop_duplicates(["arm", *REPLICATE]).groupby("arm", observed=True).size()
+    missed = kept[kept["status"] == "missed"].groupby("arm", observed=True).size()
     return Reduced(
         metric=known,
-        wide=wide,
+        wide=_wide(cells, arms),
         cells=cells,
         flow=tuple(flow),
         missed={arm: int(missed.get(arm, 0)) for arm in arms},
         diverged={arm: int(diverged.get(arm, 0)) for arm in arms},
+        incomplete=None if len(kept) == len(rows) else _wide(_cells(_whole_scores(rows)), arms),
     )
+
+
+def _cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the classes of each arm, fold, seed and patient."""
+    cells = rows.groupby(["arm", "fold", "seed", "patient"], observed=True, sort=True)["value"].mean().reset_index()
+    return cells.astype({"arm": str, "patient": str})
+
+
+def _wide(cells: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    """Patients x arms, mean over runs; NaN where an arm has no cell of a patient."""
+    means = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")
+    return means.reindex(columns=list(arms)).sort_index().round(12)
+
+
+def _whole_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of those arm x run x patient cells of which no class is absent."""
+    absent = rows["status"].isin(ABSENT)
+    keys = [rows[name] for name in ("arm", *REPLICATE, "patient")]
+    return rows[~absent.groupby(keys, observed=True).transform("any")]
 
 
 def _drop_undefined(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
@@ -168,7 +198,7 @@ def _drop_absent(rows: pd.DataFrame, plan: AnalysisPlan, flow: list[FlowStep]) -
             f"{absent_summary(rows[absent])}; {int(absent.sum())} of {len(rows)} scores; finish these trials with "
             "the same command, or set `missing: complete-cases` under `analysis:`"
         )
-    whole = absent.groupby([rows["arm"], rows["fold"], rows["seed"]]).transform("all")
+    whole = absent.groupby([rows["arm"], rows["fold"], rows["seed"]], observed=True).transform("all")
     lost = pd.MultiIndex.from_frame(rows.loc[whole, REPLICATE].drop_duplicates())
     replicates = pd.MultiIndex.from_frame(rows[REPLICATE])
     kept = rows[~replicates.isin(lost)]

@@ -1,22 +1,25 @@
 """How numbers and verdicts read: every claim with n and interval, exact p, direction from the sign of the effect."""
 
 import math
+from collections.abc import Sequence
 
 from analysis.effects import Effect
 from analysis.equivalence import Verdict
-from analysis.levels import PatientLevel, RunLevel
+from analysis.levels import PatientLevel, RunLevel, Shown
 from analysis.records import Estimate
 from analysis.tables import Metric
 
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+NOT_COMPUTABLE = "not computable"
 SEEDS_FOR_METHOD = 5
+CONDITIONAL = "conditional on the trained models"
 
 
 def number(value: float, digits: int, *, sign: bool = False) -> str:
     """Fixed decimals with a true minus sign; ``not computable`` for NaN. A rounded zero carries no sign."""
     if math.isnan(value):
-        return "not computable"
+        return NOT_COMPUTABLE
     if math.isinf(value):
         return "\N{INFINITY}" if value > 0 else f"{MINUS}\N{INFINITY}"
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
@@ -44,7 +47,7 @@ def percent(level: float) -> str:
 def span(low: float, high: float, digits: int) -> str:
     """``+0.001 to +0.014``."""
     if math.isnan(low) or math.isnan(high):
-        return "not computable"
+        return NOT_COMPUTABLE
     return f"{number(low, digits, sign=True)} to {number(high, digits, sign=True)}"
 
 
@@ -86,17 +89,37 @@ def answer_lead(arm: str, control: str, verdict: Verdict) -> str:
     return f"{arm} against {control}: {verdict}."
 
 
-def answer_detail(patients: PatientLevel, runs: RunLevel | None, verdict: Verdict, metric: Metric) -> str:
-    """Difference, interval, n and p behind the verdict; where the two levels differ, both, and the weaker stands."""
+def answer_short(patients: PatientLevel, runs: RunLevel | None, metric: Metric, seeds: int) -> str:
+    """Difference, interval, n and p in one sentence; with runs as random where there are any."""
+    estimate = patients.effect.mean if runs is None else runs.test.estimate
+    p = patients.wilcoxon.p_holm if runs is None else runs.p_holm
+    text = f"{estimate_text(estimate, metric)}, {_patients(patients.effect)}, {p_text(p, 'Holm-adjusted p')}"
+    if runs is not None and runs.verdict != patients.verdict:
+        text += f"; patients alone: {patients.verdict}, runs as random: {runs.verdict}"
+    return f"{text}{condition(seeds)}."
+
+
+def answer_detail(patients: PatientLevel, runs: RunLevel | None, verdict: Verdict, metric: Metric, seeds: int) -> str:
+    """Difference, interval, n and p at both levels; where their verdicts differ, both, and the weaker stands."""
     effect, margin = patients.effect, patients.equivalence.margin
-    text = f"Mean difference {estimate_text(effect.mean, metric)[:-1]}; {_patients(effect)}; "
-    text += f"{p_text(patients.wilcoxon.p_holm, 'Holm-adjusted p')})"
-    if runs is None or runs.verdict == patients.verdict:
-        text += f": {meaning(verdict, effect.mean.value, _narrow(patients, runs, metric), margin, metric)}."
-        return text if runs is None else f"{text} With runs taken as random ({_over_runs(runs, metric)}): the same."
-    text += f": {patients.verdict} for these trained models. With runs taken as random ({_over_runs(runs, metric)}): "
-    text += f"{runs.verdict}. The weaker stands: "
-    return text + f"{meaning(verdict, effect.mean.value, _narrow(patients, runs, metric), margin, metric)}."
+    alone = f"{estimate_text(effect.mean, metric)[:-1]}; {_patients(effect)}; "
+    alone += f"{p_text(patients.wilcoxon.p_holm, 'Holm-adjusted p')}{_confirmed(patients, metric.digits + 1)})"
+    if runs is None:
+        meant = meaning(verdict, effect.mean.value, _narrow(patients, runs, metric), margin, metric)
+        return f"Mean difference {alone}: {meant}{condition(seeds)}."
+    value = runs.test.estimate.value
+    meant = meaning(verdict, value, _narrow(patients, runs, metric), margin, metric) + condition(seeds)
+    text = f"Mean difference with runs taken as random {estimate_text(runs.test.estimate, metric)[:-1]}; "
+    text += f"{_over_runs(runs)}; {p_text(runs.p_holm, 'Holm-adjusted p')})"
+    if runs.verdict == patients.verdict:
+        return f"{text}: {meant}. Patients alone, for these trained models, {alone}: the same."
+    text += f": {runs.verdict}. Patients alone, for these trained models, {alone}: {patients.verdict}. "
+    return f"{text}The weaker stands: {meant}."
+
+
+def condition(seeds: int) -> str:
+    """What a sentence on arms trained once must add."""
+    return f", {CONDITIONAL}" if seeds == 1 else ""
 
 
 def _patients(effect: Effect) -> str:
@@ -104,12 +127,16 @@ def _patients(effect: Effect) -> str:
     return text if effect.n_finite == effect.n else f"{text}, mean over the {effect.n_finite} found by both arms"
 
 
-def _over_runs(runs: RunLevel, metric: Metric) -> str:
+def _confirmed(patients: PatientLevel, digits: int) -> str:
+    if patients.shown is not Shown.CONFIRMED:
+        return ""
+    interval, level = patients.equivalence, percent(2 * patients.effect.mean.level - 1)
+    return f"; the direction is confirmed, {level} CI {span(interval.low, interval.high, digits)}"
+
+
+def _over_runs(runs: RunLevel) -> str:
     test = runs.test
-    what = "folds" if test.nadeau_bengio is not None else "seeds"
-    p = p_text(runs.p_holm, "Holm-adjusted p")
-    interval = f"{percent(test.estimate.level)} CI {span(test.estimate.low, test.estimate.high, metric.digits + 1)}"
-    return f"{test.kind}, {test.units} {what}: {interval}; {p}"
+    return f"{test.kind}, {test.units} {'folds' if test.nadeau_bengio is not None else 'seeds'}"
 
 
 def _narrow(patients: PatientLevel, runs: RunLevel | None, metric: Metric) -> str:
@@ -120,13 +147,44 @@ def _narrow(patients: PatientLevel, runs: RunLevel | None, metric: Metric) -> st
     return f"{percent(2 * patients.effect.mean.level - 1)} CI {span(low, high, metric.digits + 1)}"
 
 
+HEADLINE_NAMES = 3
+"""Arms up to which a headline names them."""
+
+
+def headline(verdicts: Sequence[tuple[str, Verdict]], control: str, metric: Metric, n: int, seeds: int) -> str:
+    """The answer in one sentence: how many arms come to what, and which; inconclusive ones last."""
+    if len(verdicts) == 1:
+        arm, verdict = verdicts[0]
+        return f"{arm} against {control}: {verdict} on {metric.label} (n = {n}){condition(seeds)}."
+    groups = {verdict: [arm for arm, mine in verdicts if mine == verdict] for verdict in Verdict}
+    better = groups.pop(Verdict.SUPERIOR)
+    rest = ", ".join(_counted(arms, str(verdict)) for verdict, arms in groups.items() if arms)
+    where = f"on {metric.label} (n = {n})"
+    if not better:
+        text = f"No arm is shown to be better than {control} {where}: of {len(verdicts)} arms, {rest}"
+    else:
+        named = f": {'; '.join(better)}" if len(better) <= HEADLINE_NAMES else ""
+        text = f"{len(better)} of {len(verdicts)} arms {_is(better)} superior to {control} {where}{named}"
+        text += f". Of the others, {rest}" if rest else ""
+    return f"{text}{condition(seeds)}."
+
+
+def _counted(arms: Sequence[str], verdict: str) -> str:
+    text = f"{len(arms)} {_is(arms)} {verdict}"
+    return f"{text} ({'; '.join(arms)})" if len(arms) <= HEADLINE_NAMES else text
+
+
+def _is(arms: Sequence[str]) -> str:
+    return "is" if len(arms) == 1 else "are"
+
+
 def scope_sentence(seeds: int, folds: int) -> str:
     """For whom the verdicts hold."""
     noun = "seed" if seeds == 1 else "seeds"
     held_out = "one held-out set" if folds == 1 else f"{folds} folds"
     if seeds < SEEDS_FOR_METHOD:
         return (
-            f"All verdicts are conditional on the trained models ({seeds} {noun}; {SEEDS_FOR_METHOD} or more are "
+            f"All verdicts are {CONDITIONAL} ({seeds} {noun}; {SEEDS_FOR_METHOD} or more are "
             f"needed for a claim about the method), over {held_out}."
         )
     return f"Runs: {seeds} {noun} per arm over {held_out}; each verdict is the weaker of patients alone and runs too."

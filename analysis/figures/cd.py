@@ -1,26 +1,29 @@
 """Critical-difference diagram after Demsar 2006, with what a reader needs to judge it printed in the picture.
 
 The axis always runs from 1 to k. Bars join maximal groups without a significant pair; where the omnibus test does not
-reject there is one bar over all arms, and the picture says so.
+reject there is one bar over all arms, and the picture says so. The shaded band around the control is Bonferroni and
+Dunn's critical difference for the comparisons with it alone. No bar says how large a
+difference is: the forest plot does.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import INK, QUIET, Drawn, figure, lines, look, save, wrapped
+from analysis.figures.style import BAND, INK, QUIET, Drawn, figure, lines, look, save, wrapped
 from analysis.omnibus import Omnibus
-from analysis.posthoc import Nemenyi
+from analysis.posthoc import BonferroniDunn, Nemenyi, bonferroni_dunn
 from analysis.study import Analysis
-from analysis.wording import arm_label, p_text
+from analysis.wording import arm_label, number, p_text
 
 LINE = 0.135
 """Height of one line of a label; one unit of the vertical axis is an inch."""
 BAR = 0.13
-LABEL_WIDTH = 30
-MAX_TICK_LABELS = 15
+LABEL_WIDTH = 25
+MAX_TICK_LABELS = 20
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def groups_of(omnibus: Omnibus, pairs: Nemenyi) -> Groups:
 
 
 def draw_critical_difference(analysis: Analysis, stem: Path) -> Drawn:
-    """Mean ranks of the primary metric, 1 is best, with the Nemenyi critical difference.
+    """``draw_cd`` of the primary metric, with the band around the control.
 
     Raises:
         ValueError: there is no omnibus test to draw (two arms, or one patient).
@@ -51,8 +54,15 @@ def draw_critical_difference(analysis: Analysis, stem: Path) -> Drawn:
     omnibus, pairs = analysis.primary.omnibus, analysis.primary.nemenyi
     if not isinstance(omnibus, Omnibus) or pairs is None:
         raise ValueError("no critical difference without an omnibus test")
+    dunn = bonferroni_dunn(omnibus, analysis.control, analysis.plan.alpha)
+    return draw_cd(omnibus, pairs, stem, control=analysis.control, dunn=dunn)
+
+
+def draw_cd(omnibus: Omnibus, pairs: Nemenyi, stem: Path, *, control: str, dunn: BonferroniDunn | None = None) -> Drawn:
+    """Mean ranks, 1 is best, with the Nemenyi critical difference; ``dunn`` adds the band around its control."""
     groups = groups_of(omnibus, pairs)
-    labels = _labels(omnibus, groups, analysis.control)
+    levels = _levels(omnibus, groups)
+    labels = _labels(omnibus, groups, control, 0.3 + BAR * (max(levels, default=0) + 1))
     bottom = max(label.y for label in labels) + 0.35
     top = -0.95
     with look():
@@ -62,18 +72,19 @@ def draw_critical_difference(analysis: Analysis, stem: Path) -> Drawn:
         pad = 0.55 * (omnibus.k - 1)
         axes.set_xlim(1 - pad, omnibus.k + pad)
         axes.set_ylim(bottom + 0.2, top)
+        if dunn is not None:
+            _control_band(axes, omnibus, dunn, 0.16 + BAR * (max(levels, default=0) + 1))
         _axis(axes, omnibus, pairs)
-        for level, (first, last) in enumerate(groups.bars):
+        for level, (first, last) in zip(levels, groups.bars, strict=True):
             y = 0.16 + BAR * level
             ends = [omnibus.mean_ranks[groups.order[place]] for place in (first, last)]
             reach = 0.004 * (omnibus.k - 1)
             axes.plot([ends[0] - reach, ends[1] + reach], [y, y], color=INK, lw=3.2, solid_capstyle="butt", zorder=3)
         for label in labels:
             _elbow(axes, label, omnibus.k)
-        axes.text(
-            (1 + omnibus.k) / 2, bottom - 0.02, _caption(omnibus, pairs, groups), ha="center", va="top", fontsize=7.5
-        )
-        return save(drawing, stem, _data(omnibus, groups, pairs))
+        text = _caption(omnibus, pairs, groups, dunn)
+        axes.text((1 + omnibus.k) / 2, bottom - 0.02, text, ha="center", va="top", fontsize=7.5)
+        return save(drawing, stem, _data(omnibus, groups, pairs, dunn))
 
 
 def _axis(axes: Axes, omnibus: Omnibus, pairs: Nemenyi) -> None:
@@ -82,8 +93,8 @@ def _axis(axes: Axes, omnibus: Omnibus, pairs: Nemenyi) -> None:
     step = -(-k // MAX_TICK_LABELS)
     for rank in range(1, k + 1):
         axes.plot([rank, rank], [0, -0.07], color=INK, lw=0.9)
-        if (rank - 1) % step == 0:
-            axes.text(rank, -0.12, str(rank), ha="center", va="bottom")
+        if rank == k or ((rank - 1) % step == 0 and k - rank >= step):
+            axes.text(rank, -0.12, str(rank), ha="center", va="bottom", fontsize=8.5 if k <= 12 else 7.5)
     axes.text(1, -0.36, "best", ha="center", va="bottom", fontsize=7.5, style="italic")
     axes.text(k, -0.36, "worst", ha="center", va="bottom", fontsize=7.5, style="italic")
     end, y = 1 + min(pairs.critical_difference, k - 1), -0.64
@@ -95,9 +106,20 @@ def _axis(axes: Axes, omnibus: Omnibus, pairs: Nemenyi) -> None:
     axes.text(1, y - 0.09, text, ha="left", va="bottom")
 
 
+def _control_band(axes: Axes, omnibus: Omnibus, dunn: BonferroniDunn, depth: float) -> None:
+    """+-CD around the control, behind axis and bars, cut where the axis ends; edged for a photocopier."""
+    centre = omnibus.mean_ranks[omnibus.arms.index(dunn.control)]
+    ends = [centre - dunn.critical_difference, centre + dunn.critical_difference]
+    low, high = max(ends[0], 1.0), min(ends[1], float(omnibus.k))
+    axes.fill_betweenx([0, depth], low, high, color=BAND, lw=0, zorder=0)
+    for end in ends:
+        if 1 < end < omnibus.k:
+            axes.plot([end, end], [0, depth], color=QUIET, lw=0.7, ls=(0, (4, 3)), zorder=1)
+
+
 @dataclass(frozen=True)
 class Label:
-    """Where one arm's elbow ends; ``y`` is the middle of its text."""
+    """Where one arm's elbow ends; ``y`` is the middle of its name, the rank stands between both."""
 
     text: str
     rank: float
@@ -106,17 +128,29 @@ class Label:
     bold: bool
 
 
-def _labels(omnibus: Omnibus, groups: Groups, control: str) -> list[Label]:
+def _levels(omnibus: Omnibus, groups: Groups) -> tuple[int, ...]:
+    """Line of each bar: the topmost where a gap parts it from the bar before, so that no two bars touch."""
+    ends: list[float] = []
+    levels = []
+    for first, last in groups.bars:
+        start, end = (omnibus.mean_ranks[groups.order[place]] for place in (first, last))
+        free = (level for level, taken in enumerate(ends) if taken + 0.05 * (omnibus.k - 1) < start)
+        level = next(free, len(ends))
+        ends[level : level + 1] = [end]
+        levels.append(level)
+    return tuple(levels)
+
+
+def _labels(omnibus: Omnibus, groups: Groups, control: str, top: float) -> list[Label]:
     """The better half on the left, the rest on the right; the outermost rank ends highest, so that no two cross."""
     half = (omnibus.k + 1) // 2
     found = []
     for on_left, places in ((True, range(half)), (False, range(omnibus.k - 1, half - 1, -1))):
-        y = 0.3 + BAR * len(groups.bars)
+        y = top
         for place in places:
             arm = groups.order[place]
             name, rank = omnibus.arms[arm], omnibus.mean_ranks[arm]
-            shown = arm_label(name, control=name == control)
-            text = wrapped(f"{shown}  {rank:.2f}" if on_left else f"{rank:.2f}  {shown}", LABEL_WIDTH)
+            text = wrapped(arm_label(name, control=name == control), LABEL_WIDTH)
             height = lines(text) * LINE + 0.11
             found.append(Label(text, rank, y + height / 2, on_left, name == control))
             y += height
@@ -129,37 +163,44 @@ def _elbow(axes: Axes, label: Label, k: int) -> None:
     axes.plot(
         [label.rank, label.rank, edge], [0, label.y, label.y], color=INK if label.bold else QUIET, lw=0.8, zorder=2
     )
-    axes.text(
-        edge - gap if label.on_left else edge + gap,
-        label.y,
-        label.text,
-        ha="right" if label.on_left else "left",
-        va="center",
-        fontsize=7.5,
-        linespacing=0.95,
-        fontweight="bold" if label.bold else "normal",
-    )
+    # the name stands clear of the widest rank
+    toward, clear = -1 if label.on_left else 1, (0.09 if k < 10 else 0.115) * (k - 1)
+    side, weight = "right" if label.on_left else "left", "bold" if label.bold else "normal"
+    for x, text in ((edge + toward * gap, f"{label.rank:.2f}"), (edge + toward * (gap + clear), label.text)):
+        axes.text(x, label.y, text, ha=side, va="center", fontsize=7.5, linespacing=0.95, fontweight=weight)
 
 
-def _caption(omnibus: Omnibus, pairs: Nemenyi, groups: Groups) -> str:
-    test = f"Friedman chi2 = {omnibus.chi2:.2f}, Iman-Davenport F({omnibus.df1}, {omnibus.df2}) = {omnibus.f:.2f}"
-    design = f"n = {omnibus.n} patients (blocks), k = {omnibus.k} arms; {test}, {p_text(omnibus.p)}"
+def _caption(omnibus: Omnibus, pairs: Nemenyi, groups: Groups, dunn: BonferroniDunn | None) -> str:
+    f = "infinite" if math.isinf(omnibus.f) else number(omnibus.f, 2)
+    test = f"Friedman chi2 = {omnibus.chi2:.2f} (tie-corrected), Iman-Davenport F({omnibus.df1}, {omnibus.df2}) = {f}"
+    said = [f"n = {omnibus.n} patients (blocks), k = {omnibus.k} arms; {test}, {p_text(omnibus.p)}"]
     if not groups.rejects:
-        return f"{design}\nThe omnibus test does not reject at alpha = {pairs.alpha:g}: one bar over all arms."
-    return f"{design}\nBars join arms that Nemenyi's test (all pairs, alpha = {pairs.alpha:g}) does not tell apart."
+        said.append(f"The omnibus test does not reject at alpha = {pairs.alpha:g}: one bar over all arms.")
+    elif groups.bars:
+        said.append(f"Bars join arms that Nemenyi's test (all pairs, alpha = {pairs.alpha:g}) does not tell apart.")
+    else:
+        said.append(f"No bars: Nemenyi's test (all pairs, alpha = {pairs.alpha:g}) tells every pair apart.")
+    if dunn is not None:
+        size = f"\N{PLUS-MINUS SIGN}{dunn.critical_difference:.2f}"
+        tests = f"Bonferroni-Dunn ({len(dunn.arms)} comparisons, alpha = {dunn.alpha:g})"
+        said.append(f"Shaded: {size} around the control; inside it {tests} shows no difference from it.")
+    return "\n".join(said)
 
 
-def _data(omnibus: Omnibus, groups: Groups, pairs: Nemenyi) -> pd.DataFrame:
+def _data(omnibus: Omnibus, groups: Groups, pairs: Nemenyi, dunn: BonferroniDunn | None) -> pd.DataFrame:
     rows = []
     for place, arm in enumerate(groups.order):
         bars = [str(i + 1) for i, (first, last) in enumerate(groups.bars) if first <= place <= last]
-        rows.append(
-            {
-                "arm": omnibus.arms[arm],
-                "mean_rank": omnibus.mean_ranks[arm],
-                "bars": " ".join(bars),
-                "critical_difference": pairs.critical_difference,
-                "p_friedman": omnibus.p,
-            }
-        )
+        row: dict[str, object] = {
+            "arm": omnibus.arms[arm],
+            "mean_rank": omnibus.mean_ranks[arm],
+            "bars": " ".join(bars),
+            "critical_difference": pairs.critical_difference,
+            "p_friedman": omnibus.p,
+        }
+        if dunn is not None:
+            against = dict(zip(dunn.arms, dunn.p_bonferroni, strict=True))
+            row["control_critical_difference"] = dunn.critical_difference
+            row["p_bonferroni_dunn"] = against.get(omnibus.arms[arm], math.nan)
+        rows.append(row)
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""The dose panels: each patient's difference from the control at every count, the mean, its interval, and the trend."""
+"""The dose panels: each patient's difference from the control at every count, mean, interval, trend, shape and harm."""
 
 import math
 from collections.abc import Sequence
@@ -10,15 +10,21 @@ from matplotlib.axes import Axes
 
 from analysis.dose import DoseSeries, Trend
 from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from analysis.shape import HarmOnset, Onset
 from analysis.study import Analysis
 from analysis.tables import Metric
-from analysis.wording import number, p_text, span
+from analysis.wording import number, p_text, percent, span
 
 COLUMNS = 3
+HARM = "\N{WHITE DOWN-POINTING TRIANGLE}"
+HARM_BEYOND_MARGIN = "\N{BLACK DOWN-POINTING TRIANGLE}"
 
 
 def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
     """One panel per series on a shared scale; dose 0 is the control, where every difference is 0 by definition.
+
+    Triangles on the upper edge mark where harm begins: hollow where the interval leaves 0, filled where it leaves the
+    margin.
 
     Raises:
         ValueError: the sweep has no series.
@@ -30,8 +36,8 @@ def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
     columns = min(COLUMNS, max(2, len(series)))
     rows = math.ceil(len(series) / columns)
     with look():
-        titles = [f"{wrapped(one.name, 30)}\nn = {len(one.patients)} patients" for one in series]
-        drawing = figure(rows * (2.9 + 0.14 * max(map(lines, titles))))
+        titles = [f"{wrapped(one.name, 30)}\n{_shape_text(one)}" for one in series]
+        drawing = figure(rows * (3.3 + 0.14 * max(map(lines, titles))))
         drawing.set_layout_engine("constrained")
         grid = drawing.subplots(rows, columns, squeeze=False, sharey=True)
         limits = _limits(analysis)
@@ -81,19 +87,60 @@ def _panel(axes: Axes, series: DoseSeries, limits: tuple[float, float], metric: 
         axes.plot(x + 0.27, mean.value, "s", color=ACCENT, mec=INK, mew=0.6, ms=5, zorder=4)
     axes.set_xticks(range(len(series.points)), [str(point.count) for point in series.points])
     axes.set_xlim(-0.6, len(series.points) - 0.4)
-    axes.set_xlabel("count of synthetic samples" + _trend_text(series.trend, metric), fontsize=7)
+    level = percent(series.points[0].mean.level)
+    notes = ["count of synthetic samples", f"n = {len(series.patients)} patients, {level} CI"]
+    if series.harm is not None:
+        _onsets(axes, series, series.harm)
+        notes += _harm_lines(series.harm, series.harm_runs)
+    notes += _trend_lines(series.trend, metric)
+    axes.set_xlabel("\n".join(notes), fontsize=7)
 
 
-def _trend_text(trend: Trend | None, metric: Metric) -> str:
+def _onsets(axes: Axes, series: DoseSeries, harm: HarmOnset) -> None:
+    """A hollow and a filled triangle above the first counts whose interval leaves 0, and the margin, harmfully."""
+    counts = [point.count for point in series.points]
+    for onset, face, y in ((harm.zero, "white", 0.965), (harm.margin, INK, 0.905)):
+        if onset.count is not None:
+            x = counts.index(onset.count) + 0.27
+            axes.plot(x, y, "v", ms=6, mec=INK, mfc=face, mew=0.9, transform=axes.get_xaxis_transform(), zorder=5)
+
+
+def _shape_text(series: DoseSeries) -> str:
+    """The shape that both levels support, and what patients alone show where that differs."""
+    if series.harm is None:
+        return "shape not judged"
+    if series.shape == series.shape_patients:
+        return f"shape: {series.shape}"
+    return f"shape: {series.shape}\n(these models alone: {series.shape_patients})"
+
+
+def _harm_lines(harm: HarmOnset, over_runs: HarmOnset | None) -> list[str]:
+    """Both onsets by their intervals, with Holm's correction over the counts, and with runs random as well."""
+
+    def line(name: str, plain: Onset, adjusted: Onset) -> str:
+        """One threshold; where the plain interval shows nothing, neither does Holm's."""
+        holm = "" if plain.count is None else f" (Holm {adjusted.count or 'none'})"
+        return f"{name}: {plain.text}{holm}"
+
+    found = [
+        line(f"{HARM} harm", harm.zero, harm.zero_holm),
+        line(f"{HARM_BEYOND_MARGIN} past margin", harm.margin, harm.margin_holm),
+    ]
+    if over_runs is not None:
+        pairs = ((HARM, over_runs.zero), (HARM_BEYOND_MARGIN, over_runs.margin))
+        found.append("runs random: " + ", ".join(f"{mark} {one.count or 'none'}" for mark, one in pairs))
+    return found
+
+
+def _trend_lines(trend: Trend | None, metric: Metric) -> list[str]:
     if trend is None:
-        return ""
+        return []
     digits = metric.digits + 1
     lines = [
         f"{name} {number(one.value, digits, sign=True)} [{span(one.low, one.high, digits)}]"
         for name, one in (("slope", trend.linear), ("bend", trend.quadratic))
     ]
-    page = f"Page: up {p_text(trend.page_p_rising)}, down {p_text(trend.page_p_falling)}"
-    return "\n" + "\n".join([*lines, page])
+    return [*lines, f"Page: up {p_text(trend.page_p_rising)}, down {p_text(trend.page_p_falling)}"]
 
 
 def _data(series: Sequence[DoseSeries]) -> pd.DataFrame:
@@ -108,6 +155,9 @@ def _data(series: Sequence[DoseSeries]) -> pd.DataFrame:
                 "mean": point.mean.value,
                 "low": point.mean.low,
                 "high": point.mean.high,
+                "shape": str(one.shape),
+                "harm_from": one.harm.zero.count if one.harm else None,
+                "harm_beyond_margin_from": one.harm.margin.count if one.harm else None,
             }
             for one in series
             for point in one.points

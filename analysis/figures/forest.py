@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from analysis.answers import Answer
 from analysis.equivalence import Verdict
@@ -21,10 +22,16 @@ MARKS = {
     Verdict.INCONCLUSIVE: "o",
 }
 """Marker shape by verdict; inconclusive ones are hollow."""
+FEW_DF = 2
+"""Degrees of freedom below which an interval is too wide to set the axis."""
 
 
 def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
-    """One row per arm in the sweep's order. Solid: patients alone; dashed below: runs taken as random, too."""
+    """One row per arm in the sweep's order.
+
+    Solid: the difference to be quoted, with runs taken as random where there are any; dashed below: patients alone,
+    for these trained models.
+    """
     labels = [wrapped(answer.arm, 34) for answer in analysis.answers]
     heights = [max(lines(label), 2) for label in labels]
     with look():
@@ -41,11 +48,12 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
             y += height + 0.4
         axes.set(ylim=(y, -0.4), yticks=ticks, yticklabels=labels, xlim=(low, high))
         axes.tick_params(axis="y", length=0, pad=9)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.spines["left"].set_visible(False)
         metric = analysis.primary.metric
         unit = f" in {metric.unit}" if metric.unit else ""
         axes.set_xlabel(
-            f"difference in {metric.label}{unit} from {analysis.control!r}, n = {analysis.primary.n} patients"
+            f"difference in {metric.label}{unit} from {analysis.control}, n = {analysis.primary.n} patients"
         )
         if metric.higher_is_better:
             axes.set_title("better \N{RIGHTWARDS ARROW}", fontsize=8, loc="right")
@@ -57,8 +65,12 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
 def _limits(analysis: Analysis) -> tuple[float, float]:
     """An axis for the arms that trained: neither a diverged arm nor an interval over two runs may dwarf them."""
     diverged = {one.arm for one in analysis.primary.descriptions if one.diverged}
-    means = [answer.patients.effect.mean for answer in analysis.answers if answer.arm not in diverged]
+    means = [answer.estimate for answer in analysis.answers if answer.arm not in diverged]
+    means += [answer.patients.effect.mean for answer in analysis.answers if answer.arm not in diverged]
     ends = [end for mean in means for end in (mean.value, mean.low, mean.high) if math.isfinite(end)]
+    if any(answer.runs is not None and answer.runs.test.estimate.df < FEW_DF for answer in analysis.answers):
+        ends = [end for mean in means for end in (mean.value, mean.value - 4 * mean.se, mean.value + 4 * mean.se)]
+        ends = [end for end in ends if math.isfinite(end)]
     margin = analysis.plan.margin
     low, high = min([-2 * margin, *ends]), max([2 * margin, *ends])
     room = 0.15 * (high - low)
@@ -66,15 +78,14 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
 
 
 def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float]) -> None:
-    mean, narrow = answer.patients.effect.mean, answer.patients.equivalence
-    _interval(axes, (mean.low, mean.high), y, limits, color=INK, lw=0.9)
-    _interval(axes, (narrow.low, narrow.high), y, limits, color=INK, lw=2.6)
+    quoted, alone = answer.estimate, answer.patients.effect.mean
+    _interval(axes, (quoted.low, quoted.high), y, limits, color=INK, lw=0.9)
+    _interval(axes, answer.narrow, y, limits, color=INK, lw=2.6)
     face = "white" if answer.verdict == Verdict.INCONCLUSIVE else ACCENT
-    axes.plot(mean.value, y, MARKS[answer.verdict], ms=6, mec=INK, mfc=face, mew=0.9, zorder=4)
+    axes.plot(quoted.value, y, MARKS[answer.verdict], ms=6, mec=INK, mfc=face, mew=0.9, zorder=4)
     if answer.runs is not None:
-        over_runs = answer.runs.test.estimate
-        _interval(axes, (over_runs.low, over_runs.high), y + 0.55, limits, color=ACCENT, lw=1.0, ls=(0, (3, 1.5)))
-        axes.plot(over_runs.value, y + 0.55, "|", color=ACCENT, ms=6, mew=1.2, zorder=4)
+        _interval(axes, (alone.low, alone.high), y + 0.55, limits, color=ACCENT, lw=1.0, ls=(0, (3, 1.5)))
+        axes.plot(alone.value, y + 0.55, "|", color=ACCENT, ms=6, mew=1.2, zorder=4)
 
 
 def _interval(axes: Axes, ends: tuple[float, float], y: float, limits: tuple[float, float], **style: Any) -> None:
@@ -91,8 +102,8 @@ def _interval(axes: Axes, ends: tuple[float, float], y: float, limits: tuple[flo
 
 
 def _numbers(axes: Axes, answer: Answer, y: float, digits: int) -> None:
-    mean = answer.patients.effect.mean
-    text = f"{number(mean.value, digits, sign=True)}  [{span(mean.low, mean.high, digits)}]"
+    quoted = answer.estimate
+    text = f"{number(quoted.value, digits, sign=True)}  [{span(quoted.low, quoted.high, digits)}]"
     beside = axes.get_yaxis_transform()
     axes.text(1.03, y, text, transform=beside, va="center", fontsize=7.5)
     axes.text(1.03, y + 0.75, str(answer.verdict), transform=beside, va="center", fontsize=7.5, fontweight="bold")
@@ -101,19 +112,20 @@ def _numbers(axes: Axes, answer: Answer, y: float, digits: int) -> None:
 def _data(analysis: Analysis) -> pd.DataFrame:
     rows = []
     for answer in analysis.answers:
-        effect, narrow = answer.patients.effect, answer.patients.equivalence
-        over_runs = answer.runs.test.estimate if answer.runs is not None else None
+        effect, quoted = answer.patients.effect, answer.estimate
         rows.append(
             {
                 "arm": answer.arm,
                 "n": effect.n,
-                "difference": effect.mean.value,
-                f"low_{percent(effect.mean.level)}": effect.mean.low,
-                f"high_{percent(effect.mean.level)}": effect.mean.high,
-                "low_tost": narrow.low,
-                "high_tost": narrow.high,
-                "low_runs_random": over_runs.low if over_runs else None,
-                "high_runs_random": over_runs.high if over_runs else None,
+                "level": "patients alone" if answer.runs is None else "runs random",
+                "difference": quoted.value,
+                f"low_{percent(quoted.level)}": quoted.low,
+                f"high_{percent(quoted.level)}": quoted.high,
+                "low_tost": answer.narrow[0],
+                "high_tost": answer.narrow[1],
+                "difference_patients_alone": effect.mean.value,
+                "low_patients_alone": effect.mean.low,
+                "high_patients_alone": effect.mean.high,
                 "verdict": str(answer.verdict),
             }
         )

@@ -18,15 +18,16 @@ SHAPES = "osD^v<>pPX"
 
 
 def draw_runs(analysis: Analysis, stem: Path) -> Drawn:
-    """Run means of the primary metric by arm; shape by fold, the bar is the mean over runs that did not diverge.
+    """Run means of the primary metric by arm; shape, and line inside the row, by fold.
 
-    A diverged run is a cross at the worse end of the axis, whatever its score.
+    The bar is the mean over runs that did not diverge. A diverged run is a cross at the worse end of the axis,
+    whatever its score.
     """
     arms = [arm.name for arm in analysis.arms]
     labels = [wrapped(arm_label(name, control=name == analysis.control), 34) for name in arms]
     folds = sorted({run.fold for run in analysis.runs})
     with look():
-        height = 0.9 + len(arms) * max(0.3, 0.16 * max(map(lines, labels)))
+        height = 0.9 + len(arms) * max(0.34 if len(folds) > 1 else 0.3, 0.16 * max(map(lines, labels)))
         drawing = figure(height)
         axes = drawing.subplots()
         drawing.subplots_adjust(left=0.3, right=0.98, bottom=0.5 / height, top=1 - 0.4 / height)
@@ -49,9 +50,13 @@ def draw_runs(analysis: Analysis, stem: Path) -> Drawn:
 
 def _row(axes: Axes, runs: Sequence[RunMean], y: int, metric: Metric, folds: Sequence[int]) -> None:
     sound = [run for run in runs if math.isfinite(run.value) and run.value != metric.worst]
+    few = 1 < len(folds) <= len(SHAPES)
     for run in sound:
-        shape = SHAPES[folds.index(run.fold) % len(SHAPES)]
-        axes.plot(run.value, y, shape, ms=5, mfc="none", mec=ACCENT, mew=1.0, zorder=2)
+        place = folds.index(run.fold)
+        # folds differ by their patients: on lines of their own, the spread along each is what retraining moves
+        lift = 0.56 * (place / (len(folds) - 1) - 0.5) if few else 0.0
+        size = 3.4 if few else 5
+        axes.plot(run.value, y + lift, SHAPES[place % len(SHAPES)], ms=size, mfc="none", mec=ACCENT, mew=0.9, zorder=2)
     if sound:
         mean = float(np.mean([run.value for run in sound]))
         axes.plot([mean, mean], [y - 0.32, y + 0.32], color=INK, lw=1.6, zorder=3)

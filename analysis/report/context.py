@@ -49,5 +49,9 @@ class ReportContext:
     plan: tuple[PlanRow, ...] = ()
     grids: tuple[Grid, ...] = ()
     failures: tuple[Failure, ...] = ()
+    store: str = "store"
+    """Path of the store, for the commands that explain a trial."""
+    wandb_project: str = ""
+    """Where the runs are mirrored, as ``project`` or ``entity/project``; empty where they are not."""
     limits: tuple[str, ...] = ()
     """Sentences on limits that the data do not show; those they do show are in the analysis."""

@@ -4,9 +4,11 @@ import itertools
 import math
 from collections.abc import Container, Sequence
 
+from analysis.metricstudy import MetricStudy
+from analysis.pools import PoolSummary
 from analysis.report.context import ReportContext
 from analysis.report.table import DASH, Table
-from analysis.study import Analysis, MetricStudy, PoolSummary
+from analysis.study import Analysis
 from analysis.wording import arm_label, number
 
 
@@ -38,9 +40,8 @@ def descriptions(study: MetricStudy) -> Table:
 
 
 def components(analysis: Analysis) -> Table:
-    """Variance components and rank stability."""
+    """Variance components."""
     digits = analysis.primary.metric.digits + 1
-    ranks = {one.arm: one for one in analysis.ranks}
     rows = tuple(
         (
             one.arm,
@@ -48,18 +49,14 @@ def components(analysis: Analysis) -> Table:
                 DASH if math.isnan(value) else number(value, digits)
                 for value in (one.between_seeds, one.patient, one.run, one.residual)
             ),
-            number(ranks[one.arm].rank, 1),
-            f"{number(ranks[one.arm].low, 1)} to {number(ranks[one.arm].high, 1)}",
-            f"{100 * ranks[one.arm].share_first:.0f}%",
         )
         for one in analysis.components
     )
     caption = (
-        f"Spread of {analysis.primary.metric.label} as SDs (needs two seeds), and how firm the ranking of means is "
-        "when patients are resampled: rank, its interval, share of resamples in which the arm leads."
+        f"Spread of {analysis.primary.metric.label} as SDs (needs two seeds): of run means inside a fold, and its "
+        "components of patient, run and the rest."
     )
-    head = ("arm", "between seeds", "patient", "run", "residual", "rank of mean", "interval", "leads")
-    return Table("components", caption, head, rows)
+    return Table("components", caption, ("arm", "between seeds", "patient", "run", "residual"), rows)
 
 
 def power(analysis: Analysis) -> Table:
@@ -151,11 +148,24 @@ def plan(context: ReportContext) -> Table:
     return Table("plan", caption, ("stage", "trials", "naive", "ran", "reused", "hours"), rows)
 
 
+def causes(analysis: Analysis) -> Table:
+    """Every status with its count and declared rule."""
+    rows = tuple((one.status, str(one.scores), str(one.runs), str(one.patients), one.rule) for one in analysis.causes)
+    caption = (
+        f"Validation of {analysis.primary.metric.label}: scores (patient x class x run x arm) by status, and the rule "
+        "declared for each before the results were seen. No row occurs twice; no other status occurs."
+    )
+    return Table("causes", caption, ("status", "scores", "runs", "patients", "rule"), rows, frozenset({0, 4}))
+
+
 def exclusions(analysis: Analysis) -> Table:
     """n before and after each rule."""
-    rows = tuple((step.rule, step.unit, str(step.before), str(step.after)) for step in analysis.primary.flow)
-    caption = "Exclusions in the order of the rules, each for all arms."
-    return Table("exclusions", caption, ("rule", "unit", "n before", "n after"), rows, frozenset({0, 1}))
+    rows = tuple(
+        (step.rule, step.unit, str(step.before), str(step.before - step.after), str(step.after))
+        for step in analysis.primary.flow
+    )
+    caption = "Flow of n: exclusions in the order of the rules, each for all arms."
+    return Table("exclusions", caption, ("rule", "unit", "n before", "left out", "n after"), rows, frozenset({0, 1}))
 
 
 def failures(context: ReportContext) -> Table:

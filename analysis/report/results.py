@@ -1,40 +1,54 @@
-"""Tables of results: differences, runs, dose, ranks, and the exploratory metrics."""
+"""Tables of the primary metric against the control: differences at both levels, null results, dose, other metrics."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from analysis.answers import Answer
-from analysis.posthoc import Nemenyi
-from analysis.report.table import Row, Table, bare_p
-from analysis.study import Analysis, MetricStudy
+from analysis.metricstudy import MetricStudy
+from analysis.report.table import DASH, Row, Table, bare_p
+from analysis.study import Analysis
 from analysis.wording import number, percent, span
 
 
 def effects(analysis: Analysis) -> Table:
-    """The primary family with its verdicts."""
+    """The primary family with its verdicts at both levels."""
     metric, level = analysis.primary.metric, percent(1 - analysis.plan.alpha)
-    digits = metric.digits + 1
-
-    def row(answer: Answer) -> Row:
-        """One arm."""
-        effect, wilcoxon = answer.patients.effect, answer.patients.wilcoxon
-        return (
-            answer.arm,
-            str(effect.n),
-            number(effect.mean.value, digits, sign=True),
-            span(effect.mean.low, effect.mean.high, digits),
-            f"{effect.wins}/{effect.ties}/{effect.losses}",
-            bare_p(wilcoxon.p),
-            bare_p(wilcoxon.p_holm),
-            bare_p(answer.patients.equivalence.p),
-            str(answer.verdict),
-        )
-
-    head = ("arm", "n", "mean difference", f"{level} CI", "win/tie/loss", "p", "p, Holm", "p, TOST", "verdict")
+    kinds = dict.fromkeys(answer.runs.test.kind for answer in analysis.answers if answer.runs is not None)
     caption = (
-        f"Each arm against {analysis.control!r}, patients as blocks: {metric.label}, arm minus control. A win is a "
-        "patient for whom the arm is better. p: two-sided Wilcoxon signed-rank."
+        f"Each arm against {analysis.control}: {metric.label}, arm minus control, patients as blocks (two-sided "
+        "Wilcoxon signed-rank)"
     )
-    return Table("effects", caption, head, tuple(map(row, analysis.answers)), frozenset({0, 8}))
+    if kinds:
+        caption += f", and with the runs taken as random, too ({', '.join(kinds)}). The verdict is the weaker of both"
+    head = (
+        "arm",
+        "n",
+        "difference",
+        f"{level} CI, runs random",
+        "p, Holm, runs",
+        f"{level} CI, patients",
+        "p, Holm, patients",
+        "patients alone",
+        "runs random",
+        "verdict",
+    )
+    rows = tuple(_effect(answer, metric.digits + 1, over_runs=bool(kinds)) for answer in analysis.answers)
+    return Table("effects", f"{caption}.", head, rows, frozenset({0, 7, 8, 9}))
+
+
+def _effect(answer: Answer, digits: int, *, over_runs: bool) -> Row:
+    mean, runs = answer.patients.effect.mean, answer.runs
+    return (
+        answer.arm,
+        str(answer.patients.effect.n),
+        number(answer.estimate.value, digits, sign=True),
+        DASH if runs is None else span(runs.test.estimate.low, runs.test.estimate.high, digits),
+        DASH if runs is None else bare_p(runs.p_holm),
+        span(mean.low, mean.high, digits),
+        bare_p(answer.patients.wilcoxon.p_holm),
+        str(answer.patients.verdict) if over_runs else DASH,
+        DASH if runs is None else str(runs.verdict),
+        str(answer.verdict),
+    )
 
 
 def robust(analysis: Analysis) -> Table:
@@ -43,17 +57,31 @@ def robust(analysis: Analysis) -> Table:
     rows = tuple(
         (
             effect.arm,
+            f"{effect.wins}/{effect.ties}/{effect.losses}",
+            number(effect.p_better, 2),
+            f"{number(effect.p_better_ci.low, 2)} to {number(effect.p_better_ci.high, 2)}",
+            number(effect.rank_biserial, 2, sign=True),
             span(effect.bca.low, effect.bca.high, digits),
             number(effect.hodges_lehmann, digits, sign=True),
             span(effect.hodges_lehmann_ci.low, effect.hodges_lehmann_ci.high, digits),
             percent(round(effect.hodges_lehmann_ci.coverage, 3)),
-            number(effect.rank_biserial, 2, sign=True),
         )
         for effect in analysis.primary.effects
     )
-    head = ("arm", f"{level} CI of mean, BCa", "Hodges-Lehmann", "its CI", "coverage", "rank-biserial")
+    head = (
+        "arm",
+        "win/tie/loss",
+        "P(better)",
+        f"{level} CI",
+        "rank-biserial",
+        f"{level} CI of mean, BCa",
+        "Hodges-Lehmann",
+        "its CI",
+        "coverage",
+    )
     caption = (
-        "The same differences by bootstrap and by ranks. Rank-biserial correlation runs from "
+        "The same differences by counts, ranks and bootstrap, patients alone. A win is a patient for whom the arm is "
+        "better, P(better) the share of wins with ties as halves; the rank-biserial correlation runs from "
         "\N{MINUS SIGN}1 to 1 and is positive where the arm is better."
     )
     return Table("robust", caption, head, rows)
@@ -72,65 +100,95 @@ def runs(analysis: Analysis) -> Table:
         rows.append(
             (
                 answer.arm,
+                str(test.patients),
+                str(test.units),
                 number(test.estimate.value, digits, sign=True),
                 span(test.estimate.low, test.estimate.high, digits),
                 number(test.estimate.df, 1),
                 bare_p(test.estimate.p),
                 bare_p(run.p_holm),
                 *extra,
-                str(answer.patients.verdict),
-                str(run.verdict),
             )
         )
-    extra_head = (f"{level} CI, overlap",) if corrected else ()
-    head = ("arm", "mean difference", f"{level} CI", "df", "p", "p, Holm", *extra_head, "patients alone", "runs random")
+    units = "folds" if corrected else "seeds"
+    overlap = (f"{level} CI, overlap",) if corrected else ()
+    head = ("arm", "n", units, "difference", f"{level} CI", "df", "p", "p, Holm", *overlap)
     kind = levels[0][1].test.kind if levels else ""
     caption = f"With the runs taken as random, too ({kind}): what would hold for networks trained again."
-    return Table("runs", caption, head, tuple(rows), frozenset({0, len(head) - 2, len(head) - 1}))
+    if corrected:
+        caption += " The last interval allows for training sets that overlap (Nadeau and Bengio 2003)."
+    return Table("runs", caption, head, tuple(rows))
 
 
-def trends(analysis: Analysis) -> Table:
-    """Contrasts per series with at least two counts."""
-    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
-    found = [(series, series.trend) for series in analysis.dose if series.trend is not None]
-    rows = [
-        (
-            series.name,
-            name,
-            str(len(series.patients)),
-            number(one.value, digits, sign=True),
-            span(one.low, one.high, digits),
-            bare_p(one.p),
-            f"{bare_p(trend.page_p_rising)} / {bare_p(trend.page_p_falling)}" if name == "slope" else "",
+def mixed(analysis: Analysis) -> Table:
+    """The second opinion of a mixed model, where one was fitted."""
+    digits = analysis.primary.metric.digits + 1
+    fits = analysis.sensitivity.mixed
+    rows = []
+    for one in fits:
+        if one.estimate is None:
+            rows.append((one.arm, str(one.n_rows), DASH, DASH, DASH, one.reason))
+            continue
+        note = "; ".join([f"at 0: {', '.join(one.boundary)}"] if one.boundary else []) or (
+            "" if one.converged else "not converged"
         )
-        for series, trend in found
-        for name, one in (("slope", trend.linear), ("bend", trend.quadratic))
-    ]
-    scale = found[0][1].scale if found else 1.0
+        value = number(one.estimate.value, digits, sign=True)
+        interval = span(one.estimate.low, one.estimate.high, digits)
+        rows.append((one.arm, str(one.n_rows), value, interval, number(one.se_ratio, 2), note.replace("_", " x ")))
+    rows += [(arm, DASH, DASH, DASH, DASH, "not tried, for the time it takes") for arm in analysis.sensitivity.unmixed]
     caption = (
-        f"Dose response per series, the control as dose 0, on log2(1 + count / {scale:g}). A negative bend rises first "
-        "and falls later. Page: one-sided p for rising / falling. Exploratory, without correction."
+        "Cross-check of the run level by a linear mixed model with patients, runs and patient x arm random (normal "
+        "interval, so too narrow for few runs); SE ratio: its standard error over that of the test above."
     )
-    head = ("series", "contrast", "n", "estimate", f"{level} CI", "p", "p, Page")
-    return Table("trends", caption, head, tuple(rows), frozenset({0, 1}))
+    head = ("arm", "scores", "difference", f"{percent(1 - analysis.plan.alpha)} CI", "SE ratio", "note")
+    shown = any(one.fitted for one in fits)
+    return Table("mixed", caption, head, tuple(rows) if shown else (), frozenset({0, 5}))
 
 
-def nemenyi(analysis: Analysis) -> Table:
-    """p of all pairs, lower triangle."""
-    pairs = analysis.primary.nemenyi
+def null(analysis: Analysis) -> Table:
+    """What speaks for no difference that matters."""
+    digits = analysis.primary.metric.digits + 1
+    narrow = percent(1 - 2 * analysis.plan.alpha)
+    answers = {answer.arm: answer for answer in analysis.answers}
+    rows = []
+    for one in analysis.null:
+        answer, bayes, not_worse = answers[one.arm], one.bayes, one.non_inferiority
+        shown = "void" if one.left_out else "shown" if not_worse.shown else "not shown"
+        rows.append(
+            (
+                one.arm,
+                str(bayes.n),
+                span(*answer.narrow, digits),
+                bare_p(answer.patients.equivalence.p),
+                "yes" if answer.inside else "no",
+                number(not_worse.bound, digits, sign=True),
+                bare_p(not_worse.p),
+                shown,
+                *(number(share, 2) for share in (bayes.p_worse, bayes.p_rope, bayes.p_better)),
+            )
+        )
+    bound = "lower" if analysis.primary.metric.higher_is_better else "upper"
     caption = (
-        "Nemenyi's test, p of all pairs. The verdict on a pair depends on the other arms in the table (Benavoli, "
-        "Corani and Mangili 2016): read it beside the comparisons with the control."
+        f"Null results at the margin of {analysis.plan.margin:g}, set beforehand. Equivalence: the {narrow} CI of the "
+        "difference lies inside the margin (p of the two one-sided tests over patients); equivalent only where "
+        "patients and runs both say so. Non-inferiority, patients alone: one-sided, so that a better arm passes as "
+        "well. Posterior of the Bayesian signed-rank test: probability of worse, inside the margin, better; "
+        "exploratory."
     )
-    if pairs is None:
-        return Table("nemenyi", caption, (), ())
-    head = ("arm", *(str(i + 1) for i in range(len(pairs.arms) - 1)))
-    rows = tuple((f"{i + 1}. {arm}", *_lower_row(pairs, i)) for i, arm in enumerate(pairs.arms))
-    return Table("nemenyi", caption, head, rows)
-
-
-def _lower_row(pairs: Nemenyi, i: int) -> Iterable[str]:
-    return (bare_p(pairs.p[i][j]) if j < i else "" for j in range(len(pairs.arms) - 1))
+    head = (
+        "arm",
+        "n",
+        f"{narrow} CI",
+        "p, TOST",
+        "inside",
+        f"{bound} bound",
+        "p ",
+        "not inferior",
+        "P(worse)",
+        "P(inside)",
+        "P(better)",
+    )
+    return Table("null", caption, head, tuple(rows), frozenset({0, 4, 7}))
 
 
 def exploratory(study: MetricStudy) -> Table:
@@ -159,16 +217,18 @@ def exploratory(study: MetricStudy) -> Table:
         "found (n found); medians, wins and ranks count a patient with a missed structure as worst."
     )
     level = percent(study.effects[0].mean.level)
-    head = (
-        "arm",
-        "n",
-        "median",
-        "mean",
-        "n found",
-        "missed",
-        "mean difference",
-        f"{level} CI",
-        "win/tie/loss",
-        "p, Holm",
-    )
+    head = ("arm", "n", "median", "mean", "n found", "missed", "difference", f"{level} CI", "win/tie/loss", "p, Holm")
     return Table(f"explore-{study.metric.name}", caption, head, rows)
+
+
+def over_secondary(studies: Sequence[MetricStudy]) -> Table:
+    """The omnibus tests of the secondary metrics, exploratory."""
+    rows = []
+    for study in studies:
+        test = study.omnibus
+        if hasattr(test, "reason"):
+            continue
+        f = f"F({test.df1}, {test.df2}) = {number(test.f, 2)}"
+        rows.append((study.metric.label, str(test.n), str(test.k), f, bare_p(test.p), number(test.kendall_w, 2)))
+    caption = "Exploratory: do the arms differ on the other metrics? Friedman's test as Iman-Davenport F, Kendall's W."
+    return Table("explore-omnibus", caption, ("metric", "n", "k", "F", "p", "W"), tuple(rows), frozenset({0, 3}))

@@ -1,24 +1,41 @@
-"""A table of text cells, ready for the page and for CSV."""
+"""A table of text cells, ready for the page, for CSV, for LaTeX and for Markdown."""
 
 import csv
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.wording import p_text
+from analysis.wording import MINUS, NOT_COMPUTABLE, p_text
 
 Row = tuple[str, ...]
 DASH = "\N{EM DASH}"
+_MACHINE = str.maketrans({MINUS: "-", "\N{NO-BREAK SPACE}": " "})
 
 
 @dataclass(frozen=True)
 class Table:
-    """``text_columns`` are set flush left, the others hold numbers. ``name`` is its file and anchor."""
+    """``text_columns`` are set flush left, the others hold numbers. ``name`` is its file and anchor.
+
+    A ``folded`` one starts closed on the page.
+    """
 
     name: str
     caption: str
     head: Row
     rows: tuple[Row, ...]
     text_columns: frozenset[int] = frozenset({0})
+    folded: bool = False
+
+
+def without_dashes(table: Table) -> Table:
+    """Without the columns in which every row has a dash, which a design without runs or seeds leaves."""
+    kept = [i for i in range(len(table.head)) if not table.rows or any(row[i] != DASH for row in table.rows)]
+    return replace(
+        table,
+        head=tuple(table.head[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows) if len(kept) > 1 else (),
+        text_columns=frozenset(place for place, i in enumerate(kept) if i in table.text_columns),
+    )
 
 
 def bare_p(p: float) -> str:
@@ -26,8 +43,20 @@ def bare_p(p: float) -> str:
     return p_text(p, "").strip().removeprefix("= ")
 
 
+def csv_text(table: Table) -> str:
+    """The cells as they are printed, with a plain minus sign; full precision is in ``analysis.json``."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([table.head, *map(_machine, table.rows)])
+    return stream.getvalue()
+
+
+def _machine(row: Row) -> Row:
+    """An empty cell for what there is not, ``inf`` for an infinity."""
+    blank = {DASH: "", NOT_COMPUTABLE: "", "\N{INFINITY}": "inf", f"{MINUS}\N{INFINITY}": "-inf"}
+    return tuple(blank.get(cell, cell).translate(_MACHINE) for cell in row)
+
+
 def write_csv(path: Path, table: Table) -> None:
-    """The cells as they are printed; full precision is in ``analysis.json``."""
+    """Write ``csv_text``; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([table.head, *table.rows])
+    path.write_text(csv_text(table), encoding="utf-8", newline="")

@@ -11,7 +11,17 @@ from hypothesis.extra.numpy import arrays
 from published import expected, given
 from scipy import stats
 
-from analysis.effects import bca, effect, hodges_lehmann_interval, rank_biserial, signed_rank_pmf
+from analysis.effects import (
+    bca,
+    effect,
+    effects_of,
+    hodges_lehmann_interval,
+    p_better_interval,
+    rank_biserial,
+    signed_rank_pmf,
+    walsh_averages,
+)
+from analysis.resampling import RESAMPLES, patient_weights
 
 DEPRESSION = (np.array(given("hollander_depression", "x")) - np.array(given("hollander_depression", "y"))).round(12)
 
@@ -96,3 +106,62 @@ def test_flipping_the_metric_mirrors_everything(delta):
     assert up.rank_biserial == pytest.approx(down.rank_biserial)
     assert up.hodges_lehmann == pytest.approx(-down.hodges_lehmann)
     assert -1 <= rank_biserial(delta) <= 1
+
+
+def test_bca_by_scipys_formula_on_the_same_resamples():
+    sample = np.sort(np.random.default_rng(7).gamma(1.5, 1.0, 15).round(6))
+    weights = patient_weights(15, RESAMPLES, "patients")
+    means = (weights @ sample).round(12)
+    bias = stats.norm.ppf(((means < sample.mean()).mean() + (means <= sample.mean().round(12)).mean()) / 2)
+    jackknife = np.array([np.delete(sample, i).mean() for i in range(15)])
+    pull = jackknife.mean() - jackknife
+    a = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
+    z = stats.norm.ppf([0.025, 0.975])
+    ends = np.quantile(means, stats.norm.cdf(bias + (bias + z) / (1 - a * (bias + z))))
+    found = bca(sample, 0.95)
+    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=1e-9)
+    peer = stats.bootstrap((sample,), np.mean, n_resamples=20000, method="BCa", rng=1, batch=2000).confidence_interval
+    assert (found.low, found.high) == pytest.approx((peer.low, peer.high), abs=0.06 * (peer.high - peer.low))
+
+
+def test_one_draw_serves_all_arms_and_no_arm_moves_another():
+    rng = np.random.default_rng(1)
+    differences = {f"arm {i}": rng.normal(0.01 * i, 0.02, 20).round(12) for i in range(4)}
+    differences["missed one"] = np.array([math.inf, *rng.normal(0, 0.02, 19)])
+    together = effects_of(differences, higher_is_better=True, level=0.95)
+    assert [one.arm for one in together] == list(differences)
+    for one in together:
+        alone = effect(one.arm, differences[one.arm], higher_is_better=True, level=0.95)
+        assert (one.bca.low, one.bca.high) == pytest.approx((alone.bca.low, alone.bca.high), abs=1e-12)
+        assert (one.mean, one.hodges_lehmann_ci, one.wins) == (alone.mean, alone.hodges_lehmann_ci, alone.wins)
+    assert together[-1].n_finite == 19
+    assert effects_of({}, higher_is_better=True, level=0.95) == ()
+
+
+def test_hodges_lehmann_is_the_median_of_all_walsh_averages():
+    for n in (2, 9, 30, 61):
+        sample = np.random.default_rng(n).normal(size=n).round(2)
+        found = effect("x", sample, higher_is_better=True, level=0.9)
+        averages = walsh_averages(sample)
+        assert found.hodges_lehmann == pytest.approx(np.median(averages), abs=1e-12)
+        cut = int(np.searchsorted(averages, found.hodges_lehmann_ci.low))
+        assert averages[cut] == found.hodges_lehmann_ci.low
+        assert found.hodges_lehmann_ci.high in averages
+
+
+def test_p_better_counts_a_tie_as_half_and_its_interval_is_wilsons_without_ties():
+    found = effect("x", np.array([1.0, 2, 0, -1, 3]), higher_is_better=True, level=0.95)
+    assert found.p_better == pytest.approx(3.5 / 5)
+    oracle = stats.binomtest(13, 20).proportion_ci(0.95, method="wilson")
+    plain = p_better_interval(13, 0, 20, 0.95)
+    assert (plain.low, plain.high) == pytest.approx((oracle.low, oracle.high))
+    tied = p_better_interval(9, 8, 20, 0.95)  # the same share from fewer decided patients
+    assert plain.low < tied.low < 0.65 < tied.high < plain.high
+    assert (p_better_interval(0, 7, 7, 0.95).low, p_better_interval(0, 7, 7, 0.95).high) == (0.5, 0.5)
+
+
+def test_p_better_interval_holds_its_level():
+    rng = np.random.default_rng(2)
+    counts = rng.multinomial(60, [0.5, 0.2, 0.3], size=3000)
+    inside = [p_better_interval(int(w), int(t), 60, 0.95) for w, t, _ in counts]
+    assert np.mean([one.low <= 0.6 <= one.high for one in inside]) == pytest.approx(0.95, abs=0.015)

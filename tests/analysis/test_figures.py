@@ -41,7 +41,9 @@ def test_the_record_drives_the_forest(analysis, tmp_path):
     drawn = draw_forest(analysis, tmp_path / "forest")
     data = pd.read_csv(drawn.csv)
     assert data["arm"].tolist() == [answer.arm for answer in analysis.answers]
-    assert data["difference"].tolist() == pytest.approx([a.patients.effect.mean.value for a in analysis.answers])
+    assert data["difference"].tolist() == pytest.approx([a.estimate.value for a in analysis.answers])
+    assert data["low_95%"].tolist() == pytest.approx([a.estimate.low for a in analysis.answers])
+    assert data["low_patients_alone"].tolist() == pytest.approx([a.patients.effect.mean.low for a in analysis.answers])
     assert data["verdict"].tolist() == [str(answer.verdict) for answer in analysis.answers]
     other = dataclasses.replace(analysis, answers=analysis.answers[::-1])
     assert draw_forest(other, tmp_path / "other").svg.read_bytes() != drawn.svg.read_bytes()

@@ -9,20 +9,26 @@ import pytest
 from hypothesis import given as randomly
 from hypothesis import settings
 from hypothesis.extra.numpy import arrays
-from published import expected, given, printed, wide
+from published import CASES, expected, given, printed, wide
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from test_omnibus import TABLES
 
+from analysis.adjust import holm as holm_again
 from analysis.omnibus import friedman
 from analysis.posthoc import (
     against_control,
+    bonferroni_dunn,
     cliques,
     critical_difference,
     holm,
     nemenyi,
     signed_rank_p,
     small_n_warning,
+    smallest_p,
 )
+from analysis.signed_rank import signed_rank_ps
+from analysis.studentised import range_quantile, range_sf
 
 
 def of(data, *, higher_is_better=True, alpha=0.05, arms=None):
@@ -155,3 +161,162 @@ def test_family_corrects_over_all_arms():
 def test_small_n_is_said_before_it_disappoints():
     assert small_n_warning(8, 6, 0.05) is None
     assert "7 patients" in small_n_warning(7, 6, 0.05)
+
+
+@pytest.mark.parametrize("k", [2, 3, 7, 20, 50])
+def test_studentised_range_is_scipys(k):
+    q = np.array([0, 1e-9, 1e-4, 0.2, 1, 2, 3, 4, 5, 6.5, 8])
+    assert range_sf(q, k) == pytest.approx(stats.studentized_range.sf(q, k, np.inf), abs=1e-11)
+    assert range_sf(q[:0], k).shape == (0,)
+    assert range_sf(q, k)[0] == 1.0
+    for alpha in (0.1, 0.05, 0.01):
+        oracle = stats.studentized_range.ppf(1 - alpha, k, np.inf)
+        assert range_quantile(alpha, k) == pytest.approx(oracle, abs=1e-8)
+
+
+def test_critical_values_to_fifty_arms():
+    for k, by_alpha in expected("demsar_q_table", "nemenyi_exact").items():
+        for alpha, q in by_alpha.items():
+            assert range_quantile(float(alpha), int(k)) / math.sqrt(2) == pytest.approx(q, rel=1e-8)
+
+
+def test_the_upper_tail_is_accurate_far_beyond_one_minus_p():
+    for q in (1.0, 9.0, 20.0, 50.0):
+        assert range_sf(np.array(q), 2) == pytest.approx(2 * stats.norm.sf(q / math.sqrt(2)), rel=1e-12)
+        # three or more: between the largest pair alone and all of them
+        pair, k = float(range_sf(np.array(q), 2)), 6
+        assert pair < float(range_sf(np.array(q), k)) <= k * (k - 1) / 2 * pair * (1 + 1e-9)
+    # mpmath, 80 digits
+    assert range_sf(np.array([12.0, 20.0]), 20) == pytest.approx(
+        [4.0886972587078897e-15, 3.9681264091488179e-43], rel=1e-12
+    )
+    assert range_sf(np.array([72.0, 500.0]), 20).min() > 0
+    with pytest.raises(ValueError, match="k = 1"):
+        range_quantile(0.05, 1)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.10])
+def test_demsar_bonferroni_dunn(alpha):
+    ranks = wide(given("demsar_c45_auc", "printed_ranks"), given("demsar_c45_auc", "treatments"))
+    found = bonferroni_dunn(friedman(ranks, higher_is_better=False), "C4.5", alpha)
+    value, half_unit = printed("demsar_c45_auc", f"bonferroni_dunn_CD_0_{round(100 * alpha):02d}")
+    assert found.critical_difference == pytest.approx(value, abs=half_unit)
+    order = [found.arms.index(arm) for arm in ("C4.5+m+cf", "C4.5+m", "C4.5+cf")]
+    for values, name in ((found.z, "z_vs_C45_array"), (found.p, "p_vs_C45_array")):
+        value, half_unit = printed("demsar_c45_auc", name)
+        assert [values[i] for i in order] == pytest.approx(value, abs=half_unit)
+        assert [values[i] for i in order] == pytest.approx(expected("demsar_c45_auc", name), rel=1e-9)
+    assert [found.p_holm[i] for i in order] == pytest.approx(expected("demsar_c45_auc", "holm_vs_C45"), rel=1e-6)
+
+
+def test_bonferroni_dunn_critical_values_and_the_misprint():
+    def q(k, alpha):
+        arms = [f"arm {i}" for i in range(k)]
+        table = wide(np.random.default_rng(k).normal(size=(5, k)).tolist(), arms)
+        if k == 2:
+            return stats.norm.isf(alpha / 2)
+        found = bonferroni_dunn(friedman(table, higher_is_better=True), "arm 0", alpha)
+        return found.critical_difference / math.sqrt(k * (k + 1) / 30)
+
+    for name, alpha in (("bonferroni_dunn_0_05_corrected", 0.05), ("bonferroni_dunn_0_10", 0.1)):
+        entry = CASES["demsar_q_table"]["expected"][name]
+        found = [q(k, alpha) for k in given("demsar_q_table", "k")]
+        assert found == pytest.approx(entry.get("printed", entry["value"]), abs=0.0011)
+    misprint = expected("demsar_q_table", "bonferroni_dunn_0_05_printed")[7]
+    assert abs(q(9, 0.05) - misprint) > 0.009
+
+
+@randomly(TABLES)
+@settings(max_examples=15, deadline=None)
+def test_bonferroni_dunn_is_significant_exactly_from_its_critical_difference(data):
+    omnibus = friedman(wide(data.tolist()), higher_is_better=True)
+    found = bonferroni_dunn(omnibus, "arm 1", 0.05)
+    ranks = dict(zip(omnibus.arms, omnibus.mean_ranks, strict=True))
+    for arm, z, raw, p, stepped in zip(found.arms, found.z, found.p, found.p_bonferroni, found.p_holm, strict=True):
+        apart = ranks["arm 1"] - ranks[arm]
+        assert np.sign(z) == np.sign(apart)
+        assert raw <= stepped <= p
+        if abs(abs(apart) - found.critical_difference) > 1e-9:
+            assert (p < 0.05) == (abs(apart) > found.critical_difference)
+
+
+def test_bonferroni_dunn_wants_a_control_it_knows():
+    omnibus = friedman(wide([[1.0, 2, 3], [2, 1, 3]]), higher_is_better=True)
+    with pytest.raises(ValueError, match="no arm is called 'arm 9'; did you mean 'arm"):
+        bonferroni_dunn(omnibus, "arm 9", 0.05)
+
+
+def test_nemenyi_refuses_the_omnibus_test_of_another_table():
+    omnibus = friedman(wide([[1.0, 2, 3], [2, 1, 3]]), higher_is_better=True)
+    with pytest.raises(ValueError, match=r"2 x 3 scores beside a table of \(3, 3\)"):
+        nemenyi(wide([[1.0, 2, 3]] * 3), omnibus, higher_is_better=True, alpha=0.05)
+
+
+def test_wilcoxon_of_demsar_by_all_three_ways_to_meet_zeros():
+    demsar = np.array(given("demsar_wilcoxon", "differences"))
+    ranks = stats.rankdata(np.abs(demsar).round(12))
+    half = ranks[demsar == 0].sum() / 2
+    plus, minus = ranks[demsar > 0].sum() + half, ranks[demsar < 0].sum() + half
+    assert [plus, minus] == [expected("demsar_wilcoxon", "R_plus"), expected("demsar_wilcoxon", "R_minus")]
+    assert min(plus, minus) == expected("demsar_wilcoxon", "T") < expected("demsar_wilcoxon", "critical_T_0_05_n14")
+    z = (minus - 14 * 15 / 4) / math.sqrt(14 * 15 * 29 / 24)
+    assert z == pytest.approx(expected("demsar_wilcoxon", "z_uncorrected"), rel=1e-9)
+    for method in ("wilcox", "pratt", "zsplit"):
+        p = stats.wilcoxon(demsar, zero_method=method, method="asymptotic", correction=False).pvalue
+        assert p == pytest.approx(expected("demsar_wilcoxon", f"scipy_p_{method}"), rel=1e-9)
+    assert signed_rank_p(demsar) == pytest.approx(expected("demsar_wilcoxon", "scipy_p_pratt"), rel=1e-9)
+
+
+def test_hollander_v_and_one_sided_p():
+    x, y = (np.array(given("hollander_depression", name)) for name in "xy")
+    d = (x - y).round(12)
+    assert stats.rankdata(np.abs(d))[d > 0].sum() == expected("hollander_depression", "V")
+    # the distribution is symmetric: half of the two-sided p
+    assert signed_rank_p(d) / 2 == pytest.approx(expected("hollander_depression", "p_greater"), rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 14, 50, 51, 90])
+@pytest.mark.parametrize("digits", [9, 1, 0])
+def test_many_arms_at_once_give_scipys_p(n, digits):
+    d = np.random.default_rng(n).normal(0.2, 1, (n, 6)).round(digits)
+    oracle = [1.0 if not one.any() else stats.wilcoxon(one, zero_method="pratt").pvalue for one in d.T]
+    assert signed_rank_ps(d) == pytest.approx(np.array(oracle), rel=1e-10)
+    assert smallest_p(5) == expected("edge_cases", "min_p_wilcoxon_n5")
+
+
+def test_thirteen_patients_with_ties_go_through_all_signs_and_fourteen_do_not():
+    d = np.array([1.0, 1, 2, 2, 2, -1, 3, 3, 0, 4, 5, -2, 6])
+    assert signed_rank_p(d) == pytest.approx(stats.wilcoxon(d, zero_method="pratt").pvalue, rel=1e-10)
+    longer = np.append(d, 7.0)
+    normal = stats.wilcoxon(longer, zero_method="pratt", method="asymptotic", correction=False).pvalue
+    assert signed_rank_p(longer) == pytest.approx(normal, rel=1e-10)
+
+
+def test_scipy_drops_patients_that_both_arms_missed_and_ours_counts_them():
+    a = np.array([math.inf, math.inf, 3.0, 4.0, 5.0, 6.0, 7.0, 9.0])
+    b = np.array([math.inf, math.inf, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])
+    with np.errstate(invalid="ignore"):
+        silent, loud = stats.wilcoxon(a, b).pvalue, stats.wilcoxon(a - b).pvalue
+    assert silent == pytest.approx(2 / 2**6)  # six patients, unsaid
+    assert math.isnan(loud)
+    with (
+        pytest.raises(ValueError, match="2 differences are NaN; two infinite scores differ by 0"),
+        np.errstate(all="ignore"),
+    ):
+        signed_rank_p(a - b)
+    delta = np.where(a == b, 0.0, np.subtract(a, b, where=a != b, out=np.zeros(8)))
+    assert signed_rank_p(delta) == pytest.approx(2 / 2**6)
+    assert against_control([("a", delta)])[0].n == 8
+
+
+def test_p_is_never_zero_by_underflow():
+    assert 0 < signed_rank_p(np.arange(1.0, 6001)) < 1e-300
+    table = wide((np.arange(3) + np.random.default_rng(0).normal(0, 0.2, (4000, 3))).tolist())
+    omnibus = friedman(table, higher_is_better=True)
+    assert min(bonferroni_dunn(omnibus, "arm 0", 0.05).p) > 0
+    assert np.array(nemenyi(table, omnibus, higher_is_better=True, alpha=0.05).p).min() > 0
+
+
+def test_holm_has_one_home():
+    assert holm is holm_again

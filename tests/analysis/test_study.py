@@ -1,5 +1,6 @@
 """The whole analysis: right verdicts on a known truth, and small or broken sweeps that still get an answer."""
 
+import dataclasses
 import json
 import math
 
@@ -7,13 +8,18 @@ import pandas as pd
 import pytest
 from simulated_results import CONTROL, NO_POOLS, arm, eight_arms, simulate, simulate_pools
 
+from analysis.checks import complete
 from analysis.equivalence import Verdict
+from analysis.levels import Shown, patient_level
 from analysis.omnibus import NoOmnibus
+from analysis.posthoc import Wilcoxon
 from analysis.study import analyse
-from analysis.tables import AnalysisPlan
+from analysis.tables import METRICS, AnalysisPlan, reduce
+from analysis.wording import headline
 from medsweep.errors import UserError
 
 ARMS = [arm(CONTROL, 0), arm("better", 8), arm("worse", 16), arm("same", 32)]
+NAMES = [one.name for one in ARMS]
 TRUTH = {"better": 0.04, "worse": -0.05}
 CASES = [{}, {"folds": 5, "patients": 40}, {"seeds": 1}]
 
@@ -50,8 +56,62 @@ def test_retraining_noise_weakens_the_headline_and_both_levels_are_printed():
     assert answer.patients.verdict == Verdict.INFERIOR
     assert answer.runs.verdict == Verdict.INCONCLUSIVE
     assert answer.verdict == Verdict.INCONCLUSIVE
-    assert "inferior for these trained models" in answer.sentence
-    assert "The weaker stands" in answer.sentence
+    assert "runs taken as random" in answer.sentence
+    assert ": inconclusive. Patients alone, for these trained models, " in answer.sentence
+    assert ": inferior. The weaker stands: " in answer.sentence
+    assert answer.estimate == answer.runs.test.estimate
+
+
+def test_patients_confirm_what_the_runs_show_one_sided():
+    """Holm over arms would hide at the patients' level what the runs show; a confirmed direction does not."""
+    plan = AnalysisPlan()
+    table = simulate(ARMS, {"worse": -0.02}, patients=24, seeds=5, seed=5)
+    reduced = reduce(complete(table, NAMES, "dice"), plan, NAMES, "dice")
+    answers = {answer.arm: answer for answer in analyse(table, NO_POOLS, plan, arms=ARMS).answers}
+    effect, runs = answers["worse"].patients.effect, answers["worse"].runs
+    close = Wilcoxon("worse", 24, 0.04, 0.12)
+    assert runs.evidence.different
+    assert effect.mean.interval(0.9)[1] < 0
+    assert patient_level(reduced, effect, close, CONTROL, plan, runs=runs).shown is Shown.CONFIRMED
+    assert patient_level(reduced, effect, close, CONTROL, plan).shown is Shown.NOT
+    against = dataclasses.replace(runs, evidence=dataclasses.replace(runs.evidence, sign=1))
+    assert patient_level(reduced, effect, close, CONTROL, plan, runs=against).shown is Shown.NOT
+    assert patient_level(reduced, effect, Wilcoxon("worse", 24, 0.001, 0.003), CONTROL, plan).shown is Shown.HOLM
+    unsure = answers["same"].patients.effect
+    assert unsure.mean.interval(0.9)[0] < 0 < unsure.mean.interval(0.9)[1]
+    for sign in (-1, 1):
+        claimed = dataclasses.replace(runs, evidence=dataclasses.replace(runs.evidence, sign=sign))
+        assert patient_level(reduced, unsure, close, CONTROL, plan, runs=claimed).shown is Shown.NOT
+
+
+def test_one_seed_is_said_in_every_sentence():
+    found = run(seeds=1)
+    for answer in found.answers:
+        assert "conditional on the trained models" in answer.detail
+        assert "conditional on the trained models" in answer.short
+    assert "conditional on the trained models" in found.headline
+    assert "conditional" not in run(seeds=5).answers[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "sentence"),
+    [
+        (["superior"], "a against c: superior on Dice (n = 9)."),
+        (
+            ["equivalent", "inferior", "inferior"],
+            "No arm is shown to be better than c on Dice (n = 9): of 3 arms, 2 are inferior (b; d), 1 is equivalent "
+            "(a).",
+        ),
+        (
+            ["superior", "inconclusive", "inconclusive", "inconclusive", "inconclusive"],
+            "1 of 5 arms is superior to c on Dice (n = 9): a. Of the others, 4 are inconclusive.",
+        ),
+        (["superior"] * 4, "4 of 4 arms are superior to c on Dice (n = 9)."),
+    ],
+)
+def test_the_headline_counts_and_names(verdicts, sentence):
+    pairs = list(zip("abdef", map(Verdict, verdicts), strict=False))
+    assert headline(pairs, "c", METRICS["dice"], 9, 5) == sentence
 
 
 def test_lower_is_better_for_distances():
@@ -155,6 +215,31 @@ def test_complete_cases_say_what_they_left_out():
     found = analyse(table, NO_POOLS, AnalysisPlan(missing="complete-cases"), arms=ARMS)
     assert found.primary.n == 9
     assert "Left out for all arms: 1 patients (a score is missing in some arm)." in found.limits
+    kept = found.sensitivity.skillings_mack
+    assert (kept.n, kept.complete, kept.missing) == (10, 9, 1)
+    absent = next(cause for cause in found.causes if cause.status == "absent")
+    assert (absent.scores, absent.runs, absent.patients) == (4, 2, 1)
+    assert "left out for all arms" in absent.rule
+
+
+def test_nothing_lost_needs_no_test_of_incomplete_blocks():
+    assert run().sensitivity.skillings_mack is None
+
+
+def test_post_hoc_tests_come_on_request_only():
+    assert run(patients=8).sensitivity.on_request == ()
+    asked = run(patients=8, plan=AnalysisPlan(post_hoc=("shaffer", "bergmann-hommel"))).sensitivity.on_request
+    assert [one.method for one in asked] == ["shaffer", "bergmann-hommel"]
+
+
+def test_every_arm_has_its_trials():
+    found = run(patients=4, seeds=2)
+    assert [(one.arm, one.fold, one.seed, one.outcome) for one in found.trials][:3] == [
+        (CONTROL, 0, 0, "complete"),
+        (CONTROL, 0, 1, "complete"),
+        ("better", 0, 0, "complete"),
+    ]
+    assert found.trials[0].digest == f"{CONTROL}/0/0"
 
 
 @pytest.mark.parametrize(
@@ -172,6 +257,18 @@ def test_designs_without_a_question_are_refused(arms, message):
 
 def test_json_holds_every_part_without_bare_nan():
     found = json.loads(run(arms=eight_arms(), shifts={}, seeds=1, patients=6).to_json())
-    assert {"answers", "primary", "secondary", "dose", "runs", "components", "ranks", "limits"} <= set(found)
+    assert {
+        "answers",
+        "primary",
+        "secondary",
+        "dose",
+        "runs",
+        "components",
+        "ranking",
+        "limits",
+        "trials",
+        "causes",
+        "null",
+    } <= set(found)
     assert found["components"][0]["run"] is None
     assert isinstance(pd.DataFrame(found["runs"])["value"].sum(), float)

@@ -8,7 +8,8 @@ import pytest
 from simulated_results import CONTROL, arm, simulate
 
 from analysis.checks import complete
-from analysis.tables import AnalysisPlan, reduce
+from analysis.holes import causes_of
+from analysis.tables import METRICS, AnalysisPlan, reduce
 from medsweep.errors import UserError
 
 ARMS = [arm(CONTROL, 0), arm("x", 8), arm("y", 16)]
@@ -174,3 +175,52 @@ def test_plan_refuses_nonsense():
     for bad in ({"margin": 0.0}, {"alpha": 0.7}, {"missing": "drop"}, {"marge": 0.01}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             AnalysisPlan(**bad)
+
+
+def test_incomplete_blocks_keep_what_complete_cases_drop():
+    table = mark(results(seeds=3), "absent", arm="x", seed=1)
+    table = mark(table, "absent", arm="y", patient="case-002")
+    found = reduced(table, missing="complete-cases")
+    assert "case-002" not in found.wide.index
+    wide = found.incomplete
+    assert wide.shape == (6, 3)
+    assert wide.isna().sum().tolist() == [0, 0, 1]
+    kept = table[(table["arm"] == "x") & (table["seed"] != 1) & (table["metric"] == "dice")]
+    assert wide["x"].to_numpy() == pytest.approx(kept.groupby("patient")["value"].mean().to_numpy())
+
+
+def test_a_run_without_one_class_is_no_whole_score():
+    """The mean over the class that is there would not compare with the others'."""
+    table = mark(results(), "absent", arm="x", patient="case-001", class_="2", seed=0)
+    wide = reduced(table, missing="complete-cases").incomplete
+    mine = table[(table["arm"] == "x") & (table["patient"] == "case-001") & (table["metric"] == "dice")]
+    assert wide.loc["case-001", "x"] == pytest.approx(mine[mine["seed"] == 1]["value"].mean())
+
+
+def test_nothing_absent_leaves_no_incomplete_table():
+    assert reduced(results()).incomplete is None
+
+
+def test_every_cause_has_its_count_and_rule():
+    table = mark(results(), "missed", 0.0, arm="x", patient="case-001", metric="dice")
+    table = mark(table, "missed", math.inf, arm="x", patient="case-001", metric="hd95_mm")
+    table = mark(table, "empty-both", patient="case-004", class_="2")
+    rows = complete(mark(table, "diverged", arm="y", seed=1), NAMES, "dice")
+    found = {one.status: one for one in causes_of(rows, AnalysisPlan(), METRICS["dice"])}
+    assert {name: (one.scores, one.runs, one.patients) for name, one in found.items() if one.scores} == {
+        "ok": (51, 5, 6),
+        "empty-both": (5, 5, 1),
+        "missed": (4, 2, 1),
+        "diverged": (12, 1, 6),
+    }
+    assert found["missed"].rule == "counts; scored 0"
+    assert found["absent"].rule == "the analysis stops"
+    distance = {one.status: one.rule for one in causes_of(rows, AnalysisPlan(diverged="refuse"), METRICS["hd95_mm"])}
+    assert distance["missed"] == "counts; scored infinite, worst in ranks"
+    assert distance["diverged"] == "the analysis stops"
+
+
+def test_post_hoc_tests_are_named_in_the_plan():
+    assert AnalysisPlan.model_validate_json('{"post_hoc": ["shaffer"]}').post_hoc == ("shaffer",)
+    with pytest.raises(ValueError, match="post_hoc"):
+        AnalysisPlan(post_hoc=("tukey",))

@@ -1,18 +1,37 @@
 """Variance components, and tests that keep their level when retraining moves the scores."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
+from score_arrays import crossed, cut, reduced_of
 from simulated_results import CONTROL, arm, simulate
-from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.anova import AnovaRM, anova_lm
 
 from analysis.checks import complete
+from analysis.contrasts import basis, hillis_f, repeated_f
+from analysis.omnibus import NoOmnibus
+from analysis.records import mean_estimate, plain
+from analysis.scores import Design, scores_of
 from analysis.tables import AnalysisPlan, reduce
-from analysis.variance import components, mean_squares, method_test, nadeau_bengio, run_means, two_way
+from analysis.variance import (
+    all_components,
+    components,
+    mean_squares,
+    method_test,
+    method_tests,
+    nadeau_bengio,
+    run_means,
+    run_omnibus,
+    two_way,
+)
 
 ARMS = [arm(CONTROL, 0), arm("x", 8)]
 NAMES = [one.name for one in ARMS]
@@ -80,7 +99,7 @@ def test_two_way_by_hand():
     spread = ms.runs + max(ms.patients - ms.residual, 0)
     found = two_way(d, 0.95)
     assert found.se == pytest.approx(math.sqrt(spread / 21))
-    assert found.df == pytest.approx(spread**2 / (ms.runs**2 / 2))
+    assert found.df == pytest.approx(spread**2 / (ms.runs**2 / 2 + ms.patients**2 / 6 + ms.residual**2 / 12))
     assert two_way(np.full((4, 2), 0.01), 0.95).p == 0
     assert two_way(np.zeros((4, 2)), 0.95).p == 1
 
@@ -106,3 +125,199 @@ def test_fold_means_keep_their_level():
         folds = rng.normal(0, 0.006 * math.sqrt(2 / 3), 5) + patients
         rejected += stats.ttest_1samp(folds, 0).pvalue < 0.05
     assert 0.02 <= rejected / 400 <= 0.09
+
+
+def test_scores_hold_every_cell_in_order():
+    y = crossed(np.random.default_rng(0), 3, 5, 2)
+    scores = scores_of(reduced_of(y))
+    assert scores.values.tolist() == y.reshape(3, -1).tolist()
+    folds = cut(np.random.default_rng(0), 2, 7, 2, folds=3)
+    parts = scores_of(reduced_of(folds))
+    assert [parts.values[:, part].tolist() for part in parts.parts()] == [y.reshape(2, -1).tolist() for y, _ in folds]
+    assert [parts.patient[part][::2].tolist() for part in parts.parts()] == [patients for _, patients in folds]
+
+
+def test_all_arms_at_once_are_each_arm_alone():
+    for source in (crossed(np.random.default_rng(1)), cut(np.random.default_rng(1))):
+        found = reduced_of(source)
+        alone = tuple(method_test(found, name, "arm 1", 0.95) for name in ("arm 0", "arm 2", "arm 3"))
+        assert method_tests(found, "arm 1", 0.95) == alone
+        assert all_components(found) == tuple(components(found, f"arm {i}") for i in range(4))
+
+
+def test_method_tests_do_not_depend_on_row_order_or_names():
+    found = reduced_of(cut(np.random.default_rng(2)))
+    shuffled = dataclasses.replace(found, cells=found.cells.sample(frac=1, random_state=0))
+    assert method_tests(shuffled, "arm 0", 0.95) == method_tests(found, "arm 0", 0.95)
+    assert run_omnibus(shuffled, level=0.95) == run_omnibus(found, level=0.95)
+    y = crossed(np.random.default_rng(2))
+    turned = run_omnibus(reduced_of(y[[2, 0, 3, 1]]), level=0.95)
+    straight = run_omnibus(reduced_of(y), level=0.95)
+    assert (turned.test.f, turned.test.df2) == pytest.approx((straight.test.f, straight.test.df2))
+
+
+def test_a_patient_missed_by_one_arm_is_left_out_of_its_tests_alone():
+    y = crossed(np.random.default_rng(3), 3, 12, 3)
+    y[2, 4, 1] = math.inf
+    found = reduced_of(y, metric="hd95_mm")
+    first, second = method_tests(found, "arm 0", 0.95)
+    assert (first.patients, second.patients) == (12, 11)
+    kept = np.delete(y, 4, axis=1)
+    assert second.estimate == method_test(reduced_of(kept), "arm 2", "arm 0", 0.95).estimate
+    omnibus = run_omnibus(found, level=0.95)
+    assert (omnibus.n, omnibus.left_out) == (11, 1)
+    assert omnibus.test == run_omnibus(reduced_of(kept), level=0.95).test
+
+
+def test_hillis_mean_squares_are_those_of_an_anova():
+    y = crossed(np.random.default_rng(4), 3, 6, 4)
+    a, p, r = (part.ravel() for part in np.indices(y.shape))
+    long = pd.DataFrame({"y": y.ravel(), "a": a, "p": p, "r": r})
+    model = "y ~ C(a) + C(p) + C(r) + C(a):C(r) + C(a):C(p) + C(p):C(r)"
+    table = anova_lm(smf.ols(model, long).fit())
+    ms, rest = table["mean_sq"], table.loc["Residual", "mean_sq"]
+    den = ms["C(a):C(r)"] + max(ms["C(a):C(p)"] - rest, 0)
+    found = run_omnibus(reduced_of(y), level=0.95)
+    assert found.test.f == pytest.approx(ms["C(a)"] / den)
+    assert found.test.df2 == pytest.approx(den**2 / (ms["C(a):C(r)"] ** 2 / (2 * 3)))
+    assert found.test.p == pytest.approx(stats.f.sf(found.test.f, 2, found.test.df2))
+    assert (found.k, found.units, found.design) == (3, 4, Design.HELD_OUT)
+
+
+def test_hillis_of_two_arms_is_the_square_of_the_two_way_test_with_more_degrees_of_freedom():
+    y = crossed(np.random.default_rng(5), 2, 9, 3)
+    one = two_way(y[1] - y[0], 0.95)
+    found = hillis_f(np.tensordot(basis(np.array([[-1.0, 1.0]])), y, 1))
+    ms = mean_squares(y[1] - y[0])
+    assert found.f == pytest.approx((one.value / one.se) ** 2)
+    assert found.df2 == pytest.approx((ms.runs + max(ms.patients - ms.residual, 0)) ** 2 / (ms.runs**2 / 2))
+    assert found.df2 > one.df
+    assert found.p < one.p
+
+
+def test_fold_means_omnibus_is_a_repeated_measures_anova():
+    folds = cut(np.random.default_rng(6), 4, 24, 2, folds=6)
+    found = run_omnibus(reduced_of(folds), level=0.95)
+    means = np.array([y.mean(axis=(1, 2)) for y, _ in folds])
+    fold, a = (part.ravel() for part in np.indices(means.shape))
+    oracle = AnovaRM(pd.DataFrame({"y": means.ravel(), "f": fold, "a": a}), "y", "f", within=["a"]).fit().anova_table
+    assert found.test.f == pytest.approx(oracle["F Value"].iloc[0])
+    assert found.test.p_uncorrected == pytest.approx(oracle["Pr > F"].iloc[0])
+    # Greenhouse and Geisser 1959 from the double-centred covariance matrix
+    cov = np.cov(means.T)
+    double = cov - cov.mean(axis=0) - cov.mean(axis=1)[:, None] + cov.mean()
+    epsilon = np.trace(double) ** 2 / (3 * (double**2).sum())
+    assert found.test.greenhouse_geisser == pytest.approx(epsilon)
+    assert found.test.p_greenhouse_geisser == pytest.approx(stats.f.sf(found.test.f, 3 * epsilon, 15 * epsilon))
+    assert found.test.epsilon == pytest.approx(min((6 * 3 * epsilon - 2) / (3 * (5 - 3 * epsilon)), 1))
+    assert found.test.p_uncorrected <= found.test.p <= found.test.p_greenhouse_geisser
+
+
+def test_omnibus_components_find_the_simulated_spread():
+    rng = np.random.default_rng(7)
+    for source in (crossed(rng, 6, 300, 30, run_sd=0.01), cut(rng, 6, 300, 30, folds=3, run_sd=0.01)):
+        found = run_omnibus(reduced_of(source), level=0.95)
+        assert [found.patient, found.run, found.patient_arm, found.residual] == pytest.approx(
+            [0.06, 0.01, 0.01, 0.02], rel=0.15
+        )
+
+
+def test_what_has_no_omnibus_says_why():
+    rng = np.random.default_rng(8)
+    missed = crossed(rng, 3)
+    missed[1] = math.inf
+    for source, reason in (
+        (crossed(rng, 2), "two arms"),
+        (crossed(rng, 3, seeds=1), "one run of each arm"),
+        (missed, "0 of 24 patients"),
+    ):
+        found = run_omnibus(reduced_of(source), level=0.95)
+        assert isinstance(found, NoOmnibus)
+        assert found.reason.startswith(reason)
+
+
+def test_without_any_spread_the_omnibus_is_certain():
+    same = np.tile(np.linspace(0.7, 0.9, 6)[None, :, None], (3, 1, 4))
+    assert run_omnibus(reduced_of(same), level=0.95).test.p == 1
+    shifted = run_omnibus(reduced_of(same + np.array([0, 0, 0.01])[:, None, None]), level=0.95)
+    assert (shifted.test.p, shifted.test.f) == (0, math.inf)
+    assert plain(shifted)["test"]["f"] == "inf"
+
+
+def overlapping(rng, patients=30, tested=10, folds=6, arms=2):
+    """Hold-out repeated on the same patients, whose differences between arms stay what they are."""
+    own = rng.normal(0, 0.01, (arms, patients, 1))
+    drawn = [sorted(rng.choice(patients, tested, replace=False).tolist()) for _ in range(folds)]
+    return [(0.8 + own[:, mine] + rng.normal(0, 0.005, (arms, tested, 2)), mine) for mine in drawn]
+
+
+def test_overlapping_test_sets_are_judged_by_nadeau_and_bengio():
+    folds = overlapping(np.random.default_rng(9))
+    (found,) = method_tests(reduced_of(folds), "arm 0", 0.95, test_over_train=0.5)
+    means = np.array([(y[1] - y[0]).mean() for y, _ in folds])
+    assert (found.design, found.interval) == (Design.REPEATED_HOLD_OUT, "Nadeau-Bengio")
+    assert found.estimate == found.nadeau_bengio
+    assert found.estimate.se == pytest.approx(math.sqrt(means.var(ddof=1) * (1 / 6 + 0.5)))
+    assert found.uncorrected == mean_estimate(means.round(12), 0.95)
+    k_fold = method_test(reduced_of(cut(np.random.default_rng(9))), "arm 1", "arm 0", 0.95)
+    assert (k_fold.interval, k_fold.uncorrected) == ("fold means", None)
+    assert k_fold.estimate.se < k_fold.nadeau_bengio.se
+
+
+def test_without_the_ratio_the_table_tells_how_many_trained():
+    folds = overlapping(np.random.default_rng(10), patients=12, tested=4, folds=8)
+    found = method_test(reduced_of(folds), "arm 1", "arm 0", 0.95)
+    assert found.test_over_train == pytest.approx(4 / 8)
+    same = [(y, list(range(4))) for y, _ in folds]
+    hidden = method_test(reduced_of(same), "arm 1", "arm 0", 0.95)
+    assert math.isinf(hidden.estimate.se)
+    assert hidden.estimate.p == 1
+
+
+def test_overlap_divides_the_omnibus_as_it_widens_the_interval():
+    folds = overlapping(np.random.default_rng(11), arms=3)
+    plain_f = repeated_f(np.array([y.mean(axis=(1, 2)) for y, _ in folds]) @ basis(np.eye(3) - 1 / 3).T)
+    found = run_omnibus(reduced_of(folds), level=0.95, test_over_train=0.5)
+    assert found.test.f == pytest.approx(plain_f.f / (1 + 6 * 0.5))
+    assert found.test.inflation == 4
+
+
+def test_repeated_hold_out_keeps_its_level_only_when_corrected():
+    rng = np.random.default_rng(12)
+    plain_rejects = corrected_rejects = 0
+    for _ in range(400):
+        own = rng.normal(0, 0.01, 30)
+        means = np.array([own[rng.choice(30, 10, replace=False)].mean() for _ in range(6)])
+        plain_rejects += mean_estimate(means, 0.95).p < 0.05
+        corrected_rejects += nadeau_bengio(means, 10 / 20, 0.95).p < 0.05
+    assert plain_rejects / 400 > 0.2
+    assert corrected_rejects / 400 <= 0.08
+
+
+@pytest.mark.parametrize("run_sd", [0, 0.003, 0.006, 0.012])
+def test_method_level_tests_keep_their_level(run_sd):
+    rng, runs = np.random.default_rng(13), 700
+    rows = basis(np.eye(4) - 1 / 4)
+    rejects = dict.fromkeys(("omnibus", "pair", "omnibus of folds", "pair of folds", "Greenhouse-Geisser"), 0)
+    for _ in range(runs):
+        y = crossed(rng, 4, 30, 5, run_sd=run_sd)
+        means = np.array([y.mean(axis=(1, 2)) for y, _ in cut(rng, 4, 30, 2, folds=5, run_sd=run_sd)])
+        folds = repeated_f(means @ rows.T)
+        rejects["omnibus"] += hillis_f(np.tensordot(rows, y, 1)).p < 0.05
+        rejects["pair"] += two_way(y[1] - y[0], 0.95).p < 0.05
+        rejects["omnibus of folds"] += folds.p < 0.05
+        rejects["Greenhouse-Geisser"] += folds.p_greenhouse_geisser < 0.05
+        rejects["pair of folds"] += mean_estimate(means[:, 1] - means[:, 0], 0.95).p < 0.05
+    too_careful = rejects.pop("Greenhouse-Geisser")
+    assert all(0.03 <= count / runs <= 0.08 for count in rejects.values()), rejects
+    assert too_careful < rejects["omnibus of folds"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.float64, (5, 4), elements=st.integers(-50, 50)), st.permutations(range(4)), st.integers(-9, 9))
+def test_neither_the_order_of_arms_nor_a_constant_per_unit_moves_the_f(table, order, step):
+    rows = basis(np.eye(4) - 1 / 4)
+    found = repeated_f((table @ rows.T).round(12))
+    moved = repeated_f(((table + step * np.arange(5)[:, None])[:, order] @ rows.T).round(12))
+    assert moved.p == pytest.approx(found.p, rel=1e-6, abs=1e-12)
+    assert moved.p_greenhouse_geisser == pytest.approx(found.p_greenhouse_geisser, rel=1e-6, abs=1e-12)

@@ -1,0 +1,106 @@
+"""Along numeric factors: how far the mean response at each value lies from the patient's own mean."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.dependence import Ordered
+from analysis.factors import FactorStudy
+from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from analysis.tables import Metric
+from analysis.wording import number, p_text, span
+
+COLUMNS = 3
+PANEL_IN = 2.6
+
+
+def draw_dependence(study: FactorStudy, metric: Metric, margin: float, stem: Path) -> Drawn:
+    """One panel per numeric factor on a shared scale; bars are intervals over patients, dashed ones over runs too.
+
+    The steps that are shown at every level of analysis are drawn thick.
+
+    Raises:
+        ValueError: no factor has three numeric levels.
+    """
+    panels = study.dependence
+    if not panels:
+        raise ValueError("no factor has three numeric levels to draw")
+    columns = min(COLUMNS, max(2, len(panels)))
+    rows = math.ceil(len(panels) / columns)
+    trends = {one.factor: one for one in study.ordered}
+    with look():
+        titles = [wrapped(f"{one.factor}: {one.course}", 32) for one in panels]
+        drawing = figure(rows * (PANEL_IN + 0.14 * max(map(lines, titles))))
+        drawing.set_layout_engine("constrained")
+        grid = drawing.subplots(rows, columns, squeeze=False, sharey=True)
+        for axes, place, title in zip(grid.flat, range(len(panels)), titles, strict=False):
+            margin_band(axes, margin, vertical=False)
+            _panel(axes, study, place)
+            axes.set_title(title, fontsize=8.5)
+            axes.set_xlabel(_trend(trends[panels[place].factor], metric), fontsize=7)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        unit = f" in {metric.unit}" if metric.unit else ""
+        better = "up" if metric.higher_is_better else "down"
+        for row in grid:
+            row[0].set_ylabel(f"{metric.label}{unit} less its mean\nover the levels ({better} is better)")
+        return save(drawing, stem, _data(study))
+
+
+def _panel(axes: Axes, study: FactorStudy, place: int) -> None:
+    one = study.dependence[place]
+    xs = range(len(one.points))
+    values = [point.centred.patients.value for point in one.points]
+    for i, (p, step) in enumerate(zip(one.p_steps, one.steps, strict=True)):
+        over_runs = one.p_steps_runs[i] if one.p_steps_runs else 0.0
+        shown = max(p, over_runs) < 1 - study.level and step.patients.value != 0
+        axes.plot(xs[i : i + 2], values[i : i + 2], color=INK if shown else QUIET, lw=2.2 if shown else 0.9, zorder=2)
+    for x, point in zip(xs, one.points, strict=True):
+        over, runs = point.centred.patients, point.centred.runs
+        if math.isfinite(over.low):
+            axes.plot([x, x], [over.low, over.high], color=INK, lw=1.3, zorder=3)
+        if runs is not None and math.isfinite(runs.low):
+            axes.plot([x + 0.12] * 2, [runs.low, runs.high], color=ACCENT, lw=1.1, ls=(0, (3, 1.5)), zorder=3)
+        axes.plot(x, over.value, "s", color=ACCENT, mec=INK, mew=0.6, ms=4, zorder=4)
+    axes.set_xticks(xs, [point.label for point in one.points])
+    axes.set_xlim(-0.5, len(one.points) - 0.5)
+
+
+def _trend(one: Ordered, metric: Metric) -> str:
+    digits = metric.digits + 1
+    parts = [("rise", one.rise)] if one.bend is None else [("rise", one.rise), ("bend", one.bend)]
+    texts = []
+    for name, term in parts:
+        over = term.patients
+        interval = span(over.low, over.high, digits)
+        p = p_text(over.p) if term.runs is None else f"{p_text(over.p)}, over runs {p_text(term.runs.p)}"
+        texts.append(f"{name} {number(over.value, digits, sign=True)} [{interval}]\n{p}")
+    kind = "by a fitted curve, " if one.method == "polynomial" else ""
+    axis = "log scale, " if one.scale == "log2" else ""
+    return "\n".join([f"{axis}{kind}n = {one.n}", *texts])
+
+
+def _data(study: FactorStudy) -> pd.DataFrame:
+    rows: list[dict[str, object]] = []
+    for one in study.dependence:
+        for i, point in enumerate(one.points):
+            step = one.p_steps[i - 1] if i else None
+            centred = point.centred
+            rows.append(
+                {
+                    "factor": one.factor,
+                    "value": point.value,
+                    "n": one.n,
+                    "mean": point.mean.patients.value,
+                    "centred": centred.patients.value,
+                    "low": centred.patients.low,
+                    "high": centred.patients.high,
+                    "low_runs_random": None if centred.runs is None else centred.runs.low,
+                    "high_runs_random": None if centred.runs is None else centred.runs.high,
+                    "p_holm_step_from_before": step,
+                    "course": str(one.course),
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,155 @@
+"""What the factors do: every effect with thick and thin intervals, over patients and over runs."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.factors import FactorEffect, FactorStudy
+from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
+from analysis.records import Estimate
+from analysis.tables import Metric
+from analysis.terms import Term
+from analysis.wording import number, p_text, percent, span
+
+ROW_IN = 0.25
+LINE_IN = 0.13
+
+
+def draw_factors(study: FactorStudy, metric: Metric, margin: float, stem: Path) -> Drawn:
+    """One block per effect, main effects first, largest first; one row per contrast of levels.
+
+    Black: patients alone, thin at the study's level, thick the 1 - 2 alpha interval that equivalence goes by. Blue and
+    dashed: runs taken as random, too. A filled mark says that every interval of the row leaves out 0.
+    """
+    blocks = sorted(study.effects, key=lambda one: (one.interaction, -_size(one), one.name))
+    heads = [_head(one) for one in blocks]
+    gaps = [0.16 + LINE_IN * lines(head) for head in heads]
+    height = sum(gaps) + ROW_IN * sum(len(one.terms) for one in blocks) + 1.0
+    with look():
+        drawing = figure(height)
+        axes = drawing.subplots()
+        drawing.subplots_adjust(left=0.3, right=0.68, bottom=0.5 / height, top=1 - 0.5 / height)
+        margin_band(axes, margin, vertical=True)
+        limits = _limits(blocks, margin)
+        y, ticks, names = 0.0, [], []
+        for head, gap, one in zip(heads, gaps, blocks, strict=True):
+            y += gap
+            beside = axes.get_yaxis_transform()
+            text = axes.text(-0.78, y - 0.05, head, transform=beside, va="bottom", fontsize=7.5, fontweight="bold")
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
+            for term in one.terms:
+                ticks.append(y + ROW_IN / 2)
+                names.append(wrapped(term.label, 38))
+                _row(axes, term, ticks[-1], limits, metric.digits + 1)
+                y += ROW_IN
+        axes.set(ylim=(y + 0.05, 0), xlim=limits)
+        axes.set_yticks(ticks, names, fontsize=7)
+        axes.tick_params(axis="y", length=0, pad=5)
+        axes.spines["left"].set_visible(False)
+        unit = f" in {metric.unit}" if metric.unit else ""
+        better = "\N{RIGHTWARDS ARROW} better" if metric.higher_is_better else "better \N{LEFTWARDS ARROW}"
+        axes.set_xlabel(f"effect on {metric.label}{unit}   ({better})")
+        _key(drawing, study, 1 - 0.08 / height)
+        return save(drawing, stem, _data(blocks))
+
+
+def _size(effect: FactorEffect) -> float:
+    return max(abs(term.patients.value) for term in effect.terms)
+
+
+def _head(effect: FactorEffect) -> str:
+    test = p_text(effect.p_holm, "Holm p")
+    if effect.runs is not None:
+        test += f"; over runs {p_text(effect.p_holm_runs)}"
+    if effect.art is not None:
+        test += f"; aligned ranks {p_text(effect.art.p)}, unadjusted"
+    size = f"n = {effect.n}, {len(effect.arms)} arms".replace(" ", "\N{NO-BREAK SPACE}")
+    text = f"{effect.name}: {test}; {size}"
+    if effect.method != "matched cells":
+        text += f", by {effect.method}" if effect.method == "least squares" else ", by a fitted curve"
+    if effect.aliases:
+        text += f"; not told apart from {', '.join(effect.aliases)}"
+    return wrapped(text, 104)
+
+
+def _limits(blocks: Sequence[FactorEffect], margin: float) -> tuple[float, float]:
+    """An axis for all intervals over patients; those over few runs may leave it."""
+    ends = [-1.5 * margin, 1.5 * margin]
+    for term in (term for one in blocks for term in one.terms):
+        ends += [end for end in (term.patients.low, term.patients.high) if math.isfinite(end)]
+    room = 0.08 * (max(ends) - min(ends))
+    return min(ends) - room, max(ends) + room
+
+
+def _row(axes: Axes, term: Term, y: float, limits: tuple[float, float], digits: int) -> None:
+    over = term.patients
+    interval(axes, (over.low, over.high), y - 0.04, limits, color=INK, lw=0.9)
+    interval(axes, over.interval(2 * over.level - 1), y - 0.04, limits, color=INK, lw=2.6)
+    estimates = [over] if term.runs is None else [over, term.runs]
+    face = ACCENT if all(leaves_out_zero(one) for one in estimates) else "white"
+    axes.plot(over.value, y - 0.04, "o", ms=4.2, mec=INK, mfc=face, mew=0.9, zorder=4)
+    if term.runs is not None:
+        interval(axes, (term.runs.low, term.runs.high), y + 0.08, limits, color=ACCENT, lw=1.1, ls=(0, (3, 1.5)))
+    text = f"{number(over.value, digits, sign=True)}  [{span(over.low, over.high, digits)}]"
+    axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
+
+
+def leaves_out_zero(estimate: Estimate) -> bool:
+    """The interval is computable and lies on one side of 0."""
+    return estimate.low > 0 or estimate.high < 0
+
+
+def interval(axes: Axes, ends: tuple[float, float], y: float, limits: tuple[float, float], **style: Any) -> None:
+    """A line from end to end; where it leaves the axis, an arrow head at the edge says so."""
+    if not math.isfinite(ends[0]) or not math.isfinite(ends[1]):
+        return
+    low, high = max(ends[0], limits[0]), min(ends[1], limits[1])
+    if low < high:
+        axes.plot([low, high], [y, y], solid_capstyle="butt", zorder=3, **style)
+    for outside, edge, mark in ((ends[0] < limits[0], limits[0], "<"), (ends[1] > limits[1], limits[1], ">")):
+        if outside:
+            axes.plot(edge, y, mark, ms=3.5, color=style["color"], clip_on=False, zorder=3)
+
+
+def _key(drawing: Figure, study: FactorStudy, top: float) -> None:
+    level = percent(study.level)
+    handles = [
+        Line2D([], [], color=INK, lw=0.9, label=f"{level} CI over patients"),
+        Line2D([], [], color=INK, lw=2.6, label=f"{percent(2 * study.level - 1)} CI"),
+    ]
+    if any(one.runs is not None for one in study.effects):
+        handles.append(Line2D([], [], color=ACCENT, lw=1.1, ls=(0, (3, 1.5)), label=f"{level} CI, runs random too"))
+    filled: Any = {"marker": "o", "ls": "", "mec": INK, "mfc": ACCENT, "ms": 5}
+    handles.append(Line2D([], [], label="every interval leaves out 0", **filled))
+    drawing.legend(handles=handles, ncols=4, frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, top))
+
+
+def _data(blocks: Sequence[FactorEffect]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "effect": one.name,
+                "contrast": term.label,
+                "n": one.n,
+                "arms": len(one.arms),
+                "method": one.method,
+                "estimate": term.patients.value,
+                "low": term.patients.low,
+                "high": term.patients.high,
+                "low_runs_random": None if term.runs is None else term.runs.low,
+                "high_runs_random": None if term.runs is None else term.runs.high,
+                "p_holm": one.p_holm,
+                "p_holm_runs_random": one.p_holm_runs,
+                "p_aligned_ranks": None if one.art is None else one.art.p,
+                "aliases": "; ".join(one.aliases),
+            }
+            for one in blocks
+            for term in one.terms
+        ]
+    )

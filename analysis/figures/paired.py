@@ -1,0 +1,149 @@
+"""Sorted waterfall of each patient's difference from the control: who gains, who loses, and by how much."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
+from analysis.paired import Paired
+from analysis.tables import Metric
+from analysis.wording import number, span
+
+WORSE = "#b35806"
+"""Burnt orange: apart from the accent blue for every common colour blindness, and in grey by its darkness."""
+COLUMNS = 3
+MOST_NAMES = 3
+"""Outliers named at either end of a panel."""
+
+
+def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Path) -> Drawn:
+    """One panel per comparison, patients from the lowest difference to the highest, on a shared scale.
+
+    A triangle up is a patient for whom the arm is better, down worse, a ring a tie; outliers carry a larger mark, and
+    their name where the record has names. Differences beyond the axis stand at its edge with their value.
+
+    Raises:
+        ValueError: nothing to draw.
+    """
+    if not pairs:
+        raise ValueError("no comparison to draw")
+    columns = min(COLUMNS, max(2, len(pairs)))
+    rows = math.ceil(len(pairs) / columns)
+    limits = _limits(pairs, margin)
+    with look():
+        titles = [f"{wrapped(one.arm, 32)}\nbetter {one.better}, worse {one.worse}, tied {one.ties}" for one in pairs]
+        drawing = figure(rows * (2.2 + 0.14 * max(map(lines, titles))) + 0.3)
+        drawing.set_layout_engine("constrained")
+        grid = drawing.subplots(rows, columns, squeeze=False, sharey=True)
+        for axes, one, title in zip(grid.flat, pairs, titles, strict=False):
+            margin_band(axes, margin, vertical=False)
+            _panel(axes, one, limits, metric)
+            axes.set_title(title, fontsize=8)
+            axes.set_ylim(*limits)
+        for axes in grid.flat[len(pairs) :]:
+            axes.set_visible(False)
+        unit = f" ({metric.unit})" if metric.unit else ""
+        for row in grid:
+            row[0].set_ylabel(f"difference in {metric.label}{unit}\nfrom {wrapped(pairs[0].control, 26)}")
+        drawing.legend(handles=_key(), ncols=4, frameon=False, fontsize=7, loc="outside lower center")
+        return save(drawing, stem, _data(pairs, metric))
+
+
+def _limits(pairs: Sequence[Paired], margin: float) -> tuple[float, float]:
+    """An axis for all patients, unless a few lie three times as far out as the rest."""
+    every = np.concatenate([np.asarray(one.differences) for one in pairs])
+    finite = every[np.isfinite(every)]
+    low, high = min(-1.5 * margin, finite.min(initial=0.0)), max(1.5 * margin, finite.max(initial=0.0))
+    if len(finite):
+        bulk = np.quantile(finite, [0.05, 0.95])
+        reach = max(3 * float(np.ptp(bulk)), 3 * margin)
+        low, high = max(low, float(bulk[0]) - reach), min(high, float(bulk[1]) + reach)
+    room = 0.06 * (high - low)
+    return float(low - room), float(high + room)
+
+
+def _panel(axes: Axes, one: Paired, limits: tuple[float, float], metric: Metric) -> None:
+    values = np.asarray(one.differences)
+    shown = np.clip(values, *limits)
+    n = len(values)
+    gains = values if metric.higher_is_better else -values
+    size = float(np.clip(120 / n, 1.4, 5))
+    for mask, mark, colour, face in (
+        (gains > 0, "^", ACCENT, ACCENT),
+        (gains < 0, "v", WORSE, WORSE),
+        (gains == 0, "o", INK, "white"),
+    ):
+        x = np.flatnonzero(mask)
+        if not len(x):
+            continue  # an empty mark has its box at the origin, and the layout would make room for it
+        axes.vlines(x, 0, shown[x], color=colour, lw=min(1.2, 90 / n), zorder=2)
+        marks = axes.plot(x, shown[x], mark, color=colour, mfc=face, mew=0.6, ms=size, ls="", zorder=3)
+        far = [i for i in one.outliers if mask[i]]
+        if far:
+            marks += axes.plot(far, shown[far], mark, mfc="none", mec=INK, mew=0.7, ms=size + 2.5, ls="", zorder=4)
+        for one_mark in marks:  # whole at the edge of the axis, without a say in the layout
+            one_mark.set(clip_on=False, in_layout=False)
+    mean = one.mean
+    if math.isfinite(mean.low):
+        axes.axhspan(mean.low, mean.high, color=INK, alpha=0.18, lw=0, zorder=1)
+    axes.axhline(mean.value, color=INK, lw=1.1, ls=(0, (6, 2)), zorder=2)
+    _names(axes, one, shown, limits)
+    axes.set_xticks([])
+    axes.set_xlim(-1 - 0.03 * n, n + 0.03 * n)
+    digits = metric.digits + 1
+    text = f"mean {number(mean.value, digits, sign=True)} [{span(mean.low, mean.high, digits)}]"
+    axes.set_xlabel(f"{n} patients, sorted\n{text}", fontsize=7)
+
+
+def _names(axes: Axes, one: Paired, shown: np.ndarray, limits: tuple[float, float]) -> None:
+    """Labels of the outliers, where there are any, and values of those beyond the axis, from the ends inwards."""
+    middle = len(shown) / 2
+    for on_left in (True, False):
+        ends = [i for i in one.outliers if (i < middle) == on_left]
+        ends = ends[:MOST_NAMES] if on_left else ends[::-1][:MOST_NAMES]
+        for line, i in enumerate(ends):
+            value = one.differences[i]
+            beyond = not limits[0] <= value <= limits[1]
+            parts = [one.patients[i]] if one.patients else []
+            parts += [number(value, 3, sign=True)] if beyond or one.patients else []
+            if parts:
+                beside = 0.04 * len(shown) + 1
+                place = (ends[-1] + beside if on_left else ends[-1] - beside, shown[ends[0]])
+                drop = (-9 if not on_left else 9) * line
+                axes.annotate(
+                    " ".join(parts),
+                    place,
+                    xytext=(0, drop),
+                    textcoords="offset points",
+                    ha="left" if on_left else "right",
+                    va="center",
+                    fontsize=6.5,
+                )
+
+
+def _key() -> list[Line2D]:
+    return [
+        Line2D([], [], marker="^", color=ACCENT, ls="", ms=5, label="arm better"),
+        Line2D([], [], marker="v", color=WORSE, ls="", ms=5, label="arm worse"),
+        Line2D([], [], marker="o", mfc="none", mec=INK, ls="", ms=7, label="ringed: outlier (1.5 IQR)"),
+        Line2D([], [], color=INK, lw=1.1, ls=(0, (6, 2)), label="mean, shaded interval"),
+    ]
+
+
+def _data(pairs: Sequence[Paired], metric: Metric) -> pd.DataFrame:
+    rows: list[dict[str, object]] = []
+    for one in pairs:
+        far = set(one.outliers)
+        for place, value in enumerate(one.differences):
+            gain = value if metric.higher_is_better else -value
+            row: dict[str, object] = {"arm": one.arm, "place": place + 1}
+            if one.patients:
+                row["patient"] = one.patients[place]
+            sign = "better" if gain > 0 else "worse" if gain < 0 else "tie"
+            rows.append(row | {"difference": value, "arm_is": sign, "outlier": place in far})
+    return pd.DataFrame(rows)

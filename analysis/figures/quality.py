@@ -1,0 +1,125 @@
+"""Measures of pools against the benefit of the arms that use them: one panel per measure, one mark per generator."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.figures.style import ACCENT, INK, Drawn, figure, look, save, wrapped
+from analysis.questions.measures import Generator, MetricUtility
+from analysis.questions.quality import QualityStudy
+from analysis.wording import number, p_text, span
+
+SHAPES = "osD^v<>pPX"
+COLUMNS = 4
+PANELS = 12
+
+
+def draw_quality(study: QualityStudy, stem: Path, *, metrics: Sequence[str] | None = None) -> Drawn:
+    """Small multiples, mark shape by data set; ``metrics`` picks and orders, else the 12 of largest abs(rho).
+
+    One data set is drawn in the measures' own units. Several are drawn as ranks inside each, as rho sees them.
+
+    Raises:
+        ValueError: no measure could be judged, or one asked for was not.
+    """
+    chosen = _chosen(study, metrics)
+    columns = min(COLUMNS, max(2, len(chosen)))
+    rows = math.ceil(len(chosen) / columns)
+    with look():
+        height = rows * 1.95 + 0.75
+        drawing = figure(height)
+        grid = drawing.subplots(rows, columns, squeeze=False)
+        drawing.subplots_adjust(0.085, 0.6 / height, 0.99, 1 - 0.62 / height, wspace=0.12, hspace=0.85)
+        for axes, one in zip(grid.flat, chosen, strict=False):
+            _panel(axes, one, study)
+        for axes in grid.flat[len(chosen) :]:
+            axes.set_visible(False)
+        for row in grid:
+            for axes in row[1:]:
+                axes.set_yticklabels([])
+        kind = "rank of benefit in its data set" if len(study.datasets) > 1 else "benefit over the control"
+        drawing.supylabel(f"{kind} (higher is better)", fontsize=8, x=0.0)
+        if len(study.datasets) > 1:
+            marks = [grid[0][0].plot([], [], s, mfc="none", mec=ACCENT, ls="")[0] for s in SHAPES]
+            names = [f"{name} ({n})" for name, n in study.datasets[: len(SHAPES)]]
+            drawing.legend(
+                marks[: len(names)], names, ncols=5, frameon=False, loc="lower center", fontsize=7.5, columnspacing=1.2
+            )
+        note = study.note
+        if len(chosen) < len(study.metrics):
+            order = "" if metrics is not None else ", largest \N{GREEK SMALL LETTER RHO} first"
+            note = f"{note[:-1]}; {len(chosen)} of {len(study.metrics)} measures shown{order}."
+        drawing.text(0.01, 1 - 0.02 / height, wrapped(note, 120), fontsize=7.5, va="top")
+        return save(drawing, stem, _data(study))
+
+
+def _chosen(study: QualityStudy, metrics: Sequence[str] | None) -> list[MetricUtility]:
+    known = {one.metric: one for one in study.metrics}
+    if not known:
+        raise ValueError(f"no measure can be drawn: {study.note}")
+    if metrics is None:
+        return sorted(study.metrics, key=lambda one: (-abs(one.rho), one.metric))[:PANELS]
+    for name in metrics:
+        if name not in known:
+            raise ValueError(f"measure {name!r} was not judged; there are {', '.join(sorted(known))}")
+    return [known[name] for name in metrics]
+
+
+def _panel(axes: Axes, one: MetricUtility, study: QualityStudy) -> None:
+    points = [point for point in study.generators if one.metric in point.measures]
+    datasets = [name for name, _ in study.datasets]
+    ranked = len(datasets) > 1
+    for i, dataset in enumerate(datasets):
+        inside = [point for point in points if point.dataset == dataset]
+        if len(inside) < 2:
+            continue
+        x, y = _coordinates(inside, one.metric, ranked=ranked)
+        axes.plot(x, y, SHAPES[i % len(SHAPES)], ms=4, mfc="none", mec=ACCENT, mew=0.9, clip_on=False)
+    if not ranked:
+        axes.axhline(0, color=INK, lw=0.7, zorder=0)
+    else:
+        axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    aim = {"lower": "lower is better", "higher": "higher is better", "middle": "best inside its range"}.get(one.better)
+    title = f"{one.metric}\n\N{GREEK SMALL LETTER RHO} {number(one.rho, 2, sign=True)} [{span(one.low, one.high, 2)}]"
+    axes.set_title(f"{title}\n{p_text(one.p_holm, 'p, Holm')}, n = {one.n}", fontsize=7, loc="left")
+    where = "rank" if ranked else "value"
+    axes.set_xlabel(f"{where} ({aim})" if aim else where, fontsize=7)
+    axes.tick_params(labelsize=7)
+
+
+def _coordinates(points: Sequence[Generator], metric: str, *, ranked: bool) -> tuple[list[float], list[float]]:
+    """Values, or ranks from 0 to 1 with ties at the mean."""
+    x = pd.Series([point.measures[metric] for point in points])
+    y = pd.Series([point.benefit for point in points])
+    if ranked:
+        x, y = (x.rank() - 1) / (len(x) - 1), (y.rank() - 1) / (len(y) - 1)
+    return x.tolist(), y.tolist()
+
+
+def _data(study: QualityStudy) -> pd.DataFrame:
+    """One row per generator and judged measure, in the study's order."""
+    found = {one.metric: one for one in study.metrics}
+    return pd.DataFrame(
+        [
+            {
+                "metric": name,
+                "dataset": point.dataset,
+                "generator": point.generator,
+                "arms": point.arms,
+                "fold": point.fold,
+                "seeds": point.seeds,
+                "value": point.measures[name],
+                "benefit": point.benefit,
+                "rho": one.rho,
+                "low": one.low,
+                "high": one.high,
+                "p_holm": one.p_holm,
+            }
+            for name, one in found.items()
+            for point in study.generators
+            if name in point.measures
+        ]
+    )

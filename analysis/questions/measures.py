@@ -1,0 +1,254 @@
+"""One measure, or two, of pools against the benefit of the arms that use them: over generators, inside data sets."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.questions.association import (
+    Strata,
+    bend,
+    bootstrap_counts,
+    drawn_ranks,
+    permutation_p,
+    rho,
+    scaled_ranks,
+    strata_of,
+)
+from analysis.questions.generators import Better, better, is_quality
+from analysis.records import Array
+
+FEWEST: Final = 5
+"""Generators below which nothing is judged."""
+PERMUTATIONS: Final = 9999
+
+
+@dataclass(frozen=True)
+class Generator:
+    """One point: the benefit (positive is better) of the arms that draw on this pool, and the pool's measures."""
+
+    dataset: str
+    generator: str
+    arms: str
+    fold: int
+    seeds: str
+    benefit: float
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class MetricUtility:
+    """One measure against benefit over ``n`` generators.
+
+    ``rho``: Spearman, ranks inside data sets, with the percentile bootstrap interval over generators; ``by_dataset``
+    its parts as (data set, n, rho). ``p``: permutation inside data sets; ``p_holm`` over all measures judged. ``bend``:
+    correlation with the squared rank beyond the straight part, negative where benefit peaks at middling values.
+    ``rho_matched``: ranks inside data set, fold and seeds, over ``n_matched`` generators with company there: free of
+    the control run and the reference segmenter that generators of one replicate share. ``better`` is the measure's own
+    direction; ``as_meant``: rho has the sign it promises, None where it promises none.
+    """
+
+    metric: str
+    better: Better
+    n: int
+    rho: float
+    low: float
+    high: float
+    level: float
+    p: float
+    p_holm: float
+    bend: float
+    bend_low: float
+    bend_high: float
+    by_dataset: tuple[tuple[str, int, float], ...]
+    n_matched: int
+    rho_matched: float
+    p_matched: float
+    as_meant: bool | None
+
+
+@dataclass(frozen=True)
+class MetricComparison:
+    """|rho| of the first measure minus that of the second, over the ``n`` generators with both; paired bootstrap."""
+
+    first: str
+    second: str
+    n: int
+    difference: float
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Generators with finite values of some measures, sorted by data set and digest; benefit is better when larger."""
+
+    table: pd.DataFrame
+    benefit: Array
+    level: float
+    resamples: int
+
+    @property
+    def n(self) -> int:
+        """Generators in a data set with at least two."""
+        return sum(map(len, self.strata))
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Which generators these are."""
+        return tuple((self.table["dataset"] + "/" + self.table["generator"]).astype(str))
+
+    @property
+    def strata(self) -> Strata:
+        """Data sets."""
+        return strata_of(self.table["dataset"].tolist())
+
+    @property
+    def matched(self) -> Strata:
+        """Data set, fold and seeds."""
+        return strata_of(list(zip(*(self.table[name] for name in ("dataset", "fold", "seeds")), strict=True)))
+
+    def of(self, names: Sequence[str]) -> "Sample":
+        """Those that have all of the measures."""
+        keep = np.isfinite(self.benefit)
+        for name in names:
+            keep &= np.isfinite(self.column(name))
+        rows = self.table[keep].reset_index(drop=True)
+        return dataclasses.replace(self, table=rows, benefit=self.benefit[keep])
+
+    def column(self, name: str) -> Array:
+        """Values of one measure, to 1e-12."""
+        values: Array = self.table[name].to_numpy(dtype=np.float64).round(12)
+        return values
+
+    def generators(self, names: Sequence[str]) -> tuple[Generator, ...]:
+        """The points."""
+        found = []
+        for row, benefit in zip(self.table.to_dict("records"), self.benefit.tolist(), strict=True):
+            values = {name: float(row[name]) for name in names if is_quality(name) and math.isfinite(row[name])}
+            found.append(
+                Generator(
+                    str(row["dataset"]),
+                    str(row["generator"]),
+                    str(row["arms"]),
+                    int(row["fold"]),
+                    str(row["seeds"]),
+                    benefit,
+                    values,
+                )
+            )
+        return tuple(found)
+
+    def draws(self) -> Array:
+        """(B, N) counts; the same draw for every measure with the same generators."""
+        return bootstrap_counts(self.strata, len(self.table), self.resamples, "quality")
+
+
+def obstacle(sample: Sample, names: Sequence[str]) -> str:
+    """Why nothing can be judged; empty where it can."""
+    if sample.n < FEWEST:
+        return f"{sample.n} generators, {FEWEST} are the fewest"
+    for name, values in [("the benefit", sample.benefit), *((name, sample.column(name)) for name in names)]:
+        if not any(np.ptp(values[positions]) > 0 for positions in sample.strata):
+            return f"{name} is the same for all generators of a data set"
+    return ""
+
+
+def judge(sample: Sample, names: Sequence[str]) -> list[MetricUtility]:
+    """Measures that all generators of ``sample`` have, on shared draws; ``p_holm`` follows when all are known."""
+    strata, n = sample.strata, len(sample.table)
+    counts_BN = np.concatenate([_once(strata, n), sample.draws()])
+    y_BN = drawn_ranks(sample.benefit, counts_BN, strata)
+    columns = [sample.column(name) for name in names]
+    p_M = _p(columns, sample.benefit, strata, "quality")
+    matched = _matched(sample, columns)
+    found = []
+    for name, x_N, p, over in zip(names, columns, p_M, matched, strict=True):
+        x_BN = drawn_ranks(x_N, counts_BN, strata)
+        rho_B, bend_B = rho(x_BN, y_BN, counts_BN), bend(x_BN, y_BN, counts_BN, strata)
+        low, high = _interval(rho_B, sample.level)
+        bend_low, bend_high = _interval(bend_B, sample.level)
+        promised = {"lower": -1, "higher": 1}.get(better(name))
+        found.append(
+            MetricUtility(
+                metric=name,
+                better=better(name),
+                n=sample.n,
+                rho=float(rho_B[0]),
+                low=low,
+                high=high,
+                level=sample.level,
+                p=p,
+                p_holm=math.nan,
+                bend=float(bend_B[0]),
+                bend_low=bend_low,
+                bend_high=bend_high,
+                by_dataset=tuple(_part(sample, x_N, positions) for positions in strata),
+                n_matched=sum(map(len, sample.matched)),
+                rho_matched=over[0],
+                p_matched=over[1],
+                as_meant=None if promised is None else promised * float(rho_B[0]) > 0,
+            )
+        )
+    return found
+
+
+def compare(sample: Sample, first: str, second: str) -> MetricComparison:
+    """One shared draw for both measures."""
+    strata = sample.strata
+    counts_BN = np.concatenate([_once(strata, len(sample.table)), sample.draws()])
+    y_BN = drawn_ranks(sample.benefit, counts_BN, strata)
+    sizes = [
+        np.abs(rho(drawn_ranks(sample.column(name), counts_BN, strata), y_BN, counts_BN)) for name in (first, second)
+    ]
+    difference_B = sizes[0] - sizes[1]
+    low, high = _interval(difference_B, sample.level)
+    return MetricComparison(first, second, sample.n, float(difference_B[0]), low, high, sample.level)
+
+
+def _once(strata: Strata, n: int) -> Array:
+    """The sample itself as a draw, (1, N)."""
+    counts_1N = np.zeros((1, n))
+    for positions in strata:
+        counts_1N[:, positions] = 1
+    return counts_1N
+
+
+def _interval(found_B: Array, level: float) -> tuple[float, float]:
+    """Percentile interval of the draws after the first, which is the sample; draws without spread are left out."""
+    defined = found_B[1:][np.isfinite(found_B[1:])]
+    if not len(defined) or not np.isfinite(found_B[0]):
+        return math.nan, math.nan
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _part(sample: Sample, x_N: Array, positions: NDArray[np.intp]) -> tuple[str, int, float]:
+    """(data set, n, rho) of one stratum."""
+    counts_1N = _once([positions], len(x_N))
+    ranks = [drawn_ranks(values, counts_1N, [positions]) for values in (x_N, sample.benefit)]
+    return str(sample.table["dataset"][positions[0]]), len(positions), float(rho(ranks[0], ranks[1], counts_1N)[0])
+
+
+def _matched(sample: Sample, columns: Sequence[Array]) -> list[tuple[float, float]]:
+    """rho and p of every column with ranks inside data set, fold and seeds; NaN where too few have company there."""
+    strata = sample.matched
+    if sum(map(len, strata)) < FEWEST:
+        return [(math.nan, math.nan)] * len(columns)
+    counts_1N = _once(strata, len(sample.table))
+    y_1N = drawn_ranks(sample.benefit, counts_1N, strata)
+    values = [float(rho(drawn_ranks(x_N, counts_1N, strata), y_1N, counts_1N)[0]) for x_N in columns]
+    p_M = _p(columns, sample.benefit, strata, "quality matched")
+    return [(value, math.nan if math.isnan(value) else p) for value, p in zip(values, p_M, strict=True)]
+
+
+def _p(columns: Sequence[Array], y_N: Array, strata: Strata, purpose: str) -> list[float]:
+    x_NM = np.stack([scaled_ranks(x_N, strata) for x_N in columns], axis=1)
+    found: list[float] = permutation_p(x_NM, scaled_ranks(y_N, strata), strata, PERMUTATIONS, purpose).tolist()
+    return found

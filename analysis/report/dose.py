@@ -1,0 +1,88 @@
+"""Tables of the dose response: its shape, the onset of harm, and the contrasts behind both."""
+
+from analysis.dose import DoseSeries
+from analysis.report.table import DASH, Row, Table, bare_p
+from analysis.shape import HarmOnset, Onset
+from analysis.study import Analysis
+from analysis.wording import number, percent, span
+
+
+def trends(analysis: Analysis) -> Table:
+    """Contrasts per series with at least two counts."""
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
+    found = [(series, series.trend) for series in analysis.dose if series.trend is not None]
+    rows = [
+        (
+            series.name,
+            name,
+            str(len(series.patients)),
+            number(one.value, digits, sign=True),
+            span(one.low, one.high, digits),
+            bare_p(one.p),
+            DASH if run is None else span(run.low, run.high, digits),
+            bare_p(trend.page_p_rising) if name == "slope" else "",
+            bare_p(trend.page_p_falling) if name == "slope" else "",
+        )
+        for series, trend in found
+        for name, one, run in (
+            ("slope", trend.linear, trend.linear_runs),
+            ("bend", trend.quadratic, trend.quadratic_runs),
+        )
+    ]
+    scale = found[0][1].scale if found else 1.0
+    caption = (
+        f"Dose response per series, the control as dose 0, on log2(1 + count / {scale:g}). A negative bend rises first "
+        "and falls later. Page: one-sided p for rising and for falling values. Exploratory, without correction."
+    )
+    head = (
+        "series",
+        "contrast",
+        "n",
+        "estimate",
+        f"{level} CI",
+        "p",
+        f"{level} CI, runs random",
+        "p, Page rising",
+        "p, Page falling",
+    )
+    return Table("trends", caption, head, tuple(rows), frozenset({0, 1}))
+
+
+def shapes(analysis: Analysis) -> Table:
+    """Shape and onset of harm per series."""
+    margin = analysis.plan.margin
+    rows = tuple(_shape(series) for series in analysis.dose)
+    caption = (
+        "Shape of each dose response, and the count from which harm is shown: first count whose interval lies wholly "
+        f"on the harmful side of 0, and of the margin of {margin:g}, Holm-adjusted over the series' counts. Shape: "
+        "what patients alone and runs as random both support; up is better. That no count shows harm is no proof of "
+        "harmlessness."
+    )
+    head = (
+        "series",
+        "counts",
+        "shape",
+        "patients alone",
+        "runs random",
+        "harm",
+        "harm, runs",
+        "beyond margin",
+        "so, runs",
+    )
+    return Table("shapes", caption, head, rows, frozenset(range(len(head))))
+
+
+def _shape(series: DoseSeries) -> Row:
+    counts = ", ".join(str(point.count) for point in series.points)
+    both = (series.harm, series.harm_runs)
+    harm = [_onset(one, "zero_holm") for one in both]
+    beyond = [_onset(one, "margin_holm") for one in both]
+    runs = DASH if series.shape_runs is None else str(series.shape_runs)
+    return (series.name, counts, str(series.shape), str(series.shape_patients), runs, *harm, *beyond)
+
+
+def _onset(harm: HarmOnset | None, name: str) -> str:
+    if harm is None:
+        return DASH
+    onset: Onset = getattr(harm, name)
+    return onset.text

@@ -1,0 +1,192 @@
+"""Tables on all arms at once: omnibus tests, all pairs, ranks, and how far each hangs on test and pool."""
+
+from analysis.allpairs import AllPairs
+from analysis.omnibus import NoOmnibus, Omnibus
+from analysis.posthoc import Nemenyi
+from analysis.report.table import DASH, Row, Table, bare_p
+from analysis.study import Analysis
+from analysis.wording import NOT_COMPUTABLE, number, p_text, percent, span
+
+FOLDED_FROM = 16
+"""Rows from which a table of pairs starts closed."""
+
+
+def omnibus(analysis: Analysis) -> Table:
+    """Friedman's test, and the same question to other tests."""
+    test, other = analysis.primary.omnibus, analysis.sensitivity
+    rows: list[Row] = []
+    if isinstance(test, Omnibus):
+        f = f"F({test.df1}, {test.df2}) = {number(test.f, 2)}"
+        chi2 = f"chi2({test.df1}) = {number(test.chi2, 2)}"
+        rows.append(("Friedman, Iman-Davenport F (main)", str(test.n), f, bare_p(test.p), _ties(test)))
+        rows.append(("Friedman, chi2 with ties", str(test.n), chi2, bare_p(test.p_chi2), _w(test)))
+    quade, aligned, holes, runs = other.quade, other.aligned_ranks, other.skillings_mack, other.runs
+    if not isinstance(quade, NoOmnibus):
+        f = f"F({quade.df1}, {quade.df2}) = {number(quade.f, 2)}"
+        rows.append(("Quade", str(quade.n), f, bare_p(quade.p), quade.note))
+    if not isinstance(aligned, NoOmnibus):
+        chi2 = f"chi2({aligned.df}) = {number(aligned.chi2, 2)}"
+        rows.append(("aligned ranks", str(aligned.n), chi2, bare_p(aligned.p), aligned.note))
+    elif isinstance(test, Omnibus):
+        rows.append(("aligned ranks", DASH, DASH, DASH, aligned.reason))
+    if holes is not None and not isinstance(holes, NoOmnibus):
+        chi2 = f"chi2({holes.df}) = {number(holes.statistic, 2)}"
+        note = f"{holes.complete} patients complete, {holes.missing} scores missing; {holes.note}".removesuffix("; ")
+        rows.append(("Skillings-Mack, incomplete patients kept", str(holes.n), chi2, bare_p(holes.p), note))
+    elif holes is not None:
+        rows.append(("Skillings-Mack, incomplete patients kept", DASH, DASH, DASH, holes.reason))
+    if not isinstance(runs, NoOmnibus):
+        found = runs.test
+        f = f"F({number(found.df1, 1)}, {number(found.df2, 1)}) = {number(found.f, 2)}"
+        epsilon = "" if found.epsilon == 1 else f"Greenhouse-Geisser epsilon {number(found.epsilon, 2)}"
+        note = "; ".join(text for text in (epsilon, runs.note) if text)
+        rows.append((f"runs random: {found.kind}", str(runs.n), f, bare_p(found.p), note))
+    elif isinstance(test, Omnibus):
+        rows.append(("runs random", DASH, DASH, DASH, runs.reason))
+    caption = (
+        f"Do the {len(analysis.arms)} arms differ at all? The main test and, as sensitivity analyses, others; patients "
+        "as blocks but for the last."
+    )
+    return Table("omnibus", caption, ("test", "n", "statistic", "p", "note"), tuple(rows), frozenset({0, 2, 4}))
+
+
+def _ties(test: Omnibus) -> str:
+    tied = f"{test.ties} patients with ties" if test.ties else ""
+    return "; ".join(text for text in (tied, test.note) if text)
+
+
+def _w(test: Omnibus) -> str:
+    return f"Kendall's W = {number(test.kendall_w, 2)}"
+
+
+def nemenyi(analysis: Analysis) -> Table:
+    """p of all pairs, lower triangle."""
+    pairs = analysis.primary.nemenyi
+    caption = (
+        "Nemenyi's test, p of all pairs, as papers print it. The verdict on a pair depends on the other arms in the "
+        "table (Benavoli, Corani and Mangili 2016): read it beside the comparisons with the control."
+    )
+    if pairs is None:
+        return Table("nemenyi", caption, (), ())
+    head = ("arm", "number", *(str(i + 1) for i in range(len(pairs.arms) - 1)))
+    rows = tuple((arm, str(i + 1), *_lower_row(pairs, i)) for i, arm in enumerate(pairs.arms))
+    return Table("nemenyi", caption, head, rows, folded=len(rows) >= FOLDED_FROM)
+
+
+def _lower_row(pairs: Nemenyi, i: int) -> Row:
+    return tuple(bare_p(pairs.p[i][j]) if j < i else "" for j in range(len(pairs.arms) - 1))
+
+
+def all_pairs(analysis: Analysis) -> Table:
+    """Each pair with its difference and every p that was asked for."""
+    found, ranked = analysis.sensitivity.pairwise, analysis.primary.nemenyi
+    digits = analysis.primary.metric.digits + 1
+    extra: tuple[AllPairs, ...] = analysis.sensitivity.on_request
+    where = {arm: i for i, arm in enumerate(found.arms)}
+    rows = []
+    for pair in found.pairs:
+        i, j = where[pair.first], where[pair.second]
+        rows.append(
+            (
+                pair.first,
+                pair.second,
+                number(pair.mean.value, digits, sign=True),
+                span(pair.mean.low, pair.mean.high, digits),
+                f"{pair.wins}/{pair.ties}/{pair.losses}",
+                bare_p(pair.p),
+                bare_p(pair.p_holm),
+                *((bare_p(ranked.p[i][j]),) if ranked is not None else ()),
+                *(bare_p(one.p[i][j]) for one in extra),
+            )
+        )
+    head = ("arm", "against", "difference", f"{percent(found.level)} CI", "win/tie/loss", "p", "p, Holm")
+    head = (*head, *(("p, Nemenyi",) if ranked is not None else ()), *(f"p, {one.method}" for one in extra))
+    caption = f"All pairs, n = {found.n} patients: {found.method}. A win is a patient for whom the first arm is better."
+    notes = [f"{one.method}: {one.test}, {one.correction}{'; ' if one.note else ''}{one.note}" for one in extra]
+    caption += f" On request: {'. '.join(notes)}." if notes else ""
+    caption += " Exploratory beside the comparisons with the control."
+    rows = rows if len(found.arms) > 2 else []
+    return Table("pairs", caption, head, tuple(rows), frozenset({0, 1}), folded=len(rows) >= FOLDED_FROM)
+
+
+def ranks(analysis: Analysis) -> Table:
+    """Mean ranks, their groups, and each against the control's."""
+    test, pairs, dunn = analysis.primary.omnibus, analysis.primary.nemenyi, analysis.sensitivity.bonferroni_dunn
+    head = ("arm", "mean rank", "groups", "z", "p", "p, Bonferroni", "p, Holm")
+    if not isinstance(test, Omnibus) or pairs is None or dunn is None:
+        return Table("ranks", "", head, ())
+    letters = _letters(test, pairs)
+    order = sorted(range(test.k), key=lambda i: (test.mean_ranks[i], i))
+    beside = {
+        arm: (number(z, 2, sign=True), bare_p(p), bare_p(bonferroni), bare_p(adjusted))
+        for arm, z, p, bonferroni, adjusted in zip(
+            dunn.arms, dunn.z, dunn.p, dunn.p_bonferroni, dunn.p_holm, strict=True
+        )
+    }
+    rows = tuple(
+        (
+            test.arms[i],
+            number(test.mean_ranks[i], 2),
+            letters[test.arms[i]],
+            *beside.get(test.arms[i], (DASH,) * 4),
+        )
+        for i in order
+    )
+    caption = (
+        f"Mean ranks over n = {test.n} patients, 1 is best. Arms that share a letter are not told apart by Nemenyi's "
+        f"test (critical difference {number(pairs.critical_difference, 2)}). z and p: mean rank against the control's, "
+        f"Bonferroni-Dunn (critical difference {number(dunn.critical_difference, 2)}); positive z ranks better."
+    )
+    return Table("ranks", caption, head, rows, frozenset({0, 2}))
+
+
+def _letters(test: Omnibus, pairs: Nemenyi) -> dict[str, str]:
+    """Compact letters: one for each group of arms that no pair separates, and one for each arm that stands alone."""
+    grouped = {arm for clique in pairs.cliques for arm in clique}
+    rank = dict(zip(test.arms, test.mean_ranks, strict=True))
+    groups = [*pairs.cliques, *((arm,) for arm in test.arms if arm not in grouped)]
+    groups.sort(key=lambda arms: (min(rank[arm] for arm in arms), max(rank[arm] for arm in arms)))
+    names = [chr(ord("a") + i % 26) * (i // 26 + 1) for i in range(len(groups))]
+    return {arm: " ".join(name for name, arms in zip(names, groups, strict=True) if arm in arms) for arm in test.arms}
+
+
+def stability(analysis: Analysis) -> Table:
+    """How firm the ranking of means is."""
+    rows = tuple(
+        (
+            one.arm,
+            number(one.rank, 1),
+            f"{number(one.low, 1)} to {number(one.high, 1)}",
+            f"{100 * one.share_first:.0f}%",
+            number(one.mean_rank, 2),
+        )
+        for one in analysis.ranking.arms
+    )
+    found = analysis.ranking
+    caption = (
+        f"How firm the ranking is when the n = {found.n} patients are resampled ({found.resamples} times): rank of the "
+        f"mean, its {percent(found.level)} interval, share of resamples in which the arm leads; and the mean of its "
+        "ranks inside patients, the other way to rank. "
+    )
+    if number(found.tau, 2) != NOT_COMPUTABLE:
+        caption += (
+            f"Kendall's tau of a resample's ranking with the full one: {number(found.tau, 2)} "
+            f"({number(found.tau_low, 2)} to {number(found.tau_high, 2)}); of both ways to rank: "
+            f"{number(found.tau_aggregation, 2)}."
+        )
+    head = ("arm", "rank of mean", "interval", "leads", "mean rank")
+    return Table("stability", caption.strip(), head, rows)
+
+
+def flips(analysis: Analysis) -> Table:
+    """Verdicts of Nemenyi's test that another arm decides."""
+    found = analysis.sensitivity.leave_one_out
+    head = ("arm", "against", "without", "p, all arms", "p without it")
+    if found is None:
+        return Table("flips", "", head, ())
+    rows = tuple((one.first, one.second, one.left_out, bare_p(one.p_all), bare_p(one.p_without)) for one in found.flips)
+    caption = (
+        f"Verdicts of Nemenyi's test that hang on another arm: {len(found.flips)} of {found.checked} change sides of "
+        f"{p_text(found.alpha, 'alpha')} when one arm is left out."
+    )
+    return Table("flips", caption, head, rows, frozenset({0, 1, 2}), folded=len(rows) >= FOLDED_FROM)

@@ -1,0 +1,204 @@
+"""Every picture that the records can fill, with its caption and a text for those who cannot see it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from analysis.factors import FactorStudy
+from analysis.figures.cd import draw_critical_difference
+from analysis.figures.dependence import draw_dependence
+from analysis.figures.dose import draw_dose
+from analysis.figures.factors import draw_factors
+from analysis.figures.forest import draw_forest
+from analysis.figures.paired import draw_paired
+from analysis.figures.pairwise import draw_pairwise
+from analysis.figures.quality import draw_quality
+from analysis.figures.rankmap import draw_rank_map
+from analysis.figures.runs import draw_runs
+from analysis.figures.style import Drawn
+from analysis.omnibus import Omnibus
+from analysis.report.context import ReportContext
+from analysis.report.document import Figure
+from analysis.study import Analysis
+from analysis.wording import number, percent
+
+FOLDER = "figures"
+HEAVY = 400_000
+"""Bytes from which the page holds a picture's PNG instead of its SVG."""
+
+
+def draw_all(folder: Path, analysis: Analysis) -> dict[str, Figure]:
+    """Draw into ``folder``/figures; by name."""
+    return {one.name: one for one in _drawn(folder / FOLDER, analysis)}
+
+
+def _drawn(folder: Path, analysis: Analysis) -> Iterator[Figure]:
+    if analysis.dose:
+        yield figure_of("dose", draw_dose(analysis, folder / "dose"), *_dose(analysis))
+    yield figure_of("forest", draw_forest(analysis, folder / "forest"), *_forest(analysis))
+    if isinstance(analysis.primary.omnibus, Omnibus):
+        drawn = draw_critical_difference(analysis, folder / "ranks")
+        yield figure_of("ranks", drawn, *_critical_difference(analysis, analysis.primary.omnibus))
+    if len(analysis.arms) > 2:
+        metric = analysis.primary.metric
+        yield figure_of(
+            "pairwise",
+            draw_pairwise(analysis.sensitivity.pairwise, metric, folder / "pairwise", control=analysis.control),
+            *_pairwise(analysis),
+        )
+        yield figure_of(
+            "rankmap",
+            draw_rank_map(analysis.ranking, folder / "rankmap", control=analysis.control),
+            *_rank_map(analysis),
+        )
+    metric, margin = analysis.primary.metric, analysis.plan.margin
+    yield figure_of("paired", draw_paired(analysis.paired, metric, margin, folder / "paired"), *_paired(analysis))
+    if isinstance(analysis.factors, FactorStudy):
+        drawn = draw_factors(analysis.factors, metric, margin, folder / "factors")
+        yield figure_of("factors", drawn, *_factors(analysis, analysis.factors))
+        if analysis.factors.dependence:
+            drawn = draw_dependence(analysis.factors, metric, margin, folder / "dependence")
+            yield figure_of("dependence", drawn, *_dependence(analysis, analysis.factors))
+    if analysis.quality is not None and analysis.quality.metrics:
+        yield figure_of("quality", draw_quality(analysis.quality, folder / "quality"), *_quality(analysis))
+    yield figure_of("runs", draw_runs(analysis, folder / "runs"), *_runs(analysis))
+
+
+def figure_of(name: str, drawn: Drawn, caption: str, alt: str) -> Figure:
+    """A drawn picture as the report shows it."""
+    shown = drawn.svg if drawn.svg.stat().st_size < HEAVY else drawn.png
+    return Figure(name, caption, alt, shown, f"{FOLDER}/{drawn.png.name}", drawn.csv)
+
+
+def grids_of(context: ReportContext) -> tuple[Figure, ...]:
+    """Pictures that the caller brought."""
+    return tuple(
+        Figure(f"grid-{place}", f"{one.title}. {one.caption}", one.title, one.path, str(one.path))
+        for place, one in enumerate(context.grids, start=1)
+    )
+
+
+def _dose(analysis: Analysis) -> tuple[str, str]:
+    level, metric = percent(1 - analysis.plan.alpha), analysis.primary.metric
+    caption = (
+        f"Dose response. Circles: patients, arm minus control in {metric.label}; squares: mean with {level} CI; "
+        "grey triangles at the edge: number of patients beyond the axis; grey band: margin of "
+        f"{analysis.plan.margin:g}. Triangles at the top: count from which harm is shown, hollow against 0, filled "
+        f"against the margin. Slope and bend (linear and quadratic contrast on log dose, {level} CI) and Page's "
+        "one-sided p include the control as dose 0."
+    )
+    means = [
+        f"{series.name}: "
+        + ", ".join(f"{number(p.mean.value, metric.digits, sign=True)} at {p.count}" for p in series.points)
+        for series in analysis.dose
+    ]
+    return (
+        caption,
+        f"Differences in {metric.label} from {analysis.control} by count of synthetic samples. {'; '.join(means)}.",
+    )
+
+
+def _forest(analysis: Analysis) -> tuple[str, str]:
+    level, narrow = percent(1 - analysis.plan.alpha), percent(1 - 2 * analysis.plan.alpha)
+    over_runs = any(answer.runs for answer in analysis.answers)
+    what = " with runs taken as random; dashed: patients alone, for these trained models" if over_runs else ""
+    caption = (
+        f"Every arm against the control. Thin line: {level} CI; thick line: {narrow} CI, the interval behind the "
+        f"equivalence test{what}; grey band: margin; arrow head: goes on beyond the axis. Mark by verdict, hollow for "
+        "inconclusive."
+    )
+    digits = analysis.primary.metric.digits
+    told = [
+        f"{answer.arm} {number(answer.estimate.value, digits, sign=True)}, {answer.verdict}"
+        for answer in analysis.answers
+    ]
+    return (
+        caption,
+        f"Forest plot of differences in {analysis.primary.metric.label} from {analysis.control}: {'; '.join(told)}.",
+    )
+
+
+def _critical_difference(analysis: Analysis, test: Omnibus) -> tuple[str, str]:
+    caption = (
+        "Critical-difference diagram: mean rank over patients, 1 is best. A bar, or its absence, says nothing "
+        "about the size of a difference; see the forest plot."
+    )
+    order = sorted(zip(test.mean_ranks, test.arms, strict=True))
+    told = ", ".join(f"{arm} {number(rank, 2)}" for rank, arm in order)
+    return caption, f"Mean ranks from best to worst: {told}."
+
+
+def _runs(analysis: Analysis) -> tuple[str, str]:
+    metric = analysis.primary.metric
+    marks = "; mark by fold" if len(analysis.folds) > 1 else ""
+    caption = f"What retraining moves: mean {metric.label} of each run, by arm; bar: mean over runs{marks}."
+    spread = [f"{one.arm} {number(one.between_seeds, metric.digits + 1)}" for one in analysis.components]
+    return caption, f"Strip of run means of {metric.label} per arm; SD between seeds: {', '.join(spread)}."
+
+
+def _pairwise(analysis: Analysis) -> tuple[str, str]:
+    found, metric = analysis.sensitivity.pairwise, analysis.primary.metric
+    caption = (
+        f"All pairs: mean difference in {metric.label} (row minus column), win/tie/loss over patients, and "
+        f"Holm-adjusted p; bold where it is below {found.alpha:g}. Colour repeats the difference."
+    )
+    shown = [pair for pair in found.pairs if pair.p_holm < found.alpha]
+    told = "; ".join(
+        f"{pair.first} against {pair.second} {number(pair.mean.value, metric.digits, sign=True)}" for pair in shown
+    )
+    return caption, f"Matrix of {len(found.pairs)} pairs of arms, {len(shown)} of which differ: {told or 'none'}."
+
+
+def _rank_map(analysis: Analysis) -> tuple[str, str]:
+    found = analysis.ranking
+    caption = (
+        f"Ranks when patients are resampled: share of {found.resamples} resamples in which the arm has the rank; a "
+        "frame marks the rank on all patients."
+    )
+    told = ", ".join(f"{one.arm} {100 * one.share_first:.0f}%" for one in found.arms)
+    return caption, f"Heat map of bootstrap ranks; share of resamples in which the arm leads: {told}."
+
+
+def _quality(analysis: Analysis) -> tuple[str, str]:
+    study = analysis.quality
+    assert study is not None
+    caption = (
+        "Quality against utility: one mark per generator, its measure against the benefit of the arms that draw on it; "
+        f"Spearman's rho with {percent(study.level)} bootstrap interval. Exploratory."
+    )
+    told = ", ".join(f"{one.metric.replace('_', ' ')} {number(one.rho, 2, sign=True)}" for one in study.metrics)
+    return caption, f"Small multiples of benefit against measures of pools; Spearman's rho: {told}."
+
+
+def _paired(analysis: Analysis) -> tuple[str, str]:
+    metric = analysis.primary.metric
+    caption = (
+        f"Each patient's difference in {metric.label} from {analysis.control}, sorted, for the arms whose difference "
+        "is shown or largest: triangle up where the arm is better, down where it is worse, ring for a tie; larger "
+        "marks are outliers by Tukey's fences; grey band: margin."
+    )
+    told = [f"{one.arm}: better in {one.better}, worse in {one.worse} patients" for one in analysis.paired]
+    return caption, f"Waterfalls of differences per patient. {'; '.join(told)}."
+
+
+def _factors(analysis: Analysis, study: FactorStudy) -> tuple[str, str]:
+    caption = (
+        f"What the factors do to {analysis.primary.metric.label}: contrasts of levels, averaged over the other "
+        f"factors. Black: patients alone, thin {percent(study.level)} CI, thick the interval that equivalence goes "
+        "by; dashed: runs random; filled where every interval of the row leaves out 0; grey band: margin."
+    )
+    digits = analysis.primary.metric.digits + 1
+    told = [
+        f"{one.name} {t.label} {number(t.patients.value, digits, sign=True)}"
+        for one in study.effects
+        for t in one.terms
+    ]
+    return caption, f"Effects of factors: {'; '.join(told)}."
+
+
+def _dependence(analysis: Analysis, study: FactorStudy) -> tuple[str, str]:
+    caption = (
+        f"Mean {analysis.primary.metric.label} along each numeric factor, the others averaged out, with "
+        f"{percent(study.level)} CI over patients; dashed: runs random; thick: steps shown at both levels."
+    )
+    told = [f"{one.factor}: {one.course}" for one in study.dependence]
+    return caption, f"Partial dependence on numeric factors. {'; '.join(told)}."

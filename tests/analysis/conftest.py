@@ -1,0 +1,10 @@
+"""What is made once for all tests of the report."""
+
+import pytest
+from made_report import eight_arm_report
+
+
+@pytest.fixture(scope="session")
+def eight_arms_made(tmp_path_factory):
+    """(analysis, path of its page), with Markdown and LaTeX beside it."""
+    return eight_arm_report(tmp_path_factory.mktemp("report"))
