@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.records import ArmInfo
+from analysis.report.across import write_across
 from analysis.report.context import Failure as Missing
 from analysis.report.context import Grid, PlanRow, ReportContext
-from analysis.report.design import EXPOSURE, FILTER, QUALITY
-from analysis.report.page import write_report
+from analysis.report.page import Format, write_report
 from analysis.study import Analysis, analyse
 from analysis.tables import AnalysisPlan
 from medsweep.data.catalogue import CATALOGUE
@@ -32,14 +32,15 @@ from medsweep.results import best_table, patient_table, pool_table, tidy_table, 
 from medsweep.settings import Settings, settings_of
 from medsweep.store import Store
 from medsweep.sweep import Sweep
+from medsweep.tracking.wandb import project_name
 from medsweep.trial import COMPLETE
 from trainers.segmentation.predictions import write_predictions
 from trainers.stylegan2.config import GanConfig
 from trainers.synthesis import SynthesiseConfig
 from trainers.treatments import TreatConfig
 
-POOL_METRICS = frozenset({*QUALITY, *FILTER, *EXPOSURE})
-"""What the report shows of the pools; the tables have the rest."""
+ACROSS = "across"
+"""Folder beside those of the sweeps for what they say together."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,16 @@ def make_report(
     failures: Sequence[Failure],
     command: str,
     limits: Sequence[str] = (),
+    formats: Sequence[Format] = ("html",),
 ) -> tuple[Analysis, Path]:
-    """Run the statistics and write report.html, analysis.json, figures and their data into ``folder``.
+    """Run the statistics and write the report, analysis.json, figures and their data into ``folder``.
 
     Raises:
         UserError: scores are missing and the sweep declares no rule for that.
     """
     analysis = analyse(
         tables.results,
-        tables.pools[tables.pools["metric"].isin(POOL_METRICS)],
+        tables.pools,
         cast(AnalysisPlan, sweep.analysis),
         arms=arm_infos(plan),
         n_real=_real_training_size(sweep, plan, store),
@@ -108,10 +110,38 @@ def make_report(
         failures=tuple(_missing(failure) for failure in failures),
         command=command,
         limits=tuple(limits),
+        store=str(store.root),
+        wandb_project=project_name(sweep.name) if (store.root / "wandb").is_dir() else "",
         versions=package_versions(),
-        created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        created=_now(),
     )
-    return analysis, write_report(folder, analysis, context)
+    return analysis, write_report(folder, analysis, context, formats=formats)
+
+
+def make_across(
+    analyses: Sequence[Analysis],
+    questions: Sequence[str],
+    folder: Path,
+    *,
+    store: Path,
+    command: str,
+    formats: Sequence[Format],
+) -> Path:
+    """Write what several sweeps say together into ``folder``; returns the page.
+
+    Raises:
+        UserError: they do not ask the same of different data.
+    """
+    context = ReportContext(
+        sweep="all data sets",
+        question=" / ".join(questions),
+        dataset=", ".join(one.dataset for one in analyses),
+        command=command,
+        store=str(store),
+        versions=package_versions(),
+        created=_now(),
+    )
+    return write_across(folder, analyses, context, formats=formats)
 
 
 def arm_infos(plan: Plan) -> tuple[ArmInfo, ...]:
@@ -133,6 +163,10 @@ def arm_infos(plan: Plan) -> tuple[ArmInfo, ...]:
         )
         for arm, count, rest in infos
     )
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
 
 
 def _series_name(levels: Mapping[str, object]) -> str:

@@ -3,8 +3,6 @@
 import functools
 import logging
 import os
-import shlex
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Annotated, ParamSpec
 import typer
 
 from medsweep import __version__
-from medsweep.commands import data, launch, search
+from medsweep.commands import analyse, data, launch, search
 from medsweep.commands import store as store_commands
 from medsweep.errors import UserError
 from medsweep.store import DamagedError
@@ -74,6 +72,7 @@ def told_plainly(command: Callable[P, int]) -> Callable[P, None]:
 app.add_typer(data.make_app(told_plainly), name="data")
 store_commands.register(app, told_plainly)
 search.register(app, told_plainly)
+analyse.register(app, told_plainly)
 launch.register(app, told_plainly)
 
 
@@ -146,11 +145,11 @@ def run(  # noqa: PLR0917
     how = session.HowToRun(runner.value, address, wandb.value if wandb else None, fail_fast, copies)
     summary = opened.run(how)
     console = views.stdout()
-    console.print(views.summary_text(summary, retry=command_line()), soft_wrap=True)
+    console.print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
     code = summary.exit_code
     if not summary.stopped and opened.has_results():
-        report = opened.answer(results, summary, command_line())
-        for line in report.verdicts:
+        report = opened.answer(results, summary, views.command_line())
+        for line in (report.headline, *report.verdicts):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         typer.echo(f"report: {report.path}")
     return code
@@ -181,19 +180,6 @@ def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = N
 
 @app.command()
 @told_plainly
-def report(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None) -> int:
-    """Make tables, statistics and the HTML report from what is published."""
-    from medsweep import session
-
-    made = session.open_sweep(sweep, store).answer(results, None, command_line())
-    for line in made.verdicts:
-        typer.echo(line)
-    typer.echo(f"report: {made.path}")
-    return 0
-
-
-@app.command()
-@told_plainly
 def predict(
     sweep: SweepPath,
     out: Annotated[Path, typer.Option(help="Folder to write to: OUT/ARM/fold-F-seed-S/PATIENT.nii.gz.")],
@@ -206,11 +192,6 @@ def predict(
     for path in session.open_sweep(sweep, store).predict(arm or [], out):
         typer.echo(path)
     return 0
-
-
-def command_line() -> str:
-    """The command as it was typed, for the report and for trying again."""
-    return shlex.join(["medsweep", *sys.argv[1:]])
 
 
 def _version(wanted: bool) -> None:

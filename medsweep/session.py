@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from analysis.report.page import Format
+from analysis.study import Analysis
 from medsweep.answer import Tables, make_report, make_tables, predict_tested
 from medsweep.cache import CacheSpec
 from medsweep.design import fraction_of
@@ -41,7 +43,9 @@ class Answer:
     """Where the report is and what it says first."""
 
     path: Path
+    headline: str
     verdicts: tuple[str, ...]
+    analysis: Analysis
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,9 @@ class Session:
         """Write the tidy tables."""
         return make_tables(self.sweep, self.plan, self.store, self.folder(results))
 
-    def answer(self, results: Path | None, summary: Summary | None, command: str) -> Answer:
+    def answer(
+        self, results: Path | None, summary: Summary | None, command: str, formats: Sequence[Format] = ("html",)
+    ) -> Answer:
         """Tables, statistics and report from what is published."""
         now = self.measured()
         analysis, path = make_report(
@@ -201,8 +207,9 @@ class Session:
             failures=summary.failures if summary else now.failures(),
             command=command,
             limits=() if self.search is None else (LIMIT,),
+            formats=formats,
         )
-        return Answer(path, tuple(answer.sentence for answer in analysis.answers))
+        return Answer(path, analysis.headline, tuple(answer.sentence for answer in analysis.answers), analysis)
 
     def predict(self, arms: Sequence[str], out: Path) -> Iterator[Path]:
         """Write what the published networks of ``arms`` (none: of all) see in their test patients, as NIfTI files.

@@ -18,6 +18,7 @@ COMPOSITION = tuple(
         "commands/views",
         "commands/data_views",
         "commands/search_views",
+        "commands/analyse",
         "commands/data",
         "commands/launch",
         "commands/search",

@@ -38,7 +38,7 @@ def best(
     opened = session.open_sweep(sweep, store)
     search = opened.search
     if search is None:
-        raise UserError(f"{sweep} has no search:, so nothing was suggested; medsweep report compares its arms")
+        raise UserError(f"{sweep} has no search:, so nothing was suggested; medsweep analyse compares its arms")
     state = search.forward()
     if not state.told:
         raise UserError(f"no suggestion of {sweep} has a result yet; medsweep run {sweep} first")

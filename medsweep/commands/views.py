@@ -1,6 +1,8 @@
 """What the commands print: each function turns a record into something rich can show."""
 
+import shlex
 import string
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
@@ -24,6 +26,11 @@ def stdout() -> Console:
     """Where results go; wide enough that a pipe does not fold tables."""
     console = Console()
     return console if console.is_terminal else Console(width=140)
+
+
+def command_line() -> str:
+    """The command as it was typed, for the report and for trying again."""
+    return shlex.join(["medsweep", *sys.argv[1:]])
 
 
 def plan_table(account: PlanAccount) -> RenderableType:

@@ -113,9 +113,41 @@ def test_status_and_results_and_report_read_the_store(medsweep: Medsweep, copy: 
     ]
     wrote = medsweep("results", copy / "micro.yaml", *where, "--results", copy / "again").output.split()
     assert Path(wrote[0]).read_bytes() == (copy / "results" / "results.parquet").read_bytes()
-    told = medsweep("report", copy / "micro.yaml", *where, "--results", copy / "again").output
-    assert (copy / "again" / "report.html").is_file()
-    assert "report:" in told
+    told = medsweep("analyse", copy / "micro.yaml", *where, "--results", copy / "again").output
+    page = (copy / "again" / "report.html").read_text()
+    assert told.splitlines()[-1] == f"report: {copy / 'again' / 'report.html'}"
+    digest = Path(next((copy / "store" / "segment").iterdir())).name[:16]
+    assert f"segment-{digest}" in page, "a network behind the numbers, by its W&B run"
+    assert f"medsweep why {digest} --store" in page
+
+
+def test_analyse_writes_markdown_and_latex_too(medsweep: Medsweep, copy: Path) -> None:
+    where = ("--store", copy / "store", "--results", copy / "again")
+    done = medsweep("analyse", copy / "micro.yaml", *where, "--format", "markdown", "--format", "latex")
+    assert done.exit_code == 0, done.output
+    assert (copy / "again" / "report.md").read_text().startswith("# micro")
+    assert "\\begin{document}" in (copy / "again" / "report.tex").read_text()
+    assert not (copy / "again" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("micro.yaml", "--format", "htm"), "no format 'htm'; did you mean 'html'?"),
+        (("micro.yaml", "micro.yaml"), "two of the files are sweeps called 'micro'"),
+        (("micro.yaml", "other.yaml"), "data set 'phantom (made up)' occurs twice"),
+        (("mirco.yaml",), "mirco.yaml"),
+    ],
+)
+def test_analyse_says_in_one_line_what_it_cannot_do(
+    medsweep: Medsweep, copy: Path, words: tuple[str, ...], complaint: str
+) -> None:
+    write_micro(copy, ("sweep: micro", "sweep: other"), ("[b-sg, mc-sg]", "[b-sg]"), name="other.yaml")
+    given = [copy / word if word.endswith(".yaml") else word for word in words]
+    done = medsweep("analyse", *given, "--store", copy / "store", "--results", copy / "again")
+    assert done.exit_code == 2
+    assert complaint in done.output.splitlines()[-1]
+    assert "Traceback" not in done.output
 
 
 def test_predictions_overlay_the_labels_and_agree_with_the_table(medsweep: Medsweep, copy: Path) -> None:
