@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 
 class PlanRow(NamedTuple):
     """One stage of the plan: trials of this sweep, trials without sharing (naive), ran and reused, hours of work."""
@@ -48,6 +50,8 @@ class ReportContext:
     versions: Mapping[str, str] = field(default_factory=dict)
     plan: tuple[PlanRow, ...] = ()
     grids: tuple[Grid, ...] = ()
+    spectra: pd.DataFrame | None = None
+    """Power by frequency of pools and of real images, the columns that ``analysis.figures.spectra`` draws."""
     failures: tuple[Failure, ...] = ()
     store: str = "store"
     """Path of the store, for the commands that explain a trial."""

@@ -33,7 +33,7 @@ def write_report(
     """
     checked(formats)
     folder.mkdir(parents=True, exist_ok=True)
-    document = document_of(analysis, context, draw_all(folder, analysis))
+    document = document_of(analysis, context, draw_all(folder, analysis, context))
     (folder / "analysis.json").write_text(analysis.to_json() + "\n", encoding="utf-8")
     return write_document(folder, document, formats)
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from analysis.factors import FactorStudy
 from analysis.figures.cd import draw_critical_difference
 from analysis.figures.dependence import draw_dependence
@@ -14,6 +16,7 @@ from analysis.figures.pairwise import draw_pairwise
 from analysis.figures.quality import draw_quality
 from analysis.figures.rankmap import draw_rank_map
 from analysis.figures.runs import draw_runs
+from analysis.figures.spectra import draw_spectra
 from analysis.figures.style import Drawn
 from analysis.omnibus import Omnibus
 from analysis.report.context import ReportContext
@@ -26,9 +29,13 @@ HEAVY = 400_000
 """Bytes from which the page holds a picture's PNG instead of its SVG."""
 
 
-def draw_all(folder: Path, analysis: Analysis) -> dict[str, Figure]:
+def draw_all(folder: Path, analysis: Analysis, context: ReportContext) -> dict[str, Figure]:
     """Draw into ``folder``/figures; by name."""
-    return {one.name: one for one in _drawn(folder / FOLDER, analysis)}
+    made = {one.name: one for one in _drawn(folder / FOLDER, analysis)}
+    if context.spectra is not None and not context.spectra.empty:
+        drawn = draw_spectra(context.spectra, folder / FOLDER / "spectra")
+        made["spectra"] = figure_of("spectra", drawn, *_spectra(context.spectra))
+    return made
 
 
 def _drawn(folder: Path, analysis: Analysis) -> Iterator[Figure]:
@@ -67,6 +74,15 @@ def figure_of(name: str, drawn: Drawn, caption: str, alt: str) -> Figure:
     """A drawn picture as the report shows it."""
     shown = drawn.svg if drawn.svg.stat().st_size < HEAVY else drawn.png
     return Figure(name, caption, alt, shown, f"{FOLDER}/{drawn.png.name}", drawn.csv)
+
+
+def _spectra(curves: pd.DataFrame) -> tuple[str, str]:
+    caption = (
+        "Radial power spectra, synthetic over real images, by frequency in cycles per image: 1 is the texture of real "
+        "images, a fall to the right blur, a rise noise."
+    )
+    kinds = ", ".join(map(str, curves["kind"].unique()))
+    return caption, f"Curves of the ratio of synthetic to real power by frequency for {kinds}."
 
 
 def grids_of(context: ReportContext) -> tuple[Figure, ...]:

@@ -104,6 +104,7 @@ def _images(analysis: Analysis, context: ReportContext, figures: Mapping[str, Fi
         factors.quality(analysis.quality),
         factors.comparisons(analysis.quality),
         Bullets(factors.unjudged(analysis.quality)),
+        figures.get("spectra"),
         design.filters(analysis),
         design.exposure(analysis),
         *grids_of(context),

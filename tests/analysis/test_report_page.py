@@ -221,3 +221,12 @@ def test_an_arm_that_always_diverged_still_has_a_report(tmp_path):
     text = visible(write_report(tmp_path, analysis, context(tmp_path)).read_text(encoding="utf-8"))
     assert "y: training diverged in 2 of 2 runs" in text
     assert " nan" not in text
+
+
+def test_spectra_are_drawn_where_there_are_any(made, tmp_path):
+    rows = [(kind, "t1", cycles, 1.0, 0.5) for kind in ("b-sg", "mc-sg") for cycles in range(1, 9)]
+    curves = pd.DataFrame(rows, columns=["kind", "modality", "cycles", "real", "synthetic"])
+    page = write_report(tmp_path, made[0], context(tmp_path, spectra=curves)).read_text(encoding="utf-8")
+    assert 'id="figure-spectra"' in page
+    assert "Curves of the ratio of synthetic to real power by frequency for b-sg, mc-sg." in page
+    assert 'id="figure-spectra"' not in made[2]
