@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.answers import Answer
-from analysis.equivalence import Verdict
-from analysis.meta import DatasetRanks, Meta, StudyEffect, friedman_over_datasets, study_of, synthesise_all
+from analysis.comparison.answers import Answer
+from analysis.comparison.equivalence import Verdict
 from analysis.study import Analysis
-from analysis.tables import AnalysisPlan, Metric
+from analysis.table.tables import AnalysisPlan, Metric
+from analysis.trends.meta import DatasetRanks, Meta, StudyEffect, friedman_over_datasets, study_of, synthesise_all
 from medsweep.errors import UserError
 
 

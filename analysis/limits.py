@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis import wording
-from analysis.answers import Answer
-from analysis.posthoc import small_n_warning
-from analysis.tables import AnalysisPlan, Reduced
+from analysis.comparison.answers import Answer
+from analysis.ranking.posthoc import small_n_warning
+from analysis.table.tables import AnalysisPlan, Reduced
 
 
 def limits_of(reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame, plan: AnalysisPlan) -> tuple[str, ...]:

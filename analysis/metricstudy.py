@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.effects import Effect, effects_of
-from analysis.omnibus import NoOmnibus, Omnibus, friedman
-from analysis.posthoc import Nemenyi, Wilcoxon, against_control, nemenyi
+from analysis.comparison.effects import Effect, effects_of
+from analysis.ranking.omnibus import NoOmnibus, Omnibus, friedman
+from analysis.ranking.posthoc import Nemenyi, Wilcoxon, against_control, nemenyi
 from analysis.records import Array
-from analysis.tables import AnalysisPlan, FlowStep, Metric, Reduced
+from analysis.table.tables import AnalysisPlan, FlowStep, Metric, Reduced
 
 
 @dataclass(frozen=True)

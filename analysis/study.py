@@ -8,24 +8,24 @@ from typing import Any, Final
 import pandas as pd
 
 from analysis import records, wording
-from analysis.answers import Answer, answer_all
-from analysis.arms import control_of, infer_arms
-from analysis.checks import complete
-from analysis.dose import DoseSeries, dose_series
-from analysis.factors import FactorStudy, NoFactors, factor_effects
+from analysis.comparison.answers import Answer, answer_all
+from analysis.comparison.null import NullEvidence, null_evidence
+from analysis.comparison.paired import Paired, paired_differences
+from analysis.factors.factors import FactorStudy, NoFactors, factor_effects
 from analysis.limits import limits_of
+from analysis.method.variance import Components, RunMean, all_components, run_means
 from analysis.metricstudy import Description, MetricStudy, study_metric
-from analysis.null import NullEvidence, null_evidence
-from analysis.paired import Paired, paired_differences
-from analysis.pools import PoolSummary, pool_summaries, quality_of_pools
 from analysis.questions.quality import QualityStudy
-from analysis.ranks import Ranking, RankStability, ranking
+from analysis.ranking.ranks import Ranking, RankStability, ranking
+from analysis.ranking.sensitivity import Sensitivity, sensitivity_of
 from analysis.records import ArmInfo
-from analysis.sensitivity import Sensitivity, sensitivity_of
-from analysis.studydesign import StudyDesign, design_of
-from analysis.tables import METRICS, AnalysisPlan, Metric, metric_named, reduce
-from analysis.tidy import NO_POOLS, metric_for, plan_of, tidied
-from analysis.variance import Components, RunMean, all_components, run_means
+from analysis.table.arms import control_of, infer_arms
+from analysis.table.checks import complete
+from analysis.table.pools import PoolSummary, pool_summaries, quality_of_pools
+from analysis.table.studydesign import StudyDesign, design_of
+from analysis.table.tables import METRICS, AnalysisPlan, Metric, metric_named, reduce
+from analysis.table.tidy import NO_POOLS, metric_for, plan_of, tidied
+from analysis.trends.dose import DoseSeries, dose_series
 from medsweep.errors import UserError
 
 __all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "analyse_datasets", "analyse_table"]

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from analysis.effects import Effect
-from analysis.equivalence import Verdict
-from analysis.levels import PatientLevel, RunLevel, Shown
+from analysis.comparison.effects import Effect
+from analysis.comparison.equivalence import Verdict
+from analysis.comparison.levels import PatientLevel, RunLevel, Shown
 from analysis.records import Estimate
-from analysis.tables import Metric
+from analysis.table.tables import Metric
 
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"

@@ -15,7 +15,7 @@ from analysis.report.context import Failure as Missing
 from analysis.report.context import Grid, PlanRow, ReportContext
 from analysis.report.page import Format, write_report
 from analysis.study import Analysis, analyse
-from analysis.tables import AnalysisPlan
+from analysis.table.tables import AnalysisPlan
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Fold, Split, split
@@ -34,6 +34,7 @@ from medsweep.store import Store
 from medsweep.sweep import Sweep
 from medsweep.tracking.wandb import project_name
 from medsweep.trial import COMPLETE
+from trainers.assessment.score import SPECTRA
 from trainers.segmentation.predictions import write_predictions
 from trainers.stylegan2.config import GanConfig
 from trainers.synthesis import SynthesiseConfig
@@ -110,6 +111,7 @@ def make_report(
         failures=tuple(_missing(failure) for failure in failures),
         command=command,
         limits=tuple(limits),
+        spectra=_spectra(plan, store),
         store=str(store.root),
         wandb_project=project_name(sweep.name) if (store.root / "wandb").is_dir() else "",
         versions=package_versions(),
@@ -264,6 +266,25 @@ def _grids(plan: Plan, store: Store) -> list[Grid]:
             caption = f"First samples of the pool {labels[digest]} ({short(digest)}), before any filter."
             grids.append(Grid(f"Synthetic pairs: {kind}", caption, output / "grid.png"))
     return grids
+
+
+def _spectra(plan: Plan, store: Store) -> pd.DataFrame | None:
+    """Mean radial spectra of the pools of each kind beside those of the real slices; None where none were left behind.
+
+    Columns kind, modality, cycles, real, synthetic; pools assessed by versions that left no spectra are left out.
+    """
+    parts = []
+    for digest, trial in plan.trials.items():
+        if trial.stage != "assess" or store.outcome("assess", digest) != COMPLETE:
+            continue
+        kind, path = _kind_of_pictures(plan.trials[trial.inputs["pool"]]), store.output("assess", digest) / SPECTRA
+        if kind is not None and path.is_file():
+            parts.append(pd.read_parquet(path).assign(kind=kind))
+    if not parts:
+        return None
+    return (
+        pd.concat(parts).groupby(["kind", "modality", "cycles"], sort=False)[["real", "synthetic"]].mean().reset_index()
+    )
 
 
 def _kind_of_pictures(trial: PlannedTrial) -> str | None:

@@ -7,7 +7,8 @@ from typing import Final, cast
 
 from pydantic import ValidationError
 
-from analysis.tables import AnalysisPlan
+from analysis.ranking.adjust import LARGEST_POOL
+from analysis.table.tables import AnalysisPlan
 from medsweep.chains import Chains, fold_of
 from medsweep.data import prepare
 from medsweep.data.config import PrepareConfig
@@ -86,6 +87,7 @@ def plan_sweep(path: Path, store: Store) -> tuple[Sweep, Plan]:
         raise sweep.document.error(("data",), str(error)) from None
     where = replicates(sweep, source.patients)
     _require_room(sweep, every, where, source.patients)
+    _require_few_enough(sweep, every)
     plan = plan_arms(sweep, every, where, source)
     for dotted in unread_factors(plan, every, sweep.file.factors):
         raise sweep.document.error(
@@ -122,6 +124,16 @@ def plan_arms(
     require_no_leak(plan, source.patients)
     _require_spare_patients(sweep, plan, source.patients)
     return replace(plan, patients=source.patients)
+
+
+def _require_few_enough(sweep: Sweep, every: Sequence[Arm]) -> None:
+    """Refuse a correction that enumerates partitions of more arms than it can."""
+    asked = cast(AnalysisPlan, sweep.analysis).post_hoc
+    if "bergmann-hommel" in asked and len(every) > LARGEST_POOL:
+        raise sweep.document.error(
+            ("analysis", "post_hoc"),
+            f"bergmann-hommel takes {LARGEST_POOL} arms at most, the sweep has {len(every)}; use shaffer",
+        )
 
 
 def _require_room(sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate], patients: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures.style import BAND, INK, QUIET, Drawn, figure, lines, look, save, wrapped
-from analysis.omnibus import Omnibus
-from analysis.posthoc import BonferroniDunn, Nemenyi, bonferroni_dunn
+from analysis.ranking.omnibus import Omnibus
+from analysis.ranking.posthoc import BonferroniDunn, Nemenyi, bonferroni_dunn
 from analysis.study import Analysis
 from analysis.wording import arm_label, number, p_text
 

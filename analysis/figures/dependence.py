@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.dependence import Ordered
-from analysis.factors import FactorStudy
+from analysis.factors.dependence import Ordered
+from analysis.factors.factors import FactorStudy
 from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.tables import Metric
+from analysis.table.tables import Metric
 from analysis.wording import number, p_text, span
 
 COLUMNS = 3

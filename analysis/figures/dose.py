@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.dose import DoseSeries, Trend
 from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.shape import HarmOnset, Onset
 from analysis.study import Analysis
-from analysis.tables import Metric
+from analysis.table.tables import Metric
+from analysis.trends.dose import DoseSeries, Trend
+from analysis.trends.shape import HarmOnset, Onset
 from analysis.wording import number, p_text, percent, span
 
 COLUMNS = 3
@@ -161,6 +161,7 @@ def _data(series: Sequence[DoseSeries]) -> pd.DataFrame:
             }
             for one in series
             for point in one.points
-            for patient, difference in zip(one.patients, point.differences, strict=True)
+            # numbered, not named: the page that carries these data may leave the house
+            for patient, difference in enumerate(point.differences, start=1)
         ]
     )

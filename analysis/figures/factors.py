@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.factors import FactorEffect, FactorStudy
+from analysis.factors.factors import FactorEffect, FactorStudy
+from analysis.factors.terms import Term
 from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
 from analysis.records import Estimate
-from analysis.tables import Metric
-from analysis.terms import Term
+from analysis.table.tables import Metric
 from analysis.wording import number, p_text, percent, span
 
 ROW_IN = 0.25

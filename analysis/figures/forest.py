@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.answers import Answer
-from analysis.equivalence import Verdict
+from analysis.comparison.answers import Answer
+from analysis.comparison.equivalence import Verdict
 from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
 from analysis.study import Analysis
 from analysis.wording import number, percent, span

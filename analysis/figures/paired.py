@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from analysis.comparison.paired import Paired
 from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.paired import Paired
-from analysis.tables import Metric
+from analysis.table.tables import Metric
 from analysis.wording import number, span
 
 WORSE = "#b35806"

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
-from analysis.allpairs import Pair, Pairwise
 from analysis.figures.style import INK, QUIET, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
-from analysis.tables import Metric
+from analysis.ranking.allpairs import Pair, Pairwise
+from analysis.table.tables import Metric
 from analysis.wording import MINUS, arm_label, number
 
 WORSE_TO_BETTER: Final = LinearSegmentedColormap.from_list("worse to better", ["#ee9b3d", "#ffffff", "#6a9fcb"])

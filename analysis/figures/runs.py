@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, save, wrapped
+from analysis.method.variance import RunMean
 from analysis.study import Analysis
-from analysis.tables import Metric
-from analysis.variance import RunMean
+from analysis.table.tables import Metric
 from analysis.wording import arm_label
 
 SHAPES = "osD^v<>pPX"

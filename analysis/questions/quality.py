@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from analysis.adjust import holm
 from analysis.questions.generators import KEYS, generator_table, is_quality
 from analysis.questions.measures import (
     PERMUTATIONS,
@@ -25,6 +24,7 @@ from analysis.questions.measures import (
     judge,
     obstacle,
 )
+from analysis.ranking.adjust import holm
 
 RESAMPLES: Final = 2000
 COMPARED: Final = (

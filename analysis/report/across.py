@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.across import Across, ArmAcross, across_datasets
-from analysis.equivalence import Verdict
+from analysis.comparison.equivalence import Verdict
 from analysis.figures.meta import draw_meta
-from analysis.omnibus import Omnibus
+from analysis.ranking.omnibus import Omnibus
 from analysis.records import to_json
 from analysis.report.context import ReportContext
 from analysis.report.document import Bullets, Document, Figure, Prose, Section

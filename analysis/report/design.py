@@ -5,10 +5,10 @@ import math
 from collections.abc import Container, Sequence
 
 from analysis.metricstudy import MetricStudy
-from analysis.pools import PoolSummary
 from analysis.report.context import ReportContext
 from analysis.report.table import DASH, Table
 from analysis.study import Analysis
+from analysis.table.pools import PoolSummary
 from analysis.wording import arm_label, number
 
 

@@ -1,9 +1,9 @@
 """Tables of the dose response: its shape, the onset of harm, and the contrasts behind both."""
 
-from analysis.dose import DoseSeries
 from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.shape import HarmOnset, Onset
 from analysis.study import Analysis
+from analysis.trends.dose import DoseSeries
+from analysis.trends.shape import HarmOnset, Onset
 from analysis.wording import number, percent, span
 
 

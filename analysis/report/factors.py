@@ -1,6 +1,6 @@
 """Tables of what each factor does, and of what the synthetic images' measures say about what they are good for."""
 
-from analysis.factors import FactorEffect, FactorStudy, Term
+from analysis.factors.factors import FactorEffect, FactorStudy, Term
 from analysis.questions.quality import QualityStudy
 from analysis.report.table import DASH, Row, Table, bare_p
 from analysis.study import Analysis

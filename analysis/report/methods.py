@@ -1,9 +1,9 @@
 """The methods paragraphs, written from the records, so that text and numbers cannot part."""
 
-from analysis.factors import FactorStudy
-from analysis.omnibus import NoOmnibus
-from analysis.resampling import RESAMPLES
-from analysis.sensitivity import Sensitivity
+from analysis.comparison.resampling import RESAMPLES
+from analysis.factors.factors import FactorStudy
+from analysis.ranking.omnibus import NoOmnibus
+from analysis.ranking.sensitivity import Sensitivity
 from analysis.study import Analysis
 from analysis.wording import CONDITIONAL, SEEDS_FOR_METHOD, number, p_text, percent
 

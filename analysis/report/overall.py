@@ -1,8 +1,8 @@
 """Tables on all arms at once: omnibus tests, all pairs, ranks, and how far each hangs on test and pool."""
 
-from analysis.allpairs import AllPairs
-from analysis.omnibus import NoOmnibus, Omnibus
-from analysis.posthoc import Nemenyi
+from analysis.ranking.allpairs import AllPairs
+from analysis.ranking.omnibus import NoOmnibus, Omnibus
+from analysis.ranking.posthoc import Nemenyi
 from analysis.report.table import DASH, Row, Table, bare_p
 from analysis.study import Analysis
 from analysis.wording import NOT_COMPUTABLE, number, p_text, percent, span

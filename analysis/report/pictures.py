@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.factors import FactorStudy
+from analysis.factors.factors import FactorStudy
 from analysis.figures.cd import draw_critical_difference
 from analysis.figures.dependence import draw_dependence
 from analysis.figures.dose import draw_dose
@@ -18,7 +18,7 @@ from analysis.figures.rankmap import draw_rank_map
 from analysis.figures.runs import draw_runs
 from analysis.figures.spectra import draw_spectra
 from analysis.figures.style import Drawn
-from analysis.omnibus import Omnibus
+from analysis.ranking.omnibus import Omnibus
 from analysis.report.context import ReportContext
 from analysis.report.document import Figure
 from analysis.study import Analysis

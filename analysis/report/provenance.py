@@ -5,7 +5,7 @@ import shlex
 from analysis.report.context import ReportContext
 from analysis.report.document import Bullets, Code, Prose, Section, TrialLine, Trials
 from analysis.study import Analysis
-from analysis.trials import TrialRef
+from analysis.table.trials import TrialRef
 
 
 def anchors_of(analysis: Analysis) -> dict[str, int]:

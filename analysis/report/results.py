@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.answers import Answer
+from analysis.comparison.answers import Answer
 from analysis.metricstudy import MetricStudy
 from analysis.report.table import DASH, Row, Table, bare_p
 from analysis.study import Analysis

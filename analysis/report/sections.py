@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from analysis.equivalence import Verdict
-from analysis.omnibus import NoOmnibus
+from analysis.comparison.equivalence import Verdict
+from analysis.ranking.omnibus import NoOmnibus
 from analysis.report import design, dose, factors, overall, results
 from analysis.report.context import ReportContext
 from analysis.report.document import Block, Bullets, Document, Figure, Prose, Section, VerdictLine, Verdicts

@@ -5,8 +5,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from analysis.power import ASSUMABLE, ASSUMED, Size, design_power, pilot, sentences
-from analysis.tables import AnalysisPlan
+from analysis.comparison.power import ASSUMABLE, ASSUMED, Size, design_power, pilot, sentences
+from analysis.table.tables import AnalysisPlan
 from medsweep.data.folds import split
 from medsweep.plan import Plan
 from medsweep.store import Store

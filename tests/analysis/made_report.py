@@ -10,7 +10,7 @@ from simulated_results import eight_arms, simulate, simulate_pools
 from analysis.report.context import Failure, Grid, PlanRow, ReportContext
 from analysis.report.page import write_report
 from analysis.study import Analysis, analyse
-from analysis.tables import AnalysisPlan
+from analysis.table.tables import AnalysisPlan
 
 
 def context(folder: Path, **changes: object) -> ReportContext:

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given as randomly
 from hypothesis import settings
 
-from analysis.adjust import LARGEST_POOL, bergmann_hommel, holm, holm_pairs, shaffer, symmetric, true_counts, upper
+from analysis.ranking.adjust import (
+    LARGEST_POOL,
+    bergmann_hommel,
+    holm,
+    holm_pairs,
+    shaffer,
+    symmetric,
+    true_counts,
+    upper,
+)
 from medsweep.errors import UserError
 
 

@@ -15,10 +15,10 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from test_omnibus import TABLES
 
-from analysis.allpairs import AllPairs, NoExact, all_pairs, exact_rank_sums, leave_one_arm_out, pairwise
-from analysis.effects import effect
-from analysis.omnibus import friedman
-from analysis.posthoc import nemenyi, signed_rank_p
+from analysis.comparison.effects import effect
+from analysis.ranking.allpairs import AllPairs, NoExact, all_pairs, exact_rank_sums, leave_one_arm_out, pairwise
+from analysis.ranking.omnibus import friedman
+from analysis.ranking.posthoc import nemenyi, signed_rank_p
 from analysis.records import plain
 from medsweep.errors import UserError
 

@@ -9,10 +9,10 @@ from simulated_results import CONTROL, NO_POOLS, eight_arms, simulate
 
 from analysis import study
 from analysis.across import across_datasets
-from analysis.arms import infer_arms
-from analysis.equivalence import Verdict
+from analysis.comparison.equivalence import Verdict
 from analysis.study import analyse, analyse_datasets, analyse_table
-from analysis.tables import AnalysisPlan
+from analysis.table.arms import infer_arms
+from analysis.table.tables import AnalysisPlan
 from medsweep.errors import UserError
 
 

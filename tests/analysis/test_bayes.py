@@ -10,7 +10,7 @@ from hypothesis import given as randomly
 from hypothesis import settings
 from hypothesis.extra.numpy import arrays
 
-from analysis.bayes import PRIOR_STRENGTH, _mass_above, bayes_signed_rank, bayes_signed_ranks
+from analysis.comparison.bayes import PRIOR_STRENGTH, _mass_above, bayes_signed_rank, bayes_signed_ranks
 from analysis.records import plain
 
 TIED = arrays(np.float64, st.integers(1, 12), elements=st.integers(-6, 6).map(lambda i: i / 200))

@@ -15,13 +15,13 @@ from published import expected, given
 from scipy import stats
 from simulated_results import CONTROL, arm, simulate
 
-from analysis.checks import complete
-from analysis.dose import contrasts, dose_series, page, page_test, run_contrast, trend
-from analysis.posthoc import holm
+from analysis.method.variance import method_test
+from analysis.ranking.posthoc import holm
 from analysis.records import mean_estimate, plain
-from analysis.shape import Doses, Shape, harm_onset, shape_of, shape_text
-from analysis.tables import AnalysisPlan, reduce
-from analysis.variance import method_test
+from analysis.table.checks import complete
+from analysis.table.tables import AnalysisPlan, reduce
+from analysis.trends.dose import contrasts, dose_series, page, page_test, run_contrast, trend
+from analysis.trends.shape import Doses, Shape, harm_onset, shape_of, shape_text
 
 COUNTS = (0, 8, 16, 32, 64)
 

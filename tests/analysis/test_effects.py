@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from published import expected, given
 from scipy import stats
 
-from analysis.effects import (
+from analysis.comparison.effects import (
     bca,
     effect,
     effects_of,
@@ -21,7 +21,7 @@ from analysis.effects import (
     signed_rank_pmf,
     walsh_averages,
 )
-from analysis.resampling import RESAMPLES, patient_weights
+from analysis.comparison.resampling import RESAMPLES, patient_weights
 
 DEPRESSION = (np.array(given("hollander_depression", "x")) - np.array(given("hollander_depression", "y"))).round(12)
 

@@ -12,8 +12,8 @@ from published import expected, given
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from analysis.equivalence import Evidence, Verdict, non_inferiority, tost, verdict, weaker
-from analysis.power import detectable
+from analysis.comparison.equivalence import Evidence, Verdict, non_inferiority, tost, verdict, weaker
+from analysis.comparison.power import detectable
 
 
 def clinic(pair):

@@ -13,14 +13,14 @@ from scipy import stats
 from score_arrays import crossed, cut, reduced_of
 from statsmodels.stats.anova import AnovaRM
 
-from analysis.aliases import alias_sets, questions, scale_of, scaled
-from analysis.dependence import Course, trend_weights
-from analysis.factorial import CROSS, MINUS, effect_name, layout, matched
-from analysis.factors import FactorStudy, NoFactors, aligned_rank_f, factor_effects
-from analysis.omnibus import NoOmnibus
-from analysis.paired import paired_differences
+from analysis.comparison.paired import paired_differences
+from analysis.factors.aliases import alias_sets, questions, scale_of, scaled
+from analysis.factors.dependence import Course, trend_weights
+from analysis.factors.factorial import CROSS, MINUS, effect_name, layout, matched
+from analysis.factors.factors import FactorStudy, NoFactors, aligned_rank_f, factor_effects
+from analysis.method.variance import method_test, run_omnibus
+from analysis.ranking.omnibus import NoOmnibus
 from analysis.records import ArmInfo, mean_estimate, plain
-from analysis.variance import method_test, run_omnibus
 from medsweep.fractional import aliases_of, best_fraction
 
 CONTROL = ArmInfo("control", {"n": 0}, 0, None, control=True)

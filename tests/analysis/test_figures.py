@@ -12,7 +12,7 @@ from analysis.figures.dose import draw_dose
 from analysis.figures.forest import draw_forest
 from analysis.figures.runs import draw_runs
 from analysis.study import analyse
-from analysis.tables import AnalysisPlan
+from analysis.table.tables import AnalysisPlan
 
 DRAW = {"cd": draw_critical_difference, "dose": draw_dose, "forest": draw_forest, "runs": draw_runs}
 

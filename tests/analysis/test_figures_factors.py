@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 from score_arrays import crossed, cut, reduced_of
 
-from analysis.factors import factor_effects
+from analysis.comparison.paired import paired_differences
+from analysis.factors.factors import factor_effects
 from analysis.figures.dependence import draw_dependence
 from analysis.figures.factors import draw_factors
 from analysis.figures.paired import draw_paired
 from analysis.figures.runs import draw_runs
-from analysis.paired import paired_differences
+from analysis.method.variance import run_means
 from analysis.records import ArmInfo
-from analysis.tables import METRICS
-from analysis.variance import run_means
+from analysis.table.tables import METRICS
 from medsweep.fractional import best_fraction
 
 DICE = METRICS["dice"]

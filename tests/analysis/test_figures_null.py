@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 from simulated_results import CONTROL, NO_POOLS, arm, simulate
 
-from analysis.checks import complete
-from analysis.dose import dose_series
 from analysis.figures.dose import draw_dose
 from analysis.figures.meta import draw_meta
 from analysis.figures.quality import draw_quality
-from analysis.meta import StudyEffect, synthesise_all
 from analysis.questions.quality import quality_of
 from analysis.study import analyse
-from analysis.tables import AnalysisPlan, metric_of, reduce
+from analysis.table.checks import complete
+from analysis.table.tables import AnalysisPlan, metric_of, reduce
+from analysis.trends.dose import dose_series
+from analysis.trends.meta import StudyEffect, synthesise_all
 
 COUNTS = (8, 16, 32, 64)
 

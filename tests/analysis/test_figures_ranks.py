@@ -10,17 +10,17 @@ import pytest
 from matplotlib.figure import Figure
 from published import wide
 
-from analysis.allpairs import pairwise
 from analysis.figures import cd, rankmap
 from analysis.figures import pairwise as matrix
 from analysis.figures.cd import draw_cd, groups_of
 from analysis.figures.pairwise import WORSE_TO_BETTER, _full_colour, draw_pairwise, layout_of
 from analysis.figures.rankmap import draw_rank_map
 from analysis.figures.style import Drawn
-from analysis.omnibus import friedman
-from analysis.posthoc import bonferroni_dunn, nemenyi
-from analysis.ranks import ranking
-from analysis.tables import METRICS
+from analysis.ranking.allpairs import pairwise
+from analysis.ranking.omnibus import friedman
+from analysis.ranking.posthoc import bonferroni_dunn, nemenyi
+from analysis.ranking.ranks import ranking
+from analysis.table.tables import METRICS
 
 CONTROL = "real only"
 SETTINGS = {"higher_is_better": True, "level": 0.95}

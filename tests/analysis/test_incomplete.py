@@ -11,8 +11,8 @@ from hypothesis import settings
 from published import expected, given, printed, wide
 from test_omnibus import TABLES
 
-from analysis.incomplete import SkillingsMack, skillings_mack
-from analysis.omnibus import friedman
+from analysis.ranking.incomplete import SkillingsMack, skillings_mack
+from analysis.ranking.omnibus import friedman
 
 FANO = [(0, 1, 2), (0, 3, 4), (0, 5, 6), (1, 3, 5), (1, 4, 6), (2, 3, 6), (2, 4, 5)]
 """Seven patients, seven arms, three arms a patient, each pair of arms in one patient."""

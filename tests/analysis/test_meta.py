@@ -11,7 +11,9 @@ from hypothesis import settings
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from analysis.meta import (
+from analysis.ranking.omnibus import NoOmnibus
+from analysis.records import mean_estimate, to_json
+from analysis.trends.meta import (
     StudyEffect,
     few_studies,
     friedman_over_datasets,
@@ -19,8 +21,6 @@ from analysis.meta import (
     synthesise,
     synthesise_all,
 )
-from analysis.omnibus import NoOmnibus
-from analysis.records import mean_estimate, to_json
 
 NAMES = {"paule-mandel": "iterated", "dersimonian-laird": "dl"}
 

@@ -10,9 +10,9 @@ import statsmodels.formula.api as smf
 from score_arrays import crossed, cut, reduced_of
 from statsmodels.regression.mixed_linear_model import MixedLM
 
-from analysis import mixed
-from analysis.contrasts import crossed_variances
-from analysis.mixed import mixed_check
+from analysis.method import mixed
+from analysis.method.contrasts import crossed_variances
+from analysis.method.mixed import mixed_check
 from analysis.records import plain
 
 

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from published import expected, given, printed, wide
 from scipy import special, stats
 
-from analysis.omnibus import AlignedRanks, NoOmnibus, Omnibus, Quade, aligned_ranks, friedman, quade
+from analysis.ranking.omnibus import AlignedRanks, NoOmnibus, Omnibus, Quade, aligned_ranks, friedman, quade
 
 TABLES = arrays(
     np.float64, st.tuples(st.integers(2, 12), st.integers(3, 6)), elements=st.integers(0, 6).map(lambda i: i / 4)

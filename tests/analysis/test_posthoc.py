@@ -14,9 +14,10 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from test_omnibus import TABLES
 
-from analysis.adjust import holm as holm_again
-from analysis.omnibus import friedman
-from analysis.posthoc import (
+from analysis.comparison.signed_rank import signed_rank_ps
+from analysis.ranking.adjust import holm as holm_again
+from analysis.ranking.omnibus import friedman
+from analysis.ranking.posthoc import (
     against_control,
     bonferroni_dunn,
     cliques,
@@ -27,8 +28,7 @@ from analysis.posthoc import (
     small_n_warning,
     smallest_p,
 )
-from analysis.signed_rank import signed_rank_ps
-from analysis.studentised import range_quantile, range_sf
+from analysis.ranking.studentised import range_quantile, range_sf
 
 
 def of(data, *, higher_is_better=True, alpha=0.05, arms=None):

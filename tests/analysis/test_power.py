@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from published import expected, given, wide
 
-from analysis.effects import effect
-from analysis.equivalence import tost
-from analysis.power import (
+from analysis.comparison.effects import effect
+from analysis.comparison.equivalence import tost
+from analysis.comparison.power import (
     Size,
     Spread,
     design_power,
@@ -21,7 +21,7 @@ from analysis.power import (
     sentences,
     tost_power,
 )
-from analysis.ranks import rank_stability
+from analysis.ranking.ranks import rank_stability
 
 
 def test_detectable_inverts_gpower():

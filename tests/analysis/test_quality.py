@@ -13,8 +13,6 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from simulated_results import CONTROL, arm, simulate, simulate_pools
 
-from analysis.checks import complete
-from analysis.posthoc import holm
 from analysis.questions.association import (
     bend,
     bootstrap_counts,
@@ -25,8 +23,10 @@ from analysis.questions.association import (
 )
 from analysis.questions.generators import KEYS, better, generator_table, is_quality, utility_table
 from analysis.questions.quality import quality_against_utility, quality_of
+from analysis.ranking.posthoc import holm
 from analysis.records import to_json
-from analysis.tables import AnalysisPlan, reduce
+from analysis.table.checks import complete
+from analysis.table.tables import AnalysisPlan, reduce
 
 # fmt: off
 DOCUMENTED = [

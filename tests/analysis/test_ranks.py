@@ -7,8 +7,8 @@ import pytest
 from published import wide
 from scipy import stats
 
-from analysis.ranks import rank_stability, ranking
-from analysis.resampling import patient_weights
+from analysis.comparison.resampling import patient_weights
+from analysis.ranking.ranks import rank_stability, ranking
 
 
 def table(seed=1, n=9, k=4):

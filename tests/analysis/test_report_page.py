@@ -14,7 +14,7 @@ from simulated_results import CONTROL, NO_POOLS, arm, simulate
 
 from analysis.report.page import write_report
 from analysis.study import analyse
-from analysis.tables import AnalysisPlan
+from analysis.table.tables import AnalysisPlan
 
 
 @pytest.fixture(scope="module")

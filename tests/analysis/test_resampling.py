@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis import resampling
-from analysis.resampling import patient_weights, resampled_means
+from analysis.comparison import resampling
+from analysis.comparison.resampling import patient_weights, resampled_means
 
 
 def test_weights_are_multinomial_counts_over_n():

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from simulated_results import CONTROL, NO_POOLS, arm, eight_arms, simulate, simulate_pools
 
-from analysis.checks import complete
-from analysis.equivalence import Verdict
-from analysis.levels import Shown, patient_level
-from analysis.omnibus import NoOmnibus
-from analysis.posthoc import Wilcoxon
+from analysis.comparison.equivalence import Verdict
+from analysis.comparison.levels import Shown, patient_level
+from analysis.ranking.omnibus import NoOmnibus
+from analysis.ranking.posthoc import Wilcoxon
 from analysis.study import analyse
-from analysis.tables import METRICS, AnalysisPlan, reduce
+from analysis.table.checks import complete
+from analysis.table.tables import METRICS, AnalysisPlan, reduce
 from analysis.wording import headline
 from medsweep.errors import UserError
 

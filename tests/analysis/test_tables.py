@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from simulated_results import CONTROL, arm, simulate
 
-from analysis.checks import complete
-from analysis.holes import causes_of
-from analysis.tables import METRICS, AnalysisPlan, reduce
+from analysis.table.checks import complete
+from analysis.table.holes import causes_of
+from analysis.table.tables import METRICS, AnalysisPlan, reduce
 from medsweep.errors import UserError
 
 ARMS = [arm(CONTROL, 0), arm("x", 8), arm("y", 16)]

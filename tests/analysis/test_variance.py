@@ -15,13 +15,8 @@ from score_arrays import crossed, cut, reduced_of
 from simulated_results import CONTROL, arm, simulate
 from statsmodels.stats.anova import AnovaRM, anova_lm
 
-from analysis.checks import complete
-from analysis.contrasts import basis, hillis_f, repeated_f
-from analysis.omnibus import NoOmnibus
-from analysis.records import mean_estimate, plain
-from analysis.scores import Design, scores_of
-from analysis.tables import AnalysisPlan, reduce
-from analysis.variance import (
+from analysis.method.contrasts import basis, hillis_f, repeated_f
+from analysis.method.variance import (
     all_components,
     components,
     mean_squares,
@@ -32,6 +27,11 @@ from analysis.variance import (
     run_omnibus,
     two_way,
 )
+from analysis.ranking.omnibus import NoOmnibus
+from analysis.records import mean_estimate, plain
+from analysis.table.checks import complete
+from analysis.table.scores import Design, scores_of
+from analysis.table.tables import AnalysisPlan, reduce
 
 ARMS = [arm(CONTROL, 0), arm("x", 8)]
 NAMES = [one.name for one in ARMS]

@@ -8,7 +8,7 @@ import torch
 from fake_trial import FakeTrial, drain
 from torch import nn
 
-from analysis.tables import METRICS as REPORTED
+from analysis.table.tables import METRICS as REPORTED
 from medsweep import results
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.inventory import inspect_source

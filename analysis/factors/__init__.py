@@ -1,0 +1,1 @@
+"""Factorial designs: main effects, interactions, ordered and continuous factors, aliases of fractions."""

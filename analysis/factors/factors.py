@@ -1,0 +1,210 @@
+"""What each factor does: main effects and two-factor interactions with intervals over patients and over runs.
+
+Every effect is a linear combination of a patient's arm means, so that a one-sample t over patients gives its interval
+(for balanced cells that of a mixed model with patient and patient x effect random), and the same combination of fold
+means, or the two-way test, gives the one that holds for the method.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from analysis.factors.aliases import alias_sets, questions
+from analysis.factors.dependence import Ordered, PartialDependence, dependence, ordered
+from analysis.factors.factorial import Factor, Layout, LeftOut, Method, Question, effect_name, labels, layout
+from analysis.factors.terms import ArmScores, Term
+from analysis.method.contrasts import FTest, repeated_f
+from analysis.ranking.posthoc import holm
+from analysis.records import ArmInfo, Array
+from analysis.table.scores import scores_of
+from analysis.table.tables import Reduced
+
+__all__ = ["FactorEffect", "FactorStudy", "NoFactors", "Term", "aligned_rank_f", "factor_effects"]
+
+Kind = Literal["full factorial", "incomplete factorial", "fractional factorial", "scattered arms"]
+
+
+@dataclass(frozen=True)
+class FactorEffect:
+    """A main effect or an interaction over ``n`` patients with a finite score in its ``arms``.
+
+    ``levels`` per factor are those compared, over ``contexts`` combinations of the other factors (0 for least
+    squares). Two levels have one term, high minus low, and an interaction of two such half the difference of the
+    simple effects; more levels have each one's deviation, and the F tests hold them together. ``p_holm`` and
+    ``p_holm_runs`` are over all effects of the study. ``art`` is the aligned rank transform of an interaction.
+    """
+
+    name: str
+    factors: tuple[str, ...]
+    method: Method
+    levels: tuple[tuple[str, ...], ...]
+    contexts: int
+    arms: tuple[str, ...]
+    n: int
+    terms: tuple[Term, ...]
+    patients: FTest
+    runs: FTest | None
+    art: FTest | None
+    aliases: tuple[str, ...]
+    p_holm: float = math.nan
+    p_holm_runs: float = math.nan
+
+    @property
+    def interaction(self) -> bool:
+        """Of two factors."""
+        return len(self.factors) == 2
+
+
+@dataclass(frozen=True)
+class FactorStudy:
+    """All that the arms show of the factors; ``aliases`` are sets of effects whose columns coincide.
+
+    ``left_out`` are arms that are no cells, ``not_estimable`` effects that the cells cannot show, both with a reason.
+    """
+
+    design: Kind
+    level: float
+    family: str
+    factors: tuple[Factor, ...]
+    arms: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    effects: tuple[FactorEffect, ...]
+    not_estimable: tuple[LeftOut, ...]
+    aliases: tuple[tuple[str, ...], ...]
+    ordered: tuple[Ordered, ...]
+    dependence: tuple[PartialDependence, ...]
+
+
+@dataclass(frozen=True)
+class NoFactors:
+    """Why there is no study of factors."""
+
+    reason: str
+
+
+def factor_effects(
+    reduced: Reduced, arms: Sequence[ArmInfo], level: float, test_over_train: float | None = None
+) -> FactorStudy | NoFactors:
+    """Effects of the factors that the ``arms`` vary, with intervals at ``level``.
+
+    When not to use it: to compare with the control, which is no cell of the factors. Effects by least squares, and
+    polynomials of a search, take what they cannot separate for zero; a search's arms were chosen by their results.
+    See ``contrast_test`` for ``test_over_train``.
+    """
+    plan = layout(arms, _twins(reduced, arms))
+    if isinstance(plan, str):
+        return NoFactors(plan)
+    data = ArmScores(
+        wide=reduced.wide[list(plan.arms)].sort_index().to_numpy(dtype=np.float64),
+        scores=scores_of(reduced, plan.arms),
+        level=level,
+        test_over_train=test_over_train,
+    )
+    asked, failed = questions(plan)
+    few = [one for one in asked if data.known(one.weights).sum() < 2]
+    failed += [LeftOut(effect_name(plan, one.factors), "fewer than two patients with finite scores") for one in few]
+    asked = [one for one in asked if one not in few]
+    if not asked:
+        return NoFactors("; ".join(f"{one.name}: {one.reason}" for one in failed))
+    mains = [one for one in asked if len(one.factors) == 1]
+    return FactorStudy(
+        design=_kind(plan, asked),
+        level=level,
+        family=f"the {len(asked)} main effects and two-factor interactions that the arms can show, Holm",
+        factors=plan.factors,
+        arms=plan.arms,
+        left_out=plan.left_out,
+        effects=_adjusted([_effect(plan, question, data) for question in asked]),
+        not_estimable=tuple(failed),
+        aliases=tuple(tuple(effect_name(plan, e) for e in members) for members in alias_sets(plan) if len(members) > 1),
+        ordered=tuple(trend for one in mains if (trend := ordered(plan, one, data)) is not None),
+        dependence=tuple(curve for one in mains if (curve := dependence(plan, one, data)) is not None),
+    )
+
+
+def _twins(reduced: Reduced, arms: Sequence[ArmInfo]) -> set[str]:
+    """Arms without synthetic images whose scores are those of another such arm: one and the same training."""
+    columns: dict[bytes, list[str]] = {}
+    for arm in arms:
+        if arm.count == 0:
+            columns.setdefault(reduced.wide[arm.name].to_numpy(dtype=np.float64).tobytes(), []).append(arm.name)
+    return {name for names in columns.values() if len(names) > 1 for name in names}
+
+
+def _kind(plan: Layout, asked: Sequence[Question]) -> Kind:
+    if plan.full:
+        return "full factorial"
+    methods = {one.method for one in asked}
+    if "polynomial" in methods:
+        return "scattered arms"
+    balanced = all(
+        len(set(np.bincount(plan.codes[:, i], minlength=len(factor.levels)))) == 1
+        for i, factor in enumerate(plan.factors)
+    )
+    return "fractional factorial" if methods == {"least squares"} and balanced else "incomplete factorial"
+
+
+def _effect(plan: Layout, question: Question, data: ArmScores) -> FactorEffect:
+    used = np.flatnonzero(np.abs(question.weights).max(axis=0) > 1e-9)
+    names = labels(plan, question)
+    crossed = len(question.factors) == 2 and question.cells is not None
+    return FactorEffect(
+        name=effect_name(plan, question.factors),
+        factors=tuple(plan.factors[i].name for i in question.factors),
+        method=question.method,
+        levels=tuple(
+            tuple(plan.factors[i].levels[code] for code in codes)
+            for i, codes in zip(question.factors, question.levels, strict=True)
+        ),
+        contexts=question.contexts,
+        arms=tuple(plan.arms[i] for i in used),
+        n=int(data.known(question.weights).sum()),
+        terms=tuple(data.term(name, row) for name, row in zip(names, question.weights, strict=True)),
+        patients=data.over_patients(question.weights),
+        runs=data.over_runs(question.weights),
+        art=aligned_rank_f(data.wide, question) if crossed else None,
+        aliases=tuple(effect_name(plan, effect) for effect in question.aliases),
+    )
+
+
+def _adjusted(effects: Sequence[FactorEffect]) -> tuple[FactorEffect, ...]:
+    """Holm over the effects, at each level of analysis; NaN where there are no runs to test over."""
+    patients = holm([one.patients.p for one in effects])
+    runs = holm([math.nan if one.runs is None else one.runs.p for one in effects])
+    return tuple(
+        replace(one, p_holm=p, p_holm_runs=p_runs) for one, p, p_runs in zip(effects, patients, runs, strict=True)
+    )
+
+
+def aligned_rank_f(wide_NA: Array, question: Question) -> FTest:
+    """Aligned rank transform of an interaction on matched cells (Wobbrock, Findlater, Gergle and Higgins 2011).
+
+    Each score is stripped of the effect of its cell and of its patient, the estimated interaction is added back, all
+    are ranked together (rounded to 1e-12, ties share the mean rank), and the repeated-measures F of the interaction is
+    taken on the ranks. Patients are stripped as blocks are in aligned ranks (Hodges and Lehmann 1962): left in, their
+    spread would drown the effects.
+
+    When not to use it: as the only test. Its error rates hold for alignment by means of data that are symmetric or of
+    one shape in all cells.
+    """
+    if question.cells is None:
+        raise ValueError("the aligned rank transform needs matched cells")
+    y_NCL = wide_NA[:, question.cells]
+    y_NCL = y_NCL[np.isfinite(y_NCL).all(axis=(1, 2))]
+    residual = y_NCL - y_NCL.mean(axis=0) - y_NCL.mean(axis=(1, 2))[:, None, None] + y_NCL.mean()
+    a, b = (len(levels) for levels in question.levels)
+    means_AB = y_NCL.mean(axis=(0, 1)).reshape(a, b)
+    effect = means_AB - means_AB.mean(axis=0) - means_AB.mean(axis=1)[:, None] + means_AB.mean()
+    ranks = stats.rankdata((residual + effect.ravel()).round(12)).reshape(y_NCL.shape)
+    return repeated_f(ranks.mean(axis=1) @ np.kron(_helmert(a), _helmert(b)).T)
+
+
+def _helmert(size: int) -> Array:
+    """Orthonormal contrasts of ``size`` levels, (size - 1) x size."""
+    q, _ = np.linalg.qr(np.column_stack([np.ones(size), np.eye(size)[:, : size - 1]]))
+    contrasts: Array = q[:, 1:].T
+    return contrasts

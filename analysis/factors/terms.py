@@ -1,0 +1,61 @@
+"""A linear combination of arms, estimated over patients and, with runs random, for the method."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.method.contrasts import FTest, basis, repeated_f
+from analysis.method.variance import contrast_test, subspace_test
+from analysis.records import Array, Estimate, mean_estimate
+from analysis.table.scores import Flags, Scores
+
+NEGLIGIBLE = 1e-12
+"""Weights below it are rounding."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One combination of arms with its interval over patients and, where there are runs to test over, over runs."""
+
+    label: str
+    patients: Estimate
+    runs: Estimate | None
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """Patients x arms and all scores of the same arms; intervals at ``level``, ``test_over_train`` as elsewhere."""
+
+    wide: Array
+    scores: Scores
+    level: float
+    test_over_train: float | None
+
+    def known(self, weights_TA: Array) -> Flags:
+        """Patients with a finite score in every arm that any row uses."""
+        used = np.abs(weights_TA).max(axis=0) > NEGLIGIBLE
+        fine: Flags = np.isfinite(self.wide[:, used].sum(axis=1))
+        return fine
+
+    def combined(self, weights_TA: Array) -> Array:
+        """N x T combinations of the known patients' arm means, rounded to 1e-12."""
+        used = np.abs(weights_TA).max(axis=0) > NEGLIGIBLE
+        found: Array = (self.wide[self.known(weights_TA)][:, used] @ weights_TA[:, used].T).round(12)
+        return found
+
+    def term(self, label: str, weights_A: Array) -> Term:
+        """One-sample t over patients; the two-way, fold-mean or corrected test over runs."""
+        weights_A = np.where(np.abs(weights_A) > NEGLIGIBLE, weights_A, 0.0)
+        test = contrast_test(self.scores, label, weights_A, self.level, self.test_over_train)
+        values = self.combined(weights_A[None])[:, 0]
+        return Term(label, mean_estimate(values, self.level), None if test is None else test.estimate)
+
+    def over_patients(self, weights_TA: Array) -> FTest:
+        """F of all rows at once, patients as units; at least two of them."""
+        return repeated_f(self.combined(basis(weights_TA)))
+
+    def over_runs(self, weights_TA: Array) -> FTest | None:
+        """F of all rows at once for the method; None with one run."""
+        rows = basis(weights_TA)
+        found = subspace_test(self.scores, np.where(np.abs(rows) > NEGLIGIBLE, rows, 0.0), self.test_over_train)
+        return None if found is None else found[0]

@@ -1,0 +1,49 @@
+"""Every cell of the design by status, with the rule that the plan declares for it: what a reviewer asks first."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.table.checks import NO_ROW, REPLICATE
+from analysis.table.tables import AnalysisPlan, Metric
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Scores (patient x class x run x arm) of one status, the runs and patients they are in, and the declared rule."""
+
+    status: str
+    scores: int
+    runs: int
+    patients: int
+    rule: str
+
+
+def causes_of(rows: pd.DataFrame, plan: AnalysisPlan, metric: Metric) -> tuple[Cause, ...]:
+    """Counts for one metric in a table that ``checks.complete`` returned; every cause, also those of 0."""
+    mine = rows[rows["metric"] == metric.name]
+    found = []
+    for status, rule in _rules(plan, metric).items():
+        cells = mine[mine["status"] == status]
+        runs = len(cells[["arm", *REPLICATE]].drop_duplicates())
+        found.append(Cause(status, len(cells), runs, int(cells["patient"].nunique()), rule))
+    return tuple(found)
+
+
+def _rules(plan: AnalysisPlan, metric: Metric) -> dict[str, str]:
+    empty = "the patient is left out for this class, in all arms"
+    worst = "infinite, worst in ranks" if math.isinf(metric.worst) else f"{metric.worst:g}"
+    absent = {
+        "refuse": "the analysis stops",
+        "complete-cases": "the replicate, or the patient, is left out for all arms",
+    }[plan.missing]
+    return {
+        "ok": "scored as it is",
+        "empty-both": empty,
+        "empty-reference": empty,
+        "missed": f"counts; scored {worst}",
+        "diverged": f"counts; scored {worst}" if plan.diverged == "worst" else "the analysis stops",
+        "absent": absent,
+        NO_ROW: absent,
+    }

@@ -1,0 +1,49 @@
+"""What is known of the synthetic images of each arm, and whether it goes with what they were good for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.questions.generators import ANCHOR, utility_table
+from analysis.questions.quality import QualityStudy, quality_against_utility
+from analysis.table.tables import Reduced
+
+
+@dataclass(frozen=True)
+class PoolSummary:
+    """One metric of one arm's pools: mean and SD over its ``n`` distinct pools."""
+
+    arm: str
+    metric: str
+    n: int
+    mean: float
+    sd: float
+
+
+def pool_summaries(pools: pd.DataFrame, names: Sequence[str]) -> tuple[PoolSummary, ...]:
+    """Every metric of every arm's distinct pools."""
+    distinct = pools.drop_duplicates(["arm", "digest", "metric"]).dropna(subset=["value"])
+    distinct = distinct.sort_values(["arm", "metric", "value"])
+    found = {key: rows.to_numpy(dtype=np.float64) for key, rows in distinct.groupby(["arm", "metric"])["value"]}
+    return tuple(
+        PoolSummary(
+            name,
+            str(metric),
+            len(values),
+            float(values.mean()),
+            float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        )
+        for name in names
+        for (arm, metric), values in found.items()
+        if arm == name
+    )
+
+
+def quality_of_pools(pools: pd.DataFrame, reduced: Reduced, control: str, level: float) -> QualityStudy | None:
+    """Measures of pools against the gain of the arms that use them; None where no pool was assessed."""
+    if not (pools["metric"] == ANCHOR).any():
+        return None
+    utility = utility_table(reduced, control, "")
+    return quality_against_utility(pools, utility, higher_is_better=reduced.metric.higher_is_better, level=level)

@@ -1,0 +1,135 @@
+"""All scores of one metric as one array, arms x cells, so that every method-level test is a matrix product away.
+
+A cell is one patient under one fold and seed. Every fold holds its patients x its seeds in full; where the table has no
+row the array has NaN.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.records import Array
+from analysis.table.tables import Reduced
+
+Codes = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+class Design(StrEnum):
+    """What is replicated: runs on one held-out set, folds that share no patient, or folds that do."""
+
+    HELD_OUT = "held-out set"
+    CROSS_VALIDATION = "cross-validation"
+    REPEATED_HOLD_OUT = "repeated hold-out"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """``values``: A arms x K cells, ordered by fold, then patient, then seed.
+
+    ``starts`` are the first cells of the folds and ``seeds`` the seeds of each; ``patient`` numbers the patient of
+    each cell.
+    """
+
+    arms: tuple[str, ...]
+    folds: tuple[int, ...]
+    seeds: tuple[tuple[int, ...], ...]
+    starts: tuple[int, ...]
+    patient: Codes
+    values: Array
+
+    @cached_property
+    def design(self) -> Design:
+        """One fold is a held-out set; a patient tested in two folds makes a repeated hold-out."""
+        if len(self.folds) == 1:
+            return Design.HELD_OUT
+        tests = sum(len(np.unique(self.patient[part])) for part in self.parts())
+        distinct = len(np.unique(self.patient))
+        return Design.CROSS_VALIDATION if tests == distinct else Design.REPEATED_HOLD_OUT
+
+    @cached_property
+    def n(self) -> int:
+        """Patients."""
+        return len(np.unique(self.patient))
+
+    def parts(self) -> list[slice]:
+        """The cells of each fold."""
+        ends = [*self.starts[1:], len(self.patient)]
+        return [slice(start, end) for start, end in zip(self.starts, ends, strict=True)]
+
+    def rows(self, names: Sequence[str]) -> Codes:
+        """Positions of arms by name."""
+        where = {arm: i for i, arm in enumerate(self.arms)}
+        return np.array([where[name] for name in names], dtype=np.int64)
+
+    def known(self, rows: Codes) -> Flags:
+        """Cells (K) of patients whose every score in these arms is finite."""
+        return self.sound(np.all(np.isfinite(self.values[rows]), axis=0))
+
+    def sound(self, fine_K: Flags) -> Flags:
+        """Cells of patients all of whose cells are fine."""
+        return ~np.isin(self.patient, np.unique(self.patient[~fine_K]))
+
+    def fold_means(self, z_TK: Array, keep_K: Flags) -> Array:
+        """T x J means over the kept cells of each fold that has any, rounded to 1e-12."""
+        sums = np.add.reduceat(np.where(keep_K, z_TK, 0.0), self.starts, axis=1)
+        counts = np.add.reduceat(keep_K.astype(np.float64), self.starts)
+        means: Array = (sums[:, counts > 0] / counts[counts > 0]).round(12)
+        return means
+
+    def crossed(self, z_TK: Array, keep_K: Flags, fold: int = 0) -> Array:
+        """T x P x R: the kept patients of one fold, by number of the fold, times its seeds; rounded to 1e-12."""
+        part = self.parts()[fold]
+        keep = keep_K[part]
+        table: Array = z_TK[:, part][:, keep].reshape(len(z_TK), -1, len(self.seeds[fold])).round(12)
+        return table
+
+    def test_over_train(self) -> float:
+        """Largest n_test/n_train of a fold, if all other patients of the table trained; inf where none are left."""
+        tested = max(len(np.unique(self.patient[part])) for part in self.parts())
+        rest = self.n - tested
+        return tested / rest if rest else float("inf")
+
+
+def scores_of(reduced: Reduced, arms: Sequence[str] | None = None) -> Scores:
+    """The cells of ``arms`` (all of the sweep by default) in the given order."""
+    names = [str(arm) for arm in reduced.wide.columns] if arms is None else list(arms)
+    cells = reduced.cells if arms is None else reduced.cells[reduced.cells["arm"].isin(names)]
+    patients, patient = np.unique(cells["patient"].to_numpy(dtype=object).astype(str), return_inverse=True)
+    folds, fold = np.unique(cells["fold"].to_numpy(), return_inverse=True)
+    seeds, seed = np.unique(cells["seed"].to_numpy(), return_inverse=True)
+    codes = (fold * len(patients) + patient) * len(seeds) + seed
+    grid, starts, used = _grid(codes, len(folds), len(patients), len(seeds))
+    values = np.full((len(names), len(grid)), np.nan)
+    where = {name: i for i, name in enumerate(names)}
+    arm = cells["arm"].map(where).to_numpy(dtype=np.int64)
+    values[arm, np.searchsorted(grid, codes)] = cells["value"].to_numpy(dtype=np.float64)
+    return Scores(
+        arms=tuple(names),
+        folds=tuple(int(one) for one in folds),
+        seeds=tuple(tuple(int(seeds[i]) for i in mine) for mine in used),
+        starts=tuple(starts),
+        patient=grid // len(seeds) % len(patients),
+        values=values,
+    )
+
+
+def _grid(codes: Codes, folds: int, patients: int, seeds: int) -> tuple[Codes, list[int], list[Codes]]:
+    """All cells of every fold's patients x seeds, where each fold starts, and the seeds it uses."""
+    found = np.unique(codes)
+    edges = np.searchsorted(found, np.arange(folds + 1) * patients * seeds)
+    parts: list[Codes] = []
+    used: list[Codes] = []
+    starts, total = [], 0
+    for fold in range(folds):
+        mine = found[edges[fold] : edges[fold + 1]]
+        seed, pair = np.unique(mine % seeds), np.unique(mine // seeds)
+        starts.append(total)
+        parts.append((pair[:, None] * seeds + seed[None, :]).ravel())
+        total += len(parts[-1])
+        used.append(seed)
+    return np.concatenate(parts), starts, used

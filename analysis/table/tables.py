@@ -1,0 +1,227 @@
+"""From the tidy results table to patients x arms: checked first, missing cells by declared rule, every loss counted.
+
+One row of the table per data set, arm, fold, seed, patient, class and metric. The independent unit is the patient:
+classes, seeds and, with repeated hold-out, folds are averaged inside it, so each patient counts once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from analysis.records import Array
+from analysis.table.checks import ABSENT, REPLICATE, absent_summary, undefined_pairs
+from medsweep.config import Config
+from medsweep.errors import UserError, nearest
+
+
+class AnalysisPlan(Config):
+    """What is fixed before any result is seen."""
+
+    primary: str = "dice"
+    """The one metric that carries verdicts; every other is exploratory."""
+    margin: float = Field(default=0.01, gt=0)
+    """Differences inside +-margin, in units of the primary metric, do not matter."""
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    """Level of the primary family: every arm against the control, Holm."""
+    missing: Literal["refuse", "complete-cases"] = "refuse"
+    """What to do where a trial left no score: stop, or drop its replicate or patient for ALL arms."""
+    diverged: Literal["worst", "refuse"] = "worst"
+    """A diverged training is a result of its arm, scored as the worst value; or stop."""
+    post_hoc: tuple[Literal["conover", "shaffer", "bergmann-hommel"], ...] = ()
+    """Tests of all pairs to print beside Nemenyi's; none carries a verdict."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is named, oriented and printed; ``worst`` is what a diverged training scores."""
+
+    name: str
+    label: str
+    unit: str
+    higher_is_better: bool
+    worst: float
+    digits: int
+
+
+METRICS: Final[Mapping[str, Metric]] = {
+    "dice": Metric("dice", "Dice", "", True, 0.0, 3),
+    "hd95_mm": Metric("hd95_mm", "HD95", "mm", False, float("inf"), 2),
+    "assd_mm": Metric("assd_mm", "ASSD", "mm", False, float("inf"), 2),
+    "surface_dice": Metric("surface_dice", "Surface Dice at 2 mm", "", True, 0.0, 3),
+    "region_dice": Metric("region_dice", "Dice of regions", "", True, 0.0, 3),
+    "region_hd95_mm": Metric("region_hd95_mm", "HD95 of regions", "mm", False, float("inf"), 2),
+    "region_assd_mm": Metric("region_assd_mm", "ASSD of regions", "mm", False, float("inf"), 2),
+    "region_surface_dice": Metric("region_surface_dice", "Surface Dice of regions at 2 mm", "", True, 0.0, 3),
+}
+
+
+@dataclass(frozen=True)
+class FlowStep:
+    """One exclusion rule with n before and after it."""
+
+    rule: str
+    unit: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """One metric, one value per patient and arm.
+
+    ``wide``: patients x arms, in the arms' given order, rounded to 1e-12. ``cells``: one row per arm, fold, seed and
+    patient. ``missed``: missed structures per arm. ``diverged``: diverged runs per arm, scored as the worst value.
+    ``incomplete``: patients x arms before complete cases were taken, NaN where an arm has no whole score of a patient
+    in any run; None where nothing was absent.
+    """
+
+    metric: Metric
+    wide: pd.DataFrame
+    cells: pd.DataFrame
+    flow: tuple[FlowStep, ...]
+    missed: Mapping[str, int]
+    diverged: Mapping[str, int]
+    incomplete: pd.DataFrame | None = None
+
+    @property
+    def n(self) -> int:
+        """Patients."""
+        return len(self.wide)
+
+    @cached_property
+    def folds(self) -> tuple[int, ...]:
+        """Folds with at least one patient."""
+        return tuple(sorted(int(fold) for fold in self.cells["fold"].unique()))
+
+    @cached_property
+    def seeds(self) -> int:
+        """Seeds per fold; the smallest number where folds differ."""
+        return int(self.cells.groupby("fold")["seed"].nunique().min())
+
+    def differences(self, arm: str, control: str) -> Array:
+        """``arm - control`` per patient; 0 where both are infinite (missed by both)."""
+        a = self.wide[arm].to_numpy(dtype=np.float64)
+        b = self.wide[control].to_numpy(dtype=np.float64)
+        delta = np.zeros_like(a)
+        np.subtract(a, b, out=delta, where=a != b)
+        return delta.round(12)
+
+
+def metric_of(name: str) -> Metric:
+    """The metric by name; raises UserError for one whose direction is unknown."""
+    return metric_named(name, METRICS)
+
+
+def metric_named(name: str, metrics: Mapping[str, Metric]) -> Metric:
+    """The metric of these by name; raises UserError for one that is not there."""
+    if name not in metrics:
+        raise UserError(f"analysis.primary: no metric is called {name!r}; {nearest(name, metrics)}")
+    return metrics[name]
+
+
+def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric: str | Metric) -> Reduced:
+    """Apply the declared rules to a table that ``checks.complete`` returned, then average inside patients.
+
+    A patient whose reference lacks a class is dropped for that class in ALL arms; a diverged run scores the worst
+    value; absent cells follow ``plan.missing``.
+
+    Raises:
+        UserError: cells are absent or diverged and the plan refuses them, or no patient is left.
+    """
+    known = metric_of(metric) if isinstance(metric, str) else metric
+    flow: list[FlowStep] = []
+    rows = _drop_undefined(table[table["metric"] == known.name], flow)
+    is_diverged = rows["status"] == "diverged"
+    rows = rows.assign(value=rows["value"].where(~is_diverged, known.worst))
+    kept = _drop_absent(rows, plan, flow)
+    is_diverged = kept["status"] == "diverged"
+    _refuse_diverged(kept[is_diverged], plan)
+    cells = _cells(kept)
+    diverged = kept[is_diverged].drop_duplicates(["arm", *REPLICATE]).groupby("arm", observed=True).size()
+    missed = kept[kept["status"] == "missed"].groupby("arm", observed=True).size()
+    return Reduced(
+        metric=known,
+        wide=_wide(cells, arms),
+        cells=cells,
+        flow=tuple(flow),
+        missed={arm: int(missed.get(arm, 0)) for arm in arms},
+        diverged={arm: int(diverged.get(arm, 0)) for arm in arms},
+        incomplete=None if len(kept) == len(rows) else _wide(_cells(_whole_scores(rows)), arms),
+    )
+
+
+def _cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the classes of each arm, fold, seed and patient."""
+    cells = rows.groupby(["arm", "fold", "seed", "patient"], observed=True, sort=True)["value"].mean().reset_index()
+    return cells.astype({"arm": str, "patient": str})
+
+
+def _wide(cells: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    """Patients x arms, mean over runs; NaN where an arm has no cell of a patient."""
+    means = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")
+    return means.reindex(columns=list(arms)).sort_index().round(12)
+
+
+def _whole_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of those arm x run x patient cells of which no class is absent."""
+    absent = rows["status"].isin(ABSENT)
+    keys = [rows[name] for name in ("arm", *REPLICATE, "patient")]
+    return rows[~absent.groupby(keys, observed=True).transform("any")]
+
+
+def _drop_undefined(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
+    """Drop (patient, class) pairs whose reference is empty, for all arms, and count them."""
+    pairs = pd.MultiIndex.from_frame(rows[["patient", "class"]])
+    undefined = undefined_pairs(rows)
+    kept = rows[~pairs.isin(undefined)]
+    total = len(pairs.unique())
+    flow.append(FlowStep("class absent from the reference", "patient-class pairs", total, total - len(undefined)))
+    before = rows["patient"].nunique()
+    flow.append(FlowStep("no class left in the reference", "patients", before, kept["patient"].nunique()))
+    if kept.empty:
+        raise UserError("no patient has any foreground class in the reference; check the labels of the data set")
+    return kept
+
+
+def _drop_absent(rows: pd.DataFrame, plan: AnalysisPlan, flow: list[FlowStep]) -> pd.DataFrame:
+    """Complete cases: first replicates in which an arm has no score at all, then patients with a score missing."""
+    absent = rows["status"].isin(ABSENT)
+    if not absent.any():
+        return rows
+    if plan.missing == "refuse":
+        raise UserError(
+            f"{absent_summary(rows[absent])}; {int(absent.sum())} of {len(rows)} scores; finish these trials with "
+            "the same command, or set `missing: complete-cases` under `analysis:`"
+        )
+    whole = absent.groupby([rows["arm"], rows["fold"], rows["seed"]], observed=True).transform("all")
+    lost = pd.MultiIndex.from_frame(rows.loc[whole, REPLICATE].drop_duplicates())
+    replicates = pd.MultiIndex.from_frame(rows[REPLICATE])
+    kept = rows[~replicates.isin(lost)]
+    total = len(replicates.unique())
+    rule = "an arm has no score in the replicate"
+    flow.append(FlowStep(rule, "replicates (fold x seed)", total, total - len(lost)))
+    before = rows["patient"].nunique()
+    holed = kept.loc[kept["status"].isin(ABSENT), "patient"].unique()
+    kept = kept[~kept["patient"].isin(holed)]
+    flow.append(FlowStep("a score is missing in some arm", "patients", before, kept["patient"].nunique()))
+    if kept.empty:
+        raise UserError(
+            f"`missing: complete-cases` leaves no patient: {absent_summary(rows[absent])}; finish these trials with "
+            "the same command, or take the arm out of the sweep"
+        )
+    return kept
+
+
+def _refuse_diverged(rows: pd.DataFrame, plan: AnalysisPlan) -> None:
+    if plan.diverged == "refuse" and not rows.empty:
+        runs = rows.drop_duplicates(["arm", *REPLICATE])
+        first = runs.iloc[0]
+        raise UserError(
+            f"{len(runs)} trainings diverged, first arm {first['arm']!r} fold {first['fold']} seed {first['seed']}; "
+            "change their configuration, or set `diverged: worst` under `analysis:` to score them as the worst value"
+        )

@@ -1,0 +1,1 @@
+"""Over doses and over data sets: dose response, the onset of harm, random-effects meta-analysis."""
