@@ -134,7 +134,8 @@ def hillis_f(scores_DPR: Array) -> FTest:
     """D orthonormal contrast scores of P patients x R runs, both >= 2, patients and runs random (Hillis 2007).
 
     F = MS_arm / den, den = MS_arm:run + max(MS_arm:patient - MS_arm:patient:run, 0), df1 = D,
-    df2 = den^2 / (MS_arm:run^2 / (D (R - 1))). Each mean square is the mean of those of the contrasts.
+    df2 = den^2 / (MS_arm:run^2 / (D (R - 1))). Each mean square is the mean of those of the contrasts. One contrast has
+    the degrees of freedom of ``two_way``, so that F is t^2 with the same p.
     """
     d, p, r = scores_DPR.shape
     grand_D = scores_DPR.mean(axis=(1, 2))
@@ -149,7 +150,10 @@ def hillis_f(scores_DPR: Array) -> FTest:
     kind: Kind = "Dorfman-Berbaum-Metz-Hillis F"
     if den <= 1e-24 * max(float((scores_DPR**2).mean()), 1e-300):
         return _without_spread(kind, arm, float(d), float(d * (r - 1)))
-    df2 = den**2 / (run**2 / (d * (r - 1))) if run > 0 else math.inf
+    doubt = run**2 / (d * (r - 1))
+    if d == 1:
+        doubt += patient**2 / (p - 1) + residual**2 / ((p - 1) * (r - 1))
+    df2 = den**2 / doubt if doubt > 0 else math.inf
     f = arm / den
     p_value = f_tail(f, d, df2)
     return FTest(kind, f, float(d), df2, p_value, p_greenhouse_geisser=p_value, p_uncorrected=p_value)

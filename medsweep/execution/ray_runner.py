@@ -53,8 +53,9 @@ class RayRunner:
         for name, value in RAY_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         if self._address is None:
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            # Ray asks for a token by default, also where it was imported before; without one of ours it writes a file.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         import ray
 
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -21,7 +21,7 @@ from analysis.factors.factors import FactorStudy, NoFactors, aligned_rank_f, fac
 from analysis.method.variance import method_test, run_omnibus
 from analysis.ranking.omnibus import NoOmnibus
 from analysis.records import ArmInfo, mean_estimate, plain
-from medsweep.fractional import aliases_of, best_fraction
+from medsweep.planning.fractional import aliases_of, best_fraction
 
 CONTROL = ArmInfo("control", {"n": 0}, 0, None, control=True)
 

@@ -19,7 +19,7 @@ from analysis.figures.runs import draw_runs
 from analysis.method.variance import run_means
 from analysis.records import ArmInfo
 from analysis.table.tables import METRICS
-from medsweep.fractional import best_fraction
+from medsweep.planning.fractional import best_fraction
 
 DICE = METRICS["dice"]
 ROWS = [*itertools.product(["b-sg", "mc-sg"], [20, 50, 100])]
