@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.factors.factors import FactorEffect, FactorStudy
 from analysis.factors.terms import Term
@@ -51,6 +52,7 @@ def draw_factors(study: FactorStudy, metric: Metric, margin: float, stem: Path) 
         axes.set(ylim=(y + 0.05, 0), xlim=limits)
         axes.set_yticks(ticks, names, fontsize=7)
         axes.tick_params(axis="y", length=0, pad=5)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.spines["left"].set_visible(False)
         unit = f" in {metric.unit}" if metric.unit else ""
         better = "\N{RIGHTWARDS ARROW} better" if metric.higher_is_better else "better \N{LEFTWARDS ARROW}"

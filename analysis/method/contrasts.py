@@ -48,6 +48,7 @@ def two_way(d_PR: Array, level: float) -> Estimate:
     v = (MS_r + max(MS_p - MS_pr, 0)) / (P R), as in Hillis 2007, and the degrees of freedom of all three mean squares
     (Satterthwaite 1946): df = (P R v)^2 / (MS_r^2 / (R-1) + MS_p^2 / (P-1) + MS_pr^2 / ((P-1)(R-1))). Hillis's, which
     know MS_r alone, suit the F over k arms; for one pair of a few runs they are too many (``docs/error-rates.md``).
+    Never below R - 1, the df of MS_r, which v cannot fall below: without a patient x arm effect the formula would.
     """
     squares = mean_squares(d_PR)
     if np.ptp(d_PR) == 0:
@@ -55,7 +56,7 @@ def two_way(d_PR: Array, level: float) -> Estimate:
     spread = squares.runs + max(squares.patients - squares.residual, 0.0)
     p, r = squares.n_patients - 1, squares.n_runs - 1
     doubt = squares.runs**2 / r + squares.patients**2 / p + squares.residual**2 / (p * r)
-    return t_estimate(float(d_PR.mean()), math.sqrt(spread / d_PR.size), spread**2 / doubt, level)
+    return t_estimate(float(d_PR.mean()), math.sqrt(spread / d_PR.size), max(spread**2 / doubt, r), level)
 
 
 def nadeau_bengio(d_J: Array, test_over_train: float, level: float) -> Estimate:
@@ -154,6 +155,8 @@ def hillis_f(scores_DPR: Array) -> FTest:
     if d == 1:
         doubt += patient**2 / (p - 1) + residual**2 / ((p - 1) * (r - 1))
     df2 = den**2 / doubt if doubt > 0 else math.inf
+    if d == 1:
+        df2 = max(df2, r - 1.0)
     f = arm / den
     p_value = f_tail(f, d, df2)
     return FTest(kind, f, float(d), df2, p_value, p_greenhouse_geisser=p_value, p_uncorrected=p_value)

@@ -104,6 +104,14 @@ def test_two_way_by_hand():
     assert two_way(np.zeros((4, 2)), 0.95).p == 1
 
 
+def test_the_df_of_a_pair_are_never_below_those_of_its_runs():
+    """Without a patient x arm effect Satterthwaite's formula alone gives next to none with two runs."""
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        found = two_way(rng.normal(0, 0.003, 2) + rng.normal(0, 0.02, (40, 2)), 0.95)
+        assert found.df >= 1
+
+
 def test_two_way_keeps_its_level_where_patients_as_blocks_do_not():
     rng = np.random.default_rng(2)
     method = patients = 0
