@@ -36,6 +36,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/stylegan2.py
 	$(BIN)/python benchmarks/segmentation.py
 	$(BIN)/python benchmarks/assessment.py
+	$(BIN)/python benchmarks/statistical_tests.py
+	$(BIN)/python benchmarks/error_rates.py
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
