@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.effects import rank_biserial
+from analysis.comparison.effects import rank_biserials
 from analysis.comparison.equivalence import tost
 from analysis.comparison.resampling import RESAMPLES, patient_weights
 from analysis.method.variance import all_components, method_tests
@@ -130,7 +130,7 @@ def ours_as_autorank(reduced: Reduced) -> tuple[object, ...]:
     values_PA = reduced.wide.to_numpy()
     arms = [mean_estimate(values, 1 - PLAN.alpha) for values in values_PA.T]
     quartiles = np.quantile(values_PA, [0.25, 0.5, 0.75], axis=0)
-    sizes = [rank_biserial(delta) for delta in differences_of(reduced, CONTROL).values()]
+    sizes = rank_biserials(np.column_stack(list(differences_of(reduced, CONTROL).values())))
     return omnibus, pairs, arms, quartiles, sizes
 
 

@@ -1,9 +1,10 @@
 """How large is a difference: mean with t and BCa intervals, Hodges-Lehmann, rank-biserial, win/tie/loss."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from scipy import special, stats
 from analysis.comparison.resampling import RESAMPLES, patient_weights, resampled_means
 from analysis.comparison.signed_rank import EXACT_UP_TO, signed_rank_pmf
 from analysis.records import Array, Estimate, mean_estimate
+
+T = TypeVar("T")
 
 __all__ = [
     "Effect",
@@ -69,15 +72,22 @@ def effects_of(
     Patients are independent, each counted once. The bootstrap is one draw of patients for all arms of the same n.
     """
     finite = {arm: delta[np.isfinite(delta)] for arm, delta in differences.items()}
-    intervals: dict[str, Interval] = {}
-    for n in sorted({len(values) for values in finite.values()}):
-        same = [arm for arm, values in finite.items() if len(values) == n]
-        found = _bca(np.column_stack([finite[arm] for arm in same]), level, resamples)
-        intervals |= dict(zip(same, found, strict=True))
+    gains = {arm: delta if higher_is_better else -delta for arm, delta in differences.items()}
+    intervals = _together(finite, lambda d_NM: _bca(d_NM, level, resamples))
+    sizes = _together(gains, lambda g_NM: rank_biserials(g_NM).tolist())
     return tuple(
-        _effect(arm, delta if higher_is_better else -delta, finite[arm], intervals[arm], level)
-        for arm, delta in differences.items()
+        _effect(arm, gains[arm], finite[arm], bootstrap=intervals[arm], size=sizes[arm], level=level)
+        for arm in differences
     )
+
+
+def _together(values: Mapping[str, Array], work: Callable[[Array], Sequence[T]]) -> dict[str, T]:
+    """``work`` on N x M arrays of the arms that have values of the same N patients; its results by arm."""
+    found: dict[str, T] = {}
+    for n in sorted({len(each) for each in values.values()}):
+        same = [arm for arm, each in values.items() if len(each) == n]
+        found |= dict(zip(same, work(np.column_stack([values[arm] for arm in same])), strict=True))
+    return found
 
 
 def effect(arm: str, differences: Array, *, higher_is_better: bool, level: float) -> Effect:
@@ -85,7 +95,7 @@ def effect(arm: str, differences: Array, *, higher_is_better: bool, level: float
     return effects_of({arm: differences}, higher_is_better=higher_is_better, level=level)[0]
 
 
-def _effect(arm: str, gains: Array, finite: Array, bootstrap: Interval, level: float) -> Effect:
+def _effect(arm: str, gains: Array, finite: Array, *, bootstrap: Interval, size: float, level: float) -> Effect:
     wins, ties = int((gains > 0).sum()), int((gains == 0).sum())
     middle, low, high, coverage = _hodges_lehmann(finite, level)
     return Effect(
@@ -97,7 +107,7 @@ def _effect(arm: str, gains: Array, finite: Array, bootstrap: Interval, level: f
         bca=bootstrap,
         hodges_lehmann=middle,
         hodges_lehmann_ci=Interval(low, high, coverage),
-        rank_biserial=rank_biserial(gains),
+        rank_biserial=size,
         wins=wins,
         ties=ties,
         losses=len(gains) - wins - ties,
@@ -186,11 +196,15 @@ def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def rank_biserial(gains: Array) -> float:
     """Matched rank-biserial correlation (R+ - R-) / (R+ + R-) (Kerby 2014), zeros ranked, then dropped (Pratt)."""
-    ranks = stats.rankdata(np.abs(gains))
-    total = float(ranks[gains != 0].sum())
-    if total == 0:
-        return 0.0
-    return float((ranks[gains > 0].sum() - ranks[gains < 0].sum()) / total)
+    return float(rank_biserials(gains[:, None])[0])
+
+
+def rank_biserials(gains_NM: Array) -> Array:
+    """``rank_biserial`` of each of M arms over N patients; 0 where all are tied."""
+    signed_NM = np.sign(gains_NM) * stats.rankdata(np.abs(gains_NM), axis=0)
+    total_M = np.abs(signed_NM).sum(axis=0)
+    sizes_M: Array = signed_NM.sum(axis=0) / np.where(total_M > 0, total_M, 1.0)
+    return sizes_M
 
 
 def p_better_interval(wins: int, ties: int, n: int, level: float) -> Interval:
