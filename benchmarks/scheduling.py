@@ -98,13 +98,13 @@ def run(tasks: Sequence[Task], world: World, simulation: Simulation) -> float:
 def _round(tasks: Sequence[Task], world: World, simulation: Simulation, store: SimulatedStore, orders: Orders) -> None:
     ledger = Ledger(tasks, store, NullObserver(), orders)
     held = {task.digest: world.held_by(task.stage) for task in tasks}
-    searcher = PlanSearcher(ledger, {digest: {} for digest in held})
+    searcher = PlanSearcher(ledger, lambda asked: {})
     slots = int(simulation.cluster.gpus / min((each.gpus for each in held.values() if each.gpus), default=1))
     pending: list[tuple[str, Task]] = []
     live: dict[str, str] = {}
     names = itertools.count()
     while True:
-        while len(pending) + len(live) < slots and (asked := _suggested(searcher, f"trial-{next(names)}")):
+        while len(pending) + len(live) < slots and (asked := _suggested(searcher, ledger, f"trial-{next(names)}")):
             pending.append(asked)
         waiting = []
         for trial, task in pending:
@@ -121,11 +121,11 @@ def _round(tasks: Sequence[Task], world: World, simulation: Simulation, store: S
             searcher.on_trial_complete(live.pop(digest), error=digest in killed)
 
 
-def _suggested(searcher: PlanSearcher, trial: str) -> tuple[str, Task] | None:
+def _suggested(searcher: PlanSearcher, ledger: Ledger, trial: str) -> tuple[str, Task] | None:
     config = searcher.suggest(trial)
     if config is None or config == Searcher.FINISHED:
         return None
-    return trial, Task.from_json(config["task"])  # type: ignore[index]
+    return trial, ledger.frontier.tasks[config["digest"]]  # type: ignore[index]
 
 
 def run_by_stage(tasks: Sequence[Task], world: World, fresh: Callable[[], Simulation]) -> float:
