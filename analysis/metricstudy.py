@@ -9,7 +9,7 @@ from analysis.comparison.effects import Effect, effects_of
 from analysis.ranking.omnibus import NoOmnibus, Omnibus, friedman
 from analysis.ranking.posthoc import Nemenyi, Wilcoxon, against_control, nemenyi
 from analysis.records import Array
-from analysis.table.tables import AnalysisPlan, FlowStep, Metric, Reduced
+from analysis.table.tables import AnalysisPlan, FlowStep, Metric, Reduced, difference
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ def differences_of(reduced: Reduced, control: str) -> dict[str, Array]:
     """``Reduced.differences`` from the control for every other arm, in order."""
     values_NA = reduced.wide.to_numpy(dtype=np.float64)
     control_N1 = reduced.wide[[control]].to_numpy(dtype=np.float64)
-    delta_NA = np.zeros_like(values_NA)
-    np.subtract(values_NA, control_N1, out=delta_NA, where=values_NA != control_N1)
-    columns = delta_NA.round(12).T.copy()
+    columns = difference(values_NA, control_N1).T.copy()
     return {str(arm): delta for arm, delta in zip(reduced.wide, columns, strict=True) if arm != control}
 
 

@@ -87,11 +87,6 @@ def ranking(wide: pd.DataFrame, *, higher_is_better: bool, level: float, resampl
     return Ranking(n, resamples, level, arms, mean_tau, float(tau_low), float(tau_high), agreement)
 
 
-def rank_stability(wide: pd.DataFrame, *, higher_is_better: bool, level: float) -> tuple[RankStability, ...]:
-    """The arms of ``ranking``: percentile bootstrap over patients with a fixed seed; arms that tie share ranks."""
-    return ranking(wide, higher_is_better=higher_is_better, level=level).arms
-
-
 def _shares(means_BK: Array) -> Array:
     """K arms x K ranks: the share of resamples; an arm tied over ranks a .. b has 1 / (b - a + 1) of each."""
     first = stats.rankdata(means_BK, method="min", axis=1).astype(int)

@@ -105,11 +105,14 @@ class Reduced:
 
     def differences(self, arm: str, control: str) -> Array:
         """``arm - control`` per patient; 0 where both are infinite (missed by both)."""
-        a = self.wide[arm].to_numpy(dtype=np.float64)
-        b = self.wide[control].to_numpy(dtype=np.float64)
-        delta = np.zeros_like(a)
-        np.subtract(a, b, out=delta, where=a != b)
-        return delta.round(12)
+        return difference(self.wide[arm].to_numpy(dtype=np.float64), self.wide[control].to_numpy(dtype=np.float64))
+
+
+def difference(a: Array, b: Array) -> Array:
+    """``a - b``, rounded to 1e-12; 0 where both are equal, infinities included. ``b`` may broadcast to ``a``."""
+    delta = np.zeros_like(a)
+    np.subtract(a, b, out=delta, where=a != b)
+    return delta.round(12)
 
 
 def metric_of(name: str) -> Metric:
@@ -196,7 +199,7 @@ def _drop_absent(rows: pd.DataFrame, plan: AnalysisPlan, flow: list[FlowStep]) -
     if plan.missing == "refuse":
         raise UserError(
             f"{absent_summary(rows[absent])}; {int(absent.sum())} of {len(rows)} scores; finish these trials with "
-            "the same command, or set `missing: complete-cases` under `analysis:`"
+            "medsweep run, or set `missing: complete-cases` under `analysis:`"
         )
     whole = absent.groupby([rows["arm"], rows["fold"], rows["seed"]], observed=True).transform("all")
     lost = pd.MultiIndex.from_frame(rows.loc[whole, REPLICATE].drop_duplicates())
@@ -212,7 +215,7 @@ def _drop_absent(rows: pd.DataFrame, plan: AnalysisPlan, flow: list[FlowStep]) -
     if kept.empty:
         raise UserError(
             f"`missing: complete-cases` leaves no patient: {absent_summary(rows[absent])}; finish these trials with "
-            "the same command, or take the arm out of the sweep"
+            "medsweep run, or take the arm out of the sweep"
         )
     return kept
 

@@ -121,23 +121,6 @@ def shape_of(doses: Doses, *others: Doses) -> Shape:
     return Shape.UNCLEAR
 
 
-def shape_text(shape: Shape) -> str:
-    """The shape and what it says."""
-    match shape:
-        case Shape.FLAT:
-            return "flat: equivalent to the control at every count"
-        case Shape.RISING:
-            return "rising: better with more"
-        case Shape.FALLING:
-            return "falling: worse with more"
-        case Shape.UMBRELLA:
-            return "umbrella: better, then worse again"
-        case Shape.DIP:
-            return "dip: worse, then better again"
-        case Shape.UNCLEAR:
-            return "unclear: no shape is shown"
-
-
 def _bends(levels: Sequence[Doses], sign: int) -> bool:
     """Umbrella for sign +1, dip for -1."""
     doses = levels[0]

@@ -4,7 +4,6 @@ import math
 import os
 import platform
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -109,7 +108,7 @@ def _attempt(
             raise
         finally:
             tracker.end(outcome, _finite(last.metrics))
-        base = _manifest(task, stage, work, found, outcome=outcome, message=message, last=last)
+        base = _manifest(task, world, work, found, outcome=outcome, message=message, last=last)
         work.publish(lambda files: replace(base, files=dict(files), seconds=round(work.seconds(), 3)))
 
 
@@ -144,7 +143,7 @@ def _inputs(task: Task, world: World, store: Store, reads: ExitStack) -> dict[st
 
 def _manifest(
     task: Task,
-    stage: Stage,
+    world: World,
     work: Workspace,
     inputs: Mapping[str, Fetched],
     *,
@@ -154,7 +153,7 @@ def _manifest(
 ) -> Manifest:
     return Manifest(
         stage=task.stage,
-        version=stage.version,
+        version=world.stages[task.stage].version,
         digest=task.digest,
         config=dict(task.config),
         inputs=dict(task.inputs),
@@ -165,7 +164,7 @@ def _manifest(
         estimated_hours=task.hours,
         files={},
         metrics=_finite(last.metrics),
-        host={**_host(task, work), **_origins(inputs)},
+        host={**_host(task, world, work), **_origins(inputs)},
         versions=package_versions(),
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
@@ -175,7 +174,7 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _host(task: Task, work: Workspace) -> dict[str, Any]:
+def _host(task: Task, world: World, work: Workspace) -> dict[str, Any]:
     return {
         "name": socket.gethostname(),
         "machine": platform.machine(),
@@ -185,7 +184,7 @@ def _host(task: Task, work: Workspace) -> dict[str, Any]:
         "threads": work.threads,
         "gpus": task.held.most_gpus,
         "micro_batches": work.micro_batches,
-        "peak_memory_mib": _peak_memory_mib(work.device),
+        "peak_memory_mib": round(world.gpu.peak_mib(), 1) if task.held.most_gpus else _peak_memory_mib(),
     }
 
 
@@ -195,11 +194,8 @@ def _origins(inputs: Mapping[str, Fetched]) -> dict[str, dict[str, str]]:
     return {"inputs": {role: one.origin for role, one in inputs.items()}, **({"reasons": reasons} if reasons else {})}
 
 
-def _peak_memory_mib(device: str) -> float | None:
-    """Most memory held: by torch's allocator on a GPU, else by this process since it began; None where unknown."""
-    torch = sys.modules.get("torch")
-    if device.startswith("cuda") and torch is not None:
-        return round(float(torch.cuda.max_memory_allocated()) / 2**20, 1)
+def _peak_memory_mib() -> float | None:
+    """Most host memory that this process has held since it began; None where unknown."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]

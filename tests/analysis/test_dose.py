@@ -21,7 +21,7 @@ from analysis.records import mean_estimate, plain
 from analysis.table.checks import complete
 from analysis.table.tables import AnalysisPlan, reduce
 from analysis.trends.dose import contrasts, dose_series, page, page_test, run_contrast, trend
-from analysis.trends.shape import Doses, Shape, harm_onset, shape_of, shape_text
+from analysis.trends.shape import Doses, Shape, harm_onset, shape_of
 
 COUNTS = (0, 8, 16, 32, 64)
 
@@ -241,7 +241,6 @@ def test_what_two_levels_support_is_what_both_show():
     assert (shape_of(sharp), shape_of(falling), shape_of(blurred)) == (Shape.UMBRELLA, Shape.FALLING, Shape.UNCLEAR)
     assert shape_of(sharp, falling) == Shape.FALLING
     assert shape_of(sharp, blurred) == Shape.UNCLEAR
-    assert len({shape_text(shape) for shape in Shape}) == len(Shape)
 
 
 def test_harm_begins_where_the_interval_leaves_zero_and_the_margin():

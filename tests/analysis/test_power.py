@@ -21,7 +21,7 @@ from analysis.comparison.power import (
     sentences,
     tost_power,
 )
-from analysis.ranking.ranks import rank_stability
+from analysis.ranking.ranks import ranking
 
 
 def test_detectable_inverts_gpower():
@@ -156,15 +156,15 @@ def test_rank_stability_is_firm_for_a_clear_winner_and_shared_for_twins():
     rng = np.random.default_rng(0)
     base = rng.normal(0.8, 0.05, 20)
     clear = wide(np.stack([base, base + 0.05, base - 0.05], axis=1).tolist())
-    first, best, worst = rank_stability(clear, higher_is_better=True, level=0.95)
+    first, best, worst = ranking(clear, higher_is_better=True, level=0.95).arms
     assert (best.share_first, best.low, best.high) == (1.0, 1.0, 1.0)
     assert (first.rank, worst.rank) == (2.0, 3.0)
-    twins = rank_stability(wide(np.stack([base, base], axis=1).tolist()), higher_is_better=False, level=0.95)
+    twins = ranking(wide(np.stack([base, base], axis=1).tolist()), higher_is_better=False, level=0.95).arms
     assert [one.share_first for one in twins] == [0.5, 0.5]
 
 
 def test_rank_stability_ignores_row_order_and_direction_flips_with_the_metric():
     table = wide(np.random.default_rng(1).normal(size=(9, 4)).tolist())
-    found = rank_stability(table, higher_is_better=True, level=0.95)
-    assert rank_stability(table.iloc[::-1], higher_is_better=True, level=0.95) == found
-    assert rank_stability(-table, higher_is_better=False, level=0.95) == found
+    found = ranking(table, higher_is_better=True, level=0.95).arms
+    assert ranking(table.iloc[::-1], higher_is_better=True, level=0.95).arms == found
+    assert ranking(-table, higher_is_better=False, level=0.95).arms == found

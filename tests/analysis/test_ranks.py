@@ -8,7 +8,7 @@ from published import wide
 from scipy import stats
 
 from analysis.comparison.resampling import patient_weights
-from analysis.ranking.ranks import rank_stability, ranking
+from analysis.ranking.ranks import ranking
 
 
 def table(seed=1, n=9, k=4):
@@ -48,9 +48,9 @@ def test_row_order_arm_order_and_direction_change_no_byte():
     found = ranking(table(), higher_is_better=True, level=0.95)
     assert ranking(table().iloc[::-1], higher_is_better=True, level=0.95) == found
     assert ranking(-table(), higher_is_better=False, level=0.95) == found
-    turned = rank_stability(table().iloc[:, ::-1], higher_is_better=True, level=0.95)
+    turned = ranking(table().iloc[:, ::-1], higher_is_better=True, level=0.95).arms
     assert {one.arm: one for one in turned} == {one.arm: one for one in found.arms}
-    assert rank_stability(table(), higher_is_better=True, level=0.95) == found.arms
+    assert ranking(table(), higher_is_better=True, level=0.95).arms == found.arms
 
 
 def test_a_missed_structure_ranks_its_arm_last_where_the_patient_is_drawn():
