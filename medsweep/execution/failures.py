@@ -141,9 +141,10 @@ def _note(line: bytes) -> Attempt | None:
 
 
 def backoff_seconds(tries: int, *who: str | int) -> float:
-    """Seconds to wait after ``tries`` losses, between half and one and a half times their doubling.
+    """Seconds to wait after ``tries`` losses, between three and five quarters of their doubling.
 
-    The share is drawn by ``who`` waits, so that drivers which lost the same machine do not come back together.
+    The share is drawn by ``who`` waits, so that drivers which lost the same machine do not come back together. A
+    quarter either way, and not more: whatever is drawn, each pause is longer than the one before it until the longest.
     """
-    jitter = 0.5 + derive_seed("backoff", tries, *who) / 2**63
+    jitter = 0.75 + derive_seed("backoff", tries, *who) / 2**64
     return float(min(BACKOFF_SECONDS * 2.0 ** (tries - 1), LONGEST_BACKOFF_SECONDS) * jitter)

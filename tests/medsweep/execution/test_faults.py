@@ -325,10 +325,14 @@ def test_memory_that_ran_out_is_doubled_once_where_it_was_stated(tmp_path: Path,
 
 
 def test_pauses_double_up_to_a_minute_and_differ_between_drivers() -> None:
-    pauses = [backoff_seconds(tries, "sweep", "host", 1) for tries in range(1, 12)]
-    assert all(0.5 * 2**i <= pause <= 1.5 * 2**i for i, pause in enumerate(pauses[:6]))
-    assert max(pauses) <= 1.5 * LONGEST_BACKOFF_SECONDS
-    assert backoff_seconds(1, "sweep", "host", 1) != backoff_seconds(1, "sweep", "host", 2)
+    firsts = set()
+    for pid in range(1, 401):
+        pauses = [backoff_seconds(tries, "sweep", "host", pid) for tries in range(1, 12)]
+        assert all(0.75 * 2**i <= pause <= 1.25 * 2**i for i, pause in enumerate(pauses[:6]))
+        assert pauses[:7] == sorted(set(pauses[:7])), "each is longer than the one before, whatever was drawn"
+        assert max(pauses) <= 1.25 * LONGEST_BACKOFF_SECONDS
+        firsts.add(round(pauses[0], 1))
+    assert len(firsts) >= 5, "drivers spread over the whole range"
 
 
 def task(digest: str, *parents: str, tail: float = 1.0) -> Task:
