@@ -48,13 +48,6 @@ class BayesSignedRank:
     prior_at: float = 0.0
 
 
-def bayes_signed_rank(
-    differences: Array, rope: float, *, higher_is_better: bool, draws: int | None = None
-) -> BayesSignedRank:
-    """The posterior of one arm; see ``bayes_signed_ranks``."""
-    return bayes_signed_ranks({"": differences}, rope, higher_is_better=higher_is_better, draws=draws)[""]
-
-
 def bayes_signed_ranks(
     differences: Mapping[str, Array], rope: float, *, higher_is_better: bool, draws: int | None = None
 ) -> dict[str, BayesSignedRank]:

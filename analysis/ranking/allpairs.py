@@ -20,8 +20,8 @@ from analysis.ranking.studentised import range_sf
 from analysis.records import Array, Estimate, mean_estimate
 from medsweep.errors import UserError, nearest
 
-Method = Literal["conover", "shaffer", "bergmann-hommel"]
-METHODS: Final = ("conover", "shaffer", "bergmann-hommel")
+Method = Literal["conover", "exact", "shaffer", "bergmann-hommel"]
+METHODS: Final = ("conover", "exact", "shaffer", "bergmann-hommel")
 Matrix = tuple[tuple[float, ...], ...]
 
 
@@ -67,7 +67,10 @@ class Pairwise:
 
 @dataclass(frozen=True)
 class AllPairs:
-    """p of all pairs, raw and adjusted, k x k in the order of ``arms``; ``note`` says where a rule was bent."""
+    """p of all pairs, raw and adjusted, k x k in the order of ``arms``; ``note`` says where a rule was bent.
+
+    NaN where the procedure does not fit the data, and ``note`` says why.
+    """
 
     arms: tuple[str, ...]
     n: int
@@ -77,24 +80,6 @@ class AllPairs:
     p_raw: Matrix
     p: Matrix
     note: str = ""
-
-
-@dataclass(frozen=True)
-class ExactRankSums:
-    """Exact two-sided p of each difference of rank sums under random orders; ``p_holm`` over all pairs."""
-
-    arms: tuple[str, ...]
-    n: int
-    p: Matrix
-    p_holm: Matrix
-    method: str = "exact rank-sum differences, Eisinga et al. 2017"
-
-
-@dataclass(frozen=True)
-class NoExact:
-    """Why there are no exact p."""
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -166,7 +151,9 @@ def all_pairs(wide: pd.DataFrame, method: Method, *, higher_is_better: bool) -> 
     """All pairs by a sharper procedure than Nemenyi's, on request.
 
     ``shaffer`` and ``bergmann-hommel`` correct signed-rank p, which do not depend on the pool; ``conover`` is the t
-    test on rank sums (Conover 1999, 5.8) with Holm, which does, and which assumes that the omnibus test rejects.
+    test on rank sums (Conover 1999, 5.8) with Holm, which does, and which assumes that the omnibus test rejects;
+    ``exact`` is the exact p of the difference of two rank sums (Eisinga et al. 2017) with Holm, where few patients make
+    Nemenyi's approximation rough, and where none of them ties arms.
 
     Raises:
         UserError: an unknown method, or more arms than Bergmann-Hommel can take.
@@ -174,16 +161,19 @@ def all_pairs(wide: pd.DataFrame, method: Method, *, higher_is_better: bool) -> 
     """
     refuse_holes(wide)
     arms, (n, k) = tuple(str(arm) for arm in wide.columns), wide.shape
-    if method == "conover":
-        raw, note = _conover(ranks_of(wide, higher_is_better=higher_is_better).to_numpy())
-        return AllPairs(arms, n, method, "Conover's t on rank sums", "Holm", matrix(raw), matrix(holm_pairs(raw)), note)
     if method not in METHODS:
         raise UserError(f"analysis.post_hoc: no procedure is called {method!r}; {nearest(method, METHODS)}")
+    if method in ("conover", "exact"):
+        ranks = ranks_of(wide, higher_is_better=higher_is_better).to_numpy()
+        raw, note = _conover(ranks) if method == "conover" else _exact(ranks)
+        test = "Conover's t on rank sums" if method == "conover" else "exact difference of rank sums"
+        adjusted = raw if np.isnan(raw).any() else holm_pairs(raw)
+        return AllPairs(arms, n, method, test, "Holm", matrix(raw), matrix(adjusted), note)
     values = wide.to_numpy(dtype=np.float64)
     rows, columns = np.triu_indices(k, 1)
     raw = symmetric(signed_rank_ps(differences(values[:, rows], values[:, columns])), k)
     adjusted = shaffer(raw) if method == "shaffer" else bergmann_hommel(raw)
-    correction = "Shaffer, static" if method == "shaffer" else "Bergmann-Hommel"
+    correction = "Shaffer (static)" if method == "shaffer" else "Bergmann-Hommel"
     return AllPairs(arms, n, method, "Wilcoxon signed-rank", correction, matrix(raw), matrix(adjusted))
 
 
@@ -205,31 +195,26 @@ def _conover(ranks_NK: Array) -> tuple[Array, str]:
     return p, ""
 
 
-def exact_rank_sums(wide: pd.DataFrame, *, higher_is_better: bool) -> ExactRankSums | NoExact:
+def _exact(ranks_NK: Array) -> tuple[Array, str]:
     """P(|D| >= d) of two arms' rank-sum difference, by convolution over patients (Eisinga et al. 2017, eq. 7).
 
-    In one patient D = +-d has probability (k - d) / (k (k-1)) under random order, d = 1 .. k-1. Exact where Nemenyi's
-    normal approximation is rough, for small n; not with ties, whose orders are fewer.
-
-    Raises:
-        ValueError: a cell has no score.
+    In one patient D = +-d has probability (k - d) / (k (k-1)) under random order, d = 1 .. k-1. NaN with ties, whose
+    orders are fewer.
     """
-    refuse_holes(wide)
-    ranks = ranks_of(wide, higher_is_better=higher_is_better).to_numpy()
-    n, k = ranks.shape
-    tied = int((np.diff(np.sort(ranks, axis=1), axis=1) == 0).any(axis=1).sum())
+    n, k = ranks_NK.shape
+    tied = int((np.diff(np.sort(ranks_NK, axis=1), axis=1) == 0).any(axis=1).sum())
     if tied:
-        return NoExact(f"{tied} of {n} patients tie arms: the exact distribution is for untied ranks")
+        note = f"none, since {tied} of {n} patients tie arms and the exact distribution is for untied ranks"
+        return np.full((k, k), math.nan), note
     steps = np.abs(np.arange(1 - k, k))
     one = np.where(steps > 0, (k - steps) / (k * (k - 1)), 0.0)
     pmf = np.ones(1)
     for _ in range(n):
         pmf = np.convolve(pmf, one)
     tail = np.cumsum(pmf[::-1])[::-1][n * (k - 1) :]
-    sums = ranks.sum(axis=0)
+    sums = ranks_NK.sum(axis=0)
     apart = np.abs(sums[:, None] - sums[None, :]).round().astype(int)
-    p = np.where(apart == 0, 1.0, np.clip(2 * tail[apart], SMALLEST, 1.0))
-    return ExactRankSums(tuple(str(arm) for arm in wide.columns), n, matrix(p), matrix(holm_pairs(p)))
+    return np.where(apart == 0, 1.0, np.clip(2 * tail[apart], SMALLEST, 1.0)), ""
 
 
 def leave_one_arm_out(wide: pd.DataFrame, *, higher_is_better: bool, alpha: float) -> LeaveOneOut:

@@ -117,7 +117,10 @@ def _omnibus(analysis: Analysis) -> str:
     )
     if pairs is None:
         return text
-    asked = "".join(f", {one.method}" for one in analysis.sensitivity.on_request)
+    asked = "".join(
+        f"; {one.test} with {one.correction}{f' ({one.note})' if one.note else ''}"
+        for one in analysis.sensitivity.on_request
+    )
     return (
         f"{text} All pairs: Nemenyi, critical difference {number(pairs.critical_difference, 2)} mean ranks at alpha = "
         f"{pairs.alpha:g}; Wilcoxon with Holm over all pairs{asked}; secondary to the comparisons with the control."

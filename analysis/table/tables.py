@@ -32,7 +32,7 @@ class AnalysisPlan(Config):
     """What to do where a trial left no score: stop, or drop its replicate or patient for ALL arms."""
     diverged: Literal["worst", "refuse"] = "worst"
     """A diverged training is a result of its arm, scored as the worst value; or stop."""
-    post_hoc: tuple[Literal["conover", "shaffer", "bergmann-hommel"], ...] = ()
+    post_hoc: tuple[Literal["conover", "exact", "shaffer", "bergmann-hommel"], ...] = ()
     """Tests of all pairs to print beside Nemenyi's; none carries a verdict."""
 
 

@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from test_omnibus import TABLES
 
 from analysis.comparison.effects import effect
-from analysis.ranking.allpairs import AllPairs, NoExact, all_pairs, exact_rank_sums, leave_one_arm_out, pairwise
+from analysis.ranking.allpairs import AllPairs, all_pairs, leave_one_arm_out, pairwise
 from analysis.ranking.omnibus import friedman
 from analysis.ranking.posthoc import nemenyi, signed_rank_p
 from analysis.records import plain
@@ -106,7 +106,7 @@ def test_a_hole_is_refused_by_every_procedure():
     for call in (
         lambda: pairs_of(table),
         lambda: all_pairs(table, "shaffer", higher_is_better=True),
-        lambda: exact_rank_sums(table, higher_is_better=True),
+        lambda: all_pairs(table, "exact", higher_is_better=True),
         lambda: leave_one_arm_out(table, higher_is_better=True, alpha=0.05),
     ):
         with pytest.raises(ValueError, match=r"1 of 2 patients lack a score, first \['case-01'\]"):
@@ -169,27 +169,29 @@ def test_eleven_arms_and_unknown_procedures_are_errors_that_help():
 
 
 def test_exact_rank_sums_of_sachs():
-    found = exact_rank_sums(diuretics(), higher_is_better=False)
+    found = all_pairs(diuretics(), "exact", higher_is_better=False)
     oracle = expected("sachs_diuretics", "exact_rank_sum_difference_p_lower")
-    assert [found.p[i][j] for i, j in LOWER] == pytest.approx(oracle, abs=0.002)
-    assert [found.p[i][j] for i, j in LOWER] == pytest.approx(oracle, rel=1e-10)
-    assert [found.p_holm[i][j] for i, j in LOWER] == pytest.approx(multipletests(oracle, method="holm")[1].tolist())
+    assert [found.p_raw[i][j] for i, j in LOWER] == pytest.approx(oracle, abs=0.002)
+    assert [found.p_raw[i][j] for i, j in LOWER] == pytest.approx(oracle, rel=1e-10)
+    assert [found.p[i][j] for i, j in LOWER] == pytest.approx(multipletests(oracle, method="holm")[1].tolist())
+    assert (found.test, found.correction, found.note) == ("exact difference of rank sums", "Holm", "")
 
 
 def test_exact_rank_sums_by_all_orders():
     table = wide([[1.0, 2, 3], [1, 3, 2], [2, 1, 3]])
-    found = exact_rank_sums(table, higher_is_better=False)
+    found = all_pairs(table, "exact", higher_is_better=False)
     orders = list(itertools.permutations((1, 2, 3)))
     sums = np.array([np.sum(rows, axis=0) for rows in itertools.product(orders, repeat=3)])
     for i, j in itertools.combinations(range(3), 2):
         seen = abs((table.to_numpy()[:, i] - table.to_numpy()[:, j]).sum())
-        assert found.p[i][j] == pytest.approx((np.abs(sums[:, i] - sums[:, j]) >= seen).mean())
+        assert found.p_raw[i][j] == pytest.approx((np.abs(sums[:, i] - sums[:, j]) >= seen).mean())
 
 
 def test_exact_rank_sums_want_no_ties():
-    found = exact_rank_sums(wide([[1.0, 1, 2], [1, 2, 3]]), higher_is_better=True)
-    assert isinstance(found, NoExact)
-    assert "1 of 2 patients tie arms" in found.reason
+    found = all_pairs(wide([[1.0, 1, 2], [1, 2, 3]]), "exact", higher_is_better=True)
+    assert np.isnan(found.p_raw).all()
+    assert np.isnan(found.p).all()
+    assert found.note.startswith("none, since 1 of 2 patients tie arms")
 
 
 def verdicts(table, alpha=0.05):
