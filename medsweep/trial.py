@@ -83,6 +83,8 @@ class Stage:
     """Most parts that a batch can be worked in with the same maths as the whole: 1 where a term looks across it."""
     probe: Callable[[Any], Config] | None = None
     """The config cut to a step or two, for measuring memory; None where nothing is known of it."""
+    sized_by: frozenset[str] = frozenset()
+    """Input roles whose own config decides how much memory a trial takes, as that of a network that it applies."""
     reads_prefix: frozenset[str] = frozenset()
     """Input roles of which only the head is read, as long as the config says; their full size is not identity."""
 

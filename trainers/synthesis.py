@@ -115,6 +115,12 @@ def hours(config: SynthesiseConfig) -> float:
     return slices * seconds * len(ROLES[config.pipeline]) / 3600
 
 
+def probe(config: SynthesiseConfig) -> SynthesiseConfig:
+    """One batch of the same generators; what is done to masks takes no memory of the GPU."""
+    neutral = dict(SynthesiseSettings())
+    return SynthesiseConfig(**dict(config) | neutral | {"count": BATCH, "unit": "slices", "seed": 0})
+
+
 def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Write a ``trainers.pool.Pool`` and a grid of its first pairs to ``trial.output``.
 

@@ -18,6 +18,7 @@ from medsweep.execution.resources import Grant, share_for
 from medsweep.execution.task import Task, World
 from medsweep.files import write_json
 from medsweep.identity import canonical, identity, short
+from medsweep.plan import PlannedTrial
 from medsweep.store import Store
 from medsweep.sweep import Resources
 from medsweep.trial import Progress, Stage, StageEndedError
@@ -49,14 +50,31 @@ class Measured:
 def shape_of(stage: Stage, config: Config, data: Mapping[str, str]) -> str | None:
     """Digest of all that the memory of a trial depends on, 64 hex digits; None for a stage that cannot be cut short.
 
-    ``data`` are digests of the inputs that are made from nothing else, by role: what was prepared, whose channels,
-    classes and number of slices count. Other inputs differ between folds and seeds, and hardly in size.
+    ``data`` is what ``sizes_of`` says of its inputs.
     """
     if stage.probe is None:
         return None
     sizes = {name: value for name, value in identity(stage.probe(config)).items() if name not in BESIDE}
     body = canonical({"probe": stage.name, "version": stage.version, "config": sizes, "data": dict(data)})
     return hashlib.sha256(body.encode()).hexdigest()
+
+
+def sizes_of(trial: PlannedTrial, trials: Mapping[str, PlannedTrial], stages: Mapping[str, Stage]) -> dict[str, str]:
+    """What the memory of a trial depends on beside its config, by input role.
+
+    Digests of the inputs that are made from nothing else: what was prepared, whose channels, classes and number of
+    slices count. Shapes of those that its stage is sized by. Other inputs differ between folds and seeds, and hardly in
+    size.
+    """
+    found = {}
+    for role, digest in trial.inputs.items():
+        parent = trials[digest]
+        if role in stages[trial.stage].sized_by:
+            shape = shape_of(stages[parent.stage], parent.config, sizes_of(parent, trials, stages))
+            found[role] = digest if shape is None else shape
+        elif not parent.inputs:
+            found[role] = digest
+    return found
 
 
 def measured(store: Store, stage: str, shape: str) -> Measured | None:

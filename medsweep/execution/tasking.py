@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from medsweep.execution.probing import probe_of, sized
+from medsweep.execution.probing import probe_of, sized, sizes_of
 from medsweep.execution.resources import Grant
 from medsweep.execution.task import Task, World
 from medsweep.identity import identity
@@ -38,7 +38,7 @@ def tasks_of(
         data: dict[str, str] = {}
         grant, shape = enlarged.get(digest) or Grant(world.held_by(trial.stage), 1), ""
         if grant.held.gpus == "auto":
-            data = {role: parent for role, parent in trial.inputs.items() if not plan.trials[parent].inputs}
+            data = sizes_of(trial, plan.trials, world.stages)
             grant, shape = sized(grant.held, world.stages[trial.stage], trial.config, data, store)
         task = Task(
             sweep=plan.sweep,

@@ -57,8 +57,15 @@ class TrainConfig(Config):
     log: Annotated[str | None, NOT_IDENTITY] = None
 
 
+class ApplyConfig(Config):
+    count: int
+    fold: int = 0
+    seed: int = 0
+
+
 class Settings(Config):
     train: TrainConfig
+    apply: ApplyConfig | None = None
 
 
 def train(config: TrainConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
@@ -75,6 +82,14 @@ def train(config: TrainConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     (trial.output / "result.json").write_text(json.dumps(config.size_mib + config.seed))
 
 
+def apply(config: ApplyConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
+    """Takes a tenth of what the training of its model took, however often it is applied."""
+    size = json.loads((inputs["model"] / "result.json").read_text())
+    for step in range(1, config.count + 1):
+        allocate(size / 10)
+        yield Progress(step=step, total=config.count)
+
+
 def cut(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"steps": 1, "seed": 0})
 
@@ -88,6 +103,15 @@ STAGES = {
         name="train", version=1, config=TrainConfig, run=train, hours=price, probe=cut, divides=lambda c: c.batch_size
     ),
     "simple": Stage(name="simple", version=1, config=TrainConfig, run=train, hours=price),
+    "apply": Stage(
+        name="apply",
+        version=1,
+        config=ApplyConfig,
+        run=apply,
+        hours=price,
+        probe=lambda config: config.model_copy(update={"count": 1}),
+        sized_by=frozenset({"model"}),
+    ),
 }
 
 
@@ -96,4 +120,7 @@ def expand(builder: Builder, arm: Arm, replicate: Replicate) -> str:
     assert isinstance(settings, Settings)
     where = {"fold": replicate.fold, "seed": replicate.seed}
     stage = "simple" if arm.name == "simple" else "train"
-    return builder.add(stage, settings.train.model_copy(update=where))
+    made = builder.add(stage, settings.train.model_copy(update=where))
+    if settings.apply is None:
+        return made
+    return builder.add("apply", settings.apply.model_copy(update=where), {"model": made})

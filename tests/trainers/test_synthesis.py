@@ -13,9 +13,10 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from trainers.pool import Pool
 from trainers.real_masks import Perturbation
+from trainers.sources import BATCH
 from trainers.stylegan2.config import GanSettings, resolve
 from trainers.stylegan2.train import run as train_gan
-from trainers.synthesis import SynthesiseConfig, SynthesiseSettings, hours, mask_fields, run
+from trainers.synthesis import SynthesiseConfig, SynthesiseSettings, hours, mask_fields, probe, run
 from trainers.validity import validity
 
 FOLD = Fold(index=0, of=4)
@@ -225,3 +226,17 @@ def test_patients_beyond_the_fold_are_declared_and_must_exist(few, tmp_path):
         SynthesiseConfig(pipeline="b-sg", fold=FEW, masks="held-out", **config)
     with pytest.raises(UserError, match="no training patient left out of the 6 in use"):
         pool_of(tmp_path, few, "c-sg", 2, fold=FOLD.model_copy(update={"patients": 6}), masks="held-out")
+
+
+def test_a_probe_draws_one_batch_whatever_is_done_to_it(generators, tmp_path):
+    base = {"fold": FEW, "seed": 3, "resolution": 32}
+    held_out = SynthesiseConfig(
+        count=500, unit="patients", pipeline="c-sg", truncation=0.5, masks="held-out", perturb=PERTURB, **base
+    )
+    cleaned = SynthesiseConfig(count=9, unit="slices", pipeline="mc-sg", postprocess=("min-area",), **base)
+    assert probe(held_out) == probe(cleaned.model_copy(update={"pipeline": "c-sg"}))
+    assert probe(held_out) != probe(cleaned)
+    assert probe(cleaned) != probe(cleaned.model_copy(update={"resolution": 64}))
+    trial = FakeTrial(tmp_path)
+    drain(run(probe(cleaned.model_copy(update={"fold": FOLD})), generators, trial))
+    assert len(Pool.open(trial.output)) == BATCH

@@ -6,26 +6,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpu_toy import STAGES, TOTAL_MIB, FakeGpu, Settings, TrainConfig, expand
+from gpu_toy import STAGES, TOTAL_MIB, ApplyConfig, FakeGpu, Settings, TrainConfig, expand
+from micro import write_micro
 from runner_contract import Notebook
 
 from medsweep.data.folds import Fold
 from medsweep.design import Arm, Replicate
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.local import LocalRunner
-from medsweep.execution.probing import measured, shape_of
+from medsweep.execution.probing import measured, shape_of, sizes_of
 from medsweep.execution.resources import SHARES, Grant, allocator_share, next_grant, share_for
 from medsweep.execution.task import World
+from medsweep.pipeline import STAGES as REAL
+from medsweep.pipeline import plan_sweep
 from medsweep.plan import Plan, build
 from medsweep.store import Store
 from medsweep.sweep import Resources
 
-AUTO = {"train": Resources(gpus="auto"), "simple": Resources(gpus="auto")}
+AUTO = {stage: Resources(gpus="auto") for stage in STAGES}
+
+
+def settings_of(log: Path, apply: dict[str, Any] | None = None, **settings: Any) -> Settings:
+    train = TrainConfig(log=str(log), **settings)
+    return Settings(train=train, apply=None if apply is None else ApplyConfig(**apply))
 
 
 def plan_of(log: Path, arms: dict[str, dict[str, Any]], seeds: int = 2) -> Plan:
     made = [
-        Arm(name, {}, Settings(train=TrainConfig(log=str(log), **settings)), is_control=not number)
+        Arm(name, {}, settings_of(log, **settings), is_control=not number)
         for number, (name, settings) in enumerate(arms.items())
     ]
     where = [Replicate(Fold(index=fold, of=2), seed) for fold in range(2) for seed in range(seeds)]
@@ -110,6 +118,40 @@ def test_a_stage_of_unknown_memory_holds_a_whole_gpu(tmp_path: Path) -> None:
     assert run(plan, tmp_path / "store").ok
     assert set(hosts(plan, tmp_path / "store")) == {(500.0, 1.0, 1)}
     assert shape_of(STAGES["simple"], TrainConfig(size_mib=1.0), {}) is None
+
+
+def test_what_applies_a_network_is_measured_for_every_size_of_network(tmp_path: Path) -> None:
+    arms = {
+        f"{name} {count}": {"size_mib": size, "apply": {"count": count}}
+        for name, size in (("small", 2000.0), ("large", 100_000.0))
+        for count in (3, 5)
+    }
+    plan, store = plan_of(tmp_path / "log", arms), Store(tmp_path / "store")
+    notebook = Notebook()
+    assert run(plan, tmp_path / "store", notebook).ok
+    found = Counter(
+        (trial.inputs["model"], store.manifest("apply", digest).host["gpus"])
+        for digest, trial in plan.trials.items()
+        if trial.stage == "apply"
+    )
+    sizes = {digest: store.manifest("train", digest).config["size_mib"] for digest, _ in found}
+    assert Counter((sizes[digest], gpus) for digest, gpus in found) == {(2000.0, 0.125): 4, (100_000.0, 0.5): 4}
+    assert set(found.values()) == {2}
+    assert len(list((tmp_path / "store" / "probes" / "apply").iterdir())) == 2
+    assert len(notebook.begun) == len(plan.trials) + 4, "one probe for each size of either stage"
+
+
+def test_the_real_stages_that_apply_networks_are_sized_by_them(tmp_path: Path) -> None:
+    factors = ("gan.pipeline: [b-sg, mc-sg]", "gan.pipeline: [mc-sg]\n  gan.channel_max: [4, 8]")
+    sweep = write_micro(tmp_path, factors, ("seeds: 1", "seeds: 2"))
+    plan = plan_sweep(sweep, Store.create(tmp_path / "store"))[1]
+    shapes: dict[str, set[str | None]] = {}
+    for trial in plan.trials.values():
+        shape = shape_of(REAL[trial.stage], trial.config, sizes_of(trial, plan.trials, REAL))
+        shapes.setdefault(trial.stage, set()).add(shape)
+    assert shapes.pop("prepare") == {None}
+    generators = {"gan": 4, "synthesise": 2}
+    assert {stage: len(found) for stage, found in shapes.items()} == {**generators, "assess": 1, "segment": 2}
 
 
 def test_fold_and_seed_are_no_part_of_a_shape_the_data_are_and_a_probe_is_its_own_probe(tmp_path: Path) -> None:

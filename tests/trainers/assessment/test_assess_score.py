@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.assessment.config import AssessConfig, hours
+from trainers.assessment.config import AssessConfig, hours, probe
 from trainers.assessment.masks import DESCRIPTORS
 from trainers.assessment.score import mean_iou, run
 from trainers.pool import Pool
@@ -241,3 +241,10 @@ def test_hours_are_small_and_grow():
     few, many = (hours(AssessConfig(fold=FOLD, seed=0, halvings=count)) for count in (1, 50))
     assert 0 < few < many < 1
     assert hours(AssessConfig(fold=FOLD, seed=0, inception="w.pth")) > many
+
+
+def test_a_probe_runs_the_networks_and_hardly_any_draws():
+    asked = AssessConfig(fold=FOLD, seed=4, halvings=9, bootstraps=500, permutations=999)
+    assert probe(asked) == probe(AssessConfig(fold=FOLD, seed=0))
+    assert (probe(asked).halvings, probe(asked).bootstraps, probe(asked).permutations) == (1, 20, 19)
+    assert probe(asked.model_copy(update={"inception": "w.pth"})) != probe(asked)
