@@ -40,3 +40,10 @@ def cut(rng, arms=4, patients=24, seeds=5, folds=4, **settings) -> list[tuple[np
     """The same, patients dealt to folds, each fold with runs of its own."""
     mine = [list(range(fold, patients, folds)) for fold in range(folds)]
     return [(crossed(rng, arms, len(part), seeds, **settings), part) for part in mine]
+
+
+def overlapping(rng, patients=30, tested=10, folds=6, arms=2):
+    """Hold-out repeated on the same patients, whose differences between arms stay what they are."""
+    own = rng.normal(0, 0.01, (arms, patients, 1))
+    drawn = [sorted(rng.choice(patients, tested, replace=False).tolist()) for _ in range(folds)]
+    return [(0.8 + own[:, mine] + rng.normal(0, 0.005, (arms, tested, 2)), mine) for mine in drawn]

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from decathlon_folder import cohort, save
 from fake_trial import FakeTrial, drain
-from pydantic import ValidationError
 
 from medsweep.data import prepare, volumes
 from medsweep.data.config import DataConfig, PrepareConfig
@@ -19,13 +18,12 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.inventory import inspect_source
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.planes import from_planes
-from medsweep.data.prepare import hours, run
+from medsweep.data.prepare import run
 from medsweep.data.provenance import fitted_on
 from medsweep.data.restore import write_prediction
 from medsweep.data.slices import SliceSet
 from medsweep.data.spec import Intensity
 from medsweep.errors import UserError
-from medsweep.identity import digest_of
 
 RAS = np.diag([1.5, 2.0, 4.0, 1.0])
 
@@ -262,39 +260,6 @@ def test_an_undeclared_label_stops_the_run(tmp_path):
     root = _toy(tmp_path / "toy", labels={"0": "background", "1": "x"})
     with pytest.raises(UserError, match="undeclared label value 2"):
         _prepare(DataConfig(dataset="toy", root=str(root), resolution=24), tmp_path / "t")
-
-
-def test_where_the_files_lie_is_not_part_of_the_digest():
-    a, b, c = (
-        PrepareConfig(dataset="toy", root=root, resolution=resolution, source="0" * 64)
-        for root, resolution in (("/a", 64), ("/b", 64), ("/a", 32))
-    )
-    assert digest_of("prepare", 1, a, {}) == digest_of("prepare", 1, b, {})
-    assert digest_of("prepare", 1, a, {}) != digest_of("prepare", 1, c, {})
-    assert hours(a) > hours(c) > 0
-
-
-@pytest.mark.parametrize(
-    ("given", "what"),
-    [
-        ({"dataset": "zzz"}, "'zzz' needs data.root"),
-        ({"dataset": "d-spleem"}, "did you mean 'd-spleen'"),
-        ({"dataset": "phantom", "root": "/x"}, "made, not read; remove data.root"),
-        ({"dataset": "spleen", "phantom": {}}, "no cohort can be made up for dataset 'spleen'"),
-        ({"dataset": "kits19", "root": "/x", "labels": "segTRI"}, "labels of ibsr18"),
-        ({"dataset": "kits19", "root": "/x", "intensity": {"scale": "window"}}, "a window goes with 'window'"),
-        ({"dataset": "phantom", "resolution": 30}, "multiple of 8"),
-        ({"dataset": "phantom", "resolution": 2048}, "1024"),
-        ({"dataset": "phantom", "patients": 3}, "patients"),
-    ],
-)
-def test_contradictory_data_sections_are_refused(given, what):
-    with pytest.raises(ValidationError, match=what):
-        DataConfig(**given)
-
-
-def test_a_phantom_section_may_be_left_out():
-    assert DataConfig(dataset="phantom") == DataConfig(dataset="phantom", phantom={"patients": 20})
 
 
 def test_hippocampus_end_to_end(real, tmp_path):

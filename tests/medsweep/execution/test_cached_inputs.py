@@ -19,11 +19,6 @@ from medsweep.tracking.protocol import NullTracker
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.create(tmp_path / "store")
-
-
-@pytest.fixture
 def grown(store: Store) -> Task:
     """A trial of toy steps whose input is published."""
     source = digest_of("source", 1, toy.SourceConfig(), {})

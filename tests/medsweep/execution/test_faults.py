@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -13,23 +12,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import toy
+from driving import DRIVER, ENVIRONMENT, ended, start
 from runner_contract import Notebook, results_of
 from toy_run import long_plan, world_of
 
 from medsweep import lease
 from medsweep.execution.driver import run_plan
-from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, note_path, notes
-from medsweep.execution.frontier import Frontier
+from medsweep.execution.failures import notes
 from medsweep.execution.local import LocalRunner
-from medsweep.execution.task import Task, World
 from medsweep.lease import LEASE, Lease, LeaseHeldError
 from medsweep.store import Store
-from medsweep.sweep import Resources
 
-HERE = Path(toy.__file__).parent
-DRIVER = HERE / "contracts" / "toy_run.py"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE / "contracts", HERE.parent)))}
 PUBLISHED = {"manifest.json", "metrics.jsonl", "output"}
 
 
@@ -40,33 +33,6 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     plan = long_plan(folder / "log", pause=0.0)
     assert run_plan(plan, world_of(folder / "store"), LocalRunner(), Notebook()).ok
     return results_of(plan, Store(folder / "store"))
-
-
-def hear_interrupts() -> None:
-    """A child of a background job would be born with SIGINT ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def start(folder: Path, *options: str, runner: str = "local") -> subprocess.Popen[str]:
-    """A driver of its own, past its imports."""
-    words = [sys.executable, str(DRIVER), str(folder / "store"), str(folder / "log"), runner, *options]
-    process = subprocess.Popen(
-        words,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=hear_interrupts,  # noqa: PLW1509
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "go\n"
-    return process
-
-
-def ended(process: subprocess.Popen[str]) -> dict[str, object]:
-    """What a driver said at its end."""
-    told, _ = process.communicate(timeout=100)
-    return dict(json.loads(told.splitlines()[-1]))
 
 
 def steps_in(log: Path) -> Counter[str]:
@@ -119,51 +85,7 @@ def test_two_drivers_share_one_store_without_doing_anything_twice(tmp_path: Path
     require_whole(tmp_path, calm)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_signals_stop_cleanly_and_leave_no_lease(tmp_path: Path, number: int) -> None:
-    process = start(tmp_path, "pause=0.1")
-    while not (tmp_path / "log").exists():
-        time.sleep(0.02)
-    process.send_signal(number)
-    assert ended(process)["code"] == 130
-    assert not list((tmp_path / "store").glob(f"*/*/{LEASE}"))
-
-
-TWICE = """
-import os, signal, sys, time
-from medsweep.execution.stop import stop_signals
-with stop_signals():
-    try:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(20)
-    except KeyboardInterrupt:
-        sys.stdout.write("stopping")
-        sys.stdout.flush()
-    os.kill(os.getpid(), int(sys.argv[1]))
-    sys.stdout.write(", still stopping")
-"""
-"""A run that is told to stop and is told again while it cleans up."""
-
-
-@pytest.mark.parametrize(
-    ("second", "code", "told"),
-    [(signal.SIGINT, -signal.SIGINT, "stopping"), (signal.SIGTERM, 0, "stopping, still stopping")],
-)
-def test_a_second_ctrl_c_ends_at_once_and_a_second_sigterm_lets_it_clean_up(second: int, code: int, told: str) -> None:
-    words = [sys.executable, "-c", TWICE, str(int(second))]
-    process = subprocess.run(
-        words,
-        env=ENVIRONMENT,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=hear_interrupts,
-    )
-    assert (process.returncode, process.stdout) == (code, told)
-
-
-def test_a_trial_that_hangs_is_named_with_its_stack_and_tried_again(tmp_path: Path, calm: dict[str, float]) -> None:
+def test_a_trial_that_hangs_is_named_with_its_stack_and_tried_again(tmp_path: Path) -> None:
     plan, notebook = long_plan(tmp_path / "log", pause=0.0, fail="hang"), Notebook()
     summary = run_plan(plan, world_of(tmp_path / "store", stall_minutes=0.01), LocalRunner(), notebook)
     assert summary.ok
@@ -219,16 +141,6 @@ def test_a_worker_that_died_on_the_last_rename_has_nothing_left_to_do(tmp_path: 
     assert run_plan(plan, world, LocalRunner(), Notebook()).ok
     assert set(steps_in(tmp_path / "log").values()) == {1}
     assert not (grow / "checkpoints").exists()
-
-
-def test_a_torn_note_hides_no_other(tmp_path: Path) -> None:
-    plan = long_plan(tmp_path / "log", pause=0.0, fail="bug")
-    store, world = Store(tmp_path / "store"), world_of(tmp_path / "store")
-    digest = run_plan(plan, world, LocalRunner(), Notebook()).failures[0].trial.digest
-    with note_path(store, "grow", digest).open("a") as stream:
-        stream.write('{"outcome": "err')
-    assert run_plan(plan, world, LocalRunner(), Notebook()).failures[0].outcome == "error"
-    assert [note.outcome for note in notes(store, "grow", digest)] == ["error", "error"]
 
 
 def foreign_lease(part: Path, age: float) -> Path:
@@ -303,74 +215,3 @@ def test_a_full_and_then_a_read_only_disk_are_named_and_cost_nothing_finished(tm
     assert (full["code"], set(full["outcomes"])) == (1, {"disk-full"})
     assert (locked["code"], set(locked["outcomes"])) == (1, {"read-only"})
     assert free["code"] == 0
-
-
-def test_the_first_failure_of_its_own_stops_a_run_that_asks_for_it(tmp_path: Path) -> None:
-    plan = long_plan(tmp_path / "log", pause=0.0, fail="bug")
-    world = World(store=tmp_path / "store", stages=toy.STAGES)
-    notebook = Notebook()
-    summary = run_plan(plan, world, LocalRunner(), notebook, fail_fast=True)
-    assert [failure.outcome for failure in summary.failures] == ["error"]
-    assert notebook.begun[-1] == summary.failures[0].trial.digest
-    assert not summary.ok
-
-
-@pytest.mark.parametrize(("memory_gib", "tries"), [(0.0, 1), (1.0, 2)])
-def test_memory_that_ran_out_is_doubled_once_where_it_was_stated(tmp_path: Path, memory_gib: float, tries: int) -> None:
-    plan = long_plan(tmp_path / "log", pause=0.0, fail="memory")
-    summary = run_plan(plan, world_of(tmp_path / "store", memory_gib=memory_gib), LocalRunner(), Notebook())
-    assert {failure.outcome for failure in summary.failures} == {"out-of-memory"}
-    for failure in summary.failures:
-        assert len(notes(Store(tmp_path / "store"), "grow", failure.trial.digest)) == tries
-
-
-def test_pauses_double_up_to_a_minute_and_differ_between_drivers() -> None:
-    firsts = set()
-    for pid in range(1, 401):
-        pauses = [backoff_seconds(tries, "sweep", "host", pid) for tries in range(1, 12)]
-        assert all(0.75 * 2**i <= pause <= 1.25 * 2**i for i, pause in enumerate(pauses[:6]))
-        assert pauses[:7] == sorted(set(pauses[:7])), "each is longer than the one before, whatever was drawn"
-        assert max(pauses) <= 1.25 * LONGEST_BACKOFF_SECONDS
-        firsts.add(round(pauses[0], 1))
-    assert len(firsts) >= 5, "drivers spread over the whole range"
-
-
-def task(digest: str, *parents: str, tail: float = 1.0) -> Task:
-    return Task(
-        sweep="s", stage="t", digest=digest, config={}, inputs={f"in{i}": parent for i, parent in enumerate(parents)},
-        input_stages={}, reads={}, arms=(), label=digest, hours=1.0, tail_hours=tail, held=Resources(gpus=0.5),
-    )  # fmt: skip
-
-
-def test_trials_of_one_input_follow_each_other() -> None:
-    roots = [task("a", tail=2.0), task("b", tail=2.0)]
-    frontier = Frontier([*roots, *(task(f"{root}{i}", root) for i in (1, 2) for root in ("a", "b"))])
-    assert [frontier.start(), frontier.start()] == roots
-    frontier.settle("a", "complete")
-    frontier.settle("b", "complete")
-    order = [started.digest for _ in range(4) if (started := frontier.start()) is not None]
-    assert order == ["b1", "b2", "a1", "a2"]
-    assert Task.from_json(roots[0].to_json()) == roots[0]
-
-
-def test_a_free_place_is_given_to_the_trial_whose_inputs_are_near() -> None:
-    roots = [task("a", tail=2.0), task("b", tail=2.0)]
-    frontier = Frontier([*roots, *(task(f"{root}{i}", root) for root in ("a", "b") for i in (1, 2))])
-    assert [frontier.start(), frontier.start()] == roots
-    for root, node in (("a", "n1"), ("b", "n2")):
-        frontier.ran_on(root, node)
-        frontier.settle(root, "complete")
-    order = [started.digest for near in ("n1", "n2", "n2", "n1") if (started := frontier.start(near=near))]
-    assert order == ["a1", "b1", "b2", "a2"]
-
-
-def test_nearness_never_goes_before_urgency() -> None:
-    frontier = Frontier([task("a", tail=9.0), task("long", "a", tail=5.0), task("b", tail=9.0), task("near", "b")])
-    for root, node in (("a", "n1"), ("b", "n2")):
-        assert frontier.start()
-        frontier.ran_on(root, node)
-    for root in ("a", "b"):
-        frontier.settle(root, "complete")
-    first = frontier.start(near="n2")
-    assert first is not None
-    assert first.digest == "long"

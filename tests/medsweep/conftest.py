@@ -1,0 +1,22 @@
+"""What the tests of stores and of commands start from."""
+
+from pathlib import Path
+
+import pytest
+from commanding import Medsweep
+from typer.testing import CliRunner
+
+from medsweep.cli import app
+from medsweep.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "store")
+
+
+@pytest.fixture
+def medsweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Medsweep:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])

@@ -1,0 +1,54 @@
+"""What is noted of a trial that failed, whether it is tried again, and after which pause."""
+
+from pathlib import Path
+
+import pytest
+import toy
+from runner_contract import Notebook
+from toy_run import long_plan, world_of
+
+from medsweep.execution.driver import run_plan
+from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, note_path, notes
+from medsweep.execution.local import LocalRunner
+from medsweep.execution.task import World
+from medsweep.store import Store
+
+
+def test_a_torn_note_hides_no_other(tmp_path: Path) -> None:
+    plan = long_plan(tmp_path / "log", pause=0.0, fail="bug")
+    store, world = Store(tmp_path / "store"), world_of(tmp_path / "store")
+    digest = run_plan(plan, world, LocalRunner(), Notebook()).failures[0].trial.digest
+    with note_path(store, "grow", digest).open("a") as stream:
+        stream.write('{"outcome": "err')
+    assert run_plan(plan, world, LocalRunner(), Notebook()).failures[0].outcome == "error"
+    assert [note.outcome for note in notes(store, "grow", digest)] == ["error", "error"]
+
+
+def test_the_first_failure_of_its_own_stops_a_run_that_asks_for_it(tmp_path: Path) -> None:
+    plan = long_plan(tmp_path / "log", pause=0.0, fail="bug")
+    world = World(store=tmp_path / "store", stages=toy.STAGES)
+    notebook = Notebook()
+    summary = run_plan(plan, world, LocalRunner(), notebook, fail_fast=True)
+    assert [failure.outcome for failure in summary.failures] == ["error"]
+    assert notebook.begun[-1] == summary.failures[0].trial.digest
+    assert not summary.ok
+
+
+@pytest.mark.parametrize(("memory_gib", "tries"), [(0.0, 1), (1.0, 2)])
+def test_memory_that_ran_out_is_doubled_once_where_it_was_stated(tmp_path: Path, memory_gib: float, tries: int) -> None:
+    plan = long_plan(tmp_path / "log", pause=0.0, fail="memory")
+    summary = run_plan(plan, world_of(tmp_path / "store", memory_gib=memory_gib), LocalRunner(), Notebook())
+    assert {failure.outcome for failure in summary.failures} == {"out-of-memory"}
+    for failure in summary.failures:
+        assert len(notes(Store(tmp_path / "store"), "grow", failure.trial.digest)) == tries
+
+
+def test_pauses_double_up_to_a_minute_and_differ_between_drivers() -> None:
+    firsts = set()
+    for pid in range(1, 401):
+        pauses = [backoff_seconds(tries, "sweep", "host", pid) for tries in range(1, 12)]
+        assert all(0.75 * 2**i <= pause <= 1.25 * 2**i for i, pause in enumerate(pauses[:6]))
+        assert pauses[:7] == sorted(set(pauses[:7])), "each is longer than the one before, whatever was drawn"
+        assert max(pauses) <= 1.25 * LONGEST_BACKOFF_SECONDS
+        firsts.add(round(pauses[0], 1))
+    assert len(firsts) >= 5, "drivers spread over the whole range"

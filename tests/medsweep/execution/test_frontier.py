@@ -1,0 +1,46 @@
+"""Which trial starts next: those of one input in a row, near their inputs, the urgent ones first."""
+
+from medsweep.execution.frontier import Frontier
+from medsweep.execution.task import Task
+from medsweep.sweep import Resources
+
+
+def task(digest: str, *parents: str, tail: float = 1.0) -> Task:
+    return Task(
+        sweep="s", stage="t", digest=digest, config={}, inputs={f"in{i}": parent for i, parent in enumerate(parents)},
+        input_stages={}, reads={}, arms=(), label=digest, hours=1.0, tail_hours=tail, held=Resources(gpus=0.5),
+    )  # fmt: skip
+
+
+def test_trials_of_one_input_follow_each_other() -> None:
+    roots = [task("a", tail=2.0), task("b", tail=2.0)]
+    frontier = Frontier([*roots, *(task(f"{root}{i}", root) for i in (1, 2) for root in ("a", "b"))])
+    assert [frontier.start(), frontier.start()] == roots
+    frontier.settle("a", "complete")
+    frontier.settle("b", "complete")
+    order = [started.digest for _ in range(4) if (started := frontier.start()) is not None]
+    assert order == ["b1", "b2", "a1", "a2"]
+    assert Task.from_json(roots[0].to_json()) == roots[0]
+
+
+def test_a_free_place_is_given_to_the_trial_whose_inputs_are_near() -> None:
+    roots = [task("a", tail=2.0), task("b", tail=2.0)]
+    frontier = Frontier([*roots, *(task(f"{root}{i}", root) for root in ("a", "b") for i in (1, 2))])
+    assert [frontier.start(), frontier.start()] == roots
+    for root, node in (("a", "n1"), ("b", "n2")):
+        frontier.ran_on(root, node)
+        frontier.settle(root, "complete")
+    order = [started.digest for near in ("n1", "n2", "n2", "n1") if (started := frontier.start(near=near))]
+    assert order == ["a1", "b1", "b2", "a2"]
+
+
+def test_nearness_never_goes_before_urgency() -> None:
+    frontier = Frontier([task("a", tail=9.0), task("long", "a", tail=5.0), task("b", tail=9.0), task("near", "b")])
+    for root, node in (("a", "n1"), ("b", "n2")):
+        assert frontier.start()
+        frontier.ran_on(root, node)
+    for root in ("a", "b"):
+        frontier.settle(root, "complete")
+    first = frontier.start(near="n2")
+    assert first is not None
+    assert first.digest == "long"
