@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.comparison.answers import Answer
+from analysis.comparison.null import NullEvidence
 from analysis.metricstudy import MetricStudy
 from analysis.report.table import DASH, Row, Table, bare_p
 from analysis.study import Analysis
@@ -150,23 +151,7 @@ def null(analysis: Analysis) -> Table:
     digits = analysis.primary.metric.digits + 1
     narrow = percent(1 - 2 * analysis.plan.alpha)
     answers = {answer.arm: answer for answer in analysis.answers}
-    rows = []
-    for one in analysis.null:
-        answer, bayes, not_worse = answers[one.arm], one.bayes, one.non_inferiority
-        shown = "void" if one.left_out else "shown" if not_worse.shown else "not shown"
-        rows.append(
-            (
-                one.arm,
-                str(bayes.n),
-                span(*answer.narrow, digits),
-                bare_p(answer.patients.equivalence.p),
-                "yes" if answer.inside else "no",
-                number(not_worse.bound, digits, sign=True),
-                bare_p(not_worse.p),
-                shown,
-                *(number(share, 2) for share in (bayes.p_worse, bayes.p_rope, bayes.p_better)),
-            )
-        )
+    rows = tuple(_null_row(one, answers[one.arm], digits) for one in analysis.null)
     bound = "lower" if analysis.primary.metric.higher_is_better else "upper"
     caption = (
         f"Null results at the margin of {analysis.plan.margin:g}, set beforehand. Equivalence: the {narrow} CI of the "
@@ -175,20 +160,24 @@ def null(analysis: Analysis) -> Table:
         "well. Posterior of the Bayesian signed-rank test: probability of worse, inside the margin, better; "
         "exploratory."
     )
-    head = (
-        "arm",
-        "n",
-        f"{narrow} CI",
-        "p, TOST",
-        "inside",
-        f"{bound} bound",
-        "p ",
-        "not inferior",
-        "P(worse)",
-        "P(inside)",
-        "P(better)",
+    head = ("arm", "n", f"{narrow} CI", "p, TOST", "inside", f"{bound} bound", "p ", "not inferior")
+    posterior = ("P(worse)", "P(inside)", "P(better)")
+    return Table("null", caption, (*head, *posterior), rows, frozenset({0, 4, 7}))
+
+
+def _null_row(one: NullEvidence, answer: Answer, digits: int) -> Row:
+    bayes, not_worse = one.bayes, one.non_inferiority
+    return (
+        one.arm,
+        str(bayes.n),
+        span(*answer.narrow, digits),
+        bare_p(answer.patients.equivalence.p),
+        "yes" if answer.inside else "no",
+        number(not_worse.bound, digits, sign=True),
+        bare_p(not_worse.p),
+        "void" if one.left_out else "shown" if not_worse.shown else "not shown",
+        *(number(share, 2) for share in (bayes.p_worse, bayes.p_rope, bayes.p_better)),
     )
-    return Table("null", caption, head, tuple(rows), frozenset({0, 4, 7}))
 
 
 def exploratory(study: MetricStudy) -> Table:

@@ -70,24 +70,12 @@ def _attempt(
 ) -> Iterator[Progress]:
     stage = world.stages[task.stage]
     config = _config(stage, task)
-    held = task.held
     found = _inputs(task, world, store, reads)
     inputs = {role: one.folder for role, one in found.items()}
     if task.is_probe:
         yield from probe(stage, config, inputs, task=task, world=world, store=store)
         return
-    on_gpu = held.most_gpus > 0
-    if on_gpu:
-        world.gpu.begin(min(held.most_gpus, 1.0))
-    with Workspace(
-        store,
-        task.stage,
-        task.digest,
-        device="cuda" if on_gpu else "cpu",
-        threads=held.cpus,
-        micro_batches=task.micro_batches,
-        checkpoint_seconds=world.checkpoint_seconds,
-    ) as work:
+    with _workspace(task, world, store) as work:
         tracker.begin(task.card(), work.last_reported())
         outcome, message, last = "stopped", "", Progress(step=0, total=0)
         try:
@@ -110,6 +98,23 @@ def _attempt(
             tracker.end(outcome, _finite(last.metrics))
         base = _manifest(task, world, work, found, outcome=outcome, message=message, last=last)
         work.publish(lambda files: replace(base, files=dict(files), seconds=round(work.seconds(), 3)))
+
+
+def _workspace(task: Task, world: World, store: Store) -> Workspace:
+    """Where the trial works; this process may take its part of the GPU from here on."""
+    held = task.held
+    on_gpu = held.most_gpus > 0
+    if on_gpu:
+        world.gpu.begin(min(held.most_gpus, 1.0))
+    return Workspace(
+        store,
+        task.stage,
+        task.digest,
+        device="cuda" if on_gpu else "cpu",
+        threads=held.cpus,
+        micro_batches=task.micro_batches,
+        checkpoint_seconds=world.checkpoint_seconds,
+    )
 
 
 def _config(stage: Stage, task: Task) -> Config:

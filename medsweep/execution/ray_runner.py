@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -84,38 +85,12 @@ class RayRunner:
 
     def run(self, tasks: Sequence[Task], world: World, observer: Observer, orders: Orders) -> Settled:
         """Run the tasks in one fresh Tuner; nothing is restored and nothing of Tune's is kept."""
-        import ray
-        from ray import tune
-
-        from medsweep.execution.searcher import PlanSearcher, ProgressListener, trial_folder
-        from medsweep.execution.trainable import StageTrainable
-
         self._require_resources(tasks, world)
         ledger = Ledger(tasks, Store(world.store), observer, orders)
-        total = ray.cluster_resources()
         scratch = world.store / ".tune"
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
-        given = tune.with_parameters(StageTrainable, world=world, tasks=TaskFile.write(scratch / name, tasks))
-        trainable = tune.with_resources(given, lambda config: _shape(tuple(config["bundle"].items())))
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(ledger, lambda held: bundle_of(held, total)),
-                num_samples=-1,
-                max_concurrent_trials=_slots(total, tasks),
-                reuse_actors=True,
-                trial_dirname_creator=trial_folder,
-            ),
-            run_config=tune.RunConfig(
-                name=name,
-                storage_path=str(scratch.resolve()),
-                callbacks=[ProgressListener(ledger)],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=0),
-                verbose=0,
-            ),
-        )
         try:
+            tuner = _tuner(ledger, tasks, world, scratch, name)
             with environment(TUNE_ENVIRONMENT), _terminate_as_usr1():
                 tuner.fit()
         except KeyboardInterrupt:
@@ -142,6 +117,36 @@ class RayRunner:
                         f"resources.{stage}.{kind} asks for {asked:g}, the Ray cluster has {there:g}; "
                         "lower it or run on a larger cluster with --address"
                     )
+
+
+def _tuner(ledger: Ledger, tasks: Sequence[Task], world: World, scratch: Path, name: str) -> Any:
+    """A Tuner that asks ``ledger`` for what to start; what it must write goes to ``scratch / name``."""
+    import ray
+    from ray import tune
+
+    from medsweep.execution.searcher import PlanSearcher, ProgressListener, trial_folder
+    from medsweep.execution.trainable import StageTrainable
+
+    total = ray.cluster_resources()
+    given = tune.with_parameters(StageTrainable, world=world, tasks=TaskFile.write(scratch / name, tasks))
+    return tune.Tuner(
+        tune.with_resources(given, lambda config: _shape(tuple(config["bundle"].items()))),
+        tune_config=tune.TuneConfig(
+            search_alg=PlanSearcher(ledger, lambda held: bundle_of(held, total)),
+            num_samples=-1,
+            max_concurrent_trials=_slots(total, tasks),
+            reuse_actors=True,
+            trial_dirname_creator=trial_folder,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(scratch.resolve()),
+            callbacks=[ProgressListener(ledger)],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=0),
+            verbose=0,
+        ),
+    )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from medsweep.execution.probing import probe_of, sized, sizes_of
 from medsweep.execution.resources import Grant
 from medsweep.execution.task import Task, World
 from medsweep.identity import identity
-from medsweep.plan import Decision, Plan
+from medsweep.plan import Decision, Plan, PlannedTrial
 from medsweep.store import Store
 
 
@@ -25,9 +25,7 @@ def tasks_of(
     known yet stands the probe that measures it.
     """
     shut = set(closed)
-    serves = plan.serves()
-    tails = tail_hours(plan)
-    store = Store(world.store)
+    bare = _Bare(plan, labels)
     tasks: list[Task] = []
     probed: set[str] = set()
     for digest, trial in plan.trials.items():
@@ -39,28 +37,40 @@ def tasks_of(
         grant, shape = enlarged.get(digest) or Grant(world.held_by(trial.stage), 1), ""
         if grant.held.gpus == "auto":
             data = sizes_of(trial, plan.trials, world.stages)
-            grant, shape = sized(grant.held, world.stages[trial.stage], trial.config, data, store)
-        task = Task(
-            sweep=plan.sweep,
-            stage=trial.stage,
-            digest=digest,
-            config=trial.config.model_dump(mode="json"),
-            inputs=dict(trial.inputs),
-            input_stages={role: plan.trials[parent].stage for role, parent in trial.inputs.items()},
-            reads=dict(trial.reads),
-            arms=serves[digest],
-            label=labels[digest],
-            hours=trial.hours,
-            tail_hours=tails[digest],
-            held=grant.held,
-            micro_batches=grant.micro_batches,
-            shape=shape,
-        )
+            grant, shape = sized(grant.held, world.stages[trial.stage], trial.config, data, Store(world.store))
+        task = bare.task(digest, trial, grant, shape)
         if shape and shape not in probed:
             tasks.append(probe_of(task, world.stages[trial.stage], trial.config, data))
         probed |= {shape}
         tasks.append(task)
     return tasks
+
+
+class _Bare:
+    """Tasks of a plan's trials; what is looked up over the whole plan is looked up once."""
+
+    def __init__(self, plan: Plan, labels: Mapping[str, str]) -> None:
+        self._plan, self._labels = plan, labels
+        self._serves, self._tails = plan.serves(), tail_hours(plan)
+
+    def task(self, digest: str, trial: PlannedTrial, grant: Grant, shape: str) -> Task:
+        """One trial with what it is given; ``shape`` is that of the probe it waits for, or nothing."""
+        return Task(
+            sweep=self._plan.sweep,
+            stage=trial.stage,
+            digest=digest,
+            config=trial.config.model_dump(mode="json"),
+            inputs=dict(trial.inputs),
+            input_stages={role: self._plan.trials[parent].stage for role, parent in trial.inputs.items()},
+            reads=dict(trial.reads),
+            arms=self._serves[digest],
+            label=self._labels[digest],
+            hours=trial.hours,
+            tail_hours=self._tails[digest],
+            held=grant.held,
+            micro_batches=grant.micro_batches,
+            shape=shape,
+        )
 
 
 def tail_hours(plan: Plan) -> dict[str, float]:
