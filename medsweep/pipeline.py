@@ -47,7 +47,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="synthesise",
-            version=2,
+            version=3,
             config=synthesis.SynthesiseConfig,
             run=synthesis.run,
             hours=synthesis.hours,

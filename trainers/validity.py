@@ -72,9 +72,9 @@ def valid_share(frame: pd.DataFrame, reference: pd.DataFrame) -> float:
     """Share of the maps in which every class is like one of the real masks; both are tables of ``validity``.
 
     A class is, if each of ``MEASURES`` lies between the smallest and the largest value of the real masks that show the
-    class, and ``contained_in`` is one of theirs; an absent class is, if some real mask lacks it. The ranges are those
-    of a finite sample: of n real masks, a further one leaves each end of a range with probability 1 / (n + 1), so
-    judge generated masks beside held-out real ones.
+    class, and ``contained_in`` is one of theirs; an absent class is, if some real mask lacks it; a map without any
+    class is, if some real mask is one. The ranges are those of a finite sample: of n real masks, a further one leaves
+    each end of a range with probability 1 / (n + 1), so judge generated masks beside held-out real ones.
 
     Raises:
         UserError: a table is empty, or the reference lacks a class of the other.
@@ -84,7 +84,10 @@ def valid_share(frame: pd.DataFrame, reference: pd.DataFrame) -> float:
         what = "there are no masks to judge" if frame.empty else f"the real masks were measured without class {missing}"
         raise UserError(f"{what}; measure generated and real masks with the same number of classes")
     verdicts = [_like(rows, reference[reference["class"] == index]) for index, rows in frame.groupby("class")]
-    return float(pd.concat(verdicts, axis=1).all(axis=1).mean())
+    valid = pd.concat(verdicts, axis=1).all(axis=1)
+    if not _blank(reference).any():
+        valid &= ~_blank(frame)
+    return float(valid.mean())
 
 
 def postprocess(
@@ -144,6 +147,11 @@ def _measure(labels: Labels, first: int, index: int, classes: int) -> pd.DataFra
             "empty": pixels_N == 0,
         }
     )
+
+
+def _blank(frame: pd.DataFrame) -> pd.Series:
+    """By sample, whether the map shows no class."""
+    return frame.groupby("sample")["empty"].all()
 
 
 def _like(rows: pd.DataFrame, real: pd.DataFrame) -> pd.Series:

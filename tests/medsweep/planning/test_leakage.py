@@ -163,6 +163,6 @@ def test_ten_thousand_trials_take_moments(fold: Callable[[int], Fold]) -> None:
             inputs[stage] = builder.add(stage, Fitted(fold=fold(number % 60), number=number), dict(inputs))
     plan = Plan("made", (), (), builder.trials, {})
     assert len(plan.trials) > 10_000
-    start = time.perf_counter()
+    start = time.process_time()
     require_no_leak(plan, patients)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
