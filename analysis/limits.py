@@ -1,6 +1,7 @@
 """What the numbers cannot say: one sentence for each limit that the data themselves reveal."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import pandas as pd
 
@@ -9,13 +10,17 @@ from analysis.comparison.answers import Answer
 from analysis.ranking.posthoc import small_n_warning
 from analysis.table.tables import AnalysisPlan, Reduced
 
+FAILED_BELOW: Final = 0.01
+"""Share of valid masks below which a mask generator has failed, whatever its loss."""
+
 
 def limits_of(reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame, plan: AnalysisPlan) -> tuple[str, ...]:
-    """Sentences on small n, diverged runs, missed structures, dropped cases, one generator and overlap."""
+    """Sentences on small n, failed runs and masks, missed structures, dropped cases, one generator and overlap."""
     found = [
         small_n_warning(reduced.n, len(answers), plan.alpha),
         _few_runs(reduced),
         *_diverged(reduced),
+        _failed_masks(pools),
         _infinite(answers),
         _dropped(reduced),
         _one_generator(reduced, pools),
@@ -41,6 +46,21 @@ def _diverged(reduced: Reduced) -> list[str]:
         for arm, count in reduced.diverged.items()
         if count
     ]
+
+
+def _failed_masks(pools: pd.DataFrame) -> str | None:
+    """Pools of a generator that trained to its end and draws nothing like a mask."""
+    shares = pools[pools["metric"] == "valid_share"].drop_duplicates(["arm", "digest"])
+    counts = (
+        shares.assign(failed=shares["value"] < FAILED_BELOW).groupby("arm", sort=False)["failed"].agg(["sum", "size"])
+    )
+    arms = [f"{arm} ({failed} of {made} pools)" for arm, failed, made in counts.itertuples() if failed]
+    if not arms:
+        return None
+    return (
+        f"In some pools fewer than {wording.percent(FAILED_BELOW)} of the generated masks look like real ones: "
+        f"{', '.join(arms)}; the differences of these arms measure a mask generator that failed as well as its images."
+    )
 
 
 def _infinite(answers: Sequence[Answer]) -> str | None:

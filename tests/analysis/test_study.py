@@ -206,6 +206,20 @@ def test_pools_are_counted_once_and_one_generator_is_a_limit():
     assert {p.n for p in found.pools} == {1}
 
 
+def test_a_pool_without_a_mask_like_a_real_one_is_a_limit():
+    arms = eight_arms()
+    rows = [(one.name, 0, seed, one.levels["gan.pipeline"] + str(seed)) for one in arms[1:] for seed in range(2)]
+    shares = pd.DataFrame(rows, columns=["arm", "fold", "seed", "digest"]).assign(metric="valid_share", value=0.6)
+    pools = pd.concat([simulate_pools(arms), shares], ignore_index=True)
+    fine = run(arms=arms, shifts={}, pools=pools, seeds=2, patients=8, n_real=16)
+    assert not any("look like real ones" in sentence for sentence in fine.limits)
+    failed = (pools["metric"] == "valid_share") & (pools["digest"] == "mc-sg1")
+    blank = run(arms=arms, shifts={}, pools=pools.assign(value=pools["value"].mask(failed, 0.004)), seeds=2, patients=8)
+    (told,) = [sentence for sentence in blank.limits if "look like real ones" in sentence]
+    assert "fewer than 1% of the generated masks look like real ones: mc-sg, 8 patients (1 of 2 pools), mc-sg" in told
+    assert "b-sg" not in told
+
+
 def test_complete_cases_say_what_they_left_out():
     table = simulate(ARMS, TRUTH, patients=10, seeds=2)
     hole = (table["arm"] == "same") & (table["patient"] == "case-003")
