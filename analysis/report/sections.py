@@ -26,8 +26,8 @@ SIGNS = {
 def document_of(analysis: Analysis, context: ReportContext, figures: Mapping[str, Figure]) -> Document:
     """The report on one data set."""
     made = [
-        _answer(analysis, context),
-        _patients(analysis, figures),
+        _answer(analysis, context, figures),
+        _section("patients", "Patients", _flow(analysis)),
         *_evidence(analysis, figures),
         _images(analysis, context, figures),
         _section("power", "Power", design.power(analysis)),
@@ -47,18 +47,14 @@ def document_of(analysis: Analysis, context: ReportContext, figures: Mapping[str
     )
 
 
-def _answer(analysis: Analysis, context: ReportContext) -> Section:
+def _answer(analysis: Analysis, context: ReportContext, figures: Mapping[str, Figure]) -> Section:
+    """The primary picture, the verdict on every arm, and what they cannot say."""
     lines = tuple(
         VerdictLine(one.arm, str(one.verdict), SIGNS[one.verdict], one.lead, one.short, one.detail)
         for one in analysis.answers
     )
     limits = (analysis.scope, *analysis.limits, *context.limits)
-    return _section("answer", "Answer", Verdicts(lines), Bullets(limits))
-
-
-def _patients(analysis: Analysis, figures: Mapping[str, Figure]) -> Section:
-    """n, and the primary picture."""
-    return _section("patients", "Patients", _flow(analysis), figures[_primary(figures)])
+    return _section("answer", "Answer", figures[_primary(figures)], Verdicts(lines), Bullets(limits))
 
 
 def _primary(figures: Mapping[str, Figure]) -> str:
