@@ -25,7 +25,7 @@ def tasks_of(
     known yet stands the probe that measures it.
     """
     shut = set(closed)
-    bare = _Bare(plan, labels)
+    maker = _TaskMaker(plan, labels)
     tasks: list[Task] = []
     probed: set[str] = set()
     for digest, trial in plan.trials.items():
@@ -38,7 +38,7 @@ def tasks_of(
         if grant.held.gpus == "auto":
             data = sizes_of(trial, plan.trials, world.stages)
             grant, shape = sized(grant.held, world.stages[trial.stage], trial.config, data, Store(world.store))
-        task = bare.task(digest, trial, grant, shape)
+        task = maker.task(digest, trial, grant, shape)
         if shape and shape not in probed:
             tasks.append(probe_of(task, world.stages[trial.stage], trial.config, data))
         probed |= {shape}
@@ -46,7 +46,7 @@ def tasks_of(
     return tasks
 
 
-class _Bare:
+class _TaskMaker:
     """Tasks of a plan's trials; what is looked up over the whole plan is looked up once."""
 
     def __init__(self, plan: Plan, labels: Mapping[str, str]) -> None:
