@@ -224,10 +224,11 @@ def _dataset_line(sweep: Sweep, plan: Plan, store: Store) -> str:
         return name
     slices, splits = parts
     sizes = "/".join(str(size) for size in sorted({len(part.train) for part in splits}))
+    kinds = "modality" if len(slices.modalities) == 1 else "modalities"
     return (
         f"{name}: {len(slices.patients)} patients, {len(slices.index)} slices at {slices.resolution} px, "
-        f"{len(slices.modalities)} modalities ({', '.join(slices.modalities)}), "
-        f"classes {', '.join(slices.classes[1:])}; {len(splits)} fold(s) with {sizes} training patients"
+        f"{len(slices.modalities)} {kinds} ({', '.join(slices.modalities)}), "
+        f"classes {', '.join(slices.classes[1:])}; {len(splits)} fold{'s' if len(splits) > 1 else ''} with {sizes} training patients"
         f"{_terms(data)}"
     )
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.figures.style import ACCENT, INK, Drawn, figure, look, save
 
 COLUMNS = 3
 HIGH = 0.25
 """Share of the Nyquist frequency above which the spectral metrics look."""
+FACTORS = (1.01, 1.02, 1.05, 1.1, 1.25, 1.5, 2.0, 5.0, 10.0, 100.0, 1000.0, 10_000.0)
+"""What the axis of ratios may mark, and the same below 1; powers of ten alone would often mark nothing but 1."""
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 SHADES = (ACCENT, "#b35806", "#5b8c2a", "#7b3294")
 """With ``DASHES`` and the marks each kind differs in three ways, so that none depends on colour."""
@@ -46,6 +48,7 @@ def draw_spectra(curves: pd.DataFrame, stem: Path) -> Drawn:
                 continue
             _panel(axes, shown[shown["modality"] == modality], kinds)
             axes.set_title(str(modality), fontsize=8.5)
+        grid[0, 0].yaxis.set_major_locator(FixedLocator(_marks(shown["synthetic"] / shown["real"])))
         for row in grid:
             row[0].set_ylabel("power, synthetic / real")
         for axes in grid[-1]:
@@ -70,6 +73,12 @@ def _panel(axes: Axes, rows: pd.DataFrame, kinds: list[str]) -> None:
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _marks(ratios: pd.Series) -> list[float]:
+    """1, and on either side of it the two furthest of ``FACTORS`` that the ratios reach."""
+    reach = max(ratios.max(), 1 / ratios.min())
+    reached = [factor for factor in FACTORS if factor <= reach][-2:]
+    return sorted({1.0, *reached, *(1 / factor for factor in reached)})
