@@ -228,8 +228,8 @@ def _dataset_line(sweep: Sweep, plan: Plan, store: Store) -> str:
     return (
         f"{name}: {len(slices.patients)} patients, {len(slices.index)} slices at {slices.resolution} px, "
         f"{len(slices.modalities)} {kinds} ({', '.join(slices.modalities)}), "
-        f"classes {', '.join(slices.classes[1:])}; {len(splits)} fold{'s' if len(splits) > 1 else ''} with {sizes} training patients"
-        f"{_terms(data)}"
+        f"classes {', '.join(slices.classes[1:])}; {len(splits)} fold{'s' if len(splits) > 1 else ''} with "
+        f"{sizes} training patients{_terms(data)}"
     )
 
 
