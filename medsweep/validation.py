@@ -30,8 +30,12 @@ def parse(model: type[C], data: Mapping[str, Any], document: Document, key: Key 
 
 
 def explain(error: ValidationError, model: type[Config]) -> tuple[Key, str]:
-    """Place (relative to the model) and one-line description of the first finding."""
-    first = error.errors(include_url=False)[0]
+    """Place (relative to the model) and one-line description of the first finding.
+
+    Unknown keys go first: a required key that is misspelt is missing, too.
+    """
+    found = error.errors(include_url=False)
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
     loc: Key = tuple(first["loc"])
     dotted = ".".join(str(part) for part in loc) or "the section"
     owner = ".".join(str(part) for part in loc[:-1]) or "the top level"

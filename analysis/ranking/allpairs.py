@@ -18,6 +18,7 @@ from analysis.ranking.omnibus import ranks_of, refuse_holes
 from analysis.ranking.posthoc import critical_difference, standard_error
 from analysis.ranking.studentised import range_sf
 from analysis.records import Array, Estimate, mean_estimate
+from analysis.table.tables import difference
 from medsweep.errors import UserError, nearest
 
 Method = Literal["conover", "exact", "shaffer", "bergmann-hommel"]
@@ -118,7 +119,7 @@ def pairwise(wide: pd.DataFrame, *, higher_is_better: bool, alpha: float, level:
     values = wide.to_numpy(dtype=np.float64)
     n, k = values.shape
     rows, columns = np.triu_indices(k, 1)
-    delta = differences(values[:, rows], values[:, columns])
+    delta = difference(values[:, rows], values[:, columns])
     raw = signed_rank_ps(delta)
     adjusted = holm_pairs(symmetric(raw, k))[rows, columns]
     gains = delta if higher_is_better else -delta
@@ -131,13 +132,6 @@ def pairwise(wide: pd.DataFrame, *, higher_is_better: bool, alpha: float, level:
         estimate = mean_estimate(finite, level)
         pairs.append(Pair(arms[i], arms[j], len(finite), estimate, *counts, float(raw[at]), float(adjusted[at])))
     return Pairwise(arms, n, alpha, level, higher_is_better, _order(wide, higher_is_better), tuple(pairs))
-
-
-def differences(first: Array, second: Array) -> Array:
-    """``first - second`` to 1e-12, 0 where both are the same infinity."""
-    delta = np.zeros_like(first)
-    np.subtract(first, second, out=delta, where=first != second)
-    return delta.round(12)
 
 
 def _order(wide: pd.DataFrame, higher_is_better: bool) -> tuple[int, ...]:
@@ -171,7 +165,7 @@ def all_pairs(wide: pd.DataFrame, method: Method, *, higher_is_better: bool) -> 
         return AllPairs(arms, n, method, test, "Holm", matrix(raw), matrix(adjusted), note)
     values = wide.to_numpy(dtype=np.float64)
     rows, columns = np.triu_indices(k, 1)
-    raw = symmetric(signed_rank_ps(differences(values[:, rows], values[:, columns])), k)
+    raw = symmetric(signed_rank_ps(difference(values[:, rows], values[:, columns])), k)
     adjusted = shaffer(raw) if method == "shaffer" else bergmann_hommel(raw)
     correction = "Shaffer (static)" if method == "shaffer" else "Bergmann-Hommel"
     return AllPairs(arms, n, method, "Wilcoxon signed-rank", correction, matrix(raw), matrix(adjusted))

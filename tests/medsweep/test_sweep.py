@@ -111,6 +111,10 @@ WRONG = {
         GOOD.replace("steps: 4", "steps: 0"),
         r"toy.yaml:9: grow.steps: .*greater than or equal to 1, got 0",
     ),
+    "misspelt key": (
+        GOOD.replace("sweep: toy\n", "swep: toy\n"),
+        r"toy.yaml:1: unknown key 'swep' in the top level; did you mean 'sweep'\?",
+    ),
     "missing key": (GOOD.replace("sweep: toy\n", ""), r"toy.yaml:1: key 'sweep' is missing in the top level"),
     "unknown factor": (
         GOOD.replace("grow.rate:", "grow.rat:"),
