@@ -28,8 +28,8 @@ from medsweep.data.folds import Fold
 from medsweep.data.inventory import inspect_source
 from medsweep.data.prepare import run
 from medsweep.data.slices import SliceSet
-from medsweep.store import Store
-from medsweep.workspace import Workspace
+from medsweep.store.store import Store
+from medsweep.store.workspace import Workspace
 from trainers.segmentation.config import SegmentConfig, SegmentSettings, resolve
 from trainers.segmentation.network import Architecture
 from trainers.segmentation.samples import BatchOrder, gather

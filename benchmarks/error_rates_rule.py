@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.comparison.signed_rank import signed_rank_pmf
 from analysis.records import Array
+from analysis.stats.signed_rank import signed_rank_pmf
 from analysis.table.tables import AnalysisPlan
 
 CONTROL = "real only"

@@ -23,7 +23,7 @@ from medsweep.config import Config
 from medsweep.execution.driver import run_plan
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.execution.task import World
-from medsweep.plan import Builder, Plan
+from medsweep.sweep.plan import Builder, Plan
 from medsweep.tracking.console import NullObserver
 from medsweep.trial import Progress, Stage, Trial
 

@@ -26,17 +26,17 @@ import numpy as np
 from ray.tune.search import Searcher
 from simulated_cluster import Cluster, SimulatedStore, Simulation
 
-from medsweep.chains import Chains
 from medsweep.data.inventory import Source
-from medsweep.design import arms, replicates
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, TRIES
 from medsweep.execution.runner import Ledger, Orders
 from medsweep.execution.searcher import PlanSearcher
 from medsweep.execution.task import Task, World
 from medsweep.execution.tasking import labels_of, tasks_of
-from medsweep.pipeline import SCHEMA, STAGES
-from medsweep.plan import Decision, Plan, build
-from medsweep.sweep import load_sweep
+from medsweep.study.chains import Chains
+from medsweep.study.stages import SCHEMA, STAGES
+from medsweep.sweep.arms import arms, replicates
+from medsweep.sweep.load import load_sweep
+from medsweep.sweep.plan import Decision, Plan, build
 from medsweep.tracking.console import NullObserver
 
 ROOT = Path(__file__).parents[1]

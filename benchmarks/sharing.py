@@ -17,9 +17,9 @@ from typing import NamedTuple
 from medsweep.execution.driver import run_plan
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.task import World
-from medsweep.pipeline import STAGES, plan_sweep
-from medsweep.plan import Plan
-from medsweep.store import Store
+from medsweep.store.store import Store
+from medsweep.study.stages import STAGES, plan_sweep
+from medsweep.sweep.plan import Plan
 from medsweep.tracking.console import NullObserver
 
 QUICKSTART = Path(__file__).parents[1] / "sweeps" / "quickstart.yaml"

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from medsweep.execution.task import Task
-from medsweep.store import Store
-from medsweep.sweep import Resources
+from medsweep.store.store import Store
+from medsweep.sweep.file import Resources
 
 REPAIR_HOURS = 0.25
 CHECKPOINT_HOURS = 1 / 60

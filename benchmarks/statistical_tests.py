@@ -25,16 +25,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparison.effects import rank_biserials
-from analysis.comparison.equivalence import tost
-from analysis.comparison.resampling import RESAMPLES, patient_weights
-from analysis.method.variance import all_components, method_tests
-from analysis.metricstudy import differences_of, study_metric
-from analysis.ranking.omnibus import Omnibus, friedman
-from analysis.ranking.posthoc import nemenyi
-from analysis.ranking.ranks import ranking
 from analysis.records import ArmInfo, Array, mean_estimate
-from analysis.study import Analysis, analyse
+from analysis.stats.effects import rank_biserials
+from analysis.stats.equivalence import tost
+from analysis.stats.omnibus import Omnibus, friedman
+from analysis.stats.posthoc import nemenyi
+from analysis.stats.ranks import ranking
+from analysis.stats.resampling import RESAMPLES, patient_weights
+from analysis.stats.variance import all_components, method_tests
+from analysis.study.analyse import Analysis, analyse
+from analysis.study.metric import differences_of, study_metric
 from analysis.table.checks import complete
 from analysis.table.tables import AnalysisPlan, Reduced, reduce
 

@@ -14,7 +14,7 @@ from medsweep import __version__
 from medsweep.commands import analyse, data, launch, search
 from medsweep.commands import store as store_commands
 from medsweep.errors import UserError
-from medsweep.store import DamagedError
+from medsweep.store.store import DamagedError
 
 app = typer.Typer(
     help="Sweeps and ablations of synthetic training images, from one YAML file to a tested answer.",
@@ -84,8 +84,8 @@ def plan(
     every: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
 ) -> int:
     """Show what a sweep needs, what is there already, and what the rest costs. Runs nothing."""
-    from medsweep import session
     from medsweep.commands import views
+    from medsweep.study import session
 
     opened = session.open_sweep(sweep, store)
     console = views.stdout()
@@ -105,8 +105,8 @@ def why(
 ) -> int:
     """Say which config field or input sets a trial apart from the nearest published one."""
     from medsweep.commands import views
-    from medsweep.planning import account
-    from medsweep.store import Store
+    from medsweep.planning import cost as account
+    from medsweep.store.store import Store
 
     views.stdout().print(views.why_text(account.explain(digest, Store.create(store))))
     return 0
@@ -134,9 +134,9 @@ def run(  # noqa: PLR0917
     ] = None,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
-    from medsweep import session
-    from medsweep.cache import cache_spec
     from medsweep.commands import views
+    from medsweep.store.cache import cache_spec
+    from medsweep.study import session
 
     if address is not None and runner is RunnerName.LOCAL:
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
@@ -159,8 +159,8 @@ def run(  # noqa: PLR0917
 @told_plainly
 def status(sweep: SweepPath, store: StorePath = STORE) -> int:
     """Show which trials are published, running, waiting or failed, whoever runs them."""
-    from medsweep import session
     from medsweep.commands import views
+    from medsweep.study import session
 
     opened = session.open_sweep(sweep, store)
     views.stdout().print(views.status_table(*opened.status()))
@@ -171,7 +171,7 @@ def status(sweep: SweepPath, store: StorePath = STORE) -> int:
 @told_plainly
 def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None) -> int:
     """Write the tidy tables as parquet and CSV from what is published."""
-    from medsweep import session
+    from medsweep.study import session
 
     for path in session.open_sweep(sweep, store).tables(results).paths:
         typer.echo(path)
@@ -187,7 +187,7 @@ def predict(
     store: StorePath = STORE,
 ) -> int:
     """Write what the published networks see in their test patients, as NIfTI files that overlay the patients' own."""
-    from medsweep import session
+    from medsweep.study import session
 
     for path in session.open_sweep(sweep, store).predict(arm or [], out):
         typer.echo(path)

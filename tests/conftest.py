@@ -1,23 +1,14 @@
-"""What all rooms' tests share: helpers of this folder on the path, and one small prepared cohort per session."""
+"""What all rooms' tests share: one small prepared cohort per session."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-sys.path[:0] = [
-    str(HERE),
-    str(HERE / "contracts"),
-    str(HERE.parent),
-]  # the checkout itself, so that its packages need no installation
 
 
 @pytest.fixture(scope="session")
 def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a slice set: 8 phantom patients of 12 slices, 2 modalities, 3 classes, at 32 pixels."""
-    from fake_trial import FakeTrial, drain
-
+    from helpers.fake_trial import FakeTrial, drain
     from medsweep.data.config import DataConfig, PrepareConfig
     from medsweep.data.inventory import inspect_source
     from medsweep.data.phantom import PhantomConfig

@@ -1,7 +1,8 @@
 """The helper the other tests rely on: checkpoints are whole, newest wins, and survive a new trial object."""
 
 import pytest
-from fake_trial import FakeTrial
+
+from helpers.fake_trial import FakeTrial
 
 
 def test_the_newest_whole_checkpoint_is_restored(tmp_path):

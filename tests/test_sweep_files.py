@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from medsweep.chains import Chains
 from medsweep.data.inventory import Source
-from medsweep.design import arms, replicates
-from medsweep.pipeline import SCHEMA, STAGES
-from medsweep.plan import build, unread_factors
-from medsweep.sweep import load_sweep
+from medsweep.study.chains import Chains
+from medsweep.study.stages import SCHEMA, STAGES
+from medsweep.sweep.arms import arms, replicates
+from medsweep.sweep.load import load_sweep
+from medsweep.sweep.plan import build, unread_factors
 
 SWEEPS = sorted((Path(__file__).parents[1] / "sweeps").rglob("*.yaml"))
 

@@ -13,6 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+SCORES = "scores.parquet"
+"""What an assessment leaves of each sample: columns sample and iou."""
+FEATURES = "features.safetensors"
+"""What an assessment leaves of where samples and real slices lie in the reference segmenter."""
+
 
 @dataclass(frozen=True)
 class Pool:

@@ -8,8 +8,8 @@ import numpy as np
 from analysis.factors.aliases import Scale, scale_of, scaled
 from analysis.factors.factorial import Layout, Method, Question
 from analysis.factors.terms import ArmScores, Term
-from analysis.ranking.posthoc import holm
 from analysis.records import Array, Estimate
+from analysis.stats.posthoc import holm
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from analysis.factors.aliases import alias_sets, questions
 from analysis.factors.dependence import Ordered, PartialDependence, dependence, ordered
 from analysis.factors.factorial import Factor, Layout, LeftOut, Method, Question, effect_name, labels, layout
 from analysis.factors.terms import ArmScores, Term
-from analysis.method.contrasts import FTest, repeated_f
-from analysis.ranking.posthoc import holm
 from analysis.records import ArmInfo, Array
+from analysis.stats.contrasts import FTest, repeated_f
+from analysis.stats.posthoc import holm
 from analysis.table.scores import scores_of
 from analysis.table.tables import Reduced
 

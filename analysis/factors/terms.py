@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.method.contrasts import FTest, basis, repeated_f
-from analysis.method.variance import contrast_test, subspace_test
 from analysis.records import Array, Estimate, mean_estimate
+from analysis.stats.contrasts import FTest, basis, repeated_f
+from analysis.stats.variance import contrast_test, subspace_test
 from analysis.table.scores import Flags, Scores
 
 NEGLIGIBLE = 1e-12

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from analysis.factors.dependence import Ordered
 from analysis.factors.factors import FactorStudy
 from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from analysis.study.wording import number, p_text, span
 from analysis.table.tables import Metric
-from analysis.wording import number, p_text, span
 
 COLUMNS = 3
 PANEL_IN = 2.6

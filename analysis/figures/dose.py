@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.study import Analysis
+from analysis.stats.dose import DoseSeries, Trend
+from analysis.stats.shape import HarmOnset, Onset
+from analysis.study.analyse import Analysis
+from analysis.study.wording import number, p_text, percent, span
 from analysis.table.tables import Metric
-from analysis.trends.dose import DoseSeries, Trend
-from analysis.trends.shape import HarmOnset, Onset
-from analysis.wording import number, p_text, percent, span
 
 COLUMNS = 3
 HARM = "\N{WHITE DOWN-POINTING TRIANGLE}"

@@ -15,8 +15,8 @@ from analysis.factors.factors import FactorEffect, FactorStudy
 from analysis.factors.terms import Term
 from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
 from analysis.records import Estimate
+from analysis.study.wording import number, p_text, percent, span
 from analysis.table.tables import Metric
-from analysis.wording import number, p_text, percent, span
 
 ROW_IN = 0.25
 LINE_IN = 0.13

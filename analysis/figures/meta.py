@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from analysis.stats.meta import Meta, WeightedStudy
+from analysis.study.wording import number, p_text, percent, span
 from analysis.table.tables import Metric
-from analysis.trends.meta import Meta, WeightedStudy
-from analysis.wording import number, p_text, percent, span
 
 ROW_IN = 0.19
 HEAD = 40

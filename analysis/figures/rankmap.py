@@ -12,8 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
 from analysis.figures.style import INK, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
-from analysis.ranking.ranks import Ranking, RankStability
-from analysis.wording import arm_label, number, percent
+from analysis.stats.ranks import Ranking, RankStability
+from analysis.study.wording import arm_label, number, percent
 
 SHARE: Final = LinearSegmentedColormap.from_list("share", ["#ffffff", "#9dbcd8", "#1f4e79"])
 LABELS_IN: Final = 1.9

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, save, wrapped
-from analysis.method.variance import RunMean
-from analysis.study import Analysis
+from analysis.stats.variance import RunMean
+from analysis.study.analyse import Analysis
+from analysis.study.wording import arm_label
 from analysis.table.tables import Metric
-from analysis.wording import arm_label
 
 SHAPES = "osD^v<>pPX"
 

@@ -24,7 +24,7 @@ from analysis.questions.measures import (
     judge,
     obstacle,
 )
-from analysis.ranking.adjust import holm
+from analysis.stats.adjust import holm
 
 RESAMPLES: Final = 2000
 COMPARED: Final = (

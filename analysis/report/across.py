@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.across import Across, ArmAcross, across_datasets
-from analysis.comparison.equivalence import Verdict
 from analysis.figures.meta import draw_meta
-from analysis.ranking.omnibus import Omnibus
 from analysis.records import to_json
 from analysis.report.context import ReportContext
 from analysis.report.document import Bullets, Document, Figure, Prose, Section
@@ -14,8 +11,11 @@ from analysis.report.page import Format, checked, write_document
 from analysis.report.pictures import FOLDER, figure_of
 from analysis.report.provenance import reproduction_section
 from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.study import Analysis
-from analysis.wording import HEADLINE_NAMES, amount, number, p_text, percent, span
+from analysis.stats.equivalence import Verdict
+from analysis.stats.omnibus import Omnibus
+from analysis.study.across import Across, ArmAcross, across_datasets
+from analysis.study.analyse import Analysis
+from analysis.study.wording import HEADLINE_NAMES, amount, number, p_text, percent, span
 
 TRIALS = "The trials behind the numbers of a data set are listed on its own page."
 

@@ -1,10 +1,10 @@
 """Tables of the dose response: its shape, the onset of harm, and the contrasts behind both."""
 
 from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.study import Analysis
-from analysis.trends.dose import DoseSeries
-from analysis.trends.shape import HarmOnset, Onset
-from analysis.wording import number, percent, span
+from analysis.stats.dose import DoseSeries
+from analysis.stats.shape import HarmOnset, Onset
+from analysis.study.analyse import Analysis
+from analysis.study.wording import number, percent, span
 
 
 def trends(analysis: Analysis) -> Table:

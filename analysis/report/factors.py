@@ -3,8 +3,8 @@
 from analysis.factors.factors import FactorEffect, FactorStudy, Term
 from analysis.questions.quality import QualityStudy
 from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.study import Analysis
-from analysis.wording import number, percent, span
+from analysis.study.analyse import Analysis
+from analysis.study.wording import number, percent, span
 
 
 def effects(analysis: Analysis) -> Table:

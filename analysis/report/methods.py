@@ -1,11 +1,11 @@
 """The methods paragraphs, written from the records, so that text and numbers cannot part."""
 
-from analysis.comparison.resampling import RESAMPLES
 from analysis.factors.factors import FactorStudy
-from analysis.ranking.omnibus import NoOmnibus
-from analysis.ranking.sensitivity import Sensitivity
-from analysis.study import Analysis
-from analysis.wording import CONDITIONAL, SEEDS_FOR_METHOD, number, p_text, percent
+from analysis.stats.omnibus import NoOmnibus
+from analysis.stats.resampling import RESAMPLES
+from analysis.study.analyse import Analysis
+from analysis.study.sensitivity import Sensitivity
+from analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, number, p_text, percent
 
 
 def methods_of(analysis: Analysis) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """Tables on all arms at once: omnibus tests, all pairs, ranks, and how far each hangs on test and pool."""
 
-from analysis.ranking.allpairs import AllPairs
-from analysis.ranking.omnibus import NoOmnibus, Omnibus
-from analysis.ranking.posthoc import Nemenyi
 from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.study import Analysis
-from analysis.wording import NOT_COMPUTABLE, number, p_text, percent, span
+from analysis.stats.allpairs import AllPairs
+from analysis.stats.omnibus import NoOmnibus, Omnibus
+from analysis.stats.posthoc import Nemenyi
+from analysis.study.analyse import Analysis
+from analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent, span
 
 FOLDED_FROM = 16
 """Rows from which a table of pairs starts closed."""

@@ -15,7 +15,7 @@ from analysis.report.markdown import markdown_text
 from analysis.report.pictures import draw_all
 from analysis.report.sections import document_of
 from analysis.report.table import csv_text, write_csv
-from analysis.study import Analysis
+from analysis.study.analyse import Analysis
 from medsweep.errors import UserError, nearest
 
 Format = Literal["html", "markdown", "latex"]

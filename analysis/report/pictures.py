@@ -18,11 +18,11 @@ from analysis.figures.rankmap import draw_rank_map
 from analysis.figures.runs import draw_runs
 from analysis.figures.spectra import draw_spectra
 from analysis.figures.style import Drawn
-from analysis.ranking.omnibus import Omnibus
 from analysis.report.context import ReportContext
 from analysis.report.document import Figure
-from analysis.study import Analysis
-from analysis.wording import number, percent
+from analysis.stats.omnibus import Omnibus
+from analysis.study.analyse import Analysis
+from analysis.study.wording import number, percent
 
 FOLDER = "figures"
 HEAVY = 400_000

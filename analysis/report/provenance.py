@@ -4,7 +4,7 @@ import shlex
 
 from analysis.report.context import ReportContext
 from analysis.report.document import Bullets, Code, Prose, Section, TrialLine, Trials
-from analysis.study import Analysis
+from analysis.study.analyse import Analysis
 from analysis.table.trials import TrialRef
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from analysis.comparison.answers import Answer
-from analysis.comparison.null import NullEvidence
-from analysis.metricstudy import MetricStudy
 from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.study import Analysis
-from analysis.wording import number, percent, span
+from analysis.study.analyse import Analysis
+from analysis.study.answers import Answer
+from analysis.study.metric import MetricStudy
+from analysis.study.null import NullEvidence
+from analysis.study.wording import number, percent, span
 
 
 def effects(analysis: Analysis) -> Table:

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from analysis.comparison.equivalence import Verdict
-from analysis.ranking.omnibus import NoOmnibus
 from analysis.report import design, dose, factors, overall, results
 from analysis.report.context import ReportContext
 from analysis.report.document import Block, Bullets, Document, Figure, Prose, Section, VerdictLine, Verdicts
@@ -11,7 +9,9 @@ from analysis.report.methods import methods_of
 from analysis.report.pictures import grids_of
 from analysis.report.provenance import anchors_of, reproduction_section, trials_section
 from analysis.report.table import Table, without_dashes
-from analysis.study import Analysis
+from analysis.stats.equivalence import Verdict
+from analysis.stats.omnibus import NoOmnibus
+from analysis.study.analyse import Analysis
 
 SIGNS = {
     Verdict.SUPERIOR: "\N{BLACK UP-POINTING TRIANGLE}",

@@ -38,8 +38,9 @@ def analyse(
 ) -> int:
     """Make tables, statistics and the report from what is published; of several sweeps also what they say together."""
     from analysis.report.page import checked
-    from medsweep import answer, session
     from medsweep.commands.views import command_line
+    from medsweep.study import report as answer
+    from medsweep.study import session
 
     checked(formats or ["html"])
     chosen = cast("list[Format]", formats or ["html"])

@@ -86,7 +86,7 @@ def prepare(
     """Cut and scale the slices of a folder into the store, as a sweep would; a second call finds them there."""
     from medsweep.data.config import DataConfig
     from medsweep.data.inventory import inspect_source
-    from medsweep.store import Store
+    from medsweep.store.store import Store
 
     opened = Store.create(store)
     given = {"dataset": canonical_name(name), "root": str(root), "resolution": resolution, "labels": labels}
@@ -158,8 +158,8 @@ def _prepare(data: Any, fingerprint: str, patients: Sequence[str], store: Any) -
     from medsweep.execution.failures import ADVICE, TrialFailedError
     from medsweep.execution.task import Task, World
     from medsweep.identity import short
-    from medsweep.pipeline import STAGES
-    from medsweep.plan import Builder
+    from medsweep.study.stages import STAGES
+    from medsweep.sweep.plan import Builder
     from medsweep.tracking.protocol import NullTracker
 
     fields = {name: getattr(data, name) for name in DataConfig.model_fields}

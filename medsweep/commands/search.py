@@ -30,8 +30,8 @@ def best(
 ) -> int:
     """Show the best suggestions of a search, what mattered, and draw its history. Runs nothing."""
     from analysis.figures.search import draw_search
-    from medsweep import session
     from medsweep.commands import search_views, views
+    from medsweep.study import session
 
     if not store.is_dir():
         raise UserError(f"there is no store {store}; give its folder with --store")

@@ -9,10 +9,10 @@ import pandas as pd
 from pydantic_core import to_jsonable_python
 from rich.table import Table
 
-from medsweep.execution.adaptive import best_of, importances
-from medsweep.search.loop import Search, State
 from medsweep.search.results import TEST, Result, mean_score
-from medsweep.search.space import HOURS, SearchSection
+from medsweep.search.sampler import best_of, importances
+from medsweep.study.search_loop import Search, State
+from medsweep.sweep.space import HOURS, SearchSection
 from medsweep.trial import COMPLETE
 
 SHOWN: Final = 10

@@ -19,8 +19,8 @@ from medsweep.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medsweep.store import Store
-    from medsweep.upkeep.reach import Waste
+    from medsweep.store.collection import Waste
+    from medsweep.store.store import Store
 
 StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")]
 STORE = Path("store")
@@ -51,7 +51,7 @@ def verify(
     from rich.console import Console
     from rich.progress import Progress
 
-    from medsweep.upkeep.reach import check_store, stages_named
+    from medsweep.store.collection import check_store, stages_named
 
     opened = _existing(store, writes=set_aside)
     stages = stages_named(opened, stage)
@@ -91,7 +91,7 @@ def gc(
 ) -> int:
     """Delete what no sweep needs: trials that no plan reaches, what failed or stopped attempts left behind."""
     from medsweep.commands import views
-    from medsweep.upkeep.reach import UNFINISHED, find_waste, live_part, planned, remove
+    from medsweep.store.collection import UNFINISHED, find_waste, live_part, planned, remove
 
     opened = _existing(store, writes=not dry_run)
     age = None if older_than is None else _seconds(older_than)
@@ -129,8 +129,8 @@ def retry(
     """Move what ended without a result to STORE/retried, so that the next run tries it again."""
     if not failed:
         raise UserError(f"nothing says what of {sweep} to retry; give --failed, or --failed --outcome NAME for some")
-    from medsweep.pipeline import plan_sweep
-    from medsweep.upkeep.retry import failed_trials, set_apart
+    from medsweep.execution.retry import failed_trials, set_apart
+    from medsweep.study.stages import plan_sweep
 
     opened = _existing(store, writes=True)
     found = failed_trials(plan_sweep(sweep, opened)[1], opened, outcome or ())
@@ -154,7 +154,7 @@ def retry(
 
 def _existing(root: Path, *, writes: bool) -> "Store":
     """A store that is there: upkeep of a mistyped path must not make a folder and call it sound."""
-    from medsweep.store import Store
+    from medsweep.store.store import Store
 
     if not root.is_dir():
         raise UserError(f"there is no store {root}; give its folder with --store")
@@ -162,7 +162,7 @@ def _existing(root: Path, *, writes: bool) -> "Store":
 
 
 def _needed(sweeps: Sequence[Path], store: "Store") -> set[str]:
-    from medsweep.pipeline import plan_sweep
+    from medsweep.study.stages import plan_sweep
 
     plans = [plan_sweep(path, store)[1] for path in sweeps]
     return {digest for plan in plans for goal in plan.goals for digest in plan.ancestry(goal)}

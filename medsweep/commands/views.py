@@ -12,10 +12,10 @@ from rich.text import Text
 from medsweep.execution.driver import Summary
 from medsweep.execution.failures import ADVICE, Attempt
 from medsweep.identity import short
-from medsweep.plan import Decision, Plan
-from medsweep.planning.account import PlanAccount, Why
+from medsweep.planning.cost import PlanAccount, Why
 from medsweep.planning.forecast import ENOUGH, UNSURE, Forecast, Interval
-from medsweep.planning.fractional import Fraction
+from medsweep.sweep.fractions import Fraction
+from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import short_time
 
 LISTED = 40

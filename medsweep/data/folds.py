@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import Config
-from medsweep.errors import nearest
+from medsweep.errors import UserError, nearest
 
 Scheme = Literal["k-fold", "hold-out", "file"]
 
@@ -151,3 +151,28 @@ def _shuffled(patients: Iterable[str], key: str) -> list[str]:
 def _count(share: float, among: int) -> int:
     """``share`` of ``among``, rounded to the nearest; at least 1 where a share is asked for."""
     return max(1, math.floor(share * among + 0.5)) if share > 0 else 0
+
+
+def whole(fold: Fold) -> Fold:
+    """The fold with all of its training patients."""
+    return fold.model_copy(update={"patients": None})
+
+
+def left_out(what: str, patients: Sequence[str], fold: Fold) -> tuple[str, ...]:
+    """Training patients of ``fold`` beyond the small training part that ``fold.patients`` asks for, sorted.
+
+    Args:
+        what: who asks, for the error.
+        patients: all patients of the prepared slices.
+        fold: how they are cut.
+
+    Raises:
+        UserError: nobody is left out.
+    """
+    train = split(patients, fold).train
+    if not (others := tuple(sorted(set(split(patients, whole(fold)).train) - set(train)))):
+        raise UserError(
+            f"{what} finds no training patient left out of the {len(train)} in use; set data.patients below "
+            f"{len(train)}"
+        )
+    return others

@@ -12,18 +12,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from medsweep.cache import Fetched, reading
 from medsweep.config import Config
 from medsweep.execution.failures import StalledError, TrialFailedError, classify, write_note
 from medsweep.execution.probing import measured, probe, shape_of
 from medsweep.execution.task import Task, World
 from medsweep.execution.watchdog import Watchdog
 from medsweep.identity import digest_of, short
-from medsweep.lease import LeaseHeldError
-from medsweep.store import Manifest, Store
+from medsweep.store.cache import Fetched, reading
+from medsweep.store.lease import LeaseHeldError
+from medsweep.store.store import Manifest, Store
+from medsweep.store.workspace import PublishedError, Workspace
 from medsweep.tracking.protocol import Tracker
 from medsweep.trial import COMPLETE, Progress, Stage, StageEndedError
-from medsweep.workspace import PublishedError, Workspace
 
 PACKAGES = ("medsweep", "torch", "numpy", "scipy", "monai", "nibabel", "ray", "pandas", "pyarrow")
 

@@ -16,8 +16,8 @@ from medsweep.execution.runner import UNGUARDED, Guard, Orders, Runner, Settled
 from medsweep.execution.stop import stop_signals
 from medsweep.execution.task import Task, World
 from medsweep.execution.tasking import labels_of, tasks_of
-from medsweep.plan import Decision, Plan, PlannedTrial, decide
-from medsweep.store import DamagedError, Store
+from medsweep.store.store import DamagedError, Store
+from medsweep.sweep.plan import Decision, Plan, PlannedTrial, decide
 from medsweep.tracking.console import Observer
 from medsweep.trial import COMPLETE
 

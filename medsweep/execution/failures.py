@@ -12,8 +12,8 @@ from pathlib import Path
 from medsweep.errors import UserError
 from medsweep.files import DISK_FULL
 from medsweep.identity import derive_seed, short
-from medsweep.lease import LeaseHeldError, LeaseLostError
-from medsweep.store import DamagedError, Store
+from medsweep.store.lease import LeaseHeldError, LeaseLostError
+from medsweep.store.store import DamagedError, Store
 
 INFRASTRUCTURE = frozenset({"killed", "lease-held", "lease-lost", "stalled"})
 """Outcomes that say nothing about the trial itself; running it again may help."""

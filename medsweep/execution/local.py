@@ -11,7 +11,7 @@ from medsweep.execution.failures import StalledError, TrialFailedError
 from medsweep.execution.runner import Ledger, Orders, Settled, tracker_for
 from medsweep.execution.stop import stop_signals
 from medsweep.execution.task import Task, World
-from medsweep.store import Store
+from medsweep.store.store import Store
 from medsweep.tracking.console import Observer
 
 

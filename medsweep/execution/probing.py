@@ -18,11 +18,11 @@ from medsweep.execution.resources import Grant, share_for
 from medsweep.execution.task import Task, World
 from medsweep.files import write_json
 from medsweep.identity import canonical, identity, short
-from medsweep.plan import PlannedTrial
-from medsweep.store import Store
-from medsweep.sweep import Resources
+from medsweep.store.store import Store
+from medsweep.store.workspace import Workspace
+from medsweep.sweep.file import Resources
+from medsweep.sweep.plan import PlannedTrial
 from medsweep.trial import Progress, Stage, StageEndedError
-from medsweep.workspace import Workspace
 
 PROBES: Final = "probes"
 """Folder of the store where measurements are kept."""

@@ -19,8 +19,8 @@ from medsweep.errors import UserError
 from medsweep.execution.resources import SHARES
 from medsweep.execution.runner import Ledger, Orders, Settled
 from medsweep.execution.task import Task, TaskFile, World
-from medsweep.store import Store
-from medsweep.sweep import Resources
+from medsweep.store.store import Store
+from medsweep.sweep.file import Resources
 from medsweep.tracking.console import Observer
 
 RAY_ENVIRONMENT = {

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from medsweep.sweep import Resources
+from medsweep.sweep.file import Resources
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """Parts of a GPU that trials hold. Few, because Ray keeps processes for reuse by what they hold."""

@@ -13,7 +13,7 @@ from medsweep.execution.frontier import Frontier
 from medsweep.execution.probing import granted, measured
 from medsweep.execution.task import Task, World
 from medsweep.identity import short
-from medsweep.store import DamagedError, Store
+from medsweep.store.store import DamagedError, Store
 from medsweep.tracking.console import Observer
 from medsweep.tracking.protocol import NullTracker, Tracker
 from medsweep.trial import COMPLETE

@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 
 from medsweep.execution.runner import Ledger
 from medsweep.execution.task import Task
-from medsweep.sweep import Resources
+from medsweep.sweep.file import Resources
 
 
 class PlanSearcher(Searcher):  # type: ignore[misc]

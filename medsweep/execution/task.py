@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from medsweep.cache import CacheSpec
 from medsweep.execution.gpu import Gpu, TorchGpu
-from medsweep.execution.stopping import Stopping
-from medsweep.sweep import Resources
+from medsweep.search.stopping import Stopping
+from medsweep.store.cache import CacheSpec
+from medsweep.sweep.file import Resources
 from medsweep.tracking.protocol import RunCard
 from medsweep.trial import Stage
 

@@ -6,8 +6,8 @@ from medsweep.execution.probing import probe_of, sized, sizes_of
 from medsweep.execution.resources import Grant
 from medsweep.execution.task import Task, World
 from medsweep.identity import identity
-from medsweep.plan import Decision, Plan, PlannedTrial
-from medsweep.store import Store
+from medsweep.store.store import Store
+from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 
 
 def tasks_of(

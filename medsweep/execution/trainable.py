@@ -13,8 +13,8 @@ from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import StalledError, TrialFailedError
 from medsweep.execution.runner import tracker_for
 from medsweep.execution.task import TaskFile, World
-from medsweep.store import Store
-from medsweep.sweep import Resources
+from medsweep.store.store import Store
+from medsweep.sweep.file import Resources
 from medsweep.trial import Progress
 
 REPORT_SECONDS = 0.5

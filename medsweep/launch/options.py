@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from medsweep.config import Config
 from medsweep.errors import UserError
-from medsweep.sweep import Resources
+from medsweep.sweep.file import Resources
 from medsweep.validation import explain
 
 SECRET: Final = re.compile(r"(?i)(key|token|secret|password)\w*=")

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medsweep.errors import UserError
 from medsweep.launch.options import Job, Kuberay, Options, Slurm, Up, node_size
-from medsweep.sweep import Resources, SweepFile
+from medsweep.sweep.file import Resources, SweepFile
 from medsweep.validation import parse
 from medsweep.yamlfile import read_yaml
 

@@ -1,1 +1,1 @@
-"""What a plan costs, whether it leaks, and what it can show, before anything runs."""
+"""What a plan costs before anything runs, and what a budget lets start."""

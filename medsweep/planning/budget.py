@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 
 from medsweep.execution.task import Task
 from medsweep.planning.forecast import Forecast, Price, published_mib
-from medsweep.store import DamagedError, Store
-from medsweep.sweep import CAPS, Budget, Sweep
+from medsweep.store.store import DamagedError, Store
+from medsweep.sweep.file import CAPS, Budget, Sweep
 
 UNITS = {"hours": "h", "gpu_hours": "GPU h", "wall_hours": "h", "trials": "trials", "disk_gib": "GiB"}
 ROUNDING = 1e-9

@@ -16,9 +16,9 @@ import numpy as np
 
 from medsweep.execution.frontier import Frontier
 from medsweep.execution.task import Task
-from medsweep.plan import Decision, Plan
-from medsweep.store import Manifest, Store
-from medsweep.sweep import Resources
+from medsweep.store.store import Manifest, Store
+from medsweep.sweep.file import Resources
+from medsweep.sweep.plan import Decision, Plan
 from medsweep.trial import COMPLETE
 
 WORTH_SECONDS = 1.0

@@ -1,1 +1,1 @@
-"""A search: distributions, suggestions of Optuna batch by batch, and what it has found."""
+"""A search: suggestions of Optuna batch by batch, when one is stopped early, and what it has found."""

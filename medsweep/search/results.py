@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from medsweep.errors import UserError
-from medsweep.execution.adaptive import Told
 from medsweep.identity import short
-from medsweep.plan import Plan
-from medsweep.search.space import HOURS, Params, SearchSection
-from medsweep.store import Store
+from medsweep.search.sampler import Told
+from medsweep.store.store import Store
+from medsweep.sweep.plan import Plan
+from medsweep.sweep.space import HOURS, Params, SearchSection
 from medsweep.trial import COMPLETE, PrunedError
 
 VALIDATION: Final = "validation.parquet"

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from medsweep.identity import short
-from medsweep.tracking.board import SETTLED, Board, StagePlan, TrialRecord
+from medsweep.tracking.progress import SETTLED, Board, StagePlan, TrialRecord
 
 __all__ = ["Board", "LiveConsole", "NullObserver", "Observer", "PlainConsole", "StagePlan", "make_console"]
 

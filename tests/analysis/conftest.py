@@ -1,7 +1,8 @@
 """What is made once for all tests of the report."""
 
 import pytest
-from made_report import eight_arm_report
+
+from helpers.made_report import eight_arm_report
 
 
 @pytest.fixture(scope="session")

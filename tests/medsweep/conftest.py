@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from commanding import Medsweep
 from typer.testing import CliRunner
 
+from helpers.commanding import Medsweep
 from medsweep.cli import app
-from medsweep.store import Store
+from medsweep.store.store import Store
 
 
 @pytest.fixture

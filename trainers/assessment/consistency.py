@@ -13,9 +13,9 @@ from torch import nn
 
 from medsweep.data.slices import SliceSet
 from trainers.assessment.features import Indices, Metrics, parts
+from trainers.measures.surfaces import SurfaceDistances, assd_mm, hd95_mm, surface_distances
 from trainers.pool import Pool
 from trainers.segmentation.network import predict
-from trainers.segmentation.surfaces import SurfaceDistances, assd_mm, hd95_mm, surface_distances
 
 SURFACES = 500
 """Samples whose surfaces are compared at most, evenly spread."""

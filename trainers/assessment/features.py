@@ -19,10 +19,8 @@ from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from trainers.assessment.config import AssessConfig
 from trainers.assessment.random_features import RandomFeatures
-from trainers.pool import Pool
+from trainers.pool import FEATURES, Pool
 from trainers.segmentation.network import bottleneck, decoder_layers, features
-
-FEATURES = "features.safetensors"
 
 CHUNK = 256
 """Samples read from disk at a time; whole batches of the segmenter."""

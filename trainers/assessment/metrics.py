@@ -10,14 +10,14 @@ from torch import nn
 
 from medsweep.data.slices import SliceSet
 from trainers.assessment.config import AssessConfig
-from trainers.assessment.distances import frechet, frechet_infinity, frechet_spread
 from trainers.assessment.features import Judged, Metrics, Sides, embed, generator, judge, plain, principal
 from trainers.assessment.inception import Extractor, inception_features, window
-from trainers.assessment.kernels import alike, cubic_kernel, kid, mmd, vendi
 from trainers.assessment.masks import describe, shape_distances
 from trainers.assessment.nearest_masks import nearest_masks
-from trainers.assessment.neighbours import FAR, authenticity, nearest_ratio, prdc
-from trainers.assessment.spectra import (
+from trainers.measures.frechet import frechet, frechet_infinity, frechet_spread
+from trainers.measures.kernels import alike, cubic_kernel, kid, mmd, vendi
+from trainers.measures.neighbours import FAR, authenticity, nearest_ratio, prdc
+from trainers.measures.spectra import (
     Spectra,
     high_frequency_log_error,
     laplacian_ratio,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from trainers.assessment.consistency import planar_distances, spread
 from trainers.assessment.features import Indices, Metrics
-from trainers.segmentation.surfaces import hd95_mm
+from trainers.measures.surfaces import hd95_mm
 
 QUERIES = 200
 """Masks at most for which the nearest one is sought, evenly spread."""

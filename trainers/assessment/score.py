@@ -18,10 +18,9 @@ from trainers.assessment.consistency import consistency, see, spoiled_metrics
 from trainers.assessment.features import judge
 from trainers.assessment.inception import load_extractor
 from trainers.assessment.metrics import inception_metrics, pool_metrics
-from trainers.assessment.spectra import Spectra
-from trainers.pool import Pool
+from trainers.measures.spectra import Spectra
+from trainers.pool import SCORES, Pool
 from trainers.segmentation.network import load_segmenter
-from trainers.segmentation.samples import SCORES
 
 SPECTRA = "spectra.parquet"
 

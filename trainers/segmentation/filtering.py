@@ -14,10 +14,9 @@ from safetensors.numpy import load_file
 
 from medsweep.identity import derive_seed
 from medsweep.trial import PoolDryError
-from trainers.assessment.features import FEATURES
-from trainers.assessment.kernels import alike, vendi
-from trainers.assessment.neighbours import FAR, radii, squared_distances
-from trainers.pool import Pool
+from trainers.measures.kernels import alike, vendi
+from trainers.measures.neighbours import FAR, radii, squared_distances
+from trainers.pool import FEATURES, Pool
 from trainers.segmentation.config import SegmentConfig
 
 DRAWS = 8

@@ -14,7 +14,6 @@ from medsweep.data.provenance import require_unseen, write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
-from trainers.loop import train
 from trainers.pool import Pool
 from trainers.segmentation.augment import augment
 from trainers.segmentation.config import SegmentConfig
@@ -25,6 +24,7 @@ from trainers.segmentation.network import Architecture, build, save_segmenter
 from trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
 from trainers.segmentation.samples import BatchOrder, Samples, gather
 from trainers.segmentation.selection import Best
+from trainers.training.loop import train
 
 
 class UNetLearner:

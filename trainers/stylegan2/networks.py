@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medsweep.config import Config
-from trainers.parts import Random, normal
 from trainers.stylegan2.conditioning import (
     LOWEST,
     JoinedConv,
@@ -47,6 +46,7 @@ from trainers.stylegan2.layers import (
     demodulation,
     scaled_conv,
 )
+from trainers.training.accumulation import Random, normal
 
 W_AVERAGE_DECAY = 0.995
 MAPPING_MULTIPLIER = 0.01

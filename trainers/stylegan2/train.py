@@ -9,12 +9,12 @@ import torch
 
 from medsweep.data.provenance import write_fitted_on
 from medsweep.trial import Progress, Trial
-from trainers.loop import train
 from trainers.stylegan2.config import GanConfig
 from trainers.stylegan2.data import TrainingSet
 from trainers.stylegan2.extras import frozen_segmenter
 from trainers.stylegan2.hardware import apply, plan_hardware
 from trainers.stylegan2.learner import GanLearner
+from trainers.training.loop import train
 
 HARDWARE = "hardware.json"
 

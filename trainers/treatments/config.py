@@ -6,10 +6,9 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import EXTENT, Config
-from medsweep.data.folds import Fold
+from medsweep.data.folds import Fold, whole
 from medsweep.errors import nearest
-from trainers.held_out import whole
-from trainers.validity import STEPS
+from trainers.measures.mask_validity import STEPS
 
 MEASURED = 32
 
@@ -162,7 +161,7 @@ class Mismatch(Config):
 
 
 class Postprocess(Config):
-    """Repair masks by the steps of ``trainers.validity.postprocess``."""
+    """Repair masks by the steps of ``trainers.measures.mask_validity.postprocess``."""
 
     kind: Literal["postprocess"]
     steps: tuple[str, ...] = Field(min_length=1)

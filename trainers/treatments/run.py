@@ -17,8 +17,8 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trial import Progress, Trial
-from trainers.pictures import grid_png
 from trainers.pool import Pool
+from trainers.training.pictures import grid_png
 from trainers.treatments.config import CorruptLabels, OnImages, Source, Spoiling, TreatConfig, Treatment, needs_pool
 from trainers.treatments.image import treat_images
 from trainers.treatments.labels import Flags, boundary_shift, class_indices, treat_masks

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.data.folds import Fold, split
+from medsweep.data.folds import Fold, left_out, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from trainers.held_out import left_out
 from trainers.pool import Pool
 from trainers.treatments.config import DuplicateReal, Histogram, MatchSpectrum, Source, UniqueReal
 from trainers.treatments.statistics import Images, Masks

@@ -15,7 +15,7 @@ from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.layouts.folder import FolderDescription
 from medsweep.data.slices import SliceSet
-from medsweep.store import Store
+from medsweep.store.store import Store
 from medsweep.validation import parse
 from medsweep.yamlfile import read_yaml
 

@@ -8,8 +8,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from decathlon_folder import save
 
+from helpers.decathlon_folder import save
 from medsweep.data.check import Report, check, class_rows, grouped
 from medsweep.data.spec import Case, Finding, Listing
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from decathlon_folder import describe, task, touch
 
+from helpers.decathlon_folder import describe, task, touch
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.layouts.decathlon import cases
 from medsweep.data.spec import Intensity

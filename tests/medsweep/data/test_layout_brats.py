@@ -1,8 +1,8 @@
 """The BraTS20 layout: nested copies, whole-suffix names, the mask under another name, validation patients."""
 
 import pytest
-from decathlon_folder import touch
 
+from helpers.decathlon_folder import touch
 from medsweep.data.layouts.brats import cases
 from medsweep.errors import UserError
 

@@ -1,8 +1,8 @@
 """The described folder: patterns find the files, and a mistake in the description is shown with its line."""
 
 import pytest
-from decathlon_folder import touch
 
+from helpers.decathlon_folder import touch
 from medsweep.data.layouts.folder import FolderDescription, cases, read_description
 from medsweep.data.spec import Intensity
 from medsweep.errors import UserError

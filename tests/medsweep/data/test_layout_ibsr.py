@@ -1,8 +1,8 @@
 """The IBSR18 layouts: which labels were taken is recorded, and the mirrored Analyze copy is refused."""
 
 import pytest
-from decathlon_folder import touch
 
+from helpers.decathlon_folder import touch
 from medsweep.data.layouts.ibsr import cases
 from medsweep.errors import UserError
 

@@ -1,8 +1,8 @@
 """The KiTS19 layout: labels and images come apart, and the missing one is named."""
 
 import pytest
-from decathlon_folder import touch
 
+from helpers.decathlon_folder import touch
 from medsweep.data.layouts.kits import cases
 from medsweep.errors import UserError
 

@@ -3,8 +3,8 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from decathlon_folder import save
 
+from helpers.decathlon_folder import save
 from medsweep.data import nifti
 from medsweep.data.planes import from_planes, to_planes
 from medsweep.errors import UserError

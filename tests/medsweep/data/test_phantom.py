@@ -4,9 +4,9 @@ import hashlib
 
 import numpy as np
 import pytest
-from phantom_folder import hashes
 from pydantic import ValidationError
 
+from helpers.phantom_folder import hashes
 from medsweep.data import nifti
 from medsweep.data.layouts import decathlon
 from medsweep.data.phantom import PhantomConfig, make_patient, patient_ids, write_phantom

@@ -6,8 +6,8 @@ from itertools import pairwise
 import nibabel as nib
 import numpy as np
 import pytest
-from phantom_folder import LABELS, best_window_dice, canonical, hashes, pairs, stored
 
+from helpers.phantom_folder import LABELS, best_window_dice, canonical, hashes, pairs, stored
 from medsweep.data import nifti
 from medsweep.data.phantom import DATASETS, PhantomConfig, patient_ids
 from medsweep.data.phantom.write import write_cohort

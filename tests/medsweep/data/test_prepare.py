@@ -9,9 +9,9 @@ import tracemalloc
 import nibabel as nib
 import numpy as np
 import pytest
-from decathlon_folder import cohort, save
-from fake_trial import FakeTrial, drain
 
+from helpers.decathlon_folder import cohort, save
+from helpers.fake_trial import FakeTrial, drain
 from medsweep.data import prepare, volumes
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold, split

@@ -6,8 +6,8 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
-from decathlon_folder import cohort
 
+from helpers.decathlon_folder import cohort
 from medsweep.data import preview, volumes
 from medsweep.data.prepare import fit_case
 from medsweep.data.preview import draw, fullest_slices, overlay

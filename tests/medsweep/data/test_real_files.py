@@ -3,8 +3,8 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from fake_trial import FakeTrial, drain
 
+from helpers.fake_trial import FakeTrial, drain
 from medsweep.data import nifti
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.inventory import inspect_source

@@ -1,8 +1,8 @@
 """Which layout reads a dataset: the catalogue's, the user's description, dataset.json, or none with advice."""
 
 import pytest
-from decathlon_folder import task, touch
 
+from helpers.decathlon_folder import task, touch
 from medsweep.data.layouts.folder import FolderDescription
 from medsweep.data.sources import list_cases
 from medsweep.errors import UserError

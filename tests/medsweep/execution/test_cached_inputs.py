@@ -4,17 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
-import toy
 from typer.testing import CliRunner
 
-from medsweep.cache import CacheSpec, NodeCache, cache_spec
+from helpers import toy
 from medsweep.cli import app
 from medsweep.errors import UserError
 from medsweep.execution.attempt import attempt
 from medsweep.execution.task import Task, World
-from medsweep.flock import FileLock
 from medsweep.identity import digest_of
-from medsweep.store import Store
+from medsweep.store.cache import CacheSpec, NodeCache, cache_spec
+from medsweep.store.flock import FileLock
+from medsweep.store.store import Store
 from medsweep.tracking.protocol import NullTracker
 
 

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-import toy
-from runner_contract import Notebook
-from toy_run import long_plan, world_of
 
+from helpers import toy
+from helpers.runner_contract import Notebook
+from helpers.toy_run import long_plan, world_of
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, note_path, notes
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.task import World
-from medsweep.store import Store
+from medsweep.store.store import Store
 
 
 def test_a_torn_note_hides_no_other(tmp_path: Path) -> None:

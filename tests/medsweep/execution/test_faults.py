@@ -12,16 +12,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from driving import DRIVER, ENVIRONMENT, ended, start
-from runner_contract import Notebook, results_of
-from toy_run import long_plan, world_of
 
-from medsweep import lease
+from helpers.driving import DRIVER, ENVIRONMENT, ended, start
+from helpers.runner_contract import Notebook, results_of
+from helpers.toy_run import long_plan, world_of
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import notes
 from medsweep.execution.local import LocalRunner
-from medsweep.lease import LEASE, Lease, LeaseHeldError
-from medsweep.store import Store
+from medsweep.store import lease
+from medsweep.store.lease import LEASE, Lease, LeaseHeldError
+from medsweep.store.store import Store
 
 PUBLISHED = {"manifest.json", "metrics.jsonl", "output"}
 

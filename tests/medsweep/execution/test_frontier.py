@@ -2,7 +2,7 @@
 
 from medsweep.execution.frontier import Frontier
 from medsweep.execution.task import Task
-from medsweep.sweep import Resources
+from medsweep.sweep.file import Resources
 
 
 def task(digest: str, *parents: str, tail: float = 1.0) -> Task:

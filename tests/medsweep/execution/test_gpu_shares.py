@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpu_toy import STAGES, TOTAL_MIB, ApplyConfig, FakeGpu, Settings, TrainConfig, expand
-from micro import write_micro
-from runner_contract import Notebook
 
+from helpers.gpu_toy import STAGES, TOTAL_MIB, ApplyConfig, FakeGpu, Settings, TrainConfig, expand
+from helpers.micro import write_micro
+from helpers.runner_contract import Notebook
 from medsweep.data.folds import Fold
-from medsweep.design import Arm, Replicate
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.probing import measured, shape_of, sizes_of
 from medsweep.execution.resources import SHARES, Grant, allocator_share, next_grant, share_for
 from medsweep.execution.task import World
-from medsweep.pipeline import STAGES as REAL
-from medsweep.pipeline import plan_sweep
-from medsweep.plan import Plan, build
-from medsweep.store import Store
-from medsweep.sweep import Resources
+from medsweep.store.store import Store
+from medsweep.study.stages import STAGES as REAL
+from medsweep.study.stages import plan_sweep
+from medsweep.sweep.arms import Arm, Replicate
+from medsweep.sweep.file import Resources
+from medsweep.sweep.plan import Plan, build
 
 AUTO = {stage: Resources(gpus="auto") for stage in STAGES}
 

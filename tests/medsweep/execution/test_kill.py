@@ -10,7 +10,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from micro import write_micro
+
+from helpers.micro import write_micro
 
 ROOT = Path(__file__).parents[3]
 TABLES = ("results.parquet", "results.csv", "pools.parquet", "pools.csv")

@@ -3,14 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-from runner_contract import Notebook, plan_of
-
+from helpers.runner_contract import Notebook, plan_of
 from medsweep.execution.failures import TRIES
 from medsweep.execution.runner import Ledger, Orders, Unguarded
 from medsweep.execution.task import Task, World
 from medsweep.execution.tasking import labels_of, tasks_of
-from medsweep.plan import Decision, Plan
-from medsweep.store import Store
+from medsweep.store.store import Store
+from medsweep.sweep.plan import Decision, Plan
 
 
 def tasks(plan: Plan, store: Path) -> list[Task]:

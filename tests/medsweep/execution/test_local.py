@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runner_contract import Notebook, RunnerContract, plan_of
 
+from helpers.runner_contract import Notebook, RunnerContract, plan_of
 from medsweep.execution.local import LocalRunner
-from medsweep.store import Store
+from medsweep.store.store import Store
 
 
 class Deaf(Notebook):

@@ -9,15 +9,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import gpu_toy
 import pytest
-from runner_contract import Notebook, results_of
-from toy_run import long_plan, world_of
 
+from helpers import gpu_toy
+from helpers.runner_contract import Notebook, results_of
+from helpers.toy_run import long_plan, world_of
 from medsweep.execution.driver import run_plan
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.ray_runner import RayRunner
-from medsweep.store import Store
+from medsweep.store.store import Store
 
 TESTS = Path(__file__).parents[2]
 
@@ -65,10 +65,10 @@ def test_a_node_killed_in_the_middle_costs_a_step_of_its_trials_and_nothing_else
 
 @pytest.mark.timeout(240)
 def test_trials_share_gpus_by_what_was_measured_and_processes_are_used_again(tmp_path: Path) -> None:
-    paths = [str(TESTS), str(TESTS / "contracts"), str(TESTS.parent)]
+    paths = [str(TESTS), str(TESTS.parent)]
     told = subprocess.run(
         # a process of its own, since Ray decides once per process whether it asks for tokens
-        [sys.executable, str(TESTS / "contracts" / "gpu_cluster.py"), str(tmp_path)],
+        [sys.executable, str(TESTS / "helpers" / "gpu_cluster.py"), str(tmp_path)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "RAY_AUTH_MODE": "disabled"},
         capture_output=True,
         text=True,

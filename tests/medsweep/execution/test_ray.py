@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import toy
-from runner_contract import Notebook, RunnerContract, plan_of, results_of
 
+from helpers import toy
+from helpers.runner_contract import Notebook, RunnerContract, plan_of, results_of
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import TRIES, notes
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.execution.task import World
-from medsweep.store import Store
-from medsweep.sweep import Resources
+from medsweep.store.store import Store
+from medsweep.sweep.file import Resources
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from driving import ENVIRONMENT, ended, hear_interrupts, start
 
-from medsweep.lease import LEASE
+from helpers.driving import ENVIRONMENT, ended, hear_interrupts, start
+from medsweep.store.lease import LEASE
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])

@@ -1,7 +1,8 @@
 """The folder that the tests of launching start in."""
 
 import pytest
-from launching import ROOT
+
+from helpers.launching import ROOT
 
 
 @pytest.fixture(autouse=True)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import typer
-from launching import NASTY, QUICKSTART, ROOT, launched, only, program, rendered
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
+from helpers.launching import NASTY, QUICKSTART, ROOT, launched, only, program, rendered
 from medsweep.cli import told_plainly
 from medsweep.commands.launch import register
 from medsweep.launch.options import Slurm, Target, node_size
-from medsweep.sweep import Resources
+from medsweep.sweep.file import Resources
 
 EXAMPLES = ROOT / "sweeps" / "clusters"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import NASTY, launched, only, program, rendered
+
+from helpers.launching import NASTY, launched, only, program, rendered
 
 SRUN = 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"'
 SCONTROL = 'echo "$@" >> "$RECORD/scontrol"; if [ "$1" = show ]; then echo node7; echo node8; fi'

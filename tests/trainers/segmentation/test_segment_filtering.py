@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from fake_trial import FakeTrial, drain
 from safetensors.numpy import save_file
 
+from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.trial import PoolDryError
-from trainers.assessment.neighbours import prdc
+from trainers.measures.neighbours import prdc
 from trainers.pool import Pool
 from trainers.segmentation import filtering
 from trainers.segmentation.config import SegmentSettings, resolve

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from fake_trial import FakeTrial, drain
 
+from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Fold, split
 from medsweep.data.inventory import open_listing

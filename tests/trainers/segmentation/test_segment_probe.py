@@ -1,8 +1,8 @@
 """Segment configs cut to what their memory is measured by."""
 
 import pytest
-from fake_trial import FakeTrial, drain
 
+from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold
 from trainers.segmentation.config import SegmentConfig, SegmentSettings, probe, resolve
 from trainers.segmentation.train import run

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fake_trial import FakeTrial, drain
 
+from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -21,7 +21,7 @@ from trainers.segmentation.network import Architecture, load_segmenter
 from trainers.segmentation.samples import gather
 from trainers.segmentation.selection import Best, validation_dice
 from trainers.segmentation.train import UNetLearner, run
-from trainers.state import load_state, save_state
+from trainers.training.checkpoint import load_state, save_state
 
 FOLD = Fold(index=0, of=4)
 WATCHED = Fold(index=0, of=4, validation=0.3)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_trial import FakeTrial, drain
 
+from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold, split
 from medsweep.data.inventory import inspect_source

@@ -5,10 +5,10 @@ import json
 
 import pytest
 import torch
-from fake_trial import FakeTrial, drain
-from graph_memory import GraphMemory
-from whole_phases import WholePhases
 
+from helpers.fake_trial import FakeTrial, drain
+from helpers.graph_memory import GraphMemory
+from helpers.whole_phases import WholePhases
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from trainers.segmentation.network import Architecture, build, save_segmenter

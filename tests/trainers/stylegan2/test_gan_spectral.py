@@ -5,14 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.state import load_state, save_state
-from trainers.stylegan2.spectral import (
-    FLOOR,
-    RunningSpectrum,
-    focal_frequency,
-    radial_log_power,
-    spectrum_distance,
-)
+from trainers.stylegan2.spectral import FLOOR, RunningSpectrum, focal_frequency, radial_log_power, spectrum_distance
+from trainers.training.checkpoint import load_state, save_state
 
 R = 32
 

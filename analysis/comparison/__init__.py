@@ -1,1 +1,0 @@
-"""Every arm against the control: effects, equivalence, verdicts, and what the design could show."""

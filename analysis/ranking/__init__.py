@@ -1,1 +1,0 @@
-"""Arms by their ranks: omnibus tests, all pairs, corrections, how firm the ranking is."""

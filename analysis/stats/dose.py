@@ -1,0 +1,253 @@
+"""Does more help, or help and then harm? Per-patient contrasts on log dose, Page's trend both ways, shape and harm."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.records import ArmInfo, Array, Estimate, mean_estimate
+from analysis.stats.shape import Contrast, Doses, HarmOnset, Shape, harm_onset, shape_of
+from analysis.stats.variance import two_way
+from analysis.table.tables import Reduced
+
+EXACT_PAGE = (8, 20, 12)
+"""Page's tables: exact up to 8 doses and 20 patients, from 4 doses on up to 12 patients; normal beyond."""
+
+
+@dataclass(frozen=True)
+class DosePoint:
+    """One arm of a series: differences from the control, in the order of ``DoseSeries.patients``."""
+
+    arm: str
+    count: int
+    differences: tuple[float, ...]
+    mean: Estimate
+
+
+@dataclass(frozen=True)
+class Page:
+    """Page's L (``statistic``; Page 1963) over n patients and k doses, one-sided for values rising with dose.
+
+    ``method``: the exact distribution, or the normal approximation; both are for untied ranks, and with ``tied``
+    patients conservative. "constant" where every patient scores all doses alike: p is 1.
+    """
+
+    statistic: float
+    p: float
+    method: Literal["exact", "normal", "constant"]
+    tied: int
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Contrasts over dose 0 and the series' counts.
+
+    ``linear``: slope per unit of x = log2(1 + count / scale). ``quadratic``: coefficient of x^2 made orthogonal to 1
+    and x; negative is up, then down. ``*_runs``: the same with runs taken as random too, where there are any to test
+    over. Page's L one-sided, for rising and for falling values.
+    """
+
+    scale: float
+    linear: Estimate
+    quadratic: Estimate
+    page_p_rising: float
+    page_p_falling: float
+    page_rising: Page
+    page_falling: Page
+    linear_runs: Estimate | None = None
+    quadratic_runs: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class DoseSeries:
+    """One series, doses ascending; ``trend`` is None with fewer than two counts above 0.
+
+    ``shape`` is what patients alone (``shape_patients``) and runs as random (``shape_runs``, None where there is
+    nothing to test over) both support, test by test. Shape and ``harm`` need the margin; ``harm_runs`` has runs random.
+    """
+
+    name: str
+    patients: tuple[str, ...]
+    points: tuple[DosePoint, ...]
+    trend: Trend | None
+    harm: HarmOnset | None = None
+    harm_runs: HarmOnset | None = None
+    shape: Shape = Shape.UNCLEAR
+    shape_patients: Shape = Shape.UNCLEAR
+    shape_runs: Shape | None = None
+
+
+def dose_series(
+    reduced: Reduced,
+    arms: Sequence[ArmInfo],
+    control: str,
+    level: float,
+    scale: float,
+    *,
+    margin: float | None = None,
+) -> list[DoseSeries]:
+    """Every series of the design, in the arms' order; patients with a finite value in all its arms.
+
+    ``margin`` is the sweep's; without it neither shape nor harm is judged.
+
+    Raises:
+        ValueError: a series holds one count twice.
+    """
+    grouped: dict[str, list[ArmInfo]] = {}
+    for arm in arms:
+        if arm.series is not None and not arm.control and arm.count > 0:
+            grouped.setdefault(arm.series, []).append(arm)
+    found = []
+    for name, members in grouped.items():
+        ordered = sorted(members, key=lambda arm: arm.count)
+        counts = [0, *(arm.count for arm in ordered)]
+        if len(set(counts)) != len(counts):
+            raise ValueError(
+                f"series {name!r} holds one count twice ({counts}); its arms differ in more than the count"
+            )
+        found.append(_series(name, ordered, control, reduced, _Terms(level, scale, margin)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What holds for every series."""
+
+    level: float
+    scale: float
+    margin: float | None
+
+
+def _series(name: str, ordered: Sequence[ArmInfo], control: str, reduced: Reduced, terms: _Terms) -> DoseSeries:
+    """Points, contrasts, shape and harm at both levels of analysis."""
+    columns = [control, *(arm.name for arm in ordered)]
+    wide = reduced.wide[columns]
+    wide = wide[np.isfinite(wide.to_numpy()).all(axis=1)]
+    points = []
+    for arm in ordered:
+        delta = (wide[arm.name] - wide[control]).to_numpy(dtype=np.float64).round(12)
+        points.append(DosePoint(arm.name, arm.count, tuple(delta.tolist()), mean_estimate(delta, terms.level)))
+    counts = [0, *(arm.count for arm in ordered)]
+    patients = tuple(map(str, wide.index))
+    values = wide.to_numpy(dtype=np.float64)
+    if len(wide) < 2:
+        return DoseSeries(name, patients, tuple(points), None)
+    over_runs = run_contrast(reduced, columns, terms.level)
+    found = trend(values, counts, terms.scale, terms.level, over_runs=over_runs) if len(counts) >= 3 else None
+    if terms.margin is None:
+        return DoseSeries(name, patients, tuple(points), found)
+    alone = _doses(_patient_contrast(values, terms.level), counts, reduced, terms, terms.margin)
+    runs = None if over_runs is None else _doses(over_runs, counts, reduced, terms, terms.margin)
+    return DoseSeries(
+        name,
+        patients,
+        tuple(points),
+        found,
+        harm=harm_onset(alone),
+        harm_runs=None if runs is None else harm_onset(runs),
+        shape=shape_of(alone) if runs is None else shape_of(alone, runs),
+        shape_patients=shape_of(alone),
+        shape_runs=None if runs is None else shape_of(runs),
+    )
+
+
+def _doses(contrast: Contrast, counts: Sequence[int], reduced: Reduced, terms: _Terms, margin: float) -> Doses:
+    none = np.zeros(len(counts))
+    weights = contrasts(counts, terms.scale) if len(counts) >= 3 else {"linear": none, "quadratic": none}
+    return Doses(
+        contrast=contrast,
+        linear=weights["linear"],
+        quadratic=weights["quadratic"],
+        counts=tuple(counts[1:]),
+        margin=margin,
+        alpha=1 - terms.level,
+        higher_is_better=reduced.metric.higher_is_better,
+    )
+
+
+def _patient_contrast(values_NK: Array, level: float) -> Contrast:
+    """Contrast scores of N patients, one-sample t: holds for the trained models at hand."""
+    return lambda weight_K: mean_estimate((values_NK @ weight_K).round(12), level)
+
+
+def run_contrast(reduced: Reduced, columns: Sequence[str], level: float) -> Contrast | None:
+    """Contrasts with runs random too, as ``variance.method_test`` has them for a pair; None without runs to test over.
+
+    Two folds or more: one-sample t over fold means of the scores. One held-out set: two-way test of patients x seeds.
+    Patients with an infinite value are left out.
+    """
+    cells = reduced.cells[reduced.cells["arm"].isin(columns)]
+    wide = cells.set_index(["fold", "patient", "seed", "arm"])["value"].unstack("arm")[list(columns)].sort_index()
+    finite = pd.Series(np.isfinite(wide.to_numpy()).all(axis=1), index=wide.index)
+    wide = wide[finite.groupby("patient").transform("all")]
+    if wide.index.get_level_values("fold").nunique() >= 2:
+        folds_JK = wide.groupby("fold").mean().to_numpy(dtype=np.float64)
+        return lambda weight_K: mean_estimate((folds_JK @ weight_K).round(12), level)
+    seeds = wide.index.get_level_values("seed").nunique()
+    wide = wide[wide.groupby("patient")[columns[0]].transform("size") == seeds]
+    patients = len(wide) // max(seeds, 1)
+    if min(patients, seeds) < 2:
+        return None
+    values_PRK = wide.to_numpy(dtype=np.float64).reshape(patients, seeds, len(columns))
+    return lambda weight_K: two_way((values_PRK @ weight_K).round(12), level)
+
+
+def trend(
+    values_NK: Array, counts: Sequence[int], scale: float, level: float, *, over_runs: Contrast | None = None
+) -> Trend:
+    """Contrast scores of N patients over K >= 3 ascending doses, each tested with a one-sample t."""
+    weights = contrasts(counts, scale)
+    scores = {name: values_NK @ weight_K for name, weight_K in weights.items()}
+    rising, falling = page_test(values_NK), page_test(values_NK[:, ::-1])
+    return Trend(
+        scale=scale,
+        linear=mean_estimate(scores["linear"], level),
+        quadratic=mean_estimate(scores["quadratic"], level),
+        page_p_rising=rising.p,
+        page_p_falling=falling.p,
+        page_rising=rising,
+        page_falling=falling,
+        linear_runs=None if over_runs is None else over_runs(weights["linear"]),
+        quadratic_runs=None if over_runs is None else over_runs(weights["quadratic"]),
+    )
+
+
+def contrasts(counts: Sequence[int], scale: float) -> Mapping[str, Array]:
+    """Least-squares weights over K doses that read the linear and quadratic coefficients off a patient's scores.
+
+    x = log2(1 + count / scale). The basis is 1, x - mean(x), and what is left of x^2 after both.
+    """
+    x = np.log2(1 + np.asarray(counts, dtype=np.float64) / scale)
+    centred = x - x.mean()
+    basis = np.stack([np.ones_like(x), centred], axis=1)
+    q, _ = np.linalg.qr(basis)
+    square = x**2 - q @ (q.T @ x**2)
+    return {"linear": centred / (centred**2).sum(), "quadratic": square / (square**2).sum()}
+
+
+def page(values_NK: Array) -> float:
+    """One-sided p of Page's L for values rising from left to right; 1 where all are tied."""
+    return page_test(values_NK).p
+
+
+def page_test(values_NK: Array) -> Page:
+    """Page's L over N >= 2 patients (blocks) and K >= 3 ascending doses, for values rising from left to right.
+
+    L = sum_j j R_j with R_j the rank sum of dose j, ties at mean ranks. Exact where the tables of Page (1963) and
+    Hollander and Wolfe are; otherwise z = (L - E) / sqrt(V) with E = n k (k+1)^2 / 4 and V = n k^2 (k+1) (k^2-1) / 144,
+    without a continuity correction. Assumes independent patients; not for slices, folds or seeds as blocks, nor for
+    separate groups of patients per dose.
+    """
+    n, k = values_NK.shape
+    ranks = stats.rankdata(values_NK, axis=1)
+    tied = int((np.diff(np.sort(values_NK, axis=1), axis=1) == 0).any(axis=1).sum())
+    statistic = float(ranks.sum(axis=0) @ np.arange(1, k + 1))
+    if np.ptp(values_NK, axis=1).max() == 0:
+        return Page(statistic, 1.0, "constant", tied)
+    most_doses, most, most_of_four = EXACT_PAGE
+    exact = k <= most_doses and n <= most and (k <= 3 or n <= most_of_four)
+    found = stats.page_trend_test(ranks, ranked=True, method="exact" if exact else "asymptotic")
+    return Page(statistic, min(float(found.pvalue), 1.0), "exact" if exact else "normal", tied)

@@ -1,0 +1,280 @@
+"""What do several data sets say together? Random-effects meta-analysis of mean differences, few studies said plainly.
+
+The input is a list of small records, one per data set and label (an arm, or a count), from any number of sweeps. Data
+sets are the units: none is pooled with another patient by patient.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+
+from analysis.records import Array, Estimate, t_estimate
+from analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
+
+FEW: Final = 6
+"""Data sets up to which the note on few studies is given."""
+Tau2 = Literal["paule-mandel", "dersimonian-laird"]
+
+
+@dataclass(frozen=True)
+class StudyEffect:
+    """One data set's mean difference (arm minus control) with its standard error, over ``n`` patients."""
+
+    dataset: str
+    label: str
+    effect: float
+    se: float
+    n: int
+
+
+@dataclass(frozen=True)
+class WeightedStudy:
+    """A study with its share of the weight, the shares of one ``Meta`` summing to 1, and its own normal interval."""
+
+    study: StudyEffect
+    weight: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Meta:
+    """One label over k data sets, in units of the metric.
+
+    ``estimate``: the random-effects mean with the Hartung-Knapp interval (t, k - 1 df), its variance never below the
+    classical one: max(1, ``scale``). ``unguarded`` lacks that safeguard, ``fixed`` is the common-effect mean (normal).
+    ``tau2`` is the variance between data sets with its Q-profile interval, ``i2`` its share of the total in 0 .. 1.
+    ``prediction`` is for the mean difference of a new data set; NaN below 3 data sets. ``note`` says what few data sets
+    leave open, ``left_out`` names those without a usable standard error.
+    """
+
+    label: str
+    k: int
+    n: int
+    level: float
+    method: Tau2
+    estimate: Estimate
+    unguarded: Estimate
+    scale: float
+    fixed: Estimate
+    q: float
+    q_df: int
+    q_p: float
+    i2: float
+    tau2: float
+    tau2_low: float
+    tau2_high: float
+    prediction_low: float
+    prediction_high: float
+    studies: tuple[WeightedStudy, ...]
+    left_out: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class DatasetRanks:
+    """Consensus ranking of labels over data sets (1 is best), and Friedman's test on them: exploratory extras.
+
+    ``left_out``: labels that some data set lacks.
+    """
+
+    labels: tuple[str, ...]
+    datasets: tuple[str, ...]
+    mean_ranks: tuple[float, ...]
+    best: tuple[int, ...]
+    omnibus: Omnibus | NoOmnibus
+    left_out: tuple[str, ...]
+    note: str
+
+
+def study_of(dataset: str, label: str, estimate: Estimate, n: int) -> StudyEffect:
+    """A study from an estimated mean difference over ``n`` patients; patient level or run level, but all alike."""
+    return StudyEffect(dataset, label, estimate.value, estimate.se, n)
+
+
+def synthesise_all(studies: Sequence[StudyEffect], *, level: float, method: Tau2 = "paule-mandel") -> tuple[Meta, ...]:
+    """One ``Meta`` per label, labels in their first order."""
+    labels = dict.fromkeys(study.label for study in studies)
+    return tuple(
+        synthesise([study for study in studies if study.label == label], level=level, method=method) for label in labels
+    )
+
+
+def synthesise(studies: Sequence[StudyEffect], *, level: float, method: Tau2 = "paule-mandel") -> Meta:
+    """Random-effects mean of one label's k studies y_i with variances v_i (DerSimonian and Laird 1986).
+
+    Weights w_i = 1 / (v_i + tau2) give mu = sum w_i y_i / sum w_i. Its variance after Hartung and Knapp 2001 and Sidik
+    and Jonkman 2002 is s / sum w_i with s = sum w_i (y_i - mu)^2 / (k - 1), and t has k - 1 df. Where the studies agree
+    by luck s < 1, and the interval would be narrower than that of one common effect: hence max(1, s) (Rover, Knapp and
+    Friede 2015). tau2 after Paule and Mandel 1982, or DerSimonian and Laird, never negative. The prediction interval is
+    mu +- t_(k-2) sqrt(tau2 + se^2) (Higgins, Thompson and Spiegelhalter 2009).
+
+    Assumes independent data sets, near-normal means, and variances as known: a study of few patients is trusted too
+    much. Not for folds, seeds or counts of one data set, which are no independent studies.
+
+    Raises:
+        ValueError: no study, two labels, or a data set twice.
+    """
+    usable, left_out = _checked(studies)
+    ordered = sorted(usable, key=lambda study: study.dataset)
+    y, v = (np.array([getattr(one, name) for one in ordered], dtype=np.float64) for name in ("effect", "se"))
+    v = v**2
+    k, df = len(ordered), len(ordered) - 1
+    q = _q(0.0, y, v)
+    tau2 = (_paule_mandel if method == "paule-mandel" else _dersimonian_laird)(y, v)
+    tau2_low, tau2_high = _q_profile(y, v, level)
+    weight = 1 / (v + tau2)
+    mean, variance = _mean(y, weight), float(1 / weight.sum())
+    scale = _q(tau2, y, v) / df if df else math.nan
+    estimate = t_estimate(mean, math.sqrt(variance * max(1.0, scale)), df, level)
+    half = float(stats.t.ppf(0.5 + level / 2, k - 2)) * math.sqrt(tau2 + estimate.se**2) if k >= 3 else math.nan
+    return Meta(
+        label=studies[0].label,
+        k=k,
+        n=sum(one.n for one in ordered),
+        level=level,
+        method=method,
+        estimate=estimate,
+        unguarded=t_estimate(mean, math.sqrt(variance * scale) if df else math.nan, df, level),
+        scale=scale,
+        fixed=t_estimate(_mean(y, 1 / v), float(1 / np.sqrt((1 / v).sum())), math.inf, level),
+        q=q,
+        q_df=df,
+        q_p=float(stats.chi2.sf(q, df)) if df else math.nan,
+        i2=max(0.0, (q - df) / q) if q > 0 else 0.0,
+        tau2=tau2,
+        tau2_low=tau2_low,
+        tau2_high=tau2_high,
+        prediction_low=mean - half,
+        prediction_high=mean + half,
+        studies=_weighted(ordered, weight, level),
+        left_out=left_out,
+        note=few_studies(k, level),
+    )
+
+
+def few_studies(k: int, level: float) -> str:
+    """What k data sets leave open; empty above 6."""
+    if k > FEW:
+        return ""
+    if k == 1:
+        return "One data set: there is nothing to combine, and no interval over data sets."
+    factor = float(stats.t.ppf(0.5 + level / 2, k - 1))
+    text = (
+        f"{k} data sets: {k - 1} degree{'s' if k > 2 else ''} of freedom, {factor:.1f} standard errors to each side; "
+    )
+    if k == 2:
+        return text + "the variance between data sets is all but unknown, and no prediction interval exists."
+    return text + "the variance between data sets and the prediction interval are hardly known."
+
+
+def friedman_over_datasets(
+    studies: Sequence[StudyEffect], *, higher_is_better: bool, control: str | None = None
+) -> DatasetRanks:
+    """Labels ranked inside each data set by mean difference; ``control`` joins as a label of difference 0.
+
+    A labelled extra: with 6 data sets and 7 labels it is almost powerless, it drops the size of differences and their
+    standard errors, and a mean rank depends on which labels take part. The meta-analysis is the answer.
+
+    Raises:
+        ValueError: a data set has a label twice.
+    """
+    pairs = [(one.dataset, one.label) for one in studies]
+    if len(set(pairs)) != len(pairs):
+        twice = next(pair for pair in pairs if pairs.count(pair) > 1)
+        raise ValueError(f"data set {twice[0]!r} has label {twice[1]!r} twice")
+    labels = list(dict.fromkeys(one.label for one in studies))
+    frame = pd.DataFrame([(*pair, one.effect) for pair, one in zip(pairs, studies, strict=True)])
+    wide = frame.pivot(index=0, columns=1, values=2)[labels].sort_index().astype(np.float64)
+    if control is not None:
+        wide.insert(0, control, 0.0)
+    whole = wide.loc[:, wide.notna().all()].round(12)
+    signed = -whole if higher_is_better else whole
+    ranks = signed.rank(axis=1, method="average")
+    firsts = (ranks.eq(ranks.min(axis=1), axis=0)).sum()
+    omnibus = (
+        friedman(whole, higher_is_better=higher_is_better)
+        if whole.shape[1] >= 2
+        else NoOmnibus("fewer than two labels occur in every data set")
+    )
+    return DatasetRanks(
+        labels=tuple(map(str, whole.columns)),
+        datasets=tuple(map(str, whole.index)),
+        mean_ranks=tuple(ranks.mean().tolist()),
+        best=tuple(int(one) for one in firsts),
+        omnibus=omnibus,
+        left_out=tuple(str(label) for label in wide.columns if label not in whole.columns),
+        note=f"exploratory: {len(whole)} data sets as blocks; sizes and standard errors of differences are not used",
+    )
+
+
+def _checked(studies: Sequence[StudyEffect]) -> tuple[list[StudyEffect], tuple[str, ...]]:
+    labels = {study.label for study in studies}
+    if len(labels) > 1:
+        raise ValueError(f"{len(labels)} labels in one synthesis ({', '.join(sorted(labels))}); combine one at a time")
+    names = [study.dataset for study in studies]
+    if len(set(names)) != len(names):
+        raise ValueError(f"data set {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    usable = [one for one in studies if math.isfinite(one.effect) and math.isfinite(one.se) and one.se > 0]
+    left_out = tuple(sorted(set(names) - {one.dataset for one in usable}))
+    if not usable:
+        raise ValueError(
+            f"none of {len(studies)} studies has a finite effect with a standard error above 0"
+            + (f" (data sets {', '.join(left_out)})" if left_out else "")
+        )
+    return usable, left_out
+
+
+def _mean(y: Array, weight: Array) -> float:
+    return float((weight * y).sum() / weight.sum())
+
+
+def _q(tau2: float, y: Array, v: Array) -> float:
+    """Generalised Q: sum (y_i - mu)^2 / (v_i + tau2), falling in tau2."""
+    weight = 1 / (v + tau2)
+    return float((weight * (y - _mean(y, weight)) ** 2).sum())
+
+
+def _dersimonian_laird(y: Array, v: Array) -> float:
+    weight = 1 / v
+    slack = float(weight.sum() - (weight**2).sum() / weight.sum())
+    return max(0.0, (_q(0.0, y, v) - (len(y) - 1)) / slack) if slack > 0 else 0.0
+
+
+def _paule_mandel(y: Array, v: Array) -> float:
+    """tau2 at which the generalised Q equals its expectation k - 1; 0 where it is below that already."""
+    return _solve(len(y) - 1, y, v)
+
+
+def _q_profile(y: Array, v: Array, level: float) -> tuple[float, float]:
+    """Interval of tau2 by inverting Q (Viechtbauer 2007); NaN for one study."""
+    df = len(y) - 1
+    if df == 0:
+        return math.nan, math.nan
+    low, high = (_solve(float(stats.chi2.ppf(0.5 + sign * level / 2, df)), y, v) for sign in (1, -1))
+    return low, high
+
+
+def _solve(target: float, y: Array, v: Array) -> float:
+    """The tau2 >= 0 with generalised Q = target; 0 where Q is below the target everywhere."""
+    if target <= 0 or _q(0.0, y, v) <= target:
+        return 0.0
+    top = float(v.max() + np.ptp(y) ** 2)
+    while _q(top, y, v) > target:
+        top *= 4
+    # the scale of the effects is unknown, so the tolerance is relative to the bracket
+    return float(optimize.brentq(lambda tau2: _q(tau2, y, v) - target, 0.0, top, xtol=1e-16 * top, rtol=1e-14))
+
+
+def _weighted(studies: Sequence[StudyEffect], weight: Array, level: float) -> tuple[WeightedStudy, ...]:
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    shares = (weight / weight.sum()).tolist()
+    return tuple(
+        WeightedStudy(one, share, one.effect - z * one.se, one.effect + z * one.se)
+        for one, share in zip(studies, shares, strict=True)
+    )

@@ -1,0 +1,226 @@
+"""What could this design have shown? Smallest detectable difference, and the power to show equivalence."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.power import TTestPower
+
+from analysis.stats.effects import Effect
+from analysis.stats.variance import mean_squares
+
+PILOT_PATIENTS = 5
+"""Patients from whom an SD of differences is worth more than the assumption."""
+
+
+@dataclass(frozen=True)
+class Power:
+    """For one comparison: SD of the differences over n patients, and what a design of that size shows.
+
+    ``detectable`` is the true mean difference found with power ``target`` at alpha / comparisons, the first Holm step.
+    ``tost`` is the probability of showing equivalence when the true difference is 0.
+    """
+
+    arm: str
+    n: int
+    sd: float
+    target: float
+    detectable: float
+    tost: float
+
+
+def power_of(effect: Effect, *, margin: float, alpha: float, comparisons: int) -> Power:
+    """Power of one arm against the control; NaN for n < 2, and certainty without spread."""
+    target = 0.8
+    arm, n, sd = effect.arm, effect.n_finite, effect.sd
+    if n < 2 or math.isnan(sd):
+        return Power(arm, n, sd, target, math.nan, math.nan)
+    if sd == 0:
+        return Power(arm, n, sd, target, 0.0, 1.0)
+    return Power(arm, n, sd, target, detectable(n, sd, alpha / comparisons, target), tost_power(n, sd, margin, alpha))
+
+
+def detectable(n: int, sd: float, alpha: float, target: float = 0.8) -> float:
+    """Smallest mean difference a two-sided paired t test over ``n`` patients finds with power ``target``."""
+    dz = TTestPower().solve_power(effect_size=None, nobs=n, alpha=alpha, power=target)
+    return float(np.asarray(dz).item()) * sd
+
+
+def tost_power(n: int, sd: float, margin: float, alpha: float) -> float:
+    """P(both one-sided tests reject) at a true difference of 0.
+
+    The integral over the sample SD s of P(|mean| < margin - t s / sqrt(n)), a form of Owen's Q, by midpoints of the
+    chi-square quantiles of s.
+    """
+    quantiles = (np.arange(4000) + 0.5) / 4000
+    s = sd * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
+    room = margin - stats.t.ppf(1 - alpha, n - 1) * s / math.sqrt(n)
+    inside = 2 * stats.norm.cdf(np.maximum(room, 0) * math.sqrt(n) / sd) - 1
+    return float(inside.mean())
+
+
+@dataclass(frozen=True)
+class Spread:
+    """SDs of the primary metric that a design's power depends on, in its units.
+
+    ``differences``: of per-patient differences from the control, averaged over the runs that test the patient;
+    ``run``: of retraining the same arm; ``residual``: of one score beside patient and run. ``measured`` names those
+    that a pilot gave, the others are assumptions.
+    """
+
+    differences: float = 0.04
+    run: float = 0.006
+    residual: float = 0.02
+    measured: tuple[str, ...] = ()
+
+
+ASSUMED = Spread()
+"""For Dice, where nothing has been published yet."""
+ASSUMABLE = ("dice", "region_dice")
+"""Metrics in whose units the assumptions are stated."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A design: distinct patients tested, trained networks per arm, scores per patient and arm, comparisons."""
+
+    patients: int
+    folds: int
+    seeds: int
+    scores: float
+    """Runs that test the same patient, on average."""
+    comparisons: int
+
+    @property
+    def runs(self) -> int:
+        """Trained networks per arm."""
+        return self.folds * self.seeds
+
+
+@dataclass(frozen=True)
+class DesignPower:
+    """What a design can show before it is run: ``models`` holds for the trained networks, ``method`` when retrained.
+
+    Both are the true mean difference found with power .8 at alpha / comparisons, the first Holm step; ``tost`` is the
+    power to show equivalence within the margin at alpha; ``run_share`` is the share of the method's variance that more
+    seeds would shrink and more patients would not.
+    """
+
+    size: Size
+    spread: Spread
+    margin: float
+    alpha: float
+    models: float
+    method: float
+    tost: float
+    run_share: float
+
+
+def design_power(size: Size, spread: Spread, *, margin: float, alpha: float) -> DesignPower:
+    """Power of a planned design of at least 2 patients."""
+    step = alpha / size.comparisons
+    arm = patient_arm(size, spread)
+    models = detectable(size.patients, spread.differences, step) if spread.differences > 0 else 0.0
+    run = spread.run**2 / size.runs
+    rest = (arm**2 + spread.residual**2 / size.scores) / size.patients
+    return DesignPower(
+        size=size,
+        spread=spread,
+        margin=margin,
+        alpha=alpha,
+        models=models,
+        # A normal approximation for few patients may fall below the t test of a question that is easier.
+        method=max(models, method_detectable(size, spread, arm, step)),
+        tost=tost_power(size.patients, spread.differences, margin, alpha) if spread.differences > 0 else 1.0,
+        run_share=run / (run + rest) if run + rest > 0 else 0.0,
+    )
+
+
+def patient_arm(size: Size, spread: Spread) -> float:
+    """SD of what an arm means to a patient beyond its mean effect: s_d^2 / 2 = s_pa^2 + s_res^2 / S; never below 0."""
+    return math.sqrt(max(spread.differences**2 / 2 - spread.residual**2 / size.scores, 0.0))
+
+
+def method_detectable(size: Size, spread: Spread, arm: float, alpha: float, target: float = 0.8) -> float:
+    """Smallest mean difference found when patients and trainings are random; ``arm`` is s_pa.
+
+    z sqrt(2 (s_run^2 / R + s_pa^2 / N + s_res^2 / (N S))) with z = z_(1 - alpha/2) + z_target, R runs per arm, N
+    patients and S scores of each; a normal approximation, optimistic for fewer than 5 runs. The folds' training sets
+    overlap, which it does not know.
+    """
+    z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(target))
+    n = size.patients
+    variance = spread.run**2 / size.runs + arm**2 / n + spread.residual**2 / (n * size.scores)
+    return z * math.sqrt(2 * variance)
+
+
+def patients_for_equivalence(sd: float, margin: float, alpha: float, target: float = 0.8) -> int:
+    """Fewest patients with whom equivalence within the margin is shown with power ``target``."""
+    high = 4
+    while tost_power(high, sd, margin, alpha) < target:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if tost_power(middle, sd, margin, alpha) >= target else (middle, high)
+    return high
+
+
+def pilot(cells: pd.DataFrame, control: str) -> Spread | None:
+    """SDs from what is published: columns arm, fold, seed, patient, value; None where they tell neither kind.
+
+    Control trials of at least two seeds give run and residual, averaged over folds; the other arms give the SD of
+    per-patient differences, as the root of their mean variance. What they do not tell keeps its assumption.
+    """
+    measured: dict[str, float] = {}
+    tables = [
+        rows.pivot(index="patient", columns="seed", values="value").dropna().to_numpy(dtype=np.float64)
+        for _, rows in cells[cells["arm"] == control].groupby("fold")
+    ]
+    squares = [mean_squares(table) for table in tables if min(table.shape) >= 2]
+    if squares:
+        measured["run"] = math.sqrt(
+            max(float(np.mean([(one.runs - one.residual) / one.n_patients for one in squares])), 0.0)
+        )
+        measured["residual"] = math.sqrt(np.mean([one.residual for one in squares]))
+    wide = cells.pivot(index=["patient", "fold", "seed"], columns="arm", values="value")
+    if control in wide:
+        differences = wide.drop(columns=control).sub(wide[control], axis=0).groupby("patient").mean()
+        variances = [column.var(ddof=1) for _, column in differences.items() if column.count() >= PILOT_PATIENTS]
+        if variances:
+            measured["differences"] = math.sqrt(np.mean(variances))
+    return Spread(**measured, measured=tuple(measured)) if measured else None
+
+
+def sentences(found: DesignPower, metric: str) -> tuple[str, ...]:
+    """The design, what it finds, what it can call equivalent; then a warning for each thing it cannot do."""
+    size, spread = found.size, found.spread
+    named = {"differences": "of differences", "run": "of retraining", "residual": "residual"}
+    stated = ", ".join(
+        f"{getattr(spread, field):.2g} {label} ({'measured' if field in spread.measured else 'assumed'})"
+        for field, label in named.items()
+    )
+    lines = [
+        f"power: {size.patients} patients tested, {size.folds} fold(s) x {size.seeds} seed(s), {size.comparisons} "
+        f"comparison(s) with the control",
+        f"  SD {stated}",
+        f"  smallest {metric} difference found with power 0.8 at alpha {found.alpha:g}/{size.comparisons}: "
+        f"{found.models:.3f}, by retrained networks {found.method:.3f}",
+        f"  power to show equivalence within {found.margin:g}: {found.tost:.2f}",
+    ]
+    if found.tost < 0.5:
+        needed = patients_for_equivalence(spread.differences, found.margin, found.alpha)
+        lines.append(
+            f"  warning: equivalence within {found.margin:g} cannot be shown; it takes {needed} patients, or a wider "
+            "margin"
+        )
+    if found.run_share > 0.5:
+        more = replace(size, seeds=2 * size.seeds, scores=2 * size.scores)
+        gain = method_detectable(more, spread, patient_arm(size, spread), found.alpha / size.comparisons)
+        lines.append(
+            f"  warning: seeds are the bottleneck, {found.run_share:.0%} of the variance is retraining: with "
+            f"{2 * size.seeds} seeds {gain:.3f}"
+        )
+    return tuple(lines)

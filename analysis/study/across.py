@@ -1,0 +1,92 @@
+"""What several data sets say together: a random-effects mean of every arm's difference, and a consensus ranking."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.stats.equivalence import Verdict
+from analysis.stats.meta import DatasetRanks, Meta, StudyEffect, friedman_over_datasets, study_of, synthesise_all
+from analysis.study.analyse import Analysis
+from analysis.study.answers import Answer
+from analysis.table.tables import AnalysisPlan, Metric
+from medsweep.errors import UserError
+
+
+@dataclass(frozen=True)
+class ArmAcross:
+    """One arm in every data set that has it: (data set, verdict), and what they come to together.
+
+    ``meta`` is None for an arm of one data set, or where fewer than two have a standard error.
+    """
+
+    arm: str
+    verdicts: tuple[tuple[str, Verdict], ...]
+    meta: Meta | None
+
+
+@dataclass(frozen=True)
+class Across:
+    """Data sets are the units. ``over_runs``: whether every difference has the runs as random, too."""
+
+    datasets: tuple[str, ...]
+    control: str
+    metric: Metric
+    plan: AnalysisPlan
+    arms: tuple[ArmAcross, ...]
+    ranks: DatasetRanks | None
+    over_runs: bool
+
+
+def across_datasets(analyses: Sequence[Analysis]) -> Across:
+    """Combine the analyses of one question on several data sets, arm by arm by name.
+
+    Every difference is the one its data set quotes: with runs as random where all data sets have it, else over
+    patients alone for all, since the two standard errors do not mix.
+
+    Raises:
+        UserError: fewer than two data sets, one twice, or they differ in control, metric, margin or alpha.
+    """
+    _refuse_unlike(analyses)
+    first = analyses[0]
+    over_runs = all(answer.runs is not None for one in analyses for answer in one.answers)
+    answers = [(one.dataset, answer) for one in analyses for answer in one.answers]
+    studies = [_study(dataset, answer, over_runs=over_runs) for dataset, answer in answers]
+    sound = [study for study in studies if study.se > 0]
+    labels = dict.fromkeys(study.label for study in studies)
+    several = [name for name in labels if sum(study.label == name for study in sound) > 1]
+    metas = synthesise_all([study for study in sound if study.label in several], level=1 - first.plan.alpha)
+    by_label = {meta.label: meta for meta in metas}
+    arms = tuple(
+        ArmAcross(name, tuple((d, a.verdict) for d, a in answers if a.arm == name), by_label.get(name))
+        for name in labels
+    )
+    higher = first.primary.metric.higher_is_better
+    ranks = friedman_over_datasets(studies, higher_is_better=higher, control=first.control)
+    return Across(
+        tuple(one.dataset for one in analyses), first.control, first.primary.metric, first.plan, arms, ranks, over_runs
+    )
+
+
+def _study(dataset: str, answer: Answer, *, over_runs: bool) -> StudyEffect:
+    estimate = answer.estimate if over_runs else answer.patients.effect.mean
+    return study_of(dataset, answer.arm, estimate, answer.patients.effect.n_finite)
+
+
+def _refuse_unlike(analyses: Sequence[Analysis]) -> None:
+    names = [one.dataset for one in analyses]
+    if len(names) < 2:
+        raise UserError(f"{len(names)} data set leaves nothing to combine; give the analyses of two or more")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"data set {twice[0]!r} occurs twice; combine one analysis of each")
+    facts: dict[str, list[str | float]] = {
+        "control": [one.control for one in analyses],
+        "primary metric": [one.primary.metric.name for one in analyses],
+        "margin": [one.plan.margin for one in analyses],
+        "alpha": [one.plan.alpha for one in analyses],
+    }
+    for what, values in facts.items():
+        for name, value in zip(names, values, strict=True):
+            if value != values[0]:
+                raise UserError(
+                    f"{what} is {values[0]!r} in {names[0]!r} and {value!r} in {name!r}; combine like with like"
+                )

@@ -1,0 +1,205 @@
+"""The whole analysis as one record: reduce, describe, test, and the verdict on every arm against the control."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from analysis import records
+from analysis.factors.factors import FactorStudy, NoFactors, factor_effects
+from analysis.questions.quality import QualityStudy
+from analysis.records import ArmInfo
+from analysis.stats.dose import DoseSeries, dose_series
+from analysis.stats.paired import Paired, paired_differences
+from analysis.stats.ranks import Ranking, RankStability, ranking
+from analysis.stats.variance import Components, RunMean, all_components, run_means
+from analysis.study import wording
+from analysis.study.answers import Answer, answer_all
+from analysis.study.design import StudyDesign, design_of
+from analysis.study.limits import limits_of
+from analysis.study.metric import Description, MetricStudy, study_metric
+from analysis.study.null import NullEvidence, null_evidence
+from analysis.study.pools import PoolSummary, pool_summaries, quality_of_pools
+from analysis.study.sensitivity import Sensitivity, sensitivity_of
+from analysis.table.arms import control_of, infer_arms
+from analysis.table.checks import complete
+from analysis.table.tables import METRICS, AnalysisPlan, Metric, metric_named, reduce
+from analysis.table.tidy import NO_POOLS, metric_for, plan_of, tidied
+from medsweep.errors import UserError
+
+__all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "analyse_datasets", "analyse_table"]
+
+KEY_ARMS: Final = 6
+"""Arms of which each patient's difference is shown."""
+
+
+@dataclass(frozen=True)
+class Analysis(StudyDesign):
+    """The answer of a sweep on one data set."""
+
+    answers: tuple[Answer, ...]
+    primary: MetricStudy
+    secondary: tuple[MetricStudy, ...]
+    sensitivity: Sensitivity
+    null: tuple[NullEvidence, ...]
+    dose: tuple[DoseSeries, ...]
+    factors: FactorStudy | NoFactors
+    runs: tuple[RunMean, ...]
+    components: tuple[Components, ...]
+    ranking: Ranking
+    paired: tuple[Paired, ...]
+    """Of the arms whose difference is shown or largest, ``KEY_ARMS`` at most."""
+    pools: tuple[PoolSummary, ...]
+    quality: QualityStudy | None
+    limits: tuple[str, ...]
+
+    @property
+    def ranks(self) -> tuple[RankStability, ...]:
+        """Each arm of the ranking."""
+        return self.ranking.arms
+
+    @property
+    def headline(self) -> str:
+        """The answer in one sentence."""
+        verdicts = [(answer.arm, answer.verdict) for answer in self.answers]
+        return wording.headline(verdicts, self.control, self.primary.metric, self.primary.n, self.seeds)
+
+    def to_json(self) -> str:
+        """The record as JSON text; NaN is null, infinity a text."""
+        return records.to_json(self)
+
+
+def analyse(
+    table: pd.DataFrame,
+    pools: pd.DataFrame,
+    plan: AnalysisPlan,
+    *,
+    arms: Sequence[ArmInfo],
+    n_real: float | None = None,
+    test_over_train: float | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
+) -> Analysis:
+    """Analyse the tidy ``table`` of one data set: validate, reduce, describe, test, and say what it comes to.
+
+    Args:
+        table: one row per dataset, arm, fold, seed, patient, class and metric, with value and status.
+        pools: arm, fold, seed, digest, metric, value of the synthetic pools; may be empty.
+        plan: the ``analysis:`` part of the sweep.
+        arms: every arm of the sweep in its order, exactly one the control.
+        n_real: real training patients (or slices, as ``count`` is); makes doses relative to them.
+        test_over_train: n_test/n_train of a fold, in patients; None takes the folds for those of a cross-validation.
+        metrics: direction, unit and worst value of the metrics to be told; those not here are left alone.
+
+    Raises:
+        UserError: the table contradicts the sweep or itself, or has holes without a declared rule.
+    """
+    control, names, level, ratio = control_of(arms), [arm.name for arm in arms], 1 - plan.alpha, test_over_train
+    metric = metric_named(plan.primary, metrics)
+    rows = complete(table, names, plan.primary)
+    reduced = reduce(rows, plan, names, metric)
+    others = [reduce(rows, plan, names, other) for other in _others(rows, metric, metrics)]
+    primary = study_metric(reduced, control, plan, exploratory=False)
+    answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, plan, test_over_train=ratio)
+    return Analysis(
+        **vars(design_of(table, rows, reduced, plan, arms)),
+        answers=answers,
+        primary=primary,
+        secondary=tuple(study_metric(other, control, plan, exploratory=True) for other in others),
+        sensitivity=sensitivity_of(reduced, primary.omnibus, control, plan, test_over_train=ratio),
+        null=null_evidence(reduced, control, plan),
+        dose=tuple(dose_series(reduced, arms, control, level, n_real or 1.0, margin=plan.margin)),
+        factors=factor_effects(reduced, arms, level, ratio),
+        runs=run_means(reduced),
+        components=all_components(reduced),
+        ranking=ranking(reduced.wide, higher_is_better=metric.higher_is_better, level=level),
+        paired=paired_differences(reduced, control, _key_arms(answers), level),
+        pools=pool_summaries(pools, names),
+        quality=quality_of_pools(pools, reduced, control, level),
+        limits=limits_of(reduced, answers, pools, plan),
+    )
+
+
+def _key_arms(answers: Sequence[Answer]) -> list[str]:
+    """Shown differences first, then the largest; in the arms' order."""
+    values = {answer.arm: answer.estimate.value for answer in answers}
+    known = {arm: 0.0 if math.isnan(value) else abs(value) for arm, value in values.items()}
+    order = sorted(answers, key=lambda one: (not one.patients.evidence.different, -known[one.arm]))
+    kept = {answer.arm for answer in order[:KEY_ARMS]}
+    return [answer.arm for answer in answers if answer.arm in kept]
+
+
+def _others(rows: pd.DataFrame, primary: Metric, metrics: Mapping[str, Metric]) -> list[Metric]:
+    found = set(rows["metric"].unique())
+    return [metric for name, metric in metrics.items() if name in found and name != primary.name]
+
+
+def analyse_table(
+    table: pd.DataFrame,
+    *,
+    control: str,
+    primary: str = "dice",
+    margin: float = 0.01,
+    higher_is_better: bool | None = None,
+    n_real: float | None = None,
+    pools: pd.DataFrame = NO_POOLS,
+    **settings: Any,
+) -> Analysis:
+    """Analyse any tidy table of one data set, without a sweep.
+
+    Args:
+        table: columns arm, patient and value; where they exist also dataset, fold, seed, class, metric, status and
+            digest, and factors, whose names have a dot (``gan.pipeline``; ``synthesise.count`` is the dose). Rows
+            without a status are ``ok``, or ``absent`` where the value is missing.
+        control: name of the arm that the others are held against.
+        primary: the metric that carries verdicts; the metric of all rows where the table has no such column.
+        margin: differences inside +-margin do not matter; set it before looking.
+        higher_is_better: direction of a ``primary`` that medsweep does not know.
+        n_real: see ``analyse``.
+        pools: see ``analyse``.
+        settings: other fields of ``AnalysisPlan``: alpha, missing, diverged, post_hoc.
+
+    Raises:
+        UserError: the table contradicts itself, or a name is unknown.
+
+    >>> import pandas as pd
+    >>> scores = {"real only": [0.70, 0.75, 0.80, 0.65, 0.72, 0.78], "b-sg": [0.74, 0.80, 0.83, 0.70, 0.75, 0.83]}
+    >>> rows = [(arm, f"case-{i}", value) for arm, values in scores.items() for i, value in enumerate(values)]
+    >>> table = pd.DataFrame(rows, columns=["arm", "patient", "value"])
+    >>> analysis = analyse_table(table, control="real only", margin=0.02)
+    >>> print(analysis.headline)
+    b-sg against real only: superior on Dice (n = 6), conditional on the trained models.
+    >>> print(analysis.answers[0].short)
+    +0.0417 Dice (95% CI +0.0313 to +0.0520), n = 6 patients, Holm-adjusted p = .031, conditional on the trained models.
+    """
+    plan = plan_of(primary=primary, margin=margin, **settings)
+    rows = tidied(table, primary)
+    metrics = {**METRICS, primary: metric_for(primary, higher_is_better)}
+    return analyse(rows, pools, plan, arms=infer_arms(rows, control), n_real=n_real, metrics=metrics)
+
+
+def analyse_datasets(
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame], *, control: str, **settings: Any
+) -> tuple[Analysis, ...]:
+    """``analyse_table`` of each data set: of one table with a column ``dataset``, or of several tables by name.
+
+    What they say together is in ``analysis.study.across.across_datasets``, and on a page by
+    ``analysis.report.across.write_across``.
+
+    Raises:
+        UserError: as ``analyse_table``, with the data set named; or there is no data set.
+    """
+    if isinstance(tables, pd.DataFrame):
+        if "dataset" not in tables:
+            raise UserError("the table has no column 'dataset'; analyse_table takes a table of one data set")
+        tables = {str(name): rows for name, rows in tables.groupby("dataset", observed=True)}
+    if not tables:
+        raise UserError("there is no data set to analyse")
+    found = []
+    for name, table in tables.items():
+        try:
+            found.append(analyse_table(table.assign(dataset=name), control=control, **settings))
+        except UserError as error:
+            raise UserError(f"data set {name}: {error}") from error
+    return tuple(found)

@@ -1,0 +1,94 @@
+"""The answer to the sweep's question: for every arm, the verdict that patients and runs both support."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.records import Estimate
+from analysis.stats.effects import Effect
+from analysis.stats.equivalence import Verdict, verdict, weaker
+from analysis.stats.posthoc import Wilcoxon, holm
+from analysis.stats.power import Power, power_of
+from analysis.stats.variance import method_tests
+from analysis.study.levels import PatientLevel, RunLevel, patient_level, run_level
+from analysis.study.wording import answer_detail, answer_lead, answer_short
+from analysis.table.tables import AnalysisPlan, Reduced
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One arm against the control on the primary metric.
+
+    ``verdict`` is the weaker of the two levels, axis by axis; ``runs`` is None where one run per arm leaves nothing
+    to test over runs. ``short`` is one sentence behind the ``lead``, ``detail`` the whole story.
+    """
+
+    arm: str
+    patients: PatientLevel
+    runs: RunLevel | None
+    verdict: Verdict
+    power: Power
+    lead: str
+    detail: str
+    short: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, then what it rests on."""
+        return f"{self.lead} {self.detail}"
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference to be quoted: with runs as random where there are any, else over patients alone."""
+        return self.patients.effect.mean if self.runs is None else self.runs.test.estimate
+
+    @property
+    def inside(self) -> bool:
+        """Whether both levels confine the difference to the margin."""
+        return self.patients.evidence.inside and (self.runs is None or self.runs.evidence.inside)
+
+    @property
+    def narrow(self) -> tuple[float, float]:
+        """The 1 - 2 alpha interval of ``estimate``, the one behind the test of equivalence."""
+        equivalence = self.patients.equivalence
+        return (equivalence.low, equivalence.high) if self.runs is None else (self.runs.low, self.runs.high)
+
+
+def answer_all(
+    reduced: Reduced,
+    effects: Sequence[Effect],
+    wilcoxon: Sequence[Wilcoxon],
+    control: str,
+    plan: AnalysisPlan,
+    *,
+    test_over_train: float | None = None,
+) -> tuple[Answer, ...]:
+    """Answers in the order of ``effects``; Holm over all arms; see ``method_tests`` for the ratio."""
+    tests = method_tests(reduced, control, 1 - plan.alpha, test_over_train)
+    adjusted = holm([math.nan if test is None else test.estimate.p for test in tests])
+    runs = [
+        None if test is None else run_level(test, p, reduced.metric, plan)
+        for test, p in zip(tests, adjusted, strict=True)
+    ]
+    levels = zip(effects, wilcoxon, runs, strict=True)
+    return tuple(
+        _answer(reduced, patient_level(reduced, e, w, control, plan, runs=r), r, control, plan) for e, w, r in levels
+    )
+
+
+def _answer(
+    reduced: Reduced, patients: PatientLevel, runs: RunLevel | None, control: str, plan: AnalysisPlan
+) -> Answer:
+    effect = patients.effect
+    found = verdict(patients.evidence if runs is None else weaker(patients.evidence, runs.evidence))
+    comparisons = reduced.wide.shape[1] - 1
+    return Answer(
+        arm=effect.arm,
+        patients=patients,
+        runs=runs,
+        verdict=found,
+        power=power_of(effect, margin=plan.margin, alpha=plan.alpha, comparisons=comparisons),
+        lead=answer_lead(effect.arm, control, found),
+        detail=answer_detail(patients, runs, found, reduced.metric, reduced.seeds),
+        short=answer_short(patients, runs, reduced.metric, reduced.seeds),
+    )

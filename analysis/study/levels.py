@@ -1,0 +1,99 @@
+"""The two levels at which an arm is held against the control: patients alone, and runs taken as random too."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from analysis.stats.effects import Effect
+from analysis.stats.equivalence import Equivalence, Evidence, Verdict, tost, verdict
+from analysis.stats.posthoc import Wilcoxon
+from analysis.stats.variance import MethodTest
+from analysis.table.tables import AnalysisPlan, Metric, Reduced
+
+
+class Shown(StrEnum):
+    """By which rule patients show a difference."""
+
+    HOLM = "two-sided signed-rank test, Holm over arms"
+    CONFIRMED = "one-sided paired t test, confirming the direction that the runs show"
+    NOT = "not shown"
+
+
+@dataclass(frozen=True)
+class PatientLevel:
+    """These trained models, patients as blocks."""
+
+    effect: Effect
+    wilcoxon: Wilcoxon
+    equivalence: Equivalence
+    evidence: Evidence
+    verdict: Verdict
+    shown: Shown
+
+
+@dataclass(frozen=True)
+class RunLevel:
+    """The method: runs are random as well; ``p_holm`` over all arms, [low, high] the 1 - 2 alpha interval."""
+
+    test: MethodTest
+    p_holm: float
+    low: float
+    high: float
+    evidence: Evidence
+    verdict: Verdict
+
+
+def patient_level(
+    reduced: Reduced,
+    effect: Effect,
+    wilcoxon: Wilcoxon,
+    control: str,
+    plan: AnalysisPlan,
+    *,
+    runs: RunLevel | None = None,
+) -> PatientLevel:
+    """Signed ranks show a difference, TOST confines it.
+
+    By itself a difference needs the two-sided test with Holm over arms. Where the ``runs`` have shown one, their Holm
+    adjustment holds the error of the family already, and a second test can only take claims away: patients then need
+    only confirm that direction, one-sided at alpha by the paired t test of the mean that the runs test too: their
+    1 - 2 alpha interval leaves out 0. The sign is clear only where ranks and mean agree, and a patient missed by either
+    arm voids the margin. Error rates of both levels together: ``docs/error-rates.md``.
+    """
+    differences = reduced.differences(effect.arm, control)
+    equivalence = tost(differences[np.isfinite(differences)], plan.margin, plan.alpha)
+    by_mean = _benefit(effect.mean.value, reduced.metric)
+    by_rank = (effect.rank_biserial > 0) - (effect.rank_biserial < 0)
+    sign = by_mean if by_mean == by_rank else 0
+    shown = _shown(wilcoxon, equivalence, sign, plan.alpha, runs)
+    evidence = Evidence(
+        different=shown is not Shown.NOT,
+        inside=equivalence.inside and effect.n_finite == effect.n,
+        sign=sign,
+    )
+    return PatientLevel(effect, wilcoxon, equivalence, evidence, verdict(evidence), shown)
+
+
+def _shown(wilcoxon: Wilcoxon, interval: Equivalence, sign: int, alpha: float, runs: RunLevel | None) -> Shown:
+    if wilcoxon.p_holm < alpha:
+        return Shown.HOLM
+    asked = runs is not None and runs.evidence.different and sign != 0 and sign == runs.evidence.sign
+    return Shown.CONFIRMED if asked and (interval.low > 0 or interval.high < 0) else Shown.NOT
+
+
+def run_level(test: MethodTest, p_holm: float, metric: Metric, plan: AnalysisPlan) -> RunLevel:
+    """The t test of ``test`` with Holm shows a difference, its narrower interval confines it."""
+    evidence = Evidence(
+        different=p_holm < plan.alpha,
+        inside=test.estimate.within(plan.margin, plan.alpha),
+        sign=_benefit(test.estimate.value, metric),
+    )
+    low, high = test.estimate.interval(1 - 2 * plan.alpha)
+    return RunLevel(test, p_holm, low, high, evidence, verdict(evidence))
+
+
+def _benefit(value: float, metric: Metric) -> int:
+    """+1 where the difference favours the arm, -1 where it favours the control, 0 for none or NaN."""
+    sign = (value > 0) - (value < 0)
+    return sign if metric.higher_is_better else -sign

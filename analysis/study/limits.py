@@ -1,0 +1,106 @@
+"""What the numbers cannot say: one sentence for each limit that the data themselves reveal."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+from analysis.stats.posthoc import small_n_warning
+from analysis.study import wording
+from analysis.study.answers import Answer
+from analysis.table.tables import AnalysisPlan, Reduced
+
+FAILED_BELOW: Final = 0.01
+"""Share of valid masks below which a mask generator has failed, whatever its loss."""
+
+
+def limits_of(reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame, plan: AnalysisPlan) -> tuple[str, ...]:
+    """Sentences on small n, failed runs and masks, missed structures, dropped cases, one generator and overlap."""
+    found = [
+        small_n_warning(reduced.n, len(answers), plan.alpha),
+        _few_runs(reduced),
+        *_diverged(reduced),
+        _failed_masks(pools),
+        _infinite(answers),
+        _dropped(reduced),
+        _one_generator(reduced, pools),
+        _overlap(answers, plan),
+    ]
+    return tuple(sentence for sentence in found if sentence is not None)
+
+
+def _few_runs(reduced: Reduced) -> str | None:
+    folds = len(reduced.folds)
+    if folds == 1 and reduced.seeds == 2:
+        return "2 seeds leave 1 degree of freedom for the spread of runs; the intervals over runs are unstable."
+    if not 2 <= folds <= 3:
+        return None
+    return f"{folds} folds leave {folds - 1} degree{'s' if folds > 2 else ''} of freedom for tests over fold means."
+
+
+def _diverged(reduced: Reduced) -> list[str]:
+    runs = len(reduced.cells[["fold", "seed"]].drop_duplicates())
+    return [
+        f"{arm}: training diverged in {count} of {runs} runs, which score {reduced.metric.worst:g} "
+        f"{reduced.metric.label} for every patient; its difference measures failure as well as quality."
+        for arm, count in reduced.diverged.items()
+        if count
+    ]
+
+
+def _failed_masks(pools: pd.DataFrame) -> str | None:
+    """Pools of a generator that trained to its end and draws nothing like a mask."""
+    shares = pools[pools["metric"] == "valid_share"].drop_duplicates(["arm", "digest"])
+    counts = (
+        shares.assign(failed=shares["value"] < FAILED_BELOW).groupby("arm", sort=False)["failed"].agg(["sum", "size"])
+    )
+    arms = [f"{arm} ({failed} of {made} pools)" for arm, failed, made in counts.itertuples() if failed]
+    if not arms:
+        return None
+    return (
+        f"In some pools fewer than {wording.percent(FAILED_BELOW)} of the generated masks look like real ones: "
+        f"{', '.join(arms)}; the differences of these arms measure a mask generator that failed as well as its images."
+    )
+
+
+def _infinite(answers: Sequence[Answer]) -> str | None:
+    arms = [answer.arm for answer in answers if answer.patients.effect.n_finite < answer.patients.effect.n]
+    if not arms:
+        return None
+    return (
+        f"Means leave out patients with a missed structure in either arm ({', '.join(arms)}), ranks count them; no "
+        "equivalence is claimed for these arms."
+    )
+
+
+def _dropped(reduced: Reduced) -> str | None:
+    steps = [
+        f"{step.before - step.after} {step.unit} ({step.rule})" for step in reduced.flow if step.after < step.before
+    ]
+    return f"Left out for all arms: {'; '.join(steps)}." if steps else None
+
+
+def _one_generator(reduced: Reduced, pools: pd.DataFrame) -> str | None:
+    """True where some arm draws on one pool in every seed of a fold: seeds then vary the segmenter alone."""
+    if pools.empty or reduced.seeds < 2:
+        return None
+    per_fold = pools.groupby(["arm", "fold"]).agg(pools=("digest", "nunique"), seeds=("seed", "nunique"))
+    shared = per_fold[(per_fold["pools"] == 1) & (per_fold["seeds"] > 1)]
+    if shared.empty:
+        return None
+    arms = sorted({str(arm) for arm, _ in shared.index})
+    return f"Conditional on one generator per fold ({', '.join(arms)}): seeds vary the segmenter, not the images."
+
+
+def _overlap(answers: Sequence[Answer], plan: AnalysisPlan) -> str | None:
+    """Arms whose difference over fold means does not survive the correction for overlapping training sets."""
+    arms = []
+    for answer in answers:
+        if answer.runs is None or answer.runs.test.nadeau_bengio is None:
+            continue
+        corrected = answer.runs.test.nadeau_bengio
+        if answer.runs.test.estimate.p < plan.alpha <= corrected.p:
+            arms.append(f"{answer.arm} ({wording.p_text(corrected.p)})")
+    if not arms:
+        return None
+    return f"Fold-mean differences that Nadeau and Bengio's correction for overlap does not uphold: {'; '.join(arms)}."

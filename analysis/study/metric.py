@@ -1,0 +1,97 @@
+"""One metric without any verdict: what the arms scored, whether they differ, and by how much from the control."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.records import Array
+from analysis.stats.effects import Effect, effects_of
+from analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
+from analysis.stats.posthoc import Nemenyi, Wilcoxon, against_control, nemenyi
+from analysis.table.tables import AnalysisPlan, FlowStep, Metric, Reduced, difference
+
+
+@dataclass(frozen=True)
+class Description:
+    """One arm's scores over ``n`` patients (mean and SD over the ``n_finite`` finite ones)."""
+
+    arm: str
+    n: int
+    n_finite: int
+    mean: float
+    sd: float
+    median: float
+    q1: float
+    q3: float
+    minimum: float
+    maximum: float
+    missed: int
+    diverged: int
+
+
+@dataclass(frozen=True)
+class MetricStudy:
+    """Everything on one metric that needs no verdict; ``exploratory`` for all but the primary one."""
+
+    metric: Metric
+    exploratory: bool
+    n: int
+    flow: tuple[FlowStep, ...]
+    descriptions: tuple[Description, ...]
+    omnibus: Omnibus | NoOmnibus
+    nemenyi: Nemenyi | None
+    effects: tuple[Effect, ...]
+    wilcoxon: tuple[Wilcoxon, ...]
+
+
+def differences_of(reduced: Reduced, control: str) -> dict[str, Array]:
+    """``Reduced.differences`` from the control for every other arm, in order."""
+    values_NA = reduced.wide.to_numpy(dtype=np.float64)
+    control_N1 = reduced.wide[[control]].to_numpy(dtype=np.float64)
+    columns = difference(values_NA, control_N1).T.copy()
+    return {str(arm): delta for arm, delta in zip(reduced.wide, columns, strict=True) if arm != control}
+
+
+def study_metric(reduced: Reduced, control: str, plan: AnalysisPlan, *, exploratory: bool) -> MetricStudy:
+    """Describe every arm, then test all of them at once, all pairs, and each against the control."""
+    higher = reduced.metric.higher_is_better
+    differences: Mapping[str, Array] = differences_of(reduced, control)
+    omnibus = friedman(reduced.wide, higher_is_better=higher)
+    pairs = None
+    if isinstance(omnibus, Omnibus):
+        pairs = nemenyi(reduced.wide, omnibus, higher_is_better=higher, alpha=plan.alpha)
+    return MetricStudy(
+        metric=reduced.metric,
+        exploratory=exploratory,
+        n=reduced.n,
+        flow=reduced.flow,
+        descriptions=tuple(_describe(reduced, str(arm)) for arm in reduced.wide),
+        omnibus=omnibus,
+        nemenyi=pairs,
+        effects=effects_of(differences, higher_is_better=higher, level=1 - plan.alpha),
+        wilcoxon=against_control(list(differences.items())),
+    )
+
+
+def _describe(reduced: Reduced, arm: str) -> Description:
+    values = reduced.wide[arm].to_numpy(dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    # an infinite score (a missed structure) counts, and interpolation would turn it into NaN
+    q1, median, q3 = np.quantile(
+        values, [0.25, 0.5, 0.75], method="linear" if len(finite) == len(values) else "closest_observation"
+    )
+    return Description(
+        arm=arm,
+        n=len(values),
+        n_finite=len(finite),
+        mean=float(finite.mean()) if len(finite) else float("nan"),
+        sd=float(finite.std(ddof=1)) if len(finite) > 1 else float("nan"),
+        median=float(median),
+        q1=float(q1),
+        q3=float(q3),
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+        missed=reduced.missed[arm],
+        diverged=reduced.diverged[arm],
+    )

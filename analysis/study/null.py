@@ -1,0 +1,36 @@
+"""What speaks for no difference that matters: non-inferiority and the posterior beside the margin, arm by arm."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.stats.bayes import BayesSignedRank, bayes_signed_ranks
+from analysis.stats.equivalence import NonInferiority, non_inferiority
+from analysis.study.metric import differences_of
+from analysis.table.tables import AnalysisPlan, Reduced
+
+
+@dataclass(frozen=True)
+class NullEvidence:
+    """Beside TOST, which is in the arm's answer; patients alone.
+
+    ``left_out`` patients were missed by one arm of the two: the test of non-inferiority leaves them out, and is void.
+    """
+
+    arm: str
+    left_out: int
+    non_inferiority: NonInferiority
+    bayes: BayesSignedRank
+
+
+def null_evidence(reduced: Reduced, control: str, plan: AnalysisPlan) -> tuple[NullEvidence, ...]:
+    """Every other arm against the control, at the plan's margin; the posterior ranks missed patients as well."""
+    higher = reduced.metric.higher_is_better
+    differences = differences_of(reduced, control)
+    posteriors = bayes_signed_ranks(differences, plan.margin, higher_is_better=higher)
+    found = []
+    for arm, delta in differences.items():
+        finite = delta[np.isfinite(delta)]
+        test = non_inferiority(finite, plan.margin, plan.alpha, higher_is_better=higher)
+        found.append(NullEvidence(arm, len(delta) - len(finite), test, posteriors[arm]))
+    return tuple(found)

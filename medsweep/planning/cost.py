@@ -1,0 +1,195 @@
+"""What a plan costs and how it differs from what is published: records that the command line prints."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medsweep.files import write_atomic
+from medsweep.identity import identity, short
+from medsweep.planning.forecast import Forecast, Price, total
+from medsweep.store.store import Manifest, Store
+from medsweep.sweep.fractions import Fraction
+from medsweep.sweep.plan import Decision, Plan
+
+
+@dataclass(frozen=True)
+class StageAccount:
+    """One row of ``medsweep plan``."""
+
+    stage: str
+    trials: int
+    naive: int
+    """Trials if every arm and replicate ran a chain of its own."""
+    reuse: int
+    run: int
+    blocked: int
+    hours_each: float
+    hours: float
+    """Hours of the trials to run."""
+    low: float
+    high: float
+    """The ends that these hours may lie between."""
+    timed: int
+    """Published trials whose timings the price rests on, at least, for the trials to run; 0 for the estimate alone."""
+
+    @property
+    def measured(self) -> bool:
+        """The price rests on timings of earlier trials, not on the built-in estimate alone."""
+        return self.timed > 0
+
+
+def accounts(
+    plan: Plan, decisions: Mapping[str, Decision], stages: Sequence[str], priced: Mapping[str, Price]
+) -> list[StageAccount]:
+    """A row per stage that the plan has trials of; ``priced`` are the prices of its trials."""
+    naive = plan.naive_counts()
+    rows = []
+    for stage in stages:
+        digests = [digest for digest, trial in plan.trials.items() if trial.stage == stage]
+        if not digests:
+            continue
+        actions = Counter(decisions[digest].action for digest in digests)
+        to_run = [digest for digest in digests if decisions[digest].action == "run"]
+        hours = total(priced[digest].hours for digest in to_run)
+        rows.append(
+            StageAccount(
+                stage=stage,
+                trials=len(digests),
+                naive=naive[stage],
+                reuse=actions["reuse"] + actions["skip"],
+                run=actions["run"],
+                blocked=actions["blocked"],
+                hours_each=sum(priced[digest].hours.middle for digest in digests) / len(digests),
+                hours=hours.middle,
+                low=hours.low,
+                high=hours.high,
+                timed=min(priced[digest].timed for digest in to_run or digests),
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class PlanAccount:
+    """All that ``medsweep plan`` says of a sweep's cost and of what its design can show."""
+
+    stages: tuple[StageAccount, ...]
+    forecast: Forecast
+    fraction: Fraction | None
+    power: tuple[str, ...]
+    """What the design can show, a sentence each."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial as ``why`` compares it: planned or published."""
+
+    stage: str
+    digest: str
+    config: Mapping[str, Any]
+    reads: Mapping[str, str]
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field or input in which two trials differ, deepest cause first."""
+
+    name: str
+    ours: Any
+    theirs: Any
+
+
+@dataclass(frozen=True)
+class Why:
+    """A trial, the nearest published trial of its stage, and what sets them apart."""
+
+    trial: Known
+    published: bool
+    nearest: Known | None
+    differences: tuple[Difference, ...]
+
+
+def write_index(plan: Plan, store: Store) -> None:
+    """Keep the planned trials where ``why`` finds them; a cache, made anew by every plan."""
+    rows = [
+        {
+            "stage": trial.stage,
+            "digest": digest,
+            "config": identity(trial.config),
+            "reads": dict(trial.reads),
+            "inputs": dict(trial.inputs),
+        }
+        for digest, trial in plan.trials.items()
+    ]
+    folder = store.root / "plans"
+    folder.mkdir(exist_ok=True)
+    write_atomic(folder / f"{plan.sweep}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def explain(prefix: str, store: Store) -> Why:
+    """Compare the planned or published trial ``prefix...`` with the nearest other published trial of its stage.
+
+    Raises:
+        UserError: no such trial, or several.
+    """
+    planned = _planned(store)
+    published = {manifest.digest: _known(manifest) for manifest in store.published()}
+    found = store.find(prefix)
+    digest = found.digest if found else next((name for name in planned if name.startswith(prefix)), None)
+    if digest is None:
+        raise store.no_such(prefix)
+    every = {**planned, **published}
+    trial = every[digest]
+    others = [other for other in published.values() if other.stage == trial.stage and other.digest != digest]
+    if not others:
+        return Why(trial, digest in published, None, ())
+    apart = {other.digest: differences(trial, other, every) for other in others}
+    nearest = min(others, key=lambda other: (len(apart[other.digest]), other.digest))
+    return Why(trial, digest in published, nearest, tuple(apart[nearest.digest]))
+
+
+def differences(ours: Known, theirs: Known, every: Mapping[str, Known]) -> list[Difference]:
+    """Config fields that differ, then inputs that differ, each input traced to the fields that made it differ."""
+    a, b = _flat(ours.config), _flat(theirs.config)
+    found = [
+        Difference(f"{ours.stage}.{name}", a.get(name), b.get(name))
+        for name in dict.fromkeys([*a, *b])
+        if a.get(name) != b.get(name)
+    ]
+    for role in dict.fromkeys([*ours.reads, *theirs.reads]):
+        if ours.reads.get(role) == theirs.reads.get(role):
+            continue
+        mine, yours = every.get(ours.inputs.get(role, "")), every.get(theirs.inputs.get(role, ""))
+        deeper = differences(mine, yours, every) if mine and yours and mine.stage == yours.stage else []
+        if deeper:
+            found += [Difference(f"input {role}: {deep.name}", deep.ours, deep.theirs) for deep in deeper]
+        else:
+            pair = [short(known.digest) if known else None for known in (mine, yours)]
+            found.append(Difference(f"input {role}", *pair))
+    return found
+
+
+def _planned(store: Store) -> dict[str, Known]:
+    known = {}
+    for path in sorted((store.root / "plans").glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            trial = Known(**json.loads(line))
+            known[trial.digest] = trial
+    return known
+
+
+def _known(manifest: Manifest) -> Known:
+    return Known(manifest.stage, manifest.digest, manifest.config, manifest.reads, manifest.inputs)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,140 @@
+"""Early stopping of trials that serve suggestions alone, per stage, by tiny files in the store.
+
+No scheduler of Ray Tune takes part, so the rules hold under any runner and for several drivers of one store at once. A
+trial is compared with those of its own kind only: same stage, variant of generator, fold and seed.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from medsweep.errors import UserError, nearest
+from medsweep.files import write_atomic
+from medsweep.identity import identity
+from medsweep.sweep.plan import Plan
+from medsweep.sweep.space import SUGGESTION, StoppingRule
+from medsweep.trial import Progress, PrunedError
+
+FEWEST_OTHERS: Final = 3
+"""Others that the median needs."""
+RUNGS: Final = "rungs"
+"""Folder of the store: ``rungs/SWEEP/STAGE/KIND/RUNG/DIGEST``."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Which trials may be stopped, by which rules, and where their values are. Plain data, carried to every worker."""
+
+    folder: Path
+    rules: Mapping[str, StoppingRule]
+    """By stage."""
+    kinds: Mapping[str, str]
+    """By digest of the trials that may be stopped: those of one kind are compared."""
+
+    def check(self, stage: str, digest: str, progress: Progress) -> None:
+        """Note the trial's value where it reached a new rung, and stop it there if the rule says so.
+
+        A resumed trial that comes to a rung again overwrites its value and is judged again.
+
+        Raises:
+            PrunedError: the trial is stopped; published with that outcome and never repeated.
+            UserError: the trial ended and never reported the metric that it is judged by.
+        """
+        rule, kind = self.rules.get(stage), self.kinds.get(digest)
+        if rule is None or kind is None:
+            return
+        place = self.folder / stage / kind
+        if progress.step >= progress.total:
+            self._require_judged(rule, place, digest, progress)
+            return
+        number = rung(rule, progress.step / progress.total)
+        if number is None or rule.metric not in progress.metrics:
+            return
+        path = place / str(number) / digest
+        if path.is_file() and json.loads(path.read_text())["step"] < progress.step:
+            return
+        value = _loss(rule, progress.metrics[rule.metric])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps({"step": progress.step, "loss": value}))
+        others = [json.loads(each.read_text())["loss"] for each in path.parent.iterdir() if _is_other(each, digest)]
+        if is_stopped(rule, value, others):
+            raise PrunedError(
+                f"stopped at step {progress.step} of {progress.total} by {rule.rule}: {rule.metric} "
+                f"{progress.metrics[rule.metric]:.4g} against {len(others)} other suggestion(s) at rung {number}"
+            )
+
+    def _require_judged(self, rule: StoppingRule, place: Path, digest: str, progress: Progress) -> None:
+        if rule.metric not in progress.metrics and not any(place.glob(f"*/{digest}")):
+            hint = nearest(rule.metric, progress.metrics)
+            raise UserError(f"early_stopping goes by {rule.metric!r}, which the stage never reported; {hint}")
+
+
+def stopping_of(plan: Plan, rules: Mapping[str, StoppingRule], store: Path) -> Stopping | None:
+    """What may be stopped of ``plan``: trials of stages with a rule that serve suggestions alone; None without rules.
+
+    Reference segmenters are left alone too: every suggestion is made from them.
+    """
+    if not rules:
+        return None
+    references = {trial.inputs["reference"] for trial in plan.trials.values() if "reference" in trial.inputs}
+    serves = plan.serves()
+    kinds = {
+        digest: kind_of(trial.config)
+        for digest, trial in plan.trials.items()
+        if trial.stage in rules and digest not in references and suggestions_only(serves[digest])
+    }
+    return Stopping(store / RUNGS / plan.sweep, dict(rules), kinds)
+
+
+def suggestions_only(arms: Collection[str]) -> bool:
+    """Whether a trial that serves ``arms`` serves suggestions alone, so that it may be stopped."""
+    return bool(arms) and all(name.startswith(SUGGESTION) for name in arms)
+
+
+def kind_of(config: Any) -> str:
+    """Variant, fold and seed of a trial, as a folder name: what makes values comparable."""
+    raw = identity(config)
+    fold = raw.get("fold")
+    parts = {
+        "variant": raw.get("variant"),
+        "fold": fold["index"] if isinstance(fold, dict) else fold,
+        "seed": raw.get("seed"),
+    }
+    return "-".join(f"{name}-{value}" for name, value in parts.items() if value is not None) or "all"
+
+
+def rung(rule: StoppingRule, share: float) -> int | None:
+    """The last rung that a trial has reached after ``share`` of its steps, from 0; None before the first.
+
+    ASHA's rungs (Li et al. 2020, MLSys, section 3) are ``reduction`` apart as a ratio; the median's are even.
+    """
+    reached = share / rule.first_step_share * (1 + 1e-9)
+    if reached < 1:
+        return None
+    return int(math.log(reached, rule.reduction) + 1e-9) if rule.rule == "asha" else int(reached) - 1
+
+
+def is_stopped(rule: StoppingRule, loss: float, others: Collection[float]) -> bool:
+    """Whether a trial with ``loss`` (less is better) ends at a rung that ``others`` reached before it.
+
+    ``asha``: it is not among the best ``floor(n / reduction)`` of the n there, itself included; fewer than
+    ``reduction`` stop nobody. ``median``: it is worse than the median of the others, of which there must be 3.
+    """
+    if rule.rule == "median":
+        return len(others) >= FEWEST_OTHERS and loss > statistics.median(others)
+    kept = (len(others) + 1) // rule.reduction
+    return kept > 0 and sum(other < loss for other in others) >= kept
+
+
+def _loss(rule: StoppingRule, value: float) -> float:
+    if not math.isfinite(value):
+        return math.inf
+    return value if rule.goal == "minimise" else -value
+
+
+def _is_other(path: Path, digest: str) -> bool:
+    return path.name != digest and not path.name.startswith(".")

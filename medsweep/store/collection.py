@@ -1,0 +1,264 @@
+"""Upkeep of a store: is everything what was published, what does nobody need, what may be tried again.
+
+Records first; nothing here prints. ``docs/store.md`` says what lies in a store and who may delete what.
+"""
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from medsweep.errors import UserError, nearest
+from medsweep.identity import short
+from medsweep.store.lease import LEASE, Lease, LeaseHeldError, is_live
+from medsweep.store.store import DAMAGED, MANIFEST, THREADS, DamagedError, Store
+
+RETRIED = "retried"
+ABANDONED_SECONDS = 3600.0
+"""Temporary files live for moments; one of this age has lost its writer."""
+
+UNREACHABLE, UNFINISHED, TUNE, ASIDE, NOTES, TEMPORARY = (
+    "unreachable trials", "unfinished trials", "leftovers of Tune", "set aside", "notes on failures", "temporary files",
+)  # fmt: skip
+KINDS = (UNREACHABLE, UNFINISHED, TUNE, ASIDE, NOTES, TEMPORARY)
+
+_PART = re.compile(r"[0-9a-f]{64}\.part").fullmatch
+_TEMPORARY = re.compile(
+    r"\..+\.\d+\.tmp|\.writable\.\d+|source-hashes\.json\.\d+\.part|\.[0-9a-f]{64}(\.part)?\.gone"
+).fullmatch
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One published trial, compared with its manifest."""
+
+    stage: str
+    digest: str
+    files: int
+    damages: tuple[str, ...]
+    inputs_gone: tuple[str, ...]
+    """Roles of inputs that are no longer in the store; no damage, since results stand without them."""
+
+
+def check_store(store: Store, stages: Sequence[str], told: Callable[[Checked], None]) -> list[Checked]:
+    """Hash every published file of ``stages``; changes nothing.
+
+    Args:
+        store: the store.
+        stages: names of the stages to look at.
+        told: called in this thread with each trial as it is done.
+    """
+    trials = [(stage, digest) for stage in stages for digest in store.listing(stage)]
+    there = {digest for stage in store.stages() for digest in store.listing(stage)}
+    done = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for checked in pool.map(lambda trial: _check(store, trial[0], trial[1], there), trials):
+            told(checked)
+            done.append(checked)
+    return done
+
+
+def _check(store: Store, stage: str, digest: str, there: Collection[str]) -> Checked:
+    folder = store.folder(stage, digest)
+    try:
+        manifest = store.manifest(stage, digest)
+        damages = [*store.damages(manifest), *_strangers(folder, manifest.files)]
+    except DamagedError as error:
+        return Checked(stage, digest, 0, (error.what,), ())
+    except OSError as error:
+        return Checked(stage, digest, 0, (f"{error.filename or folder} cannot be read ({error.strerror})",), ())
+    gone = tuple(role for role, parent in manifest.inputs.items() if parent not in there)
+    return Checked(stage, digest, len(manifest.files), tuple(damages), gone)
+
+
+def _strangers(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+    """Files that the manifest does not name; a lease whose holder died while publishing is none."""
+    for parent, _, names in os.walk(folder):
+        for name in sorted(names):
+            path = f"{parent}/{name}"
+            relative = path.removeprefix(f"{folder}/")
+            if relative not in files and relative not in (MANIFEST, LEASE) and not name.startswith(f".{LEASE}."):
+                yield f"{path} is not in the manifest"
+
+
+def stages_named(store: Store, stage: str | None) -> list[str]:
+    """The stages of which something is published, or the one that is named.
+
+    Raises:
+        UserError: nothing of that stage is published.
+    """
+    known = store.stages()
+    if stage is not None and stage not in known:
+        raise UserError(f"nothing of stage {stage!r} is published in the store {store.root}; {nearest(stage, known)}")
+    return known if stage is None else [stage]
+
+
+@dataclass(frozen=True)
+class Waste:
+    """Something that may be deleted."""
+
+    kind: str
+    path: Path
+    bytes: int
+    """Allocated on the disk."""
+    newest: float
+    """Modification time of its newest file, seconds since the epoch."""
+    remark: str = ""
+
+
+def planned(store: Store) -> set[str]:
+    """Digests that the plans kept in the store name.
+
+    Raises:
+        UserError: there is no plan, so that everything would look unneeded, or one cannot be read.
+    """
+    paths = sorted((store.root / "plans").glob("*.jsonl"))
+    if not paths:
+        raise UserError(
+            f"no plan is kept in {store.root / 'plans'}, so nothing says which trials are needed; "
+            "name the sweeps whose trials are to be kept"
+        )
+    digests: set[str] = set()
+    for path in paths:
+        try:
+            digests |= {json.loads(line)["digest"] for line in path.read_text().splitlines()}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path} cannot be read ({error}); medsweep plan makes it anew; remove it if its sweep is given up"
+            ) from None
+    return digests
+
+
+def find_waste(store: Store, kept: Collection[str], older_than: float | None = None) -> list[Waste]:
+    """What nobody needs, in the order of ``KINDS``.
+
+    Args:
+        store: the store.
+        kept: digests of the trials that are needed, their inputs included.
+        older_than: seconds after which unfinished trials go although they are needed and could be resumed.
+    """
+    found: list[Waste] = []
+    published: dict[str, set[str]] = {}
+    for stage in _stage_folders(store):
+        names = store.listing(stage)
+        published[stage] = set(names)
+        found += [_waste(UNREACHABLE, store.folder(stage, name)) for name in names if name not in kept]
+    for stage, part in _parts(store):
+        if is_live(part):
+            continue
+        digest, waste = part.name.removesuffix(".part"), _waste(UNFINISHED, part, _step(part))
+        resumable = digest in kept and digest not in published[stage]
+        if not resumable or (older_than is not None and time.time() - waste.newest > older_than):
+            found.append(waste)
+    for kind, room in ((TUNE, ".tune"), (ASIDE, DAMAGED), (ASIDE, RETRIED)):
+        found += [_waste(kind, path) for path in _children(store.root / room)]
+    found += [_waste(NOTES, path) for path in _settled_notes(store, kept, published)]
+    found += [_waste(TEMPORARY, path) for path in _abandoned(store)]
+    return sorted(found, key=lambda waste: KINDS.index(waste.kind))
+
+
+def live_part(store: Store) -> Path | None:
+    """The working folder of a trial that somebody is at, if there is one."""
+    return next((part for _, part in _parts(store) if is_live(part)), None)
+
+
+def remove(store: Store, waste: Sequence[Waste], told: Callable[[Waste], None]) -> None:
+    """Delete ``waste``; a reader sees a trial whole or not at all.
+
+    Raises:
+        UserError: somebody is at work in the store, which is looked at before each kind.
+    """
+    for kind in KINDS:
+        if (part := live_part(store)) is not None:
+            raise _busy(part)
+        for each in (each for each in waste if each.kind == kind):
+            try:
+                _remove(each)
+            except LeaseHeldError:
+                raise _busy(each.path) from None
+            told(each)
+
+
+def _busy(part: Path) -> UserError:
+    return UserError(
+        f"a run is at work on {part.parent.name} {short(part.name)} in the store {part.parent.parent} and may need "
+        "what would be deleted; wait for its end, or stop it"
+    )
+
+
+def _remove(waste: Waste) -> None:
+    path = waste.path
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    if waste.kind in (UNREACHABLE, UNFINISHED):
+        hidden = path.with_name(f".{path.name}.gone")
+        shutil.rmtree(hidden, ignore_errors=True)
+        lease = Lease(path) if waste.kind == UNFINISHED else None
+        path.rename(hidden)
+        if lease is not None:
+            lease.release(hidden)
+        path = hidden
+    shutil.rmtree(path)
+
+
+def _stage_folders(store: Store) -> list[str]:
+    """Folders that may hold trials, published or not."""
+    rooms = (DAMAGED, RETRIED, "attempts", "plans", "wandb")
+    names = [path.name for path in _children(store.root) if path.is_dir()]
+    return [name for name in names if name not in rooms and not name.startswith(".")]
+
+
+def _parts(store: Store) -> Iterator[tuple[str, Path]]:
+    for stage in _stage_folders(store):
+        for name in sorted(filter(_PART, os.listdir(store.root / stage))):
+            yield stage, store.root / stage / name
+
+
+def _step(part: Path) -> str:
+    steps = [int(path.name) for path in _children(part / "checkpoints") if path.name.isdigit()]
+    return f"checkpoint of step {max(steps)}" if steps else "no checkpoint"
+
+
+def _settled_notes(store: Store, kept: Collection[str], published: Mapping[str, set[str]]) -> Iterator[Path]:
+    """Notes on trials that are published by now or that nobody needs."""
+    for folder in _children(store.root / "attempts"):
+        waiting = {short(digest) for digest in kept if digest not in published.get(folder.name, ())}
+        yield from (path for path in _children(folder) if path.suffix == ".jsonl" and path.stem not in waiting)
+
+
+def _abandoned(store: Store) -> Iterator[Path]:
+    """Temporary files and half-deleted trials whose writer is gone."""
+    folders = [store.root, store.root / "plans", *(store.root / stage for stage in _stage_folders(store))]
+    for path in (path for folder in folders for path in _children(folder) if _TEMPORARY(path.name)):
+        if path.name.endswith(".gone") or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            yield path
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _waste(kind: str, path: Path, remark: str = "") -> Waste:
+    folders = [path]
+    files = [] if path.is_dir() else [path]
+    for parent, inner, names in os.walk(path):
+        folders += [Path(parent) / name for name in inner]
+        files += [Path(parent) / name for name in names]
+    found = {each: status for each in (*folders, *files) if (status := _status(each)) is not None}
+    # A look at a lease touches its folder, so folders tell no age unless there is nothing else.
+    ages = [found[each].st_mtime for each in files if each in found] or [status.st_mtime for status in found.values()]
+    return Waste(kind, path, sum(each.st_blocks * 512 for each in found.values()), max(ages, default=0.0), remark)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Of a path that a living run may delete at any moment."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None

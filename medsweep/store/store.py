@@ -1,0 +1,265 @@
+"""The store: a folder of published trials by digest, the only truth about what is finished.
+
+Layout::
+
+    STORE/STAGE/DIGEST/        manifest.json, metrics.jsonl, output/      published, never changed again
+    STORE/STAGE/DIGEST.part/   work under a lease (see ``workspace``)
+    STORE/attempts/            a note per failed attempt
+    STORE/damaged/             published folders whose files no longer match their hashes
+    STORE/retried/             what ``medsweep retry`` moved out of the way
+
+``docs/store.md`` tells the rest.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from medsweep.errors import UserError, nearest
+from medsweep.files import sha256_of
+from medsweep.identity import short
+from medsweep.store.lease import is_live
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+DAMAGED = "damaged"
+SMALL_BYTES = 2**18
+"""Files below this are read in one go, which costs half as much as hashing them through a buffer."""
+THREADS = 8
+"""Readers at a time: enough to hide the latency of a network file system, few enough for a laptop."""
+BATCH = 64
+
+_PUBLISHED = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+class DamagedError(Exception):
+    """A published trial is not what was published; ``stage`` and ``digest`` name it."""
+
+    outcome = "damaged-file"
+
+    def __init__(self, stage: str, digest: str, what: str) -> None:
+        super().__init__(f"{stage} {short(digest)} is damaged: {what}")
+        self.stage, self.digest, self.what = stage, digest, what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DamagedError, (self.stage, self.digest, self.what)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What is known about a published trial."""
+
+    stage: str
+    version: int
+    digest: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    reads: Mapping[str, str]
+    outcome: str
+    message: str
+    seconds: float
+    """Working time over all attempts that led to this result, without time between them."""
+    estimated_hours: float
+    files: Mapping[str, str]
+    """sha256 by path relative to the trial's folder."""
+    metrics: Mapping[str, float]
+    """Last reported scalars."""
+    host: Mapping[str, Any]
+    versions: Mapping[str, str]
+    finished: str
+    """UTC, ISO 8601."""
+
+
+class Store:
+    """Published trials under one folder on a POSIX file system, shared by all workers."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._verified: set[str] = set()
+        self._manifests: dict[tuple[str, str], tuple[tuple[int, int, int], Manifest]] = {}
+
+    @classmethod
+    def create(cls, root: Path) -> "Store":
+        """Open a store, making its folder.
+
+        Raises:
+            UserError: the folder cannot be made or written to.
+        """
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            probe = root / f".writable.{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"the store {root} cannot be written to ({error.strerror}); choose another with --store"
+            ) from None
+        return cls(root)
+
+    def folder(self, stage: str, digest: str) -> Path:
+        """Where the published trial is, or would be."""
+        return self.root / stage / digest
+
+    def part(self, stage: str, digest: str) -> Path:
+        """Where the work on the trial happens."""
+        return self.root / stage / f"{digest}.part"
+
+    def output(self, stage: str, digest: str) -> Path:
+        """The published files of a trial."""
+        return self.folder(stage, digest) / "output"
+
+    def leased(self, stage: str, digest: str) -> bool:
+        """Whether a living worker, of this or another driver, is at work on the trial."""
+        return is_live(self.part(stage, digest))
+
+    def outcome(self, stage: str, digest: str) -> str | None:
+        """Published outcome, or None where nothing is published.
+
+        Raises:
+            DamagedError: the manifest is torn or belongs to something else.
+        """
+        if not self.folder(stage, digest).is_dir():
+            return None
+        return self.manifest(stage, digest).outcome
+
+    def manifest(self, stage: str, digest: str) -> Manifest:
+        """Manifest of a published trial.
+
+        Raises:
+            DamagedError: it is missing, torn, or of another trial or format.
+        """
+        path = f"{self.root}/{stage}/{digest}/{MANIFEST}"
+        try:
+            found = os.stat(path)
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+            known = self._manifests.get((stage, digest))
+            if known is not None and known[0] == stamp:
+                return known[1]
+            with open(path, "rb") as stream:
+                raw = from_json(stream.read(), cache_strings="keys")
+            if raw.pop("format") != FORMAT:
+                raise DamagedError(stage, digest, f"{path} is of another format")
+            manifest = Manifest(**raw)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedError(stage, digest, f"{path} cannot be read ({type(error).__name__}: {error})") from None
+        if (manifest.stage, manifest.digest) != (stage, digest):
+            raise DamagedError(stage, digest, f"{path} is the manifest of {manifest.stage} {manifest.digest}")
+        self._manifests[stage, digest] = (stamp, manifest)
+        return manifest
+
+    def verify(self, stage: str, digest: str) -> Manifest:
+        """Compare every file with its recorded hash, once per process.
+
+        Raises:
+            DamagedError: naming the first file that is missing or differs.
+        """
+        manifest = self.manifest(stage, digest)
+        if digest not in self._verified:
+            for what in self.damages(manifest):
+                raise DamagedError(stage, digest, what)
+            self._verified.add(digest)
+        return manifest
+
+    def damages(self, manifest: Manifest) -> Iterator[str]:
+        """What is wrong with each published file that is missing or does not match its hash."""
+        folder = f"{self.root}/{manifest.stage}/{manifest.digest}"
+        for name, expected in manifest.files.items():
+            path = f"{folder}/{name}"
+            try:
+                found = _sha256(path)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                yield f"{path} is missing"
+                continue
+            if found != expected:
+                yield f"{path} does not match its sha256"
+
+    def look(
+        self, trials: Iterable[tuple[str, str]], hashed: Collection[str] = ()
+    ) -> dict[str, Manifest | DamagedError]:
+        """Manifest, or what is wrong, of those of ``trials`` that are published; for thousands at a time.
+
+        Args:
+            trials: stage and digest of each.
+            hashed: digests of which every file is compared with its hash, as ``verify`` does.
+        """
+
+        def one(stage: str, digest: str) -> Manifest | DamagedError:
+            try:
+                return self.verify(stage, digest) if digest in hashed else self.manifest(stage, digest)
+            except DamagedError as error:
+                return error
+
+        wanted = list(trials)
+        there = {stage: set(self.listing(stage)) for stage in {stage for stage, _ in wanted}}
+        present = [(stage, digest) for stage, digest in wanted if digest in there[stage]]
+        batches = [present[start : start + BATCH] for start in range(0, len(present), BATCH)]
+        with ThreadPoolExecutor(THREADS) as pool:
+            done = pool.map(lambda batch: [(digest, one(stage, digest)) for stage, digest in batch], batches)
+            return dict(found for batch in done for found in batch)
+
+    def stages(self) -> list[str]:
+        """Names of the stages of which something is published, sorted."""
+        with os.scandir(self.root) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+        return [name for name in names if self.listing(name)]
+
+    def listing(self, stage: str) -> list[str]:
+        """Digests of all published trials of a stage, sorted: one look at its folder."""
+        try:
+            names = os.listdir(self.root / stage)
+        except FileNotFoundError:
+            return []
+        return sorted(filter(_PUBLISHED, names))
+
+    def quarantine(self, stage: str, digest: str, room: str = DAMAGED) -> Path:
+        """Move a trial out of the way into ``STORE/ROOM``, so that it is run again; nothing is deleted."""
+        target_root = self.root / room
+        target_root.mkdir(exist_ok=True)
+        number = 0
+        while (target := target_root / f"{stage}-{digest}-{number}").exists():
+            number += 1
+        self.folder(stage, digest).rename(target)
+        self._verified.discard(digest)
+        return target
+
+    def published(self, stage: str | None = None) -> Iterator[Manifest]:
+        """Manifests of all published trials (of one stage), torn ones left out."""
+        for name in self.stages() if stage is None else [stage]:
+            for digest in self.listing(name):
+                try:
+                    yield self.manifest(name, digest)
+                except DamagedError:
+                    continue
+
+    def find(self, prefix: str) -> Manifest | None:
+        """The published trial whose digest begins with ``prefix``.
+
+        Raises:
+            UserError: several do.
+        """
+        found = [(stage, name) for stage in self.stages() for name in self.listing(stage) if name.startswith(prefix)]
+        if len(found) > 1:
+            raise UserError(f"{prefix} is the beginning of {len(found)} digests; give more digits")
+        return self.manifest(*found[0]) if found else None
+
+    def digests(self) -> list[str]:
+        """Digests of everything published, for suggestions."""
+        return [digest for stage in self.stages() for digest in self.listing(stage)]
+
+    def no_such(self, prefix: str) -> UserError:
+        """The error for a digest that nobody knows."""
+        known = [short(digest) for digest in self.digests()]
+        return UserError(f"no trial {prefix!r} in the plan or in the store {self.root}; {nearest(prefix, known)}")
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as stream:
+        head = stream.read(SMALL_BYTES)
+    return hashlib.sha256(head).hexdigest() if len(head) < SMALL_BYTES else sha256_of(Path(path))

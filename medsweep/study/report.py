@@ -1,0 +1,297 @@
+"""From published trials to tables, statistics, pictures and the report. Part of the composition root."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from analysis.records import ArmInfo
+from analysis.report.across import write_across
+from analysis.report.context import Failure as Missing
+from analysis.report.context import Grid, PlanRow, ReportContext
+from analysis.report.page import Format, write_report
+from analysis.study.analyse import Analysis, analyse
+from analysis.table.tables import AnalysisPlan
+from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.config import DataConfig
+from medsweep.data.folds import Fold, Split, split
+from medsweep.data.inventory import made_up
+from medsweep.data.slices import SliceSet
+from medsweep.execution.attempt import package_versions
+from medsweep.execution.driver import Failure
+from medsweep.execution.tasking import labels_of
+from medsweep.identity import short
+from medsweep.planning.cost import StageAccount
+from medsweep.store.store import Store
+from medsweep.study.settings import Settings, settings_of
+from medsweep.study.tables import best_table, patient_table, pool_table, tidy_table, write_tables
+from medsweep.sweep.arms import label_of, level_text
+from medsweep.sweep.file import Sweep
+from medsweep.sweep.plan import Plan, PlannedTrial
+from medsweep.tracking.wandb import project_name
+from medsweep.trial import COMPLETE
+from trainers.assessment.score import SPECTRA
+from trainers.segmentation.predictions import write_predictions
+from trainers.stylegan2.config import GanConfig
+from trainers.synthesis.synthesise import SynthesiseConfig
+from trainers.treatments import TreatConfig
+
+ACROSS = "across"
+"""Folder beside those of the sweeps for what they say together."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tidy tables of a sweep and the files they were written to."""
+
+    results: pd.DataFrame
+    pools: pd.DataFrame
+    paths: tuple[Path, ...]
+
+
+def make_tables(sweep: Sweep, plan: Plan, store: Store, folder: Path) -> Tables:
+    """Write results, patients and pools, as parquet and as CSV each, into ``folder``.
+
+    ``results_best`` is there too where some networks looked for the weights that validation liked best.
+    """
+    dataset = _dataset_name(cast(Settings, sweep.base).data)
+    results, best, pools = tidy_table(plan, store, dataset), best_table(plan, store, dataset), pool_table(plan, store)
+    tables = {"results": results, "patients": patient_table(results), "pools": pools}
+    if len(best):
+        tables["results_best"] = best
+    return Tables(results, pools, tuple(write_tables(tables, folder)))
+
+
+def predict_tested(trial: PlannedTrial, store: Store, folder: Path) -> Iterator[Path]:
+    """Write what a published network sees in the test patients of its fold into ``folder``, as NIfTI files."""
+    store.verify(trial.stage, trial.digest)
+    prepared = store.output("prepare", trial.inputs["prepare"])
+    fold = Fold.model_validate(dict(trial.config)["fold"])
+    tested = split(SliceSet.open(prepared).patients, fold).test
+    return write_predictions(store.output(trial.stage, trial.digest), prepared, tested, folder)
+
+
+def make_report(
+    sweep: Sweep,
+    plan: Plan,
+    store: Store,
+    tables: Tables,
+    folder: Path,
+    *,
+    accounts: Sequence[StageAccount],
+    ran: Mapping[str, int],
+    failures: Sequence[Failure],
+    command: str,
+    limits: Sequence[str] = (),
+    formats: Sequence[Format] = ("html",),
+) -> tuple[Analysis, Path]:
+    """Run the statistics and write the report, analysis.json, figures and their data into ``folder``.
+
+    Raises:
+        UserError: scores are missing and the sweep declares no rule for that.
+    """
+    analysis = analyse(
+        tables.results,
+        tables.pools,
+        cast(AnalysisPlan, sweep.analysis),
+        arms=arm_infos(plan),
+        n_real=_real_training_size(sweep, plan, store),
+        test_over_train=_test_over_train(sweep, plan, store),
+    )
+    context = ReportContext(
+        sweep=sweep.name,
+        question=sweep.file.question,
+        dataset=_dataset_line(sweep, plan, store),
+        plan=tuple(_plan_row(account, ran) for account in accounts),
+        grids=tuple(_grids(plan, store)),
+        failures=tuple(_missing(failure) for failure in failures),
+        command=command,
+        limits=tuple(limits),
+        spectra=_spectra(plan, store),
+        store=str(store.root),
+        wandb_project=project_name(sweep.name) if (store.root / "wandb").is_dir() else "",
+        versions=package_versions(),
+        created=_now(),
+    )
+    return analysis, write_report(folder, analysis, context, formats=formats)
+
+
+def make_across(
+    analyses: Sequence[Analysis],
+    questions: Sequence[str],
+    folder: Path,
+    *,
+    store: Path,
+    command: str,
+    formats: Sequence[Format],
+) -> Path:
+    """Write what several sweeps say together into ``folder``; returns the page.
+
+    Raises:
+        UserError: they do not ask the same of different data.
+    """
+    context = ReportContext(
+        sweep="all data sets",
+        question=" / ".join(questions),
+        dataset=", ".join(one.dataset for one in analyses),
+        command=command,
+        store=str(store),
+        versions=package_versions(),
+        created=_now(),
+    )
+    return write_across(folder, analyses, context, formats=formats)
+
+
+def arm_infos(plan: Plan) -> tuple[ArmInfo, ...]:
+    """Arms as the analysis knows them; those that differ in the synthetic count alone form a series."""
+    infos = []
+    for arm in plan.arms:
+        settings = settings_of(arm)
+        count = settings.synthesise.count
+        rest = settings.model_copy(update={"synthesise": settings.synthesise.model_copy(update={"count": 0})})
+        infos.append((arm, count, rest.model_dump_json()))
+    shared = {rest: [arm for arm, count, other in infos if other == rest and count > 0] for _, _, rest in infos}
+    return tuple(
+        ArmInfo(
+            name=arm.name,
+            levels={name: value if np.isscalar(value) else level_text(value) for name, value in arm.levels.items()},
+            count=count,
+            series=_series_name(shared[rest][0].levels) if count > 0 else None,
+            control=arm.is_control,
+        )
+        for arm, count, rest in infos
+    )
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+
+
+def _series_name(levels: Mapping[str, object]) -> str:
+    kept = [(dotted, value) for dotted, value in levels.items() if dotted != "synthesise.count"]
+    named = [label_of(dotted, value) for dotted, value in kept]
+    return " ".join(named) or "synthetic"
+
+
+def _real_training_size(sweep: Sweep, plan: Plan, store: Store) -> float | None:
+    """Mean number of real training patients or slices over the folds, in the unit of the counts."""
+    parts = _training_parts(sweep, plan, store)
+    if parts is None:
+        return None
+    slices, splits = parts
+    trains = [part.train for part in splits]
+    if cast(Settings, sweep.base).synthesise.unit == "patients":
+        return sum(map(len, trains)) / len(trains)
+    return sum(len(slices.rows(train, foreground_only=True)) for train in trains) / len(trains)
+
+
+def _test_over_train(sweep: Sweep, plan: Plan, store: Store) -> float | None:
+    """Patients tested for each patient trained on; the greatest of the folds, which widens intervals most."""
+    parts = _training_parts(sweep, plan, store)
+    return max(len(part.test) / len(part.train) for part in parts[1]) if parts else None
+
+
+def _training_parts(sweep: Sweep, plan: Plan, store: Store) -> tuple[SliceSet, list[Split]] | None:
+    digest = next((digest for digest, trial in plan.trials.items() if trial.stage == "prepare"), None)
+    if digest is None or store.outcome("prepare", digest) != COMPLETE:
+        return None
+    slices = SliceSet.open(store.output("prepare", digest))
+    folds = {trial.config.fold for trial in plan.trials.values() if trial.stage == "segment"}  # type: ignore[attr-defined]
+    return slices, [split(slices.patients, fold) for fold in sorted(folds, key=lambda fold: fold.index)]
+
+
+def _dataset_name(data: DataConfig) -> str:
+    """The dataset's name, from which a made-up cohort can never be taken for the real one."""
+    return f"{data.dataset} (made up)" if made_up(data) else data.dataset
+
+
+def _terms(data: DataConfig) -> str:
+    spec = CATALOGUE.get(data.dataset)
+    if spec is None or spec.publishable or made_up(data):
+        return ""
+    return f"; the terms of {spec.title} forbid publishing its slices, and samples of generators fitted on it, unasked"
+
+
+def _dataset_line(sweep: Sweep, plan: Plan, store: Store) -> str:
+    data = cast(Settings, sweep.base).data
+    name = _dataset_name(data)
+    parts = _training_parts(sweep, plan, store)
+    if parts is None:
+        return name
+    slices, splits = parts
+    sizes = "/".join(str(size) for size in sorted({len(part.train) for part in splits}))
+    kinds = "modality" if len(slices.modalities) == 1 else "modalities"
+    return (
+        f"{name}: {len(slices.patients)} patients, {len(slices.index)} slices at {slices.resolution} px, "
+        f"{len(slices.modalities)} {kinds} ({', '.join(slices.modalities)}), "
+        f"classes {', '.join(slices.classes[1:])}; {len(splits)} fold{'s' if len(splits) > 1 else ''} with "
+        f"{sizes} training patients{_terms(data)}"
+    )
+
+
+def _missing(failure: Failure) -> Missing:
+    trial = f"{failure.trial.stage} {failure.label} ({short(failure.trial.digest)})"
+    return Missing(trial, failure.outcome, failure.message)
+
+
+def _plan_row(account: StageAccount, ran: Mapping[str, int]) -> PlanRow:
+    return PlanRow(
+        stage=account.stage,
+        trials=account.trials,
+        naive=account.naive,
+        ran=ran.get(account.stage, 0),
+        reused=account.reuse - ran.get(account.stage, 0),
+        hours=account.hours_each * account.trials,
+    )
+
+
+def _grids(plan: Plan, store: Store) -> list[Grid]:
+    """Real pairs once, then the pairs of each kind of pool in the plan's first replicate."""
+    grids: list[Grid] = []
+    seen: set[str] = set()
+    labels = labels_of(plan)
+    for digest, trial in plan.trials.items():
+        kind = _kind_of_pictures(trial)
+        if kind is None or kind in seen or store.outcome(trial.stage, digest) != COMPLETE:
+            continue
+        seen.add(kind)
+        output = store.output(trial.stage, digest)
+        if trial.stage == "gan":
+            caption = "Training slices and their masks, on the generators' scale."
+            grids.append(Grid(kind, caption, output / "real.png"))
+        else:
+            caption = f"First samples of the pool {labels[digest]} ({short(digest)}), before any filter."
+            grids.append(Grid(f"Synthetic pairs: {kind}", caption, output / "grid.png"))
+    return grids
+
+
+def _spectra(plan: Plan, store: Store) -> pd.DataFrame | None:
+    """Mean radial spectra of the pools of each kind beside those of the real slices; None where none were left behind.
+
+    Columns kind, modality, cycles, real, synthetic; pools assessed by versions that left no spectra are left out.
+    """
+    parts = []
+    for digest, trial in plan.trials.items():
+        if trial.stage != "assess" or store.outcome("assess", digest) != COMPLETE:
+            continue
+        kind, path = _kind_of_pictures(plan.trials[trial.inputs["pool"]]), store.output("assess", digest) / SPECTRA
+        if kind is not None and path.is_file():
+            parts.append(pd.read_parquet(path).assign(kind=kind))
+    if not parts:
+        return None
+    return (
+        pd.concat(parts).groupby(["kind", "modality", "cycles"], sort=False)[["real", "synthetic"]].mean().reset_index()
+    )
+
+
+def _kind_of_pictures(trial: PlannedTrial) -> str | None:
+    config = trial.config
+    if isinstance(config, SynthesiseConfig):
+        return config.pipeline
+    if isinstance(config, TreatConfig):
+        return " + ".join(treatment.kind for treatment in config.treatments)
+    return "Real pairs" if isinstance(config, GanConfig) and config.variant != "m-sg" else None

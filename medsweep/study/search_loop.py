@@ -1,0 +1,260 @@
+"""The loop of a search: ask a batch, run it, read what it came to, until none is left. Part of the composition root."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, cast
+
+from pydantic import ValidationError
+
+from medsweep.data.inventory import Source, inspect_source
+from medsweep.errors import UserError
+from medsweep.execution.driver import Summary
+from medsweep.search.results import REFUSED, Result, result_of
+from medsweep.search.sampler import Told, ask
+from medsweep.search.stopping import Stopping, stopping_of, suggestions_only
+from medsweep.store.store import Store
+from medsweep.study.chains import Chains
+from medsweep.study.settings import Settings
+from medsweep.study.stages import STAGES, plan_arms
+from medsweep.sweep.arms import Arm, Replicate, arms
+from medsweep.sweep.file import Sweep
+from medsweep.sweep.plan import Builder, Plan
+from medsweep.sweep.searched import NEEDS_VALIDATION, point_of, space_of
+from medsweep.sweep.space import SUGGESTION, Choices, Params, SearchSection, Space
+from medsweep.trial import COMPLETE, DivergedError, PoolDryError, PrunedError
+from medsweep.validation import explain
+
+PROBES: Final = 16
+"""Points at which a searched field is looked at before it is said that no stage reads it."""
+POOL_FIELDS: Final = ("synthesise.count", "synthesise.headroom", "segment.min_iou", "segment.filter_mode")
+"""Fields that decide how large a pool must be."""
+RESULTS: Final = (PrunedError.outcome, DivergedError.outcome, PoolDryError.outcome)
+"""Ends of a suggestion that are results of the search, not failures of the run."""
+LIMIT: Final = (
+    "Arms named search-NNN were chosen one after the other by a search on validation patients: they are no planned "
+    "comparison, and their number grows the family of tests. Confirm a winner as an arm of a sweep with new seeds."
+)
+"""What the report says among its limits where a sweep has suggestions."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A point of the space that was asked for; ``arm`` is None where its values cannot stand together."""
+
+    name: str
+    params: Params
+    arm: Arm | None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a search is."""
+
+    plan: Plan
+    """All arms of the sweep and all suggestions so far."""
+    fixed: tuple[Result, ...] = ()
+    """Arms of the sweep that lie in the space: they were told first."""
+    suggestions: tuple[Suggestion, ...] = ()
+    results: tuple[Result, ...] = ()
+    """Of the batches that are settled, so maybe fewer than ``suggestions``."""
+
+    @property
+    def told(self) -> list[Told]:
+        """All results in the order in which samplers are told."""
+        return [result.told for result in (*self.fixed, *self.results)]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A sweep's search, its data and its arms; what it suggests follows from the store alone."""
+
+    sweep: Sweep
+    section: SearchSection
+    space: Space
+    arms: tuple[Arm, ...]
+    inside: tuple[tuple[Arm, Params], ...]
+    """Arms that lie in the space, and where."""
+    replicates: tuple[Replicate, ...]
+    source: Source
+    store: Store
+
+    def forward(self, state: State | None = None) -> State:
+        """Ask as far as the store's results reach; ``state`` itself where nothing new is known."""
+        state = state or State(self.plan(()))
+        while (ahead := self._next(state)) is not None:
+            state = ahead
+        return state
+
+    def is_settled(self, state: State) -> bool:
+        """Whether every suggestion was made and has a result."""
+        return len(state.results) == self.section.suggestions
+
+    def plan(self, suggestions: Sequence[Suggestion]) -> Plan:
+        """Trials of all arms of the sweep and of ``suggestions``."""
+        every = [*self.arms, *(each.arm for each in suggestions if each.arm is not None)]
+        return plan_arms(self.sweep, every, self.replicates, self.source, self._bounds(suggestions))
+
+    def measured_plan(self, state: State) -> Plan:
+        """The plan without suggestions that have no scores to tabulate: stopped, refused, dry or not yet run."""
+        kept = {result.name for result in state.results if result.outcome in (COMPLETE, DivergedError.outcome)}
+        return self.plan([each for each in state.suggestions if each.name in kept])
+
+    def stopping(self, plan: Plan) -> Stopping | None:
+        """What may be stopped early of ``plan``, if the search asks for that."""
+        return stopping_of(plan, self.section.early_stopping, self.store.root.resolve())
+
+    def _next(self, state: State) -> State | None:
+        """The state a batch further on; None where results are missing or no suggestion is left."""
+        if len(state.fixed) < len(self.inside):
+            fixed = [self._fixed_result(state.plan, arm, params) for arm, params in self.inside]
+            known = [result for result in fixed if result is not None]
+            return replace(state, fixed=tuple(known)) if len(known) == len(fixed) else None
+        if len(state.results) < len(state.suggestions):
+            shared = self._shared(state.plan, self.arms)
+            fresh = [self._result(state.plan, each, shared) for each in state.suggestions[len(state.results) :]]
+            known = [result for result in fresh if result is not None]
+            return replace(state, results=(*state.results, *known)) if len(known) == len(fresh) else None
+        first = len(state.suggestions)
+        count = min(self.section.batch, self.section.suggestions - first)
+        if count == 0:
+            return None
+        asked = ask(self.section, self.space, state.told, count)
+        suggestions = (*state.suggestions, *(self._suggest(first + k, params) for k, params in enumerate(asked)))
+        return replace(state, suggestions=suggestions, plan=self.plan(suggestions))
+
+    def _fixed_result(self, plan: Plan, arm: Arm, params: Params) -> Result | None:
+        others = [other for other in self.arms if other is not arm]
+        return result_of(
+            self.section, plan, self.store, name=arm.name, params=params, others=self._shared(plan, others)
+        )
+
+    def _result(self, plan: Plan, suggestion: Suggestion, shared: frozenset[str]) -> Result | None:
+        name, params = suggestion.name, suggestion.params
+        if suggestion.arm is None:
+            return Result(name, params, Told(params, "failed"), REFUSED, suggestion.refused)
+        return result_of(self.section, plan, self.store, name=name, params=params, others=shared)
+
+    def _shared(self, plan: Plan, fixed: Sequence[Arm]) -> frozenset[str]:
+        """Trials that these arms need: whoever else needs them does not pay for them."""
+        leaves = {
+            plan.leaves[plan.aliases.get(arm.name, arm.name), where] for arm in fixed for where in plan.replicates
+        }
+        return frozenset(digest for leaf in leaves for digest in plan.ancestry(leaf))
+
+    def _suggest(self, number: int, params: Params) -> Suggestion:
+        name = f"{SUGGESTION}{number:03}"
+        try:
+            arm = Arm(name, params, self.sweep.with_levels(params, ("search", "space")))
+            self._leaf(arm)
+        except ValidationError as error:
+            return Suggestion(name, params, None, explain(error, Settings)[1])
+        except UserError as error:
+            return Suggestion(name, params, None, str(error))
+        return Suggestion(name, params, arm)
+
+    def _leaf(self, arm: Arm) -> str:
+        control = next(each for each in self.arms if each.is_control)
+        return Chains([control, arm], self.source).expand(Builder(STAGES), arm, self.replicates[0])
+
+    def _bounds(self, suggestions: Sequence[Suggestion]) -> list[Settings]:
+        """Each point of the space with the largest dose searched, so that later suggestions find pools large enough."""
+        tops = {dotted: _top(self.space, dotted) for dotted in POOL_FIELDS if dotted in self.space}
+        if not tops:
+            return []
+        points = [params for _, params in self.inside] + [each.params for each in suggestions if each.arm is not None]
+        return [cast(Settings, self.sweep.with_levels(point | tops, ("search", "space"))) for point in points]
+
+    def require_read(self) -> None:
+        """Refuse a searched field that changes no trial, wherever in the space.
+
+        Raises:
+            UserError: naming it.
+        """
+        random = self.section.model_copy(update={"sampler": "random"})
+        probes = ask(random, self.space, [], PROBES)
+        for dotted, domain in self.space.items():
+            ends = domain.values if isinstance(domain, Choices) else [domain.read(domain.low), domain.read(domain.high)]
+            if not any(self._differ([{**probe, dotted: end} for end in ends]) for probe in probes):
+                text = f"search.space: {dotted} changes no trial: no stage of any suggestion reads it"
+                key = ("search", "space", dotted)
+                raise self.sweep.document.error(key, f"{text}; remove it, or fix what makes it matter")
+
+    def _differ(self, points: Sequence[Params]) -> bool:
+        tried = [self._suggest(number, params) for number, params in enumerate(points)]
+        return len({self._leaf(each.arm) for each in tried if each.arm is not None}) > 1
+
+
+def open_search(sweep: Sweep, plan: Plan, store: Store) -> Search | None:
+    """The search of a sweep, whose arms are in ``plan``; None where it has none.
+
+    Raises:
+        UserError: a fold has no validation patients, or a searched field changes nothing.
+    """
+    section, space = sweep.file.search, space_of(sweep)
+    if section is None:
+        return None
+    for replicate in plan.replicates:
+        given = replicate.cut.given_patients
+        if replicate.cut.validation == 0 and not (given and given.validation):
+            raise sweep.document.error(("search",), f"fold {replicate.fold}: {NEEDS_VALIDATION}")
+    every = arms(sweep)
+    points = [(arm, point_of(space, arm.settings)) for arm in every]
+    # Elsewhere an arm differs from what the same point would suggest, so it is no result of that point.
+    inside = tuple(
+        (arm, point)
+        for arm, point in points
+        if point is not None and sweep.with_levels(point, ("search", "space")) == arm.settings
+    )
+    source = inspect_source(cast(Settings, sweep.base).data, store.root)
+    search = Search(sweep, section, space, every, inside, plan.replicates, source, store)
+    search.require_read()
+    return search
+
+
+def run_search(search: Search, run: Callable[[Plan, Stopping | None], Summary]) -> tuple[State, Summary]:
+    """Run all arms and suggestions, batch by batch, until all are settled, the user stops, or a trial is missing.
+
+    Whatever interrupts it, the next call goes on from the store.
+
+    Args:
+        search: the search.
+        run: runs a plan as ``run_plan`` does, with what may be stopped early.
+    """
+    state, summaries = search.forward(), list[Summary]()
+    while True:
+        summaries.append(run(state.plan, search.stopping(state.plan)))
+        ahead = search.forward(state)
+        # Results that came in while no suggestion was left change no plan, so nothing is to run.
+        if summaries[-1].stopped or ahead.plan is state.plan:
+            return ahead, _total(search, ahead, summaries)
+        state = ahead
+
+
+def _total(search: Search, state: State, summaries: Sequence[Summary]) -> Summary:
+    """One summary of all batches; how suggestions ended is a result, not a failure."""
+    serves = state.plan.serves()
+    last = summaries[-1]
+    failures = tuple(
+        failure
+        for failure in last.failures
+        if failure.outcome not in RESULTS or not suggestions_only(serves[failure.trial.digest])
+    )
+    return replace(
+        last,
+        ran=sum((each.ran for each in summaries), Counter[str]()),
+        reused=summaries[0].reused,
+        failures=failures,
+        blocked=0 if search.is_settled(state) and not failures else last.blocked,
+        seconds=sum(each.seconds for each in summaries),
+    )
+
+
+def _top(space: Space, dotted: str) -> object:
+    domain = space[dotted]
+    if not isinstance(domain, Choices):
+        return domain.read(domain.high)
+    if dotted == "segment.filter_mode":
+        return "fixed-kept" if "fixed-kept" in domain.values else domain.values[0]
+    return max(domain.values)

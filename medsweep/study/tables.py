@@ -1,0 +1,200 @@
+"""The tidy table: one row per dataset, arm, fold, seed, patient, class and metric, every missing cell by name."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic_core import to_jsonable_python
+
+from medsweep.data.folds import Fold, split
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.store.store import Store
+from medsweep.sweep.arms import Arm, Replicate
+from medsweep.sweep.plan import Plan
+from medsweep.trial import COMPLETE
+
+KEYS = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
+METRICS = ("dice", "hd95_mm", "assd_mm", "surface_dice")
+REGION = "region_"
+"""What the metrics of regions begin with."""
+BEST = "metrics_best.parquet"
+
+MEASURED = {
+    **dict.fromkeys(("n_ref", "n_pred", "tp", "fp", "fn"), "Int64"),
+    **dict.fromkeys(("volume_ref_ml", "volume_pred_ml", "boundary_bias_mm", "diagonal_mm"), "float64"),
+}
+"""What every row says of its structure, and its type; null where nothing was measured. From voxel counts (reference,
+prediction, both, either alone), volumes, signed surface shift (positive = grown) and the volume's diagonal, any rule
+for empty masks can be applied afterwards."""
+
+PATIENT = ["dataset", "arm", "patient", "class"]
+UNSCORED = ("diverged", "absent")
+
+
+def tidy_table(plan: Plan, store: Store, dataset: str) -> pd.DataFrame:
+    """Results of all arms and replicates, sorted by dataset, arm order, fold, seed, patient, class and metric.
+
+    Columns: ``KEYS``, value, status, those of ``MEASURED``, digest, then a column per factor. An arm whose trial
+    diverged, or was made from one that did, has status ``diverged``; one whose trial is not there has ``absent``.
+
+    Raises:
+        UserError: nothing is prepared yet, so the patients are not known.
+        DamagedError: a published result is not what was published.
+    """
+    return _table(plan, dataset, {leaf: _measured(plan, store, leaf) for leaf in dict.fromkeys(plan.leaves.values())})
+
+
+def best_table(plan: Plan, store: Store, dataset: str) -> pd.DataFrame:
+    """The same table of the weights that validation liked best, for the trials that looked for them; else no rows.
+
+    Raises:
+        DamagedError: a published result is not what was published.
+    """
+    stages = {leaf: plan.trials[leaf].stage for leaf in plan.leaves.values()}
+    outputs = {leaf: store.output(stage, leaf) for leaf, stage in stages.items() if _complete(store, stage, leaf)}
+    looked = [leaf for leaf, output in outputs.items() if (output / BEST).is_file()]
+    return _table(plan, dataset, {leaf: _scores(store, stages[leaf], leaf, BEST) for leaf in looked})
+
+
+def patient_table(results: pd.DataFrame) -> pd.DataFrame:
+    """For people: one row per dataset, arm, patient and class of a tidy table, sorted by these.
+
+    Columns: dataset, arm, patient, class, runs (folds and seeds in which the patient was scored, empty masks included),
+    then per metric its mean over the runs with a finite value, under its own name, and their number, ``n_METRIC``.
+    Metrics are in the order of ``METRICS``, those of regions last. A missed structure has Dice 0 but no finite
+    distance, so n differs between metrics; a mean is NaN where n is 0.
+    """
+    scored = results[~results["status"].isin(UNSCORED)]
+    finite = scored[np.isfinite(scored["value"])]
+    table = results[PATIENT].drop_duplicates().sort_values(PATIENT).set_index(PATIENT)
+    runs = scored.drop_duplicates([*PATIENT, "fold", "seed"]).groupby(PATIENT).size()
+    table["runs"] = runs.reindex(table.index, fill_value=0)
+    known = set(results["metric"])
+    for metric in [name for name in (*METRICS, *(f"{REGION}{name}" for name in METRICS)) if name in known]:
+        values = finite[finite["metric"] == metric].groupby(PATIENT)["value"]
+        table[metric] = values.mean().reindex(table.index)
+        table[f"n_{metric}"] = values.size().reindex(table.index, fill_value=0)
+    return table.reset_index()
+
+
+def _table(plan: Plan, dataset: str, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The frames of the leaves in the plan's order, with the keys of arm and replicate, digest and factors."""
+    factors = list(dict.fromkeys(dotted for arm in plan.arms for dotted in arm.levels))
+    parts = [
+        frames[leaf].assign(
+            dataset=dataset, arm=arm.name, fold=replicate.fold, seed=replicate.seed, digest=leaf,
+            **{dotted: _cell(_value(arm, dotted)) for dotted in factors},
+        )
+        for arm in plan.arms
+        for replicate in plan.replicates
+        if (leaf := plan.leaves[arm.name, replicate]) in frames
+    ]  # fmt: skip
+    columns = [*KEYS, "value", "status", *MEASURED, "digest", *factors]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _measured(plan: Plan, store: Store, leaf: str) -> pd.DataFrame:
+    stage = plan.trials[leaf].stage
+    if _complete(store, stage, leaf):
+        return _scores(store, stage, leaf, "metrics.parquet")
+    outcomes = {store.outcome(plan.trials[digest].stage, digest) for digest in plan.ancestry(leaf)}
+    status = "diverged" if "diverged" in outcomes else "absent"
+    return _unmeasured(plan, store, leaf, status)
+
+
+def _complete(store: Store, stage: str, digest: str) -> bool:
+    return store.outcome(stage, digest) == COMPLETE
+
+
+def _scores(store: Store, stage: str, leaf: str, name: str) -> pd.DataFrame:
+    store.verify(stage, leaf)
+    frame = pd.read_parquet(store.output(stage, leaf) / name)
+    return frame[["patient", "class", "metric", "value", "status", *MEASURED]].astype(MEASURED)
+
+
+def _unmeasured(plan: Plan, store: Store, leaf: str, status: str) -> pd.DataFrame:
+    trial = plan.trials[leaf]
+    prepared = trial.inputs["prepare"]
+    if store.outcome("prepare", prepared) != COMPLETE:
+        raise UserError(
+            f"the data of {plan.sweep} are not prepared yet, so there is nothing to tabulate; run the sweep first"
+        )
+    slices = SliceSet.open(store.output("prepare", prepared))
+    fold = Fold.model_validate(dict(trial.config)["fold"])
+    structures = [(name, "") for name in slices.classes[1:]] + [(name, REGION) for name in slices.regions]
+    rows = [
+        {"patient": patient, "class": name, "metric": f"{prefix}{metric}", "value": float("nan"), "status": status}
+        for patient in split(slices.patients, fold).test
+        for name, prefix in structures
+        for metric in METRICS
+    ]
+    return pd.DataFrame(rows).assign(**dict.fromkeys(MEASURED)).astype(MEASURED)
+
+
+def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
+    """What is known about each arm's synthetic samples: columns arm, fold, seed, digest, metric, value.
+
+    Scores come from the assessment of the arm's pool, validity of generated masks from the pool itself, exposure
+    (slices seen, what the filter kept and what that did to diversity) from its U-Net.
+    """
+    assessed = {
+        trial.inputs["pool"]: digest
+        for digest, trial in plan.trials.items()
+        if trial.stage == "assess" and store.outcome("assess", digest) == COMPLETE
+    }
+    rows: list[dict[str, Any]] = []
+    for (arm, replicate), leaf in plan.leaves.items():
+        pool = plan.trials[leaf].inputs.get("pool")
+        if pool in assessed:
+            scores = json.loads((store.output("assess", assessed[pool]) / "pool.json").read_text())
+            rows += _rows(arm, replicate, assessed[pool], scores)
+        if pool is not None:
+            validity = store.output(plan.trials[pool].stage, pool) / "validity.json"
+            if validity.is_file():
+                rows += _rows(arm, replicate, pool, json.loads(validity.read_text()))
+        exposure = store.output(plan.trials[leaf].stage, leaf) / "exposure.json"
+        if exposure.is_file():
+            rows += _rows(arm, replicate, leaf, json.loads(exposure.read_text()))
+    return pd.DataFrame(rows, columns=["arm", "fold", "seed", "digest", "metric", "value"])
+
+
+def _rows(arm: str, replicate: Replicate, digest: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    where = {"arm": arm, "fold": replicate.fold, "seed": replicate.seed, "digest": digest}
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+    return [{**where, "metric": name, "value": float(value)} for name, value in sorted(numbers.items())]
+
+
+def _value(arm: Arm, dotted: str) -> Any:
+    value: Any = arm.settings
+    for name in dotted.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _cell(value: Any) -> Any:
+    """A level as a cell: what is neither text, number nor truth value becomes JSON."""
+    return value if value is None or isinstance(value, str | int | float) else json.dumps(to_jsonable_python(value))
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write each table as ``NAME.parquet`` and ``NAME.csv``; the same table gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, table in tables.items():
+        parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
+        arrow = pa.Table.from_pandas(table, preserve_index=False)
+        for path, write in (
+            (parquet, lambda target, arrow=arrow: pq.write_table(arrow, target)),
+            (csv, lambda target, table=table: table.to_csv(target, index=False, lineterminator="\n")),
+        ):
+            temporary = path.with_name(f".{path.name}.tmp")
+            write(temporary)  # type: ignore[no-untyped-call]
+            temporary.replace(path)
+            paths.append(path)
+    return paths

@@ -1,0 +1,261 @@
+"""From factors, explicit arms, exclusions and the control to the arms that are compared."""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medsweep.config import Config
+from medsweep.data.folds import Fold
+from medsweep.data.splits import read_splits
+from medsweep.errors import UserError, nearest
+from medsweep.sweep.file import Levels, Sweep, require_field
+from medsweep.sweep.fractions import LEAST_RESOLUTION, Fraction, best_fraction, smallest_fraction
+from medsweep.yamlfile import Key
+
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination of levels whose outcomes are compared."""
+
+    name: str
+    levels: Mapping[str, Any]
+    """Dotted fields in which this arm was told to differ from the base settings."""
+    settings: Config
+    is_control: bool = False
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """A fold x seed pair."""
+
+    cut: Fold
+    """Who is tested, and who may train before an arm asks for fewer patients."""
+    seed: int
+
+    @property
+    def fold(self) -> int:
+        """Number of the fold."""
+        return self.cut.index
+
+
+def replicates(sweep: Sweep, patients: Sequence[str]) -> tuple[Replicate, ...]:
+    """All fold x seed pairs of a sweep, folds first.
+
+    Raises:
+        UserError: a fold in ``only`` that does not exist, or what ``folds`` raises.
+    """
+    plan, cuts = sweep.file.replicates, folds(sweep, patients)
+    for number, index in enumerate(plan.only or ()):
+        if not 0 <= index < len(cuts):
+            text = f"fold {index} does not exist; {plan.scheme} has {len(cuts)} here, numbered 0 to {len(cuts) - 1}"
+            raise sweep.document.error(("replicates", "only", number), text)
+    kept = cuts if plan.only is None else [cuts[index] for index in plan.only]
+    return tuple(Replicate(cut, seed) for cut in kept for seed in range(plan.seeds))
+
+
+def folds(sweep: Sweep, patients: Sequence[str]) -> tuple[Fold, ...]:
+    """All folds of a sweep's scheme. What a scheme does not read is neutral, so it is in no trial's digest.
+
+    Raises:
+        UserError: a split file that cannot be used, or too few patients to leave one out.
+    """
+    plan, total = sweep.file.replicates, len(set(patients))
+    shared: dict[str, Any] = {"seed": plan.seed, "validation": plan.validation}
+    if plan.scheme == "hold-out":
+        shared |= {"scheme": "hold-out", "test_share": plan.test_share}
+        return tuple(Fold(index=index, **shared) for index in range(plan.folds))
+    if plan.scheme == "leave-one-out":
+        if total < 2:
+            text = f"leave-one-out needs at least 2 patients, the data have {total}"
+            raise sweep.document.error(("replicates", "scheme"), text)
+        return tuple(Fold(index=index, of=total, **shared) for index in range(total))
+    if plan.file is None:
+        return tuple(Fold(index=index, of=plan.folds, **shared) for index in range(plan.folds))
+    given = read_splits(sweep.document.path.parent / plan.file, patients)
+    if plan.validation > 0 and any(part.validation for part in given):
+        text = f"{plan.file} names validation patients, so no share of {plan.validation:g} is drawn; remove it"
+        raise sweep.document.error(("replicates", "validation"), text)
+    shared |= {"scheme": "file"}
+    return tuple(Fold(index=index, given_patients=part, **shared) for index, part in enumerate(given))
+
+
+def arms(sweep: Sweep) -> tuple[Arm, ...]:
+    """The control first, then the arms of the factors in file order, then the explicit arms.
+
+    Raises:
+        UserError: unknown field or level, two arms of one name, a control that is no arm, or nothing to compare.
+    """
+    _check_factors(sweep)
+    named = _factor_arms(sweep)
+    for name, levels in sweep.file.arms.items():
+        if name in named:
+            raise sweep.document.error(("arms", name), f"arm {name!r} has the name of an arm of the factors; rename it")
+        named[name] = (levels, ("arms", name))
+    control = _control_name(sweep, named)
+    if len(named) < 2 and sweep.file.search is None:
+        text = "only the control is left to run; add factors, arms or a search to compare"
+        raise sweep.document.error(("control",), text)
+    order = [control, *(name for name in named if name != control)]
+    return tuple(
+        Arm(name, named[name][0], sweep.with_levels(*named[name]), is_control=name == control) for name in order
+    )
+
+
+def _check_factors(sweep: Sweep) -> None:
+    document = sweep.document
+    for dotted, levels in sweep.file.factors.items():
+        key: Key = ("factors", dotted)
+        require_field(dotted, sweep.schema.settings, document, key)
+        if not levels:
+            raise document.error(key, f"factor {dotted} has no level; list at least one")
+        texts = [json.dumps(level, sort_keys=True) for level in levels]
+        if (twice := next((text for text in texts if texts.count(text) > 1), None)) is not None:
+            raise document.error(key, f"factor {dotted} names level {twice} twice")
+        for number, level in enumerate(levels):
+            try:
+                sweep.with_levels({dotted: level}, ("factors",))
+            except UserError as error:
+                text = str(error).split(": ", 1)[1]
+                raise document.error((*key, number), text) from None
+
+
+def fraction_of(sweep: Sweep) -> Fraction | None:
+    """The fractional design of the factors, None for the other kinds.
+
+    Raises:
+        UserError: no fraction of that size or resolution exists.
+    """
+    design, factors = sweep.file.design, tuple(sweep.file.factors)
+    if design.kind != "fractional":
+        return None
+    try:
+        found = (
+            _sized(factors, design.fraction) if design.fraction else smallest_fraction(factors, design.resolution or 0)
+        )
+    except ValueError as error:
+        raise sweep.document.error(("design",), f"{error}; take a larger fraction, or design: full") from None
+    if found is None:
+        text = f"resolution {design.resolution} of {len(factors)} factors needs every combination; set design: full"
+        raise sweep.document.error(("design",), f"{text}, or ask for a lower resolution")
+    return found
+
+
+def _sized(factors: tuple[str, ...], share: str) -> Fraction:
+    parts = int(share.split("/")[1])
+    if parts < 2 or parts & (parts - 1):
+        raise ValueError(f"fraction {share} is not 1/2, 1/4, 1/8, ...")
+    found = best_fraction(factors, parts.bit_length() - 1)
+    if found.resolution() < LEAST_RESOLUTION:
+        raise ValueError(f"fraction {share} of {len(factors)} factors confounds factors with each other")
+    return found
+
+
+def _factor_arms(sweep: Sweep) -> dict[str, tuple[Levels, Key]]:
+    rules = _exclusions(sweep)
+    combinations = [levels for levels in _combinations(sweep) if not _excluded(levels, rules)]
+    named = dict(zip(_names(combinations), combinations, strict=True))
+    if (fraction := fraction_of(sweep)) is not None:
+        pairs = list(sweep.file.factors.items())
+        rows = [
+            {dotted: levels[sign > 0] for (dotted, levels), sign in zip(pairs, row, strict=True)}
+            for row in fraction.columns.tolist()
+        ]
+        kept = [json.dumps(row, sort_keys=True) for row in rows]
+        named = {
+            name: levels
+            for name, levels in named.items()
+            if name == sweep.file.control or json.dumps(levels, sort_keys=True) in kept
+        }
+    return {name: (levels, ("factors",)) for name, levels in named.items()}
+
+
+def _names(combinations: Sequence[Levels]) -> list[str]:
+    names = [" ".join(label_of(dotted, value) for dotted, value in levels.items()) for levels in combinations]
+    if len(set(names)) < len(names):
+        full = [[f"{dotted}={level_text(value)}" for dotted, value in levels.items()] for levels in combinations]
+        names = [" ".join(parts) for parts in full]
+    return names
+
+
+def _combinations(sweep: Sweep) -> Iterator[Levels]:
+    factors = sweep.file.factors
+    if not factors:
+        return
+    if sweep.file.design.kind != "one-at-a-time":
+        for values in itertools.product(*factors.values()):
+            yield dict(zip(factors, values, strict=True))
+        return
+    first = {dotted: levels[0] for dotted, levels in factors.items()}
+    yield first
+    for dotted, levels in factors.items():
+        for level in levels[1:]:
+            yield {**first, dotted: level}
+
+
+def _excluded(levels: Levels, rules: Sequence[Mapping[str, list[Any]]]) -> bool:
+    return any(all(levels[dotted] in values for dotted, values in rule.items()) for rule in rules)
+
+
+def _exclusions(sweep: Sweep) -> list[dict[str, list[Any]]]:
+    return [
+        {dotted: _excluded_levels(wanted, dotted, number, sweep) for dotted, wanted in rule.items()}
+        for number, rule in enumerate(sweep.file.exclude)
+    ]
+
+
+def _excluded_levels(wanted: Any, dotted: str, number: int, sweep: Sweep) -> list[Any]:
+    factors, key = sweep.file.factors, ("exclude", number, dotted)
+    if dotted not in factors:
+        raise sweep.document.error(key, f"exclude names {dotted!r}, which is no factor; {nearest(dotted, factors)}")
+    known = factors[dotted]
+    values = wanted if isinstance(wanted, list) and wanted not in known else [wanted]
+    for value in values:
+        if value not in known:
+            hint = nearest(str(value), [str(level) for level in known])
+            text = f"exclude names level {value!r} of {dotted}, which it does not have; {hint}"
+            raise sweep.document.error(key, text)
+    return values
+
+
+def _control_name(sweep: Sweep, named: dict[str, tuple[Levels, Key]]) -> str:
+    control = sweep.file.control
+    if isinstance(control, str):
+        if control not in named:
+            raise sweep.document.error(("control",), f"control {control!r} is no arm; {nearest(control, named)}")
+        return control
+    if CONTROL in named:
+        raise sweep.document.error(("arms", CONTROL), "an arm is named 'control' and the control is described too")
+    settings = sweep.with_levels(control, ("control",))
+    for name, (levels, key) in named.items():
+        if sweep.with_levels(levels, key) == settings:
+            return name
+    named[CONTROL] = (control, ("control",))
+    return CONTROL
+
+
+def label_of(dotted: str, value: object) -> str:
+    """A level with the last part of its field's name, unless text or records with kinds speak for themselves."""
+    records = isinstance(value, list | tuple) and all(isinstance(item, dict) and "kind" in item for item in value)
+    if isinstance(value, str) or (records and value):
+        return level_text(value)
+    return f"{dotted.rsplit('.', 1)[-1]}={level_text(value)}"
+
+
+def level_text(value: object) -> str:
+    """A level as people read it: a list joined by plus signs, a record by its ``kind`` where it has one."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "+".join(level_text(item) for item in value) or "none"
+    if isinstance(value, dict):
+        kind = [str(value["kind"])] if "kind" in value else []
+        return " ".join(kind + [f"{key}:{level_text(item)}" for key, item in value.items() if key != "kind"])
+    return str(value)

@@ -1,0 +1,227 @@
+"""A sweep file: the question, the data, arms or factors, replicates, resources, the analysis plan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+
+from medsweep.config import Config
+from medsweep.errors import nearest
+from medsweep.sweep.space import SearchSection
+from medsweep.validation import dotted_fields, explain
+from medsweep.yamlfile import Document, Key
+
+Levels = dict[str, Any]
+"""Values by dotted field, as in ``{"synthesise.count": 20}``."""
+
+
+READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "folds": ("k-fold", "hold-out"),
+    "test_share": ("hold-out",),
+    "file": ("file",),
+    "seed": ("k-fold", "hold-out", "leave-one-out"),
+}
+"""Schemes that read a field of ``Replicates``; the other fields are read by all of them."""
+
+
+class Replicates(Config):
+    """Fold x seed pairs under which every arm is run."""
+
+    scheme: Literal["k-fold", "hold-out", "leave-one-out", "file"] = "k-fold"
+    """``k-fold``: each part of the patients is tested once; ``hold-out``: every fold tests a share of a shuffle of its
+    own; ``leave-one-out``: as many folds as patients; ``file``: the folds of a committed JSON file."""
+    folds: int = Field(default=5, ge=1)
+    """Number of folds, from 2 for k-fold; each is tested by a network that did not see it."""
+    only: tuple[int, ...] | None = None
+    """Fold indices to run; None runs all of them."""
+    seeds: int = Field(default=1, ge=1)
+    """Training seeds per fold, numbered from 0."""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the patients that a hold-out tests."""
+    validation: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each fold's training patients that is set aside for validation and never trains."""
+    file: str | None = None
+    """JSON with the folds, ours or nnU-Net's splits_final.json, relative to the sweep file."""
+    seed: int = 0
+    """Seed of the shuffle that the patients are cut after."""
+
+    @field_validator("only")
+    @classmethod
+    def _only_is_a_set(cls, only: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if only is not None and (not only or len(set(only)) != len(only)):
+            raise ValueError("name each fold index once, or leave the key out to run all folds")
+        return only
+
+
+def _gpus(value: object) -> object:
+    """Checked here, since the complaints of a union name its members and not the field."""
+    if value == "auto" or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError(f"a number of GPUs from 0, or auto; {nearest(str(value), ['auto'])}")
+
+
+class Resources(Config):
+    """What one trial of a stage holds while it runs."""
+
+    cpus: int = Field(default=1, ge=1)
+    """CPU threads; also the number of threads torch uses, which decides the last bits of a result."""
+    gpus: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = 0.0
+    """GPUs; a fraction shares one. ``auto``: the part of one that the memory of a step asks for, measured once for
+    every distinct config and rounded up to 1, 1/2, 1/4 or 1/8."""
+    memory_gib: float = Field(default=0.0, ge=0.0)
+    """Host memory to set aside for the trial; 0 sets none aside. Doubled once for a trial that runs out of it."""
+    stall_minutes: float = Field(default=60.0, gt=0)
+    """A trial that reports nothing for so long is taken to hang; its process is ended and the trial tried again."""
+
+    @property
+    def most_gpus(self) -> float:
+        """GPUs that it may come to hold: one for ``auto``, whose part is measured later."""
+        return 1.0 if self.gpus == "auto" else float(self.gpus)
+
+
+class Budget(Config):
+    """Caps on a sweep, any of them. It is not started where it is forecast above one, and launches no trial that would
+    take it past one; raise the cap to go on. What other sweeps have published costs nothing."""
+
+    hours: float | None = Field(default=None, gt=0)
+    """Hours of work of all trials, whatever each holds."""
+    gpu_hours: float | None = Field(default=None, gt=0)
+    """The same, times the GPUs that each trial holds."""
+    wall_hours: float | None = Field(default=None, gt=0)
+    """Hours from the start to the end of one call of ``medsweep run``."""
+    trials: int | None = Field(default=None, gt=0)
+    """Trials run for this sweep."""
+    disk_gib: float | None = Field(default=None, gt=0)
+    """What its trials leave in the store, in GiB."""
+    slots: int | None = Field(default=None, ge=1)
+    """Trials that run at once in the forecast of the wall time; None takes one per CPU core of this machine."""
+
+
+CAPS: Final = ("hours", "gpu_hours", "wall_hours", "trials", "disk_gib")
+"""Fields of ``Budget`` that cap something."""
+
+
+class Design(Config):
+    """Which combinations of levels are arms."""
+
+    kind: Literal["full", "one-at-a-time", "fractional"] = "full"
+    """``full``: every combination; ``one-at-a-time``: the first levels, then each other level alone; ``fractional``: a
+    balanced part of the combinations of two-level factors."""
+    resolution: int | None = Field(default=None, ge=3)
+    """Of a fraction: 3 confounds factors with pairs of factors, 4 pairs with pairs, 5 neither. The smallest fraction
+    that reaches it is taken."""
+    fraction: str | None = Field(default=None, pattern=r"^1/[1-9][0-9]*$")
+    """Share of the combinations, ``1/2``, ``1/4``, ...; the one of least aberration is taken."""
+
+
+class SweepFile(Config):
+    """Top level of a sweep file. Sections of ``fixed`` and ``data`` are checked against the pipeline's settings."""
+
+    sweep: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """Name: lower case, digits and hyphens; also the W&B project and the results folder."""
+    question: str = Field(min_length=1)
+    data: dict[str, Any] = Field(default={})
+    replicates: Replicates = Replicates()
+    control: str | Levels
+    factors: dict[str, tuple[Any, ...]] = Field(default={})
+    design: Design = Design()
+    """A kind alone, ``design: one-at-a-time``, stands for ``design: {kind: one-at-a-time}``."""
+    fraction: str | None = None
+    """Beside ``design: fractional``, the same as ``fraction`` inside it."""
+    arms: dict[str, Levels] = Field(default={})
+    exclude: tuple[dict[str, Any], ...] = ()
+    search: SearchSection | None = None
+    """Suggestions of Optuna, run beside the arms."""
+    fixed: dict[str, Any] = Field(default={})
+    resources: dict[str, Resources] = Field(default={})
+    budget: Budget | None = None
+    analysis: dict[str, Any] = Field(default={})
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a pipeline adds to the sweep file: its settings, the names of its stages, the analysis plan."""
+
+    settings: type[Config]
+    stages: tuple[str, ...]
+    analysis: type[Config]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep file; ``base`` are the settings every arm starts from."""
+
+    file: SweepFile
+    document: Document
+    schema: Schema
+    base: Config
+    analysis: Config
+
+    @property
+    def name(self) -> str:
+        """Name of the sweep."""
+        return self.file.sweep
+
+    def resources(self, stage: str) -> Resources:
+        """What one trial of ``stage`` holds."""
+        return self.file.resources.get(stage, Resources())
+
+    def with_levels(self, levels: Levels, key: Key) -> Config:
+        """The base settings with ``levels`` written over them; ``key`` is where the levels stand.
+
+        Raises:
+            UserError: a field that does not exist, or a value it does not take.
+        """
+        tree = base_tree(self.file)
+        for dotted, value in levels.items():
+            require_field(dotted, self.schema.settings, self.document, (*key, dotted))
+            _write(tree, dotted, value)
+        return settings_from(tree, self.schema.settings, self.document, lambda loc: _place(loc, levels, key))
+
+
+def base_tree(file: SweepFile) -> dict[str, Any]:
+    """Nested settings that every arm starts from: ``fixed`` and ``data``, before defaults."""
+    tree = {name: dict(section) if isinstance(section, dict) else section for name, section in file.fixed.items()}
+    if file.data:
+        tree["data"] = {**tree.get("data", {}), **file.data}
+    return tree
+
+
+def require_field(dotted: str, settings: type[Config], document: Document, key: Key) -> None:
+    """Refuse a dotted name that is no field of the settings.
+
+    Raises:
+        UserError: naming the nearest field.
+    """
+    known = dotted_fields(settings)
+    if dotted not in known:
+        raise document.error(key, f"unknown field {dotted!r}; {nearest(dotted, known)}")
+
+
+def _write(tree: dict[str, Any], dotted: str, value: object) -> None:
+    *sections, name = dotted.split(".")
+    for section in sections:
+        tree[section] = dict(tree.get(section) or {})
+        tree = tree[section]
+    tree[name] = value
+
+
+def settings_from(tree: dict[str, Any], settings: type[Config], document: Document, place: Any) -> Config:
+    import json
+
+    try:
+        return settings.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        loc, message = explain(error, settings)
+        raise document.error(place(loc), message) from None
+
+
+def section_place(loc: Key) -> Key:
+    return loc if loc[:1] == ("data",) else ("fixed", *loc)
+
+
+def _place(loc: Key, levels: Levels, key: Key) -> Key:
+    dotted = ".".join(str(part) for part in loc)
+    named = [name for name in levels if dotted == name or dotted.startswith(f"{name}.")]
+    return (*key, named[0]) if named else key

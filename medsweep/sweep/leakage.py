@@ -1,0 +1,71 @@
+"""No trial is made from anything that was fitted on patients it holds out: checked on the plan, before anything runs.
+
+``medsweep.data.provenance`` checks the same again at run time, on what was really written.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+from medsweep.data.folds import Fold, split
+from medsweep.identity import short
+from medsweep.sweep.plan import Plan, PlannedTrial
+
+
+class LeakageError(RuntimeError):
+    """The plan would leak held-out patients; a bug in how chains are built, nothing that a user can mend."""
+
+
+def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
+    """Check every trial that has a ``fold`` against all that it is made from.
+
+    A trial whose config has a ``fold`` is taken as fitted on the whole training part of that fold, and as holding out
+    the fold's validation and test parts; one without (or with None) is fitted on nobody and holds out nobody. An
+    ancestor must be fitted inside the trial's training part, the small one where ``Fold.patients`` asks for it. What a
+    config says that it ``borrows``, a fold too, may lie outside the small training part of its descendants, as the
+    upper bounds of a study do, but never among those that they hold out. Trials that share a fold differ in nothing
+    here, so each pair of folds is looked at once.
+
+    Raises:
+        LeakageError: naming the trial, the ancestor and a patient.
+        ValueError: a fold does not fit ``patients``.
+    """
+
+    @cache
+    def leaked(own: Fold, other: Fold, borrowed: bool) -> str | None:
+        parts, seen = split(patients, own), set(split(patients, other).train)
+        for name, held_out in (("test", parts.test), ("validation", parts.validation)):
+            if found := seen & set(held_out):
+                return f"patient {min(found)!r}, whom the trial holds out as {name} patient"
+        outside = set() if borrowed else seen - set(parts.train)
+        return f"patient {min(outside)!r} outside the trial's training part" if outside else None
+
+    made_with: dict[str, frozenset[_Seen]] = {}
+    for digest, trial in plan.trials.items():
+        inherited = frozenset[_Seen]().union(*(made_with[parent] for parent in trial.inputs.values()))
+        own, lent = _fold(trial, "fold"), _fold(trial, "borrows")
+        if lent is not None:
+            inherited |= {(lent, True)}
+        for other, borrowed in inherited:
+            if own is not None and (what := leaked(own, other, borrowed)) is not None:
+                raise LeakageError(_message(plan, trial, other, what))
+        # What passes the check and is not borrowed lies inside ``own``, which stands for all of it further down.
+        kept = inherited if own is None else {(other, borrowed) for other, borrowed in inherited if borrowed}
+        made_with[digest] = frozenset(kept if own is None else {(own, False), *kept})
+
+
+_Seen = tuple[Fold, bool]
+"""A fold whose training part something was made from, and whether it is borrowed."""
+
+
+def _fold(trial: PlannedTrial, field: str) -> Fold | None:
+    fold = getattr(trial.config, field, None)
+    if fold is not None and not isinstance(fold, Fold):
+        raise TypeError(f"{trial.stage} has a {field} of type {type(fold).__name__}, expected Fold or None")
+    return fold
+
+
+def _message(plan: Plan, trial: PlannedTrial, other: Fold, what: str) -> str:
+    ancestry = (plan.trials[digest] for digest in sorted(plan.ancestry(trial.digest)))
+    source = next(each for each in ancestry if other in (_fold(each, "fold"), _fold(each, "borrows")))
+    names = [f"{each.stage} {short(each.digest)}" for each in (trial, source)]
+    return f"{names[0]} is made from {names[1]}, which is fitted on {what}"

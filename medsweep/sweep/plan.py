@@ -1,0 +1,221 @@
+"""Arms x replicates -> trials: which there are, which must run, which are reused or blocked, and what they cost.
+
+Pure: neither Ray nor the store is touched. What is published is asked through a function, so a plan is tested with a
+dict in milliseconds.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from medsweep.config import Config
+from medsweep.identity import canonical, digest_of, short
+from medsweep.sweep.arms import Arm, Replicate
+from medsweep.trial import COMPLETE, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrial:
+    """One stage with one resolved config and its input trials."""
+
+    stage: str
+    digest: str
+    lineage: str
+    config: Config
+    inputs: Mapping[str, str]
+    """Digest of the input trial by role."""
+    reads: Mapping[str, str]
+    """What the digest was taken over: the input's digest, or its lineage where only a prefix is read."""
+    hours: float
+    """Built-in estimate."""
+
+
+class Builder:
+    """Collects trials; the same work asked for twice is one trial."""
+
+    def __init__(self, stages: Mapping[str, Stage]) -> None:
+        self.stages = stages
+        self.trials: dict[str, PlannedTrial] = {}
+        self._known: dict[tuple[str, str, tuple[tuple[str, str], ...]], str] = {}
+
+    def add(self, stage: str, config: Config, inputs: Mapping[str, str] | None = None) -> str:
+        """Ask for a trial and get its digest; inputs must have been added before."""
+        inputs = dict(inputs or {})
+        key = (stage, canonical(config), tuple(sorted(inputs.items())))
+        if (known := self._known.get(key)) is not None:
+            return known
+        kind = self.stages[stage]
+        lineages = {role: self.trials[digest].lineage for role, digest in inputs.items()}
+        reads = {role: lineages[role] if role in kind.reads_prefix else inputs[role] for role in inputs}
+        digest = digest_of(stage, kind.version, config, reads)
+        lineage = digest_of(stage, kind.version, config, lineages, extent=False)
+        self._known[key] = digest
+        if digest not in self.trials:
+            self.trials[digest] = PlannedTrial(
+                stage=stage,
+                digest=digest,
+                lineage=lineage,
+                config=config,
+                inputs=inputs,
+                reads=reads,
+                hours=kind.hours(config),
+            )
+        return digest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A directed acyclic graph of trials, inputs before the trials that read them."""
+
+    sweep: str
+    arms: tuple[Arm, ...]
+    replicates: tuple[Replicate, ...]
+    trials: Mapping[str, PlannedTrial]
+    leaves: Mapping[tuple[str, Replicate], str]
+    """Digest of the trial that measures an arm under a replicate."""
+    extras: frozenset[str] = frozenset()
+    """Trials wanted for themselves though no arm reads them (assessments of pools)."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Arms left out because they are the same trials as another arm, and that arm's name."""
+    patients: tuple[str, ...] = ()
+    """Everyone in the data, for those who ask what the replicates test."""
+
+    @property
+    def goals(self) -> list[str]:
+        """Digests that somebody wants, in plan order."""
+        wanted = set(self.leaves.values()) | self.extras
+        return [digest for digest in self.trials if digest in wanted]
+
+    def ancestry(self, digest: str) -> set[str]:
+        """``digest`` and everything it is made from."""
+        seen: set[str] = set()
+        todo = [digest]
+        while todo:
+            current = todo.pop()
+            if current not in seen:
+                seen.add(current)
+                todo += self.trials[current].inputs.values()
+        return seen
+
+    def serves(self) -> dict[str, tuple[str, ...]]:
+        """Names of the arms each trial serves, in arm order; a goal that no arm reads serves those of its inputs."""
+        names: dict[str, set[str]] = {digest: set() for digest in self.trials}
+        for (arm, _), leaf in self.leaves.items():
+            names[leaf].add(arm)
+        for digest in reversed(list(self.trials)):
+            for parent in self.trials[digest].inputs.values():
+                names[parent] |= names[digest]
+        for digest in self.extras:
+            if not names[digest]:
+                served = [names[parent] for parent in self.trials[digest].inputs.values()]
+                names[digest] = set.intersection(*served) if served else set()
+        order = {arm.name: number for number, arm in enumerate(self.arms)}
+        return {digest: tuple(sorted(found, key=order.__getitem__)) for digest, found in names.items()}
+
+    def naive_counts(self) -> Counter[str]:
+        """Trials per stage if every arm and replicate ran its own chain, sharing nothing."""
+        counts: Counter[str] = Counter()
+        chains: dict[str, Counter[str]] = {}
+        for leaf in self.leaves.values():
+            if leaf not in chains:
+                chains[leaf] = Counter(self.trials[digest].stage for digest in self.ancestry(leaf))
+            counts += chains[leaf]
+        return counts
+
+
+Expand = Callable[[Builder, Arm, Replicate], str]
+"""Adds the trials of one arm under one replicate and returns the digest that measures it."""
+
+
+def build(
+    sweep: str,
+    *,
+    arms: Sequence[Arm],
+    replicates: Sequence[Replicate],
+    stages: Mapping[str, Stage],
+    expand: Expand,
+    extras: Callable[[Builder], Iterable[str]] = lambda builder: (),
+) -> Plan:
+    """The plan of a sweep. An arm that is the same trials as an earlier one is kept as its alias."""
+    builder = Builder(stages)
+    leaves: dict[tuple[str, Replicate], str] = {}
+    kept: dict[tuple[str, ...], Arm] = {}
+    aliases: dict[str, str] = {}
+    for arm in arms:
+        ends = tuple(expand(builder, arm, replicate) for replicate in replicates)
+        if ends in kept:
+            aliases[arm.name] = kept[ends].name
+            continue
+        kept[ends] = arm
+        leaves |= {(arm.name, replicate): end for replicate, end in zip(replicates, ends, strict=True)}
+    extra = frozenset(extras(builder))
+    return Plan(sweep, tuple(kept.values()), tuple(replicates), builder.trials, leaves, extra, aliases)
+
+
+def unread_factors(plan: Plan, arms: Sequence[Arm], factors: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Factors with several levels that change no trial: levels differ, yet every pair of arms ends in one trial."""
+    ends = {arm.name: plan.aliases.get(arm.name, arm.name) for arm in arms}
+    unread = []
+    for dotted, levels in factors.items():
+        if len(levels) < 2:
+            continue
+        groups: dict[str, set[str]] = {}
+        counts: Counter[str] = Counter()
+        for arm in arms:
+            if dotted in arm.levels and set(arm.levels) == set(factors):
+                rest = canonical({name: value for name, value in arm.levels.items() if name != dotted})
+                groups.setdefault(rest, set()).add(ends[arm.name])
+                counts[rest] += 1
+        compared = [rest for rest, count in counts.items() if count > 1]
+        if compared and all(len(groups[rest]) == 1 for rest in compared):
+            unread.append(dotted)
+    return unread
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What happens to a trial: ``run``, ``reuse``, ``blocked``, or ``skip`` where nobody needs it any more."""
+
+    action: str
+    reason: str
+    outcome: str | None = None
+    """Published outcome of a reused trial."""
+    message: str = ""
+    """What the published trial said of its outcome."""
+
+
+def decide(plan: Plan, outcome: Callable[[str, str], tuple[str, str] | None]) -> dict[str, Decision]:
+    """Decide for every trial, from the goals backwards: only what a trial to run reads is run.
+
+    Args:
+        plan: the plan.
+        outcome: published outcome and message of (stage, digest), or None.
+    """
+    published = {digest: outcome(trial.stage, digest) for digest, trial in plan.trials.items()}
+    decisions: dict[str, Decision] = {}
+    for digest, trial in plan.trials.items():
+        decisions[digest] = _forward(trial, published[digest], decisions, plan)
+    needed = {digest for digest in plan.goals if decisions[digest].action != "reuse"}
+    for digest in reversed(list(plan.trials)):
+        if digest in needed and decisions[digest].action != "reuse":
+            needed |= set(plan.trials[digest].inputs.values())
+    for digest, decision in decisions.items():
+        if decision.action == "run" and digest not in needed:
+            decisions[digest] = Decision("skip", "everything made from it is published")
+    return decisions
+
+
+def _forward(
+    trial: PlannedTrial, published: tuple[str, str] | None, done: Mapping[str, Decision], plan: Plan
+) -> Decision:
+    if published is not None:
+        outcome, message = published
+        return Decision("reuse", "published" if outcome == COMPLETE else f"published as {outcome}", outcome, message)
+    for role, parent in trial.inputs.items():
+        label = f"{plan.trials[parent].stage} {short(parent)} ({role})"
+        if done[parent].outcome not in (None, COMPLETE):
+            return Decision("blocked", f"its input {label} was {done[parent].reason}")
+        if done[parent].action == "blocked":
+            return Decision("blocked", f"its input {label} is blocked")
+    return Decision("run", "not in the store")

@@ -1,0 +1,144 @@
+"""What a sweep searches: its ``search:`` section checked against the settings, and the points of its space."""
+
+import math
+import typing
+from typing import Any, Final
+
+from pydantic_core import to_jsonable_python
+
+from medsweep.config import Config
+from medsweep.errors import nearest
+from medsweep.sweep.file import Sweep
+from medsweep.sweep.space import BETTER, SUGGESTION, Choices, Constraint, Objective, Params, Range, SearchSection, Space
+from medsweep.validation import model_at, parse
+from medsweep.yamlfile import Document, Key
+
+
+def space_of(sweep: Sweep) -> Space:
+    """The searched fields, in file order.
+
+    Raises:
+        UserError: an unknown field, bounds in the wrong order, or a bound that the field does not take.
+    """
+    section = sweep.file.search
+    return {} if section is None else {dotted: _domain(sweep, dotted, raw) for dotted, raw in section.space.items()}
+
+
+def point_of(space: Space, settings: Config) -> Params | None:
+    """The values that ``settings`` give the searched fields, or None where one lies outside the space."""
+    point: Params = {}
+    for dotted, domain in space.items():
+        value: Any = settings
+        for name in dotted.split("."):
+            value = getattr(value, name)
+        if not domain.holds(value):
+            return None
+        point[dotted] = to_jsonable_python(value)
+    return point
+
+
+def refuse_stray_stopping(document: Document) -> None:
+    """Say why ``early_stopping`` stands nowhere but in ``search:``.
+
+    Raises:
+        UserError: it stands elsewhere.
+    """
+    places: list[Key] = [key for key in document.lines if key[-1] == "early_stopping" and key[:1] != ("search",)]
+    for key in places:
+        text = "early_stopping has a place in search: only, where it may stop suggestions"
+        raise document.error(key, f"{text}; arms that are compared are always measured in full. Remove it")
+
+
+def check_search(sweep: Sweep) -> None:
+    """Check all of ``search:`` that the file alone decides.
+
+    Raises:
+        UserError: with file and line.
+    """
+    section, document = sweep.file.search, sweep.document
+    if section is None:
+        return
+    _check_metrics(section, document)
+    space_of(sweep)
+    for name in sweep.file.arms:
+        if name.startswith(SUGGESTION):
+            raise document.error(("arms", name), f"arm {name!r} is named like a suggestion of the search; rename it")
+    for stage, rule in section.early_stopping.items():
+        key: Key = ("search", "early_stopping", stage)
+        if stage not in sweep.schema.stages:
+            raise document.error(key, f"early_stopping of {stage!r}, no stage; {nearest(stage, sweep.schema.stages)}")
+        if rule.rule == "median" and "reduction" in rule.model_fields_set:
+            raise document.error((*key, "reduction"), "reduction has no meaning with rule median, only with asha")
+    if sweep.file.replicates.validation == 0 and sweep.file.replicates.scheme != "file":
+        raise document.error(("search",), NEEDS_VALIDATION)
+
+
+NEEDS_VALIDATION: Final = (
+    "a search chooses by patients that neither train nor test, and there are none: choosing on test patients would "
+    "flatter the winner; set replicates.validation, for example to 0.2, or name validation patients in a split file"
+)
+
+
+def _check_metrics(section: SearchSection, document: Document) -> None:
+    for group, named in (("objectives", section.objectives), ("constraints", section.constraints)):
+        for number, each in enumerate(named):
+            key: Key = ("search", group, number)
+            if each.metric not in BETTER:
+                raise document.error(key, f"{group}: unknown metric {each.metric!r}; {nearest(each.metric, BETTER)}")
+            if isinstance(each, Objective) and each.goal != BETTER[each.metric]:
+                text = f"goal {each.goal} of {each.metric} seeks the worst; set goal: {BETTER[each.metric]}"
+                raise document.error(key, text)
+            if isinstance(each, Constraint) and (each.at_most is None) == (each.at_least is None):
+                raise document.error(key, f"constraint on {each.metric} needs one of at_most and at_least")
+    metrics = [objective.metric for objective in section.objectives]
+    if len(set(metrics)) < len(metrics):
+        raise document.error(("search", "objectives"), f"objective {metrics[0]} is named twice; remove one")
+    if section.sampler == "nsga2" and len(metrics) != 2:
+        text = "sampler nsga2 weighs two objectives, got 1; name a second, or set sampler: tpe"
+        raise document.error(("search", "sampler"), text)
+
+
+def _domain(sweep: Sweep, dotted: str, raw: Any) -> Range | Choices:
+    document, key = sweep.document, ("search", "space", dotted)
+    if dotted.split(".", maxsplit=1)[0] == "data":
+        raise document.error(key, f"{dotted} cannot be searched: suggestions share their patients and slices")
+    values = raw if isinstance(raw, list) else [raw[name] for name in ("low", "high") if name in dict(raw or {})]
+    for value in values:
+        sweep.with_levels({dotted: value}, ("search", "space"))
+    if isinstance(raw, list):
+        found = parse(Choices, {"values": raw}, document, key)
+        if len({found.told(value) for value in raw}) < len(raw):
+            raise document.error(key, f"{dotted} names a value twice; remove one")
+        return found
+    if not isinstance(raw, dict) or "whole" in raw:
+        raise document.error(key, f"{dotted} takes {{low: L, high: H}}, with log: true or step: S, or a list of values")
+    domain = parse(Range, raw, document, key)
+    if (complaint := _wrong(domain)) is not None:
+        raise document.error(key, f"{dotted}: {complaint}")
+    whole = not _takes_fractions(sweep.schema.settings, dotted)
+    if whole and (domain.step or 1.0) % 1:
+        raise document.error(key, f"{dotted} takes whole numbers, so step must be one, got {domain.step:g}")
+    return domain.model_copy(update={"whole": whole})
+
+
+def _wrong(domain: Range) -> str | None:
+    if domain.low >= domain.high:
+        return f"low must be below high, got {domain.low:g} and {domain.high:g}"
+    if domain.log and (domain.low <= 0 or domain.step is not None):
+        return "log: true needs low above 0 and no step"
+    steps = (domain.high - domain.low) / domain.step if domain.step else 0.0
+    if abs(steps - round(steps)) > 1e-6:
+        reached = domain.low + math.floor(steps) * (domain.step or 0.0)
+        return f"step {domain.step:g} does not reach high {domain.high:g}; set high: {reached:g}"
+    return None
+
+
+def _takes_fractions(settings: type[Config], dotted: str) -> bool:
+    *sections, name = dotted.split(".")
+    owner = model_at(settings, tuple(sections))
+    return owner is not None and float in _kinds(owner.model_fields[name].annotation)
+
+
+def _kinds(annotation: object) -> set[object]:
+    inner = typing.get_args(annotation)
+    return set().union(*map(_kinds, inner)) if inner else {annotation}

@@ -1,0 +1,129 @@
+"""``search:`` of a sweep file: what is searched, for what, within which limits, and which values lie in the space."""
+
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import Field
+from pydantic_core import to_jsonable_python
+
+from medsweep.config import Config
+
+Goal = Literal["maximise", "minimise"]
+Params = dict[str, Any]
+"""A point of the space: a value for each searched field."""
+
+HOURS: Final = "hours"
+BETTER: Final[Mapping[str, Goal]] = {
+    "dice": "maximise",
+    "hd95_mm": "minimise",
+    "assd_mm": "minimise",
+    "surface_dice": "maximise",
+    HOURS: "minimise",
+}
+"""What can be an objective or be bounded, and which way is better."""
+SUGGESTION: Final = "search-"
+"""What the names of suggestions begin with, and those of other arms do not."""
+DIGITS: Final = 6
+"""Significant digits of a suggested number."""
+
+
+class Scored(Config):
+    """What is measured of a suggestion: a metric of the validation patients, or the hours that it alone needs."""
+
+    metric: str
+
+
+class Objective(Scored):
+    """One thing to optimise."""
+
+    goal: Goal
+
+
+class Constraint(Scored):
+    """A bound on a metric; suggestions outside it are measured, told as infeasible and never called best."""
+
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def excess(self, value: float) -> float:
+        """How far ``value`` is beyond the bound, in its unit; 0 or less is feasible."""
+        return value - self.at_most if self.at_most is not None else typing.cast(float, self.at_least) - value
+
+
+class StoppingRule(Config):
+    """When a trial that serves suggestions alone is stopped, judged by a scalar that its stage reports."""
+
+    rule: Literal["asha", "median"]
+    """``asha``: kept at a rung if among the best 1/``reduction`` that reached it; ``median``: stopped where worse than
+    the median of the others there."""
+    metric: str
+    """A scalar of the stage's progress."""
+    goal: Goal
+    first_step_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the steps before anything is stopped. Later rungs: times ``reduction`` each, or every such share."""
+    reduction: int = Field(default=3, ge=2)
+
+
+class SearchSection(Config):
+    """Suggestions of Optuna beside the arms that the sweep names."""
+
+    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    suggestions: int = Field(ge=1)
+    batch: int = Field(default=4, ge=1)
+    """Suggestions asked together and run side by side, knowing all results of the batches before."""
+    seed: int = Field(default=0, ge=0)
+    objectives: tuple[Objective, ...] = Field(min_length=1, max_length=2)
+    constraints: tuple[Constraint, ...] = ()
+    space: dict[str, Any] = Field(min_length=1)
+    """By dotted field: a range ``{low, high}``, with ``log: true`` or ``step: S``, or a list of values."""
+    early_stopping: dict[str, StoppingRule] = Field(default={})
+    """By stage."""
+
+
+class Range(Config):
+    """Numbers from ``low`` to ``high``, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = Field(default=None, gt=0)
+    whole: bool = False
+    """Whole numbers only, which follows from the field and is not written."""
+
+    def holds(self, value: object) -> bool:
+        """Whether ``value`` can be suggested, to the digits that suggestions have."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return abs(steps - round(steps)) < 1e-6
+
+    def read(self, raw: Any) -> int | float:
+        """A sampled number as the sweep says it: whole, or with six significant digits and still inside."""
+        return int(raw) if self.whole else min(max(float(f"{raw:.{DIGITS}g}"), self.low), self.high)
+
+    def told(self, value: Any) -> Any:
+        """The form in which the sampler knows a value."""
+        return value
+
+
+class Choices(Config):
+    """One of a list of values, of any JSON kind."""
+
+    values: tuple[Any, ...] = Field(min_length=2)
+
+    def holds(self, value: object) -> bool:
+        """Whether ``value`` is one of them."""
+        return self.told(value) in [self.told(each) for each in self.values]
+
+    def read(self, raw: str) -> Any:
+        """The value behind its text."""
+        return json.loads(raw)
+
+    def told(self, value: object) -> str:
+        """Text of a value: samplers take lists and mappings in no other form."""
+        return json.dumps(to_jsonable_python(value), sort_keys=True)
+
+
+Space = dict[str, Range | Choices]

@@ -1,0 +1,191 @@
+"""Dose response: known contrasts, Page against published numbers, and what a series of arms says at both levels."""
+
+import math
+
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import pytest
+import scikit_posthocs
+from hypothesis import given as randomly
+from hypothesis import settings
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from analysis.records import plain
+from analysis.stats.dose import contrasts, dose_series, page, page_test, run_contrast, trend
+from analysis.stats.shape import Shape
+from analysis.stats.variance import method_test
+from analysis.table.checks import complete
+from analysis.table.tables import AnalysisPlan, reduce
+from helpers.published import expected, given
+from helpers.simulated_results import CONTROL, arm, simulate
+
+
+def reduced_of(arms, shifts, **settings):
+    names = [one.name for one in arms]
+    return reduce(complete(simulate(arms, shifts, **settings), names, "dice"), AnalysisPlan(), names, "dice")
+
+
+@pytest.mark.parametrize("case", ["page_tutors", "page_cultevo"])
+def test_page_published(case):
+    values = np.array(given(case, "data"), dtype=float)
+    found = page_test(values)
+    assert found.statistic == pytest.approx(expected(case, "L"), abs=1e-9)
+    assert found.p == pytest.approx(expected(case, "p_exact"), rel=1e-9)
+    assert found.method == "exact"
+    assert page(values) == found.p
+
+
+def test_page_of_published_ranks_is_exact_on_request_of_its_size():
+    ranks = np.array(given("page_ranked", "ranks"), dtype=float)
+    assert page_test(ranks).statistic == expected("page_ranked", "L")
+    assert page_test(ranks).method == "normal"
+    exact = stats.page_trend_test(ranks, ranked=True, method="exact").pvalue
+    assert exact == pytest.approx(expected("page_ranked", "p_exact"), rel=1e-9)
+    assert page_test(ranks).p == pytest.approx(exact, abs=0.01)
+
+
+def test_page_beyond_the_tables_is_normal_as_published_for_the_tutors():
+    values = np.array(given("page_tutors", "data"), dtype=float)
+    many = np.tile(values, (3, 1))
+    z = stats.norm.isf(expected("page_tutors", "p_asymptotic")) * math.sqrt(3)
+    assert (page_test(many).method, page_test(many).tied) == ("normal", 3 * page_test(values).tied)
+    assert page_test(many).p == pytest.approx(stats.norm.sf(z), rel=1e-9)
+
+
+@randomly(arrays(np.float64, st.tuples(st.integers(2, 25), st.integers(3, 6)), elements=st.integers(0, 5).map(float)))
+@settings(deadline=None, max_examples=40)
+def test_page_chooses_as_scipy_and_sees_ranks_alone(values):
+    found = page_test(values)
+    oracle = stats.page_trend_test(values)
+    if found.method != "constant":
+        assert found.p == pytest.approx(min(oracle.pvalue, 1.0), rel=1e-9)
+        assert found.method == {"exact": "exact", "asymptotic": "normal"}[oracle.method]
+    assert found.statistic == oracle.statistic
+    assert page_test(np.exp(values)) == found
+    assert page_test(values[::-1]) == found
+
+
+def test_page_of_constant_patients_is_one():
+    assert page_test(np.ones((4, 3))).p == 1.0
+    assert page_test(np.ones((4, 3))).method == "constant"
+
+
+def test_page_is_symmetric_where_scikit_posthocs_is_not():
+    perfect = np.tile([0.1, 0.2, 0.3, 0.4], (5, 1))
+    up, down = (scikit_posthocs.test_page(pd.DataFrame(table))[1] for table in (perfect, perfect[:, ::-1]))
+    # its continuity correction is subtracted whatever the sign of the trend
+    assert (round(up, 3), round(down, 3)) == (3.796, -3.950)
+    rising, falling = (trend(table, (0, 1, 2, 3), 1, 0.95) for table in (perfect, perfect[:, ::-1]))
+    assert rising.page_rising == falling.page_falling
+    assert rising.page_falling == falling.page_rising
+    assert rising.page_rising.p == pytest.approx(24.0**-5, rel=1e-9)
+
+
+@pytest.mark.parametrize("counts", [(0, 8, 16, 32), (0, 20, 50, 100, 200, 500), (0, 1, 2)])
+def test_contrasts_read_off_the_coefficients(counts):
+    x = np.log2(1 + np.array(counts) / 16)
+    weights = contrasts(counts, 16)
+    line = 0.7 + 0.03 * x
+    assert weights["linear"] @ line == pytest.approx(0.03)
+    assert weights["quadratic"] @ line == pytest.approx(0, abs=1e-12)
+    assert weights["quadratic"] @ (line - 0.02 * x**2) == pytest.approx(-0.02)
+    assert np.corrcoef(weights["linear"], weights["quadratic"])[0, 1] == pytest.approx(0, abs=1e-9)
+
+
+def test_up_then_down_is_an_umbrella():
+    rng = np.random.default_rng(0)
+    values = 0.8 + np.array([0.0, 0.03, 0.03, 0.0]) + rng.normal(0, 0.005, (12, 4))
+    found = trend(values, (0, 8, 16, 32), 16, 0.95)
+    assert found.quadratic.high < 0
+    assert found.linear.low < 0.01
+
+
+def test_page_sees_both_directions():
+    rising = np.tile([0.1, 0.2, 0.3, 0.4], (8, 1)) + np.random.default_rng(0).normal(0, 0.01, (8, 4))
+    found = trend(rising, (0, 1, 2, 3), 1, 0.95)
+    assert found.page_p_rising < 0.001
+    assert found.page_p_falling > 0.99
+
+
+def test_series_share_the_control_and_keep_to_themselves():
+    arms = [arm(CONTROL, 0), arm("a 16", 16, "a"), arm("a 8", 8, "a"), arm("b 8", 8, "b"), arm("lone", 8)]
+    table = simulate(arms, {"a 16": -0.05}, patients=10)
+    names = [one.name for one in arms]
+    reduced = reduce(complete(table, names, "dice"), AnalysisPlan(), names, "dice")
+    a, b = dose_series(reduced, arms, CONTROL, 0.95, 1.0)
+    assert [point.count for point in a.points] == [8, 16]
+    assert a.points[1].mean.value == pytest.approx(reduced.differences("a 16", CONTROL).mean())
+    assert a.trend.linear.high < 0
+    assert (b.name, b.trend) == ("b", None)
+
+
+def test_a_series_with_one_count_twice_is_refused():
+    arms = [arm(CONTROL, 0), arm("x", 8, "a"), arm("y", 8, "a")]
+    table = simulate(arms, {}, patients=4)
+    names = [one.name for one in arms]
+    reduced = reduce(complete(table, names, "dice"), AnalysisPlan(), names, "dice")
+    with pytest.raises(ValueError, match="one count twice"):
+        dose_series(reduced, arms, CONTROL, 0.95, 1.0)
+
+
+def test_one_patient_has_points_but_no_trend():
+    arms = [arm(CONTROL, 0), arm("x", 8, "a"), arm("y", 16, "a")]
+    names = [one.name for one in arms]
+    reduced = reduce(complete(simulate(arms, {}, patients=1), names, "dice"), AnalysisPlan(), names, "dice")
+    (series,) = dose_series(reduced, arms, CONTROL, 0.95, 1.0)
+    assert series.trend is None
+    assert math.isnan(series.points[0].mean.low)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_series_of_one_count_has_harm_but_no_trend():
+    arms = [arm(CONTROL, 0), arm("8", 8, "a")]
+    reduced = reduced_of(arms, {"8": -0.05}, patients=10, seeds=3)
+    (series,) = dose_series(reduced, arms, CONTROL, 0.95, 16, margin=0.01)
+    assert (series.trend, series.shape) == (None, Shape.UNCLEAR)
+    assert (series.harm.margin.count, series.harm_runs.margin.count) == (8, 8)
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_runs_as_random_agree_with_the_test_of_a_pair(folds):
+    arms = [arm(CONTROL, 0), arm("8", 8, "a"), arm("16", 16, "a"), arm("32", 32, "a")]
+    reduced = reduced_of(arms, {"32": -0.06}, patients=12, folds=folds, seeds=3)
+    contrast = run_contrast(reduced, [one.name for one in arms], 0.95)
+    found, pair = contrast(np.array([-1.0, 0, 0, 1])), method_test(reduced, "32", CONTROL, 0.95).estimate
+    assert [found.value, found.se, found.df] == pytest.approx([pair.value, pair.se, pair.df], rel=1e-9)
+    (series,) = dose_series(reduced, arms, CONTROL, 0.95, 16, margin=0.01)
+    assert series.trend.linear_runs == contrast(contrasts((0, 8, 16, 32), 16)["linear"])
+    assert (series.harm.margin.count, series.harm_runs.margin.count) == (32, 32)
+    assert series.harm_runs.zero.level == 0.95
+
+
+def test_the_series_says_what_both_levels_support():
+    arms = [arm(CONTROL, 0), *(arm(f"{count}", count, "a") for count in (8, 16, 32, 64))]
+    shifts = {"8": 0.03, "16": 0.04, "32": 0.0, "64": -0.05}
+    reduced = reduced_of(arms, shifts, patients=20, seeds=6, run_sd=0.003)
+    (series,) = dose_series(reduced, arms, CONTROL, 0.95, 16, margin=0.01)
+    assert (series.shape, series.shape_patients, series.shape_runs) == (Shape.UMBRELLA,) * 3
+    assert plain(series)["shape"] == "umbrella"
+    (alone,) = dose_series(reduced_of(arms, shifts, seeds=1), arms, CONTROL, 0.95, 16, margin=0.01)
+    assert (alone.shape_runs, alone.harm_runs, alone.shape) == (None, None, alone.shape_patients)
+    (unjudged,) = dose_series(reduced, arms, CONTROL, 0.95, 16)
+    assert (unjudged.harm, unjudged.shape) == (None, Shape.UNCLEAR)
+
+
+def test_retraining_alone_makes_no_umbrella_for_the_method():
+    arms = [arm(CONTROL, 0), *(arm(f"{count}", count, "a") for count in (8, 16, 32, 64))]
+    found = [
+        dose_series(
+            reduced_of(arms, {}, patients=30, seeds=3, classes=("1",), run_sd=0.02, residual_sd=0.005, seed=seed),
+            arms,
+            CONTROL,
+            0.95,
+            16,
+            margin=0.01,
+        )[0]
+        for seed in range(12)
+    ]
+    assert sum(one.shape_patients in (Shape.UMBRELLA, Shape.DIP) for one in found) >= 3
+    assert sum(one.shape in (Shape.UMBRELLA, Shape.DIP) for one in found) <= 2

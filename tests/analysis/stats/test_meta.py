@@ -1,0 +1,176 @@
+"""Meta-analysis over data sets: agreement with statsmodels, its traps, and what few data sets leave open."""
+
+import math
+from dataclasses import replace
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given as randomly
+from hypothesis import settings
+from scipy import stats
+from statsmodels.stats.meta_analysis import combine_effects
+
+from analysis.records import mean_estimate, to_json
+from analysis.stats.meta import StudyEffect, few_studies, friedman_over_datasets, study_of, synthesise, synthesise_all
+from analysis.stats.omnibus import NoOmnibus
+
+NAMES = {"paule-mandel": "iterated", "dersimonian-laird": "dl"}
+
+
+def studies(effects, ses, label="b-sg"):
+    return [StudyEffect(f"set-{i}", label, e, s, 20 + i) for i, (e, s) in enumerate(zip(effects, ses, strict=True))]
+
+
+def drawn(k, between, seed=0):
+    rng = np.random.default_rng(seed)
+    ses = rng.uniform(0.002, 0.006, k)
+    return studies((0.005 + rng.normal(0, between, k) + rng.normal(0, ses)).tolist(), ses.tolist())
+
+
+def oracle(given, method):
+    """statsmodels on the same studies."""
+    effects, variances = np.array([s.effect for s in given]), np.array([s.se**2 for s in given])
+    # tighter, and rounding below the root sends its iteration back to 0
+    exact = {"atol": 1e-9} if method == "paule-mandel" else {}
+    return combine_effects(effects, variances, method_re=NAMES[method], use_t=True, **exact)
+
+
+@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("k", [3, 6, 12])
+def test_hartung_knapp_is_the_wls_row_of_statsmodels(method, k):
+    given = drawn(k, 0.01, seed=k)
+    found, them = synthesise(given, level=0.95, method=method), oracle(given, method)
+    assert found.tau2 == pytest.approx(them.tau2, rel=1e-6)
+    assert (found.q, found.q_df) == (pytest.approx(them.q, rel=1e-9), k - 1)
+    ours = [found.unguarded.value, found.unguarded.se, found.unguarded.low, found.unguarded.high]
+    theirs = [them.mean_effect_re, math.sqrt(them.var_hksj_re), *them.conf_int()[3]]
+    assert ours == pytest.approx(theirs, rel=1e-6)
+    fixed = oracle(given, method).conf_int(use_t=False)[0]
+    assert [found.fixed.low, found.fixed.high] == pytest.approx(fixed.tolist(), rel=1e-9)
+    assert found.scale == pytest.approx(them.scale_hksj_re, rel=1e-6)
+
+
+def test_studies_that_agree_by_luck_do_not_narrow_the_interval():
+    given = studies([0.0100, 0.0101, 0.0099], [0.004, 0.004, 0.004])
+    them = oracle(given, "dersimonian-laird")
+    # statsmodels lets the variance between data sets fall below 0, and the interval with it
+    assert them.tau2 < 0
+    low, high = them.conf_int()[3]
+    found = synthesise(given, level=0.95)
+    half = found.fixed.high - found.fixed.value
+    assert (high - low) / 2 < 0.1 * half
+    assert (found.unguarded.high - found.unguarded.low) / 2 < 0.1 * half
+    assert (found.tau2, found.scale < 1) == (0.0, True)
+    assert found.estimate.se == pytest.approx(found.fixed.se, rel=1e-12)
+    assert found.estimate.high - found.estimate.value == pytest.approx(stats.t.ppf(0.975, 2) * found.fixed.se)
+
+
+@randomly(st.lists(st.tuples(st.floats(-0.1, 0.1), st.floats(0.001, 0.1)), min_size=2, max_size=8))
+@settings(deadline=None, max_examples=40)
+def test_laws_of_the_synthesis(pairs):
+    given = studies([e for e, _ in pairs], [s for _, s in pairs])
+    found = synthesise(given, level=0.95)
+    assert to_json(synthesise(given[::-1], level=0.95)) == to_json(found)
+    assert found.estimate.high - found.estimate.low >= found.fixed.high - found.fixed.low - 1e-12
+    assert found.tau2 >= 0
+    assert 0 <= found.i2 < 1
+    assert found.tau2_low <= found.tau2_high
+    assert sum(one.weight for one in found.studies) == pytest.approx(1)
+    mirrored = synthesise([replace(one, effect=-one.effect) for one in given], level=0.95)
+    assert mirrored.estimate.value == pytest.approx(-found.estimate.value, abs=1e-12)
+    if found.tau2 > 0:
+        weights = np.array([1 / (s**2 + found.tau2) for _, s in pairs])
+        effects = np.array([e for e, _ in pairs])
+        centre = (weights * effects).sum() / weights.sum()
+        assert (weights * (effects - centre) ** 2).sum() == pytest.approx(len(pairs) - 1, rel=1e-6)
+
+
+def test_heterogeneity_and_prediction_by_hand():
+    found = synthesise(studies([0.0, 0.02, 0.04], [0.005, 0.005, 0.005]), level=0.95)
+    assert found.q == pytest.approx(32.0)
+    assert found.i2 == pytest.approx(30 / 32)
+    assert found.tau2 == pytest.approx(0.0004 - 0.000025)
+    assert found.q_p == pytest.approx(stats.chi2.sf(32, 2))
+    half = stats.t.ppf(0.975, 1) * math.sqrt(found.tau2 + found.estimate.se**2)
+    assert [found.prediction_low, found.prediction_high] == pytest.approx([0.02 - half, 0.02 + half])
+    # of equal variances the Q-profile interval is the chi2 interval of a variance
+    for end, tail in ((found.tau2_low, 0.975), (found.tau2_high, 0.025)):
+        assert end == pytest.approx(0.0008 / stats.chi2.ppf(tail, 2) - 0.000025, rel=1e-9)
+
+
+def test_coverage_with_few_data_sets_is_nominal_where_the_normal_interval_is_not():
+    rng = np.random.default_rng(1)
+    guarded, normal = [], []
+    for _ in range(300):
+        ses = rng.uniform(0.003, 0.006, 4)
+        found = synthesise(studies(rng.normal(0, 0.006, 4) + rng.normal(0, ses), ses), level=0.95)
+        guarded.append(found.estimate.low < 0 < found.estimate.high)
+        normal.append(abs(found.estimate.value) < 1.96 / math.sqrt(sum(1 / (s**2 + found.tau2) for s in ses)))
+    assert np.mean(guarded) >= 0.93
+    assert np.mean(normal) < 0.92
+
+
+@pytest.mark.parametrize(
+    ("k", "said"),
+    [
+        (1, "One data set: there is nothing to combine"),
+        (2, "2 data sets: 1 degree of freedom, 12.7 standard errors to each side"),
+        (6, "6 data sets: 5 degrees of freedom, 2.6 standard errors"),
+        (7, ""),
+    ],
+)
+def test_few_data_sets_are_said_plainly(k, said):
+    found = synthesise(drawn(k, 0.01), level=0.95)
+    assert found.note.startswith(said) if said else found.note == ""
+    assert found.note == few_studies(k, 0.95)
+    assert found.note.endswith("no prediction interval exists.") == (k == 2)
+    assert math.isnan(found.prediction_low) == (k < 3)
+    assert math.isnan(found.estimate.low) == (k == 1)
+    assert (found.k, found.n) == (k, sum(range(20, 20 + k)))
+    assert '"label": "b-sg"' in to_json(found)
+
+
+def test_a_data_set_without_spread_is_left_out_by_name():
+    given = [*drawn(3, 0.01), StudyEffect("flat", "b-sg", 0.0, 0.0, 9), StudyEffect("one", "b-sg", 0.1, math.nan, 1)]
+    found = synthesise(given, level=0.95)
+    assert (found.k, found.left_out) == (3, ("flat", "one"))
+    assert found.estimate == synthesise(drawn(3, 0.01), level=0.95).estimate
+
+
+def test_what_cannot_be_combined():
+    with pytest.raises(ValueError, match=r"2 labels in one synthesis \(a, b\)"):
+        synthesise([*studies([0.1], [0.1], "a"), *studies([0.1], [0.1], "b")], level=0.95)
+    with pytest.raises(ValueError, match="data set 'set-0' occurs twice"):
+        synthesise(studies([0.1], [0.1]) * 2, level=0.95)
+    with pytest.raises(ValueError, match=r"none of 1 studies has a finite effect .* \(data sets set-0\)"):
+        synthesise(studies([0.1], [0.0]), level=0.95)
+
+
+def test_a_study_of_each_label_in_first_order():
+    delta = np.array([0.01, 0.02, 0.04])
+    one = study_of("set-0", "late", mean_estimate(delta, 0.95), 3)
+    assert one.se == pytest.approx(delta.std(ddof=1) / math.sqrt(3))
+    found = synthesise_all([one, *drawn(3, 0.01), replace(one, dataset="set-1")], level=0.95)
+    assert [(meta.label, meta.k) for meta in found] == [("late", 2), ("b-sg", 3)]
+
+
+def test_consensus_ranks_and_friedman_are_extras():
+    rng = np.random.default_rng(2)
+    given = [
+        StudyEffect(f"set-{d}", label, shift + rng.normal(0, 0.001), 0.01, 9)
+        for d in range(6)
+        for label, shift in (("good", 0.02), ("bad", -0.02), ("rare", 0.05))
+        if label != "rare" or d
+    ]
+    found = friedman_over_datasets(given, higher_is_better=True, control="real only")
+    assert (found.labels, found.mean_ranks, found.best) == (("real only", "good", "bad"), (2.0, 1.0, 3.0), (0, 6, 0))
+    assert found.left_out == ("rare",)
+    assert found.note.startswith("exploratory: 6 data sets as blocks")
+    wide = [[0.0] * 6, *([s.effect for s in given if s.label == name] for name in ("good", "bad"))]
+    assert found.omnibus.chi2 == pytest.approx(stats.friedmanchisquare(*wide).statistic)
+    turned = friedman_over_datasets(given, higher_is_better=False, control="real only")
+    assert turned.mean_ranks == (2.0, 3.0, 1.0)
+    assert isinstance(friedman_over_datasets(given[:1], higher_is_better=True).omnibus, NoOmnibus)
+    with pytest.raises(ValueError, match="data set 'set-0' has label 'good' twice"):
+        friedman_over_datasets(given[:1] * 2, higher_is_better=True)

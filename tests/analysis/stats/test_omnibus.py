@@ -1,0 +1,221 @@
+"""Friedman against published numbers, and where it has nothing to say."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given as randomly
+from hypothesis import settings
+from scipy import special, stats
+
+from analysis.stats.omnibus import AlignedRanks, NoOmnibus, Omnibus, Quade, aligned_ranks, friedman, quade
+from helpers.published import expected, given, printed, wide
+from helpers.random_tables import TABLES
+
+
+def test_demsar_raw_data_with_ties():
+    found = friedman(wide(given("demsar_c45_auc", "data")), higher_is_better=True)
+    oracle = expected("demsar_c45_auc", "raw_data_tied")
+    assert isinstance(found, Omnibus)
+    assert found.mean_ranks == pytest.approx(oracle["mean_ranks"], rel=1e-9)
+    assert found.chi2 == pytest.approx(oracle["chi2_tied"], rel=1e-9)
+    assert found.p_chi2 == pytest.approx(oracle["p_chi2_tied"], rel=1e-9)
+    assert found.f == pytest.approx(oracle["iman_davenport_tied"], rel=1e-9)
+    assert found.p == pytest.approx(oracle["p_id_tied"], rel=1e-9)
+    assert found.kendall_w == pytest.approx(oracle["kendall_w_tied"], rel=1e-9)
+
+
+def test_demsar_printed_ranks():
+    found = friedman(wide(given("demsar_c45_auc", "printed_ranks")), higher_is_better=False)
+    oracle = expected("demsar_c45_auc", "printed_ranks_tied")
+    assert found.chi2 == pytest.approx(oracle["chi2_tied"], rel=1e-9)
+    assert found.p_chi2 == pytest.approx(oracle["p_chi2_tied"], rel=1e-9)
+    assert found.f == pytest.approx(oracle["iman_davenport_tied"], rel=1e-9)
+    assert found.p == pytest.approx(oracle["p_id_tied"], rel=1e-9)
+    assert found.ties == 4
+
+
+def test_demsars_9_28_has_no_tie_correction_and_ours_has():
+    found = friedman(wide(given("demsar_c45_auc", "printed_ranks")), higher_is_better=False)
+    ranks, half_unit = printed("demsar_c45_auc", "mean_ranks")
+    assert found.mean_ranks == pytest.approx(ranks, abs=half_unit)
+    n, k = found.n, found.k
+    untied = 12 * n / (k * (k + 1)) * (sum(rank**2 for rank in found.mean_ranks) - k * (k + 1) ** 2 / 4)
+    f = (n - 1) * untied / (n * (k - 1) - untied)
+    for value, name in ((untied, "friedman_chi2_untied"), (f, "iman_davenport_F")):
+        assert value == pytest.approx(printed("demsar_c45_auc", name)[0], abs=printed("demsar_c45_auc", name)[1])
+    assert found.chi2 > untied + 0.9
+    critical, half_unit = printed("demsar_c45_auc", "F_critical_0_05_3_39")
+    assert stats.f.isf(0.05, found.df1, found.df2) == pytest.approx(critical, abs=half_unit)
+
+
+def test_hollander_first_base_p_and_the_chi2_without_ties():
+    found = friedman(wide(given("hollander_first_base", "data")), higher_is_better=False)
+    assert found.p_chi2 == pytest.approx(expected("hollander_first_base", "p"), rel=1e-9)
+    untied = 12 * 22 / 12 * (sum(rank**2 for rank in found.mean_ranks) - 12)
+    assert untied == pytest.approx(expected("hollander_first_base", "chi2_untied"), rel=1e-9)
+
+
+@pytest.mark.parametrize(("case", "name"), [("hollander_first_base", "chi2"), ("sachs_diuretics", "friedman_chi2")])
+def test_textbook_chi2_as_printed(case, name):
+    value, half_unit = printed(case, name)
+    assert friedman(wide(given(case, "data")), higher_is_better=False).chi2 == pytest.approx(value, abs=half_unit)
+
+
+def test_catalysts_and_transposed():
+    data = given("catalysts", "data")
+    assert friedman(wide(data), higher_is_better=True).chi2 == pytest.approx(expected("catalysts", "chi2"))
+    turned = [list(row) for row in zip(*data, strict=True)]
+    assert friedman(wide(turned), higher_is_better=True).chi2 == pytest.approx(expected("catalysts", "chi2_transposed"))
+
+
+def test_all_tied_says_so_and_rejects_nothing():
+    found = friedman(wide([[0.5] * 3] * 4), higher_is_better=True)
+    assert (found.chi2, found.p, found.mean_ranks) == (0.0, 1.0, (2.0, 2.0, 2.0))
+    assert "alike" in found.note
+
+
+def test_perfect_order_has_the_exact_p():
+    found = friedman(wide([[0.1 + i / 1000, 0.2 + i / 1000, 0.3 + i / 1000] for i in range(10)]), higher_is_better=True)
+    assert math.isinf(found.f)
+    assert found.p == pytest.approx(9.922903012752117e-08, rel=1e-9)  # (1/3!)^9
+    assert found.chi2 == pytest.approx(20.0)
+    assert found.mean_ranks == (3.0, 2.0, 1.0)
+
+
+def test_two_arms_point_to_wilcoxon_and_one_patient_to_nothing():
+    assert isinstance(friedman(wide([[0.1, 0.2], [0.3, 0.2], [0.5, 0.6]]), higher_is_better=True), NoOmnibus)
+    alone = friedman(wide([[0.1, 0.2, 0.3]]), higher_is_better=True)
+    assert isinstance(alone, NoOmnibus)
+    assert "1 patient" in alone.reason
+
+
+def test_a_hole_is_refused_by_name():
+    with pytest.raises(ValueError, match="case-01"):
+        friedman(wide([[0.1, 0.2, 0.3], [0.2, None, 0.1], [0.3, 0.1, 0.2]]), higher_is_better=True)
+
+
+def test_an_infinite_score_ranks_last():
+    found = friedman(wide([[math.inf, 3, 4], [2, 3, 4]]), higher_is_better=False)
+    assert found.mean_ranks == (2.0, 1.5, 2.5)
+
+
+@randomly(TABLES)
+@settings(max_examples=60, deadline=None)
+def test_equals_scipy_and_ignores_what_it_should(data):
+    table = wide(data.tolist())
+    found = friedman(table, higher_is_better=True)
+    if np.ptp(data, axis=1).max() > 0:
+        oracle = stats.friedmanchisquare(*data.T)
+        assert found.chi2 == pytest.approx(oracle.statistic, rel=1e-9, abs=1e-9)
+    assert friedman(-table, higher_is_better=False) == found
+    assert friedman(table.iloc[::-1], higher_is_better=True).p == pytest.approx(found.p)
+    shifted = table.add(np.arange(len(table)) * 8.0, axis=0)
+    assert friedman(shifted, higher_is_better=True).mean_ranks == pytest.approx(found.mean_ranks)
+    turned = friedman(table[table.columns[::-1]], higher_is_better=True)
+    assert turned.mean_ranks[::-1] == pytest.approx(found.mean_ranks)
+    assert turned.p == pytest.approx(found.p)
+
+
+def test_one_order_with_ties_counts_the_orders_that_ties_leave():
+    found = friedman(wide([[1.0, 1.0, 2.0]] * 5), higher_is_better=False)
+    assert found.p == pytest.approx((1 / 3) ** 4, rel=1e-12)
+    # by brute force: 3 of the 3^5 equally likely tables agree in all five patients
+    orders = [(1.5, 1.5, 3), (1.5, 3, 1.5), (3, 1.5, 1.5)]
+    agree = sum(len(set(table)) == 1 for table in itertools.product(orders, repeat=5))
+    assert found.p == pytest.approx(agree / 3**5)
+
+
+def test_edge_cases_as_stated():
+    perfect = friedman(wide(given("edge_cases", "perfect")), higher_is_better=True)
+    assert perfect.chi2 == pytest.approx(expected("edge_cases", "perfect_chi2"), abs=1e-9)
+    assert perfect.p == pytest.approx(expected("edge_cases", "perfect_exact_p"), rel=1e-9)
+    tied = friedman(wide(given("edge_cases", "all_tied")), higher_is_better=True)
+    assert (tied.chi2, tied.p, tied.mean_ranks) == (0.0, 1.0, (2.0, 2.0, 2.0))
+    assert "Wilcoxon" in friedman(wide(given("edge_cases", "two_arms")), higher_is_better=True).reason
+    for test in (friedman, quade, aligned_ranks):
+        with pytest.raises(ValueError, match=r"1 of 4 patients lack a score, first \['case-01'\]"):
+            test(wide(given("edge_cases", "one_missing")), higher_is_better=True)
+    infinite = [[math.inf if x == 1e308 else x for x in row] for row in given("edge_cases", "hd95_inf")]
+    assert friedman(wide(infinite), higher_is_better=False).mean_ranks == (2.0, 1.5, 2.5)
+
+
+def test_p_of_a_firm_answer_is_not_zero():
+    rng = np.random.default_rng(0)
+    sizes = ((400, 0.01), (40, 0.5), (900, 0.5))
+    one_order, firm, firmer = (wide((np.arange(6) + rng.normal(0, sd, (n, 6))).tolist()) for n, sd in sizes)
+    assert 0 < friedman(one_order, higher_is_better=True).p < 1e-300
+    for test in (friedman, quade, aligned_ranks):
+        assert 0 < test(firmer, higher_is_better=True).p < 1e-200
+    found = friedman(firm, higher_is_better=True)
+    # the incomplete beta function reaches far below what 1 - P could hold
+    x = found.df2 / (found.df2 + found.df1 * found.f)
+    assert found.p == pytest.approx(special.betainc(found.df2 / 2, found.df1 / 2, x), rel=1e-8)
+    assert found.p < 1e-30
+
+
+def test_quade_of_conovers_hand_lotion():
+    found = quade(wide(given("conover_lotion", "data")), higher_is_better=False)
+    value, half_unit = printed("conover_lotion", "F")
+    assert isinstance(found, Quade)
+    assert found.f == pytest.approx(value, abs=half_unit)
+    assert found.f == pytest.approx(expected("conover_lotion", "F"), rel=1e-12)
+    assert found.p == pytest.approx(expected("conover_lotion", "p"), rel=1e-9)
+    assert [found.df1, found.df2] == expected("conover_lotion", "df")
+
+
+def test_aligned_ranks_by_the_formula_of_garcia_2010_without_ties():
+    data = np.random.default_rng(2).normal(size=(7, 4))
+    found = aligned_ranks(wide(data.tolist()), higher_is_better=False)
+    n, k = data.shape
+    ranks = stats.rankdata(data - data.mean(axis=1, keepdims=True)).reshape(n, k)
+    arms, patients = ranks.sum(axis=0), ranks.sum(axis=1)
+    top = (k - 1) * ((arms**2).sum() - k * n**2 / 4 * (k * n + 1) ** 2)
+    assert isinstance(found, AlignedRanks)
+    assert found.chi2 == pytest.approx(top / (k * n * (k * n + 1) * (2 * k * n + 1) / 6 - (patients**2).sum() / k))
+    assert found.p == pytest.approx(stats.chi2.sf(found.chi2, k - 1))
+
+
+def test_aligned_ranks_have_their_permutation_distribution():
+    rng = np.random.default_rng(4)
+    data = rng.normal(size=(6, 3)).round(1)
+    found = aligned_ranks(wide(data.tolist()), higher_is_better=True)
+    chi2 = [aligned_ranks(wide(rng.permuted(data, axis=1).tolist()), higher_is_better=True).chi2 for _ in range(400)]
+    assert np.mean(chi2) == pytest.approx(found.df, rel=0.12)
+
+
+@pytest.mark.parametrize("test", [quade, aligned_ranks])
+def test_sensitivity_tests_fall_back_with_a_reason(test):
+    assert "Wilcoxon" in test(wide([[0.1, 0.2], [0.3, 0.2]]), higher_is_better=True).reason
+    assert "1 patient" in test(wide([[0.1, 0.2, 0.3]]), higher_is_better=True).reason
+    assert "1 arm" in test(wide([[0.1], [0.3]]), higher_is_better=True).reason
+    tied = test(wide([[0.5] * 3] * 4), higher_is_better=True)
+    assert (tied.p, "alike" in tied.note) == (1.0, True)
+
+
+def test_quade_ranks_an_infinite_range_first_and_aligned_ranks_refuse_it():
+    data = [[math.inf, 3, 4], [2, 3, 4.5], [7, 1, 5], [math.inf, math.inf, math.inf]]
+    found = quade(wide(data), higher_is_better=False)
+    # ranges inf, 2.5, 6, 0: weights 4, 2, 3, 1
+    assert found.scores == ((4 - 2 + 3) / 4, (-4 + 0 - 3) / 4, (0 + 2 + 0) / 4)
+    assert "2 patients have an infinite score" in aligned_ranks(wide(data), higher_is_better=False).reason
+
+
+def test_quade_is_infinite_only_where_all_patients_weigh_the_same():
+    same = quade(wide([[1.0, 2, 3]] * 4), higher_is_better=False)
+    assert (same.f, same.p) == (math.inf, pytest.approx(6.0**-3))
+    assert math.isfinite(quade(wide([[1.0, 2, 3], [1, 2, 4], [1, 2, 5]]), higher_is_better=False).f)
+
+
+@pytest.mark.parametrize("test", [quade, aligned_ranks])
+@randomly(data=TABLES)
+@settings(max_examples=25, deadline=None)
+def test_sensitivity_tests_ignore_what_they_should(test, data):
+    table = wide(data.tolist())
+    found = test(table, higher_is_better=True)
+    assert test(-table, higher_is_better=False) == found
+    assert test(table.iloc[::-1], higher_is_better=True).p == pytest.approx(found.p)
+    assert test(table[table.columns[::-1]], higher_is_better=True).p == pytest.approx(found.p)
+    assert test(4 * table.add(np.arange(len(table)) * 8.0, axis=0), higher_is_better=True).p == pytest.approx(found.p)
+    assert 0 < found.p <= 1

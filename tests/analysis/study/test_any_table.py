@@ -1,0 +1,167 @@
+"""Any tidy table gets an answer without a sweep, and every bad one gets one clear line."""
+
+import doctest
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.stats.equivalence import Verdict
+from analysis.study import analyse as study
+from analysis.study.across import across_datasets
+from analysis.study.analyse import analyse, analyse_datasets, analyse_table
+from analysis.table.arms import infer_arms
+from analysis.table.tables import AnalysisPlan
+from helpers.simulated_results import CONTROL, NO_POOLS, eight_arms, simulate
+from medsweep.errors import UserError
+
+
+def bare(shift=0.05, patients=8) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    level = rng.normal(0.8, 0.05, patients)
+    rows = [
+        (arm, f"case-{i}", level[i] + extra + rng.normal(0, 0.005))
+        for arm, extra in (("real", 0.0), ("x", shift))
+        for i in range(patients)
+    ]
+    return pd.DataFrame(rows, columns=["arm", "patient", "value"])
+
+
+def with_factors() -> pd.DataFrame:
+    arms = {arm.name: arm for arm in eight_arms()}
+    table = simulate(list(arms.values()), {"b-sg, 32 patients": -0.05}, patients=8)
+    pipelines = table["arm"].map({name: arm.levels.get("gan.pipeline") for name, arm in arms.items()})
+    thresholds = table["arm"].map({name: arm.levels.get("segment.min_iou") for name, arm in arms.items()})
+    counts = table["arm"].map({name: arm.count for name, arm in arms.items()})
+    return table.assign(**{"synthesise.count": counts, "gan.pipeline": pipelines, "segment.min_iou": thresholds})
+
+
+def test_the_example_in_the_docstring_holds():
+    assert doctest.testmod(study, raise_on_error=False) == doctest.TestResults(failed=0, attempted=7)
+
+
+def test_three_columns_are_enough():
+    found = analyse_table(bare(), control="real", margin=0.01)
+    assert [(one.arm, one.verdict) for one in found.answers] == [("x", Verdict.SUPERIOR)]
+    assert (found.dataset, found.folds, found.seeds, found.classes) == ("data", (0,), 1, ("all",))
+    assert found.trials[0].digest == ""
+
+
+def test_factors_make_arms_and_series():
+    arms = infer_arms(with_factors(), CONTROL)
+    assert [arm.name for arm in arms][:4] == [CONTROL, "b-sg, 8 patients", "b-sg, 16 patients", "b-sg, 32 patients"]
+    assert [arm.control for arm in arms] == [True] + [False] * 7
+    series = {arm.series for arm in arms}
+    assert series == {None, "pipeline=b-sg, min_iou=0.0", "pipeline=mc-sg, min_iou=0.0", "pipeline=mc-sg, min_iou=0.7"}
+    assert arms[3].count == 32
+
+
+def test_an_arm_without_synthetic_images_is_no_dose():
+    table = with_factors()
+    table = pd.concat([table, table[table["arm"] == CONTROL].assign(arm="longer", **{"segment.min_iou": 0.9})])
+    (other,) = [arm for arm in infer_arms(table, CONTROL) if arm.name == "longer"]
+    assert (other.count, other.series) == (0, None)
+
+
+def test_the_table_alone_gives_the_numbers_of_the_sweep():
+    table = with_factors()
+    mine = {one.arm: one for one in analyse_table(table, control=CONTROL).answers}
+    for one in analyse(table, NO_POOLS, AnalysisPlan(), arms=eight_arms()).answers:
+        assert mine[one.arm].patients.effect == one.patients.effect
+        assert mine[one.arm].verdict == one.verdict
+
+
+def test_row_order_changes_nothing():
+    table = with_factors()
+    first = analyse_table(table, control=CONTROL).to_json()
+    assert analyse_table(table.sample(frac=1, random_state=3), control=CONTROL).to_json() == first
+
+
+def test_arms_of_one_dose_that_no_column_tells_apart_form_no_series():
+    table = bare().assign(**{"synthesise.count": lambda t: t["arm"].map({"real": 0, "x": 8})})
+    table = pd.concat([table, table[table["arm"] == "x"].assign(arm="y")])
+    assert [arm.series for arm in infer_arms(table, "real")] == [None, None, None]
+
+
+def test_a_metric_of_ones_own():
+    table = bare(shift=-0.05)
+    found = analyse_table(table, control="real", primary="error", higher_is_better=False)
+    assert found.answers[0].verdict == Verdict.SUPERIOR
+    assert found.primary.metric.label == "error"
+
+
+def test_a_missing_value_is_a_hole_until_a_rule_is_declared():
+    table = bare()
+    table.loc[3, "value"] = np.nan
+    with pytest.raises(UserError, match="absent: 1 scores in 1 runs"):
+        analyse_table(table, control="real")
+    assert analyse_table(table, control="real", missing="complete-cases").primary.n == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        (lambda t: t.drop(columns="patient"), {}, "the table has no column 'patient'"),
+        (lambda t: t.assign(value="high"), {}, "column 'value' holds something that is no number"),
+        (lambda t: t.assign(seed=0.5), {}, "column 'seed' must hold whole numbers, got 0.5"),
+        (lambda t: t, {"control": "reel"}, "no arm is called 'reel', the control; did you mean 'real'"),
+        (lambda t: t, {"primary": "Dise"}, "no metric is called 'Dise'.*or say whether higher_is_better"),
+        (lambda t: t, {"higher_is_better": False}, "dice: higher is better, not the other way"),
+        (lambda t: t, {"margin": -1.0}, r"margin: Input should be greater than 0, got -1.0"),
+        (lambda t: t, {"marge": 0.1}, "no setting 'marge'; did you mean 'margin'"),
+        (lambda t: t, {"post_hoc": ("tukey",)}, "post_hoc.0: .*got 'tukey'"),
+        (lambda t: t.assign(**{"a.b": range(len(t))}), {}, "arm 'real' has 8 levels of 'a.b': 0, 1; one is needed"),
+        (lambda t: t.assign(**{"synthesise.count": 1.5}), {}, "synthesise.count must be a whole number.*got 1.5"),
+        (lambda t: pd.concat([t, t]), {}, "16 rows twice"),
+        (lambda t: t.assign(dataset=["a", "b"] * 8), {}, r"2 data sets \(a, b\).*analyse_datasets"),
+        (lambda t: t.iloc[:0], {}, "no arm is called 'real'"),
+    ],
+)
+def test_bad_input_gets_one_line(change, settings, message):
+    with pytest.raises(UserError, match=message) as refusal:
+        analyse_table(change(bare()), **{"control": "real", **settings})
+    assert "\n" not in str(refusal.value)
+
+
+def datasets():
+    return {name: bare(shift, patients) for name, shift, patients in (("a", 0.05, 8), ("b", 0.04, 9), ("c", 0.06, 7))}
+
+
+def test_data_sets_are_analysed_one_by_one_and_combined():
+    found = analyse_datasets(datasets(), control="real")
+    assert [one.dataset for one in found] == ["a", "b", "c"]
+    whole = pd.concat([table.assign(dataset=name) for name, table in datasets().items()])
+    assert [one.to_json() for one in analyse_datasets(whole, control="real")] == [one.to_json() for one in found]
+    across = across_datasets(found)
+    (arm,) = across.arms
+    assert arm.verdicts == (("a", Verdict.SUPERIOR), ("b", Verdict.SUPERIOR), ("c", Verdict.SUPERIOR))
+    assert (arm.meta.k, arm.meta.n) == (3, 24)
+    assert 0.04 < arm.meta.estimate.value < 0.06
+    assert not across.over_runs
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: across_datasets(analyse_datasets({"a": bare()}, control="real")),
+            "1 data set leaves nothing to combine",
+        ),
+        (lambda: across_datasets(analyse_datasets({"a": bare()}, control="real") * 2), "data set 'a' occurs twice"),
+        (
+            lambda: across_datasets(
+                (
+                    analyse_table(bare().assign(dataset="a"), control="real"),
+                    analyse_table(bare().assign(dataset="b"), control="x"),
+                )
+            ),
+            "control is 'real' in 'a' and 'x' in 'b'",
+        ),
+        (lambda: analyse_datasets({}, control="real"), "no data set to analyse"),
+        (lambda: analyse_datasets(bare(), control="real"), "no column 'dataset'"),
+        (lambda: analyse_datasets({"a": bare()}, control="reel"), "data set a: no arm is called 'reel'"),
+    ],
+)
+def test_what_does_not_combine_is_refused(make, message):
+    with pytest.raises(UserError, match=message):
+        make()

@@ -1,0 +1,41 @@
+"""Drivers of the toy sweep in processes of their own, for the tests of faults and of signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers import toy
+
+HERE = Path(toy.__file__).parent
+DRIVER = HERE / "toy_run.py"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE.parents[1])))}
+
+
+def hear_interrupts() -> None:
+    """A child of a background job would be born with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def start(folder: Path, *options: str, runner: str = "local") -> subprocess.Popen[str]:
+    """A driver of its own, past its imports."""
+    words = [sys.executable, str(DRIVER), str(folder / "store"), str(folder / "log"), runner, *options]
+    process = subprocess.Popen(
+        words,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "go\n"
+    return process
+
+
+def ended(process: subprocess.Popen[str]) -> dict[str, object]:
+    """What a driver said at its end."""
+    told, _ = process.communicate(timeout=100)
+    return dict(json.loads(told.splitlines()[-1]))

@@ -1,0 +1,204 @@
+"""The commands as a user types them, on the smallest real sweep."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from helpers.commanding import Medsweep, decathlon
+from helpers.micro import write_micro
+from medsweep.cli import app
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the micro sweep has been run."""
+    folder = tmp_path_factory.mktemp("finished")
+    sweep = write_micro(folder)
+    where = ["--store", str(folder / "store"), "--results", str(folder / "results")]
+    ran = CliRunner().invoke(app, ["run", str(sweep), *where, "--runner", "local", "--wandb", "offline"])
+    assert ran.exit_code == 0, ran.output
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that folder which a test may spoil."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def test_the_run_ends_with_the_report(finished: Path) -> None:
+    page = (finished / "results" / "report.html").read_text()
+    assert "Does the whole way hold?" in page
+    table = pd.read_parquet(finished / "results" / "results.parquet")
+    assert list(table["arm"].unique()) == ["control", "b-sg count=4", "mc-sg count=4"]
+    assert table.groupby("arm")["patient"].nunique().tolist() == [6, 6, 6]
+    assert set(table["metric"]) == {"dice", "hd95_mm", "assd_mm", "surface_dice"}
+    assert list(pd.read_csv(finished / "results" / "results.csv").columns) == list(table.columns)
+    assert json.loads((finished / "results" / "analysis.json").read_text())["control"] == "control"
+
+
+def test_every_trial_is_mirrored_in_wandb_under_its_own_id(finished: Path) -> None:
+    ids = [
+        path.name.removeprefix("run-").removesuffix(".wandb")
+        for path in (finished / "store" / "wandb").rglob("run-*.wandb")
+    ]
+    trials = [path.parent for path in (finished / "store").glob("*/*/manifest.json")]
+    assert sorted(ids) == sorted(f"{trial.parent.name}-{trial.name[:16]}" for trial in trials)
+
+
+def test_a_second_run_runs_no_trial_and_gives_the_same_tables(medsweep: Medsweep, copy: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (copy / "results").glob("*.parquet")}
+    ran = medsweep("run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results")
+    assert ran.exit_code == 0, ran.output
+    assert "ran no trial" in ran.output
+    assert {path.name: path.read_bytes() for path in (copy / "results").glob("*.parquet")} == before
+
+
+def test_a_level_added_runs_only_the_new_trials(medsweep: Medsweep, copy: Path) -> None:
+    write_micro(copy, ("[4]", "[4, 8]"))
+    plan = medsweep("plan", copy / "micro.yaml", "--store", copy / "store").output
+    ran = medsweep(
+        "run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results", "--runner", "local"
+    )
+    assert "ran 4 synthesise, 4 assess, 4 segment" in " ".join(ran.output.split()) or all(
+        text in ran.output for text in ("4 synthesise", "4 assess", "4 segment")
+    )
+    assert "gan," not in ran.output.split("reused")[0]
+    assert "not in the store" in plan
+
+
+def test_two_sweeps_share_what_they_have_in_common(medsweep: Medsweep, copy: Path) -> None:
+    other = write_micro(copy, ("sweep: micro", "sweep: other"), ("[b-sg, mc-sg]", "[b-sg]"), name="other.yaml")
+    ran = medsweep("run", other, "--store", copy / "store", "--results", copy / "other")
+    assert ran.exit_code == 0, ran.output
+    assert "ran no trial" in ran.output
+
+
+def test_plan_counts_what_sharing_saves(medsweep: Medsweep, finished: Path) -> None:
+    shown = medsweep("plan", finished / "micro.yaml", "--store", finished / "elsewhere").output
+    table = shown[: shown.index("digest")].splitlines()
+    rows = {line.split()[0]: line.split()[1:6] for line in table if line.split()}
+    assert rows["prepare"][:2] == ["1", "6"]
+    assert rows["gan"][:2] == ["6", "6"]
+    assert rows["segment"][:2] == ["6", "6"]
+    assert rows["all"][2] == "0"
+
+
+def test_status_and_results_and_report_read_the_store(medsweep: Medsweep, copy: Path) -> None:
+    where = ("--store", copy / "store")
+    shown = medsweep("status", copy / "micro.yaml", *where).output
+    assert next(line for line in shown.splitlines() if line.startswith("gan")).split() == [
+        "gan",
+        "6",
+        "0",
+        "0",
+        "0",
+        "0",
+    ]
+    wrote = medsweep("results", copy / "micro.yaml", *where, "--results", copy / "again").output.split()
+    assert Path(wrote[0]).read_bytes() == (copy / "results" / "results.parquet").read_bytes()
+    told = medsweep("analyse", copy / "micro.yaml", *where, "--results", copy / "again").output
+    page = (copy / "again" / "report.html").read_text()
+    assert told.splitlines()[-1] == f"report: {copy / 'again' / 'report.html'}"
+    digest = Path(next((copy / "store" / "segment").iterdir())).name[:16]
+    assert f"segment-{digest}" in page, "a network behind the numbers, by its W&B run"
+    assert f"medsweep why {digest} --store" in page
+
+
+def test_analyse_writes_markdown_and_latex_too(medsweep: Medsweep, copy: Path) -> None:
+    where = ("--store", copy / "store", "--results", copy / "again")
+    done = medsweep("analyse", copy / "micro.yaml", *where, "--format", "markdown", "--format", "latex")
+    assert done.exit_code == 0, done.output
+    assert (copy / "again" / "report.md").read_text().startswith("# micro")
+    assert "\\begin{document}" in (copy / "again" / "report.tex").read_text()
+    assert not (copy / "again" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("micro.yaml", "--format", "htm"), "no format 'htm'; did you mean 'html'?"),
+        (("micro.yaml", "micro.yaml"), "two of the files are sweeps called 'micro'"),
+        (("micro.yaml", "other.yaml"), "data set 'phantom (made up)' occurs twice"),
+        (("mirco.yaml",), "mirco.yaml"),
+    ],
+)
+def test_analyse_says_in_one_line_what_it_cannot_do(
+    medsweep: Medsweep, copy: Path, words: tuple[str, ...], complaint: str
+) -> None:
+    write_micro(copy, ("sweep: micro", "sweep: other"), ("[b-sg, mc-sg]", "[b-sg]"), name="other.yaml")
+    given = [copy / word if word.endswith(".yaml") else word for word in words]
+    done = medsweep("analyse", *given, "--store", copy / "store", "--results", copy / "again")
+    assert done.exit_code == 2
+    assert complaint in done.output.splitlines()[-1]
+    assert "Traceback" not in done.output
+
+
+def test_predictions_overlay_the_labels_and_agree_with_the_table(medsweep: Medsweep, copy: Path) -> None:
+    where = ("--store", copy / "store", "--out", copy / "seen")
+    wrote = medsweep("predict", copy / "micro.yaml", *where, "--arm", "b-sg count=4").output.split("\n")[:-1]
+    assert len(wrote) == 6
+    assert len({Path(path).parent for path in wrote}) == 2
+    table = pd.read_parquet(copy / "results" / "results.parquet")
+    labels = decathlon(copy) / "labelsTr"
+    for path in map(Path, wrote):
+        patient = path.name.removesuffix(".nii.gz")
+        label = labels / f"{patient}.nii.gz"
+        reference, seen = (np.asarray(nibabel.load(file).dataobj) for file in (label, path))
+        assert np.array_equal(nibabel.load(label).affine, nibabel.load(path).affine)
+        rows = table[(table["arm"] == "b-sg count=4") & (table["patient"] == patient)].drop_duplicates("class")
+        assert sorted(rows["n_pred"]) == sorted(int((seen == value).sum()) for value in (1, 2))
+        assert sorted(rows["tp"]) == sorted(int(((seen == value) & (reference == value)).sum()) for value in (1, 2))
+    wrong = medsweep("predict", copy / "micro.yaml", *where, "--arm", "b-sg count=5")
+    assert wrong.exit_code == 2
+    assert "did you mean 'b-sg count=4'?" in wrong.output
+
+
+def test_why_names_the_field_that_differs(medsweep: Medsweep, copy: Path) -> None:
+    write_micro(copy, ("steps: 12", "steps: 16"))
+    planned = medsweep("plan", copy / "micro.yaml", "--store", copy / "store", "--all").output
+    digest = next(line for line in planned.splitlines() if line.startswith("segment") and " run " in line).split()[-6]
+    told = medsweep("why", digest, "--store", copy / "store").output
+    assert "segment.steps: 16 here, 12 there" in told
+    assert "is not published" in told
+    wrong = medsweep("why", "zz", "--store", copy / "store")
+    assert wrong.exit_code == 2
+    assert "no trial 'zz' in the plan or in the store" in wrong.output
+
+
+def test_a_damaged_array_is_named_set_aside_and_made_again(medsweep: Medsweep, copy: Path) -> None:
+    masks = next((copy / "store" / "prepare").glob("*/output/masks.npy"))
+    masks.write_bytes(masks.read_bytes()[:-1] + b"\x07")
+    write_micro(copy, ("steps: 12", "steps: 8"))
+    ran = medsweep(
+        "run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results", "--runner", "local"
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "masks.npy does not match its sha256" in ran.output
+    assert "1 prepare" in ran.output
+    assert list((copy / "store" / "damaged").iterdir())
+
+
+def test_results_are_not_read_from_a_damaged_trial(medsweep: Medsweep, copy: Path) -> None:
+    metrics = next((copy / "store" / "segment").glob("*/output/metrics.parquet"))
+    metrics.write_bytes(metrics.read_bytes()[:-8] + b"\0" * 8)
+    told = medsweep("results", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results")
+    assert told.exit_code == 2
+    assert "metrics.parquet does not match its sha256; medsweep run sets it aside" in told.output
+
+
+def test_a_torn_manifest_is_named_and_its_trial_run_again(medsweep: Medsweep, copy: Path) -> None:
+    manifest = next((copy / "store" / "segment").glob("*/manifest.json"))
+    manifest.write_text(manifest.read_text()[:40])
+    ran = medsweep(
+        "run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results", "--runner", "local"
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "manifest.json cannot be read" in ran.output
+    assert "ran 1 segment" in ran.output

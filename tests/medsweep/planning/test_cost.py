@@ -1,0 +1,263 @@
+"""Forecasts and budgets: the schedule by hand, intervals from what was published, and caps that hold."""
+
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from helpers import toy
+from medsweep.data.folds import Fold
+from medsweep.errors import UserError
+from medsweep.execution.driver import run_plan
+from medsweep.execution.local import LocalRunner
+from medsweep.execution.task import Task, World
+from medsweep.planning.budget import BudgetGuard, Payments, Spent, require_within
+from medsweep.planning.forecast import History, Interval, Price, bare_tasks, forecast, prices, sure, wall_hours
+from medsweep.store.store import Store
+from medsweep.sweep.arms import Arm, Replicate
+from medsweep.sweep.file import Resources, Schema, Sweep
+from medsweep.sweep.load import load_sweep
+from medsweep.sweep.plan import Plan, build, decide
+from medsweep.tracking.console import NullObserver
+
+SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisPlan)
+SWEEP = """\
+sweep: toy
+question: What does it cost?
+replicates: {folds: 2}
+control: {measure.count: 0}
+factors: {measure.count: [2]}
+"""
+
+
+def sweep_with(folder: Path, budget: str) -> Sweep:
+    path = folder / "toy.yaml"
+    path.write_text(SWEEP + f"budget: {budget}\n")
+    return load_sweep(path, SCHEMA)
+
+
+def plan_of(seeds: int = 2) -> Plan:
+    """source -> per seed: measure, and grow -> pool -> measure."""
+    arms = [Arm("control", {}, toy.Settings(), is_control=True)]
+    arms.append(Arm("a", {"measure.count": 2}, toy.Settings(measure=toy.MeasureSection(count=2))))
+    where = [Replicate(Fold(index=0, of=2), seed) for seed in range(seeds)]
+    return build("toy", arms=arms, replicates=where, stages=toy.STAGES, expand=toy.expand_with(2))
+
+
+def by_stage(plan: Plan, **hours: float) -> dict[str, float]:
+    return {digest: hours[trial.stage] for digest, trial in plan.trials.items()}
+
+
+def priced_at(plan: Plan, gpus: float = 0.0, **hours: float) -> dict[str, Price]:
+    found = by_stage(plan, **hours)
+    return {digest: Price(sure(found[digest]), 1.0, gpus, sure(512.0), 9, 9) for digest in plan.trials}
+
+
+def everything(plan: Plan) -> dict[str, Task]:
+    tasks = bare_tasks(plan, dict.fromkeys(plan.trials, 1.0))
+    return {task.digest: replace(task, label="it") for task in tasks}
+
+
+def test_one_slot_takes_the_sum_and_many_slots_the_longest_chain() -> None:
+    plan = plan_of()
+    hours = by_stage(plan, source=1.0, grow=4.0, pool=2.0, measure=3.0)
+    assert wall_hours(plan, hours, 1) == pytest.approx(sum(hours.values())) == pytest.approx(25.0)
+    assert wall_hours(plan, hours, 100) == pytest.approx(1 + 4 + 2 + 3)
+
+
+def test_two_slots_follow_the_frontier_by_hand() -> None:
+    """0-1 source; 1-5 both grow; 5-7 both pool; 7-13 four measures on two slots."""
+    plan = plan_of()
+    hours = by_stage(plan, source=1.0, grow=4.0, pool=2.0, measure=3.0)
+    assert wall_hours(plan, hours, 2) == pytest.approx(13.0)
+
+
+def test_the_wall_time_keeps_its_bounds_and_shrinks_with_slots() -> None:
+    plan = plan_of(seeds=5)
+    priced = priced_at(plan, source=0.3, grow=2.0, pool=0.7, measure=1.1)
+    decisions = decide(plan, lambda stage, digest: None)
+    found = [forecast(plan, decisions, priced, slots) for slots in (1, 2, 3, 7)]
+    for one in found:
+        assert max(one.chain, one.share) - 1e-9 <= one.wall.middle <= one.chain + one.share
+    walls = [one.wall.middle for one in found]
+    assert walls == sorted(walls, reverse=True)
+    assert found[0].trials == len(plan.trials)
+    assert found[0].disk_gib == sure(len(plan.trials) / 2)
+
+
+def test_gpu_hours_count_what_a_trial_holds() -> None:
+    plan = plan_of()
+    decisions = decide(plan, lambda stage, digest: None)
+    held = {"grow": Resources(gpus=0.25, cpus=3)}
+    found = forecast(plan, decisions, prices(plan, History(Store(Path("nowhere")), []), held), 1)
+    assert found.gpu_hours.middle == pytest.approx(2 * 0.001 * 0.25)
+    assert found.cpu_hours.middle == pytest.approx((7 + 2 * 3) * 0.001)
+    assert (found.untimed, found.unsized) == (9, 9)
+    assert found.hours == Interval(*(pytest.approx(9 * 0.001 * factor) for factor in (1 / 3, 1, 3)))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with one toy run."""
+    root = tmp_path_factory.mktemp("published")
+    run_plan(plan_of(), World(store=root, stages=toy.STAGES), LocalRunner(), NullObserver())
+    return Store(root)
+
+
+class Rewritten(Store):
+    """The published trials, ``factor`` times as slow as estimated, on the given machines in turn."""
+
+    def __init__(self, store: Store, ratios: list[tuple[float, str, str]]) -> None:
+        super().__init__(store.root)
+        self._ratios = ratios
+
+    def published(self, stage: str | None = None):  # type: ignore[no-untyped-def]
+        some = next(super().published(stage), None)
+        for number, (ratio, device, machine) in enumerate(self._ratios if some is not None else []):
+            host = {**some.host, "device": device, "machine": machine}
+            yield replace(some, digest=f"{number:064}", seconds=ratio * 3600, estimated_hours=1.0, host=host)
+
+
+def ratio_of(store: Store, ratios: list[tuple[float, str, str]], device: str = "cpu") -> tuple[Interval, int]:
+    return History(Rewritten(store, ratios), ["grow"]).ratio("grow", None, device)
+
+
+def test_an_interval_is_the_quantiles_of_published_ratios(published: Store) -> None:
+    here = platform.machine()
+    found, timed = ratio_of(published, [(ratio, "cpu", here) for ratio in (1.0, 2.0, 3.0, 4.0, 11.0)])
+    assert timed == 5
+    assert found == Interval(pytest.approx(1.4), 3.0, pytest.approx(8.2))
+
+
+def test_the_narrowest_class_with_three_trials_is_asked_else_the_stage(published: Store) -> None:
+    here = platform.machine()
+    slow = [(20.0, "cuda", here)] * 3
+    assert ratio_of(published, [*slow, *[(2.0, "cpu", here)] * 3])[0].middle == 2.0
+    assert ratio_of(published, [*slow, *[(2.0, "cpu", "other")] * 2, (5.0, "cpu", here)])[0].middle == 2.0
+    assert ratio_of(published, [*slow, *[(2.0, "cpu", here)] * 2])[0].middle == 20.0
+    assert ratio_of(published, slow, device=["cuda", "0"][0])[0] == sure(20.0)
+
+
+def test_few_timings_give_a_middle_and_no_confidence(published: Store) -> None:
+    assert ratio_of(published, [(6.0, "cpu", "m")]) == (Interval(2.0, 6.0, 18.0), 1)
+    assert ratio_of(published, []) == (Interval(1 / 3, 1.0, 3.0), 0)
+
+
+def test_sizes_are_those_of_the_files(published: Store) -> None:
+    (manifest, *_) = published.published("measure")
+    folder = published.folder("measure", manifest.digest)
+    bytes_ = sum((folder / name).stat().st_size for name in manifest.files)
+    found, sized = History(published, list(toy.STAGES)).mib("measure", None, "cpu")
+    assert sized == 4
+    assert found.middle == pytest.approx(bytes_ / 2**20, rel=0.1)
+
+
+CAPS = {
+    "hours": (r"toy.yaml:6: the trials to run are forecast at 25 h, above budget.hours 24.9; raise", 24.9, 25.0),
+    "gpu_hours": (r"forecast at 12.5 GPU h, above budget.gpu_hours 12", 12, 12.5),
+    "wall_hours": (r"forecast at 13 h, above budget.wall_hours 12", 12, 13),
+    "trials": (r"forecast at 9 trials, above budget.trials 8", 8, 9),
+    "disk_gib": (r"forecast at 4.5 GiB, above budget.disk_gib 4", 4, 4.5),
+}
+
+
+@pytest.mark.parametrize("name", CAPS)
+def test_a_forecast_above_a_cap_is_refused_and_one_at_it_is_not(tmp_path: Path, name: str) -> None:
+    message, low, enough = CAPS[name]
+    plan = plan_of()
+    priced = priced_at(plan, gpus=0.5, source=1.0, grow=4.0, pool=2.0, measure=3.0)
+    found = forecast(plan, decide(plan, lambda stage, digest: None), priced, 2)
+    require_within(sweep_with(tmp_path, f"{{{name}: {enough}}}"), found, Spent())
+    with pytest.raises(UserError, match=message) as caught:
+        require_within(sweep_with(tmp_path, f"{{{name}: {low}}}"), found, Spent())
+    assert "\n" not in str(caught.value)
+
+
+def test_what_was_spent_before_counts(tmp_path: Path) -> None:
+    plan = plan_of()
+    priced = priced_at(plan, source=1.0, grow=4.0, pool=2.0, measure=3.0)
+    found = forecast(plan, decide(plan, lambda stage, digest: None), priced, 2)
+    with pytest.raises(UserError, match=r"forecast at 25 h after 6 h already spent, above budget.hours 30"):
+        require_within(sweep_with(tmp_path, "{hours: 30}"), found, Spent(hours=6.0))
+
+
+def test_a_budget_that_caps_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"toy.yaml:6: budget caps nothing; name one of hours, gpu_hours"):
+        sweep_with(tmp_path, "{slots: 3}")
+
+
+class Clock:
+    """Hours that a test turns."""
+
+    hours = 0.0
+
+    def __call__(self) -> float:
+        return self.hours * 3600
+
+
+def guard_of(folder: Path, budget: str, plan: Plan, clock: Clock) -> BudgetGuard:
+    stages = {digest: trial.stage for digest, trial in plan.trials.items()}
+    priced = priced_at(plan, gpus=0.5, source=1.0, grow=4.0, pool=2.0, measure=3.0)
+    return BudgetGuard(sweep_with(folder, budget), stages, priced, Store.create(folder / "store"), clock)
+
+
+def tasks_named(plan: Plan, stage: str) -> list[Task]:
+    return [task for task in everything(plan).values() if task.stage == stage]
+
+
+def test_nothing_is_launched_past_the_cap(tmp_path: Path) -> None:
+    plan, clock = plan_of(), Clock()
+    guard = guard_of(tmp_path, "{hours: 8.5}", plan, clock)
+    (source,), (one, other) = tasks_named(plan, "source"), tasks_named(plan, "grow")
+    assert guard.may_start(source) is None
+    guard.started(source)
+    clock.hours = 0.5
+    guard.ended(source)
+    assert guard.may_start(one) is None
+    guard.started(one)
+    assert guard.may_start(other) is None  # 0.5 + 4 + 4 is the cap itself
+    clock.hours = 4.6  # and now the first is 0.1 h late
+    reason = guard.may_start(other)
+    assert reason is not None
+    assert reason.startswith(
+        "grow it would take the sweep past budget.hours 8.5: 4.6 h are spent, 8.6 h with it; raise"
+    )
+    clock.hours = 5.5
+    guard.ended(one)
+    assert guard.spent.hours == pytest.approx(5.5)
+    assert guard.spent.gpu_hours == pytest.approx(2.75)
+
+
+@pytest.mark.parametrize(("budget", "launched"), [("{trials: 2}", 2), ("{wall_hours: 4}", 2), ("{disk_gib: 1.6}", 3)])
+def test_each_cap_stops_in_its_own_unit(tmp_path: Path, budget: str, launched: int) -> None:
+    plan, clock = plan_of(), Clock()
+    guard = guard_of(tmp_path, budget, plan, clock)
+    done = 0
+    for task in [*tasks_named(plan, "measure"), *tasks_named(plan, "pool")]:
+        if guard.may_start(task) is not None:
+            break
+        guard.started(task)
+        clock.hours += 1.0
+        done += 1
+    assert done == launched
+
+
+def test_without_a_budget_everything_may_start(tmp_path: Path) -> None:
+    plan = plan_of()
+    guard = guard_of(tmp_path, "null", plan, Clock())
+    assert guard.may_start(tasks_named(plan, "grow")[0]) is None
+
+
+def test_the_next_call_knows_what_this_sweep_paid_and_not_what_others_did(tmp_path: Path, published: Store) -> None:
+    plan = plan_of()
+    stages = {digest: trial.stage for digest, trial in plan.trials.items()}
+    priced = priced_at(plan, gpus=0.5, source=1.0, grow=4.0, pool=2.0, measure=3.0)
+    assert Payments(published, "toy").spent(stages, priced) == Spent()
+    pool = tasks_named(plan, "pool")[0]
+    Payments(published, "toy").launched(pool.digest)
+    found = Payments(published, "toy").spent(stages, priced)
+    seconds = published.manifest("pool", pool.digest).seconds
+    assert (found.trials, found.hours) == (1, pytest.approx(seconds / 3600))
+    assert found.disk_gib > 0
+    assert Payments(published, "other").spent(stages, priced) == Spent()

@@ -1,0 +1,78 @@
+"""How arms become chains: what is shared, what is left out, and what is refused before anything runs."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from helpers.micro import write_micro
+from medsweep.errors import UserError
+from medsweep.store.store import Store
+from medsweep.study.stages import plan_sweep
+from medsweep.sweep.plan import Plan
+
+FACTORS = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
+REAL = "{treat.treatments: [{kind: duplicate-real}], synthesise.count: %s}"
+FRESH = "{treat.treatments: [{kind: fresh-real}], synthesise.count: 4}"
+HELD_OUT = "{gan.pipeline: c-sg, synthesise.masks: held-out, synthesise.count: 4}"
+
+
+def planned(folder: Path, arms: dict[str, str], *changes: tuple[str, str]) -> Plan:
+    text = "factors: {}\narms:\n" + "".join(f"  {name}: {levels}\n" for name, levels in arms.items())
+    sweep = write_micro(folder, (FACTORS, text), *changes)
+    return plan_sweep(sweep, Store.create(folder / "store"))[1]
+
+
+def counts(plan: Plan, stage: str) -> set[int]:
+    return {trial.config.model_dump()["count"] for trial in plan.trials.values() if trial.stage == stage}
+
+
+def stages(plan: Plan) -> Counter[str]:
+    return Counter(trial.stage for trial in plan.trials.values())
+
+
+def test_real_slices_need_no_generator_and_share_a_pool_over_counts_and_generators(tmp_path: Path) -> None:
+    other = REAL.replace("{treat", "{gan.kimg: 0.064, treat")
+    plan = planned(tmp_path, {"few": REAL % 4, "many": REAL % 9, "other": other % 4})
+    assert stages(plan) == {"prepare": 1, "treat": 2, "assess": 2, "segment": 6}
+    assert counts(plan, "treat") == {9}
+    assert plan.aliases == {"other": "few"}
+
+
+def test_real_slices_that_imitate_a_pool_need_its_generator(tmp_path: Path) -> None:
+    both = "[{kind: duplicate-real}, {kind: match-spectrum, target: pool, measured: 2}]"
+    plan = planned(tmp_path, {"like b-sg": f"{{treat.treatments: {both}, gan.pipeline: b-sg, synthesise.count: 4}}"})
+    assert stages(plan) == {"prepare": 1, "gan": 2, "synthesise": 2, "treat": 2, "assess": 2, "segment": 4}
+    assert counts(plan, "treat") == {0}
+
+
+@pytest.mark.parametrize(("mode", "made"), [("fixed-kept", 12), ("fixed-generated", 4)])
+def test_only_a_filter_down_to_the_count_makes_more_than_the_count(tmp_path: Path, mode: str, made: int) -> None:
+    levels = f"{{synthesise.count: 4, synthesise.headroom: 3.0, segment.min_iou: 0.5, segment.filter_mode: {mode}}}"
+    plan = planned(tmp_path, {"filtered": levels})
+    assert counts(plan, "synthesise") == {made}
+
+
+def test_a_filter_and_its_random_control_share_all_but_the_u_net(tmp_path: Path) -> None:
+    levels = "{synthesise.count: 4, segment.min_iou: 0.5, segment.filter_by: %s}"
+    plan = planned(tmp_path, {"filtered": levels % "iou", "at random": levels % "random"})
+    assert stages(plan)["assess"] == 2
+    assert stages(plan)["segment"] == 6
+
+
+@pytest.mark.parametrize("levels", [FRESH, HELD_OUT])
+def test_patients_left_out_may_be_borrowed_where_there_are_any(tmp_path: Path, levels: str) -> None:
+    some = ("  resolution: 16", "  resolution: 16\n  patients: 2")
+    assert stages(planned(tmp_path, {"more": levels}, some))["segment"] == 4
+    with pytest.raises(UserError, match=r"micro\.yaml:3: arm 'more': .*set data\.patients below"):
+        planned(tmp_path, {"more": levels})
+    every = ("  resolution: 16", "  resolution: 16\n  patients: 3")
+    with pytest.raises(UserError, match=r"micro\.yaml:3: .* fold 0 has none beside the 3 in use"):
+        planned(tmp_path, {"more": levels}, every)
+
+
+def test_more_unique_patients_than_there_are_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    levels = "{treat.treatments: [{kind: k-unique-real, patients: %d}], synthesise.count: 4}"
+    assert stages(planned(tmp_path, {"few": levels % 3}))["treat"] == 2
+    with pytest.raises(UserError, match=r"micro\.yaml:3: k-unique-real asks for 4 training patients, fold 0 has 3"):
+        planned(tmp_path, {"few": levels % 4})

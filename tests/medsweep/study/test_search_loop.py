@@ -1,0 +1,292 @@
+"""A search: its section, its suggestions, its loop over the smallest real pipeline, and what ``best`` shows of it."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from helpers.micro import write_micro
+from medsweep.cli import app, told_plainly
+from medsweep.commands.search import register
+from medsweep.data.inventory import Source
+from medsweep.errors import UserError
+from medsweep.execution.driver import Summary, run_plan
+from medsweep.execution.local import LocalRunner
+from medsweep.execution.task import World
+from medsweep.search.sampler import Told, ask, best_of, importances
+from medsweep.search.stopping import Stopping
+from medsweep.store.store import Store
+from medsweep.study.chains import Chains
+from medsweep.study.search_loop import Search, open_search, run_search
+from medsweep.study.settings import Settings
+from medsweep.study.stages import SCHEMA, STAGES, plan_sweep
+from medsweep.sweep.arms import arms, replicates
+from medsweep.sweep.load import load_sweep
+from medsweep.sweep.plan import Builder, Plan
+from medsweep.sweep.space import Choices, Objective, Params, Range, SearchSection, Space
+from medsweep.tracking.console import NullObserver
+from trainers.synthesis.synthesise import SynthesiseConfig
+
+SPACE: Space = {"x": Range(low=0, high=1), "y": Range(low=0.001, high=1, log=True)}
+SEARCH = """\
+search:
+  suggestions: 4
+  batch: 2
+  objectives: [{metric: dice, goal: maximise}]
+  constraints: [{metric: hours, at_most: 5.0}]
+  space:
+    segment.learning_rate: {low: 0.001, high: 0.03, log: true}
+"""
+FACTORS = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
+MICRO = (
+    (FACTORS, "arms: {slow: {segment.learning_rate: 0.0005}}\n" + SEARCH),
+    ("{folds: 2, seeds: 1}", "{scheme: hold-out, folds: 1, test_share: 0.34, validation: 0.3}"),
+)
+
+
+def section(sampler: str = "tpe", *metrics: str, seed: int = 0) -> SearchSection:
+    goals = {"dice": "maximise", "hours": "minimise"}
+    objectives = tuple(Objective(metric=name, goal=goals[name]) for name in metrics or ("hours",))  # type: ignore[arg-type]
+    return SearchSection(sampler=sampler, suggestions=40, batch=8, seed=seed, objectives=objectives, space={"x": []})  # type: ignore[arg-type]
+
+
+def searched(wanted: SearchSection, values: Callable[[Params], Told]) -> list[Told]:
+    told: list[Told] = []
+    while len(told) < wanted.suggestions:
+        told += [values(point) for point in ask(wanted, SPACE, told, wanted.batch)]
+    return told
+
+
+def bowl(point: Params) -> Told:
+    return Told(point, "complete", ((point["x"] - 0.3) ** 2 + (math.log10(point["y"]) + 1) ** 2,))
+
+
+def mixed(point: Params) -> Told:
+    """Two objectives, a constraint, and points that were stopped or failed."""
+    if point["x"] < 0.1:
+        return Told(point, "pruned" if point["y"] > 0.05 else "failed")
+    return Told(point, "complete", (point["x"], point["y"] + point["x"] ** 2), {"hours": point["x"] - 0.8})
+
+
+def test_tpe_beats_random_on_a_quadratic() -> None:
+    found = {
+        sampler: statistics.median(
+            min(told.values[0] for told in searched(section(sampler, seed=seed), bowl)) for seed in range(10)
+        )
+        for sampler in ("tpe", "random")
+    }
+    assert found["tpe"] < 0.5 * found["random"], found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
+def test_suggestions_follow_from_the_results_alone(sampler: str) -> None:
+    wanted = section(sampler, "dice", "hours")
+    told = searched(wanted, mixed)
+    assert len({each.state for each in told}) == 3
+    for first in (0, 8, 24):
+        assert ask(wanted, SPACE, told[:first], 8) == [each.params for each in told[first : first + 8]]
+    assert ask(wanted.model_copy(update={"seed": 1}), SPACE, told[:8], 8) != [each.params for each in told[8:16]]
+    changed = [Told(each.params, "complete", (1 - each.params["x"], 1.0)) for each in told[:24]]
+    assert (ask(wanted, SPACE, changed, 8) == ask(wanted, SPACE, told[:24], 8)) == (sampler == "random")
+
+
+def test_nsga2_breeds_from_earlier_generations() -> None:
+    def repeated(told: Sequence[Told]) -> int:
+        early = {each.params["x"] for each in told[:16]}
+        return sum(each.params["x"] in early for each in told[16:])
+
+    assert repeated(searched(section("nsga2", "dice", "hours"), mixed)) >= 5
+    assert repeated(searched(section("random", "dice", "hours"), mixed)) == 0
+
+
+def test_the_best_are_feasible_and_undominated() -> None:
+    wanted = section("random", "dice", "hours")
+    told = searched(wanted, mixed)
+    front = [told[number] for number in best_of(wanted, SPACE, told)]
+    feasible = [each for each in told if each.feasible]
+    assert 0 < len(front) < len(feasible) < len(told)
+    for each in feasible:
+        better = [b for b in front if b.values[0] >= each.values[0] and b.values[1] <= each.values[1]]
+        assert better, each
+    single = section("random", "dice")
+    told = [Told(point.params, "complete", (point.params["x"],)) for point in told]
+    assert importances(single, SPACE, told)["x"] > 0.6
+    best = best_of(single, SPACE, told)
+    assert [told[number].params["x"] for number in best] == [max(each.params["x"] for each in told)]
+
+
+def test_values_are_read_back_as_the_sweep_writes_them() -> None:
+    space: Space = {
+        "kind": Choices(values=("a", [1, 2], None)),
+        "share": Range(low=0.0, high=0.9, step=0.1),
+        "count": Range(low=2, high=20, step=2, whole=True),
+    }
+    points = ask(section("random"), space, [], 30)
+    assert {repr(point["kind"]) for point in points} == {"'a'", "[1, 2]", "None"}
+    assert all(round(point["share"], 1) == point["share"] for point in points)
+    assert all(type(point["count"]) is int and point["count"] % 2 == 0 for point in points)
+    assert all(space[name].holds(value) for point in points for name, value in point.items())
+    assert not space["share"].holds(0.25)
+    assert not space["kind"].holds([2, 1])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("segment.learning_rate: {", "segment.learning_rat: {", "did you mean 'segment.learning_rate'?"),
+        ("low: 0.001,", "low: -1.0,", "greater than 0"),
+        ("low: 0.001,", "low: 0.5,", "low must be below high"),
+        ("log: true", "log: true, step: 0.001", "no step"),
+        ("low: 0.001, high: 0.03, log: true", "low: 0.1, high: 1.0, step: 0.4", "set high: 0.9"),
+        ("metric: dice", "metric: dise", "did you mean 'dice'?"),
+        ("goal: maximise", "goal: minimise", "seeks the worst"),
+        ("at_most: 5.0", "at_most: 5.0, at_least: 1.0", "one of at_most and at_least"),
+        (", validation: 0.3", "", "would flatter the winner"),
+        ("  batch: 2\n", "  batch: 2\n  sampler: nsga2\n", "weighs two objectives"),
+        ("  batch: 2\n", "  early_stopping: {gans: {rule: asha, metric: a, goal: minimise}}\n", "did you mean 'gan'?"),
+        ("arms: {slow:", "arms: {search-1:", "named like a suggestion"),
+        ("fixed:\n", "early_stopping: {}\nfixed:\n", "arms that are compared are always measured in full"),
+    ],
+)
+def test_a_wrong_search_is_refused_with_its_place(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = write_micro(tmp_path, *MICRO, (old, new))
+    with pytest.raises(UserError, match=r"micro\.yaml:\d+: ") as caught:
+        load_sweep(path, SCHEMA)
+    assert said in str(caught.value)
+
+
+def test_a_field_that_nothing_reads_is_refused(tmp_path: Path) -> None:
+    path = write_micro(tmp_path, *MICRO, ("segment.learning_rate: {low: 0.001,", "gan.r1_gamma: {low: 0.001,"))
+    store = Store.create(tmp_path / "store")
+    with pytest.raises(UserError, match=r"gan\.r1_gamma changes no trial"):
+        open_search(*plan_sweep(path, store), store)
+
+
+def test_pools_are_as_large_as_the_largest_dose_searched(tmp_path: Path) -> None:
+    sweep = load_sweep(write_micro(tmp_path), SCHEMA)
+    every = arms(sweep)
+    bound = sweep.with_levels({"gan.pipeline": "mc-sg", "synthesise.count": 9}, ("fixed",))
+    assert isinstance(bound, Settings)
+    chains = Chains(every, Source("0" * 64, ()), [bound])
+    builder = Builder(STAGES)
+    for arm in every:
+        chains.expand(builder, arm, replicates(sweep, [f"case-{number}" for number in range(6)])[0])
+    pools = [trial.config for trial in builder.trials.values() if isinstance(trial.config, SynthesiseConfig)]
+    assert {pool.pipeline: pool.count for pool in pools} == {"b-sg": 4, "mc-sg": 9}
+
+
+class Stop:
+    """Runs plans in this process; after ``batches`` of them it says that the user stopped."""
+
+    def __init__(self, store: Store, batches: int = 99) -> None:
+        self.world, self.left = World(store=store.root, stages=STAGES), batches
+        self.stages: list[str] = []
+
+    def __call__(self, plan: Plan, stopping: Stopping | None) -> Summary:
+        assert stopping is None
+        self.left -= 1
+        summary = run_plan(plan, self.world, LocalRunner(), NullObserver())
+        self.stages += list(summary.ran.elements())
+        return summary if self.left else Summary(**{**vars(summary), "stopped": True})
+
+
+def opened(path: Path, store: Store) -> Search:
+    found = open_search(*plan_sweep(path, store), store)
+    assert found is not None
+    return found
+
+
+def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) -> None:
+    path, store = write_micro(tmp_path, *MICRO), Store.create(tmp_path / "store")
+    search = opened(path, store)
+    assert [arm.name for arm, _ in search.inside] == ["control"], "slow lies outside"
+    first = Stop(store, batches=2)
+    state, summary = run_search(search, first)
+    assert summary.stopped
+    assert len(state.fixed) == 1
+    assert len(state.results) == 2
+    assert len(state.suggestions) == 4
+    # The second batch was asked but not run; one suggestion of it comes to be, the last one first.
+    last = state.suggestions[-1].name
+    only = search.plan([each for each in state.suggestions if each.name == last])
+    run_plan(only, first.world, LocalRunner(), NullObserver())
+    again = opened(path, store)
+    assert again.forward().suggestions == state.suggestions
+    assert len(again.forward().results) == 2
+    rest = Stop(store)
+    done, summary = run_search(again, rest)
+    assert summary.ok
+    assert again.is_settled(done)
+    assert rest.stages == ["segment"]
+    assert done.suggestions == state.suggestions == opened(path, store).forward().suggestions
+    assert len({each.params["segment.learning_rate"] for each in done.suggestions}) == 4
+    _check_results(store, again, done.plan, [result.metrics for result in done.results])
+    assert len(again.measured_plan(done).arms) == 6
+    _check_best(path, store, tmp_path / "results")
+
+
+def _check_results(store: Store, search: Search, plan: Plan, metrics: Sequence[object]) -> None:
+    import pandas as pd
+
+    for number, found in enumerate(metrics):
+        leaf = plan.leaves[f"search-{number:03}", plan.replicates[0]]
+        table = pd.read_parquet(store.output("segment", leaf) / "validation.parquet")
+        dice = table.loc[table["metric"] == "dice", "value"].mean()
+        # What all share (the prepared slices) is not charged to a suggestion.
+        assert found == pytest.approx({"dice": dice, "hours": store.manifest("segment", leaf).seconds / 3600})
+
+
+def _check_best(path: Path, store: Store, results: Path) -> None:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app, told_plainly)
+    shown = CliRunner().invoke(app, ["best", str(path), "--store", str(store.root), "--results", str(results)])
+    assert shown.exit_code == 0, shown.output
+    for text in ("validation dice", "test dice", "search-003", "4 of 4 suggestions", "too few to say", "not flattered"):
+        assert text in shown.output
+    assert sorted(each.name for each in (results / "search").iterdir()) == ["history.csv", "history.png", "history.svg"]
+    lines = (results / "search" / "history.csv").read_text().splitlines()
+    assert lines[0].startswith("arm,outcome,feasible,value,best,n,dice,hours,")
+    assert len(lines) == 6
+
+
+def test_a_suggestion_that_cannot_stand_is_refused_and_adds_no_trial(tmp_path: Path) -> None:
+    changes = (
+        (
+            "segment.learning_rate: {low: 0.001, high: 0.03, log: true}",
+            "segment.warmup_steps: [0, 10]\n    segment.steps: [12, 8]",
+        ),
+    )
+    path, store = write_micro(tmp_path, *MICRO, *changes), Store.create(tmp_path / "store")
+    search = opened(path, store)
+    refused = search._suggest(7, {"segment.warmup_steps": 10, "segment.steps": 8})
+    assert refused.arm is None
+    assert "warmup_steps (10) must be below steps (8)" in refused.refused
+    sound = search._suggest(8, {"segment.warmup_steps": 0, "segment.steps": 8})
+    assert search.plan([refused, sound]).trials == search.plan([sound]).trials
+
+
+def test_the_commands_run_a_search_and_tell_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    path = write_micro(tmp_path, *MICRO)
+    where = ["--store", str(tmp_path / "store"), "--results", str(tmp_path / "results")]
+    early = CliRunner().invoke(app, ["best", str(path), *where])
+    assert early.exit_code == 2
+    assert "there is no store" in early.output
+    planned = CliRunner().invoke(app, ["plan", str(path), *where[:2]])
+    assert "search: 0 of 4 suggestions have results" in planned.output
+    ran = CliRunner().invoke(app, ["run", str(path), *where, "--runner", "local"])
+    assert ran.exit_code == 0, ran.output
+    told = json.loads((tmp_path / "results" / "analysis.json").read_text())
+    assert [arm["name"] for arm in told["arms"]] == ["control", "slow", *(f"search-{number:03}" for number in range(4))]
+    assert "they are no planned comparison" in (tmp_path / "results" / "report.html").read_text()
+    again = CliRunner().invoke(app, ["run", str(path), *where, "--runner", "local"])
+    assert "ran no trial" in again.output
+    shown = CliRunner().invoke(app, ["best", str(path), *where])
+    assert "4 of 4 suggestions are settled" in shown.output
+    assert (tmp_path / "results" / "search" / "history.png").stat().st_size > 1000

@@ -1,0 +1,230 @@
+"""The synthesise stage: one pool of image-mask pairs from the generators of a fold, in an order that never changes.
+
+Sample i depends on the seed and i alone, so a pool of 50 is the head of a pool of 500: batches have a fixed size and
+fixed borders, and the samples of the last one that nobody asked for are dropped.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from medsweep.config import EXTENT, Config
+from medsweep.data.folds import Fold, left_out, whole
+from medsweep.data.provenance import require_within, write_fitted_on
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.identity import derive_seed
+from medsweep.trial import Progress, Trial
+from trainers.measures.mask_validity import postprocess, summary, valid_share, validity
+from trainers.stylegan2.data import training_rows
+from trainers.synthesis.real_masks import Perturbation, RealMasks
+from trainers.synthesis.sources import BATCH, ROLES, Batch, Recipe, make_source
+from trainers.training.pictures import grid_png
+
+SHOWN = 16
+SLICE_RANGE = 5.0
+"""Prepared slices lie within +-5; generated ones are clipped to the same range."""
+
+SLICES_PER_PATIENT = 30
+SECONDS_PER_SLICE = 0.5
+"""For one generator of the default width at 256 px on one CPU core."""
+
+COMPARED = 512
+"""Real masks, evenly spread, that generated ones are compared with."""
+
+Step = Literal["largest-component", "fill-holes", "min-area"]
+
+
+class SynthesiseSettings(Config):
+    """The ``synthesise:`` section of a sweep, without the counts, which belong to its arms."""
+
+    truncation: float = Field(default=1.0, ge=0, le=1)
+    """How far latents keep from their mean (psi); 1 keeps the whole variety, 0 leaves one picture."""
+    postprocess: tuple[Step, ...] = ()
+    """What is done to generated masks, in this order, before C-SG or the U-Net sees them."""
+    min_area_px: int = Field(default=10, ge=1)
+    """Components below this many pixels are what ``min-area`` takes away."""
+    masks: Literal["training", "held-out"] = "training"
+    """Whose real masks C-SG alone paints: those of the training patients, or of those that ``data.patients`` leaves
+    out, whom no generator has seen."""
+    perturb: Perturbation = Perturbation()
+    """What is done to these masks before C-SG sees them."""
+
+
+class SynthesiseConfig(SynthesiseSettings):
+    """One pool."""
+
+    count: Annotated[int, Field(ge=1), EXTENT]
+    unit: Literal["slices", "patients"]
+    """What ``count`` counts; a synthetic patient has as many slices as a training patient on average."""
+    pipeline: Literal["b-sg", "mc-sg", "c-sg"]
+    """B-SG pairs; M-SG masks and C-SG images for them; C-SG images for real masks."""
+    fold: Fold
+    seed: int
+    resolution: int = Field(ge=8)
+    """Side of a slice in pixels."""
+
+    @model_validator(mode="after")
+    def _real_masks_can_be_had(self) -> "SynthesiseConfig":
+        if self.pipeline != "c-sg" and (self.masks != "training" or not self.perturb.changes_nothing):
+            raise ValueError(
+                f"masks and perturb are read by the pipeline c-sg alone, not by {self.pipeline}; remove them"
+            )
+        if self.masks == "held-out" and self.fold.patients is None:
+            raise ValueError(
+                "masks: held-out needs training patients that the study leaves out; set data.patients below the "
+                "training part"
+            )
+        return self
+
+    @property
+    def borrows(self) -> Fold | None:
+        """A fold in whose training part lie all patients read beyond ``fold``; None where nobody else is read."""
+        return whole(self.fold) if self.masks == "held-out" else None
+
+
+def mask_fields(settings: SynthesiseSettings, pipeline: str) -> dict[str, Any]:
+    """The fields on masks, neutral where ``pipeline`` does not read them: C-SG alone has no generated masks to clean,
+    the others have no real ones."""
+    neutral = SynthesiseSettings()
+    generated = neutral if pipeline == "c-sg" else settings
+    real = settings if pipeline == "c-sg" else neutral
+    cut = generated if "min-area" in generated.postprocess else neutral
+    return {
+        "postprocess": generated.postprocess,
+        "min_area_px": cut.min_area_px,
+        "masks": real.masks,
+        "perturb": real.perturb,
+    }
+
+
+def hours(config: SynthesiseConfig) -> float:
+    """Hours of one CPU core, a rough guess by resolution that does not know the width of the generators."""
+    slices = config.count * (SLICES_PER_PATIENT if config.unit == "patients" else 1)
+    seconds = SECONDS_PER_SLICE * (config.resolution / 256) ** 2
+    return slices * seconds * len(ROLES[config.pipeline]) / 3600
+
+
+def probe(config: SynthesiseConfig) -> SynthesiseConfig:
+    """One batch of the same generators; what is done to masks takes no memory of the GPU."""
+    neutral = dict(SynthesiseSettings())
+    return SynthesiseConfig(**dict(config) | neutral | {"count": BATCH, "unit": "slices", "seed": 0})
+
+
+def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
+    """Write a ``trainers.pool.Pool`` and a grid of its first pairs to ``trial.output``.
+
+    Inputs: ``prepare``, and per pipeline ``joint`` (b-sg), ``mask`` and ``image`` (mc-sg) or ``image`` (c-sg).
+
+    Raises:
+        UserError: a generator was fitted to other slices or patients than the fold's training slices, or masks of
+            held-out patients are asked for and there are none.
+    """
+    torch.set_num_threads(trial.threads)
+    slices = SliceSet.open(inputs["prepare"])
+    patients, rows = training_rows(slices, config.fold)
+    per_patient = slices.slices_per_patient(patients)
+    total = config.count * (per_patient if config.unit == "patients" else 1)
+    require_within("prepare trial", inputs["prepare"], patients)
+    for role in ROLES[config.pipeline]:
+        require_within(f"{role} generator", inputs[role], patients)
+    seed = derive_seed("synthesise", config.fold.index, config.seed)
+    cleaner = Cleaner(config.postprocess, config.min_area_px, len(slices.classes))
+    recipe = Recipe(seed, config.truncation, cleaner.clean)
+    borrowed, painted_rows = painted(config, slices, rows)
+    real = RealMasks(slices, painted_rows, seed, config.perturb)
+    source = make_source(config.pipeline, inputs, slices=slices, real=real, device=trial.device, recipe=recipe)
+    shape = (total, len(slices.modalities), slices.resolution, slices.resolution)
+    images = open_memmap(trial.output / "images.npy", mode="w+", dtype=np.float32, shape=shape)
+    masks = open_memmap(trial.output / "masks.npy", mode="w+", dtype=np.uint8, shape=(total, *shape[2:]))
+    for first in range(0, total, BATCH):
+        drawn, last = source(first), min(first + BATCH, total)
+        images[first:last] = np.clip(drawn.images, -SLICE_RANGE, SLICE_RANGE)[: last - first]
+        masks[first:last] = drawn.labels[: last - first]
+        cleaner.record(first, last, drawn)
+        if last < total:
+            yield Progress(step=last, total=total)
+    images.flush()
+    masks.flush()
+    metrics = cleaner.write(trial.output, np.asarray(slices.masks[_spread(rows)]))
+    about: dict[str, Any] = {"samples": total, "slices_per_patient": per_patient, "postprocess": cleaner.report}
+    if not config.perturb.changes_nothing:
+        about["perturb"] = real.effect(masks)
+    (trial.output / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+    write_fitted_on(trial.output, (*patients, *borrowed))
+    grid = grid_png(trial.output / "grid.png", images[:SHOWN], masks[:SHOWN], columns=4)
+    yield Progress(step=total, total=total, metrics=metrics, pictures={"pairs": grid})
+
+
+def painted(
+    config: SynthesiseConfig, slices: SliceSet, training: NDArray[np.int64]
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The patients borrowed for their masks, and the rows of the real masks to be painted.
+
+    Raises:
+        UserError: nobody is left out of the training part, or none of their slices shows a class.
+    """
+    if config.masks == "training":
+        return (), training
+    borrowed = left_out("masks: held-out", slices.patients, config.fold)
+    rows = slices.rows(borrowed, foreground_only=True)
+    if len(rows) == 0:
+        raise UserError(
+            f"none of the {len(borrowed)} training patients left out, from {borrowed[0]!r} on, has a slice with "
+            "foreground to paint; lower data.patients"
+        )
+    return borrowed, rows
+
+
+class Cleaner:
+    """Measures generated masks as they come, then applies the declared steps, and keeps account of both."""
+
+    def __init__(self, steps: Sequence[str], min_area_px: int, classes: int) -> None:
+        self._steps, self._min_area_px, self._classes = steps, min_area_px, classes
+        self._frames: list[pd.DataFrame] = []
+        self.report: dict[str, dict[str, int]] = {}
+        """Samples and pixels that each step changed."""
+
+    def clean(self, labels_NRR: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Masks after the steps."""
+        return self._stepped(labels_NRR)[0]
+
+    def _stepped(self, labels_NRR: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[str, dict[str, int]]]:
+        return postprocess(labels_NRR, self._steps, self._classes, self._min_area_px)
+
+    def record(self, first: int, last: int, drawn: Batch) -> None:
+        """Measure the masks of samples ``first`` to ``last`` before, and count what changed."""
+        if drawn.raw is None:
+            return
+        raw = drawn.raw[: last - first]
+        frame = validity(raw, self._classes)
+        self._frames.append(frame.assign(sample=frame["sample"] + first))
+        if not self._steps:
+            return
+        for step, counts in self._stepped(raw)[1].items():
+            known = self.report.setdefault(step, dict.fromkeys(counts, 0))
+            self.report[step] = {name: known[name] + count for name, count in counts.items()}
+
+    def write(self, folder: Path, real_NRR: NDArray[np.uint8]) -> dict[str, float]:
+        """Write validity.parquet and validity.json; returns the latter, empty where masks are real."""
+        if not self._frames:
+            return {}
+        frame = pd.concat(self._frames, ignore_index=True)
+        frame.to_parquet(folder / "validity.parquet", index=False)
+        found = {name: value for name, value in summary(frame, self._classes).items() if math.isfinite(value)}
+        found["valid_share"] = valid_share(frame, validity(real_NRR, self._classes))
+        (folder / "validity.json").write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+        return found
+
+
+def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), COMPARED)).astype(np.int64)]

@@ -1,0 +1,1 @@
+"""What every training shares: the loop that survives a kill, checkpoints, batches worked in parts, pictures."""

@@ -1,0 +1,71 @@
+"""The one training loop: steps, reports, checkpoints, divergence. Every trainer is a ``Learner`` driven by it."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from medsweep.trial import DivergedError, Progress, Trial
+from trainers.training.checkpoint import load_state, save_state
+
+
+class Learner(Protocol):
+    """Something that improves step by step and whose whole state can be saved (weights, RNG, data order)."""
+
+    def step(self, number: int) -> Mapping[str, float]:
+        """Do optimisation step ``number`` (1, 2, ...) and return its named scalars.
+
+        Raises:
+            DivergedError: a value that training needs is no longer finite, or the model has collapsed.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on: tensors and JSON values in nested dicts and lists."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Return to a state that ``state()`` gave."""
+
+    def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
+        """PNG files for this report, written below ``folder``; an empty mapping where there is nothing to show."""
+
+
+def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_steps: int) -> Iterator[Progress]:
+    """Run ``learner`` from its newest checkpoint to ``total_steps``, yielding the mean of each report window.
+
+    A report window never spans a checkpoint, so a resumed run reports the same numbers at the same steps.
+
+    Raises:
+        DivergedError: a scalar of a step is NaN or infinite.
+    """
+    torch.set_num_threads(trial.threads)
+    done = 0
+    if (found := trial.restore()) is not None:
+        done, folder = found
+        learner.load(load_state(folder, trial.device))
+    window: list[Mapping[str, float]] = []
+    for number in range(done + 1, total_steps + 1):
+        scalars = learner.step(number)
+        _require_finite(scalars, number)
+        window.append(scalars)
+        if number % report_every_steps and number != total_steps:
+            continue
+        pictures = learner.pictures(number, trial.output)
+        yield Progress(step=number, total=total_steps, metrics=window_mean(window), pictures=pictures)
+        window = []
+        if number < total_steps and trial.checkpoint_due():
+            trial.checkpoint(number, lambda folder: save_state(folder, learner.state()))
+
+
+def window_mean(window: list[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each scalar over the steps of a window that gave it."""
+    names = dict.fromkeys(name for scalars in window for name in scalars)
+    given = {name: [scalars[name] for scalars in window if name in scalars] for name in names}
+    return {name: sum(values) / len(values) for name, values in given.items()}
+
+
+def _require_finite(scalars: Mapping[str, float], step: int) -> None:
+    for name, value in scalars.items():
+        if not math.isfinite(value):
+            raise DivergedError(f"{name} became {value} at step {step}")
