@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
 
-from trainers.measures.frechet import frechet
-from trainers.measures.neighbours import FAR, NEAR, prdc
+from medsweep.trainers.measures.frechet import frechet
+from medsweep.trainers.measures.neighbours import FAR, NEAR, prdc
 
 Array = NDArray[np.float64]
 

@@ -30,10 +30,10 @@ from medsweep.data.prepare import run
 from medsweep.data.slices import SliceSet
 from medsweep.store.store import Store
 from medsweep.store.workspace import Workspace
-from trainers.segmentation.config import SegmentConfig, SegmentSettings, resolve
-from trainers.segmentation.network import Architecture
-from trainers.segmentation.samples import BatchOrder, gather
-from trainers.segmentation.train import UNetLearner
+from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, resolve
+from medsweep.trainers.segmentation.network import Architecture
+from medsweep.trainers.segmentation.samples import BatchOrder, gather
+from medsweep.trainers.segmentation.train import UNetLearner
 
 PATIENTS, PLANE, SLICES, SIDE, BATCH, EPOCHS = 16, 192, 48, 128, 16, 3
 WINDOW = (-160.0, 240.0)

@@ -31,14 +31,14 @@ import numpy as np
 import pandas as pd
 from error_rates_rule import ARMS, CONTROL, PLAN, Design, Flags, Judged, judge, simulate
 
-from analysis.records import ArmInfo, Array
-from analysis.stats.effects import effects_of
-from analysis.stats.equivalence import Verdict
-from analysis.stats.posthoc import against_control
-from analysis.stats.power import Power
-from analysis.study.analyse import analyse
-from analysis.study.answers import Answer, answer_all
-from analysis.table.tables import METRICS, Reduced
+from medsweep.analysis.records import ArmInfo, Array
+from medsweep.analysis.stats.effects import effects_of
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.stats.posthoc import against_control
+from medsweep.analysis.stats.power import Power
+from medsweep.analysis.study.analyse import analyse
+from medsweep.analysis.study.answers import Answer, answer_all
+from medsweep.analysis.table.tables import METRICS, Reduced
 
 RUN_SDS = (0.0, 0.003, 0.006, 0.012)
 CHUNK = 500
@@ -75,7 +75,7 @@ def by_report(y_ARP: Array, design: Design) -> tuple[Answer, ...]:
     reduced = Reduced(METRICS["dice"], wide, cells, (), none, none)
     deltas = {arm: reduced.differences(arm, CONTROL) for arm in arms[1:]}
     effects = effects_of(deltas, higher_is_better=True, level=1 - PLAN.alpha, resamples=10)
-    with mock.patch("analysis.study.answers.power_of", no_power):
+    with mock.patch("medsweep.analysis.study.answers.power_of", no_power):
         return answer_all(reduced, effects, against_control(list(deltas.items())), CONTROL, PLAN)
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.records import Array
-from analysis.stats.signed_rank import signed_rank_pmf
-from analysis.table.tables import AnalysisPlan
+from medsweep.analysis.records import Array
+from medsweep.analysis.stats.signed_rank import signed_rank_pmf
+from medsweep.analysis.table.tables import AnalysisPlan
 
 CONTROL = "real only"
 ARMS = (CONTROL, "arm 1", "arm 2", "arm 3", "arm 4")

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from medsweep.data.folds import Fold
-from trainers.segmentation.augment import augment
-from trainers.segmentation.config import SegmentSettings, resolve
-from trainers.segmentation.network import Architecture, build
-from trainers.segmentation.samples import Part, Samples
-from trainers.segmentation.train import UNetLearner
+from medsweep.trainers.segmentation.augment import augment
+from medsweep.trainers.segmentation.config import SegmentSettings, resolve
+from medsweep.trainers.segmentation.network import Architecture, build
+from medsweep.trainers.segmentation.samples import Part, Samples
+from medsweep.trainers.segmentation.train import UNetLearner
 
 SLICES, SIDE, BATCH, STEPS_PER_ROUND = 256, 64, 16, 16
 CONFIG = resolve(

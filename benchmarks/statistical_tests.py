@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.records import ArmInfo, Array, mean_estimate
-from analysis.stats.effects import rank_biserials
-from analysis.stats.equivalence import tost
-from analysis.stats.omnibus import Omnibus, friedman
-from analysis.stats.posthoc import nemenyi
-from analysis.stats.ranks import ranking
-from analysis.stats.resampling import RESAMPLES, patient_weights
-from analysis.stats.variance import all_components, method_tests
-from analysis.study.analyse import Analysis, analyse
-from analysis.study.metric import differences_of, study_metric
-from analysis.table.checks import complete
-from analysis.table.tables import AnalysisPlan, Reduced, reduce
+from medsweep.analysis.records import ArmInfo, Array, mean_estimate
+from medsweep.analysis.stats.effects import rank_biserials
+from medsweep.analysis.stats.equivalence import tost
+from medsweep.analysis.stats.omnibus import Omnibus, friedman
+from medsweep.analysis.stats.posthoc import nemenyi
+from medsweep.analysis.stats.ranks import ranking
+from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights
+from medsweep.analysis.stats.variance import all_components, method_tests
+from medsweep.analysis.study.analyse import Analysis, analyse
+from medsweep.analysis.study.metric import differences_of, study_metric
+from medsweep.analysis.table.checks import complete
+from medsweep.analysis.table.tables import AnalysisPlan, Reduced, reduce
 
 CONTROL = "real only"
 PLAN = AnalysisPlan()

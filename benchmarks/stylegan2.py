@@ -32,10 +32,10 @@ from stylegan2_peer import PlainTraining
 from torch.nn import functional
 
 from medsweep.data.folds import Fold
-from trainers.stylegan2.config import GanSettings, resolve
-from trainers.stylegan2.data import TrainingSet
-from trainers.stylegan2.learner import GanLearner
-from trainers.stylegan2.networks import Architecture
+from medsweep.trainers.stylegan2.config import GanSettings, resolve
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.learner import GanLearner
+from medsweep.trainers.stylegan2.networks import Architecture
 
 N, R = 8, 64
 SETTINGS = GanSettings(channel_base=2048, channel_max=128, batch_size=N, augment="none", style_mixing=0.0)

@@ -1,7 +1,8 @@
 """The peer of the StyleGAN2 benchmark: networks, losses and phases as a user writes them down in PyTorch.
 
 One kernel per sample in a grouped convolution, dense 4x4 low-pass filters at full resolution, noise, bias and leaky
-ReLU as separate operations, the Adam of torch with its defaults. Same layers and same losses as ``trainers.stylegan2``.
+ReLU as separate operations, the Adam of torch with its defaults. Same layers and same losses as the
+product's ``stylegan2``.
 """
 
 import math
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.networks import Architecture
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.networks import Architecture
 
 
 class PlainLinear(nn.Module):

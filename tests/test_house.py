@@ -24,10 +24,7 @@ HEAVY = {
 
 def room(module: str) -> str:
     """The room of a module, by its folder alone."""
-    package, *rest = module.split(".")
-    if package != "medsweep":
-        return package
-    name = rest[0] if rest else "words"
+    name = module.split(".")[1] if "." in module else "words"
     return name if (ROOT / "medsweep" / name).is_dir() or name == "cli" else "words"
 
 

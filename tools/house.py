@@ -17,9 +17,9 @@ Edges = Mapping[tuple[str, str], int]
 
 
 def module_name(path: Path) -> str:
-    """Dotted name of a file below the root, without ``__init__``."""
+    """Dotted name of a file below the root, as it is imported: the two packages beside medsweep are installed in it."""
     parts = path.with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return ".".join(("medsweep",) * (parts[0] != "medsweep") + parts[: -1 if parts[-1] == "__init__" else None])
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -121,8 +121,8 @@ def tops(root: Path) -> dict[str, int]:
 def lines(root: Path) -> dict[str, int]:
     """Lines of Python of each package."""
     texts: dict[str, int] = dict.fromkeys(PACKAGES, 0)
-    for name, path in modules(root).items():
-        texts[name.split(".")[0]] += len(path.read_text(encoding="utf-8").splitlines())
+    for path in modules(root).values():
+        texts[path.relative_to(root).parts[0]] += len(path.read_text(encoding="utf-8").splitlines())
     return texts
 
 

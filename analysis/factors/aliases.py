@@ -9,8 +9,17 @@ from typing import Final, Literal
 
 import numpy as np
 
-from analysis.factors.factorial import Factor, Layout, LeftOut, Question, display, effect_name, effects_of, matched
-from analysis.records import Array
+from medsweep.analysis.factors.factorial import (
+    Factor,
+    Layout,
+    LeftOut,
+    Question,
+    display,
+    effect_name,
+    effects_of,
+    matched,
+)
+from medsweep.analysis.records import Array
 
 Effect = tuple[int, ...]
 Scale = Literal["linear", "log2"]

@@ -5,11 +5,11 @@ from enum import StrEnum
 
 import numpy as np
 
-from analysis.factors.aliases import Scale, scale_of, scaled
-from analysis.factors.factorial import Layout, Method, Question
-from analysis.factors.terms import ArmScores, Term
-from analysis.records import Array, Estimate
-from analysis.stats.posthoc import holm
+from medsweep.analysis.factors.aliases import Scale, scale_of, scaled
+from medsweep.analysis.factors.factorial import Layout, Method, Question
+from medsweep.analysis.factors.terms import ArmScores, Term
+from medsweep.analysis.records import Array, Estimate
+from medsweep.analysis.stats.posthoc import holm
 
 
 @dataclass(frozen=True)

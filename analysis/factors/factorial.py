@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from analysis.records import ArmInfo, Array
-from analysis.table.scores import Codes
+from medsweep.analysis.records import ArmInfo, Array
+from medsweep.analysis.table.scores import Codes
 
 MOST_SUBSETS_OF: Final = 6
 """Levels up to which every subset is tried; above, those subsets that some combination of the others shows."""

@@ -13,15 +13,15 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from analysis.factors.aliases import alias_sets, questions
-from analysis.factors.dependence import Ordered, PartialDependence, dependence, ordered
-from analysis.factors.factorial import Factor, Layout, LeftOut, Method, Question, effect_name, labels, layout
-from analysis.factors.terms import ArmScores, Term
-from analysis.records import ArmInfo, Array
-from analysis.stats.contrasts import FTest, repeated_f
-from analysis.stats.posthoc import holm
-from analysis.table.scores import scores_of
-from analysis.table.tables import Reduced
+from medsweep.analysis.factors.aliases import alias_sets, questions
+from medsweep.analysis.factors.dependence import Ordered, PartialDependence, dependence, ordered
+from medsweep.analysis.factors.factorial import Factor, Layout, LeftOut, Method, Question, effect_name, labels, layout
+from medsweep.analysis.factors.terms import ArmScores, Term
+from medsweep.analysis.records import ArmInfo, Array
+from medsweep.analysis.stats.contrasts import FTest, repeated_f
+from medsweep.analysis.stats.posthoc import holm
+from medsweep.analysis.table.scores import scores_of
+from medsweep.analysis.table.tables import Reduced
 
 __all__ = ["FactorEffect", "FactorStudy", "NoFactors", "Term", "aligned_rank_f", "factor_effects"]
 

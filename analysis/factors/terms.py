@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.records import Array, Estimate, mean_estimate
-from analysis.stats.contrasts import FTest, basis, repeated_f
-from analysis.stats.variance import contrast_test, subspace_test
-from analysis.table.scores import Flags, Scores
+from medsweep.analysis.records import Array, Estimate, mean_estimate
+from medsweep.analysis.stats.contrasts import FTest, basis, repeated_f
+from medsweep.analysis.stats.variance import contrast_test, subspace_test
+from medsweep.analysis.table.scores import Flags, Scores
 
 NEGLIGIBLE = 1e-12
 """Weights below it are rounding."""

@@ -13,11 +13,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BAND, INK, QUIET, Drawn, figure, lines, look, save, wrapped
-from analysis.stats.omnibus import Omnibus
-from analysis.stats.posthoc import BonferroniDunn, Nemenyi, bonferroni_dunn
-from analysis.study.analyse import Analysis
-from analysis.study.wording import arm_label, number, p_text
+from medsweep.analysis.figures.style import BAND, INK, QUIET, Drawn, figure, lines, look, save, wrapped
+from medsweep.analysis.stats.omnibus import Omnibus
+from medsweep.analysis.stats.posthoc import BonferroniDunn, Nemenyi, bonferroni_dunn
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import arm_label, number, p_text
 
 LINE = 0.135
 """Height of one line of a label; one unit of the vertical axis is an inch."""

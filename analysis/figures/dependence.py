@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.factors.dependence import Ordered
-from analysis.factors.factors import FactorStudy
-from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.study.wording import number, p_text, span
-from analysis.table.tables import Metric
+from medsweep.analysis.factors.dependence import Ordered
+from medsweep.analysis.factors.factors import FactorStudy
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.study.wording import number, p_text, span
+from medsweep.analysis.table.tables import Metric
 
 COLUMNS = 3
 PANEL_IN = 2.6

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.stats.dose import DoseSeries, Trend
-from analysis.stats.shape import HarmOnset, Onset
-from analysis.study.analyse import Analysis
-from analysis.study.wording import number, p_text, percent, span
-from analysis.table.tables import Metric
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.stats.dose import DoseSeries, Trend
+from medsweep.analysis.stats.shape import HarmOnset, Onset
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import number, p_text, percent, span
+from medsweep.analysis.table.tables import Metric
 
 COLUMNS = 3
 HARM = "\N{WHITE DOWN-POINTING TRIANGLE}"

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.factors.factors import FactorEffect, FactorStudy
-from analysis.factors.terms import Term
-from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.records import Estimate
-from analysis.study.wording import number, p_text, percent, span
-from analysis.table.tables import Metric
+from medsweep.analysis.factors.factors import FactorEffect, FactorStudy
+from medsweep.analysis.factors.terms import Term
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.records import Estimate
+from medsweep.analysis.study.wording import number, p_text, percent, span
+from medsweep.analysis.table.tables import Metric
 
 ROW_IN = 0.25
 LINE_IN = 0.13

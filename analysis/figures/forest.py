@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.stats.equivalence import Verdict
-from analysis.study.analyse import Analysis
-from analysis.study.answers import Answer
-from analysis.study.wording import number, percent, span
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.answers import Answer
+from medsweep.analysis.study.wording import number, percent, span
 
 MARKS = {
     Verdict.SUPERIOR: "^",

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.stats.meta import Meta, WeightedStudy
-from analysis.study.wording import number, p_text, percent, span
-from analysis.table.tables import Metric
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.stats.meta import Meta, WeightedStudy
+from medsweep.analysis.study.wording import number, p_text, percent, span
+from medsweep.analysis.table.tables import Metric
 
 ROW_IN = 0.19
 HEAD = 40

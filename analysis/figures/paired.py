@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
-from analysis.stats.paired import Paired
-from analysis.study.wording import number, span
-from analysis.table.tables import Metric
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.stats.paired import Paired
+from medsweep.analysis.study.wording import number, span
+from medsweep.analysis.table.tables import Metric
 
 WORSE = "#b35806"
 """Burnt orange: apart from the accent blue for every common colour blindness, and in grey by its darkness."""

@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
-from analysis.figures.style import INK, QUIET, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
-from analysis.stats.allpairs import Pair, Pairwise
-from analysis.study.wording import MINUS, arm_label, number
-from analysis.table.tables import Metric
+from medsweep.analysis.figures.style import INK, QUIET, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
+from medsweep.analysis.stats.allpairs import Pair, Pairwise
+from medsweep.analysis.study.wording import MINUS, arm_label, number
+from medsweep.analysis.table.tables import Metric
 
 WORSE_TO_BETTER: Final = LinearSegmentedColormap.from_list("worse to better", ["#ee9b3d", "#ffffff", "#6a9fcb"])
 """Orange and blue differ for every common colour vision, and stay light enough for black text."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import ACCENT, INK, Drawn, figure, look, save, wrapped
-from analysis.questions.measures import Generator, MetricUtility
-from analysis.questions.quality import QualityStudy
-from analysis.study.wording import number, p_text, span
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, look, save, wrapped
+from medsweep.analysis.questions.measures import Generator, MetricUtility
+from medsweep.analysis.questions.quality import QualityStudy
+from medsweep.analysis.study.wording import number, p_text, span
 
 SHAPES = "osD^v<>pPX"
 COLUMNS = 4

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
-from analysis.figures.style import INK, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
-from analysis.stats.ranks import Ranking, RankStability
-from analysis.study.wording import arm_label, number, percent
+from medsweep.analysis.figures.style import INK, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
+from medsweep.analysis.stats.ranks import Ranking, RankStability
+from medsweep.analysis.study.wording import arm_label, number, percent
 
 SHARE: Final = LinearSegmentedColormap.from_list("share", ["#ffffff", "#9dbcd8", "#1f4e79"])
 LABELS_IN: Final = 1.9

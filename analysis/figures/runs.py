@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, save, wrapped
-from analysis.stats.variance import RunMean
-from analysis.study.analyse import Analysis
-from analysis.study.wording import arm_label
-from analysis.table.tables import Metric
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, save, wrapped
+from medsweep.analysis.stats.variance import RunMean
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import arm_label
+from medsweep.analysis.table.tables import Metric
 
 SHAPES = "osD^v<>pPX"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, look, save
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, look, save
 
 
 def draw_search(history: pd.DataFrame, label: str, stem: Path) -> Drawn:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.figures.style import ACCENT, INK, Drawn, figure, look, save
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, look, save
 
 COLUMNS = 3
 HIGH = 0.25

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.records import Array
+from medsweep.analysis.records import Array
 from medsweep.identity import derive_seed
 
 Strata = Sequence[NDArray[np.intp]]

@@ -5,7 +5,7 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.table.tables import Reduced
+from medsweep.analysis.table.tables import Reduced
 
 ANCHOR: Final = "iou_mean"
 """The measure that every assessment leaves: its digest tells assessments from other rows of the pools table."""

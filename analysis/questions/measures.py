@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.questions.association import (
+from medsweep.analysis.questions.association import (
     Strata,
     bend,
     bootstrap_counts,
@@ -20,8 +20,8 @@ from analysis.questions.association import (
     scaled_ranks,
     strata_of,
 )
-from analysis.questions.generators import Better, better, is_quality
-from analysis.records import Array
+from medsweep.analysis.questions.generators import Better, better, is_quality
+from medsweep.analysis.records import Array
 
 FEWEST: Final = 5
 """Generators below which nothing is judged."""

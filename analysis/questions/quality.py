@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from analysis.questions.generators import KEYS, generator_table, is_quality
-from analysis.questions.measures import (
+from medsweep.analysis.questions.generators import KEYS, generator_table, is_quality
+from medsweep.analysis.questions.measures import (
     PERMUTATIONS,
     Generator,
     MetricComparison,
@@ -24,7 +24,7 @@ from analysis.questions.measures import (
     judge,
     obstacle,
 )
-from analysis.stats.adjust import holm
+from medsweep.analysis.stats.adjust import holm
 
 RESAMPLES: Final = 2000
 COMPARED: Final = (

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.figures.meta import draw_meta
-from analysis.records import to_json
-from analysis.report.context import ReportContext
-from analysis.report.document import Bullets, Document, Figure, Prose, Section
-from analysis.report.page import Format, checked, write_document
-from analysis.report.pictures import FOLDER, figure_of
-from analysis.report.provenance import reproduction_section
-from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.stats.equivalence import Verdict
-from analysis.stats.omnibus import Omnibus
-from analysis.study.across import Across, ArmAcross, across_datasets
-from analysis.study.analyse import Analysis
-from analysis.study.wording import HEADLINE_NAMES, amount, number, p_text, percent, span
+from medsweep.analysis.figures.meta import draw_meta
+from medsweep.analysis.records import to_json
+from medsweep.analysis.report.context import ReportContext
+from medsweep.analysis.report.document import Bullets, Document, Figure, Prose, Section
+from medsweep.analysis.report.page import Format, checked, write_document
+from medsweep.analysis.report.pictures import FOLDER, figure_of
+from medsweep.analysis.report.provenance import reproduction_section
+from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.stats.omnibus import Omnibus
+from medsweep.analysis.study.across import Across, ArmAcross, across_datasets
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import HEADLINE_NAMES, amount, number, p_text, percent, span
 
 TRIALS = "The trials behind the numbers of a data set are listed on its own page."
 

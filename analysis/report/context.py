@@ -51,7 +51,7 @@ class ReportContext:
     plan: tuple[PlanRow, ...] = ()
     grids: tuple[Grid, ...] = ()
     spectra: pd.DataFrame | None = None
-    """Power by frequency of pools and of real images, the columns that ``analysis.figures.spectra`` draws."""
+    """Power by frequency of pools and of real images, the columns that ``medsweep.analysis.figures.spectra`` draws."""
     failures: tuple[Failure, ...] = ()
     store: str = "store"
     """Path of the store, for the commands that explain a trial."""

@@ -4,12 +4,12 @@ import itertools
 import math
 from collections.abc import Container, Sequence
 
-from analysis.report.context import ReportContext
-from analysis.report.table import DASH, Table
-from analysis.study.analyse import Analysis
-from analysis.study.metric import MetricStudy
-from analysis.study.pools import PoolSummary
-from analysis.study.wording import arm_label, number
+from medsweep.analysis.report.context import ReportContext
+from medsweep.analysis.report.table import DASH, Table
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.metric import MetricStudy
+from medsweep.analysis.study.pools import PoolSummary
+from medsweep.analysis.study.wording import arm_label, number
 
 
 def descriptions(study: MetricStudy) -> Table:

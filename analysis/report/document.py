@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.report.table import Table
+from medsweep.analysis.report.table import Table
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Tables of the dose response: its shape, the onset of harm, and the contrasts behind both."""
 
-from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.stats.dose import DoseSeries
-from analysis.stats.shape import HarmOnset, Onset
-from analysis.study.analyse import Analysis
-from analysis.study.wording import number, percent, span
+from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.stats.dose import DoseSeries
+from medsweep.analysis.stats.shape import HarmOnset, Onset
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import number, percent, span
 
 
 def trends(analysis: Analysis) -> Table:

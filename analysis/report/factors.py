@@ -1,10 +1,10 @@
 """Tables of what each factor does, and of what the synthetic images' measures say about what they are good for."""
 
-from analysis.factors.factors import FactorEffect, FactorStudy, Term
-from analysis.questions.quality import QualityStudy
-from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.study.analyse import Analysis
-from analysis.study.wording import number, percent, span
+from medsweep.analysis.factors.factors import FactorEffect, FactorStudy, Term
+from medsweep.analysis.questions.quality import QualityStudy
+from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import number, percent, span
 
 
 def effects(analysis: Analysis) -> Table:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from analysis.report.document import Block, Bullets, Code, Document, Figure, Prose, Section, Trials, Verdicts
-from analysis.report.table import Table
+from medsweep.analysis.report.document import Block, Bullets, Code, Document, Figure, Prose, Section, Trials, Verdicts
+from medsweep.analysis.report.table import Table
 
 _ESCAPED: Final = str.maketrans(
     {

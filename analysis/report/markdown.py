@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.report.document import Block, Bullets, Code, Document, Figure, Prose, Trials, Verdicts
-from analysis.report.table import Table
+from medsweep.analysis.report.document import Block, Bullets, Code, Document, Figure, Prose, Trials, Verdicts
+from medsweep.analysis.report.table import Table
 
 
 def escaped(text: str) -> str:

@@ -1,11 +1,11 @@
 """The methods paragraphs, written from the records, so that text and numbers cannot part."""
 
-from analysis.factors.factors import FactorStudy
-from analysis.stats.omnibus import NoOmnibus
-from analysis.stats.resampling import RESAMPLES
-from analysis.study.analyse import Analysis
-from analysis.study.sensitivity import Sensitivity
-from analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, number, p_text, percent
+from medsweep.analysis.factors.factors import FactorStudy
+from medsweep.analysis.stats.omnibus import NoOmnibus
+from medsweep.analysis.stats.resampling import RESAMPLES
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.sensitivity import Sensitivity
+from medsweep.analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, number, p_text, percent
 
 
 def methods_of(analysis: Analysis) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """Tables on all arms at once: omnibus tests, all pairs, ranks, and how far each hangs on test and pool."""
 
-from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.stats.allpairs import AllPairs
-from analysis.stats.omnibus import NoOmnibus, Omnibus
-from analysis.stats.posthoc import Nemenyi
-from analysis.study.analyse import Analysis
-from analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent, span
+from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.stats.allpairs import AllPairs
+from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
+from medsweep.analysis.stats.posthoc import Nemenyi
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent, span
 
 FOLDED_FROM = 16
 """Rows from which a table of pairs starts closed."""

@@ -8,14 +8,14 @@ from typing import Final, Literal, get_args
 
 import jinja2
 
-from analysis.report.context import ReportContext
-from analysis.report.document import Document, Figure
-from analysis.report.latex import latex_text, table_text
-from analysis.report.markdown import markdown_text
-from analysis.report.pictures import draw_all
-from analysis.report.sections import document_of
-from analysis.report.table import csv_text, write_csv
-from analysis.study.analyse import Analysis
+from medsweep.analysis.report.context import ReportContext
+from medsweep.analysis.report.document import Document, Figure
+from medsweep.analysis.report.latex import latex_text, table_text
+from medsweep.analysis.report.markdown import markdown_text
+from medsweep.analysis.report.pictures import draw_all
+from medsweep.analysis.report.sections import document_of
+from medsweep.analysis.report.table import csv_text, write_csv
+from medsweep.analysis.study.analyse import Analysis
 from medsweep.errors import UserError, nearest
 
 Format = Literal["html", "markdown", "latex"]

@@ -5,24 +5,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.factors.factors import FactorStudy
-from analysis.figures.cd import draw_critical_difference
-from analysis.figures.dependence import draw_dependence
-from analysis.figures.dose import draw_dose
-from analysis.figures.factors import draw_factors
-from analysis.figures.forest import draw_forest
-from analysis.figures.paired import draw_paired
-from analysis.figures.pairwise import draw_pairwise
-from analysis.figures.quality import draw_quality
-from analysis.figures.rankmap import draw_rank_map
-from analysis.figures.runs import draw_runs
-from analysis.figures.spectra import draw_spectra
-from analysis.figures.style import Drawn
-from analysis.report.context import ReportContext
-from analysis.report.document import Figure
-from analysis.stats.omnibus import Omnibus
-from analysis.study.analyse import Analysis
-from analysis.study.wording import number, percent
+from medsweep.analysis.factors.factors import FactorStudy
+from medsweep.analysis.figures.cd import draw_critical_difference
+from medsweep.analysis.figures.dependence import draw_dependence
+from medsweep.analysis.figures.dose import draw_dose
+from medsweep.analysis.figures.factors import draw_factors
+from medsweep.analysis.figures.forest import draw_forest
+from medsweep.analysis.figures.paired import draw_paired
+from medsweep.analysis.figures.pairwise import draw_pairwise
+from medsweep.analysis.figures.quality import draw_quality
+from medsweep.analysis.figures.rankmap import draw_rank_map
+from medsweep.analysis.figures.runs import draw_runs
+from medsweep.analysis.figures.spectra import draw_spectra
+from medsweep.analysis.figures.style import Drawn
+from medsweep.analysis.report.context import ReportContext
+from medsweep.analysis.report.document import Figure
+from medsweep.analysis.stats.omnibus import Omnibus
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import number, percent
 
 FOLDER = "figures"
 HEAVY = 400_000

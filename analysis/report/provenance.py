@@ -2,10 +2,10 @@
 
 import shlex
 
-from analysis.report.context import ReportContext
-from analysis.report.document import Bullets, Code, Prose, Section, TrialLine, Trials
-from analysis.study.analyse import Analysis
-from analysis.table.trials import TrialRef
+from medsweep.analysis.report.context import ReportContext
+from medsweep.analysis.report.document import Bullets, Code, Prose, Section, TrialLine, Trials
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.table.trials import TrialRef
 
 
 def anchors_of(analysis: Analysis) -> dict[str, int]:

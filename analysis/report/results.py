@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from analysis.report.table import DASH, Row, Table, bare_p
-from analysis.study.analyse import Analysis
-from analysis.study.answers import Answer
-from analysis.study.metric import MetricStudy
-from analysis.study.null import NullEvidence
-from analysis.study.wording import number, percent, span
+from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.answers import Answer
+from medsweep.analysis.study.metric import MetricStudy
+from medsweep.analysis.study.null import NullEvidence
+from medsweep.analysis.study.wording import number, percent, span
 
 
 def effects(analysis: Analysis) -> Table:

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-from analysis.report import design, dose, factors, overall, results
-from analysis.report.context import ReportContext
-from analysis.report.document import Block, Bullets, Document, Figure, Prose, Section, VerdictLine, Verdicts
-from analysis.report.methods import methods_of
-from analysis.report.pictures import grids_of
-from analysis.report.provenance import anchors_of, reproduction_section, trials_section
-from analysis.report.table import Table, without_dashes
-from analysis.stats.equivalence import Verdict
-from analysis.stats.omnibus import NoOmnibus
-from analysis.study.analyse import Analysis
+from medsweep.analysis.report import design, dose, factors, overall, results
+from medsweep.analysis.report.context import ReportContext
+from medsweep.analysis.report.document import Block, Bullets, Document, Figure, Prose, Section, VerdictLine, Verdicts
+from medsweep.analysis.report.methods import methods_of
+from medsweep.analysis.report.pictures import grids_of
+from medsweep.analysis.report.provenance import anchors_of, reproduction_section, trials_section
+from medsweep.analysis.report.table import Table, without_dashes
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.stats.omnibus import NoOmnibus
+from medsweep.analysis.study.analyse import Analysis
 
 SIGNS = {
     Verdict.SUPERIOR: "\N{BLACK UP-POINTING TRIANGLE}",

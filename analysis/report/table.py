@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.study.wording import MINUS, NOT_COMPUTABLE, p_text
+from medsweep.analysis.study.wording import MINUS, NOT_COMPUTABLE, p_text
 
 Row = tuple[str, ...]
 DASH = "\N{EM DASH}"

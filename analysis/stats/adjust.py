@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.records import Array
+from medsweep.analysis.records import Array
 from medsweep.errors import UserError
 
 SMALLEST: Final = sys.float_info.min

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.records import Array, Estimate, mean_estimate
-from analysis.stats.adjust import SMALLEST, bergmann_hommel, holm_pairs, shaffer, symmetric
-from analysis.stats.omnibus import ranks_of, refuse_holes
-from analysis.stats.posthoc import critical_difference, standard_error
-from analysis.stats.signed_rank import signed_rank_ps
-from analysis.stats.studentised import range_sf
-from analysis.table.tables import difference
+from medsweep.analysis.records import Array, Estimate, mean_estimate
+from medsweep.analysis.stats.adjust import SMALLEST, bergmann_hommel, holm_pairs, shaffer, symmetric
+from medsweep.analysis.stats.omnibus import ranks_of, refuse_holes
+from medsweep.analysis.stats.posthoc import critical_difference, standard_error
+from medsweep.analysis.stats.signed_rank import signed_rank_ps
+from medsweep.analysis.stats.studentised import range_sf
+from medsweep.analysis.table.tables import difference
 from medsweep.errors import UserError, nearest
 
 Method = Literal["conover", "exact", "shaffer", "bergmann-hommel"]

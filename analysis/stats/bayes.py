@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from analysis.records import Array
+from medsweep.analysis.records import Array
 from medsweep.identity import derive_seed
 
 PRIOR_STRENGTH: Final = 0.5

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from analysis.records import Array, Estimate, mean_estimate, t_estimate
+from medsweep.analysis.records import Array, Estimate, mean_estimate, t_estimate
 
 Kind = Literal["Dorfman-Berbaum-Metz-Hillis F", "repeated-measures F"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.records import ArmInfo, Array, Estimate, mean_estimate
-from analysis.stats.shape import Contrast, Doses, HarmOnset, Shape, harm_onset, shape_of
-from analysis.stats.variance import two_way
-from analysis.table.tables import Reduced
+from medsweep.analysis.records import ArmInfo, Array, Estimate, mean_estimate
+from medsweep.analysis.stats.shape import Contrast, Doses, HarmOnset, Shape, harm_onset, shape_of
+from medsweep.analysis.stats.variance import two_way
+from medsweep.analysis.table.tables import Reduced
 
 EXACT_PAGE = (8, 20, 12)
 """Page's tables: exact up to 8 doses and 20 patients, from 4 doses on up to 12 patients; normal beyond."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from analysis.records import Array, Estimate, mean_estimate
-from analysis.stats.resampling import RESAMPLES, patient_weights, resampled_means
-from analysis.stats.signed_rank import EXACT_UP_TO, signed_rank_pmf
+from medsweep.analysis.records import Array, Estimate, mean_estimate
+from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights, resampled_means
+from medsweep.analysis.stats.signed_rank import EXACT_UP_TO, signed_rank_pmf
 
 T = TypeVar("T")
 

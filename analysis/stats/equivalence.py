@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from analysis.records import Array, mean_estimate
+from medsweep.analysis.records import Array, mean_estimate
 
 
 class Verdict(StrEnum):

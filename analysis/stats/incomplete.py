@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.records import Array
-from analysis.stats.adjust import SMALLEST
-from analysis.stats.omnibus import ALIKE, TWO_ARMS, NoOmnibus
+from medsweep.analysis.records import Array
+from medsweep.analysis.stats.adjust import SMALLEST
+from medsweep.analysis.stats.omnibus import ALIKE, TWO_ARMS, NoOmnibus
 
 
 @dataclass(frozen=True)

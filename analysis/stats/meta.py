@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from analysis.records import Array, Estimate, t_estimate
-from analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
+from medsweep.analysis.records import Array, Estimate, t_estimate
+from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
 
 FEW: Final = 6
 """Data sets up to which the note on few studies is given."""

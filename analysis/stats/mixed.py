@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams, VCSpec
 
-from analysis.records import Array, Estimate, t_estimate
-from analysis.stats.contrasts import crossed_variances
-from analysis.stats.variance import method_test
-from analysis.table.scores import Codes, Design, Flags, Scores, scores_of
-from analysis.table.tables import Reduced
+from medsweep.analysis.records import Array, Estimate, t_estimate
+from medsweep.analysis.stats.contrasts import crossed_variances
+from medsweep.analysis.stats.variance import method_test
+from medsweep.analysis.table.scores import Codes, Design, Flags, Scores, scores_of
+from medsweep.analysis.table.tables import Reduced
 
 NO_SPREAD: Final = 1e-20
 """Residual variance of scores rounded to 1e-12 that are all alike."""

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.records import Array
-from analysis.stats.adjust import SMALLEST
+from medsweep.analysis.records import Array
+from medsweep.analysis.stats.adjust import SMALLEST
 
 TWO_ARMS: Final = "two arms: the Wilcoxon signed-rank test of the pair is the test"
 ALIKE: Final = "every patient scores all arms alike"

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.records import Array
-from analysis.stats.adjust import SMALLEST, holm, symmetric
-from analysis.stats.omnibus import Omnibus
-from analysis.stats.signed_rank import signed_rank_ps
-from analysis.stats.studentised import range_quantile, range_sf
+from medsweep.analysis.records import Array
+from medsweep.analysis.stats.adjust import SMALLEST, holm, symmetric
+from medsweep.analysis.stats.omnibus import Omnibus
+from medsweep.analysis.stats.signed_rank import signed_rank_ps
+from medsweep.analysis.stats.studentised import range_quantile, range_sf
 from medsweep.errors import nearest
 
 __all__ = [

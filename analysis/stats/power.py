@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from analysis.stats.effects import Effect
-from analysis.stats.variance import mean_squares
+from medsweep.analysis.stats.effects import Effect
+from medsweep.analysis.stats.variance import mean_squares
 
 PILOT_PATIENTS = 5
 """Patients from whom an SD of differences is worth more than the assumption."""

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.records import Array
-from analysis.stats.omnibus import refuse_holes
-from analysis.stats.resampling import RESAMPLES, patient_weights, resampled_means
+from medsweep.analysis.records import Array
+from medsweep.analysis.stats.omnibus import refuse_holes
+from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights, resampled_means
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from analysis.records import Array
+from medsweep.analysis.records import Array
 from medsweep.identity import derive_seed
 
 RESAMPLES: Final = 10_000

@@ -11,8 +11,8 @@ from enum import StrEnum
 import numpy as np
 from scipy import stats
 
-from analysis.records import Array, Estimate
-from analysis.stats.adjust import holm
+from medsweep.analysis.records import Array, Estimate
+from medsweep.analysis.stats.adjust import holm
 
 Contrast = Callable[[Array], Estimate]
 """Weights over dose 0 and the K counts, (K + 1,) -> estimate of the weighted sum of their means, at level 1 - alpha."""

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from scipy import special, stats
 
-from analysis.records import Array
-from analysis.stats.adjust import SMALLEST
+from medsweep.analysis.records import Array
+from medsweep.analysis.stats.adjust import SMALLEST
 
 EXACT_UP_TO: Final = 50
 """Patients up to which the exact distribution of untied signed ranks is used."""

@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import optimize, special
 
-from analysis.records import Array
-from analysis.stats.adjust import SMALLEST
+from medsweep.analysis.records import Array
+from medsweep.analysis.stats.adjust import SMALLEST
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 9.5

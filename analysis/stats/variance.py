@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.records import Array, Estimate, mean_estimate
-from analysis.stats.contrasts import (
+from medsweep.analysis.records import Array, Estimate, mean_estimate
+from medsweep.analysis.stats.contrasts import (
     FTest,
     basis,
     crossed_variances,
@@ -23,9 +23,9 @@ from analysis.stats.contrasts import (
     repeated_f,
     two_way,
 )
-from analysis.stats.omnibus import NoOmnibus
-from analysis.table.scores import Codes, Design, Flags, Scores, scores_of
-from analysis.table.tables import Reduced
+from medsweep.analysis.stats.omnibus import NoOmnibus
+from medsweep.analysis.table.scores import Codes, Design, Flags, Scores, scores_of
+from medsweep.analysis.table.tables import Reduced
 
 __all__ = [
     "Components",

@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.stats.equivalence import Verdict
-from analysis.stats.meta import DatasetRanks, Meta, StudyEffect, friedman_over_datasets, study_of, synthesise_all
-from analysis.study.analyse import Analysis
-from analysis.study.answers import Answer
-from analysis.table.tables import AnalysisPlan, Metric
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.stats.meta import (
+    DatasetRanks,
+    Meta,
+    StudyEffect,
+    friedman_over_datasets,
+    study_of,
+    synthesise_all,
+)
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.answers import Answer
+from medsweep.analysis.table.tables import AnalysisPlan, Metric
 from medsweep.errors import UserError
 
 

@@ -7,26 +7,26 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis import records
-from analysis.factors.factors import FactorStudy, NoFactors, factor_effects
-from analysis.questions.quality import QualityStudy
-from analysis.records import ArmInfo
-from analysis.stats.dose import DoseSeries, dose_series
-from analysis.stats.paired import Paired, paired_differences
-from analysis.stats.ranks import Ranking, RankStability, ranking
-from analysis.stats.variance import Components, RunMean, all_components, run_means
-from analysis.study import wording
-from analysis.study.answers import Answer, answer_all
-from analysis.study.design import StudyDesign, design_of
-from analysis.study.limits import limits_of
-from analysis.study.metric import Description, MetricStudy, study_metric
-from analysis.study.null import NullEvidence, null_evidence
-from analysis.study.pools import PoolSummary, pool_summaries, quality_of_pools
-from analysis.study.sensitivity import Sensitivity, sensitivity_of
-from analysis.table.arms import control_of, infer_arms
-from analysis.table.checks import complete
-from analysis.table.tables import METRICS, AnalysisPlan, Metric, metric_named, reduce
-from analysis.table.tidy import NO_POOLS, metric_for, plan_of, tidied
+from medsweep.analysis import records
+from medsweep.analysis.factors.factors import FactorStudy, NoFactors, factor_effects
+from medsweep.analysis.questions.quality import QualityStudy
+from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.stats.dose import DoseSeries, dose_series
+from medsweep.analysis.stats.paired import Paired, paired_differences
+from medsweep.analysis.stats.ranks import Ranking, RankStability, ranking
+from medsweep.analysis.stats.variance import Components, RunMean, all_components, run_means
+from medsweep.analysis.study import wording
+from medsweep.analysis.study.answers import Answer, answer_all
+from medsweep.analysis.study.design import StudyDesign, design_of
+from medsweep.analysis.study.limits import limits_of
+from medsweep.analysis.study.metric import Description, MetricStudy, study_metric
+from medsweep.analysis.study.null import NullEvidence, null_evidence
+from medsweep.analysis.study.pools import PoolSummary, pool_summaries, quality_of_pools
+from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
+from medsweep.analysis.table.arms import control_of, infer_arms
+from medsweep.analysis.table.checks import complete
+from medsweep.analysis.table.tables import METRICS, AnalysisPlan, Metric, metric_named, reduce
+from medsweep.analysis.table.tidy import NO_POOLS, metric_for, plan_of, tidied
 from medsweep.errors import UserError
 
 __all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "analyse_datasets", "analyse_table"]
@@ -184,8 +184,8 @@ def analyse_datasets(
 ) -> tuple[Analysis, ...]:
     """``analyse_table`` of each data set: of one table with a column ``dataset``, or of several tables by name.
 
-    What they say together is in ``analysis.study.across.across_datasets``, and on a page by
-    ``analysis.report.across.write_across``.
+    What they say together is in ``medsweep.analysis.study.across.across_datasets``, and on a page by
+    ``medsweep.analysis.report.across.write_across``.
 
     Raises:
         UserError: as ``analyse_table``, with the data set named; or there is no data set.

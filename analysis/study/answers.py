@@ -4,15 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.records import Estimate
-from analysis.stats.effects import Effect
-from analysis.stats.equivalence import Verdict, verdict, weaker
-from analysis.stats.posthoc import Wilcoxon, holm
-from analysis.stats.power import Power, power_of
-from analysis.stats.variance import method_tests
-from analysis.study.levels import PatientLevel, RunLevel, patient_level, run_level
-from analysis.study.wording import answer_detail, answer_lead, answer_short
-from analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.records import Estimate
+from medsweep.analysis.stats.effects import Effect
+from medsweep.analysis.stats.equivalence import Verdict, verdict, weaker
+from medsweep.analysis.stats.posthoc import Wilcoxon, holm
+from medsweep.analysis.stats.power import Power, power_of
+from medsweep.analysis.stats.variance import method_tests
+from medsweep.analysis.study.levels import PatientLevel, RunLevel, patient_level, run_level
+from medsweep.analysis.study.wording import answer_detail, answer_lead, answer_short
+from medsweep.analysis.table.tables import AnalysisPlan, Reduced
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.records import ArmInfo
-from analysis.study.holes import Cause, causes_of
-from analysis.study.wording import scope_sentence
-from analysis.table.arms import control_of
-from analysis.table.tables import AnalysisPlan, Reduced
-from analysis.table.trials import TrialRef, trials_of
+from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.study.holes import Cause, causes_of
+from medsweep.analysis.study.wording import scope_sentence
+from medsweep.analysis.table.arms import control_of
+from medsweep.analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.table.trials import TrialRef, trials_of
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.table.checks import NO_ROW, REPLICATE
-from analysis.table.tables import AnalysisPlan, Metric
+from medsweep.analysis.table.checks import NO_ROW, REPLICATE
+from medsweep.analysis.table.tables import AnalysisPlan, Metric
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from enum import StrEnum
 
 import numpy as np
 
-from analysis.stats.effects import Effect
-from analysis.stats.equivalence import Equivalence, Evidence, Verdict, tost, verdict
-from analysis.stats.posthoc import Wilcoxon
-from analysis.stats.variance import MethodTest
-from analysis.table.tables import AnalysisPlan, Metric, Reduced
+from medsweep.analysis.stats.effects import Effect
+from medsweep.analysis.stats.equivalence import Equivalence, Evidence, Verdict, tost, verdict
+from medsweep.analysis.stats.posthoc import Wilcoxon
+from medsweep.analysis.stats.variance import MethodTest
+from medsweep.analysis.table.tables import AnalysisPlan, Metric, Reduced
 
 
 class Shown(StrEnum):

@@ -5,10 +5,10 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.stats.posthoc import small_n_warning
-from analysis.study import wording
-from analysis.study.answers import Answer
-from analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.stats.posthoc import small_n_warning
+from medsweep.analysis.study import wording
+from medsweep.analysis.study.answers import Answer
+from medsweep.analysis.table.tables import AnalysisPlan, Reduced
 
 FAILED_BELOW: Final = 0.01
 """Share of valid masks below which a mask generator has failed, whatever its loss."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.records import Array
-from analysis.stats.effects import Effect, effects_of
-from analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
-from analysis.stats.posthoc import Nemenyi, Wilcoxon, against_control, nemenyi
-from analysis.table.tables import AnalysisPlan, FlowStep, Metric, Reduced, difference
+from medsweep.analysis.records import Array
+from medsweep.analysis.stats.effects import Effect, effects_of
+from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
+from medsweep.analysis.stats.posthoc import Nemenyi, Wilcoxon, against_control, nemenyi
+from medsweep.analysis.table.tables import AnalysisPlan, FlowStep, Metric, Reduced, difference
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.stats.bayes import BayesSignedRank, bayes_signed_ranks
-from analysis.stats.equivalence import NonInferiority, non_inferiority
-from analysis.study.metric import differences_of
-from analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.stats.bayes import BayesSignedRank, bayes_signed_ranks
+from medsweep.analysis.stats.equivalence import NonInferiority, non_inferiority
+from medsweep.analysis.study.metric import differences_of
+from medsweep.analysis.table.tables import AnalysisPlan, Reduced
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.questions.generators import ANCHOR, utility_table
-from analysis.questions.quality import QualityStudy, quality_against_utility
-from analysis.table.tables import Reduced
+from medsweep.analysis.questions.generators import ANCHOR, utility_table
+from medsweep.analysis.questions.quality import QualityStudy, quality_against_utility
+from medsweep.analysis.table.tables import Reduced
 
 
 @dataclass(frozen=True)

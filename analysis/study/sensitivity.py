@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.stats.allpairs import AllPairs, LeaveOneOut, Pairwise, all_pairs, leave_one_arm_out, pairwise
-from analysis.stats.incomplete import SkillingsMack, skillings_mack
-from analysis.stats.mixed import MAX_ROWS, MixedCheck, mixed_check
-from analysis.stats.omnibus import AlignedRanks, NoOmnibus, Omnibus, Quade, aligned_ranks, quade
-from analysis.stats.posthoc import BonferroniDunn, bonferroni_dunn
-from analysis.stats.variance import RunOmnibus, run_omnibus
-from analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.stats.allpairs import AllPairs, LeaveOneOut, Pairwise, all_pairs, leave_one_arm_out, pairwise
+from medsweep.analysis.stats.incomplete import SkillingsMack, skillings_mack
+from medsweep.analysis.stats.mixed import MAX_ROWS, MixedCheck, mixed_check
+from medsweep.analysis.stats.omnibus import AlignedRanks, NoOmnibus, Omnibus, Quade, aligned_ranks, quade
+from medsweep.analysis.stats.posthoc import BonferroniDunn, bonferroni_dunn
+from medsweep.analysis.stats.variance import RunOmnibus, run_omnibus
+from medsweep.analysis.table.tables import AnalysisPlan, Reduced
 
 MIXED_ROWS: Final = 3 * MAX_ROWS
 """Scores, of both arms of each pair, up to which mixed models are fitted: seconds, whatever the number of arms."""

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from analysis.records import Estimate
-from analysis.stats.effects import Effect
-from analysis.stats.equivalence import Verdict
-from analysis.study.levels import PatientLevel, RunLevel, Shown
-from analysis.table.tables import Metric
+from medsweep.analysis.records import Estimate
+from medsweep.analysis.stats.effects import Effect
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.study.levels import PatientLevel, RunLevel, Shown
+from medsweep.analysis.table.tables import Metric
 
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"

@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.records import ArmInfo
+from medsweep.analysis.records import ArmInfo
 from medsweep.errors import UserError, nearest
 
 COUNT: Final = "synthesise.count"

@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.records import Array
-from analysis.table.tables import Reduced
+from medsweep.analysis.records import Array
+from medsweep.analysis.table.tables import Reduced
 
 Codes = NDArray[np.int64]
 Flags = NDArray[np.bool_]

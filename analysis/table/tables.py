@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from analysis.records import Array
-from analysis.table.checks import ABSENT, REPLICATE, absent_summary, undefined_pairs
+from medsweep.analysis.records import Array
+from medsweep.analysis.table.checks import ABSENT, REPLICATE, absent_summary, undefined_pairs
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 import pandas as pd
 from pydantic import ValidationError
 
-from analysis.table.checks import KEY
-from analysis.table.tables import METRICS, AnalysisPlan, Metric
+from medsweep.analysis.table.checks import KEY
+from medsweep.analysis.table.tables import METRICS, AnalysisPlan, Metric
 from medsweep.errors import UserError, nearest
 
 NO_POOLS: Final = pd.DataFrame(columns=["arm", "fold", "seed", "digest", "metric", "value"])

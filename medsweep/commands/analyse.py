@@ -12,7 +12,7 @@ import typer
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
-    from analysis.report.page import Format
+    from medsweep.analysis.report.page import Format
 
 Command = Callable[..., int]
 
@@ -37,7 +37,7 @@ def analyse(
     ] = None,
 ) -> int:
     """Make tables, statistics and the report from what is published; of several sweeps also what they say together."""
-    from analysis.report.page import checked
+    from medsweep.analysis.report.page import checked
     from medsweep.commands.views import command_line
     from medsweep.study import report as answer
     from medsweep.study import session

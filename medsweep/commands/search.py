@@ -29,7 +29,7 @@ def best(
     ] = None,
 ) -> int:
     """Show the best suggestions of a search, what mattered, and draw its history. Runs nothing."""
-    from analysis.figures.search import draw_search
+    from medsweep.analysis.figures.search import draw_search
     from medsweep.commands import search_views, views
     from medsweep.study import session
 

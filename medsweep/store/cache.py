@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from medsweep.store.cache_folder import GIB, RECORD, NotCachedError, Room, write_record
 from medsweep.errors import UserError
 from medsweep.files import copy_hashed, sha256_of
-from medsweep.store.flock import FileLock
 from medsweep.identity import canonical, short
+from medsweep.store.cache_folder import GIB, RECORD, NotCachedError, Room, write_record
+from medsweep.store.flock import FileLock
 from medsweep.store.store import MANIFEST, DamagedError, Manifest, Store
 
 LIMIT = "MEDSWEEP_CACHE_GIB"

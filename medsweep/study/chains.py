@@ -12,11 +12,11 @@ from medsweep.identity import canonical
 from medsweep.study.settings import GENERATORS, Settings, settings_of
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder
-from trainers import treatments
-from trainers.assessment import config as assess_config
-from trainers.segmentation import config as segment_config
-from trainers.stylegan2 import config as gan_config
-from trainers.synthesis import synthesise as synthesis
+from medsweep.trainers import treatments
+from medsweep.trainers.assessment import config as assess_config
+from medsweep.trainers.segmentation import config as segment_config
+from medsweep.trainers.stylegan2 import config as gan_config
+from medsweep.trainers.synthesis import synthesise as synthesis
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from analysis.stats.power import ASSUMABLE, ASSUMED, Size, design_power, pilot, sentences
-from analysis.table.tables import AnalysisPlan
+from medsweep.analysis.stats.power import ASSUMABLE, ASSUMED, Size, design_power, pilot, sentences
+from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.data.folds import split
 from medsweep.store.store import Store
 from medsweep.sweep.file import Sweep

@@ -9,13 +9,13 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from analysis.records import ArmInfo
-from analysis.report.across import write_across
-from analysis.report.context import Failure as Missing
-from analysis.report.context import Grid, PlanRow, ReportContext
-from analysis.report.page import Format, write_report
-from analysis.study.analyse import Analysis, analyse
-from analysis.table.tables import AnalysisPlan
+from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.report.across import write_across
+from medsweep.analysis.report.context import Failure as Missing
+from medsweep.analysis.report.context import Grid, PlanRow, ReportContext
+from medsweep.analysis.report.page import Format, write_report
+from medsweep.analysis.study.analyse import Analysis, analyse
+from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Fold, Split, split
@@ -33,12 +33,12 @@ from medsweep.sweep.arms import label_of, level_text
 from medsweep.sweep.file import Sweep
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.tracking.wandb import project_name
+from medsweep.trainers.assessment.score import SPECTRA
+from medsweep.trainers.segmentation.predictions import write_predictions
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.synthesis.synthesise import SynthesiseConfig
+from medsweep.trainers.treatments import TreatConfig
 from medsweep.trial import COMPLETE
-from trainers.assessment.score import SPECTRA
-from trainers.segmentation.predictions import write_predictions
-from trainers.stylegan2.config import GanConfig
-from trainers.synthesis.synthesise import SynthesiseConfig
-from trainers.treatments import TreatConfig
 
 ACROSS = "across"
 """Folder beside those of the sweeps for what they say together."""

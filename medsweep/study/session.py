@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from analysis.report.page import Format
-from analysis.study.analyse import Analysis
+from medsweep.analysis.report.page import Format
+from medsweep.analysis.study.analyse import Analysis
 from medsweep.errors import UserError, nearest
 from medsweep.execution.driver import Failure, Summary, decide_checked, run_plan
 from medsweep.execution.failures import Attempt, notes

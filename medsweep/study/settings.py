@@ -8,11 +8,11 @@ from pydantic import Field
 from medsweep.config import Config
 from medsweep.data.config import DataConfig
 from medsweep.sweep.arms import Arm
-from trainers import treatments
-from trainers.assessment.config import AssessSettings
-from trainers.segmentation.config import SegmentSettings, Unit
-from trainers.stylegan2.config import GanSettings, Variant
-from trainers.synthesis import synthesise as synthesis
+from medsweep.trainers import treatments
+from medsweep.trainers.assessment.config import AssessSettings
+from medsweep.trainers.segmentation.config import SegmentSettings, Unit
+from medsweep.trainers.stylegan2.config import GanSettings, Variant
+from medsweep.trainers.synthesis import synthesise as synthesis
 
 Pipeline = Literal["b-sg", "mc-sg", "c-sg"]
 

@@ -7,8 +7,8 @@ from typing import Final, cast
 
 from pydantic import ValidationError
 
-from analysis.stats.adjust import LARGEST_POOL
-from analysis.table.tables import AnalysisPlan
+from medsweep.analysis.stats.adjust import LARGEST_POOL
+from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.data import prepare
 from medsweep.data.config import PrepareConfig
 from medsweep.data.folds import split
@@ -22,17 +22,17 @@ from medsweep.sweep.file import Schema, Sweep
 from medsweep.sweep.leakage import require_no_leak
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder, Plan, build, unread_factors
+from medsweep.trainers import treatments
+from medsweep.trainers.assessment import config as assess_config
+from medsweep.trainers.assessment import score
+from medsweep.trainers.segmentation import config as segment_config
+from medsweep.trainers.segmentation import train as segment_train
+from medsweep.trainers.stylegan2 import config as gan_config
+from medsweep.trainers.stylegan2 import cost as gan_cost
+from medsweep.trainers.stylegan2 import train as gan_train
+from medsweep.trainers.synthesis import synthesise as synthesis
 from medsweep.trial import Stage
 from medsweep.validation import explain
-from trainers import treatments
-from trainers.assessment import config as assess_config
-from trainers.assessment import score
-from trainers.segmentation import config as segment_config
-from trainers.segmentation import train as segment_train
-from trainers.stylegan2 import config as gan_config
-from trainers.stylegan2 import cost as gan_cost
-from trainers.stylegan2 import train as gan_train
-from trainers.synthesis import synthesise as synthesis
 
 STAGES: Final[Mapping[str, Stage]] = {
     stage.name: stage

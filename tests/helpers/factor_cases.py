@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 
-from analysis.factors.factors import factor_effects
-from analysis.records import ArmInfo
 from helpers.score_arrays import crossed, reduced_of
+from medsweep.analysis.factors.factors import factor_effects
+from medsweep.analysis.records import ArmInfo
 
 CONTROL = ArmInfo("control", {"n": 0}, 0, None, control=True)
 

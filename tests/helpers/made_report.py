@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from analysis.report.context import Failure, Grid, PlanRow, ReportContext
-from analysis.report.page import write_report
-from analysis.study.analyse import Analysis, analyse
-from analysis.table.tables import AnalysisPlan
 from helpers.simulated_results import eight_arms, simulate, simulate_pools
+from medsweep.analysis.report.context import Failure, Grid, PlanRow, ReportContext
+from medsweep.analysis.report.page import write_report
+from medsweep.analysis.study.analyse import Analysis, analyse
+from medsweep.analysis.table.tables import AnalysisPlan
 
 
 def context(folder: Path, **changes: object) -> ReportContext:

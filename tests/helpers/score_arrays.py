@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.table.tables import METRICS, Reduced
+from medsweep.analysis.table.tables import METRICS, Reduced
 
 
 def reduced_of(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.records import ArmInfo
+from medsweep.analysis.records import ArmInfo
 
 CONTROL = "real only"
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from trainers.stylegan2 import losses
-from trainers.stylegan2.feed import Pair
-from trainers.stylegan2.phases import PATH_LENGTH_DECAY
+from medsweep.trainers.stylegan2 import losses
+from medsweep.trainers.stylegan2.feed import Pair
+from medsweep.trainers.stylegan2.phases import PATH_LENGTH_DECAY
 
 
 class WholePhases:

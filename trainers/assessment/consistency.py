@@ -12,10 +12,10 @@ from scipy.stats import rankdata
 from torch import nn
 
 from medsweep.data.slices import SliceSet
-from trainers.assessment.features import Indices, Metrics, parts
-from trainers.measures.surfaces import SurfaceDistances, assd_mm, hd95_mm, surface_distances
-from trainers.pool import Pool
-from trainers.segmentation.network import predict
+from medsweep.trainers.assessment.features import Indices, Metrics, parts
+from medsweep.trainers.measures.surfaces import SurfaceDistances, assd_mm, hd95_mm, surface_distances
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation.network import predict
 
 SURFACES = 500
 """Samples whose surfaces are compared at most, evenly spread."""

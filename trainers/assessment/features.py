@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from trainers.assessment.config import AssessConfig
-from trainers.assessment.random_features import RandomFeatures
-from trainers.pool import FEATURES, Pool
-from trainers.segmentation.network import bottleneck, decoder_layers, features
+from medsweep.trainers.assessment.config import AssessConfig
+from medsweep.trainers.assessment.random_features import RandomFeatures
+from medsweep.trainers.pool import FEATURES, Pool
+from medsweep.trainers.segmentation.network import bottleneck, decoder_layers, features
 
 CHUNK = 256
 """Samples read from disk at a time; whole batches of the segmenter."""

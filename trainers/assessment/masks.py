@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainers.measures.mask_validity import validity
+from medsweep.trainers.measures.mask_validity import validity
 
 Array = NDArray[np.float64]
 

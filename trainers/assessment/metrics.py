@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medsweep.data.slices import SliceSet
-from trainers.assessment.config import AssessConfig
-from trainers.assessment.features import Judged, Metrics, Sides, embed, generator, judge, plain, principal
-from trainers.assessment.inception import Extractor, inception_features, window
-from trainers.assessment.masks import describe, shape_distances
-from trainers.assessment.nearest_masks import nearest_masks
-from trainers.measures.frechet import frechet, frechet_infinity, frechet_spread
-from trainers.measures.kernels import alike, cubic_kernel, kid, mmd, vendi
-from trainers.measures.neighbours import FAR, authenticity, nearest_ratio, prdc
-from trainers.measures.spectra import (
+from medsweep.trainers.assessment.config import AssessConfig
+from medsweep.trainers.assessment.features import Judged, Metrics, Sides, embed, generator, judge, plain, principal
+from medsweep.trainers.assessment.inception import Extractor, inception_features, window
+from medsweep.trainers.assessment.masks import describe, shape_distances
+from medsweep.trainers.assessment.nearest_masks import nearest_masks
+from medsweep.trainers.measures.frechet import frechet, frechet_infinity, frechet_spread
+from medsweep.trainers.measures.kernels import alike, cubic_kernel, kid, mmd, vendi
+from medsweep.trainers.measures.neighbours import FAR, authenticity, nearest_ratio, prdc
+from medsweep.trainers.measures.spectra import (
     Spectra,
     high_frequency_log_error,
     laplacian_ratio,
@@ -25,7 +25,7 @@ from trainers.measures.spectra import (
     radial_psd_log_error,
     slope_difference,
 )
-from trainers.pool import Pool
+from medsweep.trainers.pool import Pool
 
 PAIRS = 2000
 """Samples of each side at most where all pairs are held in memory."""

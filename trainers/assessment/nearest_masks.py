@@ -6,9 +6,9 @@ Shapes: N real and M synthetic masks of R x R pixels; all foreground is one clas
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.assessment.consistency import planar_distances, spread
-from trainers.assessment.features import Indices, Metrics
-from trainers.measures.surfaces import hd95_mm
+from medsweep.trainers.assessment.consistency import planar_distances, spread
+from medsweep.trainers.assessment.features import Indices, Metrics
+from medsweep.trainers.measures.surfaces import hd95_mm
 
 QUERIES = 200
 """Masks at most for which the nearest one is sought, evenly spread."""

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from medsweep.data.folds import split
 from medsweep.data.provenance import require_unseen
 from medsweep.data.slices import SliceSet
+from medsweep.trainers.assessment.config import AssessConfig
+from medsweep.trainers.assessment.consistency import consistency, see, spoiled_metrics
+from medsweep.trainers.assessment.features import judge
+from medsweep.trainers.assessment.inception import load_extractor
+from medsweep.trainers.assessment.metrics import inception_metrics, pool_metrics
+from medsweep.trainers.measures.spectra import Spectra
+from medsweep.trainers.pool import SCORES, Pool
+from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trial import Progress, Trial
-from trainers.assessment.config import AssessConfig
-from trainers.assessment.consistency import consistency, see, spoiled_metrics
-from trainers.assessment.features import judge
-from trainers.assessment.inception import load_extractor
-from trainers.assessment.metrics import inception_metrics, pool_metrics
-from trainers.measures.spectra import Spectra
-from trainers.pool import SCORES, Pool
-from trainers.segmentation.network import load_segmenter
 
 SPECTRA = "spectra.parquet"
 

@@ -6,7 +6,7 @@ Shapes: N and M samples, D features, P labellings.
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.measures.neighbours import radii, squared_distances
+from medsweep.trainers.measures.neighbours import radii, squared_distances
 
 Array = NDArray[np.float64]
 

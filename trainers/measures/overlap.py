@@ -19,7 +19,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.measures.surfaces import Spacing, assd_mm, boundary_bias_mm, hd95_mm, surface_dice, surface_distances
+from medsweep.trainers.measures.surfaces import (
+    Spacing,
+    assd_mm,
+    boundary_bias_mm,
+    hd95_mm,
+    surface_dice,
+    surface_distances,
+)
 
 Status = Literal["ok", "empty-both", "empty-reference", "missed"]
 

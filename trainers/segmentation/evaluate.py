@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medsweep.data.slices import SliceSet
-from trainers.measures.overlap import StructureScore, diagonal_mm, score, volume_ml
-from trainers.measures.surfaces import Spacing
-from trainers.segmentation.network import predict
-from trainers.training.pictures import grid_png
+from medsweep.trainers.measures.overlap import StructureScore, diagonal_mm, score, volume_ml
+from medsweep.trainers.measures.surfaces import Spacing
+from medsweep.trainers.segmentation.network import predict
+from medsweep.trainers.training.pictures import grid_png
 
 METRICS = ("dice", "hd95_mm", "assd_mm", "surface_dice")
 """Fields of a ``StructureScore`` that become rows of the table."""

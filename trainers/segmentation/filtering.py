@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from medsweep.identity import derive_seed
+from medsweep.trainers.measures.kernels import alike, vendi
+from medsweep.trainers.measures.neighbours import FAR, radii, squared_distances
+from medsweep.trainers.pool import FEATURES, Pool
+from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trial import PoolDryError
-from trainers.measures.kernels import alike, vendi
-from trainers.measures.neighbours import FAR, radii, squared_distances
-from trainers.pool import FEATURES, Pool
-from trainers.segmentation.config import SegmentConfig
 
 DRAWS = 8
 """Random draws that the survivors of a filter are compared with."""

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainers.segmentation.config import SegmentConfig
+from medsweep.trainers.segmentation.config import SegmentConfig
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medsweep.config import Config
 from medsweep.errors import UserError
-from trainers.segmentation.config import Network, SegmentConfig
+from medsweep.trainers.segmentation.config import Network, SegmentConfig
 
 WEIGHTS = "network.safetensors"
 ARCHITECTURE = "network.json"

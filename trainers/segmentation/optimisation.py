@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from trainers.segmentation.config import SegmentConfig
+from medsweep.trainers.segmentation.config import SegmentConfig
 
 MOMENTUM = 0.99
 POLY_POWER = 0.9

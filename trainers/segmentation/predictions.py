@@ -8,8 +8,8 @@ from torch import nn
 from medsweep.data.restore import write_prediction
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError, nearest
-from trainers.segmentation.evaluate import segment_volume
-from trainers.segmentation.network import ARCHITECTURE, Architecture, load_segmenter
+from medsweep.trainers.segmentation.evaluate import segment_volume
+from medsweep.trainers.segmentation.network import ARCHITECTURE, Architecture, load_segmenter
 
 
 def write_predictions(

@@ -15,9 +15,9 @@ from torch import Tensor
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from trainers.pool import SCORES, Pool
-from trainers.segmentation.config import SegmentConfig
-from trainers.segmentation.filtering import Choice, choose
+from medsweep.trainers.pool import SCORES, Pool
+from medsweep.trainers.segmentation.config import SegmentConfig
+from medsweep.trainers.segmentation.filtering import Choice, choose
 
 
 @dataclass(frozen=True)

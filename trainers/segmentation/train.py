@@ -13,18 +13,18 @@ from medsweep.data.folds import split
 from medsweep.data.provenance import require_unseen, write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation.augment import augment
+from medsweep.trainers.segmentation.config import SegmentConfig
+from medsweep.trainers.segmentation.evaluate import draw_overlay, evaluate, summary
+from medsweep.trainers.segmentation.filtering import survivors
+from medsweep.trainers.segmentation.losses import make_loss
+from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
+from medsweep.trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
+from medsweep.trainers.segmentation.samples import BatchOrder, Samples, gather
+from medsweep.trainers.segmentation.selection import Best
+from medsweep.trainers.training.loop import train
 from medsweep.trial import Progress, Trial
-from trainers.pool import Pool
-from trainers.segmentation.augment import augment
-from trainers.segmentation.config import SegmentConfig
-from trainers.segmentation.evaluate import draw_overlay, evaluate, summary
-from trainers.segmentation.filtering import survivors
-from trainers.segmentation.losses import make_loss
-from trainers.segmentation.network import Architecture, build, save_segmenter
-from trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
-from trainers.segmentation.samples import BatchOrder, Samples, gather
-from trainers.segmentation.selection import Best
-from trainers.training.loop import train
 
 
 class UNetLearner:

@@ -15,8 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.stylegan2.config import GeneratorForm
-from trainers.stylegan2.layers import LRELU_GAIN, Drawn, EqualisedConv, EqualisedLinear, ModulatedConv, constant
+from medsweep.trainers.stylegan2.config import GeneratorForm
+from medsweep.trainers.stylegan2.layers import (
+    LRELU_GAIN,
+    Drawn,
+    EqualisedConv,
+    EqualisedLinear,
+    ModulatedConv,
+    constant,
+)
 
 LOWEST = 4
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import Config
 from medsweep.data.folds import Fold
-from trainers.stylegan2.presets import PRESETS, Preset
+from medsweep.trainers.stylegan2.presets import PRESETS, Preset
 
 Variant = Literal["b-sg", "m-sg", "c-sg"]
 """B-SG emits image and mask together, M-SG masks alone, C-SG an image for a given mask."""

@@ -1,7 +1,7 @@
 """What a GAN costs before any of its kind has been timed: multiply-adds of the convolutions, counted layer by layer."""
 
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.networks import Architecture
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.networks import Architecture
 
 CPU_FLOPS = 40e9
 """Floating-point operations per second that one modern CPU core sustains in convolutions of this size."""

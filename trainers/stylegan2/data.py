@@ -14,8 +14,8 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.provenance import require_within
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.masks import encode
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.masks import encode
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ import math
 import torch
 from torch import Tensor
 
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.feed import pair_of
+from medsweep.trainers.stylegan2.gallery import Gallery
+from medsweep.trainers.stylegan2.networks import StyledConv
+from medsweep.trainers.stylegan2.players import Players
 from medsweep.trial import DivergedError
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.data import TrainingSet
-from trainers.stylegan2.feed import pair_of
-from trainers.stylegan2.gallery import Gallery
-from trainers.stylegan2.networks import StyledConv
-from trainers.stylegan2.players import Players
 
 COLLAPSED_BELOW = 1e-4
 """Mean over pixels of the standard deviation over latents, for a generator that has one picture left."""

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medsweep.data.provenance import require_within
-from trainers.segmentation.network import load_segmenter
-from trainers.stylegan2 import losses, spectral
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.feed import Feed, Masks, Pair
-from trainers.stylegan2.judge import Judge
-from trainers.training.accumulation import Random, Scalars
+from medsweep.trainers.segmentation.network import load_segmenter
+from medsweep.trainers.stylegan2 import losses, spectral
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.feed import Feed, Masks, Pair
+from medsweep.trainers.stylegan2.judge import Judge
+from medsweep.trainers.training.accumulation import Random, Scalars
 
 
 class Extras:

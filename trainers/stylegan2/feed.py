@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medsweep.identity import derive_seed
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.data import Deck, TrainingSet
-from trainers.stylegan2.networks import Generator
-from trainers.training.accumulation import Part
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.data import Deck, TrainingSet
+from medsweep.trainers.stylegan2.networks import Generator
+from medsweep.trainers.training.accumulation import Part
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainers.stylegan2.data import TrainingSet
-from trainers.stylegan2.networks import Generator
-from trainers.stylegan2.sampler import Sampler
-from trainers.training.pictures import grid_png
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.networks import Generator
+from medsweep.trainers.stylegan2.sampler import Sampler
+from medsweep.trainers.training.pictures import grid_png
 
 PAIRS = 16
 COLUMNS = 4

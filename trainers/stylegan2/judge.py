@@ -5,13 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.stylegan2.augment import AdaController, first_p, make_augment
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.data import TrainingSet
-from trainers.stylegan2.feed import Pair
-from trainers.stylegan2.masks import background
-from trainers.stylegan2.networks import Discriminator
-from trainers.training.accumulation import Random
+from medsweep.trainers.stylegan2.augment import AdaController, first_p, make_augment
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.feed import Pair
+from medsweep.trainers.stylegan2.masks import background
+from medsweep.trainers.stylegan2.networks import Discriminator
+from medsweep.trainers.training.accumulation import Random
 
 
 class Judge:

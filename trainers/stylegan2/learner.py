@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from medsweep.identity import derive_seed
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.data import TrainingSet
-from trainers.stylegan2.diagnostics import Diagnostics
-from trainers.stylegan2.extras import Extras
-from trainers.stylegan2.feed import Feed
-from trainers.stylegan2.gallery import Gallery
-from trainers.stylegan2.hardware import Hardware
-from trainers.stylegan2.judge import Judge
-from trainers.stylegan2.networks import Architecture
-from trainers.stylegan2.phases import Phases
-from trainers.stylegan2.players import Players
-from trainers.stylegan2.sampler import GeneratorCard, Sampler
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.diagnostics import Diagnostics
+from medsweep.trainers.stylegan2.extras import Extras
+from medsweep.trainers.stylegan2.feed import Feed
+from medsweep.trainers.stylegan2.gallery import Gallery
+from medsweep.trainers.stylegan2.hardware import Hardware
+from medsweep.trainers.stylegan2.judge import Judge
+from medsweep.trainers.stylegan2.networks import Architecture
+from medsweep.trainers.stylegan2.phases import Phases
+from medsweep.trainers.stylegan2.players import Players
+from medsweep.trainers.stylegan2.sampler import GeneratorCard, Sampler
 
 
 class GanLearner:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.training.accumulation import Random, normal
+from medsweep.trainers.training.accumulation import Random, normal
 
 
 def generator_loss(fake_score_N: Tensor) -> Tensor:

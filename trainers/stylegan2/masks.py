@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from trainers.stylegan2.config import MaskForm
+from medsweep.trainers.stylegan2.config import MaskForm
 
 BLUR_PX = 0.5
 """SD of the Gaussian that softens a one-hot map.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medsweep.config import Config
-from trainers.stylegan2.conditioning import (
+from medsweep.trainers.stylegan2.conditioning import (
     LOWEST,
     JoinedConv,
     JoinedModulatedConv,
@@ -32,8 +32,8 @@ from trainers.stylegan2.conditioning import (
     injection_of,
     pyramid,
 )
-from trainers.stylegan2.config import DiscriminatorForm, GanConfig, GeneratorForm, MaskForm, Point
-from trainers.stylegan2.layers import (
+from medsweep.trainers.stylegan2.config import DiscriminatorForm, GanConfig, GeneratorForm, MaskForm, Point
+from medsweep.trainers.stylegan2.layers import (
     LRELU_GAIN,
     SLOPE,
     Drawn,
@@ -46,7 +46,7 @@ from trainers.stylegan2.layers import (
     demodulation,
     scaled_conv,
 )
-from trainers.training.accumulation import Random, normal
+from medsweep.trainers.training.accumulation import Random, normal
 
 W_AVERAGE_DECAY = 0.995
 MAPPING_MULTIPLIER = 0.01

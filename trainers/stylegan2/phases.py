@@ -1,8 +1,8 @@
 """The four phases of StyleGAN2 training (Karras et al. 2020): G, path lengths, D, and R1 on real pairs.
 
 Each phase draws latents, masks and real pairs for the whole batch, and works it in parts that are whole groups of the
-batch standard deviation (see ``trainers.training.accumulation``). With parts, random numbers and gradients are those of
-the whole batch.
+batch standard deviation (see ``training.accumulation``). With parts, random numbers and gradients are
+those of the whole batch.
 """
 
 from typing import TypeVar
@@ -10,13 +10,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from trainers.stylegan2 import losses
-from trainers.stylegan2.config import GanConfig, divides
-from trainers.stylegan2.extras import Extras
-from trainers.stylegan2.feed import Feed, Masks, Pair
-from trainers.stylegan2.judge import Judge
-from trainers.stylegan2.players import Players
-from trainers.training.accumulation import Part, Random, Scalars, Shared, accumulate, cut, replay, rewound
+from medsweep.trainers.stylegan2 import losses
+from medsweep.trainers.stylegan2.config import GanConfig, divides
+from medsweep.trainers.stylegan2.extras import Extras
+from medsweep.trainers.stylegan2.feed import Feed, Masks, Pair
+from medsweep.trainers.stylegan2.judge import Judge
+from medsweep.trainers.stylegan2.players import Players
+from medsweep.trainers.training.accumulation import Part, Random, Scalars, Shared, accumulate, cut, replay, rewound
 
 PATH_LENGTH_DECAY = 0.01
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from medsweep.identity import derive_seed
-from trainers.stylegan2 import losses
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.layers import draw_weights
-from trainers.stylegan2.networks import Architecture, Discriminator, Generator
+from medsweep.trainers.stylegan2 import losses
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.layers import draw_weights
+from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator
 
 
 class Players:

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from medsweep.config import Config
-from trainers.stylegan2.config import MaskForm, Variant
-from trainers.stylegan2.masks import decode, encode
-from trainers.stylegan2.networks import Architecture, Generator
+from medsweep.trainers.stylegan2.config import MaskForm, Variant
+from medsweep.trainers.stylegan2.masks import decode, encode
+from medsweep.trainers.stylegan2.networks import Architecture, Generator
 
 WEIGHTS = "generator.safetensors"
 CARD = "generator.json"

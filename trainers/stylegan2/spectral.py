@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.stylegan2.losses import RunningMean
+from medsweep.trainers.stylegan2.losses import RunningMean
 
 FLOOR = 1e-6
 """Power added before a logarithm, in squared image units: below noise of SD 0.001 a spectrum counts as flat."""

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from medsweep.data.provenance import write_fitted_on
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.extras import frozen_segmenter
+from medsweep.trainers.stylegan2.hardware import apply, plan_hardware
+from medsweep.trainers.stylegan2.learner import GanLearner
+from medsweep.trainers.training.loop import train
 from medsweep.trial import Progress, Trial
-from trainers.stylegan2.config import GanConfig
-from trainers.stylegan2.data import TrainingSet
-from trainers.stylegan2.extras import frozen_segmenter
-from trainers.stylegan2.hardware import apply, plan_hardware
-from trainers.stylegan2.learner import GanLearner
-from trainers.training.loop import train
 
 HARDWARE = "hardware.json"
 

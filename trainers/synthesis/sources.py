@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from trainers.stylegan2.sampler import Sampler, load_generator
-from trainers.synthesis.real_masks import RealMasks
+from medsweep.trainers.stylegan2.sampler import Sampler, load_generator
+from medsweep.trainers.synthesis.real_masks import RealMasks
 
 BATCH = 16
 

@@ -23,12 +23,12 @@ from medsweep.data.provenance import require_within, write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
+from medsweep.trainers.measures.mask_validity import postprocess, summary, valid_share, validity
+from medsweep.trainers.stylegan2.data import training_rows
+from medsweep.trainers.synthesis.real_masks import Perturbation, RealMasks
+from medsweep.trainers.synthesis.sources import BATCH, ROLES, Batch, Recipe, make_source
+from medsweep.trainers.training.pictures import grid_png
 from medsweep.trial import Progress, Trial
-from trainers.measures.mask_validity import postprocess, summary, valid_share, validity
-from trainers.stylegan2.data import training_rows
-from trainers.synthesis.real_masks import Perturbation, RealMasks
-from trainers.synthesis.sources import BATCH, ROLES, Batch, Recipe, make_source
-from trainers.training.pictures import grid_png
 
 SHOWN = 16
 SLICE_RANGE = 5.0
@@ -121,7 +121,7 @@ def probe(config: SynthesiseConfig) -> SynthesiseConfig:
 
 
 def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-    """Write a ``trainers.pool.Pool`` and a grid of its first pairs to ``trial.output``.
+    """Write a ``medsweep.trainers.pool.Pool`` and a grid of its first pairs to ``trial.output``.
 
     Inputs: ``prepare``, and per pipeline ``joint`` (b-sg), ``mask`` and ``image`` (mc-sg) or ``image`` (c-sg).
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
+from medsweep.trainers.training.checkpoint import load_state, save_state
 from medsweep.trial import DivergedError, Progress, Trial
-from trainers.training.checkpoint import load_state, save_state
 
 
 class Learner(Protocol):

@@ -4,7 +4,7 @@
 so a treated pool keeps its nested prefixes.
 """
 
-from trainers.treatments.config import TreatConfig, TreatSettings, hours, needs_pool, needs_reference
-from trainers.treatments.run import run
+from medsweep.trainers.treatments.config import TreatConfig, TreatSettings, hours, needs_pool, needs_reference
+from medsweep.trainers.treatments.run import run
 
 __all__ = ["TreatConfig", "TreatSettings", "hours", "needs_pool", "needs_reference", "run"]

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from medsweep.config import EXTENT, Config
 from medsweep.data.folds import Fold, whole
 from medsweep.errors import nearest
-from trainers.measures.mask_validity import STEPS
+from medsweep.trainers.measures.mask_validity import STEPS
 
 MEASURED = 32
 
@@ -161,7 +161,7 @@ class Mismatch(Config):
 
 
 class Postprocess(Config):
-    """Repair masks by the steps of ``trainers.measures.mask_validity.postprocess``."""
+    """Repair masks by the steps of ``medsweep.trainers.measures.mask_validity.postprocess``."""
 
     kind: Literal["postprocess"]
     steps: tuple[str, ...] = Field(min_length=1)

@@ -11,9 +11,9 @@ from scipy.ndimage import gaussian_filter
 
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from trainers.treatments.config import Blur, Histogram, MatchSpectrum, Noise, OnImages, PaintGaussian, Unsharp
-from trainers.treatments.sets import Material
-from trainers.treatments.statistics import (
+from medsweep.trainers.treatments.config import Blur, Histogram, MatchSpectrum, Noise, OnImages, PaintGaussian, Unsharp
+from medsweep.trainers.treatments.sets import Material
+from medsweep.trainers.treatments.statistics import (
     LEVELS,
     Images,
     Masks,

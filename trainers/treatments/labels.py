@@ -13,12 +13,12 @@ from torch import nn
 
 from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed
-from trainers.measures.mask_validity import postprocess
-from trainers.segmentation.network import load_segmenter, predict
-from trainers.treatments.config import CorruptLabels, FlipClasses, Mismatch, OnMasks, Relabel
-from trainers.treatments.image import smooth_field
-from trainers.treatments.sets import Material
-from trainers.treatments.statistics import Images, Masks, Numbers
+from medsweep.trainers.measures.mask_validity import postprocess
+from medsweep.trainers.segmentation.network import load_segmenter, predict
+from medsweep.trainers.treatments.config import CorruptLabels, FlipClasses, Mismatch, OnMasks, Relabel
+from medsweep.trainers.treatments.image import smooth_field
+from medsweep.trainers.treatments.sets import Material
+from medsweep.trainers.treatments.statistics import Images, Masks, Numbers
 
 Flags = NDArray[np.bool_]
 

@@ -16,14 +16,22 @@ from medsweep.data.provenance import fitted_on, require_unseen, write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.training.pictures import grid_png
+from medsweep.trainers.treatments.config import (
+    CorruptLabels,
+    OnImages,
+    Source,
+    Spoiling,
+    TreatConfig,
+    Treatment,
+    needs_pool,
+)
+from medsweep.trainers.treatments.image import treat_images
+from medsweep.trainers.treatments.labels import Flags, boundary_shift, class_indices, treat_masks
+from medsweep.trainers.treatments.sets import Material, patients_of, real_slices
+from medsweep.trainers.treatments.statistics import Images, Masks
 from medsweep.trial import Progress, Trial
-from trainers.pool import Pool
-from trainers.training.pictures import grid_png
-from trainers.treatments.config import CorruptLabels, OnImages, Source, Spoiling, TreatConfig, Treatment, needs_pool
-from trainers.treatments.image import treat_images
-from trainers.treatments.labels import Flags, boundary_shift, class_indices, treat_masks
-from trainers.treatments.sets import Material, patients_of, real_slices
-from trainers.treatments.statistics import Images, Masks
 
 SHOWN_SAMPLES = 16
 

@@ -11,9 +11,9 @@ from medsweep.data.folds import Fold, left_out, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from trainers.pool import Pool
-from trainers.treatments.config import DuplicateReal, Histogram, MatchSpectrum, Source, UniqueReal
-from trainers.treatments.statistics import Images, Masks
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.treatments.config import DuplicateReal, Histogram, MatchSpectrum, Source, UniqueReal
+from medsweep.trainers.treatments.statistics import Images, Masks
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.factors.aliases import alias_sets
-from analysis.factors.factorial import CROSS, layout
 from helpers.factor_cases import cells, effect, shifted, study
+from medsweep.analysis.factors.aliases import alias_sets
+from medsweep.analysis.factors.factorial import CROSS, layout
 from medsweep.sweep.fractions import aliases_of, best_fraction
 
 

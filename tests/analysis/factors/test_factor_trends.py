@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from analysis.factors.aliases import questions, scale_of, scaled
-from analysis.factors.dependence import Course, trend_weights
-from analysis.factors.factorial import CROSS, MINUS, effect_name, layout
-from analysis.factors.factors import FactorStudy
-from analysis.records import plain
-from analysis.stats.paired import paired_differences
 from helpers.factor_cases import TWO, cells, effect, grid, shifted, study
 from helpers.score_arrays import crossed, reduced_of
+from medsweep.analysis.factors.aliases import questions, scale_of, scaled
+from medsweep.analysis.factors.dependence import Course, trend_weights
+from medsweep.analysis.factors.factorial import CROSS, MINUS, effect_name, layout
+from medsweep.analysis.factors.factors import FactorStudy
+from medsweep.analysis.records import plain
+from medsweep.analysis.stats.paired import paired_differences
 
 
 def test_rise_and_bend_are_in_units_of_the_metric():

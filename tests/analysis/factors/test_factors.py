@@ -12,13 +12,13 @@ import statsmodels.formula.api as smf
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 
-from analysis.factors.factorial import CROSS, MINUS, layout, matched
-from analysis.factors.factors import NoFactors, aligned_rank_f, factor_effects
-from analysis.records import ArmInfo, mean_estimate, plain
-from analysis.stats.omnibus import NoOmnibus
-from analysis.stats.variance import method_test, run_omnibus
 from helpers.factor_cases import CONTROL, TWO, cells, effect, grid, shifted, study
 from helpers.score_arrays import crossed, cut, reduced_of
+from medsweep.analysis.factors.factorial import CROSS, MINUS, layout, matched
+from medsweep.analysis.factors.factors import NoFactors, aligned_rank_f, factor_effects
+from medsweep.analysis.records import ArmInfo, mean_estimate, plain
+from medsweep.analysis.stats.omnibus import NoOmnibus
+from medsweep.analysis.stats.variance import method_test, run_omnibus
 
 
 def test_two_by_two_is_read_off_the_cells():

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.figures.cd import draw_critical_difference, groups_of
-from analysis.figures.dose import draw_dose
-from analysis.figures.forest import draw_forest
-from analysis.figures.runs import draw_runs
-from analysis.study.analyse import analyse
-from analysis.table.tables import AnalysisPlan
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, eight_arms, simulate
+from medsweep.analysis.figures.cd import draw_critical_difference, groups_of
+from medsweep.analysis.figures.dose import draw_dose
+from medsweep.analysis.figures.forest import draw_forest
+from medsweep.analysis.figures.runs import draw_runs
+from medsweep.analysis.study.analyse import analyse
+from medsweep.analysis.table.tables import AnalysisPlan
 
 DRAW = {"cd": draw_critical_difference, "dose": draw_dose, "forest": draw_forest, "runs": draw_runs}
 
@@ -93,7 +93,7 @@ def test_a_diverged_arm_does_not_dwarf_the_others(tmp_path):
     found = analyse(table, NO_POOLS, AnalysisPlan(), arms=arms)
     for name, draw in DRAW.items():
         assert draw(found, tmp_path / name).png.stat().st_size > 5000
-    from analysis.figures import dose, forest
+    from medsweep.analysis.figures import dose, forest
 
     for low, high in (forest._limits(found), dose._limits(found)):
         assert -0.1 < low < -0.01 < 0.01 < high < 0.1

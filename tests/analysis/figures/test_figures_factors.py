@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.factors.factors import factor_effects
-from analysis.figures.dependence import draw_dependence
-from analysis.figures.factors import draw_factors
-from analysis.figures.paired import draw_paired
-from analysis.figures.runs import draw_runs
-from analysis.records import ArmInfo
-from analysis.stats.paired import paired_differences
-from analysis.stats.variance import run_means
-from analysis.table.tables import METRICS
 from helpers.score_arrays import crossed, cut, reduced_of
+from medsweep.analysis.factors.factors import factor_effects
+from medsweep.analysis.figures.dependence import draw_dependence
+from medsweep.analysis.figures.factors import draw_factors
+from medsweep.analysis.figures.paired import draw_paired
+from medsweep.analysis.figures.runs import draw_runs
+from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.stats.paired import paired_differences
+from medsweep.analysis.stats.variance import run_means
+from medsweep.analysis.table.tables import METRICS
 from medsweep.sweep.fractions import best_fraction
 
 DICE = METRICS["dice"]

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.figures.dose import draw_dose
-from analysis.figures.meta import draw_meta
-from analysis.figures.quality import draw_quality
-from analysis.questions.quality import quality_of
-from analysis.stats.dose import dose_series
-from analysis.stats.meta import StudyEffect, synthesise_all
-from analysis.study.analyse import analyse
-from analysis.table.checks import complete
-from analysis.table.tables import AnalysisPlan, metric_of, reduce
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, simulate
+from medsweep.analysis.figures.dose import draw_dose
+from medsweep.analysis.figures.meta import draw_meta
+from medsweep.analysis.figures.quality import draw_quality
+from medsweep.analysis.questions.quality import quality_of
+from medsweep.analysis.stats.dose import dose_series
+from medsweep.analysis.stats.meta import StudyEffect, synthesise_all
+from medsweep.analysis.study.analyse import analyse
+from medsweep.analysis.table.checks import complete
+from medsweep.analysis.table.tables import AnalysisPlan, metric_of, reduce
 
 COUNTS = (8, 16, 32, 64)
 
@@ -106,7 +106,7 @@ def test_the_dose_panel_marks_shape_and_harm(analysis, tmp_path):
 
 
 def test_the_dose_panel_says_where_the_levels_differ(analysis):
-    from analysis.figures.dose import _harm_lines, _shape_text
+    from medsweep.analysis.figures.dose import _harm_lines, _shape_text
 
     (series,) = analysis.dose
     assert _shape_text(series) == "shape: umbrella"

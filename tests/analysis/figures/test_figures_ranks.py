@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.figures import cd, rankmap
-from analysis.figures import pairwise as matrix
-from analysis.figures.cd import draw_cd, groups_of
-from analysis.figures.pairwise import WORSE_TO_BETTER, _full_colour, draw_pairwise, layout_of
-from analysis.figures.rankmap import draw_rank_map
-from analysis.figures.style import Drawn
-from analysis.stats.allpairs import pairwise
-from analysis.stats.omnibus import friedman
-from analysis.stats.posthoc import bonferroni_dunn, nemenyi
-from analysis.stats.ranks import ranking
-from analysis.table.tables import METRICS
 from helpers.published import wide
+from medsweep.analysis.figures import cd, rankmap
+from medsweep.analysis.figures import pairwise as matrix
+from medsweep.analysis.figures.cd import draw_cd, groups_of
+from medsweep.analysis.figures.pairwise import WORSE_TO_BETTER, _full_colour, draw_pairwise, layout_of
+from medsweep.analysis.figures.rankmap import draw_rank_map
+from medsweep.analysis.figures.style import Drawn
+from medsweep.analysis.stats.allpairs import pairwise
+from medsweep.analysis.stats.omnibus import friedman
+from medsweep.analysis.stats.posthoc import bonferroni_dunn, nemenyi
+from medsweep.analysis.stats.ranks import ranking
+from medsweep.analysis.table.tables import METRICS
 
 CONTROL = "real only"
 SETTINGS = {"higher_is_better": True, "level": 0.95}

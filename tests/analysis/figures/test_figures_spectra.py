@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from analysis.figures.spectra import draw_spectra
+from medsweep.analysis.figures.spectra import draw_spectra
 
 
 def curves(spread, modalities=("T1", "FLAIR"), kinds=("b-sg", "mc-sg")):

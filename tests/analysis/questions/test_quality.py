@@ -12,14 +12,21 @@ from hypothesis import settings
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from analysis.questions.association import bend, bootstrap_counts, drawn_ranks, permutation_p, rho, scaled_ranks
-from analysis.questions.generators import KEYS, better, generator_table, is_quality, utility_table
-from analysis.questions.quality import quality_against_utility, quality_of
-from analysis.records import to_json
-from analysis.stats.posthoc import holm
-from analysis.table.checks import complete
-from analysis.table.tables import AnalysisPlan, reduce
 from helpers.simulated_results import CONTROL, arm, simulate, simulate_pools
+from medsweep.analysis.questions.association import (
+    bend,
+    bootstrap_counts,
+    drawn_ranks,
+    permutation_p,
+    rho,
+    scaled_ranks,
+)
+from medsweep.analysis.questions.generators import KEYS, better, generator_table, is_quality, utility_table
+from medsweep.analysis.questions.quality import quality_against_utility, quality_of
+from medsweep.analysis.records import to_json
+from medsweep.analysis.stats.posthoc import holm
+from medsweep.analysis.table.checks import complete
+from medsweep.analysis.table.tables import AnalysisPlan, reduce
 
 # fmt: off
 DOCUMENTED = [

@@ -8,15 +8,15 @@ import re
 
 import pytest
 
-from analysis.report.across import write_across
-from analysis.report.latex import escaped, table_text
-from analysis.report.markdown import escaped as escaped_markdown
-from analysis.report.page import write_report
-from analysis.report.table import DASH, Table, csv_text
-from analysis.study.analyse import analyse_datasets
-from analysis.study.wording import NOT_COMPUTABLE
 from helpers.made_report import context
 from helpers.simulated_results import eight_arms, simulate
+from medsweep.analysis.report.across import write_across
+from medsweep.analysis.report.latex import escaped, table_text
+from medsweep.analysis.report.markdown import escaped as escaped_markdown
+from medsweep.analysis.report.page import write_report
+from medsweep.analysis.report.table import DASH, Table, csv_text
+from medsweep.analysis.study.analyse import analyse_datasets
+from medsweep.analysis.study.wording import NOT_COMPUTABLE
 from medsweep.errors import UserError
 
 SMALL = Table(

@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from analysis.report.page import write_report
-from analysis.study.analyse import analyse
-from analysis.table.tables import AnalysisPlan
 from helpers.made_report import context
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, simulate
+from medsweep.analysis.report.page import write_report
+from medsweep.analysis.study.analyse import analyse
+from medsweep.analysis.table.tables import AnalysisPlan
 
 
 @pytest.fixture(scope="module")

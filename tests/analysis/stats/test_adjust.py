@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given as randomly
 from hypothesis import settings
 
-from analysis.stats.adjust import (
+from medsweep.analysis.stats.adjust import (
     LARGEST_POOL,
     bergmann_hommel,
     holm,

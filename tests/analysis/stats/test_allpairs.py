@@ -13,13 +13,13 @@ from hypothesis import settings
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.records import plain
-from analysis.stats.allpairs import AllPairs, all_pairs, leave_one_arm_out, pairwise
-from analysis.stats.effects import effect
-from analysis.stats.omnibus import friedman
-from analysis.stats.posthoc import nemenyi, signed_rank_p
 from helpers.published import expected, given, wide
 from helpers.random_tables import TABLES
+from medsweep.analysis.records import plain
+from medsweep.analysis.stats.allpairs import AllPairs, all_pairs, leave_one_arm_out, pairwise
+from medsweep.analysis.stats.effects import effect
+from medsweep.analysis.stats.omnibus import friedman
+from medsweep.analysis.stats.posthoc import nemenyi, signed_rank_p
 from medsweep.errors import UserError
 
 LOWER = [(i, j) for i in range(6) for j in range(i)]

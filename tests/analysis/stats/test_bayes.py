@@ -10,8 +10,8 @@ from hypothesis import given as randomly
 from hypothesis import settings
 from hypothesis.extra.numpy import arrays
 
-from analysis.records import plain
-from analysis.stats.bayes import PRIOR_STRENGTH, _mass_above, bayes_signed_ranks
+from medsweep.analysis.records import plain
+from medsweep.analysis.stats.bayes import PRIOR_STRENGTH, _mass_above, bayes_signed_ranks
 
 TIED = arrays(np.float64, st.integers(1, 12), elements=st.integers(-6, 6).map(lambda i: i / 200))
 

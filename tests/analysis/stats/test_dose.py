@@ -12,14 +12,14 @@ from hypothesis import settings
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from analysis.records import plain
-from analysis.stats.dose import contrasts, dose_series, page, page_test, run_contrast, trend
-from analysis.stats.shape import Shape
-from analysis.stats.variance import method_test
-from analysis.table.checks import complete
-from analysis.table.tables import AnalysisPlan, reduce
 from helpers.published import expected, given
 from helpers.simulated_results import CONTROL, arm, simulate
+from medsweep.analysis.records import plain
+from medsweep.analysis.stats.dose import contrasts, dose_series, page, page_test, run_contrast, trend
+from medsweep.analysis.stats.shape import Shape
+from medsweep.analysis.stats.variance import method_test
+from medsweep.analysis.table.checks import complete
+from medsweep.analysis.table.tables import AnalysisPlan, reduce
 
 
 def reduced_of(arms, shifts, **settings):

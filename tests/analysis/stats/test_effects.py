@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from analysis.stats.effects import (
+from helpers.published import expected, given
+from medsweep.analysis.stats.effects import (
     bca,
     effect,
     effects_of,
@@ -20,8 +21,7 @@ from analysis.stats.effects import (
     signed_rank_pmf,
     walsh_averages,
 )
-from analysis.stats.resampling import RESAMPLES, patient_weights
-from helpers.published import expected, given
+from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights
 
 DEPRESSION = (np.array(given("hollander_depression", "x")) - np.array(given("hollander_depression", "y"))).round(12)
 

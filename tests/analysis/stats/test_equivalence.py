@@ -11,9 +11,9 @@ from hypothesis import settings
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from analysis.stats.equivalence import Evidence, Verdict, non_inferiority, tost, verdict, weaker
-from analysis.stats.power import detectable
 from helpers.published import expected, given
+from medsweep.analysis.stats.equivalence import Evidence, Verdict, non_inferiority, tost, verdict, weaker
+from medsweep.analysis.stats.power import detectable
 
 
 def clinic(pair):

@@ -9,10 +9,10 @@ import scikit_posthocs
 from hypothesis import given as randomly
 from hypothesis import settings
 
-from analysis.stats.incomplete import SkillingsMack, skillings_mack
-from analysis.stats.omnibus import friedman
 from helpers.published import expected, given, printed, wide
 from helpers.random_tables import TABLES
+from medsweep.analysis.stats.incomplete import SkillingsMack, skillings_mack
+from medsweep.analysis.stats.omnibus import friedman
 
 FANO = [(0, 1, 2), (0, 3, 4), (0, 5, 6), (1, 3, 5), (1, 4, 6), (2, 3, 6), (2, 4, 5)]
 """Seven patients, seven arms, three arms a patient, each pair of arms in one patient."""

@@ -11,9 +11,16 @@ from hypothesis import settings
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from analysis.records import mean_estimate, to_json
-from analysis.stats.meta import StudyEffect, few_studies, friedman_over_datasets, study_of, synthesise, synthesise_all
-from analysis.stats.omnibus import NoOmnibus
+from medsweep.analysis.records import mean_estimate, to_json
+from medsweep.analysis.stats.meta import (
+    StudyEffect,
+    few_studies,
+    friedman_over_datasets,
+    study_of,
+    synthesise,
+    synthesise_all,
+)
+from medsweep.analysis.stats.omnibus import NoOmnibus
 
 NAMES = {"paule-mandel": "iterated", "dersimonian-laird": "dl"}
 

@@ -9,11 +9,11 @@ import pytest
 import statsmodels.formula.api as smf
 from statsmodels.regression.mixed_linear_model import MixedLM
 
-from analysis.records import plain
-from analysis.stats import mixed
-from analysis.stats.contrasts import crossed_variances
-from analysis.stats.mixed import mixed_check
 from helpers.score_arrays import crossed, cut, reduced_of
+from medsweep.analysis.records import plain
+from medsweep.analysis.stats import mixed
+from medsweep.analysis.stats.contrasts import crossed_variances
+from medsweep.analysis.stats.mixed import mixed_check
 
 
 def test_balanced_scores_give_the_moment_estimates_and_their_standard_error():

@@ -9,9 +9,9 @@ from hypothesis import given as randomly
 from hypothesis import settings
 from scipy import special, stats
 
-from analysis.stats.omnibus import AlignedRanks, NoOmnibus, Omnibus, Quade, aligned_ranks, friedman, quade
 from helpers.published import expected, given, printed, wide
 from helpers.random_tables import TABLES
+from medsweep.analysis.stats.omnibus import AlignedRanks, NoOmnibus, Omnibus, Quade, aligned_ranks, friedman, quade
 
 
 def test_demsar_raw_data_with_ties():

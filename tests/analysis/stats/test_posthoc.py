@@ -11,9 +11,11 @@ from hypothesis import settings
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.stats.adjust import holm as holm_again
-from analysis.stats.omnibus import friedman
-from analysis.stats.posthoc import (
+from helpers.published import CASES, expected, given, printed, wide
+from helpers.random_tables import TABLES
+from medsweep.analysis.stats.adjust import holm as holm_again
+from medsweep.analysis.stats.omnibus import friedman
+from medsweep.analysis.stats.posthoc import (
     against_control,
     bonferroni_dunn,
     cliques,
@@ -23,9 +25,7 @@ from analysis.stats.posthoc import (
     signed_rank_p,
     small_n_warning,
 )
-from analysis.stats.studentised import range_quantile, range_sf
-from helpers.published import CASES, expected, given, printed, wide
-from helpers.random_tables import TABLES
+from medsweep.analysis.stats.studentised import range_quantile, range_sf
 
 
 def of(data, *, higher_is_better=True, alpha=0.05, arms=None):

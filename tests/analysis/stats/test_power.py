@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.stats.effects import effect
-from analysis.stats.equivalence import tost
-from analysis.stats.power import (
+from helpers.published import expected, given, wide
+from medsweep.analysis.stats.effects import effect
+from medsweep.analysis.stats.equivalence import tost
+from medsweep.analysis.stats.power import (
     Size,
     Spread,
     design_power,
@@ -20,8 +21,7 @@ from analysis.stats.power import (
     sentences,
     tost_power,
 )
-from analysis.stats.ranks import ranking
-from helpers.published import expected, given, wide
+from medsweep.analysis.stats.ranks import ranking
 
 
 def test_detectable_inverts_gpower():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.stats.ranks import ranking
-from analysis.stats.resampling import patient_weights
 from helpers.published import wide
+from medsweep.analysis.stats.ranks import ranking
+from medsweep.analysis.stats.resampling import patient_weights
 
 
 def table(seed=1, n=9, k=4):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis.stats import resampling
-from analysis.stats.resampling import patient_weights, resampled_means
+from medsweep.analysis.stats import resampling
+from medsweep.analysis.stats.resampling import patient_weights, resampled_means
 
 
 def test_weights_are_multinomial_counts_over_n():

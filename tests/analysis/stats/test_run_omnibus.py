@@ -12,12 +12,12 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM, anova_lm
 
-from analysis.records import mean_estimate, plain
-from analysis.stats.contrasts import basis, hillis_f, repeated_f
-from analysis.stats.omnibus import NoOmnibus
-from analysis.stats.variance import run_omnibus, two_way
-from analysis.table.scores import Design
 from helpers.score_arrays import crossed, cut, overlapping, reduced_of
+from medsweep.analysis.records import mean_estimate, plain
+from medsweep.analysis.stats.contrasts import basis, hillis_f, repeated_f
+from medsweep.analysis.stats.omnibus import NoOmnibus
+from medsweep.analysis.stats.variance import run_omnibus, two_way
+from medsweep.analysis.table.scores import Design
 
 
 def test_hillis_mean_squares_are_those_of_an_anova():

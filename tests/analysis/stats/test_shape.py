@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.records import mean_estimate
-from analysis.stats.dose import contrasts
-from analysis.stats.posthoc import holm
-from analysis.stats.shape import Doses, Shape, harm_onset, shape_of
+from medsweep.analysis.records import mean_estimate
+from medsweep.analysis.stats.dose import contrasts
+from medsweep.analysis.stats.posthoc import holm
+from medsweep.analysis.stats.shape import Doses, Shape, harm_onset, shape_of
 
 COUNTS = (0, 8, 16, 32, 64)
 

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from analysis.stats.posthoc import against_control, signed_rank_p, smallest_p
-from analysis.stats.signed_rank import signed_rank_ps
 from helpers.published import expected, given
+from medsweep.analysis.stats.posthoc import against_control, signed_rank_p, smallest_p
+from medsweep.analysis.stats.signed_rank import signed_rank_ps
 
 
 def test_wilcoxon_published():

@@ -10,8 +10,10 @@ import statsmodels.formula.api as smf
 from scipy import stats
 from statsmodels.stats.anova import anova_lm
 
-from analysis.records import mean_estimate
-from analysis.stats.variance import (
+from helpers.score_arrays import crossed, cut, overlapping, reduced_of
+from helpers.simulated_results import CONTROL, arm, simulate
+from medsweep.analysis.records import mean_estimate
+from medsweep.analysis.stats.variance import (
     all_components,
     components,
     mean_squares,
@@ -22,11 +24,9 @@ from analysis.stats.variance import (
     run_omnibus,
     two_way,
 )
-from analysis.table.checks import complete
-from analysis.table.scores import Design, scores_of
-from analysis.table.tables import AnalysisPlan, reduce
-from helpers.score_arrays import crossed, cut, overlapping, reduced_of
-from helpers.simulated_results import CONTROL, arm, simulate
+from medsweep.analysis.table.checks import complete
+from medsweep.analysis.table.scores import Design, scores_of
+from medsweep.analysis.table.tables import AnalysisPlan, reduce
 
 ARMS = [arm(CONTROL, 0), arm("x", 8)]
 NAMES = [one.name for one in ARMS]

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.stats.equivalence import Verdict
-from analysis.study import analyse as study
-from analysis.study.across import across_datasets
-from analysis.study.analyse import analyse, analyse_datasets, analyse_table
-from analysis.table.arms import infer_arms
-from analysis.table.tables import AnalysisPlan
 from helpers.simulated_results import CONTROL, NO_POOLS, eight_arms, simulate
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.study import analyse as study
+from medsweep.analysis.study.across import across_datasets
+from medsweep.analysis.study.analyse import analyse, analyse_datasets, analyse_table
+from medsweep.analysis.table.arms import infer_arms
+from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.errors import UserError
 
 

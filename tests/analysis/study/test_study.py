@@ -7,15 +7,15 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.stats.equivalence import Verdict
-from analysis.stats.omnibus import NoOmnibus
-from analysis.stats.posthoc import Wilcoxon
-from analysis.study.analyse import analyse
-from analysis.study.levels import Shown, patient_level
-from analysis.study.wording import headline
-from analysis.table.checks import complete
-from analysis.table.tables import METRICS, AnalysisPlan, reduce
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, eight_arms, simulate, simulate_pools
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.stats.omnibus import NoOmnibus
+from medsweep.analysis.stats.posthoc import Wilcoxon
+from medsweep.analysis.study.analyse import analyse
+from medsweep.analysis.study.levels import Shown, patient_level
+from medsweep.analysis.study.wording import headline
+from medsweep.analysis.table.checks import complete
+from medsweep.analysis.table.tables import METRICS, AnalysisPlan, reduce
 from medsweep.errors import UserError
 
 ARMS = [arm(CONTROL, 0), arm("better", 8), arm("worse", 16), arm("same", 32)]

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.study.holes import causes_of
-from analysis.table.checks import complete
-from analysis.table.tables import METRICS, AnalysisPlan, reduce
 from helpers.simulated_results import CONTROL, arm, simulate
+from medsweep.analysis.study.holes import causes_of
+from medsweep.analysis.table.checks import complete
+from medsweep.analysis.table.tables import METRICS, AnalysisPlan, reduce
 from medsweep.errors import UserError
 
 ARMS = [arm(CONTROL, 0), arm("x", 8), arm("y", 16)]

@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers.caching import SIZE, SPAWN, node, origin, publish, start, there, wait_for_lines
 
+from helpers.caching import SIZE, SPAWN, node, origin, publish, start, there, wait_for_lines
 from medsweep.store.cache import NodeCache
 from medsweep.store.cache_folder import RECORD
 from medsweep.store.flock import FileLock

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from helpers import toy
 from helpers.caching import SPAWN, node, origin, publish, start, there, wait_for_lines
-
+from medsweep.files import copy_hashed
 from medsweep.store import cache
 from medsweep.store.cache import NodeCache
-from medsweep.files import copy_hashed
 from medsweep.store.store import Store
 
 

@@ -8,26 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import toy
 import typer
-from helpers.micro import write_micro
-from helpers.runner_contract import plan_of
 from typer.testing import CliRunner, Result
 
+from helpers import toy
+from helpers.micro import write_micro
+from helpers.runner_contract import plan_of
 from medsweep.cli import app, told_plainly
 from medsweep.commands.store import register
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import note_path
 from medsweep.execution.local import LocalRunner
-from medsweep.execution.task import World
-from medsweep.store.lease import Lease
-from medsweep.sweep.plan import Plan
-from medsweep.store.store import Store
-from medsweep.tracking.console import NullObserver
-from medsweep.store.collection import NOTES, TUNE, UNFINISHED, UNREACHABLE, check_store, find_waste, planned, remove
 from medsweep.execution.retry import failed_trials, set_apart
+from medsweep.execution.task import World
+from medsweep.store.collection import NOTES, TUNE, UNFINISHED, UNREACHABLE, check_store, find_waste, planned, remove
+from medsweep.store.lease import Lease
+from medsweep.store.store import Store
 from medsweep.store.workspace import Workspace
+from medsweep.sweep.plan import Plan
+from medsweep.tracking.console import NullObserver
 
 SMALL, LARGE = plan_of(counts=(2,)), plan_of(counts=(2, 4))
 

@@ -13,8 +13,8 @@ from medsweep.errors import UserError
 from medsweep.files import sha256_of
 from medsweep.store.lease import LEASE, Lease, LeaseHeldError, LeaseLostError, is_live, process_start
 from medsweep.store.store import SMALL_BYTES, DamagedError, Manifest, Store
-from medsweep.trial import Progress
 from medsweep.store.workspace import Workspace
+from medsweep.trial import Progress
 
 DIGEST = "ab" * 32
 

@@ -30,7 +30,7 @@ from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder, Plan
 from medsweep.sweep.space import Choices, Objective, Params, Range, SearchSection, Space
 from medsweep.tracking.console import NullObserver
-from trainers.synthesis.synthesise import SynthesiseConfig
+from medsweep.trainers.synthesis.synthesise import SynthesiseConfig
 
 SPACE: Space = {"x": Range(low=0, high=1), "y": Range(low=0.001, high=1, log=True)}
 SEARCH = """\

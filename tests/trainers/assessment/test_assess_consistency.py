@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainers.assessment.consistency import foreground_dice, foreground_surfaces, spoiled_metrics, spread
+from medsweep.trainers.assessment.consistency import foreground_dice, foreground_surfaces, spoiled_metrics, spread
 
 
 def squares(count, shift=0, side=10, size=48):

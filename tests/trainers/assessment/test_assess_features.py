@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from trainers.assessment.features import Sides, principal
-from trainers.assessment.metrics import frechet_metrics
-from trainers.measures.frechet import frechet
+from medsweep.trainers.assessment.features import Sides, principal
+from medsweep.trainers.assessment.metrics import frechet_metrics
+from medsweep.trainers.measures.frechet import frechet
 
 
 def sides(real, pool, patients=8):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from medsweep.errors import UserError
-from trainers.assessment.inception import SHA256, eight_bits, inception_features, load_extractor, window
+from medsweep.trainers.assessment.inception import SHA256, eight_bits, inception_features, load_extractor, window
 
 
 class StandIn(nn.Module):
@@ -35,7 +35,7 @@ def weights(tmp_path, monkeypatch):
     """A weights file that is taken for the real one, and torch-fidelity with the stand-in as its extractor."""
     path = tmp_path / "weights.pth"
     path.write_bytes(b"weights")
-    monkeypatch.setattr("trainers.assessment.inception.SHA256", hashlib.sha256(b"weights").hexdigest())
+    monkeypatch.setattr("medsweep.trainers.assessment.inception.SHA256", hashlib.sha256(b"weights").hexdigest())
     package, module = ModuleType("torch_fidelity"), ModuleType("torch_fidelity.feature_extractor_inceptionv3")
     module.FeatureExtractorInceptionV3 = StandIn
     monkeypatch.setitem(sys.modules, package.__name__, package)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trainers.assessment.masks import DESCRIPTORS, describe, kolmogorov_smirnov, shape_distances
+from medsweep.trainers.assessment.masks import DESCRIPTORS, describe, kolmogorov_smirnov, shape_distances
 
 
 def discs(radii, row=16.0, label=1, size=32):

@@ -13,13 +13,13 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.assessment.config import AssessConfig, hours, probe
-from trainers.assessment.masks import DESCRIPTORS
-from trainers.assessment.score import mean_iou, run
-from trainers.pool import Pool
-from trainers.segmentation.config import SegmentSettings, resolve
-from trainers.segmentation.network import features, load_segmenter, predict
-from trainers.segmentation.train import run as segment
+from medsweep.trainers.assessment.config import AssessConfig, hours, probe
+from medsweep.trainers.assessment.masks import DESCRIPTORS
+from medsweep.trainers.assessment.score import mean_iou, run
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation.config import SegmentSettings, resolve
+from medsweep.trainers.segmentation.network import features, load_segmenter, predict
+from medsweep.trainers.segmentation.train import run as segment
 
 FOLD = Fold(index=0, of=4)
 
@@ -181,7 +181,9 @@ def test_inception_sees_damage_and_needs_its_file_before_anything_else(slices, r
     with pytest.raises(UserError, match="there is no file"):
         assess(tmp_path / "z", tmp_path, tmp_path, tmp_path, inception=str(tmp_path / "none.pth"))
     asked = []
-    monkeypatch.setattr("trainers.assessment.score.load_extractor", lambda *given: asked.append(given) or Grid())
+    monkeypatch.setattr(
+        "medsweep.trainers.assessment.score.load_extractor", lambda *given: asked.append(given) or Grid()
+    )
     moved = [save(tmp_path / f"p{shift}", np.roll(images, shift, axis=-1), masks) for shift in (0, 2, 6)]
     found = []
     for pool in moved:

@@ -5,8 +5,8 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 
-from trainers.measures.frechet import frechet
-from trainers.measures.spectra import radial_psd, radial_psd_log_error
+from medsweep.trainers.measures.frechet import frechet
+from medsweep.trainers.measures.spectra import radial_psd, radial_psd_log_error
 
 
 def exact_gaussian(mean, covariance, count, seed):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainers.measures.frechet import _covariance_root, _weighted, frechet, frechet_infinity, frechet_spread
+from medsweep.trainers.measures.frechet import _covariance_root, _weighted, frechet, frechet_infinity, frechet_spread
 
 
 def cohort(patients, slices, seed, spread=1.0):

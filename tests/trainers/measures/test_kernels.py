@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainers.measures.kernels import alike, cubic_kernel, kid, mmd, vendi
+from medsweep.trainers.measures.kernels import alike, cubic_kernel, kid, mmd, vendi
 
 
 def samples(count, seed, shift=0.0):

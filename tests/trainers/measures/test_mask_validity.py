@@ -7,8 +7,8 @@ from scipy.ndimage import label
 
 from helpers.mask_cases import LESION, ORGAN, R, blank, lesion_in_organ, organ, random_masks, ring, two_blobs
 from medsweep.errors import UserError
-from trainers.measures import mask_validity as module
-from trainers.measures.mask_validity import MEASURES, summary, valid_share, validity
+from medsweep.trainers.measures import mask_validity as module
+from medsweep.trainers.measures.mask_validity import MEASURES, summary, valid_share, validity
 
 
 def row(mask: np.ndarray, index: int, classes: int = 3) -> pd.Series:

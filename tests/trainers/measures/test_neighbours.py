@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainers.measures.neighbours import authenticity, nearest, nearest_ratio, prdc, squared_distances
+from medsweep.trainers.measures.neighbours import authenticity, nearest, nearest_ratio, prdc, squared_distances
 
 
 def samples(count, seed, shift=0.0, features=4):

@@ -9,7 +9,7 @@ import torch
 from monai.metrics import compute_dice
 from scipy import ndimage
 
-from trainers.measures.overlap import Counts, diagonal_mm, dice, score, volume_ml
+from medsweep.trainers.measures.overlap import Counts, diagonal_mm, dice, score, volume_ml
 
 EMPTY = np.zeros((8, 10, 12), bool)
 UNDEFINED = (math.nan,) * 5

@@ -4,8 +4,8 @@ from scipy.ndimage import label
 
 from helpers.mask_cases import LESION, ORGAN, blank, lesion_in_organ, organ, random_masks, ring, two_blobs
 from medsweep.errors import UserError
-from trainers.measures import mask_validity as module
-from trainers.measures.mask_validity import postprocess, validity
+from medsweep.trainers.measures import mask_validity as module
+from medsweep.trainers.measures.mask_validity import postprocess, validity
 
 
 def test_the_largest_component_stays():

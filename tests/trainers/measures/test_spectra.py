@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from trainers.measures.spectra import (
+from medsweep.trainers.measures.spectra import (
     high_frequency_log_error,
     laplacian_ratio,
     laplacian_variance,

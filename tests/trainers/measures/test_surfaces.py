@@ -6,7 +6,14 @@ import torch
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 from scipy import ndimage
 
-from trainers.measures.surfaces import TOLERANCE_MM, assd_mm, boundary_bias_mm, hd95_mm, surface_dice, surface_distances
+from medsweep.trainers.measures.surfaces import (
+    TOLERANCE_MM,
+    assd_mm,
+    boundary_bias_mm,
+    hd95_mm,
+    surface_dice,
+    surface_distances,
+)
 
 SPACING = (3.0, 1.0, 0.5)
 CUBES = (1.0, 1.0, 1.0)

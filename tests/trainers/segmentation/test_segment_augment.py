@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from trainers.segmentation import augment
+from medsweep.trainers.segmentation import augment
 
 
 def generator(seed=0):

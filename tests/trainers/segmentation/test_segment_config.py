@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from medsweep.data.folds import Fold
 from medsweep.identity import digest_of
-from trainers.segmentation.config import SegmentConfig, SegmentSettings, hours, resolve
+from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, hours, resolve
 
 FOLD = Fold(index=0, of=4)
 

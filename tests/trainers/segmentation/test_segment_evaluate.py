@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.table.tables import METRICS as REPORTED
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.analysis.table.tables import METRICS as REPORTED
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.inventory import inspect_source
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
 from medsweep.study import tables as results
-from trainers.measures.surfaces import TOLERANCE_MM
-from trainers.segmentation.evaluate import METRICS, draw_overlay, evaluate, segment_volume, summary
+from medsweep.trainers.measures.surfaces import TOLERANCE_MM
+from medsweep.trainers.segmentation.evaluate import METRICS, draw_overlay, evaluate, segment_volume, summary
 
 BEST = {"dice": 1, "hd95_mm": 0, "assd_mm": 0, "surface_dice": 1}
 

@@ -11,13 +11,13 @@ from safetensors.numpy import save_file
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
+from medsweep.trainers.measures.neighbours import prdc
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation import filtering
+from medsweep.trainers.segmentation.config import SegmentSettings, resolve
+from medsweep.trainers.segmentation.filtering import Choice, choose, survivors
+from medsweep.trainers.segmentation.train import run
 from medsweep.trial import PoolDryError
-from trainers.measures.neighbours import prdc
-from trainers.pool import Pool
-from trainers.segmentation import filtering
-from trainers.segmentation.config import SegmentSettings, resolve
-from trainers.segmentation.filtering import Choice, choose, survivors
-from trainers.segmentation.train import run
 
 FOLD = Fold(index=0, of=4)
 IOU = pd.Series([0.1, 0.7, 0.8, 0.5, 0.2, 0.9])

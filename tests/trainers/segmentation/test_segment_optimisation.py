@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from medsweep.data.folds import Fold
-from trainers.segmentation.config import SegmentSettings, resolve
-from trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
+from medsweep.trainers.segmentation.config import SegmentSettings, resolve
+from medsweep.trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
 
 
 def config(**settings):

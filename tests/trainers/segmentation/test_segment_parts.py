@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from medsweep.data.folds import Fold
-from trainers.segmentation.config import Network, SegmentSettings, divides, resolve
-from trainers.segmentation.losses import make_loss
-from trainers.segmentation.network import Architecture, build
-from trainers.training.accumulation import accumulate, cut
+from medsweep.trainers.segmentation.config import Network, SegmentSettings, divides, resolve
+from medsweep.trainers.segmentation.losses import make_loss
+from medsweep.trainers.segmentation.network import Architecture, build
+from medsweep.trainers.training.accumulation import accumulate, cut
 
 SAMPLES = 4
 CHANNELS = {"swin-unetr": (12, 24, 48, 96, 192)}

@@ -16,12 +16,12 @@ from medsweep.data.phantom import PhantomConfig
 from medsweep.data.planes import to_planes
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.segmentation import predictions
-from trainers.segmentation.config import SegmentSettings, resolve
-from trainers.segmentation.evaluate import segment_volume
-from trainers.segmentation.network import load_segmenter
-from trainers.segmentation.predictions import write_predictions
-from trainers.segmentation.train import run
+from medsweep.trainers.segmentation import predictions
+from medsweep.trainers.segmentation.config import SegmentSettings, resolve
+from medsweep.trainers.segmentation.evaluate import segment_volume
+from medsweep.trainers.segmentation.network import load_segmenter
+from medsweep.trainers.segmentation.predictions import write_predictions
+from medsweep.trainers.segmentation.train import run
 
 FOLD = Fold(index=0, of=4)
 LEARNS = {

@@ -4,8 +4,8 @@ import pytest
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold
-from trainers.segmentation.config import SegmentConfig, SegmentSettings, probe, resolve
-from trainers.segmentation.train import run
+from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, probe, resolve
+from medsweep.trainers.segmentation.train import run
 
 FOLD = Fold(index=0, of=4)
 WATCHED = FOLD.model_copy(update={"validation": 0.2})

@@ -10,9 +10,9 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.provenance import require_unseen
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.pool import Pool
-from trainers.segmentation.config import SegmentSettings, resolve
-from trainers.segmentation.samples import BatchOrder, gather
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation.config import SegmentSettings, resolve
+from medsweep.trainers.segmentation.samples import BatchOrder, gather
 
 FOLD = Fold(index=0, of=4)
 

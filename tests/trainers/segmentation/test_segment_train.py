@@ -13,15 +13,15 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.pool import Pool
-from trainers.segmentation import selection
-from trainers.segmentation.config import SegmentSettings, resolve
-from trainers.segmentation.evaluate import evaluate
-from trainers.segmentation.network import Architecture, load_segmenter
-from trainers.segmentation.samples import gather
-from trainers.segmentation.selection import Best, validation_dice
-from trainers.segmentation.train import UNetLearner, run
-from trainers.training.checkpoint import load_state, save_state
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation import selection
+from medsweep.trainers.segmentation.config import SegmentSettings, resolve
+from medsweep.trainers.segmentation.evaluate import evaluate
+from medsweep.trainers.segmentation.network import Architecture, load_segmenter
+from medsweep.trainers.segmentation.samples import gather
+from medsweep.trainers.segmentation.selection import Best, validation_dice
+from medsweep.trainers.segmentation.train import UNetLearner, run
+from medsweep.trainers.training.checkpoint import load_state, save_state
 
 FOLD = Fold(index=0, of=4)
 WATCHED = Fold(index=0, of=4, validation=0.3)

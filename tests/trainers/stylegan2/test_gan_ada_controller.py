@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from trainers.stylegan2.augment import AdaController
-from trainers.training.checkpoint import load_state, save_state
+from medsweep.trainers.stylegan2.augment import AdaController
+from medsweep.trainers.training.checkpoint import load_state, save_state
 
 
 def scores(positive: int, of: int = 10) -> torch.Tensor:

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from medsweep.data.folds import Fold
-from trainers.stylegan2.augment import Ada, DiffAugment, first_p, geometry, intensity, make_augment
-from trainers.stylegan2.config import GanSettings, resolve
-from trainers.stylegan2.masks import background
+from medsweep.trainers.stylegan2.augment import Ada, DiffAugment, first_p, geometry, intensity, make_augment
+from medsweep.trainers.stylegan2.config import GanSettings, resolve
+from medsweep.trainers.stylegan2.masks import background
 
 R = 16
 STILL = 0.5

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medsweep.errors import UserError
-from trainers.stylegan2.hardware import Found, apply, plan_hardware, probe
+from medsweep.trainers.stylegan2.hardware import Found, apply, plan_hardware, probe
 
 AMPERE = Found(is_cuda=True, bf16=True, name="A", total_memory=2**35)
 VOLTA = dataclasses.replace(AMPERE, bf16=False)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from trainers.stylegan2.layers import (
+from medsweep.trainers.stylegan2.layers import (
     LRELU_GAIN,
     EqualisedConv,
     EqualisedLinear,

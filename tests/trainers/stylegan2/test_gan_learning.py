@@ -14,17 +14,17 @@ from medsweep.data.inventory import inspect_source
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
-from trainers.assessment.config import AssessConfig
-from trainers.assessment.score import pool_metrics
-from trainers.pool import Pool
-from trainers.segmentation.config import SegmentSettings
-from trainers.segmentation.config import resolve as resolve_segmenter
-from trainers.segmentation.network import load_segmenter, predict
-from trainers.segmentation.train import run as segment
-from trainers.stylegan2.config import GanSettings, resolve
-from trainers.stylegan2.data import TrainingSet
-from trainers.stylegan2.learner import GanLearner
-from trainers.stylegan2.sampler import Sampler
+from medsweep.trainers.assessment.config import AssessConfig
+from medsweep.trainers.assessment.score import pool_metrics
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation.config import SegmentSettings
+from medsweep.trainers.segmentation.config import resolve as resolve_segmenter
+from medsweep.trainers.segmentation.network import load_segmenter, predict
+from medsweep.trainers.segmentation.train import run as segment
+from medsweep.trainers.stylegan2.config import GanSettings, resolve
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.learner import GanLearner
+from medsweep.trainers.stylegan2.sampler import Sampler
 
 FOLD = Fold(index=0, of=3)
 POOL = 192

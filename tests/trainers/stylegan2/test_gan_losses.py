@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainers.stylegan2 import losses
-from trainers.training.checkpoint import load_state, save_state
+from medsweep.trainers.stylegan2 import losses
+from medsweep.trainers.training.checkpoint import load_state, save_state
 
 NUDGE = 1e-5
 

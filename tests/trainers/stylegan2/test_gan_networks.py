@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from medsweep.data.folds import Fold
-from trainers.stylegan2.config import GanSettings, resolve
-from trainers.stylegan2.layers import draw_weights
-from trainers.stylegan2.networks import Architecture, Discriminator, Generator, StyledConv, modulate
+from medsweep.trainers.stylegan2.config import GanSettings, resolve
+from medsweep.trainers.stylegan2.layers import draw_weights
+from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator, StyledConv, modulate
 
 ALL = ("d-blocks", "d-input", "generator")
 

@@ -8,7 +8,7 @@ import torch
 from scipy.signal import convolve2d
 from torch import Tensor
 
-from trainers.stylegan2.layers import (
+from medsweep.trainers.stylegan2.layers import (
     LRELU_GAIN,
     EqualisedConv,
     EqualisedLinear,

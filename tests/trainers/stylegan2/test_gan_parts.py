@@ -11,12 +11,12 @@ from helpers.graph_memory import GraphMemory
 from helpers.whole_phases import WholePhases
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
-from trainers.segmentation.network import Architecture, build, save_segmenter
-from trainers.stylegan2.config import GanConfig, GanSettings, divides, resolve
-from trainers.stylegan2.data import TrainingSet
-from trainers.stylegan2.learner import GanLearner
-from trainers.stylegan2.networks import StyledConv
-from trainers.stylegan2.train import run
+from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
+from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, divides, resolve
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.learner import GanLearner
+from medsweep.trainers.stylegan2.networks import StyledConv
+from medsweep.trainers.stylegan2.train import run
 
 FOLD = Fold(index=1, of=4)
 TINY = {
@@ -140,7 +140,7 @@ def test_terms_that_look_across_the_batch_differ_in_parts(slices, monkeypatch, m
     assert divides(config) == 1
     with pytest.raises(AssertionError, match="2 parts, 1 are allowed"):
         learner_of(slices, config, 2)
-    monkeypatch.setattr("trainers.stylegan2.phases.divides", lambda config: 8)
+    monkeypatch.setattr("medsweep.trainers.stylegan2.phases.divides", lambda config: 8)
     whole, parted = gradients(learner_of(slices, config)), gradients(learner_of(slices, config, 2))
     phase = "discriminator" if "lecam_weight" in more else "generator"
     assert gap(parted[phase], whole[phase]) > 1e-3
@@ -151,7 +151,7 @@ def test_torn_groups_would_differ(slices, monkeypatch):
     config = tiny("b-sg", minibatch_std_group=4)
     assert divides(config) == 2
     whole = gradients(learner_of(slices, config))
-    monkeypatch.setattr("trainers.stylegan2.phases.divides", lambda config: 8)
+    monkeypatch.setattr("medsweep.trainers.stylegan2.phases.divides", lambda config: 8)
     monkeypatch.setattr(GanConfig, "group", property(lambda config: 2))
     assert gap(gradients(learner_of(slices, config, 4))["discriminator"], whole["discriminator"]) > 1e-3
 

@@ -5,8 +5,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.stylegan2.spectral import FLOOR, RunningSpectrum, focal_frequency, radial_log_power, spectrum_distance
-from trainers.training.checkpoint import load_state, save_state
+from medsweep.trainers.stylegan2.spectral import (
+    FLOOR,
+    RunningSpectrum,
+    focal_frequency,
+    radial_log_power,
+    spectrum_distance,
+)
+from medsweep.trainers.training.checkpoint import load_state, save_state
 
 R = 32
 

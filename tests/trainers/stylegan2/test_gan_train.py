@@ -12,12 +12,12 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, probe, resolve
+from medsweep.trainers.stylegan2.data import Deck, TrainingSet
+from medsweep.trainers.stylegan2.learner import GanLearner
+from medsweep.trainers.stylegan2.sampler import load_generator
+from medsweep.trainers.stylegan2.train import run
 from medsweep.trial import DivergedError
-from trainers.stylegan2.config import GanConfig, GanSettings, probe, resolve
-from trainers.stylegan2.data import Deck, TrainingSet
-from trainers.stylegan2.learner import GanLearner
-from trainers.stylegan2.sampler import load_generator
-from trainers.stylegan2.train import run
 
 FOLD = Fold(index=1, of=4)
 TINY = {
@@ -251,7 +251,7 @@ def test_held_out_slices_are_scored_and_never_learned_from(slices, tmp_path):
 
 
 def test_a_frozen_segmenter_teaches_c_sg_and_must_know_the_same_patients(slices, tmp_path):
-    from trainers.segmentation.network import Architecture, build, save_segmenter
+    from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
 
     folder = tmp_path / "reference"
     folder.mkdir()

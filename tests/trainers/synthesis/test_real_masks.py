@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from medsweep.data.slices import SliceSet
-from trainers.synthesis.real_masks import Perturbation, RealMasks, deformed
+from medsweep.trainers.synthesis.real_masks import Perturbation, RealMasks, deformed
 
 ALL = Perturbation(bias_px=-0.5, random_px=1.0, smooth_px=4.0, elastic_px=1.5, elastic_smooth_px=6.0)
 

@@ -11,13 +11,13 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.measures.mask_validity import validity
-from trainers.pool import Pool
-from trainers.stylegan2.config import GanSettings, resolve
-from trainers.stylegan2.train import run as train_gan
-from trainers.synthesis.real_masks import Perturbation
-from trainers.synthesis.sources import BATCH
-from trainers.synthesis.synthesise import SynthesiseConfig, SynthesiseSettings, hours, mask_fields, probe, run
+from medsweep.trainers.measures.mask_validity import validity
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.stylegan2.config import GanSettings, resolve
+from medsweep.trainers.stylegan2.train import run as train_gan
+from medsweep.trainers.synthesis.real_masks import Perturbation
+from medsweep.trainers.synthesis.sources import BATCH
+from medsweep.trainers.synthesis.synthesise import SynthesiseConfig, SynthesiseSettings, hours, mask_fields, probe, run
 
 FOLD = Fold(index=0, of=4)
 FEW = Fold(index=0, of=4, patients=3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.graph_memory import GraphMemory
-from trainers.training.accumulation import Shared, accumulate, cut, normal, replay, rewound, uniform
+from medsweep.trainers.training.accumulation import Shared, accumulate, cut, normal, replay, rewound, uniform
 
 
 def rng():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.training.pictures import GAP_PX, PALETTE, TILE_PX, grid_png
+from medsweep.trainers.training.pictures import GAP_PX, PALETTE, TILE_PX, grid_png
 
 
 @pytest.fixture

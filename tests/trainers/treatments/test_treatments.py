@@ -11,12 +11,12 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.pool import Pool
-from trainers.segmentation.network import Architecture, build, predict, save_segmenter
-from trainers.treatments import TreatConfig, TreatSettings, hours, needs_reference, run
-from trainers.treatments.image import add_noise, blur, match_histogram
-from trainers.treatments.labels import relabel
-from trainers.treatments.statistics import mean_quantiles
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation.network import Architecture, build, predict, save_segmenter
+from medsweep.trainers.treatments import TreatConfig, TreatSettings, hours, needs_reference, run
+from medsweep.trainers.treatments.image import add_noise, blur, match_histogram
+from medsweep.trainers.treatments.labels import relabel
+from medsweep.trainers.treatments.statistics import mean_quantiles
 
 FOLD = Fold(index=0, of=4)
 IMAGES = np.random.default_rng(0).standard_normal((6, 2, 32, 32)).astype(np.float32)

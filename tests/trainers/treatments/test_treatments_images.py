@@ -5,9 +5,9 @@ import pytest
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
-from trainers.treatments import TreatSettings
-from trainers.treatments.config import PaintGaussian
-from trainers.treatments.image import (
+from medsweep.trainers.treatments import TreatSettings
+from medsweep.trainers.treatments.config import PaintGaussian
+from medsweep.trainers.treatments.image import (
     add_noise,
     match_class_histograms,
     match_spectrum,
@@ -15,7 +15,14 @@ from trainers.treatments.image import (
     smooth_field,
     unsharp,
 )
-from trainers.treatments.statistics import class_moments, class_quantiles, mean_power, mean_quantiles, ring_power, rings
+from medsweep.trainers.treatments.statistics import (
+    class_moments,
+    class_quantiles,
+    mean_power,
+    mean_quantiles,
+    ring_power,
+    rings,
+)
 
 RNG = np.random.default_rng(0)
 WHITE = RNG.standard_normal((6, 2, 32, 32)).astype(np.float32)

@@ -5,9 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from medsweep.errors import UserError
-from trainers.treatments import TreatSettings
-from trainers.treatments.config import CorruptLabels
-from trainers.treatments.labels import (
+from medsweep.trainers.treatments import TreatSettings
+from medsweep.trainers.treatments.config import CorruptLabels
+from medsweep.trainers.treatments.labels import (
     boundary_shift,
     class_indices,
     corrupt,

@@ -11,8 +11,8 @@ from medsweep.config import EXTENT
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.pool import Pool
-from trainers.treatments import TreatConfig, TreatSettings, needs_pool, run
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.treatments import TreatConfig, TreatSettings, needs_pool, run
 
 FOLD = Fold(index=0, of=4, patients=3)
 FRESH = {"kind": "fresh-real"}

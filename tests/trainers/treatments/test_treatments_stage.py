@@ -10,12 +10,12 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from trainers.pool import Pool
-from trainers.segmentation.network import Architecture, build, save_segmenter
-from trainers.treatments import TreatConfig, TreatSettings, run
-from trainers.treatments.config import KINDS, OnImages, Source
-from trainers.treatments.sets import chosen_rows
-from trainers.treatments.statistics import mean_power
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
+from medsweep.trainers.treatments import TreatConfig, TreatSettings, run
+from medsweep.trainers.treatments.config import KINDS, OnImages, Source
+from medsweep.trainers.treatments.sets import chosen_rows
+from medsweep.trainers.treatments.statistics import mean_power
 
 FOLD = Fold(index=0, of=4, patients=3)
 ALL = [

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.stylegan2.augment.pixels import take
-from trainers.training.accumulation import Random, normal, uniform
+from medsweep.trainers.stylegan2.augment.pixels import take
+from medsweep.trainers.training.accumulation import Random, normal, uniform
 
 MAX_BLIT = 1 / 8
 """Largest shift by whole pixels as a share of the side."""

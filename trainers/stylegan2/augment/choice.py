@@ -4,10 +4,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from trainers.stylegan2.augment.ada import Ada
-from trainers.stylegan2.augment.diffaugment import DiffAugment
-from trainers.stylegan2.config import GanConfig
-from trainers.training.accumulation import Random
+from medsweep.trainers.stylegan2.augment.ada import Ada
+from medsweep.trainers.stylegan2.augment.diffaugment import DiffAugment
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.training.accumulation import Random
 
 
 class Augmentation(Protocol):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.stylegan2.augment.pixels import take
-from trainers.training.accumulation import Random, uniform
+from medsweep.trainers.stylegan2.augment.pixels import take
+from medsweep.trainers.training.accumulation import Random, uniform
 
 MAX_SHIFT = 1 / 8
 """Largest translation as a share of the side."""
