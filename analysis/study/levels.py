@@ -59,7 +59,7 @@ def patient_level(
     adjustment holds the error of the family already, and a second test can only take claims away: patients then need
     only confirm that direction, one-sided at alpha by the paired t test of the mean that the runs test too: their
     1 - 2 alpha interval leaves out 0. The sign is clear only where ranks and mean agree, and a patient missed by either
-    arm voids the margin. Error rates of both levels together: ``docs/error-rates.md``.
+    arm voids the margin. Error rates of both levels together: ``docs/explanation/error-rates.md``.
     """
     differences = reduced.differences(effect.arm, control)
     equivalence = tost(differences[np.isfinite(differences)], plan.margin, plan.alpha)

@@ -3,7 +3,7 @@
 A copy is named by stage, digest and a hash of the manifest's list of files, so that a trial which was made again with
 other bytes has another copy. Every file is compared with its sha256 on its way from the store, and once more by each
 process that reads the copy. Where there is no room, or anything is wrong with the cache, a trial reads from the store,
-says why in its manifest, and is none the worse. ``cache_room`` says what lies where, ``docs/store.md`` the rest.
+says why in its manifest, and is none the worse. ``cache_room`` says what lies where, ``docs/how-to/store.md`` the rest.
 """
 
 import functools

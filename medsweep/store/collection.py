@@ -1,6 +1,6 @@
 """Upkeep of a store: is everything what was published, what does nobody need, what may be tried again.
 
-Records first; nothing here prints. ``docs/store.md`` says what lies in a store and who may delete what.
+Records first; nothing here prints. ``docs/how-to/store.md`` says what lies in a store and who may delete what.
 """
 
 import json

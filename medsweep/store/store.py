@@ -8,7 +8,7 @@ Layout::
     STORE/damaged/             published folders whose files no longer match their hashes
     STORE/retried/             what ``medsweep retry`` moved out of the way
 
-``docs/store.md`` tells the rest.
+``docs/how-to/store.md`` tells the rest.
 """
 
 import hashlib

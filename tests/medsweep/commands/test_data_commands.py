@@ -19,7 +19,7 @@ from medsweep.store.store import Store
 from medsweep.validation import parse
 from medsweep.yamlfile import read_yaml
 
-GUIDE = Path(__file__).parents[3] / "docs" / "datasets.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "reference" / "datasets.md"
 
 Data = Callable[..., Result]
 
