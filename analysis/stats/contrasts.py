@@ -47,7 +47,8 @@ def two_way(d_PR: Array, level: float) -> Estimate:
 
     v = (MS_r + max(MS_p - MS_pr, 0)) / (P R), as in Hillis 2007, and the degrees of freedom of all three mean squares
     (Satterthwaite 1946): df = (P R v)^2 / (MS_r^2 / (R-1) + MS_p^2 / (P-1) + MS_pr^2 / ((P-1)(R-1))). Hillis's, which
-    know MS_r alone, suit the F over k arms; for one pair of a few runs they are too many (``docs/explanation/error-rates.md``).
+    know MS_r alone, suit the F over k arms; for one pair of a few runs they are too many
+    (``docs/explanation/error-rates.md``).
     Never below R - 1, the df of MS_r, which v cannot fall below: without a patient x arm effect the formula would.
     """
     squares = mean_squares(d_PR)
