@@ -41,12 +41,12 @@ class Best:
             self.weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
         return found
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {"step": self.step, "dice": self.dice, "weights": self.weights}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
         self.step, self.dice, self.weights = state["step"], state["dice"], state["weights"]
 
 

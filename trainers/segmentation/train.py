@@ -95,25 +95,25 @@ class UNetLearner:
     def _seed(self, purpose: str, *more: int) -> int:
         return derive_seed("segment", purpose, self._config.fold.index, self._config.seed, *more)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Weights, normalisation statistics, optimiser, exposure, and what is kept beside the weights."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "seen": self.seen,
             "average": self._average.model.state_dict() if self._average else None,
-            "best": self.best.state() if self.best else None,
+            "best": self.best.state_dict() if self.best else None,
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.seen = dict(state["seen"])
         if self._average:
             self._average.model.load_state_dict(state["average"])
         if self.best:
-            self.best.load(state["best"])
+            self.best.load_state_dict(state["best"])
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
         """None: the overlay is drawn once, at the end."""

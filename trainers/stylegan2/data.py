@@ -117,10 +117,10 @@ class Deck:
         drawn, self.order = self.order[:count], self.order[count:]
         return drawn
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The rows not yet drawn; the generator is its owner's to save."""
         return {"order": self.order}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
         self.order = state["order"].cpu()

@@ -68,17 +68,17 @@ class Extras:
     def _labels(rows: NDArray[Any], feed: Feed) -> Tensor:
         return torch.from_numpy(feed.data.labels[rows]).long()
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Running means."""
         kept = {"anchors": self._anchors, "spectrum": self._spectrum}
-        return {name: part.state() for name, part in kept.items() if part is not None}
+        return {name: part.state_dict() for name, part in kept.items() if part is not None}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
         if self._anchors is not None:
-            self._anchors.load(state["anchors"])
+            self._anchors.load_state_dict(state["anchors"])
         if self._spectrum is not None:
-            self._spectrum.load(state["spectrum"])
+            self._spectrum.load_state_dict(state["spectrum"])
 
 
 def frozen_segmenter(folder: Path, patients: tuple[str, ...], device: str) -> nn.Module:

@@ -100,16 +100,16 @@ class Feed:
     def _latents(self, count: int) -> Tensor:
         return torch.randn(count, self.config.latent_dim, generator=self.random, device=self.device)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Data order and random generators."""
         return {
-            "deck": self._deck.state(),
+            "deck": self._deck.state_dict(),
             "host_random": self.host_random.get_state(),
             "random": self.random.get_state(),
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
-        self._deck.load(state["deck"])
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
+        self._deck.load_state_dict(state["deck"])
         self.host_random.set_state(state["host_random"])
         self.random.set_state(state["random"])

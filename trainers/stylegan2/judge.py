@@ -45,11 +45,11 @@ class Judge:
             self._controller.observe(real_score_N)
             self._controller.update(step)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The adapted p and what it rests on."""
-        return {} if self._controller is None else self._controller.state()
+        return {} if self._controller is None else self._controller.state_dict()
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
         if self._controller is not None:
-            self._controller.load(state)
+            self._controller.load_state_dict(state)

@@ -100,21 +100,21 @@ class GanLearner:
         scalars["augment_p"] = self.judge.p
         return dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Weights, optimisers, running means, the adapted p, data order and random generators."""
         return {
-            "players": self.players.state(),
-            "feed": self.feed.state(),
-            "judge": self.judge.state(),
-            "extras": self.extras.state(),
+            "players": self.players.state_dict(),
+            "feed": self.feed.state_dict(),
+            "judge": self.judge.state_dict(),
+            "extras": self.extras.state_dict(),
             "mean_path_length": self.phases.mean_path_length,
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
         for name, part in (("players", self.players), ("feed", self.feed), ("judge", self.judge)):
-            part.load(state[name])
-        self.extras.load(state["extras"])
+            part.load_state_dict(state[name])
+        self.extras.load_state_dict(state["extras"])
         self.phases.mean_path_length.copy_(state["mean_path_length"])
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:

@@ -74,12 +74,12 @@ class RunningMean:
         new = x.detach().clone()
         self._value = new if self._value is None else torch.lerp(new, self._value, self.decay)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The mean, None before the first update."""
         return {"value": self._value}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
         self._value = state["value"]
 
 
@@ -95,14 +95,14 @@ class LecamAnchors:
         self.real.update(real_score_N.mean())
         self.fake.update(fake_score_N.mean())
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Both means."""
-        return {"real": self.real.state(), "fake": self.fake.state()}
+        return {"real": self.real.state_dict(), "fake": self.fake.state_dict()}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
-        self.real.load(state["real"])
-        self.fake.load(state["fake"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
+        self.real.load_state_dict(state["real"])
+        self.fake.load_state_dict(state["fake"])
 
 
 def lecam(real_score_N: Tensor, fake_score_N: Tensor, anchors: LecamAnchors) -> Tensor:

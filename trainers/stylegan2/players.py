@@ -66,12 +66,12 @@ class Players:
     def _parts(self) -> dict[str, Any]:
         return {"g": self.g, "d": self.d, "mean_g": self.mean_g, "adam_g": self._adam_g, "adam_d": self._adam_d}
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Weights, buffers and optimisers."""
         return {name: part.state_dict() for name, part in self._parts().items()}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 

@@ -78,13 +78,13 @@ class RunningSpectrum:
         """Take a batch of real images into the mean."""
         self.mean.update(radial_log_power(real_NCRR))
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The mean."""
-        return self.mean.state()
+        return self.mean.state_dict()
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
-        self.mean.load(state)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
+        self.mean.load_state_dict(state)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -21,11 +21,11 @@ class Learner(Protocol):
             DivergedError: a value that training needs is no longer finite, or the model has collapsed.
         """
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on: tensors and JSON values in nested dicts and lists."""
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
         """PNG files for this report, written below ``folder``; an empty mapping where there is nothing to show."""
@@ -43,7 +43,7 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
     done = 0
     if (found := trial.restore()) is not None:
         done, folder = found
-        learner.load(load_state(folder, trial.device))
+        learner.load_state_dict(load_state(folder, trial.device))
     window: list[Mapping[str, float]] = []
     for number in range(done + 1, total_steps + 1):
         scalars = learner.step(number)
@@ -55,7 +55,7 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
         yield Progress(step=number, total=total_steps, metrics=window_mean(window), pictures=pictures)
         window = []
         if number < total_steps and trial.checkpoint_due():
-            trial.checkpoint(number, lambda folder: save_state(folder, learner.state()))
+            trial.checkpoint(number, lambda folder: save_state(folder, learner.state_dict()))
 
 
 def window_mean(window: list[Mapping[str, float]]) -> dict[str, float]:

@@ -70,11 +70,11 @@ def test_a_saved_controller_goes_on_in_the_middle_of_an_interval(tmp_path):
     whole, cut, resumed = (AdaController(target=0.6, kimg_per_unit=0.1, batch_size=10) for _ in range(3))
     path = run(whole, script)
     head = run(cut, script[:6])
-    state = cut.state()
+    state = cut.state_dict()
     r_t = float(cut.r_t)
     run(cut, [0] * 4, first_step=7)  # a state does not follow its controller
     save_state(tmp_path, state)
-    resumed.load(load_state(tmp_path))
+    resumed.load_state_dict(load_state(tmp_path))
     assert float(resumed.r_t) == r_t == pytest.approx(0.8)
     assert head + run(resumed, script[6:], first_step=7) == path
     assert torch.equal(resumed.r_t, whole.r_t)

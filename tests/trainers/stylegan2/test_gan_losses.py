@@ -142,8 +142,8 @@ def test_anchors_go_on_from_a_checkpoint_with_the_same_bits(tmp_path, random, up
     anchors, resumed = losses.LecamAnchors(), losses.LecamAnchors()
     for _ in range(updates):
         anchors.update(torch.randn(4, generator=random), torch.randn(4, generator=random))
-    save_state(tmp_path, anchors.state())
-    resumed.load(load_state(tmp_path))
+    save_state(tmp_path, anchors.state_dict())
+    resumed.load_state_dict(load_state(tmp_path))
     batch = torch.randn(4, generator=random), torch.randn(4, generator=random)
     anchors.update(*batch)
     resumed.update(*batch)

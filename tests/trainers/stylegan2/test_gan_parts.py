@@ -102,7 +102,7 @@ def test_the_whole_batch_as_one_part_is_bit_equal_to_the_paper(slices, variant, 
     plain.phases = WholePhases(plain)
     for step in range(1, 5):
         assert learner.step(step) == plain.step(step)
-    assert equal(learner.state(), plain.state())
+    assert equal(learner.state_dict(), plain.state_dict())
 
 
 @pytest.mark.parametrize(("variant", "more"), DIVISIBLE)
@@ -115,8 +115,8 @@ def test_parts_have_the_gradients_and_draws_of_the_whole(slices, variant, more):
         learner = learner_of(slices, config, parts)
         found = gradients(learner)
         assert {name: gap(found[name], expected[name]) < 1e-5 for name in expected} == dict.fromkeys(expected, True)
-        assert equal(learner.feed.state(), whole.feed.state())
-        assert equal(learner.judge.state(), whole.judge.state())
+        assert equal(learner.feed.state_dict(), whole.feed.state_dict())
+        assert equal(learner.judge.state_dict(), whole.judge.state_dict())
         torch.testing.assert_close(learner.phases.mean_path_length, whole.phases.mean_path_length)
 
 

@@ -50,7 +50,7 @@ class AdaController:
         self._signs.zero_()
         self._observed = 0
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """p, r_t and what was observed in the interval under way."""
         return {
             "p": self.p.clone(),
@@ -59,8 +59,8 @@ class AdaController:
             "observed": self._observed,
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Return to a state that ``state()`` gave."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
         self.p.copy_(state["p"])
         self.r_t.copy_(state["r_t"])
         self._signs.copy_(state["signs"])
