@@ -10,6 +10,7 @@ from medsweep.data.folds import Fold
 from medsweep.data.layouts.folder import FolderDescription
 from medsweep.data.phantom import DATASETS, PhantomConfig
 from medsweep.data.spec import Intensity, SliceAxis
+from medsweep.data.stage_config import StageConfig
 from medsweep.errors import nearest
 
 IBSR = "ibsr18"
@@ -69,10 +70,20 @@ class DataConfig(Config):
         return self
 
 
-class PrepareConfig(DataConfig):
+class PrepareConfig(DataConfig, StageConfig):
     """``DataConfig`` plus what the source held when the sweep was planned."""
 
     source: str = Field(pattern=r"^[0-9a-f]{64}$")
     """``Source.fingerprint``."""
     fold: Fold | None = None
     """The fold whose training patients cohort intensities are fitted on; None where nothing is fitted."""
+
+    @property
+    def cut(self) -> Fold | None:
+        """``fold``."""
+        return self.fold
+
+    @property
+    def side_px(self) -> int:
+        """``resolution``."""
+        return self.resolution

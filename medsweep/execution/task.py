@@ -34,6 +34,10 @@ class Task:
     hours: float
     tail_hours: float
     """Estimated hours of the longest chain from the start of this trial to the end of the sweep."""
+    fold: int | None = None
+    """Number of its fold; None where folds share it."""
+    seed: int | None = None
+    """Seed of its replicate; None where seeds share it."""
     held: Resources = field(default_factory=Resources)
     """What it holds while it runs."""
     micro_batches: int = 1
@@ -65,14 +69,13 @@ class Task:
 
     def card(self) -> RunCard:
         """What a tracker is told."""
-        fold = self.config.get("fold")
         return RunCard(
             sweep=self.sweep,
             stage=self.stage,
             digest=self.digest,
             arms=self.arms,
-            fold=fold["index"] if isinstance(fold, Mapping) else fold,
-            seed=self.config.get("seed"),
+            fold=self.fold,
+            seed=self.seed,
             config=self.config,
             inputs=self.inputs,
         )

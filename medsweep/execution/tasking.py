@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from medsweep.execution.probing import probe_of, sized, sizes_of
 from medsweep.execution.resources import Grant
 from medsweep.execution.task import Task, World
-from medsweep.identity import identity
 from medsweep.store.store import Store
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 
@@ -65,6 +64,8 @@ class _TaskMaker:
             reads=dict(trial.reads),
             arms=self._serves[digest],
             label=self._labels[digest],
+            fold=trial.config.fold_index,
+            seed=trial.config.training_seed,
             hours=trial.hours,
             tail_hours=self._tails[digest],
             held=grant.held,
@@ -92,14 +93,11 @@ def labels_of(plan: Plan) -> dict[str, str]:
     kinds: dict[str, str] = {}
     labels = {}
     for digest, trial in plan.trials.items():
-        config = identity(trial.config)
-        named = [config[name] for name in ("variant", "pipeline") if isinstance(config.get(name), str)]
-        named += [" + ".join(each["kind"] for each in config["treatments"])] if config.get("treatments") else []
-        inherited = [kinds[parent] for parent in trial.inputs.values() if kinds[parent]]
-        kinds[digest] = next(iter([*named, *([measures[digest]] if digest in measures else []), *inherited]), "")
-        fold, seed = config.get("fold"), config.get("seed")
-        parts = [kinds[digest]]
-        parts += [] if fold is None else [f"fold {fold['index'] if isinstance(fold, dict) else fold}"]
-        parts += [] if seed is None else [f"seed {seed}"]
-        labels[digest] = " ".join(part for part in parts if part) or "shared by all"
+        config = trial.config
+        names = (config.label, measures.get(digest, ""), *(kinds[parent] for parent in trial.inputs.values()))
+        kinds[digest] = next(filter(None, names), "")
+        words = [kinds[digest]] if kinds[digest] else []
+        words += [] if config.fold_index is None else [f"fold {config.fold_index}"]
+        words += [] if config.training_seed is None else [f"seed {config.training_seed}"]
+        labels[digest] = " ".join(words) or "shared by all"
     return labels

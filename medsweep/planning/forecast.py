@@ -138,7 +138,7 @@ def prices(plan: Plan, history: History, held: Mapping[str, Resources]) -> dict[
     resolutions: dict[str, int | None] = {}
     found = {}
     for digest, trial in plan.trials.items():
-        own = getattr(trial.config, "resolution", None)
+        own = trial.config.side_px
         inherited = (resolutions[parent] for parent in trial.inputs.values() if resolutions[parent] is not None)
         resolutions[digest] = own if own is not None else next(inherited, None)
         resources = held.get(trial.stage, Resources())

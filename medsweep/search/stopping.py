@@ -10,11 +10,11 @@ import statistics
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from medsweep.data.stage_config import StageConfig
 from medsweep.errors import UserError, nearest
 from medsweep.files import write_atomic
-from medsweep.identity import identity
 from medsweep.sweep.plan import Plan
 from medsweep.sweep.space import SUGGESTION, StoppingRule
 from medsweep.trial import Progress, PrunedError
@@ -95,16 +95,10 @@ def suggestions_only(arms: Collection[str]) -> bool:
     return bool(arms) and all(name.startswith(SUGGESTION) for name in arms)
 
 
-def kind_of(config: Any) -> str:
+def kind_of(config: StageConfig) -> str:
     """Variant, fold and seed of a trial, as a folder name: what makes values comparable."""
-    raw = identity(config)
-    fold = raw.get("fold")
-    parts = {
-        "variant": raw.get("variant"),
-        "fold": fold["index"] if isinstance(fold, dict) else fold,
-        "seed": raw.get("seed"),
-    }
-    return "-".join(f"{name}-{value}" for name, value in parts.items() if value is not None) or "all"
+    names = {"variant": config.label or None, "fold": config.fold_index, "seed": config.training_seed}
+    return "-".join(f"{name}-{value}" for name, value in names.items() if value is not None) or "all"
 
 
 def rung(rule: StoppingRule, share: float) -> int | None:

@@ -18,7 +18,7 @@ from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
-from medsweep.data.folds import Fold, Split, split
+from medsweep.data.folds import Split, split
 from medsweep.data.inventory import made_up
 from medsweep.data.slices import SliceSet
 from medsweep.execution.attempt import package_versions
@@ -28,16 +28,13 @@ from medsweep.identity import short
 from medsweep.planning.cost import StageAccount
 from medsweep.store.store import Store
 from medsweep.study.settings import Settings, settings_of
-from medsweep.study.tables import best_table, patient_table, pool_table, tidy_table, write_tables
+from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table, write_tables
 from medsweep.sweep.arms import label_of, level_text
 from medsweep.sweep.file import Sweep
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.tracking.wandb import project_name
 from medsweep.trainers.assessment.score import SPECTRA
 from medsweep.trainers.segmentation.predictions import write_predictions
-from medsweep.trainers.stylegan2.config import GanConfig
-from medsweep.trainers.synthesis.synthesise import SynthesiseConfig
-from medsweep.trainers.treatments import TreatConfig
 from medsweep.trial import COMPLETE
 
 ACROSS = "across"
@@ -70,8 +67,7 @@ def predict_tested(trial: PlannedTrial, store: Store, folder: Path) -> Iterator[
     """Write what a published network sees in the test patients of its fold into ``folder``, as NIfTI files."""
     store.verify(trial.stage, trial.digest)
     prepared = store.output("prepare", trial.inputs["prepare"])
-    fold = Fold.model_validate(dict(trial.config)["fold"])
-    tested = split(SliceSet.open(prepared).patients, fold).test
+    tested = split(SliceSet.open(prepared).patients, cut_of(trial)).test
     return write_predictions(store.output(trial.stage, trial.digest), prepared, tested, folder)
 
 
@@ -200,7 +196,7 @@ def _training_parts(sweep: Sweep, plan: Plan, store: Store) -> tuple[SliceSet, l
     if digest is None or store.outcome("prepare", digest) != COMPLETE:
         return None
     slices = SliceSet.open(store.output("prepare", digest))
-    folds = {trial.config.fold for trial in plan.trials.values() if trial.stage == "segment"}  # type: ignore[attr-defined]
+    folds = {cut_of(trial) for trial in plan.trials.values() if trial.stage == "segment"}
     return slices, [split(slices.patients, fold) for fold in sorted(folds, key=lambda fold: fold.index)]
 
 
@@ -289,9 +285,7 @@ def _spectra(plan: Plan, store: Store) -> pd.DataFrame | None:
 
 
 def _kind_of_pictures(trial: PlannedTrial) -> str | None:
-    config = trial.config
-    if isinstance(config, SynthesiseConfig):
-        return config.pipeline
-    if isinstance(config, TreatConfig):
-        return " + ".join(treatment.kind for treatment in config.treatments)
-    return "Real pairs" if isinstance(config, GanConfig) and config.variant != "m-sg" else None
+    """What a grid of a trial's pairs is called; None for trials that leave none, as the masks of M-SG."""
+    if trial.stage == "gan":
+        return None if trial.config.label == "m-sg" else "Real pairs"
+    return trial.config.label if trial.stage in ("synthesise", "treat") else None

@@ -162,18 +162,16 @@ def _require_room(sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate]
 
 def _require_spare_patients(sweep: Sweep, plan: Plan, patients: Sequence[str]) -> None:
     """Refuse trials that take more training patients than there are, in use or left out."""
-    kinds = (synthesis.SynthesiseConfig, treatments.TreatConfig)
-    configs = [trial.config for trial in plan.trials.values() if isinstance(trial.config, kinds)]
-    for config in configs:
-        wanted = max(
-            (one.patients for one in getattr(config, "treatments", ()) if one.kind == "k-unique-real"), default=0
-        )
-        if wanted > (used := len(split(patients, config.fold).train)):
-            text = f"k-unique-real asks for {wanted} training patients, fold {config.fold.index} has {used}"
+    configs = [trial.config for trial in plan.trials.values()]
+    asking = dict.fromkeys(
+        (own, each.borrows, each.patients_needed) for each in configs if (own := each.cut) is not None
+    )
+    for own, lent, needed in asking:
+        used = len(split(patients, own).train)
+        if needed > used:
+            text = f"k-unique-real asks for {needed} training patients, fold {own.index} has {used}"
             raise sweep.document.error(("data",), f"{text}; give patients: {used} or less")
-    pairs = dict.fromkeys((lent, config.fold) for config in configs if (lent := config.borrows) is not None)
-    for lent, own in pairs:
-        if (used := len(split(patients, own).train)) == len(split(patients, lent).train):
+        if lent is not None and used == len(split(patients, lent).train):
             raise sweep.document.error(
                 ("data",),
                 f"held-out masks and fresh-real take training patients that the study leaves out, and fold {own.index} "

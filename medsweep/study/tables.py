@@ -16,7 +16,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.store.store import Store
 from medsweep.sweep.arms import Arm, Replicate
-from medsweep.sweep.plan import Plan
+from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.trial import COMPLETE
 
 KEYS = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
@@ -126,15 +126,21 @@ def _unmeasured(plan: Plan, store: Store, leaf: str, status: str) -> pd.DataFram
             f"the data of {plan.sweep} are not prepared yet, so there is nothing to tabulate; run the sweep first"
         )
     slices = SliceSet.open(store.output("prepare", prepared))
-    fold = Fold.model_validate(dict(trial.config)["fold"])
     structures = [(name, "") for name in slices.classes[1:]] + [(name, REGION) for name in slices.regions]
     rows = [
         {"patient": patient, "class": name, "metric": f"{prefix}{metric}", "value": float("nan"), "status": status}
-        for patient in split(slices.patients, fold).test
+        for patient in split(slices.patients, cut_of(trial)).test
         for name, prefix in structures
         for metric in METRICS
     ]
     return pd.DataFrame(rows).assign(**dict.fromkeys(MEASURED)).astype(MEASURED)
+
+
+def cut_of(trial: PlannedTrial) -> Fold:
+    """The fold of a trial that is fitted on patients."""
+    if (fold := trial.config.cut) is None:
+        raise ValueError(f"{trial.stage} {trial.digest} is fitted on nobody, so it tests nobody")
+    return fold
 
 
 def pool_table(plan: Plan, store: Store) -> pd.DataFrame:

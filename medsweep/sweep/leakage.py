@@ -16,14 +16,13 @@ class LeakageError(RuntimeError):
 
 
 def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
-    """Check every trial that has a ``fold`` against all that it is made from.
+    """Check every trial that is fitted on patients against all that it is made from.
 
-    A trial whose config has a ``fold`` is taken as fitted on the whole training part of that fold, and as holding out
-    the fold's validation and test parts; one without (or with None) is fitted on nobody and holds out nobody. An
-    ancestor must be fitted inside the trial's training part, the small one where ``Fold.patients`` asks for it. What a
-    config says that it ``borrows``, a fold too, may lie outside the small training part of its descendants, as the
-    upper bounds of a study do, but never among those that they hold out. Trials that share a fold differ in nothing
-    here, so each pair of folds is looked at once.
+    A trial counts as fitted on all training patients of its config's ``cut``, and as holding out the validation and
+    test patients of that fold. Whatever it is made from must be fitted inside these training patients, the few where
+    ``Fold.patients`` asks for few. Only what a config ``borrows``, a fold too, may lie outside the few, as the upper
+    bounds of a study do, but never among patients held out. Trials that share a fold differ in nothing here, so each
+    pair of folds is looked at once.
 
     Raises:
         LeakageError: naming the trial, the ancestor and a patient.
@@ -42,7 +41,7 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
     made_with: dict[str, frozenset[_Seen]] = {}
     for digest, trial in plan.trials.items():
         inherited = frozenset[_Seen]().union(*(made_with[parent] for parent in trial.inputs.values()))
-        own, lent = _fold(trial, "fold"), _fold(trial, "borrows")
+        own, lent = trial.config.cut, trial.config.borrows
         if lent is not None:
             inherited |= {(lent, True)}
         for other, borrowed in inherited:
@@ -57,15 +56,8 @@ _Seen = tuple[Fold, bool]
 """A fold whose training part something was made from, and whether it is borrowed."""
 
 
-def _fold(trial: PlannedTrial, field: str) -> Fold | None:
-    fold = getattr(trial.config, field, None)
-    if fold is not None and not isinstance(fold, Fold):
-        raise TypeError(f"{trial.stage} has a {field} of type {type(fold).__name__}, expected Fold or None")
-    return fold
-
-
 def _message(plan: Plan, trial: PlannedTrial, other: Fold, what: str) -> str:
     ancestry = (plan.trials[digest] for digest in sorted(plan.ancestry(trial.digest)))
-    source = next(each for each in ancestry if other in (_fold(each, "fold"), _fold(each, "borrows")))
+    source = next(each for each in ancestry if other in (each.config.cut, each.config.borrows))
     names = [f"{each.stage} {short(each.digest)}" for each in (trial, source)]
     return f"{names[0]} is made from {names[1]}, which is fitted on {what}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from medsweep.config import Config
+from medsweep.data.stage_config import StageConfig
 from medsweep.identity import canonical, digest_of, short
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.trial import COMPLETE, Stage
@@ -22,7 +22,7 @@ class PlannedTrial:
     stage: str
     digest: str
     lineage: str
-    config: Config
+    config: StageConfig
     inputs: Mapping[str, str]
     """Digest of the input trial by role."""
     reads: Mapping[str, str]
@@ -39,7 +39,7 @@ class Builder:
         self.trials: dict[str, PlannedTrial] = {}
         self._known: dict[tuple[str, str, tuple[tuple[str, str], ...]], str] = {}
 
-    def add(self, stage: str, config: Config, inputs: Mapping[str, str] | None = None) -> str:
+    def add(self, stage: str, config: StageConfig, inputs: Mapping[str, str] | None = None) -> str:
         """Ask for a trial and get its digest; inputs must have been added before."""
         inputs = dict(inputs or {})
         key = (stage, canonical(config), tuple(sorted(inputs.items())))

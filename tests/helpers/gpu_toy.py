@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from helpers.toy import Placed
 from medsweep.config import NOT_IDENTITY, Config
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder
@@ -46,7 +47,7 @@ def allocate(mib: float) -> None:
     STATE["peak"] = max(STATE["peak"], mib)
 
 
-class TrainConfig(Config):
+class TrainConfig(Placed):
     size_mib: float
     later_mib: float = 0.0
     batch_size: int = 8
@@ -57,7 +58,7 @@ class TrainConfig(Config):
     log: Annotated[str | None, NOT_IDENTITY] = None
 
 
-class ApplyConfig(Config):
+class ApplyConfig(Placed):
     count: int
     fold: int = 0
     seed: int = 0

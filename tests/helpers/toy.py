@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from medsweep.config import EXTENT, NOT_IDENTITY, Config
+from medsweep.data.stage_config import StageConfig
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.sweep.arms import Arm, Replicate
@@ -23,7 +24,23 @@ from medsweep.sweep.plan import Builder
 from medsweep.trial import DivergedError, Progress, Stage, Trial
 
 
-class SourceConfig(Config):
+class Seeded(StageConfig):
+    seed: int
+
+    @property
+    def training_seed(self) -> int:
+        return self.seed
+
+
+class Placed(Seeded):
+    fold: int
+
+    @property
+    def fold_index(self) -> int:
+        return self.fold
+
+
+class SourceConfig(StageConfig):
     value: int = 1
 
 
@@ -36,14 +53,12 @@ class GrowSection(Config):
     log: Annotated[str | None, NOT_IDENTITY] = None
 
 
-class GrowConfig(GrowSection):
-    fold: int
-    seed: int
+class GrowConfig(GrowSection, Placed):
+    pass
 
 
-class PoolConfig(Config):
+class PoolConfig(Seeded):
     count: Annotated[int, EXTENT]
-    seed: int
 
 
 class MeasureSection(Config):
@@ -51,9 +66,8 @@ class MeasureSection(Config):
     count: int = Field(default=0, ge=0)
 
 
-class MeasureConfig(MeasureSection):
-    fold: int
-    seed: int
+class MeasureConfig(MeasureSection, Placed):
+    pass
 
 
 class AnalysisPlan(Config):

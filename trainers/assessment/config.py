@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from medsweep.config import Config
-from medsweep.data.folds import Fold
+from medsweep.data.stage_config import FittedConfig
 
 
 class AssessSettings(Config):
@@ -20,11 +20,8 @@ class AssessSettings(Config):
     None leaves them out. Needs ``medsweep[inception]``; the path is part of the trial's address."""
 
 
-class AssessConfig(AssessSettings):
+class AssessConfig(AssessSettings, FittedConfig):
     """All that an assess trial computes from."""
-
-    fold: Fold
-    seed: int
 
 
 def hours(config: AssessConfig) -> float:

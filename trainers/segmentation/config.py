@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from medsweep.config import NOT_IDENTITY, Config
 from medsweep.data.folds import Fold
+from medsweep.data.stage_config import FittedConfig
 
 Unit = Literal["slices", "patients"]
 Network = Literal["unet", "attention-unet", "segresnet", "swin-unetr"]
@@ -136,11 +137,9 @@ def _misfit(network: Network, channels: tuple[int, ...]) -> str | None:
     return None
 
 
-class SegmentConfig(SegmentSettings):
+class SegmentConfig(SegmentSettings, FittedConfig):
     """All that a segment trial computes from."""
 
-    fold: Fold
-    seed: int
     count: int = Field(ge=0)
     """Synthetic samples in ``unit``, before the filter under ``fixed-generated``; 0 trains on real slices only."""
     candidates: int = Field(ge=0)
@@ -148,6 +147,11 @@ class SegmentConfig(SegmentSettings):
     unit: Unit
     resolution: int = Field(ge=8)
     """Side of a slice in pixels."""
+
+    @property
+    def side_px(self) -> int:
+        """``resolution``."""
+        return self.resolution
 
     @model_validator(mode="after")
     def _enough_candidates(self) -> "SegmentConfig":
@@ -189,8 +193,8 @@ def resolve(
         fields |= _defaults("residual_units")
     if fold.validation == 0 and not (fold.given_patients and fold.given_patients.validation):
         fields |= _defaults("validate_every_steps")
-    place = {"fold": fold, "seed": seed, "resolution": resolution}
-    return SegmentConfig(**fields, **place, count=count, candidates=candidates, unit=unit)
+    fields |= {"fold": fold, "seed": seed, "resolution": resolution, "unit": unit}
+    return SegmentConfig(**fields, count=count, candidates=candidates)
 
 
 def _defaults(*names: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import Config
 from medsweep.data.folds import Fold
+from medsweep.data.stage_config import FittedConfig
 from medsweep.trainers.stylegan2.presets import PRESETS, Preset
 
 Variant = Literal["b-sg", "m-sg", "c-sg"]
@@ -114,13 +115,10 @@ class GanSettings(Config):
         return tuple(value) if isinstance(value, list) else value
 
 
-class GanConfig(GanSettings):
+class GanConfig(GanSettings, FittedConfig):
     """A GAN trial with nothing left to derive, made by ``resolve``; what its variant does not read is neutral."""
 
     variant: Variant
-    fold: Fold
-    """Whose training patients the GAN is fitted on."""
-    seed: int
     resolution: int
     """Side of a slice in pixels."""
     injection: tuple[Point, ...]
@@ -137,6 +135,16 @@ class GanConfig(GanSettings):
     ema_kimg: float = Field(gt=0)
     ema_ramp_up: float = Field(ge=0)
     minibatch_std_group: int = Field(ge=1)
+
+    @property
+    def label(self) -> str:
+        """``variant``."""
+        return self.variant
+
+    @property
+    def side_px(self) -> int:
+        """``resolution``."""
+        return self.resolution
 
     @field_validator("resolution")
     @classmethod

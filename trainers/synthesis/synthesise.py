@@ -21,6 +21,7 @@ from medsweep.config import EXTENT, Config
 from medsweep.data.folds import Fold, left_out, whole
 from medsweep.data.provenance import require_within, write_fitted_on
 from medsweep.data.slices import SliceSet
+from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trainers.measures.mask_validity import postprocess, summary, valid_share, validity
@@ -60,7 +61,7 @@ class SynthesiseSettings(Config):
     """What is done to these masks before C-SG sees them."""
 
 
-class SynthesiseConfig(SynthesiseSettings):
+class SynthesiseConfig(SynthesiseSettings, FittedConfig):
     """One pool."""
 
     count: Annotated[int, Field(ge=1), EXTENT]
@@ -68,8 +69,6 @@ class SynthesiseConfig(SynthesiseSettings):
     """What ``count`` counts; a synthetic patient has as many slices as a training patient on average."""
     pipeline: Literal["b-sg", "mc-sg", "c-sg"]
     """B-SG pairs; M-SG masks and C-SG images for them; C-SG images for real masks."""
-    fold: Fold
-    seed: int
     resolution: int = Field(ge=8)
     """Side of a slice in pixels."""
 
@@ -88,8 +87,18 @@ class SynthesiseConfig(SynthesiseSettings):
 
     @property
     def borrows(self) -> Fold | None:
-        """A fold in whose training part lie all patients read beyond ``fold``; None where nobody else is read."""
+        """All training patients, for masks of those whom the study leaves out."""
         return whole(self.fold) if self.masks == "held-out" else None
+
+    @property
+    def label(self) -> str:
+        """``pipeline``."""
+        return self.pipeline
+
+    @property
+    def side_px(self) -> int:
+        """``resolution``."""
+        return self.resolution
 
 
 def mask_fields(settings: SynthesiseSettings, pipeline: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import EXTENT, Config
 from medsweep.data.folds import Fold, whole
+from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import nearest
 from medsweep.trainers.measures.mask_validity import STEPS
 
@@ -227,11 +228,9 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-class TreatConfig(TreatSettings):
+class TreatConfig(TreatSettings, FittedConfig):
     """All that a treat trial computes from."""
 
-    fold: Fold
-    seed: int
     count: Annotated[int, Field(ge=0), EXTENT] = 0
     """Samples, in ``unit``, where the trial has no input pool; 0 where it has one, which says how many there are."""
     unit: Literal["slices", "patients"] = "slices"
@@ -248,8 +247,18 @@ class TreatConfig(TreatSettings):
 
     @property
     def borrows(self) -> Fold | None:
-        """A fold in whose training part lie all patients read beyond ``fold``; None where nobody else is read."""
+        """All training patients, for treatments that take those whom the study leaves out."""
         return whole(self.fold) if self._takes_fresh else None
+
+    @property
+    def patients_needed(self) -> int:
+        """The most that a ``k-unique-real`` asks for."""
+        return max((one.patients for one in self.treatments if isinstance(one, UniqueReal)), default=0)
+
+    @property
+    def label(self) -> str:
+        """The treatments in their order."""
+        return " + ".join(treatment.kind for treatment in self.treatments)
 
     @property
     def _takes_fresh(self) -> bool:

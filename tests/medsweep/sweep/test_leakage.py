@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from medsweep.config import Config
 from medsweep.data.folds import Fold, Split, split
+from medsweep.data.stage_config import StageConfig
 from medsweep.identity import short
 from medsweep.store.store import Store
 from medsweep.study.stages import plan_sweep
@@ -21,10 +21,18 @@ HERE, THERE = Fold(index=0, of=3), Fold(index=1, of=3)
 QUICKSTART = Path(__file__).parents[3] / "sweeps" / "quickstart.yaml"
 
 
-class Fitted(Config):
+class Fitted(StageConfig):
     fold: Fold | None = None
-    borrows: Fold | None = None
+    lent: Fold | None = None
     number: int = 0
+
+    @property
+    def cut(self) -> Fold | None:
+        return self.fold
+
+    @property
+    def borrows(self) -> Fold | None:
+        return self.lent
 
 
 def _never(*_: Any) -> Iterator[Any]:
@@ -123,7 +131,7 @@ def borrowing(stage: str, lent: Fold) -> Plan:
     small = HERE.model_copy(update={"patients": 4})
     inputs: dict[str, str] = {}
     for name in ("prepare", "gan", "synthesise", "segment"):
-        config = Fitted(fold=small, borrows=lent if name == stage else None)
+        config = Fitted(fold=small, lent=lent if name == stage else None)
         inputs[name] = builder.add(name, config, dict(inputs))
     return Plan("made", (), (), builder.trials, {})
 
