@@ -19,7 +19,8 @@ from medsweep.store.store import Store
 from medsweep.validation import parse
 from medsweep.yamlfile import read_yaml
 
-GUIDE = Path(__file__).parents[3] / "docs" / "reference" / "datasets.md"
+DOCS = Path(__file__).parents[3] / "docs"
+GUIDES = (DOCS / "reference" / "datasets.md").read_text() + (DOCS / "how-to" / "own-data.md").read_text()
 
 Data = Callable[..., Result]
 
@@ -175,7 +176,7 @@ def test_a_preview_needs_a_png_in_a_folder_that_exists(data: Data, toy: Path) ->
 def test_the_examples_of_the_guide_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDSWEEP_DATA", str(tmp_path))
     sections, descriptions = [], []
-    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)):
+    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", GUIDES, re.DOTALL)):
         path = tmp_path / f"{number}.yaml"
         path.write_text(text)
         document = read_yaml(path)
@@ -185,4 +186,4 @@ def test_the_examples_of_the_guide_are_valid(tmp_path: Path, monkeypatch: pytest
             descriptions.append(parse(FolderDescription, document.data, document))
     assert sections == ["ibsr18", "hippocampus", "my-prostates"]
     assert [tuple(found.classes) for found in descriptions] == [("prostate", "lesion")]
-    assert set(CATALOGUE) <= set(re.findall(r"^\| `([\w-]+)`", GUIDE.read_text(), re.MULTILINE))
+    assert set(CATALOGUE) <= set(re.findall(r"^\| `([\w-]+)`", GUIDES, re.MULTILINE))
