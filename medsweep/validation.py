@@ -1,21 +1,21 @@
-"""From pydantic's findings to one line with file, line, value and the nearest valid name."""
+"""From what pydantic finds wrong to one line with file, line, value and the nearest valid name."""
 
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from medsweep.config import Config
 from medsweep.errors import nearest
-from medsweep.yamlfile import Document, Key
+from medsweep.yamlfile import Key, YamlFile
 
 C = TypeVar("C", bound=Config)
 
 
-def parse(model: type[C], data: Mapping[str, Any], document: Document, key: Key = ()) -> C:
-    """Validate ``data``, which stands at ``key`` of ``document``, as ``model``.
+def parse(model: type[C], data: Mapping[str, Any], yaml: YamlFile, at: Key | Callable[[Key], Key] = ()) -> C:
+    """Validate ``data`` as ``model``; ``at`` is its key in ``yaml``, or gives the key there of a key in ``data``.
 
     JSON rules apply: a list is accepted for a tuple, a whole number for a float, and nothing else is converted.
 
@@ -26,7 +26,7 @@ def parse(model: type[C], data: Mapping[str, Any], document: Document, key: Key 
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
         loc, message = explain(error, model)
-        raise document.error((*key, *loc), message) from None
+        raise yaml.error(at(loc) if callable(at) else (*at, *loc), message) from None
 
 
 def explain(error: ValidationError, model: type[Config]) -> tuple[Key, str]:
@@ -34,23 +34,21 @@ def explain(error: ValidationError, model: type[Config]) -> tuple[Key, str]:
 
     Unknown keys go first: a required key that is misspelt is missing, too.
     """
-    found = error.errors(include_url=False)
-    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
+    findings = error.errors(include_url=False)
+    first = next((finding for finding in findings if finding["type"] == "extra_forbidden"), findings[0])
     loc: Key = tuple(first["loc"])
-    dotted = ".".join(str(part) for part in loc) or "the section"
-    owner = ".".join(str(part) for part in loc[:-1]) or "the top level"
+    dotted = ".".join(map(str, loc)) or "the section"
+    owner = ".".join(map(str, loc[:-1])) or "the top level"
     if first["type"] == "extra_forbidden":
-        known = model_at(model, loc[:-1])
-        hint = nearest(str(loc[-1]), known.model_fields) if known else "remove it"
+        section = model_at(model, loc[:-1])
+        hint = nearest(str(loc[-1]), section.model_fields) if section else "remove it"
         return loc, f"unknown key {str(loc[-1])!r} in {owner}; {hint}"
     if first["type"] == "missing":
         return loc[:-1], f"key {str(loc[-1])!r} is missing in {owner}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "literal_error" and isinstance(first["input"], str):
-        options = [
-            part.strip("'") for part in str(first.get("ctx", {}).get("expected", "")).replace(" or ", ", ").split(", ")
-        ]
-        message = f"{message}; {nearest(first['input'], options)}"
+        expected = str(first.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
+        message = f"{message}; {nearest(first['input'], [name.strip(chr(39)) for name in expected.split(', ')])}"
     if first["type"] == "value_error" and len(loc) == 0:
         return loc, message
     return loc, f"{dotted}: {message}, got {_shown(first['input'])}"
@@ -74,8 +72,8 @@ def model_at(model: type[Config], path: Key) -> type[Config] | None:
 def _config_in(annotation: object) -> type[Config] | None:
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return annotation
-    found = [inner for inner in map(_config_in, typing.get_args(annotation)) if inner is not None]
-    return found[0] if len(found) == 1 else None
+    classes = [inner for inner in map(_config_in, typing.get_args(annotation)) if inner is not None]
+    return classes[0] if len(classes) == 1 else None
 
 
 def dotted_fields(model: type[Config], prefix: str = "") -> list[str]:

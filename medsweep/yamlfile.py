@@ -17,7 +17,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True)
-class Document:
+class YamlFile:
     """Plain data of a YAML file and the line (from 1) on which each key or item stands."""
 
     path: Path
@@ -35,7 +35,7 @@ class Document:
         return UserError(f"{self.where(key)}: {message}")
 
 
-def read_yaml(path: Path, kind: str = "sweep") -> Document:
+def read_yaml(path: Path, kind: str = "sweep") -> YamlFile:
     """Read a YAML mapping; ``${NAME}`` in a string is replaced by the environment variable NAME.
 
     Raises:
@@ -44,7 +44,7 @@ def read_yaml(path: Path, kind: str = "sweep") -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        beside = [str(found) for found in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
+        beside = map(str, path.parent.glob("*.y*ml"))
         raise UserError(f"there is no {kind} file {path}; {nearest(str(path), beside)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as a text file: {error}") from None
@@ -59,7 +59,7 @@ def read_yaml(path: Path, kind: str = "sweep") -> Document:
         raise UserError(f"{path}:1: a {kind} file holds a mapping of keys, got {type(loaded).__name__}")
     lines: dict[Key, int] = {}
     data = _plain(loaded, (), lines, path)
-    return Document(path, data, lines)
+    return YamlFile(path, data, lines)
 
 
 def _plain(node: Any, key: Key, lines: dict[Key, int], path: Path) -> Any:

@@ -57,8 +57,8 @@ def read_launched(path: Path) -> Launched:
     Raises:
         UserError: no sweep file, with its line.
     """
-    document = read_yaml(path)
-    file = parse(SweepFile, document.data, document)
+    yaml = read_yaml(path)
+    file = parse(SweepFile, yaml.data, yaml)
     return Launched(path, path.read_text(encoding="utf-8"), file.sweep, file.resources, file.replicates.file)
 
 

@@ -160,7 +160,7 @@ def require_within(sweep: Sweep, found: Forecast, spent: Spent) -> None:
         before = getattr(spent, name)
         if before + middles[name] > cap * (1 + ROUNDING):
             after = f" after {_text(before, name)} already spent" if before else ""
-            raise sweep.document.error(
+            raise sweep.error(
                 ("budget", name),
                 f"the trials to run are forecast at {_text(middles[name], name)}{after}, above budget.{name} {cap:g}; "
                 f"raise budget.{name} or ask for less",

@@ -179,7 +179,7 @@ class Search:
             if not any(self._differ([{**probe, dotted: end} for end in ends]) for probe in probes):
                 text = f"search.space: {dotted} changes no trial: no stage of any suggestion reads it"
                 key = ("search", "space", dotted)
-                raise self.sweep.document.error(key, f"{text}; remove it, or fix what makes it matter")
+                raise self.sweep.error(key, f"{text}; remove it, or fix what makes it matter")
 
     def _differ(self, points: Sequence[Params]) -> bool:
         tried = [self._suggest(number, params) for number, params in enumerate(points)]
@@ -198,7 +198,7 @@ def open_search(sweep: Sweep, plan: Plan, store: Store) -> Search | None:
     for replicate in plan.replicates:
         given = replicate.cut.given_patients
         if replicate.cut.validation == 0 and not (given and given.validation):
-            raise sweep.document.error(("search",), f"fold {replicate.fold}: {NEEDS_VALIDATION}")
+            raise sweep.error(("search",), f"fold {replicate.fold}: {NEEDS_VALIDATION}")
     every = arms(sweep)
     points = [(arm, point_of(space, arm.settings)) for arm in every]
     # Elsewhere an arm differs from what the same point would suggest, so it is no result of that point.

@@ -92,17 +92,17 @@ def plan_sweep(path: Path, store: Store) -> tuple[Sweep, Plan]:
     sweep = load_sweep(path, SCHEMA)
     _refuse_data_factors(sweep)
     every = arms(sweep)
-    data = cast(Settings, sweep.base).data
+    data = sweep.base.data
     try:
         source = inspect_source(data, store.root)
     except ValueError as error:
-        raise sweep.document.error(("data",), str(error)) from None
+        raise sweep.error(("data",), str(error)) from None
     where = replicates(sweep, source.patients)
     _require_room(sweep, every, where, source.patients)
     _require_few_enough(sweep, every)
     plan = plan_arms(sweep, every, where, source)
     for dotted in unread_factors(plan, every, sweep.file.factors):
-        raise sweep.document.error(
+        raise sweep.error(
             ("factors", dotted),
             f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter",
         )
@@ -142,7 +142,7 @@ def _require_few_enough(sweep: Sweep, every: Sequence[Arm]) -> None:
     """Refuse a correction that enumerates partitions of more arms than it can."""
     asked = cast(AnalysisPlan, sweep.analysis).post_hoc
     if "bergmann-hommel" in asked and len(every) > LARGEST_POOL:
-        raise sweep.document.error(
+        raise sweep.error(
             ("analysis", "post_hoc"),
             f"bergmann-hommel takes {LARGEST_POOL} arms at most, the sweep has {len(every)}; use shaffer",
         )
@@ -157,7 +157,7 @@ def _require_room(sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate]
             for settings in sizes.values():
                 split(patients, fold_of(settings, replicate))
     except ValueError as error:
-        raise sweep.document.error(("data",), str(error)) from None
+        raise sweep.error(("data",), str(error)) from None
 
 
 def _require_spare_patients(sweep: Sweep, plan: Plan, patients: Sequence[str]) -> None:
@@ -170,9 +170,9 @@ def _require_spare_patients(sweep: Sweep, plan: Plan, patients: Sequence[str]) -
         used = len(split(patients, own).train)
         if needed > used:
             text = f"k-unique-real asks for {needed} training patients, fold {own.index} has {used}"
-            raise sweep.document.error(("data",), f"{text}; give patients: {used} or less")
+            raise sweep.error(("data",), f"{text}; give patients: {used} or less")
         if lent is not None and used == len(split(patients, lent).train):
-            raise sweep.document.error(
+            raise sweep.error(
                 ("data",),
                 f"held-out masks and fresh-real take training patients that the study leaves out, and fold {own.index} "
                 f"has none beside the {used} in use; set data.patients below {used}",
@@ -184,8 +184,8 @@ def _refused(error: ValidationError, arm: Arm, sweep: Sweep) -> UserError:
     loc, message = explain(error, Settings)
     field = str(loc[0]) if loc else ""
     places: list[tuple[str, ...]] = [("data", field), *(("fixed", name, field) for name in Settings.model_fields)]
-    place = next((place for place in places if place in sweep.document.lines), ("data",))
-    return sweep.document.error(place, f"arm {arm.name!r}: {message}")
+    place = next((place for place in places if place in sweep.yaml.lines), ("data",))
+    return sweep.error(place, f"arm {arm.name!r}: {message}")
 
 
 def _refuse_data_factors(sweep: Sweep) -> None:
@@ -193,6 +193,6 @@ def _refuse_data_factors(sweep: Sweep) -> None:
     places += [("arms", name, dotted) for name, levels in sweep.file.arms.items() for dotted in levels]
     for place in places:
         if place[-1] in ("data", "data.dataset", "data.root") or place[-1].startswith("data.phantom"):
-            raise sweep.document.error(
+            raise sweep.error(
                 place, f"{place[-1]} cannot differ between arms, which share their patients; write a sweep per dataset"
             )

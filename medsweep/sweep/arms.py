@@ -4,13 +4,12 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
-from medsweep.config import Config
 from medsweep.data.folds import Fold
 from medsweep.data.splits import read_splits
 from medsweep.errors import UserError, nearest
-from medsweep.sweep.file import Levels, Sweep, require_field
+from medsweep.sweep.file import A_co, Levels, S_co, Sweep
 from medsweep.sweep.fractions import LEAST_RESOLUTION, Fraction, best_fraction, smallest_fraction
 from medsweep.yamlfile import Key
 
@@ -18,13 +17,13 @@ CONTROL = "control"
 
 
 @dataclass(frozen=True)
-class Arm:
+class Arm(Generic[S_co]):
     """One combination of levels whose outcomes are compared."""
 
     name: str
     levels: Mapping[str, Any]
     """Dotted fields in which this arm was told to differ from the base settings."""
-    settings: Config
+    settings: S_co
     is_control: bool = False
 
 
@@ -48,13 +47,13 @@ def replicates(sweep: Sweep, patients: Sequence[str]) -> tuple[Replicate, ...]:
     Raises:
         UserError: a fold in ``only`` that does not exist, or what ``folds`` raises.
     """
-    plan, cuts = sweep.file.replicates, folds(sweep, patients)
-    for number, index in enumerate(plan.only or ()):
+    section, cuts = sweep.file.replicates, folds(sweep, patients)
+    chosen = range(len(cuts)) if section.only is None else section.only
+    for number, index in enumerate(chosen):
         if not 0 <= index < len(cuts):
-            text = f"fold {index} does not exist; {plan.scheme} has {len(cuts)} here, numbered 0 to {len(cuts) - 1}"
-            raise sweep.document.error(("replicates", "only", number), text)
-    kept = cuts if plan.only is None else [cuts[index] for index in plan.only]
-    return tuple(Replicate(cut, seed) for cut in kept for seed in range(plan.seeds))
+            text = f"fold {index} does not exist; {section.scheme} has {len(cuts)} here, numbered 0 to {len(cuts) - 1}"
+            raise sweep.error(("replicates", "only", number), text)
+    return tuple(Replicate(cuts[index], seed) for index in chosen for seed in range(section.seeds))
 
 
 def folds(sweep: Sweep, patients: Sequence[str]) -> tuple[Fold, ...]:
@@ -63,27 +62,29 @@ def folds(sweep: Sweep, patients: Sequence[str]) -> tuple[Fold, ...]:
     Raises:
         UserError: a split file that cannot be used, or too few patients to leave one out.
     """
-    plan, total = sweep.file.replicates, len(set(patients))
-    shared: dict[str, Any] = {"seed": plan.seed, "validation": plan.validation}
-    if plan.scheme == "hold-out":
-        shared |= {"scheme": "hold-out", "test_share": plan.test_share}
-        return tuple(Fold(index=index, **shared) for index in range(plan.folds))
-    if plan.scheme == "leave-one-out":
-        if total < 2:
-            text = f"leave-one-out needs at least 2 patients, the data have {total}"
-            raise sweep.document.error(("replicates", "scheme"), text)
-        return tuple(Fold(index=index, of=total, **shared) for index in range(total))
-    if plan.file is None:
-        return tuple(Fold(index=index, of=plan.folds, **shared) for index in range(plan.folds))
-    given = read_splits(sweep.document.path.parent / plan.file, patients)
-    if plan.validation > 0 and any(part.validation for part in given):
-        text = f"{plan.file} names validation patients, so no share of {plan.validation:g} is drawn; remove it"
-        raise sweep.document.error(("replicates", "validation"), text)
-    shared |= {"scheme": "file"}
-    return tuple(Fold(index=index, given_patients=part, **shared) for index, part in enumerate(given))
+    section, count = sweep.file.replicates, sweep.file.replicates.folds
+    shared: dict[str, Any] = {"seed": section.seed, "validation": section.validation}
+    if section.file is not None:
+        splits = read_splits(sweep.yaml.path.parent / section.file, patients)
+        if section.validation > 0 and any(split.validation for split in splits):
+            text = (
+                f"{section.file} names validation patients, so no share of {section.validation:g} is drawn; remove it"
+            )
+            raise sweep.error(("replicates", "validation"), text)
+        return tuple(Fold(index=i, given_patients=split, scheme="file", **shared) for i, split in enumerate(splits))
+    if section.scheme == "hold-out":
+        shared |= {"scheme": "hold-out", "test_share": section.test_share}
+    elif section.scheme == "leave-one-out":
+        count = len(set(patients))
+        if count < 2:
+            text = f"leave-one-out needs at least 2 patients, the data have {count}"
+            raise sweep.error(("replicates", "scheme"), text)
+    if section.scheme != "hold-out":
+        shared["of"] = count
+    return tuple(Fold(index=index, **shared) for index in range(count))
 
 
-def arms(sweep: Sweep) -> tuple[Arm, ...]:
+def arms(sweep: Sweep[S_co, A_co]) -> tuple[Arm[S_co], ...]:
     """The control first, then the arms of the factors in file order, then the explicit arms.
 
     Raises:
@@ -93,12 +94,12 @@ def arms(sweep: Sweep) -> tuple[Arm, ...]:
     named = _factor_arms(sweep)
     for name, levels in sweep.file.arms.items():
         if name in named:
-            raise sweep.document.error(("arms", name), f"arm {name!r} has the name of an arm of the factors; rename it")
+            raise sweep.error(("arms", name), f"arm {name!r} has the name of an arm of the factors; rename it")
         named[name] = (levels, ("arms", name))
     control = _control_name(sweep, named)
     if len(named) < 2 and sweep.file.search is None:
         text = "only the control is left to run; add factors, arms or a search to compare"
-        raise sweep.document.error(("control",), text)
+        raise sweep.error(("control",), text)
     order = [control, *(name for name in named if name != control)]
     return tuple(
         Arm(name, named[name][0], sweep.with_levels(*named[name]), is_control=name == control) for name in order
@@ -106,21 +107,20 @@ def arms(sweep: Sweep) -> tuple[Arm, ...]:
 
 
 def _check_factors(sweep: Sweep) -> None:
-    document = sweep.document
     for dotted, levels in sweep.file.factors.items():
         key: Key = ("factors", dotted)
-        require_field(dotted, sweep.schema.settings, document, key)
+        sweep.require_field(dotted, key)
         if not levels:
-            raise document.error(key, f"factor {dotted} has no level; list at least one")
+            raise sweep.error(key, f"factor {dotted} has no level; list at least one")
         texts = [json.dumps(level, sort_keys=True) for level in levels]
         if (twice := next((text for text in texts if texts.count(text) > 1), None)) is not None:
-            raise document.error(key, f"factor {dotted} names level {twice} twice")
+            raise sweep.error(key, f"factor {dotted} names level {twice} twice")
         for number, level in enumerate(levels):
             try:
                 sweep.with_levels({dotted: level}, ("factors",))
             except UserError as error:
                 text = str(error).split(": ", 1)[1]
-                raise document.error((*key, number), text) from None
+                raise sweep.error((*key, number), text) from None
 
 
 def fraction_of(sweep: Sweep) -> Fraction | None:
@@ -133,25 +133,26 @@ def fraction_of(sweep: Sweep) -> Fraction | None:
     if design.kind != "fractional":
         return None
     try:
-        found = (
+        fraction = (
             _sized(factors, design.fraction) if design.fraction else smallest_fraction(factors, design.resolution or 0)
         )
     except ValueError as error:
-        raise sweep.document.error(("design",), f"{error}; take a larger fraction, or design: full") from None
-    if found is None:
+        raise sweep.error(("design",), f"{error}; take a larger fraction, or design: full") from None
+    if fraction is None:
         text = f"resolution {design.resolution} of {len(factors)} factors needs every combination; set design: full"
-        raise sweep.document.error(("design",), f"{text}, or ask for a lower resolution")
-    return found
+        raise sweep.error(("design",), f"{text}, or ask for a lower resolution")
+    return fraction
 
 
 def _sized(factors: tuple[str, ...], share: str) -> Fraction:
-    parts = int(share.split("/")[1])
-    if parts < 2 or parts & (parts - 1):
+    """The best fraction that takes ``share`` of the combinations, as ``1/4``."""
+    divisor = int(share.split("/")[1])
+    if divisor < 2 or divisor & (divisor - 1):
         raise ValueError(f"fraction {share} is not 1/2, 1/4, 1/8, ...")
-    found = best_fraction(factors, parts.bit_length() - 1)
-    if found.resolution() < LEAST_RESOLUTION:
+    fraction = best_fraction(factors, divisor.bit_length() - 1)
+    if fraction.resolution() < LEAST_RESOLUTION:
         raise ValueError(f"fraction {share} of {len(factors)} factors confounds factors with each other")
-    return found
+    return fraction
 
 
 def _factor_arms(sweep: Sweep) -> dict[str, tuple[Levels, Key]]:
@@ -160,16 +161,12 @@ def _factor_arms(sweep: Sweep) -> dict[str, tuple[Levels, Key]]:
     named = dict(zip(_names(combinations), combinations, strict=True))
     if (fraction := fraction_of(sweep)) is not None:
         pairs = list(sweep.file.factors.items())
-        rows = [
+        chosen = [
             {dotted: levels[sign > 0] for (dotted, levels), sign in zip(pairs, row, strict=True)}
             for row in fraction.columns.tolist()
         ]
-        kept = [json.dumps(row, sort_keys=True) for row in rows]
-        named = {
-            name: levels
-            for name, levels in named.items()
-            if name == sweep.file.control or json.dumps(levels, sort_keys=True) in kept
-        }
+        # A control that the fraction leaves out stays, as an arm beside it.
+        named = {name: levels for name, levels in named.items() if name == sweep.file.control or levels in chosen}
     return {name: (levels, ("factors",)) for name, levels in named.items()}
 
 
@@ -177,7 +174,7 @@ def _names(combinations: Sequence[Levels]) -> list[str]:
     names = [" ".join(label_of(dotted, value) for dotted, value in levels.items()) for levels in combinations]
     if len(set(names)) < len(names):
         full = [[f"{dotted}={level_text(value)}" for dotted, value in levels.items()] for levels in combinations]
-        names = [" ".join(parts) for parts in full]
+        names = [" ".join(words) for words in full]
     return names
 
 
@@ -202,22 +199,21 @@ def _excluded(levels: Levels, rules: Sequence[Mapping[str, list[Any]]]) -> bool:
 
 def _exclusions(sweep: Sweep) -> list[dict[str, list[Any]]]:
     return [
-        {dotted: _excluded_levels(wanted, dotted, number, sweep) for dotted, wanted in rule.items()}
+        {dotted: _excluded_levels(excluded, dotted, number, sweep) for dotted, excluded in rule.items()}
         for number, rule in enumerate(sweep.file.exclude)
     ]
 
 
-def _excluded_levels(wanted: Any, dotted: str, number: int, sweep: Sweep) -> list[Any]:
+def _excluded_levels(excluded: Any, dotted: str, number: int, sweep: Sweep) -> list[Any]:
     factors, key = sweep.file.factors, ("exclude", number, dotted)
     if dotted not in factors:
-        raise sweep.document.error(key, f"exclude names {dotted!r}, which is no factor; {nearest(dotted, factors)}")
-    known = factors[dotted]
-    values = wanted if isinstance(wanted, list) and wanted not in known else [wanted]
+        raise sweep.error(key, f"exclude names {dotted!r}, which is no factor; {nearest(dotted, factors)}")
+    levels = factors[dotted]
+    values = excluded if isinstance(excluded, list) and excluded not in levels else [excluded]
     for value in values:
-        if value not in known:
-            hint = nearest(str(value), [str(level) for level in known])
-            text = f"exclude names level {value!r} of {dotted}, which it does not have; {hint}"
-            raise sweep.document.error(key, text)
+        if value not in levels:
+            hint = nearest(str(value), map(str, levels))
+            raise sweep.error(key, f"exclude names level {value!r} of {dotted}, which it does not have; {hint}")
     return values
 
 
@@ -225,10 +221,10 @@ def _control_name(sweep: Sweep, named: dict[str, tuple[Levels, Key]]) -> str:
     control = sweep.file.control
     if isinstance(control, str):
         if control not in named:
-            raise sweep.document.error(("control",), f"control {control!r} is no arm; {nearest(control, named)}")
+            raise sweep.error(("control",), f"control {control!r} is no arm; {nearest(control, named)}")
         return control
     if CONTROL in named:
-        raise sweep.document.error(("arms", CONTROL), "an arm is named 'control' and the control is described too")
+        raise sweep.error(("arms", CONTROL), "an arm is named 'control' and the control is described too")
     settings = sweep.with_levels(control, ("control",))
     for name, (levels, key) in named.items():
         if sweep.with_levels(levels, key) == settings:

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Generic, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, field_validator
+from typing_extensions import TypeVar
 
 from medsweep.config import Config
-from medsweep.errors import nearest
+from medsweep.errors import UserError, nearest
 from medsweep.sweep.space import SearchSection
-from medsweep.validation import dotted_fields, explain
-from medsweep.yamlfile import Document, Key
+from medsweep.validation import dotted_fields, parse
+from medsweep.yamlfile import Key, YamlFile
 
 Levels = dict[str, Any]
 """Values by dotted field, as in ``{"synthesise.count": 20}``."""
@@ -139,35 +140,41 @@ class SweepFile(Config):
     analysis: dict[str, Any] = Field(default={})
 
 
+S_co = TypeVar("S_co", bound=Config, covariant=True, default=Config)
+"""Settings of the arms."""
+A_co = TypeVar("A_co", bound=Config, covariant=True, default=Config)
+"""Analysis plan."""
+
+
 @dataclass(frozen=True)
-class Schema:
+class Schema(Generic[S_co, A_co]):
     """What a pipeline adds to the sweep file: its settings, the names of its stages, the analysis plan."""
 
-    settings: type[Config]
+    settings: type[S_co]
     stages: tuple[str, ...]
-    analysis: type[Config]
+    analysis: type[A_co]
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Generic[S_co, A_co]):
     """A checked sweep file; ``base`` are the settings every arm starts from."""
 
     file: SweepFile
-    document: Document
-    schema: Schema
-    base: Config
-    analysis: Config
+    yaml: YamlFile
+    schema: Schema[S_co, A_co]
+    base: S_co
+    analysis: A_co
 
     @property
     def name(self) -> str:
         """Name of the sweep."""
         return self.file.sweep
 
-    def resources(self, stage: str) -> Resources:
-        """What one trial of ``stage`` holds."""
-        return self.file.resources.get(stage, Resources())
+    def error(self, key: Key, message: str) -> UserError:
+        """A user error that begins with the place of ``key`` in the file."""
+        return self.yaml.error(key, message)
 
-    def with_levels(self, levels: Levels, key: Key) -> Config:
+    def with_levels(self, levels: Levels, key: Key) -> S_co:
         """The base settings with ``levels`` written over them; ``key`` is where the levels stand.
 
         Raises:
@@ -175,9 +182,19 @@ class Sweep:
         """
         tree = base_tree(self.file)
         for dotted, value in levels.items():
-            require_field(dotted, self.schema.settings, self.document, (*key, dotted))
+            self.require_field(dotted, (*key, dotted))
             _write(tree, dotted, value)
-        return settings_from(tree, self.schema.settings, self.document, lambda loc: _place(loc, levels, key))
+        return parse(self.schema.settings, tree, self.yaml, lambda loc: _place(loc, levels, key))
+
+    def require_field(self, dotted: str, key: Key) -> None:
+        """Refuse a dotted name that is no field of the settings.
+
+        Raises:
+            UserError: naming the nearest field.
+        """
+        names = dotted_fields(self.schema.settings)
+        if dotted not in names:
+            raise self.error(key, f"unknown field {dotted!r}; {nearest(dotted, names)}")
 
 
 def base_tree(file: SweepFile) -> dict[str, Any]:
@@ -188,17 +205,6 @@ def base_tree(file: SweepFile) -> dict[str, Any]:
     return tree
 
 
-def require_field(dotted: str, settings: type[Config], document: Document, key: Key) -> None:
-    """Refuse a dotted name that is no field of the settings.
-
-    Raises:
-        UserError: naming the nearest field.
-    """
-    known = dotted_fields(settings)
-    if dotted not in known:
-        raise document.error(key, f"unknown field {dotted!r}; {nearest(dotted, known)}")
-
-
 def _write(tree: dict[str, Any], dotted: str, value: object) -> None:
     *sections, name = dotted.split(".")
     for section in sections:
@@ -207,21 +213,7 @@ def _write(tree: dict[str, Any], dotted: str, value: object) -> None:
     tree[name] = value
 
 
-def settings_from(tree: dict[str, Any], settings: type[Config], document: Document, place: Any) -> Config:
-    import json
-
-    try:
-        return settings.model_validate_json(json.dumps(tree))
-    except ValidationError as error:
-        loc, message = explain(error, settings)
-        raise document.error(place(loc), message) from None
-
-
-def section_place(loc: Key) -> Key:
-    return loc if loc[:1] == ("data",) else ("fixed", *loc)
-
-
 def _place(loc: Key, levels: Levels, key: Key) -> Key:
-    dotted = ".".join(str(part) for part in loc)
-    named = [name for name in levels if dotted == name or dotted.startswith(f"{name}.")]
-    return (*key, named[0]) if named else key
+    dotted = ".".join(map(str, loc))
+    name = next((name for name in levels if dotted == name or dotted.startswith(f"{name}.")), None)
+    return key if name is None else (*key, name)

@@ -7,53 +7,53 @@ from medsweep.errors import nearest
 from medsweep.sweep.file import (
     CAPS,
     READ_BY,
+    A_co,
     Budget,
     Replicates,
+    S_co,
     Schema,
     Sweep,
     SweepFile,
     base_tree,
-    section_place,
-    settings_from,
 )
 from medsweep.sweep.searched import check_search, refuse_stray_stopping
 from medsweep.validation import parse
-from medsweep.yamlfile import Document, read_yaml
+from medsweep.yamlfile import YamlFile, read_yaml
 
 
-def load_sweep(path: Path, schema: Schema) -> Sweep:
+def load_sweep(path: Path, schema: Schema[S_co, A_co]) -> Sweep[S_co, A_co]:
     """Read and check a sweep file against what the pipeline knows.
 
     Raises:
         UserError: with file, line, value and the nearest valid name.
     """
-    document = read_yaml(path)
-    refuse_stray_stopping(document)
-    file = parse(SweepFile, _design_in_full(document.data), document)
-    base = settings_from(base_tree(file), schema.settings, document, section_place)
+    yaml = read_yaml(path)
+    refuse_stray_stopping(yaml)
+    file = parse(SweepFile, _design_in_full(yaml.data), yaml)
+    base = parse(schema.settings, base_tree(file), yaml, lambda loc: loc if loc[:1] == ("data",) else ("fixed", *loc))
     for stage in file.resources:
         if stage not in schema.stages:
             hint = nearest(stage, schema.stages)
-            raise document.error(("resources", stage), f"resources for {stage!r}, which is no stage; {hint}")
-    _check_scheme(file.replicates, document)
-    _check_design(file, document)
-    _check_budget(file.budget, document)
-    sweep = Sweep(file, document, schema, base, parse(schema.analysis, file.analysis, document, ("analysis",)))
+            raise yaml.error(("resources", stage), f"resources for {stage!r}, which is no stage; {hint}")
+    _check_scheme(file.replicates, yaml)
+    _check_design(file, yaml)
+    _check_budget(file.budget, yaml)
+    sweep = Sweep(file, yaml, schema, base, parse(schema.analysis, file.analysis, yaml, ("analysis",)))
     check_search(sweep)
     return sweep
 
 
-def _check_scheme(replicates: Replicates, document: Document) -> None:
+def _check_scheme(replicates: Replicates, yaml: YamlFile) -> None:
     scheme = replicates.scheme
     for name, schemes in READ_BY.items():
         if name in replicates.model_fields_set and scheme not in schemes:
             text = f"{name} has no meaning with scheme {scheme!r}, only with {' or '.join(schemes)}; remove it"
-            raise document.error(("replicates", name), f"{text} or set the scheme")
+            raise yaml.error(("replicates", name), f"{text} or set the scheme")
     if scheme == "file" and replicates.file is None:
-        raise document.error(("replicates", "scheme"), "scheme 'file' needs file: the JSON file with the folds")
+        raise yaml.error(("replicates", "scheme"), "scheme 'file' needs file: the JSON file with the folds")
     if scheme == "k-fold" and replicates.folds < 2:
         text = "replicates.folds: k-fold tests one part and trains on the others, so there must be at least 2, got 1"
-        raise document.error(("replicates", "folds"), text)
+        raise yaml.error(("replicates", "folds"), text)
 
 
 def _design_in_full(raw: dict[str, Any]) -> dict[str, Any]:
@@ -64,30 +64,30 @@ def _design_in_full(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "design": {"kind": kind} if share is None else {"kind": kind, "fraction": share}}
 
 
-def _check_design(file: SweepFile, document: Document) -> None:
+def _check_design(file: SweepFile, yaml: YamlFile) -> None:
     """Refuse what a kind of design does not read, and a fraction of factors that cannot be cut."""
     design = file.design
     for name in ("resolution", "fraction"):
         if getattr(design, name) is not None and design.kind != "fractional":
             text = f"{name} has no meaning with design {design.kind!r}, only with fractional; remove it"
-            raise document.error(("design", name), text)
+            raise yaml.error(("design", name), text)
     if file.fraction is not None and file.fraction != design.fraction:
         text = f"fraction {file.fraction} stands beside design; write design: fractional, or fraction inside design"
-        raise document.error(("fraction",), text)
+        raise yaml.error(("fraction",), text)
     if design.kind != "fractional":
         return
     if (design.resolution is None) == (design.fraction is None):
         text = "design fractional needs one of resolution: 4 (3, 4 or 5) and fraction: 1/2 (1/4, ...)"
-        raise document.error(("design",), text)
+        raise yaml.error(("design",), text)
     for dotted, levels in file.factors.items():
         if len(levels) != 2:
             text = f"factor {dotted} has {len(levels)} level(s), and a fractional design takes two-level factors only"
-            raise document.error(("factors", dotted), f"{text}; keep two levels, or set design: full")
+            raise yaml.error(("factors", dotted), f"{text}; keep two levels, or set design: full")
     if file.exclude:
         text = "exclude would unbalance a fractional design; remove it, or set design: full"
-        raise document.error(("exclude",), text)
+        raise yaml.error(("exclude",), text)
 
 
-def _check_budget(budget: Budget | None, document: Document) -> None:
+def _check_budget(budget: Budget | None, yaml: YamlFile) -> None:
     if budget is not None and all(getattr(budget, name) is None for name in CAPS):
-        raise document.error(("budget",), f"budget caps nothing; name one of {', '.join(CAPS)}, or remove the key")
+        raise yaml.error(("budget",), f"budget caps nothing; name one of {', '.join(CAPS)}, or remove the key")

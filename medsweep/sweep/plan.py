@@ -7,11 +7,12 @@ dict in milliseconds.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic
 
 from medsweep.data.stage_config import StageConfig
 from medsweep.identity import canonical, digest_of, short
 from medsweep.sweep.arms import Arm, Replicate
+from medsweep.sweep.file import S_co
 from medsweep.trial import COMPLETE, Stage
 
 
@@ -37,20 +38,20 @@ class Builder:
     def __init__(self, stages: Mapping[str, Stage]) -> None:
         self.stages = stages
         self.trials: dict[str, PlannedTrial] = {}
-        self._known: dict[tuple[str, str, tuple[tuple[str, str], ...]], str] = {}
+        self._digests: dict[tuple[str, str, tuple[tuple[str, str], ...]], str] = {}
 
     def add(self, stage: str, config: StageConfig, inputs: Mapping[str, str] | None = None) -> str:
         """Ask for a trial and get its digest; inputs must have been added before."""
         inputs = dict(inputs or {})
         key = (stage, canonical(config), tuple(sorted(inputs.items())))
-        if (known := self._known.get(key)) is not None:
-            return known
+        if key in self._digests:
+            return self._digests[key]
         kind = self.stages[stage]
         lineages = {role: self.trials[digest].lineage for role, digest in inputs.items()}
         reads = {role: lineages[role] if role in kind.reads_prefix else inputs[role] for role in inputs}
         digest = digest_of(stage, kind.version, config, reads)
         lineage = digest_of(stage, kind.version, config, lineages, extent=False)
-        self._known[key] = digest
+        self._digests[key] = digest
         if digest not in self.trials:
             self.trials[digest] = PlannedTrial(
                 stage=stage,
@@ -65,11 +66,11 @@ class Builder:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Generic[S_co]):
     """A directed acyclic graph of trials, inputs before the trials that read them."""
 
     sweep: str
-    arms: tuple[Arm, ...]
+    arms: tuple[Arm[S_co], ...]
     replicates: tuple[Replicate, ...]
     trials: Mapping[str, PlannedTrial]
     leaves: Mapping[tuple[str, Replicate], str]
@@ -84,8 +85,8 @@ class Plan:
     @property
     def goals(self) -> list[str]:
         """Digests that somebody wants, in plan order."""
-        wanted = set(self.leaves.values()) | self.extras
-        return [digest for digest in self.trials if digest in wanted]
+        goals = set(self.leaves.values()) | self.extras
+        return [digest for digest in self.trials if digest in goals]
 
     def ancestry(self, digest: str) -> set[str]:
         """``digest`` and everything it is made from."""
@@ -111,7 +112,7 @@ class Plan:
                 served = [names[parent] for parent in self.trials[digest].inputs.values()]
                 names[digest] = set.intersection(*served) if served else set()
         order = {arm.name: number for number, arm in enumerate(self.arms)}
-        return {digest: tuple(sorted(found, key=order.__getitem__)) for digest, found in names.items()}
+        return {digest: tuple(sorted(served, key=order.__getitem__)) for digest, served in names.items()}
 
     def naive_counts(self) -> Counter[str]:
         """Trials per stage if every arm and replicate ran its own chain, sharing nothing."""
@@ -124,38 +125,38 @@ class Plan:
         return counts
 
 
-Expand = Callable[[Builder, Arm, Replicate], str]
+Expand = Callable[[Builder, Arm[S_co], Replicate], str]
 """Adds the trials of one arm under one replicate and returns the digest that measures it."""
 
 
 def build(
     sweep: str,
     *,
-    arms: Sequence[Arm],
+    arms: Sequence[Arm[S_co]],
     replicates: Sequence[Replicate],
     stages: Mapping[str, Stage],
-    expand: Expand,
+    expand: Expand[S_co],
     extras: Callable[[Builder], Iterable[str]] = lambda builder: (),
-) -> Plan:
+) -> Plan[S_co]:
     """The plan of a sweep. An arm that is the same trials as an earlier one is kept as its alias."""
     builder = Builder(stages)
     leaves: dict[tuple[str, Replicate], str] = {}
-    kept: dict[tuple[str, ...], Arm] = {}
+    distinct: dict[tuple[str, ...], Arm[S_co]] = {}
     aliases: dict[str, str] = {}
     for arm in arms:
-        ends = tuple(expand(builder, arm, replicate) for replicate in replicates)
-        if ends in kept:
-            aliases[arm.name] = kept[ends].name
+        digests = tuple(expand(builder, arm, replicate) for replicate in replicates)
+        if digests in distinct:
+            aliases[arm.name] = distinct[digests].name
             continue
-        kept[ends] = arm
-        leaves |= {(arm.name, replicate): end for replicate, end in zip(replicates, ends, strict=True)}
-    extra = frozenset(extras(builder))
-    return Plan(sweep, tuple(kept.values()), tuple(replicates), builder.trials, leaves, extra, aliases)
+        distinct[digests] = arm
+        leaves |= {(arm.name, replicate): digest for replicate, digest in zip(replicates, digests, strict=True)}
+    goals = frozenset(extras(builder))
+    return Plan(sweep, tuple(distinct.values()), tuple(replicates), builder.trials, leaves, goals, aliases)
 
 
 def unread_factors(plan: Plan, arms: Sequence[Arm], factors: Mapping[str, Sequence[Any]]) -> list[str]:
     """Factors with several levels that change no trial: levels differ, yet every pair of arms ends in one trial."""
-    ends = {arm.name: plan.aliases.get(arm.name, arm.name) for arm in arms}
+    names = {arm.name: plan.aliases.get(arm.name, arm.name) for arm in arms}
     unread = []
     for dotted, levels in factors.items():
         if len(levels) < 2:
@@ -165,7 +166,7 @@ def unread_factors(plan: Plan, arms: Sequence[Arm], factors: Mapping[str, Sequen
         for arm in arms:
             if dotted in arm.levels and set(arm.levels) == set(factors):
                 rest = canonical({name: value for name, value in arm.levels.items() if name != dotted})
-                groups.setdefault(rest, set()).add(ends[arm.name])
+                groups.setdefault(rest, set()).add(names[arm.name])
                 counts[rest] += 1
         compared = [rest for rest, count in counts.items() if count > 1]
         if compared and all(len(groups[rest]) == 1 for rest in compared):

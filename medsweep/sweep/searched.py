@@ -11,7 +11,7 @@ from medsweep.errors import nearest
 from medsweep.sweep.file import Sweep
 from medsweep.sweep.space import BETTER, SUGGESTION, Choices, Constraint, Objective, Params, Range, SearchSection, Space
 from medsweep.validation import model_at, parse
-from medsweep.yamlfile import Document, Key
+from medsweep.yamlfile import Key, YamlFile
 
 
 def space_of(sweep: Sweep) -> Space:
@@ -37,16 +37,16 @@ def point_of(space: Space, settings: Config) -> Params | None:
     return point
 
 
-def refuse_stray_stopping(document: Document) -> None:
+def refuse_stray_stopping(yaml: YamlFile) -> None:
     """Say why ``early_stopping`` stands nowhere but in ``search:``.
 
     Raises:
         UserError: it stands elsewhere.
     """
-    places: list[Key] = [key for key in document.lines if key[-1] == "early_stopping" and key[:1] != ("search",)]
+    places: list[Key] = [key for key in yaml.lines if key[-1] == "early_stopping" and key[:1] != ("search",)]
     for key in places:
         text = "early_stopping has a place in search: only, where it may stop suggestions"
-        raise document.error(key, f"{text}; arms that are compared are always measured in full. Remove it")
+        raise yaml.error(key, f"{text}; arms that are compared are always measured in full. Remove it")
 
 
 def check_search(sweep: Sweep) -> None:
@@ -55,22 +55,22 @@ def check_search(sweep: Sweep) -> None:
     Raises:
         UserError: with file and line.
     """
-    section, document = sweep.file.search, sweep.document
+    section, yaml = sweep.file.search, sweep.yaml
     if section is None:
         return
-    _check_metrics(section, document)
+    _check_metrics(section, yaml)
     space_of(sweep)
     for name in sweep.file.arms:
         if name.startswith(SUGGESTION):
-            raise document.error(("arms", name), f"arm {name!r} is named like a suggestion of the search; rename it")
+            raise yaml.error(("arms", name), f"arm {name!r} is named like a suggestion of the search; rename it")
     for stage, rule in section.early_stopping.items():
         key: Key = ("search", "early_stopping", stage)
         if stage not in sweep.schema.stages:
-            raise document.error(key, f"early_stopping of {stage!r}, no stage; {nearest(stage, sweep.schema.stages)}")
+            raise yaml.error(key, f"early_stopping of {stage!r}, no stage; {nearest(stage, sweep.schema.stages)}")
         if rule.rule == "median" and "reduction" in rule.model_fields_set:
-            raise document.error((*key, "reduction"), "reduction has no meaning with rule median, only with asha")
+            raise yaml.error((*key, "reduction"), "reduction has no meaning with rule median, only with asha")
     if sweep.file.replicates.validation == 0 and sweep.file.replicates.scheme != "file":
-        raise document.error(("search",), NEEDS_VALIDATION)
+        raise yaml.error(("search",), NEEDS_VALIDATION)
 
 
 NEEDS_VALIDATION: Final = (
@@ -79,45 +79,45 @@ NEEDS_VALIDATION: Final = (
 )
 
 
-def _check_metrics(section: SearchSection, document: Document) -> None:
+def _check_metrics(section: SearchSection, yaml: YamlFile) -> None:
     for group, named in (("objectives", section.objectives), ("constraints", section.constraints)):
         for number, each in enumerate(named):
             key: Key = ("search", group, number)
             if each.metric not in BETTER:
-                raise document.error(key, f"{group}: unknown metric {each.metric!r}; {nearest(each.metric, BETTER)}")
+                raise yaml.error(key, f"{group}: unknown metric {each.metric!r}; {nearest(each.metric, BETTER)}")
             if isinstance(each, Objective) and each.goal != BETTER[each.metric]:
                 text = f"goal {each.goal} of {each.metric} seeks the worst; set goal: {BETTER[each.metric]}"
-                raise document.error(key, text)
+                raise yaml.error(key, text)
             if isinstance(each, Constraint) and (each.at_most is None) == (each.at_least is None):
-                raise document.error(key, f"constraint on {each.metric} needs one of at_most and at_least")
+                raise yaml.error(key, f"constraint on {each.metric} needs one of at_most and at_least")
     metrics = [objective.metric for objective in section.objectives]
     if len(set(metrics)) < len(metrics):
-        raise document.error(("search", "objectives"), f"objective {metrics[0]} is named twice; remove one")
+        raise yaml.error(("search", "objectives"), f"objective {metrics[0]} is named twice; remove one")
     if section.sampler == "nsga2" and len(metrics) != 2:
         text = "sampler nsga2 weighs two objectives, got 1; name a second, or set sampler: tpe"
-        raise document.error(("search", "sampler"), text)
+        raise yaml.error(("search", "sampler"), text)
 
 
 def _domain(sweep: Sweep, dotted: str, raw: Any) -> Range | Choices:
-    document, key = sweep.document, ("search", "space", dotted)
+    yaml, key = sweep.yaml, ("search", "space", dotted)
     if dotted.split(".", maxsplit=1)[0] == "data":
-        raise document.error(key, f"{dotted} cannot be searched: suggestions share their patients and slices")
+        raise yaml.error(key, f"{dotted} cannot be searched: suggestions share their patients and slices")
     values = raw if isinstance(raw, list) else [raw[name] for name in ("low", "high") if name in dict(raw or {})]
     for value in values:
         sweep.with_levels({dotted: value}, ("search", "space"))
     if isinstance(raw, list):
-        found = parse(Choices, {"values": raw}, document, key)
+        found = parse(Choices, {"values": raw}, yaml, key)
         if len({found.told(value) for value in raw}) < len(raw):
-            raise document.error(key, f"{dotted} names a value twice; remove one")
+            raise yaml.error(key, f"{dotted} names a value twice; remove one")
         return found
     if not isinstance(raw, dict) or "whole" in raw:
-        raise document.error(key, f"{dotted} takes {{low: L, high: H}}, with log: true or step: S, or a list of values")
-    domain = parse(Range, raw, document, key)
+        raise yaml.error(key, f"{dotted} takes {{low: L, high: H}}, with log: true or step: S, or a list of values")
+    domain = parse(Range, raw, yaml, key)
     if (complaint := _wrong(domain)) is not None:
-        raise document.error(key, f"{dotted}: {complaint}")
+        raise yaml.error(key, f"{dotted}: {complaint}")
     whole = not _takes_fractions(sweep.schema.settings, dotted)
     if whole and (domain.step or 1.0) % 1:
-        raise document.error(key, f"{dotted} takes whole numbers, so step must be one, got {domain.step:g}")
+        raise yaml.error(key, f"{dotted} takes whole numbers, so step must be one, got {domain.step:g}")
     return domain.model_copy(update={"whole": whole})
 
 

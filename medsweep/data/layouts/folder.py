@@ -101,8 +101,8 @@ def read_description(root: Path) -> FolderDescription:
     Raises:
         UserError: it cannot be read; the message begins with file and line.
     """
-    document = read_yaml(root / DESCRIPTION, kind="description")
-    return parse(FolderDescription, document.data, document)
+    yaml = read_yaml(root / DESCRIPTION, kind="description")
+    return parse(FolderDescription, yaml.data, yaml)
 
 
 def cases(root: Path, description: FolderDescription) -> Listing:

@@ -179,11 +179,11 @@ def test_the_examples_of_the_guide_are_valid(tmp_path: Path, monkeypatch: pytest
     for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", GUIDES, re.DOTALL)):
         path = tmp_path / f"{number}.yaml"
         path.write_text(text)
-        document = read_yaml(path)
-        if "data" in document.data:
-            sections.append(parse(DataConfig, document.data["data"], document, ("data",)).dataset)
+        yaml = read_yaml(path)
+        if "data" in yaml.data:
+            sections.append(parse(DataConfig, yaml.data["data"], yaml, ("data",)).dataset)
         else:
-            descriptions.append(parse(FolderDescription, document.data, document))
+            descriptions.append(parse(FolderDescription, yaml.data, yaml))
     assert sections == ["ibsr18", "hippocampus", "my-prostates"]
     assert [tuple(found.classes) for found in descriptions] == [("prostate", "lesion")]
     assert set(CATALOGUE) <= set(re.findall(r"^\| `([\w-]+)`", GUIDES, re.MULTILINE))
