@@ -94,11 +94,11 @@ class Chains:
         treat = cell.settings.treat
         inputs = {"prepare": cell.prepared}
         size: dict[str, Any] = {}
-        if treatments.needs_pool(treat):
+        if treat.needs_pool:
             inputs["pool"] = self._pool(cell)
         else:
             size = {"count": self._extents[_generator_key(cell.settings)], "unit": cell.settings.synthesise.unit}
-        if treatments.needs_reference(treat):
+        if treat.needs_reference:
             inputs["reference"] = self._reference(cell)
         config = treatments.TreatConfig(treatments=treat.treatments, fold=cell.fold, seed=cell.seed, **size)
         return cell.builder.add("treat", config, inputs)
@@ -128,7 +128,7 @@ def candidates(settings: Settings) -> int:
 def _generator_key(settings: Settings) -> str:
     """Arms that share it share a pool: real slices do not depend on any generator, and a pool not on its treatment."""
     treat = settings.treat
-    if treat.treatments and not treatments.needs_pool(treat):
+    if treat.treatments and not treat.needs_pool:
         return canonical({"data": settings.data, "treat": treat, "unit": settings.synthesise.unit})
     dose_free = settings.synthesise.model_copy(update={"count": 0, "headroom": 1.0})
     return canonical({"data": settings.data, "gan": settings.gan, "synthesise": dose_free})

@@ -18,28 +18,16 @@ from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.training.pictures import grid_png
-from medsweep.trainers.treatments.config import (
-    CorruptLabels,
-    OnImages,
-    Source,
-    Spoiling,
-    TreatConfig,
-    Treatment,
-    needs_pool,
-)
-from medsweep.trainers.treatments.image import treat_images
-from medsweep.trainers.treatments.labels import Flags, boundary_shift, class_indices, treat_masks
-from medsweep.trainers.treatments.sets import Material, patients_of, real_slices
-from medsweep.trainers.treatments.statistics import Images, Masks
+from medsweep.trainers.treatments.base import Pairs, TreatmentContext
+from medsweep.trainers.treatments.config import TreatConfig
+from medsweep.trainers.treatments.real_slices import RealSlices
 from medsweep.trial import Progress, Trial
 
 SHOWN_SAMPLES = 16
 
-Pairs = tuple[Images, Masks]
-
 
 def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-    """Stage function. Inputs: ``prepare``, ``pool`` where ``needs_pool``, and ``reference`` where ``needs_reference``.
+    """Stage function. Inputs: ``prepare``, ``pool`` and ``reference`` where the settings need them.
 
     Leaves a pool, grid.png, treat.json with what each treatment changed, and fitted_on.json with the patients of the
     input pool and of the reference, the fold's training patients, whom treatments may measure, and those whose slices
@@ -50,37 +38,37 @@ def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
             slices, the count does not fit the inputs, or a treatment does not fit the data.
     """
     torch.set_num_threads(trial.threads)
-    data = SliceSet.open(inputs["prepare"])
-    material = _material(config, data, inputs, trial.device)
-    pool = material.pool
-    pairs: Pairs | None = None if pool is None else (np.array(pool.images), np.array(pool.masks))
+    context = _context(config, inputs, trial.device)
+    data, pool = context.data, context.pool
+    pairs = _empty(data) if pool is None else Pairs(np.array(pool.images), np.array(pool.masks))
     # real slices that replace the pool are whole, whatever was spoiled before
-    replaced = bool(config.treatments) and isinstance(config.treatments[0], Source)
-    spoiled = None if pool is None or replaced else pool.spoiled
-    told: list[dict[str, Any]] = []
+    spoiled_n = None if pool is None or config.replaces_pool else pool.spoiled
+    report: list[dict[str, Any]] = []
     total = len(config.treatments) + 1
     for place, treatment in enumerate(config.treatments):
-        before = pairs
-        pairs = treat(treatment, before, material, derive_seed("treat", config.fold.index, config.seed, place))
-        told.append({"kind": treatment.kind} | _told(treatment, before, pairs, material))
-        spoiled = _spoiled(treatment, before, pairs, spoiled)
+        before, seed = pairs, derive_seed("treat", config.fold.index, config.seed, place)
+        pairs = treatment.apply(before, context, seed)
+        report.append({"kind": treatment.kind, **treatment.effect(before, pairs, context)})
+        if treatment.spoils_a_share:
+            changed_n = (before.masks != pairs.masks).any(axis=(1, 2))
+            spoiled_n = changed_n if spoiled_n is None else spoiled_n | changed_n
         yield Progress(step=place + 1, total=total)
-    images, masks = _given(pairs)
-    each = data.slices_per_patient(material.train) if pool is None else pool.slices_per_patient
-    Pool(images=images, masks=masks, slices_per_patient=each, spoiled=spoiled).save(trial.output)
-    write_fitted_on(trial.output, sorted(_seen(config, inputs, material)))
-    (trial.output / "treat.json").write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
-    grid = grid_png(trial.output / "grid.png", images[:SHOWN_SAMPLES], masks[:SHOWN_SAMPLES], columns=4)
-    yield Progress(step=total, total=total, metrics=_metrics(told), pictures={"grid": grid})
+    per_patient = data.slices_per_patient(context.train) if pool is None else pool.slices_per_patient
+    Pool(images=pairs.images, masks=pairs.masks, slices_per_patient=per_patient, spoiled=spoiled_n).save(trial.output)
+    write_fitted_on(trial.output, sorted(_seen(config, inputs, context)))
+    (trial.output / "treat.json").write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
+    head = Pairs(pairs.images[:SHOWN_SAMPLES], pairs.masks[:SHOWN_SAMPLES])
+    grid = grid_png(trial.output / "grid.png", *head, columns=4)
+    yield Progress(step=total, total=total, metrics=_metrics(report), pictures={"grid": grid})
 
 
-def _material(config: TreatConfig, data: SliceSet, inputs: Mapping[str, Path], device: str) -> Material:
-    pool = Pool.open(inputs["pool"]) if "pool" in inputs else None
-    parts = split(data.patients, config.fold)
+def _context(config: TreatConfig, inputs: Mapping[str, Path], device: str) -> TreatmentContext:
+    data, pool = SliceSet.open(inputs["prepare"]), Pool.open(inputs["pool"]) if "pool" in inputs else None
+    patients = split(data.patients, config.fold)
     for role in sorted(inputs):
-        require_unseen(inputs[role], (*parts.test, *parts.validation))
+        require_unseen(inputs[role], (*patients.test, *patients.validation))
     if pool is None:
-        size = _size_without_pool(config, data.slices_per_patient(parts.train))
+        size = _size_without_pool(config, data.slices_per_patient(patients.train))
     else:
         size = len(pool)
         _require_prepared_shape(pool, data, inputs["pool"])
@@ -89,11 +77,11 @@ def _material(config: TreatConfig, data: SliceSet, inputs: Mapping[str, Path], d
                 f"treat has a count of {config.count} and the pool in {inputs['pool']}, which has {size} samples of "
                 "its own; leave count at 0"
             )
-    return Material(data, config.fold, parts.train, pool, size, inputs.get("reference"), device)
+    return TreatmentContext(data, config.fold, patients.train, pool, size, inputs.get("reference"), device)
 
 
 def _size_without_pool(config: TreatConfig, slices_per_patient: int) -> int:
-    if needs_pool(config):
+    if config.needs_pool:
         kinds = [treatment.kind for treatment in config.treatments]
         raise UserError(
             f"the treatments {kinds} read a pool, and the trial has no input 'pool'; begin with real slices "
@@ -107,77 +95,30 @@ def _size_without_pool(config: TreatConfig, slices_per_patient: int) -> int:
     return config.count * (slices_per_patient if config.unit == "patients" else 1)
 
 
-def treat(treatment: Treatment, pairs: Pairs | None, material: Material, seed: int) -> Pairs:
-    """Images float32 (n, C, R, R) and masks uint8 (n, R, R) after one treatment; ``pairs`` is left as it was.
-
-    Only real slices can begin without ``pairs``.
-    """
-    if isinstance(treatment, Source):
-        return real_slices(material.data, patients_of(treatment, material.data, material.fold), material.size, seed)
-    images, masks = _given(pairs)
-    if isinstance(treatment, OnImages):
-        return treat_images(treatment, images, masks, material, seed), masks
-    return images, treat_masks(treatment, images, masks, material, seed)
-
-
-def _given(pairs: Pairs | None) -> Pairs:
-    if pairs is None:
-        raise RuntimeError("a list of treatments without real slices was begun without a pool")
-    return pairs
-
-
-def _told(treatment: Treatment, before: Pairs | None, after: Pairs, material: Material) -> dict[str, float]:
-    """``changes``, where there was something to change, and what is told of some kinds beside."""
-    told: dict[str, float] = {"samples": len(after[1])} if before is None else changes(before, after)
-    if isinstance(treatment, Source):
-        patients = patients_of(treatment, material.data, material.fold)
-        rows = material.data.rows(patients, foreground_only=True)
-        told |= {"patients": len(patients), "slices": len(rows)}
-    if isinstance(treatment, CorruptLabels):
-        moved = class_indices(treatment.classes, material.data.classes)
-        told |= boundary_shift(_given(before)[1], after[1], moved)
-    return told
-
-
-def _spoiled(treatment: Treatment, before: Pairs | None, after: Pairs, flags_n: Flags | None) -> Flags | None:
-    """``flags_n`` and the samples whose mask ``treatment`` changed, where it changes a share of them."""
-    if not isinstance(treatment, Spoiling) or treatment.share == 1:
-        return flags_n
-    changed_n: Flags = (_given(before)[1] != after[1]).any(axis=(1, 2))
-    return changed_n if flags_n is None else flags_n | changed_n
-
-
-def _seen(config: TreatConfig, inputs: Mapping[str, Path], material: Material) -> set[str]:
-    patients = set(material.train).union(*(fitted_on(inputs[role]) for role in inputs if role != "prepare"))
-    for treatment in config.treatments:
-        if isinstance(treatment, Source):
-            patients |= set(patients_of(treatment, material.data, material.fold))
-    return patients
-
-
-def changes(before: Pairs, after: Pairs) -> dict[str, float]:
-    """Samples whose image or mask changed, mean absolute change of images, and share of mask pixels that changed."""
-    gap_n = np.array([np.abs(new - old).mean() for old, new in zip(before[0], after[0], strict=True)])
-    moved_n = (before[1] != after[1]).mean(axis=(1, 2))
-    return {
-        "samples": int(((gap_n > 0) | (moved_n > 0)).sum()),
-        "image_change": float(gap_n.mean()),
-        "mask_change": float(moved_n.mean()),
-    }
-
-
-def _metrics(told: list[dict[str, Any]]) -> dict[str, float]:
-    return {
-        f"{place}-{step['kind']}/{name}": float(value)
-        for place, step in enumerate(told)
-        for name, value in step.items()
-        if name != "kind"
-    }
-
-
 def _require_prepared_shape(pool: Pool, data: SliceSet, folder: Path) -> None:
     if pool.images.shape[1:] != data.images.shape[1:]:
         raise UserError(
             f"the pool in {folder} holds images of shape {pool.images.shape[1:]}, the prepared slices are "
             f"{data.images.shape[1:]}; build the pool from the same prepared data"
         )
+
+
+def _empty(data: SliceSet) -> Pairs:
+    return Pairs(np.empty((0, *data.images.shape[1:]), np.float32), np.empty((0, *data.masks.shape[1:]), np.uint8))
+
+
+def _seen(config: TreatConfig, inputs: Mapping[str, Path], context: TreatmentContext) -> set[str]:
+    patients = set(context.train).union(*(fitted_on(inputs[role]) for role in inputs if role != "prepare"))
+    for treatment in config.treatments:
+        if isinstance(treatment, RealSlices):
+            patients.update(treatment.drawn_patients(context.data, context.fold))
+    return patients
+
+
+def _metrics(report: list[dict[str, Any]]) -> dict[str, float]:
+    return {
+        f"{place}-{step['kind']}/{name}": float(value)
+        for place, step in enumerate(report)
+        for name, value in step.items()
+        if name != "kind"
+    }

@@ -4,6 +4,7 @@ Shapes: N slices, C modalities, K classes, R resolution in pixels, B rings of sp
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ def mean_quantiles(images_NCRR: Images) -> Numbers:
     It is the quantile function of the Wasserstein barycentre of the images' histograms (Agueh and Carlier 2011).
     """
     flat = images_NCRR.reshape(*images_NCRR.shape[:2], -1)
-    return np.sort(flat, axis=2).mean(axis=0, dtype=np.float64)
+    quantiles_CP: Numbers = np.sort(flat, axis=2).mean(axis=0, dtype=np.float64)
+    return quantiles_CP
 
 
 def class_quantiles(images_NCRR: Images, masks_NRR: Masks, classes: int) -> Numbers:
@@ -66,7 +68,8 @@ def ring_power(image_CRR: Images) -> Numbers:
 
 def mean_power(images_NCRR: Images) -> Numbers:
     """Mean over images of ``ring_power``, (C, B)."""
-    return np.mean([ring_power(image) for image in images_NCRR], axis=0)
+    power_CB: Numbers = np.mean([ring_power(image) for image in images_NCRR], axis=0)
+    return power_CB
 
 
 @functools.cache
@@ -77,6 +80,7 @@ def rings(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return ring_RR, np.bincount(ring_RR.ravel())
 
 
-def _ratio(part: Numbers, whole: NDArray) -> Numbers:
-    """part / whole, NaN where whole is 0."""
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+def _ratio(sums: Numbers, pixels: NDArray[np.number[Any]]) -> Numbers:
+    """sums / pixels, NaN where there are none."""
+    ratio: Numbers = np.divide(sums, pixels, out=np.full(sums.shape, np.nan), where=pixels > 0)
+    return ratio

@@ -13,9 +13,9 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.network import Architecture, build, predict, save_segmenter
-from medsweep.trainers.treatments import TreatConfig, TreatSettings, hours, needs_reference, run
-from medsweep.trainers.treatments.image import add_noise, blur, match_histogram
-from medsweep.trainers.treatments.labels import relabel
+from medsweep.trainers.treatments import TreatConfig, TreatSettings, hours, run
+from medsweep.trainers.treatments.images import add_noise, blur, match_histogram
+from medsweep.trainers.treatments.masks import relabel
 from medsweep.trainers.treatments.statistics import mean_quantiles
 
 FOLD = Fold(index=0, of=4)
@@ -140,13 +140,13 @@ def test_an_input_that_saw_a_test_patient_is_refused(inputs, tmp_path):
 
 
 def test_only_relabelling_needs_the_reference():
-    assert [needs_reference(TreatSettings(treatments=config([one]).treatments)) for one in ALL] == [
+    assert [TreatSettings(treatments=config([one]).treatments).needs_reference for one in ALL] == [
         False,
         False,
         False,
         True,
     ]
-    assert not needs_reference(TreatSettings())
+    assert not TreatSettings().needs_reference
 
 
 def test_hours_grow_with_the_list():

@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
 from medsweep.trainers.treatments import TreatSettings
-from medsweep.trainers.treatments.config import PaintGaussian
-from medsweep.trainers.treatments.image import (
+from medsweep.trainers.treatments.images import (
+    PaintGaussian,
     add_noise,
     match_class_histograms,
     match_spectrum,

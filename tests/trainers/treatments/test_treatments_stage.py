@@ -1,6 +1,13 @@
 """The treat stage, kind by kind: heads of pools, what may change, provenance, treat.json, real slices."""
 
+import inspect
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,8 +20,9 @@ from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
 from medsweep.trainers.treatments import TreatConfig, TreatSettings, run
-from medsweep.trainers.treatments.config import KINDS, OnImages, Source
-from medsweep.trainers.treatments.sets import chosen_rows
+from medsweep.trainers.treatments.base import ImageTreatment, MaskTreatment, Treatment
+from medsweep.trainers.treatments.config import KINDS
+from medsweep.trainers.treatments.real_slices import RealSlices, chosen_rows
 from medsweep.trainers.treatments.statistics import mean_power
 
 FOLD = Fold(index=0, of=4, patients=3)
@@ -95,7 +103,7 @@ def test_every_kind_is_repeatable_keeps_heads_and_changes_what_it_is_for(one, in
     np.testing.assert_array_equal(few.images, many.images[:5])
     np.testing.assert_array_equal(few.masks, many.masks[:5])
     kind = KINDS[one["kind"]]
-    image_kind, source = issubclass(kind, OnImages), issubclass(kind, Source)
+    image_kind, source = issubclass(kind, ImageTreatment), issubclass(kind, RealSlices)
     assert np.array_equal(many.images, IMAGES) == (not image_kind and not source)
     assert np.array_equal(many.masks, MASKS) == image_kind
     changed = (many.images != IMAGES).any(axis=(1, 2, 3)) | (many.masks != MASKS).any(axis=(1, 2))
@@ -233,3 +241,63 @@ def test_nothing_is_flagged_where_no_share_was_drawn(one, inputs, tmp_path):
 
 def test_real_slices_that_replace_a_spoiled_pool_are_whole(inputs, tmp_path):
     assert treated(tmp_path, *inputs, [{"kind": "duplicate-real"}], spoiled=np.ones(12, bool))[0].spoiled is None
+
+
+def _kinds(base):
+    for model in base.__subclasses__():
+        yield from _kinds(model)
+        if not inspect.isabstract(model):
+            yield model
+
+
+def test_every_kind_that_is_written_is_known_to_sweep_files():
+    assert set(_kinds(Treatment)) == set(KINDS.values())
+
+
+@pytest.mark.parametrize(
+    ("base", "function"),
+    [
+        (ImageTreatment, "new_images"),
+        (MaskTreatment, "new_masks"),
+        (RealSlices, "drawn_patients"),
+        (Treatment, "apply"),
+    ],
+)
+def test_a_kind_without_its_function_is_refused_by_name(base, function):
+    with pytest.raises(TypeError, match=f"treatment 'sharpen' has no function: Sharpen must define {function}"):
+
+        class Sharpen(base):
+            kind: Literal["sharpen"]
+
+
+RECIPE = '''class Negate(ImageTreatment):
+    """Turn bright into dark."""
+
+    kind: Literal["negate"]
+
+    def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
+        """Images times -1."""
+        return -pairs.images
+
+
+AnyImageTreatment = Negate | Noise'''
+PROOF = """
+import numpy as np
+from medsweep.trainers.treatments import TreatSettings
+from medsweep.trainers.treatments.base import Pairs
+(negate,) = TreatSettings.model_validate({"treatments": [{"kind": "negate"}]}).treatments
+assert (negate.apply(Pairs(np.ones(3), np.ones(3)), None, 0).images == -1).all()
+"""
+
+
+def test_a_new_kind_touches_the_file_of_its_family_alone(tmp_path):
+    root = Path(__file__).parents[3]
+    for name in ("medsweep", "trainers"):
+        shutil.copytree(root / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "trainers" / "treatments" / "images.py"
+    text = path.read_text()
+    assert text.count("AnyImageTreatment = Noise") == 1
+    path.write_text(text.replace("AnyImageTreatment = Noise", RECIPE))
+    subprocess.run(
+        [sys.executable, "-c", PROOF], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True
+    )

@@ -6,8 +6,8 @@ from pydantic import ValidationError
 
 from medsweep.errors import UserError
 from medsweep.trainers.treatments import TreatSettings
-from medsweep.trainers.treatments.config import CorruptLabels
-from medsweep.trainers.treatments.labels import (
+from medsweep.trainers.treatments.masks import (
+    CorruptLabels,
     boundary_shift,
     class_indices,
     corrupt,

@@ -4,46 +4,145 @@ Shapes: n samples, C modalities, K classes, R resolution in pixels.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 from scipy.ndimage import distance_transform_edt, label
 from torch import nn
 
 from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed
-from medsweep.trainers.measures.mask_validity import postprocess
+from medsweep.trainers.measures.mask_validity import STEPS, postprocess
 from medsweep.trainers.segmentation.network import load_segmenter, predict
-from medsweep.trainers.treatments.config import CorruptLabels, FlipClasses, Mismatch, OnMasks, Relabel
-from medsweep.trainers.treatments.image import smooth_field
-from medsweep.trainers.treatments.sets import Material
+from medsweep.trainers.treatments.base import MaskTreatment, Pairs, TreatmentContext
+from medsweep.trainers.treatments.images import smooth_field
 from medsweep.trainers.treatments.statistics import Images, Masks, Numbers
 
 Flags = NDArray[np.bool_]
 
 
-def treat_masks(treatment: OnMasks, images_nCRR: Images, masks_nRR: Masks, material: Material, seed: int) -> Masks:
-    """Masks after ``treatment``, uint8 (n, R, R).
+class Relabel(MaskTreatment):
+    """Replace each mask by what the reference segmenter sees in the image."""
 
-    Raises:
-        UserError: a class is unknown, or classes cannot be flipped because there is just one.
-    """
-    classes = material.data.classes
-    if isinstance(treatment, Relabel):
-        if material.reference is None:
+    kind: Literal["relabel"]
+    needs_reference: ClassVar[bool] = True
+
+    def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
+        """See ``relabel``."""
+        if context.reference is None:
             raise UserError("relabel needs the reference segmenter, and the trial has no input 'reference'")
-        return relabel(images_nCRR, load_segmenter(material.reference, material.device))
-    if isinstance(treatment, CorruptLabels):
-        return corrupt(masks_nRR, treatment, class_indices(treatment.classes, classes), len(classes), seed)
-    if isinstance(treatment, FlipClasses):
-        pair = None if treatment.classes is None else class_indices(treatment.classes, classes)
-        if pair is None and len(classes) < 3:
+        return relabel(pairs.images, load_segmenter(context.reference, context.device))
+
+
+class CorruptLabels(MaskTreatment):
+    """Move the boundaries of masks: all by ``bias_px``, each place by a smooth random amount of SD ``random_px``."""
+
+    kind: Literal["corrupt-labels"]
+    bias_px: float = 0.0
+    """Above 0 the classes grow. A broken number is rounded up or down by sample, such that its mean holds."""
+    classes: tuple[str, ...] = ()
+    """Classes that grow or shrink by ``bias_px`` as one region; none means the whole foreground."""
+    random_px: float = Field(default=0.0, ge=0)
+    """SD of the displacement of every boundary between classes."""
+    smooth_px: float = Field(default=8.0, gt=0)
+    """SD of the Gaussian that smooths the random displacement."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Probability that a sample is changed."""
+
+    @model_validator(mode="after")
+    def _parameters_are_read(self) -> "CorruptLabels":
+        if self.bias_px == 0 and self.random_px == 0:
+            raise ValueError("bias_px and random_px are both 0, which changes nothing; set one of them")
+        if self.random_px == 0 and self.smooth_px != 8:
+            raise ValueError(f"smooth_px ({self.smooth_px:g}) is read with a random_px above 0 alone; remove it")
+        if self.bias_px == 0 and self.classes:
+            raise ValueError(f"classes {list(self.classes)} are read with bias_px alone; remove them")
+        return self
+
+    @property
+    def spoils_a_share(self) -> bool:
+        """Whether some samples are left alone."""
+        return self.share < 1
+
+    def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
+        """See ``corrupt``."""
+        classes = context.data.classes
+        return corrupt(pairs.masks, self, class_indices(self.classes, classes), len(classes), seed)
+
+    def effect(self, before: Pairs, after: Pairs, context: TreatmentContext) -> dict[str, float]:
+        """Adds ``boundary_shift``."""
+        moved = class_indices(self.classes, context.data.classes)
+        return super().effect(before, after, context) | boundary_shift(before.masks, after.masks, moved)
+
+
+class FlipClasses(MaskTreatment):
+    """Give wrong classes to a share of the masks, with boundaries where they were."""
+
+    kind: Literal["flip-classes"]
+    share: float = Field(gt=0, le=1)
+    """Probability that a sample is changed."""
+    classes: tuple[str, str] | None = None
+    """Two classes to exchange; None gives every component another foreground class at random."""
+
+    @property
+    def spoils_a_share(self) -> bool:
+        """Whether some samples are left alone."""
+        return self.share < 1
+
+    def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
+        """See ``flip``."""
+        classes = context.data.classes
+        exchanged = None if self.classes is None else class_indices(self.classes, classes)
+        if exchanged is None and len(classes) < 3:
             raise UserError(f"flip-classes needs two foreground classes to choose from, the data have {classes[1:]}")
-        return flip(masks_nRR, treatment.share, pair, len(classes), seed)
-    if isinstance(treatment, Mismatch):
-        return mismatch(masks_nRR, treatment.share, seed)
-    return postprocess(masks_nRR, treatment.steps, len(classes), treatment.min_area_px)[0]
+        return flip(pairs.masks, self.share, exchanged, len(classes), seed)
+
+
+class Mismatch(MaskTreatment):
+    """Give samples the mask of another, earlier sample, so that image and mask are each real and do not belong."""
+
+    kind: Literal["mismatch"]
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Probability that a sample is changed; the first of a pool never is."""
+
+    @property
+    def spoils_a_share(self) -> bool:
+        """Whether some samples are left alone."""
+        return self.share < 1
+
+    def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
+        """See ``mismatch``."""
+        return mismatch(pairs.masks, self.share, seed)
+
+
+class Postprocess(MaskTreatment):
+    """Repair masks by the steps of ``medsweep.trainers.measures.mask_validity.postprocess``."""
+
+    kind: Literal["postprocess"]
+    steps: tuple[str, ...] = Field(min_length=1)
+    min_area_px: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _steps_are_known(self) -> "Postprocess":
+        for step in self.steps:
+            if step not in STEPS:
+                raise ValueError(f"unknown mask repair {step!r}; {nearest(step, STEPS)}")
+        if len(set(self.steps)) < len(self.steps):
+            raise ValueError(f"steps {list(self.steps)} name one twice; name each once")
+        if "min-area" not in self.steps and self.min_area_px != 10:
+            raise ValueError(f"min_area_px ({self.min_area_px}) is read by the step min-area alone; remove it")
+        return self
+
+    def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
+        """Repaired masks."""
+        return postprocess(pairs.masks, self.steps, len(context.data.classes), self.min_area_px)[0]
+
+
+AnyMaskTreatment = Relabel | CorruptLabels | FlipClasses | Mismatch | Postprocess
+"""Every kind of this file; a kind that is missing here is unknown to sweep files."""
 
 
 def class_indices(names: Sequence[str], classes: Sequence[str]) -> list[int]:
@@ -134,7 +233,8 @@ def displaced(mask_RR: Masks, classes: int, sd_px: float, smooth_px: float, rng:
     """
     scores = np.stack([signed_distance(mask_RR == index) for index in range(classes)])
     fields = np.stack([smooth_field(mask_RR.shape[-1], smooth_px, rng) for _ in range(classes)])
-    return (scores + np.sqrt(2) * sd_px * fields).argmax(axis=0).astype(np.uint8)
+    moved: Masks = (scores + np.sqrt(2) * sd_px * fields).argmax(axis=0).astype(np.uint8)
+    return moved
 
 
 def signed_distance(region_RR: Flags) -> Numbers:
@@ -142,7 +242,8 @@ def signed_distance(region_RR: Flags) -> Numbers:
     if region_RR.all() or not region_RR.any():
         return np.where(region_RR, np.inf, -np.inf)
     inside, outside = distance_transform_edt(region_RR), distance_transform_edt(~region_RR)
-    return np.where(region_RR, inside - 0.5, 0.5 - outside)
+    distance: Numbers = np.where(region_RR, inside - 0.5, 0.5 - outside)
+    return distance
 
 
 def flip(masks_nRR: Masks, share: float, pair: Sequence[int] | None, classes: int, seed: int) -> Masks:
@@ -156,8 +257,8 @@ def flip(masks_nRR: Masks, share: float, pair: Sequence[int] | None, classes: in
         if rng.random() >= share:
             continue
         if pair is not None:
-            one, other = pair
-            flipped[sample][mask == one], flipped[sample][mask == other] = other, one
+            first, second = pair
+            flipped[sample][mask == first], flipped[sample][mask == second] = second, first
             continue
         for index in range(1, classes):
             pieces, count = label(mask == index, np.ones((3, 3)))
@@ -189,7 +290,7 @@ def boundary_shift(before_nRR: Iterable[Masks], after_nRR: Iterable[Masks], move
     ``boundary_bias_px`` is the mean over pixels, ``boundary_sd_px`` the SD; ``vanished`` counts samples whose region is
     gone, which have no boundary left to measure. Without any boundary the first two are left out.
     """
-    found: list[Numbers] = []
+    shifts: list[Numbers] = []
     vanished = 0
     for mask_before, mask_after in zip(before_nRR, after_nRR, strict=True):
         before, after = np.isin(mask_before, moved), np.isin(mask_after, moved)
@@ -198,9 +299,8 @@ def boundary_shift(before_nRR: Iterable[Masks], after_nRR: Iterable[Masks], move
         vanished += not after.any()
         if after.any() and not after.all():
             old, new = signed_distance(before), signed_distance(after)
-            found += [0.5 - old[new == 0.5], new[old == 0.5] - 0.5]
-    told: dict[str, float] = {"vanished": vanished}
-    if found:
-        shifts = np.concatenate(found)
-        told |= {"boundary_bias_px": float(shifts.mean()), "boundary_sd_px": float(shifts.std())}
-    return told
+            shifts += [0.5 - old[new == 0.5], new[old == 0.5] - 0.5]
+    if not shifts:
+        return {"vanished": vanished}
+    pooled = np.concatenate(shifts)
+    return {"vanished": vanished, "boundary_bias_px": float(pooled.mean()), "boundary_sd_px": float(pooled.std())}

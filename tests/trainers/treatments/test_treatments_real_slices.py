@@ -12,7 +12,7 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.treatments import TreatConfig, TreatSettings, needs_pool, run
+from medsweep.trainers.treatments import TreatConfig, TreatSettings, run
 
 FOLD = Fold(index=0, of=4, patients=3)
 FRESH = {"kind": "fresh-real"}
@@ -90,7 +90,7 @@ def test_the_count_is_an_extent():
     ],
 )
 def test_a_pool_is_needed_unless_real_slices_replace_it_and_nothing_imitates_it(treatments, needed):
-    assert needs_pool(TreatSettings.model_validate({"treatments": treatments})) == needed
+    assert TreatSettings.model_validate({"treatments": treatments}).needs_pool == needed
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,122 @@
+"""What a treatment is: a record that a sweep can write down, which holds the function that it stands for.
+
+Shapes: n samples, N real slices, C modalities, R resolution in pixels.
+"""
+
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, get_args
+
+import numpy as np
+
+from medsweep.config import Config
+from medsweep.data.folds import Fold
+from medsweep.data.slices import SliceSet
+from medsweep.trainers.pool import Pool
+from medsweep.trainers.treatments.statistics import Images, Masks
+
+
+class Pairs(NamedTuple):
+    """Images, float32 (n, C, R, R) on the scale of prepared slices, with their masks, uint8 (n, R, R)."""
+
+    images: Images
+    masks: Masks
+
+
+@dataclass(frozen=True)
+class TreatmentContext:
+    """What the treatments of one trial may look at beside the samples that they change."""
+
+    data: SliceSet
+    fold: Fold
+    train: tuple[str, ...]
+    """The fold's training patients."""
+    pool: Pool | None
+    """The input pool, untreated; None where real slices need none."""
+    size: int
+    """Number of samples in the pool that is made."""
+    reference: Path | None
+    """Output of the reference segmenter, where one is among the inputs."""
+    device: str
+
+    @cached_property
+    def real(self) -> Pairs:
+        """The N training slices with foreground."""
+        rows = self.data.rows(self.train, foreground_only=True)
+        return Pairs(self.data.image_rows(rows), np.array(self.data.masks[rows]))
+
+
+class Treatment(Config, ABC):
+    """Base of all kinds. A kind without its function cannot be declared, so none can fall into that of another."""
+
+    kind: str
+    """A literal in every kind, by which sweep files tell them apart."""
+
+    needs_reference: ClassVar[bool] = False
+    """Whether it reads the reference segmenter."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        literal = get_args(cls.model_fields["kind"].annotation)
+        if literal and inspect.isabstract(cls):
+            missing = ", ".join(sorted(cls.__abstractmethods__))
+            raise TypeError(f"treatment {literal[0]!r} has no function: {cls.__name__} must define {missing}")
+
+    @property
+    def imitates_pool(self) -> bool:
+        """Whether it measures the input pool."""
+        return False
+
+    @property
+    def spoils_a_share(self) -> bool:
+        """Whether it changes the masks of some samples on purpose and leaves the others alone."""
+        return False
+
+    @abstractmethod
+    def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
+        """The treated samples; ``pairs`` itself is left as it was.
+
+        Raises:
+            UserError: the treatment does not fit the data.
+        """
+
+    def effect(self, before: Pairs, after: Pairs, context: TreatmentContext) -> dict[str, float]:
+        """What treat.json says of it.
+
+        ``samples`` whose image or mask changed, the mean absolute ``image_change``, and the share of mask pixels that
+        changed, ``mask_change``.
+        """
+        gap_n = np.array([np.abs(new - old).mean() for old, new in zip(before.images, after.images, strict=True)])
+        moved_n = (before.masks != after.masks).mean(axis=(1, 2))
+        return {
+            "samples": int(((gap_n > 0) | (moved_n > 0)).sum()),
+            "image_change": float(gap_n.mean()),
+            "mask_change": float(moved_n.mean()),
+        }
+
+
+class ImageTreatment(Treatment):
+    """Changes images alone."""
+
+    def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
+        """See ``Treatment.apply``."""
+        return Pairs(self.new_images(pairs, context, seed), pairs.masks)
+
+    @abstractmethod
+    def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
+        """Treated images, float32 (n, C, R, R)."""
+
+
+class MaskTreatment(Treatment):
+    """Changes masks alone."""
+
+    def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
+        """See ``Treatment.apply``."""
+        return Pairs(pairs.images, self.new_masks(pairs, context, seed))
+
+    @abstractmethod
+    def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
+        """Treated masks, uint8 (n, R, R)."""
