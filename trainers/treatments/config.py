@@ -12,7 +12,7 @@ from medsweep.errors import nearest
 from medsweep.trainers.treatments.base import Treatment
 from medsweep.trainers.treatments.images import AnyImageTreatment
 from medsweep.trainers.treatments.masks import AnyMaskTreatment
-from medsweep.trainers.treatments.real_slices import AnyRealSlices, FreshReal, RealSlices
+from medsweep.trainers.treatments.real_slices import AnyRealSlices, FreshReal, RealSlices, UniqueReal
 
 AnyTreatment = Annotated[AnyRealSlices | AnyImageTreatment | AnyMaskTreatment, Field(discriminator="kind")]
 
@@ -97,7 +97,9 @@ class TreatConfig(TreatSettings, FittedConfig):
     @property
     def patients_needed(self) -> int:
         """The most that a ``k-unique-real`` asks for."""
-        return max((one.patients for one in self.treatments if isinstance(one, UniqueReal)), default=0)
+        return max(
+            (treatment.patients for treatment in self.treatments if isinstance(treatment, UniqueReal)), default=0
+        )
 
     @property
     def label(self) -> str:
