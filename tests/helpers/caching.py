@@ -78,7 +78,5 @@ def start(*arguments: Any) -> Any:
 
 
 def wait_for_lines(log: Path, number: int) -> None:
-    until = time.monotonic() + 60
     while not log.exists() or len(log.read_text().splitlines()) < number:
-        assert time.monotonic() < until
         time.sleep(0.01)

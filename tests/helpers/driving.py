@@ -37,5 +37,5 @@ def start(folder: Path, *options: str, runner: str = "local") -> subprocess.Pope
 
 def ended(process: subprocess.Popen[str]) -> dict[str, object]:
     """What a driver said at its end."""
-    told, _ = process.communicate(timeout=100)
+    told, _ = process.communicate()
     return dict(json.loads(told.splitlines()[-1]))

@@ -54,7 +54,7 @@ class TestRayRunner(RunnerContract):
 
     def test_a_trial_that_hangs_is_ended_and_tried_again(self, tmp_path: Path, runner: RayRunner) -> None:
         notebook, log = Notebook(), tmp_path / "log"
-        held = {"grow": Resources(stall_minutes=0.03)}
+        held = {"grow": Resources(stall_minutes=0.2)}
         world = World(store=tmp_path / "store", stages=toy.STAGES, resources=held)
         summary = run_plan(plan_of(fail="hang", log=log), world, runner, notebook)
         assert summary.ok

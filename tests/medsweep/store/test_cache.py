@@ -23,7 +23,7 @@ from medsweep.store.store import DamagedError, Store
 def test_four_processes_at_once_make_one_copy(tmp_path: Path, store: Store) -> None:
     digest, answers, barrier = publish(store, "a"), SPAWN.Queue(), SPAWN.Barrier(4)
     processes = [start(tmp_path, digest, 0.1, answers, barrier) for _ in range(4)]
-    assert Counter(answers.get(timeout=60) for _ in processes) == {"fetched": 1, "cache": 3}
+    assert Counter(answers.get(timeout=600) for _ in processes) == {"fetched": 1, "cache": 3}
     for process in processes:
         process.join()
     read = Counter((tmp_path / "log").read_text().splitlines())
@@ -53,7 +53,7 @@ def test_the_next_takes_over_from_a_copier_that_was_killed(tmp_path: Path, store
     assert (there(node(tmp_path)), there(node(tmp_path), ".part")) == (set(), {"a"})
     doomed.kill()
     doomed.join()
-    assert answers.get(timeout=60) == "fetched"
+    assert answers.get(timeout=600) == "fetched"
     waiting.join()
     assert (there(node(tmp_path)), there(node(tmp_path), ".part")) == ({"a"}, set())
     assert origin(node(tmp_path), store, digest) == "cache"

@@ -63,7 +63,7 @@ def test_a_copy_being_made_counts(tmp_path: Path, store: Store) -> None:
     wait_for_lines(tmp_path / "log", 1)
     with node(tmp_path, copies=1.5).fetched(store, "s", b) as found:
         assert "do not fit" in found.reason
-    assert answers.get(timeout=60) == "fetched"
+    assert answers.get(timeout=600) == "fetched"
     slow.join()
 
 

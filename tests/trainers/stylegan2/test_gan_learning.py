@@ -98,7 +98,6 @@ def test_samples_come_closer_to_real_slices_and_stay_above_the_floor(cohort, ref
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_c_sg_obeys_the_mask_only_where_g_is_shown_it(cohort, referee):
     """The small form, on squares, is in ``test_gan_train``; this is the made-up anatomy, two minutes on one core."""
     settings = {"augment": "none", "mismatch_weight": 0.5}
