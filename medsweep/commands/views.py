@@ -12,7 +12,7 @@ from rich.text import Text
 from medsweep.execution.driver import Summary
 from medsweep.execution.failures import ADVICE, Attempt
 from medsweep.identity import short
-from medsweep.planning.cost import PlanAccount, Why
+from medsweep.planning.cost import PlanAccount, Why, other_code
 from medsweep.planning.forecast import ENOUGH, UNSURE, Forecast, Interval
 from medsweep.sweep.fractions import Fraction
 from medsweep.sweep.plan import Decision, Plan
@@ -51,7 +51,7 @@ def plan_table(account: PlanAccount) -> RenderableType:
     hours = account.forecast.hours
     ends = f"{_short(hours.low)} - {_short(hours.high)}"
     table.add_row("all", *map(str, sums), "", f"{hours.middle:.3f}", ends, "")
-    lines = [*forecast_lines(account.forecast), *fraction_lines(account.fraction), *account.power]
+    lines = [*forecast_lines(account.forecast), *fraction_lines(account.fraction), *account.power, *account.notes]
     return Group(table, Text("\n".join(lines)))
 
 
@@ -128,14 +128,15 @@ def why_text(why: Why) -> RenderableType:
     """The fields and inputs in which a trial differs from the nearest published one."""
     state = "published" if why.published else "not published"
     head = f"{why.trial.stage} {short(why.trial.digest)} is {state}"
+    code = [f"  published by {other_code(why.changed_files)}"] if why.changed_files else []
     if why.nearest is None:
-        return Text(f"{head}; no other {why.trial.stage} trial is published to compare it with")
+        return Text("\n".join([f"{head}; no other {why.trial.stage} trial is published to compare it with", *code]))
     lines = [f"{head}; the nearest other published trial is {short(why.nearest.digest)}, which differs in"]
     for found in why.differences:
         lines.append(f"  {found.name}: {_value(found.ours)} here, {_value(found.theirs)} there")
     if not why.differences:
         lines.append(f"  the version of the {why.trial.stage} stage alone")
-    return Text("\n".join(lines))
+    return Text("\n".join([*lines, *code]))
 
 
 def _value(value: object) -> str:

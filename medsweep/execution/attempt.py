@@ -20,6 +20,7 @@ from medsweep.execution.watchdog import Watchdog
 from medsweep.identity import digest_of, short
 from medsweep.store.cache import Fetched, reading
 from medsweep.store.lease import LeaseHeldError
+from medsweep.store.source_code import source_hashes
 from medsweep.store.store import Manifest, Store
 from medsweep.store.workspace import PublishedError, Workspace
 from medsweep.tracking.protocol import Tracker
@@ -72,6 +73,7 @@ def _attempt(
     config = _config(stage, task)
     found = _inputs(task, world, store, reads)
     inputs = {role: one.folder for role, one in found.items()}
+    code = source_hashes(stage.run)  # before the work, so that an edit during a first trial is not taken for its source
     if task.is_probe:
         yield from probe(stage, config, inputs, task=task, world=world, store=store)
         return
@@ -96,7 +98,7 @@ def _attempt(
             raise
         finally:
             tracker.end(outcome, _finite(last.metrics))
-        base = _manifest(task, world, work, found, outcome=outcome, message=message, last=last)
+        base = _manifest(task, world, work, found, outcome=outcome, message=message, last=last, code=code)
         work.publish(lambda files: replace(base, files=dict(files), seconds=round(work.seconds(), 3)))
 
 
@@ -155,6 +157,7 @@ def _manifest(
     outcome: str,
     message: str,
     last: Progress,
+    code: Mapping[str, str],
 ) -> Manifest:
     return Manifest(
         stage=task.stage,
@@ -172,6 +175,7 @@ def _manifest(
         host={**_host(task, world, work), **_origins(inputs)},
         versions=package_versions(),
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        code=code,
     )
 
 

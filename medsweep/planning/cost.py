@@ -2,16 +2,20 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from medsweep.files import write_atomic
 from medsweep.identity import identity, short
 from medsweep.planning.forecast import Forecast, Price, total
+from medsweep.store.source_code import changed_files
 from medsweep.store.store import Manifest, Store
 from medsweep.sweep.fractions import Fraction
 from medsweep.sweep.plan import Decision, Plan
+from medsweep.trial import Stage
+
+SHOWN_FILES = 4
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,41 @@ class PlanAccount:
     fraction: Fraction | None
     power: tuple[str, ...]
     """What the design can show, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """What the store holds that other code, or other versions of the stages, published; a line each."""
+
+
+def store_notes(
+    plan: Plan, decisions: Mapping[str, Decision], stages: Mapping[str, Stage], store: Store
+) -> tuple[str, ...]:
+    """A line per stage whose published trials other code made, or are of a version that the plan cannot use.
+
+    The latter is said only where trials of the stage are to run: it answers why they are not reused.
+    """
+    lines = []
+    for stage in dict.fromkeys(trial.stage for trial in plan.trials.values()):
+        own = {digest for digest, trial in plan.trials.items() if trial.stage == stage}
+        manifests, version = list(store.published(stage)), stages[stage].version
+        if any(decisions[digest].action == "run" for digest in own):
+            for other, count in sorted(Counter(manifest.version for manifest in manifests).items()):
+                if other != version:
+                    text = f"store holds {_trials(count, stage)} of version {other}; version {version} is needed"
+                    lines.append(f"{text}, so {'it is' if count == 1 else 'they are'} not reused")
+        changed = [changed_files(manifest.code) for manifest in manifests if manifest.digest in own]
+        if count := sum(map(bool, changed)):
+            lines.append(f"{_trials(count, stage)} published by {other_code(set().union(*changed))}")
+    return tuple(lines)
+
+
+def other_code(files: Collection[str]) -> str:
+    """Words for source files that differ from those which published a trial."""
+    names = sorted(files)
+    more = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
+    return f"other code: {', '.join(names[:SHOWN_FILES])}{more} {'differs' if len(names) == 1 else 'differ'}"
+
+
+def _trials(count: int, stage: str) -> str:
+    return f"{count} {stage} trial{'s' * (count != 1)}"
 
 
 @dataclass(frozen=True)
@@ -110,6 +149,8 @@ class Why:
     published: bool
     nearest: Known | None
     differences: tuple[Difference, ...]
+    changed_files: tuple[str, ...] = ()
+    """Source files that differ from those which published the trial."""
 
 
 def write_index(plan: Plan, store: Store) -> None:
@@ -137,18 +178,19 @@ def explain(prefix: str, store: Store) -> Why:
     """
     planned = _planned(store)
     published = {manifest.digest: _known(manifest) for manifest in store.published()}
-    found = store.find(prefix)
-    digest = found.digest if found else next((name for name in planned if name.startswith(prefix)), None)
+    manifest = store.find(prefix)
+    digest = manifest.digest if manifest else next((name for name in planned if name.startswith(prefix)), None)
     if digest is None:
         raise store.no_such(prefix)
-    every = {**planned, **published}
-    trial = every[digest]
+    changed = tuple(changed_files(manifest.code)) if manifest else ()
+    trials = {**planned, **published}
+    trial = trials[digest]
     others = [other for other in published.values() if other.stage == trial.stage and other.digest != digest]
     if not others:
-        return Why(trial, digest in published, None, ())
-    apart = {other.digest: differences(trial, other, every) for other in others}
+        return Why(trial, digest in published, None, (), changed)
+    apart = {other.digest: differences(trial, other, trials) for other in others}
     nearest = min(others, key=lambda other: (len(apart[other.digest]), other.digest))
-    return Why(trial, digest in published, nearest, tuple(apart[nearest.digest]))
+    return Why(trial, digest in published, nearest, tuple(apart[nearest.digest]), changed)
 
 
 def differences(ours: Known, theirs: Known, every: Mapping[str, Known]) -> list[Difference]:

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,8 @@ class Manifest:
     versions: Mapping[str, str]
     finished: str
     """UTC, ISO 8601."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Hash of each source file that the stage depended on; empty in what was published before these were kept."""
 
 
 class Store:

@@ -20,7 +20,7 @@ from medsweep.execution.runner import Runner
 from medsweep.execution.task import World
 from medsweep.execution.tasking import labels_of
 from medsweep.planning.budget import BudgetGuard, Payments, require_within
-from medsweep.planning.cost import PlanAccount, StageAccount, accounts, write_index
+from medsweep.planning.cost import PlanAccount, StageAccount, accounts, store_notes, write_index
 from medsweep.planning.forecast import Forecast, History, Price, forecast, prices
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
@@ -86,6 +86,7 @@ class Session:
             self.forecast(),
             fraction_of(self.sweep),
             power_lines(self.sweep, self.plan, self.store),
+            store_notes(self.plan, self.decisions, STAGES, self.store),
         )
 
     def world(self, how: "HowToRun", stopping: Stopping | None = None) -> World:

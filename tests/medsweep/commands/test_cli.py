@@ -172,6 +172,24 @@ def test_why_names_the_field_that_differs(medsweep: Medsweep, copy: Path) -> Non
     assert "no trial 'zz' in the plan or in the store" in wrong.output
 
 
+def test_plan_and_why_say_what_other_code_and_other_versions_published(medsweep: Medsweep, copy: Path) -> None:
+    for path in (copy / "store" / "segment").glob("*/manifest.json"):
+        manifest = json.loads(path.read_text())
+        manifest["code"]["medsweep/trainers/segmentation/train.py"] = "0" * 16
+        path.write_text(json.dumps(manifest))
+        digest = path.parent.name
+    other_code = "published by other code: medsweep/trainers/segmentation/train.py differs"
+    planned = medsweep("plan", copy / "micro.yaml", "--store", copy / "store").output
+    assert f"6 segment trials {other_code}" in planned
+    assert "nothing is to run" in planned
+    assert other_code in medsweep("why", digest, "--store", copy / "store").output
+    for path in (copy / "store" / "segment").glob("*/manifest.json"):
+        path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
+    write_micro(copy, ("steps: 12", "steps: 16"))
+    planned = medsweep("plan", copy / "micro.yaml", "--store", copy / "store").output
+    assert "store holds 6 segment trials of version 1; version 2 is needed, so they are not reused" in planned
+
+
 def test_a_damaged_array_is_named_set_aside_and_made_again(medsweep: Medsweep, copy: Path) -> None:
     masks = next((copy / "store" / "prepare").glob("*/output/masks.npy"))
     masks.write_bytes(masks.read_bytes()[:-1] + b"\x07")

@@ -1,6 +1,9 @@
 """Forecasts and budgets: the schedule by hand, intervals from what was published, and caps that hold."""
 
+import json
 import platform
+import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +12,13 @@ import pytest
 from helpers import toy
 from medsweep.data.folds import Fold
 from medsweep.errors import UserError
-from medsweep.execution.driver import run_plan
+from medsweep.execution.driver import decide_checked, run_plan
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.task import Task, World
 from medsweep.planning.budget import BudgetGuard, Payments, Spent, require_within
+from medsweep.planning.cost import explain, store_notes
 from medsweep.planning.forecast import History, Interval, Price, bare_tasks, forecast, prices, sure, wall_hours
+from medsweep.store.source_code import source_hashes
 from medsweep.store.store import Store
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.file import Resources, Schema, Sweep
@@ -261,3 +266,54 @@ def test_the_next_call_knows_what_this_sweep_paid_and_not_what_others_did(tmp_pa
     assert (found.trials, found.hours) == (1, pytest.approx(seconds / 3600))
     assert found.disk_gib > 0
     assert Payments(published, "other").spent(stages, priced) == Spent()
+
+
+def rewrite(store: Store, stage: str, **changes: object) -> None:
+    """Change fields of the manifests of a stage's published trials."""
+    for path in (store.root / stage).glob("*/manifest.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.fixture
+def copied(published: Store, tmp_path: Path) -> Store:
+    """The published trials, for a test that changes them."""
+    return Store(shutil.copytree(published.root, tmp_path / "copied"))
+
+
+def notes_on(plan: Plan, store: Store, missing: Collection[str] = ()) -> tuple[str, ...]:
+    """What ``plan`` says of the store, where all but the trials of ``missing`` are published."""
+    decisions = decide(plan, lambda stage, digest: None if stage in missing else ("complete", ""))
+    return store_notes(plan, decisions, toy.STAGES, store)
+
+
+def test_a_manifest_holds_the_hashes_of_its_source_and_a_change_is_named(copied: Store) -> None:
+    plan = plan_of()
+    assert notes_on(plan, copied) == ()
+    manifest = next(copied.published("grow"))
+    assert manifest.code == source_hashes(toy.grow)
+    rewrite(copied, "grow", code={**manifest.code, "helpers/toy.py": "0" * 16})
+    rewrite(copied, "pool", code=dict.fromkeys(manifest.code, "0" * 16))
+    few, many = notes_on(plan, copied)
+    assert few == "2 grow trials published by other code: helpers/toy.py differs"
+    assert many.startswith("2 pool trials published by other code: helpers/toy.py, medsweep/config.py, ")
+    assert many.endswith(f" and {len(manifest.code) - 4} more differ")
+    why = explain(manifest.digest, copied)
+    assert why.changed_files == ("helpers/toy.py",)
+    assert {decision.action for decision in decide_checked(plan, copied, NullObserver()).values()} == {"reuse"}
+
+
+def test_a_manifest_from_before_hashes_were_kept_is_read_and_says_nothing(copied: Store) -> None:
+    for path in (copied.root / "grow").glob("*/manifest.json"):
+        path.write_text(
+            json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "code"})
+        )
+    assert [manifest.code for manifest in copied.published("grow")] == [{}, {}]
+    assert notes_on(plan_of(), copied) == ()
+
+
+def test_trials_of_another_stage_version_are_named_where_some_are_to_run(copied: Store) -> None:
+    rewrite(copied, "grow", version=7)
+    assert notes_on(plan_of(), copied) == ()
+    assert notes_on(plan_of(), copied, missing=("grow", "pool", "measure")) == (
+        "store holds 2 grow trials of version 7; version 1 is needed, so they are not reused",
+    )
