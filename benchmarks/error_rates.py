@@ -38,7 +38,8 @@ from medsweep.analysis.stats.posthoc import against_control
 from medsweep.analysis.stats.power import Power
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.answers import Answer, answer_all
-from medsweep.analysis.table.tables import METRICS, Reduced
+from medsweep.analysis.table.tables import Reduced
+from medsweep.metrics import SCORES
 
 RUN_SDS = (0.0, 0.003, 0.006, 0.012)
 CHUNK = 500
@@ -72,7 +73,7 @@ def by_report(y_ARP: Array, design: Design) -> tuple[Answer, ...]:
     arms, cells = list(ARMS[: len(y_ARP)]), table_of(y_ARP, design)
     wide = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")[arms].round(12)
     none = dict.fromkeys(arms, 0)
-    reduced = Reduced(METRICS["dice"], wide, cells, (), none, none)
+    reduced = Reduced(SCORES["dice"], wide, cells, (), none, none)
     deltas = {arm: reduced.differences(arm, CONTROL) for arm in arms[1:]}
     effects = effects_of(deltas, higher_is_better=True, level=1 - PLAN.alpha, resamples=10)
     with mock.patch("medsweep.analysis.study.answers.power_of", no_power):

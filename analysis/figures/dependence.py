@@ -10,7 +10,7 @@ from medsweep.analysis.factors.dependence import Ordered
 from medsweep.analysis.factors.factors import FactorStudy
 from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
 from medsweep.analysis.study.wording import number, p_text, span
-from medsweep.analysis.table.tables import Metric
+from medsweep.metrics import Metric
 
 COLUMNS = 3
 PANEL_IN = 2.6
@@ -45,7 +45,7 @@ def draw_dependence(study: FactorStudy, metric: Metric, margin: float, stem: Pat
         unit = f" in {metric.unit}" if metric.unit else ""
         better = "up" if metric.higher_is_better else "down"
         for row in grid:
-            row[0].set_ylabel(f"{metric.label}{unit} less its mean\nover the levels ({better} is better)")
+            row[0].set_ylabel(f"{metric.title}{unit} less its mean\nover the levels ({better} is better)")
         return save(drawing, stem, _data(study))
 
 

@@ -13,7 +13,7 @@ from medsweep.analysis.stats.dose import DoseSeries, Trend
 from medsweep.analysis.stats.shape import HarmOnset, Onset
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import number, p_text, percent, span
-from medsweep.analysis.table.tables import Metric
+from medsweep.metrics import Metric
 
 COLUMNS = 3
 HARM = "\N{WHITE DOWN-POINTING TRIANGLE}"
@@ -50,7 +50,7 @@ def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
             axes.set_visible(False)
         for row in grid:
             unit = f" ({metric.unit})" if metric.unit else ""
-            row[0].set_ylabel(f"difference in {metric.label}{unit}\nfrom {wrapped(analysis.control, 26)}")
+            row[0].set_ylabel(f"difference in {metric.title}{unit}\nfrom {wrapped(analysis.control, 26)}")
         return save(drawing, stem, _data(series))
 
 

@@ -16,7 +16,7 @@ from medsweep.analysis.factors.terms import Term
 from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.wording import number, p_text, percent, span
-from medsweep.analysis.table.tables import Metric
+from medsweep.metrics import Metric
 
 ROW_IN = 0.25
 LINE_IN = 0.13
@@ -56,7 +56,7 @@ def draw_factors(study: FactorStudy, metric: Metric, margin: float, stem: Path) 
         axes.spines["left"].set_visible(False)
         unit = f" in {metric.unit}" if metric.unit else ""
         better = "\N{RIGHTWARDS ARROW} better" if metric.higher_is_better else "better \N{LEFTWARDS ARROW}"
-        axes.set_xlabel(f"effect on {metric.label}{unit}   ({better})")
+        axes.set_xlabel(f"effect on {metric.title}{unit}   ({better})")
         _key(drawing, study, 1 - 0.08 / height)
         return save(drawing, stem, _data(blocks))
 

@@ -53,7 +53,7 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
         metric = analysis.primary.metric
         unit = f" in {metric.unit}" if metric.unit else ""
         axes.set_xlabel(
-            f"difference in {metric.label}{unit} from {analysis.control}, n = {analysis.primary.n} patients"
+            f"difference in {metric.title}{unit} from {analysis.control}, n = {analysis.primary.n} patients"
         )
         if metric.higher_is_better:
             axes.set_title("better \N{RIGHTWARDS ARROW}", fontsize=8, loc="right")

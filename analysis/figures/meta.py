@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
 from medsweep.analysis.stats.meta import Meta, WeightedStudy
 from medsweep.analysis.study.wording import number, p_text, percent, span
-from medsweep.analysis.table.tables import Metric
+from medsweep.metrics import Metric
 
 ROW_IN = 0.19
 HEAD = 40
@@ -43,7 +43,7 @@ def draw_meta(metas: Sequence[Meta], metric: Metric, margin: float, stem: Path) 
         axes.set(ylim=(y - 0.3, -0.6), yticks=[], xlim=limits)
         axes.spines["left"].set_visible(False)
         unit = f" in {metric.unit}" if metric.unit else ""
-        axes.set_xlabel(f"mean difference in {metric.label}{unit} from the control")
+        axes.set_xlabel(f"mean difference in {metric.title}{unit} from the control")
         _heads(axes, metas[0].level, metric)
         if notes:
             drawing.text(0.01, 0.005, "\n".join(notes), fontsize=7, va="bottom", ha="left")

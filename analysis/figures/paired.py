@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
 from medsweep.analysis.stats.paired import Paired
 from medsweep.analysis.study.wording import number, span
-from medsweep.analysis.table.tables import Metric
+from medsweep.metrics import Metric
 
 WORSE = "#b35806"
 """Burnt orange: apart from the accent blue for every common colour blindness, and in grey by its darkness."""
@@ -49,7 +49,7 @@ def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Pa
             axes.set_visible(False)
         unit = f" ({metric.unit})" if metric.unit else ""
         for row in grid:
-            row[0].set_ylabel(f"difference in {metric.label}{unit}\nfrom {wrapped(pairs[0].control, 26)}")
+            row[0].set_ylabel(f"difference in {metric.title}{unit}\nfrom {wrapped(pairs[0].control, 26)}")
         drawing.legend(handles=_key(), ncols=4, frameon=False, fontsize=7, loc="outside lower center")
         return save(drawing, stem, _data(pairs, metric))
 

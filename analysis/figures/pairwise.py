@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from medsweep.analysis.figures.style import INK, QUIET, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
 from medsweep.analysis.stats.allpairs import Pair, Pairwise
 from medsweep.analysis.study.wording import MINUS, arm_label, number
-from medsweep.analysis.table.tables import Metric
+from medsweep.metrics import Metric
 
 WORSE_TO_BETTER: Final = LinearSegmentedColormap.from_list("worse to better", ["#ee9b3d", "#ffffff", "#6a9fcb"])
 """Orange and blue differ for every common colour vision, and stay light enough for black text."""
@@ -161,7 +161,7 @@ def _full_colour(pairwise: Pairwise) -> float:
 
 def _legend(axes: Axes, pairwise: Pairwise, metric: Metric, layout: Layout) -> None:
     unit = f" in {metric.unit}" if metric.unit else ""
-    size = f"mean difference of {metric.label}{unit}, row minus column"
+    size = f"mean difference of {metric.title}{unit}, row minus column"
     cell = f"Cell: {size}; patients won / tied / lost by the row; Holm's p."
     if layout.split:
         cell = f"Below the diagonal: {size}; Holm's p. Above: patients won / tied / lost by the row."

@@ -12,7 +12,7 @@ from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, l
 from medsweep.analysis.stats.variance import RunMean
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import arm_label
-from medsweep.analysis.table.tables import Metric
+from medsweep.metrics import Metric
 
 SHAPES = "osD^v<>pPX"
 
@@ -40,7 +40,7 @@ def draw_runs(analysis: Analysis, stem: Path) -> Drawn:
         axes.spines["left"].set_visible(False)
         metric = analysis.primary.metric
         unit = f" ({metric.unit})" if metric.unit else ""
-        axes.set_xlabel(f"mean {metric.label}{unit} of one run over its test patients")
+        axes.set_xlabel(f"mean {metric.title}{unit} of one run over its test patients")
         if len(folds) > 1:
             marks = [axes.plot([], [], shape, mfc="none", mec=ACCENT, ls="")[0] for shape in SHAPES[: len(folds)]]
             names = [f"fold {fold}" for fold in folds[: len(SHAPES)]]

@@ -1,35 +1,28 @@
 """One row per generator: what its pool measured, and what the arms that use it gained."""
 
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from medsweep.analysis.table.tables import Reduced
+from medsweep.metrics import Direction, record_of
 
 ANCHOR: Final = "iou_mean"
 """The measure that every assessment leaves: its digest tells assessments from other rows of the pools table."""
 KEYS: Final = ("dataset", "generator", "arms", "fold", "seeds", "utility")
-Better = Literal["lower", "higher", "middle", "unstated"]
 
 
-def better(metric: str) -> Better:
-    """The direction docs/metrics.md gives the measure; ``middle`` where the best value lies inside its range."""
-    if metric in ("consistency_dice", "consistency_gap", "iou_mean", "iou_median", "precision", "recall", "coverage"):
-        return "higher"
-    if metric in ("vendi", "density", "spoiled_auc"):
-        return "higher"
-    if metric.startswith(("frechet", "kid", "mask_ks_", "consistency_hd95", "consistency_assd", "radial_psd")):
-        return "lower"
-    if metric.startswith(("nearest_ratio", "high_frequency", "spectral_slope", "laplacian", "mask_nearest", "authent")):
-        return "middle"
-    return "unstated"
+def better(measure: str) -> Direction:
+    """The direction in the measure's record; ``none`` where there is no record."""
+    record = record_of(measure)
+    return record.direction if record else "none"
 
 
-def is_quality(metric: str) -> bool:
-    """Whether a measure says something of the pool's quality: not a count, a floor, a limit or a value of real data."""
-    ends = ("_floor", "_real", "_low", "_high", "_dims", "_share")
-    return not (metric.startswith("n_") or metric.endswith(ends) or metric == "kid_p")
+def is_quality(measure: str) -> bool:
+    """Whether a measure is held against benefit: no count, floor or bound, or one that no record describes."""
+    record = record_of(measure)
+    return record is None or "utility" in record.shown
 
 
 def utility_table(reduced: Reduced, control: str, dataset: str) -> pd.DataFrame:

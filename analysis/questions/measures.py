@@ -20,8 +20,9 @@ from medsweep.analysis.questions.association import (
     scaled_ranks,
     strata_of,
 )
-from medsweep.analysis.questions.generators import Better, better, is_quality
+from medsweep.analysis.questions.generators import better, is_quality
 from medsweep.analysis.records import Array
+from medsweep.metrics import Direction
 
 FEWEST: Final = 5
 """Generators below which nothing is judged."""
@@ -54,7 +55,7 @@ class MetricUtility:
     """
 
     metric: str
-    better: Better
+    better: Direction
     n: int
     rho: float
     low: float

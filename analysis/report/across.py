@@ -60,7 +60,7 @@ def _figure(found: Across, folder: Path) -> Figure | None:
         return None
     level = percent(1 - found.plan.alpha)
     caption = (
-        f"Each arm over the data sets: difference in {found.metric.label} from {found.control} with {level} CI, "
+        f"Each arm over the data sets: difference in {found.metric.title} from {found.control} with {level} CI, "
         "square by weight; diamond: random-effects mean with Hartung-Knapp interval; dashed: prediction interval for "
         f"a new data set; grey band: margin of {found.plan.margin:g}."
     )
@@ -77,7 +77,7 @@ def _headline(found: Across) -> str:
     parts = [_named(gains, "gain on"), _named(losses, "lose to")]
     return (
         f"On average over {len(found.datasets)} data sets, of {len(judged)} arms {', '.join(parts)} {found.control} in "
-        f"{found.metric.label} (intervals over data sets, unadjusted)."
+        f"{found.metric.title} (intervals over data sets, unadjusted)."
     )
 
 
@@ -129,7 +129,7 @@ def _effects(found: Across) -> Table:
             )
         )
     caption = (
-        f"Random-effects mean of each arm's difference in {found.metric.label} from {found.control}; I2: share of the "
+        f"Random-effects mean of each arm's difference in {found.metric.title} from {found.control}; I2: share of the "
         "variance that is between data sets; tau: its SD; Q: test of homogeneity; prediction: for a new data set."
     )
     return Table("meta", caption, head, tuple(rows))

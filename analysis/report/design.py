@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container
 
 from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.table import DASH, Table
@@ -10,6 +10,7 @@ from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.metric import MetricStudy
 from medsweep.analysis.study.pools import PoolSummary
 from medsweep.analysis.study.wording import arm_label, number
+from medsweep.metrics import METRICS, Place, shown_in
 
 
 def descriptions(study: MetricStudy) -> Table:
@@ -32,7 +33,7 @@ def descriptions(study: MetricStudy) -> Table:
     unit = f" in {study.metric.unit}" if study.metric.unit else ""
     found = "" if all(one.n == one.n_finite for one in study.descriptions) else "; mean and SD over patients found"
     caption = (
-        f"{study.metric.label}{unit} per arm over patients (macro over classes, mean over seeds{found}); number of "
+        f"{study.metric.title}{unit} per arm over patients (macro over classes, mean over seeds{found}); number of "
         "missed structures and of diverged runs."
     )
     head = ("arm", "n", "mean", "SD", "median", "quartiles", "range", "missed", "diverged")
@@ -53,7 +54,7 @@ def components(analysis: Analysis) -> Table:
         for one in analysis.components
     )
     caption = (
-        f"Spread of {analysis.primary.metric.label} as SDs (needs two seeds): of run means inside a fold, and its "
+        f"Spread of {analysis.primary.metric.title} as SDs (needs two seeds): of run means inside a fold, and its "
         "components of patient, run and the rest."
     )
     return Table("components", caption, ("arm", "between seeds", "patient", "run", "residual"), rows)
@@ -75,15 +76,10 @@ def power(analysis: Analysis) -> Table:
     return Table("power", caption, ("arm", "n", "SD of differences", "detectable", "power of TOST"), rows)
 
 
-QUALITY = ("frechet", "frechet_floor", "iou_mean", "valid_share", "spoiled_share", "spoiled_auc")
-FILTER = ("generated", "retention", "kept_vendi", "random_vendi", "kept_coverage", "random_coverage", "kept_area_ratio")
-EXPOSURE = ("real_slices", "synthetic_slices", "real_slices_seen", "synthetic_slices_seen")
-
-
 def pools(analysis: Analysis) -> Table:
     """How good the synthetic pools are."""
     caption = "Synthetic pools per arm: mean over distinct pools (SD; number of pools)."
-    return _pool_table("pools", caption, analysis, QUALITY)
+    return _pool_table("pools", caption, analysis, "pools")
 
 
 def filters(analysis: Analysis) -> Table:
@@ -93,27 +89,25 @@ def filters(analysis: Analysis) -> Table:
         "Filters: samples looked at, share kept, and what the choice did to diversity: Vendi score and coverage of "
         "what was kept beside those of as many samples drawn at random; foreground area of kept masks over all."
     )
-    return _pool_table("filters", caption, analysis, FILTER, arms=filtered)
+    return _pool_table("filters", caption, analysis, "filters", arms=filtered)
 
 
 def exposure(analysis: Analysis) -> Table:
     """What each arm's network was trained on."""
     caption = "Training slices of each arm, and how many were seen in all steps: mean over runs (SD; number of runs)."
-    return _pool_table("exposure", caption, analysis, EXPOSURE)
+    return _pool_table("exposure", caption, analysis, "exposure")
 
 
-def _pool_table(
-    name: str, caption: str, analysis: Analysis, wanted: Sequence[str], arms: Container[str] | None = None
-) -> Table:
-    """One row per arm (of ``arms``) that has any of the ``wanted`` metrics; metrics that none has are left out."""
+def _pool_table(name: str, caption: str, analysis: Analysis, place: Place, arms: Container[str] | None = None) -> Table:
+    """One row per arm (of ``arms``) that has any of the metrics shown there; metrics that none has are left out."""
     found = {(one.arm, one.metric): one for one in analysis.pools}
-    metrics = [metric for metric in wanted if any((arm.name, metric) in found for arm in analysis.arms)]
+    metrics = [metric for metric in shown_in(place) if any((arm.name, metric) in found for arm in analysis.arms)]
     rows = []
     for arm in analysis.arms:
         cells = [found.get((arm.name, metric)) for metric in metrics]
         if any(cells) and (arms is None or arm.name in arms):
             rows.append((arm.name, *map(_pool_cell, cells)))
-    return Table(name, caption, ("arm", *(metric.replace("_", " ") for metric in metrics)), tuple(rows))
+    return Table(name, caption, ("arm", *(METRICS[metric].title for metric in metrics)), tuple(rows))
 
 
 def _pool_cell(summary: PoolSummary | None) -> str:
@@ -152,7 +146,7 @@ def causes(analysis: Analysis) -> Table:
     """Every status with its count and declared rule."""
     rows = tuple((one.status, str(one.scores), str(one.runs), str(one.patients), one.rule) for one in analysis.causes)
     caption = (
-        f"Validation of {analysis.primary.metric.label}: scores (patient x class x run x arm) by status, and the rule "
+        f"Validation of {analysis.primary.metric.title}: scores (patient x class x run x arm) by status, and the rule "
         "declared for each before the results were seen. No row occurs twice; no other status occurs."
     )
     return Table("causes", caption, ("status", "scores", "runs", "patients", "rule"), rows, frozenset({0, 4}))

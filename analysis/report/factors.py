@@ -28,7 +28,7 @@ def effects(analysis: Analysis) -> Table:
     digits = analysis.primary.metric.digits + 1
     rows = tuple(_term(effect, term, digits) for effect in found.effects for term in effect.terms)
     caption = (
-        f"What each factor does to {analysis.primary.metric.label} ({found.design}; {len(found.arms)} arms, averaged "
+        f"What each factor does to {analysis.primary.metric.title} ({found.design}; {len(found.arms)} arms, averaged "
         f"over the other factors). p: F test of the effect over patients and with runs random, {found.family}; aligned "
         "rank transform of interactions. Exploratory."
     )

@@ -35,7 +35,7 @@ def _design(analysis: Analysis) -> str:
     classes = f"{len(analysis.classes)} foreground class{'' if len(analysis.classes) == 1 else 'es'}"
     return (
         f"Design: {len(analysis.arms)} arms, {_plural(analysis.primary.n, 'patient')}, {split}, "
-        f"{_plural(analysis.seeds, 'seed')} per arm. The patient is the unit: {analysis.primary.metric.label} is "
+        f"{_plural(analysis.seeds, 'seed')} per arm. The patient is the unit: {analysis.primary.metric.title} is "
         f"computed per 3-D patient and class, averaged over the {classes} its reference shows, then over seeds."
     )
 
@@ -43,7 +43,7 @@ def _design(analysis: Analysis) -> str:
 def _family(analysis: Analysis) -> str:
     plan, metric = analysis.plan, analysis.primary.metric
     return (
-        f"Primary family: {metric.label}, {_plural(len(analysis.answers), 'comparison')} with {analysis.control} by "
+        f"Primary family: {metric.title}, {_plural(len(analysis.answers), 'comparison')} with {analysis.control} by "
         f"two-sided Wilcoxon signed-rank tests (Pratt's zeros) at alpha = {plan.alpha:g}, corrected after Holm. Mean "
         f"differences carry {percent(1 - plan.alpha)} t intervals, unadjusted; BCa intervals use {RESAMPLES} resamples "
         "of patients with a fixed seed; Hodges-Lehmann intervals invert the signed-rank test. A difference counts as "
@@ -78,7 +78,7 @@ def _over_runs(analysis: Analysis) -> str:
 
 
 def _null(analysis: Analysis) -> str:
-    plan, unit = analysis.plan, analysis.primary.metric.unit or analysis.primary.metric.label
+    plan, unit = analysis.plan, analysis.primary.metric.unit or analysis.primary.metric.title
     strength = analysis.null[0].bayes.prior_strength if analysis.null else 0.5
     return (
         f"Equivalence: two one-sided paired t tests at a margin of {plan.margin:g} {unit}, set in the sweep file "
@@ -153,7 +153,7 @@ def _factors(analysis: Analysis) -> str:
 
 def _rest(analysis: Analysis) -> str:
     plan = analysis.plan
-    names = ", ".join(study.metric.label for study in analysis.secondary)
+    names = ", ".join(study.metric.title for study in analysis.secondary)
     other = f" {names}: exploratory, no verdict." if names else ""
     missing = "refused" if plan.missing == "refuse" else "complete cases: dropped for all arms"
     diverged = "scored as the worst value" if plan.diverged == "worst" else "refused"

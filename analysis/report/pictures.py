@@ -96,7 +96,7 @@ def grids_of(context: ReportContext) -> tuple[Figure, ...]:
 def _dose(analysis: Analysis) -> tuple[str, str]:
     level, metric = percent(1 - analysis.plan.alpha), analysis.primary.metric
     caption = (
-        f"Dose response. Circles: patients, arm minus control in {metric.label}; squares: mean with {level} CI; "
+        f"Dose response. Circles: patients, arm minus control in {metric.title}; squares: mean with {level} CI; "
         "grey triangles at the edge: number of patients beyond the axis; grey band: margin of "
         f"{analysis.plan.margin:g}. Triangles at the top: count from which harm is shown, hollow against 0, filled "
         f"against the margin. Slope and bend (linear and quadratic contrast on log dose, {level} CI) and Page's "
@@ -109,7 +109,7 @@ def _dose(analysis: Analysis) -> tuple[str, str]:
     ]
     return (
         caption,
-        f"Differences in {metric.label} from {analysis.control} by count of synthetic samples. {'; '.join(means)}.",
+        f"Differences in {metric.title} from {analysis.control} by count of synthetic samples. {'; '.join(means)}.",
     )
 
 
@@ -129,7 +129,7 @@ def _forest(analysis: Analysis) -> tuple[str, str]:
     ]
     return (
         caption,
-        f"Forest plot of differences in {analysis.primary.metric.label} from {analysis.control}: {'; '.join(told)}.",
+        f"Forest plot of differences in {analysis.primary.metric.title} from {analysis.control}: {'; '.join(told)}.",
     )
 
 
@@ -146,15 +146,15 @@ def _critical_difference(analysis: Analysis, test: Omnibus) -> tuple[str, str]:
 def _runs(analysis: Analysis) -> tuple[str, str]:
     metric = analysis.primary.metric
     marks = "; mark by fold" if len(analysis.folds) > 1 else ""
-    caption = f"What retraining moves: mean {metric.label} of each run, by arm; bar: mean over runs{marks}."
+    caption = f"What retraining moves: mean {metric.title} of each run, by arm; bar: mean over runs{marks}."
     spread = [f"{one.arm} {number(one.between_seeds, metric.digits + 1)}" for one in analysis.components]
-    return caption, f"Strip of run means of {metric.label} per arm; SD between seeds: {', '.join(spread)}."
+    return caption, f"Strip of run means of {metric.title} per arm; SD between seeds: {', '.join(spread)}."
 
 
 def _pairwise(analysis: Analysis) -> tuple[str, str]:
     found, metric = analysis.sensitivity.pairwise, analysis.primary.metric
     caption = (
-        f"All pairs: mean difference in {metric.label} (row minus column), win/tie/loss over patients, and "
+        f"All pairs: mean difference in {metric.title} (row minus column), win/tie/loss over patients, and "
         f"Holm-adjusted p; bold where it is below {found.alpha:g}. Colour repeats the difference."
     )
     shown = [pair for pair in found.pairs if pair.p_holm < found.alpha]
@@ -188,7 +188,7 @@ def _quality(analysis: Analysis) -> tuple[str, str]:
 def _paired(analysis: Analysis) -> tuple[str, str]:
     metric = analysis.primary.metric
     caption = (
-        f"Each patient's difference in {metric.label} from {analysis.control}, sorted, for the arms whose difference "
+        f"Each patient's difference in {metric.title} from {analysis.control}, sorted, for the arms whose difference "
         "is shown or largest: triangle up where the arm is better, down where it is worse, ring for a tie; larger "
         "marks are outliers by Tukey's fences; grey band: margin."
     )
@@ -198,7 +198,7 @@ def _paired(analysis: Analysis) -> tuple[str, str]:
 
 def _factors(analysis: Analysis, study: FactorStudy) -> tuple[str, str]:
     caption = (
-        f"What the factors do to {analysis.primary.metric.label}: contrasts of levels, averaged over the other "
+        f"What the factors do to {analysis.primary.metric.title}: contrasts of levels, averaged over the other "
         f"factors. Black: patients alone, thin {percent(study.level)} CI, thick the interval that equivalence goes "
         "by; dashed: runs random; filled where every interval of the row leaves out 0; grey band: margin."
     )
@@ -213,7 +213,7 @@ def _factors(analysis: Analysis, study: FactorStudy) -> tuple[str, str]:
 
 def _dependence(analysis: Analysis, study: FactorStudy) -> tuple[str, str]:
     caption = (
-        f"Mean {analysis.primary.metric.label} along each numeric factor, the others averaged out, with "
+        f"Mean {analysis.primary.metric.title} along each numeric factor, the others averaged out, with "
         f"{percent(study.level)} CI over patients; dashed: runs random; thick: steps shown at both levels."
     )
     told = [f"{one.factor}: {one.course}" for one in study.dependence]

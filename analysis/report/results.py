@@ -15,7 +15,7 @@ def effects(analysis: Analysis) -> Table:
     metric, level = analysis.primary.metric, percent(1 - analysis.plan.alpha)
     kinds = dict.fromkeys(answer.runs.test.kind for answer in analysis.answers if answer.runs is not None)
     caption = (
-        f"Each arm against {analysis.control}: {metric.label}, arm minus control, patients as blocks (two-sided "
+        f"Each arm against {analysis.control}: {metric.title}, arm minus control, patients as blocks (two-sided "
         "Wilcoxon signed-rank)"
     )
     if kinds:
@@ -202,7 +202,7 @@ def exploratory(study: MetricStudy) -> Table:
     unit = f" in {study.metric.unit}" if study.metric.unit else ""
     better = "higher" if study.metric.higher_is_better else "lower"
     caption = (
-        f"Exploratory: {study.metric.label}{unit}, {better} is better. Means and differences are over the patients "
+        f"Exploratory: {study.metric.title}{unit}, {better} is better. Means and differences are over the patients "
         "found (n found); medians, wins and ranks count a patient with a missed structure as worst."
     )
     level = percent(study.effects[0].mean.level)
@@ -218,6 +218,6 @@ def over_secondary(studies: Sequence[MetricStudy]) -> Table:
         if hasattr(test, "reason"):
             continue
         f = f"F({test.df1}, {test.df2}) = {number(test.f, 2)}"
-        rows.append((study.metric.label, str(test.n), str(test.k), f, bare_p(test.p), number(test.kendall_w, 2)))
+        rows.append((study.metric.title, str(test.n), str(test.k), f, bare_p(test.p), number(test.kendall_w, 2)))
     caption = "Exploratory: do the arms differ on the other metrics? Friedman's test as Iman-Davenport F, Kendall's W."
     return Table("explore-omnibus", caption, ("metric", "n", "k", "F", "p", "W"), tuple(rows), frozenset({0, 3}))

@@ -14,8 +14,9 @@ from medsweep.analysis.stats.meta import (
 )
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
-from medsweep.analysis.table.tables import AnalysisPlan, Metric
+from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.errors import UserError
+from medsweep.metrics import Metric
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,10 @@ from medsweep.analysis.study.pools import PoolSummary, pool_summaries, quality_o
 from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
 from medsweep.analysis.table.arms import control_of, infer_arms
 from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import METRICS, AnalysisPlan, Metric, metric_named, reduce
+from medsweep.analysis.table.tables import AnalysisPlan, metric_named, reduce
 from medsweep.analysis.table.tidy import NO_POOLS, metric_for, plan_of, tidied
 from medsweep.errors import UserError
+from medsweep.metrics import SCORES, Metric
 
 __all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "analyse_datasets", "analyse_table"]
 
@@ -79,7 +80,7 @@ def analyse(
     arms: Sequence[ArmInfo],
     n_real: float | None = None,
     test_over_train: float | None = None,
-    metrics: Mapping[str, Metric] = METRICS,
+    metrics: Mapping[str, Metric] = SCORES,
 ) -> Analysis:
     """Analyse the tidy ``table`` of one data set: validate, reduce, describe, test, and say what it comes to.
 
@@ -90,7 +91,7 @@ def analyse(
         arms: every arm of the sweep in its order, exactly one the control.
         n_real: real training patients (or slices, as ``count`` is); makes doses relative to them.
         test_over_train: n_test/n_train of a fold, in patients; None takes the folds for those of a cross-validation.
-        metrics: direction, unit and worst value of the metrics to be told; those not here are left alone.
+        metrics: records of the scores to be compared; the limits name the others.
 
     Raises:
         UserError: the table contradicts the sweep or itself, or has holes without a declared rule.
@@ -99,14 +100,17 @@ def analyse(
     metric = metric_named(plan.primary, metrics)
     rows = complete(table, names, plan.primary)
     reduced = reduce(rows, plan, names, metric)
-    others = [reduce(rows, plan, names, other) for other in _others(rows, metric, metrics)]
+    measured = sorted(str(name) for name in rows["metric"].unique())
+    others = [metrics[name] for name in metrics if name in measured and name != metric.name]
     primary = study_metric(reduced, control, plan, exploratory=False)
     answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, plan, test_over_train=ratio)
     return Analysis(
         **vars(design_of(table, rows, reduced, plan, arms)),
         answers=answers,
         primary=primary,
-        secondary=tuple(study_metric(other, control, plan, exploratory=True) for other in others),
+        secondary=tuple(
+            study_metric(reduce(rows, plan, names, other), control, plan, exploratory=True) for other in others
+        ),
         sensitivity=sensitivity_of(reduced, primary.omnibus, control, plan, test_over_train=ratio),
         null=null_evidence(reduced, control, plan),
         dose=tuple(dose_series(reduced, arms, control, level, n_real or 1.0, margin=plan.margin)),
@@ -117,7 +121,7 @@ def analyse(
         paired=paired_differences(reduced, control, _key_arms(answers), level),
         pools=pool_summaries(pools, names),
         quality=quality_of_pools(pools, reduced, control, level),
-        limits=limits_of(reduced, answers, pools, plan),
+        limits=limits_of(reduced, answers, pools, plan, undescribed=[name for name in measured if name not in metrics]),
     )
 
 
@@ -128,11 +132,6 @@ def _key_arms(answers: Sequence[Answer]) -> list[str]:
     order = sorted(answers, key=lambda one: (not one.patients.evidence.different, -known[one.arm]))
     kept = {answer.arm for answer in order[:KEY_ARMS]}
     return [answer.arm for answer in answers if answer.arm in kept]
-
-
-def _others(rows: pd.DataFrame, primary: Metric, metrics: Mapping[str, Metric]) -> list[Metric]:
-    found = set(rows["metric"].unique())
-    return [metric for name, metric in metrics.items() if name in found and name != primary.name]
 
 
 def analyse_table(
@@ -175,7 +174,7 @@ def analyse_table(
     """
     plan = plan_of(primary=primary, margin=margin, **settings)
     rows = tidied(table, primary)
-    metrics = {**METRICS, primary: metric_for(primary, higher_is_better)}
+    metrics = {**SCORES, primary: metric_for(primary, higher_is_better)}
     return analyse(rows, pools, plan, arms=infer_arms(rows, control), n_real=n_real, metrics=metrics)
 
 

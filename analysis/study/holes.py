@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from medsweep.analysis.table.checks import NO_ROW, REPLICATE
-from medsweep.analysis.table.tables import AnalysisPlan, Metric
+from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.metrics import Metric
 
 
 @dataclass(frozen=True)

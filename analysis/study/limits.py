@@ -9,14 +9,20 @@ from medsweep.analysis.stats.posthoc import small_n_warning
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.metrics import without_record
 
 FAILED_BELOW: Final = 0.01
 """Share of valid masks below which a mask generator has failed, whatever its loss."""
 
 
-def limits_of(reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame, plan: AnalysisPlan) -> tuple[str, ...]:
-    """Sentences on small n, failed runs and masks, missed structures, dropped cases, one generator and overlap."""
-    found = [
+def limits_of(
+    reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame, plan: AnalysisPlan, *, undescribed: Sequence[str]
+) -> tuple[str, ...]:
+    """Sentences on small n, failed runs and masks, missed structures, dropped cases, one generator and overlap.
+
+    ``undescribed`` are scores in the results that have no record.
+    """
+    sentences = [
         small_n_warning(reduced.n, len(answers), plan.alpha),
         _few_runs(reduced),
         *_diverged(reduced),
@@ -25,8 +31,9 @@ def limits_of(reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame, 
         _dropped(reduced),
         _one_generator(reduced, pools),
         _overlap(answers, plan),
+        *_without_record(undescribed, pools),
     ]
-    return tuple(sentence for sentence in found if sentence is not None)
+    return tuple(sentence for sentence in sentences if sentence is not None)
 
 
 def _few_runs(reduced: Reduced) -> str | None:
@@ -42,7 +49,7 @@ def _diverged(reduced: Reduced) -> list[str]:
     runs = len(reduced.cells[["fold", "seed"]].drop_duplicates())
     return [
         f"{arm}: training diverged in {count} of {runs} runs, which score {reduced.metric.worst:g} "
-        f"{reduced.metric.label} for every patient; its difference measures failure as well as quality."
+        f"{reduced.metric.title} for every patient; its difference measures failure as well as quality."
         for arm, count in reduced.diverged.items()
         if count
     ]
@@ -104,3 +111,14 @@ def _overlap(answers: Sequence[Answer], plan: AnalysisPlan) -> str | None:
     if not arms:
         return None
     return f"Fold-mean differences that Nadeau and Bengio's correction for overlap does not uphold: {'; '.join(arms)}."
+
+
+def _without_record(scores: Sequence[str], pools: pd.DataFrame) -> list[str]:
+    """Metrics in the results that ``medsweep.metrics`` does not describe."""
+    told = []
+    if scores:
+        told.append(f"Not compared, since nothing says which way is better: {', '.join(scores)}.")
+    measures = without_record(map(str, pools["metric"]))
+    if measures:
+        told.append(f"Measures of pools of which nothing says which way is better: {', '.join(measures)}.")
+    return told

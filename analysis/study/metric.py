@@ -9,7 +9,8 @@ from medsweep.analysis.records import Array
 from medsweep.analysis.stats.effects import Effect, effects_of
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
 from medsweep.analysis.stats.posthoc import Nemenyi, Wilcoxon, against_control, nemenyi
-from medsweep.analysis.table.tables import AnalysisPlan, FlowStep, Metric, Reduced, difference
+from medsweep.analysis.table.tables import AnalysisPlan, FlowStep, Reduced, difference
+from medsweep.metrics import Metric
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from medsweep.analysis.records import Estimate
 from medsweep.analysis.stats.effects import Effect
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.levels import PatientLevel, RunLevel, Shown
-from medsweep.analysis.table.tables import Metric
+from medsweep.metrics import Metric
 
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
@@ -53,7 +53,7 @@ def span(low: float, high: float, digits: int) -> str:
 
 def amount(text: str, metric: Metric) -> str:
     """The number with the metric's name or unit behind it."""
-    return f"{text} {metric.unit or metric.label}"
+    return f"{text} {metric.unit or metric.title}"
 
 
 def estimate_text(estimate: Estimate, metric: Metric) -> str:
@@ -73,13 +73,13 @@ def meaning(verdict: Verdict, value: float, narrow: str, margin: float, metric: 
     higher = "higher" if value > 0 else "lower"
     match verdict:
         case Verdict.SUPERIOR:
-            return f"{metric.label} is {higher}, which is better, and the gain is not confined to {bound}"
+            return f"{metric.title} is {higher}, which is better, and the gain is not confined to {bound}"
         case Verdict.INFERIOR:
-            return f"{metric.label} is {higher}, which is worse, and the loss is not confined to {bound}"
+            return f"{metric.title} is {higher}, which is worse, and the loss is not confined to {bound}"
         case Verdict.EQUIVALENT:
             return f"no difference is shown, and any is confined to {bound} ({narrow})"
         case Verdict.NEGLIGIBLE:
-            return f"{metric.label} is {higher}, yet the difference is confined to {bound} ({narrow})"
+            return f"{metric.title} is {higher}, yet the difference is confined to {bound} ({narrow})"
         case Verdict.INCONCLUSIVE:
             return f"a difference is neither shown nor confined to {bound}"
 
@@ -155,11 +155,11 @@ def headline(verdicts: Sequence[tuple[str, Verdict]], control: str, metric: Metr
     """The answer in one sentence: how many arms come to what, and which; inconclusive ones last."""
     if len(verdicts) == 1:
         arm, verdict = verdicts[0]
-        return f"{arm} against {control}: {verdict} on {metric.label} (n = {n}){condition(seeds)}."
+        return f"{arm} against {control}: {verdict} on {metric.title} (n = {n}){condition(seeds)}."
     groups = {verdict: [arm for arm, mine in verdicts if mine == verdict] for verdict in Verdict}
     better = groups.pop(Verdict.SUPERIOR)
     rest = ", ".join(_counted(arms, str(verdict)) for verdict, arms in groups.items() if arms)
-    where = f"on {metric.label} (n = {n})"
+    where = f"on {metric.title} (n = {n})"
     if not better:
         text = f"No arm is shown to be better than {control} {where}: of {len(verdicts)} arms, {rest}"
     else:

@@ -7,7 +7,7 @@ classes, seeds and, with repeated hold-out, folds are averaged inside it, so eac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from medsweep.analysis.records import Array
 from medsweep.analysis.table.checks import ABSENT, REPLICATE, absent_summary, undefined_pairs
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
+from medsweep.metrics import SCORES, Metric
 
 
 class AnalysisPlan(Config):
@@ -34,30 +35,6 @@ class AnalysisPlan(Config):
     """A diverged training is a result of its arm, scored as the worst value; or stop."""
     post_hoc: tuple[Literal["conover", "exact", "shaffer", "bergmann-hommel"], ...] = ()
     """Tests of all pairs to print beside Nemenyi's; none carries a verdict."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is named, oriented and printed; ``worst`` is what a diverged training scores."""
-
-    name: str
-    label: str
-    unit: str
-    higher_is_better: bool
-    worst: float
-    digits: int
-
-
-METRICS: Final[Mapping[str, Metric]] = {
-    "dice": Metric("dice", "Dice", "", True, 0.0, 3),
-    "hd95_mm": Metric("hd95_mm", "HD95", "mm", False, float("inf"), 2),
-    "assd_mm": Metric("assd_mm", "ASSD", "mm", False, float("inf"), 2),
-    "surface_dice": Metric("surface_dice", "Surface Dice at 2 mm", "", True, 0.0, 3),
-    "region_dice": Metric("region_dice", "Dice of regions", "", True, 0.0, 3),
-    "region_hd95_mm": Metric("region_hd95_mm", "HD95 of regions", "mm", False, float("inf"), 2),
-    "region_assd_mm": Metric("region_assd_mm", "ASSD of regions", "mm", False, float("inf"), 2),
-    "region_surface_dice": Metric("region_surface_dice", "Surface Dice of regions at 2 mm", "", True, 0.0, 3),
-}
 
 
 @dataclass(frozen=True)
@@ -115,11 +92,6 @@ def difference(a: Array, b: Array) -> Array:
     return delta.round(12)
 
 
-def metric_of(name: str) -> Metric:
-    """The metric by name; raises UserError for one whose direction is unknown."""
-    return metric_named(name, METRICS)
-
-
 def metric_named(name: str, metrics: Mapping[str, Metric]) -> Metric:
     """The metric of these by name; raises UserError for one that is not there."""
     if name not in metrics:
@@ -136,7 +108,7 @@ def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric:
     Raises:
         UserError: cells are absent or diverged and the plan refuses them, or no patient is left.
     """
-    known = metric_of(metric) if isinstance(metric, str) else metric
+    known = metric_named(metric, SCORES) if isinstance(metric, str) else metric
     flow: list[FlowStep] = []
     rows = _drop_undefined(table[table["metric"] == known.name], flow)
     is_diverged = rows["status"] == "diverged"

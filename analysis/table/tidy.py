@@ -1,14 +1,14 @@
 """From whatever table somebody has to the columns that the analysis reads; nothing is guessed but what is told."""
 
-import math
 from typing import Any, Final
 
 import pandas as pd
 from pydantic import ValidationError
 
 from medsweep.analysis.table.checks import KEY
-from medsweep.analysis.table.tables import METRICS, AnalysisPlan, Metric
+from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.errors import UserError, nearest
+from medsweep.metrics import SCORES, Metric, unknown_metric
 
 NO_POOLS: Final = pd.DataFrame(columns=["arm", "fold", "seed", "digest", "metric", "value"])
 NEEDED: Final = ("arm", "patient", "value")
@@ -66,11 +66,11 @@ def metric_for(name: str, higher_is_better: bool | None) -> Metric:
     Raises:
         UserError: the metric is unknown and has no direction, or is known and has another.
     """
-    if name in METRICS:
-        known = METRICS[name]
+    if name in SCORES:
+        known = SCORES[name]
         if higher_is_better not in (None, known.higher_is_better):
             raise UserError(f"{name}: {'higher' if known.higher_is_better else 'lower'} is better, not the other way")
         return known
     if higher_is_better is None:
-        raise UserError(f"no metric is called {name!r}; {nearest(name, METRICS)}, or say whether higher_is_better")
-    return Metric(name, name, "", higher_is_better, -math.inf if higher_is_better else math.inf, 3)
+        raise UserError(f"no metric is called {name!r}; {nearest(name, SCORES)}, or say whether higher_is_better")
+    return unknown_metric(name, higher_is_better=higher_is_better)

@@ -14,15 +14,13 @@ from pydantic_core import to_jsonable_python
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.metrics import REGION, SCORES, STRUCTURE_METRICS
 from medsweep.store.store import Store
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.trial import COMPLETE
 
 KEYS = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
-METRICS = ("dice", "hd95_mm", "assd_mm", "surface_dice")
-REGION = "region_"
-"""What the metrics of regions begin with."""
 BEST = "metrics_best.parquet"
 
 MEASURED = {
@@ -67,7 +65,7 @@ def patient_table(results: pd.DataFrame) -> pd.DataFrame:
 
     Columns: dataset, arm, patient, class, runs (folds and seeds in which the patient was scored, empty masks included),
     then per metric its mean over the runs with a finite value, under its own name, and their number, ``n_METRIC``.
-    Metrics are in the order of ``METRICS``, those of regions last. A missed structure has Dice 0 but no finite
+    Metrics are in the order of ``SCORES``, those without a record last. A missed structure has Dice 0 but no finite
     distance, so n differs between metrics; a mean is NaN where n is 0.
     """
     scored = results[~results["status"].isin(UNSCORED)]
@@ -75,8 +73,8 @@ def patient_table(results: pd.DataFrame) -> pd.DataFrame:
     table = results[PATIENT].drop_duplicates().sort_values(PATIENT).set_index(PATIENT)
     runs = scored.drop_duplicates([*PATIENT, "fold", "seed"]).groupby(PATIENT).size()
     table["runs"] = runs.reindex(table.index, fill_value=0)
-    known = set(results["metric"])
-    for metric in [name for name in (*METRICS, *(f"{REGION}{name}" for name in METRICS)) if name in known]:
+    measured = set(results["metric"])
+    for metric in [name for name in SCORES if name in measured] + sorted(measured - set(SCORES)):
         values = finite[finite["metric"] == metric].groupby(PATIENT)["value"]
         table[metric] = values.mean().reindex(table.index)
         table[f"n_{metric}"] = values.size().reindex(table.index, fill_value=0)
@@ -131,7 +129,7 @@ def _unmeasured(plan: Plan, store: Store, leaf: str, status: str) -> pd.DataFram
         {"patient": patient, "class": name, "metric": f"{prefix}{metric}", "value": float("nan"), "status": status}
         for patient in split(slices.patients, cut_of(trial)).test
         for name, prefix in structures
-        for metric in METRICS
+        for metric in STRUCTURE_METRICS
     ]
     return pd.DataFrame(rows).assign(**dict.fromkeys(MEASURED)).astype(MEASURED)
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_core import to_jsonable_python
 
 from medsweep.config import Config
+from medsweep.metrics import METRICS, shown_in
 
 Goal = Literal["maximise", "minimise"]
 Params = dict[str, Any]
@@ -16,10 +17,7 @@ Params = dict[str, Any]
 
 HOURS: Final = "hours"
 BETTER: Final[Mapping[str, Goal]] = {
-    "dice": "maximise",
-    "hd95_mm": "minimise",
-    "assd_mm": "minimise",
-    "surface_dice": "maximise",
+    **{name: "maximise" if METRICS[name].higher_is_better else "minimise" for name in shown_in("search")},
     HOURS: "minimise",
 }
 """What can be an objective or be bounded, and which way is better."""

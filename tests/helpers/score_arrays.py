@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from medsweep.analysis.table.tables import METRICS, Reduced
+from medsweep.analysis.table.tables import Reduced
+from medsweep.metrics import SCORES
 
 
 def reduced_of(
@@ -26,7 +27,7 @@ def reduced_of(
     cells = pd.DataFrame(rows, columns=["arm", "fold", "seed", "patient", "value"])
     wide = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")[names].sort_index().round(12)
     none = dict.fromkeys(names, 0)
-    return Reduced(METRICS[metric], wide, cells, (), none, none)
+    return Reduced(SCORES[metric], wide, cells, (), none, none)
 
 
 def crossed(rng, arms=4, patients=24, seeds=5, *, run_sd=0.003, arm_sd=0.01, shifts=0.0) -> np.ndarray:

@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medsweep.data.slices import SliceSet
+from medsweep.metrics import REGION, STRUCTURE_METRICS
 from medsweep.trainers.measures.overlap import StructureScore, diagonal_mm, score, volume_ml
 from medsweep.trainers.measures.surfaces import Spacing
 from medsweep.trainers.segmentation.network import predict
 from medsweep.trainers.training.pictures import grid_png
 
-METRICS = ("dice", "hd95_mm", "assd_mm", "surface_dice")
-"""Fields of a ``StructureScore`` that become rows of the table."""
 SHOWN_PATIENTS = 4
 
 
 def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.DataFrame:
-    """One row per patient, foreground class and metric (``METRICS``), in that order, then its regions.
+    """One row per patient, foreground class and metric (``STRUCTURE_METRICS``), in that order, then its regions.
 
     Regions are unions of classes; their metrics are ``region_dice``, ``region_hd95_mm`` and so on, with the region as
     class. Columns: patient, class, metric, value (float64), status; then what all rows of a structure share, so that
@@ -40,7 +39,7 @@ def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.Da
             shared = _shared(found, volume.spacing_mm, diagonal)
             rows += [
                 {"patient": patient, "class": name, "metric": prefix + metric, "value": getattr(found, metric)} | shared
-                for metric in METRICS
+                for metric in STRUCTURE_METRICS
             ]
     return pd.DataFrame(rows)
 
@@ -64,7 +63,7 @@ def _shared(found: StructureScore, spacing_mm: Spacing, diagonal: float) -> dict
 def structures(data: SliceSet) -> list[tuple[str, str, tuple[int, ...]]]:
     """Name, prefix of its metrics and class indices of all that is scored: foreground classes, then regions."""
     classes = [(name, "", (label,)) for label, name in enumerate(data.classes) if label > 0]
-    return classes + [(name, "region_", labels) for name, labels in data.regions.items()]
+    return classes + [(name, REGION, labels) for name, labels in data.regions.items()]
 
 
 def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np.uint8]:

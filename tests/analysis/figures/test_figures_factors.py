@@ -18,10 +18,10 @@ from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.stats.paired import paired_differences
 from medsweep.analysis.stats.variance import run_means
-from medsweep.analysis.table.tables import METRICS
+from medsweep.metrics import SCORES
 from medsweep.sweep.fractions import best_fraction
 
-DICE = METRICS["dice"]
+DICE = SCORES["dice"]
 ROWS = [*itertools.product(["b-sg", "mc-sg"], [20, 50, 100])]
 ARMS = [ArmInfo("control", {"n": 0}, 0, None, True)]
 ARMS += [ArmInfo(f"{a} {b}", {"gan.pipeline": a, "synthesise.count": b}, b) for a, b in ROWS]

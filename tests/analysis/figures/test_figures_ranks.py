@@ -20,7 +20,7 @@ from medsweep.analysis.stats.allpairs import pairwise
 from medsweep.analysis.stats.omnibus import friedman
 from medsweep.analysis.stats.posthoc import bonferroni_dunn, nemenyi
 from medsweep.analysis.stats.ranks import ranking
-from medsweep.analysis.table.tables import METRICS
+from medsweep.metrics import SCORES
 
 CONTROL = "real only"
 SETTINGS = {"higher_is_better": True, "level": 0.95}
@@ -43,7 +43,7 @@ def draw_all(data, folder):
     return {
         "cd": draw_cd(omnibus, pairs, folder / "cd", control=CONTROL, dunn=dunn),
         "pairwise": draw_pairwise(
-            pairwise(data, alpha=0.05, **SETTINGS), METRICS["dice"], folder / "pairwise", control=CONTROL
+            pairwise(data, alpha=0.05, **SETTINGS), SCORES["dice"], folder / "pairwise", control=CONTROL
         ),
         "ranks": draw_rank_map(ranking(data, resamples=300, **SETTINGS), folder / "ranks", control=CONTROL),
     }
@@ -89,7 +89,7 @@ def test_no_text_covers_another_from_three_to_twenty_arms(k, tmp_path, drawings)
 def test_numbers_stay_inside_their_cells(tmp_path, drawings):
     data = table(20, n=500)
     record = pairwise(data, alpha=0.05, **SETTINGS)
-    draw_pairwise(record, METRICS["dice"], tmp_path / "pairwise")
+    draw_pairwise(record, SCORES["dice"], tmp_path / "pairwise")
     (drawing,) = drawings
     axes, renderer = drawing.axes[0], drawing.canvas.get_renderer()
     layout = layout_of([f"20  {arm}" for arm in record.arms], 20)
@@ -170,7 +170,7 @@ def test_without_any_bar_the_picture_says_why(tmp_path, drawings):
 
 def test_the_matrix_shows_size_wins_and_p_and_not_by_colour_alone(tmp_path, drawings):
     record = pairwise(table(4, gap=0.02), alpha=0.05, **SETTINGS)
-    drawn = draw_pairwise(record, METRICS["dice"], tmp_path / "pairwise", control=CONTROL)
+    drawn = draw_pairwise(record, SCORES["dice"], tmp_path / "pairwise", control=CONTROL)
     axes = drawings[0].axes[0]
     cells = [text for text in axes.texts if text.get_text().count("\n") == 2 and "/" in text.get_text()]
     assert len(cells) == 4 * 3 + 1  # and the legend
@@ -188,7 +188,7 @@ def test_better_is_blue_whatever_the_direction_of_the_metric(tmp_path, drawings)
     data = wide([[1.0 + i / 7, 2.0 + i / 5] for i in range(9)], ["a", "b"])
     for higher in (True, False):
         record = pairwise(data, higher_is_better=higher, alpha=0.05, level=0.95)
-        draw_pairwise(record, METRICS["dice" if higher else "hd95_mm"], tmp_path / str(higher))
+        draw_pairwise(record, SCORES["dice" if higher else "hd95_mm"], tmp_path / str(higher))
     for drawing, best in zip(drawings, "ba", strict=True):
         texts = [text.get_text() for text in drawing.axes[0].texts]
         assert f"1  {best}" in texts
@@ -219,6 +219,6 @@ def test_ranks_that_tie_are_framed_together_and_the_data_hold_every_share(tmp_pa
 def test_one_arm_makes_no_picture(tmp_path):
     alone = wide([[1.0], [2.0]])
     with pytest.raises(ValueError, match="needs two arms, got 1"):
-        draw_pairwise(pairwise(alone, alpha=0.05, **SETTINGS), METRICS["dice"], tmp_path / "x")
+        draw_pairwise(pairwise(alone, alpha=0.05, **SETTINGS), SCORES["dice"], tmp_path / "x")
     with pytest.raises(ValueError, match="needs two arms, got 1"):
         draw_rank_map(ranking(alone, **SETTINGS), tmp_path / "x")

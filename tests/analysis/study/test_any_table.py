@@ -87,7 +87,7 @@ def test_a_metric_of_ones_own():
     table = bare(shift=-0.05)
     found = analyse_table(table, control="real", primary="error", higher_is_better=False)
     assert found.answers[0].verdict == Verdict.SUPERIOR
-    assert found.primary.metric.label == "error"
+    assert found.primary.metric.title == "error"
 
 
 def test_a_missing_value_is_a_hole_until_a_rule_is_declared():

@@ -15,8 +15,9 @@ from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.levels import Shown, patient_level
 from medsweep.analysis.study.wording import headline
 from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import METRICS, AnalysisPlan, reduce
+from medsweep.analysis.table.tables import AnalysisPlan, reduce
 from medsweep.errors import UserError
+from medsweep.metrics import SCORES
 
 ARMS = [arm(CONTROL, 0), arm("better", 8), arm("worse", 16), arm("same", 32)]
 NAMES = [one.name for one in ARMS]
@@ -111,7 +112,7 @@ def test_one_seed_is_said_in_every_sentence():
 )
 def test_the_headline_counts_and_names(verdicts, sentence):
     pairs = list(zip("abdef", map(Verdict, verdicts), strict=False))
-    assert headline(pairs, "c", METRICS["dice"], 9, 5) == sentence
+    assert headline(pairs, "c", SCORES["dice"], 9, 5) == sentence
 
 
 def test_lower_is_better_for_distances():
@@ -204,6 +205,20 @@ def test_pools_are_counted_once_and_one_generator_is_a_limit():
     found = run(arms=arms, shifts={}, pools=shared, seeds=2, patients=8)
     assert any("one generator per fold" in sentence for sentence in found.limits)
     assert {p.n for p in found.pools} == {1}
+
+
+def test_metrics_without_a_record_are_named_among_the_limits():
+    arms = eight_arms()
+    pools = simulate_pools(arms)
+    gloss = pools[pools["metric"] == "frechet"].assign(metric="gloss")
+    found = run(arms=arms, shifts={}, pools=pd.concat([pools, gloss]), seeds=2, patients=8)
+    assert "Measures of pools of which nothing says which way is better: gloss." in found.limits
+    assert {p.metric for p in found.pools} >= {"gloss", "frechet"}
+    table = simulate(arms, {}, patients=8)
+    sharp = table[table["metric"] == "dice"].assign(metric="sharpness")
+    found = analyse(pd.concat([table, sharp]), NO_POOLS, AnalysisPlan(), arms=arms)
+    assert "Not compared, since nothing says which way is better: sharpness." in found.limits
+    assert [study.metric.name for study in found.secondary] == ["hd95_mm"]
 
 
 def test_a_pool_without_a_mask_like_a_real_one_is_a_limit():

@@ -9,8 +9,9 @@ import pytest
 from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.study.holes import causes_of
 from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import METRICS, AnalysisPlan, reduce
+from medsweep.analysis.table.tables import AnalysisPlan, reduce
 from medsweep.errors import UserError
+from medsweep.metrics import SCORES
 
 ARMS = [arm(CONTROL, 0), arm("x", 8), arm("y", 16)]
 NAMES = [one.name for one in ARMS]
@@ -206,7 +207,7 @@ def test_every_cause_has_its_count_and_rule():
     table = mark(table, "missed", math.inf, arm="x", patient="case-001", metric="hd95_mm")
     table = mark(table, "empty-both", patient="case-004", class_="2")
     rows = complete(mark(table, "diverged", arm="y", seed=1), NAMES, "dice")
-    found = {one.status: one for one in causes_of(rows, AnalysisPlan(), METRICS["dice"])}
+    found = {one.status: one for one in causes_of(rows, AnalysisPlan(), SCORES["dice"])}
     assert {name: (one.scores, one.runs, one.patients) for name, one in found.items() if one.scores} == {
         "ok": (51, 5, 6),
         "empty-both": (5, 5, 1),
@@ -215,7 +216,7 @@ def test_every_cause_has_its_count_and_rule():
     }
     assert found["missed"].rule == "counts; scored 0"
     assert found["absent"].rule == "the analysis stops"
-    distance = {one.status: one.rule for one in causes_of(rows, AnalysisPlan(diverged="refuse"), METRICS["hd95_mm"])}
+    distance = {one.status: one.rule for one in causes_of(rows, AnalysisPlan(diverged="refuse"), SCORES["hd95_mm"])}
     assert distance["missed"] == "counts; scored infinite, worst in ranks"
     assert distance["diverged"] == "the analysis stops"
 

@@ -13,6 +13,7 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.metrics import without_record
 from medsweep.trainers.assessment.config import AssessConfig, hours, probe
 from medsweep.trainers.assessment.masks import DESCRIPTORS
 from medsweep.trainers.assessment.score import mean_iou, run
@@ -101,6 +102,7 @@ def test_every_metric_tells_real_slices_from_noise_with_empty_masks(slices, real
     _, good = assess(tmp_path / "a", slices, save(tmp_path / "p", images[order], masks[order]), reference)
     _, bad = assess(tmp_path / "b", slices, save(tmp_path / "q", noise, np.zeros_like(masks)), reference)
     good, bad = (json.loads((output / "pool.json").read_text()) for output in (good, bad))
+    assert without_record(good) == without_record(bad) == ()
     assert good["n_equal"] == len(images)
     assert good["n_patients"] == 6
     assert good["frechet_low"] < good["frechet"] < good["frechet_high"]

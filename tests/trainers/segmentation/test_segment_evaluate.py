@@ -8,15 +8,14 @@ import torch
 from torch import nn
 
 from helpers.fake_trial import FakeTrial, drain
-from medsweep.analysis.table.tables import METRICS as REPORTED
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.inventory import inspect_source
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
-from medsweep.study import tables as results
+from medsweep.metrics import SCORES, STRUCTURE_METRICS
 from medsweep.trainers.measures.surfaces import TOLERANCE_MM
-from medsweep.trainers.segmentation.evaluate import METRICS, draw_overlay, evaluate, segment_volume, summary
+from medsweep.trainers.segmentation.evaluate import draw_overlay, evaluate, segment_volume, summary
 
 BEST = {"dice": 1, "hd95_mm": 0, "assd_mm": 0, "surface_dice": 1}
 
@@ -83,8 +82,8 @@ def test_what_a_blind_network_misses_is_not_dropped(roomy):
     table = evaluate(Blind(), roomy, roomy.patients)
     missed = table[table["n_ref"] > 0]
     assert (missed["status"] == "missed").all()
-    for metric in METRICS:
-        assert (missed.loc[missed["metric"] == metric, "value"] == REPORTED[metric].worst).all()
+    for metric in STRUCTURE_METRICS:
+        assert (missed.loc[missed["metric"] == metric, "value"] == SCORES[metric].worst).all()
     assert (missed["fn"] == missed["n_ref"]).all()
     assert (missed["volume_pred_ml"] == 0).all()
     assert table["boundary_bias_mm"].isna().all()
@@ -93,7 +92,7 @@ def test_what_a_blind_network_misses_is_not_dropped(roomy):
     assert empty["value"].isna().all()
     found = summary(table)
     assert found["test_dice"] == 0
-    assert found["test_structures"] == len(missed) / len(METRICS)
+    assert found["test_structures"] == len(missed) / len(STRUCTURE_METRICS)
 
 
 def test_every_structure_and_metric_has_one_row_in_order(roomy):
@@ -103,7 +102,7 @@ def test_every_structure_and_metric_has_one_row_in_order(roomy):
         (patient, name, prefix + metric)
         for patient in data.patients[:2]
         for name, prefix in (("organ", ""), ("lesion", ""), ("whole", "region_"))
-        for metric in METRICS
+        for metric in STRUCTURE_METRICS
     ]
     assert list(table[["patient", "class", "metric"]].itertuples(index=False, name=None)) == keys
     whole = table[table["class"] == "whole"].set_index("patient")["n_ref"]
@@ -130,11 +129,10 @@ def _shrunk(masks):
 
 
 def test_tables_of_results_and_analysis_know_exactly_these_metrics():
-    assert METRICS == results.METRICS
-    assert list(REPORTED) == [prefix + metric for prefix in ("", "region_") for metric in METRICS]
+    assert list(SCORES) == [prefix + metric for prefix in ("", "region_") for metric in STRUCTURE_METRICS]
     for name in ("surface_dice", "region_surface_dice"):
-        assert REPORTED[name].label.endswith(f"at {TOLERANCE_MM:g} mm")
-    assert {name: metric.higher_is_better for name, metric in REPORTED.items()} == {
+        assert SCORES[name].title.endswith(f"at {TOLERANCE_MM:g} mm")
+    assert {name: metric.higher_is_better for name, metric in SCORES.items()} == {
         prefix + metric: best == 1 for prefix in ("", "region_") for metric, best in BEST.items()
     }
 

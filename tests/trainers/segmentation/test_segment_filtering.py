@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
+from medsweep.metrics import without_record
 from medsweep.trainers.measures.neighbours import prdc
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation import filtering
@@ -198,6 +199,7 @@ def test_the_stage_reports_what_the_filter_did_and_leaves_it_behind(inputs, tmp_
     names = ["generated", "kept", "kept_area_ratio", "retention", *against_chance]
     assert sorted(found) == sorted(names)
     exposure = json.loads((trial.output / "exposure.json").read_text())
+    assert without_record(exposure) == ()
     assert found.items() <= reports[-1].metrics.items()
     assert found.items() <= exposure.items()
     assert exposure["synthetic_slices"] == 8

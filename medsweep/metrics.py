@@ -1,0 +1,283 @@
+"""What every metric is, one record each: the words and the direction that results, searches, reports and docs use.
+
+A new metric needs its record here and the function that computes it. ``tools/metrics_page.py`` writes the tables of
+``docs/metrics.md`` from the records.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Direction = Literal["higher", "lower", "middle", "none"]
+"""Which values are better; ``middle``: the best value lies inside the range; ``none``: a count, a floor or a bound."""
+Place = Literal["scores", "search", "utility", "pools", "filters", "exposure"]
+"""Where a metric is shown. ``scores``: the report's comparisons of arms. ``search``: what a search may optimise.
+``utility``: the report's section on whether better pools help. The others are the report's tables of these names."""
+
+REGION: Final = "region_"
+"""What the names of metrics of regions (unions of classes) begin with."""
+_CLASS: Final = re.compile(r"class_\d+/")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: how it is named, which way is better, and where it comes from."""
+
+    name: str
+    title: str
+    direction: Direction
+    range: str
+    """In words, for example ``0 to 1``, with what special values mean."""
+    meaning: str
+    """One sentence."""
+    source: str
+    """Publication that defines it; empty where none does."""
+    computed_by: str
+    """Function in ``medsweep.trainers`` that computes it."""
+    shown: tuple[Place, ...] = ()
+    unit: str = ""
+    worst: float = math.nan
+    """What a diverged training scores; NaN for what is never scored so."""
+    digits: int = 3
+    """Decimals in print."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether larger values are better."""
+        return self.direction == "higher"
+
+    @property
+    def can_be_primary(self) -> bool:
+        """Whether verdicts on arms can rest on it: it is scored for every patient, and has a direction."""
+        return "scores" in self.shown
+
+
+def unknown_metric(name: str, *, higher_is_better: bool) -> Metric:
+    """The record of somebody's own score, of which only the direction is known."""
+    worst = -math.inf if higher_is_better else math.inf
+    return Metric(
+        name, name, "higher" if higher_is_better else "lower", "any", "", "", "", shown=("scores",), worst=worst
+    )
+
+
+def _score(name: str, title: str, meaning: str, source: str, *, mm: bool = False) -> Metric:
+    """A distance in mm, or a share from 0 to 1, of one structure of one patient."""
+    places: tuple[Place, ...] = ("scores", "search")
+    if mm:
+        return Metric(name, title, "lower", "0 up", meaning, source, name, places, "mm", math.inf, 2)
+    return Metric(name, title, "higher", "0 to 1", meaning, source, name, places, worst=0.0)
+
+
+def _of_regions(metric: Metric) -> Metric:
+    title, at, tolerance = metric.title.partition(" at ")
+    return dataclasses.replace(
+        metric,
+        name=f"{REGION}{metric.name}",
+        title=f"{title} of regions{at}{tolerance}",
+        meaning=f"`{metric.name}` of each union of classes that the data set calls a region.",
+        shown=("scores",),
+    )
+
+
+# fmt: off
+_STRUCTURES: Final = (
+    _score("dice", "Dice", "Overlap of prediction A and reference B, 2 |A and B| / (|A| + |B|), in voxels.",
+           "Dice 1945"),
+    _score("hd95_mm", "HD95", "Larger of the two directed 95th percentiles of the distances between the surfaces.",
+           "Huttenlocher et al. 1993", mm=True),
+    _score("assd_mm", "ASSD", "Mean distance to the other surface, over the voxels of both surfaces.",
+           "Heimann et al. 2009", mm=True),
+    _score("surface_dice", "Surface Dice at 2 mm", "Share of both surfaces that lies within 2 mm of the other.",
+           "Nikolov et al. 2018"),
+)
+
+STRUCTURE_METRICS: Final = tuple(metric.name for metric in _STRUCTURES)
+"""What is scored for each structure of each patient, in the order of the tables; regions have the prefix."""
+SCORES: Final[Mapping[str, Metric]] = {
+    metric.name: metric for metric in (*_STRUCTURES, *map(_of_regions, _STRUCTURES))
+}
+"""Metrics of segmentations, by name. Each can be the primary metric of an analysis."""
+
+_UTILITY: Final = ("utility",)
+_POOLS: Final = ("utility", "pools")
+_KYNKAANNIEMI: Final = "Kynkäänniemi et al. 2019"
+_FLOOR: Final = "The same from one half of the real samples to the other: what a perfect generator would get."
+
+POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
+    Metric("n_real", "real samples", "none", "2 up", "Foreground slices of the training patients.", "",
+           "pool_metrics"),
+    Metric("n_pool", "synthetic samples", "none", "2 up", "Samples of the pool.", "", "pool_metrics"),
+    Metric("n_patients", "patients", "none", "1 up", "Patients that the real samples come from.", "", "pool_metrics"),
+    Metric("n_matched", "matched samples", "none", "2 up",
+           "Samples on each side of every `frechet` but its interval and extrapolation, and of all floors.", "",
+           "pool_metrics"),
+    Metric("n_equal", "equal samples", "none", "2 to 2000",
+           "Samples on each side of `kid`, `kid_inception`, `precision` to `coverage` and `vendi`: the smaller of "
+           "`n_real` and `n_pool`, at most 2000.", "", "equal_sides"),
+    Metric("frechet", "Fréchet distance", "lower", "0 up",
+           "Squared distance of the Gaussians fitted to both feature sets, mean over random halves of the patients.",
+           "Heusel et al. 2017", "frechet", _POOLS),
+    Metric("frechet_floor", "Fréchet floor", "none", "0 up", _FLOOR, "", "frechet_metrics", ("pools",)),
+    Metric("frechet_low", "Fréchet, low", "none", "0 up",
+           "`frechet` plus the 2.5 % point of its deviations when 3 or more patients are resampled.", "Efron 1979",
+           "frechet_spread"),
+    Metric("frechet_high", "Fréchet, high", "none", "0 up", "The same at the 97.5 % point.", "Efron 1979",
+           "frechet_spread"),
+    Metric("frechet_infinity", "Fréchet, extrapolated", "lower", "near 0 up",
+           "Intercept of a line over 1/n through 10 sizes, both sides cut; 100 samples or more, useful from 500.",
+           "Chong and Forsyth 2020", "frechet_infinity", _UTILITY),
+    Metric("frechet_random", "Fréchet, random features", "lower", "0 up",
+           "As `frechet`, on a convolutional network with fixed random weights.", "", "frechet_metrics", _UTILITY),
+    Metric("frechet_random_floor", "Fréchet floor, random features", "none", "0 up", _FLOOR, "", "frechet_metrics"),
+    Metric("frechet_decoder", "Fréchet, decoder features", "lower", "0 up",
+           "As `frechet`, on bottleneck and decoder stages of the segmenter, each feature scaled to SD 1, on the "
+           "principal components of the real side alone; a feature distance on a segmenter is our proposal.", "",
+           "frechet_metrics", _UTILITY),
+    Metric("frechet_decoder_floor", "Fréchet floor, decoder features", "none", "0 up", _FLOOR, "", "frechet_metrics"),
+    Metric("frechet_decoder_dims", "components, decoder features", "none", "1 to 64",
+           "Number of those components: 64, a quarter of `n_real` or the rank, the smallest.", "", "principal"),
+    Metric("frechet_inception", "FID", "lower", "0 up",
+           "As `frechet`, on the 2048 pooled features per modality of Inception-v3; only with `assess.inception`.",
+           "Heusel et al. 2017", "inception_metrics", _UTILITY),
+    Metric("frechet_inception_floor", "FID floor", "none", "0 up", _FLOOR, "", "frechet_metrics"),
+    Metric("kid_inception", "KID", "lower", "near 0 up", "As `kid`, on the features of Inception-v3.",
+           "Binkowski et al. 2018", "inception_metrics", _UTILITY),
+    Metric("kid", "kernel distance", "lower", "near 0 up",
+           "Squared MMD with the kernel (x'y/d + 1)^3, unbiased, over all pairs.", "Binkowski et al. 2018", "kid",
+           _UTILITY),
+    Metric("kid_p", "p of kernel distance", "none", "0 to 1",
+           "Share of shuffled labellings at least as far apart; too small, since slices of a patient are not "
+           "exchangeable.", "Gretton et al. 2012", "kid"),
+    Metric("kid_floor", "kernel distance floor", "none", "near 0 up", "`kid` between the halves.", "", "mmd"),
+    Metric("precision", "precision", "higher", "0 to 1",
+           "Share of synthetic samples in the ball of a real one that reaches to its 3rd neighbour.", _KYNKAANNIEMI,
+           "prdc", _UTILITY),
+    Metric("recall", "recall", "higher", "0 to 1", "Share of real samples in such a ball of a synthetic one.",
+           _KYNKAANNIEMI, "prdc", _UTILITY),
+    Metric("density", "density", "higher", "0 up; about 1 at equal laws",
+           "Real balls (5th neighbour) that a synthetic sample lies in, mean, over 5.", "Naeem et al. 2020", "prdc",
+           _UTILITY),
+    Metric("coverage", "coverage", "higher", "0 to 1", "Share of real balls (5th neighbour) with a synthetic sample.",
+           "Naeem et al. 2020", "prdc", _UTILITY),
+    Metric("vendi", "Vendi score", "higher", "1 to `n_equal`; best as `vendi_real`",
+           "Exponential of the entropy of the eigenvalues of K/n with K = exp(-d^2 / 2 r^2), where r is the median "
+           "distance of real samples to their 5th neighbour.", "Friedman and Dieng 2023", "vendi", _UTILITY),
+    Metric("vendi_real", "Vendi score of real samples", "none", "1 to `n_equal`", "The same for as many real samples.",
+           "", "vendi"),
+    Metric("authenticity", "authenticity", "middle", "0 to 1; best as `authenticity_real`; copies give 0",
+           "Share of synthetic samples farther from their nearest training slice than that is from any other.",
+           "Alaa et al. 2022, Stein et al. 2023", "authenticity", _UTILITY),
+    Metric("authenticity_real", "authenticity of real samples", "none", "0 to 1",
+           "The same for one half of the patients, taken as synthetic, against the other.", "", "authenticity"),
+    Metric("nearest_ratio", "nearest ratio", "middle", "0 up; 1: as far as an unseen patient; copies give 0",
+           "Median distance to the nearest training slice, over that from a training slice to the nearest of other "
+           "patients.", "", "nearest_ratio", _UTILITY),
+    Metric("radial_psd_log_error", "spectral error", "lower", "0 up",
+           "Mean of abs(log P_synthetic - log P_real) over frequencies above a quarter of Nyquist.",
+           "Durall et al. 2020 (spectrum)", "radial_psd_log_error", _UTILITY),
+    Metric("high_frequency_log_error", "signed spectral error", "middle", "0 is best; below: too smooth",
+           "The same with its sign.", "", "high_frequency_log_error", _UTILITY),
+    Metric("spectral_slope_difference", "spectral slope", "middle", "0 is best; below: falls off too fast",
+           "Slope of log P over log f, synthetic minus real.", "", "slope_difference", _UTILITY),
+    Metric("laplacian_ratio", "Laplacian ratio", "middle", "0 up; 1 is best; below: too smooth",
+           "Variance of the five-point Laplacian, synthetic over real, mean over modalities.", "", "laplacian_ratio",
+           _UTILITY),
+    *(Metric(f"mask_ks_{name}", f"mask {name.replace('_', ' ')}", "lower", "0 to 1",
+             f"Kolmogorov-Smirnov statistic of the {name.replace('_', ' ')} of masks, mean over classes"
+             f"{'' if name == 'area' else '; over masks that show the class'}.", "", "shape_distances", _UTILITY)
+      for name in ("area", "perimeter", "compactness", "components", "centroid_row", "centroid_column")),
+    Metric("mask_nearest_hd95_px", "distance to nearest mask", "middle",
+           "0 up; best as `mask_nearest_hd95_px_real`; copies give 0",
+           "HD95 from a mask's foreground to that of the training mask with the largest Dice, centroids in one place, "
+           "mean over at most 200 evenly spread masks with any.", "HD95: Huttenlocher et al. 1993", "nearest_masks",
+           _UTILITY, "px"),
+    Metric("mask_nearest_hd95_px_real", "distance between real masks", "none", "0 up",
+           "The same from training masks to those of other patients; 2 patients or more.", "", "nearest_masks",
+           unit="px"),
+    Metric("mask_nearest_hd95_gap_px", "gap to nearest mask", "middle",
+           "0 is best; above: shapes no patient has; below: copies", "The first minus the second.", "",
+           "nearest_masks", _UTILITY, "px"),
+    Metric("consistency_dice", "consistency, Dice", "higher", "0 to 1",
+           "Dice of all foreground between the masks and what the reference segmenter sees in their images, mean over "
+           "samples with any.", "", "consistency", _UTILITY),
+    Metric("consistency_dice_real", "consistency of real slices, Dice", "none", "0 to 1",
+           "The same on the real training slices, which the segmenter was fitted on: higher than on unseen ones.", "",
+           "consistency"),
+    Metric("consistency_gap", "consistency gap", "higher", "-1 to 1; 0 or above is best; too low by the overfit",
+           "The first minus the second.", "", "consistency", _UTILITY),
+    *(record for name, title, source in (
+        ("hd95", "HD95", "Huttenlocher et al. 1993"), ("assd", "ASSD", "Heimann et al. 2009"),
+    ) for record in (
+        Metric(f"consistency_{name}_px", f"consistency, {title}", "lower", "0 up",
+               f"{title} of the contours of all foreground in mask and segmenter's view, mean over those of at most "
+               "500 evenly spread samples where both have any.", source, "consistency", _UTILITY, "px"),
+        Metric(f"consistency_{name}_px_real", f"consistency of real slices, {title}", "none", "0 up",
+               "The same on the real training slices, which the segmenter was fitted on: lower than on unseen ones.",
+               "", "consistency", unit="px"),
+        Metric(f"consistency_{name}_gap_px", f"consistency gap, {title}", "lower",
+               "0 or below is best; too high by the overfit", "The first minus the second.", "", "consistency",
+               _UTILITY, "px"),
+    )),
+    Metric("iou_mean", "IoU, mean", "higher", "0 to 1",
+           "Mean of the per-sample IoU in `scores.parquet`, itself a mean over the classes in either mask.", "",
+           "mean_iou", _POOLS),
+    Metric("iou_median", "IoU, median", "higher", "0 to 1", "Median of the same.", "", "mean_iou", _UTILITY),
+    Metric("valid_share", "valid masks", "none", "0 to 1; higher is better",
+           "Share of generated masks in which every class is like one of the real masks.", "", "valid_share",
+           ("pools",)),
+    Metric("spoiled_share", "spoiled samples", "none", "0 to 1",
+           "Share of the pool that a treatment spoiled on purpose; only where one did.", "", "spoiled_metrics",
+           ("pools",)),
+    Metric("spoiled_auc", "spoiled samples found", "higher", "0 to 1; 0.5 is chance",
+           "Chance that a spoiled sample has a lower IoU than one that is not, ties half.", "Hanley and McNeil 1982",
+           "spoiled_metrics", _POOLS),
+    Metric("class_K/empty", "maps without class K", "none", "0 to 1", "Share of generated maps without class K.", "",
+           "summary"),
+    Metric("class_K/components", "components of class K", "none", "1 up", "Mean over the maps that show the class.",
+           "", "summary"),
+    Metric("class_K/holes", "holes in class K", "none", "0 to 1", "Share with any hole of the maps that show it.", "",
+           "summary"),
+    Metric("class_K/largest_share", "largest component of class K", "none", "0 to 1",
+           "Share of the class in its largest component, mean over the maps that show it.", "", "summary"),
+    Metric("generated", "generated", "none", "0 up", "Samples that a filter looked at.", "", "survivors",
+           ("filters",)),
+    Metric("kept", "kept", "none", "0 up", "Samples that it kept.", "", "survivors"),
+    Metric("retention", "retention", "none", "0 to 1", "Share kept of those looked at.", "", "survivors",
+           ("filters", "utility")),
+    Metric("kept_vendi", "Vendi score of the kept", "none", "1 to `kept`", "As `vendi`, of what a filter kept.",
+           "Friedman and Dieng 2023", "survivors", ("filters",)),
+    Metric("random_vendi", "Vendi score of random samples", "none", "1 to `kept`",
+           "The same of as many samples drawn at random, mean over draws.", "", "survivors", ("filters",)),
+    Metric("kept_coverage", "coverage of the kept", "none", "0 to 1", "As `coverage`, of what a filter kept.",
+           "Naeem et al. 2020", "survivors", ("filters",)),
+    Metric("random_coverage", "coverage of random samples", "none", "0 to 1",
+           "The same of as many samples drawn at random, mean over draws.", "", "survivors", ("filters",)),
+    Metric("kept_area_ratio", "area of the kept", "none", "0 up",
+           "Mean foreground area of the kept samples over that of all looked at.", "", "survivors", ("filters",)),
+    *(Metric(f"{kind}_slices{seen}", f"{kind} slices{seen.replace('_', ' ')}", "none", "0 up",
+             f"{kind.title()} training slices{' shown to the network in all steps' if seen else ''}.", "", "exposure",
+             ("exposure",))
+      for seen in ("", "_seen") for kind in ("real", "synthetic")),
+)}
+"""What is known of a synthetic pool, and of what a network was trained on, by name; K stands for the class."""
+# fmt: on
+
+METRICS: Final[Mapping[str, Metric]] = {**SCORES, **POOLS}
+
+
+def record_of(name: str) -> Metric | None:
+    """The record of a metric by the name it has in results; None where there is none."""
+    return METRICS.get(_CLASS.sub("class_K/", name))
+
+
+def shown_in(place: Place) -> tuple[str, ...]:
+    """Names of the metrics shown there, in the order of the records."""
+    return tuple(metric.name for metric in METRICS.values() if place in metric.shown)
+
+
+def without_record(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the names that no record describes, each once."""
+    return tuple(name for name in dict.fromkeys(names) if record_of(name) is None)

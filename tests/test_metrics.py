@@ -1,0 +1,73 @@
+"""Every metric has a record, a row in the docs, and a function that says what it computes."""
+
+import ast
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from medsweep.metrics import METRICS, POOLS, SCORES, STRUCTURE_METRICS, Metric, record_of, shown_in, without_record
+from medsweep.sweep.space import BETTER
+from medsweep.trainers.measures.overlap import StructureScore
+from tools import metrics_page
+
+ROOT = Path(__file__).parents[1]
+
+
+def documented_functions() -> set[str]:
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "trainers").rglob("*.py"))
+    functions = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return {function.name for function in functions if ast.get_docstring(function)}
+
+
+def test_the_docs_page_says_what_the_records_say():
+    text = metrics_page.page().read_text(encoding="utf-8")
+    assert text == metrics_page.written(text), "run: python tools/metrics_page.py"
+    for name in METRICS:
+        assert text.count(f"\n| `{name}` |") + text.count(f"\n| **`{name}`** |") == 1
+
+
+def test_every_record_names_a_function_with_a_docstring_and_says_what_it_is():
+    known = documented_functions()
+    assert {metric.name: metric.computed_by for metric in METRICS.values() if metric.computed_by not in known} == {}
+    for metric in METRICS.values():
+        assert metric.meaning.endswith(".")
+        assert metric.title
+        assert metric.range
+
+
+def test_scores_of_structures_are_the_fields_that_the_trainers_fill():
+    scored = {field.name for field in fields(StructureScore)} - {"status", "counts", "boundary_bias_mm"}
+    assert set(STRUCTURE_METRICS) == scored
+    assert list(SCORES) == [*STRUCTURE_METRICS, *(f"region_{name}" for name in STRUCTURE_METRICS)]
+
+
+def test_scores_have_a_direction_and_a_worst_value():
+    for metric in SCORES.values():
+        assert metric.can_be_primary
+        assert metric.worst == (0.0 if metric.higher_is_better else math.inf)
+        assert metric.direction in ("higher", "lower")
+    assert not any(metric.can_be_primary for metric in POOLS.values())
+
+
+def test_a_search_optimises_the_scores_of_classes_and_the_hours():
+    assert list(BETTER) == ["dice", "hd95_mm", "assd_mm", "surface_dice", "hours"]
+    assert [BETTER[name] for name in ("dice", "hd95_mm")] == ["maximise", "minimise"]
+
+
+def test_tables_of_the_report_show_their_metrics_in_this_order():
+    assert shown_in("pools") == ("frechet", "frechet_floor", "iou_mean", "valid_share", "spoiled_share", "spoiled_auc")
+    assert shown_in("exposure")[-1] == "synthetic_slices_seen"
+    assert shown_in("filters")[0] == "generated"
+
+
+@pytest.mark.parametrize("name", ["class_1/empty", "class_12/largest_share"])
+def test_metrics_of_a_class_share_a_record(name):
+    record = record_of(name)
+    assert isinstance(record, Metric)
+    assert record.name == f"class_K/{name.partition('/')[2]}"
+
+
+def test_names_without_a_record_are_told_once():
+    assert without_record(["dice", "gloss", "class_1/gloss", "gloss", "frechet"]) == ("gloss", "class_1/gloss")
