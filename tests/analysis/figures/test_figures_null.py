@@ -17,7 +17,8 @@ from medsweep.analysis.stats.dose import dose_series
 from medsweep.analysis.stats.meta import StudyEffect, synthesise_all
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import AnalysisPlan, metric_of, reduce
+from medsweep.analysis.table.tables import AnalysisPlan, reduce
+from medsweep.metrics import SCORES
 
 COUNTS = (8, 16, 32, 64)
 
@@ -70,7 +71,7 @@ def draw(name, analysis, stem):
         case "dose":
             return draw_dose(analysis, stem)
         case "meta":
-            return draw_meta(metas(), metric_of("dice"), 0.01, stem)
+            return draw_meta(metas(), SCORES["dice"], 0.01, stem)
         case _:
             return draw_quality(quality(["a", "b"] if name == "ranks" else ["a"]), stem)
 
@@ -119,7 +120,7 @@ def test_the_dose_panel_says_where_the_levels_differ(analysis):
 
 def test_the_meta_forest_holds_every_study_and_mean(tmp_path):
     found = metas()
-    data = pd.read_csv(draw_meta(found, metric_of("dice"), 0.01, tmp_path / "meta").csv)
+    data = pd.read_csv(draw_meta(found, SCORES["dice"], 0.01, tmp_path / "meta").csv)
     assert len(data) == 2 * (4 + 1)
     means = data[data["row"].str.startswith("random-effects")]
     assert means["difference"].tolist() == pytest.approx([meta.estimate.value for meta in found])
@@ -130,7 +131,7 @@ def test_the_meta_forest_holds_every_study_and_mean(tmp_path):
 @pytest.mark.parametrize("k", [1, 2])
 def test_one_or_two_data_sets_are_drawn_without_what_they_lack(k, tmp_path):
     found = metas(k)
-    drawn = draw_meta(found, metric_of("hd95_mm"), 0.01, tmp_path / "meta")
+    drawn = draw_meta(found, SCORES["hd95_mm"], 0.01, tmp_path / "meta")
     assert pd.read_csv(drawn.csv)["prediction_low"].isna().all()
     blue = (np.asarray(Image.open(drawn.png).convert("RGB")) == (0x1F, 0x4E, 0x79)).all(axis=2).sum()
     assert blue > 50  # the mean's mark, the only blue where no prediction interval exists
@@ -147,7 +148,7 @@ def test_the_quality_panels_hold_every_generator(tmp_path):
 
 def test_what_cannot_be_drawn_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no label was combined"):
-        draw_meta([], metric_of("dice"), 0.01, tmp_path / "meta")
+        draw_meta([], SCORES["dice"], 0.01, tmp_path / "meta")
     with pytest.raises(ValueError, match="measure 'fid' was not judged; there are frechet, iou_mean"):
         draw_quality(quality(["a"]), tmp_path / "q", metrics=["fid"])
     empty = dataclasses.replace(quality(["a"]), metrics=())
