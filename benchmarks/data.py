@@ -25,9 +25,9 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold
-from medsweep.data.inventory import inspect_source
 from medsweep.data.prepare import run
 from medsweep.data.slices import SliceSet
+from medsweep.data.source import inspect_source
 from medsweep.store.store import Store
 from medsweep.store.workspace import Workspace
 from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, resolve

@@ -26,7 +26,7 @@ import numpy as np
 from ray.tune.search import Searcher
 from simulated_cluster import Cluster, SimulatedStore, Simulation
 
-from medsweep.data.inventory import Source
+from medsweep.data.source import DataSource
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, TRIES
 from medsweep.execution.runner import Ledger, Orders
 from medsweep.execution.searcher import PlanSearcher
@@ -54,7 +54,7 @@ def paper_plans() -> list[Plan]:
     for path in sorted((ROOT / "sweeps" / "paper").glob("*.yaml")):
         sweep = load_sweep(path, SCHEMA)
         every = arms(sweep)
-        chains = Chains(every, Source(hashlib.sha256(path.stem.encode()).hexdigest(), ()))
+        chains = Chains(every, DataSource(hashlib.sha256(path.stem.encode()).hexdigest(), ()))
         patients = [f"{path.stem}-{number:03}" for number in range(PATIENTS[path.stem])]
         where = replicates(sweep, patients)
         plan = build(

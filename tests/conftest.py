@@ -15,9 +15,9 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a slice set: 8 phantom patients of 12 slices, 2 modalities, 3 classes, at 32 pixels."""
     from helpers.fake_trial import FakeTrial, drain
     from medsweep.data.config import DataConfig, PrepareConfig
-    from medsweep.data.inventory import inspect_source
     from medsweep.data.phantom import PhantomConfig
     from medsweep.data.prepare import run
+    from medsweep.data.source import inspect_source
 
     trial = FakeTrial(tmp_path_factory.mktemp("prepare"))
     phantom = PhantomConfig(patients=8, seed=7, shape=(36, 32, 12), spacing_mm=(1.8, 1.8, 5.0))

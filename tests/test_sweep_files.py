@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medsweep.data.inventory import Source
+from medsweep.data.source import DataSource
 from medsweep.study.chains import Chains
 from medsweep.study.stages import SCHEMA, STAGES
 from medsweep.sweep.arms import arms, replicates
@@ -19,7 +19,7 @@ def test_a_shipped_sweep_makes_a_plan(path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MEDSWEEP_DATA", str(tmp_path))
     sweep = load_sweep(path, SCHEMA)
     every = arms(sweep)
-    chains = Chains(every, Source("0" * 64, ()))
+    chains = Chains(every, DataSource("0" * 64, ()))
     plan = build(
         sweep.name,
         arms=every,

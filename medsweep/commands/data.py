@@ -11,7 +11,8 @@ import typer
 from pydantic import ValidationError
 
 from medsweep.config import Config
-from medsweep.data.catalogue import CATALOGUE, DatasetSpec, canonical_name
+from medsweep.data.catalogue import CATALOGUE, canonical_name
+from medsweep.data.dataset import DatasetSpec
 from medsweep.errors import UserError, nearest
 from medsweep.validation import explain
 
@@ -61,7 +62,7 @@ def check(
     from medsweep.commands import data_views, views
     from medsweep.data.check import check as look_through
     from medsweep.data.check import grouped
-    from medsweep.data.sources import list_cases
+    from medsweep.data.source import list_cases
 
     listing = list_cases(name, root, labels=labels)
     with Console(stderr=True).status(f"reading {len(listing.cases)} cases") as status:
@@ -85,7 +86,7 @@ def prepare(
 ) -> int:
     """Cut and scale the slices of a folder into the store, as a sweep would; a second call finds them there."""
     from medsweep.data.config import DataConfig
-    from medsweep.data.inventory import inspect_source
+    from medsweep.data.source import inspect_source
     from medsweep.store.store import Store
 
     opened = Store.create(store)
@@ -109,9 +110,8 @@ def preview(  # noqa: PLR0917
     labels: Labels = None,
 ) -> int:
     """Draw the fullest slice of a few patients, in every modality, as prepare makes it."""
-    from medsweep.data.inventory import holds_made_up
     from medsweep.data.preview import draw, fullest_slices
-    from medsweep.data.sources import list_cases
+    from medsweep.data.source import holds_made_up, list_cases
 
     if out.suffix.lower() != ".png":
         raise UserError(f"--out {out} must end with .png")
@@ -138,8 +138,7 @@ def phantom(
     seed: Annotated[int, typer.Option("--seed", help="Another seed, another cohort.")] = 0,
 ) -> int:
     """Make up a cohort in the folder layout of a dataset, to try a study without its data."""
-    from medsweep.data.phantom import DATASETS, PhantomConfig
-    from medsweep.data.phantom.write import write_cohort
+    from medsweep.data.phantom import DATASETS, PhantomConfig, write_cohort
 
     dataset = canonical_name(name)
     if dataset not in DATASETS:

@@ -11,8 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from medsweep.data.catalogue import DatasetSpec
 from medsweep.data.check import CaseFacts, Group, Report, class_rows
+from medsweep.data.dataset import DatasetSpec
 
 NAMED = 3
 """Cases that a folded warning or note names; an error names them all."""
@@ -58,13 +58,13 @@ def finding_table(groups: Sequence[Group], root: Path) -> RenderableType:
         table.add_column(name, overflow="fold", no_wrap=name == "level")
     styles = {"error": "red", "warning": "yellow", "note": ""}
     for group in groups:
-        shown = len(group.cases) if group.level == "error" else NAMED
+        shown = len(group.cases) if group.severity == "error" else NAMED
         named = ", ".join(group.cases[:shown]) + (", ..." if len(group.cases) > shown else "")
         cases = f"{len(group.cases)} cases: {named}" if len(group.cases) > 1 else named
         names = sorted({Path(file).name for file in group.files})
         one = os.path.relpath(group.files[0], root) if len(group.files) == 1 else ""
         file = one or (names[0] if len(names) == 1 else f"{len(group.files)} files")
-        table.add_row(*map(Text, (group.level, cases, file, group.what)), style=styles[group.level])
+        table.add_row(*map(Text, (group.severity, cases, file, group.what)), style=styles[group.severity])
     return table
 
 

@@ -5,51 +5,11 @@ confirmed carry the word "unverified".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
-from medsweep.data.spec import Intensity, SliceAxis
-
-LayoutName = Literal["brats", "kits", "ibsr", "decathlon", "folder"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetSpec:
-    """One dataset: everything that is the same for all who have obtained it."""
-
-    name: str
-    """Name in sweeps and tables."""
-    title: str
-    layout: LayoutName
-    """Module of ``medsweep.data.layouts`` that finds its cases."""
-    modalities: tuple[str, ...]
-    """Channel order; empty where the user's description states it."""
-    classes: tuple[str, ...]
-    """Names by class index; 0 is the background. Empty where the user's description states them."""
-    values: Mapping[int, int]
-    """Class index by stored label value."""
-    regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Unions of classes that are scored beside the classes."""
-    units: str
-    cases: str
-    """How many there are."""
-    licence: str
-    terms: str
-    publishable: bool
-    """Whether its terms let a slice of it, or a sample of a generator trained on it, be shown in public unasked."""
-    where: str
-    """How to obtain it."""
-    expected: str
-    """Folder tree, several lines."""
-    slice_axis: SliceAxis
-    intensity: Intensity
-    resolution: int = 256
-    """Side of the square slices, in pixels, that sweeps over this dataset use."""
-    citation: str
-    quirks: tuple[str, ...]
-    """What surprises its readers, a line each."""
-
+from medsweep.data.dataset import DatasetSpec, Intensity
+from medsweep.data.layouts import brats, decathlon, ibsr, kits
 
 DECATHLON_CITATION = "Antonelli et al. 2022, DOI 10.1038/s41467-022-30695-9"
 DECATHLON_QUIRKS = (
@@ -62,6 +22,7 @@ BRATS20 = DatasetSpec(
     name="brats20",
     title="BraTS 2020: multimodal brain tumour segmentation",
     layout="brats",
+    list_cases=brats.cases,
     modalities=("t1", "t1ce", "t2", "flair"),
     classes=("background", "necrotic-core", "oedema", "enhancing-tumour"),
     values={0: 0, 1: 1, 2: 2, 4: 3},
@@ -101,6 +62,7 @@ KITS19 = DatasetSpec(
     name="kits19",
     title="KiTS19: kidney and kidney tumour segmentation",
     layout="kits",
+    list_cases=kits.cases,
     modalities=("CT",),
     classes=("background", "kidney", "tumour"),
     values={0: 0, 1: 1, 2: 2},
@@ -137,6 +99,8 @@ IBSR18 = DatasetSpec(
     name="ibsr18",
     title="IBSR18: tissue segmentation of 18 brains",
     layout="ibsr",
+    list_cases=ibsr.cases,
+    label_files=ibsr.LABEL_FILES,
     modalities=("T1",),
     classes=("background", "csf", "grey-matter", "white-matter"),
     values={0: 0, 1: 1, 2: 2, 3: 3},
@@ -175,6 +139,7 @@ D_HEART = DatasetSpec(
     name="d-heart",
     title="D-HEART: Medical Segmentation Decathlon Task02_Heart",
     layout="decathlon",
+    list_cases=decathlon.cases,
     modalities=("MR",),
     classes=("background", "left-atrium"),
     values={0: 0, 1: 1},
@@ -203,6 +168,7 @@ D_SPLEEN = DatasetSpec(
     name="d-spleen",
     title="D-SPLEEN: Medical Segmentation Decathlon Task09_Spleen",
     layout="decathlon",
+    list_cases=decathlon.cases,
     modalities=("CT",),
     classes=("background", "spleen"),
     values={0: 0, 1: 1},
@@ -232,6 +198,7 @@ U_PRO = DatasetSpec(
     name="u-pro",
     title="U-PRO: private pelvis data",
     layout="folder",
+    list_cases=None,
     modalities=(),
     classes=(),
     values={},

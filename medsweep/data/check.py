@@ -13,13 +13,12 @@ import numpy as np
 from nibabel.affines import obliquity
 
 from medsweep.data import volumes
+from medsweep.data.dataset import Case, Finding, Listing, Severity
 from medsweep.data.nifti import Grid
-from medsweep.data.parallel import in_parallel
-from medsweep.data.spec import Case, Finding, Level, Listing
-from medsweep.data.volumes import Loaded
+from medsweep.data.volumes import LoadedCase, in_parallel
 from medsweep.errors import UserError
 
-LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """In the order in which they are told."""
 
 OBLIQUE_DEGREES = 1.0
@@ -32,8 +31,8 @@ COARSER = 1.01
 NUMBER = re.compile(r"(?<!\w)-?\d[\d.]*")
 """A number of its own, unlike that in ``int64``."""
 
-Found = Iterator[tuple[Level, Path, str]]
-"""Level, file and clause of each finding of a case."""
+Findings = Iterator[tuple[Severity, Path, str]]
+"""Severity, file and clause of each finding of a case."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +67,20 @@ class Report:
     @property
     def unusable(self) -> tuple[str, ...]:
         """Ids of the cases with an error, in the order they were found."""
-        ids = (finding.case for finding in self.findings if finding.level == "error" and finding.case != "-")
+        ids = (finding.case for finding in self.findings if finding.severity == "error" and finding.case != "-")
         return tuple(dict.fromkeys(ids))
 
     @property
     def ok(self) -> bool:
         """Whether there is a usable case, and no error."""
-        return bool(self.cases) and not any(finding.level == "error" for finding in self.findings)
+        return bool(self.cases) and not any(finding.severity == "error" for finding in self.findings)
 
 
 @dataclass(frozen=True)
 class Group:
     """The same thing found in several cases."""
 
-    level: Level
+    severity: Severity
     what: str
     cases: tuple[str, ...]
     files: tuple[str, ...]
@@ -108,7 +107,7 @@ def check(listing: Listing, *, threads: int = 2, told: Callable[[str], None] = l
     read_cases = list(in_parallel(read, listing.cases, threads))
     found = [*listing.findings, *(finding for _, findings in read_cases for finding in findings)]
     facts = tuple(fact for fact, _ in read_cases if fact is not None)
-    return Report(listing, facts, tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level))))
+    return Report(listing, facts, tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))))
 
 
 def examine(case: Case, listing: Listing) -> tuple[CaseFacts | None, list[Finding]]:
@@ -121,14 +120,14 @@ def examine(case: Case, listing: Listing) -> tuple[CaseFacts | None, list[Findin
         return None, [Finding("error", case.id, str(path), message.replace(str(path), path.name))]
     facts = _facts(listing, loaded)
     findings = [
-        Finding(level, case.id, str(path), what)
+        Finding(severity, case.id, str(path), what)
         for source in (
             _headers(loaded),
             _geometry(facts, loaded),
             _intensities(listing, loaded),
             _classes(case, listing, facts),
         )
-        for level, path, what in source
+        for severity, path, what in source
     ]
     return facts, findings
 
@@ -137,15 +136,15 @@ def grouped(findings: Sequence[Finding]) -> list[Group]:
     """Errors with the same words made one, and so are warnings and notes that differ in their numbers alone."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        words = finding.what if finding.level == "error" else NUMBER.sub("#", finding.what)
-        groups.setdefault((finding.level, words), []).append(finding)
+        words = finding.what if finding.severity == "error" else NUMBER.sub("#", finding.what)
+        groups.setdefault((finding.severity, words), []).append(finding)
     return [_group(same) for same in groups.values()]
 
 
 def _group(same: Sequence[Finding]) -> Group:
     first = same[0]
     return Group(
-        first.level,
+        first.severity,
         first.what if len({finding.what for finding in same}) == 1 else f"{first.what} (numbers of {first.case})",
         tuple(dict.fromkeys(finding.case for finding in same)),
         tuple(dict.fromkeys(finding.file for finding in same)),
@@ -158,7 +157,7 @@ def _blamed(case: Case, message: str) -> Path:
     return named[0] if named else case.label
 
 
-def _facts(listing: Listing, loaded: Loaded) -> CaseFacts:
+def _facts(listing: Listing, loaded: LoadedCase) -> CaseFacts:
     planes = loaded.label_planes()
     count = len(listing.classes)
     per_slice = np.stack([np.bincount(plane.ravel(), minlength=count) for plane in planes])
@@ -173,14 +172,14 @@ def _facts(listing: Listing, loaded: Loaded) -> CaseFacts:
     )
 
 
-def _headers(loaded: Loaded) -> Found:
+def _headers(loaded: LoadedCase) -> Findings:
     label = loaded.case.label
     codes = (loaded.grid.qform_code, loaded.grid.sform_code)
-    yield from ((level, label, f"label: {what}") for level, what in _header(loaded.grid))
+    yield from ((severity, label, f"label: {what}") for severity, what in _header(loaded.grid))
     if np.dtype(loaded.grid.dtype).kind == "f":
         yield "note", label, f"label: stored as {loaded.grid.dtype}"
     for path, grid in zip(loaded.case.images, loaded.image_grids, strict=True):
-        yield from ((level, path, f"image: {what}") for level, what in _header(grid))
+        yield from ((severity, path, f"image: {what}") for severity, what in _header(grid))
         own = (grid.qform_code, grid.sform_code)
         if own != codes:
             yield (
@@ -190,7 +189,7 @@ def _headers(loaded: Loaded) -> Found:
             )
 
 
-def _header(grid: Grid) -> Iterator[tuple[Level, str]]:
+def _header(grid: Grid) -> Iterator[tuple[Severity, str]]:
     if grid.sform_code == 0:
         yield "note", f"no sform, the geometry is that of the qform (code {grid.qform_code})"
     elif grid.qform_code == 0:
@@ -202,7 +201,7 @@ def _header(grid: Grid) -> Iterator[tuple[Level, str]]:
         yield "note", f"stored as {grid.dtype}"
 
 
-def _geometry(facts: CaseFacts, loaded: Loaded) -> Found:
+def _geometry(facts: CaseFacts, loaded: LoadedCase) -> Findings:
     label = loaded.case.label
     slices, height, width = facts.shape
     between, down, across = facts.spacing_mm
@@ -218,7 +217,7 @@ def _geometry(facts: CaseFacts, loaded: Loaded) -> Found:
         yield "note", label, f"the grid is tilted by {angle:.1f} degrees; slices follow the grid"
 
 
-def _intensities(listing: Listing, loaded: Loaded) -> Found:
+def _intensities(listing: Listing, loaded: LoadedCase) -> Findings:
     paths = loaded.case.images
     if listing.stacked:
         paths = paths * len(listing.modalities)
@@ -230,7 +229,7 @@ def _intensities(listing: Listing, loaded: Loaded) -> Found:
             yield "warning", path, f"{name} has no negative value, the least is {low:g}; HU are expected"
 
 
-def _classes(case: Case, listing: Listing, facts: CaseFacts) -> Found:
+def _classes(case: Case, listing: Listing, facts: CaseFacts) -> Findings:
     absent = [name for name, voxels in zip(listing.classes, facts.voxels, strict=True) if voxels == 0]
     if absent:
         yield "note", case.label, f"no voxel of {', '.join(absent)}"

@@ -6,18 +6,16 @@ from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import NOT_IDENTITY, Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
+from medsweep.data.dataset import Intensity, SliceAxis
 from medsweep.data.folds import Fold
 from medsweep.data.layouts.folder import FolderDescription
 from medsweep.data.phantom import DATASETS, PhantomConfig
-from medsweep.data.spec import Intensity, SliceAxis
 from medsweep.data.stage_config import StageConfig
 from medsweep.errors import nearest
 
-IBSR = "ibsr18"
 
-
-def _default_phantom(given: dict[str, Any]) -> PhantomConfig | None:
-    return PhantomConfig() if given.get("dataset") == "phantom" else None
+def _default_phantom(fields: dict[str, Any]) -> PhantomConfig | None:
+    return PhantomConfig() if fields.get("dataset") == "phantom" else None
 
 
 class DataConfig(Config):
@@ -57,14 +55,14 @@ class DataConfig(Config):
         if self.phantom is not None and name not in DATASETS:
             raise ValueError(f"no cohort can be made up for dataset {name!r}; {nearest(name, DATASETS)}")
         if self.phantom is None and self.root is None:
-            known = name in CATALOGUE or not (close := nearest(name, CATALOGUE)).startswith("did")
-            hint = "" if known else f" ({close})"
+            suggestion = nearest(name, CATALOGUE)
+            hint = f" ({suggestion})" if name not in CATALOGUE and suggestion.startswith("did") else ""
             raise ValueError(
                 f"dataset {name!r}{hint} needs data.root, the folder of its files; without files, data.phantom makes "
                 f"up a cohort for {', '.join(DATASETS)}"
             )
-        if self.labels is not None and name != IBSR:
-            raise ValueError(f"data.labels chooses among the labels of {IBSR}; dataset {name!r} has one kind")
+        if self.labels is not None and (name not in CATALOGUE or not CATALOGUE[name].label_files):
+            raise ValueError(f"data.labels chooses among the labels of ibsr18; dataset {name!r} has one kind")
         if self.description is not None and (self.phantom is not None or (name in CATALOGUE and name != "u-pro")):
             raise ValueError(f"data.description is for folders of your own; dataset {name!r} is known: remove it")
         return self
@@ -74,7 +72,7 @@ class PrepareConfig(DataConfig, StageConfig):
     """``DataConfig`` plus what the source held when the sweep was planned."""
 
     source: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """``Source.fingerprint``."""
+    """``DataSource.fingerprint``."""
     fold: Fold | None = None
     """The fold whose training patients cohort intensities are fitted on; None where nothing is fitted."""
 

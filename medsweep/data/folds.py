@@ -109,6 +109,32 @@ def split(patients: Sequence[str], fold: Fold) -> Split:
     return Split(train=tuple(train), validation=validation, test=tuple(test))
 
 
+def with_all_patients(fold: Fold) -> Fold:
+    """The fold whose training set is no longer small: all of its training patients."""
+    return fold.model_copy(update={"patients": None})
+
+
+def unused_patients(what: str, patients: Sequence[str], fold: Fold) -> tuple[str, ...]:
+    """Training patients of ``fold`` that its small training set leaves unused, sorted.
+
+    Args:
+        what: who asks, for the error.
+        patients: all patients of the prepared slices.
+        fold: how they are cut.
+
+    Raises:
+        UserError: no patient is unused.
+    """
+    train = split(patients, fold).train
+    unused = set(split(patients, with_all_patients(fold)).train) - set(train)
+    if not unused:
+        raise UserError(
+            f"{what} finds no training patient left out of the {len(train)} in use; set data.patients below "
+            f"{len(train)}"
+        )
+    return tuple(sorted(unused))
+
+
 def _outer(patients: Sequence[str], fold: Fold) -> tuple[list[str], tuple[str, ...], list[str]]:
     """Training patients in drawing order, validation patients of the file, test patients."""
     if fold.given_patients is not None:
@@ -151,28 +177,3 @@ def _shuffled(patients: Iterable[str], key: str) -> list[str]:
 def _count(share: float, among: int) -> int:
     """``share`` of ``among``, rounded to the nearest; at least 1 where a share is asked for."""
     return max(1, math.floor(share * among + 0.5)) if share > 0 else 0
-
-
-def whole(fold: Fold) -> Fold:
-    """The fold with all of its training patients."""
-    return fold.model_copy(update={"patients": None})
-
-
-def left_out(what: str, patients: Sequence[str], fold: Fold) -> tuple[str, ...]:
-    """Training patients of ``fold`` beyond the small training part that ``fold.patients`` asks for, sorted.
-
-    Args:
-        what: who asks, for the error.
-        patients: all patients of the prepared slices.
-        fold: how they are cut.
-
-    Raises:
-        UserError: nobody is left out.
-    """
-    train = split(patients, fold).train
-    if not (others := tuple(sorted(set(split(patients, whole(fold)).train) - set(train)))):
-        raise UserError(
-            f"{what} finds no training patient left out of the {len(train)} in use; set data.patients below "
-            f"{len(train)}"
-        )
-    return others

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.data.spec import Intensity
+from medsweep.data.dataset import Intensity
 from medsweep.errors import UserError
 
 CLIP = 5.0

@@ -1,4 +1,4 @@
-"""Reading NIfTI volumes on the canonical (RAS) grid, refusing whatever would be read wrongly.
+"""Reading NIfTI volumes on the canonical (RAS) grid, refusing whatever would be read wrongly, and writing labels.
 
 Scaling slope and intercept are applied; a slope of 0 means no scaling. The affine is the sform where its code is set,
 else the qform; a file with neither has no known orientation. Trailing axes of length 1 are dropped; repeated
@@ -10,20 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from medsweep.data.spec import SliceAxis
+from medsweep.data.dataset import SliceAxis
+from medsweep.data.geometry import Triple, from_planes
+from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-
-T = TypeVar("T", bound=np.generic)
 
 ABSURD = 1e30
 """Voxels beyond this are fill values (such as 3.4e38), not measurements."""
@@ -36,8 +36,6 @@ UNKNOWN = 255
 
 ANATOMICAL = {"sagittal": 0, "coronal": 1, "axial": 2}
 STORED = {"first": 0, "second": 1, "third": 2}
-
-Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +66,8 @@ class Grid:
     @property
     def orientation(self) -> NDArray[np.float64]:
         """nibabel's (3, 2) orientation: per stored axis the canonical axis and whether it is flipped."""
-        found: NDArray[np.float64] = io_orientation(self.affine)
-        return found
+        orientation: NDArray[np.float64] = io_orientation(self.affine)
+        return orientation
 
     @property
     def canonical_shape(self) -> Triple:
@@ -163,16 +161,16 @@ def read_labels(
     image = _open(path, 1)
     with _readable(path):
         array = np.asanyarray(image.dataobj)
-    found = _numbered(array, values)
+    numbered = _numbered(array, values)
     if others_are_background:
-        found[(found == UNKNOWN) & _is_whole(array)] = 0
-    if found.max() == UNKNOWN:
-        value = float(array[found == UNKNOWN].ravel()[0])
+        numbered[(numbered == UNKNOWN) & _is_whole(array)] = 0
+    if numbered.max() == UNKNOWN:
+        value = float(array[numbered == UNKNOWN].ravel()[0])
         what = "undeclared" if np.isfinite(value) and abs(value - round(value)) <= WHOLE else "fractional"
         declared = {value: classes[index] for value, index in sorted(values.items())}
         raise UserError(f"{what} label value {value:g} in {path}; declared are {declared}")
     grid = _grid(image)
-    return Scan(path, _canonical(found.reshape(_trimmed(array.shape), order="A"), grid), grid)
+    return Scan(path, _canonical(numbered.reshape(_trimmed(array.shape), order="A"), grid), grid)
 
 
 def check_pair(first: Scan, second: Scan) -> None:
@@ -195,6 +193,26 @@ def check_pair(first: Scan, second: Scan) -> None:
         )
 
 
+def write_prediction(path: Path, labels_ZHW: NDArray[np.uint8], data: SliceSet, patient: str) -> None:
+    """Write class indices on the original grid, (Z, H, W), as a NIfTI file that overlays the patient's own files.
+
+    Axes, shape (trailing axes of length 1 included), affine and codes are those of the label file; class indices become
+    its stored label values, the lowest where several count as one class.
+    """
+    volume = data.volumes[patient]
+    table = np.zeros(len(data.classes), np.min_scalar_type(max(data.values)))
+    for value in sorted(data.values, reverse=True):
+        table[data.values[value]] = value
+    canonical = from_planes(table[labels_ZHW], volume.slice_axis)
+    affine = np.asarray(volume.stored.affine)
+    turned = apply_orientation(canonical, ornt_transform(axcodes2ornt("RAS"), io_orientation(affine)))
+    image = nib.Nifti1Image(np.asarray(turned).reshape(volume.stored.shape), affine)
+    image.set_qform(affine, volume.stored.qform_code)
+    image.set_sform(affine, volume.stored.sform_code)
+    image.header.set_xyzt_units("mm")
+    image.to_filename(path)
+
+
 def _numbered(array: NDArray[Any], values: Mapping[int, int]) -> NDArray[np.uint8]:
     """Class indices of stored values, ``UNKNOWN`` where a value is not declared; near-whole floats count as whole."""
     if array.dtype.kind in "bu" and array.dtype.itemsize <= 2:
@@ -202,14 +220,14 @@ def _numbered(array: NDArray[Any], values: Mapping[int, int]) -> NDArray[np.uint
         for value, index in values.items():
             if 0 <= value < len(table):
                 table[value] = index
-        numbered: NDArray[np.uint8] = table[array.view(np.uint8) if array.dtype == bool else array]
-        return numbered
+        looked_up: NDArray[np.uint8] = table[array.view(np.uint8) if array.dtype == bool else array]
+        return looked_up
     whole = np.rint(array) if array.dtype.kind == "f" else array
-    found = np.full_like(array, UNKNOWN, dtype=np.uint8, subok=False)
+    numbered = np.full_like(array, UNKNOWN, dtype=np.uint8, subok=False)
     for value, index in values.items():
-        found[whole == value] = index
-    found[~_is_whole(array)] = UNKNOWN
-    return found
+        numbered[whole == value] = index
+    numbered[~_is_whole(array)] = UNKNOWN
+    return numbered
 
 
 def _is_whole(array: NDArray[Any]) -> NDArray[np.bool_]:

@@ -4,29 +4,37 @@ Patients are read in parallel, each by one thread that holds one patient at a ti
 after the patients of its last checkpoint and ends with the same bytes.
 """
 
+import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 
 from medsweep.data import intensity
 from medsweep.data.config import PrepareConfig
-from medsweep.data.fit import Fit
+from medsweep.data.dataset import Case, Intensity, Listing
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import split
+from medsweep.data.geometry import Resize
 from medsweep.data.intensity import Constants
-from medsweep.data.inventory import files_of, fingerprint, inspect_source, made_up, open_listing
-from medsweep.data.parallel import in_parallel
-from medsweep.data.provenance import write_fitted_on
-from medsweep.data.spec import Case, Intensity, Listing
-from medsweep.data.volumes import Loaded, load, slice_count
-from medsweep.data.writer import Entry, Fitted, SliceWriter, kept_entries
+from medsweep.data.source import files_of, fingerprint, inspect_source, is_made_up, open_listing
+from medsweep.data.volumes import LoadedCase, in_parallel, load, slice_count
 from medsweep.errors import UserError
-from medsweep.files import sha256_of
+from medsweep.files import fsync_tree, sha256_of
 from medsweep.trial import Progress, Trial
 
 log = logging.getLogger(__name__)
+
+Entry = dict[str, Any]
+"""What is known of one prepared patient, as JSON: rows, geometry, areas and file hashes."""
+
+ENTRIES = "entries.json"
 
 
 def run(config: PrepareConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
@@ -37,37 +45,55 @@ def run(config: PrepareConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     """
     listing = open_listing(config, trial.scratch)
     constants = _constants(config, listing, trial)
-    found = trial.restore()
-    entries = {entry["patient"]: entry for entry in kept_entries(found[1])} if found else {}
-    writer = _writer(config, listing, trial, resume=found is not None)
+    checkpoint = trial.restore()
+    entries: dict[str, Entry] = {}
+    if checkpoint is not None:
+        entries = {entry["patient"]: entry for entry in json.loads((checkpoint[1] / ENTRIES).read_text("utf-8"))}
+    writer = SliceWriter(trial.output, listing, config, resume=checkpoint is not None)
 
     def prepare(case: Case) -> Entry:
         loaded = load(case, listing)
-        fitted = fit_case(loaded, config.resolution, listing.intensity, constants)
-        return writer.put(loaded, fitted, listing.classes, [sha256_of(path) for path in files_of(case)])
+        return writer.put(loaded, prepare_case(loaded, config.resolution, listing.intensity, constants))
 
-    todo = [case for case in listing.cases if case.id not in entries]
-    for entry in in_parallel(prepare, todo, trial.threads):
+    remaining = [case for case in listing.cases if case.id not in entries]
+    for entry in in_parallel(prepare, remaining, trial.threads):
         entries[entry["patient"]] = entry
-        _tell_vanished(entry, config)
+        if vanished := entry["volume"]["vanished"]:
+            names, side = ", ".join(vanished), config.resolution
+            log.warning("%s: %s vanished at %d pixels; raise data.resolution", entry["patient"], names, side)
         slices = sum(len(entry["areas"]) for entry in entries.values())
         yield Progress(step=len(entries), total=len(listing.cases), metrics={"slices": float(slices)})
         if trial.checkpoint_due() and len(entries) < len(listing.cases):
-            trial.checkpoint(len(entries), lambda folder: writer.keep(folder, list(entries.values())))
+            trial.checkpoint(len(entries), lambda folder: writer.save(folder, list(entries.values())))
     ordered = [entries[case.id] for case in listing.cases]
     _require_as_planned(config, listing, ordered, trial)
-    writer.finish(ordered, listing.classes, _cohort(config, listing, constants))
+    writer.finish(ordered, _cohort(config, listing, constants))
 
 
-def fit_case(loaded: Loaded, side: int, recipe: Intensity, constants: tuple[Constants, ...] | None = None) -> Fitted:
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """One case as networks see it."""
+
+    images: NDArray[np.float32]
+    """(Z, C, R, R)"""
+    masks: NDArray[np.uint8]
+    """(Z, R, R)"""
+    planes: NDArray[np.uint8]
+    """Labels on the original grid, (Z, H, W)."""
+    resize: Resize
+
+
+def prepare_case(
+    loaded: LoadedCase, side: int, recipe: Intensity, constants: tuple[Constants, ...] | None = None
+) -> PreparedCase:
     """Normalise, cut and fit one case into squares of ``side`` pixels; ``constants`` by modality for cohort scales."""
     planes = loaded.label_planes()
-    fit = Fit.of(planes.shape[1], planes.shape[2], side)
+    resize = Resize.of(planes.shape[1], planes.shape[2], side)
     images = np.empty((len(planes), len(loaded.image), side, side), np.float32)
     for channel in range(len(loaded.image)):
         scaled = intensity.normalise(loaded.image_planes(channel), recipe, constants[channel] if constants else None)
-        images[:, channel] = fit.image(scaled.volume, scaled.outside)
-    return Fitted(images, fit.labels(planes), planes, fit)
+        images[:, channel] = resize.image(scaled.volume, scaled.outside)
+    return PreparedCase(images, resize.labels(planes), planes, resize)
 
 
 def hours(config: PrepareConfig) -> float:
@@ -75,6 +101,89 @@ def hours(config: PrepareConfig) -> float:
     if config.phantom is not None:
         return config.phantom.patients * 0.1 / 3600
     return 0.08 * (config.resolution / 256) ** 2
+
+
+class SliceWriter:
+    """images.npy, masks.npy and reference/ of a slice set, which are filled patient by patient in any order.
+
+    Args:
+        output: folder that is filled.
+        listing: the patients, in the order of their rows.
+        config: side and type of the images.
+        resume: whether ``output`` holds the arrays of an earlier attempt.
+    """
+
+    def __init__(self, output: Path, listing: Listing, config: PrepareConfig, *, resume: bool) -> None:
+        self._output, self._classes = output, listing.classes
+        counts = [slice_count(case, listing) for case in listing.cases]
+        first = np.cumsum([0, *counts]).tolist()
+        self._first = {case.id: row for case, row in zip(listing.cases, first[:-1], strict=True)}
+        mode, plane = "r+" if resume else "w+", (config.resolution, config.resolution)
+        shape = (first[-1], len(listing.modalities), *plane)
+        self._images = open_memmap(output / "images.npy", mode, np.dtype(config.image_dtype), shape)
+        self._masks = open_memmap(output / "masks.npy", mode, np.uint8, (first[-1], *plane))
+        (output / "reference").mkdir(exist_ok=True)
+
+    def put(self, loaded: LoadedCase, prepared: PreparedCase) -> Entry:
+        """Write one patient to its own rows and say what was written."""
+        patient, count = loaded.case.id, len(prepared.masks)
+        first = self._first[patient]
+        self._images[first : first + count] = prepared.images
+        self._masks[first : first + count] = prepared.masks
+        np.savez_compressed(self._output / "reference" / f"{patient}.npz", labels=prepared.planes)
+        labels = range(len(self._classes))
+        areas = np.stack([np.count_nonzero(prepared.masks == label, axis=(1, 2)) for label in labels], 1)
+        vanished = [label for label in labels if (prepared.planes == label).any() and not areas[:, label].any()]
+        return {
+            "patient": patient,
+            "areas": areas.tolist(),
+            "hashes": [sha256_of(path) for path in files_of(loaded.case)],
+            "volume": {
+                "first": first,
+                "count": count,
+                "spacing_mm": list(loaded.spacing_mm),
+                "fit": asdict(prepared.resize),
+                "affine": loaded.grid.canonical_affine.tolist(),
+                "slice_axis": loaded.slice_axis,
+                "stored": {
+                    "shape": list(loaded.grid.shape),
+                    "affine": loaded.grid.affine.tolist(),
+                    "sform_code": loaded.grid.sform_code,
+                    "qform_code": loaded.grid.qform_code,
+                },
+                "vanished": [self._classes[label] for label in vanished],
+            },
+        }
+
+    def save(self, folder: Path, entries: Sequence[Entry]) -> None:
+        """Write what ``entries`` name to the disk for good, and the entries into a checkpoint ``folder``."""
+        self._images.flush()
+        self._masks.flush()
+        fsync_tree(self._output)
+        (folder / ENTRIES).write_text(json.dumps(entries), encoding="utf-8")
+
+    def finish(self, entries: Sequence[Entry], cohort: Mapping[str, Any]) -> None:
+        """Write index.parquet and cohort.json."""
+        self._images.flush()
+        self._masks.flush()
+        index = pd.concat([_index(entry, self._classes) for entry in entries], ignore_index=True)
+        index.to_parquet(self._output / "index.parquet", index=False)
+        volumes = {entry["patient"]: entry["volume"] for entry in entries}
+        text = json.dumps({**cohort, "volumes": volumes}, indent=1)
+        (self._output / "cohort.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _index(entry: Entry, classes: Sequence[str]) -> pd.DataFrame:
+    """The rows of one patient, a row per slice."""
+    areas, volume = np.asarray(entry["areas"], np.int64), entry["volume"]
+    count = len(areas)
+    frame = pd.DataFrame({"patient": entry["patient"], "slice": np.arange(count), "foreground": areas[:, 1:].sum(1)})
+    for label, name in enumerate(classes[1:], start=1):
+        frame[f"area_{name}"] = areas[:, label]
+    for name, size in zip(("z_mm", "y_mm", "x_mm"), volume["spacing_mm"], strict=True):
+        frame[name] = size
+    frame["affine"] = pd.Series([np.asarray(volume["affine"]).ravel()] * count, dtype=object)
+    return frame
 
 
 def _constants(config: PrepareConfig, listing: Listing, trial: Trial) -> tuple[Constants, ...] | None:
@@ -90,45 +199,32 @@ def _constants(config: PrepareConfig, listing: Listing, trial: Trial) -> tuple[C
         loaded = load(case, listing)
         return [intensity.sample(volume, loaded.labels) for volume in loaded.image]
 
-    chosen = [case for case in listing.cases if case.id in set(train)]
-    samples = list(in_parallel(sampled, chosen, trial.threads))
+    samples = list(in_parallel(sampled, [case for case in listing.cases if case.id in set(train)], trial.threads))
     return tuple(
         intensity.fit([sample[channel] for sample in samples], listing.intensity, name)
         for channel, name in enumerate(listing.modalities)
     )
 
 
-def _writer(config: PrepareConfig, listing: Listing, trial: Trial, *, resume: bool) -> SliceWriter:
-    counts = {case.id: slice_count(case, listing) for case in listing.cases}
-    channels, dtype = len(listing.modalities), config.image_dtype
-    return SliceWriter(trial.output, counts, channels, config.resolution, dtype, resume=resume)
-
-
-def _tell_vanished(entry: Entry, config: PrepareConfig) -> None:
-    if lost := entry["volume"]["vanished"]:
-        names, side = ", ".join(lost), config.resolution
-        log.warning("%s: %s vanished at %d pixels; raise data.resolution", entry["patient"], names, side)
-
-
 def _require_as_planned(config: PrepareConfig, listing: Listing, entries: list[Entry], trial: Trial) -> None:
     """Refuse to publish slices of other files than those that the sweep was planned with."""
     if config.phantom is not None:
-        found, where = inspect_source(config, trial.scratch).fingerprint, f"the made-up cohort {config.dataset}"
+        now, where = inspect_source(config, trial.scratch).fingerprint, f"the made-up cohort {config.dataset}"
     else:
-        found = fingerprint(listing, {entry["patient"]: entry["hashes"] for entry in entries})
+        now = fingerprint(listing, {entry["patient"]: entry["hashes"] for entry in entries})
         where = str(config.root)
-    if found != config.source:
+    if now != config.source:
         raise UserError(
             f"{where} changed since the sweep was planned: "
-            f"fingerprint {found[:16]}, planned {config.source[:16]}; plan again"
+            f"fingerprint {now[:16]}, planned {config.source[:16]}; plan again"
         )
 
 
 def _cohort(config: PrepareConfig, listing: Listing, constants: tuple[Constants, ...] | None) -> dict[str, Any]:
-    warnings = [f"{found.case}: {found.what}" for found in listing.findings if found.level == "warning"]
+    scales = dict(zip(listing.modalities, map(asdict, constants), strict=True)) if constants else None
     return {
         "dataset": config.dataset,
-        "made_up": made_up(config),
+        "made_up": is_made_up(config),
         "modalities": listing.modalities,
         "classes": listing.classes,
         "values": {str(value): index for value, index in listing.values.items()},
@@ -136,7 +232,7 @@ def _cohort(config: PrepareConfig, listing: Listing, constants: tuple[Constants,
         "resolution": config.resolution,
         "slice_axis": listing.slice_axis,
         "intensity": listing.intensity.model_dump(mode="json"),
-        "constants": intensity.described(dict(zip(listing.modalities, constants, strict=True))) if constants else None,
+        "constants": scales,
         "choices": listing.choices,
-        "warnings": warnings,
+        "warnings": [f"{note.case}: {note.what}" for note in listing.findings if note.severity == "warning"],
     }

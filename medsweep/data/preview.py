@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsweep.data import volumes
-from medsweep.data.prepare import fit_case
-from medsweep.data.spec import Listing
+from medsweep.data.dataset import Listing
+from medsweep.data.prepare import prepare_case
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,13 +46,12 @@ def fullest_slices(listing: Listing, *, resolution: int, patients: int) -> list[
     Raises:
         UserError: a case cannot be read.
     """
-    return [_row(case.id, volumes.load(case, listing), resolution, listing) for case in listing.cases[:patients]]
-
-
-def _row(patient: str, loaded: volumes.Loaded, resolution: int, listing: Listing) -> Row:
-    fitted = fit_case(loaded, resolution, listing.intensity)
-    number = int(np.count_nonzero(fitted.masks, axis=(1, 2)).argmax())
-    return Row(patient, number, len(fitted.masks), fitted.images[number], fitted.masks[number])
+    rows = []
+    for case in listing.cases[:patients]:
+        prepared = prepare_case(volumes.load(case, listing), resolution, listing.intensity)
+        number = int(np.count_nonzero(prepared.masks, axis=(1, 2)).argmax())
+        rows.append(Row(case.id, number, len(prepared.masks), prepared.images[number], prepared.masks[number]))
+    return rows
 
 
 def overlay(mask: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -21,15 +21,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medsweep.data.fit import Fit
+from medsweep.data.geometry import Resize
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Geometry of a label file as it lies on disk, with axes in any order."""
+class StoredGeometry:
+    """Geometry of a label file as it lies on disk, with axes in any order; what writing a prediction back needs."""
 
-    shape: tuple[int, ...]
-    affine: tuple[tuple[float, ...], ...]
+    shape: Sequence[int]
+    affine: Sequence[Sequence[float]]
+    """4x4 matrix from stored voxel to world coordinates in mm."""
     sform_code: int
     qform_code: int
 
@@ -43,13 +44,11 @@ class Volume:
     """Rows of the slice set that hold this patient, in slice order."""
     spacing_mm: tuple[float, float, float]
     """Distance between slices, rows and columns of the original grid (z, y, x)."""
-    fit: Fit
+    resize: Resize
     """How a (H, W) plane of the original grid became (R, R)."""
-    affine: tuple[tuple[float, ...], ...]
-    """4x4 voxel-to-world matrix of the canonical (RAS) volume, for writing a prediction back."""
     slice_axis: int
     """Axis of the canonical volume along which the slices were cut."""
-    stored: Stored
+    stored: StoredGeometry
     """The file that the labels came from."""
 
 
@@ -84,7 +83,7 @@ class SliceSet:
             modalities=tuple(cohort["modalities"]),
             classes=tuple(cohort["classes"]),
             values={int(value): index for value, index in cohort["values"].items()},
-            regions={name: tuple(number[part] for part in parts) for name, parts in cohort["regions"].items()},
+            regions={name: tuple(number[member] for member in members) for name, members in cohort["regions"].items()},
             made_up=cohort["made_up"],
             volumes={patient: _volume(patient, entry) for patient, entry in cohort["volumes"].items()},
         )
@@ -122,18 +121,11 @@ class SliceSet:
 
 
 def _volume(patient: str, entry: dict[str, Any]) -> Volume:
-    first, count = entry["first"], entry["count"]
     return Volume(
         patient=patient,
-        rows=range(first, first + count),
+        rows=range(entry["first"], entry["first"] + entry["count"]),
         spacing_mm=tuple(entry["spacing_mm"]),
-        fit=Fit(**entry["fit"]),
-        affine=tuple(tuple(row) for row in entry["affine"]),
+        resize=Resize(**entry["fit"]),
         slice_axis=entry["slice_axis"],
-        stored=Stored(
-            shape=tuple(entry["stored"]["shape"]),
-            affine=tuple(tuple(row) for row in entry["stored"]["affine"]),
-            sform_code=entry["stored"]["sform_code"],
-            qform_code=entry["stored"]["qform_code"],
-        ),
+        stored=StoredGeometry(**entry["stored"]),
     )

@@ -1,19 +1,24 @@
 """One case as its files hold it: every modality and the labels on one canonical grid, or a refusal by name."""
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medsweep.data import nifti
-from medsweep.data.nifti import Grid, Scan
-from medsweep.data.planes import plane_axes, to_planes
-from medsweep.data.spec import Case, Listing
+from medsweep.data.dataset import Case, Listing
+from medsweep.data.geometry import plane_axes, to_planes
+from medsweep.data.nifti import Grid
 from medsweep.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedCase:
     """A case in memory; X, Y, Z grow to the right, to the front and upwards."""
 
     case: Case
@@ -45,7 +50,7 @@ class Loaded:
         return np.ascontiguousarray(to_planes(self.labels, self.slice_axis))
 
 
-def load(case: Case, listing: Listing) -> Loaded:
+def load(case: Case, listing: Listing) -> LoadedCase:
     """Read all files of a case.
 
     Raises:
@@ -58,10 +63,15 @@ def load(case: Case, listing: Listing) -> Loaded:
     )
     for image in images:
         nifti.check_pair(image, label)
-    channels = tuple(channel for image in images for channel in image.array)
     axis = label.grid.canonical_axis(listing.slice_axis)
-    _require_one_axis(axis, images, label, listing)
-    return Loaded(case, channels, label.array, tuple(image.grid for image in images), label.grid, axis)
+    for image in images:
+        if image.grid.canonical_axis(listing.slice_axis) != axis:
+            raise UserError(
+                f"slice axis {listing.slice_axis!r} means another direction in {image.path} ({image.grid.axes}) than "
+                f"in {label.path} ({label.grid.axes}); name it by anatomy: data.slice_axis: axial, coronal or sagittal"
+            )
+    channels = tuple(channel for image in images for channel in image.array)
+    return LoadedCase(case, channels, label.array, tuple(image.grid for image in images), label.grid, axis)
 
 
 def slice_count(case: Case, listing: Listing) -> int:
@@ -74,10 +84,13 @@ def slice_count(case: Case, listing: Listing) -> int:
     return grid.canonical_shape[grid.canonical_axis(listing.slice_axis)]
 
 
-def _require_one_axis(axis: int, images: list[Scan], label: Scan, listing: Listing) -> None:
-    for image in images:
-        if image.grid.canonical_axis(listing.slice_axis) != axis:
-            raise UserError(
-                f"slice axis {listing.slice_axis!r} means another direction in {image.path} ({image.grid.axes}) than "
-                f"in {label.path} ({label.grid.axes}); name it by anatomy: data.slice_axis: axial, coronal or sagittal"
-            )
+def in_parallel(work: Callable[[Case], T], cases: Sequence[Case], threads: int) -> Iterator[T]:
+    """Results of ``work`` in the order of ``cases``, one thread and one case in memory each.
+
+    Leaving early drops what has not begun.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            yield from pool.map(work, cases)
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold
-from medsweep.data.inventory import Source
+from medsweep.data.source import DataSource
 from medsweep.identity import canonical
 from medsweep.study.settings import GENERATORS, Settings, settings_of
 from medsweep.sweep.arms import Arm, Replicate
@@ -33,7 +33,7 @@ class _Cell:
 class Chains:
     """Turns arms into trials. Knows all arms, since those that differ in dose share a pool as large as the largest."""
 
-    def __init__(self, every: Sequence[Arm], source: Source, bounds: Sequence[Settings] = ()) -> None:
+    def __init__(self, every: Sequence[Arm], source: DataSource, bounds: Sequence[Settings] = ()) -> None:
         """Chains of ``every`` arm, with pools large enough for the settings in ``bounds`` too."""
         self._source = source
         self._control = next(settings_of(arm) for arm in every if arm.is_control)

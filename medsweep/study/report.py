@@ -19,8 +19,8 @@ from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Split, split
-from medsweep.data.inventory import made_up
 from medsweep.data.slices import SliceSet
+from medsweep.data.source import is_made_up
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure
 from medsweep.execution.tasking import labels_of
@@ -202,12 +202,12 @@ def _training_parts(sweep: Sweep, plan: Plan, store: Store) -> tuple[SliceSet, l
 
 def _dataset_name(data: DataConfig) -> str:
     """The dataset's name, from which a made-up cohort can never be taken for the real one."""
-    return f"{data.dataset} (made up)" if made_up(data) else data.dataset
+    return f"{data.dataset} (made up)" if is_made_up(data) else data.dataset
 
 
 def _terms(data: DataConfig) -> str:
     spec = CATALOGUE.get(data.dataset)
-    if spec is None or spec.publishable or made_up(data):
+    if spec is None or spec.publishable or is_made_up(data):
         return ""
     return f"; the terms of {spec.title} forbid publishing its slices, and samples of generators fitted on it, unasked"
 

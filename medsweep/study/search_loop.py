@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from pydantic import ValidationError
 
-from medsweep.data.inventory import Source, inspect_source
+from medsweep.data.source import DataSource, inspect_source
 from medsweep.errors import UserError
 from medsweep.execution.driver import Summary
 from medsweep.search.results import REFUSED, Result, result_of
@@ -77,7 +77,7 @@ class Search:
     inside: tuple[tuple[Arm, Params], ...]
     """Arms that lie in the space, and where."""
     replicates: tuple[Replicate, ...]
-    source: Source
+    source: DataSource
     store: Store
 
     def forward(self, state: State | None = None) -> State:

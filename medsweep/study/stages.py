@@ -12,7 +12,7 @@ from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.data import prepare
 from medsweep.data.config import PrepareConfig
 from medsweep.data.folds import split
-from medsweep.data.inventory import Source, inspect_source
+from medsweep.data.source import DataSource, inspect_source
 from medsweep.errors import UserError
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains, fold_of
@@ -110,7 +110,7 @@ def plan_sweep(path: Path, store: Store) -> tuple[Sweep, Plan]:
 
 
 def plan_arms(
-    sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate], source: Source, bounds: Sequence[Settings] = ()
+    sweep: Sweep, every: Sequence[Arm], where: Sequence[Replicate], source: DataSource, bounds: Sequence[Settings] = ()
 ) -> Plan:
     """The trials of some arms of a sweep, checked for leaks; pools are large enough for ``bounds`` too.
 

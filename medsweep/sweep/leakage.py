@@ -1,6 +1,6 @@
 """No trial is made from anything that was fitted on patients it holds out: checked on the plan, before anything runs.
 
-``medsweep.data.provenance`` checks the same again at run time, on what was really written.
+``medsweep.data.fitted_on`` checks the same again at run time, on what was really written.
 """
 
 from collections.abc import Sequence

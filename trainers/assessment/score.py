@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from medsweep.data.fitted_on import require_unseen
 from medsweep.data.folds import split
-from medsweep.data.provenance import require_unseen
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.consistency import consistency, see, spoiled_metrics

@@ -70,7 +70,7 @@ def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np
     """Most probable class on the original grid, uint8 (Z, H, W); probabilities are resized, never labels."""
     volume = data.volumes[patient]
     images_ZCRR = torch.from_numpy(data.image_rows(slice(volume.rows.start, volume.rows.stop)))
-    probabilities_ZKHW = volume.fit.undo(predict(model, images_ZCRR).numpy())
+    probabilities_ZKHW = volume.resize.undo(predict(model, images_ZCRR).numpy())
     return probabilities_ZKHW.argmax(axis=1).astype(np.uint8)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from medsweep.data.restore import write_prediction
+from medsweep.data.nifti import write_prediction
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError, nearest
 from medsweep.trainers.segmentation.evaluate import segment_volume

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medsweep.data.fitted_on import require_unseen, write_fitted_on
 from medsweep.data.folds import split
-from medsweep.data.provenance import require_unseen, write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
 from medsweep.trainers.pool import Pool

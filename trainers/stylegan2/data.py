@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medsweep.data.fitted_on import require_within
 from medsweep.data.folds import Fold, split
-from medsweep.data.provenance import require_within
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.stylegan2.config import GanConfig

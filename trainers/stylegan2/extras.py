@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medsweep.data.provenance import require_within
+from medsweep.data.fitted_on import require_within
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trainers.stylegan2 import losses, spectral
 from medsweep.trainers.stylegan2.config import GanConfig

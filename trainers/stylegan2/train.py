@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from medsweep.data.provenance import write_fitted_on
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.extras import frozen_segmenter

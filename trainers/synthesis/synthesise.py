@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from medsweep.config import EXTENT, Config
-from medsweep.data.folds import Fold, left_out, whole
-from medsweep.data.provenance import require_within, write_fitted_on
+from medsweep.data.fitted_on import require_within, write_fitted_on
+from medsweep.data.folds import Fold, unused_patients, with_all_patients
 from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import UserError
@@ -88,7 +88,7 @@ class SynthesiseConfig(SynthesiseSettings, FittedConfig):
     @property
     def borrows(self) -> Fold | None:
         """All training patients, for masks of those whom the study leaves out."""
-        return whole(self.fold) if self.masks == "held-out" else None
+        return with_all_patients(self.fold) if self.masks == "held-out" else None
 
     @property
     def label(self) -> str:
@@ -184,7 +184,7 @@ def painted(
     """
     if config.masks == "training":
         return (), training
-    borrowed = left_out("masks: held-out", slices.patients, config.fold)
+    borrowed = unused_patients("masks: held-out", slices.patients, config.fold)
     rows = slices.rows(borrowed, foreground_only=True)
     if len(rows) == 0:
         raise UserError(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import EXTENT, Config
-from medsweep.data.folds import Fold, whole
+from medsweep.data.folds import Fold, with_all_patients
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import nearest
 from medsweep.trainers.treatments.base import Treatment
@@ -92,7 +92,7 @@ class TreatConfig(TreatSettings, FittedConfig):
     @property
     def borrows(self) -> Fold | None:
         """All training patients, for treatments that take those whom the study leaves out."""
-        return whole(self.fold) if self._takes_fresh else None
+        return with_all_patients(self.fold) if self._takes_fresh else None
 
     @property
     def patients_needed(self) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medsweep.data.folds import Fold, left_out, split
+from medsweep.data.folds import Fold, split, unused_patients
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
@@ -63,7 +63,7 @@ class FreshReal(RealSlices):
 
     def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
         """Those left out."""
-        return left_out(self.kind, data.patients, fold)
+        return unused_patients(self.kind, data.patients, fold)
 
 
 class UniqueReal(RealSlices):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from medsweep.data.fitted_on import read_fitted_on, require_unseen, write_fitted_on
 from medsweep.data.folds import split
-from medsweep.data.provenance import fitted_on, require_unseen, write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
@@ -108,7 +108,7 @@ def _empty(data: SliceSet) -> Pairs:
 
 
 def _seen(config: TreatConfig, inputs: Mapping[str, Path], context: TreatmentContext) -> set[str]:
-    patients = set(context.train).union(*(fitted_on(inputs[role]) for role in inputs if role != "prepare"))
+    patients = set(context.train).union(*(read_fitted_on(inputs[role]) for role in inputs if role != "prepare"))
     for treatment in config.treatments:
         if isinstance(treatment, RealSlices):
             patients.update(treatment.drawn_patients(context.data, context.fold))

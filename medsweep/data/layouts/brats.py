@@ -3,22 +3,21 @@
 The widespread copy keeps the patients two folders deep, and the mask of its case 355 lies under another name.
 """
 
+from functools import partial
 from pathlib import Path
 
-from medsweep.data.catalogue import CATALOGUE
-from medsweep.data.layouts.names import (
-    Verdict,
+from medsweep.data.dataset import DatasetSpec, Finding, Listing
+from medsweep.data.layouts.case_files import (
+    CaseResult,
     candidates,
     case_folders,
     complete,
     existing_folder,
-    gather,
     is_hidden,
-    listing,
+    list_folders,
     pick,
     without_ending,
 )
-from medsweep.data.spec import Finding, Listing
 from medsweep.errors import UserError
 
 EXPECTED = (
@@ -28,43 +27,38 @@ EXPECTED = (
 TRAINING, VALIDATION = "BraTS20_Training_", "BraTS20_Validation_"
 
 
-def cases(root: Path) -> Listing:
+def cases(root: Path, spec: DatasetSpec) -> Listing:
     """Find the patients in ``root`` or up to two folders below; validation patients come without labels by design.
 
     Raises:
         UserError: no such folder, or no BraTS20 patient in it.
     """
-    search = case_folders(existing_folder(root, EXPECTED), rf"({TRAINING}|{VALIDATION})\d+", (".*", ".*"))
-    if not search.folders:
+    folders = case_folders(existing_folder(root, EXPECTED), rf"({TRAINING}|{VALIDATION})\d+", (".*", ".*"))
+    if not folders.by_id:
         raise UserError(f"no folder BraTS20_Training_XXX in {root}; data.root must be {EXPECTED}")
-    return listing(CATALOGUE["brats20"], gather(search, _read))
+    return list_folders(spec, folders, partial(_read, spec.modalities))
 
 
-def _read(id_: str, folder: Path) -> Verdict:
+def _read(modalities: tuple[str, ...], id_: str, folder: Path) -> CaseResult:
     if id_.startswith(VALIDATION):
-        return Verdict(unlabelled=True)
-    images = [pick(folder, id_, f"{id_}_{modality}") for modality in CATALOGUE["brats20"].modalities]
-    label, remarks = _mask(id_, folder)
-    return complete(id_, images, label, *remarks)
+        return CaseResult(unlabelled=True)
+    stems = [f"{id_}_{modality}" for modality in modalities]
+    label, remarks = _mask(id_, folder, stems)
+    return complete(id_, [pick(folder, id_, stem) for stem in stems], label, *remarks)
 
 
-def _mask(id_: str, folder: Path) -> tuple[Path | Finding, tuple[Finding, ...]]:
-    """The file ``ID_seg``, or else the only file that is no modality, with a warning that names it."""
+def _mask(id_: str, folder: Path, images: list[str]) -> tuple[Path | Finding, tuple[Finding, ...]]:
+    """The file ``ID_seg``, or else the only file that is none of ``images``, with a warning that names it."""
     label = pick(folder, id_, f"{id_}_seg")
     if isinstance(label, Path) or candidates(folder, f"{id_}_seg"):
         return label, ()
+    volumes = [path for path in sorted(folder.iterdir()) if not is_hidden(path.name) and path.is_file()]
     # Whole names are compared: ID_t1 is the beginning of ID_t1ce.
-    modalities = {f"{id_}_{modality}" for modality in CATALOGUE["brats20"].modalities}
-    others = [path for path in _volumes(folder) if without_ending(path.name) not in modalities]
+    others = [path for path in volumes if without_ending(path.name) not in (None, *images)]
     if not others:
         return label, ()
     if len(others) > 1:
-        listed = ", ".join(path.name for path in others)
-        return Finding("error", id_, label.file, f"{id_}_seg is missing and {listed} could each be the mask"), ()
+        names = ", ".join(path.name for path in others)
+        return Finding("error", id_, label.file, f"{id_}_seg is missing and {names} could each be the mask"), ()
     what = f"{others[0].name} is taken as the mask, since it is the only file that is no modality"
     return others[0], (Finding("warning", id_, str(others[0]), what),)
-
-
-def _volumes(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if not is_hidden(path.name) and path.is_file())
-    return [path for path in found if without_ending(path.name) is not None]

@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from medsweep.data.catalogue import DatasetSpec
-from medsweep.data.layouts.names import (
-    Verdict,
+from medsweep.data.dataset import Case, DatasetSpec, Finding, Intensity, Listing
+from medsweep.data.layouts.case_files import (
+    CaseResult,
     candidates,
     complete,
     existing_folder,
@@ -22,7 +22,6 @@ from medsweep.data.layouts.names import (
     pick,
     without_ending,
 )
-from medsweep.data.spec import Case, Finding, Intensity, Listing
 from medsweep.errors import UserError, nearest
 
 EXPECTED = "a folder with dataset.json, imagesTr and labelsTr"
@@ -46,11 +45,11 @@ def cases(root: Path, spec: DatasetSpec | None = None) -> Listing:
     modalities, labels = _modalities(described, path), _labels(described, path)
     entries = [_pair(entry, path) for entry in _list(described, "training", path)]
     tests = [_test_file(entry, path) for entry in (_list(described, "test", path) if "test" in described else ())]
-    shown = [pair for pair in entries if not is_hidden(_name(pair[0]))]
-    if not shown:
+    pairs = [pair for pair in entries if not is_hidden(_name(pair[0]))]
+    if not pairs:
         raise UserError(f"{path} lists no labelled case under 'training'")
-    found, findings = _partners(root, path, shown)
-    unlabelled, both = _unlabelled(tests, {_id(image) for image, _ in shown}, path)
+    labelled, errors = _partners(root, path, pairs)
+    unlabelled, in_both = _unlabelled(tests, {_id(image) for image, _ in pairs}, path)
     hidden = [file for file in (*(image for image, _ in entries), *tests) if is_hidden(_name(file))]
     remarks, choices, intensity = _intensity(modalities, path)
     if spec is not None:
@@ -64,10 +63,10 @@ def cases(root: Path, spec: DatasetSpec | None = None) -> Listing:
         regions={} if spec is None else spec.regions,
         slice_axis="axial" if spec is None else spec.slice_axis,
         intensity=intensity,
-        cases=found,
+        cases=labelled,
         stacked=len(modalities) > 1,
         unlabelled=unlabelled,
-        findings=(*hidden_note(hidden), *remarks, *findings, *both),
+        findings=(*hidden_note(hidden), *remarks, *errors, *in_both),
         choices=choices,
     )
 
@@ -82,11 +81,9 @@ def _read(root: Path, path: Path) -> dict[str, Any]:
         described = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); fetch it again") from error
-    if not isinstance(described, dict):
-        raise UserError(
-            f"{path} must hold an object with modality, labels and training, got {type(described).__name__}"
-        )
-    return described
+    if isinstance(described, dict):
+        return described
+    raise UserError(f"{path} must hold an object with modality, labels and training, got {type(described).__name__}")
 
 
 def _numbered(described: dict[str, Any], key: str, path: Path) -> dict[int, str]:
@@ -94,9 +91,8 @@ def _numbered(described: dict[str, Any], key: str, path: Path) -> dict[int, str]
     entry = described.get(key)
     if not isinstance(entry, dict) or not entry:
         raise UserError(f"{path} needs {key!r} like {{'0': 'name'}}, got {entry!r}")
-    words = [number for number in entry if not re.fullmatch(r"0|[1-9]\d*", number)]
-    if words:
-        raise UserError(f"{key!r} in {path} must be like {{'0': 'name'}}, numbers first, got the key {words[0]!r}")
+    if word := next((number for number in entry if not re.fullmatch(r"0|[1-9]\d*", number)), None):
+        raise UserError(f"{key!r} in {path} must be like {{'0': 'name'}}, numbers first, got the key {word!r}")
     return {int(number): str(entry[number]).strip() for number in sorted(entry, key=int)}
 
 
@@ -119,10 +115,10 @@ def _labels(described: dict[str, Any], path: Path) -> dict[int, str]:
 
 
 def _list(described: dict[str, Any], key: str, path: Path) -> list[Any]:
-    listed = described.get(key)
-    if not isinstance(listed, list):
-        raise UserError(f"{path} needs a list {key!r} of cases, got {type(listed).__name__}")
-    return listed
+    entries = described.get(key)
+    if not isinstance(entries, list):
+        raise UserError(f"{path} needs a list {key!r} of cases, got {type(entries).__name__}")
+    return entries
 
 
 def _pair(entry: object, path: Path) -> tuple[str, str]:
@@ -150,35 +146,32 @@ def _partners(root: Path, path: Path, pairs: list[tuple[str, str]]) -> tuple[tup
     """The cases whose files are there, once each, and an error for every other one, in numeric order."""
     times = Counter(_id(image) for image, _ in pairs)
     by_id = {_id(image): (root / image, root / label) for image, label in pairs}
-    found: list[Case] = []
-    findings: list[Finding] = []
+    results = []
     for id_ in sorted(by_id, key=numeric):
         if times[id_] > 1:
-            findings.append(Finding("error", id_, str(path), f"listed {times[id_]} times under 'training'"))
-            continue
-        verdict = _case(id_, *by_id[id_])
-        found += [verdict.case] if verdict.case is not None else []
-        findings += verdict.findings
-    return tuple(found), findings
+            twice = Finding("error", id_, str(path), f"listed {times[id_]} times under 'training'")
+            results.append(CaseResult(findings=(twice,)))
+        else:
+            results.append(_case(id_, *by_id[id_]))
+    labelled = tuple(result.case for result in results if result.case is not None)
+    return labelled, [finding for result in results for finding in result.findings]
 
 
-def _case(id_: str, image: Path, label: Path) -> Verdict:
+def _case(id_: str, image: Path, label: Path) -> CaseResult:
     has_image, has_label = (bool(candidates(file.parent, _id(file.name))) for file in (image, label))
     if has_image and has_label:
         return complete(id_, [pick(image.parent, id_, _id(image.name))], pick(label.parent, id_, _id(label.name)))
     what = "image without label" if has_image else "label without image" if has_label else "neither image nor label"
     missing = label if has_image else image
-    return Verdict(findings=(Finding("error", id_, str(missing), f"{what}; dataset.json lists {missing.name}"),))
+    return CaseResult(findings=(Finding("error", id_, str(missing), f"{what}; dataset.json lists {missing.name}"),))
 
 
 def _unlabelled(tests: list[str], labelled: set[str], path: Path) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
     """Ids under 'test' in numeric order; one that is listed under 'training' too is told and counts as labelled."""
-    listed = sorted({_id(file) for file in tests if not is_hidden(_name(file))}, key=numeric)
-    both = tuple(id_ for id_ in listed if id_ in labelled)
+    ids = sorted({_id(file) for file in tests if not is_hidden(_name(file))}, key=numeric)
     what = "listed under 'training' and under 'test'; taken as labelled"
-    return tuple(id_ for id_ in listed if id_ not in labelled), tuple(
-        Finding("warning", id_, str(path), what) for id_ in both
-    )
+    in_both = tuple(Finding("warning", id_, str(path), what) for id_ in ids if id_ in labelled)
+    return tuple(id_ for id_ in ids if id_ not in labelled), in_both
 
 
 def _is_ct(modality: str) -> bool:
@@ -205,5 +198,5 @@ def _check_agreement(spec: DatasetSpec, modalities: tuple[str, ...], labels: dic
     if named != expected:
         raise UserError(f"{path} has the labels {labels}, but {spec.name} has {expected}; data.root is another dataset")
     if len(modalities) != len(spec.modalities) or list(map(_is_ct, modalities)) != list(map(_is_ct, spec.modalities)):
-        listed, wanted = ", ".join(modalities), ", ".join(spec.modalities)
-        raise UserError(f"{path} has the modality {listed}, but {spec.name} is {wanted}; data.root is another dataset")
+        own, theirs = ", ".join(modalities), ", ".join(spec.modalities)
+        raise UserError(f"{path} has the modality {own}, but {spec.name} is {theirs}; data.root is another dataset")

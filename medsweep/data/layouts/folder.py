@@ -15,8 +15,16 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import Config
-from medsweep.data.layouts.names import existing_folder, hidden_note, is_hidden, numeric, two_files, without_ending
-from medsweep.data.spec import Case, Finding, Intensity, Listing, SliceAxis
+from medsweep.data.dataset import Finding, Intensity, Listing, SliceAxis
+from medsweep.data.layouts.case_files import (
+    complete,
+    existing_folder,
+    hidden_note,
+    is_hidden,
+    numeric,
+    two_files,
+    without_ending,
+)
 from medsweep.errors import UserError, nearest
 from medsweep.validation import parse
 from medsweep.yamlfile import read_yaml
@@ -53,26 +61,25 @@ class FolderDescription(Config):
 
     @field_validator("mask", "modalities")
     @classmethod
-    def _patterns(cls, given: str | dict[str, str]) -> str | dict[str, str]:
-        for pattern in [given] if isinstance(given, str) else given.values():
+    def _patterns(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+        for pattern in [value] if isinstance(value, str) else value.values():
             _check_pattern(pattern)
-        return given
+        return value
 
     @field_validator("classes")
     @classmethod
-    def _values(cls, given: dict[str, int | tuple[int, ...]]) -> dict[str, int | tuple[int, ...]]:
-        stored = [value for name in given for value in _stored(given[name])]
-        if "background" in given or 0 in stored:
+    def _values(cls, classes: dict[str, int | tuple[int, ...]]) -> dict[str, int | tuple[int, ...]]:
+        stored = [value for values in classes.values() for value in _stored(values)]
+        if "background" in classes or 0 in stored:
             raise ValueError("the background is 0 and is not listed")
-        if len(set(stored)) < len(stored) or not all(_stored(values) for values in given.values()):
+        if len(set(stored)) < len(stored) or not all(map(_stored, classes.values())):
             raise ValueError("each class needs stored values of its own")
-        return given
+        return classes
 
     @model_validator(mode="after")
     def _names_fit(self) -> "FolderDescription":
         patterns = [*self.modalities.values(), self.mask]
-        twice = next((pattern for pattern in patterns if patterns.count(pattern) > 1), None)
-        if twice is not None:
+        if twice := next((pattern for pattern in patterns if patterns.count(pattern) > 1), None):
             raise ValueError(f"the pattern {twice!r} stands twice; every modality and the mask need files of their own")
         for region, members in self.regions.items():
             if region in self.classes or not members:
@@ -116,16 +123,12 @@ def cases(root: Path, description: FolderDescription) -> Listing:
     files, hidden = _files(root, max(len(PurePosixPath(text).parts) for text in patterns.values()))
     matched = _match(files, patterns)
     if not matched:
-        listed = ", ".join(patterns.values())
-        raise UserError(f"none of {len(files)} files in {root} matches {listed}; mend the patterns or data.root")
-    found: list[Case] = []
-    findings = [*hidden_note(hidden)]
+        texts = ", ".join(patterns.values())
+        raise UserError(f"none of {len(files)} files in {root} matches {texts}; mend the patterns or data.root")
+    results = []
     for id_ in sorted(matched, key=numeric):
-        chosen = {role: _one(root, id_, text, matched[id_].get(role, [])) for role, text in patterns.items()}
-        paths = [path for path in chosen.values() if isinstance(path, Path)]
-        findings += [finding for finding in chosen.values() if isinstance(finding, Finding)]
-        if len(paths) == len(patterns):
-            found.append(Case(id_, tuple(paths[:-1]), paths[-1]))
+        *images, label = (_one(root, id_, text, matched[id_].get(role, [])) for role, text in patterns.items())
+        results.append(complete(id_, images, label))
     stored = {name: sorted(_stored(values)) for name, values in description.classes.items()}
     ranked = sorted(stored, key=lambda name: stored[name][0])
     return Listing(
@@ -137,8 +140,8 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         regions=description.regions,
         slice_axis=description.slice_axis,
         intensity=description.intensity,
-        cases=tuple(found),
-        findings=tuple(findings),
+        cases=tuple(result.case for result in results if result.case is not None),
+        findings=(*hidden_note(hidden), *(finding for result in results for finding in result.findings)),
         choices=_choices(description),
     )
 
@@ -177,13 +180,9 @@ def _match(files: list[Path], patterns: dict[str, str]) -> dict[str, dict[str, l
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    stem, *others = (re.escape(part) for part in str(_stem(pattern)).split(ID))
-    return re.compile(stem + r"(?P<id>[^/]+)" + "(?P=id)".join(others) + r"\.nii(\.gz)?")
-
-
-def _stem(pattern: str) -> PurePosixPath:
-    path = PurePosixPath(pattern)
-    return path.with_name(without_ending(path.name) or path.name)
+    stem = without_ending(str(PurePosixPath(pattern))) or pattern
+    before, *after = map(re.escape, stem.split(ID))
+    return re.compile(before + r"(?P<id>[^/]+)" + "(?P=id)".join(after) + r"\.nii(\.gz)?")
 
 
 def _one(root: Path, id_: str, pattern: str, files: list[Path]) -> Path | Finding:
@@ -192,5 +191,5 @@ def _one(root: Path, id_: str, pattern: str, files: list[Path]) -> Path | Findin
         return paths[0]
     if paths:
         return two_files(id_, paths)
-    wanted = root / pattern.replace(ID, id_)
-    return Finding("error", id_, str(wanted), f"{wanted.name} is missing")
+    missing = root / pattern.replace(ID, id_)
+    return Finding("error", id_, str(missing), f"{missing.name} is missing")

@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-from medsweep.data.catalogue import CATALOGUE
-from medsweep.data.layouts.names import (
-    Verdict,
+from medsweep.data.dataset import DatasetSpec, Finding, Listing
+from medsweep.data.layouts.case_files import (
+    CaseResult,
     candidates,
     case_folders,
     complete,
     existing_folder,
-    gather,
-    listing,
+    list_folders,
     pick,
 )
-from medsweep.data.spec import Finding, Listing
 from medsweep.errors import UserError
 
 EXPECTED = "a folder with case_XXXXX/{imaging,segmentation}.nii.gz, itself or in its folder data"
@@ -22,23 +20,23 @@ FIRST_UNLABELLED = 210
 FETCH = "python3 -m starter_code.get_imaging in a clone of github.com/neheller/kits19 fetches the images"
 
 
-def cases(root: Path) -> Listing:
+def cases(root: Path, spec: DatasetSpec) -> Listing:
     """Find the cases in ``root`` or ``root/data``; those from 210 on come without labels by design.
 
     Raises:
         UserError: no such folder, or no KiTS19 case in it.
     """
-    search = case_folders(existing_folder(root, EXPECTED), r"case_\d{5}", ("data",))
-    if not search.folders:
+    folders = case_folders(existing_folder(root, EXPECTED), r"case_\d{5}", ("data",))
+    if not folders.by_id:
         raise UserError(f"no folder case_XXXXX in {root}; data.root must be {EXPECTED}")
-    return listing(CATALOGUE["kits19"], gather(search, _read))
+    return list_folders(spec, folders, _read)
 
 
-def _read(id_: str, folder: Path) -> Verdict:
+def _read(id_: str, folder: Path) -> CaseResult:
     image, label = (pick(folder, id_, stem) for stem in ("imaging", "segmentation"))
     if isinstance(image, Path) and not candidates(folder, "segmentation"):
         if int(id_.removeprefix("case_")) >= FIRST_UNLABELLED:
-            return Verdict(unlabelled=True)
+            return CaseResult(unlabelled=True)
         label = Finding("error", id_, str(folder / "segmentation.nii.gz"), "image without label segmentation.nii.gz")
     elif isinstance(label, Path) and not candidates(folder, "imaging"):
         what = f"label without image imaging.nii.gz ({FETCH})"

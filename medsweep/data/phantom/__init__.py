@@ -1,19 +1,65 @@
-"""Made-up cohorts: a generic one, and one in the on-disk layout of each dataset that medsweep knows.
+"""Made-up cohorts: a generic one, and one in the on-disk layout of each dataset that medsweep knows."""
 
-``write`` makes them by the name of the dataset; every patient comes from its own seeded generator.
-"""
+import re
+from pathlib import Path
 
-from medsweep.data.phantom.config import PHANTOM_VERSION, PhantomConfig
+from medsweep.data.phantom import brats, generic, ibsr, kits, msd, upro
+from medsweep.data.phantom.cohort import Cohort, PhantomConfig, write_readme
 from medsweep.data.phantom.generic import CLASSES, MODALITIES, make_patient, write_phantom
-from medsweep.data.phantom.write import DATASETS, patient_ids
+from medsweep.errors import UserError, nearest
 
 __all__ = [
     "CLASSES",
     "DATASETS",
     "MODALITIES",
-    "PHANTOM_VERSION",
     "PhantomConfig",
     "make_patient",
     "patient_ids",
+    "write_cohort",
     "write_phantom",
 ]
+
+GENERIC = "phantom"
+
+_COHORTS = {
+    cohort.dataset: cohort for cohort in (brats.COHORT, kits.COHORT, ibsr.COHORT, msd.HEART, msd.SPLEEN, upro.COHORT)
+}
+
+DATASETS: tuple[str, ...] = (GENERIC, *_COHORTS)
+"""Names of the datasets of which a cohort can be made up."""
+
+
+def patient_ids(config: PhantomConfig, dataset: str = GENERIC) -> tuple[str, ...]:
+    """Ids of the cohort's patients as its layout reports them: in numeric order.
+
+    Raises:
+        UserError: no cohort of this name can be made up.
+    """
+    ids = generic.made_ids(config) if dataset == GENERIC else _cohort(dataset).made_ids(config)
+    return tuple(sorted(ids, key=lambda id_: int(re.findall(r"\d+", id_)[-1])))
+
+
+def write_cohort(dataset: str, config: PhantomConfig, root: Path) -> None:
+    """Write a cohort under ``root`` in the layout of ``dataset``, with a README.txt that says it is made up.
+
+    Every patient comes from its own seeded generator, so the same config gives the same bytes, and the first patients
+    of a larger cohort are those of a smaller one.
+
+    Raises:
+        UserError: no cohort of this name can be made up.
+    """
+    if dataset == GENERIC:
+        write_phantom(config, root)
+        return
+    cohort = _cohort(dataset)
+    for patient in cohort.patients(config):
+        cohort.write(patient, root)
+    if cohort.describe is not None:
+        cohort.describe(config, cohort.made_ids(config), root)
+    write_readme(dataset, config, root)
+
+
+def _cohort(dataset: str) -> Cohort:
+    if dataset not in _COHORTS:
+        raise UserError(f"no made-up cohort of dataset {dataset!r}; {nearest(dataset, DATASETS)}")
+    return _COHORTS[dataset]

@@ -1,4 +1,4 @@
-"""A made-up cohort in the layout of BraTS20: four MR modalities and a tumour of three parts.
+"""A made-up cohort in the layout of BraTS20: four MR modalities and a tumour of three components.
 
 ``BraTS20_Training_XXX/BraTS20_Training_XXX_{t1,t1ce,t2,flair,seg}``, LPS, int16, background exactly 0; the mask of 355
 has another name, every third patient is not compressed, one in five has no enhancing tumour.
@@ -7,14 +7,11 @@ has another name, every third patient is not compressed, one in five has no enha
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from medsweep.data.phantom.brain import Tissue, paint_brain
-from medsweep.data.phantom.cohort import Cohort, Patient
-from medsweep.data.phantom.config import Spacing
-from medsweep.data.phantom.files import Header, write_volume
-from medsweep.data.phantom.mr import Scanner, acquire, signals
-from medsweep.data.phantom.shapes import Canvas, grid_of
+from medsweep.data.phantom.anatomy import paint_brain
+from medsweep.data.phantom.canvas import Canvas, Tissue
+from medsweep.data.phantom.cohort import Cohort, Patient, write_volume
+from medsweep.data.phantom.scanner import Scanner, mr_images
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 MISNAMED = {355: "W39_1998.09.19_Segm.nii"}
@@ -23,7 +20,7 @@ MISNAMED = {355: "W39_1998.09.19_Segm.nii"}
 LABELS = {Tissue.NECROSIS: 1, Tissue.OEDEMA: 2, Tissue.ENHANCING: 4}
 """Necrotic and non-enhancing core, oedema, enhancing tumour; 3 does not occur."""
 
-INTENSITY: dict[int, tuple[float, float, float, float]] = {
+INTENSITY = {
     Tissue.SULCUS: (260, 270, 900, 230),
     Tissue.VENTRICLE: (240, 250, 960, 180),
     Tissue.GREY: (480, 500, 560, 500),
@@ -39,18 +36,25 @@ SCANNER = Scanner(texture=0.7, bias=0.12, noise=36.0)
 
 def write(patient: Patient, root: Path) -> None:
     """Write the four images and the mask of one patient."""
-    images, labels = _drawn(patient)
+    canvas = patient.canvas()
+    _paint(canvas, enhancing=patient.index % 5 != 3)
+    images = mr_images(canvas, INTENSITY, SCANNER)
+    brain = canvas.tissue != Tissue.OUTSIDE
+    if patient.index % 2:
+        # Bias correction and resampling leave a few negative voxels in the brain of some patients.
+        images -= np.quantile(images[:, brain], 0.003, axis=1)[:, None, None, None].astype(np.float32)
     suffix = ".nii" if patient.index % 3 == 0 else ".nii.gz"
-    folder, header = root / patient.id, Header("LPS")
+    folder = root / patient.id
     for modality, image in zip(MODALITIES, images, strict=True):
-        write_volume(folder / f"{patient.id}_{modality}{suffix}", image, patient.spacing_mm, header)
-    mask = MISNAMED.get(patient.number, f"{patient.id}_seg{suffix}")
-    write_volume(folder / mask, labels, patient.spacing_mm, header)
+        voxels = np.rint(np.where(brain, image, 0)).astype(np.int16)
+        write_volume(folder / f"{patient.id}_{modality}{suffix}", voxels, patient.spacing_mm, "LPS")
+    mask = folder / MISNAMED.get(patient.number, f"{patient.id}_seg{suffix}")
+    write_volume(mask, canvas.labels(LABELS), patient.spacing_mm, "LPS")
 
 
-def _drawn(patient: Patient) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """Images (4, X, Y, Z) and labels (X, Y, Z)."""
-    rng, canvas = patient.rng, patient.canvas()
+def _paint(canvas: Canvas, *, enhancing: bool) -> None:
+    """A brain with spots of gliosis, vessels and one or two tumours."""
+    rng = canvas.rng
     paint_brain(canvas)
     white = canvas.tissue == Tissue.WHITE
     for _ in range(rng.poisson(4)):
@@ -59,21 +63,11 @@ def _drawn(patient: Patient) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     for _ in range(3 + rng.poisson(3)):
         canvas.paint(Tissue.VESSEL, canvas.blob(canvas.somewhere(grey), (0.04, 0.05, 0.25)), over=(Tissue.GREY,))
     for _ in range(1 + int(rng.random() < 0.25)):
-        _paint_tumour(canvas, enhancing=patient.index % 5 != 3)
-    clean = signals(INTENSITY, canvas.tissue)
-    images = acquire(rng, grid_of(patient.shape), clean, SCANNER)
-    brain = canvas.tissue != Tissue.OUTSIDE
-    if patient.index % 2:
-        # Bias correction and resampling leave a few negative voxels in the brain of some patients.
-        images -= np.quantile(images[:, brain], 0.003, axis=1)[:, None, None, None].astype(np.float32)
-    labels = np.zeros(patient.shape, np.uint8)
-    for tissue, value in LABELS.items():
-        labels[canvas.tissue == tissue] = value
-    return np.rint(np.where(brain, images, 0)).astype(np.int16), labels
+        _paint_tumour(canvas, enhancing=enhancing)
 
 
 def _paint_tumour(canvas: Canvas, *, enhancing: bool) -> None:
-    """Oedema around a core, whose rim enhances or not; each part has its own ragged edge."""
+    """Oedema around a core, whose rim enhances or not; each component has its own ragged edge."""
     rng = canvas.rng
     healthy = canvas.tissue != Tissue.OUTSIDE
     centre = canvas.somewhere(np.isin(canvas.tissue, (Tissue.WHITE, Tissue.GREY)))
@@ -86,16 +80,12 @@ def _paint_tumour(canvas: Canvas, *, enhancing: bool) -> None:
     canvas.paint(Tissue.NECROSIS, inner & core & healthy)
 
 
-def _spacing(rng: np.random.Generator) -> Spacing:
-    return 5.0, 5.0, 5.0
-
-
 COHORT = Cohort(
     dataset="brats20",
     id_format="BraTS20_Training_{:03d}",
     first=(355,),
     start=1,
     shape=(48, 48, 31),
-    spacing_mm=_spacing,
+    spacing_mm=lambda rng: (5.0, 5.0, 5.0),
     write=write,
 )

@@ -1,6 +1,6 @@
 """The generic made-up cohort: a trunk with an organ, some with lesions, in two modalities, in Decathlon layout.
 
-Ellipsoids are bent by one smooth random displacement, painted over each other and put through ``mr.acquire``.
+Ellipsoids are bent by one smooth random displacement, painted over each other and put through an MR scanner.
 """
 
 import json
@@ -11,10 +11,20 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.data.phantom.config import PHANTOM_VERSION, PhantomConfig, Shape, Spacing
-from medsweep.data.phantom.files import about, write_readme
-from medsweep.data.phantom.mr import Scanner, acquire
-from medsweep.data.phantom.shapes import Floats, Mask, Triple, floats, grid_of, smooth, squared_radius
+from medsweep.data.phantom.canvas import (
+    Floats,
+    Mask,
+    Shape,
+    Spacing,
+    Triple,
+    bent_grid,
+    floats,
+    grid_of,
+    smooth,
+    squared_radius,
+)
+from medsweep.data.phantom.cohort import PHANTOM_VERSION, PhantomConfig, about, write_readme
+from medsweep.data.phantom.scanner import Scanner, degrade
 from medsweep.identity import derive_seed
 
 MODALITIES = ("T1", "FLAIR")
@@ -25,7 +35,7 @@ SPACING_MM: Spacing = (1.5, 1.5, 3.0)
 
 
 @dataclass(frozen=True)
-class _Tissue:
+class _Organ:
     """An ellipsoid in units of half the field of view, with its intensity in each modality."""
 
     centre: Triple
@@ -33,11 +43,11 @@ class _Tissue:
     intensity: tuple[float, float]
 
 
-FAT = _Tissue((0.0, 0.0, 0.0), (0.88, 0.84, 2.0), (900.0, 560.0))
-MUSCLE = _Tissue((0.0, 0.0, 0.0), (0.78, 0.72, 1.8), (440.0, 330.0))
-BONE = _Tissue((0.0, -0.48, 0.0), (0.17, 0.15, 3.0), (230.0, 150.0))
-NEIGHBOUR = _Tissue((-0.36, 0.1, 0.1), (0.26, 0.32, 0.5), (570.0, 410.0))
-ORGAN = _Tissue((0.3, 0.1, 0.0), (0.36, 0.42, 0.66), (660.0, 450.0))
+FAT = _Organ((0.0, 0.0, 0.0), (0.88, 0.84, 2.0), (900.0, 560.0))
+MUSCLE = _Organ((0.0, 0.0, 0.0), (0.78, 0.72, 1.8), (440.0, 330.0))
+BONE = _Organ((0.0, -0.48, 0.0), (0.17, 0.15, 3.0), (230.0, 150.0))
+NEIGHBOUR = _Organ((-0.36, 0.1, 0.1), (0.26, 0.32, 0.5), (570.0, 410.0))
+ORGAN = _Organ((0.3, 0.1, 0.0), (0.36, 0.42, 0.66), (660.0, 450.0))
 
 
 def made_ids(config: PhantomConfig) -> tuple[str, ...]:
@@ -53,29 +63,28 @@ def make_patient(config: PhantomConfig, index: int) -> tuple[Floats, NDArray[np.
     rng = np.random.default_rng(derive_seed("phantom", PHANTOM_VERSION, config.seed, index))
     shape = config.shape or SHAPE
     half_mm = np.asarray(shape) * np.asarray(config.spacing_mm or SPACING_MM) / 2
-    grid = grid_of(shape)
-    bent = grid + np.stack([smooth(rng, grid, 0.06) for _ in range(3)])
+    bent = bent_grid(rng, shape)
     labels = np.zeros(shape, np.uint8)
     clean = np.zeros((len(MODALITIES), *shape), np.float32)
-    for tissue in (FAT, MUSCLE, BONE, NEIGHBOUR, ORGAN):
-        inside = _ellipsoid(rng, bent, tissue)
-        clean[:, inside] = floats(tissue.intensity)[:, None]
-        labels[inside] = CLASSES.index("organ") if tissue is ORGAN else 0
+    for organ in (FAT, MUSCLE, BONE, NEIGHBOUR, ORGAN):
+        inside = _ellipsoid(rng, bent, organ)
+        clean[:, inside] = floats(organ.intensity)[:, None]
+        labels[inside] = CLASSES.index("organ") if organ is ORGAN else 0
     if index % 7 != 3:
         for _ in range(1 + min(4, rng.poisson(1.0))):
             _add_lesion(rng, half_mm, bent, clean, labels)
-    return acquire(rng, grid, clean, Scanner()), labels
+    return degrade(rng, grid_of(shape), clean, Scanner()), labels
 
 
 def write_phantom(config: PhantomConfig, root: Path) -> None:
     """Write the generic cohort under ``root`` in Decathlon layout; the same config gives the same bytes."""
-    for part in ("imagesTr", "labelsTr"):
-        (root / part).mkdir(parents=True, exist_ok=True)
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
     affine = np.diag([*(config.spacing_mm or SPACING_MM), 1.0])
     training = []
     for index, patient in enumerate(made_ids(config)):
         image, labels = make_patient(config, index)
-        pair = {part: f"{part}sTr/{patient}.nii.gz" for part in ("image", "label")}
+        pair = {role: f"{role}sTr/{patient}.nii.gz" for role in ("image", "label")}
         voxels = np.moveaxis(np.rint(image).astype(np.int16), 0, 3)
         nib.Nifti1Image(voxels, affine).to_filename(root / pair["image"])
         nib.Nifti1Image(labels, affine).to_filename(root / pair["label"])
@@ -92,26 +101,22 @@ def write_phantom(config: PhantomConfig, root: Path) -> None:
     write_readme("phantom", config, root)
 
 
-def _ellipsoid(rng: np.random.Generator, grid: Floats, tissue: _Tissue) -> Mask:
-    centre = tissue.centre + rng.normal(0.0, 0.025, 3)
-    radii = tissue.radii * np.exp(rng.normal(0.0, 0.08, 3))
+def _ellipsoid(rng: np.random.Generator, grid: Floats, organ: _Organ) -> Mask:
+    centre = organ.centre + rng.normal(0.0, 0.025, 3)
+    radii = organ.radii * np.exp(rng.normal(0.0, 0.08, 3))
     inside: Mask = squared_radius(grid, centre, radii) < 1
     return inside
 
 
 def _add_lesion(
-    rng: np.random.Generator,
-    half_mm: NDArray[np.float64],
-    grid: Floats,
-    clean: Floats,
-    labels: NDArray[np.uint8],
+    rng: np.random.Generator, half_mm: NDArray[np.float64], grid: Floats, clean: Floats, labels: NDArray[np.uint8]
 ) -> None:
     """Paint one lesion of 3.5 to 9 mm radius around a voxel of the organ: dark in T1, bright in FLAIR, in place."""
     organ = np.argwhere(labels > 0)
     centre = grid[:, *organ[rng.integers(len(organ))]]
     radius_mm = np.exp(rng.uniform(np.log(3.5), np.log(9.0))) * np.exp(rng.normal(0.0, 0.15, 3))
-    level = squared_radius(grid, centre, radius_mm / half_mm)
-    inside = (level * (1 + smooth(rng, grid, 0.2)) < 1) & (labels > 0)
+    squared = squared_radius(grid, centre, radius_mm / half_mm)
+    inside = (squared * (1 + smooth(rng, grid, 0.2)) < 1) & (labels > 0)
     labels[inside] = CLASSES.index("lesion")
     change = floats([-rng.uniform(80, 240), rng.uniform(80, 260)])
     clean[:, inside] = floats(ORGAN.intensity)[:, None] + change[:, None]

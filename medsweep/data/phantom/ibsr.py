@@ -6,20 +6,17 @@ of ours.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from medsweep.data.phantom.brain import Tissue, paint_brain
-from medsweep.data.phantom.cohort import Cohort, Patient
-from medsweep.data.phantom.config import Spacing
-from medsweep.data.phantom.files import Header, write_volume
-from medsweep.data.phantom.mr import Scanner, acquire, signals
-from medsweep.data.phantom.shapes import grid_of
+from medsweep.data.phantom.anatomy import paint_brain
+from medsweep.data.phantom.canvas import Spacing, Tissue
+from medsweep.data.phantom.cohort import Cohort, Patient, write_volume
+from medsweep.data.phantom.scanner import Scanner, mr_images
 
-CSF, GREY, WHITE = 1, 2, 3
-INTENSITY: dict[int, float] = {Tissue.SULCUS: 390.0, Tissue.VENTRICLE: 270.0, Tissue.GREY: 500.0, Tissue.WHITE: 620.0}
+CSF = 1
+LABELS = {Tissue.VENTRICLE: CSF, Tissue.GREY: 2, Tissue.WHITE: 3}
+INTENSITY = {Tissue.SULCUS: 390.0, Tissue.VENTRICLE: 270.0, Tissue.GREY: 500.0, Tissue.WHITE: 620.0}
 
 DARK = {11: 0.2, 12: 0.25}
 """Gain of the dark cases, by number."""
@@ -33,24 +30,17 @@ def write(patient: Patient, root: Path) -> None:
     """Write the image and both masks of one patient."""
     canvas = patient.canvas()
     paint_brain(canvas)
-    tissue, contrast = canvas.tissue, FLAT.get(patient.number, 1.0)
-    signal: dict[int, tuple[float, ...]] = {
-        code: (500 + contrast * (value - 500),) for code, value in INTENSITY.items()
-    }
-    gained = acquire(patient.rng, grid_of(patient.shape), signals(signal, tissue), SCANNER)[0]
-    image = np.where(tissue != Tissue.OUTSIDE, gained * DARK.get(patient.number, 1.0), 0)
-    plain = np.zeros(patient.shape, np.uint8)
-    for code, value in ((Tissue.VENTRICLE, CSF), (Tissue.GREY, GREY), (Tissue.WHITE, WHITE)):
-        plain[tissue == code] = value
-    filled = np.where((plain == 0) & (tissue != Tissue.OUTSIDE), np.uint8(CSF), plain)
-    files: dict[str, NDArray[Any]] = {
-        "ana_strip": np.rint(image).astype(np.int16),
-        "segTRI_ana": plain,
-        "segTRI_fill_ana": filled,
-    }
-    for name, array in files.items():
+    contrast = FLAT.get(patient.number, 1.0)
+    intensity = {tissue: 500 + contrast * (value - 500) for tissue, value in INTENSITY.items()}
+    gained = mr_images(canvas, intensity, SCANNER)[0]
+    brain = canvas.tissue != Tissue.OUTSIDE
+    image = np.where(brain, gained * DARK.get(patient.number, 1.0), 0)
+    plain = canvas.labels(LABELS)
+    filled = np.where((plain == 0) & brain, np.uint8(CSF), plain)
+    named = (("ana_strip", np.rint(image).astype(np.int16)), ("segTRI_ana", plain), ("segTRI_fill_ana", filled))
+    for name, array in named:
         path = root / patient.id / f"{patient.id}_{name}.nii.gz"
-        write_volume(path, array[..., np.newaxis], patient.spacing_mm, Header("LAS"))
+        write_volume(path, array[..., np.newaxis], patient.spacing_mm, "LAS")
 
 
 def _spacing(rng: np.random.Generator) -> Spacing:

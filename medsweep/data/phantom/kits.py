@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from medsweep.data.phantom.cohort import Cohort, Patient
-from medsweep.data.phantom.config import Spacing
-from medsweep.data.phantom.ct import Tissue, acquire, paint_abdomen
-from medsweep.data.phantom.files import Header, write_volume
-from medsweep.data.phantom.shapes import Canvas
+from medsweep.data.phantom.anatomy import paint_abdomen
+from medsweep.data.phantom.canvas import Canvas, Spacing, Tissue
+from medsweep.data.phantom.cohort import Cohort, Patient, write_volume
+from medsweep.data.phantom.scanner import ct_image
 
-KIDNEY, TUMOUR = 1, 2
+LABELS = {Tissue.KIDNEY: 1, Tissue.CYST: 1, Tissue.TUMOUR: 2}
 QFORM_ONLY = (15, 23, 37, 39, 116, 125, 144, 157, 176)
 """Numbers of the patients whose files have no sform."""
 NOT_SQUARE = {160: 796 / 512}
@@ -27,13 +26,10 @@ def write(patient: Patient, root: Path) -> None:
     paint_abdomen(canvas)
     _paint_cysts_and_tumours(canvas)
     qform_only = patient.number in QFORM_ONLY
-    labels = np.zeros(patient.shape, np.uint16 if qform_only else np.uint8)
-    labels[np.isin(canvas.tissue, (Tissue.KIDNEY, Tissue.CYST))] = KIDNEY
-    labels[canvas.tissue == Tissue.TUMOUR] = TUMOUR
-    header = Header("IPL", qform_code=1, sform_code=0) if qform_only else Header("IPL", qform_code=0, sform_code=2)
-    folder = root / patient.id
-    write_volume(folder / "imaging.nii.gz", acquire(canvas), patient.spacing_mm, header)
-    write_volume(folder / "segmentation.nii.gz", labels, patient.spacing_mm, header)
+    codes = {"qform_code": 1, "sform_code": 0} if qform_only else {"qform_code": 0, "sform_code": 2}
+    labels = canvas.labels(LABELS).astype(np.uint16 if qform_only else np.uint8)
+    for name, array in (("imaging", ct_image(canvas)), ("segmentation", labels)):
+        write_volume(root / patient.id / f"{name}.nii.gz", array, patient.spacing_mm, "IPL", **codes)
 
 
 def _paint_cysts_and_tumours(canvas: Canvas) -> None:

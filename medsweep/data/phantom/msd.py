@@ -5,20 +5,17 @@ the first image and is not in the list. The numbers of the spleen's patients are
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.data.phantom import ct
-from medsweep.data.phantom.cohort import Cohort, Patient
-from medsweep.data.phantom.config import PhantomConfig, Spacing
-from medsweep.data.phantom.files import Header, about, write_volume
-from medsweep.data.phantom.heart import draw_heart
+from medsweep.data.phantom.anatomy import paint_abdomen, paint_chest
+from medsweep.data.phantom.canvas import Floats, Spacing, Tissue
+from medsweep.data.phantom.cohort import Cohort, Patient, PhantomConfig, about, write_volume
+from medsweep.data.phantom.scanner import Scanner, ct_image, mr_images
 from medsweep.identity import derive_seed
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
@@ -26,6 +23,20 @@ APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 
 HEART_LABELLED = (3, 4, 5, 7, 9, 10, 11, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 29, 30)
 """Numbers of the labelled cases of Task02."""
+
+
+HEART_INTENSITY = {
+    Tissue.OUTSIDE: 0.0,
+    Tissue.FAT: 760.0,
+    Tissue.MUSCLE: 300.0,
+    Tissue.LUNG: 60.0,
+    Tissue.SPINE: 420.0,
+    Tissue.MYOCARDIUM: 360.0,
+    Tissue.BLOOD: 650.0,
+    Tissue.ATRIUM: 640.0,
+    Tissue.LIVER: 430.0,
+}
+HEART_SCANNER = Scanner(texture=0.5, bias=0.2, noise=36.0, gain=1.0)
 
 
 @dataclass(frozen=True)
@@ -40,24 +51,26 @@ class _Task:
 
 def write_heart(patient: Patient, root: Path) -> None:
     """Write image (int16, arbitrary units) and mask of one heart."""
-    image, atrium = draw_heart(patient)
-    _write_pair(patient, root, image, atrium)
+    canvas = patient.canvas()
+    paint_chest(canvas)
+    image = mr_images(canvas, HEART_INTENSITY, HEART_SCANNER)[0]
+    _write_pair(patient, root, image, canvas.labels({Tissue.ATRIUM: 1}))
 
 
 def write_spleen(patient: Patient, root: Path) -> None:
     """Write image (int16, HU) and mask of one spleen; the liver has up to six metastases."""
     canvas = patient.canvas()
-    ct.paint_abdomen(canvas)
-    liver = canvas.tissue == ct.Tissue.LIVER
+    paint_abdomen(canvas)
+    liver = canvas.tissue == Tissue.LIVER
     for _ in range(min(6, canvas.rng.poisson(2))):
         metastasis = canvas.blob(canvas.somewhere(liver), canvas.round(canvas.rng.uniform(0.08, 0.25)))
-        canvas.paint(ct.Tissue.METASTASIS, metastasis, over=(ct.Tissue.LIVER,))
-    _write_pair(patient, root, ct.acquire(canvas), canvas.tissue == ct.Tissue.SPLEEN)
+        canvas.paint(Tissue.METASTASIS, metastasis, over=(Tissue.LIVER,))
+    _write_pair(patient, root, ct_image(canvas), canvas.labels({Tissue.SPLEEN: 1}))
 
 
-def _write_pair(patient: Patient, root: Path, image: NDArray[Any], mask: NDArray[np.bool_]) -> None:
-    for part, array in (("imagesTr", np.rint(image).astype(np.int16)), ("labelsTr", mask.astype(np.uint8))):
-        write_volume(root / part / f"{patient.id}.nii.gz", array, patient.spacing_mm, Header("RAS"))
+def _write_pair(patient: Patient, root: Path, image: Floats, mask: NDArray[np.uint8]) -> None:
+    for folder, array in (("imagesTr", np.rint(image).astype(np.int16)), ("labelsTr", mask)):
+        write_volume(root / folder / f"{patient.id}.nii.gz", array, patient.spacing_mm, "RAS")
     if patient.index == 0:
         (root / "imagesTr" / f"._{patient.id}.nii.gz").write_bytes(APPLE_DOUBLE)
 
@@ -65,7 +78,7 @@ def _write_pair(patient: Patient, root: Path, image: NDArray[Any], mask: NDArray
 def _describe(task: _Task, config: PhantomConfig, ids: tuple[str, ...], root: Path) -> None:
     """Write dataset.json, its list shuffled."""
     order = np.random.default_rng(derive_seed("phantom", task.dataset, "order", config.seed)).permutation(len(ids))
-    described: Mapping[str, Any] = {
+    described = {
         "name": task.name,
         "description": about(task.dataset, config),
         "licence": "none needed: made up",
@@ -82,11 +95,6 @@ def _describe(task: _Task, config: PhantomConfig, ids: tuple[str, ...], root: Pa
     (root / "dataset.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
-def _heart_spacing(rng: np.random.Generator) -> Spacing:
-    """The true field of view on the small grid; the same for all patients."""
-    return 8.33, 8.33, 6.85
-
-
 def _spleen_spacing(rng: np.random.Generator) -> Spacing:
     """True thicknesses, and true fields of view on the small grid."""
     pixel = round(float(rng.uniform(0.61, 0.98)) * 8, 4)
@@ -99,7 +107,8 @@ HEART = Cohort(
     first=HEART_LABELLED,
     start=31,
     shape=(48, 48, 26),
-    spacing_mm=_heart_spacing,
+    # The true field of view on the small grid, the same for all patients.
+    spacing_mm=lambda rng: (8.33, 8.33, 6.85),
     fewest_slices=90 / 130,
     write=write_heart,
     describe=partial(_describe, _Task("d-heart", "LeftAtrium", "MRI", "left atrium")),

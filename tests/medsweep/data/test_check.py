@@ -11,7 +11,7 @@ import pytest
 
 from helpers.decathlon_folder import save
 from medsweep.data.check import Report, check, class_rows, grouped
-from medsweep.data.spec import Case, Finding, Listing
+from medsweep.data.dataset import Case, Finding, Listing
 
 SHAPE = (6, 6, 4)
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -55,7 +55,7 @@ def one(folder: Path, *, images: dict[str, Path] | None = None, mask: Path | Non
 
 
 def told(report: Report) -> list[tuple[str, str, str]]:
-    return [(finding.level, Path(finding.file).name, finding.what) for finding in report.findings]
+    return [(finding.severity, Path(finding.file).name, finding.what) for finding in report.findings]
 
 
 def test_a_plain_case_is_counted_and_nothing_is_found(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_error_is_put_to_the_image_where_the_image_is_at_fault(tmp_path: Pat
 def test_findings_of_the_layout_count_and_errors_come_first(tmp_path: Path) -> None:
     by_name = (Finding("note", "-", "x", "2 dot files"), Finding("error", "case_9", "y", "image without label"))
     report = check(replace(one(tmp_path), findings=by_name))
-    assert [finding.level for finding in report.findings] == ["error", "note"]
+    assert [finding.severity for finding in report.findings] == ["error", "note"]
     assert report.unusable == ("case_9",)
     assert not report.ok
 
@@ -174,7 +174,7 @@ def test_equal_findings_are_one_group_and_errors_with_other_values_stay_apart() 
     findings += [Finding("error", f"case_{number}", f"{number}.nii", f"label value {number}") for number in range(2)]
     findings += [Finding("error", f"case_{number}", f"{number}.nii", "no label") for number in range(2, 4)]
     groups = grouped(findings)
-    assert [(group.level, group.cases) for group in groups] == [
+    assert [(group.severity, group.cases) for group in groups] == [
         ("note", ("case_0", "case_1", "case_2")),
         ("error", ("case_0",)),
         ("error", ("case_1",)),
@@ -203,7 +203,7 @@ def test_threads_change_nothing_and_every_case_is_told(tmp_path: Path) -> None:
 
 
 def test_real_hippocampi_are_usable_and_counted(real: Callable[[str], Path]) -> None:
-    from medsweep.data.sources import list_cases
+    from medsweep.data.source import list_cases
 
     report = check(list_cases("hippocampus", real("Task04_Hippocampus")))
     assert report.ok
@@ -214,11 +214,11 @@ def test_real_hippocampi_are_usable_and_counted(real: Callable[[str], Path]) -> 
 
 
 def test_real_brain_has_its_qform_and_lacks_classes(real: Callable[[str], Path]) -> None:
-    from medsweep.data.sources import list_cases
+    from medsweep.data.source import list_cases
 
     report = check(list_cases("brats20", real("brats_layout")))
     (facts,) = report.cases
     assert (facts.shape, facts.axes, facts.voxels[1], facts.slices[1]) == ((182, 218, 182), "LAS", 1300, 74)
-    notes = [finding.what for finding in report.findings if finding.level == "note"]
+    notes = [finding.what for finding in report.findings if finding.severity == "note"]
     assert sum("no sform" in note for note in notes) == 5
     assert any(note.startswith("no voxel of") for note in notes)

@@ -6,8 +6,8 @@ import pytest
 
 from helpers.decathlon_folder import describe, task, touch
 from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.dataset import Intensity
 from medsweep.data.layouts.decathlon import cases
-from medsweep.data.spec import Intensity
 from medsweep.errors import UserError
 
 
@@ -42,7 +42,7 @@ def test_hidden_entries_are_dropped_with_one_note(tmp_path):
     listing = cases(tmp_path)
     assert [case.id for case in listing.cases] == ["s_1"]
     assert listing.unlabelled == ("s_3", "s_20")
-    assert [(finding.level, finding.what[:14]) for finding in listing.findings] == [("note", "2 hidden files")]
+    assert [(finding.severity, finding.what[:14]) for finding in listing.findings] == [("note", "2 hidden files")]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_missing_partner_is_an_error_of_its_case_only(tmp_path, gone, what):
     listing = cases(tmp_path)
     assert [case.id for case in listing.cases] == ["s_1"]
     (finding,) = listing.findings
-    assert (finding.level, finding.case, finding.file) == ("error", "s_2", str(tmp_path / gone[0] / "s_2.nii.gz"))
+    assert (finding.severity, finding.case, finding.file) == ("error", "s_2", str(tmp_path / gone[0] / "s_2.nii.gz"))
     assert finding.what.startswith(what)
     with pytest.raises(UserError, match=rf"s_2: {what}"):
         listing.require()
@@ -82,7 +82,7 @@ def test_a_patient_listed_twice_is_an_error(tmp_path):
     describe(tmp_path, [("s_1.nii.gz", "s_1.nii.gz"), ("s_1.nii.gz", "s_1.nii.gz"), ("s_2.nii.gz", "s_2.nii.gz")])
     listing = cases(tmp_path)
     assert [case.id for case in listing.cases] == ["s_2"]
-    assert [(f.level, f.case, f.what) for f in listing.findings] == [
+    assert [(f.severity, f.case, f.what) for f in listing.findings] == [
         ("error", "s_1", "listed 2 times under 'training'")
     ]
 
@@ -90,7 +90,7 @@ def test_a_patient_listed_twice_is_an_error(tmp_path):
 def test_a_patient_under_training_and_test_is_told(tmp_path):
     listing = cases(task(tmp_path, "s_1", test=[{"image": "imagesTs/s_1.nii.gz"}, "imagesTs/s_2.nii.gz"]))
     assert listing.unlabelled == ("s_2",)
-    assert [(f.level, f.case) for f in listing.findings] == [("warning", "s_1")]
+    assert [(f.severity, f.case) for f in listing.findings] == [("warning", "s_1")]
 
 
 def test_ct_of_an_unknown_task_gets_a_window_and_says_so(tmp_path):
@@ -98,7 +98,7 @@ def test_ct_of_an_unknown_task_gets_a_window_and_says_so(tmp_path):
     assert listing.intensity == Intensity(scale="window", window=(-160.0, 240.0))
     assert listing.choices["intensity"].startswith("window -160 to 240 HU")
     mixed = cases(task(tmp_path / "b", "s_1", modality={"0": "CT", "1": "PET"}))
-    assert (mixed.intensity, [f.level for f in mixed.findings]) == (Intensity(), ["warning"])
+    assert (mixed.intensity, [f.severity for f in mixed.findings]) == (Intensity(), ["warning"])
 
 
 def test_the_catalogue_decides_for_heart_and_spleen(tmp_path):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from medsweep.data.dataset import Intensity
 from medsweep.data.intensity import Constants, fit, normalise, sample
-from medsweep.data.spec import Intensity
 from medsweep.errors import UserError
 
 AUTO = Intensity()

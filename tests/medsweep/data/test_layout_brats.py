@@ -1,12 +1,17 @@
 """The BraTS20 layout: nested copies, whole-suffix names, the mask under another name, validation patients."""
 
+from functools import partial
+
 import pytest
 
 from helpers.decathlon_folder import touch
-from medsweep.data.layouts.brats import cases
+from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.layouts import brats
 from medsweep.errors import UserError
 
 ALL = ("t1", "t1ce", "t2", "flair", "seg")
+
+cases = partial(brats.cases, spec=CATALOGUE["brats20"])
 
 
 def patient(root, number, roles=ALL, ending=".nii.gz", kind="Training"):
@@ -15,7 +20,7 @@ def patient(root, number, roles=ALL, ending=".nii.gz", kind="Training"):
 
 
 def errors(listing):
-    return [(finding.case[-3:], finding.what) for finding in listing.findings if finding.level == "error"]
+    return [(finding.case[-3:], finding.what) for finding in listing.findings if finding.severity == "error"]
 
 
 def test_the_modalities_come_in_a_fixed_order(tmp_path):
@@ -45,7 +50,7 @@ def test_a_mask_under_another_name_is_taken_with_a_warning(tmp_path):
     touch(folder, "W39_1998.09.19_Segm.nii", "._W39_1998.09.19_Segm.nii", "readme.txt")
     listing = cases(tmp_path).require()
     assert listing.cases[0].label == folder / "W39_1998.09.19_Segm.nii"
-    assert [(f.level, f.case[-3:]) for f in listing.findings] == [("note", "-"), ("warning", "355")]
+    assert [(f.severity, f.case[-3:]) for f in listing.findings] == [("note", "-"), ("warning", "355")]
     assert "W39_1998.09.19_Segm.nii is taken as the mask" in listing.findings[1].what
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from helpers.decathlon_folder import touch
+from medsweep.data.dataset import Intensity
 from medsweep.data.layouts.folder import FolderDescription, cases, read_description
-from medsweep.data.spec import Intensity
 from medsweep.errors import UserError
 
 YAML = """\
@@ -45,7 +45,7 @@ def test_the_description_in_the_folder_is_followed(tmp_path):
     assert (listing.values, listing.regions) == ({0: 0, 1: 1, 2: 2}, {"both": ("prostate", "bladder")})
     assert (listing.slice_axis, listing.choices) == ("first", {"units": "arbitrary"})
     assert listing.intensity == Intensity(percentiles=(1, 99))
-    assert [(f.level, f.what) for f in listing.findings] == [("note", "1 hidden file (._* and .*) ignored")]
+    assert [(f.severity, f.what) for f in listing.findings] == [("note", "1 hidden file (._* and .*) ignored")]
 
 
 def test_an_id_without_one_of_its_files_is_an_error(tmp_path):
@@ -53,7 +53,7 @@ def test_an_id_without_one_of_its_files_is_an_error(tmp_path):
     touch(tmp_path, *case("4", "adc", ending=".nii"))
     listing = cases(tmp_path, described(tmp_path))
     assert [found.id for found in listing.cases] == ["3"]
-    assert [(f.level, f.case, f.what) for f in listing.findings] == [
+    assert [(f.severity, f.case, f.what) for f in listing.findings] == [
         ("error", "1", "segmentation.nii.gz is missing"),
         ("error", "2", "imaging.nii.gz is missing"),
         ("error", "4", "adc.nii and adc.nii.gz are both there; keep one"),

@@ -1,12 +1,17 @@
 """The IBSR18 layouts: which labels were taken is recorded, and the mirrored Analyze copy is refused."""
 
+from functools import partial
+
 import pytest
 
 from helpers.decathlon_folder import touch
-from medsweep.data.layouts.ibsr import cases
+from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.layouts import ibsr
 from medsweep.errors import UserError
 
 RELEASE = ("ana", "ana_strip", "ana_brainmask", "seg_ana", "segTRI_ana", "segTRI_fill_ana")
+
+cases = partial(ibsr.cases, spec=CATALOGUE["ibsr18"])
 
 
 def release(root, *numbers, ending=".nii.gz"):
@@ -17,7 +22,7 @@ def release(root, *numbers, ending=".nii.gz"):
 @pytest.mark.parametrize("place", ["", "IBSR_nifti_stripped"])
 def test_the_labels_that_were_taken_are_recorded(tmp_path, place, labels, taken):
     release(tmp_path / place, 2, 1)
-    listing = cases(tmp_path, labels).require()
+    listing = cases(tmp_path, labels=labels).require()
     assert [case.id for case in listing.cases] == ["IBSR_01", "IBSR_02"]
     first = listing.cases[0]
     assert [path.name for path in first.images] == ["IBSR_01_ana_strip.nii.gz"]
@@ -32,11 +37,11 @@ def test_a_missing_label_is_an_error_of_its_subject_only(tmp_path):
     (tmp_path / "IBSR_01" / "IBSR_01_segTRI_fill_ana.nii.gz").unlink()
     listing = cases(tmp_path)
     assert [case.id for case in listing.cases] == ["IBSR_02"]
-    assert [(f.level, f.what) for f in listing.findings] == [
+    assert [(f.severity, f.what) for f in listing.findings] == [
         ("note", "1 hidden file (._* and .*) ignored"),
         ("error", "IBSR_01_segTRI_fill_ana.nii.gz (or .nii) is missing"),
     ]
-    assert len(cases(tmp_path, "segTRI").cases) == 2
+    assert len(cases(tmp_path, labels="segTRI").cases) == 2
 
 
 def test_the_teaching_copy_has_unlabelled_subjects_and_one_label_file(tmp_path):
@@ -47,7 +52,7 @@ def test_the_teaching_copy_has_unlabelled_subjects_and_one_label_file(tmp_path):
     assert listing.cases[0].label.name == "IBSR_01_seg.nii.gz"
     assert listing.choices == {"labels": "seg (teaching copy)"}
     with pytest.raises(UserError, match="one label file; remove labels 'segTRI'"):
-        cases(tmp_path, "segTRI")
+        cases(tmp_path, labels="segTRI")
     release(tmp_path / "stripped", 3)
     with pytest.raises(UserError, match=r"holds the NIfTI release .* and the teaching copy"):
         cases(tmp_path)
@@ -60,7 +65,7 @@ def test_the_analyze_copy_is_refused(tmp_path, name):
     listing = cases(tmp_path)
     assert [case.id for case in listing.cases] == ["IBSR_02"]
     (finding,) = listing.findings
-    assert (finding.level, finding.file) == ("error", str(tmp_path / "IBSR_01" / name))
+    assert (finding.severity, finding.file) == ("error", str(tmp_path / "IBSR_01" / name))
     assert "opens mirrored against the NIfTI copy; use the NIfTI release" in finding.what
 
 

@@ -1,10 +1,15 @@
 """The KiTS19 layout: labels and images come apart, and the missing one is named."""
 
+from functools import partial
+
 import pytest
 
 from helpers.decathlon_folder import touch
-from medsweep.data.layouts.kits import cases
+from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.layouts import kits
 from medsweep.errors import UserError
+
+cases = partial(kits.cases, spec=CATALOGUE["kits19"])
 
 
 def case(number, *stems, ending=".nii.gz"):
@@ -26,7 +31,7 @@ def test_the_test_cases_are_unlabelled_and_a_lost_label_is_not(tmp_path):
     touch(tmp_path, *case(209, "imaging"), *case(210, "imaging"), *case(299, "imaging", "._imaging"))
     listing = cases(tmp_path)
     assert listing.unlabelled == ("case_00210", "case_00299")
-    assert [(f.level, f.case, f.what) for f in listing.findings] == [
+    assert [(f.severity, f.case, f.what) for f in listing.findings] == [
         ("note", "-", "1 hidden file (._* and .*) ignored"),
         ("error", "case_00209", "image without label segmentation.nii.gz"),
     ]
@@ -35,7 +40,7 @@ def test_the_test_cases_are_unlabelled_and_a_lost_label_is_not(tmp_path):
 def test_a_label_without_image_tells_how_images_are_obtained(tmp_path):
     listing = cases(touch(tmp_path, *case(3, "segmentation")))
     (finding,) = listing.findings
-    assert (finding.level, finding.file) == ("error", str(tmp_path / "case_00003" / "imaging.nii.gz"))
+    assert (finding.severity, finding.file) == ("error", str(tmp_path / "case_00003" / "imaging.nii.gz"))
     assert "label without image imaging.nii.gz (python3 -m starter_code.get_imaging" in finding.what
 
 

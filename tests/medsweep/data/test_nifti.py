@@ -6,7 +6,7 @@ import pytest
 
 from helpers.decathlon_folder import save
 from medsweep.data import nifti
-from medsweep.data.planes import from_planes, to_planes
+from medsweep.data.geometry import from_planes, to_planes
 from medsweep.errors import UserError
 
 CLASSES = ("background", "a", "b")

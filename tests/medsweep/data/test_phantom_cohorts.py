@@ -9,9 +9,8 @@ import pytest
 
 from helpers.phantom_folder import LABELS, best_window_dice, canonical, hashes, pairs, stored
 from medsweep.data import nifti
-from medsweep.data.phantom import DATASETS, PhantomConfig, patient_ids
-from medsweep.data.phantom.write import write_cohort
-from medsweep.data.sources import list_cases
+from medsweep.data.phantom import DATASETS, PhantomConfig, patient_ids, write_cohort
+from medsweep.data.source import list_cases
 from medsweep.errors import UserError
 
 SIX = tuple(LABELS)

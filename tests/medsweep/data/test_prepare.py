@@ -14,15 +14,15 @@ from helpers.decathlon_folder import cohort, save
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data import prepare, volumes
 from medsweep.data.config import DataConfig, PrepareConfig
+from medsweep.data.dataset import Intensity
+from medsweep.data.fitted_on import read_fitted_on
 from medsweep.data.folds import Fold, split
-from medsweep.data.inventory import inspect_source
+from medsweep.data.geometry import from_planes
+from medsweep.data.nifti import write_prediction
 from medsweep.data.phantom import PhantomConfig
-from medsweep.data.planes import from_planes
 from medsweep.data.prepare import run
-from medsweep.data.provenance import fitted_on
-from medsweep.data.restore import write_prediction
 from medsweep.data.slices import SliceSet
-from medsweep.data.spec import Intensity
+from medsweep.data.source import inspect_source
 from medsweep.errors import UserError
 
 RAS = np.diag([1.5, 2.0, 4.0, 1.0])
@@ -58,9 +58,9 @@ def test_slices_of_a_plane_that_fits_are_the_volume_itself(tmp_path):
     assert volume.spacing_mm == (4.0, 2.0, 1.5)
     original = np.asanyarray(nib.load(root / "imagesTr" / "p_10.nii.gz").dataobj)
     expected = ((original - original.mean()) / original.std()).transpose(2, 1, 0)
-    np.testing.assert_allclose(volume.fit.undo(prepared.images[5:10, 0]), expected, atol=1e-5)
+    np.testing.assert_allclose(volume.resize.undo(prepared.images[5:10, 0]), expected, atol=1e-5)
     np.testing.assert_allclose(prepared.images[5:10, 0, :, :2], expected.min(), atol=1e-5)
-    restacked = volume.fit.undo(prepared.masks[5:10].astype(np.float32))
+    restacked = volume.resize.undo(prepared.masks[5:10].astype(np.float32))
     assert np.array_equal(restacked, prepared.reference("p_10"))
 
 
@@ -69,7 +69,9 @@ def test_a_prediction_is_written_back_on_the_original_grid(tmp_path):
     root = _toy(tmp_path / "toy", affine=affine)
     prepared, _ = _prepare(DataConfig(dataset="toy", root=str(root), resolution=24), tmp_path / "t")
     volume = prepared.volumes["p_2"]
-    planes = volume.fit.undo(prepared.masks[volume.rows.start : volume.rows.stop].astype(np.float32)).astype(np.uint8)
+    planes = volume.resize.undo(prepared.masks[volume.rows.start : volume.rows.stop].astype(np.float32)).astype(
+        np.uint8
+    )
     write_prediction(tmp_path / "back.nii.gz", planes, prepared, "p_2")
     back, original = nib.load(tmp_path / "back.nii.gz"), nib.load(root / "labelsTr" / "p_2.nii.gz")
     assert np.array_equal(np.asanyarray(back.dataobj), np.asanyarray(original.dataobj))
@@ -164,7 +166,7 @@ def test_cohort_intensities_are_fitted_on_the_training_patients_alone(tmp_path):
         fold = Fold(index=index, of=2)
         drain(run(PrepareConfig(**dict(data), source=source, fold=fold), {}, trial))
         train = split(["p_2", "p_10"], fold).train
-        assert sorted(fitted_on(trial.output)) == list(train)
+        assert sorted(read_fitted_on(trial.output)) == list(train)
         labels, image = (
             np.asanyarray(nib.load(root / part / f"{train[0]}.nii.gz").dataobj) for part in ("labelsTr", "imagesTr")
         )
@@ -268,5 +270,5 @@ def test_hippocampus_end_to_end(real, tmp_path):
     assert (len(reports), len(prepared.images), int((prepared.index["foreground"] > 0).sum())) == (130, 4628, 3293)
     for patient, volume in list(prepared.volumes.items())[::13]:
         label = nib.as_closest_canonical(nib.load(root / "labelsTr" / f"{patient}.nii.gz"))
-        restacked = volume.fit.undo(prepared.masks[volume.rows.start : volume.rows.stop].astype(np.float32))
+        restacked = volume.resize.undo(prepared.masks[volume.rows.start : volume.rows.stop].astype(np.float32))
         assert np.array_equal(from_planes(restacked, volume.slice_axis), np.asanyarray(label.dataobj))

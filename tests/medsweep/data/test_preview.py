@@ -9,10 +9,10 @@ import pytest
 
 from helpers.decathlon_folder import cohort
 from medsweep.data import preview, volumes
-from medsweep.data.prepare import fit_case
+from medsweep.data.dataset import Listing
+from medsweep.data.prepare import prepare_case
 from medsweep.data.preview import draw, fullest_slices, overlay
-from medsweep.data.sources import list_cases
-from medsweep.data.spec import Listing
+from medsweep.data.source import list_cases
 from medsweep.errors import UserError
 
 SHAPE = (10, 12, 5)
@@ -36,7 +36,7 @@ def listing(tmp_path: Path) -> Listing:
 def test_the_rows_are_the_fullest_slices_as_prepare_makes_them(listing: Listing) -> None:
     rows = fullest_slices(listing, resolution=16, patients=2)
     assert [(row.patient, row.slice, row.slices) for row in rows] == [("a_1", 3, 5), ("a_2", 1, 5)]
-    prepared = fit_case(volumes.load(listing.cases[0], listing), 16, listing.intensity)
+    prepared = prepare_case(volumes.load(listing.cases[0], listing), 16, listing.intensity)
     np.testing.assert_array_equal(rows[0].images, prepared.images[3])
     np.testing.assert_array_equal(rows[0].mask, prepared.masks[3])
     assert np.count_nonzero(rows[0].mask == 2) == 6

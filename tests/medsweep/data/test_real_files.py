@@ -7,13 +7,12 @@ import pytest
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data import nifti
 from medsweep.data.config import DataConfig, PrepareConfig
-from medsweep.data.inventory import inspect_source
+from medsweep.data.geometry import to_planes
 from medsweep.data.layouts.folder import FolderDescription
-from medsweep.data.planes import to_planes
+from medsweep.data.nifti import write_prediction
 from medsweep.data.prepare import run
-from medsweep.data.restore import write_prediction
 from medsweep.data.slices import SliceSet
-from medsweep.data.sources import list_cases
+from medsweep.data.source import inspect_source, list_cases
 from medsweep.data.volumes import load
 
 KITS = {0: 0, 1: 1, 2: 2}

@@ -6,11 +6,11 @@ import pytest
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig, PrepareConfig
-from medsweep.data.inventory import inspect_source, open_listing
+from medsweep.data.nifti import write_prediction
 from medsweep.data.phantom import DATASETS, PhantomConfig
 from medsweep.data.prepare import run
-from medsweep.data.restore import write_prediction
 from medsweep.data.slices import SliceSet
+from medsweep.data.source import inspect_source, open_listing
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -23,7 +23,7 @@ def test_a_perfect_prediction_comes_back_as_the_label_file(dataset, tmp_path):
     for case in open_listing(data, tmp_path).cases:
         volume = prepared.volumes[case.id]
         onehot = np.eye(len(prepared.classes), dtype=np.float32)[prepared.masks[volume.rows.start : volume.rows.stop]]
-        labels = volume.fit.undo(np.moveaxis(onehot, 3, 1)).argmax(1).astype(np.uint8)
+        labels = volume.resize.undo(np.moveaxis(onehot, 3, 1)).argmax(1).astype(np.uint8)
         write_prediction(tmp_path / "back.nii.gz", labels, prepared, case.id)
         back, own = nib.load(tmp_path / "back.nii.gz"), nib.load(case.label)
         assert np.array_equal(np.asanyarray(back.dataobj), np.asanyarray(own.dataobj)), case.id

@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 from helpers.micro import write_micro
 from medsweep.cli import app
 from medsweep.data.catalogue import CATALOGUE
-from medsweep.data.phantom import PhantomConfig
-from medsweep.data.phantom.write import write_cohort
+from medsweep.data.phantom import PhantomConfig, write_cohort
 from medsweep.study.session import HowToRun, open_sweep
 
 PHANTOM = "phantom: {patients: 6, seed: 3, shape: [20, 18, 8], spacing_mm: [2.0, 2.0, 4.0]}"

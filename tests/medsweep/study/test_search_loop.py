@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from helpers.micro import write_micro
 from medsweep.cli import app, told_plainly
 from medsweep.commands.search import register
-from medsweep.data.inventory import Source
+from medsweep.data.source import DataSource
 from medsweep.errors import UserError
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.local import LocalRunner
@@ -172,7 +172,7 @@ def test_pools_are_as_large_as_the_largest_dose_searched(tmp_path: Path) -> None
     every = arms(sweep)
     bound = sweep.with_levels({"gan.pipeline": "mc-sg", "synthesise.count": 9}, ("fixed",))
     assert isinstance(bound, Settings)
-    chains = Chains(every, Source("0" * 64, ()), [bound])
+    chains = Chains(every, DataSource("0" * 64, ()), [bound])
     builder = Builder(STAGES)
     for arm in every:
         chains.expand(builder, arm, replicates(sweep, [f"case-{number}" for number in range(6)])[0])

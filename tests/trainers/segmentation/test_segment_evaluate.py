@@ -9,7 +9,6 @@ from torch import nn
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig, PrepareConfig
-from medsweep.data.inventory import inspect_source
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
@@ -74,7 +73,7 @@ def test_an_oracle_loses_little_where_slices_were_shrunk(slices):
     data = SliceSet.open(slices)
     table = evaluate(Oracle(data), data, data.patients)
     organ = table[(table["class"] == "organ") & (table["metric"] == "dice")]
-    assert data.volumes[data.patients[0]].fit.scaled_height < data.volumes[data.patients[0]].fit.height
+    assert data.volumes[data.patients[0]].resize.scaled_height < data.volumes[data.patients[0]].resize.height
     assert 0.9 < organ["value"].mean() < 1
 
 

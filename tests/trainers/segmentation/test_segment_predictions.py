@@ -11,10 +11,10 @@ import pytest
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Fold, split
-from medsweep.data.inventory import open_listing
+from medsweep.data.geometry import to_planes
 from medsweep.data.phantom import PhantomConfig
-from medsweep.data.planes import to_planes
 from medsweep.data.slices import SliceSet
+from medsweep.data.source import open_listing
 from medsweep.errors import UserError
 from medsweep.trainers.segmentation import predictions
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medsweep.data.fitted_on import require_unseen
 from medsweep.data.folds import Fold, split
-from medsweep.data.provenance import require_unseen
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool

@@ -10,10 +10,10 @@ import torch
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold, split
-from medsweep.data.inventory import inspect_source
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
+from medsweep.data.source import inspect_source
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.score import pool_metrics
 from medsweep.trainers.pool import Pool

@@ -4,7 +4,7 @@ import pytest
 
 from helpers.decathlon_folder import task, touch
 from medsweep.data.layouts.folder import FolderDescription
-from medsweep.data.sources import list_cases
+from medsweep.data.source import list_cases
 from medsweep.errors import UserError
 
 DESCRIPTION = FolderDescription(modalities={"T1": "{id}_t1.nii"}, mask="{id}_seg.nii", classes={"x": 1})

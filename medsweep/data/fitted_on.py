@@ -14,7 +14,7 @@ def write_fitted_on(folder: Path, patients: Sequence[str]) -> None:
     (folder / FITTED_ON).write_text(json.dumps(sorted(patients), indent=1) + "\n")
 
 
-def fitted_on(folder: Path) -> frozenset[str]:
+def read_fitted_on(folder: Path) -> frozenset[str]:
     """Patients that what lies in ``folder`` was fitted on.
 
     Empty for what was not fitted, such as slices scaled volume by volume; slices scaled by statistics of a cohort were.
@@ -29,7 +29,7 @@ def require_unseen(folder: Path, held_out: Sequence[str]) -> None:
     Raises:
         UserError: a held-out patient was seen.
     """
-    if seen := fitted_on(folder) & set(held_out):
+    if seen := read_fitted_on(folder) & set(held_out):
         raise UserError(
             f"{folder} was fitted on {len(seen)} held-out patients of this fold, first {min(seen)!r}; "
             "its results would be worthless: run its stage again for this fold"
@@ -47,7 +47,7 @@ def require_within(what: str, folder: Path, train: Sequence[str]) -> None:
     Raises:
         UserError: naming the first such patient.
     """
-    if strangers := fitted_on(folder) - set(train):
+    if strangers := read_fitted_on(folder) - set(train):
         raise UserError(
             f"the {what} was fitted on {len(strangers)} patients outside the fold's training part, first "
             f"{min(strangers)!r}; every fold needs its own {what}"

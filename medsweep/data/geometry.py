@@ -1,4 +1,4 @@
-"""Fitting a plane of any size into a square of R pixels, and undoing it."""
+"""Cutting a canonical volume into planes and fitting each plane into a square of R pixels; both can be undone."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -8,10 +8,36 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 T = TypeVar("T", bound=np.generic)
+Triple = tuple[int, int, int]
+
+
+def to_planes(volume_XYZ: NDArray[T], slice_axis: int) -> NDArray[T]:
+    """Canonical (..., X, Y, Z) to planes (..., Z, H, W): the slice axis first, the other two in descending order.
+
+    For axial slices, rows run along Y and columns along X.
+    """
+    return _permute(volume_XYZ, plane_axes(slice_axis))
+
+
+def from_planes(planes_ZHW: NDArray[T], slice_axis: int) -> NDArray[T]:
+    """Undo ``to_planes``: planes (..., Z, H, W) back to the canonical (..., X, Y, Z)."""
+    order = plane_axes(slice_axis)
+    return _permute(planes_ZHW, (order.index(0), order.index(1), order.index(2)))
+
+
+def plane_axes(slice_axis: int) -> Triple:
+    """Canonical axes of (slices, rows, columns)."""
+    rows, columns = sorted({0, 1, 2} - {slice_axis}, reverse=True)
+    return slice_axis, rows, columns
+
+
+def _permute(array: NDArray[T], order: Triple) -> NDArray[T]:
+    lead = array.ndim - 3
+    return array.transpose(*range(lead), *(lead + axis for axis in order))
 
 
 @dataclass(frozen=True)
-class Fit:
+class Resize:
     """Scale (height, width) to (scaled_height, scaled_width), then pad to (side, side) around the centre.
 
     A plane that fits is only padded, so its labels stay exact; a larger one is shrunk with its aspect ratio kept.
@@ -24,8 +50,8 @@ class Fit:
     side: int
 
     @classmethod
-    def of(cls, height: int, width: int, side: int) -> "Fit":
-        """The fit of a (height, width) plane into a square of ``side`` pixels."""
+    def of(cls, height: int, width: int, side: int) -> "Resize":
+        """The resize of a (height, width) plane into a square of ``side`` pixels."""
         scale = min(1.0, side / max(height, width))
         return cls(height, width, max(1, round(height * scale)), max(1, round(width * scale)), side)
 

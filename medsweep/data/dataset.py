@@ -1,6 +1,6 @@
-"""What a dataset is: its cases, channels, classes, slice axis and intensities. The words that the data room shares."""
+"""What a dataset is: what its owners say of it, and the cases, channels, classes and intensities found in a folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from medsweep.errors import UserError
 SliceAxis = Literal["axial", "coronal", "sagittal", "first", "second", "third"]
 """Axis along which slices are cut: by anatomy, from the affine, or by place among the stored array's axes."""
 
-Level = Literal["error", "warning", "note"]
+Severity = Literal["error", "warning", "note"]
 
 
 class Intensity(Config):
@@ -52,7 +52,7 @@ class Intensity(Config):
 class Finding:
     """Something a reader of the data should know. An ``error`` keeps its case from being used."""
 
-    level: Level
+    severity: Severity
     case: str
     """Id of the case, or ``-`` for the dataset as a whole."""
     file: str
@@ -106,7 +106,7 @@ class Listing:
         Raises:
             UserError: the first error among the findings, and how many more there are; or no case at all.
         """
-        errors = [finding for finding in self.findings if finding.level == "error"]
+        errors = [finding for finding in self.findings if finding.severity == "error"]
         if errors:
             first, more = errors[0], len(errors) - 1
             rest = f" (and {more} more: medsweep data check lists them)" if more else ""
@@ -115,3 +115,45 @@ class Listing:
         if not self.cases:
             raise UserError(f"{self.name} has no labelled case; medsweep data describe tells the expected folder")
         return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """One dataset: everything that is the same for all who have obtained it."""
+
+    name: str
+    """Name in sweeps and tables."""
+    title: str
+    layout: str
+    """Name of the folder layout, for people."""
+    list_cases: Callable[..., Listing] | None
+    """Finds the cases: called with the data folder, this record and, where one is chosen, one of ``label_files``. None
+    where the user's description says how."""
+    label_files: tuple[str, ...] = ()
+    """The kinds of label file to choose from, where there are several."""
+    modalities: tuple[str, ...]
+    """Channel order; empty where the user's description states it."""
+    classes: tuple[str, ...]
+    """Names by class index; 0 is the background. Empty where the user's description states them."""
+    values: Mapping[int, int]
+    """Class index by stored label value."""
+    regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Unions of classes that are scored beside the classes."""
+    units: str
+    cases: str
+    """How many there are."""
+    licence: str
+    terms: str
+    publishable: bool
+    """Whether its terms let a slice of it, or a sample of a generator trained on it, be shown in public unasked."""
+    where: str
+    """How to obtain it."""
+    expected: str
+    """Folder tree, several lines."""
+    slice_axis: SliceAxis
+    intensity: Intensity
+    resolution: int = 256
+    """Side of the square slices, in pixels, that sweeps over this dataset use."""
+    citation: str
+    quirks: tuple[str, ...]
+    """What surprises its readers, a line each."""

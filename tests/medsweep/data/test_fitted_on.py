@@ -2,19 +2,19 @@
 
 import pytest
 
-from medsweep.data.provenance import fitted_on, require_unseen, require_within, write_fitted_on
+from medsweep.data.fitted_on import read_fitted_on, require_unseen, require_within, write_fitted_on
 from medsweep.errors import UserError
 
 
 def test_what_was_not_fitted_knows_nobody(tmp_path):
-    assert fitted_on(tmp_path) == frozenset()
+    assert read_fitted_on(tmp_path) == frozenset()
     require_unseen(tmp_path, ["a"])
     require_within("generator", tmp_path, [])
 
 
 def test_the_record_is_sorted_and_read_back(tmp_path):
     write_fitted_on(tmp_path, ["b", "a"])
-    assert fitted_on(tmp_path) == {"a", "b"}
+    assert read_fitted_on(tmp_path) == {"a", "b"}
     assert (tmp_path / "fitted_on.json").read_text() == '[\n "a",\n "b"\n]\n'
 
 

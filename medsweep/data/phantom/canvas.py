@@ -3,17 +3,32 @@
 Coordinates are in units of half the field of view, within (-1, 1), and grow to the right, to the front and upwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medsweep.data.phantom.config import Shape, Spacing
-
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Triple = tuple[float, float, float]
+Shape = tuple[int, int, int]
+Spacing = tuple[float, float, float]
+
+BEND = 0.06
+"""SD per axis by which the grid of a canvas is displaced."""
+
+Tissue = IntEnum(
+    "Tissue",
+    "OUTSIDE FAT MUSCLE BONE SPINE LUNG LIVER BOWEL "
+    "SULCUS GREY WHITE VENTRICLE GLIOSIS VESSEL NECROSIS OEDEMA ENHANCING "
+    "VISCERAL_FAT METASTASIS STOMACH SPLEEN KIDNEY CYST TUMOUR AORTA GAS "
+    "MYOCARDIUM BLOOD ATRIUM "
+    "PELVIC_FAT BLADDER CENTRAL_GLAND PERIPHERAL_ZONE RECTUM STOOL",
+    start=0,
+)
+"""Codes on a canvas: what several bodies have, then those of the brain, the abdomen, the chest and the pelvis."""
 
 
 def floats(values: ArrayLike) -> Floats:
@@ -41,6 +56,12 @@ def squared_radius(grid: Floats, centre: ArrayLike, radii: ArrayLike) -> Floats:
     return squared
 
 
+def bent_grid(rng: np.random.Generator, shape: Shape) -> Floats:
+    """The grid (3, X, Y, Z), displaced by a smooth random field, so that no ellipsoid stays one."""
+    grid = grid_of(shape)
+    return grid + np.stack([smooth(rng, grid, BEND) for _ in range(3)])
+
+
 @dataclass(frozen=True, eq=False)
 class Canvas:
     """A volume of tissue codes on which one patient's anatomy is painted, later tissues over earlier ones."""
@@ -49,15 +70,14 @@ class Canvas:
     half_mm: Floats
     """Half the field of view per axis."""
     bent: Floats
-    """The grid, displaced by a smooth random field, so that no ellipsoid stays one; (3, X, Y, Z)."""
+    """``bent_grid`` of the patient, (3, X, Y, Z)."""
     tissue: NDArray[np.uint8]
     """Tissue codes (X, Y, Z), at first all 0."""
 
     @classmethod
-    def blank(cls, rng: np.random.Generator, shape: Shape, spacing_mm: Spacing, bend: float = 0.06) -> "Canvas":
-        """An empty canvas whose grid is displaced by ``bend`` (SD per axis)."""
-        grid = grid_of(shape)
-        bent = grid + np.stack([smooth(rng, grid, bend) for _ in range(3)])
+    def blank(cls, rng: np.random.Generator, shape: Shape, spacing_mm: Spacing) -> "Canvas":
+        """An empty canvas."""
+        bent = bent_grid(rng, shape)
         return cls(rng, floats(np.asarray(shape) * np.asarray(spacing_mm) / 2), bent, np.zeros(shape, np.uint8))
 
     def blob(
@@ -69,21 +89,27 @@ class Canvas:
         """
         moved = floats(centre) + self.rng.normal(0.0, shift, 3)
         sized = floats(radii) * np.exp(self.rng.normal(0.0, stretch, 3))
-        level = squared_radius(self.bent, moved, sized)
-        ragged = level * np.exp(smooth(self.rng, self.bent, rough, 5.0)) if rough else level
+        squared = squared_radius(self.bent, moved, sized)
+        ragged = squared * np.exp(smooth(self.rng, self.bent, rough, 5.0)) if rough else squared
         inside: Mask = ragged < 1
-        inside.flat[int(level.argmin())] = True
+        inside.flat[int(squared.argmin())] = True
         return inside
 
     def round(self, size: float) -> Floats:
         """Radii of a sphere in mm whose radius is ``size`` times half the shortest field of view."""
         return floats(size * self.half_mm.min() / self.half_mm)
 
-    def paint(self, code: int, inside: Mask, over: Sequence[int] | None = None) -> None:
-        """Give the voxels ``inside`` the tissue ``code``, only those of the tissues ``over`` where it is given."""
-        self.tissue[inside if over is None else inside & np.isin(self.tissue, over)] = code
+    def paint(self, tissue: Tissue, inside: Mask, over: Sequence[Tissue] | None = None) -> None:
+        """Give the voxels ``inside`` ``tissue``, only those of the tissues ``over`` where it is given."""
+        self.tissue[inside if over is None else inside & np.isin(self.tissue, over)] = tissue
 
     def somewhere(self, within: Mask) -> Floats:
         """Coordinates (3,) of a random voxel of the mask ``within``, which must not be empty."""
         voxels = np.argwhere(within)
         return self.bent[:, *voxels[self.rng.integers(len(voxels))]]
+
+    def labels(self, values: Mapping[Tissue, int]) -> NDArray[np.uint8]:
+        """Label values (X, Y, Z) by tissue, 0 for all others."""
+        table = np.zeros(256, np.uint8)
+        table[list(values)] = list(values.values())
+        return table[self.tissue]

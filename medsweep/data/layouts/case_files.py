@@ -1,0 +1,155 @@
+"""From file names to cases: numeric order, hidden files, NIfTI endings, case folders and one file per role."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medsweep.data.dataset import Case, DatasetSpec, Finding, Listing
+from medsweep.errors import UserError
+
+ENDINGS = (".nii.gz", ".nii")
+
+
+def numeric(id_: str) -> tuple[tuple[int, int | str], ...]:
+    """Sort key that compares runs of digits as numbers: ``spleen_2`` comes before ``spleen_10``."""
+    return tuple((0, int(run)) if run.isdecimal() else (1, run) for run in re.split(r"(\d+)", id_))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is a system's own: dot files, AppleDouble ``._*`` and the archive folder of macOS."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def without_ending(name: str) -> str | None:
+    """The name without ``.nii`` or ``.nii.gz``; None for a file that is no NIfTI file by name."""
+    return next((name.removesuffix(ending) for ending in ENDINGS if name.endswith(ending)), None)
+
+
+def existing_folder(root: Path, expected: str) -> Path:
+    """``root``, if it is a folder.
+
+    Raises:
+        UserError: it is not; ``expected`` says what it should be.
+    """
+    if root.is_dir():
+        return root
+    unset = " (its environment variable is not set)" if "$" in str(root) else ""
+    raise UserError(
+        f"no data folder {root}{unset}; data.root must be {expected}, for example ${{MEDSWEEP_DATA}}/FOLDER"
+    )
+
+
+def candidates(folder: Path, stem: str) -> list[Path]:
+    """Those of ``stem.nii.gz`` and ``stem.nii`` that are files in ``folder``."""
+    return [folder / f"{stem}{ending}" for ending in ENDINGS if (folder / f"{stem}{ending}").is_file()]
+
+
+def pick(folder: Path, case: str, stem: str) -> Path | Finding:
+    """The one file ``stem.nii`` or ``stem.nii.gz`` in ``folder``, or the finding that none or both are there."""
+    paths = candidates(folder, stem)
+    if len(paths) == 1:
+        return paths[0]
+    if paths:
+        return two_files(case, paths)
+    missing = folder / f"{stem}{ENDINGS[0]}"
+    return Finding("error", case, str(missing), f"{missing.name} (or .nii) is missing")
+
+
+def two_files(case: str, paths: Sequence[Path]) -> Finding:
+    """The finding that several files want to be one."""
+    names = " and ".join(path.name for path in paths)
+    return Finding("error", case, str(paths[0]), f"{names} are both there; keep one")
+
+
+def hidden_note(hidden: Sequence[str]) -> tuple[Finding, ...]:
+    """One note that counts the hidden files, or nothing."""
+    if not hidden:
+        return ()
+    what = f"{len(hidden)} hidden file{'s' * (len(hidden) > 1)} (._* and .*) ignored"
+    return (Finding("note", "-", hidden[0], what),)
+
+
+@dataclass(frozen=True)
+class CaseFolders:
+    """Folders of cases by id, and the hidden files met on the way."""
+
+    by_id: dict[str, list[Path]]
+    hidden: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseResult:
+    """What was made of the files of one case: a case, none by design, or findings that say why not."""
+
+    case: Case | None = None
+    unlabelled: bool = False
+    findings: tuple[Finding, ...] = ()
+
+
+def case_folders(root: Path, pattern: str, inner: Iterable[str] = ()) -> CaseFolders:
+    """Folders under ``root`` whose whole name matches the regular expression ``pattern``; they are not entered.
+
+    Args:
+        root: an existing folder.
+        pattern: of a case folder's name, which is its id.
+        inner: a regular expression of the folders that may hold cases for each depth below ``root``, outermost first.
+    """
+    folders = CaseFolders({}, [])
+    places = [root]
+    for expression in (*inner, None):
+        below = []
+        for child in (child for place in places for child in _shown(place, folders.hidden) if child.is_dir()):
+            if re.fullmatch(pattern, child.name):
+                folders.by_id.setdefault(child.name, []).append(child)
+                _shown(child, folders.hidden)
+            elif expression is not None and re.fullmatch(expression, child.name):
+                below.append(child)
+        places = below
+    return folders
+
+
+def _shown(folder: Path, hidden: list[str]) -> list[Path]:
+    """What is in ``folder``, sorted; hidden files are added to ``hidden`` instead."""
+    children = sorted(folder.iterdir())
+    hidden += [str(child) for child in children if is_hidden(child.name)]
+    return [child for child in children if not is_hidden(child.name)]
+
+
+def complete(id_: str, images: Sequence[Path | Finding], label: Path | Finding, *remarks: Finding) -> CaseResult:
+    """The case of these files, or the findings that stand in their places; ``remarks`` are kept either way."""
+    paths = tuple(image for image in images if isinstance(image, Path))
+    missing = tuple(file for file in (*images, label) if isinstance(file, Finding))
+    if isinstance(label, Finding) or missing:
+        return CaseResult(findings=(*missing, *remarks))
+    return CaseResult(case=Case(id_, paths, label), findings=remarks)
+
+
+def list_folders(
+    spec: DatasetSpec,
+    folders: CaseFolders,
+    read: Callable[[str, Path], CaseResult],
+    choices: Mapping[str, str] | None = None,
+) -> Listing:
+    """Read every case folder, in numeric order of the ids, for a dataset that is to be read as ``spec`` says.
+
+    An id with two folders is an error, since nothing tells which one is meant.
+    """
+    results = {}
+    for id_ in sorted(folders.by_id, key=numeric):
+        first, *others = folders.by_id[id_]
+        twice = tuple(Finding("error", id_, str(first), f"the case is also in {other}; keep one") for other in others)
+        results[id_] = CaseResult(findings=twice) if twice else read(id_, first)
+    return Listing(
+        name=spec.name,
+        modalities=spec.modalities,
+        classes=spec.classes,
+        values=spec.values,
+        regions=spec.regions,
+        slice_axis=spec.slice_axis,
+        intensity=spec.intensity,
+        cases=tuple(result.case for result in results.values() if result.case is not None),
+        unlabelled=tuple(id_ for id_, result in results.items() if result.unlabelled),
+        findings=(*hidden_note(folders.hidden), *(note for result in results.values() for note in result.findings)),
+        choices=choices or {},
+    )

@@ -1,0 +1,190 @@
+"""Where patients come from: the cases that a dataset's name and folder stand for, and a hash of all that they hold."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from medsweep.data.catalogue import CATALOGUE, canonical_name
+from medsweep.data.config import DataConfig
+from medsweep.data.dataset import Case, Intensity, Listing
+from medsweep.data.layouts import decathlon, folder
+from medsweep.data.layouts.case_files import existing_folder
+from medsweep.data.phantom import patient_ids, write_cohort
+from medsweep.data.phantom.cohort import PHANTOM_VERSION
+from medsweep.errors import UserError, nearest
+from medsweep.files import sha256_of, write_json
+from medsweep.identity import canonical
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """What a dataset holds, known before anything is prepared."""
+
+    fingerprint: str
+    """sha256 over everything that decides the slices: channels, classes, ids and content of all files."""
+    patients: tuple[str, ...]
+    intensity: Intensity = field(default_factory=Intensity)
+    """The recipe that applies."""
+
+
+def list_cases(
+    dataset: str, root: Path, *, description: folder.FolderDescription | None = None, labels: str | None = None
+) -> Listing:
+    """The cases of ``dataset`` under ``root``, from the file names and small text files alone.
+
+    A name of the catalogue is read by its layout. Any other name is read by ``description``, else by
+    ``root/medsweep.yaml``, else by ``root/dataset.json`` as a Decathlon task.
+
+    Args:
+        dataset: a name of the catalogue, in whatever case, or the user's own.
+        root: the data folder.
+        description: the user's description of a folder, where it stands in the sweep.
+        labels: which of two label files, for ``ibsr18``.
+
+    Raises:
+        UserError: the folder does not hold what the name promises, nothing tells how to read it, or an argument has
+            no meaning for this dataset.
+    """
+    name = canonical_name(dataset)
+    spec = CATALOGUE.get(name)
+    if labels is not None and (spec is None or not spec.label_files):
+        raise UserError(f"labels {labels!r} has no meaning for dataset {dataset!r}; only ibsr18 has two label files")
+    if spec is None or spec.list_cases is None:
+        return replace(_list_described(name, root, description), name=name)
+    if description is not None:
+        raise UserError(f"dataset {dataset!r} has a known layout; remove the description or give it a name of its own")
+    if labels is None:
+        return spec.list_cases(root, spec)
+    if labels not in spec.label_files:
+        raise UserError(f"{name} has no labels {labels!r}; {nearest(labels, spec.label_files)}")
+    return spec.list_cases(root, spec, labels)
+
+
+def _list_described(name: str, root: Path, description: folder.FolderDescription | None) -> Listing:
+    """The cases of a dataset that only its user knows."""
+    path = root / folder.DESCRIPTION
+    existing_folder(root, f"a folder with {folder.DESCRIPTION} or {decathlon.EXPECTED.removeprefix('a folder with ')}")
+    if description is not None:
+        return folder.cases(root, description)
+    if path.is_file():
+        return folder.cases(root, folder.read_description(root))
+    if name in CATALOGUE:
+        raise UserError(f"{name} is private, so nothing tells how to read it; write {path} with {folder.EXAMPLE}")
+    if (root / "dataset.json").is_file():
+        return decathlon.cases(root)
+    raise UserError(
+        f"nothing tells how to read dataset {name!r} in {root}: it is no name of the catalogue "
+        f"({nearest(name.lower(), CATALOGUE)}); for data of your own write {path} with {folder.EXAMPLE}, "
+        f"or arrange it as {decathlon.EXPECTED}"
+    )
+
+
+def open_listing(config: DataConfig, scratch: Path) -> Listing:
+    """The cases to be prepared. A made-up cohort is written to ``scratch/phantom`` first.
+
+    Raises:
+        UserError: as ``inspect_source``.
+    """
+    if config.phantom is not None:
+        root = scratch / "phantom"
+        write_cohort(config.dataset, config.phantom, root)
+    else:
+        root = Path(str(config.root))
+    listing = list_cases(config.dataset, root, description=config.description, labels=config.labels)
+    ids = {case.id for case in listing.cases} | {finding.case for finding in listing.findings}
+    _require_known(config, sorted(ids))
+    listing = replace(
+        listing,
+        cases=tuple(case for case in listing.cases if case.id not in config.leave_out),
+        findings=tuple(finding for finding in listing.findings if finding.case not in config.leave_out),
+        slice_axis=config.slice_axis or listing.slice_axis,
+        intensity=config.intensity or listing.intensity,
+    )
+    return listing.require()
+
+
+def inspect_source(config: DataConfig, cache_folder: Path) -> DataSource:
+    """Check that the dataset is whole and hash it.
+
+    Hashes are remembered in ``cache_folder/source-hashes.json`` until a file's size or modification time changes; a
+    lost or damaged cache costs time, nothing else.
+
+    Raises:
+        UserError: the folder or a file is missing, or the layout cannot be used.
+    """
+    if config.phantom is not None:
+        ids = patient_ids(config.phantom, config.dataset)
+        _require_known(config, ids)
+        spec = CATALOGUE.get(config.dataset)
+        return DataSource(
+            _sha256({"phantom": config.phantom, "version": PHANTOM_VERSION, "dataset": config.dataset}),
+            tuple(id_ for id_ in ids if id_ not in config.leave_out),
+            config.intensity or (spec.intensity if spec else Intensity()),
+        )
+    listing = open_listing(config, Path())
+    digest = fingerprint(listing, _cached_hashes(listing, cache_folder / "source-hashes.json"))
+    return DataSource(digest, tuple(case.id for case in listing.cases), listing.intensity)
+
+
+def fingerprint(listing: Listing, hashes: Mapping[str, Sequence[str]]) -> str:
+    """sha256 over what the listing says and what its files hold, wherever they lie and whatever they are called."""
+    return _sha256(
+        {
+            "modalities": listing.modalities,
+            "classes": listing.classes,
+            "values": {str(value): index for value, index in sorted(listing.values.items())},
+            "others": listing.other_values_are_background,
+            "regions": listing.regions,
+            "slice_axis": listing.slice_axis,
+            "intensity": listing.intensity,
+            "cases": [[case.id, *hashes[case.id]] for case in listing.cases],
+        }
+    )
+
+
+def files_of(case: Case) -> tuple[Path, ...]:
+    """All files of a case, images in channel order, then the labels."""
+    return (*case.images, case.label)
+
+
+def is_made_up(config: DataConfig) -> bool:
+    """Whether the patients are made up, here or before, into the folder that is read."""
+    return config.phantom is not None or holds_made_up(Path(str(config.root)))
+
+
+def holds_made_up(root: Path) -> bool:
+    """Whether the folder's README.txt says that its cohort is made up."""
+    readme = root / "README.txt"
+    return readme.is_file() and readme.read_text(encoding="utf-8", errors="replace").startswith("Made-up cohort")
+
+
+def _require_known(config: DataConfig, ids: Sequence[str]) -> None:
+    for name in config.leave_out:
+        if name not in ids:
+            raise UserError(f"data.leave_out names {name!r}, which is no case; {nearest(name, ids)}")
+
+
+def _sha256(content: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def _cached_hashes(listing: Listing, cache: Path) -> dict[str, list[str]]:
+    """sha256 of every file by case, in the order of ``files_of``."""
+    try:
+        entries = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        entries = {}
+    before = entries if isinstance(entries, dict) else {}
+    after = dict(before)
+    for path in (path for case in listing.cases for path in files_of(case)):
+        status = path.stat()
+        stamp, entry = [status.st_size, status.st_mtime_ns], before.get(str(path.absolute()))
+        if not (isinstance(entry, list) and len(entry) == 3 and entry[:2] == stamp):
+            after[str(path.absolute())] = [*stamp, sha256_of(path)]
+    if after != before:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_json(cache, after)
+    return {case.id: [after[str(path.absolute())][2] for path in files_of(case)] for case in listing.cases}
