@@ -12,6 +12,7 @@ from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
+from medsweep.data.source import inspect_source
 from medsweep.metrics import SCORES, STRUCTURE_METRICS
 from medsweep.trainers.measures.surfaces import TOLERANCE_MM
 from medsweep.trainers.segmentation.evaluate import draw_overlay, evaluate, segment_volume, summary
