@@ -31,7 +31,7 @@ FULL_AT: Final = 2.0
 
 
 @dataclass(frozen=True)
-class Layout:
+class MatrixLayout:
     """Inches of the name column and of a cell; points of names and cells; characters of a name's line."""
 
     names: float
@@ -43,7 +43,7 @@ class Layout:
     split: bool
 
 
-def layout_of(names: list[str], k: int) -> Layout:
+def layout_of(names: list[str], k: int) -> MatrixLayout:
     """Cells as wide as the page allows, as high as the longest name and three lines need."""
     split = k > WHOLE_UP_TO
     names_in, name_width, name_font = (1.6, 31, 5.4) if split else (1.75, 27, 7.0)
@@ -51,7 +51,7 @@ def layout_of(names: list[str], k: int) -> Layout:
     cell_font = 6.6 if width > 0.6 else 5.8 if width > 0.45 else 4.5 if width > 0.26 else 4.5 * width / 0.26
     most = max(lines(wrapped(name, name_width)) for name in names)
     height = max(3.3 * cell_font / 72 + 0.06, most * 1.12 * name_font / 72 + 0.05)
-    return Layout(names_in, width, height, name_font, cell_font, name_width, split)
+    return MatrixLayout(names_in, width, height, name_font, cell_font, name_width, split)
 
 
 def draw_pairwise(pairwise: Pairwise, metric: Metric, stem: Path, *, control: str | None = None) -> Drawn:
@@ -89,7 +89,7 @@ def draw_pairwise(pairwise: Pairwise, metric: Metric, stem: Path, *, control: st
         return save(drawing, stem, _data(pairwise, metric))
 
 
-def _cells(axes: Axes, pairwise: Pairwise, metric: Metric, layout: Layout) -> None:
+def _cells(axes: Axes, pairwise: Pairwise, metric: Metric, layout: MatrixLayout) -> None:
     found = {(pair.first, pair.second): pair for pair in pairwise.pairs}
     full = _full_colour(pairwise)
     arms = [pairwise.arms[i] for i in pairwise.order]
@@ -159,7 +159,7 @@ def _full_colour(pairwise: Pairwise) -> float:
     return max(min(FULL_AT * float(np.median(sizes)), max(sizes)), 1e-12) if sizes else 1.0
 
 
-def _legend(axes: Axes, pairwise: Pairwise, metric: Metric, layout: Layout) -> None:
+def _legend(axes: Axes, pairwise: Pairwise, metric: Metric, layout: MatrixLayout) -> None:
     unit = f" in {metric.unit}" if metric.unit else ""
     size = f"mean difference of {metric.title}{unit}, row minus column"
     cell = f"Cell: {size}; patients won / tied / lost by the row; Holm's p."

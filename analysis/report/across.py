@@ -8,9 +8,9 @@ from medsweep.analysis.records import to_json
 from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import Bullets, Document, Figure, Prose, Section
 from medsweep.analysis.report.page import Format, checked, write_document
-from medsweep.analysis.report.pictures import FOLDER, figure_of
 from medsweep.analysis.report.provenance import reproduction_section
 from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.report.topic import FOLDER, figure_of
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.omnibus import Omnibus
 from medsweep.analysis.study.across import Across, ArmAcross, across_datasets

@@ -19,7 +19,7 @@ class PlanRow(NamedTuple):
     hours: float
 
 
-class Grid(NamedTuple):
+class SamplePicture(NamedTuple):
     """A picture of real and synthetic pairs, a PNG file."""
 
     title: str
@@ -27,7 +27,7 @@ class Grid(NamedTuple):
     path: Path
 
 
-class Failure(NamedTuple):
+class MissingTrial(NamedTuple):
     """A trial without a result, how it ended, and its message."""
 
     trial: str
@@ -49,10 +49,10 @@ class ReportContext:
     """ISO time."""
     versions: Mapping[str, str] = field(default_factory=dict)
     plan: tuple[PlanRow, ...] = ()
-    grids: tuple[Grid, ...] = ()
+    grids: tuple[SamplePicture, ...] = ()
     spectra: pd.DataFrame | None = None
     """Power by frequency of pools and of real images, the columns that ``medsweep.analysis.figures.spectra`` draws."""
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[MissingTrial, ...] = ()
     store: str = "store"
     """Path of the store, for the commands that explain a trial."""
     wandb_project: str = ""

@@ -1,63 +1,12 @@
-"""Tables around the results: the arms, their scores and spread, what the design could show, the pools, the plan."""
+"""Around the results: what the design could show, exclusions, arms, the plan, and the rules for the methods."""
 
 import itertools
-import math
-from collections.abc import Container
 
 from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.table import DASH, Table
+from medsweep.analysis.report.topic import Topic
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.metric import MetricStudy
-from medsweep.analysis.study.pools import PoolSummary
-from medsweep.analysis.study.wording import arm_label, number
-from medsweep.metrics import METRICS, Place, shown_in
-
-
-def descriptions(study: MetricStudy) -> Table:
-    """Scores per arm."""
-    digits = study.metric.digits
-    rows = tuple(
-        (
-            one.arm,
-            str(one.n),
-            number(one.mean, digits),
-            number(one.sd, digits),
-            number(one.median, digits),
-            f"{number(one.q1, digits)} to {number(one.q3, digits)}",
-            f"{number(one.minimum, digits)} to {number(one.maximum, digits)}",
-            str(one.missed),
-            str(one.diverged),
-        )
-        for one in study.descriptions
-    )
-    unit = f" in {study.metric.unit}" if study.metric.unit else ""
-    found = "" if all(one.n == one.n_finite for one in study.descriptions) else "; mean and SD over patients found"
-    caption = (
-        f"{study.metric.title}{unit} per arm over patients (macro over classes, mean over seeds{found}); number of "
-        "missed structures and of diverged runs."
-    )
-    head = ("arm", "n", "mean", "SD", "median", "quartiles", "range", "missed", "diverged")
-    return Table(f"describe-{study.metric.name}", caption, head, rows)
-
-
-def components(analysis: Analysis) -> Table:
-    """Variance components."""
-    digits = analysis.primary.metric.digits + 1
-    rows = tuple(
-        (
-            one.arm,
-            *(
-                DASH if math.isnan(value) else number(value, digits)
-                for value in (one.between_seeds, one.patient, one.run, one.residual)
-            ),
-        )
-        for one in analysis.components
-    )
-    caption = (
-        f"Spread of {analysis.primary.metric.title} as SDs (needs two seeds): of run means inside a fold, and its "
-        "components of patient, run and the rest."
-    )
-    return Table("components", caption, ("arm", "between seeds", "patient", "run", "residual"), rows)
+from medsweep.analysis.study.wording import arm_label, counted, number
 
 
 def power(analysis: Analysis) -> Table:
@@ -74,47 +23,6 @@ def power(analysis: Analysis) -> Table:
         "patients alone."
     )
     return Table("power", caption, ("arm", "n", "SD of differences", "detectable", "power of TOST"), rows)
-
-
-def pools(analysis: Analysis) -> Table:
-    """How good the synthetic pools are."""
-    caption = "Synthetic pools per arm: mean over distinct pools (SD; number of pools)."
-    return _pool_table("pools", caption, analysis, "pools")
-
-
-def filters(analysis: Analysis) -> Table:
-    """What filters kept, and what that did to diversity."""
-    filtered = {one.arm for one in analysis.pools if one.metric == "retention" and one.mean < 1}
-    caption = (
-        "Filters: samples looked at, share kept, and what the choice did to diversity: Vendi score and coverage of "
-        "what was kept beside those of as many samples drawn at random; foreground area of kept masks over all."
-    )
-    return _pool_table("filters", caption, analysis, "filters", arms=filtered)
-
-
-def exposure(analysis: Analysis) -> Table:
-    """What each arm's network was trained on."""
-    caption = "Training slices of each arm, and how many were seen in all steps: mean over runs (SD; number of runs)."
-    return _pool_table("exposure", caption, analysis, "exposure")
-
-
-def _pool_table(name: str, caption: str, analysis: Analysis, place: Place, arms: Container[str] | None = None) -> Table:
-    """One row per arm (of ``arms``) that has any of the metrics shown there; metrics that none has are left out."""
-    found = {(one.arm, one.metric): one for one in analysis.pools}
-    metrics = [metric for metric in shown_in(place) if any((arm.name, metric) in found for arm in analysis.arms)]
-    rows = []
-    for arm in analysis.arms:
-        cells = [found.get((arm.name, metric)) for metric in metrics]
-        if any(cells) and (arms is None or arm.name in arms):
-            rows.append((arm.name, *map(_pool_cell, cells)))
-    return Table(name, caption, ("arm", *(METRICS[metric].title for metric in metrics)), tuple(rows))
-
-
-def _pool_cell(summary: PoolSummary | None) -> str:
-    if summary is None:
-        return DASH
-    spread = "" if summary.n < 2 else f" ({summary.sd:.2g}; {summary.n})"
-    return f"{summary.mean:.4g}{spread}"
 
 
 def arms(analysis: Analysis) -> Table:
@@ -166,3 +74,42 @@ def failures(context: ReportContext) -> Table:
     """Trials without a result."""
     rows = tuple((trial, outcome, message) for trial, outcome, message in context.failures)
     return Table("failures", "Trials without a result.", ("trial", "outcome", "message"), rows, frozenset({0, 1, 2}))
+
+
+def design_paragraph(analysis: Analysis) -> str:
+    """What the methods section begins with."""
+    folds = len(analysis.folds)
+    split = "one held-out test set" if folds == 1 else f"{folds} folds, each patient tested in one of them"
+    if any(answer.runs and answer.runs.test.uncorrected is not None for answer in analysis.answers):
+        split = f"{folds} folds whose test patients overlap"
+    classes = f"{len(analysis.classes)} foreground class{'' if len(analysis.classes) == 1 else 'es'}"
+    return (
+        f"Design: {len(analysis.arms)} arms, {counted(analysis.primary.n, 'patient')}, {split}, "
+        f"{counted(analysis.seeds, 'seed')} per arm. The patient is the unit: {analysis.primary.metric.title} is "
+        f"computed per 3-D patient and class, averaged over the {classes} its reference shows, then over seeds."
+    )
+
+
+def rules_paragraph(analysis: Analysis) -> str:
+    """What the methods section ends with."""
+    plan = analysis.plan
+    names = ", ".join(study.metric.title for study in analysis.secondary)
+    other = f" {names}: exploratory, no verdict." if names else ""
+    missing = "refused" if plan.missing == "refuse" else "complete cases: dropped for all arms"
+    diverged = "scored as the worst value" if plan.diverged == "worst" else "refused"
+    return (
+        "Rules: a class absent from a patient's reference is dropped for that patient in all arms; a missed structure "
+        f"scores Dice 0 and an infinite HD95; a diverged training is {diverged}; missing results are {missing}. "
+        f"Ranking: {analysis.ranking.method}, {analysis.ranking.resamples} resamples.{other}"
+    )
+
+
+POWER = Topic("power", "Power", lambda material: (power(material.analysis),))
+EXCLUSIONS = Topic(
+    "exclusions", "Exclusions", lambda material: (exclusions(material.analysis), causes(material.analysis))
+)
+ARMS = Topic(
+    "design",
+    "Arms and trials",
+    lambda material: (arms(material.analysis), plan(material.context), failures(material.context)),
+)

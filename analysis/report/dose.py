@@ -1,6 +1,11 @@
-"""Tables of the dose response: its shape, the onset of harm, and the contrasts behind both."""
+"""The dose response: its picture, its shape, the onset of harm, and the contrasts behind both."""
 
+from functools import partial
+
+from medsweep.analysis.figures.dose import draw_dose
+from medsweep.analysis.report.document import Figure
 from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.dose import DoseSeries
 from medsweep.analysis.stats.shape import HarmOnset, Onset
 from medsweep.analysis.study.analyse import Analysis
@@ -86,3 +91,45 @@ def _onset(harm: HarmOnset | None, name: str) -> str:
         return DASH
     onset: Onset = getattr(harm, name)
     return onset.text
+
+
+def picture(material: Material) -> Figure | None:
+    """Differences by count, the report's first picture; None where no arms differ in the count alone."""
+    analysis = material.analysis
+    if not analysis.dose:
+        return None
+    level, metric = percent(1 - analysis.plan.alpha), analysis.primary.metric
+    caption = (
+        f"Dose response. Circles: patients, arm minus control in {metric.title}; squares: mean with {level} CI; "
+        "grey triangles at the edge: number of patients beyond the axis; grey band: margin of "
+        f"{analysis.plan.margin:g}. Triangles at the top: count from which harm is shown, hollow against 0, filled "
+        f"against the margin. Slope and bend (linear and quadratic contrast on log dose, {level} CI) and Page's "
+        "one-sided p include the control as dose 0."
+    )
+    means = [
+        f"{series.name}: "
+        + ", ".join(f"{number(p.mean.value, metric.digits, sign=True)} at {p.count}" for p in series.points)
+        for series in analysis.dose
+    ]
+    alt = f"Differences in {metric.title} from {analysis.control} by count of synthetic samples. {'; '.join(means)}."
+    return material.picture("dose", partial(draw_dose, analysis), caption, alt)
+
+
+def _methods(analysis: Analysis) -> tuple[str, ...]:
+    trends = [series.trend for series in analysis.dose if series.trend is not None]
+    if not trends:
+        return ()
+    text = (
+        f"Dose response: contrasts of each patient's scores on log2(1 + count / {trends[0].scale:g}), linear and "
+        "quadratic orthogonal to it, one-sample t over patients and with runs random; Page's L in both directions. "
+        "Flat: every count equivalent to the control; umbrella (dip): a bend, and the best (worst) interior count "
+        "shown to differ from the control and from the largest count, Bonferroni over interior counts; rising or "
+        "falling: slope and largest count shown in one direction; else unclear. Harm begins at the first count whose "
+        "interval lies on the harmful side of 0, or of the margin, Holm over counts. Exploratory."
+    )
+    return (text,)
+
+
+TOPIC = Topic(
+    "dose", "Dose response", lambda material: (shapes(material.analysis), trends(material.analysis)), _methods
+)

@@ -1,15 +1,19 @@
-"""Tables of what each factor does, and of what the synthetic images' measures say about what they are good for."""
+"""What each factor does: effects and interactions, and the course along numeric levels."""
+
+from collections.abc import Iterator
 
 from medsweep.analysis.factors.factors import FactorEffect, FactorStudy, Term
-from medsweep.analysis.questions.quality import QualityStudy
+from medsweep.analysis.figures.dependence import draw_dependence
+from medsweep.analysis.figures.factors import draw_factors
+from medsweep.analysis.report.document import Block, Bullets, Figure
 from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import number, percent, span
 
 
-def effects(analysis: Analysis) -> Table:
+def effects(analysis: Analysis, study: FactorStudy) -> Table:
     """Main effects and interactions at both levels."""
-    found = analysis.factors
     level = percent(1 - analysis.plan.alpha)
     head = (
         "effect",
@@ -23,13 +27,11 @@ def effects(analysis: Analysis) -> Table:
         "p, aligned ranks",
         "by",
     )
-    if not isinstance(found, FactorStudy):
-        return Table("factors", "", head, ())
     digits = analysis.primary.metric.digits + 1
-    rows = tuple(_term(effect, term, digits) for effect in found.effects for term in effect.terms)
+    rows = tuple(_term(effect, term, digits) for effect in study.effects for term in effect.terms)
     caption = (
-        f"What each factor does to {analysis.primary.metric.title} ({found.design}; {len(found.arms)} arms, averaged "
-        f"over the other factors). p: F test of the effect over patients and with runs random, {found.family}; aligned "
+        f"What each factor does to {analysis.primary.metric.title} ({study.design}; {len(study.arms)} arms, averaged "
+        f"over the other factors). p: F test of the effect over patients and with runs random, {study.family}; aligned "
         "rank transform of interactions. Exploratory."
     )
     return Table("factors", caption, head, rows, frozenset({0, 1, 9}))
@@ -51,14 +53,12 @@ def _term(effect: FactorEffect, term: Term, digits: int) -> Row:
     )
 
 
-def dependence(analysis: Analysis) -> Table:
+def dependence(analysis: Analysis, study: FactorStudy) -> Table:
     """Line and bend of factors with three or more numeric levels."""
-    found, level = analysis.factors, percent(1 - analysis.plan.alpha)
+    level = percent(1 - analysis.plan.alpha)
     head = ("factor", "n", "levels", "rise", f"{level} CI", "bend", f"{level} CI ", "course", "by")
-    if not isinstance(found, FactorStudy):
-        return Table("dependence", "", head, ())
     digits = analysis.primary.metric.digits + 1
-    course = {one.factor: str(one.course) for one in found.dependence}
+    course = {one.factor: str(one.course) for one in study.dependence}
     rows = tuple(
         (
             one.factor,
@@ -69,7 +69,7 @@ def dependence(analysis: Analysis) -> Table:
             course.get(one.factor, DASH),
             one.method,
         )
-        for one in found.ordered
+        for one in study.ordered
     )
     caption = (
         "Factors with three or more numeric levels, the others averaged out: rise of the fitted line from the lowest "
@@ -104,60 +104,56 @@ def unshown(analysis: Analysis) -> tuple[str, ...]:
     return tuple(told)
 
 
-def quality(study: QualityStudy | None) -> Table:
-    """Every measure of pools against benefit."""
-    head = ("measure", "better", "generators", "rho", "CI", "p", "p, Holm", "bend", "CI ", "rho, matched", "as meant")
-    if study is None:
-        return Table("quality", "", head, ())
-    rows = tuple(
-        (
-            one.metric.replace("_", " "),
-            one.better,
-            str(one.n),
-            number(one.rho, 2, sign=True),
-            f"{number(one.low, 2, sign=True)} to {number(one.high, 2, sign=True)}",
-            bare_p(one.p),
-            bare_p(one.p_holm),
-            number(one.bend, 2, sign=True),
-            f"{number(one.bend_low, 2, sign=True)} to {number(one.bend_high, 2, sign=True)}",
-            number(one.rho_matched, 2, sign=True),
-            {True: "yes", False: "no", None: DASH}[one.as_meant],
-        )
-        for one in study.metrics
-    )
+def _picture(material: Material, study: FactorStudy) -> Figure:
+    analysis = material.analysis
+    metric, margin = analysis.primary.metric, analysis.plan.margin
     caption = (
-        "Quality against utility: Spearman's rho of each measure of the pools with the benefit of the arms that draw "
-        f"on them, over generators, with {percent(study.level)} bootstrap interval; bend: correlation with the squared "
-        "rank, negative where middling values are best; matched: inside fold and seed. "
+        f"What the factors do to {analysis.primary.metric.title}: contrasts of levels, averaged over the other "
+        f"factors. Black: patients alone, thin {percent(study.level)} CI, thick the interval that equivalence goes "
+        "by; dashed: runs random; filled where every interval of the row leaves out 0; grey band: margin."
     )
-    caption += f"{study.note[:1].upper()}{study.note[1:]}"
-    return Table("quality", caption, head, rows, frozenset({0, 1, 10}))
+    digits = analysis.primary.metric.digits + 1
+    told = [
+        f"{one.name} {t.label} {number(t.patients.value, digits, sign=True)}"
+        for one in study.effects
+        for t in one.terms
+    ]
+    alt = f"Effects of factors: {'; '.join(told)}."
+    return material.picture("factors", lambda stem: draw_factors(study, metric, margin, stem), caption, alt)
 
 
-def unjudged(study: QualityStudy | None) -> tuple[str, ...]:
-    """One sentence on the measures that so few generators cannot judge, reason by reason."""
-    by_reason: dict[str, list[str]] = {}
-    for one in study.not_judged if study is not None else ():
-        by_reason.setdefault(one.reason, []).append(one.name.replace("_", " "))
-    return tuple(
-        f"Quality against utility, not judged: {', '.join(names)} ({why.replace('_', ' ')})."
-        for why, names in by_reason.items()
+def _dependence_picture(material: Material, study: FactorStudy) -> Figure | None:
+    if not study.dependence:
+        return None
+    metric, margin = material.analysis.primary.metric, material.analysis.plan.margin
+    caption = (
+        f"Mean {metric.title} along each numeric factor, the others averaged out, with "
+        f"{percent(study.level)} CI over patients; dashed: runs random; thick: steps shown at both levels."
     )
+    told = [f"{one.factor}: {one.course}" for one in study.dependence]
+    alt = f"Partial dependence on numeric factors. {'; '.join(told)}."
+    return material.picture("dependence", lambda stem: draw_dependence(study, metric, margin, stem), caption, alt)
 
 
-def comparisons(study: QualityStudy | None) -> Table:
-    """Which of two measures goes further with benefit."""
-    head = ("measure", "against", "generators", "difference in abs(rho)", "CI")
-    found = () if study is None else study.comparisons
-    rows = tuple(
-        (
-            one.first.replace("_", " "),
-            one.second.replace("_", " "),
-            str(one.n),
-            number(one.difference, 2, sign=True),
-            f"{number(one.low, 2, sign=True)} to {number(one.high, 2, sign=True)}",
-        )
-        for one in found
+def _methods(analysis: Analysis) -> tuple[str, ...]:
+    study = analysis.factors
+    if not isinstance(study, FactorStudy):
+        return ()
+    text = (
+        f"Factors ({study.design}): main effects and two-factor interactions as contrasts of each patient's arm means, "
+        f"F tests over patients and with runs random, over {study.family}; exploratory."
     )
-    caption = "Measures compared: strength of the first's association with benefit less that of the second, bootstrap."
-    return Table("quality-comparisons", caption, head, rows, frozenset({0, 1}))
+    return (text,)
+
+
+def _blocks(material: Material) -> Iterator[Block | None]:
+    analysis, study = material.analysis, material.analysis.factors
+    if isinstance(study, FactorStudy):
+        yield _picture(material, study)
+        yield effects(analysis, study)
+        yield _dependence_picture(material, study)
+        yield dependence(analysis, study)
+    yield Bullets(unshown(analysis))
+
+
+TOPIC = Topic("factors", "Factors", _blocks, _methods)

@@ -1,10 +1,19 @@
-"""Tables on all arms at once: omnibus tests, all pairs, ranks, and how far each hangs on test and pool."""
+"""All arms at once: omnibus tests, all pairs, ranks, and how far each hangs on test and pool."""
 
+from collections.abc import Iterator
+from functools import partial
+
+from medsweep.analysis.figures.cd import draw_critical_difference
+from medsweep.analysis.figures.pairwise import draw_pairwise
+from medsweep.analysis.figures.rankmap import draw_rank_map
+from medsweep.analysis.report.document import Block, Figure, Prose
 from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.allpairs import AllPairs
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
 from medsweep.analysis.stats.posthoc import Nemenyi
 from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.sensitivity import Sensitivity
 from medsweep.analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent, span
 
 FOLDED_FROM = 16
@@ -190,3 +199,108 @@ def flips(analysis: Analysis) -> Table:
         f"{p_text(found.alpha, 'alpha')} when one arm is left out."
     )
     return Table("flips", caption, head, rows, frozenset({0, 1, 2}), folded=len(rows) >= FOLDED_FROM)
+
+
+def _ranks_picture(material: Material) -> Figure | None:
+    test = material.analysis.primary.omnibus
+    if not isinstance(test, Omnibus):
+        return None
+    caption = (
+        "Critical-difference diagram: mean rank over patients, 1 is best. A bar, or its absence, says nothing "
+        "about the size of a difference; see the forest plot."
+    )
+    order = sorted(zip(test.mean_ranks, test.arms, strict=True))
+    told = ", ".join(f"{arm} {number(rank, 2)}" for rank, arm in order)
+    draw = partial(draw_critical_difference, material.analysis)
+    return material.picture("ranks", draw, caption, f"Mean ranks from best to worst: {told}.")
+
+
+def _pairs_picture(material: Material) -> Figure | None:
+    analysis = material.analysis
+    if len(analysis.arms) < 3:
+        return None
+    found, metric = analysis.sensitivity.pairwise, analysis.primary.metric
+    caption = (
+        f"All pairs: mean difference in {metric.title} (row minus column), win/tie/loss over patients, and "
+        f"Holm-adjusted p; bold where it is below {found.alpha:g}. Colour repeats the difference."
+    )
+    shown = [pair for pair in found.pairs if pair.p_holm < found.alpha]
+    told = "; ".join(
+        f"{pair.first} against {pair.second} {number(pair.mean.value, metric.digits, sign=True)}" for pair in shown
+    )
+    alt = f"Matrix of {len(found.pairs)} pairs of arms, {len(shown)} of which differ: {told or 'none'}."
+    draw = partial(draw_pairwise, found, metric, control=analysis.control)
+    return material.picture("pairwise", draw, caption, alt)
+
+
+def _rank_map(material: Material) -> Figure | None:
+    analysis = material.analysis
+    if len(analysis.arms) < 3:
+        return None
+    found = analysis.ranking
+    caption = (
+        f"Ranks when patients are resampled: share of {found.resamples} resamples in which the arm has the rank; a "
+        "frame marks the rank on all patients."
+    )
+    told = ", ".join(f"{one.arm} {100 * one.share_first:.0f}%" for one in found.arms)
+    alt = f"Heat map of bootstrap ranks; share of resamples in which the arm leads: {told}."
+    return material.picture("rankmap", partial(draw_rank_map, found, control=analysis.control), caption, alt)
+
+
+def _methods(analysis: Analysis) -> tuple[str, ...]:
+    test, pairs = analysis.primary.omnibus, analysis.primary.nemenyi
+    if isinstance(test, NoOmnibus):
+        return (f"No omnibus test: {test.reason}.",)
+    note = f" ({test.note})" if test.note else ""
+    text = (
+        f"All arms: Friedman's test with ties, chi2({test.df1}) = {number(test.chi2, 2)}, {p_text(test.p_chi2)}; "
+        f"Iman-Davenport F({test.df1}, {test.df2}) = {number(test.f, 2)}, {p_text(test.p)}{note}; Kendall's W = "
+        f"{number(test.kendall_w, 2)}; n = {test.n} blocks (patients), k = {test.k}. "
+        f"{_sensitivity(analysis.sensitivity)}"
+    )
+    if pairs is None:
+        return (text,)
+    asked = "".join(
+        f"; {one.test} with {one.correction}{f' ({one.note})' if one.note else ''}"
+        for one in analysis.sensitivity.on_request
+    )
+    text += (
+        f" All pairs: Nemenyi, critical difference {number(pairs.critical_difference, 2)} mean ranks at alpha = "
+        f"{pairs.alpha:g}; Wilcoxon with Holm over all pairs{asked}; secondary to the comparisons with the control."
+    )
+    return (text,)
+
+
+def _sensitivity(other: Sensitivity) -> str:
+    found = []
+    for name, one in (
+        ("Quade", other.quade),
+        ("aligned ranks", other.aligned_ranks),
+        ("Skillings-Mack with incomplete patients", other.skillings_mack),
+    ):
+        if one is not None and not isinstance(one, NoOmnibus):
+            found.append(f"{name} {p_text(one.p)}")
+    if not isinstance(other.runs, NoOmnibus):
+        found.append(f"runs random, {other.runs.test.kind} {p_text(other.runs.test.p)}")
+    return f"Sensitivity: {', '.join(found)}." if found else ""
+
+
+def _blocks(material: Material) -> Iterator[Block | None]:
+    analysis, test = material.analysis, material.analysis.primary.omnibus
+    if isinstance(test, NoOmnibus):
+        yield Prose((f"No omnibus test: {test.reason}.",))
+    yield omnibus(analysis)
+    yield _ranks_picture(material)
+    yield ranks(analysis)
+    yield nemenyi(analysis)
+    yield _pairs_picture(material)
+    yield all_pairs(analysis)
+    yield flips(analysis)
+
+
+ALL_ARMS = Topic("all-arms", "All arms and all pairs", _blocks, _methods)
+STABILITY = Topic(
+    "stability",
+    "Stability of the ranking",
+    lambda material: (_rank_map(material), stability(material.analysis)),
+)

@@ -12,7 +12,6 @@ from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import Document, Figure
 from medsweep.analysis.report.latex import latex_text, table_text
 from medsweep.analysis.report.markdown import markdown_text
-from medsweep.analysis.report.pictures import draw_all
 from medsweep.analysis.report.sections import document_of
 from medsweep.analysis.report.table import csv_text, write_csv
 from medsweep.analysis.study.analyse import Analysis
@@ -33,7 +32,7 @@ def write_report(
     """
     checked(formats)
     folder.mkdir(parents=True, exist_ok=True)
-    document = document_of(analysis, context, draw_all(folder, analysis, context))
+    document = document_of(analysis, context, folder)
     (folder / "analysis.json").write_text(analysis.to_json() + "\n", encoding="utf-8")
     return write_document(folder, document, formats)
 

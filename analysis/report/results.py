@@ -1,13 +1,19 @@
-"""Tables of the primary metric against the control: differences at both levels, null results, dose, other metrics."""
+"""Each arm against the control: differences at both levels, null results, and the other metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
+from medsweep.analysis.figures.forest import draw_forest
+from medsweep.analysis.figures.paired import draw_paired
+from medsweep.analysis.report.document import Block, Figure
 from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.report.topic import Material, Topic
+from medsweep.analysis.stats.resampling import RESAMPLES
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.study.metric import MetricStudy
 from medsweep.analysis.study.null import NullEvidence
-from medsweep.analysis.study.wording import number, percent, span
+from medsweep.analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, counted, number, percent, span
 
 
 def effects(analysis: Analysis) -> Table:
@@ -88,64 +94,6 @@ def robust(analysis: Analysis) -> Table:
     return Table("robust", caption, head, rows)
 
 
-def runs(analysis: Analysis) -> Table:
-    """The second level of analysis, where there is one."""
-    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
-    levels = [(answer, answer.runs) for answer in analysis.answers if answer.runs is not None]
-    corrected = any(run.test.nadeau_bengio is not None for _, run in levels)
-    rows = []
-    for answer, run in levels:
-        test = run.test
-        wide = test.nadeau_bengio
-        extra = (span(wide.low, wide.high, digits),) if wide is not None else ()
-        rows.append(
-            (
-                answer.arm,
-                str(test.patients),
-                str(test.units),
-                number(test.estimate.value, digits, sign=True),
-                span(test.estimate.low, test.estimate.high, digits),
-                number(test.estimate.df, 1),
-                bare_p(test.estimate.p),
-                bare_p(run.p_holm),
-                *extra,
-            )
-        )
-    units = "folds" if corrected else "seeds"
-    overlap = (f"{level} CI, overlap",) if corrected else ()
-    head = ("arm", "n", units, "difference", f"{level} CI", "df", "p", "p, Holm", *overlap)
-    kind = levels[0][1].test.kind if levels else ""
-    caption = f"With the runs taken as random, too ({kind}): what would hold for networks trained again."
-    if corrected:
-        caption += " The last interval allows for training sets that overlap (Nadeau and Bengio 2003)."
-    return Table("runs", caption, head, tuple(rows))
-
-
-def mixed(analysis: Analysis) -> Table:
-    """The second opinion of a mixed model, where one was fitted."""
-    digits = analysis.primary.metric.digits + 1
-    fits = analysis.sensitivity.mixed
-    rows = []
-    for one in fits:
-        if one.estimate is None:
-            rows.append((one.arm, str(one.n_rows), DASH, DASH, DASH, one.reason))
-            continue
-        note = "; ".join([f"at 0: {', '.join(one.boundary)}"] if one.boundary else []) or (
-            "" if one.converged else "not converged"
-        )
-        value = number(one.estimate.value, digits, sign=True)
-        interval = span(one.estimate.low, one.estimate.high, digits)
-        rows.append((one.arm, str(one.n_rows), value, interval, number(one.se_ratio, 2), note.replace("_", " x ")))
-    rows += [(arm, DASH, DASH, DASH, DASH, "not tried, for the time it takes") for arm in analysis.sensitivity.unmixed]
-    caption = (
-        "Cross-check of the run level by a linear mixed model with patients, runs and patient x arm random (normal "
-        "interval, so too narrow for few runs); SE ratio: its standard error over that of the test above."
-    )
-    head = ("arm", "scores", "difference", f"{percent(1 - analysis.plan.alpha)} CI", "SE ratio", "note")
-    shown = any(one.fitted for one in fits)
-    return Table("mixed", caption, head, tuple(rows) if shown else (), frozenset({0, 5}))
-
-
 def null(analysis: Analysis) -> Table:
     """What speaks for no difference that matters."""
     digits = analysis.primary.metric.digits + 1
@@ -221,3 +169,141 @@ def over_secondary(studies: Sequence[MetricStudy]) -> Table:
         rows.append((study.metric.title, str(test.n), str(test.k), f, bare_p(test.p), number(test.kendall_w, 2)))
     caption = "Exploratory: do the arms differ on the other metrics? Friedman's test as Iman-Davenport F, Kendall's W."
     return Table("explore-omnibus", caption, ("metric", "n", "k", "F", "p", "W"), tuple(rows), frozenset({0, 3}))
+
+
+def descriptions(study: MetricStudy) -> Table:
+    """Scores per arm."""
+    digits = study.metric.digits
+    rows = tuple(
+        (
+            one.arm,
+            str(one.n),
+            number(one.mean, digits),
+            number(one.sd, digits),
+            number(one.median, digits),
+            f"{number(one.q1, digits)} to {number(one.q3, digits)}",
+            f"{number(one.minimum, digits)} to {number(one.maximum, digits)}",
+            str(one.missed),
+            str(one.diverged),
+        )
+        for one in study.descriptions
+    )
+    unit = f" in {study.metric.unit}" if study.metric.unit else ""
+    found = "" if all(one.n == one.n_finite for one in study.descriptions) else "; mean and SD over patients found"
+    caption = (
+        f"{study.metric.title}{unit} per arm over patients (macro over classes, mean over seeds{found}); number of "
+        "missed structures and of diverged runs."
+    )
+    head = ("arm", "n", "mean", "SD", "median", "quartiles", "range", "missed", "diverged")
+    return Table(f"describe-{study.metric.name}", caption, head, rows)
+
+
+def forest(material: Material) -> Figure:
+    """Every difference with its intervals and verdict."""
+    analysis = material.analysis
+    level, narrow = percent(1 - analysis.plan.alpha), percent(1 - 2 * analysis.plan.alpha)
+    over_runs = any(answer.runs for answer in analysis.answers)
+    what = " with runs taken as random; dashed: patients alone, for these trained models" if over_runs else ""
+    caption = (
+        f"Every arm against the control. Thin line: {level} CI; thick line: {narrow} CI, the interval behind the "
+        f"equivalence test{what}; grey band: margin; arrow head: goes on beyond the axis. Mark by verdict, hollow for "
+        "inconclusive."
+    )
+    digits = analysis.primary.metric.digits
+    told = [
+        f"{answer.arm} {number(answer.estimate.value, digits, sign=True)}, {answer.verdict}"
+        for answer in analysis.answers
+    ]
+    alt = f"Forest plot of differences in {analysis.primary.metric.title} from {analysis.control}: {'; '.join(told)}."
+    return material.picture("forest", partial(draw_forest, analysis), caption, alt)
+
+
+def _paired(material: Material) -> Figure:
+    analysis, metric = material.analysis, material.analysis.primary.metric
+    caption = (
+        f"Each patient's difference in {metric.title} from {analysis.control}, sorted, for the arms whose difference "
+        "is shown or largest: triangle up where the arm is better, down where it is worse, ring for a tie; larger "
+        "marks are outliers by Tukey's fences; grey band: margin."
+    )
+    told = [f"{one.arm}: better in {one.better}, worse in {one.worse} patients" for one in analysis.paired]
+    alt = f"Waterfalls of differences per patient. {'; '.join(told)}."
+    return material.picture("paired", partial(draw_paired, analysis.paired, metric, analysis.plan.margin), caption, alt)
+
+
+def _family(analysis: Analysis) -> str:
+    plan, metric = analysis.plan, analysis.primary.metric
+    return (
+        f"Primary family: {metric.title}, {counted(len(analysis.answers), 'comparison')} with {analysis.control} by "
+        f"two-sided Wilcoxon signed-rank tests (Pratt's zeros) at alpha = {plan.alpha:g}, corrected after Holm. Mean "
+        f"differences carry {percent(1 - plan.alpha)} t intervals, unadjusted; BCa intervals use {RESAMPLES} resamples "
+        "of patients with a fixed seed; Hodges-Lehmann intervals invert the signed-rank test. A difference counts as "
+        "shown only where mean and ranks agree on its direction."
+    )
+
+
+def _over_runs(analysis: Analysis) -> str:
+    tests = [answer.runs.test for answer in analysis.answers if answer.runs is not None]
+    if not tests:
+        return f"Runs: one network per arm; every statement is {CONDITIONAL}."
+    first, folds = tests[0], len(analysis.folds)
+    if first.kind == "two-way test":
+        how = "two-way test of patients x seeds on the one held-out set, both random (variance after Hillis 2007, "
+        how += "Satterthwaite's degrees of freedom)"
+    elif first.uncorrected is None:
+        how = f"paired t test of fold means (seeds averaged, df = {folds - 1}); intervals that allow for training sets "
+        how += f"that overlap after Nadeau and Bengio 2003, n_test/n_train = {number(first.test_over_train or 0.0, 3)}"
+    else:
+        how = "t test of fold means corrected for test and training sets that overlap (Nadeau and Bengio 2003), "
+        how += f"n_test/n_train = {number(first.test_over_train or 0.0, 3)}"
+    text = (
+        f"Runs as random: {how}; Holm over arms. The difference quoted for an arm is this one. A verdict needs both "
+        "levels, and where they differ the weaker is given. Where the runs show a difference, patients need only "
+        f"confirm its direction, by a one-sided paired t test at alpha = {analysis.plan.alpha:g} without further "
+        "correction, since the runs' Holm adjustment holds the error of the family and a second test can only take "
+        "claims away; by themselves they need the two-sided signed-rank test with Holm."
+    )
+    if 1 < folds < SEEDS_FOR_METHOD:
+        text += f" With {folds} folds both tests together reject less often than alpha: conservative."
+    return text
+
+
+def _null(analysis: Analysis) -> str:
+    plan, unit = analysis.plan, analysis.primary.metric.unit or analysis.primary.metric.title
+    strength = analysis.null[0].bayes.prior_strength if analysis.null else 0.5
+    return (
+        f"Equivalence: two one-sided paired t tests at a margin of {plan.margin:g} {unit}, set in the sweep file "
+        f"before any result, each at alpha = {plan.alpha:g} without correction, at both levels. Verdicts: superior or "
+        "inferior where a difference is shown and not confined to the margin, different but negligible where it is "
+        "both, equivalent where it is confined only, inconclusive where it is neither. Beside it, non-inferiority at "
+        "the same margin, and a Bayesian signed-rank test with the margin as region of practical equivalence (prior "
+        f"strength {strength:g} at no difference), exploratory."
+    )
+
+
+def _differences(material: Material) -> Iterator[Block | None]:
+    yield effects(material.analysis)
+    if material.analysis.dose:
+        yield forest(material)  # else the answer shows it
+    yield _paired(material)
+    yield robust(material.analysis)
+
+
+def _other_metrics(material: Material) -> Iterator[Block | None]:
+    yield descriptions(material.analysis.primary)
+    yield over_secondary(material.analysis.secondary)
+    yield from map(exploratory, material.analysis.secondary)
+
+
+DIFFERENCES = Topic(
+    "differences",
+    "Differences from the control",
+    _differences,
+    lambda analysis: (_family(analysis), _over_runs(analysis)),
+)
+NOTHING = Topic(
+    "nothing",
+    "Evidence for no difference",
+    lambda material: (null(material.analysis),),
+    lambda analysis: (_null(analysis),),
+)
+OTHER_METRICS = Topic("other-metrics", "Scores and other metrics", _other_metrics)

@@ -39,6 +39,11 @@ def p_text(p: float, name: str = "p") -> str:
     return f"{name} = {p:.3f}".replace("0.", ".") if p < 0.1 else f"{name} = {p:.2f}".replace("0.", ".")
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def percent(level: float) -> str:
     """``95%``."""
     return f"{100 * level:.4g}%"
@@ -123,7 +128,7 @@ def condition(seeds: int) -> str:
 
 
 def _patients(effect: Effect) -> str:
-    text = f"n = {effect.n} patient{'' if effect.n == 1 else 's'}"
+    text = f"n = {counted(effect.n, 'patient')}"
     return text if effect.n_finite == effect.n else f"{text}, mean over the {effect.n_finite} found by both arms"
 
 

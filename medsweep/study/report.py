@@ -11,8 +11,7 @@ import pandas as pd
 
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.across import write_across
-from medsweep.analysis.report.context import Failure as Missing
-from medsweep.analysis.report.context import Grid, PlanRow, ReportContext
+from medsweep.analysis.report.context import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.report.page import Format, write_report
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.table.tables import AnalysisPlan
@@ -229,9 +228,9 @@ def _dataset_line(sweep: Sweep, plan: Plan, store: Store) -> str:
     )
 
 
-def _missing(failure: Failure) -> Missing:
+def _missing(failure: Failure) -> MissingTrial:
     trial = f"{failure.trial.stage} {failure.label} ({short(failure.trial.digest)})"
-    return Missing(trial, failure.outcome, failure.message)
+    return MissingTrial(trial, failure.outcome, failure.message)
 
 
 def _plan_row(account: StageAccount, ran: Mapping[str, int]) -> PlanRow:
@@ -245,9 +244,9 @@ def _plan_row(account: StageAccount, ran: Mapping[str, int]) -> PlanRow:
     )
 
 
-def _grids(plan: Plan, store: Store) -> list[Grid]:
+def _grids(plan: Plan, store: Store) -> list[SamplePicture]:
     """Real pairs once, then the pairs of each kind of pool in the plan's first replicate."""
-    grids: list[Grid] = []
+    grids: list[SamplePicture] = []
     seen: set[str] = set()
     labels = labels_of(plan)
     for digest, trial in plan.trials.items():
@@ -258,10 +257,10 @@ def _grids(plan: Plan, store: Store) -> list[Grid]:
         output = store.output(trial.stage, digest)
         if trial.stage == "gan":
             caption = "Training slices and their masks, on the generators' scale."
-            grids.append(Grid(kind, caption, output / "real.png"))
+            grids.append(SamplePicture(kind, caption, output / "real.png"))
         else:
             caption = f"First samples of the pool {labels[digest]} ({short(digest)}), before any filter."
-            grids.append(Grid(f"Synthetic pairs: {kind}", caption, output / "grid.png"))
+            grids.append(SamplePicture(f"Synthetic pairs: {kind}", caption, output / "grid.png"))
     return grids
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.simulated_results import eight_arms, simulate, simulate_pools
-from medsweep.analysis.report.context import Failure, Grid, PlanRow, ReportContext
+from medsweep.analysis.report.context import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.table.tables import AnalysisPlan
@@ -23,8 +23,8 @@ def context(folder: Path, **changes: object) -> ReportContext:
         "created": "2025-01-01T00:00:00+00:00",
         "versions": {"medsweep": "0.1.0", "scipy": "1.17.1"},
         "plan": (PlanRow("gan", 6, 14, 5, 1, 3.2),),
-        "grids": (Grid("mc-sg", "Left real, right synthetic.", folder / "grid.png"),),
-        "failures": (Failure("segment 3fa2", "code error", "out of <memory>"),),
+        "grids": (SamplePicture("mc-sg", "Left real, right synthetic.", folder / "grid.png"),),
+        "failures": (MissingTrial("segment 3fa2", "code error", "out of <memory>"),),
         "store": "my store",
         "limits": ("One data set.",),
     }

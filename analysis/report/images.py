@@ -1,0 +1,163 @@
+"""The synthetic images: measures of the pools, what filters kept, and whether better images helped."""
+
+from collections.abc import Container, Iterator
+from functools import partial
+
+from medsweep.analysis.figures.quality import draw_quality
+from medsweep.analysis.figures.spectra import draw_spectra
+from medsweep.analysis.questions.quality import QualityStudy
+from medsweep.analysis.report.context import ReportContext
+from medsweep.analysis.report.document import Block, Bullets, Figure
+from medsweep.analysis.report.table import DASH, Table, bare_p
+from medsweep.analysis.report.topic import Material, Topic
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.pools import PoolSummary
+from medsweep.analysis.study.wording import number, percent
+from medsweep.metrics import METRICS, Place, shown_in
+
+
+def pools(analysis: Analysis) -> Table:
+    """How good the synthetic pools are."""
+    caption = "Synthetic pools per arm: mean over distinct pools (SD; number of pools)."
+    return _pool_table("pools", caption, analysis, "pools")
+
+
+def filters(analysis: Analysis) -> Table:
+    """What filters kept, and what that did to diversity."""
+    filtered = {one.arm for one in analysis.pools if one.metric == "retention" and one.mean < 1}
+    caption = (
+        "Filters: samples looked at, share kept, and what the choice did to diversity: Vendi score and coverage of "
+        "what was kept beside those of as many samples drawn at random; foreground area of kept masks over all."
+    )
+    return _pool_table("filters", caption, analysis, "filters", arms=filtered)
+
+
+def exposure(analysis: Analysis) -> Table:
+    """What each arm's network was trained on."""
+    caption = "Training slices of each arm, and how many were seen in all steps: mean over runs (SD; number of runs)."
+    return _pool_table("exposure", caption, analysis, "exposure")
+
+
+def _pool_table(name: str, caption: str, analysis: Analysis, place: Place, arms: Container[str] | None = None) -> Table:
+    """One row per arm (of ``arms``) that has any of the metrics shown there; metrics that none has are left out."""
+    found = {(one.arm, one.metric): one for one in analysis.pools}
+    metrics = [metric for metric in shown_in(place) if any((arm.name, metric) in found for arm in analysis.arms)]
+    rows = []
+    for arm in analysis.arms:
+        cells = [found.get((arm.name, metric)) for metric in metrics]
+        if any(cells) and (arms is None or arm.name in arms):
+            rows.append((arm.name, *map(_pool_cell, cells)))
+    return Table(name, caption, ("arm", *(METRICS[metric].title for metric in metrics)), tuple(rows))
+
+
+def _pool_cell(summary: PoolSummary | None) -> str:
+    if summary is None:
+        return DASH
+    spread = "" if summary.n < 2 else f" ({summary.sd:.2g}; {summary.n})"
+    return f"{summary.mean:.4g}{spread}"
+
+
+def quality(study: QualityStudy) -> Table:
+    """Every measure of pools against benefit."""
+    head = ("measure", "better", "generators", "rho", "CI", "p", "p, Holm", "bend", "CI ", "rho, matched", "as meant")
+    rows = tuple(
+        (
+            one.metric.replace("_", " "),
+            one.better,
+            str(one.n),
+            number(one.rho, 2, sign=True),
+            f"{number(one.low, 2, sign=True)} to {number(one.high, 2, sign=True)}",
+            bare_p(one.p),
+            bare_p(one.p_holm),
+            number(one.bend, 2, sign=True),
+            f"{number(one.bend_low, 2, sign=True)} to {number(one.bend_high, 2, sign=True)}",
+            number(one.rho_matched, 2, sign=True),
+            {True: "yes", False: "no", None: DASH}[one.as_meant],
+        )
+        for one in study.metrics
+    )
+    caption = (
+        "Quality against utility: Spearman's rho of each measure of the pools with the benefit of the arms that draw "
+        f"on them, over generators, with {percent(study.level)} bootstrap interval; bend: correlation with the squared "
+        "rank, negative where middling values are best; matched: inside fold and seed. "
+    )
+    caption += f"{study.note[:1].upper()}{study.note[1:]}"
+    return Table("quality", caption, head, rows, frozenset({0, 1, 10}))
+
+
+def unjudged(study: QualityStudy) -> tuple[str, ...]:
+    """One sentence on the measures that so few generators cannot judge, reason by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for one in study.not_judged:
+        by_reason.setdefault(one.reason, []).append(one.name.replace("_", " "))
+    return tuple(
+        f"Quality against utility, not judged: {', '.join(names)} ({why.replace('_', ' ')})."
+        for why, names in by_reason.items()
+    )
+
+
+def comparisons(study: QualityStudy) -> Table:
+    """Which of two measures goes further with benefit."""
+    head = ("measure", "against", "generators", "difference in abs(rho)", "CI")
+    rows = tuple(
+        (
+            one.first.replace("_", " "),
+            one.second.replace("_", " "),
+            str(one.n),
+            number(one.difference, 2, sign=True),
+            f"{number(one.low, 2, sign=True)} to {number(one.high, 2, sign=True)}",
+        )
+        for one in study.comparisons
+    )
+    caption = "Measures compared: strength of the first's association with benefit less that of the second, bootstrap."
+    return Table("quality-comparisons", caption, head, rows, frozenset({0, 1}))
+
+
+def _quality_picture(material: Material, study: QualityStudy) -> Figure | None:
+    if not study.metrics:
+        return None
+    caption = (
+        "Quality against utility: one mark per generator, its measure against the benefit of the arms that draw on it; "
+        f"Spearman's rho with {percent(study.level)} bootstrap interval. Exploratory."
+    )
+    told = ", ".join(f"{one.metric.replace('_', ' ')} {number(one.rho, 2, sign=True)}" for one in study.metrics)
+    alt = f"Small multiples of benefit against measures of pools; Spearman's rho: {told}."
+    return material.picture("quality", partial(draw_quality, study), caption, alt)
+
+
+def _spectra_picture(material: Material) -> Figure | None:
+    curves = material.context.spectra
+    if curves is None or curves.empty:
+        return None
+    caption = (
+        "Radial power spectra, synthetic over real images, by frequency in cycles per image: 1 is the texture of real "
+        "images, a fall to the right blur, a rise noise."
+    )
+    kinds = ", ".join(map(str, curves["kind"].unique()))
+    alt = f"Curves of the ratio of synthetic to real power by frequency for {kinds}."
+    return material.picture("spectra", partial(draw_spectra, curves), caption, alt)
+
+
+def _grids(context: ReportContext) -> tuple[Figure, ...]:
+    """Pictures that the caller brought."""
+    return tuple(
+        Figure(f"grid-{place}", f"{one.title}. {one.caption}", one.title, one.path, str(one.path))
+        for place, one in enumerate(context.grids, start=1)
+    )
+
+
+def _blocks(material: Material) -> Iterator[Block | None]:
+    analysis, study = material.analysis, material.analysis.quality
+    yield pools(analysis)
+    if study is not None:
+        yield _quality_picture(material, study)
+        yield quality(study)
+        yield comparisons(study)
+        yield Bullets(unjudged(study))
+    yield _spectra_picture(material)
+    yield filters(analysis)
+    yield exposure(analysis)
+    yield from _grids(material.context)
+
+
+TOPIC = Topic("images", "Synthetic images", _blocks)

@@ -1,0 +1,109 @@
+"""What retraining moves: differences with the runs as random, a mixed model beside them, and the spread of runs."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+from medsweep.analysis.figures.runs import draw_runs
+from medsweep.analysis.report.document import Block, Figure
+from medsweep.analysis.report.table import DASH, Table, bare_p
+from medsweep.analysis.report.topic import Material, Topic
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import number, percent, span
+
+
+def runs(analysis: Analysis) -> Table:
+    """The second level of analysis, where there is one."""
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
+    levels = [(answer, answer.runs) for answer in analysis.answers if answer.runs is not None]
+    corrected = any(run.test.nadeau_bengio is not None for _, run in levels)
+    rows = []
+    for answer, run in levels:
+        test = run.test
+        wide = test.nadeau_bengio
+        extra = (span(wide.low, wide.high, digits),) if wide is not None else ()
+        rows.append(
+            (
+                answer.arm,
+                str(test.patients),
+                str(test.units),
+                number(test.estimate.value, digits, sign=True),
+                span(test.estimate.low, test.estimate.high, digits),
+                number(test.estimate.df, 1),
+                bare_p(test.estimate.p),
+                bare_p(run.p_holm),
+                *extra,
+            )
+        )
+    units = "folds" if corrected else "seeds"
+    overlap = (f"{level} CI, overlap",) if corrected else ()
+    head = ("arm", "n", units, "difference", f"{level} CI", "df", "p", "p, Holm", *overlap)
+    kind = levels[0][1].test.kind if levels else ""
+    caption = f"With the runs taken as random, too ({kind}): what would hold for networks trained again."
+    if corrected:
+        caption += " The last interval allows for training sets that overlap (Nadeau and Bengio 2003)."
+    return Table("runs", caption, head, tuple(rows))
+
+
+def mixed(analysis: Analysis) -> Table:
+    """The second opinion of a mixed model, where one was fitted."""
+    digits = analysis.primary.metric.digits + 1
+    fits = analysis.sensitivity.mixed
+    rows = []
+    for one in fits:
+        if one.estimate is None:
+            rows.append((one.arm, str(one.n_rows), DASH, DASH, DASH, one.reason))
+            continue
+        note = "; ".join([f"at 0: {', '.join(one.boundary)}"] if one.boundary else []) or (
+            "" if one.converged else "not converged"
+        )
+        value = number(one.estimate.value, digits, sign=True)
+        interval = span(one.estimate.low, one.estimate.high, digits)
+        rows.append((one.arm, str(one.n_rows), value, interval, number(one.se_ratio, 2), note.replace("_", " x ")))
+    rows += [(arm, DASH, DASH, DASH, DASH, "not tried, for the time it takes") for arm in analysis.sensitivity.unmixed]
+    caption = (
+        "Cross-check of the run level by a linear mixed model with patients, runs and patient x arm random (normal "
+        "interval, so too narrow for few runs); SE ratio: its standard error over that of the test above."
+    )
+    head = ("arm", "scores", "difference", f"{percent(1 - analysis.plan.alpha)} CI", "SE ratio", "note")
+    shown = any(one.fitted for one in fits)
+    return Table("mixed", caption, head, tuple(rows) if shown else (), frozenset({0, 5}))
+
+
+def components(analysis: Analysis) -> Table:
+    """Variance components."""
+    digits = analysis.primary.metric.digits + 1
+    rows = tuple(
+        (
+            one.arm,
+            *(
+                DASH if math.isnan(value) else number(value, digits)
+                for value in (one.between_seeds, one.patient, one.run, one.residual)
+            ),
+        )
+        for one in analysis.components
+    )
+    caption = (
+        f"Spread of {analysis.primary.metric.title} as SDs (needs two seeds): of run means inside a fold, and its "
+        "components of patient, run and the rest."
+    )
+    return Table("components", caption, ("arm", "between seeds", "patient", "run", "residual"), rows)
+
+
+def _picture(material: Material) -> Figure:
+    analysis, metric = material.analysis, material.analysis.primary.metric
+    marks = "; mark by fold" if len(analysis.folds) > 1 else ""
+    caption = f"What retraining moves: mean {metric.title} of each run, by arm; bar: mean over runs{marks}."
+    spread = [f"{one.arm} {number(one.between_seeds, metric.digits + 1)}" for one in analysis.components]
+    alt = f"Strip of run means of {metric.title} per arm; SD between seeds: {', '.join(spread)}."
+    return material.picture("runs", partial(draw_runs, analysis), caption, alt)
+
+
+def _blocks(material: Material) -> Iterator[Block | None]:
+    yield runs(material.analysis)
+    yield mixed(material.analysis)
+    yield _picture(material)
+    yield components(material.analysis)
+
+
+TOPIC = Topic("retraining", "What retraining moves", _blocks)
