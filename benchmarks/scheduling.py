@@ -40,7 +40,15 @@ from medsweep.sweep.plan import Decision, Plan, build
 from medsweep.tracking.console import NullObserver
 
 ROOT = Path(__file__).parents[1]
-SPEED = {"prepare": 1.0, "gan": 750.0, "synthesise": 100.0, "treat": 20.0, "assess": 20.0, "segment": 60.0}
+SPEED = {
+    "prepare": 1.0,
+    "gan": 750.0,
+    "synthesise": 100.0,
+    "treat": 20.0,
+    "assess": 20.0,
+    "segment": 60.0,
+    "score": 20.0,
+}
 """A trial with its share of a GPU against one CPU core. GANs: 30 TFLOP/s over 40 GFLOP/s; the others are guesses."""
 SPREAD = 0.15
 """SD of the log of what a trial really takes over its estimate."""

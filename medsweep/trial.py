@@ -85,6 +85,10 @@ class Stage:
     """The config cut to a step or two, for measuring memory; None where nothing is known of it."""
     sized_by: frozenset[str] = frozenset()
     """Input roles whose own config decides how much memory a trial takes, as that of a network that it applies."""
+    guessed_mib: float = 1.0
+    """What a trial leaves in the store, before the files of any trial of the stage were measured."""
+    of_arm: bool = False
+    """Whether a trial that serves one arm is that arm's own: it is named and grouped after the arm."""
     reads_prefix: frozenset[str] = frozenset()
     """Input roles of which only the head is read, as long as the config says; their full size is not identity."""
 

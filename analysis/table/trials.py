@@ -10,7 +10,7 @@ from medsweep.identity import short
 
 @dataclass(frozen=True)
 class TrialRef:
-    """One network of an arm. ``digest`` is empty where the table names none."""
+    """One network of an arm, by the trial that scored it. ``digest`` is empty where the table names none."""
 
     arm: str
     fold: int
@@ -18,7 +18,7 @@ class TrialRef:
     digest: str
     outcome: str
     """``complete``, ``diverged`` or ``absent``."""
-    stage: str = "segment"
+    stage: str = "score"
 
     @property
     def shown(self) -> str:

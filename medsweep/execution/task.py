@@ -38,6 +38,8 @@ class Task:
     """Number of its fold; None where folds share it."""
     seed: int | None = None
     """Seed of its replicate; None where seeds share it."""
+    of_arm: bool = False
+    """Whether it is grouped after its arm, if it serves just one."""
     held: Resources = field(default_factory=Resources)
     """What it holds while it runs."""
     micro_batches: int = 1
@@ -74,6 +76,7 @@ class Task:
             stage=self.stage,
             digest=self.digest,
             arms=self.arms,
+            of_arm=self.of_arm,
             fold=self.fold,
             seed=self.seed,
             config=self.config,

@@ -63,9 +63,10 @@ class _TaskMaker:
             input_stages={role: self._plan.trials[parent].stage for role, parent in trial.inputs.items()},
             reads=dict(trial.reads),
             arms=self._serves[digest],
+            of_arm=trial.of_arm,
             label=self._labels[digest],
             fold=trial.config.fold_index,
-            seed=trial.config.training_seed,
+            seed=trial.seed,
             hours=trial.hours,
             tail_hours=self._tails[digest],
             held=grant.held,
@@ -86,18 +87,20 @@ def tail_hours(plan: Plan) -> dict[str, float]:
 
 
 def labels_of(plan: Plan) -> dict[str, str]:
-    """A name people recognise for every trial: the arm it measures, or what it makes, with fold and seed."""
-    measures: dict[str, str] = {}
+    """A name people recognise for every trial: the arm it belongs to, or what it makes, with fold and seed."""
+    arm_of: dict[str, str] = {}
     for (arm, _), leaf in plan.leaves.items():
-        measures.setdefault(leaf, arm)
+        own = [parent for parent in plan.trials[leaf].inputs.values() if plan.trials[parent].of_arm]
+        for digest in (leaf, *own):
+            arm_of.setdefault(digest, arm)
     kinds: dict[str, str] = {}
     labels = {}
     for digest, trial in plan.trials.items():
         config = trial.config
-        names = (config.label, measures.get(digest, ""), *(kinds[parent] for parent in trial.inputs.values()))
+        names = (config.label, arm_of.get(digest, ""), *(kinds[parent] for parent in trial.inputs.values()))
         kinds[digest] = next(filter(None, names), "")
         words = [kinds[digest]] if kinds[digest] else []
         words += [] if config.fold_index is None else [f"fold {config.fold_index}"]
-        words += [] if config.training_seed is None else [f"seed {config.training_seed}"]
+        words += [] if trial.seed is None else [f"seed {trial.seed}"]
         labels[digest] = " ".join(words) or "shared by all"
     return labels

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +29,6 @@ UNSURE = 3.0
 """Factor either way that is said of an estimate that nothing has tested."""
 SIZED = 50
 """Published trials per stage whose files are measured."""
-GUESSED_MIB: Final[Mapping[str, float]] = {"prepare": 200, "gan": 50, "synthesise": 50, "treat": 50, "segment": 5}
-"""What a trial leaves in the store before any of its stage is published; 1 MiB for stages not named."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +115,9 @@ class History:
         """Measured over estimated hours of a trial on this kind of machine, and the timings behind it."""
         return _summary(self._nearest("ratio", stage, resolution, device), 1.0)
 
-    def mib(self, stage: str, resolution: int | None, device: str) -> tuple[Interval, int]:
-        """MiB that a trial leaves, and the trials behind it."""
-        return _summary(self._nearest("mib", stage, resolution, device), GUESSED_MIB.get(stage, 1.0))
+    def mib(self, stage: str, resolution: int | None, device: str, guess: float) -> tuple[Interval, int]:
+        """MiB that a trial leaves, and the trials behind it; around ``guess`` where none is published."""
+        return _summary(self._nearest("mib", stage, resolution, device), guess)
 
     def _nearest(self, field: str, stage: str, resolution: int | None, device: str) -> list[float]:
         """Values of the narrowest class with enough of them, else of the stage."""
@@ -144,7 +142,7 @@ def prices(plan: Plan, history: History, held: Mapping[str, Resources]) -> dict[
         resources = held.get(trial.stage, Resources())
         gpus = resources.most_gpus
         key = (trial.stage, resolutions[digest], "cuda" if gpus > 0 else "cpu")
-        (scale, timed), (size, sized) = ratio(*key), mib(*key)
+        (scale, timed), (size, sized) = ratio(*key), mib(*key, trial.guessed_mib)
         found[digest] = Price(scale.times(trial.hours), float(resources.cpus), float(gpus), size, timed, sized)
     return found
 

@@ -11,9 +11,10 @@ from medsweep.data.source import DataSource
 from medsweep.identity import canonical
 from medsweep.study.settings import GENERATORS, Settings, settings_of
 from medsweep.sweep.arms import Arm, Replicate
-from medsweep.sweep.plan import Builder
+from medsweep.sweep.plan import Builder, Plan, PlannedTrial
 from medsweep.trainers import treatments
 from medsweep.trainers.assessment import config as assess_config
+from medsweep.trainers.scoring.score import ScoreConfig
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.stylegan2 import config as gan_config
 from medsweep.trainers.synthesis import synthesise as synthesis
@@ -44,7 +45,7 @@ class Chains:
         self.assessed: list[str] = []
 
     def expand(self, builder: Builder, arm: Arm, replicate: Replicate) -> str:
-        """Add the chain of one arm under one replicate; returns the digest of its U-Net."""
+        """Add the chain of one arm under one replicate; returns the digest of its scores."""
         settings = settings_of(arm)
         fold = fold_of(settings, replicate)
         prepared = builder.add("prepare", self._prepare(settings, fold))
@@ -56,7 +57,8 @@ class Chains:
                 scores = self._assess(cell, inputs["pool"])
                 if settings.segment.min_iou > 0:
                     inputs["scores"] = scores
-        return builder.add("segment", _segment(settings, cell.fold, cell.seed), inputs)
+        network = builder.add("segment", _segment(settings, cell.fold, cell.seed), inputs)
+        return builder.add("score", ScoreConfig(fold=fold), {"prepare": prepared, "network": network})
 
     def extras(self, builder: Builder) -> Iterable[str]:
         """Assessments, wanted for the report though few arms read them."""
@@ -115,6 +117,11 @@ class Chains:
         """The control's U-Net on real data only, of the same fold and seed."""
         config = _segment(self._control, cell.fold, cell.seed, real_only=True)
         return cell.builder.add("segment", config, {"prepare": cell.prepared})
+
+
+def network_of(plan: Plan, leaf: str) -> PlannedTrial:
+    """The segment trial whose network the score trial ``leaf`` measures."""
+    return plan.trials[plan.trials[leaf].inputs["network"]]
 
 
 def candidates(settings: Settings) -> int:

@@ -25,6 +25,7 @@ from medsweep.planning.forecast import Forecast, History, Price, forecast, price
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
 from medsweep.store.store import Store
+from medsweep.study.chains import network_of
 from medsweep.study.power import power_lines
 from medsweep.study.report import Tables, make_report, make_tables, predict_tested
 from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
@@ -226,14 +227,15 @@ class Session:
                 alias = self.plan.aliases.get(arm)
                 same = f"its trials are those of {alias!r}" if alias else nearest(arm, names)
                 raise UserError(f"no arm of {self.sweep.name} is called {arm!r}; {same}")
-        leaves = [
-            (key, self.plan.trials[leaf])
+        networks = [
+            (key, network)
             for key, leaf in self.plan.leaves.items()
-            if (not arms or key[0] in arms) and self.decisions[leaf].outcome == COMPLETE
+            if not arms or key[0] in arms
+            if self.decisions[(network := network_of(self.plan, leaf)).digest].outcome == COMPLETE
         ]
-        if not leaves:
+        if not networks:
             raise UserError(f"no network of {', '.join(arms) or self.sweep.name} is published yet; medsweep run first")
-        for (arm, replicate), trial in leaves:
+        for (arm, replicate), trial in networks:
             folder = out / arm.replace("/", "-") / f"fold-{replicate.fold}-seed-{replicate.seed}"
             yield from predict_tested(trial, self.store, folder)
 

@@ -1,4 +1,4 @@
-"""The pipeline: its six stages by name, and from a sweep file to a plan. Part of the composition root."""
+"""The pipeline: its stages by name, and from a sweep file to a plan. Part of the composition root."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +24,8 @@ from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder, Plan, build, unread_factors
 from medsweep.trainers import treatments
 from medsweep.trainers.assessment import config as assess_config
-from medsweep.trainers.assessment import score
+from medsweep.trainers.assessment import score as assess
+from medsweep.trainers.scoring import score
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.stylegan2 import config as gan_config
@@ -37,7 +38,7 @@ from medsweep.validation import explain
 STAGES: Final[Mapping[str, Stage]] = {
     stage.name: stage
     for stage in (
-        Stage(name="prepare", version=2, config=PrepareConfig, run=prepare.run, hours=prepare.hours),
+        Stage(name="prepare", version=2, config=PrepareConfig, run=prepare.run, hours=prepare.hours, guessed_mib=200),
         Stage(
             name="gan",
             version=2,
@@ -46,6 +47,7 @@ STAGES: Final[Mapping[str, Stage]] = {
             hours=gan_cost.hours,
             divides=gan_config.divides,
             probe=gan_config.probe,
+            guessed_mib=50,
         ),
         Stage(
             name="synthesise",
@@ -55,26 +57,46 @@ STAGES: Final[Mapping[str, Stage]] = {
             hours=synthesis.hours,
             probe=synthesis.probe,
             sized_by=frozenset({"joint", "mask", "image"}),
+            guessed_mib=50,
         ),
-        Stage(name="treat", version=2, config=treatments.TreatConfig, run=treatments.run, hours=treatments.hours),
+        Stage(
+            name="treat",
+            version=2,
+            config=treatments.TreatConfig,
+            run=treatments.run,
+            hours=treatments.hours,
+            guessed_mib=50,
+        ),
         Stage(
             name="assess",
             version=2,
             config=assess_config.AssessConfig,
-            run=score.run,
+            run=assess.run,
             hours=assess_config.hours,
             probe=assess_config.probe,
             sized_by=frozenset({"reference"}),
         ),
         Stage(
             name="segment",
-            version=2,
+            version=3,
             config=segment_config.SegmentConfig,
             run=segment_train.run,
             hours=segment_config.hours,
             divides=segment_config.divides,
             probe=segment_config.probe,
             reads_prefix=frozenset({"pool", "scores"}),
+            guessed_mib=5,
+            of_arm=True,
+        ),
+        Stage(
+            name="score",
+            version=1,
+            config=score.ScoreConfig,
+            run=score.run,
+            hours=score.hours,
+            probe=score.probe,
+            sized_by=frozenset({"network"}),
+            of_arm=True,
         ),
     )
 }

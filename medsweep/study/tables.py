@@ -16,6 +16,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.metrics import REGION, SCORES, STRUCTURE_METRICS
 from medsweep.store.store import Store
+from medsweep.study.chains import network_of
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.trial import COMPLETE
@@ -154,7 +155,8 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
     }
     rows: list[dict[str, Any]] = []
     for (arm, replicate), leaf in plan.leaves.items():
-        pool = plan.trials[leaf].inputs.get("pool")
+        network = network_of(plan, leaf)
+        pool = network.inputs.get("pool")
         if pool in assessed:
             scores = json.loads((store.output("assess", assessed[pool]) / "pool.json").read_text())
             rows += _rows(arm, replicate, assessed[pool], scores)
@@ -162,9 +164,9 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
             validity = store.output(plan.trials[pool].stage, pool) / "validity.json"
             if validity.is_file():
                 rows += _rows(arm, replicate, pool, json.loads(validity.read_text()))
-        exposure = store.output(plan.trials[leaf].stage, leaf) / "exposure.json"
+        exposure = store.output(network.stage, network.digest) / "exposure.json"
         if exposure.is_file():
-            rows += _rows(arm, replicate, leaf, json.loads(exposure.read_text()))
+            rows += _rows(arm, replicate, network.digest, json.loads(exposure.read_text()))
     return pd.DataFrame(rows, columns=["arm", "fold", "seed", "digest", "metric", "value"])
 
 

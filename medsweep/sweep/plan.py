@@ -30,6 +30,12 @@ class PlannedTrial:
     """What the digest was taken over: the input's digest, or its lineage where only a prefix is read."""
     hours: float
     """Built-in estimate."""
+    guessed_mib: float = 1.0
+    """Built-in guess of what it leaves in the store."""
+    seed: int | None = None
+    """Of the replicate, from its config or else from what it is made from; None where seeds share it."""
+    of_arm: bool = False
+    """Whether it is named and grouped after its arm, if it serves just one."""
 
 
 class Builder:
@@ -51,6 +57,7 @@ class Builder:
         reads = {role: lineages[role] if role in kind.reads_prefix else inputs[role] for role in inputs}
         digest = digest_of(stage, kind.version, config, reads)
         lineage = digest_of(stage, kind.version, config, lineages, extent=False)
+        seeds = (config.training_seed, *(self.trials[parent].seed for parent in inputs.values()))
         self._digests[key] = digest
         if digest not in self.trials:
             self.trials[digest] = PlannedTrial(
@@ -61,6 +68,9 @@ class Builder:
                 inputs=inputs,
                 reads=reads,
                 hours=kind.hours(config),
+                guessed_mib=kind.guessed_mib,
+                seed=next((seed for seed in seeds if seed is not None), None),
+                of_arm=kind.of_arm,
             )
         return digest
 

@@ -16,6 +16,8 @@ class RunCard:
     digest: str
     arms: tuple[str, ...]
     """Names of the arms that this trial serves, directly or through its descendants."""
+    of_arm: bool = False
+    """Whether it is an arm's own where it serves just one."""
     fold: int | None
     seed: int | None
     config: Mapping[str, Any]
@@ -24,8 +26,8 @@ class RunCard:
 
     @property
     def group(self) -> str:
-        """The arm where there is just one, else ``shared``."""
-        return self.arms[0] if len(self.arms) == 1 and self.stage == "segment" else "shared"
+        """The arm whose own trial this is, else ``shared``."""
+        return self.arms[0] if len(self.arms) == 1 and self.of_arm else "shared"
 
 
 class Tracker(Protocol):

@@ -1,4 +1,4 @@
-"""The segment stage: one U-Net per trial, real slices plus a prefix of a pool, scored on whole test patients.
+"""The segment stage: one U-Net per trial, trained on real slices plus a prefix of a pool.
 
 ``train.run`` is the stage function; ``network.load_segmenter`` opens what it leaves behind.
 """

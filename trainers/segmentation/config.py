@@ -20,7 +20,7 @@ SECONDS_PER_ACTIVATION = 3.5e-8
 """Cost of one activation of the U-Net, forward and backward, on one CPU core, measured at 32 and 64 px."""
 
 SECONDS_BESIDE_TRAINING = 10.0
-"""Imports, loading and the scoring of a small test set."""
+"""Imports and loading."""
 
 RELATIVE_COST: Final[Mapping[Network, float]] = {
     "unet": 1.0,
@@ -202,7 +202,7 @@ def _defaults(*names: str) -> dict[str, Any]:
 
 
 def hours(config: SegmentConfig) -> float:
-    """CPU hours on one core, from the activations per step; the number of scored patients is not known here."""
+    """CPU hours on one core, from the activations per step."""
     per_pixel = sum(width / 4**level for level, width in enumerate(config.channels))
     activations = config.batch_size * config.resolution**2 * per_pixel * (1 + config.residual_units / 2)
     per_step = SECONDS_PER_STEP + SECONDS_PER_ACTIVATION * activations * RELATIVE_COST[config.network]
@@ -220,7 +220,7 @@ def divides(config: SegmentConfig) -> int:
 
 
 def probe(config: SegmentConfig) -> SegmentConfig:
-    """Two steps of the same training and its scoring; what memory does not depend on is neutral.
+    """Two steps of the same training; what memory does not depend on is neutral.
 
     Two, since the optimiser's running means, made in the first step, are beside the graph from the second on. What
     decides which samples are loaded is kept, since on a GPU all of them may stay there.

@@ -3,7 +3,7 @@
 Shapes: N images, C modalities, K classes, R resolution in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from medsweep.trainers.segmentation.config import Network, SegmentConfig
 
 WEIGHTS = "network.safetensors"
 ARCHITECTURE = "network.json"
+BEST_WEIGHTS = "best.safetensors"
+BEST = "best.json"
+"""Step and validation Dice of the best weights, where training looked for them."""
 
 
 class Architecture(Config):
@@ -97,15 +100,23 @@ def _construct(architecture: Architecture) -> nn.Module:
 
 def save_segmenter(model: nn.Module, architecture: Architecture, folder: Path) -> None:
     """Write weights, normalisation statistics and architecture into ``folder``."""
-    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
+    save_weights(model.state_dict(), folder / WEIGHTS)
     (folder / ARCHITECTURE).write_text(architecture.model_dump_json(indent=2) + "\n")
 
 
-def load_segmenter(folder: Path, device: str) -> nn.Module:
-    """The trained network of a segment trial's output ``folder``, in evaluation mode on ``device``."""
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights and normalisation statistics to one file."""
+    save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, path)
+
+
+def load_segmenter(folder: Path, device: str, weights: str = WEIGHTS) -> nn.Module:
+    """The trained network of a segment trial's output ``folder``, in evaluation mode on ``device``.
+
+    ``weights`` is the name of the file with the weights, ``BEST_WEIGHTS`` for those that validation liked best.
+    """
     architecture = Architecture.model_validate_json((folder / ARCHITECTURE).read_text())
     model = build(architecture, seed=0)
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    model.load_state_dict(load_file(folder / weights))
     return model.to(device).eval()
 
 

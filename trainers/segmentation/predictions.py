@@ -3,13 +3,23 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from medsweep.data.nifti import write_prediction
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError, nearest
-from medsweep.trainers.segmentation.evaluate import segment_volume
-from medsweep.trainers.segmentation.network import ARCHITECTURE, Architecture, load_segmenter
+from medsweep.trainers.segmentation.network import ARCHITECTURE, Architecture, load_segmenter, predict
+
+
+def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np.uint8]:
+    """Most probable class on the original grid, uint8 (Z, H, W); probabilities are resized, never labels."""
+    volume = data.volumes[patient]
+    images_ZCRR = torch.from_numpy(data.image_rows(slice(volume.rows.start, volume.rows.stop)))
+    probabilities_ZKHW = volume.resize.undo(predict(model, images_ZCRR).numpy())
+    return probabilities_ZKHW.argmax(axis=1).astype(np.uint8)
 
 
 def write_predictions(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.trainers.segmentation.evaluate import segment_volume
+from medsweep.trainers.segmentation.predictions import segment_volume
 
 
 @dataclass

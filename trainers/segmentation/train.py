@@ -1,7 +1,8 @@
-"""The segment stage: train one segmenter for a fixed number of steps, then score it on the fold's test patients."""
+"""The segment stage: train one segmenter for a fixed number of steps and leave its weights behind."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,16 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.augment import augment
 from medsweep.trainers.segmentation.config import SegmentConfig
-from medsweep.trainers.segmentation.evaluate import draw_overlay, evaluate, summary
 from medsweep.trainers.segmentation.filtering import survivors
 from medsweep.trainers.segmentation.losses import make_loss
-from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
+from medsweep.trainers.segmentation.network import (
+    BEST,
+    BEST_WEIGHTS,
+    Architecture,
+    build,
+    save_segmenter,
+    save_weights,
+)
 from medsweep.trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
 from medsweep.trainers.segmentation.samples import BatchOrder, Samples, gather
 from medsweep.trainers.segmentation.selection import Best
@@ -116,17 +123,16 @@ class UNetLearner:
             self.best.load_state_dict(state["best"])
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
-        """None: the overlay is drawn once, at the end."""
+        """None: the score stage draws what the network sees."""
         return {}
 
 
 def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function. Inputs: ``prepare``; ``pool`` where count is above 0; ``scores`` where min_iou is too.
 
-    Leaves metrics.parquet (see ``evaluate``; validation.parquet likewise, where the fold has a validation part, and
-    metrics_best.parquet, where the best weights were looked for on it), network.safetensors, network.json,
-    exposure.json, fitted_on.json and overlay.png; with a filter also filter.json (see ``survivors``), whose numbers
-    are in exposure.json and in the last report too.
+    Leaves network.safetensors, network.json, exposure.json and fitted_on.json. With a filter it also leaves filter.json
+    (see ``survivors``), whose numbers are in exposure.json and in the last report too. Where the best weights were
+    looked for on validation patients, they are in best.safetensors, with their step and Dice in best.json.
 
     Raises:
         PoolDryError: too few synthetic samples.
@@ -134,48 +140,26 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
         UserError: the pool does not fit the data, or its generator has seen a test patient.
     """
     data = SliceSet.open(inputs["prepare"])
-    parts = split(data.patients, config.fold)
+    patients = split(data.patients, config.fold)
     for role in sorted(inputs):
-        require_unseen(inputs[role], (*parts.test, *parts.validation))
-    samples = gather(config, data, parts.train, inputs, trial.device)
+        require_unseen(inputs[role], (*patients.test, *patients.validation))
+    samples = gather(config, data, patients.train, inputs, trial.device)
     filtered = _filtered(config, inputs, samples)
     architecture = Architecture.of(config, modalities=len(data.modalities), classes=len(data.classes))
-    best = Best(data, parts.validation) if config.validate_every_steps and parts.validation else None
+    best = Best(data, patients.validation) if config.validate_every_steps and patients.validation else None
     learner = UNetLearner(config, samples, architecture, best)
-    yield from train(learner, config.steps, trial, report_every_steps=config.report_every_steps)
+    for progress in train(learner, config.steps, trial, report_every_steps=config.report_every_steps):
+        yield progress
 
-    model = learner.published.eval()
-    save_segmenter(model, architecture, trial.output)
-    metrics = evaluate(model, data, parts.test)
-    metrics.to_parquet(trial.output / "metrics.parquet", index=False)
-    watched = _validated(model, data, parts.validation, trial.output)
-    write_fitted_on(trial.output, parts.train)
+    save_segmenter(learner.published, architecture, trial.output)
+    write_fitted_on(trial.output, patients.train)
     _write_json(trial.output / "exposure.json", exposure(learner, samples) | filtered)
     if filtered:
         _write_json(trial.output / "filter.json", filtered)
-    overlay = draw_overlay(model, data, parts.test, trial.output / "overlay.png")
-    last = summary(metrics) | watched | filtered
-    if best is not None:
-        last |= _best_tested(model, best, parts.test, trial.output)
-    yield Progress(step=config.steps, total=config.steps, metrics=last, pictures={"overlay": overlay})
-
-
-def _best_tested(model: nn.Module, best: Best, patients: Sequence[str], output: Path) -> dict[str, float]:
-    """Score the test patients with the best weights, which ``model`` is given, into metrics_best.parquet."""
-    model.load_state_dict(best.weights)
-    metrics = evaluate(model, best.data, patients)
-    metrics.to_parquet(output / "metrics_best.parquet", index=False)
-    found = {f"best_{name}": value for name, value in summary(metrics).items()}
-    return found | {"best_step": float(best.step), "best_validation_dice": best.dice}
-
-
-def _validated(model: nn.Module, data: SliceSet, patients: Sequence[str], output: Path) -> dict[str, float]:
-    """Score the fold's validation patients, where it has any, into validation.parquet."""
-    if not patients:
-        return {}
-    metrics = evaluate(model, data, patients)
-    metrics.to_parquet(output / "validation.parquet", index=False)
-    return {name.replace("test_", "validation_"): value for name, value in summary(metrics).items()}
+    if best is not None and best.weights is not None:
+        save_weights(best.weights, trial.output / BEST_WEIGHTS)
+        _write_json(trial.output / BEST, {"step": best.step, "dice": best.dice})
+    yield replace(progress, metrics={**progress.metrics, **filtered})
 
 
 def _filtered(config: SegmentConfig, inputs: Mapping[str, Path], samples: Samples) -> dict[str, float]:

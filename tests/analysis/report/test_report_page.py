@@ -130,8 +130,8 @@ def test_an_arm_leads_to_its_trials_and_their_commands(made):
     assert f'<a href="#trials-{place}">b-sg, 16 patients</a>' in page
     block = page[page.index(f'id="trials-{place}"') :]
     block = block[: block.index("</details>")]
-    assert block.count("<code>segment-") == 4 * 2
-    assert f"<code>segment-{first.digest[:16]}</code>" in block
+    assert block.count("<code>score-") == 4 * 2
+    assert f"<code>score-{first.digest[:16]}</code>" in block
     assert html.escape(f"medsweep why {first.digest[:16]} --store 'my store'", quote=False) in block.replace(
         "&#39;", "'"
     )

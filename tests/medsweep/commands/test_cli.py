@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -13,6 +15,8 @@ from typer.testing import CliRunner
 from helpers.commanding import Medsweep, decathlon
 from helpers.micro import write_micro
 from medsweep.cli import app
+from medsweep.study.session import open_sweep
+from medsweep.study.stages import STAGES
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,26 @@ def test_a_level_added_runs_only_the_new_trials(medsweep: Medsweep, copy: Path) 
     assert "not in the store" in plan
 
 
+def test_a_new_version_of_the_scores_trains_and_assesses_nothing_again(
+    medsweep: Medsweep, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pd.read_parquet(copy / "results" / "results.parquet")
+    newer = replace(STAGES["score"], version=STAGES["score"].version + 1)
+    monkeypatch.setitem(STAGES, "score", newer)  # type: ignore[arg-type]
+    session = open_sweep(copy / "micro.yaml", copy / "store")
+    actions = Counter((trial.stage, session.decisions[digest].action) for digest, trial in session.plan.trials.items())
+    assert {stage for stage, action in actions if action == "run"} == {"score"}
+    assert actions["score", "run"] == actions["segment", "reuse"] == 6
+    assert actions["assess", "reuse"] == 4
+    ran = medsweep(
+        "run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results", "--runner", "local"
+    )
+    assert "ran 6 score;" in " ".join(ran.output.split()), ran.output
+    after = pd.read_parquet(copy / "results" / "results.parquet")
+    assert not set(after["digest"]) & set(before["digest"])
+    pd.testing.assert_frame_equal(after.drop(columns="digest"), before.drop(columns="digest"))
+
+
 def test_two_sweeps_share_what_they_have_in_common(medsweep: Medsweep, copy: Path) -> None:
     other = write_micro(copy, ("sweep: micro", "sweep: other"), ("[b-sg, mc-sg]", "[b-sg]"), name="other.yaml")
     ran = medsweep("run", other, "--store", copy / "store", "--results", copy / "other")
@@ -106,8 +130,8 @@ def test_status_and_results_and_report_read_the_store(medsweep: Medsweep, copy: 
     told = medsweep("analyse", copy / "micro.yaml", *where, "--results", copy / "again").output
     page = (copy / "again" / "report.html").read_text()
     assert told.splitlines()[-1] == f"report: {copy / 'again' / 'report.html'}"
-    digest = Path(next((copy / "store" / "segment").iterdir())).name[:16]
-    assert f"segment-{digest}" in page, "a network behind the numbers, by its W&B run"
+    digest = Path(next((copy / "store" / "score").iterdir())).name[:16]
+    assert f"score-{digest}" in page, "a network behind the numbers, by its W&B run"
     assert f"medsweep why {digest} --store" in page
 
 
@@ -204,7 +228,7 @@ def test_a_damaged_array_is_named_set_aside_and_made_again(medsweep: Medsweep, c
 
 
 def test_results_are_not_read_from_a_damaged_trial(medsweep: Medsweep, copy: Path) -> None:
-    metrics = next((copy / "store" / "segment").glob("*/output/metrics.parquet"))
+    metrics = next((copy / "store" / "score").glob("*/output/metrics.parquet"))
     metrics.write_bytes(metrics.read_bytes()[:-8] + b"\0" * 8)
     told = medsweep("results", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results")
     assert told.exit_code == 2
@@ -212,11 +236,11 @@ def test_results_are_not_read_from_a_damaged_trial(medsweep: Medsweep, copy: Pat
 
 
 def test_a_torn_manifest_is_named_and_its_trial_run_again(medsweep: Medsweep, copy: Path) -> None:
-    manifest = next((copy / "store" / "segment").glob("*/manifest.json"))
+    manifest = next((copy / "store" / "score").glob("*/manifest.json"))
     manifest.write_text(manifest.read_text()[:40])
     ran = medsweep(
         "run", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results", "--runner", "local"
     )
     assert ran.exit_code == 0, ran.output
     assert "manifest.json cannot be read" in ran.output
-    assert "ran 1 segment" in ran.output
+    assert "ran 1 score" in ran.output

@@ -150,8 +150,8 @@ def test_the_real_stages_that_apply_networks_are_sized_by_them(tmp_path: Path) -
         shape = shape_of(REAL[trial.stage], trial.config, sizes_of(trial, plan.trials, REAL))
         shapes.setdefault(trial.stage, set()).add(shape)
     assert shapes.pop("prepare") == {None}
-    generators = {"gan": 4, "synthesise": 2}
-    assert {stage: len(found) for stage, found in shapes.items()} == {**generators, "assess": 1, "segment": 2}
+    expected = {"gan": 4, "synthesise": 2, "assess": 1, "segment": 2, "score": 2}
+    assert {stage: len(found) for stage, found in shapes.items()} == expected
 
 
 def test_fold_and_seed_are_no_part_of_a_shape_the_data_are_and_a_probe_is_its_own_probe(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_sizes_are_those_of_the_files(published: Store) -> None:
     (manifest, *_) = published.published("measure")
     folder = published.folder("measure", manifest.digest)
     bytes_ = sum((folder / name).stat().st_size for name in manifest.files)
-    found, sized = History(published, list(toy.STAGES)).mib("measure", None, "cpu")
+    found, sized = History(published, list(toy.STAGES)).mib("measure", None, "cpu", 1.0)
     assert sized == 4
     assert found.middle == pytest.approx(bytes_ / 2**20, rel=0.1)
 

@@ -220,7 +220,7 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 def test_a_trial_leaves_fewer_than_20_files_with_and_without_wandb(finished: Path) -> None:
     store = Store(finished / "store")
-    assert store.stages() == ["assess", "gan", "prepare", "segment", "synthesise"]
+    assert store.stages() == ["assess", "gan", "prepare", "score", "segment", "synthesise"]
     for stage in store.stages():
         for digest in store.listing(stage):
             own = [path for path in store.folder(stage, digest).rglob("*") if path.is_file()]
@@ -260,8 +260,8 @@ def test_gc_keeps_what_the_sweeps_need_and_a_second_one_does_nothing(medsweep: M
     refused = medsweep("gc", other, *where)
     assert (refused.exit_code, "give --yes" in refused.output) == (2, True)
     assert {path for path in snapshot(copy / "store") if "source-hashes" not in path} == before
-    # Two generators, their pool, its scores and the U-Net of the arm mc-sg.
-    assert "deleted 5 item(s)" in medsweep("gc", other, *where, "--yes").output
+    # Two generators, their pool, its assessment, the U-Net of the arm mc-sg and its scores.
+    assert "deleted 6 item(s)" in medsweep("gc", other, *where, "--yes").output
     assert "nothing to delete" in medsweep("gc", other, *where, "--yes").output
     words = ["run", str(other), "--store", str(copy / "store"), "--results", str(copy / "other")]
     assert "ran no trial" in CliRunner().invoke(app, words).output

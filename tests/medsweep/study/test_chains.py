@@ -34,7 +34,7 @@ def stages(plan: Plan) -> Counter[str]:
 def test_real_slices_need_no_generator_and_share_a_pool_over_counts_and_generators(tmp_path: Path) -> None:
     other = REAL.replace("{treat", "{gan.kimg: 0.064, treat")
     plan = planned(tmp_path, {"few": REAL % 4, "many": REAL % 9, "other": other % 4})
-    assert stages(plan) == {"prepare": 1, "treat": 2, "assess": 2, "segment": 6}
+    assert stages(plan) == {"prepare": 1, "treat": 2, "assess": 2, "segment": 6, "score": 6}
     assert counts(plan, "treat") == {9}
     assert plan.aliases == {"other": "few"}
 
@@ -42,7 +42,7 @@ def test_real_slices_need_no_generator_and_share_a_pool_over_counts_and_generato
 def test_real_slices_that_imitate_a_pool_need_its_generator(tmp_path: Path) -> None:
     both = "[{kind: duplicate-real}, {kind: match-spectrum, target: pool, measured: 2}]"
     plan = planned(tmp_path, {"like b-sg": f"{{treat.treatments: {both}, gan.pipeline: b-sg, synthesise.count: 4}}"})
-    assert stages(plan) == {"prepare": 1, "gan": 2, "synthesise": 2, "treat": 2, "assess": 2, "segment": 4}
+    assert stages(plan) == {"prepare": 1, "gan": 2, "synthesise": 2, "treat": 2, "assess": 2, "segment": 4, "score": 4}
     assert counts(plan, "treat") == {0}
 
 

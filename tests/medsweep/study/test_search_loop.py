@@ -222,7 +222,7 @@ def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) 
     done, summary = run_search(again, rest)
     assert summary.ok
     assert again.is_settled(done)
-    assert rest.stages == ["segment"]
+    assert rest.stages == ["segment", "score"]
     assert done.suggestions == state.suggestions == opened(path, store).forward().suggestions
     assert len({each.params["segment.learning_rate"] for each in done.suggestions}) == 4
     _check_results(store, again, done.plan, [result.metrics for result in done.results])
@@ -235,10 +235,12 @@ def _check_results(store: Store, search: Search, plan: Plan, metrics: Sequence[o
 
     for number, found in enumerate(metrics):
         leaf = plan.leaves[f"search-{number:03}", plan.replicates[0]]
-        table = pd.read_parquet(store.output("segment", leaf) / "validation.parquet")
+        table = pd.read_parquet(store.output("score", leaf) / "validation.parquet")
         dice = table.loc[table["metric"] == "dice", "value"].mean()
         # What all share (the prepared slices) is not charged to a suggestion.
-        assert found == pytest.approx({"dice": dice, "hours": store.manifest("segment", leaf).seconds / 3600})
+        own = [("score", leaf), ("segment", plan.trials[leaf].inputs["network"])]
+        hours = sum(store.manifest(stage, digest).seconds for stage, digest in own) / 3600
+        assert found == pytest.approx({"dice": dice, "hours": hours})
 
 
 def _check_best(path: Path, store: Store, results: Path) -> None:

@@ -64,7 +64,7 @@ def test_an_absent_trial_has_no_measurements(finished: tuple[Plan, Store], tmp_p
     plan, store = finished[0], copy(finished[1], tmp_path)
     whole = tidy_table(plan, store, "phantom")
     lost = plan.leaves[plan.arms[1].name, plan.replicates[0]]
-    shutil.rmtree(store.folder("segment", lost))
+    shutil.rmtree(store.folder("score", lost))
     table = tidy_table(plan, store, "phantom")
     pd.testing.assert_frame_equal(table[KEYS], whole[KEYS])
     gone = table["digest"] == lost
@@ -81,10 +81,10 @@ def test_the_best_table_holds_the_trials_that_looked_for_it(finished: tuple[Plan
     assert 0 < len(looked) < len(last)
     pd.testing.assert_frame_equal(best[[*KEYS, "digest", FACTOR]], looked[[*KEYS, "digest", FACTOR]])
     digest = best["digest"].iloc[0]
-    written = pd.read_parquet(store.output("segment", digest) / BEST)
+    written = pd.read_parquet(store.output("score", digest) / BEST)
     assert best.loc[best["digest"] == digest, "value"].tolist() == pytest.approx(written["value"].tolist(), nan_ok=True)
     for leaf in set(plan.leaves.values()):
-        shutil.rmtree(store.folder("segment", leaf))
+        shutil.rmtree(store.folder("score", leaf))
     none = best_table(plan, store, "phantom")
     assert none.empty
     assert list(none.columns) == list(best.columns)

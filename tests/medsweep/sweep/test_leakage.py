@@ -41,14 +41,14 @@ def _never(*_: Any) -> Iterator[Any]:
 
 STAGES = {
     name: Stage(name=name, version=1, config=Fitted, run=_never, hours=lambda config: 1.0)
-    for name in ("prepare", "gan", "synthesise", "segment")
+    for name in ("prepare", "gan", "synthesise", "segment", "score")
 }
 
 
 def chain(**folds: Fold | None) -> Plan:
-    """prepare -> gan -> synthesise -> segment, each of the fold it is given, else of fold 0; prepare of none."""
+    """prepare -> gan -> synthesise -> segment -> score, of the given folds, else fold 0; prepare of none."""
     builder = Builder(STAGES)
-    given = {"prepare": None, "gan": HERE, "synthesise": HERE, "segment": HERE} | folds
+    given = {"prepare": None, "gan": HERE, "synthesise": HERE, "segment": HERE, "score": HERE} | folds
     inputs: dict[str, str] = {}
     for stage, fold in given.items():
         inputs[stage] = builder.add(stage, Fitted(fold=fold), dict(inputs))
@@ -74,7 +74,7 @@ def test_the_quickstart_leaks_nothing_under_any_scheme(tmp_path: Path, replicate
     path = tmp_path / "quickstart.yaml"
     path.write_text(text.replace("{folds: 3, only: [0], seeds: 2}", replicates))
     _, plan = plan_sweep(path, Store(tmp_path / "store"))
-    assert {"gan", "synthesise", "assess", "segment"} <= {trial.stage for trial in plan.trials.values()}
+    assert {"gan", "synthesise", "assess", "segment", "score"} <= {trial.stage for trial in plan.trials.values()}
 
 
 def test_a_plan_with_a_leaky_chain_is_never_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +102,12 @@ def test_an_ancestor_of_another_fold_is_named_with_the_trial_and_a_patient(stage
         require_no_leak(plan, PATIENTS)
     assert f"made from {only(plan, stage)}" in str(caught.value) or str(caught.value).startswith(only(plan, stage))
     assert any(repr(patient) in str(caught.value) for patient in PATIENTS)
+
+
+def test_a_network_of_another_fold_is_never_scored() -> None:
+    plan = chain(score=THERE)
+    with pytest.raises(LeakageError, match=f"{only(plan, 'score')} is made from .*as test patient"):
+        require_no_leak(plan, PATIENTS)
 
 
 def test_a_leak_through_trials_without_a_fold_is_found() -> None:

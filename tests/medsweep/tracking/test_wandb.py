@@ -38,6 +38,7 @@ def card(**changes):
         "stage": "segment",
         "digest": DIGEST,
         "arms": (LONG_ARM,),
+        "of_arm": True,
         "fold": 2,
         "seed": 7,
         "config": {
@@ -110,7 +111,7 @@ def test_a_run_says_what_it_is_and_nothing_private(tmp_path):
     folder = tmp_path / "mirror"
     tracker = WandbTracker(folder, "offline")
     tracker.begin(card(), 0)
-    tracker.begin(card(stage="gan", digest="9" * 64, arms=("a", "b"), fold=None), 0)
+    tracker.begin(card(stage="gan", digest="9" * 64, arms=("a", "b"), of_arm=False, fold=None), 0)
     tracker.end("complete", {})
 
     segment, gan = (of_kind(records_of_run, "run")[0] for records_of_run in records(folder))

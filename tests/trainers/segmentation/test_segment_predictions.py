@@ -5,7 +5,6 @@ import shutil
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 import pytest
 
 from helpers.fake_trial import FakeTrial, drain
@@ -16,11 +15,11 @@ from medsweep.data.phantom import PhantomConfig
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import open_listing
 from medsweep.errors import UserError
+from medsweep.trainers.scoring.evaluate import evaluate
 from medsweep.trainers.segmentation import predictions
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
-from medsweep.trainers.segmentation.evaluate import segment_volume
 from medsweep.trainers.segmentation.network import load_segmenter
-from medsweep.trainers.segmentation.predictions import write_predictions
+from medsweep.trainers.segmentation.predictions import segment_volume, write_predictions
 from medsweep.trainers.segmentation.train import run
 
 FOLD = Fold(index=0, of=4)
@@ -62,7 +61,8 @@ def test_files_are_what_the_metrics_were_computed_from(slices, segmenter, labels
     paths = list(write_predictions(segmenter, slices, patients, tmp_path / "new"))
     assert paths == [tmp_path / "new" / f"{patient}.nii.gz" for patient in patients]
     assert sorted((tmp_path / "new").iterdir()) == sorted(paths)
-    metrics = pd.read_parquet(segmenter / "metrics.parquet").set_index(["patient", "class", "metric"])["value"]
+    table = evaluate(load_segmenter(segmenter, "cpu"), data, patients)
+    metrics = table.set_index(["patient", "class", "metric"])["value"]
     stored = {index: value for value, index in data.values.items()}
     scored = 0
     for patient, path in zip(patients, paths, strict=True):

@@ -60,10 +60,9 @@ def test_a_probe_counts_whether_there_is_a_norm_an_average_or_a_validation_and_n
     assert (one.steps, one.seed) == (2, 0)
 
 
-def test_a_probe_trains_twice_and_scores(slices, tmp_path):
+def test_a_probe_trains_twice(slices, tmp_path):
     tiny = {"batch_size": 4, "channels": (4, 8), "residual_units": 0}
     asked = probed(0, FOLD, **tiny, steps=20, warmup_steps=5, ema_half_life_steps=9, clip_norm=0.1)
     reports = drain(run(asked, {"prepare": slices}, FakeTrial(tmp_path)))
     assert [report.step for report in reports] == [2, 2]
     assert "gradient_norm" in reports[0].metrics
-    assert reports[-1].metrics["test_structures"] > 0

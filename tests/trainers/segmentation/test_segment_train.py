@@ -5,7 +5,6 @@ import json
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -14,9 +13,10 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
+from medsweep.trainers.scoring.score import ScoreConfig
+from medsweep.trainers.scoring.score import run as score_network
 from medsweep.trainers.segmentation import selection
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
-from medsweep.trainers.segmentation.evaluate import evaluate
 from medsweep.trainers.segmentation.network import Architecture, load_segmenter
 from medsweep.trainers.segmentation.samples import gather
 from medsweep.trainers.segmentation.selection import Best, validation_dice
@@ -26,7 +26,7 @@ from medsweep.trainers.training.checkpoint import load_state, save_state
 FOLD = Fold(index=0, of=4)
 WATCHED = Fold(index=0, of=4, validation=0.3)
 TINY = {"steps": 12, "batch_size": 4, "channels": (4, 8), "residual_units": 0, "report_every_steps": 4}
-FILES = ["exposure.json", "fitted_on.json", "metrics.parquet", "network.json", "network.safetensors", "overlay.png"]
+FILES = ["exposure.json", "fitted_on.json", "network.json", "network.safetensors"]
 
 
 def config(count=0, seed=0, **settings):
@@ -60,33 +60,9 @@ def test_outputs_and_reports(slices, pool, tmp_path):
     assert [report.step for report in reports] == [4, 8, 12, 12]
     assert all(report.total == 12 for report in reports)
     assert {"loss", "learning_rate"} == set(reports[0].metrics)
-    assert reports[-1].metrics["test_structures"] > 0
-    assert reports[-1].pictures["overlay"].exists()
+    assert not any("dice" in name or "structures" in name for report in reports for name in report.metrics)
     parts = split(SliceSet.open(slices).patients, FOLD)
     assert json.loads((output / "fitted_on.json").read_text()) == list(parts.train)
-
-
-def test_metrics_table(slices, tmp_path):
-    _, output = segment(tmp_path, {"prepare": slices})
-    table = pd.read_parquet(output / "metrics.parquet")
-    table = table[table["metric"].isin(["dice", "hd95_mm"])]
-    data = SliceSet.open(slices)
-    patients = split(data.patients, FOLD).test
-    keys = [(p, c, m) for p in patients for c in data.classes[1:] for m in ("dice", "hd95_mm")]
-    assert list(table[["patient", "class", "metric"]].itertuples(index=False, name=None)) == keys
-    assert [str(kind) for kind in table[["value", "n_ref", "n_pred", "tp", "diagonal_mm"]].dtypes] == [
-        "float64",
-        "int64",
-        "int64",
-        "int64",
-        "float64",
-    ]
-    for row in table.to_dict("records"):
-        reference = data.reference(row["patient"]) == data.classes.index(row["class"])
-        assert row["n_ref"] == reference.sum()
-        assert row["diagonal_mm"] == pytest.approx(np.hypot(36 * 1.8, np.hypot(32 * 1.8, 12 * 5.0)))
-        if row["status"] == "ok" and row["metric"] == "dice":
-            assert row["value"] == pytest.approx(2 * row["tp"] / (row["n_ref"] + row["n_pred"]))
 
 
 EVERYTHING = {
@@ -121,7 +97,7 @@ def test_a_killed_run_goes_on_and_leaves_the_same_bytes(slices, pool, tmp_path, 
     again = drain(run(settings, inputs, FakeTrial(tmp_path / "killed")))
     assert [(r.step, dict(r.metrics)) for r in again] == [(r.step, dict(r.metrics)) for r in reports[kill_after:]]
     names = [path.name for path in whole.output.iterdir()]
-    assert sorted(names) == sorted(FILES + (["metrics_best.parquet", "validation.parquet"] if more else []))
+    assert sorted(names) == sorted(FILES + (["best.json", "best.safetensors"] if more else []))
     for name in names:
         assert (whole.output / name).read_bytes() == (killed.output / name).read_bytes(), name
 
@@ -166,7 +142,6 @@ def test_nothing_of_the_test_patients_reaches_the_weights(slices, tmp_path):
     _, clean = segment(tmp_path / "a", {"prepare": slices})
     _, other = segment(tmp_path / "b", {"prepare": spoilt})
     assert (clean / "network.safetensors").read_bytes() == (other / "network.safetensors").read_bytes()
-    assert (clean / "metrics.parquet").read_bytes() != (other / "metrics.parquet").read_bytes()
 
 
 def test_a_pool_whose_generator_saw_a_test_patient_is_refused(slices, pool, tmp_path):
@@ -181,25 +156,23 @@ def test_a_pool_whose_generator_saw_a_test_patient_is_refused(slices, pool, tmp_
 def test_it_learns_and_the_network_can_be_opened_again(slices, tmp_path):
     inputs = {"prepare": slices}
     serious = {"steps": 150, "batch_size": 8, "channels": (8, 16, 32), "residual_units": 2, "learning_rate": 1e-2}
-    learnt, output = segment(tmp_path / "a", inputs, **serious, augment="rigid")
-    chance, _ = segment(tmp_path / "b", inputs, steps=1)
-    assert learnt[-1].metrics["test_dice_organ"] > 0.5
-    assert chance[-1].metrics["test_dice"] < learnt[-1].metrics["test_dice"] - 0.2
-    assert not load_segmenter(output, "cpu").training
+    _, output = segment(tmp_path / "a", inputs, **serious, augment="rigid")
+    _, chance = segment(tmp_path / "b", inputs, steps=1)
+    data = SliceSet.open(slices)
+    learnt, unlearnt = (load_segmenter(folder, "cpu") for folder in (output, chance))
+    assert not learnt.training
+    tested = split(data.patients, FOLD).test
+    assert validation_dice(learnt, data, tested) > validation_dice(unlearnt, data, tested) + 0.2
 
 
-def test_validation_patients_are_scored_apart_and_never_trained_on(slices, tmp_path):
-    fold = WATCHED
-    watched = config().model_copy(update={"fold": fold})
+def test_validation_patients_are_never_trained_on(slices, tmp_path):
+    watched = config().model_copy(update={"fold": WATCHED})
     trial = FakeTrial(tmp_path)
-    reports = drain(run(watched, {"prepare": slices}, trial))
-    parts = split(SliceSet.open(slices).patients, fold)
+    drain(run(watched, {"prepare": slices}, trial))
+    parts = split(SliceSet.open(slices).patients, WATCHED)
     assert len(parts.validation) == 2
-    assert set(pd.read_parquet(trial.output / "validation.parquet")["patient"]) == set(parts.validation)
-    assert set(pd.read_parquet(trial.output / "metrics.parquet")["patient"]) == set(parts.test)
     assert json.loads((trial.output / "fitted_on.json").read_text()) == list(parts.train)
     assert not set(parts.validation) & set(parts.train)
-    assert reports[-1].metrics["validation_structures"] > 0
 
 
 def learner_of(slices, best=None, **settings):
@@ -250,12 +223,13 @@ def test_the_best_weights_are_those_that_validation_liked_most(slices, tmp_path)
     assert len(set(scored.values())) > 1
     best = max(scored, key=scored.get)
     reports = drain(run(asked, {"prepare": slices}, FakeTrial(tmp_path)))
-    assert reports[-1].metrics["best_step"] == learner.best.step == best
-    assert reports[-1].metrics["best_validation_dice"] == learner.best.dice == scored[best]
-    learner.model.load_state_dict(learner.best.weights)
-    assert torch.equal(flat(learner.model), weights[best])
-    found = pd.read_parquet(tmp_path / "output" / "metrics_best.parquet")
-    pd.testing.assert_frame_equal(found, evaluate(learner.model.eval(), data, parts.test))
+    left = json.loads((tmp_path / "output" / "best.json").read_text())
+    assert left["step"] == learner.best.step == best
+    assert left["dice"] == learner.best.dice == scored[best]
+    assert reports[-1].metrics["validation_dice"] == scored[24]
+    opened = load_segmenter(tmp_path / "output", "cpu", "best.safetensors")
+    assert torch.equal(flat(opened), weights[best])
+    assert not torch.equal(flat(load_segmenter(tmp_path / "output", "cpu")), weights[best])
 
 
 def test_the_first_of_the_best_is_kept_and_survives_a_checkpoint(slices, monkeypatch, tmp_path):
@@ -292,6 +266,8 @@ def test_validation_without_foreground_cannot_choose(slices):
 
 @pytest.mark.parametrize("network", ["attention-unet", "segresnet"])
 def test_other_networks_train_through_the_same_stage(slices, tmp_path, network):
-    reports, output = segment(tmp_path, {"prepare": slices}, network=network, steps=4)
+    _, output = segment(tmp_path, {"prepare": slices}, network=network, steps=4)
     assert json.loads((output / "network.json").read_text())["network"] == network
+    score = FakeTrial(tmp_path / "score")
+    reports = drain(score_network(ScoreConfig(fold=FOLD), {"prepare": slices, "network": output}, score))
     assert reports[-1].metrics["test_structures"] > 0

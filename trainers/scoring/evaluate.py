@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from medsweep.data.slices import SliceSet
@@ -15,6 +14,7 @@ from medsweep.metrics import REGION, STRUCTURE_METRICS
 from medsweep.trainers.measures.overlap import StructureScore, diagonal_mm, score, volume_ml
 from medsweep.trainers.measures.surfaces import Spacing
 from medsweep.trainers.segmentation.network import predict
+from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.training.pictures import grid_png
 
 SHOWN_PATIENTS = 4
@@ -66,14 +66,6 @@ def structures(data: SliceSet) -> list[tuple[str, str, tuple[int, ...]]]:
     return classes + [(name, REGION, labels) for name, labels in data.regions.items()]
 
 
-def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np.uint8]:
-    """Most probable class on the original grid, uint8 (Z, H, W); probabilities are resized, never labels."""
-    volume = data.volumes[patient]
-    images_ZCRR = torch.from_numpy(data.image_rows(slice(volume.rows.start, volume.rows.stop)))
-    probabilities_ZKHW = volume.resize.undo(predict(model, images_ZCRR).numpy())
-    return probabilities_ZKHW.argmax(axis=1).astype(np.uint8)
-
-
 def draw_overlay(model: nn.Module, data: SliceSet, patients: Sequence[str], path: Path) -> Path:
     """The fullest slice of a few patients, one per row: image, reference, image, prediction."""
     foreground = data.index["foreground"].to_numpy()
@@ -85,10 +77,12 @@ def draw_overlay(model: nn.Module, data: SliceSet, patients: Sequence[str], path
     return grid_png(path, images.repeat(2, axis=0), masks.reshape(-1, *masks.shape[2:]), columns=2)
 
 
-def summary(metrics: pd.DataFrame) -> dict[str, float]:
+def summary(metrics: pd.DataFrame, prefix: str) -> dict[str, float]:
     """Mean Dice per class and over all, with the number of structures behind it; undefined ones are left out."""
     scored = metrics[(metrics["metric"] == "dice") & metrics["value"].notna()]
-    means = {f"test_dice_{name}": float(part["value"].mean()) for name, part in scored.groupby("class", sort=True)}
-    if len(scored) == 0:
-        return {"test_structures": 0.0}
-    return means | {"test_dice": float(scored["value"].mean()), "test_structures": float(len(scored))}
+    values = {f"{prefix}structures": float(len(scored))}
+    if len(scored):
+        means = scored.groupby("class", sort=True)["value"].mean()
+        values |= {f"{prefix}dice_{name}": float(mean) for name, mean in means.items()}
+        values[f"{prefix}dice"] = float(scored["value"].mean())
+    return values

@@ -15,7 +15,8 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
 from medsweep.metrics import SCORES, STRUCTURE_METRICS
 from medsweep.trainers.measures.surfaces import TOLERANCE_MM
-from medsweep.trainers.segmentation.evaluate import draw_overlay, evaluate, segment_volume, summary
+from medsweep.trainers.scoring.evaluate import draw_overlay, evaluate, summary
+from medsweep.trainers.segmentation.predictions import segment_volume
 
 BEST = {"dice": 1, "hd95_mm": 0, "assd_mm": 0, "surface_dice": 1}
 
@@ -90,7 +91,7 @@ def test_what_a_blind_network_misses_is_not_dropped(roomy):
     empty = table[table["n_ref"] == 0]
     assert (empty["status"] == "empty-both").all()
     assert empty["value"].isna().all()
-    found = summary(table)
+    found = summary(table, "test_")
     assert found["test_dice"] == 0
     assert found["test_structures"] == len(missed) / len(STRUCTURE_METRICS)
 
