@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from medsweep.data.fitted_on import require_unseen
 from medsweep.data.folds import Fold, split
-from medsweep.data.provenance import require_unseen
 from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import StageConfig
 from medsweep.trainers.scoring.evaluate import draw_overlay, evaluate, summary
