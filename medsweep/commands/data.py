@@ -1,15 +1,13 @@
-"""``medsweep data``: which datasets are known, what a folder holds, what is made of it. Part of the composition root.
+"""``medsweep data``: which datasets are known, what a folder holds, what is made of it."""
 
-Every command returns its exit code; ``cli`` turns what it raises into one line.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
+from medsweep.commands.options import StorePath
 from medsweep.config import Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.dataset import DatasetSpec
@@ -20,16 +18,6 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of the list
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Folder of the files.")]
 Labels = Annotated[str | None, typer.Option("--labels", help="Which labels of ibsr18: segTRI or segTRI_fill.")]
 Resolution = Annotated[int, typer.Option("--resolution", help="Side of the square slices in pixels.")]
-Command = Callable[..., int]
-
-
-def make_app(told_plainly: Callable[[Command], Callable[..., None]]) -> typer.Typer:
-    """The sub-commands of ``medsweep data``, each wrapped in ``told_plainly``, which ends with their exit code."""
-    app = typer.Typer(help="Datasets: what is known, what a folder holds, what it looks like.", no_args_is_help=True)
-    commands = (list_datasets, describe, check, prepare, preview, phantom)
-    for command in commands:
-        app.command("list" if command is list_datasets else command.__name__)(told_plainly(command))
-    return app
 
 
 def list_datasets() -> int:
@@ -80,7 +68,7 @@ def check(
 def prepare(
     name: Name,
     root: Root,
-    store: Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")],
+    store: StorePath,
     resolution: Resolution = 256,
     labels: Labels = None,
 ) -> int:

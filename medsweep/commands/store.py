@@ -1,19 +1,17 @@
-"""``medsweep store``, ``gc`` and ``retry``: is the store sound, what may go, what is tried again. Composition root.
-
-Every command returns its exit code; ``cli`` turns what it raises into one line.
-"""
+"""``medsweep store``, ``gc`` and ``retry``: is the store sound, what may go, what is tried again."""
 
 import re
 import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medsweep.commands.options import STORE, StorePath, SweepPath, require_store
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,22 +20,7 @@ if TYPE_CHECKING:
     from medsweep.store.collection import Waste
     from medsweep.store.store import Store
 
-StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")]
-STORE = Path("store")
-Command = Callable[..., int]
-
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
-
-
-def register(app: typer.Typer, told_plainly: Callable[[Command], Callable[..., None]]) -> None:
-    """Add the commands, each wrapped in ``told_plainly``, which ends with their exit code."""
-    store = typer.Typer(help="The folder of finished trials.", no_args_is_help=True)
-    # A callback keeps ``verify`` a word of its own while it is the only command of the group.
-    store.callback()(lambda: None)
-    store.command()(told_plainly(verify))
-    app.add_typer(store, name="store")
-    for command in (gc, retry):
-        app.command()(told_plainly(command))
 
 
 def verify(
@@ -119,7 +102,7 @@ def gc(
 
 
 def retry(
-    sweep: Annotated[Path, typer.Argument(metavar="SWEEP", help="YAML file of the sweep.")],
+    sweep: SweepPath,
     store: StorePath = STORE,
     failed: Annotated[bool, typer.Option("--failed", help="Trials that ended without a result.")] = False,
     outcome: Annotated[
@@ -153,11 +136,9 @@ def retry(
 
 
 def _existing(root: Path, *, writes: bool) -> "Store":
-    """A store that is there: upkeep of a mistyped path must not make a folder and call it sound."""
     from medsweep.store.store import Store
 
-    if not root.is_dir():
-        raise UserError(f"there is no store {root}; give its folder with --store")
+    require_store(root)
     return Store.create(root) if writes else Store(root)
 
 

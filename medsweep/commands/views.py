@@ -4,6 +4,7 @@ import shlex
 import string
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -18,6 +19,9 @@ from medsweep.sweep.fractions import Fraction
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import short_time
 
+if TYPE_CHECKING:
+    from medsweep.study.session import Answer
+
 LISTED = 40
 """Trials that are listed one by one; ``--all`` lists the rest."""
 
@@ -31,6 +35,14 @@ def stdout() -> Console:
 def command_line() -> str:
     """The command as it was typed, for the report and for trying again."""
     return shlex.join(["medsweep", *sys.argv[1:]])
+
+
+def print_report(report: "Answer") -> None:
+    """The sentences of a report and where it is."""
+    console = stdout()
+    for line in (report.headline, *report.verdicts):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"report: {report.path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def plan_table(account: PlanAccount) -> RenderableType:

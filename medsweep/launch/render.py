@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from medsweep.errors import UserError
 from medsweep.launch.options import Job, Kuberay, Options, Slurm, Up, node_size
 from medsweep.sweep.file import Resources, SweepFile
+from medsweep.sweep.load import find_sweep
 from medsweep.validation import parse
 from medsweep.yamlfile import read_yaml
 
@@ -57,9 +58,9 @@ def read_launched(path: Path) -> Launched:
     Raises:
         UserError: no sweep file, with its line.
     """
-    yaml = read_yaml(path)
+    yaml = read_yaml(find_sweep(path))
     file = parse(SweepFile, yaml.data, yaml)
-    return Launched(path, path.read_text(encoding="utf-8"), file.sweep, file.resources, file.replicates.file)
+    return Launched(path, yaml.path.read_text(encoding="utf-8"), file.sweep, file.resources, file.replicates.file)
 
 
 def render(sweep: Launched, options: Options) -> Rendered:

@@ -1,9 +1,10 @@
 """Reading a sweep file: every check that the file alone decides, with file, line, value and the nearest valid name."""
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from medsweep.errors import nearest
+from medsweep.errors import UserError, nearest
 from medsweep.sweep.file import (
     CAPS,
     READ_BY,
@@ -21,13 +22,31 @@ from medsweep.validation import parse
 from medsweep.yamlfile import YamlFile, read_yaml
 
 
+def find_sweep(path: Path) -> Path:
+    """The file ``path``, or else the sweep of that name that medsweep brings along: ``quickstart``, ``paper/brats20``.
+
+    Raises:
+        UserError: neither is there; with the nearest of both.
+    """
+    folder = Path(str(files("medsweep") / "sweeps"))
+    packaged = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
+    if path.is_file():
+        return path
+    if path.as_posix() in packaged:
+        return packaged[path.as_posix()]
+    if path.exists():
+        raise UserError(f"{path} is a folder, and a sweep is a YAML file")
+    beside = map(str, path.parent.glob("*.y*ml"))
+    raise UserError(f"there is no sweep file {path}; {nearest(str(path), [*beside, *packaged])}")
+
+
 def load_sweep(path: Path, schema: Schema[S_co, A_co]) -> Sweep[S_co, A_co]:
-    """Read and check a sweep file against what the pipeline knows.
+    """Read a sweep, by ``find_sweep``, and check it against what the pipeline knows.
 
     Raises:
         UserError: with file, line, value and the nearest valid name.
     """
-    yaml = read_yaml(path)
+    yaml = read_yaml(find_sweep(path))
     refuse_stray_stopping(yaml)
     file = parse(SweepFile, _design_in_full(yaml.data), yaml)
     base = parse(schema.settings, base_tree(file), yaml, lambda loc: loc if loc[:1] == ("data",) else ("fixed", *loc))

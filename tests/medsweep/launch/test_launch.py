@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from helpers.launching import NASTY, QUICKSTART, ROOT, launched, only, program, rendered
-from medsweep.cli import told_plainly
-from medsweep.commands.launch import register
+from medsweep.cli import app
 from medsweep.launch.options import Slurm, Target, node_size
 from medsweep.sweep.file import Resources
 
@@ -25,9 +23,6 @@ def documents(text: str) -> list[Any]:
 
 
 def command(*words: str) -> Result:
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    register(app, told_plainly)
     return CliRunner().invoke(app, ["launch", *words])
 
 

@@ -8,14 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from helpers import toy
 from helpers.micro import write_micro
 from helpers.runner_contract import plan_of
-from medsweep.cli import app, told_plainly
-from medsweep.commands.store import register
+from medsweep.cli import app
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import note_path
@@ -197,9 +195,7 @@ Medsweep = Callable[..., Result]
 def medsweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Medsweep:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    commands = typer.Typer()
-    register(commands, told_plainly)
-    return lambda *words: CliRunner().invoke(commands, [str(word) for word in words])
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from helpers.micro import write_micro
-from medsweep.cli import app, told_plainly
-from medsweep.commands.search import register
+from medsweep.cli import app
 from medsweep.data.source import DataSource
 from medsweep.errors import UserError
 from medsweep.execution.driver import Summary, run_plan
@@ -244,9 +242,6 @@ def _check_results(store: Store, search: Search, plan: Plan, metrics: Sequence[o
 
 
 def _check_best(path: Path, store: Store, results: Path) -> None:
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    register(app, told_plainly)
     shown = CliRunner().invoke(app, ["best", str(path), "--store", str(store.root), "--results", str(results)])
     assert shown.exit_code == 0, shown.output
     for text in ("validation dice", "test dice", "search-003", "4 of 4 suggestions", "too few to say", "not flattered"):

@@ -11,9 +11,10 @@ from medsweep.data.folds import Fold, Split
 from medsweep.errors import UserError
 from medsweep.sweep.arms import Replicate, arms, replicates
 from medsweep.sweep.file import Schema, Sweep
-from medsweep.sweep.load import load_sweep
+from medsweep.sweep.load import find_sweep, load_sweep
 from medsweep.sweep.plan import build, unread_factors
 
+ROOT = Path(__file__).parents[3]
 SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisPlan)
 
 GOOD = """\
@@ -247,3 +248,33 @@ def test_nobody_can_be_left_out_of_one(tmp_path: Path) -> None:
     sweep = load(tmp_path, GOOD.replace("folds: 2", "scheme: leave-one-out"))
     with pytest.raises(UserError, match=r"toy.yaml:3: leave-one-out needs at least 2 patients, the data have 1"):
         replicates(sweep, ["case-0"])
+
+
+def test_a_packaged_sweep_is_found_by_name_from_anywhere_and_a_file_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("quickstart", "paper/brats20"):
+        assert find_sweep(Path(name)).read_bytes() == (ROOT / "sweeps" / f"{name}.yaml").read_bytes()
+    (tmp_path / "generators").mkdir()
+    assert find_sweep(Path("generators")).name == "generators.yaml", "a folder of that name is no sweep"
+    Path("quickstart").write_text(GOOD)
+    assert find_sweep(Path("quickstart")) == Path("quickstart")
+    assert load_sweep(Path("quickstart"), SCHEMA).name == "toy"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("quickstrat", "there is no sweep file quickstrat; did you mean 'quickstart'?"),
+        ("brats20", "there is no sweep file brats20; did you mean 'paper/brats20'?"),
+        (".", ". is a folder, and a sweep is a YAML file"),
+    ],
+)
+def test_an_unknown_sweep_is_one_line_with_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        find_sweep(Path(name))
+    assert str(caught.value) == message

@@ -1,0 +1,114 @@
+"""``medsweep results``, ``analyse``, ``predict`` and ``best``: what is made of published trials. They run none."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath, require_store
+from medsweep.errors import UserError
+
+if TYPE_CHECKING:
+    from medsweep.analysis.report.page import Format
+
+
+def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None) -> int:
+    """Write the tidy tables as parquet and CSV from what is published."""
+    from medsweep.study import session
+
+    for path in session.open_sweep(sweep, store).tables(results).paths:
+        typer.echo(path)
+    return 0
+
+
+def analyse(
+    sweeps: Annotated[
+        list[Path], typer.Argument(metavar="SWEEP...", help="Files or names of sweeps that ask the same of other data.")
+    ],
+    store: StorePath = STORE,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Folder for tables and report [results/NAME; of several, results].")
+    ] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="html, markdown or latex; may be repeated [html].")
+    ] = None,
+) -> int:
+    """Make tables, statistics and the report from what is published; of several sweeps also what they say together."""
+    from medsweep.analysis.report.page import checked
+    from medsweep.commands import views
+    from medsweep.study import report, session
+
+    checked(formats or ["html"])
+    chosen = cast("list[Format]", formats or ["html"])
+    require_store(store)
+    sessions = [session.open_sweep(path, store) for path in sweeps]
+    _refuse_twice([opened.sweep.name for opened in sessions])
+    several, analyses = len(sessions) > 1, []
+    for opened in sessions:
+        folder = results / opened.sweep.name if results is not None and several else results
+        written = opened.answer(folder, None, views.command_line(), chosen)
+        views.print_report(written)
+        analyses.append(written.analysis)
+    if several:
+        questions = list(dict.fromkeys(opened.sweep.file.question for opened in sessions))
+        folder = (results or Path("results")) / report.ACROSS
+        command = views.command_line()
+        path = report.make_across(analyses, questions, folder, store=store, command=command, formats=chosen)
+        typer.echo(f"report: {path}")
+    return 0
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"two of the files are sweeps called {twice[0]!r}; give each sweep once, or one a name of its own"
+        )
+
+
+def predict(
+    sweep: SweepPath,
+    out: Annotated[Path, typer.Option(help="Folder to write to: OUT/ARM/fold-F-seed-S/PATIENT.nii.gz.")],
+    arm: Annotated[list[str] | None, typer.Option(help="Arm whose networks predict; may be repeated [all].")] = None,
+    store: StorePath = STORE,
+) -> int:
+    """Write what the published networks see in their test patients, as NIfTI files that overlay the patients' own."""
+    from medsweep.study import session
+
+    for path in session.open_sweep(sweep, store).predict(arm or [], out):
+        typer.echo(path)
+    return 0
+
+
+def best(
+    sweep: SweepPath,
+    store: StorePath = STORE,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Folder whose search/ gets the history [results/NAME].")
+    ] = None,
+) -> int:
+    """Show the best suggestions of a search, what mattered, and draw its history. Runs nothing."""
+    from medsweep.analysis.figures.search import draw_search
+    from medsweep.commands import search_views, views
+    from medsweep.study import session
+
+    require_store(store)
+    opened = session.open_sweep(sweep, store)
+    search = opened.search
+    if search is None:
+        raise UserError(f"{sweep} has no search:, so nothing was suggested; medsweep analyse compares its arms")
+    state = search.forward()
+    if not state.told:
+        raise UserError(f"no suggestion of {sweep} has a result yet; medsweep run {sweep} first")
+    console = views.stdout()
+    if any(told.feasible for told in state.told):
+        console.print(search_views.best_table(search, state))
+    for line in search_views.sentences(search, state):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    objective = search.section.objectives[0]
+    label = f"{objective.metric}, {objective.goal}d" + ("" if objective.metric == "hours" else ", validation")
+    drawn = draw_search(search_views.history(search, state), label, opened.folder(results) / "search" / "history")
+    for path in (drawn.png, drawn.svg, drawn.csv):
+        typer.echo(path)
+    return 0

@@ -1,0 +1,102 @@
+"""``medsweep plan``, ``run``, ``status`` and ``why``: what a sweep needs, and getting it done."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath
+from medsweep.errors import UserError
+
+
+class RunnerName(StrEnum):
+    """Where trials run."""
+
+    RAY = "ray"
+    LOCAL = "local"
+
+
+class WandbMode(StrEnum):
+    """What W&B is told."""
+
+    OFFLINE = "offline"
+    ONLINE = "online"
+    DISABLED = "disabled"
+
+
+def plan(
+    sweep: SweepPath,
+    store: StorePath = STORE,
+    every: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
+) -> int:
+    """Show what a sweep needs, what is there already, and what the rest costs. Runs nothing."""
+    from medsweep.commands import views
+    from medsweep.study import session
+
+    opened = session.open_sweep(sweep, store)
+    console = views.stdout()
+    console.print(views.arm_list(opened.plan))
+    console.print(views.plan_table(opened.accounts()))
+    console.print(views.decision_table(opened.plan, opened.decisions, opened.labels, every=every))
+    if (line := opened.search_line()) is not None:
+        console.print(line, soft_wrap=True, highlight=False)
+    return 0
+
+
+def run(  # noqa: PLR0917
+    sweep: SweepPath,
+    store: StorePath = STORE,
+    results: ResultsPath = None,
+    runner: Annotated[
+        RunnerName, typer.Option(help="Ray, or one trial after the other in this process.")
+    ] = RunnerName.RAY,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster; without it one is started here.")
+    ] = None,
+    wandb: Annotated[WandbMode | None, typer.Option(help="W&B mode [offline unless logged in].")] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Start nothing more after the first trial that fails by itself.")
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(envvar="MEDSWEEP_CACHE", help="Folder on each node's own disk for copies of what trials read."),
+    ] = None,
+) -> int:
+    """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
+    from medsweep.commands import views
+    from medsweep.store.cache import cache_spec
+    from medsweep.study import session
+
+    if address is not None and runner is RunnerName.LOCAL:
+        raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
+    copies = cache_spec(cache, store)
+    opened = session.open_sweep(sweep, store)
+    how = session.HowToRun(runner.value, address, wandb.value if wandb else None, fail_fast, copies)
+    summary = opened.run(how)
+    views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
+    if not summary.stopped and opened.has_results():
+        views.print_report(opened.answer(results, summary, views.command_line()))
+    return summary.exit_code
+
+
+def status(sweep: SweepPath, store: StorePath = STORE) -> int:
+    """Show which trials are published, running, waiting or failed, whoever runs them."""
+    from medsweep.commands import views
+    from medsweep.study import session
+
+    views.stdout().print(views.status_table(*session.open_sweep(sweep, store).status()))
+    return 0
+
+
+def why(
+    digest: Annotated[str, typer.Argument(help="Digest of a planned or published trial, or its beginning.")],
+    store: StorePath = STORE,
+) -> int:
+    """Say which config field or input sets a trial apart from the nearest published one."""
+    from medsweep.commands import views
+    from medsweep.planning.cost import explain
+    from medsweep.store.store import Store
+
+    views.stdout().print(views.why_text(explain(digest, Store.create(store))))
+    return 0
