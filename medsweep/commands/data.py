@@ -54,7 +54,7 @@ def check(
 
     listing = list_cases(name, root, labels=labels)
     with Console(stderr=True).status(f"reading {len(listing.cases)} cases") as status:
-        report = look_through(listing, threads=threads, told=lambda case: status.update(f"read {case}"))
+        report = look_through(listing, threads=threads, on_read=lambda case: status.update(f"read {case}"))
     console = views.stdout()
     if report.findings:
         console.print(data_views.finding_table(grouped(report.findings), root))

@@ -5,16 +5,16 @@ confirmed carry the word "unverified".
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
 from medsweep.data.dataset import DatasetSpec, Intensity
 from medsweep.data.layouts import brats, decathlon, ibsr, kits
 
-DECATHLON_CITATION = "Antonelli et al. 2022, DOI 10.1038/s41467-022-30695-9"
 DECATHLON_QUIRKS = (
     "archives carry AppleDouble files (._*), and some re-made dataset.json list them as cases; they are left out",
-    "the test cases have no labels; a 'validation' part made by other tools is a share of the labelled cases",
+    "the test cases have no labels; a 'validation' set made by other tools is a share of the labelled cases",
 )
 SHARE_ALIKE = "adapted material is shared under the same licence, with attribution"
 
@@ -156,7 +156,7 @@ Task02_Heart/
   labelsTr/la_003.nii.gz ...""",
     slice_axis="axial",
     intensity=Intensity(scale="z-score", inside="all"),
-    citation=DECATHLON_CITATION,
+    citation="Antonelli et al. 2022, DOI 10.1038/s41467-022-30695-9",
     quirks=(
         "20 patients only: with five folds a fold tests on four",
         "320x320 pixels of 1.25 mm, 90 to 130 slices of 1.37 mm",
@@ -164,28 +164,21 @@ Task02_Heart/
     ),
 )
 
-D_SPLEEN = DatasetSpec(
+D_SPLEEN = replace(
+    D_HEART,
     name="d-spleen",
     title="D-SPLEEN: Medical Segmentation Decathlon Task09_Spleen",
-    layout="decathlon",
-    list_cases=decathlon.cases,
     modalities=("CT",),
     classes=("background", "spleen"),
-    values={0: 0, 1: 1},
     units="HU",
     cases="41 labelled, 20 without labels",
-    licence="CC-BY-SA 4.0",
-    terms=SHARE_ALIKE,
-    publishable=True,
     where="Task09_Spleen of the Medical Segmentation Decathlon, from its organisers",
     expected="""\
 Task09_Spleen/
   dataset.json
   imagesTr/spleen_2.nii.gz ...
   labelsTr/spleen_2.nii.gz ...""",
-    slice_axis="axial",
     intensity=Intensity(scale="window", window=(-57.0, 164.0)),
-    citation=DECATHLON_CITATION,
     quirks=(
         "case numbers are not padded: spleen_2 comes before spleen_10",
         "slices are 1.5 to 8 mm thick, 31 to 168 of them",

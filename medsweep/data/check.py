@@ -3,8 +3,9 @@
 What keeps a case from being used is an error; what may be a mistake is a warning; what is merely unusual is a note.
 """
 
+import itertools
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,13 @@ from medsweep.data.volumes import LoadedCase, in_parallel
 from medsweep.errors import UserError
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""In the order in which they are told."""
+"""In the order in which they are shown."""
 
 OBLIQUE_DEGREES = 1.0
 """Grids tilted by more are noted: their slices are cut along the scanner's axes, not the body's."""
 
 COARSER = 1.01
 """An axis counts as coarser than another from this ratio of their spacings on."""
-
 
 NUMBER = re.compile(r"(?<!\w)-?\d[\d.]*")
 """A number of its own, unlike that in ``int64``."""
@@ -86,13 +86,13 @@ class Group:
     files: tuple[str, ...]
 
 
-def check(listing: Listing, *, threads: int = 2, told: Callable[[str], None] = lambda case: None) -> Report:
+def check(listing: Listing, *, threads: int = 2, on_read: Callable[[str], None] = lambda case: None) -> Report:
     """Read every header, image and label set of a listing.
 
     Args:
-        listing: the cases, with what their names alone told.
+        listing: the cases, with the findings on their names.
         threads: cases that are read, and held in memory, at a time.
-        told: called with the id of each case that has been read.
+        on_read: called with the id of each case that has been read.
 
     Returns:
         the findings of the listing and of all its cases; a case that cannot be read is a finding, never an exception.
@@ -100,36 +100,14 @@ def check(listing: Listing, *, threads: int = 2, told: Callable[[str], None] = l
 
     def read(case: Case) -> tuple[CaseFacts | None, list[Finding]]:
         try:
-            return examine(case, listing)
+            return _examine(case, listing)
         finally:
-            told(case.id)
+            on_read(case.id)
 
-    read_cases = list(in_parallel(read, listing.cases, threads))
-    found = [*listing.findings, *(finding for _, findings in read_cases for finding in findings)]
-    facts = tuple(fact for fact, _ in read_cases if fact is not None)
-    return Report(listing, facts, tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))))
-
-
-def examine(case: Case, listing: Listing) -> tuple[CaseFacts | None, list[Finding]]:
-    """Facts and findings of one case; no facts where it cannot be used."""
-    try:
-        loaded = volumes.load(case, listing)
-    except UserError as error:
-        path, message = _blamed(case, str(error)), str(error)
-        # The file stands beside the message, so its name is enough there.
-        return None, [Finding("error", case.id, str(path), message.replace(str(path), path.name))]
-    facts = _facts(listing, loaded)
-    findings = [
-        Finding(severity, case.id, str(path), what)
-        for source in (
-            _headers(loaded),
-            _geometry(facts, loaded),
-            _intensities(listing, loaded),
-            _classes(case, listing, facts),
-        )
-        for severity, path, what in source
-    ]
-    return facts, findings
+    results = list(in_parallel(read, listing.cases, threads))
+    findings = [*listing.findings, *(finding for _, of_case in results for finding in of_case)]
+    facts = tuple(fact for fact, _ in results if fact is not None)
+    return Report(listing, facts, tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))))
 
 
 def grouped(findings: Sequence[Finding]) -> list[Group]:
@@ -138,23 +116,29 @@ def grouped(findings: Sequence[Finding]) -> list[Group]:
     for finding in findings:
         words = finding.what if finding.severity == "error" else NUMBER.sub("#", finding.what)
         groups.setdefault((finding.severity, words), []).append(finding)
-    return [_group(same) for same in groups.values()]
+    merged = []
+    for same in groups.values():
+        first = same[0]
+        differ = len({finding.what for finding in same}) > 1
+        what = f"{first.what} (numbers of {first.case})" if differ else first.what
+        cases = dict.fromkeys(finding.case for finding in same)
+        merged.append(Group(first.severity, what, tuple(cases), tuple(dict.fromkeys(finding.file for finding in same))))
+    return merged
 
 
-def _group(same: Sequence[Finding]) -> Group:
-    first = same[0]
-    return Group(
-        first.severity,
-        first.what if len({finding.what for finding in same}) == 1 else f"{first.what} (numbers of {first.case})",
-        tuple(dict.fromkeys(finding.case for finding in same)),
-        tuple(dict.fromkeys(finding.file for finding in same)),
-    )
-
-
-def _blamed(case: Case, message: str) -> Path:
-    """The file of the case that a message is about: the one it names, or the label file."""
-    named = [path for path in (*case.images, case.label) if str(path) in message]
-    return named[0] if named else case.label
+def _examine(case: Case, listing: Listing) -> tuple[CaseFacts | None, list[Finding]]:
+    """Facts and findings of one case; no facts where it cannot be used."""
+    try:
+        loaded = volumes.load(case, listing)
+    except UserError as error:
+        message = str(error)
+        path = next((path for path in (*case.images, case.label) if str(path) in message), case.label)
+        # The file stands beside the message, so its name is enough there.
+        return None, [Finding("error", case.id, str(path), message.replace(str(path), path.name))]
+    facts = _facts(listing, loaded)
+    checks = (_headers(loaded), _geometry(facts, loaded), _intensities(listing, loaded), _classes(case, listing, facts))
+    findings = itertools.chain.from_iterable(checks)
+    return facts, [Finding(severity, case.id, str(path), what) for severity, path, what in findings]
 
 
 def _facts(listing: Listing, loaded: LoadedCase) -> CaseFacts:
@@ -180,13 +164,9 @@ def _headers(loaded: LoadedCase) -> Findings:
         yield "note", label, f"label: stored as {loaded.grid.dtype}"
     for path, grid in zip(loaded.case.images, loaded.image_grids, strict=True):
         yield from ((severity, path, f"image: {what}") for severity, what in _header(grid))
-        own = (grid.qform_code, grid.sform_code)
-        if own != codes:
-            yield (
-                "note",
-                path,
-                f"image and label on one grid by other codes: (qform, sform) is {own}, of the label {codes}",
-            )
+        if (own := (grid.qform_code, grid.sform_code)) != codes:
+            what = f"image and label on one grid by other codes: (qform, sform) is {own}, of the label {codes}"
+            yield "note", path, what
 
 
 def _header(grid: Grid) -> Iterator[tuple[Severity, str]]:
@@ -208,8 +188,8 @@ def _geometry(facts: CaseFacts, loaded: LoadedCase) -> Findings:
     if height != width:
         yield "note", label, f"slices of {height} x {width} pixels are not square; padding makes them so"
     if between * COARSER < max(down, across):
-        what = "the slice axis is not the coarsest"
-        yield "warning", label, f"{what}: slices {between:g} mm apart, pixels of {down:g} x {across:g} mm"
+        pixels = f"{down:g} x {across:g} mm"
+        yield "warning", label, f"the slice axis is not the coarsest: slices {between:g} mm apart, pixels of {pixels}"
     if 1 in facts.shape:
         yield "warning", label, f"one voxel along an axis: {slices} slices of {height} x {width}"
     angle = float(np.degrees(obliquity(loaded.grid.affine).max()))
@@ -218,9 +198,7 @@ def _geometry(facts: CaseFacts, loaded: LoadedCase) -> Findings:
 
 
 def _intensities(listing: Listing, loaded: LoadedCase) -> Findings:
-    paths = loaded.case.images
-    if listing.stacked:
-        paths = paths * len(listing.modalities)
+    paths = loaded.case.images * (len(listing.modalities) if listing.stacked else 1)
     for path, name, volume in zip(paths, listing.modalities, loaded.image, strict=True):
         low, high = float(volume.min()), float(volume.max())
         if low == high:
@@ -237,16 +215,14 @@ def _classes(case: Case, listing: Listing, facts: CaseFacts) -> Findings:
 
 def class_rows(report: Report) -> list[tuple[str, list[int], int, int, int]]:
     """Per class: name, stored label values, cases that have it, its voxels and its slices over all cases."""
-    stored: dict[int, list[int]] = {}
-    for value, index in report.listing.values.items():
-        stored.setdefault(index, []).append(value)
-    cases, voxels, slices = Counter[int](), Counter[int](), Counter[int]()
-    for facts in report.cases:
-        for index, number in enumerate(facts.voxels):
-            cases[index] += number > 0
-            voxels[index] += number
-            slices[index] += facts.slices[index]
+    stored: dict[int, list[int]] = defaultdict(list)
+    for value, index in sorted(report.listing.values.items()):
+        stored[index].append(value)
+    shape = (len(report.cases), len(report.listing.classes))
+    voxels = np.array([facts.voxels for facts in report.cases], np.int64).reshape(shape)
+    slices = np.array([facts.slices for facts in report.cases], np.int64).reshape(shape)
+    counts = zip((voxels > 0).sum(0).tolist(), voxels.sum(0).tolist(), slices.sum(0).tolist(), strict=True)
     return [
-        (name, sorted(stored.get(index, [])), cases[index], voxels[index], slices[index])
-        for index, name in enumerate(report.listing.classes)
+        (name, stored[index], *numbers)
+        for index, (name, numbers) in enumerate(zip(report.listing.classes, counts, strict=True))
     ]

@@ -18,7 +18,7 @@ _READ_BY: Final[dict[str, Scheme]] = {"of": "k-fold", "test_share": "hold-out", 
 
 
 class Split(Config):
-    """Patient ids of one fold, each part sorted; the parts never meet."""
+    """Patient ids of one fold in three groups, each sorted; no patient is in two groups."""
 
     identity_is_kept: ClassVar[bool] = True
 
@@ -29,50 +29,53 @@ class Split(Config):
 
     @field_validator("train", "validation", "test")
     @classmethod
-    def _sorted(cls, part: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(sorted(part))
+    def _sorted(cls, patients: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(patients))
 
     @model_validator(mode="after")
-    def _parts_are_apart(self) -> "Split":
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        for name, part in parts.items():
-            if not part and name != "validation":
-                raise ValueError(f"part {name!r} is empty; name at least one patient")
-            if len(set(part)) < len(part):
-                twice = next(a for a, b in pairwise(part) if a == b)
-                raise ValueError(f"part {name!r} names patient {twice!r} twice; remove one")
-        for one, other in combinations(parts, 2):
-            if shared := set(parts[one]) & set(parts[other]):
-                raise ValueError(f"patient {min(shared)!r} is in {one!r} and in {other!r}; leave it in one part")
+    def _groups_are_apart(self) -> "Split":
+        for name, patients in self.groups.items():
+            if not patients and name != "validation":
+                raise ValueError(f"group {name!r} is empty; name at least one patient")
+            if (twice := next((a for a, b in pairwise(patients) if a == b), None)) is not None:
+                raise ValueError(f"group {name!r} names patient {twice!r} twice; remove one")
+        for (first, patients), (second, others) in combinations(self.groups.items(), 2):
+            if shared := set(patients) & set(others):
+                raise ValueError(f"patient {min(shared)!r} is in {first!r} and in {second!r}; leave it in one group")
         return self
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The patients by the name of their group."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 class Fold(Config):
-    """All that is needed to cut patients: which scheme, which of its folds, and how the training part is divided."""
+    """How patients are split: by which scheme, which of its folds, and how its training patients are divided."""
 
     index: int = Field(ge=0)
     of: int = Field(default=1, ge=1)
-    """Parts that ``k-fold`` cuts the patients into; leave-one-out is k-fold with a part per patient."""
+    """Number of folds that ``k-fold`` cuts the patients into; leave-one-out has as many as there are patients."""
     seed: int = 0
     """Seed of the shuffle before cutting, the same for every fold of a sweep."""
     patients: int | None = Field(default=None, ge=1)
     """Size of the small training set, drawn from the training patients; draws are nested. None takes all."""
     scheme: Scheme = "k-fold"
-    """``k-fold`` tests part ``index`` of ``of``; ``hold-out`` tests ``test_share`` of a shuffle of its own for every
-    index; ``file`` takes ``given_patients``."""
+    """``k-fold`` tests fold ``index`` of ``of``. ``hold-out`` tests ``test_share`` of a shuffle of its own for every
+    index. ``file`` takes ``given_patients``."""
     test_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of the patients that ``hold-out`` tests, at least one patient."""
     validation: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training patients set aside for validation; above 0, at least one patient."""
     given_patients: Split | None = None
-    """The parts as a committed file has them."""
+    """The groups as a committed file has them."""
 
     @model_validator(mode="after")
     def _scheme_and_fields_fit(self) -> "Fold":
         for name, scheme in _READ_BY.items():
             if (getattr(self, name) == _NEUTRAL[name]) == (scheme == self.scheme):
-                told = "needs" if scheme == self.scheme else "does not read"
-                raise ValueError(f"fold scheme {self.scheme!r} {told} {name}")
+                verb = "needs" if scheme == self.scheme else "does not read"
+                raise ValueError(f"fold scheme {self.scheme!r} {verb} {name}")
         if self.scheme == "k-fold" and self.index >= self.of:
             raise ValueError(f"fold index must be below the number of folds ({self.of}), got {self.index}")
         if self.given_patients is not None and self.given_patients.validation and self.validation > 0:
@@ -83,25 +86,25 @@ class Fold(Config):
 
 
 def split(patients: Sequence[str], fold: Fold) -> Split:
-    """Cut ``patients`` into the parts of ``fold``.
+    """Split ``patients`` into the groups of ``fold``.
 
     Order is by sha256 of (seed, id): it depends on neither the file system nor a random generator's version, and a
-    patient keeps its place among the others when patients are added. First the test part is taken, then validation
-    from the end of the rest; the small training set is the head of what is left, so the 20 are among the 50 and
-    neither the test nor the validation part depends on their number.
+    patient keeps its place among the others when patients are added. First the test patients are taken, then validation
+    from the end of the rest. The small training set is the head of what is left, so the 20 are among the 50 and neither
+    test nor validation depends on their number.
 
     Raises:
-        ValueError: fewer patients than folds, a part that would be empty, a small training set larger than the
-            training part, or a given patient that is not among ``patients``.
+        ValueError: fewer patients than folds, a group that would be empty, a small training set larger than the
+            training group, or a given patient that is not among ``patients``.
     """
     train, given_validation, test = _outer(patients, fold)
-    kept = len(train) - _count(fold.validation, len(train))
-    if kept < 1:
+    trained = len(train) - _count(fold.validation, len(train))
+    if trained < 1:
         raise ValueError(
             f"a validation share of {fold.validation:g} leaves none of the {len(train)} training patients to train on; "
             "lower replicates.validation"
         )
-    train, validation = train[:kept], (*train[kept:], *given_validation)
+    train, validation = train[:trained], (*train[trained:], *given_validation)
     if fold.patients is not None:
         if fold.patients > len(train):
             raise ValueError(f"data.patients asks for {fold.patients} training patients, the fold has {len(train)}")
@@ -137,10 +140,9 @@ def unused_patients(what: str, patients: Sequence[str], fold: Fold) -> tuple[str
 
 def _outer(patients: Sequence[str], fold: Fold) -> tuple[list[str], tuple[str, ...], list[str]]:
     """Training patients in drawing order, validation patients of the file, test patients."""
-    if fold.given_patients is not None:
-        given = fold.given_patients
-        require_known(given, patients)
-        return _shuffled(given.train, f"{fold.seed}"), given.validation, list(given.test)
+    if (from_file := fold.given_patients) is not None:
+        require_known(from_file, patients)
+        return _shuffled(from_file.train, f"{fold.seed}"), from_file.validation, list(from_file.test)
     if fold.scheme == "hold-out":
         order = _shuffled(patients, f"{fold.seed}/hold-out/{fold.index}")
         test = order[: _count(fold.test_share, len(order))]
@@ -158,16 +160,16 @@ def _outer(patients: Sequence[str], fold: Fold) -> tuple[list[str], tuple[str, .
     return [patient for patient in order if patient not in tested], (), test
 
 
-def require_known(given: Split, patients: Iterable[str]) -> None:
-    """Refuse parts that name a patient the data do not have.
+def require_known(groups: Split, patients: Iterable[str]) -> None:
+    """Refuse groups that name a patient the data do not have.
 
     Raises:
-        ValueError: naming the part, the patient and the nearest one there is.
+        ValueError: naming the group, the patient and the nearest one there is.
     """
-    known = set(patients)
-    for name, part in (("train", given.train), ("validation", given.validation), ("test", given.test)):
-        if (stranger := next((patient for patient in part if patient not in known), None)) is not None:
-            raise ValueError(f"part {name!r} names {stranger!r}, which is no patient; {nearest(stranger, known)}")
+    ids = set(patients)
+    for name, members in groups.groups.items():
+        if (unknown := next((patient for patient in members if patient not in ids), None)) is not None:
+            raise ValueError(f"group {name!r} names {unknown!r}, which is no patient; {nearest(unknown, ids)}")
 
 
 def _shuffled(patients: Iterable[str], key: str) -> list[str]:

@@ -1,6 +1,6 @@
 """From stored values to network inputs: windows for CT, z-scores for MR, and constants fitted on training patients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +87,8 @@ def z_score(volume: Floats, recipe: Intensity) -> Normalised:
 def sample(volume: Floats, labels: NDArray[np.uint8]) -> Floats:
     """Up to ``SAMPLED`` labelled voxels of one volume, evenly spread."""
     values = volume[labels > 0]
-    kept: Floats = values[np.linspace(0, len(values) - 1, min(len(values), SAMPLED)).astype(np.int64)]
-    return kept
+    chosen: Floats = values[np.linspace(0, len(values) - 1, min(len(values), SAMPLED)).astype(np.int64)]
+    return chosen
 
 
 def fit(samples: Sequence[Floats], recipe: Intensity, modality: str) -> Constants:
@@ -105,11 +105,6 @@ def fit(samples: Sequence[Floats], recipe: Intensity, modality: str) -> Constant
         )
     low, high = np.percentile(values, recipe.percentiles or (0.5, 99.5))
     return Constants(float(low), float(high), float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)))
-
-
-def described(constants: Mapping[str, Constants]) -> dict[str, Any]:
-    """JSON form of constants by modality."""
-    return {name: vars(found) for name, found in constants.items()}
 
 
 def _cut(values: Any) -> Any:

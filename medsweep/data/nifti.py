@@ -40,7 +40,7 @@ STORED = {"first": 0, "second": 1, "third": 2}
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Geometry of a file as it is stored; what writing a prediction back needs."""
+    """Geometry of a file as it is stored."""
 
     shape: tuple[int, ...]
     """As stored, trailing axes of length 1 included."""
@@ -56,12 +56,6 @@ class Grid:
     def axes(self) -> str:
         """Directions towards which the stored axes grow, such as ``IPL``."""
         return "".join(str(code) for code in nib.aff2axcodes(self.affine))
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel size along the stored axes."""
-        i, j, k = voxel_sizes(self.affine)
-        return round(float(i), 6), round(float(j), 6), round(float(k), 6)
 
     @property
     def orientation(self) -> NDArray[np.float64]:
@@ -115,13 +109,13 @@ class Scan:
         return round(float(x), 6), round(float(y), 6), round(float(z), 6)
 
 
-def read_grid(path: Path, modalities: int = 1) -> Grid:
-    """Geometry of a file, from its header alone.
+def read_grid(path: Path) -> Grid:
+    """Geometry of a file with one channel, from its header alone.
 
     Raises:
         UserError: unreadable or not NIfTI, wrong number of axes or channels, no usable affine.
     """
-    return _grid(_open(path, modalities))
+    return _grid(_open(path, 1))
 
 
 def read_image(path: Path, modalities: int = 1) -> Scan:
@@ -140,7 +134,7 @@ def read_image(path: Path, modalities: int = 1) -> Scan:
             f"{bad} of {array.size} voxels of {path} are not finite or beyond {ABSURD:g}; repair or leave out this file"
         )
     grid = _grid(image)
-    volume = _canonical(array.reshape(_trimmed(array.shape), order="A"), grid)
+    volume = _canonical(array, grid)
     return Scan(path, volume[None] if modalities == 1 else np.moveaxis(volume, 3, 0), grid)
 
 
@@ -170,7 +164,7 @@ def read_labels(
         declared = {value: classes[index] for value, index in sorted(values.items())}
         raise UserError(f"{what} label value {value:g} in {path}; declared are {declared}")
     grid = _grid(image)
-    return Scan(path, _canonical(numbered.reshape(_trimmed(array.shape), order="A"), grid), grid)
+    return Scan(path, _canonical(numbered, grid), grid)
 
 
 def check_pair(first: Scan, second: Scan) -> None:
@@ -186,10 +180,10 @@ def check_pair(first: Scan, second: Scan) -> None:
         )
     tolerance = 1e-3 * min(first.spacing_mm)
     if not np.allclose(first.affine, second.affine, rtol=1e-3, atol=tolerance):
-        apart = float(np.abs(first.affine - second.affine).max())
+        difference = float(np.abs(first.affine - second.affine).max())
         raise UserError(
             f"{first.path} and {second.path} belong together and lie on different grids: their affines differ by "
-            f"{apart:g}"
+            f"{difference:g}"
         )
 
 
@@ -238,25 +232,22 @@ def _is_whole(array: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _canonical(array: NDArray[Any], grid: Grid) -> NDArray[Any]:
-    turned: NDArray[Any] = apply_orientation(array, grid.orientation)
+    """The stored array on canonical axes, without trailing axes of length 1."""
+    trimmed = array.reshape(_trimmed(array.shape), order="A")
+    turned: NDArray[Any] = apply_orientation(trimmed, grid.orientation)
     return turned
 
 
 def _grid(image: Any) -> Grid:
-    header = image.header
+    header, scaling = image.header, (float(image.dataobj.slope), float(image.dataobj.inter))
     return Grid(
         shape=tuple(int(size) for size in image.shape),
         affine=np.asarray(image.affine, dtype=np.float64),
         sform_code=int(header["sform_code"]),
         qform_code=int(header["qform_code"]),
         dtype=str(header.get_data_dtype().name),
-        scaling=_scaling(image),
+        scaling=None if scaling == (1.0, 0.0) else scaling,
     )
-
-
-def _scaling(image: Any) -> tuple[float, float] | None:
-    slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
-    return None if (slope, inter) == (1.0, 0.0) else (slope, inter)
 
 
 @contextmanager
@@ -276,7 +267,11 @@ def _open(path: Path, modalities: int) -> Any:
         image = nib.load(path)
     if not isinstance(image, nib.Nifti1Image):
         raise UserError(f"{path} is of type {type(image).__name__}; convert it to a single .nii or .nii.gz file")
-    _check_axes(path, _trimmed(image.shape), modalities)
+    shape = _trimmed(image.shape)
+    if modalities == 1 and len(shape) != 3:
+        raise UserError(f"{path} has {len(shape)} axes, shape {shape}; expected a 3D volume")
+    if modalities > 1 and (len(shape) != 4 or shape[3] != modalities):
+        raise UserError(f"{path} has shape {shape}; {modalities} modalities are expected as a fourth axis")
     if image.get_data_dtype().kind not in "biuf":
         raise UserError(f"{path} holds voxels of type {image.get_data_dtype()}; expected whole or real numbers")
     if int(image.header["sform_code"]) == 0 and int(image.header["qform_code"]) == 0:
@@ -292,10 +287,3 @@ def _trimmed(shape: Sequence[int]) -> tuple[int, ...]:
     while axes > 3 and shape[axes - 1] == 1:
         axes -= 1
     return tuple(int(size) for size in shape[:axes])
-
-
-def _check_axes(path: Path, shape: tuple[int, ...], modalities: int) -> None:
-    if modalities == 1 and len(shape) != 3:
-        raise UserError(f"{path} has {len(shape)} axes, shape {shape}; expected a 3D volume")
-    if modalities > 1 and (len(shape) != 4 or shape[3] != modalities):
-        raise UserError(f"{path} has shape {shape}; {modalities} modalities are expected as a fourth axis")

@@ -3,8 +3,9 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ from medsweep.data.prepare import prepare_case
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 """By class index from 1 on, then again from the first: Okabe and Ito's, told apart by colour-blind readers."""
@@ -76,6 +76,7 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     columns = len(listing.modalities) + 1
     head = 0.35 + 0.2 * len(remarks)
@@ -95,7 +96,10 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
     figure.text(0.02, 1 - 0.2 / height, title, fontsize=10, fontweight="bold", va="center")
     for number, remark in enumerate(remarks):
         figure.text(0.02, 1 - (0.42 + 0.2 * number) / height, remark, fontsize=8, va="center", color="#a00000")
-    _legend(figure, listing.classes, 2 * columns)
+    patches = [
+        Patch(color=colour, label=name) for name, colour in zip(listing.classes[1:], cycle(COLOURS), strict=False)
+    ]
+    figure.legend(handles=patches, loc="lower center", ncols=min(2 * columns, len(patches)), fontsize=8, frameon=False)
     figure.savefig(out, dpi=110)
 
 
@@ -106,19 +110,7 @@ def _draw_row(axes: Sequence["Axes"], row: Row) -> None:
         axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), origin="lower", interpolation="nearest")
         axis.set(xticks=[], yticks=[])
     axes[-1].imshow(overlay(row.mask), origin="lower", interpolation="nearest")
-    text = f"{_broken(row.patient)}\nslice {row.slice + 1}\nof {row.slices}"
+    # A long id runs over several lines, cut after underscores where that is possible.
+    patient = "\n".join(textwrap.wrap(row.patient.replace("_", "_ "), 15)).replace("_ ", "_")
+    text = f"{patient}\nslice {row.slice + 1}\nof {row.slices}"
     axes[0].set_ylabel(text, fontsize=8, rotation=0, ha="right", va="center", labelpad=4)
-
-
-def _broken(patient: str, width: int = 15) -> str:
-    """A long id over several lines, cut after underscores where that is possible."""
-    return "\n".join(textwrap.wrap(patient.replace("_", "_ "), width)).replace("_ ", "_")
-
-
-def _legend(figure: "Figure", classes: Sequence[str], columns: int) -> None:
-    from matplotlib.patches import Patch
-
-    patches: list[Any] = [
-        Patch(color=COLOURS[index % len(COLOURS)], label=name) for index, name in enumerate(classes[1:])
-    ]
-    figure.legend(handles=patches, loc="lower center", ncols=min(columns, len(patches)), fontsize=8, frameon=False)

@@ -1,9 +1,9 @@
-"""Committed splits: the patients of every fold as JSON, read from a study's own file or from nnU-Net's.
+"""Split files: the patients of every fold as JSON, in a study's own form or in nnU-Net's.
 
 Our form is ``{"patients": [...], "scheme": "...", "folds": [{"train": [...], "validation": [...], "test": [...]}]}``,
 of which ``folds`` is read and the rest is for people. nnU-Net's ``splits_final.json`` is a list of
 ``{"train": [...], "val": [...]}`` (Isensee et al. 2021, DOI 10.1038/s41592-020-01008-z); its ``val`` is what a fold's
-network never saw and is scored on, which is our test part.
+network never saw and is scored on, which is our test group.
 """
 
 import json
@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from medsweep.config import Config
 from medsweep.data.folds import Split, require_known
 from medsweep.errors import UserError, nearest
-from medsweep.files import write_json
 from medsweep.validation import explain
 
 
@@ -34,8 +33,8 @@ def read_splits(path: Path, patients: Sequence[str]) -> tuple[Split, ...]:
         patients: ids that the data have.
 
     Raises:
-        UserError: no such file, no JSON of either form, an empty part, an id that is unknown, named twice, or in two
-            parts of a fold.
+        UserError: no such file, no JSON of either form, an empty group, or an id that is unknown, named twice, or in
+            two groups of a fold.
     """
     folds = _folds(path, _json(path))
     if not folds:
@@ -43,24 +42,11 @@ def read_splits(path: Path, patients: Sequence[str]) -> tuple[Split, ...]:
     return tuple(_split(fold, f"{path}: fold {number}", patients) for number, fold in enumerate(folds))
 
 
-def write_splits(path: Path, splits: Sequence[Split], *, patients: Sequence[str], scheme: str) -> None:
-    """Write ``splits`` in our form; the same splits give the same bytes.
-
-    Args:
-        path: the file, replaced as a whole.
-        splits: the folds in order.
-        patients: all patients that were cut.
-        scheme: how they were cut, for people.
-    """
-    folds = [{"train": part.train, "validation": part.validation, "test": part.test} for part in splits]
-    write_json(path, {"patients": sorted(set(patients)), "scheme": scheme, "folds": folds})
-
-
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        beside = [str(found) for found in path.parent.glob("*.json")] if path.parent.is_dir() else []
+        beside = map(str, path.parent.glob("*.json"))
         raise UserError(f"there is no split file {path}; {nearest(str(path), beside)}") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
@@ -79,17 +65,17 @@ def _folds(path: Path, content: Any) -> Sequence[Any]:
 
 def _from_nnunet(fold: Any, where: str) -> dict[str, Any]:
     if not isinstance(fold, dict) or set(fold) != {"train", "val"}:
-        found = ", ".join(sorted(fold)) if isinstance(fold, dict) else type(fold).__name__
-        raise UserError(f"{where} must have the keys train and val, as nnU-Net's list of folds does, got {found}")
+        keys = ", ".join(sorted(fold)) if isinstance(fold, dict) else type(fold).__name__
+        raise UserError(f"{where} must have the keys train and val, as nnU-Net's list of folds does, got {keys}")
     return {"train": fold["train"], "test": fold["val"]}
 
 
 def _split(fold: Any, where: str, patients: Sequence[str]) -> Split:
     try:
-        found = Split.model_validate_json(json.dumps(fold))
-        require_known(found, patients)
+        groups = Split.model_validate_json(json.dumps(fold))
+        require_known(groups, patients)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error, Split)[1]}") from None
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
-    return found
+    return groups

@@ -11,18 +11,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.data.phantom.canvas import (
-    Floats,
-    Mask,
-    Shape,
-    Spacing,
-    Triple,
-    bent_grid,
-    floats,
-    grid_of,
-    smooth,
-    squared_radius,
-)
+from medsweep.data.phantom.canvas import Floats, Mask, Triple, bent_grid, floats, grid_of, smooth, squared_radius
 from medsweep.data.phantom.cohort import PHANTOM_VERSION, PhantomConfig, about, write_readme
 from medsweep.data.phantom.scanner import Scanner, degrade
 from medsweep.identity import derive_seed
@@ -30,8 +19,8 @@ from medsweep.identity import derive_seed
 MODALITIES = ("T1", "FLAIR")
 CLASSES = ("background", "organ", "lesion")
 
-SHAPE: Shape = (44, 40, 20)
-SPACING_MM: Spacing = (1.5, 1.5, 3.0)
+SHAPE = (44, 40, 20)
+SPACING_MM = (1.5, 1.5, 3.0)
 
 
 @dataclass(frozen=True)

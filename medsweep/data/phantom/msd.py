@@ -5,7 +5,6 @@ the first image and is not in the list. The numbers of the spleen's patients are
 """
 
 import json
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -39,16 +38,6 @@ HEART_INTENSITY = {
 HEART_SCANNER = Scanner(texture=0.5, bias=0.2, noise=36.0, gain=1.0)
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What dataset.json says of a task."""
-
-    dataset: str
-    name: str
-    modality: str
-    label: str
-
-
 def write_heart(patient: Patient, root: Path) -> None:
     """Write image (int16, arbitrary units) and mask of one heart."""
     canvas = patient.canvas()
@@ -75,16 +64,18 @@ def _write_pair(patient: Patient, root: Path, image: Floats, mask: NDArray[np.ui
         (root / "imagesTr" / f"._{patient.id}.nii.gz").write_bytes(APPLE_DOUBLE)
 
 
-def _describe(task: _Task, config: PhantomConfig, ids: tuple[str, ...], root: Path) -> None:
+def _describe(
+    config: PhantomConfig, ids: tuple[str, ...], root: Path, *, dataset: str, name: str, modality: str, label: str
+) -> None:
     """Write dataset.json, its list shuffled."""
-    order = np.random.default_rng(derive_seed("phantom", task.dataset, "order", config.seed)).permutation(len(ids))
+    order = np.random.default_rng(derive_seed("phantom", dataset, "order", config.seed)).permutation(len(ids))
     described = {
-        "name": task.name,
-        "description": about(task.dataset, config),
+        "name": name,
+        "description": about(dataset, config),
         "licence": "none needed: made up",
         "tensorImageSize": "3D",
-        "modality": {"0": task.modality},
-        "labels": {"0": "background", "1": task.label},
+        "modality": {"0": modality},
+        "labels": {"0": "background", "1": label},
         "numTraining": len(ids),
         "numTest": 0,
         "training": [
@@ -111,7 +102,7 @@ HEART = Cohort(
     spacing_mm=lambda rng: (8.33, 8.33, 6.85),
     fewest_slices=90 / 130,
     write=write_heart,
-    describe=partial(_describe, _Task("d-heart", "LeftAtrium", "MRI", "left atrium")),
+    describe=partial(_describe, dataset="d-heart", name="LeftAtrium", modality="MRI", label="left atrium"),
 )
 SPLEEN = Cohort(
     dataset="d-spleen",
@@ -122,5 +113,5 @@ SPLEEN = Cohort(
     spacing_mm=_spleen_spacing,
     fewest_slices=0.3,
     write=write_spleen,
-    describe=partial(_describe, _Task("d-spleen", "Spleen", "CT", "spleen")),
+    describe=partial(_describe, dataset="d-spleen", name="Spleen", modality="CT", label="spleen"),
 )

@@ -133,7 +133,7 @@ def test_given_ids_do_not_leave_the_host():
         ({"scheme": "hold-out", "test_share": 0.9}, "test share of 0.9 leaves none of 2 patients"),
         (
             {"scheme": "file", "given_patients": Split(train=("p1",), test=("p3",))},
-            "part 'test' names 'p3', which is no patient; did you mean",
+            "group 'test' names 'p3', which is no patient; did you mean",
         ),
     ],
 )
@@ -173,9 +173,9 @@ def test_a_fold_holds_what_its_scheme_reads_and_no_more(fold, message):
         ({"train": ("a", "b"), "test": ("b",)}, "'b' is in 'train' and in 'test'"),
         ({"train": ("a", "b"), "validation": ("b",), "test": ("c",)}, "'b' is in 'train' and in 'validation'"),
         ({"train": ("a",), "validation": ("c",), "test": ("c",)}, "'c' is in 'validation' and in 'test'"),
-        ({"train": (), "test": ("c",)}, "part 'train' is empty"),
-        ({"train": ("a",), "test": ()}, "part 'test' is empty"),
-        ({"train": ("b", "a", "b"), "test": ("c",)}, "part 'train' names patient 'b' twice"),
+        ({"train": (), "test": ("c",)}, "group 'train' is empty"),
+        ({"train": ("a",), "test": ()}, "group 'test' is empty"),
+        ({"train": ("b", "a", "b"), "test": ("c",)}, "group 'train' names patient 'b' twice"),
     ],
 )
 def test_parts_that_meet_or_are_empty_are_refused(parts, message):

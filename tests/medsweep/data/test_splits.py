@@ -1,24 +1,23 @@
-"""Split files: a round trip through our form, nnU-Net's form, and one line for what cannot be used."""
+"""Split files: our form, nnU-Net's form, and one line for what cannot be used."""
 
 import json
 
 import pytest
 
 from medsweep.data.folds import Fold, Split, split
-from medsweep.data.splits import read_splits, write_splits
+from medsweep.data.splits import read_splits
 from medsweep.errors import UserError
 
 PATIENTS = [f"case-{number}" for number in range(9)]
 GOOD = {"train": ["case-0", "case-1"], "test": ["case-2"]}
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_our_own_form_is_read(tmp_path):
     cuts = tuple(split(PATIENTS, Fold(index=i, of=3, validation=0.2)) for i in range(3))
-    write_splits(tmp_path / "splits.json", cuts, patients=PATIENTS, scheme="k-fold")
-    assert read_splits(tmp_path / "splits.json", PATIENTS) == cuts
-    content = json.loads((tmp_path / "splits.json").read_text())
-    assert (content["patients"], content["scheme"]) == (PATIENTS, "k-fold")
-    assert [fold["validation"] for fold in content["folds"]] == [list(cut.validation) for cut in cuts]
+    folds = [{"train": cut.train, "validation": cut.validation, "test": cut.test} for cut in cuts]
+    path = tmp_path / "splits.json"
+    path.write_text(json.dumps({"patients": PATIENTS, "scheme": "k-fold", "folds": folds}))
+    assert read_splits(path, PATIENTS) == cuts
 
 
 def test_the_val_of_nnunet_is_tested_on(tmp_path):
@@ -28,14 +27,17 @@ def test_the_val_of_nnunet_is_tested_on(tmp_path):
 
 
 WRONG = {
-    "unknown id": ({"folds": [GOOD, {**GOOD, "test": ["case-10"]}]}, "fold 1: part 'test' names 'case-10', .* did you"),
-    "unknown id of nnU-Net": ([{"train": ["cas-1"], "val": ["case-2"]}], "fold 0: part 'train' names 'cas-1'"),
-    "two parts": ({"folds": [{**GOOD, "validation": ["case-1"]}]}, "fold 0: patient 'case-1' is in 'train' and in 'v"),
-    "twice": ({"folds": [{**GOOD, "test": ["case-2", "case-2"]}]}, "fold 0: part 'test' names patient 'case-2' twice"),
-    "empty": ([{"train": ["case-1"], "val": []}], "fold 0: part 'test' is empty"),
+    "unknown id": (
+        {"folds": [GOOD, {**GOOD, "test": ["case-10"]}]},
+        "fold 1: group 'test' names 'case-10', .* did",
+    ),
+    "unknown id of nnU-Net": ([{"train": ["cas-1"], "val": ["case-2"]}], "fold 0: group 'train' names 'cas-1'"),
+    "two groups": ({"folds": [{**GOOD, "validation": ["case-1"]}]}, "fold 0: patient 'case-1' is in 'train' and in 'v"),
+    "twice": ({"folds": [{**GOOD, "test": ["case-2", "case-2"]}]}, "fold 0: group 'test' names patient 'case-2' twice"),
+    "empty": ([{"train": ["case-1"], "val": []}], "fold 0: group 'test' is empty"),
     "number as id": ({"folds": [{**GOOD, "test": [2]}]}, "fold 0: test.0: .*valid string, got 2"),
-    "missing part": ({"folds": [{"train": ["case-1"]}]}, "fold 0: key 'test' is missing"),
-    "unknown part": ({"folds": [{**GOOD, "tets": ["case-3"]}]}, "fold 0: unknown key 'tets' .*did you mean 'test'"),
+    "missing group": ({"folds": [{"train": ["case-1"]}]}, "fold 0: key 'test' is missing"),
+    "unknown group": ({"folds": [{**GOOD, "tets": ["case-3"]}]}, "fold 0: unknown key 'tets' .*did you mean 'test'"),
     "other keys": ([GOOD], "fold 0 must have the keys train and val, .* got test, train"),
     "unknown key": ({"fold": [GOOD]}, "unknown key 'fold' .*did you mean 'folds'"),
     "no fold": ({"folds": []}, "has no fold"),
