@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 SCORES = "scores.parquet"
 """What an assessment leaves of each sample: columns sample and iou."""
+ASSESSMENT = "pool_metrics.json"
+"""What an assessment leaves of the pool as a whole: metrics by name."""
 FEATURES = "features.safetensors"
 """What an assessment leaves of where samples and real slices lie in the reference segmenter."""
 

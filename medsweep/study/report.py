@@ -32,7 +32,7 @@ from medsweep.sweep.arms import label_of, level_text
 from medsweep.sweep.file import Sweep
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.tracking.wandb import project_name
-from medsweep.trainers.assessment.score import SPECTRA
+from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.predictions import write_predictions
 from medsweep.trial import COMPLETE
 

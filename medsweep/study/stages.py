@@ -23,8 +23,8 @@ from medsweep.sweep.leakage import require_no_leak
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder, Plan, build, unread_factors
 from medsweep.trainers import treatments
+from medsweep.trainers.assessment import assess
 from medsweep.trainers.assessment import config as assess_config
-from medsweep.trainers.assessment import score as assess
 from medsweep.trainers.scoring import score
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.segmentation import train as segment_train
@@ -69,7 +69,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="assess",
-            version=2,
+            version=3,
             config=assess_config.AssessConfig,
             run=assess.run,
             hours=assess_config.hours,

@@ -19,6 +19,7 @@ from medsweep.store.store import Store
 from medsweep.study.chains import network_of
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
+from medsweep.trainers.pool import ASSESSMENT
 from medsweep.trial import COMPLETE
 
 KEYS = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
@@ -158,8 +159,8 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
         network = network_of(plan, leaf)
         pool = network.inputs.get("pool")
         if pool in assessed:
-            scores = json.loads((store.output("assess", assessed[pool]) / "pool.json").read_text())
-            rows += _rows(arm, replicate, assessed[pool], scores)
+            metrics = json.loads((store.output("assess", assessed[pool]) / ASSESSMENT).read_text())
+            rows += _rows(arm, replicate, assessed[pool], metrics)
         if pool is not None:
             validity = store.output(plan.trials[pool].stage, pool) / "validity.json"
             if validity.is_file():

@@ -76,14 +76,14 @@ def window(real_NCRR: NDArray[np.floating]) -> NDArray[np.float64]:
 
 @torch.no_grad()
 def inception_features(
-    extractor: Extractor, window_C2: NDArray[np.float64], images_NCRR: Tensor, device: str = "cpu"
+    extractor: Extractor, window_C2: NDArray[np.float64], images_NCRR: Tensor, device: torch.device | str = "cpu"
 ) -> Tensor:
     """Features of each modality as a grey image, one modality after another, float32 (N, 2048 C) on the CPU."""
     columns = []
     for number, (low, high) in enumerate(window_C2):
-        batches = images_NCRR[:, number : number + 1].split(BATCH)
-        grey = (eight_bits(part.to(device), low, high).expand(-1, 3, -1, -1).contiguous() for part in batches)
-        columns.append(torch.cat([extractor(part)[0].float().cpu() for part in grey]))
+        batches = torch.split(images_NCRR[:, number : number + 1], BATCH)
+        grey = (eight_bits(batch.to(device), low, high).expand(-1, 3, -1, -1).contiguous() for batch in batches)
+        columns.append(torch.cat([extractor(batch)[0].float().cpu() for batch in grey]))
     return torch.cat(columns, dim=1)
 
 

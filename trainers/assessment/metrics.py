@@ -1,159 +1,298 @@
-"""All that is said of a pool as a whole, as flat names and numbers; every metric is explained in docs/metrics.md."""
+"""Every metric of a pool as a whole, each one function of the ``Evidence``; the table is at the end.
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+A function returns its metric by name, with what it is to be read beside: a floor, the value of real data, an interval.
+What the samples do not define (too few of them, a constant) is left out, never NaN. Titles, units and directions are
+recorded in ``medsweep.metrics``. Shapes: N real slices, n samples of the pool, D features.
+"""
+
+from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from scipy.stats import rankdata
 
-from medsweep.data.slices import SliceSet
-from medsweep.trainers.assessment.config import AssessConfig
-from medsweep.trainers.assessment.features import Judged, Metrics, Sides, embed, generator, judge, plain, principal
-from medsweep.trainers.assessment.inception import Extractor, inception_features, window
-from medsweep.trainers.assessment.masks import describe, shape_distances
-from medsweep.trainers.assessment.nearest_masks import nearest_masks
-from medsweep.trainers.measures.frechet import frechet, frechet_infinity, frechet_spread
-from medsweep.trainers.measures.kernels import alike, cubic_kernel, kid, mmd, vendi
-from medsweep.trainers.measures.neighbours import FAR, authenticity, nearest_ratio, prdc
-from medsweep.trainers.measures.spectra import (
-    Spectra,
-    high_frequency_log_error,
-    laplacian_ratio,
-    laplacian_variance,
-    radial_psd_log_error,
-    slope_difference,
+from medsweep.trainers.assessment.evidence import (
+    Evidence,
+    FeatureSets,
+    generator,
+    predicted_masks,
+    principal_components,
 )
-from medsweep.trainers.pool import Pool
+from medsweep.trainers.assessment.masks import (
+    describe,
+    foreground_dice,
+    foreground_surfaces,
+    nearest_masks,
+    shape_distances,
+)
+from medsweep.trainers.measures import frechet, kernels, neighbours, spectra
 
 PAIRS = 2000
 """Samples of each side at most where all pairs are held in memory."""
 
+Metrics = dict[str, float]
 
-def pool_metrics(
-    config: AssessConfig,
-    model: nn.Module,
-    data: SliceSet,
-    train: Sequence[str],
-    pool: Pool,
-    *,
-    judged: Judged | None = None,
-    spectra: Spectra | None = None,
-) -> Metrics:
-    """Distances of the pool from the real foreground slices of the training patients; see docs/metrics.md.
 
-    A metric that these samples do not define (too few of them, a constant) is left out; ``n_real``, ``n_pool``,
-    ``n_patients``, ``n_matched`` (each side of ``frechet`` and its floor) and ``n_equal`` (each side of what compares
-    all pairs) say how many there were. ``judged`` is ``judge`` of the same arguments, and ``spectra`` are those of its
-    rows and of the pool, where they are at hand.
+def pool_metrics(evidence: Evidence) -> Metrics:
+    """All metrics in ``POOL_METRICS`` that the samples define.
 
     Raises:
         UserError: fewer than two samples on a side of the null floor.
     """
-    judged = judged or judge(config, model, data, train, pool)
-    sides, real_masks, masks = judged.deepest, data.masks[judged.rows], np.array(pool.masks)
-    distances = frechet_metrics(sides, "frechet")
-    return {
-        "n_real": len(sides.real),
-        "n_pool": len(pool),
-        "n_patients": len(train),
-        "n_matched": sides.matched,
-        **distances,
-        **frechet_metrics(plain(model, data, pool, judged), "frechet_random"),
-        **_decoder(judged),
-        **_frechet_uncertainty(config, sides, distances["frechet"]),
-        **_pair_metrics(config, sides),
-        **_memorisation(sides),
-        **_texture(data.image_rows(judged.rows), pool.images, spectra),
-        **shape_distances(describe(real_masks, len(data.classes)), describe(masks, len(data.classes))),
-        **nearest_masks(real_masks, sides.owners, masks),
-    }
+    return {name: value for metric in POOL_METRICS for name, value in metric(evidence).items()}
 
 
-def frechet_metrics(sides: Sides, name: str) -> Metrics:
-    """``name``: mean distance from one half to the pool; ``name``_floor: to the other half, as a perfect generator has.
+def sample_counts(evidence: Evidence) -> Metrics:
+    """Numbers of slices, samples and patients.
 
-    All are cut to ``matched`` samples, since the bias of the distance depends on the number of samples.
+    ``n_matched`` samples are on each side of every Fréchet distance and of all floors, ``n_equal`` on each side of what
+    compares all pairs.
     """
-    n, real, pool = sides.matched, sides.real, sides.pool
-    to_pool = [frechet(real[a[:n]], pool[:n]) for a, _ in sides.halves]
-    to_real = [frechet(real[a[:n]], real[b[:n]]) for a, b in sides.halves]
+    real, equal = evidence.bottleneck.real, len(equal_samples(evidence, evidence.bottleneck)[0])
+    counts = {"n_real": len(real), "n_pool": len(evidence.pool), "n_patients": len(evidence.train)}
+    return {**counts, "n_matched": evidence.bottleneck.matched, "n_equal": equal}
+
+
+def frechet_and_floor(sets: FeatureSets, name: str) -> Metrics:
+    """Mean Fréchet distance ``name`` from one half of the patients to the pool, and ``name``_floor to the other half.
+
+    The floor is what a perfect generator would get. Both are in squared units of the features, >= 0, lower is better,
+    and cut to ``matched`` samples, since the bias of the distance depends on their number (Heusel et al. 2017).
+    """
+    n, real, pool = sets.matched, sets.real, sets.pool
+    to_pool = [frechet.frechet(real[a[:n]], pool[:n]) for a, _ in sets.halves]
+    to_real = [frechet.frechet(real[a[:n]], real[b[:n]]) for a, b in sets.halves]
     return {name: float(np.mean(to_pool)), f"{name}_floor": float(np.mean(to_real))}
 
 
-def equal_sides(config: AssessConfig, sides: Sides) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """As many real samples as of the pool, at most ``PAIRS``: the same ones whatever the features are."""
-    equal = min(len(sides.real), len(sides.pool), PAIRS)
-    return sides.real[generator(config, "equal").permutation(len(sides.real))[:equal]], sides.pool[:equal]
+def frechet_distance(evidence: Evidence) -> Metrics:
+    """``frechet`` at the bottleneck, with its floor and the interval over resampled patients, of 3 or more.
 
-
-def inception_metrics(
-    config: AssessConfig, extractor: Extractor, data: SliceSet, pool: Pool, judged: Judged, *, device: str
-) -> Metrics:
-    """Fréchet and kernel distance on 2048 features per modality of Inception-v3, on the samples of ``judged``."""
-    rows = judged.rows
-    extract = partial(inception_features, extractor, window(data.image_rows(rows)), device=device)
-    every = np.arange(len(pool))
-    sides = replace(judged.deepest, real=embed(extract, data.images, rows), pool=embed(extract, pool.images, every))
-    real, synthetic = equal_sides(config, sides)
-    kernel = cubic_kernel(np.concatenate([real, synthetic]))
-    distance = float(mmd(kernel, (np.arange(len(kernel)) < len(real))[None])[0])
-    return {**frechet_metrics(sides, "frechet_inception"), "kid_inception": distance}
-
-
-def _decoder(judged: Judged) -> Metrics:
-    sides = principal(judged.all_layers)
-    if sides is None:
-        return {}
-    return {**frechet_metrics(sides, "frechet_decoder"), "frechet_decoder_dims": sides.real.shape[1]}
-
-
-def _frechet_uncertainty(config: AssessConfig, sides: Sides, distance: float) -> Metrics:
-    found: Metrics = {}
-    if len(set(sides.owners)) >= 3:
+    Squared feature units, >= 0, lower is better (Heusel et al. 2017; interval: Efron 1979).
+    """
+    sets, config = evidence.bottleneck, evidence.config
+    metrics = frechet_and_floor(sets, "frechet")
+    if len(set(sets.owners)) >= 3:
         rng = generator(config, "bootstrap")
-        low, high = frechet_spread(sides.real, sides.owners, sides.pool, config.bootstraps, rng)
-        found |= {"frechet_low": max(0.0, distance + low), "frechet_high": distance + high}
-    if min(len(sides.real), len(sides.pool)) >= 100:
-        rng = generator(config, "infinity")
-        found["frechet_infinity"] = frechet_infinity(sides.real, sides.pool, rng)
-    return found
+        low, high = frechet.frechet_spread(sets.real, sets.owners, sets.pool, config.bootstraps, rng)
+        distance = metrics["frechet"]
+        metrics |= {"frechet_low": max(0.0, distance + low), "frechet_high": distance + high}
+    return metrics
 
 
-def _pair_metrics(config: AssessConfig, sides: Sides) -> Metrics:
-    """Metrics over all pairs, of equally many samples on both sides."""
-    real, pool = equal_sides(config, sides)
-    equal = len(real)
-    distance, p = kid(real, pool, config.permutations, generator(config, "permutations"))
-    n = min(sides.matched, PAIRS)
-    floors = [
-        mmd(cubic_kernel(sides.real[np.concatenate([a[:n], b[:n]])]), (np.arange(2 * n) < n)[None])[0]
-        for a, b in sides.halves
-    ]
-    found: Metrics = {"n_equal": equal, "kid": distance, "kid_p": p, "kid_floor": float(np.mean(floors))}
-    if equal > FAR:
-        found |= prdc(real, pool)
-        likeness = {"vendi": alike(real, pool, FAR), "vendi_real": alike(real, real, FAR)}
-        found |= {name: vendi(matrix) for name, matrix in likeness.items() if matrix is not None}
-    return found
+def frechet_extrapolated(evidence: Evidence) -> Metrics:
+    """``frechet_infinity``: the distance at the bottleneck for endlessly many samples; 100 on each side or more.
+
+    Squared feature units, lower is better, below 0 by chance (Chong and Forsyth 2020).
+    """
+    real, pool = evidence.bottleneck.real, evidence.bottleneck.pool
+    if min(len(real), len(pool)) < 100:
+        return {}
+    return {"frechet_infinity": frechet.frechet_infinity(real, pool, generator(evidence.config, "infinity"))}
 
 
-def _memorisation(sides: Sides) -> Metrics:
-    real = sides.real
-    unseen = [authenticity(real[a], real[b]) for a, b in sides.halves]
-    found = {"authenticity": authenticity(real, sides.pool), "authenticity_real": float(np.mean(unseen))}
-    ratio = nearest_ratio(real, sides.owners, sides.pool)
-    return found if ratio is None else found | {"nearest_ratio": ratio}
+def frechet_random(evidence: Evidence) -> Metrics:
+    """``frechet_random``, with its floor, on a network with fixed random weights; >= 0, lower is better."""
+    return frechet_and_floor(evidence.random_network, "frechet_random")
 
 
-def _texture(real_NCRR: NDArray[np.float32], pool_NCRR: NDArray[np.float32], spectra: Spectra | None) -> Metrics:
-    spectra = spectra or Spectra.of(real_NCRR, pool_NCRR)
-    real, synthetic = spectra.real, spectra.synthetic
-    found = {
-        "radial_psd_log_error": radial_psd_log_error(real, synthetic),
-        "high_frequency_log_error": high_frequency_log_error(real, synthetic),
-        "spectral_slope_difference": slope_difference(real, synthetic),
+def frechet_decoder(evidence: Evidence) -> Metrics:
+    """``frechet_decoder``, with its floor, on principal components of bottleneck and decoder, and their number.
+
+    In units of the SD of real features, squared, >= 0, lower is better. See ``principal_components``.
+    """
+    sets = principal_components(evidence.all_layers)
+    if sets is None:
+        return {}
+    return {**frechet_and_floor(sets, "frechet_decoder"), "frechet_decoder_dims": sets.real.shape[1]}
+
+
+def inception_distances(evidence: Evidence) -> Metrics:
+    """``frechet_inception``, with its floor, and ``kid_inception``, on Inception-v3 where it was asked for.
+
+    Lower is better; for comparison with the literature (Heusel et al. 2017, Binkowski et al. 2018).
+    """
+    sets = evidence.inception_network
+    if sets is None:
+        return {}
+    real, pool = equal_samples(evidence, sets)
+    distance = _first_from_rest(np.concatenate([real, pool]), len(real))
+    return {**frechet_and_floor(sets, "frechet_inception"), "kid_inception": distance}
+
+
+def kernel_distance(evidence: Evidence) -> Metrics:
+    """``kid`` at the bottleneck, with its permutation p and its floor between halves of the patients.
+
+    Squared MMD with a cubic kernel, unbiased, lower is better, below 0 by chance (Binkowski et al. 2018). The p is too
+    small, since slices of a patient are not exchangeable (Gretton et al. 2012).
+    """
+    sets, config = evidence.bottleneck, evidence.config
+    real, pool = equal_samples(evidence, sets)
+    distance, p = kernels.kid(real, pool, config.permutations, generator(config, "permutations"))
+    n = min(sets.matched, PAIRS)
+    floors = [_first_from_rest(sets.real[np.concatenate([a[:n], b[:n]])], n) for a, b in sets.halves]
+    return {"kid": distance, "kid_p": p, "kid_floor": float(np.mean(floors))}
+
+
+def _first_from_rest(x_ND: NDArray[np.floating], first: int) -> float:
+    """Squared MMD of the first samples from all others."""
+    return float(kernels.mmd(kernels.cubic_kernel(x_ND), (np.arange(len(x_ND)) < first)[None])[0])
+
+
+def fidelity_and_diversity(evidence: Evidence) -> Metrics:
+    """``precision`` and ``recall`` (Kynkäänniemi et al. 2019), ``density`` and ``coverage`` (Naeem et al. 2020).
+
+    Shares in [0, 1], density in [0, inf), higher is better; of more than 5 samples on each side. See ``prdc``.
+    """
+    real, pool = equal_samples(evidence, evidence.bottleneck)
+    return neighbours.prdc(real, pool) if len(real) > neighbours.FAR else {}
+
+
+def effective_number(evidence: Evidence) -> Metrics:
+    """``vendi``, the effective number of distinct samples, and ``vendi_real`` of as many real ones.
+
+    In [1, n_equal], higher is more varied (Friedman and Dieng 2023, definition 3.1).
+    """
+    real, pool = equal_samples(evidence, evidence.bottleneck)
+    if len(real) <= neighbours.FAR:
+        return {}
+    similarity = {name: kernels.alike(real, x, neighbours.FAR) for name, x in (("vendi", pool), ("vendi_real", real))}
+    return {name: kernels.vendi(matrix) for name, matrix in similarity.items() if matrix is not None}
+
+
+def authenticity(evidence: Evidence) -> Metrics:
+    """``authenticity``, the share of samples that are no near copy, and ``authenticity_real`` between halves of patients.
+
+    In [0, 1], best as high as the real one; copies give 0 (Alaa et al. 2022, Stein et al. 2023).
+    """
+    real, halves = evidence.bottleneck.real, evidence.bottleneck.halves
+    between = [neighbours.authenticity(real[a], real[b]) for a, b in halves]
+    own = neighbours.authenticity(real, evidence.bottleneck.pool)
+    return {"authenticity": own, "authenticity_real": float(np.mean(between))}
+
+
+def nearest_ratio(evidence: Evidence) -> Metrics:
+    """``nearest_ratio``: median distance to the nearest real slice, over that between patients.
+
+    >= 0, best at 1, as far as an unseen patient; copies give 0.
+    """
+    sets = evidence.bottleneck
+    return _defined(nearest_ratio=neighbours.nearest_ratio(sets.real, sets.owners, sets.pool))
+
+
+def texture(evidence: Evidence) -> Metrics:
+    """Differences of radial power spectra, synthetic from real (Durall et al. 2020).
+
+    ``radial_psd_log_error`` in nats, >= 0, lower is better; ``high_frequency_log_error`` the same with its sign and
+    ``spectral_slope_difference``, both best at 0: below, images are too smooth.
+    """
+    real, synthetic = evidence.spectra.real, evidence.spectra.synthetic
+    return {
+        "radial_psd_log_error": spectra.radial_psd_log_error(real, synthetic),
+        "high_frequency_log_error": spectra.high_frequency_log_error(real, synthetic),
+        "spectral_slope_difference": spectra.slope_difference(real, synthetic),
     }
-    ratio = laplacian_ratio(laplacian_variance(real_NCRR), laplacian_variance(pool_NCRR))
-    return found if ratio is None else found | {"laplacian_ratio": ratio}
+
+
+def laplacian_ratio(evidence: Evidence) -> Metrics:
+    """``laplacian_ratio``: variance of the Laplacian, synthetic over real; best at 1, below it images are too smooth."""
+    real_C = spectra.laplacian_variance(evidence.real_images)
+    pool_C = spectra.laplacian_variance(evidence.pool.images)
+    return _defined(laplacian_ratio=spectra.laplacian_ratio(real_C, pool_C))
+
+
+def mask_shapes(evidence: Evidence) -> Metrics:
+    """``mask_ks_NAME``: Kolmogorov-Smirnov statistic of each descriptor of masks; in [0, 1], lower is better."""
+    classes = len(evidence.data.classes)
+    return shape_distances(describe(evidence.real_masks, classes), describe(np.array(evidence.pool.masks), classes))
+
+
+def mask_novelty(evidence: Evidence) -> Metrics:
+    """``mask_nearest_hd95_px``: HD95 in pixels to the nearest real mask, that between patients, and the gap, best at 0.
+
+    Below 0 masks are copies, above they have shapes that no patient has. See ``nearest_masks``.
+    """
+    return nearest_masks(evidence.real_masks, evidence.bottleneck.owners, np.array(evidence.pool.masks))
+
+
+def consistency(evidence: Evidence) -> Metrics:
+    """How well masks agree with what the segmenter sees in their images: foreground Dice, HD95 and ASSD in pixels.
+
+    Each with its value on real training slices and the difference of both, pool minus real. Dice in [0, 1], higher is
+    better; distances >= 0, lower is better. The segmenter was fitted on those real slices, so it agrees better there
+    than on unseen ones, and the gap to those would be nearer 0.
+    """
+    predicted_real = predicted_masks(evidence.segmenter, evidence.data.images, evidence.rows)
+    metrics: Metrics = {}
+    own = foreground_dice(evidence.pool.masks, evidence.predicted)
+    real = foreground_dice(evidence.real_masks, predicted_real)
+    if own is not None and real is not None:
+        metrics = {"consistency_dice": own, "consistency_dice_real": real, "consistency_gap": own - real}
+    surfaces = foreground_surfaces(evidence.pool.masks, evidence.predicted)
+    surfaces_real = foreground_surfaces(evidence.real_masks, predicted_real)
+    for name in surfaces if surfaces_real else ():
+        metrics |= {
+            f"consistency_{name}_px": surfaces[name],
+            f"consistency_{name}_px_real": surfaces_real[name],
+            f"consistency_{name}_gap_px": surfaces[name] - surfaces_real[name],
+        }
+    return metrics
+
+
+def segmenter_agreement(evidence: Evidence) -> Metrics:
+    """``iou_mean`` and ``iou_median`` of the samples' ``mean_iou``; in [0, 1], higher is better."""
+    return {"iou_mean": float(evidence.iou.mean()), "iou_median": float(np.median(evidence.iou))}
+
+
+def spoiled_found(evidence: Evidence) -> Metrics:
+    """How well the IoU finds the samples that a treatment spoiled on purpose; see ``auc_of_spoiled``."""
+    return {} if evidence.pool.spoiled is None else auc_of_spoiled(evidence.pool.spoiled, evidence.iou)
+
+
+def auc_of_spoiled(spoiled_n: NDArray[np.bool_], iou_n: NDArray[np.floating]) -> Metrics:
+    """``spoiled_share``, and ``spoiled_auc`` where there are samples of both kinds.
+
+    The latter is the chance that a spoiled sample has a lower IoU than one that was not, ties half; in [0, 1], higher
+    is better (area under the ROC curve; Hanley and McNeil 1982).
+    """
+    bad, good = int(spoiled_n.sum()), int((~spoiled_n).sum())
+    share = {"spoiled_share": float(spoiled_n.mean())}
+    if not (bad and good):
+        return share
+    above = rankdata(1 - iou_n)[spoiled_n].sum() - bad * (bad + 1) / 2
+    return {**share, "spoiled_auc": float(above / (bad * good))}
+
+
+def equal_samples(evidence: Evidence, sets: FeatureSets) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """As many real samples as of the pool, at most ``PAIRS``: the same ones whatever the features are."""
+    equal = min(len(sets.real), len(sets.pool), PAIRS)
+    order = generator(evidence.config, "equal").permutation(len(sets.real))
+    return sets.real[order[:equal]], sets.pool[:equal]
+
+
+def _defined(**values: float | None) -> Metrics:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+POOL_METRICS: Final[tuple[Callable[[Evidence], Metrics], ...]] = (
+    sample_counts,
+    frechet_distance,
+    frechet_extrapolated,
+    frechet_random,
+    frechet_decoder,
+    inception_distances,
+    kernel_distance,
+    fidelity_and_diversity,
+    effective_number,
+    authenticity,
+    nearest_ratio,
+    texture,
+    laplacian_ratio,
+    mask_shapes,
+    mask_novelty,
+    consistency,
+    segmenter_agreement,
+    spoiled_found,
+)
+"""What an assessment measures; a new metric is a function here and a record in ``medsweep.metrics``."""

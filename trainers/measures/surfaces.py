@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Spacing = tuple[float, float, float]
+Spacing = tuple[float, ...]
+"""Distance of neighbours along each axis."""
 
 TOLERANCE_MM = 2.0
 """Surfaces this near to each other agree."""

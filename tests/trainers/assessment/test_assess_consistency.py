@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from medsweep.trainers.assessment.consistency import foreground_dice, foreground_surfaces, spoiled_metrics, spread
+from medsweep.trainers.assessment.masks import evenly_spread, foreground_dice, foreground_surfaces
+from medsweep.trainers.assessment.metrics import auc_of_spoiled
 
 
 def squares(count, shift=0, side=10, size=48):
@@ -48,17 +49,17 @@ def test_surfaces_count_only_where_both_masks_have_foreground():
 
 
 def test_numbers_are_spread_evenly_and_once():
-    assert spread(7, 20).tolist() == list(range(7))
-    assert spread(101, 5).tolist() == [0, 25, 50, 75, 100]
-    assert spread(0, 5).tolist() == []
-    assert len(spread(1600, 500)) == 500
+    assert evenly_spread(7, 20).tolist() == list(range(7))
+    assert evenly_spread(101, 5).tolist() == [0, 25, 50, 75, 100]
+    assert evenly_spread(0, 5).tolist() == []
+    assert len(evenly_spread(1600, 500)) == 500
 
 
 def test_the_auc_is_the_share_of_pairs_in_the_right_order():
     rng = np.random.default_rng(0)
     iou, spoiled = rng.integers(0, 6, 40) / 5, rng.random(40) < 0.3
     pairs = [(a < b) + (a == b) / 2 for a in iou[spoiled] for b in iou[~spoiled]]
-    assert spoiled_metrics(spoiled, iou) == {
+    assert auc_of_spoiled(spoiled, iou) == {
         "spoiled_share": pytest.approx(spoiled.mean()),
         "spoiled_auc": pytest.approx(np.mean(pairs)),
     }
@@ -66,8 +67,8 @@ def test_the_auc_is_the_share_of_pairs_in_the_right_order():
 
 @pytest.mark.parametrize(("iou", "auc"), [((0.1, 0.2, 0.8, 0.9), 1), ((0.9, 0.8, 0.2, 0.1), 0), ((0.5,) * 4, 0.5)])
 def test_the_auc_of_known_orders(iou, auc):
-    assert spoiled_metrics(np.array([True, True, False, False]), np.array(iou))["spoiled_auc"] == auc
+    assert auc_of_spoiled(np.array([True, True, False, False]), np.array(iou))["spoiled_auc"] == auc
 
 
 def test_samples_of_one_kind_have_no_auc():
-    assert spoiled_metrics(np.ones(3, bool), np.ones(3)) == {"spoiled_share": 1.0}
+    assert auc_of_spoiled(np.ones(3, bool), np.ones(3)) == {"spoiled_share": 1.0}

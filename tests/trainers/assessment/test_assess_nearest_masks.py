@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medsweep.trainers.assessment.nearest_masks import centre, nearest_masks
+from medsweep.trainers.assessment.masks import centre, nearest_masks
 
 
 def ellipses(rng, count, size=40, growth=0.0):

@@ -14,9 +14,9 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.metrics import without_record
+from medsweep.trainers.assessment.assess import run
 from medsweep.trainers.assessment.config import AssessConfig, hours, probe
-from medsweep.trainers.assessment.masks import DESCRIPTORS
-from medsweep.trainers.assessment.score import mean_iou, run
+from medsweep.trainers.assessment.masks import DESCRIPTORS, mean_iou
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import features, load_segmenter, predict
@@ -73,9 +73,9 @@ def test_masks_the_judge_would_draw_score_one(slices, real, reference, tmp_path)
     seen = (drawn[1::2] > 0).any(axis=(1, 2))
     assert seen.any()
     assert (scores["iou"][1::2][seen] < 1).all()
-    found = json.loads((output / "pool.json").read_text())
-    assert found["iou_mean"] == pytest.approx(scores["iou"].mean())
-    assert found["iou_median"] == pytest.approx(scores["iou"].median())
+    metrics = json.loads((output / "pool_metrics.json").read_text())
+    assert metrics["iou_mean"] == pytest.approx(scores["iou"].mean())
+    assert metrics["iou_median"] == pytest.approx(scores["iou"].median())
 
 
 def test_a_pool_of_real_slices_is_at_the_floor_and_noise_is_far_above(slices, real, reference, tmp_path):
@@ -84,7 +84,7 @@ def test_a_pool_of_real_slices_is_at_the_floor_and_noise_is_far_above(slices, re
     noise = np.random.default_rng(1).standard_normal(images.shape).astype(np.float32)
     reports, good = assess(tmp_path / "a", slices, save(tmp_path / "p", images[order], masks[order]), reference)
     _, bad = assess(tmp_path / "b", slices, save(tmp_path / "q", noise, masks), reference)
-    good, bad = (json.loads((output / "pool.json").read_text()) for output in (good, bad))
+    good, bad = (json.loads((output / "pool_metrics.json").read_text()) for output in (good, bad))
     assert dict(reports[-1].metrics) == good
     assert good["n_real"] == good["n_pool"] == len(images)
     assert 2 <= good["n_matched"] <= len(images) // 2 + 12
@@ -101,7 +101,7 @@ def test_every_metric_tells_real_slices_from_noise_with_empty_masks(slices, real
     noise = np.random.default_rng(1).standard_normal(images.shape).astype(np.float32)
     _, good = assess(tmp_path / "a", slices, save(tmp_path / "p", images[order], masks[order]), reference)
     _, bad = assess(tmp_path / "b", slices, save(tmp_path / "q", noise, np.zeros_like(masks)), reference)
-    good, bad = (json.loads((output / "pool.json").read_text()) for output in (good, bad))
+    good, bad = (json.loads((output / "pool_metrics.json").read_text()) for output in (good, bad))
     assert without_record(good) == without_record(bad) == ()
     assert good["n_equal"] == len(images)
     assert good["n_patients"] == 6
@@ -164,11 +164,12 @@ def test_spoiled_samples_are_found_by_their_iou(slices, real, reference, tmp_pat
     flagged = Pool(images=images, masks=masks, slices_per_patient=5, spoiled=spoiled)
     flagged.save(tmp_path / "pool")
     _, output = assess(tmp_path / "a", slices, tmp_path / "pool", reference)
-    found = json.loads((output / "pool.json").read_text())
-    assert found["spoiled_share"] == pytest.approx(spoiled.mean())
-    assert found["spoiled_auc"] > 0.9
+    metrics = json.loads((output / "pool_metrics.json").read_text())
+    assert metrics["spoiled_share"] == pytest.approx(spoiled.mean())
+    assert metrics["spoiled_auc"] > 0.9
+    assert without_record(metrics) == ()
     _, output = assess(tmp_path / "b", slices, save(tmp_path / "plain", images, masks), reference)
-    assert not {"spoiled_share", "spoiled_auc"} & set(json.loads((output / "pool.json").read_text()))
+    assert not {"spoiled_share", "spoiled_auc"} & set(json.loads((output / "pool_metrics.json").read_text()))
 
 
 class Grid(torch.nn.Module):
@@ -184,14 +185,15 @@ def test_inception_sees_damage_and_needs_its_file_before_anything_else(slices, r
         assess(tmp_path / "z", tmp_path, tmp_path, tmp_path, inception=str(tmp_path / "none.pth"))
     asked = []
     monkeypatch.setattr(
-        "medsweep.trainers.assessment.score.load_extractor", lambda *given: asked.append(given) or Grid()
+        "medsweep.trainers.assessment.assess.load_extractor", lambda *given: asked.append(given) or Grid()
     )
     moved = [save(tmp_path / f"p{shift}", np.roll(images, shift, axis=-1), masks) for shift in (0, 2, 6)]
     found = []
     for pool in moved:
         _, output = assess(tmp_path / f"trial-{pool.name}", slices, pool, reference, inception="w.pth")
-        found.append(json.loads((output / "pool.json").read_text()))
+        found.append(json.loads((output / "pool_metrics.json").read_text()))
     assert asked == [(Path("w.pth"), "cpu")] * 3
+    assert without_record(found[0]) == ()
     floor = found[0]["frechet_inception_floor"]
     assert [each["frechet_inception_floor"] for each in found] == [floor] * 3
     assert found[0]["frechet_inception"] < 1.5 * floor
@@ -203,21 +205,21 @@ def test_inception_sees_damage_and_needs_its_file_before_anything_else(slices, r
 def test_twenty_samples_define_all_that_is_new(slices, real, reference, tmp_path):
     images, masks = real
     _, output = assess(tmp_path / "a", slices, save(tmp_path / "p", images[:20], masks[:20]), reference)
-    found = json.loads((output / "pool.json").read_text())
+    metrics = json.loads((output / "pool_metrics.json").read_text())
     measures = ["frechet_decoder", "frechet_decoder_floor", "frechet_decoder_dims"]
     for name in ("consistency_hd95", "consistency_assd", "mask_nearest_hd95"):
         measures += [f"{name}_px", f"{name}_px_real", f"{name}_gap_px"]
-    assert set(measures) <= set(found)
-    assert np.isfinite(list(found.values())).all()
+    assert set(measures) <= set(metrics)
+    assert np.isfinite(list(metrics.values())).all()
 
 
 def test_a_handful_of_samples_leaves_out_what_they_do_not_define(slices, real, reference, tmp_path):
     images, masks = real
     _, output = assess(tmp_path / "a", slices, save(tmp_path / "p", images[:4], masks[:4]), reference)
-    found = json.loads((output / "pool.json").read_text())
-    assert found["n_pool"] == found["n_matched"] == found["n_equal"] == 4
-    assert not {"precision", "coverage", "vendi", "frechet_infinity"} & set(found)
-    assert {"frechet", "kid", "authenticity", "mask_ks_area"} <= set(found)
+    metrics = json.loads((output / "pool_metrics.json").read_text())
+    assert metrics["n_pool"] == metrics["n_matched"] == metrics["n_equal"] == 4
+    assert not {"precision", "coverage", "vendi", "frechet_infinity"} & set(metrics)
+    assert {"frechet", "kid", "authenticity", "mask_ks_area"} <= set(metrics)
 
 
 def test_the_same_inputs_leave_the_same_bytes(slices, real, reference, tmp_path):
@@ -225,9 +227,9 @@ def test_the_same_inputs_leave_the_same_bytes(slices, real, reference, tmp_path)
     _, first = assess(tmp_path / "a", slices, pool, reference)
     _, again = assess(tmp_path / "b", slices, pool, reference)
     _, other = assess(tmp_path / "c", slices, pool, reference, seed=1)
-    for name in ("scores.parquet", "pool.json", "features.safetensors"):
+    for name in ("scores.parquet", "pool_metrics.json", "features.safetensors"):
         assert (first / name).read_bytes() == (again / name).read_bytes()
-    assert (first / "pool.json").read_bytes() != (other / "pool.json").read_bytes()
+    assert (first / "pool_metrics.json").read_bytes() != (other / "pool_metrics.json").read_bytes()
 
 
 def test_a_judge_that_saw_the_test_patients_is_refused(slices, real, reference, tmp_path):

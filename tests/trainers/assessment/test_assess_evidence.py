@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from medsweep.trainers.assessment.features import Sides, principal
-from medsweep.trainers.assessment.metrics import frechet_metrics
+from medsweep.trainers.assessment.evidence import FeatureSets, principal_components
+from medsweep.trainers.assessment.metrics import frechet_and_floor
 from medsweep.trainers.measures.frechet import frechet
 
 
@@ -16,7 +16,7 @@ def sides(real, pool, patients=8):
     for _ in range(4):
         first = np.isin(owner, rng.permutation(patients)[: patients // 2])
         halves.append((np.flatnonzero(first), np.flatnonzero(~first)))
-    return Sides(real=real, owners=owner.astype(str).astype(object), pool=pool, halves=halves)
+    return FeatureSets(real=real, owners=owner.astype(str).astype(object), pool=pool, halves=halves)
 
 
 def correlated(seed, count, width=12):
@@ -25,7 +25,7 @@ def correlated(seed, count, width=12):
 
 
 def test_real_components_are_uncorrelated_and_hold_all_standardised_variance():
-    found = principal(sides(correlated(0, 200), correlated(1, 50)))
+    found = principal_components(sides(correlated(0, 200), correlated(1, 50)))
     assert found.real.shape == (200, 12)
     covariance = np.cov(found.real.T, bias=True)
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-9)
@@ -35,39 +35,43 @@ def test_real_components_are_uncorrelated_and_hold_all_standardised_variance():
 
 def test_with_all_components_the_distance_is_that_of_the_standardised_features():
     real, pool = correlated(0, 200), correlated(1, 60) + 1
-    found = principal(sides(real, pool))
+    found = principal_components(sides(real, pool))
     scaled = [(x - real.mean(axis=0)) / real.std(axis=0) for x in (real, pool)]
     assert frechet(found.real, found.pool) == pytest.approx(frechet(*scaled), rel=1e-8)
 
 
 def test_the_pool_and_the_unit_of_a_feature_have_no_say_in_the_components():
     real, pool = correlated(0, 200), correlated(1, 60)
-    alone, beside = principal(sides(real, pool[:1])), principal(sides(real, pool * 7))
+    alone, beside = principal_components(sides(real, pool[:1])), principal_components(sides(real, pool * 7))
     assert np.array_equal(alone.real, beside.real)
     units = np.logspace(-3, 3, 12)
-    scaled = principal(sides(real * units, pool * units))
-    np.testing.assert_allclose(np.abs(scaled.pool), np.abs(principal(sides(real, pool)).pool), rtol=1e-6, atol=1e-9)
+    scaled = principal_components(sides(real * units, pool * units))
+    np.testing.assert_allclose(
+        np.abs(scaled.pool), np.abs(principal_components(sides(real, pool)).pool), rtol=1e-6, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize(("count", "width", "expected"), [(20, 30, 5), (400, 80, 64), (200, 12, 12)])
 def test_components_are_64_or_a_quarter_of_the_samples_or_the_rank(count, width, expected):
     rng = np.random.default_rng(0)
-    assert principal(sides(rng.standard_normal((count, width)), np.zeros((2, width)))).real.shape[1] == expected
+    assert (
+        principal_components(sides(rng.standard_normal((count, width)), np.zeros((2, width)))).real.shape[1] == expected
+    )
 
 
 def test_copies_and_constants_of_features_add_no_component():
     real = correlated(0, 200, width=4)
     wide = np.concatenate([real, real, np.full((200, 2), 0.1)], axis=1).astype(np.float32)
-    assert principal(sides(wide, wide)).real.shape[1] == 4
-    assert principal(sides(np.full((20, 3), 0.1, np.float32), wide[:, :3])) is None
-    assert principal(sides(real[:3], real)) is None
+    assert principal_components(sides(wide, wide)).real.shape[1] == 4
+    assert principal_components(sides(np.full((20, 3), 0.1, np.float32), wide[:, :3])) is None
+    assert principal_components(sides(real[:3], real)) is None
 
 
 def test_the_distance_is_at_its_floor_for_the_same_law_and_grows_with_damage():
     real = correlated(0, 400)
 
     def distance(seed, shift=0):
-        return frechet_metrics(principal(sides(real, correlated(seed, 200) + shift)), "frechet_decoder")
+        return frechet_and_floor(principal_components(sides(real, correlated(seed, 200) + shift)), "frechet_decoder")
 
     fresh = [distance(seed) for seed in range(1, 9)]
     assert len({each["frechet_decoder_floor"] for each in fresh}) == 1
