@@ -162,7 +162,7 @@ def effective_number(evidence: Evidence) -> Metrics:
 
 
 def authenticity(evidence: Evidence) -> Metrics:
-    """``authenticity``, the share of samples that are no near copy, and ``authenticity_real`` between halves of patients.
+    """``authenticity``, the share of samples that are no copies, and ``authenticity_real`` between halves of patients.
 
     In [0, 1], best as high as the real one; copies give 0 (Alaa et al. 2022, Stein et al. 2023).
     """
@@ -196,7 +196,7 @@ def texture(evidence: Evidence) -> Metrics:
 
 
 def laplacian_ratio(evidence: Evidence) -> Metrics:
-    """``laplacian_ratio``: variance of the Laplacian, synthetic over real; best at 1, below it images are too smooth."""
+    """``laplacian_ratio``: variance of the Laplacian, synthetic over real; best at 1, below it too smooth."""
     real_C = spectra.laplacian_variance(evidence.real_images)
     pool_C = spectra.laplacian_variance(evidence.pool.images)
     return _defined(laplacian_ratio=spectra.laplacian_ratio(real_C, pool_C))

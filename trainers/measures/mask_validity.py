@@ -5,7 +5,7 @@ what surrounds it over edges alone (4 neighbours), so that a diagonal line separ
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -243,9 +243,10 @@ def _owners(pieces: Numbers, count: int) -> Numbers:
     return owners
 
 
-def _ratio(part_N: NDArray, whole_N: NDArray) -> NDArray[np.float64]:
+def _ratio(part_N: NDArray[np.number[Any]], whole_N: NDArray[np.number[Any]]) -> NDArray[np.float64]:
     """part / whole, NaN where whole is 0."""
-    return np.divide(part_N, whole_N, out=np.full(len(whole_N), np.nan), where=whole_N > 0)
+    ratio_N: NDArray[np.float64] = np.divide(part_N, whole_N, out=np.full(len(whole_N), np.nan), where=whole_N > 0)
+    return ratio_N
 
 
 def _chunks(total: int) -> Iterator[slice]:
