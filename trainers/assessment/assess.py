@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medsweep.data.folds import split
 from medsweep.data.fitted_on import require_unseen
+from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.evidence import Evidence
