@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -77,8 +78,10 @@ def test_metrics_table(slices, network, tmp_path):
             assert row["value"] == pytest.approx(2 * row["tp"] / (row["n_ref"] + row["n_pred"]))
 
 
-def test_validation_patients_and_the_best_weights_are_scored_apart(slices, watched, tmp_path):
-    (report,), output = score(tmp_path, {"prepare": slices, "network": watched}, WATCHED)
+def test_validation_patients_and_the_best_weights_are_scored_apart(slices, network, watched, tmp_path):
+    other = Path(shutil.copytree(watched, tmp_path / "other"))
+    shutil.copy(network / "network.safetensors", other / "best.safetensors")
+    (report,), output = score(tmp_path, {"prepare": slices, "network": other}, WATCHED)
     data = SliceSet.open(slices)
     patients = split(data.patients, WATCHED)
     assert sorted(path.name for path in output.iterdir()) == sorted(
@@ -86,8 +89,10 @@ def test_validation_patients_and_the_best_weights_are_scored_apart(slices, watch
     )
     assert set(pd.read_parquet(output / "validation.parquet")["patient"]) == set(patients.validation)
     assert set(pd.read_parquet(output / "metrics.parquet")["patient"]) == set(patients.test)
-    best = load_segmenter(watched, "cpu", "best.safetensors")
-    pd.testing.assert_frame_equal(pd.read_parquet(output / "metrics_best.parquet"), evaluate(best, data, patients.test))
+    best, last = (evaluate(load_segmenter(folder, "cpu"), data, patients.test) for folder in (network, watched))
+    pd.testing.assert_frame_equal(pd.read_parquet(output / "metrics_best.parquet"), best)
+    pd.testing.assert_frame_equal(pd.read_parquet(output / "metrics.parquet"), last)
+    assert not best.equals(last)
     kept = json.loads((watched / "best.json").read_text())
     assert (report.metrics["best_step"], report.metrics["best_validation_dice"]) == (kept["step"], kept["dice"])
     assert report.metrics["validation_structures"] > 0

@@ -229,7 +229,6 @@ def test_the_best_weights_are_those_that_validation_liked_most(slices, tmp_path)
     assert reports[-1].metrics["validation_dice"] == scored[24]
     opened = load_segmenter(tmp_path / "output", "cpu", "best.safetensors")
     assert torch.equal(flat(opened), weights[best])
-    assert not torch.equal(flat(load_segmenter(tmp_path / "output", "cpu")), weights[best])
 
 
 def test_the_first_of_the_best_is_kept_and_survives_a_checkpoint(slices, monkeypatch, tmp_path):
