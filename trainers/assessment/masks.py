@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medsweep.trainers.measures.mask_validity import validity
-from medsweep.trainers.measures.surfaces import SurfaceDistances, assd_mm, hd95_mm, surface_distances
+from medsweep.trainers.measures.structures import SurfaceDistances, assd_mm, hd95_mm, surface_distances
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -1,8 +1,10 @@
 """Texture of two sets of images: radial power spectra and Laplacians.
 
-Shapes: N images, C modalities, R resolution in pixels, F frequency bins. "Log" is natural.
+Shapes: N images, C modalities, R resolution in pixels, F frequency bins, B rings of
+spatial frequency. "Log" is natural.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,19 +18,38 @@ HIGH = 0.25
 """Share of the Nyquist frequency above which a frequency counts as high."""
 
 
+def ring_power(image_CRR: NDArray[np.float32]) -> Array:
+    """Mean power of each ring of spatial frequency, (C, B): ring b holds b cycles per side, to the nearest integer.
+
+    The DFT is orthonormal and has no window, so white noise of SD s has the power s^2 in every ring. The corners beyond
+    the Nyquist frequency have rings of their own.
+    """
+    ring_RR, pixels_B = rings(image_CRR.shape[-1])
+    power_CRR = np.abs(np.fft.fft2(image_CRR.astype(np.float64), norm="ortho")) ** 2
+    return np.stack([np.bincount(ring_RR.ravel(), plane.ravel()) / pixels_B for plane in power_CRR])
+
+
+def mean_power(images_NCRR: NDArray[np.float32]) -> Array:
+    """Mean over images of ``ring_power``, (C, B)."""
+    power_CB: Array = np.mean([ring_power(image) for image in images_NCRR], axis=0)
+    return power_CB
+
+
+@functools.cache
+def rings(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ring of every DFT coefficient (R, R), and coefficients per ring (B)."""
+    cycles_R = np.fft.fftfreq(size, d=1 / size)
+    ring_RR = np.rint(np.hypot(cycles_R[:, None], cycles_R[None, :])).astype(np.int64)
+    return ring_RR, np.bincount(ring_RR.ravel())
+
+
 def radial_psd(images_NCRR: NDArray[np.float32]) -> Array:
-    """Power per modality and radial frequency, averaged over images and directions, (C, F).
+    """Power of the plain DFT per modality and radial frequency, averaged over images and directions, (C, F).
 
     Bin f holds the frequencies that round to f cycles per image, f = 0 ... R // 2; corners beyond are left out.
     """
     side = images_NCRR.shape[-1]
-    power_CRR = np.zeros(images_NCRR.shape[1:])
-    for image in images_NCRR:
-        power_CRR += np.square(np.abs(np.fft.fft2(image.astype(np.float64)))) / len(images_NCRR)
-    cycles = np.fft.fftfreq(side) * side
-    radius = np.rint(np.hypot(cycles[:, None], cycles)).astype(int)
-    bins = np.arange(side // 2 + 1)
-    return np.stack([power_CRR[:, radius == f].mean(axis=1) for f in bins], axis=1)
+    return side**2 * mean_power(images_NCRR)[:, : side // 2 + 1]
 
 
 @dataclass(frozen=True)

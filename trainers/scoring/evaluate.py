@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from medsweep.data.slices import SliceSet
-from medsweep.metrics import REGION, STRUCTURE_METRICS
-from medsweep.trainers.measures.overlap import StructureScore, diagonal_mm, score, volume_ml
-from medsweep.trainers.measures.surfaces import Spacing
+from medsweep.metrics import REGION
+from medsweep.trainers.measures.structures import Spacing, StructureScore, diagonal_mm, score, volume_ml
 from medsweep.trainers.segmentation.network import predict
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.training.pictures import grid_png
@@ -21,7 +20,7 @@ SHOWN_PATIENTS = 4
 
 
 def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.DataFrame:
-    """One row per patient, foreground class and metric (``STRUCTURE_METRICS``), in that order, then its regions.
+    """One row per patient, foreground class and metric (``METRICS``), in that order, then its regions.
 
     Regions are unions of classes; their metrics are ``region_dice``, ``region_hd95_mm`` and so on, with the region as
     class. Columns: patient, class, metric, value (float64), status; then what all rows of a structure share, so that
@@ -35,19 +34,19 @@ def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.Da
         prediction_ZHW = segment_volume(model, data, patient)
         diagonal = diagonal_mm(reference_ZHW.shape, volume.spacing_mm)
         for name, prefix, labels in structures(data):
-            found = score(np.isin(reference_ZHW, labels), np.isin(prediction_ZHW, labels), volume.spacing_mm)
-            shared = _shared(found, volume.spacing_mm, diagonal)
+            scores = score(np.isin(reference_ZHW, labels), np.isin(prediction_ZHW, labels), volume.spacing_mm)
+            shared = _shared(scores, volume.spacing_mm, diagonal)
             rows += [
-                {"patient": patient, "class": name, "metric": prefix + metric, "value": getattr(found, metric)} | shared
-                for metric in STRUCTURE_METRICS
+                {"patient": patient, "class": name, "metric": prefix + metric, "value": value} | shared
+                for metric, value in scores.values.items()
             ]
     return pd.DataFrame(rows)
 
 
-def _shared(found: StructureScore, spacing_mm: Spacing, diagonal: float) -> dict[str, Any]:
-    counts = found.counts
+def _shared(scores: StructureScore, spacing_mm: Spacing, diagonal: float) -> dict[str, Any]:
+    counts = scores.counts
     return {
-        "status": found.status,
+        "status": scores.status,
         "n_ref": counts.n_ref,
         "n_pred": counts.n_pred,
         "tp": counts.tp,
@@ -56,7 +55,7 @@ def _shared(found: StructureScore, spacing_mm: Spacing, diagonal: float) -> dict
         "fn": counts.fn,
         "volume_ref_ml": volume_ml(counts.n_ref, spacing_mm),
         "volume_pred_ml": volume_ml(counts.n_pred, spacing_mm),
-        "boundary_bias_mm": found.boundary_bias_mm,
+        "boundary_bias_mm": scores.boundary_bias_mm,
     }
 
 

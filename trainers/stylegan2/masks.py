@@ -5,8 +5,9 @@ K classes, background included; N maps of R x R pixels.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
+from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.stylegan2.config import MaskForm
 
 BLUR_PX = 0.5
@@ -24,7 +25,7 @@ def encode(labels_NRR: NDArray[np.uint8], classes: int, form: MaskForm, clip_px:
     """
     if form == "soft-one-hot":
         return soft_one_hot(labels_NRR, classes)
-    return np.stack([signed_distance(labels_RR, classes, clip_px) for labels_RR in labels_NRR])
+    return np.stack([signed_distances(labels_RR, classes, clip_px) for labels_RR in labels_NRR])
 
 
 def decode(channels_NKRR: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -42,21 +43,13 @@ def soft_one_hot(labels_NRR: NDArray[np.uint8], classes: int) -> NDArray[np.floa
     return (2 * p_NKRR - 1).clip(-1, 1)
 
 
-def signed_distance(labels_RR: NDArray[np.uint8], classes: int, clip_px: float) -> NDArray[np.float32]:
+def signed_distances(labels_RR: NDArray[np.uint8], classes: int, clip_px: float) -> NDArray[np.float32]:
     """Distance to the border of each class, positive inside, clipped at ``clip_px`` pixels and divided by it.
 
-    Borders run midway between pixel centres, hence the half pixel. A class that is absent is -1 everywhere, one that
-    fills the map is 1 everywhere. Returns (K, R, R).
+    A class that is absent is -1 everywhere, one that fills the map is 1 everywhere. Returns (K, R, R).
     """
-    channels_KRR = np.empty((classes, *labels_RR.shape), np.float32)
-    for index in range(classes):
-        inside_RR = labels_RR == index
-        if inside_RR.all() or not inside_RR.any():
-            channels_KRR[index] = 1 if inside_RR.any() else -1
-            continue
-        depth = distance_transform_edt(inside_RR) - distance_transform_edt(~inside_RR)
-        channels_KRR[index] = (depth - 0.5 * np.sign(depth)) / clip_px
-    return channels_KRR.clip(-1, 1)
+    distances = [signed_distance(labels_RR == index) / clip_px for index in range(classes)]
+    return np.stack(distances).clip(-1, 1).astype(np.float32)
 
 
 def background(classes: int) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medsweep.trainers.measures.spectra import rings
 from medsweep.trainers.stylegan2.losses import RunningMean
 
 FLOOR = 1e-6
@@ -102,7 +103,6 @@ def _window(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 @functools.cache
 def _rings(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Ring of every DFT coefficient (R * R), with one last ring for the corners; coefficients per ring 1 to R // 2."""
-    cycles_R = torch.fft.fftfreq(size, d=1 / size, dtype=torch.float64)
-    radius = torch.hypot(cycles_R[:, None], cycles_R[None, :]).round().long()
-    ring_P = radius.clamp_max(size // 2 + 1).flatten()
-    return ring_P.to(device), torch.bincount(ring_P)[1:-1].to(device)
+    ring_RR, pixels_B = rings(size)
+    ring_P = torch.from_numpy(ring_RR).clamp_max(size // 2 + 1).flatten()
+    return ring_P.to(device), torch.from_numpy(pixels_B[1 : size // 2 + 1]).to(device)

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
+from medsweep.trainers.measures.spectra import mean_power, ring_power, rings
 from medsweep.trainers.treatments.base import ImageTreatment, Pairs, TreatmentContext
 from medsweep.trainers.treatments.statistics import (
     LEVELS,
@@ -20,10 +21,7 @@ from medsweep.trainers.treatments.statistics import (
     Numbers,
     class_moments,
     class_quantiles,
-    mean_power,
     mean_quantiles,
-    ring_power,
-    rings,
 )
 
 MEASURED = 32

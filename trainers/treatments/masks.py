@@ -16,6 +16,7 @@ from torch import nn
 from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed
 from medsweep.trainers.measures.mask_validity import STEPS, postprocess
+from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.segmentation.network import load_segmenter, predict
 from medsweep.trainers.treatments.base import MaskTreatment, Pairs, TreatmentContext
 from medsweep.trainers.treatments.images import smooth_field
@@ -235,15 +236,6 @@ def displaced(mask_RR: Masks, classes: int, sd_px: float, smooth_px: float, rng:
     fields = np.stack([smooth_field(mask_RR.shape[-1], smooth_px, rng) for _ in range(classes)])
     moved: Masks = (scores + np.sqrt(2) * sd_px * fields).argmax(axis=0).astype(np.uint8)
     return moved
-
-
-def signed_distance(region_RR: Flags) -> Numbers:
-    """Distance of pixel centres to the region's boundary in pixels, above 0 inside; infinite where there is none."""
-    if region_RR.all() or not region_RR.any():
-        return np.where(region_RR, np.inf, -np.inf)
-    inside, outside = distance_transform_edt(region_RR), distance_transform_edt(~region_RR)
-    distance: Numbers = np.where(region_RR, inside - 0.5, 0.5 - outside)
-    return distance
 
 
 def flip(masks_nRR: Masks, share: float, pair: Sequence[int] | None, classes: int, seed: int) -> Masks:

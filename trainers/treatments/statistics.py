@@ -1,9 +1,8 @@
-"""What treatments measure on a set of slices: histograms, spectra, moments.
+"""What treatments measure on a set of slices: histograms and moments.
 
-Shapes: N slices, C modalities, K classes, R resolution in pixels, B rings of spatial frequency, Q quantile levels.
+Shapes: N slices, C modalities, K classes, R resolution in pixels, Q quantile levels.
 """
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -53,31 +52,6 @@ def class_moments(images_NCRR: Images, masks_NRR: Masks, classes: int) -> tuple[
         squares[:, channel] = np.bincount(masks_NRR.ravel(), values**2, classes)
     mean_KC = _ratio(sums, pixels_K)
     return mean_KC, np.sqrt(np.maximum(_ratio(squares, pixels_K) - mean_KC**2, 0))
-
-
-def ring_power(image_CRR: Images) -> Numbers:
-    """Mean power of each ring of spatial frequency, (C, B): ring b holds b cycles per side, to the nearest integer.
-
-    The DFT is orthonormal and has no window, so white noise of SD s has the power s^2 in every ring. The corners beyond
-    the Nyquist frequency have rings of their own.
-    """
-    ring_RR, pixels_B = rings(image_CRR.shape[-1])
-    power_CRR = np.abs(np.fft.fft2(image_CRR.astype(np.float64), norm="ortho")) ** 2
-    return np.stack([np.bincount(ring_RR.ravel(), plane.ravel()) / pixels_B for plane in power_CRR])
-
-
-def mean_power(images_NCRR: Images) -> Numbers:
-    """Mean over images of ``ring_power``, (C, B)."""
-    power_CB: Numbers = np.mean([ring_power(image) for image in images_NCRR], axis=0)
-    return power_CB
-
-
-@functools.cache
-def rings(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ring of every DFT coefficient (R, R), and coefficients per ring (B)."""
-    cycles_R = np.fft.fftfreq(size, d=1 / size)
-    ring_RR = np.rint(np.hypot(cycles_R[:, None], cycles_R[None, :])).astype(np.int64)
-    return ring_RR, np.bincount(ring_RR.ravel())
 
 
 def _ratio(sums: Numbers, pixels: NDArray[np.number[Any]]) -> Numbers:

@@ -6,7 +6,7 @@ import torch
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 from scipy import ndimage
 
-from medsweep.trainers.measures.surfaces import (
+from medsweep.trainers.measures.structures import (
     TOLERANCE_MM,
     assd_mm,
     boundary_bias_mm,

@@ -14,7 +14,7 @@ from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
 from medsweep.metrics import SCORES, STRUCTURE_METRICS
-from medsweep.trainers.measures.surfaces import TOLERANCE_MM
+from medsweep.trainers.measures.structures import TOLERANCE_MM
 from medsweep.trainers.scoring.evaluate import draw_overlay, evaluate, summary
 from medsweep.trainers.segmentation.predictions import segment_volume
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter
 
-from medsweep.trainers.stylegan2.masks import background, decode, encode, signed_distance, soft_one_hot
+from medsweep.trainers.stylegan2.masks import background, decode, encode, signed_distances, soft_one_hot
 
 K, R = 4, 8
 label_maps = arrays(np.uint8, st.tuples(st.integers(1, 3), st.just(R), st.just(R)), elements=st.integers(0, K - 1))
@@ -25,7 +25,7 @@ def test_decode_undoes_encode(labels, form, clip):
 @settings(max_examples=20, deadline=None)
 @given(labels=label_maps)
 def test_distance_is_that_to_the_nearest_pixel_of_the_other_side(labels):
-    channels = signed_distance(labels[0], K, clip_px=5.0)
+    channels = signed_distances(labels[0], K, clip_px=5.0)
     rows, columns = np.mgrid[:R, :R]
     for index in range(K):
         inside = labels[0] == index
@@ -39,7 +39,7 @@ def test_distance_is_that_to_the_nearest_pixel_of_the_other_side(labels):
 
 
 def test_absent_and_filling_classes_are_constant():
-    channels = signed_distance(np.zeros((R, R), np.uint8), 3, clip_px=2.0)
+    channels = signed_distances(np.zeros((R, R), np.uint8), 3, clip_px=2.0)
     assert np.array_equal(channels[:, 0, 0], background(3))
     assert (channels == channels[:, :1, :1]).all()
 

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
+from medsweep.trainers.measures.spectra import mean_power, ring_power, rings
 from medsweep.trainers.treatments import TreatSettings
 from medsweep.trainers.treatments.images import (
     PaintGaussian,
@@ -18,10 +19,7 @@ from medsweep.trainers.treatments.images import (
 from medsweep.trainers.treatments.statistics import (
     class_moments,
     class_quantiles,
-    mean_power,
     mean_quantiles,
-    ring_power,
-    rings,
 )
 
 RNG = np.random.default_rng(0)

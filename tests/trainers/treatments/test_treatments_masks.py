@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from medsweep.errors import UserError
+from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.treatments import TreatSettings
 from medsweep.trainers.treatments.masks import (
     CorruptLabels,
@@ -15,7 +16,6 @@ from medsweep.trainers.treatments.masks import (
     flip,
     mismatch,
     shifted,
-    signed_distance,
 )
 
 NESTED = np.zeros((64, 64), np.uint8)

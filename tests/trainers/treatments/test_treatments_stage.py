@@ -17,13 +17,13 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.trainers.measures.spectra import mean_power
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
 from medsweep.trainers.treatments import TreatConfig, TreatSettings, run
 from medsweep.trainers.treatments.base import ImageTreatment, MaskTreatment, Treatment
 from medsweep.trainers.treatments.config import KINDS
 from medsweep.trainers.treatments.real_slices import RealSlices, chosen_rows
-from medsweep.trainers.treatments.statistics import mean_power
 
 FOLD = Fold(index=0, of=4, patients=3)
 ALL = [

@@ -9,7 +9,7 @@ import torch
 from monai.metrics import compute_dice
 from scipy import ndimage
 
-from medsweep.trainers.measures.overlap import Counts, diagonal_mm, dice, score, volume_ml
+from medsweep.trainers.measures.structures import Counts, diagonal_mm, dice, score, volume_ml
 
 EMPTY = np.zeros((8, 10, 12), bool)
 UNDEFINED = (math.nan,) * 5
@@ -38,8 +38,7 @@ def test_status_values_and_counts(reference, prediction, status, counts, values)
     found = score(reference, prediction, (1.0, 1.0, 1.0))
     assert found.status == status
     assert astuple(found.counts) == counts
-    told = (found.dice, found.hd95_mm, found.assd_mm, found.surface_dice, found.boundary_bias_mm)
-    assert told == pytest.approx(values, nan_ok=True)
+    assert (*found.values.values(), found.boundary_bias_mm) == pytest.approx(values, nan_ok=True)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -48,7 +47,7 @@ def test_agrees_with_monai_on_random_blobs(seed):
     a, b = (ndimage.gaussian_filter(rng.standard_normal((12, 20, 16)), 2) > 0.05 for _ in range(2))
     as_batch = [torch.from_numpy(structure[None, None].astype(np.float32)) for structure in (b, a)]
     found = score(a, b, (3.0, 1.0, 0.5))
-    assert found.dice == pytest.approx(float(compute_dice(*as_batch)), rel=1e-6)
+    assert found.values["dice"] == pytest.approx(float(compute_dice(*as_batch)), rel=1e-6)
     counts = found.counts
     assert (counts.fp, counts.fn) == ((b & ~a).sum(), (a & ~b).sum())
     assert dice(counts) == pytest.approx(2 * counts.tp / (2 * counts.tp + counts.fp + counts.fn))
