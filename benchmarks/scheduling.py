@@ -28,10 +28,10 @@ from simulated_cluster import Cluster, SimulatedStore, Simulation
 
 from medsweep.data.source import DataSource
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, TRIES
-from medsweep.execution.runner import Ledger, Orders
+from medsweep.execution.plan_tasks import labels_of, tasks_of
+from medsweep.execution.runner import Ledger, RunPolicy
 from medsweep.execution.searcher import PlanSearcher
-from medsweep.execution.task import Task, World
-from medsweep.execution.tasking import labels_of, tasks_of
+from medsweep.execution.task import RunContext, Task
 from medsweep.study.chains import Chains
 from medsweep.study.stages import SCHEMA, STAGES
 from medsweep.sweep.arms import arms, replicates
@@ -76,36 +76,38 @@ def _priced(trial: Any) -> Any:
     return replace(trial, hours=trial.hours / SPEED[trial.stage])
 
 
-def world_of() -> World:
+def context_of() -> RunContext:
     """What the trials of the paper's sweeps hold; they all say the same."""
     sweep = load_sweep(ROOT / "sweeps" / "paper" / "brats20.yaml", SCHEMA)
-    return World(store=Path("/nonexistent"), stages=STAGES, resources=sweep.file.resources)
+    return RunContext(store=Path("/nonexistent"), stages=STAGES, resources=sweep.file.resources)
 
 
-def tasks_to_run(plans: Sequence[Plan], world: World) -> list[Task]:
+def tasks_to_run(plans: Sequence[Plan], context: RunContext) -> list[Task]:
     """The tasks of all plans, each trial once."""
     found: dict[str, Task] = {}
     for plan in plans:
         decisions = {digest: Decision("run", "not in the store") for digest in plan.trials}
-        for task in tasks_of(plan, decisions, labels_of(plan), closed=set(), world=world, enlarged={}):
+        for task in tasks_of(plan, decisions, labels_of(plan), closed=set(), context=context, enlarged={}):
             found.setdefault(task.digest, task)
     return list(found.values())
 
 
-def run(tasks: Sequence[Task], world: World, simulation: Simulation) -> float:
+def run(tasks: Sequence[Task], context: RunContext, simulation: Simulation) -> float:
     """Hours that the real searcher needs for ``tasks``, in as many rounds as a driver would start."""
-    store, orders = SimulatedStore(), Orders(clock=lambda: simulation.now * 3600)
+    store, policy = SimulatedStore(), RunPolicy(clock=lambda: simulation.now * 3600)
     while left := [task for task in tasks if task.digest not in store.published]:
-        if max(orders.lost[task.digest] for task in left) >= TRIES:
+        if max(policy.lost[task.digest] for task in left) >= TRIES:
             raise RuntimeError("a trial was lost too often; lower --failures")
-        _round(left, world, simulation, store, orders)
+        _round(left, context, simulation, store, policy)
         simulation.now += LONGEST_BACKOFF_SECONDS / 3600
     return simulation.ended
 
 
-def _round(tasks: Sequence[Task], world: World, simulation: Simulation, store: SimulatedStore, orders: Orders) -> None:
-    ledger = Ledger(tasks, store, NullObserver(), orders)
-    held = {task.digest: world.held_by(task.stage) for task in tasks}
+def _round(
+    tasks: Sequence[Task], context: RunContext, simulation: Simulation, store: SimulatedStore, policy: RunPolicy
+) -> None:
+    ledger = Ledger(tasks, store, NullObserver(), policy)
+    held = {task.digest: context.resources_of(task.stage) for task in tasks}
     searcher = PlanSearcher(ledger, lambda asked: {})
     slots = int(simulation.cluster.gpus / min((each.gpus for each in held.values() if each.gpus), default=1))
     pending: list[tuple[str, Task]] = []
@@ -136,9 +138,9 @@ def _suggested(searcher: PlanSearcher, ledger: Ledger, trial: str) -> tuple[str,
     return trial, ledger.frontier.tasks[config["digest"]]  # type: ignore[index]
 
 
-def run_by_stage(tasks: Sequence[Task], world: World, fresh: Callable[[], Simulation]) -> float:
+def run_by_stage(tasks: Sequence[Task], context: RunContext, fresh: Callable[[], Simulation]) -> float:
     """Hours with a barrier after each stage; reference segmenters run beside the GANs."""
-    return sum(run([replace(task, inputs={}) for task in stage], world, fresh()) for stage in _waves(tasks))
+    return sum(run([replace(task, inputs={}) for task in stage], context, fresh()) for stage in _waves(tasks))
 
 
 def _waves(tasks: Sequence[Task]) -> Iterator[list[Task]]:
@@ -150,13 +152,13 @@ def _waves(tasks: Sequence[Task]) -> Iterator[list[Task]]:
         yield [task for task in tasks if depth[task.digest] == level]
 
 
-def bounds(tasks: Sequence[Task], world: World, durations: dict[str, float], gpus: int) -> tuple[float, float]:
+def bounds(tasks: Sequence[Task], context: RunContext, durations: dict[str, float], gpus: int) -> tuple[float, float]:
     """Hours of the longest chain, and of all GPU work spread evenly: no schedule can be shorter than either."""
     chain: dict[str, float] = {}
     for task in tasks:
         before = max((chain[parent] for parent in task.inputs.values() if parent in chain), default=0.0)
         chain[task.digest] = before + durations[task.digest]
-    work = sum(durations[task.digest] * world.held_by(task.stage).gpus for task in tasks)
+    work = sum(durations[task.digest] * context.resources_of(task.stage).gpus for task in tasks)
     return max(chain.values()), work / gpus
 
 
@@ -169,22 +171,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
     os.environ.setdefault("MEDSWEEP_DATA", "/data")  # no file is read: the patients are numbers
-    plans, world = paper_plans(), world_of()
-    tell_plans(plans, world)
-    tasks = tasks_to_run(plans, world)
+    plans, context = paper_plans(), context_of()
+    tell_plans(plans, context)
+    tasks = tasks_to_run(plans, context)
     print(f"{len(tasks)} trials, {asked.gpus} GPUs on {asked.nodes} nodes; a line per draw of the durations")
     for rate, seed in itertools.product((0.0, asked.failures), range(asked.seeds)):
-        tell_draw(tasks, world, Cluster(asked.nodes, asked.gpus, rate), seed)
+        tell_draw(tasks, context, Cluster(asked.nodes, asked.gpus, rate), seed)
 
 
-def tell_draw(tasks: Sequence[Task], world: World, cluster: Cluster, seed: int) -> None:
+def tell_draw(tasks: Sequence[Task], context: RunContext, cluster: Cluster, seed: int) -> None:
     """One draw of durations and failures: the makespan against the bounds and against barriers."""
     rng = np.random.default_rng(seed)
     durations = {task.digest: task.hours * float(np.exp(rng.normal(0, SPREAD))) for task in tasks}
-    longest, work = bounds(tasks, world, durations, cluster.gpus)
+    longest, work = bounds(tasks, context, durations, cluster.gpus)
     fresh = partial(Simulation, cluster, durations, seed)
     simulation = fresh()
-    ours, barriers = run(tasks, world, simulation), run_by_stage(tasks, world, fresh)
+    ours, barriers = run(tasks, context, simulation), run_by_stage(tasks, context, fresh)
     print(
         f"{cluster.rate:g} failures per GPU hour ({simulation.failures} nodes): {ours:.2f} h; bounds {longest:.2f} h "
         f"longest chain, {work:.2f} h work: {100 * max(longest, work) / ours:.1f} % of what they allow; "
@@ -193,15 +195,15 @@ def tell_draw(tasks: Sequence[Task], world: World, cluster: Cluster, seed: int) 
     )
 
 
-def tell_plans(plans: Sequence[Plan], world: World) -> None:
+def tell_plans(plans: Sequence[Plan], context: RunContext) -> None:
     """Naive and shared GPU hours of every sweep."""
     for plan in plans:
-        shared = sum(trial.hours * world.held_by(trial.stage).gpus for trial in plan.trials.values())
+        shared = sum(trial.hours * context.resources_of(trial.stage).gpus for trial in plan.trials.values())
         each: Counter[str] = Counter()
         for leaf in plan.leaves.values():
             for digest in plan.ancestry(leaf):
                 trial = plan.trials[digest]
-                each[trial.stage] += trial.hours * world.held_by(trial.stage).gpus
+                each[trial.stage] += trial.hours * context.resources_of(trial.stage).gpus
         naive = sum(each.values())
         print(f"{plan.sweep:16} {len(plan.trials):5} trials, {naive:7.0f} GPU h naive, {shared:6.0f} GPU h shared")
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from medsweep.execution.driver import run_plan
 from medsweep.execution.local import LocalRunner
-from medsweep.execution.task import World
+from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
 from medsweep.study.stages import STAGES, plan_sweep
 from medsweep.sweep.plan import Plan
@@ -35,7 +35,7 @@ class Spent(NamedTuple):
 def timed(plan: Plan, folder: Path) -> Spent:
     """Seconds to run ``plan`` from an empty store."""
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    summary = run_plan(plan, World(store=folder, stages=STAGES), LocalRunner(), NullObserver())
+    summary = run_plan(plan, RunContext(store=folder, stages=STAGES), LocalRunner(), NullObserver())
     if any(failure.outcome != "pool-dry" for failure in summary.failures):
         raise RuntimeError(f"a trial failed: {summary.failures[0]}")
     return Spent(time.perf_counter() - begun, time.process_time() - begun_cpu)

@@ -1,13 +1,11 @@
 """Writing so that a reader sees all of a file or none, and hashing what was written."""
 
-import errno
 import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 CHUNK_BYTES = 2**20
 
 

@@ -143,11 +143,11 @@ def _prepare(data: Any, fingerprint: str, patients: Sequence[str], store: Any) -
     from medsweep.data.config import DataConfig, PrepareConfig
     from medsweep.execution.attempt import attempt
     from medsweep.execution.failures import ADVICE, TrialFailedError
-    from medsweep.execution.task import Task, World
+    from medsweep.execution.task import RunContext, Task
     from medsweep.identity import short
     from medsweep.study.stages import STAGES
     from medsweep.sweep.plan import Builder
-    from medsweep.tracking.protocol import NullTracker
+    from medsweep.tracking.tracker import NullTracker
 
     fields = {name: getattr(data, name) for name in DataConfig.model_fields}
     builder = Builder(STAGES)
@@ -162,7 +162,7 @@ def _prepare(data: Any, fingerprint: str, patients: Sequence[str], store: Any) -
         input_stages={}, reads={}, arms=(), label=data.dataset, hours=trial.hours, tail_hours=trial.hours,
     )  # fmt: skip
     try:
-        for done in attempt(task, World(store=store.root.resolve(), stages=STAGES), store, NullTracker()):
+        for done in attempt(task, RunContext(store=store.root.resolve(), stages=STAGES), store, NullTracker()):
             typer.echo(f"{done.step} of {done.total}  {patients[done.step - 1]}", err=True)
     except TrialFailedError as error:
         if error.outcome == "bad-input":

@@ -11,8 +11,7 @@ from rich.markup import escape
 
 from medsweep.commands.options import Command, SweepPath
 from medsweep.launch.options import Target, help_of, options_of, typed_options
-from medsweep.launch.render import read_launched, render
-from medsweep.launch.submit import in_folder, submit, write
+from medsweep.launch.render import in_folder, read_launched, render, submit, write
 
 
 def launch(

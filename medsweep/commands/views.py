@@ -13,7 +13,7 @@ from rich.text import Text
 from medsweep.execution.driver import Summary
 from medsweep.execution.failures import ADVICE, Attempt
 from medsweep.identity import short
-from medsweep.planning.cost import PlanAccount, Why, other_code
+from medsweep.planning.cost import PlanCost, Why, other_code
 from medsweep.planning.forecast import ENOUGH, UNSURE, Forecast, Interval
 from medsweep.sweep.fractions import Fraction
 from medsweep.sweep.plan import Decision, Plan
@@ -45,7 +45,7 @@ def print_report(report: "Answer") -> None:
     console.print(f"report: {report.path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def plan_table(account: PlanAccount) -> RenderableType:
+def plan_table(account: PlanCost) -> RenderableType:
     """One row per stage and the sum, then the forecast, what a fraction confounds, and what the design can show."""
     rows = account.stages
     table = Table(box=None, pad_edge=False)

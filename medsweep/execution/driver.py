@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from medsweep.execution.failures import OWN_FAILURES, TRIES, backoff_seconds, notes
-from medsweep.execution.probing import granted
-from medsweep.execution.resources import Grant, next_grant
-from medsweep.execution.runner import UNGUARDED, Guard, Orders, Runner, Settled
-from medsweep.execution.stop import stop_signals
-from medsweep.execution.task import Task, World
-from medsweep.execution.tasking import labels_of, tasks_of
+from medsweep.execution.gpu_memory import Grant, next_grant
+from medsweep.execution.interrupts import stop_signals
+from medsweep.execution.memory_probe import granted
+from medsweep.execution.plan_tasks import labels_of, tasks_of
+from medsweep.execution.runner import UNGUARDED, Guard, RoundResult, Runner, RunPolicy
+from medsweep.execution.task import RunContext, Task
 from medsweep.store.store import DamagedError, Store
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial, decide
 from medsweep.tracking.console import Observer
@@ -66,7 +66,7 @@ class Summary:
 
 
 @dataclass
-class _Progressing:
+class _RunState:
     tries: Counter[str] = field(default_factory=Counter)
     given_up: dict[str, tuple[str, str]] = field(default_factory=dict)
     ran: Counter[str] = field(default_factory=Counter)
@@ -78,7 +78,7 @@ class _Progressing:
 
 def run_plan(
     plan: Plan,
-    world: World,
+    context: RunContext,
     runner: Runner,
     observer: Observer,
     guard: Guard = UNGUARDED,
@@ -91,23 +91,22 @@ def run_plan(
     ran out of memory and can be given more, or another driver held a trial.
     """
     begun = time.monotonic()
-    store = Store(world.store)
+    store = Store(context.store)
     labels = labels_of(plan)
-    state = _Progressing()
-    orders = Orders(guard, fail_fast)
-    first = decide_checked(plan, store, observer)
-    decisions = first
+    state = _RunState()
+    policy = RunPolicy(guard, fail_fast)
+    decisions = reused = decide_checked(plan, store, observer)
     while not state.stopped and not state.capped:
-        tasks = tasks_of(plan, decisions, labels, closed=set(state.given_up), world=world, enlarged=state.enlarged)
+        tasks = tasks_of(plan, decisions, labels, closed=set(state.given_up), context=context, enlarged=state.enlarged)
         if not tasks or (fail_fast and OWN_FAILURES & {outcome for outcome, _ in state.given_up.values()}):
             break
-        settled = runner.run(tasks, world, observer, orders)
-        _account(tasks, settled, state, world, observer)
+        result = runner.run(tasks, context, observer, policy)
+        _account(tasks, result, state, context, observer)
         if not state.stopped and not state.capped:
-            lost = [orders.lost[task.digest] for task in tasks if _comes_back(task, settled, orders)]
+            lost = [policy.lost[task.digest] for task in tasks if _comes_back(task, result, policy)]
             state.stopped = _stopped_while_waiting(tasks, lost, store, observer)
         decisions = decide_checked(plan, store, observer)
-    return _summary(plan, labels, state, reused=first, final=decisions, seconds=time.monotonic() - begun)
+    return _summary(plan, labels, state, reused=reused, final=decisions, seconds=time.monotonic() - begun)
 
 
 def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool = True) -> dict[str, Decision]:
@@ -115,19 +114,16 @@ def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool
 
     Without ``hashes`` only manifests are read, which is enough to look and too little to build on.
     """
-    found = store.look(
+    published = store.look(
         ((trial.stage, digest) for digest, trial in plan.trials.items()), hashed=set(plan.goals) if hashes else ()
     )
-    for error in found.values():
-        if isinstance(error, DamagedError):
-            set_aside(error, store, observer)
-    sound = {digest: each for digest, each in found.items() if not isinstance(each, DamagedError)}
-
-    def outcome(_: str, digest: str) -> tuple[str, str] | None:
-        """Outcome and message of a published trial whose files are what they were."""
-        return (sound[digest].outcome, sound[digest].message) if digest in sound else None
-
-    return decide(plan, outcome)
+    ends: dict[str, tuple[str, str]] = {}
+    for digest, manifest in published.items():
+        if isinstance(manifest, DamagedError):
+            set_aside(manifest, store, observer)
+        else:
+            ends[digest] = manifest.outcome, manifest.message
+    return decide(plan, lambda _, digest: ends.get(digest))
 
 
 def set_aside(error: DamagedError, store: Store, observer: Observer) -> None:
@@ -137,14 +133,14 @@ def set_aside(error: DamagedError, store: Store, observer: Observer) -> None:
         observer.note(f"{error}; it is kept at {target} and run again")
 
 
-def _account(tasks: list[Task], settled: Settled, state: _Progressing, world: World, observer: Observer) -> None:
-    state.stopped, state.capped = settled.stopped, settled.capped
-    store = Store(world.store)
+def _account(tasks: list[Task], result: RoundResult, state: _RunState, context: RunContext, observer: Observer) -> None:
+    state.stopped, state.capped = result.stopped, result.capped
+    store = Store(context.store)
     for task in tasks:
         if task.is_probe:
-            _account_probe(task, tasks, settled, state)
+            _account_probe(task, tasks, result, state)
             continue
-        outcome = settled.outcomes.get(task.digest)
+        outcome = result.outcomes.get(task.digest)
         if outcome in (None, "blocked", "lease-held"):
             continue
         if store.folder(task.stage, task.digest).is_dir():
@@ -152,39 +148,39 @@ def _account(tasks: list[Task], settled: Settled, state: _Progressing, world: Wo
             continue
         if outcome == DamagedError.outcome:
             _set_aside_input(task, store, observer)
-        if outcome == "out-of-memory" and _enlarge(task, state, world, observer):
+        if outcome == "out-of-memory" and _enlarge(task, state, context, observer):
             continue
         state.tries[task.digest] += 1
         if outcome != DamagedError.outcome or state.tries[task.digest] >= TRIES:
-            state.given_up[task.digest] = (outcome, settled.messages.get(task.digest, ""))
+            state.given_up[task.digest] = (outcome, result.messages.get(task.digest, ""))
 
 
-def _account_probe(probe: Task, tasks: list[Task], settled: Settled, state: _Progressing) -> None:
+def _account_probe(probe: Task, tasks: list[Task], result: RoundResult, state: _RunState) -> None:
     """A shape whose memory could not be measured ends its trials as the probe ended."""
-    outcome = settled.outcomes.get(probe.digest)
+    outcome = result.outcomes.get(probe.digest)
     if outcome in (None, "blocked", "lease-held", COMPLETE, DamagedError.outcome):
         return
-    message = f"measuring its memory: {settled.messages.get(probe.digest, '')}"
+    message = f"measuring its memory: {result.messages.get(probe.digest, '')}"
     state.given_up |= {task.digest: (outcome, message) for task in tasks if task.shape == probe.digest}
 
 
-def _enlarge(task: Task, state: _Progressing, world: World, observer: Observer) -> bool:
+def _enlarge(task: Task, state: _RunState, context: RunContext, observer: Observer) -> bool:
     """Whether a trial that ran out of memory can be given more; a trial whose share was measured holds it by now."""
-    config = world.stages[task.stage].config.model_validate_json(json.dumps(task.config))
-    given = state.enlarged.get(task.digest) or granted(task, Store(world.store))
-    more = next_grant(given, world.held_by(task.stage), world.stages[task.stage].divides(config))
+    config = context.stages[task.stage].config.model_validate_json(json.dumps(task.config))
+    grant = state.enlarged.get(task.digest) or granted(task, Store(context.store))
+    more = next_grant(grant, context.resources_of(task.stage), context.stages[task.stage].divides(config))
     if more is None:
         return False
     state.enlarged[task.digest] = more
-    parts = f", batches in {more.micro_batches} parts" if more.micro_batches > 1 else ""
+    batches = f" and each batch in {more.micro_batches} micro-batches" if more.micro_batches > 1 else ""
     memory = f"{more.held.most_gpus:g} GPU" if more.held.most_gpus else f"{more.held.memory_gib:g} GiB"
-    observer.note(f"{task.stage} {task.label} ran out of memory; tried again with {memory}{parts}")
+    observer.note(f"{task.stage} {task.label} ran out of memory; tried again with {memory}{batches}")
     return True
 
 
 def _set_aside_input(task: Task, store: Store, observer: Observer) -> None:
-    written = notes(store, task.stage, task.digest)
-    damaged = written[-1].damaged if written else None
+    attempts = notes(store, task.stage, task.digest)
+    damaged = attempts[-1].damaged if attempts else None
     if damaged is None:
         return
     try:
@@ -193,9 +189,9 @@ def _set_aside_input(task: Task, store: Store, observer: Observer) -> None:
         set_aside(error, store, observer)
 
 
-def _comes_back(task: Task, settled: Settled, orders: Orders) -> bool:
+def _comes_back(task: Task, result: RoundResult, policy: RunPolicy) -> bool:
     """Whether the machines lost a trial and there was no time left in this round to try it again."""
-    return orders.lost[task.digest] > 0 and task.digest not in settled.outcomes
+    return policy.lost[task.digest] > 0 and task.digest not in result.outcomes
 
 
 def _stopped_while_waiting(tasks: list[Task], lost: list[int], store: Store, observer: Observer) -> bool:
@@ -226,7 +222,7 @@ def _wait_for_others(tasks: list[Task], store: Store, observer: Observer) -> Non
 def _summary(
     plan: Plan,
     labels: Mapping[str, str],
-    state: _Progressing,
+    state: _RunState,
     *,
     reused: Mapping[str, Decision],
     final: Mapping[str, Decision],

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from medsweep.errors import UserError
-from medsweep.files import DISK_FULL
 from medsweep.identity import derive_seed, short
 from medsweep.store.lease import LeaseHeldError, LeaseLostError
 from medsweep.store.store import DamagedError, Store
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 INFRASTRUCTURE = frozenset({"killed", "lease-held", "lease-lost", "stalled"})
 """Outcomes that say nothing about the trial itself; running it again may help."""
 OWN_FAILURES = frozenset({"out-of-memory", "disk-full", "read-only", "bad-input", "error"})

@@ -11,31 +11,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from medsweep.environment import environment
 from medsweep.errors import UserError
-from medsweep.execution.resources import SHARES
-from medsweep.execution.runner import Ledger, Orders, Settled
-from medsweep.execution.task import Task, TaskFile, World
+from medsweep.execution.gpu_memory import SHARES
+from medsweep.execution.runner import Ledger, RoundResult, RunPolicy
+from medsweep.execution.task import RunContext, Task, TaskFile
 from medsweep.store.store import Store
 from medsweep.sweep.file import Resources
 from medsweep.tracking.console import Observer
 
-RAY_ENVIRONMENT = {
+ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-"""Tune writes no loggers' files, no state that is never restored, and no tables of its own."""
+"""Read by Ray when it is first used. Tune writes no loggers' files, no state to restore, and no tables of its own."""
 
 
 class RayRunner:
@@ -51,10 +47,11 @@ class RayRunner:
         self._address, self._cpus = address, cpus
 
     def __enter__(self) -> "RayRunner":
-        for name, value in RAY_ENVIRONMENT.items():
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         if self._address is None:
-            # Ray asks for a token by default, also where it was imported before; without one of ours it writes a file.
+            # Ray asks for a token by default, also where it was imported before. Without one of ours it would write a
+            # token file into the user's home, and without the quiet logger it would tell everybody of it.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         import ray
@@ -76,50 +73,48 @@ class RayRunner:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         import ray
 
         ray.shutdown()
 
-    def run(self, tasks: Sequence[Task], world: World, observer: Observer, orders: Orders) -> Settled:
+    def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
         """Run the tasks in one fresh Tuner; nothing is restored and nothing of Tune's is kept."""
-        self._require_resources(tasks, world)
-        ledger = Ledger(tasks, Store(world.store), observer, orders)
-        scratch = world.store / ".tune"
+        self._require_resources(tasks, context)
+        ledger = Ledger(tasks, Store(context.store), observer, policy)
+        scratch = context.store / ".tune"
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
         try:
-            tuner = _tuner(ledger, tasks, world, scratch, name)
-            with environment(TUNE_ENVIRONMENT), _terminate_as_usr1():
+            tuner = _tuner(ledger, tasks, context, scratch, name)
+            with _terminate_as_usr1():
                 tuner.fit()
         except KeyboardInterrupt:
-            ledger.settled.stopped = True
+            ledger.result.stopped = True
         finally:
             shutil.rmtree(scratch / name, ignore_errors=True)
         if ledger.frontier.live:
-            ledger.settled.stopped = True
-        return ledger.settled
+            ledger.result.stopped = True
+        return ledger.result
 
-    def _require_resources(self, tasks: Sequence[Task], world: World) -> None:
+    def _require_resources(self, tasks: Sequence[Task], context: RunContext) -> None:
         import ray
 
         total = ray.cluster_resources()
         for stage in dict.fromkeys(task.stage for task in tasks):
-            held = world.held_by(stage)
-            for kind, asked, there in (
+            held = context.resources_of(stage)
+            for kind, needed, available in (
                 ("cpus", held.cpus, total.get("CPU", 0)),
                 ("gpus", held.most_gpus, total.get("GPU", 0)),
                 ("memory_gib", held.memory_gib, total.get("memory", 0) / 2**30),
             ):
-                if asked > there:
+                if needed > available:
                     raise UserError(
-                        f"resources.{stage}.{kind} asks for {asked:g}, the Ray cluster has {there:g}; "
+                        f"resources.{stage}.{kind} asks for {needed:g}, the Ray cluster has {available:g}; "
                         "lower it or run on a larger cluster with --address"
                     )
 
 
-def _tuner(ledger: Ledger, tasks: Sequence[Task], world: World, scratch: Path, name: str) -> Any:
+def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, scratch: Path, name: str) -> Any:
     """A Tuner that asks ``ledger`` for what to start; what it must write goes to ``scratch / name``."""
     import ray
     from ray import tune
@@ -128,12 +123,12 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], world: World, scratch: Path, n
     from medsweep.execution.trainable import StageTrainable
 
     total = ray.cluster_resources()
-    given = tune.with_parameters(StageTrainable, world=world, tasks=TaskFile.write(scratch / name, tasks))
+    trainable = tune.with_parameters(StageTrainable, context=context, tasks=TaskFile.write(scratch / name, tasks))
     return tune.Tuner(
-        tune.with_resources(given, lambda config: _shape(tuple(config["bundle"].items()))),
+        tune.with_resources(trainable, lambda config: _shape(tuple(config["bundle"].items()))),
         tune_config=tune.TuneConfig(
             search_alg=PlanSearcher(ledger, lambda held: bundle_of(held, total)),
-            num_samples=-1,
+            num_samples=-1,  # until the searcher says FINISHED
             max_concurrent_trials=_slots(total, tasks),
             reuse_actors=True,
             trial_dirname_creator=trial_folder,
@@ -143,7 +138,7 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], world: World, scratch: Path, n
             storage_path=str(scratch.resolve()),
             callbacks=[ProgressListener(ledger)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=0),
+            failure_config=tune.FailureConfig(max_failures=0),  # the ledger tries again, since Tune knows no reasons
             verbose=0,
         ),
     )
@@ -181,8 +176,8 @@ def _shape(held: tuple[tuple[str, float], ...]) -> Any:
 def bundle_of(held: Resources, total: Mapping[str, float]) -> dict[str, float]:
     """What Ray sets aside for a trial; memory, in bytes, is never more than the cluster has in ``total``."""
     memory = min(held.memory_gib * 2**30, total.get("memory", 0.0))
-    asked = {"CPU": float(held.cpus), "GPU": held.most_gpus, "memory": float(int(memory))}
-    return {name: amount for name, amount in asked.items() if amount}
+    bundle = {"CPU": float(held.cpus), "GPU": held.most_gpus, "memory": float(int(memory))}
+    return {name: amount for name, amount in bundle.items() if amount}
 
 
 def _slots(total: Mapping[str, float], tasks: Sequence[Task]) -> int:
@@ -191,5 +186,5 @@ def _slots(total: Mapping[str, float], tasks: Sequence[Task]) -> int:
         task.held if task.held.gpus != "auto" else task.held.model_copy(update={"gpus": SHARES[0]}) for task in tasks
     ]
     bundles = [bundle_of(held, total) for held in dict.fromkeys(least)]
-    fits = [min(total.get(kind, 0.0) / asked for kind, asked in bundle.items()) for bundle in bundles]
+    fits = [min(total.get(kind, 0.0) / amount for kind, amount in bundle.items()) for bundle in bundles]
     return max(1, min(len(tasks), int(max(fits))))

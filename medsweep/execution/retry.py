@@ -1,14 +1,13 @@
 """Trying again what ended without a result: it is moved to ``STORE/retried/``, so that the next run makes it anew."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from medsweep.errors import UserError, nearest
 from medsweep.execution.failures import ADVICE, note_path, notes
 from medsweep.identity import short
 from medsweep.store.collection import RETRIED
-from medsweep.store.store import DamagedError, Store
+from medsweep.store.store import DamagedError, Store, free_path
 from medsweep.sweep.plan import Plan
 from medsweep.trial import COMPLETE, DivergedError, PoolDryError, StageEndedError
 
@@ -36,21 +35,19 @@ def failed_trials(plan: Plan, store: Store, outcomes: Sequence[str] = ()) -> lis
     published = store.look((trial.stage, digest) for digest, trial in plan.trials.items())
     failed = []
     for digest, trial in plan.trials.items():
-        found = published.get(digest)
-        if isinstance(found, DamagedError) or (found is not None and found.outcome == COMPLETE):
+        manifest = published.get(digest)
+        if isinstance(manifest, DamagedError):
             continue
-        if found is not None:
-            failed.append(Failed(trial.stage, digest, found.outcome, published=True))
-        elif (noted := notes(store, trial.stage, digest)) and not store.leased(trial.stage, digest):
-            failed.append(Failed(trial.stage, digest, noted[-1].outcome, published=False))
-    _require_known(outcomes, OUTCOMES | {each.outcome for each in failed})
-    return [each for each in failed if not outcomes or each.outcome in outcomes]
-
-
-def _require_known(outcomes: Sequence[str], known: Collection[str]) -> None:
+        if manifest is not None:
+            if manifest.outcome != COMPLETE:
+                failed.append(Failed(trial.stage, digest, manifest.outcome, published=True))
+        elif (attempts := notes(store, trial.stage, digest)) and not store.leased(trial.stage, digest):
+            failed.append(Failed(trial.stage, digest, attempts[-1].outcome, published=False))
+    possible = OUTCOMES | {failure.outcome for failure in failed}
     for outcome in outcomes:
-        if outcome not in known:
-            raise UserError(f"--outcome {outcome} is how no trial ends; {nearest(outcome, known)}")
+        if outcome not in possible:
+            raise UserError(f"--outcome {outcome} is how no trial ends; {nearest(outcome, possible)}")
+    return [failure for failure in failed if not outcomes or failure.outcome in outcomes]
 
 
 def set_apart(failed: Failed, store: Store) -> None:
@@ -59,12 +56,4 @@ def set_apart(failed: Failed, store: Store) -> None:
         store.quarantine(failed.stage, failed.digest, RETRIED)
     path = note_path(store, failed.stage, failed.digest)
     if path.exists():
-        path.rename(_free(store.root / RETRIED, f"notes-{failed.stage}-{short(failed.digest)}"))
-
-
-def _free(room: Path, name: str) -> Path:
-    room.mkdir(exist_ok=True)
-    number = 0
-    while (target := room / f"{name}-{number}.jsonl").exists():
-        number += 1
-    return target
+        path.rename(free_path(store.root / RETRIED, f"notes-{failed.stage}-{short(failed.digest)}", ".jsonl"))

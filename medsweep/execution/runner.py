@@ -1,4 +1,4 @@
-"""What every runner promises, and the parts they share."""
+"""What every runner promises, and the bookkeeping that they share."""
 
 import os
 import threading
@@ -10,18 +10,18 @@ from typing import Final, Protocol
 
 from medsweep.execution.failures import LOST, OWN_FAILURES, TRIES, backoff_seconds, notes
 from medsweep.execution.frontier import Frontier
-from medsweep.execution.probing import granted, measured
-from medsweep.execution.task import Task, World
+from medsweep.execution.memory_probe import granted, measured
+from medsweep.execution.task import RunContext, Task
 from medsweep.identity import short
 from medsweep.store.store import DamagedError, Store
 from medsweep.tracking.console import Observer
-from medsweep.tracking.protocol import NullTracker, Tracker
+from medsweep.tracking.tracker import NullTracker, Tracker
 from medsweep.trial import COMPLETE
 
 
 @dataclass
-class Settled:
-    """How the tasks of one run ended; a task that is in neither field was not settled (held elsewhere, or stopped)."""
+class RoundResult:
+    """How the tasks of one run ended; a task in neither field has not ended (held elsewhere, or stopped)."""
 
     outcomes: dict[str, str] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)
@@ -48,21 +48,18 @@ class Unguarded:
     """Lets every trial start."""
 
     def may_start(self, task: Task) -> str | None:
-        """Always."""
         return None
 
-    def started(self, task: Task) -> None:
-        """Nothing to remember."""
+    def started(self, task: Task) -> None: ...
 
-    def ended(self, task: Task) -> None:
-        """Nothing to remember."""
+    def ended(self, task: Task) -> None: ...
 
 
 UNGUARDED: Final = Unguarded()
 
 
 @dataclass
-class Orders:
+class RunPolicy:
     """What holds for all rounds of one call."""
 
     guard: Guard = UNGUARDED
@@ -77,17 +74,17 @@ class Orders:
 class Runner(Protocol):
     """Runs tasks in dependency order; a failed task closes its descendants and nothing else."""
 
-    def run(self, tasks: Sequence[Task], world: World, observer: Observer, orders: Orders) -> Settled:
+    def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
         """Run until every task is settled, held by another worker or waiting to be tried again, or the user stops."""
 
 
-def tracker_for(world: World) -> Tracker:
+def tracker_for(context: RunContext) -> Tracker:
     """The tracker that a worker mirrors its trials to."""
-    if world.tracking == "disabled":
+    if context.tracking == "disabled":
         return NullTracker()
     from medsweep.tracking.wandb import WandbTracker
 
-    return WandbTracker(world.store / "wandb", world.tracking)
+    return WandbTracker(context.store / "wandb", context.tracking)
 
 
 class Ledger:
@@ -96,29 +93,29 @@ class Ledger:
     A trial that the machines lost goes back into the frontier, after a pause that doubles with every loss.
     """
 
-    def __init__(self, tasks: Sequence[Task], store: Store, observer: Observer, orders: Orders) -> None:
+    def __init__(self, tasks: Sequence[Task], store: Store, observer: Observer, policy: RunPolicy) -> None:
         self.frontier = Frontier(tasks)
         self.store, self.observer = store, observer
-        self.settled = Settled()
-        self._orders = orders
+        self.result = RoundResult()
+        self._policy = policy
         self._notes_before: dict[str, int] = {}
         self._closed = False
-        self._freed = ""
+        self._freed_node = ""
         """The node whose place became free last, which the next trial will most likely get."""
         self._not_before: dict[str, float] = {}
         self._heard: dict[str, tuple[str, str]] = {}
 
     def start(self) -> Task | None:
         """The next task to run, if one is ready, nobody else holds it, and neither guard nor failure forbids it."""
-        task = None if self._closed else self.frontier.start(self._must_wait, self._freed)
+        task = None if self._closed else self.frontier.start(self._must_wait, self._freed_node)
         if task is None:
             return None
         if not task.is_probe:
-            if (reason := self._orders.guard.may_start(task)) is not None:
+            if (reason := self._policy.guard.may_start(task)) is not None:
                 self.frontier.put_back(task.digest)
-                self._closed, self.settled.capped = True, reason
+                self._closed, self.result.capped = True, reason
                 return None
-            self._orders.guard.started(task)
+            self._policy.guard.started(task)
         self._notes_before[task.digest] = len(notes(self.store, task.stage, task.digest))
         return self._sized(task)
 
@@ -131,7 +128,7 @@ class Ledger:
         return self.frontier.tasks[task.digest]
 
     def _must_wait(self, task: Task) -> bool:
-        resting = self._orders.clock() < self._not_before.get(task.digest, 0.0)
+        resting = self._policy.clock() < self._not_before.get(task.digest, 0.0)
         return resting or self.store.leased(task.stage, task.digest)
 
     def heard(self, digest: str, outcome: str, message: str) -> None:
@@ -140,43 +137,43 @@ class Ledger:
 
     def settle(self, task: Task, node: str = "") -> None:
         """Ask the store how ``task`` ended, and close what cannot run any more; ``node`` is where it was run."""
-        self._freed = node
+        self._freed_node = node
         if node:
             self.frontier.ran_on(task.digest, node)
-        outcome, message = self._found(task)
+        outcome, message = self._ending(task)
         if not task.is_probe:
-            self._orders.guard.ended(task)
+            self._policy.guard.ended(task)
         self.observer.finished(task.digest, outcome, message)
         if outcome in LOST and self._tried_again(task, outcome):
             return
-        self.settled.messages[task.digest] = message
+        self.result.messages[task.digest] = message
         own = outcome in OWN_FAILURES and not self.store.folder(task.stage, task.digest).is_dir()
-        self._closed |= self._orders.fail_fast and own
+        self._closed |= self._policy.fail_fast and own
         for closed in self.frontier.settle(task.digest, outcome):
             blocked = f"its input {task.stage} {short(task.digest)} ended as {outcome}"
-            self.settled.messages[closed] = blocked
+            self.result.messages[closed] = blocked
             self.observer.finished(closed, "blocked", blocked)
-        self.settled.outcomes = self.frontier.settled
+        self.result.outcomes = self.frontier.settled
 
     def _tried_again(self, task: Task, outcome: str) -> bool:
-        self._orders.lost[task.digest] += 1
-        losses = self._orders.lost[task.digest]
+        self._policy.lost[task.digest] += 1
+        losses = self._policy.lost[task.digest]
         if losses >= TRIES:
             return False
         seconds = backoff_seconds(losses, task.digest, os.getpid())
-        self._not_before[task.digest] = self._orders.clock() + seconds
+        self._not_before[task.digest] = self._policy.clock() + seconds
         self.frontier.put_back(task.digest)
         self.observer.note(f"{task.stage} {task.label} was lost ({outcome}); tried again in {seconds:.1f} s or later")
         return True
 
-    def _found(self, task: Task) -> tuple[str, str]:
+    def _ending(self, task: Task) -> tuple[str, str]:
         if (published := self._published(task)) is not None:
             return published
-        if (said := self._heard.pop(task.digest, None)) is not None:
-            return said
-        written = notes(self.store, task.stage, task.digest)
-        if len(written) > self._notes_before[task.digest]:
-            return written[-1].outcome, written[-1].message
+        if (reported := self._heard.pop(task.digest, None)) is not None:
+            return reported
+        attempts = notes(self.store, task.stage, task.digest)
+        if len(attempts) > self._notes_before[task.digest]:
+            return attempts[-1].outcome, attempts[-1].message
         if self._still_leased(task):
             return "lease-held", "another worker is at this trial"
         return "killed", "the worker died without a word"

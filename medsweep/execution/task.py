@@ -1,20 +1,18 @@
-"""What a worker is told: one trial, and the world it runs in. Both travel to other processes as plain data."""
+"""What a worker is told: one trial, and the context it runs in. Both travel to other processes as plain data."""
 
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from medsweep.execution.gpu import Gpu, TorchGpu
+from medsweep.execution.gpu_memory import Gpu, TorchGpu
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
 from medsweep.sweep.file import Resources
-from medsweep.tracking.protocol import RunCard
+from medsweep.tracking.tracker import RunCard, TrackingMode
 from medsweep.trial import Stage
-
-TrackingMode = Literal["offline", "online", "disabled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class Task:
     held: Resources = field(default_factory=Resources)
     """What it holds while it runs."""
     micro_batches: int = 1
-    """Parts that its batches are worked in, since they did not fit whole."""
+    """Micro-batches that each batch is worked in, since it did not fit whole."""
     shape: str = ""
     """Of a trial with ``gpus: auto`` whose memory is not known yet: digest of the probe that it waits for."""
     is_probe: bool = False
@@ -115,7 +113,7 @@ class TaskFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class RunContext:
     """Where trials run and who is told. Carried to every worker once."""
 
     store: Path
@@ -130,6 +128,6 @@ class World:
     gpu: Gpu = field(default_factory=TorchGpu)
     """How a worker asks its GPU about memory."""
 
-    def held_by(self, stage: str) -> Resources:
+    def resources_of(self, stage: str) -> Resources:
         """Resources of one trial of ``stage``."""
         return self.resources.get(stage, Resources())

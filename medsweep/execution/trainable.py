@@ -12,7 +12,7 @@ from ray import tune
 from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import StalledError, TrialFailedError
 from medsweep.execution.runner import tracker_for
-from medsweep.execution.task import TaskFile, World
+from medsweep.execution.task import RunContext, TaskFile
 from medsweep.store.store import Store
 from medsweep.sweep.file import Resources
 from medsweep.trial import Progress
@@ -26,11 +26,11 @@ STALLED_EXIT = 75
 class StageTrainable(tune.Trainable):  # type: ignore[misc]
     """Drives one attempt per Tune trial. Keeps its process, its imports and its tracker between trials."""
 
-    def setup(self, config: dict[str, Any], world: World, tasks: TaskFile) -> None:
+    def setup(self, config: dict[str, Any], context: RunContext, tasks: TaskFile) -> None:
         """Called once per process; later trials come through ``reset_config``."""
-        self._world, self._tasks = world, tasks
-        self._store = Store(world.store)
-        self._tracker = tracker_for(world)
+        self._context, self._tasks = context, tasks
+        self._store = Store(context.store)
+        self._tracker = tracker_for(context)
         self._node = ray.get_runtime_context().get_node_id()
         self._open(config)
 
@@ -46,7 +46,9 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
             held=Resources(**config["held"]),
             micro_batches=config["micro_batches"],
         )
-        self._reports: Iterator[Progress] = attempt(task, self._world, self._store, self._tracker, stalled=_end_process)
+        self._reports: Iterator[Progress] = attempt(
+            task, self._context, self._store, self._tracker, on_stall=_end_process
+        )
         self._failed: TrialFailedError | None = None
 
     def _close(self) -> None:

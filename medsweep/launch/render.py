@@ -1,8 +1,10 @@
-"""Files of each target as text, and the command that submits them."""
+"""Files of each target as text, writing them, and handing them to the cluster's own program."""
 
 import json
 import shlex
-from collections.abc import Mapping
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -29,7 +31,7 @@ POD_CACHE: Final = "/var/cache/medsweep"
 
 
 @dataclass(frozen=True)
-class Launched:
+class LaunchedSweep:
     """A sweep file as far as a launch needs it: its path as typed, its text, its name, what its trials hold."""
 
     path: Path
@@ -52,7 +54,7 @@ class Rendered:
     """Command to type once the first has ended well."""
 
 
-def read_launched(path: Path) -> Launched:
+def read_launched(path: Path) -> LaunchedSweep:
     """Read what a launch needs of a sweep file.
 
     Raises:
@@ -60,10 +62,10 @@ def read_launched(path: Path) -> Launched:
     """
     yaml = read_yaml(find_sweep(path))
     file = parse(SweepFile, yaml.data, yaml)
-    return Launched(path, yaml.path.read_text(encoding="utf-8"), file.sweep, file.resources, file.replicates.file)
+    return LaunchedSweep(path, yaml.path.read_text(encoding="utf-8"), file.sweep, file.resources, file.replicates.file)
 
 
-def render(sweep: Launched, options: Options) -> Rendered:
+def render(sweep: LaunchedSweep, options: Options) -> Rendered:
     """The files for the target that ``options`` belong to.
 
     Raises:
@@ -87,7 +89,7 @@ def render(sweep: Launched, options: Options) -> Rendered:
     raise TypeError(f"no templates for {type(options).__name__}")
 
 
-def _slurm(sweep: Launched, options: Slurm) -> Rendered:
+def _slurm(sweep: LaunchedSweep, options: Slurm) -> Rendered:
     cpus, gpus = node_size(sweep.resources, options)
     store = ["--store", options.store] if options.store is not None else []
     driver = ["medsweep", "run", str(sweep.path), *store]
@@ -95,7 +97,7 @@ def _slurm(sweep: Launched, options: Slurm) -> Rendered:
     return Rendered({"slurm.sbatch": text}, ("sbatch", "slurm.sbatch"), "sbatch")
 
 
-def _kuberay(sweep: Launched, options: Kuberay) -> Rendered:
+def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
     name = f"medsweep-{sweep.name}"
     if len(name) > 47 or name.endswith("-"):
         raise UserError(
@@ -135,7 +137,7 @@ def _kuberay(sweep: Launched, options: Kuberay) -> Rendered:
     return Rendered({"rayjob.yaml": text}, ("kubectl", "apply", "-f", "rayjob.yaml"), "kubectl")
 
 
-def _job(sweep: Launched, options: Job) -> Rendered:
+def _job(sweep: LaunchedSweep, options: Job) -> Rendered:
     driver = _far_driver(sweep.path.as_posix(), options.store, sweep.name)
     filled = {
         name: _fill(
@@ -146,7 +148,7 @@ def _job(sweep: Launched, options: Job) -> Rendered:
     return Rendered(filled, ("sh", "job.sh"), "ray")
 
 
-def _up(sweep: Launched, options: Up) -> Rendered:
+def _up(sweep: LaunchedSweep, options: Up) -> Rendered:
     name = f"ray-up-{options.provider}.yaml"
     variables = "".join(f" {name}={shlex.quote(value)}" for name, value in _variables(options, "/tmp").items())
     exports = f"export RAY_AUTH_MODE=token{variables}; "
@@ -171,7 +173,7 @@ def _up(sweep: Launched, options: Up) -> Rendered:
     return Rendered({name: text}, ("ray", "up", "--yes", name), "ray", then)
 
 
-def _node_types(sweep: Launched, options: Up) -> dict[str, Any]:
+def _node_types(sweep: LaunchedSweep, options: Up) -> dict[str, Any]:
     """Head and workers in the cloud's words; AWS tells Ray what its machines hold, Google does not."""
     cpus, gpus = node_size(sweep.resources, options)
     if options.machine is None and (cpus > 4 or gpus > 1):
@@ -210,7 +212,7 @@ def _far_driver(sweep: str, store: str, name: str) -> list[str]:
     return ["medsweep", "run", sweep, "--store", store, "--results", str(results), "--address", "auto"]
 
 
-def _fill(name: str, /, *, sweep: Launched, **values: Any) -> str:
+def _fill(name: str, /, *, sweep: LaunchedSweep, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("medsweep.launch"),
         undefined=StrictUndefined,
@@ -222,3 +224,37 @@ def _fill(name: str, /, *, sweep: Launched, **values: Any) -> str:
     environment.filters |= {"sh": shlex.quote, "shjoin": shlex.join, "yaml": json.dumps}
     template = environment.get_template(f"{name}.j2")
     return template.render(sweep=sweep.name, sweep_text=sweep.text.rstrip("\n"), **values)
+
+
+def write(rendered: Rendered, folder: Path) -> list[Path]:
+    """Write the files into ``folder``, over those of an earlier launch.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    paths = [folder / name for name in rendered.files]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            path.write_text(rendered.files[path.name], encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written ({error.strerror}); choose another folder") from None
+    return paths
+
+
+def in_folder(command: Sequence[str], rendered: Rendered, folder: Path) -> list[str]:
+    """``command`` with the files' names as paths."""
+    return [str(folder / word) if word in rendered.files else word for word in command]
+
+
+def submit(rendered: Rendered, folder: Path) -> int:
+    """Run the command that submits; its exit code.
+
+    Raises:
+        UserError: the cluster's program is not installed.
+    """
+    if shutil.which(rendered.needs) is None:
+        raise UserError(
+            f"no program {rendered.needs} is on the PATH; submit the files in {folder} where it is, or install it"
+        )
+    return subprocess.run(in_folder(rendered.command, rendered, folder), check=False).returncode

@@ -19,7 +19,7 @@ SHOWN_FILES = 4
 
 
 @dataclass(frozen=True)
-class StageAccount:
+class StageCost:
     """One row of ``medsweep plan``."""
 
     stage: str
@@ -46,7 +46,7 @@ class StageAccount:
 
 def accounts(
     plan: Plan, decisions: Mapping[str, Decision], stages: Sequence[str], priced: Mapping[str, Price]
-) -> list[StageAccount]:
+) -> list[StageCost]:
     """A row per stage that the plan has trials of; ``priced`` are the prices of its trials."""
     naive = plan.naive_counts()
     rows = []
@@ -58,7 +58,7 @@ def accounts(
         to_run = [digest for digest in digests if decisions[digest].action == "run"]
         hours = total(priced[digest].hours for digest in to_run)
         rows.append(
-            StageAccount(
+            StageCost(
                 stage=stage,
                 trials=len(digests),
                 naive=naive[stage],
@@ -76,10 +76,10 @@ def accounts(
 
 
 @dataclass(frozen=True)
-class PlanAccount:
+class PlanCost:
     """All that ``medsweep plan`` says of a sweep's cost and of what its design can show."""
 
-    stages: tuple[StageAccount, ...]
+    stages: tuple[StageCost, ...]
     forecast: Forecast
     fraction: Fraction | None
     power: tuple[str, ...]

@@ -23,7 +23,7 @@ from medsweep.errors import UserError
 from medsweep.files import copy_hashed, sha256_of
 from medsweep.identity import canonical, short
 from medsweep.store.cache_folder import GIB, RECORD, NotCachedError, Room, write_record
-from medsweep.store.flock import FileLock
+from medsweep.store.file_lock import FileLock
 from medsweep.store.store import MANIFEST, DamagedError, Manifest, Store
 
 LIMIT = "MEDSWEEP_CACHE_GIB"

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from medsweep.store.flock import FileLock
+from medsweep.store.file_lock import FileLock
 
 RECORD = "copy.json"
 GIB = 2**30

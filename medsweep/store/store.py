@@ -17,6 +17,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -222,11 +223,7 @@ class Store:
 
     def quarantine(self, stage: str, digest: str, room: str = DAMAGED) -> Path:
         """Move a trial out of the way into ``STORE/ROOM``, so that it is run again; nothing is deleted."""
-        target_root = self.root / room
-        target_root.mkdir(exist_ok=True)
-        number = 0
-        while (target := target_root / f"{stage}-{digest}-{number}").exists():
-            number += 1
+        target = free_path(self.root / room, f"{stage}-{digest}")
         self.folder(stage, digest).rename(target)
         self._verified.discard(digest)
         return target
@@ -259,6 +256,12 @@ class Store:
         """The error for a digest that nobody knows."""
         known = [short(digest) for digest in self.digests()]
         return UserError(f"no trial {prefix!r} in the plan or in the store {self.root}; {nearest(prefix, known)}")
+
+
+def free_path(folder: Path, name: str, suffix: str = "") -> Path:
+    """The first of ``NAME-0``, ``NAME-1``, ... that is not in ``folder`` yet, which is made."""
+    folder.mkdir(exist_ok=True)
+    return next(path for number in count() if not (path := folder / f"{name}-{number}{suffix}").exists())
 
 
 def _sha256(path: str) -> str:

@@ -22,9 +22,9 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.source import is_made_up
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure
-from medsweep.execution.tasking import labels_of
+from medsweep.execution.plan_tasks import labels_of
 from medsweep.identity import short
-from medsweep.planning.cost import StageAccount
+from medsweep.planning.cost import StageCost
 from medsweep.store.store import Store
 from medsweep.study.settings import Settings, settings_of
 from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table, write_tables
@@ -77,7 +77,7 @@ def make_report(
     tables: Tables,
     folder: Path,
     *,
-    accounts: Sequence[StageAccount],
+    accounts: Sequence[StageCost],
     ran: Mapping[str, int],
     failures: Sequence[Failure],
     command: str,
@@ -233,7 +233,7 @@ def _missing(failure: Failure) -> MissingTrial:
     return MissingTrial(trial, failure.outcome, failure.message)
 
 
-def _plan_row(account: StageAccount, ran: Mapping[str, int]) -> PlanRow:
+def _plan_row(account: StageCost, ran: Mapping[str, int]) -> PlanRow:
     return PlanRow(
         stage=account.stage,
         trials=account.trials,

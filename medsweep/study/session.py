@@ -16,11 +16,11 @@ from medsweep.errors import UserError, nearest
 from medsweep.execution.driver import Failure, Summary, decide_checked, run_plan
 from medsweep.execution.failures import Attempt, notes
 from medsweep.execution.local import LocalRunner
+from medsweep.execution.plan_tasks import labels_of
 from medsweep.execution.runner import Runner
-from medsweep.execution.task import World
-from medsweep.execution.tasking import labels_of
+from medsweep.execution.task import RunContext
 from medsweep.planning.budget import BudgetGuard, Payments, require_within
-from medsweep.planning.cost import PlanAccount, StageAccount, accounts, store_notes, write_index
+from medsweep.planning.cost import PlanCost, StageCost, accounts, store_notes, write_index
 from medsweep.planning.forecast import Forecast, History, Price, forecast, prices
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
@@ -34,7 +34,7 @@ from medsweep.sweep.arms import fraction_of
 from medsweep.sweep.file import Sweep
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import NullObserver, make_console
-from medsweep.tracking.progress import Board, StagePlan
+from medsweep.tracking.progress import StageQueue, SweepProgress
 from medsweep.tracking.wandb import resolve_mode
 from medsweep.trial import COMPLETE
 
@@ -70,7 +70,7 @@ class Session:
         """Price of every trial of the plan."""
         return prices(self.plan, History(self.store, list(STAGES)), self.sweep.file.resources)
 
-    def stage_accounts(self) -> list[StageAccount]:
+    def stage_accounts(self) -> list[StageCost]:
         """Numbers and prices per stage."""
         return accounts(self.plan, self.decisions, list(STAGES), self.prices)
 
@@ -80,9 +80,9 @@ class Session:
         slots = budget.slots if budget is not None and budget.slots is not None else os.cpu_count() or 1
         return forecast(self.plan, self.decisions, self.prices, slots)
 
-    def accounts(self) -> PlanAccount:
+    def accounts(self) -> PlanCost:
         """Numbers, prices, and what the design can show."""
-        return PlanAccount(
+        return PlanCost(
             tuple(self.stage_accounts()),
             self.forecast(),
             fraction_of(self.sweep),
@@ -90,9 +90,9 @@ class Session:
             store_notes(self.plan, self.decisions, STAGES, self.store),
         )
 
-    def world(self, how: "HowToRun", stopping: Stopping | None = None) -> World:
+    def context(self, how: "HowToRun", stopping: Stopping | None = None) -> RunContext:
         """Where the trials of this sweep run."""
-        return World(
+        return RunContext(
             store=self.store.root.resolve(),
             stages=STAGES,
             resources=self.sweep.file.resources,
@@ -122,10 +122,10 @@ class Session:
         spent = Payments(self.store, self.sweep.name).spent(stages, self.prices)
         require_within(self.sweep, self.forecast(), spent)
         guard = BudgetGuard(self.sweep, stages, self.prices, self.store)
-        board = Board(self.stage_plans(rows), concurrency=1 if how.runner == "local" else os.cpu_count() or 1)
+        board = SweepProgress(self.stage_queues(rows), concurrency=1 if how.runner == "local" else os.cpu_count() or 1)
         with make_console(board, sys.stderr) as observer:
-            world = self.world(how, stopping)
-            return run_plan(self.plan, world, runner, observer, guard, fail_fast=how.fail_fast)
+            context = self.context(how, stopping)
+            return run_plan(self.plan, context, runner, observer, guard, fail_fast=how.fail_fast)
 
     def _at(self, plan: Plan, *, hashes: bool = True) -> "Session":
         """This sweep with another plan, and what the store says of it now."""
@@ -136,10 +136,10 @@ class Session:
         plan = self.plan if self.search is None else self.search.measured_plan(self.search.forward())
         return self._at(plan, hashes=False)
 
-    def stage_plans(self, rows: Iterable[StageAccount]) -> list[StagePlan]:
+    def stage_queues(self, rows: Iterable[StageCost]) -> list[StageQueue]:
         """What the console counts: per stage, trials reused and the priced trials to run."""
         return [
-            StagePlan(
+            StageQueue(
                 name=row.stage,
                 reused=row.reuse,
                 hours={

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from medsweep.identity import short
-from medsweep.tracking.progress import SETTLED, Board, StagePlan, TrialRecord
+from medsweep.tracking.progress import SETTLED, StageQueue, SweepProgress, TrialRecord
 
-__all__ = ["Board", "LiveConsole", "NullObserver", "Observer", "PlainConsole", "StagePlan", "make_console"]
+__all__ = ["LiveConsole", "NullObserver", "Observer", "PlainConsole", "StageQueue", "SweepProgress", "make_console"]
 
 PROGRESS_EVERY_SECONDS = 10.0
 SHOWN_TRIALS = 16
@@ -52,10 +52,10 @@ class NullObserver:
     def note(self, text: str) -> None: ...
 
 
-class _BoardConsole:
+class _ProgressConsole:
     """What both consoles share: the board, the clock, and the lock between the runner and whoever draws."""
 
-    def __init__(self, board: Board, console: Console, clock: Callable[[], float]) -> None:
+    def __init__(self, board: SweepProgress, console: Console, clock: Callable[[], float]) -> None:
         self._board = board
         self._console = console
         self._clock = clock
@@ -87,10 +87,10 @@ class _BoardConsole:
             return summary_line(self._board, self._clock())
 
 
-class LiveConsole(_BoardConsole):
+class LiveConsole(_ProgressConsole):
     """A table per stage and a bar per running trial, redrawn in place; failures and notes scroll by above it."""
 
-    def __init__(self, board: Board, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, board: SweepProgress, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(board, console, clock)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2)
 
@@ -113,10 +113,10 @@ class LiveConsole(_BoardConsole):
             return Group(*parts)
 
 
-class PlainConsole(_BoardConsole):
+class PlainConsole(_ProgressConsole):
     """One line per event, each with the time since the start; at most one line of progress per trial per 10 s."""
 
-    def __init__(self, board: Board, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, board: SweepProgress, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(board, console, clock)
         self._told: dict[str, float] = {}
 
@@ -144,7 +144,7 @@ class PlainConsole(_BoardConsole):
         self._line(f"{_ending(self._board.trial(digest), outcome, message, self._clock())} | {self._summary()}")
 
 
-def make_console(board: Board, stream: TextIO) -> LiveConsole | PlainConsole:
+def make_console(board: SweepProgress, stream: TextIO) -> LiveConsole | PlainConsole:
     """The live view where ``stream`` is a terminal that can move its cursor, else plain lines."""
     console = Console(file=stream)
     if stream.isatty() and not console.is_dumb_terminal:
@@ -165,7 +165,7 @@ def short_time(seconds: float) -> str:
     return f"{whole}s"
 
 
-def summary_line(board: Board, now: float) -> str:
+def summary_line(board: SweepProgress, now: float) -> str:
     """Done, reused and failed trials of the whole sweep, and the time until all is done."""
     stages = board.stages()
     done, reused, failed = (sum(getattr(s, state) for s in stages) for state in ("done", "reused", "failed"))
@@ -189,7 +189,7 @@ def _pace(trial: TrialRecord, now: float) -> str:
     return "" if pace is None or left is None else f", {pace:.3g} s per step, {short_time(left)} left"
 
 
-def _stage_table(board: Board) -> Table:
+def _stage_table(board: SweepProgress) -> Table:
     table = Table("stage", box=None, pad_edge=False)
     states = ("queued", "running", "done", "reused", "failed")
     for state in states:
@@ -200,7 +200,7 @@ def _stage_table(board: Board) -> Table:
     return table
 
 
-def _trial_table(board: Board, now: float) -> Group:
+def _trial_table(board: SweepProgress, now: float) -> Group:
     trials = board.running()
     table = Table.grid(padding=(0, 1))
     for trial in trials[:SHOWN_TRIALS]:

@@ -12,7 +12,7 @@ State = Literal["queued", "running", "done", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StagePlan:
+class StageQueue:
     """One stage of a plan: how many trials are reused, and the estimated hours of each trial to run by digest."""
 
     name: str
@@ -82,13 +82,13 @@ class TrialRecord:
         return None
 
 
-class Board:
+class SweepProgress:
     """A record of which trials run, at what pace, and when all will be done; it does no I/O and reads no clock.
 
     ``now`` is in seconds on any clock that never goes back, the same for all calls.
     """
 
-    def __init__(self, stages: Sequence[StagePlan], concurrency: int) -> None:
+    def __init__(self, stages: Sequence[StageQueue], concurrency: int) -> None:
         self._reused = {stage.name: stage.reused for stage in stages}
         self._concurrency = max(1, concurrency)
         self._trials = {

@@ -12,19 +12,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 
 from medsweep.config import Config
-from medsweep.environment import environment
 from medsweep.errors import UserError, nearest
 from medsweep.identity import short
-from medsweep.tracking.protocol import RunCard
+from medsweep.tracking.tracker import RunCard, TrackingMode
 from medsweep.trial import Progress
 
 logger = logging.getLogger(__name__)
-
-Mode = Literal["offline", "online", "disabled"]
 
 LONGEST_TAG = 64
 LONGEST_PROJECT = 128
@@ -41,7 +38,7 @@ class WandbTracker:
     ``folder`` is where W&B keeps all that it writes. The mode is best taken from ``resolve_mode``.
     """
 
-    def __init__(self, folder: Path, mode: Mode) -> None:
+    def __init__(self, folder: Path, mode: TrackingMode) -> None:
         self._folder = folder.absolute()
         self._mode = mode
         self._run: Any = None
@@ -126,7 +123,7 @@ class WandbTracker:
             self._muted = True
 
 
-def resolve_mode(flag: str | None) -> Mode:
+def resolve_mode(flag: str | None) -> TrackingMode:
     """The W&B mode: ``flag``, else ``WANDB_MODE``, else online for a user who is logged in, else offline.
 
     Raises:
@@ -135,10 +132,10 @@ def resolve_mode(flag: str | None) -> Mode:
     for source, value in (("the W&B mode", flag), ("WANDB_MODE", os.environ.get("WANDB_MODE"))):
         if not value:
             continue
-        if value not in get_args(Mode):
-            hint = nearest(value, get_args(Mode))
+        if value not in get_args(TrackingMode):
+            hint = nearest(value, get_args(TrackingMode))
             raise UserError(f"{source} must be offline, online or disabled, got {value!r}; {hint}")
-        return cast(Mode, value)
+        return cast(TrackingMode, value)
     return "online" if _logged_in() else "offline"
 
 
@@ -240,7 +237,21 @@ def _refuse_stop() -> None:
     )
 
 
-def _own_folders(folder: Path, mode: Mode) -> dict[str, str]:
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set ``variables``, and put back what was there before when the block ends."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _own_folders(folder: Path, mode: TrackingMode) -> dict[str, str]:
     names = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache", "WANDB_ARTIFACT_DIR": "artifacts"}
     if mode == "offline":
         # Online, the user's own settings stay in force: they name the server and the team.

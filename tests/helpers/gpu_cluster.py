@@ -8,7 +8,7 @@ from helpers.runner_contract import Notebook
 from medsweep.data.folds import Fold
 from medsweep.execution.driver import run_plan
 from medsweep.execution.ray_runner import RayRunner
-from medsweep.execution.task import World
+from medsweep.execution.task import RunContext
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.file import Resources
 from medsweep.sweep.plan import build
@@ -23,11 +23,11 @@ def main(folder: Path) -> int:
     arms = [Arm("small", {}, settings, is_control=True)]
     plan = build("gpus", arms=arms, replicates=where, stages=gpu_toy.STAGES, expand=gpu_toy.expand)
     held = {"train": Resources(gpus="auto")}
-    world = World(store=folder / "store", stages=gpu_toy.STAGES, resources=held, gpu=gpu_toy.FakeGpu())
+    context = RunContext(store=folder / "store", stages=gpu_toy.STAGES, resources=held, gpu=gpu_toy.FakeGpu())
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "num_gpus": 1})
     try:
         with RayRunner(address=cluster.address) as runner:
-            return run_plan(plan, world, runner, Notebook()).exit_code
+            return run_plan(plan, context, runner, Notebook()).exit_code
     finally:
         cluster.shutdown()
 

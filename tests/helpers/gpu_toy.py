@@ -23,7 +23,7 @@ STATE = {"cap": TOTAL_MIB, "peak": 0.0}
 
 
 class FakeGpu:
-    """Implements ``medsweep.execution.gpu.Gpu`` with the numbers of this module."""
+    """Implements ``medsweep.execution.gpu_memory.Gpu`` with the numbers of this module."""
 
     def begin(self, share: float) -> None:
         STATE.update(cap=share * TOTAL_MIB, peak=0.0)

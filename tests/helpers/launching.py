@@ -4,19 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from medsweep.launch.options import Target, options_of
-from medsweep.launch.render import Launched, Rendered, read_launched, render
+from medsweep.launch.render import LaunchedSweep, Rendered, read_launched, render
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = Path("sweeps/quickstart.yaml")
 NASTY = 'it\'s a "$HOME" `id`; a\\b'
 
 
-def launched(**changes: Any) -> Launched:
+def launched(**changes: Any) -> LaunchedSweep:
     one = read_launched(QUICKSTART)
-    return Launched(**{**vars(one), **changes})
+    return LaunchedSweep(**{**vars(one), **changes})
 
 
-def rendered(target: str, sweep: Launched | None = None, **given: Any) -> Rendered:
+def rendered(target: str, sweep: LaunchedSweep | None = None, **given: Any) -> Rendered:
     return render(sweep or launched(), options_of(Target(target), given))
 
 

@@ -12,7 +12,7 @@ from medsweep.data.folds import Fold
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.failures import notes
 from medsweep.execution.runner import Runner, Unguarded
-from medsweep.execution.task import Task, World
+from medsweep.execution.task import RunContext, Task
 from medsweep.store.cache import CacheSpec
 from medsweep.store.store import Store
 from medsweep.sweep.arms import Arm, Replicate
@@ -82,8 +82,8 @@ class RunnerContract:
         raise NotImplementedError
 
     def run(self, plan: Plan, root: Path, runner: Runner, notebook: Notebook | None = None) -> Summary:
-        world = World(store=root, stages=toy.STAGES)
-        return run_plan(plan, world, runner, notebook or Notebook())
+        context = RunContext(store=root, stages=toy.STAGES)
+        return run_plan(plan, context, runner, notebook or Notebook())
 
     def test_everything_runs_once_and_the_second_run_does_nothing(self, tmp_path: Path, runner: Runner) -> None:
         plan, log, notebook = plan_of(log=tmp_path / "log"), tmp_path / "log", Notebook()
@@ -140,8 +140,8 @@ class RunnerContract:
         assert not store.leased("grow", failed.digest)
 
     def test_a_guard_stops_the_run_between_trials_and_the_next_goes_on(self, tmp_path: Path, runner: Runner) -> None:
-        plan, world = plan_of(), World(store=tmp_path, stages=toy.STAGES)
-        capped = run_plan(plan, world, runner, Notebook(), Some(4))
+        plan, context = plan_of(), RunContext(store=tmp_path, stages=toy.STAGES)
+        capped = run_plan(plan, context, runner, Notebook(), Some(4))
         assert (capped.exit_code, capped.capped) == (3, "4 trials are enough")
         assert sum(capped.ran.values()) == 4
         assert not capped.failures
@@ -152,8 +152,8 @@ class RunnerContract:
     def test_a_nodes_cache_changes_no_result_and_reads_each_input_once(self, tmp_path: Path, runner: Runner) -> None:
         plan = plan_of()
         self.run(plan, tmp_path / "plain", runner)
-        world = World(store=tmp_path / "store", stages=toy.STAGES, cache=CacheSpec(root=tmp_path / "node"))
-        assert run_plan(plan, world, runner, Notebook()).ok
+        context = RunContext(store=tmp_path / "store", stages=toy.STAGES, cache=CacheSpec(root=tmp_path / "node"))
+        assert run_plan(plan, context, runner, Notebook()).ok
         store = Store(tmp_path / "store")
         assert results_of(plan, store) == results_of(plan, Store(tmp_path / "plain"))
         origins = Counter(

@@ -6,29 +6,29 @@ import pytest
 
 from helpers import toy
 from helpers.runner_contract import Notebook
-from helpers.toy_run import long_plan, world_of
+from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, note_path, notes
 from medsweep.execution.local import LocalRunner
-from medsweep.execution.task import World
+from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
 
 
 def test_a_torn_note_hides_no_other(tmp_path: Path) -> None:
     plan = long_plan(tmp_path / "log", pause=0.0, fail="bug")
-    store, world = Store(tmp_path / "store"), world_of(tmp_path / "store")
-    digest = run_plan(plan, world, LocalRunner(), Notebook()).failures[0].trial.digest
+    store, context = Store(tmp_path / "store"), context_of(tmp_path / "store")
+    digest = run_plan(plan, context, LocalRunner(), Notebook()).failures[0].trial.digest
     with note_path(store, "grow", digest).open("a") as stream:
         stream.write('{"outcome": "err')
-    assert run_plan(plan, world, LocalRunner(), Notebook()).failures[0].outcome == "error"
+    assert run_plan(plan, context, LocalRunner(), Notebook()).failures[0].outcome == "error"
     assert [note.outcome for note in notes(store, "grow", digest)] == ["error", "error"]
 
 
 def test_the_first_failure_of_its_own_stops_a_run_that_asks_for_it(tmp_path: Path) -> None:
     plan = long_plan(tmp_path / "log", pause=0.0, fail="bug")
-    world = World(store=tmp_path / "store", stages=toy.STAGES)
+    context = RunContext(store=tmp_path / "store", stages=toy.STAGES)
     notebook = Notebook()
-    summary = run_plan(plan, world, LocalRunner(), notebook, fail_fast=True)
+    summary = run_plan(plan, context, LocalRunner(), notebook, fail_fast=True)
     assert [failure.outcome for failure in summary.failures] == ["error"]
     assert notebook.begun[-1] == summary.failures[0].trial.digest
     assert not summary.ok
@@ -37,7 +37,7 @@ def test_the_first_failure_of_its_own_stops_a_run_that_asks_for_it(tmp_path: Pat
 @pytest.mark.parametrize(("memory_gib", "tries"), [(0.0, 1), (1.0, 2)])
 def test_memory_that_ran_out_is_doubled_once_where_it_was_stated(tmp_path: Path, memory_gib: float, tries: int) -> None:
     plan = long_plan(tmp_path / "log", pause=0.0, fail="memory")
-    summary = run_plan(plan, world_of(tmp_path / "store", memory_gib=memory_gib), LocalRunner(), Notebook())
+    summary = run_plan(plan, context_of(tmp_path / "store", memory_gib=memory_gib), LocalRunner(), Notebook())
     assert {failure.outcome for failure in summary.failures} == {"out-of-memory"}
     for failure in summary.failures:
         assert len(notes(Store(tmp_path / "store"), "grow", failure.trial.digest)) == tries

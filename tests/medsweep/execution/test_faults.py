@@ -16,7 +16,7 @@ import pytest
 
 from helpers.driving import DRIVER, ENVIRONMENT, ended, start
 from helpers.runner_contract import Notebook, results_of
-from helpers.toy_run import long_plan, world_of
+from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import notes
 from medsweep.execution.local import LocalRunner
@@ -32,7 +32,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """Results of an undisturbed run."""
     folder = tmp_path_factory.mktemp("calm")
     plan = long_plan(folder / "log", pause=0.0)
-    assert run_plan(plan, world_of(folder / "store"), LocalRunner(), Notebook()).ok
+    assert run_plan(plan, context_of(folder / "store"), LocalRunner(), Notebook()).ok
     return results_of(plan, Store(folder / "store"))
 
 
@@ -88,7 +88,7 @@ def test_two_drivers_share_one_store_without_doing_anything_twice(tmp_path: Path
 
 def test_a_trial_that_hangs_is_named_with_its_stack_and_tried_again(tmp_path: Path) -> None:
     plan, notebook = long_plan(tmp_path / "log", pause=0.0, fail="hang"), Notebook()
-    summary = run_plan(plan, world_of(tmp_path / "store", stall_minutes=0.1), LocalRunner(), notebook)
+    summary = run_plan(plan, context_of(tmp_path / "store", stall_minutes=0.1), LocalRunner(), notebook)
     assert summary.ok
     stalled = [digest for digest, outcome in notebook.ends if outcome == "stalled"]
     assert len(stalled) == 1
@@ -107,7 +107,7 @@ def stop_early(tmp_path: Path) -> Path:
                 raise KeyboardInterrupt
 
     assert run_plan(
-        long_plan(tmp_path / "log", pause=0.0), world_of(tmp_path / "store"), LocalRunner(), Impatient()
+        long_plan(tmp_path / "log", pause=0.0), context_of(tmp_path / "store"), LocalRunner(), Impatient()
     ).stopped
     (part,) = (tmp_path / "store").glob("grow/*.part")
     return part
@@ -122,7 +122,9 @@ def test_torn_and_flipped_files_cost_work_and_no_result(tmp_path: Path, calm: di
         (part / "metrics.jsonl").write_text('{"step": 1, "to\n{"step": 2, "total": 8}\n')
     elif what == "manifest":
         (part / "manifest.json").write_text('{"files": {}, "format"')
-    assert run_plan(long_plan(tmp_path / "log", pause=0.0), world_of(tmp_path / "store"), LocalRunner(), Notebook()).ok
+    assert run_plan(
+        long_plan(tmp_path / "log", pause=0.0), context_of(tmp_path / "store"), LocalRunner(), Notebook()
+    ).ok
     done = steps_in(tmp_path / "log")
     assert done.total() - len(done) == (6 if what in ("checkpoint", "metrics") else 1)
     require_whole(tmp_path, calm)
@@ -130,8 +132,8 @@ def test_torn_and_flipped_files_cost_work_and_no_result(tmp_path: Path, calm: di
 
 def test_a_worker_that_died_on_the_last_rename_has_nothing_left_to_do(tmp_path: Path) -> None:
     plan = long_plan(tmp_path / "log", pause=0.0)
-    world = world_of(tmp_path / "store")
-    assert run_plan(plan, world, LocalRunner(), Notebook()).ok
+    context = context_of(tmp_path / "store")
+    assert run_plan(plan, context, LocalRunner(), Notebook()).ok
     grow = next(path for path in (tmp_path / "store" / "grow").iterdir())
     grow.rename(grow.with_name(f"{grow.name}.part"))
     (grow.with_name(f"{grow.name}.part") / "checkpoints").mkdir()
@@ -139,7 +141,7 @@ def test_a_worker_that_died_on_the_last_rename_has_nothing_left_to_do(tmp_path: 
         shutil.rmtree(measured)
     for pool in (tmp_path / "store" / "pool").iterdir():
         shutil.rmtree(pool)
-    assert run_plan(plan, world, LocalRunner(), Notebook()).ok
+    assert run_plan(plan, context, LocalRunner(), Notebook()).ok
     assert set(steps_in(tmp_path / "log").values()) == {1}
     assert not (grow / "checkpoints").exists()
 
@@ -161,7 +163,7 @@ def test_the_lease_of_a_dead_host_is_taken_over_whatever_its_clock_said(
     plan = long_plan(tmp_path / "log", pause=0.0)
     grow = next(digest for digest, trial in plan.trials.items() if trial.stage == "grow")
     foreign_lease(tmp_path / "store" / "grow" / f"{grow}.part", age)
-    assert run_plan(plan, world_of(tmp_path / "store"), LocalRunner(), Notebook()).ok
+    assert run_plan(plan, context_of(tmp_path / "store"), LocalRunner(), Notebook()).ok
     require_whole(tmp_path, calm)
 
 

@@ -12,10 +12,10 @@ from helpers.micro import write_micro
 from helpers.runner_contract import Notebook
 from medsweep.data.folds import Fold
 from medsweep.execution.driver import Summary, run_plan
+from medsweep.execution.gpu_memory import SHARES, Grant, allocator_share, next_grant, share_for
 from medsweep.execution.local import LocalRunner
-from medsweep.execution.probing import measured, shape_of, sizes_of
-from medsweep.execution.resources import SHARES, Grant, allocator_share, next_grant, share_for
-from medsweep.execution.task import World
+from medsweep.execution.memory_probe import measured, shape_of, sizes_of
+from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
 from medsweep.study.stages import STAGES as REAL
 from medsweep.study.stages import plan_sweep
@@ -41,8 +41,8 @@ def plan_of(log: Path, arms: dict[str, dict[str, Any]], seeds: int = 2) -> Plan:
 
 
 def run(plan: Plan, store: Path, notebook: Notebook | None = None, resources: Any = AUTO) -> Summary:
-    world = World(store=store, stages=STAGES, resources=resources, gpu=FakeGpu())
-    return run_plan(plan, world, LocalRunner(), notebook or Notebook())
+    context = RunContext(store=store, stages=STAGES, resources=resources, gpu=FakeGpu())
+    return run_plan(plan, context, LocalRunner(), notebook or Notebook())
 
 
 def hosts(plan: Plan, store: Path) -> list[tuple[float, float, int]]:
@@ -181,7 +181,7 @@ def test_the_allocator_leaves_room_for_the_context_unless_it_has_the_whole_gpu()
 def test_the_ladder_gives_larger_parts_of_a_gpu_then_smaller_parts_of_a_batch() -> None:
     stated, steps = Resources(gpus=0.3), []
     grant: Grant | None = Grant(stated, 1)
-    while grant is not None and (grant := next_grant(grant, stated, most_parts=6)) is not None:
+    while grant is not None and (grant := next_grant(grant, stated, most_micro_batches=6)) is not None:
         steps.append((grant.held.gpus, grant.micro_batches))
     assert steps == [(0.5, 1), (1.0, 1), (1.0, 2), (1.0, 4), (1.0, 6)]
     assert next_grant(Grant(Resources(), 1), Resources(), 6) is None

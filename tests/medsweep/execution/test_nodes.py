@@ -13,7 +13,7 @@ import pytest
 
 from helpers import gpu_toy
 from helpers.runner_contract import Notebook, results_of
-from helpers.toy_run import long_plan, world_of
+from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import run_plan
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.ray_runner import RayRunner
@@ -38,7 +38,7 @@ def test_a_node_killed_in_the_middle_costs_a_step_of_its_trials_and_nothing_else
     from ray.cluster_utils import Cluster
 
     calm = long_plan(tmp_path / "calm.log", pause=0.0)
-    assert run_plan(calm, world_of(tmp_path / "calm"), LocalRunner(), Notebook()).ok
+    assert run_plan(calm, context_of(tmp_path / "calm"), LocalRunner(), Notebook()).ok
 
     log = tmp_path / "log"
     plan = long_plan(log, pause=1.0)
@@ -48,7 +48,7 @@ def test_a_node_killed_in_the_middle_costs_a_step_of_its_trials_and_nothing_else
     try:
         with RayRunner(address=cluster.address) as runner:
             killer.start()
-            summary = run_plan(plan, world_of(tmp_path / "store"), runner, Notebook())
+            summary = run_plan(plan, context_of(tmp_path / "store"), runner, Notebook())
     finally:
         cluster.shutdown()
     assert summary.ok, [(failure.outcome, failure.message) for failure in summary.failures]

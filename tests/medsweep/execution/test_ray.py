@@ -12,7 +12,7 @@ from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import TRIES, notes
 from medsweep.execution.ray_runner import RayRunner
-from medsweep.execution.task import World
+from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
 from medsweep.sweep.file import Resources
 
@@ -55,17 +55,17 @@ class TestRayRunner(RunnerContract):
     def test_a_trial_that_hangs_is_ended_and_tried_again(self, tmp_path: Path, runner: RayRunner) -> None:
         notebook, log = Notebook(), tmp_path / "log"
         held = {"grow": Resources(stall_minutes=0.2)}
-        world = World(store=tmp_path / "store", stages=toy.STAGES, resources=held)
-        summary = run_plan(plan_of(fail="hang", log=log), world, runner, notebook)
+        context = RunContext(store=tmp_path / "store", stages=toy.STAGES, resources=held)
+        summary = run_plan(plan_of(fail="hang", log=log), context, runner, notebook)
         assert summary.ok
         (stalled,) = [digest for digest, outcome in notebook.ends if outcome == "stalled"]
         (note,) = notes(Store(tmp_path / "store"), "grow", stalled)
         assert "toy.py" in note.traceback
 
     def test_a_stage_too_large_for_the_cluster_is_one_line(self, tmp_path: Path, runner: RayRunner) -> None:
-        world = World(store=tmp_path, stages=toy.STAGES, resources={"grow": Resources(gpus=1)})
+        context = RunContext(store=tmp_path, stages=toy.STAGES, resources={"grow": Resources(gpus=1)})
         with pytest.raises(UserError, match=r"resources.grow.gpus asks for 1, the Ray cluster has 0"):
-            run_plan(plan_of(), world, runner, Notebook())
+            run_plan(plan_of(), context, runner, Notebook())
 
     def test_nothing_of_tunes_own_state_stays(self, tmp_path: Path, runner: RayRunner) -> None:
         self.run(plan_of(), tmp_path, runner)

@@ -14,7 +14,7 @@ from medsweep.data.folds import Fold
 from medsweep.errors import UserError
 from medsweep.execution.driver import decide_checked, run_plan
 from medsweep.execution.local import LocalRunner
-from medsweep.execution.task import Task, World
+from medsweep.execution.task import RunContext, Task
 from medsweep.planning.budget import BudgetGuard, Payments, Spent, require_within
 from medsweep.planning.cost import explain, store_notes
 from medsweep.planning.forecast import History, Interval, Price, bare_tasks, forecast, prices, sure, wall_hours
@@ -106,7 +106,7 @@ def test_gpu_hours_count_what_a_trial_holds() -> None:
 def published(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with one toy run."""
     root = tmp_path_factory.mktemp("published")
-    run_plan(plan_of(), World(store=root, stages=toy.STAGES), LocalRunner(), NullObserver())
+    run_plan(plan_of(), RunContext(store=root, stages=toy.STAGES), LocalRunner(), NullObserver())
     return Store(root)
 
 

@@ -14,7 +14,7 @@ import pytest
 from helpers.caching import SIZE, SPAWN, node, origin, publish, start, there, wait_for_lines
 from medsweep.store.cache import NodeCache
 from medsweep.store.cache_folder import RECORD
-from medsweep.store.flock import FileLock
+from medsweep.store.file_lock import FileLock
 from medsweep.store.store import DamagedError, Store
 
 # Processes.

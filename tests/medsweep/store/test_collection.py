@@ -19,7 +19,7 @@ from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import note_path
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.retry import failed_trials, set_apart
-from medsweep.execution.task import World
+from medsweep.execution.task import RunContext
 from medsweep.store.collection import NOTES, TUNE, UNFINISHED, UNREACHABLE, check_store, find_waste, planned, remove
 from medsweep.store.lease import Lease
 from medsweep.store.store import Store
@@ -31,7 +31,7 @@ SMALL, LARGE = plan_of(counts=(2,)), plan_of(counts=(2, 4))
 
 
 def run(plan: Plan, root: Path) -> Counter[str]:
-    return run_plan(plan, World(store=root, stages=toy.STAGES), LocalRunner(), NullObserver()).ran
+    return run_plan(plan, RunContext(store=root, stages=toy.STAGES), LocalRunner(), NullObserver()).ran
 
 
 def snapshot(root: Path) -> dict[str, int]:

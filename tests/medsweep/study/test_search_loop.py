@@ -15,7 +15,7 @@ from medsweep.data.source import DataSource
 from medsweep.errors import UserError
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.local import LocalRunner
-from medsweep.execution.task import World
+from medsweep.execution.task import RunContext
 from medsweep.search.sampler import Told, ask, best_of, importances
 from medsweep.search.stopping import Stopping
 from medsweep.store.store import Store
@@ -182,13 +182,13 @@ class Stop:
     """Runs plans in this process; after ``batches`` of them it says that the user stopped."""
 
     def __init__(self, store: Store, batches: int = 99) -> None:
-        self.world, self.left = World(store=store.root, stages=STAGES), batches
+        self.context, self.left = RunContext(store=store.root, stages=STAGES), batches
         self.stages: list[str] = []
 
     def __call__(self, plan: Plan, stopping: Stopping | None) -> Summary:
         assert stopping is None
         self.left -= 1
-        summary = run_plan(plan, self.world, LocalRunner(), NullObserver())
+        summary = run_plan(plan, self.context, LocalRunner(), NullObserver())
         self.stages += list(summary.ran.elements())
         return summary if self.left else Summary(**{**vars(summary), "stopped": True})
 
@@ -212,7 +212,7 @@ def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) 
     # The second batch was asked but not run; one suggestion of it comes to be, the last one first.
     last = state.suggestions[-1].name
     only = search.plan([each for each in state.suggestions if each.name == last])
-    run_plan(only, first.world, LocalRunner(), NullObserver())
+    run_plan(only, first.context, LocalRunner(), NullObserver())
     again = opened(path, store)
     assert again.forward().suggestions == state.suggestions
     assert len(again.forward().results) == 2

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from medsweep.tracking.console import (
-    Board,
     LiveConsole,
     PlainConsole,
-    StagePlan,
+    StageQueue,
+    SweepProgress,
     make_console,
     short_time,
     summary_line,
@@ -38,10 +38,10 @@ def clock():
 
 def plan(concurrency=1):
     stages = [
-        StagePlan(name="gan", reused=2, hours={"g1": 4.0, "g2": 4.0}),
-        StagePlan(name="segment", reused=0, hours={"s1": 1.0, "s2": 1.0, "s3": 1.0}),
+        StageQueue(name="gan", reused=2, hours={"g1": 4.0, "g2": 4.0}),
+        StageQueue(name="segment", reused=0, hours={"s1": 1.0, "s2": 1.0, "s3": 1.0}),
     ]
-    return Board(stages, concurrency)
+    return SweepProgress(stages, concurrency)
 
 
 def counts(board, name):
@@ -222,7 +222,7 @@ def test_live_view_shows_stages_bars_and_failures(clock):
 def test_live_view_names_how_many_trials_it_leaves_out(clock):
     stream = io.StringIO()
     hours = {f"d{number}": 1.0 for number in range(20)}
-    board = Board([StagePlan(name="gan", reused=0, hours=hours)], 20)
+    board = SweepProgress([StageQueue(name="gan", reused=0, hours=hours)], 20)
     with LiveConsole(board, Console(file=stream, force_terminal=True, width=100, height=60), clock) as console:
         for digest in hours:
             console.started(digest=digest, stage="gan", label="")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from medsweep.errors import UserError
-from medsweep.tracking.protocol import RunCard
+from medsweep.tracking.tracker import RunCard
 from medsweep.tracking.wandb import HIDDEN, WandbTracker, project_name, redacted, resolve_mode
 from medsweep.trial import Progress
 
@@ -145,7 +145,7 @@ def test_everything_stays_below_the_folder_and_the_environment_as_it_was(tmp_pat
     code = f"""
 import os
 from pathlib import Path
-from medsweep.tracking.protocol import RunCard
+from medsweep.tracking.tracker import RunCard
 from medsweep.tracking.wandb import WandbTracker
 before = dict(os.environ)
 tracker = WandbTracker(Path({str(tmp_path / "mirror")!r}), "offline")

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from medsweep.execution.probing import probe_of, sized, sizes_of
-from medsweep.execution.resources import Grant
-from medsweep.execution.task import Task, World
+from medsweep.execution.gpu_memory import Grant
+from medsweep.execution.memory_probe import probe_of, sized, sizes_of
+from medsweep.execution.task import RunContext, Task
 from medsweep.store.store import Store
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 
@@ -15,7 +15,7 @@ def tasks_of(
     labels: Mapping[str, str],
     *,
     closed: set[str],
-    world: World,
+    context: RunContext,
     enlarged: Mapping[str, Grant],
 ) -> list[Task]:
     """Tasks for the trials to run, in plan order, without those in ``closed`` and what is made from them.
@@ -33,13 +33,13 @@ def tasks_of(
         if decisions[digest].action != "run" or digest in shut:
             continue
         data: dict[str, str] = {}
-        grant, shape = enlarged.get(digest) or Grant(world.held_by(trial.stage), 1), ""
+        grant, shape = enlarged.get(digest) or Grant(context.resources_of(trial.stage), 1), ""
         if grant.held.gpus == "auto":
-            data = sizes_of(trial, plan.trials, world.stages)
-            grant, shape = sized(grant.held, world.stages[trial.stage], trial.config, data, Store(world.store))
+            data = sizes_of(trial, plan.trials, context.stages)
+            grant, shape = sized(grant.held, context.stages[trial.stage], trial.config, data, Store(context.store))
         task = maker.task(digest, trial, grant, shape)
         if shape and shape not in probed:
-            tasks.append(probe_of(task, world.stages[trial.stage], trial.config, data))
+            tasks.append(probe_of(task, context.stages[trial.stage], trial.config, data))
         probed |= {shape}
         tasks.append(task)
     return tasks

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from medsweep.trial import Progress
+
+TrackingMode = Literal["offline", "online", "disabled"]
 
 
 @dataclass(frozen=True, kw_only=True)

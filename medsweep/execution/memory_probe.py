@@ -1,4 +1,4 @@
-"""``gpus: auto``: one step of every distinct config on a whole GPU, its peak kept in the store, turned into a part.
+"""``gpus: auto``: one step of every distinct config on a whole GPU, whose peak becomes the share that trials are given.
 
 A probe is a task like any other, under a lease and with a name for every way to fail; the trials of its shape wait for
 it. It publishes nothing: what it leaves is ``STORE/probes/STAGE/SHAPE.json``.
@@ -14,8 +14,8 @@ from typing import Final
 
 from medsweep.config import Config
 from medsweep.execution.failures import classify
-from medsweep.execution.resources import Grant, share_for
-from medsweep.execution.task import Task, World
+from medsweep.execution.gpu_memory import Grant, share_for
+from medsweep.execution.task import RunContext, Task
 from medsweep.files import write_json
 from medsweep.identity import canonical, identity, short
 from medsweep.store.store import Store
@@ -26,7 +26,7 @@ from medsweep.trial import Progress, Stage, StageEndedError
 
 PROBES: Final = "probes"
 """Folder of the store where measurements are kept."""
-BESIDE: Final = ("fold", "seed")
+NOT_SIZES: Final = ("fold", "seed")
 """Fields of a config that choose data and chance, not sizes; folds of one dataset are of nearly one size."""
 
 
@@ -38,7 +38,7 @@ class Measured:
     total_mib: float
     device: str
     micro_batches: int
-    """Parts that the batch had to be worked in to fit at all."""
+    """Micro-batches that the batch had to be worked in to fit at all."""
     config: Mapping[str, object]
 
     def grant(self, held: Resources) -> Grant:
@@ -54,7 +54,7 @@ def shape_of(stage: Stage, config: Config, data: Mapping[str, str]) -> str | Non
     """
     if stage.probe is None:
         return None
-    sizes = {name: value for name, value in identity(stage.probe(config)).items() if name not in BESIDE}
+    sizes = {name: value for name, value in identity(stage.probe(config)).items() if name not in NOT_SIZES}
     body = canonical({"probe": stage.name, "version": stage.version, "config": sizes, "data": dict(data)})
     return hashlib.sha256(body.encode()).hexdigest()
 
@@ -66,15 +66,15 @@ def sizes_of(trial: PlannedTrial, trials: Mapping[str, PlannedTrial], stages: Ma
     slices count. Shapes of those that its stage is sized by. Other inputs differ between folds and seeds, and hardly in
     size.
     """
-    found = {}
+    sizes = {}
     for role, digest in trial.inputs.items():
         parent = trials[digest]
         if role in stages[trial.stage].sized_by:
             shape = shape_of(stages[parent.stage], parent.config, sizes_of(parent, trials, stages))
-            found[role] = digest if shape is None else shape
+            sizes[role] = digest if shape is None else shape
         elif not parent.inputs:
-            found[role] = digest
-    return found
+            sizes[role] = digest
+    return sizes
 
 
 def measured(store: Store, stage: str, shape: str) -> Measured | None:
@@ -86,21 +86,21 @@ def measured(store: Store, stage: str, shape: str) -> Measured | None:
 
 
 def sized(held: Resources, stage: Stage, config: Config, data: Mapping[str, str], store: Store) -> tuple[Grant, str]:
-    """What a trial with ``gpus: auto`` is given, and the shape it waits for, or nothing where that is known.
+    """What a trial with ``gpus: auto`` is given, and the shape it waits for, or nothing where that is measured.
 
     A stage that cannot be cut to one step gets a whole GPU.
     """
     shape = shape_of(stage, config, data)
     if shape is None:
         return Grant(held.model_copy(update={"gpus": 1.0}), 1), ""
-    known = measured(store, stage.name, shape)
-    return (Grant(held, 1), shape) if known is None else (known.grant(held), "")
+    memory = measured(store, stage.name, shape)
+    return (Grant(held, 1), shape) if memory is None else (memory.grant(held), "")
 
 
 def granted(task: Task, store: Store) -> Grant:
-    """What a task was started with: what its probe has found, where it waited for one."""
-    known = measured(store, task.stage, task.shape) if task.shape else None
-    return Grant(task.held, task.micro_batches) if known is None else known.grant(task.held)
+    """What a task was started with: what its probe has measured, where it waited for one."""
+    memory = measured(store, task.stage, task.shape) if task.shape else None
+    return Grant(task.held, task.micro_batches) if memory is None else memory.grant(task.held)
 
 
 def probe_of(task: Task, stage: Stage, config: Config, data: Mapping[str, str]) -> Task:
@@ -121,56 +121,50 @@ def probe_of(task: Task, stage: Stage, config: Config, data: Mapping[str, str]) 
 
 
 def probe(
-    stage: Stage, config: Config, inputs: Mapping[str, Path], *, task: Task, world: World, store: Store
+    stage: Stage, config: Config, inputs: Mapping[str, Path], *, task: Task, context: RunContext, store: Store
 ) -> Iterator[Progress]:
-    """Run one step on the whole GPU, its batch in more and more parts until it fits, and keep the peak.
+    """Run one step on the whole GPU, in more and more micro-batches until it fits, and keep the peak.
 
     Raises:
-        Exception: what the stage raises; out of memory once no more parts are allowed.
+        Exception: what the stage raises; out of memory once no more micro-batches are allowed.
     """
-    most, parts = stage.divides(config), 1
-    while True:
-        fits = yield from _one_step(stage, config, inputs, parts=parts, task=task, world=world, store=store, most=most)
-        world.gpu.release()
-        if fits:
-            return
-        parts = min(2 * parts, most)
+    most, micro_batches = stage.divides(config), 1
 
+    def one_step() -> Generator[Progress, None, bool]:
+        """Whether the step fits; a step that diverges has shown its memory all the same."""
+        with Workspace(
+            store, task.stage, task.digest, device="cuda", threads=task.held.cpus, micro_batches=micro_batches
+        ) as work:
+            context.gpu.begin(1.0)
+            try:
+                yield from stage.run(config, inputs, work)
+            except StageEndedError:
+                pass
+            except Exception as error:
+                if classify(error) != "out-of-memory" or micro_batches >= most:
+                    raise
+                return False
+            finally:
+                peak = context.gpu.peak_mib()
+                shutil.rmtree(work.part, ignore_errors=True)
+            memory = Measured(
+                peak_mib=round(peak, 1),
+                total_mib=round(context.gpu.total_mib(), 1),
+                device=context.gpu.name(),
+                micro_batches=micro_batches,
+                config=dict(task.config),
+            )
+            path = _path(store, task.stage, task.digest)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, asdict(memory))
+        return True
 
-def _one_step(
-    stage: Stage,
-    config: Config,
-    inputs: Mapping[str, Path],
-    *,
-    parts: int,
-    task: Task,
-    world: World,
-    store: Store,
-    most: int,
-) -> Generator[Progress, None, bool]:
-    """Whether the step fits; a step that diverges has shown its memory all the same."""
-    threads = task.held.cpus
-    with Workspace(store, task.stage, task.digest, device="cuda", threads=threads, micro_batches=parts) as work:
-        world.gpu.begin(1.0)
-        try:
-            yield from stage.run(config, inputs, work)
-        except StageEndedError:
-            pass
-        except Exception as error:
-            if classify(error) != "out-of-memory" or parts >= most:
-                raise
-            return False
-        finally:
-            peak = world.gpu.peak_mib()
-            shutil.rmtree(work.part, ignore_errors=True)
-        found = Measured(
-            peak_mib=round(peak, 1), total_mib=round(world.gpu.total_mib(), 1), device=world.gpu.name(),
-            micro_batches=parts, config=dict(task.config),
-        )  # fmt: skip
-        path = _path(store, task.stage, task.digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(found))
-    return True
+    fits = False
+    while not fits:
+        fits = yield from one_step()
+        # The next attempt, or the next trial of this process, would otherwise find the memory taken.
+        context.gpu.release()
+        micro_batches = min(2 * micro_batches, most)
 
 
 def _path(store: Store, stage: str, shape: str) -> Path:
