@@ -137,8 +137,8 @@ class Evidence:
         network = RandomFeatures(len(self.data.modalities)).to(device)
 
         def extract(x_NCRR: Tensor) -> Tensor:
-            found: Tensor = network(x_NCRR.to(device))
-            return found.cpu()
+            pooled: Tensor = network(x_NCRR.to(device))
+            return pooled.cpu()
 
         matched = self.bottleneck.matched
         return replace(self.bottleneck, real=self._of_real(extract), pool=self._of_pool(extract, matched))

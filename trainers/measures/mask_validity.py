@@ -24,9 +24,9 @@ MEASURES = ("pixels", "components", "holes", "contained_share")
 CHUNK = 64
 """Maps labelled at a time, which bounds the memory."""
 
-_FLAT: Final = np.array([[[0] * 3] * 3, [[1] * 3] * 3, [[0] * 3] * 3], bool)
-_CORNERS: Final = _FLAT
-_EDGES: Final = _FLAT & ndimage.generate_binary_structure(3, 1)
+# Neighbours within a map; the first axis counts maps, which are labelled together and never touch.
+_CORNERS: Final = np.array([[[0] * 3] * 3, [[1] * 3] * 3, [[0] * 3] * 3], bool)
+_EDGES: Final = _CORNERS & ndimage.generate_binary_structure(3, 1)
 
 
 def validity(labels_NRR: Labels, classes: int) -> pd.DataFrame:
@@ -69,12 +69,12 @@ def summary(frame: pd.DataFrame, classes: int) -> dict[str, float]:
 
 
 def valid_share(frame: pd.DataFrame, reference: pd.DataFrame) -> float:
-    """Share of the maps in which every class is like one of the real masks; both are tables of ``validity``.
+    """Share of the maps in which every class looks like the same class of real masks; both are tables of ``validity``.
 
-    A class is, if each of ``MEASURES`` lies between the smallest and the largest value of the real masks that show the
-    class, and ``contained_in`` is one of theirs; an absent class is, if some real mask lacks it; a map without any
-    class is, if some real mask is one. The ranges are those of a finite sample: of n real masks, a further one leaves
-    each end of a range with probability 1 / (n + 1), so judge generated masks beside held-out real ones.
+    A class looks real if each of ``MEASURES`` lies in the range of the real masks that show it and ``contained_in`` is
+    one of theirs. An absent class looks real if some real mask lacks it, an empty map if some real mask is empty. A
+    further real mask leaves the range of n others at each end with probability 1 / (n + 1), so compare generated masks
+    with held-out real ones.
 
     Raises:
         UserError: a table is empty, or the reference lacks a class of the other.
@@ -83,8 +83,8 @@ def valid_share(frame: pd.DataFrame, reference: pd.DataFrame) -> float:
     if frame.empty or missing:
         what = "there are no masks to judge" if frame.empty else f"the real masks were measured without class {missing}"
         raise UserError(f"{what}; measure generated and real masks with the same number of classes")
-    verdicts = [_like(rows, reference[reference["class"] == index]) for index, rows in frame.groupby("class")]
-    valid = pd.concat(verdicts, axis=1).all(axis=1)
+    by_class = [_in_range(rows, reference[reference["class"] == index]) for index, rows in frame.groupby("class")]
+    valid = pd.concat(by_class, axis=1).all(axis=1)
     if not _blank(reference).any():
         valid &= ~_blank(frame)
     return float(valid.mean())
@@ -154,14 +154,13 @@ def _blank(frame: pd.DataFrame) -> pd.Series:
     return frame.groupby("sample")["empty"].all()
 
 
-def _like(rows: pd.DataFrame, real: pd.DataFrame) -> pd.Series:
-    """By sample, whether a class keeps within the ranges of real masks."""
+def _in_range(rows: pd.DataFrame, real: pd.DataFrame) -> pd.Series:
+    """By sample, whether a class lies within the ranges of real masks."""
     shown = real[~real["empty"]]
-    verdict = rows["contained_in"].isin(shown["contained_in"])
+    in_range = rows["contained_in"].isin(shown["contained_in"])
     for name in MEASURES:
-        verdict &= rows[name].between(shown[name].min(), shown[name].max()) | rows[name].isna()
-    verdict = verdict.where(~rows["empty"], bool(real["empty"].any()))
-    return verdict.set_axis(rows["sample"])
+        in_range &= rows[name].between(shown[name].min(), shown[name].max()) | rows[name].isna()
+    return in_range.where(~rows["empty"], bool(real["empty"].any())).set_axis(rows["sample"])
 
 
 def _largest_component(labels: Labels, classes: int, _min_area_px: int) -> Labels:
