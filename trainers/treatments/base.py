@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medsweep.config import Config
 from medsweep.data.folds import Fold
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.treatments.statistics import Images, Masks
+
+Images = NDArray[np.float32]
+Masks = NDArray[np.uint8]
+Numbers = NDArray[np.float64]
 
 
 class Pairs(NamedTuple):

@@ -18,9 +18,8 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.measures.mask_validity import STEPS, postprocess
 from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.segmentation.network import load_segmenter, predict
-from medsweep.trainers.treatments.base import MaskTreatment, Pairs, TreatmentContext
+from medsweep.trainers.treatments.base import Images, Masks, MaskTreatment, Numbers, Pairs, TreatmentContext
 from medsweep.trainers.treatments.images import smooth_field
-from medsweep.trainers.treatments.statistics import Images, Masks, Numbers
 
 Flags = NDArray[np.bool_]
 
@@ -38,7 +37,19 @@ class Relabel(MaskTreatment):
         return relabel(pairs.images, load_segmenter(context.reference, context.device))
 
 
-class CorruptLabels(MaskTreatment):
+class _SomeMasks(MaskTreatment):
+    """May change the masks of some samples alone."""
+
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Probability that a sample is changed."""
+
+    @property
+    def spoils_a_share(self) -> bool:
+        """Whether some samples are left alone."""
+        return self.share < 1
+
+
+class CorruptLabels(_SomeMasks):
     """Move the boundaries of masks: all by ``bias_px``, each place by a smooth random amount of SD ``random_px``."""
 
     kind: Literal["corrupt-labels"]
@@ -50,8 +61,6 @@ class CorruptLabels(MaskTreatment):
     """SD of the displacement of every boundary between classes."""
     smooth_px: float = Field(default=8.0, gt=0)
     """SD of the Gaussian that smooths the random displacement."""
-    share: float = Field(default=1.0, gt=0, le=1)
-    """Probability that a sample is changed."""
 
     @model_validator(mode="after")
     def _parameters_are_read(self) -> "CorruptLabels":
@@ -62,11 +71,6 @@ class CorruptLabels(MaskTreatment):
         if self.bias_px == 0 and self.classes:
             raise ValueError(f"classes {list(self.classes)} are read with bias_px alone; remove them")
         return self
-
-    @property
-    def spoils_a_share(self) -> bool:
-        """Whether some samples are left alone."""
-        return self.share < 1
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
         """See ``corrupt``."""
@@ -79,7 +83,7 @@ class CorruptLabels(MaskTreatment):
         return super().effect(before, after, context) | boundary_shift(before.masks, after.masks, moved)
 
 
-class FlipClasses(MaskTreatment):
+class FlipClasses(_SomeMasks):
     """Give wrong classes to a share of the masks, with boundaries where they were."""
 
     kind: Literal["flip-classes"]
@@ -87,11 +91,6 @@ class FlipClasses(MaskTreatment):
     """Probability that a sample is changed."""
     classes: tuple[str, str] | None = None
     """Two classes to exchange; None gives every component another foreground class at random."""
-
-    @property
-    def spoils_a_share(self) -> bool:
-        """Whether some samples are left alone."""
-        return self.share < 1
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
         """See ``flip``."""
@@ -102,17 +101,13 @@ class FlipClasses(MaskTreatment):
         return flip(pairs.masks, self.share, exchanged, len(classes), seed)
 
 
-class Mismatch(MaskTreatment):
-    """Give samples the mask of another, earlier sample, so that image and mask are each real and do not belong."""
+class Mismatch(_SomeMasks):
+    """Give samples the mask of another, earlier sample, so that image and mask are each real and do not belong.
+
+    The first sample of a pool is never changed.
+    """
 
     kind: Literal["mismatch"]
-    share: float = Field(default=1.0, gt=0, le=1)
-    """Probability that a sample is changed; the first of a pool never is."""
-
-    @property
-    def spoils_a_share(self) -> bool:
-        """Whether some samples are left alone."""
-        return self.share < 1
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
         """See ``mismatch``."""

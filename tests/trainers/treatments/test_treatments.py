@@ -14,9 +14,8 @@ from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.network import Architecture, build, predict, save_segmenter
 from medsweep.trainers.treatments import TreatConfig, TreatSettings, hours, run
-from medsweep.trainers.treatments.images import add_noise, blur, match_histogram
+from medsweep.trainers.treatments.images import add_noise, blur, match_histogram, mean_quantiles
 from medsweep.trainers.treatments.masks import relabel
-from medsweep.trainers.treatments.statistics import mean_quantiles
 
 FOLD = Fold(index=0, of=4)
 IMAGES = np.random.default_rng(0).standard_normal((6, 2, 32, 32)).astype(np.float32)

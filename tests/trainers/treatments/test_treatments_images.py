@@ -10,16 +10,14 @@ from medsweep.trainers.treatments import TreatSettings
 from medsweep.trainers.treatments.images import (
     PaintGaussian,
     add_noise,
+    class_moments,
+    class_quantiles,
     match_class_histograms,
     match_spectrum,
+    mean_quantiles,
     paint_gaussian,
     smooth_field,
     unsharp,
-)
-from medsweep.trainers.treatments.statistics import (
-    class_moments,
-    class_quantiles,
-    mean_quantiles,
 )
 
 RNG = np.random.default_rng(0)
