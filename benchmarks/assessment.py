@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import sqrtm
 
 from medsweep.trainers.measures.frechet import frechet
-from medsweep.trainers.measures.neighbours import FAR, NEAR, prdc
+from medsweep.trainers.measures.neighbours import DENSITY_NEIGHBOUR, PRECISION_NEIGHBOUR, prdc
 
 Array = NDArray[np.float64]
 
@@ -39,13 +39,13 @@ def looped_prdc(real_ND: Array, synthetic_MD: Array) -> dict[str, float]:
     real, synthetic, between = (
         pair_loop(*pair) for pair in ((real_ND, real_ND), (synthetic_MD, synthetic_MD), (real_ND, synthetic_MD))
     )
-    near_real, far_real = np.sort(real, axis=1)[:, NEAR], np.sort(real, axis=1)[:, FAR]
-    near_synthetic = np.sort(synthetic, axis=1)[:, NEAR]
+    near_real, far_real = np.sort(real, axis=1)[:, PRECISION_NEIGHBOUR], np.sort(real, axis=1)[:, DENSITY_NEIGHBOUR]
+    near_synthetic = np.sort(synthetic, axis=1)[:, PRECISION_NEIGHBOUR]
     n, m = between.shape
     return {
         "precision": sum(any(between[i, j] <= near_real[i] for i in range(n)) for j in range(m)) / m,
         "recall": sum(any(between[i, j] <= near_synthetic[j] for j in range(m)) for i in range(n)) / n,
-        "density": sum(between[i, j] <= far_real[i] for i in range(n) for j in range(m)) / (FAR * m),
+        "density": sum(between[i, j] <= far_real[i] for i in range(n) for j in range(m)) / (DENSITY_NEIGHBOUR * m),
         "coverage": sum(any(between[i, j] <= far_real[i] for j in range(m)) for i in range(n)) / n,
     }
 

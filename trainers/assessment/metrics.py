@@ -146,7 +146,7 @@ def fidelity_and_diversity(evidence: Evidence) -> Metrics:
     Shares in [0, 1], density in [0, inf), higher is better; of more than 5 samples on each side. See ``prdc``.
     """
     real, pool = equal_samples(evidence, evidence.bottleneck)
-    return neighbours.prdc(real, pool) if len(real) > neighbours.FAR else {}
+    return neighbours.prdc(real, pool) if len(real) > neighbours.DENSITY_NEIGHBOUR else {}
 
 
 def effective_number(evidence: Evidence) -> Metrics:
@@ -155,9 +155,10 @@ def effective_number(evidence: Evidence) -> Metrics:
     In [1, n_equal], higher is more varied (Friedman and Dieng 2023, definition 3.1).
     """
     real, pool = equal_samples(evidence, evidence.bottleneck)
-    if len(real) <= neighbours.FAR:
+    if len(real) <= (neighbour := neighbours.DENSITY_NEIGHBOUR):
         return {}
-    similarity = {name: kernels.alike(real, x, neighbours.FAR) for name, x in (("vendi", pool), ("vendi_real", real))}
+    sets = {"vendi": pool, "vendi_real": real}
+    similarity = {name: kernels.gaussian_similarity(real, x, neighbour) for name, x in sets.items()}
     return {name: kernels.vendi(matrix) for name, matrix in similarity.items() if matrix is not None}
 
 

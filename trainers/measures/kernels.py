@@ -57,7 +57,7 @@ def kid(
     return float(observed), float((1 + (np.array(chance) >= observed).sum()) / (1 + permutations))
 
 
-def alike(real_ND: NDArray[np.floating], x_MD: NDArray[np.floating], neighbour: int) -> Array | None:
+def gaussian_similarity(real_ND: NDArray[np.floating], x_MD: NDArray[np.floating], neighbour: int) -> Array | None:
     """Similarity exp(-d^2 / (2 r^2)) of all pairs of ``x_MD``, (M, M).
 
     r is the median distance from a real sample to its ``neighbour``-th nearest real one; None where r is 0.

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Groups = NDArray[np.integer]
 
-NEAR = 3
+PRECISION_NEIGHBOUR = 3
 """Neighbour that sets the ball of a sample in precision and recall."""
 
-FAR = 5
+DENSITY_NEIGHBOUR = 5
 """Neighbour that sets the ball of a sample in density and coverage."""
 
 BLOCK = 512
@@ -38,23 +38,25 @@ def prdc(real_ND: NDArray[np.floating], synthetic_MD: NDArray[np.floating]) -> d
     """Precision, recall (Kynkäänniemi et al. 2019, eq. 2), density, coverage (Naeem et al. 2020).
 
     All but density lie in [0, 1], density in [0, inf), and higher is better. A sample's ball reaches to its k-th
-    nearest neighbour in its own set, k = ``NEAR`` for the first two, ``FAR`` for the others. The values depend on the
-    sizes of the sets: compare them at N = M.
+    nearest neighbour in its own set. k is ``PRECISION_NEIGHBOUR`` for the first two and ``DENSITY_NEIGHBOUR`` for the
+    others. The values depend on the sizes of the sets, so compare them at N = M.
 
     Raises:
-        ValueError: not more than ``FAR`` samples in a set.
+        ValueError: not more than ``DENSITY_NEIGHBOUR`` samples in a set.
     """
-    if min(len(real_ND), len(synthetic_MD)) <= FAR:
-        raise ValueError(f"needs more than {FAR} samples in a set, got {len(real_ND)} and {len(synthetic_MD)}")
+    if min(len(real_ND), len(synthetic_MD)) <= DENSITY_NEIGHBOUR:
+        raise ValueError(
+            f"needs more than {DENSITY_NEIGHBOUR} samples in a set, got {len(real_ND)} and {len(synthetic_MD)}"
+        )
     within_NN = squared_distances(real_ND, real_ND)
     between_NM = squared_distances(real_ND, synthetic_MD)
-    near_real_NM = between_NM <= _kth(within_NN, NEAR)[:, None]
-    near_synthetic_NM = between_NM <= radii(synthetic_MD, NEAR)
-    far_real_NM = between_NM <= _kth(within_NN, FAR)[:, None]
+    near_real_NM = between_NM <= _kth(within_NN, PRECISION_NEIGHBOUR)[:, None]
+    near_synthetic_NM = between_NM <= radii(synthetic_MD, PRECISION_NEIGHBOUR)
+    far_real_NM = between_NM <= _kth(within_NN, DENSITY_NEIGHBOUR)[:, None]
     return {
         "precision": float(near_real_NM.any(axis=0).mean()),
         "recall": float(near_synthetic_NM.any(axis=1).mean()),
-        "density": float(far_real_NM.sum(axis=0).mean() / FAR),
+        "density": float(far_real_NM.sum(axis=0).mean() / DENSITY_NEIGHBOUR),
         "coverage": float(far_real_NM.any(axis=1).mean()),
     }
 
@@ -68,15 +70,15 @@ def nearest(
 
     Pairs with the same number in ``groups`` ((M,), (N,)) do not count; the distance is infinite where none is left.
     """
-    found = np.empty(len(x_MD)), np.empty(len(x_MD), int)
+    distance_M, index_M = np.empty(len(x_MD)), np.empty(len(x_MD), int)
     for first in range(0, len(x_MD), BLOCK):
         block = slice(first, first + BLOCK)
         squares = squared_distances(x_MD[block], train_ND)
         if groups is not None:
             squares[groups[0][block, None] == groups[1]] = np.inf
-        found[1][block] = squares.argmin(axis=1)
-        found[0][block] = np.sqrt(squares.min(axis=1))
-    return found
+        index_M[block] = squares.argmin(axis=1)
+        distance_M[block] = np.sqrt(squares.min(axis=1))
+    return distance_M, index_M
 
 
 def authenticity(train_ND: NDArray[np.floating], x_MD: NDArray[np.floating]) -> float:

@@ -49,7 +49,8 @@ def radial_psd(images_NCRR: NDArray[np.float32]) -> Array:
     Bin f holds the frequencies that round to f cycles per image, f = 0 ... R // 2; corners beyond are left out.
     """
     side = images_NCRR.shape[-1]
-    return side**2 * mean_power(images_NCRR)[:, : side // 2 + 1]
+    power_CF: Array = side**2 * mean_power(images_NCRR)[:, : side // 2 + 1]
+    return power_CF
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from medsweep.identity import derive_seed
-from medsweep.trainers.measures.kernels import alike, vendi
-from medsweep.trainers.measures.neighbours import FAR, radii, squared_distances
+from medsweep.trainers.measures.kernels import gaussian_similarity, vendi
+from medsweep.trainers.measures.neighbours import DENSITY_NEIGHBOUR, radii, squared_distances
 from medsweep.trainers.pool import FEATURES, Pool
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trial import PoolDryError
@@ -120,7 +120,7 @@ def survivors(config: SegmentConfig, pool: Pool, choice: Choice, scores: Path) -
 
 
 def _diversity(real_ND: Features, pool_ND: Features, choice: Choice, rng: np.random.Generator) -> dict[str, float]:
-    if len(real_ND) <= FAR:
+    if len(real_ND) <= DENSITY_NEIGHBOUR:
         return {}
     real_ND = real_ND[_draw(rng, np.arange(len(real_ND)), PAIRS)]
     kept = _spread(real_ND, pool_ND[_draw(rng, choice.rows, PAIRS)])
@@ -131,9 +131,9 @@ def _diversity(real_ND: Features, pool_ND: Features, choice: Choice, rng: np.ran
 
 
 def _spread(real_ND: Features, x_ND: Features) -> dict[str, float]:
-    inside_NN = squared_distances(real_ND, x_ND) <= radii(real_ND, FAR)[:, None]
+    inside_NN = squared_distances(real_ND, x_ND) <= radii(real_ND, DENSITY_NEIGHBOUR)[:, None]
     found = {"coverage": float(inside_NN.any(axis=1).mean())}
-    similarity_NN = alike(real_ND, x_ND, FAR)
+    similarity_NN = gaussian_similarity(real_ND, x_ND, DENSITY_NEIGHBOUR)
     return found if similarity_NN is None else found | {"vendi": vendi(similarity_NN)}
 
 

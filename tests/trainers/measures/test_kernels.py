@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medsweep.trainers.measures.kernels import alike, cubic_kernel, kid, mmd, vendi
+from medsweep.trainers.measures.kernels import cubic_kernel, gaussian_similarity, kid, mmd, vendi
 
 
 def samples(count, seed, shift=0.0):
@@ -59,12 +59,12 @@ def test_dropped_modes_lower_the_number_of_modes():
 
     def modes(kept):
         pool = np.repeat(centres[:kept], 20, axis=0) + np.random.default_rng(6).standard_normal((20 * kept, 6))
-        return vendi(alike(real, pool, 5))
+        return vendi(gaussian_similarity(real, pool, 5))
 
     found = [modes(kept) for kept in (1, 2, 4, 8)]
     np.testing.assert_allclose(np.diff(np.log2(found)), 1, atol=0.15)
-    assert found[-1] == pytest.approx(vendi(alike(real, real, 5)), rel=0.15)
+    assert found[-1] == pytest.approx(vendi(gaussian_similarity(real, real, 5)), rel=0.15)
 
 
 def test_likeness_has_no_scale_where_real_samples_coincide():
-    assert alike(np.zeros((10, 3)), samples(4, 0)[:, :3], 5) is None
+    assert gaussian_similarity(np.zeros((10, 3)), samples(4, 0)[:, :3], 5) is None
