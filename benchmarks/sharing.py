@@ -18,7 +18,8 @@ from medsweep.execution.driver import run_plan
 from medsweep.execution.local import LocalRunner
 from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
-from medsweep.study.stages import STAGES, plan_sweep
+from medsweep.study.plan import plan_sweep
+from medsweep.study.stages import STAGES
 from medsweep.sweep.plan import Plan
 from medsweep.tracking.console import NullObserver
 
@@ -61,7 +62,7 @@ def main() -> None:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else QUICKSTART
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        _, everything = plan_sweep(path, Store.create(root / "plan"))
+        everything = plan_sweep(path, Store.create(root / "plan")).plan
         plan = first_replicate(everything)
         shared = timed(plan, root / "shared")
         print(f"medsweep, {len(plan.trials)} trials: {shared.wall:.1f} s, {shared.cpu:.1f} s of CPU", flush=True)

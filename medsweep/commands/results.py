@@ -47,7 +47,7 @@ def analyse(
     several, analyses = len(sessions) > 1, []
     for opened in sessions:
         folder = results / opened.sweep.name if results is not None and several else results
-        written = opened.answer(folder, None, views.command_line(), chosen)
+        written = opened.report(folder, None, views.command_line(), chosen)
         views.print_report(written)
         analyses.append(written.analysis)
     if several:

@@ -113,10 +113,10 @@ def retry(
     if not failed:
         raise UserError(f"nothing says what of {sweep} to retry; give --failed, or --failed --outcome NAME for some")
     from medsweep.execution.retry import failed_trials, set_apart
-    from medsweep.study.stages import plan_sweep
+    from medsweep.study.plan import plan_sweep
 
     opened = _existing(store, writes=True)
-    found = failed_trials(plan_sweep(sweep, opened)[1], opened, outcome or ())
+    found = failed_trials(plan_sweep(sweep, opened).plan, opened, outcome or ())
     for each in found:
         set_apart(each, opened)
     if not found:
@@ -143,9 +143,9 @@ def _existing(root: Path, *, writes: bool) -> "Store":
 
 
 def _needed(sweeps: Sequence[Path], store: "Store") -> set[str]:
-    from medsweep.study.stages import plan_sweep
+    from medsweep.study.plan import plan_sweep
 
-    plans = [plan_sweep(path, store)[1] for path in sweeps]
+    plans = [plan_sweep(path, store).plan for path in sweeps]
     return {digest for plan in plans for goal in plan.goals for digest in plan.ancestry(goal)}
 
 

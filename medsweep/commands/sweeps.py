@@ -76,7 +76,7 @@ def run(  # noqa: PLR0917
     summary = opened.run(how)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
     if not summary.stopped and opened.has_results():
-        views.print_report(opened.answer(results, summary, views.command_line()))
+        views.print_report(opened.report(results, summary, views.command_line()))
     return summary.exit_code
 
 

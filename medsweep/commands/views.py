@@ -20,7 +20,7 @@ from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import short_time
 
 if TYPE_CHECKING:
-    from medsweep.study.session import Answer
+    from medsweep.study.session import WrittenReport
 
 LISTED = 40
 """Trials that are listed one by one; ``--all`` lists the rest."""
@@ -37,10 +37,10 @@ def command_line() -> str:
     return shlex.join(["medsweep", *sys.argv[1:]])
 
 
-def print_report(report: "Answer") -> None:
+def print_report(report: "WrittenReport") -> None:
     """The sentences of a report and where it is."""
     console = stdout()
-    for line in (report.headline, *report.verdicts):
+    for line in (report.analysis.headline, *(answer.sentence for answer in report.analysis.answers)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"report: {report.path}", soft_wrap=True, highlight=False, markup=False)
 

@@ -1,7 +1,7 @@
-"""How an arm under a replicate becomes a chain of trials. Part of the composition root."""
+"""How an arm under a replicate becomes a chain of trials."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold
 from medsweep.data.source import DataSource
 from medsweep.identity import canonical
-from medsweep.study.settings import GENERATORS, Settings, settings_of
+from medsweep.study.stages import GENERATORS, Settings
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder, Plan, PlannedTrial
 from medsweep.trainers import treatments
@@ -34,21 +34,22 @@ class _Cell:
 class Chains:
     """Turns arms into trials. Knows all arms, since those that differ in dose share a pool as large as the largest."""
 
-    def __init__(self, every: Sequence[Arm], source: DataSource, bounds: Sequence[Settings] = ()) -> None:
-        """Chains of ``every`` arm, with pools large enough for the settings in ``bounds`` too."""
+    def __init__(self, arms: Sequence[Arm[Settings]], source: DataSource, bounds: Sequence[Settings] = ()) -> None:
+        """Chains of ``arms``, with pools large enough for the settings in ``bounds`` too."""
         self._source = source
-        self._control = next(settings_of(arm) for arm in every if arm.is_control)
+        self._control = next(arm.settings for arm in arms if arm.is_control)
         self._extents: dict[str, int] = {}
-        for wanted in (*map(settings_of, every), *bounds):
-            key = _generator_key(wanted)
-            self._extents[key] = max(self._extents.get(key, 0), candidates(wanted))
+        for settings in (*(arm.settings for arm in arms), *bounds):
+            key = _generator_key(settings)
+            self._extents[key] = max(self._extents.get(key, 0), candidates(settings))
         self.assessed: list[str] = []
+        """Assessments so far. The report wants them, though few arms read them."""
 
-    def expand(self, builder: Builder, arm: Arm, replicate: Replicate) -> str:
+    def expand(self, builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
         """Add the chain of one arm under one replicate; returns the digest of its scores."""
-        settings = settings_of(arm)
+        settings = arm.settings
         fold = fold_of(settings, replicate)
-        prepared = builder.add("prepare", self._prepare(settings, fold))
+        prepared = builder.add("prepare", prepare_config(settings.data, self._source, fold))
         cell = _Cell(builder, settings, prepared, fold, replicate.seed)
         inputs = {"prepare": prepared}
         if settings.synthesise.count > 0:
@@ -59,16 +60,6 @@ class Chains:
                     inputs["scores"] = scores
         network = builder.add("segment", _segment(settings, cell.fold, cell.seed), inputs)
         return builder.add("score", ScoreConfig(fold=fold), {"prepare": prepared, "network": network})
-
-    def extras(self, builder: Builder) -> Iterable[str]:
-        """Assessments, wanted for the report though few arms read them."""
-        return self.assessed
-
-    def _prepare(self, settings: Settings, fold: Fold) -> PrepareConfig:
-        data = {name: getattr(settings.data, name) for name in DataConfig.model_fields}
-        recipe = settings.data.intensity or self._source.intensity
-        fitted = fold if recipe.scale == "cohort" else None
-        return PrepareConfig(**data, source=self._source.fingerprint, fold=fitted)
 
     def _pool(self, cell: _Cell) -> str:
         settings = cell.settings
@@ -117,6 +108,13 @@ class Chains:
         """The control's U-Net on real data only, of the same fold and seed."""
         config = _segment(self._control, cell.fold, cell.seed, real_only=True)
         return cell.builder.add("segment", config, {"prepare": cell.prepared})
+
+
+def prepare_config(data: DataConfig, source: DataSource, fold: Fold | None) -> PrepareConfig:
+    """The config of the trial that prepares ``data``; only cohort intensities are fitted on a fold."""
+    fields = {name: getattr(data, name) for name in DataConfig.model_fields}
+    recipe = data.intensity or source.intensity
+    return PrepareConfig(**fields, source=source.fingerprint, fold=fold if recipe.scale == "cohort" else None)
 
 
 def network_of(plan: Plan, leaf: str) -> PlannedTrial:

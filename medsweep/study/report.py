@@ -1,10 +1,9 @@
-"""From published trials to tables, statistics, pictures and the report. Part of the composition root."""
+"""From published trials to tables, statistics, pictures and the report."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,6 @@ from medsweep.analysis.report.across import write_across
 from medsweep.analysis.report.context import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.report.page import Format, write_report
 from medsweep.analysis.study.analyse import Analysis, analyse
-from medsweep.analysis.table.tables import AnalysisPlan
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Split, split
@@ -26,10 +24,9 @@ from medsweep.execution.plan_tasks import labels_of
 from medsweep.identity import short
 from medsweep.planning.cost import StageCost
 from medsweep.store.store import Store
-from medsweep.study.settings import Settings, settings_of
+from medsweep.study.stages import Settings, StudySweep
 from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table, write_tables
 from medsweep.sweep.arms import label_of, level_text
-from medsweep.sweep.file import Sweep
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.tracking.wandb import project_name
 from medsweep.trainers.assessment.assess import SPECTRA
@@ -49,12 +46,12 @@ class Tables:
     paths: tuple[Path, ...]
 
 
-def make_tables(sweep: Sweep, plan: Plan, store: Store, folder: Path) -> Tables:
+def make_tables(sweep: StudySweep, plan: Plan[Settings], store: Store, folder: Path) -> Tables:
     """Write results, patients and pools, as parquet and as CSV each, into ``folder``.
 
     ``results_best`` is there too where some networks looked for the weights that validation liked best.
     """
-    dataset = _dataset_name(cast(Settings, sweep.base).data)
+    dataset = _dataset_name(sweep.base.data)
     results, best, pools = tidy_table(plan, store, dataset), best_table(plan, store, dataset), pool_table(plan, store)
     tables = {"results": results, "patients": patient_table(results), "pools": pools}
     if len(best):
@@ -71,8 +68,8 @@ def predict_tested(trial: PlannedTrial, store: Store, folder: Path) -> Iterator[
 
 
 def make_report(
-    sweep: Sweep,
-    plan: Plan,
+    sweep: StudySweep,
+    plan: Plan[Settings],
     store: Store,
     tables: Tables,
     folder: Path,
@@ -92,7 +89,7 @@ def make_report(
     analysis = analyse(
         tables.results,
         tables.pools,
-        cast(AnalysisPlan, sweep.analysis),
+        sweep.analysis,
         arms=arm_infos(plan),
         n_real=_real_training_size(sweep, plan, store),
         test_over_train=_test_over_train(sweep, plan, store),
@@ -141,11 +138,11 @@ def make_across(
     return write_across(folder, analyses, context, formats=formats)
 
 
-def arm_infos(plan: Plan) -> tuple[ArmInfo, ...]:
+def arm_infos(plan: Plan[Settings]) -> tuple[ArmInfo, ...]:
     """Arms as the analysis knows them; those that differ in the synthetic count alone form a series."""
     infos = []
     for arm in plan.arms:
-        settings = settings_of(arm)
+        settings = arm.settings
         count = settings.synthesise.count
         rest = settings.model_copy(update={"synthesise": settings.synthesise.model_copy(update={"count": 0})})
         infos.append((arm, count, rest.model_dump_json()))
@@ -167,30 +164,29 @@ def _now() -> str:
 
 
 def _series_name(levels: Mapping[str, object]) -> str:
-    kept = [(dotted, value) for dotted, value in levels.items() if dotted != "synthesise.count"]
-    named = [label_of(dotted, value) for dotted, value in kept]
-    return " ".join(named) or "synthetic"
+    labels = [label_of(dotted, value) for dotted, value in levels.items() if dotted != "synthesise.count"]
+    return " ".join(labels) or "synthetic"
 
 
-def _real_training_size(sweep: Sweep, plan: Plan, store: Store) -> float | None:
+def _real_training_size(sweep: StudySweep, plan: Plan, store: Store) -> float | None:
     """Mean number of real training patients or slices over the folds, in the unit of the counts."""
     parts = _training_parts(sweep, plan, store)
     if parts is None:
         return None
     slices, splits = parts
     trains = [part.train for part in splits]
-    if cast(Settings, sweep.base).synthesise.unit == "patients":
+    if sweep.base.synthesise.unit == "patients":
         return sum(map(len, trains)) / len(trains)
     return sum(len(slices.rows(train, foreground_only=True)) for train in trains) / len(trains)
 
 
-def _test_over_train(sweep: Sweep, plan: Plan, store: Store) -> float | None:
+def _test_over_train(sweep: StudySweep, plan: Plan, store: Store) -> float | None:
     """Patients tested for each patient trained on; the greatest of the folds, which widens intervals most."""
     parts = _training_parts(sweep, plan, store)
     return max(len(part.test) / len(part.train) for part in parts[1]) if parts else None
 
 
-def _training_parts(sweep: Sweep, plan: Plan, store: Store) -> tuple[SliceSet, list[Split]] | None:
+def _training_parts(sweep: StudySweep, plan: Plan, store: Store) -> tuple[SliceSet, list[Split]] | None:
     digest = next((digest for digest, trial in plan.trials.items() if trial.stage == "prepare"), None)
     if digest is None or store.outcome("prepare", digest) != COMPLETE:
         return None
@@ -211,8 +207,8 @@ def _terms(data: DataConfig) -> str:
     return f"; the terms of {spec.title} forbid publishing its slices, and samples of generators fitted on it, unasked"
 
 
-def _dataset_line(sweep: Sweep, plan: Plan, store: Store) -> str:
-    data = cast(Settings, sweep.base).data
+def _dataset_line(sweep: StudySweep, plan: Plan, store: Store) -> str:
+    data = sweep.base.data
     name = _dataset_name(data)
     parts = _training_parts(sweep, plan, store)
     if parts is None:

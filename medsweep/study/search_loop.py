@@ -1,13 +1,12 @@
-"""The loop of a search: ask a batch, run it, read what it came to, until none is left. Part of the composition root."""
+"""The loop of a search: ask a batch, run it, read what it came to, until none is left."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Final
 
 from pydantic import ValidationError
 
-from medsweep.data.source import DataSource, inspect_source
 from medsweep.errors import UserError
 from medsweep.execution.driver import Summary
 from medsweep.search.results import REFUSED, Result, result_of
@@ -15,13 +14,12 @@ from medsweep.search.sampler import Told, ask
 from medsweep.search.stopping import Stopping, stopping_of, suggestions_only
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains
-from medsweep.study.settings import Settings
-from medsweep.study.stages import STAGES, plan_arms
-from medsweep.sweep.arms import Arm, Replicate, arms
-from medsweep.sweep.file import Sweep
+from medsweep.study.plan import PlannedSweep, plan_arms
+from medsweep.study.stages import STAGES, Settings
+from medsweep.sweep.arms import Arm
 from medsweep.sweep.plan import Builder, Plan
 from medsweep.sweep.searched import NEEDS_VALIDATION, point_of, space_of
-from medsweep.sweep.space import SUGGESTION, Choices, Params, SearchSection, Space
+from medsweep.sweep.space import SUGGESTION, Choices, Params, Range, SearchSection, Space
 from medsweep.trial import COMPLETE, DivergedError, PoolDryError, PrunedError
 from medsweep.validation import explain
 
@@ -44,7 +42,7 @@ class Suggestion:
 
     name: str
     params: Params
-    arm: Arm | None
+    arm: Arm[Settings] | None
     refused: str = ""
 
 
@@ -52,7 +50,7 @@ class Suggestion:
 class State:
     """How far a search is."""
 
-    plan: Plan
+    plan: Plan[Settings]
     """All arms of the sweep and all suggestions so far."""
     fixed: tuple[Result, ...] = ()
     """Arms of the sweep that lie in the space: they were told first."""
@@ -68,21 +66,18 @@ class State:
 
 @dataclass(frozen=True)
 class Search:
-    """A sweep's search, its data and its arms; what it suggests follows from the store alone."""
+    """The search of a sweep; what it suggests follows from the store alone."""
 
-    sweep: Sweep
+    planned: PlannedSweep
     section: SearchSection
     space: Space
-    arms: tuple[Arm, ...]
-    inside: tuple[tuple[Arm, Params], ...]
+    inside: tuple[tuple[Arm[Settings], Params], ...]
     """Arms that lie in the space, and where."""
-    replicates: tuple[Replicate, ...]
-    source: DataSource
     store: Store
 
     def forward(self, state: State | None = None) -> State:
         """Ask as far as the store's results reach; ``state`` itself where nothing new is known."""
-        state = state or State(self.plan(()))
+        state = state or State(self.plan([]))
         while (ahead := self._next(state)) is not None:
             state = ahead
         return state
@@ -91,15 +86,16 @@ class Search:
         """Whether every suggestion was made and has a result."""
         return len(state.results) == self.section.suggestions
 
-    def plan(self, suggestions: Sequence[Suggestion]) -> Plan:
+    def plan(self, suggestions: Sequence[Suggestion]) -> Plan[Settings]:
         """Trials of all arms of the sweep and of ``suggestions``."""
-        every = [*self.arms, *(each.arm for each in suggestions if each.arm is not None)]
-        return plan_arms(self.sweep, every, self.replicates, self.source, self._bounds(suggestions))
+        planned = self.planned
+        arms = [*planned.arms, *(suggestion.arm for suggestion in suggestions if suggestion.arm is not None)]
+        return plan_arms(planned.sweep, planned.source, planned.replicates, arms, self._bounds(suggestions))
 
-    def measured_plan(self, state: State) -> Plan:
+    def measured_plan(self, state: State) -> Plan[Settings]:
         """The plan without suggestions that have no scores to tabulate: stopped, refused, dry or not yet run."""
-        kept = {result.name for result in state.results if result.outcome in (COMPLETE, DivergedError.outcome)}
-        return self.plan([each for each in state.suggestions if each.name in kept])
+        scored = {result.name for result in state.results if result.outcome in (COMPLETE, DivergedError.outcome)}
+        return self.plan([suggestion for suggestion in state.suggestions if suggestion.name in scored])
 
     def stopping(self, plan: Plan) -> Stopping | None:
         """What may be stopped early of ``plan``, if the search asks for that."""
@@ -108,27 +104,24 @@ class Search:
     def _next(self, state: State) -> State | None:
         """The state a batch further on; None where results are missing or no suggestion is left."""
         if len(state.fixed) < len(self.inside):
-            fixed = [self._fixed_result(state.plan, arm, params) for arm, params in self.inside]
-            known = [result for result in fixed if result is not None]
-            return replace(state, fixed=tuple(known)) if len(known) == len(fixed) else None
+            fixed = _all_settled(self._fixed_result(state.plan, arm, params) for arm, params in self.inside)
+            return None if fixed is None else replace(state, fixed=fixed)
         if len(state.results) < len(state.suggestions):
-            shared = self._shared(state.plan, self.arms)
-            fresh = [self._result(state.plan, each, shared) for each in state.suggestions[len(state.results) :]]
-            known = [result for result in fresh if result is not None]
-            return replace(state, results=(*state.results, *known)) if len(known) == len(fresh) else None
+            shared = self._shared(state.plan, self.planned.arms)
+            batch = state.suggestions[len(state.results) :]
+            results = _all_settled(self._result(state.plan, suggestion, shared) for suggestion in batch)
+            return None if results is None else replace(state, results=(*state.results, *results))
         first = len(state.suggestions)
         count = min(self.section.batch, self.section.suggestions - first)
         if count == 0:
             return None
-        asked = ask(self.section, self.space, state.told, count)
-        suggestions = (*state.suggestions, *(self._suggest(first + k, params) for k, params in enumerate(asked)))
+        points = ask(self.section, self.space, state.told, count)
+        suggestions = (*state.suggestions, *(self._suggest(first + k, params) for k, params in enumerate(points)))
         return replace(state, suggestions=suggestions, plan=self.plan(suggestions))
 
     def _fixed_result(self, plan: Plan, arm: Arm, params: Params) -> Result | None:
-        others = [other for other in self.arms if other is not arm]
-        return result_of(
-            self.section, plan, self.store, name=arm.name, params=params, others=self._shared(plan, others)
-        )
+        shared = self._shared(plan, [other for other in self.planned.arms if other is not arm])
+        return result_of(self.section, plan, self.store, name=arm.name, params=params, others=shared)
 
     def _result(self, plan: Plan, suggestion: Suggestion, shared: frozenset[str]) -> Result | None:
         name, params = suggestion.name, suggestion.params
@@ -138,15 +131,14 @@ class Search:
 
     def _shared(self, plan: Plan, fixed: Sequence[Arm]) -> frozenset[str]:
         """Trials that these arms need: whoever else needs them does not pay for them."""
-        leaves = {
-            plan.leaves[plan.aliases.get(arm.name, arm.name), where] for arm in fixed for where in plan.replicates
-        }
+        names = {plan.aliases.get(arm.name, arm.name) for arm in fixed}
+        leaves = {plan.leaves[name, replicate] for name in names for replicate in plan.replicates}
         return frozenset(digest for leaf in leaves for digest in plan.ancestry(leaf))
 
     def _suggest(self, number: int, params: Params) -> Suggestion:
         name = f"{SUGGESTION}{number:03}"
         try:
-            arm = Arm(name, params, self.sweep.with_levels(params, ("search", "space")))
+            arm = Arm(name, params, self.planned.sweep.with_levels(params, ("search", "space")))
             self._leaf(arm)
         except ValidationError as error:
             return Suggestion(name, params, None, explain(error, Settings)[1])
@@ -154,9 +146,9 @@ class Search:
             return Suggestion(name, params, None, str(error))
         return Suggestion(name, params, arm)
 
-    def _leaf(self, arm: Arm) -> str:
-        control = next(each for each in self.arms if each.is_control)
-        return Chains([control, arm], self.source).expand(Builder(STAGES), arm, self.replicates[0])
+    def _leaf(self, arm: Arm[Settings]) -> str:
+        control = next(other for other in self.planned.arms if other.is_control)
+        return Chains([control, arm], self.planned.source).expand(Builder(STAGES), arm, self.planned.replicates[0])
 
     def _bounds(self, suggestions: Sequence[Suggestion]) -> list[Settings]:
         """Each point of the space with the largest dose searched, so that later suggestions find pools large enough."""
@@ -164,7 +156,7 @@ class Search:
         if not tops:
             return []
         points = [params for _, params in self.inside] + [each.params for each in suggestions if each.arm is not None]
-        return [cast(Settings, self.sweep.with_levels(point | tops, ("search", "space"))) for point in points]
+        return [self.planned.sweep.with_levels(point | tops, ("search", "space")) for point in points]
 
     def require_read(self) -> None:
         """Refuse a searched field that changes no trial, wherever in the space.
@@ -175,45 +167,54 @@ class Search:
         random = self.section.model_copy(update={"sampler": "random"})
         probes = ask(random, self.space, [], PROBES)
         for dotted, domain in self.space.items():
-            ends = domain.values if isinstance(domain, Choices) else [domain.read(domain.low), domain.read(domain.high)]
-            if not any(self._differ([{**probe, dotted: end} for end in ends]) for probe in probes):
+            span = (domain.read(domain.low), domain.read(domain.high)) if isinstance(domain, Range) else domain.values
+            if not any(self._differ([{**probe, dotted: value} for value in span]) for probe in probes):
                 text = f"search.space: {dotted} changes no trial: no stage of any suggestion reads it"
                 key = ("search", "space", dotted)
-                raise self.sweep.error(key, f"{text}; remove it, or fix what makes it matter")
+                raise self.planned.sweep.error(key, f"{text}; remove it, or fix what makes it matter")
 
     def _differ(self, points: Sequence[Params]) -> bool:
-        tried = [self._suggest(number, params) for number, params in enumerate(points)]
-        return len({self._leaf(each.arm) for each in tried if each.arm is not None}) > 1
+        suggestions = [self._suggest(number, params) for number, params in enumerate(points)]
+        return len({self._leaf(each.arm) for each in suggestions if each.arm is not None}) > 1
 
 
-def open_search(sweep: Sweep, plan: Plan, store: Store) -> Search | None:
-    """The search of a sweep, whose arms are in ``plan``; None where it has none.
+def _all_settled(results: Iterable[Result | None]) -> tuple[Result, ...] | None:
+    """All of the results, or None where one is missing."""
+    settled = []
+    for result in results:
+        if result is None:
+            return None
+        settled.append(result)
+    return tuple(settled)
+
+
+def open_search(planned: PlannedSweep, store: Store) -> Search | None:
+    """The search of a sweep; None where it has none.
 
     Raises:
         UserError: a fold has no validation patients, or a searched field changes nothing.
     """
-    section, space = sweep.file.search, space_of(sweep)
+    sweep, section = planned.sweep, planned.sweep.file.search
     if section is None:
         return None
-    for replicate in plan.replicates:
-        given = replicate.cut.given_patients
-        if replicate.cut.validation == 0 and not (given and given.validation):
+    for replicate in planned.replicates:
+        named = replicate.cut.given_patients
+        if replicate.cut.validation == 0 and not (named and named.validation):
             raise sweep.error(("search",), f"fold {replicate.fold}: {NEEDS_VALIDATION}")
-    every = arms(sweep)
-    points = [(arm, point_of(space, arm.settings)) for arm in every]
+    space = space_of(sweep)
+    points = [(arm, point_of(space, arm.settings)) for arm in planned.arms]
     # Elsewhere an arm differs from what the same point would suggest, so it is no result of that point.
     inside = tuple(
         (arm, point)
         for arm, point in points
         if point is not None and sweep.with_levels(point, ("search", "space")) == arm.settings
     )
-    source = inspect_source(cast(Settings, sweep.base).data, store.root)
-    search = Search(sweep, section, space, every, inside, plan.replicates, source, store)
+    search = Search(planned, section, space, inside, store)
     search.require_read()
     return search
 
 
-def run_search(search: Search, run: Callable[[Plan, Stopping | None], Summary]) -> tuple[State, Summary]:
+def run_search(search: Search, run: Callable[[Plan[Settings], Stopping | None], Summary]) -> tuple[State, Summary]:
     """Run all arms and suggestions, batch by batch, until all are settled, the user stops, or a trial is missing.
 
     Whatever interrupts it, the next call goes on from the store.

@@ -1,4 +1,4 @@
-"""What the commands share: a sweep opened against a store. Part of the composition root."""
+"""What the commands share: a sweep opened against a store."""
 
 import os
 import sys
@@ -26,12 +26,12 @@ from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
 from medsweep.store.store import Store
 from medsweep.study.chains import network_of
+from medsweep.study.plan import plan_sweep
 from medsweep.study.power import power_lines
 from medsweep.study.report import Tables, make_report, make_tables, predict_tested
 from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
-from medsweep.study.stages import STAGES, plan_sweep
+from medsweep.study.stages import STAGES, Settings, StudySweep
 from medsweep.sweep.arms import fraction_of
-from medsweep.sweep.file import Sweep
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import NullObserver, make_console
 from medsweep.tracking.progress import StageQueue, SweepProgress
@@ -40,12 +40,10 @@ from medsweep.trial import COMPLETE
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Where the report is and what it says first."""
+class WrittenReport:
+    """Where a report is, and its statistics."""
 
     path: Path
-    headline: str
-    verdicts: tuple[str, ...]
     analysis: Analysis
 
 
@@ -53,8 +51,8 @@ class Answer:
 class Session:
     """A sweep, its plan, and what the store says of it at the moment of opening."""
 
-    sweep: Sweep
-    plan: Plan
+    sweep: StudySweep
+    plan: Plan[Settings]
     store: Store
     decisions: Mapping[str, Decision]
     search: Search | None = None
@@ -127,7 +125,7 @@ class Session:
             context = self.context(how, stopping)
             return run_plan(self.plan, context, runner, observer, guard, fail_fast=how.fail_fast)
 
-    def _at(self, plan: Plan, *, hashes: bool = True) -> "Session":
+    def _at(self, plan: Plan[Settings], *, hashes: bool = True) -> "Session":
         """This sweep with another plan, and what the store says of it now."""
         return replace(self, plan=plan, decisions=decide_checked(plan, self.store, _Notes(), hashes=hashes))
 
@@ -193,9 +191,9 @@ class Session:
         """Write the tidy tables."""
         return make_tables(self.sweep, self.plan, self.store, self.folder(results))
 
-    def answer(
+    def report(
         self, results: Path | None, summary: Summary | None, command: str, formats: Sequence[Format] = ("html",)
-    ) -> Answer:
+    ) -> WrittenReport:
         """Tables, statistics and report from what is published."""
         now = self.measured()
         analysis, path = make_report(
@@ -211,7 +209,7 @@ class Session:
             limits=() if self.search is None else (LIMIT,),
             formats=formats,
         )
-        return Answer(path, analysis.headline, tuple(answer.sentence for answer in analysis.answers), analysis)
+        return WrittenReport(path, analysis)
 
     def predict(self, arms: Sequence[str], out: Path) -> Iterator[Path]:
         """Write what the published networks of ``arms`` (none: of all) see in their test patients, as NIfTI files.
@@ -268,12 +266,11 @@ def open_sweep(path: Path, store_root: Path) -> Session:
         UserError: anything in the file, the data or the store that a user can mend.
     """
     store = Store.create(store_root)
-    sweep, plan = plan_sweep(path, store)
-    search = open_search(sweep, plan, store)
-    if search is not None:
-        plan = search.forward().plan
+    planned = plan_sweep(path, store)
+    search = open_search(planned, store)
+    plan = planned.plan if search is None else search.forward().plan
     write_index(plan, store)
-    return Session(sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search)
+    return Session(planned.sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search)
 
 
 class _Notes(NullObserver):

@@ -103,7 +103,7 @@ CAPS: Final = ("hours", "gpu_hours", "wall_hours", "trials", "disk_gib")
 """Fields of ``Budget`` that cap something."""
 
 
-class Design(Config):
+class FactorialDesign(Config):
     """Which combinations of levels are arms."""
 
     kind: Literal["full", "one-at-a-time", "fractional"] = "full"
@@ -126,7 +126,7 @@ class SweepFile(Config):
     replicates: Replicates = Replicates()
     control: str | Levels
     factors: dict[str, tuple[Any, ...]] = Field(default={})
-    design: Design = Design()
+    design: FactorialDesign = FactorialDesign()
     """A kind alone, ``design: one-at-a-time``, stands for ``design: {kind: one-at-a-time}``."""
     fraction: str | None = None
     """Beside ``design: fractional``, the same as ``fraction`` inside it."""

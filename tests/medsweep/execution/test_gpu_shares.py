@@ -17,8 +17,8 @@ from medsweep.execution.local import LocalRunner
 from medsweep.execution.memory_probe import measured, shape_of, sizes_of
 from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
+from medsweep.study.plan import plan_sweep
 from medsweep.study.stages import STAGES as REAL
-from medsweep.study.stages import plan_sweep
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.file import Resources
 from medsweep.sweep.plan import Plan, build
@@ -144,7 +144,7 @@ def test_what_applies_a_network_is_measured_for_every_size_of_network(tmp_path: 
 def test_the_real_stages_that_apply_networks_are_sized_by_them(tmp_path: Path) -> None:
     factors = ("gan.pipeline: [b-sg, mc-sg]", "gan.pipeline: [mc-sg]\n  gan.channel_max: [4, 8]")
     sweep = write_micro(tmp_path, factors, ("seeds: 1", "seeds: 2"))
-    plan = plan_sweep(sweep, Store.create(tmp_path / "store"))[1]
+    plan = plan_sweep(sweep, Store.create(tmp_path / "store")).plan
     shapes: dict[str, set[str | None]] = {}
     for trial in plan.trials.values():
         shape = shape_of(REAL[trial.stage], trial.config, sizes_of(trial, plan.trials, REAL))

@@ -8,7 +8,7 @@ import pytest
 from helpers.micro import write_micro
 from medsweep.errors import UserError
 from medsweep.store.store import Store
-from medsweep.study.stages import plan_sweep
+from medsweep.study.plan import plan_sweep
 from medsweep.sweep.plan import Plan
 
 FACTORS = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
@@ -20,7 +20,7 @@ HELD_OUT = "{gan.pipeline: c-sg, synthesise.masks: held-out, synthesise.count: 4
 def planned(folder: Path, arms: dict[str, str], *changes: tuple[str, str]) -> Plan:
     text = "factors: {}\narms:\n" + "".join(f"  {name}: {levels}\n" for name, levels in arms.items())
     sweep = write_micro(folder, (FACTORS, text), *changes)
-    return plan_sweep(sweep, Store.create(folder / "store"))[1]
+    return plan_sweep(sweep, Store.create(folder / "store")).plan
 
 
 def counts(plan: Plan, stage: str) -> set[int]:

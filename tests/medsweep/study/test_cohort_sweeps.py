@@ -40,10 +40,10 @@ def test_every_dataset_goes_the_whole_way(dataset: str, folder: Path, monkeypatc
     opened = open_sweep(sweep_of(folder, dataset), folder / "store")
     summary = opened.run(HowToRun("local", wandb="disabled"))
     assert summary.exit_code == 0, summary.failures
-    answer = opened.answer(None, summary, "medsweep run")
-    assert f"{dataset} (made up): 4 patients" in answer.path.read_text()
+    report = opened.report(None, summary, "medsweep run")
+    assert f"{dataset} (made up): 4 patients" in report.path.read_text()
 
-    table = pd.read_parquet(answer.path.parent / "results.parquet")
+    table = pd.read_parquet(report.path.parent / "results.parquet")
     (prepared,) = (digest for digest, trial in opened.plan.trials.items() if trial.stage == "prepare")
     cohort = json.loads((folder / "store" / "prepare" / prepared / "output" / "cohort.json").read_text())
     assert set(table["dataset"]) == {f"{dataset} (made up)"}

@@ -20,9 +20,9 @@ from medsweep.search.sampler import Told, ask, best_of, importances
 from medsweep.search.stopping import Stopping
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains
+from medsweep.study.plan import plan_sweep
 from medsweep.study.search_loop import Search, open_search, run_search
-from medsweep.study.settings import Settings
-from medsweep.study.stages import SCHEMA, STAGES, plan_sweep
+from medsweep.study.stages import SCHEMA, STAGES, Settings
 from medsweep.sweep.arms import arms, replicates
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder, Plan
@@ -162,7 +162,7 @@ def test_a_field_that_nothing_reads_is_refused(tmp_path: Path) -> None:
     path = write_micro(tmp_path, *MICRO, ("segment.learning_rate: {low: 0.001,", "gan.r1_gamma: {low: 0.001,"))
     store = Store.create(tmp_path / "store")
     with pytest.raises(UserError, match=r"gan\.r1_gamma changes no trial"):
-        open_search(*plan_sweep(path, store), store)
+        open_search(plan_sweep(path, store), store)
 
 
 def test_pools_are_as_large_as_the_largest_dose_searched(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ class Stop:
 
 
 def opened(path: Path, store: Store) -> Search:
-    found = open_search(*plan_sweep(path, store), store)
+    found = open_search(plan_sweep(path, store), store)
     assert found is not None
     return found
 

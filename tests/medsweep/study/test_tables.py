@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from medsweep.store.store import Store
+from medsweep.study.plan import plan_sweep
 from medsweep.study.session import HowToRun, open_sweep
-from medsweep.study.stages import plan_sweep
 from medsweep.study.tables import BEST, KEYS, MEASURED, best_table, patient_table, pool_table, tidy_table, write_tables
 from medsweep.sweep.plan import Plan
 
@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
     session = open_sweep(folder / "tables.yaml", folder / "store")
     session.run(HowToRun("local", wandb="disabled"))
     store = Store(folder / "store")
-    return plan_sweep(folder / "tables.yaml", store)[1], store
+    return plan_sweep(folder / "tables.yaml", store).plan, store
 
 
 def copy(store: Store, folder: Path) -> Store:

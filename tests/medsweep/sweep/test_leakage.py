@@ -11,7 +11,7 @@ from medsweep.data.folds import Fold, Split, split
 from medsweep.data.stage_config import StageConfig
 from medsweep.identity import short
 from medsweep.store.store import Store
-from medsweep.study.stages import plan_sweep
+from medsweep.study.plan import plan_sweep
 from medsweep.sweep.leakage import LeakageError, require_no_leak
 from medsweep.sweep.plan import Builder, Plan
 from medsweep.trial import Stage
@@ -73,7 +73,7 @@ def test_the_quickstart_leaks_nothing_under_any_scheme(tmp_path: Path, replicate
     assert text.count("{folds: 3, only: [0], seeds: 2}") == 1
     path = tmp_path / "quickstart.yaml"
     path.write_text(text.replace("{folds: 3, only: [0], seeds: 2}", replicates))
-    _, plan = plan_sweep(path, Store(tmp_path / "store"))
+    plan = plan_sweep(path, Store(tmp_path / "store")).plan
     assert {"gan", "synthesise", "assess", "segment", "score"} <= {trial.stage for trial in plan.trials.values()}
 
 

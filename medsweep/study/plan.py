@@ -1,0 +1,137 @@
+"""From a sweep file and its data to the plan of its trials, and what is refused on the way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from medsweep.analysis.stats.adjust import LARGEST_POOL
+from medsweep.data.folds import split
+from medsweep.data.source import DataSource, inspect_source
+from medsweep.errors import UserError
+from medsweep.store.store import Store
+from medsweep.study.chains import Chains, fold_of
+from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
+from medsweep.sweep.arms import Arm, Replicate, arms, replicates
+from medsweep.sweep.leakage import require_no_leak
+from medsweep.sweep.load import load_sweep
+from medsweep.sweep.plan import Builder, Plan, build, unread_factors
+from medsweep.validation import explain
+
+
+@dataclass(frozen=True)
+class PlannedSweep:
+    """A sweep with all that its plan is made from, worked out once per command."""
+
+    sweep: StudySweep
+    source: DataSource
+    arms: tuple[Arm[Settings], ...]
+    """All arms of the file, also those that turn out to be the same trials as another."""
+    replicates: tuple[Replicate, ...]
+    plan: Plan[Settings]
+
+
+def plan_sweep(path: Path, store: Store) -> PlannedSweep:
+    """Read a sweep file, look at its data, and build its plan.
+
+    Raises:
+        UserError: anything in the file or the data that a user can mend.
+    """
+    sweep = load_sweep(path, SCHEMA)
+    _refuse_data_factors(sweep)
+    compared = arms(sweep)
+    try:
+        source = inspect_source(sweep.base.data, store.root)
+    except ValueError as error:
+        raise sweep.error(("data",), str(error)) from None
+    cells = replicates(sweep, source.patients)
+    _require_room(sweep, compared, cells, source.patients)
+    if "bergmann-hommel" in sweep.analysis.post_hoc and len(compared) > LARGEST_POOL:
+        text = f"bergmann-hommel takes {LARGEST_POOL} arms at most, the sweep has {len(compared)}; use shaffer"
+        raise sweep.error(("analysis", "post_hoc"), text)
+    plan = plan_arms(sweep, source, cells, compared)
+    for dotted in unread_factors(plan, compared, sweep.file.factors):
+        text = f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter"
+        raise sweep.error(("factors", dotted), text)
+    return PlannedSweep(sweep, source, compared, cells, plan)
+
+
+def plan_arms(
+    sweep: StudySweep,
+    source: DataSource,
+    cells: Sequence[Replicate],
+    compared: Sequence[Arm[Settings]],
+    bounds: Sequence[Settings] = (),
+) -> Plan[Settings]:
+    """The trials of some arms of a sweep, checked for leaks; pools are large enough for ``bounds`` too.
+
+    Raises:
+        UserError: settings that cannot stand together, or patients that are not there.
+    """
+    chains = Chains(compared, source, bounds)
+
+    def expand(builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
+        try:
+            return chains.expand(builder, arm, replicate)
+        except ValidationError as error:
+            raise _refused(error, arm, sweep) from None
+
+    plan = build(
+        sweep.name, arms=compared, replicates=cells, stages=STAGES, expand=expand, extras=lambda _: chains.assessed
+    )
+    require_no_leak(plan, source.patients)
+    _require_spare_patients(sweep, plan, source.patients)
+    return replace(plan, patients=source.patients)
+
+
+def _require_room(
+    sweep: StudySweep, compared: Sequence[Arm[Settings]], cells: Sequence[Replicate], patients: Sequence[str]
+) -> None:
+    """Refuse folds that the patients cannot fill; arms and seeds that share a fold are looked at once."""
+    cuts = {replicate.fold: replicate for replicate in cells}
+    sizes = {arm.settings.data.patients: arm.settings for arm in compared}
+    try:
+        for replicate in cuts.values():
+            for settings in sizes.values():
+                split(patients, fold_of(settings, replicate))
+    except ValueError as error:
+        raise sweep.error(("data",), str(error)) from None
+
+
+def _require_spare_patients(sweep: StudySweep, plan: Plan, patients: Sequence[str]) -> None:
+    """Refuse trials that take more training patients than there are, in use or left out."""
+    configs = [trial.config for trial in plan.trials.values()]
+    asking = dict.fromkeys(
+        (own, each.borrows, each.patients_needed) for each in configs if (own := each.cut) is not None
+    )
+    for own, lent, needed in asking:
+        used = len(split(patients, own).train)
+        if needed > used:
+            text = f"k-unique-real asks for {needed} training patients, fold {own.index} has {used}"
+            raise sweep.error(("data",), f"{text}; give patients: {used} or less")
+        if lent is not None and used == len(split(patients, lent).train):
+            raise sweep.error(
+                ("data",),
+                f"held-out masks and fresh-real take training patients that the study leaves out, and fold {own.index} "
+                f"has none beside the {used} in use; set data.patients below {used}",
+            )
+
+
+def _refused(error: ValidationError, arm: Arm, sweep: StudySweep) -> UserError:
+    """Settings that are fine one by one and wrong together, as the sections that a stage's config joins."""
+    loc, message = explain(error, Settings)
+    field = str(loc[0]) if loc else ""
+    places: list[tuple[str, ...]] = [("data", field), *(("fixed", name, field) for name in Settings.model_fields)]
+    place = next((place for place in places if place in sweep.yaml.lines), ("data",))
+    return sweep.error(place, f"arm {arm.name!r}: {message}")
+
+
+def _refuse_data_factors(sweep: StudySweep) -> None:
+    places: list[tuple[str, ...]] = [("factors", dotted) for dotted in sweep.file.factors]
+    places += [("arms", name, dotted) for name, levels in sweep.file.arms.items() for dotted in levels]
+    for place in places:
+        dotted = place[-1]
+        if dotted in ("data", "data.dataset", "data.root") or dotted.startswith("data.phantom"):
+            text = f"{dotted} cannot differ between arms, which share their patients; write a sweep per dataset"
+            raise sweep.error(place, text)
