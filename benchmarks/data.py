@@ -31,7 +31,7 @@ from medsweep.data.source import inspect_source
 from medsweep.store.store import Store
 from medsweep.store.workspace import Workspace
 from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, resolve
-from medsweep.trainers.segmentation.network import Architecture
+from medsweep.trainers.segmentation.network import SegmenterArchitecture
 from medsweep.trainers.segmentation.samples import BatchOrder, gather
 from medsweep.trainers.segmentation.train import UNetLearner
 
@@ -183,7 +183,9 @@ def trial(folder: Path) -> None:
     data = SliceSet.open(folder)
     config = segment_config(data.resolution, batch=2)
     samples = gather(config, data, data.patients, {}, "cpu")
-    learner = UNetLearner(config, samples, Architecture(modalities=1, classes=2, channels=(4, 8), residual_units=0))
+    learner = UNetLearner(
+        config, samples, SegmenterArchitecture(modalities=1, classes=2, channels=(4, 8), residual_units=0)
+    )
     for step in (1, 2):
         learner.step(step)
     for first in range(0, samples.real, BATCH):

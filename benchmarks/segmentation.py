@@ -23,8 +23,8 @@ import torch
 from medsweep.data.folds import Fold
 from medsweep.trainers.segmentation.augment import augment
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
-from medsweep.trainers.segmentation.network import Architecture, build
-from medsweep.trainers.segmentation.samples import Part, Samples
+from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
+from medsweep.trainers.segmentation.samples import SliceRows, TrainingSamples
 from medsweep.trainers.segmentation.train import UNetLearner
 
 SLICES, SIDE, BATCH, STEPS_PER_ROUND = 256, 64, 16, 16
@@ -37,7 +37,7 @@ CONFIG = resolve(
     unit="slices",
     resolution=SIDE,
 )
-PLAN = Architecture.of(CONFIG, modalities=1, classes=3)
+PLAN = SegmenterArchitecture.of(CONFIG, modalities=1, classes=3)
 
 
 def made_up() -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +53,7 @@ def made_up() -> tuple[np.ndarray, np.ndarray]:
 
 def our_steps(images: np.ndarray, masks: np.ndarray) -> Iterator[None]:
     """Steps of a segment trial."""
-    learner = UNetLearner(CONFIG, Samples(Part(images, masks, np.arange(SLICES)), None, "cpu"), PLAN)
+    learner = UNetLearner(CONFIG, TrainingSamples(SliceRows(images, masks, np.arange(SLICES)), None, "cpu"), PLAN)
     for number in range(1, CONFIG.steps + 1):
         learner.step(number)
         yield

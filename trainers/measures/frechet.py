@@ -102,5 +102,4 @@ def _weighted(x_ND: Array, seen_NK: Array, square_N: Array, weight_N: NDArray[np
 
 def _covariance_root(x_ND: NDArray[np.floating], mean_D: Array) -> Array:
     """R with R' R = covariance, at most (D, D): the triangle of a QR keeps every inner product."""
-    root: Array = np.asarray(np.linalg.qr((x_ND - mean_D) / np.sqrt(len(x_ND) - 1), mode="r"))
-    return root
+    return np.asarray(np.linalg.qr((x_ND - mean_D) / np.sqrt(len(x_ND) - 1), mode="r"))

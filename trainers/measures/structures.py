@@ -52,6 +52,12 @@ class Counts:
     tp: int
     """Of both."""
 
+    @classmethod
+    def of(cls, reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> "Counts":
+        """Those of two masks of one shape."""
+        both = np.count_nonzero(reference & prediction)
+        return cls(int(np.count_nonzero(reference)), int(np.count_nonzero(prediction)), int(both))
+
     @property
     def fp(self) -> int:
         """Of the prediction alone."""
@@ -179,11 +185,7 @@ class StructureScore:
 
 def score(reference_ZHW: NDArray[np.bool_], prediction_ZHW: NDArray[np.bool_], spacing_mm: Spacing) -> StructureScore:
     """Score one structure by the rule at the top of this file."""
-    counts = Counts(
-        n_ref=int(np.count_nonzero(reference_ZHW)),
-        n_pred=int(np.count_nonzero(prediction_ZHW)),
-        tp=int(np.count_nonzero(reference_ZHW & prediction_ZHW)),
-    )
+    counts = Counts.of(reference_ZHW, prediction_ZHW)
     if counts.n_ref == 0:
         return StructureScore("empty-both" if counts.n_pred == 0 else "empty-reference", counts)
     if counts.n_pred == 0:

@@ -54,35 +54,22 @@ def choose(config: SegmentConfig, pool: Pool, iou: pd.Series | None) -> Choice:
     Raises:
         PoolDryError: the pool, or what the filter leaves of it, is too small.
     """
-    each = pool.slices_per_patient if config.unit == "patients" else 1
-    wanted, candidates = config.count * each, config.candidates * each
+    unit = pool.slices_per_patient if config.unit == "patients" else 1
+    wanted, candidates = config.count * unit, config.candidates * unit
     if len(pool) < max(wanted, candidates):
         raise PoolDryError(f"the arm asks for {max(wanted, candidates)} synthetic samples, the pool has {len(pool)}")
     if iou is None:
         return Choice(np.arange(wanted), wanted)
-    passing = np.flatnonzero(iou.loc[np.arange(candidates)].to_numpy() >= config.min_iou)
-    by_iou = _fixed_kept if config.filter_mode == "fixed-kept" else _fixed_generated
-    choice = by_iou(passing, wanted, candidates, f"segment.min_iou {config.min_iou:g}")
+    passing = np.flatnonzero(iou.loc[pd.RangeIndex(candidates)].to_numpy() >= config.min_iou)
+    fixed_kept = config.filter_mode == "fixed-kept"
+    if len(passing) < (needed := wanted if fixed_kept else 1):
+        asks, more = (f"asks for {wanted}", "headroom") if fixed_kept else ("needs one", "count")
+        raise PoolDryError(
+            f"segment.min_iou {config.min_iou:g} leaves {len(passing)} of {candidates} synthetic samples and the arm "
+            f"{asks}; raise synthesise.{more} or lower the threshold"
+        )
+    choice = Choice(passing[:needed], int(passing[needed - 1]) + 1) if fixed_kept else Choice(passing, wanted)
     return choice if config.filter_by == "iou" else _random(config, choice)
-
-
-def _fixed_kept(passing: Rows, wanted: int, candidates: int, rule: str) -> Choice:
-    if len(passing) < wanted:
-        raise PoolDryError(
-            f"{rule} leaves {len(passing)} of {candidates} synthetic samples and the arm asks for {wanted}; raise "
-            "synthesise.headroom or lower the threshold"
-        )
-    rows = passing[:wanted]
-    return Choice(rows, int(rows[-1]) + 1)
-
-
-def _fixed_generated(passing: Rows, wanted: int, candidates: int, rule: str) -> Choice:
-    if len(passing) == 0:
-        raise PoolDryError(
-            f"{rule} leaves 0 of {candidates} synthetic samples and the arm needs one; raise synthesise.count or "
-            "lower the threshold"
-        )
-    return Choice(passing, wanted)
 
 
 def _random(config: SegmentConfig, by_iou: Choice) -> Choice:
@@ -107,16 +94,16 @@ def survivors(config: SegmentConfig, pool: Pool, choice: Choice, scores: Path) -
         choice: what ``choose`` took.
         scores: folder that an assess trial left; its features of the pool are by sample number.
     """
-    found: dict[str, float] = {
+    numbers: dict[str, float] = {
         "generated": choice.generated,
         "kept": len(choice.rows),
         "retention": len(choice.rows) / choice.generated,
     }
     area_N = np.array([np.count_nonzero(mask) for mask in pool.masks[: choice.generated]])
     if area_N.any():
-        found["kept_area_ratio"] = float(area_N[choice.rows].mean() / area_N.mean())
+        numbers["kept_area_ratio"] = float(area_N[choice.rows].mean() / area_N.mean())
     features = load_file(scores / FEATURES)
-    return found | _diversity(features["real"], features["pool"], choice, _generator(config, "survivors"))
+    return numbers | _diversity(features["real"], features["pool"], choice, _generator(config, "survivors"))
 
 
 def _diversity(real_ND: Features, pool_ND: Features, choice: Choice, rng: np.random.Generator) -> dict[str, float]:
@@ -132,9 +119,9 @@ def _diversity(real_ND: Features, pool_ND: Features, choice: Choice, rng: np.ran
 
 def _spread(real_ND: Features, x_ND: Features) -> dict[str, float]:
     inside_NN = squared_distances(real_ND, x_ND) <= radii(real_ND, DENSITY_NEIGHBOUR)[:, None]
-    found = {"coverage": float(inside_NN.any(axis=1).mean())}
+    numbers = {"coverage": float(inside_NN.any(axis=1).mean())}
     similarity_NN = gaussian_similarity(real_ND, x_ND, DENSITY_NEIGHBOUR)
-    return found if similarity_NN is None else found | {"vendi": vendi(similarity_NN)}
+    return numbers if similarity_NN is None else numbers | {"vendi": vendi(similarity_NN)}
 
 
 def _draw(rng: np.random.Generator, rows: Rows, most: int) -> Rows:

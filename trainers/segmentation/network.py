@@ -3,10 +3,10 @@
 Shapes: N images, C modalities, K classes, R resolution in pixels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medsweep.config import Config
 from medsweep.errors import UserError
-from medsweep.trainers.segmentation.config import Network, SegmentConfig
+from medsweep.trainers.segmentation.config import SWIN_LEVELS, Network, SegmentConfig
 
 WEIGHTS = "network.safetensors"
 ARCHITECTURE = "network.json"
@@ -23,7 +23,7 @@ BEST = "best.json"
 """Step and validation Dice of the best weights, where training looked for them."""
 
 
-class Architecture(Config):
+class SegmenterArchitecture(Config):
     """All that is needed to build the network again."""
 
     modalities: int
@@ -34,7 +34,7 @@ class Architecture(Config):
     network: Network = "unet"
 
     @classmethod
-    def of(cls, config: SegmentConfig, modalities: int, classes: int) -> "Architecture":
+    def of(cls, config: SegmentConfig, modalities: int, classes: int) -> "SegmenterArchitecture":
         """What a trial's config asks for, on C = ``modalities`` and K = ``classes``."""
         return cls(
             modalities=modalities,
@@ -45,7 +45,7 @@ class Architecture(Config):
         )
 
 
-def build(architecture: Architecture, seed: int) -> nn.Module:
+def build(architecture: SegmenterArchitecture, seed: int) -> nn.Module:
     """A network from (N, C, R, R) to logits (N, K, R, R), with batch normalisation, through MONAI.
 
     How each reads ``channels``, of which there are n:
@@ -69,7 +69,7 @@ def build(architecture: Architecture, seed: int) -> nn.Module:
         return _construct(architecture)
 
 
-def _construct(architecture: Architecture) -> nn.Module:
+def _construct(architecture: SegmenterArchitecture) -> nn.Module:
     channels, levels = architecture.channels, len(architecture.channels)
     strides = (2,) * (levels - 1)
     shared: dict[str, Any] = {
@@ -77,28 +77,31 @@ def _construct(architecture: Architecture) -> nn.Module:
         "in_channels": architecture.modalities,
         "out_channels": architecture.classes,
     }
+    model: nn.Module
     if architecture.network == "attention-unet":
         from monai.networks.nets.attentionunet import AttentionUnet
 
-        return AttentionUnet(**shared, channels=channels, strides=strides)
-    if architecture.network == "segresnet":
+        model = AttentionUnet(**shared, channels=channels, strides=strides)
+    elif architecture.network == "segresnet":
         from monai.networks.nets.segresnet import SegResNet
 
         down, up = (1, *(2,) * (levels - 2), 4), (1,) * (levels - 1)
-        return SegResNet(**shared, init_filters=channels[0], norm="batch", blocks_down=down, blocks_up=up)
-    if architecture.network == "swin-unetr":
+        model = SegResNet(**shared, init_filters=channels[0], norm="batch", blocks_down=down, blocks_up=up)
+    elif architecture.network == "swin-unetr":
         if find_spec("einops") is None:
             raise UserError("segment.network swin-unetr needs the package einops; pip install einops")
         from monai.networks.nets.swin_unetr import SwinUNETR
 
-        return SwinUNETR(**shared, feature_size=channels[0], norm_name="batch")
-    from monai.networks.nets.unet import UNet
+        model = SwinUNETR(**shared, feature_size=channels[0], norm_name="batch")
+    else:
+        from monai.networks.nets.unet import UNet
 
-    units = architecture.residual_units
-    return UNet(**shared, channels=channels, strides=strides, num_res_units=units, norm="batch")
+        units = architecture.residual_units
+        model = UNet(**shared, channels=channels, strides=strides, num_res_units=units, norm="batch")
+    return model
 
 
-def save_segmenter(model: nn.Module, architecture: Architecture, folder: Path) -> None:
+def save_segmenter(model: nn.Module, architecture: SegmenterArchitecture, folder: Path) -> None:
     """Write weights, normalisation statistics and architecture into ``folder``."""
     save_weights(model.state_dict(), folder / WEIGHTS)
     (folder / ARCHITECTURE).write_text(architecture.model_dump_json(indent=2) + "\n")
@@ -114,7 +117,7 @@ def load_segmenter(folder: Path, device: str, weights: str = WEIGHTS) -> nn.Modu
 
     ``weights`` is the name of the file with the weights, ``BEST_WEIGHTS`` for those that validation liked best.
     """
-    architecture = Architecture.model_validate_json((folder / ARCHITECTURE).read_text())
+    architecture = SegmenterArchitecture.model_validate_json((folder / ARCHITECTURE).read_text())
     model = build(architecture, seed=0)
     model.load_state_dict(load_file(folder / weights))
     return model.to(device).eval()
@@ -127,10 +130,8 @@ def predict(model: nn.Module, images_NCRR: Tensor, batch: int = 64, *, whole_bat
     With ``whole_batches`` the last batch is filled up with zeros, so that what a sample gets does not depend, not even
     in its last bit, on how many samples follow it.
     """
-    device = next(model.parameters()).device
-    filled = _filled(images_NCRR, batch) if whole_batches else images_NCRR
-    parts = [model(part.to(device)).softmax(dim=1).cpu() for part in filled.split(batch)]
-    return torch.cat(parts)[: len(images_NCRR)]
+    batches = _batches(model, images_NCRR, batch, whole_batches)
+    return torch.cat([model(x_BCRR).softmax(dim=1).cpu() for x_BCRR in batches])[: len(images_NCRR)]
 
 
 @torch.no_grad()
@@ -150,7 +151,6 @@ def features(
     Raises:
         AttributeError: the network has no layer of such a name.
     """
-    device = next(model.parameters()).device
     names = (bottleneck(model),) if layers is None else tuple(layers)
     pooled: dict[str, list[Tensor]] = {name: [] for name in names}
 
@@ -161,34 +161,35 @@ def features(
     modules = [(name, model.get_submodule(name)) for name in names]
     hooks = [module.register_forward_hook(lambda _m, _i, out, name=name: keep(name, out)) for name, module in modules]
     try:
-        for part in (_filled(images_NCRR, batch) if whole_batches else images_NCRR).split(batch):
-            model(part.to(device))
+        for x_BCRR in _batches(model, images_NCRR, batch, whole_batches):
+            model(x_BCRR)
     finally:
         for hook in hooks:
             hook.remove()
     return torch.cat([torch.cat(pooled[name]) for name in names], dim=1)[: len(images_NCRR)]
 
 
-def _filled(images_NCRR: Tensor, batch: int) -> Tensor:
-    missing = -len(images_NCRR) % batch
-    return torch.cat([images_NCRR, images_NCRR.new_zeros(missing, *images_NCRR.shape[1:])])
+def _batches(model: nn.Module, images_NCRR: Tensor, batch: int, whole: bool) -> Iterator[Tensor]:
+    """``batch`` images at a time on the model's device; with ``whole``, zeros fill up the last batch."""
+    device = next(model.parameters()).device
+    for first in range(0, len(images_NCRR), batch):
+        x_BCRR = images_NCRR[first : first + batch]
+        if whole and (missing := batch - len(x_BCRR)):
+            x_BCRR = torch.cat([x_BCRR, x_BCRR.new_zeros(missing, *x_BCRR.shape[1:])])
+        yield x_BCRR.to(device)
 
 
 def bottleneck(model: nn.Module) -> str:
     """Dotted name of the deepest layer of a network that ``build`` gave; its output is (N, D, h, w)."""
-    from monai.networks.nets.attentionunet import AttentionUnet
-    from monai.networks.nets.segresnet import SegResNet
-    from monai.networks.nets.swin_unetr import SwinUNETR
-
-    if isinstance(model, SegResNet):
-        return f"down_layers.{len(model.down_layers) - 1}"
-    if isinstance(model, SwinUNETR):
+    kind, levels = type(model).__name__, _levels(model)
+    if kind == "SegResNet":
+        return f"down_layers.{levels - 1}"
+    if kind == "SwinUNETR":
         return "encoder10"
     # Each level of either U-Net holds the one below as its submodule, behind its own way down but for the last.
-    levels = len(model.channels) - 1
-    if isinstance(model, AttentionUnet):
-        return "model.1." + "submodule.1." * (levels - 1) + "submodule"
-    return "model." + "1.submodule." * (levels - 1) + "1.submodule"
+    if kind == "AttentionUnet":
+        return "model.1." + "submodule.1." * (levels - 2) + "submodule"
+    return "model." + "1.submodule." * (levels - 2) + "1.submodule"
 
 
 def decoder_layers(model: nn.Module) -> tuple[str, ...]:
@@ -196,15 +197,17 @@ def decoder_layers(model: nn.Module) -> tuple[str, ...]:
 
     The last stage of a ``unet`` gives its logits; the other networks have a layer for those behind the last stage.
     """
-    from monai.networks.nets.attentionunet import AttentionUnet
-    from monai.networks.nets.segresnet import SegResNet
-    from monai.networks.nets.swin_unetr import SwinUNETR
-
-    if isinstance(model, SegResNet):
-        return tuple(f"up_layers.{number}" for number in range(len(model.up_layers)))
-    if isinstance(model, SwinUNETR):
+    kind, steps = type(model).__name__, range(_levels(model) - 1)
+    if kind == "SegResNet":
+        return tuple(f"up_layers.{number}" for number in steps)
+    if kind == "SwinUNETR":
         return tuple(f"decoder{number}" for number in (5, 4, 3, 2, 1))
-    deepest_first = range(len(model.channels) - 2, -1, -1)
-    if isinstance(model, AttentionUnet):
-        return tuple("model.1" + ".submodule.1" * level for level in deepest_first)
-    return tuple("model." + "1.submodule." * level + "2" for level in deepest_first)
+    if kind == "AttentionUnet":
+        return tuple("model.1" + ".submodule.1" * level for level in reversed(steps))
+    return tuple("model." + "1.submodule." * level + "2" for level in reversed(steps))
+
+
+def _levels(model: nn.Module) -> int:
+    """Levels of a network that ``build`` gave, the bottleneck included."""
+    widths = getattr(model, "down_layers" if hasattr(model, "down_layers") else "channels", None)
+    return len(cast(Sized, widths)) if widths is not None else SWIN_LEVELS

@@ -11,7 +11,7 @@ from torch import nn
 from medsweep.data.nifti import write_prediction
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError, nearest
-from medsweep.trainers.segmentation.network import ARCHITECTURE, Architecture, load_segmenter, predict
+from medsweep.trainers.segmentation.network import ARCHITECTURE, SegmenterArchitecture, load_segmenter, predict
 
 
 def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np.uint8]:
@@ -19,7 +19,8 @@ def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np
     volume = data.volumes[patient]
     images_ZCRR = torch.from_numpy(data.image_rows(slice(volume.rows.start, volume.rows.stop)))
     probabilities_ZKHW = volume.resize.undo(predict(model, images_ZCRR).numpy())
-    return probabilities_ZKHW.argmax(axis=1).astype(np.uint8)
+    labels_ZHW: NDArray[np.uint8] = probabilities_ZKHW.argmax(axis=1).astype(np.uint8)
+    return labels_ZHW
 
 
 def write_predictions(
@@ -49,9 +50,9 @@ def write_predictions(
     for patient in patients:
         path = folder / f"{patient}.nii.gz"
         # nibabel tells the format by the ending
-        part = folder / f".{patient}.part.nii.gz"
-        write_prediction(part, segment_volume(model, data, patient), data, patient)
-        yield part.replace(path)
+        unfinished = folder / f".{patient}.part.nii.gz"
+        write_prediction(unfinished, segment_volume(model, data, patient), data, patient)
+        yield unfinished.replace(path)
 
 
 def _require_writable(patient: str, data: SliceSet, prepared: Path) -> None:
@@ -64,7 +65,7 @@ def _require_writable(patient: str, data: SliceSet, prepared: Path) -> None:
 
 
 def _segmenter(network: Path, data: SliceSet, prepared: Path, device: str) -> nn.Module:
-    shape = Architecture.model_validate_json((network / ARCHITECTURE).read_text())
+    shape = SegmenterArchitecture.model_validate_json((network / ARCHITECTURE).read_text())
     if (shape.modalities, shape.classes) != (len(data.modalities), len(data.classes)):
         raise UserError(
             f"the network in {network} reads {shape.modalities} modalities and knows {shape.classes} classes, the data "

@@ -1,6 +1,6 @@
 """What a U-Net is trained on, and in which order: real slices of the training patients, then a prefix of a pool."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from medsweep.trainers.segmentation.filtering import Choice, choose
 
 
 @dataclass(frozen=True)
-class Part:
+class SliceRows:
     """Some rows of a memory-mapped set of slices."""
 
     images: NDArray[np.floating[Any]]
@@ -31,19 +31,19 @@ class Part:
     rows: NDArray[np.int64]
 
 
-class Samples:
+class TrainingSamples:
     """Training samples in one row of positions: the first ``real`` are real, the others synthetic.
 
     On a CPU batches are copied out of the memory maps as they are asked for, so trials on one machine share a single
     copy of the data; on a GPU all samples are kept there if they take at most a quarter of its memory.
     """
 
-    def __init__(self, real: Part, synthetic: Part | None, device: str, choice: Choice | None = None) -> None:
+    def __init__(self, real: SliceRows, synthetic: SliceRows | None, device: str, choice: Choice | None = None) -> None:
         self.real, self.synthetic = len(real.rows), len(synthetic.rows) if synthetic else 0
         self.choice = choice
         """Which samples of the pool the synthetic ones are, where there are any."""
         self.device = torch.device(device)
-        self._parts = [real] if synthetic is None else [real, synthetic]
+        self._sets = [real] if synthetic is None else [real, synthetic]
         self._held = self._load() if self._fits() else None
 
     def batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -56,26 +56,27 @@ class Samples:
 
     def pixels_per_class(self, classes: int) -> NDArray[np.int64]:
         """Pixels of each class in the real slices, (classes,)."""
-        real = self._parts[0]
-        counts = [np.bincount(real.masks[row].ravel(), minlength=classes) for row in real.rows]
-        return np.sum(counts, axis=0)
+        real = self._sets[0]
+        return sum(
+            (np.bincount(real.masks[row].ravel(), minlength=classes) for row in real.rows), np.zeros(classes, np.int64)
+        )
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        shape = (len(positions), *self._parts[0].masks.shape[1:])
-        images = np.empty((len(positions), self._parts[0].images.shape[1], *shape[1:]), np.float32)
+        shape = (len(positions), *self._sets[0].masks.shape[1:])
+        images = np.empty((len(positions), self._sets[0].images.shape[1], *shape[1:]), np.float32)
         masks = np.empty(shape, np.uint8)
         first = 0
-        for part in self._parts:
-            here = np.flatnonzero((positions >= first) & (positions < first + len(part.rows)))
-            chosen = part.rows[positions[here] - first]
-            images[here], masks[here] = part.images[chosen], part.masks[chosen]
-            first += len(part.rows)
+        for rows in self._sets:
+            here = np.flatnonzero((positions >= first) & (positions < first + len(rows.rows)))
+            chosen = rows.rows[positions[here] - first]
+            images[here], masks[here] = rows.images[chosen], rows.masks[chosen]
+            first += len(rows.rows)
         return torch.from_numpy(images), torch.from_numpy(masks)
 
     def _fits(self) -> bool:
         if self.device.type != "cuda":
             return False
-        each = 4 * int(np.prod(self._parts[0].images.shape[1:])) + int(np.prod(self._parts[0].masks.shape[1:]))
+        each = 4 * int(np.prod(self._sets[0].images.shape[1:])) + int(np.prod(self._sets[0].masks.shape[1:]))
         total = torch.cuda.get_device_properties(self.device).total_memory
         return (self.real + self.synthetic) * each <= total // 4
 
@@ -86,7 +87,7 @@ class Samples:
 
 def gather(
     config: SegmentConfig, data: SliceSet, train: Sequence[str], inputs: Mapping[str, Path], device: str
-) -> Samples:
+) -> TrainingSamples:
     """Find the real slices of the ``train`` patients and, where ``count`` is above 0, the chosen pool samples.
 
     Raises:
@@ -94,9 +95,9 @@ def gather(
         UserError: the pool's samples are not of the prepared shape.
     """
     rows = data.rows(train, foreground_only=config.slices == "foreground")
-    real = Part(data.images, data.masks, rows)
+    real = SliceRows(data.images, data.masks, rows)
     if config.count == 0:
-        return Samples(real, None, device)
+        return TrainingSamples(real, None, device)
     pool = Pool.open(inputs["pool"])
     if pool.images.shape[1:] != data.images.shape[1:]:
         raise UserError(
@@ -105,7 +106,7 @@ def gather(
         )
     iou = pd.read_parquet(inputs["scores"] / SCORES).set_index("sample")["iou"] if config.min_iou else None
     choice = choose(config, pool, iou)
-    return Samples(real, Part(pool.images, pool.masks, choice.rows), device, choice)
+    return TrainingSamples(real, SliceRows(pool.images, pool.masks, choice.rows), device, choice)
 
 
 class BatchOrder:
@@ -121,41 +122,32 @@ class BatchOrder:
         self._halves = config.mixing == "fixed-exposure" and synthetic > 0
         self._synthetic_steps = config.pretrain_steps if config.mixing == "pretrain" and synthetic > 0 else 0
         self._batch_size = config.batch_size
-        self._real, self._synthetic = real, synthetic
+        self._counts = {"real": real, "synthetic": synthetic}
         self._replicate = (config.fold.index, config.seed)
-        self._shuffle = lru_cache(maxsize=4)(self._shuffled)
+        self._epoch = lru_cache(maxsize=4)(self._shuffled)
 
     def batch(self, step: int) -> NDArray[np.int64]:
         """Rows of the samples of ``step`` (1, 2, ...)."""
+        if self._halves:
+            half = self._batch_size // 2
+            return np.concatenate([self._cut(step, half, "real"), self._cut(step, half, "synthetic")])
+        if step <= self._synthetic_steps:
+            return self._cut(step, self._batch_size, "synthetic")
         if self._synthetic_steps:
-            return self._phase(step)
-        if not self._halves:
-            total = self._real + self._synthetic
-            return _cut(lambda epoch: self._shuffle(True, True, epoch), total, step, self._batch_size)
-        half = self._batch_size // 2
-        real = _cut(lambda epoch: self._shuffle(True, False, epoch), self._real, step, half)
-        synthetic = _cut(lambda epoch: self._shuffle(False, True, epoch), self._synthetic, step, half)
-        return np.concatenate([real, self._real + synthetic])
+            return self._cut(step - self._synthetic_steps, self._batch_size, "real")
+        return self._cut(step, self._batch_size, "real", "synthetic")
 
-    def _phase(self, step: int) -> NDArray[np.int64]:
-        """Synthetic samples alone, and after ``pretrain_steps`` the real ones alone from their own first epoch on."""
-        since = step - self._synthetic_steps
-        if since > 0:
-            return _cut(lambda epoch: self._shuffle(True, False, epoch), self._real, since, self._batch_size)
-        rows = _cut(lambda epoch: self._shuffle(False, True, epoch), self._synthetic, step, self._batch_size)
-        return self._real + rows
+    def _cut(self, step: int, size: int, *kinds: str) -> NDArray[np.int64]:
+        """Rows (step - 1) * size up to step * size of the endless row of shuffled epochs of some kinds of samples."""
+        positions = np.arange((step - 1) * size, step * size)
+        epochs, places = divmod(positions, sum(self._counts[kind] for kind in kinds))
+        rows = [self._epoch(kinds, int(epoch))[place] for epoch, place in zip(epochs, places, strict=True)]
+        return np.array(rows) + (0 if "real" in kinds else self._counts["real"])
 
-    def _shuffled(self, real: bool, synthetic: bool, epoch: int) -> NDArray[np.int64]:
-        """One epoch of the chosen samples, numbered from 0: each draws a place in [0, 1)."""
-        places = [self._places("real", self._real, epoch)] if real else []
-        places += [self._places("synthetic", self._synthetic, epoch)] if synthetic else []
+    def _shuffled(self, kinds: tuple[str, ...], epoch: int) -> NDArray[np.int64]:
+        """One epoch of the samples of ``kinds``, numbered from 0: each draws a place in [0, 1)."""
+        seeds = (derive_seed("segment", "order", kind, epoch, *self._replicate) for kind in kinds)
+        places = [
+            np.random.default_rng(seed).random(self._counts[kind]) for kind, seed in zip(kinds, seeds, strict=True)
+        ]
         return np.argsort(np.concatenate(places), kind="stable")
-
-    def _places(self, part: str, count: int, epoch: int) -> NDArray[np.float64]:
-        return np.random.default_rng(derive_seed("segment", "order", part, epoch, *self._replicate)).random(count)
-
-
-def _cut(shuffle: Callable[[int], NDArray[np.int64]], total: int, step: int, size: int) -> NDArray[np.int64]:
-    """Positions (step - 1) * size up to step * size of the endless row of epochs of ``total`` samples."""
-    positions = np.arange((step - 1) * size, step * size)
-    return np.array([shuffle(int(epoch))[place] for epoch, place in zip(*divmod(positions, total), strict=True)])

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.trainers.measures.structures import Counts, dice
 from medsweep.trainers.segmentation.predictions import segment_volume
 
 
 @dataclass
-class Best:
+class BestWeights:
     """Weights at the step with the highest validation Dice so far; the earlier of two equals."""
 
     data: SliceSet
@@ -34,12 +35,12 @@ class Best:
             UserError: no validation patient has foreground.
         """
         training = model.training
-        found = validation_dice(model.eval(), self.data, self.patients)
+        value = validation_dice(model.eval(), self.data, self.patients)
         model.train(training)
-        if found > self.dice:
-            self.step, self.dice = step, found
+        if value > self.dice:
+            self.step, self.dice = step, value
             self.weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-        return found
+        return value
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -57,16 +58,16 @@ def validation_dice(model: nn.Module, data: SliceSet, patients: Sequence[str]) -
     Raises:
         UserError: there is no such class.
     """
-    found = []
+    values = []
     for patient in sorted(patients):
         reference_ZHW, predicted_ZHW = data.reference(patient), segment_volume(model, data, patient)
         for label in range(1, len(data.classes)):
-            here, there = reference_ZHW == label, predicted_ZHW == label
-            if here.any():
-                found.append(2 * int((here & there).sum()) / (int(here.sum()) + int(there.sum())))
-    if not found:
+            counts = Counts.of(reference_ZHW == label, predicted_ZHW == label)
+            if counts.n_ref:
+                values.append(dice(counts))
+    if not values:
         raise UserError(
             f"segment.validate_every_steps needs foreground in the {len(patients)} validation patients, there is none; "
             "raise replicates.validation or set segment.validate_every_steps to 0"
         )
-    return float(np.mean(found))
+    return float(np.mean(values))

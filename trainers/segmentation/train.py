@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,14 @@ from medsweep.trainers.segmentation.losses import make_loss
 from medsweep.trainers.segmentation.network import (
     BEST,
     BEST_WEIGHTS,
-    Architecture,
+    SegmenterArchitecture,
     build,
     save_segmenter,
     save_weights,
 )
 from medsweep.trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
-from medsweep.trainers.segmentation.samples import BatchOrder, Samples, gather
-from medsweep.trainers.segmentation.selection import Best
+from medsweep.trainers.segmentation.samples import BatchOrder, TrainingSamples, gather
+from medsweep.trainers.segmentation.selection import BestWeights
 from medsweep.trainers.training.loop import train
 from medsweep.trial import Progress, Trial
 
@@ -43,7 +44,11 @@ class UNetLearner:
     """
 
     def __init__(
-        self, config: SegmentConfig, samples: Samples, architecture: Architecture, best: Best | None = None
+        self,
+        config: SegmentConfig,
+        samples: TrainingSamples,
+        architecture: SegmenterArchitecture,
+        best: BestWeights | None = None,
     ) -> None:
         self._config, self._samples = config, samples
         device = samples.device
@@ -61,7 +66,7 @@ class UNetLearner:
         self.seen = {"real": 0, "synthetic": 0}
 
     @property
-    def published(self) -> nn.Module:
+    def final_model(self) -> nn.Module:
         """What is left behind and scored: the running average where there is one, else the network itself."""
         return self.model if self._average is None else self._average.model
 
@@ -73,7 +78,7 @@ class UNetLearner:
         images, masks = self._batch(number)
         loss = self._loss(self._logits(images), masks)
         self._optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         scalars: dict[str, float] = {"learning_rate": rate}
         if self._config.clip_norm:
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._config.clip_norm)
@@ -83,7 +88,7 @@ class UNetLearner:
             self._average.update(self.model, number)
         scalars["loss"] = loss.item()
         if self.best is not None and (number % self._config.validate_every_steps == 0 or number == self._config.steps):
-            scalars["validation_dice"] = self.best.offer(self.published, number)
+            scalars["validation_dice"] = self.best.offer(self.final_model, number)
         return scalars
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor]:
@@ -94,10 +99,9 @@ class UNetLearner:
         return augment(*self._samples.batch(rows), draws, self._config.augment)
 
     def _logits(self, images_NCRR: Tensor) -> Tensor:
-        if not self._half:
-            return self.model(images_NCRR)
-        with torch.autocast("cuda", torch.bfloat16):
-            return self.model(images_NCRR).float()
+        with torch.autocast("cuda", torch.bfloat16) if self._half else nullcontext():
+            logits: Tensor = self.model(images_NCRR)
+        return logits.float()
 
     def _seed(self, purpose: str, *more: int) -> int:
         return derive_seed("segment", purpose, self._config.fold.index, self._config.seed, *more)
@@ -145,13 +149,13 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
         require_unseen(inputs[role], (*patients.test, *patients.validation))
     samples = gather(config, data, patients.train, inputs, trial.device)
     filtered = _filtered(config, inputs, samples)
-    architecture = Architecture.of(config, modalities=len(data.modalities), classes=len(data.classes))
-    best = Best(data, patients.validation) if config.validate_every_steps and patients.validation else None
+    architecture = SegmenterArchitecture.of(config, modalities=len(data.modalities), classes=len(data.classes))
+    best = BestWeights(data, patients.validation) if config.validate_every_steps and patients.validation else None
     learner = UNetLearner(config, samples, architecture, best)
     for progress in train(learner, config.steps, trial, report_every_steps=config.report_every_steps):
         yield progress
 
-    save_segmenter(learner.published, architecture, trial.output)
+    save_segmenter(learner.final_model, architecture, trial.output)
     write_fitted_on(trial.output, patients.train)
     _write_json(trial.output / "exposure.json", exposure(learner, samples) | filtered)
     if filtered:
@@ -162,14 +166,14 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     yield replace(progress, metrics={**progress.metrics, **filtered})
 
 
-def _filtered(config: SegmentConfig, inputs: Mapping[str, Path], samples: Samples) -> dict[str, float]:
+def _filtered(config: SegmentConfig, inputs: Mapping[str, Path], samples: TrainingSamples) -> dict[str, float]:
     """What the filter did, where there is one; asked before training, so that what is missing is found early."""
     if samples.choice is None or config.min_iou == 0:
         return {}
     return survivors(config, Pool.open(inputs["pool"]), samples.choice, inputs["scores"])
 
 
-def exposure(learner: UNetLearner, samples: Samples) -> dict[str, float]:
+def exposure(learner: UNetLearner, samples: TrainingSamples) -> dict[str, float]:
     """How much real and synthetic data there was and was seen; ``retention`` is kept over generated, 1 without any."""
     generated = samples.choice.generated if samples.choice else 0
     return {

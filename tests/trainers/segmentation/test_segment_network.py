@@ -9,7 +9,7 @@ from torch import nn
 from medsweep.errors import UserError
 from medsweep.trainers.segmentation.network import (
     ARCHITECTURE,
-    Architecture,
+    SegmenterArchitecture,
     bottleneck,
     build,
     decoder_layers,
@@ -19,7 +19,7 @@ from medsweep.trainers.segmentation.network import (
     save_segmenter,
 )
 
-SMALL = Architecture(modalities=2, classes=3, channels=(4, 8, 16), residual_units=0)
+SMALL = SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8, 16), residual_units=0)
 IMAGES = torch.randn(5, 2, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -87,9 +87,9 @@ def test_in_whole_batches_features_do_not_feel_how_many_follow_either():
         assert torch.equal(features(model, IMAGES[:count], batch=4, whole_batches=True), everything[:count])
 
 
-def shape_of(network: str) -> Architecture:
+def shape_of(network: str) -> SegmenterArchitecture:
     channels = (12, 24, 48, 96, 192) if network == "swin-unetr" else (4, 8, 16)
-    return Architecture(modalities=2, classes=3, channels=channels, residual_units=2, network=network)
+    return SegmenterArchitecture(modalities=2, classes=3, channels=channels, residual_units=2, network=network)
 
 
 NETWORKS = [

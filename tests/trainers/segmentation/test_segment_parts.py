@@ -9,7 +9,7 @@ import torch
 from medsweep.data.folds import Fold
 from medsweep.trainers.segmentation.config import Network, SegmentSettings, divides, resolve
 from medsweep.trainers.segmentation.losses import make_loss
-from medsweep.trainers.segmentation.network import Architecture, build
+from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
 from medsweep.trainers.training.accumulation import accumulate, cut
 
 SAMPLES = 4
@@ -46,7 +46,7 @@ def test_networks_look_across_the_batch_through_its_statistics_alone(network, un
     """With frozen statistics the samples are strangers to each other, as in training they are not."""
     torch.set_num_threads(1)
     asked = config(network=network, channels=CHANNELS.get(network, (4, 8)), residual_units=units)
-    model = build(Architecture.of(asked, modalities=2, classes=3), seed=0)
+    model = build(SegmenterArchitecture.of(asked, modalities=2, classes=3), seed=0)
     images = torch.randn(SAMPLES, 2, 32, 32, generator=random()) * torch.arange(1, SAMPLES + 1)[:, None, None, None]
     wanted = torch.randn(SAMPLES, 3, 32, 32, generator=random())
 

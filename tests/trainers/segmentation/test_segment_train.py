@@ -17,9 +17,9 @@ from medsweep.trainers.scoring.score import ScoreConfig
 from medsweep.trainers.scoring.score import run as score_network
 from medsweep.trainers.segmentation import selection
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
-from medsweep.trainers.segmentation.network import Architecture, load_segmenter
+from medsweep.trainers.segmentation.network import SegmenterArchitecture, load_segmenter
 from medsweep.trainers.segmentation.samples import gather
-from medsweep.trainers.segmentation.selection import Best, validation_dice
+from medsweep.trainers.segmentation.selection import BestWeights, validation_dice
 from medsweep.trainers.segmentation.train import UNetLearner, run
 from medsweep.trainers.training.checkpoint import load_state, save_state
 
@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on_and_leaves_the_same_bytes(slices, pool, tmp_path, 
 
 def test_arms_of_a_replicate_start_from_the_same_weights(slices, pool):
     data = SliceSet.open(slices)
-    shape = Architecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
+    shape = SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
 
     def weights(**settings):
         asked = config(**settings)
@@ -179,7 +179,7 @@ def learner_of(slices, best=None, **settings):
     data = SliceSet.open(slices)
     asked = config(**settings)
     samples = gather(asked, data, split(data.patients, FOLD).train, {}, "cpu")
-    return UNetLearner(asked, samples, Architecture.of(asked, modalities=2, classes=3), best)
+    return UNetLearner(asked, samples, SegmenterArchitecture.of(asked, modalities=2, classes=3), best)
 
 
 def flat(model):
@@ -193,9 +193,9 @@ def test_the_average_is_what_is_published(slices, tmp_path):
         plain.step(step)
         averaged.step(step)
     assert torch.equal(flat(averaged.model), flat(plain.model))
-    assert not torch.equal(flat(averaged.published), flat(plain.model))
+    assert not torch.equal(flat(averaged.final_model), flat(plain.model))
     _, output = segment(tmp_path, {"prepare": slices}, ema_half_life_steps=3)
-    assert torch.equal(flat(load_segmenter(output, "cpu")), flat(averaged.published))
+    assert torch.equal(flat(load_segmenter(output, "cpu")), flat(averaged.final_model))
 
 
 def test_clipping_bounds_the_step_and_reports_the_norm(slices):
@@ -214,7 +214,7 @@ def test_the_best_weights_are_those_that_validation_liked_most(slices, tmp_path)
     data = SliceSet.open(slices)
     parts = split(data.patients, WATCHED)
     samples = gather(asked, data, parts.train, {}, "cpu")
-    learner = UNetLearner(asked, samples, Architecture.of(asked, 2, 3), Best(data, parts.validation))
+    learner = UNetLearner(asked, samples, SegmenterArchitecture.of(asked, 2, 3), BestWeights(data, parts.validation))
     scored, weights = {}, {}
     for step in range(1, 25):
         if (found := learner.step(step).get("validation_dice")) is not None:
@@ -239,7 +239,7 @@ def test_the_first_of_the_best_is_kept_and_survives_a_checkpoint(slices, monkeyp
     def learner():
         asked = config().model_copy(update=watching)
         samples = gather(asked, data, split(data.patients, WATCHED).train, {}, "cpu")
-        return UNetLearner(asked, samples, Architecture.of(asked, 2, 3), Best(data, ()))
+        return UNetLearner(asked, samples, SegmenterArchitecture.of(asked, 2, 3), BestWeights(data, ()))
 
     first, weights = learner(), {}
     for step in range(1, 5):

@@ -11,7 +11,7 @@ from helpers.graph_memory import GraphMemory
 from helpers.whole_phases import WholePhases
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
-from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
+from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, save_segmenter
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, divides, resolve
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
@@ -47,7 +47,7 @@ def tiny(variant: str, **settings: object) -> GanConfig:
 def learner_of(slices, config, parts=1):
     """With noise that is heard and gains of the condition that are open, so that their draws count."""
     torch.set_num_threads(1)
-    shape = Architecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
+    shape = SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
     segmenter = build(shape, seed=0).eval().requires_grad_(False) if config.segmenter_weight else None
     data = TrainingSet.load(config, slices, "cpu")
     learner = GanLearner(config, data, "cpu", segmenter=segmenter, micro_batches=parts)
@@ -175,7 +175,7 @@ def test_a_run_goes_on_in_more_parts_than_it_began_with(slices, tmp_path):
     """As after it ran out of memory."""
     config, inputs = tiny("c-sg", segmenter_weight=0.5), {"prepare": slices, "reference": tmp_path / "reference"}
     inputs["reference"].mkdir()
-    shape = Architecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
+    shape = SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
     save_segmenter(build(shape, seed=0), shape, inputs["reference"])
     seen = split(SliceSet.open(slices).patients, FOLD).train
     (inputs["reference"] / "fitted_on.json").write_text(json.dumps(seen))

@@ -251,11 +251,11 @@ def test_held_out_slices_are_scored_and_never_learned_from(slices, tmp_path):
 
 
 def test_a_frozen_segmenter_teaches_c_sg_and_must_know_the_same_patients(slices, tmp_path):
-    from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
+    from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, save_segmenter
 
     folder = tmp_path / "reference"
     folder.mkdir()
-    shape = Architecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
+    shape = SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
     save_segmenter(build(shape, seed=0), shape, folder)
     config, parts = tiny("c-sg", segmenter_weight=1.0), split(SliceSet.open(slices).patients, FOLD)
     for seen, refused in ((parts.train, False), (parts.train + parts.test[:1], True)):

@@ -12,7 +12,7 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.segmentation.network import Architecture, build, predict, save_segmenter
+from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, predict, save_segmenter
 from medsweep.trainers.treatments import TreatConfig, TreatSettings, hours, run
 from medsweep.trainers.treatments.images import add_noise, blur, match_histogram, mean_quantiles
 from medsweep.trainers.treatments.masks import relabel
@@ -29,14 +29,14 @@ def config(treatments, seed=0):
 
 @pytest.fixture(scope="module")
 def model():
-    return build(Architecture(modalities=2, classes=3, channels=(4, 8), residual_units=0), seed=1).eval()
+    return build(SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8), residual_units=0), seed=1).eval()
 
 
 @pytest.fixture
 def inputs(slices, model, tmp_path):
     reference = tmp_path / "reference"
     reference.mkdir()
-    save_segmenter(model, Architecture(modalities=2, classes=3, channels=(4, 8), residual_units=0), reference)
+    save_segmenter(model, SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8), residual_units=0), reference)
     Pool(images=IMAGES, masks=np.ones((6, 32, 32), np.uint8), slices_per_patient=3).save(tmp_path / "pool")
     return {"prepare": slices, "pool": tmp_path / "pool", "reference": reference}
 

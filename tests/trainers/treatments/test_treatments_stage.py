@@ -19,7 +19,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.measures.spectra import mean_power
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.segmentation.network import Architecture, build, save_segmenter
+from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, save_segmenter
 from medsweep.trainers.treatments import TreatConfig, TreatSettings, run
 from medsweep.trainers.treatments.base import ImageTreatment, MaskTreatment, Treatment
 from medsweep.trainers.treatments.config import KINDS
@@ -64,7 +64,7 @@ MASKS[np.arange(12), 3, np.arange(12) // 2 * 2] = 1
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
-    architecture = Architecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
+    architecture = SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
     save_segmenter(build(architecture, seed=1).eval(), architecture, folder)
     return folder
 
