@@ -13,10 +13,11 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.metrics import without_record
+from medsweep.metrics import POOLS, without_record
 from medsweep.trainers.assessment.assess import run
 from medsweep.trainers.assessment.config import AssessConfig, hours, probe
 from medsweep.trainers.assessment.masks import DESCRIPTORS, mean_iou
+from medsweep.trainers.assessment.metrics import POOL_METRICS
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import features, load_segmenter, predict
@@ -200,6 +201,30 @@ def test_inception_sees_damage_and_needs_its_file_before_anything_else(slices, r
     for name in ("frechet_inception", "kid_inception"):
         assert np.all(np.diff([each[name] for each in found]) > 0), name
     assert abs(found[0]["kid_inception"]) < found[2]["kid_inception"] / 3
+
+
+ELSEWHERE = {"summary", "valid_share", "survivors", "exposure"}
+"""Functions of other stages that measure pools."""
+
+
+def gloss(evidence):
+    """A metric that nobody recorded."""
+    return {"gloss": float(len(evidence.pool))}
+
+
+def test_the_table_of_functions_leaves_what_the_records_describe(slices, real, reference, tmp_path, monkeypatch):
+    images, masks = real
+    monkeypatch.setattr("medsweep.trainers.assessment.assess.load_extractor", lambda *given: Grid())
+    monkeypatch.setattr("medsweep.trainers.assessment.metrics.POOL_METRICS", (*POOL_METRICS, gloss))
+    spoiled = np.arange(len(images)) % 3 == 0
+    Pool(images=images, masks=masks, slices_per_patient=5, spoiled=spoiled).save(tmp_path / "pool")
+    _, output = assess(tmp_path / "a", slices, tmp_path / "pool", reference, inception="w.pth")
+    metrics = json.loads((output / "pool_metrics.json").read_text())
+    assert without_record(metrics) == ("gloss",)
+    recorded = {name for name, metric in POOLS.items() if metric.computed_by not in ELSEWHERE}
+    # it takes 100 samples on each side
+    assert set(metrics) - {"gloss"} == recorded - {"frechet_infinity"}
+    assert all(function.__doc__ for function in POOL_METRICS)
 
 
 def test_twenty_samples_define_all_that_is_new(slices, real, reference, tmp_path):
