@@ -1,7 +1,8 @@
 """Fréchet distance and precision, recall, density, coverage: ours against the textbook forms, in one process.
 
 The first peer takes the root of the product of both covariances with ``scipy.linalg.sqrtm``, as the common FID codes
-do; the second compares samples pair by pair in a loop. Both sides take turns; the root is slow: one round by default.
+do. The second compares samples pair by pair in a loop. Both sides take turns. The root is slow, so one round is the
+default.
 
     OMP_NUM_THREADS=1 python benchmarks/assessment.py [--rounds N] [--samples N] [--features D]
 """
@@ -76,12 +77,12 @@ def main() -> None:
     print(f"n = {options.samples} on each side, d = {options.features}, {options.rounds} rounds")
     for name, ours, peer in (("frechet", frechet, root_frechet), ("prdc", prdc, looped_prdc)):
         rounds = [(timed(ours, real, synthetic), timed(peer, real, synthetic)) for _ in range(options.rounds)]
-        mine, theirs = (statistics.median(pair[side][0] for pair in rounds) for side in (0, 1))
-        found, expected = values(rounds[0][0][1]), values(rounds[0][1][1])
-        apart = float(np.max(np.abs(found - expected) / np.abs(expected)))
+        our_seconds, peer_seconds = (statistics.median(pair[side][0] for pair in rounds) for side in (0, 1))
+        result, expected = values(rounds[0][0][1]), values(rounds[0][1][1])
+        difference = float(np.max(np.abs(result - expected) / np.abs(expected)))
         print(
-            f"{name}: ours {mine:.3f} s, peer {theirs:.2f} s, peer / ours {theirs / mine:.0f}, "
-            f"values differ by {apart:.1e} (relative)"
+            f"{name}: ours {our_seconds:.3f} s, peer {peer_seconds:.2f} s, peer / ours "
+            f"{peer_seconds / our_seconds:.0f}, values differ by {difference:.1e} (relative)"
         )
 
 

@@ -5,8 +5,9 @@ the plane. Each side then gives shuffled batches of 2D slices, epoch after epoch
 
     python benchmarks/data.py
 
-Prints ratios: first epoch (MONAI fills its cache in it; ours comes after prepare), later epochs, prepare against one
-plain pass with nibabel and scipy, and proportional resident memory (PSS) of four trials on one dataset against one.
+Prints four ratios: the first epoch (in which MONAI fills its cache; ours comes after prepare), later epochs, prepare
+against one plain pass with nibabel and scipy, and the proportional resident memory (PSS) of four trials on one dataset
+against that of one.
 """
 
 import json
@@ -51,10 +52,10 @@ def write_cohort(root: Path, patients: int, plane: int, slices: int, suffix: str
         labels = np.zeros(image.shape, np.uint8)
         a, b = rng.integers(plane // 8, plane // 3, 2)
         labels[a : a + plane // 4, b : b + plane // 3, slices // 4 : -slices // 4] = 1
-        pair = {part: f"{part}sTr/case_{number}{suffix}" for part in ("image", "label")}
-        for part, array in (("image", image.astype(np.int16)), ("label", labels)):
-            (root / pair[part]).parent.mkdir(parents=True, exist_ok=True)
-            nib.Nifti1Image(array, affine).to_filename(root / pair[part])
+        pair = {role: f"{role}sTr/case_{number}{suffix}" for role in ("image", "label")}
+        for role, array in (("image", image.astype(np.int16)), ("label", labels)):
+            (root / pair[role]).parent.mkdir(parents=True, exist_ok=True)
+            nib.Nifti1Image(array, affine).to_filename(root / pair[role])
         pairs.append(pair)
     described = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": "organ"}, "training": pairs}
     (root / "dataset.json").write_text(json.dumps(described))
@@ -242,8 +243,10 @@ def main() -> None:
         write_cohort(large, MEMORY_PATIENTS, PLANE, SLICES, ".nii")
         wide = prepared(large, Store.create(scratch / "wide"), MEMORY_SIDE)
         size = sum(path.stat().st_size for path in wide.glob("*.npy")) / 2**20
-        one, four = pss_mib(wide, 1), pss_mib(wide, 4)
-        print(f"{size:.0f} MiB of slices: PSS of one trial {one:.0f} MiB, of four {four:.0f} MiB, {four / one:.2f}x")
+        single, four = pss_mib(wide, 1), pss_mib(wide, 4)
+        print(
+            f"{size:.0f} MiB of slices: PSS of one trial {single:.0f} MiB, of four {four:.0f} MiB, {four / single:.2f}x"
+        )
 
 
 if __name__ == "__main__":

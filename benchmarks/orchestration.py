@@ -4,7 +4,7 @@ The trial is trivial on both sides: it adds a few numbers and leaves a small fil
 a function trainable, a grid of as many values, ``tune.report``, defaults everywhere.
 
 With ``--scale`` no peer runs: medsweep alone, on a Ray cluster of three nodes of one CPU each on this host, with more
-and more trials; then the same finished sweep once again, from reading the store to the last word.
+and more trials. The same finished sweep then runs once again, which takes the time to plan it and find it in the store.
 
     python benchmarks/orchestration.py [TRIALS]
     python benchmarks/orchestration.py --scale 100 1000 10000
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from medsweep.config import Config
+from medsweep.data.stage_config import StageConfig
 from medsweep.execution.driver import run_plan
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.execution.task import RunContext
@@ -30,7 +30,7 @@ from medsweep.trial import Progress, Stage, Trial
 ROUNDS = 1
 
 
-class AddConfig(Config):
+class AddConfig(StageConfig):
     """A trivial trial."""
 
     number: int
@@ -150,9 +150,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trials", type=int, nargs="?", default=200)
     parser.add_argument("--scale", type=int, nargs="+", metavar="TRIALS")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent))
-    growing(asked.scale) if asked.scale else against_tune(asked.trials)
+    growing(options.scale) if options.scale else against_tune(options.trials)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How close scheduling comes to what is possible: the paper's whole grid on a simulated cluster, in seconds.
 
-The real parts decide: the plan of every sweep in ``sweeps/paper``, the frontier and ledger that every runner shares,
+Real code decides: the plan of every sweep in ``sweeps/paper``, the frontier and ledger that every runner shares,
 and the searcher that Ray Tune asks. Simulated are the clock, the nodes, the store and the failures. The peer is what a
 user would write, stage by stage: no trial of a stage starts before all of the stage before it have ended, on the same
 durations, nodes and failures.
@@ -61,12 +61,12 @@ def paper_plans() -> list[Plan]:
     plans = []
     for path in sorted((ROOT / "sweeps" / "paper").glob("*.yaml")):
         sweep = load_sweep(path, SCHEMA)
-        every = arms(sweep)
-        chains = Chains(every, DataSource(hashlib.sha256(path.stem.encode()).hexdigest(), ()))
+        all_arms = arms(sweep)
+        chains = Chains(all_arms, DataSource(hashlib.sha256(path.stem.encode()).hexdigest(), ()))
         patients = [f"{path.stem}-{number:03}" for number in range(PATIENTS[path.stem])]
         where = replicates(sweep, patients)
         plan = build(
-            sweep.name, arms=every, replicates=where, stages=STAGES, expand=chains.expand, extras=chains.extras
+            sweep.name, arms=all_arms, replicates=where, stages=STAGES, expand=chains.expand, extras=chains.extras
         )
         plans.append(replace(plan, trials={key: _priced(trial) for key, trial in plan.trials.items()}))
     return plans
@@ -84,12 +84,12 @@ def context_of() -> RunContext:
 
 def tasks_to_run(plans: Sequence[Plan], context: RunContext) -> list[Task]:
     """The tasks of all plans, each trial once."""
-    found: dict[str, Task] = {}
+    by_digest: dict[str, Task] = {}
     for plan in plans:
         decisions = {digest: Decision("run", "not in the store") for digest in plan.trials}
         for task in tasks_of(plan, decisions, labels_of(plan), closed=set(), context=context, enlarged={}):
-            found.setdefault(task.digest, task)
-    return list(found.values())
+            by_digest.setdefault(task.digest, task)
+    return list(by_digest.values())
 
 
 def run(tasks: Sequence[Task], context: RunContext, simulation: Simulation) -> float:
@@ -108,14 +108,14 @@ def _round(
 ) -> None:
     ledger = Ledger(tasks, store, NullObserver(), policy)
     held = {task.digest: context.resources_of(task.stage) for task in tasks}
-    searcher = PlanSearcher(ledger, lambda asked: {})
-    slots = int(simulation.cluster.gpus / min((each.gpus for each in held.values() if each.gpus), default=1))
+    searcher = PlanSearcher(ledger, lambda digests: {})
+    slots = int(simulation.cluster.gpus / min((share.gpus for share in held.values() if share.gpus), default=1))
     pending: list[tuple[str, Task]] = []
     live: dict[str, str] = {}
     names = itertools.count()
     while True:
-        while len(pending) + len(live) < slots and (asked := _suggested(searcher, ledger, f"trial-{next(names)}")):
-            pending.append(asked)
+        while len(pending) + len(live) < slots and (suggested := _suggested(searcher, ledger, f"trial-{next(names)}")):
+            pending.append(suggested)
         waiting = []
         for trial, task in pending:
             if simulation.place(task, held[task.digest]):
@@ -148,8 +148,8 @@ def _waves(tasks: Sequence[Task]) -> Iterator[list[Task]]:
     depth: dict[str, int] = {}
     for task in tasks:
         depth[task.digest] = 1 + max((depth[parent] for parent in task.inputs.values() if parent in depth), default=-1)
-    for level in sorted(set(depth.values())):
-        yield [task for task in tasks if depth[task.digest] == level]
+    for wave in sorted(set(depth.values())):
+        yield [task for task in tasks if depth[task.digest] == wave]
 
 
 def bounds(tasks: Sequence[Task], context: RunContext, durations: dict[str, float], gpus: int) -> tuple[float, float]:
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=16)
     parser.add_argument("--failures", type=float, default=0.002, help="failures per GPU and hour")
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     os.environ.setdefault("MEDSWEEP_DATA", "/data")  # no file is read: the patients are numbers
     plans, context = paper_plans(), context_of()
     tell_plans(plans, context)

@@ -127,8 +127,8 @@ def main() -> None:
     for _ in range(rounds):
         for name, side in sides.items():
             taken[name].append(seconds(lambda side=side: next(side), STEPS_PER_ROUND))
-    for name, each in taken.items():
-        print(f"{name:9} {1000 * statistics.median(each):7.1f} ms of CPU per step, {BATCH} slices of {SIDE} px")
+    for name, times in taken.items():
+        print(f"{name:9} {1000 * statistics.median(times):7.1f} ms of CPU per step, {BATCH} slices of {SIDE} px")
     ratios = [peer / ours for ours, peer in zip(taken["medsweep"], taken["MONAI"], strict=True)]
     print(f"ratio     {statistics.median(ratios):7.2f} (from {min(ratios):.2f} to {max(ratios):.2f}; target 1.5)")
     step = statistics.median(taken["medsweep"])

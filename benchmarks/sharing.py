@@ -45,15 +45,15 @@ def timed(plan: Plan, folder: Path) -> Spent:
 def first_replicate(plan: Plan) -> Plan:
     """All arms under one fold and seed; the other replicates cost the same again on both sides."""
     leaves = {key: leaf for key, leaf in plan.leaves.items() if key[1] == plan.replicates[0]}
-    wanted = set().union(*(plan.ancestry(leaf) for leaf in leaves.values()))
-    trials = {digest: trial for digest, trial in plan.trials.items() if digest in wanted}
+    needed = set().union(*(plan.ancestry(leaf) for leaf in leaves.values()))
+    trials = {digest: trial for digest, trial in plan.trials.items() if digest in needed}
     return Plan(plan.sweep, plan.arms, plan.replicates[:1], trials, leaves)
 
 
 def alone(plan: Plan, leaf: str) -> Plan:
     """The chain of one arm under one replicate, and nothing else."""
-    wanted = plan.ancestry(leaf)
-    trials = {digest: trial for digest, trial in plan.trials.items() if digest in wanted}
+    needed = plan.ancestry(leaf)
+    trials = {digest: trial for digest, trial in plan.trials.items() if digest in needed}
     return Plan(plan.sweep, (), (), trials, {}, frozenset({leaf}))
 
 
@@ -66,8 +66,10 @@ def main() -> None:
         plan = first_replicate(everything)
         shared = timed(plan, root / "shared")
         print(f"medsweep, {len(plan.trials)} trials: {shared.wall:.1f} s, {shared.cpu:.1f} s of CPU", flush=True)
-        each = [timed(alone(plan, leaf), root / f"alone-{number}") for number, leaf in enumerate(plan.leaves.values())]
-        wall, cpu = sum(spent.wall for spent in each), sum(spent.cpu for spent in each)
+        alone_times = [
+            timed(alone(plan, leaf), root / f"alone-{number}") for number, leaf in enumerate(plan.leaves.values())
+        ]
+        wall, cpu = sum(spent.wall for spent in alone_times), sum(spent.cpu for spent in alone_times)
         print(f"arm by arm, {sum(plan.naive_counts().values())} trials: {wall:.1f} s, {cpu:.1f} s of CPU")
         print(f"arm by arm / medsweep: {wall / shared.wall:.2f}x by the wall, {cpu / shared.cpu:.2f}x by CPU")
 

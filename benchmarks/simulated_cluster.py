@@ -73,7 +73,7 @@ class Simulation:
         self._count = itertools.count()
         self._left = dict(durations)
         self._begun: dict[str, float] = {}
-        self._ends: dict[str, float] = {}
+        self._end_hours: dict[str, float] = {}
         for node in range(cluster.nodes):
             self._plan_failure(node)
 
@@ -85,26 +85,26 @@ class Simulation:
         if rate > 0:
             self._push(self.now + self._rng.exponential(1 / rate), "fail", node)
 
-    def place(self, task: Task, held: Resources) -> bool:
+    def place(self, task: Task, resources: Resources) -> bool:
         """Start a task on the first node with room, as Ray packs them."""
         for number, node in enumerate(self.nodes):
-            if node.gpus + 1e-9 >= held.gpus and node.cpus >= held.cpus:
-                node.gpus, node.cpus = node.gpus - held.gpus, node.cpus - held.cpus
+            if node.gpus + 1e-9 >= resources.gpus and node.cpus >= resources.cpus:
+                node.gpus, node.cpus = node.gpus - resources.gpus, node.cpus - resources.cpus
                 node.running.add(task.digest)
                 self._begun[task.digest] = self.now
-                self._ends[task.digest] = self.now + self._left[task.digest]
-                self._push(self._ends[task.digest], "end", number, task.digest)
+                self._end_hours[task.digest] = self.now + self._left[task.digest]
+                self._push(self._end_hours[task.digest], "end", number, task.digest)
                 return True
         return False
 
-    def next_end(self, held: dict[str, Resources]) -> tuple[list[str], list[str]]:
+    def next_end(self, resources: dict[str, Resources]) -> tuple[list[str], list[str]]:
         """Go on to the next end of trials: those that finished, and those whose node failed."""
         while True:
             self.now, _, kind, number, digest = heapq.heappop(self._events)
             node = self.nodes[number]
-            if kind == "end" and digest in node.running and math.isclose(self.now, self._ends[digest]):
+            if kind == "end" and digest in node.running and math.isclose(self.now, self._end_hours[digest]):
                 self.ended = self.now
-                self._release(node, digest, held[digest])
+                self._release(node, digest, resources[digest])
                 return [digest], []
             if kind == "back":
                 node.gpus = self.cluster.gpus / self.cluster.nodes
@@ -115,15 +115,15 @@ class Simulation:
                 killed = sorted(node.running)
                 for digest in killed:
                     done = self.now - self._begun[digest]
-                    kept = math.floor(done / CHECKPOINT_HOURS) * CHECKPOINT_HOURS
-                    self.lost += (done - kept) * held[digest].gpus
-                    self._left[digest] -= kept
-                    self._release(node, digest, held[digest])
+                    saved = math.floor(done / CHECKPOINT_HOURS) * CHECKPOINT_HOURS
+                    self.lost += (done - saved) * resources[digest].gpus
+                    self._left[digest] -= saved
+                    self._release(node, digest, resources[digest])
                 node.gpus = 0.0
                 self._push(self.now + REPAIR_HOURS, "back", number)
                 return [], killed
 
-    def _release(self, node: Node, digest: str, held: Resources) -> None:
+    def _release(self, node: Node, digest: str, resources: Resources) -> None:
         node.running.discard(digest)
-        node.gpus, node.cpus = node.gpus + held.gpus, node.cpus + held.cpus
-        self.busy += (self.now - self._begun[digest]) * held.gpus
+        node.gpus, node.cpus = node.gpus + resources.gpus, node.cpus + resources.cpus
+        self.busy += (self.now - self._begun[digest]) * resources.gpus

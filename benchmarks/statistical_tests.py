@@ -86,7 +86,7 @@ def ours(table: pd.DataFrame, arms: list[ArmInfo]) -> dict[str, Any]:
     equivalence = [tost(delta, PLAN.margin, PLAN.alpha) for delta in deltas.values()]
     ranks = ranking(reduced.wide, higher_is_better=True, level=level)
     tests = [test.estimate for test in method_tests(reduced, CONTROL, level) if test is not None]
-    parts = all_components(reduced)
+    components = all_components(reduced)
     assert isinstance(study.omnibus, Omnibus)
     assert study.nemenyi is not None
     effects = study.effects
@@ -97,18 +97,18 @@ def ours(table: pd.DataFrame, arms: list[ArmInfo]) -> dict[str, Any]:
         "W": study.omnibus.kendall_w,
         "Nemenyi p": study.nemenyi.p,
         "CD": study.nemenyi.critical_difference,
-        "Holm p": [one.p_holm for one in study.wilcoxon],
-        "mean CI": [(one.mean.low, one.mean.high) for one in effects],
-        "BCa": [(one.bca.low, one.bca.high) for one in effects],
+        "Holm p": [test.p_holm for test in study.wilcoxon],
+        "mean CI": [(effect.mean.low, effect.mean.high) for effect in effects],
+        "BCa": [(effect.bca.low, effect.bca.high) for effect in effects],
         "Hodges-Lehmann": [
-            (one.hodges_lehmann, one.hodges_lehmann_ci.low, one.hodges_lehmann_ci.high) for one in effects
+            (effect.hodges_lehmann, effect.hodges_lehmann_ci.low, effect.hodges_lehmann_ci.high) for effect in effects
         ],
-        "rank-biserial": [one.rank_biserial for one in effects],
-        "wins": [(one.wins, one.ties, one.losses) for one in effects],
-        "TOST p": [one.p for one in equivalence],
-        "rank CI": [[one.low for one in ranks.arms], [one.high for one in ranks.arms]],
-        "two-way": [(one.value, one.se) for one in tests],
-        "components": [(one.patient, one.run, one.residual) for one in parts],
+        "rank-biserial": [effect.rank_biserial for effect in effects],
+        "wins": [(effect.wins, effect.ties, effect.losses) for effect in effects],
+        "TOST p": [test.p for test in equivalence],
+        "rank CI": [[arm.low for arm in ranks.arms], [arm.high for arm in ranks.arms]],
+        "two-way": [(test.value, test.se) for test in tests],
+        "components": [(sd.patient, sd.run, sd.residual) for sd in components],
     }
 
 
@@ -116,9 +116,9 @@ TOLERANCE = {"BCa": 2e-4, "rank CI": 2.0, "Nemenyi p": 1e-5, "CD": 1e-5}
 """Two bootstraps differ by their draws, two quadratures of the studentised range a little; all else to 1e-9."""
 
 
-def disagreements(mine: dict[str, Any], plain: dict[str, Any]) -> list[str]:
+def disagreements(ours: dict[str, Any], plain: dict[str, Any]) -> list[str]:
     """Contents whose numbers differ by more than they may."""
-    gaps = {name: float(np.abs(np.asarray(value) - np.asarray(plain[name])).max()) for name, value in mine.items()}
+    gaps = {name: float(np.abs(np.asarray(value) - np.asarray(plain[name])).max()) for name, value in ours.items()}
     return [f"{name} differs by {gap:.2g}" for name, gap in gaps.items() if not gap <= TOLERANCE.get(name, 1e-9)]
 
 
@@ -180,17 +180,17 @@ def in_turn(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, An
             seconds, results[name] = timed(side)
             taken[name].append(seconds)
     first = next(iter(sides))
-    for name, each in taken.items():
-        ratios = [theirs / mine for theirs, mine in zip(each, taken[first], strict=True)]
+    for name, times in taken.items():
+        ratios = [seconds / base for seconds, base in zip(times, taken[first], strict=True)]
         spread = f"{statistics.median(ratios):5.1f} x ({min(ratios):.1f} to {max(ratios):.1f})"
-        print(f"  {name:28} {statistics.median(each):7.3f} s of CPU   {'' if name == first else spread}")
+        print(f"  {name:28} {statistics.median(times):7.3f} s of CPU   {'' if name == first else spread}")
     return results
 
 
-def side_by_side(mine: dict[str, Any], plain: dict[str, Any], autorank: dict[str, str]) -> None:
+def side_by_side(ours: dict[str, Any], plain: dict[str, Any], autorank: dict[str, str]) -> None:
     """Who reports what; the whole analysis has more than the plain script."""
     print(f"\n{'reported':16} {'medsweep':9} {'plain script':13} autorank")
-    for name in ["describe", *mine]:
+    for name in ["describe", *ours]:
         print(f"{name:16} {'yes':9} {'yes' if name in plain else 'no':13} {autorank.get(name) or 'no'}")
     beyond = ("answers", "sensitivity", "null", "dose", "factors", "paired", "pools", "quality", "limits", "trials")
     print("only in the whole analysis:", ", ".join(name for name in beyond if name in Analysis.__dataclass_fields__))
@@ -237,8 +237,8 @@ def main() -> None:
     )
     side_by_side(results["medsweep"], results["plain script"], peer.AUTORANK)
     print("\nautorank, by running it:")
-    for what, found in peer.autorank_facts(module, reduced.wide, y_ARP).items():
-        print(f"  {what}: {found}")
+    for what, fact in peer.autorank_facts(module, reduced.wide, y_ARP).items():
+        print(f"  {what}: {fact}")
 
 
 if __name__ == "__main__":

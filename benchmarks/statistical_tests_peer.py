@@ -53,8 +53,8 @@ def plain_script(table: pd.DataFrame, control: str, margin: float, draws: int) -
 
 
 def _bca(delta: np.ndarray, draws: int) -> tuple[float, float]:
-    found = stats.bootstrap((delta,), np.mean, n_resamples=draws, method="BCa", rng=0).confidence_interval
-    return found.low, found.high
+    interval = stats.bootstrap((delta,), np.mean, n_resamples=draws, method="BCa", rng=0).confidence_interval
+    return interval.low, interval.high
 
 
 def _hodges_lehmann(delta: np.ndarray) -> tuple[float, float, float]:
@@ -146,27 +146,27 @@ def autorank_facts(module: ModuleType, wide: pd.DataFrame, scores_ARP: np.ndarra
     """What autorank reports and what it does with the traps of such a table, found by running it."""
     rng = np.random.default_rng(0)
     ranked = {"force_mode": "nonparametric"}
-    chosen, found = autorank(module, wide), autorank(module, wide, **ranked)
+    chosen, forced = autorank(module, wide), autorank(module, wide, **ranked)
     shuffled = autorank(module, pd.DataFrame({arm: rng.permutation(wide[arm].to_numpy()) for arm in wide}), **ranked)
-    moved = found.rankdf["effect_size"].sort_index() - shuffled.rankdf["effect_size"].sort_index()
+    moved = forced.rankdf["effect_size"].sort_index() - shuffled.rankdf["effect_size"].sort_index()
     holed, missed = wide.copy(), wide.copy()
     holed.iloc[0, 0], missed.iloc[0, 0] = np.nan, np.inf
     flat = pd.DataFrame(scores_ARP.reshape(len(scores_ARP), -1).T, columns=wide.columns)
     null = [rng.exponential(1, (40, 1)) + rng.normal(0, 1, (40, 2)) for _ in range(1000)]
-    found_in_null = [autorank(module, pd.DataFrame(pair), **ranked).pvalue < 0.05 for pair in null]
+    significant = [autorank(module, pd.DataFrame(pair), **ranked).pvalue < 0.05 for pair in null]
     return {
         "chooses for this table": f"{chosen.omnibus}, {chosen.posthoc} (by {chosen.homogeneity_test} and Shapiro-Wilk)",
-        "reports per arm": ", ".join(map(str, found.rankdf.columns)),
-        "reports once, nonparametric": f"{found.omnibus} p {found.pvalue:.2g}, {found.posthoc}, CD {found.cd:.3f}",
+        "reports per arm": ", ".join(map(str, forced.rankdf.columns)),
+        "reports once, nonparametric": f"{forced.omnibus} p {forced.pvalue:.2g}, {forced.posthoc}, CD {forced.cd:.3f}",
         "effect sizes, patients of each arm shuffled": "change" if np.ptp(moved) > 1e-9 else "the same, so unpaired",
-        "a score missing": _told(autorank(module, holed)),
-        "a structure missed (infinite HD95)": _told(autorank(module, missed)),
+        "a score missing": _described(autorank(module, holed)),
+        "a structure missed (infinite HD95)": _described(autorank(module, missed)),
         "seeds stacked as patients": f"taken as {autorank(module, flat).num_samples} blocks",
-        "two arms alike, n = 40, nonparametric": f"p < .05 in {100 * np.mean(found_in_null):.1f} % of 1,000",
+        "two arms alike, n = 40, nonparametric": f"p < .05 in {100 * np.mean(significant):.1f} % of 1,000",
     }
 
 
-def _told(result: Any) -> str:
+def _described(result: Any) -> str:
     if isinstance(result, str):
         return result
     sizes = int(result.rankdf["effect_size"].isna().sum())

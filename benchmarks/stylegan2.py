@@ -3,8 +3,8 @@
 Three measurements with one thread at 64 px, base 2048, at most 128 feature maps, batch 8, 3 channels:
 
 1. peak: every learned convolution of G and D alone (forward, gradient of input, gradient of weight), as often as the
-   phases need it. Low-pass filters, linear layers and everything elementwise are left out: to the phases they are loss.
-   The process that does this keeps its memory, so that no page fault lowers the bar.
+   phases need it. Low-pass filters, linear layers and everything elementwise are left out, so they count as loss of the
+   phases. The process that does this keeps its memory, so that no page fault lowers the bar.
 2. ours: the phases of ``GanLearner``: images/s, GFLOP/s of the learned convolutions, share of the peak.
 3. peer: the networks and losses as a user writes them down: one kernel per sample in a grouped convolution, dense
    low-pass filters, separate elementwise operations, the Adam of torch.
@@ -108,9 +108,9 @@ def peak(rounds: int) -> dict[str, tuple[float, float]]:
     }
     seconds: dict[tuple[Conv, int], tuple[float, float, float]] = {}
     totals = {}
-    for phase, parts in passes.items():
+    for phase, networks in passes.items():
         gflop = spent = 0.0
-        for layers, samples, counts in parts:
+        for layers, samples, counts in networks:
             for conv in layers:
                 if (conv, samples) not in seconds:
                     seconds[conv, samples] = isolated_seconds(conv, samples, rounds)
@@ -118,7 +118,7 @@ def peak(rounds: int) -> dict[str, tuple[float, float]]:
                 to_input = counts[1] - 1 if conv.first and phase in ("D", "R1") else counts[1]
                 use = (counts[0], to_input, counts[2])
                 gflop += conv.gflop(samples) * sum(use)
-                spent += sum(times * each for times, each in zip(use, seconds[conv, samples], strict=True))
+                spent += sum(count * cost for count, cost in zip(use, seconds[conv, samples], strict=True))
         totals[phase] = (gflop, spent)
     return totals
 
@@ -180,9 +180,9 @@ def in_turn(rounds: int) -> dict[str, dict[str, list[float]]]:
     return taken
 
 
-def apart(part: str, rounds: int, **environment: str) -> Any:
-    """What ``--part`` prints, from a fresh process."""
-    command = [sys.executable, __file__, "--part", part, "--rounds", str(rounds)]
+def in_fresh_process(task: str, rounds: int, **environment: str) -> Any:
+    """What ``--task`` prints, from a fresh process."""
+    command = [sys.executable, __file__, "--task", task, "--rounds", str(rounds)]
     finished = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | environment)
     return json.loads(finished.stdout)
 
@@ -198,7 +198,7 @@ def peak_memory_mib(side: str) -> float:
 
 def report(rounds: int) -> Iterator[str]:
     """The lines of the report."""
-    isolated, taken = apart("peak", rounds, **KEEP_MEMORY), in_turn(rounds)
+    isolated, taken = in_fresh_process("peak", rounds, **KEEP_MEMORY), in_turn(rounds)
     ceiling = [sum(isolated[phase][i] for phase in ("G", "D")) for i in (0, 1)]
     yield f"torch {torch.__version__}, 1 thread; peak over the main phases: {ceiling[0] / ceiling[1]:.1f} GFLOP/s"
     yield f"{'phase':<12}{'ms':>8}{'images/s':>10}{'GFLOP/s':>9}{'of peak':>9}{'peer ms':>9}{'peer/ours':>11}"
@@ -212,28 +212,28 @@ def report(rounds: int) -> Iterator[str]:
         )
     main = sum(min(taken["ours"][phase]) for phase in ("G", "D"))
     yield f"main phases: {ceiling[1] / main:.0%} of peak"
-    whole = {
+    iteration = {
         name: sum(share * statistics.median(times[phase]) for phase, share in PHASES.items())
         for name, times in taken.items()
     }
     yield (
-        f"iteration (G + D + R1/16 + path length/4): ours {whole['ours'] * 1e3:.0f} ms, "
-        f"peer {whole['peer'] * 1e3:.0f} ms, peer/ours {whole['peer'] / whole['ours']:.2f}"
+        f"iteration (G + D + R1/16 + path length/4): ours {iteration['ours'] * 1e3:.0f} ms, "
+        f"peer {iteration['peer'] * 1e3:.0f} ms, peer/ours {iteration['peer'] / iteration['ours']:.2f}"
     )
-    yield "peak memory: " + ", ".join(f"{side} {apart(side, rounds):.0f} MiB" for side in SIDES)
+    yield "peak memory: " + ", ".join(f"{side} {in_fresh_process(side, rounds):.0f} MiB" for side in SIDES)
 
 
 def main() -> None:
-    """Print the report, or one part of it as JSON."""
+    """Print the report, or one of its measurements as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--part", choices=["peak", *SIDES])
+    parser.add_argument("--task", choices=["peak", *SIDES])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.part == "peak":
+    if options.task == "peak":
         print(json.dumps(peak(options.rounds)))
-    elif options.part in SIDES:
-        print(json.dumps(peak_memory_mib(options.part)))
+    elif options.task in SIDES:
+        print(json.dumps(peak_memory_mib(options.task)))
     else:
         for line in report(options.rounds):
             print(line, flush=True)

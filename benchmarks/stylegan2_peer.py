@@ -97,11 +97,11 @@ class PlainGenerator(nn.Module):
     def forward(self, w_NLD: Tensor) -> Tensor:
         x = self.convs[0](self.constant.repeat(len(w_NLD), 1, 1, 1), w_NLD[:, 0])
         image = self.images[0](x, w_NLD[:, 1])
-        for level, up in enumerate(self.ups, start=1):
-            x = self.convs[level](up(x, w_NLD[:, 2 * level - 1]), w_NLD[:, 2 * level])
+        for block, up in enumerate(self.ups, start=1):
+            x = self.convs[block](up(x, w_NLD[:, 2 * block - 1]), w_NLD[:, 2 * block])
             inserted = functional.pad(image[:, :, :, None, :, None], (0, 1, 0, 0, 0, 1)).flatten(4, 5).flatten(2, 3)
             image = plain_filter(functional.pad(inserted, (2, 1, 2, 1)), padding=0, gain=4.0)
-            image = image + self.images[level](x, w_NLD[:, 2 * level + 1])
+            image = image + self.images[block](x, w_NLD[:, 2 * block + 1])
         return image
 
 
@@ -158,8 +158,8 @@ class PlainTraining:
         self.g, self.d = PlainGenerator(plan), PlainDiscriminator(plan)
         self.real = torch.randn(self.samples, plan.channels, plan.resolution, plan.resolution)
         self.adam = {
-            part: torch.optim.Adam(part.parameters(), lr=config.learning_rate, betas=(0.0, 0.99))
-            for part in (self.g, self.d)
+            network: torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.0, 0.99))
+            for network in (self.g, self.d)
         }
         self.mean_length = torch.zeros(())
 
@@ -190,7 +190,7 @@ class PlainTraining:
         weight = self.config.path_length_weight * self.config.path_length_every_steps
         self._descend(self.g, (lengths - self.mean_length).square().mean() * weight)
 
-    def _descend(self, part: nn.Module, loss: Tensor) -> None:
-        self.adam[part].zero_grad()
+    def _descend(self, network: nn.Module, loss: Tensor) -> None:
+        self.adam[network].zero_grad()
         loss.backward()
-        self.adam[part].step()
+        self.adam[network].step()

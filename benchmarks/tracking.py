@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from medsweep.config import Config
+from medsweep.data.stage_config import StageConfig
 from medsweep.execution.driver import run_plan
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.execution.task import RunContext, TrackingMode
@@ -27,7 +27,7 @@ REPORTS = 20
 LOOK_SECONDS = 0.1
 
 
-class CountConfig(Config):
+class CountConfig(StageConfig):
     """A tiny trial."""
 
     number: int
@@ -71,13 +71,13 @@ def descendants() -> int:
         except OSError:
             continue
         parents[int(stat.parent.name)] = int(fields[1])
-    found, todo = set(), [os.getpid()]
-    while todo:
-        here = todo.pop()
-        children = [pid for pid, parent in parents.items() if parent == here and pid not in found]
-        found.update(children)
-        todo += children
-    return len(found)
+    below, to_visit = set(), [os.getpid()]
+    while to_visit:
+        here = to_visit.pop()
+        children = [pid for pid, parent in parents.items() if parent == here and pid not in below]
+        below.update(children)
+        to_visit += children
+    return len(below)
 
 
 def ours(trials: int, runner: RayRunner, folder: Path, tracking: TrackingMode) -> float:
@@ -102,11 +102,11 @@ def callback(trials: int, folder: Path, *, tracked: bool) -> float:
         for step in range(1, REPORTS + 1):
             tune.report({"value": config["number"] * step, "loss": 1 / step})
 
-    told = [WandbLoggerCallback(project="bench", dir=str(folder))] if tracked else []
+    callbacks = [WandbLoggerCallback(project="bench", dir=str(folder))] if tracked else []
     tuner = tune.Tuner(
         trainable,
         param_space={"number": tune.grid_search(list(range(trials)))},
-        run_config=tune.RunConfig(storage_path=str(folder / "tune"), callbacks=told, verbose=0),
+        run_config=tune.RunConfig(storage_path=str(folder / "tune"), callbacks=callbacks, verbose=0),
     )
     begun = time.perf_counter()
     grid = tuner.fit()
@@ -124,7 +124,7 @@ def runs_in(folder: Path) -> int:
 def main() -> None:
     """Run both with and without W&B, and print seconds and processes of each and their ratios."""
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 8
-    found: dict[str, tuple[float, int]] = {}
+    measured: dict[str, tuple[float, int]] = {}
     with tempfile.TemporaryDirectory() as root:
         os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "PYTHONPATH": str(Path(__file__).parent)}
         for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
@@ -142,14 +142,14 @@ def main() -> None:
                 folder.mkdir()
                 written, watch = runs_in(Path(root)), Watch()
                 watch.start()
-                found[name] = work(folder), watch.stop()
+                measured[name] = work(folder), watch.stop()
                 expected = 0 if "without" in name else trials
                 if (made := runs_in(Path(root)) - written) != expected:
                     raise RuntimeError(f"{name} left {made} W&B runs, expected {expected}")
-    for name, (seconds, processes) in found.items():
+    for name, (seconds, processes) in measured.items():
         print(f"{name:26} {trials} trials: {seconds:6.1f} s, {processes} processes")
-    mine, peer = found["medsweep"], found["WandbLoggerCallback"]
-    print(f"WandbLoggerCallback / medsweep: {peer[0] / mine[0]:.1f}x seconds, {peer[1] / mine[1]:.1f}x processes")
+    own, peer = measured["medsweep"], measured["WandbLoggerCallback"]
+    print(f"WandbLoggerCallback / medsweep: {peer[0] / own[0]:.1f}x seconds, {peer[1] / own[1]:.1f}x processes")
 
 
 if __name__ == "__main__":

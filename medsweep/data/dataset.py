@@ -1,9 +1,9 @@
 """What a dataset is: what its owners say of it, and the cases, channels, classes and intensities found in a folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -72,31 +72,41 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
-    """All labelled cases of a folder and how they are to be read; what every layout returns."""
+class DatasetFormat:
+    """What the voxels of a dataset mean, and how slices are cut from it."""
 
     name: str
     """Name of the dataset in sweeps and tables."""
     modalities: tuple[str, ...]
-    """Channel order of everything that is prepared."""
+    """Channel order of everything that is prepared; empty where the user's description states it."""
     classes: tuple[str, ...]
-    """Names by class index; 0 is the background."""
+    """Names by class index; 0 is the background. Empty where the user's description states them."""
     values: Mapping[int, int]
     """Class index by stored label value."""
-    other_values_are_background: bool = False
-    """Whether a stored value that ``values`` lacks is background; else it is refused."""
-    cases: tuple[Case, ...]
-    """In numeric order of the ids."""
-    slice_axis: SliceAxis = "axial"
-    intensity: Intensity = field(default_factory=Intensity)
     regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Unions of classes that are scored beside the classes, by name."""
+    slice_axis: SliceAxis = "axial"
+    intensity: Intensity = field(default_factory=Intensity)
+
+    def format_fields(self) -> dict[str, Any]:
+        """The fields of the format alone, for a ``Listing`` of a dataset that is known."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(DatasetFormat)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(DatasetFormat):
+    """All labelled cases of a folder and how they are to be read; what every layout returns."""
+
+    cases: tuple[Case, ...]
+    """In numeric order of the ids."""
+    other_values_are_background: bool = False
+    """Whether a stored value that ``values`` lacks is background; else it is refused."""
     stacked: bool = False
     """Whether the modalities are the fourth axis of one file."""
     unlabelled: tuple[str, ...] = ()
     """Ids of cases that come without labels by design and are not used."""
     findings: tuple[Finding, ...] = ()
-    """What the names alone told, such as a missing partner."""
+    """What the names alone show, such as a missing partner."""
     choices: Mapping[str, str] = field(default_factory=dict)
     """Choices recorded with the prepared data, such as which of two label files was taken."""
 
@@ -118,11 +128,9 @@ class Listing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetSpec:
+class DatasetSpec(DatasetFormat):
     """One dataset: everything that is the same for all who have obtained it."""
 
-    name: str
-    """Name in sweeps and tables."""
     title: str
     layout: str
     """Name of the folder layout, for people."""
@@ -131,14 +139,6 @@ class DatasetSpec:
     where the user's description says how."""
     label_files: tuple[str, ...] = ()
     """The kinds of label file to choose from, where there are several."""
-    modalities: tuple[str, ...]
-    """Channel order; empty where the user's description states it."""
-    classes: tuple[str, ...]
-    """Names by class index; 0 is the background. Empty where the user's description states them."""
-    values: Mapping[int, int]
-    """Class index by stored label value."""
-    regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Unions of classes that are scored beside the classes."""
     units: str
     cases: str
     """How many there are."""
@@ -150,8 +150,6 @@ class DatasetSpec:
     """How to obtain it."""
     expected: str
     """Folder tree, several lines."""
-    slice_axis: SliceAxis
-    intensity: Intensity
     resolution: int = 256
     """Side of the square slices, in pixels, that sweeps over this dataset use."""
     citation: str

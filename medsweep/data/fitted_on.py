@@ -37,7 +37,7 @@ def require_unseen(folder: Path, held_out: Sequence[str]) -> None:
 
 
 def require_within(what: str, folder: Path, train: Sequence[str]) -> None:
-    """Refuse an input that saw a patient outside the fold's training part: it would leak it into the arm.
+    """Refuse an input that saw a patient outside the fold's training group: it would leak it into the arm.
 
     Args:
         what: the input in words, such as ``image generator``.
@@ -49,6 +49,6 @@ def require_within(what: str, folder: Path, train: Sequence[str]) -> None:
     """
     if strangers := read_fitted_on(folder) - set(train):
         raise UserError(
-            f"the {what} was fitted on {len(strangers)} patients outside the fold's training part, first "
+            f"the {what} was fitted on {len(strangers)} patients outside the fold's training group, first "
             f"{min(strangers)!r}; every fold needs its own {what}"
         )

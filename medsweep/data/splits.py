@@ -26,7 +26,7 @@ class _Published(Config):
 
 
 def read_splits(path: Path, patients: Sequence[str]) -> tuple[Split, ...]:
-    """The folds of a JSON file in file order. A patient that a fold does not name takes no part in it.
+    """The folds of a JSON file in file order. A patient that a fold does not name is not used in it.
 
     Args:
         path: the file, in our form or nnU-Net's.

@@ -27,7 +27,7 @@ class StageConfig(Config):
 
     @property
     def borrows(self) -> Fold | None:
-        """A fold in whose training part lie all patients read beyond ``cut``; None where nobody else is read."""
+        """A fold in whose training group lie all patients read beyond ``cut``; None where nobody else is read."""
         return None
 
     @property

@@ -36,7 +36,7 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
             if found := seen & set(held_out):
                 return f"patient {min(found)!r}, whom the trial holds out as {name} patient"
         outside = set() if borrowed else seen - set(parts.train)
-        return f"patient {min(outside)!r} outside the trial's training part" if outside else None
+        return f"patient {min(outside)!r} outside the trial's training group" if outside else None
 
     made_with: dict[str, frozenset[_Seen]] = {}
     for digest, trial in plan.trials.items():
@@ -53,7 +53,7 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
 
 
 _Seen = tuple[Fold, bool]
-"""A fold whose training part something was made from, and whether it is borrowed."""
+"""A fold whose training group something was made from, and whether it is borrowed."""
 
 
 def _message(plan: Plan, trial: PlannedTrial, other: Fold, what: str) -> str:

@@ -85,7 +85,7 @@ def frozen_segmenter(folder: Path, patients: tuple[str, ...], device: str) -> nn
     """The reference segmenter of the fold, for the cross-entropy of its verdict on generated images.
 
     Raises:
-        UserError: it was trained on a patient outside the fold's training part.
+        UserError: it was trained on a patient outside the fold's training group.
     """
     require_within("reference segmenter", folder, patients)
     return load_segmenter(folder, device).requires_grad_(False)

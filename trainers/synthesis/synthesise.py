@@ -81,7 +81,7 @@ class SynthesiseConfig(SynthesiseSettings, FittedConfig):
         if self.masks == "held-out" and self.fold.patients is None:
             raise ValueError(
                 "masks: held-out needs training patients that the study leaves out; set data.patients below the "
-                "training part"
+                "training group"
             )
         return self
 
@@ -180,7 +180,7 @@ def painted(
     """The patients borrowed for their masks, and the rows of the real masks to be painted.
 
     Raises:
-        UserError: nobody is left out of the training part, or none of their slices shows a class.
+        UserError: nobody is left out of the training group, or none of their slices shows a class.
     """
     if config.masks == "training":
         return (), training

@@ -85,7 +85,7 @@ class TreatConfig(TreatSettings, FittedConfig):
         if self._takes_fresh and self.fold.patients is None:
             raise ValueError(
                 "fresh-real needs training patients that the study leaves out; set data.patients below the training "
-                "part"
+                "group"
             )
         return self
 

@@ -19,7 +19,7 @@ class RealSlices(Treatment):
 
     @abstractmethod
     def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
-        """Whose slices are taken, sorted; all belong to the fold's whole training part.
+        """Whose slices are taken, sorted; all belong to the fold's whole training group.
 
         Raises:
             UserError: there are none, or fewer than asked for.

@@ -6,7 +6,7 @@ The widespread copy keeps the patients two folders deep, and the mask of its cas
 from functools import partial
 from pathlib import Path
 
-from medsweep.data.dataset import DatasetSpec, Finding, Listing
+from medsweep.data.dataset import DatasetFormat, Finding, Listing
 from medsweep.data.layouts.case_files import (
     CaseResult,
     candidates,
@@ -27,7 +27,7 @@ EXPECTED = (
 TRAINING, VALIDATION = "BraTS20_Training_", "BraTS20_Validation_"
 
 
-def cases(root: Path, spec: DatasetSpec) -> Listing:
+def cases(root: Path, spec: DatasetFormat) -> Listing:
     """Find the patients in ``root`` or up to two folders below; validation patients come without labels by design.
 
     Raises:

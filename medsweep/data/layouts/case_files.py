@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsweep.data.dataset import Case, DatasetSpec, Finding, Listing
+from medsweep.data.dataset import Case, DatasetFormat, Finding, Listing
 from medsweep.errors import UserError
 
 ENDINGS = (".nii.gz", ".nii")
@@ -126,7 +126,7 @@ def complete(id_: str, images: Sequence[Path | Finding], label: Path | Finding, 
 
 
 def list_folders(
-    spec: DatasetSpec,
+    spec: DatasetFormat,
     folders: CaseFolders,
     read: Callable[[str, Path], CaseResult],
     choices: Mapping[str, str] | None = None,
@@ -141,13 +141,7 @@ def list_folders(
         twice = tuple(Finding("error", id_, str(first), f"the case is also in {other}; keep one") for other in others)
         results[id_] = CaseResult(findings=twice) if twice else read(id_, first)
     return Listing(
-        name=spec.name,
-        modalities=spec.modalities,
-        classes=spec.classes,
-        values=spec.values,
-        regions=spec.regions,
-        slice_axis=spec.slice_axis,
-        intensity=spec.intensity,
+        **spec.format_fields(),
         cases=tuple(result.case for result in results.values() if result.case is not None),
         unlabelled=tuple(id_ for id_, result in results.items() if result.unlabelled),
         findings=(*hidden_note(folders.hidden), *(note for result in results.values() for note in result.findings)),

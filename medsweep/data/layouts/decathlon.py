@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from medsweep.data.dataset import Case, DatasetSpec, Finding, Intensity, Listing
+from medsweep.data.dataset import Case, DatasetFormat, Finding, Intensity, Listing
 from medsweep.data.layouts.case_files import (
     CaseResult,
     candidates,
@@ -29,7 +29,7 @@ CT_WINDOW = (-160.0, 240.0)
 """Soft tissue, in HU: for CT tasks that the catalogue does not know."""
 
 
-def cases(root: Path, spec: DatasetSpec | None = None) -> Listing:
+def cases(root: Path, spec: DatasetFormat | None = None) -> Listing:
     """Read the layout under ``root`` and check that every listed pair is there.
 
     Args:
@@ -51,18 +51,20 @@ def cases(root: Path, spec: DatasetSpec | None = None) -> Listing:
     labelled, errors = _partners(root, path, pairs)
     unlabelled, in_both = _unlabelled(tests, {_id(image) for image, _ in pairs}, path)
     hidden = [file for file in (*(image for image, _ in entries), *tests) if is_hidden(_name(file))]
-    remarks, choices, intensity = _intensity(modalities, path)
-    if spec is not None:
+    if spec is None:
+        remarks, choices, intensity = _intensity(modalities, path)
+        spec = DatasetFormat(
+            name=str(described.get("name", root.name)),
+            modalities=modalities,
+            classes=tuple(labels.values()),
+            values={value: index for index, value in enumerate(labels)},
+            intensity=intensity,
+        )
+    else:
         _check_agreement(spec, modalities, labels, path)
-        modalities, intensity, remarks, choices = spec.modalities, spec.intensity, (), {}
+        remarks, choices = (), {}
     return Listing(
-        name=str(described.get("name", root.name)) if spec is None else spec.name,
-        modalities=modalities,
-        classes=tuple(labels.values()) if spec is None else spec.classes,
-        values={value: index for index, value in enumerate(labels)},
-        regions={} if spec is None else spec.regions,
-        slice_axis="axial" if spec is None else spec.slice_axis,
-        intensity=intensity,
+        **spec.format_fields(),
         cases=labelled,
         stacked=len(modalities) > 1,
         unlabelled=unlabelled,
@@ -191,7 +193,7 @@ def _intensity(modalities: tuple[str, ...], path: Path) -> tuple[tuple[Finding, 
     return (), {}, Intensity()
 
 
-def _check_agreement(spec: DatasetSpec, modalities: tuple[str, ...], labels: dict[int, str], path: Path) -> None:
+def _check_agreement(spec: DatasetFormat, modalities: tuple[str, ...], labels: dict[int, str], path: Path) -> None:
     """That dataset.json is of the task that ``spec`` means: its labels, and CT where CT is expected."""
     named = {value: re.sub(r"[\s_-]+", "-", name) for value, name in labels.items()}
     expected = {value: spec.classes[index] for value, index in spec.values.items()}

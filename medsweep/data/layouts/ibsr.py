@@ -8,7 +8,7 @@ mirrored against the NIfTI copy.
 from functools import partial
 from pathlib import Path
 
-from medsweep.data.dataset import DatasetSpec, Finding, Listing
+from medsweep.data.dataset import DatasetFormat, Finding, Listing
 from medsweep.data.layouts.case_files import (
     CaseFolders,
     CaseResult,
@@ -31,7 +31,7 @@ DEFAULT_LABELS = "segTRI_fill"
 TEACHING = "seg (teaching copy)"
 
 
-def cases(root: Path, spec: DatasetSpec, labels: str | None = None) -> Listing:
+def cases(root: Path, spec: DatasetFormat, labels: str | None = None) -> Listing:
     """Find the subjects in ``root`` or one folder below; ``choices["labels"]`` records which labels were taken.
 
     Args:

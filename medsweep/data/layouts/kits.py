@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medsweep.data.dataset import DatasetSpec, Finding, Listing
+from medsweep.data.dataset import DatasetFormat, Finding, Listing
 from medsweep.data.layouts.case_files import (
     CaseResult,
     candidates,
@@ -20,7 +20,7 @@ FIRST_UNLABELLED = 210
 FETCH = "python3 -m starter_code.get_imaging in a clone of github.com/neheller/kits19 fetches the images"
 
 
-def cases(root: Path, spec: DatasetSpec) -> Listing:
+def cases(root: Path, spec: DatasetFormat) -> Listing:
     """Find the cases in ``root`` or ``root/data``; those from 210 on come without labels by design.
 
     Raises:

@@ -25,16 +25,9 @@ HEART_LABELLED = (3, 4, 5, 7, 9, 10, 11, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24,
 
 
 HEART_INTENSITY = {
-    Tissue.OUTSIDE: 0.0,
-    Tissue.FAT: 760.0,
-    Tissue.MUSCLE: 300.0,
-    Tissue.LUNG: 60.0,
-    Tissue.SPINE: 420.0,
-    Tissue.MYOCARDIUM: 360.0,
-    Tissue.BLOOD: 650.0,
-    Tissue.ATRIUM: 640.0,
-    Tissue.LIVER: 430.0,
-}
+    Tissue.OUTSIDE: 0.0, Tissue.FAT: 760.0, Tissue.MUSCLE: 300.0, Tissue.LUNG: 60.0, Tissue.SPINE: 420.0,
+    Tissue.MYOCARDIUM: 360.0, Tissue.BLOOD: 650.0, Tissue.ATRIUM: 640.0, Tissue.LIVER: 430.0,
+}  # fmt: skip
 HEART_SCANNER = Scanner(texture=0.5, bias=0.2, noise=36.0, gain=1.0)
 
 

@@ -12,23 +12,11 @@ LOWEST_HU, HIGHEST_HU = -1024, 3071
 """Range of a 12-bit scanner."""
 
 HU: dict[Tissue, tuple[float, float]] = {
-    Tissue.OUTSIDE: (-1000, 0),
-    Tissue.FAT: (-100, 5),
-    Tissue.MUSCLE: (55, 5),
-    Tissue.VISCERAL_FAT: (-95, 6),
-    Tissue.BONE: (480, 70),
-    Tissue.LUNG: (-820, 30),
-    Tissue.LIVER: (105, 12),
-    Tissue.METASTASIS: (70, 12),
-    Tissue.STOMACH: (35, 20),
-    Tissue.SPLEEN: (115, 12),
-    Tissue.KIDNEY: (140, 20),
-    Tissue.CYST: (10, 6),
-    Tissue.TUMOUR: (85, 20),
-    Tissue.AORTA: (145, 15),
-    Tissue.BOWEL: (50, 25),
-    Tissue.GAS: (-850, 40),
-}
+    Tissue.OUTSIDE: (-1000, 0), Tissue.FAT: (-100, 5), Tissue.MUSCLE: (55, 5), Tissue.VISCERAL_FAT: (-95, 6),
+    Tissue.BONE: (480, 70), Tissue.LUNG: (-820, 30), Tissue.LIVER: (105, 12), Tissue.METASTASIS: (70, 12),
+    Tissue.STOMACH: (35, 20), Tissue.SPLEEN: (115, 12), Tissue.KIDNEY: (140, 20), Tissue.CYST: (10, 6),
+    Tissue.TUMOUR: (85, 20), Tissue.AORTA: (145, 15), Tissue.BOWEL: (50, 25), Tissue.GAS: (-850, 40),
+}  # fmt: skip
 """Mean over patients and SD between patients."""
 
 TEXTURE_HU = {Tissue.OUTSIDE: 0.0, Tissue.BONE: 150.0, Tissue.LUNG: 40.0, Tissue.TUMOUR: 22.0, Tissue.BOWEL: 22.0}
@@ -47,7 +35,7 @@ class Scanner:
     bias: float = 0.12
     """SD of the logarithm of the bias field."""
     noise: float = 28.0
-    """SD of the noise in each part of the complex signal."""
+    """SD of the noise in the real and in the imaginary component of the signal."""
     gain: float = 1.0
     """The logarithm of the gain is uniform within plus and minus this."""
 

@@ -15,25 +15,14 @@ from medsweep.data.phantom.scanner import Scanner, mr_images
 
 CLASSES = {"prostate": 1, "bladder": 2, "rectum": 3}
 LABELS = {
-    Tissue.CENTRAL_GLAND: CLASSES["prostate"],
-    Tissue.PERIPHERAL_ZONE: CLASSES["prostate"],
-    Tissue.BLADDER: CLASSES["bladder"],
-    Tissue.RECTUM: CLASSES["rectum"],
-    Tissue.STOOL: CLASSES["rectum"],
-}
+    Tissue.CENTRAL_GLAND: CLASSES["prostate"], Tissue.PERIPHERAL_ZONE: CLASSES["prostate"],
+    Tissue.BLADDER: CLASSES["bladder"], Tissue.RECTUM: CLASSES["rectum"], Tissue.STOOL: CLASSES["rectum"],
+}  # fmt: skip
 INTENSITY = {
-    Tissue.OUTSIDE: 0.0,
-    Tissue.FAT: 780.0,
-    Tissue.MUSCLE: 260.0,
-    Tissue.PELVIC_FAT: 700.0,
-    Tissue.BONE: 520.0,
-    Tissue.BOWEL: 480.0,
-    Tissue.BLADDER: 900.0,
-    Tissue.CENTRAL_GLAND: 430.0,
-    Tissue.PERIPHERAL_ZONE: 620.0,
-    Tissue.RECTUM: 400.0,
-    Tissue.STOOL: 250.0,
-}
+    Tissue.OUTSIDE: 0.0, Tissue.FAT: 780.0, Tissue.MUSCLE: 260.0, Tissue.PELVIC_FAT: 700.0, Tissue.BONE: 520.0,
+    Tissue.BOWEL: 480.0, Tissue.BLADDER: 900.0, Tissue.CENTRAL_GLAND: 430.0, Tissue.PERIPHERAL_ZONE: 620.0,
+    Tissue.RECTUM: 400.0, Tissue.STOOL: 250.0,
+}  # fmt: skip
 SCANNER = Scanner(texture=0.6, bias=0.2, noise=40.0, gain=1.0)
 
 

@@ -126,7 +126,7 @@ def test_validation_patients_count_as_held_out() -> None:
 
 def test_what_is_fitted_on_more_than_the_small_training_set_is_found() -> None:
     small = HERE.model_copy(update={"patients": 4})
-    with pytest.raises(LeakageError, match="outside the trial's training part"):
+    with pytest.raises(LeakageError, match="outside the trial's training group"):
         require_no_leak(chain(gan=HERE, synthesise=small, segment=small), PATIENTS)
     require_no_leak(chain(gan=small, synthesise=HERE, segment=HERE), PATIENTS)
 

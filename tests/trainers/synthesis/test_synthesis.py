@@ -131,7 +131,7 @@ def test_images_stay_within_the_range_of_prepared_slices(generators, tmp_path):
 
 
 def test_a_generator_that_saw_a_test_patient_is_refused(generators, tmp_path):
-    with pytest.raises(UserError, match="joint generator was fitted on 2 patients outside the fold's training part"):
+    with pytest.raises(UserError, match="joint generator was fitted on 2 patients outside the fold's training group"):
         pool_of(tmp_path, generators, "b-sg", 2, fold=Fold(index=1, of=4))
 
 
@@ -220,7 +220,7 @@ def test_patients_beyond_the_fold_are_declared_and_must_exist(few, tmp_path):
     held_out = SynthesiseConfig(pipeline="c-sg", fold=FEW, masks="held-out", **config)
     assert held_out.borrows == FOLD
     assert SynthesiseConfig(pipeline="c-sg", fold=FEW, **config).borrows is None
-    with pytest.raises(ValidationError, match=r"set data\.patients below the training part"):
+    with pytest.raises(ValidationError, match=r"set data\.patients below the training group"):
         SynthesiseConfig(pipeline="c-sg", fold=FOLD, masks="held-out", **config)
     with pytest.raises(ValidationError, match="by the pipeline c-sg alone, not by b-sg"):
         SynthesiseConfig(pipeline="b-sg", fold=FEW, masks="held-out", **config)

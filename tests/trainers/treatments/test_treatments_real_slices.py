@@ -117,5 +117,5 @@ def test_a_count_beside_a_pool_is_refused(slices, tmp_path):
 def test_fresh_patients_are_declared_and_need_a_limit():
     assert config(CHAIN).borrows == Fold(index=0, of=4)
     assert config(SOURCES[:1]).borrows is None
-    with pytest.raises(ValidationError, match=r"set data\.patients below the training part"):
+    with pytest.raises(ValidationError, match=r"set data\.patients below the training group"):
         config([FRESH], fold=Fold(index=0, of=4))
