@@ -172,14 +172,14 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("MEDSWEEP_DATA", "/data")  # no file is read: the patients are numbers
     plans, context = paper_plans(), context_of()
-    tell_plans(plans, context)
+    print_plans(plans, context)
     tasks = tasks_to_run(plans, context)
-    print(f"{len(tasks)} trials, {asked.gpus} GPUs on {asked.nodes} nodes; a line per draw of the durations")
-    for rate, seed in itertools.product((0.0, asked.failures), range(asked.seeds)):
-        tell_draw(tasks, context, Cluster(asked.nodes, asked.gpus, rate), seed)
+    print(f"{len(tasks)} trials, {options.gpus} GPUs on {options.nodes} nodes; a line per draw of the durations")
+    for rate, seed in itertools.product((0.0, options.failures), range(options.seeds)):
+        print_draw(tasks, context, Cluster(options.nodes, options.gpus, rate), seed)
 
 
-def tell_draw(tasks: Sequence[Task], context: RunContext, cluster: Cluster, seed: int) -> None:
+def print_draw(tasks: Sequence[Task], context: RunContext, cluster: Cluster, seed: int) -> None:
     """One draw of durations and failures: the makespan against the bounds and against barriers."""
     rng = np.random.default_rng(seed)
     durations = {task.digest: task.hours * float(np.exp(rng.normal(0, SPREAD))) for task in tasks}
@@ -195,16 +195,16 @@ def tell_draw(tasks: Sequence[Task], context: RunContext, cluster: Cluster, seed
     )
 
 
-def tell_plans(plans: Sequence[Plan], context: RunContext) -> None:
+def print_plans(plans: Sequence[Plan], context: RunContext) -> None:
     """Naive and shared GPU hours of every sweep."""
     for plan in plans:
         shared = sum(trial.hours * context.resources_of(trial.stage).gpus for trial in plan.trials.values())
-        each: Counter[str] = Counter()
+        by_stage: Counter[str] = Counter()
         for leaf in plan.leaves.values():
             for digest in plan.ancestry(leaf):
                 trial = plan.trials[digest]
-                each[trial.stage] += trial.hours * context.resources_of(trial.stage).gpus
-        naive = sum(each.values())
+                by_stage[trial.stage] += trial.hours * context.resources_of(trial.stage).gpus
+        naive = sum(by_stage.values())
         print(f"{plan.sweep:16} {len(plan.trials):5} trials, {naive:7.0f} GPU h naive, {shared:6.0f} GPU h shared")
 
 
