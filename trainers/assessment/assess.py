@@ -12,7 +12,7 @@ from medsweep.data.fitted_on import require_unseen
 from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.assessment.config import AssessConfig
-from medsweep.trainers.assessment.evidence import Evidence
+from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.inception import load_extractor
 from medsweep.trainers.assessment.metrics import pool_metrics
 from medsweep.trainers.pool import ASSESSMENT, SCORES, Pool
@@ -39,7 +39,7 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     for role in sorted(inputs):
         require_unseen(inputs[role], (*patients.test, *patients.validation))
     segmenter = load_segmenter(inputs["reference"], trial.device)
-    evidence = Evidence(config, data, patients.train, pool, segmenter, extractor)
+    evidence = PoolEvidence(config, data, patients.train, pool, segmenter, extractor)
     scores = pd.DataFrame({"sample": np.arange(len(pool)), "iou": evidence.iou})
     scores.to_parquet(trial.output / SCORES, index=False)
     evidence.bottleneck.save(trial.output)

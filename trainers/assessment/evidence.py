@@ -60,7 +60,7 @@ class FeatureSets:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PoolEvidence:
     """A pool beside the real foreground slices of the training patients; what metrics share is worked out once.
 
     What belongs to a sample does not depend, not even in the last bit, on how many others the pool holds.

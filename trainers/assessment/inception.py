@@ -29,7 +29,7 @@ BATCH = 32
 
 
 class Extractor(Protocol):
-    """What torch-fidelity's extractors are to their callers."""
+    """How an extractor of torch-fidelity is called."""
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         """Features of uint8 images (N, 3, H, W); the first entry is (N, 2048)."""
@@ -48,7 +48,7 @@ def load_extractor(weights: Path, device: str) -> Extractor:
         )
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    # torch-fidelity unpickles the file, so nothing but the very file that is known may come that far
+    # torch-fidelity unpickles the file, which can run code, so only the published file may be passed on
     if digest != SHA256:
         raise UserError(
             f"assess.inception: {weights} has sha256 {digest[:16]}..., not {SHA256[:16]}...; it is damaged or another "

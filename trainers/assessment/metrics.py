@@ -1,4 +1,4 @@
-"""Every metric of a pool as a whole, each one function of the ``Evidence``; the table is at the end.
+"""Every metric of a pool as a whole, each one function of the ``PoolEvidence``; the table is at the end.
 
 A function returns its metric by name, with what it is to be read beside: a floor, the value of real data, an interval.
 What the samples do not define (too few of them, a constant) is left out, never NaN. Titles, units and directions are
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from medsweep.trainers.assessment.evidence import (
-    Evidence,
     FeatureSets,
+    PoolEvidence,
     generator,
     predicted_masks,
     principal_components,
@@ -34,7 +34,7 @@ PAIRS = 2000
 Metrics = dict[str, float]
 
 
-def pool_metrics(evidence: Evidence) -> Metrics:
+def pool_metrics(evidence: PoolEvidence) -> Metrics:
     """All metrics in ``POOL_METRICS`` that the samples define.
 
     Raises:
@@ -43,7 +43,7 @@ def pool_metrics(evidence: Evidence) -> Metrics:
     return {name: value for metric in POOL_METRICS for name, value in metric(evidence).items()}
 
 
-def sample_counts(evidence: Evidence) -> Metrics:
+def sample_counts(evidence: PoolEvidence) -> Metrics:
     """Numbers of slices, samples and patients.
 
     ``n_matched`` samples are on each side of every Fréchet distance and of all floors, ``n_equal`` on each side of what
@@ -66,7 +66,7 @@ def frechet_and_floor(sets: FeatureSets, name: str) -> Metrics:
     return {name: float(np.mean(to_pool)), f"{name}_floor": float(np.mean(to_real))}
 
 
-def frechet_distance(evidence: Evidence) -> Metrics:
+def frechet_distance(evidence: PoolEvidence) -> Metrics:
     """``frechet`` at the bottleneck, with its floor and the interval over resampled patients, of 3 or more.
 
     Squared feature units, >= 0, lower is better (Heusel et al. 2017; interval: Efron 1979).
@@ -81,7 +81,7 @@ def frechet_distance(evidence: Evidence) -> Metrics:
     return metrics
 
 
-def frechet_extrapolated(evidence: Evidence) -> Metrics:
+def frechet_extrapolated(evidence: PoolEvidence) -> Metrics:
     """``frechet_infinity``: the distance at the bottleneck for endlessly many samples; 100 on each side or more.
 
     Squared feature units, lower is better, below 0 by chance (Chong and Forsyth 2020).
@@ -92,12 +92,12 @@ def frechet_extrapolated(evidence: Evidence) -> Metrics:
     return {"frechet_infinity": frechet.frechet_infinity(real, pool, generator(evidence.config, "infinity"))}
 
 
-def frechet_random(evidence: Evidence) -> Metrics:
+def frechet_random(evidence: PoolEvidence) -> Metrics:
     """``frechet_random``, with its floor, on a network with fixed random weights; >= 0, lower is better."""
     return frechet_and_floor(evidence.random_network, "frechet_random")
 
 
-def frechet_decoder(evidence: Evidence) -> Metrics:
+def frechet_decoder(evidence: PoolEvidence) -> Metrics:
     """``frechet_decoder``, with its floor, on principal components of bottleneck and decoder, and their number.
 
     In units of the SD of real features, squared, >= 0, lower is better. See ``principal_components``.
@@ -108,7 +108,7 @@ def frechet_decoder(evidence: Evidence) -> Metrics:
     return {**frechet_and_floor(sets, "frechet_decoder"), "frechet_decoder_dims": sets.real.shape[1]}
 
 
-def inception_distances(evidence: Evidence) -> Metrics:
+def inception_distances(evidence: PoolEvidence) -> Metrics:
     """``frechet_inception``, with its floor, and ``kid_inception``, on Inception-v3 where it was asked for.
 
     Lower is better; for comparison with the literature (Heusel et al. 2017, Binkowski et al. 2018).
@@ -121,7 +121,7 @@ def inception_distances(evidence: Evidence) -> Metrics:
     return {**frechet_and_floor(sets, "frechet_inception"), "kid_inception": distance}
 
 
-def kernel_distance(evidence: Evidence) -> Metrics:
+def kernel_distance(evidence: PoolEvidence) -> Metrics:
     """``kid`` at the bottleneck, with its permutation p and its floor between halves of the patients.
 
     Squared MMD with a cubic kernel, unbiased, lower is better, below 0 by chance (Binkowski et al. 2018). The p is too
@@ -140,7 +140,7 @@ def _first_from_rest(x_ND: NDArray[np.floating], first: int) -> float:
     return float(kernels.mmd(kernels.cubic_kernel(x_ND), (np.arange(len(x_ND)) < first)[None])[0])
 
 
-def fidelity_and_diversity(evidence: Evidence) -> Metrics:
+def fidelity_and_diversity(evidence: PoolEvidence) -> Metrics:
     """``precision`` and ``recall`` (Kynkäänniemi et al. 2019), ``density`` and ``coverage`` (Naeem et al. 2020).
 
     Shares in [0, 1], density in [0, inf), higher is better; of more than 5 samples on each side. See ``prdc``.
@@ -149,7 +149,7 @@ def fidelity_and_diversity(evidence: Evidence) -> Metrics:
     return neighbours.prdc(real, pool) if len(real) > neighbours.DENSITY_NEIGHBOUR else {}
 
 
-def effective_number(evidence: Evidence) -> Metrics:
+def effective_number(evidence: PoolEvidence) -> Metrics:
     """``vendi``, the effective number of distinct samples, and ``vendi_real`` of as many real ones.
 
     In [1, n_equal], higher is more varied (Friedman and Dieng 2023, definition 3.1).
@@ -162,7 +162,7 @@ def effective_number(evidence: Evidence) -> Metrics:
     return {name: kernels.vendi(matrix) for name, matrix in similarity.items() if matrix is not None}
 
 
-def authenticity(evidence: Evidence) -> Metrics:
+def authenticity(evidence: PoolEvidence) -> Metrics:
     """``authenticity``, the share of samples that are no copies, and ``authenticity_real`` between halves of patients.
 
     In [0, 1], best as high as the real one; copies give 0 (Alaa et al. 2022, Stein et al. 2023).
@@ -173,7 +173,7 @@ def authenticity(evidence: Evidence) -> Metrics:
     return {"authenticity": own, "authenticity_real": float(np.mean(between))}
 
 
-def nearest_ratio(evidence: Evidence) -> Metrics:
+def nearest_ratio(evidence: PoolEvidence) -> Metrics:
     """``nearest_ratio``: median distance to the nearest real slice, over that between patients.
 
     >= 0, best at 1, as far as an unseen patient; copies give 0.
@@ -182,7 +182,7 @@ def nearest_ratio(evidence: Evidence) -> Metrics:
     return _defined(nearest_ratio=neighbours.nearest_ratio(sets.real, sets.owners, sets.pool))
 
 
-def texture(evidence: Evidence) -> Metrics:
+def texture(evidence: PoolEvidence) -> Metrics:
     """Differences of radial power spectra, synthetic from real (Durall et al. 2020).
 
     ``radial_psd_log_error`` in nats, >= 0, lower is better; ``high_frequency_log_error`` the same with its sign and
@@ -196,20 +196,20 @@ def texture(evidence: Evidence) -> Metrics:
     }
 
 
-def laplacian_ratio(evidence: Evidence) -> Metrics:
+def laplacian_ratio(evidence: PoolEvidence) -> Metrics:
     """``laplacian_ratio``: variance of the Laplacian, synthetic over real; best at 1, below it too smooth."""
     real_C = spectra.laplacian_variance(evidence.real_images)
     pool_C = spectra.laplacian_variance(evidence.pool.images)
     return _defined(laplacian_ratio=spectra.laplacian_ratio(real_C, pool_C))
 
 
-def mask_shapes(evidence: Evidence) -> Metrics:
+def mask_shapes(evidence: PoolEvidence) -> Metrics:
     """``mask_ks_NAME``: Kolmogorov-Smirnov statistic of each descriptor of masks; in [0, 1], lower is better."""
     classes = len(evidence.data.classes)
     return shape_distances(describe(evidence.real_masks, classes), describe(np.array(evidence.pool.masks), classes))
 
 
-def mask_novelty(evidence: Evidence) -> Metrics:
+def mask_novelty(evidence: PoolEvidence) -> Metrics:
     """``mask_nearest_hd95_px``: HD95 in pixels to the nearest real mask, that between patients, and the gap, best at 0.
 
     Below 0 masks are copies, above they have shapes that no patient has. See ``nearest_masks``.
@@ -217,7 +217,7 @@ def mask_novelty(evidence: Evidence) -> Metrics:
     return nearest_masks(evidence.real_masks, evidence.bottleneck.owners, np.array(evidence.pool.masks))
 
 
-def consistency(evidence: Evidence) -> Metrics:
+def consistency(evidence: PoolEvidence) -> Metrics:
     """How well masks agree with what the segmenter sees in their images: foreground Dice, HD95 and ASSD in pixels.
 
     Each with its value on real training slices and the difference of both, pool minus real. Dice in [0, 1], higher is
@@ -241,12 +241,12 @@ def consistency(evidence: Evidence) -> Metrics:
     return metrics
 
 
-def segmenter_agreement(evidence: Evidence) -> Metrics:
+def segmenter_agreement(evidence: PoolEvidence) -> Metrics:
     """``iou_mean`` and ``iou_median`` of the samples' ``mean_iou``; in [0, 1], higher is better."""
     return {"iou_mean": float(evidence.iou.mean()), "iou_median": float(np.median(evidence.iou))}
 
 
-def spoiled_found(evidence: Evidence) -> Metrics:
+def spoiled_found(evidence: PoolEvidence) -> Metrics:
     """How well the IoU finds the samples that a treatment spoiled on purpose; see ``auc_of_spoiled``."""
     return {} if evidence.pool.spoiled is None else auc_of_spoiled(evidence.pool.spoiled, evidence.iou)
 
@@ -265,7 +265,7 @@ def auc_of_spoiled(spoiled_n: NDArray[np.bool_], iou_n: NDArray[np.floating]) ->
     return {**share, "spoiled_auc": float(above / (bad * good))}
 
 
-def equal_samples(evidence: Evidence, sets: FeatureSets) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+def equal_samples(evidence: PoolEvidence, sets: FeatureSets) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """As many real samples as of the pool, at most ``PAIRS``: the same ones whatever the features are."""
     equal = min(len(sets.real), len(sets.pool), PAIRS)
     order = generator(evidence.config, "equal").permutation(len(sets.real))
@@ -276,7 +276,7 @@ def _defined(**values: float | None) -> Metrics:
     return {name: value for name, value in values.items() if value is not None}
 
 
-POOL_METRICS: Final[tuple[Callable[[Evidence], Metrics], ...]] = (
+POOL_METRICS: Final[tuple[Callable[[PoolEvidence], Metrics], ...]] = (
     sample_counts,
     frechet_distance,
     frechet_extrapolated,

@@ -50,11 +50,11 @@ class _SomeMasks(MaskTreatment):
 
 
 class CorruptLabels(_SomeMasks):
-    """Move the boundaries of masks: all by ``bias_px``, each place by a smooth random amount of SD ``random_px``."""
+    """Move the boundaries of masks by ``bias_px`` everywhere, and by a smooth random amount of SD ``random_px``."""
 
     kind: Literal["corrupt-labels"]
     bias_px: float = 0.0
-    """Above 0 the classes grow. A broken number is rounded up or down by sample, such that its mean holds."""
+    """Above 0 the classes grow. A fraction of a pixel is rounded up or down at random, so that it holds in the mean."""
     classes: tuple[str, ...] = ()
     """Classes that grow or shrink by ``bias_px`` as one region; none means the whole foreground."""
     random_px: float = Field(default=0.0, ge=0)
@@ -102,7 +102,7 @@ class FlipClasses(_SomeMasks):
 
 
 class Mismatch(_SomeMasks):
-    """Give samples the mask of another, earlier sample, so that image and mask are each real and do not belong.
+    """Give samples the mask of an earlier sample: both image and mask look right, but they do not belong together.
 
     The first sample of a pool is never changed.
     """
@@ -198,8 +198,8 @@ def with_moved_boundaries(
 ) -> Masks:
     """One mask whose classes ``moved`` grew by ``bias_px``, and then all boundaries by ``random`` = (SD, smoothness).
 
-    Amounts are in pixels; ``shifted`` and ``displaced`` say what each does. A broken ``bias_px`` is rounded up or down
-    at random, such that its mean holds.
+    Amounts are in pixels; ``shifted`` and ``displaced`` say what each does. A ``bias_px`` that is no whole
+    number is rounded up or down at random, so that it holds in the mean.
     """
     # pixels move whole: a boundary shifted by 0.4 px would stay where it is in every sample
     shift_px = np.floor(bias_px) + (rng.random() < bias_px % 1)

@@ -26,7 +26,7 @@ class RealSlices(Treatment):
         """
 
     def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
-        """Slices of ``drawn_patients``; of ``pairs``, nothing is read."""
+        """Slices of ``drawn_patients``; ``pairs`` is not read."""
         patients, data = self.drawn_patients(context.data, context.fold), context.data
         rows = data.rows(patients, foreground_only=True)
         if len(rows) == 0:

@@ -1,6 +1,6 @@
-"""The treat stage: a pool in, the same pool with its images or masks changed by a list of treatments out.
+"""The treat stage: changes the images or masks of a pool by a list of treatments.
 
-A list that begins with real slices can make a pool of them alone, without one that goes in.
+A list that begins with real slices makes a pool of them alone, and then needs no input pool.
 """
 
 import json

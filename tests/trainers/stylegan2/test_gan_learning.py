@@ -15,7 +15,7 @@ from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
 from medsweep.trainers.assessment.config import AssessConfig
-from medsweep.trainers.assessment.evidence import Evidence
+from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.metrics import pool_metrics
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings
@@ -75,7 +75,7 @@ def distances(cohort: Path, referee: torch.nn.Module, pools: list[Pool]) -> list
     data = SliceSet.open(cohort)
     config = AssessConfig(fold=FOLD, seed=0, halvings=4)
     train = split(data.patients, FOLD).train
-    return [pool_metrics(Evidence(config, data, train, pool, referee)) for pool in pools]
+    return [pool_metrics(PoolEvidence(config, data, train, pool, referee)) for pool in pools]
 
 
 def consistency(referee: torch.nn.Module, pool: Pool) -> tuple[float, float]:
