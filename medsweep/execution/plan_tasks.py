@@ -50,7 +50,8 @@ class _TaskMaker:
 
     def __init__(self, plan: Plan, labels: Mapping[str, str]) -> None:
         self._plan, self._labels = plan, labels
-        self._serves, self._tails = plan.serves(), tail_hours(plan)
+        self._serves = plan.serves()
+        self._tails = tail_hours(plan, {digest: trial.hours for digest, trial in plan.trials.items()})
 
     def task(self, digest: str, trial: PlannedTrial, grant: Grant, shape: str) -> Task:
         """One trial with what it is given; ``shape`` is that of the probe it waits for, or nothing."""
@@ -75,14 +76,14 @@ class _TaskMaker:
         )
 
 
-def tail_hours(plan: Plan) -> dict[str, float]:
-    """Hours of the longest chain of trials that begins with each trial."""
-    tails = {digest: 0.0 for digest in plan.trials}
-    for digest in reversed(list(plan.trials)):
-        trial = plan.trials[digest]
-        tails[digest] += trial.hours
-        for parent in trial.inputs.values():
-            tails[parent] = max(tails[parent], tails[digest])
+def tail_hours(plan: Plan, hours: Mapping[str, float]) -> dict[str, float]:
+    """Hours of the longest chain that begins with each trial in ``hours``; other trials take no time."""
+    tails = dict.fromkeys(hours, 0.0)
+    for digest in reversed([digest for digest in plan.trials if digest in hours]):
+        tails[digest] += hours[digest]
+        for parent in plan.trials[digest].inputs.values():
+            if parent in tails:
+                tails[parent] = max(tails[parent], tails[digest])
     return tails
 
 

@@ -63,7 +63,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         """Nothing: a run is resumed from the store."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its parts for a restore that never happens; the live ones stay out."""
+        """Tune pickles its searcher for a restore that never happens. What is alive here cannot be pickled."""
         return {}
 
 

@@ -195,20 +195,20 @@ MODELS: Final[Mapping[Target, type[Options]]] = {
 }
 
 
-def options_of(target: Target, given: Mapping[str, Any]) -> Options:
-    """The options of ``target``; ``given`` holds what was typed.
+def options_of(target: Target, typed: Mapping[str, Any]) -> Options:
+    """The options of ``target``; ``typed`` holds what was typed.
 
     Raises:
         UserError: an option of another target, a value that does not fit, or a key that would be written to a file.
     """
     model = MODELS[target]
-    for name in given:
+    for name in typed:
         if name not in model.model_fields:
             readers = [other.value for other, its in MODELS.items() if name in its.model_fields]
             raise UserError(f"--{_flag(name)} is for --target {' and '.join(readers)}, not {target}; leave it out")
-    _refuse_secrets(given)
+    _refuse_secrets(typed)
     try:
-        return model(**given)
+        return model(**typed)
     except ValidationError as error:
         place, message = explain(error, model)
         raise UserError(f"--{_flag(message)}" if place else message) from None
@@ -242,13 +242,13 @@ def _flag(message: str) -> str:
     return name.replace("_", "-") + colon + rest
 
 
-def _refuse_secrets(given: Mapping[str, Any]) -> None:
+def _refuse_secrets(typed: Mapping[str, Any]) -> None:
     """Keys belong to no file; what was typed stays out of the message, which ends up in logs."""
     for name in ("env", "setup"):
-        for text in given.get(name, ()):
-            if (found := SECRET.search(text)) is not None:
+        for text in typed.get(name, ()):
+            if (secret := SECRET.search(text)) is not None:
                 raise UserError(
-                    f"--{name} sets a {found[1].lower()}, which would be written to a file; "
+                    f"--{name} sets a {secret[1].lower()}, which would be written to a file; "
                     "keep it in the environment of the cluster's nodes or in a secret"
                 )
 
@@ -261,17 +261,17 @@ def node_size(resources: Mapping[str, Resources], options: Nodes) -> tuple[int, 
     Raises:
         UserError: a trial that would fit on no node.
     """
-    held = {"a stage without resources": Resources(), **resources}
-    gpus = options.gpus if options.gpus is not None else math.ceil(max(one.most_gpus for one in held.values()))
+    by_stage = {"a stage without resources": Resources(), **resources}
+    gpus = options.gpus if options.gpus is not None else math.ceil(max(held.most_gpus for held in by_stage.values()))
     if options.cpus is not None:
         cpus = options.cpus
     elif gpus:
-        cpus = max(one.cpus * (int(gpus / one.most_gpus) if one.most_gpus else 1) for one in held.values())
+        cpus = max(held.cpus * (int(gpus / held.most_gpus) if held.most_gpus else 1) for held in by_stage.values())
     else:
-        cpus = 4 * max(one.cpus for one in held.values())
-    for stage, one in held.items():
-        for kind, asked, there in (("cpus", one.cpus, cpus), ("gpus", one.most_gpus, gpus)):
-            if asked > there:
-                text = f"resources.{stage}.{kind} asks for {asked:g}, a node would have {there}"
+        cpus = 4 * max(held.cpus for held in by_stage.values())
+    for stage, held in by_stage.items():
+        for kind, needed, available in (("cpus", held.cpus, cpus), ("gpus", held.most_gpus, gpus)):
+            if needed > available:
+                text = f"resources.{stage}.{kind} asks for {needed:g}, a node would have {available}"
                 raise UserError(f"{text}; raise --{kind}, or lower it in the sweep")
     return cpus, gpus

@@ -1,9 +1,10 @@
 """Caps of a sweep: refused before it starts where it is forecast above one, and no trial launched past one."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, replace
 
+from medsweep.execution.runner import Guard
 from medsweep.execution.task import Task
 from medsweep.planning.forecast import Forecast, Price, published_mib
 from medsweep.store.store import DamagedError, Store
@@ -23,10 +24,8 @@ class Spent:
     trials: float = 0.0
     disk_gib: float = 0.0
 
-    def plus(self, other: "Spent") -> "Spent":
-        """The sum."""
-        mine, yours = asdict(self), asdict(other)
-        return Spent(**{name: mine[name] + yours[name] for name in mine})
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Payments:
@@ -48,11 +47,12 @@ class Payments:
 
     def spent(self, stages: Mapping[str, str], priced: Mapping[str, Price]) -> Spent:
         """Sum over the published trials that the sweep launched; ``stages`` by digest are those of its plan."""
-        sums = Spent()
-        for digest in self._launched:
-            if digest in stages and self._store.folder(stages[digest], digest).is_dir():
-                sums = sums.plus(self.cost(stages[digest], digest, priced[digest].gpus))
-        return sums
+        published = [
+            digest
+            for digest in self._launched
+            if digest in stages and self._store.folder(stages[digest], digest).is_dir()
+        ]
+        return sum((self.cost(stages[digest], digest, priced[digest].gpus) for digest in published), Spent())
 
     def cost(self, stage: str, digest: str, gpus: float) -> Spent:
         """What a published trial took; nothing where its manifest cannot be read, since it is run again."""
@@ -65,7 +65,7 @@ class Payments:
         return Spent(hours=hours, gpu_hours=hours * gpus, trials=1, disk_gib=size)
 
 
-class BudgetGuard:
+class BudgetGuard(Guard):
     """Says whether a trial may be launched; the engine asks before each, and tells of every start and end.
 
     A trial may start if what is spent, what running trials are expected to take (or took already, where that is more)
@@ -99,7 +99,7 @@ class BudgetGuard:
         """What the sweep has used up so far, running trials as far as they are."""
         now = self._clock()
         running = [self._used(digest, (now - since) / 3600) for digest, since in self._since.items()]
-        return replace(_sum([self._spent, *running]), wall_hours=(now - self._begun) / 3600)
+        return replace(sum(running, self._spent), wall_hours=(now - self._begun) / 3600)
 
     def may_start(self, task: Task) -> str | None:
         """None, or why the sweep launches nothing any more: one line that names the cap and what to do."""
@@ -107,11 +107,8 @@ class BudgetGuard:
             return None
         now = self._clock()
         running = [self._expected(digest, (now - since) / 3600) for digest, since in self._since.items()]
-        next_one = self._expected(task.digest, 0.0)
-        after = replace(
-            _sum([self._spent, *running, next_one]),
-            wall_hours=(now - self._begun) / 3600 + next_one.hours,
-        )
+        cost = self._expected(task.digest, 0.0)
+        after = replace(sum(running, self._spent + cost), wall_hours=(now - self._begun) / 3600 + cost.hours)
         for name, cap in caps(self._budget).items():
             if getattr(after, name) > cap * (1 + ROUNDING):
                 spent = getattr(self.spent, name)
@@ -131,9 +128,8 @@ class BudgetGuard:
         hours = (self._clock() - self._since.pop(task.digest)) / 3600
         used = self._used(task.digest, hours)
         if self._store.folder(task.stage, task.digest).is_dir():
-            size = self._payments.cost(task.stage, task.digest, 0.0).disk_gib
-            used = replace(used, disk_gib=size)
-        self._spent = self._spent.plus(used)
+            used = replace(used, disk_gib=self._payments.cost(task.stage, task.digest, 0.0).disk_gib)
+        self._spent += used
 
     def _used(self, digest: str, hours: float) -> Spent:
         return Spent(hours=hours, gpu_hours=hours * self._priced[digest].gpus, trials=1)
@@ -144,17 +140,17 @@ class BudgetGuard:
         return replace(used, disk_gib=price.mib.middle / 1024)
 
 
-def require_within(sweep: Sweep, found: Forecast, spent: Spent) -> None:
+def require_within(sweep: Sweep, forecast: Forecast, spent: Spent) -> None:
     """Refuse to start a sweep that is forecast above a cap, what it has spent before included.
 
     Raises:
         UserError: which cap, what is forecast, what to do.
     """
-    if sweep.file.budget is None or not found.trials:
+    if sweep.file.budget is None or not forecast.trials:
         return
     middles = {
-        "hours": found.hours.middle, "gpu_hours": found.gpu_hours.middle, "wall_hours": found.wall.middle,
-        "trials": float(found.trials), "disk_gib": found.disk_gib.middle,
+        "hours": forecast.hours.middle, "gpu_hours": forecast.gpu_hours.middle, "wall_hours": forecast.wall.middle,
+        "trials": float(forecast.trials), "disk_gib": forecast.disk_gib.middle,
     }  # fmt: skip
     for name, cap in caps(sweep.file.budget).items():
         before = getattr(spent, name)
@@ -170,13 +166,6 @@ def require_within(sweep: Sweep, found: Forecast, spent: Spent) -> None:
 def caps(budget: Budget) -> dict[str, float]:
     """The caps that are set, by field."""
     return {name: float(cap) for name in CAPS if (cap := getattr(budget, name)) is not None}
-
-
-def _sum(parts: Iterable[Spent]) -> Spent:
-    sums = Spent()
-    for part in parts:
-        sums = sums.plus(part)
-    return sums
 
 
 def _text(value: float, name: str) -> str:

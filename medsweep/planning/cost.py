@@ -122,7 +122,7 @@ def _trials(count: int, stage: str) -> str:
 
 
 @dataclass(frozen=True)
-class Known:
+class ComparedTrial:
     """A trial as ``why`` compares it: planned or published."""
 
     stage: str
@@ -145,9 +145,9 @@ class Difference:
 class Why:
     """A trial, the nearest published trial of its stage, and what sets them apart."""
 
-    trial: Known
+    trial: ComparedTrial
     published: bool
-    nearest: Known | None
+    nearest: ComparedTrial | None
     differences: tuple[Difference, ...]
     changed_files: tuple[str, ...] = ()
     """Source files that differ from those which published the trial."""
@@ -177,7 +177,7 @@ def explain(prefix: str, store: Store) -> Why:
         UserError: no such trial, or several.
     """
     planned = _planned(store)
-    published = {manifest.digest: _known(manifest) for manifest in store.published()}
+    published = {manifest.digest: _compared(manifest) for manifest in store.published()}
     manifest = store.find(prefix)
     digest = manifest.digest if manifest else next((name for name in planned if name.startswith(prefix)), None)
     if digest is None:
@@ -193,10 +193,10 @@ def explain(prefix: str, store: Store) -> Why:
     return Why(trial, digest in published, nearest, tuple(apart[nearest.digest]), changed)
 
 
-def differences(ours: Known, theirs: Known, every: Mapping[str, Known]) -> list[Difference]:
+def differences(ours: ComparedTrial, theirs: ComparedTrial, trials: Mapping[str, ComparedTrial]) -> list[Difference]:
     """Config fields that differ, then inputs that differ, each input traced to the fields that made it differ."""
     a, b = _flat(ours.config), _flat(theirs.config)
-    found = [
+    apart = [
         Difference(f"{ours.stage}.{name}", a.get(name), b.get(name))
         for name in dict.fromkeys([*a, *b])
         if a.get(name) != b.get(name)
@@ -204,27 +204,25 @@ def differences(ours: Known, theirs: Known, every: Mapping[str, Known]) -> list[
     for role in dict.fromkeys([*ours.reads, *theirs.reads]):
         if ours.reads.get(role) == theirs.reads.get(role):
             continue
-        mine, yours = every.get(ours.inputs.get(role, "")), every.get(theirs.inputs.get(role, ""))
-        deeper = differences(mine, yours, every) if mine and yours and mine.stage == yours.stage else []
+        a_input, b_input = (trials.get(trial.inputs.get(role, "")) for trial in (ours, theirs))
+        deeper = []
+        if a_input and b_input and a_input.stage == b_input.stage:
+            deeper = differences(a_input, b_input, trials)
         if deeper:
-            found += [Difference(f"input {role}: {deep.name}", deep.ours, deep.theirs) for deep in deeper]
+            apart += [Difference(f"input {role}: {deep.name}", deep.ours, deep.theirs) for deep in deeper]
         else:
-            pair = [short(known.digest) if known else None for known in (mine, yours)]
-            found.append(Difference(f"input {role}", *pair))
-    return found
+            digests = [short(trial.digest) if trial else None for trial in (a_input, b_input)]
+            apart.append(Difference(f"input {role}", *digests))
+    return apart
 
 
-def _planned(store: Store) -> dict[str, Known]:
-    known = {}
-    for path in sorted((store.root / "plans").glob("*.jsonl")):
-        for line in path.read_text().splitlines():
-            trial = Known(**json.loads(line))
-            known[trial.digest] = trial
-    return known
+def _planned(store: Store) -> dict[str, ComparedTrial]:
+    lines = [line for path in sorted((store.root / "plans").glob("*.jsonl")) for line in path.read_text().splitlines()]
+    return {trial.digest: trial for trial in (ComparedTrial(**json.loads(line)) for line in lines)}
 
 
-def _known(manifest: Manifest) -> Known:
-    return Known(manifest.stage, manifest.digest, manifest.config, manifest.reads, manifest.inputs)
+def _compared(manifest: Manifest) -> ComparedTrial:
+    return ComparedTrial(manifest.stage, manifest.digest, manifest.config, manifest.reads, manifest.inputs)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from medsweep.execution.frontier import Frontier
+from medsweep.execution.plan_tasks import tail_hours
 from medsweep.execution.task import Task
 from medsweep.store.store import Manifest, Store
 from medsweep.sweep.file import Resources
@@ -49,9 +50,9 @@ def sure(value: float) -> Interval:
     return Interval(value, value, value)
 
 
-def total(parts: Iterable[Interval]) -> Interval:
+def total(terms: Iterable[Interval]) -> Interval:
     """The sum of quantities whose errors go together."""
-    rows = [(part.low, part.middle, part.high) for part in parts]
+    rows = [(term.low, term.middle, term.high) for term in terms]
     return Interval(*np.sum(rows, axis=0).tolist()) if rows else sure(0.0)
 
 
@@ -121,10 +122,10 @@ class History:
 
     def _nearest(self, field: str, stage: str, resolution: int | None, device: str) -> list[float]:
         """Values of the narrowest class with enough of them, else of the stage."""
-        wanted = (resolution, device, platform.machine())
+        kind = (resolution, device, platform.machine())
         rows = [seen for seen in self._seen if seen.stage == stage and getattr(seen, field) is not None]
         for width in (3, 2, 1):
-            close = [getattr(seen, field) for seen in rows if seen.kind[:width] == wanted[:width]]
+            close = [getattr(seen, field) for seen in rows if seen.kind[:width] == kind[:width]]
             if len(close) >= ENOUGH:
                 return close
         return [getattr(seen, field) for seen in rows]
@@ -134,7 +135,7 @@ def prices(plan: Plan, history: History, held: Mapping[str, Resources]) -> dict[
     """The price of every trial of the plan; ``held`` are resources by stage, defaults where a stage is missing."""
     ratio, mib = cache(history.ratio), cache(history.mib)
     resolutions: dict[str, int | None] = {}
-    found = {}
+    priced = {}
     for digest, trial in plan.trials.items():
         own = trial.config.side_px
         inherited = (resolutions[parent] for parent in trial.inputs.values() if resolutions[parent] is not None)
@@ -143,8 +144,8 @@ def prices(plan: Plan, history: History, held: Mapping[str, Resources]) -> dict[
         gpus = resources.most_gpus
         key = (trial.stage, resolutions[digest], "cuda" if gpus > 0 else "cpu")
         (scale, timed), (size, sized) = ratio(*key), mib(*key, trial.guessed_mib)
-        found[digest] = Price(scale.times(trial.hours), float(resources.cpus), float(gpus), size, timed, sized)
-    return found
+        priced[digest] = Price(scale.times(trial.hours), float(resources.cpus), float(gpus), size, timed, sized)
+    return priced
 
 
 def forecast(plan: Plan, decisions: Mapping[str, Decision], priced: Mapping[str, Price], slots: int) -> Forecast:
@@ -162,7 +163,7 @@ def forecast(plan: Plan, decisions: Mapping[str, Decision], priced: Mapping[str,
         cpu_hours=total(row.hours.times(row.cpus) for row in rows),
         gpu_hours=total(row.hours.times(row.gpus) for row in rows),
         wall=Interval(*walls),
-        chain=max(tails(plan, middle).values(), default=0.0),
+        chain=max(tail_hours(plan, middle).values(), default=0.0),
         share=sum(middle.values()) / slots,
         slots=slots,
         disk_gib=total(row.mib.times(1 / 1024) for row in rows),
@@ -185,20 +186,9 @@ def wall_hours(plan: Plan, hours: Mapping[str, float], slots: int) -> float:
         frontier.settle(digest, COMPLETE)
 
 
-def tails(plan: Plan, hours: Mapping[str, float]) -> dict[str, float]:
-    """Hours of the longest chain that begins with each trial in ``hours``; other trials take no time."""
-    found = dict.fromkeys(hours, 0.0)
-    for digest in reversed([digest for digest in plan.trials if digest in hours]):
-        found[digest] += hours[digest]
-        for parent in plan.trials[digest].inputs.values():
-            if parent in found:
-                found[parent] = max(found[parent], found[digest])
-    return found
-
-
 def bare_tasks(plan: Plan, hours: Mapping[str, float]) -> list[Task]:
     """The trials as the frontier orders them, without what only a worker needs."""
-    longest = tails(plan, hours)
+    longest = tail_hours(plan, hours)
     return [
         Task(
             sweep=plan.sweep,
@@ -230,17 +220,18 @@ def _ratio(manifest: Manifest) -> float | None:
     return manifest.seconds / 3600 / manifest.estimated_hours
 
 
-def _kind(manifest: Manifest, known: Mapping[str, Manifest]) -> tuple[int | None, str | None, str | None]:
+def _kind(manifest: Manifest, manifests: Mapping[str, Manifest]) -> tuple[int | None, str | None, str | None]:
     device = str(manifest.host.get("device", "")).split(":")[0]
-    return _resolution(manifest, known), device, manifest.host.get("machine")
+    return _resolution(manifest, manifests), device, manifest.host.get("machine")
 
 
-def _resolution(manifest: Manifest, known: Mapping[str, Manifest]) -> int | None:
+def _resolution(manifest: Manifest, manifests: Mapping[str, Manifest]) -> int | None:
     own: Any = manifest.config.get("resolution")
     if own is not None:
         return int(own)
-    parents = (_resolution(known[parent], known) for parent in manifest.inputs.values() if parent in known)
-    return next((found for found in parents if found is not None), None)
+    parents = [manifests[parent] for parent in manifest.inputs.values() if parent in manifests]
+    resolutions = (_resolution(parent, manifests) for parent in parents)
+    return next((resolution for resolution in resolutions if resolution is not None), None)
 
 
 def _summary(values: Sequence[float], guess: float) -> tuple[Interval, int]:

@@ -3,7 +3,7 @@
 A copy is named by stage, digest and a hash of the manifest's list of files, so that a trial which was made again with
 other bytes has another copy. Every file is compared with its sha256 on its way from the store, and once more by each
 process that reads the copy. Where there is no room, or anything is wrong with the cache, a trial reads from the store,
-says why in its manifest, and is none the worse. ``cache_room`` says what lies where, ``docs/how-to/store.md`` the rest.
+says why in its manifest, and is none the worse. ``cache_folder`` says what lies where.
 """
 
 import functools
@@ -22,7 +22,7 @@ from typing import Literal
 from medsweep.errors import UserError
 from medsweep.files import copy_hashed, sha256_of
 from medsweep.identity import canonical, short
-from medsweep.store.cache_folder import GIB, RECORD, NotCachedError, Room, write_record
+from medsweep.store.cache_folder import GIB, RECORD, CacheFolder, NotCachedError, write_record
 from medsweep.store.file_lock import FileLock
 from medsweep.store.store import MANIFEST, DamagedError, Manifest, Store
 
@@ -30,7 +30,7 @@ LIMIT = "MEDSWEEP_CACHE_GIB"
 """Environment variable that says how many GiB the cache of a node may take."""
 LIMIT_GIB = 50.0
 RESERVED = 0.12
-"""Part of the disk that stays free; a kubelet throws pods out once less than a tenth is."""
+"""Share of the disk that stays free; a kubelet throws pods out once less than a tenth is."""
 TRIES = 5
 """Times a copy may be thrown out by others between its end and its first reader."""
 
@@ -96,8 +96,8 @@ def reading(spec: CacheSpec | None, store: Store, stage: str, digest: str) -> It
         store.verify(stage, digest)
         yield Fetched(store.output(stage, digest), "store")
         return
-    with _cache(spec).fetched(store, stage, digest) as found:
-        yield found
+    with _cache(spec).fetched(store, stage, digest) as fetched:
+        yield fetched
 
 
 @functools.cache
@@ -112,14 +112,14 @@ class NodeCache:
     Args:
         root: as in ``CacheSpec``; copies lie in a folder of this user's inside it.
         limit_gib: GiB that all copies together may take.
-        reserved: part of the disk that stays free.
+        reserved: share of the disk that stays free.
     """
 
     def __init__(self, root: Path, limit_gib: float = LIMIT_GIB, reserved: float = RESERVED) -> None:
         self.folder = _expanded(root) / f"medsweep-{os.geteuid()}"
-        self._room = Room(self.folder, int(limit_gib * GIB), reserved)
+        self._copies = CacheFolder(self.folder, int(limit_gib * GIB), reserved)
         self._verified: dict[str, tuple[int, int]] = {}
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     @contextmanager
     def fetched(self, store: Store, stage: str, digest: str) -> Iterator[Fetched]:
@@ -128,12 +128,12 @@ class NodeCache:
         Raises:
             DamagedError: the store no longer has what was published.
         """
-        found, lock = self._take(store, store.manifest(stage, digest))
-        if found.reason and found.reason not in self._told:
-            self._told.add(found.reason)
-            _log.warning("%s %s is read from the %s: %s", stage, short(digest), found.origin, found.reason)
+        fetched, lock = self._take(store, store.manifest(stage, digest))
+        if fetched.reason and fetched.reason not in self._warned:
+            self._warned.add(fetched.reason)
+            _log.warning("%s %s is read from the %s: %s", stage, short(digest), fetched.origin, fetched.reason)
         try:
-            yield found
+            yield fetched
         finally:
             if lock is not None:
                 with suppress(OSError):  # a disk that is gone by now; the reader has read
@@ -145,7 +145,7 @@ class NodeCache:
         try:
             if "$" in str(self.folder) or not self.folder.is_absolute():
                 raise NotCachedError(f"{self.folder} is no folder in this node's environment")
-            self._room.open()
+            self._copies.open()
             return self._from_here(store, manifest)
         except NotCachedError as error:
             reason = str(error)
@@ -158,11 +158,11 @@ class NodeCache:
         name, reason = _name(manifest), ""
         origin: Origin = "cache"
         for _ in range(TRIES):
-            lock = FileLock.shared(self._room.lock(name))
+            lock = FileLock.shared(self._copies.lock(name))
             try:
                 wrong = self._wrong(name, manifest)
                 if wrong is None:
-                    return Fetched(self._room.copy(name) / "output", origin, reason), lock
+                    return Fetched(self._copies.copy(name) / "output", origin, reason), lock
             except BaseException:
                 lock.release()
                 raise
@@ -179,22 +179,22 @@ class NodeCache:
 
         Sizes and times are compared each time, hashes once per process.
         """
-        folder = self._room.copy(name)
+        folder = self._copies.copy(name)
         if not folder.is_dir():
             return ""
         try:
-            found = (folder / RECORD).stat()
+            record = (folder / RECORD).stat()
             stamps = json.loads((folder / RECORD).read_text())["files"]
             for file in manifest.files:
                 if stamps[file] != _stamp(folder / file):
                     return f"{folder / file} has changed"
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as error:
             return f"{folder} is not whole ({type(error).__name__}: {error})"
-        if self._verified.get(name) != (found.st_ino, found.st_mtime_ns):
+        if self._verified.get(name) != (record.st_ino, record.st_mtime_ns):
             for file, expected in manifest.files.items():
                 if sha256_of(folder / file) != expected:
                     return f"{folder / file} does not match its sha256"
-            self._verified[name] = (found.st_ino, found.st_mtime_ns)
+            self._verified[name] = (record.st_ino, record.st_mtime_ns)
         return None
 
     def _drop(self, name: str, reason: str) -> None:
@@ -203,30 +203,31 @@ class NodeCache:
         Raises:
             NotCachedError: another trial still reads it.
         """
-        lock = FileLock.try_exclusive(self._room.lock(name))
+        lock = FileLock.try_exclusive(self._copies.lock(name))
         if lock is None:
             raise NotCachedError(f"{reason}; another trial holds it")
         with lock:
-            if self._room.copy(name).exists():
-                self._room.drop(name)
+            if self._copies.copy(name).exists():
+                self._copies.drop(name)
 
     def _copied(self, name: str, store: Store, manifest: Manifest) -> bool:
         """Copy the trial unless another process has done so while this one waited for its turn."""
         folder = store.folder(manifest.stage, manifest.digest)
-        with FileLock.exclusive(self._room.lock(name)) as lock:
-            if self._room.copy(name).exists():
+        with FileLock.exclusive(self._copies.lock(name)) as lock:
+            if self._copies.copy(name).exists():
                 return False
             try:
-                size = sum(_size(folder / file) for file in manifest.files)
-                part = self._room.make(name, size)
+                # A missing file has no size here; copying it says that it is missing.
+                size = sum(path.stat().st_size for file in manifest.files if (path := folder / file).is_file())
+                part = self._copies.make(name, size)
                 _copy(folder, part, manifest)
                 write_record(part, {"bytes": size, "files": {file: _stamp(part / file) for file in manifest.files}})
                 made = (part / RECORD).stat()
-                self._room.publish(name)
+                self._copies.publish(name)
                 self._verified[name] = (made.st_ino, made.st_mtime_ns)
             finally:
-                if not self._room.copy(name).exists():
-                    shutil.rmtree(self._room.part(name), ignore_errors=True)
+                if not self._copies.copy(name).exists():
+                    shutil.rmtree(self._copies.part(name), ignore_errors=True)
                     lock.remove()
         return True
 
@@ -258,23 +259,15 @@ def _copy(folder: Path, part: Path, manifest: Manifest) -> None:
     for file, expected in manifest.files.items():
         (part / file).parent.mkdir(parents=True, exist_ok=True)
         try:
-            found = copy_hashed(folder / file, part / file)
+            copied = copy_hashed(folder / file, part / file)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             if not str(error.filename).startswith(f"{folder}/"):
                 raise
             raise DamagedError(manifest.stage, manifest.digest, f"{folder / file} is missing") from None
-        if found != expected:
+        if copied != expected:
             raise DamagedError(manifest.stage, manifest.digest, f"{folder / file} does not match its sha256")
 
 
 def _stamp(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]
-
-
-def _size(path: Path) -> int:
-    """Size of a file; 0 where it is missing, which the copy will say."""
-    try:
-        return path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

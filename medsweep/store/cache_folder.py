@@ -15,8 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from medsweep.store.file_lock import FileLock
@@ -31,19 +30,19 @@ class NotCachedError(Exception):
     """Why something is not copied to the node; its reader goes to the store."""
 
 
-class Room:
+class CacheFolder:
     """The copies that one user has on one node.
 
     Args:
         folder: where they are.
         limit: bytes that they may take.
-        reserved: part of the disk that stays free.
+        reserved: share of the disk that stays free.
     """
 
     def __init__(self, folder: Path, limit: int, reserved: float) -> None:
         self.folder = folder
         self._limit, self._reserved = limit, reserved
-        self._known: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
 
     def open(self) -> None:
         """Make the folder.
@@ -52,8 +51,8 @@ class Room:
             NotCachedError: it belongs to somebody else, who could change what we read.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = self.folder.lstat()
-        if self.folder.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        status = self.folder.lstat()
+        if self.folder.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise NotCachedError(f"others can write to {self.folder}; remove it, or give another folder")
 
     def copy(self, name: str) -> Path:
@@ -94,7 +93,7 @@ class Room:
         gone = self.folder / f"{name}.gone"
         shutil.rmtree(gone, ignore_errors=True)
         self.copy(name).rename(gone)
-        self._known.pop(name, None)
+        self._sizes.pop(name, None)
         shutil.rmtree(gone, ignore_errors=True)  # somebody who tidies up may be at it, too
 
     def _clear(self, size: int) -> None:
@@ -125,15 +124,15 @@ class Room:
         """Bytes that must go before ``size`` more fit below the limit and on the disk."""
         disk = os.statvfs(self.folder)
         free = (disk.f_bavail - int(self._reserved * disk.f_blocks)) * disk.f_frsize
-        promised = {name: self._promised(name) for name in self._names(".part")}
+        promised = {name: _bytes_in(self.part(name)) for name in self._names(".part")}
         used = sum(self._size(name) for name in self._names("")) + sum(promised.values())
         unwritten = sum(max(0, bytes_ - _written(self.part(name))) for name, bytes_ in promised.items())
         return max(used + size - self._limit, unwritten + size - free)
 
     def _names(self, suffix: str) -> list[str]:
         """Names of all that end with ``suffix``, without it."""
-        found = [(path.name, match[1] or "") for path in self.folder.iterdir() if (match := _OURS(path.name))]
-        return [name.removesuffix(suffix) for name, its in found if its == suffix]
+        matches = filter(None, map(_OURS, os.listdir(self.folder)))
+        return [match[0].removesuffix(suffix) for match in matches if (match[1] or "") == suffix]
 
     def _oldest_first(self) -> list[str]:
         def used(name: str) -> int:
@@ -145,12 +144,9 @@ class Room:
         return sorted(self._names(""), key=used)
 
     def _size(self, name: str) -> int:
-        if name not in self._known:
-            self._known[name] = _bytes_in(self.copy(name))
-        return self._known[name]
-
-    def _promised(self, name: str) -> int:
-        return _bytes_in(self.part(name))
+        if name not in self._sizes:
+            self._sizes[name] = _bytes_in(self.copy(name))
+        return self._sizes[name]
 
     def _tidy(self) -> None:
         """Remove what dead processes left: the locks of living ones are held."""
@@ -181,16 +177,12 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _written(folder: Path) -> int:
-    return sum(_sizes(folder))
-
-
-def _sizes(folder: Path) -> Iterator[int]:
+    size = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            try:
-                yield os.stat(f"{parent}/{name}").st_size
-            except FileNotFoundError:  # its copier has ended or given up
-                continue
+            with suppress(FileNotFoundError):  # its copier has ended or given up
+                size += os.stat(f"{parent}/{name}").st_size
+    return size
 
 
 def _gib(size: int) -> str:

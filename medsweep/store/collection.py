@@ -7,9 +7,11 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,25 +47,25 @@ class Checked:
     """Roles of inputs that are no longer in the store; no damage, since results stand without them."""
 
 
-def check_store(store: Store, stages: Sequence[str], told: Callable[[Checked], None]) -> list[Checked]:
+def check_store(store: Store, stages: Sequence[str], on_checked: Callable[[Checked], None]) -> list[Checked]:
     """Hash every published file of ``stages``; changes nothing.
 
     Args:
         store: the store.
         stages: names of the stages to look at.
-        told: called in this thread with each trial as it is done.
+        on_checked: called in this thread with each trial as it is done.
     """
     trials = [(stage, digest) for stage in stages for digest in store.listing(stage)]
-    there = {digest for stage in store.stages() for digest in store.listing(stage)}
+    published = {digest for stage in store.stages() for digest in store.listing(stage)}
     done = []
     with ThreadPoolExecutor(THREADS) as pool:
-        for checked in pool.map(lambda trial: _check(store, trial[0], trial[1], there), trials):
-            told(checked)
+        for checked in pool.map(lambda trial: _check(store, trial[0], trial[1], published), trials):
+            on_checked(checked)
             done.append(checked)
     return done
 
 
-def _check(store: Store, stage: str, digest: str, there: Collection[str]) -> Checked:
+def _check(store: Store, stage: str, digest: str, published: Collection[str]) -> Checked:
     folder = store.folder(stage, digest)
     try:
         manifest = store.manifest(stage, digest)
@@ -72,7 +74,7 @@ def _check(store: Store, stage: str, digest: str, there: Collection[str]) -> Che
         return Checked(stage, digest, 0, (error.what,), ())
     except OSError as error:
         return Checked(stage, digest, 0, (f"{error.filename or folder} cannot be read ({error.strerror})",), ())
-    gone = tuple(role for role, parent in manifest.inputs.items() if parent not in there)
+    gone = tuple(role for role, parent in manifest.inputs.items() if parent not in published)
     return Checked(stage, digest, len(manifest.files), tuple(damages), gone)
 
 
@@ -92,10 +94,12 @@ def stages_named(store: Store, stage: str | None) -> list[str]:
     Raises:
         UserError: nothing of that stage is published.
     """
-    known = store.stages()
-    if stage is not None and stage not in known:
-        raise UserError(f"nothing of stage {stage!r} is published in the store {store.root}; {nearest(stage, known)}")
-    return known if stage is None else [stage]
+    stages = store.stages()
+    if stage is None:
+        return stages
+    if stage not in stages:
+        raise UserError(f"nothing of stage {stage!r} is published in the store {store.root}; {nearest(stage, stages)}")
+    return [stage]
 
 
 @dataclass(frozen=True)
@@ -134,32 +138,32 @@ def planned(store: Store) -> set[str]:
     return digests
 
 
-def find_waste(store: Store, kept: Collection[str], older_than: float | None = None) -> list[Waste]:
+def find_waste(store: Store, needed: Collection[str], older_than: float | None = None) -> list[Waste]:
     """What nobody needs, in the order of ``KINDS``.
 
     Args:
         store: the store.
-        kept: digests of the trials that are needed, their inputs included.
+        needed: digests of the trials that are needed, their inputs included.
         older_than: seconds after which unfinished trials go although they are needed and could be resumed.
     """
-    found: list[Waste] = []
+    waste: list[Waste] = []
     published: dict[str, set[str]] = {}
     for stage in _stage_folders(store):
         names = store.listing(stage)
         published[stage] = set(names)
-        found += [_waste(UNREACHABLE, store.folder(stage, name)) for name in names if name not in kept]
+        waste += [_waste(UNREACHABLE, store.folder(stage, name)) for name in names if name not in needed]
     for stage, part in _parts(store):
         if is_live(part):
             continue
-        digest, waste = part.name.removesuffix(".part"), _waste(UNFINISHED, part, _step(part))
-        resumable = digest in kept and digest not in published[stage]
-        if not resumable or (older_than is not None and time.time() - waste.newest > older_than):
-            found.append(waste)
-    for kind, room in ((TUNE, ".tune"), (ASIDE, DAMAGED), (ASIDE, RETRIED)):
-        found += [_waste(kind, path) for path in _children(store.root / room)]
-    found += [_waste(NOTES, path) for path in _settled_notes(store, kept, published)]
-    found += [_waste(TEMPORARY, path) for path in _abandoned(store)]
-    return sorted(found, key=lambda waste: KINDS.index(waste.kind))
+        digest, unfinished = part.name.removesuffix(".part"), _waste(UNFINISHED, part, _step(part))
+        resumable = digest in needed and digest not in published[stage]
+        if not resumable or (older_than is not None and time.time() - unfinished.newest > older_than):
+            waste.append(unfinished)
+    for kind, folder in ((TUNE, ".tune"), (ASIDE, DAMAGED), (ASIDE, RETRIED)):
+        waste += [_waste(kind, path) for path in _children(store.root / folder)]
+    waste += [_waste(NOTES, path) for path in _settled_notes(store, needed, published)]
+    waste += [_waste(TEMPORARY, path) for path in _abandoned(store)]
+    return sorted(waste, key=lambda item: KINDS.index(item.kind))
 
 
 def live_part(store: Store) -> Path | None:
@@ -167,7 +171,7 @@ def live_part(store: Store) -> Path | None:
     return next((part for _, part in _parts(store) if is_live(part)), None)
 
 
-def remove(store: Store, waste: Sequence[Waste], told: Callable[[Waste], None]) -> None:
+def remove(store: Store, waste: Sequence[Waste], on_removed: Callable[[Waste], None]) -> None:
     """Delete ``waste``; a reader sees a trial whole or not at all.
 
     Raises:
@@ -176,12 +180,12 @@ def remove(store: Store, waste: Sequence[Waste], told: Callable[[Waste], None]) 
     for kind in KINDS:
         if (part := live_part(store)) is not None:
             raise _busy(part)
-        for each in (each for each in waste if each.kind == kind):
+        for item in (item for item in waste if item.kind == kind):
             try:
-                _remove(each)
+                _remove(item)
             except LeaseHeldError:
-                raise _busy(each.path) from None
-            told(each)
+                raise _busy(item.path) from None
+            on_removed(item)
 
 
 def _busy(part: Path) -> UserError:
@@ -209,9 +213,9 @@ def _remove(waste: Waste) -> None:
 
 def _stage_folders(store: Store) -> list[str]:
     """Folders that may hold trials, published or not."""
-    rooms = (DAMAGED, RETRIED, "attempts", "plans", "wandb")
+    others = (DAMAGED, RETRIED, "attempts", "plans", "wandb")
     names = [path.name for path in _children(store.root) if path.is_dir()]
-    return [name for name in names if name not in rooms and not name.startswith(".")]
+    return [name for name in names if name not in others and not name.startswith(".")]
 
 
 def _parts(store: Store) -> Iterator[tuple[str, Path]]:
@@ -225,10 +229,10 @@ def _step(part: Path) -> str:
     return f"checkpoint of step {max(steps)}" if steps else "no checkpoint"
 
 
-def _settled_notes(store: Store, kept: Collection[str], published: Mapping[str, set[str]]) -> Iterator[Path]:
+def _settled_notes(store: Store, needed: Collection[str], published: Mapping[str, set[str]]) -> Iterator[Path]:
     """Notes on trials that are published by now or that nobody needs."""
     for folder in _children(store.root / "attempts"):
-        waiting = {short(digest) for digest in kept if digest not in published.get(folder.name, ())}
+        waiting = {short(digest) for digest in needed if digest not in published.get(folder.name, ())}
         yield from (path for path in _children(folder) if path.suffix == ".jsonl" and path.stem not in waiting)
 
 
@@ -245,20 +249,12 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _waste(kind: str, path: Path, remark: str = "") -> Waste:
-    folders = [path]
-    files = [] if path.is_dir() else [path]
-    for parent, inner, names in os.walk(path):
-        folders += [Path(parent) / name for name in inner]
-        files += [Path(parent) / name for name in names]
-    found = {each: status for each in (*folders, *files) if (status := _status(each)) is not None}
+    statuses = []
+    inside = [f"{parent}/{name}" for parent, folders, files in os.walk(path) for name in (*folders, *files)]
+    for name in (str(path), *inside):
+        with suppress(FileNotFoundError):  # a living run may delete it at any moment
+            statuses.append(os.lstat(name))
     # A look at a lease touches its folder, so folders tell no age unless there is nothing else.
-    ages = [found[each].st_mtime for each in files if each in found] or [status.st_mtime for status in found.values()]
-    return Waste(kind, path, sum(each.st_blocks * 512 for each in found.values()), max(ages, default=0.0), remark)
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """Of a path that a living run may delete at any moment."""
-    try:
-        return path.lstat()
-    except FileNotFoundError:
-        return None
+    files = [status for status in statuses if not stat.S_ISDIR(status.st_mode)]
+    newest = max((status.st_mtime for status in files or statuses), default=0.0)
+    return Waste(kind, path, sum(status.st_blocks * 512 for status in statuses), newest, remark)

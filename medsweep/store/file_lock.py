@@ -1,4 +1,9 @@
-"""Locks between the processes of one machine, which the kernel drops with the process that holds them."""
+"""Locks between the processes of one machine, which the kernel drops with the process that holds them.
+
+Why not the package ``filelock`` (4.2 was tried): readers cannot share its ``FileLock``, and its ``ReadWriteLock`` keeps
+an SQLite file that must stay in place. The cache deletes the file of a lock together with its copy, and whoever waits
+for a ``ReadWriteLock`` then gets ``OSError: lock database was unlinked or replaced`` instead of a lock on the new file.
+"""
 
 import fcntl
 import os
@@ -9,36 +14,39 @@ _OPEN: set["FileLock"] = set()
 
 
 class FileLock:
-    """A ``flock`` on a file of its own, shared or exclusive. Use as a context manager, or ``release`` it.
+    """A ``flock`` on a file of its own. Use as a context manager, or ``release`` it.
 
-    A child made by ``fork`` would get a copy of the open file, keep the lock after its parent's death, and drop it for
-    both when it tidies up: it closes its copies at birth, which leaves the parent's lock alone.
+    Made by ``shared``, ``exclusive`` or ``try_exclusive``; ``how`` is an argument of ``fcntl.flock``.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, without a lock yet: call ``shared``, ``exclusive`` or ``try_exclusive`` instead."""
+    def __init__(self, path: Path, how: int) -> None:
         self.path = path
-        self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._handle: int | None = None
         _OPEN.add(self)
+        try:
+            while not self._locked(how):
+                self._close()
+        except BaseException:
+            self.release()
+            raise
 
     @classmethod
     def shared(cls, path: Path) -> "FileLock":
         """Wait until nobody holds it exclusively."""
-        lock = _acquired(path, fcntl.LOCK_SH)
-        assert lock is not None
-        return lock
+        return cls(path, fcntl.LOCK_SH)
 
     @classmethod
     def exclusive(cls, path: Path) -> "FileLock":
         """Wait until nobody else holds it."""
-        lock = _acquired(path, fcntl.LOCK_EX)
-        assert lock is not None
-        return lock
+        return cls(path, fcntl.LOCK_EX)
 
     @classmethod
     def try_exclusive(cls, path: Path) -> "FileLock | None":
         """The lock, or None where somebody holds it."""
-        return _acquired(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            return cls(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
 
     def __enter__(self) -> "FileLock":
         return self
@@ -46,9 +54,9 @@ class FileLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def lock(self, how: int) -> bool:
-        """``flock``, and whether the file is still the one that others would open."""
-        assert self._handle is not None
+    def _locked(self, how: int) -> bool:
+        """Open and lock the file; False where it was removed meanwhile, so that others would open another one."""
+        self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._handle, how)
         try:
             return os.fstat(self._handle).st_ino == os.stat(self.path).st_ino
@@ -67,37 +75,25 @@ class FileLock:
     def release(self) -> None:
         """Drop the lock, whatever copies of the open file there are."""
         _OPEN.discard(self)
+        if self._handle is not None:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+        self._close()
+
+    def _close(self) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
-            fcntl.flock(handle, fcntl.LOCK_UN)
-            os.close(handle)
-
-    def forget(self) -> None:
-        """Close this process's copy of a file that its parent has locked."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
             os.close(handle)
 
 
-def _acquired(path: Path, how: int) -> FileLock | None:
-    while True:
-        lock = FileLock(path)
-        try:
-            if lock.lock(how):
-                return lock
-        except BlockingIOError:
-            lock.release()
-            return None
-        except BaseException:
-            lock.release()
-            raise
-        lock.release()
+def _close_all() -> None:
+    """Close a child's copies of the files that its parent has locked, without unlocking them.
 
-
-def _forget_all() -> None:
+    ``fork`` copies open files, and a ``flock`` belongs to the open file and not to a process. The child would keep
+    the lock after its parent's death, and drop it for both when it tidies up.
+    """
     for lock in _OPEN:
-        lock.forget()
+        lock._close()
     _OPEN.clear()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_close_all)

@@ -14,7 +14,7 @@ Layout::
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -140,11 +140,11 @@ class Store:
         """
         path = f"{self.root}/{stage}/{digest}/{MANIFEST}"
         try:
-            found = os.stat(path)
-            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
-            known = self._manifests.get((stage, digest))
-            if known is not None and known[0] == stamp:
-                return known[1]
+            status = os.stat(path)
+            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+            cached = self._manifests.get((stage, digest))
+            if cached is not None and cached[0] == stamp:
+                return cached[1]
             with open(path, "rb") as stream:
                 raw = from_json(stream.read(), cache_strings="keys")
             if raw.pop("format") != FORMAT:
@@ -176,11 +176,11 @@ class Store:
         for name, expected in manifest.files.items():
             path = f"{folder}/{name}"
             try:
-                found = _sha256(path)
+                actual = _sha256(path)
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 yield f"{path} is missing"
                 continue
-            if found != expected:
+            if actual != expected:
                 yield f"{path} does not match its sha256"
 
     def look(
@@ -193,19 +193,22 @@ class Store:
             hashed: digests of which every file is compared with its hash, as ``verify`` does.
         """
 
-        def one(stage: str, digest: str) -> Manifest | DamagedError:
-            try:
-                return self.verify(stage, digest) if digest in hashed else self.manifest(stage, digest)
-            except DamagedError as error:
-                return error
+        def read(batch: Sequence[tuple[str, str]]) -> dict[str, Manifest | DamagedError]:
+            manifests: dict[str, Manifest | DamagedError] = {}
+            for stage, digest in batch:
+                try:
+                    manifests[digest] = (self.verify if digest in hashed else self.manifest)(stage, digest)
+                except DamagedError as error:
+                    manifests[digest] = error
+            return manifests
 
-        wanted = list(trials)
-        there = {stage: set(self.listing(stage)) for stage in {stage for stage, _ in wanted}}
-        present = [(stage, digest) for stage, digest in wanted if digest in there[stage]]
+        pairs = list(trials)
+        listed = {stage: set(self.listing(stage)) for stage in {stage for stage, _ in pairs}}
+        present = [(stage, digest) for stage, digest in pairs if digest in listed[stage]]
+        # In batches, since a task of its own for each small file costs more than reading it.
         batches = [present[start : start + BATCH] for start in range(0, len(present), BATCH)]
         with ThreadPoolExecutor(THREADS) as pool:
-            done = pool.map(lambda batch: [(digest, one(stage, digest)) for stage, digest in batch], batches)
-            return dict(found for batch in done for found in batch)
+            return {digest: manifest for batch in pool.map(read, batches) for digest, manifest in batch.items()}
 
     def stages(self) -> list[str]:
         """Names of the stages of which something is published, sorted."""
@@ -243,19 +246,15 @@ class Store:
         Raises:
             UserError: several do.
         """
-        found = [(stage, name) for stage in self.stages() for name in self.listing(stage) if name.startswith(prefix)]
-        if len(found) > 1:
-            raise UserError(f"{prefix} is the beginning of {len(found)} digests; give more digits")
-        return self.manifest(*found[0]) if found else None
-
-    def digests(self) -> list[str]:
-        """Digests of everything published, for suggestions."""
-        return [digest for stage in self.stages() for digest in self.listing(stage)]
+        trials = [(stage, name) for stage in self.stages() for name in self.listing(stage) if name.startswith(prefix)]
+        if len(trials) > 1:
+            raise UserError(f"{prefix} is the beginning of {len(trials)} digests; give more digits")
+        return self.manifest(*trials[0]) if trials else None
 
     def no_such(self, prefix: str) -> UserError:
         """The error for a digest that nobody knows."""
-        known = [short(digest) for digest in self.digests()]
-        return UserError(f"no trial {prefix!r} in the plan or in the store {self.root}; {nearest(prefix, known)}")
+        published = [short(digest) for stage in self.stages() for digest in self.listing(stage)]
+        return UserError(f"no trial {prefix!r} in the plan or in the store {self.root}; {nearest(prefix, published)}")
 
 
 def free_path(folder: Path, name: str, suffix: str = "") -> Path:

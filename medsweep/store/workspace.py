@@ -92,20 +92,19 @@ class Workspace:
     def _resume(self) -> float:
         """Seconds worked up to the newest checkpoint; whatever is damaged costs the whole attempt, never the result."""
         shutil.rmtree(self.scratch, ignore_errors=True)
-        found = self.restore()
-        if found is not None:
+        checkpoint, spent = self.restore(), 0.0
+        if checkpoint is not None:
             try:
-                _require_sums(found[1])
-                self._cut_metrics(found[0])
+                _require_sums(checkpoint[1])
+                self._cut_metrics(checkpoint[0])
                 spent = float(json.loads((self.part / "spent.json").read_text()))
             except (OSError, ValueError, KeyError, TypeError):
-                found = None
-        if found is None:
+                checkpoint = None
+        if checkpoint is None:
             shutil.rmtree(self.part / "checkpoints", ignore_errors=True)
             shutil.rmtree(self.output, ignore_errors=True)
             self.metrics_file.unlink(missing_ok=True)
             (self.part / "spent.json").unlink(missing_ok=True)
-            spent = 0.0
         self.output.mkdir(exist_ok=True)
         self.scratch.mkdir()
         for torn in self.output.rglob(".*.tmp"):
@@ -216,9 +215,9 @@ class Workspace:
 
     def _rename(self) -> bool:
         """From here on the manifest vouches for the output, so that checkpoints and scraps of work can go."""
-        kept = {self.output.name, self.metrics_file.name, MANIFEST, LEASE}
+        published = {self.output.name, self.metrics_file.name, MANIFEST, LEASE}
         for path in self.part.iterdir():
-            if path.name not in kept:
+            if path.name not in published:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         try:
             os.rename(self.part, self.final)

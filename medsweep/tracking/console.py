@@ -1,4 +1,4 @@
-"""The driver's view of a sweep: two ways to show its board.
+"""The driver's view of a sweep: two ways to show its progress.
 
 A terminal gets a table that is redrawn in place; a log file gets one line per event. Both are told by the runners
 through ``Observer``.
@@ -7,7 +7,7 @@ through ``Observer``.
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, Self, TextIO
+from typing import Self, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -24,8 +24,8 @@ PROGRESS_EVERY_SECONDS = 10.0
 SHOWN_TRIALS = 16
 
 
-class Observer(Protocol):
-    """What a runner tells while it runs; all calls come from one thread."""
+class Observer:
+    """What a runner tells while it runs; all calls come from one thread. Override what is of interest."""
 
     def started(self, digest: str, stage: str, label: str) -> None:
         """A trial runs from now on; ``label`` says to people which one it is."""
@@ -40,23 +40,15 @@ class Observer(Protocol):
         """Something worth a line that is about no single trial."""
 
 
-class NullObserver:
-    """Shows nothing."""
-
-    def started(self, digest: str, stage: str, label: str) -> None: ...
-
-    def progressed(self, digest: str, step: int, total: int) -> None: ...
-
-    def finished(self, digest: str, outcome: str, message: str) -> None: ...
-
-    def note(self, text: str) -> None: ...
+class NullObserver(Observer):
+    """Shows nothing: inherits the empty methods."""
 
 
-class _ProgressConsole:
-    """What both consoles share: the board, the clock, and the lock between the runner and whoever draws."""
+class _ProgressConsole(Observer):
+    """What both consoles share: the progress, the clock, and the lock between the runner and whoever draws."""
 
-    def __init__(self, board: SweepProgress, console: Console, clock: Callable[[], float]) -> None:
-        self._board = board
+    def __init__(self, sweep: SweepProgress, console: Console, clock: Callable[[], float]) -> None:
+        self._sweep = sweep
         self._console = console
         self._clock = clock
         self._lock = threading.RLock()
@@ -64,15 +56,15 @@ class _ProgressConsole:
 
     def started(self, digest: str, stage: str, label: str) -> None:
         with self._lock:
-            self._board.started(digest, stage, label, self._clock())
+            self._sweep.started(digest, stage, label, self._clock())
 
     def progressed(self, digest: str, step: int, total: int) -> None:
         with self._lock:
-            self._board.progressed(digest, step, total, self._clock())
+            self._sweep.progressed(digest, step, total, self._clock())
 
     def finished(self, digest: str, outcome: str, message: str) -> None:
         with self._lock:
-            self._board.finished(digest, outcome, self._clock())
+            self._sweep.finished(digest, outcome, self._clock())
 
     def note(self, text: str) -> None:
         self._line(text)
@@ -84,14 +76,14 @@ class _ProgressConsole:
 
     def _summary(self) -> str:
         with self._lock:
-            return summary_line(self._board, self._clock())
+            return summary_line(self._sweep, self._clock())
 
 
 class LiveConsole(_ProgressConsole):
     """A table per stage and a bar per running trial, redrawn in place; failures and notes scroll by above it."""
 
-    def __init__(self, board: SweepProgress, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(board, console, clock)
+    def __init__(self, sweep: SweepProgress, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(sweep, console, clock)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2)
 
     def __enter__(self) -> Self:
@@ -104,21 +96,21 @@ class LiveConsole(_ProgressConsole):
     def finished(self, digest: str, outcome: str, message: str) -> None:
         super().finished(digest, outcome, message)
         if outcome not in SETTLED:
-            self._line(_ending(self._board.trial(digest), outcome, message, self._clock()))
+            self._line(_ending(self._sweep.trial(digest), outcome, message, self._clock()))
 
     def _render(self) -> Group:
         with self._lock:
             now = self._clock()
-            parts = (_stage_table(self._board), _trial_table(self._board, now), Text(summary_line(self._board, now)))
+            parts = (_stage_table(self._sweep), _trial_table(self._sweep, now), Text(summary_line(self._sweep, now)))
             return Group(*parts)
 
 
 class PlainConsole(_ProgressConsole):
     """One line per event, each with the time since the start; at most one line of progress per trial per 10 s."""
 
-    def __init__(self, board: SweepProgress, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(board, console, clock)
-        self._told: dict[str, float] = {}
+    def __init__(self, sweep: SweepProgress, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(sweep, console, clock)
+        self._shown: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         self._line(self._summary())
@@ -129,27 +121,27 @@ class PlainConsole(_ProgressConsole):
 
     def started(self, digest: str, stage: str, label: str) -> None:
         super().started(digest, stage, label)
-        self._line(f"started {_title(self._board.trial(digest))}")
+        self._line(f"started {_title(self._sweep.trial(digest))}")
 
     def progressed(self, digest: str, step: int, total: int) -> None:
         super().progressed(digest, step, total)
-        trial, now, told = self._board.trial(digest), self._clock(), self._told.get(digest)
-        if trial.state != "running" or (told is not None and now - told < PROGRESS_EVERY_SECONDS):
+        trial, now, shown = self._sweep.trial(digest), self._clock(), self._shown.get(digest)
+        if trial.state != "running" or (shown is not None and now - shown < PROGRESS_EVERY_SECONDS):
             return
-        self._told[digest] = now
+        self._shown[digest] = now
         self._line(f"{_title(trial)}: step {step} of {total}{_pace(trial, now)}")
 
     def finished(self, digest: str, outcome: str, message: str) -> None:
         super().finished(digest, outcome, message)
-        self._line(f"{_ending(self._board.trial(digest), outcome, message, self._clock())} | {self._summary()}")
+        self._line(f"{_ending(self._sweep.trial(digest), outcome, message, self._clock())} | {self._summary()}")
 
 
-def make_console(board: SweepProgress, stream: TextIO) -> LiveConsole | PlainConsole:
+def make_console(sweep: SweepProgress, stream: TextIO) -> LiveConsole | PlainConsole:
     """The live view where ``stream`` is a terminal that can move its cursor, else plain lines."""
     console = Console(file=stream)
     if stream.isatty() and not console.is_dumb_terminal:
-        return LiveConsole(board, console)
-    return PlainConsole(board, console)
+        return LiveConsole(sweep, console)
+    return PlainConsole(sweep, console)
 
 
 def short_time(seconds: float) -> str:
@@ -165,12 +157,12 @@ def short_time(seconds: float) -> str:
     return f"{whole}s"
 
 
-def summary_line(board: SweepProgress, now: float) -> str:
+def summary_line(sweep: SweepProgress, now: float) -> str:
     """Done, reused and failed trials of the whole sweep, and the time until all is done."""
-    stages = board.stages()
+    stages = sweep.stages()
     done, reused, failed = (sum(getattr(s, state) for s in stages) for state in ("done", "reused", "failed"))
     open_trials = sum(s.queued + s.running for s in stages)
-    left = f", about {short_time(3600 * board.hours_left(now))} left" if open_trials else ""
+    left = f", about {short_time(3600 * sweep.hours_left(now))} left" if open_trials else ""
     return f"{done} of {done + failed + open_trials} done, {reused} reused, {failed} failed{left}"
 
 
@@ -189,19 +181,19 @@ def _pace(trial: TrialRecord, now: float) -> str:
     return "" if pace is None or left is None else f", {pace:.3g} s per step, {short_time(left)} left"
 
 
-def _stage_table(board: SweepProgress) -> Table:
+def _stage_table(sweep: SweepProgress) -> Table:
     table = Table("stage", box=None, pad_edge=False)
     states = ("queued", "running", "done", "reused", "failed")
     for state in states:
         table.add_column(state, justify="right")
-    for stage in board.stages():
+    for stage in sweep.stages():
         style = "red" if stage.failed else None
         table.add_row(Text(stage.name), *(str(getattr(stage, state)) for state in states), style=style)
     return table
 
 
-def _trial_table(board: SweepProgress, now: float) -> Group:
-    trials = board.running()
+def _trial_table(sweep: SweepProgress, now: float) -> Group:
+    trials = sweep.running()
     table = Table.grid(padding=(0, 1))
     for trial in trials[:SHOWN_TRIALS]:
         bar = ProgressBar(total=max(1, trial.total), completed=trial.step, width=20)

@@ -100,8 +100,8 @@ class SweepProgress:
     def started(self, digest: str, stage: str, label: str, now: float) -> None:
         """A trial starts, or starts again; one that the plan did not know yet joins its stage."""
         self._reused.setdefault(stage, 0)
-        known = self._trials.get(digest)
-        hours = known.hours if known else 0.0
+        planned = self._trials.get(digest)
+        hours = planned.hours if planned else 0.0
         self._trials[digest] = TrialRecord(
             digest=digest, stage=stage, hours=hours, label=label, state="running", started=now
         )
@@ -116,7 +116,7 @@ class SweepProgress:
 
     def finished(self, digest: str, outcome: str, now: float) -> None:
         """A trial ends, whether it had started or was given up before."""
-        # One that was found damaged and is to be made again may be closed before the board has heard of it.
+        # One that was found damaged and is to be made again may be closed before its start was heard of.
         trial = self._trials.setdefault(digest, TrialRecord(digest=digest, stage="", hours=0.0))
         trial.state = "done" if outcome in SETTLED else "failed"
         trial.ended = now

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from medsweep.trial import Progress
 
@@ -32,7 +32,7 @@ class RunCard:
         return self.arms[0] if len(self.arms) == 1 and self.of_arm else "shared"
 
 
-class Tracker(Protocol):
+class Tracker:
     """Mirrors one trial after the other; every call returns whatever happens to the mirror."""
 
     def begin(self, card: RunCard, last_step: int) -> None:
@@ -45,11 +45,5 @@ class Tracker(Protocol):
         """The trial ended with a named outcome (``complete``, ``diverged``, ``out-of-memory``, ...)."""
 
 
-class NullTracker:
-    """Tells nobody."""
-
-    def begin(self, card: RunCard, last_step: int) -> None: ...
-
-    def log(self, progress: Progress) -> None: ...
-
-    def end(self, outcome: str, summary: Mapping[str, float]) -> None: ...
+class NullTracker(Tracker):
+    """Tells nobody: inherits the empty methods."""

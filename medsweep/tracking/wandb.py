@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
 from medsweep.identity import short
-from medsweep.tracking.tracker import RunCard, TrackingMode
+from medsweep.tracking.tracker import RunCard, Tracker, TrackingMode
 from medsweep.trial import Progress
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _PERSON_NAME = re.compile(r"patient|subject|case|leave_out", re.IGNORECASE)
 _HOST_PATH = re.compile(r"(?:^|(?<=[\s=:,;'\"(\[]))(?:/[^/\s]|~|[A-Za-z]:[\\/]|file:)")
 
 
-class WandbTracker:
+class WandbTracker(Tracker):
     """Mirrors trials to W&B; every call returns whatever happens to W&B.
 
     ``folder`` is where W&B keeps all that it writes. The mode is best taken from ``resolve_mode``.
