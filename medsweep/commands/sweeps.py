@@ -37,7 +37,7 @@ def plan(
     opened = session.open_sweep(sweep, store)
     console = views.stdout()
     console.print(views.arm_list(opened.plan))
-    console.print(views.plan_table(opened.accounts()))
+    console.print(views.plan_table(opened.cost()))
     console.print(views.decision_table(opened.plan, opened.decisions, opened.labels, every=every))
     if (line := opened.search_line()) is not None:
         console.print(line, soft_wrap=True, highlight=False)

@@ -45,9 +45,9 @@ def print_report(report: "WrittenReport") -> None:
     console.print(f"report: {report.path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def plan_table(account: PlanCost) -> RenderableType:
+def plan_table(cost: PlanCost) -> RenderableType:
     """One row per stage and the sum, then the forecast, what a fraction confounds, and what the design can show."""
-    rows = account.stages
+    rows = cost.stages
     table = Table(box=None, pad_edge=False)
     table.add_column("stage")
     for name in ("trials", "naive", "reuse", "run", "blocked", "hours each", "hours", "from - to", "price from"):
@@ -60,10 +60,10 @@ def plan_table(account: PlanCost) -> RenderableType:
         )  # fmt: skip
     table.add_section()
     sums = [sum(getattr(row, name) for row in rows) for name in ("trials", "naive", "reuse", "run", "blocked")]
-    hours = account.forecast.hours
+    hours = cost.forecast.hours
     ends = f"{_short(hours.low)} - {_short(hours.high)}"
     table.add_row("all", *map(str, sums), "", f"{hours.middle:.3f}", ends, "")
-    lines = [*forecast_lines(account.forecast), *fraction_lines(account.fraction), *account.power, *account.notes]
+    lines = [*forecast_lines(cost.forecast), *fraction_lines(cost.fraction), *cost.power, *cost.notes]
     return Group(table, Text("\n".join(lines)))
 
 

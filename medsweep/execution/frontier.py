@@ -43,11 +43,6 @@ class Frontier:
     def _push(self, digest: str) -> None:
         heapq.heappush(self._ready, (-self.tasks[digest].tail_hours, -len(self.settled), self._order[digest], digest))
 
-    @property
-    def open(self) -> int:
-        """Tasks that are neither settled nor running."""
-        return len(self.tasks) - len(self.settled) - len(self.live)
-
     def start(self, held_elsewhere: Callable[[Task], bool] = lambda task: False, near: str = "") -> Task | None:
         """The next task to run, now counted as running; tasks that another worker holds are passed over.
 

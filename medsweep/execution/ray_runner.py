@@ -24,14 +24,17 @@ from medsweep.tracking.console import Observer
 ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray leaves CUDA_VISIBLE_DEVICES of a trial without a GPU alone, instead of warning that it will one day.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune would write its own state again and again, and nothing restores it: the store decides what is done.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Relative paths mean the same in a trial as in the driver.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-"""Read by Ray when it is first used. Tune writes no loggers' files, no state to restore, and no tables of its own."""
+"""Read by Ray when it is first used; what a user has set stays."""
 
 
 class RayRunner:
@@ -130,7 +133,7 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, scratch: 
             search_alg=PlanSearcher(ledger, lambda held: bundle_of(held, total)),
             num_samples=-1,  # until the searcher says FINISHED
             max_concurrent_trials=_slots(total, tasks),
-            reuse_actors=True,
+            reuse_actors=True,  # a new process per trial would spend seconds on importing torch
             trial_dirname_creator=trial_folder,
         ),
         run_config=tune.RunConfig(

@@ -87,13 +87,11 @@ class ProgressListener(Callback):  # type: ignore[misc]
             self._ledger.observer.progressed(trial.config["digest"], result["at_step"], result["of_steps"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial ended."""
+        """A trial ended or failed."""
         # Tune itself still reads the trial in this step, so that it can be emptied only at its end.
         self._ended.append(trial)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial failed."""
-        self._ended.append(trial)
+    on_trial_error = on_trial_complete
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune is done with the trials that ended in this step."""

@@ -44,7 +44,7 @@ class StageCost:
         return self.timed > 0
 
 
-def accounts(
+def stage_costs(
     plan: Plan, decisions: Mapping[str, Decision], stages: Sequence[str], priced: Mapping[str, Price]
 ) -> list[StageCost]:
     """A row per stage that the plan has trials of; ``priced`` are the prices of its trials."""

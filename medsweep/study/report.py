@@ -74,7 +74,7 @@ def make_report(
     tables: Tables,
     folder: Path,
     *,
-    accounts: Sequence[StageCost],
+    stage_costs: Sequence[StageCost],
     ran: Mapping[str, int],
     failures: Sequence[Failure],
     command: str,
@@ -98,7 +98,7 @@ def make_report(
         sweep=sweep.name,
         question=sweep.file.question,
         dataset=_dataset_line(sweep, plan, store),
-        plan=tuple(_plan_row(account, ran) for account in accounts),
+        plan=tuple(_plan_row(cost, ran) for cost in stage_costs),
         grids=tuple(_grids(plan, store)),
         failures=tuple(_missing(failure) for failure in failures),
         command=command,
@@ -229,14 +229,14 @@ def _missing(failure: Failure) -> MissingTrial:
     return MissingTrial(trial, failure.outcome, failure.message)
 
 
-def _plan_row(account: StageCost, ran: Mapping[str, int]) -> PlanRow:
+def _plan_row(cost: StageCost, ran: Mapping[str, int]) -> PlanRow:
     return PlanRow(
-        stage=account.stage,
-        trials=account.trials,
-        naive=account.naive,
-        ran=ran.get(account.stage, 0),
-        reused=account.reuse - ran.get(account.stage, 0),
-        hours=account.hours_each * account.trials,
+        stage=cost.stage,
+        trials=cost.trials,
+        naive=cost.naive,
+        ran=ran.get(cost.stage, 0),
+        reused=cost.reuse - ran.get(cost.stage, 0),
+        hours=cost.hours_each * cost.trials,
     )
 
 

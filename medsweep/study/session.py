@@ -20,7 +20,7 @@ from medsweep.execution.plan_tasks import labels_of
 from medsweep.execution.runner import Runner
 from medsweep.execution.task import RunContext
 from medsweep.planning.budget import BudgetGuard, Payments, require_within
-from medsweep.planning.cost import PlanCost, StageCost, accounts, store_notes, write_index
+from medsweep.planning.cost import PlanCost, StageCost, stage_costs, store_notes, write_index
 from medsweep.planning.forecast import Forecast, History, Price, forecast, prices
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
@@ -68,9 +68,9 @@ class Session:
         """Price of every trial of the plan."""
         return prices(self.plan, History(self.store, list(STAGES)), self.sweep.file.resources)
 
-    def stage_accounts(self) -> list[StageCost]:
+    def stage_costs(self) -> list[StageCost]:
         """Numbers and prices per stage."""
-        return accounts(self.plan, self.decisions, list(STAGES), self.prices)
+        return stage_costs(self.plan, self.decisions, list(STAGES), self.prices)
 
     def forecast(self) -> Forecast:
         """What the trials to run will cost."""
@@ -78,10 +78,10 @@ class Session:
         slots = budget.slots if budget is not None and budget.slots is not None else os.cpu_count() or 1
         return forecast(self.plan, self.decisions, self.prices, slots)
 
-    def accounts(self) -> PlanCost:
+    def cost(self) -> PlanCost:
         """Numbers, prices, and what the design can show."""
         return PlanCost(
-            tuple(self.stage_accounts()),
+            tuple(self.stage_costs()),
             self.forecast(),
             fraction_of(self.sweep),
             power_lines(self.sweep, self.plan, self.store),
@@ -115,7 +115,7 @@ class Session:
             return summary
 
     def _run(self, runner: Runner, how: "HowToRun", stopping: Stopping | None) -> Summary:
-        rows = self.stage_accounts()
+        rows = self.stage_costs()
         stages = {digest: trial.stage for digest, trial in self.plan.trials.items()}
         spent = Payments(self.store, self.sweep.name).spent(stages, self.prices)
         require_within(self.sweep, self.forecast(), spent)
@@ -202,7 +202,7 @@ class Session:
             self.store,
             now.tables(results),
             self.folder(results),
-            accounts=now.stage_accounts(),
+            stage_costs=now.stage_costs(),
             ran=summary.ran if summary else {},
             failures=summary.failures if summary else now.failures(),
             command=command,

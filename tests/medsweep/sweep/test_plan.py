@@ -7,7 +7,7 @@ import pytest
 
 from helpers import toy
 from medsweep.data.folds import Fold
-from medsweep.planning.cost import accounts
+from medsweep.planning.cost import stage_costs
 from medsweep.planning.forecast import History, prices
 from medsweep.store.store import Store
 from medsweep.sweep.arms import Arm, Replicate
@@ -94,7 +94,7 @@ def test_accounts_add_up(tmp_path: Path) -> None:
     plan = make(arm("real"), arm("a", count=2), arm("b", count=4))
     history = History(Store.create(tmp_path), list(toy.STAGES))
     decisions = decide(plan, lambda stage, digest: None)
-    rows = accounts(plan, decisions, list(toy.STAGES), prices(plan, history, {}))
+    rows = stage_costs(plan, decisions, list(toy.STAGES), prices(plan, history, {}))
     assert sum(row.trials for row in rows) == len(plan.trials)
     grow = next(row for row in rows if row.stage == "grow")
     assert (grow.hours_each, grow.hours, grow.measured) == (0.001, 0.002, False)
