@@ -35,8 +35,8 @@ from error_rates_rule import ARMS, CONTROL, PLAN, Design, Flags, Judged, judge, 
 from medsweep.analysis.records import ArmInfo, Array
 from medsweep.analysis.stats.effects import effects_of
 from medsweep.analysis.stats.equivalence import Verdict
-from medsweep.analysis.stats.posthoc import against_control
 from medsweep.analysis.stats.power import Power
+from medsweep.analysis.stats.wilcoxon import against_control
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.table.tables import Reduced

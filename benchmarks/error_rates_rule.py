@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from medsweep.analysis.records import Array
-from medsweep.analysis.stats.signed_rank import signed_rank_pmf
+from medsweep.analysis.stats.wilcoxon import signed_rank_pmf
 from medsweep.analysis.table.tables import AnalysisPlan
 
 CONTROL = "real only"

@@ -28,8 +28,8 @@ import pandas as pd
 from medsweep.analysis.records import ArmInfo, Array, mean_estimate
 from medsweep.analysis.stats.effects import rank_biserials
 from medsweep.analysis.stats.equivalence import tost
+from medsweep.analysis.stats.mean_ranks import nemenyi
 from medsweep.analysis.stats.omnibus import Omnibus, friedman
-from medsweep.analysis.stats.posthoc import nemenyi
 from medsweep.analysis.stats.ranks import ranking
 from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights
 from medsweep.analysis.stats.variance import all_components, method_tests

@@ -9,7 +9,7 @@ from medsweep.analysis.factors.aliases import Scale, scale_of, scaled
 from medsweep.analysis.factors.factorial import Layout, Method, Question
 from medsweep.analysis.factors.terms import ArmScores, Term
 from medsweep.analysis.records import Array, Estimate
-from medsweep.analysis.stats.posthoc import holm
+from medsweep.analysis.stats.adjust import holm
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from medsweep.analysis.factors.aliases import alias_sets, questions
 from medsweep.analysis.factors.dependence import Ordered, PartialDependence, dependence, ordered
 from medsweep.analysis.factors.factorial import Factor, Layout, LeftOut, Method, Question, effect_name, labels, layout
 from medsweep.analysis.factors.terms import ArmScores, Term
-from medsweep.analysis.records import ArmInfo, Array
-from medsweep.analysis.stats.contrasts import FTest, repeated_f
-from medsweep.analysis.stats.posthoc import holm
+from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.stats.adjust import holm
+from medsweep.analysis.stats.contrasts import FTest
 from medsweep.analysis.table.scores import scores_of
 from medsweep.analysis.table.tables import Reduced
 
-__all__ = ["FactorEffect", "FactorStudy", "NoFactors", "Term", "aligned_rank_f", "factor_effects"]
+__all__ = ["FactorEffect", "FactorStudy", "NoFactors", "Term", "factor_effects"]
 
 Kind = Literal["full factorial", "incomplete factorial", "fractional factorial", "scattered arms"]
 
@@ -35,7 +34,7 @@ class FactorEffect:
     ``levels`` per factor are those compared, over ``contexts`` combinations of the other factors (0 for least
     squares). Two levels have one term, high minus low, and an interaction of two such half the difference of the
     simple effects; more levels have each one's deviation, and the F tests hold them together. ``p_holm`` and
-    ``p_holm_runs`` are over all effects of the study. ``art`` is the aligned rank transform of an interaction.
+    ``p_holm_runs`` are over all effects of the study.
     """
 
     name: str
@@ -48,7 +47,6 @@ class FactorEffect:
     terms: tuple[Term, ...]
     patients: FTest
     runs: FTest | None
-    art: FTest | None
     aliases: tuple[str, ...]
     p_holm: float = math.nan
     p_holm_runs: float = math.nan
@@ -151,7 +149,6 @@ def _kind(plan: Layout, asked: Sequence[Question]) -> Kind:
 def _effect(plan: Layout, question: Question, data: ArmScores) -> FactorEffect:
     used = np.flatnonzero(np.abs(question.weights).max(axis=0) > 1e-9)
     names = labels(plan, question)
-    crossed = len(question.factors) == 2 and question.cells is not None
     return FactorEffect(
         name=effect_name(plan, question.factors),
         factors=tuple(plan.factors[i].name for i in question.factors),
@@ -166,7 +163,6 @@ def _effect(plan: Layout, question: Question, data: ArmScores) -> FactorEffect:
         terms=tuple(data.term(name, row) for name, row in zip(names, question.weights, strict=True)),
         patients=data.over_patients(question.weights),
         runs=data.over_runs(question.weights),
-        art=aligned_rank_f(data.wide, question) if crossed else None,
         aliases=tuple(effect_name(plan, effect) for effect in question.aliases),
     )
 
@@ -178,33 +174,3 @@ def _adjusted(effects: Sequence[FactorEffect]) -> tuple[FactorEffect, ...]:
     return tuple(
         replace(one, p_holm=p, p_holm_runs=p_runs) for one, p, p_runs in zip(effects, patients, runs, strict=True)
     )
-
-
-def aligned_rank_f(wide_NA: Array, question: Question) -> FTest:
-    """Aligned rank transform of an interaction on matched cells (Wobbrock, Findlater, Gergle and Higgins 2011).
-
-    Each score is stripped of the effect of its cell and of its patient, the estimated interaction is added back, all
-    are ranked together (rounded to 1e-12, ties share the mean rank), and the repeated-measures F of the interaction is
-    taken on the ranks. Patients are stripped as blocks are in aligned ranks (Hodges and Lehmann 1962): left in, their
-    spread would drown the effects.
-
-    When not to use it: as the only test. Its error rates hold for alignment by means of data that are symmetric or of
-    one shape in all cells.
-    """
-    if question.cells is None:
-        raise ValueError("the aligned rank transform needs matched cells")
-    y_NCL = wide_NA[:, question.cells]
-    y_NCL = y_NCL[np.isfinite(y_NCL).all(axis=(1, 2))]
-    residual = y_NCL - y_NCL.mean(axis=0) - y_NCL.mean(axis=(1, 2))[:, None, None] + y_NCL.mean()
-    a, b = (len(levels) for levels in question.levels)
-    means_AB = y_NCL.mean(axis=(0, 1)).reshape(a, b)
-    effect = means_AB - means_AB.mean(axis=0) - means_AB.mean(axis=1)[:, None] + means_AB.mean()
-    ranks = stats.rankdata((residual + effect.ravel()).round(12)).reshape(y_NCL.shape)
-    return repeated_f(ranks.mean(axis=1) @ np.kron(_helmert(a), _helmert(b)).T)
-
-
-def _helmert(size: int) -> Array:
-    """Orthonormal contrasts of ``size`` levels, (size - 1) x size."""
-    q, _ = np.linalg.qr(np.column_stack([np.ones(size), np.eye(size)[:, : size - 1]]))
-    contrasts: Array = q[:, 1:].T
-    return contrasts

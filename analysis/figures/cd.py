@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from medsweep.analysis.figures.style import BAND, INK, QUIET, Drawn, figure, lines, look, save, wrapped
+from medsweep.analysis.stats.mean_ranks import BonferroniDunn, Nemenyi
 from medsweep.analysis.stats.omnibus import Omnibus
-from medsweep.analysis.stats.posthoc import BonferroniDunn, Nemenyi, bonferroni_dunn
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import arm_label, number, p_text
 
@@ -54,7 +54,7 @@ def draw_critical_difference(analysis: Analysis, stem: Path) -> Drawn:
     omnibus, pairs = analysis.primary.omnibus, analysis.primary.nemenyi
     if not isinstance(omnibus, Omnibus) or pairs is None:
         raise ValueError("no critical difference without an omnibus test")
-    dunn = bonferroni_dunn(omnibus, analysis.control, analysis.plan.alpha)
+    dunn = analysis.sensitivity.bonferroni_dunn
     return draw_cd(omnibus, pairs, stem, control=analysis.control, dunn=dunn)
 
 

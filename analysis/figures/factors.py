@@ -69,8 +69,6 @@ def _head(effect: FactorEffect) -> str:
     test = p_text(effect.p_holm, "Holm p")
     if effect.runs is not None:
         test += f"; over runs {p_text(effect.p_holm_runs)}"
-    if effect.art is not None:
-        test += f"; aligned ranks {p_text(effect.art.p)}, unadjusted"
     size = f"n = {effect.n}, {len(effect.arms)} arms".replace(" ", "\N{NO-BREAK SPACE}")
     text = f"{effect.name}: {test}; {size}"
     if effect.method != "matched cells":
@@ -148,7 +146,6 @@ def _data(blocks: Sequence[FactorEffect]) -> pd.DataFrame:
                 "high_runs_random": None if term.runs is None else term.runs.high,
                 "p_holm": one.p_holm,
                 "p_holm_runs_random": one.p_holm_runs,
-                "p_aligned_ranks": None if one.art is None else one.art.p,
                 "aliases": "; ".join(one.aliases),
             }
             for one in blocks

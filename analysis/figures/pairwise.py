@@ -17,7 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
 from medsweep.analysis.figures.style import INK, QUIET, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
-from medsweep.analysis.stats.allpairs import Pair, Pairwise
+from medsweep.analysis.stats.pairwise import PairComparison, Pairwise
 from medsweep.analysis.study.wording import MINUS, arm_label, number
 from medsweep.metrics import Metric
 
@@ -121,17 +121,17 @@ def _cells(axes: Axes, pairwise: Pairwise, metric: Metric, layout: MatrixLayout)
         )
 
 
-def _seen_from(row: str, column: str, found: Mapping[tuple[str, str], Pair]) -> Pair:
+def _seen_from(row: str, column: str, found: Mapping[tuple[str, str], PairComparison]) -> PairComparison:
     """The pair with the row's arm first."""
     if (row, column) in found:
         return found[row, column]
     pair = found[column, row]
     mean = pair.mean
     turned = type(mean)(-mean.value, mean.se, mean.df, mean.p, -mean.high, -mean.low, mean.level)
-    return Pair(row, column, pair.n_finite, turned, pair.losses, pair.ties, pair.wins, pair.p, pair.p_holm)
+    return PairComparison(row, column, pair.n_finite, turned, pair.losses, pair.ties, pair.wins, pair.p, pair.p_holm)
 
 
-def _text(pair: Pair, gain: float, metric: Metric, split: bool, *, below: bool) -> str:
+def _text(pair: PairComparison, gain: float, metric: Metric, split: bool, *, below: bool) -> str:
     mark = UP if gain > 0 else DOWN if gain < 0 else "="
     if not split:
         size = "no mean" if math.isnan(gain) else number(pair.mean.value, metric.digits, sign=True)

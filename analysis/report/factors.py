@@ -24,17 +24,16 @@ def effects(analysis: Analysis, study: FactorStudy) -> Table:
         "p, Holm",
         f"{level} CI, runs random",
         "p, Holm, runs",
-        "p, aligned ranks",
         "by",
     )
     digits = analysis.primary.metric.digits + 1
     rows = tuple(_term(effect, term, digits) for effect in study.effects for term in effect.terms)
     caption = (
         f"What each factor does to {analysis.primary.metric.title} ({study.design}; {len(study.arms)} arms, averaged "
-        f"over the other factors). p: F test of the effect over patients and with runs random, {study.family}; aligned "
-        "rank transform of interactions. Exploratory."
+        f"over the other factors). p: F test of the effect over patients and with runs random, {study.family}. "
+        "Exploratory."
     )
-    return Table("factors", caption, head, rows, frozenset({0, 1, 9}))
+    return Table("factors", caption, head, rows, frozenset({0, 1, 8}))
 
 
 def _term(effect: FactorEffect, term: Term, digits: int) -> Row:
@@ -48,7 +47,6 @@ def _term(effect: FactorEffect, term: Term, digits: int) -> Row:
         bare_p(effect.p_holm),
         DASH if runs is None else span(runs.low, runs.high, digits),
         DASH if effect.runs is None else bare_p(effect.p_holm_runs),
-        DASH if effect.art is None else bare_p(effect.art.p),
         effect.method,
     )
 

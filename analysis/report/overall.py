@@ -9,9 +9,9 @@ from medsweep.analysis.figures.rankmap import draw_rank_map
 from medsweep.analysis.report.document import Block, Figure, Prose
 from medsweep.analysis.report.table import DASH, Row, Table, bare_p
 from medsweep.analysis.report.topic import Material, Topic
-from medsweep.analysis.stats.allpairs import AllPairs
+from medsweep.analysis.stats.mean_ranks import Nemenyi
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
-from medsweep.analysis.stats.posthoc import Nemenyi
+from medsweep.analysis.stats.pairwise import AllPairs
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.sensitivity import Sensitivity
 from medsweep.analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent, span
@@ -21,29 +21,15 @@ FOLDED_FROM = 16
 
 
 def omnibus(analysis: Analysis) -> Table:
-    """Friedman's test, and the same question to other tests."""
-    test, other = analysis.primary.omnibus, analysis.sensitivity
+    """Friedman's test, and the same question with the runs random."""
+    test = analysis.primary.omnibus
     rows: list[Row] = []
     if isinstance(test, Omnibus):
         f = f"F({test.df1}, {test.df2}) = {number(test.f, 2)}"
         chi2 = f"chi2({test.df1}) = {number(test.chi2, 2)}"
         rows.append(("Friedman, Iman-Davenport F (main)", str(test.n), f, bare_p(test.p), _ties(test)))
         rows.append(("Friedman, chi2 with ties", str(test.n), chi2, bare_p(test.p_chi2), _w(test)))
-    quade, aligned, holes, runs = other.quade, other.aligned_ranks, other.skillings_mack, other.runs
-    if not isinstance(quade, NoOmnibus):
-        f = f"F({quade.df1}, {quade.df2}) = {number(quade.f, 2)}"
-        rows.append(("Quade", str(quade.n), f, bare_p(quade.p), quade.note))
-    if not isinstance(aligned, NoOmnibus):
-        chi2 = f"chi2({aligned.df}) = {number(aligned.chi2, 2)}"
-        rows.append(("aligned ranks", str(aligned.n), chi2, bare_p(aligned.p), aligned.note))
-    elif isinstance(test, Omnibus):
-        rows.append(("aligned ranks", DASH, DASH, DASH, aligned.reason))
-    if holes is not None and not isinstance(holes, NoOmnibus):
-        chi2 = f"chi2({holes.df}) = {number(holes.statistic, 2)}"
-        note = f"{holes.complete} patients complete, {holes.missing} scores missing; {holes.note}".removesuffix("; ")
-        rows.append(("Skillings-Mack, incomplete patients kept", str(holes.n), chi2, bare_p(holes.p), note))
-    elif holes is not None:
-        rows.append(("Skillings-Mack, incomplete patients kept", DASH, DASH, DASH, holes.reason))
+    runs = analysis.sensitivity.runs
     if not isinstance(runs, NoOmnibus):
         found = runs.test
         f = f"F({number(found.df1, 1)}, {number(found.df2, 1)}) = {number(found.f, 2)}"
@@ -53,8 +39,8 @@ def omnibus(analysis: Analysis) -> Table:
     elif isinstance(test, Omnibus):
         rows.append(("runs random", DASH, DASH, DASH, runs.reason))
     caption = (
-        f"Do the {len(analysis.arms)} arms differ at all? The main test and, as sensitivity analyses, others; patients "
-        "as blocks but for the last."
+        f"Do the {len(analysis.arms)} arms differ at all? The main test, and others beside it; patients as "
+        "blocks but for the last."
     )
     return Table("omnibus", caption, ("test", "n", "statistic", "p", "note"), tuple(rows), frozenset({0, 2, 4}))
 
@@ -272,17 +258,9 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
 
 
 def _sensitivity(other: Sensitivity) -> str:
-    found = []
-    for name, one in (
-        ("Quade", other.quade),
-        ("aligned ranks", other.aligned_ranks),
-        ("Skillings-Mack with incomplete patients", other.skillings_mack),
-    ):
-        if one is not None and not isinstance(one, NoOmnibus):
-            found.append(f"{name} {p_text(one.p)}")
-    if not isinstance(other.runs, NoOmnibus):
-        found.append(f"runs random, {other.runs.test.kind} {p_text(other.runs.test.p)}")
-    return f"Sensitivity: {', '.join(found)}." if found else ""
+    if isinstance(other.runs, NoOmnibus):
+        return ""
+    return f"Sensitivity: runs random, {other.runs.test.kind} {p_text(other.runs.test.p)}."
 
 
 def _blocks(material: Material) -> Iterator[Block | None]:

@@ -105,26 +105,23 @@ def null(analysis: Analysis) -> Table:
         f"Null results at the margin of {analysis.plan.margin:g}, set beforehand. Equivalence: the {narrow} CI of the "
         "difference lies inside the margin (p of the two one-sided tests over patients); equivalent only where "
         "patients and runs both say so. Non-inferiority, patients alone: one-sided, so that a better arm passes as "
-        "well. Posterior of the Bayesian signed-rank test: probability of worse, inside the margin, better; "
-        "exploratory."
+        "well."
     )
     head = ("arm", "n", f"{narrow} CI", "p, TOST", "inside", f"{bound} bound", "p ", "not inferior")
-    posterior = ("P(worse)", "P(inside)", "P(better)")
-    return Table("null", caption, (*head, *posterior), rows, frozenset({0, 4, 7}))
+    return Table("null", caption, head, rows, frozenset({0, 4, 7}))
 
 
 def _null_row(one: NullEvidence, answer: Answer, digits: int) -> Row:
-    bayes, not_worse = one.bayes, one.non_inferiority
+    not_worse = one.non_inferiority
     return (
         one.arm,
-        str(bayes.n),
+        str(one.left_out + not_worse.n),
         span(*answer.narrow, digits),
         bare_p(answer.patients.equivalence.p),
         "yes" if answer.inside else "no",
         number(not_worse.bound, digits, sign=True),
         bare_p(not_worse.p),
         "void" if one.left_out else "shown" if not_worse.shown else "not shown",
-        *(number(share, 2) for share in (bayes.p_worse, bayes.p_rope, bayes.p_better)),
     )
 
 
@@ -269,14 +266,12 @@ def _over_runs(analysis: Analysis) -> str:
 
 def _null(analysis: Analysis) -> str:
     plan, unit = analysis.plan, analysis.primary.metric.unit or analysis.primary.metric.title
-    strength = analysis.null[0].bayes.prior_strength if analysis.null else 0.5
     return (
         f"Equivalence: two one-sided paired t tests at a margin of {plan.margin:g} {unit}, set in the sweep file "
         f"before any result, each at alpha = {plan.alpha:g} without correction, at both levels. Verdicts: superior or "
         "inferior where a difference is shown and not confined to the margin, different but negligible where it is "
         "both, equivalent where it is confined only, inconclusive where it is neither. Beside it, non-inferiority at "
-        "the same margin, and a Bayesian signed-rank test with the margin as region of practical equivalence (prior "
-        f"strength {strength:g} at no difference), exploratory."
+        "the same margin."
     )
 
 

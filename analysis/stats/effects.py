@@ -12,7 +12,7 @@ from scipy import special, stats
 
 from medsweep.analysis.records import Array, Estimate, mean_estimate
 from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights, resampled_means
-from medsweep.analysis.stats.signed_rank import EXACT_UP_TO, signed_rank_pmf
+from medsweep.analysis.stats.wilcoxon import EXACT_UP_TO, signed_rank_pmf
 
 T = TypeVar("T")
 

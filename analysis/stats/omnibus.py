@@ -1,8 +1,4 @@
-"""Do the arms differ at all? Friedman's test with ties, the Iman-Davenport F and Kendall's W; blocks are patients.
-
-Quade's test, which weighs patients by their spread, and aligned ranks, which compare across patients, show how far the
-answer hangs on Friedman's choice to use the order inside each patient alone.
-"""
+"""Do the arms differ at all? Friedman's test with ties, the Iman-Davenport F and Kendall's W; blocks are patients."""
 
 import math
 from dataclasses import dataclass
@@ -45,35 +41,6 @@ class Omnibus:
 
 
 @dataclass(frozen=True)
-class Quade:
-    """Quade's F over n patients; ``scores`` are mean weighted ranks, centred on 0, the lowest is best."""
-
-    arms: tuple[str, ...]
-    n: int
-    scores: tuple[float, ...]
-    f: float
-    df1: int
-    df2: int
-    p: float
-    note: str = ""
-    method: str = "Quade"
-
-
-@dataclass(frozen=True)
-class AlignedRanks:
-    """Aligned-rank chi2 over n patients; ``mean_ranks`` run from 1 (best) to n k over all scores together."""
-
-    arms: tuple[str, ...]
-    n: int
-    mean_ranks: tuple[float, ...]
-    chi2: float
-    df: int
-    p: float
-    note: str = ""
-    method: str = "Friedman test on aligned ranks"
-
-
-@dataclass(frozen=True)
 class NoOmnibus:
     """Why there is no omnibus test."""
 
@@ -94,9 +61,9 @@ def friedman(wide: pd.DataFrame, *, higher_is_better: bool) -> Omnibus | NoOmnib
     Raises:
         ValueError: a cell has no score; dropping its patient here would change the question asked.
     """
-    refused = _refused(wide)
-    if refused is not None:
-        return refused
+    refuse_holes(wide)
+    if min(wide.shape) < 2 or wide.shape[1] == 2:
+        return NoOmnibus(_reason(*wide.shape))
     n, k = wide.shape
     ranks = _ranks(wide, higher_is_better)
     mean_ranks = tuple(ranks.mean(axis=0).tolist())
@@ -117,66 +84,6 @@ def friedman(wide: pd.DataFrame, *, higher_is_better: bool) -> Omnibus | NoOmnib
     return Omnibus(arms, n, mean_ranks, chi2, p_chi2, f, df1, df2, p, chi2 / (n * (k - 1)), note, ties)
 
 
-def quade(wide: pd.DataFrame, *, higher_is_better: bool) -> Quade | NoOmnibus:
-    """Quade's test (Quade 1979; Conover 1999, 5.8): ranks inside a patient times the rank of the patient's range.
-
-    ``wide``: patients x arms, complete. More powerful than Friedman's for few arms where ranges of different patients
-    compare; not for a metric without a common scale. A patient with an infinite score has the widest range. Where all
-    patients weigh the same and agree, F is infinite and p the exact one.
-
-    Raises:
-        ValueError: a cell has no score.
-    """
-    refused = _refused(wide)
-    if refused is not None:
-        return refused
-    n, k = wide.shape
-    values = wide.to_numpy(dtype=np.float64)
-    low, high = values.min(axis=1), values.max(axis=1)
-    ranges = np.zeros(n)
-    np.subtract(high, low, out=ranges, where=high != low)
-    ranks = _ranks(wide, higher_is_better)
-    scores_NK = stats.rankdata(ranges.round(12))[:, None] * (ranks - (k + 1) / 2)
-    arms, df1, df2 = tuple(str(arm) for arm in wide.columns), k - 1, (k - 1) * (n - 1)
-    total, between = float((scores_NK**2).sum()), float((scores_NK.sum(axis=0) ** 2).sum() / n)
-    means = tuple(scores_NK.mean(axis=0).tolist())
-    if total == 0:
-        return Quade(arms, n, means, 0.0, df1, df2, 1.0, ALIKE)
-    if total - between < 1e-9 * total:
-        return Quade(arms, n, means, math.inf, df1, df2, _same_order_p(ranks), SAME_ORDER)
-    f = (n - 1) * between / (total - between)
-    return Quade(arms, n, means, f, df1, df2, max(float(stats.f.sf(f, df1, df2)), SMALLEST))
-
-
-def aligned_ranks(wide: pd.DataFrame, *, higher_is_better: bool) -> AlignedRanks | NoOmnibus:
-    """Hodges and Lehmann 1962: each patient's mean is taken off, then all n k scores are ranked together.
-
-    chi2 = (k-1) sum_j (R_j - n (nk+1)/2)^2 / sum_ij (r_ij - r_i.)^2, the permutation variance, so that ties need no
-    correction. Gains over Friedman's where arms are few. Not for infinite scores, whose patient has no mean.
-
-    Raises:
-        ValueError: a cell has no score.
-    """
-    refused = _refused(wide)
-    if refused is not None:
-        return refused
-    values = wide.to_numpy(dtype=np.float64)
-    if np.isinf(values).any():
-        lost = int(np.isinf(values).any(axis=1).sum())
-        return NoOmnibus(f"{lost} patients have an infinite score, which no mean can align; Friedman's test ranks it")
-    n, k = values.shape
-    # near-ties of floating point would rank at random
-    aligned = (values - values.mean(axis=1, keepdims=True)).round(12)
-    ranks = stats.rankdata(-aligned if higher_is_better else aligned).reshape(n, k)
-    arms, mean_ranks = tuple(str(arm) for arm in wide.columns), tuple(ranks.mean(axis=0).tolist())
-    within = float(((ranks - ranks.mean(axis=1, keepdims=True)) ** 2).sum())
-    if within == 0:
-        return AlignedRanks(arms, n, mean_ranks, 0.0, k - 1, 1.0, ALIKE)
-    chi2 = (k - 1) * float(((ranks.sum(axis=0) - n * (n * k + 1) / 2) ** 2).sum()) / within
-    p = max(float(stats.chi2.sf(chi2, k - 1)), SMALLEST)
-    return AlignedRanks(arms, n, mean_ranks, chi2, k - 1, p)
-
-
 def refuse_holes(wide: pd.DataFrame) -> None:
     """Complete blocks or an error that names the first patients; raises ValueError."""
     holes = wide.index[wide.isna().any(axis=1)].tolist()
@@ -184,16 +91,11 @@ def refuse_holes(wide: pd.DataFrame) -> None:
         raise ValueError(f"{len(holes)} of {len(wide)} patients lack a score, first {holes[:3]}")
 
 
-def _refused(wide: pd.DataFrame) -> NoOmnibus | None:
-    refuse_holes(wide)
-    n, k = wide.shape
+def _reason(n: int, k: int) -> str:
+    """Why n patients x k arms have no omnibus test."""
     if k < 2:
-        return NoOmnibus(f"{k} arm: nothing to compare")
-    if k == 2:
-        return NoOmnibus(TWO_ARMS)
-    if n < 2:
-        return NoOmnibus(f"{n} patient: ranks need at least two")
-    return None
+        return f"{k} arm: nothing to compare"
+    return TWO_ARMS if k == 2 else f"{n} patient: ranks need at least two"
 
 
 def _ranks(wide: pd.DataFrame, higher_is_better: bool) -> Array:

@@ -5,7 +5,7 @@ from typing import Final
 
 import pandas as pd
 
-from medsweep.analysis.stats.posthoc import small_n_warning
+from medsweep.analysis.stats.wilcoxon import small_n_warning
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.table.tables import AnalysisPlan, Reduced

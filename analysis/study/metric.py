@@ -7,8 +7,9 @@ import numpy as np
 
 from medsweep.analysis.records import Array
 from medsweep.analysis.stats.effects import Effect, effects_of
+from medsweep.analysis.stats.mean_ranks import Nemenyi, nemenyi
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
-from medsweep.analysis.stats.posthoc import Nemenyi, Wilcoxon, against_control, nemenyi
+from medsweep.analysis.stats.wilcoxon import Wilcoxon, against_control
 from medsweep.analysis.table.tables import AnalysisPlan, FlowStep, Reduced, difference
 from medsweep.metrics import Metric
 

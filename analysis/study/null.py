@@ -1,10 +1,9 @@
-"""What speaks for no difference that matters: non-inferiority and the posterior beside the margin, arm by arm."""
+"""What speaks for no difference that matters, beside equivalence: non-inferiority at the margin, arm by arm."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from medsweep.analysis.stats.bayes import BayesSignedRank, bayes_signed_ranks
 from medsweep.analysis.stats.equivalence import NonInferiority, non_inferiority
 from medsweep.analysis.study.metric import differences_of
 from medsweep.analysis.table.tables import AnalysisPlan, Reduced
@@ -20,17 +19,15 @@ class NullEvidence:
     arm: str
     left_out: int
     non_inferiority: NonInferiority
-    bayes: BayesSignedRank
 
 
 def null_evidence(reduced: Reduced, control: str, plan: AnalysisPlan) -> tuple[NullEvidence, ...]:
-    """Every other arm against the control, at the plan's margin; the posterior ranks missed patients as well."""
+    """Every other arm against the control, at the plan's margin."""
     higher = reduced.metric.higher_is_better
     differences = differences_of(reduced, control)
-    posteriors = bayes_signed_ranks(differences, plan.margin, higher_is_better=higher)
     found = []
     for arm, delta in differences.items():
         finite = delta[np.isfinite(delta)]
         test = non_inferiority(finite, plan.margin, plan.alpha, higher_is_better=higher)
-        found.append(NullEvidence(arm, len(delta) - len(finite), test, posteriors[arm]))
+        found.append(NullEvidence(arm, len(delta) - len(finite), test))
     return tuple(found)

@@ -1,13 +1,12 @@
-"""Does the answer hang on the test? Other omnibus tests, other rules for all pairs, other arms in the pool, a model."""
+"""Does the answer hang on the test? Runs as random, other rules for all pairs, other arms in the pool, a model."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from medsweep.analysis.stats.allpairs import AllPairs, LeaveOneOut, Pairwise, all_pairs, leave_one_arm_out, pairwise
-from medsweep.analysis.stats.incomplete import SkillingsMack, skillings_mack
+from medsweep.analysis.stats.mean_ranks import BonferroniDunn, LeaveOneOut, bonferroni_dunn, leave_one_arm_out
 from medsweep.analysis.stats.mixed import MAX_ROWS, MixedCheck, mixed_check
-from medsweep.analysis.stats.omnibus import AlignedRanks, NoOmnibus, Omnibus, Quade, aligned_ranks, quade
-from medsweep.analysis.stats.posthoc import BonferroniDunn, bonferroni_dunn
+from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
+from medsweep.analysis.stats.pairwise import AllPairs, Pairwise, all_pairs, pairwise
 from medsweep.analysis.stats.variance import RunOmnibus, run_omnibus
 from medsweep.analysis.table.tables import AnalysisPlan, Reduced
 
@@ -19,13 +18,10 @@ MIXED_ROWS: Final = 3 * MAX_ROWS
 class Sensitivity:
     """Beside Friedman and Nemenyi, on the primary metric; none carries a verdict.
 
-    ``skillings_mack`` is None where complete cases lost nothing; ``bonferroni_dunn`` and ``leave_one_out`` are None
-    without an omnibus test. ``runs`` takes the runs as random, too. ``on_request`` is what ``plan.post_hoc`` asks for.
+    ``bonferroni_dunn`` and ``leave_one_out`` are None without an omnibus test. ``runs`` takes the runs as random, too.
+    ``on_request`` is what ``plan.post_hoc`` asks for.
     """
 
-    quade: Quade | NoOmnibus
-    aligned_ranks: AlignedRanks | NoOmnibus
-    skillings_mack: SkillingsMack | NoOmnibus | None
     runs: RunOmnibus | NoOmnibus
     pairwise: Pairwise
     bonferroni_dunn: BonferroniDunn | None
@@ -47,17 +43,15 @@ def sensitivity_of(
     """All of it from the patients x arms table and, over runs, from its cells; ``omnibus`` is Friedman's."""
     wide, higher, level = reduced.wide, reduced.metric.higher_is_better, 1 - plan.alpha
     ranked = omnibus if isinstance(omnibus, Omnibus) else None
-    incomplete = reduced.incomplete
     arms = [str(arm) for arm in wide if arm != control]
     rows = 2 * len(reduced.cells) // wide.shape[1]
     fitted = MIXED_ROWS // rows
     return Sensitivity(
-        quade=quade(wide, higher_is_better=higher),
-        aligned_ranks=aligned_ranks(wide, higher_is_better=higher),
-        skillings_mack=None if incomplete is None else skillings_mack(incomplete, higher_is_better=higher),
         runs=run_omnibus(reduced, level=level, test_over_train=test_over_train),
         pairwise=pairwise(wide, higher_is_better=higher, alpha=plan.alpha, level=level),
-        bonferroni_dunn=None if ranked is None else bonferroni_dunn(ranked, control, plan.alpha),
+        bonferroni_dunn=None
+        if ranked is None
+        else bonferroni_dunn(wide, ranked, control, higher_is_better=higher, alpha=plan.alpha),
         leave_one_out=None if ranked is None else leave_one_arm_out(wide, higher_is_better=higher, alpha=plan.alpha),
         on_request=tuple(all_pairs(wide, method, higher_is_better=higher) for method in plan.post_hoc)
         if ranked is not None

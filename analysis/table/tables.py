@@ -19,6 +19,8 @@ from medsweep.config import Config
 from medsweep.errors import UserError, nearest
 from medsweep.metrics import SCORES, Metric
 
+PostHocMethod = Literal["conover", "shaffer"]
+
 
 class AnalysisPlan(Config):
     """What is fixed before any result is seen."""
@@ -33,7 +35,7 @@ class AnalysisPlan(Config):
     """What to do where a trial left no score: stop, or drop its replicate or patient for ALL arms."""
     diverged: Literal["worst", "refuse"] = "worst"
     """A diverged training is a result of its arm, scored as the worst value; or stop."""
-    post_hoc: tuple[Literal["conover", "exact", "shaffer", "bergmann-hommel"], ...] = ()
+    post_hoc: tuple[PostHocMethod, ...] = ()
     """Tests of all pairs to print beside Nemenyi's; none carries a verdict."""
 
 
@@ -53,8 +55,6 @@ class Reduced:
 
     ``wide``: patients x arms, in the arms' given order, rounded to 1e-12. ``cells``: one row per arm, fold, seed and
     patient. ``missed``: missed structures per arm. ``diverged``: diverged runs per arm, scored as the worst value.
-    ``incomplete``: patients x arms before complete cases were taken, NaN where an arm has no whole score of a patient
-    in any run; None where nothing was absent.
     """
 
     metric: Metric
@@ -63,7 +63,6 @@ class Reduced:
     flow: tuple[FlowStep, ...]
     missed: Mapping[str, int]
     diverged: Mapping[str, int]
-    incomplete: pd.DataFrame | None = None
 
     @property
     def n(self) -> int:
@@ -126,7 +125,6 @@ def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric:
         flow=tuple(flow),
         missed={arm: int(missed.get(arm, 0)) for arm in arms},
         diverged={arm: int(diverged.get(arm, 0)) for arm in arms},
-        incomplete=None if len(kept) == len(rows) else _wide(_cells(_whole_scores(rows)), arms),
     )
 
 
@@ -140,13 +138,6 @@ def _wide(cells: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     """Patients x arms, mean over runs; NaN where an arm has no cell of a patient."""
     means = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")
     return means.reindex(columns=list(arms)).sort_index().round(12)
-
-
-def _whole_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of those arm x run x patient cells of which no class is absent."""
-    absent = rows["status"].isin(ABSENT)
-    keys = [rows[name] for name in ("arm", *REPLICATE, "patient")]
-    return rows[~absent.groupby(keys, observed=True).transform("any")]
 
 
 def _drop_undefined(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:

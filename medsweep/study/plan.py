@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from medsweep.analysis.stats.adjust import LARGEST_POOL
 from medsweep.data.folds import split
 from medsweep.data.source import DataSource, inspect_source
 from medsweep.errors import UserError
@@ -47,9 +46,6 @@ def plan_sweep(path: Path, store: Store) -> PlannedSweep:
         raise sweep.error(("data",), str(error)) from None
     cells = replicates(sweep, source.patients)
     _require_room(sweep, compared, cells, source.patients)
-    if "bergmann-hommel" in sweep.analysis.post_hoc and len(compared) > LARGEST_POOL:
-        text = f"bergmann-hommel takes {LARGEST_POOL} arms at most, the sweep has {len(compared)}; use shaffer"
-        raise sweep.error(("analysis", "post_hoc"), text)
     plan = plan_arms(sweep, source, cells, compared)
     for dotted in unread_factors(plan, compared, sweep.file.factors):
         text = f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter"

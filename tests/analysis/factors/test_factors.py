@@ -14,8 +14,8 @@ from statsmodels.stats.anova import AnovaRM
 
 from helpers.factor_cases import CONTROL, TWO, cells, effect, grid, shifted, study
 from helpers.score_arrays import crossed, cut, reduced_of
-from medsweep.analysis.factors.factorial import CROSS, MINUS, layout, matched
-from medsweep.analysis.factors.factors import NoFactors, aligned_rank_f, factor_effects
+from medsweep.analysis.factors.factorial import CROSS, MINUS
+from medsweep.analysis.factors.factors import NoFactors, factor_effects
 from medsweep.analysis.records import ArmInfo, mean_estimate, plain
 from medsweep.analysis.stats.omnibus import NoOmnibus
 from medsweep.analysis.stats.variance import method_test, run_omnibus
@@ -224,32 +224,4 @@ def test_relabelling_row_order_and_a_constant_per_patient_change_nothing():
     for one, other in zip(found.effects, moved.effects, strict=True):
         assert other.patients.f == pytest.approx(one.patients.f)
         assert other.runs.f == pytest.approx(one.runs.f)
-        assert other.art == one.art
         assert [t.patients.value for t in other.terms] == pytest.approx([t.patients.value for t in one.terms], abs=1e-9)
-
-
-def test_aligned_ranks_by_hand():
-    """Wobbrock et al. 2011: strip, add the interaction back, rank, and take the usual F of the interaction."""
-    plan = layout(TWO)
-    y = shifted(TWO, lambda a, b: 0.05 * (a == "mc-sg"), patients=10)[1:].mean(axis=2).T
-    aligned = np.zeros_like(y)
-    grand, cell, patient = y.mean(), y.mean(axis=0), y.mean(axis=1)
-    for i, j in itertools.product(range(2), repeat=2):
-        c = 2 * i + j
-        interaction = cell[c] - cell[[2 * i, 2 * i + 1]].mean() - cell[[j, 2 + j]].mean() + grand
-        aligned[:, c] = y[:, c] - cell[c] - patient + grand + interaction
-    ranks = stats.rankdata(aligned.round(12)).reshape(y.shape)
-    long = pd.DataFrame({"y": ranks.ravel(), "p": np.repeat(range(10), 4), "a": np.tile([0, 0, 1, 1], 10)})
-    long["b"] = np.tile([0, 1], 20)
-    oracle = AnovaRM(long, "y", "p", within=["a", "b"]).fit().anova_table.loc["a:b"]
-    found = aligned_rank_f(y, matched(plan, (0, 1)))
-    assert (found.f, found.p) == pytest.approx((oracle["F Value"], oracle["Pr > F"]))
-
-
-def test_aligned_ranks_keep_their_level_beside_large_main_effects():
-    rng, plan, rejects = np.random.default_rng(7), layout(TWO), 0
-    question = matched(plan, (0, 1))
-    for _ in range(400):
-        y = rng.normal(0, 0.06, (20, 1)) + rng.standard_t(3, (20, 4)) * 0.01 + np.array([0, 0.05, 0.1, 0.15])
-        rejects += aligned_rank_f(y, question).p < 0.05
-    assert 0.025 <= rejects / 400 <= 0.085

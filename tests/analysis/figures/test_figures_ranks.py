@@ -16,9 +16,9 @@ from medsweep.analysis.figures.cd import draw_cd, groups_of
 from medsweep.analysis.figures.pairwise import WORSE_TO_BETTER, _full_colour, draw_pairwise, layout_of
 from medsweep.analysis.figures.rankmap import draw_rank_map
 from medsweep.analysis.figures.style import Drawn
-from medsweep.analysis.stats.allpairs import pairwise
+from medsweep.analysis.stats.mean_ranks import bonferroni_dunn, nemenyi
 from medsweep.analysis.stats.omnibus import friedman
-from medsweep.analysis.stats.posthoc import bonferroni_dunn, nemenyi
+from medsweep.analysis.stats.pairwise import pairwise
 from medsweep.analysis.stats.ranks import ranking
 from medsweep.metrics import SCORES
 
@@ -35,7 +35,8 @@ def table(k, n=24, gap=0.006, seed=0):
 
 def ranked(data, alpha=0.05):
     omnibus = friedman(data, higher_is_better=True)
-    return omnibus, nemenyi(data, omnibus, higher_is_better=True, alpha=alpha), bonferroni_dunn(omnibus, CONTROL, alpha)
+    settings = {"higher_is_better": True, "alpha": alpha}
+    return omnibus, nemenyi(data, omnibus, **settings), bonferroni_dunn(data, omnibus, CONTROL, **settings)
 
 
 def draw_all(data, folder):

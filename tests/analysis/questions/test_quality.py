@@ -24,7 +24,7 @@ from medsweep.analysis.questions.association import (
 from medsweep.analysis.questions.generators import KEYS, better, generator_table, is_quality, utility_table
 from medsweep.analysis.questions.quality import quality_against_utility, quality_of
 from medsweep.analysis.records import to_json
-from medsweep.analysis.stats.posthoc import holm
+from medsweep.analysis.stats.adjust import holm
 from medsweep.analysis.table.checks import complete
 from medsweep.analysis.table.tables import AnalysisPlan, reduce
 

@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from helpers.published import expected, given, printed, wide
 from helpers.random_tables import TABLES
-from medsweep.analysis.stats.omnibus import AlignedRanks, NoOmnibus, Omnibus, Quade, aligned_ranks, friedman, quade
+from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
 
 
 def test_demsar_raw_data_with_ties():
@@ -134,9 +134,8 @@ def test_edge_cases_as_stated():
     tied = friedman(wide(given("edge_cases", "all_tied")), higher_is_better=True)
     assert (tied.chi2, tied.p, tied.mean_ranks) == (0.0, 1.0, (2.0, 2.0, 2.0))
     assert "Wilcoxon" in friedman(wide(given("edge_cases", "two_arms")), higher_is_better=True).reason
-    for test in (friedman, quade, aligned_ranks):
-        with pytest.raises(ValueError, match=r"1 of 4 patients lack a score, first \['case-01'\]"):
-            test(wide(given("edge_cases", "one_missing")), higher_is_better=True)
+    with pytest.raises(ValueError, match=r"1 of 4 patients lack a score, first \['case-01'\]"):
+        friedman(wide(given("edge_cases", "one_missing")), higher_is_better=True)
     infinite = [[math.inf if x == 1e308 else x for x in row] for row in given("edge_cases", "hd95_inf")]
     assert friedman(wide(infinite), higher_is_better=False).mean_ranks == (2.0, 1.5, 2.5)
 
@@ -146,76 +145,9 @@ def test_p_of_a_firm_answer_is_not_zero():
     sizes = ((400, 0.01), (40, 0.5), (900, 0.5))
     one_order, firm, firmer = (wide((np.arange(6) + rng.normal(0, sd, (n, 6))).tolist()) for n, sd in sizes)
     assert 0 < friedman(one_order, higher_is_better=True).p < 1e-300
-    for test in (friedman, quade, aligned_ranks):
-        assert 0 < test(firmer, higher_is_better=True).p < 1e-200
+    assert 0 < friedman(firmer, higher_is_better=True).p < 1e-200
     found = friedman(firm, higher_is_better=True)
     # the incomplete beta function reaches far below what 1 - P could hold
     x = found.df2 / (found.df2 + found.df1 * found.f)
     assert found.p == pytest.approx(special.betainc(found.df2 / 2, found.df1 / 2, x), rel=1e-8)
     assert found.p < 1e-30
-
-
-def test_quade_of_conovers_hand_lotion():
-    found = quade(wide(given("conover_lotion", "data")), higher_is_better=False)
-    value, half_unit = printed("conover_lotion", "F")
-    assert isinstance(found, Quade)
-    assert found.f == pytest.approx(value, abs=half_unit)
-    assert found.f == pytest.approx(expected("conover_lotion", "F"), rel=1e-12)
-    assert found.p == pytest.approx(expected("conover_lotion", "p"), rel=1e-9)
-    assert [found.df1, found.df2] == expected("conover_lotion", "df")
-
-
-def test_aligned_ranks_by_the_formula_of_garcia_2010_without_ties():
-    data = np.random.default_rng(2).normal(size=(7, 4))
-    found = aligned_ranks(wide(data.tolist()), higher_is_better=False)
-    n, k = data.shape
-    ranks = stats.rankdata(data - data.mean(axis=1, keepdims=True)).reshape(n, k)
-    arms, patients = ranks.sum(axis=0), ranks.sum(axis=1)
-    top = (k - 1) * ((arms**2).sum() - k * n**2 / 4 * (k * n + 1) ** 2)
-    assert isinstance(found, AlignedRanks)
-    assert found.chi2 == pytest.approx(top / (k * n * (k * n + 1) * (2 * k * n + 1) / 6 - (patients**2).sum() / k))
-    assert found.p == pytest.approx(stats.chi2.sf(found.chi2, k - 1))
-
-
-def test_aligned_ranks_have_their_permutation_distribution():
-    rng = np.random.default_rng(4)
-    data = rng.normal(size=(6, 3)).round(1)
-    found = aligned_ranks(wide(data.tolist()), higher_is_better=True)
-    chi2 = [aligned_ranks(wide(rng.permuted(data, axis=1).tolist()), higher_is_better=True).chi2 for _ in range(400)]
-    assert np.mean(chi2) == pytest.approx(found.df, rel=0.12)
-
-
-@pytest.mark.parametrize("test", [quade, aligned_ranks])
-def test_sensitivity_tests_fall_back_with_a_reason(test):
-    assert "Wilcoxon" in test(wide([[0.1, 0.2], [0.3, 0.2]]), higher_is_better=True).reason
-    assert "1 patient" in test(wide([[0.1, 0.2, 0.3]]), higher_is_better=True).reason
-    assert "1 arm" in test(wide([[0.1], [0.3]]), higher_is_better=True).reason
-    tied = test(wide([[0.5] * 3] * 4), higher_is_better=True)
-    assert (tied.p, "alike" in tied.note) == (1.0, True)
-
-
-def test_quade_ranks_an_infinite_range_first_and_aligned_ranks_refuse_it():
-    data = [[math.inf, 3, 4], [2, 3, 4.5], [7, 1, 5], [math.inf, math.inf, math.inf]]
-    found = quade(wide(data), higher_is_better=False)
-    # ranges inf, 2.5, 6, 0: weights 4, 2, 3, 1
-    assert found.scores == ((4 - 2 + 3) / 4, (-4 + 0 - 3) / 4, (0 + 2 + 0) / 4)
-    assert "2 patients have an infinite score" in aligned_ranks(wide(data), higher_is_better=False).reason
-
-
-def test_quade_is_infinite_only_where_all_patients_weigh_the_same():
-    same = quade(wide([[1.0, 2, 3]] * 4), higher_is_better=False)
-    assert (same.f, same.p) == (math.inf, pytest.approx(6.0**-3))
-    assert math.isfinite(quade(wide([[1.0, 2, 3], [1, 2, 4], [1, 2, 5]]), higher_is_better=False).f)
-
-
-@pytest.mark.parametrize("test", [quade, aligned_ranks])
-@randomly(data=TABLES)
-@settings(max_examples=25, deadline=None)
-def test_sensitivity_tests_ignore_what_they_should(test, data):
-    table = wide(data.tolist())
-    found = test(table, higher_is_better=True)
-    assert test(-table, higher_is_better=False) == found
-    assert test(table.iloc[::-1], higher_is_better=True).p == pytest.approx(found.p)
-    assert test(table[table.columns[::-1]], higher_is_better=True).p == pytest.approx(found.p)
-    assert test(4 * table.add(np.arange(len(table)) * 8.0, axis=0), higher_is_better=True).p == pytest.approx(found.p)
-    assert 0 < found.p <= 1

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from medsweep.analysis.records import mean_estimate
+from medsweep.analysis.stats.adjust import holm
 from medsweep.analysis.stats.dose import contrasts
-from medsweep.analysis.stats.posthoc import holm
 from medsweep.analysis.stats.shape import Doses, Shape, harm_onset, shape_of
 
 COUNTS = (0, 8, 16, 32, 64)

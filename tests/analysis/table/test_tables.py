@@ -178,30 +178,6 @@ def test_plan_refuses_nonsense():
             AnalysisPlan(**bad)
 
 
-def test_incomplete_blocks_keep_what_complete_cases_drop():
-    table = mark(results(seeds=3), "absent", arm="x", seed=1)
-    table = mark(table, "absent", arm="y", patient="case-002")
-    found = reduced(table, missing="complete-cases")
-    assert "case-002" not in found.wide.index
-    wide = found.incomplete
-    assert wide.shape == (6, 3)
-    assert wide.isna().sum().tolist() == [0, 0, 1]
-    kept = table[(table["arm"] == "x") & (table["seed"] != 1) & (table["metric"] == "dice")]
-    assert wide["x"].to_numpy() == pytest.approx(kept.groupby("patient")["value"].mean().to_numpy())
-
-
-def test_a_run_without_one_class_is_no_whole_score():
-    """The mean over the class that is there would not compare with the others'."""
-    table = mark(results(), "absent", arm="x", patient="case-001", class_="2", seed=0)
-    wide = reduced(table, missing="complete-cases").incomplete
-    mine = table[(table["arm"] == "x") & (table["patient"] == "case-001") & (table["metric"] == "dice")]
-    assert wide.loc["case-001", "x"] == pytest.approx(mine[mine["seed"] == 1]["value"].mean())
-
-
-def test_nothing_absent_leaves_no_incomplete_table():
-    assert reduced(results()).incomplete is None
-
-
 def test_every_cause_has_its_count_and_rule():
     table = mark(results(), "missed", 0.0, arm="x", patient="case-001", metric="dice")
     table = mark(table, "missed", math.inf, arm="x", patient="case-001", metric="hd95_mm")

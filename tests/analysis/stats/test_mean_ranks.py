@@ -13,19 +13,15 @@ from statsmodels.stats.multitest import multipletests
 
 from helpers.published import CASES, expected, given, printed, wide
 from helpers.random_tables import TABLES
-from medsweep.analysis.stats.adjust import holm as holm_again
+from medsweep.analysis.stats.adjust import holm
+from medsweep.analysis.stats.mean_ranks import bonferroni_dunn, cliques, critical_difference, nemenyi, standard_error
 from medsweep.analysis.stats.omnibus import friedman
-from medsweep.analysis.stats.posthoc import (
-    against_control,
-    bonferroni_dunn,
-    cliques,
-    critical_difference,
-    holm,
-    nemenyi,
-    signed_rank_p,
-    small_n_warning,
-)
-from medsweep.analysis.stats.studentised import range_quantile, range_sf
+from medsweep.analysis.stats.wilcoxon import against_control, signed_rank_p, small_n_warning
+
+
+def dunn(table, control, *, higher_is_better=True, alpha=0.05):
+    omnibus = friedman(table, higher_is_better=higher_is_better)
+    return bonferroni_dunn(table, omnibus, control, higher_is_better=higher_is_better, alpha=alpha)
 
 
 def of(data, *, higher_is_better=True, alpha=0.05, arms=None):
@@ -140,42 +136,17 @@ def test_small_n_is_said_before_it_disappoints():
     assert "7 patients" in small_n_warning(7, 6, 0.05)
 
 
-@pytest.mark.parametrize("k", [2, 3, 7, 20, 50])
-def test_studentised_range_is_scipys(k):
-    q = np.array([0, 1e-9, 1e-4, 0.2, 1, 2, 3, 4, 5, 6.5, 8])
-    assert range_sf(q, k) == pytest.approx(stats.studentized_range.sf(q, k, np.inf), abs=1e-11)
-    assert range_sf(q[:0], k).shape == (0,)
-    assert range_sf(q, k)[0] == 1.0
-    for alpha in (0.1, 0.05, 0.01):
-        oracle = stats.studentized_range.ppf(1 - alpha, k, np.inf)
-        assert range_quantile(alpha, k) == pytest.approx(oracle, abs=1e-8)
-
-
 def test_critical_values_to_fifty_arms():
     for k, by_alpha in expected("demsar_q_table", "nemenyi_exact").items():
         for alpha, q in by_alpha.items():
-            assert range_quantile(float(alpha), int(k)) / math.sqrt(2) == pytest.approx(q, rel=1e-8)
-
-
-def test_the_upper_tail_is_accurate_far_beyond_one_minus_p():
-    for q in (1.0, 9.0, 20.0, 50.0):
-        assert range_sf(np.array(q), 2) == pytest.approx(2 * stats.norm.sf(q / math.sqrt(2)), rel=1e-12)
-        # three or more: between the largest pair alone and all of them
-        pair, k = float(range_sf(np.array(q), 2)), 6
-        assert pair < float(range_sf(np.array(q), k)) <= k * (k - 1) / 2 * pair * (1 + 1e-9)
-    # mpmath, 80 digits
-    assert range_sf(np.array([12.0, 20.0]), 20) == pytest.approx(
-        [4.0886972587078897e-15, 3.9681264091488179e-43], rel=1e-12
-    )
-    assert range_sf(np.array([72.0, 500.0]), 20).min() > 0
-    with pytest.raises(ValueError, match="k = 1"):
-        range_quantile(0.05, 1)
+            found = critical_difference(int(k), 1, float(alpha)) / standard_error(int(k), 1)
+            assert found == pytest.approx(q, rel=1e-8)
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.10])
 def test_demsar_bonferroni_dunn(alpha):
     ranks = wide(given("demsar_c45_auc", "printed_ranks"), given("demsar_c45_auc", "treatments"))
-    found = bonferroni_dunn(friedman(ranks, higher_is_better=False), "C4.5", alpha)
+    found = dunn(ranks, "C4.5", higher_is_better=False, alpha=alpha)
     value, half_unit = printed("demsar_c45_auc", f"bonferroni_dunn_CD_0_{round(100 * alpha):02d}")
     assert found.critical_difference == pytest.approx(value, abs=half_unit)
     order = [found.arms.index(arm) for arm in ("C4.5+m+cf", "C4.5+m", "C4.5+cf")]
@@ -192,7 +163,7 @@ def test_bonferroni_dunn_critical_values_and_the_misprint():
         table = wide(np.random.default_rng(k).normal(size=(5, k)).tolist(), arms)
         if k == 2:
             return stats.norm.isf(alpha / 2)
-        found = bonferroni_dunn(friedman(table, higher_is_better=True), "arm 0", alpha)
+        found = dunn(table, "arm 0", alpha=alpha)
         return found.critical_difference / math.sqrt(k * (k + 1) / 30)
 
     for name, alpha in (("bonferroni_dunn_0_05_corrected", 0.05), ("bonferroni_dunn_0_10", 0.1)):
@@ -207,7 +178,7 @@ def test_bonferroni_dunn_critical_values_and_the_misprint():
 @settings(max_examples=15, deadline=None)
 def test_bonferroni_dunn_is_significant_exactly_from_its_critical_difference(data):
     omnibus = friedman(wide(data.tolist()), higher_is_better=True)
-    found = bonferroni_dunn(omnibus, "arm 1", 0.05)
+    found = dunn(wide(data.tolist()), "arm 1")
     ranks = dict(zip(omnibus.arms, omnibus.mean_ranks, strict=True))
     for arm, z, raw, p, stepped in zip(found.arms, found.z, found.p, found.p_bonferroni, found.p_holm, strict=True):
         apart = ranks["arm 1"] - ranks[arm]
@@ -218,9 +189,8 @@ def test_bonferroni_dunn_is_significant_exactly_from_its_critical_difference(dat
 
 
 def test_bonferroni_dunn_wants_a_control_it_knows():
-    omnibus = friedman(wide([[1.0, 2, 3], [2, 1, 3]]), higher_is_better=True)
     with pytest.raises(ValueError, match="no arm is called 'arm 9'; did you mean 'arm"):
-        bonferroni_dunn(omnibus, "arm 9", 0.05)
+        dunn(wide([[1.0, 2, 3], [2, 1, 3]]), "arm 9")
 
 
 def test_nemenyi_refuses_the_omnibus_test_of_another_table():
@@ -233,9 +203,5 @@ def test_p_is_never_zero_by_underflow():
     assert 0 < signed_rank_p(np.arange(1.0, 6001)) < 1e-300
     table = wide((np.arange(3) + np.random.default_rng(0).normal(0, 0.2, (4000, 3))).tolist())
     omnibus = friedman(table, higher_is_better=True)
-    assert min(bonferroni_dunn(omnibus, "arm 0", 0.05).p) > 0
+    assert min(dunn(table, "arm 0").p) > 0
     assert np.array(nemenyi(table, omnibus, higher_is_better=True, alpha=0.05).p).min() > 0
-
-
-def test_holm_has_one_home():
-    assert holm is holm_again

@@ -16,10 +16,11 @@ from statsmodels.stats.multitest import multipletests
 from helpers.published import expected, given, wide
 from helpers.random_tables import TABLES
 from medsweep.analysis.records import plain
-from medsweep.analysis.stats.allpairs import AllPairs, all_pairs, leave_one_arm_out, pairwise
 from medsweep.analysis.stats.effects import effect
+from medsweep.analysis.stats.mean_ranks import leave_one_arm_out, nemenyi
 from medsweep.analysis.stats.omnibus import friedman
-from medsweep.analysis.stats.posthoc import nemenyi, signed_rank_p
+from medsweep.analysis.stats.pairwise import all_pairs, pairwise
+from medsweep.analysis.stats.wilcoxon import signed_rank_p
 from medsweep.errors import UserError
 
 LOWER = [(i, j) for i in range(6) for j in range(i)]
@@ -106,7 +107,7 @@ def test_a_hole_is_refused_by_every_procedure():
     for call in (
         lambda: pairs_of(table),
         lambda: all_pairs(table, "shaffer", higher_is_better=True),
-        lambda: all_pairs(table, "exact", higher_is_better=True),
+        lambda: all_pairs(table, "conover", higher_is_better=True),
         lambda: leave_one_arm_out(table, higher_is_better=True, alpha=0.05),
     ):
         with pytest.raises(ValueError, match=r"1 of 2 patients lack a score, first \['case-01'\]"):
@@ -115,18 +116,9 @@ def test_a_hole_is_refused_by_every_procedure():
 
 def test_conover_of_sachs_and_of_peers():
     found = all_pairs(diuretics(), "conover", higher_is_better=False)
-    assert [found.p_raw[i][j] for i, j in LOWER] == pytest.approx(
-        expected("sachs_diuretics", "conover_p_lower_full"), rel=1e-9
-    )
     adjusted = multipletests(expected("sachs_diuretics", "conover_p_lower_full"), method="holm")[1]
     assert [found.p[i][j] for i, j in LOWER] == pytest.approx(adjusted.tolist(), rel=1e-9)
     assert (found.correction, found.note) == ("Holm", "")
-    rng = np.random.default_rng(1)
-    tied = rng.integers(0, 4, (9, 5)).astype(float)
-    ours = np.array(all_pairs(wide(tied.tolist()), "conover", higher_is_better=False).p_raw)
-    ranks = stats.rankdata(tied, axis=1)
-    for peer in (scikit_posthocs.posthoc_conover_friedman(ranks), scikit_posthocs.posthoc_durbin(ranks)):
-        assert ours == pytest.approx(peer.to_numpy(), rel=1e-9)
 
 
 def test_conover_has_no_error_term_where_all_patients_agree():
@@ -135,63 +127,31 @@ def test_conover_has_no_error_term_where_all_patients_agree():
         peer = scikit_posthocs.posthoc_conover_friedman(table.to_numpy()).to_numpy()
     assert not (peer[0, 1] > 0)  # 0 or NaN
     found = all_pairs(table, "conover", higher_is_better=True)
-    assert found.p_raw[0][1] == pytest.approx(2 / 2**10) == stats.binomtest(10, 10).pvalue
+    assert found.p[0][1] == pytest.approx(3 * 2 / 2**10) == 3 * stats.binomtest(10, 10).pvalue
     assert "sign test instead" in found.note
     alike = all_pairs(wide([[1.0, 1, 2], [1, 1, 2]]), "conover", higher_is_better=True)
-    assert (alike.p_raw[0][1], alike.p_raw[0][2]) == (1.0, 0.5)
+    assert (alike.p[0][1], alike.p[0][2]) == (1.0, 1.0)
 
 
 def test_p_of_conover_is_never_zero():
     data = np.arange(3) + np.random.default_rng(0).normal(0, 0.3, (2000, 3))
     found = all_pairs(wide(data.tolist()), "conover", higher_is_better=True)
-    assert 0 < found.p_raw[0][2] < 1e-300
+    assert 0 < found.p[0][2] < 1e-300
 
 
 @randomly(TABLES)
 @settings(max_examples=15, deadline=None)
-def test_sharper_corrections_of_the_same_signed_rank_p(data):
+def test_shaffer_lies_between_the_raw_p_and_holms(data):
     table = wide(data.tolist())
-    holm = {(pair.first, pair.second): pair for pair in pairs_of(table).pairs}
-    shaffer, bergmann = (all_pairs(table, name, higher_is_better=True) for name in ("shaffer", "bergmann-hommel"))
-    for (first, second), pair in holm.items():
-        i, j = shaffer.arms.index(first), shaffer.arms.index(second)
-        assert shaffer.p_raw[i][j] == bergmann.p_raw[i][j] == pair.p
-        assert pair.p <= bergmann.p[i][j] <= shaffer.p[i][j] + 1e-12 <= pair.p_holm + 2e-12
+    shaffer = all_pairs(table, "shaffer", higher_is_better=True)
+    for pair in pairs_of(table).pairs:
+        i, j = shaffer.arms.index(pair.first), shaffer.arms.index(pair.second)
+        assert pair.p <= shaffer.p[i][j] <= pair.p_holm + 2e-12
 
 
-def test_eleven_arms_and_unknown_procedures_are_errors_that_help():
-    table = wide(np.random.default_rng(0).normal(size=(5, 11)).tolist())
-    with pytest.raises(UserError, match="up to 10 arms, got 11; write shaffer"):
-        all_pairs(table, "bergmann-hommel", higher_is_better=True)
+def test_an_unknown_procedure_is_an_error_that_helps():
     with pytest.raises(UserError, match="no procedure is called 'schaffer'; did you mean 'shaffer'"):
-        all_pairs(table, "schaffer", higher_is_better=True)
-    assert isinstance(all_pairs(table, "shaffer", higher_is_better=True), AllPairs)
-
-
-def test_exact_rank_sums_of_sachs():
-    found = all_pairs(diuretics(), "exact", higher_is_better=False)
-    oracle = expected("sachs_diuretics", "exact_rank_sum_difference_p_lower")
-    assert [found.p_raw[i][j] for i, j in LOWER] == pytest.approx(oracle, abs=0.002)
-    assert [found.p_raw[i][j] for i, j in LOWER] == pytest.approx(oracle, rel=1e-10)
-    assert [found.p[i][j] for i, j in LOWER] == pytest.approx(multipletests(oracle, method="holm")[1].tolist())
-    assert (found.test, found.correction, found.note) == ("exact difference of rank sums", "Holm", "")
-
-
-def test_exact_rank_sums_by_all_orders():
-    table = wide([[1.0, 2, 3], [1, 3, 2], [2, 1, 3]])
-    found = all_pairs(table, "exact", higher_is_better=False)
-    orders = list(itertools.permutations((1, 2, 3)))
-    sums = np.array([np.sum(rows, axis=0) for rows in itertools.product(orders, repeat=3)])
-    for i, j in itertools.combinations(range(3), 2):
-        seen = abs((table.to_numpy()[:, i] - table.to_numpy()[:, j]).sum())
-        assert found.p_raw[i][j] == pytest.approx((np.abs(sums[:, i] - sums[:, j]) >= seen).mean())
-
-
-def test_exact_rank_sums_want_no_ties():
-    found = all_pairs(wide([[1.0, 1, 2], [1, 2, 3]]), "exact", higher_is_better=True)
-    assert np.isnan(found.p_raw).all()
-    assert np.isnan(found.p).all()
-    assert found.note.startswith("none, since 1 of 2 patients tie arms")
+        all_pairs(wide([[1.0, 2, 3], [2, 1, 3]]), "schaffer", higher_is_better=True)
 
 
 def verdicts(table, alpha=0.05):

@@ -11,8 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from helpers.published import expected, given
-from medsweep.analysis.stats.posthoc import against_control, signed_rank_p, smallest_p
-from medsweep.analysis.stats.signed_rank import signed_rank_ps
+from medsweep.analysis.stats.wilcoxon import against_control, signed_rank_p, signed_rank_ps, smallest_p
 
 
 def test_wilcoxon_published():
