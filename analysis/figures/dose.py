@@ -140,7 +140,7 @@ def _trend_lines(trend: Trend | None, metric: Metric) -> list[str]:
         f"{name} {number(one.value, digits, sign=True)} [{span(one.low, one.high, digits)}]"
         for name, one in (("slope", trend.linear), ("bend", trend.quadratic))
     ]
-    return [*lines, f"Page: up {p_text(trend.page_p_rising)}, down {p_text(trend.page_p_falling)}"]
+    return [*lines, f"Page: up {p_text(trend.page_rising.p)}, down {p_text(trend.page_falling.p)}"]
 
 
 def _data(series: Sequence[DoseSeries]) -> pd.DataFrame:

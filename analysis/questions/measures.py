@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from medsweep.analysis.questions.association import (
     Strata,
@@ -46,12 +45,11 @@ class Generator:
 class MetricUtility:
     """One measure against benefit over ``n`` generators.
 
-    ``rho``: Spearman, ranks inside data sets, with the percentile bootstrap interval over generators; ``by_dataset``
-    its parts as (data set, n, rho). ``p``: permutation inside data sets; ``p_holm`` over all measures judged. ``bend``:
-    correlation with the squared rank beyond the straight part, negative where benefit peaks at middling values.
-    ``rho_matched``: ranks inside data set, fold and seeds, over ``n_matched`` generators with company there: free of
-    the control run and the reference segmenter that generators of one replicate share. ``better`` is the measure's own
-    direction; ``as_meant``: rho has the sign it promises, None where it promises none.
+    ``rho``: Spearman, ranks inside data sets, with the percentile bootstrap interval over generators. ``p``:
+    permutation inside data sets; ``p_holm`` over all measures judged. ``bend``: correlation with the squared rank
+    beyond the straight part, negative where benefit peaks at middling values. ``rho_matched``: ranks inside data set,
+    fold and seeds, which takes out the control run and the reference segmenter that generators of one replicate share.
+    ``better`` is the measure's own direction; ``as_meant``: rho has the sign it promises, None where it promises none.
     """
 
     metric: str
@@ -66,10 +64,7 @@ class MetricUtility:
     bend: float
     bend_low: float
     bend_high: float
-    by_dataset: tuple[tuple[str, int, float], ...]
-    n_matched: int
     rho_matched: float
-    p_matched: float
     as_meant: bool | None
 
 
@@ -167,10 +162,10 @@ def judge(sample: Sample, names: Sequence[str]) -> list[MetricUtility]:
     counts_BN = np.concatenate([_once(strata, n), sample.draws()])
     y_BN = drawn_ranks(sample.benefit, counts_BN, strata)
     columns = [sample.column(name) for name in names]
-    p_M = _p(columns, sample.benefit, strata, "quality")
+    p_M = _p(columns, sample.benefit, strata)
     matched = _matched(sample, columns)
     found = []
-    for name, x_N, p, over in zip(names, columns, p_M, matched, strict=True):
+    for name, x_N, p, rho_matched in zip(names, columns, p_M, matched, strict=True):
         x_BN = drawn_ranks(x_N, counts_BN, strata)
         rho_B, bend_B = rho(x_BN, y_BN, counts_BN), bend(x_BN, y_BN, counts_BN, strata)
         low, high = _interval(rho_B, sample.level)
@@ -190,10 +185,7 @@ def judge(sample: Sample, names: Sequence[str]) -> list[MetricUtility]:
                 bend=float(bend_B[0]),
                 bend_low=bend_low,
                 bend_high=bend_high,
-                by_dataset=tuple(_part(sample, x_N, positions) for positions in strata),
-                n_matched=sum(map(len, sample.matched)),
-                rho_matched=over[0],
-                p_matched=over[1],
+                rho_matched=rho_matched,
                 as_meant=None if promised is None else promised * float(rho_B[0]) > 0,
             )
         )
@@ -230,26 +222,17 @@ def _interval(found_B: Array, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _part(sample: Sample, x_N: Array, positions: NDArray[np.intp]) -> tuple[str, int, float]:
-    """(data set, n, rho) of one stratum."""
-    counts_1N = _once([positions], len(x_N))
-    ranks = [drawn_ranks(values, counts_1N, [positions]) for values in (x_N, sample.benefit)]
-    return str(sample.table["dataset"][positions[0]]), len(positions), float(rho(ranks[0], ranks[1], counts_1N)[0])
-
-
-def _matched(sample: Sample, columns: Sequence[Array]) -> list[tuple[float, float]]:
-    """rho and p of every column with ranks inside data set, fold and seeds; NaN where too few have company there."""
+def _matched(sample: Sample, columns: Sequence[Array]) -> list[float]:
+    """rho of every column with ranks inside data set, fold and seeds; NaN where too few have company there."""
     strata = sample.matched
     if sum(map(len, strata)) < FEWEST:
-        return [(math.nan, math.nan)] * len(columns)
+        return [math.nan] * len(columns)
     counts_1N = _once(strata, len(sample.table))
     y_1N = drawn_ranks(sample.benefit, counts_1N, strata)
-    values = [float(rho(drawn_ranks(x_N, counts_1N, strata), y_1N, counts_1N)[0]) for x_N in columns]
-    p_M = _p(columns, sample.benefit, strata, "quality matched")
-    return [(value, math.nan if math.isnan(value) else p) for value, p in zip(values, p_M, strict=True)]
+    return [float(rho(drawn_ranks(x_N, counts_1N, strata), y_1N, counts_1N)[0]) for x_N in columns]
 
 
-def _p(columns: Sequence[Array], y_N: Array, strata: Strata, purpose: str) -> list[float]:
+def _p(columns: Sequence[Array], y_N: Array, strata: Strata) -> list[float]:
     x_NM = np.stack([scaled_ranks(x_N, strata) for x_N in columns], axis=1)
-    found: list[float] = permutation_p(x_NM, scaled_ranks(y_N, strata), strata, PERMUTATIONS, purpose).tolist()
+    found: list[float] = permutation_p(x_NM, scaled_ranks(y_N, strata), strata, PERMUTATIONS, "quality").tolist()
     return found

@@ -25,8 +25,8 @@ def trends(analysis: Analysis) -> Table:
             span(one.low, one.high, digits),
             bare_p(one.p),
             DASH if run is None else span(run.low, run.high, digits),
-            bare_p(trend.page_p_rising) if name == "slope" else "",
-            bare_p(trend.page_p_falling) if name == "slope" else "",
+            bare_p(trend.page_rising.p) if name == "slope" else "",
+            bare_p(trend.page_falling.p) if name == "slope" else "",
         )
         for series, trend in found
         for name, one, run in (

@@ -33,7 +33,7 @@ def omnibus(analysis: Analysis) -> Table:
     if not isinstance(runs, NoOmnibus):
         found = runs.test
         f = f"F({number(found.df1, 1)}, {number(found.df2, 1)}) = {number(found.f, 2)}"
-        epsilon = "" if found.epsilon == 1 else f"Greenhouse-Geisser epsilon {number(found.epsilon, 2)}"
+        epsilon = "" if found.epsilon == 1 else f"Huynh-Feldt epsilon {number(found.epsilon, 2)}"
         note = "; ".join(text for text in (epsilon, runs.note) if text)
         rows.append((f"runs random: {found.kind}", str(runs.n), f, bare_p(found.p), note))
     elif isinstance(test, Omnibus):

@@ -53,8 +53,6 @@ class Trend:
     scale: float
     linear: Estimate
     quadratic: Estimate
-    page_p_rising: float
-    page_p_falling: float
     page_rising: Page
     page_falling: Page
     linear_runs: Estimate | None = None
@@ -201,15 +199,12 @@ def trend(
     """Contrast scores of N patients over K >= 3 ascending doses, each tested with a one-sample t."""
     weights = contrasts(counts, scale)
     scores = {name: values_NK @ weight_K for name, weight_K in weights.items()}
-    rising, falling = page_test(values_NK), page_test(values_NK[:, ::-1])
     return Trend(
         scale=scale,
         linear=mean_estimate(scores["linear"], level),
         quadratic=mean_estimate(scores["quadratic"], level),
-        page_p_rising=rising.p,
-        page_p_falling=falling.p,
-        page_rising=rising,
-        page_falling=falling,
+        page_rising=page_test(values_NK),
+        page_falling=page_test(values_NK[:, ::-1]),
         linear_runs=None if over_runs is None else over_runs(weights["linear"]),
         quadratic_runs=None if over_runs is None else over_runs(weights["quadratic"]),
     )
@@ -226,11 +221,6 @@ def contrasts(counts: Sequence[int], scale: float) -> Mapping[str, Array]:
     q, _ = np.linalg.qr(basis)
     square = x**2 - q @ (q.T @ x**2)
     return {"linear": centred / (centred**2).sum(), "quadratic": square / (square**2).sum()}
-
-
-def page(values_NK: Array) -> float:
-    """One-sided p of Page's L for values rising from left to right; 1 where all are tied."""
-    return page_test(values_NK).p
 
 
 def page_test(values_NK: Array) -> Page:

@@ -30,8 +30,6 @@ class Equivalence:
 
     margin: float
     p: float
-    p_above_lower: float
-    p_below_upper: float
     low: float
     high: float
     inside: bool
@@ -67,13 +65,13 @@ def tost(differences: Array, margin: float, alpha: float) -> Equivalence:
     """Schuirmann's two one-sided paired t tests over N patients; NaN, and not inside, for N < 2."""
     estimate = mean_estimate(differences, 1 - 2 * alpha)
     if len(differences) < 2:
-        return Equivalence(margin, math.nan, math.nan, math.nan, math.nan, math.nan, False)
+        return Equivalence(margin, math.nan, math.nan, math.nan, False)
     if estimate.se == 0:
         lower, upper = float(estimate.value <= -margin), float(estimate.value >= margin)
     else:
         _, (_, lower, _), (_, upper, _) = ttost_paired(differences, np.zeros_like(differences), -margin, margin)
     p = max(float(lower), float(upper))
-    return Equivalence(margin, p, float(lower), float(upper), estimate.low, estimate.high, p < alpha)
+    return Equivalence(margin, p, estimate.low, estimate.high, p < alpha)
 
 
 def non_inferiority(differences: Array, margin: float, alpha: float, *, higher_is_better: bool) -> NonInferiority:

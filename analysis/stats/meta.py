@@ -7,7 +7,7 @@ sets are the units: none is pooled with another patient by patient.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
 
 FEW: Final = 6
 """Data sets up to which the note on few studies is given."""
-Tau2 = Literal["paule-mandel", "dersimonian-laird"]
 
 
 @dataclass(frozen=True)
@@ -47,28 +46,21 @@ class Meta:
     """One label over k data sets, in units of the metric.
 
     ``estimate``: the random-effects mean with the Hartung-Knapp interval (t, k - 1 df), its variance never below the
-    classical one: max(1, ``scale``). ``unguarded`` lacks that safeguard, ``fixed`` is the common-effect mean (normal).
-    ``tau2`` is the variance between data sets with its Q-profile interval, ``i2`` its share of the total in 0 .. 1.
-    ``prediction`` is for the mean difference of a new data set; NaN below 3 data sets. ``note`` says what few data sets
-    leave open, ``left_out`` names those without a usable standard error.
+    classical one. ``tau2`` is the variance between data sets, ``i2`` its share of the total in 0 .. 1. ``prediction``
+    is for the mean difference of a new data set, NaN below 3 data sets. ``note`` says what few data sets leave open,
+    ``left_out`` names those without a usable standard error.
     """
 
     label: str
     k: int
     n: int
     level: float
-    method: Tau2
     estimate: Estimate
-    unguarded: Estimate
-    scale: float
-    fixed: Estimate
     q: float
     q_df: int
     q_p: float
     i2: float
     tau2: float
-    tau2_low: float
-    tau2_high: float
     prediction_low: float
     prediction_high: float
     studies: tuple[WeightedStudy, ...]
@@ -97,21 +89,19 @@ def study_of(dataset: str, label: str, estimate: Estimate, n: int) -> StudyEffec
     return StudyEffect(dataset, label, estimate.value, estimate.se, n)
 
 
-def synthesise_all(studies: Sequence[StudyEffect], *, level: float, method: Tau2 = "paule-mandel") -> tuple[Meta, ...]:
+def synthesise_all(studies: Sequence[StudyEffect], *, level: float) -> tuple[Meta, ...]:
     """One ``Meta`` per label, labels in their first order."""
     labels = dict.fromkeys(study.label for study in studies)
-    return tuple(
-        synthesise([study for study in studies if study.label == label], level=level, method=method) for label in labels
-    )
+    return tuple(synthesise([study for study in studies if study.label == label], level=level) for label in labels)
 
 
-def synthesise(studies: Sequence[StudyEffect], *, level: float, method: Tau2 = "paule-mandel") -> Meta:
+def synthesise(studies: Sequence[StudyEffect], *, level: float) -> Meta:
     """Random-effects mean of one label's k studies y_i with variances v_i (DerSimonian and Laird 1986).
 
     Weights w_i = 1 / (v_i + tau2) give mu = sum w_i y_i / sum w_i. Its variance after Hartung and Knapp 2001 and Sidik
     and Jonkman 2002 is s / sum w_i with s = sum w_i (y_i - mu)^2 / (k - 1), and t has k - 1 df. Where the studies agree
     by luck s < 1, and the interval would be narrower than that of one common effect: hence max(1, s) (Rover, Knapp and
-    Friede 2015). tau2 after Paule and Mandel 1982, or DerSimonian and Laird, never negative. The prediction interval is
+    Friede 2015). tau2 after Paule and Mandel 1982, never negative. The prediction interval is
     mu +- t_(k-2) sqrt(tau2 + se^2) (Higgins, Thompson and Spiegelhalter 2009).
 
     Assumes independent data sets, near-normal means, and variances as known: a study of few patients is trusted too
@@ -122,12 +112,11 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float, method: Tau2 = "
     """
     usable, left_out = _checked(studies)
     ordered = sorted(usable, key=lambda study: study.dataset)
-    y, v = (np.array([getattr(one, name) for one in ordered], dtype=np.float64) for name in ("effect", "se"))
-    v = v**2
+    y = np.array([study.effect for study in ordered], dtype=np.float64)
+    v = np.array([study.se for study in ordered], dtype=np.float64) ** 2
     k, df = len(ordered), len(ordered) - 1
     q = _q(0.0, y, v)
-    tau2 = (_paule_mandel if method == "paule-mandel" else _dersimonian_laird)(y, v)
-    tau2_low, tau2_high = _q_profile(y, v, level)
+    tau2 = _paule_mandel(y, v)
     weight = 1 / (v + tau2)
     mean, variance = _mean(y, weight), float(1 / weight.sum())
     scale = _q(tau2, y, v) / df if df else math.nan
@@ -136,20 +125,14 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float, method: Tau2 = "
     return Meta(
         label=studies[0].label,
         k=k,
-        n=sum(one.n for one in ordered),
+        n=sum(study.n for study in ordered),
         level=level,
-        method=method,
         estimate=estimate,
-        unguarded=t_estimate(mean, math.sqrt(variance * scale) if df else math.nan, df, level),
-        scale=scale,
-        fixed=t_estimate(_mean(y, 1 / v), float(1 / np.sqrt((1 / v).sum())), math.inf, level),
         q=q,
         q_df=df,
         q_p=float(stats.chi2.sf(q, df)) if df else math.nan,
         i2=max(0.0, (q - df) / q) if q > 0 else 0.0,
         tau2=tau2,
-        tau2_low=tau2_low,
-        tau2_high=tau2_high,
         prediction_low=mean - half,
         prediction_high=mean + half,
         studies=_weighted(ordered, weight, level),
@@ -184,12 +167,12 @@ def friedman_over_datasets(
     Raises:
         ValueError: a data set has a label twice.
     """
-    pairs = [(one.dataset, one.label) for one in studies]
+    pairs = [(study.dataset, study.label) for study in studies]
     if len(set(pairs)) != len(pairs):
         twice = next(pair for pair in pairs if pairs.count(pair) > 1)
         raise ValueError(f"data set {twice[0]!r} has label {twice[1]!r} twice")
-    labels = list(dict.fromkeys(one.label for one in studies))
-    frame = pd.DataFrame([(*pair, one.effect) for pair, one in zip(pairs, studies, strict=True)])
+    labels = list(dict.fromkeys(study.label for study in studies))
+    frame = pd.DataFrame([(*pair, study.effect) for pair, study in zip(pairs, studies, strict=True)])
     wide = frame.pivot(index=0, columns=1, values=2)[labels].sort_index().astype(np.float64)
     if control is not None:
         wide.insert(0, control, 0.0)
@@ -206,7 +189,7 @@ def friedman_over_datasets(
         labels=tuple(map(str, whole.columns)),
         datasets=tuple(map(str, whole.index)),
         mean_ranks=tuple(ranks.mean().tolist()),
-        best=tuple(int(one) for one in firsts),
+        best=tuple(int(count) for count in firsts),
         omnibus=omnibus,
         left_out=tuple(str(label) for label in wide.columns if label not in whole.columns),
         note=f"exploratory: {len(whole)} data sets as blocks; sizes and standard errors of differences are not used",
@@ -220,8 +203,8 @@ def _checked(studies: Sequence[StudyEffect]) -> tuple[list[StudyEffect], tuple[s
     names = [study.dataset for study in studies]
     if len(set(names)) != len(names):
         raise ValueError(f"data set {next(name for name in names if names.count(name) > 1)!r} occurs twice")
-    usable = [one for one in studies if math.isfinite(one.effect) and math.isfinite(one.se) and one.se > 0]
-    left_out = tuple(sorted(set(names) - {one.dataset for one in usable}))
+    usable = [study for study in studies if math.isfinite(study.effect) and math.isfinite(study.se) and study.se > 0]
+    left_out = tuple(sorted(set(names) - {study.dataset for study in usable}))
     if not usable:
         raise ValueError(
             f"none of {len(studies)} studies has a finite effect with a standard error above 0"
@@ -240,29 +223,14 @@ def _q(tau2: float, y: Array, v: Array) -> float:
     return float((weight * (y - _mean(y, weight)) ** 2).sum())
 
 
-def _dersimonian_laird(y: Array, v: Array) -> float:
-    weight = 1 / v
-    slack = float(weight.sum() - (weight**2).sum() / weight.sum())
-    return max(0.0, (_q(0.0, y, v) - (len(y) - 1)) / slack) if slack > 0 else 0.0
-
-
 def _paule_mandel(y: Array, v: Array) -> float:
-    """tau2 at which the generalised Q equals its expectation k - 1; 0 where it is below that already."""
-    return _solve(len(y) - 1, y, v)
+    """tau2 at which the generalised Q equals its expectation k - 1; 0 where it is below that already.
 
-
-def _q_profile(y: Array, v: Array, level: float) -> tuple[float, float]:
-    """Interval of tau2 by inverting Q (Viechtbauer 2007); NaN for one study."""
-    df = len(y) - 1
-    if df == 0:
-        return math.nan, math.nan
-    low, high = (_solve(float(stats.chi2.ppf(0.5 + sign * level / 2, df)), y, v) for sign in (1, -1))
-    return low, high
-
-
-def _solve(target: float, y: Array, v: Array) -> float:
-    """The tau2 >= 0 with generalised Q = target; 0 where Q is below the target everywhere."""
-    if target <= 0 or _q(0.0, y, v) <= target:
+    ``combine_effects(method_re="iterated")`` of statsmodels 0.15 stops at an absolute 1e-5, which is as large as tau2
+    itself for differences of a hundredth of Dice, and lets its other estimate of tau2 fall below 0.
+    """
+    target = len(y) - 1
+    if _q(0.0, y, v) <= target:
         return 0.0
     top = float(v.max() + np.ptp(y) ** 2)
     while _q(top, y, v) > target:
@@ -275,6 +243,6 @@ def _weighted(studies: Sequence[StudyEffect], weight: Array, level: float) -> tu
     z = float(stats.norm.ppf(0.5 + level / 2))
     shares = (weight / weight.sum()).tolist()
     return tuple(
-        WeightedStudy(one, share, one.effect - z * one.se, one.effect + z * one.se)
-        for one, share in zip(studies, shares, strict=True)
+        WeightedStudy(study, share, study.effect - z * study.se, study.effect + z * study.se)
+        for study, share in zip(studies, shares, strict=True)
     )

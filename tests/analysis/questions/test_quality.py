@@ -79,7 +79,6 @@ def test_one_data_set_is_spearman_of_scipy():
     for name, one in found_in(study(table)).items():
         oracle = stats.spearmanr(table[name], table["utility"])
         assert one.rho == pytest.approx(oracle.statistic, abs=1e-12)
-        assert one.by_dataset == (("set-0", 14, pytest.approx(oracle.statistic, abs=1e-12)),)
         assert one.p == pytest.approx(oracle.pvalue, abs=0.02)
 
 
@@ -110,9 +109,8 @@ def test_data_sets_are_ranked_apart_so_that_their_levels_cannot_make_a_correlati
     assert pooled > 0.8
     assert abs(found["iou_mean"].rho) < 0.3
     assert found["frechet"].rho < -0.95
-    parts = found["frechet"].by_dataset
-    assert [(name, n) for name, n, _ in parts] == [("set-0", 10), ("set-1", 10), ("set-2", 10)]
-    assert found["frechet"].rho == pytest.approx(np.mean([value for _, _, value in parts]))
+    parts = [stats.spearmanr(rows["frechet"], rows["utility"]).statistic for _, rows in table.groupby("dataset")]
+    assert found["frechet"].rho == pytest.approx(np.mean(parts))
 
 
 def test_known_truths_are_found():
@@ -164,7 +162,7 @@ def test_the_control_that_a_replicate_shares_drops_out_when_matched():
             rows.append({**row, "utility": -control + 0.3 * rng.normal(), "frechet": -control + 0.3 * rng.normal()})
     (found,) = study(pd.DataFrame(rows)).metrics
     assert (found.rho > 0.7, found.p < 0.001) == (True, True)
-    assert (abs(found.rho_matched) < 0.4, found.p_matched > 0.05, found.n_matched) == (True, True, 36)
+    assert abs(found.rho_matched) < 0.4
 
 
 def test_permutation_p_holds_its_level():
