@@ -39,7 +39,7 @@ from medsweep.analysis.stats.power import Power
 from medsweep.analysis.stats.wilcoxon import against_control
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.answers import Answer, answer_all
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.table.reduction import Reduced
 from medsweep.metrics import SCORES
 
 RUN_SDS = (0.0, 0.003, 0.006, 0.012)

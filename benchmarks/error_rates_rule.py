@@ -12,7 +12,7 @@ from scipy import special
 
 from medsweep.analysis.records import Array
 from medsweep.analysis.stats.wilcoxon import signed_rank_pmf
-from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisPlan
 
 CONTROL = "real only"
 ARMS = (CONTROL, "arm 1", "arm 2", "arm 3", "arm 4")

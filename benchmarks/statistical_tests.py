@@ -26,17 +26,17 @@ import numpy as np
 import pandas as pd
 
 from medsweep.analysis.records import ArmInfo, Array, mean_estimate
+from medsweep.analysis.stats.bootstrap import RESAMPLES, patient_weights
 from medsweep.analysis.stats.effects import rank_biserials
 from medsweep.analysis.stats.equivalence import tost
 from medsweep.analysis.stats.mean_ranks import nemenyi
+from medsweep.analysis.stats.method_tests import all_components, method_tests
 from medsweep.analysis.stats.omnibus import Omnibus, friedman
-from medsweep.analysis.stats.ranks import ranking
-from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights
-from medsweep.analysis.stats.variance import all_components, method_tests
+from medsweep.analysis.stats.rank_stability import ranking
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.study.metric import differences_of, study_metric
-from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import AnalysisPlan, Reduced, reduce
+from medsweep.analysis.table.reduction import AnalysisPlan, Reduced, reduce
+from medsweep.analysis.table.validation import complete
 
 CONTROL = "real only"
 PLAN = AnalysisPlan()

@@ -5,15 +5,15 @@ from enum import StrEnum
 
 import numpy as np
 
-from medsweep.analysis.factors.aliases import Scale, scale_of, scaled
-from medsweep.analysis.factors.factorial import Layout, Method, Question
+from medsweep.analysis.factors.design import EffectMethod, FactorContrast, FactorialDesign
+from medsweep.analysis.factors.least_squares import Scale, scale_of, scaled
 from medsweep.analysis.factors.terms import ArmScores, Term
 from medsweep.analysis.records import Array, Estimate
-from medsweep.analysis.stats.adjust import holm
+from medsweep.analysis.stats.p_adjustment import holm
 
 
 @dataclass(frozen=True)
-class Ordered:
+class FactorTrend:
     """Linear and quadratic contrast over the ordered ``values`` of a factor, averaged over the other factors.
 
     ``rise`` is the height that the fitted line gains from the lowest to the highest value, ``bend`` how far the ends
@@ -23,7 +23,7 @@ class Ordered:
 
     factor: str
     scale: Scale
-    method: Method
+    method: EffectMethod
     values: tuple[float, ...]
     n: int
     rise: Term
@@ -60,7 +60,7 @@ class PartialDependence:
 
     factor: str
     scale: Scale
-    method: Method
+    method: EffectMethod
     n: int
     points: tuple[DependencePoint, ...]
     steps: tuple[Term, ...]
@@ -69,30 +69,30 @@ class PartialDependence:
     course: Course
 
 
-def values_of(plan: Layout, question: Question) -> tuple[float, ...]:
-    """Numeric values of the rows of ``question.means``; empty for an interaction and for names."""
-    if len(question.factors) > 1 or question.means is None:
+def values_of(design: FactorialDesign, contrast: FactorContrast) -> tuple[float, ...]:
+    """Numeric values of the rows of ``contrast.means``; empty for an interaction and for names."""
+    if len(contrast.factors) > 1 or contrast.means is None:
         return ()
-    if question.grid:
-        return question.grid
-    values = plan.factors[question.factors[0]].values
-    return tuple(values[code] for code in question.levels[0]) if values else ()
+    if contrast.grid:
+        return contrast.grid
+    values = design.factors[contrast.factors[0]].values
+    return tuple(values[code] for code in contrast.levels[0]) if values else ()
 
 
-def ordered(plan: Layout, question: Question, data: ArmScores) -> Ordered | None:
+def ordered(design: FactorialDesign, contrast: FactorContrast, data: ArmScores) -> FactorTrend | None:
     """Trend of a main effect; None with fewer than three numeric levels."""
-    values = values_of(plan, question)
-    if len(values) < 3 or question.means is None:
+    values = values_of(design, contrast)
+    if len(values) < 3 or contrast.means is None:
         return None
     line, parabola = trend_weights(scaled(values))
-    bend = parabola @ question.means
-    return Ordered(
-        factor=plan.factors[question.factors[0]].name,
+    bend = parabola @ contrast.means
+    return FactorTrend(
+        factor=design.factors[contrast.factors[0]].name,
         scale=scale_of(values),
-        method=question.method,
+        method=contrast.method,
         values=values,
-        n=int(data.known(question.means).sum()),
-        rise=data.term("rise", line @ question.means),
+        n=int(data.known(contrast.means).sum()),
+        rise=data.term("rise", line @ contrast.means),
         bend=data.term("bend", bend) if np.abs(bend).max() > 1e-9 else None,
     )
 
@@ -110,12 +110,12 @@ def trend_weights(x: Array) -> tuple[Array, Array]:
     return centred * reach / (centred**2).sum(), square * (reach / 2) ** 2 / (square**2).sum()
 
 
-def dependence(plan: Layout, question: Question, data: ArmScores) -> PartialDependence | None:
+def dependence(design: FactorialDesign, contrast: FactorContrast, data: ArmScores) -> PartialDependence | None:
     """Mean response along a factor; None with fewer than three numeric levels."""
-    values = values_of(plan, question)
-    if len(values) < 3 or question.means is None:
+    values = values_of(design, contrast)
+    if len(values) < 3 or contrast.means is None:
         return None
-    means = question.means
+    means = contrast.means
     names = [f"{value:.3g}" for value in values]
     points = tuple(
         DependencePoint(name, value, data.term(name, row), data.term(name, row - means.mean(axis=0)))
@@ -130,9 +130,9 @@ def dependence(plan: Layout, question: Question, data: ArmScores) -> PartialDepe
     p = holm([one.patients.p for one in judged])
     p_runs = holm([run.p for run in known]) if len(known) == len(judged) else ()
     return PartialDependence(
-        factor=plan.factors[question.factors[0]].name,
+        factor=design.factors[contrast.factors[0]].name,
         scale=scale_of(values),
-        method=question.method,
+        method=contrast.method,
         n=int(data.known(means).sum()),
         points=points,
         steps=steps,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from medsweep.analysis.records import Array, Estimate, mean_estimate
-from medsweep.analysis.stats.contrasts import FTest, basis, repeated_f
-from medsweep.analysis.stats.variance import contrast_test, subspace_test
-from medsweep.analysis.table.scores import Flags, Scores
+from medsweep.analysis.stats.contrast_tests import FTest, basis, repeated_f
+from medsweep.analysis.stats.method_tests import contrast_test, subspace_test
+from medsweep.analysis.table.score_array import Flags, ScoreArray
 
 NEGLIGIBLE = 1e-12
 """Weights below it are rounding."""
@@ -27,7 +27,7 @@ class ArmScores:
     """Patients x arms and all scores of the same arms; intervals at ``level``, ``test_over_train`` as elsewhere."""
 
     wide: Array
-    scores: Scores
+    scores: ScoreArray
     level: float
     test_over_train: float | None
 

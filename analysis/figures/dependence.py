@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from medsweep.analysis.factors.dependence import Ordered
-from medsweep.analysis.factors.factors import FactorStudy
+from medsweep.analysis.factors.dependence import FactorTrend
+from medsweep.analysis.factors.effects import FactorStudy
 from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
 from medsweep.analysis.study.wording import number, p_text, span
 from medsweep.metrics import Metric
@@ -68,7 +68,7 @@ def _panel(axes: Axes, study: FactorStudy, place: int) -> None:
     axes.set_xlim(-0.5, len(one.points) - 0.5)
 
 
-def _trend(one: Ordered, metric: Metric) -> str:
+def _trend(one: FactorTrend, metric: Metric) -> str:
     digits = metric.digits + 1
     parts = [("rise", one.rise)] if one.bend is None else [("rise", one.rise), ("bend", one.bend)]
     texts = []

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
-from medsweep.analysis.stats.dose import DoseSeries, Trend
-from medsweep.analysis.stats.shape import HarmOnset, Onset
+from medsweep.analysis.stats.dose_response import DoseSeries, Trend
+from medsweep.analysis.stats.dose_shape import HarmOnset, Onset
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import number, p_text, percent, span
 from medsweep.metrics import Metric

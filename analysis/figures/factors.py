@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from medsweep.analysis.factors.factors import FactorEffect, FactorStudy
+from medsweep.analysis.factors.effects import FactorEffect, FactorStudy
 from medsweep.analysis.factors.terms import Term
 from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
 from medsweep.analysis.records import Estimate

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
-from medsweep.analysis.stats.meta import Meta, WeightedStudy
+from medsweep.analysis.stats.meta_analysis import Meta, WeightedStudy
 from medsweep.analysis.study.wording import number, p_text, percent, span
 from medsweep.metrics import Metric
 

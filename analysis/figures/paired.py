@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
-from medsweep.analysis.stats.paired import Paired
+from medsweep.analysis.stats.paired_differences import Paired
 from medsweep.analysis.study.wording import number, span
 from medsweep.metrics import Metric
 

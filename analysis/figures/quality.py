@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, look, save, wrapped
-from medsweep.analysis.questions.measures import Generator, MetricUtility
 from medsweep.analysis.questions.quality import QualityStudy
+from medsweep.analysis.questions.utility import GeneratorPoint, MetricUtility
 from medsweep.analysis.study.wording import number, p_text, span
 
 SHAPES = "osD^v<>pPX"
@@ -90,7 +90,7 @@ def _panel(axes: Axes, one: MetricUtility, study: QualityStudy) -> None:
     axes.tick_params(labelsize=7)
 
 
-def _coordinates(points: Sequence[Generator], metric: str, *, ranked: bool) -> tuple[list[float], list[float]]:
+def _coordinates(points: Sequence[GeneratorPoint], metric: str, *, ranked: bool) -> tuple[list[float], list[float]]:
     """Values, or ranks from 0 to 1 with ties at the mean."""
     x = pd.Series([point.measures[metric] for point in points])
     y = pd.Series([point.benefit for point in points])

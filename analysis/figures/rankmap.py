@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
 from medsweep.analysis.figures.style import INK, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
-from medsweep.analysis.stats.ranks import Ranking, RankStability
+from medsweep.analysis.stats.rank_stability import Ranking, RankStability
 from medsweep.analysis.study.wording import arm_label, number, percent
 
 SHARE: Final = LinearSegmentedColormap.from_list("share", ["#ffffff", "#9dbcd8", "#1f4e79"])

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, save, wrapped
-from medsweep.analysis.stats.variance import RunMean
+from medsweep.analysis.stats.method_tests import RunMean
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import arm_label
 from medsweep.metrics import Metric

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.table.reduction import Reduced
 from medsweep.metrics import Direction, record_of
 
 ANCHOR: Final = "iou_mean"

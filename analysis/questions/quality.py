@@ -14,17 +14,17 @@ import numpy as np
 import pandas as pd
 
 from medsweep.analysis.questions.generators import KEYS, generator_table, is_quality
-from medsweep.analysis.questions.measures import (
+from medsweep.analysis.questions.utility import (
     PERMUTATIONS,
-    Generator,
+    GeneratorPoint,
+    GeneratorSample,
     MetricComparison,
     MetricUtility,
-    Sample,
     compare,
     judge,
     obstacle,
 )
-from medsweep.analysis.stats.adjust import holm
+from medsweep.analysis.stats.p_adjustment import holm
 
 RESAMPLES: Final = 2000
 COMPARED: Final = (
@@ -50,7 +50,7 @@ class QualityStudy:
 
     level: float
     higher_is_better: bool
-    generators: tuple[Generator, ...]
+    generators: tuple[GeneratorPoint, ...]
     datasets: tuple[tuple[str, int], ...]
     metrics: tuple[MetricUtility, ...]
     comparisons: tuple[MetricComparison, ...]
@@ -93,7 +93,7 @@ def quality_of(
     table = table.sort_values(["dataset", "generator"], ignore_index=True)
     names = [str(name) for name in table.columns if name not in KEYS]
     toward = 1.0 if higher_is_better else -1.0
-    sample = Sample(table, (toward * table["utility"]).to_numpy(dtype=np.float64), level, resamples)
+    sample = GeneratorSample(table, (toward * table["utility"]).to_numpy(dtype=np.float64), level, resamples)
     judged, refused = _judge_all(sample, [name for name in names if is_quality(name)])
     comparisons, not_compared = _compare_all(sample, names, compared)
     adjusted = holm([one.p for one in judged])
@@ -112,7 +112,7 @@ def quality_of(
     )
 
 
-def _judge_all(sample: Sample, names: Sequence[str]) -> tuple[list[MetricUtility], list[NotJudged]]:
+def _judge_all(sample: GeneratorSample, names: Sequence[str]) -> tuple[list[MetricUtility], list[NotJudged]]:
     """In the order of ``names``; measures of the same generators share their draws."""
     shared: dict[tuple[str, ...], list[str]] = {}
     refused = []
@@ -128,7 +128,7 @@ def _judge_all(sample: Sample, names: Sequence[str]) -> tuple[list[MetricUtility
 
 
 def _compare_all(
-    sample: Sample, names: Sequence[str], compared: Sequence[tuple[str, str]]
+    sample: GeneratorSample, names: Sequence[str], compared: Sequence[tuple[str, str]]
 ) -> tuple[list[MetricComparison], list[NotJudged]]:
     comparisons, refused = [], []
     for pair in compared:

@@ -6,8 +6,8 @@ from medsweep.analysis.figures.dose import draw_dose
 from medsweep.analysis.report.document import Figure
 from medsweep.analysis.report.table import DASH, Row, Table, bare_p
 from medsweep.analysis.report.topic import Material, Topic
-from medsweep.analysis.stats.dose import DoseSeries
-from medsweep.analysis.stats.shape import HarmOnset, Onset
+from medsweep.analysis.stats.dose_response import DoseSeries
+from medsweep.analysis.stats.dose_shape import HarmOnset, Onset
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import number, percent, span
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from medsweep.analysis.factors.factors import FactorEffect, FactorStudy, Term
+from medsweep.analysis.factors.effects import FactorEffect, FactorStudy, Term
 from medsweep.analysis.figures.dependence import draw_dependence
 from medsweep.analysis.figures.factors import draw_factors
 from medsweep.analysis.report.document import Block, Bullets, Figure

@@ -8,7 +8,7 @@ from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.report.document import Block, Figure
 from medsweep.analysis.report.table import DASH, Row, Table, bare_p
 from medsweep.analysis.report.topic import Material, Topic
-from medsweep.analysis.stats.resampling import RESAMPLES
+from medsweep.analysis.stats.bootstrap import RESAMPLES
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.study.metric import MetricStudy

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from medsweep.analysis.records import Array, Estimate, mean_estimate
-from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights, resampled_means
+from medsweep.analysis.stats.bootstrap import RESAMPLES, patient_weights, resampled_means
 from medsweep.analysis.stats.wilcoxon import EXACT_UP_TO, signed_rank_pmf
 
 T = TypeVar("T")
 
 __all__ = [
+    "ConfidenceInterval",
     "Effect",
-    "Interval",
     "bca",
     "effect",
     "effects_of",
@@ -31,7 +31,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Interval:
+class ConfidenceInterval:
     """``low`` to ``high`` with the ``coverage`` the method attains; NaN where it has none."""
 
     low: float
@@ -53,15 +53,15 @@ class Effect:
     n_finite: int
     mean: Estimate
     sd: float
-    bca: Interval
+    bca: ConfidenceInterval
     hodges_lehmann: float
-    hodges_lehmann_ci: Interval
+    hodges_lehmann_ci: ConfidenceInterval
     rank_biserial: float
     wins: int
     ties: int
     losses: int
     p_better: float
-    p_better_ci: Interval
+    p_better_ci: ConfidenceInterval
 
 
 def effects_of(
@@ -95,7 +95,9 @@ def effect(arm: str, differences: Array, *, higher_is_better: bool, level: float
     return effects_of({arm: differences}, higher_is_better=higher_is_better, level=level)[0]
 
 
-def _effect(arm: str, gains: Array, finite: Array, *, bootstrap: Interval, size: float, level: float) -> Effect:
+def _effect(
+    arm: str, gains: Array, finite: Array, *, bootstrap: ConfidenceInterval, size: float, level: float
+) -> Effect:
     wins, ties = int((gains > 0).sum()), int((gains == 0).sum())
     middle, low, high, coverage = _hodges_lehmann(finite, level)
     return Effect(
@@ -106,7 +108,7 @@ def _effect(arm: str, gains: Array, finite: Array, *, bootstrap: Interval, size:
         sd=float(finite.std(ddof=1)) if len(finite) > 1 else math.nan,
         bca=bootstrap,
         hodges_lehmann=middle,
-        hodges_lehmann_ci=Interval(low, high, coverage),
+        hodges_lehmann_ci=ConfidenceInterval(low, high, coverage),
         rank_biserial=size,
         wins=wins,
         ties=ties,
@@ -116,12 +118,12 @@ def _effect(arm: str, gains: Array, finite: Array, *, bootstrap: Interval, size:
     )
 
 
-def bca(differences: Array, level: float) -> Interval:
+def bca(differences: Array, level: float) -> ConfidenceInterval:
     """Bias-corrected and accelerated bootstrap of the mean (Efron 1987), over patients, seed fixed."""
     return _bca(differences[:, None], level, RESAMPLES)[0]
 
 
-def _bca(d_NM: Array, level: float, resamples: int) -> list[Interval]:
+def _bca(d_NM: Array, level: float, resamples: int) -> list[ConfidenceInterval]:
     """BCa of each column's mean: one weights @ differences for all; acceleration by the jackknife of a mean.
 
     a = sum (d - mean)^3 / (6 [sum (d - mean)^2]^(3/2)) (Efron and Tibshirani 1993, eq. 14.15). Columns are sorted,
@@ -129,7 +131,7 @@ def _bca(d_NM: Array, level: float, resamples: int) -> list[Interval]:
     """
     n, m = d_NM.shape
     if n < 3:
-        return [Interval(math.nan, math.nan, math.nan)] * m
+        return [ConfidenceInterval(math.nan, math.nan, math.nan)] * m
     d_NM = np.sort(d_NM, axis=0)
     means_BM = np.sort(resampled_means(patient_weights(n, resamples, "patients"), d_NM), axis=0)
     centre = d_NM.mean(axis=0).round(12)
@@ -137,7 +139,7 @@ def _bca(d_NM: Array, level: float, resamples: int) -> list[Interval]:
     intervals = []
     for at in range(m):
         if d_NM[0, at] == d_NM[-1, at]:
-            intervals.append(Interval(float(d_NM[0, at]), float(d_NM[0, at]), level))
+            intervals.append(ConfidenceInterval(float(d_NM[0, at]), float(d_NM[0, at]), level))
             continue
         below = sum(int(np.searchsorted(means_BM[:, at], centre[at], side)) for side in ("left", "right"))
         bias = special.ndtri(below / (2 * resamples))
@@ -145,7 +147,7 @@ def _bca(d_NM: Array, level: float, resamples: int) -> list[Interval]:
         shifted = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
         shares = special.ndtr(bias + shifted / (1 - a * shifted))
         low, high = np.interp(shares * (resamples - 1), np.arange(resamples), means_BM[:, at])
-        intervals.append(Interval(float(low), float(high), level))
+        intervals.append(ConfidenceInterval(float(low), float(high), level))
     return intervals
 
 
@@ -156,14 +158,14 @@ def walsh_averages(differences: Array) -> Array:
     return averages
 
 
-def hodges_lehmann_interval(differences: Array, level: float) -> Interval:
-    """Interval of Walsh averages that inverts the signed-rank test (Hollander and Wolfe 1973, 3.3).
+def hodges_lehmann_interval(differences: Array, level: float) -> ConfidenceInterval:
+    """ConfidenceInterval of Walsh averages that inverts the signed-rank test (Hollander and Wolfe 1973, 3.3).
 
     Exact distribution up to 50 patients, normal above. Below 6 patients no interval reaches 95 %; the widest is
     given, with the coverage it has.
     """
     _, low, high, coverage = _hodges_lehmann(differences, level)
-    return Interval(low, high, coverage)
+    return ConfidenceInterval(low, high, coverage)
 
 
 def _hodges_lehmann(differences: Array, level: float) -> tuple[float, float, float, float]:
@@ -207,15 +209,15 @@ def rank_biserials(gains_NM: Array) -> Array:
     return sizes_M
 
 
-def p_better_interval(wins: int, ties: int, n: int, level: float) -> Interval:
+def p_better_interval(wins: int, ties: int, n: int, level: float) -> ConfidenceInterval:
     """Score interval of P(better) + P(tie) / 2 (Wilson 1927), the variance p (1-p) - t/4 lowered by the tie share t.
 
     Solves (w - p)^2 = z^2 (p (1-p) - t/4) / n for p, w = (wins + ties/2) / n. Approximate below about 10 patients.
     """
     if n == 0:
-        return Interval(math.nan, math.nan, math.nan)
+        return ConfidenceInterval(math.nan, math.nan, math.nan)
     share, tied = (wins + ties / 2) / n, ties / n
     z2n = float(special.ndtri(0.5 + level / 2)) ** 2 / n
     half = math.sqrt(max((2 * share + z2n) ** 2 - 4 * (1 + z2n) * (share**2 + z2n * tied / 4), 0.0))
     low, high = ((2 * share + z2n + sign * half) / (2 * (1 + z2n)) for sign in (-1, 1))
-    return Interval(max(low, 0.0), min(high, 1.0), level)
+    return ConfidenceInterval(max(low, 0.0), min(high, 1.0), level)

@@ -16,8 +16,8 @@ from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
 from medsweep.analysis.records import Array
-from medsweep.analysis.stats.adjust import SMALLEST, holm
 from medsweep.analysis.stats.omnibus import Omnibus, ranks_of, refuse_holes
+from medsweep.analysis.stats.p_adjustment import SMALLEST, holm
 from medsweep.errors import nearest
 
 Matrix = tuple[tuple[float, ...], ...]

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from medsweep.analysis.records import Array
-from medsweep.analysis.stats.adjust import SMALLEST
+from medsweep.analysis.stats.p_adjustment import SMALLEST
 
 TWO_ARMS: Final = "two arms: the Wilcoxon signed-rank test of the pair is the test"
 ALIKE: Final = "every patient scores all arms alike"

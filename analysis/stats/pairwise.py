@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from medsweep.analysis.records import Estimate, mean_estimate
-from medsweep.analysis.stats.adjust import holm, shaffer
 from medsweep.analysis.stats.mean_ranks import Matrix, conover, symmetric
 from medsweep.analysis.stats.omnibus import ranks_of, refuse_holes
+from medsweep.analysis.stats.p_adjustment import holm, shaffer
 from medsweep.analysis.stats.wilcoxon import signed_rank_ps
-from medsweep.analysis.table.tables import PostHocMethod, difference
+from medsweep.analysis.table.reduction import PostHocMethod, difference
 from medsweep.errors import UserError, nearest
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special, stats
 
 from medsweep.analysis.records import Array
-from medsweep.analysis.stats.adjust import SMALLEST, holm
+from medsweep.analysis.stats.p_adjustment import SMALLEST, holm
 
 EXACT_UP_TO: Final = 50
 """Patients up to which the exact distribution of untied signed ranks is used."""

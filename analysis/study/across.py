@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medsweep.analysis.stats.equivalence import Verdict
-from medsweep.analysis.stats.meta import (
+from medsweep.analysis.stats.meta_analysis import (
     DatasetRanks,
     Meta,
     StudyEffect,
@@ -14,7 +14,7 @@ from medsweep.analysis.stats.meta import (
 )
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
-from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisPlan
 from medsweep.errors import UserError
 from medsweep.metrics import Metric
 

@@ -8,13 +8,13 @@ from typing import Any, Final
 import pandas as pd
 
 from medsweep.analysis import records
-from medsweep.analysis.factors.factors import FactorStudy, NoFactors, factor_effects
+from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_effects
 from medsweep.analysis.questions.quality import QualityStudy
 from medsweep.analysis.records import ArmInfo
-from medsweep.analysis.stats.dose import DoseSeries, dose_series
-from medsweep.analysis.stats.paired import Paired, paired_differences
-from medsweep.analysis.stats.ranks import Ranking, RankStability, ranking
-from medsweep.analysis.stats.variance import Components, RunMean, all_components, run_means
+from medsweep.analysis.stats.dose_response import DoseSeries, dose_series
+from medsweep.analysis.stats.method_tests import Components, RunMean, all_components, run_means
+from medsweep.analysis.stats.paired_differences import Paired, paired_differences
+from medsweep.analysis.stats.rank_stability import Ranking, RankStability, ranking
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.design import StudyDesign, design_of
@@ -24,9 +24,9 @@ from medsweep.analysis.study.null import NullEvidence, null_evidence
 from medsweep.analysis.study.pools import PoolSummary, pool_summaries, quality_of_pools
 from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
 from medsweep.analysis.table.arms import control_of, infer_arms
-from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import AnalysisPlan, metric_named, reduce
-from medsweep.analysis.table.tidy import NO_POOLS, metric_for, plan_of, tidied
+from medsweep.analysis.table.reduction import AnalysisPlan, metric_named, reduce
+from medsweep.analysis.table.user_table import NO_POOLS, metric_for, plan_of, tidied
+from medsweep.analysis.table.validation import complete
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES, Metric
 

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.stats.adjust import holm
 from medsweep.analysis.stats.effects import Effect
 from medsweep.analysis.stats.equivalence import Verdict, verdict, weaker
+from medsweep.analysis.stats.method_tests import method_tests
+from medsweep.analysis.stats.p_adjustment import holm
 from medsweep.analysis.stats.power import Power, power_of
-from medsweep.analysis.stats.variance import method_tests
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.levels import PatientLevel, RunLevel, patient_level, run_level
 from medsweep.analysis.study.wording import answer_detail, answer_lead, answer_short
-from medsweep.analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.study.holes import Cause, causes_of
 from medsweep.analysis.study.wording import scope_sentence
 from medsweep.analysis.table.arms import control_of
-from medsweep.analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
 from medsweep.analysis.table.trials import TrialRef, trials_of
 
 

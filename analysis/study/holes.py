@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from medsweep.analysis.table.checks import NO_ROW, REPLICATE
-from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.validation import NO_ROW, REPLICATE
 from medsweep.metrics import Metric
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from medsweep.analysis.stats.effects import Effect
 from medsweep.analysis.stats.equivalence import Equivalence, Evidence, Verdict, tost, verdict
-from medsweep.analysis.stats.variance import MethodTest
+from medsweep.analysis.stats.method_tests import MethodTest
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
-from medsweep.analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
 from medsweep.metrics import Metric
 
 

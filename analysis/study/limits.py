@@ -8,7 +8,7 @@ import pandas as pd
 from medsweep.analysis.stats.wilcoxon import small_n_warning
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer
-from medsweep.analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
 from medsweep.metrics import without_record
 
 FAILED_BELOW: Final = 0.01

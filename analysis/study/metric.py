@@ -10,7 +10,7 @@ from medsweep.analysis.stats.effects import Effect, effects_of
 from medsweep.analysis.stats.mean_ranks import Nemenyi, nemenyi
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
 from medsweep.analysis.stats.wilcoxon import Wilcoxon, against_control
-from medsweep.analysis.table.tables import AnalysisPlan, FlowStep, Reduced, difference
+from medsweep.analysis.table.reduction import AnalysisPlan, FlowStep, Reduced, difference
 from medsweep.metrics import Metric
 
 

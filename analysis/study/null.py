@@ -6,7 +6,7 @@ import numpy as np
 
 from medsweep.analysis.stats.equivalence import NonInferiority, non_inferiority
 from medsweep.analysis.study.metric import differences_of
-from medsweep.analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from medsweep.analysis.questions.generators import ANCHOR, utility_table
 from medsweep.analysis.questions.quality import QualityStudy, quality_against_utility
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.table.reduction import Reduced
 
 
 @dataclass(frozen=True)

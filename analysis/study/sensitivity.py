@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from medsweep.analysis.stats.mean_ranks import BonferroniDunn, LeaveOneOut, bonferroni_dunn, leave_one_arm_out
-from medsweep.analysis.stats.mixed import MAX_ROWS, MixedCheck, mixed_check
+from medsweep.analysis.stats.method_tests import RunOmnibus, run_omnibus
+from medsweep.analysis.stats.mixed_model import MAX_ROWS, MixedCheck, mixed_check
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
 from medsweep.analysis.stats.pairwise import AllPairs, Pairwise, all_pairs, pairwise
-from medsweep.analysis.stats.variance import RunOmnibus, run_omnibus
-from medsweep.analysis.table.tables import AnalysisPlan, Reduced
+from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
 
 MIXED_ROWS: Final = 3 * MAX_ROWS
 """Scores, of both arms of each pair, up to which mixed models are fitted: seconds, whatever the number of arms."""

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisPlan
 from medsweep.config import Config
 from medsweep.data import prepare
 from medsweep.data.config import DataConfig, PrepareConfig

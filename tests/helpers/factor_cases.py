@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from helpers.score_arrays import crossed, reduced_of
-from medsweep.analysis.factors.factors import factor_effects
+from medsweep.analysis.factors.effects import factor_effects
 from medsweep.analysis.records import ArmInfo
 
 CONTROL = ArmInfo("control", {"n": 0}, 0, None, control=True)

@@ -10,7 +10,7 @@ from helpers.simulated_results import eight_arms, simulate, simulate_pools
 from medsweep.analysis.report.context import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import Analysis, analyse
-from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisPlan
 
 
 def context(folder: Path, **changes: object) -> ReportContext:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.table.reduction import Reduced
 from medsweep.metrics import SCORES
 
 

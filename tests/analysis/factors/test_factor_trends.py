@@ -1,4 +1,4 @@
-"""Ordered and continuous factors, searches, and the records of a factor study."""
+"""FactorTrend and continuous factors, searches, and the records of a factor study."""
 
 import math
 
@@ -7,12 +7,12 @@ import pytest
 
 from helpers.factor_cases import TWO, cells, effect, grid, shifted, study
 from helpers.score_arrays import crossed, reduced_of
-from medsweep.analysis.factors.aliases import questions, scale_of, scaled
 from medsweep.analysis.factors.dependence import Course, trend_weights
-from medsweep.analysis.factors.factorial import CROSS, MINUS, effect_name, layout
-from medsweep.analysis.factors.factors import FactorStudy
+from medsweep.analysis.factors.design import CROSS, MINUS, effect_name, layout
+from medsweep.analysis.factors.effects import FactorStudy
+from medsweep.analysis.factors.least_squares import factor_contrasts, scale_of, scaled
 from medsweep.analysis.records import plain
-from medsweep.analysis.stats.paired import paired_differences
+from medsweep.analysis.stats.paired_differences import paired_differences
 
 
 def test_rise_and_bend_are_in_units_of_the_metric():
@@ -93,17 +93,17 @@ def test_a_search_of_few_arms_is_read_by_lines():
 
 
 def test_numbers_ascend_no_comes_before_yes_and_names_keep_their_order():
-    plan = layout(cells([(50, True, "z"), (8, False, "a"), (16.0, True, "z")]))
-    assert [factor.levels for factor in plan.factors] == [("8", "16", "50"), ("no", "yes"), ("z", "a")]
-    assert plan.factors[0].values == (8, 16, 50)
-    assert plan.codes.tolist() == [[2, 1, 0], [0, 0, 1], [1, 1, 0]]
+    design = layout(cells([(50, True, "z"), (8, False, "a"), (16.0, True, "z")]))
+    assert [factor.levels for factor in design.factors] == [("8", "16", "50"), ("no", "yes"), ("z", "a")]
+    assert design.factors[0].values == (8, 16, 50)
+    assert design.codes.tolist() == [[2, 1, 0], [0, 0, 1], [1, 1, 0]]
 
 
 def test_level_sets_prefer_more_arms():
     rows = [("x", i) for i in range(5)] + [("y", i) for i in range(4)] + [("z", 0)]
-    plan = layout(cells(rows))
-    found, failed = questions(plan)
-    assert {effect_name(plan, one.factors): (one.levels, one.contexts) for one in found} == {
+    design = layout(cells(rows))
+    found, failed = factor_contrasts(design)
+    assert {effect_name(design, one.factors): (one.levels, one.contexts) for one in found} == {
         "a": (((0, 1),), 4),
         "b": (((0, 1, 2, 3),), 2),
         f"a {CROSS} b": (((0, 1), (0, 1, 2, 3)), 1),

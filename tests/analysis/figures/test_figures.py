@@ -12,7 +12,7 @@ from medsweep.analysis.figures.dose import draw_dose
 from medsweep.analysis.figures.forest import draw_forest
 from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.study.analyse import analyse
-from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisPlan
 
 DRAW = {"cd": draw_critical_difference, "dose": draw_dose, "forest": draw_forest, "runs": draw_runs}
 

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from helpers.score_arrays import crossed, cut, reduced_of
-from medsweep.analysis.factors.factors import factor_effects
+from medsweep.analysis.factors.effects import factor_effects
 from medsweep.analysis.figures.dependence import draw_dependence
 from medsweep.analysis.figures.factors import draw_factors
 from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.records import ArmInfo
-from medsweep.analysis.stats.paired import paired_differences
-from medsweep.analysis.stats.variance import run_means
+from medsweep.analysis.stats.method_tests import run_means
+from medsweep.analysis.stats.paired_differences import paired_differences
 from medsweep.metrics import SCORES
 from medsweep.sweep.fractions import best_fraction
 

@@ -13,11 +13,11 @@ from medsweep.analysis.figures.dose import draw_dose
 from medsweep.analysis.figures.meta import draw_meta
 from medsweep.analysis.figures.quality import draw_quality
 from medsweep.analysis.questions.quality import quality_of
-from medsweep.analysis.stats.dose import dose_series
-from medsweep.analysis.stats.meta import StudyEffect, synthesise_all
+from medsweep.analysis.stats.dose_response import dose_series
+from medsweep.analysis.stats.meta_analysis import StudyEffect, synthesise_all
 from medsweep.analysis.study.analyse import analyse
-from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.validation import complete
 from medsweep.metrics import SCORES
 
 COUNTS = (8, 16, 32, 64)

@@ -19,7 +19,7 @@ from medsweep.analysis.figures.style import Drawn
 from medsweep.analysis.stats.mean_ranks import bonferroni_dunn, nemenyi
 from medsweep.analysis.stats.omnibus import friedman
 from medsweep.analysis.stats.pairwise import pairwise
-from medsweep.analysis.stats.ranks import ranking
+from medsweep.analysis.stats.rank_stability import ranking
 from medsweep.metrics import SCORES
 
 CONTROL = "real only"

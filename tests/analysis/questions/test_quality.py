@@ -13,7 +13,9 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from helpers.simulated_results import CONTROL, arm, simulate, simulate_pools
-from medsweep.analysis.questions.association import (
+from medsweep.analysis.questions.generators import KEYS, better, generator_table, is_quality, utility_table
+from medsweep.analysis.questions.quality import quality_against_utility, quality_of
+from medsweep.analysis.questions.rank_association import (
     bend,
     bootstrap_counts,
     drawn_ranks,
@@ -21,12 +23,10 @@ from medsweep.analysis.questions.association import (
     rho,
     scaled_ranks,
 )
-from medsweep.analysis.questions.generators import KEYS, better, generator_table, is_quality, utility_table
-from medsweep.analysis.questions.quality import quality_against_utility, quality_of
 from medsweep.analysis.records import to_json
-from medsweep.analysis.stats.adjust import holm
-from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import AnalysisPlan, reduce
+from medsweep.analysis.stats.p_adjustment import holm
+from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.validation import complete
 
 # fmt: off
 DOCUMENTED = [

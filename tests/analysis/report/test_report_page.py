@@ -14,7 +14,7 @@ from helpers.made_report import context
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, simulate
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import analyse
-from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisPlan
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from helpers.published import expected, given
+from medsweep.analysis.stats.bootstrap import RESAMPLES, patient_weights
 from medsweep.analysis.stats.effects import (
     bca,
     effect,
@@ -21,7 +22,6 @@ from medsweep.analysis.stats.effects import (
     signed_rank_pmf,
     walsh_averages,
 )
-from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights
 
 DEPRESSION = (np.array(given("hollander_depression", "x")) - np.array(given("hollander_depression", "y"))).round(12)
 

@@ -13,9 +13,9 @@ from statsmodels.stats.multitest import multipletests
 
 from helpers.published import CASES, expected, given, printed, wide
 from helpers.random_tables import TABLES
-from medsweep.analysis.stats.adjust import holm
 from medsweep.analysis.stats.mean_ranks import bonferroni_dunn, cliques, critical_difference, nemenyi, standard_error
 from medsweep.analysis.stats.omnibus import friedman
+from medsweep.analysis.stats.p_adjustment import holm
 from medsweep.analysis.stats.wilcoxon import against_control, signed_rank_p, small_n_warning
 
 

@@ -21,7 +21,7 @@ from medsweep.analysis.stats.power import (
     sentences,
     tost_power,
 )
-from medsweep.analysis.stats.ranks import ranking
+from medsweep.analysis.stats.rank_stability import ranking
 
 
 def test_detectable_inverts_gpower():

@@ -14,10 +14,10 @@ from statsmodels.stats.anova import AnovaRM, anova_lm
 
 from helpers.score_arrays import crossed, cut, overlapping, reduced_of
 from medsweep.analysis.records import mean_estimate, plain
-from medsweep.analysis.stats.contrasts import basis, hillis_f, repeated_f
+from medsweep.analysis.stats.contrast_tests import basis, hillis_f, repeated_f
+from medsweep.analysis.stats.method_tests import run_omnibus, two_way
 from medsweep.analysis.stats.omnibus import NoOmnibus
-from medsweep.analysis.stats.variance import run_omnibus, two_way
-from medsweep.analysis.table.scores import Design
+from medsweep.analysis.table.score_array import Replication
 
 
 def test_hillis_mean_squares_are_those_of_an_anova():
@@ -32,7 +32,7 @@ def test_hillis_mean_squares_are_those_of_an_anova():
     assert found.test.f == pytest.approx(ms["C(a)"] / den)
     assert found.test.df2 == pytest.approx(den**2 / (ms["C(a):C(r)"] ** 2 / (2 * 3)))
     assert found.test.p == pytest.approx(stats.f.sf(found.test.f, 2, found.test.df2))
-    assert (found.k, found.units, found.design) == (3, 4, Design.HELD_OUT)
+    assert (found.k, found.units, found.design) == (3, 4, Replication.HELD_OUT)
 
 
 def test_the_f_of_one_contrast_is_the_square_of_the_two_way_test():

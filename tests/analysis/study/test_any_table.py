@@ -12,7 +12,7 @@ from medsweep.analysis.study import analyse as study
 from medsweep.analysis.study.across import across_datasets
 from medsweep.analysis.study.analyse import analyse, analyse_datasets, analyse_table
 from medsweep.analysis.table.arms import infer_arms
-from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisPlan
 from medsweep.errors import UserError
 
 

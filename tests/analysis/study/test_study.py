@@ -14,8 +14,8 @@ from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.levels import Shown, patient_level
 from medsweep.analysis.study.wording import headline
-from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.validation import complete
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES
 

@@ -15,11 +15,11 @@ from scipy import stats
 from helpers.published import expected, given
 from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.records import plain
-from medsweep.analysis.stats.dose import contrasts, dose_series, page_test, run_contrast, trend
-from medsweep.analysis.stats.shape import Shape
-from medsweep.analysis.stats.variance import method_test
-from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import AnalysisPlan, reduce
+from medsweep.analysis.stats.dose_response import contrasts, dose_series, page_test, run_contrast, trend
+from medsweep.analysis.stats.dose_shape import Shape
+from medsweep.analysis.stats.method_tests import method_test
+from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.validation import complete
 
 
 def reduced_of(arms, shifts, **settings):

@@ -5,8 +5,8 @@ from typing import Any, Final
 import pandas as pd
 from pydantic import ValidationError
 
-from medsweep.analysis.table.checks import KEY
-from medsweep.analysis.table.tables import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.validation import KEY
 from medsweep.errors import UserError, nearest
 from medsweep.metrics import SCORES, Metric, unknown_metric
 

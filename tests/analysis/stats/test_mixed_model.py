@@ -11,9 +11,9 @@ from statsmodels.regression.mixed_linear_model import MixedLM
 
 from helpers.score_arrays import crossed, cut, reduced_of
 from medsweep.analysis.records import plain
-from medsweep.analysis.stats import mixed
-from medsweep.analysis.stats.contrasts import crossed_variances
-from medsweep.analysis.stats.mixed import mixed_check
+from medsweep.analysis.stats import mixed_model
+from medsweep.analysis.stats.contrast_tests import crossed_variances
+from medsweep.analysis.stats.mixed_model import mixed_check
 
 
 def test_balanced_scores_give_the_moment_estimates_and_their_standard_error():
@@ -93,4 +93,4 @@ def test_one_seed_with_folds_has_patient_and_residual_alone():
     assert found.fitted
     assert found.boundary == ("run", "patient_arm")
     assert found.patient == pytest.approx(0.06, rel=0.4)
-    assert mixed.MAX_ROWS == 600
+    assert mixed_model.MAX_ROWS == 600

@@ -7,8 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from medsweep.analysis.records import Array
+from medsweep.analysis.stats.bootstrap import RESAMPLES, patient_weights, resampled_means
 from medsweep.analysis.stats.omnibus import refuse_holes
-from medsweep.analysis.stats.resampling import RESAMPLES, patient_weights, resampled_means
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from statsmodels.stats.anova import anova_lm
 from helpers.score_arrays import crossed, cut, overlapping, reduced_of
 from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.records import mean_estimate
-from medsweep.analysis.stats.variance import (
+from medsweep.analysis.stats.method_tests import (
     all_components,
     components,
     mean_squares,
@@ -24,9 +24,9 @@ from medsweep.analysis.stats.variance import (
     run_omnibus,
     two_way,
 )
-from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.scores import Design, scores_of
-from medsweep.analysis.table.tables import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.score_array import Replication, scores_of
+from medsweep.analysis.table.validation import complete
 
 ARMS = [arm(CONTROL, 0), arm("x", 8)]
 NAMES = [one.name for one in ARMS]
@@ -176,7 +176,7 @@ def test_overlapping_test_sets_are_judged_by_nadeau_and_bengio():
     folds = overlapping(np.random.default_rng(9))
     (found,) = method_tests(reduced_of(folds), "arm 0", 0.95, test_over_train=0.5)
     means = np.array([(y[1] - y[0]).mean() for y, _ in folds])
-    assert (found.design, found.interval) == (Design.REPEATED_HOLD_OUT, "Nadeau-Bengio")
+    assert (found.design, found.interval) == (Replication.REPEATED_HOLD_OUT, "Nadeau-Bengio")
     assert found.estimate == found.nadeau_bengio
     assert found.estimate.se == pytest.approx(math.sqrt(means.var(ddof=1) * (1 / 6 + 0.5)))
     assert found.uncorrected == mean_estimate(means.round(12), 0.95)

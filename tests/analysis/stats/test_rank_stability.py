@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from helpers.published import wide
-from medsweep.analysis.stats.ranks import ranking
-from medsweep.analysis.stats.resampling import patient_weights
+from medsweep.analysis.stats.bootstrap import patient_weights
+from medsweep.analysis.stats.rank_stability import ranking
 
 
 def table(seed=1, n=9, k=4):

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from medsweep.analysis.records import Array, Estimate, mean_estimate
-from medsweep.analysis.stats.contrasts import (
+from medsweep.analysis.stats.contrast_tests import (
     FTest,
     basis,
     crossed_variances,
@@ -24,8 +24,8 @@ from medsweep.analysis.stats.contrasts import (
     two_way,
 )
 from medsweep.analysis.stats.omnibus import NoOmnibus
-from medsweep.analysis.table.scores import Codes, Design, Flags, Scores, scores_of
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.table.reduction import Reduced
+from medsweep.analysis.table.score_array import Codes, Flags, Replication, ScoreArray, scores_of
 
 __all__ = [
     "Components",
@@ -91,7 +91,7 @@ class MethodTest:
     nadeau_bengio: Estimate | None
     test_over_train: float | None
     """Patients tested for each patient trained on, where folds are the units."""
-    design: Design = Design.HELD_OUT
+    design: Replication = Replication.HELD_OUT
     interval: Literal["two-way", "fold means", "Nadeau-Bengio"] = "two-way"
     uncorrected: Estimate | None = None
     patients: int = 0
@@ -108,7 +108,7 @@ class RunOmnibus:
     """
 
     arms: tuple[str, ...]
-    design: Design
+    design: Replication
     n: int
     left_out: int
     units: int
@@ -155,7 +155,7 @@ def all_components(reduced: Reduced) -> tuple[Components, ...]:
     return tuple(_components(scores, i, seeds) for i in range(len(scores.arms)))
 
 
-def _components(scores: Scores, row: int, seeds: int) -> Components:
+def _components(scores: ScoreArray, row: int, seeds: int) -> Components:
     tables = []
     for part, mine in zip(scores.parts(), scores.seeds, strict=True):
         table = scores.values[row, part].reshape(-1, len(mine)).round(12)
@@ -189,19 +189,19 @@ def method_tests(
 
 
 def contrast_test(
-    scores: Scores, name: str, weights_A: Array, level: float, test_over_train: float | None
+    scores: ScoreArray, name: str, weights_A: Array, level: float, test_over_train: float | None
 ) -> MethodTest | None:
     """The test of one contrast of arms that holds for the method; None with one run or fewer than two patients.
 
     Patients with an infinite score in an arm of the contrast are left out. ``test_over_train`` is n_test/n_train of a
     fold; where it is not given, the J folds of a cross-validation have 1/(J-1), never smaller than the true one for an
-    incomplete set of folds, and those of a repeated hold-out what the table tells (``Scores.test_over_train``).
+    incomplete set of folds, and those of a repeated hold-out what the table tells (``ScoreArray.test_over_train``).
     """
     used: Codes = np.flatnonzero(weights_A)
     keep = scores.known(used)
     z_1K = np.where(keep, weights_A[used] @ np.where(keep, scores.values[used], 0.0), 0.0)[None]
     patients = len(np.unique(scores.patient[keep]))
-    if scores.design is Design.HELD_OUT:
+    if scores.design is Replication.HELD_OUT:
         (table,) = scores.crossed(z_1K, keep)
         if min(table.shape) < 2:
             return None
@@ -212,7 +212,7 @@ def contrast_test(
         return None
     ratio = _ratio(scores, j) if test_over_train is None else test_over_train
     plain, corrected = mean_estimate(means, level), nadeau_bengio(means, ratio, level)
-    apart = scores.design is Design.CROSS_VALIDATION
+    apart = scores.design is Replication.CROSS_VALIDATION
     return MethodTest(
         arm=name,
         kind="paired t test of fold means" if apart else "corrected t test of overlapping folds",
@@ -249,12 +249,12 @@ def run_omnibus(reduced: Reduced, *, level: float, test_over_train: float | None
     return RunOmnibus(scores.arms, scores.design, n, scores.n - n, units, test, level, rejects, *sds, test.note)
 
 
-def subspace_test(scores: Scores, basis_DA: Array, test_over_train: float | None) -> tuple[FTest, int] | None:
+def subspace_test(scores: ScoreArray, basis_DA: Array, test_over_train: float | None) -> tuple[FTest, int] | None:
     """Method-level F of D orthonormal contrasts of arms, with its units; None with one run or under two patients."""
     used: Codes = np.flatnonzero(np.abs(basis_DA).max(axis=0))
     keep = scores.known(used)
     z_DK = basis_DA[:, used] @ np.where(keep, scores.values[used], 0.0)
-    if scores.design is Design.HELD_OUT:
+    if scores.design is Replication.HELD_OUT:
         table_DPR = scores.crossed(z_DK, keep)
         return (hillis_f(table_DPR), table_DPR.shape[2]) if min(table_DPR.shape[1:]) >= 2 else None
     means_JD = scores.fold_means(z_DK, keep).T
@@ -262,15 +262,15 @@ def subspace_test(scores: Scores, basis_DA: Array, test_over_train: float | None
     if j < 2:
         return None
     ratio = _ratio(scores, j) if test_over_train is None else test_over_train
-    inflation = 1 + j * ratio if scores.design is Design.REPEATED_HOLD_OUT else 1.0
+    inflation = 1 + j * ratio if scores.design is Replication.REPEATED_HOLD_OUT else 1.0
     return repeated_f(means_JD, inflation), j
 
 
-def _ratio(scores: Scores, folds: int) -> float:
-    return 1 / (folds - 1) if scores.design is Design.CROSS_VALIDATION else scores.test_over_train()
+def _ratio(scores: ScoreArray, folds: int) -> float:
+    return 1 / (folds - 1) if scores.design is Replication.CROSS_VALIDATION else scores.test_over_train()
 
 
-def _against(scores: Scores, control: str, arms: Sequence[str]) -> Array:
+def _against(scores: ScoreArray, control: str, arms: Sequence[str]) -> Array:
     """One row of weights per arm: +1 for it, -1 for the control."""
     weights = np.zeros((len(arms), len(scores.arms)))
     weights[np.arange(len(arms)), scores.rows(arms)] = 1
@@ -278,7 +278,7 @@ def _against(scores: Scores, control: str, arms: Sequence[str]) -> Array:
     return weights
 
 
-def _crossed_sds(scores: Scores, keep: Flags) -> tuple[float, float, float, float]:
+def _crossed_sds(scores: ScoreArray, keep: Flags) -> tuple[float, float, float, float]:
     """Patient, run (arm x run), patient x arm and residual SDs of scores = arm + these, by expected mean squares."""
     found = []
     for fold in range(len(scores.folds)):

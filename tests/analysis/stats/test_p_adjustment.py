@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given as randomly
 from hypothesis import settings
 
-from medsweep.analysis.stats.adjust import holm, shaffer, true_counts
+from medsweep.analysis.stats.p_adjustment import holm, shaffer, true_counts
 
 
 @st.composite

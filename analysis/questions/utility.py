@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from medsweep.analysis.questions.association import (
+from medsweep.analysis.questions.generators import better, is_quality
+from medsweep.analysis.questions.rank_association import (
     Strata,
     bend,
     bootstrap_counts,
@@ -19,7 +20,6 @@ from medsweep.analysis.questions.association import (
     scaled_ranks,
     strata_of,
 )
-from medsweep.analysis.questions.generators import better, is_quality
 from medsweep.analysis.records import Array
 from medsweep.metrics import Direction
 
@@ -29,7 +29,7 @@ PERMUTATIONS: Final = 9999
 
 
 @dataclass(frozen=True)
-class Generator:
+class GeneratorPoint:
     """One point: the benefit (positive is better) of the arms that draw on this pool, and the pool's measures."""
 
     dataset: str
@@ -82,7 +82,7 @@ class MetricComparison:
 
 
 @dataclass(frozen=True)
-class Sample:
+class GeneratorSample:
     """Generators with finite values of some measures, sorted by data set and digest; benefit is better when larger."""
 
     table: pd.DataFrame
@@ -110,7 +110,7 @@ class Sample:
         """Data set, fold and seeds."""
         return strata_of(list(zip(*(self.table[name] for name in ("dataset", "fold", "seeds")), strict=True)))
 
-    def of(self, names: Sequence[str]) -> "Sample":
+    def of(self, names: Sequence[str]) -> "GeneratorSample":
         """Those that have all of the measures."""
         keep = np.isfinite(self.benefit)
         for name in names:
@@ -123,13 +123,13 @@ class Sample:
         values: Array = self.table[name].to_numpy(dtype=np.float64).round(12)
         return values
 
-    def generators(self, names: Sequence[str]) -> tuple[Generator, ...]:
+    def generators(self, names: Sequence[str]) -> tuple[GeneratorPoint, ...]:
         """The points."""
         found = []
         for row, benefit in zip(self.table.to_dict("records"), self.benefit.tolist(), strict=True):
             values = {name: float(row[name]) for name in names if is_quality(name) and math.isfinite(row[name])}
             found.append(
-                Generator(
+                GeneratorPoint(
                     str(row["dataset"]),
                     str(row["generator"]),
                     str(row["arms"]),
@@ -146,7 +146,7 @@ class Sample:
         return bootstrap_counts(self.strata, len(self.table), self.resamples, "quality")
 
 
-def obstacle(sample: Sample, names: Sequence[str]) -> str:
+def obstacle(sample: GeneratorSample, names: Sequence[str]) -> str:
     """Why nothing can be judged; empty where it can."""
     if sample.n < FEWEST:
         return f"{sample.n} generators, {FEWEST} are the fewest"
@@ -156,7 +156,7 @@ def obstacle(sample: Sample, names: Sequence[str]) -> str:
     return ""
 
 
-def judge(sample: Sample, names: Sequence[str]) -> list[MetricUtility]:
+def judge(sample: GeneratorSample, names: Sequence[str]) -> list[MetricUtility]:
     """Measures that all generators of ``sample`` have, on shared draws; ``p_holm`` follows when all are known."""
     strata, n = sample.strata, len(sample.table)
     counts_BN = np.concatenate([_once(strata, n), sample.draws()])
@@ -192,7 +192,7 @@ def judge(sample: Sample, names: Sequence[str]) -> list[MetricUtility]:
     return found
 
 
-def compare(sample: Sample, first: str, second: str) -> MetricComparison:
+def compare(sample: GeneratorSample, first: str, second: str) -> MetricComparison:
     """One shared draw for both measures."""
     strata = sample.strata
     counts_BN = np.concatenate([_once(strata, len(sample.table)), sample.draws()])
@@ -222,7 +222,7 @@ def _interval(found_B: Array, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _matched(sample: Sample, columns: Sequence[Array]) -> list[float]:
+def _matched(sample: GeneratorSample, columns: Sequence[Array]) -> list[float]:
     """rho of every column with ranks inside data set, fold and seeds; NaN where too few have company there."""
     strata = sample.matched
     if sum(map(len, strata)) < FEWEST:

@@ -14,11 +14,11 @@ from statsmodels.stats.anova import AnovaRM
 
 from helpers.factor_cases import CONTROL, TWO, cells, effect, grid, shifted, study
 from helpers.score_arrays import crossed, cut, reduced_of
-from medsweep.analysis.factors.factorial import CROSS, MINUS
-from medsweep.analysis.factors.factors import NoFactors, factor_effects
+from medsweep.analysis.factors.design import CROSS, MINUS
+from medsweep.analysis.factors.effects import NoFactors, factor_effects
 from medsweep.analysis.records import ArmInfo, mean_estimate, plain
+from medsweep.analysis.stats.method_tests import method_test, run_omnibus
 from medsweep.analysis.stats.omnibus import NoOmnibus
-from medsweep.analysis.stats.variance import method_test, run_omnibus
 
 
 def test_two_by_two_is_read_off_the_cells():

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from helpers.factor_cases import cells, effect, shifted, study
-from medsweep.analysis.factors.aliases import alias_sets
-from medsweep.analysis.factors.factorial import CROSS, layout
+from medsweep.analysis.factors.design import CROSS, layout
+from medsweep.analysis.factors.least_squares import alias_sets
 from medsweep.sweep.fractions import aliases_of, best_fraction
 
 
 @pytest.mark.parametrize(("k", "halvings"), [(4, 1), (5, 2), (6, 2), (7, 4)])
 def test_aliases_of_a_fraction_are_found_from_its_columns(k, halvings):
     columns = best_fraction(tuple("abcdefg"[:k]), halvings).columns
-    plan = layout(cells(columns.tolist()))
+    design = layout(cells(columns.tolist()))
     found = {
-        tuple("".join("ABCDEFG"[i] for i in e) for e in members) for members in alias_sets(plan) if len(members) > 1
+        tuple("".join("ABCDEFG"[i] for i in e) for e in members) for members in alias_sets(design) if len(members) > 1
     }
     assert found == set(aliases_of(columns))
 

@@ -8,8 +8,8 @@ import pytest
 
 from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.study.holes import causes_of
-from medsweep.analysis.table.checks import complete
-from medsweep.analysis.table.tables import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.validation import complete
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES
 

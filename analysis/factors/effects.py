@@ -12,15 +12,24 @@ from typing import Literal
 
 import numpy as np
 
-from medsweep.analysis.factors.aliases import alias_sets, questions
-from medsweep.analysis.factors.dependence import Ordered, PartialDependence, dependence, ordered
-from medsweep.analysis.factors.factorial import Factor, Layout, LeftOut, Method, Question, effect_name, labels, layout
+from medsweep.analysis.factors.dependence import FactorTrend, PartialDependence, dependence, ordered
+from medsweep.analysis.factors.design import (
+    EffectMethod,
+    Factor,
+    FactorContrast,
+    FactorialDesign,
+    LeftOut,
+    effect_name,
+    labels,
+    layout,
+)
+from medsweep.analysis.factors.least_squares import alias_sets, factor_contrasts
 from medsweep.analysis.factors.terms import ArmScores, Term
 from medsweep.analysis.records import ArmInfo
-from medsweep.analysis.stats.adjust import holm
-from medsweep.analysis.stats.contrasts import FTest
-from medsweep.analysis.table.scores import scores_of
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.stats.contrast_tests import FTest
+from medsweep.analysis.stats.p_adjustment import holm
+from medsweep.analysis.table.reduction import Reduced
+from medsweep.analysis.table.score_array import scores_of
 
 __all__ = ["FactorEffect", "FactorStudy", "NoFactors", "Term", "factor_effects"]
 
@@ -39,7 +48,7 @@ class FactorEffect:
 
     name: str
     factors: tuple[str, ...]
-    method: Method
+    method: EffectMethod
     levels: tuple[tuple[str, ...], ...]
     contexts: int
     arms: tuple[str, ...]
@@ -73,7 +82,7 @@ class FactorStudy:
     effects: tuple[FactorEffect, ...]
     not_estimable: tuple[LeftOut, ...]
     aliases: tuple[tuple[str, ...], ...]
-    ordered: tuple[Ordered, ...]
+    ordered: tuple[FactorTrend, ...]
     dependence: tuple[PartialDependence, ...]
 
 
@@ -93,34 +102,36 @@ def factor_effects(
     polynomials of a search, take what they cannot separate for zero; a search's arms were chosen by their results.
     See ``contrast_test`` for ``test_over_train``.
     """
-    plan = layout(arms, _twins(reduced, arms))
-    if isinstance(plan, str):
-        return NoFactors(plan)
+    design = layout(arms, _twins(reduced, arms))
+    if isinstance(design, str):
+        return NoFactors(design)
     data = ArmScores(
-        wide=reduced.wide[list(plan.arms)].sort_index().to_numpy(dtype=np.float64),
-        scores=scores_of(reduced, plan.arms),
+        wide=reduced.wide[list(design.arms)].sort_index().to_numpy(dtype=np.float64),
+        scores=scores_of(reduced, design.arms),
         level=level,
         test_over_train=test_over_train,
     )
-    asked, failed = questions(plan)
+    asked, failed = factor_contrasts(design)
     few = [one for one in asked if data.known(one.weights).sum() < 2]
-    failed += [LeftOut(effect_name(plan, one.factors), "fewer than two patients with finite scores") for one in few]
+    failed += [LeftOut(effect_name(design, one.factors), "fewer than two patients with finite scores") for one in few]
     asked = [one for one in asked if one not in few]
     if not asked:
         return NoFactors("; ".join(f"{one.name}: {one.reason}" for one in failed))
     mains = [one for one in asked if len(one.factors) == 1]
     return FactorStudy(
-        design=_kind(plan, asked),
+        design=_kind(design, asked),
         level=level,
         family=f"the {len(asked)} main effects and two-factor interactions that the arms can show, Holm",
-        factors=plan.factors,
-        arms=plan.arms,
-        left_out=plan.left_out,
-        effects=_adjusted([_effect(plan, question, data) for question in asked]),
+        factors=design.factors,
+        arms=design.arms,
+        left_out=design.left_out,
+        effects=_adjusted([_effect(design, contrast, data) for contrast in asked]),
         not_estimable=tuple(failed),
-        aliases=tuple(tuple(effect_name(plan, e) for e in members) for members in alias_sets(plan) if len(members) > 1),
-        ordered=tuple(trend for one in mains if (trend := ordered(plan, one, data)) is not None),
-        dependence=tuple(curve for one in mains if (curve := dependence(plan, one, data)) is not None),
+        aliases=tuple(
+            tuple(effect_name(design, e) for e in members) for members in alias_sets(design) if len(members) > 1
+        ),
+        ordered=tuple(trend for one in mains if (trend := ordered(design, one, data)) is not None),
+        dependence=tuple(curve for one in mains if (curve := dependence(design, one, data)) is not None),
     )
 
 
@@ -133,37 +144,37 @@ def _twins(reduced: Reduced, arms: Sequence[ArmInfo]) -> set[str]:
     return {name for names in columns.values() if len(names) > 1 for name in names}
 
 
-def _kind(plan: Layout, asked: Sequence[Question]) -> Kind:
-    if plan.full:
+def _kind(design: FactorialDesign, asked: Sequence[FactorContrast]) -> Kind:
+    if design.full:
         return "full factorial"
     methods = {one.method for one in asked}
     if "polynomial" in methods:
         return "scattered arms"
     balanced = all(
-        len(set(np.bincount(plan.codes[:, i], minlength=len(factor.levels)))) == 1
-        for i, factor in enumerate(plan.factors)
+        len(set(np.bincount(design.codes[:, i], minlength=len(factor.levels)))) == 1
+        for i, factor in enumerate(design.factors)
     )
     return "fractional factorial" if methods == {"least squares"} and balanced else "incomplete factorial"
 
 
-def _effect(plan: Layout, question: Question, data: ArmScores) -> FactorEffect:
-    used = np.flatnonzero(np.abs(question.weights).max(axis=0) > 1e-9)
-    names = labels(plan, question)
+def _effect(design: FactorialDesign, contrast: FactorContrast, data: ArmScores) -> FactorEffect:
+    used = np.flatnonzero(np.abs(contrast.weights).max(axis=0) > 1e-9)
+    names = labels(design, contrast)
     return FactorEffect(
-        name=effect_name(plan, question.factors),
-        factors=tuple(plan.factors[i].name for i in question.factors),
-        method=question.method,
+        name=effect_name(design, contrast.factors),
+        factors=tuple(design.factors[i].name for i in contrast.factors),
+        method=contrast.method,
         levels=tuple(
-            tuple(plan.factors[i].levels[code] for code in codes)
-            for i, codes in zip(question.factors, question.levels, strict=True)
+            tuple(design.factors[i].levels[code] for code in codes)
+            for i, codes in zip(contrast.factors, contrast.levels, strict=True)
         ),
-        contexts=question.contexts,
-        arms=tuple(plan.arms[i] for i in used),
-        n=int(data.known(question.weights).sum()),
-        terms=tuple(data.term(name, row) for name, row in zip(names, question.weights, strict=True)),
-        patients=data.over_patients(question.weights),
-        runs=data.over_runs(question.weights),
-        aliases=tuple(effect_name(plan, effect) for effect in question.aliases),
+        contexts=contrast.contexts,
+        arms=tuple(design.arms[i] for i in used),
+        n=int(data.known(contrast.weights).sum()),
+        terms=tuple(data.term(name, row) for name, row in zip(names, contrast.weights, strict=True)),
+        patients=data.over_patients(contrast.weights),
+        runs=data.over_runs(contrast.weights),
+        aliases=tuple(effect_name(design, effect) for effect in contrast.aliases),
     )
 
 

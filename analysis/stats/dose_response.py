@@ -9,9 +9,9 @@ import pandas as pd
 from scipy import stats
 
 from medsweep.analysis.records import ArmInfo, Array, Estimate, mean_estimate
-from medsweep.analysis.stats.shape import Contrast, Doses, HarmOnset, Shape, harm_onset, shape_of
-from medsweep.analysis.stats.variance import two_way
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.stats.dose_shape import Contrast, Doses, HarmOnset, Shape, harm_onset, shape_of
+from medsweep.analysis.stats.method_tests import two_way
+from medsweep.analysis.table.reduction import Reduced
 
 EXACT_PAGE = (8, 20, 12)
 """Page's tables: exact up to 8 doses and 20 patients, from 4 doses on up to 12 patients; normal beyond."""
@@ -28,7 +28,7 @@ class DosePoint:
 
 
 @dataclass(frozen=True)
-class Page:
+class PageTest:
     """Page's L (``statistic``; Page 1963) over n patients and k doses, one-sided for values rising with dose.
 
     ``method``: the exact distribution, or the normal approximation; both are for untied ranks, and with ``tied``
@@ -53,8 +53,8 @@ class Trend:
     scale: float
     linear: Estimate
     quadratic: Estimate
-    page_rising: Page
-    page_falling: Page
+    page_rising: PageTest
+    page_falling: PageTest
     linear_runs: Estimate | None = None
     quadratic_runs: Estimate | None = None
 
@@ -223,7 +223,7 @@ def contrasts(counts: Sequence[int], scale: float) -> Mapping[str, Array]:
     return {"linear": centred / (centred**2).sum(), "quadratic": square / (square**2).sum()}
 
 
-def page_test(values_NK: Array) -> Page:
+def page_test(values_NK: Array) -> PageTest:
     """Page's L over N >= 2 patients (blocks) and K >= 3 ascending doses, for values rising from left to right.
 
     L = sum_j j R_j with R_j the rank sum of dose j, ties at mean ranks. Exact where the tables of Page (1963) and
@@ -236,8 +236,8 @@ def page_test(values_NK: Array) -> Page:
     tied = int((np.diff(np.sort(values_NK, axis=1), axis=1) == 0).any(axis=1).sum())
     statistic = float(ranks.sum(axis=0) @ np.arange(1, k + 1))
     if np.ptp(values_NK, axis=1).max() == 0:
-        return Page(statistic, 1.0, "constant", tied)
+        return PageTest(statistic, 1.0, "constant", tied)
     most_doses, most, most_of_four = EXACT_PAGE
     exact = k <= most_doses and n <= most and (k <= 3 or n <= most_of_four)
     found = stats.page_trend_test(ranks, ranked=True, method="exact" if exact else "asymptotic")
-    return Page(statistic, min(float(found.pvalue), 1.0), "exact" if exact else "normal", tied)
+    return PageTest(statistic, min(float(found.pvalue), 1.0), "exact" if exact else "normal", tied)

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsweep.analysis.records import Array
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.table.reduction import Reduced
 
 Codes = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-class Design(StrEnum):
+class Replication(StrEnum):
     """What is replicated: runs on one held-out set, folds that share no patient, or folds that do."""
 
     HELD_OUT = "held-out set"
@@ -28,7 +28,7 @@ class Design(StrEnum):
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreArray:
     """``values``: A arms x K cells, ordered by fold, then patient, then seed.
 
     ``starts`` are the first cells of the folds and ``seeds`` the seeds of each; ``patient`` numbers the patient of
@@ -43,13 +43,13 @@ class Scores:
     values: Array
 
     @cached_property
-    def design(self) -> Design:
+    def design(self) -> Replication:
         """One fold is a held-out set; a patient tested in two folds makes a repeated hold-out."""
         if len(self.folds) == 1:
-            return Design.HELD_OUT
+            return Replication.HELD_OUT
         tests = sum(len(np.unique(self.patient[part])) for part in self.parts())
         distinct = len(np.unique(self.patient))
-        return Design.CROSS_VALIDATION if tests == distinct else Design.REPEATED_HOLD_OUT
+        return Replication.CROSS_VALIDATION if tests == distinct else Replication.REPEATED_HOLD_OUT
 
     @cached_property
     def n(self) -> int:
@@ -95,7 +95,7 @@ class Scores:
         return tested / rest if rest else float("inf")
 
 
-def scores_of(reduced: Reduced, arms: Sequence[str] | None = None) -> Scores:
+def scores_of(reduced: Reduced, arms: Sequence[str] | None = None) -> ScoreArray:
     """The cells of ``arms`` (all of the sweep by default) in the given order."""
     names = [str(arm) for arm in reduced.wide.columns] if arms is None else list(arms)
     cells = reduced.cells if arms is None else reduced.cells[reduced.cells["arm"].isin(names)]
@@ -108,7 +108,7 @@ def scores_of(reduced: Reduced, arms: Sequence[str] | None = None) -> Scores:
     where = {name: i for i, name in enumerate(names)}
     arm = cells["arm"].map(where).to_numpy(dtype=np.int64)
     values[arm, np.searchsorted(grid, codes)] = cells["value"].to_numpy(dtype=np.float64)
-    return Scores(
+    return ScoreArray(
         arms=tuple(names),
         folds=tuple(int(one) for one in folds),
         seeds=tuple(tuple(int(seeds[i]) for i in mine) for mine in used),

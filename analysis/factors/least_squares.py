@@ -9,11 +9,11 @@ from typing import Final, Literal
 
 import numpy as np
 
-from medsweep.analysis.factors.factorial import (
+from medsweep.analysis.factors.design import (
     Factor,
-    Layout,
+    FactorContrast,
+    FactorialDesign,
     LeftOut,
-    Question,
     display,
     effect_name,
     effects_of,
@@ -21,7 +21,7 @@ from medsweep.analysis.factors.factorial import (
 )
 from medsweep.analysis.records import Array
 
-Effect = tuple[int, ...]
+EffectKey = tuple[int, ...]
 Scale = Literal["linear", "log2"]
 
 FEW_LEVELS: Final = 5
@@ -30,29 +30,29 @@ GRID: Final = 5
 """Values of a smooth factor at which its mean response is given."""
 
 
-def questions(plan: Layout) -> tuple[list[Question], list[LeftOut]]:
+def factor_contrasts(design: FactorialDesign) -> tuple[list[FactorContrast], list[LeftOut]]:
     """All estimable main effects and two-factor interactions, and the others with the reason."""
-    wanted = effects_of(plan)
-    found = {effect: one for effect in wanted if (one := matched(plan, effect)) is not None}
-    smooth = {i for i, factor in enumerate(plan.factors) if _smooth(factor, found.get((i,)))}
+    wanted = effects_of(design)
+    found = {effect: one for effect in wanted if (one := matched(design, effect)) is not None}
+    smooth = {i for i, factor in enumerate(design.factors) if _smooth(factor, found.get((i,)))}
     for effect in [effect for effect in found if smooth & set(effect)]:
         del found[effect]
     missing = [effect for effect in wanted if effect not in found]
     failed = {effect: NO_BLOCK for effect in missing}
     if any(len(effect) == 1 for effect in missing):
-        solved, failed = least_squares(plan, missing, smooth)
+        solved, failed = least_squares(design, missing, smooth)
         found |= solved
-    left_out = [LeftOut(effect_name(plan, effect), reason) for effect, reason in failed.items()]
+    left_out = [LeftOut(effect_name(design, effect), reason) for effect, reason in failed.items()]
     return [found[effect] for effect in wanted if effect in found], left_out
 
 
 NO_BLOCK: Final = "no two levels of one factor are crossed with two of the other while all else is the same"
 
 
-def _smooth(factor: Factor, question: Question | None) -> bool:
+def _smooth(factor: Factor, contrast: FactorContrast | None) -> bool:
     """Many numeric levels, most of which no other arm repeats with all else the same."""
     many = len(factor.values) >= FEW_LEVELS
-    return many and (question is None or 2 * len(question.levels[0]) < len(factor.values))
+    return many and (contrast is None or 2 * len(contrast.levels[0]) < len(factor.values))
 
 
 def scale_of(values: Sequence[float]) -> Scale:
@@ -82,9 +82,9 @@ class _Curve:
     values: tuple[float, ...]
 
 
-def _curve(plan: Layout, i: int) -> _Curve:
-    values = plan.factors[i].values
-    x = scaled(values)[plan.codes[:, i]]
+def _curve(design: FactorialDesign, i: int) -> _Curve:
+    values = design.factors[i].values
+    x = scaled(values)[design.codes[:, i]]
     grid = np.linspace(x.min(), x.max(), GRID)
     shown = 2**grid if scale_of(values) == "log2" else grid
     return _Curve((x - x.mean()) / np.ptp(x), (grid - x.mean()) / np.ptp(x), tuple(float(v) for v in shown))
@@ -96,33 +96,33 @@ def _powers(x: Array, at: Array, degree: int) -> Array:
     return columns
 
 
-def columns_of(plan: Layout, effect: Effect, smooth: Collection[int] = (), degree: int = 2) -> Array:
+def columns_of(design: FactorialDesign, effect: EffectKey, smooth: Collection[int] = (), degree: int = 2) -> Array:
     """Sum-to-zero columns of a main effect or an interaction over the arms, A x D.
 
     A two-level factor has -1 and +1; a smooth one its powers up to ``degree``.
     """
-    found = np.ones((len(plan.arms), 1))
+    found = np.ones((len(design.arms), 1))
     for i in effect:
         if i in smooth:
-            curve = _curve(plan, i)
+            curve = _curve(design, i)
             mine = _powers(curve.x, curve.x, degree)
         else:
-            size = len(plan.factors[i].levels)
+            size = len(design.factors[i].levels)
             coding = np.array([[-1.0], [1.0]]) if size == 2 else np.vstack([np.eye(size - 1), -np.ones(size - 1)])
-            mine = coding[plan.codes[:, i]]
+            mine = coding[design.codes[:, i]]
         found = (found[:, :, None] * mine[:, None, :]).reshape(len(found), -1)
     return found
 
 
-def alias_sets(plan: Layout, smooth: Collection[int] = ()) -> list[tuple[Effect, ...]]:
+def alias_sets(design: FactorialDesign, smooth: Collection[int] = ()) -> list[tuple[EffectKey, ...]]:
     """Main effects and two-factor interactions in sets whose columns span one and the same space, mains first.
 
     A constant column is confounded with the mean and stands in no set; interactions of smooth factors are not asked.
     """
-    effects = [effect for effect in effects_of(plan) if len(effect) == 1 or not set(smooth) & set(effect)]
-    sets: list[tuple[Array, list[Effect]]] = []
+    effects = [effect for effect in effects_of(design) if len(effect) == 1 or not set(smooth) & set(effect)]
+    sets: list[tuple[Array, list[EffectKey]]] = []
     for effect in effects:
-        span = _projection(columns_of(plan, effect, smooth))
+        span = _projection(columns_of(design, effect, smooth))
         if span is None:
             continue
         for other, members in sets:
@@ -145,24 +145,24 @@ def _projection(columns: Array) -> Array | None:
 
 
 def least_squares(
-    plan: Layout, missing: Sequence[Effect], smooth: Collection[int]
-) -> tuple[dict[Effect, Question], dict[Effect, str]]:
+    design: FactorialDesign, missing: Sequence[EffectKey], smooth: Collection[int]
+) -> tuple[dict[EffectKey, FactorContrast], dict[EffectKey, str]]:
     """The effects among ``missing`` that least squares over all cells can show, and why it cannot show the others.
 
     The model has one effect of every alias set: main effects, interactions of two-level factors, and parabolas of
     smooth factors. Where the cells are too few it does without interactions, then without the bend of parabolas.
     """
-    sets = alias_sets(plan, smooth)
+    sets = alias_sets(design, smooth)
     leader = {effect: members[0] for members in sets for effect in members}
     heads = [members[0] for members in sets]
     mains = [head for head in heads if len(head) == 1]
-    solved: dict[Effect, Question] = {}
-    for model, degree in ((_simple(plan, heads), 2), (mains, 2), (mains, 1)):
-        if (found := _solve(plan, model, smooth, degree)) is not None:
+    solved: dict[EffectKey, FactorContrast] = {}
+    for model, degree in ((_simple(design, heads), 2), (mains, 2), (mains, 1)):
+        if (found := _solve(design, model, smooth, degree)) is not None:
             solved = found
             break
-    kept: dict[Effect, Question] = {}
-    failed: dict[Effect, str] = {}
+    kept: dict[EffectKey, FactorContrast] = {}
+    failed: dict[EffectKey, str] = {}
     for effect in missing:
         head = leader.get(effect)
         if len(effect) > 1 and set(effect) & set(smooth):
@@ -170,7 +170,7 @@ def least_squares(
         elif head is None:
             failed[effect] = "it is the same in all arms"
         elif head != effect:
-            failed[effect] = f"confounded with {effect_name(plan, head)}: their columns coincide"
+            failed[effect] = f"confounded with {effect_name(design, head)}: their columns coincide"
         elif effect not in solved:
             failed[effect] = "too few arms to separate it from the other effects"
         else:
@@ -179,41 +179,41 @@ def least_squares(
     return kept, failed
 
 
-def _simple(plan: Layout, effects: Sequence[Effect]) -> list[Effect]:
-    return [e for e in effects if len(e) == 1 or all(len(plan.factors[i].levels) == 2 for i in e)]
+def _simple(design: FactorialDesign, effects: Sequence[EffectKey]) -> list[EffectKey]:
+    return [e for e in effects if len(e) == 1 or all(len(design.factors[i].levels) == 2 for i in e)]
 
 
 def _solve(
-    plan: Layout, model: Sequence[Effect], smooth: Collection[int], degree: int
-) -> dict[Effect, Question] | None:
+    design: FactorialDesign, model: Sequence[EffectKey], smooth: Collection[int], degree: int
+) -> dict[EffectKey, FactorContrast] | None:
     """Every effect of the model; None where its columns are not independent, or leave a parabola no arm to spare."""
-    blocks = [columns_of(plan, effect, smooth, degree) for effect in model]
-    matrix = np.column_stack([np.ones(len(plan.arms)), *blocks])
+    blocks = [columns_of(design, effect, smooth, degree) for effect in model]
+    matrix = np.column_stack([np.ones(len(design.arms)), *blocks])
     spare = 2 if smooth and degree > 1 else 0
-    if matrix.shape[1] + spare > len(plan.arms) or np.linalg.matrix_rank(matrix) < matrix.shape[1]:
+    if matrix.shape[1] + spare > len(design.arms) or np.linalg.matrix_rank(matrix) < matrix.shape[1]:
         return None
     rows = np.linalg.pinv(matrix)
     found, start = {}, 1
     for effect, block in zip(model, blocks, strict=True):
         mine = rows[start : start + block.shape[1]]
         start += block.shape[1]
-        found[effect] = _question(plan, effect, rows[0], mine, smooth=smooth, degree=degree)
+        found[effect] = _question(design, effect, rows[0], mine, smooth=smooth, degree=degree)
     return found
 
 
 def _question(
-    plan: Layout, effect: Effect, mean_A: Array, rows: Array, *, smooth: Collection[int], degree: int
-) -> Question:
+    design: FactorialDesign, effect: EffectKey, mean_A: Array, rows: Array, *, smooth: Collection[int], degree: int
+) -> FactorContrast:
     """From the rows that read coefficients off the arms to the contrasts shown."""
-    levels = tuple(tuple(range(len(plan.factors[i].levels))) for i in effect)
+    levels = tuple(tuple(range(len(design.factors[i].levels))) for i in effect)
     if len(effect) > 1:
-        return Question(effect, "least squares", levels, 0, 2 * rows, None, None)
+        return FactorContrast(effect, "least squares", levels, 0, 2 * rows, None, None)
     (i,) = effect
     if i in smooth:
-        curve = _curve(plan, i)
+        curve = _curve(design, i)
         means = mean_A + _powers(curve.x, curve.grid, degree) @ rows
-        return Question(effect, "polynomial", levels, 0, display((GRID,)) @ means, None, means, curve.values)
+        return FactorContrast(effect, "polynomial", levels, 0, display((GRID,)) @ means, None, means, curve.values)
     size = len(levels[0])
     coding = np.array([[-1.0], [1.0]]) if size == 2 else np.vstack([np.eye(size - 1), -np.ones(size - 1)])
     means = mean_A + coding @ rows
-    return Question(effect, "least squares", levels, 0, display((size,)) @ means, None, means)
+    return FactorContrast(effect, "least squares", levels, 0, display((size,)) @ means, None, means)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medsweep.analysis.records import Estimate, mean_estimate
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.table.reduction import Reduced
 
 FENCE = 1.5
 """Outliers lie more than this many interquartile ranges beyond the quartiles (Tukey 1977)."""

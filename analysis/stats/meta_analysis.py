@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import stats
+from statsmodels.stats.meta_analysis import combine_effects
 
 from medsweep.analysis.records import Array, Estimate, t_estimate
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
@@ -116,7 +117,7 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float) -> Meta:
     v = np.array([study.se for study in ordered], dtype=np.float64) ** 2
     k, df = len(ordered), len(ordered) - 1
     q = _q(0.0, y, v)
-    tau2 = _paule_mandel(y, v)
+    tau2 = _paule_mandel(y, v) if df else 0.0
     weight = 1 / (v + tau2)
     mean, variance = _mean(y, weight), float(1 / weight.sum())
     scale = _q(tau2, y, v) / df if df else math.nan
@@ -217,26 +218,16 @@ def _mean(y: Array, weight: Array) -> float:
     return float((weight * y).sum() / weight.sum())
 
 
+def _paule_mandel(y: Array, v: Array) -> float:
+    # statsmodels divides by Q, which is 0 for equal effects; a tolerance below its default sends its iteration back to 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return max(float(combine_effects(y, v, method_re="iterated").tau2), 0.0)
+
+
 def _q(tau2: float, y: Array, v: Array) -> float:
     """Generalised Q: sum (y_i - mu)^2 / (v_i + tau2), falling in tau2."""
     weight = 1 / (v + tau2)
     return float((weight * (y - _mean(y, weight)) ** 2).sum())
-
-
-def _paule_mandel(y: Array, v: Array) -> float:
-    """tau2 at which the generalised Q equals its expectation k - 1; 0 where it is below that already.
-
-    ``combine_effects(method_re="iterated")`` of statsmodels 0.15 stops at an absolute 1e-5, which is as large as tau2
-    itself for differences of a hundredth of Dice, and lets its other estimate of tau2 fall below 0.
-    """
-    target = len(y) - 1
-    if _q(0.0, y, v) <= target:
-        return 0.0
-    top = float(v.max() + np.ptp(y) ** 2)
-    while _q(top, y, v) > target:
-        top *= 4
-    # the scale of the effects is unknown, so the tolerance is relative to the bracket
-    return float(optimize.brentq(lambda tau2: _q(tau2, y, v) - target, 0.0, top, xtol=1e-16 * top, rtol=1e-14))
 
 
 def _weighted(studies: Sequence[StudyEffect], weight: Array, level: float) -> tuple[WeightedStudy, ...]:

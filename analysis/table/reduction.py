@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from medsweep.analysis.records import Array
-from medsweep.analysis.table.checks import ABSENT, REPLICATE, absent_summary, undefined_pairs
+from medsweep.analysis.table.validation import ABSENT, REPLICATE, absent_summary, undefined_pairs
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
 from medsweep.metrics import SCORES, Metric

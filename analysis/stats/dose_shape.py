@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from medsweep.analysis.records import Array, Estimate
-from medsweep.analysis.stats.adjust import holm
+from medsweep.analysis.stats.p_adjustment import holm
 
 Contrast = Callable[[Array], Estimate]
 """Weights over dose 0 and the K counts, (K + 1,) -> estimate of the weighted sum of their means, at level 1 - alpha."""

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from medsweep.analysis.records import mean_estimate
-from medsweep.analysis.stats.adjust import holm
-from medsweep.analysis.stats.dose import contrasts
-from medsweep.analysis.stats.shape import Doses, Shape, harm_onset, shape_of
+from medsweep.analysis.stats.dose_response import contrasts
+from medsweep.analysis.stats.dose_shape import Doses, Shape, harm_onset, shape_of
+from medsweep.analysis.stats.p_adjustment import holm
 
 COUNTS = (0, 8, 16, 32, 64)
 

@@ -14,14 +14,14 @@ from typing import Final, Literal
 import numpy as np
 
 from medsweep.analysis.records import ArmInfo, Array
-from medsweep.analysis.table.scores import Codes
+from medsweep.analysis.table.score_array import Codes
 
 MOST_SUBSETS_OF: Final = 6
 """Levels up to which every subset is tried; above, those subsets that some combination of the others shows."""
 CROSS: Final = "\N{MULTIPLICATION SIGN}"
 MINUS: Final = "\N{MINUS SIGN}"
 
-Method = Literal["matched cells", "least squares", "polynomial"]
+EffectMethod = Literal["matched cells", "least squares", "polynomial"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FactorialDesign:
     """``codes``: arms x factors, the level of each cell."""
 
     factors: tuple[Factor, ...]
@@ -62,7 +62,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Question:
+class FactorContrast:
     """One effect: T display contrasts as T x A weights over the layout's arms.
 
     ``levels`` per factor as codes; ``contexts`` combinations of the other factors over which it is averaged (0 for
@@ -71,7 +71,7 @@ class Question:
     """
 
     factors: tuple[int, ...]
-    method: Method
+    method: EffectMethod
     levels: tuple[tuple[int, ...], ...]
     contexts: int
     weights: Array
@@ -81,7 +81,7 @@ class Question:
     aliases: tuple[tuple[int, ...], ...] = ()
 
 
-def layout(arms: Sequence[ArmInfo], twins: Collection[str] = ()) -> Layout | str:
+def layout(arms: Sequence[ArmInfo], twins: Collection[str] = ()) -> FactorialDesign | str:
     """The cells among ``arms``, or why there are none.
 
     Cells are the arms that set the same fields as most arms do; the control often sets fewer. ``twins`` are arms
@@ -108,7 +108,7 @@ def layout(arms: Sequence[ArmInfo], twins: Collection[str] = ()) -> Layout | str
     if not names:
         return "no field has two levels among arms that set the same fields"
     factors, columns = zip(*(_factor(name, kept) for name in names), strict=True)
-    return Layout(factors, tuple(arm.name for arm in kept), np.stack(columns, axis=1), tuple(left_out))
+    return FactorialDesign(factors, tuple(arm.name for arm in kept), np.stack(columns, axis=1), tuple(left_out))
 
 
 def arms_order(arms: Sequence[ArmInfo]) -> list[str]:
@@ -143,31 +143,31 @@ def _factor(name: str, arms: Sequence[ArmInfo]) -> tuple[Factor, Codes]:
     return factor, np.array([order.index(_key(arm.levels[name])) for arm in arms], dtype=np.int64)
 
 
-def effects_of(plan: Layout) -> list[tuple[int, ...]]:
+def effects_of(design: FactorialDesign) -> list[tuple[int, ...]]:
     """All main effects, then all two-factor interactions."""
-    k = range(len(plan.factors))
+    k = range(len(design.factors))
     return [*((i,) for i in k), *combinations(k, 2)]
 
 
-def effect_name(plan: Layout, effect: Sequence[int]) -> str:
+def effect_name(design: FactorialDesign, effect: Sequence[int]) -> str:
     """``gan.pipeline × synthesise.count``."""
-    return f" {CROSS} ".join(plan.factors[i].name for i in effect)
+    return f" {CROSS} ".join(design.factors[i].name for i in effect)
 
 
-def matched(plan: Layout, effect: tuple[int, ...]) -> Question | None:
+def matched(design: FactorialDesign, effect: tuple[int, ...]) -> FactorContrast | None:
     """The largest balanced set of arms for the effect of one or two factors; None where there is none.
 
     Largest by arms, then by levels; of equals the first in the order of levels.
     """
-    others = [i for i in range(len(plan.factors)) if i not in effect]
+    others = [i for i in range(len(design.factors)) if i not in effect]
     contexts: dict[tuple[int, ...], dict[tuple[int, ...], int]] = {}
-    for arm, row in enumerate(plan.codes.tolist()):
+    for arm, row in enumerate(design.codes.tolist()):
         cell = tuple(row[i] for i in effect)
         contexts.setdefault(tuple(row[i] for i in others), {})[cell] = arm
     size = (0, 0)
     chosen: tuple[tuple[int, ...], ...] = ()
     whole: list[dict[tuple[int, ...], int]] = []
-    for levels in _level_sets(plan, effect, list(contexts.values())):
+    for levels in _level_sets(design, effect, list(contexts.values())):
         wanted = list(_product(levels))
         having = [context for context in contexts.values() if all(cell in context for cell in wanted)]
         if having and (len(wanted) * len(having), len(wanted)) > size:
@@ -175,10 +175,12 @@ def matched(plan: Layout, effect: tuple[int, ...]) -> Question | None:
     if not whole:
         return None
     cells = np.array([[context[cell] for cell in _product(chosen)] for context in whole], dtype=np.int64)
-    means = np.zeros((cells.shape[1], len(plan.arms)))
+    means = np.zeros((cells.shape[1], len(design.arms)))
     np.add.at(means, (np.arange(cells.shape[1])[None, :], cells), 1 / len(whole))
     shown = display(tuple(map(len, chosen))) @ means
-    return Question(effect, "matched cells", chosen, len(whole), shown, cells, means if len(effect) == 1 else None)
+    return FactorContrast(
+        effect, "matched cells", chosen, len(whole), shown, cells, means if len(effect) == 1 else None
+    )
 
 
 def _product(levels: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
@@ -191,10 +193,10 @@ def _product(levels: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
 
 
 def _level_sets(
-    plan: Layout, effect: tuple[int, ...], contexts: Sequence[Mapping[tuple[int, ...], int]]
+    design: FactorialDesign, effect: tuple[int, ...], contexts: Sequence[Mapping[tuple[int, ...], int]]
 ) -> Iterator[tuple[tuple[int, ...], ...]]:
     """Candidate sets of two or more levels per factor; all levels first, and alone where every context has them."""
-    everything = tuple(tuple(range(len(plan.factors[i].levels))) for i in effect)
+    everything = tuple(tuple(range(len(design.factors[i].levels))) for i in effect)
     yield everything
     if all(len(context) == np.prod([len(levels) for levels in everything]) for context in contexts):
         return
@@ -229,13 +231,13 @@ def display(sizes: tuple[int, ...]) -> Array:
     return crossed
 
 
-def labels(plan: Layout, question: Question) -> tuple[str, ...]:
+def labels(design: FactorialDesign, contrast: FactorContrast) -> tuple[str, ...]:
     """What each display contrast compares."""
-    if question.grid:
-        return tuple(f"{value:.3g} {MINUS} mean" for value in question.grid)
+    if contrast.grid:
+        return tuple(f"{value:.3g} {MINUS} mean" for value in contrast.grid)
     names = [
-        [plan.factors[i].levels[code] for code in codes]
-        for i, codes in zip(question.factors, question.levels, strict=True)
+        [design.factors[i].levels[code] for code in codes]
+        for i, codes in zip(contrast.factors, contrast.levels, strict=True)
     ]
     if len(names) == 1:
         (one,) = names

@@ -10,10 +10,10 @@ import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams, VCSpec
 
 from medsweep.analysis.records import Array, Estimate, t_estimate
-from medsweep.analysis.stats.contrasts import crossed_variances
-from medsweep.analysis.stats.variance import method_test
-from medsweep.analysis.table.scores import Codes, Design, Flags, Scores, scores_of
-from medsweep.analysis.table.tables import Reduced
+from medsweep.analysis.stats.contrast_tests import crossed_variances
+from medsweep.analysis.stats.method_tests import method_test
+from medsweep.analysis.table.reduction import Reduced
+from medsweep.analysis.table.score_array import Codes, Flags, Replication, ScoreArray, scores_of
 
 NO_SPREAD: Final = 1e-20
 """Residual variance of scores rounded to 1e-12 that are all alike."""
@@ -94,7 +94,7 @@ class _Design:
         return VCSpec(list(parts), columns, matrices)
 
 
-def _design(scores: Scores, keep: Flags) -> _Design:
+def _design(scores: ScoreArray, keep: Flags) -> _Design:
     parts = list(zip(scores.parts(), scores.seeds, strict=True))
     fold = np.repeat(np.arange(len(parts)), [part.stop - part.start for part, _ in parts])[keep]
     seed = np.concatenate([np.tile(np.arange(len(s)), (part.stop - part.start) // len(s)) for part, s in parts])[keep]
@@ -110,7 +110,9 @@ def _design(scores: Scores, keep: Flags) -> _Design:
         random["fold_arm"] = fold * 2 + arm
     fixed = np.column_stack([_indicators(fold), arm - 0.5])
     block = (
-        np.zeros_like(fold) if scores.design is Design.REPEATED_HOLD_OUT else np.unique(fold, return_inverse=True)[1]
+        np.zeros_like(fold)
+        if scores.design is Replication.REPEATED_HOLD_OUT
+        else np.unique(fold, return_inverse=True)[1]
     )
     return _Design(scores.values[:, keep].ravel(), block, fixed, random)
 
@@ -122,7 +124,7 @@ def _indicators(codes: Codes) -> Array:
     return columns
 
 
-def _starts(scores: Scores, keep: Flags) -> dict[str, float]:
+def _starts(scores: ScoreArray, keep: Flags) -> dict[str, float]:
     """Variances by the method of moments: where the fit begins, and which parts lie at the boundary."""
     tables = [scores.crossed(scores.values, keep, fold) for fold in range(len(scores.folds))]
     fine = [crossed_variances(table) for table in tables if min(table.shape) >= 2]
