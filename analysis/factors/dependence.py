@@ -91,7 +91,7 @@ def ordered(design: FactorialDesign, contrast: FactorContrast, data: ArmScores) 
         scale=scale_of(values),
         method=contrast.method,
         values=values,
-        n=int(data.known(contrast.means).sum()),
+        n=int(data.finite_patients(contrast.means).sum()),
         rise=data.term("rise", line @ contrast.means),
         bend=data.term("bend", bend) if np.abs(bend).max() > 1e-9 else None,
     )
@@ -126,19 +126,19 @@ def dependence(design: FactorialDesign, contrast: FactorContrast, data: ArmScore
         for before, after, row in zip(names, names[1:], np.diff(means, axis=0), strict=False)
     )
     judged = [*steps, data.term("rise", trend_weights(scaled(values))[0] @ means)]
-    known = [one.runs for one in judged if one.runs is not None]
-    p = holm([one.patients.p for one in judged])
-    p_runs = holm([run.p for run in known]) if len(known) == len(judged) else ()
+    over_runs = [term.runs for term in judged if term.runs is not None]
+    p = holm([term.patients.p for term in judged])
+    p_runs = holm([run.p for run in over_runs]) if len(over_runs) == len(judged) else ()
     return PartialDependence(
         factor=design.factors[contrast.factors[0]].name,
         scale=scale_of(values),
         method=contrast.method,
-        n=int(data.known(means).sum()),
+        n=int(data.finite_patients(means).sum()),
         points=points,
         steps=steps,
         p_steps=p[:-1],
         p_steps_runs=p_runs[:-1],
-        course=_course([one.patients for one in judged], p, p_runs, 1 - data.level),
+        course=_course([term.patients for term in judged], p, p_runs, 1 - data.level),
     )
 
 

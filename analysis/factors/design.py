@@ -91,7 +91,7 @@ def layout(arms: Sequence[ArmInfo], twins: Collection[str] = ()) -> FactorialDes
     for arm in arms:
         groups.setdefault(frozenset(arm.levels), []).append(arm)
     fields, cells = max(groups.items(), key=lambda group: len(group[1]))
-    left_out, kept, seen = [], [], set()
+    left_out, members, seen = [], [], set()
     for arm in arms:
         levels = tuple(_key(arm.levels[name]) for name in sorted(fields)) if arm in cells else ()
         if arm not in cells:
@@ -103,12 +103,12 @@ def layout(arms: Sequence[ArmInfo], twins: Collection[str] = ()) -> FactorialDes
             left_out.append(LeftOut(arm.name, "has the levels of an earlier arm"))
         else:
             seen.add(levels)
-            kept.append(arm)
-    names = [name for name in arms_order(kept) if len({_key(arm.levels[name]) for arm in kept}) >= 2]
+            members.append(arm)
+    names = [name for name in arms_order(members) if len({_key(arm.levels[name]) for arm in members}) >= 2]
     if not names:
         return "no field has two levels among arms that set the same fields"
-    factors, columns = zip(*(_factor(name, kept) for name in names), strict=True)
-    return FactorialDesign(factors, tuple(arm.name for arm in kept), np.stack(columns, axis=1), tuple(left_out))
+    factors, columns = zip(*(_factor(name, members) for name in names), strict=True)
+    return FactorialDesign(factors, tuple(arm.name for arm in members), np.stack(columns, axis=1), tuple(left_out))
 
 
 def arms_order(arms: Sequence[ArmInfo]) -> list[str]:
@@ -133,13 +133,13 @@ def level_text(value: object) -> str:
 
 def _factor(name: str, arms: Sequence[ArmInfo]) -> tuple[Factor, Codes]:
     """Numbers ascending, no before yes, names in the order in which they first occur."""
-    found = {_key(arm.levels[name]): arm.levels[name] for arm in reversed(arms)}
+    level_of = {_key(arm.levels[name]): arm.levels[name] for arm in reversed(arms)}
     order = list(dict.fromkeys(_key(arm.levels[name]) for arm in arms))
     numeric = all(kind == "number" for kind, _ in order)
     if numeric or all(kind == "bool" for kind, _ in order):
         order.sort(key=lambda key: float(str(key[1])) if numeric else str(key[1]) == "True")
     values = tuple(float(str(value)) for _, value in order) if numeric else ()
-    factor = Factor(name, tuple(level_text(found[key]) for key in order), values)
+    factor = Factor(name, tuple(level_text(level_of[key]) for key in order), values)
     return factor, np.array([order.index(_key(arm.levels[name])) for arm in arms], dtype=np.int64)
 
 
@@ -168,10 +168,10 @@ def matched(design: FactorialDesign, effect: tuple[int, ...]) -> FactorContrast 
     chosen: tuple[tuple[int, ...], ...] = ()
     whole: list[dict[tuple[int, ...], int]] = []
     for levels in _level_sets(design, effect, list(contexts.values())):
-        wanted = list(_product(levels))
-        having = [context for context in contexts.values() if all(cell in context for cell in wanted)]
-        if having and (len(wanted) * len(having), len(wanted)) > size:
-            size, chosen, whole = (len(wanted) * len(having), len(wanted)), levels, having
+        compared = list(_product(levels))
+        having = [context for context in contexts.values() if all(cell in context for cell in compared)]
+        if having and (len(compared) * len(having), len(compared)) > size:
+            size, chosen, whole = (len(compared) * len(having), len(compared)), levels, having
     if not whole:
         return None
     cells = np.array([[context[cell] for cell in _product(chosen)] for context in whole], dtype=np.int64)
@@ -206,7 +206,12 @@ def _level_sets(
             sets = {chosen for size in range(2, len(levels) + 1) for chosen in combinations(levels, size)}
         else:
             sets = {tuple(sorted({cell[place] for cell in context})) for context in contexts}
-        choices.append(sorted((one for one in sets if len(one) >= 2), key=lambda one: (-len(one), one)))
+        choices.append(
+            sorted(
+                (levels_chosen for levels_chosen in sets if len(levels_chosen) >= 2),
+                key=lambda levels_chosen: (-len(levels_chosen), levels_chosen),
+            )
+        )
     for first in choices[0]:
         if len(choices) == 1:
             yield (first,)
@@ -221,13 +226,13 @@ def display(sizes: tuple[int, ...]) -> Array:
     effects share one scale (twice the coefficient under sum-to-zero coding). More levels: each minus the mean, for an
     interaction what is left of each cell after rows and columns.
     """
-    parts = [np.array([[-1.0, 1.0]]) if size == 2 else np.eye(size) - 1 / size for size in sizes]
-    if len(parts) == 1:
-        return parts[0]
+    codings = [np.array([[-1.0, 1.0]]) if size == 2 else np.eye(size) - 1 / size for size in sizes]
+    if len(codings) == 1:
+        return codings[0]
     if sizes == (2, 2):
-        return np.kron(*parts) / 2
-    parts = [np.eye(size) - 1 / size for size in sizes]
-    crossed: Array = np.kron(*parts)
+        return np.kron(*codings) / 2
+    codings = [np.eye(size) - 1 / size for size in sizes]
+    crossed: Array = np.kron(*codings)
     return crossed
 
 
@@ -240,8 +245,12 @@ def labels(design: FactorialDesign, contrast: FactorContrast) -> tuple[str, ...]
         for i, codes in zip(contrast.factors, contrast.levels, strict=True)
     ]
     if len(names) == 1:
-        (one,) = names
-        return (f"{one[1]} {MINUS} {one[0]}",) if len(one) == 2 else tuple(f"{level} {MINUS} mean" for level in one)
+        (levels,) = names
+        return (
+            (f"{levels[1]} {MINUS} {levels[0]}",)
+            if len(levels) == 2
+            else tuple(f"{level} {MINUS} mean" for level in levels)
+        )
     first, second = names
     if len(first) == len(second) == 2:
         return (f"half of ({first[1]} {MINUS} {first[0]}) at {second[1]} against {second[0]}",)

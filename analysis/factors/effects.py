@@ -111,27 +111,29 @@ def factor_effects(
         level=level,
         test_over_train=test_over_train,
     )
-    asked, failed = factor_contrasts(design)
-    few = [one for one in asked if data.known(one.weights).sum() < 2]
-    failed += [LeftOut(effect_name(design, one.factors), "fewer than two patients with finite scores") for one in few]
-    asked = [one for one in asked if one not in few]
-    if not asked:
-        return NoFactors("; ".join(f"{one.name}: {one.reason}" for one in failed))
-    mains = [one for one in asked if len(one.factors) == 1]
+    contrasts, failed = factor_contrasts(design)
+    few = [contrast for contrast in contrasts if data.finite_patients(contrast.weights).sum() < 2]
+    failed += [
+        LeftOut(effect_name(design, contrast.factors), "fewer than two patients with finite scores") for contrast in few
+    ]
+    contrasts = [contrast for contrast in contrasts if contrast not in few]
+    if not contrasts:
+        return NoFactors("; ".join(f"{contrast.name}: {contrast.reason}" for contrast in failed))
+    mains = [contrast for contrast in contrasts if len(contrast.factors) == 1]
     return FactorStudy(
-        design=_kind(design, asked),
+        design=_kind(design, contrasts),
         level=level,
-        family=f"the {len(asked)} main effects and two-factor interactions that the arms can show, Holm",
+        family=f"the {len(contrasts)} main effects and two-factor interactions that the arms can show, Holm",
         factors=design.factors,
         arms=design.arms,
         left_out=design.left_out,
-        effects=_adjusted([_effect(design, contrast, data) for contrast in asked]),
+        effects=_adjusted([_effect(design, contrast, data) for contrast in contrasts]),
         not_estimable=tuple(failed),
         aliases=tuple(
             tuple(effect_name(design, e) for e in members) for members in alias_sets(design) if len(members) > 1
         ),
-        ordered=tuple(trend for one in mains if (trend := ordered(design, one, data)) is not None),
-        dependence=tuple(curve for one in mains if (curve := dependence(design, one, data)) is not None),
+        ordered=tuple(trend for contrast in mains if (trend := ordered(design, contrast, data)) is not None),
+        dependence=tuple(curve for contrast in mains if (curve := dependence(design, contrast, data)) is not None),
     )
 
 
@@ -144,10 +146,10 @@ def _twins(reduced: Reduced, arms: Sequence[ArmInfo]) -> set[str]:
     return {name for names in columns.values() if len(names) > 1 for name in names}
 
 
-def _kind(design: FactorialDesign, asked: Sequence[FactorContrast]) -> Kind:
+def _kind(design: FactorialDesign, contrasts: Sequence[FactorContrast]) -> Kind:
     if design.full:
         return "full factorial"
-    methods = {one.method for one in asked}
+    methods = {contrast.method for contrast in contrasts}
     if "polynomial" in methods:
         return "scattered arms"
     balanced = all(
@@ -170,7 +172,7 @@ def _effect(design: FactorialDesign, contrast: FactorContrast, data: ArmScores) 
         ),
         contexts=contrast.contexts,
         arms=tuple(design.arms[i] for i in used),
-        n=int(data.known(contrast.weights).sum()),
+        n=int(data.finite_patients(contrast.weights).sum()),
         terms=tuple(data.term(name, row) for name, row in zip(names, contrast.weights, strict=True)),
         patients=data.over_patients(contrast.weights),
         runs=data.over_runs(contrast.weights),
@@ -180,8 +182,8 @@ def _effect(design: FactorialDesign, contrast: FactorContrast, data: ArmScores) 
 
 def _adjusted(effects: Sequence[FactorEffect]) -> tuple[FactorEffect, ...]:
     """Holm over the effects, at each level of analysis; NaN where there are no runs to test over."""
-    patients = holm([one.patients.p for one in effects])
-    runs = holm([math.nan if one.runs is None else one.runs.p for one in effects])
+    patients = holm([effect.patients.p for effect in effects])
+    runs = holm([math.nan if effect.runs is None else effect.runs.p for effect in effects])
     return tuple(
-        replace(one, p_holm=p, p_holm_runs=p_runs) for one, p, p_runs in zip(effects, patients, runs, strict=True)
+        replace(effect, p_holm=p, p_holm_runs=p_runs) for effect, p, p_runs in zip(effects, patients, runs, strict=True)
     )

@@ -32,18 +32,18 @@ GRID: Final = 5
 
 def factor_contrasts(design: FactorialDesign) -> tuple[list[FactorContrast], list[LeftOut]]:
     """All estimable main effects and two-factor interactions, and the others with the reason."""
-    wanted = effects_of(design)
-    found = {effect: one for effect in wanted if (one := matched(design, effect)) is not None}
-    smooth = {i for i, factor in enumerate(design.factors) if _smooth(factor, found.get((i,)))}
-    for effect in [effect for effect in found if smooth & set(effect)]:
-        del found[effect]
-    missing = [effect for effect in wanted if effect not in found]
+    effects = effects_of(design)
+    contrasts = {effect: contrast for effect in effects if (contrast := matched(design, effect)) is not None}
+    smooth = {i for i, factor in enumerate(design.factors) if _smooth(factor, contrasts.get((i,)))}
+    for effect in [effect for effect in contrasts if smooth & set(effect)]:
+        del contrasts[effect]
+    missing = [effect for effect in effects if effect not in contrasts]
     failed = {effect: NO_BLOCK for effect in missing}
     if any(len(effect) == 1 for effect in missing):
         solved, failed = least_squares(design, missing, smooth)
-        found |= solved
+        contrasts |= solved
     left_out = [LeftOut(effect_name(design, effect), reason) for effect, reason in failed.items()]
-    return [found[effect] for effect in wanted if effect in found], left_out
+    return [contrasts[effect] for effect in effects if effect in contrasts], left_out
 
 
 NO_BLOCK: Final = "no two levels of one factor are crossed with two of the other while all else is the same"
@@ -101,17 +101,17 @@ def columns_of(design: FactorialDesign, effect: EffectKey, smooth: Collection[in
 
     A two-level factor has -1 and +1; a smooth one its powers up to ``degree``.
     """
-    found = np.ones((len(design.arms), 1))
+    columns = np.ones((len(design.arms), 1))
     for i in effect:
         if i in smooth:
             curve = _curve(design, i)
-            mine = _powers(curve.x, curve.x, degree)
+            coded = _powers(curve.x, curve.x, degree)
         else:
             size = len(design.factors[i].levels)
             coding = np.array([[-1.0], [1.0]]) if size == 2 else np.vstack([np.eye(size - 1), -np.ones(size - 1)])
-            mine = coding[design.codes[:, i]]
-        found = (found[:, :, None] * mine[:, None, :]).reshape(len(found), -1)
-    return found
+            coded = coding[design.codes[:, i]]
+        columns = (columns[:, :, None] * coded[:, None, :]).reshape(len(columns), -1)
+    return columns
 
 
 def alias_sets(design: FactorialDesign, smooth: Collection[int] = ()) -> list[tuple[EffectKey, ...]]:
@@ -158,10 +158,10 @@ def least_squares(
     mains = [head for head in heads if len(head) == 1]
     solved: dict[EffectKey, FactorContrast] = {}
     for model, degree in ((_simple(design, heads), 2), (mains, 2), (mains, 1)):
-        if (found := _solve(design, model, smooth, degree)) is not None:
-            solved = found
+        if (solution := _solve(design, model, smooth, degree)) is not None:
+            solved = solution
             break
-    kept: dict[EffectKey, FactorContrast] = {}
+    shown: dict[EffectKey, FactorContrast] = {}
     failed: dict[EffectKey, str] = {}
     for effect in missing:
         head = leader.get(effect)
@@ -175,8 +175,8 @@ def least_squares(
             failed[effect] = "too few arms to separate it from the other effects"
         else:
             others = next(members[1:] for members in sets if members[0] == effect)
-            kept[effect] = replace(solved[effect], aliases=others)
-    return kept, failed
+            shown[effect] = replace(solved[effect], aliases=others)
+    return shown, failed
 
 
 def _simple(design: FactorialDesign, effects: Sequence[EffectKey]) -> list[EffectKey]:
@@ -193,12 +193,12 @@ def _solve(
     if matrix.shape[1] + spare > len(design.arms) or np.linalg.matrix_rank(matrix) < matrix.shape[1]:
         return None
     rows = np.linalg.pinv(matrix)
-    found, start = {}, 1
+    contrasts, start = {}, 1
     for effect, block in zip(model, blocks, strict=True):
-        mine = rows[start : start + block.shape[1]]
+        coefficients = rows[start : start + block.shape[1]]
         start += block.shape[1]
-        found[effect] = _question(design, effect, rows[0], mine, smooth=smooth, degree=degree)
-    return found
+        contrasts[effect] = _question(design, effect, rows[0], coefficients, smooth=smooth, degree=degree)
+    return contrasts
 
 
 def _question(

@@ -31,7 +31,7 @@ class ArmScores:
     level: float
     test_over_train: float | None
 
-    def known(self, weights_TA: Array) -> Flags:
+    def finite_patients(self, weights_TA: Array) -> Flags:
         """Patients with a finite score in every arm that any row uses."""
         used = np.abs(weights_TA).max(axis=0) > NEGLIGIBLE
         fine: Flags = np.isfinite(self.wide[:, used].sum(axis=1))
@@ -40,8 +40,8 @@ class ArmScores:
     def combined(self, weights_TA: Array) -> Array:
         """N x T combinations of the known patients' arm means, rounded to 1e-12."""
         used = np.abs(weights_TA).max(axis=0) > NEGLIGIBLE
-        found: Array = (self.wide[self.known(weights_TA)][:, used] @ weights_TA[:, used].T).round(12)
-        return found
+        values: Array = (self.wide[self.finite_patients(weights_TA)][:, used] @ weights_TA[:, used].T).round(12)
+        return values
 
     def term(self, label: str, weights_A: Array) -> Term:
         """One-sample t over patients; the two-way, fold-mean or corrected test over runs."""
@@ -57,5 +57,5 @@ class ArmScores:
     def over_runs(self, weights_TA: Array) -> FTest | None:
         """F of all rows at once for the method; None with one run."""
         rows = basis(weights_TA)
-        found = subspace_test(self.scores, np.where(np.abs(rows) > NEGLIGIBLE, rows, 0.0), self.test_over_train)
-        return None if found is None else found[0]
+        test = subspace_test(self.scores, np.where(np.abs(rows) > NEGLIGIBLE, rows, 0.0), self.test_over_train)
+        return None if test is None else test[0]

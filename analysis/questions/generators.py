@@ -37,8 +37,8 @@ def utility_table(reduced: Reduced, control: str, dataset: str) -> pd.DataFrame:
     long = delta.reset_index().melt(id_vars=keys, var_name="arm", value_name="value")
     long = long[np.isfinite(long["value"])]
     grouped = long.groupby(["arm", "fold", "seed"])["value"].agg(n="size", utility="mean").reset_index()
-    found: pd.DataFrame = grouped.assign(dataset=dataset)[["dataset", "arm", "fold", "seed", "n", "utility"]]
-    return found
+    utility: pd.DataFrame = grouped.assign(dataset=dataset)[["dataset", "arm", "fold", "seed", "n", "utility"]]
+    return utility
 
 
 def generator_table(pools: pd.DataFrame, utility: pd.DataFrame) -> pd.DataFrame:
@@ -51,10 +51,10 @@ def generator_table(pools: pd.DataFrame, utility: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: ``pools`` has no dataset column and ``utility`` several data sets.
     """
-    known = sorted(utility["dataset"].unique())
-    if "dataset" not in pools and len(known) > 1:
-        raise ValueError(f"pools lack a dataset column, and the utilities are of {len(known)} data sets")
-    rows = pools if "dataset" in pools else pools.assign(dataset=known[0] if known else "")
+    datasets = sorted(utility["dataset"].unique())
+    if "dataset" not in pools and len(datasets) > 1:
+        raise ValueError(f"pools lack a dataset column, and the utilities are of {len(datasets)} data sets")
+    rows = pools if "dataset" in pools else pools.assign(dataset=datasets[0] if datasets else "")
     rows = rows.rename(columns={"digest": "generator"})
     assessed = rows.loc[rows["metric"] == ANCHOR, ["dataset", "generator"]].drop_duplicates()
     rows = rows.merge(assessed, on=["dataset", "generator"]).sort_values(["arm", "fold", "seed"], kind="stable")

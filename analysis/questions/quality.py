@@ -96,13 +96,13 @@ def quality_of(
     sample = GeneratorSample(table, (toward * table["utility"]).to_numpy(dtype=np.float64), level, resamples)
     judged, refused = _judge_all(sample, [name for name in names if is_quality(name)])
     comparisons, not_compared = _compare_all(sample, names, compared)
-    adjusted = holm([one.p for one in judged])
+    adjusted = holm([measure.p for measure in judged])
     return QualityStudy(
         level=level,
         higher_is_better=higher_is_better,
         generators=sample.generators(names),
         datasets=tuple((str(name), int(n)) for name, n in table.groupby("dataset").size().items()),
-        metrics=tuple(dataclasses.replace(one, p_holm=p) for one, p in zip(judged, adjusted, strict=True)),
+        metrics=tuple(dataclasses.replace(measure, p_holm=p) for measure, p in zip(judged, adjusted, strict=True)),
         comparisons=tuple(comparisons),
         not_judged=(*refused, *not_compared),
         left_out=tuple(name for name in names if not is_quality(name)),
@@ -117,14 +117,14 @@ def _judge_all(sample: GeneratorSample, names: Sequence[str]) -> tuple[list[Metr
     shared: dict[tuple[str, ...], list[str]] = {}
     refused = []
     for name in names:
-        one = sample.of([name])
-        reason = obstacle(one, [name])
+        subset = sample.of([name])
+        reason = obstacle(subset, [name])
         if reason:
-            refused.append(NotJudged(name, one.n, reason))
+            refused.append(NotJudged(name, subset.n, reason))
         else:
-            shared.setdefault(one.identity, []).append(name)
-    found = {one.metric: one for group in shared.values() for one in judge(sample.of(group), group)}
-    return [found[name] for name in names if name in found], refused
+            shared.setdefault(subset.identity, []).append(name)
+    judged = {subset.metric: subset for group in shared.values() for subset in judge(sample.of(group), group)}
+    return [judged[name] for name in names if name in judged], refused
 
 
 def _compare_all(
@@ -147,7 +147,9 @@ def _note(generators: int, datasets: int, judged: Sequence[MetricUtility]) -> st
     text = f"exploratory: {generators} generators of {datasets} data set{'' if datasets == 1 else 's'}"
     if not judged:
         return f"{text}; no measure can be judged."
-    smallest = len(judged) * max(1 / (1 + PERMUTATIONS), 2 / math.factorial(min(max(one.n for one in judged), 20)))
+    smallest = len(judged) * max(
+        1 / (1 + PERMUTATIONS), 2 / math.factorial(min(max(measure.n for measure in judged), 20))
+    )
     text += f", {len(judged)} measures, Holm over all of them"
     if datasets == 1 and smallest > 0.05:
         return f"{text}; the smallest p it allows is {min(smallest, 1.0):.2g}, so no measure can be shown to matter."

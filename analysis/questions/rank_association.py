@@ -22,8 +22,8 @@ CLOSE = 1e-9
 def strata_of(labels: Sequence[object]) -> list[NDArray[np.intp]]:
     """Positions by label, labels in sorted order; strata of one point are left out, since they have no order."""
     names = np.asarray([str(label) for label in labels])
-    found = [np.flatnonzero(names == name) for name in sorted(set(names))]
-    return [positions for positions in found if len(positions) >= 2]
+    strata = [np.flatnonzero(names == name) for name in sorted(set(names))]
+    return [positions for positions in strata if len(positions) >= 2]
 
 
 def scaled_ranks(x_N: Array, strata: Strata) -> Array:

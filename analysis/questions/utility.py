@@ -125,10 +125,10 @@ class GeneratorSample:
 
     def generators(self, names: Sequence[str]) -> tuple[GeneratorPoint, ...]:
         """The points."""
-        found = []
+        points = []
         for row, benefit in zip(self.table.to_dict("records"), self.benefit.tolist(), strict=True):
             values = {name: float(row[name]) for name in names if is_quality(name) and math.isfinite(row[name])}
-            found.append(
+            points.append(
                 GeneratorPoint(
                     str(row["dataset"]),
                     str(row["generator"]),
@@ -139,7 +139,7 @@ class GeneratorSample:
                     values,
                 )
             )
-        return tuple(found)
+        return tuple(points)
 
     def draws(self) -> Array:
         """(B, N) counts; the same draw for every measure with the same generators."""
@@ -164,14 +164,14 @@ def judge(sample: GeneratorSample, names: Sequence[str]) -> list[MetricUtility]:
     columns = [sample.column(name) for name in names]
     p_M = _p(columns, sample.benefit, strata)
     matched = _matched(sample, columns)
-    found = []
+    judged = []
     for name, x_N, p, rho_matched in zip(names, columns, p_M, matched, strict=True):
         x_BN = drawn_ranks(x_N, counts_BN, strata)
         rho_B, bend_B = rho(x_BN, y_BN, counts_BN), bend(x_BN, y_BN, counts_BN, strata)
         low, high = _interval(rho_B, sample.level)
         bend_low, bend_high = _interval(bend_B, sample.level)
         promised = {"lower": -1, "higher": 1}.get(better(name))
-        found.append(
+        judged.append(
             MetricUtility(
                 metric=name,
                 better=better(name),
@@ -189,7 +189,7 @@ def judge(sample: GeneratorSample, names: Sequence[str]) -> list[MetricUtility]:
                 as_meant=None if promised is None else promised * float(rho_B[0]) > 0,
             )
         )
-    return found
+    return judged
 
 
 def compare(sample: GeneratorSample, first: str, second: str) -> MetricComparison:
@@ -234,5 +234,5 @@ def _matched(sample: GeneratorSample, columns: Sequence[Array]) -> list[float]:
 
 def _p(columns: Sequence[Array], y_N: Array, strata: Strata) -> list[float]:
     x_NM = np.stack([scaled_ranks(x_N, strata) for x_N in columns], axis=1)
-    found: list[float] = permutation_p(x_NM, scaled_ranks(y_N, strata), strata, PERMUTATIONS, "quality").tolist()
-    return found
+    p: list[float] = permutation_p(x_NM, scaled_ranks(y_N, strata), strata, PERMUTATIONS, "quality").tolist()
+    return p

@@ -71,9 +71,9 @@ def crossed_variances(y_APR: Array) -> tuple[float, float, float, float]:
     """Variances by the method of moments; a run belongs to its arm, so that what seeds share counts as the run's."""
     k, p, r = y_APR.shape
     tables = [mean_squares(table) for table in y_APR]
-    residual = float(np.mean([one.residual for one in tables]))
-    run = (float(np.mean([one.runs for one in tables])) - residual) / p
-    within = float(np.mean([one.patients for one in tables]))
+    residual = float(np.mean([squares.residual for squares in tables]))
+    run = (float(np.mean([squares.runs for squares in tables])) - residual) / p
+    within = float(np.mean([squares.patients for squares in tables]))
     means_AP = y_APR.mean(axis=2)
     shared = k * r * float((means_AP.mean(axis=0) - means_AP.mean()).var(ddof=0) * p / (p - 1))
     crossed = (k * within - shared) / (k - 1)

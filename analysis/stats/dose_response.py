@@ -98,7 +98,7 @@ def dose_series(
     for arm in arms:
         if arm.series is not None and not arm.control and arm.count > 0:
             grouped.setdefault(arm.series, []).append(arm)
-    found = []
+    series = []
     for name, members in grouped.items():
         ordered = sorted(members, key=lambda arm: arm.count)
         counts = [0, *(arm.count for arm in ordered)]
@@ -106,8 +106,8 @@ def dose_series(
             raise ValueError(
                 f"series {name!r} holds one count twice ({counts}); its arms differ in more than the count"
             )
-        found.append(_series(name, ordered, control, reduced, _Terms(level, scale, margin)))
-    return found
+        series.append(_series(name, ordered, control, reduced, _Terms(level, scale, margin)))
+    return series
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,16 @@ def _series(name: str, ordered: Sequence[ArmInfo], control: str, reduced: Reduce
     if len(wide) < 2:
         return DoseSeries(name, patients, tuple(points), None)
     over_runs = run_contrast(reduced, columns, terms.level)
-    found = trend(values, counts, terms.scale, terms.level, over_runs=over_runs) if len(counts) >= 3 else None
+    fitted = trend(values, counts, terms.scale, terms.level, over_runs=over_runs) if len(counts) >= 3 else None
     if terms.margin is None:
-        return DoseSeries(name, patients, tuple(points), found)
+        return DoseSeries(name, patients, tuple(points), fitted)
     alone = _doses(_patient_contrast(values, terms.level), counts, reduced, terms, terms.margin)
     runs = None if over_runs is None else _doses(over_runs, counts, reduced, terms, terms.margin)
     return DoseSeries(
         name,
         patients,
         tuple(points),
-        found,
+        fitted,
         harm=harm_onset(alone),
         harm_runs=None if runs is None else harm_onset(runs),
         shape=shape_of(alone) if runs is None else shape_of(alone, runs),
@@ -239,5 +239,5 @@ def page_test(values_NK: Array) -> PageTest:
         return PageTest(statistic, 1.0, "constant", tied)
     most_doses, most, most_of_four = EXACT_PAGE
     exact = k <= most_doses and n <= most and (k <= 3 or n <= most_of_four)
-    found = stats.page_trend_test(ranks, ranked=True, method="exact" if exact else "asymptotic")
-    return PageTest(statistic, min(float(found.pvalue), 1.0), "exact" if exact else "normal", tied)
+    result = stats.page_trend_test(ranks, ranked=True, method="exact" if exact else "asymptotic")
+    return PageTest(statistic, min(float(result.pvalue), 1.0), "exact" if exact else "normal", tied)

@@ -131,10 +131,10 @@ def _bends(levels: Sequence[Doses], sign: int) -> bool:
         return False
     alpha = doses.alpha / (last - 1)
     return all(
-        _shown(one.contrast(sign * one.toward * one.quadratic), -1, one.alpha)
-        and _shown(one.gain(peak), sign, alpha)
-        and _shown(one.gain(peak, last), sign, alpha)
-        for one in levels
+        _shown(level.contrast(sign * level.toward * level.quadratic), -1, level.alpha)
+        and _shown(level.gain(peak), sign, alpha)
+        and _shown(level.gain(peak, last), sign, alpha)
+        for level in levels
     )
 
 
@@ -142,10 +142,10 @@ def _moves(levels: Sequence[Doses], sign: int) -> bool:
     """Rising for sign +1, falling for -1."""
     last = len(levels[0].counts)
     return all(
-        _shown(one.contrast(one.toward * one.linear), sign, one.alpha)
-        and _shown(one.gain(last), sign, one.alpha)
-        and not any(_shown(one.gain(i, last), sign, one.alpha / (last - 1)) for i in range(1, last))
-        for one in levels
+        _shown(level.contrast(level.toward * level.linear), sign, level.alpha)
+        and _shown(level.gain(last), sign, level.alpha)
+        and not any(_shown(level.gain(i, last), sign, level.alpha / (last - 1)) for i in range(1, last))
+        for level in levels
     )
 
 
@@ -166,7 +166,7 @@ def harm_onset(doses: Doses) -> HarmOnset:
         """One threshold."""
         raw = [_p_beyond(*harm, threshold) for harm in harms]
         p = holm(raw) if adjust else tuple(raw)
-        beyond = tuple(count for count, one in zip(doses.counts, p, strict=True) if one < doses.alpha)
+        beyond = tuple(count for count, p_count in zip(doses.counts, p, strict=True) if p_count < doses.alpha)
         first = beyond[0] if beyond else None
         signed = -doses.toward * threshold if threshold else 0.0
         return Onset(signed, 1 - doses.alpha, adjust, first, beyond, doses.counts[-1])

@@ -83,11 +83,11 @@ def effects_of(
 
 def _together(values: Mapping[str, Array], work: Callable[[Array], Sequence[T]]) -> dict[str, T]:
     """``work`` on N x M arrays of the arms that have values of the same N patients; its results by arm."""
-    found: dict[str, T] = {}
-    for n in sorted({len(each) for each in values.values()}):
-        same = [arm for arm, each in values.items() if len(each) == n]
-        found |= dict(zip(same, work(np.column_stack([values[arm] for arm in same])), strict=True))
-    return found
+    results: dict[str, T] = {}
+    for n in sorted({len(deltas) for deltas in values.values()}):
+        same = [arm for arm, deltas in values.items() if len(deltas) == n]
+        results |= dict(zip(same, work(np.column_stack([values[arm] for arm in same])), strict=True))
+    return results
 
 
 def effect(arm: str, differences: Array, *, higher_is_better: bool, level: float) -> Effect:

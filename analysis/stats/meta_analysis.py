@@ -219,7 +219,7 @@ def _mean(y: Array, weight: Array) -> float:
 
 
 def _paule_mandel(y: Array, v: Array) -> float:
-    # statsmodels divides by Q, which is 0 for equal effects; a tolerance below its default sends its iteration back to 0
+    # statsmodels divides by Q, which is 0 for equal effects, and a tolerance below its default sends tau2 back to 0
     with np.errstate(divide="ignore", invalid="ignore"):
         return max(float(combine_effects(y, v, method_re="iterated").tau2), 0.0)
 

@@ -130,18 +130,18 @@ class RunOmnibus:
 def run_means(reduced: Reduced) -> tuple[RunMean, ...]:
     """One mean per arm x fold x seed, arms in their given order."""
     scores = scores_of(reduced)
-    found: list[list[RunMean]] = [[] for _ in scores.arms]
-    for fold, seeds, part in zip(scores.folds, scores.seeds, scores.parts(), strict=True):
-        table_APR = scores.values[:, part].reshape(len(scores.arms), -1, len(seeds))
+    means_of_arm: list[list[RunMean]] = [[] for _ in scores.arms]
+    for fold, seeds, cells in zip(scores.folds, scores.seeds, scores.fold_cells(), strict=True):
+        table_APR = scores.values[:, cells].reshape(len(scores.arms), -1, len(seeds))
         finite = np.isfinite(table_APR)
         counts = finite.sum(axis=1)
         sums = np.where(finite, table_APR, 0.0).sum(axis=1)
         means = np.divide(sums, counts, out=np.full(sums.shape, math.nan), where=counts > 0)
         for i, arm in enumerate(scores.arms):
-            found[i] += [
+            means_of_arm[i] += [
                 RunMean(arm, fold, seed, int(counts[i, r]), float(means[i, r])) for r, seed in enumerate(seeds)
             ]
-    return tuple(mean for means in found for mean in means)
+    return tuple(mean for means in means_of_arm for mean in means)
 
 
 def components(reduced: Reduced, arm: str) -> Components:
@@ -157,8 +157,8 @@ def all_components(reduced: Reduced) -> tuple[Components, ...]:
 
 def _components(scores: ScoreArray, row: int, seeds: int) -> Components:
     tables = []
-    for part, mine in zip(scores.parts(), scores.seeds, strict=True):
-        table = scores.values[row, part].reshape(-1, len(mine)).round(12)
+    for cells, fold_seeds in zip(scores.fold_cells(), scores.seeds, strict=True):
+        table = scores.values[row, cells].reshape(-1, len(fold_seeds)).round(12)
         tables.append(table[np.isfinite(table).all(axis=1)])
     squares = [(mean_squares(table), table) for table in tables if min(table.shape) >= 2]
     if not squares:
@@ -198,7 +198,7 @@ def contrast_test(
     incomplete set of folds, and those of a repeated hold-out what the table tells (``ScoreArray.test_over_train``).
     """
     used: Codes = np.flatnonzero(weights_A)
-    keep = scores.known(used)
+    keep = scores.finite_cells(used)
     z_1K = np.where(keep, weights_A[used] @ np.where(keep, scores.values[used], 0.0), 0.0)[None]
     patients = len(np.unique(scores.patient[keep]))
     if scores.design is Replication.HELD_OUT:
@@ -236,14 +236,14 @@ def run_omnibus(reduced: Reduced, *, level: float, test_over_train: float | None
     k = len(scores.arms)
     if k < 3:
         return NoOmnibus("two arms: the test of the pair is the test")
-    keep = scores.known(np.arange(k))
+    keep = scores.finite_cells(np.arange(k))
     n = len(np.unique(scores.patient[keep]))
     if n < 2:
         return NoOmnibus(f"{n} of {scores.n} patients have a finite score in every arm; the test needs two")
-    found = subspace_test(scores, basis(np.eye(k) - 1 / k), test_over_train)
-    if found is None:
+    tested = subspace_test(scores, basis(np.eye(k) - 1 / k), test_over_train)
+    if tested is None:
         return NoOmnibus("one run of each arm leaves nothing to test over runs")
-    test, units = found
+    test, units = tested
     sds = _crossed_sds(scores, keep)
     rejects = test.p < 1 - level
     return RunOmnibus(scores.arms, scores.design, n, scores.n - n, units, test, level, rejects, *sds, test.note)
@@ -252,7 +252,7 @@ def run_omnibus(reduced: Reduced, *, level: float, test_over_train: float | None
 def subspace_test(scores: ScoreArray, basis_DA: Array, test_over_train: float | None) -> tuple[FTest, int] | None:
     """Method-level F of D orthonormal contrasts of arms, with its units; None with one run or under two patients."""
     used: Codes = np.flatnonzero(np.abs(basis_DA).max(axis=0))
-    keep = scores.known(used)
+    keep = scores.finite_cells(used)
     z_DK = basis_DA[:, used] @ np.where(keep, scores.values[used], 0.0)
     if scores.design is Replication.HELD_OUT:
         table_DPR = scores.crossed(z_DK, keep)
@@ -280,14 +280,14 @@ def _against(scores: ScoreArray, control: str, arms: Sequence[str]) -> Array:
 
 def _crossed_sds(scores: ScoreArray, keep: Flags) -> tuple[float, float, float, float]:
     """Patient, run (arm x run), patient x arm and residual SDs of scores = arm + these, by expected mean squares."""
-    found = []
+    variances = []
     for fold in range(len(scores.folds)):
         y_APR = scores.crossed(scores.values, keep, fold)
         if min(y_APR.shape) >= 2:
-            found.append(crossed_variances(y_APR))
-    if not found:
+            variances.append(crossed_variances(y_APR))
+    if not variances:
         return (math.nan,) * 4
-    patient, run, patient_arm, residual = np.mean(found, axis=0)
+    patient, run, patient_arm, residual = np.mean(variances, axis=0)
     return _root(patient), _root(run), _root(patient_arm), _root(residual)
 
 

@@ -59,7 +59,7 @@ def mixed_check(reduced: Reduced, arm: str, control: str, level: float) -> Mixed
     """
     scores = scores_of(reduced, [control, arm])
     test = method_test(reduced, arm, control, level)
-    keep = scores.known(np.arange(2))
+    keep = scores.finite_cells(np.arange(2))
     rows = 2 * int(keep.sum())
     if test is None:
         return _unfitted(arm, rows, "one run per arm, or fewer than two patients, leaves nothing to fit", math.nan)
@@ -73,8 +73,8 @@ def mixed_check(reduced: Reduced, arm: str, control: str, level: float) -> Mixed
     if not residual > NO_SPREAD:
         return _unfitted(arm, rows, "scores without residual spread", se)
     boundary = tuple(name for name, variance in starts.items() if not variance > 1e-6 * residual)
-    parts = {name: starts[name] for name in starts if name not in boundary}
-    return _fit(arm, design, parts, residual=residual, boundary=boundary, method_se=se, level=level)
+    components = {name: starts[name] for name in starts if name not in boundary}
+    return _fit(arm, design, components, residual=residual, boundary=boundary, method_se=se, level=level)
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,20 @@ class _Design:
     fixed: Array
     random: dict[str, Codes]
 
-    def spec(self, parts: Iterable[str]) -> VCSpec:
+    def spec(self, components: Iterable[str]) -> VCSpec:
         """Indicator matrices of these parts, block by block."""
-        blocks = [np.flatnonzero(self.block == one) for one in range(self.block.max() + 1)]
-        matrices = [[_indicators(self.random[name][rows]) for rows in blocks] for name in parts]
-        columns = [[[str(i) for i in range(matrix.shape[1])] for matrix in part] for part in matrices]
-        return VCSpec(list(parts), columns, matrices)
+        blocks = [np.flatnonzero(self.block == number) for number in range(self.block.max() + 1)]
+        matrices = [[_indicators(self.random[name][rows]) for rows in blocks] for name in components]
+        columns = [[[str(i) for i in range(matrix.shape[1])] for matrix in indicators] for indicators in matrices]
+        return VCSpec(list(components), columns, matrices)
 
 
 def _design(scores: ScoreArray, keep: Flags) -> _Design:
-    parts = list(zip(scores.parts(), scores.seeds, strict=True))
-    fold = np.repeat(np.arange(len(parts)), [part.stop - part.start for part, _ in parts])[keep]
-    seed = np.concatenate([np.tile(np.arange(len(s)), (part.stop - part.start) // len(s)) for part, s in parts])[keep]
+    folds = list(zip(scores.fold_cells(), scores.seeds, strict=True))
+    fold = np.repeat(np.arange(len(folds)), [cells.stop - cells.start for cells, _ in folds])[keep]
+    seed = np.concatenate([np.tile(np.arange(len(s)), (cells.stop - cells.start) // len(s)) for cells, s in folds])[
+        keep
+    ]
     patient = scores.patient[keep]
     arm = np.repeat([0, 1], len(patient))
     fold, seed, patient = np.tile(fold, 2), np.tile(seed, 2), np.tile(patient, 2)
@@ -106,7 +108,7 @@ def _design(scores: ScoreArray, keep: Flags) -> _Design:
         "run": (fold * (seed.max() + 1) + seed) * 2 + arm,
         "patient_arm": patient * 2 + arm,
     }
-    if len(parts) > 1:
+    if len(folds) > 1:
         random["fold_arm"] = fold * 2 + arm
     fixed = np.column_stack([_indicators(fold), arm - 0.5])
     block = (
@@ -119,8 +121,8 @@ def _design(scores: ScoreArray, keep: Flags) -> _Design:
 
 def _indicators(codes: Codes) -> Array:
     """One column of 0 and 1 per distinct code."""
-    found, which = np.unique(codes, return_inverse=True)
-    columns: Array = np.eye(len(found))[which]
+    distinct, which = np.unique(codes, return_inverse=True)
+    columns: Array = np.eye(len(distinct))[which]
     return columns
 
 
@@ -134,19 +136,19 @@ def _starts(scores: ScoreArray, keep: Flags) -> dict[str, float]:
         residual = float(delta.var() / 2)
         return {"patient": float(both.var()) - residual / 2, "run": 0.0, "patient_arm": 0.0, "residual": residual}
     patient, run, patient_arm, residual = (float(v) for v in np.mean(fine, axis=0))
-    found = {"patient": patient, "run": run, "patient_arm": patient_arm}
+    variances = {"patient": patient, "run": run, "patient_arm": patient_arm}
     if len(tables) > 1:
         means = np.array([table[1].mean() - table[0].mean() for table in tables if table.size])
         shape = np.mean([table.shape[1:] for table in tables if table.size], axis=0)
         inside = run / shape[1] + patient_arm / shape[0] + residual / (shape[0] * shape[1])
-        found["fold_arm"] = float(means.var(ddof=1) / 2 - inside)
-    return found | {"residual": residual}
+        variances["fold_arm"] = float(means.var(ddof=1) / 2 - inside)
+    return variances | {"residual": residual}
 
 
 def _fit(
     arm: str,
     design: _Design,
-    parts: dict[str, float],
+    components: dict[str, float],
     *,
     residual: float,
     boundary: tuple[str, ...],
@@ -159,27 +161,27 @@ def _fit(
         warnings.simplefilter("always")
         try:
             start = MixedLMParams.from_components(
-                fe_params=fixed, cov_re=np.zeros((0, 0)), vcomp=np.array([v / residual for v in parts.values()])
+                fe_params=fixed, cov_re=np.zeros((0, 0)), vcomp=np.array([v / residual for v in components.values()])
             )
-            model = MixedLM(design.y, design.fixed, groups=design.block, exog_vc=design.spec(parts))
-            found = model.fit(reml=True, start_params=start, method=["lbfgs"])
-            value, se = float(found.fe_params[-1]), float(found.bse_fe[-1])
+            model = MixedLM(design.y, design.fixed, groups=design.block, exog_vc=design.spec(components))
+            fitted = model.fit(reml=True, start_params=start, method=["lbfgs"])
+            value, se = float(fitted.fe_params[-1]), float(fitted.bse_fe[-1])
         except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
             return _unfitted(arm, rows, f"the fit failed: {error}", method_se)
     sds = {name: math.nan for name in ("patient", "run", "patient_arm", "fold_arm")}
-    sds |= {name: 0.0 for name in boundary} | dict(zip(parts, map(math.sqrt, found.vcomp.tolist()), strict=True))
+    sds |= {name: 0.0 for name in boundary} | dict(zip(components, map(math.sqrt, fitted.vcomp.tolist()), strict=True))
     return MixedCheck(
         arm=arm,
         n_rows=rows,
         fitted=True,
         reason="",
-        converged=bool(found.converged),
+        converged=bool(fitted.converged),
         estimate=t_estimate(value, se, math.inf, level),
-        residual=math.sqrt(float(found.scale)),
+        residual=math.sqrt(float(fitted.scale)),
         method_se=method_se,
         se_ratio=se / method_se if method_se > 0 else math.nan,
         boundary=boundary,
-        warnings=tuple(sorted({str(one.message) for one in caught})),
+        warnings=tuple(sorted({str(warning.message) for warning in caught})),
         **sds,
     )
 

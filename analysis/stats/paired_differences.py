@@ -36,7 +36,7 @@ def paired_differences(
 ) -> tuple[Paired, ...]:
     """One record per arm; ``named`` puts the table's patient labels into it, for a report that stays in the house."""
     labels = np.array([str(patient) for patient in reduced.wide.index])
-    found = []
+    pairs = []
     for arm in arms:
         delta = reduced.differences(arm, control)
         order = np.lexsort((labels, delta))
@@ -45,7 +45,7 @@ def paired_differences(
         reach = FENCE * (high - low)
         far = (ascending < low - reach) | (ascending > high + reach)
         gains = delta if reduced.metric.higher_is_better else -delta
-        found.append(
+        pairs.append(
             Paired(
                 arm=arm,
                 control=control,
@@ -58,4 +58,4 @@ def paired_differences(
                 outliers=tuple(int(i) for i in np.flatnonzero(far)),
             )
         )
-    return tuple(found)
+    return tuple(pairs)

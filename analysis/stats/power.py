@@ -194,9 +194,9 @@ def pilot(cells: pd.DataFrame, control: str) -> Spread | None:
     return Spread(**measured, measured=tuple(measured)) if measured else None
 
 
-def sentences(found: DesignPower, metric: str) -> tuple[str, ...]:
+def sentences(power: DesignPower, metric: str) -> tuple[str, ...]:
     """The design, what it finds, what it can call equivalent; then a warning for each thing it cannot do."""
-    size, spread = found.size, found.spread
+    size, spread = power.size, power.spread
     named = {"differences": "of differences", "run": "of retraining", "residual": "residual"}
     stated = ", ".join(
         f"{getattr(spread, field):.2g} {label} ({'measured' if field in spread.measured else 'assumed'})"
@@ -206,21 +206,21 @@ def sentences(found: DesignPower, metric: str) -> tuple[str, ...]:
         f"power: {size.patients} patients tested, {size.folds} fold(s) x {size.seeds} seed(s), {size.comparisons} "
         f"comparison(s) with the control",
         f"  SD {stated}",
-        f"  smallest {metric} difference found with power 0.8 at alpha {found.alpha:g}/{size.comparisons}: "
-        f"{found.models:.3f}, by retrained networks {found.method:.3f}",
-        f"  power to show equivalence within {found.margin:g}: {found.tost:.2f}",
+        f"  smallest {metric} difference found with power 0.8 at alpha {power.alpha:g}/{size.comparisons}: "
+        f"{power.models:.3f}, by retrained networks {power.method:.3f}",
+        f"  power to show equivalence within {power.margin:g}: {power.tost:.2f}",
     ]
-    if found.tost < 0.5:
-        needed = patients_for_equivalence(spread.differences, found.margin, found.alpha)
+    if power.tost < 0.5:
+        needed = patients_for_equivalence(spread.differences, power.margin, power.alpha)
         lines.append(
-            f"  warning: equivalence within {found.margin:g} cannot be shown; it takes {needed} patients, or a wider "
+            f"  warning: equivalence within {power.margin:g} cannot be shown; it takes {needed} patients, or a wider "
             "margin"
         )
-    if found.run_share > 0.5:
+    if power.run_share > 0.5:
         more = replace(size, seeds=2 * size.seeds, scores=2 * size.scores)
-        gain = method_detectable(more, spread, patient_arm(size, spread), found.alpha / size.comparisons)
+        gain = method_detectable(more, spread, patient_arm(size, spread), power.alpha / size.comparisons)
         lines.append(
-            f"  warning: seeds are the bottleneck, {found.run_share:.0%} of the variance is retraining: with "
+            f"  warning: seeds are the bottleneck, {power.run_share:.0%} of the variance is retraining: with "
             f"{2 * size.seeds} seeds {gain:.3f}"
         )
     return tuple(lines)

@@ -46,28 +46,30 @@ def infer_arms(table: pd.DataFrame, control: str) -> tuple[ArmInfo, ...]:
     }
     if control not in levels:
         raise UserError(f"no arm is called {control!r}, the control; {nearest(control, levels)}")
-    counts = {name: _count(found.get(COUNT), name) for name, found in levels.items()}
-    series = {name: _series(found) for name, found in levels.items()}
+    counts = {name: _count(settings.get(COUNT), name) for name, settings in levels.items()}
+    series = {name: _series(settings) for name, settings in levels.items()}
     doses = [(series[name], counts[name]) for name in levels if name != control]
     arms = [
         ArmInfo(
             name,
-            found,
+            settings,
             counts[name],
             # two arms of one dose differ in what no column says, so they are no points of one curve
             series[name] if counts[name] > 0 and doses.count((series[name], counts[name])) == 1 else None,
             control=name == control,
         )
-        for name, found in levels.items()
+        for name, settings in levels.items()
     ]
     return tuple(sorted(arms, key=lambda arm: (not arm.control, series[arm.name], arm.count, _natural(arm.name))))
 
 
 def _one_level(values: pd.Series, arm: str, factor: str) -> object:
-    found = values.drop_duplicates().tolist()
-    if len(found) > 1:
-        raise UserError(f"arm {arm!r} has {len(found)} levels of {factor!r}: {found[0]!r}, {found[1]!r}; one is needed")
-    return None if pd.isna(found[0]) else found[0]
+    distinct = values.drop_duplicates().tolist()
+    if len(distinct) > 1:
+        raise UserError(
+            f"arm {arm!r} has {len(distinct)} levels of {factor!r}: {distinct[0]!r}, {distinct[1]!r}; one is needed"
+        )
+    return None if pd.isna(distinct[0]) else distinct[0]
 
 
 def _count(level: object, arm: str) -> int:
@@ -85,4 +87,4 @@ def _series(levels: dict[str, object]) -> str:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """``x 8`` before ``x 16``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", name)]

@@ -107,19 +107,19 @@ def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric:
     Raises:
         UserError: cells are absent or diverged and the plan refuses them, or no patient is left.
     """
-    known = metric_named(metric, SCORES) if isinstance(metric, str) else metric
+    details = metric_named(metric, SCORES) if isinstance(metric, str) else metric
     flow: list[FlowStep] = []
-    rows = _drop_undefined(table[table["metric"] == known.name], flow)
+    rows = _drop_undefined(table[table["metric"] == details.name], flow)
     is_diverged = rows["status"] == "diverged"
-    rows = rows.assign(value=rows["value"].where(~is_diverged, known.worst))
-    kept = _drop_absent(rows, plan, flow)
-    is_diverged = kept["status"] == "diverged"
-    _refuse_diverged(kept[is_diverged], plan)
-    cells = _cells(kept)
-    diverged = kept[is_diverged].drop_duplicates(["arm", *REPLICATE]).groupby("arm", observed=True).size()
-    missed = kept[kept["status"] == "missed"].groupby("arm", observed=True).size()
+    rows = rows.assign(value=rows["value"].where(~is_diverged, details.worst))
+    scored = _drop_absent(rows, plan, flow)
+    is_diverged = scored["status"] == "diverged"
+    _refuse_diverged(scored[is_diverged], plan)
+    cells = _cells(scored)
+    diverged = scored[is_diverged].drop_duplicates(["arm", *REPLICATE]).groupby("arm", observed=True).size()
+    missed = scored[scored["status"] == "missed"].groupby("arm", observed=True).size()
     return Reduced(
-        metric=known,
+        metric=details,
         wide=_wide(cells, arms),
         cells=cells,
         flow=tuple(flow),
@@ -144,14 +144,14 @@ def _drop_undefined(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
     """Drop (patient, class) pairs whose reference is empty, for all arms, and count them."""
     pairs = pd.MultiIndex.from_frame(rows[["patient", "class"]])
     undefined = undefined_pairs(rows)
-    kept = rows[~pairs.isin(undefined)]
+    defined = rows[~pairs.isin(undefined)]
     total = len(pairs.unique())
     flow.append(FlowStep("class absent from the reference", "patient-class pairs", total, total - len(undefined)))
     before = rows["patient"].nunique()
-    flow.append(FlowStep("no class left in the reference", "patients", before, kept["patient"].nunique()))
-    if kept.empty:
+    flow.append(FlowStep("no class left in the reference", "patients", before, defined["patient"].nunique()))
+    if defined.empty:
         raise UserError("no patient has any foreground class in the reference; check the labels of the data set")
-    return kept
+    return defined
 
 
 def _drop_absent(rows: pd.DataFrame, plan: AnalysisPlan, flow: list[FlowStep]) -> pd.DataFrame:
@@ -167,20 +167,20 @@ def _drop_absent(rows: pd.DataFrame, plan: AnalysisPlan, flow: list[FlowStep]) -
     whole = absent.groupby([rows["arm"], rows["fold"], rows["seed"]], observed=True).transform("all")
     lost = pd.MultiIndex.from_frame(rows.loc[whole, REPLICATE].drop_duplicates())
     replicates = pd.MultiIndex.from_frame(rows[REPLICATE])
-    kept = rows[~replicates.isin(lost)]
+    scored = rows[~replicates.isin(lost)]
     total = len(replicates.unique())
     rule = "an arm has no score in the replicate"
     flow.append(FlowStep(rule, "replicates (fold x seed)", total, total - len(lost)))
     before = rows["patient"].nunique()
-    holed = kept.loc[kept["status"].isin(ABSENT), "patient"].unique()
-    kept = kept[~kept["patient"].isin(holed)]
-    flow.append(FlowStep("a score is missing in some arm", "patients", before, kept["patient"].nunique()))
-    if kept.empty:
+    incomplete = scored.loc[scored["status"].isin(ABSENT), "patient"].unique()
+    scored = scored[~scored["patient"].isin(incomplete)]
+    flow.append(FlowStep("a score is missing in some arm", "patients", before, scored["patient"].nunique()))
+    if scored.empty:
         raise UserError(
             f"`missing: complete-cases` leaves no patient: {absent_summary(rows[absent])}; finish these trials with "
             "medsweep run, or take the arm out of the sweep"
         )
-    return kept
+    return scored
 
 
 def _refuse_diverged(rows: pd.DataFrame, plan: AnalysisPlan) -> None:

@@ -47,7 +47,7 @@ class ScoreArray:
         """One fold is a held-out set; a patient tested in two folds makes a repeated hold-out."""
         if len(self.folds) == 1:
             return Replication.HELD_OUT
-        tests = sum(len(np.unique(self.patient[part])) for part in self.parts())
+        tests = sum(len(np.unique(self.patient[cells])) for cells in self.fold_cells())
         distinct = len(np.unique(self.patient))
         return Replication.CROSS_VALIDATION if tests == distinct else Replication.REPEATED_HOLD_OUT
 
@@ -56,17 +56,17 @@ class ScoreArray:
         """Patients."""
         return len(np.unique(self.patient))
 
-    def parts(self) -> list[slice]:
+    def fold_cells(self) -> list[slice]:
         """The cells of each fold."""
-        ends = [*self.starts[1:], len(self.patient)]
-        return [slice(start, end) for start, end in zip(self.starts, ends, strict=True)]
+        stops = [*self.starts[1:], len(self.patient)]
+        return [slice(start, end) for start, end in zip(self.starts, stops, strict=True)]
 
     def rows(self, names: Sequence[str]) -> Codes:
         """Positions of arms by name."""
         where = {arm: i for i, arm in enumerate(self.arms)}
         return np.array([where[name] for name in names], dtype=np.int64)
 
-    def known(self, rows: Codes) -> Flags:
+    def finite_cells(self, rows: Codes) -> Flags:
         """Cells (K) of patients whose every score in these arms is finite."""
         return self.sound(np.all(np.isfinite(self.values[rows]), axis=0))
 
@@ -83,14 +83,14 @@ class ScoreArray:
 
     def crossed(self, z_TK: Array, keep_K: Flags, fold: int = 0) -> Array:
         """T x P x R: the kept patients of one fold, by number of the fold, times its seeds; rounded to 1e-12."""
-        part = self.parts()[fold]
-        keep = keep_K[part]
-        table: Array = z_TK[:, part][:, keep].reshape(len(z_TK), -1, len(self.seeds[fold])).round(12)
+        cells = self.fold_cells()[fold]
+        keep = keep_K[cells]
+        table: Array = z_TK[:, cells][:, keep].reshape(len(z_TK), -1, len(self.seeds[fold])).round(12)
         return table
 
     def test_over_train(self) -> float:
         """Largest n_test/n_train of a fold, if all other patients of the table trained; inf where none are left."""
-        tested = max(len(np.unique(self.patient[part])) for part in self.parts())
+        tested = max(len(np.unique(self.patient[cells])) for cells in self.fold_cells())
         rest = self.n - tested
         return tested / rest if rest else float("inf")
 
@@ -110,8 +110,8 @@ def scores_of(reduced: Reduced, arms: Sequence[str] | None = None) -> ScoreArray
     values[arm, np.searchsorted(grid, codes)] = cells["value"].to_numpy(dtype=np.float64)
     return ScoreArray(
         arms=tuple(names),
-        folds=tuple(int(one) for one in folds),
-        seeds=tuple(tuple(int(seeds[i]) for i in mine) for mine in used),
+        folds=tuple(int(number) for number in folds),
+        seeds=tuple(tuple(int(seeds[i]) for i in in_fold) for in_fold in used),
         starts=tuple(starts),
         patient=grid // len(seeds) % len(patients),
         values=values,
@@ -120,16 +120,16 @@ def scores_of(reduced: Reduced, arms: Sequence[str] | None = None) -> ScoreArray
 
 def _grid(codes: Codes, folds: int, patients: int, seeds: int) -> tuple[Codes, list[int], list[Codes]]:
     """All cells of every fold's patients x seeds, where each fold starts, and the seeds it uses."""
-    found = np.unique(codes)
-    edges = np.searchsorted(found, np.arange(folds + 1) * patients * seeds)
-    parts: list[Codes] = []
+    filled = np.unique(codes)
+    edges = np.searchsorted(filled, np.arange(folds + 1) * patients * seeds)
+    cells: list[Codes] = []
     used: list[Codes] = []
     starts, total = [], 0
     for fold in range(folds):
-        mine = found[edges[fold] : edges[fold + 1]]
-        seed, pair = np.unique(mine % seeds), np.unique(mine // seeds)
+        in_fold = filled[edges[fold] : edges[fold + 1]]
+        seed, pair = np.unique(in_fold % seeds), np.unique(in_fold // seeds)
         starts.append(total)
-        parts.append((pair[:, None] * seeds + seed[None, :]).ravel())
-        total += len(parts[-1])
+        cells.append((pair[:, None] * seeds + seed[None, :]).ravel())
+        total += len(cells[-1])
         used.append(seed)
-    return np.concatenate(parts), starts, used
+    return np.concatenate(cells), starts, used

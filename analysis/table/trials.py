@@ -37,12 +37,12 @@ def trials_of(table: pd.DataFrame, arms: Sequence[str]) -> tuple[TrialRef, ...]:
     columns = [*keys, "status", *(["digest"] if "digest" in table else [])]
     # the last row of a run decides nothing: a diverged or absent run is so in all of its rows
     runs = table[columns].drop_duplicates(keys).set_index(keys).sort_index()
-    found = []
+    trials = []
     for name in arms:
         if name not in runs.index.get_level_values("arm"):
             continue
         for row in runs.loc[name].reset_index().to_dict("records"):
             outcome = row["status"] if row["status"] in ("diverged", "absent") else "complete"
             fold, seed, digest = row["fold"], row["seed"], row.get("digest", "")
-            found.append(TrialRef(name, int(fold), int(seed), "" if pd.isna(digest) else str(digest), str(outcome)))
-    return tuple(found)
+            trials.append(TrialRef(name, int(fold), int(seed), "" if pd.isna(digest) else str(digest), str(outcome)))
+    return tuple(trials)

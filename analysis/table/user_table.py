@@ -67,10 +67,10 @@ def metric_for(name: str, higher_is_better: bool | None) -> Metric:
         UserError: the metric is unknown and has no direction, or is known and has another.
     """
     if name in SCORES:
-        known = SCORES[name]
-        if higher_is_better not in (None, known.higher_is_better):
-            raise UserError(f"{name}: {'higher' if known.higher_is_better else 'lower'} is better, not the other way")
-        return known
+        metric = SCORES[name]
+        if higher_is_better not in (None, metric.higher_is_better):
+            raise UserError(f"{name}: {'higher' if metric.higher_is_better else 'lower'} is better, not the other way")
+        return metric
     if higher_is_better is None:
         raise UserError(f"no metric is called {name!r}; {nearest(name, SCORES)}, or say whether higher_is_better")
     return unknown_metric(name, higher_is_better=higher_is_better)

@@ -49,13 +49,13 @@ def undefined_pairs(rows: pd.DataFrame) -> pd.MultiIndex:
 
 def absent_summary(rows: pd.DataFrame) -> str:
     """Missing cells by cause and run, the first three runs by name."""
-    parts = []
+    causes = []
     for cause, cells in rows.groupby("status", observed=True):
         runs = cells.drop_duplicates(["arm", *REPLICATE])
         named = [f"{run.arm!r} fold {run.fold} seed {run.seed}" for run in runs.head(3).itertuples()]
         more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-        parts.append(f"{cause}: {len(cells)} scores in {len(runs)} runs (arm {', arm '.join(named)}{more})")
-    return "; ".join(parts)
+        causes.append(f"{cause}: {len(cells)} scores in {len(runs)} runs (arm {', arm '.join(named)}{more})")
+    return "; ".join(causes)
 
 
 def _refuse_unknown(rows: pd.DataFrame, arms: Sequence[str], primary: str) -> None:

@@ -136,8 +136,10 @@ def test_scores_hold_every_cell_in_order():
     assert scores.values.tolist() == y.reshape(3, -1).tolist()
     folds = cut(np.random.default_rng(0), 2, 7, 2, folds=3)
     parts = scores_of(reduced_of(folds))
-    assert [parts.values[:, part].tolist() for part in parts.parts()] == [y.reshape(2, -1).tolist() for y, _ in folds]
-    assert [parts.patient[part][::2].tolist() for part in parts.parts()] == [patients for _, patients in folds]
+    assert [parts.values[:, part].tolist() for part in parts.fold_cells()] == [
+        y.reshape(2, -1).tolist() for y, _ in folds
+    ]
+    assert [parts.patient[part][::2].tolist() for part in parts.fold_cells()] == [patients for _, patients in folds]
 
 
 def test_all_arms_at_once_are_each_arm_alone():
