@@ -197,11 +197,11 @@ def _solve(
     for effect, block in zip(model, blocks, strict=True):
         coefficients = rows[start : start + block.shape[1]]
         start += block.shape[1]
-        contrasts[effect] = _question(design, effect, rows[0], coefficients, smooth=smooth, degree=degree)
+        contrasts[effect] = _contrast_of(design, effect, rows[0], coefficients, smooth=smooth, degree=degree)
     return contrasts
 
 
-def _question(
+def _contrast_of(
     design: FactorialDesign, effect: EffectKey, mean_A: Array, rows: Array, *, smooth: Collection[int], degree: int
 ) -> FactorContrast:
     """From the rows that read coefficients off the arms to the contrasts shown."""

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 
 from medsweep.analysis.records import ArmInfo, Array, Estimate, mean_estimate
+from medsweep.analysis.stats.contrast_tests import two_way
 from medsweep.analysis.stats.dose_shape import Contrast, Doses, HarmOnset, Shape, harm_onset, shape_of
-from medsweep.analysis.stats.method_tests import two_way
 from medsweep.analysis.table.reduction import Reduced
 
 EXACT_PAGE = (8, 20, 12)

@@ -16,19 +16,6 @@ from medsweep.analysis.stats.wilcoxon import EXACT_UP_TO, signed_rank_pmf
 
 T = TypeVar("T")
 
-__all__ = [
-    "ConfidenceInterval",
-    "Effect",
-    "bca",
-    "effect",
-    "effects_of",
-    "hodges_lehmann_interval",
-    "p_better_interval",
-    "rank_biserial",
-    "signed_rank_pmf",
-    "walsh_averages",
-]
-
 
 @dataclass(frozen=True)
 class ConfidenceInterval:

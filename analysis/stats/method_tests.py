@@ -27,24 +27,6 @@ from medsweep.analysis.stats.omnibus import NoOmnibus
 from medsweep.analysis.table.reduction import Reduced
 from medsweep.analysis.table.score_array import Codes, Flags, Replication, ScoreArray, scores_of
 
-__all__ = [
-    "Components",
-    "MethodTest",
-    "RunMean",
-    "RunOmnibus",
-    "all_components",
-    "components",
-    "contrast_test",
-    "mean_squares",
-    "method_test",
-    "method_tests",
-    "nadeau_bengio",
-    "run_means",
-    "run_omnibus",
-    "subspace_test",
-    "two_way",
-]
-
 
 @dataclass(frozen=True)
 class RunMean:

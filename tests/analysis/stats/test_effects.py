@@ -19,9 +19,9 @@ from medsweep.analysis.stats.effects import (
     hodges_lehmann_interval,
     p_better_interval,
     rank_biserial,
-    signed_rank_pmf,
     walsh_averages,
 )
+from medsweep.analysis.stats.wilcoxon import signed_rank_pmf
 
 DEPRESSION = (np.array(given("hollander_depression", "x")) - np.array(given("hollander_depression", "y"))).round(12)
 
