@@ -105,11 +105,6 @@ def _effect(
     )
 
 
-def bca(differences: Array, level: float) -> ConfidenceInterval:
-    """Bias-corrected and accelerated bootstrap of the mean (Efron 1987), over patients, seed fixed."""
-    return _bca(differences[:, None], level, RESAMPLES)[0]
-
-
 def _bca(d_NM: Array, level: float, resamples: int) -> list[ConfidenceInterval]:
     """BCa of each column's mean: one weights @ differences for all; acceleration by the jackknife of a mean.
 
@@ -138,25 +133,12 @@ def _bca(d_NM: Array, level: float, resamples: int) -> list[ConfidenceInterval]:
     return intervals
 
 
-def walsh_averages(differences: Array) -> Array:
-    """All (d_i + d_j) / 2 with i <= j, sorted; N (N+1) / 2 of them."""
-    i, j = _pairs(len(differences))
-    averages: Array = np.sort((differences[i] + differences[j]) / 2)
-    return averages
-
-
-def hodges_lehmann_interval(differences: Array, level: float) -> ConfidenceInterval:
-    """ConfidenceInterval of Walsh averages that inverts the signed-rank test (Hollander and Wolfe 1973, 3.3).
-
-    Exact distribution up to 50 patients, normal above. Below 6 patients no interval reaches 95 %; the widest is
-    given, with the coverage it has.
-    """
-    _, low, high, coverage = _hodges_lehmann(differences, level)
-    return ConfidenceInterval(low, high, coverage)
-
-
 def _hodges_lehmann(differences: Array, level: float) -> tuple[float, float, float, float]:
-    """Median of the Walsh averages, and the interval with its coverage."""
+    """Median of the Walsh averages (d_i + d_j) / 2, i <= j; the interval of them that inverts the signed-rank test.
+
+    Hollander and Wolfe 1973, 3.3. Returns middle, low, high and coverage. Exact distribution up to 50 patients, normal
+    above. Below 6 patients no interval reaches 95 %; the widest is given, with the coverage it has.
+    """
     n = len(differences)
     if n == 0:
         return math.nan, math.nan, math.nan, math.nan
@@ -183,13 +165,11 @@ def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.triu_indices(n)
 
 
-def rank_biserial(gains: Array) -> float:
-    """Matched rank-biserial correlation (R+ - R-) / (R+ + R-) (Kerby 2014), zeros ranked, then dropped (Pratt)."""
-    return float(rank_biserials(gains[:, None])[0])
-
-
 def rank_biserials(gains_NM: Array) -> Array:
-    """``rank_biserial`` of each of M arms over N patients; 0 where all are tied."""
+    """Matched rank-biserial correlation (R+ - R-) / (R+ + R-) (Kerby 2014) of each of M arms over N patients.
+
+    Zeros are ranked, then dropped (Pratt). 0 where all are tied.
+    """
     signed_NM = np.sign(gains_NM) * stats.rankdata(np.abs(gains_NM), axis=0)
     total_M = np.abs(signed_NM).sum(axis=0)
     sizes_M: Array = signed_NM.sum(axis=0) / np.where(total_M > 0, total_M, 1.0)

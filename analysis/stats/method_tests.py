@@ -126,13 +126,8 @@ def run_means(reduced: Reduced) -> tuple[RunMean, ...]:
     return tuple(mean for means in means_of_arm for mean in means)
 
 
-def components(reduced: Reduced, arm: str) -> Components:
-    """Variance components from the crossed patient x seed table inside each fold."""
-    return _components(scores_of(reduced, [arm]), 0, reduced.seeds)
-
-
 def all_components(reduced: Reduced) -> tuple[Components, ...]:
-    """``components`` of every arm, from one array."""
+    """Variance components of every arm, from the crossed patient x seed table inside each fold."""
     scores, seeds = scores_of(reduced), reduced.seeds
     return tuple(_components(scores, i, seeds) for i in range(len(scores.arms)))
 

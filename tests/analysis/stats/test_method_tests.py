@@ -16,7 +16,6 @@ from medsweep.analysis.records import mean_estimate
 from medsweep.analysis.stats.contrast_tests import mean_squares, nadeau_bengio, two_way
 from medsweep.analysis.stats.method_tests import (
     all_components,
-    components,
     method_test,
     method_tests,
     run_means,
@@ -44,7 +43,7 @@ def test_mean_squares_are_those_of_an_anova():
 
 
 def test_components_find_the_simulated_spread():
-    found = components(reduced(patients=80, seeds=40, run_sd=0.01, residual_sd=0.02, classes=("1",)), CONTROL)
+    found = all_components(reduced(patients=80, seeds=40, run_sd=0.01, residual_sd=0.02, classes=("1",)))[0]
     assert found.run == pytest.approx(0.01, rel=0.3)
     assert found.residual == pytest.approx(0.02, rel=0.1)
     assert found.patient == pytest.approx(0.06, rel=0.3)
@@ -53,7 +52,7 @@ def test_components_find_the_simulated_spread():
 
 def test_one_seed_has_no_components_and_no_method_test():
     one = reduced(seeds=1)
-    assert math.isnan(components(one, CONTROL).run)
+    assert math.isnan(all_components(one)[0].run)
     assert method_test(one, "x", CONTROL, 0.95) is None
 
 
@@ -145,7 +144,7 @@ def test_all_arms_at_once_are_each_arm_alone():
         found = reduced_of(source)
         alone = tuple(method_test(found, name, "arm 1", 0.95) for name in ("arm 0", "arm 2", "arm 3"))
         assert method_tests(found, "arm 1", 0.95) == alone
-        assert all_components(found) == tuple(components(found, f"arm {i}") for i in range(4))
+        assert [one.arm for one in all_components(found)] == [f"arm {i}" for i in range(4)]
 
 
 def test_method_tests_do_not_depend_on_row_order_or_names():
