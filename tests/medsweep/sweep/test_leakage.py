@@ -104,10 +104,17 @@ def test_an_ancestor_of_another_fold_is_named_with_the_trial_and_a_patient(stage
     assert any(repr(patient) in str(caught.value) for patient in PATIENTS)
 
 
-def test_a_network_of_another_fold_is_never_scored() -> None:
-    plan = chain(score=THERE)
-    with pytest.raises(LeakageError, match=f"{only(plan, 'score')} is made from .*as test patient"):
-        require_no_leak(plan, PATIENTS)
+def test_a_network_of_another_fold_is_never_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from medsweep.study import chains
+
+    score_config = chains.ScoreConfig
+
+    def of_another_fold(fold: Fold) -> Any:
+        return score_config(fold=fold.model_copy(update={"index": 1}))
+
+    monkeypatch.setattr(chains, "ScoreConfig", of_another_fold)
+    with pytest.raises(LeakageError, match=r"score \w+ is made from (segment|gan) \w+, which is fitted on patient"):
+        plan_sweep(QUICKSTART, Store(tmp_path / "store"))
 
 
 def test_a_leak_through_trials_without_a_fold_is_found() -> None:
