@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medsweep.errors import UserError, nearest
+from medsweep.errors import UserError
 
 Labels = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
@@ -101,16 +101,11 @@ def postprocess(
     touches along most pixel edges, the smaller index in a tie; classes are treated in ascending order.
 
     Raises:
-        UserError: a step is unknown or named twice, ``min-area`` is given less than 1 px, or the labels are unfit.
+        UserError: a step is named twice, or the labels are unfit.
     """
     _require_labels(labels_NRR, classes)
-    for step in steps:
-        if step not in STEPS:
-            raise UserError(f"unknown mask repair {step!r}: {nearest(step, STEPS)}")
     if len(set(steps)) != len(steps):
         raise UserError(f"mask repairs {list(steps)} name a step twice; name each once")
-    if "min-area" in steps and min_area_px < 1:
-        raise UserError(f"the smallest area of a component is {min_area_px} px; it must be at least 1")
     repaired_NRR = labels_NRR.copy()
     report = {step: {"samples": 0, "pixels": 0} for step in steps}
     for rows in _chunks(len(labels_NRR)):

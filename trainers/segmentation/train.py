@@ -1,6 +1,5 @@
 """The segment stage: train one segmenter for a fixed number of steps and leave its weights behind."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -14,12 +13,12 @@ from torch import Tensor, nn
 from medsweep.data.fitted_on import require_unseen, write_fitted_on
 from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
+from medsweep.files import write_json
 from medsweep.identity import derive_seed
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.augment import augment
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trainers.segmentation.filtering import survivors
-from medsweep.trainers.segmentation.losses import make_loss
 from medsweep.trainers.segmentation.network import (
     BEST,
     BEST_WEIGHTS,
@@ -28,7 +27,7 @@ from medsweep.trainers.segmentation.network import (
     save_segmenter,
     save_weights,
 )
-from medsweep.trainers.segmentation.optimisation import RunningAverage, learning_rate, make_optimizer
+from medsweep.trainers.segmentation.optimisation import RunningAverage, learning_rate, make_loss, make_optimizer
 from medsweep.trainers.segmentation.samples import BatchOrder, TrainingSamples, gather
 from medsweep.trainers.segmentation.selection import BestWeights
 from medsweep.trainers.training.loop import train
@@ -157,12 +156,12 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
 
     save_segmenter(learner.final_model, architecture, trial.output)
     write_fitted_on(trial.output, patients.train)
-    _write_json(trial.output / "exposure.json", exposure(learner, samples) | filtered)
+    write_json(trial.output / "exposure.json", exposure(learner, samples) | filtered)
     if filtered:
-        _write_json(trial.output / "filter.json", filtered)
+        write_json(trial.output / "filter.json", filtered)
     if best is not None and best.weights is not None:
         save_weights(best.weights, trial.output / BEST_WEIGHTS)
-        _write_json(trial.output / BEST, {"step": best.step, "dice": best.dice})
+        write_json(trial.output / BEST, {"step": best.step, "dice": best.dice})
     yield replace(progress, metrics={**progress.metrics, **filtered})
 
 
@@ -185,7 +184,3 @@ def exposure(learner: UNetLearner, samples: TrainingSamples) -> dict[str, float]
         "kept": samples.synthetic,
         "retention": samples.synthetic / generated if generated else 1.0,
     }
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")

@@ -98,14 +98,6 @@ def test_every_step_starts_from_what_the_last_one_left():
     assert report == {"fill-holes": {"samples": 1, "pixels": 1}, "min-area": {"samples": 1, "pixels": 6}}
 
 
-@pytest.mark.parametrize(
-    ("steps", "area", "says"),
-    [
-        (["fill-hole"], 1, "did you mean 'fill-holes'"),
-        (["min-area", "min-area"], 1, "a step twice"),
-        (["min-area"], 0, "is 0 px"),
-    ],
-)
-def test_unfit_steps(steps, area, says):
-    with pytest.raises(UserError, match=says):
-        postprocess(organ()[None], steps, 2, area)
+def test_a_step_named_twice_is_refused():
+    with pytest.raises(UserError, match="a step twice"):
+        postprocess(organ()[None], ["min-area", "min-area"], 2, 1)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from medsweep.data.folds import Fold
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
-from medsweep.trainers.segmentation.losses import inverse_frequency, make_loss
+from medsweep.trainers.segmentation.optimisation import inverse_frequency, make_loss
 
 LOGITS = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(0, 3, (4, 16, 16), generator=torch.Generator().manual_seed(1)).to(torch.uint8)

@@ -8,8 +8,8 @@ import torch
 
 from medsweep.data.folds import Fold
 from medsweep.trainers.segmentation.config import Network, SegmentSettings, divides, resolve
-from medsweep.trainers.segmentation.losses import make_loss
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
+from medsweep.trainers.segmentation.optimisation import make_loss
 from medsweep.trainers.training.accumulation import accumulate, cut
 
 SAMPLES = 4
