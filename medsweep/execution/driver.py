@@ -117,13 +117,13 @@ def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool
     published = store.look(
         ((trial.stage, digest) for digest, trial in plan.trials.items()), hashed=set(plan.goals) if hashes else ()
     )
-    ends: dict[str, tuple[str, str]] = {}
+    outcomes: dict[str, tuple[str, str]] = {}
     for digest, manifest in published.items():
         if isinstance(manifest, DamagedError):
             set_aside(manifest, store, observer)
         else:
-            ends[digest] = manifest.outcome, manifest.message
-    return decide(plan, lambda _, digest: ends.get(digest))
+            outcomes[digest] = manifest.outcome, manifest.message
+    return decide(plan, lambda _, digest: outcomes.get(digest))
 
 
 def set_aside(error: DamagedError, store: Store, observer: Observer) -> None:

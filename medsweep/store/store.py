@@ -146,6 +146,7 @@ class Store:
             if cached is not None and cached[0] == stamp:
                 return cached[1]
             with open(path, "rb") as stream:
+                # Thousands of manifests name the same files and metrics; cached keys are held in memory once.
                 raw = from_json(stream.read(), cache_strings="keys")
             if raw.pop("format") != FORMAT:
                 raise DamagedError(stage, digest, f"{path} is of another format")

@@ -6,6 +6,7 @@ through ``Observer``.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Self, TextIO
 
@@ -159,9 +160,9 @@ def short_time(seconds: float) -> str:
 
 def summary_line(sweep: SweepProgress, now: float) -> str:
     """Done, reused and failed trials of the whole sweep, and the time until all is done."""
-    stages = sweep.stages()
-    done, reused, failed = (sum(getattr(s, state) for s in stages) for state in ("done", "reused", "failed"))
-    open_trials = sum(s.queued + s.running for s in stages)
+    counts = sum(sweep.stages().values(), Counter[str]())
+    done, reused, failed = (counts[state] for state in ("done", "reused", "failed"))
+    open_trials = counts["queued"] + counts["running"]
     left = f", about {short_time(3600 * sweep.hours_left(now))} left" if open_trials else ""
     return f"{done} of {done + failed + open_trials} done, {reused} reused, {failed} failed{left}"
 
@@ -186,9 +187,9 @@ def _stage_table(sweep: SweepProgress) -> Table:
     states = ("queued", "running", "done", "reused", "failed")
     for state in states:
         table.add_column(state, justify="right")
-    for stage in sweep.stages():
-        style = "red" if stage.failed else None
-        table.add_row(Text(stage.name), *(str(getattr(stage, state)) for state in states), style=style)
+    for stage, counts in sweep.stages().items():
+        style = "red" if counts["failed"] else None
+        table.add_row(Text(stage), *(str(counts[state]) for state in states), style=style)
     return table
 
 

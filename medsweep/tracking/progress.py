@@ -20,18 +20,6 @@ class StageQueue:
     hours: Mapping[str, float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageCounts:
-    """How many trials of a stage are in which state."""
-
-    name: str
-    queued: int
-    running: int
-    done: int
-    reused: int
-    failed: int
-
-
 @dataclass(kw_only=True)
 class TrialRecord:
     """One trial to run. Times are seconds on the caller's clock; ``first`` and ``last`` are (time, step) reports."""
@@ -125,20 +113,13 @@ class SweepProgress:
         """The record of one trial."""
         return self._trials[digest]
 
-    def stages(self) -> list[StageCounts]:
-        """Counts per stage, in the order of the plan."""
-        states = Counter((trial.stage, trial.state) for trial in self._trials.values())
-        return [
-            StageCounts(
-                name=name,
-                queued=states[name, "queued"],
-                running=states[name, "running"],
-                done=states[name, "done"],
-                reused=reused,
-                failed=states[name, "failed"],
-            )
-            for name, reused in self._reused.items()
-        ]
+    def stages(self) -> dict[str, Counter[str]]:
+        """Trials per state (``reused`` is one) by stage, in the order of the plan."""
+        counts = {name: Counter(reused=reused) for name, reused in self._reused.items()}
+        for trial in self._trials.values():
+            if trial.stage in counts:
+                counts[trial.stage][trial.state] += 1
+        return counts
 
     def running(self) -> list[TrialRecord]:
         """Running trials, the longest running first."""

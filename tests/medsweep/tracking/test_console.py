@@ -45,13 +45,12 @@ def plan(concurrency=1):
 
 
 def counts(board, name):
-    stage = next(stage for stage in board.stages() if stage.name == name)
-    return stage.queued, stage.running, stage.done, stage.reused, stage.failed
+    return tuple(board.stages()[name][state] for state in ("queued", "running", "done", "reused", "failed"))
 
 
 def test_a_trial_moves_from_queued_to_running_to_done_or_failed():
     board = plan()
-    assert [stage.name for stage in board.stages()] == ["gan", "segment"]
+    assert list(board.stages()) == ["gan", "segment"]
     board.started("g1", "gan", "c-sg", 0.0)
     assert counts(board, "gan") == (1, 1, 0, 2, 0)
     board.finished("g1", "complete", 5.0)
