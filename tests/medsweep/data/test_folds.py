@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from medsweep.data.folds import Fold, Split, split
+from medsweep.data.folds import Fold, Split, split, unused_patients, with_all_patients
+from medsweep.errors import UserError
 from medsweep.identity import canonical
 from medsweep.tracking.wandb import redacted
 
@@ -98,6 +99,14 @@ def test_the_small_training_set_is_drawn_and_not_the_head_of_the_list():
     fold = {"index": 0, "of": 3, "seed": 2}
     everyone, drawn = (split(patients, Fold(**fold, patients=count)).train for count in (None, 6))
     assert drawn not in (everyone[:6], everyone[-6:])
+
+
+def test_unused_patients_are_the_training_patients_outside_the_small_set():
+    patients, fold = [f"p{i:02}" for i in range(12)], Fold(index=0, of=3, patients=5)
+    unused, everyone = unused_patients("this", patients, fold), with_all_patients(fold)
+    assert sorted((*unused, *split(patients, fold).train)) == list(split(patients, everyone).train)
+    with pytest.raises(UserError, match="this finds no training patient left out of the 8 in use"):
+        unused_patients("this", patients, everyone)
 
 
 def test_a_patient_named_twice_counts_once():

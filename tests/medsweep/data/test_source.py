@@ -1,8 +1,13 @@
 """Which layout reads a dataset: the catalogue's, the user's description, dataset.json, or none with advice."""
 
+from dataclasses import replace
+
 import pytest
 
 from helpers.decathlon_folder import task, touch
+from medsweep.data import source
+from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.dataset import Case, Listing
 from medsweep.data.layouts.folder import FolderDescription
 from medsweep.data.source import list_cases
 from medsweep.errors import UserError
@@ -22,6 +27,17 @@ def test_catalogue_names_go_to_their_layouts(tmp_path):
         assert (listing.name, len(listing.cases)) == (written.lower(), 1)
     listing = list_cases("IBSR18", tmp_path / "i", labels="segTRI").require()
     assert (listing.name, listing.choices) == ("ibsr18", {"labels": "segTRI"})
+
+
+def test_a_catalogue_entry_is_all_that_a_new_layout_needs(tmp_path, monkeypatch):
+    def flat(root, spec):
+        return Listing(**spec.format_fields(), cases=(Case("a", (root / "a.nii",), root / "a_seg.nii"),))
+
+    spec = replace(CATALOGUE["kits19"], name="flat-ct", layout="flat", list_cases=flat)
+    monkeypatch.setattr(source, "CATALOGUE", {**CATALOGUE, "flat-ct": spec})
+    listing = list_cases("flat-ct", tmp_path).require()
+    assert (listing.name, [case.id for case in listing.cases]) == ("flat-ct", ["a"])
+    assert (listing.classes, listing.intensity) == (spec.classes, spec.intensity)
 
 
 def test_own_data_is_read_by_the_nearest_description(tmp_path):
