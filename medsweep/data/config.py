@@ -24,7 +24,7 @@ class DataConfig(Config):
     dataset: str = Field(min_length=1)
     """A name that ``medsweep data list`` shows, ``phantom``, or a name for your own folder ``root``."""
     root: Annotated[str | None, NOT_IDENTITY] = None
-    """Folder of the files; where they lie is not what they are, so their content is hashed instead."""
+    """Folder of the files. It is not in the digest; the content of the files is hashed instead."""
     phantom: PhantomConfig | None = Field(default_factory=_default_phantom)
     """A made-up cohort in the layout of ``dataset`` instead of files."""
     description: FolderDescription | None = None
@@ -51,7 +51,9 @@ class DataConfig(Config):
     def _one_source(self) -> "DataConfig":
         name = self.dataset
         if self.phantom is not None and self.root is not None:
-            raise ValueError(f"a made-up cohort is made, not read; remove data.root ({self.root!r}) or data.phantom")
+            raise ValueError(
+                f"a made-up cohort has no folder; remove data.root ({self.root!r}) or data.phantom"
+            )
         if self.phantom is not None and name not in DATASETS:
             raise ValueError(f"no cohort can be made up for dataset {name!r}; {nearest(name, DATASETS)}")
         if self.phantom is None and self.root is None:

@@ -233,8 +233,7 @@ def _is_whole(array: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _canonical(array: NDArray[Any], grid: Grid) -> NDArray[Any]:
     """The stored array on canonical axes, without trailing axes of length 1."""
-    trimmed = array.reshape(_trimmed(array.shape), order="A")
-    turned: NDArray[Any] = apply_orientation(trimmed, grid.orientation)
+    turned: NDArray[Any] = apply_orientation(array.reshape(_trimmed(array.shape)), grid.orientation)
     return turned
 
 

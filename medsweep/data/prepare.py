@@ -55,6 +55,7 @@ def run(config: PrepareConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
         loaded = load(case, listing)
         return writer.put(loaded, prepare_case(loaded, config.resolution, listing.intensity, constants))
 
+    # A patient's slices have rows of their own, so the threads write to the arrays without a lock.
     remaining = [case for case in listing.cases if case.id not in entries]
     for entry in in_parallel(prepare, remaining, trial.threads):
         entries[entry["patient"]] = entry

@@ -124,6 +124,7 @@ def inspect_source(config: DataConfig, cache_folder: Path) -> DataSource:
             tuple(id_ for id_ in ids if id_ not in config.leave_out),
             config.intensity or (spec.intensity if spec else Intensity()),
         )
+    # Nothing is made up here, so no scratch folder is needed.
     listing = open_listing(config, Path())
     digest = fingerprint(listing, _cached_hashes(listing, cache_folder / "source-hashes.json"))
     return DataSource(digest, tuple(case.id for case in listing.cases), listing.intensity)

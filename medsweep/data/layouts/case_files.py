@@ -57,7 +57,7 @@ def pick(folder: Path, case: str, stem: str) -> Path | Finding:
 
 
 def two_files(case: str, paths: Sequence[Path]) -> Finding:
-    """The finding that several files want to be one."""
+    """The finding that several files are there where one is expected."""
     names = " and ".join(path.name for path in paths)
     return Finding("error", case, str(paths[0]), f"{names} are both there; keep one")
 

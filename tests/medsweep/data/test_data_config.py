@@ -23,7 +23,7 @@ def test_where_the_files_lie_is_not_part_of_the_digest():
     [
         ({"dataset": "zzz"}, "'zzz' needs data.root"),
         ({"dataset": "d-spleem"}, "did you mean 'd-spleen'"),
-        ({"dataset": "phantom", "root": "/x"}, "made, not read; remove data.root"),
+        ({"dataset": "phantom", "root": "/x"}, "made-up cohort has no folder; remove data.root"),
         ({"dataset": "spleen", "phantom": {}}, "no cohort can be made up for dataset 'spleen'"),
         ({"dataset": "kits19", "root": "/x", "labels": "segTRI"}, "labels of ibsr18"),
         ({"dataset": "kits19", "root": "/x", "intensity": {"scale": "window"}}, "a window goes with 'window'"),
