@@ -51,9 +51,7 @@ class DataConfig(Config):
     def _one_source(self) -> "DataConfig":
         name = self.dataset
         if self.phantom is not None and self.root is not None:
-            raise ValueError(
-                f"a made-up cohort has no folder; remove data.root ({self.root!r}) or data.phantom"
-            )
+            raise ValueError(f"a made-up cohort has no folder; remove data.root ({self.root!r}) or data.phantom")
         if self.phantom is not None and name not in DATASETS:
             raise ValueError(f"no cohort can be made up for dataset {name!r}; {nearest(name, DATASETS)}")
         if self.phantom is None and self.root is None:
