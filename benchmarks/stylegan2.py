@@ -32,10 +32,11 @@ from stylegan2_peer import PlainTraining
 from torch.nn import functional
 
 from medsweep.data.folds import Fold
-from medsweep.trainers.stylegan2.config import GanSettings, resolve
+from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.networks import Architecture
+from medsweep.trainers.stylegan2.resolve import resolve
 
 N, R = 8, 64
 SETTINGS = GanSettings(channel_base=2048, channel_max=128, batch_size=N, augment="none", style_mixing=0.0)
@@ -133,7 +134,7 @@ def ours() -> Side:
         labels=random.integers(0, 2, (64, R, R), dtype=np.uint8),
     )
     learner = GanLearner(CONFIG, data, "cpu")
-    phases, real = learner.phases, learner.feed.real()
+    phases, real = learner.phases, learner.batches.real()
     return {
         "G": phases.generator,
         "D": lambda: phases.discriminator(real, 1),

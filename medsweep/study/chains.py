@@ -16,7 +16,7 @@ from medsweep.trainers import treatments
 from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.scoring.score import ScoreConfig
 from medsweep.trainers.segmentation import config as segment_config
-from medsweep.trainers.stylegan2 import config as gan_config
+from medsweep.trainers.stylegan2 import resolve as gan_resolve
 from medsweep.trainers.synthesis import synthesise as synthesis
 
 
@@ -66,7 +66,7 @@ class Chains:
         inputs = {"prepare": cell.prepared}
         for role, variant in GENERATORS[settings.gan.pipeline].items():
             resolution = settings.data.resolution
-            gan = gan_config.resolve(settings.gan.generator(), variant, cell.fold, cell.seed, resolution)
+            gan = gan_resolve.resolve(settings.gan.generator(), variant, cell.fold, cell.seed, resolution)
             needs = {"prepare": cell.prepared}
             if gan.segmenter_weight:
                 needs["reference"] = self._reference(cell)

@@ -90,8 +90,8 @@ STAGES: Final[Mapping[str, Stage]] = {
             config=gan_config.GanConfig,
             run=gan_train.run,
             hours=gan_cost.hours,
-            divides=gan_config.divides,
-            probe=gan_config.probe,
+            divides=gan_cost.divides,
+            probe=gan_cost.probe,
             guessed_mib=50,
         ),
         Stage(

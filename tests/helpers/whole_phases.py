@@ -3,7 +3,7 @@
 import torch
 
 from medsweep.trainers.stylegan2 import losses
-from medsweep.trainers.stylegan2.feed import Pair
+from medsweep.trainers.stylegan2.batches import PairBatch
 from medsweep.trainers.stylegan2.phases import PATH_LENGTH_DECAY
 
 
@@ -11,12 +11,12 @@ class WholePhases:
     """Takes the place of ``GanLearner.phases``; nothing is cut into parts."""
 
     def __init__(self, learner):
-        self.config, self.players, self.feed = learner.config, learner.players, learner.feed
-        self.judge, self.extras = learner.judge, learner.extras
+        self.config, self.networks, self.batches = learner.config, learner.networks, learner.batches
+        self.discriminator, self.optional = learner.discriminator, learner.optional
         self.gamma_C, self.mean_path_length = learner.phases._gamma_C, learner.phases.mean_path_length
 
     def _down(self, side, loss):
-        network, adam = getattr(self.players, side), getattr(self.players, f"_adam_{side}")
+        network, adam = getattr(self.networks, side), getattr(self.networks, f"_adam_{side}")
         network.zero_grad()
         loss.backward()
         slopes = [weight.grad for weight in network.parameters() if weight.grad is not None]
@@ -25,23 +25,23 @@ class WholePhases:
         return norm
 
     def generator(self):
-        g, d, feed = self.players.g, self.players.d, self.feed
+        g, d, batches = self.networks.g, self.networks.d, self.batches
         d.requires_grad_(False)
-        masks = feed.masks()
+        masks = batches.masks()
         condition = masks and masks.condition
-        w_NLD = feed.styles(g, self.config.batch_size, track=True)
-        fake = g.synthesise(w_NLD, condition, feed.random)
-        loss = losses.generator_loss(self.judge.scores(Pair(fake, condition), feed.random))
-        more, scalars = self.extras.of_generator(fake, masks, feed)
+        w_NLD = batches.styles(g, self.config.batch_size, track=True)
+        fake = g.synthesise(w_NLD, condition, batches.random)
+        loss = losses.generator_loss(self.discriminator.scores(PairBatch(fake, condition), batches.random))
+        more, scalars = self.optional.of_generator(fake, masks, batches)
         d.requires_grad_(True)
         return {"loss_g": loss.detach(), "grad_norm_g": self._down("g", loss + more)} | scalars
 
     def path_length(self):
         half = max(1, self.config.batch_size // 2)
-        masks = self.feed.masks(half)
-        w_NLD = self.feed.styles(self.players.g, half)
-        images = self.players.g.synthesise(w_NLD, masks and masks.condition, self.feed.random)
-        lengths_N = losses.path_lengths(images, w_NLD, self.feed.random)
+        masks = self.batches.masks(half)
+        w_NLD = self.batches.styles(self.networks.g, half)
+        images = self.networks.g.synthesise(w_NLD, masks and masks.condition, self.batches.random)
+        lengths_N = losses.path_lengths(images, w_NLD, self.batches.random)
         self.mean_path_length.lerp_(lengths_N.detach().mean(), PATH_LENGTH_DECAY)
         penalty = self.config.path_length_weight * losses.path_length_penalty(lengths_N, self.mean_path_length)
         self._down("g", penalty * self.config.path_length_every_steps)
@@ -49,20 +49,24 @@ class WholePhases:
 
     def discriminator(self, real, step):
         with torch.no_grad():
-            w_NLD = self.feed.styles(self.players.g, len(real.x))
-            fake = self.players.g.synthesise(w_NLD, real.condition, self.feed.random)
+            w_NLD = self.batches.styles(self.networks.g, len(real.x))
+            fake = self.networks.g.synthesise(w_NLD, real.condition, self.batches.random)
         both = None if real.condition is None else torch.cat([real.condition, real.condition])
-        real_N, fake_N = self.judge.scores(Pair(torch.cat([real.x, fake]), both), self.feed.random).chunk(2)
+        real_N, fake_N = self.discriminator.scores(
+            PairBatch(torch.cat([real.x, fake]), both), self.batches.random
+        ).chunk(2)
         loss = losses.discriminator_loss(real_N, fake_N)
-        wrong = self.extras.wrong(real)
-        more, scalars = self.extras.of_discriminator(wrong, real_N, fake_N, self.judge, self.feed.random)
+        wrong = self.optional.mismatched(real)
+        more, scalars = self.optional.of_discriminator(wrong, real_N, fake_N, self.discriminator, self.batches.random)
         norm = self._down("d", loss + more)
-        self.judge.watch(real_N.detach(), step)
+        self.discriminator.observe(real_N.detach(), step)
         gap, sign = (real_N.mean() - fake_N.mean()).detach(), real_N.detach().sign().mean()
         return {"loss_d": loss.detach(), "grad_norm_d": norm, "real_sign": sign, "score_gap": gap} | scalars
 
     def r1(self, real):
         x = real.x.detach().requires_grad_(True)
-        penalty = losses.r1_penalty(self.judge.scores(Pair(x, real.condition), self.feed.random), x, self.gamma_C)
+        penalty = losses.r1_penalty(
+            self.discriminator.scores(PairBatch(x, real.condition), self.batches.random), x, self.gamma_C
+        )
         self._down("d", penalty * self.config.r1_every_steps)
         return {"r1": penalty.detach()}

@@ -18,10 +18,10 @@ from torch.nn import functional
 from medsweep.trainers.stylegan2.config import GeneratorForm
 from medsweep.trainers.stylegan2.layers import (
     LRELU_GAIN,
-    Drawn,
     EqualisedConv,
     EqualisedLinear,
     ModulatedConv,
+    SeededModule,
     constant,
 )
 
@@ -36,32 +36,31 @@ def pyramid(condition_NKRR: Tensor | None, resize: Resize = "area") -> dict[int,
     ``area`` is the exact mean over R/r x R/r pixels, so class fractions and thin structures survive; ``nearest`` keeps
     the pixel next to the centre of each such square and drops what is thinner.
     """
-    levels: dict[int, Tensor] = {}
-    level, step = condition_NKRR, 1
-    while level is not None:
-        levels[level.shape[-1]] = level
-        step *= 2
-        if level.shape[-1] <= LOWEST:
-            break
+    if condition_NKRR is None:
+        return {}
+    R = condition_NKRR.shape[-1]
+    levels = {R: condition_NKRR}
+    for step in (2**power for power in range(1, (R // LOWEST).bit_length())):
+        r = R // step
         nearest = resize == "nearest"
-        level = (
-            condition_NKRR[..., step // 2 :: step, step // 2 :: step] if nearest else functional.avg_pool2d(level, 2)
+        levels[r] = (
+            condition_NKRR[..., step // 2 :: step, step // 2 :: step]
+            if nearest
+            else functional.avg_pool2d(levels[2 * r], 2)
         )
     return levels
 
 
-class AddedMask(Drawn):
+class AddedMask(SeededModule):
     """y + g E(m_r): E a 1x1 convolution without bias, g a learned number that starts at 0."""
+
+    weight_gain: Tensor
 
     def __init__(self, condition_channels: int, outputs: int):
         super().__init__()
         self.gain = nn.Parameter(torch.zeros(()))
         self.weight = nn.Parameter(torch.empty(outputs, condition_channels, 1, 1))
         constant(self, "weight_gain", LRELU_GAIN / math.sqrt(condition_channels))
-
-    def draw(self, generator: torch.Generator) -> None:
-        with torch.no_grad():
-            self.weight.normal_(generator=generator)
 
     def forward(self, y_NOrr: Tensor, condition_NKrr: Tensor) -> Tensor:
         return y_NOrr + functional.conv2d(condition_NKrr, self.weight * (self.gain * self.weight_gain))
@@ -72,6 +71,8 @@ class AffineMask(nn.Module):
 
     gamma and beta are equalised 1x1 convolutions without bias that start at 0.
     """
+
+    weight_gain: Tensor
 
     def __init__(self, condition_channels: int, outputs: int):
         super().__init__()
@@ -95,10 +96,10 @@ class JoinedConv(EqualisedConv):
 
     def __init__(self, inputs: int, more: int, outputs: int, kernel: int, **options: Any):
         super().__init__(inputs + more, outputs, kernel, **options)
-        self.parts = (inputs, more)
+        self.widths = (inputs, more)
 
     def draw(self, generator: torch.Generator) -> None:
-        _draw_parts(self.weight, self.parts, 1, generator)
+        _draw_in_turn(self.weight, self.widths, 1, generator)
 
 
 class JoinedModulatedConv(ModulatedConv):
@@ -107,10 +108,10 @@ class JoinedModulatedConv(ModulatedConv):
     def __init__(self, inputs: int, more: int, outputs: int, latent_dim: int, *, up: bool = False):
         super().__init__(inputs + more, outputs, latent_dim, up=up)
         self.style = _JoinedStyle(latent_dim, inputs, more)
-        self.parts = (inputs, more)
+        self.widths = (inputs, more)
 
     def draw(self, generator: torch.Generator) -> None:
-        _draw_parts(self.weight, self.parts, 1, generator)
+        _draw_in_turn(self.weight, self.widths, 1, generator)
 
 
 class _JoinedStyle(EqualisedLinear):
@@ -118,10 +119,10 @@ class _JoinedStyle(EqualisedLinear):
 
     def __init__(self, latent_dim: int, inputs: int, more: int):
         super().__init__(latent_dim, inputs + more, bias=1.0)
-        self.parts = (inputs, more)
+        self.widths = (inputs, more)
 
     def draw(self, generator: torch.Generator) -> None:
-        _draw_parts(self.weight, self.parts, 0, generator)
+        _draw_in_turn(self.weight, self.widths, 0, generator)
 
 
 class MaskProjection(nn.Module):
@@ -133,12 +134,12 @@ class MaskProjection(nn.Module):
 
     def forward(self, hidden_NI: Tensor, condition_NK44: Tensor) -> Tensor:
         """What the mask adds to the score, (N,)."""
-        embedded_NI = self.embedding(condition_NK44.flatten(1))
+        embedded_NI: Tensor = self.embedding(condition_NK44.flatten(1))
         return (hidden_NI * embedded_NI).sum(dim=1) / math.sqrt(hidden_NI.shape[1])
 
 
-def _draw_parts(weight: Tensor, parts: Sequence[int], dim: int, generator: torch.Generator) -> None:
-    """Fill ``weight`` with N(0, 1), one part along ``dim`` after the other."""
+def _draw_in_turn(weight: Tensor, widths: Sequence[int], dim: int, generator: torch.Generator) -> None:
+    """Fill ``weight`` with N(0, 1), one share of ``widths`` along ``dim`` after the other."""
     with torch.no_grad():
-        for part in weight.split(list(parts), dim):
-            part.copy_(torch.empty(part.shape).normal_(generator=generator))
+        for share in weight.split(list(widths), dim):
+            share.copy_(torch.empty(share.shape).normal_(generator=generator))

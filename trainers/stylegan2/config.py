@@ -1,14 +1,11 @@
 """What a GAN trial is: the settings of a sweep's ``gan:`` section, and the resolved, complete configuration."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import Config
-from medsweep.data.folds import Fold
 from medsweep.data.stage_config import FittedConfig
-from medsweep.trainers.stylegan2.presets import PRESETS, Preset
 
 Variant = Literal["b-sg", "m-sg", "c-sg"]
 """B-SG emits image and mask together, M-SG masks alone, C-SG an image for a given mask."""
@@ -16,31 +13,12 @@ Variant = Literal["b-sg", "m-sg", "c-sg"]
 Point = Literal["d-input", "d-blocks", "generator"]
 """Where C-SG is shown the mask: beside the image, before each lower block of D, after the demodulation in G."""
 
-INJECTION_PRESETS: Final[Mapping[str, tuple[Point, ...]]] = {
-    "generator": ("generator",),
-    "discriminator": ("d-blocks", "d-input"),
-    "full": ("d-blocks", "d-input", "generator"),
-}
-
+Preset = Literal["auto", "paper256", "tiny"]
 MaskForm = Literal["signed-distance", "soft-one-hot"]
 Augment = Literal["none", "diffaugment", "ada", "ada-fixed"]
 GeneratorForm = Literal["add", "concat", "affine"]
 DiscriminatorForm = Literal["concat", "projection"]
 Weight = Annotated[float, Field(ge=0)]
-
-PROBED_AS_ONE: Final = (
-    "r1_gamma",
-    "path_length_weight",
-    "lecam_weight",
-    "focal_frequency_weight",
-    "spectrum_weight",
-    "mismatch_weight",
-    "segmenter_weight",
-)
-"""Weights of terms that take memory where they are not 0, however large they are."""
-
-PROBED_AS_DEFAULT: Final = ("style_mixing", "ada_target", "ada_kimg", "ada_p")
-"""Fields without any influence on memory."""
 
 
 class GanSettings(Config):
@@ -170,89 +148,3 @@ class GanConfig(GanSettings, FittedConfig):
     def total_steps(self) -> int:
         """Optimisation steps that show at least ``kimg`` thousand real images."""
         return max(1, -(-round(self.kimg * 1000) // self.batch_size))
-
-
-def resolve(settings: GanSettings, variant: Variant, fold: Fold, seed: int, resolution: int) -> GanConfig:
-    """The complete configuration of one GAN, in which a setting that ``variant`` does not read has a neutral value.
-
-    Two sweeps that differ only in such a setting therefore share the trial.
-
-    Raises:
-        ValidationError: ``resolution`` is not a power of two from 16 to 512.
-    """
-    given: dict[str, Any] = dict(settings)
-    for name, value in PRESETS[settings.preset](resolution, settings.batch_size).items():
-        given[name] = value if given[name] is None else given[name]
-    given["preset"] = "auto"
-    given["injection"] = _points(settings.injection) if variant == "c-sg" else ()
-    given |= _neutral_condition(variant, given["injection"])
-    given |= _neutral_masks(settings, resolution)
-    given |= _neutral_training(given, settings)
-    return GanConfig(**given, variant=variant, fold=fold, seed=seed, resolution=resolution)
-
-
-def _neutral_condition(variant: Variant, points: tuple[Point, ...]) -> dict[str, Any]:
-    """Fields that only a condition, or only one of its points, gives a meaning."""
-    neutral: dict[str, Any] = {}
-    if "generator" not in points:
-        neutral["injection_form"] = "add"
-    if not {"d-input", "d-blocks"} & set(points):
-        neutral |= {"discriminator_form": "concat", "mismatch_weight": 0.0}
-    if not points:
-        neutral["condition_resize"] = "area"
-    if variant == "c-sg":
-        return neutral | {"r1_gamma_mask_ratio": 1.0}
-    neutral["segmenter_weight"] = 0.0
-    return neutral | ({"focal_frequency_weight": 0.0, "spectrum_weight": 0.0} if variant == "m-sg" else {})
-
-
-def _neutral_masks(settings: GanSettings, resolution: int) -> dict[str, Any]:
-    if settings.mask_form != "signed-distance":
-        return {"mask_clip_px": 1.0}
-    return {"mask_clip_px": settings.mask_clip_px or max(2.0, resolution / 16)}
-
-
-def _neutral_training(given: Mapping[str, Any], settings: GanSettings) -> dict[str, Any]:
-    neutral: dict[str, Any] = {}
-    if given["r1_gamma"] == 0:
-        neutral |= {"r1_every_steps": 1, "r1_gamma_mask_ratio": 1.0}
-    if given["path_length_weight"] == 0:
-        neutral["path_length_every_steps"] = 1
-    if settings.augment != "ada":
-        neutral |= {"ada_target": 0.6, "ada_kimg": 100.0}
-    if settings.augment != "ada-fixed":
-        neutral["ada_p"] = 0.4
-    return neutral
-
-
-def _points(injection: str | tuple[Point, ...]) -> tuple[Point, ...]:
-    named = INJECTION_PRESETS[injection] if isinstance(injection, str) else injection
-    return tuple(sorted(set(named)))
-
-
-def divides(config: GanConfig) -> int:
-    """Most parts that a batch can be worked in with the gradient of the whole, to rounding.
-
-    The groups of the batch standard deviation stay whole, so it is how many of them there are. It is 1 with LeCam,
-    whose anchors are moved by the mean scores of the whole batch before they are used, and with the two terms that
-    compare spectra, since these square a mean over the batch. All else is a mean over samples: the losses of both
-    players, R1, the path length penalty given its running mean, wrong masks, and the frozen segmenter, whose
-    normalisation is frozen too.
-    """
-    if config.lecam_weight or config.focal_frequency_weight or config.spectrum_weight:
-        return 1
-    return config.batch_size // config.group
-
-
-def probe(config: GanConfig) -> GanConfig:
-    """Two steps of the same training that visit all phases and diagnostics; what memory does not depend on is neutral.
-
-    Two, since the optimisers' running means, made in the first step, are beside the graphs from the second on.
-    """
-    fields = dict(config)
-    kept = {name: 1.0 if fields[name] else 0.0 for name in PROBED_AS_ONE}
-    neutral = {name: GanSettings.model_fields[name].default for name in PROBED_AS_DEFAULT}
-    neutral |= {"seed": 0, "kimg": 2 * config.batch_size / 1000, "report_every_steps": 1, "learning_rate": 0.0025}
-    neutral |= {"r1_every_steps": 1, "path_length_every_steps": 1, "r1_gamma_mask_ratio": 1.0, "mask_clip_px": 1.0}
-    neutral |= {"ema_kimg": 1.0, "ema_ramp_up": 0.0}
-    return GanConfig(**fields | kept | neutral)

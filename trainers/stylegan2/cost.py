@@ -1,7 +1,26 @@
-"""What a GAN costs before any of its kind has been timed: multiply-adds of the convolutions, counted layer by layer."""
+"""What a GAN costs before any of its kind has been timed or measured: hours, and the trial that its memory is read off.
 
-from medsweep.trainers.stylegan2.config import GanConfig
+Hours come from the multiply-adds of the convolutions, counted layer by layer.
+"""
+
+from typing import Final
+
+from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.networks import Architecture
+
+PROBED_AS_ONE: Final = (
+    "r1_gamma",
+    "path_length_weight",
+    "lecam_weight",
+    "focal_frequency_weight",
+    "spectrum_weight",
+    "mismatch_weight",
+    "segmenter_weight",
+)
+"""Weights of terms that take memory where they are not 0, however large they are."""
+
+PROBED_AS_DEFAULT: Final = ("style_mixing", "ada_target", "ada_kimg", "ada_p")
+"""Fields without any influence on memory."""
 
 CPU_FLOPS = 40e9
 """Floating-point operations per second that one modern CPU core sustains in convolutions of this size."""
@@ -18,32 +37,32 @@ NOMINAL_MODALITIES, NOMINAL_CLASSES = 4, 4
 """Stand in for the data's own numbers, which enter only the first and last layers."""
 
 
-def generator_macs(plan: Architecture) -> float:
+def generator_macs(architecture: Architecture) -> float:
     """Multiply-adds of one image through the synthesis of G."""
-    shown, joined = plan.condition_width("generator"), plan.joined_width
-    maps_per_channel = {"add": 1, "affine": 2, "concat": 0}[plan.injection_form]
+    shown, joined = architecture.condition_width("generator"), architecture.joined_width
+    maps_per_channel = {"add": 1, "affine": 2, "concat": 0}[architecture.injection_form]
     total = 0.0
-    for r in plan.resolutions:
-        width, pixels = plan.width(r), r * r
-        total += 9 * width * width * pixels + width * plan.channels * pixels
+    for r in architecture.resolutions:
+        width, pixels = architecture.width(r), r * r
+        total += 9 * width * width * pixels + width * architecture.channels * pixels
         total += maps_per_channel * shown * width * pixels
         if r > 4:  # a transposed convolution works at half the resolution, its low-pass at the full one
-            inputs = plan.width(r // 2) + (joined if r == 8 else 0)
+            inputs = architecture.width(r // 2) + (joined if r == 8 else 0)
             total += 9 * inputs * width * pixels / 4 + 16 * width * pixels
             total += 9 * joined * width * pixels
     return total
 
 
-def discriminator_macs(plan: Architecture) -> float:
+def discriminator_macs(architecture: Architecture) -> float:
     """Multiply-adds of one image through D."""
-    R = plan.resolution
-    total = (plan.channels + plan.condition_width("d-input")) * plan.width(R) * R * R
-    for r in plan.resolutions[1:]:
-        hidden, out, pixels = plan.width(r), plan.width(r // 2), r * r
-        inputs = hidden + (plan.condition_width("d-blocks") if r < plan.resolution else 0)
+    R = architecture.resolution
+    total: float = (architecture.channels + architecture.condition_width("d-input")) * architecture.width(R) * R * R
+    for r in architecture.resolutions[1:]:
+        hidden, out, pixels = architecture.width(r), architecture.width(r // 2), r * r
+        inputs = hidden + (architecture.condition_width("d-blocks") if r < architecture.resolution else 0)
         total += pixels * (9 * inputs * hidden + 16 * hidden) + pixels / 4 * (9 * hidden * out + (16 + out) * inputs)
-    last = plan.width(4)
-    return total + 16 * 9 * (last + 1) * last + 16 * last * last + 16 * plan.projected_width * last
+    last = architecture.width(4)
+    return total + 16 * 9 * (last + 1) * last + 16 * last * last + 16 * architecture.projected_width * last
 
 
 def flops_per_image(config: GanConfig) -> float:
@@ -53,16 +72,44 @@ def flops_per_image(config: GanConfig) -> float:
     and generated, each forward and backward) and 3 more where it also judges wrong masks; lazy penalties are spread
     over their interval.
     """
-    plan = Architecture.of(config, NOMINAL_MODALITIES, NOMINAL_CLASSES)
+    architecture = Architecture.of(config, NOMINAL_MODALITIES, NOMINAL_CLASSES)
     passes_g, passes_d = 4.0, 11.0 if config.mismatch_weight else 8.0
     if config.r1_gamma:
         passes_d += R1_PASSES / config.r1_every_steps
     if config.path_length_weight:
         passes_g += PATH_LENGTH_PASSES / 2 / config.path_length_every_steps
-    return 2 * (passes_g * generator_macs(plan) + passes_d * discriminator_macs(plan))
+    return 2 * (passes_g * generator_macs(architecture) + passes_d * discriminator_macs(architecture))
 
 
 def hours(config: GanConfig) -> float:
     """Hours of one CPU core for the whole training."""
     seconds_per_step = SECONDS_PER_STEP + config.batch_size * flops_per_image(config) / CPU_FLOPS
     return config.total_steps * seconds_per_step / 3600
+
+
+def divides(config: GanConfig) -> int:
+    """Most micro-batches that a batch can be worked in with the gradient of the whole, to rounding.
+
+    The groups of the batch standard deviation stay whole, so it is how many of them there are. It is 1 with LeCam,
+    whose anchors are moved by the mean scores of the whole batch before they are used. It is also 1 with the two terms
+    that compare spectra, since these square a mean over the batch. All else is a mean over samples: the losses of both
+    networks, R1, the path length penalty given its running mean, wrong masks, and the frozen segmenter, whose
+    normalisation is frozen too.
+    """
+    if config.lecam_weight or config.focal_frequency_weight or config.spectrum_weight:
+        return 1
+    return config.batch_size // config.group
+
+
+def probe(config: GanConfig) -> GanConfig:
+    """Two steps of the same training that visit all phases and diagnostics; what memory does not depend on is neutral.
+
+    Two, since the optimisers' running means, made in the first step, are beside the graphs from the second on.
+    """
+    fields = dict(config)
+    fields |= {name: 1.0 if fields[name] else 0.0 for name in PROBED_AS_ONE}
+    fields |= {name: GanSettings.model_fields[name].default for name in PROBED_AS_DEFAULT}
+    fields |= {"seed": 0, "kimg": 2 * config.batch_size / 1000, "report_every_steps": 1, "learning_rate": 0.0025}
+    fields |= {"r1_every_steps": 1, "path_length_every_steps": 1, "r1_gamma_mask_ratio": 1.0, "mask_clip_px": 1.0}
+    fields |= {"ema_kimg": 1.0, "ema_ramp_up": 0.0}
+    return GanConfig(**fields)

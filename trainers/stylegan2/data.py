@@ -1,9 +1,7 @@
 """What a GAN is fitted on: the foreground slices of one fold's training patients, and the order they are drawn in."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -100,27 +98,3 @@ def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArra
             "nothing to learn a mask from; take more patients"
         )
     return parts.train, rows
-
-
-class Deck:
-    """Draws batches of row numbers without replacement, shuffled anew whenever all have been drawn."""
-
-    def __init__(self, rows: int, generator: torch.Generator):
-        self.rows = rows
-        self.generator = generator
-        self.order = torch.empty(0, dtype=torch.int64)
-
-    def draw(self, count: int) -> Tensor:
-        """The next ``count`` row numbers, int64 on the CPU."""
-        while len(self.order) < count:
-            self.order = torch.cat([self.order, torch.randperm(self.rows, generator=self.generator)])
-        drawn, self.order = self.order[:count], self.order[count:]
-        return drawn
-
-    def state_dict(self) -> dict[str, Any]:
-        """The rows not yet drawn; the generator is its owner's to save."""
-        return {"order": self.order}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
-        self.order = state["order"].cpu()

@@ -1,46 +1,104 @@
-"""What is looked at now and then and changes nothing: variety, noise strengths, overfitting of D."""
+"""What is looked at now and then and changes nothing: sample grids, variety, noise strengths, overfitting of D."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from medsweep.trainers.stylegan2.batches import pairs_of
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.feed import pair_of
-from medsweep.trainers.stylegan2.gallery import Gallery
-from medsweep.trainers.stylegan2.networks import StyledConv
-from medsweep.trainers.stylegan2.players import Players
+from medsweep.trainers.stylegan2.networks import Generator, StyledConv
+from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
+from medsweep.trainers.stylegan2.sampler import Sampler
+from medsweep.trainers.training.accumulation import Scalars
+from medsweep.trainers.training.pictures import grid_png
 from medsweep.trial import DivergedError
+
+PAIRS = 16
+COLUMNS = 4
+PICTURES_PER_RUN = 8
+
+COLLAPSE_LATENTS = 8
+"""Latents that the check for collapse looks at."""
 
 COLLAPSED_BELOW = 1e-4
 """Mean over pixels of the standard deviation over latents, for a generator that has one picture left."""
 
-LOOKED_AT = 64
+OVERFITTING_SLICES = 64
 """Slices per side that overfitting is measured on."""
 
-Scalars = dict[str, Tensor]
+
+class SampleGrids:
+    """Grids of samples of the averaged generator, from latents and masks that never change, and of real pairs."""
+
+    def __init__(self, sampler: Sampler, data: TrainingSet, seed: int):
+        self.sampler = sampler
+        random = torch.Generator().manual_seed(seed)
+        self.z_ND = torch.randn(PAIRS, sampler.latent_dim, generator=random)
+        rows = data.spread(PAIRS)
+        self.labels_NRR = data.labels[rows]
+        self.real_NCRR = data.images[torch.from_numpy(rows)].cpu().numpy()
+        low, high = np.percentile(self.real_NCRR[:, 0], (0.5, 99.5))
+        self.value_range = (float(low), float(high))
+
+    @staticmethod
+    def due(step: int, total: int, every: int) -> bool:
+        """Whether a report at ``step`` is the first in its eighth of the run; the last report always is."""
+        eighth = PICTURES_PER_RUN * step // total
+        return eighth > PICTURES_PER_RUN * max(0, step - every) // total
+
+    def write_samples(self, path: Path) -> Path:
+        """Write a grid of samples: image beside mask; M-SG's masks stand beside their own grey levels."""
+        masks = self.labels_NRR if self.sampler.card.variant == "c-sg" else None
+        samples = self.sampler.sample(self.z_ND, masks)
+        return self._write(path, samples.images, samples.labels)
+
+    def write_real(self, path: Path) -> Path:
+        """Write a grid of real training pairs."""
+        images = None if self.sampler.card.variant == "m-sg" else self.real_NCRR
+        return self._write(path, images, self.labels_NRR)
+
+    @torch.no_grad()
+    def spread_of(self, network: Generator) -> Tensor:
+        """Mean over pixels of the standard deviation of ``network``'s output over a few latents."""
+        device = network.mapping.w_average.device
+        condition = None
+        if self.sampler.card.variant == "c-sg":
+            condition = self.sampler.encode(self.labels_NRR[:COLLAPSE_LATENTS]).to(device)
+        images: Tensor = network(self.z_ND[:COLLAPSE_LATENTS].to(device), condition)
+        return images.std(dim=0).mean()
+
+    def _write(self, path: Path, images: NDArray[np.float32] | None, labels: NDArray[np.uint8]) -> Path:
+        if images is not None:
+            return grid_png(path, images, labels, COLUMNS, value_range=self.value_range)
+        levels = labels[:, None].astype(np.float32)
+        return grid_png(path, levels, labels, COLUMNS, value_range=(0, self.sampler.card.classes - 1))
 
 
 class Diagnostics:
-    """Looks at the players with latents and slices that never change; no random state of the training is touched."""
+    """Looks at the networks with latents and slices that never change; no random state of the training is touched."""
 
-    def __init__(self, config: GanConfig, players: Players, gallery: Gallery, data: TrainingSet, seed: int):
-        self._config, self._players, self._gallery = config, players, gallery
-        self._train, self._held_out = data, data.held_out
-        self._seed = seed
+    def __init__(
+        self, config: GanConfig, networks: OptimisedNetworks, grids: SampleGrids, data: TrainingSet, seed: int
+    ):
+        self._config, self._networks, self._grids = config, networks, grids
+        self._data, self._seed = data, seed
 
-    def look(self, step: int) -> Scalars:
+    def scalars(self, step: int) -> Scalars:
         """Scalars of one report.
 
         Raises:
             DivergedError: the generator emits one and the same picture, or something that is not a number.
         """
-        return self._variety(step) | self._noise() | self._overfit()
+        return self._variety(step) | self._noise() | self._overfitting()
 
     def _variety(self, step: int) -> Scalars:
         """Standard deviation of G over fixed latents (and masks)."""
-        spread = self._gallery.spread_of(self._players.g)
+        spread = self._grids.spread_of(self._networks.g)
         value = float(spread)
         if not math.isfinite(value):
             raise DivergedError(f"the generator's pixels are no longer finite at step {step}")
@@ -50,38 +108,38 @@ class Diagnostics:
 
     def _noise(self) -> Scalars:
         """Learned strength of the noise input per layer, from the lowest resolution up."""
-        layers = [layer for layer in self._players.g.modules() if isinstance(layer, StyledConv)]
+        layers = [layer for layer in self._networks.g.modules() if isinstance(layer, StyledConv)]
         strengths = [layer.noise_strength for layer in layers if layer.noise_strength is not None]
         return {f"noise_strength_{number}": value.detach().abs() for number, value in enumerate(strengths)}
 
     @torch.no_grad()
-    def _overfit(self) -> Scalars:
+    def _overfitting(self) -> Scalars:
         """(E D(train) - E D(held out)) / (E D(train) - E D(generated)), without distortions: 0 is no overfitting.
 
-        1 means that D takes held-out real slices for generated ones. Only folds with a validation part have held-out
+        1 means that D takes held-out real slices for generated ones. Only folds with validation patients have held-out
         slices.
         """
-        if self._held_out is None:
+        if self._data.held_out is None:
             return {}
-        train, fresh = self._real_score(self._train), self._real_score(self._held_out)
+        train, held_out = self._real_score(self._data), self._real_score(self._data.held_out)
         fake = self._fake_score()
-        return {"overfitting": (train - fresh) / (train - fake), "score_held_out": fresh}
+        return {"overfitting": (train - held_out) / (train - fake), "score_held_out": held_out}
 
-    def _count(self, data: TrainingSet) -> int:
+    def _rows(self, data: TrainingSet) -> Tensor:
+        """Evenly spaced slices, whole groups of the batch standard deviation."""
         group = self._config.group
-        return max(group, min(LOOKED_AT, len(data)) // group * group)
+        count = max(group, min(OVERFITTING_SLICES, len(data)) // group * group)
+        return torch.from_numpy(data.spread(count)).to(data.images.device)
 
     def _real_score(self, data: TrainingSet) -> Tensor:
-        rows = torch.from_numpy(data.spread(self._count(data))).to(data.images.device)
-        pair = pair_of(data, rows, self._config)
-        return self._players.d(pair.x, pair.condition).mean()
+        pairs = pairs_of(data, self._rows(data), self._config)
+        scores_N: Tensor = self._networks.d(pairs.x, pairs.condition)
+        return scores_N.mean()
 
     def _fake_score(self) -> Tensor:
-        data, device = self._train, self._train.images.device
-        rows = torch.from_numpy(data.spread(self._count(data))).to(device)
+        rows, g = self._rows(self._data), self._networks.g
         random = torch.Generator().manual_seed(self._seed)
-        z_ND = torch.randn(len(rows), self._config.latent_dim, generator=random).to(device)
-        condition = data.channels[rows].float() if self._config.variant == "c-sg" else None
-        g = self._players.g
-        fake = g.synthesise(g.broadcast(g.mapping(z_ND)), condition, None)
-        return self._players.d(fake, condition).mean()
+        z_ND = torch.randn(len(rows), self._config.latent_dim, generator=random).to(rows.device)
+        condition = self._data.channels[rows].float() if self._config.variant == "c-sg" else None
+        scores_N: Tensor = self._networks.d(g(z_ND, condition), condition)
+        return scores_N.mean()

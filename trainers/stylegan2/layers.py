@@ -4,6 +4,7 @@ N samples, I input and O output channels, k kernel side, H x W pixels, D latent 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,11 +18,15 @@ LRELU_GAIN = math.sqrt(2)
 """Keeps the variance through a leaky ReLU; since lrelu(a x) = a lrelu(x) for a > 0, it is folded into weights."""
 
 
-class Drawn(nn.Module):
+class SeededModule(nn.Module):
     """A module whose own random tensors come from a named seed, so that networks of different arms share them."""
 
+    weight: nn.Parameter
+
+    @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
-        """Fill the tensors that this very module owns; by default it owns none."""
+        """Fill the random tensors that this very module owns, by default its ``weight`` from N(0, 1)."""
+        self.weight.normal_(generator=generator)
 
 
 def constant(module: nn.Module, name: str, value: float | Tensor | None) -> None:
@@ -33,13 +38,13 @@ def constant(module: nn.Module, name: str, value: float | Tensor | None) -> None
 
 
 def draw_weights(network: nn.Module, seed: int) -> None:
-    """Initialise every ``Drawn`` part of ``network`` from ``seed`` and its own name, whatever else there is."""
+    """Initialise every ``SeededModule`` of ``network`` from ``seed`` and its own name, whatever else there is."""
     for name, module in network.named_modules():
-        if isinstance(module, Drawn):
+        if isinstance(module, SeededModule):
             module.draw(torch.Generator().manual_seed(derive_seed(seed, "weights", name)))
 
 
-class EqualisedLinear(Drawn):
+class EqualisedLinear(SeededModule):
     """y = gain (x W^T m / sqrt(I) + b m) with W ~ N(0, 1) / m (Karras et al. 2018, section 4.1; m = lr multiplier)."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, multiplier: float = 1.0, gain: float = 1.0):
@@ -50,16 +55,20 @@ class EqualisedLinear(Drawn):
         self.bias_gain = gain * multiplier
         self.multiplier = multiplier
 
+    @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
-        with torch.no_grad():
-            self.weight.normal_(generator=generator).div_(self.multiplier)
+        self.weight.normal_(generator=generator).div_(self.multiplier)
 
     def forward(self, x_NI: Tensor) -> Tensor:
         return torch.addmm(self.bias, x_NI, self.weight.t(), beta=self.bias_gain, alpha=self.weight_gain)
 
 
-class EqualisedConv(Drawn):
+class EqualisedConv(SeededModule):
     """Convolution with W ~ N(0, 1), scaled by gain / sqrt(I k k) in use; ``down`` halves H and W after a low-pass."""
+
+    fir: Tensor
+    bias_gain: Tensor
+    weight_gain: Tensor
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, gain: float = 1.0, down: bool = False
@@ -73,10 +82,6 @@ class EqualisedConv(Drawn):
         constant(self, "weight_gain", gain / math.sqrt(inputs * kernel * kernel))
         if down:
             constant(self, "fir", fir_filter(inputs))
-
-    def draw(self, generator: torch.Generator) -> None:
-        with torch.no_grad():
-            self.weight.normal_(generator=generator)
 
     def forward(self, x_NIHW: Tensor) -> Tensor:
         weight = self.weight * self.weight_gain
@@ -112,7 +117,10 @@ class _LowPass(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        return _LowPass.apply(slope, ctx.saved_tensors[0], 3 - ctx.padding), None, None
+        return _apply_low_pass(slope, ctx.saved_tensors[0], 3 - ctx.padding), None, None
+
+
+_apply_low_pass: Callable[[Tensor, Tensor, int], Tensor] = _LowPass.apply
 
 
 class _Halve(torch.autograd.Function):
@@ -130,7 +138,10 @@ class _Halve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        return _Halve.apply(slope, ctx.saved_tensors[0], not ctx.adjoint), None, None
+        return _apply_halve(slope, ctx.saved_tensors[0], not ctx.adjoint), None, None
+
+
+_apply_halve: Callable[[Tensor, Tensor, bool], Tensor] = _Halve.apply
 
 
 def low_pass(x_NCHW: Tensor, fir_C144: Tensor, *, padding: int) -> Tensor:
@@ -138,12 +149,12 @@ def low_pass(x_NCHW: Tensor, fir_C144: Tensor, *, padding: int) -> Tensor:
 
     Differentiable any number of times with respect to ``x`` only; ``fir`` must be symmetric, as that of ``fir_filter``.
     """
-    return _LowPass.apply(x_NCHW, fir_C144, padding)
+    return _apply_low_pass(x_NCHW, fir_C144, padding)
 
 
 def halve(x_NCHW: Tensor, fir_C144: Tensor) -> Tensor:
     """The pixels of the low-pass that remain at half the resolution; H and W even, (N, C, H / 2, W / 2)."""
-    return _Halve.apply(x_NCHW, fir_C144, False)
+    return _apply_halve(x_NCHW, fir_C144, False)
 
 
 def demodulation(weight_OIkk: Tensor, style_NI: Tensor, eps_1: Tensor, gain: float = 1.0) -> Tensor:
@@ -174,11 +185,15 @@ def modulated_conv_reference(x_NIHW: Tensor, weight_OIkk: Tensor, style_NI: Tens
     )
 
 
-class ModulatedConv(Drawn):
+class ModulatedConv(SeededModule):
     """Weights and style of a modulated 3x3 convolution.
 
     Returns conv(s x, W) and d times the gain of the activation to come; their product is the result.
     """
+
+    weight_gain: Tensor
+    eps_1: Tensor
+    fir: Tensor | None
 
     def __init__(self, inputs: int, outputs: int, latent_dim: int, *, up: bool = False):
         super().__init__()
@@ -188,17 +203,21 @@ class ModulatedConv(Drawn):
         constant(self, "eps_1", torch.tensor([1e-8]))
         constant(self, "fir", fir_filter(outputs, gain=4.0) if up else None)
 
-    def draw(self, generator: torch.Generator) -> None:
-        with torch.no_grad():
-            self.weight.normal_(generator=generator)
-
     def forward(self, x_NIHW: Tensor, w_ND: Tensor) -> tuple[Tensor, Tensor]:
-        weight = self.weight * self.weight_gain
-        style_NI = self.style(w_ND)
-        return scaled_conv(x_NIHW, weight, style_NI, self.fir), demodulation(weight, style_NI, self.eps_1, LRELU_GAIN)
+        device = x_NIHW.device.type
+        if not torch.is_autocast_enabled(device):
+            weight, style_NI = self.weight * self.weight_gain, self.style(w_ND)
+            y_NOHW = scaled_conv(x_NIHW, weight, style_NI, self.fir)
+            return y_NOHW, demodulation(weight, style_NI, self.eps_1, LRELU_GAIN)
+        # Styles and demodulation are small, and half precision would cost them more than it saves.
+        with torch.autocast(device, enabled=False):
+            weight, style_NI = self.weight * self.weight_gain, self.style(w_ND)
+            d_NO = demodulation(weight, style_NI, self.eps_1, LRELU_GAIN)
+        half = torch.get_autocast_dtype(device)
+        return scaled_conv(x_NIHW.to(half), weight, style_NI.to(half), self.fir), d_NO
 
 
-class ToImage(Drawn):
+class ToImage(SeededModule):
     """1x1 modulated convolution without demodulation, styles times 1 / sqrt(I): features to output channels."""
 
     def __init__(self, inputs: int, outputs: int, latent_dim: int):
@@ -206,10 +225,6 @@ class ToImage(Drawn):
         self.style = EqualisedLinear(latent_dim, inputs, bias=1.0, gain=1 / math.sqrt(inputs))
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def draw(self, generator: torch.Generator) -> None:
-        with torch.no_grad():
-            self.weight.normal_(generator=generator)
 
     def forward(self, x_NIHW: Tensor, w_ND: Tensor) -> Tensor:
         return functional.conv2d(x_NIHW * self.style(w_ND)[:, :, None, None], self.weight, self.bias)

@@ -30,7 +30,8 @@ def encode(labels_NRR: NDArray[np.uint8], classes: int, form: MaskForm, clip_px:
 
 def decode(channels_NKRR: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Label maps (N, R, R): the class of the largest channel."""
-    return channels_NKRR.argmax(axis=1).astype(np.uint8)
+    labels_NRR: NDArray[np.uint8] = channels_NKRR.argmax(axis=1).astype(np.uint8)
+    return labels_NRR
 
 
 def soft_one_hot(labels_NRR: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
@@ -40,7 +41,8 @@ def soft_one_hot(labels_NRR: NDArray[np.uint8], classes: int) -> NDArray[np.floa
     """
     inside_NKRR = labels_NRR[:, None] == np.arange(classes, dtype=np.uint8)[:, None, None]
     p_NKRR = gaussian_filter(inside_NKRR.astype(np.float32), (0, 0, BLUR_PX, BLUR_PX), mode="nearest")
-    return (2 * p_NKRR - 1).clip(-1, 1)
+    channels_NKRR: NDArray[np.float32] = (2 * p_NKRR - 1).clip(-1, 1)
+    return channels_NKRR
 
 
 def signed_distances(labels_RR: NDArray[np.uint8], classes: int, clip_px: float) -> NDArray[np.float32]:

@@ -36,15 +36,12 @@ from medsweep.trainers.stylegan2.config import DiscriminatorForm, GanConfig, Gen
 from medsweep.trainers.stylegan2.layers import (
     LRELU_GAIN,
     SLOPE,
-    Drawn,
     EqualisedConv,
     EqualisedLinear,
-    ModulatedConv,
+    SeededModule,
     ToImage,
     append_batch_std,
     constant,
-    demodulation,
-    scaled_conv,
 )
 from medsweep.trainers.training.accumulation import Random, normal
 
@@ -122,8 +119,10 @@ class Architecture(Config):
         return self.condition_channels if on else 0
 
 
-class Mapping(nn.Module):
+class MappingNetwork(nn.Module):
     """z to w: normalised latent, then fully connected layers that learn 100 times more slowly than the others."""
+
+    w_average: Tensor
 
     def __init__(self, latent_dim: int, layers: int):
         super().__init__()
@@ -142,17 +141,21 @@ class Mapping(nn.Module):
         self.w_average.lerp_(w_ND.detach().mean(dim=0), 1 - W_AVERAGE_DECAY)
 
 
-class StyledConv(Drawn):
+class StyledConv(SeededModule):
     """lrelu(inject(d conv(s [x ; m], W), m_r) + strength noise + bias) at one resolution.
 
     ``shown`` condition channels change the output, ``joined`` ones are read beside the input.
     """
 
+    noise_strength: nn.Parameter | None
+    fixed_noise: Tensor | None
+    gain: Tensor
+
     def __init__(
         self,
         inputs: int,
         outputs: int,
-        plan: Architecture,
+        architecture: Architecture,
         r: int,
         *,
         up: bool = False,
@@ -161,12 +164,12 @@ class StyledConv(Drawn):
     ):
         super().__init__()
         self.joined = joined
-        self.conv = JoinedModulatedConv(inputs, joined, outputs, plan.latent_dim, up=up)
+        self.conv = JoinedModulatedConv(inputs, joined, outputs, architecture.latent_dim, up=up)
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_parameter("noise_strength", nn.Parameter(torch.zeros(())) if plan.noise else None)
-        self.register_buffer("fixed_noise", torch.empty(1, 1, r, r) if plan.noise else None)
+        self.register_parameter("noise_strength", nn.Parameter(torch.zeros(())) if architecture.noise else None)
+        self.register_buffer("fixed_noise", torch.empty(1, 1, r, r) if architecture.noise else None)
         constant(self, "gain", LRELU_GAIN)
-        self.injection = injection_of(plan.injection_form, shown, outputs)
+        self.injection = injection_of(architecture.injection_form, shown, outputs)
 
     def draw(self, generator: torch.Generator) -> None:
         if self.fixed_noise is not None:
@@ -176,29 +179,16 @@ class StyledConv(Drawn):
         """Features (N, O, r, r); ``levels`` is the condition's pyramid, ``noise`` None takes the fixed map."""
         if self.joined:
             x = torch.cat([x, levels[x.shape[-1]].to(x.dtype)], dim=1)
-        y, d_NO = modulate(self.conv, x, w_ND)
+        y, d_NO = self.conv(x, w_ND)
         y = y * d_NO.to(y.dtype)[:, :, None, None]
         if self.injection is not None:
             y = self.injection(y, levels[y.shape[-1]])
         shift = (self.bias * self.gain)[:, None, None]
         if self.noise_strength is not None:
-            noise_N1rr = self.fixed_noise
-            if noise is not None:
-                noise_N1rr = normal((len(y), 1, *y.shape[2:]), noise, y.device)
+            noise_N1rr = self.fixed_noise if noise is None else normal((len(y), 1, *y.shape[2:]), noise, y.device)
+            assert noise_N1rr is not None
             shift = shift + noise_N1rr * (self.noise_strength * self.gain)
         return functional.leaky_relu(y + shift.to(y.dtype), SLOPE)
-
-
-def modulate(conv: ModulatedConv, x_NIHW: Tensor, w_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """``conv(x, w)``; under autocast its styles and demodulation, both small, are still computed in float32."""
-    device = x_NIHW.device.type
-    if not torch.is_autocast_enabled(device):
-        return conv(x_NIHW, w_ND)
-    with torch.autocast(device, enabled=False):
-        weight, style_NI = conv.weight * conv.weight_gain, conv.style(w_ND)
-        d_NO = demodulation(weight, style_NI, conv.eps_1, LRELU_GAIN)
-    half = torch.get_autocast_dtype(device)
-    return scaled_conv(x_NIHW.to(half), weight, style_NI.to(half), conv.fir), d_NO
 
 
 def precision(half: bool, device: torch.device) -> torch.autocast:
@@ -215,22 +205,24 @@ class Generator(nn.Module):
     half_from: int | None = None
     """Lowest resolution whose convolutions compute in bfloat16; None is float32 throughout."""
 
-    def __init__(self, plan: Architecture):
+    def __init__(self, architecture: Architecture):
         super().__init__()
-        self.plan = plan
-        self.mapping = Mapping(plan.latent_dim, plan.mapping_layers)
-        self.constant = Constant(plan.width(LOWEST))
+        self.architecture = architecture
+        self.mapping = MappingNetwork(architecture.latent_dim, architecture.mapping_layers)
+        width_of = architecture.width
+        self.constant = Constant(width_of(LOWEST))
         self.ups, self.convs, self.images = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        shown, joined = plan.condition_width("generator"), plan.joined_width
-        for r in plan.resolutions:
-            width = plan.width(r)
+        shown, joined = architecture.condition_width("generator"), architecture.joined_width
+        for r in architecture.resolutions:
+            width = width_of(r)
             if r == LOWEST:
-                self.convs.append(StyledConv(width, width, plan, r, shown=shown))
+                self.convs.append(StyledConv(width, width, architecture, r, shown=shown))
             else:  # m_4 enters after the only convolution at 4 x 4, so the next to read is the one that doubles
                 lowest = joined if r == 2 * LOWEST else 0
-                self.ups.append(StyledConv(plan.width(r // 2), width, plan, r, up=True, shown=shown, joined=lowest))
-                self.convs.append(StyledConv(width, width, plan, r, joined=joined))
-            self.images.append(ToImage(width, plan.channels, plan.latent_dim))
+                inputs = width_of(r // 2)
+                self.ups.append(StyledConv(inputs, width, architecture, r, up=True, shown=shown, joined=lowest))
+                self.convs.append(StyledConv(width, width, architecture, r, joined=joined))
+            self.images.append(ToImage(width, architecture.channels, architecture.latent_dim))
 
     def forward(self, z_ND: Tensor, condition: Tensor | None = None, noise: torch.Generator | None = None) -> Tensor:
         """Images (N, C, R, R) from latents; fixed noise maps where ``noise`` is None."""
@@ -238,29 +230,31 @@ class Generator(nn.Module):
 
     def broadcast(self, w_ND: Tensor) -> Tensor:
         """The same w for every layer, (N, L, D)."""
-        return w_ND[:, None].expand(-1, self.plan.style_layers, -1)
+        return w_ND[:, None].expand(-1, self.architecture.style_layers, -1)
 
     def synthesise(self, w_NLD: Tensor, condition: Tensor | None, noise: Random | None) -> Tensor:
         """Images (N, C, R, R) from one w per layer and, for C-SG, the condition (N, K, R, R)."""
-        plan = self.plan
-        levels = pyramid(condition, plan.condition_resize) if plan.condition_width("generator") else {}
+        architecture = self.architecture
+        levels = pyramid(condition, architecture.condition_resize) if architecture.condition_width("generator") else {}
         w = w_NLD.unbind(1)
-        x, image = self.constant(len(w_NLD)), None
-        for number, r in enumerate(plan.resolutions):
+        x: Tensor = self.constant(len(w_NLD))
+        image: Tensor | None = None
+        for number, r in enumerate(architecture.resolutions):
             with precision(self.half_from is not None and r >= self.half_from, x.device):
                 if number:
                     x = self.ups[number - 1](x, w[2 * number - 1], levels, noise)
                 x = self.convs[number](x, w[2 * number], levels, noise)
-            more = self.images[number](x.float(), w[2 * number + 1])
-            image = more if image is None else _double(image) + more
+            finer: Tensor = self.images[number](x.float(), w[2 * number + 1])
+            image = finer if image is None else _double(image) + finer
+        assert image is not None
         return self._as_channels(image)
 
     def _as_channels(self, image_NCRR: Tensor) -> Tensor:
         """Soft one-hot masks leave as class probabilities p, mapped to 2 p - 1; all else leaves as it is."""
-        masks = self.plan.mask_channels
-        if not masks or self.plan.mask_form != "soft-one-hot":
+        masks = self.architecture.mask_channels
+        if not masks or self.architecture.mask_form != "soft-one-hot":
             return image_NCRR
-        images_NCRR, logits_NKRR = image_NCRR.split([self.plan.channels - masks, masks], dim=1)
+        images_NCRR, logits_NKRR = image_NCRR.split([self.architecture.channels - masks, masks], dim=1)
         return torch.cat([images_NCRR, 2 * logits_NKRR.softmax(dim=1) - 1], dim=1)
 
 
@@ -268,16 +262,16 @@ def _double(image_NCrr: Tensor) -> Tensor:
     return functional.interpolate(image_NCrr, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-class Constant(Drawn):
+class Constant(SeededModule):
     """The learned 4 x 4 input of G."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.value = nn.Parameter(torch.empty(1, channels, LOWEST, LOWEST))
 
+    @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
-        with torch.no_grad():
-            self.value.normal_(generator=generator)
+        self.value.normal_(generator=generator)
 
     def forward(self, samples: int) -> Tensor:
         return self.value.expand(samples, -1, -1, -1)
@@ -297,7 +291,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.leaky_relu(self.conv0(x), SLOPE)
-        return self.skip(x) + functional.leaky_relu(self.conv1(y), SLOPE)
+        both: Tensor = self.skip(x) + functional.leaky_relu(self.conv1(y), SLOPE)
+        return both
 
 
 class Discriminator(nn.Module):
@@ -306,42 +301,42 @@ class Discriminator(nn.Module):
     half_from: int | None = None
     """Lowest resolution whose convolutions compute in bfloat16; None is float32 throughout."""
 
-    def __init__(self, plan: Architecture):
+    def __init__(self, architecture: Architecture):
         super().__init__()
-        self.plan = plan
-        self.from_image = JoinedConv(
-            plan.channels, plan.condition_width("d-input"), plan.width(plan.resolution), 1, gain=LRELU_GAIN
-        )
+        self.architecture = architecture
+        R, width_of = architecture.resolution, architecture.width
+        shown = architecture.condition_width("d-input")
+        self.from_image = JoinedConv(architecture.channels, shown, width_of(R), 1, gain=LRELU_GAIN)
         self.blocks = nn.ModuleList()
-        for r in reversed(plan.resolutions[1:]):
-            joined = plan.condition_width("d-blocks") if r < plan.resolution else 0
-            self.blocks.append(ResidualBlock(plan.width(r), plan.width(r // 2), joined))
-        last = plan.width(LOWEST)
+        for r in reversed(architecture.resolutions[1:]):
+            joined = architecture.condition_width("d-blocks") if r < R else 0
+            self.blocks.append(ResidualBlock(width_of(r), width_of(r // 2), joined))
+        last = width_of(LOWEST)
         self.conv = EqualisedConv(last + 1, last, 3, gain=LRELU_GAIN)
         self.hidden = EqualisedLinear(last * LOWEST**2, last, gain=LRELU_GAIN)
         self.score = EqualisedLinear(last, 1)
-        self.projection = MaskProjection(plan.projected_width, last) if plan.projected_width else None
+        self.projection = MaskProjection(architecture.projected_width, last) if architecture.projected_width else None
 
     def forward(self, x_NCRR: Tensor, condition: Tensor | None = None) -> Tensor:
         """Scores (N,), high for real; N must be a multiple of the group of the batch standard deviation."""
-        plan = self.plan
-        sees = plan.condition_width("d-blocks") or plan.projected_width
-        levels = pyramid(condition, plan.condition_resize) if sees else {}
-        if condition is not None and plan.condition_width("d-input"):
+        architecture = self.architecture
+        sees = architecture.condition_width("d-blocks") or architecture.projected_width
+        levels = pyramid(condition, architecture.condition_resize) if sees else {}
+        if condition is not None and architecture.condition_width("d-input"):
             x_NCRR = torch.cat([x_NCRR, condition], dim=1)
-        h = self._features(x_NCRR, levels if plan.condition_width("d-blocks") else {})
-        h = functional.leaky_relu(self.conv(append_batch_std(h, plan.minibatch_std_group)), SLOPE)
+        h = self._features(x_NCRR, levels if architecture.condition_width("d-blocks") else {})
+        h = functional.leaky_relu(self.conv(append_batch_std(h, architecture.minibatch_std_group)), SLOPE)
         h = functional.leaky_relu(self.hidden(h.flatten(1)), SLOPE)
-        score_N = self.score(h)[:, 0]
+        score_N: Tensor = self.score(h)[:, 0]
         return score_N if self.projection is None else score_N + self.projection(h, levels[LOWEST])
 
     def _features(self, x_NCRR: Tensor, levels: dict[int, Tensor]) -> Tensor:
         """What is left at 4 x 4, float32 (N, width(4), 4, 4)."""
         h = x_NCRR
-        for r, block in zip(reversed(self.plan.resolutions[1:]), self.blocks, strict=True):
+        for r, block in zip(reversed(self.architecture.resolutions[1:]), self.blocks, strict=True):
             half = self.half_from is not None and r >= self.half_from
             with precision(half, x_NCRR.device):
-                if r == self.plan.resolution:
+                if r == self.architecture.resolution:
                     h = functional.leaky_relu(self.from_image(h), SLOPE)
                 elif levels:
                     h = torch.cat([h, levels[r].to(h.dtype)], dim=1)

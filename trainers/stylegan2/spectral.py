@@ -4,14 +4,11 @@ N samples, C channels, R pixels, B = R // 2 bins. All spectra are computed in si
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from medsweep.trainers.measures.spectra import rings
-from medsweep.trainers.stylegan2.losses import RunningMean
 
 FLOOR = 1e-6
 """Power added before a logarithm, in squared image units: below noise of SD 0.001 a spectrum counts as flat."""
@@ -30,7 +27,8 @@ def focal_frequency(fake_NCRR: Tensor, real_NCRR: Tensor, alpha: float = 1.0) ->
         weight_CRR = gap_CRR.abs().pow(alpha)
         largest_C11 = weight_CRR.amax(dim=(1, 2), keepdim=True)
         weight_CRR = weight_CRR / largest_C11.clamp_min(torch.finfo(weight_CRR.dtype).tiny)
-    return (weight_CRR * (gap_CRR.real.square() + gap_CRR.imag.square())).mean()
+    loss: Tensor = (weight_CRR * (gap_CRR.real.square() + gap_CRR.imag.square())).mean()
+    return loss
 
 
 def radial_log_power(x_NCRR: Tensor) -> Tensor:
@@ -47,45 +45,13 @@ def radial_log_power(x_NCRR: Tensor) -> Tensor:
     power_CP = (spectrum.real.square() + spectrum.imag.square()).mean(dim=0).flatten(1)
     ring_P, pixels_B = _rings(size, x_NCRR.device)
     sums = power_CP.new_zeros(len(power_CP), size // 2 + 2).index_add(1, ring_P, power_CP)
-    return (sums[:, 1:-1] / pixels_B + FLOOR).log()
+    log_power_CB: Tensor = (sums[:, 1:-1] / pixels_B + FLOOR).log()
+    return log_power_CB
 
 
 def spectrum_distance(fake_NCRR: Tensor, real_log_power_CB: Tensor) -> Tensor:
     """Mean over channels and bins of the squared difference of radial log power spectra."""
     return (radial_log_power(fake_NCRR) - real_log_power_CB).square().mean()
-
-
-class RunningSpectrum:
-    """Running mean of ``radial_log_power`` of batches of real images.
-
-    The logarithm of a batch's mean power is lower, in expectation, the smaller the batch. Feed batches as large as the
-    generated ones, and both sides have the same bias.
-    """
-
-    def __init__(self, decay: float = 0.99):
-        self.mean = RunningMean(decay)
-
-    @property
-    def log_power_CB(self) -> Tensor:  # noqa: N802
-        """The mean, (C, B).
-
-        Raises:
-            RuntimeError: no batch has been seen yet.
-        """
-        return self.mean.value
-
-    @torch.no_grad()
-    def update(self, real_NCRR: Tensor) -> None:
-        """Take a batch of real images into the mean."""
-        self.mean.update(radial_log_power(real_NCRR))
-
-    def state_dict(self) -> dict[str, Any]:
-        """The mean."""
-        return self.mean.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
-        self.mean.load_state_dict(state)
 
 
 def _precise(x: Tensor) -> Tensor:

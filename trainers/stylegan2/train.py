@@ -10,9 +10,9 @@ import torch
 from medsweep.data.fitted_on import write_fitted_on
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.extras import frozen_segmenter
-from medsweep.trainers.stylegan2.hardware import apply, plan_hardware
+from medsweep.trainers.stylegan2.device import applied, device_settings
 from medsweep.trainers.stylegan2.learner import GanLearner
+from medsweep.trainers.stylegan2.optional_losses import frozen_segmenter
 from medsweep.trainers.training.loop import train
 from medsweep.trial import Progress, Trial
 
@@ -28,24 +28,24 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
         UserError: the prepared slices do not fit the configuration, or the segmenter saw other patients.
         DivergedError: training left the finite numbers, or the generator collapsed.
     """
-    torch.set_num_threads(trial.threads)  # before the hardware is asked, which reports it
+    torch.set_num_threads(trial.threads)  # before the device settings are made, which report them
     data = TrainingSet.load(config, inputs["prepare"], trial.device)
     segmenter = None
     if config.segmenter_weight:
         segmenter = frozen_segmenter(inputs["reference"], data.patients, trial.device)
-    hardware = plan_hardware(trial.device, config.resolution)
-    with apply(hardware):
+    settings = device_settings(trial.device, config.resolution)
+    with applied(settings):
         learner = GanLearner(
             config,
             data,
             trial.device,
             segmenter=segmenter,
-            hardware=hardware,
+            device_settings=settings,
             micro_batches=trial.micro_batches,
         )
         yield from train(learner, config.total_steps, trial, report_every_steps=config.report_every_steps)
     learner.sampler.save(trial.output)
-    learner.gallery.samples(trial.output / "samples.png")
-    learner.gallery.real(trial.output / "real.png")
+    learner.grids.write_samples(trial.output / "samples.png")
+    learner.grids.write_real(trial.output / "real.png")
     write_fitted_on(trial.output, data.patients)
-    (trial.output / HARDWARE).write_text(json.dumps(asdict(hardware), indent=2, sort_keys=True) + "\n")
+    (trial.output / HARDWARE).write_text(json.dumps(asdict(settings), indent=2, sort_keys=True) + "\n")

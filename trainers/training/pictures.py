@@ -50,14 +50,14 @@ def grid_png(
     if len(grey_NHW) == 0 or grey_NHW.shape != masks_NHW.shape:
         raise ValueError(f"a grid needs pairs of one size, got images {grey_NHW.shape} and masks {masks_NHW.shape}")
     low, high = value_range or np.percentile(grey_NHW, (percentile, 100 - percentile))
-    unit_NHW = np.clip((grey_NHW - low) / max(high - low, 1e-6), 0, 1)
+    unit_NHW: NDArray[np.floating] = np.clip((grey_NHW - low) / max(high - low, 1e-6), 0, 1)
     pairs = _pairs(unit_NHW, masks_NHW)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(_tiled(pairs, columns)).save(path, format="PNG")
     return path
 
 
-def _pairs(unit_NHW: NDArray[np.float32], masks_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _pairs(unit_NHW: NDArray[np.floating], masks_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Enlarged pairs, uint8 (N, H, 2W, 3)."""
     grey = np.repeat(255 * unit_NHW[..., None], 3, axis=-1)
     classes = np.where(masks_NHW == 0, 0, (masks_NHW.astype(int) - 1) % (len(PALETTE) - 1) + 1)

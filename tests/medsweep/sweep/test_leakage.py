@@ -80,12 +80,12 @@ def test_the_quickstart_leaks_nothing_under_any_scheme(tmp_path: Path, replicate
 def test_a_plan_with_a_leaky_chain_is_never_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from medsweep.study import chains
 
-    resolve = chains.gan_config.resolve
+    resolve = chains.gan_resolve.resolve
 
     def of_another_fold(settings: Any, variant: Any, fold: Fold, seed: int, resolution: int) -> Any:
         return resolve(settings, variant, fold.model_copy(update={"index": 1}), seed, resolution)
 
-    monkeypatch.setattr(chains.gan_config, "resolve", of_another_fold)
+    monkeypatch.setattr(chains.gan_resolve, "resolve", of_another_fold)
     with pytest.raises(LeakageError, match=r"synthesise \w+ is made from gan \w+, which is fitted on patient"):
         plan_sweep(QUICKSTART, Store(tmp_path / "store"))
 

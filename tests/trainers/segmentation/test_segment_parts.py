@@ -10,7 +10,7 @@ from medsweep.data.folds import Fold
 from medsweep.trainers.segmentation.config import Network, SegmentSettings, divides, resolve
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
 from medsweep.trainers.segmentation.optimisation import make_loss
-from medsweep.trainers.training.accumulation import accumulate, cut
+from medsweep.trainers.training.accumulation import accumulate, split_batch
 
 SAMPLES = 4
 CHANNELS = {"swin-unetr": (12, 24, 48, 96, 192)}
@@ -27,7 +27,7 @@ def gradient(weights, loss_of, parts):
     """Of the mean loss of ``SAMPLES``, all ``weights`` in one row."""
     for weight in weights:
         weight.grad = None
-    accumulate(lambda part, _: (loss_of(part.rows), {}), cut(SAMPLES, parts), torch.Generator())
+    accumulate(lambda part, _: (loss_of(part.rows), {}), split_batch(SAMPLES, parts), torch.Generator())
     return torch.cat([weight.grad.flatten() for weight in weights])
 
 

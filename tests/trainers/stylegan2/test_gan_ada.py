@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from medsweep.trainers.stylegan2.augment import Ada
-from medsweep.trainers.stylegan2.augment.ada import blit, draw, low_pass, rotation, sampling_grid, warp
+from medsweep.trainers.stylegan2.augment.ada import Ada, blit, draw, low_pass, rotation, sampling_grid, warp
 
 R = 32
 EYE = torch.eye(2)[None]

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from medsweep.trainers.stylegan2.augment import AdaController
+from medsweep.trainers.stylegan2.augment.controller import AdaController
 from medsweep.trainers.training.checkpoint import load_state, save_state
 
 

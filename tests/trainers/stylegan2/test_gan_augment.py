@@ -2,9 +2,12 @@ import pytest
 import torch
 
 from medsweep.data.folds import Fold
-from medsweep.trainers.stylegan2.augment import Ada, DiffAugment, first_p, geometry, intensity, make_augment
-from medsweep.trainers.stylegan2.config import GanSettings, resolve
+from medsweep.trainers.stylegan2.augment.ada import Ada
+from medsweep.trainers.stylegan2.augment.diffaugment import DiffAugment, geometry, intensity
+from medsweep.trainers.stylegan2.augment.kinds import AUGMENT_KINDS
+from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.masks import background
+from medsweep.trainers.stylegan2.resolve import resolve
 
 R = 16
 STILL = 0.5
@@ -99,9 +102,11 @@ def test_gradients_of_gradients_pass_through(random):
 def test_the_setting_chooses_what_the_learner_calls(random, settings, kind, p):
     config = resolve(GanSettings(**settings), "b-sg", Fold(index=0, of=2), 0, R)
     fill = torch.tensor([0.0, -1.0, 1.0])[:, None, None]
-    augment = make_augment(config, 1, fill)
+    chosen = AUGMENT_KINDS[config.augment]
+    augment = chosen.make(1, fill)
     x = torch.randn(4, 3, R, R, generator=random)
-    assert first_p(config) == p
+    assert chosen.first_p(config) == p
+    assert (chosen.controller is not None) == (config.augment == "ada")
     before = random.get_state()
     y = augment(x, random, torch.tensor(1.0))
     if kind is None:

@@ -5,9 +5,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medsweep.data.folds import Fold
 from medsweep.identity import digest_of
-from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, divides, probe, resolve
-from medsweep.trainers.stylegan2.cost import discriminator_macs, flops_per_image, generator_macs, hours
+from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
+from medsweep.trainers.stylegan2.cost import discriminator_macs, divides, flops_per_image, generator_macs, hours, probe
 from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator
+from medsweep.trainers.stylegan2.resolve import resolve
 
 FOLD = Fold(index=0, of=4)
 

@@ -22,9 +22,10 @@ from medsweep.trainers.segmentation.config import SegmentSettings
 from medsweep.trainers.segmentation.config import resolve as resolve_segmenter
 from medsweep.trainers.segmentation.network import load_segmenter, predict
 from medsweep.trainers.segmentation.train import run as segment
-from medsweep.trainers.stylegan2.config import GanSettings, resolve
+from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
+from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import Sampler
 
 FOLD = Fold(index=0, of=3)

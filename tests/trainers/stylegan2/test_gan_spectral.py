@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medsweep.trainers.stylegan2.losses import RunningMean
 from medsweep.trainers.stylegan2.spectral import (
     FLOOR,
-    RunningSpectrum,
     focal_frequency,
     radial_log_power,
     spectrum_distance,
@@ -120,16 +120,16 @@ def test_focal_weights_pass_no_gradient():
     torch.testing.assert_close(fake.grad.sum(dim=0), expected)
 
 
-def test_running_spectrum_is_the_decayed_mean_and_resumes(tmp_path):
-    running, resumed = RunningSpectrum(decay=0.9), RunningSpectrum(decay=0.9)
+def test_running_mean_decays_and_resumes(tmp_path):
+    running, resumed = RunningMean(decay=0.9), RunningMean(decay=0.9)
     with pytest.raises(RuntimeError, match="before its first update"):
-        _ = running.log_power_CB
-    running.update(noise(1, 4))
-    running.update(2 * noise(2, 4))
+        _ = running.value
+    running.update(radial_log_power(noise(1, 4)))
+    running.update(radial_log_power(2 * noise(2, 4)))
     expected = 0.9 * radial_log_power(noise(1, 4)) + 0.1 * radial_log_power(2 * noise(2, 4))
-    torch.testing.assert_close(running.log_power_CB, expected)
+    torch.testing.assert_close(running.value, expected)
     save_state(tmp_path, running.state_dict())
     resumed.load_state_dict(load_state(tmp_path))
-    running.update(noise(3, 4))
-    resumed.update(noise(3, 4))
-    assert torch.equal(running.log_power_CB, resumed.log_power_CB)
+    running.update(radial_log_power(noise(3, 4)))
+    resumed.update(radial_log_power(noise(3, 4)))
+    assert torch.equal(running.value, resumed.value)

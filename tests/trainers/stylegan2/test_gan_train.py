@@ -12,9 +12,12 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, probe, resolve
-from medsweep.trainers.stylegan2.data import Deck, TrainingSet
+from medsweep.trainers.stylegan2.batches import ShuffledRows
+from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
+from medsweep.trainers.stylegan2.cost import probe
+from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
+from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import load_generator
 from medsweep.trainers.stylegan2.train import run
 from medsweep.trial import DivergedError
@@ -125,7 +128,7 @@ def test_published_generator_is_the_averaged_one(slices, tmp_path):
     drain(run(config, {"prepare": slices}, trial))
     z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        mean, last = learner.players.mean_g(z).numpy(), learner.players.g(z).numpy()
+        mean, last = learner.networks.mean_g(z).numpy(), learner.networks.g(z).numpy()
     loaded = load_generator(trial.output).sample(z)
     assert np.array_equal(loaded.images, mean[:, :2])
     assert not np.allclose(mean, last)
@@ -135,10 +138,10 @@ def test_average_follows_its_half_life(slices):
     """After the ramp-up n = 0.05 seen images, a batch of 4 weighs 1 - 0.5^(4 / n)."""
     config = tiny("m-sg")
     learner = GanLearner(config, TrainingSet.load(config, slices, "cpu"), "cpu")
-    before, after = learner.players.mean_g.constant.value.clone(), learner.players.g.constant.value
+    before, after = learner.networks.mean_g.constant.value.clone(), learner.networks.g.constant.value
     after.data.add_(1.0)
-    learner.players.average(seen_images=400)
-    torch.testing.assert_close(learner.players.mean_g.constant.value, before + 1 - 0.5 ** (4 / 20))
+    learner.networks.average(seen_images=400)
+    torch.testing.assert_close(learner.networks.mean_g.constant.value, before + 1 - 0.5 ** (4 / 20))
 
 
 def test_divergence_is_named(slices, tmp_path):
@@ -149,7 +152,7 @@ def test_divergence_is_named(slices, tmp_path):
 def test_collapse_is_named(slices, tmp_path):
     config = tiny("m-sg")
     learner = GanLearner(config, TrainingSet.load(config, slices, "cpu"), "cpu")
-    for conversion in learner.players.g.images:
+    for conversion in learner.networks.g.images:
         conversion.weight.data.zero_()
     with pytest.raises(DivergedError, match="collapsed to one picture by step 4"):
         learner._diagnostics.look(4)
@@ -161,7 +164,7 @@ def test_wrong_resolution_is_refused(slices, tmp_path):
 
 
 def test_deck_gives_every_row_once_per_round():
-    deck = Deck(10, torch.Generator().manual_seed(0))
+    deck = ShuffledRows(10, torch.Generator().manual_seed(0))
     drawn = torch.cat([deck.draw(4) for _ in range(5)])
     assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
 

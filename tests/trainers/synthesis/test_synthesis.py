@@ -13,7 +13,8 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.measures.mask_validity import validity
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.stylegan2.config import GanSettings, resolve
+from medsweep.trainers.stylegan2.config import GanSettings
+from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.train import run as train_gan
 from medsweep.trainers.synthesis.real_masks import Perturbation
 from medsweep.trainers.synthesis.sources import BATCH

@@ -1,10 +1,18 @@
-"""A batch in parts: where it is cut, which random numbers its samples get, and that gradients add up."""
+"""A batch in parts: where it is split_batch, which random numbers its samples get, and that gradients add up."""
 
 import pytest
 import torch
 
 from helpers.graph_memory import GraphMemory
-from medsweep.trainers.training.accumulation import Shared, accumulate, cut, normal, replay, rewound, uniform
+from medsweep.trainers.training.accumulation import (
+    SharedTensor,
+    accumulate,
+    normal,
+    replay,
+    rewound,
+    split_batch,
+    uniform,
+)
 
 
 def rng():
@@ -26,7 +34,7 @@ CPU = torch.device("cpu")
     ],
 )
 def test_parts_cover_the_batch_in_whole_groups(samples, parts, group, sizes):
-    found = cut(samples, parts, group)
+    found = split_batch(samples, parts, group)
     assert [part.stop - part.start for part in found] == sizes
     assert [row for part in found for row in range(samples)[part.rows]] == list(range(samples))
     assert sum(part.share for part in found) == pytest.approx(1)
@@ -35,7 +43,7 @@ def test_parts_cover_the_batch_in_whole_groups(samples, parts, group, sizes):
 @pytest.mark.parametrize(("samples", "parts", "group"), [(8, 3, 4), (6, 1, 4), (4, 0, 1)])
 def test_impossible_parts_are_our_own_mistake(samples, parts, group):
     with pytest.raises(AssertionError):
-        cut(samples, parts, group)
+        split_batch(samples, parts, group)
 
 
 def some_draws(random, samples):
@@ -51,7 +59,7 @@ def some_draws(random, samples):
 def test_samples_get_the_numbers_that_they_get_in_the_whole_batch(parts):
     whole, generator = rng(), rng()
     expected = some_draws(whole, 10)
-    found = [some_draws(random, part.stop - part.start) for part, random in replay(cut(10, parts), generator)]
+    found = [some_draws(random, part.stop - part.start) for part, random in replay(split_batch(10, parts), generator)]
     for one, several in zip(expected, zip(*found, strict=True), strict=True):
         assert torch.equal(torch.cat(several), one)
     assert torch.equal(generator.get_state(), whole.get_state())
@@ -76,13 +84,13 @@ def test_gradients_and_means_are_those_of_the_whole(parts):
     expected = [layer.weight.grad.clone() for layer in (first, last)]
     for layer in (first, last):
         layer.zero_grad()
-    hidden = Shared(first(x_ND).tanh())
+    hidden = SharedTensor(first(x_ND).tanh())
 
     def work(part, random):
         loss = loss_of(hidden.leaf[part.rows], part.rows)
         return loss, {"loss": loss.detach()}
 
-    means = accumulate(work, cut(7, parts), rng())
+    means = accumulate(work, split_batch(7, parts), rng())
     hidden.backward()
     for layer, gradient in zip((first, last), expected, strict=True):
         torch.testing.assert_close(layer.weight.grad, gradient)
@@ -98,6 +106,6 @@ def test_one_graph_is_gone_before_the_next_is_built():
             loss = weight[part.rows].exp().square().sum()
             return loss, {"loss": loss.detach()}
 
-        accumulate(work, cut(6, 3), rng())
+        accumulate(work, split_batch(6, 3), rng())
     assert held == [0, 0, 0]
     assert memory.peak > 0

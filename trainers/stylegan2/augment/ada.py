@@ -119,7 +119,7 @@ def rotation(angle_N: Tensor) -> Tensor:
 
 def matrix(a_N: Tensor, b_N: Tensor, c_N: Tensor, d_N: Tensor) -> Tensor:
     """((a, b), (c, d)) per sample, (N, 2, 2)."""
-    return torch.stack([a_N, b_N, c_N, d_N], dim=1).unflatten(1, (2, 2))
+    return torch.stack([a_N, b_N, c_N, d_N], dim=1).view(-1, 2, 2)
 
 
 def blit(x_NCRR: Tensor, source_N22: Tensor, shift_N2: Tensor) -> tuple[Tensor, Tensor]:

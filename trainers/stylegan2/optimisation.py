@@ -1,4 +1,4 @@
-"""The two players, their optimisers, and the averaged generator that is published."""
+"""The two networks with their optimisers, and the averaged generator that is published."""
 
 import copy
 from typing import Any
@@ -13,11 +13,11 @@ from medsweep.trainers.stylegan2.layers import draw_weights
 from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator
 
 
-class Players:
+class OptimisedNetworks:
     """G, D and the averaged G. Weights depend on fold, seed and variant, never on other settings."""
 
-    def __init__(self, config: GanConfig, plan: Architecture, device: str, purpose: tuple[str | int, ...]):
-        self.g, self.d = Generator(plan), Discriminator(plan)
+    def __init__(self, config: GanConfig, architecture: Architecture, device: str, purpose: tuple[str | int, ...]):
+        self.g, self.d = Generator(architecture), Discriminator(architecture)
         draw_weights(self.g, derive_seed(*purpose, "generator"))
         draw_weights(self.d, derive_seed(*purpose, "discriminator"))
         self.g, self.d = self.g.to(device), self.d.to(device)
@@ -29,11 +29,11 @@ class Players:
 
     def clear_g(self) -> None:
         """Forget the gradient of G."""
-        _clear(self._adam_g)
+        self._adam_g.zero_grad()
 
     def clear_d(self) -> None:
         """Forget the gradient of D."""
-        _clear(self._adam_d)
+        self._adam_d.zero_grad()
 
     def descend_g(self) -> Tensor:
         """One step of G down its gradient; returns the gradient's norm."""
@@ -61,29 +61,24 @@ class Players:
     def use_channels_last(self) -> None:
         """Keep the weights of convolutions with channels as the innermost axis, as tensor cores want them."""
         for network in (self.g, self.d, self.mean_g):
-            network.to(memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
-    def _parts(self) -> dict[str, Any]:
+    def _stateful(self) -> dict[str, Any]:
         return {"g": self.g, "d": self.d, "mean_g": self.mean_g, "adam_g": self._adam_g, "adam_d": self._adam_d}
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, buffers and optimisers."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return {name: module.state_dict() for name, module in self._stateful().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Return to what ``state_dict`` returned."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        for name, module in self._stateful().items():
+            module.load_state_dict(state[name])
 
 
 def _adam(network: nn.Module, config: GanConfig, regularised_every: int | None) -> torch.optim.Adam:
     learning_rate, betas = losses.lazy_adam(config.learning_rate, regularised_every)
     return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, eps=1e-8, fused=True)
-
-
-def _clear(adam: torch.optim.Adam) -> None:
-    for weight in adam.param_groups[0]["params"]:
-        weight.grad = None
 
 
 def _descend(adam: torch.optim.Adam) -> Tensor:

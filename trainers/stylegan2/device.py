@@ -1,4 +1,4 @@
-"""How a GAN uses the device it is given: precision and memory layout. Reported, never part of the digest.
+"""How a GAN uses the device it is given: precision and memory layout. Both are reported and never in the digest.
 
 bfloat16 in the four highest resolutions follows the mixed precision of Karras et al. 2020 (arXiv 2006.06676), which
 uses float16 there; R is the resolution in pixels.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 
@@ -23,38 +23,20 @@ HALF_LEVELS: Final = 4
 LOWEST: Final = 4
 
 
-class Probe(Protocol):
-    """What has to be known of a device in order to decide."""
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether CUDA drives it."""
-
-    @property
-    def bf16(self) -> bool:
-        """Whether it computes in bfloat16 natively; such devices have TensorFloat-32 as well."""
-
-    @property
-    def name(self) -> str:
-        """The model, for the report."""
-
-    @property
-    def total_memory(self) -> int:
-        """Bytes."""
-
-
 @dataclass(frozen=True)
-class Found:
-    """A ``Probe`` with fixed answers."""
+class DeviceProperties:
+    """What has to be known of a device in order to decide."""
 
     is_cuda: bool
     bf16: bool
+    """Whether it computes in bfloat16 natively; such devices have TensorFloat-32 as well."""
     name: str
     total_memory: int
+    """Bytes."""
 
 
 @dataclass(frozen=True)
-class Hardware:
+class DeviceSettings:
     """The decisions for one trial."""
 
     device: str
@@ -72,7 +54,7 @@ class Hardware:
     """Threads of torch on the CPU."""
 
 
-def probe(device: str) -> Probe:
+def device_properties(device: str) -> DeviceProperties:
     """Ask torch and the operating system about a device.
 
     Raises:
@@ -84,41 +66,38 @@ def probe(device: str) -> Probe:
         raise UserError(f"device {device!r} is none that torch knows; use 'cpu', 'cuda' or 'cuda:0'") from None
     if kind.type != "cuda":
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return Found(False, False, _processor() if kind.type == "cpu" else kind.type, memory)
-    seen = torch.cuda.device_count()
-    if (kind.index or 0) >= seen:
-        raise UserError(f"device {device!r} was asked for, but torch sees {seen} CUDA devices; use 'cpu' or another")
-    found = torch.cuda.get_device_properties(kind)
-    return Found(True, found.major >= 8, found.name, found.total_memory)
+        return DeviceProperties(False, False, _processor() if kind.type == "cpu" else kind.type, memory)
+    visible = torch.cuda.device_count()
+    if (kind.index or 0) >= visible:
+        raise UserError(f"device {device!r} was asked for, but torch sees {visible} CUDA devices; use 'cpu' or another")
+    cuda = torch.cuda.get_device_properties(kind)
+    return DeviceProperties(True, cuda.major >= 8, cuda.name, cuda.total_memory)
 
 
-def plan_hardware(device: str, resolution: int, found: Probe | None = None) -> Hardware:
+def device_settings(device: str, resolution: int, properties: DeviceProperties | None = None) -> DeviceSettings:
     """Decide for ``device`` ('cpu', 'cuda:0') and networks of R = ``resolution``.
 
-    Args:
-        device: as torch names it.
-        resolution: R.
-        found: what is known of the device; torch is asked where it is None.
+    Torch is asked for the properties of the device where they are not given.
 
     Raises:
-        UserError: as for ``probe``.
+        UserError: as for ``device_properties``.
     """
-    found = probe(device) if found is None else found
-    fast = found.is_cuda and found.bf16
-    return Hardware(
+    properties = properties or device_properties(device)
+    fast = properties.is_cuda and properties.bf16
+    return DeviceSettings(
         device=device,
-        name=found.name,
-        total_memory=found.total_memory,
+        name=properties.name,
+        total_memory=properties.total_memory,
         tf32=fast,
         half_from=max(LOWEST, resolution >> (HALF_LEVELS - 1)) if fast else None,
-        channels_last=found.is_cuda,
+        channels_last=properties.is_cuda,
         deterministic=torch.are_deterministic_algorithms_enabled(),
         threads=torch.get_num_threads(),
     )
 
 
 @contextmanager
-def apply(hardware: Hardware) -> Iterator[None]:
+def applied(settings: DeviceSettings) -> Iterator[None]:
     """Set the global switches of torch for a while; what they were is restored whatever happens inside.
 
     On a CPU nothing is changed. cuDNN tries its algorithms out only where runs need not be repeatable to the bit.
@@ -126,11 +105,11 @@ def apply(hardware: Hardware) -> Iterator[None]:
     cudnn = torch.backends.cudnn
     before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
     try:
-        if hardware.tf32:
+        if settings.tf32:
             torch.set_float32_matmul_precision("high")
             cudnn.allow_tf32 = True
-        if hardware.channels_last:
-            cudnn.benchmark = not hardware.deterministic
+        if settings.channels_last:
+            cudnn.benchmark = not settings.deterministic
         yield
     finally:
         torch.set_float32_matmul_precision(before[0])
@@ -139,5 +118,5 @@ def apply(hardware: Hardware) -> Iterator[None]:
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    model = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    return model[1].strip() if model else platform.processor() or platform.machine()

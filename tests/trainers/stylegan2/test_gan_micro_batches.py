@@ -12,10 +12,12 @@ from helpers.whole_phases import WholePhases
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, save_segmenter
-from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, divides, resolve
+from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
+from medsweep.trainers.stylegan2.cost import divides
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.networks import StyledConv
+from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.train import run
 
 FOLD = Fold(index=1, of=4)
@@ -51,7 +53,7 @@ def learner_of(slices, config, parts=1):
     segmenter = build(shape, seed=0).eval().requires_grad_(False) if config.segmenter_weight else None
     data = TrainingSet.load(config, slices, "cpu")
     learner = GanLearner(config, data, "cpu", segmenter=segmenter, micro_batches=parts)
-    for layer in learner.players.g.modules():
+    for layer in learner.networks.g.modules():
         if isinstance(layer, StyledConv) and layer.noise_strength is not None:
             layer.noise_strength.data.fill_(0.3)
     return learner
@@ -72,16 +74,16 @@ def gradient(network) -> torch.Tensor:
 
 def gradients(learner) -> dict[str, torch.Tensor]:
     """What each phase leaves, one phase after the other."""
-    phases, players, found = learner.phases, learner.players, {}
+    phases, networks, found = learner.phases, learner.networks, {}
     phases.generator()
-    found["generator"] = gradient(players.g)
+    found["generator"] = gradient(networks.g)
     phases.path_length()
-    found["path length"] = gradient(players.g)
-    real = learner.feed.real()
+    found["path length"] = gradient(networks.g)
+    real = learner.batches.real()
     phases.discriminator(real, 3)  # ends no interval of the adapted p, so what was observed is still there
-    found["discriminator"] = gradient(players.d)
+    found["discriminator"] = gradient(networks.d)
     phases.r1(real)
-    return found | {"r1": gradient(players.d)}
+    return found | {"r1": gradient(networks.d)}
 
 
 def gap(one, other) -> float:
@@ -89,8 +91,8 @@ def gap(one, other) -> float:
 
 
 def weights(learner) -> torch.Tensor:
-    players = learner.players
-    return torch.cat([weight.detach().flatten() for net in (players.g, players.d) for weight in net.parameters()])
+    networks = learner.networks
+    return torch.cat([weight.detach().flatten() for net in (networks.g, networks.d) for weight in net.parameters()])
 
 
 @pytest.mark.parametrize(
@@ -115,8 +117,8 @@ def test_parts_have_the_gradients_and_draws_of_the_whole(slices, variant, more):
         learner = learner_of(slices, config, parts)
         found = gradients(learner)
         assert {name: gap(found[name], expected[name]) < 1e-5 for name in expected} == dict.fromkeys(expected, True)
-        assert equal(learner.feed.state_dict(), whole.feed.state_dict())
-        assert equal(learner.judge.state_dict(), whole.judge.state_dict())
+        assert equal(learner.batches.state_dict(), whole.batches.state_dict())
+        assert equal(learner.discriminator.state_dict(), whole.discriminator.state_dict())
         torch.testing.assert_close(learner.phases.mean_path_length, whole.phases.mean_path_length)
 
 
@@ -138,7 +140,7 @@ def test_training_in_parts_comes_to_the_same_weights_and_reports(slices, variant
 def test_terms_that_look_across_the_batch_differ_in_parts(slices, monkeypatch, more):
     config = tiny("b-sg", **more)
     assert divides(config) == 1
-    with pytest.raises(AssertionError, match="2 parts, 1 are allowed"):
+    with pytest.raises(AssertionError, match="2 micro-batches, 1 are allowed"):
         learner_of(slices, config, 2)
     monkeypatch.setattr("medsweep.trainers.stylegan2.phases.divides", lambda config: 8)
     whole, parted = gradients(learner_of(slices, config)), gradients(learner_of(slices, config, 2))
@@ -161,7 +163,7 @@ def test_every_phase_holds_the_graph_of_one_part_at_a_time(slices, phase):
     peaks = {}
     for parts in (1, 2, 4):
         learner = learner_of(slices, tiny("c-sg", batch_size=16, mismatch_weight=0.5, channel_base=128), parts)
-        real = learner.feed.real()
+        real = learner.batches.real()
         given = {"discriminator": (real, 1), "r1": (real,)}.get(phase, ())
         with GraphMemory() as memory:
             getattr(learner.phases, phase)(*given)

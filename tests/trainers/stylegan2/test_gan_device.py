@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from medsweep.errors import UserError
-from medsweep.trainers.stylegan2.hardware import Found, apply, plan_hardware, probe
+from medsweep.trainers.stylegan2.device import DeviceProperties, applied, device_properties, device_settings
 
-AMPERE = Found(is_cuda=True, bf16=True, name="A", total_memory=2**35)
+AMPERE = DeviceProperties(is_cuda=True, bf16=True, name="A", total_memory=2**35)
 VOLTA = dataclasses.replace(AMPERE, bf16=False)
-PROCESSOR = Found(is_cuda=False, bf16=True, name="P", total_memory=2**34)
+PROCESSOR = DeviceProperties(is_cuda=False, bf16=True, name="P", total_memory=2**34)
 
 
 def switches() -> tuple[str, bool, bool]:
@@ -25,26 +25,26 @@ def repeatable():
 
 @pytest.mark.parametrize(("resolution", "lowest"), [(16, 4), (32, 4), (64, 8), (256, 32), (512, 64)])
 def test_the_four_highest_resolutions_are_halved(resolution, lowest):
-    assert plan_hardware("cuda:0", resolution, AMPERE).half_from == lowest
+    assert device_settings("cuda:0", resolution, AMPERE).half_from == lowest
 
 
 def test_a_device_without_bfloat16_computes_in_float32():
-    plan = plan_hardware("cuda", 256, VOLTA)
-    assert (plan.tf32, plan.half_from, plan.channels_last) == (False, None, True)
+    settings = device_settings("cuda", 256, VOLTA)
+    assert (settings.tf32, settings.half_from, settings.channels_last) == (False, None, True)
 
 
 def test_a_processor_gets_none_of_it():
-    plan = plan_hardware("cpu", 256, PROCESSOR)
-    assert (plan.tf32, plan.half_from, plan.channels_last) == (False, None, False)
+    settings = device_settings("cpu", 256, PROCESSOR)
+    assert (settings.tf32, settings.half_from, settings.channels_last) == (False, None, False)
     before = switches()
-    with apply(plan):
+    with applied(settings):
         assert switches() == before
 
 
 def test_switches_are_set_and_restored_even_after_an_error():
     before = switches()
     assert before[0] != "high"
-    stage = apply(plan_hardware("cuda", 64, AMPERE))
+    stage = applied(device_settings("cuda", 64, AMPERE))
     stage.__enter__()
     assert switches() == ("high", True, True)
     assert not stage.__exit__(KeyError, KeyError(), None)
@@ -52,11 +52,11 @@ def test_switches_are_set_and_restored_even_after_an_error():
 
 
 def test_no_algorithm_is_tried_out_where_bits_must_repeat(repeatable):
-    plan = plan_hardware("cuda", 64, AMPERE)
-    assert plan.deterministic
+    settings = device_settings("cuda", 64, AMPERE)
+    assert settings.deterministic
     torch.backends.cudnn.benchmark = True
     try:
-        with apply(plan):
+        with applied(settings):
             assert not torch.backends.cudnn.benchmark
     finally:
         torch.backends.cudnn.benchmark = False
@@ -66,7 +66,7 @@ def test_threads_are_those_of_torch():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        assert plan_hardware("cpu", 32, PROCESSOR).threads == 3
+        assert device_settings("cpu", 32, PROCESSOR).threads == 3
     finally:
         torch.set_num_threads(before)
 
@@ -74,4 +74,4 @@ def test_threads_are_those_of_torch():
 @pytest.mark.parametrize("device", ["gpu7", "cuda:99"])
 def test_a_device_that_is_not_there_is_named(device):
     with pytest.raises(UserError, match=device):
-        probe(device)
+        device_properties(device)

@@ -1,0 +1,142 @@
+"""Batches of one training: real pairs in a random order, masks to condition on, latents, and the styles made of them.
+
+N samples, C channels, K classes, R pixels, L style layers, D latent dimensions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medsweep.identity import derive_seed
+from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.networks import Generator
+from medsweep.trainers.training.accumulation import MicroBatch
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """A batch of pairs as D sees them."""
+
+    x: Tensor
+    """(N, C, R, R): images, masks, or both, by variant."""
+    condition: Tensor | None
+    """(N, K, R, R) for C-SG."""
+
+    def of(self, micro_batch: MicroBatch) -> "PairBatch":
+        """The pairs of a micro-batch."""
+        rows = micro_batch.rows
+        return PairBatch(self.x[rows], None if self.condition is None else self.condition[rows])
+
+    def shuffled(self) -> "PairBatch":
+        """Every x beside the condition of its neighbour, the last beside that of the first."""
+        return PairBatch(self.x, None if self.condition is None else self.condition.roll(1, dims=0))
+
+
+@dataclass(frozen=True)
+class MaskBatch:
+    """A batch of masks for C-SG to paint images for."""
+
+    condition: Tensor
+    """(N, K, R, R), continuous."""
+    rows: Tensor
+    """Which training slices they belong to, int64 (N,) on the CPU."""
+
+    def of(self, micro_batch: MicroBatch) -> "MaskBatch":
+        """The masks of a micro-batch."""
+        return MaskBatch(self.condition[micro_batch.rows], self.rows[micro_batch.rows])
+
+
+def pairs_of(data: TrainingSet, rows: Tensor, config: GanConfig) -> PairBatch:
+    """The real pairs of some slices, as the variant arranges them."""
+    channels = data.channels[rows].float()
+    if config.variant == "m-sg":
+        return PairBatch(channels, None)
+    images = data.images[rows]
+    if config.variant == "b-sg":
+        return PairBatch(torch.cat([images, channels], dim=1), None)
+    return PairBatch(images, channels)
+
+
+class ShuffledRows:
+    """Draws batches of row numbers without replacement, shuffled anew whenever all have been drawn."""
+
+    def __init__(self, rows: int, generator: torch.Generator):
+        self.rows = rows
+        self.generator = generator
+        self.order = torch.empty(0, dtype=torch.int64)
+
+    def draw(self, count: int) -> Tensor:
+        """The next ``count`` row numbers, int64 on the CPU."""
+        while len(self.order) < count:
+            self.order = torch.cat([self.order, torch.randperm(self.rows, generator=self.generator)])
+        rows, self.order = self.order[:count], self.order[count:]
+        return rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows not yet drawn; the generator is its owner's to save."""
+        return {"order": self.order}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
+        self.order = state["order"].cpu()
+
+
+class Batches:
+    """Batches and latents of one training, all from seeded generators whose states are part of a checkpoint."""
+
+    def __init__(self, config: GanConfig, data: TrainingSet, device: str, purpose: tuple[str | int, ...]):
+        self.config, self.data, self.device = config, data, device
+        self.host_random = torch.Generator().manual_seed(derive_seed(*purpose, "host"))
+        self.random = torch.Generator(device).manual_seed(derive_seed(*purpose, "device"))
+        self._rows = ShuffledRows(len(data), self.host_random)
+
+    def real(self) -> PairBatch:
+        """The next batch of real pairs."""
+        return pairs_of(self.data, self._next_rows().to(self.device), self.config)
+
+    def real_images(self) -> Tensor:
+        """A fresh batch of real images (N, C, R, R), for terms that compare spectra."""
+        return self.data.images[self._next_rows().to(self.device)]
+
+    def masks(self, count: int | None = None) -> MaskBatch | None:
+        """A fresh batch of masks for C-SG; None for the others."""
+        if self.config.variant != "c-sg":
+            return None
+        rows = self._next_rows()[:count]
+        return MaskBatch(self.data.channels[rows.to(self.device)].float(), rows)
+
+    def _next_rows(self) -> Tensor:
+        return self._rows.draw(self.config.batch_size)
+
+    def styles(self, g: Generator, count: int, *, track: bool = False) -> Tensor:
+        """One w per layer (N, L, D), with style mixing (Karras et al. 2019, section 3.1)."""
+        w_ND = g.mapping(self._latents(count))
+        if track:
+            g.mapping.track(w_ND)
+        w_NLD = g.broadcast(w_ND)
+        if torch.rand((), generator=self.host_random) >= self.config.style_mixing:
+            return w_NLD
+        first_of_other = int(torch.randint(1, w_NLD.shape[1], (), generator=self.host_random))
+        other_NLD = g.broadcast(g.mapping(self._latents(count)))
+        return torch.cat([w_NLD[:, :first_of_other], other_NLD[:, first_of_other:]], dim=1)
+
+    def _latents(self, count: int) -> Tensor:
+        return torch.randn(count, self.config.latent_dim, generator=self.random, device=self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Data order and random generators."""
+        return {
+            "rows": self._rows.state_dict(),
+            "host_random": self.host_random.get_state(),
+            "random": self.random.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
+        self._rows.load_state_dict(state["rows"])
+        self.host_random.set_state(state["host_random"])
+        self.random.set_state(state["random"])
