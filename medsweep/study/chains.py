@@ -9,15 +9,15 @@ from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold
 from medsweep.data.source import DataSource
 from medsweep.identity import canonical
-from medsweep.study.stages import GENERATORS, Settings
+from medsweep.study.stages import Settings
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder, Plan, PlannedTrial
 from medsweep.trainers import treatments
 from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.scoring.score import ScoreConfig
 from medsweep.trainers.segmentation import config as segment_config
-from medsweep.trainers.stylegan2 import resolve as gan_resolve
 from medsweep.trainers.synthesis import synthesise as synthesis
+from medsweep.trainers.synthesis.pipelines import PIPELINES
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,14 @@ class Chains:
     def _pool(self, cell: _Cell) -> str:
         settings = cell.settings
         inputs = {"prepare": cell.prepared}
-        for role, variant in GENERATORS[settings.gan.pipeline].items():
-            resolution = settings.data.resolution
-            gan = gan_resolve.resolve(settings.gan.generator(), variant, cell.fold, cell.seed, resolution)
-            needs = {"prepare": cell.prepared}
-            if gan.segmenter_weight:
-                needs["reference"] = self._reference(cell)
-            inputs[role] = cell.builder.add("gan", gan, needs)
+        for role, (family, variant) in PIPELINES[settings.gan.pipeline].generators.items():
+            generator = family.resolve(
+                settings.of_family(family), variant, cell.fold, cell.seed, settings.data.resolution
+            )
+            reads = {"prepare": cell.prepared}
+            if family.needs_reference(generator):
+                reads["reference"] = self._reference(cell)
+            inputs[role] = cell.builder.add(family.stage.name, generator, reads)
         config = synthesis.SynthesiseConfig(
             truncation=settings.synthesise.truncation,
             **synthesis.mask_fields(settings.synthesise, settings.gan.pipeline),
@@ -136,7 +137,9 @@ def _generator_key(settings: Settings) -> str:
     if treat.treatments and not treat.needs_pool:
         return canonical({"data": settings.data, "treat": treat, "unit": settings.synthesise.unit})
     dose_free = settings.synthesise.model_copy(update={"count": 0, "headroom": 1.0})
-    return canonical({"data": settings.data, "gan": settings.gan, "synthesise": dose_free})
+    pipeline = settings.gan.pipeline
+    families = {family.stage.name: settings.of_family(family) for family, _ in PIPELINES[pipeline].generators.values()}
+    return canonical({"data": settings.data, "pipeline": pipeline, "families": families, "synthesise": dose_free})
 
 
 def fold_of(settings: Settings, replicate: Replicate) -> Fold:

@@ -31,6 +31,7 @@ from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.tracking.wandb import project_name
 from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.predictions import write_predictions
+from medsweep.trainers.synthesis.pipelines import FAMILIES
 from medsweep.trial import COMPLETE
 
 ACROSS = "across"
@@ -251,7 +252,7 @@ def _grids(plan: Plan, store: Store) -> list[SamplePicture]:
             continue
         seen.add(kind)
         output = store.output(trial.stage, digest)
-        if trial.stage == "gan":
+        if trial.stage in FAMILIES:
             caption = "Training slices and their masks, on the generators' scale."
             grids.append(SamplePicture(kind, caption, output / "real.png"))
         else:
@@ -280,7 +281,7 @@ def _spectra(plan: Plan, store: Store) -> pd.DataFrame | None:
 
 
 def _kind_of_pictures(trial: PlannedTrial) -> str | None:
-    """What a grid of a trial's pairs is called; None for trials that leave none, as the masks of M-SG."""
-    if trial.stage == "gan":
-        return None if trial.config.label == "m-sg" else "Real pairs"
+    """What a grid of a trial's pairs is called; None for trials that leave none, as generators of masks alone."""
+    if trial.stage in FAMILIES:
+        return "Real pairs" if FAMILIES[trial.stage].emits_images(trial.config) else None
     return trial.config.label if trial.stage in ("synthesise", "treat") else None

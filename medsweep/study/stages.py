@@ -1,7 +1,7 @@
 """The pipeline: what a sweep may set of it, by section, and its stages by name. A new stage is entered here."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import Field
 
@@ -13,26 +13,15 @@ from medsweep.sweep.file import Schema, Sweep
 from medsweep.trainers import treatments
 from medsweep.trainers.assessment import assess
 from medsweep.trainers.assessment import config as assess_config
+from medsweep.trainers.generators import GeneratorFamily
 from medsweep.trainers.scoring import score
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, Unit
-from medsweep.trainers.stylegan2 import config as gan_config
-from medsweep.trainers.stylegan2 import cost as gan_cost
-from medsweep.trainers.stylegan2 import train as gan_train
-from medsweep.trainers.stylegan2.config import GanSettings, Variant
+from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.synthesis import synthesise as synthesis
+from medsweep.trainers.synthesis.pipelines import FAMILIES, ROLES, PipelineName
 from medsweep.trial import Stage
-
-Pipeline = Literal["b-sg", "mc-sg", "c-sg"]
-
-GENERATORS: Final[Mapping[Pipeline, Mapping[str, Variant]]] = {
-    "b-sg": {"joint": "b-sg"},
-    "mc-sg": {"mask": "m-sg", "image": "c-sg"},
-    "c-sg": {"image": "c-sg"},
-}
-"""Generators of each pipeline, by the role in which synthesis reads them."""
-
 
 class DataSection(DataConfig):
     """``data:`` the dataset, its resolution, and how many training patients the study is allowed."""
@@ -44,12 +33,8 @@ class DataSection(DataConfig):
 class GanSection(GanSettings):
     """``gan:`` the generators of an arm."""
 
-    pipeline: Pipeline = "mc-sg"
+    pipeline: PipelineName = "mc-sg"
     """``b-sg``: one generator for pairs; ``mc-sg``: masks, then images; ``c-sg``: images for real training masks."""
-
-    def generator(self) -> GanSettings:
-        """The settings that each generator of the arm is trained with."""
-        return GanSettings(**{name: getattr(self, name) for name in GanSettings.model_fields})
 
 
 class SynthesiseSection(synthesis.SynthesiseSettings):
@@ -79,21 +64,17 @@ class Settings(Config):
     assess: AssessSection = AssessSection()
     segment: SegmentSettings = SegmentSettings()
 
+    def of_family(self, family: GeneratorFamily) -> Config:
+        """What the generators of a family are trained with: its own fields of the section named like its stage."""
+        section = getattr(self, family.stage.name)
+        return family.settings(**{name: getattr(section, name) for name in family.settings.model_fields})
+
 
 STAGES: Final[Mapping[str, Stage]] = {
     stage.name: stage
     for stage in (
         Stage(name="prepare", version=2, config=PrepareConfig, run=prepare.run, hours=prepare.hours, guessed_mib=200),
-        Stage(
-            name="gan",
-            version=2,
-            config=gan_config.GanConfig,
-            run=gan_train.run,
-            hours=gan_cost.hours,
-            divides=gan_cost.divides,
-            probe=gan_cost.probe,
-            guessed_mib=50,
-        ),
+        *(family.stage for family in FAMILIES.values()),
         Stage(
             name="synthesise",
             version=3,
@@ -101,7 +82,7 @@ STAGES: Final[Mapping[str, Stage]] = {
             run=synthesis.run,
             hours=synthesis.hours,
             probe=synthesis.probe,
-            sized_by=frozenset({"joint", "mask", "image"}),
+            sized_by=ROLES,
             guessed_mib=50,
         ),
         Stage(

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from medsweep.config import Config
+from medsweep.trainers.generators import Samples
 from medsweep.trainers.stylegan2.config import MaskForm, Variant
 from medsweep.trainers.stylegan2.masks import decode, encode
 from medsweep.trainers.stylegan2.networks import Architecture, Generator
@@ -31,14 +32,6 @@ class GeneratorCard(Config):
 
 
 @dataclass(frozen=True)
-class Samples:
-    """N pairs: images float32 (N, C, R, R), None for M-SG; labels uint8 (N, R, R)."""
-
-    images: NDArray[np.float32] | None
-    labels: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
 class Sampler:
     """A generator with fixed noise maps: the same latent and mask give the same pair."""
 
@@ -49,6 +42,11 @@ class Sampler:
     def latent_dim(self) -> int:
         """Length of a latent vector."""
         return self.card.architecture.latent_dim
+
+    @property
+    def fitted_to(self) -> tuple[int, int, int]:
+        """Pixels of a side, modalities and classes of the slices that it was fitted to."""
+        return self.card.architecture.resolution, self.card.modalities, self.card.classes
 
     @torch.no_grad()
     def sample(self, z_ND: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0) -> Samples:

@@ -4,17 +4,22 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from medsweep.data.fitted_on import write_fitted_on
-from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.generators import GeneratorFamily
+from medsweep.trainers.stylegan2 import cost
+from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.device import applied, device_settings
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.optional_losses import frozen_segmenter
+from medsweep.trainers.stylegan2.resolve import resolve
+from medsweep.trainers.stylegan2.sampler import load_generator
 from medsweep.trainers.training.loop import train
-from medsweep.trial import Progress, Trial
+from medsweep.trial import Progress, Stage, Trial
 
 HARDWARE = "hardware.json"
 
@@ -49,3 +54,22 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
     learner.grids.write_real(trial.output / "real.png")
     write_fitted_on(trial.output, data.patients)
     (trial.output / HARDWARE).write_text(json.dumps(asdict(settings), indent=2, sort_keys=True) + "\n")
+
+
+STYLEGAN2: Final = GeneratorFamily(
+    stage=Stage(
+        name="gan",
+        version=2,
+        config=GanConfig,
+        run=run,
+        hours=cost.hours,
+        divides=cost.divides,
+        probe=cost.probe,
+        guessed_mib=50,
+    ),
+    settings=GanSettings,
+    resolve=resolve,
+    needs_reference=lambda config: config.segmenter_weight > 0,
+    emits_images=lambda config: config.variant != "m-sg",
+    load=load_generator,
+)

@@ -26,8 +26,8 @@ from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trainers.measures.mask_validity import postprocess, summary, valid_share, validity
 from medsweep.trainers.stylegan2.data import training_rows
+from medsweep.trainers.synthesis.pipelines import BATCH, PIPELINES, PipelineName, Recipe, load_generators
 from medsweep.trainers.synthesis.real_masks import Perturbation, RealMasks
-from medsweep.trainers.synthesis.sources import BATCH, ROLES, Batch, Recipe, make_source
 from medsweep.trainers.training.pictures import grid_png
 from medsweep.trial import Progress, Trial
 
@@ -67,14 +67,16 @@ class SynthesiseConfig(SynthesiseSettings, FittedConfig):
     count: Annotated[int, Field(ge=1), EXTENT]
     unit: Literal["slices", "patients"]
     """What ``count`` counts; a synthetic patient has as many slices as a training patient on average."""
-    pipeline: Literal["b-sg", "mc-sg", "c-sg"]
+    pipeline: PipelineName
     """B-SG pairs; M-SG masks and C-SG images for them; C-SG images for real masks."""
     resolution: int = Field(ge=8)
     """Side of a slice in pixels."""
 
     @model_validator(mode="after")
     def _real_masks_can_be_had(self) -> "SynthesiseConfig":
-        if self.pipeline != "c-sg" and (self.masks != "training" or not self.perturb.changes_nothing):
+        if not PIPELINES[self.pipeline].paints_real_masks and (
+            self.masks != "training" or not self.perturb.changes_nothing
+        ):
             raise ValueError(
                 f"masks and perturb are read by the pipeline c-sg alone, not by {self.pipeline}; remove them"
             )
@@ -101,12 +103,15 @@ class SynthesiseConfig(SynthesiseSettings, FittedConfig):
         return self.resolution
 
 
-def mask_fields(settings: SynthesiseSettings, pipeline: str) -> dict[str, Any]:
-    """The fields on masks, neutral where ``pipeline`` does not read them: C-SG alone has no generated masks to clean,
-    the others have no real ones."""
+def mask_fields(settings: SynthesiseSettings, pipeline: PipelineName) -> dict[str, Any]:
+    """The fields on masks, neutral where ``pipeline`` does not read them.
+
+    A pipeline that paints real masks has no generated masks to clean, the others have no real ones.
+    """
     neutral = SynthesiseSettings()
-    generated = neutral if pipeline == "c-sg" else settings
-    real = settings if pipeline == "c-sg" else neutral
+    paints_real_masks = PIPELINES[pipeline].paints_real_masks
+    generated = neutral if paints_real_masks else settings
+    real = settings if paints_real_masks else neutral
     cut = generated if "min-area" in generated.postprocess else neutral
     return {
         "postprocess": generated.postprocess,
@@ -120,7 +125,7 @@ def hours(config: SynthesiseConfig) -> float:
     """Hours of one CPU core, a rough guess by resolution that does not know the width of the generators."""
     slices = config.count * (SLICES_PER_PATIENT if config.unit == "patients" else 1)
     seconds = SECONDS_PER_SLICE * (config.resolution / 256) ** 2
-    return slices * seconds * len(ROLES[config.pipeline]) / 3600
+    return slices * seconds * len(PIPELINES[config.pipeline].generators) / 3600
 
 
 def probe(config: SynthesiseConfig) -> SynthesiseConfig:
@@ -132,42 +137,48 @@ def probe(config: SynthesiseConfig) -> SynthesiseConfig:
 def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Write a ``medsweep.trainers.pool.Pool`` and a grid of its first pairs to ``trial.output``.
 
-    Inputs: ``prepare``, and per pipeline ``joint`` (b-sg), ``mask`` and ``image`` (mc-sg) or ``image`` (c-sg).
+    Inputs: ``prepare``, and the generators of the pipeline by role.
 
     Raises:
         UserError: a generator was fitted to other slices or patients than the fold's training slices, or masks of
             held-out patients are asked for and there are none.
     """
     torch.set_num_threads(trial.threads)
+    pipeline = PIPELINES[config.pipeline]
     slices = SliceSet.open(inputs["prepare"])
     patients, rows = training_rows(slices, config.fold)
     per_patient = slices.slices_per_patient(patients)
     total = config.count * (per_patient if config.unit == "patients" else 1)
     require_within("prepare trial", inputs["prepare"], patients)
-    for role in ROLES[config.pipeline]:
+    for role in pipeline.generators:
         require_within(f"{role} generator", inputs[role], patients)
     seed = derive_seed("synthesise", config.fold.index, config.seed)
-    cleaner = Cleaner(config.postprocess, config.min_area_px, len(slices.classes))
-    recipe = Recipe(seed, config.truncation, cleaner.clean)
+    cleaner = MaskCleaner(config.postprocess, config.min_area_px, len(slices.classes))
     borrowed, painted_rows = painted(config, slices, rows)
-    real = RealMasks(slices, painted_rows, seed, config.perturb)
-    source = make_source(config.pipeline, inputs, slices=slices, real=real, device=trial.device, recipe=recipe)
+    recipe = Recipe(
+        generators=load_generators(pipeline, inputs, slices, trial.device),
+        real_masks=RealMasks(slices, painted_rows, seed, config.perturb),
+        seed=seed,
+        truncation=config.truncation,
+        clean=cleaner.clean,
+    )
     shape = (total, len(slices.modalities), slices.resolution, slices.resolution)
     images = open_memmap(trial.output / "images.npy", mode="w+", dtype=np.float32, shape=shape)
     masks = open_memmap(trial.output / "masks.npy", mode="w+", dtype=np.uint8, shape=(total, *shape[2:]))
     for first in range(0, total, BATCH):
-        drawn, last = source(first), min(first + BATCH, total)
-        images[first:last] = np.clip(drawn.images, -SLICE_RANGE, SLICE_RANGE)[: last - first]
-        masks[first:last] = drawn.labels[: last - first]
-        cleaner.record(first, last, drawn)
+        batch, last = pipeline.make(recipe, first), min(first + BATCH, total)
+        images[first:last] = np.clip(batch.images, -SLICE_RANGE, SLICE_RANGE)[: last - first]
+        masks[first:last] = batch.labels[: last - first]
+        if batch.raw is not None:
+            cleaner.record(first, batch.raw[: last - first])
         if last < total:
             yield Progress(step=last, total=total)
     images.flush()
     masks.flush()
     metrics = cleaner.write(trial.output, np.asarray(slices.masks[_spread(rows)]))
-    about: dict[str, Any] = {"samples": total, "slices_per_patient": per_patient, "postprocess": cleaner.report}
+    about: dict[str, Any] = {"samples": total, "slices_per_patient": per_patient, "postprocess": cleaner.changes}
     if not config.perturb.changes_nothing:
-        about["perturb"] = real.effect(masks)
+        about["perturb"] = recipe.real_masks.effect(masks)
     (trial.output / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
     write_fitted_on(trial.output, (*patients, *borrowed))
     grid = grid_png(trial.output / "grid.png", images[:SHOWN], masks[:SHOWN], columns=4)
@@ -194,34 +205,31 @@ def painted(
     return borrowed, rows
 
 
-class Cleaner:
-    """Measures generated masks as they come, then applies the declared steps, and keeps account of both."""
+class MaskCleaner:
+    """Applies the declared steps to generated masks, measures the masks before, and counts what the steps change."""
 
     def __init__(self, steps: Sequence[str], min_area_px: int, classes: int) -> None:
         self._steps, self._min_area_px, self._classes = steps, min_area_px, classes
         self._frames: list[pd.DataFrame] = []
-        self.report: dict[str, dict[str, int]] = {}
+        self.changes: dict[str, dict[str, int]] = {}
         """Samples and pixels that each step changed."""
+        self._last_changes: dict[str, dict[str, int]] = {}
 
     def clean(self, labels_NRR: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Masks after the steps."""
-        return self._stepped(labels_NRR)[0]
+        labels_NRR, self._last_changes = postprocess(labels_NRR, self._steps, self._classes, self._min_area_px)
+        return labels_NRR
 
-    def _stepped(self, labels_NRR: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[str, dict[str, int]]]:
-        return postprocess(labels_NRR, self._steps, self._classes, self._min_area_px)
-
-    def record(self, first: int, last: int, drawn: Batch) -> None:
-        """Measure the masks of samples ``first`` to ``last`` before, and count what changed."""
-        if drawn.raw is None:
-            return
-        raw = drawn.raw[: last - first]
-        frame = validity(raw, self._classes)
+    def record(self, first: int, raw_NRR: NDArray[np.uint8]) -> None:
+        """Measure the masks last cleaned, from sample ``first`` on, as they were, and count what the steps changed."""
+        frame = validity(raw_NRR, self._classes)
         self._frames.append(frame.assign(sample=frame["sample"] + first))
-        if not self._steps:
-            return
-        for step, counts in self._stepped(raw)[1].items():
-            known = self.report.setdefault(step, dict.fromkeys(counts, 0))
-            self.report[step] = {name: known[name] + count for name, count in counts.items()}
+        if len(raw_NRR) < BATCH:  # the count of a pool can end inside a batch, whose other samples are not recorded
+            self.clean(raw_NRR)
+        for step, counts in self._last_changes.items():
+            total = self.changes.setdefault(step, dict.fromkeys(counts, 0))
+            for name, count in counts.items():
+                total[name] += count
 
     def write(self, folder: Path, real_NRR: NDArray[np.uint8]) -> dict[str, float]:
         """Write validity.parquet and validity.json; returns the latter, empty where masks are real."""
@@ -229,10 +237,10 @@ class Cleaner:
             return {}
         frame = pd.concat(self._frames, ignore_index=True)
         frame.to_parquet(folder / "validity.parquet", index=False)
-        found = {name: value for name, value in summary(frame, self._classes).items() if math.isfinite(value)}
-        found["valid_share"] = valid_share(frame, validity(real_NRR, self._classes))
-        (folder / "validity.json").write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
-        return found
+        metrics = {name: value for name, value in summary(frame, self._classes).items() if math.isfinite(value)}
+        metrics["valid_share"] = valid_share(frame, validity(real_NRR, self._classes))
+        (folder / "validity.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
+        return metrics
 
 
 def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +79,16 @@ def test_the_quickstart_leaks_nothing_under_any_scheme(tmp_path: Path, replicate
 
 
 def test_a_plan_with_a_leaky_chain_is_never_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from medsweep.study import chains
-
-    resolve = chains.gan_resolve.resolve
+    from medsweep.trainers.stylegan2.train import STYLEGAN2
+    from medsweep.trainers.synthesis.pipelines import PIPELINES
 
     def of_another_fold(settings: Any, variant: Any, fold: Fold, seed: int, resolution: int) -> Any:
-        return resolve(settings, variant, fold.model_copy(update={"index": 1}), seed, resolution)
+        return STYLEGAN2.resolve(settings, variant, fold.model_copy(update={"index": 1}), seed, resolution)
 
-    monkeypatch.setattr(chains.gan_resolve, "resolve", of_another_fold)
+    leaky = replace(STYLEGAN2, resolve=of_another_fold)
+    for name, pipeline in PIPELINES.items():
+        generators = {role: (leaky, variant) for role, (_, variant) in pipeline.generators.items()}
+        monkeypatch.setitem(PIPELINES, name, replace(pipeline, generators=generators))
     with pytest.raises(LeakageError, match=r"synthesise \w+ is made from gan \w+, which is fitted on patient"):
         plan_sweep(QUICKSTART, Store(tmp_path / "store"))
 

@@ -16,8 +16,8 @@ from medsweep.trainers.pool import Pool
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.train import run as train_gan
+from medsweep.trainers.synthesis.pipelines import BATCH
 from medsweep.trainers.synthesis.real_masks import Perturbation
-from medsweep.trainers.synthesis.sources import BATCH
 from medsweep.trainers.synthesis.synthesise import SynthesiseConfig, SynthesiseSettings, hours, mask_fields, probe, run
 
 FOLD = Fold(index=0, of=4)

@@ -1,0 +1,59 @@
+"""What the sweep, the planner and the synthesis have to know of a family of generators, as one record."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medsweep.config import Config
+from medsweep.data.folds import Fold
+from medsweep.data.stage_config import FittedConfig
+from medsweep.trial import Stage
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N pairs: images float32 (N, C, R, R), None from a generator of masks alone; labels uint8 (N, R, R)."""
+
+    images: NDArray[np.float32] | None
+    labels: NDArray[np.uint8]
+
+
+class TrainedGenerator(Protocol):
+    """A published generator, ready for sampling: the same latent and mask give the same pair."""
+
+    @property
+    def fitted_to(self) -> tuple[int, int, int]:
+        """Pixels of a side, modalities and classes of the slices that it was fitted to."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Random numbers from N(0, 1) that one sample is made from."""
+
+    def sample(self, z_ND: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0) -> Samples:
+        """Pairs for latents, and for masks where it paints images for masks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorFamily:
+    """One family of generators. Its name is that of its stage, and of the section of a sweep that holds its settings.
+
+    The stage function leaves a folder that ``load`` reads, ``real.png`` with real training pairs, and the patients it
+    saw (``write_fitted_on``).
+    """
+
+    stage: Stage
+    settings: type[Config]
+    """The part of that section that its generators are trained with."""
+    resolve: Callable[[Any, Any, Fold, int, int], FittedConfig]
+    """From settings, variant, fold, seed and resolution to the config of one trial."""
+    needs_reference: Callable[[Any], bool]
+    """Whether a trial reads the fold's reference segmenter as its input ``reference``."""
+    emits_images: Callable[[Any], bool]
+    """Whether a trial's generator makes images, so that its ``real.png`` shows pairs."""
+    load: Callable[[Path, str], TrainedGenerator]
+    """The generator published in a folder, on a device."""

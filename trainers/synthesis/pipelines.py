@@ -1,0 +1,135 @@
+"""The pipelines that fill a pool: generators of pairs, masks and then images, or images for real masks.
+
+``PIPELINES`` is the one table of them. A pipeline gives ``BATCH`` samples at a time, and sample i depends on the seed
+and i alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.identity import derive_seed
+from medsweep.trainers.generators import GeneratorFamily, TrainedGenerator
+from medsweep.trainers.stylegan2.train import STYLEGAN2
+from medsweep.trainers.synthesis.real_masks import RealMasks
+
+BATCH = 16
+
+PipelineName = Literal["b-sg", "mc-sg", "c-sg"]
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PoolBatch:
+    """``BATCH`` samples: images float32 (N, C, R, R), labels uint8 (N, R, R), and the masks as they were generated."""
+
+    images: NDArray[np.float32]
+    labels: Labels
+    raw: Labels | None
+    """None where masks are real."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the samples of one pool are made from; ``generators`` by role."""
+
+    generators: Mapping[str, TrainedGenerator]
+    real_masks: RealMasks
+    seed: int
+    truncation: float
+    clean: Callable[[Labels], Labels]
+    """What is done to generated masks before they are used."""
+
+    def sample(self, role: str, first: int, labels: Labels | None = None) -> tuple[NDArray[np.float32] | None, Labels]:
+        """Images and labels of samples ``first`` to ``first + BATCH`` from the generator of a role."""
+        generator = self.generators[role]
+        z_ND = _latents(generator.latent_dim, self.seed, role, first)
+        samples = generator.sample(z_ND, labels, truncation=self.truncation)
+        return samples.images, samples.labels
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """How the pairs of a pool are made."""
+
+    generators: Mapping[str, tuple[GeneratorFamily, str]]
+    """Family and variant of each generator, by the role in which it is read."""
+    make: Callable[[Recipe, int], PoolBatch]
+    """Samples ``first`` to ``first + BATCH``."""
+    paints_real_masks: bool = False
+
+
+def _pairs(recipe: Recipe, first: int) -> PoolBatch:
+    """One latent gives the pair."""
+    images, raw = recipe.sample("joint", first)
+    return PoolBatch(_images(images), recipe.clean(raw), raw)
+
+
+def _masks_then_images(recipe: Recipe, first: int) -> PoolBatch:
+    """A mask, decoded to hard classes as the generator of images has seen them, then an image for it."""
+    _, raw = recipe.sample("mask", first)
+    labels = recipe.clean(raw)
+    images, _ = recipe.sample("image", first, labels)
+    return PoolBatch(_images(images), labels, raw)
+
+
+def _images_for_real_masks(recipe: Recipe, first: int) -> PoolBatch:
+    labels = recipe.real_masks(range(first, first + BATCH))
+    images, _ = recipe.sample("image", first, labels)
+    return PoolBatch(_images(images), labels, None)
+
+
+PIPELINES: Final[dict[PipelineName, Pipeline]] = {
+    "b-sg": Pipeline({"joint": (STYLEGAN2, "b-sg")}, _pairs),
+    "mc-sg": Pipeline({"mask": (STYLEGAN2, "m-sg"), "image": (STYLEGAN2, "c-sg")}, _masks_then_images),
+    "c-sg": Pipeline({"image": (STYLEGAN2, "c-sg")}, _images_for_real_masks, paints_real_masks=True),
+}
+
+if PIPELINES.keys() != set(get_args(PipelineName)):
+    raise RuntimeError(f"PIPELINES has {sorted(PIPELINES)}, gan.pipeline allows {sorted(get_args(PipelineName))}")
+
+FAMILIES: Final[Mapping[str, GeneratorFamily]] = {
+    family.stage.name: family for pipeline in PIPELINES.values() for family, _ in pipeline.generators.values()
+}
+"""The families that some pipeline reads, by the name of their stage."""
+
+ROLES: Final = frozenset(role for pipeline in PIPELINES.values() for role in pipeline.generators)
+
+
+def load_generators(
+    pipeline: Pipeline, inputs: Mapping[str, Path], slices: SliceSet, device: str
+) -> dict[str, TrainedGenerator]:
+    """The trained generators of a pipeline by role.
+
+    Raises:
+        UserError: a generator was fitted to other slices.
+    """
+    generators = {role: family.load(inputs[role], device) for role, (family, _) in pipeline.generators.items()}
+    prepared = (slices.resolution, len(slices.modalities), len(slices.classes))
+    for role, generator in generators.items():
+        if generator.fitted_to != prepared:
+            raise UserError(
+                f"the {role} generator was fitted to (pixels, modalities, classes) = {generator.fitted_to}, the "
+                f"prepared slices have {prepared}; train it again on these slices"
+            )
+    return generators
+
+
+def _latents(latent_dim: int, seed: int, purpose: str, first: int) -> torch.Tensor:
+    """Latents of samples ``first`` to ``first + BATCH``, each from a generator of its own; (BATCH, D)."""
+    randoms = [torch.Generator().manual_seed(derive_seed(seed, purpose, first + row)) for row in range(BATCH)]
+    return torch.stack([torch.randn(latent_dim, generator=random) for random in randoms])
+
+
+def _images(images: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    if images is None:
+        raise UserError("a generator of masks alone cannot fill a pool of pairs; its trial belongs to the role 'mask'")
+    return images
