@@ -9,7 +9,8 @@ pool: sample i is the same in every size) is annotated with ``EXTENT`` and stays
         loader_workers: Annotated[int, NOT_IDENTITY] = 2
 """
 
-from typing import ClassVar, Final
+from collections.abc import Collection
+from typing import Any, ClassVar, Final, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -51,3 +52,13 @@ class Config(BaseModel):
     def fields_marked(cls, role: FieldRole) -> frozenset[str]:
         """Names of the fields annotated with ``role``."""
         return frozenset(name for name, field in cls.model_fields.items() if any(m is role for m in field.metadata))
+
+
+def require_exhaustive(table: str, keys: Collection[str], values: Any) -> None:
+    """Check, at import, that a table has an entry for each value of a ``Literal``, and no other.
+
+    Raises:
+        RuntimeError: a value was forgotten in the table, or in the ``Literal``.
+    """
+    if set(keys) != set(get_args(values)):
+        raise RuntimeError(f"{table} has {sorted(keys)}, and the setting that it belongs to {sorted(get_args(values))}")

@@ -7,6 +7,7 @@ The presets ``auto`` and ``paper256`` follow the published training settings of 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from medsweep.config import require_exhaustive
 from medsweep.data.folds import Fold
 from medsweep.trainers.stylegan2.augment.kinds import AUGMENT_KINDS
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, Point, Preset, Variant
@@ -67,6 +68,7 @@ PRESETS: Final[Mapping[Preset, Callable[[int, int | None], Fields]]] = {
     "paper256": paper256,
     "tiny": tiny,
 }
+require_exhaustive("PRESETS", PRESETS, Preset)
 
 
 def _group(batch: int, largest: int) -> int:

@@ -7,12 +7,13 @@ and i alone.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medsweep.config import require_exhaustive
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
@@ -93,8 +94,7 @@ PIPELINES: Final[dict[PipelineName, Pipeline]] = {
     "c-sg": Pipeline({"image": (STYLEGAN2, "c-sg")}, _images_for_real_masks, paints_real_masks=True),
 }
 
-if PIPELINES.keys() != set(get_args(PipelineName)):
-    raise RuntimeError(f"PIPELINES has {sorted(PIPELINES)}, gan.pipeline allows {sorted(get_args(PipelineName))}")
+require_exhaustive("PIPELINES", PIPELINES, PipelineName)
 
 FAMILIES: Final[Mapping[str, GeneratorFamily]] = {
     family.stage.name: family for pipeline in PIPELINES.values() for family, _ in pipeline.generators.values()

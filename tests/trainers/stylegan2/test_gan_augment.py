@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from medsweep.data.folds import Fold
 from medsweep.trainers.stylegan2.augment.ada import Ada
 from medsweep.trainers.stylegan2.augment.diffaugment import DiffAugment, geometry, intensity
 from medsweep.trainers.stylegan2.augment.kinds import AUGMENT_KINDS
-from medsweep.trainers.stylegan2.config import GanSettings
+from medsweep.trainers.stylegan2.config import Augment, GanSettings
 from medsweep.trainers.stylegan2.masks import background
 from medsweep.trainers.stylegan2.resolve import resolve
 
@@ -123,3 +125,12 @@ def test_diffaugment_does_not_read_p(random):
     x = torch.randn(2, 2, R, R, generator=random)
     never, always = (augment(x, torch.Generator().manual_seed(1), torch.tensor(p)) for p in (0.0, 1.0))
     assert torch.equal(never, always)
+
+
+def test_every_kind_is_registered_and_is_the_only_one_to_read_its_fields():
+    assert list(AUGMENT_KINDS) == list(get_args(Augment))
+    changed = {"ada_target": 0.3, "ada_kimg": 7.0, "ada_p": 0.9}
+    assert {name for kind in AUGMENT_KINDS.values() for name in kind.reads} == set(changed)
+    for name, kind in AUGMENT_KINDS.items():
+        config = resolve(GanSettings(augment=name, **changed), "b-sg", Fold(index=0, of=2), 0, R)
+        assert {field for field, value in changed.items() if getattr(config, field) == value} == set(kind.reads)

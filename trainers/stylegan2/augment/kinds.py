@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, get_args
+from typing import Final, Protocol
 
 from torch import Tensor
 
+from medsweep.config import require_exhaustive
 from medsweep.trainers.stylegan2.augment.ada import Ada
 from medsweep.trainers.stylegan2.augment.controller import AdaController
 from medsweep.trainers.stylegan2.augment.diffaugment import DiffAugment
@@ -55,5 +56,4 @@ AUGMENT_KINDS: Final[dict[Augment, AugmentKind]] = {
     "ada-fixed": AugmentKind(Ada, lambda config: config.ada_p, reads=("ada_p",)),
 }
 
-if AUGMENT_KINDS.keys() != set(get_args(Augment)):
-    raise RuntimeError(f"AUGMENT_KINDS has {sorted(AUGMENT_KINDS)}, gan.augment allows {sorted(get_args(Augment))}")
+require_exhaustive("AUGMENT_KINDS", AUGMENT_KINDS, Augment)
