@@ -2,14 +2,10 @@
 
 N samples, I input and O output channels, K condition channels, R pixels of a side, r any resolution from 4 to R, D
 latent dimensions. m_r is the condition at resolution r.
-
-Layers that read [h ; m_r] draw the weights for h first, as if there were no m: arms that differ in what is shown where
-start from equal weights in all that they have in common.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +14,7 @@ from torch.nn import functional
 from medsweep.trainers.stylegan2.config import GeneratorForm
 from medsweep.trainers.stylegan2.layers import (
     LRELU_GAIN,
-    EqualisedConv,
     EqualisedLinear,
-    ModulatedConv,
     SeededModule,
     constant,
 )
@@ -91,40 +85,6 @@ def injection_of(form: GeneratorForm, condition_channels: int, outputs: int) -> 
     return AddedMask(condition_channels, outputs) if form == "add" else AffineMask(condition_channels, outputs)
 
 
-class JoinedConv(EqualisedConv):
-    """An equalised convolution of [x ; m], I + K input channels; K may be 0."""
-
-    def __init__(self, inputs: int, more: int, outputs: int, kernel: int, **options: Any):
-        super().__init__(inputs + more, outputs, kernel, **options)
-        self.widths = (inputs, more)
-
-    def draw(self, generator: torch.Generator) -> None:
-        _draw_in_turn(self.weight, self.widths, 1, generator)
-
-
-class JoinedModulatedConv(ModulatedConv):
-    """A modulated convolution of [h ; m], with a style for each of the I + K input channels; K may be 0."""
-
-    def __init__(self, inputs: int, more: int, outputs: int, latent_dim: int, *, up: bool = False):
-        super().__init__(inputs + more, outputs, latent_dim, up=up)
-        self.style = _JoinedStyle(latent_dim, inputs, more)
-        self.widths = (inputs, more)
-
-    def draw(self, generator: torch.Generator) -> None:
-        _draw_in_turn(self.weight, self.widths, 1, generator)
-
-
-class _JoinedStyle(EqualisedLinear):
-    """Styles of the I channels of h, then of the K of m."""
-
-    def __init__(self, latent_dim: int, inputs: int, more: int):
-        super().__init__(latent_dim, inputs + more, bias=1.0)
-        self.widths = (inputs, more)
-
-    def draw(self, generator: torch.Generator) -> None:
-        _draw_in_turn(self.weight, self.widths, 0, generator)
-
-
 class MaskProjection(nn.Module):
     """<hidden, E(m_4)> / sqrt(width), E an equalised linear map of m_4 (Miyato and Koyama 2018, eq. 3)."""
 
@@ -136,10 +96,3 @@ class MaskProjection(nn.Module):
         """What the mask adds to the score, (N,)."""
         embedded_NI: Tensor = self.embedding(condition_NK44.flatten(1))
         return (hidden_NI * embedded_NI).sum(dim=1) / math.sqrt(hidden_NI.shape[1])
-
-
-def _draw_in_turn(weight: Tensor, widths: Sequence[int], dim: int, generator: torch.Generator) -> None:
-    """Fill ``weight`` with N(0, 1), one share of ``widths`` along ``dim`` after the other."""
-    with torch.no_grad():
-        for share in weight.split(list(widths), dim):
-            share.copy_(torch.empty(share.shape).normal_(generator=generator))

@@ -5,7 +5,7 @@ N samples, I input and O output channels, k kernel side, H x W pixels, D latent 
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,21 @@ class SeededModule(nn.Module):
     """A module whose own random tensors come from a named seed, so that networks of different arms share them."""
 
     weight: nn.Parameter
+    joined: int = 0
+    """How many channels, the last ones, belong to a mask that is read beside the features.
+
+    Their weights are drawn last. Arms that differ in what is shown where therefore start from equal weights in all that
+    they have in common.
+    """
+    joined_dim: ClassVar[int] = 1
+    """Where ``weight`` has these channels."""
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
         """Fill the random tensors that this very module owns, by default its ``weight`` from N(0, 1)."""
-        self.weight.normal_(generator=generator)
+        features = self.weight.shape[self.joined_dim] - self.joined
+        for share in self.weight.split([features, self.joined], self.joined_dim):
+            share.copy_(torch.empty(share.shape).normal_(generator=generator))
 
 
 def constant(module: nn.Module, name: str, value: float | Tensor | None) -> None:
@@ -47,8 +57,20 @@ def draw_weights(network: nn.Module, seed: int) -> None:
 class EqualisedLinear(SeededModule):
     """y = gain (x W^T m / sqrt(I) + b m) with W ~ N(0, 1) / m (Karras et al. 2018, section 4.1; m = lr multiplier)."""
 
-    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, multiplier: float = 1.0, gain: float = 1.0):
+    joined_dim = 0
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        joined: int = 0,
+        bias: float = 0.0,
+        multiplier: float = 1.0,
+        gain: float = 1.0,
+    ):
         super().__init__()
+        outputs, self.joined = outputs + joined, joined
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         self.bias = nn.Parameter(torch.full((outputs,), bias / multiplier))
         self.weight_gain = gain * multiplier / math.sqrt(inputs)
@@ -57,7 +79,8 @@ class EqualisedLinear(SeededModule):
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
-        self.weight.normal_(generator=generator).div_(self.multiplier)
+        super().draw(generator)
+        self.weight.div_(self.multiplier)
 
     def forward(self, x_NI: Tensor) -> Tensor:
         return torch.addmm(self.bias, x_NI, self.weight.t(), beta=self.bias_gain, alpha=self.weight_gain)
@@ -71,9 +94,18 @@ class EqualisedConv(SeededModule):
     weight_gain: Tensor
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, gain: float = 1.0, down: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        joined: int = 0,
+        bias: bool = True,
+        gain: float = 1.0,
+        down: bool = False,
     ):
         super().__init__()
+        inputs, self.joined = inputs + joined, joined
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.kernel = kernel
@@ -195,9 +227,10 @@ class ModulatedConv(SeededModule):
     eps_1: Tensor
     fir: Tensor | None
 
-    def __init__(self, inputs: int, outputs: int, latent_dim: int, *, up: bool = False):
+    def __init__(self, inputs: int, outputs: int, latent_dim: int, *, joined: int = 0, up: bool = False):
         super().__init__()
-        self.style = EqualisedLinear(latent_dim, inputs, bias=1.0)
+        self.style = EqualisedLinear(latent_dim, inputs, joined=joined, bias=1.0)
+        inputs, self.joined = inputs + joined, joined
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
         constant(self, "weight_gain", 1 / math.sqrt(inputs * 9))
         constant(self, "eps_1", torch.tensor([1e-8]))

@@ -25,8 +25,6 @@ from torch.nn import functional
 from medsweep.config import Config
 from medsweep.trainers.stylegan2.conditioning import (
     LOWEST,
-    JoinedConv,
-    JoinedModulatedConv,
     MaskProjection,
     Resize,
     injection_of,
@@ -38,6 +36,7 @@ from medsweep.trainers.stylegan2.layers import (
     SLOPE,
     EqualisedConv,
     EqualisedLinear,
+    ModulatedConv,
     SeededModule,
     ToImage,
     append_batch_std,
@@ -126,8 +125,10 @@ class MappingNetwork(nn.Module):
 
     def __init__(self, latent_dim: int, layers: int):
         super().__init__()
-        layer = {"multiplier": MAPPING_MULTIPLIER, "gain": LRELU_GAIN}
-        self.layers = nn.ModuleList(EqualisedLinear(latent_dim, latent_dim, **layer) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            EqualisedLinear(latent_dim, latent_dim, multiplier=MAPPING_MULTIPLIER, gain=LRELU_GAIN)
+            for _ in range(layers)
+        )
         self.register_buffer("w_average", torch.zeros(latent_dim))
 
     def forward(self, z_ND: Tensor) -> Tensor:
@@ -164,7 +165,7 @@ class StyledConv(SeededModule):
     ):
         super().__init__()
         self.joined = joined
-        self.conv = JoinedModulatedConv(inputs, joined, outputs, architecture.latent_dim, up=up)
+        self.conv = ModulatedConv(inputs, outputs, architecture.latent_dim, joined=joined, up=up)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_parameter("noise_strength", nn.Parameter(torch.zeros(())) if architecture.noise else None)
         self.register_buffer("fixed_noise", torch.empty(1, 1, r, r) if architecture.noise else None)
@@ -285,9 +286,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, joined: int = 0):
         super().__init__()
-        self.conv0 = JoinedConv(inputs, joined, inputs, 3, gain=LRELU_GAIN)
+        self.conv0 = EqualisedConv(inputs, inputs, 3, joined=joined, gain=LRELU_GAIN)
         self.conv1 = EqualisedConv(inputs, outputs, 3, gain=1.0, down=True)  # LRELU_GAIN sqrt(1/2)
-        self.skip = JoinedConv(inputs, joined, outputs, 1, gain=math.sqrt(0.5), bias=False, down=True)
+        self.skip = EqualisedConv(inputs, outputs, 1, joined=joined, gain=math.sqrt(0.5), bias=False, down=True)
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.leaky_relu(self.conv0(x), SLOPE)
@@ -306,7 +307,7 @@ class Discriminator(nn.Module):
         self.architecture = architecture
         R, width_of = architecture.resolution, architecture.width
         shown = architecture.condition_width("d-input")
-        self.from_image = JoinedConv(architecture.channels, shown, width_of(R), 1, gain=LRELU_GAIN)
+        self.from_image = EqualisedConv(architecture.channels, width_of(R), 1, joined=shown, gain=LRELU_GAIN)
         self.blocks = nn.ModuleList()
         for r in reversed(architecture.resolutions[1:]):
             joined = architecture.condition_width("d-blocks") if r < R else 0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medsweep.trainers.stylegan2.conditioning import AddedMask, AffineMask, JoinedConv, JoinedModulatedConv, pyramid
+from medsweep.trainers.stylegan2.conditioning import AddedMask, AffineMask, pyramid
 from medsweep.trainers.stylegan2.layers import EqualisedConv, ModulatedConv, draw_weights
 from medsweep.trainers.stylegan2.losses import discriminator_loss, generator_loss
 from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator
@@ -124,14 +124,14 @@ def test_joined_masks_are_read_once_per_resolution_by_the_next_convolution():
 def test_joined_parts_draw_what_layers_without_masks_draw():
     """Latent and channel numbers that are no multiple of 16, where plain draws of another size would differ."""
     for wide, plain in (
-        (JoinedConv(5, 3, 7, 3), EqualisedConv(5, 7, 3)),
-        (JoinedModulatedConv(5, 3, 7, 6), ModulatedConv(5, 7, 6)),
+        (EqualisedConv(5, 7, 3, joined=3), EqualisedConv(5, 7, 3)),
+        (ModulatedConv(5, 7, 6, joined=3), ModulatedConv(5, 7, 6)),
     ):
         draw_weights(wide, 4)
         draw_weights(plain, 4)
         assert torch.equal(wide.weight[:, :5], plain.weight)
         assert wide.weight[:, 5:].std() > 0.5
-        if isinstance(wide, JoinedModulatedConv):
+        if isinstance(wide, ModulatedConv):
             assert torch.equal(wide.style.weight[:5], plain.style.weight)
             assert torch.equal(wide.style.bias, torch.ones(8))
 
