@@ -12,7 +12,7 @@ class WholePhases:
 
     def __init__(self, learner):
         self.config, self.networks, self.batches = learner.config, learner.networks, learner.batches
-        self.discriminator, self.optional = learner.discriminator, learner.optional
+        self.scored, self.optional = learner.discriminator, learner.optional
         self.gamma_C, self.mean_path_length = learner.phases._gamma_C, learner.phases.mean_path_length
 
     def _down(self, side, loss):
@@ -31,7 +31,7 @@ class WholePhases:
         condition = masks and masks.condition
         w_NLD = batches.styles(g, self.config.batch_size, track=True)
         fake = g.synthesise(w_NLD, condition, batches.random)
-        loss = losses.generator_loss(self.discriminator.scores(PairBatch(fake, condition), batches.random))
+        loss = losses.generator_loss(self.scored.scores(PairBatch(fake, condition), batches.random))
         more, scalars = self.optional.of_generator(fake, masks, batches)
         d.requires_grad_(True)
         return {"loss_g": loss.detach(), "grad_norm_g": self._down("g", loss + more)} | scalars
@@ -52,21 +52,19 @@ class WholePhases:
             w_NLD = self.batches.styles(self.networks.g, len(real.x))
             fake = self.networks.g.synthesise(w_NLD, real.condition, self.batches.random)
         both = None if real.condition is None else torch.cat([real.condition, real.condition])
-        real_N, fake_N = self.discriminator.scores(
-            PairBatch(torch.cat([real.x, fake]), both), self.batches.random
-        ).chunk(2)
+        real_N, fake_N = self.scored.scores(PairBatch(torch.cat([real.x, fake]), both), self.batches.random).chunk(2)
         loss = losses.discriminator_loss(real_N, fake_N)
         wrong = self.optional.mismatched(real)
-        more, scalars = self.optional.of_discriminator(wrong, real_N, fake_N, self.discriminator, self.batches.random)
+        more, scalars = self.optional.of_discriminator(wrong, real_N, fake_N, self.scored, self.batches.random)
         norm = self._down("d", loss + more)
-        self.discriminator.observe(real_N.detach(), step)
+        self.scored.observe(real_N.detach(), step)
         gap, sign = (real_N.mean() - fake_N.mean()).detach(), real_N.detach().sign().mean()
         return {"loss_d": loss.detach(), "grad_norm_d": norm, "real_sign": sign, "score_gap": gap} | scalars
 
     def r1(self, real):
         x = real.x.detach().requires_grad_(True)
         penalty = losses.r1_penalty(
-            self.discriminator.scores(PairBatch(x, real.condition), self.batches.random), x, self.gamma_C
+            self.scored.scores(PairBatch(x, real.condition), self.batches.random), x, self.gamma_C
         )
         self._down("d", penalty * self.config.r1_every_steps)
         return {"r1": penalty.detach()}

@@ -155,7 +155,7 @@ def test_collapse_is_named(slices, tmp_path):
     for conversion in learner.networks.g.images:
         conversion.weight.data.zero_()
     with pytest.raises(DivergedError, match="collapsed to one picture by step 4"):
-        learner._diagnostics.look(4)
+        learner._diagnostics.scalars(4)
 
 
 def test_wrong_resolution_is_refused(slices, tmp_path):
