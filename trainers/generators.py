@@ -16,7 +16,7 @@ from medsweep.trial import Stage
 
 
 @dataclass(frozen=True)
-class Samples:
+class GeneratedPairs:
     """N pairs: images float32 (N, C, R, R), None from a generator of masks alone; labels uint8 (N, R, R)."""
 
     images: NDArray[np.float32] | None
@@ -34,7 +34,9 @@ class TrainedGenerator(Protocol):
     def latent_dim(self) -> int:
         """Random numbers from N(0, 1) that one sample is made from."""
 
-    def sample(self, z_ND: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0) -> Samples:
+    def sample(
+        self, z_ND: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
+    ) -> GeneratedPairs:
         """Pairs for latents, and for masks where it paints images for masks."""
 
 

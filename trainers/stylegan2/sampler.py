@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from medsweep.config import Config
-from medsweep.trainers.generators import Samples
+from medsweep.trainers.generators import GeneratedPairs
 from medsweep.trainers.stylegan2.config import MaskForm, Variant
 from medsweep.trainers.stylegan2.masks import decode, encode
 from medsweep.trainers.stylegan2.networks import Architecture, Generator
@@ -49,7 +49,9 @@ class Sampler:
         return self.card.architecture.resolution, self.card.modalities, self.card.classes
 
     @torch.no_grad()
-    def sample(self, z_ND: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0) -> Samples:
+    def sample(
+        self, z_ND: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
+    ) -> GeneratedPairs:
         """Pairs for latents; C-SG is given the masks, the others make their own.
 
         ``truncation`` pulls w towards its mean (Karras et al. 2019, appendix B); 1 leaves it as it is.
@@ -65,9 +67,9 @@ class Sampler:
         condition = None if labels_NRR is None else self.encode(labels_NRR).to(device)
         out = self.network.synthesise(self.network.broadcast(w_ND), condition, None).cpu().numpy()
         if labels_NRR is not None:
-            return Samples(out, labels_NRR)
+            return GeneratedPairs(out, labels_NRR)
         C = out.shape[1] - self.card.classes
-        return Samples(out[:, :C] if C else None, decode(out[:, C:]))
+        return GeneratedPairs(out[:, :C] if C else None, decode(out[:, C:]))
 
     def encode(self, labels_NRR: NDArray[np.uint8]) -> Tensor:
         """Hard masks as the condition channels that C-SG was trained on, float32 (N, K, R, R)."""
