@@ -23,6 +23,7 @@ from medsweep.trainers.synthesis import synthesise as synthesis
 from medsweep.trainers.synthesis.pipelines import FAMILIES, ROLES, PipelineName
 from medsweep.trial import Stage
 
+
 class DataSection(DataConfig):
     """``data:`` the dataset, its resolution, and how many training patients the study is allowed."""
 

@@ -4,8 +4,7 @@ import pytest
 
 from medsweep.config import require_exhaustive
 from medsweep.data.folds import Fold
-from medsweep.study.settings import Settings
-from medsweep.study.stages import STAGES
+from medsweep.study.stages import STAGES, Settings
 from medsweep.trainers.synthesis.pipelines import FAMILIES, PIPELINES, PipelineName
 
 GENERATORS = [
