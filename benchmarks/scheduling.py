@@ -32,11 +32,11 @@ from medsweep.execution.plan_tasks import labels_of, tasks_of
 from medsweep.execution.runner import Ledger, RunPolicy
 from medsweep.execution.searcher import PlanSearcher
 from medsweep.execution.task import RunContext, Task
-from medsweep.study.chains import Chains
+from medsweep.study.plan import plan_arms
 from medsweep.study.stages import SCHEMA, STAGES
 from medsweep.sweep.arms import arms, replicates
 from medsweep.sweep.load import load_sweep
-from medsweep.sweep.plan import Decision, Plan, build
+from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import NullObserver
 
 ROOT = Path(__file__).parents[1]
@@ -61,13 +61,9 @@ def paper_plans() -> list[Plan]:
     plans = []
     for path in sorted((ROOT / "sweeps" / "paper").glob("*.yaml")):
         sweep = load_sweep(path, SCHEMA)
-        all_arms = arms(sweep)
-        chains = Chains(all_arms, DataSource(hashlib.sha256(path.stem.encode()).hexdigest(), ()))
-        patients = [f"{path.stem}-{number:03}" for number in range(PATIENTS[path.stem])]
-        where = replicates(sweep, patients)
-        plan = build(
-            sweep.name, arms=all_arms, replicates=where, stages=STAGES, expand=chains.expand, extras=chains.extras
-        )
+        patients = tuple(f"{path.stem}-{number:03}" for number in range(PATIENTS[path.stem]))
+        source = DataSource(hashlib.sha256(path.stem.encode()).hexdigest(), patients)
+        plan = plan_arms(sweep, source, replicates(sweep, patients), arms(sweep))
         plans.append(replace(plan, trials={key: _priced(trial) for key, trial in plan.trials.items()}))
     return plans
 
