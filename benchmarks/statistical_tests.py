@@ -36,7 +36,7 @@ from medsweep.analysis.stats.rank_stability import ranking
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.study.metric import differences_of, study_metric
 from medsweep.analysis.table.reduction import AnalysisPlan, Reduced, reduce
-from medsweep.analysis.table.validation import complete
+from medsweep.analysis.table.validation import validated
 
 CONTROL = "real only"
 PLAN = AnalysisPlan()
@@ -80,7 +80,7 @@ def ours(table: pd.DataFrame, arms: list[ArmInfo]) -> dict[str, Any]:
     """The contents of the plain script, from the analysis room."""
     patient_weights.cache_clear()
     names, level = [arm.name for arm in arms], 1 - PLAN.alpha
-    reduced = reduce(complete(table, names, PLAN.primary), PLAN, names, PLAN.primary)
+    reduced = reduce(validated(table, names, PLAN.primary), PLAN, names, PLAN.primary)
     study = study_metric(reduced, CONTROL, PLAN, exploratory=False)
     deltas = differences_of(reduced, CONTROL)
     equivalence = [tost(delta, PLAN.margin, PLAN.alpha) for delta in deltas.values()]
@@ -225,7 +225,7 @@ def main() -> None:
         print("autorank is not installed: not compared")
         return
     names = [arm.name for arm in arms]
-    reduced = reduce(complete(table, names, "dice"), PLAN, names, "dice")
+    reduced = reduce(validated(table, names, "dice"), PLAN, names, "dice")
     print("\nautorank's contents, from the reduced table:")
     in_turn(
         {

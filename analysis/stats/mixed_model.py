@@ -79,7 +79,7 @@ def mixed_check(reduced: Reduced, arm: str, control: str, level: float) -> Mixed
 
 @dataclass(frozen=True)
 class _Design:
-    """M scores: their independent blocks, fixed effects (M x F, the arm last) and the codes of every random part."""
+    """M scores: their independent blocks, fixed effects (M x F, the arm last) and the codes of every random effect."""
 
     y: Array
     block: Codes
@@ -87,7 +87,7 @@ class _Design:
     random: dict[str, Codes]
 
     def spec(self, components: Iterable[str]) -> VCSpec:
-        """Indicator matrices of these parts, block by block."""
+        """Indicator matrices of these random effects, block by block."""
         blocks = [np.flatnonzero(self.block == number) for number in range(self.block.max() + 1)]
         matrices = [[_indicators(self.random[name][rows]) for rows in blocks] for name in components]
         columns = [[[str(i) for i in range(matrix.shape[1])] for matrix in indicators] for indicators in matrices]

@@ -32,7 +32,9 @@ def shaffer(p: Sequence[float], k: int) -> tuple[float, ...]:
     """
     raw = np.asarray(p, dtype=np.float64)
     if len(raw) != math.comb(k, 2) or np.isnan(raw).any():
-        raise ValueError(f"{k} arms have {math.comb(k, 2)} pairs with a p each, got {int(np.isfinite(raw).sum())}")
+        raise ValueError(
+            f"{k} arms need {math.comb(k, 2)} p values, one for each pair, got {int(np.isfinite(raw).sum())}"
+        )
     possible = np.array(sorted(true_counts(k)))
     left = np.arange(len(raw), 0, -1)
     factors = possible[np.searchsorted(possible, left, side="right") - 1]

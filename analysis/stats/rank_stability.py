@@ -64,12 +64,12 @@ def ranking(wide: pd.DataFrame, *, higher_is_better: bool, level: float, resampl
     ranks_BK = stats.rankdata(means_BK, axis=1)
     full = stats.rankdata(oriented.mean(axis=0).round(12))
     within = stats.rankdata(oriented, axis=1).mean(axis=0)
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(ranks_BK, ends, axis=0, method="inverted_cdf")
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(ranks_BK, tails, axis=0, method="inverted_cdf")
     shares_KK = _shares(means_BK)
     tau = _tau(ranks_BK, full)
-    known = tau[~np.isnan(tau)]
-    tau_low, tau_high = np.quantile(known, ends, method="inverted_cdf") if len(known) else (np.nan, np.nan)
+    defined = tau[~np.isnan(tau)]
+    tau_low, tau_high = np.quantile(defined, tails, method="inverted_cdf") if len(defined) else (np.nan, np.nan)
     arms = tuple(
         RankStability(
             str(arm),
@@ -82,7 +82,7 @@ def ranking(wide: pd.DataFrame, *, higher_is_better: bool, level: float, resampl
         )
         for i, arm in enumerate(wide.columns)
     )
-    mean_tau = float(known.mean()) if len(known) else float("nan")
+    mean_tau = float(defined.mean()) if len(defined) else float("nan")
     agreement = float(_tau(within[None, :].round(12), full)[0])
     return Ranking(n, resamples, level, arms, mean_tau, float(tau_low), float(tau_high), agreement)
 

@@ -26,7 +26,7 @@ from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
 from medsweep.analysis.table.arms import control_of, infer_arms
 from medsweep.analysis.table.reduction import AnalysisPlan, metric_named, reduce
 from medsweep.analysis.table.user_table import NO_POOLS, metric_for, plan_of, tidied
-from medsweep.analysis.table.validation import complete
+from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES, Metric
 
@@ -98,7 +98,7 @@ def analyse(
     """
     control, names, level, ratio = control_of(arms), [arm.name for arm in arms], 1 - plan.alpha, test_over_train
     metric = metric_named(plan.primary, metrics)
-    rows = complete(table, names, plan.primary)
+    rows = validated(table, names, plan.primary)
     reduced = reduce(rows, plan, names, metric)
     measured = sorted(str(name) for name in rows["metric"].unique())
     others = [metrics[name] for name in metrics if name in measured and name != metric.name]

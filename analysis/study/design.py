@@ -32,7 +32,7 @@ class StudyDesign:
 def design_of(
     table: pd.DataFrame, rows: pd.DataFrame, reduced: Reduced, plan: AnalysisPlan, arms: Sequence[ArmInfo]
 ) -> StudyDesign:
-    """From the tidy ``table``, the same as ``checks.complete`` gave it, and the primary metric reduced."""
+    """From the tidy ``table``, the same as ``validation.validated`` gave it, and the primary metric reduced."""
     return StudyDesign(
         dataset=str(rows["dataset"].iloc[0]),
         plan=plan,

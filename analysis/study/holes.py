@@ -22,7 +22,7 @@ class Cause:
 
 
 def causes_of(rows: pd.DataFrame, plan: AnalysisPlan, metric: Metric) -> tuple[Cause, ...]:
-    """Counts for one metric in a table that ``checks.complete`` returned; every cause, also those of 0."""
+    """Counts for one metric in a table that ``validation.validated`` returned; every cause, also those of 0."""
     mine = rows[rows["metric"] == metric.name]
     found = []
     for status, rule in _rules(plan, metric).items():

@@ -99,7 +99,7 @@ def metric_named(name: str, metrics: Mapping[str, Metric]) -> Metric:
 
 
 def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric: str | Metric) -> Reduced:
-    """Apply the declared rules to a table that ``checks.complete`` returned, then average inside patients.
+    """Apply the declared rules to a table that ``validation.validated`` returned, then average inside patients.
 
     A patient whose reference lacks a class is dropped for that class in ALL arms; a diverged run scores the worst
     value; absent cells follow ``plan.missing``.

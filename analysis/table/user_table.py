@@ -1,4 +1,4 @@
-"""From whatever table somebody has to the columns that the analysis reads; nothing is guessed but what is told."""
+"""From a user's own table to the columns that the analysis reads, and from keyword settings to a plan and a metric."""
 
 from typing import Any, Final
 

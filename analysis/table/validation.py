@@ -17,7 +17,7 @@ NO_ROW: Final = "no row"
 ABSENT: Final = ("absent", NO_ROW)
 
 
-def complete(table: pd.DataFrame, arms: Sequence[str], primary: str) -> pd.DataFrame:
+def validated(table: pd.DataFrame, arms: Sequence[str], primary: str) -> pd.DataFrame:
     """The table in canonical row order, with a ``no row`` row for every cell of the design it lacks.
 
     The design is arms x replicates x the patients of the fold x the (class, metric) pairs of the table: regions have

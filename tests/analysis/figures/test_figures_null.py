@@ -17,7 +17,7 @@ from medsweep.analysis.stats.dose_response import dose_series
 from medsweep.analysis.stats.meta_analysis import StudyEffect, synthesise_all
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.table.reduction import AnalysisPlan, reduce
-from medsweep.analysis.table.validation import complete
+from medsweep.analysis.table.validation import validated
 from medsweep.metrics import SCORES
 
 COUNTS = (8, 16, 32, 64)
@@ -30,7 +30,7 @@ def analysis():
     table = simulate(arms, shifts, patients=16, seeds=5, run_sd=0.001)
     found = analyse(table, NO_POOLS, AnalysisPlan(), arms=arms)
     names = [one.name for one in arms]
-    reduced = reduce(complete(table, names, "dice"), AnalysisPlan(), names, "dice")
+    reduced = reduce(validated(table, names, "dice"), AnalysisPlan(), names, "dice")
     return dataclasses.replace(found, dose=tuple(dose_series(reduced, arms, CONTROL, 0.95, 16.0, margin=0.01)))
 
 

@@ -23,7 +23,7 @@ from medsweep.analysis.stats.method_tests import (
 )
 from medsweep.analysis.table.reduction import AnalysisPlan, reduce
 from medsweep.analysis.table.score_array import Replication, scores_of
-from medsweep.analysis.table.validation import complete
+from medsweep.analysis.table.validation import validated
 
 ARMS = [arm(CONTROL, 0), arm("x", 8)]
 NAMES = [one.name for one in ARMS]
@@ -31,7 +31,7 @@ NAMES = [one.name for one in ARMS]
 
 def reduced(**settings):
     table = simulate(ARMS, settings.pop("shifts", {}), **settings)
-    return reduce(complete(table, NAMES, "dice"), AnalysisPlan(), NAMES, "dice")
+    return reduce(validated(table, NAMES, "dice"), AnalysisPlan(), NAMES, "dice")
 
 
 def test_mean_squares_are_those_of_an_anova():

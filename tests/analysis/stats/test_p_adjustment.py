@@ -51,5 +51,5 @@ def test_shaffer_of_three_arms_is_fishers_protected_step():
 
 def test_what_is_no_p_of_every_pair_is_refused():
     for p in ([0.1, 0.2], [0.1, 0.2, float("nan")]):
-        with pytest.raises(ValueError, match="3 arms have 3 pairs with a p each, got 2"):
+        with pytest.raises(ValueError, match="3 arms need 3 p values, one for each pair, got 2"):
             shaffer(p, 3)

@@ -15,7 +15,7 @@ from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.levels import Shown, patient_level
 from medsweep.analysis.study.wording import headline
 from medsweep.analysis.table.reduction import AnalysisPlan, reduce
-from medsweep.analysis.table.validation import complete
+from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES
 
@@ -67,7 +67,7 @@ def test_patients_confirm_what_the_runs_show_one_sided():
     """Holm over arms would hide at the patients' level what the runs show; a confirmed direction does not."""
     plan = AnalysisPlan()
     table = simulate(ARMS, {"worse": -0.02}, patients=24, seeds=5, seed=5)
-    reduced = reduce(complete(table, NAMES, "dice"), plan, NAMES, "dice")
+    reduced = reduce(validated(table, NAMES, "dice"), plan, NAMES, "dice")
     answers = {answer.arm: answer for answer in analyse(table, NO_POOLS, plan, arms=ARMS).answers}
     effect, runs = answers["worse"].patients.effect, answers["worse"].runs
     close = Wilcoxon("worse", 24, 0.04, 0.12)

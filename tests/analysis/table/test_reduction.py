@@ -9,7 +9,7 @@ import pytest
 from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.study.holes import causes_of
 from medsweep.analysis.table.reduction import AnalysisPlan, reduce
-from medsweep.analysis.table.validation import complete
+from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES
 
@@ -22,7 +22,7 @@ def results(**settings) -> pd.DataFrame:
 
 
 def reduced(table, metric="dice", **plan):
-    return reduce(complete(table, NAMES, "dice"), AnalysisPlan(**plan), NAMES, metric)
+    return reduce(validated(table, NAMES, "dice"), AnalysisPlan(**plan), NAMES, metric)
 
 
 def mark(table, status, value=math.nan, **where):
@@ -67,7 +67,7 @@ def test_copied_seeds_do_not_add_patients():
 def test_duplicates_are_refused():
     table = results()
     with pytest.raises(UserError, match=r"1 rows twice.*case-000"):
-        complete(pd.concat([table, table.iloc[:1]]), NAMES, "dice")
+        validated(pd.concat([table, table.iloc[:1]]), NAMES, "dice")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_duplicates_are_refused():
 )
 def test_contradictions_are_refused_by_name(change, message):
     with pytest.raises(UserError, match=message):
-        complete(change(results()), NAMES, "dice")
+        validated(change(results()), NAMES, "dice")
 
 
 def test_absent_scores_are_refused_until_a_rule_is_declared():
@@ -182,7 +182,7 @@ def test_every_cause_has_its_count_and_rule():
     table = mark(results(), "missed", 0.0, arm="x", patient="case-001", metric="dice")
     table = mark(table, "missed", math.inf, arm="x", patient="case-001", metric="hd95_mm")
     table = mark(table, "empty-both", patient="case-004", class_="2")
-    rows = complete(mark(table, "diverged", arm="y", seed=1), NAMES, "dice")
+    rows = validated(mark(table, "diverged", arm="y", seed=1), NAMES, "dice")
     found = {one.status: one for one in causes_of(rows, AnalysisPlan(), SCORES["dice"])}
     assert {name: (one.scores, one.runs, one.patients) for name, one in found.items() if one.scores} == {
         "ok": (51, 5, 6),
