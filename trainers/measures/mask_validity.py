@@ -92,8 +92,8 @@ def valid_share(frame: pd.DataFrame, reference: pd.DataFrame) -> float:
 
 def postprocess(
     labels_NRR: Labels, steps: Sequence[str], classes: int, min_area_px: int
-) -> tuple[Labels, dict[str, dict[str, int]]]:
-    """Repaired maps, and per step the number of ``samples`` and ``pixels`` that it changed, in the given order.
+) -> tuple[Labels, dict[str, NDArray[np.int64]]]:
+    """Repaired maps, and per step, in the given order, the pixels that it changed in each map, (N,).
 
     ``largest-component`` keeps the largest component of each class, the first in reading order in a tie; ``fill-holes``
     gives background that a single class encloses to the class it touches most, and leaves other classes inside alone;
@@ -107,15 +107,18 @@ def postprocess(
     if len(set(steps)) != len(steps):
         raise UserError(f"mask repairs {list(steps)} name a step twice; name each once")
     repaired_NRR = labels_NRR.copy()
-    report = {step: {"samples": 0, "pixels": 0} for step in steps}
+    changed = {step: np.zeros(len(labels_NRR), np.int64) for step in steps}
     for rows in _chunks(len(labels_NRR)):
         for step in steps:
-            before, after = repaired_NRR[rows], STEPS[step](repaired_NRR[rows], classes, min_area_px)
-            changed_N = (before != after).sum(axis=(1, 2))
-            report[step]["samples"] += int((changed_N > 0).sum())
-            report[step]["pixels"] += int(changed_N.sum())
+            after = STEPS[step](repaired_NRR[rows], classes, min_area_px)
+            changed[step][rows] = (repaired_NRR[rows] != after).sum(axis=(1, 2))
             repaired_NRR[rows] = after
-    return repaired_NRR, report
+    return repaired_NRR, changed
+
+
+def change_counts(pixels_N: NDArray[np.int64]) -> dict[str, int]:
+    """How many ``samples`` a step of ``postprocess`` changed, and how many ``pixels`` in all."""
+    return {"samples": int((pixels_N > 0).sum()), "pixels": int(pixels_N.sum())}
 
 
 def _measure(labels: Labels, first: int, index: int, classes: int) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from medsweep.trainers.measures.mask_validity import postprocess, summary, valid_share, validity
+from medsweep.trainers.measures.mask_validity import change_counts, postprocess, summary, valid_share, validity
 from medsweep.trainers.stylegan2.data import training_rows
 from medsweep.trainers.synthesis.pipelines import BATCH, PIPELINES, PipelineName, Recipe, load_generators
 from medsweep.trainers.synthesis.real_masks import Perturbation, RealMasks
@@ -211,25 +211,26 @@ class MaskCleaner:
     def __init__(self, steps: Sequence[str], min_area_px: int, classes: int) -> None:
         self._steps, self._min_area_px, self._classes = steps, min_area_px, classes
         self._frames: list[pd.DataFrame] = []
-        self.changes: dict[str, dict[str, int]] = {}
+        self._last_pixels: dict[str, NDArray[np.int64]] = {}
+        self._pixels: dict[str, list[NDArray[np.int64]]] = {}
+
+    @property
+    def changes(self) -> dict[str, dict[str, int]]:
         """Samples and pixels that each step changed."""
-        self._last_changes: dict[str, dict[str, int]] = {}
+        return {step: change_counts(np.concatenate(pixels)) for step, pixels in self._pixels.items()}
 
     def clean(self, labels_NRR: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Masks after the steps."""
-        labels_NRR, self._last_changes = postprocess(labels_NRR, self._steps, self._classes, self._min_area_px)
+        labels_NRR, self._last_pixels = postprocess(labels_NRR, self._steps, self._classes, self._min_area_px)
         return labels_NRR
 
     def record(self, first: int, raw_NRR: NDArray[np.uint8]) -> None:
         """Measure the masks last cleaned, from sample ``first`` on, as they were, and count what the steps changed."""
         frame = validity(raw_NRR, self._classes)
         self._frames.append(frame.assign(sample=frame["sample"] + first))
-        if len(raw_NRR) < BATCH:  # the count of a pool can end inside a batch, whose other samples are not recorded
-            self.clean(raw_NRR)
-        for step, counts in self._last_changes.items():
-            total = self.changes.setdefault(step, dict.fromkeys(counts, 0))
-            for name, count in counts.items():
-                total[name] += count
+        for step, pixels_N in self._last_pixels.items():
+            # a pool can end inside a batch, whose other samples are not recorded
+            self._pixels.setdefault(step, []).append(pixels_N[: len(raw_NRR)])
 
     def write(self, folder: Path, real_NRR: NDArray[np.uint8]) -> dict[str, float]:
         """Write validity.parquet and validity.json; returns the latter, empty where masks are real."""

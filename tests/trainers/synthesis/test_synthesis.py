@@ -11,7 +11,7 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.trainers.measures.mask_validity import validity
+from medsweep.trainers.measures.mask_validity import change_counts, postprocess, validity
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.resolve import resolve
@@ -152,16 +152,24 @@ def test_price_counts_both_generators():
     assert hours(SynthesiseConfig(pipeline="mc-sg", **config)) == 2 * single > 0
 
 
-def test_masks_are_measured_before_and_changed_by_declared_steps_only(generators, tmp_path):
+def test_masks_are_measured_before_and_changed_by_declared_steps_only(generators, tmp_path, monkeypatch):
+    cleaned = []
+
+    def counted(labels, *settings):
+        cleaned.append(len(labels))
+        return postprocess(labels, *settings)
+
+    monkeypatch.setattr("medsweep.trainers.synthesis.synthesise.postprocess", counted)
     raw = pool_of(tmp_path / "raw", generators, "mc-sg", 21)
     steps = ("fill-holes", "largest-component", "min-area")
     clean = pool_of(tmp_path / "clean", generators, "mc-sg", 21, postprocess=steps, min_area_px=6)
+    assert cleaned == [BATCH] * 4
     folders = [tmp_path / name / "output" for name in ("raw", "clean")]
     measured = [pd.read_parquet(folder / "validity.parquet") for folder in folders]
     pd.testing.assert_frame_equal(*measured)
     pd.testing.assert_frame_equal(measured[0], validity(np.asarray(raw.masks), 3))
     about = json.loads((folders[1] / "pool.json").read_text())["postprocess"]
-    assert set(about) == set(steps)
+    assert about == {step: change_counts(pixels) for step, pixels in postprocess(raw.masks, steps, 3, 6)[1].items()}
     changed = int((np.asarray(raw.masks) != np.asarray(clean.masks)).any((1, 2)).sum())
     assert 0 < changed <= sum(step["samples"] for step in about.values())
     after = validity(np.asarray(clean.masks), 3)
