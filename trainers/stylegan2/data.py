@@ -86,15 +86,15 @@ def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArra
     Raises:
         UserError: no slice of them shows a class, or the slices were scaled by constants of other patients.
     """
-    parts = split(slices.patients, fold)
-    rows = slices.rows(parts.train, foreground_only=True)
-    tested = set(slices.index["patient"].to_numpy()[rows]) & set(parts.test)
+    groups = split(slices.patients, fold)
+    rows = slices.rows(groups.train, foreground_only=True)
+    tested = set(slices.index["patient"].to_numpy()[rows]) & set(groups.test)
     if tested:
         raise RuntimeError(f"slices of test patients among the training rows: {sorted(tested)[:5]}")
-    require_within("prepared slices", slices.folder, parts.train)
+    require_within("prepared slices", slices.folder, groups.train)
     if len(rows) == 0:
         raise UserError(
-            f"no slice of the {len(parts.train)} training patients of fold {fold.index} shows a class, so there is "
+            f"no slice of the {len(groups.train)} training patients of fold {fold.index} shows a class, so there is "
             "nothing to learn a mask from; take more patients"
         )
-    return parts.train, rows
+    return groups.train, rows

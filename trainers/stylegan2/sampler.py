@@ -60,8 +60,8 @@ class Sampler:
             ValueError: masks are missing for C-SG or given to another variant.
         """
         if (labels_NRR is None) == (self.card.variant == "c-sg"):
-            given = "no masks" if labels_NRR is None else "masks"
-            raise ValueError(f"{self.card.variant} was given {given}; only c-sg is sampled with masks")
+            received = "no masks" if labels_NRR is None else "masks"
+            raise ValueError(f"{self.card.variant} was given {received}; only c-sg is sampled with masks")
         device = self.network.mapping.w_average.device
         w_ND = torch.lerp(self.network.mapping.w_average, self.network.mapping(z_ND.to(device)), truncation)
         condition = None if labels_NRR is None else self.encode(labels_NRR).to(device)

@@ -1,1 +1,1 @@
-"""What every training shares: the loop that survives a kill, checkpoints, batches worked in parts, pictures."""
+"""What every training shares: the loop that survives a kill, checkpoints, gradient accumulation, pictures."""

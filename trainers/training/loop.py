@@ -41,8 +41,8 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
     """
     torch.set_num_threads(trial.threads)
     done = 0
-    if (found := trial.restore()) is not None:
-        done, folder = found
+    if (checkpoint := trial.restore()) is not None:
+        done, folder = checkpoint
         learner.load_state_dict(load_state(folder, trial.device))
     window: list[Mapping[str, float]] = []
     for number in range(done + 1, total_steps + 1):
@@ -61,8 +61,8 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
 def window_mean(window: list[Mapping[str, float]]) -> dict[str, float]:
     """Mean of each scalar over the steps of a window that gave it."""
     names = dict.fromkeys(name for scalars in window for name in scalars)
-    given = {name: [scalars[name] for scalars in window if name in scalars] for name in names}
-    return {name: sum(values) / len(values) for name, values in given.items()}
+    values_of = {name: [scalars[name] for scalars in window if name in scalars] for name in names}
+    return {name: sum(values) / len(values) for name, values in values_of.items()}
 
 
 def _require_finite(scalars: Mapping[str, float], step: int) -> None:

@@ -70,14 +70,14 @@ class Ada:
 
         22 numbers per sample come from ``random``. A sample that draws no operation is passed on as it is.
         """
-        drawn = draw(len(x_NCRR), x_NCRR.shape[-1], random, p)
-        moved_NCRR, inside_N1RR = blit(x_NCRR, drawn.turn, drawn.jump)
+        distortions = draw(len(x_NCRR), x_NCRR.shape[-1], random, p)
+        moved_NCRR, inside_N1RR = blit(x_NCRR, distortions.turn, distortions.jump)
         x_NCRR = torch.where(inside_N1RR, moved_NCRR, self.fill)
-        warped_NCRR = warp(x_NCRR - self.fill, drawn.affine, drawn.shift) + self.fill
-        x_NCRR = torch.where(drawn.warped[:, None, None, None], warped_NCRR, x_NCRR)
+        warped_NCRR = warp(x_NCRR - self.fill, distortions.affine, distortions.shift) + self.fill
+        x_NCRR = torch.where(distortions.warped[:, None, None, None], warped_NCRR, x_NCRR)
         image_NCRR, mask_NCRR = x_NCRR[:, : self.image_channels], x_NCRR[:, self.image_channels :]
-        bright_NCRR = image_NCRR + drawn.brightness[:, None, None, None]
-        return torch.cat([bright_NCRR * drawn.contrast[:, None, None, None], mask_NCRR], dim=1)
+        bright_NCRR = image_NCRR + distortions.brightness[:, None, None, None]
+        return torch.cat([bright_NCRR * distortions.contrast[:, None, None, None], mask_NCRR], dim=1)
 
 
 def draw(samples: int, side: int, random: Random, p: Tensor) -> Distortions:
