@@ -1,8 +1,7 @@
 """``medsweep data``: which datasets are known, what a folder holds, what is made of it."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -13,6 +12,11 @@ from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.dataset import DatasetSpec
 from medsweep.errors import UserError, nearest
 from medsweep.validation import explain
+
+if TYPE_CHECKING:
+    from medsweep.data.config import DataConfig
+    from medsweep.data.source import DataSource
+    from medsweep.store.store import Store
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of the list, or a name for your own folder.")]
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Folder of the files.")]
@@ -86,7 +90,7 @@ def prepare(
             f"{name} has cohort intensities, which are fitted on the training patients of a fold; medsweep run "
             "prepares it fold by fold"
         )
-    return _prepare(data, source.fingerprint, source.patients, opened)
+    return _prepare(data, source, opened)
 
 
 def preview(  # noqa: PLR0917
@@ -139,19 +143,18 @@ def phantom(
     return 0
 
 
-def _prepare(data: Any, fingerprint: str, patients: Sequence[str], store: Any) -> int:
-    from medsweep.data.config import DataConfig, PrepareConfig
+def _prepare(data: "DataConfig", source: "DataSource", store: "Store") -> int:
     from medsweep.execution.attempt import attempt
     from medsweep.execution.failures import ADVICE, TrialFailedError
     from medsweep.execution.task import RunContext, Task
     from medsweep.identity import short
+    from medsweep.study.chains import prepare_config
     from medsweep.study.stages import STAGES
     from medsweep.sweep.plan import Builder
     from medsweep.tracking.tracker import NullTracker
 
-    fields = {name: getattr(data, name) for name in DataConfig.model_fields}
     builder = Builder(STAGES)
-    digest = builder.add("prepare", PrepareConfig(**fields, source=fingerprint))
+    digest = builder.add("prepare", prepare_config(data, source, None))
     trial, folder = builder.trials[digest], store.folder("prepare", digest)
     if folder.is_dir():
         store.verify("prepare", digest)
@@ -163,13 +166,13 @@ def _prepare(data: Any, fingerprint: str, patients: Sequence[str], store: Any) -
     )  # fmt: skip
     try:
         for done in attempt(task, RunContext(store=store.root.resolve(), stages=STAGES), store, NullTracker()):
-            typer.echo(f"{done.step} of {done.total}  {patients[done.step - 1]}", err=True)
+            typer.echo(f"{done.step} of {done.total}  {source.patients[done.step - 1]}", err=True)
     except TrialFailedError as error:
         if error.outcome == "bad-input":
             raise UserError(error.message) from None
         typer.echo(f"medsweep: {error}; {ADVICE.get(error.outcome, 'run the same command again')}", err=True)
         return 1
-    typer.echo(f"prepared {len(patients)} patients as {short(digest)}: {folder}")
+    typer.echo(f"prepared {len(source.patients)} patients as {short(digest)}: {folder}")
     return 0
 
 

@@ -80,8 +80,8 @@ def importance_sentence(search: Search, state: State) -> str:
         return f"importance of the fields: {measured} measured results are too few to say; {ENOUGH} are needed"
     if len(search.space) == 1:
         return "importance of the fields: only one is searched"
-    found = importances(search.section, search.space, state.told)
-    listed = ", ".join(f"{name} {share:.2f}" for name, share in found.items())
+    shares = importances(search.section, search.space, state.told)
+    listed = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
     return f"importance of the fields for {search.section.objectives[0].metric} (PED-ANOVA): {listed}"
 
 

@@ -116,14 +116,14 @@ def retry(
     from medsweep.study.plan import plan_sweep
 
     opened = _existing(store, writes=True)
-    found = failed_trials(plan_sweep(sweep, opened).plan, opened, outcome or ())
-    for each in found:
+    trials = failed_trials(plan_sweep(sweep, opened).plan, opened, outcome or ())
+    for each in trials:
         set_apart(each, opened)
-    if not found:
+    if not trials:
         typer.echo(f"no trial of {sweep} ended without a result" + (f" as {' or '.join(outcome)}" if outcome else ""))
         return 0
     for (stage, ended, published), count in Counter(
-        (each.stage, each.outcome, each.published) for each in found
+        (each.stage, each.outcome, each.published) for each in trials
     ).items():
         what = (
             f"set aside {count} published {stage} trial(s)"
@@ -160,10 +160,10 @@ def _ask(store: "Store", sweeps: Sequence[Path]) -> None:
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text)
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text)
+    if match is None:
         raise UserError(f"--older-than {text} is no age; give a number of hours, days or weeks, such as 12h, 7d or 2w")
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _table(waste: Sequence["Waste"]) -> "Table":

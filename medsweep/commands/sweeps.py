@@ -38,7 +38,7 @@ def plan(
     console = views.stdout()
     console.print(views.arm_list(opened.plan))
     console.print(views.plan_table(opened.cost()))
-    console.print(views.decision_table(opened.plan, opened.decisions, opened.labels, every=every))
+    console.print(views.decision_table(opened.plan, opened.decisions, opened.labels, show_all=every))
     if (line := opened.search_line()) is not None:
         console.print(line, soft_wrap=True, highlight=False)
     return 0

@@ -67,20 +67,20 @@ def plan_table(cost: PlanCost) -> RenderableType:
     return Group(table, Text("\n".join(lines)))
 
 
-def forecast_lines(found: Forecast) -> list[str]:
+def forecast_lines(cost: Forecast) -> list[str]:
     """What the trials to run will cost; nothing where none is to run."""
-    if not found.trials:
+    if not cost.trials:
         return ["nothing is to run"]
-    held = [f"{_interval(found.gpu_hours)} GPU hours"] if found.gpu_hours.middle > 0 else []
-    held.append(f"{_interval(found.cpu_hours)} CPU hours")
+    held = [f"{_interval(cost.gpu_hours)} GPU hours"] if cost.gpu_hours.middle > 0 else []
+    held.append(f"{_interval(cost.cpu_hours)} CPU hours")
     lines = [
-        f"to run: {found.trials} trials, {', '.join(held)}",
-        f"  wall time with {found.slots} at once: {_interval(found.wall)} hours; never below {_short(found.chain)} "
-        f"(longest chain) nor {_short(found.share)} (work / {found.slots})",
-        f"  disk: {_interval(found.disk_gib)} GiB" + (f"; {found.unsized} trials by a guess" if found.unsized else ""),
+        f"to run: {cost.trials} trials, {', '.join(held)}",
+        f"  wall time with {cost.slots} at once: {_interval(cost.wall)} hours; never below {_short(cost.chain)} "
+        f"(longest chain) nor {_short(cost.share)} (work / {cost.slots})",
+        f"  disk: {_interval(cost.disk_gib)} GiB" + (f"; {cost.unsized} trials by a guess" if cost.unsized else ""),
     ]
-    if found.untimed:
-        text = f"{found.untimed} trials have fewer than {ENOUGH} timings, so the ends are a factor of {UNSURE:g} away"
+    if cost.untimed:
+        text = f"{cost.untimed} trials have fewer than {ENOUGH} timings, so the ends are a factor of {UNSURE:g} away"
         lines.append(f"  {text}")
     return lines
 
@@ -102,8 +102,8 @@ def fraction_lines(fraction: Fraction | None) -> list[str]:
     ]
 
 
-def _interval(found: Interval) -> str:
-    return f"{_short(found.middle)} ({_short(found.low)} - {_short(found.high)})"
+def _interval(interval: Interval) -> str:
+    return f"{_short(interval.middle)} ({_short(interval.low)} - {_short(interval.high)})"
 
 
 def _short(value: float) -> str:
@@ -112,14 +112,14 @@ def _short(value: float) -> str:
 
 
 def decision_table(
-    plan: Plan, decisions: Mapping[str, Decision], labels: Mapping[str, str], *, every: bool
+    plan: Plan, decisions: Mapping[str, Decision], labels: Mapping[str, str], *, show_all: bool
 ) -> RenderableType:
     """Each trial with what happens to it and why."""
     table = Table(box=None, pad_edge=False)
     for name in ("trial", "", "digest", "action", "reason"):
         table.add_column(name)
     digests = list(plan.trials)
-    shown = digests if every else digests[:LISTED]
+    shown = digests if show_all else digests[:LISTED]
     for digest in shown:
         decision = decisions[digest]
         table.add_row(plan.trials[digest].stage, labels[digest], short(digest), decision.action, decision.reason)
@@ -144,8 +144,8 @@ def why_text(why: Why) -> RenderableType:
     if why.nearest is None:
         return Text("\n".join([f"{head}; no other {why.trial.stage} trial is published to compare it with", *code]))
     lines = [f"{head}; the nearest other published trial is {short(why.nearest.digest)}, which differs in"]
-    for found in why.differences:
-        lines.append(f"  {found.name}: {_value(found.ours)} here, {_value(found.theirs)} there")
+    for difference in why.differences:
+        lines.append(f"  {difference.name}: {_value(difference.ours)} here, {_value(difference.theirs)} there")
     if not why.differences:
         lines.append(f"  the version of the {why.trial.stage} stage alone")
     return Text("\n".join([*lines, *code]))

@@ -61,13 +61,13 @@ def result_of(
             told = Told(params, "pruned") if outcome == PrunedError.outcome else Told(params, "failed")
             return Result(name, params, told, outcome, message)
     metrics = dict.fromkeys(each.metric for each in (*section.objectives, *section.constraints))
-    found = {metric: _value(plan, store, leaves, metric, others) for metric in metrics}
-    if lost := [metric for metric, value in found.items() if not math.isfinite(value)]:
+    scores = {metric: _value(plan, store, leaves, metric, others) for metric in metrics}
+    if lost := [metric for metric, value in scores.items() if not math.isfinite(value)]:
         text = f"no validation patient has a structure that defines {lost[0]}"
         return Result(name, params, Told(params, "failed"), UNDEFINED, text)
-    values = tuple(found[objective.metric] for objective in section.objectives)
-    excess = {each.metric: each.excess(found[each.metric]) for each in section.constraints}
-    return Result(name, params, Told(params, "complete", values, excess), COMPLETE, "", found, len(leaves))
+    values = tuple(scores[objective.metric] for objective in section.objectives)
+    excess = {each.metric: each.excess(scores[each.metric]) for each in section.constraints}
+    return Result(name, params, Told(params, "complete", values, excess), COMPLETE, "", scores, len(leaves))
 
 
 def mean_score(plan: Plan, store: Store, name: str, metric: str, table: str) -> float:

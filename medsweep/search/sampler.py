@@ -93,8 +93,8 @@ def importances(section: SearchSection, space: Space, told: Sequence[Told]) -> d
     with warnings.catch_warnings():
         # It says that low values are sought, which the sign has seen to.
         warnings.filterwarnings("ignore", message="PedAnovaImportanceEvaluator computes", category=UserWarning)
-        found = optuna.importance.get_param_importances(study, target=lambda trial: sign * float(trial.values[0]))
-    return {name: float(share) for name, share in found.items()}
+        shares = optuna.importance.get_param_importances(study, target=lambda trial: sign * float(trial.values[0]))
+    return {name: float(share) for name, share in shares.items()}
 
 
 def best_of(section: SearchSection, space: Space, told: Sequence[Told]) -> list[int]:
@@ -103,8 +103,8 @@ def best_of(section: SearchSection, space: Space, told: Sequence[Told]) -> list[
     if not feasible:
         return []
     study = study_of(section, space, [told[number] for number in feasible])
-    found = study.best_trials if len(section.objectives) > 1 else [study.best_trial]
-    return sorted(feasible[trial.number] for trial in found)
+    best = study.best_trials if len(section.objectives) > 1 else [study.best_trial]
+    return sorted(feasible[trial.number] for trial in best)
 
 
 def _sampler(section: SearchSection, seed: int) -> "optuna.samplers.BaseSampler":

@@ -172,9 +172,9 @@ class Session:
         """How far the sweep's search is, where it has one; what it will suggest is priced once it is asked."""
         if self.search is None:
             return None
-        state, wanted = self.search.forward(), self.search.section.suggestions
+        state, total = self.search.forward(), self.search.section.suggestions
         return (
-            f"search: {len(state.results)} of {wanted} suggestions have results, {len(state.suggestions)} are planned; "
+            f"search: {len(state.results)} of {total} suggestions have results, {len(state.suggestions)} are planned; "
             "later ones follow from their results and are not priced here"
         )
 

@@ -70,9 +70,9 @@ def smallest_fraction(factors: tuple[str, ...], resolution: int) -> Fraction | N
     for halvings in range(len(factors) - 2, 0, -1):
         if 2 ** (len(factors) - halvings) - 1 < len(factors):
             continue
-        found = best_fraction(factors, halvings)
-        if found.resolution() >= resolution:
-            return found
+        fraction = best_fraction(factors, halvings)
+        if fraction.resolution() >= resolution:
+            return fraction
     return None
 
 

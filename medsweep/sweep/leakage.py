@@ -33,8 +33,8 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
     def leaked(own: Fold, other: Fold, borrowed: bool) -> str | None:
         parts, seen = split(patients, own), set(split(patients, other).train)
         for name, held_out in (("test", parts.test), ("validation", parts.validation)):
-            if found := seen & set(held_out):
-                return f"patient {min(found)!r}, whom the trial holds out as {name} patient"
+            if shared := seen & set(held_out):
+                return f"patient {min(shared)!r}, whom the trial holds out as {name} patient"
         outside = set() if borrowed else seen - set(parts.train)
         return f"patient {min(outside)!r} outside the trial's training group" if outside else None
 

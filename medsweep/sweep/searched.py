@@ -106,10 +106,10 @@ def _domain(sweep: Sweep, dotted: str, raw: Any) -> Range | Choices:
     for value in values:
         sweep.with_levels({dotted: value}, ("search", "space"))
     if isinstance(raw, list):
-        found = parse(Choices, {"values": raw}, yaml, key)
-        if len({found.told(value) for value in raw}) < len(raw):
+        choices = parse(Choices, {"values": raw}, yaml, key)
+        if len({choices.told(value) for value in raw}) < len(raw):
             raise yaml.error(key, f"{dotted} names a value twice; remove one")
-        return found
+        return choices
     if not isinstance(raw, dict) or "whole" in raw:
         raise yaml.error(key, f"{dotted} takes {{low: L, high: H}}, with log: true or step: S, or a list of values")
     domain = parse(Range, raw, yaml, key)
