@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from medsweep.analysis.factors.design import EffectMethod, FactorContrast, FactorialDesign
+from medsweep.analysis.factors.design import EffectMethod, FactorContrast, FactorLayout
 from medsweep.analysis.factors.least_squares import Scale, scale_of, scaled
 from medsweep.analysis.factors.terms import ArmScores, Term
 from medsweep.analysis.records import Array, Estimate
@@ -69,7 +69,7 @@ class PartialDependence:
     course: Course
 
 
-def values_of(design: FactorialDesign, contrast: FactorContrast) -> tuple[float, ...]:
+def values_of(design: FactorLayout, contrast: FactorContrast) -> tuple[float, ...]:
     """Numeric values of the rows of ``contrast.means``; empty for an interaction and for names."""
     if len(contrast.factors) > 1 or contrast.means is None:
         return ()
@@ -79,7 +79,7 @@ def values_of(design: FactorialDesign, contrast: FactorContrast) -> tuple[float,
     return tuple(values[code] for code in contrast.levels[0]) if values else ()
 
 
-def ordered(design: FactorialDesign, contrast: FactorContrast, data: ArmScores) -> FactorTrend | None:
+def ordered(design: FactorLayout, contrast: FactorContrast, data: ArmScores) -> FactorTrend | None:
     """Trend of a main effect; None with fewer than three numeric levels."""
     values = values_of(design, contrast)
     if len(values) < 3 or contrast.means is None:
@@ -110,7 +110,7 @@ def trend_weights(x: Array) -> tuple[Array, Array]:
     return centred * reach / (centred**2).sum(), square * (reach / 2) ** 2 / (square**2).sum()
 
 
-def dependence(design: FactorialDesign, contrast: FactorContrast, data: ArmScores) -> PartialDependence | None:
+def dependence(design: FactorLayout, contrast: FactorContrast, data: ArmScores) -> PartialDependence | None:
     """Mean response along a factor; None with fewer than three numeric levels."""
     values = values_of(design, contrast)
     if len(values) < 3 or contrast.means is None:

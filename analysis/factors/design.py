@@ -47,7 +47,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class FactorialDesign:
+class FactorLayout:
     """``codes``: arms x factors, the level of each cell."""
 
     factors: tuple[Factor, ...]
@@ -81,7 +81,7 @@ class FactorContrast:
     aliases: tuple[tuple[int, ...], ...] = ()
 
 
-def layout(arms: Sequence[ArmInfo], twins: Collection[str] = ()) -> FactorialDesign | str:
+def layout(arms: Sequence[ArmInfo], twins: Collection[str] = ()) -> FactorLayout | str:
     """The cells among ``arms``, or why there are none.
 
     Cells are the arms that set the same fields as most arms do; the control often sets fewer. ``twins`` are arms
@@ -108,7 +108,7 @@ def layout(arms: Sequence[ArmInfo], twins: Collection[str] = ()) -> FactorialDes
     if not names:
         return "no field has two levels among arms that set the same fields"
     factors, columns = zip(*(_factor(name, members) for name in names), strict=True)
-    return FactorialDesign(factors, tuple(arm.name for arm in members), np.stack(columns, axis=1), tuple(left_out))
+    return FactorLayout(factors, tuple(arm.name for arm in members), np.stack(columns, axis=1), tuple(left_out))
 
 
 def arms_order(arms: Sequence[ArmInfo]) -> list[str]:
@@ -143,18 +143,18 @@ def _factor(name: str, arms: Sequence[ArmInfo]) -> tuple[Factor, Codes]:
     return factor, np.array([order.index(_key(arm.levels[name])) for arm in arms], dtype=np.int64)
 
 
-def effects_of(design: FactorialDesign) -> list[tuple[int, ...]]:
+def effects_of(design: FactorLayout) -> list[tuple[int, ...]]:
     """All main effects, then all two-factor interactions."""
     k = range(len(design.factors))
     return [*((i,) for i in k), *combinations(k, 2)]
 
 
-def effect_name(design: FactorialDesign, effect: Sequence[int]) -> str:
+def effect_name(design: FactorLayout, effect: Sequence[int]) -> str:
     """``gan.pipeline × synthesise.count``."""
     return f" {CROSS} ".join(design.factors[i].name for i in effect)
 
 
-def matched(design: FactorialDesign, effect: tuple[int, ...]) -> FactorContrast | None:
+def matched(design: FactorLayout, effect: tuple[int, ...]) -> FactorContrast | None:
     """The largest balanced set of arms for the effect of one or two factors; None where there is none.
 
     Largest by arms, then by levels; of equals the first in the order of levels.
@@ -193,7 +193,7 @@ def _product(levels: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
 
 
 def _level_sets(
-    design: FactorialDesign, effect: tuple[int, ...], contexts: Sequence[Mapping[tuple[int, ...], int]]
+    design: FactorLayout, effect: tuple[int, ...], contexts: Sequence[Mapping[tuple[int, ...], int]]
 ) -> Iterator[tuple[tuple[int, ...], ...]]:
     """Candidate sets of two or more levels per factor; all levels first, and alone where every context has them."""
     everything = tuple(tuple(range(len(design.factors[i].levels))) for i in effect)
@@ -236,7 +236,7 @@ def display(sizes: tuple[int, ...]) -> Array:
     return crossed
 
 
-def labels(design: FactorialDesign, contrast: FactorContrast) -> tuple[str, ...]:
+def labels(design: FactorLayout, contrast: FactorContrast) -> tuple[str, ...]:
     """What each display contrast compares."""
     if contrast.grid:
         return tuple(f"{value:.3g} {MINUS} mean" for value in contrast.grid)

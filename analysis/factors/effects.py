@@ -17,7 +17,7 @@ from medsweep.analysis.factors.design import (
     EffectMethod,
     Factor,
     FactorContrast,
-    FactorialDesign,
+    FactorLayout,
     LeftOut,
     effect_name,
     labels,
@@ -146,7 +146,7 @@ def _twins(reduced: Reduced, arms: Sequence[ArmInfo]) -> set[str]:
     return {name for names in columns.values() if len(names) > 1 for name in names}
 
 
-def _kind(design: FactorialDesign, contrasts: Sequence[FactorContrast]) -> Kind:
+def _kind(design: FactorLayout, contrasts: Sequence[FactorContrast]) -> Kind:
     if design.full:
         return "full factorial"
     methods = {contrast.method for contrast in contrasts}
@@ -159,7 +159,7 @@ def _kind(design: FactorialDesign, contrasts: Sequence[FactorContrast]) -> Kind:
     return "fractional factorial" if methods == {"least squares"} and balanced else "incomplete factorial"
 
 
-def _effect(design: FactorialDesign, contrast: FactorContrast, data: ArmScores) -> FactorEffect:
+def _effect(design: FactorLayout, contrast: FactorContrast, data: ArmScores) -> FactorEffect:
     used = np.flatnonzero(np.abs(contrast.weights).max(axis=0) > 1e-9)
     names = labels(design, contrast)
     return FactorEffect(

@@ -12,7 +12,7 @@ import numpy as np
 from medsweep.analysis.factors.design import (
     Factor,
     FactorContrast,
-    FactorialDesign,
+    FactorLayout,
     LeftOut,
     display,
     effect_name,
@@ -30,7 +30,7 @@ GRID: Final = 5
 """Values of a smooth factor at which its mean response is given."""
 
 
-def factor_contrasts(design: FactorialDesign) -> tuple[list[FactorContrast], list[LeftOut]]:
+def factor_contrasts(design: FactorLayout) -> tuple[list[FactorContrast], list[LeftOut]]:
     """All estimable main effects and two-factor interactions, and the others with the reason."""
     effects = effects_of(design)
     contrasts = {effect: contrast for effect in effects if (contrast := matched(design, effect)) is not None}
@@ -82,7 +82,7 @@ class _Curve:
     values: tuple[float, ...]
 
 
-def _curve(design: FactorialDesign, i: int) -> _Curve:
+def _curve(design: FactorLayout, i: int) -> _Curve:
     values = design.factors[i].values
     x = scaled(values)[design.codes[:, i]]
     grid = np.linspace(x.min(), x.max(), GRID)
@@ -96,7 +96,7 @@ def _powers(x: Array, at: Array, degree: int) -> Array:
     return columns
 
 
-def columns_of(design: FactorialDesign, effect: EffectKey, smooth: Collection[int] = (), degree: int = 2) -> Array:
+def columns_of(design: FactorLayout, effect: EffectKey, smooth: Collection[int] = (), degree: int = 2) -> Array:
     """Sum-to-zero columns of a main effect or an interaction over the arms, A x D.
 
     A two-level factor has -1 and +1; a smooth one its powers up to ``degree``.
@@ -114,7 +114,7 @@ def columns_of(design: FactorialDesign, effect: EffectKey, smooth: Collection[in
     return columns
 
 
-def alias_sets(design: FactorialDesign, smooth: Collection[int] = ()) -> list[tuple[EffectKey, ...]]:
+def alias_sets(design: FactorLayout, smooth: Collection[int] = ()) -> list[tuple[EffectKey, ...]]:
     """Main effects and two-factor interactions in sets whose columns span one and the same space, mains first.
 
     A constant column is confounded with the mean and stands in no set; interactions of smooth factors are not asked.
@@ -145,7 +145,7 @@ def _projection(columns: Array) -> Array | None:
 
 
 def least_squares(
-    design: FactorialDesign, missing: Sequence[EffectKey], smooth: Collection[int]
+    design: FactorLayout, missing: Sequence[EffectKey], smooth: Collection[int]
 ) -> tuple[dict[EffectKey, FactorContrast], dict[EffectKey, str]]:
     """The effects among ``missing`` that least squares over all cells can show, and why it cannot show the others.
 
@@ -179,12 +179,12 @@ def least_squares(
     return shown, failed
 
 
-def _simple(design: FactorialDesign, effects: Sequence[EffectKey]) -> list[EffectKey]:
+def _simple(design: FactorLayout, effects: Sequence[EffectKey]) -> list[EffectKey]:
     return [e for e in effects if len(e) == 1 or all(len(design.factors[i].levels) == 2 for i in e)]
 
 
 def _solve(
-    design: FactorialDesign, model: Sequence[EffectKey], smooth: Collection[int], degree: int
+    design: FactorLayout, model: Sequence[EffectKey], smooth: Collection[int], degree: int
 ) -> dict[EffectKey, FactorContrast] | None:
     """Every effect of the model; None where its columns are not independent, or leave a parabola no arm to spare."""
     blocks = [columns_of(design, effect, smooth, degree) for effect in model]
@@ -202,7 +202,7 @@ def _solve(
 
 
 def _contrast_of(
-    design: FactorialDesign, effect: EffectKey, mean_A: Array, rows: Array, *, smooth: Collection[int], degree: int
+    design: FactorLayout, effect: EffectKey, mean_A: Array, rows: Array, *, smooth: Collection[int], degree: int
 ) -> FactorContrast:
     """From the rows that read coefficients off the arms to the contrasts shown."""
     levels = tuple(tuple(range(len(design.factors[i].levels))) for i in effect)
