@@ -50,6 +50,11 @@ class Metric:
         return self.direction == "higher"
 
     @property
+    def in_unit(self) -> str:
+        """The title, with its unit where it has one: ``HD95 in mm``."""
+        return f"{self.title} in {self.unit}" if self.unit else self.title
+
+    @property
     def can_be_primary(self) -> bool:
         """Whether verdicts on arms can rest on it: it is scored for every patient, and has a direction."""
         return "scores" in self.shown

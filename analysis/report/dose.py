@@ -3,94 +3,66 @@
 from functools import partial
 
 from medsweep.analysis.figures.dose import draw_dose
+from medsweep.analysis.records import Estimate
 from medsweep.analysis.report.document import Figure
-from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
-from medsweep.analysis.stats.dose_response import DoseSeries
-from medsweep.analysis.stats.dose_shape import HarmOnset, Onset
+from medsweep.analysis.stats.dose_response import DoseSeries, Trend
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.wording import number, percent, span
+from medsweep.analysis.study.wording import number, percent
 
 
 def trends(analysis: Analysis) -> Table:
     """Contrasts per series with at least two counts."""
     digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
-    found = [(series, series.trend) for series in analysis.dose if series.trend is not None]
-    rows = [
-        (
-            series.name,
-            name,
-            str(len(series.patients)),
-            number(one.value, digits, sign=True),
-            span(one.low, one.high, digits),
-            bare_p(one.p),
-            DASH if run is None else span(run.low, run.high, digits),
-            bare_p(trend.page_rising.p) if name == "slope" else "",
-            bare_p(trend.page_falling.p) if name == "slope" else "",
-        )
-        for series, trend in found
-        for name, one, run in (
+    contrasts = [
+        (series, trend, name, estimate, over_runs)
+        for series in analysis.dose
+        if (trend := series.trend) is not None
+        for name, estimate, over_runs in (
             ("slope", trend.linear, trend.linear_runs),
             ("bend", trend.quadratic, trend.quadratic_runs),
         )
     ]
-    scale = found[0][1].scale if found else 1.0
+    scale = contrasts[0][1].scale if contrasts else 1.0
     caption = (
         f"Dose response per series, the control as dose 0, on log2(1 + count / {scale:g}). A negative bend rises first "
         "and falls later. Page: one-sided p for rising and for falling values. Exploratory, without correction."
     )
-    head = (
-        "series",
-        "contrast",
-        "n",
-        "estimate",
-        f"{level} CI",
-        "p",
-        f"{level} CI, runs random",
-        "p, Page rising",
-        "p, Page falling",
-    )
-    return Table("trends", caption, head, tuple(rows), frozenset({0, 1}))
+    columns: Columns[tuple[DoseSeries, Trend, str, Estimate, Estimate | None]] = {
+        "series": lambda one: one[0].name,
+        "contrast": lambda one: one[2],
+        "n": lambda one: str(len(one[0].patients)),
+        "estimate": lambda one: number(one[3].value, digits, sign=True),
+        f"{level} CI": lambda one: interval(one[3], digits),
+        "p": lambda one: bare_p(one[3].p),
+        f"{level} CI, runs random": lambda one: interval(one[4], digits),
+        "p, Page rising": lambda one: bare_p(one[1].page_rising.p) if one[2] == "slope" else "",
+        "p, Page falling": lambda one: bare_p(one[1].page_falling.p) if one[2] == "slope" else "",
+    }
+    return table_of("trends", caption, contrasts, columns, text=("contrast",))
 
 
 def shapes(analysis: Analysis) -> Table:
     """Shape and onset of harm per series."""
-    margin = analysis.plan.margin
-    rows = tuple(_shape(series) for series in analysis.dose)
     caption = (
         "Shape of each dose response, and the count from which harm is shown: first count whose interval lies wholly "
-        f"on the harmful side of 0, and of the margin of {margin:g}, Holm-adjusted over the series' counts. Shape: "
-        "what patients alone and runs as random both support; up is better. That no count shows harm is no proof of "
-        "harmlessness."
+        f"on the harmful side of 0, and of the margin of {analysis.plan.margin:g}, Holm-adjusted over the series' "
+        "counts. Shape: what patients alone and runs as random both support; up is better. That no count shows harm is "
+        "no proof of harmlessness."
     )
-    head = (
-        "series",
-        "counts",
-        "shape",
-        "patients alone",
-        "runs random",
-        "harm",
-        "harm, runs",
-        "beyond margin",
-        "so, runs",
-    )
-    return Table("shapes", caption, head, rows, frozenset(range(len(head))))
-
-
-def _shape(series: DoseSeries) -> Row:
-    counts = ", ".join(str(point.count) for point in series.points)
-    both = (series.harm, series.harm_runs)
-    harm = [_onset(one, "zero_holm") for one in both]
-    beyond = [_onset(one, "margin_holm") for one in both]
-    runs = DASH if series.shape_runs is None else str(series.shape_runs)
-    return (series.name, counts, str(series.shape), str(series.shape_patients), runs, *harm, *beyond)
-
-
-def _onset(harm: HarmOnset | None, name: str) -> str:
-    if harm is None:
-        return DASH
-    onset: Onset = getattr(harm, name)
-    return onset.text
+    columns: Columns[DoseSeries] = {
+        "series": lambda one: one.name,
+        "counts": lambda one: ", ".join(str(point.count) for point in one.points),
+        "shape": lambda one: str(one.shape),
+        "patients alone": lambda one: str(one.shape_patients),
+        "runs random": lambda one: DASH if one.shape_runs is None else str(one.shape_runs),
+        "harm": lambda one: one.harm.zero_holm.text if one.harm else DASH,
+        "harm, runs": lambda one: one.harm_runs.zero_holm.text if one.harm_runs else DASH,
+        "beyond margin": lambda one: one.harm.margin_holm.text if one.harm else DASH,
+        "so, runs": lambda one: one.harm_runs.margin_holm.text if one.harm_runs else DASH,
+    }
+    return table_of("shapes", caption, analysis.dose, columns, text=columns)
 
 
 def picture(material: Material) -> Figure | None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from medsweep.analysis.factors.dependence import Ordered
 from medsweep.analysis.factors.effects import FactorEffect, FactorStudy, Term
 from medsweep.analysis.figures.dependence import draw_dependence
 from medsweep.analysis.figures.factors import draw_factors
 from medsweep.analysis.report.document import Block, Bullets, Figure
-from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import number, percent, span
@@ -53,37 +54,25 @@ def _term(effect: FactorEffect, term: Term, digits: int) -> Row:
 
 def dependence(analysis: Analysis, study: FactorStudy) -> Table:
     """Line and bend of factors with three or more numeric levels."""
-    level = percent(1 - analysis.plan.alpha)
-    head = ("factor", "n", "levels", "rise", f"{level} CI", "bend", f"{level} CI ", "course", "by")
-    digits = analysis.primary.metric.digits + 1
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
     course = {one.factor: str(one.course) for one in study.dependence}
-    rows = tuple(
-        (
-            one.factor,
-            str(one.n),
-            ", ".join(f"{value:g}" for value in one.values),
-            *_estimate(one.rise, digits),
-            *_estimate(one.bend, digits),
-            course.get(one.factor, DASH),
-            one.method,
-        )
-        for one in study.ordered
-    )
     caption = (
         "Factors with three or more numeric levels, the others averaged out: rise of the fitted line from the lowest "
         "to the highest level, and how far the ends of the fitted parabola lie above its middle (negative: up, then "
         "down); course by the steps shown at both levels, Holm."
     )
-    return Table("dependence", caption, head, rows, frozenset({0, 2, 7, 8}))
-
-
-def _estimate(term: Term | None, digits: int) -> Row:
-    if term is None:
-        return (DASH, DASH)
-    return (
-        number(term.patients.value, digits, sign=True),
-        span(term.patients.low, term.patients.high, digits),
-    )
+    columns: Columns[Ordered] = {
+        "factor": lambda one: one.factor,
+        "n": lambda one: str(one.n),
+        "levels": lambda one: ", ".join(f"{value:g}" for value in one.values),
+        "rise": lambda one: number(one.rise.patients.value, digits, sign=True),
+        f"{level} CI": lambda one: interval(one.rise.patients, digits),
+        "bend": lambda one: number(one.bend.patients.value, digits, sign=True) if one.bend else DASH,
+        f"{level} CI ": lambda one: interval(one.bend.patients if one.bend else None, digits),
+        "course": lambda one: course.get(one.factor, DASH),
+        "by": lambda one: one.method,
+    }
+    return table_of("dependence", caption, study.ordered, columns, text=("levels", "course", "by"))
 
 
 def unshown(analysis: Analysis) -> tuple[str, ...]:

@@ -5,15 +5,16 @@ from functools import partial
 
 from medsweep.analysis.figures.quality import draw_quality
 from medsweep.analysis.figures.spectra import draw_spectra
+from medsweep.analysis.questions.measures import MetricComparison, MetricUtility
 from medsweep.analysis.questions.quality import QualityStudy
 from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import Block, Bullets, Figure
-from medsweep.analysis.report.table import DASH, Table, bare_p
+from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.pools import PoolSummary
-from medsweep.analysis.study.wording import number, percent
-from medsweep.metrics import METRICS, Place, shown_in
+from medsweep.analysis.study.wording import number, percent, span
+from medsweep.metrics import METRICS, Place, record_of, shown_in
 
 
 def pools(analysis: Analysis) -> Table:
@@ -59,30 +60,31 @@ def _pool_cell(summary: PoolSummary | None) -> str:
 
 def quality(study: QualityStudy) -> Table:
     """Every measure of pools against benefit."""
-    head = ("measure", "better", "generators", "rho", "CI", "p", "p, Holm", "bend", "CI ", "rho, matched", "as meant")
-    rows = tuple(
-        (
-            one.metric.replace("_", " "),
-            one.better,
-            str(one.n),
-            number(one.rho, 2, sign=True),
-            f"{number(one.low, 2, sign=True)} to {number(one.high, 2, sign=True)}",
-            bare_p(one.p),
-            bare_p(one.p_holm),
-            number(one.bend, 2, sign=True),
-            f"{number(one.bend_low, 2, sign=True)} to {number(one.bend_high, 2, sign=True)}",
-            number(one.rho_matched, 2, sign=True),
-            {True: "yes", False: "no", None: DASH}[one.as_meant],
-        )
-        for one in study.metrics
-    )
     caption = (
         "Quality against utility: Spearman's rho of each measure of the pools with the benefit of the arms that draw "
         f"on them, over generators, with {percent(study.level)} bootstrap interval; bend: correlation with the squared "
         "rank, negative where middling values are best; matched: inside fold and seed. "
+        f"{study.note[:1].upper()}{study.note[1:]}"
     )
-    caption += f"{study.note[:1].upper()}{study.note[1:]}"
-    return Table("quality", caption, head, rows, frozenset({0, 1, 10}))
+    columns: Columns[MetricUtility] = {
+        "measure": lambda one: _title(one.metric),
+        "better": lambda one: DASH if one.better == "none" else one.better,
+        "generators": lambda one: str(one.n),
+        "rho": lambda one: number(one.rho, 2, sign=True),
+        "CI": lambda one: interval(one, 2),
+        "p": lambda one: bare_p(one.p),
+        "p, Holm": lambda one: bare_p(one.p_holm),
+        "bend": lambda one: number(one.bend, 2, sign=True),
+        "CI ": lambda one: span(one.bend_low, one.bend_high, 2),
+        "rho, matched": lambda one: number(one.rho_matched, 2, sign=True),
+        "as meant": lambda one: {True: "yes", False: "no", None: DASH}[one.as_meant],
+    }
+    return table_of("quality", caption, study.metrics, columns, text=("better", "as meant"))
+
+
+def _title(measure: str) -> str:
+    record = record_of(measure)
+    return record.title if record else measure.replace("_", " ")
 
 
 def unjudged(study: QualityStudy) -> tuple[str, ...]:
@@ -98,19 +100,15 @@ def unjudged(study: QualityStudy) -> tuple[str, ...]:
 
 def comparisons(study: QualityStudy) -> Table:
     """Which of two measures goes further with benefit."""
-    head = ("measure", "against", "generators", "difference in abs(rho)", "CI")
-    rows = tuple(
-        (
-            one.first.replace("_", " "),
-            one.second.replace("_", " "),
-            str(one.n),
-            number(one.difference, 2, sign=True),
-            f"{number(one.low, 2, sign=True)} to {number(one.high, 2, sign=True)}",
-        )
-        for one in study.comparisons
-    )
     caption = "Measures compared: strength of the first's association with benefit less that of the second, bootstrap."
-    return Table("quality-comparisons", caption, head, rows, frozenset({0, 1}))
+    columns: Columns[MetricComparison] = {
+        "measure": lambda one: _title(one.first),
+        "against": lambda one: _title(one.second),
+        "generators": lambda one: str(one.n),
+        "difference in abs(rho)": lambda one: number(one.difference, 2, sign=True),
+        "CI": lambda one: interval(one, 2),
+    }
+    return table_of("quality-comparisons", caption, study.comparisons, columns, text=("against",))
 
 
 def _quality_picture(material: Material, study: QualityStudy) -> Figure | None:

@@ -7,11 +7,12 @@ from medsweep.analysis.figures.cd import draw_critical_difference
 from medsweep.analysis.figures.pairwise import draw_pairwise
 from medsweep.analysis.figures.rankmap import draw_rank_map
 from medsweep.analysis.report.document import Block, Figure, Prose
-from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.mean_ranks import Nemenyi
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
-from medsweep.analysis.stats.pairwise import AllPairs
+from medsweep.analysis.stats.posthoc import Nemenyi
+from medsweep.analysis.stats.ranks import RankStability
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.sensitivity import Sensitivity
 from medsweep.analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent, span
@@ -147,30 +148,26 @@ def _letters(test: Omnibus, pairs: Nemenyi) -> dict[str, str]:
 
 def stability(analysis: Analysis) -> Table:
     """How firm the ranking of means is."""
-    rows = tuple(
-        (
-            one.arm,
-            number(one.rank, 1),
-            f"{number(one.low, 1)} to {number(one.high, 1)}",
-            f"{100 * one.share_first:.0f}%",
-            number(one.mean_rank, 2),
-        )
-        for one in analysis.ranking.arms
-    )
-    found = analysis.ranking
+    ranking = analysis.ranking
     caption = (
-        f"How firm the ranking is when the n = {found.n} patients are resampled ({found.resamples} times): rank of the "
-        f"mean, its {percent(found.level)} interval, share of resamples in which the arm leads; and the mean of its "
-        "ranks inside patients, the other way to rank. "
+        f"How firm the ranking is when the n = {ranking.n} patients are resampled ({ranking.resamples} times): rank of "
+        f"the mean, its {percent(ranking.level)} interval, share of resamples in which the arm leads; and the mean of "
+        "its ranks inside patients, the other way to rank."
     )
-    if number(found.tau, 2) != NOT_COMPUTABLE:
+    if number(ranking.tau, 2) != NOT_COMPUTABLE:
         caption += (
-            f"Kendall's tau of a resample's ranking with the full one: {number(found.tau, 2)} "
-            f"({number(found.tau_low, 2)} to {number(found.tau_high, 2)}); of both ways to rank: "
-            f"{number(found.tau_aggregation, 2)}."
+            f" Kendall's tau of a resample's ranking with the full one: {number(ranking.tau, 2)} "
+            f"({number(ranking.tau_low, 2)} to {number(ranking.tau_high, 2)}); of both ways to rank: "
+            f"{number(ranking.tau_aggregation, 2)}."
         )
-    head = ("arm", "rank of mean", "interval", "leads", "mean rank")
-    return Table("stability", caption.strip(), head, rows)
+    columns: Columns[RankStability] = {
+        "arm": lambda one: one.arm,
+        "rank of mean": lambda one: number(one.rank, 1),
+        "interval": lambda one: f"{number(one.low, 1)} to {number(one.high, 1)}",
+        "leads": lambda one: f"{100 * one.share_first:.0f}%",
+        "mean rank": lambda one: number(one.mean_rank, 2),
+    }
+    return table_of("stability", caption, ranking.arms, columns)
 
 
 def flips(analysis: Analysis) -> Table:

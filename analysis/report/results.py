@@ -6,12 +6,15 @@ from functools import partial
 from medsweep.analysis.figures.forest import draw_forest
 from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.report.document import Block, Figure
-from medsweep.analysis.report.table import DASH, Row, Table, bare_p
+from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
+from medsweep.analysis.stats.effects import Effect
+from medsweep.analysis.stats.omnibus import Omnibus
+from medsweep.analysis.stats.posthoc import Wilcoxon
 from medsweep.analysis.stats.bootstrap import RESAMPLES
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
-from medsweep.analysis.study.metric import MetricStudy
+from medsweep.analysis.study.metric import Description, MetricStudy
 from medsweep.analysis.study.null import NullEvidence
 from medsweep.analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, counted, number, percent, span
 
@@ -19,6 +22,7 @@ from medsweep.analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, count
 def effects(analysis: Analysis) -> Table:
     """The primary family with its verdicts at both levels."""
     metric, level = analysis.primary.metric, percent(1 - analysis.plan.alpha)
+    digits = metric.digits + 1
     kinds = dict.fromkeys(answer.runs.test.kind for answer in analysis.answers if answer.runs is not None)
     caption = (
         f"Each arm against {analysis.control}: {metric.title}, arm minus control, patients as blocks (two-sided "
@@ -26,72 +30,42 @@ def effects(analysis: Analysis) -> Table:
     )
     if kinds:
         caption += f", and with the runs taken as random, too ({', '.join(kinds)}). The verdict is the weaker of both"
-    head = (
-        "arm",
-        "n",
-        "difference",
-        f"{level} CI, runs random",
-        "p, Holm, runs",
-        f"{level} CI, patients",
-        "p, Holm, patients",
-        "patients alone",
-        "runs random",
-        "verdict",
-    )
-    rows = tuple(_effect(answer, metric.digits + 1, over_runs=bool(kinds)) for answer in analysis.answers)
-    return Table("effects", f"{caption}.", head, rows, frozenset({0, 7, 8, 9}))
-
-
-def _effect(answer: Answer, digits: int, *, over_runs: bool) -> Row:
-    mean, runs = answer.patients.effect.mean, answer.runs
-    return (
-        answer.arm,
-        str(answer.patients.effect.n),
-        number(answer.estimate.value, digits, sign=True),
-        DASH if runs is None else span(runs.test.estimate.low, runs.test.estimate.high, digits),
-        DASH if runs is None else bare_p(runs.p_holm),
-        span(mean.low, mean.high, digits),
-        bare_p(answer.patients.wilcoxon.p_holm),
-        str(answer.patients.verdict) if over_runs else DASH,
-        DASH if runs is None else str(runs.verdict),
-        str(answer.verdict),
-    )
+    columns: Columns[Answer] = {
+        "arm": lambda one: one.arm,
+        "n": lambda one: str(one.patients.effect.n),
+        "difference": lambda one: number(one.estimate.value, digits, sign=True),
+        f"{level} CI, runs random": lambda one: interval(one.runs.test.estimate if one.runs else None, digits),
+        "p, Holm, runs": lambda one: bare_p(one.runs.p_holm) if one.runs else DASH,
+        f"{level} CI, patients": lambda one: interval(one.patients.effect.mean, digits),
+        "p, Holm, patients": lambda one: bare_p(one.patients.wilcoxon.p_holm),
+        "patients alone": lambda one: str(one.patients.verdict) if kinds else DASH,
+        "runs random": lambda one: str(one.runs.verdict) if one.runs else DASH,
+        "verdict": lambda one: str(one.verdict),
+    }
+    text = ("patients alone", "runs random", "verdict")
+    return table_of("effects", f"{caption}.", analysis.answers, columns, text=text)
 
 
 def robust(analysis: Analysis) -> Table:
     """The same differences by estimates that lean less on the normal distribution."""
     digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
-    rows = tuple(
-        (
-            effect.arm,
-            f"{effect.wins}/{effect.ties}/{effect.losses}",
-            number(effect.p_better, 2),
-            f"{number(effect.p_better_ci.low, 2)} to {number(effect.p_better_ci.high, 2)}",
-            number(effect.rank_biserial, 2, sign=True),
-            span(effect.bca.low, effect.bca.high, digits),
-            number(effect.hodges_lehmann, digits, sign=True),
-            span(effect.hodges_lehmann_ci.low, effect.hodges_lehmann_ci.high, digits),
-            percent(round(effect.hodges_lehmann_ci.coverage, 3)),
-        )
-        for effect in analysis.primary.effects
-    )
-    head = (
-        "arm",
-        "win/tie/loss",
-        "P(better)",
-        f"{level} CI",
-        "rank-biserial",
-        f"{level} CI of mean, BCa",
-        "Hodges-Lehmann",
-        "its CI",
-        "coverage",
-    )
     caption = (
         "The same differences by counts, ranks and bootstrap, patients alone. A win is a patient for whom the arm is "
         "better, P(better) the share of wins with ties as halves; the rank-biserial correlation runs from "
         "\N{MINUS SIGN}1 to 1 and is positive where the arm is better."
     )
-    return Table("robust", caption, head, rows)
+    columns: Columns[Effect] = {
+        "arm": lambda one: one.arm,
+        "win/tie/loss": lambda one: f"{one.wins}/{one.ties}/{one.losses}",
+        "P(better)": lambda one: number(one.p_better, 2),
+        f"{level} CI": lambda one: f"{number(one.p_better_ci.low, 2)} to {number(one.p_better_ci.high, 2)}",
+        "rank-biserial": lambda one: number(one.rank_biserial, 2, sign=True),
+        f"{level} CI of mean, BCa": lambda one: interval(one.bca, digits),
+        "Hodges-Lehmann": lambda one: number(one.hodges_lehmann, digits, sign=True),
+        "its CI": lambda one: interval(one.hodges_lehmann_ci, digits),
+        "coverage": lambda one: percent(round(one.hodges_lehmann_ci.coverage, 3)),
+    }
+    return table_of("robust", caption, analysis.primary.effects, columns)
 
 
 def null(analysis: Analysis) -> Table:
@@ -127,72 +101,65 @@ def _null_row(one: NullEvidence, answer: Answer, digits: int) -> Row:
 
 def exploratory(study: MetricStudy) -> Table:
     """A secondary metric against the control; no verdict."""
-    digits = study.metric.digits
+    digits, level = study.metric.digits, percent(study.effects[0].mean.level)
     described = {one.arm: one for one in study.descriptions}
-    rows = tuple(
-        (
-            effect.arm,
-            str(effect.n),
-            number(described[effect.arm].median, digits),
-            number(described[effect.arm].mean, digits),
-            f"{described[effect.arm].n_finite}",
-            str(described[effect.arm].missed),
-            number(effect.mean.value, digits, sign=True),
-            span(effect.mean.low, effect.mean.high, digits),
-            f"{effect.wins}/{effect.ties}/{effect.losses}",
-            bare_p(test.p_holm),
-        )
-        for effect, test in zip(study.effects, study.wilcoxon, strict=True)
-    )
-    unit = f" in {study.metric.unit}" if study.metric.unit else ""
     better = "higher" if study.metric.higher_is_better else "lower"
     caption = (
-        f"Exploratory: {study.metric.title}{unit}, {better} is better. Means and differences are over the patients "
+        f"Exploratory: {study.metric.in_unit}, {better} is better. Means and differences are over the patients "
         "found (n found); medians, wins and ranks count a patient with a missed structure as worst."
     )
-    level = percent(study.effects[0].mean.level)
-    head = ("arm", "n", "median", "mean", "n found", "missed", "difference", f"{level} CI", "win/tie/loss", "p, Holm")
-    return Table(f"explore-{study.metric.name}", caption, head, rows)
+    columns: Columns[tuple[Effect, Wilcoxon]] = {
+        "arm": lambda pair: pair[0].arm,
+        "n": lambda pair: str(pair[0].n),
+        "median": lambda pair: number(described[pair[0].arm].median, digits),
+        "mean": lambda pair: number(described[pair[0].arm].mean, digits),
+        "n found": lambda pair: str(described[pair[0].arm].n_finite),
+        "missed": lambda pair: str(described[pair[0].arm].missed),
+        "difference": lambda pair: number(pair[0].mean.value, digits, sign=True),
+        f"{level} CI": lambda pair: interval(pair[0].mean, digits),
+        "win/tie/loss": lambda pair: f"{pair[0].wins}/{pair[0].ties}/{pair[0].losses}",
+        "p, Holm": lambda pair: bare_p(pair[1].p_holm),
+    }
+    pairs = zip(study.effects, study.wilcoxon, strict=True)
+    return table_of(f"explore-{study.metric.name}", caption, pairs, columns)
 
 
 def over_secondary(studies: Sequence[MetricStudy]) -> Table:
     """The omnibus tests of the secondary metrics, exploratory."""
-    rows = []
-    for study in studies:
-        test = study.omnibus
-        if hasattr(test, "reason"):
-            continue
-        f = f"F({test.df1}, {test.df2}) = {number(test.f, 2)}"
-        rows.append((study.metric.title, str(test.n), str(test.k), f, bare_p(test.p), number(test.kendall_w, 2)))
+    tests = [(study.metric.title, study.omnibus) for study in studies]
     caption = "Exploratory: do the arms differ on the other metrics? Friedman's test as Iman-Davenport F, Kendall's W."
-    return Table("explore-omnibus", caption, ("metric", "n", "k", "F", "p", "W"), tuple(rows), frozenset({0, 3}))
+    columns: Columns[tuple[str, Omnibus]] = {
+        "metric": lambda one: one[0],
+        "n": lambda one: str(one[1].n),
+        "k": lambda one: str(one[1].k),
+        "F": lambda one: f"F({one[1].df1}, {one[1].df2}) = {number(one[1].f, 2)}",
+        "p": lambda one: bare_p(one[1].p),
+        "W": lambda one: number(one[1].kendall_w, 2),
+    }
+    computed = [(title, test) for title, test in tests if isinstance(test, Omnibus)]
+    return table_of("explore-omnibus", caption, computed, columns, text=("F",))
 
 
 def descriptions(study: MetricStudy) -> Table:
     """Scores per arm."""
     digits = study.metric.digits
-    rows = tuple(
-        (
-            one.arm,
-            str(one.n),
-            number(one.mean, digits),
-            number(one.sd, digits),
-            number(one.median, digits),
-            f"{number(one.q1, digits)} to {number(one.q3, digits)}",
-            f"{number(one.minimum, digits)} to {number(one.maximum, digits)}",
-            str(one.missed),
-            str(one.diverged),
-        )
-        for one in study.descriptions
-    )
-    unit = f" in {study.metric.unit}" if study.metric.unit else ""
-    found = "" if all(one.n == one.n_finite for one in study.descriptions) else "; mean and SD over patients found"
+    left_out = "" if all(one.n == one.n_finite for one in study.descriptions) else "; mean and SD over patients found"
     caption = (
-        f"{study.metric.title}{unit} per arm over patients (macro over classes, mean over seeds{found}); number of "
+        f"{study.metric.in_unit} per arm over patients (macro over classes, mean over seeds{left_out}); number of "
         "missed structures and of diverged runs."
     )
-    head = ("arm", "n", "mean", "SD", "median", "quartiles", "range", "missed", "diverged")
-    return Table(f"describe-{study.metric.name}", caption, head, rows)
+    columns: Columns[Description] = {
+        "arm": lambda one: one.arm,
+        "n": lambda one: str(one.n),
+        "mean": lambda one: number(one.mean, digits),
+        "SD": lambda one: number(one.sd, digits),
+        "median": lambda one: number(one.median, digits),
+        "quartiles": lambda one: f"{number(one.q1, digits)} to {number(one.q3, digits)}",
+        "range": lambda one: f"{number(one.minimum, digits)} to {number(one.maximum, digits)}",
+        "missed": lambda one: str(one.missed),
+        "diverged": lambda one: str(one.diverged),
+    }
+    return table_of(f"describe-{study.metric.name}", caption, study.descriptions, columns)
 
 
 def forest(material: Material) -> Figure:

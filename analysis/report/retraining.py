@@ -6,43 +6,35 @@ from functools import partial
 
 from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.report.document import Block, Figure
-from medsweep.analysis.report.table import DASH, Table, bare_p
+from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
+from medsweep.analysis.stats.variance import Components
 from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.levels import RunLevel
 from medsweep.analysis.study.wording import number, percent, span
 
 
 def runs(analysis: Analysis) -> Table:
     """The second level of analysis, where there is one."""
     digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
-    levels = [(answer, answer.runs) for answer in analysis.answers if answer.runs is not None]
+    levels = [(answer.arm, answer.runs) for answer in analysis.answers if answer.runs is not None]
     corrected = any(run.test.nadeau_bengio is not None for _, run in levels)
-    rows = []
-    for answer, run in levels:
-        test = run.test
-        wide = test.nadeau_bengio
-        extra = (span(wide.low, wide.high, digits),) if wide is not None else ()
-        rows.append(
-            (
-                answer.arm,
-                str(test.patients),
-                str(test.units),
-                number(test.estimate.value, digits, sign=True),
-                span(test.estimate.low, test.estimate.high, digits),
-                number(test.estimate.df, 1),
-                bare_p(test.estimate.p),
-                bare_p(run.p_holm),
-                *extra,
-            )
-        )
-    units = "folds" if corrected else "seeds"
-    overlap = (f"{level} CI, overlap",) if corrected else ()
-    head = ("arm", "n", units, "difference", f"{level} CI", "df", "p", "p, Holm", *overlap)
     kind = levels[0][1].test.kind if levels else ""
     caption = f"With the runs taken as random, too ({kind}): what would hold for networks trained again."
     if corrected:
         caption += " The last interval allows for training sets that overlap (Nadeau and Bengio 2003)."
-    return Table("runs", caption, head, tuple(rows))
+    columns: Columns[tuple[str, RunLevel]] = {
+        "arm": lambda one: one[0],
+        "n": lambda one: str(one[1].test.patients),
+        "folds" if corrected else "seeds": lambda one: str(one[1].test.units),
+        "difference": lambda one: number(one[1].test.estimate.value, digits, sign=True),
+        f"{level} CI": lambda one: interval(one[1].test.estimate, digits),
+        "df": lambda one: number(one[1].test.estimate.df, 1),
+        "p": lambda one: bare_p(one[1].test.estimate.p),
+        "p, Holm": lambda one: bare_p(one[1].p_holm),
+        f"{level} CI, overlap": lambda one: interval(one[1].test.nadeau_bengio, digits),
+    }
+    return table_of("runs", caption, levels, columns)
 
 
 def mixed(analysis: Analysis) -> Table:
@@ -72,22 +64,23 @@ def mixed(analysis: Analysis) -> Table:
 
 def components(analysis: Analysis) -> Table:
     """Variance components."""
-    digits = analysis.primary.metric.digits + 1
-    rows = tuple(
-        (
-            one.arm,
-            *(
-                DASH if math.isnan(value) else number(value, digits)
-                for value in (one.between_seeds, one.patient, one.run, one.residual)
-            ),
-        )
-        for one in analysis.components
-    )
+
+    def sd(value: float) -> str:
+        """A dash where the design does not tell it."""
+        return DASH if math.isnan(value) else number(value, analysis.primary.metric.digits + 1)
+
     caption = (
         f"Spread of {analysis.primary.metric.title} as SDs (needs two seeds): of run means inside a fold, and its "
         "components of patient, run and the rest."
     )
-    return Table("components", caption, ("arm", "between seeds", "patient", "run", "residual"), rows)
+    columns: Columns[Components] = {
+        "arm": lambda one: one.arm,
+        "between seeds": lambda one: sd(one.between_seeds),
+        "patient": lambda one: sd(one.patient),
+        "run": lambda one: sd(one.run),
+        "residual": lambda one: sd(one.residual),
+    }
+    return table_of("components", caption, analysis.components, columns)
 
 
 def _picture(material: Material) -> Figure:

@@ -2,11 +2,16 @@
 
 import csv
 import io
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from medsweep.analysis.study.wording import MINUS, NOT_COMPUTABLE, p_text
+from medsweep.analysis.study.wording import MINUS, NOT_COMPUTABLE, p_text, span
 
+Item = TypeVar("Item")
+Columns = Mapping[str, Callable[[Item], str]]
+"""Head of each column, and its cell for an item."""
 Row = tuple[str, ...]
 DASH = "\N{EM DASH}"
 _MACHINE = str.maketrans({MINUS: "-", "\N{NO-BREAK SPACE}": " "})
@@ -25,6 +30,37 @@ class Table:
     rows: tuple[Row, ...]
     text_columns: frozenset[int] = frozenset({0})
     folded: bool = False
+
+
+def table_of(
+    name: str,
+    caption: str,
+    items: Iterable[Item],
+    columns: Columns[Item],
+    *,
+    text: Collection[str] = (),
+) -> Table:
+    """One row per item, one column per head with what it says of an item; ``text``: heads flush left, and the first."""
+    rows = tuple(tuple(cell(item) for cell in columns.values()) for item in items)
+    flush_left = frozenset(place for place, head in enumerate(columns) if place == 0 or head in text)
+    return Table(name, caption, tuple(columns), rows, flush_left)
+
+
+class Bounded(Protocol):
+    """An estimate with an interval."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+
+
+def interval(estimate: Bounded | None, digits: int) -> str:
+    """Its interval, or a dash."""
+    return DASH if estimate is None else span(estimate.low, estimate.high, digits)
 
 
 def without_dashes(table: Table) -> Table:
