@@ -6,14 +6,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from medsweep.analysis.factors.dependence import FactorTrend
+from medsweep.analysis.factors.dependence import FactorTrend, PartialDependence
 from medsweep.analysis.factors.effects import FactorStudy
-from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, look, margin_band, panels, save, wrapped
 from medsweep.analysis.study.wording import number, p_text, span
 from medsweep.metrics import Metric
-
-COLUMNS = 3
-PANEL_IN = 2.6
 
 
 def draw_dependence(study: FactorStudy, metric: Metric, margin: float, stem: Path) -> Drawn:
@@ -24,38 +21,27 @@ def draw_dependence(study: FactorStudy, metric: Metric, margin: float, stem: Pat
     Raises:
         ValueError: no factor has three numeric levels.
     """
-    panels = study.dependence
-    if not panels:
+    if not study.dependence:
         raise ValueError("no factor has three numeric levels to draw")
-    columns = min(COLUMNS, max(2, len(panels)))
-    rows = math.ceil(len(panels) / columns)
     trends = {one.factor: one for one in study.ordered}
     with look():
-        titles = [wrapped(f"{one.factor}: {one.course}", 32) for one in panels]
-        drawing = figure(rows * (PANEL_IN + 0.14 * max(map(lines, titles))))
-        drawing.set_layout_engine("constrained")
-        grid = drawing.subplots(rows, columns, squeeze=False, sharey=True)
-        for axes, place, title in zip(grid.flat, range(len(panels)), titles, strict=False):
-            margin_band(axes, margin, vertical=False)
-            _panel(axes, study, place)
-            axes.set_title(title, fontsize=8.5)
-            axes.set_xlabel(_trend(trends[panels[place].factor], metric), fontsize=7)
-        for axes in grid.flat[len(panels) :]:
-            axes.set_visible(False)
-        unit = f" in {metric.unit}" if metric.unit else ""
+        titles = [wrapped(f"{one.factor}: {one.course}", 32) for one in study.dependence]
         better = "up" if metric.higher_is_better else "down"
-        for row in grid:
-            row[0].set_ylabel(f"{metric.title}{unit} less its mean\nover the levels ({better} is better)")
+        ylabel = f"{metric.in_unit} less its mean\nover the levels ({better} is better)"
+        drawing, places = panels(titles, ylabel, 2.6)
+        for axes, one in zip(places, study.dependence, strict=True):
+            margin_band(axes, margin, vertical=False)
+            _panel(axes, one, study.level)
+            axes.set_xlabel(_trend(trends[one.factor], metric), fontsize=7)
         return save(drawing, stem, _data(study))
 
 
-def _panel(axes: Axes, study: FactorStudy, place: int) -> None:
-    one = study.dependence[place]
+def _panel(axes: Axes, one: PartialDependence, level: float) -> None:
     xs = range(len(one.points))
     values = [point.centred.patients.value for point in one.points]
     for i, (p, step) in enumerate(zip(one.p_steps, one.steps, strict=True)):
         over_runs = one.p_steps_runs[i] if one.p_steps_runs else 0.0
-        shown = max(p, over_runs) < 1 - study.level and step.patients.value != 0
+        shown = max(p, over_runs) < 1 - level and step.patients.value != 0
         axes.plot(xs[i : i + 2], values[i : i + 2], color=INK if shown else QUIET, lw=2.2 if shown else 0.9, zorder=2)
     for x, point in zip(xs, one.points, strict=True):
         over, runs = point.centred.patients, point.centred.runs

@@ -8,14 +8,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.figures.style import (
+    ACCENT,
+    INK,
+    QUIET,
+    Drawn,
+    look,
+    margin_band,
+    panels,
+    save,
+    with_room,
+    wrapped,
+)
 from medsweep.analysis.stats.dose_response import DoseSeries, Trend
 from medsweep.analysis.stats.dose_shape import HarmOnset, Onset
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import number, p_text, percent, span
 from medsweep.metrics import Metric
 
-COLUMNS = 3
 HARM = "\N{WHITE DOWN-POINTING TRIANGLE}"
 HARM_BEYOND_MARGIN = "\N{BLACK DOWN-POINTING TRIANGLE}"
 
@@ -33,24 +43,15 @@ def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
     if not series:
         raise ValueError("the sweep has no series of counts to draw")
     metric = analysis.primary.metric
-    columns = min(COLUMNS, max(2, len(series)))
-    rows = math.ceil(len(series) / columns)
+    limits = _limits(analysis)
     with look():
         titles = [f"{wrapped(one.name, 30)}\n{_shape_text(one)}" for one in series]
-        drawing = figure(rows * (3.3 + 0.14 * max(map(lines, titles))))
-        drawing.set_layout_engine("constrained")
-        grid = drawing.subplots(rows, columns, squeeze=False, sharey=True)
-        limits = _limits(analysis)
-        for axes, one, title in zip(grid.flat, series, titles, strict=False):
+        ylabel = f"difference in {metric.in_unit}\nfrom {wrapped(analysis.control, 26)}"
+        drawing, places = panels(titles, ylabel, 3.3)
+        for axes, one in zip(places, series, strict=True):
             _panel(axes, one, limits, metric)
             margin_band(axes, analysis.plan.margin, vertical=False)
-            axes.set_title(title, fontsize=8.5)
             axes.set_ylim(*limits)
-        for axes in grid.flat[len(series) :]:
-            axes.set_visible(False)
-        for row in grid:
-            unit = f" ({metric.unit})" if metric.unit else ""
-            row[0].set_ylabel(f"difference in {metric.title}{unit}\nfrom {wrapped(analysis.control, 26)}")
         return save(drawing, stem, _data(series))
 
 
@@ -63,9 +64,8 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
     for point in points:
         if point.differences:
             ends += np.quantile(point.differences, [0.05, 0.95]).tolist()
-        ends += [end for end in (point.mean.low, point.mean.high) if math.isfinite(end)]
-    room = 0.2 * (max(ends) - min(ends))
-    return min(ends) - room, max(ends) + room
+        ends += [point.mean.low, point.mean.high]
+    return with_room(ends, 0.2)
 
 
 def _panel(axes: Axes, series: DoseSeries, limits: tuple[float, float], metric: Metric) -> None:

@@ -1,6 +1,5 @@
 """What the factors do: every effect with thick and thin intervals, over patients and over runs."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,19 @@ from matplotlib.ticker import MaxNLocator
 
 from medsweep.analysis.factors.effects import FactorEffect, FactorStudy
 from medsweep.analysis.factors.terms import Term
-from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.figures.style import (
+    ACCENT,
+    INK,
+    Drawn,
+    figure,
+    interval,
+    lines,
+    look,
+    margin_band,
+    save,
+    with_room,
+    wrapped,
+)
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.wording import number, p_text, percent, span
 from medsweep.metrics import Metric
@@ -54,9 +65,8 @@ def draw_factors(study: FactorStudy, metric: Metric, margin: float, stem: Path) 
         axes.tick_params(axis="y", length=0, pad=5)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.spines["left"].set_visible(False)
-        unit = f" in {metric.unit}" if metric.unit else ""
         better = "\N{RIGHTWARDS ARROW} better" if metric.higher_is_better else "better \N{LEFTWARDS ARROW}"
-        axes.set_xlabel(f"effect on {metric.title}{unit}   ({better})")
+        axes.set_xlabel(f"effect on {metric.in_unit}   ({better})")
         _key(drawing, study, 1 - 0.08 / height)
         return save(drawing, stem, _data(blocks))
 
@@ -82,9 +92,8 @@ def _limits(blocks: Sequence[FactorEffect], margin: float) -> tuple[float, float
     """An axis for all intervals over patients; those over few runs may leave it."""
     ends = [-1.5 * margin, 1.5 * margin]
     for term in (term for one in blocks for term in one.terms):
-        ends += [end for end in (term.patients.low, term.patients.high) if math.isfinite(end)]
-    room = 0.08 * (max(ends) - min(ends))
-    return min(ends) - room, max(ends) + room
+        ends += [term.patients.low, term.patients.high]
+    return with_room(ends, 0.08)
 
 
 def _row(axes: Axes, term: Term, y: float, limits: tuple[float, float], digits: int) -> None:
@@ -103,18 +112,6 @@ def _row(axes: Axes, term: Term, y: float, limits: tuple[float, float], digits: 
 def leaves_out_zero(estimate: Estimate) -> bool:
     """The interval is computable and lies on one side of 0."""
     return estimate.low > 0 or estimate.high < 0
-
-
-def interval(axes: Axes, ends: tuple[float, float], y: float, limits: tuple[float, float], **style: Any) -> None:
-    """A line from end to end; where it leaves the axis, an arrow head at the edge says so."""
-    if not math.isfinite(ends[0]) or not math.isfinite(ends[1]):
-        return
-    low, high = max(ends[0], limits[0]), min(ends[1], limits[1])
-    if low < high:
-        axes.plot([low, high], [y, y], solid_capstyle="butt", zorder=3, **style)
-    for outside, edge, mark in ((ends[0] < limits[0], limits[0], "<"), (ends[1] > limits[1], limits[1], ">")):
-        if outside:
-            axes.plot(edge, y, mark, ms=3.5, color=style["color"], clip_on=False, zorder=3)
 
 
 def _key(drawing: Figure, study: FactorStudy, top: float) -> None:

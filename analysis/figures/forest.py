@@ -1,14 +1,25 @@
 """Every arm against the control: mean difference, thick and thin interval, margin band, numbers and verdict."""
 
-import math
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.figures.style import (
+    ACCENT,
+    INK,
+    Drawn,
+    better_side,
+    figure,
+    interval,
+    lines,
+    look,
+    margin_band,
+    save,
+    with_room,
+    wrapped,
+)
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
@@ -51,14 +62,8 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.spines["left"].set_visible(False)
         metric = analysis.primary.metric
-        unit = f" in {metric.unit}" if metric.unit else ""
-        axes.set_xlabel(
-            f"difference in {metric.title}{unit} from {analysis.control}, n = {analysis.primary.n} patients"
-        )
-        if metric.higher_is_better:
-            axes.set_title("better \N{RIGHTWARDS ARROW}", fontsize=8, loc="right")
-        else:
-            axes.set_title("\N{LEFTWARDS ARROW} better", fontsize=8, loc="left")
+        axes.set_xlabel(f"difference in {metric.in_unit} from {analysis.control}, n = {analysis.primary.n} patients")
+        better_side(axes, metric)
         return save(drawing, stem, _data(analysis))
 
 
@@ -67,38 +72,21 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
     diverged = {one.arm for one in analysis.primary.descriptions if one.diverged}
     means = [answer.estimate for answer in analysis.answers if answer.arm not in diverged]
     means += [answer.patients.effect.mean for answer in analysis.answers if answer.arm not in diverged]
-    ends = [end for mean in means for end in (mean.value, mean.low, mean.high) if math.isfinite(end)]
+    ends = [end for mean in means for end in (mean.value, mean.low, mean.high)]
     if any(answer.runs is not None and answer.runs.test.estimate.df < FEW_DF for answer in analysis.answers):
         ends = [end for mean in means for end in (mean.value, mean.value - 4 * mean.se, mean.value + 4 * mean.se)]
-        ends = [end for end in ends if math.isfinite(end)]
-    margin = analysis.plan.margin
-    low, high = min([-2 * margin, *ends]), max([2 * margin, *ends])
-    room = 0.15 * (high - low)
-    return low - room, high + room
+    return with_room([-2 * analysis.plan.margin, 2 * analysis.plan.margin, *ends], 0.15)
 
 
 def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float]) -> None:
     quoted, alone = answer.estimate, answer.patients.effect.mean
-    _interval(axes, (quoted.low, quoted.high), y, limits, color=INK, lw=0.9)
-    _interval(axes, answer.narrow, y, limits, color=INK, lw=2.6)
+    interval(axes, (quoted.low, quoted.high), y, limits, color=INK, lw=0.9)
+    interval(axes, answer.narrow, y, limits, color=INK, lw=2.6)
     face = "white" if answer.verdict == Verdict.INCONCLUSIVE else ACCENT
     axes.plot(quoted.value, y, MARKS[answer.verdict], ms=6, mec=INK, mfc=face, mew=0.9, zorder=4)
     if answer.runs is not None:
-        _interval(axes, (alone.low, alone.high), y + 0.55, limits, color=ACCENT, lw=1.0, ls=(0, (3, 1.5)))
+        interval(axes, (alone.low, alone.high), y + 0.55, limits, color=ACCENT, lw=1.0, ls=(0, (3, 1.5)))
         axes.plot(alone.value, y + 0.55, "|", color=ACCENT, ms=6, mew=1.2, zorder=4)
-
-
-def _interval(axes: Axes, ends: tuple[float, float], y: float, limits: tuple[float, float], **style: Any) -> None:
-    """A line from end to end; where it leaves the axis, an arrow head at the edge says so."""
-    if not math.isfinite(ends[0]) or not math.isfinite(ends[1]):
-        return
-    low, high = max(ends[0], limits[0]), min(ends[1], limits[1])
-    if low < high:
-        axes.plot([low, high], [y, y], solid_capstyle="butt", zorder=3, **style)
-    if ends[0] < limits[0]:
-        axes.plot(limits[0], y, "<", ms=4, color=style["color"], clip_on=False, zorder=3)
-    if ends[1] > limits[1]:
-        axes.plot(limits[1], y, ">", ms=4, color=style["color"], clip_on=False, zorder=3)
 
 
 def _numbers(axes: Axes, answer: Answer, y: float, digits: int) -> None:

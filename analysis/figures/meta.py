@@ -3,14 +3,27 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.figures.style import (
+    ACCENT,
+    INK,
+    QUIET,
+    Drawn,
+    better_side,
+    figure,
+    interval,
+    lines,
+    look,
+    margin_band,
+    save,
+    with_room,
+    wrapped,
+)
 from medsweep.analysis.stats.meta_analysis import Meta, WeightedStudy
-from medsweep.analysis.study.wording import number, p_text, percent, span
+from medsweep.analysis.study.wording import counted, number, p_text, percent, span
 from medsweep.metrics import Metric
 
 ROW_IN = 0.19
@@ -42,8 +55,7 @@ def draw_meta(metas: Sequence[Meta], metric: Metric, margin: float, stem: Path) 
             y = _block(axes, meta, y, limits, metric)
         axes.set(ylim=(y - 0.3, -0.6), yticks=[], xlim=limits)
         axes.spines["left"].set_visible(False)
-        unit = f" in {metric.unit}" if metric.unit else ""
-        axes.set_xlabel(f"mean difference in {metric.title}{unit} from the control")
+        axes.set_xlabel(f"mean difference in {metric.in_unit} from the control")
         _heads(axes, metas[0].level, metric)
         if notes:
             drawing.text(0.01, 0.005, "\n".join(notes), fontsize=7, va="bottom", ha="left")
@@ -55,16 +67,13 @@ def _limits(metas: Sequence[Meta], margin: float) -> tuple[float, float]:
     ends = [-2 * margin, 2 * margin]
     for meta in metas:
         ends += [end for one in meta.studies for end in (one.low, one.high)] + [meta.estimate.value]
-    room = 0.12 * (max(ends) - min(ends))
-    return min(ends) - room, max(ends) + room
+    return with_room(ends, 0.12)
 
 
 def _heads(axes: Axes, level: float, metric: Metric) -> None:
-    beside, above = axes.get_yaxis_transform(), 1.02
-    better = "better \N{RIGHTWARDS ARROW}" if metric.higher_is_better else "\N{LEFTWARDS ARROW} better"
-    axes.set_title(better, fontsize=8, loc="right" if metric.higher_is_better else "left")
-    top = axes.get_ylim()[1]
-    axes.text(above, top, f"difference [{percent(level)} CI], weight", transform=beside, fontsize=7.5, va="bottom")
+    better_side(axes, metric)
+    beside, top = axes.get_yaxis_transform(), axes.get_ylim()[1]
+    axes.text(1.02, top, f"difference [{percent(level)} CI], weight", transform=beside, fontsize=7.5, va="bottom")
 
 
 def _block(axes: Axes, meta: Meta, y: float, limits: tuple[float, float], metric: Metric) -> float:
@@ -82,19 +91,11 @@ def _block(axes: Axes, meta: Meta, y: float, limits: tuple[float, float], metric
         y += 1
     _diamond(axes, meta, y, limits)
     estimate = meta.estimate
-    axes.text(
-        -0.03,
-        y,
-        f"{meta.k} data set{'' if meta.k == 1 else 's'}",
-        transform=beside,
-        fontsize=7.5,
-        va="center",
-        ha="right",
-    )
+    axes.text(-0.03, y, counted(meta.k, "data set"), transform=beside, fontsize=7.5, va="center", ha="right")
     text = f"{_with_span(estimate.value, estimate.low, estimate.high, digits)}  {p_text(estimate.p)}"
     axes.text(1.02, y, text, transform=beside, fontsize=7.5, va="center", fontweight="bold")
     y += 0.85
-    _line(axes, (meta.prediction_low, meta.prediction_high), y, limits, color=ACCENT, lw=0.9, ls=(0, (3, 1.5)))
+    interval(axes, (meta.prediction_low, meta.prediction_high), y, limits, color=ACCENT, lw=0.9, ls=(0, (3, 1.5)))
     axes.text(-0.03, y, "prediction interval", transform=beside, fontsize=7, va="center", ha="right")
     axes.text(1.02, y, _spread_text(meta, digits), transform=beside, fontsize=7, va="center")
     return y + 1.55
@@ -115,7 +116,7 @@ def _with_span(value: float, low: float, high: float, digits: int) -> str:
 
 
 def _study(axes: Axes, one: WeightedStudy, y: float, limits: tuple[float, float], most: float) -> None:
-    _line(axes, (one.low, one.high), y, limits, color=INK, lw=0.9)
+    interval(axes, (one.low, one.high), y, limits, color=INK, lw=0.9)
     side = 2.5 + 4.5 * math.sqrt(one.weight / most)
     axes.plot(one.study.effect, y, "s", ms=side, color=QUIET, mec=INK, mew=0.7, zorder=4)
 
@@ -126,19 +127,9 @@ def _diamond(axes: Axes, meta: Meta, y: float, limits: tuple[float, float]) -> N
     if math.isnan(estimate.low):
         axes.plot(estimate.value, y, "D", ms=6, color=ACCENT, mec=INK, mew=0.8, zorder=5)
         return
-    _line(axes, (estimate.low, estimate.high), y, limits, color=INK, lw=0.0)
+    interval(axes, (estimate.low, estimate.high), y, limits, color=INK, lw=0.0)
     xs = [max(estimate.low, limits[0]), estimate.value, min(estimate.high, limits[1]), estimate.value]
     axes.fill(xs, [y, y - 0.32, y, y + 0.32], facecolor=ACCENT, edgecolor=INK, lw=0.8, zorder=5)
-
-
-def _line(axes: Axes, ends: tuple[float, float], y: float, limits: tuple[float, float], **style: Any) -> None:
-    """A line from end to end; where it leaves the axis, an arrow head at the edge says so."""
-    if not math.isfinite(ends[0]) or not math.isfinite(ends[1]):
-        return
-    axes.plot([max(ends[0], limits[0]), min(ends[1], limits[1])], [y, y], solid_capstyle="butt", zorder=3, **style)
-    for edge, mark, beyond in ((limits[0], "<", ends[0] < limits[0]), (limits[1], ">", ends[1] > limits[1])):
-        if beyond:
-            axes.plot(edge, y, mark, ms=4, color=style["color"], clip_on=False, zorder=6)
 
 
 def _data(metas: Sequence[Meta]) -> pd.DataFrame:

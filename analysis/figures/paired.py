@@ -9,14 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, look, margin_band, save, wrapped
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, look, margin_band, panels, save, with_room, wrapped
 from medsweep.analysis.stats.paired_differences import Paired
 from medsweep.analysis.study.wording import number, span
 from medsweep.metrics import Metric
 
 WORSE = "#b35806"
 """Burnt orange: apart from the accent blue for every common colour blindness, and in grey by its darkness."""
-COLUMNS = 3
 MOST_NAMES = 3
 """Outliers named at either end of a panel."""
 
@@ -32,24 +31,15 @@ def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Pa
     """
     if not pairs:
         raise ValueError("no comparison to draw")
-    columns = min(COLUMNS, max(2, len(pairs)))
-    rows = math.ceil(len(pairs) / columns)
     limits = _limits(pairs, margin)
     with look():
         titles = [f"{wrapped(one.arm, 32)}\nbetter {one.better}, worse {one.worse}, tied {one.ties}" for one in pairs]
-        drawing = figure(rows * (2.2 + 0.14 * max(map(lines, titles))) + 0.3)
-        drawing.set_layout_engine("constrained")
-        grid = drawing.subplots(rows, columns, squeeze=False, sharey=True)
-        for axes, one, title in zip(grid.flat, pairs, titles, strict=False):
+        ylabel = f"difference in {metric.in_unit}\nfrom {wrapped(pairs[0].control, 26)}"
+        drawing, places = panels(titles, ylabel, 2.2, fontsize=8, below_in=0.3)
+        for axes, one in zip(places, pairs, strict=True):
             margin_band(axes, margin, vertical=False)
             _panel(axes, one, limits, metric)
-            axes.set_title(title, fontsize=8)
             axes.set_ylim(*limits)
-        for axes in grid.flat[len(pairs) :]:
-            axes.set_visible(False)
-        unit = f" ({metric.unit})" if metric.unit else ""
-        for row in grid:
-            row[0].set_ylabel(f"difference in {metric.title}{unit}\nfrom {wrapped(pairs[0].control, 26)}")
         drawing.legend(handles=_key(), ncols=4, frameon=False, fontsize=7, loc="outside lower center")
         return save(drawing, stem, _data(pairs, metric))
 
@@ -63,8 +53,7 @@ def _limits(pairs: Sequence[Paired], margin: float) -> tuple[float, float]:
         bulk = np.quantile(finite, [0.05, 0.95])
         reach = max(3 * float(np.ptp(bulk)), 3 * margin)
         low, high = max(low, float(bulk[0]) - reach), min(high, float(bulk[1]) + reach)
-    room = 0.06 * (high - low)
-    return float(low - room), float(high + room)
+    return with_room((float(low), float(high)), 0.06)
 
 
 def _panel(axes: Axes, one: Paired, limits: tuple[float, float], metric: Metric) -> None:

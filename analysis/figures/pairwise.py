@@ -160,8 +160,7 @@ def _full_colour(pairwise: Pairwise) -> float:
 
 
 def _legend(axes: Axes, pairwise: Pairwise, metric: Metric, layout: MatrixLayout) -> None:
-    unit = f" in {metric.unit}" if metric.unit else ""
-    size = f"mean difference of {metric.title}{unit}, row minus column"
+    size = f"mean difference of {metric.in_unit}, row minus column"
     cell = f"Cell: {size}; patients won / tied / lost by the row; Holm's p."
     if layout.split:
         cell = f"Below the diagonal: {size}; Holm's p. Above: patients won / tied / lost by the row."

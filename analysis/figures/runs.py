@@ -39,8 +39,7 @@ def draw_runs(analysis: Analysis, stem: Path) -> Drawn:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         metric = analysis.primary.metric
-        unit = f" ({metric.unit})" if metric.unit else ""
-        axes.set_xlabel(f"mean {metric.title}{unit} of one run over its test patients")
+        axes.set_xlabel(f"mean {metric.in_unit} of one run over its test patients")
         if len(folds) > 1:
             marks = [axes.plot([], [], shape, mfc="none", mec=ACCENT, ls="")[0] for shape in SHAPES[: len(folds)]]
             names = [f"fold {fold}" for fold in folds[: len(SHAPES)]]

@@ -1,7 +1,8 @@
 """One look for all pictures, and files that come out the same byte for byte: SVG, PNG, and the data as CSV."""
 
+import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from medsweep.metrics import Metric
+
 INK: Final = "#1a1a1a"
 QUIET: Final = "#8c8c8c"
 BAND: Final = "#e4e4e0"
@@ -20,6 +23,8 @@ ACCENT: Final = "#1f4e79"
 WIDTH_IN: Final = 7.2
 DPI: Final = 200
 PAD_IN: Final = 0.05
+COLUMNS: Final = 3
+"""Panels side by side at most."""
 
 _RC: Final[Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so that every machine draws the same
@@ -97,3 +102,49 @@ def margin_band(axes: Axes, margin: float, *, vertical: bool) -> None:
     for edge in (-margin, margin):
         line(edge, color=QUIET, lw=0.6, ls=(0, (4, 3)), zorder=1)
     line(0, color=INK, lw=0.7, zorder=1)
+
+
+def panels(
+    titles: Sequence[str], ylabel: str, height_in: float, *, fontsize: float = 8.5, below_in: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """One panel per title on a shared vertical axis, named at the left of each row.
+
+    ``height_in``: of a panel without its title; ``below_in``: room under all of them.
+    """
+    columns = min(COLUMNS, max(2, len(titles)))
+    rows = math.ceil(len(titles) / columns)
+    drawing = figure(rows * (height_in + 0.14 * max(map(lines, titles))) + below_in)
+    drawing.set_layout_engine("constrained")
+    places: list[Axes] = drawing.subplots(rows, columns, squeeze=False, sharey=True).ravel().tolist()
+    for axes in places[::columns]:
+        axes.set_ylabel(ylabel)
+    for axes in places[len(titles) :]:
+        axes.set_visible(False)
+    for axes, title in zip(places, titles, strict=False):
+        axes.set_title(title, fontsize=fontsize)
+    return drawing, places[: len(titles)]
+
+
+def with_room(values: Iterable[float], share: float) -> tuple[float, float]:
+    """Limits of an axis that holds all finite values and, on either side, ``share`` of their range."""
+    finite = [value for value in values if math.isfinite(value)]
+    room = share * (max(finite) - min(finite))
+    return min(finite) - room, max(finite) + room
+
+
+def interval(axes: Axes, ends: tuple[float, float], y: float, limits: tuple[float, float], **style: Any) -> None:
+    """A line from end to end; where it leaves the axis, an arrow head at the edge says so. Nothing if it has no end."""
+    if not math.isfinite(ends[0]) or not math.isfinite(ends[1]):
+        return
+    low, high = max(ends[0], limits[0]), min(ends[1], limits[1])
+    if low < high:
+        axes.plot([low, high], [y, y], solid_capstyle="butt", zorder=3, **style)
+    for outside, edge, mark in ((ends[0] < limits[0], limits[0], "<"), (ends[1] > limits[1], limits[1], ">")):
+        if outside:
+            axes.plot(edge, y, mark, ms=4, color=style["color"], clip_on=False, zorder=6)
+
+
+def better_side(axes: Axes, metric: Metric) -> None:
+    """An arrow over the panel that points to the better side."""
+    text = "better \N{RIGHTWARDS ARROW}" if metric.higher_is_better else "\N{LEFTWARDS ARROW} better"
+    axes.set_title(text, fontsize=8, loc="right" if metric.higher_is_better else "left")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from medsweep.analysis.factors.dependence import Ordered
+from medsweep.analysis.factors.dependence import FactorTrend
 from medsweep.analysis.factors.effects import FactorEffect, FactorStudy, Term
 from medsweep.analysis.figures.dependence import draw_dependence
 from medsweep.analysis.figures.factors import draw_factors
@@ -61,7 +61,7 @@ def dependence(analysis: Analysis, study: FactorStudy) -> Table:
         "to the highest level, and how far the ends of the fitted parabola lie above its middle (negative: up, then "
         "down); course by the steps shown at both levels, Holm."
     )
-    columns: Columns[Ordered] = {
+    columns: Columns[FactorTrend] = {
         "factor": lambda one: one.factor,
         "n": lambda one: str(one.n),
         "levels": lambda one: ", ".join(f"{value:g}" for value in one.values),

@@ -5,7 +5,7 @@ from functools import partial
 
 from medsweep.analysis.figures.quality import draw_quality
 from medsweep.analysis.figures.spectra import draw_spectra
-from medsweep.analysis.questions.measures import MetricComparison, MetricUtility
+from medsweep.analysis.questions.utility import MetricComparison, MetricUtility
 from medsweep.analysis.questions.quality import QualityStudy
 from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import Block, Bullets, Figure

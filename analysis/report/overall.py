@@ -11,8 +11,8 @@ from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, ta
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.mean_ranks import Nemenyi
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
-from medsweep.analysis.stats.posthoc import Nemenyi
-from medsweep.analysis.stats.ranks import RankStability
+from medsweep.analysis.stats.mean_ranks import Nemenyi
+from medsweep.analysis.stats.rank_stability import RankStability
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.sensitivity import Sensitivity
 from medsweep.analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent, span

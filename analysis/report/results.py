@@ -10,7 +10,7 @@ from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, in
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.effects import Effect
 from medsweep.analysis.stats.omnibus import Omnibus
-from medsweep.analysis.stats.posthoc import Wilcoxon
+from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.stats.bootstrap import RESAMPLES
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer

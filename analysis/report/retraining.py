@@ -8,7 +8,7 @@ from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.report.document import Block, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
-from medsweep.analysis.stats.variance import Components
+from medsweep.analysis.stats.method_tests import Components
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.levels import RunLevel
 from medsweep.analysis.study.wording import number, percent, span
