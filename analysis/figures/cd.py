@@ -77,9 +77,9 @@ def draw_cd(omnibus: Omnibus, pairs: Nemenyi, stem: Path, *, control: str, dunn:
         _axis(axes, omnibus, pairs)
         for level, (first, last) in zip(levels, groups.bars, strict=True):
             y = 0.16 + BAR * level
-            ends = [omnibus.mean_ranks[groups.order[place]] for place in (first, last)]
+            span = [omnibus.mean_ranks[groups.order[place]] for place in (first, last)]
             reach = 0.004 * (omnibus.k - 1)
-            axes.plot([ends[0] - reach, ends[1] + reach], [y, y], color=INK, lw=3.2, solid_capstyle="butt", zorder=3)
+            axes.plot([span[0] - reach, span[1] + reach], [y, y], color=INK, lw=3.2, solid_capstyle="butt", zorder=3)
         for label in labels:
             _elbow(axes, label, omnibus.k)
         text = _caption(omnibus, pairs, groups, dunn)
@@ -109,10 +109,10 @@ def _axis(axes: Axes, omnibus: Omnibus, pairs: Nemenyi) -> None:
 def _control_band(axes: Axes, omnibus: Omnibus, dunn: BonferroniDunn, depth: float) -> None:
     """+-CD around the control, behind axis and bars, cut where the axis ends; edged for a photocopier."""
     centre = omnibus.mean_ranks[omnibus.arms.index(dunn.control)]
-    ends = [centre - dunn.critical_difference, centre + dunn.critical_difference]
-    low, high = max(ends[0], 1.0), min(ends[1], float(omnibus.k))
+    edges = [centre - dunn.critical_difference, centre + dunn.critical_difference]
+    low, high = max(edges[0], 1.0), min(edges[1], float(omnibus.k))
     axes.fill_betweenx([0, depth], low, high, color=BAND, lw=0, zorder=0)
-    for end in ends:
+    for end in edges:
         if 1 < end < omnibus.k:
             axes.plot([end, end], [0, depth], color=QUIET, lw=0.7, ls=(0, (4, 3)), zorder=1)
 
@@ -130,13 +130,13 @@ class Label:
 
 def _levels(omnibus: Omnibus, groups: Groups) -> tuple[int, ...]:
     """Line of each bar: the topmost where a gap parts it from the bar before, so that no two bars touch."""
-    ends: list[float] = []
+    reached: list[float] = []
     levels = []
     for first, last in groups.bars:
         start, end = (omnibus.mean_ranks[groups.order[place]] for place in (first, last))
-        free = (level for level, taken in enumerate(ends) if taken + 0.05 * (omnibus.k - 1) < start)
-        level = next(free, len(ends))
-        ends[level : level + 1] = [end]
+        free = (level for level, taken in enumerate(reached) if taken + 0.05 * (omnibus.k - 1) < start)
+        level = next(free, len(reached))
+        reached[level : level + 1] = [end]
         levels.append(level)
     return tuple(levels)
 
@@ -144,7 +144,7 @@ def _levels(omnibus: Omnibus, groups: Groups) -> tuple[int, ...]:
 def _labels(omnibus: Omnibus, groups: Groups, control: str, top: float) -> list[Label]:
     """The better half on the left, the rest on the right; the outermost rank ends highest, so that no two cross."""
     half = (omnibus.k + 1) // 2
-    found = []
+    labels = []
     for on_left, places in ((True, range(half)), (False, range(omnibus.k - 1, half - 1, -1))):
         y = top
         for place in places:
@@ -152,9 +152,9 @@ def _labels(omnibus: Omnibus, groups: Groups, control: str, top: float) -> list[
             name, rank = omnibus.arms[arm], omnibus.mean_ranks[arm]
             text = wrapped(arm_label(name, control=name == control), LABEL_WIDTH)
             height = lines(text) * LINE + 0.11
-            found.append(Label(text, rank, y + height / 2, on_left, name == control))
+            labels.append(Label(text, rank, y + height / 2, on_left, name == control))
             y += height
-    return found
+    return labels
 
 
 def _elbow(axes: Axes, label: Label, k: int) -> None:

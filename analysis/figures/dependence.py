@@ -56,9 +56,9 @@ def _panel(axes: Axes, one: PartialDependence, level: float) -> None:
 
 def _trend(one: FactorTrend, metric: Metric) -> str:
     digits = metric.digits + 1
-    parts = [("rise", one.rise)] if one.bend is None else [("rise", one.rise), ("bend", one.bend)]
+    terms = [("rise", one.rise)] if one.bend is None else [("rise", one.rise), ("bend", one.bend)]
     texts = []
-    for name, term in parts:
+    for name, term in terms:
         over = term.patients
         interval = span(over.low, over.high, digits)
         p = p_text(over.p) if term.runs is None else f"{p_text(over.p)}, over runs {p_text(term.runs.p)}"

@@ -60,12 +60,12 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
     diverged = {one.arm for one in analysis.primary.descriptions if one.diverged}
     points = [point for series in analysis.dose for point in series.points if point.arm not in diverged]
     margin = analysis.plan.margin
-    ends = [-2 * margin, 2 * margin]
+    values = [-2 * margin, 2 * margin]
     for point in points:
         if point.differences:
-            ends += np.quantile(point.differences, [0.05, 0.95]).tolist()
-        ends += [point.mean.low, point.mean.high]
-    return with_room(ends, 0.2)
+            values += np.quantile(point.differences, [0.05, 0.95]).tolist()
+        values += [point.mean.low, point.mean.high]
+    return with_room(values, 0.2)
 
 
 def _panel(axes: Axes, series: DoseSeries, limits: tuple[float, float], metric: Metric) -> None:
@@ -122,14 +122,14 @@ def _harm_lines(harm: HarmOnset, over_runs: HarmOnset | None) -> list[str]:
         holm = "" if plain.count is None else f" (Holm {adjusted.count or 'none'})"
         return f"{name}: {plain.text}{holm}"
 
-    found = [
+    texts = [
         line(f"{HARM} harm", harm.zero, harm.zero_holm),
         line(f"{HARM_BEYOND_MARGIN} past margin", harm.margin, harm.margin_holm),
     ]
     if over_runs is not None:
         pairs = ((HARM, over_runs.zero), (HARM_BEYOND_MARGIN, over_runs.margin))
-        found.append("runs random: " + ", ".join(f"{mark} {one.count or 'none'}" for mark, one in pairs))
-    return found
+        texts.append("runs random: " + ", ".join(f"{mark} {one.count or 'none'}" for mark, one in pairs))
+    return texts
 
 
 def _trend_lines(trend: Trend | None, metric: Metric) -> list[str]:

@@ -90,10 +90,10 @@ def _head(effect: FactorEffect) -> str:
 
 def _limits(blocks: Sequence[FactorEffect], margin: float) -> tuple[float, float]:
     """An axis for all intervals over patients; those over few runs may leave it."""
-    ends = [-1.5 * margin, 1.5 * margin]
+    values = [-1.5 * margin, 1.5 * margin]
     for term in (term for one in blocks for term in one.terms):
-        ends += [term.patients.low, term.patients.high]
-    return with_room(ends, 0.08)
+        values += [term.patients.low, term.patients.high]
+    return with_room(values, 0.08)
 
 
 def _row(axes: Axes, term: Term, y: float, limits: tuple[float, float], digits: int) -> None:

@@ -72,10 +72,10 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
     diverged = {one.arm for one in analysis.primary.descriptions if one.diverged}
     means = [answer.estimate for answer in analysis.answers if answer.arm not in diverged]
     means += [answer.patients.effect.mean for answer in analysis.answers if answer.arm not in diverged]
-    ends = [end for mean in means for end in (mean.value, mean.low, mean.high)]
+    values = [end for mean in means for end in (mean.value, mean.low, mean.high)]
     if any(answer.runs is not None and answer.runs.test.estimate.df < FEW_DF for answer in analysis.answers):
-        ends = [end for mean in means for end in (mean.value, mean.value - 4 * mean.se, mean.value + 4 * mean.se)]
-    return with_room([-2 * analysis.plan.margin, 2 * analysis.plan.margin, *ends], 0.15)
+        values = [end for mean in means for end in (mean.value, mean.value - 4 * mean.se, mean.value + 4 * mean.se)]
+    return with_room([-2 * analysis.plan.margin, 2 * analysis.plan.margin, *values], 0.15)
 
 
 def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float]) -> None:

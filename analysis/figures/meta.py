@@ -64,10 +64,10 @@ def draw_meta(metas: Sequence[Meta], metric: Metric, margin: float, stem: Path) 
 
 def _limits(metas: Sequence[Meta], margin: float) -> tuple[float, float]:
     """An axis for all means and the data sets' own intervals; wide intervals over few data sets must not dwarf them."""
-    ends = [-2 * margin, 2 * margin]
+    values = [-2 * margin, 2 * margin]
     for meta in metas:
-        ends += [end for one in meta.studies for end in (one.low, one.high)] + [meta.estimate.value]
-    return with_room(ends, 0.12)
+        values += [end for one in meta.studies for end in (one.low, one.high)] + [meta.estimate.value]
+    return with_room(values, 0.12)
 
 
 def _heads(axes: Axes, level: float, metric: Metric) -> None:

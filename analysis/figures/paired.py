@@ -46,8 +46,8 @@ def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Pa
 
 def _limits(pairs: Sequence[Paired], margin: float) -> tuple[float, float]:
     """An axis for all patients, unless a few lie three times as far out as the rest."""
-    every = np.concatenate([np.asarray(one.differences) for one in pairs])
-    finite = every[np.isfinite(every)]
+    differences = np.concatenate([np.asarray(one.differences) for one in pairs])
+    finite = differences[np.isfinite(differences)]
     low, high = min(-1.5 * margin, finite.min(initial=0.0)), max(1.5 * margin, finite.max(initial=0.0))
     if len(finite):
         bulk = np.quantile(finite, [0.05, 0.95])
@@ -93,19 +93,19 @@ def _names(axes: Axes, one: Paired, shown: np.ndarray, limits: tuple[float, floa
     """Labels of the outliers, where there are any, and values of those beyond the axis, from the ends inwards."""
     middle = len(shown) / 2
     for on_left in (True, False):
-        ends = [i for i in one.outliers if (i < middle) == on_left]
-        ends = ends[:MOST_NAMES] if on_left else ends[::-1][:MOST_NAMES]
-        for line, i in enumerate(ends):
+        outliers = [i for i in one.outliers if (i < middle) == on_left]
+        outliers = outliers[:MOST_NAMES] if on_left else outliers[::-1][:MOST_NAMES]
+        for line, i in enumerate(outliers):
             value = one.differences[i]
             beyond = not limits[0] <= value <= limits[1]
-            parts = [one.patients[i]] if one.patients else []
-            parts += [number(value, 3, sign=True)] if beyond or one.patients else []
-            if parts:
+            texts = [one.patients[i]] if one.patients else []
+            texts += [number(value, 3, sign=True)] if beyond or one.patients else []
+            if texts:
                 beside = 0.04 * len(shown) + 1
-                place = (ends[-1] + beside if on_left else ends[-1] - beside, shown[ends[0]])
+                place = (outliers[-1] + beside if on_left else outliers[-1] - beside, shown[outliers[0]])
                 drop = (-9 if not on_left else 9) * line
                 axes.annotate(
-                    " ".join(parts),
+                    " ".join(texts),
                     place,
                     xytext=(0, drop),
                     textcoords="offset points",

@@ -90,7 +90,7 @@ def draw_pairwise(pairwise: Pairwise, metric: Metric, stem: Path, *, control: st
 
 
 def _cells(axes: Axes, pairwise: Pairwise, metric: Metric, layout: MatrixLayout) -> None:
-    found = {(pair.first, pair.second): pair for pair in pairwise.pairs}
+    pairs = {(pair.first, pair.second): pair for pair in pairwise.pairs}
     full = _full_colour(pairwise)
     arms = [pairwise.arms[i] for i in pairwise.order]
     for row, column in np.ndindex(pairwise.k, pairwise.k):
@@ -98,7 +98,7 @@ def _cells(axes: Axes, pairwise: Pairwise, metric: Metric, layout: MatrixLayout)
         if row == column:
             axes.add_patch(Rectangle((x, y), layout.width, layout.height, fc="#ececec", ec="white", lw=0.6))
             continue
-        pair = _seen_from(arms[row], arms[column], found)
+        pair = _seen_from(arms[row], arms[column], pairs)
         gain = pair.mean.value if metric.higher_is_better else -pair.mean.value
         shade = 0.0 if math.isnan(gain) else float(np.clip(gain / full, -1, 1))
         colour = WORSE_TO_BETTER(0.5 + shade / 2)
@@ -121,11 +121,11 @@ def _cells(axes: Axes, pairwise: Pairwise, metric: Metric, layout: MatrixLayout)
         )
 
 
-def _seen_from(row: str, column: str, found: Mapping[tuple[str, str], PairComparison]) -> PairComparison:
+def _seen_from(row: str, column: str, pairs: Mapping[tuple[str, str], PairComparison]) -> PairComparison:
     """The pair with the row's arm first."""
-    if (row, column) in found:
-        return found[row, column]
-    pair = found[column, row]
+    if (row, column) in pairs:
+        return pairs[row, column]
+    pair = pairs[column, row]
     mean = pair.mean
     turned = type(mean)(-mean.value, mean.se, mean.df, mean.p, -mean.high, -mean.low, mean.level)
     return PairComparison(row, column, pair.n_finite, turned, pair.losses, pair.ties, pair.wins, pair.p, pair.p_holm)

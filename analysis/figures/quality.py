@@ -57,15 +57,15 @@ def draw_quality(study: QualityStudy, stem: Path, *, metrics: Sequence[str] | No
 
 
 def _chosen(study: QualityStudy, metrics: Sequence[str] | None) -> list[MetricUtility]:
-    known = {one.metric: one for one in study.metrics}
-    if not known:
+    judged = {one.metric: one for one in study.metrics}
+    if not judged:
         raise ValueError(f"no measure can be drawn: {study.note}")
     if metrics is None:
         return sorted(study.metrics, key=lambda one: (-abs(one.rho), one.metric))[:PANELS]
     for name in metrics:
-        if name not in known:
-            raise ValueError(f"measure {name!r} was not judged; there are {', '.join(sorted(known))}")
-    return [known[name] for name in metrics]
+        if name not in judged:
+            raise ValueError(f"measure {name!r} was not judged; there are {', '.join(sorted(judged))}")
+    return [judged[name] for name in metrics]
 
 
 def _panel(axes: Axes, one: MetricUtility, study: QualityStudy) -> None:
@@ -101,7 +101,7 @@ def _coordinates(points: Sequence[GeneratorPoint], metric: str, *, ranked: bool)
 
 def _data(study: QualityStudy) -> pd.DataFrame:
     """One row per generator and judged measure, in the study's order."""
-    found = {one.metric: one for one in study.metrics}
+    judged = {one.metric: one for one in study.metrics}
     return pd.DataFrame(
         [
             {
@@ -118,7 +118,7 @@ def _data(study: QualityStudy) -> pd.DataFrame:
                 "high": one.high,
                 "p_holm": one.p_holm,
             }
-            for name, one in found.items()
+            for name, one in judged.items()
             for point in study.generators
             if name in point.measures
         ]

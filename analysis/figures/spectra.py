@@ -63,11 +63,11 @@ def _panel(axes: Axes, rows: pd.DataFrame, kinds: list[str]) -> None:
     top = rows["cycles"].max()
     axes.axvspan(HIGH * top, top, color="#f0f0ee", zorder=0, lw=0)
     for number, kind in enumerate(kinds):
-        mine = rows[rows["kind"] == kind].sort_values("cycles")
+        curve = rows[rows["kind"] == kind].sort_values("cycles")
         style: dict[str, Any] = {"ls": DASHES[number % 4], "color": SHADES[number % 4], "marker": MARKS[number % 8]}
         axes.plot(
-            mine["cycles"], mine["synthetic"] / mine["real"], lw=1.2, ms=3.5, mfc="white", mew=0.8,
-            markevery=max(1, len(mine) // 8), label=kind, **style,
+            curve["cycles"], curve["synthetic"] / curve["real"], lw=1.2, ms=3.5, mfc="white", mew=0.8,
+            markevery=max(1, len(curve) // 8), label=kind, **style,
         )  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")

@@ -12,10 +12,10 @@ from medsweep.analysis.study.wording import arm_label, counted, number
 def power(analysis: Analysis) -> Table:
     """What the design could show."""
     digits = analysis.primary.metric.digits + 1
-    found = [answer.power for answer in analysis.answers]
+    powers = [answer.power for answer in analysis.answers]
     rows = tuple(
         (one.arm, str(one.n), number(one.sd, digits), number(one.detectable, digits), number(one.tost, 2))
-        for one in found
+        for one in powers
     )
     caption = (
         "What the design could show, from the SD seen: smallest true difference found with power 0.8 at the first "

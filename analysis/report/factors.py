@@ -77,18 +77,18 @@ def dependence(analysis: Analysis, study: FactorStudy) -> Table:
 
 def unshown(analysis: Analysis) -> tuple[str, ...]:
     """Sentences on arms and effects that the study of factors leaves out, and on effects it cannot tell apart."""
-    found = analysis.factors
-    if not isinstance(found, FactorStudy):
-        return (f"No study of factors: {found.reason}.",)
-    arms = [f"{one.name} ({one.reason})" for one in found.left_out]
-    effects = [f"{one.name} ({one.reason})" for one in found.not_estimable]
-    told = []
+    study = analysis.factors
+    if not isinstance(study, FactorStudy):
+        return (f"No study of factors: {study.reason}.",)
+    arms = [f"{one.name} ({one.reason})" for one in study.left_out]
+    effects = [f"{one.name} ({one.reason})" for one in study.not_estimable]
+    sentences = []
     if arms:
-        told.append(f"No cells of the factors: {'; '.join(arms)}.")
+        sentences.append(f"No cells of the factors: {'; '.join(arms)}.")
     if effects:
-        told.append(f"Not to be told from these arms: {'; '.join(effects)}.")
-    told += [f"Told apart by no arm: {' = '.join(one)}." for one in found.aliases]
-    return tuple(told)
+        sentences.append(f"Not to be told from these arms: {'; '.join(effects)}.")
+    sentences += [f"Told apart by no arm: {' = '.join(one)}." for one in study.aliases]
+    return tuple(sentences)
 
 
 def _picture(material: Material, study: FactorStudy) -> Figure:
@@ -100,12 +100,12 @@ def _picture(material: Material, study: FactorStudy) -> Figure:
         "by; dashed: runs random; filled where every interval of the row leaves out 0; grey band: margin."
     )
     digits = analysis.primary.metric.digits + 1
-    told = [
+    terms = [
         f"{one.name} {t.label} {number(t.patients.value, digits, sign=True)}"
         for one in study.effects
         for t in one.terms
     ]
-    alt = f"Effects of factors: {'; '.join(told)}."
+    alt = f"Effects of factors: {'; '.join(terms)}."
     return material.picture("factors", lambda stem: draw_factors(study, metric, margin, stem), caption, alt)
 
 
@@ -117,8 +117,8 @@ def _dependence_picture(material: Material, study: FactorStudy) -> Figure | None
         f"Mean {metric.title} along each numeric factor, the others averaged out, with "
         f"{percent(study.level)} CI over patients; dashed: runs random; thick: steps shown at both levels."
     )
-    told = [f"{one.factor}: {one.course}" for one in study.dependence]
-    alt = f"Partial dependence on numeric factors. {'; '.join(told)}."
+    courses = [f"{one.factor}: {one.course}" for one in study.dependence]
+    alt = f"Partial dependence on numeric factors. {'; '.join(courses)}."
     return material.picture("dependence", lambda stem: draw_dependence(study, metric, margin, stem), caption, alt)
 
 

@@ -41,11 +41,11 @@ def exposure(analysis: Analysis) -> Table:
 
 def _pool_table(name: str, caption: str, analysis: Analysis, place: Place, arms: Container[str] | None = None) -> Table:
     """One row per arm (of ``arms``) that has any of the metrics shown there; metrics that none has are left out."""
-    found = {(one.arm, one.metric): one for one in analysis.pools}
-    metrics = [metric for metric in shown_in(place) if any((arm.name, metric) in found for arm in analysis.arms)]
+    summaries = {(one.arm, one.metric): one for one in analysis.pools}
+    metrics = [metric for metric in shown_in(place) if any((arm.name, metric) in summaries for arm in analysis.arms)]
     rows = []
     for arm in analysis.arms:
-        cells = [found.get((arm.name, metric)) for metric in metrics]
+        cells = [summaries.get((arm.name, metric)) for metric in metrics]
         if any(cells) and (arms is None or arm.name in arms):
             rows.append((arm.name, *map(_pool_cell, cells)))
     return Table(name, caption, ("arm", *(METRICS[metric].title for metric in metrics)), tuple(rows))
@@ -118,8 +118,8 @@ def _quality_picture(material: Material, study: QualityStudy) -> Figure | None:
         "Quality against utility: one mark per generator, its measure against the benefit of the arms that draw on it; "
         f"Spearman's rho with {percent(study.level)} bootstrap interval. Exploratory."
     )
-    told = ", ".join(f"{one.metric.replace('_', ' ')} {number(one.rho, 2, sign=True)}" for one in study.metrics)
-    alt = f"Small multiples of benefit against measures of pools; Spearman's rho: {told}."
+    rhos = ", ".join(f"{one.metric.replace('_', ' ')} {number(one.rho, 2, sign=True)}" for one in study.metrics)
+    alt = f"Small multiples of benefit against measures of pools; Spearman's rho: {rhos}."
     return material.picture("quality", partial(draw_quality, study), caption, alt)
 
 

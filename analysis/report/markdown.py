@@ -22,12 +22,12 @@ def table_text(table: Table, anchors: Mapping[str, int]) -> str:
 
 def markdown_text(document: Document) -> str:
     """The whole report; needs ``figures/`` beside it."""
-    parts = [f"# {escaped(document.title)}", f"*{escaped(document.question)}*"]
-    parts += [f"**{escaped(document.headline)}**", escaped(document.meta)]
+    blocks = [f"# {escaped(document.title)}", f"*{escaped(document.question)}*"]
+    blocks += [f"**{escaped(document.headline)}**", escaped(document.meta)]
     for section in document.sections:
-        parts.append(f"## {escaped(section.title)}")
-        parts += [_block(block, document) for block in section.blocks]
-    return "\n\n".join(parts) + "\n"
+        blocks.append(f"## {escaped(section.title)}")
+        blocks += [_block(block, document) for block in section.blocks]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _block(block: Block, document: Document) -> str:

@@ -172,14 +172,14 @@ def stability(analysis: Analysis) -> Table:
 
 def flips(analysis: Analysis) -> Table:
     """Verdicts of Nemenyi's test that another arm decides."""
-    found = analysis.sensitivity.leave_one_out
+    study = analysis.sensitivity.leave_one_out
     head = ("arm", "against", "without", "p, all arms", "p without it")
-    if found is None:
+    if study is None:
         return Table("flips", "", head, ())
-    rows = tuple((one.first, one.second, one.left_out, bare_p(one.p_all), bare_p(one.p_without)) for one in found.flips)
+    rows = tuple((one.first, one.second, one.left_out, bare_p(one.p_all), bare_p(one.p_without)) for one in study.flips)
     caption = (
-        f"Verdicts of Nemenyi's test that hang on another arm: {len(found.flips)} of {found.checked} change sides of "
-        f"{p_text(found.alpha, 'alpha')} when one arm is left out."
+        f"Verdicts of Nemenyi's test that hang on another arm: {len(study.flips)} of {study.checked} change sides of "
+        f"{p_text(study.alpha, 'alpha')} when one arm is left out."
     )
     return Table("flips", caption, head, rows, frozenset({0, 1, 2}), folded=len(rows) >= FOLDED_FROM)
 
@@ -193,26 +193,26 @@ def _ranks_picture(material: Material) -> Figure | None:
         "about the size of a difference; see the forest plot."
     )
     order = sorted(zip(test.mean_ranks, test.arms, strict=True))
-    told = ", ".join(f"{arm} {number(rank, 2)}" for rank, arm in order)
+    ranks = ", ".join(f"{arm} {number(rank, 2)}" for rank, arm in order)
     draw = partial(draw_critical_difference, material.analysis)
-    return material.picture("ranks", draw, caption, f"Mean ranks from best to worst: {told}.")
+    return material.picture("ranks", draw, caption, f"Mean ranks from best to worst: {ranks}.")
 
 
 def _pairs_picture(material: Material) -> Figure | None:
     analysis = material.analysis
     if len(analysis.arms) < 3:
         return None
-    found, metric = analysis.sensitivity.pairwise, analysis.primary.metric
+    pairwise, metric = analysis.sensitivity.pairwise, analysis.primary.metric
     caption = (
         f"All pairs: mean difference in {metric.title} (row minus column), win/tie/loss over patients, and "
-        f"Holm-adjusted p; bold where it is below {found.alpha:g}. Colour repeats the difference."
+        f"Holm-adjusted p; bold where it is below {pairwise.alpha:g}. Colour repeats the difference."
     )
-    shown = [pair for pair in found.pairs if pair.p_holm < found.alpha]
-    told = "; ".join(
+    shown = [pair for pair in pairwise.pairs if pair.p_holm < pairwise.alpha]
+    differences = "; ".join(
         f"{pair.first} against {pair.second} {number(pair.mean.value, metric.digits, sign=True)}" for pair in shown
     )
-    alt = f"Matrix of {len(found.pairs)} pairs of arms, {len(shown)} of which differ: {told or 'none'}."
-    draw = partial(draw_pairwise, found, metric, control=analysis.control)
+    alt = f"Matrix of {len(pairwise.pairs)} pairs of arms, {len(shown)} of which differ: {differences or 'none'}."
+    draw = partial(draw_pairwise, pairwise, metric, control=analysis.control)
     return material.picture("pairwise", draw, caption, alt)
 
 
@@ -220,14 +220,14 @@ def _rank_map(material: Material) -> Figure | None:
     analysis = material.analysis
     if len(analysis.arms) < 3:
         return None
-    found = analysis.ranking
+    ranking = analysis.ranking
     caption = (
-        f"Ranks when patients are resampled: share of {found.resamples} resamples in which the arm has the rank; a "
+        f"Ranks when patients are resampled: share of {ranking.resamples} resamples in which the arm has the rank; a "
         "frame marks the rank on all patients."
     )
-    told = ", ".join(f"{one.arm} {100 * one.share_first:.0f}%" for one in found.arms)
-    alt = f"Heat map of bootstrap ranks; share of resamples in which the arm leads: {told}."
-    return material.picture("rankmap", partial(draw_rank_map, found, control=analysis.control), caption, alt)
+    leads = ", ".join(f"{one.arm} {100 * one.share_first:.0f}%" for one in ranking.arms)
+    alt = f"Heat map of bootstrap ranks; share of resamples in which the arm leads: {leads}."
+    return material.picture("rankmap", partial(draw_rank_map, ranking, control=analysis.control), caption, alt)
 
 
 def _methods(analysis: Analysis) -> tuple[str, ...]:
@@ -243,13 +243,13 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
     )
     if pairs is None:
         return (text,)
-    asked = "".join(
+    extra = "".join(
         f"; {one.test} with {one.correction}{f' ({one.note})' if one.note else ''}"
         for one in analysis.sensitivity.on_request
     )
     text += (
         f" All pairs: Nemenyi, critical difference {number(pairs.critical_difference, 2)} mean ranks at alpha = "
-        f"{pairs.alpha:g}; Wilcoxon with Holm over all pairs{asked}; secondary to the comparisons with the control."
+        f"{pairs.alpha:g}; Wilcoxon with Holm over all pairs{extra}; secondary to the comparisons with the control."
     )
     return (text,)
 

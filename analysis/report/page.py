@@ -52,11 +52,11 @@ def write_document(folder: Path, document: Document, formats: Sequence[Format], 
     """Write a document in each format, and its tables as CSV."""
     for table in document.tables:
         write_csv(folder / "tables" / f"{table.name}.csv", table)
-    told = {"html": page_text, "markdown": markdown_text, "latex": latex_text}
+    writers = {"html": page_text, "markdown": markdown_text, "latex": latex_text}
     paths = []
     for name in formats:
         path = folder / NAMES[name].replace("report", stem)
-        path.write_text(told[name](document), encoding="utf-8")
+        path.write_text(writers[name](document), encoding="utf-8")
         paths.append(path)
     return paths[0]
 

@@ -174,11 +174,12 @@ def forest(material: Material) -> Figure:
         "inconclusive."
     )
     digits = analysis.primary.metric.digits
-    told = [
+    differences = [
         f"{answer.arm} {number(answer.estimate.value, digits, sign=True)}, {answer.verdict}"
         for answer in analysis.answers
     ]
-    alt = f"Forest plot of differences in {analysis.primary.metric.title} from {analysis.control}: {'; '.join(told)}."
+    title = analysis.primary.metric.title
+    alt = f"Forest plot of differences in {title} from {analysis.control}: {'; '.join(differences)}."
     return material.picture("forest", partial(draw_forest, analysis), caption, alt)
 
 
@@ -189,8 +190,8 @@ def _paired(material: Material) -> Figure:
         "is shown or largest: triangle up where the arm is better, down where it is worse, ring for a tie; larger "
         "marks are outliers by Tukey's fences; grey band: margin."
     )
-    told = [f"{one.arm}: better in {one.better}, worse in {one.worse} patients" for one in analysis.paired]
-    alt = f"Waterfalls of differences per patient. {'; '.join(told)}."
+    counts = [f"{one.arm}: better in {one.better}, worse in {one.worse} patients" for one in analysis.paired]
+    alt = f"Waterfalls of differences per patient. {'; '.join(counts)}."
     return material.picture("paired", partial(draw_paired, analysis.paired, metric, analysis.plan.margin), caption, alt)
 
 

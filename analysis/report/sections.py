@@ -43,8 +43,8 @@ def document_of(analysis: Analysis, context: ReportContext, folder: Path) -> Doc
 
 
 def _methods(analysis: Analysis) -> tuple[str, ...]:
-    told = [text for topic in TOPICS for text in topic.methods(analysis)]
-    return (design.design_paragraph(analysis), *told, design.rules_paragraph(analysis))
+    paragraphs = [text for topic in TOPICS for text in topic.methods(analysis)]
+    return (design.design_paragraph(analysis), *paragraphs, design.rules_paragraph(analysis))
 
 
 def _answer(material: Material) -> tuple[Block, ...]:
@@ -97,10 +97,10 @@ def _flow(analysis: Analysis) -> Prose:
             text += f" \N{RIGHTWARDS ARROW} {step.after} ({step.before - step.after} left out: {step.rule})"
     folds, seeds = len(analysis.folds), analysis.seeds
     runs = f"{counted(folds, 'fold')} x {counted(seeds, 'seed')}"
-    told = f"{runs} are averaged inside the patient, never stacked" if folds * seeds > 1 else "one run of each arm"
+    averaged = f"{runs} are averaged inside the patient, never stacked" if folds * seeds > 1 else "one run of each arm"
     return Prose(
         (
-            f"{text} \N{RIGHTWARDS ARROW} n = {analysis.primary.n} in every arm. The patient is the unit: {told}, "
+            f"{text} \N{RIGHTWARDS ARROW} n = {analysis.primary.n} in every arm. The patient is the unit: {averaged}, "
             "and no slice is a case.",
         )
     )

@@ -65,12 +65,12 @@ def interval(estimate: Bounded | None, digits: int) -> str:
 
 def without_dashes(table: Table) -> Table:
     """Without the columns in which every row has a dash, which a design without runs or seeds leaves."""
-    kept = [i for i in range(len(table.head)) if not table.rows or any(row[i] != DASH for row in table.rows)]
+    filled = [i for i in range(len(table.head)) if not table.rows or any(row[i] != DASH for row in table.rows)]
     return replace(
         table,
-        head=tuple(table.head[i] for i in kept),
-        rows=tuple(tuple(row[i] for i in kept) for row in table.rows) if len(kept) > 1 else (),
-        text_columns=frozenset(place for place, i in enumerate(kept) if i in table.text_columns),
+        head=tuple(table.head[i] for i in filled),
+        rows=tuple(tuple(row[i] for i in filled) for row in table.rows) if len(filled) > 1 else (),
+        text_columns=frozenset(place for place, i in enumerate(filled) if i in table.text_columns),
     )
 
 

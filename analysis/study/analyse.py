@@ -128,10 +128,10 @@ def analyse(
 def _key_arms(answers: Sequence[Answer]) -> list[str]:
     """Shown differences first, then the largest; in the arms' order."""
     values = {answer.arm: answer.estimate.value for answer in answers}
-    known = {arm: 0.0 if math.isnan(value) else abs(value) for arm, value in values.items()}
-    order = sorted(answers, key=lambda one: (not one.patients.evidence.different, -known[one.arm]))
-    kept = {answer.arm for answer in order[:KEY_ARMS]}
-    return [answer.arm for answer in answers if answer.arm in kept]
+    sizes = {arm: 0.0 if math.isnan(value) else abs(value) for arm, value in values.items()}
+    order = sorted(answers, key=lambda one: (not one.patients.evidence.different, -sizes[one.arm]))
+    chosen = {answer.arm for answer in order[:KEY_ARMS]}
+    return [answer.arm for answer in answers if answer.arm in chosen]
 
 
 def analyse_table(
@@ -195,10 +195,10 @@ def analyse_datasets(
         tables = {str(name): rows for name, rows in tables.groupby("dataset", observed=True)}
     if not tables:
         raise UserError("there is no data set to analyse")
-    found = []
+    analyses = []
     for name, table in tables.items():
         try:
-            found.append(analyse_table(table.assign(dataset=name), control=control, **settings))
+            analyses.append(analyse_table(table.assign(dataset=name), control=control, **settings))
         except UserError as error:
             raise UserError(f"data set {name}: {error}") from error
-    return tuple(found)
+    return tuple(analyses)

@@ -81,15 +81,15 @@ def _answer(
     reduced: Reduced, patients: PatientLevel, runs: RunLevel | None, control: str, plan: AnalysisPlan
 ) -> Answer:
     effect = patients.effect
-    found = verdict(patients.evidence if runs is None else weaker(patients.evidence, runs.evidence))
+    weakest = verdict(patients.evidence if runs is None else weaker(patients.evidence, runs.evidence))
     comparisons = reduced.wide.shape[1] - 1
     return Answer(
         arm=effect.arm,
         patients=patients,
         runs=runs,
-        verdict=found,
+        verdict=weakest,
         power=power_of(effect, margin=plan.margin, alpha=plan.alpha, comparisons=comparisons),
-        lead=answer_lead(effect.arm, control, found),
-        detail=answer_detail(patients, runs, found, reduced.metric, reduced.seeds),
+        lead=answer_lead(effect.arm, control, weakest),
+        detail=answer_detail(patients, runs, weakest, reduced.metric, reduced.seeds),
         short=answer_short(patients, runs, reduced.metric, reduced.seeds),
     )

@@ -23,13 +23,13 @@ class Cause:
 
 def causes_of(rows: pd.DataFrame, plan: AnalysisPlan, metric: Metric) -> tuple[Cause, ...]:
     """Counts for one metric in a table that ``validation.validated`` returned; every cause, also those of 0."""
-    mine = rows[rows["metric"] == metric.name]
-    found = []
+    scores = rows[rows["metric"] == metric.name]
+    causes = []
     for status, rule in _rules(plan, metric).items():
-        cells = mine[mine["status"] == status]
+        cells = scores[scores["status"] == status]
         runs = len(cells[["arm", *REPLICATE]].drop_duplicates())
-        found.append(Cause(status, len(cells), runs, int(cells["patient"].nunique()), rule))
-    return tuple(found)
+        causes.append(Cause(status, len(cells), runs, int(cells["patient"].nunique()), rule))
+    return tuple(causes)
 
 
 def _rules(plan: AnalysisPlan, metric: Metric) -> dict[str, str]:

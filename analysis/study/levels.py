@@ -79,8 +79,8 @@ def patient_level(
 def _shown(wilcoxon: Wilcoxon, interval: Equivalence, sign: int, alpha: float, runs: RunLevel | None) -> Shown:
     if wilcoxon.p_holm < alpha:
         return Shown.HOLM
-    asked = runs is not None and runs.evidence.different and sign != 0 and sign == runs.evidence.sign
-    return Shown.CONFIRMED if asked and (interval.low > 0 or interval.high < 0) else Shown.NOT
+    confirms = runs is not None and runs.evidence.different and sign != 0 and sign == runs.evidence.sign
+    return Shown.CONFIRMED if confirms and (interval.low > 0 or interval.high < 0) else Shown.NOT
 
 
 def run_level(test: MethodTest, p_holm: float, metric: Metric, plan: AnalysisPlan) -> RunLevel:

@@ -115,10 +115,10 @@ def _overlap(answers: Sequence[Answer], plan: AnalysisPlan) -> str | None:
 
 def _without_record(scores: Sequence[str], pools: pd.DataFrame) -> list[str]:
     """Metrics in the results that ``medsweep.metrics`` does not describe."""
-    told = []
+    sentences = []
     if scores:
-        told.append(f"Not compared, since nothing says which way is better: {', '.join(scores)}.")
+        sentences.append(f"Not compared, since nothing says which way is better: {', '.join(scores)}.")
     measures = without_record(map(str, pools["metric"]))
     if measures:
-        told.append(f"Measures of pools of which nothing says which way is better: {', '.join(measures)}.")
-    return told
+        sentences.append(f"Measures of pools of which nothing says which way is better: {', '.join(measures)}.")
+    return sentences

@@ -26,7 +26,7 @@ def pool_summaries(pools: pd.DataFrame, names: Sequence[str]) -> tuple[PoolSumma
     """Every metric of every arm's distinct pools."""
     distinct = pools.drop_duplicates(["arm", "digest", "metric"]).dropna(subset=["value"])
     distinct = distinct.sort_values(["arm", "metric", "value"])
-    found = {key: rows.to_numpy(dtype=np.float64) for key, rows in distinct.groupby(["arm", "metric"])["value"]}
+    pooled = {key: rows.to_numpy(dtype=np.float64) for key, rows in distinct.groupby(["arm", "metric"])["value"]}
     return tuple(
         PoolSummary(
             name,
@@ -36,7 +36,7 @@ def pool_summaries(pools: pd.DataFrame, names: Sequence[str]) -> tuple[PoolSumma
             float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
         )
         for name in names
-        for (arm, metric), values in found.items()
+        for (arm, metric), values in pooled.items()
         if arm == name
     )
 

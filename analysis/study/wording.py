@@ -161,7 +161,7 @@ def headline(verdicts: Sequence[tuple[str, Verdict]], control: str, metric: Metr
     if len(verdicts) == 1:
         arm, verdict = verdicts[0]
         return f"{arm} against {control}: {verdict} on {metric.title} (n = {n}){condition(seeds)}."
-    groups = {verdict: [arm for arm, mine in verdicts if mine == verdict] for verdict in Verdict}
+    groups = {verdict: [arm for arm, reached in verdicts if reached == verdict] for verdict in Verdict}
     better = groups.pop(Verdict.SUPERIOR)
     rest = ", ".join(_counted(arms, str(verdict)) for verdict, arms in groups.items() if arms)
     where = f"on {metric.title} (n = {n})"
