@@ -34,7 +34,7 @@ from medsweep.analysis.stats.method_tests import all_components, method_tests
 from medsweep.analysis.stats.omnibus import Omnibus, friedman
 from medsweep.analysis.stats.rank_stability import ranking
 from medsweep.analysis.study.analyse import Analysis, analyse
-from medsweep.analysis.study.metric import differences_of, study_metric
+from medsweep.analysis.study.metric_study import differences_of, study_metric
 from medsweep.analysis.table.reduction import AnalysisPlan, Reduced, reduce
 from medsweep.analysis.table.validation import validated
 

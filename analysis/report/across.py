@@ -12,7 +12,7 @@ from medsweep.analysis.report.provenance import reproduction_section
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import FOLDER, figure_of
 from medsweep.analysis.stats.equivalence import Verdict
-from medsweep.analysis.stats.meta import Meta
+from medsweep.analysis.stats.meta_analysis import Meta
 from medsweep.analysis.stats.omnibus import Omnibus
 from medsweep.analysis.study.across import Across, ArmAcross, across_datasets
 from medsweep.analysis.study.analyse import Analysis

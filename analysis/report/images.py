@@ -5,8 +5,8 @@ from functools import partial
 
 from medsweep.analysis.figures.quality import draw_quality
 from medsweep.analysis.figures.spectra import draw_spectra
-from medsweep.analysis.questions.utility import MetricComparison, MetricUtility
 from medsweep.analysis.questions.quality import QualityStudy
+from medsweep.analysis.questions.utility import MetricComparison, MetricUtility
 from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import Block, Bullets, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of

@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 from functools import partial
 
-from medsweep.analysis.figures.cd import draw_critical_difference
+from medsweep.analysis.figures.critical_difference import draw_critical_difference
 from medsweep.analysis.figures.pairwise import draw_pairwise
-from medsweep.analysis.figures.rankmap import draw_rank_map
+from medsweep.analysis.figures.rank_map import draw_rank_map
 from medsweep.analysis.report.document import Block, Figure, Prose
 from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.mean_ranks import Nemenyi
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
-from medsweep.analysis.stats.mean_ranks import Nemenyi
 from medsweep.analysis.stats.rank_stability import RankStability
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.sensitivity import Sensitivity
@@ -32,11 +31,11 @@ def omnibus(analysis: Analysis) -> Table:
         rows.append(("Friedman, chi2 with ties", str(test.n), chi2, bare_p(test.p_chi2), _w(test)))
     runs = analysis.sensitivity.runs
     if not isinstance(runs, NoOmnibus):
-        found = runs.test
-        f = f"F({number(found.df1, 1)}, {number(found.df2, 1)}) = {number(found.f, 2)}"
-        epsilon = "" if found.epsilon == 1 else f"Huynh-Feldt epsilon {number(found.epsilon, 2)}"
+        test_over_runs = runs.test
+        f = f"F({number(test_over_runs.df1, 1)}, {number(test_over_runs.df2, 1)}) = {number(test_over_runs.f, 2)}"
+        epsilon = "" if test_over_runs.epsilon == 1 else f"Huynh-Feldt epsilon {number(test_over_runs.epsilon, 2)}"
         note = "; ".join(text for text in (epsilon, runs.note) if text)
-        rows.append((f"runs random: {found.kind}", str(runs.n), f, bare_p(found.p), note))
+        rows.append((f"runs random: {test_over_runs.kind}", str(runs.n), f, bare_p(test_over_runs.p), note))
     elif isinstance(test, Omnibus):
         rows.append(("runs random", DASH, DASH, DASH, runs.reason))
     caption = (
@@ -75,12 +74,12 @@ def _lower_row(pairs: Nemenyi, i: int) -> Row:
 
 def all_pairs(analysis: Analysis) -> Table:
     """Each pair with its difference and every p that was asked for."""
-    found, ranked = analysis.sensitivity.pairwise, analysis.primary.nemenyi
+    pairwise, ranked = analysis.sensitivity.pairwise, analysis.primary.nemenyi
     digits = analysis.primary.metric.digits + 1
-    extra: tuple[AllPairs, ...] = analysis.sensitivity.on_request
-    where = {arm: i for i, arm in enumerate(found.arms)}
+    extra = analysis.sensitivity.on_request
+    where = {arm: i for i, arm in enumerate(pairwise.arms)}
     rows = []
-    for pair in found.pairs:
+    for pair in pairwise.pairs:
         i, j = where[pair.first], where[pair.second]
         rows.append(
             (
@@ -95,13 +94,15 @@ def all_pairs(analysis: Analysis) -> Table:
                 *(bare_p(one.p[i][j]) for one in extra),
             )
         )
-    head = ("arm", "against", "difference", f"{percent(found.level)} CI", "win/tie/loss", "p", "p, Holm")
+    head = ("arm", "against", "difference", f"{percent(pairwise.level)} CI", "win/tie/loss", "p", "p, Holm")
     head = (*head, *(("p, Nemenyi",) if ranked is not None else ()), *(f"p, {one.method}" for one in extra))
-    caption = f"All pairs, n = {found.n} patients: {found.method}. A win is a patient for whom the first arm is better."
+    caption = (
+        f"All pairs, n = {pairwise.n} patients: {pairwise.method}. A win is a patient for whom the first arm is better."
+    )
     notes = [f"{one.method}: {one.test}, {one.correction}{'; ' if one.note else ''}{one.note}" for one in extra]
     caption += f" On request: {'. '.join(notes)}." if notes else ""
     caption += " Exploratory beside the comparisons with the control."
-    rows = rows if len(found.arms) > 2 else []
+    rows = rows if len(pairwise.arms) > 2 else []
     return Table("pairs", caption, head, tuple(rows), frozenset({0, 1}), folded=len(rows) >= FOLDED_FROM)
 
 

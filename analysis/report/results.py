@@ -8,13 +8,13 @@ from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.report.document import Block, Figure
 from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
+from medsweep.analysis.stats.bootstrap import RESAMPLES
 from medsweep.analysis.stats.effects import Effect
 from medsweep.analysis.stats.omnibus import Omnibus
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
-from medsweep.analysis.stats.bootstrap import RESAMPLES
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
-from medsweep.analysis.study.metric import Description, MetricStudy
+from medsweep.analysis.study.metric_study import Description, MetricStudy
 from medsweep.analysis.study.null import NullEvidence
 from medsweep.analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, counted, number, percent, span
 

@@ -10,7 +10,7 @@ from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interva
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.method_tests import Components
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.levels import RunLevel
+from medsweep.analysis.study.evidence import RunEvidence
 from medsweep.analysis.study.wording import number, percent, span
 
 
@@ -23,7 +23,7 @@ def runs(analysis: Analysis) -> Table:
     caption = f"With the runs taken as random, too ({kind}): what would hold for networks trained again."
     if corrected:
         caption += " The last interval allows for training sets that overlap (Nadeau and Bengio 2003)."
-    columns: Columns[tuple[str, RunLevel]] = {
+    columns: Columns[tuple[str, RunEvidence]] = {
         "arm": lambda one: one[0],
         "n": lambda one: str(one[1].test.patients),
         "folds" if corrected else "seeds": lambda one: str(one[1].test.units),

@@ -19,7 +19,7 @@ from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.design import StudyDesign, design_of
 from medsweep.analysis.study.limits import limits_of
-from medsweep.analysis.study.metric import Description, MetricStudy, study_metric
+from medsweep.analysis.study.metric_study import Description, MetricStudy, study_metric
 from medsweep.analysis.study.null import NullEvidence, null_evidence
 from medsweep.analysis.study.pools import PoolSummary, pool_summaries, quality_of_pools
 from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
@@ -87,7 +87,7 @@ def analyse(
     Args:
         table: one row per dataset, arm, fold, seed, patient, class and metric, with value and status.
         pools: arm, fold, seed, digest, metric, value of the synthetic pools; may be empty.
-        plan: the ``analysis:`` part of the sweep.
+        plan: the section ``analysis:`` of the sweep.
         arms: every arm of the sweep in its order, exactly one the control.
         n_real: real training patients (or slices, as ``count`` is); makes doses relative to them.
         test_over_train: n_test/n_train of a fold, in patients; None takes the folds for those of a cross-validation.

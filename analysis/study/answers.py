@@ -11,7 +11,7 @@ from medsweep.analysis.stats.method_tests import method_tests
 from medsweep.analysis.stats.p_adjustment import holm
 from medsweep.analysis.stats.power import Power, power_of
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
-from medsweep.analysis.study.levels import PatientLevel, RunLevel, patient_level, run_level
+from medsweep.analysis.study.evidence import PatientEvidence, RunEvidence, patient_evidence, run_evidence
 from medsweep.analysis.study.wording import answer_detail, answer_lead, answer_short
 from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
 
@@ -25,8 +25,8 @@ class Answer:
     """
 
     arm: str
-    patients: PatientLevel
-    runs: RunLevel | None
+    patients: PatientEvidence
+    runs: RunEvidence | None
     verdict: Verdict
     power: Power
     lead: str
@@ -68,17 +68,17 @@ def answer_all(
     tests = method_tests(reduced, control, 1 - plan.alpha, test_over_train)
     adjusted = holm([math.nan if test is None else test.estimate.p for test in tests])
     runs = [
-        None if test is None else run_level(test, p, reduced.metric, plan)
+        None if test is None else run_evidence(test, p, reduced.metric, plan)
         for test, p in zip(tests, adjusted, strict=True)
     ]
     levels = zip(effects, wilcoxon, runs, strict=True)
     return tuple(
-        _answer(reduced, patient_level(reduced, e, w, control, plan, runs=r), r, control, plan) for e, w, r in levels
+        _answer(reduced, patient_evidence(reduced, e, w, control, plan, runs=r), r, control, plan) for e, w, r in levels
     )
 
 
 def _answer(
-    reduced: Reduced, patients: PatientLevel, runs: RunLevel | None, control: str, plan: AnalysisPlan
+    reduced: Reduced, patients: PatientEvidence, runs: RunEvidence | None, control: str, plan: AnalysisPlan
 ) -> Answer:
     effect = patients.effect
     weakest = verdict(patients.evidence if runs is None else weaker(patients.evidence, runs.evidence))

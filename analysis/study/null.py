@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medsweep.analysis.stats.equivalence import NonInferiority, non_inferiority
-from medsweep.analysis.study.metric import differences_of
+from medsweep.analysis.study.metric_study import differences_of
 from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.stats.effects import Effect
 from medsweep.analysis.stats.equivalence import Verdict
-from medsweep.analysis.study.levels import PatientLevel, RunLevel, Shown
+from medsweep.analysis.study.evidence import PatientEvidence, RunEvidence, Shown
 from medsweep.metrics import Metric
 
 MINUS = "\N{MINUS SIGN}"
@@ -94,7 +94,7 @@ def answer_lead(arm: str, control: str, verdict: Verdict) -> str:
     return f"{arm} against {control}: {verdict}."
 
 
-def answer_short(patients: PatientLevel, runs: RunLevel | None, metric: Metric, seeds: int) -> str:
+def answer_short(patients: PatientEvidence, runs: RunEvidence | None, metric: Metric, seeds: int) -> str:
     """Difference, interval, n and p in one sentence; with runs as random where there are any."""
     estimate = patients.effect.mean if runs is None else runs.test.estimate
     p = patients.wilcoxon.p_holm if runs is None else runs.p_holm
@@ -104,7 +104,9 @@ def answer_short(patients: PatientLevel, runs: RunLevel | None, metric: Metric, 
     return f"{text}{condition(seeds)}."
 
 
-def answer_detail(patients: PatientLevel, runs: RunLevel | None, verdict: Verdict, metric: Metric, seeds: int) -> str:
+def answer_detail(
+    patients: PatientEvidence, runs: RunEvidence | None, verdict: Verdict, metric: Metric, seeds: int
+) -> str:
     """Difference, interval, n and p at both levels; where their verdicts differ, both, and the weaker stands."""
     effect, margin = patients.effect, patients.equivalence.margin
     alone = f"{estimate_text(effect.mean, metric)[:-1]}; {_patients(effect)}; "
@@ -132,19 +134,19 @@ def _patients(effect: Effect) -> str:
     return text if effect.n_finite == effect.n else f"{text}, mean over the {effect.n_finite} found by both arms"
 
 
-def _confirmed(patients: PatientLevel, digits: int) -> str:
+def _confirmed(patients: PatientEvidence, digits: int) -> str:
     if patients.shown is not Shown.CONFIRMED:
         return ""
     interval, level = patients.equivalence, percent(2 * patients.effect.mean.level - 1)
     return f"; the direction is confirmed, {level} CI {span(interval.low, interval.high, digits)}"
 
 
-def _over_runs(runs: RunLevel) -> str:
+def _over_runs(runs: RunEvidence) -> str:
     test = runs.test
     return f"{test.kind}, {test.units} {'folds' if test.nadeau_bengio is not None else 'seeds'}"
 
 
-def _narrow(patients: PatientLevel, runs: RunLevel | None, metric: Metric) -> str:
+def _narrow(patients: PatientEvidence, runs: RunEvidence | None, metric: Metric) -> str:
     """The interval behind TOST, of the level where it is wider."""
     low, high = patients.equivalence.low, patients.equivalence.high
     if runs is not None and runs.high - runs.low > high - low:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, eight_arms, simulate
-from medsweep.analysis.figures.cd import draw_critical_difference, groups_of
+from medsweep.analysis.figures.critical_difference import draw_critical_difference, groups_of
 from medsweep.analysis.figures.dose import draw_dose
 from medsweep.analysis.figures.forest import draw_forest
 from medsweep.analysis.figures.runs import draw_runs

@@ -10,11 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from helpers.published import wide
-from medsweep.analysis.figures import cd, rankmap
+from medsweep.analysis.figures import critical_difference, rank_map
 from medsweep.analysis.figures import pairwise as matrix
-from medsweep.analysis.figures.cd import draw_cd, groups_of
+from medsweep.analysis.figures.critical_difference import draw_cd, groups_of
 from medsweep.analysis.figures.pairwise import WORSE_TO_BETTER, _full_colour, draw_pairwise, layout_of
-from medsweep.analysis.figures.rankmap import draw_rank_map
+from medsweep.analysis.figures.rank_map import draw_rank_map
 from medsweep.analysis.figures.style import Drawn
 from medsweep.analysis.stats.mean_ranks import bonferroni_dunn, nemenyi
 from medsweep.analysis.stats.omnibus import friedman
@@ -61,7 +61,7 @@ def drawings(monkeypatch):
         data.to_csv(csv, index=False)
         return Drawn(stem, stem, csv)
 
-    for module in (cd, matrix, rankmap):
+    for module in (critical_difference, matrix, rank_map):
         monkeypatch.setattr(module, "save", keep)
     return found
 
@@ -125,7 +125,7 @@ def test_the_axis_runs_from_one_to_k_whatever_the_ranks(tmp_path, drawings):
 
 def test_elbows_do_not_cross_and_the_order_is_the_ranks():
     omnibus, pairs, _ = ranked(table(9))
-    labels = cd._labels(omnibus, groups_of(omnibus, pairs), CONTROL, 0.5)
+    labels = critical_difference._labels(omnibus, groups_of(omnibus, pairs), CONTROL, 0.5)
     left, right = [one for one in labels if one.on_left], [one for one in labels if not one.on_left]
     assert len(left) == 5
     for side, outward in ((left, 1), (right, -1)):
@@ -137,7 +137,7 @@ def test_elbows_do_not_cross_and_the_order_is_the_ranks():
 def test_bars_share_a_line_only_with_a_gap_between_them():
     omnibus, pairs, _ = ranked(table(20, n=400))
     groups = groups_of(omnibus, pairs)
-    levels = cd._levels(omnibus, groups)
+    levels = critical_difference._levels(omnibus, groups)
     assert 0 < max(levels) < len(levels) - 1
     spans = [[omnibus.mean_ranks[groups.order[place]] for place in bar] for bar in groups.bars]
     for (one, a), (two, b) in itertools.combinations(zip(spans, levels, strict=True), 2):

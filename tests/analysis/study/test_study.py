@@ -12,7 +12,7 @@ from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.omnibus import NoOmnibus
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.analyse import analyse
-from medsweep.analysis.study.levels import Shown, patient_level
+from medsweep.analysis.study.evidence import Shown, patient_evidence
 from medsweep.analysis.study.wording import headline
 from medsweep.analysis.table.reduction import AnalysisPlan, reduce
 from medsweep.analysis.table.validation import validated
@@ -73,16 +73,16 @@ def test_patients_confirm_what_the_runs_show_one_sided():
     close = Wilcoxon("worse", 24, 0.04, 0.12)
     assert runs.evidence.different
     assert effect.mean.interval(0.9)[1] < 0
-    assert patient_level(reduced, effect, close, CONTROL, plan, runs=runs).shown is Shown.CONFIRMED
-    assert patient_level(reduced, effect, close, CONTROL, plan).shown is Shown.NOT
+    assert patient_evidence(reduced, effect, close, CONTROL, plan, runs=runs).shown is Shown.CONFIRMED
+    assert patient_evidence(reduced, effect, close, CONTROL, plan).shown is Shown.NOT
     against = dataclasses.replace(runs, evidence=dataclasses.replace(runs.evidence, sign=1))
-    assert patient_level(reduced, effect, close, CONTROL, plan, runs=against).shown is Shown.NOT
-    assert patient_level(reduced, effect, Wilcoxon("worse", 24, 0.001, 0.003), CONTROL, plan).shown is Shown.HOLM
+    assert patient_evidence(reduced, effect, close, CONTROL, plan, runs=against).shown is Shown.NOT
+    assert patient_evidence(reduced, effect, Wilcoxon("worse", 24, 0.001, 0.003), CONTROL, plan).shown is Shown.HOLM
     unsure = answers["same"].patients.effect
     assert unsure.mean.interval(0.9)[0] < 0 < unsure.mean.interval(0.9)[1]
     for sign in (-1, 1):
         claimed = dataclasses.replace(runs, evidence=dataclasses.replace(runs.evidence, sign=sign))
-        assert patient_level(reduced, unsure, close, CONTROL, plan, runs=claimed).shown is Shown.NOT
+        assert patient_evidence(reduced, unsure, close, CONTROL, plan, runs=claimed).shown is Shown.NOT
 
 
 def test_one_seed_is_said_in_every_sentence():

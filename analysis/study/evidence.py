@@ -22,7 +22,7 @@ class Shown(StrEnum):
 
 
 @dataclass(frozen=True)
-class PatientLevel:
+class PatientEvidence:
     """These trained models, patients as blocks."""
 
     effect: Effect
@@ -34,7 +34,7 @@ class PatientLevel:
 
 
 @dataclass(frozen=True)
-class RunLevel:
+class RunEvidence:
     """The method: runs are random as well; ``p_holm`` over all arms, [low, high] the 1 - 2 alpha interval."""
 
     test: MethodTest
@@ -45,15 +45,15 @@ class RunLevel:
     verdict: Verdict
 
 
-def patient_level(
+def patient_evidence(
     reduced: Reduced,
     effect: Effect,
     wilcoxon: Wilcoxon,
     control: str,
     plan: AnalysisPlan,
     *,
-    runs: RunLevel | None = None,
-) -> PatientLevel:
+    runs: RunEvidence | None = None,
+) -> PatientEvidence:
     """Signed ranks show a difference, TOST confines it.
 
     By itself a difference needs the two-sided test with Holm over arms. Where the ``runs`` have shown one, their Holm
@@ -73,17 +73,17 @@ def patient_level(
         inside=equivalence.inside and effect.n_finite == effect.n,
         sign=sign,
     )
-    return PatientLevel(effect, wilcoxon, equivalence, evidence, verdict(evidence), shown)
+    return PatientEvidence(effect, wilcoxon, equivalence, evidence, verdict(evidence), shown)
 
 
-def _shown(wilcoxon: Wilcoxon, interval: Equivalence, sign: int, alpha: float, runs: RunLevel | None) -> Shown:
+def _shown(wilcoxon: Wilcoxon, interval: Equivalence, sign: int, alpha: float, runs: RunEvidence | None) -> Shown:
     if wilcoxon.p_holm < alpha:
         return Shown.HOLM
     confirms = runs is not None and runs.evidence.different and sign != 0 and sign == runs.evidence.sign
     return Shown.CONFIRMED if confirms and (interval.low > 0 or interval.high < 0) else Shown.NOT
 
 
-def run_level(test: MethodTest, p_holm: float, metric: Metric, plan: AnalysisPlan) -> RunLevel:
+def run_evidence(test: MethodTest, p_holm: float, metric: Metric, plan: AnalysisPlan) -> RunEvidence:
     """The t test of ``test`` with Holm shows a difference, its narrower interval confines it."""
     evidence = Evidence(
         different=p_holm < plan.alpha,
@@ -91,7 +91,7 @@ def run_level(test: MethodTest, p_holm: float, metric: Metric, plan: AnalysisPla
         sign=_benefit(test.estimate.value, metric),
     )
     low, high = test.estimate.interval(1 - 2 * plan.alpha)
-    return RunLevel(test, p_holm, low, high, evidence, verdict(evidence))
+    return RunEvidence(test, p_holm, low, high, evidence, verdict(evidence))
 
 
 def _benefit(value: float, metric: Metric) -> int:
