@@ -16,15 +16,15 @@ from medsweep.metrics import Metric
 
 WORSE = "#b35806"
 """Burnt orange: apart from the accent blue for every common colour blindness, and in grey by its darkness."""
-MOST_NAMES = 3
-"""Outliers named at either end of a panel."""
+MOST_VALUES = 3
+"""Outliers whose value is written at either end of a panel."""
 
 
 def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Path) -> Drawn:
     """One panel per comparison, patients from the lowest difference to the highest, on a shared scale.
 
-    A triangle up is a patient for whom the arm is better, down worse, a ring a tie; outliers carry a larger mark, and
-    their name where the record has names. Differences beyond the axis stand at its edge with their value.
+    A triangle up is a patient for whom the arm is better, down worse, a ring a tie; outliers carry a larger mark.
+    Differences beyond the axis stand at its edge with their value.
 
     Raises:
         ValueError: nothing to draw.
@@ -81,7 +81,7 @@ def _panel(axes: Axes, one: Paired, limits: tuple[float, float], metric: Metric)
     if math.isfinite(mean.low):
         axes.axhspan(mean.low, mean.high, color=INK, alpha=0.18, lw=0, zorder=1)
     axes.axhline(mean.value, color=INK, lw=1.1, ls=(0, (6, 2)), zorder=2)
-    _names(axes, one, shown, limits)
+    _values_beyond(axes, one, shown, limits)
     axes.set_xticks([])
     axes.set_xlim(-1 - 0.03 * n, n + 0.03 * n)
     digits = metric.digits + 1
@@ -89,30 +89,20 @@ def _panel(axes: Axes, one: Paired, limits: tuple[float, float], metric: Metric)
     axes.set_xlabel(f"{n} patients, sorted\n{text}", fontsize=7)
 
 
-def _names(axes: Axes, one: Paired, shown: np.ndarray, limits: tuple[float, float]) -> None:
-    """Labels of the outliers, where there are any, and values of those beyond the axis, from the ends inwards."""
+def _values_beyond(axes: Axes, one: Paired, shown: np.ndarray, limits: tuple[float, float]) -> None:
+    """Values of the outliers that lie beyond the axis, from the ends inwards."""
     middle = len(shown) / 2
     for on_left in (True, False):
         outliers = [i for i in one.outliers if (i < middle) == on_left]
-        outliers = outliers[:MOST_NAMES] if on_left else outliers[::-1][:MOST_NAMES]
+        outliers = outliers[:MOST_VALUES] if on_left else outliers[::-1][:MOST_VALUES]
         for line, i in enumerate(outliers):
-            value = one.differences[i]
-            beyond = not limits[0] <= value <= limits[1]
-            texts = [one.patients[i]] if one.patients else []
-            texts += [number(value, 3, sign=True)] if beyond or one.patients else []
-            if texts:
-                beside = 0.04 * len(shown) + 1
-                place = (outliers[-1] + beside if on_left else outliers[-1] - beside, shown[outliers[0]])
-                drop = (-9 if not on_left else 9) * line
-                axes.annotate(
-                    " ".join(texts),
-                    place,
-                    xytext=(0, drop),
-                    textcoords="offset points",
-                    ha="left" if on_left else "right",
-                    va="center",
-                    fontsize=6.5,
-                )
+            if limits[0] <= one.differences[i] <= limits[1]:
+                continue
+            beside = 0.04 * len(shown) + 1
+            place = (outliers[-1] + beside if on_left else outliers[-1] - beside, shown[outliers[0]])
+            drop, side = (9 * line, "left") if on_left else (-9 * line, "right")
+            text = number(one.differences[i], 3, sign=True)
+            axes.annotate(text, place, xytext=(0, drop), textcoords="offset points", ha=side, va="center", fontsize=6.5)
 
 
 def _key() -> list[Line2D]:
@@ -130,9 +120,7 @@ def _data(pairs: Sequence[Paired], metric: Metric) -> pd.DataFrame:
         far = set(one.outliers)
         for place, value in enumerate(one.differences):
             gain = value if metric.higher_is_better else -value
-            row: dict[str, object] = {"arm": one.arm, "place": place + 1}
-            if one.patients:
-                row["patient"] = one.patients[place]
             sign = "better" if gain > 0 else "worse" if gain < 0 else "tie"
-            rows.append(row | {"difference": value, "arm_is": sign, "outlier": place in far})
+            row = {"arm": one.arm, "place": place + 1, "difference": value, "arm_is": sign, "outlier": place in far}
+            rows.append(row)
     return pd.DataFrame(rows)

@@ -182,21 +182,9 @@ def _legend(axes: Axes, pairwise: Pairwise, metric: Metric, layout: MatrixLayout
 def _data(pairwise: Pairwise, metric: Metric) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                "metric": metric.name,
-                "n": pairwise.n,
-                "n_finite": pair.n_finite,
-                "difference": pair.mean.value,
-                "low": pair.mean.low,
-                "high": pair.mean.high,
-                "wins": pair.wins,
-                "ties": pair.ties,
-                "losses": pair.losses,
-                "p": pair.p,
-                "p_holm": pair.p_holm,
-            }
+            {name: value for name, value in vars(pair).items() if name != "mean"}
+            | {"metric": metric.name, "n": pairwise.n}
+            | {"difference": pair.mean.value, "low": pair.mean.low, "high": pair.mean.high}
             for pair in pairwise.pairs
         ]
     )

@@ -17,15 +17,17 @@ COLUMNS = 4
 PANELS = 12
 
 
-def draw_quality(study: QualityStudy, stem: Path, *, metrics: Sequence[str] | None = None) -> Drawn:
-    """Small multiples, mark shape by data set; ``metrics`` picks and orders, else the 12 of largest abs(rho).
+def draw_quality(study: QualityStudy, stem: Path) -> Drawn:
+    """Small multiples, mark shape by data set: the 12 measures of largest abs(rho).
 
     One data set is drawn in the measures' own units. Several are drawn as ranks inside each, as rho sees them.
 
     Raises:
-        ValueError: no measure could be judged, or one asked for was not.
+        ValueError: no measure could be judged.
     """
-    chosen = _chosen(study, metrics)
+    if not study.metrics:
+        raise ValueError(f"no measure can be drawn: {study.note}")
+    chosen = sorted(study.metrics, key=lambda one: (-abs(one.rho), one.metric))[:PANELS]
     columns = min(COLUMNS, max(2, len(chosen)))
     rows = math.ceil(len(chosen) / columns)
     with look():
@@ -50,22 +52,10 @@ def draw_quality(study: QualityStudy, stem: Path, *, metrics: Sequence[str] | No
             )
         note = study.note
         if len(chosen) < len(study.metrics):
-            order = "" if metrics is not None else ", largest \N{GREEK SMALL LETTER RHO} first"
-            note = f"{note[:-1]}; {len(chosen)} of {len(study.metrics)} measures shown{order}."
+            rho = "\N{GREEK SMALL LETTER RHO}"
+            note = f"{note[:-1]}; {len(chosen)} of {len(study.metrics)} measures shown, largest {rho} first."
         drawing.text(0.01, 1 - 0.02 / height, wrapped(note, 120), fontsize=7.5, va="top")
         return save(drawing, stem, _data(study))
-
-
-def _chosen(study: QualityStudy, metrics: Sequence[str] | None) -> list[MetricUtility]:
-    judged = {one.metric: one for one in study.metrics}
-    if not judged:
-        raise ValueError(f"no measure can be drawn: {study.note}")
-    if metrics is None:
-        return sorted(study.metrics, key=lambda one: (-abs(one.rho), one.metric))[:PANELS]
-    for name in metrics:
-        if name not in judged:
-            raise ValueError(f"measure {name!r} was not judged; there are {', '.join(sorted(judged))}")
-    return [judged[name] for name in metrics]
 
 
 def _panel(axes: Axes, one: MetricUtility, study: QualityStudy) -> None:
@@ -101,25 +91,19 @@ def _coordinates(points: Sequence[GeneratorPoint], metric: str, *, ranked: bool)
 
 def _data(study: QualityStudy) -> pd.DataFrame:
     """One row per generator and judged measure, in the study's order."""
-    judged = {one.metric: one for one in study.metrics}
     return pd.DataFrame(
         [
             {
-                "metric": name,
-                "dataset": point.dataset,
-                "generator": point.generator,
-                "arms": point.arms,
-                "fold": point.fold,
-                "seeds": point.seeds,
-                "value": point.measures[name],
-                "benefit": point.benefit,
+                "metric": one.metric,
+                **{name: value for name, value in vars(point).items() if name != "measures"},
+                "value": point.measures[one.metric],
                 "rho": one.rho,
                 "low": one.low,
                 "high": one.high,
                 "p_holm": one.p_holm,
             }
-            for name, one in judged.items()
+            for one in study.metrics
             for point in study.generators
-            if name in point.measures
+            if one.metric in point.measures
         ]
     )

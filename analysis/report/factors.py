@@ -7,49 +7,33 @@ from medsweep.analysis.factors.effects import FactorEffect, FactorStudy, Term
 from medsweep.analysis.figures.dependence import draw_dependence
 from medsweep.analysis.figures.factors import draw_factors
 from medsweep.analysis.report.document import Block, Bullets, Figure
-from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, interval, table_of
+from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.wording import number, percent, span
+from medsweep.analysis.study.wording import number, percent
 
 
 def effects(analysis: Analysis, study: FactorStudy) -> Table:
     """Main effects and interactions at both levels."""
-    level = percent(1 - analysis.plan.alpha)
-    head = (
-        "effect",
-        "contrast",
-        "n",
-        "estimate",
-        f"{level} CI",
-        "p, Holm",
-        f"{level} CI, runs random",
-        "p, Holm, runs",
-        "by",
-    )
-    digits = analysis.primary.metric.digits + 1
-    rows = tuple(_term(effect, term, digits) for effect in study.effects for term in effect.terms)
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
     caption = (
         f"What each factor does to {analysis.primary.metric.title} ({study.design}; {len(study.arms)} arms, averaged "
         f"over the other factors). p: F test of the effect over patients and with runs random, {study.family}. "
         "Exploratory."
     )
-    return Table("factors", caption, head, rows, frozenset({0, 1, 8}))
-
-
-def _term(effect: FactorEffect, term: Term, digits: int) -> Row:
-    runs = term.runs
-    return (
-        effect.name,
-        term.label,
-        str(effect.n),
-        number(term.patients.value, digits, sign=True),
-        span(term.patients.low, term.patients.high, digits),
-        bare_p(effect.p_holm),
-        DASH if runs is None else span(runs.low, runs.high, digits),
-        DASH if effect.runs is None else bare_p(effect.p_holm_runs),
-        effect.method,
-    )
+    columns: Columns[tuple[FactorEffect, Term]] = {
+        "effect": lambda one: one[0].name,
+        "contrast": lambda one: one[1].label,
+        "n": lambda one: str(one[0].n),
+        "estimate": lambda one: number(one[1].patients.value, digits, sign=True),
+        f"{level} CI": lambda one: interval(one[1].patients, digits),
+        "p, Holm": lambda one: bare_p(one[0].p_holm),
+        f"{level} CI, runs random": lambda one: interval(one[1].runs, digits),
+        "p, Holm, runs": lambda one: bare_p(one[0].p_holm_runs) if one[0].runs else DASH,
+        "by": lambda one: one[0].method,
+    }
+    terms = [(effect, term) for effect in study.effects for term in effect.terms]
+    return table_of("factors", caption, terms, columns, text=("contrast", "by"))
 
 
 def dependence(analysis: Analysis, study: FactorStudy) -> Table:

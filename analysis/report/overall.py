@@ -1,20 +1,22 @@
 """All arms at once: omnibus tests, all pairs, ranks, and how far each hangs on test and pool."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from medsweep.analysis.figures.critical_difference import draw_critical_difference
 from medsweep.analysis.figures.pairwise import draw_pairwise
 from medsweep.analysis.figures.rank_map import draw_rank_map
 from medsweep.analysis.report.document import Block, Figure, Prose
-from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, table_of
+from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.mean_ranks import Nemenyi
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
+from medsweep.analysis.stats.pairwise import PairComparison
 from medsweep.analysis.stats.rank_stability import RankStability
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.sensitivity import Sensitivity
-from medsweep.analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent, span
+from medsweep.analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent
 
 FOLDED_FROM = 16
 """Rows from which a table of pairs starts closed."""
@@ -54,87 +56,85 @@ def _w(test: Omnibus) -> str:
     return f"Kendall's W = {number(test.kendall_w, 2)}"
 
 
-def nemenyi(analysis: Analysis) -> Table:
+def nemenyi(analysis: Analysis) -> Table | None:
     """p of all pairs, lower triangle."""
     pairs = analysis.primary.nemenyi
+    if pairs is None:
+        return None
     caption = (
         "Nemenyi's test, p of all pairs, as papers print it. The verdict on a pair depends on the other arms in the "
         "table (Benavoli, Corani and Mangili 2016): read it beside the comparisons with the control."
     )
-    if pairs is None:
-        return Table("nemenyi", caption, (), ())
-    head = ("arm", "number", *(str(i + 1) for i in range(len(pairs.arms) - 1)))
-    rows = tuple((arm, str(i + 1), *_lower_row(pairs, i)) for i, arm in enumerate(pairs.arms))
+    columns = range(len(pairs.arms) - 1)
+    head = ("arm", "number", *(str(j + 1) for j in columns))
+    rows = tuple(
+        (arm, str(i + 1), *(bare_p(pairs.p[i][j]) if j < i else "" for j in columns))
+        for i, arm in enumerate(pairs.arms)
+    )
     return Table("nemenyi", caption, head, rows, folded=len(rows) >= FOLDED_FROM)
 
 
-def _lower_row(pairs: Nemenyi, i: int) -> Row:
-    return tuple(bare_p(pairs.p[i][j]) if j < i else "" for j in range(len(pairs.arms) - 1))
-
-
-def all_pairs(analysis: Analysis) -> Table:
+def all_pairs(analysis: Analysis) -> Table | None:
     """Each pair with its difference and every p that was asked for."""
-    pairwise, ranked = analysis.sensitivity.pairwise, analysis.primary.nemenyi
-    digits = analysis.primary.metric.digits + 1
-    extra = analysis.sensitivity.on_request
-    where = {arm: i for i, arm in enumerate(pairwise.arms)}
-    rows = []
-    for pair in pairwise.pairs:
-        i, j = where[pair.first], where[pair.second]
-        rows.append(
-            (
-                pair.first,
-                pair.second,
-                number(pair.mean.value, digits, sign=True),
-                span(pair.mean.low, pair.mean.high, digits),
-                f"{pair.wins}/{pair.ties}/{pair.losses}",
-                bare_p(pair.p),
-                bare_p(pair.p_holm),
-                *((bare_p(ranked.p[i][j]),) if ranked is not None else ()),
-                *(bare_p(one.p[i][j]) for one in extra),
-            )
-        )
-    head = ("arm", "against", "difference", f"{percent(pairwise.level)} CI", "win/tie/loss", "p", "p, Holm")
-    head = (*head, *(("p, Nemenyi",) if ranked is not None else ()), *(f"p, {one.method}" for one in extra))
+    if len(analysis.arms) < 3:
+        return None
+    pairwise, extra = analysis.sensitivity.pairwise, analysis.sensitivity.on_request
+    ranked, digits = analysis.primary.nemenyi, analysis.primary.metric.digits + 1
+    place = {arm: i for i, arm in enumerate(pairwise.arms)}
+
+    def from_matrix(p: Sequence[Sequence[float]]) -> Callable[[PairComparison], str]:
+        """The cell of a pair in a matrix of p over all arms."""
+        return lambda pair: bare_p(p[place[pair.first]][place[pair.second]])
+
     caption = (
         f"All pairs, n = {pairwise.n} patients: {pairwise.method}. A win is a patient for whom the first arm is better."
     )
     notes = [f"{one.method}: {one.test}, {one.correction}{'; ' if one.note else ''}{one.note}" for one in extra]
     caption += f" On request: {'. '.join(notes)}." if notes else ""
     caption += " Exploratory beside the comparisons with the control."
-    rows = rows if len(pairwise.arms) > 2 else []
-    return Table("pairs", caption, head, tuple(rows), frozenset({0, 1}), folded=len(rows) >= FOLDED_FROM)
+    columns: dict[str, Callable[[PairComparison], str]] = {
+        "arm": lambda pair: pair.first,
+        "against": lambda pair: pair.second,
+        "difference": lambda pair: number(pair.mean.value, digits, sign=True),
+        f"{percent(pairwise.level)} CI": lambda pair: interval(pair.mean, digits),
+        "win/tie/loss": lambda pair: f"{pair.wins}/{pair.ties}/{pair.losses}",
+        "p": lambda pair: bare_p(pair.p),
+        "p, Holm": lambda pair: bare_p(pair.p_holm),
+    }
+    if ranked is not None:
+        columns["p, Nemenyi"] = from_matrix(ranked.p)
+    columns |= {f"p, {one.method}": from_matrix(one.p) for one in extra}
+    table = table_of("pairs", caption, pairwise.pairs, columns, text=("against",))
+    return replace(table, folded=len(table.rows) >= FOLDED_FROM)
 
 
-def ranks(analysis: Analysis) -> Table:
+def ranks(analysis: Analysis) -> Table | None:
     """Mean ranks, their groups, and each against the control's."""
     test, pairs, dunn = analysis.primary.omnibus, analysis.primary.nemenyi, analysis.sensitivity.bonferroni_dunn
-    head = ("arm", "mean rank", "groups", "z", "p", "p, Bonferroni", "p, Holm")
     if not isinstance(test, Omnibus) or pairs is None or dunn is None:
-        return Table("ranks", "", head, ())
-    letters = _letters(test, pairs)
-    order = sorted(range(test.k), key=lambda i: (test.mean_ranks[i], i))
-    beside = {
-        arm: (number(z, 2, sign=True), bare_p(p), bare_p(bonferroni), bare_p(adjusted))
-        for arm, z, p, bonferroni, adjusted in zip(
-            dunn.arms, dunn.z, dunn.p, dunn.p_bonferroni, dunn.p_holm, strict=True
-        )
-    }
-    rows = tuple(
-        (
-            test.arms[i],
-            number(test.mean_ranks[i], 2),
-            letters[test.arms[i]],
-            *beside.get(test.arms[i], (DASH,) * 4),
-        )
-        for i in order
-    )
+        return None
+    letters, place = _letters(test, pairs), {arm: i for i, arm in enumerate(dunn.arms)}
+
+    def against_control(cell: Callable[[int], str]) -> Callable[[tuple[float, str]], str]:
+        """A dash for the control itself."""
+        return lambda one: cell(place[one[1]]) if one[1] in place else DASH
+
     caption = (
         f"Mean ranks over n = {test.n} patients, 1 is best. Arms that share a letter are not told apart by Nemenyi's "
         f"test (critical difference {number(pairs.critical_difference, 2)}). z and p: mean rank against the control's, "
         f"Bonferroni-Dunn (critical difference {number(dunn.critical_difference, 2)}); positive z ranks better."
     )
-    return Table("ranks", caption, head, rows, frozenset({0, 2}))
+    columns: Columns[tuple[float, str]] = {
+        "arm": lambda one: one[1],
+        "mean rank": lambda one: number(one[0], 2),
+        "groups": lambda one: letters[one[1]],
+        "z": against_control(lambda i: number(dunn.z[i], 2, sign=True)),
+        "p": against_control(lambda i: bare_p(dunn.p[i])),
+        "p, Bonferroni": against_control(lambda i: bare_p(dunn.p_bonferroni[i])),
+        "p, Holm": against_control(lambda i: bare_p(dunn.p_holm[i])),
+    }
+    order = sorted(zip(test.mean_ranks, test.arms, strict=True), key=lambda one: one[0])
+    return table_of("ranks", caption, order, columns, text=("groups",))
 
 
 def _letters(test: Omnibus, pairs: Nemenyi) -> dict[str, str]:
@@ -171,17 +171,17 @@ def stability(analysis: Analysis) -> Table:
     return table_of("stability", caption, ranking.arms, columns)
 
 
-def flips(analysis: Analysis) -> Table:
+def flips(analysis: Analysis) -> Table | None:
     """Verdicts of Nemenyi's test that another arm decides."""
     study = analysis.sensitivity.leave_one_out
-    head = ("arm", "against", "without", "p, all arms", "p without it")
     if study is None:
-        return Table("flips", "", head, ())
-    rows = tuple((one.first, one.second, one.left_out, bare_p(one.p_all), bare_p(one.p_without)) for one in study.flips)
+        return None
     caption = (
         f"Verdicts of Nemenyi's test that hang on another arm: {len(study.flips)} of {study.checked} change sides of "
         f"{p_text(study.alpha, 'alpha')} when one arm is left out."
     )
+    head = ("arm", "against", "without", "p, all arms", "p without it")
+    rows = tuple((one.first, one.second, one.left_out, bare_p(one.p_all), bare_p(one.p_without)) for one in study.flips)
     return Table("flips", caption, head, rows, frozenset({0, 1, 2}), folded=len(rows) >= FOLDED_FROM)
 
 

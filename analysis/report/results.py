@@ -6,7 +6,7 @@ from functools import partial
 from medsweep.analysis.figures.forest import draw_forest
 from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.report.document import Block, Figure
-from medsweep.analysis.report.table import DASH, Columns, Row, Table, bare_p, interval, table_of
+from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.bootstrap import RESAMPLES
 from medsweep.analysis.stats.effects import Effect
@@ -14,8 +14,8 @@ from medsweep.analysis.stats.omnibus import Omnibus
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
+from medsweep.analysis.study.evidence import PatientEvidence
 from medsweep.analysis.study.metric_study import Description, MetricStudy
-from medsweep.analysis.study.null import NullEvidence
 from medsweep.analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, counted, number, percent, span
 
 
@@ -70,10 +70,7 @@ def robust(analysis: Analysis) -> Table:
 
 def null(analysis: Analysis) -> Table:
     """What speaks for no difference that matters."""
-    digits = analysis.primary.metric.digits + 1
-    narrow = percent(1 - 2 * analysis.plan.alpha)
-    answers = {answer.arm: answer for answer in analysis.answers}
-    rows = tuple(_null_row(one, answers[one.arm], digits) for one in analysis.null)
+    digits, narrow = analysis.primary.metric.digits + 1, percent(1 - 2 * analysis.plan.alpha)
     bound = "lower" if analysis.primary.metric.higher_is_better else "upper"
     caption = (
         f"Null results at the margin of {analysis.plan.margin:g}, set beforehand. Equivalence: the {narrow} CI of the "
@@ -81,22 +78,23 @@ def null(analysis: Analysis) -> Table:
         "patients and runs both say so. Non-inferiority, patients alone: one-sided, so that a better arm passes as "
         "well."
     )
-    head = ("arm", "n", f"{narrow} CI", "p, TOST", "inside", f"{bound} bound", "p ", "not inferior")
-    return Table("null", caption, head, rows, frozenset({0, 4, 7}))
+    columns: Columns[Answer] = {
+        "arm": lambda one: one.arm,
+        "n": lambda one: str(one.patients.effect.n),
+        f"{narrow} CI": lambda one: span(*one.narrow, digits),
+        "p, TOST": lambda one: bare_p(one.patients.equivalence.p),
+        "inside": lambda one: "yes" if one.inside else "no",
+        f"{bound} bound": lambda one: number(one.patients.non_inferiority.bound, digits, sign=True),
+        "p ": lambda one: bare_p(one.patients.non_inferiority.p),
+        "not inferior": lambda one: _not_inferior(one.patients),
+    }
+    return table_of("null", caption, analysis.answers, columns, text=("inside", "not inferior"))
 
 
-def _null_row(one: NullEvidence, answer: Answer, digits: int) -> Row:
-    not_worse = one.non_inferiority
-    return (
-        one.arm,
-        str(one.left_out + not_worse.n),
-        span(*answer.narrow, digits),
-        bare_p(answer.patients.equivalence.p),
-        "yes" if answer.inside else "no",
-        number(not_worse.bound, digits, sign=True),
-        bare_p(not_worse.p),
-        "void" if one.left_out else "shown" if not_worse.shown else "not shown",
-    )
+def _not_inferior(patients: PatientEvidence) -> str:
+    if patients.effect.n_finite < patients.effect.n:
+        return "void"
+    return "shown" if patients.non_inferiority.shown else "not shown"
 
 
 def exploratory(study: MetricStudy) -> Table:

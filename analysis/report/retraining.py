@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from medsweep.analysis.figures.runs import draw_runs
@@ -9,9 +10,10 @@ from medsweep.analysis.report.document import Block, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.method_tests import Components
+from medsweep.analysis.stats.mixed_model import MixedCheck
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.evidence import RunEvidence
-from medsweep.analysis.study.wording import number, percent, span
+from medsweep.analysis.study.wording import number, percent
 
 
 def runs(analysis: Analysis) -> Table:
@@ -39,27 +41,35 @@ def runs(analysis: Analysis) -> Table:
 
 def mixed(analysis: Analysis) -> Table:
     """The second opinion of a mixed model, where one was fitted."""
-    digits = analysis.primary.metric.digits + 1
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
     fits = analysis.sensitivity.mixed
-    rows = []
-    for one in fits:
-        if one.estimate is None:
-            rows.append((one.arm, str(one.n_rows), DASH, DASH, DASH, one.reason))
-            continue
-        note = "; ".join([f"at 0: {', '.join(one.boundary)}"] if one.boundary else []) or (
-            "" if one.converged else "not converged"
-        )
-        value = number(one.estimate.value, digits, sign=True)
-        interval = span(one.estimate.low, one.estimate.high, digits)
-        rows.append((one.arm, str(one.n_rows), value, interval, number(one.se_ratio, 2), note.replace("_", " x ")))
-    rows += [(arm, DASH, DASH, DASH, DASH, "not tried, for the time it takes") for arm in analysis.sensitivity.unmixed]
     caption = (
         "Cross-check of the run level by a linear mixed model with patients, runs and patient x arm random (normal "
         "interval, so too narrow for few runs); SE ratio: its standard error over that of the test above."
     )
-    head = ("arm", "scores", "difference", f"{percent(1 - analysis.plan.alpha)} CI", "SE ratio", "note")
-    shown = any(one.fitted for one in fits)
-    return Table("mixed", caption, head, tuple(rows) if shown else (), frozenset({0, 5}))
+    columns: Columns[MixedCheck] = {
+        "arm": lambda one: one.arm,
+        "scores": lambda one: str(one.n_rows),
+        "difference": lambda one: number(one.estimate.value, digits, sign=True) if one.estimate else DASH,
+        f"{level} CI": lambda one: interval(one.estimate, digits),
+        "SE ratio": lambda one: number(one.se_ratio, 2) if one.estimate else DASH,
+        "note": _note,
+    }
+    table = table_of("mixed", caption, fits, columns, text=("note",))
+    if not any(one.fitted for one in fits):
+        return replace(table, rows=())
+    unfitted = [
+        (arm, DASH, DASH, DASH, DASH, "not tried, for the time it takes") for arm in analysis.sensitivity.unmixed
+    ]
+    return replace(table, rows=(*table.rows, *unfitted))
+
+
+def _note(check: MixedCheck) -> str:
+    if check.estimate is None:
+        return check.reason
+    if check.boundary:
+        return f"at 0: {', '.join(check.boundary)}".replace("_", " x ")
+    return "" if check.converged else "not converged"
 
 
 def components(analysis: Analysis) -> Table:

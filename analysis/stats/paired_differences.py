@@ -16,14 +16,13 @@ FENCE = 1.5
 class Paired:
     """Arm minus control, ascending; ``outliers`` are positions in that order.
 
-    ``patients`` are labels in the same order, empty where none may be shown. ``better`` and ``worse`` count patients by
-    the metric's direction, the rest are ties. The mean and its interval are over finite differences.
+    Patients are not named: the report may leave the house. ``better`` and ``worse`` count patients by the metric's
+    direction, the rest are ties. The mean and its interval are over finite differences.
     """
 
     arm: str
     control: str
     differences: tuple[float, ...]
-    patients: tuple[str, ...]
     better: int
     ties: int
     worse: int
@@ -31,16 +30,12 @@ class Paired:
     outliers: tuple[int, ...]
 
 
-def paired_differences(
-    reduced: Reduced, control: str, arms: Sequence[str], level: float, *, named: bool = False
-) -> tuple[Paired, ...]:
-    """One record per arm; ``named`` puts the table's patient labels into it, for a report that stays in the house."""
-    labels = np.array([str(patient) for patient in reduced.wide.index])
+def paired_differences(reduced: Reduced, control: str, arms: Sequence[str], level: float) -> tuple[Paired, ...]:
+    """One record per arm."""
     pairs = []
     for arm in arms:
         delta = reduced.differences(arm, control)
-        order = np.lexsort((labels, delta))
-        ascending, finite = delta[order], delta[np.isfinite(delta)]
+        ascending, finite = np.sort(delta), delta[np.isfinite(delta)]
         low, high = np.quantile(finite, [0.25, 0.75]) if len(finite) else (0.0, 0.0)
         reach = FENCE * (high - low)
         far = (ascending < low - reach) | (ascending > high + reach)
@@ -50,7 +45,6 @@ def paired_differences(
                 arm=arm,
                 control=control,
                 differences=tuple(ascending.tolist()),
-                patients=tuple(labels[order].tolist()) if named else (),
                 better=int((gains > 0).sum()),
                 ties=int((gains == 0).sum()),
                 worse=int((gains < 0).sum()),

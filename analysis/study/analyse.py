@@ -20,7 +20,6 @@ from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.design import StudyDesign, design_of
 from medsweep.analysis.study.limits import limits_of
 from medsweep.analysis.study.metric_study import Description, MetricStudy, study_metric
-from medsweep.analysis.study.null import NullEvidence, null_evidence
 from medsweep.analysis.study.pools import PoolSummary, pool_summaries, quality_of_pools
 from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
 from medsweep.analysis.table.arms import control_of, infer_arms
@@ -44,7 +43,6 @@ class Analysis(StudyDesign):
     primary: MetricStudy
     secondary: tuple[MetricStudy, ...]
     sensitivity: Sensitivity
-    null: tuple[NullEvidence, ...]
     dose: tuple[DoseSeries, ...]
     factors: FactorStudy | NoFactors
     runs: tuple[RunMean, ...]
@@ -112,7 +110,6 @@ def analyse(
             study_metric(reduce(rows, plan, names, other), control, plan, exploratory=True) for other in others
         ),
         sensitivity=sensitivity_of(reduced, primary.omnibus, control, plan, test_over_train=ratio),
-        null=null_evidence(reduced, control, plan),
         dose=tuple(dose_series(reduced, arms, control, level, n_real or 1.0, margin=plan.margin)),
         factors=factor_effects(reduced, arms, level, ratio),
         runs=run_means(reduced),

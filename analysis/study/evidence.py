@@ -6,7 +6,15 @@ from enum import StrEnum
 import numpy as np
 
 from medsweep.analysis.stats.effects import Effect
-from medsweep.analysis.stats.equivalence import Equivalence, Evidence, Verdict, tost, verdict
+from medsweep.analysis.stats.equivalence import (
+    Equivalence,
+    Evidence,
+    NonInferiority,
+    Verdict,
+    non_inferiority,
+    tost,
+    verdict,
+)
 from medsweep.analysis.stats.method_tests import MethodTest
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
@@ -23,7 +31,10 @@ class Shown(StrEnum):
 
 @dataclass(frozen=True)
 class PatientEvidence:
-    """These trained models, patients as blocks."""
+    """These trained models, patients as blocks.
+
+    A patient missed by one arm of the two is left out of the test of non-inferiority, which then is void.
+    """
 
     effect: Effect
     wilcoxon: Wilcoxon
@@ -31,6 +42,7 @@ class PatientEvidence:
     evidence: Evidence
     verdict: Verdict
     shown: Shown
+    non_inferiority: NonInferiority
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,8 @@ def patient_evidence(
     arm voids the margin. Error rates of both levels together: ``docs/explanation/error-rates.md``.
     """
     differences = reduced.differences(effect.arm, control)
-    equivalence = tost(differences[np.isfinite(differences)], plan.margin, plan.alpha)
+    finite = differences[np.isfinite(differences)]
+    equivalence = tost(finite, plan.margin, plan.alpha)
     by_mean = _benefit(effect.mean.value, reduced.metric)
     by_rank = (effect.rank_biserial > 0) - (effect.rank_biserial < 0)
     sign = by_mean if by_mean == by_rank else 0
@@ -73,7 +86,8 @@ def patient_evidence(
         inside=equivalence.inside and effect.n_finite == effect.n,
         sign=sign,
     )
-    return PatientEvidence(effect, wilcoxon, equivalence, evidence, verdict(evidence), shown)
+    not_worse = non_inferiority(finite, plan.margin, plan.alpha, higher_is_better=reduced.metric.higher_is_better)
+    return PatientEvidence(effect, wilcoxon, equivalence, evidence, verdict(evidence), shown, not_worse)
 
 
 def _shown(wilcoxon: Wilcoxon, interval: Equivalence, sign: int, alpha: float, runs: RunEvidence | None) -> Shown:
