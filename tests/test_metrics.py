@@ -2,6 +2,10 @@
 
 import ast
 import math
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +73,59 @@ def test_metrics_of_a_class_share_a_record(name):
 
 def test_names_without_a_record_are_told_once():
     assert without_record(["dice", "gloss", "class_1/gloss", "gloss", "frechet"]) == ("gloss", "class_1/gloss")
+
+
+NEW_RECORD = """
+    _score("jaccard", "Jaccard", "Intersection over union of prediction and reference.", "Jaccard 1912"),
+)
+
+STRUCTURE_METRICS"""
+NEW_FUNCTION = """def jaccard(counts: Counts) -> float:
+    \"\"\"|A and B| / |A or B| (Jaccard 1912).\"\"\"
+    return counts.tp / (counts.n_ref + counts.n_pred - counts.tp)
+
+
+def hd95_mm("""
+USE = """
+import numpy as np, pandas as pd
+from medsweep.analysis.study.analyse import analyse_table
+from medsweep.metrics import SCORES
+from medsweep.sweep.space import BETTER
+from medsweep.trainers.measures.structures import score
+
+square = np.zeros((2, 8, 8), dtype=bool)
+square[:, 2:6, 2:6] = True
+scores = score(square, np.roll(square, 2, axis=1), (1.0, 1.0, 1.0)).values
+assert scores["jaccard"] == 16 / 48, scores
+assert score(square, np.zeros_like(square), (1.0, 1.0, 1.0)).values["jaccard"] == 0
+assert BETTER["jaccard"] == "maximise" and SCORES["region_jaccard"].title == "Jaccard of regions"
+rows = [(arm, f"case-{i}", metric, 0.5 + 0.01 * i) for arm in "ab" for i in range(6) for metric in ("dice", "jaccard")]
+analysis = analyse_table(pd.DataFrame(rows, columns=["arm", "patient", "metric", "value"]), control="a")
+assert [study.metric.title for study in analysis.secondary] == ["Jaccard"]
+"""
+
+
+def test_a_new_metric_of_segmentations_touches_two_files(tmp_path):
+    for folder in ("medsweep", "trainers", "analysis", "tools", "docs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    edits = {
+        "medsweep/metrics.py": [("\n)\n\nSTRUCTURE_METRICS", NEW_RECORD)],
+        "trainers/measures/structures.py": [
+            ("def hd95_mm(", NEW_FUNCTION),
+            ('    "hd95_mm": lambda', '    "jaccard": lambda pair: jaccard(pair.counts),\n    "hd95_mm": lambda'),
+        ],
+    }
+    for name, changes in edits.items():
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        for before, after in changes:
+            assert text.count(before) == 1
+            text = text.replace(before, after)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for command in (["-c", USE], ["tools/metrics_page.py"]):
+        ended = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+    (page,) = (tmp_path / "docs").rglob("metrics.md")
+    assert "| **`region_jaccard`** |" in page.read_text(encoding="utf-8")

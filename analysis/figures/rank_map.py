@@ -4,7 +4,7 @@ A podium shows one rank per arm; this shows how often another draw of patients w
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -48,16 +48,15 @@ def draw_rank_map(ranking: Ranking, stem: Path, *, control: str | None = None) -
         axes.text(k * cell_in / 2, -0.2, "rank, 1 is best", ha="center", va="bottom", fontsize=7.5, style="italic")
         top = 0.0
         for one, label, height in zip(arms, labels, heights, strict=True):
-            axes.text(
-                -0.08,
-                top + height / 2,
-                label,
-                ha="right",
-                va="center",
-                fontsize=7.2,
-                linespacing=0.95,
-                fontweight="bold" if one.arm == control else "normal",
-            )
+            weight = "bold" if one.arm == control else "normal"
+            style: dict[str, Any] = {
+                "ha": "right",
+                "va": "center",
+                "fontsize": 7.2,
+                "linespacing": 0.95,
+                "fontweight": weight,
+            }
+            axes.text(-0.08, top + height / 2, label, **style)
             _row(axes, one, top, (cell_in, height))
             top += height
         axes.text(-LABELS_IN, top + 0.1, _caption(ranking), va="top", fontsize=7, linespacing=1.25)

@@ -60,7 +60,7 @@ def shapes(analysis: Analysis) -> Table:
         "harm": lambda one: one.harm.zero_holm.text if one.harm else DASH,
         "harm, runs": lambda one: one.harm_runs.zero_holm.text if one.harm_runs else DASH,
         "beyond margin": lambda one: one.harm.margin_holm.text if one.harm else DASH,
-        "so, runs": lambda one: one.harm_runs.margin_holm.text if one.harm_runs else DASH,
+        "beyond margin, runs": lambda one: one.harm_runs.margin_holm.text if one.harm_runs else DASH,
     }
     return table_of("shapes", caption, analysis.dose, columns, text=columns)
 

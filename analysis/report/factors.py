@@ -68,10 +68,10 @@ def unshown(analysis: Analysis) -> tuple[str, ...]:
     effects = [f"{one.name} ({one.reason})" for one in study.not_estimable]
     sentences = []
     if arms:
-        sentences.append(f"No cells of the factors: {'; '.join(arms)}.")
+        sentences.append(f"Arms that are no cell of the factors, so left out of their study: {'; '.join(arms)}.")
     if effects:
-        sentences.append(f"Not to be told from these arms: {'; '.join(effects)}.")
-    sentences += [f"Told apart by no arm: {' = '.join(one)}." for one in study.aliases]
+        sentences.append(f"Effects that these arms cannot show: {'; '.join(effects)}.")
+    sentences += [f"Effects that no arm tells apart: {' = '.join(one)}." for one in study.aliases]
     return tuple(sentences)
 
 

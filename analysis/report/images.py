@@ -77,9 +77,9 @@ def quality(study: QualityStudy) -> Table:
         "bend": lambda one: number(one.bend, 2, sign=True),
         "CI ": lambda one: span(one.bend_low, one.bend_high, 2),
         "rho, matched": lambda one: number(one.rho_matched, 2, sign=True),
-        "as meant": lambda one: {True: "yes", False: "no", None: DASH}[one.as_meant],
+        "right direction": lambda one: {True: "yes", False: "no", None: DASH}[one.as_meant],
     }
-    return table_of("quality", caption, study.metrics, columns, text=("better", "as meant"))
+    return table_of("quality", caption, study.metrics, columns, text=("better", "right direction"))
 
 
 def _title(measure: str) -> str:

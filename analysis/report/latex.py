@@ -77,42 +77,17 @@ def table_text(table: Table, arms: Mapping[str, str] | None = None) -> str:
     without them the table stands alone in any paper.
     """
     align = "".join("l" if column in table.text_columns else "r" for column in range(len(table.head)))
-    if len(table.rows) > PAGE_ROWS:
-        return _long_table(table, align, arms)
-    body = [_row(table.head, None), r"\midrule", *(_row(row, arms) for row in table.rows)]
-    return "\n".join(
-        [
-            r"\begin{table}[htbp]",
-            r"\centering\footnotesize",
-            rf"\caption{{{escaped(table.caption)}}}\label{{tab:{table.name}}}",
-            rf"\begin{{adjustbox}}{{max width=\textwidth}}\begin{{tabular}}{{{align}}}",
-            r"\toprule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}\end{adjustbox}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def _long_table(table: Table, align: str, arms: Mapping[str, str] | None) -> str:
+    caption = rf"\caption{{{escaped(table.caption)}}}\label{{tab:{table.name}}}"
     head = [r"\toprule", _row(table.head, None), r"\midrule"]
-    return "\n".join(
-        [
-            r"{\scriptsize\setlength{\tabcolsep}{3pt}",
-            rf"\begin{{longtable}}{{{align}}}",
-            rf"\caption{{{escaped(table.caption)}}}\label{{tab:{table.name}}}\\",
-            *head,
-            r"\endfirsthead",
-            *head,
-            r"\endhead",
-            *(_row(row, arms) for row in table.rows),
-            r"\bottomrule",
-            r"\end{longtable}}",
-            "",
-        ]
-    )
+    rows = [*(_row(row, arms) for row in table.rows), r"\bottomrule"]
+    if len(table.rows) > PAGE_ROWS:
+        before = [r"{\scriptsize\setlength{\tabcolsep}{3pt}", rf"\begin{{longtable}}{{{align}}}", rf"{caption}\\"]
+        lines = [*before, *head, r"\endfirsthead", *head, r"\endhead", *rows, r"\end{longtable}}"]
+    else:
+        before = [r"\begin{table}[htbp]", r"\centering\footnotesize", caption]
+        before.append(rf"\begin{{adjustbox}}{{max width=\textwidth}}\begin{{tabular}}{{{align}}}")
+        lines = [*before, *head, *rows, r"\end{tabular}\end{adjustbox}", r"\end{table}"]
+    return "\n".join([*lines, ""])
 
 
 def _row(cells: Sequence[str], arms: Mapping[str, str] | None) -> str:
