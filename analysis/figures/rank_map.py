@@ -56,7 +56,7 @@ def draw_rank_map(ranking: Ranking, stem: Path, *, control: str | None = None) -
                 "linespacing": 0.95,
                 "fontweight": weight,
             }
-            axes.text(-0.08, top + height / 2, label, **style)
+            axes.text(-0.08, top + height / 2, label, fontweight=weight, **style)
             _row(axes, one, top, (cell_in, height))
             top += height
         axes.text(-LABELS_IN, top + 0.1, _caption(ranking), va="top", fontsize=7, linespacing=1.25)
