@@ -49,13 +49,7 @@ def draw_rank_map(ranking: Ranking, stem: Path, *, control: str | None = None) -
         top = 0.0
         for one, label, height in zip(arms, labels, heights, strict=True):
             weight = "bold" if one.arm == control else "normal"
-            style: dict[str, Any] = {
-                "ha": "right",
-                "va": "center",
-                "fontsize": 7.2,
-                "linespacing": 0.95,
-                "fontweight": weight,
-            }
+            style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 7.2, "linespacing": 0.95}
             axes.text(-0.08, top + height / 2, label, fontweight=weight, **style)
             _row(axes, one, top, (cell_in, height))
             top += height
