@@ -291,7 +291,7 @@ def test_json_holds_every_part_without_bare_nan():
         "limits",
         "trials",
         "causes",
-        "null",
     } <= set(found)
+    assert all("non_inferiority" in answer["patients"] for answer in found["answers"])
     assert found["components"][0]["run"] is None
     assert isinstance(pd.DataFrame(found["runs"])["value"].sum(), float)
