@@ -1,7 +1,7 @@
 """What every metric is, one record each: the words and the direction that results, searches, reports and docs use.
 
 A new metric needs its record here and the function that computes it. ``tools/metrics_page.py`` writes the tables of
-``docs/metrics.md`` from the records.
+``docs/reference/metrics.md`` from the records.
 """
 
 import dataclasses
