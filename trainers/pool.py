@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medsweep.errors import UserError
+
 SCORES = "scores.parquet"
 """What an assessment leaves of each sample: columns sample and iou."""
 ASSESSMENT = "pool_metrics.json"
@@ -32,12 +34,22 @@ class Pool:
     """Samples whose mask no longer fits the image on purpose, (n,); None where nothing was spoiled."""
 
     @classmethod
-    def open(cls, folder: Path) -> "Pool":
-        """Open the pool published under ``folder``."""
+    def open(cls, folder: Path, shape: tuple[int, ...] | None = None) -> "Pool":
+        """Open the pool published under ``folder``.
+
+        Raises:
+            UserError: its images are not of the ``shape`` (C, R, R) of the prepared slices.
+        """
         about = json.loads((folder / "pool.json").read_text())
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        if shape not in (None, images.shape[1:]):
+            raise UserError(
+                f"the pool in {folder} holds images of shape {images.shape[1:]}, the prepared slices are {shape}; "
+                "build the pool from the same prepared data"
+            )
         flags = folder / "spoiled.npy"
         return cls(
-            images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+            images=images,
             masks=np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False),
             slices_per_patient=about["slices_per_patient"],
             spoiled=np.load(flags, allow_pickle=False) if flags.is_file() else None,

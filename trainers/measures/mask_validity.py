@@ -138,10 +138,10 @@ def _measure(labels: Labels, first: int, index: int, classes: int) -> pd.DataFra
             "class": index,
             "pixels": pixels_N,
             "components": np.bincount(owners[1:], minlength=N),
-            "largest_share": _ratio(largest_N, pixels_N),
+            "largest_share": ratio(largest_N, pixels_N),
             "holes": np.bincount(hole_owners, minlength=N),
             "contained_in": np.where(border_N > 0, edges_NK.argmax(axis=1), -1),
-            "contained_share": _ratio(edges_NK.max(axis=1), border_N),
+            "contained_share": ratio(edges_NK.max(axis=1), border_N),
             "empty": pixels_N == 0,
         }
     )
@@ -240,10 +240,10 @@ def _owners(pieces: Numbers, count: int) -> Numbers:
     return owners
 
 
-def _ratio(part_N: NDArray[np.number[Any]], whole_N: NDArray[np.number[Any]]) -> NDArray[np.float64]:
-    """part / whole, NaN where whole is 0."""
-    ratio_N: NDArray[np.float64] = np.divide(part_N, whole_N, out=np.full(len(whole_N), np.nan), where=whole_N > 0)
-    return ratio_N
+def ratio(part: NDArray[np.number[Any]], whole: NDArray[np.number[Any]]) -> NDArray[np.float64]:
+    """part / whole of broadcast arrays, NaN where whole is 0."""
+    quotient: NDArray[np.float64] = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return quotient
 
 
 def _chunks(total: int) -> Iterator[slice]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medsweep.data.slices import SliceSet
-from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trainers.pool import SCORES, Pool
 from medsweep.trainers.segmentation.config import SegmentConfig
@@ -98,12 +97,7 @@ def gather(
     real = SliceRows(data.images, data.masks, rows)
     if config.count == 0:
         return TrainingSamples(real, None, device)
-    pool = Pool.open(inputs["pool"])
-    if pool.images.shape[1:] != data.images.shape[1:]:
-        raise UserError(
-            f"the pool in {inputs['pool']} holds images of shape {pool.images.shape[1:]}, "
-            f"the prepared slices are {data.images.shape[1:]}; build the pool from the same prepared data"
-        )
+    pool = Pool.open(inputs["pool"], data.images.shape[1:])
     iou = pd.read_parquet(inputs["scores"] / SCORES).set_index("sample")["iou"] if config.min_iou else None
     choice = choose(config, pool, iou)
     return TrainingSamples(real, SliceRows(pool.images, pool.masks, choice.rows), device, choice)

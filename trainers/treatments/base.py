@@ -106,7 +106,6 @@ class ImageTreatment(Treatment):
     """Changes images alone."""
 
     def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
-        """See ``Treatment.apply``."""
         return Pairs(self.new_images(pairs, context, seed), pairs.masks)
 
     @abstractmethod
@@ -118,7 +117,6 @@ class MaskTreatment(Treatment):
     """Changes masks alone."""
 
     def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
-        """See ``Treatment.apply``."""
         return Pairs(pairs.images, self.new_masks(pairs, context, seed))
 
     @abstractmethod

@@ -3,7 +3,7 @@
 Shapes: n samples, N real slices, C modalities, K classes, R resolution in pixels, P = R * R, Q quantile levels.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
+from medsweep.trainers.measures.mask_validity import ratio
 from medsweep.trainers.measures.spectra import mean_power, ring_power, rings
 from medsweep.trainers.treatments.base import Images, ImageTreatment, Masks, Numbers, Pairs, TreatmentContext
 
@@ -35,7 +36,6 @@ class Noise(ImageTreatment):
     modality, of pixels of real training slices without and with a label."""
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
-        """See ``add_noise``."""
         return add_noise(pairs.images, self.sd * self._unit_sd(context), seed, self.law)
 
     def _unit_sd(self, context: TreatmentContext) -> Numbers:
@@ -59,20 +59,18 @@ class Blur(ImageTreatment):
     sigma_px: float = Field(gt=0)
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
-        """See ``blur``."""
         return blur(pairs.images, self.sigma_px)
 
 
 class Unsharp(ImageTreatment):
-    """Add ``amount`` times what a Gaussian blur takes away."""
+    """Add ``amount`` times what a Gaussian blur takes away: amplitudes that it removes grow by 1 + ``amount``."""
 
     kind: Literal["unsharp"]
     sigma_px: float = Field(gt=0)
     amount: float = Field(gt=0)
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
-        """See ``unsharp``."""
-        return unsharp(pairs.images, self.sigma_px, self.amount)
+        return pairs.images + np.float32(self.amount) * (pairs.images - blur(pairs.images, self.sigma_px))
 
 
 class _Imitation(ImageTreatment):
@@ -122,7 +120,6 @@ class Histogram(_Imitation):
     """Match the pixels of each class of the mask to those of the same class."""
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
-        """See ``match_histogram`` and ``match_class_histograms``."""
         target, classes = self.target_pairs(context), context.data.classes
         if not self.per_class:
             return match_histogram(pairs.images, mean_quantiles(target.images))
@@ -137,7 +134,6 @@ class MatchSpectrum(_Imitation):
     kind: Literal["match-spectrum"]
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
-        """See ``match_spectrum``."""
         return match_spectrum(pairs.images, mean_power(self.target_pairs(context).images))
 
 
@@ -162,7 +158,6 @@ class PaintGaussian(ImageTreatment):
         return self
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
-        """See ``paint_gaussian``."""
         classes = context.data.classes
         mean_KC, sd_KC = class_moments(*context.real, len(classes))
         _require_shown(self.kind, pairs.masks, mean_KC[:, 0], classes)
@@ -174,13 +169,9 @@ AnyImageTreatment = Noise | Blur | Unsharp | Histogram | MatchSpectrum | PaintGa
 
 
 def add_noise(images_nCRR: Images, sd: ArrayLike, seed: int, law: Literal["gaussian", "rician"] = "gaussian") -> Images:
-    """Add independent noise to every pixel; each sample has a generator of its own.
+    """Add independent noise to every pixel, of ``sd`` for all modalities or (C,); each sample has its own generator.
 
-    Args:
-        images_nCRR: on the scale of prepared slices.
-        sd: on the same scale, one for all modalities or (C,).
-        seed: of the treatment.
-        law: ``rician`` gives |s + n1 + i n2| (Gudbjartsson and Patz 1995), s counted from the plane's smallest value.
+    ``rician`` gives |s + n1 + i n2| (Gudbjartsson and Patz 1995), s counted from the plane's smallest value.
     """
     noisy = np.empty_like(images_nCRR, dtype=np.float32)
     sd_C11 = np.asarray(sd, np.float32).reshape(-1, 1, 1)
@@ -198,11 +189,6 @@ def blur(images_nCRR: Images, sigma_px: float) -> Images:
     """Convolve every plane with a Gaussian of SD ``sigma_px``; edges are extended."""
     blurred: Images = gaussian_filter(images_nCRR, (0, 0, sigma_px, sigma_px), mode="nearest")
     return blurred
-
-
-def unsharp(images_nCRR: Images, sigma_px: float, amount: float) -> Images:
-    """x + amount (x - blur(x)): amplitudes that the blur removes grow by the factor 1 + amount."""
-    return images_nCRR + np.float32(amount) * (images_nCRR - blur(images_nCRR, sigma_px))
 
 
 def match_histogram(images_nCRR: Images, quantiles_CP: Numbers) -> Images:
@@ -235,10 +221,7 @@ def match_spectrum(images_nCRR: Images, target_CB: Numbers) -> Images:
     """Multiply each ring b of each plane's spectrum by clip(sqrt(P_target(b) / P_own(b)), ``GAINS``).
 
     Phases and the plane's mean stay as they are. P_own is the sample's own, so samples do not depend on each other.
-
-    Args:
-        images_nCRR: to be changed.
-        target_CB: power per ring, as ``mean_power`` gives it.
+    ``target_CB`` is as ``mean_power`` gives it.
     """
     ring_RR, _ = rings(images_nCRR.shape[-1])
     matched = np.empty_like(images_nCRR, dtype=np.float32)
@@ -304,7 +287,7 @@ def class_quantiles(images_NCRR: Images, masks_NRR: Masks, classes: int) -> Numb
             count = np.count_nonzero(inside)
             sums_KCQ[index] += count * np.quantile(image[:, inside], LEVELS, axis=1).T
             pixels_K[index] += count
-    return _ratio(sums_KCQ, pixels_K[:, None, None])
+    return ratio(sums_KCQ, pixels_K[:, None, None])
 
 
 def class_moments(images_NCRR: Images, masks_NRR: Masks, classes: int) -> tuple[Numbers, Numbers]:
@@ -315,14 +298,8 @@ def class_moments(images_NCRR: Images, masks_NRR: Masks, classes: int) -> tuple[
         values = images_NCRR[:, channel].ravel().astype(np.float64)
         sums[:, channel] = np.bincount(masks_NRR.ravel(), values, classes)
         squares[:, channel] = np.bincount(masks_NRR.ravel(), values**2, classes)
-    mean_KC = _ratio(sums, pixels_K)
-    return mean_KC, np.sqrt(np.maximum(_ratio(squares, pixels_K) - mean_KC**2, 0))
-
-
-def _ratio(sums: Numbers, pixels: NDArray[np.number[Any]]) -> Numbers:
-    """sums / pixels, NaN where there are none."""
-    ratio: Numbers = np.divide(sums, pixels, out=np.full(sums.shape, np.nan), where=pixels > 0)
-    return ratio
+    mean_KC = ratio(sums, pixels_K)
+    return mean_KC, np.sqrt(np.maximum(ratio(squares, pixels_K) - mean_KC**2, 0))
 
 
 def _onto(values: NDArray[np.float32], quantiles: Numbers) -> Numbers:

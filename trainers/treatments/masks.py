@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.ndimage import distance_transform_edt, label
-from torch import nn
 
 from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed
 from medsweep.trainers.measures.mask_validity import STEPS, postprocess
 from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.segmentation.network import load_segmenter, predict
-from medsweep.trainers.treatments.base import Images, Masks, MaskTreatment, Numbers, Pairs, TreatmentContext
+from medsweep.trainers.treatments.base import Masks, MaskTreatment, Numbers, Pairs, TreatmentContext
 from medsweep.trainers.treatments.images import smooth_field
 
 Flags = NDArray[np.bool_]
@@ -31,10 +30,11 @@ class Relabel(MaskTreatment):
     needs_reference: ClassVar[bool] = True
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
-        """See ``relabel``."""
         if context.reference is None:
             raise UserError("relabel needs the reference segmenter, and the trial has no input 'reference'")
-        return relabel(pairs.images, load_segmenter(context.reference, context.device))
+        model = load_segmenter(context.reference, context.device)
+        probabilities_nKRR = predict(model, torch.from_numpy(pairs.images), whole_batches=True)
+        return probabilities_nKRR.argmax(dim=1).numpy().astype(np.uint8)
 
 
 class _SomeMasks(MaskTreatment):
@@ -50,13 +50,14 @@ class _SomeMasks(MaskTreatment):
 
 
 class CorruptLabels(_SomeMasks):
-    """Move the boundaries of masks by ``bias_px`` everywhere, and by a smooth random amount of SD ``random_px``."""
+    """Move the boundaries of masks by ``bias_px`` everywhere, then by a smooth random amount of SD ``random_px``."""
 
     kind: Literal["corrupt-labels"]
     bias_px: float = 0.0
     """Above 0 the classes grow. A fraction of a pixel is rounded up or down at random, so that it holds in the mean."""
     classes: tuple[str, ...] = ()
-    """Classes that grow or shrink by ``bias_px`` as one region; none means the whole foreground."""
+    """Classes that grow or shrink by ``bias_px`` as one region, with boundaries inside it where they were; none means
+    the whole foreground."""
     random_px: float = Field(default=0.0, ge=0)
     """SD of the displacement of every boundary between classes."""
     smooth_px: float = Field(default=8.0, gt=0)
@@ -73,9 +74,14 @@ class CorruptLabels(_SomeMasks):
         return self
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
-        """See ``corrupt``."""
-        classes = context.data.classes
-        return corrupt(pairs.masks, self, class_indices(self.classes, classes), len(classes), seed)
+        moved, K = class_indices(self.classes, context.data.classes), len(context.data.classes)
+        random = (self.random_px, self.smooth_px)
+        corrupted = pairs.masks.copy()
+        for sample, mask in enumerate(pairs.masks):
+            if _chosen(self.share, seed, sample):
+                rng = np.random.default_rng(derive_seed("corrupt", seed, sample))
+                corrupted[sample] = with_moved_boundaries(mask, moved, self.bias_px, random, classes=K, rng=rng)
+        return corrupted
 
     def effect(self, before: Pairs, after: Pairs, context: TreatmentContext) -> dict[str, float]:
         """Adds ``boundary_shift``."""
@@ -90,28 +96,46 @@ class FlipClasses(_SomeMasks):
     share: float = Field(gt=0, le=1)
     """Probability that a sample is changed."""
     classes: tuple[str, str] | None = None
-    """Two classes to exchange; None gives every component another foreground class at random."""
+    """Two classes to exchange; None gives every component (8 neighbours) another foreground class, all equally
+    likely."""
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
-        """See ``flip``."""
         classes = context.data.classes
         exchanged = None if self.classes is None else class_indices(self.classes, classes)
         if exchanged is None and len(classes) < 3:
             raise UserError(f"flip-classes needs two foreground classes to choose from, the data have {classes[1:]}")
-        return flip(pairs.masks, self.share, exchanged, len(classes), seed)
+        flipped = pairs.masks.copy()
+        for sample, mask in enumerate(pairs.masks):
+            rng = np.random.default_rng(derive_seed("flip", seed, sample))
+            if rng.random() >= self.share:
+                continue
+            if exchanged is not None:
+                first, second = exchanged
+                flipped[sample][mask == first], flipped[sample][mask == second] = second, first
+                continue
+            for index in range(1, len(classes)):
+                pieces, count = label(mask == index, np.ones((3, 3)))
+                others = [other for other in range(1, len(classes)) if other != index]
+                heirs = np.array([index, *rng.choice(others, count)], np.uint8)
+                flipped[sample][pieces > 0] = heirs[pieces[pieces > 0]]
+        return flipped
 
 
 class Mismatch(_SomeMasks):
-    """Give samples the mask of an earlier sample: both image and mask look right, but they do not belong together.
+    """Give samples the mask of any earlier sample: both image and mask look right, but they do not belong together.
 
-    The first sample of a pool is never changed.
+    Later samples are never taken, so the head of a pool stays what it is. The first sample is never changed.
     """
 
     kind: Literal["mismatch"]
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
-        """See ``mismatch``."""
-        return mismatch(pairs.masks, self.share, seed)
+        mixed = pairs.masks.copy()
+        for sample in range(1, len(mixed)):
+            if _chosen(self.share, seed, sample):
+                rng = np.random.default_rng(derive_seed("mismatch", seed, sample))
+                mixed[sample] = pairs.masks[rng.integers(sample)]
+        return mixed
 
 
 class Postprocess(MaskTreatment):
@@ -133,7 +157,6 @@ class Postprocess(MaskTreatment):
         return self
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
-        """Repaired masks."""
         return postprocess(pairs.masks, self.steps, len(context.data.classes), self.min_area_px)[0]
 
 
@@ -155,31 +178,6 @@ def class_indices(names: Sequence[str], classes: Sequence[str]) -> list[int]:
     if len(set(names)) < len(names):
         raise UserError(f"a treatment names a class twice in {list(names)}; name each once")
     return [classes.index(name) for name in names] or list(range(1, len(classes)))
-
-
-def relabel(images_nCRR: Images, model: nn.Module) -> Masks:
-    """The most probable class of every pixel under ``model``, uint8 (n, R, R)."""
-    return predict(model, torch.from_numpy(images_nCRR), whole_batches=True).argmax(dim=1).numpy().astype(np.uint8)
-
-
-def corrupt(masks_nRR: Masks, how: CorruptLabels, moved: Sequence[int], classes: int, seed: int) -> Masks:
-    """Move boundaries by ``how.bias_px``, then by a random displacement; each sample has a generator of its own.
-
-    Args:
-        masks_nRR: to be changed.
-        how: amounts in pixels, and the share of the samples that are changed.
-        moved: class indices of the region that the bias moves as one; boundaries inside it stay.
-        classes: K.
-        seed: of the treatment.
-    """
-    corrupted = masks_nRR.copy()
-    for sample, mask in enumerate(masks_nRR):
-        if _chosen(how.share, seed, sample):
-            rng = np.random.default_rng(derive_seed("corrupt", seed, sample))
-            corrupted[sample] = with_moved_boundaries(
-                mask, moved, how.bias_px, (how.random_px, how.smooth_px), classes=classes, rng=rng
-            )
-    return corrupted
 
 
 def _chosen(share: float, seed: int, sample: int) -> bool:
@@ -231,42 +229,6 @@ def displaced(mask_RR: Masks, classes: int, sd_px: float, smooth_px: float, rng:
     fields = np.stack([smooth_field(mask_RR.shape[-1], smooth_px, rng) for _ in range(classes)])
     moved: Masks = (scores + np.sqrt(2) * sd_px * fields).argmax(axis=0).astype(np.uint8)
     return moved
-
-
-def flip(masks_nRR: Masks, share: float, pair: Sequence[int] | None, classes: int, seed: int) -> Masks:
-    """Exchange the two classes of ``pair`` in a ``share`` of the masks, drawn by sample.
-
-    Without a pair, every component (8 neighbours) of these masks becomes another foreground class, all equally likely.
-    """
-    flipped = masks_nRR.copy()
-    for sample, mask in enumerate(masks_nRR):
-        rng = np.random.default_rng(derive_seed("flip", seed, sample))
-        if rng.random() >= share:
-            continue
-        if pair is not None:
-            first, second = pair
-            flipped[sample][mask == first], flipped[sample][mask == second] = second, first
-            continue
-        for index in range(1, classes):
-            pieces, count = label(mask == index, np.ones((3, 3)))
-            others = [other for other in range(1, classes) if other != index]
-            heirs = np.array([index, *rng.choice(others, count)], np.uint8)
-            flipped[sample][pieces > 0] = heirs[pieces[pieces > 0]]
-    return flipped
-
-
-def mismatch(masks_nRR: Masks, share: float, seed: int) -> Masks:
-    """Give a ``share`` of the samples, drawn by sample, the mask of an earlier sample, all equally likely.
-
-    Later samples are never taken, so the head of a pool stays what it is. The first sample keeps its mask, and so does
-    one whose draw shows the same mask as its own.
-    """
-    mixed = masks_nRR.copy()
-    for sample in range(1, len(masks_nRR)):
-        if _chosen(share, seed, sample):
-            rng = np.random.default_rng(derive_seed("mismatch", seed, sample))
-            mixed[sample] = masks_nRR[rng.integers(sample)]
-    return mixed
 
 
 def boundary_shift(before_nRR: Iterable[Masks], after_nRR: Iterable[Masks], moved: Sequence[int]) -> dict[str, float]:

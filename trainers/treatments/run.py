@@ -40,7 +40,10 @@ def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
     torch.set_num_threads(trial.threads)
     context = _context(config, inputs, trial.device)
     data, pool = context.data, context.pool
-    pairs = _empty(data) if pool is None else Pairs(np.array(pool.images), np.array(pool.masks))
+    if pool is None:
+        pairs = Pairs(np.array(data.images[:0], np.float32), np.array(data.masks[:0]))
+    else:
+        pairs = Pairs(np.array(pool.images), np.array(pool.masks))
     # real slices that replace the pool are whole, whatever was spoiled before
     spoiled_n = None if pool is None or config.replaces_pool else pool.spoiled
     report: list[dict[str, Any]] = []
@@ -63,15 +66,15 @@ def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
 
 
 def _context(config: TreatConfig, inputs: Mapping[str, Path], device: str) -> TreatmentContext:
-    data, pool = SliceSet.open(inputs["prepare"]), Pool.open(inputs["pool"]) if "pool" in inputs else None
+    data = SliceSet.open(inputs["prepare"])
     patients = split(data.patients, config.fold)
     for role in sorted(inputs):
         require_unseen(inputs[role], (*patients.test, *patients.validation))
-    if pool is None:
-        size = _size_without_pool(config, data.slices_per_patient(patients.train))
+    if "pool" not in inputs:
+        pool, size = None, _size_without_pool(config, data.slices_per_patient(patients.train))
     else:
+        pool = Pool.open(inputs["pool"], data.images.shape[1:])
         size = len(pool)
-        _require_prepared_shape(pool, data, inputs["pool"])
         if config.count:
             raise UserError(
                 f"treat has a count of {config.count} and the pool in {inputs['pool']}, which has {size} samples of "
@@ -93,18 +96,6 @@ def _size_without_pool(config: TreatConfig, slices_per_patient: int) -> int:
             "samples to take; give count: 1 or more"
         )
     return config.count * (slices_per_patient if config.unit == "patients" else 1)
-
-
-def _require_prepared_shape(pool: Pool, data: SliceSet, folder: Path) -> None:
-    if pool.images.shape[1:] != data.images.shape[1:]:
-        raise UserError(
-            f"the pool in {folder} holds images of shape {pool.images.shape[1:]}, the prepared slices are "
-            f"{data.images.shape[1:]}; build the pool from the same prepared data"
-        )
-
-
-def _empty(data: SliceSet) -> Pairs:
-    return Pairs(np.empty((0, *data.images.shape[1:]), np.float32), np.empty((0, *data.masks.shape[1:]), np.uint8))
 
 
 def _seen(config: TreatConfig, inputs: Mapping[str, Path], context: TreatmentContext) -> set[str]:

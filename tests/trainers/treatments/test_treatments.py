@@ -15,7 +15,6 @@ from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, predict, save_segmenter
 from medsweep.trainers.treatments import TreatConfig, TreatSettings, hours, run
 from medsweep.trainers.treatments.images import add_noise, blur, match_histogram, mean_quantiles
-from medsweep.trainers.treatments.masks import relabel
 
 FOLD = Fold(index=0, of=4)
 IMAGES = np.random.default_rng(0).standard_normal((6, 2, 32, 32)).astype(np.float32)
@@ -64,8 +63,8 @@ def test_blur_keeps_flat_planes_and_spreads_a_point_by_its_deviation():
     assert (spread.sum(axis=0) * (np.arange(33) - 16) ** 2).sum() == pytest.approx(4, rel=0.02)
 
 
-def test_relabelled_masks_are_what_the_segmenter_sees(model):
-    masks = relabel(IMAGES, model)
+def test_relabelled_masks_are_what_the_segmenter_sees(model, inputs, tmp_path):
+    masks = Pool.open(treated(tmp_path / "a", inputs, [{"kind": "relabel"}])[1]).masks
     assert masks.dtype == np.uint8
     np.testing.assert_array_equal(masks, predict(model, torch.from_numpy(IMAGES)).argmax(dim=1))
     assert len(np.unique(masks)) > 1

@@ -7,8 +7,10 @@ from scipy.ndimage import gaussian_filter
 
 from medsweep.trainers.measures.spectra import mean_power, ring_power, rings
 from medsweep.trainers.treatments import TreatSettings
+from medsweep.trainers.treatments.base import Pairs
 from medsweep.trainers.treatments.images import (
     PaintGaussian,
+    Unsharp,
     add_noise,
     class_moments,
     class_quantiles,
@@ -17,7 +19,6 @@ from medsweep.trainers.treatments.images import (
     mean_quantiles,
     paint_gaussian,
     smooth_field,
-    unsharp,
 )
 
 RNG = np.random.default_rng(0)
@@ -41,6 +42,11 @@ def test_rician_noise_has_the_moments_of_its_law_with_and_without_signal():
     assert rayleigh.mean() == pytest.approx(2 * np.sqrt(np.pi / 2), rel=0.02)
     assert rayleigh.std() == pytest.approx(2 * np.sqrt(2 - np.pi / 2), rel=0.03)
     assert (strong.mean(), strong.std()) == pytest.approx((103 + 4 / 206, 2), rel=0.03)
+
+
+def unsharp(images, sigma_px, amount):
+    treatment = Unsharp(kind="unsharp", sigma_px=sigma_px, amount=amount)
+    return treatment.new_images(Pairs(images, np.zeros(0, np.uint8)), None, seed=0)
 
 
 def test_unsharp_amplifies_a_wave_by_what_the_blur_takes_from_it():

@@ -1,5 +1,7 @@
 """Treatments of masks: boundaries move by the pixels asked for, classes are flipped as often as asked for."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -7,16 +9,9 @@ from pydantic import ValidationError
 from medsweep.errors import UserError
 from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.treatments import TreatSettings
-from medsweep.trainers.treatments.masks import (
-    CorruptLabels,
-    boundary_shift,
-    class_indices,
-    corrupt,
-    displaced,
-    flip,
-    mismatch,
-    shifted,
-)
+from medsweep.trainers.treatments.base import Pairs
+from medsweep.trainers.treatments.config import KINDS
+from medsweep.trainers.treatments.masks import boundary_shift, class_indices, displaced, shifted
 
 NESTED = np.zeros((64, 64), np.uint8)
 NESTED[12:52, 12:52] = 1
@@ -24,8 +19,10 @@ NESTED[24:40, 24:40] = 2
 """A lesion inside an organ."""
 
 
-def how(**fields):
-    return CorruptLabels(kind="corrupt-labels", **fields)
+def treated(masks, seed, kind, names=("background", "organ", "lesion"), **fields):
+    """New masks by a treatment of the ``kind``, in data with the classes ``names``."""
+    context = SimpleNamespace(data=SimpleNamespace(classes=names))
+    return KINDS[kind](kind=kind, **fields).new_masks(Pairs(np.zeros(0, np.float32), masks), context, seed)
 
 
 def test_the_signed_distance_counts_from_the_boundary_of_pixels():
@@ -56,7 +53,7 @@ def test_one_class_moves_against_what_surrounds_it(shift):
 
 def test_a_broken_shift_holds_in_the_mean():
     masks = NESTED[None].repeat(200, axis=0)
-    new = corrupt(masks, how(bias_px=-0.7), [1, 2], 3, seed=0)
+    new = treated(masks, 0, "corrupt-labels", bias_px=-0.7)
     assert boundary_shift(masks, new, [1, 2])["boundary_bias_px"] == pytest.approx(-0.7, abs=0.1)
     assert set(np.unique([np.count_nonzero(mask[32]) for mask in new])) == {38, 40}
 
@@ -82,7 +79,7 @@ def test_a_region_that_shrinks_away_is_counted():
 
 def test_two_classes_are_exchanged_in_the_share_asked_for_and_in_whole_samples():
     masks = NESTED[None].repeat(300, axis=0)
-    new = flip(masks, 0.3, (1, 2), 3, seed=1)
+    new = treated(masks, 1, "flip-classes", share=0.3, classes=("organ", "lesion"))
     changed = (new != masks).any(axis=(1, 2))
     assert changed.mean() == pytest.approx(0.3, abs=0.08)
     assert (new[changed] == np.array([0, 2, 1], np.uint8)[NESTED]).all()
@@ -92,7 +89,7 @@ def test_components_take_another_foreground_class_each_on_its_own():
     mask = np.zeros((16, 16), np.uint8)
     mask[1:4, 1:4] = mask[8:12, 8:12] = 1
     masks = mask[None].repeat(200, axis=0)
-    new = flip(masks, 1.0, None, 4, seed=1)
+    new = treated(masks, 1, "flip-classes", ("background", "organ", "lesion", "cyst"), share=1.0)
     np.testing.assert_array_equal(new > 0, masks > 0)
     pairs = {(int(one[2, 2]), int(one[9, 9])) for one in new}
     assert pairs == {(2, 2), (2, 3), (3, 2), (3, 3)}
@@ -101,10 +98,10 @@ def test_components_take_another_foreground_class_each_on_its_own():
 
 def test_a_share_of_the_masks_is_corrupted_as_all_of_them_would_be():
     masks = NESTED[None, ::2, ::2].repeat(150, axis=0)
-    whole = corrupt(masks, how(bias_px=0.5, random_px=1.0), [1, 2], 3, seed=0)
+    whole = treated(masks, 0, "corrupt-labels", bias_px=0.5, random_px=1.0)
     changed = {}
     for share in (0.3, 0.6):
-        new = corrupt(masks, how(bias_px=0.5, random_px=1.0, share=share), [1, 2], 3, seed=0)
+        new = treated(masks, 0, "corrupt-labels", bias_px=0.5, random_px=1.0, share=share)
         changed[share] = (new != masks).any(axis=(1, 2))
         assert changed[share].mean() == pytest.approx(share, abs=0.08)
         np.testing.assert_array_equal(new[changed[share]], whole[changed[share]])
@@ -115,18 +112,18 @@ def test_a_mismatched_mask_is_that_of_an_earlier_sample_any_of_them():
     masks = np.zeros((300, 16, 16), np.uint8)
     for number, mask in enumerate(masks):
         mask.flat[number % 256], mask[0, 0] = 1, number // 256 + 1
-    every = mismatch(masks, 1.0, seed=1)
+    every = treated(masks, 1, "mismatch", share=1.0)
     donors = [int(np.flatnonzero((masks == mask).all(axis=(1, 2)))[0]) for mask in every]
     assert donors[0] == 0
     assert all(donor < sample for sample, donor in enumerate(donors) if sample)
     assert np.mean([donor / sample for sample, donor in enumerate(donors) if sample > 20]) == pytest.approx(
         0.5, abs=0.07
     )
-    part = mismatch(masks, 0.4, seed=1)
+    part = treated(masks, 1, "mismatch", share=0.4)
     changed = (part != masks).any(axis=(1, 2))
     assert changed.mean() == pytest.approx(0.4, abs=0.08)
     np.testing.assert_array_equal(part[changed], every[changed])
-    np.testing.assert_array_equal(mismatch(masks[:50], 0.4, seed=1), part[:50])
+    np.testing.assert_array_equal(treated(masks[:50], 1, "mismatch", share=0.4), part[:50])
 
 
 def test_an_unknown_class_is_refused_with_the_nearest():
