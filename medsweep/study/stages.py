@@ -109,7 +109,6 @@ STAGES: Final[Mapping[str, Stage]] = {
             config=segment_config.SegmentConfig,
             run=segment_train.run,
             hours=segment_config.hours,
-            divides=segment_config.divides,
             probe=segment_config.probe,
             reads_prefix=frozenset({"pool", "scores"}),
             guessed_mib=5,

@@ -3,10 +3,11 @@
 Shapes: N real slices, n samples of the pool, C modalities, D features, R resolution in pixels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -133,15 +134,9 @@ class PoolEvidence:
     @cached_property
     def random_network(self) -> FeatureSets:
         """Features of a network with random weights, of as many samples of the pool as the distances need."""
-        device = next(self.segmenter.parameters()).device
-        network = RandomFeatures(len(self.data.modalities)).to(device)
-
-        def extract(x_NCRR: Tensor) -> Tensor:
-            pooled: Tensor = network(x_NCRR.to(device))
-            return pooled.cpu()
-
+        network = RandomFeatures(len(self.data.modalities)).to(next(self.segmenter.parameters()).device)
         matched = self.bottleneck.matched
-        return replace(self.bottleneck, real=self._of_real(extract), pool=self._of_pool(extract, matched))
+        return replace(self.bottleneck, real=self._of_real(network), pool=self._of_pool(network, matched))
 
     @cached_property
     def inception_network(self) -> FeatureSets | None:
@@ -153,10 +148,10 @@ class PoolEvidence:
         return replace(self.bottleneck, real=self._of_real(extract), pool=self._of_pool(extract))
 
     def _of_real(self, extract: Extract) -> NDArray[np.float32]:
-        return embed(extract, self.data.images, self.rows)
+        return by_chunks(extract, self.data.images, self.rows)
 
     def _of_pool(self, extract: Extract, count: int | None = None) -> NDArray[np.float32]:
-        return embed(extract, self.pool.images, np.arange(len(self.pool))[:count])
+        return by_chunks(extract, self.pool.images, np.arange(len(self.pool))[:count])
 
 
 def generator(config: AssessConfig, purpose: str, number: int = 0) -> np.random.Generator:
@@ -180,17 +175,13 @@ def predicted_masks(segmenter: nn.Module, images_NCRR: NDArray[np.floating], row
     def classes(x_NCRR: Tensor) -> Tensor:
         return predict(segmenter, x_NCRR, whole_batches=True).argmax(dim=1).to(torch.uint8)
 
-    return np.concatenate([classes(batch).numpy() for batch in _batches(images_NCRR, rows)])
+    return by_chunks(classes, images_NCRR, rows)
 
 
-def embed(extract: Extract, images_NCRR: NDArray[np.floating], rows: Indices) -> NDArray[np.float32]:
-    """Features of some rows, (n, D)."""
-    return np.concatenate([extract(batch).numpy() for batch in _batches(images_NCRR, rows)])
-
-
-def _batches(images_NCRR: NDArray[np.floating], rows: Indices) -> Iterator[Tensor]:
-    for first in range(0, len(rows), CHUNK):
-        yield torch.from_numpy(np.array(images_NCRR[rows[first : first + CHUNK]], dtype=np.float32))
+def by_chunks(extract: Extract, images_NCRR: NDArray[np.floating], rows: Indices) -> NDArray[Any]:
+    """What ``extract`` gives for some rows, ``CHUNK`` at a time, (n, ...)."""
+    chunks = (images_NCRR[rows[first : first + CHUNK]] for first in range(0, len(rows), CHUNK))
+    return np.concatenate([extract(torch.from_numpy(np.array(x, dtype=np.float32))).numpy() for x in chunks])
 
 
 def principal_components(sets: FeatureSets) -> FeatureSets | None:
@@ -236,11 +227,11 @@ class RandomFeatures(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Features of images ``x``, float32."""
-        pooled = []
+        """Features of images ``x``, float32 on the CPU."""
+        x, pooled = x.to(next(self.buffers()).device), []
         for weight in self.buffers():
             x = functional.leaky_relu(functional.conv2d(x, weight, padding=1), 0.2)
             flat = x.flatten(start_dim=2)
             pooled += [flat.mean(dim=2), flat.std(dim=2, correction=0)]
             x = functional.avg_pool2d(x, 2)
-        return torch.cat(pooled, dim=1)
+        return torch.cat(pooled, dim=1).cpu()

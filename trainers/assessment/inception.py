@@ -4,9 +4,8 @@ Shapes: N images, C modalities, R pixels. The network is that of torch-fidelity,
 of Heusel et al. 2017; it was trained on photographs.
 """
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medsweep.errors import UserError
+from medsweep.files import sha256_of
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """Of the file pt_inception-2015-12-05-6726825d.pth, also published as weights-inception-2015-12-05-6726825d.pth."""
@@ -28,11 +28,8 @@ PERCENTILES = (1.0, 99.5)
 BATCH = 32
 
 
-class Extractor(Protocol):
-    """How an extractor of torch-fidelity is called."""
-
-    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Features of uint8 images (N, 3, H, W); the first entry is (N, 2048)."""
+Extractor = Callable[[Tensor], tuple[Tensor, ...]]
+"""From uint8 images (N, 3, H, W) to features; the first entry is (N, 2048)."""
 
 
 def load_extractor(weights: Path, device: str) -> Extractor:
@@ -46,8 +43,7 @@ def load_extractor(weights: Path, device: str) -> Extractor:
             f"assess.inception: there is no file {weights}; give the path of pt_inception-2015-12-05-6726825d.pth, "
             "or leave the field out"
         )
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(weights)
     # torch-fidelity unpickles the file, which can run code, so only the published file may be passed on
     if digest != SHA256:
         raise UserError(

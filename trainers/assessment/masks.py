@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from medsweep.trainers.measures.mask_validity import validity
-from medsweep.trainers.measures.structures import SurfaceDistances, assd_mm, hd95_mm, surface_distances
+from medsweep.trainers.measures.structures import assd_mm, hd95_mm, surface_distances
 
 Indices = NDArray[np.int64]
 Masks = NDArray[np.integer]
@@ -27,7 +27,8 @@ QUERIES = 200
 """Masks at most for which the nearest one is sought, evenly spread."""
 
 PIXELS = (1.0, 1.0)
-"""Spacing of the rows and columns of a slice: distances come out in pixels."""
+"""Spacing of the rows and columns of a slice: distances come out in pixels. A slice must not be measured as a volume of
+one slice: all of a structure would be surface, since it would end above and below."""
 
 
 def describe(masks_NRR: NDArray[np.uint8], classes: int) -> pd.DataFrame:
@@ -117,8 +118,8 @@ def nearest_masks(real_NRR: Masks, owners_N: NDArray[np.object_], masks_MRR: Mas
 def _mean_hd95(queries_QRR: Masks, owners_Q: Indices, real_NRR: Masks, owners_N: Indices) -> float:
     centred_Q = [centre(mask_RR) for mask_RR in queries_QRR]
     nearest_Q = _nearest(np.array(centred_Q), owners_Q, real_NRR, owners_N)
-    distances = [planar_distances(a, centre(real_NRR[i])) for a, i in zip(centred_Q, nearest_Q, strict=True)]
-    return float(np.mean([hd95_mm(pair) for pair in distances]))
+    pairs = [(a, centre(real_NRR[i])) for a, i in zip(centred_Q, nearest_Q, strict=True)]
+    return float(np.mean([hd95_mm(surface_distances(a, b, PIXELS)) for a, b in pairs]))
 
 
 def _nearest(centred_QSS: NDArray[np.bool_], owners_Q: Indices, real_NRR: Masks, owners_N: Indices) -> Indices:
@@ -138,14 +139,8 @@ def _nearest(centred_QSS: NDArray[np.bool_], owners_Q: Indices, real_NRR: Masks,
 
 
 def centre(mask_RR: Masks) -> NDArray[np.bool_]:
-    """Foreground of a mask with its centroid, rounded to a pixel, in the middle of a plane of 2R x 2R pixels.
-
-    Raises:
-        ValueError: the mask has no foreground.
-    """
+    """Foreground of a mask, which has some, with its centroid, rounded to a pixel, in the middle of 2R x 2R pixels."""
     side, at_P2 = mask_RR.shape[-1], np.argwhere(mask_RR)
-    if not len(at_P2):
-        raise ValueError("a mask without foreground has no centroid")
     rows_P, columns_P = (at_P2 - np.floor(at_P2.mean(axis=0) + 0.5).astype(int) + side).T
     plane_SS = np.zeros((2 * side, 2 * side), bool)
     plane_SS[rows_P, columns_P] = True
@@ -178,19 +173,13 @@ def foreground_surfaces(masks_NRR: Masks, predicted_NRR: Masks) -> dict[str, flo
     Over samples where both masks have foreground, among ``SURFACES`` evenly spread ones at most.
     """
     pairs = [(masks_NRR[i] > 0, predicted_NRR[i] > 0) for i in evenly_spread(len(masks_NRR), SURFACES)]
-    measured = [planar_distances(a_RR, b_RR) for a_RR, b_RR in pairs if a_RR.any() and b_RR.any()]
+    measured = [surface_distances(a_RR, b_RR, PIXELS) for a_RR, b_RR in pairs if a_RR.any() and b_RR.any()]
     if not measured:
         return {}
     return {
         "hd95": float(np.mean([hd95_mm(distances) for distances in measured])),
         "assd": float(np.mean([assd_mm(distances) for distances in measured])),
     }
-
-
-def planar_distances(a_RR: NDArray[np.bool_], b_RR: NDArray[np.bool_]) -> SurfaceDistances:
-    """Distances in pixels between the contours of two structures in one slice, neither of them empty."""
-    # As a volume of one slice, all of a structure would be surface: it would end above and below
-    return surface_distances(a_RR, b_RR, PIXELS)
 
 
 def evenly_spread(count: int, most: int) -> Indices:

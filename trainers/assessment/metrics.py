@@ -183,17 +183,8 @@ def nearest_ratio(evidence: PoolEvidence) -> Metrics:
 
 
 def texture(evidence: PoolEvidence) -> Metrics:
-    """Differences of radial power spectra, synthetic from real (Durall et al. 2020).
-
-    ``radial_psd_log_error`` in nats, >= 0, lower is better; ``high_frequency_log_error`` the same with its sign and
-    ``spectral_slope_difference``, both best at 0: below, images are too smooth.
-    """
-    real, synthetic = evidence.spectra.real, evidence.spectra.synthetic
-    return {
-        "radial_psd_log_error": spectra.radial_psd_log_error(real, synthetic),
-        "high_frequency_log_error": spectra.high_frequency_log_error(real, synthetic),
-        "spectral_slope_difference": spectra.slope_difference(real, synthetic),
-    }
+    """Differences of radial power spectra; see ``spectral_differences``."""
+    return evidence.spectra.spectral_differences()
 
 
 def laplacian_ratio(evidence: PoolEvidence) -> Metrics:

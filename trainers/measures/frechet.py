@@ -45,15 +45,10 @@ def frechet_spread(
 ) -> tuple[float, float]:
     """2.5 and 97.5 % points of the distance over resampled patients, as deviations from the mean over the draws.
 
-    Patients are drawn with replacement, each with all its samples, since slices of a patient are alike. Repeated
-    patients raise every draw, so only how far the draws lie apart is used, not where they lie.
-
-    Raises:
-        ValueError: fewer than two samples in a set, or fewer than three patients.
+    Patients, three or more, are drawn with replacement, each with all its samples, since slices of a patient are alike.
+    Repeated patients raise every draw, so only how far the draws lie apart is used, not where they lie.
     """
     patients, place_N = np.unique(owners_N.astype(str), return_inverse=True)
-    if min(len(real_ND), len(synthetic_MD)) < 2 or len(patients) < 3:
-        raise ValueError(f"needs 3 patients and 2 samples, got {len(patients)}, {len(real_ND)} and {len(synthetic_MD)}")
     mean_D = synthetic_MD.mean(axis=0, dtype=np.float64)
     root_KD, x_ND = _covariance_root(synthetic_MD, mean_D), real_ND - mean_D
     # tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of R S_a R', with R' R = S_b the same in every draw
@@ -70,14 +65,9 @@ def frechet_infinity(
     """Distance extrapolated to endlessly many samples of both sets (after Chong and Forsyth 2020).
 
     The bias is about linear in 1 / n: the intercept of a line through the distances at ``SIZES`` sizes, both sets cut
-    to the same n without replacement, ``REPEATS`` times each. May fall below 0 by chance.
-
-    Raises:
-        ValueError: fewer than 100 samples in a set.
+    to the same n without replacement, ``REPEATS`` times each. Needs 100 samples in a set. May fall below 0 by chance.
     """
     most = min(len(real_ND), len(synthetic_MD))
-    if most < 100:
-        raise ValueError(f"the line needs 100 samples on each side, got {len(real_ND)} and {len(synthetic_MD)}")
     sizes = np.repeat(np.linspace(most // SPREAD, most, SIZES).astype(int), REPEATS)
     values = [
         frechet(real_ND[rng.permutation(len(real_ND))[:n]], synthetic_MD[rng.permutation(len(synthetic_MD))[:n]])

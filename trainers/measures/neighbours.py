@@ -39,15 +39,8 @@ def prdc(real_ND: NDArray[np.floating], synthetic_MD: NDArray[np.floating]) -> d
 
     All but density lie in [0, 1], density in [0, inf), and higher is better. A sample's ball reaches to its k-th
     nearest neighbour in its own set. k is ``PRECISION_NEIGHBOUR`` for the first two and ``DENSITY_NEIGHBOUR`` for the
-    others. The values depend on the sizes of the sets, so compare them at N = M.
-
-    Raises:
-        ValueError: not more than ``DENSITY_NEIGHBOUR`` samples in a set.
+    others. The values depend on the sizes of the sets, so compare them at N = M, with N > ``DENSITY_NEIGHBOUR``.
     """
-    if min(len(real_ND), len(synthetic_MD)) <= DENSITY_NEIGHBOUR:
-        raise ValueError(
-            f"needs more than {DENSITY_NEIGHBOUR} samples in a set, got {len(real_ND)} and {len(synthetic_MD)}"
-        )
     within_NN = squared_distances(real_ND, real_ND)
     between_NM = squared_distances(real_ND, synthetic_MD)
     near_real_NM = between_NM <= _kth(within_NN, PRECISION_NEIGHBOUR)[:, None]
@@ -62,9 +55,7 @@ def prdc(real_ND: NDArray[np.floating], synthetic_MD: NDArray[np.floating]) -> d
 
 
 def nearest(
-    x_MD: NDArray[np.floating],
-    train_ND: NDArray[np.floating],
-    groups: tuple[Groups, Groups] | None = None,
+    x_MD: NDArray[np.floating], train_ND: NDArray[np.floating], groups: tuple[Groups, Groups] | None = None
 ) -> tuple[Array, NDArray[np.integer]]:
     """Distance from each of ``x_MD`` to the nearest of ``train_ND``, and its number, (M,) each.
 
@@ -84,13 +75,8 @@ def nearest(
 def authenticity(train_ND: NDArray[np.floating], x_MD: NDArray[np.floating]) -> float:
     """Share of samples farther from their nearest training sample than that is from any other one, in [0, 1].
 
-    Alaa et al. 2022 (AuthPct in Stein et al. 2023). Copies give 0.
-
-    Raises:
-        ValueError: fewer than two training samples.
+    Alaa et al. 2022 (AuthPct in Stein et al. 2023). Copies give 0. Needs two training samples.
     """
-    if len(train_ND) < 2:
-        raise ValueError(f"needs two training samples, got {len(train_ND)}")
     distance_M, index_M = nearest(x_MD, train_ND)
     itself = np.arange(len(train_ND))
     own_N, _ = nearest(train_ND, train_ND, (itself, itself))

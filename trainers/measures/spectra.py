@@ -1,7 +1,6 @@
 """Texture of two sets of images: radial power spectra and Laplacians.
 
-Shapes: N images, C modalities, R resolution in pixels, F frequency bins, B rings of
-spatial frequency. "Log" is natural.
+Shapes: N images, C modalities, R resolution in pixels, F frequency bins, B rings of frequency. "Log" is natural.
 """
 
 import functools
@@ -74,25 +73,24 @@ class Spectra:
         ]
         return pd.DataFrame(rows, columns=["modality", "cycles", "real", "synthetic"])
 
+    def spectral_differences(self) -> dict[str, float]:
+        """Differences of log P, synthetic minus real, as means over modalities (Durall et al. 2020).
 
-def radial_psd_log_error(real_CF: Array, synthetic_CF: Array) -> float:
-    """Mean of abs(log P_synthetic - log P_real) over modalities and high frequencies, in nats; 0 is best."""
-    return float(np.abs(_high_log_ratio(real_CF, synthetic_CF)).mean())
-
-
-def high_frequency_log_error(real_CF: Array, synthetic_CF: Array) -> float:
-    """Mean of log P_synthetic - log P_real over modalities and high frequencies, in nats; below 0 is too smooth."""
-    return float(_high_log_ratio(real_CF, synthetic_CF).mean())
-
-
-def slope_difference(real_CF: Array, synthetic_CF: Array) -> float:
-    """Slope of log P over log f of the synthetic images minus that of the real ones, mean over modalities.
-
-    Least squares over all bins but f = 0. Below 0: power falls off faster than in real images.
-    """
-    log_f = np.log(np.arange(1, real_CF.shape[1]))
-    ratio_CF = _log_ratio(real_CF, synthetic_CF)[:, 1:]
-    return float(np.polynomial.polynomial.polyfit(log_f, ratio_CF.T, 1)[1].mean())
+        ``radial_psd_log_error``: without their sign, over high frequencies, in nats; ``high_frequency_log_error``: with
+        it, below 0 is too smooth; ``spectral_slope_difference``: slope over log f, by least squares over all bins but
+        f = 0, below 0 where power falls off faster than in real images.
+        """
+        bins = self.real.shape[1]
+        # so that an empty bin stays finite
+        floor_C1 = 1e-12 * self.real.sum(axis=1, keepdims=True) + np.finfo(float).tiny
+        ratio_CF = np.log(np.maximum(self.synthetic, floor_C1)) - np.log(np.maximum(self.real, floor_C1))
+        high_CF = ratio_CF[:, int(HIGH * (bins - 1)) + 1 :]
+        slopes_C = np.polynomial.polynomial.polyfit(np.log(np.arange(1, bins)), ratio_CF[:, 1:].T, 1)[1]
+        return {
+            "radial_psd_log_error": float(np.abs(high_CF).mean()),
+            "high_frequency_log_error": float(high_CF.mean()),
+            "spectral_slope_difference": float(slopes_C.mean()),
+        }
 
 
 def laplacian_variance(images_NCRR: NDArray[np.float32]) -> Array:
@@ -111,15 +109,3 @@ def laplacian_ratio(real_C: Array, synthetic_C: Array) -> float | None:
     None where a modality of the real images is flat.
     """
     return float((synthetic_C / real_C).mean()) if (real_C > 0).all() else None
-
-
-def _log_ratio(real_CF: Array, synthetic_CF: Array) -> Array:
-    """Powers below a trillionth of the real total count as that much, so that an empty bin stays finite."""
-    floor_C1 = 1e-12 * real_CF.sum(axis=1, keepdims=True) + np.finfo(float).tiny
-    ratio: Array = np.log(np.maximum(synthetic_CF, floor_C1)) - np.log(np.maximum(real_CF, floor_C1))
-    return ratio
-
-
-def _high_log_ratio(real_CF: Array, synthetic_CF: Array) -> Array:
-    first = int(np.floor(HIGH * (real_CF.shape[1] - 1))) + 1
-    return _log_ratio(real_CF, synthetic_CF)[:, first:]

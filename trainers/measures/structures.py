@@ -33,8 +33,6 @@ Status = Literal["ok", "empty-both", "empty-reference", "missed"]
 Spacing = tuple[float, ...]
 """Distance of neighbours along each axis."""
 
-MM3_PER_ML = 1000.0
-
 TOLERANCE_MM = 2.0
 """Surfaces this near to each other agree."""
 ROUNDING = 1e-6
@@ -43,14 +41,11 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Counts:
-    """Voxels of one class of one patient."""
+    """Voxels of one class of one patient: in the reference, in the prediction, and in both (``tp``)."""
 
     n_ref: int
-    """Of the reference."""
     n_pred: int
-    """Of the prediction."""
     tp: int
-    """Of both."""
 
     @classmethod
     def of(cls, reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> "Counts":
@@ -197,7 +192,7 @@ def score(reference_ZHW: NDArray[np.bool_], prediction_ZHW: NDArray[np.bool_], s
 
 def volume_ml(voxels: int, spacing_mm: Spacing) -> float:
     """Volume in millilitres of that many voxels."""
-    return voxels * math.prod(spacing_mm) / MM3_PER_ML
+    return voxels * math.prod(spacing_mm) / 1000
 
 
 def diagonal_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> float:

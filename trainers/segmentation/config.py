@@ -15,19 +15,13 @@ Network = Literal["unet", "attention-unet", "segresnet", "swin-unetr"]
 
 SECONDS_PER_STEP = 0.005
 """Fixed cost of a step on one CPU core, measured."""
-
 SECONDS_PER_ACTIVATION = 3.5e-8
 """Cost of one activation of the U-Net, forward and backward, on one CPU core, measured at 32 and 64 px."""
-
 SECONDS_BESIDE_TRAINING = 10.0
 """Imports and loading."""
-
 RELATIVE_COST: Final[Mapping[Network, float]] = {
-    "unet": 1.0,
-    "attention-unet": 2.3,
-    "segresnet": 4.2,
-    "swin-unetr": 3.6,
-}
+    "unet": 1.0, "attention-unet": 2.3, "segresnet": 4.2, "swin-unetr": 3.6
+}  # fmt: skip
 """Time of a step over that of the U-Net with the same channels, on one CPU core, measured at 64 px."""
 
 PROBED_AS_DEFAULT: Final = (
@@ -207,16 +201,6 @@ def hours(config: SegmentConfig) -> float:
     activations = config.batch_size * config.resolution**2 * per_pixel * (1 + config.residual_units / 2)
     per_step = SECONDS_PER_STEP + SECONDS_PER_ACTIVATION * activations * RELATIVE_COST[config.network]
     return float(SECONDS_BESIDE_TRAINING + config.steps * per_step) / 3600
-
-
-def divides(config: SegmentConfig) -> int:
-    """1: no segmenter's batch can be worked in parts with the gradient of the whole.
-
-    Every network of ``network.build`` normalises by the mean and variance of its batch, and every loss of ``make_loss``
-    takes Dice over the whole batch; the cross-entropy with class weights divides by the weights of all pixels of the
-    batch besides. Only the focal part is a mean over samples.
-    """
-    return 1
 
 
 def probe(config: SegmentConfig) -> SegmentConfig:

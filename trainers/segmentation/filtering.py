@@ -45,11 +45,7 @@ def choose(config: SegmentConfig, pool: Pool, iou: pd.Series | None) -> Choice:
     A filter looks at the first ``candidates`` samples alone, so what it finds does not depend on the pool's size.
     ``filter_by: random`` takes as many as the IoU filter keeps, out of exactly those that it looked at to find them:
     each sample has one random place per fold and seed, whatever the arm and its count, and the lowest places win.
-
-    Args:
-        config: of the trial; ``count`` above 0.
-        pool: what is chosen from.
-        iou: score in [0, 1] by sample number, higher is better; read where ``min_iou`` is above 0.
+    ``iou`` in [0, 1] is by sample number, and None where ``min_iou`` is 0.
 
     Raises:
         PoolDryError: the pool, or what the filter leaves of it, is too small.
@@ -69,13 +65,11 @@ def choose(config: SegmentConfig, pool: Pool, iou: pd.Series | None) -> Choice:
             f"{asks}; raise synthesise.{more} or lower the threshold"
         )
     choice = Choice(passing[:needed], int(passing[needed - 1]) + 1) if fixed_kept else Choice(passing, wanted)
-    return choice if config.filter_by == "iou" else _random(config, choice)
-
-
-def _random(config: SegmentConfig, by_iou: Choice) -> Choice:
-    place = _generator(config, "random").random(by_iou.generated)
-    drawn = np.argsort(place, kind="stable")[: len(by_iou.rows)]
-    return Choice(np.sort(drawn), by_iou.generated)
+    if config.filter_by == "random":
+        places = _generator(config, "random").random(choice.generated)
+        lowest = np.argsort(places, kind="stable")[: len(choice.rows)]
+        return Choice(np.sort(lowest), choice.generated)
+    return choice
 
 
 def survivors(config: SegmentConfig, pool: Pool, choice: Choice, scores: Path) -> dict[str, float]:
@@ -87,12 +81,7 @@ def survivors(config: SegmentConfig, pool: Pool, choice: Choice, scores: Path) -
     Both grow with the number of samples, so ``random_vendi`` and ``random_coverage``, means over ``DRAWS`` draws of as
     many samples among those looked at, are what to compare them with. Beyond ``PAIRS`` samples of a side, ``PAIRS`` of
     them are drawn. Undefined values (too few real slices for a ball, coinciding ones, no foreground) are left out.
-
-    Args:
-        config: of the trial.
-        pool: what was chosen from.
-        choice: what ``choose`` took.
-        scores: folder that an assess trial left; its features of the pool are by sample number.
+    ``scores`` is the folder that an assess trial left, with the features.
     """
     numbers: dict[str, float] = {
         "generated": choice.generated,

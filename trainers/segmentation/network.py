@@ -36,13 +36,8 @@ class SegmenterArchitecture(Config):
     @classmethod
     def of(cls, config: SegmentConfig, modalities: int, classes: int) -> "SegmenterArchitecture":
         """What a trial's config asks for, on C = ``modalities`` and K = ``classes``."""
-        return cls(
-            modalities=modalities,
-            classes=classes,
-            channels=config.channels,
-            residual_units=config.residual_units,
-            network=config.network,
-        )
+        asked = config.model_dump(include={"channels", "residual_units", "network"})
+        return cls(modalities=modalities, classes=classes, **asked)
 
 
 def build(architecture: SegmenterArchitecture, seed: int) -> nn.Module:

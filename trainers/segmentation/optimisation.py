@@ -25,12 +25,8 @@ def make_loss(config: SegmentConfig, pixels_K: NDArray[np.int64], device: torch.
 
     Dice (Milletari 2016) is taken per foreground class over the whole batch, since slices without foreground have none
     of their own; ``dice-ce`` adds the cross-entropy, ``dice-focal`` the focal loss with gamma 2 (Lin 2017), both over
-    all classes. Class weights multiply the classes of both parts.
-
-    Args:
-        config: of the trial.
-        pixels_K: pixels of each class in the real training slices; read with ``inverse-frequency`` alone.
-        device: where the logits are.
+    all classes. Class weights multiply the classes of both parts; they come from ``pixels_K``, the pixels of each class
+    in the real training slices.
     """
     from monai.losses import DiceCELoss, DiceLoss, FocalLoss
 

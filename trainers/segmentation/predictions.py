@@ -29,14 +29,8 @@ def write_predictions(
     """Write ``PATIENT.nii.gz`` into ``folder`` for each patient, yielding each path once its file is whole.
 
     Labels are those that the test metrics are computed from, as stored values on the grid of the patient's label file.
-    A file of that name is replaced.
-
-    Args:
-        network: output of a segment trial.
-        prepared: output of the prepare trial that it read.
-        patients: ids, in the order to write them.
-        folder: created where it is missing.
-        device: torch device name.
+    ``network`` is the output of a segment trial, ``prepared`` that of the prepare trial that it read. A file of that
+    name is replaced.
 
     Raises:
         UserError: a patient is not in the prepared data, an id cannot be a file name, or the network is of other data.
@@ -44,7 +38,12 @@ def write_predictions(
     """
     data = SliceSet.open(prepared)
     for patient in patients:
-        _require_writable(patient, data, prepared)
+        if patient not in data.volumes:
+            raise UserError(f"no patient is called {patient!r} in {prepared}; {nearest(patient, data.patients)}")
+        if "/" in patient or "\\" in patient:
+            raise UserError(
+                f"patient {patient!r} in {prepared} cannot be a file name; rename it in the source without / and \\"
+            )
     model = _segmenter(network, data, prepared, device)
     folder.mkdir(parents=True, exist_ok=True)
     for patient in patients:
@@ -53,15 +52,6 @@ def write_predictions(
         unfinished = folder / f".{patient}.part.nii.gz"
         write_prediction(unfinished, segment_volume(model, data, patient), data, patient)
         yield unfinished.replace(path)
-
-
-def _require_writable(patient: str, data: SliceSet, prepared: Path) -> None:
-    if patient not in data.volumes:
-        raise UserError(f"no patient is called {patient!r} in {prepared}; {nearest(patient, data.patients)}")
-    if "/" in patient or "\\" in patient:
-        raise UserError(
-            f"patient {patient!r} in {prepared} cannot be a file name; rename it in the source without / and \\"
-        )
 
 
 def _segmenter(network: Path, data: SliceSet, prepared: Path, device: str) -> nn.Module:

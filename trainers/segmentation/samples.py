@@ -43,15 +43,14 @@ class TrainingSamples:
         """Which samples of the pool the synthetic ones are, where there are any."""
         self.device = torch.device(device)
         self._sets = [real] if synthetic is None else [real, synthetic]
-        self._held = self._load() if self._fits() else None
+        self._held = self._read(np.arange(self.real + self.synthetic)) if self._fits() else None
 
     def batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Images float32 (B, C, R, R) and masks uint8 (B, R, R) on the device."""
-        if self._held is not None:
-            chosen = torch.from_numpy(positions).to(self.device)
-            return self._held[0][chosen], self._held[1][chosen]
-        images, masks = self._read(positions)
-        return images.to(self.device), masks.to(self.device)
+        if self._held is None:
+            return self._read(positions)
+        chosen = torch.from_numpy(positions).to(self.device)
+        return self._held[0][chosen], self._held[1][chosen]
 
     def pixels_per_class(self, classes: int) -> NDArray[np.int64]:
         """Pixels of each class in the real slices, (classes,)."""
@@ -70,7 +69,7 @@ class TrainingSamples:
             chosen = rows.rows[positions[here] - first]
             images[here], masks[here] = rows.images[chosen], rows.masks[chosen]
             first += len(rows.rows)
-        return torch.from_numpy(images), torch.from_numpy(masks)
+        return torch.from_numpy(images).to(self.device), torch.from_numpy(masks).to(self.device)
 
     def _fits(self) -> bool:
         if self.device.type != "cuda":
@@ -78,10 +77,6 @@ class TrainingSamples:
         each = 4 * int(np.prod(self._sets[0].images.shape[1:])) + int(np.prod(self._sets[0].masks.shape[1:]))
         total = torch.cuda.get_device_properties(self.device).total_memory
         return (self.real + self.synthetic) * each <= total // 4
-
-    def _load(self) -> tuple[Tensor, Tensor]:
-        images, masks = self._read(np.arange(self.real + self.synthetic))
-        return images.to(self.device), masks.to(self.device)
 
 
 def gather(

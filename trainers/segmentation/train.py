@@ -1,8 +1,8 @@
 """The segment stage: train one segmenter for a fixed number of steps and leave its weights behind."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from medsweep.data.fitted_on import require_unseen, write_fitted_on
 from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
 from medsweep.files import write_json
 from medsweep.identity import derive_seed
+from medsweep.trainers.measures.structures import Counts, dice
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.augment import augment
 from medsweep.trainers.segmentation.config import SegmentConfig
@@ -28,10 +30,69 @@ from medsweep.trainers.segmentation.network import (
     save_weights,
 )
 from medsweep.trainers.segmentation.optimisation import RunningAverage, learning_rate, make_loss, make_optimizer
+from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.segmentation.samples import BatchOrder, TrainingSamples, gather
-from medsweep.trainers.segmentation.selection import BestWeights
 from medsweep.trainers.training.loop import train
 from medsweep.trial import Progress, Trial
+
+
+@dataclass
+class BestWeights:
+    """Weights at the step with the highest validation Dice so far; the earlier of two equals."""
+
+    data: SliceSet
+    patients: Sequence[str]
+    """The fold's validation patients."""
+    step: int = 0
+    """0 before anything was scored."""
+    dice: float = -1.0
+    weights: dict[str, Tensor] | None = None
+
+    def offer(self, model: nn.Module, step: int) -> float:
+        """Score the weights of ``model`` and keep a copy if they are the best; returns their Dice, in [0, 1].
+
+        The mode of the model is as before afterwards.
+
+        Raises:
+            UserError: no validation patient has foreground.
+        """
+        training = model.training
+        value = validation_dice(model.eval(), self.data, self.patients)
+        model.train(training)
+        if value > self.dice:
+            self.step, self.dice = step, value
+            self.weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        return value
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"step": self.step, "dice": self.dice, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
+        self.step, self.dice, self.weights = state["step"], state["dice"], state["weights"]
+
+
+@torch.no_grad()
+def validation_dice(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> float:
+    """Mean Dice over patients and the foreground classes that their references have, on the original grid.
+
+    Raises:
+        UserError: there is no such class.
+    """
+    values = []
+    for patient in sorted(patients):
+        reference_ZHW, predicted_ZHW = data.reference(patient), segment_volume(model, data, patient)
+        for label in range(1, len(data.classes)):
+            counts = Counts.of(reference_ZHW == label, predicted_ZHW == label)
+            if counts.n_ref:
+                values.append(dice(counts))
+    if not values:
+        raise UserError(
+            f"segment.validate_every_steps needs foreground in the {len(patients)} validation patients, there is none; "
+            "raise replicates.validation or set segment.validate_every_steps to 0"
+        )
+    return float(np.mean(values))
 
 
 class UNetLearner:
@@ -39,7 +100,8 @@ class UNetLearner:
 
     Initial weights, batch order and augmentation depend on fold and seed, never on the arm, so that arms of one
     replicate are paired. What is neither weights nor optimiser nor kept beside them is a pure function of the step.
-    On CUDA devices with bfloat16 the network computes in it under autocast, and the loss in float32.
+    On CUDA devices with bfloat16 the network computes in it under autocast, and the loss in float32. No batch is worked
+    in micro-batches, since every network normalises over the batch and every loss takes Dice over it.
     """
 
     def __init__(
@@ -75,7 +137,9 @@ class UNetLearner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         images, masks = self._batch(number)
-        loss = self._loss(self._logits(images), masks)
+        with torch.autocast("cuda", torch.bfloat16) if self._half else nullcontext():
+            logits_NKRR = self.model(images)
+        loss = self._loss(logits_NKRR.float(), masks)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
         scalars: dict[str, float] = {"learning_rate": rate}
@@ -96,11 +160,6 @@ class UNetLearner:
         self.seen = {"real": self.seen["real"] + real, "synthetic": self.seen["synthetic"] + len(rows) - real}
         draws = torch.Generator().manual_seed(self._seed("augment", number))
         return augment(*self._samples.batch(rows), draws, self._config.augment)
-
-    def _logits(self, images_NCRR: Tensor) -> Tensor:
-        with torch.autocast("cuda", torch.bfloat16) if self._half else nullcontext():
-            logits: Tensor = self.model(images_NCRR)
-        return logits.float()
 
     def _seed(self, purpose: str, *more: int) -> int:
         return derive_seed("segment", purpose, self._config.fold.index, self._config.seed, *more)
@@ -147,7 +206,10 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     for role in sorted(inputs):
         require_unseen(inputs[role], (*patients.test, *patients.validation))
     samples = gather(config, data, patients.train, inputs, trial.device)
-    filtered = _filtered(config, inputs, samples)
+    filtered: dict[str, float] = {}
+    if samples.choice is not None and config.min_iou > 0:
+        # before training, so that what is missing is found early
+        filtered = survivors(config, Pool.open(inputs["pool"]), samples.choice, inputs["scores"])
     architecture = SegmenterArchitecture.of(config, modalities=len(data.modalities), classes=len(data.classes))
     best = BestWeights(data, patients.validation) if config.validate_every_steps and patients.validation else None
     learner = UNetLearner(config, samples, architecture, best)
@@ -163,13 +225,6 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
         save_weights(best.weights, trial.output / BEST_WEIGHTS)
         write_json(trial.output / BEST, {"step": best.step, "dice": best.dice})
     yield replace(progress, metrics={**progress.metrics, **filtered})
-
-
-def _filtered(config: SegmentConfig, inputs: Mapping[str, Path], samples: TrainingSamples) -> dict[str, float]:
-    """What the filter did, where there is one; asked before training, so that what is missing is found early."""
-    if samples.choice is None or config.min_iou == 0:
-        return {}
-    return survivors(config, Pool.open(inputs["pool"]), samples.choice, inputs["scores"])
 
 
 def exposure(learner: UNetLearner, samples: TrainingSamples) -> dict[str, float]:

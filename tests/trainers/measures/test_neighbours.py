@@ -63,11 +63,6 @@ def test_noise_lowers_density_and_dropped_modes_lower_recall_and_coverage():
         assert all(each["precision"] > 0.8 for each in dropped)
 
 
-def test_five_samples_have_no_fifth_neighbour():
-    with pytest.raises(ValueError, match="more than 5 samples in a set, got 9 and 5"):
-        prdc(samples(9, 0), samples(5, 0))
-
-
 def test_the_nearest_is_found_in_blocks_and_across_groups():
     x, train = samples(1100, 10), samples(30, 11)
     distance, index = nearest(x, train)

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from medsweep.trainers.measures.spectra import (
-    high_frequency_log_error,
-    laplacian_ratio,
-    laplacian_variance,
-    radial_psd,
-    slope_difference,
-)
+from medsweep.trainers.measures.spectra import Spectra, laplacian_ratio, laplacian_variance
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +16,9 @@ def images():
 
 
 def measures(real, synthetic):
-    spectra, variances = [[measure(x) for x in (real, synthetic)] for measure in (radial_psd, laplacian_variance)]
-    return high_frequency_log_error(*spectra), slope_difference(*spectra), laplacian_ratio(*variances)
+    differences = Spectra.of(real, synthetic).spectral_differences()
+    ratio = laplacian_ratio(laplacian_variance(real), laplacian_variance(synthetic))
+    return differences["high_frequency_log_error"], differences["spectral_slope_difference"], ratio
 
 
 def test_equal_images_are_at_zero_zero_and_one(images):
@@ -40,7 +35,7 @@ def test_blur_lowers_all_three_and_noise_raises_them(images):
 def test_a_power_law_has_its_slope():
     f = np.arange(17)
     real, synthetic = (np.maximum(f, 1)[None] ** -beta for beta in (2.0, 3.5))
-    assert slope_difference(real, synthetic) == pytest.approx(-1.5)
+    assert Spectra(real, synthetic).spectral_differences()["spectral_slope_difference"] == pytest.approx(-1.5)
 
 
 def test_the_laplacian_of_a_plane_wave_is_known():

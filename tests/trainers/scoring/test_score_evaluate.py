@@ -15,7 +15,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
 from medsweep.metrics import SCORES, STRUCTURE_METRICS
 from medsweep.trainers.measures.structures import TOLERANCE_MM
-from medsweep.trainers.scoring.evaluate import draw_overlay, evaluate, summary
+from medsweep.trainers.scoring.score import draw_overlay, evaluate, summary
 from medsweep.trainers.segmentation.predictions import segment_volume
 
 BEST = {"dice": 1, "hd95_mm": 0, "assd_mm": 0, "surface_dice": 1}

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from medsweep.data.folds import Fold
-from medsweep.trainers.segmentation.config import Network, SegmentSettings, divides, resolve
+from medsweep.study.stages import STAGES
+from medsweep.trainers.segmentation.config import Network, SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
 from medsweep.trainers.segmentation.optimisation import make_loss
 from medsweep.trainers.training.accumulation import accumulate, split_batch
@@ -57,7 +58,7 @@ def test_networks_look_across_the_batch_through_its_statistics_alone(network, un
     assert gap(weights, squared) > 0.01
     model.eval()
     assert gap(weights, squared) < 1e-5
-    assert divides(asked) == 1
+    assert STAGES["segment"].divides(asked) == 1
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def part_of_loss(logits, name, weights, without=None):
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_look_across_the_batch(logits, name, weights):
     assert gap([logits], part_of_loss(logits, name, weights)) > 0.01
-    assert divides(config(loss=name, class_weights=weights)) == 1
+    assert STAGES["segment"].divides(config(loss=name, class_weights=weights)) == 1
 
 
 @pytest.mark.parametrize(

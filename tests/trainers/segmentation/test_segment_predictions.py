@@ -15,7 +15,7 @@ from medsweep.data.phantom import PhantomConfig
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import open_listing
 from medsweep.errors import UserError
-from medsweep.trainers.scoring.evaluate import evaluate
+from medsweep.trainers.scoring.score import evaluate
 from medsweep.trainers.segmentation import predictions
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import load_segmenter

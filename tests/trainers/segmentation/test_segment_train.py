@@ -15,12 +15,11 @@ from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.scoring.score import ScoreConfig
 from medsweep.trainers.scoring.score import run as score_network
-from medsweep.trainers.segmentation import selection
+from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, load_segmenter
 from medsweep.trainers.segmentation.samples import gather
-from medsweep.trainers.segmentation.selection import BestWeights, validation_dice
-from medsweep.trainers.segmentation.train import UNetLearner, run
+from medsweep.trainers.segmentation.train import BestWeights, UNetLearner, run, validation_dice
 from medsweep.trainers.training.checkpoint import load_state, save_state
 
 FOLD = Fold(index=0, of=4)
@@ -233,7 +232,7 @@ def test_the_best_weights_are_those_that_validation_liked_most(slices, tmp_path)
 
 def test_the_first_of_the_best_is_kept_and_survives_a_checkpoint(slices, monkeypatch, tmp_path):
     data, found = SliceSet.open(slices), iter([0.2, 0.7, 0.7, 0.1, 0.6, 0.8])
-    monkeypatch.setattr(selection, "validation_dice", lambda *_: next(found))
+    monkeypatch.setattr(segment_train, "validation_dice", lambda *_: next(found))
     watching = {"fold": WATCHED, "validate_every_steps": 1}
 
     def learner():
