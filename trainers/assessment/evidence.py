@@ -24,7 +24,7 @@ from medsweep.trainers.assessment.inception import Extractor, inception_features
 from medsweep.trainers.assessment.masks import mean_iou
 from medsweep.trainers.measures.spectra import Spectra
 from medsweep.trainers.pool import FEATURES, Pool
-from medsweep.trainers.segmentation.network import bottleneck, decoder_layers, features, predict
+from medsweep.trainers.segmentation.network import feature_layers, features, predict
 
 CHUNK = 256
 """Samples read from disk at a time; whole batches of the segmenter."""
@@ -115,8 +115,7 @@ class PoolEvidence:
         """
         owners = self.data.index["patient"].to_numpy()[self.rows]
         halves = [_halve(owners, self.train, self.config, number) for number in range(self.config.halvings)]
-        layers = (bottleneck(self.segmenter), *decoder_layers(self.segmenter))
-        extract = partial(features, self.segmenter, layers=layers, whole_batches=True)
+        extract = partial(features, self.segmenter, layers=feature_layers(self.segmenter), whole_batches=True)
         sets = FeatureSets(self._of_real(extract), owners, self._of_pool(extract), halves)
         if sets.matched < 2:
             raise UserError(
@@ -196,18 +195,13 @@ def principal_components(sets: FeatureSets) -> FeatureSets | None:
     varies_D = scale_D > 1e-6 * np.abs(centre_D)
     if not varies_D.any():
         return None
-
-    def standardise(x_ND: NDArray[np.floating]) -> NDArray[np.float64]:
-        z_ND: NDArray[np.float64] = (x_ND[:, varies_D] - centre_D[varies_D]) / scale_D[varies_D]
-        return z_ND
-
-    z_ND = standardise(real_ND)
+    z_ND, pool_nD = ((x[:, varies_D] - centre_D[varies_D]) / scale_D[varies_D] for x in (real_ND, sets.pool))
     _, size_K, axes_KD = np.linalg.svd(z_ND, full_matrices=False)
     rank = int((size_K > size_K[0] * max(z_ND.shape) * np.finfo(np.float64).eps).sum())
     axes_KD = axes_KD[: min(COMPONENTS, len(z_ND) // 4, rank)]
     if not len(axes_KD):
         return None
-    return replace(sets, real=z_ND @ axes_KD.T, pool=standardise(sets.pool) @ axes_KD.T)
+    return replace(sets, real=z_ND @ axes_KD.T, pool=pool_nD @ axes_KD.T)
 
 
 class RandomFeatures(nn.Module):

@@ -69,7 +69,8 @@ def frechet_and_floor(sets: FeatureSets, name: str) -> Metrics:
 def frechet_distance(evidence: PoolEvidence) -> Metrics:
     """``frechet`` at the bottleneck, with its floor and the interval over resampled patients, of 3 or more.
 
-    Squared feature units, >= 0, lower is better (Heusel et al. 2017; interval: Efron 1979).
+    ``frechet_infinity``: the distance for endlessly many samples, of 100 on each side or more; below 0 by chance. In
+    squared feature units, lower is better (Heusel et al. 2017; interval: Efron 1979; Chong and Forsyth 2020).
     """
     sets, config = evidence.bottleneck, evidence.config
     metrics = frechet_and_floor(sets, "frechet")
@@ -78,18 +79,10 @@ def frechet_distance(evidence: PoolEvidence) -> Metrics:
         low, high = frechet.frechet_spread(sets.real, sets.owners, sets.pool, config.bootstraps, rng)
         distance = metrics["frechet"]
         metrics |= {"frechet_low": max(0.0, distance + low), "frechet_high": distance + high}
+    if min(len(sets.real), len(sets.pool)) >= 100:
+        rng = generator(config, "infinity")
+        metrics["frechet_infinity"] = frechet.frechet_infinity(sets.real, sets.pool, rng)
     return metrics
-
-
-def frechet_extrapolated(evidence: PoolEvidence) -> Metrics:
-    """``frechet_infinity``: the distance at the bottleneck for endlessly many samples; 100 on each side or more.
-
-    Squared feature units, lower is better, below 0 by chance (Chong and Forsyth 2020).
-    """
-    real, pool = evidence.bottleneck.real, evidence.bottleneck.pool
-    if min(len(real), len(pool)) < 100:
-        return {}
-    return {"frechet_infinity": frechet.frechet_infinity(real, pool, generator(evidence.config, "infinity"))}
 
 
 def frechet_random(evidence: PoolEvidence) -> Metrics:
@@ -183,15 +176,11 @@ def nearest_ratio(evidence: PoolEvidence) -> Metrics:
 
 
 def texture(evidence: PoolEvidence) -> Metrics:
-    """Differences of radial power spectra; see ``spectral_differences``."""
-    return evidence.spectra.spectral_differences()
-
-
-def laplacian_ratio(evidence: PoolEvidence) -> Metrics:
-    """``laplacian_ratio``: variance of the Laplacian, synthetic over real; best at 1, below it too smooth."""
+    """Differences of radial power spectra, and the ratio of variances of the Laplacian; see ``measures.spectra``."""
     real_C = spectra.laplacian_variance(evidence.real_images)
     pool_C = spectra.laplacian_variance(evidence.pool.images)
-    return _defined(laplacian_ratio=spectra.laplacian_ratio(real_C, pool_C))
+    ratio = _defined(laplacian_ratio=spectra.laplacian_ratio(real_C, pool_C))
+    return evidence.spectra.spectral_differences() | ratio
 
 
 def mask_shapes(evidence: PoolEvidence) -> Metrics:
@@ -233,13 +222,13 @@ def consistency(evidence: PoolEvidence) -> Metrics:
 
 
 def segmenter_agreement(evidence: PoolEvidence) -> Metrics:
-    """``iou_mean`` and ``iou_median`` of the samples' ``mean_iou``; in [0, 1], higher is better."""
-    return {"iou_mean": float(evidence.iou.mean()), "iou_median": float(np.median(evidence.iou))}
+    """``iou_mean`` and ``iou_median`` of the samples' ``mean_iou``, in [0, 1], higher is better.
 
-
-def spoiled_found(evidence: PoolEvidence) -> Metrics:
-    """How well the IoU finds the samples that a treatment spoiled on purpose; see ``auc_of_spoiled``."""
-    return {} if evidence.pool.spoiled is None else auc_of_spoiled(evidence.pool.spoiled, evidence.iou)
+    Where a treatment spoiled samples on purpose, also how well the IoU finds them; see ``auc_of_spoiled``.
+    """
+    metrics = {"iou_mean": float(evidence.iou.mean()), "iou_median": float(np.median(evidence.iou))}
+    spoiled = evidence.pool.spoiled
+    return metrics if spoiled is None else metrics | auc_of_spoiled(spoiled, evidence.iou)
 
 
 def auc_of_spoiled(spoiled_n: NDArray[np.bool_], iou_n: NDArray[np.floating]) -> Metrics:
@@ -270,7 +259,6 @@ def _defined(**values: float | None) -> Metrics:
 POOL_METRICS: Final[tuple[Callable[[PoolEvidence], Metrics], ...]] = (
     sample_counts,
     frechet_distance,
-    frechet_extrapolated,
     frechet_random,
     frechet_decoder,
     inception_distances,
@@ -280,11 +268,9 @@ POOL_METRICS: Final[tuple[Callable[[PoolEvidence], Metrics], ...]] = (
     authenticity,
     nearest_ratio,
     texture,
-    laplacian_ratio,
     mask_shapes,
     mask_novelty,
     consistency,
     segmenter_agreement,
-    spoiled_found,
 )
 """What an assessment measures; a new metric is a function here and a record in ``medsweep.metrics``."""

@@ -91,15 +91,11 @@ class SegmentSettings(Config):
         return round(self.steps * self.pretrain_share)
 
     @model_validator(mode="after")
-    def _halves_are_whole(self) -> "SegmentSettings":
+    def _fields_fit_together(self) -> "SegmentSettings":
         if self.mixing == "fixed-exposure" and self.batch_size % 2:
             raise ValueError(
                 f"mixing fixed-exposure halves the batch, so batch_size must be even, got {self.batch_size}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _phases_have_steps(self) -> "SegmentSettings":
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})")
         if self.mixing == "pretrain" and not 0 < self.pretrain_steps < self.steps:
@@ -107,10 +103,6 @@ class SegmentSettings(Config):
                 f"mixing pretrain gives {self.pretrain_steps} of {self.steps} steps to synthetic samples; choose a "
                 "pretrain_share that leaves each phase a step"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _channels_suit_the_network(self) -> "SegmentSettings":
         if (complaint := _misfit(self.network, self.channels)) is not None:
             raise ValueError(f"segment.network {self.network} {complaint}, got segment.channels {list(self.channels)}")
         return self
@@ -144,21 +136,14 @@ class SegmentConfig(SegmentSettings, FittedConfig):
 
     @property
     def side_px(self) -> int:
-        """``resolution``."""
         return self.resolution
 
     @model_validator(mode="after")
-    def _enough_candidates(self) -> "SegmentConfig":
-        if self.min_iou == 0:
-            return self
-        if self.filter_mode == "fixed-generated" and self.candidates != self.count:
+    def _fields_fit_the_trial(self) -> "SegmentConfig":
+        if self.min_iou > 0 and self.filter_mode == "fixed-generated" and self.candidates != self.count:
             raise ValueError(f"candidates ({self.candidates}) must be count ({self.count}) under fixed-generated")
-        if self.candidates < self.count:
+        if self.min_iou > 0 and self.candidates < self.count:
             raise ValueError(f"candidates ({self.candidates}) must be at least count ({self.count}) with a filter")
-        return self
-
-    @model_validator(mode="after")
-    def _levels_fit(self) -> "SegmentConfig":
         halvings = SWIN_LEVELS if self.network == "swin-unetr" else len(self.channels) - 1
         if self.resolution % 2**halvings:
             raise ValueError(

@@ -3,7 +3,7 @@
 Shapes: N images, C modalities, K classes, R resolution in pixels.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medsweep.config import Config
 from medsweep.errors import UserError
-from medsweep.trainers.segmentation.config import SWIN_LEVELS, Network, SegmentConfig
+from medsweep.trainers.segmentation.config import Network, SegmentConfig
 
 WEIGHTS = "network.safetensors"
 ARCHITECTURE = "network.json"
@@ -146,7 +146,7 @@ def features(
     Raises:
         AttributeError: the network has no layer of such a name.
     """
-    names = (bottleneck(model),) if layers is None else tuple(layers)
+    names = feature_layers(model)[:1] if layers is None else tuple(layers)
     pooled: dict[str, list[Tensor]] = {name: [] for name in names}
 
     def keep(name: str, output_NDhw: Tensor) -> None:
@@ -174,35 +174,22 @@ def _batches(model: nn.Module, images_NCRR: Tensor, batch: int, whole: bool) -> 
         yield x_BCRR.to(device)
 
 
-def bottleneck(model: nn.Module) -> str:
-    """Dotted name of the deepest layer of a network that ``build`` gave; its output is (N, D, h, w)."""
-    kind, levels = type(model).__name__, _levels(model)
-    if kind == "SegResNet":
-        return f"down_layers.{levels - 1}"
-    if kind == "SwinUNETR":
-        return "encoder10"
-    # Each level of either U-Net holds the one below as its submodule, behind its own way down but for the last.
-    if kind == "AttentionUnet":
-        return "model.1." + "submodule.1." * (levels - 2) + "submodule"
-    return "model." + "1.submodule." * (levels - 2) + "1.submodule"
+def feature_layers(model: nn.Module) -> tuple[str, ...]:
+    """Dotted names of the deepest layer of a network that ``build`` gave, then of the stages on the way up from it.
 
-
-def decoder_layers(model: nn.Module) -> tuple[str, ...]:
-    """Dotted names of the stages on the way up of a network that ``build`` gave, deepest first; each (N, D, h, w).
-
-    The last stage of a ``unet`` gives its logits; the other networks have a layer for those behind the last stage.
+    The output of each is (N, D, h, w). The last stage of a ``unet`` gives its logits; the other networks have a layer
+    for those behind the last stage.
     """
-    kind, steps = type(model).__name__, range(_levels(model) - 1)
+    kind = type(model).__name__
     if kind == "SegResNet":
-        return tuple(f"up_layers.{number}" for number in steps)
+        last = len(cast(nn.ModuleList, model.down_layers)) - 1
+        return (f"down_layers.{last}", *(f"up_layers.{number}" for number in range(last)))
     if kind == "SwinUNETR":
-        return tuple(f"decoder{number}" for number in (5, 4, 3, 2, 1))
+        return ("encoder10", *(f"decoder{number}" for number in (5, 4, 3, 2, 1)))
+    # Each level of either U-Net holds the one below as its submodule, behind its own way down but for the last.
+    above = range(len(cast(tuple[int, ...], model.channels)) - 2, -1, -1)
     if kind == "AttentionUnet":
-        return tuple("model.1" + ".submodule.1" * level for level in reversed(steps))
-    return tuple("model." + "1.submodule." * level + "2" for level in reversed(steps))
-
-
-def _levels(model: nn.Module) -> int:
-    """Levels of a network that ``build`` gave, the bottleneck included."""
-    widths = getattr(model, "down_layers" if hasattr(model, "down_layers") else "channels", None)
-    return len(cast(Sized, widths)) if widths is not None else SWIN_LEVELS
+        names = ["model.1" + ".submodule.1" * level for level in above]
+        return (f"{names[0]}.submodule", *names)
+    names = ["model." + "1.submodule." * level for level in above]
+    return (f"{names[0]}1.submodule", *(f"{name}2" for name in names))

@@ -97,9 +97,8 @@ class TreatConfig(TreatSettings, FittedConfig):
     @property
     def patients_needed(self) -> int:
         """The most that a ``k-unique-real`` asks for."""
-        return max(
-            (treatment.patients for treatment in self.treatments if isinstance(treatment, UniqueReal)), default=0
-        )
+        counts = [treatment.patients for treatment in self.treatments if isinstance(treatment, UniqueReal)]
+        return max(counts, default=0)
 
     @property
     def label(self) -> str:

@@ -90,7 +90,6 @@ class _Imitation(ImageTreatment):
 
     @property
     def imitates_pool(self) -> bool:
-        """Whether the target is the pool."""
         return self.target == "pool"
 
     def target_pairs(self, context: TreatmentContext) -> Pairs:

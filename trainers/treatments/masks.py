@@ -45,7 +45,6 @@ class _SomeMasks(MaskTreatment):
 
     @property
     def spoils_a_share(self) -> bool:
-        """Whether some samples are left alone."""
         return self.share < 1
 
 

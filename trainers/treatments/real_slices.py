@@ -52,7 +52,6 @@ class DuplicateReal(RealSlices):
     kind: Literal["duplicate-real"]
 
     def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
-        """The training patients."""
         return split(data.patients, fold).train
 
 
@@ -62,7 +61,6 @@ class FreshReal(RealSlices):
     kind: Literal["fresh-real"]
 
     def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
-        """Those left out."""
         return unused_patients(self.kind, data.patients, fold)
 
 
@@ -74,7 +72,6 @@ class UniqueReal(RealSlices):
     """Their number; draws are nested, so the 2 are among the 5."""
 
     def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
-        """The first training patients in the order of the fold's draw."""
         train = split(data.patients, fold).train
         if self.patients > len(train):
             raise UserError(

@@ -10,9 +10,8 @@ from medsweep.errors import UserError
 from medsweep.trainers.segmentation.network import (
     ARCHITECTURE,
     SegmenterArchitecture,
-    bottleneck,
     build,
-    decoder_layers,
+    feature_layers,
     features,
     load_segmenter,
     predict,
@@ -121,7 +120,7 @@ def test_the_bottleneck_is_the_smallest_and_widest_map_of_every_network(network)
     for name, module in model.named_modules():
         module.register_forward_hook(lambda _m, _i, output, name=name: seen.setdefault(name, output))
     found = features(model, IMAGES)
-    deepest = seen[bottleneck(model)]
+    deepest = seen[feature_layers(model)[0]]
     maps = [output for output in seen.values() if isinstance(output, torch.Tensor) and output.ndim == 4]
     assert deepest.shape[-1] == min(output.shape[-1] for output in maps)
     assert found.shape == (5, 2 * deepest.shape[1])
@@ -136,12 +135,12 @@ STAGES = {"unet": (4, 3), "attention-unet": (8, 4), "segresnet": (8, 4), "swin-u
 @pytest.mark.parametrize("network", NETWORKS)
 def test_decoder_layers_are_the_stages_on_the_way_up_in_the_order_they_run(network):
     model, ran = build(shape_of(network), seed=3).eval(), []
-    names = decoder_layers(model)
-    for name in (bottleneck(model), *names):
+    names = feature_layers(model)
+    for name in names:
         hook = model.get_submodule(name)
         hook.register_forward_hook(lambda _m, _i, output, name=name: ran.append((name, output)))
-    found = features(model, IMAGES, layers=(bottleneck(model), *names))
-    assert [name for name, _ in ran] == [bottleneck(model), *names]
+    found = features(model, IMAGES, layers=names)
+    assert [name for name, _ in ran] == list(names)
     maps = [output for _, output in ran]
     assert tuple(each.shape[1] for each in maps[1:]) == STAGES[network]
     sides = [each.shape[-1] for each in maps]
