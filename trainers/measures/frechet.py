@@ -8,14 +8,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SIZES = 10
-"""Numbers of samples through which the extrapolation is fitted."""
-
-REPEATS = 4
-"""Draws of each number of samples."""
-
-SPREAD = 4
-"""The largest number of samples over the smallest."""
+SIZES, REPEATS, SPREAD = 10, 4, 4
+"""Of the extrapolation: numbers of samples, draws of each, and the largest number over the smallest."""
 
 
 def frechet(a_ND: NDArray[np.floating], b_MD: NDArray[np.floating]) -> float:

@@ -88,7 +88,8 @@ def surface_distances(
         raise ValueError("surface distances need two structures that are not empty")
     box = ndimage.find_objects((reference_ZHW | prediction_ZHW).view(np.uint8))[0]
     reference, prediction = reference_ZHW[box], prediction_ZHW[box]
-    reference_surface, prediction_surface = _surface(reference), _surface(prediction)
+    reference_surface = reference & ~ndimage.binary_erosion(reference)
+    prediction_surface = prediction & ~ndimage.binary_erosion(prediction)
     to_reference = ndimage.distance_transform_edt(~reference_surface, sampling=spacing_mm)
     to_prediction = ndimage.distance_transform_edt(~prediction_surface, sampling=spacing_mm)
     return SurfaceDistances(
@@ -96,11 +97,6 @@ def surface_distances(
         of_prediction_mm=to_reference[prediction_surface],
         outwards=~reference[prediction_surface],
     )
-
-
-def _surface(structure_ZHW: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    surface: NDArray[np.bool_] = structure_ZHW & ~ndimage.binary_erosion(structure_ZHW)
-    return surface
 
 
 def dice(counts: Counts) -> float:
