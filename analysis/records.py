@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,18 @@ class ArmInfo:
     series: str | None = None
     """Arms of one series differ in ``count`` alone; the control is dose 0 of every series."""
     control: bool = False
+
+
+class Bounded(Protocol):
+    """An estimate with an interval."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
 
 
 @dataclasses.dataclass(frozen=True)

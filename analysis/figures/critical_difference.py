@@ -10,14 +10,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.axes import Axes
 
-from medsweep.analysis.figures.style import BAND, INK, QUIET, Drawn, figure, lines, look, save, wrapped
+from medsweep.analysis.figures.style import BAND, INK, QUIET, Drawn, Rows, figure, lines, look, save, wrapped
 from medsweep.analysis.stats.mean_ranks import BonferroniDunn, Nemenyi
 from medsweep.analysis.stats.omnibus import Omnibus
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.wording import arm_label, number, p_text
+from medsweep.analysis.study.wording import PLUS_MINUS, arm_label, number, p_text
 
 LINE = 0.135
 """Height of one line of a label; one unit of the vertical axis is an inch."""
@@ -51,18 +50,17 @@ def draw_critical_difference(analysis: Analysis, stem: Path) -> Drawn:
     Raises:
         ValueError: there is no omnibus test to draw (two arms, or one patient).
     """
-    omnibus, pairs = analysis.primary.omnibus, analysis.primary.nemenyi
-    if not isinstance(omnibus, Omnibus) or pairs is None:
+    omnibus, pairs, dunn = analysis.primary.omnibus, analysis.primary.nemenyi, analysis.sensitivity.bonferroni_dunn
+    if not isinstance(omnibus, Omnibus) or pairs is None or dunn is None:
         raise ValueError("no critical difference without an omnibus test")
-    dunn = analysis.sensitivity.bonferroni_dunn
-    return draw_cd(omnibus, pairs, stem, control=analysis.control, dunn=dunn)
+    return draw_cd(omnibus, pairs, dunn, stem)
 
 
-def draw_cd(omnibus: Omnibus, pairs: Nemenyi, stem: Path, *, control: str, dunn: BonferroniDunn | None = None) -> Drawn:
-    """Mean ranks, 1 is best, with the Nemenyi critical difference; ``dunn`` adds the band around its control."""
+def draw_cd(omnibus: Omnibus, pairs: Nemenyi, dunn: BonferroniDunn, stem: Path) -> Drawn:
+    """Mean ranks, 1 is best, with the Nemenyi critical difference, and the band of ``dunn`` around its control."""
     groups = groups_of(omnibus, pairs)
     levels = _levels(omnibus, groups)
-    labels = _labels(omnibus, groups, control, 0.3 + BAR * (max(levels, default=0) + 1))
+    labels = _labels(omnibus, groups, dunn.control, 0.3 + BAR * (max(levels, default=0) + 1))
     bottom = max(label.y for label in labels) + 0.35
     top = -0.95
     with look():
@@ -72,8 +70,7 @@ def draw_cd(omnibus: Omnibus, pairs: Nemenyi, stem: Path, *, control: str, dunn:
         pad = 0.55 * (omnibus.k - 1)
         axes.set_xlim(1 - pad, omnibus.k + pad)
         axes.set_ylim(bottom + 0.2, top)
-        if dunn is not None:
-            _control_band(axes, omnibus, dunn, 0.16 + BAR * (max(levels, default=0) + 1))
+        _control_band(axes, omnibus, dunn, 0.16 + BAR * (max(levels, default=0) + 1))
         _axis(axes, omnibus, pairs)
         for level, (first, last) in zip(levels, groups.bars, strict=True):
             y = 0.16 + BAR * level
@@ -170,7 +167,7 @@ def _elbow(axes: Axes, label: Label, k: int) -> None:
         axes.text(x, label.y, text, ha=side, va="center", fontsize=7.5, linespacing=0.95, fontweight=weight)
 
 
-def _caption(omnibus: Omnibus, pairs: Nemenyi, groups: Groups, dunn: BonferroniDunn | None) -> str:
+def _caption(omnibus: Omnibus, pairs: Nemenyi, groups: Groups, dunn: BonferroniDunn) -> str:
     f = "infinite" if math.isinf(omnibus.f) else number(omnibus.f, 2)
     test = f"Friedman chi2 = {omnibus.chi2:.2f} (tie-corrected), Iman-Davenport F({omnibus.df1}, {omnibus.df2}) = {f}"
     said = [f"n = {omnibus.n} patients (blocks), k = {omnibus.k} arms; {test}, {p_text(omnibus.p)}"]
@@ -180,27 +177,23 @@ def _caption(omnibus: Omnibus, pairs: Nemenyi, groups: Groups, dunn: BonferroniD
         said.append(f"Bars join arms that Nemenyi's test (all pairs, alpha = {pairs.alpha:g}) does not tell apart.")
     else:
         said.append(f"No bars: Nemenyi's test (all pairs, alpha = {pairs.alpha:g}) tells every pair apart.")
-    if dunn is not None:
-        size = f"\N{PLUS-MINUS SIGN}{dunn.critical_difference:.2f}"
-        tests = f"Bonferroni-Dunn ({len(dunn.arms)} comparisons, alpha = {dunn.alpha:g})"
-        said.append(f"Shaded: {size} around the control; inside it {tests} shows no difference from it.")
+    size = f"{PLUS_MINUS}{dunn.critical_difference:.2f}"
+    tests = f"Bonferroni-Dunn ({len(dunn.arms)} comparisons, alpha = {dunn.alpha:g})"
+    said.append(f"Shaded: {size} around the control; inside it {tests} shows no difference from it.")
     return "\n".join(said)
 
 
-def _data(omnibus: Omnibus, groups: Groups, pairs: Nemenyi, dunn: BonferroniDunn | None) -> pd.DataFrame:
-    rows = []
-    for place, arm in enumerate(groups.order):
-        bars = [str(i + 1) for i, (first, last) in enumerate(groups.bars) if first <= place <= last]
-        row: dict[str, object] = {
+def _data(omnibus: Omnibus, groups: Groups, pairs: Nemenyi, dunn: BonferroniDunn) -> Rows:
+    against_control = dict(zip(dunn.arms, dunn.p_bonferroni, strict=True))
+    return [
+        {
             "arm": omnibus.arms[arm],
             "mean_rank": omnibus.mean_ranks[arm],
-            "bars": " ".join(bars),
+            "bars": " ".join(str(i) for i, (first, last) in enumerate(groups.bars, start=1) if first <= place <= last),
             "critical_difference": pairs.critical_difference,
             "p_friedman": omnibus.p,
+            "control_critical_difference": dunn.critical_difference,
+            "p_bonferroni_dunn": against_control.get(omnibus.arms[arm]),
         }
-        if dunn is not None:
-            against = dict(zip(dunn.arms, dunn.p_bonferroni, strict=True))
-            row["control_critical_difference"] = dunn.critical_difference
-            row["p_bonferroni_dunn"] = against.get(omnibus.arms[arm], math.nan)
-        rows.append(row)
-    return pd.DataFrame(rows)
+        for place, arm in enumerate(groups.order)
+    ]

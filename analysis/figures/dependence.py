@@ -3,13 +3,24 @@
 import math
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.axes import Axes
 
 from medsweep.analysis.factors.dependence import FactorTrend, PartialDependence
 from medsweep.analysis.factors.effects import FactorStudy
-from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, look, margin_band, panels, save, wrapped
-from medsweep.analysis.study.wording import number, p_text, span
+from medsweep.analysis.figures.style import (
+    ACCENT,
+    INK,
+    QUIET,
+    Drawn,
+    Rows,
+    ends,
+    look,
+    margin_band,
+    panels,
+    save,
+    wrapped,
+)
+from medsweep.analysis.study.wording import p_text, with_span
 from medsweep.metrics import Metric
 
 
@@ -60,33 +71,26 @@ def _trend(one: FactorTrend, metric: Metric) -> str:
     texts = []
     for name, term in terms:
         over = term.patients
-        interval = span(over.low, over.high, digits)
         p = p_text(over.p) if term.runs is None else f"{p_text(over.p)}, over runs {p_text(term.runs.p)}"
-        texts.append(f"{name} {number(over.value, digits, sign=True)} [{interval}]\n{p}")
+        texts.append(f"{name} {with_span(over.value, over, digits)}\n{p}")
     kind = "by a fitted curve, " if one.method == "polynomial" else ""
     axis = "log scale, " if one.scale == "log2" else ""
     return "\n".join([f"{axis}{kind}n = {one.n}", *texts])
 
 
-def _data(study: FactorStudy) -> pd.DataFrame:
-    rows: list[dict[str, object]] = []
-    for one in study.dependence:
-        for i, point in enumerate(one.points):
-            step = one.p_steps[i - 1] if i else None
-            centred = point.centred
-            rows.append(
-                {
-                    "factor": one.factor,
-                    "value": point.value,
-                    "n": one.n,
-                    "mean": point.mean.patients.value,
-                    "centred": centred.patients.value,
-                    "low": centred.patients.low,
-                    "high": centred.patients.high,
-                    "low_runs_random": None if centred.runs is None else centred.runs.low,
-                    "high_runs_random": None if centred.runs is None else centred.runs.high,
-                    "p_holm_step_from_before": step,
-                    "course": str(one.course),
-                }
-            )
-    return pd.DataFrame(rows)
+def _data(study: FactorStudy) -> Rows:
+    return [
+        {
+            "factor": one.factor,
+            "value": point.value,
+            "n": one.n,
+            "mean": point.mean.patients.value,
+            "centred": point.centred.patients.value,
+            **ends(point.centred.patients),
+            **ends(point.centred.runs, "_runs_random"),
+            "p_holm_step_from_before": step,
+            "course": str(one.course),
+        }
+        for one in study.dependence
+        for point, step in zip(one.points, (None, *one.p_steps), strict=True)
+    ]

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 
 from medsweep.analysis.figures.style import (
@@ -13,6 +12,8 @@ from medsweep.analysis.figures.style import (
     INK,
     QUIET,
     Drawn,
+    Rows,
+    ends,
     look,
     margin_band,
     panels,
@@ -23,7 +24,7 @@ from medsweep.analysis.figures.style import (
 from medsweep.analysis.stats.dose_response import DoseSeries, Trend
 from medsweep.analysis.stats.dose_shape import HarmOnset, Onset
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.wording import number, p_text, percent, span
+from medsweep.analysis.study.wording import p_text, percent, with_span
 from medsweep.metrics import Metric
 
 HARM = "\N{WHITE DOWN-POINTING TRIANGLE}"
@@ -137,31 +138,28 @@ def _trend_lines(trend: Trend | None, metric: Metric) -> list[str]:
         return []
     digits = metric.digits + 1
     lines = [
-        f"{name} {number(one.value, digits, sign=True)} [{span(one.low, one.high, digits)}]"
+        f"{name} {with_span(one.value, one, digits)}"
         for name, one in (("slope", trend.linear), ("bend", trend.quadratic))
     ]
     return [*lines, f"Page: up {p_text(trend.page_rising.p)}, down {p_text(trend.page_falling.p)}"]
 
 
-def _data(series: Sequence[DoseSeries]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "series": one.name,
-                "arm": point.arm,
-                "count": point.count,
-                "patient": patient,
-                "difference": difference,
-                "mean": point.mean.value,
-                "low": point.mean.low,
-                "high": point.mean.high,
-                "shape": str(one.shape),
-                "harm_from": one.harm.zero.count if one.harm else None,
-                "harm_beyond_margin_from": one.harm.margin.count if one.harm else None,
-            }
-            for one in series
-            for point in one.points
-            # numbered, not named: the page that carries these data may leave the house
-            for patient, difference in enumerate(point.differences, start=1)
-        ]
-    )
+def _data(series: Sequence[DoseSeries]) -> Rows:
+    return [
+        {
+            "series": one.name,
+            "arm": point.arm,
+            "count": point.count,
+            "patient": patient,
+            "difference": difference,
+            "mean": point.mean.value,
+            **ends(point.mean),
+            "shape": str(one.shape),
+            "harm_from": one.harm.zero.count if one.harm else None,
+            "harm_beyond_margin_from": one.harm.margin.count if one.harm else None,
+        }
+        for one in series
+        for point in one.points
+        # numbered, not named: the page that carries these data may leave the house
+        for patient, difference in enumerate(point.differences, start=1)
+    ]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,6 +15,8 @@ from medsweep.analysis.figures.style import (
     ACCENT,
     INK,
     Drawn,
+    Rows,
+    ends,
     figure,
     interval,
     lines,
@@ -127,25 +128,11 @@ def _key(drawing: Figure, study: FactorStudy, top: float) -> None:
     drawing.legend(handles=handles, ncols=4, frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, top))
 
 
-def _data(blocks: Sequence[FactorEffect]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "effect": one.name,
-                "contrast": term.label,
-                "n": one.n,
-                "arms": len(one.arms),
-                "method": one.method,
-                "estimate": term.patients.value,
-                "low": term.patients.low,
-                "high": term.patients.high,
-                "low_runs_random": None if term.runs is None else term.runs.low,
-                "high_runs_random": None if term.runs is None else term.runs.high,
-                "p_holm": one.p_holm,
-                "p_holm_runs_random": one.p_holm_runs,
-                "aliases": "; ".join(one.aliases),
-            }
-            for one in blocks
-            for term in one.terms
-        ]
-    )
+def _data(blocks: Sequence[FactorEffect]) -> Rows:
+    return [
+        {"effect": one.name, "contrast": term.label, "n": one.n, "arms": len(one.arms), "method": one.method}
+        | {"estimate": term.patients.value, **ends(term.patients), **ends(term.runs, "_runs_random")}
+        | {"p_holm": one.p_holm, "p_holm_runs_random": one.p_holm_runs, "aliases": "; ".join(one.aliases)}
+        for one in blocks
+        for term in one.terms
+    ]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -10,7 +9,9 @@ from medsweep.analysis.figures.style import (
     ACCENT,
     INK,
     Drawn,
+    Rows,
     better_side,
+    ends,
     figure,
     interval,
     lines,
@@ -97,24 +98,19 @@ def _numbers(axes: Axes, answer: Answer, y: float, digits: int) -> None:
     axes.text(1.03, y + 0.75, str(answer.verdict), transform=beside, va="center", fontsize=7.5, fontweight="bold")
 
 
-def _data(analysis: Analysis) -> pd.DataFrame:
-    rows = []
-    for answer in analysis.answers:
-        effect, quoted = answer.patients.effect, answer.estimate
-        rows.append(
-            {
-                "arm": answer.arm,
-                "n": effect.n,
-                "level": "patients alone" if answer.runs is None else "runs random",
-                "difference": quoted.value,
-                f"low_{percent(quoted.level)}": quoted.low,
-                f"high_{percent(quoted.level)}": quoted.high,
-                "low_tost": answer.narrow[0],
-                "high_tost": answer.narrow[1],
-                "difference_patients_alone": effect.mean.value,
-                "low_patients_alone": effect.mean.low,
-                "high_patients_alone": effect.mean.high,
-                "verdict": str(answer.verdict),
-            }
-        )
-    return pd.DataFrame(rows)
+def _data(analysis: Analysis) -> Rows:
+    return [
+        {
+            "arm": answer.arm,
+            "n": answer.patients.effect.n,
+            "level": "patients alone" if answer.runs is None else "runs random",
+            "difference": answer.estimate.value,
+            **ends(answer.estimate, f"_{percent(answer.estimate.level)}"),
+            "low_tost": answer.narrow[0],
+            "high_tost": answer.narrow[1],
+            "difference_patients_alone": answer.patients.effect.mean.value,
+            **ends(answer.patients.effect.mean, "_patients_alone"),
+            "verdict": str(answer.verdict),
+        }
+        for answer in analysis.answers
+    ]

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.axes import Axes
 
 from medsweep.analysis.figures.style import (
@@ -12,7 +11,9 @@ from medsweep.analysis.figures.style import (
     INK,
     QUIET,
     Drawn,
+    Rows,
     better_side,
+    ends,
     figure,
     interval,
     lines,
@@ -23,7 +24,7 @@ from medsweep.analysis.figures.style import (
     wrapped,
 )
 from medsweep.analysis.stats.meta_analysis import Meta, WeightedStudy
-from medsweep.analysis.study.wording import counted, number, p_text, percent, span
+from medsweep.analysis.study.wording import counted, number, p_text, percent, span, with_span
 from medsweep.metrics import Metric
 
 ROW_IN = 0.19
@@ -86,13 +87,13 @@ def _block(axes: Axes, meta: Meta, y: float, limits: tuple[float, float], metric
         _study(axes, one, y, limits, most)
         name = wrapped(f"{one.study.dataset} (n = {one.study.n})", 200)
         axes.text(-0.03, y, name, transform=beside, fontsize=7.5, va="center", ha="right")
-        text = f"{_with_span(one.study.effect, one.low, one.high, digits)}  {percent(round(one.weight, 2))}"
+        text = f"{with_span(one.study.effect, one, digits)}  {percent(round(one.weight, 2))}"
         axes.text(1.02, y, text, transform=beside, fontsize=7.5, va="center")
         y += 1
     _diamond(axes, meta, y, limits)
     estimate = meta.estimate
     axes.text(-0.03, y, counted(meta.k, "data set"), transform=beside, fontsize=7.5, va="center", ha="right")
-    text = f"{_with_span(estimate.value, estimate.low, estimate.high, digits)}  {p_text(estimate.p)}"
+    text = f"{with_span(estimate.value, estimate, digits)}  {p_text(estimate.p)}"
     axes.text(1.02, y, text, transform=beside, fontsize=7.5, va="center", fontweight="bold")
     y += 0.85
     interval(axes, (meta.prediction_low, meta.prediction_high), y, limits, color=ACCENT, lw=0.9, ls=(0, (3, 1.5)))
@@ -109,10 +110,6 @@ def _spread_text(meta: Meta, digits: int) -> str:
         return prediction
     between = number(math.sqrt(meta.tau2), digits)
     return f"{prediction}  I\N{SUPERSCRIPT TWO} {percent(round(meta.i2, 2))}; SD between {between}"
-
-
-def _with_span(value: float, low: float, high: float, digits: int) -> str:
-    return f"{number(value, digits, sign=True)} [{span(low, high, digits)}]"
 
 
 def _study(axes: Axes, one: WeightedStudy, y: float, limits: tuple[float, float], most: float) -> None:
@@ -132,29 +129,14 @@ def _diamond(axes: Axes, meta: Meta, y: float, limits: tuple[float, float]) -> N
     axes.fill(xs, [y, y - 0.32, y, y + 0.32], facecolor=ACCENT, edgecolor=INK, lw=0.8, zorder=5)
 
 
-def _data(metas: Sequence[Meta]) -> pd.DataFrame:
-    rows = []
+def _data(metas: Sequence[Meta]) -> Rows:
+    rows: list[dict[str, object]] = []
     for meta in metas:
         for one in meta.studies:
-            study = one.study
-            row = {"label": meta.label, "row": study.dataset, "n": study.n, "difference": study.effect}
-            rows.append({**row, "low": one.low, "high": one.high, "weight": one.weight})
-        estimate = meta.estimate
-        rows.append(
-            {
-                "label": meta.label,
-                "row": "random-effects mean, Hartung-Knapp",
-                "n": meta.n,
-                "difference": estimate.value,
-                "low": estimate.low,
-                "high": estimate.high,
-                "weight": 1.0,
-                "p": estimate.p,
-                "prediction_low": meta.prediction_low,
-                "prediction_high": meta.prediction_high,
-                "q": meta.q,
-                "i2": meta.i2,
-                "tau2": meta.tau2,
-            }
-        )
-    return pd.DataFrame(rows)
+            row = {"label": meta.label, "row": one.study.dataset, "n": one.study.n, "difference": one.study.effect}
+            rows.append({**row, **ends(one), "weight": one.weight})
+        mean = {"row": "random-effects mean, Hartung-Knapp", "difference": meta.estimate.value, **ends(meta.estimate)}
+        names = ("label", "n", "prediction_low", "prediction_high", "q", "i2", "tau2")
+        facts = {name: getattr(meta, name) for name in names}
+        rows.append({**mean, "weight": 1.0, "p": meta.estimate.p, **facts})
+    return rows

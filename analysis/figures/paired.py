@@ -5,13 +5,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from medsweep.analysis.figures.style import ACCENT, INK, Drawn, look, margin_band, panels, save, with_room, wrapped
+from medsweep.analysis.figures.style import (
+    ACCENT,
+    INK,
+    Drawn,
+    Rows,
+    look,
+    margin_band,
+    panels,
+    save,
+    with_room,
+    wrapped,
+)
 from medsweep.analysis.stats.paired_differences import Paired
-from medsweep.analysis.study.wording import number, span
+from medsweep.analysis.study.wording import number, with_span
 from medsweep.metrics import Metric
 
 WORSE = "#b35806"
@@ -84,9 +94,8 @@ def _panel(axes: Axes, one: Paired, limits: tuple[float, float], metric: Metric)
     _values_beyond(axes, one, shown, limits)
     axes.set_xticks([])
     axes.set_xlim(-1 - 0.03 * n, n + 0.03 * n)
-    digits = metric.digits + 1
-    text = f"mean {number(mean.value, digits, sign=True)} [{span(mean.low, mean.high, digits)}]"
-    axes.set_xlabel(f"{n} patients, sorted\n{text}", fontsize=7)
+    text = with_span(mean.value, mean, metric.digits + 1)
+    axes.set_xlabel(f"{n} patients, sorted\nmean {text}", fontsize=7)
 
 
 def _values_beyond(axes: Axes, one: Paired, shown: np.ndarray, limits: tuple[float, float]) -> None:
@@ -114,13 +123,17 @@ def _key() -> list[Line2D]:
     ]
 
 
-def _data(pairs: Sequence[Paired], metric: Metric) -> pd.DataFrame:
-    rows: list[dict[str, object]] = []
-    for one in pairs:
-        far = set(one.outliers)
-        for place, value in enumerate(one.differences):
-            gain = value if metric.higher_is_better else -value
-            sign = "better" if gain > 0 else "worse" if gain < 0 else "tie"
-            row = {"arm": one.arm, "place": place + 1, "difference": value, "arm_is": sign, "outlier": place in far}
-            rows.append(row)
-    return pd.DataFrame(rows)
+def _data(pairs: Sequence[Paired], metric: Metric) -> Rows:
+    better, worse = (1, -1) if metric.higher_is_better else (-1, 1)
+    signs = {better: "better", worse: "worse"}
+    return [
+        {
+            "arm": one.arm,
+            "place": place + 1,
+            "difference": value,
+            "arm_is": signs.get((value > 0) - (value < 0), "tie"),
+            "outlier": place in one.outliers,
+        }
+        for one in pairs
+        for place, value in enumerate(one.differences)
+    ]

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
-from medsweep.analysis.figures.style import INK, QUIET, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
+from medsweep.analysis.figures.style import INK, QUIET, WIDTH_IN, Drawn, Rows, ends, figure, lines, look, save, wrapped
 from medsweep.analysis.stats.pairwise import PairComparison, Pairwise
 from medsweep.analysis.study.wording import MINUS, arm_label, number
 from medsweep.metrics import Metric
@@ -179,12 +178,9 @@ def _legend(axes: Axes, pairwise: Pairwise, metric: Metric, layout: MatrixLayout
     axes.text(left, y + 0.05, "\n".join(said), va="top", fontsize=7, linespacing=1.25)
 
 
-def _data(pairwise: Pairwise, metric: Metric) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {name: value for name, value in vars(pair).items() if name != "mean"}
-            | {"metric": metric.name, "n": pairwise.n}
-            | {"difference": pair.mean.value, "low": pair.mean.low, "high": pair.mean.high}
-            for pair in pairwise.pairs
-        ]
-    )
+def _data(pairwise: Pairwise, metric: Metric) -> Rows:
+    return [
+        {name: value for name, value in vars(pair).items() if name != "mean"}
+        | {"metric": metric.name, "n": pairwise.n, "difference": pair.mean.value, **ends(pair.mean)}
+        for pair in pairwise.pairs
+    ]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, look, save, wrapped
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, Rows, ends, figure, look, save, wrapped
 from medsweep.analysis.questions.quality import QualityStudy
 from medsweep.analysis.questions.utility import GeneratorPoint, MetricUtility
-from medsweep.analysis.study.wording import number, p_text, span
+from medsweep.analysis.study.wording import p_text, with_span
 
 SHAPES = "osD^v<>pPX"
 COLUMNS = 4
@@ -73,7 +73,7 @@ def _panel(axes: Axes, one: MetricUtility, study: QualityStudy) -> None:
     else:
         axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     aim = {"lower": "lower is better", "higher": "higher is better", "middle": "best inside its range"}.get(one.better)
-    title = f"{one.metric}\n\N{GREEK SMALL LETTER RHO} {number(one.rho, 2, sign=True)} [{span(one.low, one.high, 2)}]"
+    title = f"{one.metric}\n\N{GREEK SMALL LETTER RHO} {with_span(one.rho, one, 2)}"
     axes.set_title(f"{title}\n{p_text(one.p_holm, 'p, Holm')}, n = {one.n}", fontsize=7, loc="left")
     where = "rank" if ranked else "value"
     axes.set_xlabel(f"{where} ({aim})" if aim else where, fontsize=7)
@@ -89,21 +89,13 @@ def _coordinates(points: Sequence[GeneratorPoint], metric: str, *, ranked: bool)
     return x.tolist(), y.tolist()
 
 
-def _data(study: QualityStudy) -> pd.DataFrame:
+def _data(study: QualityStudy) -> Rows:
     """One row per generator and judged measure, in the study's order."""
-    return pd.DataFrame(
-        [
-            {
-                "metric": one.metric,
-                **{name: value for name, value in vars(point).items() if name != "measures"},
-                "value": point.measures[one.metric],
-                "rho": one.rho,
-                "low": one.low,
-                "high": one.high,
-                "p_holm": one.p_holm,
-            }
-            for one in study.metrics
-            for point in study.generators
-            if one.metric in point.measures
-        ]
-    )
+    return [
+        {"metric": one.metric}
+        | {name: value for name, value in vars(point).items() if name != "measures"}
+        | {"value": point.measures[one.metric], "rho": one.rho, **ends(one), "p_holm": one.p_holm}
+        for one in study.metrics
+        for point in study.generators
+        if one.metric in point.measures
+    ]

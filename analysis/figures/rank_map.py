@@ -6,12 +6,11 @@ A podium shows one rank per arm; this shows how often another draw of patients w
 from pathlib import Path
 from typing import Any, Final
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
-from medsweep.analysis.figures.style import INK, WIDTH_IN, Drawn, figure, lines, look, save, wrapped
+from medsweep.analysis.figures.style import INK, WIDTH_IN, Drawn, Rows, ends, figure, lines, look, save, wrapped
 from medsweep.analysis.stats.rank_stability import Ranking, RankStability
 from medsweep.analysis.study.wording import arm_label, number, percent
 
@@ -54,7 +53,7 @@ def draw_rank_map(ranking: Ranking, stem: Path, *, control: str | None = None) -
             _row(axes, one, top, (cell_in, height))
             top += height
         axes.text(-LABELS_IN, top + 0.1, _caption(ranking), va="top", fontsize=7, linespacing=1.25)
-        return save(drawing, stem, _data(ranking, arms))
+        return save(drawing, stem, _data(arms))
 
 
 def _row(axes: Axes, one: RankStability, top: float, size: tuple[float, float]) -> None:
@@ -82,17 +81,9 @@ def _caption(ranking: Ranking) -> str:
     )
 
 
-def _data(ranking: Ranking, arms: list[RankStability]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "arm": one.arm,
-                "rank": one.rank,
-                "mean_rank": one.mean_rank,
-                "low": one.low,
-                "high": one.high,
-                **{f"rank_{place + 1}": share for place, share in enumerate(one.shares)},
-            }
-            for one in arms
-        ]
-    )
+def _data(arms: list[RankStability]) -> Rows:
+    return [
+        {"arm": one.arm, "rank": one.rank, "mean_rank": one.mean_rank, **ends(one)}
+        | {f"rank_{place}": share for place, share in enumerate(one.shares, start=1)}
+        for one in arms
+    ]

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from medsweep.analysis.records import Bounded
 from medsweep.metrics import Metric
 
 INK: Final = "#1a1a1a"
@@ -23,6 +24,8 @@ ACCENT: Final = "#1f4e79"
 WIDTH_IN: Final = 7.2
 DPI: Final = 200
 PAD_IN: Final = 0.05
+Rows = Sequence[Mapping[str, object]]
+"""Rows of a CSV by column."""
 COLUMNS: Final = 3
 """Panels side by side at most."""
 
@@ -69,20 +72,24 @@ def figure(height_in: float) -> Figure:
     return drawing
 
 
-def save(drawing: Figure, stem: Path, data: pd.DataFrame) -> Drawn:
-    """Write ``stem``.svg, .png and .csv; the folder is made. Equal records give equal bytes."""
+def save(drawing: Figure, stem: Path, data: pd.DataFrame | Rows) -> Drawn:
+    """Write ``stem``.svg, .png and, of the rows ``data``, .csv; the folder is made. Equal records give equal bytes."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    drawn = Drawn(
-        stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.csv")
-    )
+    drawn = Drawn(*(stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png", "csv")))
     # laid out and measured once for both files: this takes longer than drawing
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")
     box = drawing.get_tightbbox().padded(PAD_IN)
     drawing.savefig(drawn.svg, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches=box)
     drawing.savefig(drawn.png, format="png", metadata={"Software": None}, bbox_inches=box)
-    data.to_csv(drawn.csv, index=False, lineterminator="\n", float_format="%.12g")
+    pd.DataFrame(data).to_csv(drawn.csv, index=False, lineterminator="\n", float_format="%.12g")
     return drawn
+
+
+def ends(estimate: Bounded | None, of: str = "") -> dict[str, float | None]:
+    """The two columns of an interval in the CSV, empty without an estimate."""
+    low, high = (None, None) if estimate is None else (estimate.low, estimate.high)
+    return {f"low{of}": low, f"high{of}": high}
 
 
 def wrapped(label: str, width: int = 30) -> str:

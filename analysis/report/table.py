@@ -5,8 +5,9 @@ import io
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from medsweep.analysis.records import Bounded
 from medsweep.analysis.study.wording import MINUS, NOT_COMPUTABLE, p_text, span
 
 Item = TypeVar("Item")
@@ -44,18 +45,6 @@ def table_of(
     rows = tuple(tuple(cell(item) for cell in columns.values()) for item in items)
     flush_left = frozenset(place for place, head in enumerate(columns) if place == 0 or head in text)
     return Table(name, caption, tuple(columns), rows, flush_left)
-
-
-class Bounded(Protocol):
-    """An estimate with an interval."""
-
-    @property
-    def low(self) -> float:
-        """Lower end."""
-
-    @property
-    def high(self) -> float:
-        """Upper end."""
 
 
 def interval(estimate: Bounded | None, digits: int) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from medsweep.analysis.records import Estimate
+from medsweep.analysis.records import Bounded, Estimate
 from medsweep.analysis.stats.effects import Effect
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.evidence import PatientEvidence, RunEvidence, Shown
@@ -54,6 +54,11 @@ def span(low: float, high: float, digits: int) -> str:
     if math.isnan(low) or math.isnan(high):
         return NOT_COMPUTABLE
     return f"{number(low, digits, sign=True)} to {number(high, digits, sign=True)}"
+
+
+def with_span(value: float, over: Bounded, digits: int) -> str:
+    """``+0.012 [+0.004 to +0.020]``."""
+    return f"{number(value, digits, sign=True)} [{span(over.low, over.high, digits)}]"
 
 
 def amount(text: str, metric: Metric) -> str:
