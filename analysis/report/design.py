@@ -72,8 +72,8 @@ def exclusions(analysis: Analysis) -> Table:
 
 def failures(context: ReportContext) -> Table:
     """Trials without a result."""
-    rows = tuple((trial, outcome, message) for trial, outcome, message in context.failures)
-    return Table("failures", "Trials without a result.", ("trial", "outcome", "message"), rows, frozenset({0, 1, 2}))
+    head = ("trial", "outcome", "message")
+    return Table("failures", "Trials without a result.", head, context.failures, frozenset({0, 1, 2}))
 
 
 def design_paragraph(analysis: Analysis) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medsweep.analysis.report.table import Table
+from medsweep.analysis.study.answers import Answer
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,10 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class VerdictLine:
-    """One arm: what it comes to, one sentence, and the whole story."""
-
-    arm: str
-    verdict: str
-    mark: str
-    lead: str
-    short: str
-    detail: str
-
-
-@dataclass(frozen=True)
 class Verdicts:
-    """The answers, in the arms' order."""
+    """The answers, each behind the mark of its verdict, in the arms' order."""
 
-    lines: tuple[VerdictLine, ...]
+    lines: tuple[tuple[str, Answer], ...]
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from medsweep.analysis.factors.dependence import FactorTrend
 from medsweep.analysis.factors.effects import FactorEffect, FactorStudy, Term
-from medsweep.analysis.figures.dependence import draw_dependence
-from medsweep.analysis.figures.factors import draw_factors
+from medsweep.analysis.figures.factors import draw_dependence, draw_factors
 from medsweep.analysis.report.document import Block, Bullets, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic

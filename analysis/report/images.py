@@ -11,8 +11,7 @@ from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import Block, Bullets, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
-from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.pools import PoolSummary
+from medsweep.analysis.study.analyse import Analysis, PoolSummary
 from medsweep.analysis.study.wording import number, percent, span
 from medsweep.metrics import METRICS, Place, record_of, shown_in
 

@@ -45,7 +45,7 @@ def _block(block: Block, document: Document) -> str:
             caption = f"**Figure {document.number(block)}.** {escaped(block.caption)}"
             text = f"![{escaped(block.alt)}]({block.file})\n\n{caption}"
         case Verdicts():
-            text = "\n".join(f"- {one.mark} **{escaped(one.lead)}** {escaped(one.detail)}" for one in block.lines)
+            text = "\n".join(f"- {mark} **{escaped(one.lead)}** {escaped(one.detail)}" for mark, one in block.lines)
         case Trials():
             text = "\n\n".join(_trials(arm, [one.line for one in lines], document) for arm, lines in block.arms)
     return text

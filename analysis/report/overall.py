@@ -29,14 +29,17 @@ def omnibus(analysis: Analysis) -> Table:
     if isinstance(test, Omnibus):
         f = f"F({test.df1}, {test.df2}) = {number(test.f, 2)}"
         chi2 = f"chi2({test.df1}) = {number(test.chi2, 2)}"
-        rows.append(("Friedman, Iman-Davenport F (main)", str(test.n), f, bare_p(test.p), _ties(test)))
-        rows.append(("Friedman, chi2 with ties", str(test.n), chi2, bare_p(test.p_chi2), _w(test)))
+        tied = f"{test.ties} patients with ties" if test.ties else ""
+        note = "; ".join(filter(None, (tied, test.note)))
+        w = f"Kendall's W = {number(test.kendall_w, 2)}"
+        rows.append(("Friedman, Iman-Davenport F (main)", str(test.n), f, bare_p(test.p), note))
+        rows.append(("Friedman, chi2 with ties", str(test.n), chi2, bare_p(test.p_chi2), w))
     runs = analysis.sensitivity.runs
     if not isinstance(runs, NoOmnibus):
         test_over_runs = runs.test
         f = f"F({number(test_over_runs.df1, 1)}, {number(test_over_runs.df2, 1)}) = {number(test_over_runs.f, 2)}"
         epsilon = "" if test_over_runs.epsilon == 1 else f"Huynh-Feldt epsilon {number(test_over_runs.epsilon, 2)}"
-        note = "; ".join(text for text in (epsilon, runs.note) if text)
+        note = "; ".join(filter(None, (epsilon, runs.note)))
         rows.append((f"runs random: {test_over_runs.kind}", str(runs.n), f, bare_p(test_over_runs.p), note))
     elif isinstance(test, Omnibus):
         rows.append(("runs random", DASH, DASH, DASH, runs.reason))
@@ -45,15 +48,6 @@ def omnibus(analysis: Analysis) -> Table:
         "blocks but for the last."
     )
     return Table("omnibus", caption, ("test", "n", "statistic", "p", "note"), tuple(rows), frozenset({0, 2, 4}))
-
-
-def _ties(test: Omnibus) -> str:
-    tied = f"{test.ties} patients with ties" if test.ties else ""
-    return "; ".join(text for text in (tied, test.note) if text)
-
-
-def _w(test: Omnibus) -> str:
-    return f"Kendall's W = {number(test.kendall_w, 2)}"
 
 
 def nemenyi(analysis: Analysis) -> Table | None:

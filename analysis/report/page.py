@@ -13,7 +13,7 @@ from medsweep.analysis.report.document import Document, Figure
 from medsweep.analysis.report.latex import latex_text, table_text
 from medsweep.analysis.report.markdown import markdown_text
 from medsweep.analysis.report.sections import document_of
-from medsweep.analysis.report.table import csv_text, write_csv
+from medsweep.analysis.report.table import csv_text
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.errors import UserError, nearest
 
@@ -50,8 +50,9 @@ def checked(formats: Sequence[str]) -> None:
 
 def write_document(folder: Path, document: Document, formats: Sequence[Format], stem: str = "report") -> Path:
     """Write a document in each format, and its tables as CSV."""
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
     for table in document.tables:
-        write_csv(folder / "tables" / f"{table.name}.csv", table)
+        (folder / "tables" / f"{table.name}.csv").write_text(csv_text(table), encoding="utf-8", newline="")
     writers = {"html": page_text, "markdown": markdown_text, "latex": latex_text}
     paths = []
     for name in formats:

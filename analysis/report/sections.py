@@ -1,12 +1,22 @@
 """The report's sections in the order in which a reviewer asks; each holds only what the records can fill."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
 from medsweep.analysis.report import design, dose, factors, images, overall, results, retraining
 from medsweep.analysis.report.context import ReportContext
-from medsweep.analysis.report.document import Block, Bullets, Document, Prose, Section, VerdictLine, Verdicts
-from medsweep.analysis.report.provenance import anchors_of, reproduction_section, trials_section
+from medsweep.analysis.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Prose,
+    Section,
+    TrialLine,
+    Trials,
+    Verdicts,
+)
 from medsweep.analysis.report.table import Table, without_dashes
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.equivalence import Verdict
@@ -38,7 +48,7 @@ def document_of(analysis: Analysis, context: ReportContext, folder: Path) -> Doc
         headline=analysis.headline,
         meta=_meta(analysis, context),
         sections=tuple(section for section in sections if section.blocks),
-        anchors=anchors_of(analysis),
+        anchors={arm.name: number for number, arm in enumerate(analysis.arms, start=1)},
     )
 
 
@@ -50,10 +60,7 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
 def _answer(material: Material) -> tuple[Block, ...]:
     """The primary picture, the verdict on every arm, and what they cannot say."""
     analysis = material.analysis
-    lines = tuple(
-        VerdictLine(one.arm, str(one.verdict), SIGNS[one.verdict], one.lead, one.short, one.detail)
-        for one in analysis.answers
-    )
+    lines = tuple((SIGNS[one.verdict], one) for one in analysis.answers)
     limits = (analysis.scope, *analysis.limits, *material.context.limits)
     return (dose.picture(material) or results.forest(material), Verdicts(lines), Bullets(limits))
 
@@ -104,6 +111,34 @@ def _flow(analysis: Analysis) -> Prose:
             "and no slice is a case.",
         )
     )
+
+
+def trials_section(analysis: Analysis, context: ReportContext) -> Section:
+    """Every arm with its trials."""
+    lines: dict[str, list[TrialLine]] = {arm.name: [] for arm in analysis.arms}
+    for one in analysis.trials:
+        command = shlex.join(["medsweep", "why", one.shown, "--store", context.store]) if one.digest else ""
+        run_id = one.run_id if one.digest else ""
+        lines[one.arm].append(TrialLine(one.fold, one.seed, one.outcome, one.shown, run_id, command))
+    project = f" of project {context.wandb_project}" if context.wandb_project else ""
+    text = (
+        "The networks behind the numbers of each arm; the command tells the configuration and the inputs of one. W&B "
+        f"runs{project} have the ids listed. A digest is the folder of the trial in the store; the patients' scores "
+        "of each are in the results table under it."
+    )
+    blocks = (Prose((text,)), Trials(tuple((arm, tuple(lines)) for arm, lines in lines.items())))
+    return Section("trials", "Trials", blocks)
+
+
+def reproduction_section(context: ReportContext, record: str = "analysis.json") -> Section:
+    """The command, the versions, and where the full numbers are."""
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(context.versions.items()))
+    sentences = [
+        f"Versions: {versions}." if versions else "Versions: not recorded.",
+        f"All numbers in full precision: {record}; tables/ and figures/ hold each table and the data of each figure as "
+        "CSV, beside this page. Resampling uses fixed seeds: the same results give the same numbers.",
+    ]
+    return Section("reproduction", "Reproduction", (Code(context.command, "command"), Bullets(tuple(sentences))))
 
 
 TOPICS = (

@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 from medsweep.analysis.records import Bounded
@@ -79,9 +78,3 @@ def _machine(row: Row) -> Row:
     """An empty cell for what there is not, ``inf`` for an infinity."""
     blank = {DASH: "", NOT_COMPUTABLE: "", "\N{INFINITY}": "inf", f"{MINUS}\N{INFINITY}": "-inf"}
     return tuple(blank.get(cell, cell).translate(_MACHINE) for cell in row)
-
-
-def write_csv(path: Path, table: Table) -> None:
-    """Write ``csv_text``; the folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(csv_text(table), encoding="utf-8", newline="")

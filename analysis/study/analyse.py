@@ -5,25 +5,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from medsweep.analysis import records
 from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_effects
-from medsweep.analysis.questions.quality import QualityStudy
+from medsweep.analysis.questions.generators import ANCHOR, utility_table
+from medsweep.analysis.questions.quality import QualityStudy, quality_against_utility
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.stats.dose_response import DoseSeries, dose_series
 from medsweep.analysis.stats.method_tests import Components, RunMean, all_components, run_means
 from medsweep.analysis.stats.paired_differences import Paired, paired_differences
-from medsweep.analysis.stats.rank_stability import Ranking, RankStability, ranking
+from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.design import StudyDesign, design_of
 from medsweep.analysis.study.limits import limits_of
 from medsweep.analysis.study.metric_study import Description, MetricStudy, study_metric
-from medsweep.analysis.study.pools import PoolSummary, pool_summaries, quality_of_pools
 from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
 from medsweep.analysis.table.arms import control_of, infer_arms
-from medsweep.analysis.table.reduction import AnalysisPlan, metric_named, reduce
+from medsweep.analysis.table.reduction import AnalysisPlan, Reduced, metric_named, reduce
 from medsweep.analysis.table.user_table import NO_POOLS, metric_for, plan_of, tidied
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
@@ -33,6 +34,17 @@ __all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "
 
 KEY_ARMS: Final = 6
 """Arms of which each patient's difference is shown."""
+
+
+@dataclass(frozen=True)
+class PoolSummary:
+    """One metric of one arm's pools: mean and SD over its ``n`` distinct pools."""
+
+    arm: str
+    metric: str
+    n: int
+    mean: float
+    sd: float
 
 
 @dataclass(frozen=True)
@@ -53,11 +65,6 @@ class Analysis(StudyDesign):
     pools: tuple[PoolSummary, ...]
     quality: QualityStudy | None
     limits: tuple[str, ...]
-
-    @property
-    def ranks(self) -> tuple[RankStability, ...]:
-        """Each arm of the ranking."""
-        return self.ranking.arms
 
     @property
     def headline(self) -> str:
@@ -116,8 +123,8 @@ def analyse(
         components=all_components(reduced),
         ranking=ranking(reduced.wide, higher_is_better=metric.higher_is_better, level=level),
         paired=paired_differences(reduced, control, _key_arms(answers), level),
-        pools=pool_summaries(pools, names),
-        quality=quality_of_pools(pools, reduced, control, level),
+        pools=_pool_summaries(pools, names),
+        quality=_quality_of_pools(pools, reduced, control, level),
         limits=limits_of(reduced, answers, pools, plan, undescribed=[name for name in measured if name not in metrics]),
     )
 
@@ -129,6 +136,33 @@ def _key_arms(answers: Sequence[Answer]) -> list[str]:
     order = sorted(answers, key=lambda one: (not one.patients.evidence.different, -sizes[one.arm]))
     chosen = {answer.arm for answer in order[:KEY_ARMS]}
     return [answer.arm for answer in answers if answer.arm in chosen]
+
+
+def _pool_summaries(pools: pd.DataFrame, names: Sequence[str]) -> tuple[PoolSummary, ...]:
+    """Every metric of every arm's distinct pools."""
+    distinct = pools.drop_duplicates(["arm", "digest", "metric"]).dropna(subset=["value"])
+    distinct = distinct.sort_values(["arm", "metric", "value"])
+    pooled = {key: rows.to_numpy(dtype=np.float64) for key, rows in distinct.groupby(["arm", "metric"])["value"]}
+    return tuple(
+        PoolSummary(
+            name,
+            str(metric),
+            len(values),
+            float(values.mean()),
+            float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        )
+        for name in names
+        for (arm, metric), values in pooled.items()
+        if arm == name
+    )
+
+
+def _quality_of_pools(pools: pd.DataFrame, reduced: Reduced, control: str, level: float) -> QualityStudy | None:
+    """Measures of pools against the gain of the arms that use them; None where no pool was assessed."""
+    if not (pools["metric"] == ANCHOR).any():
+        return None
+    utility = utility_table(reduced, control, "")
+    return quality_against_utility(pools, utility, higher_is_better=reduced.metric.higher_is_better, level=level)
 
 
 def analyse_table(

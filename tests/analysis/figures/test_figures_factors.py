@@ -11,8 +11,7 @@ from PIL import Image
 
 from helpers.score_arrays import crossed, cut, reduced_of
 from medsweep.analysis.factors.effects import factor_effects
-from medsweep.analysis.figures.dependence import draw_dependence
-from medsweep.analysis.figures.factors import draw_factors
+from medsweep.analysis.figures.factors import draw_dependence, draw_factors
 from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.records import ArmInfo

@@ -10,7 +10,7 @@ from PIL import Image
 
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, simulate
 from medsweep.analysis.figures.dose import draw_dose
-from medsweep.analysis.figures.meta import draw_meta
+from medsweep.analysis.figures.forest import draw_meta
 from medsweep.analysis.figures.quality import draw_quality
 from medsweep.analysis.questions.quality import quality_of
 from medsweep.analysis.stats.dose_response import dose_series
