@@ -29,7 +29,7 @@ from medsweep.analysis.figures.style import (
     wrapped,
 )
 from medsweep.analysis.stats.equivalence import Verdict
-from medsweep.analysis.stats.meta_analysis import Meta, WeightedStudy
+from medsweep.analysis.stats.meta_analysis import Meta
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.study.wording import counted, number, p_text, percent, span, with_span
@@ -58,23 +58,22 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
     """
     labels = [wrapped(answer.arm, 34) for answer in analysis.answers]
     heights = [max(lines(label), 2) for label in labels]
+    metric = analysis.primary.metric
     with look():
         drawing = figure(0.9 + 0.19 * sum(heights) + 0.08 * len(heights))
         axes = drawing.subplots()
         drawing.subplots_adjust(left=0.3, right=0.6)
         margin_band(axes, analysis.plan.margin, vertical=True)
-        low, high = _limits(analysis)
+        limits = _limits(analysis)
         y, ticks = 0.0, []
         for answer, height in zip(analysis.answers, heights, strict=True):
             ticks.append(y + height / 2)
-            _row(axes, answer, y + height / 2, (low, high))
-            _numbers(axes, answer, y + height / 2, analysis.primary.metric.digits + 1)
+            _row(axes, answer, y + height / 2, limits, metric.digits + 1)
             y += height + 0.4
-        axes.set(ylim=(y, -0.4), yticks=ticks, yticklabels=labels, xlim=(low, high))
+        axes.set(ylim=(y, -0.4), yticks=ticks, yticklabels=labels, xlim=limits)
         axes.tick_params(axis="y", length=0, pad=9)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.spines["left"].set_visible(False)
-        metric = analysis.primary.metric
         axes.set_xlabel(f"difference in {metric.in_unit} from {analysis.control}, n = {analysis.primary.n} patients")
         better_side(axes, metric)
         return save(drawing, stem, _data(analysis))
@@ -91,7 +90,7 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
     return with_room([-2 * analysis.plan.margin, 2 * analysis.plan.margin, *values], 0.15)
 
 
-def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float]) -> None:
+def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float], digits: int) -> None:
     quoted, alone = answer.estimate, answer.patients.effect.mean
     interval(axes, (quoted.low, quoted.high), y, limits, color=INK, lw=0.9)
     interval(axes, answer.narrow, y, limits, color=INK, lw=2.6)
@@ -100,10 +99,6 @@ def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float]) -> N
     if answer.runs is not None:
         interval(axes, (alone.low, alone.high), y + 0.55, limits, color=ACCENT, lw=1.0, ls=(0, (3, 1.5)))
         axes.plot(alone.value, y + 0.55, "|", color=ACCENT, ms=6, mew=1.2, zorder=4)
-
-
-def _numbers(axes: Axes, answer: Answer, y: float, digits: int) -> None:
-    quoted = answer.estimate
     text = f"{number(quoted.value, digits, sign=True)}  [{span(quoted.low, quoted.high, digits)}]"
     beside = axes.get_yaxis_transform()
     axes.text(1.03, y, text, transform=beside, va="center", fontsize=7.5)
@@ -177,7 +172,9 @@ def _block(axes: Axes, meta: Meta, y: float, limits: tuple[float, float], metric
     y += 0.75 * lines(head) + 0.25
     most = max(one.weight for one in meta.studies)
     for one in meta.studies:
-        _study(axes, one, y, limits, most)
+        interval(axes, (one.low, one.high), y, limits, color=INK, lw=0.9)
+        side = 2.5 + 4.5 * math.sqrt(one.weight / most)
+        axes.plot(one.study.effect, y, "s", ms=side, color=QUIET, mec=INK, mew=0.7, zorder=4)
         name = wrapped(f"{one.study.dataset} (n = {one.study.n})", 200)
         axes.text(-0.03, y, name, transform=beside, fontsize=7.5, va="center", ha="right")
         text = f"{with_span(one.study.effect, one, digits)}  {percent(round(one.weight, 2))}"
@@ -203,12 +200,6 @@ def _spread_text(meta: Meta, digits: int) -> str:
         return prediction
     between = number(math.sqrt(meta.tau2), digits)
     return f"{prediction}  I\N{SUPERSCRIPT TWO} {percent(round(meta.i2, 2))}; SD between {between}"
-
-
-def _study(axes: Axes, one: WeightedStudy, y: float, limits: tuple[float, float], most: float) -> None:
-    interval(axes, (one.low, one.high), y, limits, color=INK, lw=0.9)
-    side = 2.5 + 4.5 * math.sqrt(one.weight / most)
-    axes.plot(one.study.effect, y, "s", ms=side, color=QUIET, mec=INK, mew=0.7, zorder=4)
 
 
 def _diamond(axes: Axes, meta: Meta, y: float, limits: tuple[float, float]) -> None:

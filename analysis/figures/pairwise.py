@@ -138,13 +138,10 @@ def _text(pair: PairComparison, gain: float, metric: Metric, split: bool, *, bel
         return f"{mark} {size}\n{wins}\n{_p(pair.p_holm)}"
     if below:
         size = "none" if math.isnan(gain) else number(pair.mean.value, metric.digits, sign=True)
-        return f"{mark}\n{_short(size)}\n{_p(pair.p_holm)}"
+        # without the zero before the point, which every cell would repeat
+        size = size.replace("+0.", "+.").replace(f"{MINUS}0.", f"{MINUS}.")
+        return f"{mark}\n{size}\n{_p(pair.p_holm)}"
     return f"{pair.wins}\n{pair.ties}\n{pair.losses}"
-
-
-def _short(size: str) -> str:
-    """Without the zero before the point, which every cell of a fine table would repeat."""
-    return size.replace("+0.", "+.").replace(f"{MINUS}0.", f"{MINUS}.")
 
 
 def _p(p: float) -> str:

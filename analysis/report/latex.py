@@ -8,14 +8,8 @@ from medsweep.analysis.report.table import Table
 
 _ESCAPED: Final = str.maketrans(
     {
+        **{sign: rf"\{sign}" for sign in "&%$#_{}"},
         "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "<": r"\textless{}",
@@ -150,15 +144,11 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    return "\n".join(
-        [
-            r"\begin{figure}[htbp]",
-            r"\centering",
-            rf"\includegraphics[width=\linewidth,height=.8\textheight,keepaspectratio]{{{figure.file}}}",
-            rf"\caption{{{escaped(figure.caption)}}}\label{{fig:{figure.name}}}",
-            r"\end{figure}",
-        ]
-    )
+    return rf"""\begin{{figure}}[htbp]
+\centering
+\includegraphics[width=\linewidth,height=.8\textheight,keepaspectratio]{{{figure.file}}}
+\caption{{{escaped(figure.caption)}}}\label{{fig:{figure.name}}}
+\end{{figure}}"""
 
 
 def _trials(block: Trials, anchors: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 import jinja2
 
 from medsweep.analysis.report.context import ReportContext
-from medsweep.analysis.report.document import Document, Figure
+from medsweep.analysis.report.document import Document
 from medsweep.analysis.report.latex import latex_text, table_text
 from medsweep.analysis.report.markdown import markdown_text
 from medsweep.analysis.report.sections import document_of
@@ -77,24 +77,18 @@ def page_text(document: Document) -> str:
     return environment.get_template("page.html.j2").render(
         document=document,
         kind=lambda block: type(block).__name__,
-        image=_image,
+        embedded=_embedded,
         csv=lambda table: _uri("text/csv", csv_text(table).encode()),
         latex=lambda table: _uri("application/x-tex", table_text(table).encode()),
-        drawn=_drawn,
         script=script,
         script_hash=f"sha256-{digest}",
         style=(HERE / "page.css").read_text(encoding="utf-8"),
     )
 
 
-def _image(figure: Figure) -> str:
-    kind = {".svg": "image/svg+xml", ".png": "image/png"}[figure.shown.suffix]
-    return _uri(kind, figure.shown.read_bytes())
-
-
-def _drawn(figure: Figure) -> str:
-    assert figure.data is not None
-    return _uri("text/csv", figure.data.read_bytes())
+def _embedded(path: Path) -> str:
+    kind = {".svg": "image/svg+xml", ".png": "image/png", ".csv": "text/csv"}[path.suffix]
+    return _uri(kind, path.read_bytes())
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -7,13 +7,11 @@ from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.meta_analysis import (
     DatasetRanks,
     Meta,
-    StudyEffect,
     friedman_over_datasets,
     study_of,
     synthesise_all,
 )
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.table.reduction import AnalysisPlan
 from medsweep.errors import UserError
 from medsweep.metrics import Metric
@@ -57,7 +55,11 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     first = analyses[0]
     over_runs = all(answer.runs is not None for one in analyses for answer in one.answers)
     answers = [(one.dataset, answer) for one in analyses for answer in one.answers]
-    studies = [_study(dataset, answer, over_runs=over_runs) for dataset, answer in answers]
+    studies = []
+    for dataset, answer in answers:
+        effect = answer.patients.effect
+        estimate = answer.estimate if over_runs else effect.mean
+        studies.append(study_of(dataset, answer.arm, estimate, effect.n_finite))
     sound = [study for study in studies if study.se > 0]
     labels = dict.fromkeys(study.label for study in studies)
     several = [name for name in labels if sum(study.label == name for study in sound) > 1]
@@ -72,11 +74,6 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     return Across(
         tuple(one.dataset for one in analyses), first.control, first.primary.metric, first.plan, arms, ranks, over_runs
     )
-
-
-def _study(dataset: str, answer: Answer, *, over_runs: bool) -> StudyEffect:
-    estimate = answer.estimate if over_runs else answer.patients.effect.mean
-    return study_of(dataset, answer.arm, estimate, answer.patients.effect.n_finite)
 
 
 def _refuse_unlike(analyses: Sequence[Analysis]) -> None:

@@ -19,12 +19,13 @@ from medsweep.analysis.stats.paired_differences import Paired, paired_difference
 from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
-from medsweep.analysis.study.design import StudyDesign, design_of
+from medsweep.analysis.study.causes import Cause, causes_of
 from medsweep.analysis.study.limits import limits_of
 from medsweep.analysis.study.metric_study import Description, MetricStudy, study_metric
 from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
 from medsweep.analysis.table.arms import control_of, infer_arms
 from medsweep.analysis.table.reduction import AnalysisPlan, Reduced, metric_named, reduce
+from medsweep.analysis.table.trials import TrialRef, trials_of
 from medsweep.analysis.table.user_table import NO_POOLS, metric_for, plan_of, tidied
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
@@ -48,9 +49,19 @@ class PoolSummary:
 
 
 @dataclass(frozen=True)
-class Analysis(StudyDesign):
-    """The answer of a sweep on one data set."""
+class Analysis:
+    """The answer of a sweep on one data set: what was compared, how often, every cell by cause, and what came out."""
 
+    dataset: str
+    plan: AnalysisPlan
+    arms: tuple[ArmInfo, ...]
+    control: str
+    classes: tuple[str, ...]
+    folds: tuple[int, ...]
+    seeds: int
+    scope: str
+    causes: tuple[Cause, ...]
+    trials: tuple[TrialRef, ...]
     answers: tuple[Answer, ...]
     primary: MetricStudy
     secondary: tuple[MetricStudy, ...]
@@ -110,7 +121,16 @@ def analyse(
     primary = study_metric(reduced, control, plan, exploratory=False)
     answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, plan, test_over_train=ratio)
     return Analysis(
-        **vars(design_of(table, rows, reduced, plan, arms)),
+        dataset=str(rows["dataset"].iloc[0]),
+        plan=plan,
+        arms=tuple(arms),
+        control=control,
+        classes=tuple(sorted(str(name) for name in rows["class"].unique())),
+        folds=reduced.folds,
+        seeds=reduced.seeds,
+        scope=wording.scope_sentence(reduced.seeds, len(reduced.folds)),
+        causes=causes_of(rows, plan, metric),
+        trials=trials_of(table, names),
         answers=answers,
         primary=primary,
         secondary=tuple(

@@ -71,25 +71,20 @@ def answer_all(
         None if test is None else run_evidence(test, p, reduced.metric, plan)
         for test, p in zip(tests, adjusted, strict=True)
     ]
-    levels = zip(effects, wilcoxon, runs, strict=True)
-    return tuple(
-        _answer(reduced, patient_evidence(reduced, e, w, control, plan, runs=r), r, control, plan) for e, w, r in levels
-    )
-
-
-def _answer(
-    reduced: Reduced, patients: PatientEvidence, runs: RunEvidence | None, control: str, plan: AnalysisPlan
-) -> Answer:
-    effect = patients.effect
-    weakest = verdict(patients.evidence if runs is None else weaker(patients.evidence, runs.evidence))
-    comparisons = reduced.wide.shape[1] - 1
-    return Answer(
-        arm=effect.arm,
-        patients=patients,
-        runs=runs,
-        verdict=weakest,
-        power=power_of(effect, margin=plan.margin, alpha=plan.alpha, comparisons=comparisons),
-        lead=answer_lead(effect.arm, control, weakest),
-        detail=answer_detail(patients, runs, weakest, reduced.metric, reduced.seeds),
-        short=answer_short(patients, runs, reduced.metric, reduced.seeds),
-    )
+    answers = []
+    for effect, signed_ranks, over_runs in zip(effects, wilcoxon, runs, strict=True):
+        patients = patient_evidence(reduced, effect, signed_ranks, control, plan, runs=over_runs)
+        weakest = verdict(patients.evidence if over_runs is None else weaker(patients.evidence, over_runs.evidence))
+        answers.append(
+            Answer(
+                arm=effect.arm,
+                patients=patients,
+                runs=over_runs,
+                verdict=weakest,
+                power=power_of(effect, margin=plan.margin, alpha=plan.alpha, comparisons=len(effects)),
+                lead=answer_lead(effect.arm, control, weakest),
+                detail=answer_detail(patients, over_runs, weakest, reduced.metric, reduced.seeds),
+                short=answer_short(patients, over_runs, reduced.metric, reduced.seeds),
+            )
+        )
+    return tuple(answers)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers.simulated_results import CONTROL, arm, simulate
-from medsweep.analysis.study.design import causes_of
+from medsweep.analysis.study.causes import causes_of
 from medsweep.analysis.table.reduction import AnalysisPlan, reduce
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
