@@ -3,12 +3,12 @@
 What keeps a case from being used is an error; what may be a mistake is a warning; what is merely unusual is a note.
 """
 
-import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from nibabel.affines import obliquity
@@ -18,9 +18,6 @@ from medsweep.data.dataset import Case, Finding, Listing, Severity
 from medsweep.data.nifti import Grid
 from medsweep.data.volumes import LoadedCase, in_parallel
 from medsweep.errors import UserError
-
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""In the order in which they are shown."""
 
 OBLIQUE_DEGREES = 1.0
 """Grids tilted by more are noted: their slices are cut along the scanner's axes, not the body's."""
@@ -87,15 +84,9 @@ class Group:
 
 
 def check(listing: Listing, *, threads: int = 2, on_read: Callable[[str], None] = lambda case: None) -> Report:
-    """Read every header, image and label set of a listing.
+    """Read every header, image and label set of a listing, ``threads`` cases at a time.
 
-    Args:
-        listing: the cases, with the findings on their names.
-        threads: cases that are read, and held in memory, at a time.
-        on_read: called with the id of each case that has been read.
-
-    Returns:
-        the findings of the listing and of all its cases; a case that cannot be read is a finding, never an exception.
+    A case that cannot be read is a finding, never an exception. ``on_read`` is called with the id of each case.
     """
 
     def read(case: Case) -> tuple[CaseFacts | None, list[Finding]]:
@@ -107,7 +98,9 @@ def check(listing: Listing, *, threads: int = 2, on_read: Callable[[str], None] 
     results = list(in_parallel(read, listing.cases, threads))
     findings = [*listing.findings, *(finding for _, of_case in results for finding in of_case)]
     facts = tuple(fact for fact, _ in results if fact is not None)
-    return Report(listing, facts, tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))))
+    return Report(
+        listing, facts, tuple(sorted(findings, key=lambda finding: get_args(Severity).index(finding.severity)))
+    )
 
 
 def grouped(findings: Sequence[Finding]) -> list[Group]:
@@ -136,9 +129,10 @@ def _examine(case: Case, listing: Listing) -> tuple[CaseFacts | None, list[Findi
         # The file stands beside the message, so its name is enough there.
         return None, [Finding("error", case.id, str(path), message.replace(str(path), path.name))]
     facts = _facts(listing, loaded)
-    checks = (_headers(loaded), _geometry(facts, loaded), _intensities(listing, loaded), _classes(case, listing, facts))
-    findings = itertools.chain.from_iterable(checks)
-    return facts, [Finding(severity, case.id, str(path), what) for severity, path, what in findings]
+    checks = [*_headers(loaded), *_geometry(facts, loaded), *_intensities(listing, loaded)]
+    if absent := [name for name, voxels in zip(listing.classes, facts.voxels, strict=True) if voxels == 0]:
+        checks.append(("note", case.label, f"no voxel of {', '.join(absent)}"))
+    return facts, [Finding(severity, case.id, str(path), what) for severity, path, what in checks]
 
 
 def _facts(listing: Listing, loaded: LoadedCase) -> CaseFacts:
@@ -205,12 +199,6 @@ def _intensities(listing: Listing, loaded: LoadedCase) -> Findings:
             yield "warning", path, f"{name} is constant: {low:g} everywhere"
         if name.lower() == "ct" and low >= 0:
             yield "warning", path, f"{name} has no negative value, the least is {low:g}; HU are expected"
-
-
-def _classes(case: Case, listing: Listing, facts: CaseFacts) -> Findings:
-    absent = [name for name, voxels in zip(listing.classes, facts.voxels, strict=True) if voxels == 0]
-    if absent:
-        yield "note", case.label, f"no voxel of {', '.join(absent)}"
 
 
 def class_rows(report: Report) -> list[tuple[str, list[int], int, int, int]]:

@@ -14,6 +14,7 @@ SliceAxis = Literal["axial", "coronal", "sagittal", "first", "second", "third"]
 """Axis along which slices are cut: by anatomy, from the affine, or by place among the stored array's axes."""
 
 Severity = Literal["error", "warning", "note"]
+"""In the order in which findings are shown."""
 
 
 class Intensity(Config):

@@ -37,12 +37,7 @@ def require_unseen(folder: Path, held_out: Sequence[str]) -> None:
 
 
 def require_within(what: str, folder: Path, train: Sequence[str]) -> None:
-    """Refuse an input that saw a patient outside the fold's training group: it would leak it into the arm.
-
-    Args:
-        what: the input in words, such as ``image generator``.
-        folder: its published output.
-        train: training patients of the fold.
+    """Refuse an input (``what`` in words) that saw a patient outside the fold's training group.
 
     Raises:
         UserError: naming the first such patient.

@@ -118,12 +118,7 @@ def with_all_patients(fold: Fold) -> Fold:
 
 
 def unused_patients(what: str, patients: Sequence[str], fold: Fold) -> tuple[str, ...]:
-    """Training patients of ``fold`` that its small training set leaves unused, sorted.
-
-    Args:
-        what: who asks, for the error.
-        patients: all patients of the prepared slices.
-        fold: how they are cut.
+    """Training patients of ``fold`` that its small training set leaves unused, sorted; ``what`` asks for them.
 
     Raises:
         UserError: no patient is unused.
@@ -131,9 +126,9 @@ def unused_patients(what: str, patients: Sequence[str], fold: Fold) -> tuple[str
     train = split(patients, fold).train
     unused = set(split(patients, with_all_patients(fold)).train) - set(train)
     if not unused:
+        count = len(train)
         raise UserError(
-            f"{what} finds no training patient left out of the {len(train)} in use; set data.patients below "
-            f"{len(train)}"
+            f"{what} finds no training patient left out of the {count} in use; set data.patients below {count}"
         )
     return tuple(sorted(unused))
 

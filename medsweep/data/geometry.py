@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 
 T = TypeVar("T", bound=np.generic)
 Triple = tuple[int, int, int]
+LAST_THREE = (-3, -2, -1)
 
 
 def to_planes(volume_XYZ: NDArray[T], slice_axis: int) -> NDArray[T]:
@@ -16,24 +17,18 @@ def to_planes(volume_XYZ: NDArray[T], slice_axis: int) -> NDArray[T]:
 
     For axial slices, rows run along Y and columns along X.
     """
-    return _permute(volume_XYZ, plane_axes(slice_axis))
+    return np.moveaxis(volume_XYZ, [axis - 3 for axis in plane_axes(slice_axis)], LAST_THREE)
 
 
 def from_planes(planes_ZHW: NDArray[T], slice_axis: int) -> NDArray[T]:
     """Undo ``to_planes``: planes (..., Z, H, W) back to the canonical (..., X, Y, Z)."""
-    order = plane_axes(slice_axis)
-    return _permute(planes_ZHW, (order.index(0), order.index(1), order.index(2)))
+    return np.moveaxis(planes_ZHW, LAST_THREE, [axis - 3 for axis in plane_axes(slice_axis)])
 
 
 def plane_axes(slice_axis: int) -> Triple:
     """Canonical axes of (slices, rows, columns)."""
     rows, columns = sorted({0, 1, 2} - {slice_axis}, reverse=True)
     return slice_axis, rows, columns
-
-
-def _permute(array: NDArray[T], order: Triple) -> NDArray[T]:
-    lead = array.ndim - 3
-    return array.transpose(*range(lead), *(lead + axis for axis in order))
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Resize:
 
     @classmethod
     def of(cls, height: int, width: int, side: int) -> "Resize":
-        """The resize of a (height, width) plane into a square of ``side`` pixels."""
+        """How a (height, width) plane fits into a square of ``side`` pixels."""
         scale = min(1.0, side / max(height, width))
         return cls(height, width, max(1, round(height * scale)), max(1, round(width * scale)), side)
 

@@ -75,6 +75,12 @@ class Grid:
         back: NDArray[np.float64] = self.affine @ inv_ornt_aff(self.orientation, self.shape[:3])
         return back
 
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along X, Y and Z, to the nanometre: headers hold 32-bit numbers."""
+        x, y, z = voxel_sizes(self.canonical_affine)
+        return round(float(x), 6), round(float(y), 6), round(float(z), 6)
+
     def canonical_axis(self, slice_axis: SliceAxis) -> int:
         """The canonical axis (0 X, 1 Y, 2 Z) along which slices are cut."""
         if slice_axis in ANATOMICAL:
@@ -90,23 +96,6 @@ class Scan:
     array: NDArray[Any]
     """Image: float32 (C, X, Y, Z). Labels: uint8 (X, Y, Z), class indices."""
     grid: Grid
-
-    @property
-    def shape(self) -> Triple:
-        """Voxels along X, Y and Z."""
-        x, y, z = self.array.shape[-3:]
-        return x, y, z
-
-    @property
-    def affine(self) -> NDArray[np.float64]:
-        """4x4 matrix from canonical voxel (x, y, z) to world coordinates in mm."""
-        return self.grid.canonical_affine
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel size along X, Y and Z, to the nanometre: headers hold 32-bit numbers."""
-        x, y, z = voxel_sizes(self.affine)
-        return round(float(x), 6), round(float(y), 6), round(float(z), 6)
 
 
 def read_grid(path: Path) -> Grid:
@@ -141,13 +130,9 @@ def read_image(path: Path, modalities: int = 1) -> Scan:
 def read_labels(
     path: Path, values: Mapping[int, int], classes: Sequence[str], *, others_are_background: bool = False
 ) -> Scan:
-    """Read a label volume of any numeric type and number its classes.
+    """Read a label volume of any numeric type; ``values`` has the class index of each stored value.
 
-    Args:
-        path: the file.
-        values: class index by stored value.
-        classes: names by class index, for messages.
-        others_are_background: whether whole values that are not among ``values`` are background; else they are refused.
+    Whole values that are not among ``values`` are refused, unless ``others_are_background``.
 
     Raises:
         UserError: as ``read_grid``, or a value that is not whole or not among ``values``.
@@ -155,14 +140,17 @@ def read_labels(
     image = _open(path, 1)
     with _readable(path):
         array = np.asanyarray(image.dataobj)
-    numbered = _numbered(array, values)
-    if others_are_background:
-        numbered[(numbered == UNKNOWN) & _is_whole(array)] = 0
-    if numbered.max() == UNKNOWN:
-        value = float(array[numbered == UNKNOWN].ravel()[0])
-        what = "undeclared" if np.isfinite(value) and abs(value - round(value)) <= WHOLE else "fractional"
+    numbered = np.full_like(array, UNKNOWN, dtype=np.uint8, subok=False)
+    for value, index in values.items():
+        numbered[np.abs(array - value) <= WHOLE if array.dtype.kind == "f" else array == value] = index
+    others = array[numbered == UNKNOWN]
+    whole = np.abs(others - np.rint(others)) <= WHOLE
+    refused = np.flatnonzero(~whole) if others_are_background else np.arange(len(others))
+    if len(refused):
+        what = "undeclared" if whole[refused[0]] else "fractional"
         declared = {value: classes[index] for value, index in sorted(values.items())}
-        raise UserError(f"{what} label value {value:g} in {path}; declared are {declared}")
+        raise UserError(f"{what} label value {float(others[refused[0]]):g} in {path}; declared are {declared}")
+    numbered[numbered == UNKNOWN] = 0
     grid = _grid(image)
     return Scan(path, _canonical(numbered, grid), grid)
 
@@ -173,14 +161,14 @@ def check_pair(first: Scan, second: Scan) -> None:
     Raises:
         UserError: shapes differ, or affines differ by more than 1e-3 of an entry (or of a voxel, for entries near 0).
     """
-    if first.shape != second.shape:
+    if first.grid.canonical_shape != second.grid.canonical_shape:
         raise UserError(
             f"{first.path} and {second.path} belong together and differ in shape: "
             f"{first.grid.shape} ({first.grid.axes}) and {second.grid.shape} ({second.grid.axes})"
         )
-    tolerance = 1e-3 * min(first.spacing_mm)
-    if not np.allclose(first.affine, second.affine, rtol=1e-3, atol=tolerance):
-        difference = float(np.abs(first.affine - second.affine).max())
+    one, other = first.grid.canonical_affine, second.grid.canonical_affine
+    if not np.allclose(one, other, rtol=1e-3, atol=1e-3 * min(first.grid.spacing_mm)):
+        difference = float(np.abs(one - other).max())
         raise UserError(
             f"{first.path} and {second.path} belong together and lie on different grids: their affines differ by "
             f"{difference:g}"
@@ -205,30 +193,6 @@ def write_prediction(path: Path, labels_ZHW: NDArray[np.uint8], data: SliceSet, 
     image.set_sform(affine, volume.stored.sform_code)
     image.header.set_xyzt_units("mm")
     image.to_filename(path)
-
-
-def _numbered(array: NDArray[Any], values: Mapping[int, int]) -> NDArray[np.uint8]:
-    """Class indices of stored values, ``UNKNOWN`` where a value is not declared; near-whole floats count as whole."""
-    if array.dtype.kind in "bu" and array.dtype.itemsize <= 2:
-        table = np.full(2 ** (8 * array.dtype.itemsize), UNKNOWN, np.uint8)
-        for value, index in values.items():
-            if 0 <= value < len(table):
-                table[value] = index
-        looked_up: NDArray[np.uint8] = table[array.view(np.uint8) if array.dtype == bool else array]
-        return looked_up
-    whole = np.rint(array) if array.dtype.kind == "f" else array
-    numbered = np.full_like(array, UNKNOWN, dtype=np.uint8, subok=False)
-    for value, index in values.items():
-        numbered[whole == value] = index
-    numbered[~_is_whole(array)] = UNKNOWN
-    return numbered
-
-
-def _is_whole(array: NDArray[Any]) -> NDArray[np.bool_]:
-    if array.dtype.kind != "f":
-        return np.ones(array.shape, bool)
-    near: NDArray[np.bool_] = np.abs(array - np.rint(array)) <= WHOLE
-    return near
 
 
 def _canonical(array: NDArray[Any], grid: Grid) -> NDArray[Any]:
@@ -280,9 +244,8 @@ def _open(path: Path, modalities: int) -> Any:
     return image
 
 
-def _trimmed(shape: Sequence[int]) -> tuple[int, ...]:
+def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
     """``shape`` without the trailing axes of length 1 beyond the third."""
-    axes = len(shape)
-    while axes > 3 and shape[axes - 1] == 1:
-        axes -= 1
-    return tuple(int(size) for size in shape[:axes])
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape

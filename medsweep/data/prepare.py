@@ -107,11 +107,7 @@ def hours(config: PrepareConfig) -> float:
 class SliceWriter:
     """images.npy, masks.npy and reference/ of a slice set, which are filled patient by patient in any order.
 
-    Args:
-        output: folder that is filled.
-        listing: the patients, in the order of their rows.
-        config: side and type of the images.
-        resume: whether ``output`` holds the arrays of an earlier attempt.
+    The rows follow the order of ``listing``. With ``resume``, ``output`` holds the arrays of an earlier attempt.
     """
 
     def __init__(self, output: Path, listing: Listing, config: PrepareConfig, *, resume: bool) -> None:
@@ -177,14 +173,13 @@ class SliceWriter:
 def _index(entry: Entry, classes: Sequence[str]) -> pd.DataFrame:
     """The rows of one patient, a row per slice."""
     areas, volume = np.asarray(entry["areas"], np.int64), entry["volume"]
-    count = len(areas)
-    frame = pd.DataFrame({"patient": entry["patient"], "slice": np.arange(count), "foreground": areas[:, 1:].sum(1)})
-    for label, name in enumerate(classes[1:], start=1):
-        frame[f"area_{name}"] = areas[:, label]
-    for name, size in zip(("z_mm", "y_mm", "x_mm"), volume["spacing_mm"], strict=True):
-        frame[name] = size
-    frame["affine"] = pd.Series([np.asarray(volume["affine"]).ravel()] * count, dtype=object)
-    return frame
+    affines = pd.Series([np.asarray(volume["affine"]).ravel()] * len(areas), dtype=object)
+    return pd.DataFrame(
+        {"patient": entry["patient"], "slice": np.arange(len(areas)), "foreground": areas[:, 1:].sum(1)}
+        | {f"area_{name}": areas[:, label] for label, name in enumerate(classes[1:], start=1)}
+        | dict(zip(("z_mm", "y_mm", "x_mm"), volume["spacing_mm"], strict=True))
+        | {"affine": affines}
+    )
 
 
 def _constants(config: PrepareConfig, listing: Listing, trial: Trial) -> tuple[Constants, ...] | None:
@@ -215,10 +210,8 @@ def _require_as_planned(config: PrepareConfig, listing: Listing, entries: list[E
         now = fingerprint(listing, {entry["patient"]: entry["hashes"] for entry in entries})
         where = str(config.root)
     if now != config.source:
-        raise UserError(
-            f"{where} changed since the sweep was planned: "
-            f"fingerprint {now[:16]}, planned {config.source[:16]}; plan again"
-        )
+        prints = f"fingerprint {now[:16]}, planned {config.source[:16]}"
+        raise UserError(f"{where} changed since the sweep was planned: {prints}; plan again")
 
 
 def _cohort(config: PrepareConfig, listing: Listing, constants: tuple[Constants, ...] | None) -> dict[str, Any]:

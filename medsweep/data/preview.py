@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,21 +58,15 @@ def overlay(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(R, R) class indices to (R, R, 4) translucent colours, background clear."""
     from matplotlib.colors import to_rgba
 
-    table = [(0.0, 0.0, 0.0, 0.0)]
-    table += [to_rgba(COLOURS[index % len(COLOURS)], OPACITY) for index in range(int(mask.max(initial=0)))]
-    colours: NDArray[np.float32] = np.asarray(table, np.float32)[mask]
-    return colours
+    colours = [to_rgba(colour, OPACITY) for colour in islice(cycle(COLOURS), int(mask.max(initial=0)))]
+    painted: NDArray[np.float32] = np.array([(0.0, 0.0, 0.0, 0.0), *colours], np.float32)[mask]
+    return painted
 
 
 def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remarks: Sequence[str] = ()) -> None:
     """Write the sheet as a picture: a row per patient; its modalities, then the labels over the first modality.
 
-    Args:
-        rows: what is drawn.
-        listing: for the names of modalities and classes.
-        out: file to write; its ending says the format.
-        title: first line.
-        remarks: lines below the title that a reader of the picture alone must know.
+    ``remarks`` are lines below the title that a reader of the picture alone must know.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -35,14 +35,8 @@ def list_cases(
 ) -> Listing:
     """The cases of ``dataset`` under ``root``, from the file names and small text files alone.
 
-    A name of the catalogue is read by its layout. Any other name is read by ``description``, else by
-    ``root/medsweep.yaml``, else by ``root/dataset.json`` as a Decathlon task.
-
-    Args:
-        dataset: a name of the catalogue, in whatever case, or the user's own.
-        root: the data folder.
-        description: the user's description of a folder, where it stands in the sweep.
-        labels: which of two label files, for ``ibsr18``.
+    A name of the catalogue, in whatever case, is read by its layout. Any other name is read by ``description``, else by
+    ``root/medsweep.yaml``, else by ``root/dataset.json`` as a Decathlon task. ``labels`` is for ``ibsr18``.
 
     Raises:
         UserError: the folder does not hold what the name promises, nothing tells how to read it, or an argument has
@@ -173,7 +167,7 @@ def _sha256(content: dict[str, Any]) -> str:
 
 
 def _cached_hashes(listing: Listing, cache: Path) -> dict[str, list[str]]:
-    """sha256 of every file by case, in the order of ``files_of``."""
+    """sha256 of the ``files_of`` each case."""
     try:
         entries = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):

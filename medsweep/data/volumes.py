@@ -36,10 +36,9 @@ class LoadedCase:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between slices, rows and columns."""
-        x, y, z = np.linalg.norm(self.grid.canonical_affine[:3, :3], axis=0)
-        spacing = [round(float(size), 6) for size in (x, y, z)]
-        slices, rows, columns = (spacing[axis] for axis in plane_axes(self.slice_axis))
-        return slices, rows, columns
+        slices, rows, columns = plane_axes(self.slice_axis)
+        spacing = self.grid.spacing_mm
+        return spacing[slices], spacing[rows], spacing[columns]
 
     def image_planes(self, channel: int) -> NDArray[np.float32]:
         """One modality as (Z, H, W), slices first, contiguous."""
@@ -85,10 +84,7 @@ def slice_count(case: Case, listing: Listing) -> int:
 
 
 def in_parallel(work: Callable[[Case], T], cases: Sequence[Case], threads: int) -> Iterator[T]:
-    """Results of ``work`` in the order of ``cases``, one thread and one case in memory each.
-
-    Leaving early drops what has not begun.
-    """
+    """Results of ``work`` in the order of ``cases``, a case per thread; leaving early drops what has not begun."""
     with ThreadPoolExecutor(threads) as pool:
         try:
             yield from pool.map(work, cases)

@@ -21,11 +21,11 @@ def _volume(*shape: int) -> np.ndarray:
 def test_axes_are_turned_and_world_positions_kept(tmp_path):
     array = _volume(6, 7, 8)
     scan = nifti.read_image(save(tmp_path / "x.nii.gz", array, PSR))
-    assert scan.shape == (8, 6, 7) == nifti.read_grid(scan.path).canonical_shape
-    assert scan.spacing_mm == (2.0, 1.0, 3.0)
-    assert nib.aff2axcodes(scan.affine) == ("R", "A", "S")
+    assert scan.grid.canonical_shape == (8, 6, 7) == nifti.read_grid(scan.path).canonical_shape
+    assert scan.grid.spacing_mm == (2.0, 1.0, 3.0)
+    assert nib.aff2axcodes(scan.grid.canonical_affine) == ("R", "A", "S")
     world = PSR @ [1, 2, 3, 1]
-    x, y, z, _ = np.rint(np.linalg.inv(scan.affine) @ world).astype(int)
+    x, y, z, _ = np.rint(np.linalg.inv(scan.grid.canonical_affine) @ world).astype(int)
     assert scan.array[0, x, y, z] == array[1, 2, 3]
 
 
@@ -119,7 +119,7 @@ def test_same_affine_under_other_codes_is_a_pair(tmp_path):
     qform_only = nifti.read_image(tmp_path / "q.nii")
     sform = nifti.read_labels(save(tmp_path / "s.nii", np.zeros((4, 5, 6), np.uint8), PSR), VALUES, CLASSES)
     nifti.check_pair(qform_only, sform)
-    assert qform_only.spacing_mm == pytest.approx((2, 1, 3))
+    assert qform_only.grid.spacing_mm == pytest.approx((2, 1, 3))
 
 
 @pytest.mark.parametrize("content", [b"", b"no image at all", b"\x1f\x8b\x08\x00broken"])
@@ -193,7 +193,7 @@ def test_a_file_without_orientation_is_refused(tmp_path):
 def test_header_zoo(real):
     zoo = real("header_zoo")
     image = nifti.read_image(zoo / "t2.nii.gz")
-    assert image.shape == (52, 60, 55)
+    assert image.array.shape[1:] == (52, 60, 55)
     cord = nifti.read_labels(zoo / "t2_seg-manual.nii.gz", {0: 0, 1: 1}, ("background", "cord"))
     nifti.check_pair(image, cord)
     assert np.count_nonzero(cord.array) == 4275
@@ -217,8 +217,8 @@ def test_kits_labels_lie_body_axis_last_whatever_the_header(real):
     names = ("background", "kidney", "tumour")
     sform = nifti.read_labels(kits / "case_00061" / "segmentation.nii.gz", VALUES, names)
     qform = nifti.read_labels(kits / "case_00015" / "segmentation.nii.gz", VALUES, names)
-    assert (sform.shape, qform.shape) == ((512, 512, 29), (512, 512, 75))
-    assert sform.spacing_mm == pytest.approx((0.9766, 0.9766, 5), abs=1e-3)
+    assert (sform.array.shape, qform.array.shape) == ((512, 512, 29), (512, 512, 75))
+    assert sform.grid.spacing_mm == pytest.approx((0.9766, 0.9766, 5), abs=1e-3)
     planes = to_planes(sform.array, 2)
     assert [int((planes == value).any((1, 2)).sum()) for value in (1, 2)][1] == 13
     assert int((planes > 0).any((1, 2)).sum()) == 26

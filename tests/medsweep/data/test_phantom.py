@@ -45,7 +45,7 @@ def test_what_is_written_is_read_back_as_made(tmp_path):
     assert tuple(case.id for case in layout.cases) == patient_ids(PhantomConfig(patients=2))
     image, labels = make_patient(PhantomConfig(patients=2, spacing_mm=(1.0, 2.0, 4.0)), 1)
     scan = nifti.read_image(layout.cases[1].images[0], 2)
-    assert scan.spacing_mm == (1.0, 2.0, 4.0)
+    assert scan.grid.spacing_mm == (1.0, 2.0, 4.0)
     assert np.array_equal(scan.array, np.rint(image))
     assert np.array_equal(nifti.read_labels(layout.cases[1].label, layout.values, layout.classes).array, labels)
 
