@@ -10,26 +10,21 @@ pool: sample i is the same in every size) is annotated with ``EXTENT`` and stays
 """
 
 from collections.abc import Collection
+from enum import Enum
 from typing import Any, ClassVar, Final, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 
-class FieldRole:
-    """Marks what a config field means for the address of a trial."""
+class FieldRole(Enum):
+    """What a config field means for the address of a trial."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
+    NOT_IDENTITY = "may change without changing the result"
+    EXTENT = "is the length of a sequence whose head does not depend on it"
 
 
-NOT_IDENTITY: Final = FieldRole("NOT_IDENTITY")
-"""The field may change without changing the result."""
-
-EXTENT: Final = FieldRole("EXTENT")
-"""The field is the length of a sequence whose head does not depend on it."""
+NOT_IDENTITY: Final = FieldRole.NOT_IDENTITY
+EXTENT: Final = FieldRole.EXTENT
 
 
 class Config(BaseModel):

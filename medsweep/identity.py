@@ -19,17 +19,15 @@ def short(digest: str) -> str:
 
 
 def identity(value: object, *, extent: bool = True) -> Any:
-    """The JSON form of everything in ``value`` that decides what is computed.
+    """The JSON form of everything in a config, or a nest of mappings and sequences, that decides what is computed.
 
-    Args:
-        value: a config, or a nest of mappings, sequences, paths and JSON values.
-        extent: whether fields marked ``EXTENT`` take part; without them, pools of any size look alike.
+    Without ``extent``, fields marked ``EXTENT`` are left out, so that pools of any size look alike.
 
     Raises:
         TypeError: a value has no stable text form (a set, an object, a function).
     """
     if isinstance(value, Config):
-        return _kept(value, extent) if value.identity_is_kept else _of_config(value, extent)
+        return (_kept if value.identity_is_kept else _of_config)(value, extent)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
@@ -45,16 +43,12 @@ def _of_config(value: Config, extent: bool) -> dict[str, Any]:
     return {name: identity(getattr(value, name), extent=extent) for name in _names(type(value), extent)}
 
 
-@lru_cache(maxsize=4096)
-def _kept(value: Config, extent: bool) -> dict[str, Any]:
-    return _of_config(value, extent)
+_kept = lru_cache(maxsize=4096)(_of_config)
 
 
 @cache
 def _names(model: type[Config], extent: bool) -> tuple[str, ...]:
-    left_out = model.fields_marked(NOT_IDENTITY)
-    if not extent:
-        left_out |= model.fields_marked(EXTENT)
+    left_out = model.fields_marked(NOT_IDENTITY) | (frozenset() if extent else model.fields_marked(EXTENT))
     return tuple(name for name in model.model_fields if name not in left_out)
 
 
@@ -70,12 +64,8 @@ def canonical(value: object, *, extent: bool = True) -> str:
 def digest_of(stage: str, version: int, config: Config, reads: Mapping[str, str], *, extent: bool = True) -> str:
     """sha256 over stage, stage version, whole resolved config and what is read; 64 hex digits.
 
-    Args:
-        stage: name of the stage.
-        version: its hand-bumped version.
-        config: the resolved config.
-        reads: per input role, the digest of the input trial, or its lineage where only a stated prefix is read.
-        extent: False gives the lineage, which is shared by all sizes of one sequence.
+    ``reads`` has the digest of the input trial by role, or its lineage where only a stated prefix is read. Without
+    ``extent`` it is the lineage, which is shared by all sizes of one sequence.
     """
     text = canonical({"stage": stage, "version": version, "config": config, "inputs": reads}, extent=extent)
     return hashlib.sha256(text.encode()).hexdigest()

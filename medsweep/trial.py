@@ -29,32 +29,19 @@ class Progress:
 class Trial(Protocol):
     """What a stage function may ask of the world. Nothing here names Ray, Optuna or W&B."""
 
-    @property
-    def digest(self) -> str:
-        """Address of this trial."""
-
-    @property
-    def output(self) -> Path:
-        """Folder whose whole content is published when the function ends."""
-
-    @property
-    def scratch(self) -> Path:
-        """Folder that is thrown away when the function ends."""
-
-    @property
-    def device(self) -> str:
-        """Torch device name, ``cpu`` or ``cuda``."""
-
-    @property
-    def threads(self) -> int:
-        """CPU threads granted to this trial."""
-
-    @property
-    def micro_batches(self) -> int:
-        """Parts that a training batch is worked in, their gradients added up, where it does not fit whole; 1 is whole.
-
-        Never above what ``Stage.divides`` allows for the config.
-        """
+    digest: str
+    """Address of this trial."""
+    output: Path
+    """Folder whose whole content is published when the function ends."""
+    scratch: Path
+    """Folder that is thrown away when the function ends."""
+    device: str
+    """Torch device name, ``cpu`` or ``cuda``."""
+    threads: int
+    """CPU threads granted to this trial."""
+    micro_batches: int
+    """Shares that a training batch is worked in, their gradients added up, where it does not fit whole; 1 is whole.
+    Never above what ``Stage.divides`` allows for the config."""
 
     def checkpoint_due(self) -> bool:
         """Whether enough time has passed since the last checkpoint to be worth another."""

@@ -42,14 +42,7 @@ def read_yaml(path: Path, kind: str = "sweep") -> YamlFile:
         UserError: no such file, not YAML, not a mapping, a repeated key, or a variable that is not set.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        beside = map(str, path.parent.glob("*.y*ml"))
-        raise UserError(f"there is no {kind} file {path}; {nearest(str(path), beside)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as a text file: {error}") from None
-    try:
-        loaded = YAML(typ="rt").load(text)
+        loaded = YAML(typ="rt").load(read_text(path, kind, "*.y*ml"))
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not valid YAML: {error.problem}") from None
@@ -60,6 +53,21 @@ def read_yaml(path: Path, kind: str = "sweep") -> YamlFile:
     lines: dict[Key, int] = {}
     data = _plain(loaded, (), lines, path)
     return YamlFile(path, data, lines)
+
+
+def read_text(path: Path, kind: str, pattern: str) -> str:
+    """The text of a file that the user names; its neighbours match ``pattern``.
+
+    Raises:
+        UserError: no such file, or no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        beside = map(str, path.parent.glob(pattern))
+        raise UserError(f"there is no {kind} file {path}; {nearest(str(path), beside)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a text file: {error}") from None
 
 
 def _plain(node: Any, key: Key, lines: dict[Key, int], path: Path) -> Any:

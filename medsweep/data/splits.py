@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from medsweep.config import Config
 from medsweep.data.folds import Split, require_known
-from medsweep.errors import UserError, nearest
+from medsweep.errors import UserError
 from medsweep.validation import explain
+from medsweep.yamlfile import read_text
 
 
 class _Published(Config):
@@ -36,22 +37,14 @@ def read_splits(path: Path, patients: Sequence[str]) -> tuple[Split, ...]:
         UserError: no such file, no JSON of either form, an empty group, or an id that is unknown, named twice, or in
             two groups of a fold.
     """
-    folds = _folds(path, _json(path))
+    try:
+        content = json.loads(read_text(path, "split", "*.json"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+    folds = _folds(path, content)
     if not folds:
         raise UserError(f"{path} has no fold; give at least one with patients in 'train' and 'test'")
     return tuple(_split(fold, f"{path}: fold {number}", patients) for number, fold in enumerate(folds))
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        beside = map(str, path.parent.glob("*.json"))
-        raise UserError(f"there is no split file {path}; {nearest(str(path), beside)}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as a text file: {error}") from None
 
 
 def _folds(path: Path, content: Any) -> Sequence[Any]:

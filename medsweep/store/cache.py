@@ -109,10 +109,8 @@ def _cache(spec: CacheSpec) -> "NodeCache":
 class NodeCache:
     """Copies of trial outputs on this node, shared by all its processes and by any number of stores.
 
-    Args:
-        root: as in ``CacheSpec``; copies lie in a folder of this user's inside it.
-        limit_gib: GiB that all copies together may take.
-        reserved: share of the disk that stays free.
+    They lie in a folder of this user's below ``root`` and take ``limit_gib`` at most. The share ``reserved`` of the
+    disk stays free.
     """
 
     def __init__(self, root: Path, limit_gib: float = LIMIT_GIB, reserved: float = RESERVED) -> None:

@@ -48,13 +48,7 @@ class Checked:
 
 
 def check_store(store: Store, stages: Sequence[str], on_checked: Callable[[Checked], None]) -> list[Checked]:
-    """Hash every published file of ``stages``; changes nothing.
-
-    Args:
-        store: the store.
-        stages: names of the stages to look at.
-        on_checked: called in this thread with each trial as it is done.
-    """
+    """Hash every published file of ``stages``; ``on_checked`` is called in this thread with each trial."""
     trials = [(stage, digest) for stage in stages for digest in store.listing(stage)]
     published = {digest for stage in store.stages() for digest in store.listing(stage)}
     done = []
@@ -141,10 +135,8 @@ def planned(store: Store) -> set[str]:
 def find_waste(store: Store, needed: Collection[str], older_than: float | None = None) -> list[Waste]:
     """What nobody needs, in the order of ``KINDS``.
 
-    Args:
-        store: the store.
-        needed: digests of the trials that are needed, their inputs included.
-        older_than: seconds after which unfinished trials go although they are needed and could be resumed.
+    ``needed`` are digests, inputs included. Unfinished trials of more than ``older_than`` seconds go although they are
+    needed and could be resumed.
     """
     waste: list[Waste] = []
     published: dict[str, set[str]] = {}

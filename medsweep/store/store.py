@@ -177,21 +177,17 @@ class Store:
         for name, expected in manifest.files.items():
             path = f"{folder}/{name}"
             try:
-                actual = _sha256(path)
+                if _sha256(path) != expected:
+                    yield f"{path} does not match its sha256"
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 yield f"{path} is missing"
-                continue
-            if actual != expected:
-                yield f"{path} does not match its sha256"
 
     def look(
         self, trials: Iterable[tuple[str, str]], hashed: Collection[str] = ()
     ) -> dict[str, Manifest | DamagedError]:
-        """Manifest, or what is wrong, of those of ``trials`` that are published; for thousands at a time.
+        """Manifest, or what is wrong, of those of ``trials`` (stage and digest) that are published; for thousands.
 
-        Args:
-            trials: stage and digest of each.
-            hashed: digests of which every file is compared with its hash, as ``verify`` does.
+        Those whose digests are ``hashed`` are verified, too.
         """
 
         def read(batch: Sequence[tuple[str, str]]) -> dict[str, Manifest | DamagedError]:

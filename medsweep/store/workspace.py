@@ -54,6 +54,8 @@ class Workspace:
         self.stage, self.digest = stage, digest
         self.device, self.threads, self.micro_batches = device, threads, micro_batches
         self.part = store.part(stage, digest)
+        self.output, self.scratch = self.part / "output", self.part / "scratch"
+        self.metrics_file = self.part / "metrics.jsonl"
         self.final = store.folder(stage, digest)
         self._interval = checkpoint_seconds
         self._published = False
@@ -101,30 +103,15 @@ class Workspace:
             except (OSError, ValueError, KeyError, TypeError):
                 checkpoint = None
         if checkpoint is None:
-            shutil.rmtree(self.part / "checkpoints", ignore_errors=True)
-            shutil.rmtree(self.output, ignore_errors=True)
-            self.metrics_file.unlink(missing_ok=True)
-            (self.part / "spent.json").unlink(missing_ok=True)
+            for folder in (self.part / "checkpoints", self.output):
+                shutil.rmtree(folder, ignore_errors=True)
+            for file in (self.metrics_file, self.part / "spent.json"):
+                file.unlink(missing_ok=True)
         self.output.mkdir(exist_ok=True)
         self.scratch.mkdir()
         for torn in self.output.rglob(".*.tmp"):
             torn.unlink()
         return spent
-
-    @property
-    def output(self) -> Path:
-        """Folder whose whole content is published."""
-        return self.part / "output"
-
-    @property
-    def scratch(self) -> Path:
-        """Folder that is thrown away."""
-        return self.part / "scratch"
-
-    @property
-    def metrics_file(self) -> Path:
-        """One JSON line per report."""
-        return self.part / "metrics.jsonl"
 
     def checkpoint_due(self) -> bool:
         """Whether the checkpoint interval has passed."""
@@ -190,16 +177,15 @@ class Workspace:
             stream.write(json.dumps(row) + "\n")
 
     def _cut_metrics(self, step: int) -> None:
-        if not self.metrics_file.exists():
-            return
-        whole = [line for line in self.metrics_file.read_text().split("\n")[:-1] if json.loads(line)["step"] <= step]
-        write_atomic(self.metrics_file, "".join(f"{line}\n" for line in whole))
+        if self.metrics_file.exists():
+            # What follows the last line break is a line that was not written to its end.
+            lines = self.metrics_file.read_text().split("\n")[:-1]
+            write_atomic(self.metrics_file, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
 
     def publish(self, manifest: Callable[[Mapping[str, str]], Manifest]) -> bool:
         """Publish the output; False if another worker was first, whose result then stands.
 
-        Args:
-            manifest: given the sha256 of every file, the manifest to write.
+        ``manifest`` is called with the sha256 of every file.
 
         Raises:
             LeaseLostError: another worker has taken over.

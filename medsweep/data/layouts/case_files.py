@@ -88,12 +88,9 @@ class CaseResult:
 
 
 def case_folders(root: Path, pattern: str, inner: Iterable[str] = ()) -> CaseFolders:
-    """Folders under ``root`` whose whole name matches the regular expression ``pattern``; they are not entered.
+    """Folders under ``root`` whose whole name, the case's id, matches the regular expression ``pattern``.
 
-    Args:
-        root: an existing folder.
-        pattern: of a case folder's name, which is its id.
-        inner: a regular expression of the folders that may hold cases for each depth below ``root``, outermost first.
+    ``inner`` has an expression of the folders that may hold cases for each depth below ``root``, outermost first.
     """
     folders = CaseFolders({}, [])
     places = [root]

@@ -30,11 +30,7 @@ CT_WINDOW = (-160.0, 240.0)
 
 
 def cases(root: Path, spec: DatasetFormat | None = None) -> Listing:
-    """Read the layout under ``root`` and check that every listed pair is there.
-
-    Args:
-        root: the folder of dataset.json.
-        spec: what the catalogue knows of this task; dataset.json must agree with it.
+    """Read the layout under ``root`` and check that every listed pair is there and that it agrees with ``spec``.
 
     Raises:
         UserError: ``root`` or ``dataset.json`` missing or broken, labels without 0, no cases, or other modalities or

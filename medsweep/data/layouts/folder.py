@@ -131,6 +131,9 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         results.append(complete(id_, images, label))
     stored = {name: sorted(_stored(values)) for name, values in description.classes.items()}
     ranked = sorted(stored, key=lambda name: stored[name][0])
+    choices = {} if description.units is None else {"units": description.units}
+    if description.other_labels == "background":
+        choices["other labels"] = "background"
     return Listing(
         name=root.name,
         modalities=tuple(description.modalities),
@@ -142,13 +145,8 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         intensity=description.intensity,
         cases=tuple(result.case for result in results if result.case is not None),
         findings=(*hidden_note(hidden), *(finding for result in results for finding in result.findings)),
-        choices=_choices(description),
+        choices=choices,
     )
-
-
-def _choices(description: FolderDescription) -> dict[str, str]:
-    units = {} if description.units is None else {"units": description.units}
-    return units | ({} if description.other_labels == "refuse" else {"other labels": "background"})
 
 
 def _files(root: Path, depth: int) -> tuple[list[Path], list[str]]:

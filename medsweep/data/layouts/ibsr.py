@@ -34,10 +34,7 @@ TEACHING = "seg (teaching copy)"
 def cases(root: Path, spec: DatasetFormat, labels: str | None = None) -> Listing:
     """Find the subjects in ``root`` or one folder below; ``choices["labels"]`` records which labels were taken.
 
-    Args:
-        root: the folder of either copy.
-        spec: how they are read.
-        labels: label file of the release, ``segTRI_fill`` if None; the teaching copy has one label file only.
+    ``labels`` is one of ``LABEL_FILES`` of the release, ``segTRI_fill`` if None; the teaching copy has one kind only.
 
     Raises:
         UserError: no such folder, no subject in it, both copies at once, or ``labels`` for the teaching copy.

@@ -104,15 +104,9 @@ class Cohort:
 def write_volume(
     path: Path, canonical: NDArray[Any], spacing_mm: Spacing, axes: str, *, qform_code: int = 1, sform_code: int = 1
 ) -> None:
-    """Write a canonical array (X, Y, Z) or (X, Y, Z, ...) as NIfTI; units are mm.
+    """Write a canonical array (X, Y, Z) or (X, Y, Z, ...) as NIfTI, whose axes grow towards nibabel's codes ``axes``.
 
-    Args:
-        path: the file; its folder is made.
-        canonical: voxels on axes that grow to the right, to the front and upwards.
-        spacing_mm: voxel size along these axes.
-        axes: direction towards which each stored axis grows, as nibabel's axis codes: R or L, A or P, S or I.
-        qform_code: 0 leaves the qform out.
-        sform_code: 0 leaves the sform out.
+    ``spacing_mm`` is along the canonical axes. A code of 0 leaves the qform or the sform out.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     stored_from_canonical = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(axes))

@@ -4,14 +4,13 @@ Ellipsoids are bent by one smooth random displacement, painted over each other a
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.data.phantom.canvas import Floats, Mask, Triple, bent_grid, floats, grid_of, smooth, squared_radius
+from medsweep.data.phantom.canvas import Floats, bent_grid, floats, grid_of, smooth, squared_radius
 from medsweep.data.phantom.cohort import PHANTOM_VERSION, PhantomConfig, about, write_readme
 from medsweep.data.phantom.scanner import Scanner, degrade
 from medsweep.identity import derive_seed
@@ -23,20 +22,16 @@ SHAPE = (44, 40, 20)
 SPACING_MM = (1.5, 1.5, 3.0)
 
 
-@dataclass(frozen=True)
-class _Organ:
-    """An ellipsoid in units of half the field of view, with its intensity in each modality."""
-
-    centre: Triple
-    radii: Triple
-    intensity: tuple[float, float]
-
-
-FAT = _Organ((0.0, 0.0, 0.0), (0.88, 0.84, 2.0), (900.0, 560.0))
-MUSCLE = _Organ((0.0, 0.0, 0.0), (0.78, 0.72, 1.8), (440.0, 330.0))
-BONE = _Organ((0.0, -0.48, 0.0), (0.17, 0.15, 3.0), (230.0, 150.0))
-NEIGHBOUR = _Organ((-0.36, 0.1, 0.1), (0.26, 0.32, 0.5), (570.0, 410.0))
-ORGAN = _Organ((0.3, 0.1, 0.0), (0.36, 0.42, 0.66), (660.0, 450.0))
+ORGAN = (660.0, 450.0)
+"""Intensity of the organ in each modality."""
+ELLIPSOIDS = (
+    ((0.0, 0.0, 0.0), (0.88, 0.84, 2.0), (900.0, 560.0)),  # fat
+    ((0.0, 0.0, 0.0), (0.78, 0.72, 1.8), (440.0, 330.0)),  # muscle
+    ((0.0, -0.48, 0.0), (0.17, 0.15, 3.0), (230.0, 150.0)),  # bone
+    ((-0.36, 0.1, 0.1), (0.26, 0.32, 0.5), (570.0, 410.0)),  # a neighbour of the organ
+    ((0.3, 0.1, 0.0), (0.36, 0.42, 0.66), ORGAN),
+)
+"""Centre and radii in units of half the field of view, and intensity, in the order of painting."""
 
 
 def made_ids(config: PhantomConfig) -> tuple[str, ...]:
@@ -55,10 +50,11 @@ def make_patient(config: PhantomConfig, index: int) -> tuple[Floats, NDArray[np.
     bent = bent_grid(rng, shape)
     labels = np.zeros(shape, np.uint8)
     clean = np.zeros((len(MODALITIES), *shape), np.float32)
-    for organ in (FAT, MUSCLE, BONE, NEIGHBOUR, ORGAN):
-        inside = _ellipsoid(rng, bent, organ)
-        clean[:, inside] = floats(organ.intensity)[:, None]
-        labels[inside] = CLASSES.index("organ") if organ is ORGAN else 0
+    for centre, radii, intensity in ELLIPSOIDS:
+        moved = centre + rng.normal(0.0, 0.025, 3)
+        inside = squared_radius(bent, moved, radii * np.exp(rng.normal(0.0, 0.08, 3))) < 1
+        clean[:, inside] = floats(intensity)[:, None]
+        labels[inside] = CLASSES.index("organ") if intensity is ORGAN else 0
     if index % 7 != 3:
         for _ in range(1 + min(4, rng.poisson(1.0))):
             _add_lesion(rng, half_mm, bent, clean, labels)
@@ -90,13 +86,6 @@ def write_phantom(config: PhantomConfig, root: Path) -> None:
     write_readme("phantom", config, root)
 
 
-def _ellipsoid(rng: np.random.Generator, grid: Floats, organ: _Organ) -> Mask:
-    centre = organ.centre + rng.normal(0.0, 0.025, 3)
-    radii = organ.radii * np.exp(rng.normal(0.0, 0.08, 3))
-    inside: Mask = squared_radius(grid, centre, radii) < 1
-    return inside
-
-
 def _add_lesion(
     rng: np.random.Generator, half_mm: NDArray[np.float64], grid: Floats, clean: Floats, labels: NDArray[np.uint8]
 ) -> None:
@@ -108,4 +97,4 @@ def _add_lesion(
     inside = (squared * (1 + smooth(rng, grid, 0.2)) < 1) & (labels > 0)
     labels[inside] = CLASSES.index("lesion")
     change = floats([-rng.uniform(80, 240), rng.uniform(80, 260)])
-    clean[:, inside] = floats(ORGAN.intensity)[:, None] + change[:, None]
+    clean[:, inside] = floats(ORGAN)[:, None] + change[:, None]
