@@ -104,7 +104,7 @@ def check(listing: Listing, *, threads: int = 2, on_read: Callable[[str], None] 
 
 
 def grouped(findings: Sequence[Finding]) -> list[Group]:
-    """Errors with the same words made one, and so are warnings and notes that differ in their numbers alone."""
+    """Errors of the same words made one, and warnings and notes that differ in their numbers alone."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         words = finding.what if finding.severity == "error" else NUMBER.sub("#", finding.what)

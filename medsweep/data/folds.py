@@ -13,8 +13,8 @@ from medsweep.errors import UserError, nearest
 
 Scheme = Literal["k-fold", "hold-out", "file"]
 
-_NEUTRAL: Final[dict[str, object]] = {"of": 1, "test_share": 0.0, "given_patients": None}
-_READ_BY: Final[dict[str, Scheme]] = {"of": "k-fold", "test_share": "hold-out", "given_patients": "file"}
+_READ_BY: Final = {"of": ("k-fold", 1), "test_share": ("hold-out", 0.0), "given_patients": ("file", None)}
+"""The scheme that reads a field of ``Fold``, and the value of the field under the other schemes."""
 
 
 class Split(Config):
@@ -72,8 +72,8 @@ class Fold(Config):
 
     @model_validator(mode="after")
     def _scheme_and_fields_fit(self) -> "Fold":
-        for name, scheme in _READ_BY.items():
-            if (getattr(self, name) == _NEUTRAL[name]) == (scheme == self.scheme):
+        for name, (scheme, neutral) in _READ_BY.items():
+            if (getattr(self, name) == neutral) == (scheme == self.scheme):
                 verb = "needs" if scheme == self.scheme else "does not read"
                 raise ValueError(f"fold scheme {self.scheme!r} {verb} {name}")
         if self.scheme == "k-fold" and self.index >= self.of:

@@ -32,36 +32,29 @@ class Constants:
     sd: float
 
 
-@dataclass(frozen=True, eq=False)
-class Normalised:
-    """A volume on the scale that networks see, and the value that stands for "outside the picture" there."""
+def normalise(volume: Floats, recipe: Intensity, constants: Constants | None = None) -> tuple[Floats, float]:
+    """Scale one modality of one volume, of any shape, by ``recipe``; a constant one gives zeros.
 
-    volume: Floats
-    outside: float
-
-
-def normalise(volume: Floats, recipe: Intensity, constants: Constants | None = None) -> Normalised:
-    """Scale one modality of one volume, of any shape, by ``recipe``. A constant volume gives zeros, never NaN.
-
-    ``window``: cut off and mapped to [-1, 1]. ``z-score``: see ``z_score``. ``cohort``: cut off and z-scored by
-    ``constants``; then, as for every z-score, cut off at +-5 SD.
+    Returns the volume as networks see it and the value that stands for "outside the picture" there. ``window``: cut off
+    and mapped to [-1, 1]. ``z-score``: see ``_z_score``. ``cohort``: cut off and z-scored by ``constants``; then, as
+    for every z-score, cut off at +-5 SD.
 
     Raises:
         ValueError: the recipe needs constants and there are none.
     """
     if recipe.scale == "window":
         low, high = recipe.window or (0.0, 1.0)
-        return Normalised((np.clip(volume, low, high) - np.float32(low)) * np.float32(2 / (high - low)) - 1, -1.0)
+        return (np.clip(volume, low, high) - np.float32(low)) * np.float32(2 / (high - low)) - 1, -1.0
     if recipe.scale == "cohort":
         if constants is None:
             raise ValueError("cohort intensities need the constants of the fold's training patients")
         low, high = constants.low, constants.high
         scaled = _cut((np.clip(volume, low, high) - np.float32(constants.mean)) / np.float32(constants.sd))
-        return Normalised(scaled, float(_cut(np.float32((low - constants.mean) / constants.sd))))
-    return z_score(volume, recipe)
+        return scaled, float(_cut(np.float32((low - constants.mean) / constants.sd)))
+    return _z_score(volume, recipe)
 
 
-def z_score(volume: Floats, recipe: Intensity) -> Normalised:
+def _z_score(volume: Floats, recipe: Intensity) -> tuple[Floats, float]:
     """z-score over the voxels that ``recipe.inside`` names, cut off at +-5 SD.
 
     With ``nonzero`` (and with ``auto`` where at least 5 % of the voxels are exactly 0) zeros stay 0 and stand for
@@ -77,11 +70,11 @@ def z_score(volume: Floats, recipe: Intensity) -> Normalised:
         low, high = np.percentile(volume[inside], recipe.percentiles)
         cut = np.clip(volume, np.float32(low), np.float32(high))
     if cut.min(where=inside, initial=np.inf) >= cut.max(where=inside, initial=-np.inf):
-        return Normalised(np.zeros_like(volume), 0.0)
+        return np.zeros_like(volume), 0.0
     centred = cut - np.float32(cut.mean(where=inside, dtype=np.float64))
     sd = np.sqrt(np.square(centred).mean(where=inside, dtype=np.float64))
     scaled = np.where(inside, _cut(centred / np.float32(sd)), np.float32(0))
-    return Normalised(scaled, 0.0 if masked else float(scaled.min()))
+    return scaled, 0.0 if masked else float(scaled.min())
 
 
 def sample(volume: Floats, labels: NDArray[np.uint8]) -> Floats:

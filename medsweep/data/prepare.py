@@ -92,8 +92,8 @@ def prepare_case(
     resize = Resize.of(planes.shape[1], planes.shape[2], side)
     images = np.empty((len(planes), len(loaded.image), side, side), np.float32)
     for channel in range(len(loaded.image)):
-        scaled = intensity.normalise(loaded.image_planes(channel), recipe, constants[channel] if constants else None)
-        images[:, channel] = resize.image(scaled.volume, scaled.outside)
+        fitted = constants[channel] if constants else None
+        images[:, channel] = resize.image(*intensity.normalise(loaded.image_planes(channel), recipe, fitted))
     return PreparedCase(images, resize.labels(planes), planes, resize)
 
 

@@ -31,7 +31,7 @@ class NotCachedError(Exception):
 
 
 class CacheFolder:
-    """The copies that one user has on one node: at most ``limit`` bytes, with the share ``reserved`` of the disk free."""
+    """The copies of one user on one node: at most ``limit`` bytes, with the share ``reserved`` of the disk free."""
 
     def __init__(self, folder: Path, limit: int, reserved: float) -> None:
         self.folder = folder

@@ -82,15 +82,10 @@ class Lease:
         return _holder(self._path) == self._holder
 
     def require(self) -> None:
-        """Raise unless the lease is still ours.
-
-        Raises:
-            LeaseLostError: another worker has taken over.
-        """
+        """Raise LeaseLostError unless the lease is still ours."""
         if not self.held():
-            raise LeaseLostError(
-                f"another worker took over {self._path.parent.name}; this one stops without publishing"
-            )
+            name = self._path.parent.name
+            raise LeaseLostError(f"another worker took over {name}; this one stops without publishing")
 
     def release(self, folder: Path | None = None) -> None:
         """Stop the heartbeat and drop the lease file; ``folder`` is where the working folder was renamed to."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from typer.testing import Result
 
-from medsweep.data.phantom import PhantomConfig, write_phantom
+from medsweep.data.phantom import PhantomConfig
+from medsweep.data.phantom.generic import write_phantom
 
 Medsweep = Callable[..., Result]
 

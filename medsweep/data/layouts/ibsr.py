@@ -29,6 +29,9 @@ EXPECTED = (
 LABEL_FILES = ("segTRI", "segTRI_fill")
 DEFAULT_LABELS = "segTRI_fill"
 TEACHING = "seg (teaching copy)"
+ANALYZE = (
+    "Analyze copy, which opens mirrored against the NIfTI copy; use the NIfTI release and remove the Analyze files"
+)
 
 
 def cases(root: Path, spec: DatasetFormat, labels: str | None = None) -> Listing:
@@ -46,9 +49,8 @@ def cases(root: Path, spec: DatasetFormat, labels: str | None = None) -> Listing
     if teaching and labels is not None:
         raise UserError(f"{root} is the teaching copy of IBSR18, which has one label file; remove labels {labels!r}")
     chosen = labels or DEFAULT_LABELS
-    read = _read_teaching if teaching else partial(_read_release, labels=chosen)
-    choices = {"labels": TEACHING if teaching else chosen}
-    return list_folders(spec, folders, lambda id_, folder: _analyze(id_, folder) or read(id_, folder), choices)
+    read = partial(_read, labels=None if teaching else chosen)
+    return list_folders(spec, folders, read, {"labels": TEACHING if teaching else chosen})
 
 
 def _is_teaching_copy(folders: CaseFolders, root: Path) -> bool:
@@ -63,22 +65,13 @@ def _is_teaching_copy(folders: CaseFolders, root: Path) -> bool:
     return bool(teaching)
 
 
-def _analyze(id_: str, folder: Path) -> CaseResult | None:
-    """The refusal of a subject with Analyze files anywhere in its folder."""
+def _read(id_: str, folder: Path, labels: str | None) -> CaseResult:
+    """The files of one subject, of the teaching copy where ``labels`` is None; Analyze files anywhere are refused."""
     inside = sorted(path for path in folder.rglob("*") if not is_hidden(path.name))
-    analyze = next((path for path in inside if path.name.endswith((".hdr", ".img", ".hdr.gz", ".img.gz"))), None)
-    if analyze is None:
-        return None
-    what = "Analyze copy, which opens mirrored against the NIfTI copy"
-    what += "; use the NIfTI release and remove the Analyze files"
-    return CaseResult(findings=(Finding("error", id_, str(analyze), what),))
-
-
-def _read_release(id_: str, folder: Path, labels: str) -> CaseResult:
-    return complete(id_, [pick(folder, id_, f"{id_}_ana_strip")], pick(folder, id_, f"{id_}_{labels}_ana"))
-
-
-def _read_teaching(id_: str, folder: Path) -> CaseResult:
+    if analyze := [path for path in inside if path.name.endswith((".hdr", ".img", ".hdr.gz", ".img.gz"))]:
+        return CaseResult(findings=(Finding("error", id_, str(analyze[0]), ANALYZE),))
+    if labels is not None:
+        return complete(id_, [pick(folder, id_, f"{id_}_ana_strip")], pick(folder, id_, f"{id_}_{labels}_ana"))
     image, label = pick(folder, id_, id_), pick(folder, id_, f"{id_}_seg")
     if isinstance(image, Path) and not candidates(folder, f"{id_}_seg"):
         return CaseResult(unlabelled=True)

@@ -5,19 +5,9 @@ from pathlib import Path
 
 from medsweep.data.phantom import brats, generic, ibsr, kits, msd, upro
 from medsweep.data.phantom.cohort import Cohort, PhantomConfig, write_readme
-from medsweep.data.phantom.generic import CLASSES, MODALITIES, make_patient, write_phantom
 from medsweep.errors import UserError, nearest
 
-__all__ = [
-    "CLASSES",
-    "DATASETS",
-    "MODALITIES",
-    "PhantomConfig",
-    "make_patient",
-    "patient_ids",
-    "write_cohort",
-    "write_phantom",
-]
+__all__ = ["DATASETS", "PhantomConfig", "patient_ids", "write_cohort"]
 
 GENERIC = "phantom"
 
@@ -49,7 +39,7 @@ def write_cohort(dataset: str, config: PhantomConfig, root: Path) -> None:
         UserError: no cohort of this name can be made up.
     """
     if dataset == GENERIC:
-        write_phantom(config, root)
+        generic.write_phantom(config, root)
         return
     cohort = _cohort(dataset)
     for patient in cohort.patients(config):

@@ -74,12 +74,6 @@ class Canvas:
     tissue: NDArray[np.uint8]
     """Tissue codes (X, Y, Z), at first all 0."""
 
-    @classmethod
-    def blank(cls, rng: np.random.Generator, shape: Shape, spacing_mm: Spacing) -> "Canvas":
-        """An empty canvas."""
-        bent = bent_grid(rng, shape)
-        return cls(rng, floats(np.asarray(shape) * np.asarray(spacing_mm) / 2), bent, np.zeros(shape, np.uint8))
-
     def blob(
         self, centre: ArrayLike, radii: ArrayLike, *, shift: float = 0.03, stretch: float = 0.08, rough: float = 0.0
     ) -> Mask:

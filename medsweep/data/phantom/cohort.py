@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from medsweep.config import Config
-from medsweep.data.phantom.canvas import Canvas, Shape, Spacing
+from medsweep.data.phantom.canvas import Canvas, Shape, Spacing, bent_grid, floats
 from medsweep.identity import derive_seed
 
 PHANTOM_VERSION = 1
@@ -53,7 +53,8 @@ class Patient:
 
     def canvas(self) -> Canvas:
         """An empty canvas on the patient's grid."""
-        return Canvas.blank(self.rng, self.shape, self.spacing_mm)
+        half_mm = floats(np.asarray(self.shape) * np.asarray(self.spacing_mm) / 2)
+        return Canvas(self.rng, half_mm, bent_grid(self.rng, self.shape), np.zeros(self.shape, np.uint8))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from helpers.phantom_folder import hashes
 from medsweep.data import nifti
 from medsweep.data.layouts import decathlon
-from medsweep.data.phantom import PhantomConfig, make_patient, patient_ids, write_phantom
+from medsweep.data.phantom import PhantomConfig, patient_ids
+from medsweep.data.phantom.generic import make_patient, write_phantom
 
 CONFIG = PhantomConfig(patients=8, seed=3)
 
