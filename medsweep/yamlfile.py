@@ -51,8 +51,7 @@ def read_yaml(path: Path, kind: str = "sweep") -> YamlFile:
     if not isinstance(loaded, CommentedMap):
         raise UserError(f"{path}:1: a {kind} file holds a mapping of keys, got {type(loaded).__name__}")
     lines: dict[Key, int] = {}
-    data = _plain(loaded, (), lines, path)
-    return YamlFile(path, data, lines)
+    return YamlFile(path, _plain(loaded, (), lines, path), lines)
 
 
 def read_text(path: Path, kind: str, pattern: str) -> str:

@@ -75,7 +75,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Group:
-    """The same thing found in several cases."""
+    """The same thing about several cases."""
 
     severity: Severity
     what: str

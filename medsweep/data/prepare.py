@@ -196,10 +196,8 @@ def _constants(config: PrepareConfig, listing: Listing, trial: Trial) -> tuple[C
         return [intensity.sample(volume, loaded.labels) for volume in loaded.image]
 
     samples = list(in_parallel(sampled, [case for case in listing.cases if case.id in set(train)], trial.threads))
-    return tuple(
-        intensity.fit([sample[channel] for sample in samples], listing.intensity, name)
-        for channel, name in enumerate(listing.modalities)
-    )
+    by_modality = zip(listing.modalities, zip(*samples, strict=True), strict=True)
+    return tuple(intensity.fit(of_patients, listing.intensity, name) for name, of_patients in by_modality)
 
 
 def _require_as_planned(config: PrepareConfig, listing: Listing, entries: list[Entry], trial: Trial) -> None:

@@ -37,9 +37,8 @@ class StoredGeometry:
 
 @dataclass(frozen=True)
 class Volume:
-    """Where the slices of a patient come from; arrays on the original grid are (Z, H, W), slices first."""
+    """Where the slices of one patient come from; arrays on the original grid are (Z, H, W), slices first."""
 
-    patient: str
     rows: range
     """Rows of the slice set that hold this patient, in slice order."""
     spacing_mm: tuple[float, float, float]
@@ -85,7 +84,7 @@ class SliceSet:
             values={int(value): index for value, index in cohort["values"].items()},
             regions={name: tuple(number[member] for member in members) for name, members in cohort["regions"].items()},
             made_up=cohort["made_up"],
-            volumes={patient: _volume(patient, entry) for patient, entry in cohort["volumes"].items()},
+            volumes={patient: _volume(entry) for patient, entry in cohort["volumes"].items()},
         )
 
     @cached_property
@@ -120,9 +119,8 @@ class SliceSet:
         return array
 
 
-def _volume(patient: str, entry: dict[str, Any]) -> Volume:
+def _volume(entry: dict[str, Any]) -> Volume:
     return Volume(
-        patient=patient,
         rows=range(entry["first"], entry["first"] + entry["count"]),
         spacing_mm=tuple(entry["spacing_mm"]),
         resize=Resize(**entry["fit"]),

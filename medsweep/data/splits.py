@@ -29,10 +29,6 @@ class _Published(Config):
 def read_splits(path: Path, patients: Sequence[str]) -> tuple[Split, ...]:
     """The folds of a JSON file in file order. A patient that a fold does not name is not used in it.
 
-    Args:
-        path: the file, in our form or nnU-Net's.
-        patients: ids that the data have.
-
     Raises:
         UserError: no such file, no JSON of either form, an empty group, or an id that is unknown, named twice, or in
             two groups of a fold.

@@ -60,10 +60,9 @@ def load(case: Case, listing: Listing) -> LoadedCase:
     label = nifti.read_labels(
         case.label, listing.values, listing.classes, others_are_background=listing.other_values_are_background
     )
-    for image in images:
-        nifti.check_pair(image, label)
     axis = label.grid.canonical_axis(listing.slice_axis)
     for image in images:
+        nifti.check_pair(image, label)
         if image.grid.canonical_axis(listing.slice_axis) != axis:
             raise UserError(
                 f"slice axis {listing.slice_axis!r} means another direction in {image.path} ({image.grid.axes}) than "

@@ -153,8 +153,7 @@ class Workspace:
         return (steps[-1], self.part / "checkpoints" / str(steps[-1])) if steps else None
 
     def _checkpoints(self) -> list[int]:
-        root = self.part / "checkpoints"
-        return sorted(int(folder.name) for folder in root.iterdir() if folder.name.isdigit()) if root.is_dir() else []
+        return sorted(int(folder.name) for folder in self.part.glob("checkpoints/*") if folder.name.isdigit())
 
     def seconds(self) -> float:
         """Seconds worked so far, earlier attempts up to their checkpoint included."""

@@ -6,7 +6,7 @@ Several modalities are one 4D file with the modality as its last axis.
 
 import json
 import re
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -142,20 +142,19 @@ def _id(file: str) -> str:
 
 def _partners(root: Path, path: Path, pairs: list[tuple[str, str]]) -> tuple[tuple[Case, ...], list[Finding]]:
     """The cases whose files are there, once each, and an error for every other one, in numeric order."""
-    times = Counter(_id(image) for image, _ in pairs)
-    by_id = {_id(image): (root / image, root / label) for image, label in pairs}
-    results = []
-    for id_ in sorted(by_id, key=numeric):
-        if times[id_] > 1:
-            twice = Finding("error", id_, str(path), f"listed {times[id_]} times under 'training'")
-            results.append(CaseResult(findings=(twice,)))
-        else:
-            results.append(_case(id_, *by_id[id_]))
+    by_id: dict[str, list[tuple[Path, Path]]] = defaultdict(list)
+    for image, label in pairs:
+        by_id[_id(image)].append((root / image, root / label))
+    results = [_case(id_, by_id[id_], path) for id_ in sorted(by_id, key=numeric)]
     labelled = tuple(result.case for result in results if result.case is not None)
     return labelled, [finding for result in results for finding in result.findings]
 
 
-def _case(id_: str, image: Path, label: Path) -> CaseResult:
+def _case(id_: str, files: list[tuple[Path, Path]], path: Path) -> CaseResult:
+    if len(files) > 1:
+        twice = f"listed {len(files)} times under 'training'"
+        return CaseResult(findings=(Finding("error", id_, str(path), twice),))
+    image, label = files[0]
     has_image, has_label = (bool(candidates(file.parent, _id(file.name))) for file in (image, label))
     if has_image and has_label:
         return complete(id_, [pick(image.parent, id_, _id(image.name))], pick(label.parent, id_, _id(label.name)))

@@ -33,6 +33,6 @@ def test_foreground_rows_are_those_with_a_mask(slices):
 def test_references_keep_the_original_grid(slices):
     prepared = SliceSet.open(slices)
     volume = prepared.volumes[prepared.patients[0]]
-    reference = prepared.reference(volume.patient)
+    reference = prepared.reference(prepared.patients[0])
     assert reference.shape == (12, 32, 36) == (len(volume.rows), volume.resize.height, volume.resize.width)
     assert volume.spacing_mm == (5.0, 1.8, 1.8)
