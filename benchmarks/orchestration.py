@@ -24,7 +24,7 @@ from medsweep.execution.driver import run_plan
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.execution.task import RunContext
 from medsweep.sweep.plan import Builder, Plan
-from medsweep.tracking.console import NullObserver
+from medsweep.tracking.console import Observer
 from medsweep.trial import Progress, Stage, Trial
 
 ROUNDS = 1
@@ -49,7 +49,7 @@ STAGES = {"add": Stage(name="add", version=1, config=AddConfig, run=add, hours=l
 def ours(trials: int, runner: RayRunner, folder: Path) -> float:
     """Seconds that medsweep needs for ``trials`` trials, every one published, hashed and leased."""
     begun = time.perf_counter()
-    summary = run_plan(plan_of(trials), RunContext(store=folder, stages=STAGES), runner, NullObserver())
+    summary = run_plan(plan_of(trials), RunContext(store=folder, stages=STAGES), runner, Observer())
     seconds = time.perf_counter() - begun
     if not summary.ok or summary.ran["add"] != trials:
         raise RuntimeError(f"expected {trials} trials, got {summary}")
@@ -59,7 +59,7 @@ def ours(trials: int, runner: RayRunner, folder: Path) -> float:
 def resumed(trials: int, runner: RayRunner, folder: Path) -> float:
     """Seconds to plan and to find that all of it is published and whole."""
     begun = time.perf_counter()
-    summary = run_plan(plan_of(trials), RunContext(store=folder, stages=STAGES), runner, NullObserver())
+    summary = run_plan(plan_of(trials), RunContext(store=folder, stages=STAGES), runner, Observer())
     seconds = time.perf_counter() - begun
     if not summary.ok or summary.ran or summary.reused["add"] != trials:
         raise RuntimeError(f"expected {trials} reused trials, got {summary}")

@@ -37,7 +37,7 @@ from medsweep.study.stages import SCHEMA, STAGES
 from medsweep.sweep.arms import arms, replicates
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Decision, Plan
-from medsweep.tracking.console import NullObserver
+from medsweep.tracking.console import Observer
 
 ROOT = Path(__file__).parents[1]
 SPEED = {
@@ -102,7 +102,7 @@ def run(tasks: Sequence[Task], context: RunContext, simulation: Simulation) -> f
 def _round(
     tasks: Sequence[Task], context: RunContext, simulation: Simulation, store: SimulatedStore, policy: RunPolicy
 ) -> None:
-    ledger = Ledger(tasks, store, NullObserver(), policy)
+    ledger = Ledger(tasks, store, Observer(), policy)
     held = {task.digest: context.resources_of(task.stage) for task in tasks}
     searcher = PlanSearcher(ledger, lambda digests: {})
     slots = int(simulation.cluster.gpus / min((share.gpus for share in held.values() if share.gpus), default=1))

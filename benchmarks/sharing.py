@@ -21,7 +21,7 @@ from medsweep.store.store import Store
 from medsweep.study.plan import plan_sweep
 from medsweep.study.stages import STAGES
 from medsweep.sweep.plan import Plan
-from medsweep.tracking.console import NullObserver
+from medsweep.tracking.console import Observer
 
 QUICKSTART = Path(__file__).parents[1] / "sweeps" / "quickstart.yaml"
 
@@ -36,7 +36,7 @@ class Spent(NamedTuple):
 def timed(plan: Plan, folder: Path) -> Spent:
     """Seconds to run ``plan`` from an empty store."""
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    summary = run_plan(plan, RunContext(store=folder, stages=STAGES), LocalRunner(), NullObserver())
+    summary = run_plan(plan, RunContext(store=folder, stages=STAGES), LocalRunner(), Observer())
     if any(failure.outcome != "pool-dry" for failure in summary.failures):
         raise RuntimeError(f"a trial failed: {summary.failures[0]}")
     return Spent(time.perf_counter() - begun, time.process_time() - begun_cpu)

@@ -20,7 +20,7 @@ from medsweep.execution.driver import run_plan
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.execution.task import RunContext, TrackingMode
 from medsweep.sweep.plan import Builder, Plan
-from medsweep.tracking.console import NullObserver
+from medsweep.tracking.console import Observer
 from medsweep.trial import Progress, Stage, Trial
 
 REPORTS = 20
@@ -86,7 +86,7 @@ def ours(trials: int, runner: RayRunner, folder: Path, tracking: TrackingMode) -
     digests = [builder.add("count", CountConfig(number=number)) for number in range(trials)]
     plan = Plan("bench", (), (), builder.trials, {}, frozenset(digests))
     begun = time.perf_counter()
-    summary = run_plan(plan, RunContext(store=folder, stages=STAGES, tracking=tracking), runner, NullObserver())
+    summary = run_plan(plan, RunContext(store=folder, stages=STAGES, tracking=tracking), runner, Observer())
     seconds = time.perf_counter() - begun
     if not summary.ok or summary.ran["count"] != trials:
         raise RuntimeError(f"expected {trials} trials, got {summary}")

@@ -151,7 +151,7 @@ def _prepare(data: "DataConfig", source: "DataSource", store: "Store") -> int:
     from medsweep.study.chains import prepare_config
     from medsweep.study.stages import STAGES
     from medsweep.sweep.plan import Builder
-    from medsweep.tracking.tracker import NullTracker
+    from medsweep.tracking.tracker import Tracker
 
     builder = Builder(STAGES)
     digest = builder.add("prepare", prepare_config(data, source, None))
@@ -165,7 +165,7 @@ def _prepare(data: "DataConfig", source: "DataSource", store: "Store") -> int:
         input_stages={}, reads={}, arms=(), label=data.dataset, hours=trial.hours, tail_hours=trial.hours,
     )  # fmt: skip
     try:
-        for done in attempt(task, RunContext(store=store.root.resolve(), stages=STAGES), store, NullTracker()):
+        for done in attempt(task, RunContext(store=store.root.resolve(), stages=STAGES), store, Tracker()):
             typer.echo(f"{done.step} of {done.total}  {source.patients[done.step - 1]}", err=True)
     except TrialFailedError as error:
         if error.outcome == "bad-input":

@@ -78,7 +78,7 @@ def _attempt(
         return
     code = source_hashes(stage.run)  # before the work, so that a file edited meanwhile is not taken for what ran
     with _workspace(task, context, store) as work:
-        tracker.begin(task.card(), work.last_reported())
+        tracker.begin(task, work.last_reported())
         outcome, message, last = "stopped", "", Progress(step=0, total=0)
         try:
             for progress in stage.run(config, inputs, work):

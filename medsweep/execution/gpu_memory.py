@@ -1,7 +1,7 @@
 """The memory of a GPU: what a process sees of it, and how much of it a trial is given."""
 
 import gc
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from medsweep.errors import UserError
 from medsweep.sweep.file import Resources
@@ -50,30 +50,11 @@ def next_grant(grant: Grant, stated: Resources, most_micro_batches: int) -> Gran
     return Grant(held, min(2 * micro_batches, most_micro_batches)) if micro_batches < most_micro_batches else None
 
 
-class Gpu(Protocol):
-    """The device of this process; travels to workers as it is, so it holds no state. Tests give numbers through it."""
+class Gpu:
+    """The CUDA device that Ray, or the user, has made visible first; travels to workers, so it holds no state."""
 
     def begin(self, share: float) -> None:
-        """Let this process allocate no more than its share of the device, and forget the peak so far."""
-
-    def peak_mib(self) -> float:
-        """Most that the allocator of this process has held since ``begin``."""
-
-    def total_mib(self) -> float:
-        """Memory of the whole device."""
-
-    def name(self) -> str:
-        """The model."""
-
-    def release(self) -> None:
-        """Give back what a trial that ended left in the allocator."""
-
-
-class TorchGpu:
-    """The CUDA device that Ray, or the user, has made visible first."""
-
-    def begin(self, share: float) -> None:
-        """Cap this process at ``share`` less its context.
+        """Let this process allocate no more than its share of the device, and forget the peak so far.
 
         Raises:
             UserError: torch sees no GPU.
@@ -86,25 +67,25 @@ class TorchGpu:
         torch.cuda.reset_peak_memory_stats()
 
     def peak_mib(self) -> float:
-        """Reserved, not allocated: what fragmentation costs has to fit, too."""
+        """Most that was reserved since ``begin``; not allocated, since what fragmentation costs has to fit, too."""
         import torch
 
         return float(torch.cuda.max_memory_reserved()) / 2**20
 
     def total_mib(self) -> float:
-        """As the driver tells it."""
+        """Memory of the whole device."""
         import torch
 
         return float(torch.cuda.get_device_properties(0).total_memory) / 2**20
 
     def name(self) -> str:
-        """As the driver tells it."""
+        """The model."""
         import torch
 
         return str(torch.cuda.get_device_name(0))
 
     def release(self) -> None:
-        """Collect what nothing refers to any more, and empty torch's cache."""
+        """Give back what a trial that ended left in the allocator."""
         import torch
 
         gc.collect()

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -37,23 +37,28 @@ class Stop:
 
 
 @contextmanager
+def handled(numbers: Iterable[int], handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Let ``handler`` take the signals until the block ends; nothing outside the main thread, where none come."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextmanager
 def stop_signals() -> Iterator[Stop]:
     """Turn the first of ``STOPPING`` into a KeyboardInterrupt, at the latest at the next ``require_none``.
 
     A process that was started with SIGINT ignored, as shells do for background jobs, goes on ignoring it.
     """
     stop = Stop()
-    numbers = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
-    try:
-        before = {number: signal.signal(number, stop) for number in numbers}
-    except ValueError:  # not the main thread, so signals do not come here
+    with handled([number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN], stop):
         yield stop
-        return
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -64,24 +69,19 @@ def raised_in_main_thread() -> Iterator[Callable[[StalledError], None]]:
     where this is not the main thread; the note about the stall is written in either case.
     """
     errors: list[StalledError] = []
+    in_main_thread, main = threading.current_thread() is threading.main_thread(), threading.get_ident()
 
     def arrive(_number: int, _frame: FrameType | None) -> None:
         raise errors.pop()
 
     def send(error: StalledError) -> None:
         # An exception cannot be put into another thread while that sleeps. A signal wakes it, and its handler raises.
-        errors.append(error)
-        signal.pthread_kill(main, signal.SIGUSR2)
+        if in_main_thread:
+            errors.append(error)
+            signal.pthread_kill(main, signal.SIGUSR2)
 
-    main = threading.get_ident()
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda error: None
-        return
-    before = signal.signal(signal.SIGUSR2, arrive)
-    try:
+    with handled([signal.SIGUSR2], arrive):
         yield send
-    finally:
-        signal.signal(signal.SIGUSR2, before)
 
 
 class Watchdog:

@@ -7,14 +7,14 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from medsweep.errors import UserError
 from medsweep.execution.gpu_memory import SHARES
+from medsweep.execution.interrupts import handled
 from medsweep.execution.runner import Ledger, RoundResult, RunPolicy
 from medsweep.execution.task import RunContext, Task, TaskFile
 from medsweep.store.store import Store
@@ -59,14 +59,12 @@ class RayRunner:
             logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         import ray
 
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        options: dict[str, Any] = {"address": self._address}
         if self._address is None:
-            options |= {"address": "local", "include_dashboard": False, "num_cpus": self._cpus}
-        else:
-            options |= {"address": self._address}
+            options = {"address": "local", "include_dashboard": False, "num_cpus": self._cpus}
         try:
             _require_answer(self._address)
-            ray.init(**options)
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, TimeoutError) as error:
             raise UserError(
                 f"no Ray cluster answers at {self._address!r} ({error}); leave --address out to start one here"
@@ -89,14 +87,14 @@ class RayRunner:
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
         try:
             tuner = _tuner(ledger, tasks, context, scratch, name)
-            with _terminate_as_usr1():
+            # Tune stops cleanly on Ctrl-C and SIGUSR1, but not on SIGTERM, which is what batch systems send.
+            with handled([signal.SIGTERM], lambda number, frame: os.kill(os.getpid(), signal.SIGUSR1)):
                 tuner.fit()
         except KeyboardInterrupt:
             ledger.result.stopped = True
         finally:
             shutil.rmtree(scratch / name, ignore_errors=True)
-        if ledger.frontier.live:
-            ledger.result.stopped = True
+        ledger.result.stopped |= bool(ledger.frontier.live)
         return ledger.result
 
     def _require_resources(self, tasks: Sequence[Task], context: RunContext) -> None:
@@ -145,20 +143,6 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, scratch: 
             verbose=0,
         ),
     )
-
-
-@contextmanager
-def _terminate_as_usr1() -> Iterator[None]:
-    """Tune stops cleanly on Ctrl-C and SIGUSR1, but not on SIGTERM, which is what batch systems send."""
-    try:
-        before = signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGUSR1))
-    except ValueError:  # not the main thread, so signals do not come here
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _require_answer(address: str | None) -> None:

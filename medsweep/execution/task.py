@@ -1,13 +1,13 @@
 """What a worker is told: one trial, and the context it runs in. Both travel to other processes as plain data."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from medsweep.execution.gpu_memory import Gpu, TorchGpu
+from pydantic import TypeAdapter
+
+from medsweep.execution.gpu_memory import Gpu
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
 from medsweep.sweep.file import Resources
@@ -16,28 +16,15 @@ from medsweep.trial import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(RunCard):
     """One trial to run, as text-only data."""
 
-    sweep: str
-    stage: str
-    digest: str
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    """Digest of the input trial by role."""
     input_stages: Mapping[str, str]
     reads: Mapping[str, str]
-    arms: tuple[str, ...]
     label: str
     hours: float
     tail_hours: float
     """Estimated hours of the longest chain from the start of this trial to the end of the sweep."""
-    fold: int | None = None
-    """Number of its fold; None where folds share it."""
-    seed: int | None = None
-    """Seed of its replicate; None where seeds share it."""
-    of_arm: bool = False
-    """Whether it is grouped after its arm, if it serves just one."""
     held: Resources = field(default_factory=Resources)
     """What it holds while it runs."""
     micro_batches: int = 1
@@ -57,29 +44,8 @@ class Task:
         """Digests of the tasks that must be complete before this one starts."""
         return (*self.inputs.values(), *([self.shape] if self.shape else []))
 
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps({**asdict(self), "held": self.held.model_dump()})
 
-    @classmethod
-    def from_json(cls, text: str) -> "Task":
-        """What ``to_json`` wrote."""
-        raw = json.loads(text)
-        return cls(**{**raw, "arms": tuple(raw["arms"]), "held": Resources(**raw["held"])})
-
-    def card(self) -> RunCard:
-        """What a tracker is told."""
-        return RunCard(
-            sweep=self.sweep,
-            stage=self.stage,
-            digest=self.digest,
-            arms=self.arms,
-            of_arm=self.of_arm,
-            fold=self.fold,
-            seed=self.seed,
-            config=self.config,
-            inputs=self.inputs,
-        )
+_JSON = TypeAdapter(Task)
 
 
 @dataclass(frozen=True)
@@ -97,7 +63,7 @@ class TaskFile:
         places, path = {}, folder / "tasks.jsonl"
         with path.open("wb") as stream:
             for task in tasks:
-                line = task.to_json().encode() + b"\n"
+                line = _JSON.dump_json(task) + b"\n"
                 places[task.digest] = (stream.tell(), len(line))
                 stream.write(line)
             stream.flush()
@@ -109,7 +75,7 @@ class TaskFile:
         offset, length = self.places[digest]
         with self.path.open("rb") as stream:
             stream.seek(offset)
-            return Task.from_json(stream.read(length).decode())
+            return _JSON.validate_json(stream.read(length))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +91,7 @@ class RunContext:
     """What an adaptive search may end early."""
     cache: CacheSpec | None = None
     """Where each node keeps copies of what its trials read; None: they read from the store."""
-    gpu: Gpu = field(default_factory=TorchGpu)
+    gpu: Gpu = field(default_factory=Gpu)
     """How a worker asks its GPU about memory."""
 
     def resources_of(self, stage: str) -> Resources:

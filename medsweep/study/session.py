@@ -33,7 +33,7 @@ from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
 from medsweep.study.stages import STAGES, Settings, StudySweep
 from medsweep.sweep.arms import fraction_of
 from medsweep.sweep.plan import Decision, Plan
-from medsweep.tracking.console import NullObserver, make_console
+from medsweep.tracking.console import Observer, make_console
 from medsweep.tracking.progress import StageQueue, SweepProgress
 from medsweep.tracking.wandb import resolve_mode
 from medsweep.trial import COMPLETE
@@ -273,7 +273,7 @@ def open_sweep(path: Path, store_root: Path) -> Session:
     return Session(planned.sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search)
 
 
-class _Notes(NullObserver):
+class _Notes(Observer):
     """Before a console is up, notes go to stderr as they are."""
 
     def note(self, text: str) -> None:

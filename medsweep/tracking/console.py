@@ -17,16 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from medsweep.identity import short
-from medsweep.tracking.progress import SETTLED, StageQueue, SweepProgress, TrialRecord
-
-__all__ = ["LiveConsole", "NullObserver", "Observer", "PlainConsole", "StageQueue", "SweepProgress", "make_console"]
+from medsweep.tracking.progress import SETTLED, SweepProgress, TrialRecord
 
 PROGRESS_EVERY_SECONDS = 10.0
 SHOWN_TRIALS = 16
 
 
 class Observer:
-    """What a runner tells while it runs; all calls come from one thread. Override what is of interest."""
+    """What a runner tells while it runs; all calls come from one thread. Shows nothing: override what you need."""
 
     def started(self, digest: str, stage: str, label: str) -> None:
         """A trial runs from now on; ``label`` says to people which one it is."""
@@ -39,10 +37,6 @@ class Observer:
 
     def note(self, text: str) -> None:
         """Something worth a line that is about no single trial."""
-
-
-class NullObserver(Observer):
-    """Shows nothing: inherits the empty methods."""
 
 
 class _ProgressConsole(Observer):

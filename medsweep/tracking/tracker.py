@@ -1,4 +1,4 @@
-"""What a tracker is told about a trial, and the tracker that tells nobody."""
+"""What a tracker is told about a trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ class RunCard:
     """Names of the arms that this trial serves, directly or through its descendants."""
     of_arm: bool = False
     """Whether it is an arm's own where it serves just one."""
-    fold: int | None
-    seed: int | None
+    fold: int | None = None
+    """Number of its fold; None where folds share it."""
+    seed: int | None = None
+    """Seed of its replicate; None where seeds share it."""
     config: Mapping[str, Any]
     inputs: Mapping[str, str]
     """Digest of the input trial by role."""
@@ -33,7 +35,7 @@ class RunCard:
 
 
 class Tracker:
-    """Mirrors one trial after the other; every call returns whatever happens to the mirror."""
+    """Mirrors one trial after the other; every call returns whatever happens to the mirror. This one tells nobody."""
 
     def begin(self, card: RunCard, last_step: int) -> None:
         """A trial starts, or goes on after ``last_step`` (0 for a fresh one)."""
@@ -43,7 +45,3 @@ class Tracker:
 
     def end(self, outcome: str, summary: Mapping[str, float]) -> None:
         """The trial ended with a named outcome (``complete``, ``diverged``, ``out-of-memory``, ...)."""
-
-
-class NullTracker(Tracker):
-    """Tells nobody: inherits the empty methods."""

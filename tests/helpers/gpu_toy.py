@@ -14,6 +14,7 @@ from pydantic import Field
 
 from helpers.toy import Placed
 from medsweep.config import NOT_IDENTITY, Config
+from medsweep.execution.gpu_memory import Gpu
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder
 from medsweep.trial import Progress, Stage, Trial
@@ -22,8 +23,8 @@ TOTAL_MIB = 40_000.0
 STATE = {"cap": TOTAL_MIB, "peak": 0.0}
 
 
-class FakeGpu:
-    """Implements ``medsweep.execution.gpu_memory.Gpu`` with the numbers of this module."""
+class FakeGpu(Gpu):
+    """A GPU with the numbers of this module."""
 
     def begin(self, share: float) -> None:
         STATE.update(cap=share * TOTAL_MIB, peak=0.0)

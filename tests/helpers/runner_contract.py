@@ -11,16 +11,16 @@ from helpers import toy
 from medsweep.data.folds import Fold
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.failures import notes
-from medsweep.execution.runner import Runner, Unguarded
+from medsweep.execution.runner import Guard, Runner
 from medsweep.execution.task import RunContext, Task
 from medsweep.store.cache import CacheSpec
 from medsweep.store.store import Store
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, build
-from medsweep.tracking.console import NullObserver
+from medsweep.tracking.console import Observer
 
 
-class Notebook(NullObserver):
+class Notebook(Observer):
     """Keeps what it was told."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Notebook(NullObserver):
         self.notes.append(text)
 
 
-class Some(Unguarded):
+class Some(Guard):
     """Lets a number of trials start."""
 
     def __init__(self, number: int) -> None:

@@ -15,7 +15,7 @@ from medsweep.identity import digest_of
 from medsweep.store.cache import CacheSpec, NodeCache, cache_spec
 from medsweep.store.file_lock import FileLock
 from medsweep.store.store import Store
-from medsweep.tracking.tracker import NullTracker
+from medsweep.tracking.tracker import Tracker
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def grown(store: Store) -> Task:
         "input_stages": {"source": "source"},
     }  # fmt: skip
     first = Task(stage="source", digest=source, config=toy.SourceConfig().model_dump(), inputs={}, reads={}, **given)
-    list(attempt(first, RunContext(store=store.root, stages=toy.STAGES), store, NullTracker()))
+    list(attempt(first, RunContext(store=store.root, stages=toy.STAGES), store, Tracker()))
     digest = digest_of("grow", 1, config, reads)
     return Task(stage="grow", digest=digest, config=config.model_dump(), inputs=reads, reads=reads, **given)
 
@@ -38,7 +38,7 @@ def test_an_attempt_holds_its_inputs_until_it_ends_or_is_given_up(
     tmp_path: Path, store: Store, grown: Task, ends: bool
 ) -> None:
     context = RunContext(store=store.root, stages=toy.STAGES, cache=CacheSpec(root=tmp_path / "node"))
-    reports = attempt(grown, context, store, NullTracker())
+    reports = attempt(grown, context, store, Tracker())
     next(reports)
     (lock,) = (tmp_path / "node").glob("*/source-*.lock")
     assert FileLock.try_exclusive(lock) is None
@@ -53,7 +53,7 @@ def test_an_attempt_holds_its_inputs_until_it_ends_or_is_given_up(
 
 def test_a_manifest_says_why_there_was_no_copy(tmp_path: Path, store: Store, grown: Task) -> None:
     spec = CacheSpec(root=tmp_path / "node", limit_gib=1e-9)
-    list(attempt(grown, RunContext(store=store.root, stages=toy.STAGES, cache=spec), store, NullTracker()))
+    list(attempt(grown, RunContext(store=store.root, stages=toy.STAGES, cache=spec), store, Tracker()))
     host = store.manifest("grow", grown.digest).host
     assert host["inputs"] == {"source": "store"}
     assert "more than the cache's limit" in host["reasons"]["source"]

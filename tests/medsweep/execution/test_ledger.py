@@ -6,7 +6,7 @@ from pathlib import Path
 from helpers.runner_contract import Notebook, plan_of
 from medsweep.execution.failures import TRIES
 from medsweep.execution.plan_tasks import labels_of, tasks_of
-from medsweep.execution.runner import Ledger, RunPolicy, Unguarded
+from medsweep.execution.runner import Guard, Ledger, RunPolicy
 from medsweep.execution.task import RunContext, Task
 from medsweep.store.store import Store
 from medsweep.sweep.plan import Decision, Plan
@@ -27,7 +27,7 @@ class Clock:
         return self.now
 
 
-class Three(Unguarded):
+class Three(Guard):
     """Lets three trials start."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.file import Resources, Schema, Sweep
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Plan, build, decide
-from medsweep.tracking.console import NullObserver
+from medsweep.tracking.console import Observer
 
 SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisPlan)
 SWEEP = """\
@@ -106,7 +106,7 @@ def test_gpu_hours_count_what_a_trial_holds() -> None:
 def published(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with one toy run."""
     root = tmp_path_factory.mktemp("published")
-    run_plan(plan_of(), RunContext(store=root, stages=toy.STAGES), LocalRunner(), NullObserver())
+    run_plan(plan_of(), RunContext(store=root, stages=toy.STAGES), LocalRunner(), Observer())
     return Store(root)
 
 
@@ -299,7 +299,7 @@ def test_a_manifest_holds_the_hashes_of_its_source_and_a_change_is_named(copied:
     assert many.endswith(f" and {len(manifest.code) - 4} more differ")
     why = explain(manifest.digest, copied)
     assert why.changed_files == ("helpers/toy.py",)
-    assert {decision.action for decision in decide_checked(plan, copied, NullObserver()).values()} == {"reuse"}
+    assert {decision.action for decision in decide_checked(plan, copied, Observer()).values()} == {"reuse"}
 
 
 def test_a_manifest_from_before_hashes_were_kept_is_read_and_says_nothing(copied: Store) -> None:

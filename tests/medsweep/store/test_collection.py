@@ -25,13 +25,13 @@ from medsweep.store.lease import Lease
 from medsweep.store.store import Store
 from medsweep.store.workspace import Workspace
 from medsweep.sweep.plan import Plan
-from medsweep.tracking.console import NullObserver
+from medsweep.tracking.console import Observer
 
 SMALL, LARGE = plan_of(counts=(2,)), plan_of(counts=(2, 4))
 
 
 def run(plan: Plan, root: Path) -> Counter[str]:
-    return run_plan(plan, RunContext(store=root, stages=toy.STAGES), LocalRunner(), NullObserver()).ran
+    return run_plan(plan, RunContext(store=root, stages=toy.STAGES), LocalRunner(), Observer()).ran
 
 
 def snapshot(root: Path) -> dict[str, int]:

@@ -27,7 +27,7 @@ from medsweep.sweep.arms import arms, replicates
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder, Plan
 from medsweep.sweep.space import Choices, Objective, Params, Range, SearchSection, Space
-from medsweep.tracking.console import NullObserver
+from medsweep.tracking.console import Observer
 from medsweep.trainers.synthesis.synthesise import SynthesiseConfig
 
 SPACE: Space = {"x": Range(low=0, high=1), "y": Range(low=0.001, high=1, log=True)}
@@ -188,7 +188,7 @@ class Stop:
     def __call__(self, plan: Plan, stopping: Stopping | None) -> Summary:
         assert stopping is None
         self.left -= 1
-        summary = run_plan(plan, self.context, LocalRunner(), NullObserver())
+        summary = run_plan(plan, self.context, LocalRunner(), Observer())
         self.stages += list(summary.ran.elements())
         return summary if self.left else Summary(**{**vars(summary), "stopped": True})
 
@@ -212,7 +212,7 @@ def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) 
     # The second batch was asked but not run; one suggestion of it comes to be, the last one first.
     last = state.suggestions[-1].name
     only = search.plan([each for each in state.suggestions if each.name == last])
-    run_plan(only, first.context, LocalRunner(), NullObserver())
+    run_plan(only, first.context, LocalRunner(), Observer())
     again = opened(path, store)
     assert again.forward().suggestions == state.suggestions
     assert len(again.forward().results) == 2

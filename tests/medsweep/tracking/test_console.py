@@ -8,15 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from medsweep.tracking.console import (
-    LiveConsole,
-    PlainConsole,
-    StageQueue,
-    SweepProgress,
-    make_console,
-    short_time,
-    summary_line,
-)
+from medsweep.tracking.console import LiveConsole, PlainConsole, make_console, short_time, summary_line
+from medsweep.tracking.progress import StageQueue, SweepProgress
 
 HOUR = 3600.0
 
