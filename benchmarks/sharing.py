@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medsweep.execution.driver import run_plan
-from medsweep.execution.local import LocalRunner
+from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
 from medsweep.study.plan import plan_sweep

@@ -161,8 +161,8 @@ def _prepare(data: "DataConfig", source: "DataSource", store: "Store") -> int:
         typer.echo(f"prepare {short(digest)} is there already: {folder}")
         return 0
     task = Task(
-        sweep="data-prepare", stage="prepare", digest=digest, config=trial.config.model_dump(mode="json"), inputs={},
-        input_stages={}, reads={}, arms=(), label=data.dataset, hours=trial.hours, tail_hours=trial.hours,
+        sweep="data-prepare", stage="prepare", digest=digest, config=trial.config.model_dump(mode="json"),
+        label=data.dataset, hours=trial.hours, tail_hours=trial.hours,
     )  # fmt: skip
     try:
         for done in attempt(task, RunContext(store=store.root.resolve(), stages=STAGES), store, Tracker()):

@@ -112,7 +112,7 @@ def retry(
     """Move what ended without a result to STORE/retried, so that the next run tries it again."""
     if not failed:
         raise UserError(f"nothing says what of {sweep} to retry; give --failed, or --failed --outcome NAME for some")
-    from medsweep.execution.retry import failed_trials, set_apart
+    from medsweep.execution.failures import failed_trials, set_apart
     from medsweep.study.plan import plan_sweep
 
     opened = _existing(store, writes=True)

@@ -55,8 +55,8 @@ def plan_table(cost: PlanCost) -> RenderableType:
     for row in rows:
         table.add_row(
             row.stage, str(row.trials), str(row.naive), str(row.reuse), str(row.run), str(row.blocked),
-            f"{row.hours_each:.4f}", f"{row.hours:.3f}", f"{_short(row.low)} - {_short(row.high)}",
-            f"{row.timed} trial(s)" if row.measured else "estimate",
+            f"{row.hours_each:.4f}", f"{row.hours.middle:.3f}", f"{_short(row.hours.low)} - {_short(row.hours.high)}",
+            f"{row.timed} trial(s)" if row.timed else "estimate",
         )  # fmt: skip
     table.add_section()
     sums = [sum(getattr(row, name) for row in rows) for name in ("trials", "naive", "reuse", "run", "blocked")]

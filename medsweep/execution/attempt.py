@@ -57,10 +57,8 @@ def attempt(
             yield from _attempt(task, context, store, tracker, watchdog, reads=reads)
     except PublishedError:
         return
-    except StalledError as error:
-        raise TrialFailedError("stalled", str(error)) from None
-    except LeaseHeldError as error:
-        raise TrialFailedError("lease-held", str(error)) from None
+    except (StalledError, LeaseHeldError) as error:
+        raise TrialFailedError(classify(error), str(error)) from None
     except Exception as error:
         note = write_note(store, task.stage, task.digest, error)
         raise TrialFailedError(note.outcome, note.message) from error

@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -103,7 +102,9 @@ def run_plan(
         result = runner.run(tasks, context, observer, policy)
         _account(tasks, result, state, context, observer)
         if not state.stopped and not state.capped:
-            lost = [policy.lost[task.digest] for task in tasks if _comes_back(task, result, policy)]
+            # Lost to the machines, with no time left in this round to be tried again.
+            pending = [task.digest for task in tasks if task.digest not in result.outcomes]
+            lost = [policy.lost[digest] for digest in pending if policy.lost[digest] > 0]
             state.stopped = _stopped_while_waiting(tasks, lost, store, observer)
         decisions = decide_checked(plan, store, observer)
     return _summary(plan, labels, state, reused=reused, final=decisions, seconds=time.monotonic() - begun)
@@ -189,11 +190,6 @@ def _set_aside_input(task: Task, store: Store, observer: Observer) -> None:
         set_aside(error, store, observer)
 
 
-def _comes_back(task: Task, result: RoundResult, policy: RunPolicy) -> bool:
-    """Whether the machines lost a trial and there was no time left in this round to try it again."""
-    return policy.lost[task.digest] > 0 and task.digest not in result.outcomes
-
-
 def _stopped_while_waiting(tasks: list[Task], lost: list[int], store: Store, observer: Observer) -> bool:
     """Give lost machines time to come back, and other runs to end their trials; True if the user stops meanwhile."""
     try:
@@ -201,22 +197,25 @@ def _stopped_while_waiting(tasks: list[Task], lost: list[int], store: Store, obs
             if lost:
                 seconds = backoff_seconds(max(lost), tasks[0].sweep, socket.gethostname(), os.getpid())
                 observer.note(f"{len(lost)} trial(s) were lost to the machines; trying again in {seconds:.1f} s")
-                threading.Event().wait(seconds)
-            if any(store.leased(task.stage, task.digest) for task in tasks):
-                _wait_for_others(tasks, store, observer)
+                time.sleep(seconds)
+            held = [task for task in tasks if store.leased(task.stage, task.digest)]
+            if held:
+                first = f"{held[0].stage} {held[0].label}"
+                observer.note(f"waiting for {len(held)} trial(s) that another run is working on, first {first}")
+            while any(store.leased(task.stage, task.digest) for task in held):
+                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return True
     return False
 
 
-def _wait_for_others(tasks: list[Task], store: Store, observer: Observer) -> None:
-    held = [task for task in tasks if store.leased(task.stage, task.digest)]
-    observer.note(
-        f"waiting for {len(held)} trial(s) that another run is working on, first {held[0].stage} {held[0].label}"
-    )
-    pause = threading.Event()
-    while any(store.leased(task.stage, task.digest) for task in held):
-        pause.wait(POLL_SECONDS)
+def published_failures(plan: Plan, labels: Mapping[str, str], decisions: Mapping[str, Decision]) -> list[Failure]:
+    """Trials that are published with an outcome that gives no result."""
+    return [
+        Failure(plan.trials[digest], labels[digest], decision.outcome, decision.message)
+        for digest, decision in decisions.items()
+        if decision.outcome is not None and decision.outcome != COMPLETE
+    ]
 
 
 def _summary(
@@ -232,11 +231,7 @@ def _summary(
         Failure(plan.trials[digest], labels[digest], outcome, message)
         for digest, (outcome, message) in state.given_up.items()
     ]
-    failures += [
-        Failure(plan.trials[digest], labels[digest], decision.outcome, decision.message)
-        for digest, decision in final.items()
-        if decision.outcome is not None and decision.outcome != COMPLETE
-    ]
+    failures += published_failures(plan, labels, final)
     failed = {failure.trial.digest for failure in failures}
     shut = set(failed)
     for digest, trial in plan.trials.items():

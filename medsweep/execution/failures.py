@@ -1,18 +1,24 @@
-"""Every way a trial can fail has a name, and a note beside the store says what happened."""
+"""Every way a trial can fail has a name, and a note beside the store says what happened.
+
+A trial that ended without a result is tried again once it has been moved to ``STORE/retried/``.
+"""
 
 import errno
 import json
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from medsweep.errors import UserError
+from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed, short
+from medsweep.store.collection import RETRIED
 from medsweep.store.lease import LeaseHeldError, LeaseLostError
-from medsweep.store.store import DamagedError, Store
+from medsweep.store.store import DamagedError, Store, free_path
+from medsweep.sweep.plan import Plan
+from medsweep.trial import COMPLETE, DivergedError, PoolDryError, StageEndedError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 INFRASTRUCTURE = frozenset({"killed", "lease-held", "lease-lost", "stalled"})
@@ -38,6 +44,8 @@ ADVICE: Mapping[str, str] = {
     "read-only": "make the store writable again, then run the sweep again; nothing finished is lost",
     "error": "the traceback is in the attempt note",
 }
+OUTCOMES = frozenset({*ADVICE, *(kind.outcome for kind in (StageEndedError, DivergedError, PoolDryError))})
+"""Outcomes that give no result, whether published or noted."""
 
 
 class TrialFailedError(Exception):
@@ -148,3 +156,47 @@ def backoff_seconds(tries: int, *who: str | int) -> float:
     """
     jitter = 0.75 + derive_seed("backoff", tries, *who) / 2**64
     return float(min(BACKOFF_SECONDS * 2.0 ** (tries - 1), LONGEST_BACKOFF_SECONDS) * jitter)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A trial of a sweep that ended without a result."""
+
+    stage: str
+    digest: str
+    outcome: str
+    published: bool
+    """Published with that outcome; otherwise only noted, and tried again by every run anyway."""
+
+
+def failed_trials(plan: Plan, store: Store, outcomes: Sequence[str] = ()) -> list[Failed]:
+    """Trials of ``plan`` that ended without a result (with one of ``outcomes``), none that is being worked on.
+
+    Raises:
+        UserError: no trial can end with one of ``outcomes``.
+    """
+    published = store.look((trial.stage, digest) for digest, trial in plan.trials.items())
+    failed = []
+    for digest, trial in plan.trials.items():
+        manifest = published.get(digest)
+        if isinstance(manifest, DamagedError):
+            continue
+        if manifest is not None:
+            if manifest.outcome != COMPLETE:
+                failed.append(Failed(trial.stage, digest, manifest.outcome, published=True))
+        elif (attempts := notes(store, trial.stage, digest)) and not store.leased(trial.stage, digest):
+            failed.append(Failed(trial.stage, digest, attempts[-1].outcome, published=False))
+    possible = OUTCOMES | {failure.outcome for failure in failed}
+    for outcome in outcomes:
+        if outcome not in possible:
+            raise UserError(f"--outcome {outcome} is how no trial ends; {nearest(outcome, possible)}")
+    return [failure for failure in failed if not outcomes or failure.outcome in outcomes]
+
+
+def set_apart(failed: Failed, store: Store) -> None:
+    """Move a failed trial, and the notes on its attempts, to ``STORE/retried/``; checkpoints stay where they are."""
+    if failed.published:
+        store.quarantine(failed.stage, failed.digest, RETRIED)
+    path = note_path(store, failed.stage, failed.digest)
+    if path.exists():
+        path.rename(free_path(store.root / RETRIED, f"notes-{failed.stage}-{short(failed.digest)}", ".jsonl"))

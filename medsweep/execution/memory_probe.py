@@ -7,7 +7,8 @@ it. It publishes nothing: what it leaves is ``STORE/probes/STAGE/SHAPE.json``.
 import hashlib
 import json
 import shutil
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -128,40 +129,33 @@ def probe(
     Raises:
         Exception: what the stage raises; out of memory once no more micro-batches are allowed.
     """
-    most, micro_batches = stage.divides(config), 1
-
-    def one_step() -> Generator[Progress, None, bool]:
-        """Whether the step fits; a step that diverges has shown its memory all the same."""
+    most, micro_batches, fits = stage.divides(config), 1, False
+    while not fits:
         with Workspace(
             store, task.stage, task.digest, device="cuda", threads=task.held.cpus, micro_batches=micro_batches
         ) as work:
             context.gpu.begin(1.0)
             try:
-                yield from stage.run(config, inputs, work)
-            except StageEndedError:
-                pass
+                with suppress(StageEndedError):  # a step that diverges has shown its memory all the same
+                    yield from stage.run(config, inputs, work)
+                fits = True
             except Exception as error:
                 if classify(error) != "out-of-memory" or micro_batches >= most:
                     raise
-                return False
             finally:
                 peak = context.gpu.peak_mib()
                 shutil.rmtree(work.part, ignore_errors=True)
-            memory = Measured(
-                peak_mib=round(peak, 1),
-                total_mib=round(context.gpu.total_mib(), 1),
-                device=context.gpu.name(),
-                micro_batches=micro_batches,
-                config=dict(task.config),
-            )
-            path = _path(store, task.stage, task.digest)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, asdict(memory))
-        return True
-
-    fits = False
-    while not fits:
-        fits = yield from one_step()
+            if fits:
+                memory = Measured(
+                    peak_mib=round(peak, 1),
+                    total_mib=round(context.gpu.total_mib(), 1),
+                    device=context.gpu.name(),
+                    micro_batches=micro_batches,
+                    config=dict(task.config),
+                )
+                path = _path(store, task.stage, task.digest)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, asdict(memory))
         # The next attempt, or the next trial of this process, would otherwise find the memory taken.
         context.gpu.release()
         micro_batches = min(2 * micro_batches, most)

@@ -6,7 +6,7 @@ from medsweep.execution.gpu_memory import Grant
 from medsweep.execution.memory_probe import probe_of, sized, sizes_of
 from medsweep.execution.task import RunContext, Task
 from medsweep.store.store import Store
-from medsweep.sweep.plan import Decision, Plan, PlannedTrial
+from medsweep.sweep.plan import Decision, Plan
 
 
 def tasks_of(
@@ -24,7 +24,8 @@ def tasks_of(
     known yet stands the probe that measures it.
     """
     shut = set(closed)
-    maker = _TaskMaker(plan, labels)
+    serves = plan.serves()
+    tails = tail_hours(plan, {digest: trial.hours for digest, trial in plan.trials.items()})
     tasks: list[Task] = []
     probed: set[str] = set()
     for digest, trial in plan.trials.items():
@@ -37,43 +38,30 @@ def tasks_of(
         if grant.held.gpus == "auto":
             data = sizes_of(trial, plan.trials, context.stages)
             grant, shape = sized(grant.held, context.stages[trial.stage], trial.config, data, Store(context.store))
-        task = maker.task(digest, trial, grant, shape)
+        task = Task(
+            sweep=plan.sweep,
+            stage=trial.stage,
+            digest=digest,
+            config=trial.config.model_dump(mode="json"),
+            inputs=dict(trial.inputs),
+            input_stages={role: plan.trials[parent].stage for role, parent in trial.inputs.items()},
+            reads=dict(trial.reads),
+            arms=serves[digest],
+            of_arm=trial.of_arm,
+            label=labels[digest],
+            fold=trial.config.fold_index,
+            seed=trial.seed,
+            hours=trial.hours,
+            tail_hours=tails[digest],
+            held=grant.held,
+            micro_batches=grant.micro_batches,
+            shape=shape,
+        )
         if shape and shape not in probed:
             tasks.append(probe_of(task, context.stages[trial.stage], trial.config, data))
         probed |= {shape}
         tasks.append(task)
     return tasks
-
-
-class _TaskMaker:
-    """Tasks of a plan's trials; what is looked up over the whole plan is looked up once."""
-
-    def __init__(self, plan: Plan, labels: Mapping[str, str]) -> None:
-        self._plan, self._labels = plan, labels
-        self._serves = plan.serves()
-        self._tails = tail_hours(plan, {digest: trial.hours for digest, trial in plan.trials.items()})
-
-    def task(self, digest: str, trial: PlannedTrial, grant: Grant, shape: str) -> Task:
-        """One trial with what it is given; ``shape`` is that of the probe it waits for, or nothing."""
-        return Task(
-            sweep=self._plan.sweep,
-            stage=trial.stage,
-            digest=digest,
-            config=trial.config.model_dump(mode="json"),
-            inputs=dict(trial.inputs),
-            input_stages={role: self._plan.trials[parent].stage for role, parent in trial.inputs.items()},
-            reads=dict(trial.reads),
-            arms=self._serves[digest],
-            of_arm=trial.of_arm,
-            label=self._labels[digest],
-            fold=trial.config.fold_index,
-            seed=trial.seed,
-            hours=trial.hours,
-            tail_hours=self._tails[digest],
-            held=grant.held,
-            micro_batches=grant.micro_batches,
-            shape=shape,
-        )
 
 
 def tail_hours(plan: Plan, hours: Mapping[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What every runner promises, and the bookkeeping that they share."""
+"""What every runner promises, the bookkeeping that they share, and the runner that needs no Ray."""
 
 import os
 import threading
@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from medsweep.execution.failures import LOST, OWN_FAILURES, TRIES, backoff_seconds, notes
+from medsweep.execution.attempt import attempt
+from medsweep.execution.failures import LOST, OWN_FAILURES, TRIES, TrialFailedError, backoff_seconds, notes
 from medsweep.execution.frontier import Frontier
+from medsweep.execution.interrupts import raised_in_main_thread, stop_signals
 from medsweep.execution.memory_probe import granted, measured
 from medsweep.execution.task import RunContext, Task
 from medsweep.identity import short
@@ -107,15 +109,10 @@ class Ledger:
                 return None
             self._policy.guard.started(task)
         self._notes_before[task.digest] = len(notes(self.store, task.stage, task.digest))
-        return self._sized(task)
-
-    def _sized(self, task: Task) -> Task:
-        """The task with the part of a GPU that its probe, by now complete, has found."""
-        if not task.shape:
-            return task
-        grant = granted(task, self.store)
-        self.frontier.tasks[task.digest] = replace(task, held=grant.held, micro_batches=grant.micro_batches)
-        return self.frontier.tasks[task.digest]
+        grant = granted(task, self.store)  # by its probe, which is complete by now
+        sized = replace(task, held=grant.held, micro_batches=grant.micro_batches)
+        self.frontier.tasks[task.digest] = sized
+        return sized
 
     def _must_wait(self, task: Task) -> bool:
         resting = self._policy.clock() < self._not_before.get(task.digest, 0.0)
@@ -187,3 +184,27 @@ class Ledger:
                 return False
             pause.wait(0.1)
         return True
+
+
+class LocalRunner:
+    """Runs trials one after the other in this process: for debugging, tests, and machines without Ray."""
+
+    def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
+        """Run the tasks, longest remaining chain first."""
+        store = Store(context.store)
+        ledger = Ledger(tasks, store, observer, policy)
+        tracker = tracker_for(context)
+        try:
+            with stop_signals() as stop, raised_in_main_thread() as interrupt:
+                while (task := ledger.start()) is not None:
+                    observer.started(task.digest, task.shown_stage, task.label)
+                    try:
+                        for progress in attempt(task, context, store, tracker, on_stall=interrupt):
+                            observer.progressed(task.digest, progress.step, progress.total)
+                            stop.require_none()
+                    except TrialFailedError as error:
+                        ledger.heard(task.digest, error.outcome, error.message)
+                    ledger.settle(task)
+        except KeyboardInterrupt:
+            ledger.result.stopped = True
+        return ledger.result

@@ -19,9 +19,9 @@ from medsweep.trial import Stage
 class Task(RunCard):
     """One trial to run, as text-only data."""
 
-    input_stages: Mapping[str, str]
-    reads: Mapping[str, str]
-    label: str
+    input_stages: Mapping[str, str] = field(default_factory=dict)
+    reads: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
     hours: float
     tail_hours: float
     """Estimated hours of the longest chain from the start of this trial to the end of the sweep."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from medsweep.files import write_atomic
 from medsweep.identity import identity, short
-from medsweep.planning.forecast import Forecast, Price, total
+from medsweep.planning.forecast import Forecast, Interval, Price, total
 from medsweep.store.source_code import changed_files
 from medsweep.store.store import Manifest, Store
 from medsweep.sweep.fractions import Fraction
@@ -30,18 +30,10 @@ class StageCost:
     run: int
     blocked: int
     hours_each: float
-    hours: float
-    """Hours of the trials to run."""
-    low: float
-    high: float
-    """The ends that these hours may lie between."""
+    hours: Interval
+    """Of the trials to run."""
     timed: int
     """Published trials whose timings the price rests on, at least, for the trials to run; 0 for the estimate alone."""
-
-    @property
-    def measured(self) -> bool:
-        """The price rests on timings of earlier trials, not on the built-in estimate alone."""
-        return self.timed > 0
 
 
 def stage_costs(
@@ -56,7 +48,6 @@ def stage_costs(
             continue
         actions = Counter(decisions[digest].action for digest in digests)
         to_run = [digest for digest in digests if decisions[digest].action == "run"]
-        hours = total(priced[digest].hours for digest in to_run)
         rows.append(
             StageCost(
                 stage=stage,
@@ -66,9 +57,7 @@ def stage_costs(
                 run=actions["run"],
                 blocked=actions["blocked"],
                 hours_each=sum(priced[digest].hours.middle for digest in digests) / len(digests),
-                hours=hours.middle,
-                low=hours.low,
-                high=hours.high,
+                hours=total(priced[digest].hours for digest in to_run),
                 timed=min(priced[digest].timed for digest in to_run or digests),
             )
         )

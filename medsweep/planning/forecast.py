@@ -194,12 +194,7 @@ def bare_tasks(plan: Plan, hours: Mapping[str, float]) -> list[Task]:
             sweep=plan.sweep,
             stage=trial.stage,
             digest=digest,
-            config={},
             inputs=dict(trial.inputs),
-            input_stages={},
-            reads={},
-            arms=(),
-            label="",
             hours=hours[digest],
             tail_hours=longest[digest],
         )

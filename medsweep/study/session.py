@@ -13,11 +13,10 @@ from typing import Literal
 from medsweep.analysis.report.page import Format
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.errors import UserError, nearest
-from medsweep.execution.driver import Failure, Summary, decide_checked, run_plan
+from medsweep.execution.driver import Failure, Summary, decide_checked, published_failures, run_plan
 from medsweep.execution.failures import Attempt, notes
-from medsweep.execution.local import LocalRunner
 from medsweep.execution.plan_tasks import labels_of
-from medsweep.execution.runner import Runner
+from medsweep.execution.runner import LocalRunner, Runner
 from medsweep.execution.task import RunContext
 from medsweep.planning.budget import BudgetGuard, Payments, require_within
 from medsweep.planning.cost import PlanCost, StageCost, stage_costs, store_notes, write_index
@@ -239,11 +238,7 @@ class Session:
 
     def failures(self) -> list[Failure]:
         """Trials that are published with an outcome that gives no result."""
-        return [
-            Failure(self.plan.trials[digest], self.labels[digest], decision.outcome, decision.message)
-            for digest, decision in self.decisions.items()
-            if decision.outcome not in (None, COMPLETE) and decision.outcome is not None
-        ]
+        return published_failures(self.plan, self.labels, self.decisions)
 
 
 @dataclass(frozen=True)

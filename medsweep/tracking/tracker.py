@@ -1,7 +1,7 @@
 """What a tracker is told about a trial."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from medsweep.trial import Progress
@@ -16,7 +16,7 @@ class RunCard:
     sweep: str
     stage: str
     digest: str
-    arms: tuple[str, ...]
+    arms: tuple[str, ...] = ()
     """Names of the arms that this trial serves, directly or through its descendants."""
     of_arm: bool = False
     """Whether it is an arm's own where it serves just one."""
@@ -24,8 +24,8 @@ class RunCard:
     """Number of its fold; None where folds share it."""
     seed: int | None = None
     """Seed of its replicate; None where seeds share it."""
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
     """Digest of the input trial by role."""
 
     @property

@@ -12,7 +12,7 @@ from helpers import toy
 from helpers.runner_contract import Notebook
 from medsweep.data.folds import Fold
 from medsweep.execution.driver import run_plan
-from medsweep.execution.local import LocalRunner
+from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.file import Resources

@@ -9,7 +9,7 @@ from helpers.runner_contract import Notebook
 from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, note_path, notes
-from medsweep.execution.local import LocalRunner
+from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
 

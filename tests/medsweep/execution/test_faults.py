@@ -19,7 +19,7 @@ from helpers.runner_contract import Notebook, results_of
 from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import notes
-from medsweep.execution.local import LocalRunner
+from medsweep.execution.runner import LocalRunner
 from medsweep.store import lease
 from medsweep.store.lease import LEASE, Lease, LeaseHeldError
 from medsweep.store.store import Store

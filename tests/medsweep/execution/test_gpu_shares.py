@@ -13,8 +13,8 @@ from helpers.runner_contract import Notebook
 from medsweep.data.folds import Fold
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.gpu_memory import SHARES, Grant, allocator_share, next_grant, share_for
-from medsweep.execution.local import LocalRunner
 from medsweep.execution.memory_probe import measured, shape_of, sizes_of
+from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
 from medsweep.study.plan import plan_sweep

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers.runner_contract import Notebook, RunnerContract, plan_of
-from medsweep.execution.local import LocalRunner
+from medsweep.execution.runner import LocalRunner
 from medsweep.store.store import Store
 
 

@@ -15,8 +15,8 @@ from helpers import gpu_toy
 from helpers.runner_contract import Notebook, results_of
 from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import run_plan
-from medsweep.execution.local import LocalRunner
 from medsweep.execution.ray_runner import RayRunner
+from medsweep.execution.runner import LocalRunner
 from medsweep.store.store import Store
 
 TESTS = Path(__file__).parents[2]

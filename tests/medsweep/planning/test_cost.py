@@ -13,7 +13,7 @@ from helpers import toy
 from medsweep.data.folds import Fold
 from medsweep.errors import UserError
 from medsweep.execution.driver import decide_checked, run_plan
-from medsweep.execution.local import LocalRunner
+from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext, Task
 from medsweep.planning.budget import BudgetGuard, Payments, Spent, require_within
 from medsweep.planning.cost import explain, store_notes

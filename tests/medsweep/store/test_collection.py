@@ -16,9 +16,8 @@ from helpers.runner_contract import plan_of
 from medsweep.cli import app
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
-from medsweep.execution.failures import note_path
-from medsweep.execution.local import LocalRunner
-from medsweep.execution.retry import failed_trials, set_apart
+from medsweep.execution.failures import failed_trials, note_path, set_apart
+from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
 from medsweep.store.collection import NOTES, TUNE, UNFINISHED, UNREACHABLE, check_store, find_waste, planned, remove
 from medsweep.store.lease import Lease

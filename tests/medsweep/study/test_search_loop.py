@@ -14,7 +14,7 @@ from medsweep.cli import app
 from medsweep.data.source import DataSource
 from medsweep.errors import UserError
 from medsweep.execution.driver import Summary, run_plan
-from medsweep.execution.local import LocalRunner
+from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
 from medsweep.search.sampler import Told, ask, best_of, importances
 from medsweep.search.stopping import Stopping

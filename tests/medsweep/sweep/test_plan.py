@@ -97,7 +97,7 @@ def test_accounts_add_up(tmp_path: Path) -> None:
     rows = stage_costs(plan, decisions, list(toy.STAGES), prices(plan, history, {}))
     assert sum(row.trials for row in rows) == len(plan.trials)
     grow = next(row for row in rows if row.stage == "grow")
-    assert (grow.hours_each, grow.hours, grow.measured) == (0.001, 0.002, False)
+    assert (grow.hours_each, grow.hours.middle, grow.timed) == (0.001, 0.002, 0)
     assert (grow.low, grow.high) == pytest.approx((0.002 / 3, 0.006))
 
 
