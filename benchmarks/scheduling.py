@@ -29,8 +29,8 @@ from simulated_cluster import Cluster, SimulatedStore, Simulation
 from medsweep.data.source import DataSource
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, TRIES
 from medsweep.execution.plan_tasks import labels_of, tasks_of
+from medsweep.execution.ray_tune import PlanSearcher
 from medsweep.execution.runner import Ledger, RunPolicy
-from medsweep.execution.searcher import PlanSearcher
 from medsweep.execution.task import RunContext, Task
 from medsweep.study.plan import plan_arms
 from medsweep.study.stages import SCHEMA, STAGES

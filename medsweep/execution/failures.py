@@ -4,13 +4,14 @@ A trial that ended without a result is tried again once it has been moved to ``S
 """
 
 import errno
-import json
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed, short
@@ -79,6 +80,7 @@ class Attempt:
     """Stage and digest of the input that was found damaged."""
 
 
+_JSON = TypeAdapter(Attempt)
 _BY_TYPE: Mapping[type[BaseException], str] = {
     DamagedError: DamagedError.outcome,
     UserError: "bad-input",
@@ -122,8 +124,8 @@ def write_note(store: Store, stage: str, digest: str, error: BaseException) -> A
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = path.exists() and not path.read_bytes().endswith(b"\n")
-        with path.open("a") as stream:
-            stream.write("\n" * torn + json.dumps(asdict(attempt)) + "\n")
+        with path.open("ab") as stream:
+            stream.write(b"\n" * torn + _JSON.dump_json(attempt) + b"\n")
     return attempt
 
 
@@ -136,16 +138,11 @@ def first_line(error: BaseException) -> str:
 def notes(store: Store, stage: str, digest: str) -> list[Attempt]:
     """All notes about a trial, oldest first; lines that a kill or a full disk tore are left out."""
     path = note_path(store, stage, digest)
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    return [note for note in map(_note, lines) if note is not None]
-
-
-def _note(line: bytes) -> Attempt | None:
-    try:
-        row = json.loads(line)
-        return Attempt(**{**row, "damaged": tuple(row["damaged"]) if row["damaged"] else None})
-    except (ValueError, TypeError, KeyError):
-        return None
+    attempts = []
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:
+        with suppress(ValidationError):
+            attempts.append(_JSON.validate_json(line))
+    return attempts
 
 
 def backoff_seconds(tries: int, *who: str | int) -> float:

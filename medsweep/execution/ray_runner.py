@@ -120,8 +120,7 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, scratch: 
     import ray
     from ray import tune
 
-    from medsweep.execution.searcher import PlanSearcher, ProgressListener, trial_folder
-    from medsweep.execution.trainable import StageTrainable
+    from medsweep.execution.ray_tune import PlanSearcher, ProgressListener, StageTrainable, trial_folder
 
     total = ray.cluster_resources()
     trainable = tune.with_parameters(StageTrainable, context=context, tasks=TaskFile.write(scratch / name, tasks))

@@ -1,7 +1,6 @@
 """What every runner promises, the bookkeeping that they share, and the runner that needs no Ray."""
 
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -178,11 +177,10 @@ class Ledger:
 
     def _still_leased(self, task: Task) -> bool:
         """A worker that was just killed may be dying yet; its lease then lapses within moments."""
-        pause = threading.Event()
         for _ in range(20):
             if not self.store.leased(task.stage, task.digest):
                 return False
-            pause.wait(0.1)
+            time.sleep(0.1)
         return True
 
 

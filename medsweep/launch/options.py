@@ -34,6 +34,12 @@ class Target(StrEnum):
     UP = "up"
 
 
+def _one_line(value: Any) -> Any:
+    if not "".join(value or "").isprintable():
+        raise ValueError("write one printable line")
+    return value
+
+
 class Options(Config):
     """What every target reads."""
 
@@ -76,12 +82,7 @@ class Setup(Options):
     setup: tuple[str, ...] = ()
     """Shell line that prepares a node; may be repeated."""
 
-    @field_validator("setup")
-    @classmethod
-    def _one_line_each(cls, setup: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(line.isprintable() for line in setup):
-            raise ValueError("each is one printable line")
-        return setup
+    _one_line_each = field_validator("setup")(_one_line)
 
 
 class WithToken(Options):
@@ -90,12 +91,7 @@ class WithToken(Options):
     token_file: str | None = Field(default=None, min_length=1)
     """File with Ray's token, mode 600 [~/.ray/auth_token]."""
 
-    @field_validator("token_file")
-    @classmethod
-    def _printable(cls, path: str | None) -> str | None:
-        if path is not None and not path.isprintable():
-            raise ValueError("a path is one printable line")
-        return path
+    _printable = field_validator("token_file")(_one_line)
 
 
 class SharedStore(Options):

@@ -66,17 +66,11 @@ class Payments:
 
 
 class BudgetGuard(Guard):
-    """Says whether a trial may be launched; the engine asks before each, and tells of every start and end.
+    """Says whether a trial may be launched.
 
     A trial may start if what is spent, what running trials are expected to take (or took already, where that is more)
-    and what it is itself expected to take stay within every cap. No thread, and no clock but the one it is given.
-
-    Args:
-        sweep: the sweep, with or without a budget.
-        stages: stage by digest of the plan's trials.
-        priced: their prices.
-        store: where they are published.
-        clock: seconds that never go back.
+    and what it is itself expected to take stay within every cap. ``stages`` and ``priced`` are by digest of the plan's
+    trials; ``clock`` gives seconds that never go back.
     """
 
     def __init__(
@@ -87,9 +81,8 @@ class BudgetGuard(Guard):
         store: Store,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._budget, self._priced, self._clock = sweep.file.budget, priced, clock
+        self._budget, self._priced, self._store, self._clock = sweep.file.budget, priced, store, clock
         self._payments = Payments(store, sweep.name)
-        self._store = store
         self._spent = self._payments.spent(stages, priced)
         self._begun = clock()
         self._since: dict[str, float] = {}
@@ -102,7 +95,7 @@ class BudgetGuard(Guard):
         return replace(sum(running, self._spent), wall_hours=(now - self._begun) / 3600)
 
     def may_start(self, task: Task) -> str | None:
-        """None, or why the sweep launches nothing any more: one line that names the cap and what to do."""
+        """None, or one line that names the cap that the trial would pass and what to do."""
         if self._budget is None:
             return None
         now = self._clock()
@@ -119,7 +112,6 @@ class BudgetGuard(Guard):
         return None
 
     def started(self, task: Task) -> None:
-        """The trial is launched."""
         self._since[task.digest] = self._clock()
         self._payments.launched(task.digest)
 

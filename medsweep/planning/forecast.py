@@ -110,7 +110,9 @@ class History:
                 continue
             left[manifest.stage] -= 1
             mib = published_mib(store, manifest) if left[manifest.stage] >= 0 else None
-            self._seen.append(_Seen(manifest.stage, _kind(manifest, manifests), _ratio(manifest), mib))
+            device = str(manifest.host.get("device", "")).split(":")[0]
+            kind = (_resolution(manifest, manifests), device, manifest.host.get("machine"))
+            self._seen.append(_Seen(manifest.stage, kind, _ratio(manifest), mib))
 
     def ratio(self, stage: str, resolution: int | None, device: str) -> tuple[Interval, int]:
         """Measured over estimated hours of a trial on this kind of machine, and the timings behind it."""
@@ -173,7 +175,7 @@ def forecast(plan: Plan, decisions: Mapping[str, Decision], priced: Mapping[str,
 
 
 def wall_hours(plan: Plan, hours: Mapping[str, float], slots: int) -> float:
-    """Hours until the trials in ``hours`` are done if ``slots`` run at once, each starting as the frontier says."""
+    """Hours until the trials in ``hours`` are done if ``slots`` run at once, in the order of the frontier."""
     frontier = Frontier(bare_tasks(plan, hours))
     running: list[tuple[float, str]] = []
     now = 0.0
@@ -213,11 +215,6 @@ def _ratio(manifest: Manifest) -> float | None:
     if manifest.estimated_hours <= 0 or manifest.seconds < WORTH_SECONDS:
         return None
     return manifest.seconds / 3600 / manifest.estimated_hours
-
-
-def _kind(manifest: Manifest, manifests: Mapping[str, Manifest]) -> tuple[int | None, str | None, str | None]:
-    device = str(manifest.host.get("device", "")).split(":")[0]
-    return _resolution(manifest, manifests), device, manifest.host.get("machine")
 
 
 def _resolution(manifest: Manifest, manifests: Mapping[str, Manifest]) -> int | None:

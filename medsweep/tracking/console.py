@@ -1,8 +1,4 @@
-"""The driver's view of a sweep: two ways to show its progress.
-
-A terminal gets a table that is redrawn in place; a log file gets one line per event. Both are told by the runners
-through ``Observer``.
-"""
+"""The progress of a sweep as people see it: a table redrawn in place on a terminal, one line per event in a log."""
 
 import threading
 import time
@@ -13,7 +9,7 @@ from typing import Self, TextIO
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from medsweep.identity import short
@@ -96,8 +92,7 @@ class LiveConsole(_ProgressConsole):
     def _render(self) -> Group:
         with self._lock:
             now = self._clock()
-            parts = (_stage_table(self._sweep), _trial_table(self._sweep, now), Text(summary_line(self._sweep, now)))
-            return Group(*parts)
+            return Group(_stage_table(self._sweep), _trial_table(self._sweep, now), Text(self._summary()))
 
 
 class PlainConsole(_ProgressConsole):
@@ -177,10 +172,8 @@ def _pace(trial: TrialRecord, now: float) -> str:
 
 
 def _stage_table(sweep: SweepProgress) -> Table:
-    table = Table("stage", box=None, pad_edge=False)
     states = ("queued", "running", "done", "reused", "failed")
-    for state in states:
-        table.add_column(state, justify="right")
+    table = Table("stage", *(Column(state, justify="right") for state in states), box=None, pad_edge=False)
     for stage, counts in sweep.stages().items():
         style = "red" if counts["failed"] else None
         table.add_row(Text(stage), *(str(counts[state]) for state in states), style=style)

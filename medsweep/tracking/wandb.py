@@ -11,11 +11,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 
-from medsweep.config import Config
 from medsweep.errors import UserError, nearest
 from medsweep.identity import short
 from medsweep.tracking.tracker import RunCard, Tracker, TrackingMode
@@ -23,8 +22,7 @@ from medsweep.trial import Progress
 
 logger = logging.getLogger(__name__)
 
-LONGEST_TAG = 64
-LONGEST_PROJECT = 128
+LONGEST_TAG, LONGEST_PROJECT = 64, 128
 HIDDEN = "[hidden]"
 
 _SECRET_NAME = re.compile(r"key|token|secret|password", re.IGNORECASE)
@@ -33,10 +31,7 @@ _HOST_PATH = re.compile(r"(?:^|(?<=[\s=:,;'\"(\[]))(?:/[^/\s]|~|[A-Za-z]:[\\/]|f
 
 
 class WandbTracker(Tracker):
-    """Mirrors trials to W&B; every call returns whatever happens to W&B.
-
-    ``folder`` is where W&B keeps all that it writes. The mode is best taken from ``resolve_mode``.
-    """
+    """Mirrors trials to W&B, which keeps all that it writes in ``folder``; the mode is that of ``resolve_mode``."""
 
     def __init__(self, folder: Path, mode: TrackingMode) -> None:
         self._folder = folder.absolute()
@@ -51,7 +46,11 @@ class WandbTracker(Tracker):
             return
         self._close(exit_code=1)
         if self._muted:
-            self._start_afresh()
+            # W&B's helper process may be dead, or hold the id of a run that failed to open; a new one cures both.
+            with self._guarded():
+                import wandb
+
+                wandb.teardown()
         self._last_step = last_step
         self._muted = False
         with self._guarded():
@@ -98,13 +97,6 @@ class WandbTracker(Tracker):
                 reinit="create_new",
                 settings=_quiet_settings(),
             )
-
-    def _start_afresh(self) -> None:
-        # W&B's helper process may be dead, or hold the id of a run that failed to open; only a new one cures both.
-        with self._guarded():
-            import wandb
-
-            wandb.teardown()
 
     def _close(self, exit_code: int) -> None:
         run, self._run = self._run, None
@@ -154,10 +146,6 @@ def redacted(value: object, name: str = "") -> Any:
     Raises:
         TypeError: a value has no JSON form.
     """
-    if isinstance(value, Config):
-        value = value.model_dump()
-    if isinstance(value, PurePath):
-        value = value.as_posix()
     if _must_stay(value, name):
         return HIDDEN
     if isinstance(value, Mapping):
@@ -178,28 +166,23 @@ def _must_stay(value: object, name: str) -> bool:
 
 
 def _run_config(card: RunCard) -> dict[str, Any]:
-    about = {
-        "stage": card.stage,
-        "digest": card.digest,
-        "arms": list(card.arms),
-        "fold": card.fold,
-        "seed": card.seed,
-        "inputs": dict(card.inputs),
-    }
+    about = {name: getattr(card, name) for name in ("stage", "digest", "arms", "fold", "seed", "inputs")}
     return {**redacted(card.config), "medsweep": about}
 
 
 def _tags(card: RunCard) -> list[str]:
-    numbers = {"seed": card.seed, "fold": card.fold}
-    tags = [*card.arms, *(f"{name}-{number}" for name, number in numbers.items() if number is not None)]
+    tags = [*card.arms, *(f"{name}-{number}" for name, number in _replicate(card))]
     return list(dict.fromkeys(_clipped(tag) for tag in tags))
 
 
 def _readable_name(card: RunCard) -> str:
     arms = card.arms[0] if len(card.arms) == 1 else f"{len(card.arms)} arms"
-    numbers = {"fold": card.fold, "seed": card.seed}
-    shown = [f"{name} {number}" for name, number in numbers.items() if number is not None]
+    shown = [f"{name} {number}" for name, number in _replicate(card)]
     return " ".join([card.stage, _clipped(arms), *shown, card.digest[:6]])
+
+
+def _replicate(card: RunCard) -> list[tuple[str, int]]:
+    return [(name, number) for name, number in (("fold", card.fold), ("seed", card.seed)) if number is not None]
 
 
 def _clipped(text: str) -> str:
@@ -263,14 +246,9 @@ def _logged_in() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
-    named = os.environ.get("NETRC")
-    homes = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
-    for path in homes:
-        try:
-            return host in netrc.netrc(path).hosts
-        except FileNotFoundError:
-            continue
-        except (OSError, netrc.NetrcParseError) as error:
-            logger.warning("W&B stays offline, since the login in %s cannot be read: %s", path, error)
-            return False
-    return False
+    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    try:
+        return path.exists() and host in netrc.netrc(path).hosts
+    except (OSError, netrc.NetrcParseError) as error:
+        logger.warning("W&B stays offline, since the login in %s cannot be read: %s", path, error)
+        return False

@@ -251,7 +251,7 @@ def test_redaction_by_name_and_by_shape():
         "n": None,
     }
     assert redacted(kept) == kept
-    hidden = ["/home/x", "--root=/home/x", "see /data/a", "C:\\scans", "~/scans", "file:///x", Path("/data")]
+    hidden = ["/home/x", "--root=/home/x", "see /data/a", "C:\\scans", "~/scans", "file:///x"]
     assert redacted(hidden) == [HIDDEN] * len(hidden)
     named = {"hf_TOKEN": 3, "Password": ["a"], "case_ids": ["c1"], "patient": "p1", "subjects": {"s1": 1}}
     named["leave_out"] = ("IBSR_05",)
