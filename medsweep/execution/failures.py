@@ -21,13 +21,10 @@ from medsweep.store.store import DamagedError, Store, free_path
 from medsweep.sweep.plan import Plan
 from medsweep.trial import COMPLETE, DivergedError, PoolDryError, StageEndedError
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-INFRASTRUCTURE = frozenset({"killed", "lease-held", "lease-lost", "stalled"})
-"""Outcomes that say nothing about the trial itself; running it again may help."""
 OWN_FAILURES = frozenset({"out-of-memory", "disk-full", "read-only", "bad-input", "error"})
 """Outcomes that running the same trial again in the same place would give again."""
-LOST = INFRASTRUCTURE - {"lease-held"}
-"""Those after which the trial is free to be tried again."""
+LOST = frozenset({"killed", "lease-lost", "stalled"})
+"""Outcomes that say nothing about the trial itself, after which it is free to be tried again."""
 TRIES = 3
 """Times a trial may be lost to the machines within one call; errors of its own are not tried again."""
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 60.0
@@ -96,7 +93,7 @@ def classify(error: BaseException) -> str:
     for kind, outcome in _BY_TYPE.items():
         if isinstance(error, kind):
             return outcome
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk-full"
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return "read-only"

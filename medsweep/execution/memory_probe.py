@@ -25,8 +25,6 @@ from medsweep.sweep.file import Resources
 from medsweep.sweep.plan import PlannedTrial
 from medsweep.trial import Progress, Stage, StageEndedError
 
-PROBES: Final = "probes"
-"""Folder of the store where measurements are kept."""
 NOT_SIZES: Final = ("fold", "seed")
 """Fields of a config that choose data and chance, not sizes; folds of one dataset are of nearly one size."""
 
@@ -49,10 +47,7 @@ class Measured:
 
 
 def shape_of(stage: Stage, config: Config, data: Mapping[str, str]) -> str | None:
-    """Digest of all that the memory of a trial depends on, 64 hex digits; None for a stage that cannot be cut short.
-
-    ``data`` is what ``sizes_of`` says of its inputs.
-    """
+    """Digest of all that the memory of a trial depends on, 64 hex digits; None for a stage that cannot be cut short."""
     if stage.probe is None:
         return None
     sizes = {name: value for name, value in identity(stage.probe(config)).items() if name not in NOT_SIZES}
@@ -63,16 +58,15 @@ def shape_of(stage: Stage, config: Config, data: Mapping[str, str]) -> str | Non
 def sizes_of(trial: PlannedTrial, trials: Mapping[str, PlannedTrial], stages: Mapping[str, Stage]) -> dict[str, str]:
     """What the memory of a trial depends on beside its config, by input role.
 
-    Digests of the inputs that are made from nothing else: what was prepared, whose channels, classes and number of
-    slices count. Shapes of those that its stage is sized by. Other inputs differ between folds and seeds, and hardly in
-    size.
+    Digests of the inputs that are made from nothing else, as the prepared slices, and shapes of those that its stage
+    is sized by. Other inputs differ between folds and seeds, and hardly in size.
     """
     sizes = {}
     for role, digest in trial.inputs.items():
         parent = trials[digest]
         if role in stages[trial.stage].sized_by:
-            shape = shape_of(stages[parent.stage], parent.config, sizes_of(parent, trials, stages))
-            sizes[role] = digest if shape is None else shape
+            data = sizes_of(parent, trials, stages)
+            sizes[role] = shape_of(stages[parent.stage], parent.config, data) or digest
         elif not parent.inputs:
             sizes[role] = digest
     return sizes
@@ -162,4 +156,4 @@ def probe(
 
 
 def _path(store: Store, stage: str, shape: str) -> Path:
-    return store.root / PROBES / stage / f"{short(shape)}.json"
+    return store.root / "probes" / stage / f"{short(shape)}.json"

@@ -120,7 +120,7 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, scratch: 
     import ray
     from ray import tune
 
-    from medsweep.execution.ray_tune import PlanSearcher, ProgressListener, StageTrainable, trial_folder
+    from medsweep.execution.ray_tune import PlanSearcher, ProgressListener, StageTrainable
 
     total = ray.cluster_resources()
     trainable = tune.with_parameters(StageTrainable, context=context, tasks=TaskFile.write(scratch / name, tasks))
@@ -131,7 +131,8 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, scratch: 
             num_samples=-1,  # until the searcher says FINISHED
             max_concurrent_trials=_slots(total, tasks),
             reuse_actors=True,  # a new process per trial would spend seconds on importing torch
-            trial_dirname_creator=trial_folder,
+            # Short: the default holds every parameter.
+            trial_dirname_creator=lambda trial: f"{trial.config['stage']}-{trial.trial_id}-{os.getpid()}",
         ),
         run_config=tune.RunConfig(
             name=name,

@@ -72,8 +72,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a run is resumed from the store."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a run is resumed from the store."""
+    restore = save
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher for a restore that never happens. What is alive here cannot be pickled."""
@@ -132,11 +131,6 @@ def _forget(trial: Any) -> None:
     trial._state_json = trial.run_metadata._cached_json = "{}"
 
 
-def trial_folder(trial: Any) -> str:
-    """Short names for Tune's own folders; the default holds every parameter."""
-    return f"{trial.config['stage']}-{trial.config['digest'][:16]}-{trial.trial_id}-{os.getpid()}"
-
-
 class StageTrainable(tune.Trainable):  # type: ignore[misc]
     """Drives one attempt per Tune trial. Keeps its process, its imports and its tracker between trials."""
 
@@ -150,7 +144,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial. Trouble is raised: a False here would lose the trial without a word (Ray 2.60)."""
-        self._close()
+        self.cleanup()
         self._open(new_config)
         return True
 
@@ -164,9 +158,6 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
             task, self._context, self._store, self._tracker, on_stall=_end_process
         )
         self._failed: TrialFailedError | None = None
-
-    def _close(self) -> None:
-        self._reports.close()  # type: ignore[attr-defined]
 
     def step(self) -> dict[str, Any]:
         """Drive the trial until a report is due or it ends; a failure is reported first and raised at the next step.
@@ -189,13 +180,10 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
 
     def cleanup(self) -> None:
         """Give up the lease of an unfinished trial."""
-        self._close()
+        self._reports.close()  # type: ignore[attr-defined]
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the store has the checkpoints. Tune fails every trial where this method is missing."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: the store has the checkpoints."""
 
 
 def _end_process(_error: StalledError) -> None:

@@ -1,6 +1,5 @@
 """What a worker is told: one trial, and the context it runs in. Both travel to other processes as plain data."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from medsweep.execution.gpu_memory import Gpu
+from medsweep.files import fsync
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
 from medsweep.sweep.file import Resources
@@ -66,8 +66,7 @@ class TaskFile:
                 line = _JSON.dump_json(task) + b"\n"
                 places[task.digest] = (stream.tell(), len(line))
                 stream.write(line)
-            stream.flush()
-            os.fsync(stream.fileno())
+        fsync(path)
         return cls(path, places)
 
     def read(self, digest: str) -> Task:

@@ -111,14 +111,17 @@ def _trials(count: int, stage: str) -> str:
 
 
 @dataclass(frozen=True)
-class ComparedTrial:
-    """A trial as ``why`` compares it: planned or published."""
+class IndexedTrial:
+    """A planned trial, in the words of the manifest that it would leave."""
 
     stage: str
     digest: str
     config: Mapping[str, Any]
     reads: Mapping[str, str]
     inputs: Mapping[str, str]
+
+
+ComparedTrial = IndexedTrial | Manifest
 
 
 @dataclass(frozen=True)
@@ -166,13 +169,13 @@ def explain(prefix: str, store: Store) -> Why:
         UserError: no such trial, or several.
     """
     planned = _planned(store)
-    published = {manifest.digest: _compared(manifest) for manifest in store.published()}
+    published = {manifest.digest: manifest for manifest in store.published()}
     manifest = store.find(prefix)
     digest = manifest.digest if manifest else next((name for name in planned if name.startswith(prefix)), None)
     if digest is None:
         raise store.no_such(prefix)
     changed = tuple(changed_files(manifest.code)) if manifest else ()
-    trials = {**planned, **published}
+    trials: dict[str, ComparedTrial] = {**planned, **published}
     trial = trials[digest]
     others = [other for other in published.values() if other.stage == trial.stage and other.digest != digest]
     if not others:
@@ -205,13 +208,9 @@ def differences(ours: ComparedTrial, theirs: ComparedTrial, trials: Mapping[str,
     return apart
 
 
-def _planned(store: Store) -> dict[str, ComparedTrial]:
+def _planned(store: Store) -> dict[str, IndexedTrial]:
     lines = [line for path in sorted((store.root / "plans").glob("*.jsonl")) for line in path.read_text().splitlines()]
-    return {trial.digest: trial for trial in (ComparedTrial(**json.loads(line)) for line in lines)}
-
-
-def _compared(manifest: Manifest) -> ComparedTrial:
-    return ComparedTrial(manifest.stage, manifest.digest, manifest.config, manifest.reads, manifest.inputs)
+    return {trial.digest: trial for trial in (IndexedTrial(**json.loads(line)) for line in lines)}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
