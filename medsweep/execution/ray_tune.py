@@ -13,10 +13,11 @@ from ray.tune.search import Searcher
 
 from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import StalledError, TrialFailedError
-from medsweep.execution.runner import Ledger, tracker_for
+from medsweep.execution.runner import Ledger
 from medsweep.execution.task import RunContext, Task, TaskFile
 from medsweep.store.store import Store
 from medsweep.sweep.file import Resources
+from medsweep.tracking.wandb import WandbTracker
 from medsweep.trial import Progress
 
 REPORT_SECONDS = 0.5
@@ -138,7 +139,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
         """Called once per process; later trials come through ``reset_config``."""
         self._context, self._tasks = context, tasks
         self._store = Store(context.store)
-        self._tracker = tracker_for(context)
+        self._tracker = WandbTracker(context.store / "wandb", context.tracking)
         self._node = ray.get_runtime_context().get_node_id()
         self._open(config)
 

@@ -16,7 +16,7 @@ from medsweep.execution.task import RunContext, Task
 from medsweep.identity import short
 from medsweep.store.store import DamagedError, Store
 from medsweep.tracking.console import Observer
-from medsweep.tracking.tracker import Tracker
+from medsweep.tracking.wandb import WandbTracker
 from medsweep.trial import COMPLETE
 
 
@@ -67,15 +67,6 @@ class Runner(Protocol):
 
     def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
         """Run until every task is settled, held by another worker or waiting to be tried again, or the user stops."""
-
-
-def tracker_for(context: RunContext) -> Tracker:
-    """The tracker that a worker mirrors its trials to."""
-    if context.tracking == "disabled":
-        return Tracker()
-    from medsweep.tracking.wandb import WandbTracker
-
-    return WandbTracker(context.store / "wandb", context.tracking)
 
 
 class Ledger:
@@ -191,7 +182,7 @@ class LocalRunner:
         """Run the tasks, longest remaining chain first."""
         store = Store(context.store)
         ledger = Ledger(tasks, store, observer, policy)
-        tracker = tracker_for(context)
+        tracker = WandbTracker(context.store / "wandb", context.tracking)
         try:
             with stop_signals() as stop, raised_in_main_thread() as interrupt:
                 while (task := ledger.start()) is not None:

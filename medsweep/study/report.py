@@ -28,7 +28,6 @@ from medsweep.study.stages import Settings, StudySweep
 from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table, write_tables
 from medsweep.sweep.arms import label_of, level_text
 from medsweep.sweep.plan import Plan, PlannedTrial
-from medsweep.tracking.wandb import project_name
 from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.predictions import write_predictions
 from medsweep.trainers.synthesis.pipelines import FAMILIES
@@ -106,7 +105,7 @@ def make_report(
         limits=tuple(limits),
         spectra=_spectra(plan, store),
         store=str(store.root),
-        wandb_project=project_name(sweep.name) if (store.root / "wandb").is_dir() else "",
+        wandb_project=sweep.name if (store.root / "wandb").is_dir() else "",
         versions=package_versions(),
         created=_now(),
     )

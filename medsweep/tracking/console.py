@@ -58,9 +58,6 @@ class _ProgressConsole(Observer):
             self._sweep.finished(digest, outcome, self._clock())
 
     def note(self, text: str) -> None:
-        self._line(text)
-
-    def _line(self, text: str) -> None:
         # Never called with the lock held: a live console draws from its own thread, its lock first and then ours.
         line = f"{short_time(self._clock() - self._began):>7}  {text}"
         self._console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
@@ -87,7 +84,7 @@ class LiveConsole(_ProgressConsole):
     def finished(self, digest: str, outcome: str, message: str) -> None:
         super().finished(digest, outcome, message)
         if outcome not in SETTLED:
-            self._line(_ending(self._sweep.trial(digest), outcome, message, self._clock()))
+            self.note(_ending(self._sweep.trial(digest), outcome, message, self._clock()))
 
     def _render(self) -> Group:
         with self._lock:
@@ -103,15 +100,15 @@ class PlainConsole(_ProgressConsole):
         self._shown: dict[str, float] = {}
 
     def __enter__(self) -> Self:
-        self._line(self._summary())
+        self.note(self._summary())
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._line(self._summary())
+        self.note(self._summary())
 
     def started(self, digest: str, stage: str, label: str) -> None:
         super().started(digest, stage, label)
-        self._line(f"started {_title(self._sweep.trial(digest))}")
+        self.note(f"started {_title(self._sweep.trial(digest))}")
 
     def progressed(self, digest: str, step: int, total: int) -> None:
         super().progressed(digest, step, total)
@@ -119,11 +116,11 @@ class PlainConsole(_ProgressConsole):
         if trial.state != "running" or (shown is not None and now - shown < PROGRESS_EVERY_SECONDS):
             return
         self._shown[digest] = now
-        self._line(f"{_title(trial)}: step {step} of {total}{_pace(trial, now)}")
+        self.note(f"{_title(trial)}: step {step} of {total}{_pace(trial, now)}")
 
     def finished(self, digest: str, outcome: str, message: str) -> None:
         super().finished(digest, outcome, message)
-        self._line(f"{_ending(self._sweep.trial(digest), outcome, message, self._clock())} | {self._summary()}")
+        self.note(f"{_ending(self._sweep.trial(digest), outcome, message, self._clock())} | {self._summary()}")
 
 
 def make_console(sweep: SweepProgress, stream: TextIO) -> LiveConsole | PlainConsole:

@@ -22,7 +22,7 @@ from medsweep.trial import Progress
 
 logger = logging.getLogger(__name__)
 
-LONGEST_TAG, LONGEST_PROJECT = 64, 128
+LONGEST_TAG = 64
 HIDDEN = "[hidden]"
 
 _SECRET_NAME = re.compile(r"key|token|secret|password", re.IGNORECASE)
@@ -86,7 +86,7 @@ class WandbTracker(Tracker):
             return wandb.init(
                 dir=self._folder,
                 mode=self._mode,
-                project=project_name(card.sweep),
+                project=card.sweep,
                 id=f"{card.stage}-{short(card.digest)}",
                 name=_readable_name(card),
                 group=_clipped(card.group),
@@ -129,11 +129,6 @@ def resolve_mode(flag: str | None) -> TrackingMode:
             raise UserError(f"{source} must be offline, online or disabled, got {value!r}; {hint}")
         return cast(TrackingMode, value)
     return "online" if _logged_in() else "offline"
-
-
-def project_name(sweep: str) -> str:
-    """The sweep's name with only letters, digits, ``.``, ``_`` and ``-``, at most 128 characters."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", sweep)[:LONGEST_PROJECT]
 
 
 def redacted(value: object, name: str = "") -> Any:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from medsweep.errors import UserError
 from medsweep.tracking.tracker import RunCard
-from medsweep.tracking.wandb import HIDDEN, WandbTracker, project_name, redacted, resolve_mode
+from medsweep.tracking.wandb import HIDDEN, WandbTracker, redacted, resolve_mode
 from medsweep.trial import Progress
 
 DIGEST = "0123456789abcdef" * 4
@@ -34,7 +34,7 @@ def _no_wandb_outside(tmp_path, monkeypatch):
 
 def card(**changes):
     fields = {
-        "sweep": "injection points: C-SG?",
+        "sweep": "injection-points",
         "stage": "segment",
         "digest": DIGEST,
         "arms": (LONG_ARM,),
@@ -115,7 +115,7 @@ def test_a_run_says_what_it_is_and_nothing_private(tmp_path):
     tracker.end("complete", {})
 
     segment, gan = (of_kind(records_of_run, "run")[0] for records_of_run in records(folder))
-    assert segment["project"] == "injection-points-C-SG-"
+    assert segment["project"] == "injection-points"
     assert (segment["job_type"], gan["job_type"]) == ("segment", "gan")
     arm = segment["run_group"]
     assert len(arm) == 64
@@ -259,11 +259,6 @@ def test_redaction_by_name_and_by_shape():
     assert redacted({"/data/p1": 1}) == {HIDDEN: 1}
     with pytest.raises(TypeError, match="levels is a set"):
         redacted({"levels": {1, 2}})
-
-
-def test_project_names_are_what_the_server_takes():
-    assert project_name("a/b c:d#e") == "a-b-c-d-e"
-    assert len(project_name("x" * 500)) == 128
 
 
 def test_mode_is_the_flag_then_the_variable_then_the_login(tmp_path, monkeypatch):
