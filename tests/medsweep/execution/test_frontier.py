@@ -1,7 +1,9 @@
 """Which trial starts next: those of one input in a row, near their inputs, the urgent ones first."""
 
+from pathlib import Path
+
 from medsweep.execution.frontier import Frontier
-from medsweep.execution.task import Task
+from medsweep.execution.task import Task, TaskFile
 from medsweep.sweep.file import Resources
 
 
@@ -12,7 +14,7 @@ def task(digest: str, *parents: str, tail: float = 1.0) -> Task:
     )  # fmt: skip
 
 
-def test_trials_of_one_input_follow_each_other() -> None:
+def test_trials_of_one_input_follow_each_other(tmp_path: Path) -> None:
     roots = [task("a", tail=2.0), task("b", tail=2.0)]
     frontier = Frontier([*roots, *(task(f"{root}{i}", root) for i in (1, 2) for root in ("a", "b"))])
     assert [frontier.start(), frontier.start()] == roots
@@ -20,7 +22,7 @@ def test_trials_of_one_input_follow_each_other() -> None:
     frontier.settle("b", "complete")
     order = [started.digest for _ in range(4) if (started := frontier.start()) is not None]
     assert order == ["b1", "b2", "a1", "a2"]
-    assert Task.from_json(roots[0].to_json()) == roots[0]
+    assert TaskFile.write(tmp_path, roots).read("b") == roots[1]
 
 
 def test_a_free_place_is_given_to_the_trial_whose_inputs_are_near() -> None:
