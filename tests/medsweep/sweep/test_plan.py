@@ -98,7 +98,7 @@ def test_accounts_add_up(tmp_path: Path) -> None:
     assert sum(row.trials for row in rows) == len(plan.trials)
     grow = next(row for row in rows if row.stage == "grow")
     assert (grow.hours_each, grow.hours.middle, grow.timed) == (0.001, 0.002, 0)
-    assert (grow.low, grow.high) == pytest.approx((0.002 / 3, 0.006))
+    assert (grow.hours.low, grow.hours.high) == pytest.approx((0.002 / 3, 0.006))
 
 
 def test_ten_thousand_trials_are_planned_in_moments() -> None:
