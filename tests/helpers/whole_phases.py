@@ -16,7 +16,7 @@ class WholePhases:
         self.gamma_C, self.mean_path_length = learner.phases._gamma_C, learner.phases.mean_path_length
 
     def _down(self, side, loss):
-        network, adam = getattr(self.networks, side), getattr(self.networks, f"_adam_{side}")
+        network, adam = getattr(self.networks, side), getattr(self.networks, f"adam_{side}")
         network.zero_grad()
         loss.backward()
         slopes = [weight.grad for weight in network.parameters() if weight.grad is not None]

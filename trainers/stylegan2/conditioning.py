@@ -5,23 +5,15 @@ latent dimensions. m_r is the condition at resolution r.
 """
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medsweep.trainers.stylegan2.config import GeneratorForm
-from medsweep.trainers.stylegan2.layers import (
-    LRELU_GAIN,
-    EqualisedLinear,
-    SeededModule,
-    constant,
-)
+from medsweep.trainers.stylegan2.config import GeneratorForm, Resize
+from medsweep.trainers.stylegan2.layers import LRELU_GAIN, EqualisedLinear, SeededModule, constant
 
 LOWEST = 4
-
-Resize = Literal["area", "nearest"]
 
 
 def pyramid(condition_NKRR: Tensor | None, resize: Resize = "area") -> dict[int, Tensor]:
@@ -35,13 +27,10 @@ def pyramid(condition_NKRR: Tensor | None, resize: Resize = "area") -> dict[int,
     R = condition_NKRR.shape[-1]
     levels = {R: condition_NKRR}
     for step in (2**power for power in range(1, (R // LOWEST).bit_length())):
-        r = R // step
-        nearest = resize == "nearest"
-        levels[r] = (
-            condition_NKRR[..., step // 2 :: step, step // 2 :: step]
-            if nearest
-            else functional.avg_pool2d(levels[2 * r], 2)
-        )
+        if resize == "nearest":
+            levels[R // step] = condition_NKRR[..., step // 2 :: step, step // 2 :: step]
+        else:
+            levels[R // step] = functional.avg_pool2d(levels[2 * R // step], 2)
     return levels
 
 

@@ -18,6 +18,7 @@ MaskForm = Literal["signed-distance", "soft-one-hot"]
 Augment = Literal["none", "diffaugment", "ada", "ada-fixed"]
 GeneratorForm = Literal["add", "concat", "affine"]
 DiscriminatorForm = Literal["concat", "projection"]
+Resize = Literal["area", "nearest"]
 Weight = Annotated[float, Field(ge=0)]
 
 
@@ -34,7 +35,7 @@ class GanSettings(Config):
     """In G: y + g E(m); the next convolution reads [y ; m]; or y (1 + gamma(m)) + beta(m)."""
     discriminator_form: DiscriminatorForm = "concat"
     """In D: masks join the features; or <features, embedding(m)> is added to the score (Miyato and Koyama 2018)."""
-    condition_resize: Literal["area", "nearest"] = "area"
+    condition_resize: Resize = "area"
     """How the mask is made smaller for lower resolutions; area averages keep thin structures."""
     mask_form: MaskForm = "signed-distance"
     """Continuous form of a label map: per-class signed distance in [-1, 1], or a softmax against blurred one-hot."""

@@ -122,7 +122,7 @@ class EqualisedConv(SeededModule):
             return functional.conv2d(x_NIHW, weight, bias, padding=self.kernel // 2)
         if self.kernel == 1:  # the filter is needed only at the pixels that are kept
             return functional.conv2d(halve(x_NIHW, self.fir), weight, bias)
-        return functional.conv2d(low_pass(x_NIHW, self.fir, padding=2), weight, bias, stride=2)
+        return functional.conv2d(low_pass(x_NIHW, self.fir, 2), weight, bias, stride=2)
 
 
 def fir_filter(channels: int, gain: float = 1.0) -> Tensor:
@@ -149,10 +149,14 @@ class _LowPass(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        return _apply_low_pass(slope, ctx.saved_tensors[0], 3 - ctx.padding), None, None
+        return low_pass(slope, ctx.saved_tensors[0], 3 - ctx.padding), None, None
 
 
-_apply_low_pass: Callable[[Tensor, Tensor, int], Tensor] = _LowPass.apply
+low_pass: Callable[[Tensor, Tensor, int], Tensor] = _LowPass.apply
+"""x filtered with ``fir_filter`` after zero padding, (N, C, H + 2 padding - 3, W + 2 padding - 3).
+
+Differentiable any number of times with respect to x only. The filter must be symmetric, as that of ``fir_filter`` is.
+"""
 
 
 class _Halve(torch.autograd.Function):
@@ -176,14 +180,6 @@ class _Halve(torch.autograd.Function):
 _apply_halve: Callable[[Tensor, Tensor, bool], Tensor] = _Halve.apply
 
 
-def low_pass(x_NCHW: Tensor, fir_C144: Tensor, *, padding: int) -> Tensor:
-    """``x`` filtered with ``fir_filter`` after zero padding; (N, C, H + 2 padding - 3, W + 2 padding - 3).
-
-    Differentiable any number of times with respect to ``x`` only; ``fir`` must be symmetric, as that of ``fir_filter``.
-    """
-    return _apply_low_pass(x_NCHW, fir_C144, padding)
-
-
 def halve(x_NCHW: Tensor, fir_C144: Tensor) -> Tensor:
     """The pixels of the low-pass that remain at half the resolution; H and W even, (N, C, H / 2, W / 2)."""
     return _apply_halve(x_NCHW, fir_C144, False)
@@ -204,17 +200,7 @@ def scaled_conv(x_NIHW: Tensor, weight_OIkk: Tensor, style_NI: Tensor, fir_O144:
     if fir_O144 is None:
         return functional.conv2d(scaled, weight_OIkk, padding=weight_OIkk.shape[-1] // 2)
     twice = functional.conv_transpose2d(scaled, weight_OIkk.transpose(0, 1), stride=2)
-    return low_pass(twice, fir_O144, padding=1)
-
-
-def modulated_conv_reference(x_NIHW: Tensor, weight_OIkk: Tensor, style_NI: Tensor) -> Tensor:
-    """Eq. 1 to 3 of Karras et al. 2020 as written, with one kernel per sample: the oracle of the fast path."""
-    weight_NOIkk = weight_OIkk[None] * style_NI[:, None, :, None, None]
-    weight_NOIkk = weight_NOIkk * (weight_NOIkk.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
-    padding = weight_OIkk.shape[-1] // 2
-    return torch.cat(
-        [functional.conv2d(x[None], weight, padding=padding) for x, weight in zip(x_NIHW, weight_NOIkk, strict=True)]
-    )
+    return low_pass(twice, fir_O144, 1)
 
 
 class ModulatedConv(SeededModule):

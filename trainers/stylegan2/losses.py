@@ -4,9 +4,6 @@ N samples, C channels, K classes, R pixels, L layers, D latent dimensions.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,66 +53,25 @@ class RunningMean:
 
     def __init__(self, decay: float = 0.99):
         self.decay = decay
-        self._value: Tensor | None = None
+        self.value: Tensor | None = None
+        """None before the first update; all that a checkpoint has to hold."""
 
-    @property
-    def value(self) -> Tensor:
-        """The mean, without a gradient.
-
-        Raises:
-            RuntimeError: nothing has been averaged yet.
-        """
-        if self._value is None:
-            raise RuntimeError("a running mean was read before its first update")
-        return self._value
-
-    def update(self, x: Tensor) -> None:
-        """Take ``x`` into the mean."""
+    def update(self, x: Tensor) -> Tensor:
+        """Take ``x`` into the mean and return the mean, without a gradient."""
         new = x.detach().clone()
-        self._value = new if self._value is None else torch.lerp(new, self._value, self.decay)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The mean, None before the first update."""
-        return {"value": self._value}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
-        self._value = state["value"]
+        self.value = new if self.value is None else torch.lerp(new, self.value, self.decay)
+        return self.value
 
 
-@dataclass(frozen=True)
-class LecamAnchors:
-    """Running means of D's scores of real and of generated pairs, with decay 0.99 (Tseng et al. 2021)."""
-
-    real: RunningMean = field(default_factory=RunningMean)
-    fake: RunningMean = field(default_factory=RunningMean)
-
-    def update(self, real_score_N: Tensor, fake_score_N: Tensor) -> None:
-        """Take the mean scores of a batch into the anchors."""
-        self.real.update(real_score_N.mean())
-        self.fake.update(fake_score_N.mean())
-
-    def state_dict(self) -> dict[str, Any]:
-        """Both means."""
-        return {"real": self.real.state_dict(), "fake": self.fake.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
-        self.real.load_state_dict(state["real"])
-        self.fake.load_state_dict(state["fake"])
-
-
-def lecam(real_score_N: Tensor, fake_score_N: Tensor, anchors: LecamAnchors) -> Tensor:
+def lecam(real_score_N: Tensor, fake_score_N: Tensor, anchors_2: Tensor) -> Tensor:
     """LeCam regularisation of D (Tseng et al. 2021, R_LC): E relu(D(x) - a_F)^2 + E relu(a_R - D(G(z)))^2.
 
-    a_R and a_F are the anchors. The rectifiers are those of the published implementation: only a real score above the
-    generated anchor, and a generated score below the real one, is drawn back.
-
-    Raises:
-        RuntimeError: the anchors have not been updated yet.
+    The anchors (a_R, a_F) are running means, with decay 0.99, of D's mean score of real and of generated pairs. The
+    rectifiers are those of the published implementation: only a real score above the generated anchor, and a generated
+    score below the real one, is drawn back.
     """
-    above_N = functional.relu(real_score_N - anchors.fake.value)
-    below_N = functional.relu(anchors.real.value - fake_score_N)
+    above_N = functional.relu(real_score_N - anchors_2[1])
+    below_N = functional.relu(anchors_2[0] - fake_score_N)
     return above_N.square().mean() + below_N.square().mean()
 
 
@@ -125,14 +81,6 @@ def mismatch_loss(score_N: Tensor) -> Tensor:
     The matching-aware third term of Reed et al. 2016, algorithm 1: a wrong pair counts as generated.
     """
     return functional.softplus(score_N).mean()
-
-
-def segmenter_cross_entropy(logits_NKRR: Tensor, labels_NRR: Tensor) -> Tensor:
-    """Mean over pixels of -log softmax(logits)[label], in nats; the labels (N, R, R) are integers below K.
-
-    With the logits of a frozen segmenter on G(z, m) and the labels of m it tells G to draw what the mask says.
-    """
-    return functional.cross_entropy(logits_NKRR.float(), labels_NRR.long())
 
 
 def lazy_adam(learning_rate: float, every_steps: int | None) -> tuple[float, tuple[float, float]]:

@@ -23,14 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medsweep.config import Config
-from medsweep.trainers.stylegan2.conditioning import (
-    LOWEST,
-    MaskProjection,
-    Resize,
-    injection_of,
-    pyramid,
-)
-from medsweep.trainers.stylegan2.config import DiscriminatorForm, GanConfig, GeneratorForm, MaskForm, Point
+from medsweep.trainers.stylegan2.conditioning import LOWEST, MaskProjection, injection_of, pyramid
+from medsweep.trainers.stylegan2.config import DiscriminatorForm, GanConfig, GeneratorForm, MaskForm, Point, Resize
 from medsweep.trainers.stylegan2.layers import (
     LRELU_GAIN,
     SLOPE,
@@ -192,11 +186,6 @@ class StyledConv(SeededModule):
         return functional.leaky_relu(y + shift.to(y.dtype), SLOPE)
 
 
-def precision(half: bool, device: torch.device) -> torch.autocast:
-    """Convolutions in bfloat16 where ``half``, in float32 elsewhere."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
-
-
 class Generator(nn.Module):
     """Mapping and skip-type synthesis: the images of all resolutions are added up, each doubled bilinearly.
 
@@ -241,12 +230,15 @@ class Generator(nn.Module):
         x: Tensor = self.constant(len(w_NLD))
         image: Tensor | None = None
         for number, r in enumerate(architecture.resolutions):
-            with precision(self.half_from is not None and r >= self.half_from, x.device):
+            half = self.half_from is not None and r >= self.half_from
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
                 if number:
                     x = self.ups[number - 1](x, w[2 * number - 1], levels, noise)
                 x = self.convs[number](x, w[2 * number], levels, noise)
             finer: Tensor = self.images[number](x.float(), w[2 * number + 1])
-            image = finer if image is None else _double(image) + finer
+            if image is not None:
+                finer = finer + functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+            image = finer
         assert image is not None
         return self._as_channels(image)
 
@@ -257,10 +249,6 @@ class Generator(nn.Module):
             return image_NCRR
         images_NCRR, logits_NKRR = image_NCRR.split([self.architecture.channels - masks, masks], dim=1)
         return torch.cat([images_NCRR, 2 * logits_NKRR.softmax(dim=1) - 1], dim=1)
-
-
-def _double(image_NCrr: Tensor) -> Tensor:
-    return functional.interpolate(image_NCrr, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class Constant(SeededModule):
@@ -323,23 +311,18 @@ class Discriminator(nn.Module):
         architecture = self.architecture
         sees = architecture.condition_width("d-blocks") or architecture.projected_width
         levels = pyramid(condition, architecture.condition_resize) if sees else {}
+        h = x_NCRR
         if condition is not None and architecture.condition_width("d-input"):
-            x_NCRR = torch.cat([x_NCRR, condition], dim=1)
-        h = self._features(x_NCRR, levels if architecture.condition_width("d-blocks") else {})
-        h = functional.leaky_relu(self.conv(append_batch_std(h, architecture.minibatch_std_group)), SLOPE)
+            h = torch.cat([h, condition], dim=1)
+        for r, block in zip(reversed(architecture.resolutions[1:]), self.blocks, strict=True):
+            half = self.half_from is not None and r >= self.half_from
+            with torch.autocast(h.device.type, torch.bfloat16, enabled=half):
+                if r == architecture.resolution:
+                    h = functional.leaky_relu(self.from_image(h), SLOPE)
+                elif architecture.condition_width("d-blocks"):
+                    h = torch.cat([h, levels[r].to(h.dtype)], dim=1)
+                h = block(h if half else h.float())
+        h = functional.leaky_relu(self.conv(append_batch_std(h.float(), architecture.minibatch_std_group)), SLOPE)
         h = functional.leaky_relu(self.hidden(h.flatten(1)), SLOPE)
         score_N: Tensor = self.score(h)[:, 0]
         return score_N if self.projection is None else score_N + self.projection(h, levels[LOWEST])
-
-    def _features(self, x_NCRR: Tensor, levels: dict[int, Tensor]) -> Tensor:
-        """What is left at 4 x 4, float32 (N, width(4), 4, 4)."""
-        h = x_NCRR
-        for r, block in zip(reversed(self.architecture.resolutions[1:]), self.blocks, strict=True):
-            half = self.half_from is not None and r >= self.half_from
-            with precision(half, x_NCRR.device):
-                if r == self.architecture.resolution:
-                    h = functional.leaky_relu(self.from_image(h), SLOPE)
-                elif levels:
-                    h = torch.cat([h, levels[r].to(h.dtype)], dim=1)
-                h = block(h if half else h.float())
-        return h.float()

@@ -22,37 +22,19 @@ class OptimisedNetworks:
         draw_weights(self.d, derive_seed(*purpose, "discriminator"))
         self.g, self.d = self.g.to(device), self.d.to(device)
         self.mean_g = copy.deepcopy(self.g).requires_grad_(False)
-        self._adam_g = _adam(self.g, config, config.path_length_every_steps if config.path_length_weight else None)
-        self._adam_d = _adam(self.d, config, config.r1_every_steps if config.r1_gamma else None)
-        self._batch, self._half_life = config.batch_size, config.ema_kimg * 1000
-        self._ramp_up = config.ema_ramp_up
-
-    def clear_g(self) -> None:
-        """Forget the gradient of G."""
-        self._adam_g.zero_grad()
-
-    def clear_d(self) -> None:
-        """Forget the gradient of D."""
-        self._adam_d.zero_grad()
-
-    def descend_g(self) -> Tensor:
-        """One step of G down its gradient; returns the gradient's norm."""
-        return _descend(self._adam_g)
-
-    def descend_d(self) -> Tensor:
-        """One step of D down its gradient; returns the gradient's norm."""
-        return _descend(self._adam_d)
+        self.adam_g = _adam(self.g, config, config.path_length_every_steps if config.path_length_weight else None)
+        self.adam_d = _adam(self.d, config, config.r1_every_steps if config.r1_gamma else None)
+        self._config = config
 
     @torch.no_grad()
     def average(self, seen_images: int) -> None:
         """Exponential mean of G's weights: beta = 0.5^(batch / half-life), a half-life that grows with images seen."""
-        weight = 1 - 0.5 ** (self._batch / self.half_life(seen_images))
+        half_life = self._config.ema_kimg * 1000
+        if self._config.ema_ramp_up:
+            half_life = min(half_life, seen_images * self._config.ema_ramp_up)
+        weight = 1 - 0.5 ** (self._config.batch_size / half_life)
         torch._foreach_lerp_(list(self.mean_g.parameters()), list(self.g.parameters()), weight)
         self.mean_g.mapping.w_average.copy_(self.g.mapping.w_average)
-
-    def half_life(self, seen_images: int) -> float:
-        """Half-life of the average, in images."""
-        return min(self._half_life, seen_images * self._ramp_up) if self._ramp_up else self._half_life
 
     def run_half(self, half_from: int | None) -> None:
         """Blocks from this resolution on compute in bfloat16; None for none, as the regularisers need."""
@@ -64,7 +46,7 @@ class OptimisedNetworks:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
     def _stateful(self) -> dict[str, Any]:
-        return {"g": self.g, "d": self.d, "mean_g": self.mean_g, "adam_g": self._adam_g, "adam_d": self._adam_d}
+        return {"g": self.g, "d": self.d, "mean_g": self.mean_g, "adam_g": self.adam_g, "adam_d": self.adam_d}
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, buffers and optimisers."""
@@ -81,7 +63,8 @@ def _adam(network: nn.Module, config: GanConfig, regularised_every: int | None) 
     return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, eps=1e-8, fused=True)
 
 
-def _descend(adam: torch.optim.Adam) -> Tensor:
+def descend(adam: torch.optim.Adam) -> Tensor:
+    """One step of a network down its gradient; returns the gradient's norm."""
     weights = adam.param_groups[0]["params"]
     norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
     adam.step()

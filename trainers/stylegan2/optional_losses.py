@@ -1,13 +1,11 @@
 """Terms of the losses that are off by default: LeCam, spectra, mismatched pairs, a frozen segmenter."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from medsweep.data.fitted_on import require_within
-from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trainers.stylegan2 import losses, spectral
 from medsweep.trainers.stylegan2.augmented_discriminator import AugmentedDiscriminator
 from medsweep.trainers.stylegan2.batches import Batches, MaskBatch, PairBatch
@@ -20,28 +18,24 @@ class OptionalLosses:
 
     def __init__(self, config: GanConfig, modalities: int, segmenter: nn.Module | None):
         self._config, self._modalities, self._segmenter = config, modalities, segmenter
-        self._anchors = losses.LecamAnchors() if config.lecam_weight else None
-        self._log_power = losses.RunningMean() if config.spectrum_weight else None
+        self._anchors, self._log_power = losses.RunningMean(), losses.RunningMean()
 
     def of_generator(self, fake: Tensor, masks: MaskBatch | None, batches: Batches) -> tuple[Tensor | float, Scalars]:
         """What is added to G's loss, and its terms as scalars."""
         config = self._config
         terms: dict[str, tuple[float, Tensor]] = {}
-        if config.focal_frequency_weight or self._log_power is not None:
+        if config.focal_frequency_weight or config.spectrum_weight:
             image, real = fake[:, : self._modalities], batches.real_images()
             if config.focal_frequency_weight:
                 terms["focal_frequency"] = config.focal_frequency_weight, spectral.focal_frequency(image, real)
-            if self._log_power is not None:
+            if config.spectrum_weight:
                 # Batches as large as the generated ones, so that both sides have the same bias of a small batch.
-                self._log_power.update(spectral.radial_log_power(real))
-                distance = spectral.spectrum_distance(image, self._log_power.value)
-                terms["spectrum"] = config.spectrum_weight, distance
+                mean_log_power = self._log_power.update(spectral.radial_log_power(real))
+                terms["spectrum"] = config.spectrum_weight, spectral.spectrum_distance(image, mean_log_power)
         if self._segmenter is not None and masks is not None:
             labels = torch.from_numpy(batches.data.labels[masks.rows.numpy()]).to(fake.device)
-            terms["segmenter"] = (
-                config.segmenter_weight,
-                losses.segmenter_cross_entropy(self._segmenter(fake), labels),
-            )
+            cross_entropy = functional.cross_entropy(self._segmenter(fake).float(), labels.long())
+            terms["segmenter"] = config.segmenter_weight, cross_entropy
         return _weighted(terms)
 
     def mismatched(self, real: PairBatch) -> PairBatch | None:
@@ -58,9 +52,9 @@ class OptionalLosses:
     ) -> tuple[Tensor | float, Scalars]:
         """What is added to D's loss, and its terms as scalars."""
         terms: dict[str, tuple[float, Tensor]] = {}
-        if self._anchors is not None:
-            self._anchors.update(real_N.detach(), fake_N.detach())
-            terms["lecam"] = self._config.lecam_weight, losses.lecam(real_N, fake_N, self._anchors)
+        if self._config.lecam_weight:
+            anchors_2 = self._anchors.update(torch.stack([real_N.mean(), fake_N.mean()]))
+            terms["lecam"] = self._config.lecam_weight, losses.lecam(real_N, fake_N, anchors_2)
         if mismatched is not None:
             scores_N = discriminator.scores(mismatched, random)
             terms["mismatch"] = self._config.mismatch_weight, losses.mismatch_loss(scores_N)
@@ -68,15 +62,11 @@ class OptionalLosses:
 
     def state_dict(self) -> dict[str, Any]:
         """Running means."""
-        means = {"anchors": self._anchors, "log_power": self._log_power}
-        return {name: mean.state_dict() for name, mean in means.items() if mean is not None}
+        return {"anchors": self._anchors.value, "log_power": self._log_power.value}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Return to what ``state_dict`` returned."""
-        if self._anchors is not None:
-            self._anchors.load_state_dict(state["anchors"])
-        if self._log_power is not None:
-            self._log_power.load_state_dict(state["log_power"])
+        self._anchors.value, self._log_power.value = state["anchors"], state["log_power"]
 
 
 def _weighted(terms: dict[str, tuple[float, Tensor]]) -> tuple[Tensor | float, Scalars]:
@@ -85,13 +75,3 @@ def _weighted(terms: dict[str, tuple[float, Tensor]]) -> tuple[Tensor | float, S
     for weight, term in terms.values():
         total = total + weight * term
     return total, {name: term.detach() for name, (_, term) in terms.items()}
-
-
-def frozen_segmenter(folder: Path, patients: tuple[str, ...], device: str) -> nn.Module:
-    """The reference segmenter of the fold, for the cross-entropy of what it sees in generated images.
-
-    Raises:
-        UserError: it was trained on a patient outside the fold's training patients.
-    """
-    require_within("reference segmenter", folder, patients)
-    return load_segmenter(folder, device).requires_grad_(False)

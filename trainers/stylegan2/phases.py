@@ -14,7 +14,7 @@ from medsweep.trainers.stylegan2.augmented_discriminator import AugmentedDiscrim
 from medsweep.trainers.stylegan2.batches import Batches, MaskBatch, PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.cost import divides
-from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
+from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks, descend
 from medsweep.trainers.stylegan2.optional_losses import OptionalLosses
 from medsweep.trainers.training.accumulation import (
     MicroBatch,
@@ -23,7 +23,6 @@ from medsweep.trainers.training.accumulation import (
     SharedTensor,
     accumulate,
     replay,
-    rewound,
     split_batch,
 )
 
@@ -67,12 +66,12 @@ class Phases:
             optional_loss, scalars = self._optional.of_generator(fake, shown, batches)
             return loss + optional_loss, {"loss_g": loss.detach()} | scalars
 
-        networks.clear_g()
+        networks.adam_g.zero_grad()
         networks.d.requires_grad_(False)
         means = accumulate(loss_of, self._micro_batches, batches.random)
         networks.d.requires_grad_(True)
         styles.backward()
-        return means | {"grad_norm_g": networks.descend_g()}
+        return means | {"grad_norm_g": descend(networks.adam_g)}
 
     def path_length(self) -> Scalars:
         """Path length penalty on half a batch, times its interval."""
@@ -96,13 +95,14 @@ class Phases:
         # The running mean takes in the lengths of the whole batch before any of them is penalised, so several
         # micro-batches are worked twice: once for their lengths alone, and once for the penalty.
         if len(micro_batches) > 1:
-            with rewound(batches.random):
-                lengths_by_micro_batch = [lengths(*item).detach() for item in replay(micro_batches, batches.random)]
+            state = batches.random.get_state()
+            lengths_by_micro_batch = [lengths(*item).detach() for item in replay(micro_batches, batches.random)]
+            batches.random.set_state(state)
             self._update_mean_path_length(torch.cat(lengths_by_micro_batch))
-        networks.clear_g()
+        networks.adam_g.zero_grad()
         accumulate(loss_of, micro_batches, batches.random)
         styles.backward()
-        networks.descend_g()
+        descend(networks.adam_g)
         return {"path_length": self.mean_path_length.clone()}
 
     def _update_mean_path_length(self, lengths_N: Tensor) -> None:
@@ -130,9 +130,9 @@ class Phases:
             gap, sign = (real_N.mean() - fake_N.mean()).detach(), real_N.detach().sign().mean()
             return loss + optional_loss, {"loss_d": loss.detach(), "real_sign": sign, "score_gap": gap} | scalars
 
-        networks.clear_d()
+        networks.adam_d.zero_grad()
         means = accumulate(loss_of, self._micro_batches, batches.random)
-        norm = networks.descend_d()
+        norm = descend(networks.adam_d)
         self._discriminator.observe(torch.cat(real_scores), step)
         return means | {"grad_norm_d": norm}
 
@@ -146,9 +146,9 @@ class Phases:
             penalty = losses.r1_penalty(score_N, x, self._gamma_C)
             return penalty * self._config.r1_every_steps, {"r1": penalty.detach()}
 
-        self._networks.clear_d()
+        self._networks.adam_d.zero_grad()
         means = accumulate(loss_of, self._micro_batches, self._batches.random)
-        self._networks.descend_d()
+        descend(self._networks.adam_d)
         return means
 
 

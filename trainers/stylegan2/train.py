@@ -8,14 +8,14 @@ from typing import Final
 
 import torch
 
-from medsweep.data.fitted_on import write_fitted_on
+from medsweep.data.fitted_on import require_within, write_fitted_on
 from medsweep.trainers.generators import GeneratorFamily
+from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trainers.stylegan2 import cost
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.device import applied, device_settings
 from medsweep.trainers.stylegan2.learner import GanLearner
-from medsweep.trainers.stylegan2.optional_losses import frozen_segmenter
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import load_generator
 from medsweep.trainers.training.loop import train
@@ -37,7 +37,8 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
     data = TrainingSet.load(config, inputs["prepare"], trial.device)
     segmenter = None
     if config.segmenter_weight:
-        segmenter = frozen_segmenter(inputs["reference"], data.patients, trial.device)
+        require_within("reference segmenter", inputs["reference"], data.patients)
+        segmenter = load_segmenter(inputs["reference"], trial.device).requires_grad_(False)
     settings = device_settings(trial.device, config.resolution)
     with applied(settings):
         learner = GanLearner(

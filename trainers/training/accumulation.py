@@ -6,7 +6,6 @@ is in memory at a time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -98,16 +97,6 @@ def replay(micro_batches: Sequence[MicroBatch], generator: torch.Generator) -> I
     for micro_batch in micro_batches:
         generator.set_state(state)
         yield micro_batch, MicroBatchRandom(generator, micro_batch)
-
-
-@contextmanager
-def rewound(generator: torch.Generator) -> Iterator[None]:
-    """What is drawn inside will be drawn again after it."""
-    state = generator.get_state()
-    try:
-        yield
-    finally:
-        generator.set_state(state)
 
 
 def accumulate(

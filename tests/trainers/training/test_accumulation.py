@@ -9,7 +9,6 @@ from medsweep.trainers.training.accumulation import (
     accumulate,
     normal,
     replay,
-    rewound,
     split_batch,
     uniform,
 )
@@ -63,13 +62,6 @@ def test_samples_get_the_numbers_that_they_get_in_the_whole_batch(parts):
     for one, several in zip(expected, zip(*found, strict=True), strict=True):
         assert torch.equal(torch.cat(several), one)
     assert torch.equal(generator.get_state(), whole.get_state())
-
-
-def test_what_is_drawn_rewound_is_drawn_again():
-    generator = rng()
-    with rewound(generator):
-        first = torch.rand(3, generator=generator)
-    assert torch.equal(torch.rand(3, generator=generator), first)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
