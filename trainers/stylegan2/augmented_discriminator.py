@@ -42,8 +42,7 @@ class AugmentedDiscriminator:
     def observe(self, real_score_N: Tensor, step: int) -> None:
         """Let the adapted p follow D's scores of real pairs."""
         if self._controller is not None:
-            self._controller.observe(real_score_N)
-            self._controller.update(step)
+            self._controller.observe(real_score_N, step)
 
     def state_dict(self) -> dict[str, Any]:
         """The adapted p and what it rests on."""

@@ -68,6 +68,7 @@ class ShuffledRows:
         self.rows = rows
         self.generator = generator
         self.order = torch.empty(0, dtype=torch.int64)
+        """The rows of this round that are not yet drawn."""
 
     def draw(self, count: int) -> Tensor:
         """The next ``count`` row numbers, int64 on the CPU."""
@@ -75,14 +76,6 @@ class ShuffledRows:
             self.order = torch.cat([self.order, torch.randperm(self.rows, generator=self.generator)])
         rows, self.order = self.order[:count], self.order[count:]
         return rows
-
-    def state_dict(self) -> dict[str, Any]:
-        """The rows not yet drawn; the generator is its owner's to save."""
-        return {"order": self.order}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
-        self.order = state["order"].cpu()
 
 
 class Batches:
@@ -130,13 +123,13 @@ class Batches:
     def state_dict(self) -> dict[str, Any]:
         """Data order and random generators."""
         return {
-            "rows": self._rows.state_dict(),
+            "order": self._rows.order,
             "host_random": self.host_random.get_state(),
             "random": self.random.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Return to what ``state_dict`` returned."""
-        self._rows.load_state_dict(state["rows"])
+        self._rows.order = state["order"].cpu()
         self.host_random.set_state(state["host_random"])
         self.random.set_state(state["random"])

@@ -90,11 +90,8 @@ def hours(config: GanConfig) -> float:
 def divides(config: GanConfig) -> int:
     """Most micro-batches that a batch can be worked in with the gradient of the whole, to rounding.
 
-    The groups of the batch standard deviation stay whole, so it is how many of them there are. It is 1 with LeCam,
-    whose anchors are moved by the mean scores of the whole batch before they are used. It is also 1 with the two terms
-    that compare spectra, since these square a mean over the batch. All else is a mean over samples: the losses of both
-    networks, R1, the path length penalty given its running mean, wrong masks, and the frozen segmenter, whose
-    normalisation is frozen too.
+    The groups of the batch standard deviation stay whole. LeCam moves its anchors by the mean scores of the whole batch
+    before they are used, and the two terms that compare spectra square a mean over the batch, so these allow only one.
     """
     if config.lecam_weight or config.focal_frequency_weight or config.spectrum_weight:
         return 1

@@ -51,12 +51,7 @@ class TrainingSet:
 
     @classmethod
     def _of(
-        cls,
-        slices: SliceSet,
-        patients: tuple[str, ...],
-        rows: NDArray[np.int64],
-        config: GanConfig,
-        device: str,
+        cls, slices: SliceSet, patients: tuple[str, ...], rows: NDArray[np.int64], config: GanConfig, device: str
     ) -> "TrainingSet":
         labels = np.asarray(slices.masks[rows])
         channels = encode(labels, len(slices.classes), config.mask_form, config.mask_clip_px)

@@ -16,23 +16,10 @@ from typing import Final
 import torch
 
 from medsweep.errors import UserError
+from medsweep.trainers.stylegan2.conditioning import LOWEST
 
 HALF_LEVELS: Final = 4
 """How many of the highest resolutions compute in bfloat16."""
-
-LOWEST: Final = 4
-
-
-@dataclass(frozen=True)
-class DeviceProperties:
-    """What has to be known of a device in order to decide."""
-
-    is_cuda: bool
-    bf16: bool
-    """Whether it computes in bfloat16 natively; such devices have TensorFloat-32 as well."""
-    name: str
-    total_memory: int
-    """Bytes."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +41,8 @@ class DeviceSettings:
     """Threads of torch on the CPU."""
 
 
-def device_properties(device: str) -> DeviceProperties:
-    """Ask torch and the operating system about a device.
+def device_settings(device: str, resolution: int) -> DeviceSettings:
+    """Decide for ``device`` ('cpu', 'cuda:0') and networks of R = ``resolution``.
 
     Raises:
         UserError: ``device`` is no device, or a CUDA device that torch does not see.
@@ -64,33 +51,25 @@ def device_properties(device: str) -> DeviceProperties:
         kind = torch.device(device)
     except RuntimeError:
         raise UserError(f"device {device!r} is none that torch knows; use 'cpu', 'cuda' or 'cuda:0'") from None
-    if kind.type != "cuda":
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return DeviceProperties(False, False, _processor() if kind.type == "cpu" else kind.type, memory)
-    visible = torch.cuda.device_count()
-    if (kind.index or 0) >= visible:
-        raise UserError(f"device {device!r} was asked for, but torch sees {visible} CUDA devices; use 'cpu' or another")
-    cuda = torch.cuda.get_device_properties(kind)
-    return DeviceProperties(True, cuda.major >= 8, cuda.name, cuda.total_memory)
-
-
-def device_settings(device: str, resolution: int, properties: DeviceProperties | None = None) -> DeviceSettings:
-    """Decide for ``device`` ('cpu', 'cuda:0') and networks of R = ``resolution``.
-
-    Torch is asked for the properties of the device where they are not given.
-
-    Raises:
-        UserError: as for ``device_properties``.
-    """
-    properties = properties or device_properties(device)
-    fast = properties.is_cuda and properties.bf16
+    if kind.type == "cuda":
+        visible = torch.cuda.device_count()
+        if (kind.index or 0) >= visible:
+            raise UserError(
+                f"device {device!r} was asked for, but torch sees {visible} CUDA devices; use 'cpu' or another"
+            )
+        cuda = torch.cuda.get_device_properties(kind)
+        name, memory = cuda.name, cuda.total_memory
+        fast = cuda.major >= 8  # such devices compute in bfloat16 natively, and have TensorFloat-32 as well
+    else:
+        name = _processor() if kind.type == "cpu" else kind.type
+        memory, fast = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), False
     return DeviceSettings(
         device=device,
-        name=properties.name,
-        total_memory=properties.total_memory,
+        name=name,
+        total_memory=memory,
         tf32=fast,
         half_from=max(LOWEST, resolution >> (HALF_LEVELS - 1)) if fast else None,
-        channels_last=properties.is_cuda,
+        channels_last=kind.type == "cuda",
         deterministic=torch.are_deterministic_algorithms_enabled(),
         threads=torch.get_num_threads(),
     )

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medsweep.trainers.stylegan2.batches import pairs_of
+from medsweep.trainers.stylegan2.batches import PairBatch, pairs_of
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.networks import Generator, StyledConv
@@ -23,8 +23,6 @@ COLUMNS = 4
 PICTURES_PER_RUN = 8
 
 COLLAPSE_LATENTS = 8
-"""Latents that the check for collapse looks at."""
-
 COLLAPSED_BELOW = 1e-4
 """Mean over pixels of the standard deviation over latents, for a generator that has one picture left."""
 
@@ -121,8 +119,11 @@ class Diagnostics:
         """
         if self._data.held_out is None:
             return {}
-        train, held_out = self._real_score(self._data), self._real_score(self._data.held_out)
-        fake = self._fake_score()
+        real, unseen = (pairs_of(data, self._rows(data), self._config) for data in (self._data, self._data.held_out))
+        random = torch.Generator().manual_seed(self._seed)
+        z_ND = torch.randn(len(real.x), self._config.latent_dim, generator=random).to(real.x.device)
+        generated = PairBatch(self._networks.g(z_ND, real.condition), real.condition)
+        train, held_out, fake = self._score(real), self._score(unseen), self._score(generated)
         return {"overfitting": (train - held_out) / (train - fake), "score_held_out": held_out}
 
     def _rows(self, data: TrainingSet) -> Tensor:
@@ -131,15 +132,6 @@ class Diagnostics:
         count = max(group, min(OVERFITTING_SLICES, len(data)) // group * group)
         return torch.from_numpy(data.spread(count)).to(data.images.device)
 
-    def _real_score(self, data: TrainingSet) -> Tensor:
-        pairs = pairs_of(data, self._rows(data), self._config)
+    def _score(self, pairs: PairBatch) -> Tensor:
         scores_N: Tensor = self._networks.d(pairs.x, pairs.condition)
-        return scores_N.mean()
-
-    def _fake_score(self) -> Tensor:
-        rows, g = self._rows(self._data), self._networks.g
-        random = torch.Generator().manual_seed(self._seed)
-        z_ND = torch.randn(len(rows), self._config.latent_dim, generator=random).to(rows.device)
-        condition = self._data.channels[rows].float() if self._config.variant == "c-sg" else None
-        scores_N: Tensor = self._networks.d(g(z_ND, condition), condition)
         return scores_N.mean()

@@ -11,11 +11,7 @@ from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.stylegan2.config import MaskForm
 
 BLUR_PX = 0.5
-"""SD of the Gaussian that softens a one-hot map.
-
-A pixel keeps 0.62 of its own class, so ``decode`` gives every pixel back, even one alone. From 0.57 px upwards a lone
-pixel keeps less than half and is lost to its surroundings; at 1 px it keeps 0.16.
-"""
+"""SD of the Gaussian that softens a one-hot map; from 0.57 px upwards ``decode`` would lose a pixel that lies alone."""
 
 
 def encode(labels_NRR: NDArray[np.uint8], classes: int, form: MaskForm, clip_px: float) -> NDArray[np.float32]:

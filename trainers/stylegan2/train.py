@@ -42,12 +42,7 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
     settings = device_settings(trial.device, config.resolution)
     with applied(settings):
         learner = GanLearner(
-            config,
-            data,
-            trial.device,
-            segmenter=segmenter,
-            device_settings=settings,
-            micro_batches=trial.micro_batches,
+            config, data, trial.device, segmenter=segmenter, device_settings=settings, micro_batches=trial.micro_batches
         )
         yield from train(learner, config.total_steps, trial, report_every_steps=config.report_every_steps)
     learner.sampler.save(trial.output)

@@ -50,9 +50,13 @@ class Recipe:
     """What is done to generated masks before they are used."""
 
     def sample(self, role: str, first: int, labels: Labels | None = None) -> tuple[NDArray[np.float32] | None, Labels]:
-        """Images and labels of samples ``first`` to ``first + BATCH`` from the generator of a role."""
+        """Images and labels of samples ``first`` to ``first + BATCH`` from the generator of a role.
+
+        Each sample has a generator of random numbers of its own.
+        """
         generator = self.generators[role]
-        z_ND = _latents(generator.latent_dim, self.seed, role, first)
+        randoms = [torch.Generator().manual_seed(derive_seed(self.seed, role, first + row)) for row in range(BATCH)]
+        z_ND = torch.stack([torch.randn(generator.latent_dim, generator=random) for random in randoms])
         samples = generator.sample(z_ND, labels, truncation=self.truncation)
         return samples.images, samples.labels
 
@@ -123,13 +127,6 @@ def load_generators(
     return generators
 
 
-def _latents(latent_dim: int, seed: int, purpose: str, first: int) -> torch.Tensor:
-    """Latents of samples ``first`` to ``first + BATCH``, each from a generator of its own; (BATCH, D)."""
-    randoms = [torch.Generator().manual_seed(derive_seed(seed, purpose, first + row)) for row in range(BATCH)]
-    return torch.stack([torch.randn(latent_dim, generator=random) for random in randoms])
-
-
 def _images(images: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    if images is None:
-        raise UserError("a generator of masks alone cannot fill a pool of pairs; its trial belongs to the role 'mask'")
+    assert images is not None, "a generator of masks alone is read in the role of one that makes images"
     return images

@@ -113,12 +113,8 @@ def mask_fields(settings: SynthesiseSettings, pipeline: PipelineName) -> dict[st
     generated = neutral if paints_real_masks else settings
     real = settings if paints_real_masks else neutral
     cut = generated if "min-area" in generated.postprocess else neutral
-    return {
-        "postprocess": generated.postprocess,
-        "min_area_px": cut.min_area_px,
-        "masks": real.masks,
-        "perturb": real.perturb,
-    }
+    cleaning = {"postprocess": generated.postprocess, "min_area_px": cut.min_area_px}
+    return cleaning | {"masks": real.masks, "perturb": real.perturb}
 
 
 def hours(config: SynthesiseConfig) -> float:
@@ -175,7 +171,8 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
             yield Progress(step=last, total=total)
     images.flush()
     masks.flush()
-    metrics = cleaner.write(trial.output, np.asarray(slices.masks[_spread(rows)]))
+    spread = rows[np.linspace(0, len(rows) - 1, min(len(rows), COMPARED)).astype(np.int64)]
+    metrics = cleaner.write(trial.output, np.asarray(slices.masks[spread]))
     about: dict[str, Any] = {"samples": total, "slices_per_patient": per_patient, "postprocess": cleaner.changes}
     if not config.perturb.changes_nothing:
         about["perturb"] = recipe.real_masks.effect(masks)
@@ -242,7 +239,3 @@ class MaskCleaner:
         metrics["valid_share"] = valid_share(frame, validity(real_NRR, self._classes))
         (folder / "validity.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
         return metrics
-
-
-def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), COMPARED)).astype(np.int64)]

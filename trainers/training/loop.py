@@ -47,7 +47,9 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
     window: list[Mapping[str, float]] = []
     for number in range(done + 1, total_steps + 1):
         scalars = learner.step(number)
-        _require_finite(scalars, number)
+        for name, value in scalars.items():
+            if not math.isfinite(value):
+                raise DivergedError(f"{name} became {value} at step {number}")
         window.append(scalars)
         if number % report_every_steps and number != total_steps:
             continue
@@ -63,9 +65,3 @@ def window_mean(window: list[Mapping[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for scalars in window for name in scalars)
     values_of = {name: [scalars[name] for scalars in window if name in scalars] for name in names}
     return {name: sum(values) / len(values) for name, values in values_of.items()}
-
-
-def _require_finite(scalars: Mapping[str, float], step: int) -> None:
-    for name, value in scalars.items():
-        if not math.isfinite(value):
-            raise DivergedError(f"{name} became {value} at step {step}")

@@ -34,13 +34,12 @@ def grid_png(
     masks_NHW: NDArray[np.uint8],
     columns: int,
     *,
-    percentile: float = 0.5,
     value_range: tuple[float, float] | None = None,
 ) -> Path:
     """Write ``columns`` pairs per row to ``path`` and return it; equal arrays give equal bytes.
 
-    Channel 0 is shown. Black and white are the ``percentile`` lowest and highest per cent of all its pixels, or
-    ``value_range`` where two grids are to be compared. Classes beyond the palette start it over.
+    Channel 0 is shown. Black and white are the 0.5 % lowest and highest of all its pixels, or ``value_range``
+    where two grids are to be compared. Classes beyond the palette start it over.
 
     Raises:
         ValueError: no pairs, or images and masks that do not belong together.
@@ -49,7 +48,7 @@ def grid_png(
     masks_NHW = np.asarray(masks_NHW)
     if len(grey_NHW) == 0 or grey_NHW.shape != masks_NHW.shape:
         raise ValueError(f"a grid needs pairs of one size, got images {grey_NHW.shape} and masks {masks_NHW.shape}")
-    low, high = value_range or np.percentile(grey_NHW, (percentile, 100 - percentile))
+    low, high = value_range or np.percentile(grey_NHW, (0.5, 99.5))
     unit_NHW: NDArray[np.floating] = np.clip((grey_NHW - low) / max(high - low, 1e-6), 0, 1)
     pairs = _pairs(unit_NHW, masks_NHW)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from medsweep.trainers.stylegan2.augment.controller import AdaController
+from medsweep.trainers.stylegan2.augment.kinds import AdaController
 from medsweep.trainers.training.checkpoint import load_state, save_state
 
 
@@ -18,8 +18,7 @@ def run(controller: AdaController, script: list[int], first_step: int = 1) -> li
     """p after each step of a scripted sequence of batches of 10."""
     path = []
     for step, positive in enumerate(script, start=first_step):
-        controller.observe(scores(positive))
-        controller.update(step)
+        controller.observe(scores(positive), step)
         path.append(round(float(controller.p), 6))
     return path
 
@@ -52,8 +51,7 @@ def test_on_target_p_stays():
     controller = AdaController(target=0.5, kimg_per_unit=0.4, batch_size=8)
     controller.p.fill_(0.3)
     for step in range(1, 9):
-        controller.observe(scores(6, of=8))  # mean sign 4 / 8
-        controller.update(step)
+        controller.observe(scores(6, of=8), step)  # mean sign 4 / 8
     assert float(controller.p) == pytest.approx(0.3)
 
 
@@ -78,10 +76,3 @@ def test_a_saved_controller_goes_on_in_the_middle_of_an_interval(tmp_path):
     assert float(resumed.r_t) == r_t == pytest.approx(0.8)
     assert head + run(resumed, script[6:], first_step=7) == path
     assert torch.equal(resumed.r_t, whole.r_t)
-
-
-def test_an_interval_without_scores_is_an_error():
-    controller = AdaController(target=0.6, kimg_per_unit=0.1, batch_size=10)
-    controller.update(3)
-    with pytest.raises(RuntimeError, match="no score"):
-        controller.update(4)

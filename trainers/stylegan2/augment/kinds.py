@@ -1,28 +1,67 @@
 """The kinds of augmentation by the value of ``gan.augment``, with all that the training has to know of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from medsweep.config import require_exhaustive
 from medsweep.trainers.stylegan2.augment.ada import Ada
-from medsweep.trainers.stylegan2.augment.controller import AdaController
 from medsweep.trainers.stylegan2.augment.diffaugment import DiffAugment
 from medsweep.trainers.stylegan2.config import Augment, GanConfig
 from medsweep.trainers.training.accumulation import Random
 
+Augmentation = Callable[[Tensor, Random, Tensor], Tensor]
+"""Distorts a batch of pairs (N, C, R, R), images first, then masks, with randomness from the second argument only.
 
-class Augmentation(Protocol):
-    """Distorts a batch of pairs; N samples, C channels (images first, then masks), R pixels."""
+The third is the 0-dimensional probability of each distortion; "none" and "diffaugment" do not read it.
+"""
 
-    def __call__(self, x_NCRR: Tensor, random: Random, p: Tensor) -> Tensor:
-        """Distorted pairs (N, C, R, R), with randomness from ``random`` only.
 
-        ``p`` is the 0-dimensional probability of each distortion, on the device of ``x``; "none" and "diffaugment" do
-        not read it.
-        """
+class AdaController:
+    """Adapts how often D's inputs are distorted to how far D overfits (Karras et al. 2020b, arXiv 2006.06676).
+
+    It moves p so that r_t, the mean sign of D on real pairs, comes to its target (section 3.1, eq. 1). p starts at 0,
+    stays in [0, 1] and moves by 1 in ``kimg_per_unit`` thousand images at most. Nothing is read back from the device.
+    """
+
+    def __init__(
+        self, target: float, kimg_per_unit: float, batch_size: int, every_steps: int = 4, *, device: str = "cpu"
+    ):
+        self.target = target
+        self.every_steps = every_steps
+        self.stride = batch_size * every_steps / (kimg_per_unit * 1000)
+        """How far p moves in one update."""
+        self.p = torch.zeros((), device=device)
+        """Probability of each distortion, 0-dimensional; always the same tensor, changed in place."""
+        self.r_t = torch.zeros((), device=device)
+        """Mean sign of D on the real pairs of the last interval; 0 before the first update."""
+        self._signs = torch.zeros((), device=device)
+        self._observed = 0
+
+    @torch.no_grad()
+    def observe(self, real_score_N: Tensor, step: int) -> None:
+        """Take note of D's scores (N) of distorted real pairs, and move p if ``step`` (1, 2, ...) ends an interval."""
+        self._signs += real_score_N.sign().sum()
+        self._observed += len(real_score_N)
+        if step % self.every_steps == 0:
+            self.r_t.copy_(self._signs / self._observed)
+            self.p.add_((self.r_t - self.target).sign() * self.stride).clamp_(0, 1)
+            self._signs.zero_()
+            self._observed = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """p, r_t and what was observed in the interval under way."""
+        return {"p": self.p.clone(), "r_t": self.r_t.clone(), "signs": self._signs.clone(), "observed": self._observed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Return to what ``state_dict`` returned."""
+        self.p.copy_(state["p"])
+        self.r_t.copy_(state["r_t"])
+        self._signs.copy_(state["signs"])
+        self._observed = state["observed"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +79,7 @@ class AugmentKind:
     """Fields of ``gan:`` that no other kind reads."""
 
 
-def unchanged(x_NCRR: Tensor, random: Random, p: Tensor) -> Tensor:
-    """``x`` itself; nothing is drawn."""
+def _unchanged(x_NCRR: Tensor, random: Random, p: Tensor) -> Tensor:
     return x_NCRR
 
 
@@ -50,7 +88,7 @@ def _controller(config: GanConfig, device: str) -> AdaController:
 
 
 AUGMENT_KINDS: Final[dict[Augment, AugmentKind]] = {
-    "none": AugmentKind(lambda image_channels, fill: unchanged, lambda config: 0.0),
+    "none": AugmentKind(lambda image_channels, fill: _unchanged, lambda config: 0.0),
     "diffaugment": AugmentKind(DiffAugment, lambda config: 1.0),
     "ada": AugmentKind(Ada, lambda config: 0.0, controller=_controller, reads=("ada_target", "ada_kimg")),
     "ada-fixed": AugmentKind(Ada, lambda config: config.ada_p, reads=("ada_p",)),
