@@ -23,19 +23,14 @@ class AugmentedDiscriminator:
         kind = AUGMENT_KINDS[config.augment]
         self._d = d
         self._distort = kind.make(len(around), fill_C.to(device)[:, None, None])
-        self._p = torch.tensor(kind.first_p(config), device=device)
         self._controller = kind.controller(config, device) if kind.controller else None
-
-    @property
-    def p(self) -> Tensor:
-        """Probability of each distortion, 0-dimensional."""
-        return self._p if self._controller is None else self._controller.p
+        self.p = self._controller.p if self._controller else torch.tensor(kind.first_p(config), device=device)
+        """Probability of each distortion, 0-dimensional; a controller changes it in place."""
 
     def scores(self, pairs: PairBatch, random: Random) -> Tensor:
         """Scores (N,) of distorted pairs."""
         x, condition = pairs.x, pairs.condition
-        joint = x if condition is None else torch.cat([x, condition], dim=1)
-        joint = self._distort(joint, random, self.p)
+        joint = self._distort(x if condition is None else torch.cat([x, condition], dim=1), random, self.p)
         scores_N: Tensor = self._d(joint[:, : x.shape[1]], None if condition is None else joint[:, x.shape[1] :])
         return scores_N
 

@@ -57,7 +57,7 @@ class GanLearner:
             gamma_C=_r1_weights(config, architecture).to(device),
             micro_batches=micro_batches,
         )
-        self._card = GeneratorCard(
+        card = GeneratorCard(
             variant=config.variant,
             architecture=architecture,
             modalities=modalities,
@@ -65,13 +65,9 @@ class GanLearner:
             mask_form=config.mask_form,
             mask_clip_px=config.mask_clip_px,
         )
+        self.sampler = Sampler(card, self.networks.mean_g)
         self.grids = SampleGrids(self.sampler, data, derive_seed(*purpose, "gallery"))
         self._diagnostics = Diagnostics(config, self.networks, self.grids, data, derive_seed(*purpose, "diagnostics"))
-
-    @property
-    def sampler(self) -> Sampler:
-        """The averaged generator."""
-        return Sampler(self._card, self.networks.mean_g)
 
     def step(self, number: int) -> Mapping[str, float]:
         """One step of G, one of D, each followed by its regularisation step where that is due.

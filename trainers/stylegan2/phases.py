@@ -88,7 +88,7 @@ class Phases:
         def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
             lengths_N = lengths(micro_batch, random)
             if len(micro_batches) == 1:
-                self._update_mean_path_length(lengths_N.detach())
+                self.mean_path_length.lerp_(lengths_N.detach().mean(), PATH_LENGTH_DECAY)
             penalty = config.path_length_weight * losses.path_length_penalty(lengths_N, self.mean_path_length)
             return penalty * config.path_length_every_steps, {}
 
@@ -98,15 +98,12 @@ class Phases:
             state = batches.random.get_state()
             lengths_by_micro_batch = [lengths(*item).detach() for item in replay(micro_batches, batches.random)]
             batches.random.set_state(state)
-            self._update_mean_path_length(torch.cat(lengths_by_micro_batch))
+            self.mean_path_length.lerp_(torch.cat(lengths_by_micro_batch).mean(), PATH_LENGTH_DECAY)
         networks.adam_g.zero_grad()
         accumulate(loss_of, micro_batches, batches.random)
         styles.backward()
         descend(networks.adam_g)
         return {"path_length": self.mean_path_length.clone()}
-
-    def _update_mean_path_length(self, lengths_N: Tensor) -> None:
-        self.mean_path_length.lerp_(lengths_N.mean(), PATH_LENGTH_DECAY)
 
     def discriminator(self, real: PairBatch, step: int) -> Scalars:
         """Logistic loss of D, with the optional terms; real and generated never share a batch statistic."""

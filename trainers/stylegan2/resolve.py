@@ -88,16 +88,14 @@ def resolve(settings: GanSettings, variant: Variant, fold: Fold, seed: int, reso
     for name, value in PRESETS[settings.preset](resolution, settings.batch_size).items():
         fields[name] = value if fields[name] is None else fields[name]
     fields["preset"] = "auto"
-    fields["injection"] = _points(settings.injection) if variant == "c-sg" else ()
+    injection = settings.injection
+    points = INJECTION_PRESETS[injection] if isinstance(injection, str) else injection
+    fields["injection"] = tuple(sorted(set(points))) if variant == "c-sg" else ()
     fields |= _neutral_condition(variant, fields["injection"])
-    fields |= _neutral_masks(settings, resolution)
+    clip_px = settings.mask_clip_px or max(2.0, resolution / 16)
+    fields["mask_clip_px"] = clip_px if settings.mask_form == "signed-distance" else 1.0
     fields |= _neutral_training(fields)
     return GanConfig(**fields, variant=variant, fold=fold, seed=seed, resolution=resolution)
-
-
-def _points(injection: str | tuple[Point, ...]) -> tuple[Point, ...]:
-    points = INJECTION_PRESETS[injection] if isinstance(injection, str) else injection
-    return tuple(sorted(set(points)))
 
 
 def _neutral_condition(variant: Variant, points: tuple[Point, ...]) -> Fields:
@@ -113,12 +111,6 @@ def _neutral_condition(variant: Variant, points: tuple[Point, ...]) -> Fields:
         return neutral | {"r1_gamma_mask_ratio": 1.0}
     neutral["segmenter_weight"] = 0.0
     return neutral | ({"focal_frequency_weight": 0.0, "spectrum_weight": 0.0} if variant == "m-sg" else {})
-
-
-def _neutral_masks(settings: GanSettings, resolution: int) -> Fields:
-    if settings.mask_form != "signed-distance":
-        return {"mask_clip_px": 1.0}
-    return {"mask_clip_px": settings.mask_clip_px or max(2.0, resolution / 16)}
 
 
 def _neutral_training(fields: Fields) -> Fields:

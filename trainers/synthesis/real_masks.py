@@ -89,11 +89,7 @@ class RealMasks:
 def deformed(mask_RR: Labels, sd_px: float, smooth_px: float, rng: np.random.Generator) -> Labels:
     """The mask looked up, to the nearest pixel, at places moved by a smooth random field (Simard et al. 2003).
 
-    Args:
-        mask_RR: class indices.
-        sd_px: SD of the field along each axis; places beyond the border take the nearest pixel inside.
-        smooth_px: SD of the Gaussian that smooths the field.
-        rng: what the field is drawn from.
+    The field has the SD ``sd_px`` along each axis; places beyond the border take the nearest pixel inside.
     """
     size = mask_RR.shape[-1]
     field_2RR = sd_px * np.stack([smooth_field(size, smooth_px, rng) for _ in range(2)])

@@ -71,8 +71,7 @@ def _tiled(pairs: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     count, height, width, _ = pairs.shape
     columns = min(columns, count)
     rows = -(-count // columns)
-    canvas = np.full((rows * (height + GAP_PX) - GAP_PX, columns * (width + GAP_PX) - GAP_PX, 3), 255, np.uint8)
-    for number, pair in enumerate(pairs):
-        top, left = number // columns * (height + GAP_PX), number % columns * (width + GAP_PX)
-        canvas[top : top + height, left : left + width] = pair
-    return canvas
+    canvas = np.full((rows * columns, height + GAP_PX, width + GAP_PX, 3), 255, np.uint8)
+    canvas[:count, :height, :width] = pairs
+    canvas = canvas.reshape(rows, columns, *canvas.shape[1:]).swapaxes(1, 2)
+    return canvas.reshape(rows * (height + GAP_PX), -1, 3)[:-GAP_PX, :-GAP_PX]

@@ -36,8 +36,6 @@ class AdaController:
         """How far p moves in one update."""
         self.p = torch.zeros((), device=device)
         """Probability of each distortion, 0-dimensional; always the same tensor, changed in place."""
-        self.r_t = torch.zeros((), device=device)
-        """Mean sign of D on the real pairs of the last interval; 0 before the first update."""
         self._signs = torch.zeros((), device=device)
         self._observed = 0
 
@@ -47,19 +45,18 @@ class AdaController:
         self._signs += real_score_N.sign().sum()
         self._observed += len(real_score_N)
         if step % self.every_steps == 0:
-            self.r_t.copy_(self._signs / self._observed)
-            self.p.add_((self.r_t - self.target).sign() * self.stride).clamp_(0, 1)
+            r_t = self._signs / self._observed
+            self.p.add_((r_t - self.target).sign() * self.stride).clamp_(0, 1)
             self._signs.zero_()
             self._observed = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """p, r_t and what was observed in the interval under way."""
-        return {"p": self.p.clone(), "r_t": self.r_t.clone(), "signs": self._signs.clone(), "observed": self._observed}
+        """p and what was observed in the interval under way."""
+        return {"p": self.p.clone(), "signs": self._signs.clone(), "observed": self._observed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Return to what ``state_dict`` returned."""
         self.p.copy_(state["p"])
-        self.r_t.copy_(state["r_t"])
         self._signs.copy_(state["signs"])
         self._observed = state["observed"]
 
