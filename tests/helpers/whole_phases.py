@@ -28,7 +28,7 @@ class WholePhases:
         g, d, batches = self.networks.g, self.networks.d, self.batches
         d.requires_grad_(False)
         masks = batches.masks()
-        condition = masks and masks.condition
+        condition = masks.condition
         w_NLD = batches.styles(g, self.config.batch_size, track=True)
         fake = g.synthesise(w_NLD, condition, batches.random)
         loss = losses.generator_loss(self.scored.scores(PairBatch(fake, condition), batches.random))
@@ -40,7 +40,7 @@ class WholePhases:
         half = max(1, self.config.batch_size // 2)
         masks = self.batches.masks(half)
         w_NLD = self.batches.styles(self.networks.g, half)
-        images = self.networks.g.synthesise(w_NLD, masks and masks.condition, self.batches.random)
+        images = self.networks.g.synthesise(w_NLD, masks.condition, self.batches.random)
         lengths_N = losses.path_lengths(images, w_NLD, self.batches.random)
         self.mean_path_length.lerp_(lengths_N.detach().mean(), PATH_LENGTH_DECAY)
         penalty = self.config.path_length_weight * losses.path_length_penalty(lengths_N, self.mean_path_length)

@@ -31,23 +31,20 @@ class PairBatch:
         rows = micro_batch.rows
         return PairBatch(self.x[rows], None if self.condition is None else self.condition[rows])
 
-    def shuffled(self) -> "PairBatch":
-        """Every x beside the condition of its neighbour, the last beside that of the first."""
-        return PairBatch(self.x, None if self.condition is None else self.condition.roll(1, dims=0))
-
 
 @dataclass(frozen=True)
 class MaskBatch:
-    """A batch of masks for C-SG to paint images for."""
+    """A batch of masks for C-SG to paint images for; empty for the other variants."""
 
-    condition: Tensor
-    """(N, K, R, R), continuous."""
+    condition: Tensor | None
+    """(N, K, R, R), continuous, for C-SG."""
     rows: Tensor
     """Which training slices they belong to, int64 (N,) on the CPU."""
 
     def of(self, micro_batch: MicroBatch) -> "MaskBatch":
         """The masks of a micro-batch."""
-        return MaskBatch(self.condition[micro_batch.rows], self.rows[micro_batch.rows])
+        rows = micro_batch.rows
+        return MaskBatch(None if self.condition is None else self.condition[rows], self.rows[rows])
 
 
 def pairs_of(data: TrainingSet, rows: Tensor, config: GanConfig) -> PairBatch:
@@ -61,23 +58,6 @@ def pairs_of(data: TrainingSet, rows: Tensor, config: GanConfig) -> PairBatch:
     return PairBatch(images, channels)
 
 
-class ShuffledRows:
-    """Draws batches of row numbers without replacement, shuffled anew whenever all have been drawn."""
-
-    def __init__(self, rows: int, generator: torch.Generator):
-        self.rows = rows
-        self.generator = generator
-        self.order = torch.empty(0, dtype=torch.int64)
-        """The rows of this round that are not yet drawn."""
-
-    def draw(self, count: int) -> Tensor:
-        """The next ``count`` row numbers, int64 on the CPU."""
-        while len(self.order) < count:
-            self.order = torch.cat([self.order, torch.randperm(self.rows, generator=self.generator)])
-        rows, self.order = self.order[:count], self.order[count:]
-        return rows
-
-
 class Batches:
     """Batches and latents of one training, all from seeded generators whose states are part of a checkpoint."""
 
@@ -85,7 +65,8 @@ class Batches:
         self.config, self.data, self.device = config, data, device
         self.host_random = torch.Generator().manual_seed(derive_seed(*purpose, "host"))
         self.random = torch.Generator(device).manual_seed(derive_seed(*purpose, "device"))
-        self._rows = ShuffledRows(len(data), self.host_random)
+        self._order = torch.empty(0, dtype=torch.int64)
+        """Rows of the slices in the order in which they come next."""
 
     def real(self) -> PairBatch:
         """The next batch of real pairs."""
@@ -95,15 +76,20 @@ class Batches:
         """A fresh batch of real images (N, C, R, R), for terms that compare spectra."""
         return self.data.images[self._next_rows().to(self.device)]
 
-    def masks(self, count: int | None = None) -> MaskBatch | None:
-        """A fresh batch of masks for C-SG; None for the others."""
+    def masks(self, count: int | None = None) -> MaskBatch:
+        """A fresh batch of masks for C-SG; the others get none, and nothing is drawn."""
         if self.config.variant != "c-sg":
-            return None
+            return MaskBatch(None, torch.empty(0, dtype=torch.int64))
         rows = self._next_rows()[:count]
         return MaskBatch(self.data.channels[rows.to(self.device)].float(), rows)
 
     def _next_rows(self) -> Tensor:
-        return self._rows.draw(self.config.batch_size)
+        """The next batch of rows, int64 (N,) on the CPU; all are drawn once before any is drawn again."""
+        count = self.config.batch_size
+        while len(self._order) < count:
+            self._order = torch.cat([self._order, torch.randperm(len(self.data), generator=self.host_random)])
+        rows, self._order = self._order[:count], self._order[count:]
+        return rows
 
     def styles(self, g: Generator, count: int, *, track: bool = False) -> Tensor:
         """One w per layer (N, L, D), with style mixing (Karras et al. 2019, section 3.1)."""
@@ -123,13 +109,13 @@ class Batches:
     def state_dict(self) -> dict[str, Any]:
         """Data order and random generators."""
         return {
-            "order": self._rows.order,
+            "order": self._order,
             "host_random": self.host_random.get_state(),
             "random": self.random.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Return to what ``state_dict`` returned."""
-        self._rows.order = state["order"].cpu()
+        self._order = state["order"].cpu()
         self.host_random.set_state(state["host_random"])
         self.random.set_state(state["random"])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medsweep.trainers.stylegan2 import losses, spectral
+from medsweep.trainers.stylegan2 import losses
 from medsweep.trainers.stylegan2.augmented_discriminator import AugmentedDiscriminator
 from medsweep.trainers.stylegan2.batches import Batches, MaskBatch, PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig
@@ -20,19 +20,19 @@ class OptionalLosses:
         self._config, self._modalities, self._segmenter = config, modalities, segmenter
         self._anchors, self._log_power = losses.RunningMean(), losses.RunningMean()
 
-    def of_generator(self, fake: Tensor, masks: MaskBatch | None, batches: Batches) -> tuple[Tensor | float, Scalars]:
+    def of_generator(self, fake: Tensor, masks: MaskBatch, batches: Batches) -> tuple[Tensor | float, Scalars]:
         """What is added to G's loss, and its terms as scalars."""
         config = self._config
         terms: dict[str, tuple[float, Tensor]] = {}
         if config.focal_frequency_weight or config.spectrum_weight:
             image, real = fake[:, : self._modalities], batches.real_images()
             if config.focal_frequency_weight:
-                terms["focal_frequency"] = config.focal_frequency_weight, spectral.focal_frequency(image, real)
+                terms["focal_frequency"] = config.focal_frequency_weight, losses.focal_frequency(image, real)
             if config.spectrum_weight:
                 # Batches as large as the generated ones, so that both sides have the same bias of a small batch.
-                mean_log_power = self._log_power.update(spectral.radial_log_power(real))
-                terms["spectrum"] = config.spectrum_weight, spectral.spectrum_distance(image, mean_log_power)
-        if self._segmenter is not None and masks is not None:
+                mean_log_power = self._log_power.update(losses.radial_log_power(real))
+                terms["spectrum"] = config.spectrum_weight, losses.spectrum_distance(image, mean_log_power)
+        if self._segmenter is not None:
             labels = torch.from_numpy(batches.data.labels[masks.rows.numpy()]).to(fake.device)
             cross_entropy = functional.cross_entropy(self._segmenter(fake).float(), labels.long())
             terms["segmenter"] = config.segmenter_weight, cross_entropy
@@ -40,7 +40,9 @@ class OptionalLosses:
 
     def mismatched(self, real: PairBatch) -> PairBatch | None:
         """Real images beside masks of others; None where no term reads them."""
-        return real.shuffled() if self._config.mismatch_weight and real.condition is not None else None
+        if not self._config.mismatch_weight or real.condition is None:
+            return None
+        return PairBatch(real.x, real.condition.roll(1, dims=0))
 
     def of_discriminator(
         self,

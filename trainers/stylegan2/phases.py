@@ -4,14 +4,12 @@ Each phase draws latents, masks and real pairs for the whole batch. It works the
 groups of the batch standard deviation, with the random numbers and gradients of the whole (``training.accumulation``).
 """
 
-from typing import TypeVar
-
 import torch
 from torch import Tensor
 
 from medsweep.trainers.stylegan2 import losses
 from medsweep.trainers.stylegan2.augmented_discriminator import AugmentedDiscriminator
-from medsweep.trainers.stylegan2.batches import Batches, MaskBatch, PairBatch
+from medsweep.trainers.stylegan2.batches import Batches, PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.cost import divides
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks, descend
@@ -27,8 +25,6 @@ from medsweep.trainers.training.accumulation import (
 )
 
 PATH_LENGTH_DECAY = 0.01
-
-B = TypeVar("B", MaskBatch, PairBatch)
 
 
 class Phases:
@@ -60,9 +56,9 @@ class Phases:
         styles = SharedTensor(batches.styles(networks.g, self._config.batch_size, track=True))
 
         def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
-            shown = _of(masks, micro_batch)
-            fake = networks.g.synthesise(styles.leaf[micro_batch.rows], _condition(shown), random)
-            loss = losses.generator_loss(self._discriminator.scores(PairBatch(fake, _condition(shown)), random))
+            shown = masks.of(micro_batch)
+            fake = networks.g.synthesise(styles.leaf[micro_batch.rows], shown.condition, random)
+            loss = losses.generator_loss(self._discriminator.scores(PairBatch(fake, shown.condition), random))
             optional_loss, scalars = self._optional.of_generator(fake, shown, batches)
             return loss + optional_loss, {"loss_g": loss.detach()} | scalars
 
@@ -82,7 +78,7 @@ class Phases:
 
         def lengths(micro_batch: MicroBatch, random: Random) -> Tensor:
             w_NLD = styles.leaf[micro_batch.rows]
-            images = networks.g.synthesise(w_NLD, _condition(_of(masks, micro_batch)), random)
+            images = networks.g.synthesise(w_NLD, masks.of(micro_batch).condition, random)
             return losses.path_lengths(images, w_NLD, random)
 
         def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
@@ -121,7 +117,7 @@ class Phases:
             real_N, fake_N = self._discriminator.scores(PairBatch(torch.cat([x, fake]), both), random).chunk(2)
             loss = losses.discriminator_loss(real_N, fake_N)
             optional_loss, scalars = self._optional.of_discriminator(
-                _of(mismatched, micro_batch), real_N, fake_N, self._discriminator, random
+                mismatched and mismatched.of(micro_batch), real_N, fake_N, self._discriminator, random
             )
             real_scores.append(real_N.detach())
             gap, sign = (real_N.mean() - fake_N.mean()).detach(), real_N.detach().sign().mean()
@@ -147,11 +143,3 @@ class Phases:
         means = accumulate(loss_of, self._micro_batches, self._batches.random)
         descend(self._networks.adam_d)
         return means
-
-
-def _of(batch: B | None, micro_batch: MicroBatch) -> B | None:
-    return None if batch is None else batch.of(micro_batch)
-
-
-def _condition(masks: MaskBatch | None) -> Tensor | None:
-    return None if masks is None else masks.condition

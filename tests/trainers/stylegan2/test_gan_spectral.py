@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medsweep.trainers.stylegan2.losses import RunningMean
-from medsweep.trainers.stylegan2.spectral import (
+from medsweep.trainers.stylegan2.losses import (
     FLOOR,
+    RunningMean,
     focal_frequency,
     radial_log_power,
     spectrum_distance,

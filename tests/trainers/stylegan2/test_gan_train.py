@@ -12,7 +12,7 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.trainers.stylegan2.batches import ShuffledRows
+from medsweep.trainers.stylegan2.batches import Batches
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import probe
 from medsweep.trainers.stylegan2.data import TrainingSet
@@ -164,8 +164,8 @@ def test_wrong_resolution_is_refused(slices, tmp_path):
 
 
 def test_deck_gives_every_row_once_per_round():
-    deck = ShuffledRows(10, torch.Generator().manual_seed(0))
-    drawn = torch.cat([deck.draw(4) for _ in range(5)])
+    deck = Batches(tiny("b-sg"), range(10), "cpu", ("deck",))
+    drawn = torch.cat([deck._next_rows() for _ in range(5)])
     assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
 
 
