@@ -44,6 +44,5 @@ class AugmentedDiscriminator:
         return {} if self._controller is None else self._controller.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
         if self._controller is not None:
             self._controller.load_state_dict(state)

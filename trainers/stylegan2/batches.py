@@ -115,7 +115,6 @@ class Batches:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
         self._order = state["order"].cpu()
         self.host_random.set_state(state["host_random"])
         self.random.set_state(state["random"])

@@ -117,12 +117,10 @@ class GanConfig(GanSettings, FittedConfig):
 
     @property
     def label(self) -> str:
-        """``variant``."""
         return self.variant
 
     @property
     def side_px(self) -> int:
-        """``resolution``."""
         return self.resolution
 
     @field_validator("resolution")

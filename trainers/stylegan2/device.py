@@ -29,7 +29,7 @@ class DeviceSettings:
     device: str
     name: str
     total_memory: int
-    """Bytes of the device."""
+    """Bytes."""
     tf32: bool
     """Float32 products of matrices and convolutions in TensorFloat-32."""
     half_from: int | None
@@ -38,7 +38,6 @@ class DeviceSettings:
     deterministic: bool
     """Whether torch was told to use deterministic algorithms only."""
     threads: int
-    """Threads of torch on the CPU."""
 
 
 def device_settings(device: str, resolution: int) -> DeviceSettings:

@@ -25,8 +25,7 @@ class SeededModule(nn.Module):
     joined: int = 0
     """How many channels, the last ones, belong to a mask that is read beside the features.
 
-    Their weights are drawn last. Arms that differ in what is shown where therefore start from equal weights in all that
-    they have in common.
+    Their weights are drawn last, so that arms that differ in what is shown where have all other weights in common.
     """
     joined_dim: ClassVar[int] = 1
     """Where ``weight`` has these channels."""

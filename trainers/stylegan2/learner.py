@@ -70,11 +70,7 @@ class GanLearner:
         self._diagnostics = Diagnostics(config, self.networks, self.grids, data, derive_seed(*purpose, "diagnostics"))
 
     def step(self, number: int) -> Mapping[str, float]:
-        """One step of G, one of D, each followed by its regularisation step where that is due.
-
-        Raises:
-            DivergedError: the generator emits one and the same picture, or something that is not a number.
-        """
+        """One step of G, one of D, each followed by its regularisation step where that is due."""
         config, phases = self.config, self.phases
         self.networks.run_half(self._half_from)
         scalars = phases.generator()
@@ -108,7 +104,6 @@ class GanLearner:
         return states | {"mean_path_length": self.phases.mean_path_length}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
         for name, owner in self._stateful().items():
             owner.load_state_dict(state[name])
         self.phases.mean_path_length.copy_(state["mean_path_length"])

@@ -193,7 +193,6 @@ class Generator(nn.Module):
     """
 
     half_from: int | None = None
-    """Lowest resolution whose convolutions compute in bfloat16; None is float32 throughout."""
 
     def __init__(self, architecture: Architecture):
         super().__init__()
@@ -288,7 +287,6 @@ class Discriminator(nn.Module):
     """Residual D with the batch standard deviation before its last layers."""
 
     half_from: int | None = None
-    """Lowest resolution whose convolutions compute in bfloat16; None is float32 throughout."""
 
     def __init__(self, architecture: Architecture):
         super().__init__()

@@ -53,7 +53,6 @@ class OptimisedNetworks:
         return {name: module.state_dict() for name, module in self._stateful().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
         for name, module in self._stateful().items():
             module.load_state_dict(state[name])
 

@@ -67,7 +67,6 @@ class OptionalLosses:
         return {"anchors": self._anchors.value, "log_power": self._log_power.value}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
         self._anchors.value, self._log_power.value = state["anchors"], state["log_power"]
 
 

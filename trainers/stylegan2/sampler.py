@@ -40,12 +40,10 @@ class Sampler:
 
     @property
     def latent_dim(self) -> int:
-        """Length of a latent vector."""
         return self.card.architecture.latent_dim
 
     @property
     def fitted_to(self) -> tuple[int, int, int]:
-        """Pixels of a side, modalities and classes of the slices that it was fitted to."""
         return self.card.architecture.resolution, self.card.modalities, self.card.classes
 
     @torch.no_grad()

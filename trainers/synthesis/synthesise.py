@@ -94,12 +94,10 @@ class SynthesiseConfig(SynthesiseSettings, FittedConfig):
 
     @property
     def label(self) -> str:
-        """``pipeline``."""
         return self.pipeline
 
     @property
     def side_px(self) -> int:
-        """``resolution``."""
         return self.resolution
 
 

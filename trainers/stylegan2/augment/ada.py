@@ -47,9 +47,8 @@ class Distortions:
     shift: Tensor
     """Shift in pixels, (N, 2)."""
     brightness: Tensor
-    """(N,)."""
     contrast: Tensor
-    """(N,)."""
+    """Added to images, and what they are multiplied by, (N,)."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,6 @@ class AdaController:
         return {"p": self.p.clone(), "signs": self._signs.clone(), "observed": self._observed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
         self.p.copy_(state["p"])
         self._signs.copy_(state["signs"])
         self._observed = state["observed"]
