@@ -99,10 +99,10 @@ def best(
     if search is None:
         raise UserError(f"{sweep} has no search:, so nothing was suggested; medsweep analyse compares its arms")
     state = search.forward()
-    if not state.told:
+    if not state.all_results:
         raise UserError(f"no suggestion of {sweep} has a result yet; medsweep run {sweep} first")
     console = views.stdout()
-    if any(told.feasible for told in state.told):
+    if any(result.feasible for result in state.all_results):
         console.print(search_views.best_table(search, state))
     for line in search_views.sentences(search, state):
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -1,7 +1,7 @@
 """What ``medsweep best`` shows of a search: the best suggestions, what mattered, and the history as a table."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -25,35 +25,33 @@ FAIR: Final = (
 )
 
 
-def results_of(state: State) -> list[Result]:
-    """All that was told, in that order."""
-    return [*state.fixed, *state.results]
-
-
 def ranking(search: Search, state: State) -> list[int]:
-    """Indices of ``results_of``: the winner or the Pareto front first, then feasible ones by the first objective."""
-    results = results_of(state)
-    front = best_of(search.section, search.space, state.told)
-    rest = [number for number, result in enumerate(results) if result.told.feasible and number not in front]
-    sign = _sign(search.section)
-    return front + sorted(rest, key=lambda number: sign * results[number].told.values[0])
+    """Indices of all results: the winner or the Pareto front first, then feasible ones by the first objective."""
+    results, sign = state.all_results, _sign(search.section)
+    front = best_of(search.section, search.space, results)
+    rest = [number for number, result in enumerate(results) if result.feasible and number not in front]
+    return front + sorted(rest, key=lambda number: sign * results[number].values[0])
 
 
 def best_table(search: Search, state: State) -> Table:
     """The best results: objectives with n, constraints, values of the searched fields, and the test score beside."""
-    section, results = search.section, results_of(state)
-    metric = next((each.metric for each in section.objectives if each.metric != HOURS), None)
-    front = set(best_of(section, search.space, state.told))
-    named = list(dict.fromkeys(each.metric for each in (*section.objectives, *section.constraints)))
+    section, results = search.section, state.all_results
+    metric = next((objective.metric for objective in section.objectives if objective.metric != HOURS), None)
+    front = set(best_of(section, search.space, results))
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     table.add_column("arm")
-    for name in [*(_heading(name) for name in named), "n", *([f"test {metric}"] if metric else []), *search.space]:
+    for name in [
+        *(_heading(name) for name in section.metrics),
+        "n",
+        *([f"test {metric}"] if metric else []),
+        *search.space,
+    ]:
         table.add_column(name, justify="right")
     for number in ranking(search, state)[: max(SHOWN, len(front))]:
         result = results[number]
         tested = [_shown(mean_score(state.plan, search.store, result.name, metric, TEST))] if metric else []
-        scores = [_shown(result.metrics[name]) for name in named]
+        scores = [_shown(result.metrics[name]) for name in section.metrics]
         values = [_shown(result.params[dotted]) for dotted in search.space]
         table.add_row("best" if number in front else "", result.name, *scores, str(result.replicates), *tested, *values)
     return table
@@ -61,55 +59,55 @@ def best_table(search: Search, state: State) -> Table:
 
 def sentences(search: Search, state: State) -> list[str]:
     """How far the search is, what has no result and why, what mattered, and why the choice is fair."""
-    results = results_of(state)
-    lost = [result for result in results if result.outcome != COMPLETE]
-    infeasible = sum(result.outcome == COMPLETE and not result.told.feasible for result in results)
+    infeasible = sum(result.outcome == COMPLETE and not result.feasible for result in state.all_results)
     lines = [f"{len(state.results)} of {search.section.suggestions} suggestions are settled"]
     if state.fixed:
         lines[0] += f", after {len(state.fixed)} arm(s) of the sweep that lie in the space"
     if infeasible:
         lines.append(f"{infeasible} broke a constraint and cannot be best")
-    lines += [f"{result.name}: {result.outcome}; {result.message}" for result in lost]
+    lines += [
+        f"{result.name}: {result.outcome}; {result.message}"
+        for result in state.all_results
+        if result.outcome != COMPLETE
+    ]
     return [*lines, importance_sentence(search, state), FAIR]
 
 
 def importance_sentence(search: Search, state: State) -> str:
     """Which fields set the best results apart, where enough are measured to say."""
-    measured = sum(told.state == "complete" for told in state.told)
+    measured = sum(result.outcome == COMPLETE for result in state.all_results)
     if measured < ENOUGH:
         return f"importance of the fields: {measured} measured results are too few to say; {ENOUGH} are needed"
     if len(search.space) == 1:
         return "importance of the fields: only one is searched"
-    shares = importances(search.section, search.space, state.told)
+    shares = importances(search.section, search.space, state.all_results)
     listed = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
     return f"importance of the fields for {search.section.objectives[0].metric} (PED-ANOVA): {listed}"
 
 
 def history(search: Search, state: State) -> pd.DataFrame:
-    """A row per result in the order told: arm, outcome, feasible, value (the first objective), best so far, all means
+    """A row per result: arm, outcome, feasible, value (the first objective), best so far, all means
     over replicates, n, and the searched fields."""
-    section = search.section
-    named = list(dict.fromkeys(each.metric for each in (*section.objectives, *section.constraints)))
-    rows = [_row(result, named) for result in results_of(state)]
-    table = pd.DataFrame(rows, columns=["arm", "outcome", "feasible", "value", "n", *named, *search.space])
-    sign = _sign(section)
-    kept = (sign * table["value"].astype(float)).where(table["feasible"].astype(bool), np.nan)
-    table.insert(4, "best", (sign * kept.cummin()).ffill())
+    metrics, sign = search.section.metrics, _sign(search.section)
+    rows = [_row(result, metrics) for result in state.all_results]
+    table = pd.DataFrame(rows, columns=["arm", "outcome", "feasible", "value", "n", *metrics, *search.space])
+    losses = (sign * table["value"].astype(float)).where(table["feasible"].astype(bool), np.nan)
+    table.insert(4, "best", (sign * losses.cummin()).ffill())
     return table
 
 
-def _row(result: Result, named: Sequence[str]) -> dict[str, Any]:
-    told = result.told
-    value = told.values[0] if told.values else math.nan
-    scores = {name: result.metrics.get(name, math.nan) for name in named}
-    head = {"arm": result.name, "outcome": result.outcome, "feasible": told.feasible, "value": value}
-    return head | {"n": result.replicates} | scores | _cells(result.params)
-
-
-def _cells(params: Mapping[str, Any]) -> dict[str, Any]:
-    plain = (str, int, float, type(None))
+def _row(result: Result, metrics: Sequence[str]) -> dict[str, Any]:
     return {
-        name: value if isinstance(value, plain) else str(to_jsonable_python(value)) for name, value in params.items()
+        "arm": result.name,
+        "outcome": result.outcome,
+        "feasible": result.feasible,
+        "value": result.values[0] if result.values else math.nan,
+        "n": result.replicates,
+        **{name: result.metrics.get(name, math.nan) for name in metrics},
+        **{
+            name: value if value is None or isinstance(value, str | int | float) else str(to_jsonable_python(value))
+            for name, value in result.params.items()
+        },
     }
 
 

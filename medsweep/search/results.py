@@ -10,11 +10,10 @@ import pandas as pd
 
 from medsweep.errors import UserError
 from medsweep.identity import short
-from medsweep.search.sampler import Told
 from medsweep.store.store import Store
 from medsweep.sweep.plan import Plan
 from medsweep.sweep.space import HOURS, Params, SearchSection
-from medsweep.trial import COMPLETE, PrunedError
+from medsweep.trial import COMPLETE
 
 VALIDATION: Final = "validation.parquet"
 TEST: Final = "metrics.parquet"
@@ -30,44 +29,47 @@ class Result:
 
     name: str
     params: Params
-    told: Told
     outcome: str
     message: str = ""
+    values: tuple[float, ...] = ()
+    """One per objective, of a complete one."""
+    excess: Mapping[str, float] = field(default_factory=dict)
+    """Per constraint, how far it is exceeded; 0 or less is feasible."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Means over replicates, by metric."""
     replicates: int = 0
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it was measured and keeps all constraints."""
+        return self.outcome == COMPLETE and all(excess <= 0 for excess in self.excess.values())
 
 
 def result_of(
     section: SearchSection, plan: Plan, store: Store, *, name: str, params: Params, others: Set[str]
 ) -> Result | None:
-    """What the arm ``name`` came to under all replicates, or None while a trial is missing.
+    """What the arm ``name``, at the point ``params``, came to under all replicates, or None while a trial is missing.
 
-    Args:
-        section: the search.
-        plan: a plan with the arm, maybe as an alias.
-        store: the store.
-        name: the arm.
-        params: its values of the searched fields.
-        others: planned digests that arms named by the sweep need too; their hours do not count.
+    ``others`` are planned digests that arms named by the sweep need too; their hours do not count.
     """
-    arm = plan.aliases.get(name, name)
-    leaves = [plan.leaves[arm, replicate] for replicate in plan.replicates]
+    leaves = plan.leaves_of(name)
     ends = [_end(plan, store, leaf) for leaf in leaves]
     if any(end is None for end in ends):
         return None
     for outcome, message in filter(None, ends):
         if outcome != COMPLETE:
-            told = Told(params, "pruned") if outcome == PrunedError.outcome else Told(params, "failed")
-            return Result(name, params, told, outcome, message)
-    metrics = dict.fromkeys(each.metric for each in (*section.objectives, *section.constraints))
-    scores = {metric: _value(plan, store, leaves, metric, others) for metric in metrics}
-    if lost := [metric for metric, value in scores.items() if not math.isfinite(value)]:
-        text = f"no validation patient has a structure that defines {lost[0]}"
-        return Result(name, params, Told(params, "failed"), UNDEFINED, text)
+            return Result(name, params, outcome, message)
+    scores = {
+        metric: hours_of(plan, store, leaves, others)
+        if metric == HOURS
+        else mean_score(plan, store, name, metric, VALIDATION)
+        for metric in section.metrics
+    }
+    if undefined := [metric for metric, value in scores.items() if not math.isfinite(value)]:
+        return Result(name, params, UNDEFINED, f"no validation patient has a structure that defines {undefined[0]}")
     values = tuple(scores[objective.metric] for objective in section.objectives)
-    excess = {each.metric: each.excess(scores[each.metric]) for each in section.constraints}
-    return Result(name, params, Told(params, "complete", values, excess), COMPLETE, "", scores, len(leaves))
+    excess = {bound.metric: bound.excess(scores[bound.metric]) for bound in section.constraints}
+    return Result(name, params, COMPLETE, "", values, excess, scores, len(leaves))
 
 
 def mean_score(plan: Plan, store: Store, name: str, metric: str, table: str) -> float:
@@ -76,15 +78,7 @@ def mean_score(plan: Plan, store: Store, name: str, metric: str, table: str) -> 
     A structure that the network missed is as far as the volume is wide, so that missing cannot pay; one that the
     reference lacks is left out. NaN where nothing is left.
     """
-    arm = plan.aliases.get(name, name)
-    leaves = [plan.leaves[arm, replicate] for replicate in plan.replicates]
-    return float(np.mean([_score(plan, store, leaf, metric, table) for leaf in leaves]))
-
-
-def _value(plan: Plan, store: Store, leaves: list[str], metric: str, others: Set[str]) -> float:
-    if metric == HOURS:
-        return hours_of(plan, store, leaves, others)
-    return float(np.mean([_score(plan, store, leaf, metric, VALIDATION) for leaf in leaves]))
+    return float(np.mean([_score(plan, store, leaf, metric, table) for leaf in plan.leaves_of(name)]))
 
 
 def _score(plan: Plan, store: Store, leaf: str, metric: str, table: str) -> float:

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
 from pydantic import ValidationError
 
 from medsweep.errors import UserError
 from medsweep.execution.driver import Summary
 from medsweep.search.results import REFUSED, Result, result_of
-from medsweep.search.sampler import Told, ask
+from medsweep.search.sampler import ask
 from medsweep.search.stopping import Stopping, stopping_of, suggestions_only
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains
@@ -53,15 +53,15 @@ class State:
     plan: Plan[Settings]
     """All arms of the sweep and all suggestions so far."""
     fixed: tuple[Result, ...] = ()
-    """Arms of the sweep that lie in the space: they were told first."""
+    """Results of the sweep's own arms that lie in the space."""
     suggestions: tuple[Suggestion, ...] = ()
     results: tuple[Result, ...] = ()
     """Of the batches that are settled, so maybe fewer than ``suggestions``."""
 
     @property
-    def told(self) -> list[Told]:
-        """All results in the order in which samplers are told."""
-        return [result.told for result in (*self.fixed, *self.results)]
+    def all_results(self) -> tuple[Result, ...]:
+        """All results in the order in which the sampler gets them."""
+        return (*self.fixed, *self.results)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Search:
         count = min(self.section.batch, self.section.suggestions - first)
         if count == 0:
             return None
-        points = ask(self.section, self.space, state.told, count)
+        points = ask(self.section, self.space, state.all_results, count)
         suggestions = (*state.suggestions, *(self._suggest(first + k, params) for k, params in enumerate(points)))
         return replace(state, suggestions=suggestions, plan=self.plan(suggestions))
 
@@ -126,14 +126,13 @@ class Search:
     def _result(self, plan: Plan, suggestion: Suggestion, shared: frozenset[str]) -> Result | None:
         name, params = suggestion.name, suggestion.params
         if suggestion.arm is None:
-            return Result(name, params, Told(params, "failed"), REFUSED, suggestion.refused)
+            return Result(name, params, REFUSED, suggestion.refused)
         return result_of(self.section, plan, self.store, name=name, params=params, others=shared)
 
     def _shared(self, plan: Plan, fixed: Sequence[Arm]) -> frozenset[str]:
         """Trials that these arms need: whoever else needs them does not pay for them."""
-        names = {plan.aliases.get(arm.name, arm.name) for arm in fixed}
-        leaves = {plan.leaves[name, replicate] for name in names for replicate in plan.replicates}
-        return frozenset(digest for leaf in leaves for digest in plan.ancestry(leaf))
+        leaves = {leaf for arm in fixed for leaf in plan.leaves_of(arm.name)}
+        return frozenset[str]().union(*map(plan.ancestry, leaves))
 
     def _suggest(self, number: int, params: Params) -> Suggestion:
         name = f"{SUGGESTION}{number:03}"
@@ -155,7 +154,9 @@ class Search:
         tops = {dotted: _top(self.space, dotted) for dotted in POOL_FIELDS if dotted in self.space}
         if not tops:
             return []
-        points = [params for _, params in self.inside] + [each.params for each in suggestions if each.arm is not None]
+        points = [params for _, params in self.inside] + [
+            asked.params for asked in suggestions if asked.arm is not None
+        ]
         return [self.planned.sweep.with_levels(point | tops, ("search", "space")) for point in points]
 
     def require_read(self) -> None:
@@ -167,7 +168,9 @@ class Search:
         random = self.section.model_copy(update={"sampler": "random"})
         probes = ask(random, self.space, [], PROBES)
         for dotted, domain in self.space.items():
-            span = (domain.read(domain.low), domain.read(domain.high)) if isinstance(domain, Range) else domain.values
+            span = (
+                (domain.decode(domain.low), domain.decode(domain.high)) if isinstance(domain, Range) else domain.values
+            )
             if not any(self._differ([{**probe, dotted: value} for value in span]) for probe in probes):
                 text = f"search.space: {dotted} changes no trial: no stage of any suggestion reads it"
                 key = ("search", "space", dotted)
@@ -175,17 +178,13 @@ class Search:
 
     def _differ(self, points: Sequence[Params]) -> bool:
         suggestions = [self._suggest(number, params) for number, params in enumerate(points)]
-        return len({self._leaf(each.arm) for each in suggestions if each.arm is not None}) > 1
+        return len({self._leaf(suggestion.arm) for suggestion in suggestions if suggestion.arm is not None}) > 1
 
 
 def _all_settled(results: Iterable[Result | None]) -> tuple[Result, ...] | None:
     """All of the results, or None where one is missing."""
-    settled = []
-    for result in results:
-        if result is None:
-            return None
-        settled.append(result)
-    return tuple(settled)
+    settled = tuple(results)
+    return None if None in settled else cast("tuple[Result, ...]", settled)
 
 
 def open_search(planned: PlannedSweep, store: Store) -> Search | None:
@@ -244,18 +243,18 @@ def _total(search: Search, state: State, summaries: Sequence[Summary]) -> Summar
     )
     return replace(
         last,
-        ran=sum((each.ran for each in summaries), Counter[str]()),
+        ran=sum((summary.ran for summary in summaries), Counter[str]()),
         reused=summaries[0].reused,
         failures=failures,
         blocked=0 if search.is_settled(state) and not failures else last.blocked,
-        seconds=sum(each.seconds for each in summaries),
+        seconds=sum(summary.seconds for summary in summaries),
     )
 
 
 def _top(space: Space, dotted: str) -> object:
     domain = space[dotted]
     if not isinstance(domain, Choices):
-        return domain.read(domain.high)
+        return domain.decode(domain.high)
     if dotted == "segment.filter_mode":
         return "fixed-kept" if "fixed-kept" in domain.values else domain.values[0]
     return max(domain.values)

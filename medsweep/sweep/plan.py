@@ -98,6 +98,11 @@ class Plan(Generic[S_co]):
         goals = set(self.leaves.values()) | self.extras
         return [digest for digest in self.trials if digest in goals]
 
+    def leaves_of(self, arm: str) -> list[str]:
+        """Digests that measure an arm, or the arm that it is an alias of, by replicate."""
+        name = self.aliases.get(arm, arm)
+        return [self.leaves[name, replicate] for replicate in self.replicates]
+
     def ancestry(self, digest: str) -> set[str]:
         """``digest`` and everything it is made from."""
         seen: set[str] = set()

@@ -107,7 +107,7 @@ def _domain(sweep: Sweep, dotted: str, raw: Any) -> Range | Choices:
         sweep.with_levels({dotted: value}, ("search", "space"))
     if isinstance(raw, list):
         choices = parse(Choices, {"values": raw}, yaml, key)
-        if len({choices.told(value) for value in raw}) < len(raw):
+        if len({choices.encode(value) for value in raw}) < len(raw):
             raise yaml.error(key, f"{dotted} names a value twice; remove one")
         return choices
     if not isinstance(raw, dict) or "whole" in raw:

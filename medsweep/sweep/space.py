@@ -23,8 +23,6 @@ BETTER: Final[Mapping[str, Goal]] = {
 """What can be an objective or be bounded, and which way is better."""
 SUGGESTION: Final = "search-"
 """What the names of suggestions begin with, and those of other arms do not."""
-DIGITS: Final = 6
-"""Significant digits of a suggested number."""
 
 
 class Scored(Config):
@@ -40,7 +38,7 @@ class Objective(Scored):
 
 
 class Constraint(Scored):
-    """A bound on a metric; suggestions outside it are measured, told as infeasible and never called best."""
+    """A bound on a metric; suggestions outside it are measured, count as infeasible and are never called best."""
 
     at_most: float | None = None
     at_least: float | None = None
@@ -79,6 +77,11 @@ class SearchSection(Config):
     early_stopping: dict[str, StoppingRule] = Field(default={})
     """By stage."""
 
+    @property
+    def metrics(self) -> list[str]:
+        """What is measured of a suggestion, objectives first, each once."""
+        return list(dict.fromkeys(scored.metric for scored in (*self.objectives, *self.constraints)))
+
 
 class Range(Config):
     """Numbers from ``low`` to ``high``, both included."""
@@ -97,12 +100,12 @@ class Range(Config):
         steps = (value - self.low) / self.step if self.step else 0.0
         return abs(steps - round(steps)) < 1e-6
 
-    def read(self, raw: Any) -> int | float:
+    def decode(self, raw: Any) -> int | float:
         """A sampled number as the sweep says it: whole, or with six significant digits and still inside."""
-        return int(raw) if self.whole else min(max(float(f"{raw:.{DIGITS}g}"), self.low), self.high)
+        return int(raw) if self.whole else min(max(float(f"{raw:.6g}"), self.low), self.high)
 
-    def told(self, value: Any) -> Any:
-        """The form in which the sampler knows a value."""
+    def encode(self, value: Any) -> Any:
+        """The form in which the sampler knows a value: a number as it is."""
         return value
 
 
@@ -113,13 +116,13 @@ class Choices(Config):
 
     def holds(self, value: object) -> bool:
         """Whether ``value`` is one of them."""
-        return self.told(value) in [self.told(each) for each in self.values]
+        return self.encode(value) in map(self.encode, self.values)
 
-    def read(self, raw: str) -> Any:
+    def decode(self, raw: str) -> Any:
         """The value behind its text."""
         return json.loads(raw)
 
-    def told(self, value: object) -> str:
+    def encode(self, value: object) -> str:
         """Text of a value: samplers take lists and mappings in no other form."""
         return json.dumps(to_jsonable_python(value), sort_keys=True)
 

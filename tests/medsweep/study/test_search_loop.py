@@ -16,7 +16,8 @@ from medsweep.errors import UserError
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
-from medsweep.search.sampler import Told, ask, best_of, importances
+from medsweep.search.results import Result
+from medsweep.search.sampler import ask, best_of, importances
 from medsweep.search.stopping import Stopping
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains
@@ -53,28 +54,28 @@ def section(sampler: str = "tpe", *metrics: str, seed: int = 0) -> SearchSection
     return SearchSection(sampler=sampler, suggestions=40, batch=8, seed=seed, objectives=objectives, space={"x": []})  # type: ignore[arg-type]
 
 
-def searched(wanted: SearchSection, values: Callable[[Params], Told]) -> list[Told]:
-    told: list[Told] = []
-    while len(told) < wanted.suggestions:
-        told += [values(point) for point in ask(wanted, SPACE, told, wanted.batch)]
-    return told
+def searched(wanted: SearchSection, values: Callable[[Params], Result]) -> list[Result]:
+    results: list[Result] = []
+    while len(results) < wanted.suggestions:
+        results += [values(point) for point in ask(wanted, SPACE, results, wanted.batch)]
+    return results
 
 
-def bowl(point: Params) -> Told:
-    return Told(point, "complete", ((point["x"] - 0.3) ** 2 + (math.log10(point["y"]) + 1) ** 2,))
+def bowl(point: Params) -> Result:
+    return Result("", point, "complete", values=((point["x"] - 0.3) ** 2 + (math.log10(point["y"]) + 1) ** 2,))
 
 
-def mixed(point: Params) -> Told:
+def mixed(point: Params) -> Result:
     """Two objectives, a constraint, and points that were stopped or failed."""
     if point["x"] < 0.1:
-        return Told(point, "pruned" if point["y"] > 0.05 else "failed")
-    return Told(point, "complete", (point["x"], point["y"] + point["x"] ** 2), {"hours": point["x"] - 0.8})
+        return Result("", point, "pruned" if point["y"] > 0.05 else "failed")
+    return Result("", point, "complete", "", (point["x"], point["y"] + point["x"] ** 2), {"hours": point["x"] - 0.8})
 
 
 def test_tpe_beats_random_on_a_quadratic() -> None:
     found = {
         sampler: statistics.median(
-            min(told.values[0] for told in searched(section(sampler, seed=seed), bowl)) for seed in range(10)
+            min(result.values[0] for result in searched(section(sampler, seed=seed), bowl)) for seed in range(10)
         )
         for sampler in ("tpe", "random")
     }
@@ -84,19 +85,19 @@ def test_tpe_beats_random_on_a_quadratic() -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
 def test_suggestions_follow_from_the_results_alone(sampler: str) -> None:
     wanted = section(sampler, "dice", "hours")
-    told = searched(wanted, mixed)
-    assert len({each.state for each in told}) == 3
+    results = searched(wanted, mixed)
+    assert len({each.outcome for each in results}) == 3
     for first in (0, 8, 24):
-        assert ask(wanted, SPACE, told[:first], 8) == [each.params for each in told[first : first + 8]]
-    assert ask(wanted.model_copy(update={"seed": 1}), SPACE, told[:8], 8) != [each.params for each in told[8:16]]
-    changed = [Told(each.params, "complete", (1 - each.params["x"], 1.0)) for each in told[:24]]
-    assert (ask(wanted, SPACE, changed, 8) == ask(wanted, SPACE, told[:24], 8)) == (sampler == "random")
+        assert ask(wanted, SPACE, results[:first], 8) == [each.params for each in results[first : first + 8]]
+    assert ask(wanted.model_copy(update={"seed": 1}), SPACE, results[:8], 8) != [each.params for each in results[8:16]]
+    changed = [Result("", each.params, "complete", values=(1 - each.params["x"], 1.0)) for each in results[:24]]
+    assert (ask(wanted, SPACE, changed, 8) == ask(wanted, SPACE, results[:24], 8)) == (sampler == "random")
 
 
 def test_nsga2_breeds_from_earlier_generations() -> None:
-    def repeated(told: Sequence[Told]) -> int:
-        early = {each.params["x"] for each in told[:16]}
-        return sum(each.params["x"] in early for each in told[16:])
+    def repeated(results: Sequence[Result]) -> int:
+        early = {each.params["x"] for each in results[:16]}
+        return sum(each.params["x"] in early for each in results[16:])
 
     assert repeated(searched(section("nsga2", "dice", "hours"), mixed)) >= 5
     assert repeated(searched(section("random", "dice", "hours"), mixed)) == 0
@@ -104,18 +105,18 @@ def test_nsga2_breeds_from_earlier_generations() -> None:
 
 def test_the_best_are_feasible_and_undominated() -> None:
     wanted = section("random", "dice", "hours")
-    told = searched(wanted, mixed)
-    front = [told[number] for number in best_of(wanted, SPACE, told)]
-    feasible = [each for each in told if each.feasible]
-    assert 0 < len(front) < len(feasible) < len(told)
+    results = searched(wanted, mixed)
+    front = [results[number] for number in best_of(wanted, SPACE, results)]
+    feasible = [each for each in results if each.feasible]
+    assert 0 < len(front) < len(feasible) < len(results)
     for each in feasible:
         better = [b for b in front if b.values[0] >= each.values[0] and b.values[1] <= each.values[1]]
         assert better, each
     single = section("random", "dice")
-    told = [Told(point.params, "complete", (point.params["x"],)) for point in told]
-    assert importances(single, SPACE, told)["x"] > 0.6
-    best = best_of(single, SPACE, told)
-    assert [told[number].params["x"] for number in best] == [max(each.params["x"] for each in told)]
+    results = [Result("", point.params, "complete", values=(point.params["x"],)) for point in results]
+    assert importances(single, SPACE, results)["x"] > 0.6
+    best = best_of(single, SPACE, results)
+    assert [results[number].params["x"] for number in best] == [max(each.params["x"] for each in results)]
 
 
 def test_values_are_read_back_as_the_sweep_writes_them() -> None:
