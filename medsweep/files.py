@@ -43,11 +43,11 @@ def fsync_tree(folder: Path) -> None:
         fsync(Path(parent))
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file through a temporary one, fsync and rename."""
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file through a temporary one, fsync and rename; text as UTF-8."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+    with temporary.open("wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)

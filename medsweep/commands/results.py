@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None) -> int:
     """Write the tidy tables as parquet and CSV from what is published."""
     from medsweep.study import session
+    from medsweep.study.tables import write_tables
 
-    for path in session.open_sweep(sweep, store).tables(results).paths:
+    opened = session.open_sweep(sweep, store)
+    for path in write_tables(opened.tables(), opened.folder(results)):
         typer.echo(path)
     return 0
 
@@ -47,9 +49,9 @@ def analyse(
     several, analyses = len(sessions) > 1, []
     for opened in sessions:
         folder = results / opened.sweep.name if results is not None and several else results
-        written = opened.report(folder, None, views.command_line(), chosen)
-        views.print_report(written)
-        analyses.append(written.analysis)
+        analysis, page = opened.report(folder, None, views.command_line(), chosen)
+        views.print_report(analysis, page)
+        analyses.append(analysis)
     if several:
         questions = list(dict.fromkeys(opened.sweep.file.question for opened in sessions))
         folder = (results or Path("results")) / report.ACROSS
@@ -74,9 +76,10 @@ def predict(
     store: StorePath = STORE,
 ) -> int:
     """Write what the published networks see in their test patients, as NIfTI files that overlay the patients' own."""
-    from medsweep.study import session
+    from medsweep.study import report, session
 
-    for path in session.open_sweep(sweep, store).predict(arm or [], out):
+    opened = session.open_sweep(sweep, store)
+    for path in report.predict_tested(opened.plan, opened.decisions, opened.store, arm or [], out):
         typer.echo(path)
     return 0
 

@@ -73,6 +73,15 @@ def sentences(search: Search, state: State) -> list[str]:
     return [*lines, importance_sentence(search, state), FAIR]
 
 
+def progress_sentence(search: Search) -> str:
+    """How far a search is, before later suggestions are known and can be priced."""
+    state = search.forward()
+    return (
+        f"search: {len(state.results)} of {search.section.suggestions} suggestions have results, "
+        f"{len(state.suggestions)} are planned; later ones follow from their results and are not priced here"
+    )
+
+
 def importance_sentence(search: Search, state: State) -> str:
     """Which fields set the best results apart, where enough are measured to say."""
     measured = sum(result.outcome == COMPLETE for result in state.all_results)

@@ -31,16 +31,16 @@ def plan(
     every: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
 ) -> int:
     """Show what a sweep needs, what is there already, and what the rest costs. Runs nothing."""
-    from medsweep.commands import views
+    from medsweep.commands import search_views, views
     from medsweep.study import session
 
     opened = session.open_sweep(sweep, store)
     console = views.stdout()
     console.print(views.arm_list(opened.plan))
-    console.print(views.plan_table(opened.cost()))
-    console.print(views.decision_table(opened.plan, opened.decisions, opened.labels, show_all=every))
-    if (line := opened.search_line()) is not None:
-        console.print(line, soft_wrap=True, highlight=False)
+    console.print(views.plan_table(opened))
+    console.print(views.decision_table(opened, show_all=every))
+    if opened.search is not None:
+        console.print(search_views.progress_sentence(opened.search), soft_wrap=True, highlight=False)
     return 0
 
 
@@ -72,11 +72,11 @@ def run(  # noqa: PLR0917
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
     copies = cache_spec(cache, store)
     opened = session.open_sweep(sweep, store)
-    how = session.HowToRun(runner.value, address, wandb.value if wandb else None, fail_fast, copies)
-    summary = opened.run(how)
+    options = session.RunOptions(runner.value, address, wandb.value if wandb else None, fail_fast, copies)
+    summary = opened.run(options)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
     if not summary.stopped and opened.has_results():
-        views.print_report(opened.report(results, summary, views.command_line()))
+        views.print_report(*opened.report(results, summary, views.command_line()))
     return summary.exit_code
 
 
@@ -85,7 +85,7 @@ def status(sweep: SweepPath, store: StorePath = STORE) -> int:
     from medsweep.commands import views
     from medsweep.study import session
 
-    views.stdout().print(views.status_table(*session.open_sweep(sweep, store).status()))
+    views.stdout().print(views.status_table(session.open_sweep(sweep, store)))
     return 0
 
 

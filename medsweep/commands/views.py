@@ -3,7 +3,8 @@
 import shlex
 import string
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -11,19 +12,23 @@ from rich.table import Table
 from rich.text import Text
 
 from medsweep.execution.driver import Summary
-from medsweep.execution.failures import ADVICE, Attempt
+from medsweep.execution.failures import ADVICE, notes
 from medsweep.identity import short
-from medsweep.planning.cost import PlanCost, Why, other_code
+from medsweep.planning.cost import Why, other_code
 from medsweep.planning.forecast import ENOUGH, UNSURE, Forecast, Interval
+from medsweep.sweep.arms import fraction_of
 from medsweep.sweep.fractions import Fraction
-from medsweep.sweep.plan import Decision, Plan
+from medsweep.sweep.plan import Plan
 from medsweep.tracking.console import short_time
 
 if TYPE_CHECKING:
-    from medsweep.study.session import WrittenReport
+    from medsweep.analysis.study.analyse import Analysis
+    from medsweep.study.session import Session
 
 LISTED = 40
 """Trials that are listed one by one; ``--all`` lists the rest."""
+_STATES = {"reuse": "published", "skip": "published", "blocked": "blocked"}
+"""State of a trial by what happens to it, where it is not to run."""
 
 
 def stdout() -> Console:
@@ -37,17 +42,16 @@ def command_line() -> str:
     return shlex.join(["medsweep", *sys.argv[1:]])
 
 
-def print_report(report: "WrittenReport") -> None:
+def print_report(analysis: "Analysis", page: Path) -> None:
     """The sentences of a report and where it is."""
     console = stdout()
-    for line in (report.analysis.headline, *(answer.sentence for answer in report.analysis.answers)):
+    for line in (analysis.headline, *(answer.sentence for answer in analysis.answers), f"report: {page}"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"report: {report.path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def plan_table(cost: PlanCost) -> RenderableType:
+def plan_table(session: "Session") -> RenderableType:
     """One row per stage and the sum, then the forecast, what a fraction confounds, and what the design can show."""
-    rows = cost.stages
+    rows, cost = session.stage_costs(), session.forecast()
     table = Table(box=None, pad_edge=False)
     table.add_column("stage")
     for name in ("trials", "naive", "reuse", "run", "blocked", "hours each", "hours", "from - to", "price from"):
@@ -60,10 +64,9 @@ def plan_table(cost: PlanCost) -> RenderableType:
         )  # fmt: skip
     table.add_section()
     sums = [sum(getattr(row, name) for row in rows) for name in ("trials", "naive", "reuse", "run", "blocked")]
-    hours = cost.forecast.hours
-    ends = f"{_short(hours.low)} - {_short(hours.high)}"
-    table.add_row("all", *map(str, sums), "", f"{hours.middle:.3f}", ends, "")
-    lines = [*forecast_lines(cost.forecast), *fraction_lines(cost.fraction), *cost.power, *cost.notes]
+    ends = f"{_short(cost.hours.low)} - {_short(cost.hours.high)}"
+    table.add_row("all", *map(str, sums), "", f"{cost.hours.middle:.3f}", ends, "")
+    lines = [*forecast_lines(cost), *fraction_lines(fraction_of(session.sweep)), *session.remarks()]
     return Group(table, Text("\n".join(lines)))
 
 
@@ -111,19 +114,16 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{float(f'{value:.2g}'):g}"
 
 
-def decision_table(
-    plan: Plan, decisions: Mapping[str, Decision], labels: Mapping[str, str], *, show_all: bool
-) -> RenderableType:
+def decision_table(session: "Session", *, show_all: bool) -> RenderableType:
     """Each trial with what happens to it and why."""
     table = Table(box=None, pad_edge=False)
     for name in ("trial", "", "digest", "action", "reason"):
         table.add_column(name)
-    digests = list(plan.trials)
-    shown = digests if show_all else digests[:LISTED]
-    for digest in shown:
-        decision = decisions[digest]
-        table.add_row(plan.trials[digest].stage, labels[digest], short(digest), decision.action, decision.reason)
-    rest = len(digests) - len(shown)
+    trials = list(session.plan.trials.items())
+    for digest, trial in trials if show_all else trials[:LISTED]:
+        decision = session.decisions[digest]
+        table.add_row(trial.stage, session.labels[digest], short(digest), decision.action, decision.reason)
+    rest = len(trials) - table.row_count
     return Group(table, Text(f"... and {rest} more; --all lists them")) if rest else table
 
 
@@ -175,16 +175,24 @@ def summary_text(summary: Summary, retry: str) -> RenderableType:
     return Text("\n".join(lines))
 
 
-def status_table(
-    rows: Iterable[tuple[str, Mapping[str, int]]], failed: Sequence[tuple[str, Attempt]]
-) -> RenderableType:
+def status_table(session: "Session") -> RenderableType:
     """Trials per stage and state, then the last note of each failed one."""
+    counts: dict[str, Counter[str]] = {}
+    lines = []
+    for digest, trial in session.plan.trials.items():
+        action, attempts = session.decisions[digest].action, notes(session.store, trial.stage, digest)
+        state = _STATES.get(action) or ("failed" if attempts else "waiting")
+        if action == "run" and session.store.leased(trial.stage, digest):
+            state = "running"
+        counts.setdefault(trial.stage, Counter())[state] += 1
+        if state == "failed":
+            label = f"{trial.stage} {session.labels[digest]}"
+            lines.append(f"{attempts[-1].outcome}: {label}: {attempts[-1].message} ({attempts[-1].at})")
     table = Table(box=None, pad_edge=False)
     table.add_column("stage")
     states = ("published", "running", "waiting", "blocked", "failed")
     for state in states:
         table.add_column(state, justify="right")
-    for stage, counts in rows:
-        table.add_row(stage, *(str(counts.get(state, 0)) for state in states))
-    lines = [f"{note.outcome}: {label}: {note.message} ({note.at})" for label, note in failed]
+    for stage, numbers in counts.items():
+        table.add_row(stage, *(str(numbers[state]) for state in states))
     return Group(table, Text("\n".join(lines))) if lines else table

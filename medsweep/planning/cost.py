@@ -8,10 +8,9 @@ from typing import Any
 
 from medsweep.files import write_atomic
 from medsweep.identity import identity, short
-from medsweep.planning.forecast import Forecast, Interval, Price, total
+from medsweep.planning.forecast import Interval, Price, total
 from medsweep.store.source_code import changed_files
 from medsweep.store.store import Manifest, Store
-from medsweep.sweep.fractions import Fraction
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.trial import Stage
 
@@ -62,19 +61,6 @@ def stage_costs(
             )
         )
     return rows
-
-
-@dataclass(frozen=True)
-class PlanCost:
-    """All that ``medsweep plan`` says of a sweep's cost and of what its design can show."""
-
-    stages: tuple[StageCost, ...]
-    forecast: Forecast
-    fraction: Fraction | None
-    power: tuple[str, ...]
-    """What the design can show, a sentence each."""
-    notes: tuple[str, ...] = ()
-    """What the store holds that other code, or other versions of the stages, published; a line each."""
 
 
 def store_notes(

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +17,20 @@ from medsweep.data.config import DataConfig
 from medsweep.data.folds import Split, split
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import is_made_up
+from medsweep.errors import UserError, nearest
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.identity import short
 from medsweep.planning.cost import StageCost
 from medsweep.store.store import Store
+from medsweep.study.chains import network_of
 from medsweep.study.stages import Settings, StudySweep
-from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table, write_tables
+from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table
 from medsweep.sweep.arms import label_of, level_text
-from medsweep.sweep.plan import Plan, PlannedTrial
+from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 from medsweep.trainers.assessment.assess import SPECTRA
+from medsweep.trainers.segmentation.config import Unit
 from medsweep.trainers.segmentation.predictions import write_predictions
 from medsweep.trainers.synthesis.pipelines import FAMILIES
 from medsweep.trial import COMPLETE
@@ -37,41 +39,47 @@ ACROSS = "across"
 """Folder beside those of the sweeps for what they say together."""
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The tidy tables of a sweep and the files they were written to."""
-
-    results: pd.DataFrame
-    pools: pd.DataFrame
-    paths: tuple[Path, ...]
-
-
-def make_tables(sweep: StudySweep, plan: Plan[Settings], store: Store, folder: Path) -> Tables:
-    """Write results, patients and pools, as parquet and as CSV each, into ``folder``.
-
-    ``results_best`` is there too where some networks looked for the weights that validation liked best.
-    """
+def make_tables(sweep: StudySweep, plan: Plan[Settings], store: Store) -> dict[str, pd.DataFrame]:
+    """Results, patients and pools, and ``results_best`` where networks looked for the weights that validation liked."""
     dataset = _dataset_name(sweep.base.data)
-    results, best, pools = tidy_table(plan, store, dataset), best_table(plan, store, dataset), pool_table(plan, store)
-    tables = {"results": results, "patients": patient_table(results), "pools": pools}
-    if len(best):
-        tables["results_best"] = best
-    return Tables(results, pools, tuple(write_tables(tables, folder)))
+    results, best = tidy_table(plan, store, dataset), best_table(plan, store, dataset)
+    tables = {"results": results, "patients": patient_table(results), "pools": pool_table(plan, store)}
+    return tables if best.empty else {**tables, "results_best": best}
 
 
-def predict_tested(trial: PlannedTrial, store: Store, folder: Path) -> Iterator[Path]:
-    """Write what a published network sees in the test patients of its fold into ``folder``, as NIfTI files."""
-    store.verify(trial.stage, trial.digest)
-    prepared = store.output("prepare", trial.inputs["prepare"])
-    tested = split(SliceSet.open(prepared).patients, cut_of(trial)).test
-    return write_predictions(store.output(trial.stage, trial.digest), prepared, tested, folder)
+def predict_tested(
+    plan: Plan[Settings], decisions: Mapping[str, Decision], store: Store, arms: Sequence[str], out: Path
+) -> Iterator[Path]:
+    """Write what the published networks of ``arms`` (none: of all) see in their test patients, as NIfTI files.
+
+    Files are ``OUT/ARM/fold-F-seed-S/PATIENT.nii.gz``, on the grids of the label files.
+
+    Raises:
+        UserError: no such arm, or none of these networks is published.
+    """
+    names = [arm.name for arm in plan.arms]
+    for arm in arms:
+        if arm not in names:
+            alias = plan.aliases.get(arm)
+            hint = f"its trials are those of {alias!r}" if alias else nearest(arm, names)
+            raise UserError(f"no arm of {plan.sweep} is called {arm!r}; {hint}")
+    networks = {key: network_of(plan, leaf) for key, leaf in plan.leaves.items() if not arms or key[0] in arms}
+    published = {key: trial for key, trial in networks.items() if decisions[trial.digest].outcome == COMPLETE}
+    if not published:
+        raise UserError(f"no network of {', '.join(arms) or plan.sweep} is published yet; medsweep run first")
+    for (arm, replicate), trial in published.items():
+        store.verify(trial.stage, trial.digest)
+        folder = out / arm.replace("/", "-") / f"fold-{replicate.fold}-seed-{replicate.seed}"
+        prepared = store.output("prepare", trial.inputs["prepare"])
+        tested = split(SliceSet.open(prepared).patients, cut_of(trial)).test
+        yield from write_predictions(store.output(trial.stage, trial.digest), prepared, tested, folder)
 
 
 def make_report(
     sweep: StudySweep,
     plan: Plan[Settings],
     store: Store,
-    tables: Tables,
+    tables: Mapping[str, pd.DataFrame],
     folder: Path,
     *,
     stage_costs: Sequence[StageCost],
@@ -86,21 +94,40 @@ def make_report(
     Raises:
         UserError: scores are missing and the sweep declares no rule for that.
     """
+    cohort = _cohort(plan, store)
+    # Of the folds, the most patients tested for each one trained on widens intervals most.
     analysis = analyse(
-        tables.results,
-        tables.pools,
+        tables["results"],
+        tables["pools"],
         sweep.analysis,
         arms=arm_infos(plan),
-        n_real=_real_training_size(sweep, plan, store),
-        test_over_train=_test_over_train(sweep, plan, store),
+        n_real=cohort and _real_training_size(*cohort, sweep.base.synthesise.unit),
+        test_over_train=max(len(fold.test) / len(fold.train) for fold in cohort[1]) if cohort else None,
     )
     context = ReportContext(
         sweep=sweep.name,
         question=sweep.file.question,
-        dataset=_dataset_line(sweep, plan, store),
-        plan=tuple(_plan_row(cost, ran) for cost in stage_costs),
+        dataset=_dataset_line(sweep.base.data, cohort),
+        plan=tuple(
+            PlanRow(
+                stage=cost.stage,
+                trials=cost.trials,
+                naive=cost.naive,
+                ran=ran.get(cost.stage, 0),
+                reused=cost.reuse - ran.get(cost.stage, 0),
+                hours=cost.hours_each * cost.trials,
+            )
+            for cost in stage_costs
+        ),
         grids=tuple(_grids(plan, store)),
-        failures=tuple(_missing(failure) for failure in failures),
+        failures=tuple(
+            MissingTrial(
+                f"{failure.trial.stage} {failure.label} ({short(failure.trial.digest)})",
+                failure.outcome,
+                failure.message,
+            )
+            for failure in failures
+        ),
         command=command,
         limits=tuple(limits),
         spectra=_spectra(plan, store),
@@ -129,7 +156,7 @@ def make_across(
     context = ReportContext(
         sweep="all data sets",
         question=" / ".join(questions),
-        dataset=", ".join(one.dataset for one in analyses),
+        dataset=", ".join(analysis.dataset for analysis in analyses),
         command=command,
         store=str(store),
         versions=package_versions(),
@@ -168,31 +195,21 @@ def _series_name(levels: Mapping[str, object]) -> str:
     return " ".join(labels) or "synthetic"
 
 
-def _real_training_size(sweep: StudySweep, plan: Plan, store: Store) -> float | None:
-    """Mean number of real training patients or slices over the folds, in the unit of the counts."""
-    parts = _training_parts(sweep, plan, store)
-    if parts is None:
-        return None
-    slices, splits = parts
-    trains = [part.train for part in splits]
-    if sweep.base.synthesise.unit == "patients":
-        return sum(map(len, trains)) / len(trains)
-    return sum(len(slices.rows(train, foreground_only=True)) for train in trains) / len(trains)
-
-
-def _test_over_train(sweep: StudySweep, plan: Plan, store: Store) -> float | None:
-    """Patients tested for each patient trained on; the greatest of the folds, which widens intervals most."""
-    parts = _training_parts(sweep, plan, store)
-    return max(len(part.test) / len(part.train) for part in parts[1]) if parts else None
-
-
-def _training_parts(sweep: StudySweep, plan: Plan, store: Store) -> tuple[SliceSet, list[Split]] | None:
+def _cohort(plan: Plan, store: Store) -> tuple[SliceSet, list[Split]] | None:
+    """The prepared slices and the folds that networks are trained on; None before anything is prepared."""
     digest = next((digest for digest, trial in plan.trials.items() if trial.stage == "prepare"), None)
     if digest is None or store.outcome("prepare", digest) != COMPLETE:
         return None
     slices = SliceSet.open(store.output("prepare", digest))
     folds = {cut_of(trial) for trial in plan.trials.values() if trial.stage == "segment"}
     return slices, [split(slices.patients, fold) for fold in sorted(folds, key=lambda fold: fold.index)]
+
+
+def _real_training_size(slices: SliceSet, folds: Sequence[Split], unit: Unit) -> float:
+    """Mean number of real training patients or slices over the folds."""
+    if unit == "patients":
+        return float(np.mean([len(fold.train) for fold in folds]))
+    return float(np.mean([len(slices.rows(fold.train, foreground_only=True)) for fold in folds]))
 
 
 def _dataset_name(data: DataConfig) -> str:
@@ -207,36 +224,18 @@ def _terms(data: DataConfig) -> str:
     return f"; the terms of {spec.title} forbid publishing its slices, and samples of generators fitted on it, unasked"
 
 
-def _dataset_line(sweep: StudySweep, plan: Plan, store: Store) -> str:
-    data = sweep.base.data
+def _dataset_line(data: DataConfig, cohort: tuple[SliceSet, list[Split]] | None) -> str:
     name = _dataset_name(data)
-    parts = _training_parts(sweep, plan, store)
-    if parts is None:
+    if cohort is None:
         return name
-    slices, splits = parts
-    sizes = "/".join(str(size) for size in sorted({len(part.train) for part in splits}))
+    slices, folds = cohort
+    sizes = "/".join(str(size) for size in sorted({len(fold.train) for fold in folds}))
     kinds = "modality" if len(slices.modalities) == 1 else "modalities"
     return (
         f"{name}: {len(slices.patients)} patients, {len(slices.index)} slices at {slices.resolution} px, "
         f"{len(slices.modalities)} {kinds} ({', '.join(slices.modalities)}), "
-        f"classes {', '.join(slices.classes[1:])}; {len(splits)} fold{'s' if len(splits) > 1 else ''} with "
+        f"classes {', '.join(slices.classes[1:])}; {len(folds)} fold{'s' if len(folds) > 1 else ''} with "
         f"{sizes} training patients{_terms(data)}"
-    )
-
-
-def _missing(failure: Failure) -> MissingTrial:
-    trial = f"{failure.trial.stage} {failure.label} ({short(failure.trial.digest)})"
-    return MissingTrial(trial, failure.outcome, failure.message)
-
-
-def _plan_row(cost: StageCost, ran: Mapping[str, int]) -> PlanRow:
-    return PlanRow(
-        stage=cost.stage,
-        trials=cost.trials,
-        naive=cost.naive,
-        ran=ran.get(cost.stage, 0),
-        reused=cost.reuse - ran.get(cost.stage, 0),
-        hours=cost.hours_each * cost.trials,
     )
 
 
@@ -265,18 +264,17 @@ def _spectra(plan: Plan, store: Store) -> pd.DataFrame | None:
 
     Columns kind, modality, cycles, real, synthetic; pools assessed by versions that left no spectra are left out.
     """
-    parts = []
+    frames = []
     for digest, trial in plan.trials.items():
         if trial.stage != "assess" or store.outcome("assess", digest) != COMPLETE:
             continue
         kind, path = _kind_of_pictures(plan.trials[trial.inputs["pool"]]), store.output("assess", digest) / SPECTRA
         if kind is not None and path.is_file():
-            parts.append(pd.read_parquet(path).assign(kind=kind))
-    if not parts:
+            frames.append(pd.read_parquet(path).assign(kind=kind))
+    if not frames:
         return None
-    return (
-        pd.concat(parts).groupby(["kind", "modality", "cycles"], sort=False)[["real", "synthetic"]].mean().reset_index()
-    )
+    curves = pd.concat(frames).groupby(["kind", "modality", "cycles"], sort=False)
+    return curves[["real", "synthetic"]].mean().reset_index()
 
 
 def _kind_of_pictures(trial: PlannedTrial) -> str | None:

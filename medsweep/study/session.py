@@ -1,49 +1,51 @@
-"""What the commands share: a sweep opened against a store."""
+"""A sweep opened against a store: what it needs, what that costs, its run and its report."""
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
 from medsweep.analysis.report.page import Format
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.errors import UserError, nearest
-from medsweep.execution.driver import Failure, Summary, decide_checked, published_failures, run_plan
-from medsweep.execution.failures import Attempt, notes
+from medsweep.execution.driver import Summary, decide_checked, published_failures, run_plan
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.execution.runner import LocalRunner, Runner
 from medsweep.execution.task import RunContext
 from medsweep.planning.budget import BudgetGuard, Payments, require_within
-from medsweep.planning.cost import PlanCost, StageCost, stage_costs, store_notes, write_index
+from medsweep.planning.cost import StageCost, stage_costs, store_notes, write_index
 from medsweep.planning.forecast import Forecast, History, Price, forecast, prices
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
 from medsweep.store.store import Store
-from medsweep.study.chains import network_of
 from medsweep.study.plan import plan_sweep
 from medsweep.study.power import power_lines
-from medsweep.study.report import Tables, make_report, make_tables, predict_tested
+from medsweep.study.report import make_report, make_tables
 from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
 from medsweep.study.stages import STAGES, Settings, StudySweep
-from medsweep.sweep.arms import fraction_of
+from medsweep.study.tables import write_tables
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer, make_console
 from medsweep.tracking.progress import StageQueue, SweepProgress
 from medsweep.tracking.wandb import resolve_mode
-from medsweep.trial import COMPLETE
 
 
 @dataclass(frozen=True)
-class WrittenReport:
-    """Where a report is, and its statistics."""
+class RunOptions:
+    """Where and how a sweep runs, from the command line."""
 
-    path: Path
-    analysis: Analysis
+    runner: Literal["ray", "local"] = "ray"
+    address: str | None = None
+    """Of a Ray cluster; None starts one here."""
+    wandb: str | None = None
+    fail_fast: bool = False
+    cache: CacheSpec | None = None
+    """Folder on each node for copies of what its trials read."""
 
 
 @dataclass(frozen=True)
@@ -77,105 +79,60 @@ class Session:
         slots = budget.slots if budget is not None and budget.slots is not None else os.cpu_count() or 1
         return forecast(self.plan, self.decisions, self.prices, slots)
 
-    def cost(self) -> PlanCost:
-        """Numbers, prices, and what the design can show."""
-        return PlanCost(
-            tuple(self.stage_costs()),
-            self.forecast(),
-            fraction_of(self.sweep),
-            power_lines(self.sweep, self.plan, self.store),
-            store_notes(self.plan, self.decisions, STAGES, self.store),
-        )
+    def remarks(self) -> tuple[str, ...]:
+        """What the design can show, then what the store holds that other code or other stage versions published."""
+        notes = store_notes(self.plan, self.decisions, STAGES, self.store)
+        return (*power_lines(self.sweep, self.plan, self.store), *notes)
 
-    def context(self, how: "HowToRun", stopping: Stopping | None = None) -> RunContext:
-        """Where the trials of this sweep run."""
-        return RunContext(
-            store=self.store.root.resolve(),
-            stages=STAGES,
-            resources=self.sweep.file.resources,
-            tracking=resolve_mode(how.wandb),
-            stopping=stopping,
-            cache=how.cache,
-        )
-
-    def run(self, how: "HowToRun") -> Summary:
+    def run(self, options: RunOptions) -> Summary:
         """Run what is missing, showing progress on stderr; a search goes on batch by batch.
 
         Raises:
             UserError: the forecast is above a cap of the budget, or the cluster cannot hold a trial.
         """
-        sure = replace(self, decisions=decide_checked(self.plan, self.store, _Notes()))
-        idle = not any(decision.action == "run" for decision in sure.decisions.values())
-        with _runner("local" if idle and self.search is None else how.runner, how.address) as chosen:
+        checked = self._with_plan(self.plan)
+        to_run = any(decision.action == "run" for decision in checked.decisions.values())
+        # A search may ask for more than is planned now; else nothing to run needs no cluster.
+        with _runner(options if to_run or self.search is not None else RunOptions("local")) as runner:
             if self.search is None:
-                return sure._run(chosen, how, None)
-            state, summary = run_search(self.search, lambda plan, stopping: self._at(plan)._run(chosen, how, stopping))
+                return checked._run_plan(runner, options)
+            state, summary = run_search(
+                self.search, lambda plan, stopping: self._with_plan(plan)._run_plan(runner, options, stopping)
+            )
             write_index(state.plan, self.store)
             return summary
 
-    def _run(self, runner: Runner, how: "HowToRun", stopping: Stopping | None) -> Summary:
-        rows = self.stage_costs()
+    def _with_plan(self, plan: Plan[Settings], *, hashes: bool = True) -> "Session":
+        """This sweep with another plan, and what the store says of it now."""
+        return replace(self, plan=plan, decisions=decide_checked(plan, self.store, _Notes(), hashes=hashes))
+
+    def _run_plan(self, runner: Runner, options: RunOptions, stopping: Stopping | None = None) -> Summary:
+        """Price the plan, refuse it above a cap of the budget, and run it."""
         stages = {digest: trial.stage for digest, trial in self.plan.trials.items()}
         spent = Payments(self.store, self.sweep.name).spent(stages, self.prices)
         require_within(self.sweep, self.forecast(), spent)
         guard = BudgetGuard(self.sweep, stages, self.prices, self.store)
-        board = SweepProgress(self.stage_queues(rows), concurrency=1 if how.runner == "local" else os.cpu_count() or 1)
-        with make_console(board, sys.stderr) as observer:
-            context = self.context(how, stopping)
-            return run_plan(self.plan, context, runner, observer, guard, fail_fast=how.fail_fast)
-
-    def _at(self, plan: Plan[Settings], *, hashes: bool = True) -> "Session":
-        """This sweep with another plan, and what the store says of it now."""
-        return replace(self, plan=plan, decisions=decide_checked(plan, self.store, _Notes(), hashes=hashes))
-
-    def measured(self) -> "Session":
-        """This sweep as it can be tabulated now: with the suggestions of its search that have scores."""
-        plan = self.plan if self.search is None else self.search.measured_plan(self.search.forward())
-        return self._at(plan, hashes=False)
-
-    def stage_queues(self, rows: Iterable[StageCost]) -> list[StageQueue]:
-        """What the console counts: per stage, trials reused and the priced trials to run."""
-        return [
-            StageQueue(
-                name=row.stage,
-                reused=row.reuse,
-                hours={
-                    digest: self.prices[digest].hours.middle
-                    for digest, trial in self.plan.trials.items()
-                    if trial.stage == row.stage and self.decisions[digest].action == "run"
-                },
-            )
-            for row in rows
-        ]
-
-    def status(self) -> tuple[list[tuple[str, Mapping[str, int]]], list[tuple[str, Attempt]]]:
-        """Trials per stage and state, and the last note of each trial that failed."""
-        counts: dict[str, Counter[str]] = {}
-        failed: list[tuple[str, Attempt]] = []
-        for digest, trial in self.plan.trials.items():
-            state = self._state(digest)
-            counts.setdefault(trial.stage, Counter())[state] += 1
-            if state == "failed":
-                failed.append((f"{trial.stage} {self.labels[digest]}", notes(self.store, trial.stage, digest)[-1]))
-        return list(counts.items()), failed
-
-    def _state(self, digest: str) -> str:
-        trial, action = self.plan.trials[digest], self.decisions[digest].action
-        if action != "run":
-            return {"reuse": "published", "skip": "published"}.get(action, action)
-        if self.store.leased(trial.stage, digest):
-            return "running"
-        return "failed" if notes(self.store, trial.stage, digest) else "waiting"
-
-    def search_line(self) -> str | None:
-        """How far the sweep's search is, where it has one; what it will suggest is priced once it is asked."""
-        if self.search is None:
-            return None
-        state, total = self.search.forward(), self.search.section.suggestions
-        return (
-            f"search: {len(state.results)} of {total} suggestions have results, {len(state.suggestions)} are planned; "
-            "later ones follow from their results and are not priced here"
+        context = RunContext(
+            store=self.store.root.resolve(),
+            stages=STAGES,
+            resources=self.sweep.file.resources,
+            tracking=resolve_mode(options.wandb),
+            stopping=stopping,
+            cache=options.cache,
         )
+        concurrency = 1 if options.runner == "local" else os.cpu_count() or 1
+        with make_console(SweepProgress(self._queues(), concurrency), sys.stderr) as observer:
+            return run_plan(self.plan, context, runner, observer, guard, fail_fast=options.fail_fast)
+
+    def _queues(self) -> list[StageQueue]:
+        """What the console counts: per stage, trials reused and the hours of the trials to run."""
+        hours: dict[str, dict[str, float]] = {}
+        for digest, trial in self.plan.trials.items():
+            if self.decisions[digest].action == "run":
+                hours.setdefault(trial.stage, {})[digest] = self.prices[digest].hours.middle
+        return [
+            StageQueue(name=row.stage, reused=row.reuse, hours=hours.get(row.stage, {})) for row in self.stage_costs()
+        ]
 
     def has_results(self) -> bool:
         """Whether at least one arm has been measured."""
@@ -186,72 +143,32 @@ class Session:
         """Where tables and report go."""
         return results if results is not None else Path("results") / self.sweep.name
 
-    def tables(self, results: Path | None) -> Tables:
-        """Write the tidy tables."""
-        return make_tables(self.sweep, self.plan, self.store, self.folder(results))
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tidy tables by name."""
+        return make_tables(self.sweep, self.plan, self.store)
 
     def report(
         self, results: Path | None, summary: Summary | None, command: str, formats: Sequence[Format] = ("html",)
-    ) -> WrittenReport:
-        """Tables, statistics and report from what is published."""
-        now = self.measured()
-        analysis, path = make_report(
+    ) -> tuple[Analysis, Path]:
+        """Write tables, statistics and report of what is published; returns the statistics and the page."""
+        # Suggestions of a search are tabulated once they have scores.
+        plan = self.plan if self.search is None else self.search.measured_plan(self.search.forward())
+        now, folder = self._with_plan(plan, hashes=False), self.folder(results)
+        tables = now.tables()
+        write_tables(tables, folder)
+        return make_report(
             self.sweep,
-            now.plan,
+            plan,
             self.store,
-            now.tables(results),
-            self.folder(results),
+            tables,
+            folder,
             stage_costs=now.stage_costs(),
             ran=summary.ran if summary else {},
-            failures=summary.failures if summary else now.failures(),
+            failures=summary.failures if summary else published_failures(plan, now.labels, now.decisions),
             command=command,
             limits=() if self.search is None else (LIMIT,),
             formats=formats,
         )
-        return WrittenReport(path, analysis)
-
-    def predict(self, arms: Sequence[str], out: Path) -> Iterator[Path]:
-        """Write what the published networks of ``arms`` (none: of all) see in their test patients, as NIfTI files.
-
-        Files are ``OUT/ARM/fold-F-seed-S/PATIENT.nii.gz``, on the grids of the label files.
-
-        Raises:
-            UserError: no such arm, or none of these networks is published.
-        """
-        names = [arm.name for arm in self.plan.arms]
-        for arm in arms:
-            if arm not in names:
-                alias = self.plan.aliases.get(arm)
-                same = f"its trials are those of {alias!r}" if alias else nearest(arm, names)
-                raise UserError(f"no arm of {self.sweep.name} is called {arm!r}; {same}")
-        networks = [
-            (key, network)
-            for key, leaf in self.plan.leaves.items()
-            if not arms or key[0] in arms
-            if self.decisions[(network := network_of(self.plan, leaf)).digest].outcome == COMPLETE
-        ]
-        if not networks:
-            raise UserError(f"no network of {', '.join(arms) or self.sweep.name} is published yet; medsweep run first")
-        for (arm, replicate), trial in networks:
-            folder = out / arm.replace("/", "-") / f"fold-{replicate.fold}-seed-{replicate.seed}"
-            yield from predict_tested(trial, self.store, folder)
-
-    def failures(self) -> list[Failure]:
-        """Trials that are published with an outcome that gives no result."""
-        return published_failures(self.plan, self.labels, self.decisions)
-
-
-@dataclass(frozen=True)
-class HowToRun:
-    """Where and how a sweep runs, as told on the command line."""
-
-    runner: Literal["ray", "local"] = "ray"
-    address: str | None = None
-    """Of a Ray cluster; None starts one here."""
-    wandb: str | None = None
-    fail_fast: bool = False
-    cache: CacheSpec | None = None
-    """Of each node, for what its trials read."""
 
 
 def open_sweep(path: Path, store_root: Path) -> Session:
@@ -275,9 +192,9 @@ class _Notes(Observer):
         sys.stderr.write(f"medsweep: {text}\n")
 
 
-def _runner(name: str, address: str | None) -> AbstractContextManager[Runner]:
-    if name == "local":
+def _runner(options: RunOptions) -> AbstractContextManager[Runner]:
+    if options.runner == "local":
         return nullcontext(LocalRunner())
     from medsweep.execution.ray_runner import RayRunner
 
-    return RayRunner(address)
+    return RayRunner(options.address)

@@ -2,22 +2,22 @@
 
 import json
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic_core import to_jsonable_python
 
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.files import write_atomic
 from medsweep.metrics import REGION, SCORES, STRUCTURE_METRICS
 from medsweep.store.store import Store
 from medsweep.study.chains import network_of
-from medsweep.sweep.arms import Arm, Replicate
+from medsweep.sweep.arms import Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.trainers.pool import ASSESSMENT
 from medsweep.trial import COMPLETE
@@ -86,17 +86,17 @@ def patient_table(results: pd.DataFrame) -> pd.DataFrame:
 def _table(plan: Plan, dataset: str, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The frames of the leaves in the plan's order, with the keys of arm and replicate, digest and factors."""
     factors = list(dict.fromkeys(dotted for arm in plan.arms for dotted in arm.levels))
-    parts = [
+    rows = [
         frames[leaf].assign(
             dataset=dataset, arm=arm.name, fold=replicate.fold, seed=replicate.seed, digest=leaf,
-            **{dotted: _cell(_value(arm, dotted)) for dotted in factors},
+            **{dotted: _cell(attrgetter(dotted)(arm.settings)) for dotted in factors},
         )
         for arm in plan.arms
         for replicate in plan.replicates
         if (leaf := plan.leaves[arm.name, replicate]) in frames
     ]  # fmt: skip
     columns = [*KEYS, "value", "status", *MEASURED, "digest", *factors]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 
 
 def _measured(plan: Plan, store: Store, leaf: str) -> pd.DataFrame:
@@ -177,13 +177,6 @@ def _rows(arm: str, replicate: Replicate, digest: str, values: Mapping[str, Any]
     return [{**where, "metric": name, "value": float(value)} for name, value in sorted(numbers.items())]
 
 
-def _value(arm: Arm, dotted: str) -> Any:
-    value: Any = arm.settings
-    for name in dotted.split("."):
-        value = getattr(value, name)
-    return value
-
-
 def _cell(value: Any) -> Any:
     """A level as a cell: what is neither text, number nor truth value becomes JSON."""
     return value if value is None or isinstance(value, str | int | float) else json.dumps(to_jsonable_python(value))
@@ -195,13 +188,7 @@ def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]
     paths = []
     for name, table in tables.items():
         parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
-        arrow = pa.Table.from_pandas(table, preserve_index=False)
-        for path, write in (
-            (parquet, lambda target, arrow=arrow: pq.write_table(arrow, target)),
-            (csv, lambda target, table=table: table.to_csv(target, index=False, lineterminator="\n")),
-        ):
-            temporary = path.with_name(f".{path.name}.tmp")
-            write(temporary)  # type: ignore[no-untyped-call]
-            temporary.replace(path)
-            paths.append(path)
+        write_atomic(parquet, table.to_parquet(index=False))
+        write_atomic(csv, table.to_csv(index=False, lineterminator="\n"))
+        paths += [parquet, csv]
     return paths

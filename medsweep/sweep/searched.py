@@ -2,6 +2,7 @@
 
 import math
 import typing
+from operator import attrgetter
 from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
@@ -28,9 +29,7 @@ def point_of(space: Space, settings: Config) -> Params | None:
     """The values that ``settings`` give the searched fields, or None where one lies outside the space."""
     point: Params = {}
     for dotted, domain in space.items():
-        value: Any = settings
-        for name in dotted.split("."):
-            value = getattr(value, name)
+        value = attrgetter(dotted)(settings)
         if not domain.holds(value):
             return None
         point[dotted] = to_jsonable_python(value)

@@ -9,7 +9,7 @@ import pytest
 
 from medsweep.store.store import Store
 from medsweep.study.plan import plan_sweep
-from medsweep.study.session import HowToRun, open_sweep
+from medsweep.study.session import RunOptions, open_sweep
 from medsweep.study.tables import BEST, KEYS, MEASURED, best_table, patient_table, pool_table, tidy_table, write_tables
 from medsweep.sweep.plan import Plan
 
@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
     folder = tmp_path_factory.mktemp("tables")
     (folder / "tables.yaml").write_text(SWEEP)
     session = open_sweep(folder / "tables.yaml", folder / "store")
-    session.run(HowToRun("local", wandb="disabled"))
+    session.run(RunOptions("local", wandb="disabled"))
     store = Store(folder / "store")
     return plan_sweep(folder / "tables.yaml", store).plan, store
 
