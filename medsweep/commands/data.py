@@ -1,7 +1,7 @@
 """``medsweep data``: which datasets are known, what a folder holds, what is made of it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from medsweep.data.config import DataConfig
     from medsweep.data.source import DataSource
     from medsweep.store.store import Store
+
+C = TypeVar("C", bound=Config)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of the list, or a name for your own folder.")]
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Folder of the files.")]
@@ -82,8 +84,7 @@ def prepare(
     from medsweep.store.store import Store
 
     opened = Store.create(store)
-    given = {"dataset": canonical_name(name), "root": str(root), "resolution": resolution, "labels": labels}
-    data = _valid(DataConfig, given)
+    data = _valid(DataConfig, dataset=canonical_name(name), root=str(root), resolution=resolution, labels=labels)
     source = inspect_source(data, opened.root)
     if source.intensity.scale == "cohort":
         raise UserError(
@@ -135,7 +136,7 @@ def phantom(
     dataset = canonical_name(name)
     if dataset not in DATASETS:
         raise UserError(f"no cohort can be made up for dataset {name!r}; {nearest(name, DATASETS)}")
-    config = _valid(PhantomConfig, {"patients": patients, "seed": seed})
+    config = _valid(PhantomConfig, patients=patients, seed=seed)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} is not an empty folder; give a new one, since nothing is overwritten")
     write_cohort(dataset, config, out)
@@ -176,10 +177,10 @@ def _prepare(data: "DataConfig", source: "DataSource", store: "Store") -> int:
     return 0
 
 
-def _valid(model: type[Config], given: dict[str, Any]) -> Any:
+def _valid(model: type[C], **typed: Any) -> C:
     """``model`` of what was typed; what does not fit is the user's to mend."""
     try:
-        return model(**given)
+        return model(**typed)
     except ValidationError as error:
         raise UserError(explain(error, model)[1]) from None
 

@@ -34,7 +34,7 @@ def description(spec: DatasetSpec) -> Text:
     """All that is known about a dataset, and the lines that name it in a sweep."""
     recipe = spec.intensity.model_dump(exclude_none=True)
     values = ", ".join(f"{value} {spec.classes[index]}" for value, index in sorted(spec.values.items()))
-    regions = ", ".join(f"{name} = {' + '.join(parts)}" for name, parts in spec.regions.items())
+    regions = ", ".join(f"{name} = {' + '.join(classes)}" for name, classes in spec.regions.items())
     facts = {
         "layout": spec.layout, "modalities": ", ".join(spec.modalities) or "yours", "labels": values or "yours",
         "regions": regions, "units": spec.units, "cases": spec.cases, "slice axis": spec.slice_axis,
@@ -91,11 +91,8 @@ def summary(report: Report) -> RenderableType:
 
 def _ranges(cases: Sequence[CaseFacts], sizes: Callable[[CaseFacts], Sequence[float]]) -> str:
     """Least, median and most of the three sizes, slices first."""
-    told = []
-    for name, values in zip(("slices", "rows", "columns"), zip(*map(sizes, cases), strict=True), strict=True):
-        spread = (min(values), statistics.median(values), max(values))
-        told.append(f"{name} " + " / ".join(f"{value:g}" for value in spread))
-    return ", ".join(told)
+    axes = zip(("slices", "rows", "columns"), zip(*map(sizes, cases), strict=True), strict=True)
+    return ", ".join(f"{name} {min(v):g} / {statistics.median(v):g} / {max(v):g}" for name, v in axes)
 
 
 def class_table(report: Report) -> RenderableType:

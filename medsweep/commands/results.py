@@ -1,6 +1,6 @@
 """``medsweep results``, ``analyse``, ``predict`` and ``best``: what is made of published trials. They run none."""
 
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -45,7 +45,11 @@ def analyse(
     chosen = cast("list[Format]", formats or ["html"])
     require_store(store)
     sessions = [session.open_sweep(path, store) for path in sweeps]
-    _refuse_twice([opened.sweep.name for opened in sessions])
+    names = Counter(opened.sweep.name for opened in sessions)
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        raise UserError(
+            f"two of the files are sweeps called {twice[0]!r}; give each sweep once, or one a name of its own"
+        )
     several, analyses = len(sessions) > 1, []
     for opened in sessions:
         folder = results / opened.sweep.name if results is not None and several else results
@@ -59,14 +63,6 @@ def analyse(
         path = report.make_across(analyses, questions, folder, store=store, command=command, formats=chosen)
         typer.echo(f"report: {path}")
     return 0
-
-
-def _refuse_twice(names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(
-            f"two of the files are sweeps called {twice[0]!r}; give each sweep once, or one a name of its own"
-        )
 
 
 def predict(

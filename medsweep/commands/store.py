@@ -42,18 +42,17 @@ def verify(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("hashing", total=sum(len(opened.listing(name)) for name in stages))
         checked = check_store(opened, stages, lambda _: progress.advance(task))
-    damaged = [each for each in checked if each.damages]
-    for each in damaged:
-        for what in each.damages:
-            typer.echo(f"damaged: {each.stage} {each.digest[:16]}: {what}")
+    damaged = [trial for trial in checked if trial.damages]
+    for trial in damaged:
+        for what in trial.damages:
+            typer.echo(f"damaged: {trial.stage} {trial.digest[:16]}: {what}")
         if set_aside:
-            typer.echo(f"set aside: {opened.quarantine(each.stage, each.digest)}")
-    for (name, role), count in sorted(
-        Counter((each.stage, role) for each in checked for role in each.inputs_gone).items()
-    ):
+            typer.echo(f"set aside: {opened.quarantine(trial.stage, trial.digest)}")
+    gone = Counter((trial.stage, role) for trial in checked for role in trial.inputs_gone)
+    for (name, role), count in sorted(gone.items()):
         typer.echo(f"inputs gone: {role} of {count} {name} trial(s); their results stand without it")
     typer.echo(
-        f"{len(checked)} trial(s), {sum(each.files for each in checked)} files, {len(damaged)} trial(s) damaged"
+        f"{len(checked)} trial(s), {sum(trial.files for trial in checked)} files, {len(damaged)} trial(s) damaged"
         + ("; medsweep run makes those a sweep needs again" if damaged else "")
     )
     return 1 if damaged else 0
@@ -78,17 +77,16 @@ def gc(
 
     opened = _existing(store, writes=not dry_run)
     age = None if older_than is None else _seconds(older_than)
-    kept = _needed(sweeps, opened) if sweeps else planned(opened)
-    waste = find_waste(opened, kept, age)
+    needed = _needed(sweeps, opened) if sweeps else planned(opened)
+    waste = find_waste(opened, needed, age)
     if not waste:
         typer.echo(f"nothing to delete in {opened.root}: all of it is needed")
         return 0
     views.stdout().print(_table(waste))
-    for each in waste:
-        if each.kind == UNFINISHED:
-            typer.echo(
-                f"unfinished: {each.path.parent.name} {each.path.name[:16]}: {each.remark}, {_age(each.newest)} old"
-            )
+    for item in waste:
+        if item.kind == UNFINISHED:
+            trial = f"{item.path.parent.name} {item.path.name[:16]}"
+            typer.echo(f"unfinished: {trial}: {item.remark}, {_age(item.newest)} old")
     if dry_run:
         busy = "; a run is at work in this store, so nothing could be deleted now" if live_part(opened) else ""
         typer.echo(f"nothing was deleted (--dry-run){busy}")
@@ -97,7 +95,7 @@ def gc(
         _ask(opened, sweeps or ())
     gone: list[Waste] = []
     remove(opened, waste, gone.append)
-    typer.echo(f"deleted {len(gone)} item(s), {_size(sum(each.bytes for each in gone))}")
+    typer.echo(f"deleted {len(gone)} item(s), {_size(sum(item.bytes for item in gone))}")
     return 0
 
 
@@ -117,20 +115,15 @@ def retry(
 
     opened = _existing(store, writes=True)
     trials = failed_trials(plan_sweep(sweep, opened).plan, opened, outcome or ())
-    for each in trials:
-        set_apart(each, opened)
+    for trial in trials:
+        set_apart(trial, opened)
     if not trials:
         typer.echo(f"no trial of {sweep} ended without a result" + (f" as {' or '.join(outcome)}" if outcome else ""))
         return 0
-    for (stage, ended, published), count in Counter(
-        (each.stage, each.outcome, each.published) for each in trials
-    ).items():
-        what = (
-            f"set aside {count} published {stage} trial(s)"
-            if published
-            else f"moved the notes on {count} {stage} trial(s)"
-        )
-        typer.echo(f"{what} that ended as {ended}")
+    groups = Counter((trial.stage, trial.outcome, trial.published) for trial in trials)
+    for (stage, ended, published), count in groups.items():
+        what = f"set aside {count} published" if published else f"moved the notes on {count}"
+        typer.echo(f"{what} {stage} trial(s) that ended as {ended}")
     typer.echo(f"to try again: {shlex.join(['medsweep', 'run', str(sweep), '--store', str(store)])}")
     return 0
 
@@ -150,12 +143,12 @@ def _needed(sweeps: Sequence[Path], store: "Store") -> set[str]:
 
 
 def _ask(store: "Store", sweeps: Sequence[Path]) -> None:
-    kept = ", ".join(map(str, sweeps)) or "the plans in the store"
+    needing = ", ".join(map(str, sweeps)) or "the plans in the store"
     if not sys.stdin.isatty():
         raise UserError(
             f"nothing was deleted from {store.root}: there is no terminal to ask at; give --yes, or --dry-run"
         )
-    if not typer.confirm(f"delete all of this from {store.root}, keeping what {kept} need?"):
+    if not typer.confirm(f"delete all of this from {store.root}, keeping what {needing} need?"):
         raise UserError(f"nothing was deleted from {store.root}")
 
 
@@ -173,12 +166,12 @@ def _table(waste: Sequence["Waste"]) -> "Table":
     table.add_column("to delete")
     for name in ("items", "size", "newest"):
         table.add_column(name, justify="right")
-    for kind in dict.fromkeys(each.kind for each in waste):
-        rows = [each for each in waste if each.kind == kind]
-        size, newest = sum(each.bytes for each in rows), max(each.newest for each in rows)
+    for kind in dict.fromkeys(item.kind for item in waste):
+        rows = [item for item in waste if item.kind == kind]
+        size, newest = sum(item.bytes for item in rows), max(item.newest for item in rows)
         table.add_row(kind, str(len(rows)), _size(size), f"{_age(newest)} ago")
     table.add_section()
-    table.add_row("all", str(len(waste)), _size(sum(each.bytes for each in waste)), "")
+    table.add_row("all", str(len(waste)), _size(sum(item.bytes for item in waste)), "")
     return table
 
 

@@ -60,7 +60,7 @@ class Stopping:
         value = _loss(rule, progress.metrics[rule.metric])
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({"step": progress.step, "loss": value}))
-        others = [json.loads(each.read_text())["loss"] for each in path.parent.iterdir() if _is_other(each, digest)]
+        others = [json.loads(other.read_text())["loss"] for other in path.parent.glob("[!.]*") if other.name != digest]
         if is_stopped(rule, value, others):
             raise PrunedError(
                 f"stopped at step {progress.step} of {progress.total} by {rule.rule}: {rule.metric} "
@@ -120,15 +120,11 @@ def is_stopped(rule: StoppingRule, loss: float, others: Collection[float]) -> bo
     """
     if rule.rule == "median":
         return len(others) >= FEWEST_OTHERS and loss > statistics.median(others)
-    kept = (len(others) + 1) // rule.reduction
-    return kept > 0 and sum(other < loss for other in others) >= kept
+    survivors = (len(others) + 1) // rule.reduction
+    return survivors > 0 and sum(other < loss for other in others) >= survivors
 
 
 def _loss(rule: StoppingRule, value: float) -> float:
     if not math.isfinite(value):
         return math.inf
     return value if rule.goal == "minimise" else -value
-
-
-def _is_other(path: Path, digest: str) -> bool:
-    return path.name != digest and not path.name.startswith(".")

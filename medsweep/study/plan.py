@@ -98,10 +98,10 @@ def _require_room(
 def _require_spare_patients(sweep: StudySweep, plan: Plan, patients: Sequence[str]) -> None:
     """Refuse trials that take more training patients than there are, in use or left out."""
     configs = [trial.config for trial in plan.trials.values()]
-    asking = dict.fromkeys(
-        (own, each.borrows, each.patients_needed) for each in configs if (own := each.cut) is not None
-    )
-    for own, lent, needed in asking:
+    demands = dict.fromkeys((config.cut, config.borrows, config.patients_needed) for config in configs)
+    for own, lent, needed in demands:
+        if own is None:
+            continue
         used = len(split(patients, own).train)
         if needed > used:
             text = f"k-unique-real asks for {needed} training patients, fold {own.index} has {used}"

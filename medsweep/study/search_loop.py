@@ -71,8 +71,8 @@ class Search:
     planned: PlannedSweep
     section: SearchSection
     space: Space
-    inside: tuple[tuple[Arm[Settings], Params], ...]
-    """Arms that lie in the space, and where."""
+    inside: tuple[Suggestion, ...]
+    """Arms of the sweep that lie in the space."""
     store: Store
 
     def forward(self, state: State | None = None) -> State:
@@ -104,12 +104,14 @@ class Search:
     def _next(self, state: State) -> State | None:
         """The state a batch further on; None where results are missing or no suggestion is left."""
         if len(state.fixed) < len(self.inside):
-            fixed = _all_settled(self._fixed_result(state.plan, arm, params) for arm, params in self.inside)
+            fixed = _all_settled(
+                self._result(state.plan, own, [arm for arm in self.planned.arms if arm is not own.arm])
+                for own in self.inside
+            )
             return None if fixed is None else replace(state, fixed=fixed)
         if len(state.results) < len(state.suggestions):
-            shared = self._shared(state.plan, self.planned.arms)
             batch = state.suggestions[len(state.results) :]
-            results = _all_settled(self._result(state.plan, suggestion, shared) for suggestion in batch)
+            results = _all_settled(self._result(state.plan, suggestion, self.planned.arms) for suggestion in batch)
             return None if results is None else replace(state, results=(*state.results, *results))
         first = len(state.suggestions)
         count = min(self.section.batch, self.section.suggestions - first)
@@ -119,20 +121,14 @@ class Search:
         suggestions = (*state.suggestions, *(self._suggest(first + k, params) for k, params in enumerate(points)))
         return replace(state, suggestions=suggestions, plan=self.plan(suggestions))
 
-    def _fixed_result(self, plan: Plan, arm: Arm, params: Params) -> Result | None:
-        shared = self._shared(plan, [other for other in self.planned.arms if other is not arm])
-        return result_of(self.section, plan, self.store, name=arm.name, params=params, others=shared)
-
-    def _result(self, plan: Plan, suggestion: Suggestion, shared: frozenset[str]) -> Result | None:
+    def _result(self, plan: Plan, suggestion: Suggestion, others: Sequence[Arm]) -> Result | None:
+        """What a suggestion came to; it does not pay for trials that the arms ``others`` need too."""
         name, params = suggestion.name, suggestion.params
         if suggestion.arm is None:
             return Result(name, params, REFUSED, suggestion.refused)
+        leaves = {leaf for arm in others for leaf in plan.leaves_of(arm.name)}
+        shared = frozenset[str]().union(*map(plan.ancestry, leaves))
         return result_of(self.section, plan, self.store, name=name, params=params, others=shared)
-
-    def _shared(self, plan: Plan, fixed: Sequence[Arm]) -> frozenset[str]:
-        """Trials that these arms need: whoever else needs them does not pay for them."""
-        leaves = {leaf for arm in fixed for leaf in plan.leaves_of(arm.name)}
-        return frozenset[str]().union(*map(plan.ancestry, leaves))
 
     def _suggest(self, number: int, params: Params) -> Suggestion:
         name = f"{SUGGESTION}{number:03}"
@@ -154,9 +150,7 @@ class Search:
         tops = {dotted: _top(self.space, dotted) for dotted in POOL_FIELDS if dotted in self.space}
         if not tops:
             return []
-        points = [params for _, params in self.inside] + [
-            asked.params for asked in suggestions if asked.arm is not None
-        ]
+        points = [point.params for point in (*self.inside, *suggestions) if point.arm is not None]
         return [self.planned.sweep.with_levels(point | tops, ("search", "space")) for point in points]
 
     def require_read(self) -> None:
@@ -204,7 +198,7 @@ def open_search(planned: PlannedSweep, store: Store) -> Search | None:
     points = [(arm, point_of(space, arm.settings)) for arm in planned.arms]
     # Elsewhere an arm differs from what the same point would suggest, so it is no result of that point.
     inside = tuple(
-        (arm, point)
+        Suggestion(arm.name, point, arm)
         for arm, point in points
         if point is not None and sweep.with_levels(point, ("search", "space")) == arm.settings
     )
@@ -216,11 +210,8 @@ def open_search(planned: PlannedSweep, store: Store) -> Search | None:
 def run_search(search: Search, run: Callable[[Plan[Settings], Stopping | None], Summary]) -> tuple[State, Summary]:
     """Run all arms and suggestions, batch by batch, until all are settled, the user stops, or a trial is missing.
 
-    Whatever interrupts it, the next call goes on from the store.
-
-    Args:
-        search: the search.
-        run: runs a plan as ``run_plan`` does, with what may be stopped early.
+    ``run`` runs a plan as ``run_plan`` does, with what may be stopped early. Whatever interrupts it, the next call goes
+    on from the store.
     """
     state, summaries = search.forward(), list[Summary]()
     while True:

@@ -156,8 +156,15 @@ def _sized(factors: tuple[str, ...], share: str) -> Fraction:
 
 
 def _factor_arms(sweep: Sweep) -> dict[str, tuple[Levels, Key]]:
-    rules = _exclusions(sweep)
-    combinations = [levels for levels in _combinations(sweep) if not _excluded(levels, rules)]
+    rules = [
+        {dotted: _excluded_levels(excluded, dotted, number, sweep) for dotted, excluded in rule.items()}
+        for number, rule in enumerate(sweep.file.exclude)
+    ]
+    combinations = [
+        levels
+        for levels in _combinations(sweep)
+        if not any(all(levels[dotted] in values for dotted, values in rule.items()) for rule in rules)
+    ]
     named = dict(zip(_names(combinations), combinations, strict=True))
     if (fraction := fraction_of(sweep)) is not None:
         pairs = list(sweep.file.factors.items())
@@ -191,17 +198,6 @@ def _combinations(sweep: Sweep) -> Iterator[Levels]:
     for dotted, levels in factors.items():
         for level in levels[1:]:
             yield {**first, dotted: level}
-
-
-def _excluded(levels: Levels, rules: Sequence[Mapping[str, list[Any]]]) -> bool:
-    return any(all(levels[dotted] in values for dotted, values in rule.items()) for rule in rules)
-
-
-def _exclusions(sweep: Sweep) -> list[dict[str, list[Any]]]:
-    return [
-        {dotted: _excluded_levels(excluded, dotted, number, sweep) for dotted, excluded in rule.items()}
-        for number, rule in enumerate(sweep.file.exclude)
-    ]
 
 
 def _excluded_levels(excluded: Any, dotted: str, number: int, sweep: Sweep) -> list[Any]:

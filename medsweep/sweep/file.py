@@ -30,7 +30,7 @@ class Replicates(Config):
     """Fold x seed pairs under which every arm is run."""
 
     scheme: Literal["k-fold", "hold-out", "leave-one-out", "file"] = "k-fold"
-    """``k-fold``: each part of the patients is tested once; ``hold-out``: every fold tests a share of a shuffle of its
+    """``k-fold``: each of the folds is tested once; ``hold-out``: every fold tests a share of a shuffle of its
     own; ``leave-one-out``: as many folds as patients; ``file``: the folds of a committed JSON file."""
     folds: int = Field(default=5, ge=1)
     """Number of folds, from 2 for k-fold; each is tested by a network that did not see it."""
@@ -68,7 +68,7 @@ class Resources(Config):
     cpus: int = Field(default=1, ge=1)
     """CPU threads; also the number of threads torch uses, which decides the last bits of a result."""
     gpus: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = 0.0
-    """GPUs; a fraction shares one. ``auto``: the part of one that the memory of a step asks for, measured once for
+    """GPUs; a fraction shares one. ``auto``: the share of one that the memory of a step needs, measured once for
     every distinct config and rounded up to 1, 1/2, 1/4 or 1/8."""
     memory_gib: float = Field(default=0.0, ge=0.0)
     """Host memory to set aside for the trial; 0 sets none aside. Doubled once for a trial that runs out of it."""
@@ -77,7 +77,7 @@ class Resources(Config):
 
     @property
     def most_gpus(self) -> float:
-        """GPUs that it may come to hold: one for ``auto``, whose part is measured later."""
+        """GPUs that it may come to hold: one for ``auto``, whose share is measured later."""
         return 1.0 if self.gpus == "auto" else float(self.gpus)
 
 

@@ -38,7 +38,12 @@ class Fraction:
 
     def resolution(self) -> int:
         """Length of the shortest set of columns whose product is constant; k + 1 for a full design."""
-        return resolution_of(self.columns)
+        k = len(self.factors)
+        for size in range(1, k + 1):
+            for chosen in combinations(range(k), size):
+                if np.ptp(self.columns[:, chosen].prod(axis=1)) == 0:
+                    return size
+        return k + 1
 
     def aliases(self) -> list[tuple[str, ...]]:
         """Effects of one and two factors that the design cannot tell apart, ``("A", "BC")``."""
@@ -74,16 +79,6 @@ def smallest_fraction(factors: tuple[str, ...], resolution: int) -> Fraction | N
         if fraction.resolution() >= resolution:
             return fraction
     return None
-
-
-def resolution_of(columns_RK: npt.NDArray[np.int64]) -> int:
-    """Smallest number of the K columns over R runs whose product is the same in all runs; K + 1 where none is."""
-    k: int = columns_RK.shape[1]
-    for size in range(1, k + 1):
-        for chosen in combinations(range(k), size):
-            if bool(np.ptp(columns_RK[:, chosen].prod(axis=1)) == 0):
-                return size
-    return k + 1
 
 
 def aliases_of(columns_RK: npt.NDArray[np.int64]) -> list[tuple[str, ...]]:

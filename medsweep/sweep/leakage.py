@@ -31,11 +31,11 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
 
     @cache
     def leaked(own: Fold, other: Fold, borrowed: bool) -> str | None:
-        parts, seen = split(patients, own), set(split(patients, other).train)
-        for name, held_out in (("test", parts.test), ("validation", parts.validation)):
+        fold, seen = split(patients, own), set(split(patients, other).train)
+        for name, held_out in (("test", fold.test), ("validation", fold.validation)):
             if shared := seen & set(held_out):
                 return f"patient {min(shared)!r}, whom the trial holds out as {name} patient"
-        outside = set() if borrowed else seen - set(parts.train)
+        outside = set() if borrowed else seen - set(fold.train)
         return f"patient {min(outside)!r} outside the trial's training group" if outside else None
 
     made_with: dict[str, frozenset[_Seen]] = {}
@@ -48,8 +48,9 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
             if own is not None and (what := leaked(own, other, borrowed)) is not None:
                 raise LeakageError(_message(plan, trial, other, what))
         # What passes the check and is not borrowed lies inside ``own``, which stands for all of it further down.
-        kept = inherited if own is None else {(other, borrowed) for other, borrowed in inherited if borrowed}
-        made_with[digest] = frozenset(kept if own is None else {(own, False), *kept})
+        made_with[digest] = (
+            inherited if own is None else frozenset({(own, False), *(seen for seen in inherited if seen[1])})
+        )
 
 
 _Seen = tuple[Fold, bool]
@@ -58,6 +59,6 @@ _Seen = tuple[Fold, bool]
 
 def _message(plan: Plan, trial: PlannedTrial, other: Fold, what: str) -> str:
     ancestry = (plan.trials[digest] for digest in sorted(plan.ancestry(trial.digest)))
-    source = next(each for each in ancestry if other in (each.config.cut, each.config.borrows))
-    names = [f"{each.stage} {short(each.digest)}" for each in (trial, source)]
-    return f"{names[0]} is made from {names[1]}, which is fitted on {what}"
+    source = next(made for made in ancestry if other in (made.config.cut, made.config.borrows))
+    origin = f"{source.stage} {short(source.digest)}, which is fitted on {what}"
+    return f"{trial.stage} {short(trial.digest)} is made from {origin}"

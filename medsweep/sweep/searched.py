@@ -44,7 +44,7 @@ def refuse_stray_stopping(yaml: YamlFile) -> None:
     """
     places: list[Key] = [key for key in yaml.lines if key[-1] == "early_stopping" and key[:1] != ("search",)]
     for key in places:
-        text = "early_stopping has a place in search: only, where it may stop suggestions"
+        text = "early_stopping belongs under search: alone, where it stops suggestions"
         raise yaml.error(key, f"{text}; arms that are compared are always measured in full. Remove it")
 
 
@@ -80,15 +80,15 @@ NEEDS_VALIDATION: Final = (
 
 def _check_metrics(section: SearchSection, yaml: YamlFile) -> None:
     for group, named in (("objectives", section.objectives), ("constraints", section.constraints)):
-        for number, each in enumerate(named):
-            key: Key = ("search", group, number)
-            if each.metric not in BETTER:
-                raise yaml.error(key, f"{group}: unknown metric {each.metric!r}; {nearest(each.metric, BETTER)}")
-            if isinstance(each, Objective) and each.goal != BETTER[each.metric]:
-                text = f"goal {each.goal} of {each.metric} seeks the worst; set goal: {BETTER[each.metric]}"
+        for number, scored in enumerate(named):
+            key, metric = ("search", group, number), scored.metric
+            if metric not in BETTER:
+                raise yaml.error(key, f"{group}: unknown metric {metric!r}; {nearest(metric, BETTER)}")
+            if isinstance(scored, Objective) and scored.goal != BETTER[metric]:
+                text = f"goal {scored.goal} of {metric} seeks the worst; set goal: {BETTER[metric]}"
                 raise yaml.error(key, text)
-            if isinstance(each, Constraint) and (each.at_most is None) == (each.at_least is None):
-                raise yaml.error(key, f"constraint on {each.metric} needs one of at_most and at_least")
+            if isinstance(scored, Constraint) and (scored.at_most is None) == (scored.at_least is None):
+                raise yaml.error(key, f"constraint on {metric} needs one of at_most and at_least")
     metrics = [objective.metric for objective in section.objectives]
     if len(set(metrics)) < len(metrics):
         raise yaml.error(("search", "objectives"), f"objective {metrics[0]} is named twice; remove one")

@@ -203,7 +203,7 @@ def opened(path: Path, store: Store) -> Search:
 def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) -> None:
     path, store = write_micro(tmp_path, *MICRO), Store.create(tmp_path / "store")
     search = opened(path, store)
-    assert [arm.name for arm, _ in search.inside] == ["control"], "slow lies outside"
+    assert [own.name for own in search.inside] == ["control"], "slow lies outside"
     first = Stop(store, batches=2)
     state, summary = run_search(search, first)
     assert summary.stopped
