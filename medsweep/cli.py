@@ -71,8 +71,8 @@ app.add_typer(
 )  # fmt: skip
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"medsweep {__version__}")
         raise typer.Exit
 

@@ -62,8 +62,9 @@ def finding_table(groups: Sequence[Group], root: Path) -> RenderableType:
         named = ", ".join(group.cases[:shown]) + (", ..." if len(group.cases) > shown else "")
         cases = f"{len(group.cases)} cases: {named}" if len(group.cases) > 1 else named
         names = sorted({Path(file).name for file in group.files})
-        one = os.path.relpath(group.files[0], root) if len(group.files) == 1 else ""
-        file = one or (names[0] if len(names) == 1 else f"{len(group.files)} files")
+        file = names[0] if len(names) == 1 else f"{len(group.files)} files"
+        if len(group.files) == 1:
+            file = os.path.relpath(group.files[0], root)
         table.add_row(*map(Text, (group.severity, cases, file, group.what)), style=styles[group.severity])
     return table
 

@@ -1,8 +1,7 @@
 """``medsweep plan``, ``run``, ``status`` and ``why``: what a sweep needs, and getting it done."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,25 +9,10 @@ from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath
 from medsweep.errors import UserError
 
 
-class RunnerName(StrEnum):
-    """Where trials run."""
-
-    RAY = "ray"
-    LOCAL = "local"
-
-
-class WandbMode(StrEnum):
-    """What W&B is told."""
-
-    OFFLINE = "offline"
-    ONLINE = "online"
-    DISABLED = "disabled"
-
-
 def plan(
     sweep: SweepPath,
     store: StorePath = STORE,
-    every: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
 ) -> int:
     """Show what a sweep needs, what is there already, and what the rest costs. Runs nothing."""
     from medsweep.commands import search_views, views
@@ -38,7 +22,7 @@ def plan(
     console = views.stdout()
     console.print(views.arm_list(opened.plan))
     console.print(views.plan_table(opened))
-    console.print(views.decision_table(opened, show_all=every))
+    console.print(views.decision_table(opened, show_all=show_all))
     if opened.search is not None:
         console.print(search_views.progress_sentence(opened.search), soft_wrap=True, highlight=False)
     return 0
@@ -49,12 +33,14 @@ def run(  # noqa: PLR0917
     store: StorePath = STORE,
     results: ResultsPath = None,
     runner: Annotated[
-        RunnerName, typer.Option(help="Ray, or one trial after the other in this process.")
-    ] = RunnerName.RAY,
+        Literal["ray", "local"], typer.Option(help="Ray, or one trial after the other in this process.")
+    ] = "ray",
     address: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster; without it one is started here.")
     ] = None,
-    wandb: Annotated[WandbMode | None, typer.Option(help="W&B mode [offline unless logged in].")] = None,
+    wandb: Annotated[
+        Literal["offline", "online", "disabled"] | None, typer.Option(help="W&B mode [offline unless logged in].")
+    ] = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Start nothing more after the first trial that fails by itself.")
     ] = False,
@@ -68,11 +54,11 @@ def run(  # noqa: PLR0917
     from medsweep.store.cache import cache_spec
     from medsweep.study import session
 
-    if address is not None and runner is RunnerName.LOCAL:
+    if address is not None and runner == "local":
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
     copies = cache_spec(cache, store)
     opened = session.open_sweep(sweep, store)
-    options = session.RunOptions(runner.value, address, wandb.value if wandb else None, fail_fast, copies)
+    options = session.RunOptions(runner, address, wandb, fail_fast, copies)
     summary = opened.run(options)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
     if not summary.stopped and opened.has_results():

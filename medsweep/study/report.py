@@ -27,7 +27,7 @@ from medsweep.store.store import Store
 from medsweep.study.chains import network_of
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table
-from medsweep.sweep.arms import label_of, level_text
+from medsweep.sweep.arms import Arm, label_of, level_text
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.config import Unit
@@ -167,23 +167,26 @@ def make_across(
 
 def arm_infos(plan: Plan[Settings]) -> tuple[ArmInfo, ...]:
     """Arms as the analysis knows them; those that differ in the synthetic count alone form a series."""
-    infos = []
+    firsts: dict[str, Arm] = {}
     for arm in plan.arms:
-        settings = arm.settings
-        count = settings.synthesise.count
-        rest = settings.model_copy(update={"synthesise": settings.synthesise.model_copy(update={"count": 0})})
-        infos.append((arm, count, rest.model_dump_json()))
-    shared = {rest: [arm for arm, count, other in infos if other == rest and count > 0] for _, _, rest in infos}
+        if arm.settings.synthesise.count > 0:
+            firsts.setdefault(_without_count(arm), arm)
     return tuple(
         ArmInfo(
             name=arm.name,
             levels={name: value if np.isscalar(value) else level_text(value) for name, value in arm.levels.items()},
-            count=count,
-            series=_series_name(shared[rest][0].levels) if count > 0 else None,
+            count=arm.settings.synthesise.count,
+            series=_series_name(firsts[_without_count(arm)].levels) if arm.settings.synthesise.count > 0 else None,
             control=arm.is_control,
         )
-        for arm, count, rest in infos
+        for arm in plan.arms
     )
+
+
+def _without_count(arm: Arm[Settings]) -> str:
+    """What arms of one series share."""
+    synthesise = arm.settings.synthesise.model_copy(update={"count": 0})
+    return arm.settings.model_copy(update={"synthesise": synthesise}).model_dump_json()
 
 
 def _now() -> str:

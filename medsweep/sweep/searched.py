@@ -116,7 +116,7 @@ def _domain(sweep: Sweep, dotted: str, raw: Any) -> Range | Choices:
         raise yaml.error(key, f"{dotted}: {complaint}")
     whole = not _takes_fractions(sweep.schema.settings, dotted)
     if whole and (domain.step or 1.0) % 1:
-        raise yaml.error(key, f"{dotted} takes whole numbers, so step must be one, got {domain.step:g}")
+        raise yaml.error(key, f"{dotted} takes whole numbers, so step must be a whole number, got {domain.step:g}")
     return domain.model_copy(update={"whole": whole})
 
 
