@@ -83,7 +83,7 @@ def forecast_lines(cost: Forecast) -> list[str]:
         f"  disk: {_interval(cost.disk_gib)} GiB" + (f"; {cost.unsized} trials by a guess" if cost.unsized else ""),
     ]
     if cost.untimed:
-        text = f"{cost.untimed} trials have fewer than {ENOUGH} timings, so the ends are a factor of {UNSURE:g} away"
+        text = f"{cost.untimed} trials have fewer than {ENOUGH} timings, so low and high are a factor of {UNSURE:g} from the middle"
         lines.append(f"  {text}")
     return lines
 
@@ -130,7 +130,10 @@ def decision_table(session: "Session", *, show_all: bool) -> RenderableType:
 def arm_list(plan: Plan) -> RenderableType:
     """Arms, the control first, and those that turned out to be another arm's trials."""
     lines = [f"  {arm.name}{'  (control)' if arm.is_control else ''}" for arm in plan.arms]
-    lines += [f"  {name} is the same trials as {other}, so it is that arm" for name, other in plan.aliases.items()]
+    lines += [
+        f"  {name} needs the same trials as {other}, so the two count as one arm"
+        for name, other in plan.aliases.items()
+    ]
     folds = len({replicate.fold for replicate in plan.replicates})
     seeds = len({replicate.seed for replicate in plan.replicates})
     return Text("\n".join([f"{len(plan.arms)} arms x {folds} fold(s) x {seeds} seed(s):", *lines]))

@@ -91,8 +91,8 @@ def _check_design(file: SweepFile, yaml: YamlFile) -> None:
             text = f"{name} has no meaning with design {design.kind!r}, only with fractional; remove it"
             raise yaml.error(("design", name), text)
     if file.fraction is not None and file.fraction != design.fraction:
-        text = f"fraction {file.fraction} stands beside design; write design: fractional, or fraction inside design"
-        raise yaml.error(("fraction",), text)
+        text = f"fraction {file.fraction} is read beside design: fractional only"
+        raise yaml.error(("fraction",), f"{text}; write that, or put fraction inside design")
     if design.kind != "fractional":
         return
     if (design.resolution is None) == (design.fraction is None):

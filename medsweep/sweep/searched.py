@@ -85,7 +85,7 @@ def _check_metrics(section: SearchSection, yaml: YamlFile) -> None:
             if metric not in BETTER:
                 raise yaml.error(key, f"{group}: unknown metric {metric!r}; {nearest(metric, BETTER)}")
             if isinstance(scored, Objective) and scored.goal != BETTER[metric]:
-                text = f"goal {scored.goal} of {metric} seeks the worst; set goal: {BETTER[metric]}"
+                text = f"goal {scored.goal} of {metric} looks for the worst value; set goal: {BETTER[metric]}"
                 raise yaml.error(key, text)
             if isinstance(scored, Constraint) and (scored.at_most is None) == (scored.at_least is None):
                 raise yaml.error(key, f"constraint on {metric} needs one of at_most and at_least")

@@ -143,7 +143,7 @@ def test_values_are_read_back_as_the_sweep_writes_them() -> None:
         ("log: true", "log: true, step: 0.001", "no step"),
         ("low: 0.001, high: 0.03, log: true", "low: 0.1, high: 1.0, step: 0.4", "set high: 0.9"),
         ("metric: dice", "metric: dise", "did you mean 'dice'?"),
-        ("goal: maximise", "goal: minimise", "seeks the worst"),
+        ("goal: maximise", "goal: minimise", "looks for the worst value"),
         ("at_most: 5.0", "at_most: 5.0, at_least: 1.0", "one of at_most and at_least"),
         (", validation: 0.3", "", "would flatter the winner"),
         ("  batch: 2\n", "  batch: 2\n  sampler: nsga2\n", "weighs two objectives"),
