@@ -83,8 +83,8 @@ def forecast_lines(cost: Forecast) -> list[str]:
         f"  disk: {_interval(cost.disk_gib)} GiB" + (f"; {cost.unsized} trials by a guess" if cost.unsized else ""),
     ]
     if cost.untimed:
-        text = f"{cost.untimed} trials have fewer than {ENOUGH} timings, so low and high are a factor of {UNSURE:g} from the middle"
-        lines.append(f"  {text}")
+        text = f"  {cost.untimed} trials have fewer than {ENOUGH} timings"
+        lines.append(f"{text}, so low and high are a factor of {UNSURE:g} from the middle")
     return lines
 
 

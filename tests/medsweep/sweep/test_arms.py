@@ -119,10 +119,7 @@ WRONG = {
     ("1/2", "half"): r"toy.yaml:9: design.fraction: .*got 'half'",
     ("fractional", "full"): r"toy.yaml:9: fraction has no meaning with design 'full', only with fractional",
     ("fractional", "fractionel"): r"toy.yaml:9: design.kind: .*did you mean 'fractional'",
-    (
-        "fractional",
-        "{kind: fractional, resolution: 4}",
-    ): r"toy.yaml:10: fraction 1/2 is read beside design: fractional only",
+    ("fractional", "{kind: fractional, resolution: 4}"): r"toy.yaml:10: fraction 1/2 is read beside design: frac",
     ("fractional\nfraction: 1/2", "{kind: fractional, resolution: 4}"): r"toy.yaml:9: resolution 4 of 3 factors needs",
     ("design", "exclude: [{grow.steps: 2}]\ndesign"): r"toy.yaml:9: exclude would unbalance a fractional design",
 }
