@@ -8,7 +8,7 @@ exists (fractions, searches), least squares over all cells takes the interaction
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Final, Literal
 
 import numpy as np
@@ -32,11 +32,6 @@ class Factor:
     levels: tuple[str, ...]
     values: tuple[float, ...]
 
-    @property
-    def ordered(self) -> bool:
-        """Three or more numeric levels."""
-        return len(self.values) >= 3
-
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -54,11 +49,6 @@ class FactorLayout:
     arms: tuple[str, ...]
     codes: Codes
     left_out: tuple[LeftOut, ...]
-
-    @property
-    def full(self) -> bool:
-        """Every combination of levels is a cell."""
-        return len(self.arms) == np.prod([len(factor.levels) for factor in self.factors])
 
 
 @dataclass(frozen=True)
@@ -104,16 +94,12 @@ def layout(arms: Sequence[ArmInfo], twins: Collection[str] = ()) -> FactorLayout
         else:
             seen.add(levels)
             members.append(arm)
-    names = [name for name in arms_order(members) if len({_key(arm.levels[name]) for arm in members}) >= 2]
+    in_order = dict.fromkeys(name for arm in members for name in arm.levels)
+    names = [name for name in in_order if len({_key(arm.levels[name]) for arm in members}) >= 2]
     if not names:
         return "no field has two levels among arms that set the same fields"
     factors, columns = zip(*(_factor(name, members) for name in names), strict=True)
     return FactorLayout(factors, tuple(arm.name for arm in members), np.stack(columns, axis=1), tuple(left_out))
-
-
-def arms_order(arms: Sequence[ArmInfo]) -> list[str]:
-    """Fields in the order in which the arms name them."""
-    return list(dict.fromkeys(name for arm in arms for name in arm.levels))
 
 
 def _key(value: object) -> tuple[str, object]:
@@ -168,28 +154,19 @@ def matched(design: FactorLayout, effect: tuple[int, ...]) -> FactorContrast | N
     chosen: tuple[tuple[int, ...], ...] = ()
     whole: list[dict[tuple[int, ...], int]] = []
     for levels in _level_sets(design, effect, list(contexts.values())):
-        compared = list(_product(levels))
+        compared = list(product(*levels))
         having = [context for context in contexts.values() if all(cell in context for cell in compared)]
         if having and (len(compared) * len(having), len(compared)) > size:
             size, chosen, whole = (len(compared) * len(having), len(compared)), levels, having
     if not whole:
         return None
-    cells = np.array([[context[cell] for cell in _product(chosen)] for context in whole], dtype=np.int64)
+    cells = np.array([[context[cell] for cell in product(*chosen)] for context in whole], dtype=np.int64)
     means = np.zeros((cells.shape[1], len(design.arms)))
     np.add.at(means, (np.arange(cells.shape[1])[None, :], cells), 1 / len(whole))
     shown = display(tuple(map(len, chosen))) @ means
     return FactorContrast(
         effect, "matched cells", chosen, len(whole), shown, cells, means if len(effect) == 1 else None
     )
-
-
-def _product(levels: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
-    first, *rest = levels
-    for level in first:
-        if rest:
-            yield from ((level, *tail) for tail in _product(rest))
-        else:
-            yield (level,)
 
 
 def _level_sets(
@@ -207,16 +184,9 @@ def _level_sets(
         else:
             sets = {tuple(sorted({cell[place] for cell in context})) for context in contexts}
         choices.append(
-            sorted(
-                (levels_chosen for levels_chosen in sets if len(levels_chosen) >= 2),
-                key=lambda levels_chosen: (-len(levels_chosen), levels_chosen),
-            )
+            sorted((chosen for chosen in sets if len(chosen) >= 2), key=lambda chosen: (-len(chosen), chosen))
         )
-    for first in choices[0]:
-        if len(choices) == 1:
-            yield (first,)
-        else:
-            yield from ((first, second) for second in choices[1])
+    yield from product(*choices)
 
 
 def display(sizes: tuple[int, ...]) -> Array:
@@ -226,14 +196,14 @@ def display(sizes: tuple[int, ...]) -> Array:
     effects share one scale (twice the coefficient under sum-to-zero coding). More levels: each minus the mean, for an
     interaction what is left of each cell after rows and columns.
     """
-    codings = [np.array([[-1.0, 1.0]]) if size == 2 else np.eye(size) - 1 / size for size in sizes]
+    if sizes == (2,):
+        return np.array([[-1.0, 1.0]])
+    if sizes == (2, 2):
+        return np.array([[1.0, -1.0, -1.0, 1.0]]) / 2
+    codings = [np.eye(size) - 1 / size for size in sizes]
     if len(codings) == 1:
         return codings[0]
-    if sizes == (2, 2):
-        return np.kron(*codings) / 2
-    codings = [np.eye(size) - 1 / size for size in sizes]
-    crossed: Array = np.kron(*codings)
-    return crossed
+    return np.kron(*codings).astype(np.float64)
 
 
 def labels(design: FactorLayout, contrast: FactorContrast) -> tuple[str, ...]:
@@ -244,14 +214,12 @@ def labels(design: FactorLayout, contrast: FactorContrast) -> tuple[str, ...]:
         [design.factors[i].levels[code] for code in codes]
         for i, codes in zip(contrast.factors, contrast.levels, strict=True)
     ]
-    if len(names) == 1:
-        (levels,) = names
-        return (
-            (f"{levels[1]} {MINUS} {levels[0]}",)
-            if len(levels) == 2
-            else tuple(f"{level} {MINUS} mean" for level in levels)
-        )
-    first, second = names
+    first, *others = names
+    if not others and len(first) == 2:
+        return (f"{first[1]} {MINUS} {first[0]}",)
+    if not others:
+        return tuple(f"{level} {MINUS} mean" for level in first)
+    (second,) = others
     if len(first) == len(second) == 2:
         return (f"half of ({first[1]} {MINUS} {first[0]}) at {second[1]} against {second[0]}",)
     return tuple(f"{a}, {b}" for a in first for b in second)

@@ -147,7 +147,7 @@ def _twins(reduced: Reduced, arms: Sequence[ArmInfo]) -> set[str]:
 
 
 def _kind(design: FactorLayout, contrasts: Sequence[FactorContrast]) -> Kind:
-    if design.full:
+    if len(design.arms) == np.prod([len(factor.levels) for factor in design.factors]):
         return "full factorial"
     methods = {contrast.method for contrast in contrasts}
     if "polynomial" in methods:

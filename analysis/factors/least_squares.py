@@ -4,7 +4,7 @@ What the arms cannot tell apart is found from the design matrix itself, as colum
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -73,21 +73,13 @@ def scaled(values: Sequence[float]) -> Array:
     return np.log2(numbers) if scale_of(values) == "log2" else numbers
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """A smooth factor over A arms: x in units of its range about its mean, and the grid in the same units."""
-
-    x: Array
-    grid: Array
-    values: tuple[float, ...]
-
-
-def _curve(design: FactorLayout, i: int) -> _Curve:
+def _curve(design: FactorLayout, i: int) -> tuple[Array, Array, tuple[float, ...]]:
+    """A smooth factor over A arms: x in units of its range about its mean, the grid in the same units, its values."""
     values = design.factors[i].values
     x = scaled(values)[design.codes[:, i]]
     grid = np.linspace(x.min(), x.max(), GRID)
     shown = 2**grid if scale_of(values) == "log2" else grid
-    return _Curve((x - x.mean()) / np.ptp(x), (grid - x.mean()) / np.ptp(x), tuple(float(v) for v in shown))
+    return (x - x.mean()) / np.ptp(x), (grid - x.mean()) / np.ptp(x), tuple(shown.tolist())
 
 
 def _powers(x: Array, at: Array, degree: int) -> Array:
@@ -104,8 +96,8 @@ def columns_of(design: FactorLayout, effect: EffectKey, smooth: Collection[int] 
     columns = np.ones((len(design.arms), 1))
     for i in effect:
         if i in smooth:
-            curve = _curve(design, i)
-            coded = _powers(curve.x, curve.x, degree)
+            x, _, _ = _curve(design, i)
+            coded = _powers(x, x, degree)
         else:
             size = len(design.factors[i].levels)
             coding = np.array([[-1.0], [1.0]]) if size == 2 else np.vstack([np.eye(size - 1), -np.ones(size - 1)])
@@ -157,7 +149,9 @@ def least_squares(
     heads = [members[0] for members in sets]
     mains = [head for head in heads if len(head) == 1]
     solved: dict[EffectKey, FactorContrast] = {}
-    for model, degree in ((_simple(design, heads), 2), (mains, 2), (mains, 1)):
+    two_level = {i for i, factor in enumerate(design.factors) if len(factor.levels) == 2}
+    simple = [head for head in heads if len(head) == 1 or two_level.issuperset(head)]
+    for model, degree in ((simple, 2), (mains, 2), (mains, 1)):
         if (solution := _solve(design, model, smooth, degree)) is not None:
             solved = solution
             break
@@ -177,10 +171,6 @@ def least_squares(
             others = next(members[1:] for members in sets if members[0] == effect)
             shown[effect] = replace(solved[effect], aliases=others)
     return shown, failed
-
-
-def _simple(design: FactorLayout, effects: Sequence[EffectKey]) -> list[EffectKey]:
-    return [e for e in effects if len(e) == 1 or all(len(design.factors[i].levels) == 2 for i in e)]
 
 
 def _solve(
@@ -210,9 +200,9 @@ def _contrast_of(
         return FactorContrast(effect, "least squares", levels, 0, 2 * rows, None, None)
     (i,) = effect
     if i in smooth:
-        curve = _curve(design, i)
-        means = mean_A + _powers(curve.x, curve.grid, degree) @ rows
-        return FactorContrast(effect, "polynomial", levels, 0, display((GRID,)) @ means, None, means, curve.values)
+        x, grid, values = _curve(design, i)
+        means = mean_A + _powers(x, grid, degree) @ rows
+        return FactorContrast(effect, "polynomial", levels, 0, display((GRID,)) @ means, None, means, values)
     size = len(levels[0])
     coding = np.array([[-1.0], [1.0]]) if size == 2 else np.vstack([np.eye(size - 1), -np.ones(size - 1)])
     means = mean_A + coding @ rows

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from medsweep.analysis.questions.generators import KEYS, generator_table, is_quality
+from medsweep.analysis.questions.generators import KEYS, is_quality
 from medsweep.analysis.questions.utility import (
     PERMUTATIONS,
     GeneratorPoint,
@@ -59,20 +59,6 @@ class QualityStudy:
     resamples: int
     permutations: int
     note: str
-
-
-def quality_against_utility(
-    pools: pd.DataFrame,
-    utility: pd.DataFrame,
-    *,
-    higher_is_better: bool,
-    level: float,
-    compared: Sequence[tuple[str, str]] = COMPARED,
-    resamples: int = RESAMPLES,
-) -> QualityStudy:
-    """Every measure in ``pools`` against ``utility``; see ``generator_table`` and ``utility_table`` for both."""
-    table = generator_table(pools, utility)
-    return quality_of(table, higher_is_better=higher_is_better, level=level, compared=compared, resamples=resamples)
 
 
 def quality_of(

@@ -128,22 +128,14 @@ class GeneratorSample:
         points = []
         for row, benefit in zip(self.table.to_dict("records"), self.benefit.tolist(), strict=True):
             values = {name: float(row[name]) for name in names if is_quality(name) and math.isfinite(row[name])}
-            points.append(
-                GeneratorPoint(
-                    str(row["dataset"]),
-                    str(row["generator"]),
-                    str(row["arms"]),
-                    int(row["fold"]),
-                    str(row["seeds"]),
-                    benefit,
-                    values,
-                )
-            )
+            dataset, generator, arms, seeds = (str(row[name]) for name in ("dataset", "generator", "arms", "seeds"))
+            points.append(GeneratorPoint(dataset, generator, arms, int(row["fold"]), seeds, benefit, values))
         return tuple(points)
 
     def draws(self) -> Array:
-        """(B, N) counts; the same draw for every measure with the same generators."""
-        return bootstrap_counts(self.strata, len(self.table), self.resamples, "quality")
+        """(1 + B, N) counts: the sample itself, then draws that are the same for all measures of these generators."""
+        n = len(self.table)
+        return np.concatenate([_once(self.strata, n), bootstrap_counts(self.strata, n, self.resamples, "quality")])
 
 
 def obstacle(sample: GeneratorSample, names: Sequence[str]) -> str:
@@ -158,11 +150,11 @@ def obstacle(sample: GeneratorSample, names: Sequence[str]) -> str:
 
 def judge(sample: GeneratorSample, names: Sequence[str]) -> list[MetricUtility]:
     """Measures that all generators of ``sample`` have, on shared draws; ``p_holm`` follows when all are known."""
-    strata, n = sample.strata, len(sample.table)
-    counts_BN = np.concatenate([_once(strata, n), sample.draws()])
+    strata, counts_BN = sample.strata, sample.draws()
     y_BN = drawn_ranks(sample.benefit, counts_BN, strata)
     columns = [sample.column(name) for name in names]
-    p_M = _p(columns, sample.benefit, strata)
+    x_NM = np.stack([scaled_ranks(x_N, strata) for x_N in columns], axis=1)
+    p_M = permutation_p(x_NM, scaled_ranks(sample.benefit, strata), strata, PERMUTATIONS, "quality").tolist()
     matched = _matched(sample, columns)
     judged = []
     for name, x_N, p, rho_matched in zip(names, columns, p_M, matched, strict=True):
@@ -194,8 +186,7 @@ def judge(sample: GeneratorSample, names: Sequence[str]) -> list[MetricUtility]:
 
 def compare(sample: GeneratorSample, first: str, second: str) -> MetricComparison:
     """One shared draw for both measures."""
-    strata = sample.strata
-    counts_BN = np.concatenate([_once(strata, len(sample.table)), sample.draws()])
+    strata, counts_BN = sample.strata, sample.draws()
     y_BN = drawn_ranks(sample.benefit, counts_BN, strata)
     sizes = [
         np.abs(rho(drawn_ranks(sample.column(name), counts_BN, strata), y_BN, counts_BN)) for name in (first, second)
@@ -230,9 +221,3 @@ def _matched(sample: GeneratorSample, columns: Sequence[Array]) -> list[float]:
     counts_1N = _once(strata, len(sample.table))
     y_1N = drawn_ranks(sample.benefit, counts_1N, strata)
     return [float(rho(drawn_ranks(x_N, counts_1N, strata), y_1N, counts_1N)[0]) for x_N in columns]
-
-
-def _p(columns: Sequence[Array], y_N: Array, strata: Strata) -> list[float]:
-    x_NM = np.stack([scaled_ranks(x_N, strata) for x_N in columns], axis=1)
-    p: list[float] = permutation_p(x_NM, scaled_ranks(y_N, strata), strata, PERMUTATIONS, "quality").tolist()
-    return p

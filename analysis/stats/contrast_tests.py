@@ -42,6 +42,13 @@ def mean_squares(y_PR: Array) -> MeanSquares:
     )
 
 
+def _mean_of_squares(y_KPR: Array) -> tuple[float, float, float]:
+    """Mean squares of patients, runs and residual, each the mean over K tables."""
+    tables = [mean_squares(table) for table in y_KPR]
+    patients, runs, residual = np.mean([(table.patients, table.runs, table.residual) for table in tables], axis=0)
+    return float(patients), float(runs), float(residual)
+
+
 def two_way(d_PR: Array, level: float) -> Estimate:
     """Mean difference with patients and runs random, one held-out set; ``d_PR``: P patients x R runs, both >= 2.
 
@@ -70,10 +77,8 @@ def nadeau_bengio(d_J: Array, test_over_train: float, level: float) -> Estimate:
 def crossed_variances(y_APR: Array) -> tuple[float, float, float, float]:
     """Variances by the method of moments; a run belongs to its arm, so that what seeds share counts as the run's."""
     k, p, r = y_APR.shape
-    tables = [mean_squares(table) for table in y_APR]
-    residual = float(np.mean([squares.residual for squares in tables]))
-    run = (float(np.mean([squares.runs for squares in tables])) - residual) / p
-    within = float(np.mean([squares.patients for squares in tables]))
+    within, runs, residual = _mean_of_squares(y_APR)
+    run = (runs - residual) / p
     means_AP = y_APR.mean(axis=2)
     shared = k * r * float((means_AP.mean(axis=0) - means_AP.mean()).var(ddof=0) * p / (p - 1))
     crossed = (k * within - shared) / (k - 1)
@@ -134,14 +139,8 @@ def hillis_f(scores_DPR: Array) -> FTest:
     the degrees of freedom of ``two_way``, so that F is t^2 with the same p.
     """
     d, p, r = scores_DPR.shape
-    grand_D = scores_DPR.mean(axis=(1, 2))
-    centred = scores_DPR - grand_D[:, None, None]
-    patients_DP, runs_DR = centred.mean(axis=2), centred.mean(axis=1)
-    rest = centred - patients_DP[:, :, None] - runs_DR[:, None, :]
-    arm = p * r * float((grand_D**2).sum()) / d
-    run = p * float((runs_DR**2).sum()) / (d * (r - 1))
-    patient = r * float((patients_DP**2).sum()) / (d * (p - 1))
-    residual = float((rest**2).sum()) / (d * (p - 1) * (r - 1))
+    arm = p * r * float((scores_DPR.mean(axis=(1, 2)) ** 2).sum()) / d
+    patient, run, residual = _mean_of_squares(scores_DPR)
     den = run + max(patient - residual, 0.0)
     kind: Kind = "Dorfman-Berbaum-Metz-Hillis F"
     if den <= 1e-24 * max(float((scores_DPR**2).mean()), 1e-300):

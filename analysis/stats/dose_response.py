@@ -1,17 +1,17 @@
 """Does more help, or help and then harm? Per-patient contrasts on log dose, Page's trend both ways, shape and harm."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from medsweep.analysis.records import ArmInfo, Array, Estimate, mean_estimate
 from medsweep.analysis.stats.contrast_tests import two_way
 from medsweep.analysis.stats.dose_shape import Contrast, Doses, HarmOnset, Shape, harm_onset, shape_of
 from medsweep.analysis.table.reduction import Reduced
+from medsweep.analysis.table.score_array import scores_of
 
 EXACT_PAGE = (8, 20, 12)
 """Page's tables: exact up to 8 doses and 20 patients, from 4 doses on up to 12 patients; normal beyond."""
@@ -106,20 +106,20 @@ def dose_series(
             raise ValueError(
                 f"series {name!r} holds one count twice ({counts}); its arms differ in more than the count"
             )
-        series.append(_series(name, ordered, control, reduced, _Terms(level, scale, margin)))
+        series.append(_series(name, ordered, control, reduced, level=level, scale=scale, margin=margin))
     return series
 
 
-@dataclass(frozen=True)
-class _Terms:
-    """What holds for every series."""
-
-    level: float
-    scale: float
-    margin: float | None
-
-
-def _series(name: str, ordered: Sequence[ArmInfo], control: str, reduced: Reduced, terms: _Terms) -> DoseSeries:
+def _series(
+    name: str,
+    ordered: Sequence[ArmInfo],
+    control: str,
+    reduced: Reduced,
+    *,
+    level: float,
+    scale: float,
+    margin: float | None,
+) -> DoseSeries:
     """Points, contrasts, shape and harm at both levels of analysis."""
     columns = [control, *(arm.name for arm in ordered)]
     wide = reduced.wide[columns]
@@ -127,18 +127,29 @@ def _series(name: str, ordered: Sequence[ArmInfo], control: str, reduced: Reduce
     points = []
     for arm in ordered:
         delta = (wide[arm.name] - wide[control]).to_numpy(dtype=np.float64).round(12)
-        points.append(DosePoint(arm.name, arm.count, tuple(delta.tolist()), mean_estimate(delta, terms.level)))
+        points.append(DosePoint(arm.name, arm.count, tuple(delta.tolist()), mean_estimate(delta, level)))
     counts = [0, *(arm.count for arm in ordered)]
     patients = tuple(map(str, wide.index))
     values = wide.to_numpy(dtype=np.float64)
     if len(wide) < 2:
         return DoseSeries(name, patients, tuple(points), None)
-    over_runs = run_contrast(reduced, columns, terms.level)
-    fitted = trend(values, counts, terms.scale, terms.level, over_runs=over_runs) if len(counts) >= 3 else None
-    if terms.margin is None:
+    over_runs = run_contrast(reduced, columns, level)
+    fitted = trend(values, counts, scale, level, over_runs=over_runs) if len(counts) >= 3 else None
+    if margin is None:
         return DoseSeries(name, patients, tuple(points), fitted)
-    alone = _doses(_patient_contrast(values, terms.level), counts, reduced, terms, terms.margin)
-    runs = None if over_runs is None else _doses(over_runs, counts, reduced, terms, terms.margin)
+    none = np.zeros(len(counts))
+    weights = contrasts(counts, scale) if len(counts) >= 3 else {"linear": none, "quadratic": none}
+    alone = Doses(
+        # a one-sample t over patients holds for the trained models at hand
+        contrast=lambda weight_K: mean_estimate((values @ weight_K).round(12), level),
+        linear=weights["linear"],
+        quadratic=weights["quadratic"],
+        counts=tuple(counts[1:]),
+        margin=margin,
+        alpha=1 - level,
+        higher_is_better=reduced.metric.higher_is_better,
+    )
+    runs = None if over_runs is None else replace(alone, contrast=over_runs)
     return DoseSeries(
         name,
         patients,
@@ -152,44 +163,20 @@ def _series(name: str, ordered: Sequence[ArmInfo], control: str, reduced: Reduce
     )
 
 
-def _doses(contrast: Contrast, counts: Sequence[int], reduced: Reduced, terms: _Terms, margin: float) -> Doses:
-    none = np.zeros(len(counts))
-    weights = contrasts(counts, terms.scale) if len(counts) >= 3 else {"linear": none, "quadratic": none}
-    return Doses(
-        contrast=contrast,
-        linear=weights["linear"],
-        quadratic=weights["quadratic"],
-        counts=tuple(counts[1:]),
-        margin=margin,
-        alpha=1 - terms.level,
-        higher_is_better=reduced.metric.higher_is_better,
-    )
-
-
-def _patient_contrast(values_NK: Array, level: float) -> Contrast:
-    """Contrast scores of N patients, one-sample t: holds for the trained models at hand."""
-    return lambda weight_K: mean_estimate((values_NK @ weight_K).round(12), level)
-
-
 def run_contrast(reduced: Reduced, columns: Sequence[str], level: float) -> Contrast | None:
     """Contrasts with runs random too, as ``variance.method_test`` has them for a pair; None without runs to test over.
 
     Two folds or more: one-sample t over fold means of the scores. One held-out set: two-way test of patients x seeds.
     Patients with an infinite value are left out.
     """
-    cells = reduced.cells[reduced.cells["arm"].isin(columns)]
-    wide = cells.set_index(["fold", "patient", "seed", "arm"])["value"].unstack("arm")[list(columns)].sort_index()
-    finite = pd.Series(np.isfinite(wide.to_numpy()).all(axis=1), index=wide.index)
-    wide = wide[finite.groupby("patient").transform("all")]
-    if wide.index.get_level_values("fold").nunique() >= 2:
-        folds_JK = wide.groupby("fold").mean().to_numpy(dtype=np.float64)
-        return lambda weight_K: mean_estimate((folds_JK @ weight_K).round(12), level)
-    seeds = wide.index.get_level_values("seed").nunique()
-    wide = wide[wide.groupby("patient")[columns[0]].transform("size") == seeds]
-    patients = len(wide) // max(seeds, 1)
-    if min(patients, seeds) < 2:
+    scores = scores_of(reduced, columns)
+    keep = scores.finite_cells(np.arange(len(columns)))
+    if len(scores.folds) > 1:
+        means_KJ = scores.fold_means(scores.values, keep)
+        return None if means_KJ.shape[1] < 2 else lambda weight_K: mean_estimate((weight_K @ means_KJ).round(12), level)
+    values_PRK = np.moveaxis(scores.crossed(scores.values, keep), 0, -1)
+    if min(values_PRK.shape[:2]) < 2:
         return None
-    values_PRK = wide.to_numpy(dtype=np.float64).reshape(patients, seeds, len(columns))
     return lambda weight_K: two_way((values_PRK @ weight_K).round(12), level)
 
 

@@ -165,8 +165,7 @@ def conover(wide: pd.DataFrame, *, higher_is_better: bool) -> tuple[Matrix, str]
     Raises:
         ValueError: a cell has no score.
     """
-    refuse_holes(wide)
-    ranks_NK = ranks_of(wide, higher_is_better=higher_is_better).to_numpy()
+    ranks_NK = ranks_of(wide, higher_is_better=higher_is_better)
     n, k = ranks_NK.shape
     if (ranks_NK == ranks_NK[0]).all():
         pairs = np.triu_indices(k, 1)
@@ -213,11 +212,9 @@ def _nemenyi_p(gap: float, k: int, n: int) -> float:
 
 def _ranks_beside(omnibus: Omnibus, wide: pd.DataFrame, higher_is_better: bool) -> Array:
     """The ranks behind the omnibus test, n x k."""
-    refuse_holes(wide)
     if (omnibus.n, omnibus.k) != wide.shape:
         raise ValueError(f"omnibus test of {omnibus.n} x {omnibus.k} scores beside a table of {wide.shape}")
-    ranks_NK: Array = ranks_of(wide, higher_is_better=higher_is_better).to_numpy()
-    return ranks_NK
+    return ranks_of(wide, higher_is_better=higher_is_better)
 
 
 def symmetric(pairs: Sequence[float], k: int) -> Matrix:

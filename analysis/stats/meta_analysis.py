@@ -15,7 +15,7 @@ from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 from medsweep.analysis.records import Array, Estimate, t_estimate
-from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
+from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman, ranks_of
 
 FEW: Final = 6
 """Data sets up to which the note on few studies is given."""
@@ -85,11 +85,6 @@ class DatasetRanks:
     note: str
 
 
-def study_of(dataset: str, label: str, estimate: Estimate, n: int) -> StudyEffect:
-    """A study from an estimated mean difference over ``n`` patients; patient level or run level, but all alike."""
-    return StudyEffect(dataset, label, estimate.value, estimate.se, n)
-
-
 def synthesise_all(studies: Sequence[StudyEffect], *, level: float) -> tuple[Meta, ...]:
     """One ``Meta`` per label, labels in their first order."""
     labels = dict.fromkeys(study.label for study in studies)
@@ -122,6 +117,7 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float) -> Meta:
     mean, variance = _mean(y, weight), float(1 / weight.sum())
     scale = _q(tau2, y, v) / df if df else math.nan
     estimate = t_estimate(mean, math.sqrt(variance * max(1.0, scale)), df, level)
+    shares, z = weight / weight.sum(), float(stats.norm.ppf(0.5 + level / 2))
     half = float(stats.t.ppf(0.5 + level / 2, k - 2)) * math.sqrt(tau2 + estimate.se**2) if k >= 3 else math.nan
     return Meta(
         label=studies[0].label,
@@ -136,7 +132,10 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float) -> Meta:
         tau2=tau2,
         prediction_low=mean - half,
         prediction_high=mean + half,
-        studies=_weighted(ordered, weight, level),
+        studies=tuple(
+            WeightedStudy(study, share, study.effect - z * study.se, study.effect + z * study.se)
+            for study, share in zip(ordered, shares.tolist(), strict=True)
+        ),
         left_out=left_out,
         note=few_studies(k, level),
     )
@@ -178,9 +177,7 @@ def friedman_over_datasets(
     if control is not None:
         wide.insert(0, control, 0.0)
     whole = wide.loc[:, wide.notna().all()].round(12)
-    signed = -whole if higher_is_better else whole
-    ranks = signed.rank(axis=1, method="average")
-    firsts = (ranks.eq(ranks.min(axis=1), axis=0)).sum()
+    ranks = ranks_of(whole, higher_is_better=higher_is_better)
     omnibus = (
         friedman(whole, higher_is_better=higher_is_better)
         if whole.shape[1] >= 2
@@ -189,8 +186,8 @@ def friedman_over_datasets(
     return DatasetRanks(
         labels=tuple(map(str, whole.columns)),
         datasets=tuple(map(str, whole.index)),
-        mean_ranks=tuple(ranks.mean().tolist()),
-        best=tuple(int(count) for count in firsts),
+        mean_ranks=tuple(ranks.mean(axis=0).tolist()),
+        best=tuple((ranks == ranks.min(axis=1, keepdims=True, initial=np.inf)).sum(axis=0).tolist()),
         omnibus=omnibus,
         left_out=tuple(str(label) for label in wide.columns if label not in whole.columns),
         note=f"exploratory: {len(whole)} data sets as blocks; sizes and standard errors of differences are not used",
@@ -228,12 +225,3 @@ def _q(tau2: float, y: Array, v: Array) -> float:
     """Generalised Q: sum (y_i - mu)^2 / (v_i + tau2), falling in tau2."""
     weight = 1 / (v + tau2)
     return float((weight * (y - _mean(y, weight)) ** 2).sum())
-
-
-def _weighted(studies: Sequence[StudyEffect], weight: Array, level: float) -> tuple[WeightedStudy, ...]:
-    z = float(stats.norm.ppf(0.5 + level / 2))
-    shares = (weight / weight.sum()).tolist()
-    return tuple(
-        WeightedStudy(study, share, study.effect - z * study.se, study.effect + z * study.se)
-        for study, share in zip(studies, shares, strict=True)
-    )

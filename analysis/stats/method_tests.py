@@ -6,7 +6,6 @@ training sets that overlap. Where test patients overlap, too, only the latter is
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -152,7 +151,7 @@ def method_test(
 ) -> MethodTest | None:
     """``method_tests`` of one arm."""
     scores = scores_of(reduced, [control, arm])
-    return contrast_test(scores, arm, _against(scores, control, [arm])[0], level, test_over_train)
+    return contrast_test(scores, arm, np.array([-1.0, 1.0]), level, test_over_train)
 
 
 def method_tests(
@@ -160,9 +159,13 @@ def method_tests(
 ) -> tuple[MethodTest | None, ...]:
     """Every other arm against the control, in the arms' order; None where ``contrast_test`` has no test."""
     scores = scores_of(reduced)
-    arms = [arm for arm in scores.arms if arm != control]
-    weights = _against(scores, control, arms)
-    return tuple(contrast_test(scores, arm, w, level, test_over_train) for arm, w in zip(arms, weights, strict=True))
+    identity = np.eye(len(scores.arms))
+    weights_AA = identity - identity[scores.arms.index(control)]
+    return tuple(
+        contrast_test(scores, arm, weights_A, level, test_over_train)
+        for arm, weights_A in zip(scores.arms, weights_AA, strict=True)
+        if arm != control
+    )
 
 
 def contrast_test(
@@ -245,14 +248,6 @@ def subspace_test(scores: ScoreArray, basis_DA: Array, test_over_train: float | 
 
 def _ratio(scores: ScoreArray, folds: int) -> float:
     return 1 / (folds - 1) if scores.design is Replication.CROSS_VALIDATION else scores.test_over_train()
-
-
-def _against(scores: ScoreArray, control: str, arms: Sequence[str]) -> Array:
-    """One row of weights per arm: +1 for it, -1 for the control."""
-    weights = np.zeros((len(arms), len(scores.arms)))
-    weights[np.arange(len(arms)), scores.rows(arms)] = 1
-    weights[:, scores.rows([control])] -= 1
-    return weights
 
 
 def _crossed_sds(scores: ScoreArray, keep: Flags) -> tuple[float, float, float, float]:

@@ -47,9 +47,16 @@ class NoOmnibus:
     reason: str
 
 
-def ranks_of(wide: pd.DataFrame, *, higher_is_better: bool) -> pd.DataFrame:
-    """Ranks inside each patient, 1 is best, ties share the mean rank; same shape as ``wide`` (patients x arms)."""
-    return pd.DataFrame(_ranks(wide, higher_is_better), index=wide.index, columns=wide.columns)
+def ranks_of(wide: pd.DataFrame, *, higher_is_better: bool) -> Array:
+    """Ranks inside each patient, 1 is best, ties share the mean rank; same shape as ``wide`` (patients x arms).
+
+    Raises:
+        ValueError: a cell has no score.
+    """
+    refuse_holes(wide)
+    values = wide.to_numpy(dtype=np.float64).round(12)
+    ranks: Array = stats.rankdata(-values if higher_is_better else values, axis=1)
+    return ranks
 
 
 def friedman(wide: pd.DataFrame, *, higher_is_better: bool) -> Omnibus | NoOmnibus:
@@ -62,10 +69,14 @@ def friedman(wide: pd.DataFrame, *, higher_is_better: bool) -> Omnibus | NoOmnib
         ValueError: a cell has no score; dropping its patient here would change the question asked.
     """
     refuse_holes(wide)
-    if min(wide.shape) < 2 or wide.shape[1] == 2:
-        return NoOmnibus(_reason(*wide.shape))
     n, k = wide.shape
-    ranks = _ranks(wide, higher_is_better)
+    if k < 2:
+        return NoOmnibus(f"{k} arm: nothing to compare")
+    if k == 2:
+        return NoOmnibus(TWO_ARMS)
+    if n < 2:
+        return NoOmnibus(f"{n} patient: ranks need at least two")
+    ranks = ranks_of(wide, higher_is_better=higher_is_better)
     mean_ranks = tuple(ranks.mean(axis=0).tolist())
     arms = tuple(str(arm) for arm in wide.columns)
     ties = int((np.diff(np.sort(ranks, axis=1), axis=1) == 0).any(axis=1).sum())
@@ -89,19 +100,6 @@ def refuse_holes(wide: pd.DataFrame) -> None:
     holes = wide.index[wide.isna().any(axis=1)].tolist()
     if holes:
         raise ValueError(f"{len(holes)} of {len(wide)} patients lack a score, first {holes[:3]}")
-
-
-def _reason(n: int, k: int) -> str:
-    """Why n patients x k arms have no omnibus test."""
-    if k < 2:
-        return f"{k} arm: nothing to compare"
-    return TWO_ARMS if k == 2 else f"{n} patient: ranks need at least two"
-
-
-def _ranks(wide: pd.DataFrame, higher_is_better: bool) -> Array:
-    values = wide.to_numpy(dtype=np.float64).round(12)
-    ranks: Array = stats.rankdata(-values if higher_is_better else values, axis=1)
-    return ranks
 
 
 def _same_order_p(ranks: Array) -> float:

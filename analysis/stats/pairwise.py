@@ -1,7 +1,6 @@
 """All pairs of arms by Wilcoxon's test: the matrix beside Nemenyi's, and other procedures on request."""
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,6 @@ from medsweep.analysis.stats.omnibus import ranks_of, refuse_holes
 from medsweep.analysis.stats.p_adjustment import holm, shaffer
 from medsweep.analysis.stats.wilcoxon import signed_rank_ps
 from medsweep.analysis.table.reduction import PostHocMethod, difference
-from medsweep.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def pairwise(wide: pd.DataFrame, *, higher_is_better: bool, alpha: float, level:
 
 def _order(wide: pd.DataFrame, higher_is_better: bool) -> tuple[int, ...]:
     means = wide.to_numpy(dtype=np.float64).mean(axis=0).round(12)
-    ranks = ranks_of(wide, higher_is_better=higher_is_better).to_numpy().mean(axis=0)
+    ranks = ranks_of(wide, higher_is_better=higher_is_better).mean(axis=0)
     oriented = -means if higher_is_better else means
     return tuple(sorted(range(len(means)), key=lambda i: (oriented[i], ranks[i], i)))
 
@@ -108,17 +106,13 @@ def all_pairs(wide: pd.DataFrame, method: PostHocMethod, *, higher_is_better: bo
     ``shaffer`` corrects signed-rank p, which do not depend on the other arms. ``conover`` tests mean ranks, which do.
 
     Raises:
-        UserError: an unknown method.
         ValueError: a cell has no score.
     """
     refuse_holes(wide)
     arms, (n, k) = tuple(str(arm) for arm in wide.columns), wide.shape
-    match method:
-        case "conover":
-            p_KK, note = conover(wide, higher_is_better=higher_is_better)
-            return AllPairs(arms, n, method, "Conover's t on rank sums", "Holm", p_KK, note)
-        case "shaffer":
-            values, (rows, columns) = wide.to_numpy(dtype=np.float64), np.triu_indices(k, 1)
-            raw = signed_rank_ps(difference(values[:, rows], values[:, columns])).tolist()
-            return AllPairs(arms, n, method, "Wilcoxon signed-rank", "Shaffer (static)", symmetric(shaffer(raw, k), k))
-    raise UserError(f"analysis.post_hoc: no procedure is called {method!r}; {nearest(method, get_args(PostHocMethod))}")
+    if method == "conover":
+        p_KK, note = conover(wide, higher_is_better=higher_is_better)
+        return AllPairs(arms, n, method, "Conover's t on rank sums", "Holm", p_KK, note)
+    values, (rows, columns) = wide.to_numpy(dtype=np.float64), np.triu_indices(k, 1)
+    raw = signed_rank_ps(difference(values[:, rows], values[:, columns])).tolist()
+    return AllPairs(arms, n, method, "Wilcoxon signed-rank", "Shaffer (static)", symmetric(shaffer(raw, k), k))

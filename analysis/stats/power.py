@@ -1,6 +1,7 @@
 """What could this design have shown? Smallest detectable difference, and the power to show equivalence."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,13 +33,11 @@ class Power:
 
 
 def power_of(effect: Effect, *, margin: float, alpha: float, comparisons: int) -> Power:
-    """Power of one arm against the control; NaN for n < 2, and certainty without spread."""
+    """Power of one arm against the control; NaN for n < 2."""
     target = 0.8
     arm, n, sd = effect.arm, effect.n_finite, effect.sd
     if n < 2 or math.isnan(sd):
         return Power(arm, n, sd, target, math.nan, math.nan)
-    if sd == 0:
-        return Power(arm, n, sd, target, 0.0, 1.0)
     return Power(arm, n, sd, target, detectable(n, sd, alpha / comparisons, target), tost_power(n, sd, margin, alpha))
 
 
@@ -52,8 +51,10 @@ def tost_power(n: int, sd: float, margin: float, alpha: float) -> float:
     """P(both one-sided tests reject) at a true difference of 0.
 
     The integral over the sample SD s of P(|mean| < margin - t s / sqrt(n)), a form of Owen's Q, by midpoints of the
-    chi-square quantiles of s.
+    chi-square quantiles of s. Certain without spread.
     """
+    if sd == 0:
+        return 1.0
     quantiles = (np.arange(4000) + 0.5) / 4000
     s = sd * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
     room = margin - stats.t.ppf(1 - alpha, n - 1) * s / math.sqrt(n)
@@ -122,7 +123,7 @@ def design_power(size: Size, spread: Spread, *, margin: float, alpha: float) -> 
     """Power of a planned design of at least 2 patients."""
     step = alpha / size.comparisons
     arm = patient_arm(size, spread)
-    models = detectable(size.patients, spread.differences, step) if spread.differences > 0 else 0.0
+    models = detectable(size.patients, spread.differences, step)
     run = spread.run**2 / size.runs
     rest = (arm**2 + spread.residual**2 / size.scores) / size.patients
     return DesignPower(
@@ -133,7 +134,7 @@ def design_power(size: Size, spread: Spread, *, margin: float, alpha: float) -> 
         models=models,
         # A normal approximation for few patients may fall below the t test of a question that is easier.
         method=max(models, method_detectable(size, spread, arm, step)),
-        tost=tost_power(size.patients, spread.differences, margin, alpha) if spread.differences > 0 else 1.0,
+        tost=tost_power(size.patients, spread.differences, margin, alpha),
         run_share=run / (run + rest) if run + rest > 0 else 0.0,
     )
 
@@ -161,11 +162,8 @@ def patients_for_equivalence(sd: float, margin: float, alpha: float, target: flo
     high = 4
     while tost_power(high, sd, margin, alpha) < target:
         high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if tost_power(middle, sd, margin, alpha) >= target else (middle, high)
-    return high
+    # the power grows with n, and it was too low at half of ``high``
+    return bisect_left(range(high), target, lo=high // 2 + 1, key=lambda n: tost_power(n, sd, margin, alpha))
 
 
 def pilot(cells: pd.DataFrame, control: str) -> Spread | None:

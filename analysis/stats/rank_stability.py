@@ -71,16 +71,10 @@ def ranking(wide: pd.DataFrame, *, higher_is_better: bool, level: float, resampl
     defined = tau[~np.isnan(tau)]
     tau_low, tau_high = np.quantile(defined, tails, method="inverted_cdf") if len(defined) else (np.nan, np.nan)
     arms = tuple(
-        RankStability(
-            str(arm),
-            float(full[i]),
-            float(shares_KK[i, 0]),
-            float(low[i]),
-            float(high[i]),
-            tuple(shares_KK[i].tolist()),
-            float(within[i]),
+        RankStability(str(arm), rank, shares[0], arm_low, arm_high, tuple(shares), mean_rank)
+        for arm, rank, shares, arm_low, arm_high, mean_rank in zip(
+            wide.columns, full.tolist(), shares_KK.tolist(), low.tolist(), high.tolist(), within.tolist(), strict=True
         )
-        for i, arm in enumerate(wide.columns)
     )
     mean_tau = float(defined.mean()) if len(defined) else float("nan")
     agreement = float(_tau(within[None, :].round(12), full)[0])

@@ -7,8 +7,8 @@ from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.meta_analysis import (
     DatasetRanks,
     Meta,
+    StudyEffect,
     friedman_over_datasets,
-    study_of,
     synthesise_all,
 )
 from medsweep.analysis.study.analyse import Analysis
@@ -59,7 +59,7 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     for dataset, answer in answers:
         effect = answer.patients.effect
         estimate = answer.estimate if over_runs else effect.mean
-        studies.append(study_of(dataset, answer.arm, estimate, effect.n_finite))
+        studies.append(StudyEffect(dataset, answer.arm, estimate.value, estimate.se, effect.n_finite))
     sound = [study for study in studies if study.se > 0]
     labels = dict.fromkeys(study.label for study in studies)
     several = [name for name in labels if sum(study.label == name for study in sound) > 1]

@@ -10,8 +10,8 @@ import pandas as pd
 
 from medsweep.analysis import records
 from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_effects
-from medsweep.analysis.questions.generators import ANCHOR, utility_table
-from medsweep.analysis.questions.quality import QualityStudy, quality_against_utility
+from medsweep.analysis.questions.generators import ANCHOR, generator_table, utility_table
+from medsweep.analysis.questions.quality import QualityStudy, quality_of
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.stats.dose_response import DoseSeries, dose_series
 from medsweep.analysis.stats.method_tests import Components, RunMean, all_components, run_means
@@ -181,8 +181,8 @@ def _quality_of_pools(pools: pd.DataFrame, reduced: Reduced, control: str, level
     """Measures of pools against the gain of the arms that use them; None where no pool was assessed."""
     if not (pools["metric"] == ANCHOR).any():
         return None
-    utility = utility_table(reduced, control, "")
-    return quality_against_utility(pools, utility, higher_is_better=reduced.metric.higher_is_better, level=level)
+    generators = generator_table(pools, utility_table(reduced, control, ""))
+    return quality_of(generators, higher_is_better=reduced.metric.higher_is_better, level=level)
 
 
 def analyse_table(

@@ -115,29 +115,19 @@ def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric:
     scored = _drop_absent(rows, plan, flow)
     is_diverged = scored["status"] == "diverged"
     _refuse_diverged(scored[is_diverged], plan)
-    cells = _cells(scored)
+    runs = scored.groupby(["arm", "fold", "seed", "patient"], observed=True, sort=True)["value"].mean()
+    cells = runs.reset_index().astype({"arm": str, "patient": str})
+    means = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")
     diverged = scored[is_diverged].drop_duplicates(["arm", *REPLICATE]).groupby("arm", observed=True).size()
     missed = scored[scored["status"] == "missed"].groupby("arm", observed=True).size()
     return Reduced(
         metric=details,
-        wide=_wide(cells, arms),
+        wide=means.reindex(columns=list(arms)).sort_index().round(12),
         cells=cells,
         flow=tuple(flow),
         missed={arm: int(missed.get(arm, 0)) for arm in arms},
         diverged={arm: int(diverged.get(arm, 0)) for arm in arms},
     )
-
-
-def _cells(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the classes of each arm, fold, seed and patient."""
-    cells = rows.groupby(["arm", "fold", "seed", "patient"], observed=True, sort=True)["value"].mean().reset_index()
-    return cells.astype({"arm": str, "patient": str})
-
-
-def _wide(cells: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
-    """Patients x arms, mean over runs; NaN where an arm has no cell of a patient."""
-    means = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")
-    return means.reindex(columns=list(arms)).sort_index().round(12)
 
 
 def _drop_undefined(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:

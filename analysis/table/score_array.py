@@ -61,18 +61,10 @@ class ScoreArray:
         stops = [*self.starts[1:], len(self.patient)]
         return [slice(start, end) for start, end in zip(self.starts, stops, strict=True)]
 
-    def rows(self, names: Sequence[str]) -> Codes:
-        """Positions of arms by name."""
-        where = {arm: i for i, arm in enumerate(self.arms)}
-        return np.array([where[name] for name in names], dtype=np.int64)
-
     def finite_cells(self, rows: Codes) -> Flags:
         """Cells (K) of patients whose every score in these arms is finite."""
-        return self.sound(np.all(np.isfinite(self.values[rows]), axis=0))
-
-    def sound(self, fine_K: Flags) -> Flags:
-        """Cells of patients all of whose cells are fine."""
-        return ~np.isin(self.patient, np.unique(self.patient[~fine_K]))
+        fine_K = np.isfinite(self.values[rows]).all(axis=0)
+        return ~np.isin(self.patient, self.patient[~fine_K])
 
     def fold_means(self, z_TK: Array, keep_K: Flags) -> Array:
         """T x J means over the kept cells of each fold that has any, rounded to 1e-12."""
@@ -103,33 +95,22 @@ def scores_of(reduced: Reduced, arms: Sequence[str] | None = None) -> ScoreArray
     folds, fold = np.unique(cells["fold"].to_numpy(), return_inverse=True)
     seeds, seed = np.unique(cells["seed"].to_numpy(), return_inverse=True)
     codes = (fold * len(patients) + patient) * len(seeds) + seed
-    grid, starts, used = _grid(codes, len(folds), len(patients), len(seeds))
+    pairs, filled_seed = np.divmod(np.unique(codes), len(seeds))
+    grids, used = [], []
+    for number in range(len(folds)):
+        in_fold = pairs // len(patients) == number
+        tested, seeds_of_fold = np.unique(pairs[in_fold]), np.unique(filled_seed[in_fold])
+        grids.append((tested[:, None] * len(seeds) + seeds_of_fold).ravel())
+        used.append(tuple(seeds[seeds_of_fold].astype(int).tolist()))
+    grid = np.concatenate(grids)
     values = np.full((len(names), len(grid)), np.nan)
-    where = {name: i for i, name in enumerate(names)}
-    arm = cells["arm"].map(where).to_numpy(dtype=np.int64)
+    arm = cells["arm"].map({name: i for i, name in enumerate(names)}).to_numpy(dtype=np.int64)
     values[arm, np.searchsorted(grid, codes)] = cells["value"].to_numpy(dtype=np.float64)
     return ScoreArray(
         arms=tuple(names),
         folds=tuple(int(number) for number in folds),
-        seeds=tuple(tuple(int(seeds[i]) for i in in_fold) for in_fold in used),
-        starts=tuple(starts),
+        seeds=tuple(used),
+        starts=tuple(np.cumsum([0, *map(len, grids[:-1])]).tolist()),
         patient=grid // len(seeds) % len(patients),
         values=values,
     )
-
-
-def _grid(codes: Codes, folds: int, patients: int, seeds: int) -> tuple[Codes, list[int], list[Codes]]:
-    """All cells of every fold's patients x seeds, where each fold starts, and the seeds it uses."""
-    filled = np.unique(codes)
-    edges = np.searchsorted(filled, np.arange(folds + 1) * patients * seeds)
-    cells: list[Codes] = []
-    used: list[Codes] = []
-    starts, total = [], 0
-    for fold in range(folds):
-        in_fold = filled[edges[fold] : edges[fold + 1]]
-        seed, pair = np.unique(in_fold % seeds), np.unique(in_fold // seeds)
-        starts.append(total)
-        cells.append((pair[:, None] * seeds + seed[None, :]).ravel())
-        total += len(cells[-1])
-        used.append(seed)
-    return np.concatenate(cells), starts, used

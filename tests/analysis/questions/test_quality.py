@@ -14,7 +14,7 @@ from scipy import stats
 
 from helpers.simulated_results import CONTROL, arm, simulate, simulate_pools
 from medsweep.analysis.questions.generators import KEYS, better, generator_table, is_quality, utility_table
-from medsweep.analysis.questions.quality import quality_against_utility, quality_of
+from medsweep.analysis.questions.quality import quality_of
 from medsweep.analysis.questions.rank_association import (
     bend,
     bootstrap_counts,
@@ -195,7 +195,7 @@ def test_the_table_of_generators_matches_control_fold_and_seed():
     assert table["utility"].iloc[0] == pytest.approx(first["utility"].mean(), abs=1e-11)
     shuffled = generator_table(pools.sample(frac=1, random_state=0), utility.sample(frac=1, random_state=1))
     pd.testing.assert_frame_equal(shuffled, table)
-    record = quality_against_utility(pools, utility, higher_is_better=True, level=0.95)
+    record = quality_of(table, higher_is_better=True, level=0.95)
     assert record.metrics == ()
     assert {one.reason for one in record.not_judged[:3]} == {"4 generators, 5 are the fewest"}
     assert record.note == "exploratory: 4 generators of 1 data set; no measure can be judged."

@@ -11,12 +11,11 @@ from hypothesis import settings
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from medsweep.analysis.records import mean_estimate, to_json
+from medsweep.analysis.records import to_json
 from medsweep.analysis.stats.meta_analysis import (
     StudyEffect,
     few_studies,
     friedman_over_datasets,
-    study_of,
     synthesise,
     synthesise_all,
 )
@@ -151,8 +150,7 @@ def test_what_cannot_be_combined():
 
 def test_a_study_of_each_label_in_first_order():
     delta = np.array([0.01, 0.02, 0.04])
-    one = study_of("set-0", "late", mean_estimate(delta, 0.95), 3)
-    assert one.se == pytest.approx(delta.std(ddof=1) / math.sqrt(3))
+    one = StudyEffect("set-0", "late", delta.mean(), delta.std(ddof=1) / math.sqrt(3), 3)
     found = synthesise_all([one, *drawn(3, 0.01), replace(one, dataset="set-1")], level=0.95)
     assert [(meta.label, meta.k) for meta in found] == [("late", 2), ("b-sg", 3)]
 
