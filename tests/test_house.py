@@ -50,6 +50,10 @@ def test_every_import_follows_the_line() -> None:
     assert wrong == []
 
 
+def test_the_page_shows_the_line() -> None:
+    assert f"\n{RULE}\n" in (ROOT / "ARCHITECTURE.md").read_text()
+
+
 def test_the_line_names_every_room() -> None:
     rooms = {room(module) for module in house.modules(ROOT)} - set(BESIDE_THE_ENGINE)
     assert rooms == set(RULE.split(" < "))
