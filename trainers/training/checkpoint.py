@@ -34,6 +34,20 @@ def load_state(folder: Path, device: str = "cpu") -> Any:
     return _unpack(tree, tensors, device)
 
 
+def has_form_of(state: Any, template: Any) -> bool:
+    """Whether ``state`` has the keys of ``template``, at every depth.
+
+    What is empty in the template says nothing: an optimiser has no moments before its first step.
+    """
+    if not isinstance(template, dict) or not template:
+        return True
+    return (
+        isinstance(state, dict)
+        and state.keys() == template.keys()
+        and all(has_form_of(state[key], template[key]) for key in template)
+    )
+
+
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         name = f"t{len(tensors):05d}"

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
-from medsweep.trainers.training.checkpoint import load_state, save_state
+from medsweep.errors import UserError
+from medsweep.trainers.training.checkpoint import has_form_of, load_state, save_state
 from medsweep.trial import DivergedError, Progress, Trial
 
 
@@ -38,12 +39,19 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
 
     Raises:
         DivergedError: a scalar of a step is NaN or infinite.
+        UserError: the checkpoint was left by code whose state has other keys.
     """
     torch.set_num_threads(trial.threads)
     done = 0
     if (checkpoint := trial.restore()) is not None:
         done, folder = checkpoint
-        learner.load_state_dict(load_state(folder, trial.device))
+        state = load_state(folder, trial.device)
+        if not has_form_of(state, learner.state_dict()):
+            raise UserError(
+                f"the checkpoint of step {done} was left by another version of medsweep and cannot be continued; "
+                f"delete {folder} and run again, which starts this training anew"
+            )
+        learner.load_state_dict(state)
     window: list[Mapping[str, float]] = []
     for number in range(done + 1, total_steps + 1):
         scalars = learner.step(number)
