@@ -15,7 +15,7 @@ SweepPath = Annotated[
     Path, typer.Argument(metavar="SWEEP", help="YAML file of a sweep, or the name of one that medsweep brings along.")
 ]
 StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")]
-ResultsPath = Annotated[Path | None, typer.Option("--results", help="Folder for tables and report [results/NAME].")]
+ResultsPath = Annotated[Path | None, typer.Option("--results", help="Folder for tables and report \\[results/NAME].")]
 STORE: Final = Path("store")
 
 

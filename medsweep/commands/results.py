@@ -30,10 +30,11 @@ def analyse(
     ],
     store: StorePath = STORE,
     results: Annotated[
-        Path | None, typer.Option("--results", help="Folder for tables and report [results/NAME; of several, results].")
+        Path | None,
+        typer.Option("--results", help="Folder for tables and report \\[results/NAME; of several, results]."),
     ] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="html, markdown or latex; may be repeated [html].")
+        list[str] | None, typer.Option("--format", help="html, markdown or latex; may be repeated \\[html].")
     ] = None,
 ) -> int:
     """Make tables, statistics and the report from what is published; of several sweeps also what they say together."""
@@ -68,7 +69,7 @@ def analyse(
 def predict(
     sweep: SweepPath,
     out: Annotated[Path, typer.Option(help="Folder to write to: OUT/ARM/fold-F-seed-S/PATIENT.nii.gz.")],
-    arm: Annotated[list[str] | None, typer.Option(help="Arm whose networks predict; may be repeated [all].")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Arm whose networks predict; may be repeated \\[all].")] = None,
     store: StorePath = STORE,
 ) -> int:
     """Write what the published networks see in their test patients, as NIfTI files that overlay the patients' own."""
@@ -84,7 +85,7 @@ def best(
     sweep: SweepPath,
     store: StorePath = STORE,
     results: Annotated[
-        Path | None, typer.Option("--results", help="Folder whose search/ gets the history [results/NAME].")
+        Path | None, typer.Option("--results", help="Folder whose search/ gets the history \\[results/NAME].")
     ] = None,
 ) -> int:
     """Show the best suggestions of a search, what mattered, and draw its history. Runs nothing."""

@@ -39,7 +39,7 @@ def run(  # noqa: PLR0917
         str | None, typer.Option(help="Address of a Ray cluster; without it one is started here.")
     ] = None,
     wandb: Annotated[
-        Literal["offline", "online", "disabled"] | None, typer.Option(help="W&B mode [offline unless logged in].")
+        Literal["offline", "online", "disabled"] | None, typer.Option(help="W&B mode \\[offline unless logged in].")
     ] = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Start nothing more after the first trial that fails by itself.")

@@ -108,17 +108,7 @@ def make_report(
         sweep=sweep.name,
         question=sweep.file.question,
         dataset=_dataset_line(sweep.base.data, cohort),
-        plan=tuple(
-            PlanRow(
-                stage=cost.stage,
-                trials=cost.trials,
-                naive=cost.naive,
-                ran=ran.get(cost.stage, 0),
-                reused=cost.reuse - ran.get(cost.stage, 0),
-                hours=cost.hours_each * cost.trials,
-            )
-            for cost in stage_costs
-        ),
+        plan=tuple(_plan_row(cost, ran.get(cost.stage, 0)) for cost in stage_costs),
         grids=tuple(_grids(plan, store)),
         failures=tuple(
             MissingTrial(
@@ -137,6 +127,17 @@ def make_report(
         created=_now(),
     )
     return analysis, write_report(folder, analysis, context, formats=formats)
+
+
+def _plan_row(cost: StageCost, ran: int) -> PlanRow:
+    return PlanRow(
+        stage=cost.stage,
+        trials=cost.trials,
+        naive=cost.naive,
+        ran=ran,
+        reused=cost.reuse - ran,
+        hours=cost.hours_each * cost.trials,
+    )
 
 
 def make_across(

@@ -245,3 +245,9 @@ def test_a_torn_manifest_is_named_and_its_trial_run_again(medsweep: Medsweep, co
     assert ran.exit_code == 0, ran.output
     assert "manifest.json cannot be read" in ran.output
     assert "ran 1 score" in ran.output
+
+
+@pytest.mark.parametrize(("verb", "default"), [("run", "[results/NAME]"), ("run", "[offline unless logged in]")])
+def test_help_shows_defaults_in_brackets(medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch, verb: str, default: str):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert default in medsweep(verb, "--help").output
