@@ -1,6 +1,7 @@
 """All pairs of arms by Wilcoxon's test: the matrix beside Nemenyi's, and other procedures on request."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from medsweep.analysis.stats.omnibus import ranks_of, refuse_holes
 from medsweep.analysis.stats.p_adjustment import holm, shaffer
 from medsweep.analysis.stats.wilcoxon import signed_rank_ps
 from medsweep.analysis.table.reduction import PostHocMethod, difference
+from medsweep.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,12 @@ def all_pairs(wide: pd.DataFrame, method: PostHocMethod, *, higher_is_better: bo
     ``shaffer`` corrects signed-rank p, which do not depend on the other arms. ``conover`` tests mean ranks, which do.
 
     Raises:
+        UserError: an unknown method.
         ValueError: a cell has no score.
     """
+    options = get_args(PostHocMethod)
+    if method not in options:
+        raise UserError(f"analysis.post_hoc: no procedure is called {method!r}; {nearest(method, options)}")
     refuse_holes(wide)
     arms, (n, k) = tuple(str(arm) for arm in wide.columns), wide.shape
     if method == "conover":
