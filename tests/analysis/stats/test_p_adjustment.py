@@ -1,4 +1,4 @@
-"""Shaffer's correction for all pairs against its definition."""
+"""Holm and Shaffer: against statsmodels, against the definition, and in their order."""
 
 import itertools
 
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given as randomly
 from hypothesis import settings
+from statsmodels.stats.multitest import multipletests
 
 from medsweep.analysis.stats.p_adjustment import holm, shaffer, true_counts
 
@@ -53,3 +54,15 @@ def test_what_is_no_p_of_every_pair_is_refused():
     for p in ([0.1, 0.2], [0.1, 0.2, float("nan")]):
         with pytest.raises(ValueError, match="3 arms need 3 p values, one for each pair, got 2"):
             shaffer(p, 3)
+
+
+@randomly(pairs_of_arms())
+@settings(max_examples=10, deadline=None)
+def test_holm_is_that_of_statsmodels(drawn):
+    _, p = drawn
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def test_a_nan_stays_and_counts_as_a_comparison():
+    assert holm([0.01, np.nan, 0.02]) == pytest.approx((0.03, np.nan, 0.04), nan_ok=True)
+    assert holm([]) == ()
