@@ -11,8 +11,9 @@ STAMP  := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/medsweep run sweeps/quickstart.yaml
 
+# In the order of the folders, since files with few and long tests would else come last, on one worker.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
