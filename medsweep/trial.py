@@ -49,6 +49,9 @@ class Trial(Protocol):
     def checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
         """Keep all that ``write`` puts into the folder it is given, or nothing; older checkpoints are dropped."""
 
+    def note(self, text: str) -> None:
+        """Keep a line for the manifest about how the result came about, where that is not as usual."""
+
     def restore(self) -> tuple[int, Path] | None:
         """Step and folder of the newest whole checkpoint of this very trial, if there is one."""
 

@@ -114,6 +114,7 @@ def _attempt(
             versions=package_versions(),
             finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             code=code,
+            notes=tuple(work.notes),
         )
         work.publish(lambda files: replace(unfinished, files=dict(files), seconds=round(work.seconds(), 3)))
 

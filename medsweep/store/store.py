@@ -78,6 +78,8 @@ class Manifest:
     """UTC, ISO 8601."""
     code: Mapping[str, str] = field(default_factory=dict)
     """Hash of each source file that the stage depended on; empty in what was published before these were kept."""
+    notes: Sequence[str] = ()
+    """What was not as usual on the way to this result, a line each."""
 
 
 class Store:

@@ -3,7 +3,7 @@
 Layout of ``STORE/STAGE/DIGEST.part/``::
 
     lease.json    who works here
-    checkpoints/STEP/  newest whole checkpoint, with the sha256 of its files
+    checkpoints/STEP/  newest whole checkpoint, with the notes so far and the sha256 of its files
     metrics.jsonl  one line per report
     output/        what will be published
     scratch/       what will be thrown away
@@ -24,6 +24,7 @@ from medsweep.store.store import FORMAT, MANIFEST, Manifest, Store
 from medsweep.trial import Progress
 
 CHECKPOINT_SECONDS = 60.0
+NOTES = ".notes.json"
 SUMS = ".sums.json"
 """File of a checkpoint with the sha256 of the others: work goes on from what was written, or from the beginning."""
 
@@ -57,6 +58,8 @@ class Workspace:
         self.output, self.scratch = self.part / "output", self.part / "scratch"
         self.metrics_file = self.part / "metrics.jsonl"
         self.final = store.folder(stage, digest)
+        self.notes: list[str] = []
+        """Lines for the manifest, those of earlier attempts up to their checkpoint included."""
         self._interval = checkpoint_seconds
         self._published = False
 
@@ -100,6 +103,8 @@ class Workspace:
                 _require_sums(checkpoint[1])
                 self._cut_metrics(checkpoint[0])
                 spent = float(json.loads((self.part / "spent.json").read_text()))
+                notes = checkpoint[1] / NOTES
+                self.notes = list(json.loads(notes.read_text())) if notes.exists() else []
             except (OSError, ValueError, KeyError, TypeError):
                 checkpoint = None
         if checkpoint is None:
@@ -112,6 +117,10 @@ class Workspace:
         for torn in self.output.rglob(".*.tmp"):
             torn.unlink()
         return spent
+
+    def note(self, text: str) -> None:
+        """Keep a line for the manifest."""
+        self.notes.append(text)
 
     def checkpoint_due(self) -> bool:
         """Whether the checkpoint interval has passed."""
@@ -131,6 +140,7 @@ class Workspace:
         temporary.mkdir()
         try:
             write(temporary)
+            write_json(temporary / NOTES, self.notes)
             write_json(temporary / SUMS, _sums(temporary))
             fsync_tree(temporary)
             if self.metrics_file.exists():

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medsweep.trial import Progress
@@ -19,6 +19,7 @@ class FakeTrial:
     micro_batches: int = 1
     due: bool = False
     """Answer of ``checkpoint_due``; may be changed between two reports."""
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for part in (self.output, self.scratch, self._checkpoints):
@@ -49,6 +50,9 @@ class FakeTrial:
         for path in older:
             shutil.rmtree(path)
         part.rename(self._checkpoints / f"{step:012d}")
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def restore(self) -> tuple[int, Path] | None:
         whole = sorted(path for path in self._checkpoints.iterdir() if path.name != "part")

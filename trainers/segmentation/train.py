@@ -33,6 +33,7 @@ from medsweep.trainers.segmentation.optimisation import RunningAverage, learning
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.segmentation.samples import BatchOrder, TrainingSamples, gather
 from medsweep.trainers.training.loop import train
+from medsweep.trainers.training.restore import load_optimizer
 from medsweep.trial import Progress, Trial
 
 
@@ -174,15 +175,16 @@ class UNetLearner:
             "best": self.best.state_dict() if self.best else None,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> Sequence[str]:
+        """Return to what ``state_dict`` returned, on whichever device; nothing is lost."""
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self._optimizer, state["optimizer"])
         self.seen = dict(state["seen"])
         if self._average:
             self._average.model.load_state_dict(state["average"])
         if self.best:
             self.best.load_state_dict(state["best"])
+        return ()
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
         """None: the score stage draws what the network sees."""

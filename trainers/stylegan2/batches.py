@@ -15,6 +15,7 @@ from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.networks import Generator
 from medsweep.trainers.training.accumulation import MicroBatch
+from medsweep.trainers.training.restore import random_state, restore_random
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Batches:
 
     def __init__(self, config: GanConfig, data: TrainingSet, device: str, purpose: tuple[str | int, ...]):
         self.config, self.data, self.device = config, data, device
+        self._purpose = purpose
         self.host_random = torch.Generator().manual_seed(derive_seed(*purpose, "host"))
         self.random = torch.Generator(device).manual_seed(derive_seed(*purpose, "device"))
         self._order = torch.empty(0, dtype=torch.int64)
@@ -111,10 +113,11 @@ class Batches:
         return {
             "order": self._order,
             "host_random": self.host_random.get_state(),
-            "random": self.random.get_state(),
+            "random": random_state(self.random),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], step: int) -> str | None:
+        """Return to what ``state_dict`` returned after ``step``, and say what could not be returned to."""
         self._order = state["order"].cpu()
         self.host_random.set_state(state["host_random"])
-        self.random.set_state(state["random"])
+        return restore_random(self.random, state["random"], derive_seed(*self._purpose, "device", step))

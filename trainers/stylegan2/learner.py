@@ -1,6 +1,6 @@
 """One step of adversarial training, and the whole state that the next step depends on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,11 @@ class GanLearner:
         self.sampler = Sampler(card, self.networks.mean_g)
         self.grids = SampleGrids(self.sampler, data, derive_seed(*purpose, "gallery"))
         self._diagnostics = Diagnostics(config, self.networks, self.grids, data, derive_seed(*purpose, "diagnostics"))
+        self._done = 0
 
     def step(self, number: int) -> Mapping[str, float]:
         """One step of G, one of D, each followed by its regularisation step where that is due."""
-        config, phases = self.config, self.phases
+        config, phases, self._done = self.config, self.phases, number
         self.networks.run_half(self._half_from)
         scalars = phases.generator()
         if config.path_length_weight and (number - 1) % config.path_length_every_steps == 0:
@@ -93,7 +94,6 @@ class GanLearner:
     def _stateful(self) -> dict[str, Any]:
         return {
             "networks": self.networks,
-            "batches": self.batches,
             "discriminator": self.discriminator,
             "optional": self.optional,
         }
@@ -101,12 +101,17 @@ class GanLearner:
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimisers, running means, the adapted p, data order and random generators."""
         states = {name: owner.state_dict() for name, owner in self._stateful().items()}
+        states |= {"batches": self.batches.state_dict(), "step": self._done}
         return states | {"mean_path_length": self.phases.mean_path_length}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> Sequence[str]:
+        """Return to what ``state_dict`` returned; what of it cannot go on here is said."""
         for name, owner in self._stateful().items():
             owner.load_state_dict(state[name])
         self.phases.mean_path_length.copy_(state["mean_path_length"])
+        self._done = state["step"]
+        note = self.batches.load_state_dict(state["batches"], self._done)
+        return [note] if note else []
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
         """A grid of samples at up to eight reports of the run."""

@@ -11,6 +11,7 @@ from medsweep.trainers.stylegan2 import losses
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.layers import draw_weights
 from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator
+from medsweep.trainers.training.restore import load_optimizer
 
 
 class OptimisedNetworks:
@@ -45,16 +46,21 @@ class OptimisedNetworks:
         for network in (self.g, self.d, self.mean_g):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
-    def _stateful(self) -> dict[str, Any]:
-        return {"g": self.g, "d": self.d, "mean_g": self.mean_g, "adam_g": self.adam_g, "adam_d": self.adam_d}
+    def _networks(self) -> dict[str, nn.Module]:
+        return {"g": self.g, "d": self.d, "mean_g": self.mean_g}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"adam_g": self.adam_g, "adam_d": self.adam_d}
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, buffers and optimisers."""
-        return {name: module.state_dict() for name, module in self._stateful().items()}
+        return {name: owner.state_dict() for name, owner in (self._networks() | self._optimizers()).items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, module in self._stateful().items():
-            module.load_state_dict(state[name])
+        for name, network in self._networks().items():
+            network.load_state_dict(state[name])
+        for name, optimizer in self._optimizers().items():
+            load_optimizer(optimizer, state[name])
 
 
 def _adam(network: nn.Module, config: GanConfig, regularised_every: int | None) -> torch.optim.Adam:

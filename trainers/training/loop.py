@@ -1,7 +1,7 @@
 """The one training loop: steps, reports, checkpoints, divergence. Every trainer is a ``Learner`` driven by it."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,8 +25,8 @@ class Learner(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on: tensors and JSON values in nested dicts and lists."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Return to what ``state_dict`` returned."""
+    def load_state_dict(self, state: dict[str, Any]) -> Sequence[str]:
+        """Return to what ``state_dict`` returned; a line says each thing that could not be returned to."""
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
         """PNG files for this report, written below ``folder``; an empty mapping where there is nothing to show."""
@@ -51,7 +51,8 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
                 f"the checkpoint of step {done} was left by another version of medsweep and cannot be continued; "
                 f"delete {folder} and run again, which starts this training anew"
             )
-        learner.load_state_dict(state)
+        for text in learner.load_state_dict(state):
+            trial.note(f"continued from step {done}: {text}")
     window: list[Mapping[str, float]] = []
     for number in range(done + 1, total_steps + 1):
         scalars = learner.step(number)

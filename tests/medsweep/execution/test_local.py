@@ -47,6 +47,11 @@ class TestLocalRunner(RunnerContract):
         assert (host["device"], host["threads"]) == ("cpu", 1)
         assert 10 < host["peak_memory_mib"] < 20_000
 
+    def test_what_a_stage_notes_is_in_its_manifest(self, tmp_path: Path, runner: LocalRunner) -> None:
+        assert self.run(plan_of(), tmp_path / "store", runner).ok
+        for manifest in Store(tmp_path / "store").published():
+            assert list(manifest.notes) == ["the value is made up"] * (manifest.stage == "source")
+
     def test_an_interrupt_that_got_lost_still_stops_the_run(
         self, tmp_path: Path, runner: LocalRunner, heard: None
     ) -> None:

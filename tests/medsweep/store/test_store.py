@@ -13,7 +13,7 @@ from medsweep.errors import UserError
 from medsweep.files import sha256_of
 from medsweep.store.lease import LEASE, Lease, LeaseHeldError, LeaseLostError, is_live, process_start
 from medsweep.store.store import SMALL_BYTES, DamagedError, Manifest, Store
-from medsweep.store.workspace import Workspace
+from medsweep.store.workspace import NOTES, SUMS, Workspace
 from medsweep.trial import Progress
 
 DIGEST = "ab" * 32
@@ -129,6 +129,31 @@ def test_another_host_is_judged_by_its_heartbeat(tmp_path: Path) -> None:
     old = (tmp_path / LEASE).stat().st_mtime - 3600
     os.utime(tmp_path / LEASE, (old, old))
     assert not is_live(tmp_path)
+
+
+def test_notes_live_and_die_with_the_checkpoint_that_they_are_part_of(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with Workspace(store, "s", DIGEST) as work:
+        work.note("kept")
+        work.checkpoint(1, lambda folder: (folder / "x").touch())
+        work.note("lost, since the work after the checkpoint is")
+    with Workspace(store, "s", DIGEST) as again:
+        again.note("of the second attempt")
+        again.publish(lambda files: replace(manifest(dict(files)), notes=tuple(again.notes)))
+    assert list(Store(tmp_path).manifest("s", DIGEST).notes) == ["kept", "of the second attempt"]
+
+
+def test_a_checkpoint_from_before_there_were_notes_is_continued(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with Workspace(store, "s", DIGEST) as work:
+        work.checkpoint(1, lambda folder: (folder / "x").touch())
+        folder = work.part / "checkpoints" / "1"
+        (folder / NOTES).unlink()
+        sums = json.loads((folder / SUMS).read_text())
+        (folder / SUMS).write_text(json.dumps({name: found for name, found in sums.items() if name != NOTES}))
+    with Workspace(store, "s", DIGEST) as again:
+        assert again.restore() == (1, folder)
+        assert again.notes == []
 
 
 def test_whoever_lost_the_lease_publishes_nothing(tmp_path: Path) -> None:

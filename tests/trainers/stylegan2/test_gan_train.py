@@ -1,6 +1,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from medsweep.trainers.stylegan2.batches import Batches
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import probe
 from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.device import device_settings
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import load_generator
 from medsweep.trainers.stylegan2.train import run
+from medsweep.trainers.training.checkpoint import load_state, save_state
 from medsweep.trial import DivergedError
 
 FOLD = Fold(index=1, of=4)
@@ -75,6 +78,44 @@ def test_a_run_broken_off_anywhere_ends_with_the_same_bytes(slices, tmp_path, va
         expected = [progress.metrics for progress in undisturbed[reports:]]
         assert [progress.metrics for progress in resumed] == expected
         assert contents(broken.output) == contents(whole.output)
+
+
+def test_channels_last_goes_on_from_a_checkpoint_to_the_bit(slices, tmp_path):
+    config = tiny("b-sg", channel_max=16, augment="ada", lecam_weight=1e-3)
+    data, settings = TrainingSet.load(config, slices, "cpu"), replace(device_settings("cpu", 32), channels_last=True)
+    whole, resumed = (GanLearner(config, data, "cpu", device_settings=settings) for _ in range(2))
+    for step in (1, 2, 3):
+        whole.step(step)
+    save_state(tmp_path, whole.state_dict())
+    assert resumed.load_state_dict(load_state(tmp_path)) == []
+    for step in (4, 5, 6):
+        assert whole.step(step) == resumed.step(step)
+    ours, theirs = whole.networks.state_dict(), resumed.networks.state_dict()
+    for network in ("g", "d", "mean_g"):
+        for name, weight in ours[network].items():
+            assert torch.equal(weight, theirs[network][name]), name
+    assert not all(weight.is_contiguous() for weight in whole.networks.d.parameters()), "channels-last was not tried"
+
+
+def test_a_checkpoint_of_a_gpu_goes_on_elsewhere_with_fresh_random_numbers(slices, tmp_path):
+    config, outputs = tiny("b-sg", kimg=0.024), []
+    stage = run(config, {"prepare": slices}, FakeTrial(tmp_path / "gpu", due=True))
+    next(stage), next(stage)
+    stage.close()
+    step, folder = FakeTrial(tmp_path / "gpu").restore()
+    state = load_state(folder)
+    state["batches"]["random"] = {"device": "cuda", "state": torch.zeros(16, dtype=torch.uint8)}
+    for number in (1, 2):
+        trial = FakeTrial(tmp_path / str(number))
+        trial.checkpoint(step, lambda target: save_state(target, state))
+        drain(run(config, {"prepare": slices}, trial))
+        [note] = trial.notes
+        assert note.startswith("continued from step 2: the checkpoint was left by a trial on cuda")
+        outputs.append(contents(trial.output))
+    assert outputs[0] == outputs[1]
+    unmoved = drain(run(config, {"prepare": slices}, FakeTrial(tmp_path / "gpu")))
+    assert [report.step for report in unmoved] == [4, 6]
+    assert contents(tmp_path / "gpu" / "output") != outputs[0]
 
 
 def test_output_and_metrics(slices, tmp_path):

@@ -1,6 +1,6 @@
 """The training loop and checkpoints that it cannot continue from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from medsweep.trainers.training.loop import train
 
 
 class Counter:
-    """A learner whose whole state is a sum."""
+    """A learner whose whole state is a sum; ``lost`` is what it says was lost on the way back to it."""
 
-    def __init__(self) -> None:
-        self.total = torch.zeros(())
+    def __init__(self, *lost: str) -> None:
+        self.total, self.lost = torch.zeros(()), lost
 
     def step(self, number: int) -> Mapping[str, float]:
         self.total += number
@@ -26,8 +26,9 @@ class Counter:
     def state_dict(self) -> dict[str, Any]:
         return {"total": self.total}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> Sequence[str]:
         self.total = state["total"]
+        return self.lost
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
         return {}
@@ -38,6 +39,13 @@ def test_it_goes_on_from_the_newest_checkpoint(tmp_path: Path) -> None:
     trial.checkpoint(3, lambda folder: save_state(folder, {"total": torch.tensor(6.0)}))
     reports = drain(train(Counter(), 4, trial, report_every_steps=1))
     assert [(report.step, report.metrics["total"]) for report in reports] == [(4, 10.0)]
+
+
+def test_what_a_checkpoint_could_not_bring_back_is_noted(tmp_path: Path) -> None:
+    trial = FakeTrial(tmp_path)
+    trial.checkpoint(3, lambda folder: save_state(folder, {"total": torch.tensor(6.0)}))
+    drain(train(Counter("the colour"), 4, trial, report_every_steps=1))
+    assert trial.notes == ["continued from step 3: the colour"]
 
 
 def test_a_checkpoint_of_other_code_is_named_with_what_to_do(tmp_path: Path) -> None:
