@@ -7,7 +7,7 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,16 +52,36 @@ def attempt(
         write_note(store, task.stage, task.digest, error)
         on_stall(error)
 
-    try:
-        with Watchdog(task.held.stall_minutes * 60, note_stall) as watchdog, ExitStack() as reads:
-            yield from _attempt(task, context, store, tracker, watchdog, reads=reads)
-    except PublishedError:
+    with _gpu_given_back(task, context):
+        try:
+            with Watchdog(task.held.stall_minutes * 60, note_stall) as watchdog, ExitStack() as reads:
+                yield from _attempt(task, context, store, tracker, watchdog, reads=reads)
+        except PublishedError:
+            return
+        except (StalledError, LeaseHeldError) as error:
+            raise TrialFailedError(classify(error), str(error)) from None
+        except Exception as error:
+            note = write_note(store, task.stage, task.digest, error, _is_short(task, context))
+            raise TrialFailedError(note.outcome, note.message) from error
+
+
+@contextmanager
+def _gpu_given_back(task: Task, context: RunContext) -> Iterator[None]:
+    """However a trial that holds a GPU ends, what it took there is free for others while this process idles."""
+    if task.held.most_gpus == 0:
+        yield
         return
-    except (StalledError, LeaseHeldError) as error:
-        raise TrialFailedError(classify(error), str(error)) from None
-    except Exception as error:
-        note = write_note(store, task.stage, task.digest, error)
-        raise TrialFailedError(note.outcome, note.message) from error
+    try:
+        yield
+    except BaseException as error:
+        context.gpu.release(error)
+        raise
+    context.gpu.release()
+
+
+def _is_short(task: Task, context: RunContext) -> Callable[[], bool]:
+    gpus = task.held.most_gpus
+    return lambda: gpus > 0 and context.gpu.is_short(gpus)
 
 
 def _attempt(
@@ -92,7 +112,7 @@ def _attempt(
         except StageEndedError as end:
             outcome, message = end.outcome, str(end)
         except Exception as error:
-            outcome = classify(error)
+            outcome = classify(error, _is_short(task, context))
             raise
         finally:
             metrics = {name: float(value) for name, value in last.metrics.items() if math.isfinite(value)}

@@ -6,7 +6,7 @@ A trial that ended without a result is tried again once it has been moved to ``S
 import errno
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,10 +86,24 @@ _BY_TYPE: Mapping[type[BaseException], str] = {
     MemoryError: "out-of-memory",
     StalledError: "stalled",
 }
+_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "_alloc_failed",  # cuBLAS, cuDNN, cuFFT, cuSOLVER and cuSPARSE have a status of this ending
+    "_allocation_failed",
+    "cublas_status_not_initialized",  # making a handle allocates a workspace
+)
+"""Messages of torch and of the libraries behind it for lack of memory, in lower case."""
+_MEMORY_IF_SHORT = (
+    "unable to find an engine to execute this computation",
+    "unable to find a valid cudnn algorithm",
+    "cudnn_status_not_initialized",
+)
+"""What cuDNN says where no algorithm's workspace fits, and at other times for other reasons."""
 
 
-def classify(error: BaseException) -> str:
-    """Name the outcome of an exception that ended a trial."""
+def classify(error: BaseException, is_short: Callable[[], bool] = lambda: False) -> str:
+    """Name the outcome of an exception that ended a trial; ``is_short`` says whether memory was scarce."""
     for kind, outcome in _BY_TYPE.items():
         if isinstance(error, kind):
             return outcome
@@ -98,7 +112,9 @@ def classify(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return "read-only"
     text = str(error).lower()
-    if isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text):
+    if not isinstance(error, RuntimeError):
+        return "error"
+    if any(words in text for words in _MEMORY) or (any(words in text for words in _MEMORY_IF_SHORT) and is_short()):
         return "out-of-memory"
     return "error"
 
@@ -108,10 +124,12 @@ def note_path(store: Store, stage: str, digest: str) -> Path:
     return store.root / "attempts" / stage / f"{short(digest)}.jsonl"
 
 
-def write_note(store: Store, stage: str, digest: str, error: BaseException) -> Attempt:
+def write_note(
+    store: Store, stage: str, digest: str, error: BaseException, is_short: Callable[[], bool] = lambda: False
+) -> Attempt:
     """Append a note about ``error``; where the store takes none, the returned one is all there is."""
     attempt = Attempt(
-        outcome=classify(error),
+        outcome=classify(error, is_short),
         message=first_line(error),
         traceback=error.stacks if isinstance(error, StalledError) else "".join(traceback.format_exception(error)),
         at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

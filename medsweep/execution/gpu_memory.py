@@ -1,6 +1,7 @@
 """The memory of a GPU: what a process sees of it, and how much of it a trial is given."""
 
 import gc
+import traceback
 from typing import NamedTuple
 
 from medsweep.errors import UserError
@@ -12,6 +13,10 @@ SPARE = 1.1
 """Memory set aside over the peak that was seen: allocators keep more than they use, and shapes of batches vary."""
 CONTEXT_MIB = 600.0
 """What the driver of a GPU takes for every process before its first tensor; torch's allocator does not see it."""
+
+
+SHORT = 0.1
+"""Share of a GPU that has to be free before a trial that holds all of it is not short of memory."""
 
 
 class Grant(NamedTuple):
@@ -54,7 +59,9 @@ class Gpu:
     """The CUDA device that Ray, or the user, has made visible first; travels to workers, so it holds no state."""
 
     def begin(self, share: float) -> None:
-        """Let this process allocate no more than its share of the device, and forget the peak so far.
+        """Let this process allocate no more than its share of the device, and forget the trials before it.
+
+        What they left in the allocator would count as this trial's peak, and lie beside its share.
 
         Raises:
             UserError: torch sees no GPU.
@@ -63,6 +70,7 @@ class Gpu:
 
         if not torch.cuda.is_available():
             raise UserError("the trial holds a GPU, but torch sees none here; install a CUDA build, or write gpus: 0")
+        self.release()
         torch.cuda.set_per_process_memory_fraction(allocator_share(share, self.total_mib()))
         torch.cuda.reset_peak_memory_stats()
 
@@ -84,10 +92,28 @@ class Gpu:
 
         return str(torch.cuda.get_device_name(0))
 
-    def release(self) -> None:
-        """Give back what a trial that ended left in the allocator."""
+    def is_short(self, share: float) -> bool:
+        """Whether a trial that holds ``share`` may have failed for want of memory: it has a cap, or little is free."""
+        if share < 1.0:
+            return True
         import torch
 
+        try:
+            free, total = torch.cuda.mem_get_info()
+        except RuntimeError:  # the error before it has left the device unusable
+            return False
+        return free < SHORT * total
+
+    def release(self, error: BaseException | None = None) -> None:
+        """Give back what a trial that ended left in the allocator.
+
+        ``error`` ended it: the frames that it was raised through hold the trial's tensors, and let go of them here.
+        """
+        import torch
+
+        while error is not None:
+            traceback.clear_frames(error.__traceback__)
+            error = error.__cause__ or error.__context__
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -134,7 +134,7 @@ def probe(
                     yield from stage.run(config, inputs, work)
                 fits = True
             except Exception as error:
-                if classify(error) != "out-of-memory" or micro_batches >= most:
+                if classify(error, lambda: context.gpu.is_short(1.0)) != "out-of-memory" or micro_batches >= most:
                     raise
             finally:
                 peak = context.gpu.peak_mib()
@@ -150,8 +150,6 @@ def probe(
                 path = _path(store, task.stage, task.digest)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, asdict(memory))
-        # The next attempt, or the next trial of this process, would otherwise find the memory taken.
-        context.gpu.release()
         micro_batches = min(2 * micro_batches, most)
 
 

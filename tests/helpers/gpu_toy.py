@@ -21,12 +21,15 @@ from medsweep.trial import Progress, Stage, Trial
 
 TOTAL_MIB = 40_000.0
 STATE = {"cap": TOTAL_MIB, "peak": 0.0}
+CALLS: list[str] = []
+"""What was asked of the GPU in this process."""
 
 
 class FakeGpu(Gpu):
     """A GPU with the numbers of this module."""
 
     def begin(self, share: float) -> None:
+        CALLS.append(f"begin {share:g}")
         STATE.update(cap=share * TOTAL_MIB, peak=0.0)
 
     def peak_mib(self) -> float:
@@ -38,8 +41,8 @@ class FakeGpu(Gpu):
     def name(self) -> str:
         return "made up"
 
-    def release(self) -> None:
-        pass
+    def release(self, error: BaseException | None = None) -> None:
+        CALLS.append("release")
 
 
 def allocate(mib: float) -> None:

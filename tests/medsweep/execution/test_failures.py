@@ -8,7 +8,7 @@ from helpers import toy
 from helpers.runner_contract import Notebook
 from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import run_plan
-from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, note_path, notes
+from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, classify, note_path, notes
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
@@ -32,6 +32,38 @@ def test_the_first_failure_of_its_own_stops_a_run_that_asks_for_it(tmp_path: Pat
     assert [failure.outcome for failure in summary.failures] == ["error"]
     assert notebook.begun[-1] == summary.failures[0].trial.digest
     assert not summary.ok
+
+
+CUBLAS = "CUDA error: {} when calling `cublasCreate(handle)`"
+CUDNN = "cuDNN error: {}"
+
+
+@pytest.mark.parametrize(
+    ("message", "plenty", "short"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB.", True, True),
+        ("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory", True, True),
+        (CUBLAS.format("CUBLAS_STATUS_ALLOC_FAILED"), True, True),
+        (CUBLAS.format("CUBLAS_STATUS_NOT_INITIALIZED"), True, True),
+        (CUDNN.format("CUDNN_STATUS_ALLOC_FAILED"), True, True),
+        (CUDNN.format("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True, True),
+        ("cuFFT error: CUFFT_ALLOC_FAILED", True, True),
+        ("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`", True, True),
+        ("GET was unable to find an engine to execute this computation", False, True),
+        ("Unable to find a valid cuDNN algorithm to run convolution", False, True),
+        (CUDNN.format("CUDNN_STATUS_NOT_INITIALIZED"), False, True),
+        (CUDNN.format("CUDNN_STATUS_BAD_PARAM"), False, False),
+        ("CUDA error: an illegal memory access was encountered", False, False),
+    ],
+)
+def test_lack_of_memory_goes_by_many_names(message: str, plenty: bool, short: bool) -> None:
+    for expected, is_short in ((plenty, False), (short, True)):
+        found = classify(RuntimeError(message), lambda is_short=is_short: is_short)  # type: ignore[misc]
+        assert found == ("out-of-memory" if expected else "error")
+
+
+def test_what_is_no_error_of_torch_is_no_lack_of_memory() -> None:
+    assert classify(ValueError("the text says out of memory"), lambda: True) == "error"
 
 
 @pytest.mark.parametrize(("memory_gib", "tries"), [(0.0, 1), (1.0, 2)])

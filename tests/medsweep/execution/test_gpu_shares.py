@@ -1,18 +1,23 @@
 """``gpus: auto``: one probe per shape, few shares, a cap on every process, and a ladder for trials that run out."""
 
 import json
+import weakref
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from helpers.gpu_toy import STAGES, TOTAL_MIB, ApplyConfig, FakeGpu, Settings, TrainConfig, expand
+from helpers.gpu_toy import CALLS, STAGES, TOTAL_MIB, ApplyConfig, FakeGpu, Settings, TrainConfig, expand
 from helpers.micro import write_micro
 from helpers.runner_contract import Notebook
 from medsweep.data.folds import Fold
+from medsweep.execution import gpu_memory
 from medsweep.execution.driver import Summary, run_plan
-from medsweep.execution.gpu_memory import SHARES, Grant, allocator_share, next_grant, share_for
+from medsweep.execution.gpu_memory import SHARES, Gpu, Grant, allocator_share, next_grant, share_for
 from medsweep.execution.memory_probe import measured, shape_of, sizes_of
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
@@ -67,6 +72,87 @@ def test_one_probe_per_shape_then_every_process_is_capped_at_its_share(tmp_path:
     assert len(notebook.begun) == 10
     assert not list((tmp_path / "store").rglob("*.part"))
     assert not list((tmp_path / "store").rglob("lease.json"))
+
+
+def test_every_trial_and_probe_gives_the_gpu_back_however_it_ends(tmp_path: Path) -> None:
+    CALLS.clear()
+    arms = {
+        "fine": {"size_mib": 2000.0},
+        "late": {"size_mib": 2000.0, "later_mib": 9e6},
+        "broken": {"size_mib": 3000.0, "bug": True},
+        "huge": {"size_mib": 60_000.0},
+    }
+    assert not run(plan_of(tmp_path / "log", arms, seeds=1), tmp_path / "store").ok
+    begun = [call for call in CALLS if call.startswith("begin")]
+    assert {"begin 0.125", "begin 0.25", "begin 1"} <= set(begun)
+    held = "".join("B" if call.startswith("begin") else "R" for call in CALLS)
+    assert held.replace("BBR", "").replace("BR", "") == "", "only a probe begins anew before it gives back"
+    assert held.count("BB") == 1, "the huge step was tried whole and in two micro-batches"
+
+
+class Cuda:
+    """Stands for ``torch.cuda``; writes down what is asked of it, and has ``free`` of 100 bytes left."""
+
+    def __init__(self, free: int = 100) -> None:
+        self.calls: list[str] = []
+        self._free = free
+
+    def mem_get_info(self) -> tuple[int, int]:
+        return self._free, 100
+
+    def is_available(self) -> bool:
+        return True
+
+    def get_device_properties(self, device: int) -> SimpleNamespace:
+        return SimpleNamespace(total_memory=40_000 * 2**20)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *given: self.calls.append(name)
+
+
+def cuda(monkeypatch: pytest.MonkeyPatch, free: int = 100) -> Cuda:
+    fake = Cuda(free)
+    monkeypatch.setattr(torch, "cuda", fake)
+    monkeypatch.setattr(gpu_memory.gc, "collect", lambda: fake.calls.append("collect"))
+    return fake
+
+
+def test_what_earlier_trials_left_is_gone_before_the_peak_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = cuda(monkeypatch)
+    Gpu().begin(0.25)
+    assert fake.calls == ["collect", "empty_cache", "set_per_process_memory_fraction", "reset_peak_memory_stats"]
+
+
+def test_an_error_lets_go_of_the_tensors_of_the_trial_that_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[weakref.ref[torch.Tensor]] = []
+
+    def stage() -> Iterator[None]:
+        weights = torch.zeros(3)
+        left.append(weakref.ref(weights))
+        yield
+        raise RuntimeError(f"CUDA out of memory with {len(weights)} weights")
+
+    caught = None
+    try:
+        try:
+            list(stage())
+        except RuntimeError as error:
+            raise KeyError("said otherwise") from error
+    except KeyError as error:
+        caught = error
+    assert caught is not None
+    assert left[0]() is not None
+    cuda(monkeypatch)
+    Gpu().release(caught)
+    assert left[0]() is None
+
+
+@pytest.mark.parametrize(("share", "free", "short"), [(0.5, 100, True), (1.0, 50, False), (1.0, 5, True)])
+def test_memory_is_short_under_a_cap_or_where_little_is_free(
+    monkeypatch: pytest.MonkeyPatch, share: float, free: int, short: bool
+) -> None:
+    cuda(monkeypatch, free)
+    assert Gpu().is_short(share) == short
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
