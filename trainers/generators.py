@@ -24,20 +24,20 @@ class GeneratedPairs:
 
 
 class TrainedGenerator(Protocol):
-    """A published generator, ready for sampling: the same latent and mask give the same pair."""
+    """A published generator, ready for sampling: the same random numbers and mask give the same pair."""
 
     @property
     def fitted_to(self) -> tuple[int, int, int]:
         """Pixels of a side, modalities and classes of the slices that it was fitted to."""
 
     @property
-    def latent_dim(self) -> int:
+    def numbers_per_sample(self) -> int:
         """Random numbers from N(0, 1) that one sample is made from."""
 
     def sample(
-        self, z_ND: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
+        self, numbers_NS: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
     ) -> GeneratedPairs:
-        """Pairs for latents, and for masks where it paints images for masks."""
+        """Pairs for random numbers, and for masks where it paints images for masks."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         *(family.stage for family in FAMILIES.values()),
         Stage(
             name="synthesise",
-            version=3,
+            version=4,
             config=synthesis.SynthesiseConfig,
             run=synthesis.run,
             hours=synthesis.hours,

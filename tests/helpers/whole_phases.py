@@ -30,7 +30,7 @@ class WholePhases:
         masks = batches.masks()
         condition = masks.condition
         w_NLD = batches.styles(g, self.config.batch_size, track=True)
-        fake = g.synthesise(w_NLD, condition, batches.random)
+        fake = g.synthesise(w_NLD, condition, g.noise(len(w_NLD), batches.random))
         loss = losses.generator_loss(self.scored.scores(PairBatch(fake, condition), batches.random))
         more, scalars = self.optional.of_generator(fake, masks, batches)
         d.requires_grad_(True)
@@ -40,17 +40,20 @@ class WholePhases:
         half = max(1, self.config.batch_size // 2)
         masks = self.batches.masks(half)
         w_NLD = self.batches.styles(self.networks.g, half)
-        images = self.networks.g.synthesise(w_NLD, masks.condition, self.batches.random)
+        noise = self.networks.g.noise(half, self.batches.random)
+        images = self.networks.g.synthesise(w_NLD, masks.condition, noise)
         lengths_N = losses.path_lengths(images, w_NLD, self.batches.random)
         self.mean_path_length.lerp_(lengths_N.detach().mean(), PATH_LENGTH_DECAY)
-        penalty = self.config.path_length_weight * losses.path_length_penalty(lengths_N, self.mean_path_length)
+        target = losses.path_length_target(self.mean_path_length, lengths_N.detach().mean(), PATH_LENGTH_DECAY)
+        penalty = self.config.path_length_weight * losses.path_length_penalty(lengths_N, target)
         self._down("g", penalty * self.config.path_length_every_steps)
         return {"path_length": self.mean_path_length.clone()}
 
     def discriminator(self, real, step):
         with torch.no_grad():
             w_NLD = self.batches.styles(self.networks.g, len(real.x))
-            fake = self.networks.g.synthesise(w_NLD, real.condition, self.batches.random)
+            noise = self.networks.g.noise(len(w_NLD), self.batches.random)
+            fake = self.networks.g.synthesise(w_NLD, real.condition, noise)
         both = None if real.condition is None else torch.cat([real.condition, real.condition])
         real_N, fake_N = self.scored.scores(PairBatch(torch.cat([real.x, fake]), both), self.batches.random).chunk(2)
         loss = losses.discriminator_loss(real_N, fake_N)

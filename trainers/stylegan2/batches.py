@@ -14,7 +14,7 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.networks import Generator
-from medsweep.trainers.training.accumulation import MicroBatch
+from medsweep.trainers.training.accumulation import MicroBatch, normal
 from medsweep.trainers.training.restore import random_state, restore_random
 
 
@@ -106,7 +106,7 @@ class Batches:
         return torch.cat([w_NLD[:, :first_of_other], other_NLD[:, first_of_other:]], dim=1)
 
     def _latents(self, count: int) -> Tensor:
-        return torch.randn(count, self.config.latent_dim, generator=self.random, device=self.device)
+        return normal((count, self.config.latent_dim), self.random, torch.device(self.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Data order and random generators."""

@@ -1,6 +1,6 @@
 """What a GAN is fitted on: the foreground slices of one fold's training patients, and the order they are drawn in."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.masks import encode
 
 
@@ -22,11 +23,13 @@ class TrainingSet:
 
     patients: tuple[str, ...]
     images: Tensor
-    """float32 (n, C, R, R), on the device."""
+    """float32 (n, C, R, R), on the device, scaled by ``intensity``."""
     channels: Tensor
     """Encoded masks, float16 (n, K, R, R), on the device."""
     labels: NDArray[np.uint8]
     """(n, R, R)."""
+    intensity: IntensityRange = field(default_factory=IntensityRange)
+    """What was measured on the training slices, and used for held-out ones too."""
     held_out: "TrainingSet | None" = None
     """Foreground slices of the fold's validation patients, which are looked at and never fitted on."""
 
@@ -46,21 +49,22 @@ class TrainingSet:
         patients, rows = training_rows(slices, config.fold)
         watched = split(slices.patients, config.fold).validation
         others = slices.rows(watched, foreground_only=True)
-        held_out = cls._of(slices, watched, others, config, device) if len(others) else None
-        return replace(cls._of(slices, patients, rows, config, device), held_out=held_out)
+        images = slices.image_rows(rows)
+        intensity = IntensityRange.of(images)
 
-    @classmethod
-    def _of(
-        cls, slices: SliceSet, patients: tuple[str, ...], rows: NDArray[np.int64], config: GanConfig, device: str
-    ) -> "TrainingSet":
-        labels = np.asarray(slices.masks[rows])
-        channels = encode(labels, len(slices.classes), config.mask_form, config.mask_clip_px)
-        return cls(
-            patients=patients,
-            images=torch.from_numpy(slices.image_rows(rows)).to(device),
-            channels=torch.from_numpy(channels.astype(np.float16)).to(device),
-            labels=labels,
-        )
+        def part(patients: tuple[str, ...], rows: NDArray[np.int64], images: NDArray[np.float32]) -> "TrainingSet":
+            labels = np.asarray(slices.masks[rows])
+            channels = encode(labels, len(slices.classes), config.mask_form, config.mask_clip_px)
+            return cls(
+                patients=patients,
+                images=intensity.from_slices(torch.from_numpy(images)).to(device),
+                channels=torch.from_numpy(channels.astype(np.float16)).to(device),
+                labels=labels,
+                intensity=intensity,
+            )
+
+        held_out = part(watched, others, slices.image_rows(others)) if len(others) else None
+        return replace(part(patients, rows, images), held_out=held_out)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -36,10 +36,10 @@ class SampleGrids:
     def __init__(self, sampler: Sampler, data: TrainingSet, seed: int):
         self.sampler = sampler
         random = torch.Generator().manual_seed(seed)
-        self.z_ND = torch.randn(PAIRS, sampler.latent_dim, generator=random)
+        self.numbers_NS = torch.randn(PAIRS, sampler.numbers_per_sample, generator=random)
         rows = data.spread(PAIRS)
         self.labels_NRR = data.labels[rows]
-        self.real_NCRR = data.images[torch.from_numpy(rows)].cpu().numpy()
+        self.real_NCRR = data.intensity.to_slices(data.images[torch.from_numpy(rows)]).cpu().numpy()
         low, high = np.percentile(self.real_NCRR[:, 0], (0.5, 99.5))
         self.value_range = (float(low), float(high))
 
@@ -52,7 +52,7 @@ class SampleGrids:
     def write_samples(self, path: Path) -> Path:
         """Write a grid of samples: image beside mask; M-SG's masks stand beside their own grey levels."""
         masks = self.labels_NRR if self.sampler.card.variant == "c-sg" else None
-        samples = self.sampler.sample(self.z_ND, masks)
+        samples = self.sampler.sample(self.numbers_NS, masks)
         return self._write(path, samples.images, samples.labels)
 
     def write_real(self, path: Path) -> Path:
@@ -62,12 +62,13 @@ class SampleGrids:
 
     @torch.no_grad()
     def spread_of(self, network: Generator) -> Tensor:
-        """Mean over pixels of the standard deviation of ``network``'s output over a few latents."""
+        """Mean over pixels of the standard deviation of ``network``'s output over a few latents, without noise."""
         device = network.mapping.w_average.device
         condition = None
         if self.sampler.card.variant == "c-sg":
             condition = self.sampler.encode(self.labels_NRR[:COLLAPSE_LATENTS]).to(device)
-        images: Tensor = network(self.z_ND[:COLLAPSE_LATENTS].to(device), condition)
+        z_ND = self.numbers_NS[:COLLAPSE_LATENTS, : network.architecture.latent_dim].to(device)
+        images: Tensor = network(z_ND, condition)
         return images.std(dim=0).mean()
 
     def _write(self, path: Path, images: NDArray[np.float32] | None, labels: NDArray[np.uint8]) -> Path:
@@ -121,8 +122,10 @@ class Diagnostics:
             return {}
         real, unseen = (pairs_of(data, self._rows(data), self._config) for data in (self._data, self._data.held_out))
         random = torch.Generator().manual_seed(self._seed)
-        z_ND = torch.randn(len(real.x), self._config.latent_dim, generator=random).to(real.x.device)
-        generated = PairBatch(self._networks.g(z_ND, real.condition), real.condition)
+        latent_dim, pixels = self._config.latent_dim, sum(self._networks.g.architecture.noise_pixels)
+        numbers_NS = torch.randn(len(real.x), latent_dim + pixels, generator=random).to(real.x.device)
+        z_ND, noise_NP = numbers_NS.split([latent_dim, pixels], dim=1)
+        generated = PairBatch(self._networks.g(z_ND, real.condition, noise_NP), real.condition)
         train, held_out, fake = self._score(real), self._score(unseen), self._score(generated)
         return {"overfitting": (train - held_out) / (train - fake), "score_held_out": held_out}
 

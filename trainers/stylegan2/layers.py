@@ -184,6 +184,11 @@ def halve(x_NCHW: Tensor, fir_C144: Tensor) -> Tensor:
     return _apply_halve(x_NCHW, fir_C144, False)
 
 
+def double(x_NCHW: Tensor, fir_C144: Tensor) -> Tensor:
+    """Zeros inserted, then the low-pass of gain 4: (N, C, 2 H, 2 W); beyond the border the image counts as 0."""
+    return _apply_halve(x_NCHW, fir_C144, True)
+
+
 def demodulation(weight_OIkk: Tensor, style_NI: Tensor, eps_1: Tensor, gain: float = 1.0) -> Tensor:
     """d_no = gain / sqrt(sum_ik (W_oik s_ni)^2 + eps) (Karras et al. 2020, eq. 3), without a kernel per sample."""
     power_OI = weight_OIkk.square().sum(dim=(2, 3))

@@ -64,6 +64,7 @@ class GanLearner:
             classes=classes,
             mask_form=config.mask_form,
             mask_clip_px=config.mask_clip_px,
+            intensity=data.intensity,
         )
         self.sampler = Sampler(card, self.networks.mean_g)
         self.grids = SampleGrids(self.sampler, data, derive_seed(*purpose, "gallery"))

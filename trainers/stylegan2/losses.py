@@ -55,6 +55,15 @@ def path_length_penalty(lengths_N: Tensor, mean_length: Tensor) -> Tensor:
     return (lengths_N - mean_length).square().mean()
 
 
+def path_length_target(mean_length: Tensor, batch_mean: Tensor, weight: float) -> Tensor:
+    """b = a + weight (m - a), which takes the place of the running mean a in the penalty; without a gradient.
+
+    a was moved by ``weight`` towards the mean length m of this very batch, and the published implementation follows
+    the gradient through that too. E 2 (l - a) (dl - weight dm) is E 2 (l - b) dl, so the constant b gives the same one.
+    """
+    return torch.lerp(mean_length, batch_mean, weight).detach()
+
+
 class RunningMean:
     """Exponential mean m <- decay m + (1 - decay) x of tensors of one shape; the first x is taken as it is."""
 

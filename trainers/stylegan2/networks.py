@@ -1,7 +1,7 @@
 """The networks of StyleGAN2 (Karras et al. 2020): mapping, skip generator, residual discriminator, mask conditioning.
 
 N samples, D latent dimensions, L style layers, C output channels, K condition or mask channels, R output resolution, r
-any resolution from 4 to R. The condition m enters at up to three points:
+any resolution from 4 to R, P pixels of all noise maps of a sample. The condition m enters at up to three points:
 
 * ``d-input``: [x ; m_R] is the input of D.
 * ``d-blocks``: [h ; m_r] is the input of the blocks of D at r = R/2 ... 8.
@@ -35,6 +35,8 @@ from medsweep.trainers.stylegan2.layers import (
     ToImage,
     append_batch_std,
     constant,
+    double,
+    fir_filter,
 )
 from medsweep.trainers.training.accumulation import Random, normal
 
@@ -94,6 +96,12 @@ class Architecture(Config):
         """L: one per convolution of G and one for the last conversion to an image."""
         return 2 * len(self.resolutions)
 
+    @property
+    def noise_pixels(self) -> tuple[int, ...]:
+        """Pixels of the noise map of each convolution of G, in their order; empty without noise. P is their sum."""
+        convolutions = [r for r in self.resolutions for _ in range(1 if r == LOWEST else 2)]
+        return tuple(r * r for r in convolutions) if self.noise else ()
+
     def condition_width(self, point: Point) -> int:
         """Condition channels that features meet at a point; 0 where it is off or replaced by the projection."""
         if point != "generator" and self.discriminator_form == "projection":
@@ -136,14 +144,13 @@ class MappingNetwork(nn.Module):
         self.w_average.lerp_(w_ND.detach().mean(dim=0), 1 - W_AVERAGE_DECAY)
 
 
-class StyledConv(SeededModule):
+class StyledConv(nn.Module):
     """lrelu(inject(d conv(s [x ; m], W), m_r) + strength noise + bias) at one resolution.
 
     ``shown`` condition channels change the output, ``joined`` ones are read beside the input.
     """
 
     noise_strength: nn.Parameter | None
-    fixed_noise: Tensor | None
     gain: Tensor
 
     def __init__(
@@ -151,7 +158,6 @@ class StyledConv(SeededModule):
         inputs: int,
         outputs: int,
         architecture: Architecture,
-        r: int,
         *,
         up: bool = False,
         shown: int = 0,
@@ -162,16 +168,11 @@ class StyledConv(SeededModule):
         self.conv = ModulatedConv(inputs, outputs, architecture.latent_dim, joined=joined, up=up)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_parameter("noise_strength", nn.Parameter(torch.zeros(())) if architecture.noise else None)
-        self.register_buffer("fixed_noise", torch.empty(1, 1, r, r) if architecture.noise else None)
         constant(self, "gain", LRELU_GAIN)
         self.injection = injection_of(architecture.injection_form, shown, outputs)
 
-    def draw(self, generator: torch.Generator) -> None:
-        if self.fixed_noise is not None:
-            self.fixed_noise.normal_(generator=generator)
-
-    def forward(self, x: Tensor, w_ND: Tensor, levels: dict[int, Tensor], noise: Random | None) -> Tensor:
-        """Features (N, O, r, r); ``levels`` is the condition's pyramid, ``noise`` None takes the fixed map."""
+    def forward(self, x: Tensor, w_ND: Tensor, levels: dict[int, Tensor], noise_N1rr: Tensor | None) -> Tensor:
+        """Features (N, O, r, r); ``levels`` is the condition's pyramid."""
         if self.joined:
             x = torch.cat([x, levels[x.shape[-1]].to(x.dtype)], dim=1)
         y, d_NO = self.conv(x, w_ND)
@@ -179,20 +180,19 @@ class StyledConv(SeededModule):
         if self.injection is not None:
             y = self.injection(y, levels[y.shape[-1]])
         shift = (self.bias * self.gain)[:, None, None]
-        if self.noise_strength is not None:
-            noise_N1rr = self.fixed_noise if noise is None else normal((len(y), 1, *y.shape[2:]), noise, y.device)
-            assert noise_N1rr is not None
+        if self.noise_strength is not None and noise_N1rr is not None:
             shift = shift + noise_N1rr * (self.noise_strength * self.gain)
         return functional.leaky_relu(y + shift.to(y.dtype), SLOPE)
 
 
 class Generator(nn.Module):
-    """Mapping and skip-type synthesis: the images of all resolutions are added up, each doubled bilinearly.
+    """Mapping and skip-type synthesis: the images of all resolutions are added up, each doubled through the low-pass.
 
-    Inside, bilinear doubling equals zero insertion and the filter [1, 3, 3, 1]; at the border it repeats the edge.
+    Noise is drawn by the caller, once for a whole batch, so that the networks hold no random state of their own.
     """
 
     half_from: int | None = None
+    fir: Tensor
 
     def __init__(self, architecture: Architecture):
         super().__init__()
@@ -205,41 +205,57 @@ class Generator(nn.Module):
         for r in architecture.resolutions:
             width = width_of(r)
             if r == LOWEST:
-                self.convs.append(StyledConv(width, width, architecture, r, shown=shown))
+                self.convs.append(StyledConv(width, width, architecture, shown=shown))
             else:  # m_4 enters after the only convolution at 4 x 4, so the next to read is the one that doubles
                 lowest = joined if r == 2 * LOWEST else 0
                 inputs = width_of(r // 2)
-                self.ups.append(StyledConv(inputs, width, architecture, r, up=True, shown=shown, joined=lowest))
-                self.convs.append(StyledConv(width, width, architecture, r, joined=joined))
+                self.ups.append(StyledConv(inputs, width, architecture, up=True, shown=shown, joined=lowest))
+                self.convs.append(StyledConv(width, width, architecture, joined=joined))
             self.images.append(ToImage(width, architecture.channels, architecture.latent_dim))
+        constant(self, "fir", fir_filter(architecture.channels, gain=4.0))
 
-    def forward(self, z_ND: Tensor, condition: Tensor | None = None, noise: torch.Generator | None = None) -> Tensor:
-        """Images (N, C, R, R) from latents; fixed noise maps where ``noise`` is None."""
-        return self.synthesise(self.broadcast(self.mapping(z_ND)), condition, noise)
+    def forward(self, z_ND: Tensor, condition: Tensor | None = None, noise_NP: Tensor | None = None) -> Tensor:
+        """Images (N, C, R, R) from latents; without any noise where ``noise_NP`` is None."""
+        return self.synthesise(self.broadcast(self.mapping(z_ND)), condition, noise_NP)
+
+    def noise(self, samples: int, random: Random) -> Tensor | None:
+        """Fresh noise maps for each sample in one draw, (N, P); None for an architecture without noise."""
+        pixels = sum(self.architecture.noise_pixels)
+        return normal((samples, pixels), random, self.fir.device) if pixels else None
 
     def broadcast(self, w_ND: Tensor) -> Tensor:
         """The same w for every layer, (N, L, D)."""
         return w_ND[:, None].expand(-1, self.architecture.style_layers, -1)
 
-    def synthesise(self, w_NLD: Tensor, condition: Tensor | None, noise: Random | None) -> Tensor:
-        """Images (N, C, R, R) from one w per layer and, for C-SG, the condition (N, K, R, R)."""
+    def synthesise(self, w_NLD: Tensor, condition: Tensor | None, noise_NP: Tensor | None) -> Tensor:
+        """Images (N, C, R, R) from one w per layer, for C-SG the condition (N, K, R, R), and the noise maps."""
         architecture = self.architecture
         levels = pyramid(condition, architecture.condition_resize) if architecture.condition_width("generator") else {}
-        w = w_NLD.unbind(1)
+        w, maps = w_NLD.unbind(1), iter(self._noise_maps(noise_NP))
         x: Tensor = self.constant(len(w_NLD))
         image: Tensor | None = None
         for number, r in enumerate(architecture.resolutions):
             half = self.half_from is not None and r >= self.half_from
             with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
                 if number:
-                    x = self.ups[number - 1](x, w[2 * number - 1], levels, noise)
-                x = self.convs[number](x, w[2 * number], levels, noise)
+                    x = self.ups[number - 1](x, w[2 * number - 1], levels, next(maps))
+                x = self.convs[number](x, w[2 * number], levels, next(maps))
             finer: Tensor = self.images[number](x.float(), w[2 * number + 1])
             if image is not None:
-                finer = finer + functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+                finer = finer + double(image, self.fir)
             image = finer
         assert image is not None
         return self._as_channels(image)
+
+    def _noise_maps(self, noise_NP: Tensor | None) -> list[Tensor | None]:
+        """One map (N, 1, r, r) per convolution."""
+        pixels = self.architecture.noise_pixels
+        if noise_NP is None or not pixels:
+            return [None] * (len(self.ups) + len(self.convs))
+        return [
+            flat_NQ.unflatten(1, (1, math.isqrt(count), -1))
+            for flat_NQ, count in zip(noise_NP.split(pixels, dim=1), pixels, strict=True)
+        ]
 
     def _as_channels(self, image_NCRR: Tensor) -> Tensor:
         """Soft one-hot masks leave as class probabilities p, mapped to 2 p - 1; all else leaves as it is."""

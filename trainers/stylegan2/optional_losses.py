@@ -34,7 +34,9 @@ class OptionalLosses:
                 terms["spectrum"] = config.spectrum_weight, losses.spectrum_distance(image, mean_log_power)
         if self._segmenter is not None:
             labels = torch.from_numpy(batches.data.labels[masks.rows.numpy()]).to(fake.device)
-            cross_entropy = functional.cross_entropy(self._segmenter(fake).float(), labels.long())
+            cross_entropy = functional.cross_entropy(
+                self._segmenter(batches.data.intensity.to_slices(fake)).float(), labels.long()
+            )
             terms["segmenter"] = config.segmenter_weight, cross_entropy
         return _weighted(terms)
 

@@ -49,6 +49,11 @@ class Phases:
         self._micro_batches_of_half = split_batch(half, min(micro_batches, half))
         self.mean_path_length = torch.zeros((), device=gamma_C.device)
 
+    def _generated(self, w_NLD: Tensor, condition: Tensor | None, random: Random) -> Tensor:
+        """Images of G with fresh noise."""
+        g = self._networks.g
+        return g.synthesise(w_NLD, condition, g.noise(len(w_NLD), random))
+
     def generator(self) -> Scalars:
         """Non-saturating loss of G, with the optional terms."""
         networks, batches = self._networks, self._batches
@@ -57,7 +62,7 @@ class Phases:
 
         def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
             shown = masks.of(micro_batch)
-            fake = networks.g.synthesise(styles.leaf[micro_batch.rows], shown.condition, random)
+            fake = self._generated(styles.leaf[micro_batch.rows], shown.condition, random)
             loss = losses.generator_loss(self._discriminator.scores(PairBatch(fake, shown.condition), random))
             optional_loss, scalars = self._optional.of_generator(fake, shown, batches)
             return loss + optional_loss, {"loss_g": loss.detach()} | scalars
@@ -78,23 +83,28 @@ class Phases:
 
         def lengths(micro_batch: MicroBatch, random: Random) -> Tensor:
             w_NLD = styles.leaf[micro_batch.rows]
-            images = networks.g.synthesise(w_NLD, masks.of(micro_batch).condition, random)
+            images = self._generated(w_NLD, masks.of(micro_batch).condition, random)
             return losses.path_lengths(images, w_NLD, random)
+
+        def track(lengths_N: Tensor) -> Tensor:
+            """Move the running mean towards these lengths; returns what they are drawn to."""
+            self.mean_path_length.lerp_(lengths_N.mean(), PATH_LENGTH_DECAY)
+            return losses.path_length_target(self.mean_path_length, lengths_N.mean(), PATH_LENGTH_DECAY)
 
         def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
             lengths_N = lengths(micro_batch, random)
-            if len(micro_batches) == 1:
-                self.mean_path_length.lerp_(lengths_N.detach().mean(), PATH_LENGTH_DECAY)
-            penalty = config.path_length_weight * losses.path_length_penalty(lengths_N, self.mean_path_length)
+            aim = track(lengths_N.detach()) if target is None else target
+            penalty = config.path_length_weight * losses.path_length_penalty(lengths_N, aim)
             return penalty * config.path_length_every_steps, {}
 
         # The running mean takes in the lengths of the whole batch before any of them is penalised, so several
         # micro-batches are worked twice: once for their lengths alone, and once for the penalty.
+        target: Tensor | None = None
         if len(micro_batches) > 1:
             state = batches.random.get_state()
             lengths_by_micro_batch = [lengths(*item).detach() for item in replay(micro_batches, batches.random)]
             batches.random.set_state(state)
-            self.mean_path_length.lerp_(torch.cat(lengths_by_micro_batch).mean(), PATH_LENGTH_DECAY)
+            target = track(torch.cat(lengths_by_micro_batch))
         networks.adam_g.zero_grad()
         accumulate(loss_of, micro_batches, batches.random)
         styles.backward()
@@ -112,7 +122,7 @@ class Phases:
         def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
             x, condition = real.of(micro_batch).x, real.of(micro_batch).condition
             with torch.no_grad():
-                fake = networks.g.synthesise(w_NLD[micro_batch.rows], condition, random)
+                fake = self._generated(w_NLD[micro_batch.rows], condition, random)
             both = None if condition is None else torch.cat([condition, condition])
             real_N, fake_N = self._discriminator.scores(PairBatch(torch.cat([x, fake]), both), random).chunk(2)
             loss = losses.discriminator_loss(real_N, fake_N)

@@ -12,6 +12,7 @@ from torch import Tensor
 from medsweep.config import Config
 from medsweep.trainers.generators import GeneratedPairs
 from medsweep.trainers.stylegan2.config import MaskForm, Variant
+from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.masks import decode, encode
 from medsweep.trainers.stylegan2.networks import Architecture, Generator
 
@@ -29,18 +30,20 @@ class GeneratorCard(Config):
     """Background included."""
     mask_form: MaskForm
     mask_clip_px: float
+    intensity: IntensityRange
+    """From what the network emits to values of slices."""
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A generator with fixed noise maps: the same latent and mask give the same pair."""
+    """A generator whose samples depend on their own random numbers and masks alone: a latent, then the noise maps."""
 
     card: GeneratorCard
     network: Generator
 
     @property
-    def latent_dim(self) -> int:
-        return self.card.architecture.latent_dim
+    def numbers_per_sample(self) -> int:
+        return self.card.architecture.latent_dim + sum(self.card.architecture.noise_pixels)
 
     @property
     def fitted_to(self) -> tuple[int, int, int]:
@@ -48,9 +51,9 @@ class Sampler:
 
     @torch.no_grad()
     def sample(
-        self, z_ND: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
+        self, numbers_NS: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
     ) -> GeneratedPairs:
-        """Pairs for latents; C-SG is given the masks, the others make their own.
+        """Pairs for random numbers; C-SG is given the masks, the others make their own.
 
         ``truncation`` pulls w towards its mean (Karras et al. 2019, appendix B); 1 leaves it as it is.
 
@@ -61,13 +64,14 @@ class Sampler:
             received = "no masks" if labels_NRR is None else "masks"
             raise ValueError(f"{self.card.variant} was given {received}; only c-sg is sampled with masks")
         device = self.network.mapping.w_average.device
-        w_ND = torch.lerp(self.network.mapping.w_average, self.network.mapping(z_ND.to(device)), truncation)
+        latent_dim = self.card.architecture.latent_dim
+        z_ND, noise_NP = numbers_NS.to(device).split([latent_dim, self.numbers_per_sample - latent_dim], dim=1)
+        w_ND = torch.lerp(self.network.mapping.w_average, self.network.mapping(z_ND), truncation)
         condition = None if labels_NRR is None else self.encode(labels_NRR).to(device)
-        out = self.network.synthesise(self.network.broadcast(w_ND), condition, None).cpu().numpy()
-        if labels_NRR is not None:
-            return GeneratedPairs(out, labels_NRR)
-        C = out.shape[1] - self.card.classes
-        return GeneratedPairs(out[:, :C] if C else None, decode(out[:, C:]))
+        out = self.network.synthesise(self.network.broadcast(w_ND), condition, noise_NP)
+        C = 0 if self.card.variant == "m-sg" else self.card.modalities
+        images_NCRR = self.card.intensity.to_slices(out[:, :C]).cpu().numpy() if C else None
+        return GeneratedPairs(images_NCRR, decode(out[:, C:].cpu().numpy()) if labels_NRR is None else labels_NRR)
 
     def encode(self, labels_NRR: NDArray[np.uint8]) -> Tensor:
         """Hard masks as the condition channels that C-SG was trained on, float32 (N, K, R, R)."""

@@ -55,7 +55,7 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
 STYLEGAN2: Final = GeneratorFamily(
     stage=Stage(
         name="gan",
-        version=2,
+        version=3,
         config=GanConfig,
         run=run,
         hours=cost.hours,

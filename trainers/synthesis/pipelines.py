@@ -52,12 +52,12 @@ class Recipe:
     def sample(self, role: str, first: int, labels: Labels | None = None) -> tuple[NDArray[np.float32] | None, Labels]:
         """Images and labels of samples ``first`` to ``first + BATCH`` from the generator of a role.
 
-        Each sample has a generator of random numbers of its own.
+        Each sample has a generator of random numbers of its own, for its latent and its noise maps.
         """
         generator = self.generators[role]
         randoms = [torch.Generator().manual_seed(derive_seed(self.seed, role, first + row)) for row in range(BATCH)]
-        z_ND = torch.stack([torch.randn(generator.latent_dim, generator=random) for random in randoms])
-        samples = generator.sample(z_ND, labels, truncation=self.truncation)
+        numbers_NS = torch.stack([torch.randn(generator.numbers_per_sample, generator=random) for random in randoms])
+        samples = generator.sample(numbers_NS, labels, truncation=self.truncation)
         return samples.images, samples.labels
 
 

@@ -72,7 +72,7 @@ def test_gradients_reach_every_weight_of_every_variant():
     for plan in variants():
         g, d = (stirred(network) for network in networks(plan))
         mask = two_masks()[0] if plan.condition_channels else None
-        fake = g(torch.randn(2, 6, generator=random), mask, random)
+        fake = g(torch.randn(2, 6, generator=random), mask, g.noise(2, random))
         generator_loss(d(fake, mask)).backward()
         assert silent_weights(g) == [], plan
         d.zero_grad()

@@ -66,9 +66,9 @@ def trained(cohort: Path, variant: str, kimg: float, snapshots: tuple[float, ...
 
 
 def sampled(sampler: Sampler, data: TrainingSet) -> Pool:
-    z_ND = torch.randn(POOL, sampler.latent_dim, generator=torch.Generator().manual_seed(11))
+    numbers_NS = torch.randn(POOL, sampler.numbers_per_sample, generator=torch.Generator().manual_seed(11))
     masks = data.labels[data.spread(POOL)] if sampler.card.variant == "c-sg" else None
-    drawn = sampler.sample(z_ND, masks)
+    drawn = sampler.sample(numbers_NS, masks)
     return Pool(images=np.clip(drawn.images, -5, 5), masks=drawn.labels, slices_per_patient=12)
 
 

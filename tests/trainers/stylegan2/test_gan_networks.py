@@ -42,7 +42,7 @@ def slope_of_d(points: tuple[str, ...]) -> torch.Tensor:
 def test_shapes(resolution):
     g, d = networks(plan_of(resolution))
     mask = torch.randn(4, 3, resolution, resolution)
-    image = g(torch.randn(4, 8), mask, torch.Generator().manual_seed(0))
+    image = g(torch.randn(4, 8), mask, g.noise(4, torch.Generator().manual_seed(0)))
     assert image.shape == (4, 2, resolution, resolution)
     assert d(image, mask).shape == (4,)
 
@@ -63,15 +63,18 @@ def test_d_blocks_see_averages_of_the_mask():
     torch.testing.assert_close(quads, quads[:, :, :, :1, :, :1].expand_as(quads))
 
 
-def test_noise_is_silent_at_first_and_fresh_once_learned():
+def test_noise_is_silent_at_first_and_every_layer_reads_its_own_map():
+    """Where one layer listens, only the pixels of its map change the image."""
     g, _ = networks(plan_of())
-    z, mask = torch.randn(2, 8), torch.randn(2, 3, 32, 32)
-    random = torch.Generator().manual_seed(0)
-    assert torch.equal(g(z, mask, random), g(z, mask))
-    for conv in g.convs:
-        conv.noise_strength.data.fill_(0.5)
-    assert torch.equal(g(z, mask), g(z, mask))
-    assert not torch.allclose(g(z, mask, random), g(z, mask, random))
+    z, mask, noise = torch.randn(2, 8), torch.randn(2, 3, 32, 32), g.noise(2, torch.Generator().manual_seed(0))
+    assert noise.shape == (2, 4**2 + 2 * (8**2 + 16**2 + 32**2))
+    assert torch.equal(g(z, mask, noise), g(z, mask))
+    layers = [g.convs[0], g.ups[0], g.convs[1], g.ups[1], g.convs[2], g.ups[2], g.convs[3]]
+    for layer, own in zip(layers, noise.requires_grad_(True).split([16, 64, 64, 256, 256, 1024, 1024], 1), strict=True):
+        layer.noise_strength.data.fill_(0.5)
+        (slope,) = torch.autograd.grad(g(z, mask, noise).square().sum(), noise)
+        assert slope.count_nonzero() == own.numel()
+        layer.noise_strength.data.fill_(0)
 
 
 def test_real_and_generated_halves_of_a_batch_are_judged_apart():
@@ -129,8 +132,7 @@ def test_without_noise_nothing_is_drawn_and_no_weight_is_left_over():
     g, _ = networks(plan_of(noise=False))
     random = torch.Generator().manual_seed(0)
     before = random.get_state()
-    z, mask = torch.randn(2, 8), torch.randn(2, 3, 32, 32)
-    assert torch.equal(g(z, mask, random), g(z, mask))
+    assert g.noise(2, random) is None
     assert torch.equal(random.get_state(), before)
     assert all(layer.noise_strength is None for layer in g.modules() if isinstance(layer, StyledConv))
     assert not [name for name in g.state_dict() if "noise" in name]
@@ -145,11 +147,11 @@ def test_half_precision_stays_close_and_learns(form, half_from):
         for weight in g.parameters():
             weight[weight == 0] = 0.2
     names = set(g.state_dict())
-    z, mask = torch.randn(4, 8), torch.randn(4, 3, 16, 16)
-    exact_image = g(z, mask)
+    z, mask, noise = torch.randn(4, 8), torch.randn(4, 3, 16, 16), g.noise(4, torch.Generator().manual_seed(0))
+    exact_image = g(z, mask, noise)
     exact_score = d(exact_image, mask)
     g.half_from = d.half_from = half_from
-    image = g(z, mask)
+    image = g(z, mask, noise)
     score = d(image, mask)
     assert set(g.state_dict()) == names
     assert (image.dtype, score.dtype) == (torch.float32, torch.float32)

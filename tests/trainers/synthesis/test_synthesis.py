@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
@@ -15,7 +17,9 @@ from medsweep.trainers.measures.mask_validity import change_counts, postprocess,
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.resolve import resolve
+from medsweep.trainers.stylegan2.sampler import WEIGHTS, load_generator
 from medsweep.trainers.stylegan2.train import run as train_gan
+from medsweep.trainers.synthesis import pipelines, synthesise
 from medsweep.trainers.synthesis.pipelines import BATCH
 from medsweep.trainers.synthesis.real_masks import Perturbation
 from medsweep.trainers.synthesis.synthesise import SynthesiseConfig, SynthesiseSettings, hours, mask_fields, probe, run
@@ -27,13 +31,23 @@ SETTINGS = GanSettings(batch_size=4, kimg=0.02, latent_dim=8, channel_base=64, c
 
 @pytest.fixture(scope="module")
 def generators(slices, tmp_path_factory) -> dict[str, Path]:
-    """Three hardly trained generators of one fold, as inputs of the stage, and the slices."""
+    """Three hardly trained generators of one fold with noise that is heard, as inputs of the stage, and the slices."""
     folders = {"prepare": slices}
     for role, variant in (("joint", "b-sg"), ("mask", "m-sg"), ("image", "c-sg")):
         trial = FakeTrial(tmp_path_factory.mktemp(role))
         drain(train_gan(resolve(SETTINGS, variant, FOLD, 1, 32), {"prepare": slices}, trial))
-        folders[role] = trial.output
+        folders[role] = heard(trial.output, 0.3)
     return folders
+
+
+def heard(folder: Path, strength: float) -> Path:
+    """A published generator after its noise was given a strength."""
+    weights = load_file(folder / WEIGHTS)
+    for name, weight in weights.items():
+        if name.endswith("noise_strength"):
+            weight.fill_(strength)
+    save_file(weights, folder / WEIGHTS)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +128,40 @@ def test_count_in_patients(generators, tmp_path):
     assert (len(pool), pool.slices_per_patient) == (3 * each, each)
 
 
-def test_full_truncation_leaves_one_picture(generators, tmp_path):
-    pool = pool_of(tmp_path, generators, "b-sg", 4, truncation=0.0)
+def test_full_truncation_leaves_one_picture_and_its_noise(generators, tmp_path):
+    heard_pool = pool_of(tmp_path / "heard", generators, "b-sg", 4, truncation=0.0)
+    assert not np.allclose(heard_pool.images[1:], heard_pool.images[:1], atol=1e-2)
+    shutil.copytree(generators["joint"], tmp_path / "silent")
+    silent = generators | {"joint": heard(tmp_path / "silent", 0.0)}
+    pool = pool_of(tmp_path / "pool", silent, "b-sg", 4, truncation=0.0)
     np.testing.assert_allclose(pool.images[1:], pool.images[:1].repeat(3, axis=0), atol=1e-5)
+
+
+def detail_correlation(images: np.ndarray) -> float:
+    """Mean correlation between samples of what a mean over 3 x 3 pixels takes away."""
+    means = torch.nn.functional.avg_pool2d(torch.from_numpy(np.array(images)), 3, stride=1)
+    detail = (images[:, :, 1:-1, 1:-1] - means.numpy()).reshape(len(images), -1)
+    pairs = np.corrcoef(detail)[np.triu_indices(len(images), 1)]
+    return float(pairs.mean())
+
+
+def test_samples_have_fine_detail_of_their_own(generators, tmp_path):
+    """Beside the same samples with one frozen set of noise maps, as the generators once had."""
+    pool = pool_of(tmp_path, generators, "b-sg", 32)
+    sampler = load_generator(generators["joint"])
+    numbers = torch.randn(32, sampler.numbers_per_sample, generator=torch.Generator().manual_seed(0))
+    numbers[:, 8:] = numbers[:1, 8:]
+    assert detail_correlation(pool.images) < 0.5 * detail_correlation(sampler.sample(numbers).images)
+
+
+@pytest.mark.parametrize("pipeline", ["mc-sg", "c-sg"])
+def test_samples_do_not_depend_on_the_size_of_a_batch(generators, tmp_path, monkeypatch, pipeline):
+    large = pool_of(tmp_path / "large", generators, pipeline, 20)
+    for module in (pipelines, synthesise):
+        monkeypatch.setattr(module, "BATCH", 3)
+    small = pool_of(tmp_path / "small", generators, pipeline, 20)
+    assert np.array_equal(small.masks, large.masks)
+    np.testing.assert_allclose(small.images, large.images, rtol=1e-4, atol=1e-4)
 
 
 def test_images_stay_within_the_range_of_prepared_slices(generators, tmp_path):
