@@ -24,6 +24,7 @@ from medsweep.trainers.assessment.inception import Extractor, inception_features
 from medsweep.trainers.assessment.masks import mean_iou
 from medsweep.trainers.measures.spectra import Spectra
 from medsweep.trainers.pool import FEATURES, Pool
+from medsweep.trainers.precision import exact
 from medsweep.trainers.segmentation.network import feature_layers, features, predict
 
 CHUNK = 256
@@ -219,6 +220,7 @@ class RandomFeatures(nn.Module):
             weight = torch.randn(outputs, inputs, 3, 3, generator=random) * (2 / (9 * inputs)) ** 0.5
             self.register_buffer(f"weight_{level}", weight)
 
+    @exact()
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Features of images ``x``, float32 on the CPU."""

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from medsweep.errors import UserError
 from medsweep.files import sha256_of
+from medsweep.trainers.precision import exact
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """Of the file pt_inception-2015-12-05-6726825d.pth, also published as weights-inception-2015-12-05-6726825d.pth."""
@@ -70,6 +71,7 @@ def window(real_NCRR: NDArray[np.floating]) -> NDArray[np.float64]:
     return bounds_C2
 
 
+@exact()
 @torch.no_grad()
 def inception_features(
     extractor: Extractor, window_C2: NDArray[np.float64], images_NCRR: Tensor, device: torch.device | str = "cpu"

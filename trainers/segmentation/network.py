@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from medsweep.config import Config
 from medsweep.errors import UserError
+from medsweep.trainers.precision import exact
 from medsweep.trainers.segmentation.config import Network, SegmentConfig
 
 WEIGHTS = "network.safetensors"
@@ -118,6 +119,7 @@ def load_segmenter(folder: Path, device: str, weights: str = WEIGHTS) -> nn.Modu
     return model.to(device).eval()
 
 
+@exact()
 @torch.no_grad()
 def predict(model: nn.Module, images_NCRR: Tensor, batch: int = 64, *, whole_batches: bool = False) -> Tensor:
     """Class probabilities (N, K, R, R) on the CPU, computed ``batch`` images at a time on the model's device.
@@ -129,6 +131,7 @@ def predict(model: nn.Module, images_NCRR: Tensor, batch: int = 64, *, whole_bat
     return torch.cat([model(x_BCRR).softmax(dim=1).cpu() for x_BCRR in batches])[: len(images_NCRR)]
 
 
+@exact()
 @torch.no_grad()
 def features(
     model: nn.Module,

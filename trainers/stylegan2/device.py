@@ -8,7 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 import torch
 
 from medsweep.errors import UserError
+from medsweep.trainers.precision import rounding
 from medsweep.trainers.stylegan2.conditioning import LOWEST
 
 HALF_LEVELS: Final = 4
@@ -81,17 +82,14 @@ def applied(settings: DeviceSettings) -> Iterator[None]:
     On a CPU nothing is changed. cuDNN tries its algorithms out only where runs need not be repeatable to the bit.
     """
     cudnn = torch.backends.cudnn
-    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
+    tried_out = cudnn.benchmark
     try:
-        if settings.tf32:
-            torch.set_float32_matmul_precision("high")
-            cudnn.allow_tf32 = True
         if settings.channels_last:
             cudnn.benchmark = not settings.deterministic
-        yield
+        with rounding(tf32=True) if settings.tf32 else nullcontext():
+            yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        cudnn.allow_tf32, cudnn.benchmark = before[1:]
+        cudnn.benchmark = tried_out
 
 
 def _processor() -> str:

@@ -135,6 +135,9 @@ class _LowPass(torch.autograd.Function):
 
     Spelt out, since the second derivative of a grouped convolution runs channel by channel and also differentiates the
     filter, which nobody learns; here every derivative is one more depthwise convolution.
+
+    Never let ``torch.compile`` see R1 or path lengths through this class: with torch 2.13 it leaves out a part of their
+    gradient without a word. The main phases have no second derivative and may be compiled.
     """
 
     @staticmethod
@@ -159,7 +162,10 @@ Differentiable any number of times with respect to x only. The filter must be sy
 
 
 class _Halve(torch.autograd.Function):
-    """The low-pass at every other pixel, or with ``adjoint`` its transpose, which doubles the resolution."""
+    """The low-pass at every other pixel, or with ``adjoint`` its transpose, which doubles the resolution.
+
+    What ``_LowPass`` says of ``torch.compile`` holds here, too.
+    """
 
     @staticmethod
     def forward(x_NCHW: Tensor, fir_C144: Tensor, adjoint: bool) -> Tensor:

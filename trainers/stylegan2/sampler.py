@@ -11,6 +11,7 @@ from torch import Tensor
 
 from medsweep.config import Config
 from medsweep.trainers.generators import GeneratedPairs
+from medsweep.trainers.precision import exact
 from medsweep.trainers.stylegan2.config import MaskForm, Variant
 from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.masks import decode, encode
@@ -49,6 +50,7 @@ class Sampler:
     def fitted_to(self) -> tuple[int, int, int]:
         return self.card.architecture.resolution, self.card.modalities, self.card.classes
 
+    @exact()
     @torch.no_grad()
     def sample(
         self, numbers_NS: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
