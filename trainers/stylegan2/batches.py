@@ -14,7 +14,7 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.networks import Generator
-from medsweep.trainers.training.accumulation import MicroBatch, normal
+from medsweep.trainers.training.accumulation import MicroBatch, normal, uniform
 from medsweep.trainers.training.restore import random_state, restore_random
 
 
@@ -40,7 +40,7 @@ class MaskBatch:
     condition: Tensor | None
     """(N, K, R, R), continuous, for C-SG."""
     rows: Tensor
-    """Which training slices they belong to, int64 (N,) on the CPU."""
+    """Which training slices they belong to, int64 (N,) on the device."""
 
     def of(self, micro_batch: MicroBatch) -> "MaskBatch":
         """The masks of a micro-batch."""
@@ -59,54 +59,65 @@ def pairs_of(data: TrainingSet, rows: Tensor, config: GanConfig) -> PairBatch:
     return PairBatch(images, channels)
 
 
+BATCHES_AHEAD = 1000
+"""How many batches of rows are drawn and brought to the device at once, since every copy from the host waits."""
+
+
 class Batches:
-    """Batches and latents of one training, all from seeded generators whose states are part of a checkpoint."""
+    """Batches and latents of one training, all from seeded generators whose states are part of a checkpoint.
+
+    No step waits for the device here, but for one in ``BATCHES_AHEAD`` that brings rows to it.
+    """
 
     def __init__(self, config: GanConfig, data: TrainingSet, device: str, purpose: tuple[str | int, ...]):
         self.config, self.data, self.device = config, data, device
         self._purpose = purpose
         self.host_random = torch.Generator().manual_seed(derive_seed(*purpose, "host"))
         self.random = torch.Generator(device).manual_seed(derive_seed(*purpose, "device"))
-        self._order = torch.empty(0, dtype=torch.int64)
+        self._order = torch.empty(0, dtype=torch.int64, device=device)
         """Rows of the slices in the order in which they come next."""
 
     def real(self) -> PairBatch:
         """The next batch of real pairs."""
-        return pairs_of(self.data, self._next_rows().to(self.device), self.config)
+        return pairs_of(self.data, self._next_rows(), self.config)
 
     def real_images(self) -> Tensor:
         """A fresh batch of real images (N, C, R, R), for terms that compare spectra."""
-        return self.data.images[self._next_rows().to(self.device)]
+        return self.data.images[self._next_rows()]
 
     def masks(self, count: int | None = None) -> MaskBatch:
         """A fresh batch of masks for C-SG; the others get none, and nothing is drawn."""
         if self.config.variant != "c-sg":
-            return MaskBatch(None, torch.empty(0, dtype=torch.int64))
+            return MaskBatch(None, self._order[:0])
         rows = self._next_rows()[:count]
-        return MaskBatch(self.data.channels[rows.to(self.device)].float(), rows)
+        return MaskBatch(self.data.channels[rows].float(), rows)
 
     def _next_rows(self) -> Tensor:
-        """The next batch of rows, int64 (N,) on the CPU; all are drawn once before any is drawn again."""
+        """The next batch of rows, int64 (N,) on the device; all are drawn once before any is drawn again."""
         count = self.config.batch_size
-        while len(self._order) < count:
-            self._order = torch.cat([self._order, torch.randperm(len(self.data), generator=self.host_random)])
+        if len(self._order) < count:
+            rounds = range(-(-BATCHES_AHEAD * count // len(self.data)))
+            drawn = torch.cat([torch.randperm(len(self.data), generator=self.host_random) for _ in rounds])
+            self._order = torch.cat([self._order, drawn.to(self.device)])
         rows, self._order = self._order[:count], self._order[count:]
         return rows
 
     def styles(self, g: Generator, count: int, *, track: bool = False) -> Tensor:
-        """One w per layer (N, L, D), with style mixing (Karras et al. 2019, section 3.1)."""
-        w_ND = g.mapping(self._latents(count))
+        """One w per layer (N, L, D), with style mixing (Karras et al. 2019, section 3.1).
+
+        Where the styles change is decided on the device: from layer 1, ..., L - 1 on, or nowhere, which is L.
+        """
+        mixing, layers, device = self.config.style_mixing, g.architecture.style_layers, torch.device(self.device)
+        mapped = g.mapping(normal((2 * count if mixing else count, self.config.latent_dim), self.random, device))
+        w_ND = mapped[:count]
         if track:
             g.mapping.track(w_ND)
-        w_NLD = g.broadcast(w_ND)
-        if torch.rand((), generator=self.host_random) >= self.config.style_mixing:
-            return w_NLD
-        first_of_other = int(torch.randint(1, w_NLD.shape[1], (), generator=self.host_random))
-        other_NLD = g.broadcast(g.mapping(self._latents(count)))
-        return torch.cat([w_NLD[:, :first_of_other], other_NLD[:, first_of_other:]], dim=1)
-
-    def _latents(self, count: int) -> Tensor:
-        return normal((count, self.config.latent_dim), self.random, torch.device(self.device))
+        if not mixing:
+            return g.broadcast(w_ND)
+        chance, place = uniform((2,), self.random, device)
+        first_of_other = torch.where(chance < mixing, 1 + (place * (layers - 1)).long(), layers)
+        own_L1 = (torch.arange(layers, device=device) < first_of_other)[:, None]
+        return torch.where(own_L1, w_ND[:, None], mapped[count:, None])
 
     def state_dict(self) -> dict[str, Any]:
         """Data order and random generators."""
@@ -118,6 +129,6 @@ class Batches:
 
     def load_state_dict(self, state: Mapping[str, Any], step: int) -> str | None:
         """Return to what ``state_dict`` returned after ``step``, and say what could not be returned to."""
-        self._order = state["order"].cpu()
+        self._order = state["order"].to(self.device)
         self.host_random.set_state(state["host_random"])
         return restore_random(self.random, state["random"], derive_seed(*self._purpose, "device", step))

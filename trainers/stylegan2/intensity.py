@@ -6,6 +6,7 @@ C modalities, N slices, R pixels.
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -34,14 +35,15 @@ class IntensityRange(Config):
 
     def from_slices(self, images_NCRR: Tensor) -> Tensor:
         """Values of slices as the networks know them."""
-        middle_C11, unit_C11 = self._affine(images_NCRR)
+        middle_C11, unit_C11 = self.affine(images_NCRR.device)
         return (images_NCRR - middle_C11) / unit_C11
 
     def to_slices(self, images_NCRR: Tensor) -> Tensor:
         """Values of the networks as those of slices."""
-        middle_C11, unit_C11 = self._affine(images_NCRR)
+        middle_C11, unit_C11 = self.affine(images_NCRR.device)
         return images_NCRR * unit_C11 + middle_C11
 
-    def _affine(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        low_C11, high_C11 = (like.new_tensor(ends)[:, None, None] for ends in (self.low, self.high))
+    def affine(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """What 0 and the distance from 0 to 1 are in slices, float32 (C, 1, 1) each."""
+        low_C11, high_C11 = (torch.tensor(ends, device=device)[:, None, None] for ends in (self.low, self.high))
         return (high_C11 + low_C11) / 2, (high_C11 - low_C11) / 2

@@ -19,6 +19,7 @@ from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
 from medsweep.trainers.stylegan2.optional_losses import OptionalLosses
 from medsweep.trainers.stylegan2.phases import Phases
 from medsweep.trainers.stylegan2.sampler import GeneratorCard, Sampler
+from medsweep.trainers.training.accumulation import Scalars
 
 
 class GanLearner:
@@ -47,7 +48,7 @@ class GanLearner:
             self.networks.use_channels_last()
         self.batches = Batches(config, data, device, purpose)
         self.discriminator = AugmentedDiscriminator(config, self.networks.d, data, device)
-        self.optional = OptionalLosses(config, modalities, segmenter)
+        self.optional = OptionalLosses(config, modalities, segmenter, data)
         self.phases = Phases(
             config,
             self.networks,
@@ -71,8 +72,11 @@ class GanLearner:
         self._diagnostics = Diagnostics(config, self.networks, self.grids, data, derive_seed(*purpose, "diagnostics"))
         self._done = 0
 
-    def step(self, number: int) -> Mapping[str, float]:
-        """One step of G, one of D, each followed by its regularisation step where that is due."""
+    def step(self, number: int) -> Scalars:
+        """One step of G, one of D, each followed by its regularisation step where that is due.
+
+        The scalars stay on the device. Nothing in a step waits for it, but for reports.
+        """
         config, phases, self._done = self.config, self.phases, number
         self.networks.run_half(self._half_from)
         scalars = phases.generator()
@@ -88,9 +92,7 @@ class GanLearner:
         self.networks.average(number * config.batch_size)
         if number % config.report_every_steps == 0:
             scalars |= self._diagnostics.scalars(number)
-        scalars["augment_p"] = self.discriminator.p
-        # Read back all at once, since every read waits for the GPU.
-        return dict(zip(scalars, torch.stack(list(scalars.values())).tolist(), strict=True))
+        return scalars | {"augment_p": self.discriminator.p.clone()}
 
     def _stateful(self) -> dict[str, Any]:
         return {

@@ -10,14 +10,18 @@ from medsweep.trainers.stylegan2 import losses
 from medsweep.trainers.stylegan2.augmented_discriminator import AugmentedDiscriminator
 from medsweep.trainers.stylegan2.batches import Batches, MaskBatch, PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.training.accumulation import Random, Scalars
 
 
 class OptionalLosses:
     """The optional terms of one training and their running means. A term of weight 0 costs and draws nothing."""
 
-    def __init__(self, config: GanConfig, modalities: int, segmenter: nn.Module | None):
+    def __init__(self, config: GanConfig, modalities: int, segmenter: nn.Module | None, data: TrainingSet):
         self._config, self._modalities, self._segmenter = config, modalities, segmenter
+        if segmenter is not None:  # it knows slices as they are stored
+            self._labels = torch.from_numpy(data.labels).to(data.images.device)
+            self._middle_C11, self._unit_C11 = data.intensity.affine(data.images.device)
         self._anchors, self._log_power = losses.RunningMean(), losses.RunningMean()
 
     def of_generator(self, fake: Tensor, masks: MaskBatch, batches: Batches) -> tuple[Tensor | float, Scalars]:
@@ -33,10 +37,8 @@ class OptionalLosses:
                 mean_log_power = self._log_power.update(losses.radial_log_power(real))
                 terms["spectrum"] = config.spectrum_weight, losses.spectrum_distance(image, mean_log_power)
         if self._segmenter is not None:
-            labels = torch.from_numpy(batches.data.labels[masks.rows.numpy()]).to(fake.device)
-            cross_entropy = functional.cross_entropy(
-                self._segmenter(batches.data.intensity.to_slices(fake)).float(), labels.long()
-            )
+            logits = self._segmenter(fake * self._unit_C11 + self._middle_C11)
+            cross_entropy = functional.cross_entropy(logits.float(), self._labels[masks.rows].long())
             terms["segmenter"] = config.segmenter_weight, cross_entropy
         return _weighted(terms)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from medsweep.errors import UserError
 from medsweep.trainers.training.checkpoint import has_form_of, load_state, save_state
@@ -15,8 +16,10 @@ from medsweep.trial import DivergedError, Progress, Trial
 class Learner(Protocol):
     """Something that improves step by step and whose whole state can be saved (weights, RNG, data order)."""
 
-    def step(self, number: int) -> Mapping[str, float]:
+    def step(self, number: int) -> Mapping[str, float | Tensor]:
         """Do optimisation step ``number`` (1, 2, ...) and return its named scalars.
+
+        Those that are 0-dimensional tensors are read once per report, since every reading waits for the device.
 
         Raises:
             DivergedError: a value that training needs is no longer finite, or the model has collapsed.
@@ -53,23 +56,39 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
             )
         for text in learner.load_state_dict(state):
             trial.note(f"continued from step {done}: {text}")
-    window: list[Mapping[str, float]] = []
+    window: list[Mapping[str, float | Tensor]] = []
     for number in range(done + 1, total_steps + 1):
-        scalars = learner.step(number)
-        for name, value in scalars.items():
-            if not math.isfinite(value):
-                raise DivergedError(f"{name} became {value} at step {number}")
-        window.append(scalars)
+        window.append(learner.step(number))
         if number % report_every_steps and number != total_steps:
             continue
+        metrics = window_mean(read(window, last=number))
         pictures = learner.pictures(number, trial.output)
-        yield Progress(step=number, total=total_steps, metrics=window_mean(window), pictures=pictures)
+        yield Progress(step=number, total=total_steps, metrics=metrics, pictures=pictures)
         window = []
         if number < total_steps and trial.checkpoint_due():
             trial.checkpoint(number, lambda folder: save_state(folder, learner.state_dict()))
 
 
-def window_mean(window: list[Mapping[str, float]]) -> dict[str, float]:
+def read(window: Sequence[Mapping[str, float | Tensor]], last: int) -> list[dict[str, float]]:
+    """The scalars of neighbouring steps, of which step ``last`` is the last, as numbers; all tensors in one reading.
+
+    Raises:
+        DivergedError: one of them is NaN or infinite.
+    """
+    tensors = [value for scalars in window for value in scalars.values() if isinstance(value, Tensor)]
+    numbers = iter(torch.stack(tensors).tolist() if tensors else [])
+    found = [
+        {name: next(numbers) if isinstance(value, Tensor) else value for name, value in scalars.items()}
+        for scalars in window
+    ]
+    for number, scalars in enumerate(found, start=last - len(window) + 1):
+        for name, value in scalars.items():
+            if not math.isfinite(value):
+                raise DivergedError(f"{name} became {value} at step {number}")
+    return found
+
+
+def window_mean(window: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Mean of each scalar over the steps of a window that gave it."""
     names = dict.fromkeys(name for scalars in window for name in scalars)
     values_of = {name: [scalars[name] for scalars in window if name in scalars] for name in names}

@@ -13,7 +13,6 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.trainers.stylegan2.batches import Batches
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import probe
 from medsweep.trainers.stylegan2.data import TrainingSet
@@ -203,12 +202,6 @@ def test_collapse_is_named(slices, tmp_path):
 def test_wrong_resolution_is_refused(slices, tmp_path):
     with pytest.raises(UserError, match="configured for 64 px, the prepared slices have 32 px"):
         drain(run(tiny("b-sg", resolution=64), {"prepare": slices}, FakeTrial(tmp_path)))
-
-
-def test_deck_gives_every_row_once_per_round():
-    deck = Batches(tiny("b-sg"), range(10), "cpu", ("deck",))
-    drawn = torch.cat([deck._next_rows() for _ in range(5)])
-    assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
 
 
 @pytest.mark.parametrize(("injection", "obeys"), [("full", True), ("discriminator", False)])
