@@ -81,7 +81,7 @@ def ours(table: pd.DataFrame, arms: list[ArmInfo]) -> dict[str, Any]:
     patient_weights.cache_clear()
     names, level = [arm.name for arm in arms], 1 - PLAN.alpha
     reduced = reduce(validated(table, names, PLAN.primary), PLAN, names, PLAN.primary)
-    study = study_metric(reduced, CONTROL, PLAN, exploratory=False)
+    study = study_metric(reduced, CONTROL, PLAN)
     deltas = differences_of(reduced, CONTROL)
     equivalence = [tost(delta, PLAN.margin, PLAN.alpha) for delta in deltas.values()]
     ranks = ranking(reduced.wide, higher_is_better=True, level=level)

@@ -59,8 +59,6 @@ class PartialDependence:
     """
 
     factor: str
-    scale: Scale
-    method: EffectMethod
     n: int
     points: tuple[DependencePoint, ...]
     steps: tuple[Term, ...]
@@ -131,8 +129,6 @@ def dependence(design: FactorLayout, contrast: FactorContrast, data: ArmScores) 
     p_runs = holm([run.p for run in over_runs]) if len(over_runs) == len(judged) else ()
     return PartialDependence(
         factor=design.factors[contrast.factors[0]].name,
-        scale=scale_of(values),
-        method=contrast.method,
         n=int(data.finite_patients(means).sum()),
         points=points,
         steps=steps,

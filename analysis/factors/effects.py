@@ -15,7 +15,6 @@ import numpy as np
 from medsweep.analysis.factors.dependence import FactorTrend, PartialDependence, dependence, ordered
 from medsweep.analysis.factors.design import (
     EffectMethod,
-    Factor,
     FactorContrast,
     FactorLayout,
     LeftOut,
@@ -76,7 +75,6 @@ class FactorStudy:
     design: Kind
     level: float
     family: str
-    factors: tuple[Factor, ...]
     arms: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     effects: tuple[FactorEffect, ...]
@@ -124,7 +122,6 @@ def factor_effects(
         design=_kind(design, contrasts),
         level=level,
         family=f"the {len(contrasts)} main effects and two-factor interactions that the arms can show, Holm",
-        factors=design.factors,
         arms=design.arms,
         left_out=design.left_out,
         effects=_adjusted([_effect(design, contrast, data) for contrast in contrasts]),

@@ -7,20 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from medsweep.analysis.figures.style import (
-    ACCENT,
-    INK,
-    QUIET,
-    Drawn,
-    Rows,
-    ends,
-    look,
-    margin_band,
-    panels,
-    save,
-    with_room,
-    wrapped,
-)
+from medsweep.analysis.figures import style
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
 from medsweep.analysis.stats.dose_response import DoseSeries, Trend
 from medsweep.analysis.stats.dose_shape import HarmOnset, Onset
 from medsweep.analysis.study.analyse import Analysis
@@ -45,15 +33,15 @@ def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
         raise ValueError("the sweep has no series of counts to draw")
     metric = analysis.primary.metric
     limits = _limits(analysis)
-    with look():
-        titles = [f"{wrapped(one.name, 30)}\n{_shape_text(one)}" for one in series]
-        ylabel = f"difference in {metric.in_unit}\nfrom {wrapped(analysis.control, 26)}"
-        drawing, places = panels(titles, ylabel, 3.3)
+    with style.look():
+        titles = [f"{style.wrapped(one.name, 30)}\n{_shape_text(one)}" for one in series]
+        ylabel = f"difference in {metric.in_unit}\nfrom {style.wrapped(analysis.control, 26)}"
+        drawing, places = style.panels(titles, ylabel, 3.3)
         for axes, one in zip(places, series, strict=True):
             _panel(axes, one, limits, metric)
-            margin_band(axes, analysis.plan.margin, vertical=False)
+            style.margin_band(axes, analysis.plan.margin, vertical=False)
             axes.set_ylim(*limits)
-        return save(drawing, stem, _data(series))
+        return style.save(drawing, stem, _data(series))
 
 
 def _limits(analysis: Analysis) -> tuple[float, float]:
@@ -66,7 +54,7 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
         if point.differences:
             values += np.quantile(point.differences, [0.05, 0.95]).tolist()
         values += [point.mean.low, point.mean.high]
-    return with_room(values, 0.2)
+    return style.with_room(values, 0.2)
 
 
 def _panel(axes: Axes, series: DoseSeries, limits: tuple[float, float], metric: Metric) -> None:
@@ -153,7 +141,7 @@ def _data(series: Sequence[DoseSeries]) -> Rows:
             "patient": patient,
             "difference": difference,
             "mean": point.mean.value,
-            **ends(point.mean),
+            **style.ends(point.mean),
             "shape": str(one.shape),
             "harm_from": one.harm.zero.count if one.harm else None,
             "harm_beyond_margin_from": one.harm.margin.count if one.harm else None,

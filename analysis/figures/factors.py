@@ -16,23 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from medsweep.analysis.factors.dependence import FactorTrend, PartialDependence
 from medsweep.analysis.factors.effects import FactorEffect, FactorStudy
 from medsweep.analysis.factors.terms import Term
-from medsweep.analysis.figures.style import (
-    ACCENT,
-    INK,
-    QUIET,
-    Drawn,
-    Rows,
-    ends,
-    figure,
-    interval,
-    lines,
-    look,
-    margin_band,
-    panels,
-    save,
-    with_room,
-    wrapped,
-)
+from medsweep.analysis.figures import style
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.wording import number, p_text, percent, span, with_span
 from medsweep.metrics import Metric
@@ -49,13 +34,13 @@ def draw_factors(study: FactorStudy, metric: Metric, margin: float, stem: Path) 
     """
     blocks = sorted(study.effects, key=lambda one: (one.interaction, -_size(one), one.name))
     heads = [_head(one) for one in blocks]
-    gaps = [0.16 + LINE_IN * lines(head) for head in heads]
+    gaps = [0.16 + LINE_IN * style.lines(head) for head in heads]
     height = sum(gaps) + ROW_IN * sum(len(one.terms) for one in blocks) + 1.0
-    with look():
-        drawing = figure(height)
+    with style.look():
+        drawing = style.figure(height)
         axes = drawing.subplots()
         drawing.subplots_adjust(left=0.3, right=0.68, bottom=0.5 / height, top=1 - 0.5 / height)
-        margin_band(axes, margin, vertical=True)
+        style.margin_band(axes, margin, vertical=True)
         limits = _limits(blocks, margin)
         y, ticks, names = 0.0, [], []
         for head, gap, one in zip(heads, gaps, blocks, strict=True):
@@ -65,7 +50,7 @@ def draw_factors(study: FactorStudy, metric: Metric, margin: float, stem: Path) 
             text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
             for term in one.terms:
                 ticks.append(y + ROW_IN / 2)
-                names.append(wrapped(term.label, 38))
+                names.append(style.wrapped(term.label, 38))
                 _row(axes, term, ticks[-1], limits, metric.digits + 1)
                 y += ROW_IN
         axes.set(ylim=(y + 0.05, 0), xlim=limits)
@@ -76,7 +61,7 @@ def draw_factors(study: FactorStudy, metric: Metric, margin: float, stem: Path) 
         better = "\N{RIGHTWARDS ARROW} better" if metric.higher_is_better else "better \N{LEFTWARDS ARROW}"
         axes.set_xlabel(f"effect on {metric.in_unit}   ({better})")
         _key(drawing, study, 1 - 0.08 / height)
-        return save(drawing, stem, _data(blocks))
+        return style.save(drawing, stem, _data(blocks))
 
 
 def _size(effect: FactorEffect) -> float:
@@ -93,7 +78,7 @@ def _head(effect: FactorEffect) -> str:
         text += f", by {effect.method}" if effect.method == "least squares" else ", by a fitted curve"
     if effect.aliases:
         text += f"; not told apart from {', '.join(effect.aliases)}"
-    return wrapped(text, 104)
+    return style.wrapped(text, 104)
 
 
 def _limits(blocks: Sequence[FactorEffect], margin: float) -> tuple[float, float]:
@@ -101,18 +86,18 @@ def _limits(blocks: Sequence[FactorEffect], margin: float) -> tuple[float, float
     values = [-1.5 * margin, 1.5 * margin]
     for term in (term for one in blocks for term in one.terms):
         values += [term.patients.low, term.patients.high]
-    return with_room(values, 0.08)
+    return style.with_room(values, 0.08)
 
 
 def _row(axes: Axes, term: Term, y: float, limits: tuple[float, float], digits: int) -> None:
     over = term.patients
-    interval(axes, (over.low, over.high), y - 0.04, limits, color=INK, lw=0.9)
-    interval(axes, over.interval(2 * over.level - 1), y - 0.04, limits, color=INK, lw=2.6)
+    style.interval(axes, (over.low, over.high), y - 0.04, limits, color=INK, lw=0.9)
+    style.interval(axes, over.interval(2 * over.level - 1), y - 0.04, limits, color=INK, lw=2.6)
     estimates = [over] if term.runs is None else [over, term.runs]
     face = ACCENT if all(leaves_out_zero(one) for one in estimates) else "white"
     axes.plot(over.value, y - 0.04, "o", ms=4.2, mec=INK, mfc=face, mew=0.9, zorder=4)
     if term.runs is not None:
-        interval(axes, (term.runs.low, term.runs.high), y + 0.08, limits, color=ACCENT, lw=1.1, ls=(0, (3, 1.5)))
+        style.interval(axes, (term.runs.low, term.runs.high), y + 0.08, limits, color=ACCENT, lw=1.1, ls=(0, (3, 1.5)))
     text = f"{number(over.value, digits, sign=True)}  [{span(over.low, over.high, digits)}]"
     axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
 
@@ -138,7 +123,7 @@ def _key(drawing: Figure, study: FactorStudy, top: float) -> None:
 def _data(blocks: Sequence[FactorEffect]) -> Rows:
     return [
         {"effect": one.name, "contrast": term.label, "n": one.n, "arms": len(one.arms), "method": one.method}
-        | {"estimate": term.patients.value, **ends(term.patients), **ends(term.runs, "_runs_random")}
+        | {"estimate": term.patients.value, **style.ends(term.patients), **style.ends(term.runs, "_runs_random")}
         | {"p_holm": one.p_holm, "p_holm_runs_random": one.p_holm_runs, "aliases": "; ".join(one.aliases)}
         for one in blocks
         for term in one.terms
@@ -156,16 +141,16 @@ def draw_dependence(study: FactorStudy, metric: Metric, margin: float, stem: Pat
     if not study.dependence:
         raise ValueError("no factor has three numeric levels to draw")
     trends = {one.factor: one for one in study.ordered}
-    with look():
-        titles = [wrapped(f"{one.factor}: {one.course}", 32) for one in study.dependence]
+    with style.look():
+        titles = [style.wrapped(f"{one.factor}: {one.course}", 32) for one in study.dependence]
         better = "up" if metric.higher_is_better else "down"
         ylabel = f"{metric.in_unit} less its mean\nover the levels ({better} is better)"
-        drawing, places = panels(titles, ylabel, 2.6)
+        drawing, places = style.panels(titles, ylabel, 2.6)
         for axes, one in zip(places, study.dependence, strict=True):
-            margin_band(axes, margin, vertical=False)
+            style.margin_band(axes, margin, vertical=False)
             _panel(axes, one, study.level)
             axes.set_xlabel(_trend(trends[one.factor], metric), fontsize=7)
-        return save(drawing, stem, _data_along(study))
+        return style.save(drawing, stem, _data_along(study))
 
 
 def _panel(axes: Axes, one: PartialDependence, level: float) -> None:
@@ -207,8 +192,8 @@ def _data_along(study: FactorStudy) -> Rows:
             "n": one.n,
             "mean": point.mean.patients.value,
             "centred": point.centred.patients.value,
-            **ends(point.centred.patients),
-            **ends(point.centred.runs, "_runs_random"),
+            **style.ends(point.centred.patients),
+            **style.ends(point.centred.runs, "_runs_random"),
             "p_holm_step_from_before": step,
             "course": str(one.course),
         }

@@ -11,23 +11,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from medsweep.analysis.figures.style import (
-    ACCENT,
-    INK,
-    QUIET,
-    Drawn,
-    Rows,
-    better_side,
-    ends,
-    figure,
-    interval,
-    lines,
-    look,
-    margin_band,
-    save,
-    with_room,
-    wrapped,
-)
+from medsweep.analysis.figures import style
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.meta_analysis import Meta
 from medsweep.analysis.study.analyse import Analysis
@@ -56,14 +41,14 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
     Solid: the difference to be quoted, with runs taken as random where there are any; dashed below: patients alone,
     for these trained models.
     """
-    labels = [wrapped(answer.arm, 34) for answer in analysis.answers]
-    heights = [max(lines(label), 2) for label in labels]
+    labels = [style.wrapped(answer.arm, 34) for answer in analysis.answers]
+    heights = [max(style.lines(label), 2) for label in labels]
     metric = analysis.primary.metric
-    with look():
-        drawing = figure(0.9 + 0.19 * sum(heights) + 0.08 * len(heights))
+    with style.look():
+        drawing = style.figure(0.9 + 0.19 * sum(heights) + 0.08 * len(heights))
         axes = drawing.subplots()
         drawing.subplots_adjust(left=0.3, right=0.6)
-        margin_band(axes, analysis.plan.margin, vertical=True)
+        style.margin_band(axes, analysis.plan.margin, vertical=True)
         limits = _limits(analysis)
         y, ticks = 0.0, []
         for answer, height in zip(analysis.answers, heights, strict=True):
@@ -75,8 +60,8 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(f"difference in {metric.in_unit} from {analysis.control}, n = {analysis.primary.n} patients")
-        better_side(axes, metric)
-        return save(drawing, stem, _data(analysis))
+        style.better_side(axes, metric)
+        return style.save(drawing, stem, _data(analysis))
 
 
 def _limits(analysis: Analysis) -> tuple[float, float]:
@@ -87,17 +72,17 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
     values = [end for mean in means for end in (mean.value, mean.low, mean.high)]
     if any(answer.runs is not None and answer.runs.test.estimate.df < FEW_DF for answer in analysis.answers):
         values = [end for mean in means for end in (mean.value, mean.value - 4 * mean.se, mean.value + 4 * mean.se)]
-    return with_room([-2 * analysis.plan.margin, 2 * analysis.plan.margin, *values], 0.15)
+    return style.with_room([-2 * analysis.plan.margin, 2 * analysis.plan.margin, *values], 0.15)
 
 
 def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float], digits: int) -> None:
     quoted, alone = answer.estimate, answer.patients.effect.mean
-    interval(axes, (quoted.low, quoted.high), y, limits, color=INK, lw=0.9)
-    interval(axes, answer.narrow, y, limits, color=INK, lw=2.6)
+    style.interval(axes, (quoted.low, quoted.high), y, limits, color=INK, lw=0.9)
+    style.interval(axes, answer.narrow, y, limits, color=INK, lw=2.6)
     face = "white" if answer.verdict == Verdict.INCONCLUSIVE else ACCENT
     axes.plot(quoted.value, y, MARKS[answer.verdict], ms=6, mec=INK, mfc=face, mew=0.9, zorder=4)
     if answer.runs is not None:
-        interval(axes, (alone.low, alone.high), y + 0.55, limits, color=ACCENT, lw=1.0, ls=(0, (3, 1.5)))
+        style.interval(axes, (alone.low, alone.high), y + 0.55, limits, color=ACCENT, lw=1.0, ls=(0, (3, 1.5)))
         axes.plot(alone.value, y + 0.55, "|", color=ACCENT, ms=6, mew=1.2, zorder=4)
     text = f"{number(quoted.value, digits, sign=True)}  [{span(quoted.low, quoted.high, digits)}]"
     beside = axes.get_yaxis_transform()
@@ -112,11 +97,11 @@ def _data(analysis: Analysis) -> Rows:
             "n": answer.patients.effect.n,
             "level": "patients alone" if answer.runs is None else "runs random",
             "difference": answer.estimate.value,
-            **ends(answer.estimate, f"_{percent(answer.estimate.level)}"),
+            **style.ends(answer.estimate, f"_{percent(answer.estimate.level)}"),
             "low_tost": answer.narrow[0],
             "high_tost": answer.narrow[1],
             "difference_patients_alone": answer.patients.effect.mean.value,
-            **ends(answer.patients.effect.mean, "_patients_alone"),
+            **style.ends(answer.patients.effect.mean, "_patients_alone"),
             "verdict": str(answer.verdict),
         }
         for answer in analysis.answers
@@ -133,15 +118,15 @@ def draw_meta(metas: Sequence[Meta], metric: Metric, margin: float, stem: Path) 
     """
     if not metas:
         raise ValueError("no label was combined over data sets; there is nothing to draw")
-    notes = [wrapped(note, 125) for note in dict.fromkeys(meta.note for meta in metas if meta.note)]
-    rows = sum(0.75 * lines(wrapped(meta.label, HEAD)) + meta.k + 2.65 for meta in metas)
-    with look():
-        below = 0.55 + 0.14 * sum(map(lines, notes))
+    notes = [style.wrapped(note, 125) for note in dict.fromkeys(meta.note for meta in metas if meta.note)]
+    rows = sum(0.75 * style.lines(style.wrapped(meta.label, HEAD)) + meta.k + 2.65 for meta in metas)
+    with style.look():
+        below = 0.55 + 0.14 * sum(map(style.lines, notes))
         height = ROW_IN * rows + 0.35 + below
-        drawing = figure(height)
+        drawing = style.figure(height)
         axes = drawing.subplots()
         drawing.subplots_adjust(left=0.27, right=0.65, bottom=below / height, top=1 - 0.35 / height)
-        margin_band(axes, margin, vertical=True)
+        style.margin_band(axes, margin, vertical=True)
         limits = _limits_across(metas, margin)
         y = 0.0
         for meta in metas:
@@ -149,12 +134,12 @@ def draw_meta(metas: Sequence[Meta], metric: Metric, margin: float, stem: Path) 
         axes.set(ylim=(y - 0.3, -0.6), yticks=[], xlim=limits)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(f"mean difference in {metric.in_unit} from the control")
-        better_side(axes, metric)
+        style.better_side(axes, metric)
         head, beside = f"difference [{percent(metas[0].level)} CI], weight", axes.get_yaxis_transform()
         axes.text(1.02, axes.get_ylim()[1], head, transform=beside, fontsize=7.5, va="bottom")
         if notes:
             drawing.text(0.01, 0.005, "\n".join(notes), fontsize=7, va="bottom", ha="left")
-        return save(drawing, stem, _data_across(metas))
+        return style.save(drawing, stem, _data_across(metas))
 
 
 def _limits_across(metas: Sequence[Meta], margin: float) -> tuple[float, float]:
@@ -162,20 +147,20 @@ def _limits_across(metas: Sequence[Meta], margin: float) -> tuple[float, float]:
     values = [-2 * margin, 2 * margin]
     for meta in metas:
         values += [end for one in meta.studies for end in (one.low, one.high)] + [meta.estimate.value]
-    return with_room(values, 0.12)
+    return style.with_room(values, 0.12)
 
 
 def _block(axes: Axes, meta: Meta, y: float, limits: tuple[float, float], metric: Metric) -> float:
     """Draw one label from ``y`` downwards; returns where the next begins."""
-    beside, digits, head = axes.get_yaxis_transform(), metric.digits + 1, wrapped(meta.label, HEAD)
+    beside, digits, head = axes.get_yaxis_transform(), metric.digits + 1, style.wrapped(meta.label, HEAD)
     axes.text(-0.68, y - 0.4, head, transform=beside, fontsize=8, fontweight="bold", va="top")
-    y += 0.75 * lines(head) + 0.25
+    y += 0.75 * style.lines(head) + 0.25
     most = max(one.weight for one in meta.studies)
     for one in meta.studies:
-        interval(axes, (one.low, one.high), y, limits, color=INK, lw=0.9)
+        style.interval(axes, (one.low, one.high), y, limits, color=INK, lw=0.9)
         side = 2.5 + 4.5 * math.sqrt(one.weight / most)
         axes.plot(one.study.effect, y, "s", ms=side, color=QUIET, mec=INK, mew=0.7, zorder=4)
-        name = wrapped(f"{one.study.dataset} (n = {one.study.n})", 200)
+        name = style.wrapped(f"{one.study.dataset} (n = {one.study.n})", 200)
         axes.text(-0.03, y, name, transform=beside, fontsize=7.5, va="center", ha="right")
         text = f"{with_span(one.study.effect, one, digits)}  {percent(round(one.weight, 2))}"
         axes.text(1.02, y, text, transform=beside, fontsize=7.5, va="center")
@@ -186,7 +171,7 @@ def _block(axes: Axes, meta: Meta, y: float, limits: tuple[float, float], metric
     text = f"{with_span(estimate.value, estimate, digits)}  {p_text(estimate.p)}"
     axes.text(1.02, y, text, transform=beside, fontsize=7.5, va="center", fontweight="bold")
     y += 0.85
-    interval(axes, (meta.prediction_low, meta.prediction_high), y, limits, color=ACCENT, lw=0.9, ls=(0, (3, 1.5)))
+    style.interval(axes, (meta.prediction_low, meta.prediction_high), y, limits, color=ACCENT, lw=0.9, ls=(0, (3, 1.5)))
     axes.text(-0.03, y, "prediction interval", transform=beside, fontsize=7, va="center", ha="right")
     axes.text(1.02, y, _spread_text(meta, digits), transform=beside, fontsize=7, va="center")
     return y + 1.55
@@ -208,7 +193,7 @@ def _diamond(axes: Axes, meta: Meta, y: float, limits: tuple[float, float]) -> N
     if math.isnan(estimate.low):
         axes.plot(estimate.value, y, "D", ms=6, color=ACCENT, mec=INK, mew=0.8, zorder=5)
         return
-    interval(axes, (estimate.low, estimate.high), y, limits, color=INK, lw=0.0)
+    style.interval(axes, (estimate.low, estimate.high), y, limits, color=INK, lw=0.0)
     xs = [max(estimate.low, limits[0]), estimate.value, min(estimate.high, limits[1]), estimate.value]
     axes.fill(xs, [y, y - 0.32, y, y + 0.32], facecolor=ACCENT, edgecolor=INK, lw=0.8, zorder=5)
 
@@ -218,8 +203,12 @@ def _data_across(metas: Sequence[Meta]) -> Rows:
     for meta in metas:
         for one in meta.studies:
             row = {"label": meta.label, "row": one.study.dataset, "n": one.study.n, "difference": one.study.effect}
-            rows.append({**row, **ends(one), "weight": one.weight})
-        mean = {"row": "random-effects mean, Hartung-Knapp", "difference": meta.estimate.value, **ends(meta.estimate)}
+            rows.append({**row, **style.ends(one), "weight": one.weight})
+        mean = {
+            "row": "random-effects mean, Hartung-Knapp",
+            "difference": meta.estimate.value,
+            **style.ends(meta.estimate),
+        }
         names = ("label", "n", "prediction_low", "prediction_high", "q", "i2", "tau2")
         facts = {name: getattr(meta, name) for name in names}
         rows.append({**mean, "weight": 1.0, "p": meta.estimate.p, **facts})

@@ -8,18 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from medsweep.analysis.figures.style import (
-    ACCENT,
-    INK,
-    Drawn,
-    Rows,
-    look,
-    margin_band,
-    panels,
-    save,
-    with_room,
-    wrapped,
-)
+from medsweep.analysis.figures import style
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, Rows
 from medsweep.analysis.stats.paired_differences import Paired
 from medsweep.analysis.study.wording import number, with_span
 from medsweep.metrics import Metric
@@ -42,16 +32,16 @@ def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Pa
     if not pairs:
         raise ValueError("no comparison to draw")
     limits = _limits(pairs, margin)
-    with look():
-        titles = [f"{wrapped(one.arm, 32)}\nbetter {one.better}, worse {one.worse}, tied {one.ties}" for one in pairs]
-        ylabel = f"difference in {metric.in_unit}\nfrom {wrapped(pairs[0].control, 26)}"
-        drawing, places = panels(titles, ylabel, 2.2, fontsize=8, below_in=0.3)
+    with style.look():
+        titles = [f"{style.wrapped(p.arm, 32)}\nbetter {p.better}, worse {p.worse}, tied {p.ties}" for p in pairs]
+        ylabel = f"difference in {metric.in_unit}\nfrom {style.wrapped(pairs[0].control, 26)}"
+        drawing, places = style.panels(titles, ylabel, 2.2, fontsize=8, below_in=0.3)
         for axes, one in zip(places, pairs, strict=True):
-            margin_band(axes, margin, vertical=False)
+            style.margin_band(axes, margin, vertical=False)
             _panel(axes, one, limits, metric)
             axes.set_ylim(*limits)
         drawing.legend(handles=_key(), ncols=4, frameon=False, fontsize=7, loc="outside lower center")
-        return save(drawing, stem, _data(pairs, metric))
+        return style.save(drawing, stem, _data(pairs, metric))
 
 
 def _limits(pairs: Sequence[Paired], margin: float) -> tuple[float, float]:
@@ -63,7 +53,7 @@ def _limits(pairs: Sequence[Paired], margin: float) -> tuple[float, float]:
         bulk = np.quantile(finite, [0.05, 0.95])
         reach = max(3 * float(np.ptp(bulk)), 3 * margin)
         low, high = max(low, float(bulk[0]) - reach), min(high, float(bulk[1]) + reach)
-    return with_room((float(low), float(high)), 0.06)
+    return style.with_room((float(low), float(high)), 0.06)
 
 
 def _panel(axes: Axes, one: Paired, limits: tuple[float, float], metric: Metric) -> None:

@@ -46,18 +46,14 @@ class NotJudged:
 
 @dataclass(frozen=True)
 class QualityStudy:
-    """All measures against benefit; ``left_out`` are floors, counts and limits, which are no measures of quality."""
+    """All measures against benefit; floors, counts and limits are no measures of quality and are left out."""
 
     level: float
-    higher_is_better: bool
     generators: tuple[GeneratorPoint, ...]
     datasets: tuple[tuple[str, int], ...]
     metrics: tuple[MetricUtility, ...]
     comparisons: tuple[MetricComparison, ...]
     not_judged: tuple[NotJudged, ...]
-    left_out: tuple[str, ...]
-    resamples: int
-    permutations: int
     note: str
 
 
@@ -85,15 +81,11 @@ def quality_of(
     adjusted = holm([measure.p for measure in judged])
     return QualityStudy(
         level=level,
-        higher_is_better=higher_is_better,
         generators=sample.generators(names),
         datasets=tuple((str(name), int(n)) for name, n in table.groupby("dataset").size().items()),
         metrics=tuple(dataclasses.replace(measure, p_holm=p) for measure, p in zip(judged, adjusted, strict=True)),
         comparisons=tuple(comparisons),
         not_judged=(*refused, *not_compared),
-        left_out=tuple(name for name in names if not is_quality(name)),
-        resamples=resamples,
-        permutations=PERMUTATIONS,
         note=_note(len(table), table["dataset"].nunique(), judged),
     )
 

@@ -270,7 +270,5 @@ def _blocks(material: Material) -> Iterator[Block | None]:
 
 ALL_ARMS = Topic("all-arms", "All arms and all pairs", _blocks, _methods)
 STABILITY = Topic(
-    "stability",
-    "Stability of the ranking",
-    lambda material: (_rank_map(material), stability(material.analysis)),
+    "stability", "Stability of the ranking", lambda material: (_rank_map(material), stability(material.analysis))
 )

@@ -17,6 +17,7 @@ from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.study.evidence import PatientEvidence
 from medsweep.analysis.study.metric_study import Description, MetricStudy
 from medsweep.analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, counted, number, percent, span
+from medsweep.analysis.table.score_array import Replication
 
 
 def effects(analysis: Analysis) -> Table:
@@ -212,7 +213,7 @@ def _over_runs(analysis: Analysis) -> str:
     if first.kind == "two-way test":
         how = "two-way test of patients x seeds on the one held-out set, both random (variance after Hillis 2007, "
         how += "Satterthwaite's degrees of freedom)"
-    elif first.uncorrected is None:
+    elif first.design is Replication.CROSS_VALIDATION:
         how = f"paired t test of fold means (seeds averaged, df = {folds - 1}); intervals that allow for training sets "
         how += f"that overlap after Nadeau and Bengio 2003, n_test/n_train = {number(first.test_over_train or 0.0, 3)}"
     else:

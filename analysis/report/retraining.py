@@ -1,8 +1,7 @@
-"""What retraining moves: differences with the runs as random, a mixed model beside them, and the spread of runs."""
+"""What retraining moves: differences with the runs as random, and the spread of runs."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 from medsweep.analysis.figures.runs import draw_runs
@@ -10,7 +9,6 @@ from medsweep.analysis.report.document import Block, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.method_tests import Components
-from medsweep.analysis.stats.mixed_model import MixedCheck
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.evidence import RunEvidence
 from medsweep.analysis.study.wording import number, percent
@@ -37,39 +35,6 @@ def runs(analysis: Analysis) -> Table:
         f"{level} CI, overlap": lambda one: interval(one[1].test.nadeau_bengio, digits),
     }
     return table_of("runs", caption, levels, columns)
-
-
-def mixed(analysis: Analysis) -> Table:
-    """The second opinion of a mixed model, where one was fitted."""
-    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
-    fits = analysis.sensitivity.mixed
-    caption = (
-        "Cross-check of the run level by a linear mixed model with patients, runs and patient x arm random (normal "
-        "interval, so too narrow for few runs); SE ratio: its standard error over that of the test above."
-    )
-    columns: Columns[MixedCheck] = {
-        "arm": lambda one: one.arm,
-        "scores": lambda one: str(one.n_rows),
-        "difference": lambda one: number(one.estimate.value, digits, sign=True) if one.estimate else DASH,
-        f"{level} CI": lambda one: interval(one.estimate, digits),
-        "SE ratio": lambda one: number(one.se_ratio, 2) if one.estimate else DASH,
-        "note": _note,
-    }
-    table = table_of("mixed", caption, fits, columns, text=("note",))
-    if not any(one.fitted for one in fits):
-        return replace(table, rows=())
-    unfitted = [
-        (arm, DASH, DASH, DASH, DASH, "not tried, for the time it takes") for arm in analysis.sensitivity.unmixed
-    ]
-    return replace(table, rows=(*table.rows, *unfitted))
-
-
-def _note(check: MixedCheck) -> str:
-    if check.estimate is None:
-        return check.reason
-    if check.boundary:
-        return f"at 0: {', '.join(check.boundary)}".replace("_", " x ")
-    return "" if check.converged else "not converged"
 
 
 def components(analysis: Analysis) -> Table:
@@ -104,7 +69,6 @@ def _picture(material: Material) -> Figure:
 
 def _blocks(material: Material) -> Iterator[Block | None]:
     yield runs(material.analysis)
-    yield mixed(material.analysis)
     yield _picture(material)
     yield components(material.analysis)
 

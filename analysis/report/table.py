@@ -33,12 +33,7 @@ class Table:
 
 
 def table_of(
-    name: str,
-    caption: str,
-    items: Iterable[Item],
-    columns: Columns[Item],
-    *,
-    text: Collection[str] = (),
+    name: str, caption: str, items: Iterable[Item], columns: Columns[Item], *, text: Collection[str] = ()
 ) -> Table:
     """One row per item, one column per head with what it says of an item; ``text``: heads flush left, and the first."""
     rows = tuple(tuple(cell(item) for cell in columns.values()) for item in items)

@@ -74,17 +74,6 @@ def nadeau_bengio(d_J: Array, test_over_train: float, level: float) -> Estimate:
     return t_estimate(plain.value, plain.se * math.sqrt(1 + j * test_over_train), j - 1, level)
 
 
-def crossed_variances(y_APR: Array) -> tuple[float, float, float, float]:
-    """Variances by the method of moments; a run belongs to its arm, so that what seeds share counts as the run's."""
-    k, p, r = y_APR.shape
-    within, runs, residual = _mean_of_squares(y_APR)
-    run = (runs - residual) / p
-    means_AP = y_APR.mean(axis=2)
-    shared = k * r * float((means_AP.mean(axis=0) - means_AP.mean()).var(ddof=0) * p / (p - 1))
-    crossed = (k * within - shared) / (k - 1)
-    return (shared - crossed) / (k * r), run, (crossed - residual) / r, residual
-
-
 @dataclass(frozen=True)
 class FTest:
     """F on ``df1`` and ``df2``, both already multiplied by ``epsilon`` (1 where it has no say).

@@ -79,13 +79,7 @@ class DoseSeries:
 
 
 def dose_series(
-    reduced: Reduced,
-    arms: Sequence[ArmInfo],
-    control: str,
-    level: float,
-    scale: float,
-    *,
-    margin: float | None = None,
+    reduced: Reduced, arms: Sequence[ArmInfo], control: str, level: float, scale: float, *, margin: float | None = None
 ) -> list[DoseSeries]:
     """Every series of the design, in the arms' order; patients with a finite value in all its arms.
 

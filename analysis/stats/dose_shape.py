@@ -31,16 +31,11 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True)
 class Onset:
-    """First of the counts, ascending, whose two-sided ``level`` interval lies wholly beyond ``threshold`` harm.
+    """First of the counts, ascending, whose two-sided interval lies wholly beyond a threshold of harm.
 
-    ``threshold``: 0 or the margin, in units of the metric, on the harmful side. ``holm``: the interval's p against the
-    threshold is Holm-adjusted over the series' counts. ``count`` is None where none does ``up_to`` the largest count;
-    ``counts`` are all that do.
+    ``count`` is None where none does ``up_to`` the largest count; ``counts`` are all that do.
     """
 
-    threshold: float
-    level: float
-    holm: bool
     count: int | None
     counts: tuple[int, ...]
     up_to: int
@@ -168,8 +163,7 @@ def harm_onset(doses: Doses) -> HarmOnset:
         p = holm(raw) if adjust else tuple(raw)
         beyond = tuple(count for count, p_count in zip(doses.counts, p, strict=True) if p_count < doses.alpha)
         first = beyond[0] if beyond else None
-        signed = -doses.toward * threshold if threshold else 0.0
-        return Onset(signed, 1 - doses.alpha, adjust, first, beyond, doses.counts[-1])
+        return Onset(first, beyond, doses.counts[-1])
 
     return HarmOnset(
         zero=onset(0.0, adjust=False),

@@ -37,16 +37,12 @@ class Equivalence:
 
 @dataclass(frozen=True)
 class NonInferiority:
-    """One-sided paired t test of H0: worse by ``margin`` or more, over ``n`` patients, at ``alpha``.
+    """One-sided paired t test of H0: worse by the margin or more.
 
     ``bound`` is arm minus control, in units of the metric: the 1 - alpha lower confidence bound where higher is better,
     the upper one where lower is. ``shown`` where it stays on the harmless side of the margin, which is ``p < alpha``.
     """
 
-    n: int
-    margin: float
-    alpha: float
-    higher_is_better: bool
     p: float
     bound: float
     shown: bool
@@ -88,12 +84,11 @@ def non_inferiority(differences: Array, margin: float, alpha: float, *, higher_i
         raise ValueError(f"margin must be above 0, got {margin!r}; it says how much worse does not matter")
     toward = 1.0 if higher_is_better else -1.0
     gain = mean_estimate(toward * differences, 1 - 2 * alpha)
-    n = len(differences)
-    if n < 2:
-        return NonInferiority(n, margin, alpha, higher_is_better, math.nan, math.nan, False)
+    if len(differences) < 2:
+        return NonInferiority(math.nan, math.nan, False)
     room = gain.value + margin
     p = float(stats.t.sf(room / gain.se, gain.df)) if gain.se > 0 else float(room <= 0)
-    return NonInferiority(n, margin, alpha, higher_is_better, p, toward * gain.low, p < alpha)
+    return NonInferiority(p, toward * gain.low, p < alpha)
 
 
 def verdict(evidence: Evidence) -> Verdict:

@@ -44,7 +44,6 @@ class BonferroniDunn:
 
     control: str
     arms: tuple[str, ...]
-    n: int
     alpha: float
     critical_difference: float
     z: tuple[float, ...]
@@ -68,12 +67,9 @@ class Flip:
 class LeaveOneOut:
     """Verdicts of Nemenyi's test that another arm decides, of ``checked`` pairs x arms left out."""
 
-    arms: tuple[str, ...]
-    n: int
     alpha: float
     checked: int
     flips: tuple[Flip, ...]
-    note: str = ""
 
 
 def standard_error(k: int, n: int) -> float:
@@ -145,7 +141,6 @@ def bonferroni_dunn(
     return BonferroniDunn(
         control=control,
         arms=tuple(arm for arm in omnibus.arms if arm != control),
-        n=omnibus.n,
         alpha=alpha,
         critical_difference=float(-special.ndtri(alpha / (2 * len(p)))) * error,
         z=tuple(((mean_ranks[at] - mean_ranks[others]) / error).tolist()),
@@ -188,7 +183,7 @@ def leave_one_arm_out(wide: pd.DataFrame, *, higher_is_better: bool, alpha: floa
     refuse_holes(wide)
     arms, (n, k) = tuple(str(arm) for arm in wide.columns), wide.shape
     if k < 4:
-        return LeaveOneOut(arms, n, alpha, 0, (), f"{k} arms: leaving one out leaves no pool of three")
+        return LeaveOneOut(alpha, 0, ())
     values = wide.to_numpy(dtype=np.float64).round(12)
     oriented = values if higher_is_better else -values
     beats = np.stack([((arm > oriented) + 0.5 * (arm == oriented)).mean(axis=0) for arm in oriented.T[:, :, None]])
@@ -203,7 +198,7 @@ def leave_one_arm_out(wide: pd.DataFrame, *, higher_is_better: bool, alpha: floa
         for pair in np.flatnonzero(flipped & (first != left_out) & (second != left_out)):
             p = (_nemenyi_p(gaps[pair], k, n), _nemenyi_p(gaps_without[pair], k - 1, n))
             flips.append(Flip(arms[first[pair]], arms[second[pair]], arms[left_out], *p))
-    return LeaveOneOut(arms, n, alpha, k * math.comb(k - 1, 2), tuple(flips))
+    return LeaveOneOut(alpha, k * math.comb(k - 1, 2), tuple(flips))
 
 
 def _nemenyi_p(gap: float, k: int, n: int) -> float:

@@ -58,7 +58,6 @@ class Meta:
     level: float
     estimate: Estimate
     q: float
-    q_df: int
     q_p: float
     i2: float
     tau2: float
@@ -77,7 +76,6 @@ class DatasetRanks:
     """
 
     labels: tuple[str, ...]
-    datasets: tuple[str, ...]
     mean_ranks: tuple[float, ...]
     best: tuple[int, ...]
     omnibus: Omnibus | NoOmnibus
@@ -126,7 +124,6 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float) -> Meta:
         level=level,
         estimate=estimate,
         q=q,
-        q_df=df,
         q_p=float(stats.chi2.sf(q, df)) if df else math.nan,
         i2=max(0.0, (q - df) / q) if q > 0 else 0.0,
         tau2=tau2,
@@ -185,7 +182,6 @@ def friedman_over_datasets(
     )
     return DatasetRanks(
         labels=tuple(map(str, whole.columns)),
-        datasets=tuple(map(str, whole.index)),
         mean_ranks=tuple(ranks.mean(axis=0).tolist()),
         best=tuple((ranks == ranks.min(axis=1, keepdims=True, initial=np.inf)).sum(axis=0).tolist()),
         omnibus=omnibus,

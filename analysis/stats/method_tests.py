@@ -15,7 +15,6 @@ from medsweep.analysis.records import Array, Estimate, mean_estimate
 from medsweep.analysis.stats.contrast_tests import (
     FTest,
     basis,
-    crossed_variances,
     hillis_f,
     mean_squares,
     nadeau_bengio,
@@ -24,7 +23,7 @@ from medsweep.analysis.stats.contrast_tests import (
 )
 from medsweep.analysis.stats.omnibus import NoOmnibus
 from medsweep.analysis.table.reduction import Reduced
-from medsweep.analysis.table.score_array import Codes, Flags, Replication, ScoreArray, scores_of
+from medsweep.analysis.table.score_array import Codes, Replication, ScoreArray, scores_of
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,10 @@ class Components:
 
 @dataclass(frozen=True)
 class MethodTest:
-    """Arm minus control with runs as random, too; ``estimate`` is always the one to be used, and ``interval`` names it.
+    """Arm minus control with runs as random, too; ``estimate`` is always the one to be used.
 
     ``nadeau_bengio`` widens the fold-mean interval for overlap. For folds that share no patient it stands beside the
-    plain one; for a repeated hold-out it is the one to be used, and ``uncorrected`` keeps the plain one, which is too
-    narrow there.
+    plain one; for a repeated hold-out, where the plain one is too narrow, it is the one to be used.
     """
 
     arm: str
@@ -73,19 +71,16 @@ class MethodTest:
     test_over_train: float | None
     """Patients tested for each patient trained on, where folds are the units."""
     design: Replication = Replication.HELD_OUT
-    interval: Literal["two-way", "fold means", "Nadeau-Bengio"] = "two-way"
-    uncorrected: Estimate | None = None
     patients: int = 0
     """Patients with a finite score in both arms."""
 
 
 @dataclass(frozen=True)
 class RunOmnibus:
-    """Do any of the k arms differ, runs taken as random? ``test`` decides at 1 - ``level``.
+    """Do any of the k arms differ, runs taken as random?
 
     ``n`` patients with a finite score in every arm, ``left_out`` without; ``units`` are the folds, or the seeds of the
-    held-out set. SDs of patient, run, patient x arm and residual come from the expected mean squares, averaged over
-    folds, NaN with one seed.
+    held-out set.
     """
 
     arms: tuple[str, ...]
@@ -94,12 +89,6 @@ class RunOmnibus:
     left_out: int
     units: int
     test: FTest
-    level: float
-    rejects: bool
-    patient: float
-    run: float
-    patient_arm: float
-    residual: float
     note: str = ""
 
     @property
@@ -146,14 +135,6 @@ def _components(scores: ScoreArray, row: int, seeds: int) -> Components:
     return Components(scores.arms[row], len(tables), seeds, *map(_root, (between, patient, run, residual)))
 
 
-def method_test(
-    reduced: Reduced, arm: str, control: str, level: float, test_over_train: float | None = None
-) -> MethodTest | None:
-    """``method_tests`` of one arm."""
-    scores = scores_of(reduced, [control, arm])
-    return contrast_test(scores, arm, np.array([-1.0, 1.0]), level, test_over_train)
-
-
 def method_tests(
     reduced: Reduced, control: str, level: float, test_over_train: float | None = None
 ) -> tuple[MethodTest | None, ...]:
@@ -191,23 +172,21 @@ def contrast_test(
     if j < 2:
         return None
     ratio = _ratio(scores, j) if test_over_train is None else test_over_train
-    plain, corrected = mean_estimate(means, level), nadeau_bengio(means, ratio, level)
+    corrected = nadeau_bengio(means, ratio, level)
     apart = scores.design is Replication.CROSS_VALIDATION
     return MethodTest(
         arm=name,
         kind="paired t test of fold means" if apart else "corrected t test of overlapping folds",
         units=j,
-        estimate=plain if apart else corrected,
+        estimate=mean_estimate(means, level) if apart else corrected,
         nadeau_bengio=corrected,
         test_over_train=ratio,
         design=scores.design,
-        interval="fold means" if apart else "Nadeau-Bengio",
-        uncorrected=None if apart else plain,
         patients=patients,
     )
 
 
-def run_omnibus(reduced: Reduced, *, level: float, test_over_train: float | None = None) -> RunOmnibus | NoOmnibus:
+def run_omnibus(reduced: Reduced, test_over_train: float | None = None) -> RunOmnibus | NoOmnibus:
     """All k arms at once: Dorfman-Berbaum-Metz-Hillis F on a held-out set, repeated-measures F of fold means else.
 
     With folds whose test patients overlap, F is divided by 1 + J n_test/n_train, as Nadeau and Bengio widen the t test.
@@ -224,9 +203,7 @@ def run_omnibus(reduced: Reduced, *, level: float, test_over_train: float | None
     if tested is None:
         return NoOmnibus("one run of each arm leaves nothing to test over runs")
     test, units = tested
-    sds = _crossed_sds(scores, keep)
-    rejects = test.p < 1 - level
-    return RunOmnibus(scores.arms, scores.design, n, scores.n - n, units, test, level, rejects, *sds, test.note)
+    return RunOmnibus(scores.arms, scores.design, n, scores.n - n, units, test, test.note)
 
 
 def subspace_test(scores: ScoreArray, basis_DA: Array, test_over_train: float | None) -> tuple[FTest, int] | None:
@@ -248,19 +225,6 @@ def subspace_test(scores: ScoreArray, basis_DA: Array, test_over_train: float | 
 
 def _ratio(scores: ScoreArray, folds: int) -> float:
     return 1 / (folds - 1) if scores.design is Replication.CROSS_VALIDATION else scores.test_over_train()
-
-
-def _crossed_sds(scores: ScoreArray, keep: Flags) -> tuple[float, float, float, float]:
-    """Patient, run (arm x run), patient x arm and residual SDs of scores = arm + these, by expected mean squares."""
-    variances = []
-    for fold in range(len(scores.folds)):
-        y_APR = scores.crossed(scores.values, keep, fold)
-        if min(y_APR.shape) >= 2:
-            variances.append(crossed_variances(y_APR))
-    if not variances:
-        return (math.nan,) * 4
-    patient, run, patient_arm, residual = np.mean(variances, axis=0)
-    return _root(patient), _root(run), _root(patient_arm), _root(residual)
 
 
 def _root(variance: float) -> float:

@@ -44,7 +44,6 @@ class Pairwise:
     n: int
     alpha: float
     level: float
-    higher_is_better: bool
     order: tuple[int, ...]
     pairs: tuple[PairComparison, ...]
     method: str = "Wilcoxon signed-rank, Pratt zeros; Holm over all pairs"
@@ -57,10 +56,8 @@ class Pairwise:
 
 @dataclass(frozen=True)
 class AllPairs:
-    """Adjusted p of all pairs, k x k in the order of ``arms``; ``note`` says where a rule was bent."""
+    """Adjusted p of all pairs, k x k in the order of the table; ``note`` says where a rule was bent."""
 
-    arms: tuple[str, ...]
-    n: int
     method: PostHocMethod
     test: str
     correction: str
@@ -92,7 +89,7 @@ def pairwise(wide: pd.DataFrame, *, higher_is_better: bool, alpha: float, level:
         finite = delta[np.isfinite(delta[:, at]), at]
         counts = (wins[at], ties[at], n - wins[at] - ties[at])
         pairs.append(PairComparison(arms[i], arms[j], len(finite), mean_estimate(finite, level), *counts, p, p_holm))
-    return Pairwise(arms, n, alpha, level, higher_is_better, _order(wide, higher_is_better), tuple(pairs))
+    return Pairwise(arms, n, alpha, level, _order(wide, higher_is_better), tuple(pairs))
 
 
 def _order(wide: pd.DataFrame, higher_is_better: bool) -> tuple[int, ...]:
@@ -115,10 +112,10 @@ def all_pairs(wide: pd.DataFrame, method: PostHocMethod, *, higher_is_better: bo
     if method not in options:
         raise UserError(f"analysis.post_hoc: no procedure is called {method!r}; {nearest(method, options)}")
     refuse_holes(wide)
-    arms, (n, k) = tuple(str(arm) for arm in wide.columns), wide.shape
     if method == "conover":
         p_KK, note = conover(wide, higher_is_better=higher_is_better)
-        return AllPairs(arms, n, method, "Conover's t on rank sums", "Holm", p_KK, note)
-    values, (rows, columns) = wide.to_numpy(dtype=np.float64), np.triu_indices(k, 1)
+        return AllPairs(method, "Conover's t on rank sums", "Holm", p_KK, note)
+    values, k = wide.to_numpy(dtype=np.float64), wide.shape[1]
+    rows, columns = np.triu_indices(k, 1)
     raw = signed_rank_ps(difference(values[:, rows], values[:, columns])).tolist()
-    return AllPairs(arms, n, method, "Wilcoxon signed-rank", "Shaffer (static)", symmetric(shaffer(raw, k), k))
+    return AllPairs(method, "Wilcoxon signed-rank", "Shaffer (static)", symmetric(shaffer(raw, k), k))

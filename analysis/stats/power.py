@@ -12,6 +12,8 @@ from statsmodels.stats.power import TTestPower
 from medsweep.analysis.stats.contrast_tests import mean_squares
 from medsweep.analysis.stats.effects import Effect
 
+TARGET = 0.8
+"""The power asked for."""
 PILOT_PATIENTS = 5
 """Patients from whom an SD of differences is worth more than the assumption."""
 
@@ -20,28 +22,26 @@ PILOT_PATIENTS = 5
 class Power:
     """For one comparison: SD of the differences over n patients, and what a design of that size shows.
 
-    ``detectable`` is the true mean difference found with power ``target`` at alpha / comparisons, the first Holm step.
+    ``detectable`` is the true mean difference found with power ``TARGET`` at alpha / comparisons, the first Holm step.
     ``tost`` is the probability of showing equivalence when the true difference is 0.
     """
 
     arm: str
     n: int
     sd: float
-    target: float
     detectable: float
     tost: float
 
 
 def power_of(effect: Effect, *, margin: float, alpha: float, comparisons: int) -> Power:
     """Power of one arm against the control; NaN for n < 2."""
-    target = 0.8
     arm, n, sd = effect.arm, effect.n_finite, effect.sd
     if n < 2 or math.isnan(sd):
-        return Power(arm, n, sd, target, math.nan, math.nan)
-    return Power(arm, n, sd, target, detectable(n, sd, alpha / comparisons, target), tost_power(n, sd, margin, alpha))
+        return Power(arm, n, sd, math.nan, math.nan)
+    return Power(arm, n, sd, detectable(n, sd, alpha / comparisons), tost_power(n, sd, margin, alpha))
 
 
-def detectable(n: int, sd: float, alpha: float, target: float = 0.8) -> float:
+def detectable(n: int, sd: float, alpha: float, target: float = TARGET) -> float:
     """Smallest mean difference a two-sided paired t test over ``n`` patients finds with power ``target``."""
     dz = TTestPower().solve_power(effect_size=None, nobs=n, alpha=alpha, power=target)
     return float(np.asarray(dz).item()) * sd
@@ -144,26 +144,26 @@ def patient_arm(size: Size, spread: Spread) -> float:
     return math.sqrt(max(spread.differences**2 / 2 - spread.residual**2 / size.scores, 0.0))
 
 
-def method_detectable(size: Size, spread: Spread, arm: float, alpha: float, target: float = 0.8) -> float:
+def method_detectable(size: Size, spread: Spread, arm: float, alpha: float) -> float:
     """Smallest mean difference found when patients and trainings are random; ``arm`` is s_pa.
 
-    z sqrt(2 (s_run^2 / R + s_pa^2 / N + s_res^2 / (N S))) with z = z_(1 - alpha/2) + z_target, R runs per arm, N
+    z sqrt(2 (s_run^2 / R + s_pa^2 / N + s_res^2 / (N S))) with z = z_(1 - alpha/2) + z_TARGET, R runs per arm, N
     patients and S scores of each; a normal approximation, optimistic for fewer than 5 runs. The folds' training sets
     overlap, which it does not know.
     """
-    z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(target))
+    z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(TARGET))
     n = size.patients
     variance = spread.run**2 / size.runs + arm**2 / n + spread.residual**2 / (n * size.scores)
     return z * math.sqrt(2 * variance)
 
 
-def patients_for_equivalence(sd: float, margin: float, alpha: float, target: float = 0.8) -> int:
-    """Fewest patients with whom equivalence within the margin is shown with power ``target``."""
+def patients_for_equivalence(sd: float, margin: float, alpha: float) -> int:
+    """Fewest patients with whom equivalence within the margin is shown with power ``TARGET``."""
     high = 4
-    while tost_power(high, sd, margin, alpha) < target:
+    while tost_power(high, sd, margin, alpha) < TARGET:
         high *= 2
     # the power grows with n, and it was too low at half of ``high``
-    return bisect_left(range(high), target, lo=high // 2 + 1, key=lambda n: tost_power(n, sd, margin, alpha))
+    return bisect_left(range(high), TARGET, lo=high // 2 + 1, key=lambda n: tost_power(n, sd, margin, alpha))
 
 
 def pilot(cells: pd.DataFrame, control: str) -> Spread | None:

@@ -118,7 +118,7 @@ def analyse(
     reduced = reduce(rows, plan, names, metric)
     measured = sorted(str(name) for name in rows["metric"].unique())
     others = [metrics[name] for name in metrics if name in measured and name != metric.name]
-    primary = study_metric(reduced, control, plan, exploratory=False)
+    primary = study_metric(reduced, control, plan)
     answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, plan, test_over_train=ratio)
     return Analysis(
         dataset=str(rows["dataset"].iloc[0]),
@@ -133,9 +133,7 @@ def analyse(
         trials=trials_of(table, names),
         answers=answers,
         primary=primary,
-        secondary=tuple(
-            study_metric(reduce(rows, plan, names, other), control, plan, exploratory=True) for other in others
-        ),
+        secondary=tuple(study_metric(reduce(rows, plan, names, other), control, plan) for other in others),
         sensitivity=sensitivity_of(reduced, primary.omnibus, control, plan, test_over_train=ratio),
         dose=tuple(dose_series(reduced, arms, control, level, n_real or 1.0, margin=plan.margin)),
         factors=factor_effects(reduced, arms, level, ratio),

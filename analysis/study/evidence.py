@@ -82,9 +82,7 @@ def patient_evidence(
     sign = by_mean if by_mean == by_rank else 0
     shown = _shown(wilcoxon, equivalence, sign, plan.alpha, runs)
     evidence = Evidence(
-        different=shown is not Shown.NOT,
-        inside=equivalence.inside and effect.n_finite == effect.n,
-        sign=sign,
+        different=shown is not Shown.NOT, inside=equivalence.inside and effect.n_finite == effect.n, sign=sign
     )
     not_worse = non_inferiority(finite, plan.margin, plan.alpha, higher_is_better=reduced.metric.higher_is_better)
     return PatientEvidence(effect, wilcoxon, equivalence, evidence, verdict(evidence), shown, not_worse)

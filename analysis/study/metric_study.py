@@ -34,10 +34,9 @@ class Description:
 
 @dataclass(frozen=True)
 class MetricStudy:
-    """Everything on one metric that needs no verdict; ``exploratory`` for all but the primary one."""
+    """Everything on one metric that needs no verdict."""
 
     metric: Metric
-    exploratory: bool
     n: int
     flow: tuple[FlowStep, ...]
     descriptions: tuple[Description, ...]
@@ -55,7 +54,7 @@ def differences_of(reduced: Reduced, control: str) -> dict[str, Array]:
     return {str(arm): delta for arm, delta in zip(reduced.wide, columns, strict=True) if arm != control}
 
 
-def study_metric(reduced: Reduced, control: str, plan: AnalysisPlan, *, exploratory: bool) -> MetricStudy:
+def study_metric(reduced: Reduced, control: str, plan: AnalysisPlan) -> MetricStudy:
     """Describe every arm, then test all of them at once, all pairs, and each against the control."""
     higher = reduced.metric.higher_is_better
     differences: Mapping[str, Array] = differences_of(reduced, control)
@@ -65,7 +64,6 @@ def study_metric(reduced: Reduced, control: str, plan: AnalysisPlan, *, explorat
         pairs = nemenyi(reduced.wide, omnibus, higher_is_better=higher, alpha=plan.alpha)
     return MetricStudy(
         metric=reduced.metric,
-        exploratory=exploratory,
         n=reduced.n,
         flow=reduced.flow,
         descriptions=tuple(_describe(reduced, str(arm)) for arm in reduced.wide),

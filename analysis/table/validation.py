@@ -113,8 +113,7 @@ def _with_holes(rows: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     design = design.merge(pd.DataFrame({"arm": pd.Categorical(list(arms), categories=sorted(arms))}), how="cross")
     design = design.merge(scores, how="cross")
     rows = rows.assign(
-        arm=rows["arm"].cat.set_categories(sorted(arms)),
-        status=rows["status"].cat.add_categories([NO_ROW]),
+        arm=rows["arm"].cat.set_categories(sorted(arms)), status=rows["status"].cat.add_categories([NO_ROW])
     )
     full = design.merge(rows, on=KEY, how="left")
     return full.assign(status=full["status"].fillna(NO_ROW))

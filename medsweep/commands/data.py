@@ -71,13 +71,7 @@ def check(
     return 0 if report.ok else 1
 
 
-def prepare(
-    name: Name,
-    root: Root,
-    store: StorePath,
-    resolution: Resolution = 256,
-    labels: Labels = None,
-) -> int:
+def prepare(name: Name, root: Root, store: StorePath, resolution: Resolution = 256, labels: Labels = None) -> int:
     """Cut and scale the slices of a folder into the store, as a sweep would; a second call finds them there."""
     from medsweep.data.config import DataConfig
     from medsweep.data.source import inspect_source

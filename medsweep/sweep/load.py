@@ -5,18 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medsweep.errors import UserError, nearest
-from medsweep.sweep.file import (
-    CAPS,
-    READ_BY,
-    A_co,
-    Budget,
-    Replicates,
-    S_co,
-    Schema,
-    Sweep,
-    SweepFile,
-    base_tree,
-)
+from medsweep.sweep.file import CAPS, READ_BY, A_co, Budget, Replicates, S_co, Schema, Sweep, SweepFile, base_tree
 from medsweep.sweep.searched import check_search, refuse_stray_stopping
 from medsweep.validation import parse
 from medsweep.yamlfile import YamlFile, read_yaml

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from medsweep.analysis.stats.method_tests import MethodTest, contrast_test
 from medsweep.analysis.table.reduction import Reduced
+from medsweep.analysis.table.score_array import scores_of
 from medsweep.metrics import SCORES
 
 
@@ -28,6 +30,11 @@ def reduced_of(
     wide = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")[names].sort_index().round(12)
     none = dict.fromkeys(names, 0)
     return Reduced(SCORES[metric], wide, cells, (), none, none)
+
+
+def method_test(reduced: Reduced, arm: str, control: str, level: float) -> MethodTest | None:
+    """The test of one pair alone."""
+    return contrast_test(scores_of(reduced, [control, arm]), arm, np.array([-1.0, 1.0]), level, None)
 
 
 def crossed(rng, arms=4, patients=24, seeds=5, *, run_sd=0.003, arm_sd=0.01, shifts=0.0) -> np.ndarray:

@@ -7,17 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from medsweep.data.dataset import DatasetFormat, Finding, Listing
-from medsweep.data.layouts.case_files import (
-    CaseResult,
-    candidates,
-    case_folders,
-    complete,
-    existing_folder,
-    is_hidden,
-    list_folders,
-    pick,
-    without_ending,
-)
+from medsweep.data.layouts import case_files as files
+from medsweep.data.layouts.case_files import CaseResult
 from medsweep.errors import UserError
 
 EXPECTED = (
@@ -33,10 +24,10 @@ def cases(root: Path, spec: DatasetFormat) -> Listing:
     Raises:
         UserError: no such folder, or no BraTS20 patient in it.
     """
-    folders = case_folders(existing_folder(root, EXPECTED), rf"({TRAINING}|{VALIDATION})\d+", (".*", ".*"))
+    folders = files.case_folders(files.existing_folder(root, EXPECTED), rf"({TRAINING}|{VALIDATION})\d+", (".*", ".*"))
     if not folders.by_id:
         raise UserError(f"no folder BraTS20_Training_XXX in {root}; data.root must be {EXPECTED}")
-    return list_folders(spec, folders, partial(_read, spec.modalities))
+    return files.list_folders(spec, folders, partial(_read, spec.modalities))
 
 
 def _read(modalities: tuple[str, ...], id_: str, folder: Path) -> CaseResult:
@@ -44,17 +35,17 @@ def _read(modalities: tuple[str, ...], id_: str, folder: Path) -> CaseResult:
         return CaseResult(unlabelled=True)
     stems = [f"{id_}_{modality}" for modality in modalities]
     label, remarks = _mask(id_, folder, stems)
-    return complete(id_, [pick(folder, id_, stem) for stem in stems], label, *remarks)
+    return files.complete(id_, [files.pick(folder, id_, stem) for stem in stems], label, *remarks)
 
 
 def _mask(id_: str, folder: Path, images: list[str]) -> tuple[Path | Finding, tuple[Finding, ...]]:
     """The file ``ID_seg``, or else the only file that is none of ``images``, with a warning that names it."""
-    label = pick(folder, id_, f"{id_}_seg")
-    if isinstance(label, Path) or candidates(folder, f"{id_}_seg"):
+    label = files.pick(folder, id_, f"{id_}_seg")
+    if isinstance(label, Path) or files.candidates(folder, f"{id_}_seg"):
         return label, ()
-    volumes = [path for path in sorted(folder.iterdir()) if not is_hidden(path.name) and path.is_file()]
+    volumes = [path for path in sorted(folder.iterdir()) if not files.is_hidden(path.name) and path.is_file()]
     # Whole names are compared: ID_t1 is the beginning of ID_t1ce.
-    others = [path for path in volumes if without_ending(path.name) not in (None, *images)]
+    others = [path for path in volumes if files.without_ending(path.name) not in (None, *images)]
     if not others:
         return label, ()
     if len(others) > 1:

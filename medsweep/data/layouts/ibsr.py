@@ -9,17 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from medsweep.data.dataset import DatasetFormat, Finding, Listing
-from medsweep.data.layouts.case_files import (
-    CaseFolders,
-    CaseResult,
-    candidates,
-    case_folders,
-    complete,
-    existing_folder,
-    is_hidden,
-    list_folders,
-    pick,
-)
+from medsweep.data.layouts import case_files as files
+from medsweep.data.layouts.case_files import CaseFolders, CaseResult
 from medsweep.errors import UserError
 
 EXPECTED = (
@@ -42,7 +33,7 @@ def cases(root: Path, spec: DatasetFormat, labels: str | None = None) -> Listing
     Raises:
         UserError: no such folder, no subject in it, both copies at once, or ``labels`` for the teaching copy.
     """
-    folders = case_folders(existing_folder(root, EXPECTED), r"IBSR_\d+", (".*",))
+    folders = files.case_folders(files.existing_folder(root, EXPECTED), r"IBSR_\d+", (".*",))
     if not folders.by_id:
         raise UserError(f"no folder IBSR_XX in {root}; data.root must be {EXPECTED}")
     teaching = _is_teaching_copy(folders, root)
@@ -50,13 +41,13 @@ def cases(root: Path, spec: DatasetFormat, labels: str | None = None) -> Listing
         raise UserError(f"{root} is the teaching copy of IBSR18, which has one label file; remove labels {labels!r}")
     chosen = labels or DEFAULT_LABELS
     read = partial(_read, labels=None if teaching else chosen)
-    return list_folders(spec, folders, read, {"labels": TEACHING if teaching else chosen})
+    return files.list_folders(spec, folders, read, {"labels": TEACHING if teaching else chosen})
 
 
 def _is_teaching_copy(folders: CaseFolders, root: Path) -> bool:
     places = [(id_, folder) for id_, folders_of_id in folders.by_id.items() for folder in folders_of_id]
-    release = [folder for id_, folder in places if candidates(folder, f"{id_}_ana_strip")]
-    teaching = [folder for id_, folder in places if candidates(folder, id_)]
+    release = [folder for id_, folder in places if files.candidates(folder, f"{id_}_ana_strip")]
+    teaching = [folder for id_, folder in places if files.candidates(folder, id_)]
     if release and teaching:
         raise UserError(
             f"{root} holds the NIfTI release ({release[0]}) and the teaching copy ({teaching[0]}) of IBSR18; "
@@ -67,12 +58,14 @@ def _is_teaching_copy(folders: CaseFolders, root: Path) -> bool:
 
 def _read(id_: str, folder: Path, labels: str | None) -> CaseResult:
     """The files of one subject, of the teaching copy where ``labels`` is None; Analyze files anywhere are refused."""
-    inside = sorted(path for path in folder.rglob("*") if not is_hidden(path.name))
+    inside = sorted(path for path in folder.rglob("*") if not files.is_hidden(path.name))
     if analyze := [path for path in inside if path.name.endswith((".hdr", ".img", ".hdr.gz", ".img.gz"))]:
         return CaseResult(findings=(Finding("error", id_, str(analyze[0]), ANALYZE),))
     if labels is not None:
-        return complete(id_, [pick(folder, id_, f"{id_}_ana_strip")], pick(folder, id_, f"{id_}_{labels}_ana"))
-    image, label = pick(folder, id_, id_), pick(folder, id_, f"{id_}_seg")
-    if isinstance(image, Path) and not candidates(folder, f"{id_}_seg"):
+        return files.complete(
+            id_, [files.pick(folder, id_, f"{id_}_ana_strip")], files.pick(folder, id_, f"{id_}_{labels}_ana")
+        )
+    image, label = files.pick(folder, id_, id_), files.pick(folder, id_, f"{id_}_seg")
+    if isinstance(image, Path) and not files.candidates(folder, f"{id_}_seg"):
         return CaseResult(unlabelled=True)
-    return complete(id_, [image], label)
+    return files.complete(id_, [image], label)

@@ -3,15 +3,8 @@
 from pathlib import Path
 
 from medsweep.data.dataset import DatasetFormat, Finding, Listing
-from medsweep.data.layouts.case_files import (
-    CaseResult,
-    candidates,
-    case_folders,
-    complete,
-    existing_folder,
-    list_folders,
-    pick,
-)
+from medsweep.data.layouts import case_files as files
+from medsweep.data.layouts.case_files import CaseResult
 from medsweep.errors import UserError
 
 EXPECTED = "a folder with case_XXXXX/{imaging,segmentation}.nii.gz, itself or in its folder data"
@@ -26,19 +19,19 @@ def cases(root: Path, spec: DatasetFormat) -> Listing:
     Raises:
         UserError: no such folder, or no KiTS19 case in it.
     """
-    folders = case_folders(existing_folder(root, EXPECTED), r"case_\d{5}", ("data",))
+    folders = files.case_folders(files.existing_folder(root, EXPECTED), r"case_\d{5}", ("data",))
     if not folders.by_id:
         raise UserError(f"no folder case_XXXXX in {root}; data.root must be {EXPECTED}")
-    return list_folders(spec, folders, _read)
+    return files.list_folders(spec, folders, _read)
 
 
 def _read(id_: str, folder: Path) -> CaseResult:
-    image, label = (pick(folder, id_, stem) for stem in ("imaging", "segmentation"))
-    if isinstance(image, Path) and not candidates(folder, "segmentation"):
+    image, label = (files.pick(folder, id_, stem) for stem in ("imaging", "segmentation"))
+    if isinstance(image, Path) and not files.candidates(folder, "segmentation"):
         if int(id_.removeprefix("case_")) >= FIRST_UNLABELLED:
             return CaseResult(unlabelled=True)
         label = Finding("error", id_, str(folder / "segmentation.nii.gz"), "image without label segmentation.nii.gz")
-    elif isinstance(label, Path) and not candidates(folder, "imaging"):
+    elif isinstance(label, Path) and not files.candidates(folder, "imaging"):
         what = f"label without image imaging.nii.gz ({FETCH})"
         image = Finding("error", id_, str(folder / "imaging.nii.gz"), what)
-    return complete(id_, [image], label)
+    return files.complete(id_, [image], label)

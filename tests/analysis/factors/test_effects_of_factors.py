@@ -13,11 +13,11 @@ from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 
 from helpers.factor_cases import CONTROL, TWO, cells, effect, grid, shifted, study
-from helpers.score_arrays import crossed, cut, reduced_of
+from helpers.score_arrays import crossed, cut, method_test, reduced_of
 from medsweep.analysis.factors.design import CROSS, MINUS
 from medsweep.analysis.factors.effects import NoFactors, factor_effects
 from medsweep.analysis.records import ArmInfo, mean_estimate, plain
-from medsweep.analysis.stats.method_tests import method_test, run_omnibus
+from medsweep.analysis.stats.method_tests import run_omnibus
 from medsweep.analysis.stats.omnibus import NoOmnibus
 
 
@@ -106,7 +106,7 @@ def test_runs_are_random_at_the_method_level():
 def test_all_cells_of_one_factor_are_the_omnibus_over_the_arms():
     arms = cells([(i,) for i in "wxyz"])
     y = shifted(arms, lambda a: 0.0)
-    found, whole = study(arms, y), run_omnibus(reduced_of(y[1:]), level=0.95)
+    found, whole = study(arms, y), run_omnibus(reduced_of(y[1:]))
     assert not isinstance(whole, NoOmnibus)
     assert effect(found, "a").runs.f == pytest.approx(whole.test.f)
     assert effect(found, "a").runs.p == pytest.approx(whole.test.p)

@@ -75,8 +75,9 @@ def test_a_search_is_read_by_an_additive_parabola():
     assert effect(found, "c").terms[0].patients.value == pytest.approx(0.03)
     rate, share = found.dependence
     x = scaled([point.value for point in rate.points])
-    assert (rate.scale, rate.method) == (scale_of([row[0] for row in rows]), "polynomial")
-    if rate.scale == "log2":
+    trend = found.ordered[0]
+    assert (trend.factor, trend.scale, trend.method) == (rate.factor, scale_of([row[0] for row in rows]), "polynomial")
+    if trend.scale == "log2":
         assert np.ptp([p.mean.patients.value for p in rate.points]) == pytest.approx(0.02 * np.ptp(x))
     at = np.array([point.value for point in share.points])
     truth = 0.1 * at - 0.1 * at**2

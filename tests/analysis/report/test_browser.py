@@ -226,6 +226,10 @@ def test_the_methods_can_be_copied(page):
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
     button.click()
     until(lambda: button.text == "Copied")
+    copied = page.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    methods = page.find_element("css selector", "[data-copy=methods]").text
+    assert copied.split() == methods.split()
+    assert copied.startswith("Design: ")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -48,7 +48,7 @@ def test_non_inferiority_is_one_side_of_tost_and_scipys_t(higher):
     assert found.p == pytest.approx(oracle.pvalue, rel=1e-10)
     assert found.p <= both.p + 1e-12
     assert found.bound == pytest.approx(ends.low if higher else ends.high, rel=1e-10)
-    assert (found.n, found.shown) == (15, True)
+    assert found.shown
 
 
 @randomly(st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=20), st.booleans())
@@ -75,7 +75,7 @@ def test_non_inferiority_without_spread_patients_or_margin():
     assert non_inferiority(np.full(5, -0.009), 0.01, 0.05, higher_is_better=True).shown
     assert not non_inferiority(np.full(5, -0.01), 0.01, 0.05, higher_is_better=True).shown
     alone = non_inferiority(np.zeros(1), 0.01, 0.05, higher_is_better=True)
-    assert (alone.n, alone.shown, math.isnan(alone.p), math.isnan(alone.bound)) == (1, False, True, True)
+    assert (alone.shown, math.isnan(alone.p), math.isnan(alone.bound)) == (False, True, True)
     with pytest.raises(ValueError, match=r"margin must be above 0, got 0"):
         non_inferiority(np.zeros(3), 0, 0.05, higher_is_better=True)
 

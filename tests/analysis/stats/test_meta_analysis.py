@@ -48,7 +48,7 @@ def test_hartung_knapp_is_the_wls_row_of_statsmodels(k):
     given = drawn(k, 0.01, seed=k)
     found, them = synthesise(given, level=0.95), oracle(given, "iterated")
     assert found.tau2 == pytest.approx(them.tau2, rel=1e-6)
-    assert (found.q, found.q_df) == (pytest.approx(them.q, rel=1e-9), k - 1)
+    assert (found.q, found.estimate.df) == (pytest.approx(them.q, rel=1e-9), k - 1)
     # ours is never below the classical variance
     guard = math.sqrt(max(1.0, 1 / them.scale_hksj_re))
     assert [found.estimate.value, found.estimate.se] == pytest.approx(

@@ -10,13 +10,12 @@ import statsmodels.formula.api as smf
 from scipy import stats
 from statsmodels.stats.anova import anova_lm
 
-from helpers.score_arrays import crossed, cut, overlapping, reduced_of
+from helpers.score_arrays import crossed, cut, method_test, overlapping, reduced_of
 from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.records import mean_estimate
 from medsweep.analysis.stats.contrast_tests import mean_squares, nadeau_bengio, two_way
 from medsweep.analysis.stats.method_tests import (
     all_components,
-    method_test,
     method_tests,
     run_means,
     run_omnibus,
@@ -151,10 +150,10 @@ def test_method_tests_do_not_depend_on_row_order_or_names():
     found = reduced_of(cut(np.random.default_rng(2)))
     shuffled = dataclasses.replace(found, cells=found.cells.sample(frac=1, random_state=0))
     assert method_tests(shuffled, "arm 0", 0.95) == method_tests(found, "arm 0", 0.95)
-    assert run_omnibus(shuffled, level=0.95) == run_omnibus(found, level=0.95)
+    assert run_omnibus(shuffled) == run_omnibus(found)
     y = crossed(np.random.default_rng(2))
-    turned = run_omnibus(reduced_of(y[[2, 0, 3, 1]]), level=0.95)
-    straight = run_omnibus(reduced_of(y), level=0.95)
+    turned = run_omnibus(reduced_of(y[[2, 0, 3, 1]]))
+    straight = run_omnibus(reduced_of(y))
     assert (turned.test.f, turned.test.df2) == pytest.approx((straight.test.f, straight.test.df2))
 
 
@@ -166,21 +165,20 @@ def test_a_patient_missed_by_one_arm_is_left_out_of_its_tests_alone():
     assert (first.patients, second.patients) == (12, 11)
     kept = np.delete(y, 4, axis=1)
     assert second.estimate == method_test(reduced_of(kept), "arm 2", "arm 0", 0.95).estimate
-    omnibus = run_omnibus(found, level=0.95)
+    omnibus = run_omnibus(found)
     assert (omnibus.n, omnibus.left_out) == (11, 1)
-    assert omnibus.test == run_omnibus(reduced_of(kept), level=0.95).test
+    assert omnibus.test == run_omnibus(reduced_of(kept)).test
 
 
 def test_overlapping_test_sets_are_judged_by_nadeau_and_bengio():
     folds = overlapping(np.random.default_rng(9))
     (found,) = method_tests(reduced_of(folds), "arm 0", 0.95, test_over_train=0.5)
     means = np.array([(y[1] - y[0]).mean() for y, _ in folds])
-    assert (found.design, found.interval) == (Replication.REPEATED_HOLD_OUT, "Nadeau-Bengio")
+    assert (found.design, found.kind) == (Replication.REPEATED_HOLD_OUT, "corrected t test of overlapping folds")
     assert found.estimate == found.nadeau_bengio
     assert found.estimate.se == pytest.approx(math.sqrt(means.var(ddof=1) * (1 / 6 + 0.5)))
-    assert found.uncorrected == mean_estimate(means.round(12), 0.95)
     k_fold = method_test(reduced_of(cut(np.random.default_rng(9))), "arm 1", "arm 0", 0.95)
-    assert (k_fold.interval, k_fold.uncorrected) == ("fold means", None)
+    assert k_fold.kind == "paired t test of fold means"
     assert k_fold.estimate.se < k_fold.nadeau_bengio.se
 
 

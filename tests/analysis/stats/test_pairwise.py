@@ -145,7 +145,7 @@ def test_shaffer_lies_between_the_raw_p_and_holms(data):
     table = wide(data.tolist())
     shaffer = all_pairs(table, "shaffer", higher_is_better=True)
     for pair in pairs_of(table).pairs:
-        i, j = shaffer.arms.index(pair.first), shaffer.arms.index(pair.second)
+        i, j = table.columns.get_loc(pair.first), table.columns.get_loc(pair.second)
         assert pair.p <= shaffer.p[i][j] <= pair.p_holm + 2e-12
 
 
@@ -201,4 +201,4 @@ def test_leave_one_out_finds_the_arm_that_decides():
     assert [flip.left_out for flip in flips] == ["C", "D", "E"]
     assert all(flip.p_all < 0.05 <= flip.p_without for flip in flips)
     three = leave_one_arm_out(table[["A", "B", "C"]], higher_is_better=True, alpha=0.05)
-    assert (three.checked, three.flips, "no pool of three" in three.note) == (0, (), True)
+    assert (three.checked, three.flips) == (0, ())

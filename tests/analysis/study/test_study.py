@@ -121,7 +121,6 @@ def test_lower_is_better_for_distances():
     assert verdicts == {"better": Verdict.SUPERIOR, "worse": Verdict.INFERIOR, "same": Verdict.EQUIVALENT}
     assert found.answers[0].patients.effect.mean.value < 0
     assert [study.metric.name for study in found.secondary] == ["dice"]
-    assert found.secondary[0].exploratory
 
 
 def test_two_arms_one_seed_few_patients():
