@@ -12,11 +12,11 @@ from scipy import special
 
 from medsweep.analysis.records import Array
 from medsweep.analysis.stats.wilcoxon import signed_rank_pmf
-from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisRules
 
 CONTROL = "real only"
 ARMS = (CONTROL, "arm 1", "arm 2", "arm 3", "arm 4")
-PLAN = AnalysisPlan()
+PLAN = AnalysisRules()
 PATIENT_SD, PATIENT_ARM_SD, RESIDUAL_SD = 0.08, 0.01, 0.02
 Flags = NDArray[np.bool_]
 

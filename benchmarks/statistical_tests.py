@@ -35,11 +35,11 @@ from medsweep.analysis.stats.omnibus import Omnibus, friedman
 from medsweep.analysis.stats.rank_stability import ranking
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.study.metric_study import differences_of, study_metric
-from medsweep.analysis.table.reduction import AnalysisPlan, Reduced, reduce
+from medsweep.analysis.table.reduction import AnalysisRules, Reduced, reduce
 from medsweep.analysis.table.validation import validated
 
 CONTROL = "real only"
-PLAN = AnalysisPlan()
+PLAN = AnalysisRules()
 NO_POOLS = pd.DataFrame(columns=["arm", "fold", "seed", "digest", "metric", "value"])
 PATIENTS, SEEDS = 500, 5
 TARGET_SECONDS, TARGET_MIB, TARGET_RATIO = 20, 1024, 5.0

@@ -39,7 +39,7 @@ def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
         drawing, places = style.panels(titles, ylabel, 3.3)
         for axes, one in zip(places, series, strict=True):
             _panel(axes, one, limits, metric)
-            style.margin_band(axes, analysis.plan.margin, vertical=False)
+            style.margin_band(axes, analysis.rules.margin, vertical=False)
             axes.set_ylim(*limits)
         return style.save(drawing, stem, _data(series))
 
@@ -48,7 +48,7 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
     """An axis for the bulk of the patients in arms that trained, and for all their intervals."""
     diverged = {one.arm for one in analysis.primary.descriptions if one.diverged}
     points = [point for series in analysis.dose for point in series.points if point.arm not in diverged]
-    margin = analysis.plan.margin
+    margin = analysis.rules.margin
     values = [-2 * margin, 2 * margin]
     for point in points:
         if point.differences:

@@ -48,7 +48,7 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
         drawing = style.figure(0.9 + 0.19 * sum(heights) + 0.08 * len(heights))
         axes = drawing.subplots()
         drawing.subplots_adjust(left=0.3, right=0.6)
-        style.margin_band(axes, analysis.plan.margin, vertical=True)
+        style.margin_band(axes, analysis.rules.margin, vertical=True)
         limits = _limits(analysis)
         y, ticks = 0.0, []
         for answer, height in zip(analysis.answers, heights, strict=True):
@@ -72,7 +72,7 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
     values = [end for mean in means for end in (mean.value, mean.low, mean.high)]
     if any(answer.runs is not None and answer.runs.test.estimate.df < FEW_DF for answer in analysis.answers):
         values = [end for mean in means for end in (mean.value, mean.value - 4 * mean.se, mean.value + 4 * mean.se)]
-    return style.with_room([-2 * analysis.plan.margin, 2 * analysis.plan.margin, *values], 0.15)
+    return style.with_room([-2 * analysis.rules.margin, 2 * analysis.rules.margin, *values], 0.15)
 
 
 def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float], digits: int) -> None:

@@ -59,14 +59,14 @@ def _figure(across: Across, folder: Path) -> Figure | None:
     metas = [one.meta for one in across.arms if one.meta is not None]
     if not metas:
         return None
-    level = percent(1 - across.plan.alpha)
+    level = percent(1 - across.rules.alpha)
     caption = (
         f"Each arm over the data sets: difference in {across.metric.title} from {across.control} with {level} CI, "
         "square by weight; diamond: random-effects mean with Hartung-Knapp interval; dashed: prediction interval for "
-        f"a new data set; grey band: margin of {across.plan.margin:g}."
+        f"a new data set; grey band: margin of {across.rules.margin:g}."
     )
     means = [f"{one.label} {number(one.estimate.value, across.metric.digits, sign=True)}" for one in metas]
-    drawn = draw_meta(metas, across.metric, across.plan.margin, folder / FOLDER / "meta")
+    drawn = draw_meta(metas, across.metric, across.rules.margin, folder / FOLDER / "meta")
     return figure_of("meta", drawn, caption, f"Forest plot over data sets, random-effects means: {'; '.join(means)}.")
 
 
@@ -107,7 +107,7 @@ def _sentence(one: ArmAcross, across: Across) -> str:
 
 
 def _effects(across: Across) -> Table:
-    level, digits = percent(1 - across.plan.alpha), across.metric.digits + 1
+    level, digits = percent(1 - across.rules.alpha), across.metric.digits + 1
 
     def combined(cell: Callable[[Meta], str]) -> Callable[[ArmAcross], str]:
         """A dash for an arm that was not combined."""

@@ -20,7 +20,7 @@ def power(analysis: Analysis) -> Table:
     )
     caption = (
         "What the design could show, from the SD seen: smallest true difference found with power 0.8 at the first "
-        f"Holm step, and the power to show equivalence at {analysis.plan.margin:g} when there is no difference; "
+        f"Holm step, and the power to show equivalence at {analysis.rules.margin:g} when there is no difference; "
         "patients alone."
     )
     return Table("power", caption, ("arm", "n", "SD of differences", "detectable", "power of TOST"), rows)
@@ -93,11 +93,11 @@ def design_paragraph(analysis: Analysis) -> str:
 
 def rules_paragraph(analysis: Analysis) -> str:
     """What the methods section ends with."""
-    plan = analysis.plan
+    rules = analysis.rules
     names = ", ".join(study.metric.title for study in analysis.secondary)
     other = f" {names}: exploratory, no verdict." if names else ""
-    missing = "refused" if plan.missing == "refuse" else "complete cases: dropped for all arms"
-    diverged = "scored as the worst value" if plan.diverged == "worst" else "refused"
+    missing = "refused" if rules.missing == "refuse" else "complete cases: dropped for all arms"
+    diverged = "scored as the worst value" if rules.diverged == "worst" else "refused"
     return (
         "Rules: a class absent from a patient's reference is dropped for that patient in all arms; a missed structure "
         f"scores Dice 0 and an infinite HD95; a diverged training is {diverged}; missing results are {missing}. "

@@ -14,7 +14,7 @@ from medsweep.analysis.study.wording import number, percent
 
 def trends(analysis: Analysis) -> Table:
     """Contrasts per series with at least two counts."""
-    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
     contrasts = [
         (series, trend, name, estimate, over_runs)
         for series in analysis.dose
@@ -47,7 +47,7 @@ def shapes(analysis: Analysis) -> Table:
     """Shape and onset of harm per series."""
     caption = (
         "Shape of each dose response, and the count from which harm is shown: first count whose interval lies wholly "
-        f"on the harmful side of 0, and of the margin of {analysis.plan.margin:g}, Holm-adjusted over the series' "
+        f"on the harmful side of 0, and of the margin of {analysis.rules.margin:g}, Holm-adjusted over the series' "
         "counts. Shape: what patients alone and runs as random both support; up is better. That no count shows harm is "
         "no proof of harmlessness."
     )
@@ -70,11 +70,11 @@ def picture(material: Material) -> Figure | None:
     analysis = material.analysis
     if not analysis.dose:
         return None
-    level, metric = percent(1 - analysis.plan.alpha), analysis.primary.metric
+    level, metric = percent(1 - analysis.rules.alpha), analysis.primary.metric
     caption = (
         f"Dose response. Circles: patients, arm minus control in {metric.title}; squares: mean with {level} CI; "
         "grey triangles at the edge: number of patients beyond the axis; grey band: margin of "
-        f"{analysis.plan.margin:g}. Triangles at the top: count from which harm is shown, hollow against 0, filled "
+        f"{analysis.rules.margin:g}. Triangles at the top: count from which harm is shown, hollow against 0, filled "
         f"against the margin. Slope and bend (linear and quadratic contrast on log dose, {level} CI) and Page's "
         "one-sided p include the control as dose 0."
     )

@@ -14,7 +14,7 @@ from medsweep.analysis.study.wording import number, percent
 
 def effects(analysis: Analysis, study: FactorStudy) -> Table:
     """Main effects and interactions at both levels."""
-    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
     caption = (
         f"What each factor does to {analysis.primary.metric.title} ({study.design}; {len(study.arms)} arms, averaged "
         f"over the other factors). p: F test of the effect over patients and with runs random, {study.family}. "
@@ -37,7 +37,7 @@ def effects(analysis: Analysis, study: FactorStudy) -> Table:
 
 def dependence(analysis: Analysis, study: FactorStudy) -> Table:
     """Line and bend of factors with three or more numeric levels."""
-    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
     course = {one.factor: str(one.course) for one in study.dependence}
     caption = (
         "Factors with three or more numeric levels, the others averaged out: rise of the fitted line from the lowest "
@@ -76,7 +76,7 @@ def unshown(analysis: Analysis) -> tuple[str, ...]:
 
 def _picture(material: Material, study: FactorStudy) -> Figure:
     analysis = material.analysis
-    metric, margin = analysis.primary.metric, analysis.plan.margin
+    metric, margin = analysis.primary.metric, analysis.rules.margin
     caption = (
         f"What the factors do to {analysis.primary.metric.title}: contrasts of levels, averaged over the other "
         f"factors. Black: patients alone, thin {percent(study.level)} CI, thick the interval that equivalence goes "
@@ -95,7 +95,7 @@ def _picture(material: Material, study: FactorStudy) -> Figure:
 def _dependence_picture(material: Material, study: FactorStudy) -> Figure | None:
     if not study.dependence:
         return None
-    metric, margin = material.analysis.primary.metric, material.analysis.plan.margin
+    metric, margin = material.analysis.primary.metric, material.analysis.rules.margin
     caption = (
         f"Mean {metric.title} along each numeric factor, the others averaged out, with "
         f"{percent(study.level)} CI over patients; dashed: runs random; thick: steps shown at both levels."

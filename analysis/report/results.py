@@ -22,7 +22,7 @@ from medsweep.analysis.table.score_array import Replication
 
 def effects(analysis: Analysis) -> Table:
     """The primary family with its verdicts at both levels."""
-    metric, level = analysis.primary.metric, percent(1 - analysis.plan.alpha)
+    metric, level = analysis.primary.metric, percent(1 - analysis.rules.alpha)
     digits = metric.digits + 1
     kinds = dict.fromkeys(answer.runs.test.kind for answer in analysis.answers if answer.runs is not None)
     caption = (
@@ -49,7 +49,7 @@ def effects(analysis: Analysis) -> Table:
 
 def robust(analysis: Analysis) -> Table:
     """The same differences by estimates that lean less on the normal distribution."""
-    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
     caption = (
         "The same differences by counts, ranks and bootstrap, patients alone. A win is a patient for whom the arm is "
         "better, P(better) the share of wins with ties as halves; the rank-biserial correlation runs from "
@@ -71,10 +71,10 @@ def robust(analysis: Analysis) -> Table:
 
 def null(analysis: Analysis) -> Table:
     """What speaks for no difference that matters."""
-    digits, narrow = analysis.primary.metric.digits + 1, percent(1 - 2 * analysis.plan.alpha)
+    digits, narrow = analysis.primary.metric.digits + 1, percent(1 - 2 * analysis.rules.alpha)
     bound = "lower" if analysis.primary.metric.higher_is_better else "upper"
     caption = (
-        f"Null results at the margin of {analysis.plan.margin:g}, set beforehand. Equivalence: the {narrow} CI of the "
+        f"Null results at the margin of {analysis.rules.margin:g}, set beforehand. Equivalence: the {narrow} CI of the "
         "difference lies inside the margin (p of the two one-sided tests over patients); equivalent only where "
         "patients and runs both say so. Non-inferiority, patients alone: one-sided, so that a better arm passes as "
         "well."
@@ -164,7 +164,7 @@ def descriptions(study: MetricStudy) -> Table:
 def forest(material: Material) -> Figure:
     """Every difference with its intervals and verdict."""
     analysis = material.analysis
-    level, narrow = percent(1 - analysis.plan.alpha), percent(1 - 2 * analysis.plan.alpha)
+    level, narrow = percent(1 - analysis.rules.alpha), percent(1 - 2 * analysis.rules.alpha)
     over_runs = any(answer.runs for answer in analysis.answers)
     what = " with runs taken as random; dashed: patients alone, for these trained models" if over_runs else ""
     caption = (
@@ -191,17 +191,19 @@ def _paired(material: Material) -> Figure:
     )
     counts = [f"{one.arm}: better in {one.better}, worse in {one.worse} patients" for one in analysis.paired]
     alt = f"Waterfalls of differences per patient. {'; '.join(counts)}."
-    return material.picture("paired", partial(draw_paired, analysis.paired, metric, analysis.plan.margin), caption, alt)
+    return material.picture(
+        "paired", partial(draw_paired, analysis.paired, metric, analysis.rules.margin), caption, alt
+    )
 
 
 def _family(analysis: Analysis) -> str:
-    plan, metric = analysis.plan, analysis.primary.metric
+    rules, metric = analysis.rules, analysis.primary.metric
     return (
         f"Primary family: {metric.title}, {counted(len(analysis.answers), 'comparison')} with {analysis.control} by "
-        f"two-sided Wilcoxon signed-rank tests (Pratt's zeros) at alpha = {plan.alpha:g}, corrected after Holm. Mean "
-        f"differences carry {percent(1 - plan.alpha)} t intervals, unadjusted; BCa intervals use {RESAMPLES} resamples "
-        "of patients with a fixed seed; Hodges-Lehmann intervals invert the signed-rank test. A difference counts as "
-        "shown only where mean and ranks agree on its direction."
+        f"two-sided Wilcoxon signed-rank tests (Pratt's zeros) at alpha = {rules.alpha:g}, corrected after Holm. Mean "
+        f"differences carry {percent(1 - rules.alpha)} t intervals, unadjusted; BCa intervals use {RESAMPLES} "
+        "resamples of patients with a fixed seed; Hodges-Lehmann intervals invert the signed-rank test. A difference "
+        "counts as shown only where mean and ranks agree on its direction."
     )
 
 
@@ -222,7 +224,7 @@ def _over_runs(analysis: Analysis) -> str:
     text = (
         f"Runs as random: {how}; Holm over arms. The difference quoted for an arm is this one. A verdict needs both "
         "levels, and where they differ the weaker is given. Where the runs show a difference, patients need only "
-        f"confirm its direction, by a one-sided paired t test at alpha = {analysis.plan.alpha:g} without further "
+        f"confirm its direction, by a one-sided paired t test at alpha = {analysis.rules.alpha:g} without further "
         "correction, since the runs' Holm adjustment holds the error of the family and a second test can only take "
         "claims away; by themselves they need the two-sided signed-rank test with Holm."
     )
@@ -232,10 +234,10 @@ def _over_runs(analysis: Analysis) -> str:
 
 
 def _null(analysis: Analysis) -> str:
-    plan, unit = analysis.plan, analysis.primary.metric.unit or analysis.primary.metric.title
+    rules, unit = analysis.rules, analysis.primary.metric.unit or analysis.primary.metric.title
     return (
-        f"Equivalence: two one-sided paired t tests at a margin of {plan.margin:g} {unit}, set in the sweep file "
-        f"before any result, each at alpha = {plan.alpha:g} without correction, at both levels. Verdicts: superior or "
+        f"Equivalence: two one-sided paired t tests at a margin of {rules.margin:g} {unit}, set in the sweep file "
+        f"before any result, each at alpha = {rules.alpha:g} without correction, at both levels. Verdicts: superior or "
         "inferior where a difference is shown and not confined to the margin, different but negligible where it is "
         "both, equivalent where it is confined only, inconclusive where it is neither. Beside it, non-inferiority at "
         "the same margin."

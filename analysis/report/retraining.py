@@ -16,7 +16,7 @@ from medsweep.analysis.study.wording import number, percent
 
 def runs(analysis: Analysis) -> Table:
     """The second level of analysis, where there is one."""
-    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.plan.alpha)
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
     levels = [(answer.arm, answer.runs) for answer in analysis.answers if answer.runs is not None]
     corrected = any(run.test.nadeau_bengio is not None for _, run in levels)
     kind = levels[0][1].test.kind if levels else ""

@@ -12,7 +12,7 @@ from medsweep.analysis.stats.meta_analysis import (
     synthesise_all,
 )
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.errors import UserError
 from medsweep.metrics import Metric
 
@@ -36,7 +36,7 @@ class Across:
     datasets: tuple[str, ...]
     control: str
     metric: Metric
-    plan: AnalysisPlan
+    rules: AnalysisRules
     arms: tuple[ArmAcross, ...]
     ranks: DatasetRanks | None
     over_runs: bool
@@ -63,7 +63,7 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     sound = [study for study in studies if study.se > 0]
     labels = dict.fromkeys(study.label for study in studies)
     several = [name for name in labels if sum(study.label == name for study in sound) > 1]
-    metas = synthesise_all([study for study in sound if study.label in several], level=1 - first.plan.alpha)
+    metas = synthesise_all([study for study in sound if study.label in several], level=1 - first.rules.alpha)
     by_label = {meta.label: meta for meta in metas}
     arms = tuple(
         ArmAcross(name, tuple((d, a.verdict) for d, a in answers if a.arm == name), by_label.get(name))
@@ -72,7 +72,7 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     higher = first.primary.metric.higher_is_better
     ranks = friedman_over_datasets(studies, higher_is_better=higher, control=first.control)
     return Across(
-        tuple(one.dataset for one in analyses), first.control, first.primary.metric, first.plan, arms, ranks, over_runs
+        tuple(one.dataset for one in analyses), first.control, first.primary.metric, first.rules, arms, ranks, over_runs
     )
 
 
@@ -86,8 +86,8 @@ def _refuse_unlike(analyses: Sequence[Analysis]) -> None:
     facts: dict[str, list[str | float]] = {
         "control": [one.control for one in analyses],
         "primary metric": [one.primary.metric.name for one in analyses],
-        "margin": [one.plan.margin for one in analyses],
-        "alpha": [one.plan.alpha for one in analyses],
+        "margin": [one.rules.margin for one in analyses],
+        "alpha": [one.rules.alpha for one in analyses],
     }
     for what, values in facts.items():
         for name, value in zip(names, values, strict=True):

@@ -24,9 +24,9 @@ from medsweep.analysis.study.limits import limits_of
 from medsweep.analysis.study.metric_study import Description, MetricStudy, study_metric
 from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
 from medsweep.analysis.table.arms import control_of, infer_arms
-from medsweep.analysis.table.reduction import AnalysisPlan, Reduced, metric_named, reduce
+from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce
 from medsweep.analysis.table.trials import TrialRef, trials_of
-from medsweep.analysis.table.user_table import NO_POOLS, metric_for, plan_of, tidied
+from medsweep.analysis.table.user_table import NO_POOLS, metric_for, rules_of, tidied
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES, Metric
@@ -53,7 +53,7 @@ class Analysis:
     """The answer of a sweep on one data set: what was compared, how often, every cell by cause, and what came out."""
 
     dataset: str
-    plan: AnalysisPlan
+    rules: AnalysisRules
     arms: tuple[ArmInfo, ...]
     control: str
     classes: tuple[str, ...]
@@ -91,7 +91,7 @@ class Analysis:
 def analyse(
     table: pd.DataFrame,
     pools: pd.DataFrame,
-    plan: AnalysisPlan,
+    rules: AnalysisRules,
     *,
     arms: Sequence[ArmInfo],
     n_real: float | None = None,
@@ -103,7 +103,7 @@ def analyse(
     Args:
         table: one row per dataset, arm, fold, seed, patient, class and metric, with value and status.
         pools: arm, fold, seed, digest, metric, value of the synthetic pools; may be empty.
-        plan: the section ``analysis:`` of the sweep.
+        rules: the section ``analysis:`` of the sweep.
         arms: every arm of the sweep in its order, exactly one the control.
         n_real: real training patients (or slices, as ``count`` is); makes doses relative to them.
         test_over_train: n_test/n_train of a fold, in patients; None takes the folds for those of a cross-validation.
@@ -112,38 +112,59 @@ def analyse(
     Raises:
         UserError: the table contradicts the sweep or itself, or has holes without a declared rule.
     """
-    control, names, level, ratio = control_of(arms), [arm.name for arm in arms], 1 - plan.alpha, test_over_train
-    metric = metric_named(plan.primary, metrics)
-    rows = validated(table, names, plan.primary)
-    reduced = reduce(rows, plan, names, metric)
-    measured = sorted(str(name) for name in rows["metric"].unique())
-    others = [metrics[name] for name in metrics if name in measured and name != metric.name]
-    primary = study_metric(reduced, control, plan)
-    answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, plan, test_over_train=ratio)
+    control_of(arms)
+    names, metric = [arm.name for arm in arms], metric_named(rules.primary, metrics)
+    rows = validated(table, names, metric.name)
+    measured = sorted(map(str, rows["metric"].unique()))
+    chosen = [metric, *(metrics[name] for name in metrics if name in measured and name != metric.name)]
+    scores = [reduce(rows, rules, names, one) for one in chosen]
+    unknown = [name for name in measured if name not in metrics]
+    trials, n_real = trials_of(table, names), n_real or 1.0
+    return _analysed(
+        rows, scores, pools, rules, arms, trials=trials, n_real=n_real, ratio=test_over_train, undescribed=unknown
+    )
+
+
+def _analysed(
+    rows: pd.DataFrame,
+    scores: Sequence[Reduced],
+    pools: pd.DataFrame,
+    rules: AnalysisRules,
+    arms: Sequence[ArmInfo],
+    *,
+    trials: tuple[TrialRef, ...],
+    n_real: float,
+    ratio: float | None,
+    undescribed: Sequence[str],
+) -> Analysis:
+    """The record from the scores of each metric, the primary one first."""
+    control, level, (reduced, *others) = control_of(arms), 1 - rules.alpha, scores
+    primary = study_metric(reduced, control, rules)
+    answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, rules, test_over_train=ratio)
     return Analysis(
         dataset=str(rows["dataset"].iloc[0]),
-        plan=plan,
+        rules=rules,
         arms=tuple(arms),
         control=control,
         classes=tuple(sorted(str(name) for name in rows["class"].unique())),
         folds=reduced.folds,
         seeds=reduced.seeds,
         scope=wording.scope_sentence(reduced.seeds, len(reduced.folds)),
-        causes=causes_of(rows, plan, metric),
-        trials=trials_of(table, names),
+        causes=causes_of(rows, rules, reduced.metric),
+        trials=trials,
         answers=answers,
         primary=primary,
-        secondary=tuple(study_metric(reduce(rows, plan, names, other), control, plan) for other in others),
-        sensitivity=sensitivity_of(reduced, primary.omnibus, control, plan, test_over_train=ratio),
-        dose=tuple(dose_series(reduced, arms, control, level, n_real or 1.0, margin=plan.margin)),
+        secondary=tuple(study_metric(other, control, rules) for other in others),
+        sensitivity=sensitivity_of(reduced, primary.omnibus, control, rules, test_over_train=ratio),
+        dose=tuple(dose_series(reduced, arms, control, level, n_real, margin=rules.margin)),
         factors=factor_effects(reduced, arms, level, ratio),
         runs=run_means(reduced),
         components=all_components(reduced),
-        ranking=ranking(reduced.wide, higher_is_better=metric.higher_is_better, level=level),
+        ranking=ranking(reduced.wide, higher_is_better=reduced.metric.higher_is_better, level=level),
         paired=paired_differences(reduced, control, _key_arms(answers), level),
-        pools=_pool_summaries(pools, names),
+        pools=_pool_summaries(pools, [arm.name for arm in arms]),
         quality=_quality_of_pools(pools, reduced, control, level),
-        limits=limits_of(reduced, answers, pools, plan, undescribed=[name for name in measured if name not in metrics]),
+        limits=limits_of(reduced, answers, pools, rules, undescribed=undescribed),
     )
 
 
@@ -206,7 +227,7 @@ def analyse_table(
         higher_is_better: direction of a ``primary`` that medsweep does not know.
         n_real: see ``analyse``.
         pools: see ``analyse``.
-        settings: other fields of ``AnalysisPlan``: alpha, missing, diverged, post_hoc.
+        settings: other fields of ``AnalysisRules``: alpha, missing, diverged, post_hoc.
 
     Raises:
         UserError: the table contradicts itself, or a name is unknown.
@@ -221,10 +242,10 @@ def analyse_table(
     >>> print(analysis.answers[0].short)
     +0.0417 Dice (95% CI +0.0313 to +0.0520), n = 6 patients, Holm-adjusted p = .031, conditional on the trained models.
     """
-    plan = plan_of(primary=primary, margin=margin, **settings)
+    rules = rules_of(primary=primary, margin=margin, **settings)
     rows = tidied(table, primary)
     metrics = {**SCORES, primary: metric_for(primary, higher_is_better)}
-    return analyse(rows, pools, plan, arms=infer_arms(rows, control), n_real=n_real, metrics=metrics)
+    return analyse(rows, pools, rules, arms=infer_arms(rows, control), n_real=n_real, metrics=metrics)
 
 
 def analyse_datasets(

@@ -13,7 +13,7 @@ from medsweep.analysis.stats.power import Power, power_of
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.evidence import PatientEvidence, RunEvidence, patient_evidence, run_evidence
 from medsweep.analysis.study.wording import answer_detail, answer_lead, answer_short
-from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
+from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,20 @@ def answer_all(
     effects: Sequence[Effect],
     wilcoxon: Sequence[Wilcoxon],
     control: str,
-    plan: AnalysisPlan,
+    rules: AnalysisRules,
     *,
     test_over_train: float | None = None,
 ) -> tuple[Answer, ...]:
     """Answers in the order of ``effects``; Holm over all arms; see ``method_tests`` for the ratio."""
-    tests = method_tests(reduced, control, 1 - plan.alpha, test_over_train)
+    tests = method_tests(reduced, control, 1 - rules.alpha, test_over_train)
     adjusted = holm([math.nan if test is None else test.estimate.p for test in tests])
     runs = [
-        None if test is None else run_evidence(test, p, reduced.metric, plan)
+        None if test is None else run_evidence(test, p, reduced.metric, rules)
         for test, p in zip(tests, adjusted, strict=True)
     ]
     answers = []
     for effect, signed_ranks, over_runs in zip(effects, wilcoxon, runs, strict=True):
-        patients = patient_evidence(reduced, effect, signed_ranks, control, plan, runs=over_runs)
+        patients = patient_evidence(reduced, effect, signed_ranks, control, rules, runs=over_runs)
         weakest = verdict(patients.evidence if over_runs is None else weaker(patients.evidence, over_runs.evidence))
         answers.append(
             Answer(
@@ -81,7 +81,7 @@ def answer_all(
                 patients=patients,
                 runs=over_runs,
                 verdict=weakest,
-                power=power_of(effect, margin=plan.margin, alpha=plan.alpha, comparisons=len(effects)),
+                power=power_of(effect, margin=rules.margin, alpha=rules.alpha, comparisons=len(effects)),
                 lead=answer_lead(effect.arm, control, weakest),
                 detail=answer_detail(patients, over_runs, weakest, reduced.metric, reduced.seeds),
                 short=answer_short(patients, over_runs, reduced.metric, reduced.seeds),

@@ -17,7 +17,7 @@ from medsweep.analysis.stats.equivalence import (
 )
 from medsweep.analysis.stats.method_tests import MethodTest
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
-from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
+from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.metrics import Metric
 
 
@@ -62,7 +62,7 @@ def patient_evidence(
     effect: Effect,
     wilcoxon: Wilcoxon,
     control: str,
-    plan: AnalysisPlan,
+    rules: AnalysisRules,
     *,
     runs: RunEvidence | None = None,
 ) -> PatientEvidence:
@@ -76,15 +76,15 @@ def patient_evidence(
     """
     differences = reduced.differences(effect.arm, control)
     finite = differences[np.isfinite(differences)]
-    equivalence = tost(finite, plan.margin, plan.alpha)
+    equivalence = tost(finite, rules.margin, rules.alpha)
     by_mean = _benefit(effect.mean.value, reduced.metric)
     by_rank = (effect.rank_biserial > 0) - (effect.rank_biserial < 0)
     sign = by_mean if by_mean == by_rank else 0
-    shown = _shown(wilcoxon, equivalence, sign, plan.alpha, runs)
+    shown = _shown(wilcoxon, equivalence, sign, rules.alpha, runs)
     evidence = Evidence(
         different=shown is not Shown.NOT, inside=equivalence.inside and effect.n_finite == effect.n, sign=sign
     )
-    not_worse = non_inferiority(finite, plan.margin, plan.alpha, higher_is_better=reduced.metric.higher_is_better)
+    not_worse = non_inferiority(finite, rules.margin, rules.alpha, higher_is_better=reduced.metric.higher_is_better)
     return PatientEvidence(effect, wilcoxon, equivalence, evidence, verdict(evidence), shown, not_worse)
 
 
@@ -95,14 +95,14 @@ def _shown(wilcoxon: Wilcoxon, interval: Equivalence, sign: int, alpha: float, r
     return Shown.CONFIRMED if confirms and (interval.low > 0 or interval.high < 0) else Shown.NOT
 
 
-def run_evidence(test: MethodTest, p_holm: float, metric: Metric, plan: AnalysisPlan) -> RunEvidence:
+def run_evidence(test: MethodTest, p_holm: float, metric: Metric, rules: AnalysisRules) -> RunEvidence:
     """The t test of ``test`` with Holm shows a difference, its narrower interval confines it."""
     evidence = Evidence(
-        different=p_holm < plan.alpha,
-        inside=test.estimate.within(plan.margin, plan.alpha),
+        different=p_holm < rules.alpha,
+        inside=test.estimate.within(rules.margin, rules.alpha),
         sign=_benefit(test.estimate.value, metric),
     )
-    low, high = test.estimate.interval(1 - 2 * plan.alpha)
+    low, high = test.estimate.interval(1 - 2 * rules.alpha)
     return RunEvidence(test, p_holm, low, high, evidence, verdict(evidence))
 
 

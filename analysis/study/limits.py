@@ -8,7 +8,7 @@ import pandas as pd
 from medsweep.analysis.stats.wilcoxon import small_n_warning
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer
-from medsweep.analysis.table.reduction import AnalysisPlan, Reduced
+from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.metrics import without_record
 
 FAILED_BELOW: Final = 0.01
@@ -16,21 +16,26 @@ FAILED_BELOW: Final = 0.01
 
 
 def limits_of(
-    reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame, plan: AnalysisPlan, *, undescribed: Sequence[str]
+    reduced: Reduced,
+    answers: Sequence[Answer],
+    pools: pd.DataFrame,
+    rules: AnalysisRules,
+    *,
+    undescribed: Sequence[str],
 ) -> tuple[str, ...]:
     """Sentences on small n, failed runs and masks, missed structures, dropped cases, one generator and overlap.
 
     ``undescribed`` are scores in the results that have no record.
     """
     sentences = [
-        small_n_warning(reduced.n, len(answers), plan.alpha),
+        small_n_warning(reduced.n, len(answers), rules.alpha),
         _few_runs(reduced),
         *_diverged(reduced),
         _failed_masks(pools),
         _infinite(answers),
         _dropped(reduced),
         _one_generator(reduced, pools),
-        _overlap(answers, plan),
+        _overlap(answers, rules),
         *_without_record(undescribed, pools),
     ]
     return tuple(sentence for sentence in sentences if sentence is not None)
@@ -99,14 +104,14 @@ def _one_generator(reduced: Reduced, pools: pd.DataFrame) -> str | None:
     return f"Conditional on one generator per fold ({', '.join(arms)}): seeds vary the segmenter, not the images."
 
 
-def _overlap(answers: Sequence[Answer], plan: AnalysisPlan) -> str | None:
+def _overlap(answers: Sequence[Answer], rules: AnalysisRules) -> str | None:
     """Arms whose difference over fold means does not survive the correction for overlapping training sets."""
     arms = []
     for answer in answers:
         if answer.runs is None or answer.runs.test.nadeau_bengio is None:
             continue
         corrected = answer.runs.test.nadeau_bengio
-        if answer.runs.test.estimate.p < plan.alpha <= corrected.p:
+        if answer.runs.test.estimate.p < rules.alpha <= corrected.p:
             arms.append(f"{answer.arm} ({wording.p_text(corrected.p)})")
     if not arms:
         return None

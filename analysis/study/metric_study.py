@@ -10,7 +10,7 @@ from medsweep.analysis.stats.effects import Effect, effects_of
 from medsweep.analysis.stats.mean_ranks import Nemenyi, nemenyi
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
 from medsweep.analysis.stats.wilcoxon import Wilcoxon, against_control
-from medsweep.analysis.table.reduction import AnalysisPlan, FlowStep, Reduced, difference
+from medsweep.analysis.table.reduction import AnalysisRules, FlowStep, Reduced, difference
 from medsweep.metrics import Metric
 
 
@@ -54,14 +54,14 @@ def differences_of(reduced: Reduced, control: str) -> dict[str, Array]:
     return {str(arm): delta for arm, delta in zip(reduced.wide, columns, strict=True) if arm != control}
 
 
-def study_metric(reduced: Reduced, control: str, plan: AnalysisPlan) -> MetricStudy:
+def study_metric(reduced: Reduced, control: str, rules: AnalysisRules) -> MetricStudy:
     """Describe every arm, then test all of them at once, all pairs, and each against the control."""
     higher = reduced.metric.higher_is_better
     differences: Mapping[str, Array] = differences_of(reduced, control)
     omnibus = friedman(reduced.wide, higher_is_better=higher)
     pairs = None
     if isinstance(omnibus, Omnibus):
-        pairs = nemenyi(reduced.wide, omnibus, higher_is_better=higher, alpha=plan.alpha)
+        pairs = nemenyi(reduced.wide, omnibus, higher_is_better=higher, alpha=rules.alpha)
     return MetricStudy(
         metric=reduced.metric,
         n=reduced.n,
@@ -69,7 +69,7 @@ def study_metric(reduced: Reduced, control: str, plan: AnalysisPlan) -> MetricSt
         descriptions=tuple(_describe(reduced, str(arm)) for arm in reduced.wide),
         omnibus=omnibus,
         nemenyi=pairs,
-        effects=effects_of(differences, higher_is_better=higher, level=1 - plan.alpha),
+        effects=effects_of(differences, higher_is_better=higher, level=1 - rules.alpha),
         wilcoxon=against_control(list(differences.items())),
     )
 

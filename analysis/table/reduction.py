@@ -22,7 +22,7 @@ from medsweep.metrics import SCORES, Metric
 PostHocMethod = Literal["conover", "shaffer"]
 
 
-class AnalysisPlan(Config):
+class AnalysisRules(Config):
     """What is fixed before any result is seen."""
 
     primary: str = "dice"
@@ -98,23 +98,23 @@ def metric_named(name: str, metrics: Mapping[str, Metric]) -> Metric:
     return metrics[name]
 
 
-def reduce(table: pd.DataFrame, plan: AnalysisPlan, arms: Sequence[str], metric: str | Metric) -> Reduced:
+def reduce(table: pd.DataFrame, rules: AnalysisRules, arms: Sequence[str], metric: str | Metric) -> Reduced:
     """Apply the declared rules to a table that ``validation.validated`` returned, then average inside patients.
 
     A patient whose reference lacks a class is dropped for that class in ALL arms; a diverged run scores the worst
-    value; absent cells follow ``plan.missing``.
+    value; absent cells follow ``rules.missing``.
 
     Raises:
-        UserError: cells are absent or diverged and the plan refuses them, or no patient is left.
+        UserError: cells are absent or diverged and the rules refuses them, or no patient is left.
     """
     details = metric_named(metric, SCORES) if isinstance(metric, str) else metric
     flow: list[FlowStep] = []
     rows = _drop_undefined(table[table["metric"] == details.name], flow)
     is_diverged = rows["status"] == "diverged"
     rows = rows.assign(value=rows["value"].where(~is_diverged, details.worst))
-    scored = _drop_absent(rows, plan, flow)
+    scored = _drop_absent(rows, rules, flow)
     is_diverged = scored["status"] == "diverged"
-    _refuse_diverged(scored[is_diverged], plan)
+    _refuse_diverged(scored[is_diverged], rules)
     runs = scored.groupby(["arm", "fold", "seed", "patient"], observed=True, sort=True)["value"].mean()
     cells = runs.reset_index().astype({"arm": str, "patient": str})
     means = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")
@@ -144,12 +144,12 @@ def _drop_undefined(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
     return defined
 
 
-def _drop_absent(rows: pd.DataFrame, plan: AnalysisPlan, flow: list[FlowStep]) -> pd.DataFrame:
+def _drop_absent(rows: pd.DataFrame, rules: AnalysisRules, flow: list[FlowStep]) -> pd.DataFrame:
     """Complete cases: first replicates in which an arm has no score at all, then patients with a score missing."""
     absent = rows["status"].isin(ABSENT)
     if not absent.any():
         return rows
-    if plan.missing == "refuse":
+    if rules.missing == "refuse":
         raise UserError(
             f"{absent_summary(rows[absent])}; {int(absent.sum())} of {len(rows)} scores; finish these trials with "
             "medsweep run, or set `missing: complete-cases` under `analysis:`"
@@ -173,8 +173,8 @@ def _drop_absent(rows: pd.DataFrame, plan: AnalysisPlan, flow: list[FlowStep]) -
     return scored
 
 
-def _refuse_diverged(rows: pd.DataFrame, plan: AnalysisPlan) -> None:
-    if plan.diverged == "refuse" and not rows.empty:
+def _refuse_diverged(rows: pd.DataFrame, rules: AnalysisRules) -> None:
+    if rules.diverged == "refuse" and not rows.empty:
         runs = rows.drop_duplicates(["arm", *REPLICATE])
         first = runs.iloc[0]
         raise UserError(

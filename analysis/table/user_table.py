@@ -1,11 +1,11 @@
-"""From a user's own table to the columns that the analysis reads, and from keyword settings to a plan and a metric."""
+"""From a user's own table to the columns that the analysis reads, and from keyword settings to rules and a metric."""
 
 from typing import Any, Final
 
 import pandas as pd
 from pydantic import ValidationError
 
-from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.validation import KEY
 from medsweep.errors import UserError, nearest
 from medsweep.metrics import SCORES, Metric, unknown_metric
@@ -43,17 +43,17 @@ def tidied(table: pd.DataFrame, primary: str) -> pd.DataFrame:
     return rows.assign(**{name: rows[name].astype("string").astype(object) for name in texts})
 
 
-def plan_of(**settings: Any) -> AnalysisPlan:
-    """The plan with these settings; a mistake is one line that names the field.
+def rules_of(**settings: Any) -> AnalysisRules:
+    """The rules with these settings; a mistake is one line that names the field.
 
     Raises:
         UserError: a setting is unknown or out of range.
     """
     for name in settings:
-        if name not in AnalysisPlan.model_fields:
-            raise UserError(f"the analysis has no setting {name!r}; {nearest(name, AnalysisPlan.model_fields)}")
+        if name not in AnalysisRules.model_fields:
+            raise UserError(f"the analysis has no setting {name!r}; {nearest(name, AnalysisRules.model_fields)}")
     try:
-        return AnalysisPlan(**settings)
+        return AnalysisRules(**settings)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -5,7 +5,7 @@ from typing import Final
 
 from pydantic import Field
 
-from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.config import Config
 from medsweep.data import prepare
 from medsweep.data.config import DataConfig, PrepareConfig
@@ -128,7 +128,7 @@ STAGES: Final[Mapping[str, Stage]] = {
 }
 
 
-SCHEMA: Final = Schema(settings=Settings, stages=tuple(STAGES), analysis=AnalysisPlan)
+SCHEMA: Final = Schema(settings=Settings, stages=tuple(STAGES), analysis=AnalysisRules)
 
-StudySweep = Sweep[Settings, AnalysisPlan]
+StudySweep = Sweep[Settings, AnalysisRules]
 """A sweep of this pipeline."""

@@ -10,7 +10,7 @@ from helpers.simulated_results import eight_arms, simulate, simulate_pools
 from medsweep.analysis.report.context import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import Analysis, analyse
-from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisRules
 
 
 def context(folder: Path, **changes: object) -> ReportContext:
@@ -42,7 +42,7 @@ def eight_arm_analysis() -> Analysis:
     table = table.assign(status=table["status"].mask(missed, "missed"), value=table["value"].mask(missed, value))
     lost = (table["arm"] == "mc-sg, 8 patients") & (table["patient"] == "case-007")
     table = table.assign(status=table["status"].mask(lost, "absent"), value=table["value"].mask(lost))
-    plan = AnalysisPlan(missing="complete-cases", post_hoc=("shaffer", "conover"))
+    plan = AnalysisRules(missing="complete-cases", post_hoc=("shaffer", "conover"))
     return analyse(table, simulate_pools(arms), plan, arms=arms, n_real=16)
 
 

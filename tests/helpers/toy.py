@@ -70,7 +70,7 @@ class MeasureConfig(MeasureSection, Placed):
     pass
 
 
-class AnalysisPlan(Config):
+class AnalysisRules(Config):
     primary: str = "dice"
 
 

@@ -12,14 +12,14 @@ from medsweep.analysis.figures.dose import draw_dose
 from medsweep.analysis.figures.forest import draw_forest
 from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.study.analyse import analyse
-from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisRules
 
 DRAW = {"cd": draw_critical_difference, "dose": draw_dose, "forest": draw_forest, "runs": draw_runs}
 
 
 def study(shifts, **settings):
     arms = eight_arms()
-    return analyse(simulate(arms, shifts, patients=8, **settings), NO_POOLS, AnalysisPlan(), arms=arms)
+    return analyse(simulate(arms, shifts, patients=8, **settings), NO_POOLS, AnalysisRules(), arms=arms)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_bars_are_the_cliques(analysis):
 
 def test_what_cannot_be_drawn_is_an_error(tmp_path):
     arms = [arm(CONTROL, 0), arm("x", 8)]
-    found = analyse(simulate(arms, {}, patients=4), NO_POOLS, AnalysisPlan(), arms=arms)
+    found = analyse(simulate(arms, {}, patients=4), NO_POOLS, AnalysisRules(), arms=arms)
     with pytest.raises(ValueError, match="omnibus"):
         draw_critical_difference(found, tmp_path / "cd")
     with pytest.raises(ValueError, match="no series"):
@@ -90,7 +90,7 @@ def test_a_diverged_arm_does_not_dwarf_the_others(tmp_path):
     table = simulate(arms, {}, patients=8)
     broken = table["arm"] == "b-sg, 32 patients"
     table = table.assign(status=table["status"].mask(broken, "diverged"), value=table["value"].mask(broken))
-    found = analyse(table, NO_POOLS, AnalysisPlan(), arms=arms)
+    found = analyse(table, NO_POOLS, AnalysisRules(), arms=arms)
     for name, draw in DRAW.items():
         assert draw(found, tmp_path / name).png.stat().st_size > 5000
     from medsweep.analysis.figures import dose, forest

@@ -16,7 +16,7 @@ from medsweep.analysis.questions.quality import quality_of
 from medsweep.analysis.stats.dose_response import dose_series
 from medsweep.analysis.stats.meta_analysis import StudyEffect, synthesise_all
 from medsweep.analysis.study.analyse import analyse
-from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisRules, reduce
 from medsweep.analysis.table.validation import validated
 from medsweep.metrics import SCORES
 
@@ -28,9 +28,9 @@ def analysis():
     arms = [arm(CONTROL, 0), *(arm(f"{count} patients", count, "b-sg") for count in COUNTS)]
     shifts = {"8 patients": 0.02, "16 patients": 0.03, "32 patients": -0.006, "64 patients": -0.05}
     table = simulate(arms, shifts, patients=16, seeds=5, run_sd=0.001)
-    found = analyse(table, NO_POOLS, AnalysisPlan(), arms=arms)
+    found = analyse(table, NO_POOLS, AnalysisRules(), arms=arms)
     names = [one.name for one in arms]
-    reduced = reduce(validated(table, names, "dice"), AnalysisPlan(), names, "dice")
+    reduced = reduce(validated(table, names, "dice"), AnalysisRules(), names, "dice")
     return dataclasses.replace(found, dose=tuple(dose_series(reduced, arms, CONTROL, 0.95, 16.0, margin=0.01)))
 
 

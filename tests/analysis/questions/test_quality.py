@@ -25,7 +25,7 @@ from medsweep.analysis.questions.rank_association import (
 )
 from medsweep.analysis.records import to_json
 from medsweep.analysis.stats.p_adjustment import holm
-from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisRules, reduce
 from medsweep.analysis.table.validation import validated
 
 # fmt: off
@@ -178,7 +178,7 @@ def test_the_table_of_generators_matches_control_fold_and_seed():
     arms = [arm(CONTROL, 0), *(arm(f"{g}, {c}", c, g, **{"gan.pipeline": g}) for g in ("b", "mc") for c in (8, 16))]
     names = [one.name for one in arms]
     results = simulate(arms, {"b, 8": 0.05}, patients=9, folds=3, seeds=2)
-    reduced = reduce(validated(results, names, "dice"), AnalysisPlan(), names, "dice")
+    reduced = reduce(validated(results, names, "dice"), AnalysisRules(), names, "dice")
     utility = utility_table(reduced, CONTROL, "phantom")
     assert list(utility.columns) == ["dataset", "arm", "fold", "seed", "n", "utility"]
     assert (len(utility), set(utility["n"])) == (4 * 3 * 2, {3})

@@ -14,7 +14,7 @@ from helpers.made_report import context
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, simulate
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import analyse
-from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisRules
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_filters_are_told_of_arms_that_dropped_something_and_exposure_of_all(tmp
     }
     rows = [(name, 0, 0, name, metric, value) for name, found in told.items() for metric, value in found.items()]
     pools = pd.DataFrame(rows, columns=NO_POOLS.columns)
-    analysis = analyse(simulate(arms, {}, patients=4, seeds=1), pools, AnalysisPlan(), arms=arms)
+    analysis = analyse(simulate(arms, {}, patients=4, seeds=1), pools, AnalysisRules(), arms=arms)
     write_report(tmp_path, analysis, context(tmp_path, grids=()))
     filters = (tmp_path / "tables" / "filters.csv").read_text(encoding="utf-8").splitlines()
     assert filters == ["arm,retention,kept vendi,random vendi", '"x, filtered",0.25,3.5,7']
@@ -202,7 +202,7 @@ def test_the_page_repeats_byte_for_byte(made, tmp_path):
 
 def test_the_smallest_sweep_has_a_report(tmp_path):
     arms = [arm(CONTROL, 0), arm("x", 8)]
-    analysis = analyse(simulate(arms, {}, patients=2, seeds=1), NO_POOLS, AnalysisPlan(), arms=arms)
+    analysis = analyse(simulate(arms, {}, patients=2, seeds=1), NO_POOLS, AnalysisRules(), arms=arms)
     bare = context(tmp_path, plan=(), grids=(), failures=(), limits=(), versions={})
     page = write_report(tmp_path, analysis, bare).read_text(encoding="utf-8")
     assert "No omnibus test: two arms" in page
@@ -216,7 +216,7 @@ def test_an_arm_that_always_diverged_still_has_a_report(tmp_path):
     table = simulate(arms, {}, patients=6, seeds=2)
     broken = table["arm"] == "y"
     table = table.assign(status=table["status"].mask(broken, "diverged"), value=table["value"].mask(broken))
-    analysis = analyse(table, NO_POOLS, AnalysisPlan(primary="hd95_mm", margin=1.0), arms=arms)
+    analysis = analyse(table, NO_POOLS, AnalysisRules(primary="hd95_mm", margin=1.0), arms=arms)
     text = visible(write_report(tmp_path, analysis, context(tmp_path)).read_text(encoding="utf-8"))
     assert "y: training diverged in 2 of 2 runs" in text
     assert " nan" not in text

@@ -18,13 +18,13 @@ from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.records import plain
 from medsweep.analysis.stats.dose_response import contrasts, dose_series, page_test, run_contrast, trend
 from medsweep.analysis.stats.dose_shape import Shape
-from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisRules, reduce
 from medsweep.analysis.table.validation import validated
 
 
 def reduced_of(arms, shifts, **settings):
     names = [one.name for one in arms]
-    return reduce(validated(simulate(arms, shifts, **settings), names, "dice"), AnalysisPlan(), names, "dice")
+    return reduce(validated(simulate(arms, shifts, **settings), names, "dice"), AnalysisRules(), names, "dice")
 
 
 @pytest.mark.parametrize("case", ["page_tutors", "page_cultevo"])
@@ -112,7 +112,7 @@ def test_series_share_the_control_and_keep_to_themselves():
     arms = [arm(CONTROL, 0), arm("a 16", 16, "a"), arm("a 8", 8, "a"), arm("b 8", 8, "b"), arm("lone", 8)]
     table = simulate(arms, {"a 16": -0.05}, patients=10)
     names = [one.name for one in arms]
-    reduced = reduce(validated(table, names, "dice"), AnalysisPlan(), names, "dice")
+    reduced = reduce(validated(table, names, "dice"), AnalysisRules(), names, "dice")
     a, b = dose_series(reduced, arms, CONTROL, 0.95, 1.0)
     assert [point.count for point in a.points] == [8, 16]
     assert a.points[1].mean.value == pytest.approx(reduced.differences("a 16", CONTROL).mean())
@@ -124,7 +124,7 @@ def test_a_series_with_one_count_twice_is_refused():
     arms = [arm(CONTROL, 0), arm("x", 8, "a"), arm("y", 8, "a")]
     table = simulate(arms, {}, patients=4)
     names = [one.name for one in arms]
-    reduced = reduce(validated(table, names, "dice"), AnalysisPlan(), names, "dice")
+    reduced = reduce(validated(table, names, "dice"), AnalysisRules(), names, "dice")
     with pytest.raises(ValueError, match="one count twice"):
         dose_series(reduced, arms, CONTROL, 0.95, 1.0)
 
@@ -132,7 +132,7 @@ def test_a_series_with_one_count_twice_is_refused():
 def test_one_patient_has_points_but_no_trend():
     arms = [arm(CONTROL, 0), arm("x", 8, "a"), arm("y", 16, "a")]
     names = [one.name for one in arms]
-    reduced = reduce(validated(simulate(arms, {}, patients=1), names, "dice"), AnalysisPlan(), names, "dice")
+    reduced = reduce(validated(simulate(arms, {}, patients=1), names, "dice"), AnalysisRules(), names, "dice")
     (series,) = dose_series(reduced, arms, CONTROL, 0.95, 1.0)
     assert series.trend is None
     assert math.isnan(series.points[0].mean.low)

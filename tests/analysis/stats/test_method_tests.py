@@ -20,7 +20,7 @@ from medsweep.analysis.stats.method_tests import (
     run_means,
     run_omnibus,
 )
-from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisRules, reduce
 from medsweep.analysis.table.score_array import Replication, scores_of
 from medsweep.analysis.table.validation import validated
 
@@ -30,7 +30,7 @@ NAMES = [one.name for one in ARMS]
 
 def reduced(**settings):
     table = simulate(ARMS, settings.pop("shifts", {}), **settings)
-    return reduce(validated(table, NAMES, "dice"), AnalysisPlan(), NAMES, "dice")
+    return reduce(validated(table, NAMES, "dice"), AnalysisRules(), NAMES, "dice")
 
 
 def test_mean_squares_are_those_of_an_anova():

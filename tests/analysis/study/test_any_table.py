@@ -12,7 +12,7 @@ from medsweep.analysis.study import analyse as study
 from medsweep.analysis.study.across import across_datasets
 from medsweep.analysis.study.analyse import analyse, analyse_datasets, analyse_table
 from medsweep.analysis.table.arms import infer_arms
-from medsweep.analysis.table.reduction import AnalysisPlan
+from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.errors import UserError
 
 
@@ -66,7 +66,7 @@ def test_an_arm_without_synthetic_images_is_no_dose():
 def test_the_table_alone_gives_the_numbers_of_the_sweep():
     table = with_factors()
     mine = {one.arm: one for one in analyse_table(table, control=CONTROL).answers}
-    for one in analyse(table, NO_POOLS, AnalysisPlan(), arms=eight_arms()).answers:
+    for one in analyse(table, NO_POOLS, AnalysisRules(), arms=eight_arms()).answers:
         assert mine[one.arm].patients.effect == one.patients.effect
         assert mine[one.arm].verdict == one.verdict
 

@@ -14,7 +14,7 @@ from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.evidence import Shown, patient_evidence
 from medsweep.analysis.study.wording import headline
-from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisRules, reduce
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES
@@ -28,7 +28,7 @@ CASES = [{}, {"folds": 5, "patients": 40}, {"seeds": 1}]
 def run(arms=ARMS, shifts=TRUTH, pools=NO_POOLS, plan=None, n_real=None, **settings):
     defaults = {"patients": 24, "seeds": 5, "run_sd": 0.001}
     table = simulate(arms, shifts, **{**defaults, **settings})
-    return analyse(table, pools, plan or AnalysisPlan(), arms=arms, n_real=n_real)
+    return analyse(table, pools, plan or AnalysisRules(), arms=arms, n_real=n_real)
 
 
 @pytest.mark.parametrize("settings", CASES)
@@ -65,7 +65,7 @@ def test_retraining_noise_weakens_the_headline_and_both_levels_are_printed():
 
 def test_patients_confirm_what_the_runs_show_one_sided():
     """Holm over arms would hide at the patients' level what the runs show; a confirmed direction does not."""
-    plan = AnalysisPlan()
+    plan = AnalysisRules()
     table = simulate(ARMS, {"worse": -0.02}, patients=24, seeds=5, seed=5)
     reduced = reduce(validated(table, NAMES, "dice"), plan, NAMES, "dice")
     answers = {answer.arm: answer for answer in analyse(table, NO_POOLS, plan, arms=ARMS).answers}
@@ -116,7 +116,7 @@ def test_the_headline_counts_and_names(verdicts, sentence):
 
 
 def test_lower_is_better_for_distances():
-    found = run(plan=AnalysisPlan(primary="hd95_mm", margin=0.5))
+    found = run(plan=AnalysisRules(primary="hd95_mm", margin=0.5))
     verdicts = {answer.arm: answer.verdict for answer in found.answers}
     assert verdicts == {"better": Verdict.SUPERIOR, "worse": Verdict.INFERIOR, "same": Verdict.EQUIVALENT}
     assert found.answers[0].patients.effect.mean.value < 0
@@ -142,7 +142,7 @@ def test_an_arm_that_always_diverged_is_reported():
     table = simulate(ARMS, TRUTH, patients=24, seeds=5)
     broken = table["arm"] == "same"
     table = table.assign(status=table["status"].mask(broken, "diverged"), value=table["value"].mask(broken))
-    found = analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS)
+    found = analyse(table, NO_POOLS, AnalysisRules(), arms=ARMS)
     answer = found.answers[2]
     assert answer.verdict == Verdict.INFERIOR
     assert found.primary.descriptions[3].diverged == 5
@@ -157,7 +157,7 @@ def test_missed_patients_void_equivalence_of_a_distance():
     table = simulate(ARMS, {}, patients=24, seeds=2, run_sd=0.0, residual_sd=0.001)
     miss = (table["arm"] == "same") & (table["patient"] == "case-002") & (table["metric"] == "hd95_mm")
     table = table.assign(status=table["status"].mask(miss, "missed"), value=table["value"].mask(miss, math.inf))
-    found = analyse(table, NO_POOLS, AnalysisPlan(primary="hd95_mm", margin=1.0), arms=ARMS)
+    found = analyse(table, NO_POOLS, AnalysisRules(primary="hd95_mm", margin=1.0), arms=ARMS)
     verdicts = {answer.arm: answer.verdict for answer in found.answers}
     assert verdicts["better"] == Verdict.EQUIVALENT
     assert verdicts["same"] == Verdict.INCONCLUSIVE
@@ -166,15 +166,15 @@ def test_missed_patients_void_equivalence_of_a_distance():
 
 def test_row_order_and_repetition_change_no_byte():
     table = simulate(ARMS, TRUTH, patients=8, seeds=3, classes=("1", "2", "3"))
-    first = analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS).to_json()
-    assert analyse(table.sample(frac=1, random_state=0), NO_POOLS, AnalysisPlan(), arms=ARMS).to_json() == first
+    first = analyse(table, NO_POOLS, AnalysisRules(), arms=ARMS).to_json()
+    assert analyse(table.sample(frac=1, random_state=0), NO_POOLS, AnalysisRules(), arms=ARMS).to_json() == first
 
 
 def test_relabelling_arms_permutes_the_results():
     table = simulate(ARMS, TRUTH, patients=8, seeds=2)
     swapped = table.assign(arm=table["arm"].replace({"better": "worse", "worse": "better"}))
-    one = {a.arm: a for a in analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS).answers}
-    other = {a.arm: a for a in analyse(swapped, NO_POOLS, AnalysisPlan(), arms=ARMS).answers}
+    one = {a.arm: a for a in analyse(table, NO_POOLS, AnalysisRules(), arms=ARMS).answers}
+    other = {a.arm: a for a in analyse(swapped, NO_POOLS, AnalysisRules(), arms=ARMS).answers}
     for name, new in (("better", "worse"), ("worse", "better"), ("same", "same")):
         assert one[name].patients.effect.mean == other[new].patients.effect.mean
         assert one[name].patients.effect.bca == other[new].patients.effect.bca
@@ -184,8 +184,8 @@ def test_relabelling_arms_permutes_the_results():
 def test_a_constant_per_patient_changes_no_difference():
     table = simulate(ARMS, TRUTH, patients=8, seeds=2)
     shift = table["patient"].str[-1].astype(int) * 0.01 * (table["metric"] == "dice")
-    one = analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS)
-    other = analyse(table.assign(value=table["value"] + shift), NO_POOLS, AnalysisPlan(), arms=ARMS)
+    one = analyse(table, NO_POOLS, AnalysisRules(), arms=ARMS)
+    other = analyse(table.assign(value=table["value"] + shift), NO_POOLS, AnalysisRules(), arms=ARMS)
     assert other.primary.omnibus.p == pytest.approx(one.primary.omnibus.p)
     for a, b in zip(one.answers, other.answers, strict=True):
         assert b.patients.wilcoxon.p == pytest.approx(a.patients.wilcoxon.p)
@@ -215,7 +215,7 @@ def test_metrics_without_a_record_are_named_among_the_limits():
     assert {p.metric for p in found.pools} >= {"gloss", "frechet"}
     table = simulate(arms, {}, patients=8)
     sharp = table[table["metric"] == "dice"].assign(metric="sharpness")
-    found = analyse(pd.concat([table, sharp]), NO_POOLS, AnalysisPlan(), arms=arms)
+    found = analyse(pd.concat([table, sharp]), NO_POOLS, AnalysisRules(), arms=arms)
     assert "Not compared, since nothing says which way is better: sharpness." in found.limits
     assert [study.metric.name for study in found.secondary] == ["hd95_mm"]
 
@@ -239,8 +239,8 @@ def test_complete_cases_say_what_they_left_out():
     hole = (table["arm"] == "same") & (table["patient"] == "case-003")
     table = table.assign(status=table["status"].mask(hole, "absent"), value=table["value"].mask(hole))
     with pytest.raises(UserError, match="missing: complete-cases"):
-        analyse(table, NO_POOLS, AnalysisPlan(), arms=ARMS)
-    found = analyse(table, NO_POOLS, AnalysisPlan(missing="complete-cases"), arms=ARMS)
+        analyse(table, NO_POOLS, AnalysisRules(), arms=ARMS)
+    found = analyse(table, NO_POOLS, AnalysisRules(missing="complete-cases"), arms=ARMS)
     assert found.primary.n == 9
     assert "Left out for all arms: 1 patients (a score is missing in some arm)." in found.limits
     absent = next(cause for cause in found.causes if cause.status == "absent")
@@ -250,7 +250,7 @@ def test_complete_cases_say_what_they_left_out():
 
 def test_post_hoc_tests_come_on_request_only():
     assert run(patients=8).sensitivity.on_request == ()
-    asked = run(patients=8, plan=AnalysisPlan(post_hoc=("conover", "shaffer"))).sensitivity.on_request
+    asked = run(patients=8, plan=AnalysisRules(post_hoc=("conover", "shaffer"))).sensitivity.on_request
     assert [one.method for one in asked] == ["conover", "shaffer"]
 
 
@@ -274,7 +274,7 @@ def test_every_arm_has_its_trials():
 )
 def test_designs_without_a_question_are_refused(arms, message):
     with pytest.raises(UserError, match=message):
-        analyse(simulate(ARMS, {}, patients=3), NO_POOLS, AnalysisPlan(), arms=arms)
+        analyse(simulate(ARMS, {}, patients=3), NO_POOLS, AnalysisRules(), arms=arms)
 
 
 def test_json_holds_every_part_without_bare_nan():

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.study.causes import causes_of
-from medsweep.analysis.table.reduction import AnalysisPlan, reduce
+from medsweep.analysis.table.reduction import AnalysisRules, reduce
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES
@@ -22,7 +22,7 @@ def results(**settings) -> pd.DataFrame:
 
 
 def reduced(table, metric="dice", **plan):
-    return reduce(validated(table, NAMES, "dice"), AnalysisPlan(**plan), NAMES, metric)
+    return reduce(validated(table, NAMES, "dice"), AnalysisRules(**plan), NAMES, metric)
 
 
 def mark(table, status, value=math.nan, **where):
@@ -175,7 +175,7 @@ def test_missed_by_both_is_a_tie():
 def test_plan_refuses_nonsense():
     for bad in ({"margin": 0.0}, {"alpha": 0.7}, {"missing": "drop"}, {"marge": 0.01}):
         with pytest.raises(ValueError, match=next(iter(bad))):
-            AnalysisPlan(**bad)
+            AnalysisRules(**bad)
 
 
 def test_every_cause_has_its_count_and_rule():
@@ -183,7 +183,7 @@ def test_every_cause_has_its_count_and_rule():
     table = mark(table, "missed", math.inf, arm="x", patient="case-001", metric="hd95_mm")
     table = mark(table, "empty-both", patient="case-004", class_="2")
     rows = validated(mark(table, "diverged", arm="y", seed=1), NAMES, "dice")
-    found = {one.status: one for one in causes_of(rows, AnalysisPlan(), SCORES["dice"])}
+    found = {one.status: one for one in causes_of(rows, AnalysisRules(), SCORES["dice"])}
     assert {name: (one.scores, one.runs, one.patients) for name, one in found.items() if one.scores} == {
         "ok": (51, 5, 6),
         "empty-both": (5, 5, 1),
@@ -192,12 +192,12 @@ def test_every_cause_has_its_count_and_rule():
     }
     assert found["missed"].rule == "counts; scored 0"
     assert found["absent"].rule == "the analysis stops"
-    distance = {one.status: one.rule for one in causes_of(rows, AnalysisPlan(diverged="refuse"), SCORES["hd95_mm"])}
+    distance = {one.status: one.rule for one in causes_of(rows, AnalysisRules(diverged="refuse"), SCORES["hd95_mm"])}
     assert distance["missed"] == "counts; scored infinite, worst in ranks"
     assert distance["diverged"] == "the analysis stops"
 
 
 def test_post_hoc_tests_are_named_in_the_plan():
-    assert AnalysisPlan.model_validate_json('{"post_hoc": ["shaffer"]}').post_hoc == ("shaffer",)
+    assert AnalysisRules.model_validate_json('{"post_hoc": ["shaffer"]}').post_hoc == ("shaffer",)
     with pytest.raises(ValueError, match="post_hoc"):
-        AnalysisPlan(post_hoc=("tukey",))
+        AnalysisRules(post_hoc=("tukey",))

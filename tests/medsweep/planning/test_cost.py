@@ -26,7 +26,7 @@ from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Plan, build, decide
 from medsweep.tracking.console import Observer
 
-SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisPlan)
+SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisRules)
 SWEEP = """\
 sweep: toy
 question: What does it cost?

@@ -13,7 +13,7 @@ from medsweep.sweep.file import Schema, Sweep
 from medsweep.sweep.fractions import Fraction, best_fraction, smallest_fraction
 from medsweep.sweep.load import load_sweep
 
-SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisPlan)
+SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisRules)
 SWEEP = """\
 sweep: toy
 question: Which of them matter?

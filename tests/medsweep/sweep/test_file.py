@@ -15,7 +15,7 @@ from medsweep.sweep.load import find_sweep, load_sweep
 from medsweep.sweep.plan import build, unread_factors
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisPlan)
+SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisRules)
 
 GOOD = """\
 sweep: toy
