@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from medsweep.analysis.figures.style import BAND, INK, QUIET, Drawn, Rows, figure, lines, look, save, wrapped
 from medsweep.analysis.stats.mean_ranks import BonferroniDunn, Nemenyi
 from medsweep.analysis.stats.omnibus import Omnibus
-from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import PLUS_MINUS, arm_label, number, p_text
 
 LINE = 0.135
@@ -44,19 +43,7 @@ def groups_of(omnibus: Omnibus, pairs: Nemenyi) -> Groups:
     return Groups(order, bars, rejects=True)
 
 
-def draw_critical_difference(analysis: Analysis, stem: Path) -> Drawn:
-    """``draw_cd`` of the primary metric, with the band around the control.
-
-    Raises:
-        ValueError: there is no omnibus test to draw (two arms, or one patient).
-    """
-    omnibus, pairs, dunn = analysis.primary.omnibus, analysis.primary.nemenyi, analysis.sensitivity.bonferroni_dunn
-    if not isinstance(omnibus, Omnibus) or pairs is None or dunn is None:
-        raise ValueError("no critical difference without an omnibus test")
-    return draw_cd(omnibus, pairs, dunn, stem)
-
-
-def draw_cd(omnibus: Omnibus, pairs: Nemenyi, dunn: BonferroniDunn, stem: Path) -> Drawn:
+def draw_critical_difference(omnibus: Omnibus, pairs: Nemenyi, dunn: BonferroniDunn, stem: Path) -> Drawn:
     """Mean ranks, 1 is best, with the Nemenyi critical difference, and the band of ``dunn`` around its control."""
     groups = groups_of(omnibus, pairs)
     levels = _levels(omnibus, groups)

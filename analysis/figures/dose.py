@@ -24,15 +24,8 @@ def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
 
     Triangles on the upper edge mark where harm begins: hollow where the interval leaves 0, filled where it leaves the
     margin.
-
-    Raises:
-        ValueError: the sweep has no series.
     """
-    series = analysis.dose
-    if not series:
-        raise ValueError("the sweep has no series of counts to draw")
-    metric = analysis.primary.metric
-    limits = _limits(analysis)
+    series, metric, limits = analysis.dose, analysis.primary.metric, _limits(analysis)
     with style.look():
         titles = [f"{style.wrapped(one.name, 30)}\n{_shape_text(one)}" for one in series]
         ylabel = f"difference in {metric.in_unit}\nfrom {style.wrapped(analysis.control, 26)}"

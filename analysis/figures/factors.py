@@ -134,12 +134,7 @@ def draw_dependence(study: FactorStudy, metric: Metric, margin: float, stem: Pat
     """One panel per numeric factor on a shared scale; bars are intervals over patients, dashed ones over runs too.
 
     The steps that are shown at every level of analysis are drawn thick.
-
-    Raises:
-        ValueError: no factor has three numeric levels.
     """
-    if not study.dependence:
-        raise ValueError("no factor has three numeric levels to draw")
     trends = {one.factor: one for one in study.ordered}
     with style.look():
         titles = [style.wrapped(f"{one.factor}: {one.course}", 32) for one in study.dependence]

@@ -112,12 +112,7 @@ def draw_meta(metas: Sequence[Meta], metric: Metric, margin: float, stem: Path) 
     """One block per label: its data sets (square by weight), then diamond and, thin and dashed, prediction interval.
 
     The diamond spans the Hartung-Knapp interval. An interval that leaves the axis ends in an arrow head.
-
-    Raises:
-        ValueError: nothing to draw.
     """
-    if not metas:
-        raise ValueError("no label was combined over data sets; there is nothing to draw")
     notes = [style.wrapped(note, 125) for note in dict.fromkeys(meta.note for meta in metas if meta.note)]
     rows = sum(0.75 * style.lines(style.wrapped(meta.label, HEAD)) + meta.k + 2.65 for meta in metas)
     with style.look():
@@ -204,12 +199,8 @@ def _data_across(metas: Sequence[Meta]) -> Rows:
         for one in meta.studies:
             row = {"label": meta.label, "row": one.study.dataset, "n": one.study.n, "difference": one.study.effect}
             rows.append({**row, **style.ends(one), "weight": one.weight})
-        mean = {
-            "row": "random-effects mean, Hartung-Knapp",
-            "difference": meta.estimate.value,
-            **style.ends(meta.estimate),
-        }
+        mean = {"row": "random-effects mean, Hartung-Knapp", "difference": meta.estimate.value}
         names = ("label", "n", "prediction_low", "prediction_high", "q", "i2", "tau2")
         facts = {name: getattr(meta, name) for name in names}
-        rows.append({**mean, "weight": 1.0, "p": meta.estimate.p, **facts})
+        rows.append({**mean, **style.ends(meta.estimate), "weight": 1.0, "p": meta.estimate.p, **facts})
     return rows

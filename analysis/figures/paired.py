@@ -25,12 +25,7 @@ def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Pa
 
     A triangle up is a patient for whom the arm is better, down worse, a ring a tie; outliers carry a larger mark.
     Differences beyond the axis stand at its edge with their value.
-
-    Raises:
-        ValueError: nothing to draw.
     """
-    if not pairs:
-        raise ValueError("no comparison to draw")
     limits = _limits(pairs, margin)
     with style.look():
         titles = [f"{style.wrapped(p.arm, 32)}\nbetter {p.better}, worse {p.worse}, tied {p.ties}" for p in pairs]

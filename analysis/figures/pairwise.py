@@ -54,13 +54,7 @@ def layout_of(names: list[str], k: int) -> MatrixLayout:
 
 
 def draw_pairwise(pairwise: Pairwise, metric: Metric, stem: Path, *, control: str | None = None) -> Drawn:
-    """The matrix of ``pairwise``, best mean first; the numbers behind it, intervals too, go into the CSV.
-
-    Raises:
-        ValueError: fewer than two arms.
-    """
-    if pairwise.k < 2:
-        raise ValueError(f"a matrix of pairs needs two arms, got {pairwise.k}")
+    """The matrix of two or more arms, best mean first; the numbers behind it, intervals too, go into the CSV."""
     arms = [pairwise.arms[i] for i in pairwise.order]
     names = [f"{place}  {arm_label(arm, control=arm == control)}" for place, arm in enumerate(arms, start=1)]
     layout = layout_of(names, pairwise.k)

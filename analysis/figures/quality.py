@@ -21,12 +21,7 @@ def draw_quality(study: QualityStudy, stem: Path) -> Drawn:
     """Small multiples, mark shape by data set: the 12 measures of largest abs(rho).
 
     One data set is drawn in the measures' own units. Several are drawn as ranks inside each, as rho sees them.
-
-    Raises:
-        ValueError: no measure could be judged.
     """
-    if not study.metrics:
-        raise ValueError(f"no measure can be drawn: {study.note}")
     chosen = sorted(study.metrics, key=lambda one: (-abs(one.rho), one.metric))[:PANELS]
     columns = min(COLUMNS, max(2, len(chosen)))
     rows = math.ceil(len(chosen) / columns)

@@ -23,13 +23,7 @@ DARK: Final = 0.6
 
 
 def draw_rank_map(ranking: Ranking, stem: Path, *, control: str | None = None) -> Drawn:
-    """Rows: arms, best first; columns: ranks; a frame marks the rank on all patients, the text its interval.
-
-    Raises:
-        ValueError: fewer than two arms.
-    """
-    if len(ranking.arms) < 2:
-        raise ValueError(f"a ranking needs two arms, got {len(ranking.arms)}")
+    """Rows: arms, best first; columns: ranks; a frame marks the rank on all patients, the text its interval."""
     arms = sorted(ranking.arms, key=lambda one: (one.rank, one.mean_rank))
     k = len(arms)
     labels = [wrapped(arm_label(one.arm, control=one.arm == control), LABEL_WIDTH) for one in arms]

@@ -28,12 +28,7 @@ def draw_spectra(curves: pd.DataFrame, stem: Path) -> Drawn:
     Args:
         curves: columns kind, modality, cycles (per image, 0 is left out), real and synthetic (power).
         stem: path of the files without their endings.
-
-    Raises:
-        ValueError: there is nothing to draw.
     """
-    if curves.empty:
-        raise ValueError("no spectrum to draw")
     shown = curves[curves["cycles"] > 0]
     modalities, kinds = list(shown["modality"].unique()), list(shown["kind"].unique())
     columns = min(COLUMNS, len(modalities))

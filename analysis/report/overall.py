@@ -180,8 +180,9 @@ def flips(analysis: Analysis) -> Table | None:
 
 
 def _ranks_picture(material: Material) -> Figure | None:
-    test = material.analysis.primary.omnibus
-    if not isinstance(test, Omnibus):
+    test, pairs = material.analysis.primary.omnibus, material.analysis.primary.nemenyi
+    dunn = material.analysis.sensitivity.bonferroni_dunn
+    if not isinstance(test, Omnibus) or pairs is None or dunn is None:
         return None
     caption = (
         "Critical-difference diagram: mean rank over patients, 1 is best. A bar, or its absence, says nothing "
@@ -189,7 +190,7 @@ def _ranks_picture(material: Material) -> Figure | None:
     )
     order = sorted(zip(test.mean_ranks, test.arms, strict=True))
     ranks = ", ".join(f"{arm} {number(rank, 2)}" for rank, arm in order)
-    draw = partial(draw_critical_difference, material.analysis)
+    draw = partial(draw_critical_difference, test, pairs, dunn)
     return material.picture("ranks", draw, caption, f"Mean ranks from best to worst: {ranks}.")
 
 

@@ -20,12 +20,7 @@ def patient_weights(n: int, resamples: int, purpose: str) -> Array:
     The seed depends on ``purpose`` alone: all arms and metrics of one data set see the same patients drawn. The
     result is shared between callers and cannot be written to. Patients must be exchangeable: this is not a draw for
     clustered or stratified patients.
-
-    Raises:
-        ValueError: no patient or no resample.
     """
-    if n < 1 or resamples < 1:
-        raise ValueError(f"a bootstrap needs a patient and a resample, got n = {n} and {resamples} resamples")
     rng = np.random.default_rng(derive_seed("analysis", purpose))
     weights = np.empty((resamples, n))
     rows = max(1, CHUNK // n)

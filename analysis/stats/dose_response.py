@@ -64,7 +64,7 @@ class DoseSeries:
     """One series, doses ascending; ``trend`` is None with fewer than two counts above 0.
 
     ``shape`` is what patients alone (``shape_patients``) and runs as random (``shape_runs``, None where there is
-    nothing to test over) both support, test by test. Shape and ``harm`` need the margin; ``harm_runs`` has runs random.
+    nothing to test over) both support, test by test. Neither is judged with one patient; ``harm_runs`` has runs random.
     """
 
     name: str
@@ -79,14 +79,11 @@ class DoseSeries:
 
 
 def dose_series(
-    reduced: Reduced, arms: Sequence[ArmInfo], control: str, level: float, scale: float, *, margin: float | None = None
+    reduced: Reduced, arms: Sequence[ArmInfo], control: str, level: float, scale: float, *, margin: float
 ) -> list[DoseSeries]:
     """Every series of the design, in the arms' order; patients with a finite value in all its arms.
 
-    ``margin`` is the sweep's; without it neither shape nor harm is judged.
-
-    Raises:
-        ValueError: a series holds one count twice.
+    ``margin`` is the sweep's, for shape and harm.
     """
     grouped: dict[str, list[ArmInfo]] = {}
     for arm in arms:
@@ -95,11 +92,6 @@ def dose_series(
     series = []
     for name, members in grouped.items():
         ordered = sorted(members, key=lambda arm: arm.count)
-        counts = [0, *(arm.count for arm in ordered)]
-        if len(set(counts)) != len(counts):
-            raise ValueError(
-                f"series {name!r} holds one count twice ({counts}); its arms differ in more than the count"
-            )
         series.append(_series(name, ordered, control, reduced, level=level, scale=scale, margin=margin))
     return series
 
@@ -112,7 +104,7 @@ def _series(
     *,
     level: float,
     scale: float,
-    margin: float | None,
+    margin: float,
 ) -> DoseSeries:
     """Points, contrasts, shape and harm at both levels of analysis."""
     columns = [control, *(arm.name for arm in ordered)]
@@ -129,8 +121,6 @@ def _series(
         return DoseSeries(name, patients, tuple(points), None)
     over_runs = run_contrast(reduced, columns, level)
     fitted = trend(values, counts, scale, level, over_runs=over_runs) if len(counts) >= 3 else None
-    if margin is None:
-        return DoseSeries(name, patients, tuple(points), fitted)
     none = np.zeros(len(counts))
     weights = contrasts(counts, scale) if len(counts) >= 3 else {"linear": none, "quadratic": none}
     alone = Doses(

@@ -23,7 +23,7 @@ FEW: Final = 6
 
 @dataclass(frozen=True)
 class StudyEffect:
-    """One data set's mean difference (arm minus control) with its standard error, over ``n`` patients."""
+    """One data set's mean difference (arm minus control) with its standard error above 0, over ``n`` patients."""
 
     dataset: str
     label: str
@@ -48,8 +48,7 @@ class Meta:
 
     ``estimate``: the random-effects mean with the Hartung-Knapp interval (t, k - 1 df), its variance never below the
     classical one. ``tau2`` is the variance between data sets, ``i2`` its share of the total in 0 .. 1. ``prediction``
-    is for the mean difference of a new data set, NaN below 3 data sets. ``note`` says what few data sets leave open,
-    ``left_out`` names those without a usable standard error.
+    is for the mean difference of a new data set, NaN below 3 data sets. ``note`` says what few data sets leave open.
     """
 
     label: str
@@ -64,7 +63,6 @@ class Meta:
     prediction_low: float
     prediction_high: float
     studies: tuple[WeightedStudy, ...]
-    left_out: tuple[str, ...]
     note: str
 
 
@@ -100,12 +98,8 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float) -> Meta:
 
     Assumes independent data sets, near-normal means, and variances as known: a study of few patients is trusted too
     much. Not for folds, seeds or counts of one data set, which are no independent studies.
-
-    Raises:
-        ValueError: no study, two labels, or a data set twice.
     """
-    usable, left_out = _checked(studies)
-    ordered = sorted(usable, key=lambda study: study.dataset)
+    ordered = sorted(studies, key=lambda study: study.dataset)
     y = np.array([study.effect for study in ordered], dtype=np.float64)
     v = np.array([study.se for study in ordered], dtype=np.float64) ** 2
     k, df = len(ordered), len(ordered) - 1
@@ -133,7 +127,6 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float) -> Meta:
             WeightedStudy(study, share, study.effect - z * study.se, study.effect + z * study.se)
             for study, share in zip(ordered, shares.tolist(), strict=True)
         ),
-        left_out=left_out,
         note=few_studies(k, level),
     )
 
@@ -160,16 +153,9 @@ def friedman_over_datasets(
 
     A labelled extra: with 6 data sets and 7 labels it is almost powerless, it drops the size of differences and their
     standard errors, and a mean rank depends on which labels take part. The meta-analysis is the answer.
-
-    Raises:
-        ValueError: a data set has a label twice.
     """
-    pairs = [(study.dataset, study.label) for study in studies]
-    if len(set(pairs)) != len(pairs):
-        twice = next(pair for pair in pairs if pairs.count(pair) > 1)
-        raise ValueError(f"data set {twice[0]!r} has label {twice[1]!r} twice")
     labels = list(dict.fromkeys(study.label for study in studies))
-    frame = pd.DataFrame([(*pair, study.effect) for pair, study in zip(pairs, studies, strict=True)])
+    frame = pd.DataFrame([(study.dataset, study.label, study.effect) for study in studies])
     wide = frame.pivot(index=0, columns=1, values=2)[labels].sort_index().astype(np.float64)
     if control is not None:
         wide.insert(0, control, 0.0)
@@ -188,23 +174,6 @@ def friedman_over_datasets(
         left_out=tuple(str(label) for label in wide.columns if label not in whole.columns),
         note=f"exploratory: {len(whole)} data sets as blocks; sizes and standard errors of differences are not used",
     )
-
-
-def _checked(studies: Sequence[StudyEffect]) -> tuple[list[StudyEffect], tuple[str, ...]]:
-    labels = {study.label for study in studies}
-    if len(labels) > 1:
-        raise ValueError(f"{len(labels)} labels in one synthesis ({', '.join(sorted(labels))}); combine one at a time")
-    names = [study.dataset for study in studies]
-    if len(set(names)) != len(names):
-        raise ValueError(f"data set {next(name for name in names if names.count(name) > 1)!r} occurs twice")
-    usable = [study for study in studies if math.isfinite(study.effect) and math.isfinite(study.se) and study.se > 0]
-    left_out = tuple(sorted(set(names) - {study.dataset for study in usable}))
-    if not usable:
-        raise ValueError(
-            f"none of {len(studies)} studies has a finite effect with a standard error above 0"
-            + (f" (data sets {', '.join(left_out)})" if left_out else "")
-        )
-    return usable, left_out
 
 
 def _mean(y: Array, weight: Array) -> float:

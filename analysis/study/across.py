@@ -1,5 +1,6 @@
 """What several data sets say together: a random-effects mean of every arm's difference, and a consensus ranking."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
         effect = answer.patients.effect
         estimate = answer.estimate if over_runs else effect.mean
         studies.append(StudyEffect(dataset, answer.arm, estimate.value, estimate.se, effect.n_finite))
-    sound = [study for study in studies if study.se > 0]
+    sound = [study for study in studies if 0 < study.se < math.inf]
     labels = dict.fromkeys(study.label for study in studies)
     several = [name for name in labels if sum(study.label == name for study in sound) > 1]
     metas = synthesise_all([study for study in sound if study.label in several], level=1 - first.rules.alpha)

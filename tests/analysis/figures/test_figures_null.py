@@ -144,11 +144,3 @@ def test_the_quality_panels_hold_every_generator(tmp_path):
     assert len(data) == 4 * 16
     rhos = {one.metric: one.rho for one in study.metrics}
     assert dict(zip(data["metric"], data["rho"], strict=True)) == pytest.approx(rhos)
-
-
-def test_what_cannot_be_drawn_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="no label was combined"):
-        draw_meta([], SCORES["dice"], 0.01, tmp_path / "meta")
-    empty = dataclasses.replace(quality(["a"]), metrics=())
-    with pytest.raises(ValueError, match="no measure can be drawn: exploratory: 8 generators"):
-        draw_quality(empty, tmp_path / "q")

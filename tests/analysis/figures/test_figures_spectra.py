@@ -36,8 +36,3 @@ def test_its_data_lie_beside_it_and_every_modality_has_a_panel(tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(drawn.csv), given)
     text = drawn.svg.read_text()
     assert all(f"<!-- {word} -->" in text for word in ("T1", "FLAIR", "b-sg", "mc-sg", "real"))
-
-
-def test_without_curves_there_is_no_picture(tmp_path):
-    with pytest.raises(ValueError, match="no spectrum"):
-        draw_spectra(curves(2.0).iloc[:0], tmp_path / "spectra")

@@ -38,11 +38,6 @@ def test_the_chunk_bounds_memory_and_changes_no_row_sum(monkeypatch):
     patient_weights.cache_clear()
 
 
-def test_a_bootstrap_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="n = 0 and 10 resamples"):
-        patient_weights(0, 10, "a")
-
-
 def test_means_with_infinite_scores_are_infinite_where_drawn():
     weights = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
     means = resampled_means(weights, np.array([[math.inf, 1.0], [2.0, 2.0], [4.0, 3.0]]))

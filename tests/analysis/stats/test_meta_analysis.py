@@ -132,22 +132,6 @@ def test_few_data_sets_are_said_plainly(k, said):
     assert '"label": "b-sg"' in to_json(found)
 
 
-def test_a_data_set_without_spread_is_left_out_by_name():
-    given = [*drawn(3, 0.01), StudyEffect("flat", "b-sg", 0.0, 0.0, 9), StudyEffect("one", "b-sg", 0.1, math.nan, 1)]
-    found = synthesise(given, level=0.95)
-    assert (found.k, found.left_out) == (3, ("flat", "one"))
-    assert found.estimate == synthesise(drawn(3, 0.01), level=0.95).estimate
-
-
-def test_what_cannot_be_combined():
-    with pytest.raises(ValueError, match=r"2 labels in one synthesis \(a, b\)"):
-        synthesise([*studies([0.1], [0.1], "a"), *studies([0.1], [0.1], "b")], level=0.95)
-    with pytest.raises(ValueError, match="data set 'set-0' occurs twice"):
-        synthesise(studies([0.1], [0.1]) * 2, level=0.95)
-    with pytest.raises(ValueError, match=r"none of 1 studies has a finite effect .* \(data sets set-0\)"):
-        synthesise(studies([0.1], [0.0]), level=0.95)
-
-
 def test_a_study_of_each_label_in_first_order():
     delta = np.array([0.01, 0.02, 0.04])
     one = StudyEffect("set-0", "late", delta.mean(), delta.std(ddof=1) / math.sqrt(3), 3)
@@ -172,5 +156,3 @@ def test_consensus_ranks_and_friedman_are_extras():
     turned = friedman_over_datasets(given, higher_is_better=False, control="real only")
     assert turned.mean_ranks == (2.0, 3.0, 1.0)
     assert isinstance(friedman_over_datasets(given[:1], higher_is_better=True).omnibus, NoOmnibus)
-    with pytest.raises(ValueError, match="data set 'set-0' has label 'good' twice"):
-        friedman_over_datasets(given[:1] * 2, higher_is_better=True)
