@@ -26,8 +26,7 @@ import numpy as np
 import pandas as pd
 
 from medsweep.analysis.records import ArmInfo, Array, mean_estimate
-from medsweep.analysis.stats.bootstrap import RESAMPLES, patient_weights
-from medsweep.analysis.stats.effects import rank_biserials
+from medsweep.analysis.stats.effects import RESAMPLES, patient_weights, rank_biserials
 from medsweep.analysis.stats.equivalence import tost
 from medsweep.analysis.stats.mean_ranks import nemenyi
 from medsweep.analysis.stats.method_tests import all_components, method_tests

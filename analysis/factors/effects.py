@@ -25,7 +25,7 @@ from medsweep.analysis.factors.design import (
 from medsweep.analysis.factors.least_squares import alias_sets, factor_contrasts
 from medsweep.analysis.factors.terms import ArmScores, Term
 from medsweep.analysis.records import ArmInfo
-from medsweep.analysis.stats.contrast_tests import FTest
+from medsweep.analysis.stats.method_tests import FTest
 from medsweep.analysis.stats.p_adjustment import holm
 from medsweep.analysis.table.reduction import Reduced
 from medsweep.analysis.table.score_array import scores_of

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medsweep.analysis.records import Array, Estimate, mean_estimate
-from medsweep.analysis.stats.contrast_tests import FTest, basis, repeated_f
-from medsweep.analysis.stats.method_tests import contrast_test, subspace_test
+from medsweep.analysis.stats.method_tests import FTest, basis, contrast_test, repeated_f, subspace_test
 from medsweep.analysis.table.score_array import Flags, ScoreArray
 
 NEGLIGIBLE = 1e-12

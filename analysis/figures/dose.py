@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 
 from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
-from medsweep.analysis.stats.dose_response import DoseSeries, Trend
-from medsweep.analysis.stats.dose_shape import HarmOnset, Onset
+from medsweep.analysis.stats.dose_response import DoseSeries, HarmOnset, Onset, Trend
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import p_text, percent, with_span
 from medsweep.metrics import Metric

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, INK, Drawn, Rows
-from medsweep.analysis.stats.paired_differences import Paired
+from medsweep.analysis.stats.effects import Paired
 from medsweep.analysis.study.wording import number, with_span
 from medsweep.metrics import Metric
 

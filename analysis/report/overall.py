@@ -15,7 +15,7 @@ from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus
 from medsweep.analysis.stats.pairwise import PairComparison
 from medsweep.analysis.stats.rank_stability import RankStability
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.sensitivity import Sensitivity
+from medsweep.analysis.study.metric_study import Sensitivity
 from medsweep.analysis.study.wording import NOT_COMPUTABLE, number, p_text, percent
 
 FOLDED_FROM = 16

@@ -8,8 +8,7 @@ from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.report.document import Block, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
-from medsweep.analysis.stats.bootstrap import RESAMPLES
-from medsweep.analysis.stats.effects import Effect
+from medsweep.analysis.stats.effects import RESAMPLES, Effect
 from medsweep.analysis.stats.omnibus import Omnibus
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.analyse import Analysis

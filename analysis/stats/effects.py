@@ -4,15 +4,57 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
 from medsweep.analysis.records import Array, Estimate, mean_estimate
-from medsweep.analysis.stats.bootstrap import RESAMPLES, patient_weights, resampled_means
 from medsweep.analysis.stats.wilcoxon import EXACT_UP_TO, signed_rank_pmf
+from medsweep.analysis.table.reduction import Reduced
+from medsweep.identity import derive_seed
+
+RESAMPLES: Final = 10_000
+CHUNK: Final = 2_000_000
+"""Patients drawn at a time, which bounds the memory beside the matrix itself."""
+
+
+@lru_cache(maxsize=2)
+def patient_weights(n: int, resamples: int, purpose: str) -> Array:
+    """``resamples`` x ``n`` weights, each row multinomial counts / n, so that ``weights @ scores`` are bootstrap means.
+
+    The seed depends on ``purpose`` alone: all arms and metrics of one data set see the same patients drawn. The
+    result is shared between callers and cannot be written to. Patients must be exchangeable: this is not a draw for
+    clustered or stratified patients.
+    """
+    rng = np.random.default_rng(derive_seed("analysis", purpose))
+    weights = np.empty((resamples, n))
+    rows = max(1, CHUNK // n)
+    for start in range(0, resamples, rows):
+        block = weights[start : start + rows]
+        cells = rng.integers(n, size=block.shape) + n * np.arange(len(block))[:, None]
+        block[:] = np.bincount(cells.ravel(), minlength=block.size).reshape(block.shape)
+    weights /= n
+    weights.flags.writeable = False
+    return weights
+
+
+def resampled_means(weights: Array, scores: Array) -> Array:
+    """``weights @ scores`` (resamples x arms) to 1e-12; a drawn infinite score makes the mean infinite, never NaN.
+
+    Raises:
+        ValueError: a score is missing, or a column holds both infinities.
+    """
+    infinite = np.isinf(scores)
+    if np.isnan(scores).any() or ((scores == np.inf).any(axis=0) & (scores == -np.inf).any(axis=0)).any():
+        raise ValueError("means need scores without NaN and with infinities of one sign per arm")
+    means: Array = (weights @ np.where(infinite, 0.0, scores)).round(12)
+    for column in np.flatnonzero(infinite.any(axis=0)):
+        drawn = weights[:, infinite[:, column]].any(axis=1)
+        means[drawn, column] = scores[infinite[:, column], column][0]
+    return means
+
 
 T = TypeVar("T")
 
@@ -188,3 +230,50 @@ def p_better_interval(wins: int, ties: int, n: int, level: float) -> ConfidenceI
     half = math.sqrt(max((2 * share + z2n) ** 2 - 4 * (1 + z2n) * (share**2 + z2n * tied / 4), 0.0))
     low, high = ((2 * share + z2n + sign * half) / (2 * (1 + z2n)) for sign in (-1, 1))
     return ConfidenceInterval(max(low, 0.0), min(high, 1.0), level)
+
+
+FENCE = 1.5
+"""Outliers lie more than this many interquartile ranges beyond the quartiles (Tukey 1977)."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Arm minus control, ascending; ``outliers`` are positions in that order.
+
+    Patients are not named: the report may leave the house. ``better`` and ``worse`` count patients by the metric's
+    direction, the rest are ties. The mean and its interval are over finite differences.
+    """
+
+    arm: str
+    control: str
+    differences: tuple[float, ...]
+    better: int
+    ties: int
+    worse: int
+    mean: Estimate
+    outliers: tuple[int, ...]
+
+
+def paired_differences(reduced: Reduced, control: str, arms: Sequence[str], level: float) -> tuple[Paired, ...]:
+    """One record per arm."""
+    pairs = []
+    for arm in arms:
+        delta = reduced.differences(arm, control)
+        ascending, finite = np.sort(delta), delta[np.isfinite(delta)]
+        low, high = np.quantile(finite, [0.25, 0.75]) if len(finite) else (0.0, 0.0)
+        reach = FENCE * (high - low)
+        far = (ascending < low - reach) | (ascending > high + reach)
+        gains = delta if reduced.metric.higher_is_better else -delta
+        pairs.append(
+            Paired(
+                arm=arm,
+                control=control,
+                differences=tuple(ascending.tolist()),
+                better=int((gains > 0).sum()),
+                ties=int((gains == 0).sum()),
+                worse=int((gains < 0).sum()),
+                mean=mean_estimate(finite, level),
+                outliers=tuple(int(i) for i in np.flatnonzero(far)),
+            )
+        )
+    return tuple(pairs)

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from medsweep.analysis.stats.contrast_tests import mean_squares
 from medsweep.analysis.stats.effects import Effect
+from medsweep.analysis.stats.method_tests import mean_squares
 
 TARGET = 0.8
 """The power asked for."""

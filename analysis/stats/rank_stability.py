@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from medsweep.analysis.records import Array
-from medsweep.analysis.stats.bootstrap import RESAMPLES, patient_weights, resampled_means
+from medsweep.analysis.stats.effects import RESAMPLES, patient_weights, resampled_means
 from medsweep.analysis.stats.omnibus import refuse_holes
 
 

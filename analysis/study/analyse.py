@@ -14,15 +14,14 @@ from medsweep.analysis.questions.generators import ANCHOR, generator_table, util
 from medsweep.analysis.questions.quality import QualityStudy, quality_of
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.stats.dose_response import DoseSeries, dose_series
+from medsweep.analysis.stats.effects import Paired, paired_differences
 from medsweep.analysis.stats.method_tests import Components, RunMean, all_components, run_means
-from medsweep.analysis.stats.paired_differences import Paired, paired_differences
 from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.causes import Cause, causes_of
 from medsweep.analysis.study.limits import limits_of
-from medsweep.analysis.study.metric_study import Description, MetricStudy, study_metric
-from medsweep.analysis.study.sensitivity import Sensitivity, sensitivity_of
+from medsweep.analysis.study.metric_study import Description, MetricStudy, Sensitivity, sensitivity_of, study_metric
 from medsweep.analysis.table.arms import control_of, infer_arms
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce
 from medsweep.analysis.table.trials import TrialRef, trials_of

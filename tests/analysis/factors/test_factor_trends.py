@@ -12,7 +12,7 @@ from medsweep.analysis.factors.design import CROSS, MINUS, effect_name, layout
 from medsweep.analysis.factors.effects import FactorStudy
 from medsweep.analysis.factors.least_squares import factor_contrasts, scale_of, scaled
 from medsweep.analysis.records import plain
-from medsweep.analysis.stats.paired_differences import paired_differences
+from medsweep.analysis.stats.effects import paired_differences
 
 
 def test_rise_and_bend_are_in_units_of_the_metric():

@@ -15,8 +15,8 @@ from medsweep.analysis.figures.factors import draw_dependence, draw_factors
 from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.stats.effects import paired_differences
 from medsweep.analysis.stats.method_tests import run_means
-from medsweep.analysis.stats.paired_differences import paired_differences
 from medsweep.metrics import SCORES
 from medsweep.sweep.fractions import best_fraction
 

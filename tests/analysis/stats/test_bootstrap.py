@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medsweep.analysis.stats import bootstrap
-from medsweep.analysis.stats.bootstrap import patient_weights, resampled_means
+from medsweep.analysis.stats.effects import patient_weights, resampled_means
 
 
 def test_weights_are_multinomial_counts_over_n():

@@ -16,8 +16,7 @@ from helpers.published import expected, given
 from helpers.score_arrays import method_test
 from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.records import plain
-from medsweep.analysis.stats.dose_response import contrasts, dose_series, page_test, run_contrast, trend
-from medsweep.analysis.stats.dose_shape import Shape
+from medsweep.analysis.stats.dose_response import Shape, contrasts, dose_series, page_test, run_contrast, trend
 from medsweep.analysis.table.reduction import AnalysisRules, reduce
 from medsweep.analysis.table.validation import validated
 

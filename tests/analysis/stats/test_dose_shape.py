@@ -7,8 +7,7 @@ import pytest
 from scipy import stats
 
 from medsweep.analysis.records import mean_estimate
-from medsweep.analysis.stats.dose_response import contrasts
-from medsweep.analysis.stats.dose_shape import Doses, Shape, harm_onset, shape_of
+from medsweep.analysis.stats.dose_response import Doses, Shape, contrasts, harm_onset, shape_of
 from medsweep.analysis.stats.p_adjustment import holm
 
 COUNTS = (0, 8, 16, 32, 64)

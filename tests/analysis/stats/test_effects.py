@@ -11,11 +11,12 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from helpers.published import expected, given
-from medsweep.analysis.stats.bootstrap import RESAMPLES, patient_weights
 from medsweep.analysis.stats.effects import (
+    RESAMPLES,
     effect,
     effects_of,
     p_better_interval,
+    patient_weights,
 )
 from medsweep.analysis.stats.wilcoxon import signed_rank_pmf
 

@@ -13,12 +13,14 @@ from statsmodels.stats.anova import anova_lm
 from helpers.score_arrays import crossed, cut, method_test, overlapping, reduced_of
 from helpers.simulated_results import CONTROL, arm, simulate
 from medsweep.analysis.records import mean_estimate
-from medsweep.analysis.stats.contrast_tests import mean_squares, nadeau_bengio, two_way
 from medsweep.analysis.stats.method_tests import (
     all_components,
+    mean_squares,
     method_tests,
+    nadeau_bengio,
     run_means,
     run_omnibus,
+    two_way,
 )
 from medsweep.analysis.table.reduction import AnalysisRules, reduce
 from medsweep.analysis.table.score_array import Replication, scores_of

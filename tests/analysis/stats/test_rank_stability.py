@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from helpers.published import wide
-from medsweep.analysis.stats.bootstrap import patient_weights
+from medsweep.analysis.stats.effects import patient_weights
 from medsweep.analysis.stats.rank_stability import ranking
 
 

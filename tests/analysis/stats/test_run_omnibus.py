@@ -14,8 +14,7 @@ from statsmodels.stats.anova import AnovaRM, anova_lm
 
 from helpers.score_arrays import crossed, cut, overlapping, reduced_of
 from medsweep.analysis.records import mean_estimate, plain
-from medsweep.analysis.stats.contrast_tests import basis, hillis_f, repeated_f, two_way
-from medsweep.analysis.stats.method_tests import run_omnibus
+from medsweep.analysis.stats.method_tests import basis, hillis_f, repeated_f, run_omnibus, two_way
 from medsweep.analysis.stats.omnibus import NoOmnibus
 from medsweep.analysis.table.score_array import Replication
 
