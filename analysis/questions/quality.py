@@ -13,14 +13,15 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from medsweep.analysis.questions.generators import KEYS, is_quality
 from medsweep.analysis.questions.utility import (
+    KEYS,
     PERMUTATIONS,
     GeneratorPoint,
     GeneratorSample,
     MetricComparison,
     MetricUtility,
     compare,
+    is_quality,
     judge,
     obstacle,
 )

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from medsweep.analysis.figures.forest import draw_meta
 from medsweep.analysis.records import to_json
-from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import Bullets, Document, Figure, Prose, Section
 from medsweep.analysis.report.page import Format, checked, write_document
 from medsweep.analysis.report.sections import reproduction_section
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
-from medsweep.analysis.report.topic import FOLDER, figure_of
+from medsweep.analysis.report.topic import FOLDER, ReportContext, figure_of
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.meta_analysis import Meta
 from medsweep.analysis.stats.omnibus import Omnibus

@@ -2,9 +2,8 @@
 
 import itertools
 
-from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.table import DASH, Table
-from medsweep.analysis.report.topic import Topic
+from medsweep.analysis.report.topic import ReportContext, Topic
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import arm_label, counted, number
 from medsweep.analysis.table.score_array import Replication

@@ -7,10 +7,9 @@ from medsweep.analysis.figures.quality import draw_quality
 from medsweep.analysis.figures.spectra import draw_spectra
 from medsweep.analysis.questions.quality import QualityStudy
 from medsweep.analysis.questions.utility import MetricComparison, MetricUtility
-from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import Block, Bullets, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
-from medsweep.analysis.report.topic import Material, Topic
+from medsweep.analysis.report.topic import Material, ReportContext, Topic
 from medsweep.analysis.study.analyse import Analysis, PoolSummary
 from medsweep.analysis.study.wording import number, percent, span
 from medsweep.metrics import METRICS, Place, record_of, shown_in

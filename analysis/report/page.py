@@ -8,12 +8,12 @@ from typing import Final, Literal, get_args
 
 import jinja2
 
-from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import Document
 from medsweep.analysis.report.latex import latex_text, table_text
 from medsweep.analysis.report.markdown import markdown_text
 from medsweep.analysis.report.sections import document_of
 from medsweep.analysis.report.table import csv_text
+from medsweep.analysis.report.topic import ReportContext
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.errors import UserError, nearest
 

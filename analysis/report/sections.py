@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medsweep.analysis.report import design, dose, factors, images, overall, results, retraining
-from medsweep.analysis.report.context import ReportContext
 from medsweep.analysis.report.document import (
     Block,
     Bullets,
@@ -18,7 +17,7 @@ from medsweep.analysis.report.document import (
     Verdicts,
 )
 from medsweep.analysis.report.table import Table, without_dashes
-from medsweep.analysis.report.topic import Material, Topic
+from medsweep.analysis.report.topic import Material, ReportContext, Topic
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import counted

@@ -1,4 +1,7 @@
-"""Does more help, or help and then harm? Per-patient contrasts on log dose, Page's trend both ways, shape and harm."""
+"""Does more help, or help and then harm? Per-patient contrasts on log dose, Page's trend both ways, shape and harm.
+
+A dose response has K counts above dose 0, the control.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

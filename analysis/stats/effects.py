@@ -1,4 +1,7 @@
-"""How large is a difference: mean with t and BCa intervals, Hodges-Lehmann, rank-biserial, win/tie/loss."""
+"""How large is a difference: mean with t and BCa intervals, Hodges-Lehmann, rank-biserial, win/tie/loss.
+
+One bootstrap draw serves all arms: how often each patient is drawn, as weights, so that means are a matrix product.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

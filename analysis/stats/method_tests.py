@@ -3,6 +3,9 @@
 Patients as blocks test the models at hand. With one held-out set the two-way test treats patients and runs as random
 (Dorfman-Berbaum-Metz; Hillis 2007); with folds, fold means are the blocks, and Nadeau and Bengio 2003 allow for
 training sets that overlap. Where test patients overlap, too, only the latter is honest.
+
+A family of contrasts of arms is its orthonormal basis: k arms alike are k - 1 of them, a factor of L levels has L - 1,
+a single contrast gives the square of its t test.
 """
 
 import math

@@ -10,8 +10,8 @@ import pandas as pd
 
 from medsweep.analysis import records
 from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_effects
-from medsweep.analysis.questions.generators import ANCHOR, generator_table, utility_table
 from medsweep.analysis.questions.quality import QualityStudy, quality_of
+from medsweep.analysis.questions.utility import ANCHOR, generator_table, utility_table
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.stats.dose_response import DoseSeries, dose_series
 from medsweep.analysis.stats.effects import Paired, paired_differences
@@ -19,12 +19,18 @@ from medsweep.analysis.stats.method_tests import Components, RunMean, all_compon
 from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
-from medsweep.analysis.study.causes import Cause, causes_of
 from medsweep.analysis.study.limits import limits_of
-from medsweep.analysis.study.metric_study import Description, MetricStudy, Sensitivity, sensitivity_of, study_metric
-from medsweep.analysis.table.arms import control_of, infer_arms
+from medsweep.analysis.study.metric_study import (
+    Cause,
+    Description,
+    MetricStudy,
+    Sensitivity,
+    causes_of,
+    sensitivity_of,
+    study_metric,
+)
+from medsweep.analysis.table.arms import TrialRef, control_of, infer_arms, trials_of
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce
-from medsweep.analysis.table.trials import TrialRef, trials_of
 from medsweep.analysis.table.user_table import NO_POOLS, metric_for, rules_of, tidied
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError

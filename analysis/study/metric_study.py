@@ -1,9 +1,14 @@
-"""One metric without any verdict: what the arms scored, whether they differ, and by how much from the control."""
+"""One metric without any verdict: what the arms scored, whether they differ, and by how much from the control.
 
+Beside it every cell by status with its declared rule, and whether the answer hangs on the test or on other arms.
+"""
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from medsweep.analysis.records import Array
 from medsweep.analysis.stats.effects import Effect, effects_of
@@ -20,6 +25,7 @@ from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
 from medsweep.analysis.stats.pairwise import AllPairs, Pairwise, all_pairs, pairwise
 from medsweep.analysis.stats.wilcoxon import Wilcoxon, against_control
 from medsweep.analysis.table.reduction import AnalysisRules, FlowStep, Reduced, difference
+from medsweep.analysis.table.validation import NO_ROW, REPLICATE
 from medsweep.metrics import Metric
 
 
@@ -143,3 +149,43 @@ def sensitivity_of(
         if ranked is not None
         else (),
     )
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Scores (patient x class x run x arm) of one status, the runs and patients they are in, and the declared rule."""
+
+    status: str
+    scores: int
+    runs: int
+    patients: int
+    rule: str
+
+
+def causes_of(rows: pd.DataFrame, rules: AnalysisRules, metric: Metric) -> tuple[Cause, ...]:
+    """Counts for one metric in a table that ``validation.validated`` returned; every cause, also those of 0."""
+    scores = rows[rows["metric"] == metric.name]
+    causes = []
+    for status, rule in _rule_texts(rules, metric).items():
+        cells = scores[scores["status"] == status]
+        runs = len(cells[["arm", *REPLICATE]].drop_duplicates())
+        causes.append(Cause(status, len(cells), runs, int(cells["patient"].nunique()), rule))
+    return tuple(causes)
+
+
+def _rule_texts(rules: AnalysisRules, metric: Metric) -> dict[str, str]:
+    empty = "the patient is left out for this class, in all arms"
+    worst = "infinite, worst in ranks" if math.isinf(metric.worst) else f"{metric.worst:g}"
+    absent = {
+        "refuse": "the analysis stops",
+        "complete-cases": "the replicate, or the patient, is left out for all arms",
+    }[rules.missing]
+    return {
+        "ok": "scored as it is",
+        "empty-both": empty,
+        "empty-reference": empty,
+        "missed": f"counts; scored {worst}",
+        "diverged": f"counts; scored {worst}" if rules.diverged == "worst" else "the analysis stops",
+        "absent": absent,
+        NO_ROW: absent,
+    }

@@ -9,8 +9,8 @@ import pandas as pd
 
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.across import write_across
-from medsweep.analysis.report.context import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.report.page import Format, write_report
+from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from helpers.simulated_results import eight_arms, simulate, simulate_pools
-from medsweep.analysis.report.context import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.report.page import write_report
+from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.table.reduction import AnalysisRules
 

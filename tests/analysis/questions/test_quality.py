@@ -13,7 +13,6 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from helpers.simulated_results import CONTROL, arm, simulate, simulate_pools
-from medsweep.analysis.questions.generators import KEYS, better, generator_table, is_quality, utility_table
 from medsweep.analysis.questions.quality import quality_of
 from medsweep.analysis.questions.rank_association import (
     bend,
@@ -23,6 +22,7 @@ from medsweep.analysis.questions.rank_association import (
     rho,
     scaled_ranks,
 )
+from medsweep.analysis.questions.utility import KEYS, better, generator_table, is_quality, utility_table
 from medsweep.analysis.records import to_json
 from medsweep.analysis.stats.p_adjustment import holm
 from medsweep.analysis.table.reduction import AnalysisRules, reduce

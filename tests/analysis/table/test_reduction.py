@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers.simulated_results import CONTROL, arm, simulate
-from medsweep.analysis.study.causes import causes_of
+from medsweep.analysis.study.metric_study import causes_of
 from medsweep.analysis.table.reduction import AnalysisRules, reduce
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
