@@ -54,11 +54,6 @@ class Metric:
         """The title, with its unit where it has one: ``HD95 in mm``."""
         return f"{self.title} in {self.unit}" if self.unit else self.title
 
-    @property
-    def can_be_primary(self) -> bool:
-        """Whether verdicts on arms can rest on it: it is scored for every patient, and has a direction."""
-        return "scores" in self.shown
-
 
 def unknown_metric(name: str, *, higher_is_better: bool) -> Metric:
     """The record of somebody's own score, of which only the direction is known."""

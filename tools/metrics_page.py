@@ -28,7 +28,7 @@ def table(metrics: Iterable[Metric]) -> str:
 
 
 def _row(metric: Metric) -> tuple[str, ...]:
-    name = f"**`{metric.name}`**" if metric.can_be_primary else f"`{metric.name}`"
+    name = f"**`{metric.name}`**" if "scores" in metric.shown else f"`{metric.name}`"
     limits, semicolon, note = metric.range.partition(";")
     better = f"{limits}{BETTER[metric.direction]}{semicolon}{note}"
     return (name, metric.meaning.replace("|", "\\|"), better, metric.unit, metric.source, f"`{metric.computed_by}`")

@@ -1,4 +1,1 @@
-"""Pictures of finished records: every number drawn was computed before, and lies beside the picture as CSV.
-
-The one place that imports matplotlib.
-"""
+"""Pictures of finished records, each with its data as CSV; the one place that imports matplotlib."""

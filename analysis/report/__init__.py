@@ -1,4 +1,1 @@
-"""The report: one self-contained HTML page that tells what the records say, with every n and interval.
-
-It computes no statistic of its own.
-"""
+"""The report: one self-contained page of what the records say; it computes no statistic of its own."""

@@ -38,11 +38,7 @@ def write_report(
 
 
 def checked(formats: Sequence[str]) -> None:
-    """Refuse an unknown format, or none.
-
-    Raises:
-        UserError: it is so.
-    """
+    """Refuse an unknown format, or none, with a UserError."""
     for name in formats or ("",):
         if name not in get_args(Format):
             raise UserError(f"the report has no format {name!r}; {nearest(name, get_args(Format))}")

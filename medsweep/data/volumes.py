@@ -73,11 +73,7 @@ def load(case: Case, listing: Listing) -> LoadedCase:
 
 
 def slice_count(case: Case, listing: Listing) -> int:
-    """Number of slices of a case, from the header of its label file alone.
-
-    Raises:
-        UserError: the header is refused.
-    """
+    """Number of slices of a case, from the header of its label file alone. Raises UserError: the header is refused."""
     grid = nifti.read_grid(case.label)
     return grid.canonical_shape[grid.canonical_axis(listing.slice_axis)]
 

@@ -55,22 +55,14 @@ class Rendered:
 
 
 def read_launched(path: Path) -> LaunchedSweep:
-    """Read what a launch needs of a sweep file.
-
-    Raises:
-        UserError: no sweep file, with its line.
-    """
+    """Read what a launch needs of a sweep file; a UserError tells the line of what is wrong with it."""
     yaml = read_yaml(find_sweep(path))
     file = parse(SweepFile, yaml.data, yaml)
     return LaunchedSweep(path, yaml.path.read_text(encoding="utf-8"), file.sweep, file.resources, file.replicates.file)
 
 
 def render(sweep: LaunchedSweep, options: Options) -> Rendered:
-    """The files for the target that ``options`` belong to.
-
-    Raises:
-        UserError: what the target cannot take.
-    """
+    """The files for the target that ``options`` belong to. Raises UserError: what the target cannot take."""
     if options.needs_project_folder and (sweep.path.is_absolute() or ".." in sweep.path.parts):
         raise UserError(
             f"{sweep.path} is not inside this folder, which is what reaches the cluster; "
@@ -248,11 +240,7 @@ def in_folder(command: Sequence[str], rendered: Rendered, folder: Path) -> list[
 
 
 def submit(rendered: Rendered, folder: Path) -> int:
-    """Run the command that submits; its exit code.
-
-    Raises:
-        UserError: the cluster's program is not installed.
-    """
+    """Run the command that submits; its exit code. Raises UserError: the cluster's program is not installed."""
     if shutil.which(rendered.needs) is None:
         raise UserError(
             f"no program {rendered.needs} is on the PATH; submit the files in {folder} where it is, or install it"

@@ -61,11 +61,7 @@ class Fetched:
 
 
 def cache_spec(root: Path | None, store: Path, environment: Mapping[str, str] = os.environ) -> CacheSpec | None:
-    """The cache that a user asks for, if any.
-
-    Raises:
-        UserError: a folder or limit that no node could use.
-    """
+    """The cache that a user asks for, if any. Raises UserError: a folder or limit that no node could use."""
     if root is None:
         return None
     here = _expanded(root)
@@ -196,11 +192,7 @@ class NodeCache:
         return None
 
     def _drop(self, name: str, reason: str) -> None:
-        """Delete a damaged copy.
-
-        Raises:
-            NotCachedError: another trial still reads it.
-        """
+        """Delete a damaged copy. Raises NotCachedError: another trial still reads it."""
         lock = FileLock.try_exclusive(self._copies.lock(name))
         if lock is None:
             raise NotCachedError(f"{reason}; another trial holds it")

@@ -39,11 +39,7 @@ class CacheFolder:
         self._sizes: dict[str, int] = {}
 
     def open(self) -> None:
-        """Make the folder.
-
-        Raises:
-            NotCachedError: it belongs to somebody else, who could change what we read.
-        """
+        """Make the folder. Raises NotCachedError: it belongs to somebody else, who could change what we read."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = self.folder.lstat()
         if self.folder.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o022:

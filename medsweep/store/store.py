@@ -92,11 +92,7 @@ class Store:
 
     @classmethod
     def create(cls, root: Path) -> "Store":
-        """Open a store, making its folder.
-
-        Raises:
-            UserError: the folder cannot be made or written to.
-        """
+        """Open a store, making its folder. Raises UserError: the folder cannot be made or written to."""
         try:
             root.mkdir(parents=True, exist_ok=True)
             probe = root / f".writable.{os.getpid()}"
@@ -135,11 +131,7 @@ class Store:
         return self.manifest(stage, digest).outcome
 
     def manifest(self, stage: str, digest: str) -> Manifest:
-        """Manifest of a published trial.
-
-        Raises:
-            DamagedError: it is missing, torn, or of another trial or format.
-        """
+        """Manifest of a published trial. Raises DamagedError: it is missing, torn, or of another trial or format."""
         path = f"{self.root}/{stage}/{digest}/{MANIFEST}"
         try:
             status = os.stat(path)
@@ -240,11 +232,7 @@ class Store:
                     continue
 
     def find(self, prefix: str) -> Manifest | None:
-        """The published trial whose digest begins with ``prefix``.
-
-        Raises:
-            UserError: several do.
-        """
+        """The published trial whose digest begins with ``prefix``. Raises UserError: several do."""
         trials = [(stage, name) for stage in self.stages() for name in self.listing(stage) if name.startswith(prefix)]
         if len(trials) > 1:
             raise UserError(f"{prefix} is the beginning of {len(trials)} digests; give more digits")

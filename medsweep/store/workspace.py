@@ -175,11 +175,7 @@ class Workspace:
         return int(json.loads(lines[-1])["step"]) if lines else 0
 
     def record(self, progress: Progress) -> None:
-        """Append a report to the metrics.
-
-        Raises:
-            LeaseLostError: another worker has taken over.
-        """
+        """Append a report to the metrics. Raises LeaseLostError: another worker has taken over."""
         self._lease.require()
         row = {"step": progress.step, "total": progress.total, **progress.metrics}
         with self.metrics_file.open("a") as stream:

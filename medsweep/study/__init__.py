@@ -1,4 +1,1 @@
-"""The one room that knows all others: a sweep file becomes stages, trials, tables and a report.
-
-Commands open a ``session`` and ask it.
-"""
+"""The one room that knows all others: a sweep file becomes stages, trials, tables and a report."""

@@ -111,12 +111,8 @@ def make_report(
         plan=tuple(_plan_row(cost, ran.get(cost.stage, 0)) for cost in stage_costs),
         grids=tuple(_grids(plan, store)),
         failures=tuple(
-            MissingTrial(
-                f"{failure.trial.stage} {failure.label} ({short(failure.trial.digest)})",
-                failure.outcome,
-                failure.message,
-            )
-            for failure in failures
+            MissingTrial(f"{lost.trial.stage} {lost.label} ({short(lost.trial.digest)})", lost.outcome, lost.message)
+            for lost in failures
         ),
         command=command,
         limits=tuple(limits),
@@ -130,14 +126,7 @@ def make_report(
 
 
 def _plan_row(cost: StageCost, ran: int) -> PlanRow:
-    return PlanRow(
-        stage=cost.stage,
-        trials=cost.trials,
-        naive=cost.naive,
-        ran=ran,
-        reused=cost.reuse - ran,
-        hours=cost.hours_each * cost.trials,
-    )
+    return PlanRow(cost.stage, cost.trials, cost.naive, ran, cost.reuse - ran, cost.hours_each * cost.trials)
 
 
 def make_across(

@@ -154,11 +154,7 @@ class Search:
         return [self.planned.sweep.with_levels(point | tops, ("search", "space")) for point in points]
 
     def require_read(self) -> None:
-        """Refuse a searched field that changes no trial, wherever in the space.
-
-        Raises:
-            UserError: naming it.
-        """
+        """Refuse a searched field that changes no trial, wherever in the space; the UserError names it."""
         random = self.section.model_copy(update={"sampler": "random"})
         probes = ask(random, self.space, [], PROBES)
         for dotted, domain in self.space.items():

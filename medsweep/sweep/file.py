@@ -187,11 +187,7 @@ class Sweep(Generic[S_co, A_co]):
         return parse(self.schema.settings, tree, self.yaml, lambda loc: _place(loc, levels, key))
 
     def require_field(self, dotted: str, key: Key) -> None:
-        """Refuse a dotted name that is no field of the settings.
-
-        Raises:
-            UserError: naming the nearest field.
-        """
+        """Refuse a dotted name that is no field of the settings; the UserError names the nearest field."""
         names = dotted_fields(self.schema.settings)
         if dotted not in names:
             raise self.error(key, f"unknown field {dotted!r}; {nearest(dotted, names)}")

@@ -37,11 +37,7 @@ def point_of(space: Space, settings: Config) -> Params | None:
 
 
 def refuse_stray_stopping(yaml: YamlFile) -> None:
-    """Say why ``early_stopping`` stands nowhere but in ``search:``.
-
-    Raises:
-        UserError: it stands elsewhere.
-    """
+    """Raise a UserError that says why ``early_stopping`` stands nowhere but in ``search:``, where it does."""
     places: list[Key] = [key for key in yaml.lines if key[-1] == "early_stopping" and key[:1] != ("search",)]
     for key in places:
         text = "early_stopping belongs under search: alone, where it stops suggestions"
@@ -49,11 +45,7 @@ def refuse_stray_stopping(yaml: YamlFile) -> None:
 
 
 def check_search(sweep: Sweep) -> None:
-    """Check all of ``search:`` that the file alone decides.
-
-    Raises:
-        UserError: with file and line.
-    """
+    """Check all of ``search:`` that the file alone decides; a UserError names file and line."""
     section, yaml = sweep.file.search, sweep.yaml
     if section is None:
         return

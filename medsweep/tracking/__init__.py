@@ -1,4 +1,1 @@
-"""Telling people what happens: the terminal from the driver, W&B from inside the trial.
-
-Both are mirrors; the store is the truth, and a tracker that fails never fails a trial.
-"""
+"""Telling people what happens, in the terminal and in W&B; a tracker that fails never fails a trial."""

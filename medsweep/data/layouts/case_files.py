@@ -27,11 +27,7 @@ def without_ending(name: str) -> str | None:
 
 
 def existing_folder(root: Path, expected: str) -> Path:
-    """``root``, if it is a folder.
-
-    Raises:
-        UserError: it is not; ``expected`` says what it should be.
-    """
+    """``root``, if it is a folder; else a UserError with ``expected``, which says what it should be."""
     if root.is_dir():
         return root
     unset = " (its environment variable is not set)" if "$" in str(root) else ""
