@@ -26,11 +26,11 @@ def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
     """
     series, metric, limits = analysis.dose, analysis.primary.metric, _limits(analysis)
     with style.look():
-        titles = [f"{style.wrapped(one.name, 30)}\n{_shape_text(one)}" for one in series]
+        titles = [f"{style.wrapped(curve.name, 30)}\n{_shape_text(curve)}" for curve in series]
         ylabel = f"difference in {metric.in_unit}\nfrom {style.wrapped(analysis.control, 26)}"
         drawing, places = style.panels(titles, ylabel, 3.3)
-        for axes, one in zip(places, series, strict=True):
-            _panel(axes, one, limits, metric)
+        for axes, curve in zip(places, series, strict=True):
+            _panel(axes, curve, limits, metric)
             style.margin_band(axes, analysis.rules.margin, vertical=False)
             axes.set_ylim(*limits)
         return style.save(drawing, stem, _data(series))
@@ -38,7 +38,7 @@ def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
 
 def _limits(analysis: Analysis) -> tuple[float, float]:
     """An axis for the bulk of the patients in arms that trained, and for all their intervals."""
-    diverged = {one.arm for one in analysis.primary.descriptions if one.diverged}
+    diverged = {arm.arm for arm in analysis.primary.descriptions if arm.diverged}
     points = [point for series in analysis.dose for point in series.points if point.arm not in diverged]
     margin = analysis.rules.margin
     values = [-2 * margin, 2 * margin]
@@ -109,7 +109,7 @@ def _harm_lines(harm: HarmOnset, over_runs: HarmOnset | None) -> list[str]:
     ]
     if over_runs is not None:
         pairs = ((HARM, over_runs.zero), (HARM_BEYOND_MARGIN, over_runs.margin))
-        texts.append("runs random: " + ", ".join(f"{mark} {one.count or 'none'}" for mark, one in pairs))
+        texts.append("runs random: " + ", ".join(f"{mark} {onset.count or 'none'}" for mark, onset in pairs))
     return texts
 
 
@@ -118,8 +118,8 @@ def _trend_lines(trend: Trend | None, metric: Metric) -> list[str]:
         return []
     digits = metric.digits + 1
     lines = [
-        f"{name} {with_span(one.value, one, digits)}"
-        for name, one in (("slope", trend.linear), ("bend", trend.quadratic))
+        f"{name} {with_span(term.value, term, digits)}"
+        for name, term in (("slope", trend.linear), ("bend", trend.quadratic))
     ]
     return [*lines, f"Page: up {p_text(trend.page_rising.p)}, down {p_text(trend.page_falling.p)}"]
 
@@ -127,19 +127,19 @@ def _trend_lines(trend: Trend | None, metric: Metric) -> list[str]:
 def _data(series: Sequence[DoseSeries]) -> Rows:
     return [
         {
-            "series": one.name,
+            "series": curve.name,
             "arm": point.arm,
             "count": point.count,
             "patient": patient,
             "difference": difference,
             "mean": point.mean.value,
             **style.ends(point.mean),
-            "shape": str(one.shape),
-            "harm_from": one.harm.zero.count if one.harm else None,
-            "harm_beyond_margin_from": one.harm.margin.count if one.harm else None,
+            "shape": str(curve.shape),
+            "harm_from": curve.harm.zero.count if curve.harm else None,
+            "harm_beyond_margin_from": curve.harm.margin.count if curve.harm else None,
         }
-        for one in series
-        for point in one.points
+        for curve in series
+        for point in curve.points
         # numbered, not named: the page that carries these data may leave the house
         for patient, difference in enumerate(point.differences, start=1)
     ]

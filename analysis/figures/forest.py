@@ -66,7 +66,7 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
 
 def _limits(analysis: Analysis) -> tuple[float, float]:
     """An axis for the arms that trained: neither a diverged arm nor an interval over two runs may dwarf them."""
-    diverged = {one.arm for one in analysis.primary.descriptions if one.diverged}
+    diverged = {arm.arm for arm in analysis.primary.descriptions if arm.diverged}
     means = [answer.estimate for answer in analysis.answers if answer.arm not in diverged]
     means += [answer.patients.effect.mean for answer in analysis.answers if answer.arm not in diverged]
     values = [end for mean in means for end in (mean.value, mean.low, mean.high)]
@@ -141,7 +141,7 @@ def _limits_across(metas: Sequence[Meta], margin: float) -> tuple[float, float]:
     """An axis for all means and the data sets' own intervals; wide intervals over few data sets must not dwarf them."""
     values = [-2 * margin, 2 * margin]
     for meta in metas:
-        values += [end for one in meta.studies for end in (one.low, one.high)] + [meta.estimate.value]
+        values += [end for study in meta.studies for end in (study.low, study.high)] + [meta.estimate.value]
     return style.with_room(values, 0.12)
 
 
@@ -150,14 +150,14 @@ def _block(axes: Axes, meta: Meta, y: float, limits: tuple[float, float], metric
     beside, digits, head = axes.get_yaxis_transform(), metric.digits + 1, style.wrapped(meta.label, HEAD)
     axes.text(-0.68, y - 0.4, head, transform=beside, fontsize=8, fontweight="bold", va="top")
     y += 0.75 * style.lines(head) + 0.25
-    most = max(one.weight for one in meta.studies)
-    for one in meta.studies:
-        style.interval(axes, (one.low, one.high), y, limits, color=INK, lw=0.9)
-        side = 2.5 + 4.5 * math.sqrt(one.weight / most)
-        axes.plot(one.study.effect, y, "s", ms=side, color=QUIET, mec=INK, mew=0.7, zorder=4)
-        name = style.wrapped(f"{one.study.dataset} (n = {one.study.n})", 200)
+    most = max(weighted.weight for weighted in meta.studies)
+    for weighted in meta.studies:
+        style.interval(axes, (weighted.low, weighted.high), y, limits, color=INK, lw=0.9)
+        side = 2.5 + 4.5 * math.sqrt(weighted.weight / most)
+        axes.plot(weighted.study.effect, y, "s", ms=side, color=QUIET, mec=INK, mew=0.7, zorder=4)
+        name = style.wrapped(f"{weighted.study.dataset} (n = {weighted.study.n})", 200)
         axes.text(-0.03, y, name, transform=beside, fontsize=7.5, va="center", ha="right")
-        text = f"{with_span(one.study.effect, one, digits)}  {percent(round(one.weight, 2))}"
+        text = f"{with_span(weighted.study.effect, weighted, digits)}  {percent(round(weighted.weight, 2))}"
         axes.text(1.02, y, text, transform=beside, fontsize=7.5, va="center")
         y += 1
     _diamond(axes, meta, y, limits)
@@ -196,9 +196,14 @@ def _diamond(axes: Axes, meta: Meta, y: float, limits: tuple[float, float]) -> N
 def _data_across(metas: Sequence[Meta]) -> Rows:
     rows: list[dict[str, object]] = []
     for meta in metas:
-        for one in meta.studies:
-            row = {"label": meta.label, "row": one.study.dataset, "n": one.study.n, "difference": one.study.effect}
-            rows.append({**row, **style.ends(one), "weight": one.weight})
+        for weighted in meta.studies:
+            row = {
+                "label": meta.label,
+                "row": weighted.study.dataset,
+                "n": weighted.study.n,
+                "difference": weighted.study.effect,
+            }
+            rows.append({**row, **style.ends(weighted), "weight": weighted.weight})
         mean = {"row": "random-effects mean, Hartung-Knapp", "difference": meta.estimate.value}
         names = ("label", "n", "prediction_low", "prediction_high", "q", "i2", "tau2")
         facts = {name: getattr(meta, name) for name in names}

@@ -31,9 +31,9 @@ def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Pa
         titles = [f"{style.wrapped(p.arm, 32)}\nbetter {p.better}, worse {p.worse}, tied {p.ties}" for p in pairs]
         ylabel = f"difference in {metric.in_unit}\nfrom {style.wrapped(pairs[0].control, 26)}"
         drawing, places = style.panels(titles, ylabel, 2.2, fontsize=8, below_in=0.3)
-        for axes, one in zip(places, pairs, strict=True):
+        for axes, pair in zip(places, pairs, strict=True):
             style.margin_band(axes, margin, vertical=False)
-            _panel(axes, one, limits, metric)
+            _panel(axes, pair, limits, metric)
             axes.set_ylim(*limits)
         drawing.legend(handles=_key(), ncols=4, frameon=False, fontsize=7, loc="outside lower center")
         return style.save(drawing, stem, _data(pairs, metric))
@@ -41,7 +41,7 @@ def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Pa
 
 def _limits(pairs: Sequence[Paired], margin: float) -> tuple[float, float]:
     """An axis for all patients, unless a few lie three times as far out as the rest."""
-    differences = np.concatenate([np.asarray(one.differences) for one in pairs])
+    differences = np.concatenate([np.asarray(pair.differences) for pair in pairs])
     finite = differences[np.isfinite(differences)]
     low, high = min(-1.5 * margin, finite.min(initial=0.0)), max(1.5 * margin, finite.max(initial=0.0))
     if len(finite):
@@ -51,8 +51,8 @@ def _limits(pairs: Sequence[Paired], margin: float) -> tuple[float, float]:
     return style.with_room((float(low), float(high)), 0.06)
 
 
-def _panel(axes: Axes, one: Paired, limits: tuple[float, float], metric: Metric) -> None:
-    values = np.asarray(one.differences)
+def _panel(axes: Axes, pair: Paired, limits: tuple[float, float], metric: Metric) -> None:
+    values = np.asarray(pair.differences)
     shown = np.clip(values, *limits)
     n = len(values)
     gains = values if metric.higher_is_better else -values
@@ -67,35 +67,35 @@ def _panel(axes: Axes, one: Paired, limits: tuple[float, float], metric: Metric)
             continue  # an empty mark has its box at the origin, and the layout would make room for it
         axes.vlines(x, 0, shown[x], color=colour, lw=min(1.2, 90 / n), zorder=2)
         marks = axes.plot(x, shown[x], mark, color=colour, mfc=face, mew=0.6, ms=size, ls="", zorder=3)
-        far = [i for i in one.outliers if mask[i]]
+        far = [i for i in pair.outliers if mask[i]]
         if far:
             marks += axes.plot(far, shown[far], mark, mfc="none", mec=INK, mew=0.7, ms=size + 2.5, ls="", zorder=4)
         for one_mark in marks:  # whole at the edge of the axis, without a say in the layout
             one_mark.set(clip_on=False, in_layout=False)
-    mean = one.mean
+    mean = pair.mean
     if math.isfinite(mean.low):
         axes.axhspan(mean.low, mean.high, color=INK, alpha=0.18, lw=0, zorder=1)
     axes.axhline(mean.value, color=INK, lw=1.1, ls=(0, (6, 2)), zorder=2)
-    _values_beyond(axes, one, shown, limits)
+    _values_beyond(axes, pair, shown, limits)
     axes.set_xticks([])
     axes.set_xlim(-1 - 0.03 * n, n + 0.03 * n)
     text = with_span(mean.value, mean, metric.digits + 1)
     axes.set_xlabel(f"{n} patients, sorted\nmean {text}", fontsize=7)
 
 
-def _values_beyond(axes: Axes, one: Paired, shown: np.ndarray, limits: tuple[float, float]) -> None:
+def _values_beyond(axes: Axes, pair: Paired, shown: np.ndarray, limits: tuple[float, float]) -> None:
     """Values of the outliers that lie beyond the axis, from the ends inwards."""
     middle = len(shown) / 2
     for on_left in (True, False):
-        outliers = [i for i in one.outliers if (i < middle) == on_left]
+        outliers = [i for i in pair.outliers if (i < middle) == on_left]
         outliers = outliers[:MOST_VALUES] if on_left else outliers[::-1][:MOST_VALUES]
         for line, i in enumerate(outliers):
-            if limits[0] <= one.differences[i] <= limits[1]:
+            if limits[0] <= pair.differences[i] <= limits[1]:
                 continue
             beside = 0.04 * len(shown) + 1
             place = (outliers[-1] + beside if on_left else outliers[-1] - beside, shown[outliers[0]])
             drop, side = (9 * line, "left") if on_left else (-9 * line, "right")
-            text = number(one.differences[i], 3, sign=True)
+            text = number(pair.differences[i], 3, sign=True)
             axes.annotate(text, place, xytext=(0, drop), textcoords="offset points", ha=side, va="center", fontsize=6.5)
 
 
@@ -113,12 +113,12 @@ def _data(pairs: Sequence[Paired], metric: Metric) -> Rows:
     signs = {better: "better", worse: "worse"}
     return [
         {
-            "arm": one.arm,
+            "arm": pair.arm,
             "place": place + 1,
             "difference": value,
             "arm_is": signs.get((value > 0) - (value < 0), "tie"),
-            "outlier": place in one.outliers,
+            "outlier": place in pair.outliers,
         }
-        for one in pairs
-        for place, value in enumerate(one.differences)
+        for pair in pairs
+        for place, value in enumerate(pair.differences)
     ]

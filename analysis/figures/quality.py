@@ -22,7 +22,7 @@ def draw_quality(study: QualityStudy, stem: Path) -> Drawn:
 
     One data set is drawn in the measures' own units. Several are drawn as ranks inside each, as rho sees them.
     """
-    chosen = sorted(study.metrics, key=lambda one: (-abs(one.rho), one.metric))[:PANELS]
+    chosen = sorted(study.metrics, key=lambda measure: (-abs(measure.rho), measure.metric))[:PANELS]
     columns = min(COLUMNS, max(2, len(chosen)))
     rows = math.ceil(len(chosen) / columns)
     with look():
@@ -30,8 +30,8 @@ def draw_quality(study: QualityStudy, stem: Path) -> Drawn:
         drawing = figure(height)
         grid = drawing.subplots(rows, columns, squeeze=False)
         drawing.subplots_adjust(0.085, 0.6 / height, 0.99, 1 - 0.62 / height, wspace=0.12, hspace=0.85)
-        for axes, one in zip(grid.flat, chosen, strict=False):
-            _panel(axes, one, study)
+        for axes, measure in zip(grid.flat, chosen, strict=False):
+            _panel(axes, measure, study)
         for axes in grid.flat[len(chosen) :]:
             axes.set_visible(False)
         for row in grid:
@@ -53,23 +53,25 @@ def draw_quality(study: QualityStudy, stem: Path) -> Drawn:
         return save(drawing, stem, _data(study))
 
 
-def _panel(axes: Axes, one: MetricUtility, study: QualityStudy) -> None:
-    points = [point for point in study.generators if one.metric in point.measures]
+def _panel(axes: Axes, measure: MetricUtility, study: QualityStudy) -> None:
+    points = [point for point in study.generators if measure.metric in point.measures]
     datasets = [name for name, _ in study.datasets]
     ranked = len(datasets) > 1
     for i, dataset in enumerate(datasets):
         inside = [point for point in points if point.dataset == dataset]
         if len(inside) < 2:
             continue
-        x, y = _coordinates(inside, one.metric, ranked=ranked)
+        x, y = _coordinates(inside, measure.metric, ranked=ranked)
         axes.plot(x, y, SHAPES[i % len(SHAPES)], ms=4, mfc="none", mec=ACCENT, mew=0.9, clip_on=False)
     if not ranked:
         axes.axhline(0, color=INK, lw=0.7, zorder=0)
     else:
         axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-    aim = {"lower": "lower is better", "higher": "higher is better", "middle": "best inside its range"}.get(one.better)
-    title = f"{one.metric}\n\N{GREEK SMALL LETTER RHO} {with_span(one.rho, one, 2)}"
-    axes.set_title(f"{title}\n{p_text(one.p_holm, 'p, Holm')}, n = {one.n}", fontsize=7, loc="left")
+    aim = {"lower": "lower is better", "higher": "higher is better", "middle": "best inside its range"}.get(
+        measure.better
+    )
+    title = f"{measure.metric}\n\N{GREEK SMALL LETTER RHO} {with_span(measure.rho, measure, 2)}"
+    axes.set_title(f"{title}\n{p_text(measure.p_holm, 'p, Holm')}, n = {measure.n}", fontsize=7, loc="left")
     where = "rank" if ranked else "value"
     axes.set_xlabel(f"{where} ({aim})" if aim else where, fontsize=7)
     axes.tick_params(labelsize=7)
@@ -87,10 +89,10 @@ def _coordinates(points: Sequence[GeneratorPoint], metric: str, *, ranked: bool)
 def _data(study: QualityStudy) -> Rows:
     """One row per generator and judged measure, in the study's order."""
     return [
-        {"metric": one.metric}
+        {"metric": measure.metric}
         | {name: value for name, value in vars(point).items() if name != "measures"}
-        | {"value": point.measures[one.metric], "rho": one.rho, **ends(one), "p_holm": one.p_holm}
-        for one in study.metrics
+        | {"value": point.measures[measure.metric], "rho": measure.rho, **ends(measure), "p_holm": measure.p_holm}
+        for measure in study.metrics
         for point in study.generators
-        if one.metric in point.measures
+        if measure.metric in point.measures
     ]

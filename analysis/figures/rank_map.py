@@ -24,9 +24,9 @@ DARK: Final = 0.6
 
 def draw_rank_map(ranking: Ranking, stem: Path, *, control: str | None = None) -> Drawn:
     """Rows: arms, best first; columns: ranks; a frame marks the rank on all patients, the text its interval."""
-    arms = sorted(ranking.arms, key=lambda one: (one.rank, one.mean_rank))
+    arms = sorted(ranking.arms, key=lambda arm: (arm.rank, arm.mean_rank))
     k = len(arms)
-    labels = [wrapped(arm_label(one.arm, control=one.arm == control), LABEL_WIDTH) for one in arms]
+    labels = [wrapped(arm_label(arm.arm, control=arm.arm == control), LABEL_WIDTH) for arm in arms]
     cell_in = min((WIDTH_IN - LABELS_IN - RANGE_IN - 0.1) / k, 0.7)
     heights = [max(0.115 * lines(label) + 0.07, min(cell_in, 0.3)) for label in labels]
     with look():
@@ -40,18 +40,18 @@ def draw_rank_map(ranking: Ranking, stem: Path, *, control: str | None = None) -
         axes.text(k * cell_in + 0.08, -0.05, f"{percent(ranking.level)} range", va="bottom", fontsize=7)
         axes.text(k * cell_in / 2, -0.2, "rank, 1 is best", ha="center", va="bottom", fontsize=7.5, style="italic")
         top = 0.0
-        for one, label, height in zip(arms, labels, heights, strict=True):
-            weight = "bold" if one.arm == control else "normal"
+        for arm, label, height in zip(arms, labels, heights, strict=True):
+            weight = "bold" if arm.arm == control else "normal"
             style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 7.2, "linespacing": 0.95}
             axes.text(-0.08, top + height / 2, label, fontweight=weight, **style)
-            _row(axes, one, top, (cell_in, height))
+            _row(axes, arm, top, (cell_in, height))
             top += height
         axes.text(-LABELS_IN, top + 0.1, _caption(ranking), va="top", fontsize=7, linespacing=1.25)
         return save(drawing, stem, _data(arms))
 
 
-def _row(axes: Axes, one: RankStability, top: float, size: tuple[float, float]) -> None:
-    for place, share in enumerate(one.shares):
+def _row(axes: Axes, arm: RankStability, top: float, size: tuple[float, float]) -> None:
+    for place, share in enumerate(arm.shares):
         x = place * size[0]
         axes.add_patch(Rectangle((x, top), *size, fc=SHARE(share), ec="#dddddd", lw=0.4))
         if round(100 * share) >= 1:
@@ -59,11 +59,11 @@ def _row(axes: Axes, one: RankStability, top: float, size: tuple[float, float]) 
             font = 6.8 if size[0] > 0.28 else 5.6
             middle = (x + size[0] / 2, top + size[1] / 2)
             axes.text(*middle, f"{100 * share:.0f}", ha="center", va="center", fontsize=font, color=colour)
-    half = one.rank % 1 > 0
-    first, width = (one.rank - (1.5 if half else 1)) * size[0], (2 if half else 1) * size[0]
+    half = arm.rank % 1 > 0
+    first, width = (arm.rank - (1.5 if half else 1)) * size[0], (2 if half else 1) * size[0]
     axes.add_patch(Rectangle((first, top + 0.012), width, size[1] - 0.024, fill=False, ec=INK, lw=1.1, zorder=3))
-    text = number(one.low, 0) if one.low == one.high else f"{one.low:g} to {one.high:g}"
-    axes.text(len(one.shares) * size[0] + 0.08, top + size[1] / 2, text, va="center", fontsize=7)
+    text = number(arm.low, 0) if arm.low == arm.high else f"{arm.low:g} to {arm.high:g}"
+    axes.text(len(arm.shares) * size[0] + 0.08, top + size[1] / 2, text, va="center", fontsize=7)
 
 
 def _caption(ranking: Ranking) -> str:
@@ -77,7 +77,7 @@ def _caption(ranking: Ranking) -> str:
 
 def _data(arms: list[RankStability]) -> Rows:
     return [
-        {"arm": one.arm, "rank": one.rank, "mean_rank": one.mean_rank, **ends(one)}
-        | {f"rank_{place}": share for place, share in enumerate(one.shares, start=1)}
-        for one in arms
+        {"arm": arm.arm, "rank": arm.rank, "mean_rank": arm.mean_rank, **ends(arm)}
+        | {f"rank_{place}": share for place, share in enumerate(arm.shares, start=1)}
+        for arm in arms
     ]

@@ -38,7 +38,7 @@ def write_across(
 def _document(across: Across, analyses: Sequence[Analysis], context: ReportContext, figure: Figure | None) -> Document:
     sections = [
         Section("answer", "Answer", (Bullets(_sentences(across)),)),
-        Section("meta", "Differences over data sets", tuple(one for one in (figure, _effects(across)) if one)),
+        Section("meta", "Differences over data sets", tuple(block for block in (figure, _effects(across)) if block)),
         Section("verdicts", "Verdicts in each data set", (_verdicts(across), _patients(analyses), Prose((TRIALS,)))),
         Section("consensus", "Consensus ranking", _ranks(across)),
         Section("methods", "Methods", (Prose((_methods(across),), "methods"),)),
@@ -55,7 +55,7 @@ def _document(across: Across, analyses: Sequence[Analysis], context: ReportConte
 
 
 def _figure(across: Across, folder: Path) -> Figure | None:
-    metas = [one.meta for one in across.arms if one.meta is not None]
+    metas = [meta.meta for meta in across.arms if meta.meta is not None]
     if not metas:
         return None
     level = percent(1 - across.rules.alpha)
@@ -64,14 +64,14 @@ def _figure(across: Across, folder: Path) -> Figure | None:
         "square by weight; diamond: random-effects mean with Hartung-Knapp interval; dashed: prediction interval for "
         f"a new data set; grey band: margin of {across.rules.margin:g}."
     )
-    means = [f"{one.label} {number(one.estimate.value, across.metric.digits, sign=True)}" for one in metas]
+    means = [f"{meta.label} {number(meta.estimate.value, across.metric.digits, sign=True)}" for meta in metas]
     drawn = draw_meta(metas, across.metric, across.rules.margin, folder / FOLDER / "meta")
     return figure_of("meta", drawn, caption, f"Forest plot over data sets, random-effects means: {'; '.join(means)}.")
 
 
 def _headline(across: Across) -> str:
     toward = 1 if across.metric.higher_is_better else -1
-    judged = [one.meta for one in across.arms if one.meta is not None]
+    judged = [arm.meta for arm in across.arms if arm.meta is not None]
     ends = [(meta.label, sorted((toward * meta.estimate.low, toward * meta.estimate.high))) for meta in judged]
     gains = [label for label, (worst, _) in ends if worst > 0]
     losses = [label for label, (_, best) in ends if best < 0]
@@ -88,19 +88,19 @@ def _named(arms: Sequence[str], verb: str) -> str:
 
 def _sentences(across: Across) -> tuple[str, ...]:
     """One for each arm, and what so few data sets leave open."""
-    notes = dict.fromkeys(one.meta.note for one in across.arms if one.meta is not None and one.meta.note)
-    return (*(_sentence(one, across) for one in across.arms), *notes)
+    notes = dict.fromkeys(arm.meta.note for arm in across.arms if arm.meta is not None and arm.meta.note)
+    return (*(_sentence(arm, across) for arm in across.arms), *notes)
 
 
-def _sentence(one: ArmAcross, across: Across) -> str:
-    counts = {verdict: sum(reached == verdict for _, reached in one.verdicts) for verdict in Verdict}
+def _sentence(arm: ArmAcross, across: Across) -> str:
+    counts = {verdict: sum(reached == verdict for _, reached in arm.verdicts) for verdict in Verdict}
     named = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items() if count)
-    if one.meta is None:
-        return f"{one.arm}: {named}; not combined."
-    meta, digits = one.meta, across.metric.digits + 1
+    if arm.meta is None:
+        return f"{arm.arm}: {named}; not combined."
+    meta, digits = arm.meta, across.metric.digits + 1
     value = amount(number(meta.estimate.value, digits, sign=True), across.metric)
     return (
-        f"{one.arm}: {value} ({percent(meta.level)} CI {span(meta.estimate.low, meta.estimate.high, digits)}) over "
+        f"{arm.arm}: {value} ({percent(meta.level)} CI {span(meta.estimate.low, meta.estimate.high, digits)}) over "
         f"{meta.k} data sets, n = {meta.n} patients; {named}."
     )
 
@@ -110,15 +110,15 @@ def _effects(across: Across) -> Table:
 
     def combined(cell: Callable[[Meta], str]) -> Callable[[ArmAcross], str]:
         """A dash for an arm that was not combined."""
-        return lambda one: DASH if one.meta is None else cell(one.meta)
+        return lambda arm: DASH if arm.meta is None else cell(arm.meta)
 
     caption = (
         f"Random-effects mean of each arm's difference in {across.metric.title} from {across.control}; I2: share of "
         "the variance that is between data sets; tau: its SD; Q: test of homogeneity; prediction: for a new data set."
     )
     columns: Columns[ArmAcross] = {
-        "arm": lambda one: one.arm,
-        "data sets": lambda one: str(one.meta.k if one.meta else len(one.verdicts)),
+        "arm": lambda arm: arm.arm,
+        "data sets": lambda arm: str(arm.meta.k if arm.meta else len(arm.verdicts)),
         "n": combined(lambda meta: str(meta.n)),
         "difference": combined(lambda meta: number(meta.estimate.value, digits, sign=True)),
         f"{level} CI": combined(lambda meta: interval(meta.estimate, digits)),
@@ -133,7 +133,7 @@ def _effects(across: Across) -> Table:
 
 def _verdicts(across: Across) -> Table:
     rows = tuple(
-        (one.arm, *(str(dict(one.verdicts).get(name, DASH)) for name in across.datasets)) for one in across.arms
+        (arm.arm, *(str(dict(arm.verdicts).get(name, DASH)) for name in across.datasets)) for arm in across.arms
     )
     head = ("arm", *across.datasets)
     caption = f"Verdict on each arm against {across.control}, data set by data set."
@@ -142,7 +142,8 @@ def _verdicts(across: Across) -> Table:
 
 def _patients(analyses: Sequence[Analysis]) -> Table:
     rows = tuple(
-        (one.dataset, str(one.primary.n), str(len(one.folds)), str(one.seeds), one.headline) for one in analyses
+        (analysis.dataset, str(analysis.primary.n), str(len(analysis.folds)), str(analysis.seeds), analysis.headline)
+        for analysis in analyses
     )
     head = ("data set", "n", "folds", "seeds", "answer")
     return Table("datasets", "The data sets and the answer of each.", head, rows, frozenset({0, 4}))

@@ -14,8 +14,8 @@ def power(analysis: Analysis) -> Table:
     digits = analysis.primary.metric.digits + 1
     powers = [answer.power for answer in analysis.answers]
     rows = tuple(
-        (one.arm, str(one.n), number(one.sd, digits), number(one.detectable, digits), number(one.tost, 2))
-        for one in powers
+        (power.arm, str(power.n), number(power.sd, digits), number(power.detectable, digits), number(power.tost, 2))
+        for power in powers
     )
     caption = (
         "What the design could show, from the SD seen: smallest true difference found with power 0.8 at the first "
@@ -52,7 +52,9 @@ def plan(context: ReportContext) -> Table:
 
 def causes(analysis: Analysis) -> Table:
     """Every status with its count and declared rule."""
-    rows = tuple((one.status, str(one.scores), str(one.runs), str(one.patients), one.rule) for one in analysis.causes)
+    rows = tuple(
+        (cause.status, str(cause.scores), str(cause.runs), str(cause.patients), cause.rule) for cause in analysis.causes
+    )
     caption = (
         f"Validation of {analysis.primary.metric.title}: scores (patient x class x run x arm) by status, and the rule "
         "declared for each before the results were seen. No row occurs twice; no other status occurs."

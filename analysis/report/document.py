@@ -113,4 +113,4 @@ class Document:
     def number(self, block: Table | Figure) -> int:
         """From 1 on, tables and figures apart."""
         kin = self.tables if isinstance(block, Table) else self.figures
-        return [one.name for one in kin].index(block.name) + 1
+        return [other.name for other in kin].index(block.name) + 1

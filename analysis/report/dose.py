@@ -30,15 +30,15 @@ def trends(analysis: Analysis) -> Table:
         "and falls later. Page: one-sided p for rising and for falling values. Exploratory, without correction."
     )
     columns: Columns[tuple[DoseSeries, Trend, str, Estimate, Estimate | None]] = {
-        "series": lambda one: one[0].name,
-        "contrast": lambda one: one[2],
-        "n": lambda one: str(len(one[0].patients)),
-        "estimate": lambda one: number(one[3].value, digits, sign=True),
-        f"{level} CI": lambda one: interval(one[3], digits),
-        "p": lambda one: bare_p(one[3].p),
-        f"{level} CI, runs random": lambda one: interval(one[4], digits),
-        "p, Page rising": lambda one: bare_p(one[1].page_rising.p) if one[2] == "slope" else "",
-        "p, Page falling": lambda one: bare_p(one[1].page_falling.p) if one[2] == "slope" else "",
+        "series": lambda row: row[0].name,
+        "contrast": lambda row: row[2],
+        "n": lambda row: str(len(row[0].patients)),
+        "estimate": lambda row: number(row[3].value, digits, sign=True),
+        f"{level} CI": lambda row: interval(row[3], digits),
+        "p": lambda row: bare_p(row[3].p),
+        f"{level} CI, runs random": lambda row: interval(row[4], digits),
+        "p, Page rising": lambda row: bare_p(row[1].page_rising.p) if row[2] == "slope" else "",
+        "p, Page falling": lambda row: bare_p(row[1].page_falling.p) if row[2] == "slope" else "",
     }
     return table_of("trends", caption, contrasts, columns, text=("contrast",))
 
@@ -52,15 +52,15 @@ def shapes(analysis: Analysis) -> Table:
         "no proof of harmlessness."
     )
     columns: Columns[DoseSeries] = {
-        "series": lambda one: one.name,
-        "counts": lambda one: ", ".join(str(point.count) for point in one.points),
-        "shape": lambda one: str(one.shape),
-        "patients alone": lambda one: str(one.shape_patients),
-        "runs random": lambda one: DASH if one.shape_runs is None else str(one.shape_runs),
-        "harm": lambda one: one.harm.zero_holm.text if one.harm else DASH,
-        "harm, runs": lambda one: one.harm_runs.zero_holm.text if one.harm_runs else DASH,
-        "beyond margin": lambda one: one.harm.margin_holm.text if one.harm else DASH,
-        "beyond margin, runs": lambda one: one.harm_runs.margin_holm.text if one.harm_runs else DASH,
+        "series": lambda series: series.name,
+        "counts": lambda series: ", ".join(str(point.count) for point in series.points),
+        "shape": lambda series: str(series.shape),
+        "patients alone": lambda series: str(series.shape_patients),
+        "runs random": lambda series: DASH if series.shape_runs is None else str(series.shape_runs),
+        "harm": lambda series: series.harm.zero_holm.text if series.harm else DASH,
+        "harm, runs": lambda series: series.harm_runs.zero_holm.text if series.harm_runs else DASH,
+        "beyond margin": lambda series: series.harm.margin_holm.text if series.harm else DASH,
+        "beyond margin, runs": lambda series: series.harm_runs.margin_holm.text if series.harm_runs else DASH,
     }
     return table_of("shapes", caption, analysis.dose, columns, text=columns)
 

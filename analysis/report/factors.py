@@ -21,15 +21,15 @@ def effects(analysis: Analysis, study: FactorStudy) -> Table:
         "Exploratory."
     )
     columns: Columns[tuple[FactorEffect, Term]] = {
-        "effect": lambda one: one[0].name,
-        "contrast": lambda one: one[1].label,
-        "n": lambda one: str(one[0].n),
-        "estimate": lambda one: number(one[1].patients.value, digits, sign=True),
-        f"{level} CI": lambda one: interval(one[1].patients, digits),
-        "p, Holm": lambda one: bare_p(one[0].p_holm),
-        f"{level} CI, runs random": lambda one: interval(one[1].runs, digits),
-        "p, Holm, runs": lambda one: bare_p(one[0].p_holm_runs) if one[0].runs else DASH,
-        "by": lambda one: one[0].method,
+        "effect": lambda row: row[0].name,
+        "contrast": lambda row: row[1].label,
+        "n": lambda row: str(row[0].n),
+        "estimate": lambda row: number(row[1].patients.value, digits, sign=True),
+        f"{level} CI": lambda row: interval(row[1].patients, digits),
+        "p, Holm": lambda row: bare_p(row[0].p_holm),
+        f"{level} CI, runs random": lambda row: interval(row[1].runs, digits),
+        "p, Holm, runs": lambda row: bare_p(row[0].p_holm_runs) if row[0].runs else DASH,
+        "by": lambda row: row[0].method,
     }
     terms = [(effect, term) for effect in study.effects for term in effect.terms]
     return table_of("factors", caption, terms, columns, text=("contrast", "by"))
@@ -38,22 +38,22 @@ def effects(analysis: Analysis, study: FactorStudy) -> Table:
 def dependence(analysis: Analysis, study: FactorStudy) -> Table:
     """Line and bend of factors with three or more numeric levels."""
     digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
-    course = {one.factor: str(one.course) for one in study.dependence}
+    course = {trend.factor: str(trend.course) for trend in study.dependence}
     caption = (
         "Factors with three or more numeric levels, the others averaged out: rise of the fitted line from the lowest "
         "to the highest level, and how far the ends of the fitted parabola lie above its middle (negative: up, then "
         "down); course by the steps shown at both levels, Holm."
     )
     columns: Columns[FactorTrend] = {
-        "factor": lambda one: one.factor,
-        "n": lambda one: str(one.n),
-        "levels": lambda one: ", ".join(f"{value:g}" for value in one.values),
-        "rise": lambda one: number(one.rise.patients.value, digits, sign=True),
-        f"{level} CI": lambda one: interval(one.rise.patients, digits),
-        "bend": lambda one: number(one.bend.patients.value, digits, sign=True) if one.bend else DASH,
-        f"{level} CI ": lambda one: interval(one.bend.patients if one.bend else None, digits),
-        "course": lambda one: course.get(one.factor, DASH),
-        "by": lambda one: one.method,
+        "factor": lambda trend: trend.factor,
+        "n": lambda trend: str(trend.n),
+        "levels": lambda trend: ", ".join(f"{value:g}" for value in trend.values),
+        "rise": lambda trend: number(trend.rise.patients.value, digits, sign=True),
+        f"{level} CI": lambda trend: interval(trend.rise.patients, digits),
+        "bend": lambda trend: number(trend.bend.patients.value, digits, sign=True) if trend.bend else DASH,
+        f"{level} CI ": lambda trend: interval(trend.bend.patients if trend.bend else None, digits),
+        "course": lambda trend: course.get(trend.factor, DASH),
+        "by": lambda trend: trend.method,
     }
     return table_of("dependence", caption, study.ordered, columns, text=("levels", "course", "by"))
 
@@ -63,14 +63,14 @@ def unshown(analysis: Analysis) -> tuple[str, ...]:
     study = analysis.factors
     if not isinstance(study, FactorStudy):
         return (f"No study of factors: {study.reason}.",)
-    arms = [f"{one.name} ({one.reason})" for one in study.left_out]
-    effects = [f"{one.name} ({one.reason})" for one in study.not_estimable]
+    arms = [f"{left.name} ({left.reason})" for left in study.left_out]
+    effects = [f"{left.name} ({left.reason})" for left in study.not_estimable]
     sentences = []
     if arms:
         sentences.append(f"Arms that are no cell of the factors, so left out of their study: {'; '.join(arms)}.")
     if effects:
         sentences.append(f"Effects that these arms cannot show: {'; '.join(effects)}.")
-    sentences += [f"Effects that no arm tells apart: {' = '.join(one)}." for one in study.aliases]
+    sentences += [f"Effects that no arm tells apart: {' = '.join(left)}." for left in study.aliases]
     return tuple(sentences)
 
 
@@ -84,9 +84,9 @@ def _picture(material: Material, study: FactorStudy) -> Figure:
     )
     digits = analysis.primary.metric.digits + 1
     terms = [
-        f"{one.name} {t.label} {number(t.patients.value, digits, sign=True)}"
-        for one in study.effects
-        for t in one.terms
+        f"{effect.name} {t.label} {number(t.patients.value, digits, sign=True)}"
+        for effect in study.effects
+        for t in effect.terms
     ]
     alt = f"Effects of factors: {'; '.join(terms)}."
     return material.picture("factors", lambda stem: draw_factors(study, metric, margin, stem), caption, alt)
@@ -100,7 +100,7 @@ def _dependence_picture(material: Material, study: FactorStudy) -> Figure | None
         f"Mean {metric.title} along each numeric factor, the others averaged out, with "
         f"{percent(study.level)} CI over patients; dashed: runs random; thick: steps shown at both levels."
     )
-    courses = [f"{one.factor}: {one.course}" for one in study.dependence]
+    courses = [f"{curve.factor}: {curve.course}" for curve in study.dependence]
     alt = f"Partial dependence on numeric factors. {'; '.join(courses)}."
     return material.picture("dependence", lambda stem: draw_dependence(study, metric, margin, stem), caption, alt)
 

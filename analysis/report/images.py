@@ -23,7 +23,7 @@ def pools(analysis: Analysis) -> Table:
 
 def filters(analysis: Analysis) -> Table:
     """What filters kept, and what that did to diversity."""
-    filtered = {one.arm for one in analysis.pools if one.metric == "retention" and one.mean < 1}
+    filtered = {pool.arm for pool in analysis.pools if pool.metric == "retention" and pool.mean < 1}
     caption = (
         "Filters: samples looked at, share kept, and what the choice did to diversity: Vendi score and coverage of "
         "what was kept beside those of as many samples drawn at random; foreground area of kept masks over all."
@@ -39,7 +39,7 @@ def exposure(analysis: Analysis) -> Table:
 
 def _pool_table(name: str, caption: str, analysis: Analysis, place: Place, arms: Container[str] | None = None) -> Table:
     """One row per arm (of ``arms``) that has any of the metrics shown there; metrics that none has are left out."""
-    summaries = {(one.arm, one.metric): one for one in analysis.pools}
+    summaries = {(pool.arm, pool.metric): pool for pool in analysis.pools}
     metrics = [metric for metric in shown_in(place) if any((arm.name, metric) in summaries for arm in analysis.arms)]
     rows = []
     for arm in analysis.arms:
@@ -65,17 +65,17 @@ def quality(study: QualityStudy) -> Table:
         f"{study.note[:1].upper()}{study.note[1:]}"
     )
     columns: Columns[MetricUtility] = {
-        "measure": lambda one: _title(one.metric),
-        "better": lambda one: DASH if one.better == "none" else one.better,
-        "generators": lambda one: str(one.n),
-        "rho": lambda one: number(one.rho, 2, sign=True),
-        "CI": lambda one: interval(one, 2),
-        "p": lambda one: bare_p(one.p),
-        "p, Holm": lambda one: bare_p(one.p_holm),
-        "bend": lambda one: number(one.bend, 2, sign=True),
-        "CI ": lambda one: span(one.bend_low, one.bend_high, 2),
-        "rho, matched": lambda one: number(one.rho_matched, 2, sign=True),
-        "right direction": lambda one: {True: "yes", False: "no", None: DASH}[one.as_meant],
+        "measure": lambda judged: _title(judged.metric),
+        "better": lambda judged: DASH if judged.better == "none" else judged.better,
+        "generators": lambda judged: str(judged.n),
+        "rho": lambda judged: number(judged.rho, 2, sign=True),
+        "CI": lambda judged: interval(judged, 2),
+        "p": lambda judged: bare_p(judged.p),
+        "p, Holm": lambda judged: bare_p(judged.p_holm),
+        "bend": lambda judged: number(judged.bend, 2, sign=True),
+        "CI ": lambda judged: span(judged.bend_low, judged.bend_high, 2),
+        "rho, matched": lambda judged: number(judged.rho_matched, 2, sign=True),
+        "right direction": lambda judged: {True: "yes", False: "no", None: DASH}[judged.as_meant],
     }
     return table_of("quality", caption, study.metrics, columns, text=("better", "right direction"))
 
@@ -88,8 +88,8 @@ def _title(measure: str) -> str:
 def unjudged(study: QualityStudy) -> tuple[str, ...]:
     """One sentence on the measures that so few generators cannot judge, reason by reason."""
     by_reason: dict[str, list[str]] = {}
-    for one in study.not_judged:
-        by_reason.setdefault(one.reason, []).append(one.name.replace("_", " "))
+    for measure in study.not_judged:
+        by_reason.setdefault(measure.reason, []).append(measure.name.replace("_", " "))
     return tuple(
         f"Quality against utility, not judged: {', '.join(names)} ({why.replace('_', ' ')})."
         for why, names in by_reason.items()
@@ -100,11 +100,11 @@ def comparisons(study: QualityStudy) -> Table:
     """Which of two measures goes further with benefit."""
     caption = "Measures compared: strength of the first's association with benefit less that of the second, bootstrap."
     columns: Columns[MetricComparison] = {
-        "measure": lambda one: _title(one.first),
-        "against": lambda one: _title(one.second),
-        "generators": lambda one: str(one.n),
-        "difference in abs(rho)": lambda one: number(one.difference, 2, sign=True),
-        "CI": lambda one: interval(one, 2),
+        "measure": lambda pair: _title(pair.first),
+        "against": lambda pair: _title(pair.second),
+        "generators": lambda pair: str(pair.n),
+        "difference in abs(rho)": lambda pair: number(pair.difference, 2, sign=True),
+        "CI": lambda pair: interval(pair, 2),
     }
     return table_of("quality-comparisons", caption, study.comparisons, columns, text=("against",))
 
@@ -116,7 +116,9 @@ def _quality_picture(material: Material, study: QualityStudy) -> Figure | None:
         "Quality against utility: one mark per generator, its measure against the benefit of the arms that draw on it; "
         f"Spearman's rho with {percent(study.level)} bootstrap interval. Exploratory."
     )
-    rhos = ", ".join(f"{one.metric.replace('_', ' ')} {number(one.rho, 2, sign=True)}" for one in study.metrics)
+    rhos = ", ".join(
+        f"{measure.metric.replace('_', ' ')} {number(measure.rho, 2, sign=True)}" for measure in study.metrics
+    )
     alt = f"Small multiples of benefit against measures of pools; Spearman's rho: {rhos}."
     return material.picture("quality", partial(draw_quality, study), caption, alt)
 
@@ -137,8 +139,8 @@ def _spectra_picture(material: Material) -> Figure | None:
 def _grids(context: ReportContext) -> tuple[Figure, ...]:
     """Pictures that the caller brought."""
     return tuple(
-        Figure(f"grid-{place}", f"{one.title}. {one.caption}", one.title, one.path, str(one.path))
-        for place, one in enumerate(context.grids, start=1)
+        Figure(f"grid-{place}", f"{grid.title}. {grid.caption}", grid.title, grid.path, str(grid.path))
+        for place, grid in enumerate(context.grids, start=1)
     )
 
 

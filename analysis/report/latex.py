@@ -133,7 +133,7 @@ def _block(block: Block, anchors: Mapping[str, str]) -> str:
         case Figure():
             text = _figure(block)
         case Verdicts():
-            text = _list(rf"\textbf{{{escaped(one.lead)}}} {escaped(one.detail)}" for _, one in block.lines)
+            text = _list(rf"\textbf{{{escaped(answer.lead)}}} {escaped(answer.detail)}" for _, answer in block.lines)
         case Trials():
             text = _trials(block, anchors)
     return text

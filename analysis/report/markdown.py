@@ -45,9 +45,9 @@ def _block(block: Block, document: Document) -> str:
             caption = f"**Figure {document.number(block)}.** {escaped(block.caption)}"
             text = f"![{escaped(block.alt)}]({block.file})\n\n{caption}"
         case Verdicts():
-            text = "\n".join(f"- {mark} **{escaped(one.lead)}** {escaped(one.detail)}" for mark, one in block.lines)
+            text = "\n".join(f"- {mark} **{escaped(line.lead)}** {escaped(line.detail)}" for mark, line in block.lines)
         case Trials():
-            text = "\n\n".join(_trials(arm, [one.line for one in lines], document) for arm, lines in block.arms)
+            text = "\n\n".join(_trials(arm, [line.line for line in lines], document) for arm, lines in block.arms)
     return text
 
 

@@ -83,7 +83,9 @@ def all_pairs(analysis: Analysis) -> Table | None:
     caption = (
         f"All pairs, n = {pairwise.n} patients: {pairwise.method}. A win is a patient for whom the first arm is better."
     )
-    notes = [f"{one.method}: {one.test}, {one.correction}{'; ' if one.note else ''}{one.note}" for one in extra]
+    notes = [
+        f"{asked.method}: {asked.test}, {asked.correction}{'; ' if asked.note else ''}{asked.note}" for asked in extra
+    ]
     caption += f" On request: {'. '.join(notes)}." if notes else ""
     caption += " Exploratory beside the comparisons with the control."
     columns: dict[str, Callable[[PairComparison], str]] = {
@@ -97,7 +99,7 @@ def all_pairs(analysis: Analysis) -> Table | None:
     }
     if ranked is not None:
         columns["p, Nemenyi"] = from_matrix(ranked.p)
-    columns |= {f"p, {one.method}": from_matrix(one.p) for one in extra}
+    columns |= {f"p, {asked.method}": from_matrix(asked.p) for asked in extra}
     table = table_of("pairs", caption, pairwise.pairs, columns, text=("against",))
     return replace(table, folded=len(table.rows) >= FOLDED_FROM)
 
@@ -111,7 +113,7 @@ def ranks(analysis: Analysis) -> Table | None:
 
     def against_control(cell: Callable[[int], str]) -> Callable[[tuple[float, str]], str]:
         """A dash for the control itself."""
-        return lambda one: cell(place[one[1]]) if one[1] in place else DASH
+        return lambda row: cell(place[row[1]]) if row[1] in place else DASH
 
     caption = (
         f"Mean ranks over n = {test.n} patients, 1 is best. Arms that share a letter are not told apart by Nemenyi's "
@@ -119,15 +121,15 @@ def ranks(analysis: Analysis) -> Table | None:
         f"Bonferroni-Dunn (critical difference {number(dunn.critical_difference, 2)}); positive z ranks better."
     )
     columns: Columns[tuple[float, str]] = {
-        "arm": lambda one: one[1],
-        "mean rank": lambda one: number(one[0], 2),
-        "groups": lambda one: letters[one[1]],
+        "arm": lambda row: row[1],
+        "mean rank": lambda row: number(row[0], 2),
+        "groups": lambda row: letters[row[1]],
         "z": against_control(lambda i: number(dunn.z[i], 2, sign=True)),
         "p": against_control(lambda i: bare_p(dunn.p[i])),
         "p, Bonferroni": against_control(lambda i: bare_p(dunn.p_bonferroni[i])),
         "p, Holm": against_control(lambda i: bare_p(dunn.p_holm[i])),
     }
-    order = sorted(zip(test.mean_ranks, test.arms, strict=True), key=lambda one: one[0])
+    order = sorted(zip(test.mean_ranks, test.arms, strict=True), key=lambda row: row[0])
     return table_of("ranks", caption, order, columns, text=("groups",))
 
 
@@ -156,11 +158,11 @@ def stability(analysis: Analysis) -> Table:
             f"{number(ranking.tau_aggregation, 2)}."
         )
     columns: Columns[RankStability] = {
-        "arm": lambda one: one.arm,
-        "rank of mean": lambda one: number(one.rank, 1),
-        "interval": lambda one: f"{number(one.low, 1)} to {number(one.high, 1)}",
-        "leads": lambda one: f"{100 * one.share_first:.0f}%",
-        "mean rank": lambda one: number(one.mean_rank, 2),
+        "arm": lambda arm: arm.arm,
+        "rank of mean": lambda arm: number(arm.rank, 1),
+        "interval": lambda arm: f"{number(arm.low, 1)} to {number(arm.high, 1)}",
+        "leads": lambda arm: f"{100 * arm.share_first:.0f}%",
+        "mean rank": lambda arm: number(arm.mean_rank, 2),
     }
     return table_of("stability", caption, ranking.arms, columns)
 
@@ -175,7 +177,9 @@ def flips(analysis: Analysis) -> Table | None:
         f"{p_text(study.alpha, 'alpha')} when one arm is left out."
     )
     head = ("arm", "against", "without", "p, all arms", "p without it")
-    rows = tuple((one.first, one.second, one.left_out, bare_p(one.p_all), bare_p(one.p_without)) for one in study.flips)
+    rows = tuple(
+        (flip.first, flip.second, flip.left_out, bare_p(flip.p_all), bare_p(flip.p_without)) for flip in study.flips
+    )
     return Table("flips", caption, head, rows, frozenset({0, 1, 2}), folded=len(rows) >= FOLDED_FROM)
 
 
@@ -221,7 +225,7 @@ def _rank_map(material: Material) -> Figure | None:
         f"Ranks when patients are resampled: share of {ranking.resamples} resamples in which the arm has the rank; a "
         "frame marks the rank on all patients."
     )
-    leads = ", ".join(f"{one.arm} {100 * one.share_first:.0f}%" for one in ranking.arms)
+    leads = ", ".join(f"{arm.arm} {100 * arm.share_first:.0f}%" for arm in ranking.arms)
     alt = f"Heat map of bootstrap ranks; share of resamples in which the arm leads: {leads}."
     return material.picture("rankmap", partial(draw_rank_map, ranking, control=analysis.control), caption, alt)
 
@@ -240,8 +244,8 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
     if pairs is None:
         return (text,)
     extra = "".join(
-        f"; {one.test} with {one.correction}{f' ({one.note})' if one.note else ''}"
-        for one in analysis.sensitivity.on_request
+        f"; {asked.test} with {asked.correction}{f' ({asked.note})' if asked.note else ''}"
+        for asked in analysis.sensitivity.on_request
     )
     text += (
         f" All pairs: Nemenyi, critical difference {number(pairs.critical_difference, 2)} mean ranks at alpha = "

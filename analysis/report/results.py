@@ -31,16 +31,16 @@ def effects(analysis: Analysis) -> Table:
     if kinds:
         caption += f", and with the runs taken as random, too ({', '.join(kinds)}). The verdict is the weaker of both"
     columns: Columns[Answer] = {
-        "arm": lambda one: one.arm,
-        "n": lambda one: str(one.patients.effect.n),
-        "difference": lambda one: number(one.estimate.value, digits, sign=True),
-        f"{level} CI, runs random": lambda one: interval(one.runs.test.estimate if one.runs else None, digits),
-        "p, Holm, runs": lambda one: bare_p(one.runs.p_holm) if one.runs else DASH,
-        f"{level} CI, patients": lambda one: interval(one.patients.effect.mean, digits),
-        "p, Holm, patients": lambda one: bare_p(one.patients.wilcoxon.p_holm),
-        "patients alone": lambda one: str(one.patients.verdict) if kinds else DASH,
-        "runs random": lambda one: str(one.runs.verdict) if one.runs else DASH,
-        "verdict": lambda one: str(one.verdict),
+        "arm": lambda arm: arm.arm,
+        "n": lambda arm: str(arm.patients.effect.n),
+        "difference": lambda arm: number(arm.estimate.value, digits, sign=True),
+        f"{level} CI, runs random": lambda arm: interval(arm.runs.test.estimate if arm.runs else None, digits),
+        "p, Holm, runs": lambda arm: bare_p(arm.runs.p_holm) if arm.runs else DASH,
+        f"{level} CI, patients": lambda arm: interval(arm.patients.effect.mean, digits),
+        "p, Holm, patients": lambda arm: bare_p(arm.patients.wilcoxon.p_holm),
+        "patients alone": lambda arm: str(arm.patients.verdict) if kinds else DASH,
+        "runs random": lambda arm: str(arm.runs.verdict) if arm.runs else DASH,
+        "verdict": lambda arm: str(arm.verdict),
     }
     text = ("patients alone", "runs random", "verdict")
     return table_of("effects", f"{caption}.", analysis.answers, columns, text=text)
@@ -55,15 +55,15 @@ def robust(analysis: Analysis) -> Table:
         "\N{MINUS SIGN}1 to 1 and is positive where the arm is better."
     )
     columns: Columns[Effect] = {
-        "arm": lambda one: one.arm,
-        "win/tie/loss": lambda one: f"{one.wins}/{one.ties}/{one.losses}",
-        "P(better)": lambda one: number(one.p_better, 2),
-        f"{level} CI": lambda one: f"{number(one.p_better_ci.low, 2)} to {number(one.p_better_ci.high, 2)}",
-        "rank-biserial": lambda one: number(one.rank_biserial, 2, sign=True),
-        f"{level} CI of mean, BCa": lambda one: interval(one.bca, digits),
-        "Hodges-Lehmann": lambda one: number(one.hodges_lehmann, digits, sign=True),
-        "its CI": lambda one: interval(one.hodges_lehmann_ci, digits),
-        "coverage": lambda one: percent(round(one.hodges_lehmann_ci.coverage, 3)),
+        "arm": lambda effect: effect.arm,
+        "win/tie/loss": lambda effect: f"{effect.wins}/{effect.ties}/{effect.losses}",
+        "P(better)": lambda effect: number(effect.p_better, 2),
+        f"{level} CI": lambda effect: f"{number(effect.p_better_ci.low, 2)} to {number(effect.p_better_ci.high, 2)}",
+        "rank-biserial": lambda effect: number(effect.rank_biserial, 2, sign=True),
+        f"{level} CI of mean, BCa": lambda effect: interval(effect.bca, digits),
+        "Hodges-Lehmann": lambda effect: number(effect.hodges_lehmann, digits, sign=True),
+        "its CI": lambda effect: interval(effect.hodges_lehmann_ci, digits),
+        "coverage": lambda effect: percent(round(effect.hodges_lehmann_ci.coverage, 3)),
     }
     return table_of("robust", caption, analysis.primary.effects, columns)
 
@@ -79,14 +79,14 @@ def null(analysis: Analysis) -> Table:
         "well."
     )
     columns: Columns[Answer] = {
-        "arm": lambda one: one.arm,
-        "n": lambda one: str(one.patients.effect.n),
-        f"{narrow} CI": lambda one: span(*one.narrow, digits),
-        "p, TOST": lambda one: bare_p(one.patients.equivalence.p),
-        "inside": lambda one: "yes" if one.inside else "no",
-        f"{bound} bound": lambda one: number(one.patients.non_inferiority.bound, digits, sign=True),
-        "p ": lambda one: bare_p(one.patients.non_inferiority.p),
-        "not inferior": lambda one: _not_inferior(one.patients),
+        "arm": lambda arm: arm.arm,
+        "n": lambda arm: str(arm.patients.effect.n),
+        f"{narrow} CI": lambda arm: span(*arm.narrow, digits),
+        "p, TOST": lambda arm: bare_p(arm.patients.equivalence.p),
+        "inside": lambda arm: "yes" if arm.inside else "no",
+        f"{bound} bound": lambda arm: number(arm.patients.non_inferiority.bound, digits, sign=True),
+        "p ": lambda arm: bare_p(arm.patients.non_inferiority.p),
+        "not inferior": lambda arm: _not_inferior(arm.patients),
     }
     return table_of("null", caption, analysis.answers, columns, text=("inside", "not inferior"))
 
@@ -100,7 +100,7 @@ def _not_inferior(patients: PatientEvidence) -> str:
 def exploratory(study: MetricStudy) -> Table:
     """A secondary metric against the control; no verdict."""
     digits, level = study.metric.digits, percent(study.effects[0].mean.level)
-    described = {one.arm: one for one in study.descriptions}
+    described = {arm.arm: arm for arm in study.descriptions}
     better = "higher" if study.metric.higher_is_better else "lower"
     caption = (
         f"Exploratory: {study.metric.in_unit}, {better} is better. Means and differences are over the patients "
@@ -127,12 +127,12 @@ def over_secondary(studies: Sequence[MetricStudy]) -> Table:
     tests = [(study.metric.title, study.omnibus) for study in studies]
     caption = "Exploratory: do the arms differ on the other metrics? Friedman's test as Iman-Davenport F, Kendall's W."
     columns: Columns[tuple[str, Omnibus]] = {
-        "metric": lambda one: one[0],
-        "n": lambda one: str(one[1].n),
-        "k": lambda one: str(one[1].k),
-        "F": lambda one: f"F({one[1].df1}, {one[1].df2}) = {number(one[1].f, 2)}",
-        "p": lambda one: bare_p(one[1].p),
-        "W": lambda one: number(one[1].kendall_w, 2),
+        "metric": lambda row: row[0],
+        "n": lambda row: str(row[1].n),
+        "k": lambda row: str(row[1].k),
+        "F": lambda row: f"F({row[1].df1}, {row[1].df2}) = {number(row[1].f, 2)}",
+        "p": lambda row: bare_p(row[1].p),
+        "W": lambda row: number(row[1].kendall_w, 2),
     }
     computed = [(title, test) for title, test in tests if isinstance(test, Omnibus)]
     return table_of("explore-omnibus", caption, computed, columns, text=("F",))
@@ -141,21 +141,21 @@ def over_secondary(studies: Sequence[MetricStudy]) -> Table:
 def descriptions(study: MetricStudy) -> Table:
     """Scores per arm."""
     digits = study.metric.digits
-    left_out = "" if all(one.n == one.n_finite for one in study.descriptions) else "; mean and SD over patients found"
+    left_out = "" if all(arm.n == arm.n_finite for arm in study.descriptions) else "; mean and SD over patients found"
     caption = (
         f"{study.metric.in_unit} per arm over patients (macro over classes, mean over seeds{left_out}); number of "
         "missed structures and of diverged runs."
     )
     columns: Columns[Description] = {
-        "arm": lambda one: one.arm,
-        "n": lambda one: str(one.n),
-        "mean": lambda one: number(one.mean, digits),
-        "SD": lambda one: number(one.sd, digits),
-        "median": lambda one: number(one.median, digits),
-        "quartiles": lambda one: f"{number(one.q1, digits)} to {number(one.q3, digits)}",
-        "range": lambda one: f"{number(one.minimum, digits)} to {number(one.maximum, digits)}",
-        "missed": lambda one: str(one.missed),
-        "diverged": lambda one: str(one.diverged),
+        "arm": lambda arm: arm.arm,
+        "n": lambda arm: str(arm.n),
+        "mean": lambda arm: number(arm.mean, digits),
+        "SD": lambda arm: number(arm.sd, digits),
+        "median": lambda arm: number(arm.median, digits),
+        "quartiles": lambda arm: f"{number(arm.q1, digits)} to {number(arm.q3, digits)}",
+        "range": lambda arm: f"{number(arm.minimum, digits)} to {number(arm.maximum, digits)}",
+        "missed": lambda arm: str(arm.missed),
+        "diverged": lambda arm: str(arm.diverged),
     }
     return table_of(f"describe-{study.metric.name}", caption, study.descriptions, columns)
 
@@ -188,7 +188,7 @@ def _paired(material: Material) -> Figure:
         "is shown or largest: triangle up where the arm is better, down where it is worse, ring for a tie; larger "
         "marks are outliers by Tukey's fences; grey band: margin."
     )
-    counts = [f"{one.arm}: better in {one.better}, worse in {one.worse} patients" for one in analysis.paired]
+    counts = [f"{pair.arm}: better in {pair.better}, worse in {pair.worse} patients" for pair in analysis.paired]
     alt = f"Waterfalls of differences per patient. {'; '.join(counts)}."
     return material.picture(
         "paired", partial(draw_paired, analysis.paired, metric, analysis.rules.margin), caption, alt

@@ -24,15 +24,15 @@ def runs(analysis: Analysis) -> Table:
     if corrected:
         caption += " The last interval allows for training sets that overlap (Nadeau and Bengio 2003)."
     columns: Columns[tuple[str, RunEvidence]] = {
-        "arm": lambda one: one[0],
-        "n": lambda one: str(one[1].test.patients),
-        "folds" if corrected else "seeds": lambda one: str(one[1].test.units),
-        "difference": lambda one: number(one[1].test.estimate.value, digits, sign=True),
-        f"{level} CI": lambda one: interval(one[1].test.estimate, digits),
-        "df": lambda one: number(one[1].test.estimate.df, 1),
-        "p": lambda one: bare_p(one[1].test.estimate.p),
-        "p, Holm": lambda one: bare_p(one[1].p_holm),
-        f"{level} CI, overlap": lambda one: interval(one[1].test.nadeau_bengio, digits),
+        "arm": lambda row: row[0],
+        "n": lambda row: str(row[1].test.patients),
+        "folds" if corrected else "seeds": lambda row: str(row[1].test.units),
+        "difference": lambda row: number(row[1].test.estimate.value, digits, sign=True),
+        f"{level} CI": lambda row: interval(row[1].test.estimate, digits),
+        "df": lambda row: number(row[1].test.estimate.df, 1),
+        "p": lambda row: bare_p(row[1].test.estimate.p),
+        "p, Holm": lambda row: bare_p(row[1].p_holm),
+        f"{level} CI, overlap": lambda row: interval(row[1].test.nadeau_bengio, digits),
     }
     return table_of("runs", caption, levels, columns)
 
@@ -49,11 +49,11 @@ def components(analysis: Analysis) -> Table:
         "components of patient, run and the rest."
     )
     columns: Columns[Components] = {
-        "arm": lambda one: one.arm,
-        "between seeds": lambda one: sd(one.between_seeds),
-        "patient": lambda one: sd(one.patient),
-        "run": lambda one: sd(one.run),
-        "residual": lambda one: sd(one.residual),
+        "arm": lambda arm: arm.arm,
+        "between seeds": lambda arm: sd(arm.between_seeds),
+        "patient": lambda arm: sd(arm.patient),
+        "run": lambda arm: sd(arm.run),
+        "residual": lambda arm: sd(arm.residual),
     }
     return table_of("components", caption, analysis.components, columns)
 
@@ -62,7 +62,7 @@ def _picture(material: Material) -> Figure:
     analysis, metric = material.analysis, material.analysis.primary.metric
     marks = "; mark by fold" if len(analysis.folds) > 1 else ""
     caption = f"What retraining moves: mean {metric.title} of each run, by arm; bar: mean over runs{marks}."
-    spread = [f"{one.arm} {number(one.between_seeds, metric.digits + 1)}" for one in analysis.components]
+    spread = [f"{arm.arm} {number(arm.between_seeds, metric.digits + 1)}" for arm in analysis.components]
     alt = f"Strip of run means of {metric.title} per arm; SD between seeds: {', '.join(spread)}."
     return material.picture("runs", partial(draw_runs, analysis), caption, alt)
 

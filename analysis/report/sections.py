@@ -59,7 +59,7 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
 def _answer(material: Material) -> tuple[Block, ...]:
     """The primary picture, the verdict on every arm, and what they cannot say."""
     analysis = material.analysis
-    lines = tuple((SIGNS[one.verdict], one) for one in analysis.answers)
+    lines = tuple((SIGNS[answer.verdict], answer) for answer in analysis.answers)
     limits = (analysis.scope, *analysis.limits, *material.context.limits)
     return (dose.picture(material) or results.forest(material), Verdicts(lines), Bullets(limits))
 
@@ -115,10 +115,10 @@ def _flow(analysis: Analysis) -> Prose:
 def trials_section(analysis: Analysis, context: ReportContext) -> Section:
     """Every arm with its trials."""
     lines: dict[str, list[TrialLine]] = {arm.name: [] for arm in analysis.arms}
-    for one in analysis.trials:
-        command = shlex.join(["medsweep", "why", one.shown, "--store", context.store]) if one.digest else ""
-        run_id = one.run_id if one.digest else ""
-        lines[one.arm].append(TrialLine(one.fold, one.seed, one.outcome, one.shown, run_id, command))
+    for trial in analysis.trials:
+        command = shlex.join(["medsweep", "why", trial.shown, "--store", context.store]) if trial.digest else ""
+        run_id = trial.run_id if trial.digest else ""
+        lines[trial.arm].append(TrialLine(trial.fold, trial.seed, trial.outcome, trial.shown, run_id, command))
     project = f" of project {context.wandb_project}" if context.wandb_project else ""
     text = (
         "The networks behind the numbers of each arm; the command tells the configuration and the inputs of one. W&B "

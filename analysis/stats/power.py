@@ -180,9 +180,9 @@ def pilot(cells: pd.DataFrame, control: str) -> Spread | None:
     squares = [mean_squares(table) for table in tables if min(table.shape) >= 2]
     if squares:
         measured["run"] = math.sqrt(
-            max(float(np.mean([(one.runs - one.residual) / one.n_patients for one in squares])), 0.0)
+            max(float(np.mean([(square.runs - square.residual) / square.n_patients for square in squares])), 0.0)
         )
-        measured["residual"] = math.sqrt(np.mean([one.residual for one in squares]))
+        measured["residual"] = math.sqrt(np.mean([square.residual for square in squares]))
     wide = cells.pivot(index=["patient", "fold", "seed"], columns="arm", values="value")
     if control in wide:
         differences = wide.drop(columns=control).sub(wide[control], axis=0).groupby("patient").mean()

@@ -54,8 +54,8 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     """
     _refuse_unlike(analyses)
     first = analyses[0]
-    over_runs = all(answer.runs is not None for one in analyses for answer in one.answers)
-    answers = [(one.dataset, answer) for one in analyses for answer in one.answers]
+    over_runs = all(answer.runs is not None for analysis in analyses for answer in analysis.answers)
+    answers = [(analysis.dataset, answer) for analysis in analyses for answer in analysis.answers]
     studies = []
     for dataset, answer in answers:
         effect = answer.patients.effect
@@ -73,22 +73,28 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     higher = first.primary.metric.higher_is_better
     ranks = friedman_over_datasets(studies, higher_is_better=higher, control=first.control)
     return Across(
-        tuple(one.dataset for one in analyses), first.control, first.primary.metric, first.rules, arms, ranks, over_runs
+        tuple(analysis.dataset for analysis in analyses),
+        first.control,
+        first.primary.metric,
+        first.rules,
+        arms,
+        ranks,
+        over_runs,
     )
 
 
 def _refuse_unlike(analyses: Sequence[Analysis]) -> None:
-    names = [one.dataset for one in analyses]
+    names = [analysis.dataset for analysis in analyses]
     if len(names) < 2:
         raise UserError(f"{len(names)} data set leaves nothing to combine; give the analyses of two or more")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f"data set {twice[0]!r} occurs twice; combine one analysis of each")
     facts: dict[str, list[str | float]] = {
-        "control": [one.control for one in analyses],
-        "primary metric": [one.primary.metric.name for one in analyses],
-        "margin": [one.rules.margin for one in analyses],
-        "alpha": [one.rules.alpha for one in analyses],
+        "control": [analysis.control for analysis in analyses],
+        "primary metric": [analysis.primary.metric.name for analysis in analyses],
+        "margin": [analysis.rules.margin for analysis in analyses],
+        "alpha": [analysis.rules.alpha for analysis in analyses],
     }
     for what, values in facts.items():
         for name, value in zip(names, values, strict=True):

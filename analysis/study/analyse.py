@@ -122,7 +122,7 @@ def analyse(
     rows = validated(table, names, metric.name)
     measured = sorted(map(str, rows["metric"].unique()))
     chosen = [metric, *(metrics[name] for name in metrics if name in measured and name != metric.name)]
-    scores = [reduce(rows, rules, names, one) for one in chosen]
+    scores = [reduce(rows, rules, names, wanted) for wanted in chosen]
     unknown = [name for name in measured if name not in metrics]
     trials, n_real = trials_of(table, names), n_real or 1.0
     return _analysed(
@@ -177,7 +177,7 @@ def _key_arms(answers: Sequence[Answer]) -> list[str]:
     """Shown differences first, then the largest; in the arms' order."""
     values = {answer.arm: answer.estimate.value for answer in answers}
     sizes = {arm: 0.0 if math.isnan(value) else abs(value) for arm, value in values.items()}
-    order = sorted(answers, key=lambda one: (not one.patients.evidence.different, -sizes[one.arm]))
+    order = sorted(answers, key=lambda given: (not given.patients.evidence.different, -sizes[given.arm]))
     chosen = {answer.arm for answer in order[:KEY_ARMS]}
     return [answer.arm for answer in answers if answer.arm in chosen]
 

@@ -166,9 +166,9 @@ def check_pair(first: Scan, second: Scan) -> None:
             f"{first.path} and {second.path} belong together and differ in shape: "
             f"{first.grid.shape} ({first.grid.axes}) and {second.grid.shape} ({second.grid.axes})"
         )
-    one, other = first.grid.canonical_affine, second.grid.canonical_affine
-    if not np.allclose(one, other, rtol=1e-3, atol=1e-3 * min(first.grid.spacing_mm)):
-        difference = float(np.abs(one - other).max())
+    affine, other = first.grid.canonical_affine, second.grid.canonical_affine
+    if not np.allclose(affine, other, rtol=1e-3, atol=1e-3 * min(first.grid.spacing_mm)):
+        difference = float(np.abs(affine - other).max())
         raise UserError(
             f"{first.path} and {second.path} belong together and lie on different grids: their affines differ by "
             f"{difference:g}"

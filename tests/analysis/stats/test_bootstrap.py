@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from medsweep.analysis.stats import bootstrap
+from medsweep.analysis.stats import effects
 from medsweep.analysis.stats.effects import patient_weights, resampled_means
 
 
@@ -31,7 +31,7 @@ def test_the_draw_is_fixed_shared_and_named_by_its_purpose():
 
 
 def test_the_chunk_bounds_memory_and_changes_no_row_sum(monkeypatch):
-    monkeypatch.setattr(bootstrap, "CHUNK", 70)
+    monkeypatch.setattr(effects, "CHUNK", 70)
     patient_weights.cache_clear()
     weights = patient_weights(10, 33, "a")
     assert weights.sum(axis=1) == pytest.approx(np.ones(33))
