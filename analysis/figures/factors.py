@@ -18,7 +18,6 @@ from medsweep.analysis.factors.effects import FactorEffect, FactorStudy
 from medsweep.analysis.factors.terms import Term
 from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
-from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.wording import number, p_text, percent, span, with_span
 from medsweep.metrics import Metric
 
@@ -94,17 +93,12 @@ def _row(axes: Axes, term: Term, y: float, limits: tuple[float, float], digits: 
     style.interval(axes, (over.low, over.high), y - 0.04, limits, color=INK, lw=0.9)
     style.interval(axes, over.interval(2 * over.level - 1), y - 0.04, limits, color=INK, lw=2.6)
     estimates = [over] if term.runs is None else [over, term.runs]
-    face = ACCENT if all(leaves_out_zero(estimate) for estimate in estimates) else "white"
+    face = ACCENT if all(estimate.low > 0 or estimate.high < 0 for estimate in estimates) else "white"
     axes.plot(over.value, y - 0.04, "o", ms=4.2, mec=INK, mfc=face, mew=0.9, zorder=4)
     if term.runs is not None:
         style.interval(axes, (term.runs.low, term.runs.high), y + 0.08, limits, color=ACCENT, lw=1.1, ls=(0, (3, 1.5)))
     text = f"{number(over.value, digits, sign=True)}  [{span(over.low, over.high, digits)}]"
     axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
-
-
-def leaves_out_zero(estimate: Estimate) -> bool:
-    """The interval is computable and lies on one side of 0."""
-    return estimate.low > 0 or estimate.high < 0
 
 
 def _key(drawing: Figure, study: FactorStudy, top: float) -> None:

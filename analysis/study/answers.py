@@ -12,7 +12,7 @@ from medsweep.analysis.stats.p_adjustment import holm
 from medsweep.analysis.stats.power import Power, power_of
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.evidence import PatientEvidence, RunEvidence, patient_evidence, run_evidence
-from medsweep.analysis.study.wording import answer_detail, answer_lead, answer_short
+from medsweep.analysis.study.wording import answer_detail, answer_short
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 
 
@@ -82,7 +82,7 @@ def answer_all(
                 runs=over_runs,
                 verdict=weakest,
                 power=power_of(effect, margin=rules.margin, alpha=rules.alpha, comparisons=len(effects)),
-                lead=answer_lead(effect.arm, control, weakest),
+                lead=f"{effect.arm} against {control}: {weakest}.",
                 detail=answer_detail(patients, over_runs, weakest, reduced.metric, reduced.seeds),
                 short=answer_short(patients, over_runs, reduced.metric, reduced.seeds),
             )

@@ -72,14 +72,9 @@ def estimate_text(estimate: Estimate, metric: Metric) -> str:
     return f"{value} ({percent(estimate.level)} CI {span(estimate.low, estimate.high, metric.digits + 1)})"
 
 
-def margin_text(margin: float, metric: Metric) -> str:
-    """``±0.01 Dice``."""
-    return amount(f"{PLUS_MINUS}{margin:g}", metric)
-
-
 def meaning(verdict: Verdict, value: float, narrow: str, margin: float, metric: Metric) -> str:
     """What the verdict says, in one clause; ``value`` is arm minus control, ``narrow`` the interval behind TOST."""
-    bound = margin_text(margin, metric)
+    bound = amount(f"{PLUS_MINUS}{margin:g}", metric)
     higher = "higher" if value > 0 else "lower"
     match verdict:
         case Verdict.SUPERIOR:
@@ -92,11 +87,6 @@ def meaning(verdict: Verdict, value: float, narrow: str, margin: float, metric: 
             return f"{metric.title} is {higher}, yet the difference is confined to {bound} ({narrow})"
         case Verdict.INCONCLUSIVE:
             return f"a difference is neither shown nor confined to {bound}"
-
-
-def answer_lead(arm: str, control: str, verdict: Verdict) -> str:
-    """``A against B: superior.``"""
-    return f"{arm} against {control}: {verdict}."
 
 
 def answer_short(patients: PatientEvidence, runs: RunEvidence | None, metric: Metric, seeds: int) -> str:

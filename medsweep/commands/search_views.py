@@ -42,7 +42,7 @@ def best_table(search: Search, state: State) -> Table:
     table.add_column("")
     table.add_column("arm")
     for name in [
-        *(_heading(name) for name in section.metrics),
+        *(name if name == HOURS else f"validation {name}" for name in section.metrics),
         "n",
         *([f"test {metric}"] if metric else []),
         *search.space,
@@ -122,10 +122,6 @@ def _row(result: Result, metrics: Sequence[str]) -> dict[str, Any]:
 
 def _sign(section: SearchSection) -> float:
     return -1.0 if section.objectives[0].goal == "maximise" else 1.0
-
-
-def _heading(metric: str) -> str:
-    return metric if metric == HOURS else f"validation {metric}"
 
 
 def _shown(value: object) -> str:

@@ -4,7 +4,7 @@ import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -70,15 +70,9 @@ def render(sweep: LaunchedSweep, options: Options) -> Rendered:
         )
     if not str(sweep.path).isprintable():
         raise UserError(f"the path {str(sweep.path)!r} holds a control character; rename the file")
-    if isinstance(options, Slurm):
-        return _slurm(sweep, options)
-    if isinstance(options, Kuberay):
-        return _kuberay(sweep, options)
-    if isinstance(options, Job):
-        return _job(sweep, options)
-    if isinstance(options, Up):
-        return _up(sweep, options)
-    raise TypeError(f"no templates for {type(options).__name__}")
+    writers: Mapping[type[Options], Callable[[LaunchedSweep, Any], Rendered]]
+    writers = {Slurm: _slurm, Kuberay: _kuberay, Job: _job, Up: _up}
+    return writers[type(options)](sweep, options)
 
 
 def _slurm(sweep: LaunchedSweep, options: Slurm) -> Rendered:

@@ -63,7 +63,8 @@ def best_fraction(factors: tuple[str, ...], halvings: int) -> Fraction:
         raise ValueError(f"a fraction takes at most {MOST_FACTORS} factors, got {k}")
     if base < 2 or 2**base - 1 < k:
         raise ValueError(f"{2**base if base >= 0 else 0} runs cannot tell {k} factors apart")
-    masks = sorted((mask for mask in range(1, 2**base) if mask.bit_count() > 1), key=_reading_order)
+    masks = [mask for mask in range(1, 2**base) if mask.bit_count() > 1]
+    masks.sort(key=lambda mask: (mask.bit_count(), _word(mask)))
     chosen = min(combinations(masks, halvings), key=lambda words: _pattern(words, base, k))
     letters = string.ascii_uppercase
     named = [f"{letters[base + number]}={_word(mask)}" for number, mask in enumerate(chosen)]
@@ -91,10 +92,6 @@ def aliases_of(columns_RK: npt.NDArray[np.int64]) -> list[tuple[str, ...]]:
             name = "".join(string.ascii_uppercase[factor] for factor in chosen)
             sets.setdefault((column * column[0]).tobytes(), []).append(name)
     return [tuple(names) for names in sets.values() if len(names) > 1]
-
-
-def _reading_order(mask: int) -> tuple[int, str]:
-    return mask.bit_count(), _word(mask)
 
 
 def _word(mask: int) -> str:

@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 from medsweep.data.phantom import brats, generic, ibsr, kits, msd, upro
-from medsweep.data.phantom.cohort import Cohort, PhantomConfig, write_readme
-from medsweep.errors import UserError, nearest
+from medsweep.data.phantom.cohort import PhantomConfig, write_readme
 
 __all__ = ["DATASETS", "PhantomConfig", "patient_ids", "write_cohort"]
 
@@ -20,12 +19,8 @@ DATASETS: tuple[str, ...] = (GENERIC, *_COHORTS)
 
 
 def patient_ids(config: PhantomConfig, dataset: str = GENERIC) -> tuple[str, ...]:
-    """Ids of the cohort's patients as its layout reports them: in numeric order.
-
-    Raises:
-        UserError: no cohort of this name can be made up.
-    """
-    ids = generic.made_ids(config) if dataset == GENERIC else _cohort(dataset).made_ids(config)
+    """Ids of the cohort's patients as its layout reports them: in numeric order."""
+    ids = generic.made_ids(config) if dataset == GENERIC else _COHORTS[dataset].made_ids(config)
     return tuple(sorted(ids, key=lambda id_: int(re.findall(r"\d+", id_)[-1])))
 
 
@@ -33,23 +28,14 @@ def write_cohort(dataset: str, config: PhantomConfig, root: Path) -> None:
     """Write a cohort under ``root`` in the layout of ``dataset``, with a README.txt that says it is made up.
 
     Every patient comes from its own seeded generator, so the same config gives the same bytes, and the first patients
-    of a larger cohort are those of a smaller one.
-
-    Raises:
-        UserError: no cohort of this name can be made up.
+    of a larger cohort are those of a smaller one. ``dataset`` is one of ``DATASETS``.
     """
     if dataset == GENERIC:
         generic.write_phantom(config, root)
         return
-    cohort = _cohort(dataset)
+    cohort = _COHORTS[dataset]
     for patient in cohort.patients(config):
         cohort.write(patient, root)
     if cohort.describe is not None:
         cohort.describe(config, cohort.made_ids(config), root)
     write_readme(dataset, config, root)
-
-
-def _cohort(dataset: str) -> Cohort:
-    if dataset not in _COHORTS:
-        raise UserError(f"no made-up cohort of dataset {dataset!r}; {nearest(dataset, DATASETS)}")
-    return _COHORTS[dataset]
