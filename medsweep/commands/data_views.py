@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from medsweep.data.check import CaseFacts, Group, Report, class_rows
@@ -20,9 +20,8 @@ NAMED = 3
 
 def dataset_table(specs: Sequence[DatasetSpec]) -> RenderableType:
     """A row per dataset."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("name", "modalities", "classes", "cases", "units", "licence", "layout"):
-        table.add_column(name, overflow="fold")
+    heads = ("name", "modalities", "classes", "cases", "units", "licence", "layout")
+    table = Table(*(Column(head, overflow="fold") for head in heads), box=None, pad_edge=False)
     for spec in specs:
         modalities, classes = ", ".join(spec.modalities), ", ".join(spec.classes[1:])
         cells = (spec.name, modalities, classes, spec.cases, spec.units, spec.licence, spec.layout)
@@ -53,9 +52,8 @@ def description(spec: DatasetSpec) -> Text:
 
 def finding_table(groups: Sequence[Group], root: Path) -> RenderableType:
     """A row per group; files as paths below ``root``."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("level", "case", "file", "what"):
-        table.add_column(name, overflow="fold", no_wrap=name == "level")
+    folded = (Column(head, overflow="fold") for head in ("case", "file", "what"))
+    table = Table(Column("level", overflow="fold", no_wrap=True), *folded, box=None, pad_edge=False)
     styles = {"error": "red", "warning": "yellow", "note": ""}
     for group in groups:
         shown = len(group.cases) if group.severity == "error" else NAMED
@@ -98,10 +96,8 @@ def _ranges(cases: Sequence[CaseFacts], sizes: Callable[[CaseFacts], Sequence[fl
 
 def class_table(report: Report) -> RenderableType:
     """Per class its stored values, and how often it occurs in the usable cases."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("class")
-    for name in ("stored as", "cases", "voxels", "slices"):
-        table.add_column(name, justify="right")
+    counted = (Column(head, justify="right") for head in ("stored as", "cases", "voxels", "slices"))
+    table = Table("class", *counted, box=None, pad_edge=False)
     for name, stored, cases, voxels, slices in class_rows(report):
         table.add_row(Text(name), ", ".join(map(str, stored)), str(cases), str(voxels), str(slices))
     return table

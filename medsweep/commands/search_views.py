@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from pydantic_core import to_jsonable_python
-from rich.table import Table
+from rich.table import Column, Table
 
 from medsweep.search.results import TEST, Result, mean_score
 from medsweep.search.sampler import best_of, importances
@@ -38,16 +38,9 @@ def best_table(search: Search, state: State) -> Table:
     section, results = search.section, state.all_results
     metric = next((objective.metric for objective in section.objectives if objective.metric != HOURS), None)
     front = set(best_of(section, search.space, results))
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("arm")
-    for name in [
-        *(name if name == HOURS else f"validation {name}" for name in section.metrics),
-        "n",
-        *([f"test {metric}"] if metric else []),
-        *search.space,
-    ]:
-        table.add_column(name, justify="right")
+    measured = [name if name == HOURS else f"validation {name}" for name in section.metrics]
+    heads = [*measured, "n", *([f"test {metric}"] if metric else []), *search.space]
+    table = Table("", "arm", *(Column(head, justify="right") for head in heads), box=None, pad_edge=False)
     for number in ranking(search, state)[: max(SHOWN, len(front))]:
         result = results[number]
         tested = [_shown(mean_score(state.plan, search.store, result.name, metric, TEST))] if metric else []

@@ -160,12 +160,10 @@ def _seconds(text: str) -> float:
 
 
 def _table(waste: Sequence["Waste"]) -> "Table":
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("to delete")
-    for name in ("items", "size", "newest"):
-        table.add_column(name, justify="right")
+    counted = (Column(head, justify="right") for head in ("items", "size", "newest"))
+    table = Table("to delete", *counted, box=None, pad_edge=False)
     for kind in dict.fromkeys(item.kind for item in waste):
         rows = [item for item in waste if item.kind == kind]
         size, newest = sum(item.bytes for item in rows), max(item.newest for item in rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from medsweep.execution.driver import Summary
@@ -52,10 +52,8 @@ def print_report(analysis: "Analysis", page: Path) -> None:
 def plan_table(session: "Session") -> RenderableType:
     """One row per stage and the sum, then the forecast, what a fraction confounds, and what the design can show."""
     rows, cost = session.stage_costs(), session.forecast()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("stage")
-    for name in ("trials", "naive", "reuse", "run", "blocked", "hours each", "hours", "from - to", "price from"):
-        table.add_column(name, justify="right")
+    heads = ("trials", "naive", "reuse", "run", "blocked", "hours each", "hours", "from - to", "price from")
+    table = Table("stage", *(Column(head, justify="right") for head in heads), box=None, pad_edge=False)
     for row in rows:
         table.add_row(
             row.stage, str(row.trials), str(row.naive), str(row.reuse), str(row.run), str(row.blocked),
@@ -116,9 +114,7 @@ def _short(value: float) -> str:
 
 def decision_table(session: "Session", *, show_all: bool) -> RenderableType:
     """Each trial with what happens to it and why."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("trial", "", "digest", "action", "reason"):
-        table.add_column(name)
+    table = Table("trial", "", "digest", "action", "reason", box=None, pad_edge=False)
     trials = list(session.plan.trials.items())
     for digest, trial in trials if show_all else trials[:LISTED]:
         decision = session.decisions[digest]
@@ -191,11 +187,8 @@ def status_table(session: "Session") -> RenderableType:
         if state == "failed":
             label = f"{trial.stage} {session.labels[digest]}"
             lines.append(f"{attempts[-1].outcome}: {label}: {attempts[-1].message} ({attempts[-1].at})")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("stage")
     states = ("published", "running", "waiting", "blocked", "failed")
-    for state in states:
-        table.add_column(state, justify="right")
+    table = Table("stage", *(Column(state, justify="right") for state in states), box=None, pad_edge=False)
     for stage, numbers in counts.items():
         table.add_row(stage, *(str(numbers[state]) for state in states))
     return Group(table, Text("\n".join(lines))) if lines else table
