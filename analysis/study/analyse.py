@@ -160,7 +160,7 @@ def _analysed(
         answers=answers,
         primary=primary,
         secondary=tuple(study_metric(other, control, rules) for other in others),
-        sensitivity=sensitivity_of(reduced, primary.omnibus, control, rules, test_over_train=ratio),
+        sensitivity=sensitivity_of(reduced, primary.omnibus, control, rules, ratio),
         dose=tuple(dose_series(reduced, arms, control, level, n_real, margin=rules.margin)),
         factors=factor_effects(reduced, arms, level, ratio),
         runs=run_means(reduced),

@@ -128,27 +128,17 @@ class Sensitivity:
 
 
 def sensitivity_of(
-    reduced: Reduced,
-    omnibus: Omnibus | NoOmnibus,
-    control: str,
-    rules: AnalysisRules,
-    *,
-    test_over_train: float | None = None,
+    reduced: Reduced, omnibus: Omnibus | NoOmnibus, control: str, rules: AnalysisRules, test_over_train: float | None
 ) -> Sensitivity:
     """All of it from the patients x arms table and, over runs, from its cells; ``omnibus`` is Friedman's."""
-    wide, higher, level = reduced.wide, reduced.metric.higher_is_better, 1 - rules.alpha
-    ranked = omnibus if isinstance(omnibus, Omnibus) else None
-    return Sensitivity(
-        runs=run_omnibus(reduced, test_over_train),
-        pairwise=pairwise(wide, higher_is_better=higher, alpha=rules.alpha, level=level),
-        bonferroni_dunn=None
-        if ranked is None
-        else bonferroni_dunn(wide, ranked, control, higher_is_better=higher, alpha=rules.alpha),
-        leave_one_out=None if ranked is None else leave_one_arm_out(wide, higher_is_better=higher, alpha=rules.alpha),
-        on_request=tuple(all_pairs(wide, method, higher_is_better=higher) for method in rules.post_hoc)
-        if ranked is not None
-        else (),
-    )
+    wide, higher, alpha = reduced.wide, reduced.metric.higher_is_better, rules.alpha
+    runs = run_omnibus(reduced, test_over_train)
+    pairs = pairwise(wide, higher_is_better=higher, alpha=alpha, level=1 - alpha)
+    if not isinstance(omnibus, Omnibus):
+        return Sensitivity(runs, pairs, None, None, ())
+    dunn = bonferroni_dunn(wide, omnibus, control, higher_is_better=higher, alpha=alpha)
+    others = tuple(all_pairs(wide, method, higher_is_better=higher) for method in rules.post_hoc)
+    return Sensitivity(runs, pairs, dunn, leave_one_arm_out(wide, higher_is_better=higher, alpha=alpha), others)
 
 
 @dataclass(frozen=True)
