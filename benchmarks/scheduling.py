@@ -69,7 +69,8 @@ def paper_plans() -> list[Plan]:
 
 
 def _priced(trial: Any) -> Any:
-    return replace(trial, hours=trial.hours / SPEED[trial.stage])
+    hours = trial.hours / SPEED[trial.stage]
+    return replace(trial, hours=hours, gpu_hours=hours)
 
 
 def context_of() -> RunContext:

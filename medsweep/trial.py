@@ -8,7 +8,7 @@ drive it alike. Killed at any point and started again, it goes on from the last 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from medsweep.config import Config
 
@@ -37,6 +37,8 @@ class Trial(Protocol):
     """Folder that is thrown away when the function ends."""
     device: str
     """Torch device name, ``cpu`` or ``cuda``."""
+    gpu_share: float
+    """Share of the GPU's memory that this trial may take; 0 without a GPU."""
     threads: int
     """CPU threads granted to this trial."""
     micro_batches: int
@@ -68,7 +70,9 @@ class Stage:
     config: type[Config]
     run: StageFunction
     hours: Callable[[Any], float]
-    """CPU or GPU hours for a config, before any timing of an earlier trial is known."""
+    """Hours on one CPU core for a config, before any timing of an earlier trial is known."""
+    gpu_hours: Callable[[Any], float | None] = lambda config: None
+    """The same for a trial that holds a GPU, alone on it; None for a config that computes nothing there."""
     divides: Callable[[Any], int] = lambda config: 1
     """Most parts that a batch can be worked in with the same maths as the whole: 1 where a term looks across it."""
     probe: Callable[[Any], Config] | None = None
@@ -81,6 +85,18 @@ class Stage:
     """Whether a trial that serves one arm is that arm's own: it is named and grouped after the arm."""
     reads_prefix: frozenset[str] = frozenset()
     """Input roles of which only the head is read, as long as the config says; their full size is not identity."""
+
+
+class Estimate(NamedTuple):
+    """Built-in hours of a trial, and the kind of device that does its work: ``cpu`` or ``cuda``."""
+
+    hours: float
+    device: str
+
+    @classmethod
+    def of(cls, hours: float, gpu_hours: float | None, gpus: float) -> "Estimate":
+        """That of a trial that holds ``gpus``, of a stage's two."""
+        return cls(gpu_hours, "cuda") if gpus > 0 and gpu_hours is not None else cls(hours, "cpu")
 
 
 class StageEndedError(Exception):

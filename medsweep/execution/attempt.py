@@ -24,7 +24,7 @@ from medsweep.store.source_code import source_hashes
 from medsweep.store.store import Manifest, Store
 from medsweep.store.workspace import PublishedError, Workspace
 from medsweep.tracking.tracker import Tracker
-from medsweep.trial import COMPLETE, Progress, Stage, StageEndedError
+from medsweep.trial import COMPLETE, Estimate, Progress, Stage, StageEndedError
 
 PACKAGES = ("medsweep", "torch", "numpy", "scipy", "monai", "nibabel", "ray", "pandas", "pyarrow")
 
@@ -117,6 +117,7 @@ def _attempt(
         finally:
             metrics = {name: float(value) for name, value in last.metrics.items() if math.isfinite(value)}
             tracker.end(outcome, metrics)
+        expected = Estimate.of(stage.hours(config), stage.gpu_hours(config), task.held.most_gpus)
         unfinished = Manifest(
             stage=task.stage,
             version=stage.version,
@@ -127,7 +128,8 @@ def _attempt(
             outcome=outcome,
             message=message,
             seconds=0.0,
-            estimated_hours=task.hours,
+            estimated_hours=expected.hours,
+            timed_on=expected.device,
             files={},
             metrics=metrics,
             host=_host(task, context, work, fetched),
@@ -141,14 +143,15 @@ def _attempt(
 
 def _workspace(task: Task, context: RunContext, store: Store) -> Workspace:
     """Where the trial works; this process may take its share of the GPU from here on."""
-    gpus = task.held.most_gpus
-    if gpus > 0:
-        context.gpu.begin(min(gpus, 1.0))
+    share = min(task.held.most_gpus, 1.0)
+    if share > 0:
+        context.gpu.begin(share)
     return Workspace(
         store,
         task.stage,
         task.digest,
-        device="cuda" if gpus > 0 else "cpu",
+        device="cuda" if share > 0 else "cpu",
+        gpu_share=share,
         threads=task.held.cpus,
         micro_batches=task.micro_batches,
         checkpoint_seconds=context.checkpoint_seconds,

@@ -83,8 +83,10 @@ def measured(store: Store, stage: str, shape: str) -> Measured | None:
 def sized(held: Resources, stage: Stage, config: Config, data: Mapping[str, str], store: Store) -> tuple[Grant, str]:
     """What a trial with ``gpus: auto`` is given, and the shape it waits for, or nothing where that is measured.
 
-    A stage that cannot be cut to one step gets a whole GPU.
+    A stage that cannot be cut to one step gets a whole GPU, a trial that computes nothing there gets none.
     """
+    if stage.gpu_hours(config) is None:
+        return Grant(held.model_copy(update={"gpus": 0.0}), 1), ""
     shape = shape_of(stage, config, data)
     if shape is None:
         return Grant(held.model_copy(update={"gpus": 1.0}), 1), ""
@@ -126,7 +128,13 @@ def probe(
     most, micro_batches, fits = stage.divides(config), 1, False
     while not fits:
         with Workspace(
-            store, task.stage, task.digest, device="cuda", threads=task.held.cpus, micro_batches=micro_batches
+            store,
+            task.stage,
+            task.digest,
+            device="cuda",
+            gpu_share=1.0,
+            threads=task.held.cpus,
+            micro_batches=micro_batches,
         ) as work:
             context.gpu.begin(1.0)
             try:

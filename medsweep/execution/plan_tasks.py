@@ -25,7 +25,9 @@ def tasks_of(
     """
     shut = set(closed)
     serves = plan.serves()
-    tails = tail_hours(plan, {digest: trial.hours for digest, trial in plan.trials.items()})
+    gpus = {digest: trial.most_gpus(context.resources_of(trial.stage)) for digest, trial in plan.trials.items()}
+    hours = {digest: trial.estimate(gpus[digest]).hours for digest, trial in plan.trials.items()}
+    tails = tail_hours(plan, hours)
     tasks: list[Task] = []
     probed: set[str] = set()
     for digest, trial in plan.trials.items():
@@ -51,7 +53,7 @@ def tasks_of(
             label=labels[digest],
             fold=trial.config.fold_index,
             seed=trial.seed,
-            hours=trial.hours,
+            hours=hours[digest],
             tail_hours=tails[digest],
             held=grant.held,
             micro_batches=grant.micro_batches,

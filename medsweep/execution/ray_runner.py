@@ -103,9 +103,10 @@ class RayRunner:
         total = ray.cluster_resources()
         for stage in dict.fromkeys(task.stage for task in tasks):
             held = context.resources_of(stage)
+            gpus = max(task.held.most_gpus for task in tasks if task.stage == stage)
             for kind, needed, available in (
                 ("cpus", held.cpus, total.get("CPU", 0)),
-                ("gpus", held.most_gpus, total.get("GPU", 0)),
+                ("gpus", gpus, total.get("GPU", 0)),
                 ("memory_gib", held.memory_gib, total.get("memory", 0) / 2**30),
             ):
                 if needed > available:

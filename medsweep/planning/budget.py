@@ -55,14 +55,17 @@ class Payments:
         return sum((self.cost(stages[digest], digest, priced[digest].gpus) for digest in published), Spent())
 
     def cost(self, stage: str, digest: str, gpus: float) -> Spent:
-        """What a published trial took; nothing where its manifest cannot be read, since it is run again."""
+        """What a published trial took; nothing where its manifest cannot be read, since it is run again.
+
+        ``gpus`` is what it was priced at, for a manifest that does not say what it held.
+        """
         try:
             manifest = self._store.manifest(stage, digest)
         except DamagedError:
             return Spent()
-        hours = manifest.seconds / 3600
+        hours, held = manifest.seconds / 3600, float(manifest.host.get("gpus", gpus))
         size = published_mib(self._store, manifest) / 1024
-        return Spent(hours=hours, gpu_hours=hours * gpus, trials=1, disk_gib=size)
+        return Spent(hours=hours, gpu_hours=hours * held, trials=1, disk_gib=size)
 
 
 class BudgetGuard(Guard):

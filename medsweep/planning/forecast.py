@@ -91,8 +91,10 @@ class Forecast:
 @dataclass(frozen=True)
 class _Seen:
     stage: str
-    kind: tuple[int | None, str | None, str | None]
-    """Resolution, device and machine."""
+    device: str
+    """Kind of device that did the work."""
+    kind: tuple[int | None, str | None]
+    """Resolution and machine."""
     ratio: float | None
     mib: float | None
 
@@ -110,27 +112,21 @@ class History:
                 continue
             left[manifest.stage] -= 1
             mib = published_mib(store, manifest) if left[manifest.stage] >= 0 else None
-            device = str(manifest.host.get("device", "")).split(":")[0]
-            kind = (_resolution(manifest, manifests), device, manifest.host.get("machine"))
-            self._seen.append(_Seen(manifest.stage, kind, _ratio(manifest), mib))
+            kind = (_resolution(manifest, manifests), manifest.host.get("machine"))
+            self._seen.append(_Seen(manifest.stage, _worked_on(manifest), kind, _ratio(manifest), mib))
 
     def ratio(self, stage: str, resolution: int | None, device: str) -> tuple[Interval, int]:
-        """Measured over estimated hours of a trial on this kind of machine, and the timings behind it."""
-        return _summary(self._nearest("ratio", stage, resolution, device), 1.0)
+        """Measured over estimated hours of a trial on this kind of machine, and the timings behind it.
 
-    def mib(self, stage: str, resolution: int | None, device: str, guess: float) -> tuple[Interval, int]:
+        The estimates for a CPU and for a GPU are wrong in ways of their own, so the one never corrects the other.
+        """
+        rows = [seen for seen in self._seen if seen.stage == stage and seen.device == device]
+        return _summary(_nearest([(seen.kind, seen.ratio) for seen in rows], resolution), 1.0)
+
+    def mib(self, stage: str, resolution: int | None, guess: float) -> tuple[Interval, int]:
         """MiB that a trial leaves, and the trials behind it; around ``guess`` where none is published."""
-        return _summary(self._nearest("mib", stage, resolution, device), guess)
-
-    def _nearest(self, field: str, stage: str, resolution: int | None, device: str) -> list[float]:
-        """Values of the narrowest class with enough of them, else of the stage."""
-        kind = (resolution, device, platform.machine())
-        rows = [seen for seen in self._seen if seen.stage == stage and getattr(seen, field) is not None]
-        for width in (3, 2, 1):
-            close = [getattr(seen, field) for seen in rows if seen.kind[:width] == kind[:width]]
-            if len(close) >= ENOUGH:
-                return close
-        return [getattr(seen, field) for seen in rows]
+        rows = [seen for seen in self._seen if seen.stage == stage]
+        return _summary(_nearest([(seen.kind, seen.mib) for seen in rows], resolution), guess)
 
 
 def prices(plan: Plan, history: History, held: Mapping[str, Resources]) -> dict[str, Price]:
@@ -143,10 +139,11 @@ def prices(plan: Plan, history: History, held: Mapping[str, Resources]) -> dict[
         inherited = (resolutions[parent] for parent in trial.inputs.values() if resolutions[parent] is not None)
         resolutions[digest] = own if own is not None else next(inherited, None)
         resources = held.get(trial.stage, Resources())
-        gpus = resources.most_gpus
-        key = (trial.stage, resolutions[digest], "cuda" if gpus > 0 else "cpu")
-        (scale, timed), (size, sized) = ratio(*key), mib(*key, trial.guessed_mib)
-        priced[digest] = Price(scale.times(trial.hours), float(resources.cpus), float(gpus), size, timed, sized)
+        gpus = trial.most_gpus(resources)
+        hours, device = trial.estimate(gpus)
+        scale, timed = ratio(trial.stage, resolutions[digest], device)
+        size, sized = mib(trial.stage, resolutions[digest], trial.guessed_mib)
+        priced[digest] = Price(scale.times(hours), float(resources.cpus), gpus, size, timed, sized)
     return priced
 
 
@@ -209,6 +206,23 @@ def published_mib(store: Store, manifest: Manifest) -> float:
     """Size of a published trial's files in MiB; a file that is gone weighs nothing."""
     folder = store.folder(manifest.stage, manifest.digest)
     return sum(path.stat().st_size for name in manifest.files if (path := folder / name).is_file()) / 2**20
+
+
+def _nearest(rows: Sequence[tuple[tuple[int | None, str | None], float | None]], resolution: int | None) -> list[float]:
+    """Values of the narrowest class with enough of them, else all; rows are resolution and machine, then value."""
+    known = [(kind, value) for kind, value in rows if value is not None]
+    here = (resolution, platform.machine())
+    for width in (2, 1):
+        close = [value for kind, value in known if kind[:width] == here[:width]]
+        if len(close) >= ENOUGH:
+            return close
+    return [value for _, value in known]
+
+
+def _worked_on(manifest: Manifest) -> str:
+    """Kind of device; before that was kept, the estimate of a trial that held a GPU was for a CPU and tells nothing."""
+    held_gpu = str(manifest.host.get("device", "")).startswith("cuda")
+    return manifest.timed_on or ("" if held_gpu else "cpu")
 
 
 def _ratio(manifest: Manifest) -> float | None:

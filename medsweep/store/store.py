@@ -68,6 +68,7 @@ class Manifest:
     seconds: float
     """Working time over all attempts that led to this result, without time between them."""
     estimated_hours: float
+    """What the stage's built-in estimate for the device in ``timed_on`` was."""
     files: Mapping[str, str]
     """sha256 by path relative to the trial's folder."""
     metrics: Mapping[str, float]
@@ -78,6 +79,8 @@ class Manifest:
     """UTC, ISO 8601."""
     code: Mapping[str, str] = field(default_factory=dict)
     """Hash of each source file that the stage depended on; empty in what was published before these were kept."""
+    timed_on: str = ""
+    """Kind of device that did the work, ``cpu`` or ``cuda``; empty in what was published before it was kept."""
     notes: Sequence[str] = ()
     """What was not as usual on the way to this result, a line each."""
 

@@ -48,12 +48,14 @@ class Workspace:
         digest: str,
         *,
         device: str = "cpu",
+        gpu_share: float = 0.0,
         threads: int = 1,
         micro_batches: int = 1,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         self.stage, self.digest = stage, digest
-        self.device, self.threads, self.micro_batches = device, threads, micro_batches
+        self.device, self.gpu_share = device, gpu_share
+        self.threads, self.micro_batches = threads, micro_batches
         self.part = store.part(stage, digest)
         self.output, self.scratch = self.part / "output", self.part / "scratch"
         self.metrics_file = self.part / "metrics.jsonl"

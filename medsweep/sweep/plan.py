@@ -12,8 +12,8 @@ from typing import Any, Generic
 from medsweep.data.stage_config import StageConfig
 from medsweep.identity import canonical, digest_of, short
 from medsweep.sweep.arms import Arm, Replicate
-from medsweep.sweep.file import S_co
-from medsweep.trial import COMPLETE, Stage
+from medsweep.sweep.file import Resources, S_co
+from medsweep.trial import COMPLETE, Estimate, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +29,23 @@ class PlannedTrial:
     reads: Mapping[str, str]
     """What the digest was taken over: the input's digest, or its lineage where only a prefix is read."""
     hours: float
-    """Built-in estimate."""
+    """Built-in estimate on one CPU core."""
+    gpu_hours: float | None = None
+    """Built-in estimate on a GPU; None where nothing is computed there."""
     guessed_mib: float = 1.0
     """Built-in guess of what it leaves in the store."""
     seed: int | None = None
     """Of the replicate, from its config or else from what it is made from; None where seeds share it."""
     of_arm: bool = False
     """Whether it is named and grouped after its arm, if it serves just one."""
+
+    def most_gpus(self, held: Resources) -> float:
+        """GPUs that it may come to hold: none for ``auto`` where nothing is computed there."""
+        return 0.0 if held.gpus == "auto" and self.gpu_hours is None else held.most_gpus
+
+    def estimate(self, gpus: float) -> Estimate:
+        """What it is expected to take where it holds ``gpus``."""
+        return Estimate.of(self.hours, self.gpu_hours, gpus)
 
 
 class Builder:
@@ -68,6 +78,7 @@ class Builder:
                 inputs=inputs,
                 reads=reads,
                 hours=kind.hours(config),
+                gpu_hours=kind.gpu_hours(config),
                 guessed_mib=kind.guessed_mib,
                 seed=next((seed for seed in seeds if seed is not None), None),
                 of_arm=kind.of_arm,

@@ -15,6 +15,7 @@ class FakeTrial:
     folder: Path
     digest: str = "0" * 64
     device: str = "cpu"
+    gpu_share: float = 0.0
     threads: int = 1
     micro_batches: int = 1
     due: bool = False

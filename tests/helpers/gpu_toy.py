@@ -78,6 +78,7 @@ def train(config: TrainConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     if config.log is not None:
         with Path(config.log).open("a") as stream:
             row = {"steps": config.steps, "cap": STATE["cap"], "parts": trial.micro_batches, "pid": os.getpid()}
+            row["share"] = trial.gpu_share
             stream.write(json.dumps(row) + "\n")
     if config.bug:
         raise KeyError("nothing")
@@ -103,17 +104,29 @@ def price(config: Any) -> float:
     return 0.001
 
 
+def gpu_price(config: Any) -> float:
+    return 0.0001
+
+
 STAGES = {
     "train": Stage(
-        name="train", version=1, config=TrainConfig, run=train, hours=price, probe=cut, divides=lambda c: c.batch_size
+        name="train",
+        version=1,
+        config=TrainConfig,
+        run=train,
+        hours=price,
+        gpu_hours=gpu_price,
+        probe=cut,
+        divides=lambda c: c.batch_size,
     ),
-    "simple": Stage(name="simple", version=1, config=TrainConfig, run=train, hours=price),
+    "simple": Stage(name="simple", version=1, config=TrainConfig, run=train, hours=price, gpu_hours=gpu_price),
     "apply": Stage(
         name="apply",
         version=1,
         config=ApplyConfig,
         run=apply,
         hours=price,
+        gpu_hours=gpu_price,
         probe=lambda config: config.model_copy(update={"count": 1}),
         sized_by=frozenset({"model"}),
     ),

@@ -27,8 +27,17 @@ class AssessConfig(AssessSettings, FittedConfig):
 def hours(config: AssessConfig) -> float:
     """CPU hours on one core: loading and two passes of the segmenter; the pool's size is not known here."""
     # 0.36 s per image and modality were measured; about 400 real and 400 synthetic ones of two modalities
-    inception = 600.0 if config.inception else 0.0
-    return (10.0 + inception + 0.5 * config.halvings + 0.01 * (config.bootstraps + config.permutations)) / 3600
+    return _seconds(config, inception=600.0) / 3600
+
+
+def gpu_hours(config: AssessConfig) -> float:
+    """Hours with a GPU: all but the networks stays on the CPU. A prediction until ``benchmarks/gpu.py`` measures it."""
+    return _seconds(config, inception=10.0) / 3600
+
+
+def _seconds(config: AssessConfig, inception: float) -> float:
+    inception = inception if config.inception else 0.0
+    return 10.0 + inception + 0.5 * config.halvings + 0.01 * (config.bootstraps + config.permutations)
 
 
 def probe(config: AssessConfig) -> AssessConfig:

@@ -17,6 +17,13 @@ SECONDS_PER_STEP = 0.005
 """Fixed cost of a step on one CPU core, measured."""
 SECONDS_PER_ACTIVATION = 3.5e-8
 """Cost of one activation of the U-Net, forward and backward, on one CPU core, measured at 32 and 64 px."""
+GPU_SECONDS_PER_STEP = 0.004
+"""What a step on a GPU cannot fall below: 330 kernels, their launches and the waits between them on an H200.
+
+Predicted, as ``GPU_SECONDS_PER_ACTIVATION`` is, until ``benchmarks/gpu.py`` measures it.
+"""
+GPU_SECONDS_PER_ACTIVATION = 1.2e-11
+"""Cost of one activation on an H200 by roofline: 50 bytes, forward and backward, at 4.3 TB/s."""
 SECONDS_BESIDE_TRAINING = 10.0
 """Imports and loading."""
 RELATIVE_COST: Final[Mapping[Network, float]] = {
@@ -182,10 +189,21 @@ def _defaults(*names: str) -> dict[str, Any]:
 
 def hours(config: SegmentConfig) -> float:
     """CPU hours on one core, from the activations per step."""
+    per_step = SECONDS_PER_STEP + SECONDS_PER_ACTIVATION * _activations(config)
+    return (SECONDS_BESIDE_TRAINING + config.steps * per_step) / 3600
+
+
+def gpu_hours(config: SegmentConfig) -> float:
+    """Hours alone on one GPU; kernels are launched while those before them compute."""
+    per_step = max(GPU_SECONDS_PER_STEP, GPU_SECONDS_PER_ACTIVATION * _activations(config))
+    return (SECONDS_BESIDE_TRAINING + config.steps * per_step) / 3600
+
+
+def _activations(config: SegmentConfig) -> float:
+    """Activations of a step, those of another network in terms of the U-Net's."""
     per_pixel = sum(width / 4**level for level, width in enumerate(config.channels))
-    activations = config.batch_size * config.resolution**2 * per_pixel * (1 + config.residual_units / 2)
-    per_step = SECONDS_PER_STEP + SECONDS_PER_ACTIVATION * activations * RELATIVE_COST[config.network]
-    return float(SECONDS_BESIDE_TRAINING + config.steps * per_step) / 3600
+    units = 1 + config.residual_units / 2
+    return float(config.batch_size * config.resolution**2 * per_pixel * units * RELATIVE_COST[config.network])
 
 
 def probe(config: SegmentConfig) -> SegmentConfig:

@@ -18,6 +18,9 @@ from medsweep.trainers.pool import SCORES, Pool
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trainers.segmentation.filtering import Choice, choose
 
+RESIDENT = 4
+"""Samples stay on the GPU where they take at most one part in so many of what the trial may take."""
+
 
 @dataclass(frozen=True)
 class SliceRows:
@@ -34,16 +37,25 @@ class TrainingSamples:
     """Training samples in one row of positions: the first ``real`` are real, the others synthetic.
 
     On a CPU batches are copied out of the memory maps as they are asked for, so trials on one machine share a single
-    copy of the data; on a GPU all samples are kept there if they take at most a quarter of its memory.
+    copy of the data. On a GPU all samples are kept there if they take at most a quarter of the memory that the trial
+    may take, which is ``gpu_share`` of the GPU's.
     """
 
-    def __init__(self, real: SliceRows, synthetic: SliceRows | None, device: str, choice: Choice | None = None) -> None:
+    def __init__(
+        self,
+        real: SliceRows,
+        synthetic: SliceRows | None,
+        device: str,
+        choice: Choice | None = None,
+        *,
+        gpu_share: float = 1.0,
+    ) -> None:
         self.real, self.synthetic = len(real.rows), len(synthetic.rows) if synthetic else 0
         self.choice = choice
         """Which samples of the pool the synthetic ones are, where there are any."""
         self.device = torch.device(device)
         self._sets = [real] if synthetic is None else [real, synthetic]
-        self._held = self._read(np.arange(self.real + self.synthetic)) if self._fits() else None
+        self._held = self._read(np.arange(self.real + self.synthetic)) if self._fits(gpu_share) else None
 
     def batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Images float32 (B, C, R, R) and masks uint8 (B, R, R) on the device."""
@@ -71,16 +83,22 @@ class TrainingSamples:
             first += len(rows.rows)
         return torch.from_numpy(images).to(self.device), torch.from_numpy(masks).to(self.device)
 
-    def _fits(self) -> bool:
+    def _fits(self, gpu_share: float) -> bool:
         if self.device.type != "cuda":
             return False
         each = 4 * int(np.prod(self._sets[0].images.shape[1:])) + int(np.prod(self._sets[0].masks.shape[1:]))
         total = torch.cuda.get_device_properties(self.device).total_memory
-        return (self.real + self.synthetic) * each <= total // 4
+        return (self.real + self.synthetic) * each <= gpu_share * total / RESIDENT
 
 
 def gather(
-    config: SegmentConfig, data: SliceSet, train: Sequence[str], inputs: Mapping[str, Path], device: str
+    config: SegmentConfig,
+    data: SliceSet,
+    train: Sequence[str],
+    inputs: Mapping[str, Path],
+    device: str,
+    *,
+    gpu_share: float = 1.0,
 ) -> TrainingSamples:
     """Find the real slices of the ``train`` patients and, where ``count`` is above 0, the chosen pool samples.
 
@@ -91,11 +109,12 @@ def gather(
     rows = data.rows(train, foreground_only=config.slices == "foreground")
     real = SliceRows(data.images, data.masks, rows)
     if config.count == 0:
-        return TrainingSamples(real, None, device)
+        return TrainingSamples(real, None, device, gpu_share=gpu_share)
     pool = Pool.open(inputs["pool"], data.images.shape[1:])
     iou = pd.read_parquet(inputs["scores"] / SCORES).set_index("sample")["iou"] if config.min_iou else None
     choice = choose(config, pool, iou)
-    return TrainingSamples(real, SliceRows(pool.images, pool.masks, choice.rows), device, choice)
+    synthetic = SliceRows(pool.images, pool.masks, choice.rows)
+    return TrainingSamples(real, synthetic, device, choice, gpu_share=gpu_share)
 
 
 class BatchOrder:

@@ -207,7 +207,7 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     patients = split(data.patients, config.fold)
     for role in sorted(inputs):
         require_unseen(inputs[role], (*patients.test, *patients.validation))
-    samples = gather(config, data, patients.train, inputs, trial.device)
+    samples = gather(config, data, patients.train, inputs, trial.device, gpu_share=trial.gpu_share)
     filtered: dict[str, float] = {}
     if samples.choice is not None and config.min_iou > 0:
         # before training, so that what is missing is found early

@@ -1,6 +1,7 @@
 """What a GAN costs before any of its kind has been timed or measured: hours, and the trial that its memory is read off.
 
-Hours come from the multiply-adds of the convolutions, counted layer by layer.
+Hours come from the multiply-adds of the convolutions, counted layer by layer, and from constants of the device that a
+trial computes on.
 """
 
 from typing import Final
@@ -26,7 +27,17 @@ CPU_FLOPS = 40e9
 """Floating-point operations per second that one modern CPU core sustains in convolutions of this size."""
 
 SECONDS_PER_STEP = 0.03
-"""What a step costs beside its convolutions, however small the networks are; counts only at 32 or 64 px."""
+"""What a step on a CPU costs beside its convolutions, however small the networks are; counts only at 32 or 64 px."""
+
+GPU_FLOPS = 200e12
+"""Floating-point operations per second of a whole training on one H200, most of them in bfloat16.
+
+Predicted by roofline for 128 and 256 px: what bounds a layer is its arithmetic or the bytes that it moves. To be
+replaced by what ``benchmarks/gpu.py`` measures.
+"""
+
+GPU_SECONDS_PER_STEP = 0.02
+"""What a step on a GPU cannot fall below: some 2,500 kernels, launched in 8 microseconds each. Predicted likewise."""
 
 R1_PASSES = 10.5
 """Cost of an R1 step in forward passes of D: 3.5 times forward and backward, measured with double backward."""
@@ -84,6 +95,12 @@ def flops_per_image(config: GanConfig) -> float:
 def hours(config: GanConfig) -> float:
     """Hours of one CPU core for the whole training."""
     seconds_per_step = SECONDS_PER_STEP + config.batch_size * flops_per_image(config) / CPU_FLOPS
+    return config.total_steps * seconds_per_step / 3600
+
+
+def gpu_hours(config: GanConfig) -> float:
+    """Hours alone on one GPU for the whole training; kernels are launched while those before them compute."""
+    seconds_per_step = max(GPU_SECONDS_PER_STEP, config.batch_size * flops_per_image(config) / GPU_FLOPS)
     return config.total_steps * seconds_per_step / 3600
 
 

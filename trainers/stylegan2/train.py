@@ -59,6 +59,7 @@ STYLEGAN2: Final = GeneratorFamily(
         config=GanConfig,
         run=run,
         hours=cost.hours,
+        gpu_hours=cost.gpu_hours,
         divides=cost.divides,
         probe=cost.probe,
         guessed_mib=50,

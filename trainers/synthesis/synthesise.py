@@ -39,6 +39,9 @@ SLICES_PER_PATIENT = 30
 SECONDS_PER_SLICE = 0.5
 """For one generator of the default width at 256 px on one CPU core."""
 
+GPU_SECONDS_PER_SLICE = 0.02
+"""With a GPU most of it is what the CPU does to masks; a guess until ``benchmarks/gpu.py`` measures it."""
+
 COMPARED = 512
 """Real masks, evenly spread, that generated ones are compared with."""
 
@@ -117,9 +120,17 @@ def mask_fields(settings: SynthesiseSettings, pipeline: PipelineName) -> dict[st
 
 def hours(config: SynthesiseConfig) -> float:
     """Hours of one CPU core, a rough guess by resolution that does not know the width of the generators."""
+    return _seconds(config, SECONDS_PER_SLICE) / 3600
+
+
+def gpu_hours(config: SynthesiseConfig) -> float:
+    """Hours on one GPU, as rough a guess."""
+    return _seconds(config, GPU_SECONDS_PER_SLICE) / 3600
+
+
+def _seconds(config: SynthesiseConfig, per_slice: float) -> float:
     slices = config.count * (SLICES_PER_PATIENT if config.unit == "patients" else 1)
-    seconds = SECONDS_PER_SLICE * (config.resolution / 256) ** 2
-    return slices * seconds * len(PIPELINES[config.pipeline].generators) / 3600
+    return slices * per_slice * (config.resolution / 256) ** 2 * len(PIPELINES[config.pipeline].generators)
 
 
 def probe(config: SynthesiseConfig) -> SynthesiseConfig:

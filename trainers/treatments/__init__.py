@@ -4,7 +4,7 @@
 so a treated pool keeps its nested prefixes.
 """
 
-from medsweep.trainers.treatments.config import TreatConfig, TreatSettings, hours
+from medsweep.trainers.treatments.config import TreatConfig, TreatSettings, gpu_hours, hours, probe
 from medsweep.trainers.treatments.run import run
 
-__all__ = ["TreatConfig", "TreatSettings", "hours", "run"]
+__all__ = ["TreatConfig", "TreatSettings", "gpu_hours", "hours", "probe", "run"]

@@ -110,6 +110,18 @@ class TreatConfig(TreatSettings, FittedConfig):
         return any(isinstance(treatment, FreshReal) for treatment in self.treatments)
 
 
+def gpu_hours(config: TreatConfig) -> float | None:
+    """With a GPU as without, where a treatment lets the reference segmenter see the pool; else None."""
+    return hours(config) if config.needs_reference else None
+
+
+def probe(config: TreatConfig) -> TreatConfig:
+    """What lets the reference segmenter see the pool, once; the other treatments take no memory of the GPU."""
+    first = config.treatments[:1] if config.replaces_pool else ()
+    seeing = [treatment for treatment in config.treatments if treatment.needs_reference]
+    return config.model_copy(update={"treatments": (*first, *seeing[:1]), "seed": 0})
+
+
 def hours(config: TreatConfig) -> float:
     """CPU hours on one core: loading, and a pass per treatment over a pool of some hundred samples at 256 px."""
     return (5.0 + 30.0 * len(config.treatments)) / 3600

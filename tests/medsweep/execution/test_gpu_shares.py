@@ -14,19 +14,23 @@ import torch
 from helpers.gpu_toy import CALLS, STAGES, TOTAL_MIB, ApplyConfig, FakeGpu, Settings, TrainConfig, expand
 from helpers.micro import write_micro
 from helpers.runner_contract import Notebook
+from medsweep.data.config import PrepareConfig
 from medsweep.data.folds import Fold
 from medsweep.execution import gpu_memory
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.gpu_memory import SHARES, Gpu, Grant, allocator_share, next_grant, share_for
-from medsweep.execution.memory_probe import measured, shape_of, sizes_of
+from medsweep.execution.memory_probe import measured, shape_of, sized, sizes_of
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
+from medsweep.planning.budget import Spent, require_within
 from medsweep.store.store import Store
 from medsweep.study.plan import plan_sweep
+from medsweep.study.session import open_sweep
 from medsweep.study.stages import STAGES as REAL
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.file import Resources
 from medsweep.sweep.plan import Plan, build
+from medsweep.trainers.treatments import TreatConfig
 
 AUTO = {stage: Resources(gpus="auto") for stage in STAGES}
 
@@ -69,6 +73,7 @@ def test_one_probe_per_shape_then_every_process_is_capped_at_its_share(tmp_path:
     assert Counter((one["steps"], one["cap"]) for one in lines(log)) == {
         (1, TOTAL_MIB): 2, (3, TOTAL_MIB / 8): 4, (3, TOTAL_MIB / 2): 4,
     }  # fmt: skip
+    assert all(one["share"] == one["cap"] / TOTAL_MIB for one in lines(log)), "the stage is told what it holds"
     assert len(notebook.begun) == 10
     assert not list((tmp_path / "store").rglob("*.part"))
     assert not list((tmp_path / "store").rglob("lease.json"))
@@ -204,6 +209,49 @@ def test_a_stage_of_unknown_memory_holds_a_whole_gpu(tmp_path: Path) -> None:
     assert run(plan, tmp_path / "store").ok
     assert set(hosts(plan, tmp_path / "store")) == {(500.0, 1.0, 1)}
     assert shape_of(STAGES["simple"], TrainConfig(size_mib=1.0), {}) is None
+
+
+def test_the_price_and_the_timing_of_a_trial_are_of_the_device_that_it_holds(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path / "log", {"small": {"size_mib": 2000.0}}, seeds=1)
+    for name, gpus, expected in (("gpu", "auto", (0.0001, "cuda")), ("cpu", 0.0, (0.001, "cpu"))):
+        assert run(plan, tmp_path / name, resources={"train": Resources(gpus=gpus)}).ok  # type: ignore[arg-type]
+        found = [Store(tmp_path / name).manifest("train", digest) for digest in plan.trials]
+        assert {(one.estimated_hours, one.timed_on) for one in found} == {expected}
+
+
+def treating(*treatments: dict[str, Any]) -> TreatConfig:
+    told = {"treatments": treatments, "fold": {"index": 0, "of": 2}, "seed": 3}
+    return TreatConfig.model_validate_json(json.dumps(told))
+
+
+def test_auto_gives_no_gpu_to_what_computes_nothing_there(tmp_path: Path) -> None:
+    auto, store = Resources(gpus="auto"), Store(tmp_path)
+    for stage, config in (
+        ("prepare", PrepareConfig.model_construct()),
+        ("treat", treating({"kind": "noise", "sd": 0.1})),
+    ):
+        (held, micro_batches), shape = sized(auto, REAL[stage], config, {}, store)
+        assert (held.gpus, micro_batches, shape) == (0.0, 1, "")
+    relabelling = treating({"kind": "noise", "sd": 0.1}, {"kind": "relabel"}, {"kind": "blur", "sigma_px": 1.0})
+    grant, shape = sized(auto, REAL["treat"], relabelling, {}, store)
+    assert (grant.held.gpus, bool(shape)) == ("auto", True)
+    assert shape == sized(auto, REAL["treat"], treating({"kind": "relabel"}), {}, store)[1]
+
+
+def test_a_sweep_of_a_few_gpu_hours_is_priced_in_gpu_hours(tmp_path: Path) -> None:
+    changes = (
+        ("resolution: 16", "resolution: 256"),
+        ("kimg: 0.032, batch_size: 8, channel_base: 128, channel_max: 8, latent_dim: 8", "kimg: 2000"),
+        ("gan.pipeline: [b-sg, mc-sg]", "gan.pipeline: [b-sg]"),
+        ("analysis:", "resources: {gan: {gpus: 1}, treat: {gpus: auto}}\nbudget: {gpu_hours: 50}\nanalysis:"),
+    )
+    session = open_sweep(write_micro(tmp_path, *changes), tmp_path / "store")
+    found = session.forecast()
+    require_within(session.sweep, found, Spent())
+    gans = [price for digest, price in session.prices.items() if session.plan.trials[digest].stage == "gan"]
+    assert len(gans) == 2
+    assert all(0.5 < price.hours.middle < 3 for price in gans)
+    assert found.gpu_hours.middle == pytest.approx(sum(price.hours.middle for price in gans))
 
 
 def test_what_applies_a_network_is_measured_for_every_size_of_network(tmp_path: Path) -> None:

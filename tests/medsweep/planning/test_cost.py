@@ -94,9 +94,9 @@ def test_the_wall_time_keeps_its_bounds_and_shrinks_with_slots() -> None:
 def test_gpu_hours_count_what_a_trial_holds() -> None:
     plan = plan_of()
     decisions = decide(plan, lambda stage, digest: None)
-    held = {"grow": Resources(gpus=0.25, cpus=3)}
+    held = {"grow": Resources(gpus=0.25, cpus=3), "pool": Resources(gpus="auto")}
     found = forecast(plan, decisions, prices(plan, History(Store(Path("nowhere")), []), held), 1)
-    assert found.gpu_hours.middle == pytest.approx(2 * 0.001 * 0.25)
+    assert found.gpu_hours.middle == pytest.approx(2 * 0.001 * 0.25), "the pool computes nothing on a GPU"
     assert found.cpu_hours.middle == pytest.approx((7 + 2 * 3) * 0.001)
     assert (found.untimed, found.unsized) == (9, 9)
     assert found.hours == Interval(*(pytest.approx(9 * 0.001 * factor) for factor in (1 / 3, 1, 3)))
@@ -121,7 +121,8 @@ class Rewritten(Store):
         some = next(super().published(stage), None)
         for number, (ratio, device, machine) in enumerate(self._ratios if some is not None else []):
             host = {**some.host, "device": device, "machine": machine}
-            yield replace(some, digest=f"{number:064}", seconds=ratio * 3600, estimated_hours=1.0, host=host)
+            timed = {"seconds": ratio * 3600, "estimated_hours": 1.0, "timed_on": device}
+            yield replace(some, digest=f"{number:064}", host=host, **timed)
 
 
 def ratio_of(store: Store, ratios: list[tuple[float, str, str]], device: str = "cpu") -> tuple[Interval, int]:
@@ -137,11 +138,27 @@ def test_an_interval_is_the_quantiles_of_published_ratios(published: Store) -> N
 
 def test_the_narrowest_class_with_three_trials_is_asked_else_the_stage(published: Store) -> None:
     here = platform.machine()
-    slow = [(20.0, "cuda", here)] * 3
+    slow = [(20.0, "cpu", "other")] * 3
     assert ratio_of(published, [*slow, *[(2.0, "cpu", here)] * 3])[0].middle == 2.0
-    assert ratio_of(published, [*slow, *[(2.0, "cpu", "other")] * 2, (5.0, "cpu", here)])[0].middle == 2.0
     assert ratio_of(published, [*slow, *[(2.0, "cpu", here)] * 2])[0].middle == 20.0
-    assert ratio_of(published, slow, device=["cuda", "0"][0])[0] == sure(20.0)
+    assert ratio_of(published, slow)[0] == sure(20.0)
+
+
+def test_timings_on_one_kind_of_device_say_nothing_of_the_other(published: Store) -> None:
+    here = platform.machine()
+    mixed = [*[(20.0, "cuda", here)] * 3, (2.0, "cpu", here)]
+    assert ratio_of(published, mixed) == (Interval(pytest.approx(2 / 3), 2.0, 6.0), 1)
+    assert ratio_of(published, mixed, "cuda") == (sure(20.0), 3)
+    assert ratio_of(published, mixed[:3]) == (Interval(1 / 3, 1.0, 3.0), 0)
+
+
+def test_old_timings_of_trials_that_held_a_gpu_tell_nothing_and_those_on_a_cpu_still_do(copied: Store) -> None:
+    """Their estimates were for a CPU, whatever they held."""
+    manifests = list(copied.published("grow"))
+    for device, timed in (("cuda", 0), ("cpu", len(manifests))):
+        rewrite(copied, "grow", seconds=7200, host={"device": device}, timed_on="")
+        history = History(Store(copied.root), ["grow"])
+        assert (history.ratio("grow", None, "cpu")[1], history.ratio("grow", None, "cuda")[1]) == (timed, 0)
 
 
 def test_few_timings_give_a_middle_and_no_confidence(published: Store) -> None:
@@ -153,7 +170,7 @@ def test_sizes_are_those_of_the_files(published: Store) -> None:
     (manifest, *_) = published.published("measure")
     folder = published.folder("measure", manifest.digest)
     bytes_ = sum((folder / name).stat().st_size for name in manifest.files)
-    found, sized = History(published, list(toy.STAGES)).mib("measure", None, "cpu", 1.0)
+    found, sized = History(published, list(toy.STAGES)).mib("measure", None, 1.0)
     assert sized == 4
     assert found.middle == pytest.approx(bytes_ / 2**20, rel=0.1)
 
@@ -264,6 +281,7 @@ def test_the_next_call_knows_what_this_sweep_paid_and_not_what_others_did(tmp_pa
     found = Payments(published, "toy").spent(stages, priced)
     seconds = published.manifest("pool", pool.digest).seconds
     assert (found.trials, found.hours) == (1, pytest.approx(seconds / 3600))
+    assert found.gpu_hours == 0, "it was priced with half a GPU, and its manifest says that it held none"
     assert found.disk_gib > 0
     assert Payments(published, "other").spent(stages, priced) == Spent()
 

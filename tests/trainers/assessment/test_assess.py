@@ -15,7 +15,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.metrics import POOLS, without_record
 from medsweep.trainers.assessment.assess import run
-from medsweep.trainers.assessment.config import AssessConfig, hours, probe
+from medsweep.trainers.assessment.config import AssessConfig, gpu_hours, hours, probe
 from medsweep.trainers.assessment.masks import DESCRIPTORS, mean_iou
 from medsweep.trainers.assessment.metrics import POOL_METRICS
 from medsweep.trainers.pool import Pool
@@ -272,6 +272,8 @@ def test_hours_are_small_and_grow():
     few, many = (hours(AssessConfig(fold=FOLD, seed=0, halvings=count)) for count in (1, 50))
     assert 0 < few < many < 1
     assert hours(AssessConfig(fold=FOLD, seed=0, inception="w.pth")) > many
+    assert gpu_hours(AssessConfig(fold=FOLD, seed=0, halvings=1)) == few
+    assert few < gpu_hours(AssessConfig(fold=FOLD, seed=0, inception="w.pth")) < many
 
 
 def test_a_probe_runs_the_networks_and_hardly_any_draws():

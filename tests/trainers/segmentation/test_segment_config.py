@@ -5,7 +5,15 @@ from pydantic import ValidationError
 
 from medsweep.data.folds import Fold
 from medsweep.identity import digest_of
-from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, hours, resolve
+from medsweep.trainers.segmentation.config import (
+    GPU_SECONDS_PER_STEP,
+    SECONDS_BESIDE_TRAINING,
+    SegmentConfig,
+    SegmentSettings,
+    gpu_hours,
+    hours,
+    resolve,
+)
 
 FOLD = Fold(index=0, of=4)
 
@@ -107,6 +115,13 @@ def test_validation_is_read_where_the_fold_has_some():
     given = SegmentSettings(validate_every_steps=5)
     found = resolve(given, fold=watched, seed=1, count=0, candidates=0, unit="slices", resolution=32)
     assert found.validate_every_steps == 5
+
+
+def test_a_gpu_is_faster_and_its_small_steps_are_bound_by_their_launches():
+    small = resolved(steps=2000, channels=(8, 16))
+    large = small.model_copy(update={"channels": (64, 128, 256), "resolution": 512, "batch_size": 32})
+    assert gpu_hours(small) == (SECONDS_BESIDE_TRAINING + 2000 * GPU_SECONDS_PER_STEP) / 3600
+    assert gpu_hours(small) < gpu_hours(large) < hours(large) / 100
 
 
 def test_hours_grow_with_steps_and_width():

@@ -1,10 +1,12 @@
 """What a U-Net is trained on: the order of batches, the filter, and the guard against leaks."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from medsweep.data.fitted_on import require_unseen
 from medsweep.data.folds import Fold, split
@@ -12,7 +14,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
-from medsweep.trainers.segmentation.samples import BatchOrder, gather
+from medsweep.trainers.segmentation.samples import BatchOrder, SliceRows, TrainingSamples, gather
 
 FOLD = Fold(index=0, of=4)
 
@@ -44,6 +46,17 @@ def test_fixed_exposure_takes_half_of_every_batch_from_each_side():
     order = BatchOrder(config(3, mixing="fixed-exposure"), real=6, synthetic=3)
     for step in range(1, 10):
         assert (order.batch(step) < 6).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("share", "stay"), [(1.0, True), (0.5, True), (0.49, False), (0.125, False)])
+def test_samples_stay_on_a_gpu_that_the_trial_has_enough_of(slices, monkeypatch, share, stay):
+    data, read = SliceSet.open(slices), []
+    real = SliceRows(data.images, data.masks, np.arange(10))
+    total = SimpleNamespace(total_memory=10 * 32 * 32 * (4 * 2 + 1) * 4 * 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: total)
+    monkeypatch.setattr(TrainingSamples, "_read", lambda self, positions: read.append(len(positions)))
+    TrainingSamples(real, None, "cuda", gpu_share=share)
+    assert read == [10] * stay
 
 
 def first_pixels(samples, positions):

@@ -6,7 +6,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from medsweep.data.folds import Fold
 from medsweep.identity import digest_of
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
-from medsweep.trainers.stylegan2.cost import discriminator_macs, divides, flops_per_image, generator_macs, hours, probe
+from medsweep.trainers.stylegan2.cost import (
+    GPU_SECONDS_PER_STEP,
+    discriminator_macs,
+    divides,
+    flops_per_image,
+    generator_macs,
+    gpu_hours,
+    hours,
+    probe,
+)
 from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator
 from medsweep.trainers.stylegan2.resolve import resolve
 
@@ -200,6 +209,15 @@ def test_wrong_masks_for_d_are_paid_for():
 
 def test_price_grows_with_length():
     assert hours(resolved("b-sg", kimg=20.0)) == pytest.approx(2 * hours(resolved("b-sg", kimg=10.0)), rel=0.01)
+
+
+def test_a_gpu_takes_hours_where_a_core_takes_months_and_small_steps_are_bound_by_their_launches():
+    large = resolved("b-sg", resolution=256, preset="auto", batch_size=16, kimg=2000.0, path_length_weight=2.0)
+    assert hours(large) > 1000
+    assert 1 < gpu_hours(large) < 2
+    assert gpu_hours(large.model_copy(update={"kimg": 1000.0})) == pytest.approx(gpu_hours(large) / 2, rel=0.01)
+    small = resolved("b-sg", resolution=64, preset="tiny", kimg=20.0)
+    assert gpu_hours(small) == small.total_steps * GPU_SECONDS_PER_STEP / 3600
 
 
 @pytest.mark.parametrize(

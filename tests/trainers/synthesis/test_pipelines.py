@@ -30,7 +30,7 @@ def test_every_generator_of_a_pipeline_can_be_planned_from_its_section(family, v
     config = family.resolve(settings.of_family(family), variant, Fold(index=0, of=2), 3, 32)
     assert isinstance(config, family.stage.config)
     assert (config.label, config.fold.index, config.training_seed, config.side_px) == (variant, 0, 3, 32)
-    assert family.stage.hours(config) > 0
+    assert family.stage.hours(config) > family.stage.gpu_hours(config) > 0
 
 
 def test_families_are_stages_and_synthesis_is_sized_by_their_generators() -> None:

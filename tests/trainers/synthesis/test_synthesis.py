@@ -22,7 +22,15 @@ from medsweep.trainers.stylegan2.train import run as train_gan
 from medsweep.trainers.synthesis import pipelines, synthesise
 from medsweep.trainers.synthesis.pipelines import BATCH
 from medsweep.trainers.synthesis.real_masks import Perturbation
-from medsweep.trainers.synthesis.synthesise import SynthesiseConfig, SynthesiseSettings, hours, mask_fields, probe, run
+from medsweep.trainers.synthesis.synthesise import (
+    SynthesiseConfig,
+    SynthesiseSettings,
+    gpu_hours,
+    hours,
+    mask_fields,
+    probe,
+    run,
+)
 
 FOLD = Fold(index=0, of=4)
 FEW = Fold(index=0, of=4, patients=3)
@@ -195,6 +203,9 @@ def test_price_counts_both_generators():
     config = {"count": 10, "unit": "slices", "fold": FOLD, "seed": 0, "resolution": 32}
     single = hours(SynthesiseConfig(pipeline="b-sg", **config))
     assert hours(SynthesiseConfig(pipeline="mc-sg", **config)) == 2 * single > 0
+    on_gpu = gpu_hours(SynthesiseConfig(pipeline="b-sg", **config))
+    assert gpu_hours(SynthesiseConfig(pipeline="mc-sg", **config)) == 2 * on_gpu
+    assert 0 < on_gpu < single
 
 
 def test_masks_are_measured_before_and_changed_by_declared_steps_only(generators, tmp_path, monkeypatch):

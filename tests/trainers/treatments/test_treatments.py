@@ -13,7 +13,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, predict, save_segmenter
-from medsweep.trainers.treatments import TreatConfig, TreatSettings, hours, run
+from medsweep.trainers.treatments import TreatConfig, TreatSettings, gpu_hours, hours, probe, run
 from medsweep.trainers.treatments.images import add_noise, blur, match_histogram, mean_quantiles
 
 FOLD = Fold(index=0, of=4)
@@ -145,6 +145,19 @@ def test_only_relabelling_needs_the_reference():
         True,
     ]
     assert not TreatSettings().needs_reference
+
+
+def test_a_probe_lets_the_reference_see_the_pool_and_nothing_else(inputs, tmp_path):
+    assert [one.kind for one in probe(config(ALL, seed=3)).treatments] == ["relabel"]
+    real = [{"kind": "duplicate-real"}, *ALL, {"kind": "relabel"}]
+    assert [one.kind for one in probe(config(real)).treatments] == ["duplicate-real", "relabel"]
+    assert probe(config(ALL, seed=3)) == probe(probe(config(ALL)))
+    trial = FakeTrial(tmp_path / "probed")
+    assert len(drain(run(probe(config(ALL)), inputs, trial))) == 2
+
+
+def test_a_gpu_is_of_use_to_relabelling_alone():
+    assert [gpu_hours(config([one])) is not None for one in ALL] == [False, False, False, True]
 
 
 def test_hours_grow_with_the_list():
