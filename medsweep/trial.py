@@ -87,14 +87,14 @@ class Stage:
     """Input roles of which only the head is read, as long as the config says; their full size is not identity."""
 
 
-class Estimate(NamedTuple):
+class ExpectedHours(NamedTuple):
     """Built-in hours of a trial, and the kind of device that does its work: ``cpu`` or ``cuda``."""
 
     hours: float
     device: str
 
     @classmethod
-    def of(cls, hours: float, gpu_hours: float | None, gpus: float) -> "Estimate":
+    def of(cls, hours: float, gpu_hours: float | None, gpus: float) -> "ExpectedHours":
         """That of a trial that holds ``gpus``, of a stage's two."""
         return cls(gpu_hours, "cuda") if gpus > 0 and gpu_hours is not None else cls(hours, "cpu")
 

@@ -24,7 +24,7 @@ from medsweep.store.source_code import source_hashes
 from medsweep.store.store import Manifest, Store
 from medsweep.store.workspace import PublishedError, Workspace
 from medsweep.tracking.tracker import Tracker
-from medsweep.trial import COMPLETE, Estimate, Progress, Stage, StageEndedError
+from medsweep.trial import COMPLETE, ExpectedHours, Progress, Stage, StageEndedError
 
 PACKAGES = ("medsweep", "torch", "numpy", "scipy", "monai", "nibabel", "ray", "pandas", "pyarrow")
 
@@ -117,7 +117,7 @@ def _attempt(
         finally:
             metrics = {name: float(value) for name, value in last.metrics.items() if math.isfinite(value)}
             tracker.end(outcome, metrics)
-        expected = Estimate.of(stage.hours(config), stage.gpu_hours(config), task.held.most_gpus)
+        expected = ExpectedHours.of(stage.hours(config), stage.gpu_hours(config), task.held.most_gpus)
         unfinished = Manifest(
             stage=task.stage,
             version=stage.version,

@@ -13,7 +13,7 @@ from medsweep.data.stage_config import StageConfig
 from medsweep.identity import canonical, digest_of, short
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.file import Resources, S_co
-from medsweep.trial import COMPLETE, Estimate, Stage
+from medsweep.trial import COMPLETE, ExpectedHours, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,9 @@ class PlannedTrial:
         """GPUs that it may come to hold: none for ``auto`` where nothing is computed there."""
         return 0.0 if held.gpus == "auto" and self.gpu_hours is None else held.most_gpus
 
-    def estimate(self, gpus: float) -> Estimate:
+    def estimate(self, gpus: float) -> ExpectedHours:
         """What it is expected to take where it holds ``gpus``."""
-        return Estimate.of(self.hours, self.gpu_hours, gpus)
+        return ExpectedHours.of(self.hours, self.gpu_hours, gpus)
 
 
 class Builder:
