@@ -12,13 +12,14 @@ augmentation preset takes.
 """
 
 import argparse
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from segmentation_peer import monai_steps
+from slices_made_up import made_up
 
 from medsweep.data.folds import Fold
 from medsweep.trainers.segmentation.augment import augment
@@ -40,17 +41,6 @@ CONFIG = resolve(
 PLAN = SegmenterArchitecture.of(CONFIG, modalities=1, classes=3)
 
 
-def made_up() -> tuple[np.ndarray, np.ndarray]:
-    """Noise with one disc in another on every slice: images (SLICES, 1, SIDE, SIDE) and masks (SLICES, SIDE, SIDE)."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:SIDE, :SIDE]
-    centres = rng.uniform(SIDE / 4, 3 * SIDE / 4, (SLICES, 2, 1, 1))
-    distance = np.hypot(y - centres[:, 0], x - centres[:, 1])
-    masks = ((distance < SIDE / 5).astype(np.uint8) + (distance < SIDE / 12)).astype(np.uint8)
-    images = (masks[:, None] + rng.normal(0, 0.5, (SLICES, 1, SIDE, SIDE))).astype(np.float32)
-    return images, masks
-
-
 def our_steps(images: np.ndarray, masks: np.ndarray) -> Iterator[None]:
     """Steps of a segment trial."""
     learner = UNetLearner(CONFIG, TrainingSamples(SliceRows(images, masks, np.arange(SLICES)), None, "cpu"), PLAN)
@@ -59,43 +49,10 @@ def our_steps(images: np.ndarray, masks: np.ndarray) -> Iterator[None]:
         yield
 
 
-def monai_steps(images: np.ndarray, masks: np.ndarray) -> Iterator[None]:
+def plain_steps(images: np.ndarray, masks: np.ndarray) -> Iterator[None]:
     """Steps of the tutorials' loop."""
-    from monai.data import CacheDataset, DataLoader
-    from monai.losses import DiceCELoss
-    from monai.transforms import Compose, EnsureTyped, RandAffined, RandFlipd
-
-    keys = ("image", "label")
-    transforms = Compose(
-        [
-            EnsureTyped(keys),
-            RandFlipd(keys, prob=0.5, spatial_axis=1),
-            RandAffined(
-                keys,
-                prob=1.0,
-                rotate_range=math.radians(15),
-                translate_range=(0.1 * SIDE, 0.1 * SIDE),
-                mode=("bilinear", "nearest"),
-                padding_mode="zeros",
-            ),
-        ]
-    )
-    items = [{"image": image, "label": mask[None]} for image, mask in zip(images, masks, strict=True)]
-    loader = DataLoader(
-        CacheDataset(items, transforms, progress=False), batch_size=BATCH, shuffle=True, num_workers=0, drop_last=True
-    )
-    model = build(PLAN, 0).train()
-    loss_function = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=CONFIG.learning_rate, weight_decay=CONFIG.weight_decay)
-    total = 0.0
-    while True:
-        for batch in loader:
-            optimizer.zero_grad()
-            loss = loss_function(model(batch["image"]), batch["label"])
-            loss.backward()
-            optimizer.step()
-            total += loss.item()
-            yield
+    rates = {"learning_rate": CONFIG.learning_rate, "weight_decay": CONFIG.weight_decay}
+    return monai_steps(build(PLAN, 0), images, masks, batch=BATCH, **rates)
 
 
 def seconds(work: Callable[[], object], times: int) -> float:
@@ -119,8 +76,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    images, masks = made_up()
-    sides = {"medsweep": our_steps(images, masks), "MONAI": monai_steps(images, masks)}
+    images, masks = made_up(SLICES, SIDE)
+    sides = {"medsweep": our_steps(images, masks), "MONAI": plain_steps(images, masks)}
     for side in sides.values():
         seconds(lambda side=side: next(side), 4)
     taken: dict[str, list[float]] = {name: [] for name in sides}
