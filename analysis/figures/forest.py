@@ -38,8 +38,7 @@ HEAD = 40
 def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
     """One row per arm in the sweep's order.
 
-    Solid: the difference to be quoted, with runs taken as random where there are any; dashed below: patients alone,
-    for these trained models.
+    Thin: the interval that the verdict uses, for all arms at once; thick: the one behind the test of equivalence.
     """
     labels = [style.wrapped(answer.arm, 34) for answer in analysis.answers]
     heights = [max(style.lines(label), 2) for label in labels]
@@ -68,22 +67,18 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
     """An axis for the arms that trained: neither a diverged arm nor an interval over two runs may dwarf them."""
     diverged = {arm.arm for arm in analysis.primary.descriptions if arm.diverged}
     means = [answer.estimate for answer in analysis.answers if answer.arm not in diverged]
-    means += [answer.patients.effect.mean for answer in analysis.answers if answer.arm not in diverged]
     values = [end for mean in means for end in (mean.value, mean.low, mean.high)]
-    if any(answer.runs is not None and answer.runs.test.estimate.df < FEW_DF for answer in analysis.answers):
+    if any(mean.df < FEW_DF for mean in means):
         values = [end for mean in means for end in (mean.value, mean.value - 4 * mean.se, mean.value + 4 * mean.se)]
     return style.with_room([-2 * analysis.rules.margin, 2 * analysis.rules.margin, *values], 0.15)
 
 
 def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float], digits: int) -> None:
-    quoted, alone = answer.estimate, answer.patients.effect.mean
+    quoted = answer.estimate
     style.interval(axes, (quoted.low, quoted.high), y, limits, color=INK, lw=0.9)
     style.interval(axes, answer.narrow, y, limits, color=INK, lw=2.6)
     face = "white" if answer.verdict == Verdict.INCONCLUSIVE else ACCENT
     axes.plot(quoted.value, y, MARKS[answer.verdict], ms=6, mec=INK, mfc=face, mew=0.9, zorder=4)
-    if answer.runs is not None:
-        style.interval(axes, (alone.low, alone.high), y + 0.55, limits, color=ACCENT, lw=1.0, ls=(0, (3, 1.5)))
-        axes.plot(alone.value, y + 0.55, "|", color=ACCENT, ms=6, mew=1.2, zorder=4)
     text = f"{number(quoted.value, digits, sign=True)}  [{span(quoted.low, quoted.high, digits)}]"
     beside = axes.get_yaxis_transform()
     axes.text(1.03, y, text, transform=beside, va="center", fontsize=7.5)
@@ -94,14 +89,12 @@ def _data(analysis: Analysis) -> Rows:
     return [
         {
             "arm": answer.arm,
-            "n": answer.patients.effect.n,
-            "level": "patients alone" if answer.runs is None else "runs random",
+            "n": answer.effect.n,
+            "random": "" if answer.test is None else answer.test.kind,
             "difference": answer.estimate.value,
             **style.ends(answer.estimate, f"_{percent(answer.estimate.level)}"),
             "low_tost": answer.narrow[0],
             "high_tost": answer.narrow[1],
-            "difference_patients_alone": answer.patients.effect.mean.value,
-            **style.ends(answer.patients.effect.mean, "_patients_alone"),
             "verdict": str(answer.verdict),
         }
         for answer in analysis.answers

@@ -6,7 +6,6 @@ from medsweep.analysis.report.table import DASH, Table
 from medsweep.analysis.report.topic import ReportContext, Topic
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import arm_label, counted, number
-from medsweep.analysis.table.score_array import Replication
 
 
 def power(analysis: Analysis) -> Table:
@@ -82,7 +81,7 @@ def design_paragraph(analysis: Analysis) -> str:
     """What the methods section begins with."""
     folds = len(analysis.folds)
     split = "one held-out test set" if folds == 1 else f"{folds} folds, each patient tested in one of them"
-    if any(answer.runs and answer.runs.test.design is Replication.REPEATED_HOLD_OUT for answer in analysis.answers):
+    if any(answer.test is not None and answer.test.kind == "folds that overlap" for answer in analysis.answers):
         split = f"{folds} folds whose test patients overlap"
     classes = f"{len(analysis.classes)} foreground class{'' if len(analysis.classes) == 1 else 'es'}"
     return (

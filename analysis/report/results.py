@@ -6,44 +6,36 @@ from functools import partial
 from medsweep.analysis.figures.forest import draw_forest
 from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.report.document import Block, Figure
-from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
+from medsweep.analysis.report.table import Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.effects import RESAMPLES, Effect
 from medsweep.analysis.stats.omnibus import Omnibus
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
-from medsweep.analysis.study.evidence import PatientEvidence
 from medsweep.analysis.study.metric_study import Description, MetricStudy
-from medsweep.analysis.study.wording import CONDITIONAL, SEEDS_FOR_METHOD, counted, number, percent, span
-from medsweep.analysis.table.score_array import Replication
+from medsweep.analysis.study.wording import CONDITIONAL, counted, number, percent, span
 
 
 def effects(analysis: Analysis) -> Table:
-    """The primary family with its verdicts at both levels."""
+    """The primary family with its verdicts."""
     metric, level = analysis.primary.metric, percent(1 - analysis.rules.alpha)
     digits = metric.digits + 1
-    kinds = dict.fromkeys(answer.runs.test.kind for answer in analysis.answers if answer.runs is not None)
     caption = (
-        f"Each arm against {analysis.control}: {metric.title}, arm minus control, patients as blocks (two-sided "
-        "Wilcoxon signed-rank)"
+        f"Each arm against {analysis.control}: {metric.title}, arm minus control. The interval holds for all arms at "
+        "once, and the verdict rests on it. The last p is for these trained networks: patients alone, two-sided "
+        "Wilcoxon signed-rank, Holm."
     )
-    if kinds:
-        caption += f", and with the runs taken as random, too ({', '.join(kinds)}). The verdict is the weaker of both"
     columns: Columns[Answer] = {
-        "arm": lambda arm: arm.arm,
-        "n": lambda arm: str(arm.patients.effect.n),
-        "difference": lambda arm: number(arm.estimate.value, digits, sign=True),
-        f"{level} CI, runs random": lambda arm: interval(arm.runs.test.estimate if arm.runs else None, digits),
-        "p, Holm, runs": lambda arm: bare_p(arm.runs.p_holm) if arm.runs else DASH,
-        f"{level} CI, patients": lambda arm: interval(arm.patients.effect.mean, digits),
-        "p, Holm, patients": lambda arm: bare_p(arm.patients.wilcoxon.p_holm),
-        "patients alone": lambda arm: str(arm.patients.verdict) if kinds else DASH,
-        "runs random": lambda arm: str(arm.runs.verdict) if arm.runs else DASH,
-        "verdict": lambda arm: str(arm.verdict),
+        "arm": lambda one: one.arm,
+        "n": lambda one: str(one.effect.n),
+        "difference": lambda one: number(one.estimate.value, digits, sign=True),
+        f"{level} CI, all arms": lambda one: interval(one.estimate, digits),
+        "p, adjusted": lambda one: bare_p(one.estimate.p),
+        "verdict": lambda one: str(one.verdict),
+        "p, patients": lambda one: bare_p(one.wilcoxon.p_holm),
     }
-    text = ("patients alone", "runs random", "verdict")
-    return table_of("effects", f"{caption}.", analysis.answers, columns, text=text)
+    return table_of("effects", caption, analysis.answers, columns, text=("verdict",))
 
 
 def robust(analysis: Analysis) -> Table:
@@ -70,31 +62,26 @@ def robust(analysis: Analysis) -> Table:
 
 def null(analysis: Analysis) -> Table:
     """What speaks for no difference that matters."""
-    digits, narrow = analysis.primary.metric.digits + 1, percent(1 - 2 * analysis.rules.alpha)
-    bound = "lower" if analysis.primary.metric.higher_is_better else "upper"
+    metric, margin = analysis.primary.metric, analysis.rules.margin
+    digits, narrow = metric.digits + 1, percent(1 - 2 * analysis.rules.alpha)
+    whose = "each arm by itself" if analysis.rules.equivalence == "each" else "all arms at once"
     caption = (
-        f"Null results at the margin of {analysis.rules.margin:g}, set beforehand. Equivalence: the {narrow} CI of the "
-        "difference lies inside the margin (p of the two one-sided tests over patients); equivalent only where "
-        "patients and runs both say so. Non-inferiority, patients alone: one-sided, so that a better arm passes as "
-        "well."
+        f"Null results at the margin of {margin:g}. Equivalence: the {narrow} CI of the difference, for {whose}, lies "
+        "inside the margin. Not inferior: its worse end does, so that a better arm passes as well."
     )
+
+    def not_inferior(answer: Answer) -> str:
+        low, high = answer.narrow
+        return "shown" if (low > -margin if metric.higher_is_better else high < margin) else "not shown"
+
     columns: Columns[Answer] = {
-        "arm": lambda arm: arm.arm,
-        "n": lambda arm: str(arm.patients.effect.n),
-        f"{narrow} CI": lambda arm: span(*arm.narrow, digits),
-        "p, TOST": lambda arm: bare_p(arm.patients.equivalence.p),
-        "inside": lambda arm: "yes" if arm.inside else "no",
-        f"{bound} bound": lambda arm: number(arm.patients.non_inferiority.bound, digits, sign=True),
-        "p ": lambda arm: bare_p(arm.patients.non_inferiority.p),
-        "not inferior": lambda arm: _not_inferior(arm.patients),
+        "arm": lambda one: one.arm,
+        "n": lambda one: str(one.effect.n),
+        f"{narrow} CI": lambda one: span(*one.narrow, digits),
+        "inside": lambda one: "yes" if one.inside else "no",
+        "not inferior": not_inferior,
     }
     return table_of("null", caption, analysis.answers, columns, text=("inside", "not inferior"))
-
-
-def _not_inferior(patients: PatientEvidence) -> str:
-    if patients.effect.n_finite < patients.effect.n:
-        return "void"
-    return "shown" if patients.non_inferiority.shown else "not shown"
 
 
 def exploratory(study: MetricStudy) -> Table:
@@ -164,12 +151,10 @@ def forest(material: Material) -> Figure:
     """Every difference with its intervals and verdict."""
     analysis = material.analysis
     level, narrow = percent(1 - analysis.rules.alpha), percent(1 - 2 * analysis.rules.alpha)
-    over_runs = any(answer.runs for answer in analysis.answers)
-    what = " with runs taken as random; dashed: patients alone, for these trained models" if over_runs else ""
     caption = (
-        f"Every arm against the control. Thin line: {level} CI; thick line: {narrow} CI, the interval behind the "
-        f"equivalence test{what}; grey band: margin; arrow head: goes on beyond the axis. Mark by verdict, hollow for "
-        "inconclusive."
+        f"Every arm against the control. Thin line: {level} CI for all arms at once, which the verdict uses; thick "
+        f"line: {narrow} CI behind the equivalence test; grey band: margin; arrow head: goes on beyond the axis. Mark "
+        "by verdict, hollow for inconclusive."
     )
     digits = analysis.primary.metric.digits
     differences = [
@@ -198,48 +183,48 @@ def _paired(material: Material) -> Figure:
 def _family(analysis: Analysis) -> str:
     rules, metric = analysis.rules, analysis.primary.metric
     return (
-        f"Primary family: {metric.title}, {counted(len(analysis.answers), 'comparison')} with {analysis.control} by "
-        f"two-sided Wilcoxon signed-rank tests (Pratt's zeros) at alpha = {rules.alpha:g}, corrected after Holm. Mean "
-        f"differences carry {percent(1 - rules.alpha)} t intervals, unadjusted; BCa intervals use {RESAMPLES} "
-        "resamples of patients with a fixed seed; Hodges-Lehmann intervals invert the signed-rank test. A difference "
-        "counts as shown only where mean and ranks agree on its direction."
+        f"Primary family: {metric.title}, {counted(len(analysis.answers), 'comparison')} with {analysis.control} at "
+        f"alpha = {rules.alpha:g} for all of them together, by Dunnett's distribution of the largest of several t. The "
+        "error of a difference is half its own and half pooled over all arms. An interval's end may pull in extreme "
+        "runs and patients of the arm, so that a worse score never makes a verdict milder. BCa intervals use "
+        f"{RESAMPLES} resamples of patients with a fixed seed; Hodges-Lehmann intervals invert the signed-rank test."
     )
 
 
 def _over_runs(analysis: Analysis) -> str:
-    tests = [answer.runs.test for answer in analysis.answers if answer.runs is not None]
+    tests = [answer.test for answer in analysis.answers if answer.test is not None]
     if not tests:
-        return f"Runs: one network per arm; every statement is {CONDITIONAL}."
-    first, folds = tests[0], len(analysis.folds)
-    if first.kind == "two-way test":
-        how = "two-way test of patients x seeds on the one held-out set, both random (variance after Hillis 2007, "
-        how += "Satterthwaite's degrees of freedom)"
-    elif first.design is Replication.CROSS_VALIDATION:
-        how = f"paired t test of fold means (seeds averaged, df = {folds - 1}); intervals that allow for training sets "
-        how += f"that overlap after Nadeau and Bengio 2003, n_test/n_train = {number(first.test_over_train or 0.0, 3)}"
-    else:
-        how = "t test of fold means corrected for test and training sets that overlap (Nadeau and Bengio 2003), "
-        how += f"n_test/n_train = {number(first.test_over_train or 0.0, 3)}"
-    text = (
-        f"Runs as random: {how}; Holm over arms. The difference quoted for an arm is this one. A verdict needs both "
-        "levels, and where they differ the weaker is given. Where the runs show a difference, patients need only "
-        f"confirm its direction, by a one-sided paired t test at alpha = {analysis.rules.alpha:g} without further "
-        "correction, since the runs' Holm adjustment holds the error of the family and a second test can only take "
-        "claims away; by themselves they need the two-sided signed-rank test with Holm."
-    )
-    if 1 < folds < SEEDS_FOR_METHOD:
-        text += f" With {folds} folds both tests together reject less often than alpha: conservative."
-    return text
+        return ""
+    first = tests[0]
+    overlap = f"n_test/n_train = {number(first.test_over_train or 0.0, 3)}"
+    match first.kind:
+        case "patients alone":
+            return f"Runs: one network per arm; every statement is {CONDITIONAL}. Patients are blocks."
+        case "patients and runs":
+            return (
+                "Random are the patients of the one held-out set and the runs of each arm (variance after Hillis 2007, "
+                "degrees of freedom after Satterthwaite 1946)."
+            )
+        case "folds":
+            return (
+                "Random are the folds, as blocks, with patients and seeds averaged inside. Intervals that allow for "
+                f"training sets that overlap are beside them (Nadeau and Bengio 2003, {overlap})."
+            )
+        case "folds that overlap":
+            return (
+                "Random are the folds, as blocks; variances are widened for test and training sets that overlap "
+                f"(Nadeau and Bengio 2003, {overlap})."
+            )
 
 
 def _null(analysis: Analysis) -> str:
     rules, unit = analysis.rules, analysis.primary.metric.unit or analysis.primary.metric.title
+    whose = "for each arm by itself" if rules.equivalence == "each" else "for all arms together"
     return (
-        f"Equivalence: two one-sided paired t tests at a margin of {rules.margin:g} {unit}, set in the sweep file "
-        f"before any result, each at alpha = {rules.alpha:g} without correction, at both levels. Verdicts: superior or "
-        "inferior where a difference is shown and not confined to the margin, different but negligible where it is "
-        "both, equivalent where it is confined only, inconclusive where it is neither. Beside it, non-inferiority at "
-        "the same margin."
+        f"Equivalence: two one-sided t tests at a margin of {rules.margin:g} {unit} at alpha = {rules.alpha:g} "
+        f"{whose}. Verdicts: superior or inferior where a difference is shown and not confined to the margin, "
+        "different but negligible where it is both, equivalent where it is confined only, inconclusive where it is "
+        "neither."
     )
 
 

@@ -8,33 +8,33 @@ from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.report.document import Block, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
+from medsweep.analysis.stats.arm_family import ArmTest
 from medsweep.analysis.stats.method_tests import Components
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.evidence import RunEvidence
+from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.study.wording import number, percent
 
 
 def runs(analysis: Analysis) -> Table:
-    """The second level of analysis, where there is one."""
+    """The tests behind the verdicts, in numbers."""
     digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
-    levels = [(answer.arm, answer.runs) for answer in analysis.answers if answer.runs is not None]
-    corrected = any(run.test.nadeau_bengio is not None for _, run in levels)
-    kind = levels[0][1].test.kind if levels else ""
-    caption = f"With the runs taken as random, too ({kind}): what would hold for networks trained again."
-    if corrected:
-        caption += " The last interval allows for training sets that overlap (Nadeau and Bengio 2003)."
-    columns: Columns[tuple[str, RunEvidence]] = {
-        "arm": lambda row: row[0],
-        "n": lambda row: str(row[1].test.patients),
-        "folds" if corrected else "seeds": lambda row: str(row[1].test.units),
-        "difference": lambda row: number(row[1].test.estimate.value, digits, sign=True),
-        f"{level} CI": lambda row: interval(row[1].test.estimate, digits),
-        "df": lambda row: number(row[1].test.estimate.df, 1),
-        "p": lambda row: bare_p(row[1].test.estimate.p),
-        "p, Holm": lambda row: bare_p(row[1].p_holm),
-        f"{level} CI, overlap": lambda row: interval(row[1].test.nadeau_bengio, digits),
+    tested = [(answer, answer.test) for answer in analysis.answers if answer.test is not None]
+    kinds = ", ".join(dict.fromkeys(test.kind for _, test in tested))
+    caption = f"The tests behind the verdicts. Taken as random: {kinds}. p is adjusted over all arms."
+    if any(test.nadeau_bengio is not None for _, test in tested):
+        caption += " The last interval is the arm's alone, and allows for training sets that overlap."
+    columns: Columns[tuple[Answer, ArmTest]] = {
+        "arm": lambda one: one[0].arm,
+        "n": lambda one: str(one[1].patients),
+        "units": lambda one: str(one[1].units),
+        "difference": lambda one: number(one[0].estimate.value, digits, sign=True),
+        "SE": lambda one: number(one[0].estimate.se, digits),
+        "df": lambda one: number(one[0].estimate.df, 1),
+        f"{level} CI, all arms": lambda one: interval(one[0].estimate, digits),
+        "p, adjusted": lambda one: bare_p(one[0].estimate.p),
+        f"{level} CI, overlap": lambda one: interval(one[1].nadeau_bengio, digits),
     }
-    return table_of("runs", caption, levels, columns)
+    return table_of("runs", caption, tested, columns)
 
 
 def components(analysis: Analysis) -> Table:

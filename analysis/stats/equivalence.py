@@ -94,12 +94,3 @@ def verdict(evidence: Evidence) -> Verdict:
     if not different:
         return Verdict.INCONCLUSIVE
     return Verdict.SUPERIOR if evidence.sign > 0 else Verdict.INFERIOR
-
-
-def weaker(first: Evidence, second: Evidence) -> Evidence:
-    """What both levels of analysis support: an axis counts only where both show it, a sign only where they agree."""
-    return Evidence(
-        different=first.different and second.different,
-        inside=first.inside and second.inside,
-        sign=first.sign if first.sign == second.sign else 0,
-    )

@@ -308,7 +308,7 @@ def contrast_test(
     j = len(means)
     if j < 2:
         return None
-    ratio = _ratio(scores, j) if test_over_train is None else test_over_train
+    ratio = overlap_ratio(scores, j) if test_over_train is None else test_over_train
     corrected = nadeau_bengio(means, ratio, level)
     apart = scores.design is Replication.CROSS_VALIDATION
     return MethodTest(
@@ -355,12 +355,13 @@ def subspace_test(scores: ScoreArray, basis_DA: Array, test_over_train: float | 
     j = len(means_JD)
     if j < 2:
         return None
-    ratio = _ratio(scores, j) if test_over_train is None else test_over_train
+    ratio = overlap_ratio(scores, j) if test_over_train is None else test_over_train
     inflation = 1 + j * ratio if scores.design is Replication.REPEATED_HOLD_OUT else 1.0
     return repeated_f(means_JD, inflation), j
 
 
-def _ratio(scores: ScoreArray, folds: int) -> float:
+def overlap_ratio(scores: ScoreArray, folds: int) -> float:
+    """n_test/n_train of a fold, as the table tells it."""
     return 1 / (folds - 1) if scores.design is Replication.CROSS_VALIDATION else scores.test_over_train()
 
 

@@ -1,6 +1,5 @@
 """What several data sets say together: a random-effects mean of every arm's difference, and a consensus ranking."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,14 +53,13 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     """
     _refuse_unlike(analyses)
     first = analyses[0]
-    over_runs = all(answer.runs is not None for analysis in analyses for answer in analysis.answers)
-    answers = [(analysis.dataset, answer) for analysis in analyses for answer in analysis.answers]
+    over_runs = not any(answer.conditional for one in analyses for answer in one.answers)
+    answers = [(one.dataset, answer) for one in analyses for answer in one.answers]
     studies = []
     for dataset, answer in answers:
-        effect = answer.patients.effect
-        estimate = answer.estimate if over_runs else effect.mean
-        studies.append(StudyEffect(dataset, answer.arm, estimate.value, estimate.se, effect.n_finite))
-    sound = [study for study in studies if 0 < study.se < math.inf]
+        estimate = answer.estimate if over_runs else answer.effect.mean
+        studies.append(StudyEffect(dataset, answer.arm, estimate.value, estimate.se, answer.effect.n_finite))
+    sound = [study for study in studies if study.se > 0]
     labels = dict.fromkeys(study.label for study in studies)
     several = [name for name in labels if sum(study.label == name for study in sound) > 1]
     metas = synthesise_all([study for study in sound if study.label in several], level=1 - first.rules.alpha)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,8 @@ from medsweep.analysis.stats.method_tests import Components, RunMean, all_compon
 from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
+from medsweep.analysis.study.classes import ClassResult, classes_of
+from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import limits_of
 from medsweep.analysis.study.metric_study import (
     Cause,
@@ -30,7 +32,7 @@ from medsweep.analysis.study.metric_study import (
     study_metric,
 )
 from medsweep.analysis.table.arms import TrialRef, control_of, infer_arms, trials_of
-from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce
+from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce, scored_rows
 from medsweep.analysis.table.user_table import NO_POOLS, metric_for, rules_of, tidied
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
@@ -51,6 +53,14 @@ class PoolSummary:
     n: int
     mean: float
     sd: float
+
+
+@dataclass(frozen=True)
+class DeadArm:
+    """An arm without any network, and why: it has no scores, and no verdict."""
+
+    arm: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -80,13 +90,18 @@ class Analysis:
     """Of the arms whose difference is shown or largest, ``KEY_ARMS`` at most."""
     pools: tuple[PoolSummary, ...]
     quality: QualityStudy | None
+    failures: tuple[FailureRates, ...]
+    by_class: tuple[ClassResult, ...]
     limits: tuple[str, ...]
+    dead: tuple[DeadArm, ...] = ()
 
     @property
     def headline(self) -> str:
         """The answer in one sentence."""
         verdicts = [(answer.arm, answer.verdict) for answer in self.answers]
-        return wording.headline(verdicts, self.control, self.primary.metric, self.primary.n, self.seeds)
+        conditional = all(answer.conditional for answer in self.answers)
+        metric, n = self.primary.metric, self.primary.n
+        return wording.headline(verdicts, self.control, metric, n, conditional=conditional)
 
     def to_json(self) -> str:
         """The record as JSON text; NaN is null, infinity a text."""
@@ -102,6 +117,7 @@ def analyse(
     n_real: float | None = None,
     test_over_train: float | None = None,
     metrics: Mapping[str, Metric] = SCORES,
+    dead: Sequence[DeadArm] = (),
 ) -> Analysis:
     """Analyse the tidy ``table`` of one data set: validate, reduce, describe, test, and say what it comes to.
 
@@ -113,6 +129,7 @@ def analyse(
         n_real: real training patients (or slices, as ``count`` is); makes doses relative to them.
         test_over_train: n_test/n_train of a fold, in patients; None takes the folds for those of a cross-validation.
         metrics: records of the scores to be compared; the limits name the others.
+        dead: arms of the sweep that are not among ``arms``, since no network of theirs was trained.
 
     Raises:
         UserError: the table contradicts the sweep or itself, or has holes without a declared rule.
@@ -125,9 +142,10 @@ def analyse(
     scores = [reduce(rows, rules, names, wanted) for wanted in chosen]
     unknown = [name for name in measured if name not in metrics]
     trials, n_real = trials_of(table, names), n_real or 1.0
-    return _analysed(
+    analysis = _analysed(
         rows, scores, pools, rules, arms, trials=trials, n_real=n_real, ratio=test_over_train, undescribed=unknown
     )
+    return replace(analysis, dead=tuple(dead))
 
 
 def _analysed(
@@ -154,7 +172,7 @@ def _analysed(
         classes=tuple(sorted(str(name) for name in rows["class"].unique())),
         folds=reduced.folds,
         seeds=reduced.seeds,
-        scope=wording.scope_sentence(reduced.seeds, len(reduced.folds)),
+        scope=wording.scope_sentence([answer.test for answer in answers], reduced.seeds, len(reduced.folds)),
         causes=causes_of(rows, rules, reduced.metric),
         trials=trials,
         answers=answers,
@@ -169,6 +187,8 @@ def _analysed(
         paired=paired_differences(reduced, control, _key_arms(answers), level),
         pools=_pool_summaries(pools, [arm.name for arm in arms]),
         quality=_quality_of_pools(pools, reduced, control, level),
+        failures=failures_of(scored_rows(rows, rules, reduced.metric)[0], reduced, control, rules, ratio),
+        by_class=classes_of(rows, control, rules, reduced, ratio),
         limits=limits_of(reduced, answers, pools, rules, undescribed=undescribed),
     )
 
@@ -177,7 +197,9 @@ def _key_arms(answers: Sequence[Answer]) -> list[str]:
     """Shown differences first, then the largest; in the arms' order."""
     values = {answer.arm: answer.estimate.value for answer in answers}
     sizes = {arm: 0.0 if math.isnan(value) else abs(value) for arm, value in values.items()}
-    order = sorted(answers, key=lambda given: (not given.patients.evidence.different, -sizes[given.arm]))
+    order = sorted(
+        answers, key=lambda given: (given.judged is None or not given.judged.evidence.different, -sizes[given.arm])
+    )
     chosen = {answer.arm for answer in order[:KEY_ARMS]}
     return [answer.arm for answer in answers if answer.arm in chosen]
 
@@ -239,13 +261,19 @@ def analyse_table(
 
     >>> import pandas as pd
     >>> scores = {"real only": [0.70, 0.75, 0.80, 0.65, 0.72, 0.78], "b-sg": [0.74, 0.80, 0.83, 0.70, 0.75, 0.83]}
-    >>> rows = [(arm, f"case-{i}", value) for arm, values in scores.items() for i, value in enumerate(values)]
-    >>> table = pd.DataFrame(rows, columns=["arm", "patient", "value"])
+    >>> spread = [0.004, -0.002, 0.001, -0.003, 0.0]
+    >>> rows = [
+    ...     (arm, seed, f"case-{i}", value + spread[seed])
+    ...     for arm, values in scores.items()
+    ...     for seed in range(5)
+    ...     for i, value in enumerate(values)
+    ... ]
+    >>> table = pd.DataFrame(rows, columns=["arm", "seed", "patient", "value"])
     >>> analysis = analyse_table(table, control="real only", margin=0.02)
     >>> print(analysis.headline)
-    b-sg against real only: superior on Dice (n = 6), conditional on the trained models.
+    b-sg against real only: superior on Dice (n = 6).
     >>> print(analysis.answers[0].short)
-    +0.0417 Dice (95% CI +0.0313 to +0.0520), n = 6 patients, Holm-adjusted p = .031, conditional on the trained models.
+    +0.0417 Dice (95% simultaneous CI +0.0313 to +0.0513), 6 patients and 5 runs, adjusted p < .001.
     """
     rules = rules_of(primary=primary, margin=margin, **settings)
     rows = tidied(table, primary)

@@ -1,18 +1,16 @@
-"""The answer to the sweep's question: for every arm, the verdict that patients and runs both support."""
+"""The answer to the sweep's question: for every arm, the verdict on the method, or on these trained networks."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medsweep.analysis.records import Estimate
+from medsweep.analysis.stats.arm_family import ArmTest, arm_tests
 from medsweep.analysis.stats.effects import Effect
-from medsweep.analysis.stats.equivalence import Verdict, verdict, weaker
-from medsweep.analysis.stats.method_tests import method_tests
-from medsweep.analysis.stats.p_adjustment import holm
+from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.power import Power, power_of
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
-from medsweep.analysis.study.evidence import PatientEvidence, RunEvidence, patient_evidence, run_evidence
-from medsweep.analysis.study.wording import answer_detail, answer_short
+from medsweep.analysis.study.evidence import Judged, judge
+from medsweep.analysis.study.wording import answer_detail, answer_lead, answer_short
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 
 
@@ -20,18 +18,29 @@ from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 class Answer:
     """One arm against the control on the primary metric.
 
-    ``verdict`` is the weaker of the two levels, axis by axis; ``runs`` is None where one run per arm leaves nothing
-    to test over runs. ``short`` is one sentence behind the ``lead``, ``detail`` the whole story.
+    ``test`` carries the verdict; None where no patient has a score in both arms. ``effect`` and ``wilcoxon`` describe
+    the patients of these trained networks. ``short`` is one sentence behind the ``lead``, ``detail`` the whole story.
     """
 
     arm: str
-    patients: PatientEvidence
-    runs: RunEvidence | None
-    verdict: Verdict
+    test: ArmTest | None
+    judged: Judged | None
+    effect: Effect
+    wilcoxon: Wilcoxon
     power: Power
     lead: str
     detail: str
     short: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the test shows; inconclusive without one."""
+        return Verdict.INCONCLUSIVE if self.judged is None else self.judged.verdict
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the verdict holds for these trained networks alone, and not for the method."""
+        return self.test is None or self.test.conditional
 
     @property
     def sentence(self) -> str:
@@ -40,19 +49,22 @@ class Answer:
 
     @property
     def estimate(self) -> Estimate:
-        """The difference to be quoted: with runs as random where there are any, else over patients alone."""
-        return self.patients.effect.mean if self.runs is None else self.runs.test.estimate
+        """The difference to be quoted, with the simultaneous interval and the p adjusted over all arms."""
+        if self.judged is None:
+            return self.effect.mean
+        return self.judged.bounds.quoted
 
     @property
     def inside(self) -> bool:
-        """Whether both levels confine the difference to the margin."""
-        return self.patients.evidence.inside and (self.runs is None or self.runs.evidence.inside)
+        """Whether the difference is confined to the margin."""
+        return self.judged is not None and self.judged.evidence.inside
 
     @property
     def narrow(self) -> tuple[float, float]:
-        """The 1 - 2 alpha interval of ``estimate``, the one behind the test of equivalence."""
-        equivalence = self.patients.equivalence
-        return (equivalence.low, equivalence.high) if self.runs is None else (self.runs.low, self.runs.high)
+        """The interval behind the test of equivalence."""
+        if self.judged is None:
+            return self.effect.mean.low, self.effect.mean.high
+        return self.judged.bounds.narrow_low, self.judged.bounds.narrow_high
 
 
 def answer_all(
@@ -64,27 +76,29 @@ def answer_all(
     *,
     test_over_train: float | None = None,
 ) -> tuple[Answer, ...]:
-    """Answers in the order of ``effects``; Holm over all arms; see ``method_tests`` for the ratio."""
-    tests = method_tests(reduced, control, 1 - rules.alpha, test_over_train)
-    adjusted = holm([math.nan if test is None else test.estimate.p for test in tests])
-    runs = [
-        None if test is None else run_evidence(test, p, reduced.metric, rules)
-        for test, p in zip(tests, adjusted, strict=True)
-    ]
+    """Answers in the order of ``effects``; see ``arm_tests`` for the ratio."""
     answers = []
-    for effect, signed_ranks, over_runs in zip(effects, wilcoxon, runs, strict=True):
-        patients = patient_evidence(reduced, effect, signed_ranks, control, rules, runs=over_runs)
-        weakest = verdict(patients.evidence if over_runs is None else weaker(patients.evidence, over_runs.evidence))
-        answers.append(
-            Answer(
-                arm=effect.arm,
-                patients=patients,
-                runs=over_runs,
-                verdict=weakest,
-                power=power_of(effect, margin=rules.margin, alpha=rules.alpha, comparisons=len(effects)),
-                lead=f"{effect.arm} against {control}: {weakest}.",
-                detail=answer_detail(patients, over_runs, weakest, reduced.metric, reduced.seeds),
-                short=answer_short(patients, over_runs, reduced.metric, reduced.seeds),
-            )
+    tests = arm_tests(reduced, control, rules, test_over_train)
+    for effect, signed_ranks, test in zip(effects, wilcoxon, tests, strict=True):
+        judged = None if test is None else judge(test, rules.margin, reduced.metric)
+        answer = Answer(
+            arm=effect.arm,
+            test=test,
+            judged=judged,
+            effect=effect,
+            wilcoxon=signed_ranks,
+            power=power_of(effect, margin=rules.margin, alpha=rules.alpha, comparisons=len(effects)),
+            lead="",
+            detail="",
         )
+        answers.append(_in_words(answer, control, reduced, rules))
     return tuple(answers)
+
+
+def _in_words(answer: Answer, control: str, reduced: Reduced, rules: AnalysisRules) -> Answer:
+    return replace(
+        answer,
+        lead=answer_lead(answer.arm, control, answer.verdict, conditional=answer.conditional),
+        detail=answer_detail(answer.test, answer.judged, reduced.metric, rules),
+        short=answer_short(answer.test, answer.judged, reduced.metric),
+    )

@@ -5,7 +5,6 @@ from typing import Final
 
 import pandas as pd
 
-from medsweep.analysis.stats.wilcoxon import small_n_warning
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
@@ -28,7 +27,6 @@ def limits_of(
     ``undescribed`` are scores in the results that have no record.
     """
     sentences = [
-        small_n_warning(reduced.n, len(answers), rules.alpha),
         _few_runs(reduced),
         *_diverged(reduced),
         _failed_masks(pools),
@@ -76,12 +74,13 @@ def _failed_masks(pools: pd.DataFrame) -> str | None:
 
 
 def _infinite(answers: Sequence[Answer]) -> str | None:
-    arms = [answer.arm for answer in answers if answer.patients.effect.n_finite < answer.patients.effect.n]
+    arms = [answer.arm for answer in answers if answer.judged is not None and answer.judged.bounded]
     if not arms:
         return None
+    bound = next(answer.test.bound for answer in answers if answer.test is not None)
     return (
-        f"Means leave out patients with a missed structure in either arm ({', '.join(arms)}), ranks count them; no "
-        "equivalence is claimed for these arms."
+        f"Differences of {', '.join(arms)} count each score at most {bound:g} from the control's for the patient, so "
+        "that a few failures do not hide the rest."
     )
 
 
@@ -108,10 +107,10 @@ def _overlap(answers: Sequence[Answer], rules: AnalysisRules) -> str | None:
     """Arms whose difference over fold means does not survive the correction for overlapping training sets."""
     arms = []
     for answer in answers:
-        if answer.runs is None or answer.runs.test.nadeau_bengio is None:
+        if answer.test is None or answer.test.kind != "folds" or answer.test.nadeau_bengio is None:
             continue
-        corrected = answer.runs.test.nadeau_bengio
-        if answer.runs.test.estimate.p < rules.alpha <= corrected.p:
+        corrected = answer.test.nadeau_bengio
+        if answer.estimate.p < rules.alpha <= corrected.p:
             arms.append(f"{answer.arm} ({wording.p_text(corrected.p)})")
     if not arms:
         return None

@@ -4,16 +4,18 @@ import math
 from collections.abc import Sequence
 
 from medsweep.analysis.records import Bounded, Estimate
-from medsweep.analysis.stats.effects import Effect
+from medsweep.analysis.stats.arm_family import ArmTest
 from medsweep.analysis.stats.equivalence import Verdict
-from medsweep.analysis.study.evidence import PatientEvidence, RunEvidence, Shown
+from medsweep.analysis.study.evidence import Judged
+from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.metrics import Metric
 
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 NOT_COMPUTABLE = "not computable"
 SEEDS_FOR_METHOD = 5
-CONDITIONAL = "conditional on the trained models"
+CONDITIONAL = "conditional on the trained networks"
+FOR_THESE_NETWORKS = " for these trained networks"
 
 
 def number(value: float, digits: int, *, sign: bool = False) -> str:
@@ -72,11 +74,18 @@ def estimate_text(estimate: Estimate, metric: Metric) -> str:
     return f"{value} ({percent(estimate.level)} CI {span(estimate.low, estimate.high, metric.digits + 1)})"
 
 
-def meaning(verdict: Verdict, value: float, narrow: str, margin: float, metric: Metric) -> str:
-    """What the verdict says, in one clause; ``value`` is arm minus control, ``narrow`` the interval behind TOST."""
-    bound = amount(f"{PLUS_MINUS}{margin:g}", metric)
-    higher = "higher" if value > 0 else "lower"
-    match verdict:
+def margin_text(margin: float, metric: Metric) -> str:
+    """``±0.01 Dice``."""
+    return amount(f"{PLUS_MINUS}{margin:g}", metric)
+
+
+def meaning(judged: Judged, metric: Metric, rules: AnalysisRules) -> str:
+    """What the verdict says, in one clause."""
+    bound, bounds = margin_text(rules.margin, metric), judged.bounds
+    narrow = f"{percent(1 - 2 * rules.alpha)} CI {span(bounds.narrow_low, bounds.narrow_high, metric.digits + 1)}"
+    better = judged.evidence.sign > 0
+    higher = "higher" if better == metric.higher_is_better else "lower"
+    match judged.verdict:
         case Verdict.SUPERIOR:
             return f"{metric.title} is {higher}, which is better, and the gain is not confined to {bound}"
         case Verdict.INFERIOR:
@@ -89,86 +98,75 @@ def meaning(verdict: Verdict, value: float, narrow: str, margin: float, metric: 
             return f"a difference is neither shown nor confined to {bound}"
 
 
-def answer_short(patients: PatientEvidence, runs: RunEvidence | None, metric: Metric, seeds: int) -> str:
-    """Difference, interval, n and p in one sentence; with runs as random where there are any."""
-    estimate = patients.effect.mean if runs is None else runs.test.estimate
-    p = patients.wilcoxon.p_holm if runs is None else runs.p_holm
-    text = f"{estimate_text(estimate, metric)}, {_patients(patients.effect)}, {p_text(p, 'Holm-adjusted p')}"
-    if runs is not None and runs.verdict != patients.verdict:
-        text += f"; patients alone: {patients.verdict}, runs as random: {runs.verdict}"
-    return f"{text}{condition(seeds)}."
+NOTHING_TO_COMPARE = "Fewer than two patients have a score in either arm, so nothing can be compared"
 
 
-def answer_detail(
-    patients: PatientEvidence, runs: RunEvidence | None, verdict: Verdict, metric: Metric, seeds: int
-) -> str:
-    """Difference, interval, n and p at both levels; where their verdicts differ, both, and the weaker stands."""
-    effect, margin = patients.effect, patients.equivalence.margin
-    alone = f"{estimate_text(effect.mean, metric)[:-1]}; {_patients(effect)}; "
-    alone += f"{p_text(patients.wilcoxon.p_holm, 'Holm-adjusted p')}{_confirmed(patients, metric.digits + 1)})"
-    if runs is None:
-        meant = meaning(verdict, effect.mean.value, _narrow(patients, runs, metric), margin, metric)
-        return f"Mean difference {alone}: {meant}{condition(seeds)}."
-    value = runs.test.estimate.value
-    meant = meaning(verdict, value, _narrow(patients, runs, metric), margin, metric) + condition(seeds)
-    text = f"Mean difference with runs taken as random {estimate_text(runs.test.estimate, metric)[:-1]}; "
-    text += f"{_over_runs(runs)}; {p_text(runs.p_holm, 'Holm-adjusted p')})"
-    if runs.verdict == patients.verdict:
-        return f"{text}: {meant}. Patients alone, for these trained models, {alone}: the same."
-    text += f": {runs.verdict}. Patients alone, for these trained models, {alone}: {patients.verdict}. "
-    return f"{text}The weaker stands: {meant}."
+def answer_lead(arm: str, control: str, verdict: Verdict, *, conditional: bool) -> str:
+    """``A against B: superior.``"""
+    return f"{arm} against {control}: {verdict}{FOR_THESE_NETWORKS if conditional else ''}."
 
 
-def condition(seeds: int) -> str:
-    """What a sentence on arms trained once must add."""
-    return f", {CONDITIONAL}" if seeds == 1 else ""
+def answer_short(test: ArmTest | None, judged: Judged | None, metric: Metric) -> str:
+    """Difference, interval, what is random and p in one sentence."""
+    if test is None or judged is None:
+        return f"{NOTHING_TO_COMPARE}."
+    bounds, digits = judged.bounds, metric.digits + 1
+    value = amount(number(bounds.estimate.value, digits, sign=True), metric)
+    level = percent(bounds.estimate.level)
+    text = f"{value} ({level} simultaneous CI {span(bounds.low, bounds.high, digits)})"
+    if judged.bounded:
+        text += f", with scores no farther than {amount(f'{test.bound:g}', metric)} from the control's"
+    return f"{text}, {_random(test)}, {p_text(bounds.p_adjusted, 'adjusted p')}."
 
 
-def _patients(effect: Effect) -> str:
-    text = f"n = {counted(effect.n, 'patient')}"
-    return text if effect.n_finite == effect.n else f"{text}, mean over the {effect.n_finite} found by both arms"
+def answer_detail(test: ArmTest | None, judged: Judged | None, metric: Metric, rules: AnalysisRules) -> str:
+    """The same, and what it means."""
+    short = answer_short(test, judged, metric)
+    if judged is None:
+        return short
+    return f"Mean difference {short.removesuffix('.')}: {meaning(judged, metric, rules)}."
 
 
-def _confirmed(patients: PatientEvidence, digits: int) -> str:
-    if patients.shown is not Shown.CONFIRMED:
-        return ""
-    interval, level = patients.equivalence, percent(2 * patients.effect.mean.level - 1)
-    return f"; the direction is confirmed, {level} CI {span(interval.low, interval.high, digits)}"
-
-
-def _over_runs(runs: RunEvidence) -> str:
-    test = runs.test
-    return f"{test.kind}, {test.units} {'folds' if test.nadeau_bengio is not None else 'seeds'}"
-
-
-def _narrow(patients: PatientEvidence, runs: RunEvidence | None, metric: Metric) -> str:
-    """The interval behind TOST, of the level where it is wider."""
-    low, high = patients.equivalence.low, patients.equivalence.high
-    if runs is not None and runs.high - runs.low > high - low:
-        low, high = runs.low, runs.high
-    return f"{percent(2 * patients.effect.mean.level - 1)} CI {span(low, high, metric.digits + 1)}"
+def _random(test: ArmTest) -> str:
+    patients = counted(test.patients, "patient")
+    match test.kind:
+        case "patients and runs":
+            return f"{patients} and {counted(test.units, 'run')}"
+        case "patients alone":
+            return patients
+        case "folds" | "folds that overlap":
+            return f"{patients} in {counted(test.units, 'fold')}"
 
 
 HEADLINE_NAMES = 3
 """Arms up to which a headline names them."""
 
 
-def headline(verdicts: Sequence[tuple[str, Verdict]], control: str, metric: Metric, n: int, seeds: int) -> str:
-    """The answer in one sentence: how many arms come to what, and which; inconclusive ones last."""
+def headline(
+    verdicts: Sequence[tuple[str, Verdict]], control: str, metric: Metric, n: int, *, conditional: bool
+) -> str:
+    """The answer in one sentence: how many arms come to what, and which; inconclusive ones last.
+
+    One network per arm cannot judge a method, so ``conditional`` names no winner.
+    """
+    where = f"on {metric.title} (n = {n})"
+    groups = {verdict: [arm for arm, reached in verdicts if reached == verdict] for verdict in Verdict}
+    if conditional:
+        seen = ", ".join(f"{len(arms)} {_is(arms)} {verdict}" for verdict, arms in groups.items() if arms)
+        return (
+            f"One network per arm cannot judge a method. Of {counted(len(verdicts), 'trained network')} against that "
+            f"of {control} {where}, {seen}; train with {SEEDS_FOR_METHOD} seeds."
+        )
     if len(verdicts) == 1:
         arm, verdict = verdicts[0]
-        return f"{arm} against {control}: {verdict} on {metric.title} (n = {n}){condition(seeds)}."
-    groups = {verdict: [arm for arm, reached in verdicts if reached == verdict] for verdict in Verdict}
+        return f"{arm} against {control}: {verdict} {where}."
     better = groups.pop(Verdict.SUPERIOR)
     rest = ", ".join(_counted(arms, str(verdict)) for verdict, arms in groups.items() if arms)
-    where = f"on {metric.title} (n = {n})"
     if not better:
-        text = f"No arm is shown to be better than {control} {where}: of {len(verdicts)} arms, {rest}"
-    else:
-        named = f": {'; '.join(better)}" if len(better) <= HEADLINE_NAMES else ""
-        text = f"{len(better)} of {len(verdicts)} arms {_is(better)} superior to {control} {where}{named}"
-        text += f". Of the others, {rest}" if rest else ""
-    return f"{text}{condition(seeds)}."
+        return f"No arm is shown to be better than {control} {where}: of {len(verdicts)} arms, {rest}."
+    named = f": {'; '.join(better)}" if len(better) <= HEADLINE_NAMES else ""
+    text = f"{len(better)} of {len(verdicts)} arms {_is(better)} superior to {control} {where}{named}"
+    return f"{text}. Of the others, {rest}." if rest else f"{text}."
 
 
 def _counted(arms: Sequence[str], verdict: str) -> str:
@@ -180,16 +178,20 @@ def _is(arms: Sequence[str]) -> str:
     return "is" if len(arms) == 1 else "are"
 
 
-def scope_sentence(seeds: int, folds: int) -> str:
+def scope_sentence(tests: Sequence[ArmTest | None], seeds: int, folds: int) -> str:
     """For whom the verdicts hold."""
-    noun = "seed" if seeds == 1 else "seeds"
-    held_out = "one held-out set" if folds == 1 else f"{folds} folds"
-    if seeds < SEEDS_FOR_METHOD:
+    kinds = {test.kind for test in tests if test is not None}
+    if kinds <= {"patients alone"}:
         return (
-            f"All verdicts are {CONDITIONAL} ({seeds} {noun}; {SEEDS_FOR_METHOD} or more are "
-            f"needed for a claim about the method), over {held_out}."
+            f"All verdicts hold for these trained networks, one per arm. {SEEDS_FOR_METHOD} seeds or more are needed "
+            "for a claim about the method."
         )
-    return f"Runs: {seeds} {noun} per arm over {held_out}; each verdict is the weaker of patients alone and runs too."
+    if folds > 1:
+        return f"Verdicts hold for the method: {counted(folds, 'fold')} of {counted(seeds, 'seed')} are its runs."
+    text = f"Verdicts hold for the method, over one held-out set and {counted(seeds, 'seed')} per arm."
+    if seeds < SEEDS_FOR_METHOD:
+        text += f" {SEEDS_FOR_METHOD} seeds or more are better: fewer find little."
+    return text
 
 
 def arm_label(name: str, *, control: bool) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from medsweep.analysis.records import Array
-from medsweep.analysis.table.validation import ABSENT, REPLICATE, absent_summary, undefined_pairs
+from medsweep.analysis.table.validation import ABSENT, NO_ROW, REPLICATE, absent_summary, undefined_pairs
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
 from medsweep.metrics import SCORES, Metric
@@ -30,7 +30,11 @@ class AnalysisRules(Config):
     margin: float = Field(default=0.01, gt=0)
     """Differences inside +-margin, in units of the primary metric, do not matter."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    """Level of the primary family: every arm against the control, Holm."""
+    """Level of the primary family: the chance that any arm is said to differ from the control where none does."""
+    equivalence: Literal["each", "family"] = "each"
+    """Whether ``alpha`` bounds a false claim of equivalence for each arm by itself, or for any of them."""
+    seeds: Literal["independent", "paired"] = "independent"
+    """Whether runs of one seed share nothing between arms, or what moves them together is taken out."""
     missing: Literal["refuse", "complete-cases"] = "refuse"
     """What to do where a trial left no score: stop, or drop its replicate or patient for ALL arms."""
     diverged: Literal["worst", "refuse"] = "worst"
@@ -108,13 +112,8 @@ def reduce(table: pd.DataFrame, rules: AnalysisRules, arms: Sequence[str], metri
         UserError: cells are absent or diverged and the rules refuses them, or no patient is left.
     """
     details = metric_named(metric, SCORES) if isinstance(metric, str) else metric
-    flow: list[FlowStep] = []
-    rows = _drop_undefined(table[table["metric"] == details.name], flow)
-    is_diverged = rows["status"] == "diverged"
-    rows = rows.assign(value=rows["value"].where(~is_diverged, details.worst))
-    scored = _drop_absent(rows, rules, flow)
+    scored, flow = scored_rows(table, rules, details)
     is_diverged = scored["status"] == "diverged"
-    _refuse_diverged(scored[is_diverged], rules)
     runs = scored.groupby(["arm", "fold", "seed", "patient"], observed=True, sort=True)["value"].mean()
     cells = runs.reset_index().astype({"arm": str, "patient": str})
     means = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")
@@ -128,6 +127,34 @@ def reduce(table: pd.DataFrame, rules: AnalysisRules, arms: Sequence[str], metri
         missed={arm: int(missed.get(arm, 0)) for arm in arms},
         diverged={arm: int(diverged.get(arm, 0)) for arm in arms},
     )
+
+
+def scored_rows(table: pd.DataFrame, rules: AnalysisRules, metric: Metric) -> tuple[pd.DataFrame, list[FlowStep]]:
+    """The rows of one metric that count, diverged runs with the worst value, and what was left out.
+
+    Raises:
+        UserError: as ``reduce``.
+    """
+    flow: list[FlowStep] = []
+    rows = _drop_undefined(table[table["metric"] == metric.name], flow)
+    rows = rows.assign(value=rows["value"].where(rows["status"] != "diverged", metric.worst))
+    scored = _drop_absent(_drop_unheld(rows, flow), rules, flow)
+    _refuse_diverged(scored[scored["status"] == "diverged"], rules)
+    return scored, flow
+
+
+def _drop_unheld(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
+    """Arms may have runs of their own: one of which the table has no row at all is no hole."""
+    if not (rows["status"] == NO_ROW).any():
+        return rows
+    run = [rows["arm"], rows["fold"], rows["seed"]]
+    unheld = (rows["status"] == NO_ROW).groupby(run, observed=True).transform("all")
+    total = rows.groupby(["arm", "fold", "seed"], observed=True).ngroups
+    held = rows[~unheld]
+    after = held.groupby(["arm", "fold", "seed"], observed=True).ngroups
+    if after < total:
+        flow.append(FlowStep("the table has no such run of the arm", "runs", total, after))
+    return held
 
 
 def _drop_undefined(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:

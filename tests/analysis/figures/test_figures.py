@@ -49,7 +49,7 @@ def test_the_record_drives_the_forest(analysis, tmp_path):
     assert data["arm"].tolist() == [answer.arm for answer in analysis.answers]
     assert data["difference"].tolist() == pytest.approx([a.estimate.value for a in analysis.answers])
     assert data["low_95%"].tolist() == pytest.approx([a.estimate.low for a in analysis.answers])
-    assert data["low_patients_alone"].tolist() == pytest.approx([a.patients.effect.mean.low for a in analysis.answers])
+    assert data["low_tost"].tolist() == pytest.approx([a.narrow[0] for a in analysis.answers])
     assert data["verdict"].tolist() == [str(answer.verdict) for answer in analysis.answers]
     other = dataclasses.replace(analysis, answers=analysis.answers[::-1])
     assert draw_forest(other, tmp_path / "other").svg.read_bytes() != drawn.svg.read_bytes()

@@ -139,16 +139,15 @@ def test_numbers_sort_as_numbers_up_down_and_back(page):
 
 
 def test_p_values_sort_with_their_bounds(page):
-    index = [one.text.strip() for one in heads(page, "null")].index("p")
-    head(page, "null", "p").find_element("css selector", "button").click()
+    index = [one.text.strip() for one in heads(page, "effects")].index("p, patients")
+    head(page, "effects", "p, patients").find_element("css selector", "button").click()
 
     def key(text: str) -> float:
         """``< .001`` before ``.001``, ``> .99`` after ``.99``."""
         return float(text.strip("<> ")) + {"<": -1e-9, ">": 1e-9}.get(text[0], 0)
 
-    cells = column(page, "null", index)
+    cells = column(page, "effects", index)
     assert cells == sorted(cells, key=key)
-    assert (cells[0], cells[-1]) == ("< .001", "> .99")
     assert len(set(cells)) > 3
 
 

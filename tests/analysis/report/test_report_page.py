@@ -151,7 +151,7 @@ def test_every_picture_is_told_in_words_that_are_not_its_caption(made):
     alts = {image["alt"] for image in images}
     assert len(alts) == len(images)
     forest = next(alt for alt in alts if alt.startswith("Forest plot"))
-    assert "mc-sg, 16 patients +0.027, superior" in forest
+    assert "mc-sg, 16 patients +0.027, inconclusive" in forest
 
 
 def test_rules_and_flow_of_n_are_declared(made):
@@ -208,7 +208,7 @@ def test_the_smallest_sweep_has_a_report(tmp_path):
     assert "No omnibus test: two arms" in page
     assert "figure-ranks" not in page
     assert "Synthetic images" not in page
-    assert "every statement is conditional on the trained models" in page
+    assert "every statement is conditional on the trained networks" in page
 
 
 def test_an_arm_that_always_diverged_still_has_a_report(tmp_path):

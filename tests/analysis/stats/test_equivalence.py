@@ -1,6 +1,5 @@
 """TOST, non-inferiority and power against published numbers, and the two-axis verdict."""
 
-import itertools
 import math
 
 import hypothesis.strategies as st
@@ -12,7 +11,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from helpers.published import expected, given
-from medsweep.analysis.stats.equivalence import Evidence, Verdict, non_inferiority, tost, verdict, weaker
+from medsweep.analysis.stats.equivalence import Evidence, Verdict, non_inferiority, tost, verdict
 from medsweep.analysis.stats.power import detectable
 
 
@@ -111,18 +110,3 @@ def test_without_spread_or_patients():
 )
 def test_the_two_axes(different, inside, sign, expect):
     assert verdict(Evidence(different, inside, sign)) == expect
-
-
-def test_the_weaker_never_claims_more_than_either_level():
-    claims = {
-        Verdict.SUPERIOR: {"difference"},
-        Verdict.INFERIOR: {"difference"},
-        Verdict.NEGLIGIBLE: {"difference", "margin"},
-        Verdict.EQUIVALENT: {"margin"},
-        Verdict.INCONCLUSIVE: set(),
-    }
-    levels = [Evidence(*axes) for axes in itertools.product((True, False), (True, False), (-1, 0, 1))]
-    for one, other in itertools.product(levels, levels):
-        both = claims[verdict(weaker(one, other))]
-        assert both <= claims[verdict(one)]
-        assert both <= claims[verdict(other)]

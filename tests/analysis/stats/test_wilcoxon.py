@@ -1,5 +1,6 @@
 """Wilcoxon's signed ranks against published numbers and scipy: zeros, ties, missed patients, many arms at once."""
 
+import itertools
 import math
 
 import hypothesis.strategies as st
@@ -11,14 +12,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from helpers.published import expected, given
-from medsweep.analysis.stats.wilcoxon import against_control, signed_rank_p, signed_rank_ps, smallest_p
+from medsweep.analysis.stats.wilcoxon import against_control, signed_rank_p, signed_rank_ps
 
 
 def test_wilcoxon_published():
     depression = np.array(given("hollander_depression", "x")) - np.array(given("hollander_depression", "y"))
     assert signed_rank_p(depression.round(12)) == pytest.approx(expected("hollander_depression", "p_two_sided"))
     demsar = np.array(given("demsar_wilcoxon", "differences"))
-    assert signed_rank_p(demsar) == pytest.approx(expected("demsar_wilcoxon", "scipy_p_pratt"), rel=1e-9)
+    assert signed_rank_p(demsar) == pytest.approx(by_all_signs(demsar), rel=1e-9)
 
 
 def test_wilcoxon_edges():
@@ -46,7 +47,8 @@ def test_wilcoxon_of_demsar_by_all_three_ways_to_meet_zeros():
     for method in ("wilcox", "pratt", "zsplit"):
         p = stats.wilcoxon(demsar, zero_method=method, method="asymptotic", correction=False).pvalue
         assert p == pytest.approx(expected("demsar_wilcoxon", f"scipy_p_{method}"), rel=1e-9)
-    assert signed_rank_p(demsar) == pytest.approx(expected("demsar_wilcoxon", "scipy_p_pratt"), rel=1e-9)
+    # those are normal approximations; ours counts the distribution out
+    assert signed_rank_p(demsar) == pytest.approx(by_all_signs(demsar), rel=1e-9)
 
 
 def test_hollander_v_and_one_sided_p():
@@ -57,22 +59,39 @@ def test_hollander_v_and_one_sided_p():
     assert signed_rank_p(d) / 2 == pytest.approx(expected("hollander_depression", "p_greater"), rel=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("n", [1, 2, 5, 8, 14, 50, 51, 90])
+def by_all_signs(d):
+    """The definition: every sign of every nonzero difference, zeros ranked and then dropped."""
+    ranks = stats.rankdata(np.abs(d).round(12))[d != 0]
+    signs = np.array(list(itertools.product([0.0, 1.0], repeat=len(ranks))))
+    sums, plus = signs @ ranks, ranks[d[d != 0] > 0].sum()
+    return min(1.0, 2 * min((sums <= plus + 1e-9).mean(), (sums >= plus - 1e-9).mean()))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 14])
 @pytest.mark.parametrize("digits", [9, 1, 0])
-def test_many_arms_at_once_give_scipys_p(n, digits):
-    d = np.random.default_rng(n).normal(0.2, 1, (n, 6)).round(digits)
-    oracle = [1.0 if not one.any() else stats.wilcoxon(one, zero_method="pratt").pvalue for one in d.T]
+def test_p_is_that_of_all_signs_with_ties_and_zeros(n, digits):
+    d = np.random.default_rng(n).normal(0.2, 1, (n, 3)).round(digits)
+    oracle = [by_all_signs(one) if one.any() else 1.0 for one in d.T]
     assert signed_rank_ps(d) == pytest.approx(np.array(oracle), rel=1e-10)
-    assert smallest_p(5) == expected("edge_cases", "min_p_wilcoxon_n5")
 
 
-def test_thirteen_patients_with_ties_go_through_all_signs_and_fourteen_do_not():
-    d = np.array([1.0, 1, 2, 2, 2, -1, 3, 3, 0, 4, 5, -2, 6])
-    assert signed_rank_p(d) == pytest.approx(stats.wilcoxon(d, zero_method="pratt").pvalue, rel=1e-10)
-    longer = np.append(d, 7.0)
-    normal = stats.wilcoxon(longer, zero_method="pratt", method="asymptotic", correction=False).pvalue
-    assert signed_rank_p(longer) == pytest.approx(normal, rel=1e-10)
+def test_p_is_scipys_exact_one_without_ties_beyond_fifty_patients():
+    d = np.random.default_rng(0).normal(0.2, 1, 90)
+    assert signed_rank_p(d) == pytest.approx(stats.wilcoxon(d, method="exact").pvalue, rel=1e-9)
+    assert signed_rank_p(np.arange(1.0, 52)) == pytest.approx(2 / 2**51)
+
+
+def test_five_of_forty_patients_that_differ_show_nothing():
+    """The normal distribution gave .025."""
+    d = np.zeros(40)
+    d[:5] = [0.1, 0.12, 0.08, 0.2, 0.15]
+    assert signed_rank_p(d) == pytest.approx(0.0625)
+
+
+def test_thousands_of_patients_take_the_normal_distribution():
+    d = np.random.default_rng(0).normal(0.05, 1, 2000)
+    oracle = stats.wilcoxon(d, method="asymptotic", correction=False).pvalue
+    assert signed_rank_p(d) == pytest.approx(oracle, rel=1e-9)
 
 
 def test_scipy_drops_patients_that_both_arms_missed_and_ours_counts_them():

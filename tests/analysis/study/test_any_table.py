@@ -37,7 +37,7 @@ def with_factors() -> pd.DataFrame:
 
 
 def test_the_example_in_the_docstring_holds():
-    assert doctest.testmod(study, raise_on_error=False) == doctest.TestResults(failed=0, attempted=7)
+    assert doctest.testmod(study, raise_on_error=False) == doctest.TestResults(failed=0, attempted=8)
 
 
 def test_three_columns_are_enough():
@@ -67,7 +67,7 @@ def test_the_table_alone_gives_the_numbers_of_the_sweep():
     table = with_factors()
     mine = {one.arm: one for one in analyse_table(table, control=CONTROL).answers}
     for one in analyse(table, NO_POOLS, AnalysisRules(), arms=eight_arms()).answers:
-        assert mine[one.arm].patients.effect == one.patients.effect
+        assert mine[one.arm].effect == one.effect
         assert mine[one.arm].verdict == one.verdict
 
 

@@ -1,6 +1,5 @@
 """The whole analysis: right verdicts on a known truth, and small or broken sweeps that still get an answer."""
 
-import dataclasses
 import json
 import math
 
@@ -10,17 +9,13 @@ import pytest
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, eight_arms, simulate, simulate_pools
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.omnibus import NoOmnibus
-from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.analyse import analyse
-from medsweep.analysis.study.evidence import Shown, patient_evidence
 from medsweep.analysis.study.wording import headline
-from medsweep.analysis.table.reduction import AnalysisRules, reduce
-from medsweep.analysis.table.validation import validated
+from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES
 
 ARMS = [arm(CONTROL, 0), arm("better", 8), arm("worse", 16), arm("same", 32)]
-NAMES = [one.name for one in ARMS]
 TRUTH = {"better": 0.04, "worse": -0.05}
 CASES = [{}, {"folds": 5, "patients": 40}, {"seeds": 1}]
 
@@ -42,56 +37,35 @@ def test_noise_alone_is_inconclusive_and_never_no_effect():
     for answer in found.answers:
         assert answer.verdict == Verdict.INCONCLUSIVE
         assert "no effect" not in answer.sentence
-        assert "n = 8 patients" in answer.sentence
-        assert "95% CI" in answer.sentence
+        assert "8 patients and 5 runs" in answer.sentence
+        assert "95% simultaneous CI" in answer.sentence
 
 
-def test_few_seeds_are_said_to_be_few():
-    assert "conditional on the trained models (1 seed; 5 or more are needed" in run(seeds=1).scope
-    assert "conditional" not in run(seeds=5).scope
+def test_the_scope_says_for_what_the_verdicts_hold():
+    assert "hold for these trained networks" in run(seeds=1).scope
+    assert "5 seeds or more are better" in run(seeds=2).scope
+    assert run(seeds=5).scope == "Verdicts hold for the method, over one held-out set and 5 seeds per arm."
+    assert run(folds=5, patients=40, seeds=1).scope.startswith("Verdicts hold for the method: 5 folds of 1 seed")
 
 
-def test_retraining_noise_weakens_the_headline_and_both_levels_are_printed():
+def test_retraining_noise_makes_a_difference_of_networks_inconclusive():
     found = run(shifts={"worse": -0.01}, run_sd=0.012, seeds=3, residual_sd=0.004, seed=4)
     answer = next(answer for answer in found.answers if answer.arm == "worse")
-    assert answer.patients.verdict == Verdict.INFERIOR
-    assert answer.runs.verdict == Verdict.INCONCLUSIVE
+    assert answer.wilcoxon.p_holm < 0.05
     assert answer.verdict == Verdict.INCONCLUSIVE
-    assert "runs taken as random" in answer.sentence
-    assert ": inconclusive. Patients alone, for these trained models, " in answer.sentence
-    assert ": inferior. The weaker stands: " in answer.sentence
-    assert answer.estimate == answer.runs.test.estimate
+    assert answer.estimate.low < 0 < answer.estimate.high
+    assert "24 patients and 3 runs" in answer.sentence
 
 
-def test_patients_confirm_what_the_runs_show_one_sided():
-    """Holm over arms would hide at the patients' level what the runs show; a confirmed direction does not."""
-    plan = AnalysisRules()
-    table = simulate(ARMS, {"worse": -0.02}, patients=24, seeds=5, seed=5)
-    reduced = reduce(validated(table, NAMES, "dice"), plan, NAMES, "dice")
-    answers = {answer.arm: answer for answer in analyse(table, NO_POOLS, plan, arms=ARMS).answers}
-    effect, runs = answers["worse"].patients.effect, answers["worse"].runs
-    close = Wilcoxon("worse", 24, 0.04, 0.12)
-    assert runs.evidence.different
-    assert effect.mean.interval(0.9)[1] < 0
-    assert patient_evidence(reduced, effect, close, CONTROL, plan, runs=runs).shown is Shown.CONFIRMED
-    assert patient_evidence(reduced, effect, close, CONTROL, plan).shown is Shown.NOT
-    against = dataclasses.replace(runs, evidence=dataclasses.replace(runs.evidence, sign=1))
-    assert patient_evidence(reduced, effect, close, CONTROL, plan, runs=against).shown is Shown.NOT
-    assert patient_evidence(reduced, effect, Wilcoxon("worse", 24, 0.001, 0.003), CONTROL, plan).shown is Shown.HOLM
-    unsure = answers["same"].patients.effect
-    assert unsure.mean.interval(0.9)[0] < 0 < unsure.mean.interval(0.9)[1]
-    for sign in (-1, 1):
-        claimed = dataclasses.replace(runs, evidence=dataclasses.replace(runs.evidence, sign=sign))
-        assert patient_evidence(reduced, unsure, close, CONTROL, plan, runs=claimed).shown is Shown.NOT
-
-
-def test_one_seed_is_said_in_every_sentence():
+def test_one_network_per_arm_names_no_winner():
     found = run(seeds=1)
-    for answer in found.answers:
-        assert "conditional on the trained models" in answer.detail
-        assert "conditional on the trained models" in answer.short
-    assert "conditional on the trained models" in found.headline
-    assert "conditional" not in run(seeds=5).answers[0].sentence
+    assert all("for these trained networks." in answer.lead for answer in found.answers)
+    assert found.headline.startswith("One network per arm cannot judge a method. Of 3 trained networks")
+    assert "better" not in found.headline
+    for settings in ({"seeds": 5}, {"folds": 5, "patients": 40, "seeds": 1}):
+        sweep = run(**settings)
+        assert "One network" not in sweep.headline
+        assert not any(answer.conditional for answer in sweep.answers)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +86,14 @@ def test_one_seed_is_said_in_every_sentence():
 )
 def test_the_headline_counts_and_names(verdicts, sentence):
     pairs = list(zip("abdef", map(Verdict, verdicts), strict=False))
-    assert headline(pairs, "c", SCORES["dice"], 9, 5) == sentence
+    assert headline(pairs, "c", SCORES["dice"], 9, conditional=False) == sentence
 
 
 def test_lower_is_better_for_distances():
     found = run(plan=AnalysisRules(primary="hd95_mm", margin=0.5))
     verdicts = {answer.arm: answer.verdict for answer in found.answers}
     assert verdicts == {"better": Verdict.SUPERIOR, "worse": Verdict.INFERIOR, "same": Verdict.EQUIVALENT}
-    assert found.answers[0].patients.effect.mean.value < 0
+    assert found.answers[0].effect.mean.value < 0
     assert [study.metric.name for study in found.secondary] == ["dice"]
 
 
@@ -127,14 +101,13 @@ def test_two_arms_one_seed_few_patients():
     found = run(arms=ARMS[:2], patients=3, seeds=1)
     assert isinstance(found.primary.omnibus, NoOmnibus)
     assert found.primary.nemenyi is None
-    assert any("3 patients and 1 comparisons" in sentence for sentence in found.limits)
-    assert found.answers[0].verdict == Verdict.INCONCLUSIVE
+    assert found.answers[0].conditional
 
 
 def test_one_patient_gets_a_description_and_no_claim():
     found = run(patients=1, seeds=2)
     assert {answer.verdict for answer in found.answers} == {Verdict.INCONCLUSIVE}
-    assert "n = 1 patient;" in found.answers[0].sentence
+    assert "Fewer than two patients" in found.answers[0].sentence
     json.loads(found.to_json())
 
 
@@ -153,7 +126,7 @@ def test_an_arm_that_always_diverged_is_reported():
     json.loads(found.to_json())
 
 
-def test_missed_patients_void_equivalence_of_a_distance():
+def test_one_missed_patient_voids_equivalence_of_a_distance():
     table = simulate(ARMS, {}, patients=24, seeds=2, run_sd=0.0, residual_sd=0.001)
     miss = (table["arm"] == "same") & (table["patient"] == "case-002") & (table["metric"] == "hd95_mm")
     table = table.assign(status=table["status"].mask(miss, "missed"), value=table["value"].mask(miss, math.inf))
@@ -161,7 +134,8 @@ def test_missed_patients_void_equivalence_of_a_distance():
     verdicts = {answer.arm: answer.verdict for answer in found.answers}
     assert verdicts["better"] == Verdict.EQUIVALENT
     assert verdicts["same"] == Verdict.INCONCLUSIVE
-    assert "mean over the 23 found by both arms" in found.answers[2].sentence
+    assert "no farther than 10 mm from the control's" in found.answers[2].sentence
+    assert any("count each score at most 10 from" in sentence for sentence in found.limits)
 
 
 def test_row_order_and_repetition_change_no_byte():
@@ -176,9 +150,9 @@ def test_relabelling_arms_permutes_the_results():
     one = {a.arm: a for a in analyse(table, NO_POOLS, AnalysisRules(), arms=ARMS).answers}
     other = {a.arm: a for a in analyse(swapped, NO_POOLS, AnalysisRules(), arms=ARMS).answers}
     for name, new in (("better", "worse"), ("worse", "better"), ("same", "same")):
-        assert one[name].patients.effect.mean == other[new].patients.effect.mean
-        assert one[name].patients.effect.bca == other[new].patients.effect.bca
-        assert one[name].patients.wilcoxon.p_holm == other[new].patients.wilcoxon.p_holm
+        assert one[name].effect.mean == other[new].effect.mean
+        assert one[name].effect.bca == other[new].effect.bca
+        assert one[name].wilcoxon.p_holm == other[new].wilcoxon.p_holm
 
 
 def test_a_constant_per_patient_changes_no_difference():
@@ -188,8 +162,8 @@ def test_a_constant_per_patient_changes_no_difference():
     other = analyse(table.assign(value=table["value"] + shift), NO_POOLS, AnalysisRules(), arms=ARMS)
     assert other.primary.omnibus.p == pytest.approx(one.primary.omnibus.p)
     for a, b in zip(one.answers, other.answers, strict=True):
-        assert b.patients.wilcoxon.p == pytest.approx(a.patients.wilcoxon.p)
-        assert b.patients.effect.mean.value == pytest.approx(a.patients.effect.mean.value)
+        assert b.wilcoxon.p == pytest.approx(a.wilcoxon.p)
+        assert b.effect.mean.value == pytest.approx(a.effect.mean.value)
 
 
 def test_pools_are_counted_once_and_one_generator_is_a_limit():
@@ -291,6 +265,6 @@ def test_json_holds_every_part_without_bare_nan():
         "trials",
         "causes",
     } <= set(found)
-    assert all("non_inferiority" in answer["patients"] for answer in found["answers"])
+    assert all("p_adjusted" in answer["test"]["whole"] for answer in found["answers"])
     assert found["components"][0]["run"] is None
     assert isinstance(pd.DataFrame(found["runs"])["value"].sum(), float)
