@@ -193,14 +193,14 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
     Metric("mask_nearest_hd95_px", "distance to nearest mask", "middle",
            "0 up; best as `mask_nearest_hd95_px_real`; copies give 0",
            "HD95 from a mask's foreground to that of the training mask with the largest Dice, centroids in one place, "
-           "mean over at most 200 evenly spread masks with any.", "HD95: Huttenlocher et al. 1993", "nearest_masks",
+           "mean over at most 200 evenly spread masks with any.", "HD95: Huttenlocher et al. 1993", "mean_hd95_to",
            _UTILITY, "px"),
     Metric("mask_nearest_hd95_px_real", "distance between real masks", "none", "0 up",
-           "The same from training masks to those of other patients; 2 patients or more.", "", "nearest_masks",
+           "The same from training masks to those of other patients; 2 patients or more.", "", "mean_hd95_between",
            unit="px"),
     Metric("mask_nearest_hd95_gap_px", "gap to nearest mask", "middle",
            "0 is best; above: shapes no patient has; below: copies", "The first minus the second.", "",
-           "nearest_masks", _UTILITY, "px"),
+           "mask_novelty", _UTILITY, "px"),
     Metric("consistency_dice", "consistency, Dice", "higher", "0 to 1",
            "Dice of all foreground between the masks and what the reference segmenter sees in their images, mean over "
            "samples with any.", "", "consistency", _UTILITY),

@@ -43,7 +43,7 @@ class Chains:
             key = _generator_key(settings)
             self._extents[key] = max(self._extents.get(key, 0), candidates(settings))
         self.assessed: list[str] = []
-        """Assessments so far. The report wants them, though few arms read them."""
+        """Assessments so far and their real sides. The report wants them, though few arms read them."""
 
     def expand(self, builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
         """Add the chain of one arm under one replicate; returns the digest of its scores."""
@@ -100,9 +100,13 @@ class Chains:
     def _assess(self, cell: _Cell, pool: str) -> str:
         scores = cell.settings.assess.model_dump(exclude={"enabled"})
         config = assess_config.AssessConfig(**scores, fold=cell.fold, seed=cell.seed)
-        inputs = {"prepare": cell.prepared, "pool": pool, "reference": self._reference(cell)}
-        digest = cell.builder.add("assess", config, inputs)
-        self.assessed.append(digest)
+        seen = {"prepare": cell.prepared, "reference": self._reference(cell)}
+        # once per fold and judge, however many pools are compared with it
+        fields = {name: getattr(config, name) for name in assess_config.EmbedConfig.model_fields}
+        embed = assess_config.EmbedConfig(**fields)
+        real = cell.builder.add("embed", embed, seen)
+        digest = cell.builder.add("assess", config, seen | {"pool": pool, "real": real})
+        self.assessed += [real, digest]
         return digest
 
     def _reference(self, cell: _Cell) -> str:

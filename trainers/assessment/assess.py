@@ -1,4 +1,7 @@
-"""The assess stage: how well each mask of a pool fits its image, and how far the pool is from the real slices."""
+"""The assess stage: how well each mask of a pool fits its image, and how far the pool is from the real slices.
+
+The real side is the same for all pools of a fold and judge, so the embed stage works it out once.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,13 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medsweep.data.fitted_on import require_unseen
+from medsweep.data.fitted_on import require_unseen, write_fitted_on
 from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
-from medsweep.trainers.assessment.config import AssessConfig
+from medsweep.trainers.assessment.config import AssessConfig, EmbedConfig
 from medsweep.trainers.assessment.evidence import PoolEvidence
-from medsweep.trainers.assessment.inception import load_extractor
+from medsweep.trainers.assessment.inception import Extractor, load_extractor
 from medsweep.trainers.assessment.metrics import pool_metrics
+from medsweep.trainers.assessment.real_side import RealSide
 from medsweep.trainers.pool import ASSESSMENT, SCORES, Pool
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trial import Progress, Trial
@@ -22,8 +26,26 @@ from medsweep.trial import Progress, Trial
 SPECTRA = "spectra.parquet"
 
 
+def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
+    """Stage function. Inputs: ``prepare``, ``reference`` (the control arm's segmenter of this replicate).
+
+    Leaves what ``RealSide.save`` writes of the training patients' foreground slices, and fitted_on.json.
+
+    Raises:
+        UserError: an input has seen a test patient, or Inception-v3 is asked for and cannot be had.
+    """
+    torch.set_num_threads(trial.threads)
+    extractor = _extractor(config, trial)
+    data = SliceSet.open(inputs["prepare"])
+    train = _training_patients(config, data, inputs)
+    real = RealSide.of(config, data, train, load_segmenter(inputs["reference"], trial.device), extractor)
+    real.save(trial.output)
+    write_fitted_on(trial.output, train)
+    yield Progress(step=1, total=1, metrics={"n_real": float(len(real.layers))})
+
+
 def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-    """Stage function. Inputs: ``prepare``, ``pool``, ``reference`` (the control arm's segmenter of this replicate).
+    """Stage function. Inputs: ``prepare``, ``pool``, ``reference``, ``real`` (what ``embed`` left of this reference).
 
     Leaves scores.parquet (sample, iou), spectra.parquet (see ``Spectra.table``), features.safetensors (see
     ``FeatureSets.save``) and pool_metrics.json (see ``pool_metrics``).
@@ -33,13 +55,11 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
             Inception-v3 is asked for and cannot be had.
     """
     torch.set_num_threads(trial.threads)
-    extractor = load_extractor(Path(config.inception), trial.device) if config.inception is not None else None
+    extractor = _extractor(config, trial)
     data, pool = SliceSet.open(inputs["prepare"]), Pool.open(inputs["pool"])
-    patients = split(data.patients, config.fold)
-    for role in sorted(inputs):
-        require_unseen(inputs[role], (*patients.test, *patients.validation))
+    train = _training_patients(config, data, inputs)
     segmenter = load_segmenter(inputs["reference"], trial.device)
-    evidence = PoolEvidence(config, data, patients.train, pool, segmenter, extractor)
+    evidence = PoolEvidence(config, data, train, pool, RealSide.open(inputs["real"]), segmenter, extractor)
     scores = pd.DataFrame({"sample": np.arange(len(pool)), "iou": evidence.iou})
     scores.to_parquet(trial.output / SCORES, index=False)
     evidence.bottleneck.save(trial.output)
@@ -47,3 +67,14 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     metrics = pool_metrics(evidence)
     (trial.output / ASSESSMENT).write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     yield Progress(step=1, total=1, metrics=metrics)
+
+
+def _extractor(config: EmbedConfig, trial: Trial) -> Extractor | None:
+    return load_extractor(Path(config.inception), trial.device) if config.inception is not None else None
+
+
+def _training_patients(config: EmbedConfig, data: SliceSet, inputs: Mapping[str, Path]) -> tuple[str, ...]:
+    patients = split(data.patients, config.fold)
+    for role in sorted(inputs):
+        require_unseen(inputs[role], (*patients.test, *patients.validation))
+    return patients.train

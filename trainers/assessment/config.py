@@ -20,26 +20,48 @@ class AssessSettings(Config):
     None leaves them out. Needs ``medsweep[inception]``; the path is part of the trial's address."""
 
 
-class AssessConfig(AssessSettings, FittedConfig):
+class EmbedConfig(FittedConfig):
+    """What an embed trial computes from: the fields of ``AssessSettings`` that say something of the real side."""
+
+    halvings: int
+    inception: str | None = None
+
+
+class AssessConfig(AssessSettings, EmbedConfig):
     """All that an assess trial computes from."""
 
 
 def hours(config: AssessConfig) -> float:
-    """CPU hours on one core: loading and two passes of the segmenter; the pool's size is not known here."""
-    # 0.36 s per image and modality were measured; about 400 real and 400 synthetic ones of two modalities
-    return _seconds(config, inception=600.0) / 3600
+    """CPU hours on one core: loading, one pass over a pool of some 400 samples, and the draws."""
+    return _seconds(config, inception=300.0) / 3600
 
 
 def gpu_hours(config: AssessConfig) -> float:
     """Hours with a GPU: all but the networks stays on the CPU. A prediction until ``benchmarks/gpu.py`` measures it."""
-    return _seconds(config, inception=10.0) / 3600
+    return _seconds(config, inception=5.0) / 3600
 
 
 def _seconds(config: AssessConfig, inception: float) -> float:
-    inception = inception if config.inception else 0.0
-    return 10.0 + inception + 0.5 * config.halvings + 0.01 * (config.bootstraps + config.permutations)
+    draws = 0.15 * config.halvings + 0.005 * (config.bootstraps + config.permutations)
+    return 8.0 + (inception if config.inception else 0.0) + draws
+
+
+def embed_hours(config: EmbedConfig) -> float:
+    """CPU hours on one core: loading and one pass over some 400 real slices; their number is not known here."""
+    # 0.36 s per image and modality were measured; about 400 images of two modalities
+    return (8.0 + (300.0 if config.inception else 0.0)) / 3600
+
+
+def embed_gpu_hours(config: EmbedConfig) -> float:
+    """Hours with a GPU: all but the networks stays on the CPU. A prediction until ``benchmarks/gpu.py`` measures it."""
+    return (8.0 + (5.0 if config.inception else 0.0)) / 3600
 
 
 def probe(config: AssessConfig) -> AssessConfig:
     """The networks over the same slices and pool, with as few draws as there may be: those take none of the GPU."""
     return AssessConfig(**dict(config) | {"halvings": 1, "bootstraps": 20, "permutations": 19, "seed": 0})
+
+
+def embed_probe(config: EmbedConfig) -> EmbedConfig:
+    """The whole trial, which takes seconds: its memory is that of one batch of slices in the network."""
+    return config.model_copy(update={"halvings": 1, "seed": 0})

@@ -28,6 +28,8 @@ PERCENTILES = (1.0, 99.5)
 
 BATCH = 32
 
+CHUNK = 256
+"""Images read from disk at a time."""
 
 Extractor = Callable[[Tensor], tuple[Tensor, ...]]
 """From uint8 images (N, 3, H, W) to features; the first entry is (N, 2048)."""
@@ -83,6 +85,20 @@ def inception_features(
         grey = (eight_bits(batch.to(device), low, high).expand(-1, 3, -1, -1).contiguous() for batch in batches)
         columns.append(torch.cat([extractor(batch)[0].float().cpu() for batch in grey]))
     return torch.cat(columns, dim=1)
+
+
+def features_by_chunks(
+    extractor: Extractor,
+    window_C2: NDArray[np.float64],
+    images_NCRR: NDArray[np.floating],
+    rows: NDArray[np.int64],
+    device: torch.device | str,
+) -> NDArray[np.float32]:
+    """``inception_features`` of some rows, read ``CHUNK`` at a time, (n, 2048 C)."""
+    chunks = (np.array(images_NCRR[rows[first : first + CHUNK]], np.float32) for first in range(0, len(rows), CHUNK))
+    return np.concatenate(
+        [inception_features(extractor, window_C2, torch.from_numpy(chunk), device).numpy() for chunk in chunks]
+    )
 
 
 def eight_bits(images_N1RR: Tensor, low: float, high: float) -> Tensor:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
-from medsweep.trainers.measures.mask_validity import validity
+from medsweep.trainers.measures.mask_validity import components
 from medsweep.trainers.measures.structures import assd_mm, hd95_mm, surface_distances
 
 Indices = NDArray[np.int64]
@@ -41,29 +41,30 @@ def describe(masks_NRR: NDArray[np.uint8], classes: int) -> pd.DataFrame:
     Raises:
         UserError: the masks are not (N, R, R), or hold a label that is not below ``classes``.
     """
-    table = validity(masks_NRR, classes)[["sample", "class", "components"]].astype({"components": float})
-    measured = [
-        _measure(masks_NRR[first : first + CHUNK] == label, first).assign(**{"class": label})
+    pieces_NK = components(masks_NRR, classes)
+    tables = [
+        _measure(masks_NRR[first : first + CHUNK] == label, pieces_NK[first : first + CHUNK, label - 1]).assign(
+            sample=np.arange(first, min(first + CHUNK, len(masks_NRR))), **{"class": label}
+        )
         for first in range(0, len(masks_NRR), CHUNK)
         for label in range(1, classes)
     ]
-    joined = table.merge(pd.concat(measured), on=["sample", "class"], validate="one_to_one")
-    joined.loc[joined["area"] == 0, "components"] = np.nan
-    return joined[["class", *DESCRIPTORS]]
+    table = pd.concat(tables).sort_values(["sample", "class"], ignore_index=True)
+    return table[["class", *DESCRIPTORS]]
 
 
-def _measure(inside_NRR: NDArray[np.bool_], first: int) -> pd.DataFrame:
-    """All but the components of one class; ``sample`` counts from ``first``."""
-    count, side = len(inside_NRR), inside_NRR.shape[-1]
+def _measure(inside_NRR: NDArray[np.bool_], pieces_N: NDArray[np.int64]) -> pd.DataFrame:
+    """``DESCRIPTORS`` of one class, which has so many components in each mask."""
+    side = inside_NRR.shape[-1]
     framed = np.pad(inside_NRR, ((0, 0), (1, 1), (1, 1)))
     edges_N = sum((framed != np.roll(framed, 1, axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))
     pixels_N = inside_NRR.sum(axis=(1, 2))
     shown_N, middle = np.where(pixels_N > 0, pixels_N, np.nan), (np.arange(side) + 0.5) / side
     return pd.DataFrame(
         {
-            "sample": np.arange(first, first + count),
             "area": pixels_N / side**2,
             "perimeter": np.where(pixels_N > 0, edges_N / side, np.nan),
+            "components": np.where(pixels_N > 0, pieces_N, np.nan),
             "compactness": 4 * np.pi * shown_N / np.square(np.maximum(edges_N, 1)),
             "centroid_row": inside_NRR.sum(axis=2) @ middle / shown_N,
             "centroid_column": inside_NRR.sum(axis=1) @ middle / shown_N,
@@ -90,36 +91,33 @@ def shape_distances(real: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, fl
     return distances
 
 
-def nearest_masks(real_NRR: Masks, owners_N: NDArray[np.object_], masks_MRR: Masks) -> dict[str, float]:
-    """``mask_nearest_hd95_px``: mean HD95 from a synthetic mask to the nearest real one, position set aside, >= 0.
+def mean_hd95_to(masks_MRR: Masks, real_NRR: Masks) -> float | None:
+    """Mean HD95 in pixels from a synthetic mask to the nearest real one, position set aside, >= 0.
 
-    ``_real``: from a real mask to the nearest of other patients; ``mask_nearest_hd95_gap_px``: the first minus the
-    second. Empty masks do not count; what no mask is left for is left out.
+    Empty masks do not count; None where a side has no others.
     """
-    owner_N = np.unique(owners_N.astype(str), return_inverse=True)[1]
-    shown_N, shown_M = real_NRR.any(axis=(1, 2)), masks_MRR.any(axis=(1, 2))
-    real_NRR, owner_N, masks_MRR = real_NRR[shown_N], owner_N[shown_N], masks_MRR[shown_M]
+    real_NRR, masks_MRR = (x[x.any(axis=(1, 2))] for x in (real_NRR, masks_MRR))
     if not (len(real_NRR) and len(masks_MRR)):
-        return {}
+        return None
     queries_QRR = masks_MRR[evenly_spread(len(masks_MRR), QUERIES)]
-    strangers_Q = np.full(len(queries_QRR), -1)
-    synthetic = _mean_hd95(queries_QRR, strangers_Q, real_NRR, owner_N)
+    return _mean_hd95(queries_QRR, np.full(len(queries_QRR), -1), real_NRR, np.zeros(len(real_NRR), np.int64))
+
+
+def mean_hd95_between(real_NRR: Masks, owners_N: NDArray[np.object_]) -> float | None:
+    """``mean_hd95_to`` from real masks to the nearest of another patient; None where fewer than two have masks."""
+    shown_N = real_NRR.any(axis=(1, 2))
+    real_NRR, owner_N = real_NRR[shown_N], np.unique(owners_N[shown_N].astype(str), return_inverse=True)[1]
     if len(set(owner_N)) < 2:
-        return {"mask_nearest_hd95_px": synthetic}
+        return None
     own = evenly_spread(len(real_NRR), QUERIES)
-    between = _mean_hd95(real_NRR[own], owner_N[own], real_NRR, owner_N)
-    return {
-        "mask_nearest_hd95_px": synthetic,
-        "mask_nearest_hd95_px_real": between,
-        "mask_nearest_hd95_gap_px": synthetic - between,
-    }
+    return _mean_hd95(real_NRR[own], owner_N[own], real_NRR, owner_N)
 
 
 def _mean_hd95(queries_QRR: Masks, owners_Q: Indices, real_NRR: Masks, owners_N: Indices) -> float:
-    centred_Q = [centre(mask_RR) for mask_RR in queries_QRR]
-    nearest_Q = _nearest(np.array(centred_Q), owners_Q, real_NRR, owners_N)
-    pairs = [(a, centre(real_NRR[i])) for a, i in zip(centred_Q, nearest_Q, strict=True)]
-    return float(np.mean([hd95_mm(surface_distances(a, b, PIXELS)) for a, b in pairs]))
+    centred_QSS = centre(queries_QRR)
+    nearest_QSS = centre(real_NRR[_nearest(centred_QSS, owners_Q, real_NRR, owners_N)])
+    pairs = zip(centred_QSS, nearest_QSS, strict=True)
+    return float(np.mean([hd95_mm(surface_distances(a_SS, b_SS, PIXELS)) for a_SS, b_SS in pairs]))
 
 
 def _nearest(centred_QSS: NDArray[np.bool_], owners_Q: Indices, real_NRR: Masks, owners_N: Indices) -> Indices:
@@ -130,7 +128,7 @@ def _nearest(centred_QSS: NDArray[np.bool_], owners_Q: Indices, real_NRR: Masks,
     dice_QN = np.empty((len(queries_QP), len(real_NRR)), np.float32)
     for first in range(0, len(real_NRR), CHUNK):
         block = slice(first, first + CHUNK)
-        real_BP = np.array([centre(mask_RR)[used_SS] for mask_RR in real_NRR[block]], np.float32)
+        real_BP = centre(real_NRR[block])[:, used_SS].astype(np.float32)
         sizes_B = (real_NRR[block] > 0).sum(axis=(1, 2))
         dice_QN[:, block] = 2 * (queries_QP @ real_BP.T) / (queries_QP.sum(axis=1)[:, None] + sizes_B)
     dice_QN[owners_Q[:, None] == owners_N] = -1
@@ -138,13 +136,16 @@ def _nearest(centred_QSS: NDArray[np.bool_], owners_Q: Indices, real_NRR: Masks,
     return nearest_Q
 
 
-def centre(mask_RR: Masks) -> NDArray[np.bool_]:
-    """Foreground of a mask, which has some, with its centroid, rounded to a pixel, in the middle of 2R x 2R pixels."""
-    side, at_P2 = mask_RR.shape[-1], np.argwhere(mask_RR)
-    rows_P, columns_P = (at_P2 - np.floor(at_P2.mean(axis=0) + 0.5).astype(int) + side).T
-    plane_SS = np.zeros((2 * side, 2 * side), bool)
-    plane_SS[rows_P, columns_P] = True
-    return plane_SS
+def centre(masks_NRR: Masks) -> NDArray[np.bool_]:
+    """Foreground of masks, which have some, (N, 2R, 2R), each with its centroid, rounded to a pixel, in the middle."""
+    inside_NRR, side = masks_NRR > 0, masks_NRR.shape[-1]
+    along_NR = inside_NRR.sum(axis=2), inside_NRR.sum(axis=1)
+    centroids = [x_NR @ np.arange(side) / x_NR.sum(axis=1) for x_NR in along_NR]
+    middle_N2 = np.floor(np.stack(centroids, axis=1) + 0.5).astype(int)
+    planes_NSS = np.zeros((len(masks_NRR), 2 * side, 2 * side), bool)
+    for plane_SS, inside_RR, (row, column) in zip(planes_NSS, inside_NRR, middle_N2, strict=True):
+        plane_SS[side - row : 2 * side - row, side - column : 2 * side - column] = inside_RR
+    return planes_NSS
 
 
 def mean_iou(masks_NRR: Masks, predicted_NRR: Masks, classes: int) -> NDArray[np.float64]:
@@ -180,6 +181,12 @@ def foreground_surfaces(masks_NRR: Masks, predicted_NRR: Masks) -> dict[str, flo
         "hd95": float(np.mean([hd95_mm(distances) for distances in measured])),
         "assd": float(np.mean([assd_mm(distances) for distances in measured])),
     }
+
+
+def agreement(masks_NRR: Masks, predicted_NRR: Masks) -> dict[str, float]:
+    """``dice`` (``foreground_dice``), ``hd95`` and ``assd`` (``foreground_surfaces``), those that are defined."""
+    dice = foreground_dice(masks_NRR, predicted_NRR)
+    return ({} if dice is None else {"dice": dice}) | foreground_surfaces(masks_NRR, predicted_NRR)
 
 
 def evenly_spread(count: int, most: int) -> Indices:

@@ -15,17 +15,15 @@ from scipy.stats import rankdata
 from medsweep.trainers.assessment.evidence import (
     FeatureSets,
     PoolEvidence,
-    generator,
-    predicted_masks,
     principal_components,
 )
 from medsweep.trainers.assessment.masks import (
+    agreement,
     describe,
-    foreground_dice,
-    foreground_surfaces,
-    nearest_masks,
+    mean_hd95_to,
     shape_distances,
 )
+from medsweep.trainers.assessment.real_side import generator
 from medsweep.trainers.measures import frechet, kernels, neighbours, spectra
 
 PAIRS = 2000
@@ -60,9 +58,10 @@ def frechet_and_floor(sets: FeatureSets, name: str) -> Metrics:
     The floor is what a perfect generator would get. Both are in squared units of the features, >= 0, lower is better,
     and cut to ``matched`` samples, since the bias of the distance depends on their number (Heusel et al. 2017).
     """
-    n, real, pool = sets.matched, sets.real, sets.pool
-    to_pool = [frechet.frechet(real[a[:n]], pool[:n]) for a, _ in sets.halves]
-    to_real = [frechet.frechet(real[a[:n]], real[b[:n]]) for a, b in sets.halves]
+    n, fit = sets.matched, frechet.Gaussian.of
+    pool, halves = fit(sets.pool[:n]), [(fit(sets.real[a[:n]]), fit(sets.real[b[:n]])) for a, b in sets.halves]
+    to_pool = [frechet.distance(a, pool) for a, _ in halves]
+    to_real = [frechet.distance(a, b) for a, b in halves]
     return {name: float(np.mean(to_pool)), f"{name}_floor": float(np.mean(to_real))}
 
 
@@ -160,41 +159,47 @@ def authenticity(evidence: PoolEvidence) -> Metrics:
 
     In [0, 1], best as high as the real one; copies give 0 (Alaa et al. 2022, Stein et al. 2023).
     """
-    real, halves = evidence.bottleneck.real, evidence.bottleneck.halves
-    between = [neighbours.authenticity(real[a], real[b]) for a, b in halves]
-    own = neighbours.authenticity(real, evidence.bottleneck.pool)
-    return {"authenticity": own, "authenticity_real": float(np.mean(between))}
+    sets, real = evidence.bottleneck, evidence.real
+    own = neighbours.authenticity(sets.real, real.nearest, sets.pool)
+    return {"authenticity": own, "authenticity_real": real.authenticity}
 
 
 def nearest_ratio(evidence: PoolEvidence) -> Metrics:
     """``nearest_ratio``: median distance to the nearest real slice, over that between patients.
 
-    >= 0, best at 1, as far as an unseen patient; copies give 0.
+    >= 0, best at 1, as far as an unseen patient; copies give 0. Left out with fewer than two patients, and where
+    patients coincide.
     """
-    sets = evidence.bottleneck
-    return _defined(nearest_ratio=neighbours.nearest_ratio(sets.real, sets.owners, sets.pool))
+    sets, between = evidence.bottleneck, evidence.real.between_owners
+    if not between:
+        return {}
+    return {"nearest_ratio": float(np.median(neighbours.nearest(sets.pool, sets.real)[0])) / between}
 
 
 def texture(evidence: PoolEvidence) -> Metrics:
     """Differences of radial power spectra, and the ratio of variances of the Laplacian; see ``measures.spectra``."""
-    real_C = spectra.laplacian_variance(evidence.real_images)
-    pool_C = spectra.laplacian_variance(evidence.pool.images)
-    ratio = _defined(laplacian_ratio=spectra.laplacian_ratio(real_C, pool_C))
+    ratio = _defined(laplacian_ratio=spectra.laplacian_ratio(evidence.real.laplacian, evidence.view.laplacian))
     return evidence.spectra.spectral_differences() | ratio
 
 
 def mask_shapes(evidence: PoolEvidence) -> Metrics:
     """``mask_ks_NAME``: Kolmogorov-Smirnov statistic of each descriptor of masks; in [0, 1], lower is better."""
-    classes = len(evidence.data.classes)
-    return shape_distances(describe(evidence.real_masks, classes), describe(np.array(evidence.pool.masks), classes))
+    return shape_distances(evidence.real.shapes, describe(evidence.masks, len(evidence.data.classes)))
 
 
 def mask_novelty(evidence: PoolEvidence) -> Metrics:
     """``mask_nearest_hd95_px``: HD95 in pixels to the nearest real mask, that between patients, and the gap, best at 0.
 
-    Below 0 masks are copies, above they have shapes that no patient has. See ``nearest_masks``.
+    Below 0 masks are copies, above they have shapes that no patient has. See ``mean_hd95_to``.
     """
-    return nearest_masks(evidence.real_masks, evidence.bottleneck.owners, np.array(evidence.pool.masks))
+    own, between = mean_hd95_to(evidence.masks, evidence.real_masks), evidence.real.between_patients
+    if own is None or between is None:
+        return _defined(mask_nearest_hd95_px=own)
+    return {
+        "mask_nearest_hd95_px": own,
+        "mask_nearest_hd95_px_real": between,
+        "mask_nearest_hd95_gap_px": own - between,
+    }
 
 
 def consistency(evidence: PoolEvidence) -> Metrics:
@@ -204,20 +209,12 @@ def consistency(evidence: PoolEvidence) -> Metrics:
     better; distances >= 0, lower is better. The segmenter was fitted on those real slices, so it agrees better there
     than on unseen ones, and the gap to those would be nearer 0.
     """
-    predicted_real = predicted_masks(evidence.segmenter, evidence.data.images, evidence.rows)
+    own, real = agreement(evidence.masks, evidence.view.predicted), evidence.real.agreement
     metrics: Metrics = {}
-    own = foreground_dice(evidence.pool.masks, evidence.predicted)
-    real = foreground_dice(evidence.real_masks, predicted_real)
-    if own is not None and real is not None:
-        metrics = {"consistency_dice": own, "consistency_dice_real": real, "consistency_gap": own - real}
-    surfaces = foreground_surfaces(evidence.pool.masks, evidence.predicted)
-    surfaces_real = foreground_surfaces(evidence.real_masks, predicted_real)
-    for name in surfaces if surfaces_real else ():
-        metrics |= {
-            f"consistency_{name}_px": surfaces[name],
-            f"consistency_{name}_px_real": surfaces_real[name],
-            f"consistency_{name}_gap_px": surfaces[name] - surfaces_real[name],
-        }
+    for name in [name for name in own if name in real]:
+        stem, unit = f"consistency_{name}", "" if name == "dice" else "_px"
+        gap = "consistency_gap" if name == "dice" else f"{stem}_gap_px"
+        metrics |= {f"{stem}{unit}": own[name], f"{stem}{unit}_real": real[name], gap: own[name] - real[name]}
     return metrics
 
 

@@ -3,6 +3,8 @@
 Shapes: N and M samples, D features, K = min(M, D). Distances are squared and in squared feature units.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,23 +13,50 @@ Array = NDArray[np.float64]
 SIZES, REPEATS, SPREAD = 10, 4, 4
 """Of the extrapolation: numbers of samples, draws of each, and the largest number over the smallest."""
 
+DRAWS = 16
+"""Draws, and patients, worked at a time, which bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """The Gaussian fitted to a feature set."""
+
+    mean: Array
+    """(D,)"""
+    root: Array
+    """R (K, D) with R' R the covariance."""
+
+    @classmethod
+    def of(cls, x_ND: NDArray[np.floating]) -> "Gaussian":
+        """That of a feature set.
+
+        Raises:
+            ValueError: fewer than two samples.
+        """
+        if len(x_ND) < 2:
+            raise ValueError(f"a covariance needs two samples, got {len(x_ND)}")
+        mean_D = x_ND.mean(axis=0, dtype=np.float64)
+        return cls(mean_D, _covariance_root(x_ND, mean_D))
+
 
 def frechet(a_ND: NDArray[np.floating], b_MD: NDArray[np.floating]) -> float:
-    """Squared Fréchet distance of the Gaussians fitted to two feature sets (Heusel et al. 2017, eq. 6).
-
-    With A, B the centred features over sqrt(n - 1), the trace term tr (S_a S_b)^(1/2) is the nuclear norm of A B',
-    so no matrix root is taken and covariances without full rank (N <= D) are exact.
+    """``distance`` of the Gaussians fitted to two feature sets.
 
     Raises:
         ValueError: fewer than two samples in a set.
     """
-    if min(len(a_ND), len(b_MD)) < 2:
-        raise ValueError(f"a covariance needs two samples, got {len(a_ND)} and {len(b_MD)}")
-    mean_a, mean_b = a_ND.mean(axis=0, dtype=np.float64), b_MD.mean(axis=0, dtype=np.float64)
-    root_a, root_b = _covariance_root(a_ND, mean_a), _covariance_root(b_MD, mean_b)
-    cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
-    shift = np.square(mean_a - mean_b).sum()
-    return float(max(0.0, shift + np.square(root_a).sum() + np.square(root_b).sum() - 2 * cross))
+    return distance(Gaussian.of(a_ND), Gaussian.of(b_MD))
+
+
+def distance(a: Gaussian, b: Gaussian) -> float:
+    """Squared Fréchet distance of two Gaussians (Heusel et al. 2017, eq. 6).
+
+    With A, B the centred features over sqrt(n - 1), the trace term tr (S_a S_b)^(1/2) is the nuclear norm of A B',
+    so no matrix root is taken and covariances without full rank (N <= D) are exact.
+    """
+    cross = np.linalg.svd(a.root @ b.root.T, compute_uv=False).sum()
+    shift = np.square(a.mean - b.mean).sum()
+    return float(max(0.0, shift + np.square(a.root).sum() + np.square(b.root).sum() - 2 * cross))
 
 
 def frechet_spread(
@@ -48,7 +77,11 @@ def frechet_spread(
     # tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of R S_a R', with R' R = S_b the same in every draw
     seen_NK, square_N = x_ND @ root_KD.T, np.square(x_ND).sum(axis=1)
     counts = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=draws)
-    values = [_weighted(x_ND, seen_NK, square_N, counts[draw][place_N]) for draw in range(draws)]
+    values: list[float] = []
+    for first in range(0, draws, DRAWS):
+        block = counts[first : first + DRAWS]
+        weighted = zip(block, _products(seen_NK, place_N, block), strict=True)
+        values += [_weighted(x_ND, seen_NK, square_N, count[place_N], products) for count, products in weighted]
     low, high = np.quantile(np.array(values) - np.mean(values), (0.025, 0.975))
     return float(low), float(high)
 
@@ -70,15 +103,27 @@ def frechet_infinity(
     return float(np.polynomial.polynomial.polyfit(1 / sizes, values, 1)[0])
 
 
-def _weighted(x_ND: Array, seen_NK: Array, square_N: Array, weight_N: NDArray[np.integer]) -> float:
+def _products(seen_NK: Array, place_N: NDArray[np.integer], counts_BP: NDArray[np.integer]) -> Array:
+    """Sum of y' y over samples y, as often as their patient was drawn, (B, K, K); one product per patient."""
+    size = seen_NK.shape[1]
+    products_BQ = np.zeros((len(counts_BP), size**2))
+    for first in range(0, counts_BP.shape[1], DRAWS):
+        places = range(first, min(first + DRAWS, counts_BP.shape[1]))
+        own = np.array([(y := seen_NK[place_N == place]).T @ y for place in places])
+        products_BQ += counts_BP[:, places].astype(np.float64) @ own.reshape(len(places), -1)
+    return products_BQ.reshape(-1, size, size)
+
+
+def _weighted(x_ND: Array, seen_NK: Array, square_N: Array, weight_N: NDArray[np.integer], products_KK: Array) -> float:
     """Distance, less tr S, of samples repeated ``weight_N`` times from a Gaussian of mean 0 and covariance S = R' R.
 
-    ``seen_NK`` is x R'; tr S is the same in every draw.
+    ``seen_NK`` is x R', and ``products_KK`` the sum over those of y' y; tr S is the same in every draw.
     """
+    weight_N = weight_N.astype(np.float64)
     total = weight_N.sum()
     mean_D, mean_K = weight_N @ x_ND / total, weight_N @ seen_NK / total
     shift = np.square(mean_D).sum()
-    inner_KK = (seen_NK.T @ (seen_NK * weight_N[:, None]) - total * np.outer(mean_K, mean_K)) / (total - 1)
+    inner_KK = (products_KK - total * np.outer(mean_K, mean_K)) / (total - 1)
     trace = (weight_N @ square_N - total * shift) / (total - 1)
     roots_K = np.sqrt(np.maximum(np.linalg.eigvalsh(inner_KK), 0))
     return float(shift + trace - 2 * roots_K.sum())

@@ -14,7 +14,12 @@ Array = NDArray[np.float64]
 def cubic_kernel(x_ND: NDArray[np.floating]) -> Array:
     """k(x, y) = (x'y / D + 1)^3 of all pairs, (N, N) (Binkowski et al. 2018)."""
     x_ND = x_ND.astype(np.float64)
-    kernel: Array = (x_ND @ x_ND.T / x_ND.shape[1] + 1) ** 3
+    base_NN = x_ND @ x_ND.T
+    base_NN /= x_ND.shape[1]
+    base_NN += 1
+    # a power takes twenty times as long
+    kernel: Array = np.square(base_NN)
+    kernel *= base_NN
     return kernel
 
 
@@ -26,11 +31,11 @@ def mmd(kernel_NN: Array, first_PN: NDArray[np.bool_]) -> Array:
     """
     flags_PN = first_PN.astype(np.float64)
     a_P, b_P = flags_PN.sum(axis=1), (1 - flags_PN).sum(axis=1)
-    off_NN = kernel_NN - np.diag(np.diag(kernel_NN))
-    rows_PN = flags_PN @ off_NN
+    own_N = np.diag(kernel_NN)
+    rows_PN = flags_PN @ kernel_NN - flags_PN * own_N
     within_a = (rows_PN * flags_PN).sum(axis=1)
     between = (rows_PN * (1 - flags_PN)).sum(axis=1)
-    within_b = off_NN.sum() - within_a - 2 * between
+    within_b = kernel_NN.sum() - own_N.sum() - within_a - 2 * between
     value_P: Array = within_a / (a_P * (a_P - 1)) + within_b / (b_P * (b_P - 1)) - 2 * between / (a_P * b_P)
     return value_P
 

@@ -51,6 +51,25 @@ def validity(labels_NRR: Labels, classes: int) -> pd.DataFrame:
     return pd.concat(tables).sort_values(["sample", "class"], ignore_index=True)
 
 
+def components(labels_NRR: Labels, classes: int) -> NDArray[np.int64]:
+    """8-connected components of each foreground class of each map, (N, K - 1).
+
+    Raises:
+        UserError: as in ``validity``.
+    """
+    _require_labels(labels_NRR, classes)
+    counts = [_components(labels_NRR[rows], classes) for rows in _chunks(len(labels_NRR))]
+    return np.concatenate(counts)
+
+
+def _components(labels: Labels, classes: int) -> NDArray[np.int64]:
+    counts = np.zeros((len(labels), classes - 1), np.int64)
+    for index in range(1, classes):
+        pieces, count = ndimage.label(labels == index, _CORNERS)
+        counts[:, index - 1] = np.bincount(_owners(pieces, count)[1:], minlength=len(labels))
+    return counts
+
+
 def summary(frame: pd.DataFrame, classes: int) -> dict[str, float]:
     """Per foreground class k of a ``validity`` table: ``class_k/empty``, the share of maps without it.
 
@@ -235,9 +254,9 @@ def _sizes(pieces: Numbers, count: int) -> Numbers:
 
 def _owners(pieces: Numbers, count: int) -> Numbers:
     """The map of each piece; that of piece 0, which is none, has no meaning."""
-    owners = np.zeros(count + 1, np.int64)
-    owners[pieces] = np.arange(len(pieces))[:, None, None]
-    return owners
+    # pieces are numbered from the first map on, so each map holds the numbers up to its largest
+    largest_N = np.maximum.accumulate(pieces.max(axis=(1, 2), initial=0))
+    return np.searchsorted(largest_N, np.arange(count + 1))
 
 
 def ratio(part: NDArray[np.number[Any]], whole: NDArray[np.number[Any]]) -> NDArray[np.float64]:

@@ -72,29 +72,26 @@ def nearest(
     return distance_M, index_M
 
 
-def authenticity(train_ND: NDArray[np.floating], x_MD: NDArray[np.floating]) -> float:
+def nearest_other(x_ND: NDArray[np.floating]) -> Array:
+    """Distance from each of two or more samples to the nearest other one, (N,)."""
+    itself = np.arange(len(x_ND))
+    return nearest(x_ND, x_ND, (itself, itself))[0]
+
+
+def authenticity(train_ND: NDArray[np.floating], own_N: Array, x_MD: NDArray[np.floating]) -> float:
     """Share of samples farther from their nearest training sample than that is from any other one, in [0, 1].
 
-    Alaa et al. 2022 (AuthPct in Stein et al. 2023). Copies give 0. Needs two training samples.
+    Alaa et al. 2022 (AuthPct in Stein et al. 2023). Copies give 0. ``own_N`` is ``nearest_other`` of the training
+    samples.
     """
     distance_M, index_M = nearest(x_MD, train_ND)
-    itself = np.arange(len(train_ND))
-    own_N, _ = nearest(train_ND, train_ND, (itself, itself))
     return float((distance_M > own_N[index_M]).mean())
 
 
-def nearest_ratio(
-    train_ND: NDArray[np.floating], owners_N: NDArray[np.object_], x_MD: NDArray[np.floating]
-) -> float | None:
-    """Median distance to the nearest training sample, over that of each training patient to all the others.
-
-    1: no nearer than an unseen patient; 0: copies. None with fewer than two patients, or if patients coincide.
-    """
-    patients, owner_N = np.unique(owners_N.astype(str), return_inverse=True)
-    if len(patients) < 2:
-        return None
-    between = np.median(nearest(train_ND, train_ND, (owner_N, owner_N))[0])
-    return float(np.median(nearest(x_MD, train_ND)[0]) / between) if between > 0 else None
+def between_owners(x_ND: NDArray[np.floating], owners_N: NDArray[np.object_]) -> float | None:
+    """Median distance from a sample to the nearest one of another owner; None with fewer than two owners."""
+    names, owner_N = np.unique(owners_N.astype(str), return_inverse=True)
+    return float(np.median(nearest(x_ND, x_ND, (owner_N, owner_N))[0])) if len(names) > 1 else None
 
 
 def _kth(squares_NN: Array, neighbour: int) -> Array:

@@ -26,6 +26,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from medsweep.metrics import SCORES
 
@@ -35,6 +36,8 @@ Spacing = tuple[float, ...]
 
 TOLERANCE_MM = 2.0
 """Surfaces this near to each other agree."""
+ALL_PAIRS = 50_000
+"""Pairs of points up to which comparing each with each is faster than a tree."""
 ROUNDING = 1e-6
 """Spacings come from float32 headers, so five steps of 0.4 mm are a little more than 2 mm."""
 
@@ -79,24 +82,54 @@ class SurfaceDistances:
 def surface_distances(
     reference_ZHW: NDArray[np.bool_], prediction_ZHW: NDArray[np.bool_], spacing_mm: Spacing
 ) -> SurfaceDistances:
-    """Exact Euclidean distances by one distance transform per surface, inside the box that holds both structures.
+    """Exact Euclidean distances, to rounding, by a search for the nearest neighbour inside the box of both structures.
 
     Raises:
         ValueError: one of the structures is empty.
     """
     if not (reference_ZHW.any() and prediction_ZHW.any()):
         raise ValueError("surface distances need two structures that are not empty")
-    box = ndimage.find_objects((reference_ZHW | prediction_ZHW).view(np.uint8))[0]
+    box = bounding_box(reference_ZHW | prediction_ZHW)
     reference, prediction = reference_ZHW[box], prediction_ZHW[box]
-    reference_surface = reference & ~ndimage.binary_erosion(reference)
-    prediction_surface = prediction & ~ndimage.binary_erosion(prediction)
-    to_reference = ndimage.distance_transform_edt(~reference_surface, sampling=spacing_mm)
-    to_prediction = ndimage.distance_transform_edt(~prediction_surface, sampling=spacing_mm)
-    return SurfaceDistances(
-        of_reference_mm=to_prediction[reference_surface],
-        of_prediction_mm=to_reference[prediction_surface],
-        outwards=~reference[prediction_surface],
+    reference_surface, prediction_surface = surface(reference), surface(prediction)
+    of_reference_mm, of_prediction_mm = _nearest_mm(
+        np.argwhere(reference_surface) * np.array(spacing_mm), np.argwhere(prediction_surface) * np.array(spacing_mm)
     )
+    return SurfaceDistances(of_reference_mm, of_prediction_mm, outwards=~reference[prediction_surface])
+
+
+def surface(region_ZHW: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Voxels of a region with a face neighbour outside it; everything beyond the array is outside."""
+    inner = region_ZHW.copy()
+    for axis in range(region_ZHW.ndim):
+        region, within = np.moveaxis(region_ZHW, axis, 0), np.moveaxis(inner, axis, 0)
+        within[1:] &= region[:-1]
+        within[:-1] &= region[1:]
+        within[[0, -1]] = False
+    surface_ZHW: NDArray[np.bool_] = region_ZHW & ~inner
+    return surface_ZHW
+
+
+def bounding_box(region_ZHW: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Smallest box that holds a region, which is not empty."""
+    box: tuple[slice, ...] = ()
+    for axis in range(region_ZHW.ndim):
+        # the first axis of what is left is looked at and then cut, so later axes see less
+        inside = region_ZHW.any(axis=tuple(other for other in range(region_ZHW.ndim) if other != axis))
+        first, last = np.flatnonzero(inside)[[0, -1]]
+        box += (slice(int(first), int(last) + 1),)
+        region_ZHW = region_ZHW[(slice(None),) * axis + box[-1:]]
+    return box
+
+
+def _nearest_mm(a_NA: NDArray[np.float64], b_MA: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Distance from each point of one set to the nearest of the other, (N,) and (M,)."""
+    if len(a_NA) * len(b_MA) <= ALL_PAIRS:
+        squares_NM = sum(np.square(np.subtract.outer(a_N, b_M)) for a_N, b_M in zip(a_NA.T, b_MA.T, strict=True))
+        return np.sqrt(squares_NM.min(axis=1)), np.sqrt(squares_NM.min(axis=0))
+    # a tree that is not balanced is built faster and searched as fast
+    trees = [KDTree(points, balanced_tree=False, compact_nodes=False) for points in (a_NA, b_MA)]
+    return trees[1].query(a_NA)[0], trees[0].query(b_MA)[0]
 
 
 def dice(counts: Counts) -> float:
@@ -113,7 +146,17 @@ def hd95_mm(distances: SurfaceDistances) -> float:
 
     Huttenlocher et al. 1993 take any rank of the directed distances; symmetric in reference and prediction.
     """
-    return float(max(np.percentile(distances.of_reference_mm, 95), np.percentile(distances.of_prediction_mm, 95)))
+    return float(max(_percentile_95(distances.of_reference_mm), _percentile_95(distances.of_prediction_mm)))
+
+
+def _percentile_95(values: NDArray[np.float64]) -> float:
+    # as np.percentile, whose checks take ten times as long as a slice's surface
+    place = 0.95 * (len(values) - 1)
+    below = int(place)
+    parted = np.partition(values, (below, min(below + 1, len(values) - 1)))
+    low, high = parted[below], parted[min(below + 1, len(values) - 1)]
+    share = place - below
+    return float(high - (high - low) * (1 - share) if share >= 0.5 else low + (high - low) * share)
 
 
 def assd_mm(distances: SurfaceDistances) -> float:

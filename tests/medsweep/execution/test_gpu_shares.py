@@ -284,7 +284,7 @@ def test_the_real_stages_that_apply_networks_are_sized_by_them(tmp_path: Path) -
         shape = shape_of(REAL[trial.stage], trial.config, sizes_of(trial, plan.trials, REAL))
         shapes.setdefault(trial.stage, set()).add(shape)
     assert shapes.pop("prepare") == {None}
-    expected = {"gan": 4, "synthesise": 2, "assess": 1, "segment": 2, "score": 2}
+    expected = {"gan": 4, "synthesise": 2, "embed": 1, "assess": 1, "segment": 2, "score": 2}
     assert {stage: len(found) for stage, found in shapes.items()} == expected
 
 

@@ -215,7 +215,7 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 def test_a_trial_leaves_fewer_than_20_files_with_and_without_wandb(finished: Path) -> None:
     store = Store(finished / "store")
-    assert store.stages() == ["assess", "gan", "prepare", "score", "segment", "synthesise"]
+    assert store.stages() == ["assess", "embed", "gan", "prepare", "score", "segment", "synthesise"]
     for stage in store.stages():
         for digest in store.listing(stage):
             own = [path for path in store.folder(stage, digest).rglob("*") if path.is_file()]

@@ -34,15 +34,29 @@ def stages(plan: Plan) -> Counter[str]:
 def test_real_slices_need_no_generator_and_share_a_pool_over_counts_and_generators(tmp_path: Path) -> None:
     other = REAL.replace("{treat", "{gan.kimg: 0.064, treat")
     plan = planned(tmp_path, {"few": REAL % 4, "many": REAL % 9, "other": other % 4})
-    assert stages(plan) == {"prepare": 1, "treat": 2, "assess": 2, "segment": 6, "score": 6}
+    assert stages(plan) == {"prepare": 1, "treat": 2, "embed": 2, "assess": 2, "segment": 6, "score": 6}
     assert counts(plan, "treat") == {9}
     assert plan.aliases == {"other": "few"}
+
+
+def test_all_pools_of_a_fold_and_judge_are_compared_with_one_real_side(tmp_path: Path) -> None:
+    one, other = "{gan.pipeline: b-sg, synthesise.count: 4}", "{gan.pipeline: mc-sg, synthesise.count: 4}"
+    plan = planned(tmp_path, {"one": one, "other": other, "real": REAL % 4})
+    assert (stages(plan)["assess"], stages(plan)["embed"]) == (6, 2)
+    for trial in plan.trials.values():
+        if trial.stage == "assess":
+            real = plan.trials[trial.inputs["real"]]
+            assert real.inputs == {"prepare": trial.inputs["prepare"], "reference": trial.inputs["reference"]}
+            pool = plan.serves()[trial.inputs["pool"]]
+            assert plan.serves()[trial.digest] == pool
+            assert set(pool) < set(plan.serves()[real.digest])
 
 
 def test_real_slices_that_imitate_a_pool_need_its_generator(tmp_path: Path) -> None:
     both = "[{kind: duplicate-real}, {kind: match-spectrum, target: pool, measured: 2}]"
     plan = planned(tmp_path, {"like b-sg": f"{{treat.treatments: {both}, gan.pipeline: b-sg, synthesise.count: 4}}"})
-    assert stages(plan) == {"prepare": 1, "gan": 2, "synthesise": 2, "treat": 2, "assess": 2, "segment": 4, "score": 4}
+    shared = {"prepare": 1, "gan": 2, "synthesise": 2, "treat": 2, "embed": 2, "assess": 2}
+    assert stages(plan) == {**shared, "segment": 4, "score": 4}
     assert counts(plan, "treat") == {0}
 
 

@@ -1,5 +1,6 @@
 """The assess stage as a whole, with the control arm's segmenter as the judge."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,17 +11,30 @@ import torch
 from safetensors.numpy import load_file
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import read_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.metrics import POOLS, without_record
-from medsweep.trainers.assessment.assess import run
-from medsweep.trainers.assessment.config import AssessConfig, gpu_hours, hours, probe
+from medsweep.trainers.assessment.assess import embed, run
+from medsweep.trainers.assessment.config import (
+    AssessConfig,
+    EmbedConfig,
+    embed_gpu_hours,
+    embed_hours,
+    embed_probe,
+    gpu_hours,
+    hours,
+    probe,
+)
 from medsweep.trainers.assessment.masks import DESCRIPTORS, mean_iou
 from medsweep.trainers.assessment.metrics import POOL_METRICS
+from medsweep.trainers.assessment.real_side import RealSide
+from medsweep.trainers.assessment.views import look
+from medsweep.trainers.measures.spectra import laplacian_variance, mean_power
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
-from medsweep.trainers.segmentation.network import features, load_segmenter, predict
+from medsweep.trainers.segmentation.network import feature_layers, features, load_segmenter, predict
 from medsweep.trainers.segmentation.train import run as segment
 
 FOLD = Fold(index=0, of=4)
@@ -51,7 +65,10 @@ def save(folder, images, masks):
 
 def assess(folder, slices, pool, reference, *, fold=FOLD, seed=0, inception=None):
     trial = FakeTrial(folder)
-    inputs = {"prepare": slices, "pool": pool, "reference": reference}
+    inputs = {"prepare": slices, "reference": reference}
+    real = FakeTrial(folder / "embed")
+    drain(embed(EmbedConfig(fold=fold, seed=seed, halvings=8, inception=inception), inputs, real))
+    inputs |= {"pool": pool, "real": real.output}
     reports = drain(run(AssessConfig(fold=fold, seed=seed, inception=inception), inputs, trial))
     return reports, trial.output
 
@@ -193,7 +210,7 @@ def test_inception_sees_damage_and_needs_its_file_before_anything_else(slices, r
     for pool in moved:
         _, output = assess(tmp_path / f"trial-{pool.name}", slices, pool, reference, inception="w.pth")
         found.append(json.loads((output / "pool_metrics.json").read_text()))
-    assert asked == [(Path("w.pth"), "cpu")] * 3
+    assert asked == [(Path("w.pth"), "cpu")] * 6
     assert without_record(found[0]) == ()
     floor = found[0]["frechet_inception_floor"]
     assert [each["frechet_inception_floor"] for each in found] == [floor] * 3
@@ -264,8 +281,54 @@ def test_a_judge_that_saw_the_test_patients_is_refused(slices, real, reference, 
 
 def test_too_small_a_pool_is_refused(slices, real, reference, tmp_path):
     images, masks = real
-    with pytest.raises(UserError, match="got 1 synthetic ones and 6 training patients"):
+    with pytest.raises(UserError, match="got 1 synthetic ones; ask for a larger pool"):
         assess(tmp_path / "a", slices, save(tmp_path / "p", images[:1], masks[:1]), reference)
+
+
+def test_too_few_patients_are_refused(slices, reference, tmp_path):
+    few = FOLD.model_copy(update={"patients": 1})
+    with pytest.raises(UserError, match="2 foreground slices in each half of the training patients, got 1 patients"):
+        drain(
+            embed(
+                EmbedConfig(fold=few, seed=0, halvings=2),
+                {"prepare": slices, "reference": reference},
+                FakeTrial(tmp_path),
+            )
+        )
+
+
+def test_the_real_side_is_read_as_it_was_written_and_says_whom_it_was_fitted_on(slices, real, reference, tmp_path):
+    trials = [FakeTrial(tmp_path / name) for name in ("a", "b")]
+    config, inputs = EmbedConfig(fold=FOLD, seed=0, halvings=3), {"prepare": slices, "reference": reference}
+    for trial in trials:
+        drain(embed(config, inputs, trial))
+    files = sorted(path.name for path in trials[0].output.iterdir())
+    assert files == ["fitted_on.json", "real_features.safetensors", "real_numbers.json", "real_shapes.parquet"]
+    assert all((trials[0].output / name).read_bytes() == (trials[1].output / name).read_bytes() for name in files)
+    data, judge = SliceSet.open(slices), load_segmenter(reference, "cpu")
+    train = split(data.patients, FOLD).train
+    assert read_fitted_on(trials[0].output) == set(train)
+    written, found = RealSide.of(config, data, train, judge, Grid()), tmp_path / "real"
+    found.mkdir()
+    written.save(found)
+    again = RealSide.open(found)
+    for field in dataclasses.fields(RealSide):
+        np.testing.assert_equal(np.asarray(getattr(again, field.name)), np.asarray(getattr(written, field.name)))
+
+
+def test_a_view_is_what_the_slow_way_sees(slices, real, reference):
+    images, _ = real
+    judge = load_segmenter(reference, "cpu")
+    view = look(judge, images, np.arange(len(images)), 5)
+    assert np.array_equal(view.predicted, predict(judge, torch.from_numpy(images)).argmax(dim=1).numpy())
+    slow = features(judge, torch.from_numpy(images), feature_layers(judge)).numpy()
+    np.testing.assert_allclose(view.layers, slow, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(view.power, 32**2 * mean_power(images)[:, :17], rtol=1e-9)
+    np.testing.assert_allclose(view.laplacian, laplacian_variance(images), rtol=1e-9)
+    assert len(view.random) == 5
+    alone = look(judge, images[:7], np.arange(7), 5)
+    assert np.array_equal(alone.layers, view.layers[:7])
+    assert np.array_equal(alone.random, view.random)
 
 
 def test_hours_are_small_and_grow():
@@ -274,6 +337,8 @@ def test_hours_are_small_and_grow():
     assert hours(AssessConfig(fold=FOLD, seed=0, inception="w.pth")) > many
     assert gpu_hours(AssessConfig(fold=FOLD, seed=0, halvings=1)) == few
     assert few < gpu_hours(AssessConfig(fold=FOLD, seed=0, inception="w.pth")) < many
+    real = [EmbedConfig(fold=FOLD, seed=0, halvings=8, inception=weights) for weights in (None, "w.pth")]
+    assert 0 < embed_hours(real[0]) == embed_gpu_hours(real[0]) < embed_gpu_hours(real[1]) < embed_hours(real[1]) < 1
 
 
 def test_a_probe_runs_the_networks_and_hardly_any_draws():
@@ -281,3 +346,5 @@ def test_a_probe_runs_the_networks_and_hardly_any_draws():
     assert probe(asked) == probe(AssessConfig(fold=FOLD, seed=0))
     assert (probe(asked).halvings, probe(asked).bootstraps, probe(asked).permutations) == (1, 20, 19)
     assert probe(asked.model_copy(update={"inception": "w.pth"})) != probe(asked)
+    real = EmbedConfig(fold=FOLD, seed=4, halvings=9)
+    assert embed_probe(real) == EmbedConfig(fold=FOLD, seed=0, halvings=1)

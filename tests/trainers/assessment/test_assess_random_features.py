@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from medsweep.trainers.assessment.evidence import WIDTHS, RandomFeatures
+from medsweep.trainers.assessment.views import WIDTHS, RandomFeatures
 from medsweep.trainers.measures.frechet import frechet
 
 

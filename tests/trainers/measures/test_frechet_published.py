@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from medsweep.trainers.measures.frechet import _covariance_root, _weighted, frechet, frechet_infinity, frechet_spread
+from medsweep.trainers.measures.frechet import (
+    _covariance_root,
+    _products,
+    _weighted,
+    frechet,
+    frechet_infinity,
+    frechet_spread,
+)
 
 
 def cohort(patients, slices, seed, spread=1.0):
@@ -18,10 +25,12 @@ def cohort(patients, slices, seed, spread=1.0):
 def test_a_weight_is_a_repetition(features, samples):
     rng = np.random.default_rng(0)
     real, synthetic = rng.standard_normal((samples, features)) + 1, 2 * rng.standard_normal((30, features))
-    weights = rng.integers(0, 3, samples)
+    patient, repeats = rng.integers(0, 19, samples), rng.integers(0, 3, 19)
+    weights = repeats[patient]
     mean = synthetic.mean(axis=0)
     root, x = _covariance_root(synthetic, mean), real - mean
-    value = _weighted(x, x @ root.T, np.square(x).sum(axis=1), weights) + np.square(root).sum()
+    (products,) = _products(x @ root.T, patient, repeats[None])
+    value = _weighted(x, x @ root.T, np.square(x).sum(axis=1), weights, products) + np.square(root).sum()
     assert value == pytest.approx(frechet(np.repeat(real, weights, axis=0), synthetic), rel=1e-6)
 
 

@@ -8,7 +8,7 @@ from scipy.ndimage import label
 from helpers.mask_cases import LESION, ORGAN, R, blank, lesion_in_organ, organ, random_masks, ring, two_blobs
 from medsweep.errors import UserError
 from medsweep.trainers.measures import mask_validity as module
-from medsweep.trainers.measures.mask_validity import MEASURES, summary, valid_share, validity
+from medsweep.trainers.measures.mask_validity import MEASURES, components, summary, valid_share, validity
 
 
 def row(mask: np.ndarray, index: int, classes: int = 3) -> pd.Series:
@@ -65,6 +65,7 @@ def test_maps_are_measured_one_by_one(monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 3)
     together = validity(masks, 3)
     pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
+    assert np.array_equal(components(masks, 3).ravel(), together["components"])
     assert together["sample"].tolist() == [sample for sample in range(7) for _ in range(2)]
 
 

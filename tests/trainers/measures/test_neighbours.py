@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from medsweep.trainers.measures.neighbours import authenticity, nearest, nearest_ratio, prdc, squared_distances
+from medsweep.trainers.measures.neighbours import (
+    authenticity,
+    between_owners,
+    nearest,
+    nearest_other,
+    prdc,
+    squared_distances,
+)
 
 
 def samples(count, seed, shift=0.0, features=4):
@@ -80,16 +87,19 @@ def test_copies_are_not_authentic_and_unseen_samples_mostly_are(count):
     train, unseen = samples(count, 12, features=8), samples(count, 13, features=8)
     copies = train + 1e-3 * samples(count, 14, features=8)
     half = np.concatenate([copies[: count // 2], unseen[: count // 2]])
-    assert authenticity(train, copies) == 0
-    assert authenticity(train, unseen) > 0.45
-    assert authenticity(train, half) == pytest.approx(authenticity(train, unseen[: count // 2]) / 2)
+    own = nearest_other(train)
+    assert authenticity(train, own, copies) == 0
+    assert authenticity(train, own, unseen) > 0.45
+    assert authenticity(train, own, half) == pytest.approx(authenticity(train, own, unseen[: count // 2]) / 2)
 
 
 def test_unseen_patients_lie_at_ratio_one_and_copies_at_zero():
     train, owners = patients(40, 10, 15)
     unseen, _ = patients(40, 10, 17)
     copies = train + 1e-4 * samples(len(train), 19, features=8)
-    assert nearest_ratio(train, owners, unseen) == pytest.approx(1, abs=0.1)
-    assert nearest_ratio(train, owners, copies) < 0.01
-    assert nearest_ratio(train, owners, 10 + unseen) > 3
-    assert nearest_ratio(train[:10], owners[:10], unseen) is None
+    between = between_owners(train, owners)
+    ratios = [np.median(nearest(x, train)[0]) / between for x in (unseen, copies, 10 + unseen)]
+    assert ratios[0] == pytest.approx(1, abs=0.1)
+    assert ratios[1] < 0.01
+    assert ratios[2] > 3
+    assert between_owners(train[:10], owners[:10]) is None

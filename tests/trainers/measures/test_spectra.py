@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from medsweep.trainers.measures.spectra import Spectra, laplacian_ratio, laplacian_variance
+from medsweep.trainers.measures.spectra import Spectra, laplacian_ratio, laplacian_variance, radial_psd
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def images():
 
 
 def measures(real, synthetic):
-    differences = Spectra.of(real, synthetic).spectral_differences()
+    differences = Spectra(radial_psd(real), radial_psd(synthetic)).spectral_differences()
     ratio = laplacian_ratio(laplacian_variance(real), laplacian_variance(synthetic))
     return differences["high_frequency_log_error"], differences["spectral_slope_difference"], ratio
 

@@ -10,7 +10,9 @@ from medsweep.trainers.measures.structures import (
     TOLERANCE_MM,
     assd_mm,
     boundary_bias_mm,
+    bounding_box,
     hd95_mm,
+    surface,
     surface_dice,
     surface_distances,
 )
@@ -150,3 +152,25 @@ def test_the_tolerance_bears_the_rounding_of_float32_headers():
 def test_empty_structures_have_no_distance(pair):
     with pytest.raises(ValueError, match="not empty"):
         surface_distances(*pair, SPACING)
+
+
+@pytest.mark.parametrize("pairs", [0, 10**9])
+def test_distances_are_those_of_a_distance_transform_however_neighbours_are_sought(pairs, monkeypatch):
+    monkeypatch.setattr("medsweep.trainers.measures.structures.ALL_PAIRS", pairs)
+    for seed in range(5):
+        edges = [structure & ~ndimage.binary_erosion(structure) for structure in blobs(seed)]
+        found = surface_distances(*blobs(seed), SPACING)
+        to_a, to_b = (ndimage.distance_transform_edt(~edge, sampling=SPACING) for edge in edges)
+        np.testing.assert_allclose(found.of_reference_mm, to_b[edges[0]], rtol=1e-12)
+        np.testing.assert_allclose(found.of_prediction_mm, to_a[edges[1]], rtol=1e-12)
+        both = np.concatenate([np.percentile(x, 95, keepdims=True) for x in (to_b[edges[0]], to_a[edges[1]])])
+        assert hd95_mm(found) == pytest.approx(both.max(), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(12, 20, 16), (9, 7), (1, 5, 5), (1, 1)])
+def test_a_surface_is_what_an_erosion_takes_away_and_its_box_is_tight(shape):
+    for seed in range(5):
+        region = np.random.default_rng(seed).random(shape) < 0.6
+        assert np.array_equal(surface(region), region & ~ndimage.binary_erosion(region))
+        if region.any():
+            assert bounding_box(region) == ndimage.find_objects(region.view(np.uint8))[0]

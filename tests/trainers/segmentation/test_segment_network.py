@@ -14,6 +14,7 @@ from medsweep.trainers.segmentation.network import (
     feature_layers,
     features,
     load_segmenter,
+    most_likely,
     predict,
     save_segmenter,
 )
@@ -69,6 +70,14 @@ def test_reading_features_leaves_no_hook_behind():
     model = build(SMALL, seed=3).eval()
     features(model, IMAGES)
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_most_likely_class_is_that_of_argmax_and_the_first_of_equal_ones(classes):
+    scores = torch.randint(0, 3, (4, classes, 9, 9), generator=torch.Generator().manual_seed(0)).float()
+    found = most_likely(scores)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found.long(), scores.argmax(dim=1))
 
 
 def test_in_whole_batches_a_sample_does_not_feel_how_many_follow():

@@ -17,6 +17,7 @@ from medsweep.data.source import inspect_source
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.metrics import pool_metrics
+from medsweep.trainers.assessment.real_side import RealSide
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings
 from medsweep.trainers.segmentation.config import resolve as resolve_segmenter
@@ -76,7 +77,8 @@ def distances(cohort: Path, referee: torch.nn.Module, pools: list[Pool]) -> list
     data = SliceSet.open(cohort)
     config = AssessConfig(fold=FOLD, seed=0, halvings=4)
     train = split(data.patients, FOLD).train
-    return [pool_metrics(PoolEvidence(config, data, train, pool, referee)) for pool in pools]
+    real = RealSide.of(config, data, train, referee)
+    return [pool_metrics(PoolEvidence(config, data, train, pool, real, referee)) for pool in pools]
 
 
 def consistency(referee: torch.nn.Module, pool: Pool) -> tuple[float, float]:

@@ -1,0 +1,158 @@
+"""The real side of all assessments of one fold and judge: worked out once, published, and read by each of them.
+
+Shapes: N real slices, C modalities, D features, F frequency bins.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.identity import derive_seed
+from medsweep.trainers.assessment.config import EmbedConfig
+from medsweep.trainers.assessment.inception import Extractor, features_by_chunks, window
+from medsweep.trainers.assessment.masks import agreement, describe, mean_hd95_between
+from medsweep.trainers.assessment.views import look
+from medsweep.trainers.measures.neighbours import authenticity, between_owners, nearest_other
+from medsweep.trainers.segmentation.network import features
+
+TENSORS, SHAPES, NUMBERS = "real_features.safetensors", "real_shapes.parquet", "real_numbers.json"
+
+Array = NDArray[np.float64]
+Features = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RealSide:
+    """The foreground slices of the training patients as networks see them, in the order of ``real_rows``."""
+
+    layers: Features
+    """(N, D) at the judge's bottleneck, then at each stage of its decoder."""
+    bottleneck: int
+    """How many of these features come first, at the bottleneck."""
+    random: Features
+    """(N, D) of the random network."""
+    power: Array
+    """``radial_psd``, (C, F)."""
+    laplacian: Array
+    """``laplacian_variance``, (C,)."""
+    shapes: pd.DataFrame
+    """``describe`` of the masks."""
+    agreement: dict[str, float]
+    """Of the masks with what the judge sees; see ``masks.agreement``."""
+    between_patients: float | None
+    """Mean HD95 in pixels from a mask to the nearest of other patients; None where no other patient has one."""
+    nearest: Array
+    """Distance of each slice to the nearest other one at the bottleneck, (N,)."""
+    authenticity: float
+    """Mean ``authenticity`` of one half of the patients beside the other, over the halvings."""
+    between_owners: float | None
+    """``between_owners`` at the bottleneck: from a slice to the nearest of another patient."""
+    inception: Features | None = None
+    """(N, 2048 C) of Inception-v3, where it was asked for."""
+    window: Array | None = None
+    """Intensities that Inception-v3 sees as black and as white, (C, 2)."""
+
+    @classmethod
+    def of(
+        cls,
+        config: EmbedConfig,
+        data: SliceSet,
+        train: Sequence[str],
+        judge: nn.Module,
+        inception: Extractor | None = None,
+    ) -> "RealSide":
+        """Look at the slices of the ``train`` patients.
+
+        Raises:
+            UserError: fewer than two slices in a half of the patients.
+        """
+        rows, classes = real_rows(data, train), len(data.classes)
+        masks, owners = np.array(data.masks[rows]), data.index["patient"].to_numpy()[rows]
+        view = look(judge, data.images, rows)
+        grey, seen = None, None
+        if inception is not None:
+            grey, device = window(data.image_rows(rows)), next(judge.parameters()).device
+            seen = features_by_chunks(inception, grey, data.images, rows, device)
+        width = features(judge, torch.from_numpy(data.image_rows(rows[:1]))).shape[1]
+        deepest, halves = view.layers[:, :width], halvings(config, owners, train)
+        return cls(
+            layers=view.layers,
+            bottleneck=width,
+            random=view.random,
+            power=view.power,
+            laplacian=view.laplacian,
+            shapes=describe(masks, classes),
+            agreement=agreement(masks, view.predicted),
+            between_patients=mean_hd95_between(masks, owners),
+            nearest=nearest_other(deepest),
+            authenticity=_between_halves(deepest, halves),
+            between_owners=between_owners(deepest, owners),
+            inception=seen,
+            window=grey,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write it into ``folder``."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+        numbers = {name: value for name, value in fields.items() if name not in arrays and name != "shapes"}
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / TENSORS)
+        self.shapes.to_parquet(folder / SHAPES, index=False)
+        (folder / NUMBERS).write_text(json.dumps(numbers, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+    @classmethod
+    def open(cls, folder: Path) -> "RealSide":
+        """What ``save`` wrote into ``folder``."""
+        numbers = json.loads((folder / NUMBERS).read_text())
+        return cls(**{**numbers, **load_file(folder / TENSORS), "shapes": pd.read_parquet(folder / SHAPES)})
+
+
+def real_rows(data: SliceSet, train: Sequence[str]) -> Indices:
+    """The N real slices that pools are compared with, by their row in the slice set, ascending."""
+    return data.rows(train, foreground_only=True)
+
+
+def generator(config: EmbedConfig, purpose: str, number: int = 0) -> np.random.Generator:
+    """Random numbers for one purpose of assessment in one replicate."""
+    return np.random.default_rng(derive_seed("assess", purpose, config.fold.index, config.seed, number))
+
+
+def halvings(config: EmbedConfig, owners_N: NDArray[np.object_], train: Sequence[str]) -> list[tuple[Indices, Indices]]:
+    """Shuffled positions of the slices of a random half of the patients, and of the other half, ``halvings`` times.
+
+    Raises:
+        UserError: fewer than two slices in a half.
+    """
+    halves = [_halve(owners_N, train, config, number) for number in range(config.halvings)]
+    if min(len(half) for pair in halves for half in pair) < 2:
+        raise UserError(
+            f"an assessment needs 2 foreground slices in each half of the training patients, got {len(train)} patients "
+            f"with {len(owners_N)} such slices; ask for more patients, or set assess.enabled to false"
+        )
+    return halves
+
+
+def _halve(
+    owners: NDArray[np.object_], patients: Sequence[str], config: EmbedConfig, number: int
+) -> tuple[Indices, Indices]:
+    """Shuffled positions of the slices of one random half of the patients, and of the other half."""
+    rng = generator(config, "halves", number)
+    shuffled = rng.permutation(np.array(sorted(patients), dtype=object))
+    first = np.isin(owners, shuffled[: len(shuffled) // 2])
+    return rng.permutation(np.flatnonzero(first)), rng.permutation(np.flatnonzero(~first))
+
+
+def _between_halves(x_ND: Features, halves: Sequence[tuple[Indices, Indices]]) -> float:
+    return float(np.mean([authenticity(x_ND[a], nearest_other(x_ND[a]), x_ND[b]) for a, b in halves]))
