@@ -43,7 +43,7 @@ class Chains:
             key = _generator_key(settings)
             self._extents[key] = max(self._extents.get(key, 0), candidates(settings))
         self.assessed: list[str] = []
-        """Assessments so far and their real sides. The report wants them, though few arms read them."""
+        """Assessments so far. The report wants them, though few arms read them."""
 
     def expand(self, builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
         """Add the chain of one arm under one replicate; returns the digest of its scores."""
@@ -106,7 +106,7 @@ class Chains:
         embed = assess_config.EmbedConfig(**fields)
         real = cell.builder.add("embed", embed, seen)
         digest = cell.builder.add("assess", config, seen | {"pool": pool, "real": real})
-        self.assessed += [real, digest]
+        self.assessed.append(digest)
         return digest
 
     def _reference(self, cell: _Cell) -> str:

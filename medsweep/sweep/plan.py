@@ -97,7 +97,7 @@ class Plan(Generic[S_co]):
     leaves: Mapping[tuple[str, Replicate], str]
     """Digest of the trial that measures an arm under a replicate."""
     extras: frozenset[str] = frozenset()
-    """Trials wanted for themselves though no arm reads them (assessments of pools, and their real sides)."""
+    """Trials wanted for themselves though no arm reads them (assessments of pools)."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Arms left out because they are the same trials as another arm, and that arm's name."""
     patients: tuple[str, ...] = ()
@@ -126,18 +126,17 @@ class Plan(Generic[S_co]):
         return seen
 
     def serves(self) -> dict[str, tuple[str, ...]]:
-        """Names of the arms each trial serves, in arm order; an extra also serves those that all its inputs serve."""
+        """Names of the arms each trial serves, in arm order; a goal that no arm reads serves those of its inputs."""
         names: dict[str, set[str]] = {digest: set() for digest in self.trials}
         for (arm, _), leaf in self.leaves.items():
             names[leaf].add(arm)
         for digest in reversed(list(self.trials)):
             for parent in self.trials[digest].inputs.values():
                 names[parent] |= names[digest]
-        # in plan order, since an extra may be made from another
-        for digest in self.trials:
-            inputs = self.trials[digest].inputs.values()
-            if digest in self.extras and inputs:
-                names[digest] |= set.intersection(*(names[parent] for parent in inputs))
+        for digest in self.extras:
+            if not names[digest]:
+                served = [names[parent] for parent in self.trials[digest].inputs.values()]
+                names[digest] = set.intersection(*served) if served else set()
         order = {arm.name: number for number, arm in enumerate(self.arms)}
         return {digest: tuple(sorted(served, key=order.__getitem__)) for digest, served in names.items()}
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from medsweep.data.folds import Fold
-from medsweep.trainers.assessment.evidence import RandomFeatures
 from medsweep.trainers.assessment.inception import inception_features
+from medsweep.trainers.assessment.views import RandomFeatures
 from medsweep.trainers.precision import exact, rounding
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, features, predict
 from medsweep.trainers.stylegan2.config import GanSettings

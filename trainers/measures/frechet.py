@@ -28,13 +28,7 @@ class Gaussian:
 
     @classmethod
     def of(cls, x_ND: NDArray[np.floating]) -> "Gaussian":
-        """That of a feature set.
-
-        Raises:
-            ValueError: fewer than two samples.
-        """
-        if len(x_ND) < 2:
-            raise ValueError(f"a covariance needs two samples, got {len(x_ND)}")
+        """That of a feature set with two samples or more."""
         mean_D = x_ND.mean(axis=0, dtype=np.float64)
         return cls(mean_D, _covariance_root(x_ND, mean_D))
 
@@ -45,6 +39,8 @@ def frechet(a_ND: NDArray[np.floating], b_MD: NDArray[np.floating]) -> float:
     Raises:
         ValueError: fewer than two samples in a set.
     """
+    if min(len(a_ND), len(b_MD)) < 2:
+        raise ValueError(f"a covariance needs two samples, got {len(a_ND)} and {len(b_MD)}")
     return distance(Gaussian.of(a_ND), Gaussian.of(b_MD))
 
 

@@ -47,9 +47,6 @@ def test_all_pools_of_a_fold_and_judge_are_compared_with_one_real_side(tmp_path:
         if trial.stage == "assess":
             real = plan.trials[trial.inputs["real"]]
             assert real.inputs == {"prepare": trial.inputs["prepare"], "reference": trial.inputs["reference"]}
-            pool = plan.serves()[trial.inputs["pool"]]
-            assert plan.serves()[trial.digest] == pool
-            assert set(pool) < set(plan.serves()[real.digest])
 
 
 def test_real_slices_that_imitate_a_pool_need_its_generator(tmp_path: Path) -> None:
