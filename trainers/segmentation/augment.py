@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medsweep.trainers.training.transfer import upload
+
 MAX_ROTATION = math.radians(15)
 MAX_SHIFT = 0.1
 """Fraction of the side."""
@@ -53,7 +55,8 @@ def spatial(images_NCRR: Tensor, masks_NRR: Tensor, generator: torch.Generator, 
 def _resample(
     images_NCRR: Tensor, masks_NRR: Tensor, theta_N23: Tensor, bend_NRR2: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    grid = functional.affine_grid(theta_N23.to(images_NCRR.device), list(images_NCRR.shape), align_corners=False)
+    theta_N23 = upload(theta_N23, images_NCRR.device)
+    grid = functional.affine_grid(theta_N23, list(images_NCRR.shape), align_corners=False)
     if bend_NRR2 is not None:
         grid = grid + bend_NRR2
     images = functional.grid_sample(images_NCRR, grid, mode="bilinear", align_corners=False)
@@ -80,7 +83,7 @@ def elastic(count: int, side: int, generator: torch.Generator, device: torch.dev
     Control points are drawn on a coarse grid and bicubic interpolation fills what lies between (Ronneberger 2015).
     """
     drawn = _sometimes(generator, count) * _symmetric(generator, count, 2, ELASTIC_POINTS, ELASTIC_POINTS)
-    points = (2 * MAX_DISPLACEMENT * drawn).to(device)
+    points = upload(2 * MAX_DISPLACEMENT * drawn, device)
     return functional.interpolate(points, (side, side), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
 
 
@@ -90,17 +93,16 @@ def intensity(images_NCRR: Tensor, generator: torch.Generator) -> Tensor:
     Gamma bends the range between the smallest and the largest value of each modality and leaves both where they are.
     """
     count, device = len(images_NCRR), images_NCRR.device
-    shifts = (_sometimes(generator, count) * _symmetric(generator, count, 1, 1, 1) for _ in range(3))
-    brightness, contrast, log_gamma = (shift.to(device) for shift in shifts)
-    blur, noise = (
-        (_sometimes(generator, count) * torch.rand(count, 1, 1, 1, generator=generator)).to(device) for _ in range(2)
-    )
+    shifts = [_sometimes(generator, count) * _symmetric(generator, count, 1, 1, 1) for _ in range(3)]
+    shares = [_sometimes(generator, count) * torch.rand(count, 1, 1, 1, generator=generator) for _ in range(2)]
+    grainy = bool(shares[1].any())
+    brightness, contrast, log_gamma, blur, noise = upload(torch.stack(shifts + shares), device).unbind()
     grain_seed = int(torch.randint(2**62, (1,), generator=generator))
     grain = torch.Generator(device).manual_seed(grain_seed)
 
     images = torch.lerp(images_NCRR, _blurred(images_NCRR), blur)
     spread, mean = torch.std_mean(images, dim=(2, 3), keepdim=True)
-    if bool(noise.any()):
+    if grainy:
         speckle = torch.randn(images.shape, generator=grain, device=device)
         images = torch.addcmul(images, speckle, MAX_NOISE * noise * spread)
     images = torch.lerp(images, mean, -MAX_CONTRAST * contrast) + MAX_BRIGHTNESS * brightness * spread
@@ -112,7 +114,7 @@ def intensity(images_NCRR: Tensor, generator: torch.Generator) -> Tensor:
 def _blurred(images_NCRR: Tensor) -> Tensor:
     """Binomial filter of 5 x 5 pixels, with the border repeated outwards."""
     channels = images_NCRR.shape[1]
-    taps = torch.tensor(BLUR, device=images_NCRR.device)
+    taps = upload(torch.tensor(BLUR), images_NCRR.device)
     padded = functional.pad(images_NCRR, (2, 2, 2, 2), mode="replicate")
     down = functional.conv2d(padded, taps.view(1, 1, 5, 1).repeat(channels, 1, 1, 1), groups=channels)
     return functional.conv2d(down, taps.view(1, 1, 1, 5).repeat(channels, 1, 1, 1), groups=channels)

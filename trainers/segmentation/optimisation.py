@@ -76,7 +76,7 @@ def learning_rate(config: SegmentConfig, step: int) -> float:
 
 
 class RunningAverage:
-    """Exponential moving average of weights and normalisation statistics, in a network of its own.
+    """Exponential moving average of a network's weights and normalisation statistics, in a network of its own.
 
     The share that is kept per step is 0.5^(1 / half-life), and at most (1 + step) / (10 + step), so that short runs
     forget their initial weights.
@@ -85,13 +85,15 @@ class RunningAverage:
     def __init__(self, model: nn.Module, half_life_steps: int) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         self._keep = 0.5 ** (1 / half_life_steps)
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights of ``model`` after ``step`` (1, 2, ...)."""
+    def update(self, step: int) -> None:
+        """Take in the weights of the network after ``step`` (1, 2, ...)."""
         keep = min(self._keep, (1 + step) / (10 + step))
-        for mean, new in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(new, 1 - keep)
-            else:
-                mean.copy_(new)
+        means, news = zip(*self._averaged, strict=True)
+        torch._foreach_lerp_(means, news, 1 - keep)
+        for own, new in self._copied:
+            own.copy_(new)

@@ -17,6 +17,7 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.pool import SCORES, Pool
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trainers.segmentation.filtering import Choice, choose
+from medsweep.trainers.training.transfer import upload
 
 RESIDENT = 4
 """Samples stay on the GPU where they take at most one part in so many of what the trial may take."""
@@ -61,7 +62,7 @@ class TrainingSamples:
         """Images float32 (B, C, R, R) and masks uint8 (B, R, R) on the device."""
         if self._held is None:
             return self._read(positions)
-        chosen = torch.from_numpy(positions).to(self.device)
+        chosen = upload(torch.from_numpy(positions), self.device)
         return self._held[0][chosen], self._held[1][chosen]
 
     def pixels_per_class(self, classes: int) -> NDArray[np.int64]:
@@ -81,7 +82,7 @@ class TrainingSamples:
             chosen = rows.rows[positions[here] - first]
             images[here], masks[here] = rows.images[chosen], rows.masks[chosen]
             first += len(rows.rows)
-        return torch.from_numpy(images).to(self.device), torch.from_numpy(masks).to(self.device)
+        return upload(torch.from_numpy(images), self.device), upload(torch.from_numpy(masks), self.device)
 
     def _fits(self, gpu_share: float) -> bool:
         if self.device.type != "cuda":

@@ -132,8 +132,11 @@ class UNetLearner:
         """What is left behind and scored: the running average where there is one, else the network itself."""
         return self.model if self._average is None else self._average.model
 
-    def step(self, number: int) -> Mapping[str, float]:
-        """One step; returns the loss, the learning rate, and the gradient's norm and validation Dice where known."""
+    def step(self, number: int) -> Mapping[str, float | Tensor]:
+        """One step; returns the loss, the learning rate, and the gradient's norm and validation Dice where known.
+
+        What is known to the device alone stays there, so that the next step begins before this one has ended.
+        """
         rate = learning_rate(self._config, number)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -143,14 +146,14 @@ class UNetLearner:
         loss = self._loss(logits_NKRR.float(), masks)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
-        scalars: dict[str, float] = {"learning_rate": rate}
+        scalars: dict[str, float | Tensor] = {"learning_rate": rate}
         if self._config.clip_norm:
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._config.clip_norm)
-            scalars["gradient_norm"] = norm.item()
+            scalars["gradient_norm"] = norm.detach()
         self._optimizer.step()
         if self._average is not None:
-            self._average.update(self.model, number)
-        scalars["loss"] = loss.item()
+            self._average.update(number)
+        scalars["loss"] = loss.detach()
         if self.best is not None and (number % self._config.validate_every_steps == 0 or number == self._config.steps):
             scalars["validation_dice"] = self.best.offer(self.final_model, number)
         return scalars

@@ -51,7 +51,7 @@ def test_the_average_follows_its_formula_in_weights_and_statistics():
         nn.init.constant_(model.weight, 5.0 + step)
         model.running_mean.fill_(float(step))
         model.num_batches_tracked.fill_(step)
-        average.update(model, step)
+        average.update(step)
         keep = min(0.5**0.5, (1 + step) / (10 + step))
         expected_weight = keep * expected_weight + (1 - keep) * (5.0 + step)
         expected_mean = keep * expected_mean + (1 - keep) * step

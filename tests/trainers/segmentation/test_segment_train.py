@@ -201,7 +201,7 @@ def test_clipping_bounds_the_step_and_reports_the_norm(slices):
     settings = {"optimizer": "sgd", "weight_decay": 0.0, "learning_rate": 1.0, "schedule": "constant"}
     learner = learner_of(slices, clip_norm=1e-3, **settings)
     before = flat(learner.model).clone()
-    norm = learner.step(1)["gradient_norm"]
+    norm = float(learner.step(1)["gradient_norm"])
     assert norm > 0.01
     # Nesterov's first step is (1 + momentum) times the gradient.
     assert float((flat(learner.model) - before).norm().detach()) == pytest.approx(1.99e-3, rel=1e-2)
