@@ -1,7 +1,7 @@
 """Cutting a canonical volume into planes and fitting each plane into a square of R pixels; both can be undone."""
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,10 +105,19 @@ def _linear(planes: NDArray[T], axis: int, size: int) -> NDArray[T]:
     factor = planes.shape[axis] / size
     if factor > 1:
         planes = gaussian_filter1d(planes, (factor - 1) / 2, axis=axis, mode="nearest")
-    position = np.clip((np.arange(size) + 0.5) * factor - 0.5, 0, planes.shape[axis] - 1)
-    below = np.floor(position).astype(np.int64)
-    above = np.minimum(below + 1, planes.shape[axis] - 1)
-    share = np.moveaxis((position - below).reshape(-1, 1, 1), 0, axis).astype(planes.dtype)
-    lower, upper = planes.take(below, axis=axis), planes.take(above, axis=axis)
+    below, above, share_S = interpolation(planes.shape[axis], size)
+    share: Any = np.moveaxis(share_S.reshape(-1, 1, 1), 0, axis).astype(planes.dtype)
+    lower: NDArray[Any] = planes.take(below, axis=axis)
+    upper: NDArray[Any] = planes.take(above, axis=axis)
     between: NDArray[T] = lower + share * (upper - lower)
     return between
+
+
+def interpolation(pixels: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Source pixels on either side of each of ``size`` target pixels, and the share of the second in it, (size,) each.
+
+    Pixel centres lie at (i + 1/2) pixels / size - 1/2; edges are extended.
+    """
+    position = np.clip((np.arange(size) + 0.5) * (pixels / size) - 0.5, 0, pixels - 1)
+    below = np.floor(position).astype(np.int64)
+    return below, np.minimum(below + 1, pixels - 1), position - below

@@ -4,13 +4,16 @@ Every slice of every patient is predicted, restacked and scored on the patient's
 """
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from medsweep.data.fitted_on import require_unseen
@@ -18,7 +21,7 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import StageConfig
 from medsweep.metrics import REGION
-from medsweep.trainers.measures.structures import diagonal_mm, score, volume_ml
+from medsweep.trainers.measures.structures import bounding_box, diagonal_mm, score, volume_ml
 from medsweep.trainers.segmentation.network import BEST, BEST_WEIGHTS, load_segmenter, predict
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.training.pictures import grid_png
@@ -72,7 +75,7 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
     model = load_segmenter(inputs["network"], trial.device)
 
     def measure(network: nn.Module, tested: Sequence[str], file: str, prefix: str) -> dict[str, float]:
-        table = evaluate(network, data, tested)
+        table = evaluate(network, data, tested, threads=trial.threads)
         table.to_parquet(trial.output / file, index=False)
         return summary(table, prefix)
 
@@ -88,34 +91,57 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
     yield Progress(step=1, total=1, metrics=metrics, pictures={"overlay": overlay})
 
 
-def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> pd.DataFrame:
+def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str], *, threads: int = 1) -> pd.DataFrame:
     """One row per patient, foreground class and metric (``METRICS``), in that order, then its regions.
 
     Regions are unions of classes; their metrics are ``region_dice``, ``region_hd95_mm`` and so on, with the region as
     class. Columns: patient, class, metric, value (float64), status; then what all rows of a structure share, so that
     another rule for empty masks can be applied later: n_ref, n_pred, tp (voxels), diagonal_mm (of the volume), fp, fn
     (voxels), volume_ref_ml, volume_pred_ml, boundary_bias_mm (positive = grown; NaN where either mask is empty).
+
+    Patients are measured in threads while the next one is predicted, where the model lies on a GPU or there is more
+    than one thread.
     """
+    # on a GPU this thread does nothing but wait
+    beside = threads - (next(model.parameters()).device.type == "cpu")
+    predicted = ((patient, segment_volume(model, data, patient)) for patient in sorted(patients))
+    if not beside:
+        return pd.DataFrame([row for patient, labels in predicted for row in _rows(data, patient, labels)])
     rows: list[dict[str, Any]] = []
-    for patient in sorted(patients):
-        volume = data.volumes[patient]
-        reference_ZHW = data.reference(patient)
-        prediction_ZHW = segment_volume(model, data, patient)
-        for name, prefix, labels in structures(data):
-            scores = score(np.isin(reference_ZHW, labels), np.isin(prediction_ZHW, labels), volume.spacing_mm)
-            counts = scores.counts
-            shared = {
-                "status": scores.status, "n_ref": counts.n_ref, "n_pred": counts.n_pred, "tp": counts.tp,
-                "diagonal_mm": diagonal_mm(reference_ZHW.shape, volume.spacing_mm), "fp": counts.fp, "fn": counts.fn,
-                "volume_ref_ml": volume_ml(counts.n_ref, volume.spacing_mm),
-                "volume_pred_ml": volume_ml(counts.n_pred, volume.spacing_mm),
-                "boundary_bias_mm": scores.boundary_bias_mm,
-            }  # fmt: skip
-            rows += [
-                {"patient": patient, "class": name, "metric": prefix + metric, "value": value} | shared
-                for metric, value in scores.values.items()
-            ]
+    pending: deque[Future[list[dict[str, Any]]]] = deque()
+    with ThreadPoolExecutor(beside) as pool:
+        for patient, labels in predicted:
+            pending.append(pool.submit(_rows, data, patient, labels))
+            if len(pending) > beside:
+                rows += pending.popleft().result()
+        for future in pending:
+            rows += future.result()
     return pd.DataFrame(rows)
+
+
+def _rows(data: SliceSet, patient: str, prediction_ZHW: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """The rows of one patient."""
+    reference_ZHW, spacing_mm = data.reference(patient), data.volumes[patient].spacing_mm
+    diagonal, shown_ZHW = diagonal_mm(reference_ZHW.shape, spacing_mm), (reference_ZHW | prediction_ZHW) > 0
+    if shown_ZHW.any():
+        box = bounding_box(shown_ZHW)
+        reference_ZHW, prediction_ZHW = reference_ZHW[box], prediction_ZHW[box]
+    rows: list[dict[str, Any]] = []
+    for name, prefix, labels in structures(data):
+        scores = score(np.isin(reference_ZHW, labels), np.isin(prediction_ZHW, labels), spacing_mm)
+        counts = scores.counts
+        shared = {
+            "status": scores.status, "n_ref": counts.n_ref, "n_pred": counts.n_pred, "tp": counts.tp,
+            "diagonal_mm": diagonal, "fp": counts.fp, "fn": counts.fn,
+            "volume_ref_ml": volume_ml(counts.n_ref, spacing_mm),
+            "volume_pred_ml": volume_ml(counts.n_pred, spacing_mm),
+            "boundary_bias_mm": scores.boundary_bias_mm,
+        }  # fmt: skip
+        rows += [
+            {"patient": patient, "class": name, "metric": prefix + metric, "value": value} | shared
+            for metric, value in scores.values.items()
+        ]
+    return rows
 
 
 def structures(data: SliceSet) -> list[tuple[str, str, tuple[int, ...]]]:

@@ -119,7 +119,6 @@ def load_segmenter(folder: Path, device: str, weights: str = WEIGHTS) -> nn.Modu
     return model.to(device).eval()
 
 
-@exact()
 @torch.no_grad()
 def predict(model: nn.Module, images_NCRR: Tensor, batch: int = 64, *, whole_batches: bool = False) -> Tensor:
     """Class probabilities (N, K, R, R) on the CPU, computed ``batch`` images at a time on the model's device.
@@ -128,7 +127,15 @@ def predict(model: nn.Module, images_NCRR: Tensor, batch: int = 64, *, whole_bat
     in its last bit, on how many samples follow it.
     """
     batches = _batches(model, images_NCRR, batch, whole_batches)
-    return torch.cat([model(x_BCRR).softmax(dim=1).cpu() for x_BCRR in batches])[: len(images_NCRR)]
+    return torch.cat([probabilities(model, x_BCRR).cpu() for x_BCRR in batches])[: len(images_NCRR)]
+
+
+@exact()
+@torch.no_grad()
+def probabilities(model: nn.Module, x_BCRR: Tensor) -> Tensor:
+    """Class probabilities (B, K, R, R) of one batch, on the device where it lies with the model."""
+    scores_BKRR: Tensor = model(x_BCRR).softmax(dim=1)
+    return scores_BKRR
 
 
 @torch.no_grad()

@@ -6,21 +6,55 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from medsweep.data.geometry import Resize, interpolation
 from medsweep.data.nifti import write_prediction
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError, nearest
-from medsweep.trainers.segmentation.network import ARCHITECTURE, SegmenterArchitecture, load_segmenter, predict
+from medsweep.trainers.segmentation.network import (
+    ARCHITECTURE,
+    SegmenterArchitecture,
+    load_segmenter,
+    most_likely,
+    probabilities,
+)
+
+BATCH = 64
+"""Slices that the network sees at a time."""
+
+ENLARGED = 4
+"""Slices that are brought to their own size at a time."""
 
 
+@torch.no_grad()
 def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np.uint8]:
     """Most probable class on the original grid, uint8 (Z, H, W); probabilities are resized, never labels."""
     volume = data.volumes[patient]
     images_ZCRR = torch.from_numpy(data.image_rows(slice(volume.rows.start, volume.rows.stop)))
-    probabilities_ZKHW = volume.resize.undo(predict(model, images_ZCRR).numpy())
-    labels_ZHW: NDArray[np.uint8] = probabilities_ZKHW.argmax(axis=1).astype(np.uint8)
+    device = next(model.parameters()).device
+    labels = [
+        most_likely(enlarged(some_BKRR, volume.resize))
+        for batch_BCRR in images_ZCRR.split(BATCH)
+        # a few at a time, which on a CPU stay in its cache
+        for some_BKRR in probabilities(model, batch_BCRR.to(device)).split(ENLARGED)
+    ]
+    labels_ZHW: NDArray[np.uint8] = torch.cat(labels).cpu().numpy()
     return labels_ZHW
+
+
+def enlarged(planes_NKRR: Tensor, resize: Resize) -> Tensor:
+    """``Resize.undo`` on the device of the planes, equal to the bit on a CPU, (N, K, H, W)."""
+    top, left = resize.top_left
+    planes = planes_NKRR[..., top : top + resize.scaled_height, left : left + resize.scaled_width]
+    for axis, size in ((2, resize.height), (3, resize.width)):
+        if planes.shape[axis] != size:
+            below, above, share = interpolation(planes.shape[axis], size)
+            sides = (torch.from_numpy(side).to(planes.device) for side in (below, above))
+            lower, upper = (planes.index_select(axis, side) for side in sides)
+            weight = torch.from_numpy(share.astype(np.float32)).to(planes.device)
+            planes = lower.add_(upper.sub_(lower).mul_(weight[:, None] if axis == 2 else weight))
+    return planes
 
 
 def write_predictions(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -149,3 +150,9 @@ def test_overlay_shows_reference_beside_prediction(roomy, tmp_path):
     assert oracle.shape == blind.shape
     np.testing.assert_array_equal(oracle[:, :half], blind[:, :half])
     assert (oracle[:, half:] != blind[:, half:]).any()
+
+
+def test_patients_are_measured_alike_in_threads(roomy):
+    oracle = Oracle(replace(roomy, masks=_shrunk(roomy.masks)))
+    alone, beside = (evaluate(oracle, roomy, roomy.patients, threads=threads) for threads in (1, 3))
+    pd.testing.assert_frame_equal(alone, beside)

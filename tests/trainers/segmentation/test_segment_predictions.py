@@ -6,11 +6,12 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Fold, split
-from medsweep.data.geometry import to_planes
+from medsweep.data.geometry import Resize, to_planes
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import open_listing
@@ -128,3 +129,12 @@ def test_a_network_of_other_data_is_refused(slices, segmenter, tmp_path):
     (other / "network.json").write_text(json.dumps(shape))
     with pytest.raises(UserError, match=r"knows 5 classes, the data .* have 2 and 3"):
         next(write_predictions(other, slices, SliceSet.open(slices).patients, tmp_path / "new"))
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(40, 50, 32), (32, 20, 32), (20, 24, 32), (33, 90, 32)])
+def test_planes_are_enlarged_to_the_bit_as_resize_undoes_them(height, width, side):
+    resize = Resize.of(height, width, side)
+    planes = torch.rand(5, 3, side, side, generator=torch.Generator().manual_seed(0))
+    found = predictions.enlarged(planes, resize)
+    assert found.shape == (5, 3, height, width)
+    assert np.array_equal(found.numpy(), resize.undo(planes.numpy()))
