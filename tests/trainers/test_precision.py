@@ -11,10 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from medsweep.data.folds import Fold
 from medsweep.trainers.assessment.inception import inception_features
-from medsweep.trainers.assessment.views import RandomFeatures
+from medsweep.trainers.assessment.views import RandomFeatures, look
 from medsweep.trainers.precision import exact, rounding
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, features, predict
 from medsweep.trainers.stylegan2.config import GanSettings
+from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.networks import Architecture, Generator
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import GeneratorCard, Sampler
@@ -78,8 +79,8 @@ def segmenter() -> nn.Module:
 def sampler() -> Sampler:
     settings = GanSettings(latent_dim=8, channel_base=64, channel_max=4, batch_size=4)
     architecture = Architecture.of(resolve(settings, "b-sg", Fold(index=0, of=2), 0, 32), 1, 2)
-    masks: dict[str, Any] = {"mask_form": "signed-distance", "mask_clip_px": 2.0}
-    card = GeneratorCard(variant="b-sg", architecture=architecture, modalities=1, classes=2, **masks)
+    told: dict[str, Any] = {"mask_form": "signed-distance", "mask_clip_px": 2.0, "intensity": IntensityRange()}
+    card = GeneratorCard(variant="b-sg", architecture=architecture, modalities=1, classes=2, **told)
     return Sampler(card, Generator(architecture).eval().requires_grad_(False))
 
 
@@ -90,9 +91,10 @@ def extractor(images: Tensor) -> tuple[Tensor, ...]:
 MEASURED: dict[str, Callable[[], Any]] = {
     "predict": lambda: predict(segmenter(), IMAGES),
     "features": lambda: features(segmenter(), IMAGES),
+    "look": lambda: look(segmenter(), IMAGES.numpy(), np.arange(3)),
     "random features": lambda: RandomFeatures(2)(IMAGES),
     "inception": lambda: inception_features(extractor, np.array([[0.0, 1.0]]), IMAGES),
-    "samples": lambda: sampler().sample(torch.zeros(2, 8)),
+    "samples": lambda: (made := sampler()).sample(torch.zeros(2, made.numbers_per_sample)),
 }
 
 
