@@ -80,7 +80,13 @@ def arm_tests(
     Folds are blocks. Runs on one held-out set belong to their arm, or with ``rules.seeds: paired`` form blocks of one
     seed, and patients are random as well. ``test_over_train``: see ``method_tests.contrast_test``.
     """
-    table = scores_of(reduced)
+    return family_of(scores_of(reduced), control, rules, test_over_train)
+
+
+def family_of(
+    table: ScoreArray, control: str, rules: AnalysisRules, test_over_train: float | None = None
+) -> tuple[ArmTest | None, ...]:
+    """``arm_tests`` of scores that are an array already."""
     at = table.arms.index(control)
     scores = _scores(table, at, rules, test_over_train)
     setting = Setting(len(table.arms) - 1, rules.alpha, rules.equivalence)
@@ -174,13 +180,13 @@ def _test(
     units: tuple[Units | None, Units | None],
     setting: Setting,
 ) -> ArmTest | None:
-    whole, bounded = (None if one is None else bounds_of(one, pair.arm, pair.control, setting) for one in units)
+    whole = None if units[0] is None else bounds_of(units[0], pair.arm, pair.control, setting)
     if whole is None or units[0] is None:
         return None
-    rows = [pair.arm, pair.control]
-    at_bound = False
+    rows, at_bound = [pair.arm, pair.control], False
     for values, kept in zip(scores.bounded, keep, strict=True):
         at_bound |= bool((np.abs(values[rows][:, kept]) >= pair.bound).any())
+    bounded = bounds_of(units[1], pair.arm, pair.control, setting) if at_bound and units[1] is not None else None
     patients = np.concatenate([people[kept] for people, kept in zip(scores.patients, keep, strict=True)])
     kind, count = _kind(units[0], pair.arm, scores.design)
     folds, own = scores.design is not Replication.HELD_OUT, None
@@ -194,7 +200,7 @@ def _test(
         patients=len(np.unique(patients)),
         infinite=any(np.isinf(values[rows]).any() for values in scores.raw),
         whole=whole,
-        bounded=bounded if at_bound else None,
+        bounded=bounded,
         bound=pair.bound,
         conditional=kind == "patients alone",
         nadeau_bengio=own,

@@ -23,6 +23,8 @@ PATIENT_LEVELS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 LIMITS: Final = 160
 """Limits to which units are pulled in, for all gaps between them together."""
+FEW_UNITS: Final = 40
+"""Units up to which every gap between them has its limits; beyond they are pulled in as patients are."""
 FINEST: Final = 20
 """The last limit before a unit lies 2^-20 of the gap from it."""
 
@@ -175,6 +177,8 @@ def _pulled_units(values: Array, *, up: bool) -> Array:
 
     Few units ask for limits between them, dense towards the inner one, since their degrees of freedom hang on them.
     """
+    if len(values) > FEW_UNITS:
+        return _pulled_patients(values, up=up)
     ordered = np.sort(values if up else -values)
     steps = 2.0 ** -np.linspace(0, FINEST, max(LIMITS // len(values), 1))
     gaps = np.diff(ordered)
