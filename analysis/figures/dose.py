@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
-from medsweep.analysis.stats.dose_response import DoseSeries, HarmOnset, Onset, Trend
+from medsweep.analysis.stats.dose_response import DoseSeries, HarmOnset, Trend
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import p_text, percent, with_span
 from medsweep.metrics import Metric
@@ -69,10 +69,10 @@ def _panel(axes: Axes, series: DoseSeries, limits: tuple[float, float], metric: 
     axes.set_xticks(range(len(series.points)), [str(point.count) for point in series.points])
     axes.set_xlim(-0.6, len(series.points) - 0.4)
     level = percent(series.points[0].mean.level)
-    notes = ["count of synthetic samples", f"n = {len(series.patients)} patients, {level} CI"]
+    notes = ["count of synthetic samples", f"n = {len(series.patients)} patients, {level} CI, all arms"]
     if series.harm is not None:
         _onsets(axes, series, series.harm)
-        notes += _harm_lines(series.harm, series.harm_runs)
+        notes += _harm_lines(series.harm)
     notes += _trend_lines(series.trend, metric)
     axes.set_xlabel("\n".join(notes), fontsize=7)
 
@@ -95,22 +95,8 @@ def _shape_text(series: DoseSeries) -> str:
     return f"shape: {series.shape}\n(these models alone: {series.shape_patients})"
 
 
-def _harm_lines(harm: HarmOnset, over_runs: HarmOnset | None) -> list[str]:
-    """Both onsets by their intervals, with Holm's correction over the counts, and with runs random as well."""
-
-    def line(name: str, plain: Onset, adjusted: Onset) -> str:
-        """One threshold; where the plain interval shows nothing, neither does Holm's."""
-        holm = "" if plain.count is None else f" (Holm {adjusted.count or 'none'})"
-        return f"{name}: {plain.text}{holm}"
-
-    texts = [
-        line(f"{HARM} harm", harm.zero, harm.zero_holm),
-        line(f"{HARM_BEYOND_MARGIN} past margin", harm.margin, harm.margin_holm),
-    ]
-    if over_runs is not None:
-        pairs = ((HARM, over_runs.zero), (HARM_BEYOND_MARGIN, over_runs.margin))
-        texts.append("runs random: " + ", ".join(f"{mark} {onset.count or 'none'}" for mark, onset in pairs))
-    return texts
+def _harm_lines(harm: HarmOnset) -> list[str]:
+    return [f"{HARM} harm: {harm.zero.text}", f"{HARM_BEYOND_MARGIN} past margin: {harm.margin.text}"]
 
 
 def _trend_lines(trend: Trend | None, metric: Metric) -> list[str]:
@@ -119,7 +105,10 @@ def _trend_lines(trend: Trend | None, metric: Metric) -> list[str]:
     digits = metric.digits + 1
     lines = [
         f"{name} {with_span(term.value, term, digits)}"
-        for name, term in (("slope", trend.linear), ("bend", trend.quadratic))
+        for name, term in (
+            ("slope", trend.linear_runs or trend.linear),
+            ("bend", trend.quadratic_runs or trend.quadratic),
+        )
     ]
     return [*lines, f"Page: up {p_text(trend.page_rising.p)}, down {p_text(trend.page_falling.p)}"]
 

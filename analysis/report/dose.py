@@ -47,9 +47,9 @@ def shapes(analysis: Analysis) -> Table:
     """Shape and onset of harm per series."""
     caption = (
         "Shape of each dose response, and the count from which harm is shown: first count whose interval lies wholly "
-        f"on the harmful side of 0, and of the margin of {analysis.rules.margin:g}, Holm-adjusted over the series' "
-        "counts. Shape: what patients alone and runs as random both support; up is better. That no count shows harm is "
-        "no proof of harmlessness."
+        f"on the harmful side of 0, and of the margin of {analysis.rules.margin:g}. The intervals hold for all arms "
+        "at once. Shape: what patients alone and runs as random both support; up is better. That no count shows harm "
+        "is no proof of harmlessness."
     )
     columns: Columns[DoseSeries] = {
         "series": lambda series: series.name,
@@ -57,10 +57,8 @@ def shapes(analysis: Analysis) -> Table:
         "shape": lambda series: str(series.shape),
         "patients alone": lambda series: str(series.shape_patients),
         "runs random": lambda series: DASH if series.shape_runs is None else str(series.shape_runs),
-        "harm": lambda series: series.harm.zero_holm.text if series.harm else DASH,
-        "harm, runs": lambda series: series.harm_runs.zero_holm.text if series.harm_runs else DASH,
-        "beyond margin": lambda series: series.harm.margin_holm.text if series.harm else DASH,
-        "beyond margin, runs": lambda series: series.harm_runs.margin_holm.text if series.harm_runs else DASH,
+        "harm": lambda series: series.harm.zero.text if series.harm else DASH,
+        "beyond margin": lambda series: series.harm.margin.text if series.harm else DASH,
     }
     return table_of("shapes", caption, analysis.dose, columns, text=columns)
 
@@ -72,7 +70,8 @@ def picture(material: Material) -> Figure | None:
         return None
     level, metric = percent(1 - analysis.rules.alpha), analysis.primary.metric
     caption = (
-        f"Dose response. Circles: patients, arm minus control in {metric.title}; squares: mean with {level} CI; "
+        f"Dose response. Circles: patients, arm minus control in {metric.title}; squares: mean with its "
+        f"{level} CI for all arms at once, which the verdict uses; "
         "grey triangles at the edge: number of patients beyond the axis; grey band: margin of "
         f"{analysis.rules.margin:g}. Triangles at the top: count from which harm is shown, hollow against 0, filled "
         f"against the margin. Slope and bend (linear and quadratic contrast on log dose, {level} CI) and Page's "
@@ -97,7 +96,7 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
         "Flat: every count equivalent to the control; umbrella (dip): a bend, and the best (worst) interior count "
         "shown to differ from the control and from the largest count, Bonferroni over interior counts; rising or "
         "falling: slope and largest count shown in one direction; else unclear. Harm begins at the first count whose "
-        "interval lies on the harmful side of 0, or of the margin, Holm over counts. Exploratory."
+        "simultaneous interval lies on the harmful side of 0, or of the margin. Shapes and trends are exploratory."
     )
     return (text,)
 

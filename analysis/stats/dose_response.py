@@ -3,19 +3,20 @@
 A dose response has K counts above dose 0, the control.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 from medsweep.analysis.records import ArmInfo, Array, Estimate, mean_estimate
-from medsweep.analysis.stats.method_tests import two_way
-from medsweep.analysis.stats.p_adjustment import holm
+from medsweep.analysis.stats.method_tests import nadeau_bengio, overlap_ratio, two_way
 from medsweep.analysis.table.reduction import Reduced
-from medsweep.analysis.table.score_array import scores_of
+from medsweep.analysis.table.score_array import Replication, scores_of
 
 Contrast = Callable[[Array], Estimate]
 """Weights over dose 0 and the K counts, (K + 1,) -> estimate of the weighted sum of their means, at level 1 - alpha."""
@@ -51,12 +52,23 @@ class Onset:
 
 @dataclass(frozen=True)
 class HarmOnset:
-    """Where harm begins: beyond no difference, and beyond the margin; per count, and Holm-adjusted over counts."""
+    """Where harm begins: beyond no difference, and beyond the margin."""
 
     zero: Onset
     margin: Onset
-    zero_holm: Onset
-    margin_holm: Onset
+
+
+@dataclass(frozen=True)
+class DosePoint:
+    """One arm of a series: differences from the control, in the order of ``DoseSeries.patients``.
+
+    ``mean`` has the interval and p of the verdict, for all arms at once.
+    """
+
+    arm: str
+    count: int
+    differences: tuple[float, ...]
+    mean: Estimate
 
 
 @dataclass(frozen=True)
@@ -152,57 +164,32 @@ def _shown(estimate: Estimate, sign: int, alpha: float) -> bool:
     return sign * estimate.value > 0 and estimate.p < alpha
 
 
-def harm_onset(doses: Doses) -> HarmOnset:
-    """Where harm begins among the counts: against 0 and against the margin, plain and with Holm over the counts.
+def harm_onset(points: Sequence[DosePoint], margin: float, *, higher_is_better: bool) -> HarmOnset:
+    """Where harm begins among the counts, by the intervals that carry the verdicts.
 
-    An interval lies beyond the threshold exactly where the two-sided t test against the threshold has p < alpha on the
-    harmful side. "None up to n" is no proof of harmlessness: that is what equivalence is for.
+    They hold for all arms of the sweep at once and have runs random wherever there are any, so that no further
+    correction is needed. "None up to n" is no proof of harmlessness: that is what equivalence is for.
     """
-    harms = [(-gain.value, gain.se, gain.df) for gain in (doses.gain(i + 1) for i in range(len(doses.counts)))]
 
-    def onset(threshold: float, *, adjust: bool) -> Onset:
+    def onset(threshold: float) -> Onset:
         """One threshold."""
-        raw = [_p_beyond(*harm, threshold) for harm in harms]
-        p = holm(raw) if adjust else tuple(raw)
-        beyond = tuple(count for count, p_count in zip(doses.counts, p, strict=True) if p_count < doses.alpha)
-        first = beyond[0] if beyond else None
-        return Onset(first, beyond, doses.counts[-1])
+        least = [-point.mean.high if higher_is_better else point.mean.low for point in points]
+        beyond = tuple(point.count for point, harm in zip(points, least, strict=True) if harm > threshold)
+        return Onset(beyond[0] if beyond else None, beyond, points[-1].count)
 
-    return HarmOnset(
-        zero=onset(0.0, adjust=False),
-        margin=onset(doses.margin, adjust=False),
-        zero_holm=onset(0.0, adjust=True),
-        margin_holm=onset(doses.margin, adjust=True),
-    )
+    return HarmOnset(onset(0.0), onset(margin))
 
 
-def _p_beyond(harm: float, se: float, df: float, threshold: float) -> float:
-    """Two-sided p of the harm against the threshold where it lies beyond it, 1 where it does not; NaN without se."""
-    if harm <= threshold:
-        return 1.0
-    return 0.0 if se == 0 else float(2 * stats.t.sf((harm - threshold) / se, df))
-
-
-EXACT_PAGE = (8, 20, 12)
-"""Page's tables: exact up to 8 doses and 20 patients, from 4 doses on up to 12 patients; normal beyond."""
-
-
-@dataclass(frozen=True)
-class DosePoint:
-    """One arm of a series: differences from the control, in the order of ``DoseSeries.patients``."""
-
-    arm: str
-    count: int
-    differences: tuple[float, ...]
-    mean: Estimate
+EXACT_PAGE = (7, 200)
+"""Doses and patients up to which the distribution of Page's L is counted out; normal beyond."""
 
 
 @dataclass(frozen=True)
 class PageTest:
     """Page's L (``statistic``; Page 1963) over n patients and k doses, one-sided for values rising with dose.
 
-    ``method``: the exact distribution, or the normal approximation; both are for untied ranks, and with ``tied``
-    patients conservative. "constant" where every patient scores all doses alike: p is 1.
+    ``method``: the exact distribution given the ties, or the normal approximation with their variance; ``tied``
+    patients have some. "constant" where every patient scores all doses alike: p is 1.
     """
 
     statistic: float
@@ -234,7 +221,7 @@ class DoseSeries:
     """One series, doses ascending; ``trend`` is None with fewer than two counts above 0.
 
     ``shape`` is what patients alone (``shape_patients``) and runs as random (``shape_runs``, None where there is
-    nothing to test over) both support, test by test. Neither is judged with one patient; ``harm_runs`` has runs random.
+    nothing to test over) both support, test by test. Neither is judged with one patient.
     """
 
     name: str
@@ -242,19 +229,29 @@ class DoseSeries:
     points: tuple[DosePoint, ...]
     trend: Trend | None
     harm: HarmOnset | None = None
-    harm_runs: HarmOnset | None = None
     shape: Shape = Shape.UNCLEAR
     shape_patients: Shape = Shape.UNCLEAR
     shape_runs: Shape | None = None
 
 
-def dose_series(
-    reduced: Reduced, arms: Sequence[ArmInfo], control: str, level: float, scale: float, *, margin: float
-) -> list[DoseSeries]:
-    """Every series of the design, in the arms' order; patients with a finite value in all its arms.
+@dataclass(frozen=True)
+class DoseRules:
+    """What all series share: the control, the intervals' level, the count that is one unit of dose, and the margin.
 
-    ``margin`` is the sweep's, for shape and harm.
+    ``quoted`` are the differences of all arms as their verdicts have them. ``test_over_train`` is n_test/n_train of a
+    fold, for folds that overlap; None takes it from the table.
     """
+
+    control: str
+    level: float
+    scale: float
+    margin: float
+    quoted: Mapping[str, Estimate]
+    test_over_train: float | None = None
+
+
+def dose_series(reduced: Reduced, arms: Sequence[ArmInfo], rules: DoseRules) -> list[DoseSeries]:
+    """Every series of the design, in the arms' order; patients with a finite value in all its arms."""
     grouped: dict[str, list[ArmInfo]] = {}
     for arm in arms:
         if arm.series is not None and not arm.control and arm.count > 0:
@@ -262,45 +259,36 @@ def dose_series(
     series = []
     for name, members in grouped.items():
         ordered = sorted(members, key=lambda arm: arm.count)
-        series.append(_series(name, ordered, control, reduced, level=level, scale=scale, margin=margin))
+        series.append(_series(name, ordered, reduced, rules))
     return series
 
 
-def _series(
-    name: str,
-    ordered: Sequence[ArmInfo],
-    control: str,
-    reduced: Reduced,
-    *,
-    level: float,
-    scale: float,
-    margin: float,
-) -> DoseSeries:
-    """Points, contrasts, shape and harm at both levels of analysis."""
-    columns = [control, *(arm.name for arm in ordered)]
+def _series(name: str, ordered: Sequence[ArmInfo], reduced: Reduced, rules: DoseRules) -> DoseSeries:
+    """Points, contrasts, shape and harm."""
+    columns = [rules.control, *(arm.name for arm in ordered)]
     wide = reduced.wide[columns]
     wide = wide[np.isfinite(wide.to_numpy()).all(axis=1)]
     points = []
     for arm in ordered:
-        delta = (wide[arm.name] - wide[control]).to_numpy(dtype=np.float64).round(12)
-        points.append(DosePoint(arm.name, arm.count, tuple(delta.tolist()), mean_estimate(delta, level)))
+        delta = (wide[arm.name] - wide[rules.control]).to_numpy(dtype=np.float64).round(12)
+        points.append(DosePoint(arm.name, arm.count, tuple(delta.tolist()), rules.quoted[arm.name]))
     counts = [0, *(arm.count for arm in ordered)]
     patients = tuple(map(str, wide.index))
     values = wide.to_numpy(dtype=np.float64)
     if len(wide) < 2:
         return DoseSeries(name, patients, tuple(points), None)
-    over_runs = run_contrast(reduced, columns, level)
-    fitted = trend(values, counts, scale, level, over_runs=over_runs) if len(counts) >= 3 else None
+    over_runs = run_contrast(reduced, columns, rules.level, rules.test_over_train)
+    fitted = trend(values, counts, rules.scale, rules.level, over_runs=over_runs) if len(counts) >= 3 else None
     none = np.zeros(len(counts))
-    weights = contrasts(counts, scale) if len(counts) >= 3 else {"linear": none, "quadratic": none}
+    weights = contrasts(counts, rules.scale) if len(counts) >= 3 else {"linear": none, "quadratic": none}
     alone = Doses(
         # a one-sample t over patients holds for the trained models at hand
-        contrast=lambda weight_K: mean_estimate((values @ weight_K).round(12), level),
+        contrast=lambda weight_K: mean_estimate((values @ weight_K).round(12), rules.level),
         linear=weights["linear"],
         quadratic=weights["quadratic"],
         counts=tuple(counts[1:]),
-        margin=margin,
-        alpha=1 - level,
+        margin=rules.margin,
+        alpha=1 - rules.level,
         higher_is_better=reduced.metric.higher_is_better,
     )
     runs = None if over_runs is None else replace(alone, contrast=over_runs)
@@ -309,25 +297,32 @@ def _series(
         patients,
         tuple(points),
         fitted,
-        harm=harm_onset(alone),
-        harm_runs=None if runs is None else harm_onset(runs),
+        harm=harm_onset(points, rules.margin, higher_is_better=reduced.metric.higher_is_better),
         shape=shape_of(alone) if runs is None else shape_of(alone, runs),
         shape_patients=shape_of(alone),
         shape_runs=None if runs is None else shape_of(runs),
     )
 
 
-def run_contrast(reduced: Reduced, columns: Sequence[str], level: float) -> Contrast | None:
-    """Contrasts with runs random too, as ``variance.method_test`` has them for a pair; None without runs to test over.
+def run_contrast(
+    reduced: Reduced, columns: Sequence[str], level: float, test_over_train: float | None = None
+) -> Contrast | None:
+    """Contrasts with runs random too, as ``method_tests.contrast_test`` has them; None without runs to test over.
 
-    Two folds or more: one-sample t over fold means of the scores. One held-out set: two-way test of patients x seeds.
-    Patients with an infinite value are left out.
+    Two folds or more: one-sample t over fold means of the scores, with the variance of Nadeau and Bengio 2003 where
+    test patients overlap. One held-out set: two-way test of patients x seeds. Patients with an infinite value are left
+    out.
     """
     scores = scores_of(reduced, columns)
     keep = scores.finite_cells(np.arange(len(columns)))
     if len(scores.folds) > 1:
         means_KJ = scores.fold_means(scores.values, keep)
-        return None if means_KJ.shape[1] < 2 else lambda weight_K: mean_estimate((weight_K @ means_KJ).round(12), level)
+        if means_KJ.shape[1] < 2:
+            return None
+        if scores.design is not Replication.REPEATED_HOLD_OUT:
+            return lambda weight_K: mean_estimate((weight_K @ means_KJ).round(12), level)
+        ratio = overlap_ratio(scores, means_KJ.shape[1]) if test_over_train is None else test_over_train
+        return lambda weight_K: nadeau_bengio((weight_K @ means_KJ).round(12), ratio, level)
     values_PRK = np.moveaxis(scores.crossed(scores.values, keep), 0, -1)
     if min(values_PRK.shape[:2]) < 2:
         return None
@@ -367,10 +362,11 @@ def contrasts(counts: Sequence[int], scale: float) -> Mapping[str, Array]:
 def page_test(values_NK: Array) -> PageTest:
     """Page's L over N >= 2 patients (blocks) and K >= 3 ascending doses, for values rising from left to right.
 
-    L = sum_j j R_j with R_j the rank sum of dose j, ties at mean ranks. Exact where the tables of Page (1963) and
-    Hollander and Wolfe are; otherwise z = (L - E) / sqrt(V) with E = n k (k+1)^2 / 4 and V = n k^2 (k+1) (k^2-1) / 144,
-    without a continuity correction. Assumes independent patients; not for slices, folds or seeds as blocks, nor for
-    separate groups of patients per dose.
+    L = sum_j j R_j with R_j the rank sum of dose j, ties at mean ranks. The exact distribution is over all orders of
+    each patient's own ranks, ties included; beyond ``EXACT_PAGE`` z = (L - E) / sqrt(V) with E = n k (k+1)^2 / 4 and
+    V = sum over patients of k (k+1) / 12 times the squared deviations of their ranks, which without ties is Page's
+    n k^2 (k+1) (k^2-1) / 144, without a continuity correction. Assumes independent patients; not for slices, folds or
+    seeds as blocks, nor for separate groups of patients per dose.
     """
     n, k = values_NK.shape
     ranks = stats.rankdata(values_NK, axis=1)
@@ -378,7 +374,27 @@ def page_test(values_NK: Array) -> PageTest:
     statistic = float(ranks.sum(axis=0) @ np.arange(1, k + 1))
     if np.ptp(values_NK, axis=1).max() == 0:
         return PageTest(statistic, 1.0, "constant", tied)
-    most_doses, most, most_of_four = EXACT_PAGE
-    exact = k <= most_doses and n <= most and (k <= 3 or n <= most_of_four)
-    result = stats.page_trend_test(ranks, ranked=True, method="exact" if exact else "asymptotic")
-    return PageTest(statistic, min(float(result.pvalue), 1.0), "exact" if exact else "normal", tied)
+    doses, patients = EXACT_PAGE
+    if k <= doses and n <= patients:
+        return PageTest(statistic, _page_exact(ranks, statistic), "exact", tied)
+    variance = k * (k + 1) / 12 * float(((ranks - (k + 1) / 2) ** 2).sum())
+    z = (statistic - n * k * (k + 1) ** 2 / 4) / np.sqrt(variance)
+    return PageTest(statistic, float(stats.norm.sf(z)), "normal", tied)
+
+
+def _page_exact(ranks_NK: Array, statistic: float) -> float:
+    """P(L >= statistic) by adding up patients; ranks and L doubled, so that mean ranks are whole."""
+    pmf, lowest = np.ones(1), 0
+    for ranks in np.sort((2 * ranks_NK).round().astype(int), axis=1).tolist():
+        own, start = _page_of_one(tuple(ranks))
+        pmf, lowest = np.convolve(pmf, own), lowest + start
+    return min(float(pmf[max(round(2 * statistic) - lowest, 0) :].sum()), 1.0)
+
+
+@lru_cache(maxsize=256)
+def _page_of_one(doubled: tuple[int, ...]) -> tuple[Array, int]:
+    """Distribution of sum_j j r_j over all orders of one patient's doubled ranks, and its first value."""
+    orders = np.array(list(itertools.permutations(doubled)))
+    sums = orders @ np.arange(1, len(doubled) + 1)
+    counts = np.bincount(sums - sums.min())
+    return counts / counts.sum(), int(sums.min())

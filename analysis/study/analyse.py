@@ -13,7 +13,7 @@ from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_eff
 from medsweep.analysis.questions.quality import QualityStudy, quality_of
 from medsweep.analysis.questions.utility import ANCHOR, generator_table, utility_table
 from medsweep.analysis.records import ArmInfo
-from medsweep.analysis.stats.dose_response import DoseSeries, dose_series
+from medsweep.analysis.stats.dose_response import DoseRules, DoseSeries, dose_series
 from medsweep.analysis.stats.effects import Paired, paired_differences
 from medsweep.analysis.stats.method_tests import Components, RunMean, all_components, run_means
 from medsweep.analysis.stats.rank_stability import Ranking, ranking
@@ -164,6 +164,8 @@ def _analysed(
     control, level, (reduced, *others) = control_of(arms), 1 - rules.alpha, scores
     primary = study_metric(reduced, control, rules)
     answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, rules, test_over_train=ratio)
+    quoted = {answer.arm: answer.estimate for answer in answers}
+    dose_rules = DoseRules(control, level, n_real, rules.margin, quoted, ratio)
     return Analysis(
         dataset=str(rows["dataset"].iloc[0]),
         rules=rules,
@@ -179,7 +181,7 @@ def _analysed(
         primary=primary,
         secondary=tuple(study_metric(other, control, rules) for other in others),
         sensitivity=sensitivity_of(reduced, primary.omnibus, control, rules, ratio),
-        dose=tuple(dose_series(reduced, arms, control, level, n_real, margin=rules.margin)),
+        dose=tuple(dose_series(reduced, arms, dose_rules)),
         factors=factor_effects(reduced, arms, level, ratio),
         runs=run_means(reduced),
         components=all_components(reduced),
