@@ -76,12 +76,6 @@ def _t_quantile(p: float, df: float) -> float:
     return float(special.ndtri(p) if math.isinf(df) else special.stdtrit(df, p))
 
 
-def t_quantiles(p: float, df: Array) -> Array:
-    """The quantile for each of the ``df``, which may be infinite."""
-    finite: Array = np.where(np.isinf(df), special.ndtri(p), special.stdtrit(np.where(np.isinf(df), 1.0, df), p))
-    return finite
-
-
 def _t_tail(t: float, df: float) -> float:
     """P(T > t) for t >= 0; ``scipy.stats.t.sf`` without its checks."""
     return float(special.ndtr(-t) if math.isinf(df) else special.stdtr(df, -t))

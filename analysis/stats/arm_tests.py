@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.analysis.records import Array, Estimate, t_estimate, t_quantiles
+from medsweep.analysis.records import Array, Estimate, t_estimate
 from medsweep.analysis.stats.dunnett import adjusted_p, quantiles
 from medsweep.analysis.stats.run_error import blocked_error, independent_error
 
@@ -117,9 +117,9 @@ def bounds_of(units: Units, arm: int, control: int, setting: Setting) -> Bounds 
 
 
 def _narrow(variants: _Variants, setting: Setting, level: float) -> tuple[Array, Array]:
-    family = setting.equivalence == "family"
-    q = quantiles(variants.df, setting.arms, level) if family else t_quantiles(0.5 + level / 2, variants.df)
-    return _ends(variants, q)
+    # one arm has Student's t
+    arms = setting.arms if setting.equivalence == "family" else 1
+    return _ends(variants, quantiles(variants.df, arms, level))
 
 
 def _ends(variants: _Variants, q: Array) -> tuple[Array, Array]:
