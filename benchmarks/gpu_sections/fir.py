@@ -94,7 +94,7 @@ def measure(report: Report, told: dict[str, Any], operation: Operation, x: Tenso
 
 
 def ada_warp(report: Report) -> None:
-    """ADA's warp as R1 needs it. Its grouped convolutions have a second derivative that runs group by group."""
+    """ADA's warp as R1 needs it, by time and launches; a filter per map would be derived map by map."""
     samples, side = (2, 16) if report.toy else (32, 64)
     x = torch.randn(samples, 4, side, side, device=report.device, requires_grad=True)
     turn = torch.eye(2, device=report.device).expand(samples, 2, 2) * 1.1
