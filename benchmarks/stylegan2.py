@@ -9,8 +9,11 @@ Three measurements with one thread at 64 px, base 2048, at most 128 feature maps
 3. peer: the networks and losses as a user writes them down: one kernel per sample in a grouped convolution, dense
    low-pass filters, separate elementwise operations, the Adam of torch.
 
-Times are CPU seconds of this process, since others may use the machine. The sides take turns; speeds and shares come
-from the best round, ratios from the median of the rounds. Memory is VmHWM of a fresh process per side (Linux).
+Times are CPU seconds, since others may use the machine. Each side lives in a process of its own, since ours keeps freed
+memory while it trains, as the product does, and the peer does not. The sides take turns; speeds and shares come from
+the best round, ratios from the median of the rounds. Memory is VmHWM of a side's process (Linux).
+
+The last lines are ADA's warp in R1, ours beside the same convolutions of PyTorch with a derivative per group.
 
     python benchmarks/stylegan2.py [--rounds N]
 """
@@ -23,20 +26,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
 from stylegan2_peer import PlainTraining
+from torch import Tensor
 from torch.nn import functional
 
 from medsweep.data.folds import Fold
+from medsweep.trainers.stylegan2.augment import ada
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.networks import Architecture
 from medsweep.trainers.stylegan2.resolve import resolve
+from medsweep.trainers.training.host_memory import kept_memory
 
 N, R = 8, 64
 SETTINGS = GanSettings(channel_base=2048, channel_max=128, batch_size=N, augment="none", style_mixing=0.0)
@@ -168,17 +176,49 @@ def best(work: Callable[[], object], rounds: int) -> float:
     return min(cpu_seconds(work) for _ in range(rounds))
 
 
-def in_turn(rounds: int) -> dict[str, dict[str, list[float]]]:
-    """CPU seconds by side, phase and round."""
-    sides = {name: side() for name, side in SIDES.items()}
+class OwnProcess:
+    """One side in a process of its own that runs a phase when it is told to."""
+
+    def __init__(self, side: str):
+        command = [sys.executable, __file__, "--task", side]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, what: str) -> float:
+        """CPU seconds of a phase, or what else ``answer`` knows."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        print(what, file=self._child.stdin, flush=True)
+        return float(self._child.stdout.readline())
+
+    def end(self) -> float:
+        """Peak memory in MiB."""
+        peak_mib = self.ask("memory")
+        self._child.communicate()
+        return peak_mib
+
+
+def answer(side: str) -> None:
+    """Run phases as they are named on standard input."""
+    with kept_memory() if side == "ours" else nullcontext():
+        phases = SIDES[side]()
+        for line in sys.stdin:
+            if line.strip() == "memory":
+                print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024, flush=True)
+            else:
+                print(cpu_seconds(phases[line.strip()]), flush=True)
+
+
+def in_turn(rounds: int) -> tuple[dict[str, dict[str, list[float]]], dict[str, float]]:
+    """CPU seconds by side, phase and round, and peak memory by side."""
+    sides = {name: OwnProcess(name) for name in SIDES}
     taken: dict[str, dict[str, list[float]]] = {name: {phase: [] for phase in PHASES} for name in sides}
     for number in range(rounds + 1):
         for phase in PHASES:
             for name, side in sides.items():
-                spent = cpu_seconds(side[phase])
+                spent = side.ask(phase)
                 if number:  # the first round warms up
                     taken[name][phase].append(spent)
-    return taken
+    return taken, {name: side.end() for name, side in sides.items()}
 
 
 def in_fresh_process(task: str, rounds: int, **environment: str) -> Any:
@@ -188,18 +228,28 @@ def in_fresh_process(task: str, rounds: int, **environment: str) -> Any:
     return json.loads(finished.stdout)
 
 
-def peak_memory_mib(side: str) -> float:
-    """VmHWM of this process after every phase of ``side`` has run twice."""
-    phases = SIDES[side]()
-    for work in (*phases.values(), *phases.values()):
-        work()
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+def warp_seconds(rounds: int) -> tuple[float, float]:
+    """CPU seconds of a gradient of the square of a gradient through ADA's warp: ours, and plain convolutions."""
+    x = torch.randn(N, 3, R, R, requires_grad=True)
+    turn_N22, shift_N2 = torch.eye(2).expand(N, 2, 2) * 0.9, torch.full((N, 2), 1.5)
+
+    def second_derivative() -> None:
+        (slope,) = torch.autograd.grad(ada.warp(x, turn_N22, shift_N2).square().sum(), x, create_graph=True)
+        torch.autograd.grad(slope.square().sum(), x)
+
+    def plain(x: Tensor, kernel: Tensor, stride: tuple[int, int], padding: int, adjoint: bool) -> Tensor:
+        operation = functional.conv_transpose2d if adjoint else functional.conv2d
+        return operation(x, kernel, stride=stride, padding=padding, groups=len(kernel))
+
+    spent = best(second_derivative, rounds)
+    with mock.patch.object(ada, "strided_filter", plain):
+        return spent, best(second_derivative, rounds)
 
 
 def report(rounds: int) -> Iterator[str]:
     """The lines of the report."""
-    isolated, taken = in_fresh_process("peak", rounds, **KEEP_MEMORY), in_turn(rounds)
+    isolated = in_fresh_process("peak", rounds, **KEEP_MEMORY)
+    taken, peak_mib = in_turn(rounds)
     ceiling = [sum(isolated[phase][i] for phase in ("G", "D")) for i in (0, 1)]
     yield f"torch {torch.__version__}, 1 thread; peak over the main phases: {ceiling[0] / ceiling[1]:.1f} GFLOP/s"
     yield f"{'phase':<12}{'ms':>8}{'images/s':>10}{'GFLOP/s':>9}{'of peak':>9}{'peer ms':>9}{'peer/ours':>11}"
@@ -221,7 +271,9 @@ def report(rounds: int) -> Iterator[str]:
         f"iteration (G + D + R1/16 + path length/4): ours {iteration['ours'] * 1e3:.0f} ms, "
         f"peer {iteration['peer'] * 1e3:.0f} ms, peer/ours {iteration['peer'] / iteration['ours']:.2f}"
     )
-    yield "peak memory: " + ", ".join(f"{side} {in_fresh_process(side, rounds):.0f} MiB" for side in SIDES)
+    yield "peak memory: " + ", ".join(f"{side} {mib:.0f} MiB" for side, mib in peak_mib.items())
+    warp, plain = warp_seconds(rounds)
+    yield f"second derivative of ADA's warp: ours {warp * 1e3:.0f} ms, plain {plain * 1e3:.0f} ms: {plain / warp:.2f}"
 
 
 def main() -> None:
@@ -234,7 +286,7 @@ def main() -> None:
     if options.task == "peak":
         print(json.dumps(peak(options.rounds)))
     elif options.task in SIDES:
-        print(json.dumps(peak_memory_mib(options.task)))
+        answer(options.task)
     else:
         for line in report(options.rounds):
             print(line, flush=True)

@@ -161,38 +161,44 @@ Differentiable any number of times with respect to x only. The filter must be sy
 """
 
 
-class _Halve(torch.autograd.Function):
-    """The low-pass at every other pixel, or with ``adjoint`` its transpose, which doubles the resolution.
+class _StridedFilter(torch.autograd.Function):
+    """One filter per channel at every stride-th pixel, or with ``adjoint`` its transpose.
 
-    What ``_LowPass`` says of ``torch.compile`` holds here, too.
+    What ``_LowPass`` says of derivatives and of ``torch.compile`` holds here, too.
     """
 
     @staticmethod
-    def forward(x_NCHW: Tensor, fir_C144: Tensor, adjoint: bool) -> Tensor:
+    def forward(x_NCHW: Tensor, kernel_C1hw: Tensor, stride: tuple[int, int], padding: int, adjoint: bool) -> Tensor:
         operation = functional.conv_transpose2d if adjoint else functional.conv2d
-        return operation(x_NCHW, fir_C144.to(x_NCHW.dtype), stride=2, padding=1, groups=len(fir_C144))
+        return operation(x_NCHW, kernel_C1hw.to(x_NCHW.dtype), stride=stride, padding=padding, groups=len(kernel_C1hw))
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
-        _, fir_C144, ctx.adjoint = inputs
-        ctx.save_for_backward(fir_C144)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, tuple[int, int], int, bool], output: Tensor) -> None:
+        _, kernel_C1hw, ctx.stride, ctx.padding, ctx.adjoint = inputs
+        ctx.save_for_backward(kernel_C1hw)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        return _apply_halve(slope, ctx.saved_tensors[0], not ctx.adjoint), None, None
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None, None]:
+        back = strided_filter(slope, ctx.saved_tensors[0], ctx.stride, ctx.padding, not ctx.adjoint)
+        return back, None, None, None, None
 
 
-_apply_halve: Callable[[Tensor, Tensor, bool], Tensor] = _Halve.apply
+strided_filter: Callable[[Tensor, Tensor, tuple[int, int], int, bool], Tensor] = _StridedFilter.apply
+"""x, a filter (C, 1, h, w), stride, padding, adjoint: the correlation after zero padding, thinned out by the stride.
+
+With ``adjoint`` the transpose of that, a transposed convolution. The stride has to divide what the padded picture has
+beyond the filter, so that each is the other's adjoint. Differentiable any number of times with respect to x only.
+"""
 
 
 def halve(x_NCHW: Tensor, fir_C144: Tensor) -> Tensor:
     """The pixels of the low-pass that remain at half the resolution; H and W even, (N, C, H / 2, W / 2)."""
-    return _apply_halve(x_NCHW, fir_C144, False)
+    return strided_filter(x_NCHW, fir_C144, (2, 2), 1, False)
 
 
 def double(x_NCHW: Tensor, fir_C144: Tensor) -> Tensor:
     """Zeros inserted, then the low-pass of gain 4: (N, C, 2 H, 2 W); beyond the border the image counts as 0."""
-    return _apply_halve(x_NCHW, fir_C144, True)
+    return strided_filter(x_NCHW, fir_C144, (2, 2), 1, True)
 
 
 def demodulation(weight_OIkk: Tensor, style_NI: Tensor, eps_1: Tensor, gain: float = 1.0) -> Tensor:

@@ -176,13 +176,14 @@ class StyledConv(nn.Module):
         if self.joined:
             x = torch.cat([x, levels[x.shape[-1]].to(x.dtype)], dim=1)
         y, d_NO = self.conv(x, w_ND)
-        y = y * d_NO.to(y.dtype)[:, :, None, None]
-        if self.injection is not None:
-            y = self.injection(y, levels[y.shape[-1]])
-        shift = (self.bias * self.gain)[:, None, None]
+        d_NO11, bias_O11 = d_NO.to(y.dtype)[:, :, None, None], (self.bias * self.gain).to(y.dtype)[:, None, None]
+        if self.injection is None:
+            y = torch.addcmul(bias_O11, y, d_NO11)
+        else:
+            y = self.injection(y * d_NO11, levels[y.shape[-1]]) + bias_O11
         if self.noise_strength is not None and noise_N1rr is not None:
-            shift = shift + noise_N1rr * (self.noise_strength * self.gain)
-        return functional.leaky_relu(y + shift.to(y.dtype), SLOPE)
+            y.add_((noise_N1rr * (self.noise_strength * self.gain)).to(y.dtype))
+        return functional.leaky_relu(y, SLOPE, inplace=True)
 
 
 class Generator(nn.Module):
@@ -294,8 +295,8 @@ class ResidualBlock(nn.Module):
         self.skip = EqualisedConv(inputs, outputs, 1, joined=joined, gain=math.sqrt(0.5), bias=False, down=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = functional.leaky_relu(self.conv0(x), SLOPE)
-        both: Tensor = self.skip(x) + functional.leaky_relu(self.conv1(y), SLOPE)
+        y = functional.leaky_relu(self.conv0(x), SLOPE, inplace=True)
+        both: Tensor = self.skip(x).add_(functional.leaky_relu(self.conv1(y), SLOPE, inplace=True))
         return both
 
 
@@ -332,7 +333,7 @@ class Discriminator(nn.Module):
             half = self.half_from is not None and r >= self.half_from
             with torch.autocast(h.device.type, torch.bfloat16, enabled=half):
                 if r == architecture.resolution:
-                    h = functional.leaky_relu(self.from_image(h), SLOPE)
+                    h = functional.leaky_relu(self.from_image(h), SLOPE, inplace=True)
                 elif architecture.condition_width("d-blocks"):
                     h = torch.cat([h, levels[r].to(h.dtype)], dim=1)
                 h = block(h if half else h.float())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medsweep.errors import UserError
 from medsweep.trainers.training.checkpoint import has_form_of, load_state, save_state
+from medsweep.trainers.training.host_memory import kept_memory
 from medsweep.trial import DivergedError, Progress, Trial
 
 
@@ -57,16 +58,17 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
         for text in learner.load_state_dict(state):
             trial.note(f"continued from step {done}: {text}")
     window: list[Mapping[str, float | Tensor]] = []
-    for number in range(done + 1, total_steps + 1):
-        window.append(learner.step(number))
-        if number % report_every_steps and number != total_steps:
-            continue
-        metrics = window_mean(read(window, last=number))
-        pictures = learner.pictures(number, trial.output)
-        yield Progress(step=number, total=total_steps, metrics=metrics, pictures=pictures)
-        window = []
-        if number < total_steps and trial.checkpoint_due():
-            trial.checkpoint(number, lambda folder: save_state(folder, learner.state_dict()))
+    with kept_memory():
+        for number in range(done + 1, total_steps + 1):
+            window.append(learner.step(number))
+            if number % report_every_steps and number != total_steps:
+                continue
+            metrics = window_mean(read(window, last=number))
+            pictures = learner.pictures(number, trial.output)
+            yield Progress(step=number, total=total_steps, metrics=metrics, pictures=pictures)
+            window = []
+            if number < total_steps and trial.checkpoint_due():
+                trial.checkpoint(number, lambda folder: save_state(folder, learner.state_dict()))
 
 
 def read(window: Sequence[Mapping[str, float | Tensor]], last: int) -> list[dict[str, float]]:

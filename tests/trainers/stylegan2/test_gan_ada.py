@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from medsweep.trainers.stylegan2.augment import ada
 from medsweep.trainers.stylegan2.augment.ada import Ada, blit, draw, low_pass, rotation, sampling_grid, warp
 
 R = 32
@@ -254,3 +256,35 @@ def test_gradients_of_gradients_are_right(random):
         (slope,) = torch.autograd.grad(distorted(moved).pow(3).sum() / 3, moved)
         penalties.append(float(slope.square().sum()))
     assert (penalties[0] - penalties[1]) / 2 == pytest.approx(float((x.grad * step).sum()), rel=1e-2)
+
+
+class Convolutions(TorchDispatchMode):
+    """Counts the convolutions that run inside the ``with``."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += "convolution" in str(function)
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_second_derivative_of_the_warp_is_exact_and_runs_no_convolution_per_map(random, monkeypatch):
+    """Which is what PyTorch does of a grouped one."""
+
+    def plain(x, kernel, stride, padding, adjoint):
+        operation = functional.conv_transpose2d if adjoint else functional.conv2d
+        return operation(x, kernel, stride=stride, padding=padding, groups=len(kernel))
+
+    x = torch.randn(6, 3, 16, 16, generator=random).requires_grad_(True)
+    turn, shift = 0.9 * torch.eye(2).expand(6, 2, 2), torch.full((6, 2), 1.5)
+    found = []
+    for filter_of in (ada.strided_filter, plain):
+        monkeypatch.setattr(ada, "strided_filter", filter_of)
+        (slope,) = torch.autograd.grad(ada.warp(x, turn, shift).pow(3).sum(), x, create_graph=True)
+        with Convolutions() as convolutions:
+            (curve,) = torch.autograd.grad(slope.square().sum(), x)
+        found.append((slope.detach(), curve, convolutions.count))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-4, atol=1e-3)
+    assert found[0][2] <= 12
+    assert found[1][2] > 18

@@ -16,6 +16,7 @@ from medsweep.trainers.stylegan2.layers import (
     halve,
     low_pass,
     scaled_conv,
+    strided_filter,
 )
 
 EPS = torch.tensor([1e-8])
@@ -200,3 +201,23 @@ def test_a_compiled_penalty_has_the_gradient_of_an_eager_one(random, filtered):
     eager = torch.func.grad(penalty)(weight, x)
     compiled = torch.compile(torch.func.grad(penalty), backend="eager")(weight, x)
     assert (compiled - eager).norm() < 1e-4 * eager.norm()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [((4, 4), (2, 2), 1), ((12, 1), (2, 1), 0), ((1, 3), (1, 1), 0)]
+)
+def test_a_strided_filter_and_its_adjoint_are_each_other_s_gradient(random, kernel, stride, padding):
+    """Of any filter, symmetric or not: <A x, y> = <x, A^T y>, and so for the second derivative."""
+    taps = torch.randn(3, 1, *kernel, generator=random, dtype=torch.float64)
+    x = torch.randn(2, 3, 16, 16, generator=random, dtype=torch.float64).requires_grad_(True)
+    y = strided_filter(x, taps, stride, padding, False)
+    torch.testing.assert_close(y, functional.conv2d(x, taps, stride=stride, padding=padding, groups=3))
+    other = torch.randn(y.shape, generator=random, dtype=torch.float64).requires_grad_(True)
+    back = strided_filter(other, taps, stride, padding, True)
+    assert back.shape == x.shape
+    torch.testing.assert_close((y * other).sum(), (x * back).sum())
+    for adjoint, given in ((False, x), (True, other)):
+        work = lambda x, adjoint=adjoint: strided_filter(x, taps, stride, padding, adjoint).square()  # noqa: E731
+        small = given.detach()[:, :, :16, :16].requires_grad_(True)
+        assert torch.autograd.gradcheck(work, small)
+        assert torch.autograd.gradgradcheck(work, small)
