@@ -222,38 +222,41 @@ def scaled_conv(x_NIHW: Tensor, weight_OIkk: Tensor, style_NI: Tensor, fir_O144:
 class ModulatedConv(SeededModule):
     """Weights and style of a modulated 3x3 convolution.
 
-    Returns conv(s x, W) and d times the gain of the activation to come; their product is the result.
+    Returns conv(s x, W) and d times the gain of the activation to come; their product is the result. The equalised gain
+    1 / sqrt(9 I) of W is in s, where it costs nothing, and demodulation cannot tell one from the other.
     """
 
-    weight_gain: Tensor
     eps_1: Tensor
     fir: Tensor | None
 
     def __init__(self, inputs: int, outputs: int, latent_dim: int, *, joined: int = 0, up: bool = False):
         super().__init__()
-        self.style = EqualisedLinear(latent_dim, inputs, joined=joined, bias=1.0)
+        gain = 1 / math.sqrt(9 * (inputs + joined))
+        self.style = EqualisedLinear(latent_dim, inputs, joined=joined, bias=1.0, gain=gain)
         inputs, self.joined = inputs + joined, joined
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
-        constant(self, "weight_gain", 1 / math.sqrt(inputs * 9))
         constant(self, "eps_1", torch.tensor([1e-8]))
         constant(self, "fir", fir_filter(outputs, gain=4.0) if up else None)
 
     def forward(self, x_NIHW: Tensor, w_ND: Tensor) -> tuple[Tensor, Tensor]:
         device = x_NIHW.device.type
         if not torch.is_autocast_enabled(device):
-            weight, style_NI = self.weight * self.weight_gain, self.style(w_ND)
-            y_NOHW = scaled_conv(x_NIHW, weight, style_NI, self.fir)
-            return y_NOHW, demodulation(weight, style_NI, self.eps_1, LRELU_GAIN)
+            style_NI = self.style(w_ND)
+            y_NOHW = scaled_conv(x_NIHW, self.weight, style_NI, self.fir)
+            return y_NOHW, demodulation(self.weight, style_NI, self.eps_1, LRELU_GAIN)
         # Styles and demodulation are small, and half precision would cost them more than it saves.
         with torch.autocast(device, enabled=False):
-            weight, style_NI = self.weight * self.weight_gain, self.style(w_ND)
-            d_NO = demodulation(weight, style_NI, self.eps_1, LRELU_GAIN)
+            style_NI = self.style(w_ND)
+            d_NO = demodulation(self.weight, style_NI, self.eps_1, LRELU_GAIN)
         half = torch.get_autocast_dtype(device)
-        return scaled_conv(x_NIHW.to(half), weight, style_NI.to(half), self.fir), d_NO
+        return scaled_conv(x_NIHW.to(half), self.weight, style_NI.to(half), self.fir), d_NO
 
 
 class ToImage(SeededModule):
-    """1x1 modulated convolution without demodulation, styles times 1 / sqrt(I): features to output channels."""
+    """1x1 modulated convolution without demodulation, styles times 1 / sqrt(I): features to output channels.
+
+    So few channels come out that one kernel per sample costs less than to scale the features.
+    """
 
     def __init__(self, inputs: int, outputs: int, latent_dim: int):
         super().__init__()
@@ -262,7 +265,8 @@ class ToImage(SeededModule):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x_NIHW: Tensor, w_ND: Tensor) -> Tensor:
-        return functional.conv2d(x_NIHW * self.style(w_ND)[:, :, None, None], self.weight, self.bias)
+        kernel_NOI = self.weight.flatten(1) * self.style(w_ND)[:, None]
+        return torch.baddbmm(self.bias[:, None], kernel_NOI, x_NIHW.flatten(2)).unflatten(2, x_NIHW.shape[2:])
 
 
 def append_batch_std(x_NIHW: Tensor, group: int) -> Tensor:
