@@ -39,6 +39,8 @@ class DeviceSettings:
     deterministic: bool
     """Whether torch was told to use deterministic algorithms only."""
     threads: int
+    compiled: bool = False
+    """Whether the main phases run through ``torch.compile``. Off until a measurement says what it gains."""
 
 
 def device_settings(device: str, resolution: int) -> DeviceSettings:

@@ -266,7 +266,8 @@ class ToImage(SeededModule):
 
     def forward(self, x_NIHW: Tensor, w_ND: Tensor) -> Tensor:
         kernel_NOI = self.weight.flatten(1) * self.style(w_ND)[:, None]
-        return torch.baddbmm(self.bias[:, None], kernel_NOI, x_NIHW.flatten(2)).unflatten(2, x_NIHW.shape[2:])
+        image_NOP = torch.baddbmm(self.bias[:, None], kernel_NOI, x_NIHW.flatten(2))
+        return image_NOP.view(len(image_NOP), -1, *x_NIHW.shape[2:])
 
 
 def append_batch_std(x_NIHW: Tensor, group: int) -> Tensor:

@@ -46,8 +46,10 @@ class GanLearner:
         self.networks = OptimisedNetworks(config, architecture, device, purpose)
         if device_settings is not None and device_settings.channels_last:
             self.networks.use_channels_last()
+        if device_settings is not None and device_settings.compiled:
+            self.networks.compile()
         self.batches = Batches(config, data, device, purpose)
-        self.discriminator = AugmentedDiscriminator(config, self.networks.d, data, device)
+        self.discriminator = AugmentedDiscriminator(config, self.networks, data, device)
         self.optional = OptionalLosses(config, modalities, segmenter, data)
         self.phases = Phases(
             config,
@@ -78,21 +80,26 @@ class GanLearner:
         The scalars stay on the device. Nothing in a step waits for it, but for reports.
         """
         config, phases, self._done = self.config, self.phases, number
-        self.networks.run_half(self._half_from)
+        self._set_main(True)
         scalars = phases.generator()
         if config.path_length_weight and (number - 1) % config.path_length_every_steps == 0:
-            self.networks.run_half(None)
+            self._set_main(False)
             scalars |= phases.path_length()
-            self.networks.run_half(self._half_from)
+            self._set_main(True)
         real = self.batches.real()
         scalars |= phases.discriminator(real, number)
-        self.networks.run_half(None)
+        self._set_main(False)
         if config.r1_gamma and (number - 1) % config.r1_every_steps == 0:
             scalars |= phases.r1(real)
         self.networks.average(number * config.batch_size)
         if number % config.report_every_steps == 0:
             scalars |= self._diagnostics.scalars(number)
         return scalars | {"augment_p": self.discriminator.p.clone()}
+
+    def _set_main(self, on: bool) -> None:
+        """Whether a main phase comes next, which may run in half precision and compiled. A penalty may not."""
+        self.networks.run_half(self._half_from if on else None)
+        self.networks.run_compiled(on)
 
     def _stateful(self) -> dict[str, Any]:
         return {

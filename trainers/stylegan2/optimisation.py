@@ -1,6 +1,7 @@
 """The two networks with their optimisers, and the averaged generator that is published."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +27,9 @@ class OptimisedNetworks:
         self.adam_g = _adam(self.g, config, config.path_length_every_steps if config.path_length_weight else None)
         self.adam_d = _adam(self.d, config, config.r1_every_steps if config.r1_gamma else None)
         self._config = config
+        self.synthesise: Callable[..., Tensor] = self.g.synthesise
+        self.score: Callable[..., Tensor] = self.d.forward
+        self._compiled: tuple[Callable[..., Tensor], Callable[..., Tensor]] | None = None
 
     @torch.no_grad()
     def average(self, seen_images: int) -> None:
@@ -40,6 +44,21 @@ class OptimisedNetworks:
     def run_half(self, half_from: int | None) -> None:
         """Blocks from this resolution on compute in bfloat16; None for none, as the regularisers need."""
         self.g.half_from = self.d.half_from = half_from
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Make compiled forms of G's synthesis and of D, which ``run_compiled`` turns on."""
+        self._compiled = (
+            torch.compile(self.g.synthesise, dynamic=False, backend=backend),
+            torch.compile(self.d.forward, dynamic=False, backend=backend),
+        )
+
+    def run_compiled(self, on: bool) -> None:
+        """Whether ``synthesise`` and ``score`` run the compiled forms, if there are any.
+
+        Penalties must not: their second derivative is refused by torch, or is wrong without a word (``layers``).
+        """
+        eager = self.g.synthesise, self.d.forward
+        self.synthesise, self.score = self._compiled if on and self._compiled else eager
 
     def use_channels_last(self) -> None:
         """Keep the weights of convolutions with channels as the innermost axis, as tensor cores want them."""

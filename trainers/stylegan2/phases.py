@@ -51,8 +51,8 @@ class Phases:
 
     def _generated(self, w_NLD: Tensor, condition: Tensor | None, random: Random) -> Tensor:
         """Images of G with fresh noise."""
-        g = self._networks.g
-        return g.synthesise(w_NLD, condition, g.noise(len(w_NLD), random))
+        networks = self._networks
+        return networks.synthesise(w_NLD, condition, networks.g.noise(len(w_NLD), random))
 
     def generator(self) -> Scalars:
         """Non-saturating loss of G, with the optional terms."""
