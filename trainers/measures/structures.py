@@ -1,13 +1,16 @@
 """How well a predicted structure fits its reference in one volume: overlap, surfaces, and the rule for empty ones.
 
-====================  =========  =========  ============  =============
-status                Dice       HD95,ASSD  surface Dice  boundary bias
-====================  =========  =========  ============  =============
-``ok``                value      value      value         value
-``empty-both``        undefined  undefined  undefined     undefined
-``empty-reference``   undefined  undefined  undefined     undefined
-``missed``            0          infinite   0             undefined
-====================  =========  =========  ============  =============
+===================================  =========  =========  ============  =============
+status                               Dice       HD95,ASSD  surface Dice  boundary bias
+===================================  =========  =========  ============  =============
+``ok``                               value      value      value         value
+``empty-both``                       undefined  undefined  undefined     undefined
+``empty-reference``                  undefined  undefined  undefined     undefined
+``missed``, nothing predicted        0          infinite   0             undefined
+``missed``, all predicted elsewhere  0          value      value         value
+===================================  =========  =========  ============  =============
+
+A structure of the reference is missed where no predicted voxel overlaps it.
 
 The counts and volumes are kept beside the values, so that any other rule can be applied afterwards.
 
@@ -226,7 +229,7 @@ def score(reference_ZHW: NDArray[np.bool_], prediction_ZHW: NDArray[np.bool_], s
         return StructureScore("missed", counts, {name: SCORES[name].worst for name in METRICS})
     pair = StructurePair(counts, surface_distances(reference_ZHW, prediction_ZHW, spacing_mm))
     values = {name: metric(pair) for name, metric in METRICS.items()}
-    return StructureScore("ok", counts, values, boundary_bias_mm(pair.distances))
+    return StructureScore("ok" if counts.tp else "missed", counts, values, boundary_bias_mm(pair.distances))
 
 
 def volume_ml(voxels: int, spacing_mm: Spacing) -> float:
