@@ -20,6 +20,7 @@ from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.classes import ClassResult, classes_of
+from medsweep.analysis.study.dead import DeadArm, living, scoreless
 from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import limits_of
 from medsweep.analysis.study.metric_study import (
@@ -53,14 +54,6 @@ class PoolSummary:
     n: int
     mean: float
     sd: float
-
-
-@dataclass(frozen=True)
-class DeadArm:
-    """An arm without any network, and why: it has no scores, and no verdict."""
-
-    arm: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -129,13 +122,18 @@ def analyse(
         n_real: real training patients (or slices, as ``count`` is); makes doses relative to them.
         test_over_train: n_test/n_train of a fold, in patients; None takes the folds for those of a cross-validation.
         metrics: records of the scores to be compared; the limits name the others.
-        dead: arms of the sweep that are not among ``arms``, since no network of theirs was trained.
+        dead: those of the arms that are not compared, since networks of theirs are lost. An arm without any score is
+            dead, too.
 
     Raises:
-        UserError: the table contradicts the sweep or itself, or has holes without a declared rule.
+        UserError: the table contradicts the sweep or itself, or has holes without a declared rule; or no two arms are
+            left to compare.
     """
-    control_of(arms)
-    names, metric = [arm.name for arm in arms], metric_named(rules.primary, metrics)
+    metric = metric_named(rules.primary, metrics)
+    dead = scoreless(table, metric.name, dead)
+    arms, gone = living(arms, dead), [one.arm for one in dead]
+    table, pools = table[~table["arm"].isin(gone)], pools[~pools["arm"].isin(gone)]
+    names = [arm.name for arm in arms]
     rows = validated(table, names, metric.name)
     measured = sorted(map(str, rows["metric"].unique()))
     chosen = [metric, *(metrics[name] for name in metrics if name in measured and name != metric.name)]
@@ -145,7 +143,7 @@ def analyse(
     analysis = _analysed(
         rows, scores, pools, rules, arms, trials=trials, n_real=n_real, ratio=test_over_train, undescribed=unknown
     )
-    return replace(analysis, dead=tuple(dead))
+    return replace(analysis, dead=dead)
 
 
 def _analysed(

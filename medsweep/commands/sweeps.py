@@ -62,7 +62,12 @@ def run(  # noqa: PLR0917
     summary = opened.run(options)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
     if not summary.stopped and opened.has_results():
-        views.print_report(*opened.report(results, summary, views.command_line()))
+        try:
+            views.print_report(*opened.report(results, summary, views.command_line()))
+        except UserError as error:
+            if summary.ok:
+                raise
+            typer.echo(f"no report: {error}")
     return summary.exit_code
 
 
@@ -71,7 +76,7 @@ def status(sweep: SweepPath, store: StorePath = STORE) -> int:
     from medsweep.commands import views
     from medsweep.study import session
 
-    views.stdout().print(views.status_table(session.open_sweep(sweep, store)))
+    views.stdout().print(views.status_table(session.open_sweep(sweep, store)), soft_wrap=True)
     return 0
 
 

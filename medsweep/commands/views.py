@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from medsweep.execution.driver import Summary
-from medsweep.execution.failures import ADVICE, notes
+from medsweep.execution.failures import ADVICE
 from medsweep.identity import short
 from medsweep.planning.cost import Why, other_code
 from medsweep.planning.forecast import ENOUGH, UNSURE, Forecast, Interval
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from medsweep.analysis.study.analyse import Analysis
     from medsweep.study.session import Session
 
+ARMS = 3
+"""Arms that are named where a trial serves many."""
 LISTED = 40
 """Trials that are listed one by one; ``--all`` lists the rest."""
 _STATES = {"reuse": "published", "skip": "published", "blocked": "blocked"}
@@ -45,7 +47,9 @@ def command_line() -> str:
 def print_report(analysis: "Analysis", page: Path) -> None:
     """The sentences of a report and where it is."""
     console = stdout()
-    for line in (analysis.headline, *(answer.sentence for answer in analysis.answers), f"report: {page}"):
+    lines = [analysis.headline, *(answer.sentence for answer in analysis.answers)]
+    lines += [f"{dead.arm}: {dead.reason}" for dead in analysis.dead]
+    for line in (*lines, f"report: {page}"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -138,8 +142,10 @@ def arm_list(plan: Plan) -> RenderableType:
 def why_text(why: Why) -> RenderableType:
     """The fields and inputs in which a trial differs from the nearest published one."""
     state = "published" if why.published else "not published"
-    head = f"{why.trial.stage} {short(why.trial.digest)} is {state}"
+    serves = f", for arm {', arm '.join(why.arms[:ARMS])}{', ...' * (len(why.arms) > ARMS)}," if why.arms else ""
+    head = f"{why.trial.stage} {short(why.trial.digest)}{serves} is {state}"
     code = [f"  published by {other_code(why.changed_files)}"] if why.changed_files else []
+    code += why.ended
     if why.nearest is None:
         return Text("\n".join([f"{head}; no other {why.trial.stage} trial is published to compare it with", *code]))
     lines = [f"{head}; the nearest other published trial is {short(why.nearest.digest)}, which differs in"]
@@ -169,24 +175,28 @@ def summary_text(summary: Summary, retry: str) -> RenderableType:
         lines.append(f"stopped at the budget: {summary.capped}")
     if summary.stopped:
         lines.append("stopped on request; finished trials are kept and running ones go on from their checkpoint")
-    if not summary.ok:
+    if summary.again:
         lines.append(f"to try again: {retry}")
+    elif summary.failures:
+        lines.append("running again would end alike: change what is said above; medsweep retry forgets these outcomes")
     return Text("\n".join(lines))
 
 
 def status_table(session: "Session") -> RenderableType:
-    """Trials per stage and state, then the last note of each failed one."""
+    """Trials per stage and state, then how each failed one ended, then the arms that cannot be compared."""
     counts: dict[str, Counter[str]] = {}
-    lines = []
+    failed = {failure.trial.digest for failure in session.failures}
     for digest, trial in session.plan.trials.items():
-        action, attempts = session.decisions[digest].action, notes(session.store, trial.stage, digest)
-        state = _STATES.get(action) or ("failed" if attempts else "waiting")
+        action = session.decisions[digest].action
+        state = "failed" if digest in failed else _STATES.get(action, "waiting")
         if action == "run" and session.store.leased(trial.stage, digest):
             state = "running"
         counts.setdefault(trial.stage, Counter())[state] += 1
-        if state == "failed":
-            label = f"{trial.stage} {session.labels[digest]}"
-            lines.append(f"{attempts[-1].outcome}: {label}: {attempts[-1].message} ({attempts[-1].at})")
+    lines = [
+        f"{one.outcome}: {one.trial.stage} {one.label}: {one.message}" + (one.at and f" ({one.at})")
+        for one in session.failures
+    ]
+    lines += [f"{dead.arm}: {dead.reason}" for dead in session.dead()]
     states = ("published", "running", "waiting", "blocked", "failed")
     table = Table("stage", *(Column(state, justify="right") for state in states), box=None, pad_edge=False)
     for stage, numbers in counts.items():

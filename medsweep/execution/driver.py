@@ -31,6 +31,10 @@ class Failure:
     label: str
     outcome: str
     message: str
+    published: bool = False
+    """Whether it is published with this outcome, so that running it again would end alike."""
+    at: str = ""
+    """When it failed, where only a note tells of it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,12 @@ class Summary:
     def ok(self) -> bool:
         """Every trial that was asked for is published and complete."""
         return not (self.failures or self.blocked or self.stopped or self.capped)
+
+    @property
+    def again(self) -> bool:
+        """Whether the same command may bring more: all that is missing would not end as it did."""
+        lasting = all(failure.published for failure in self.failures)
+        return self.stopped or bool(self.capped) or not lasting or (not self.failures and self.blocked > 0)
 
     @property
     def exit_code(self) -> int:
@@ -212,10 +222,24 @@ def _stopped_while_waiting(tasks: list[Task], lost: list[int], store: Store, obs
 def published_failures(plan: Plan, labels: Mapping[str, str], decisions: Mapping[str, Decision]) -> list[Failure]:
     """Trials that are published with an outcome that gives no result."""
     return [
-        Failure(plan.trials[digest], labels[digest], decision.outcome, decision.message)
+        Failure(plan.trials[digest], labels[digest], decision.outcome, decision.message, published=True)
         for digest, decision in decisions.items()
         if decision.outcome is not None and decision.outcome != COMPLETE
     ]
+
+
+def known_failures(
+    plan: Plan, labels: Mapping[str, str], decisions: Mapping[str, Decision], store: Store
+) -> list[Failure]:
+    """Those, and trials whose last attempt failed and that nobody is at now."""
+    failures = published_failures(plan, labels, decisions)
+    for digest, trial in plan.trials.items():
+        if decisions[digest].action != "run" or store.leased(trial.stage, digest):
+            continue
+        if attempts := notes(store, trial.stage, digest):
+            last = attempts[-1]
+            failures.append(Failure(trial, labels[digest], last.outcome, last.message, at=last.at))
+    return failures
 
 
 def _summary(

@@ -41,8 +41,9 @@ ADVICE: Mapping[str, str] = {
     "stalled": "the attempt note says where it hung; raise the stage's stall_minutes if it merely reports that rarely",
     "read-only": "make the store writable again, then run the sweep again; nothing finished is lost",
     "error": "the traceback is in the attempt note",
+    DivergedError.outcome: "it counts as the worst score; train its network otherwise, or drop the arm",
 }
-OUTCOMES = frozenset({*ADVICE, *(kind.outcome for kind in (StageEndedError, DivergedError, PoolDryError))})
+OUTCOMES = frozenset({*ADVICE, *(kind.outcome for kind in (StageEndedError, PoolDryError))})
 """Outcomes that give no result, whether published or noted."""
 
 

@@ -2,17 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medsweep.execution.failures import notes
 from medsweep.files import write_atomic
 from medsweep.identity import identity, short
 from medsweep.planning.forecast import Interval, Price, total
 from medsweep.store.source_code import changed_files
 from medsweep.store.store import Manifest, Store
 from medsweep.sweep.plan import Decision, Plan
-from medsweep.trial import Stage
+from medsweep.trial import COMPLETE, Stage
 
 SHOWN_FILES = 4
 
@@ -105,6 +106,8 @@ class IndexedTrial:
     config: Mapping[str, Any]
     reads: Mapping[str, str]
     inputs: Mapping[str, str]
+    arms: Sequence[str] = ()
+    """Arms that it serves."""
 
 
 ComparedTrial = IndexedTrial | Manifest
@@ -129,10 +132,15 @@ class Why:
     differences: tuple[Difference, ...]
     changed_files: tuple[str, ...] = ()
     """Source files that differ from those which published the trial."""
+    arms: tuple[str, ...] = ()
+    """Arms of planned sweeps that it serves."""
+    ended: tuple[str, ...] = ()
+    """How it, or what it would be made from, ended without a result."""
 
 
 def write_index(plan: Plan, store: Store) -> None:
     """Keep the planned trials where ``why`` finds them; a cache, made anew by every plan."""
+    serves = plan.serves()
     rows = [
         {
             "stage": trial.stage,
@@ -140,6 +148,7 @@ def write_index(plan: Plan, store: Store) -> None:
             "config": identity(trial.config),
             "reads": dict(trial.reads),
             "inputs": dict(trial.inputs),
+            "arms": serves[digest],
         }
         for digest, trial in plan.trials.items()
     ]
@@ -163,12 +172,33 @@ def explain(prefix: str, store: Store) -> Why:
     changed = tuple(changed_files(manifest.code)) if manifest else ()
     trials: dict[str, ComparedTrial] = {**planned, **published}
     trial = trials[digest]
+    arms = tuple(planned[digest].arms) if digest in planned else ()
+    ended = tuple(_ended(trial, published, trials, store))
     others = [other for other in published.values() if other.stage == trial.stage and other.digest != digest]
     if not others:
-        return Why(trial, digest in published, None, (), changed)
+        return Why(trial, digest in published, None, (), changed, arms, ended)
     apart = {other.digest: differences(trial, other, trials) for other in others}
     nearest = min(others, key=lambda other: (len(apart[other.digest]), other.digest))
-    return Why(trial, digest in published, nearest, tuple(apart[nearest.digest]), changed)
+    return Why(trial, digest in published, nearest, tuple(apart[nearest.digest]), changed, arms, ended)
+
+
+def _ended(
+    trial: ComparedTrial, published: Mapping[str, Manifest], trials: Mapping[str, ComparedTrial], store: Store
+) -> Iterator[str]:
+    """How the trial ended, if without a result; else how its inputs did, each once, nearest first."""
+    seen, todo = {trial.digest}, [trial]
+    while todo:
+        current = todo.pop(0)
+        if (manifest := published.get(current.digest)) is not None:
+            if manifest.outcome != COMPLETE:
+                yield f"{current.stage} {short(current.digest)} ended as {manifest.outcome}: {manifest.message}"
+            continue
+        if attempts := notes(store, current.stage, current.digest):
+            last = attempts[-1]
+            yield f"{current.stage} {short(current.digest)} failed at {last.at}, {last.outcome}: {last.message}"
+        fresh = [parent for parent in current.inputs.values() if parent in trials and parent not in seen]
+        seen |= set(fresh)
+        todo += [trials[parent] for parent in fresh]
 
 
 def differences(ours: ComparedTrial, theirs: ComparedTrial, trials: Mapping[str, ComparedTrial]) -> list[Difference]:

@@ -25,6 +25,7 @@ from medsweep.identity import short
 from medsweep.planning.cost import StageCost
 from medsweep.store.store import Store
 from medsweep.study.chains import network_of
+from medsweep.study.dead_arms import dead_arms
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table
 from medsweep.sweep.arms import Arm, label_of, level_text
@@ -84,6 +85,7 @@ def make_report(
     *,
     stage_costs: Sequence[StageCost],
     ran: Mapping[str, int],
+    decisions: Mapping[str, Decision],
     failures: Sequence[Failure],
     command: str,
     limits: Sequence[str] = (),
@@ -91,9 +93,13 @@ def make_report(
 ) -> tuple[Analysis, Path]:
     """Run the statistics and write the report, analysis.json, figures and their data into ``folder``.
 
+    Arms without a network are named, and the others compared.
+
     Raises:
-        UserError: scores are missing and the sweep declares no rule for that.
+        UserError: the control has no network, or no other arm has one; or some scores are missing and the sweep
+            declares no rule for that.
     """
+    dead = dead_arms(plan, decisions, failures, complete_cases=sweep.analysis.missing == "complete-cases")
     cohort = _cohort(plan, store)
     # Of the folds, the most patients tested for each one trained on widens intervals most.
     analysis = analyse(
@@ -103,6 +109,7 @@ def make_report(
         arms=arm_infos(plan),
         n_real=cohort and _real_training_size(*cohort, sweep.base.synthesise.unit),
         test_over_train=max(len(fold.test) / len(fold.train) for fold in cohort[1]) if cohort else None,
+        dead=dead,
     )
     context = ReportContext(
         sweep=sweep.name,

@@ -15,8 +15,9 @@ import pandas as pd
 from medsweep.analysis.report.page import Format
 from medsweep.analysis.stats.power import ASSUMABLE, ASSUMED, Size, design_power, pilot, sentences
 from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.dead import DeadArm
 from medsweep.data.folds import split
-from medsweep.execution.driver import Summary, decide_checked, published_failures, run_plan
+from medsweep.execution.driver import Failure, Summary, decide_checked, known_failures, run_plan
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.execution.runner import LocalRunner, Runner
 from medsweep.execution.task import RunContext
@@ -26,6 +27,7 @@ from medsweep.planning.forecast import Forecast, History, Price, forecast, price
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
 from medsweep.store.store import Store
+from medsweep.study.dead_arms import dead_arms
 from medsweep.study.plan import plan_sweep
 from medsweep.study.report import make_report, make_tables
 from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
@@ -71,6 +73,16 @@ class Session:
     def prices(self) -> dict[str, Price]:
         """Price of every trial of the plan."""
         return prices(self.plan, History(self.store, list(STAGES)), self.sweep.file.resources)
+
+    @cached_property
+    def failures(self) -> list[Failure]:
+        """Trials without a result, published so or given up for now."""
+        return known_failures(self.plan, self.labels, self.decisions, self.store)
+
+    def dead(self) -> tuple[DeadArm, ...]:
+        """Arms that no report can compare."""
+        complete_cases = self.sweep.analysis.missing == "complete-cases"
+        return dead_arms(self.plan, self.decisions, self.failures, complete_cases=complete_cases)
 
     def stage_costs(self) -> list[StageCost]:
         """Numbers and prices per stage."""
@@ -167,7 +179,8 @@ class Session:
             folder,
             stage_costs=now.stage_costs(),
             ran=summary.ran if summary else {},
-            failures=summary.failures if summary else published_failures(plan, now.labels, now.decisions),
+            decisions=now.decisions,
+            failures=summary.failures if summary else now.failures,
             command=command,
             limits=() if self.search is None else (LIMIT,),
             formats=formats,

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.config import Config
 from medsweep.data import prepare
 from medsweep.data.config import DataConfig, PrepareConfig
+from medsweep.errors import nearest
+from medsweep.metrics import SCORES
 from medsweep.sweep.file import Schema, Sweep
 from medsweep.trainers import treatments
 from medsweep.trainers.assessment import assess
@@ -133,7 +135,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="score",
-            version=1,
+            version=2,
             config=score.ScoreConfig,
             run=score.run,
             hours=score.hours,
@@ -146,7 +148,18 @@ STAGES: Final[Mapping[str, Stage]] = {
 }
 
 
-SCHEMA: Final = Schema(settings=Settings, stages=tuple(STAGES), analysis=AnalysisRules)
+class AnalysisSection(AnalysisRules):
+    """``analysis:`` the rules, on a metric that score measures."""
 
-StudySweep = Sweep[Settings, AnalysisRules]
+    @field_validator("primary")
+    @classmethod
+    def _is_measured(cls, primary: str) -> str:
+        if primary not in SCORES:
+            raise ValueError(f"no score of a segmentation is called so; {nearest(primary, SCORES)}")
+        return primary
+
+
+SCHEMA: Final = Schema(settings=Settings, stages=tuple(STAGES), analysis=AnalysisSection)
+
+StudySweep = Sweep[Settings, AnalysisSection]
 """A sweep of this pipeline."""

@@ -53,7 +53,10 @@ def choose(config: SegmentConfig, pool: Pool, iou: pd.Series | None) -> Choice:
     unit = pool.slices_per_patient if config.unit == "patients" else 1
     wanted, candidates = config.count * unit, config.candidates * unit
     if len(pool) < max(wanted, candidates):
-        raise PoolDryError(f"the arm asks for {max(wanted, candidates)} synthetic samples, the pool has {len(pool)}")
+        needed = max(wanted, candidates)
+        raise PoolDryError(
+            f"its pool ran dry, the arm asks for {needed} synthetic samples and the pool has {len(pool)}"
+        )
     if iou is None:
         return Choice(np.arange(wanted), wanted)
     passing = np.flatnonzero(iou.loc[pd.RangeIndex(candidates)].to_numpy() >= config.min_iou)
@@ -61,8 +64,8 @@ def choose(config: SegmentConfig, pool: Pool, iou: pd.Series | None) -> Choice:
     if len(passing) < (needed := wanted if fixed_kept else 1):
         asks, more = (f"asks for {wanted}", "headroom") if fixed_kept else ("needs one", "count")
         raise PoolDryError(
-            f"segment.min_iou {config.min_iou:g} leaves {len(passing)} of {candidates} synthetic samples and the arm "
-            f"{asks}; raise synthesise.{more} or lower the threshold"
+            f"its pool ran dry, {len(passing)} of {candidates} synthetic samples passed segment.min_iou "
+            f"{config.min_iou:g} and the arm {asks}; lower that threshold, raise synthesise.{more}, or drop the arm"
         )
     choice = Choice(passing[:needed], int(passing[needed - 1]) + 1) if fixed_kept else Choice(passing, wanted)
     if config.filter_by == "random":
