@@ -208,6 +208,5 @@ def same_numbers(seed: int) -> Iterator[None]:
 
 def compile_main_phases(gan: Gan, backend: str) -> None:
     """Compile the synthesis of G and the judgement of D. Penalties must not be run afterwards."""
-    g, d = gan.networks.g, gan.networks.d
-    g.synthesise = torch.compile(g.synthesise, dynamic=False, backend=backend)
-    d.forward = torch.compile(d.forward, dynamic=False, backend=backend)
+    gan.networks.compile(backend)
+    gan.networks.run_compiled(True)
