@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from medsweep.analysis.report import design, dose, factors, images, overall, results, retraining
+from medsweep.analysis.report import contrasts, design, dose, factors, images, overall, results, retraining
 from medsweep.analysis.report.document import (
     Block,
     Bullets,
@@ -142,6 +142,7 @@ def reproduction_section(context: ReportContext, record: str = "analysis.json") 
 
 TOPICS = (
     Topic("answer", "Answer", _answer),
+    contrasts.TOPIC,
     Topic("patients", "Patients", lambda material: (_flow(material.analysis),)),
     results.DIFFERENCES,
     results.NOTHING,

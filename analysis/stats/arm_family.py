@@ -101,6 +101,19 @@ def family_of(
     return tuple(tests)
 
 
+def unit_means(
+    reduced: Reduced, rules: AnalysisRules, test_over_train: float | None = None
+) -> tuple[Units | None, int, bool]:
+    """What is replicated, over patients whose every score is finite; how many they are; whether nothing but they is."""
+    table = scores_of(reduced)
+    scores = _scores(table, 0, rules, test_over_train)
+    keep = [np.asarray(~np.isinf(values).any(axis=(0, 2)), dtype=np.bool_) for values in scores.raw]
+    patients = np.concatenate([people[kept] for people, kept in zip(scores.patients, keep, strict=True)])
+    units = _units(scores.whole, keep, scores)
+    alone = units is not None and scores.design is Replication.HELD_OUT and units.patients is None
+    return units, len(np.unique(patients)), alone
+
+
 def _scored(pair_2PR: Array) -> Flags:
     """Patients with a score in at least one run of the two arms."""
     return np.asarray(np.isfinite(pair_2PR).any(axis=(0, 2)), dtype=np.bool_)

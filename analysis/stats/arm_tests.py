@@ -142,6 +142,13 @@ def _variants(units: Units, arm: int, control: int, *, up: bool) -> _Variants | 
     return _with_patients(runs, units.patients, arm, control, up=up)
 
 
+def pair_weights(arms: int, arm: int, control: int) -> Array:
+    """The contrast arm minus control."""
+    weights = np.zeros(arms)
+    weights[[arm, control]] = 1.0, -1.0
+    return weights
+
+
 def _blocked(units: Units, arm: int, control: int, *, up: bool) -> _Variants | None:
     means_AU = units.means[:, np.isfinite(units.means).all(axis=0)]
     if not means_AU.shape[1]:
@@ -150,7 +157,7 @@ def _blocked(units: Units, arm: int, control: int, *, up: bool) -> _Variants | N
     pulled_LU = others + _pulled_units(means_AU[arm] - others, up=up)
     means_LAU = np.repeat(means_AU[None], len(pulled_LU), axis=0)
     means_LAU[:, arm] = pulled_LU
-    error = blocked_error(means_LAU, arm, control)
+    error = blocked_error(means_LAU, pair_weights(len(means_AU), arm, control))
     if error is None:
         return None
     value_L = (means_LAU[:, arm] - means_LAU[:, control]).mean(axis=1)
@@ -166,7 +173,8 @@ def _independent(units: Units, arm: int, control: int, *, up: bool) -> _Variants
     spread_LA = np.repeat(spread_A[None], len(pulled_LU), axis=0)
     if len(runs[arm]) > 1:
         spread_LA[:, arm] = pulled_LU.var(axis=1, ddof=1)
-    error = independent_error(spread_LA, np.array([len(row) for row in runs]), arm, control)
+    counts = np.array([len(row) for row in runs])
+    error = independent_error(spread_LA, counts, pair_weights(len(runs), arm, control))
     if error is None:
         return None
     return _Variants(pulled_LU.mean(axis=1) - runs[control].mean(), error.variance, error.df)

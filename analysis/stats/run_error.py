@@ -1,4 +1,4 @@
-"""The error of an arm's difference from the control where runs are random: half its own spread, half that of all arms.
+"""The error of a contrast of arms where runs are random: half its own arms' spread, half that of all arms.
 
 A few runs tell little about the spread of one arm, and the runs of all arms together tell much, if arms spread alike.
 The pooled error alone claims too much where one arm varies more than the others; each pair's own error alone finds
@@ -15,42 +15,38 @@ from numpy.typing import NDArray
 from medsweep.analysis.records import Array
 
 OWN_SHARE: Final = 0.5
-"""Weight of the pair's own spread in its error; the rest is pooled over all arms."""
+"""Weight of the spread of a contrast's own arms in its error; the rest is pooled over all arms."""
 
 
 @dataclass(frozen=True)
 class RunError:
-    """Squared standard error of a difference, from runs, with its degrees of freedom; one for each of L variants."""
+    """Squared standard error of a contrast, from runs, with its degrees of freedom; one for each of L variants."""
 
     variance: Array
     df: Array
 
 
 def independent_error(
-    variances_LA: Array, runs_A: NDArray[np.int64], arm: int, control: int, own_share: float = OWN_SHARE
+    variances_LA: Array, runs_A: NDArray[np.int64], weights_A: Array, own_share: float = OWN_SHARE
 ) -> RunError | None:
     """Runs that belong to their arm alone: ``variances_LA`` over the ``runs_A`` of each arm, NaN where it has one.
 
-    Welch's error has own_share 1, Dunnett's 0. Satterthwaite 1946 for the degrees of freedom. None where no arm has a
-    second run.
+    The contrast has ``weights_A``; of a pair, Welch's error has own_share 1, Dunnett's 0. Satterthwaite 1946 for the
+    degrees of freedom. None where no arm has a second run.
     """
     freedom_A = np.maximum(runs_A - 1, 0).astype(np.float64)
     if not freedom_A.any():
         return None
     variances_LA = np.where(freedom_A > 0, np.nan_to_num(variances_LA), 0.0)
-    shares = np.zeros(len(runs_A))
-    pooled = 0.0
-    for one in (arm, control):
-        own = own_share if freedom_A[one] > 0 else 0.0
-        shares[one] += own / runs_A[one]
-        pooled += (1 - own) / runs_A[one]
-    shares += pooled * freedom_A / freedom_A.sum()
+    squares = weights_A**2 / np.maximum(runs_A, 1)
+    own_A = np.where(freedom_A > 0, own_share, 0.0)
+    shares = own_A * squares + ((1 - own_A) * squares).sum() * freedom_A / freedom_A.sum()
     variance = variances_LA @ shares
     doubt = (variances_LA**2) @ np.divide(shares**2, freedom_A, out=np.zeros_like(shares), where=freedom_A > 0)
     return RunError(variance, np.divide(variance**2, doubt, out=np.full_like(doubt, np.inf), where=doubt > 0))
 
 
-def blocked_error(means_LAU: Array, arm: int, control: int, own_share: float = OWN_SHARE) -> RunError | None:
+def blocked_error(means_LAU: Array, weights_A: Array, own_share: float = OWN_SHARE) -> RunError | None:
     """Units that all arms share, as folds: what moves all arms of a unit alike is taken out first.
 
     The variance of each arm follows from that of its distance to the mean of the other arms (Grubbs 1948, for k
@@ -62,7 +58,7 @@ def blocked_error(means_LAU: Array, arm: int, control: int, own_share: float = O
     if units < 2:
         return None
     if k == 2:
-        variance = (means_LAU[:, arm] - means_LAU[:, control]).var(axis=1, ddof=1) / units
+        variance = np.einsum("a,lau->lu", weights_A, means_LAU).var(axis=1, ddof=1) / units
         return RunError(variance, np.full(len(means_LAU), units - 1.0))
     others = k - 1
     distance_AA = np.eye(k) * (k / others) - 1 / others
@@ -70,9 +66,9 @@ def blocked_error(means_LAU: Array, arm: int, control: int, own_share: float = O
     # E(spread_a) = s_a (1 - 1/m^2) + sum(s) / m^2, summed over arms sum(spread) = sum(s) k/m, with m other arms
     solve_AA = (np.eye(k) - np.full((k, k), others / k / others**2)) / (1 - 1 / others**2)
     variances_LA = spread_LA @ solve_AA.T
-    shares_A = np.full(k, (1 - own_share) * 2 / k)
-    shares_A[[arm, control]] += own_share
-    pooled_L = (1 - own_share) * 2 * variances_LA.mean(axis=1)
+    square = float(weights_A @ weights_A)
+    shares_A = own_share * weights_A**2 + (1 - own_share) * square / k
+    pooled_L = (1 - own_share) * square * variances_LA.mean(axis=1)
     # an estimated variance can fall below 0; the pooled half stands in any case
     variance_L = np.maximum(variances_LA @ shares_A, pooled_L)
     form_AA = (distance_AA.T * (shares_A @ solve_AA)) @ distance_AA

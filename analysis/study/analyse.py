@@ -13,6 +13,7 @@ from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_eff
 from medsweep.analysis.questions.quality import QualityStudy, quality_of
 from medsweep.analysis.questions.utility import ANCHOR, generator_table, utility_table
 from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.stats.contrast_family import ContrastTest
 from medsweep.analysis.stats.dose_response import DoseRules, DoseSeries, dose_series
 from medsweep.analysis.stats.effects import Paired, paired_differences
 from medsweep.analysis.stats.method_tests import Components, RunMean, all_components, run_means
@@ -20,6 +21,7 @@ from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.classes import ClassResult, classes_of
+from medsweep.analysis.study.contrasts import contrasts_of
 from medsweep.analysis.study.dead import DeadArm, living, scoreless
 from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import limits_of
@@ -83,6 +85,8 @@ class Analysis:
     """Of the arms whose difference is shown or largest, ``KEY_ARMS`` at most."""
     pools: tuple[PoolSummary, ...]
     quality: QualityStudy | None
+    contrasts: tuple[ContrastTest, ...]
+    """Effects of a factorial first, then those that the rules name."""
     failures: tuple[FailureRates, ...]
     by_class: tuple[ClassResult, ...]
     limits: tuple[str, ...]
@@ -94,6 +98,8 @@ class Analysis:
         verdicts = [(answer.arm, answer.verdict) for answer in self.answers]
         conditional = all(answer.conditional for answer in self.answers)
         metric, n = self.primary.metric, self.primary.n
+        if self.rules.kind == "factorial":
+            return wording.effects_headline(self.contrasts, metric, n)
         return wording.headline(verdicts, self.control, metric, n, conditional=conditional)
 
     def to_json(self) -> str:
@@ -187,6 +193,7 @@ def _analysed(
         paired=paired_differences(reduced, control, _key_arms(answers), level),
         pools=_pool_summaries(pools, [arm.name for arm in arms]),
         quality=_quality_of_pools(pools, reduced, control, level),
+        contrasts=contrasts_of(reduced, arms, rules, ratio),
         failures=failures_of(scored_rows(rows, rules, reduced.metric)[0], reduced, control, rules, ratio),
         by_class=classes_of(rows, control, rules, reduced, ratio),
         limits=limits_of(reduced, answers, pools, rules, undescribed=undescribed),

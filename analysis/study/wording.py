@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from medsweep.analysis.records import Bounded, Estimate
 from medsweep.analysis.stats.arm_family import ArmTest
+from medsweep.analysis.stats.contrast_family import ContrastTest
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.evidence import Judged
 from medsweep.analysis.table.reduction import AnalysisRules
@@ -138,6 +139,8 @@ def _random(test: ArmTest) -> str:
             return f"{patients} in {counted(test.units, 'fold')}"
 
 
+UNSHOWN = (Verdict.EQUIVALENT, Verdict.INCONCLUSIVE)
+"""Verdicts that claim no difference."""
 HEADLINE_NAMES = 3
 """Arms up to which a headline names them."""
 
@@ -167,6 +170,24 @@ def headline(
     named = f": {'; '.join(better)}" if len(better) <= HEADLINE_NAMES else ""
     text = f"{len(better)} of {len(verdicts)} arms {_is(better)} superior to {control} {where}{named}"
     return f"{text}. Of the others, {rest}." if rest else f"{text}."
+
+
+def effects_headline(effects: Sequence[ContrastTest], metric: Metric, n: int) -> str:
+    """The effects that are shown, the largest first; how many are not."""
+    where = f"on {metric.title} (n = {n})"
+    if any(effect.conditional for effect in effects):
+        return f"One network per arm cannot judge a method: no effect {where} is named; train with more seeds."
+    shown = [effect for effect in effects if effect.verdict not in UNSHOWN]
+    shown.sort(key=lambda effect: -abs(effect.estimate.value))
+    rest = {verdict: sum(effect.verdict is verdict for effect in effects) for verdict in UNSHOWN}
+    left = ", ".join(f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in rest.items() if count)
+    named = "; ".join(
+        f"{effect.name} {number(effect.estimate.value, metric.digits, sign=True)} ({effect.verdict})"
+        for effect in shown
+    )
+    if not shown:
+        return f"No effect of {len(effects)} is shown {where}: {left}."
+    return f"Shown of {len(effects)} effects {where}: {named}.{f' Of the others, {left}.' if left else ''}"
 
 
 def _counted(arms: Sequence[str], verdict: str) -> str:

@@ -39,6 +39,10 @@ class AnalysisRules(Config):
     """What to do where a trial left no score: stop, or drop its replicate or patient for ALL arms."""
     diverged: Literal["worst", "refuse"] = "worst"
     """A diverged training is a result of its arm, scored as the worst value; or stop."""
+    kind: Literal["arms", "factorial"] = "arms"
+    """``factorial``: the effects of the factors of two levels carry the headline, before each arm's verdict."""
+    contrasts: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Further comparisons by name, each as weights of arms that add up to 0; one family, with the effects if any."""
     post_hoc: tuple[PostHocMethod, ...] = ()
     """Tests of all pairs to print beside Nemenyi's; none carries a verdict."""
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from medsweep.data.folds import split
 from medsweep.data.source import DataSource, inspect_source
-from medsweep.errors import UserError
+from medsweep.errors import UserError, nearest
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains, fold_of
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
@@ -44,6 +44,7 @@ def plan_sweep(path: Path, store: Store) -> PlannedSweep:
         source = inspect_source(sweep.base.data, store.root)
     except ValueError as error:
         raise sweep.error(("data",), str(error)) from None
+    _refuse_bad_contrasts(sweep, compared)
     cells = replicates(sweep, source.patients)
     _require_room(sweep, compared, cells, source.patients)
     plan = plan_arms(sweep, source, cells, compared)
@@ -121,6 +122,19 @@ def _refused(error: ValidationError, arm: Arm, sweep: StudySweep) -> UserError:
     places: list[tuple[str, ...]] = [("data", field), *(("fixed", name, field) for name in Settings.model_fields)]
     place = next((place for place in places if place in sweep.yaml.lines), ("data",))
     return sweep.error(place, f"arm {arm.name!r}: {message}")
+
+
+def _refuse_bad_contrasts(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """Contrasts that could not be computed are refused before anything is trained for them."""
+    names = [arm.name for arm in compared]
+    for name, weights in sweep.analysis.contrasts.items():
+        place = ("analysis", "contrasts", name)
+        for arm in weights:
+            if arm not in names:
+                raise sweep.error(place, f"contrast {name!r}: no arm is called {arm!r}; {nearest(arm, names)}")
+        if abs(sum(weights.values())) > 1e-9 or not any(weights.values()):
+            total = sum(weights.values())
+            raise sweep.error(place, f"contrast {name!r}: weights must add up to 0 and not all be 0, got {total:g}")
 
 
 def _refuse_data_factors(sweep: StudySweep) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from scipy import stats
 
 from medsweep.analysis.stats.arm_family import arm_tests
-from medsweep.analysis.stats.arm_tests import Setting, Units, bounds_of
+from medsweep.analysis.stats.arm_tests import Setting, Units, bounds_of, pair_weights
 from medsweep.analysis.stats.dunnett import adjusted_p, quantiles
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.run_error import blocked_error, independent_error
@@ -80,11 +80,11 @@ def test_the_error_of_runs_has_dunnetts_and_welchs_as_its_ends():
     groups = [rng.normal(0, scale, 6) for scale in (1, 2, 3)]
     variances = np.array([[group.var(ddof=1) for group in groups]])
     runs = np.full(3, 6)
-    pooled = independent_error(variances, runs, 1, 0, own_share=0)
+    pooled = independent_error(variances, runs, pair_weights(3, 1, 0), own_share=0)
     oracle = stats.dunnett(*groups[1:], control=groups[0], random_state=np.random.default_rng(0))
     difference = groups[1].mean() - groups[0].mean()
     assert difference / math.sqrt(pooled.variance[0]) == pytest.approx(oracle.statistic[0])
-    own = independent_error(variances, runs, 1, 0, own_share=1)
+    own = independent_error(variances, runs, pair_weights(3, 1, 0), own_share=1)
     welch = stats.ttest_ind(groups[1], groups[0], equal_var=False)
     assert difference / math.sqrt(own.variance[0]) == pytest.approx(welch.statistic)
     assert own.df[0] == pytest.approx(welch.df)
@@ -92,11 +92,11 @@ def test_the_error_of_runs_has_dunnetts_and_welchs_as_its_ends():
 
 def test_the_error_of_folds_has_the_paired_and_the_repeated_measures_one_as_its_ends():
     means = np.random.default_rng(0).normal(0, 1, (4, 5))
-    pooled = blocked_error(means[None], 1, 0, own_share=0)
+    pooled = blocked_error(means[None], pair_weights(4, 1, 0), own_share=0)
     residual = means - means.mean(0) - means.mean(1, keepdims=True) + means.mean()
     assert pooled.variance[0] == pytest.approx(2 * (residual**2).sum() / (3 * 4) / 5)
     assert pooled.df[0] == pytest.approx(3 * 4)
-    pair = blocked_error(means[None, :2], 1, 0)
+    pair = blocked_error(means[None, :2], pair_weights(2, 1, 0))
     assert pair.variance[0] == pytest.approx((means[1] - means[0]).var(ddof=1) / 5)
     assert pair.df[0] == 4
 
