@@ -24,7 +24,7 @@ from medsweep.analysis.study.classes import ClassResult, classes_of
 from medsweep.analysis.study.contrasts import contrasts_of
 from medsweep.analysis.study.dead import DeadArm, living, scoreless
 from medsweep.analysis.study.failures import FailureRates, failures_of
-from medsweep.analysis.study.limits import limits_of
+from medsweep.analysis.study.limits import arms_of_one_generator, limits_of
 from medsweep.analysis.study.metric_study import (
     Cause,
     Description,
@@ -85,6 +85,8 @@ class Analysis:
     """Of the arms whose difference is shown or largest, ``KEY_ARMS`` at most."""
     pools: tuple[PoolSummary, ...]
     quality: QualityStudy | None
+    conditional: wording.Condition
+    """What each arm was trained with once, on one held-out set, so that no method can be judged."""
     contrasts: tuple[ContrastTest, ...]
     """Effects of a factorial first, then those that the rules name."""
     failures: tuple[FailureRates, ...]
@@ -96,11 +98,10 @@ class Analysis:
     def headline(self) -> str:
         """The answer in one sentence."""
         verdicts = [(answer.arm, answer.verdict) for answer in self.answers]
-        conditional = all(answer.conditional for answer in self.answers)
         metric, n = self.primary.metric, self.primary.n
         if self.rules.kind == "factorial":
             return wording.effects_headline(self.contrasts, metric, n)
-        return wording.headline(verdicts, self.control, metric, n, conditional=conditional)
+        return wording.headline(verdicts, self.control, metric, n, conditional=self.conditional)
 
     def to_json(self) -> str:
         """The record as JSON text; NaN is null, infinity a text."""
@@ -193,11 +194,19 @@ def _analysed(
         paired=paired_differences(reduced, control, _key_arms(answers), level),
         pools=_pool_summaries(pools, [arm.name for arm in arms]),
         quality=_quality_of_pools(pools, reduced, control, level),
+        conditional=_condition(reduced, answers, pools),
         contrasts=contrasts_of(reduced, arms, rules, ratio),
         failures=failures_of(scored_rows(rows, rules, reduced.metric)[0], reduced, control, rules, ratio),
         by_class=classes_of(rows, control, rules, reduced, ratio),
         limits=limits_of(reduced, answers, pools, rules, undescribed=undescribed),
     )
+
+
+def _condition(reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame) -> wording.Condition:
+    if all(answer.conditional for answer in answers):
+        return "network"
+    # folds have generators of their own, which the test over folds then holds for
+    return "generator" if len(reduced.folds) == 1 and arms_of_one_generator(reduced, pools) else ""
 
 
 def _key_arms(answers: Sequence[Answer]) -> list[str]:

@@ -92,15 +92,19 @@ def _dropped(reduced: Reduced) -> str | None:
 
 
 def _one_generator(reduced: Reduced, pools: pd.DataFrame) -> str | None:
-    """True where some arm draws on one pool in every seed of a fold: seeds then vary the segmenter alone."""
-    if pools.empty or reduced.seeds < 2:
+    arms = arms_of_one_generator(reduced, pools)
+    if not arms:
         return None
+    return f"Conditional on one generator per fold ({', '.join(arms)}): seeds vary the segmenter, not the images."
+
+
+def arms_of_one_generator(reduced: Reduced, pools: pd.DataFrame) -> tuple[str, ...]:
+    """Arms that draw on one pool in every seed of a fold: seeds then vary the segmenter alone."""
+    if pools.empty or reduced.seeds < 2:
+        return ()
     per_fold = pools.groupby(["arm", "fold"]).agg(pools=("digest", "nunique"), seeds=("seed", "nunique"))
     shared = per_fold[(per_fold["pools"] == 1) & (per_fold["seeds"] > 1)]
-    if shared.empty:
-        return None
-    arms = sorted({str(arm) for arm, _ in shared.index})
-    return f"Conditional on one generator per fold ({', '.join(arms)}): seeds vary the segmenter, not the images."
+    return tuple(sorted({str(arm) for arm, _ in shared.index}))
 
 
 def _overlap(answers: Sequence[Answer], rules: AnalysisRules) -> str | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from medsweep.analysis.records import Bounded, Estimate
 from medsweep.analysis.stats.arm_family import ArmTest
@@ -141,24 +142,29 @@ def _random(test: ArmTest) -> str:
 
 UNSHOWN = (Verdict.EQUIVALENT, Verdict.INCONCLUSIVE)
 """Verdicts that claim no difference."""
+CURES = {"network": f"with {SEEDS_FOR_METHOD} seeds", "generator": "a generator for every seed"}
 HEADLINE_NAMES = 3
 """Arms up to which a headline names them."""
 
 
+Condition = Literal["", "network", "generator"]
+"""What an arm of one held-out set was trained with once; empty where runs vary all of it."""
+
+
 def headline(
-    verdicts: Sequence[tuple[str, Verdict]], control: str, metric: Metric, n: int, *, conditional: bool
+    verdicts: Sequence[tuple[str, Verdict]], control: str, metric: Metric, n: int, *, conditional: Condition
 ) -> str:
     """The answer in one sentence: how many arms come to what, and which; inconclusive ones last.
 
-    One network per arm cannot judge a method, so ``conditional`` names no winner.
+    One network, or one generator, per arm cannot judge a method, so ``conditional`` names no winner.
     """
     where = f"on {metric.title} (n = {n})"
     groups = {verdict: [arm for arm, reached in verdicts if reached == verdict] for verdict in Verdict}
     if conditional:
         seen = ", ".join(f"{len(arms)} {_is(arms)} {verdict}" for verdict, arms in groups.items() if arms)
         return (
-            f"One network per arm cannot judge a method. Of {counted(len(verdicts), 'trained network')} against that "
-            f"of {control} {where}, {seen}; train with {SEEDS_FOR_METHOD} seeds."
+            f"One {conditional} per arm cannot judge a method. Of {counted(len(verdicts), 'arm')} as trained here, "
+            f"against {control} {where}, {seen}; train {CURES[conditional]}."
         )
     if len(verdicts) == 1:
         arm, verdict = verdicts[0]

@@ -60,7 +60,7 @@ def test_retraining_noise_makes_a_difference_of_networks_inconclusive():
 def test_one_network_per_arm_names_no_winner():
     found = run(seeds=1)
     assert all("for these trained networks." in answer.lead for answer in found.answers)
-    assert found.headline.startswith("One network per arm cannot judge a method. Of 3 trained networks")
+    assert found.headline.startswith("One network per arm cannot judge a method. Of 3 arms as trained here")
     assert "better" not in found.headline
     for settings in ({"seeds": 5}, {"folds": 5, "patients": 40, "seeds": 1}):
         sweep = run(**settings)
@@ -86,7 +86,7 @@ def test_one_network_per_arm_names_no_winner():
 )
 def test_the_headline_counts_and_names(verdicts, sentence):
     pairs = list(zip("abdef", map(Verdict, verdicts), strict=False))
-    assert headline(pairs, "c", SCORES["dice"], 9, conditional=False) == sentence
+    assert headline(pairs, "c", SCORES["dice"], 9, conditional="") == sentence
 
 
 def test_lower_is_better_for_distances():
@@ -177,6 +177,9 @@ def test_pools_are_counted_once_and_one_generator_is_a_limit():
     shared = pools.assign(digest=pools["digest"].str[:-2])
     found = run(arms=arms, shifts={}, pools=shared, seeds=2, patients=8)
     assert any("one generator per fold" in sentence for sentence in found.limits)
+    assert found.headline.startswith("One generator per arm cannot judge a method.")
+    in_folds = run(arms=arms, shifts={}, pools=shared, seeds=2, patients=8, folds=2)
+    assert "cannot judge" not in in_folds.headline
     assert {p.n for p in found.pools} == {1}
 
 
