@@ -1,6 +1,6 @@
 """Forest plots of differences from the control.
 
-On one data set every arm has a row: mean difference, thick and thin interval, margin band, numbers and verdict. Over
+On one data set every arm has a row: difference, the interval of its verdict, margin band, numbers and verdict. Over
 data sets every arm has a block: each data set's difference, and the random-effects mean as a diamond.
 """
 
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from medsweep.analysis.figures import style
-from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
+from medsweep.analysis.figures.style import ACCENT, FEW_DF, INK, QUIET, Drawn, Rows
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.meta_analysis import Meta
 from medsweep.analysis.study.analyse import Analysis
@@ -28,18 +28,13 @@ MARKS = {
     Verdict.INCONCLUSIVE: "o",
 }
 """Marker shape by verdict; inconclusive ones are hollow."""
-FEW_DF = 2
-"""Degrees of freedom below which an interval is too wide to set the axis."""
 ROW_IN = 0.19
 HEAD = 40
 """Characters of a line in the head of a block."""
 
 
 def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
-    """One row per arm in the sweep's order.
-
-    Thin: the interval that the verdict uses, for all arms at once; thick: the one behind the test of equivalence.
-    """
+    """One row per arm in the sweep's order, with the interval for all arms at once that the verdict uses."""
     labels = [style.wrapped(answer.arm, 34) for answer in analysis.answers]
     heights = [max(style.lines(label), 2) for label in labels]
     metric = analysis.primary.metric
@@ -75,10 +70,9 @@ def _limits(analysis: Analysis) -> tuple[float, float]:
 
 def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float], digits: int) -> None:
     quoted = answer.estimate
-    style.interval(axes, (quoted.low, quoted.high), y, limits, color=INK, lw=0.9)
-    style.interval(axes, answer.narrow, y, limits, color=INK, lw=2.6)
+    style.interval(axes, (quoted.low, quoted.high), y, limits, color=INK, lw=1.4)
     face = "white" if answer.verdict == Verdict.INCONCLUSIVE else ACCENT
-    axes.plot(quoted.value, y, MARKS[answer.verdict], ms=6, mec=INK, mfc=face, mew=0.9, zorder=4)
+    style.mark(axes, quoted.value, y, limits, MARKS[answer.verdict], ms=6, mec=INK, mfc=face, mew=0.9, zorder=7)
     text = f"{number(quoted.value, digits, sign=True)}  [{span(quoted.low, quoted.high, digits)}]"
     beside = axes.get_yaxis_transform()
     axes.text(1.03, y, text, transform=beside, va="center", fontsize=7.5)

@@ -11,20 +11,20 @@ from matplotlib.lines import Line2D
 from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, INK, Drawn, Rows
 from medsweep.analysis.stats.effects import Paired
-from medsweep.analysis.study.wording import number, with_span
+from medsweep.analysis.study.wording import number, percent, with_span
 from medsweep.metrics import Metric
 
 WORSE = "#b35806"
 """Burnt orange: apart from the accent blue for every common colour blindness, and in grey by its darkness."""
 MOST_VALUES = 3
-"""Outliers whose value is written at either end of a panel."""
+"""Values beyond the axis that are written under a panel."""
 
 
 def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Path) -> Drawn:
     """One panel per comparison, patients from the lowest difference to the highest, on a shared scale.
 
     A triangle up is a patient for whom the arm is better, down worse, a ring a tie; outliers carry a larger mark.
-    Differences beyond the axis stand at its edge with their value.
+    Differences beyond the axis stand at its edge, and their values under the panel.
     """
     limits = _limits(pairs, margin)
     with style.look():
@@ -35,7 +35,9 @@ def draw_paired(pairs: Sequence[Paired], metric: Metric, margin: float, stem: Pa
             style.margin_band(axes, margin, vertical=False)
             _panel(axes, pair, limits, metric)
             axes.set_ylim(*limits)
-        drawing.legend(handles=_key(), ncols=4, frameon=False, fontsize=7, loc="outside lower center")
+        drawing.legend(
+            handles=_key(pairs[0].mean.level), ncols=4, frameon=False, fontsize=7, loc="outside lower center"
+        )
         return style.save(drawing, stem, _data(pairs, metric))
 
 
@@ -75,36 +77,40 @@ def _panel(axes: Axes, pair: Paired, limits: tuple[float, float], metric: Metric
     mean = pair.mean
     if math.isfinite(mean.low):
         axes.axhspan(mean.low, mean.high, color=INK, alpha=0.18, lw=0, zorder=1)
-    axes.axhline(mean.value, color=INK, lw=1.1, ls=(0, (6, 2)), zorder=2)
-    _values_beyond(axes, pair, shown, limits)
+    if limits[0] <= mean.value <= limits[1]:
+        axes.axhline(mean.value, color=INK, lw=1.1, ls=(0, (6, 2)), zorder=2)
+    elif not math.isnan(mean.value):  # the mean itself lies beyond the axis
+        edge, head = (limits[0], "v") if mean.value < limits[0] else (limits[1], "^")
+        axes.plot(-1, edge, head, ms=6, color=INK, clip_on=False, in_layout=False, zorder=5)
     axes.set_xticks([])
     axes.set_xlim(-1 - 0.03 * n, n + 0.03 * n)
     text = with_span(mean.value, mean, metric.digits + 1)
-    axes.set_xlabel(f"{n} patients, sorted\nmean {text}", fontsize=7)
+    axes.set_xlabel("\n".join([f"{n} patients, sorted", f"mean {text}", *_beyond(pair, limits)]), fontsize=7)
 
 
-def _values_beyond(axes: Axes, pair: Paired, shown: np.ndarray, limits: tuple[float, float]) -> None:
-    """Values of the outliers that lie beyond the axis, from the ends inwards."""
-    middle = len(shown) / 2
-    for on_left in (True, False):
-        outliers = [i for i in pair.outliers if (i < middle) == on_left]
-        outliers = outliers[:MOST_VALUES] if on_left else outliers[::-1][:MOST_VALUES]
-        for line, i in enumerate(outliers):
-            if limits[0] <= pair.differences[i] <= limits[1]:
-                continue
-            beside = 0.04 * len(shown) + 1
-            place = (outliers[-1] + beside if on_left else outliers[-1] - beside, shown[outliers[0]])
-            drop, side = (9 * line, "left") if on_left else (-9 * line, "right")
-            text = number(pair.differences[i], 3, sign=True)
-            axes.annotate(text, place, xytext=(0, drop), textcoords="offset points", ha=side, va="center", fontsize=6.5)
+def _beyond(pair: Paired, limits: tuple[float, float]) -> list[str]:
+    """Under the panel: the differences that stand at its edge, the farthest first."""
+    far = [value for value in pair.differences if not limits[0] <= value <= limits[1]]
+    far.sort(key=abs, reverse=True)
+    if not far:
+        return []
+    more = f" and {len(far) - MOST_VALUES} more" if len(far) > MOST_VALUES else ""
+    return [f"beyond the axis: {', '.join(number(value, 3, sign=True) for value in far[:MOST_VALUES])}{more}"]
 
 
-def _key() -> list[Line2D]:
+def _key(level: float) -> list[Line2D]:
     return [
         Line2D([], [], marker="^", color=ACCENT, ls="", ms=5, label="arm better"),
         Line2D([], [], marker="v", color=WORSE, ls="", ms=5, label="arm worse"),
         Line2D([], [], marker="o", mfc="none", mec=INK, ls="", ms=7, label="ringed: outlier (1.5 IQR)"),
-        Line2D([], [], color=INK, lw=1.1, ls=(0, (6, 2)), label="mean, shaded interval"),
+        Line2D(
+            [],
+            [],
+            color=INK,
+            lw=1.1,
+            ls=(0, (6, 2)),
+            label=f"mean, shaded {percent(level)} CI\n(patients alone, unadjusted)",
+        ),
     ]
 
 

@@ -20,11 +20,10 @@ SHAPES = "osD^v<>pPX"
 def draw_runs(analysis: Analysis, stem: Path) -> Drawn:
     """Run means of the primary metric by arm; shape, and line inside the row, by fold.
 
-    The bar is the mean over runs that did not diverge. A diverged run is a cross at the worse end of the axis,
-    whatever its score.
+    The bar is the mean over runs that did not diverge; the others are counted under the name of their arm.
     """
     arms = [arm.name for arm in analysis.arms]
-    labels = [wrapped(arm_label(name, control=name == analysis.control), 34) for name in arms]
+    labels = [_label(analysis, name) for name in arms]
     folds = sorted({run.fold for run in analysis.runs})
     with look():
         height = 0.9 + len(arms) * max(0.34 if len(folds) > 1 else 0.3, 0.16 * max(map(lines, labels)))
@@ -47,8 +46,19 @@ def draw_runs(analysis: Analysis, stem: Path) -> Drawn:
         return save(drawing, stem, pd.DataFrame([vars(run) for run in analysis.runs]))
 
 
+def _label(analysis: Analysis, arm: str) -> str:
+    label = wrapped(arm_label(arm, control=arm == analysis.control), 34)
+    runs = [run for run in analysis.runs if run.arm == arm]
+    lost = len(runs) - len(_sound(runs, analysis.primary.metric))
+    return f"{label}\n\N{MULTIPLICATION X} {lost} of {len(runs)} runs diverged" if lost else label
+
+
+def _sound(runs: Sequence[RunMean], metric: Metric) -> list[RunMean]:
+    return [run for run in runs if math.isfinite(run.value) and run.value != metric.worst]
+
+
 def _row(axes: Axes, runs: Sequence[RunMean], y: int, metric: Metric, folds: Sequence[int]) -> None:
-    sound = [run for run in runs if math.isfinite(run.value) and run.value != metric.worst]
+    sound = _sound(runs, metric)
     few = 1 < len(folds) <= len(SHAPES)
     for run in sound:
         place = folds.index(run.fold)
@@ -59,7 +69,3 @@ def _row(axes: Axes, runs: Sequence[RunMean], y: int, metric: Metric, folds: Seq
     if sound:
         mean = float(np.mean([run.value for run in sound]))
         axes.plot([mean, mean], [y - 0.32, y + 0.32], color=INK, lw=1.6, zorder=3)
-    if len(sound) < len(runs):
-        edge, align = (0.0, "left") if metric.higher_is_better else (1.0, "right")
-        text = f" \N{MULTIPLICATION X} {len(runs) - len(sound)} of {len(runs)} runs diverged "
-        axes.text(edge, y, text, transform=axes.get_yaxis_transform(), ha=align, va="center", fontsize=7.5)

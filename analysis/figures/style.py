@@ -2,17 +2,21 @@
 
 import math
 import textwrap
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from medsweep.analysis.records import Bounded
 from medsweep.metrics import Metric
@@ -26,11 +30,23 @@ DPI: Final = 200
 PAD_IN: Final = 0.05
 Rows = Sequence[Mapping[str, object]]
 """Rows of a CSV by column."""
+FEW_DF: Final = 2
+"""Degrees of freedom below which an interval is too wide to set the axis."""
 COLUMNS: Final = 3
 """Panels side by side at most."""
 
+FONT: Final = "DejaVu Sans"
+"""Ships with matplotlib, so that every machine draws the same."""
+OTHER_SCRIPTS: Final = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC",
+    "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "IPAexGothic", "NanumGothic", "Droid Sans Fallback", "PingFang SC",
+    "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Noto Sans Devanagari",
+    "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Nirmala UI", "Leelawadee UI", "Arial Unicode MS",
+    "Unifont",
+)  # fmt: skip
+"""Fonts that are tried, where they are installed, for the characters that ``FONT`` lacks."""
+
 _RC: Final[Any] = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so that every machine draws the same
     "font.size": 8.5,
     "axes.edgecolor": INK,
     "axes.linewidth": 0.7,
@@ -49,11 +65,31 @@ _RC: Final[Any] = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """The three files of one picture."""
+    """The three files of one picture, its width, and the characters in it that no font here has."""
 
     svg: Path
     png: Path
     csv: Path
+    width_in: float
+    unshown: str = ""
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """``FONT``, then the fonts of ``OTHER_SCRIPTS`` that this machine has."""
+    installed = set(font_manager.get_font_names())
+    return (FONT, *(name for name in OTHER_SCRIPTS if name in installed))
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    fonts = [font_manager.get_font(font_manager.findfont(name, fallback_to_default=False)) for name in families()]
+    return frozenset(code for font in fonts for code in font.get_charmap())
+
+
+def unshown(texts: Iterable[str]) -> str:
+    """The characters of the texts that no font here can draw, each once."""
+    return "".join(sign for sign in dict.fromkeys("".join(texts)) if sign > " " and ord(sign) not in _drawable())
 
 
 @contextmanager
@@ -61,7 +97,7 @@ def look() -> Iterator[None]:
     """The shared style on top of matplotlib's defaults, whatever the user's own settings; undone afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_RC)
+        mpl.rcParams.update({**_RC, "font.family": list(families())})
         yield
 
 
@@ -73,17 +109,23 @@ def figure(height_in: float) -> Figure:
 
 
 def save(drawing: Figure, stem: Path, data: pd.DataFrame | Rows) -> Drawn:
-    """Write ``stem``.svg, .png and, of the rows ``data``, .csv; the folder is made. Equal records give equal bytes."""
+    """Write ``stem``.svg, .png and, of the rows ``data``, .csv; the folder is made. Equal records give equal bytes.
+
+    Where no font here has a character, the SVG holds text instead of outlines, for the fonts of whoever reads it.
+    """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    drawn = Drawn(*(stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png", "csv")))
-    # laid out and measured once for both files: this takes longer than drawing
-    drawing.draw_without_rendering()
-    drawing.set_layout_engine("none")
-    box = drawing.get_tightbbox().padded(PAD_IN)
-    drawing.savefig(drawn.svg, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches=box)
-    drawing.savefig(drawn.png, format="png", metadata={"Software": None}, bbox_inches=box)
-    pd.DataFrame(data).to_csv(drawn.csv, index=False, lineterminator="\n", float_format="%.12g")
-    return drawn
+    svg, png, csv = (stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png", "csv"))
+    missing = unshown(text.get_text() for text in drawing.findobj(Text) if isinstance(text, Text))
+    with warnings.catch_warnings(), mpl.rc_context({"svg.fonttype": "none"} if missing else {}):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        # laid out and measured once for both files: this takes longer than drawing
+        drawing.draw_without_rendering()
+        drawing.set_layout_engine("none")
+        box = drawing.get_tightbbox().padded(PAD_IN)
+        drawing.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches=box)
+        drawing.savefig(png, format="png", metadata={"Software": None}, bbox_inches=box)
+    pd.DataFrame(data).to_csv(csv, index=False, lineterminator="\n", float_format="%.12g")
+    return Drawn(svg, png, csv, float(box.width), missing)
 
 
 def ends(estimate: Bounded | None, of: str = "") -> dict[str, float | None]:
@@ -149,6 +191,14 @@ def interval(axes: Axes, ends: tuple[float, float], y: float, limits: tuple[floa
     for outside, edge, mark in ((ends[0] < limits[0], limits[0], "<"), (ends[1] > limits[1], limits[1], ">")):
         if outside:
             axes.plot(edge, y, mark, ms=4, color=style["color"], clip_on=False, zorder=6)
+
+
+def mark(axes: Axes, value: float, y: float, limits: tuple[float, float], shape: str, **style: Any) -> None:
+    """A mark at ``value``; beyond the axis it stands at the edge, in the shape of an arrow head. Nothing for NaN."""
+    if math.isnan(value):
+        return
+    shape = "<" if value < limits[0] else ">" if value > limits[1] else shape
+    axes.plot(min(max(value, limits[0]), limits[1]), y, shape, clip_on=False, **style)
 
 
 def better_side(axes: Axes, metric: Metric) -> None:

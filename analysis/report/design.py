@@ -56,7 +56,7 @@ def causes(analysis: Analysis) -> Table:
     )
     caption = (
         f"Validation of {analysis.primary.metric.title}: scores (patient x class x run x arm) by status, and the rule "
-        "declared for each before the results were seen. No row occurs twice; no other status occurs."
+        "declared for each. No row occurs twice; no other status occurs."
     )
     return Table("causes", caption, ("status", "scores", "runs", "patients", "rule"), rows, frozenset({0, 4}))
 
@@ -69,12 +69,6 @@ def exclusions(analysis: Analysis) -> Table:
     )
     caption = "Flow of n: exclusions in the order of the rules, each for all arms."
     return Table("exclusions", caption, ("rule", "unit", "n before", "left out", "n after"), rows, frozenset({0, 1}))
-
-
-def failures(context: ReportContext) -> Table:
-    """Trials without a result."""
-    head = ("trial", "outcome", "message")
-    return Table("failures", "Trials without a result.", head, context.failures, frozenset({0, 1, 2}))
 
 
 def design_paragraph(analysis: Analysis) -> str:
@@ -105,12 +99,16 @@ def rules_paragraph(analysis: Analysis) -> str:
     )
 
 
-POWER = Topic("power", "Power", lambda material: (power(material.analysis),))
+POWER = Topic("power", "Power", lambda material: (power(material.analysis),), folded=True)
 EXCLUSIONS = Topic(
-    "exclusions", "Exclusions", lambda material: (exclusions(material.analysis), causes(material.analysis))
+    "exclusions",
+    "Exclusions",
+    lambda material: (exclusions(material.analysis), causes(material.analysis)),
+    folded=True,
 )
 ARMS = Topic(
     "design",
     "Arms and trials",
-    lambda material: (arms(material.analysis), plan(material.context), failures(material.context)),
+    lambda material: (arms(material.analysis), plan(material.context)),
+    folded=True,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medsweep.analysis.report.table import Table
 from medsweep.analysis.study.answers import Answer
+from medsweep.analysis.study.dead import DeadArm
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,18 @@ class Figure:
     file: str
     data: Path | None = None
     """The numbers drawn, as CSV."""
+    width_in: float = 0.0
+    """Width of a drawn picture, so that all have letters of one size; 0 for a picture that was brought."""
+    legend: tuple[tuple[str, str], ...] = ()
+    """Name and colour (``#rrggbb``) of the classes that a brought picture shows."""
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The answers, each behind the mark of its verdict, in the arms' order."""
+    """The answers, each behind the mark of its verdict, in the arms' order; then the arms without any network."""
 
     lines: tuple[tuple[str, Answer], ...]
+    dead: tuple[DeadArm, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,11 +88,12 @@ Block = Prose | Bullets | Code | Figure | Table | Verdicts | Trials
 
 @dataclass(frozen=True)
 class Section:
-    """``name`` is its anchor."""
+    """``name`` is its anchor; a ``folded`` one starts closed on the page."""
 
     name: str
     title: str
     blocks: tuple[Block, ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,3 +121,9 @@ class Document:
         """From 1 on, tables and figures apart."""
         kin = self.tables if isinstance(block, Table) else self.figures
         return [other.name for other in kin].index(block.name) + 1
+
+
+def legend_text(figure: Figure) -> str:
+    """The legend behind a caption, for formats without coloured squares."""
+    named = ", ".join(f"{name} {colour}" for name, colour in figure.legend)
+    return f" Colours: {named}." if named else ""

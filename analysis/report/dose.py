@@ -1,15 +1,16 @@
 """The dose response: its picture, its shape, the onset of harm, and the contrasts behind both."""
 
+from collections.abc import Iterator
 from functools import partial
 
 from medsweep.analysis.figures.dose import draw_dose
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.report.document import Figure
-from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
+from medsweep.analysis.report.document import Block, Figure
+from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, folded, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.dose_response import DoseSeries, Trend
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.wording import number, percent
+from medsweep.analysis.study.wording import CONDITIONAL, number, percent
 
 
 def trends(analysis: Analysis) -> Table:
@@ -34,7 +35,7 @@ def trends(analysis: Analysis) -> Table:
         "contrast": lambda row: row[2],
         "n": lambda row: str(len(row[0].patients)),
         "estimate": lambda row: number(row[3].value, digits, sign=True),
-        f"{level} CI": lambda row: interval(row[3], digits),
+        f"{level} CI, patients alone": lambda row: interval(row[3], digits),
         "p": lambda row: bare_p(row[3].p),
         f"{level} CI, runs random": lambda row: interval(row[4], digits),
         "p, Page rising": lambda row: bare_p(row[1].page_rising.p) if row[2] == "slope" else "",
@@ -45,12 +46,15 @@ def trends(analysis: Analysis) -> Table:
 
 def shapes(analysis: Analysis) -> Table:
     """Shape and onset of harm per series."""
+    margin = analysis.rules.margin
     caption = (
-        "Shape of each dose response, and the count from which harm is shown: first count whose interval lies wholly "
-        f"on the harmful side of 0, and of the margin of {analysis.rules.margin:g}. The intervals hold for all arms "
-        "at once. Shape: what patients alone and runs as random both support; up is better. That no count shows harm "
-        "is no proof of harmlessness."
+        "Shape of each dose response, and the count from which harm is shown. Harm: the first count whose interval, "
+        f"for all arms at once as in the verdicts, lies on the harmful side of 0, and of the margin of {margin:g}. "
+        "Shape: what patients alone and runs as random both support; up is better. That no count shows harm is no "
+        "proof of harmlessness."
     )
+    if any(answer.conditional for answer in analysis.answers):
+        caption += f" All of it is {CONDITIONAL}."
     columns: Columns[DoseSeries] = {
         "series": lambda series: series.name,
         "counts": lambda series: ", ".join(str(point.count) for point in series.points),
@@ -64,18 +68,16 @@ def shapes(analysis: Analysis) -> Table:
 
 
 def picture(material: Material) -> Figure | None:
-    """Differences by count, the report's first picture; None where no arms differ in the count alone."""
+    """Differences by count, None where no arms differ in the count alone."""
     analysis = material.analysis
     if not analysis.dose:
         return None
     level, metric = percent(1 - analysis.rules.alpha), analysis.primary.metric
     caption = (
-        f"Dose response. Circles: patients, arm minus control in {metric.title}; squares: mean with its "
-        f"{level} CI for all arms at once, which the verdict uses; "
-        "grey triangles at the edge: number of patients beyond the axis; grey band: margin of "
-        f"{analysis.rules.margin:g}. Triangles at the top: count from which harm is shown, hollow against 0, filled "
-        f"against the margin. Slope and bend (linear and quadratic contrast on log dose, {level} CI) and Page's "
-        "one-sided p include the control as dose 0."
+        f"Dose response. Circles: patients, arm minus control in {metric.title}; squares: difference with the {level} "
+        "CI for all arms at once, which the verdict uses; triangles at the edge: beyond the axis; grey band: margin of "
+        f"{analysis.rules.margin:g}. Triangles over a panel: count from which harm is shown, hollow against 0, filled "
+        "against the margin. Slope and bend: contrasts on log dose, the control as dose 0, each interval by itself."
     )
     means = [
         f"{series.name}: "
@@ -95,12 +97,17 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
         "quadratic orthogonal to it, one-sample t over patients and with runs random; Page's L in both directions. "
         "Flat: every count equivalent to the control; umbrella (dip): a bend, and the best (worst) interior count "
         "shown to differ from the control and from the largest count, Bonferroni over interior counts; rising or "
-        "falling: slope and largest count shown in one direction; else unclear. Harm begins at the first count whose "
-        "simultaneous interval lies on the harmful side of 0, or of the margin. Shapes and trends are exploratory."
+        "falling: slope and largest count shown in one direction; else unclear. Exploratory. Harm begins at the first "
+        "count whose interval, adjusted over all arms as in the verdicts, lies on the harmful side of 0, or of the "
+        "margin."
     )
     return (text,)
 
 
-TOPIC = Topic(
-    "dose", "Dose response", lambda material: (shapes(material.analysis), trends(material.analysis)), _methods
-)
+def _blocks(material: Material) -> Iterator[Block | None]:
+    yield picture(material)
+    yield folded(shapes(material.analysis))
+    yield folded(trends(material.analysis))
+
+
+TOPIC = Topic("dose", "Dose response", _blocks, _methods)

@@ -25,7 +25,7 @@ def effects(analysis: Analysis, study: FactorStudy) -> Table:
         "contrast": lambda row: row[1].label,
         "n": lambda row: str(row[0].n),
         "estimate": lambda row: number(row[1].patients.value, digits, sign=True),
-        f"{level} CI": lambda row: interval(row[1].patients, digits),
+        f"{level} CI, patients alone": lambda row: interval(row[1].patients, digits),
         "p, Holm": lambda row: bare_p(row[0].p_holm),
         f"{level} CI, runs random": lambda row: interval(row[1].runs, digits),
         "p, Holm, runs": lambda row: bare_p(row[0].p_holm_runs) if row[0].runs else DASH,
@@ -80,7 +80,7 @@ def _picture(material: Material, study: FactorStudy) -> Figure:
     caption = (
         f"What the factors do to {analysis.primary.metric.title}: contrasts of levels, averaged over the other "
         f"factors. Black: patients alone, thin {percent(study.level)} CI, thick the interval that equivalence goes "
-        "by; dashed: runs random; filled where every interval of the row leaves out 0; grey band: margin."
+        "by; dashed: runs random; all unadjusted. Filled: every interval of the row leaves out 0; grey band: margin."
     )
     digits = analysis.primary.metric.digits + 1
     terms = [
@@ -98,7 +98,8 @@ def _dependence_picture(material: Material, study: FactorStudy) -> Figure | None
     metric, margin = material.analysis.primary.metric, material.analysis.rules.margin
     caption = (
         f"Mean {metric.title} along each numeric factor, the others averaged out, with "
-        f"{percent(study.level)} CI over patients; dashed: runs random; thick: steps shown at both levels."
+        f"{percent(study.level)} CI over patients alone; dashed: runs random; neither adjusted; thick: steps shown at "
+        "both levels, Holm."
     )
     courses = [f"{curve.factor}: {curve.course}" for curve in study.dependence]
     alt = f"Partial dependence on numeric factors. {'; '.join(courses)}."
@@ -126,4 +127,4 @@ def _blocks(material: Material) -> Iterator[Block | None]:
     yield Bullets(unshown(analysis))
 
 
-TOPIC = Topic("factors", "Factors", _blocks, _methods)
+TOPIC = Topic("factors", "Factors", _blocks, _methods, folded=True)

@@ -9,7 +9,7 @@ from medsweep.analysis.questions.quality import QualityStudy
 from medsweep.analysis.questions.utility import MetricComparison, MetricUtility
 from medsweep.analysis.report.document import Block, Bullets, Figure
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
-from medsweep.analysis.report.topic import Material, ReportContext, Topic
+from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis, PoolSummary
 from medsweep.analysis.study.wording import number, percent, span
 from medsweep.metrics import METRICS, Place, record_of, shown_in
@@ -136,14 +136,6 @@ def _spectra_picture(material: Material) -> Figure | None:
     return material.picture("spectra", partial(draw_spectra, curves), caption, alt)
 
 
-def _grids(context: ReportContext) -> tuple[Figure, ...]:
-    """Pictures that the caller brought."""
-    return tuple(
-        Figure(f"grid-{place}", f"{grid.title}. {grid.caption}", grid.title, grid.path, str(grid.path))
-        for place, grid in enumerate(context.grids, start=1)
-    )
-
-
 def _blocks(material: Material) -> Iterator[Block | None]:
     analysis, study = material.analysis, material.analysis.quality
     yield pools(analysis)
@@ -155,7 +147,6 @@ def _blocks(material: Material) -> Iterator[Block | None]:
     yield _spectra_picture(material)
     yield filters(analysis)
     yield exposure(analysis)
-    yield from _grids(material.context)
 
 
-TOPIC = Topic("images", "Synthetic images", _blocks)
+TOPIC = Topic("images", "Synthetic images", _blocks, folded=True)

@@ -3,7 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from medsweep.analysis.report.document import Block, Bullets, Code, Document, Figure, Prose, Section, Trials, Verdicts
+from medsweep.analysis.figures.style import WIDTH_IN
+from medsweep.analysis.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Figure,
+    Prose,
+    Section,
+    Trials,
+    Verdicts,
+    legend_text,
+)
 from medsweep.analysis.report.table import Table
 
 _ESCAPED: Final = str.maketrans(
@@ -133,7 +145,9 @@ def _block(block: Block, anchors: Mapping[str, str]) -> str:
         case Figure():
             text = _figure(block)
         case Verdicts():
-            text = _list(rf"\textbf{{{escaped(answer.lead)}}} {escaped(answer.detail)}" for _, answer in block.lines)
+            told = [(answer.lead, answer.detail) for _, answer in block.lines]
+            told += [(f"{one.arm}: no verdict, no network.", one.reason) for one in block.dead]
+            text = _list(rf"\textbf{{{escaped(lead)}}} {escaped(detail)}" for lead, detail in told)
         case Trials():
             text = _trials(block, anchors)
     return text
@@ -144,10 +158,11 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _figure(figure: Figure) -> str:
+    width = f"{min(figure.width_in / WIDTH_IN, 1):.3g}" if figure.width_in else ""
     return rf"""\begin{{figure}}[htbp]
 \centering
-\includegraphics[width=\linewidth,height=.8\textheight,keepaspectratio]{{{figure.file}}}
-\caption{{{escaped(figure.caption)}}}\label{{fig:{figure.name}}}
+\includegraphics[width={width}\linewidth,height=.8\textheight,keepaspectratio]{{{figure.file}}}
+\caption{{{escaped(figure.caption + legend_text(figure))}}}\label{{fig:{figure.name}}}
 \end{{figure}}"""
 
 

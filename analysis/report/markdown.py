@@ -2,7 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from medsweep.analysis.report.document import Block, Bullets, Code, Document, Figure, Prose, Trials, Verdicts
+from medsweep.analysis.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Figure,
+    Prose,
+    Trials,
+    Verdicts,
+    legend_text,
+)
 from medsweep.analysis.report.table import Table
 
 
@@ -42,10 +52,12 @@ def _block(block: Block, document: Document) -> str:
             caption = f"**Table {document.number(block)}.** {escaped(block.caption)}"
             text = f"{caption}\n\n{table_text(block, document.anchors)}"
         case Figure():
-            caption = f"**Figure {document.number(block)}.** {escaped(block.caption)}"
+            caption = f"**Figure {document.number(block)}.** {escaped(block.caption + legend_text(block))}"
             text = f"![{escaped(block.alt)}]({block.file})\n\n{caption}"
         case Verdicts():
-            text = "\n".join(f"- {mark} **{escaped(line.lead)}** {escaped(line.detail)}" for mark, line in block.lines)
+            lines = [f"- {mark} **{escaped(line.lead)}** {escaped(line.detail)}" for mark, line in block.lines]
+            lines += [f"- **{escaped(one.arm)}: no verdict, no network.** {escaped(one.reason)}" for one in block.dead]
+            text = "\n".join(lines)
         case Trials():
             text = "\n\n".join(_trials(arm, [line.line for line in lines], document) for arm, lines in block.arms)
     return text

@@ -273,7 +273,10 @@ def _blocks(material: Material) -> Iterator[Block | None]:
     yield flips(analysis)
 
 
-ALL_ARMS = Topic("all-arms", "All arms and all pairs", _blocks, _methods)
+ALL_ARMS = Topic("all-arms", "All arms and all pairs", _blocks, _methods, folded=True)
 STABILITY = Topic(
-    "stability", "Stability of the ranking", lambda material: (_rank_map(material), stability(material.analysis))
+    "stability",
+    "Stability of the ranking",
+    lambda material: (_rank_map(material), stability(material.analysis)),
+    folded=True,
 )

@@ -13,7 +13,7 @@ from medsweep.analysis.report.latex import latex_text, table_text
 from medsweep.analysis.report.markdown import markdown_text
 from medsweep.analysis.report.sections import document_of
 from medsweep.analysis.report.table import csv_text
-from medsweep.analysis.report.topic import ReportContext
+from medsweep.analysis.report.topic import ReportContext, context_of
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.errors import UserError, nearest
 
@@ -23,16 +23,18 @@ HERE: Final = Path(__file__).parent
 
 
 def write_report(
-    folder: Path, analysis: Analysis, context: ReportContext, *, formats: Sequence[Format] = ("html",)
+    folder: Path, analysis: Analysis, context: ReportContext | None = None, *, formats: Sequence[Format] = ("html",)
 ) -> Path:
     """Write the report, ``analysis.json``, ``figures/`` and ``tables/`` into ``folder``; returns the first format's.
+
+    ``context`` tells of the sweep around the analysis; without one the report is that of a table.
 
     Raises:
         UserError: a format is unknown, or none is given.
     """
     checked(formats)
     folder.mkdir(parents=True, exist_ok=True)
-    document = document_of(analysis, context, folder)
+    document = document_of(analysis, context or context_of(analysis), folder)
     (folder / "analysis.json").write_text(analysis.to_json() + "\n", encoding="utf-8")
     return write_document(folder, document, formats)
 

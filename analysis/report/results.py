@@ -6,9 +6,10 @@ from functools import partial
 from medsweep.analysis.figures.forest import draw_forest
 from medsweep.analysis.figures.paired import draw_paired
 from medsweep.analysis.report.document import Block, Figure
-from medsweep.analysis.report.table import Columns, Table, bare_p, interval, table_of
+from medsweep.analysis.report.table import Columns, Table, bare_p, folded, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.effects import RESAMPLES, Effect
+from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.omnibus import Omnibus
 from medsweep.analysis.stats.wilcoxon import Wilcoxon
 from medsweep.analysis.study.analyse import Analysis
@@ -42,8 +43,8 @@ def robust(analysis: Analysis) -> Table:
     """The same differences by estimates that lean less on the normal distribution."""
     digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
     caption = (
-        "The same differences by counts, ranks and bootstrap, patients alone. A win is a patient for whom the arm is "
-        "better, P(better) the share of wins with ties as halves; the rank-biserial correlation runs from "
+        "The same differences by counts, ranks and bootstrap, patients alone, unadjusted. A win is a patient for whom "
+        "the arm is better, P(better) the share of wins with ties as halves; the rank-biserial correlation runs from "
         "\N{MINUS SIGN}1 to 1 and is positive where the arm is better."
     )
     columns: Columns[Effect] = {
@@ -101,7 +102,7 @@ def exploratory(study: MetricStudy) -> Table:
         "n found": lambda pair: str(described[pair[0].arm].n_finite),
         "missed": lambda pair: str(described[pair[0].arm].missed),
         "difference": lambda pair: number(pair[0].mean.value, digits, sign=True),
-        f"{level} CI": lambda pair: interval(pair[0].mean, digits),
+        f"{level} CI, patients alone": lambda pair: interval(pair[0].mean, digits),
         "win/tie/loss": lambda pair: f"{pair[0].wins}/{pair[0].ties}/{pair[0].losses}",
         "p, Holm": lambda pair: bare_p(pair[1].p_holm),
     }
@@ -152,10 +153,13 @@ def forest(material: Material) -> Figure:
     analysis = material.analysis
     level, narrow = percent(1 - analysis.rules.alpha), percent(1 - 2 * analysis.rules.alpha)
     caption = (
-        f"Every arm against the control. Thin line: {level} CI for all arms at once, which the verdict uses; thick "
-        f"line: {narrow} CI behind the equivalence test; grey band: margin; arrow head: goes on beyond the axis. Mark "
-        "by verdict, hollow for inconclusive."
+        f"Every arm against the control: difference with {level} CI for all arms at once, which the verdict uses; grey "
+        "band: margin; arrow head: goes on beyond the axis. Mark by verdict, hollow for inconclusive."
     )
+    if any(answer.verdict in (Verdict.EQUIVALENT, Verdict.NEGLIGIBLE) for answer in analysis.answers):
+        caption += (
+            f" That a difference is confined to the margin rests on its {narrow} CI, in the table of null results."
+        )
     digits = analysis.primary.metric.digits
     differences = [
         f"{answer.arm} {number(answer.estimate.value, digits, sign=True)}, {answer.verdict}"
@@ -168,10 +172,12 @@ def forest(material: Material) -> Figure:
 
 def _paired(material: Material) -> Figure:
     analysis, metric = material.analysis, material.analysis.primary.metric
+    level = percent(1 - analysis.rules.alpha)
     caption = (
         f"Each patient's difference in {metric.title} from {analysis.control}, sorted, for the arms whose difference "
         "is shown or largest: triangle up where the arm is better, down where it is worse, ring for a tie; larger "
-        "marks are outliers by Tukey's fences; grey band: margin."
+        f"marks are outliers by Tukey's fences; grey band: margin. Dashed: mean with the {level} CI over patients "
+        "alone, unadjusted, which no verdict uses."
     )
     counts = [f"{pair.arm}: better in {pair.better}, worse in {pair.worse} patients" for pair in analysis.paired]
     alt = f"Waterfalls of differences per patient. {'; '.join(counts)}."
@@ -230,14 +236,11 @@ def _null(analysis: Analysis) -> str:
 
 def _differences(material: Material) -> Iterator[Block | None]:
     yield effects(material.analysis)
-    if material.analysis.dose:
-        yield forest(material)  # else the answer shows it
     yield _paired(material)
-    yield robust(material.analysis)
+    yield folded(robust(material.analysis))
 
 
 def _other_metrics(material: Material) -> Iterator[Block | None]:
-    yield descriptions(material.analysis.primary)
     yield over_secondary(material.analysis.secondary)
     yield from map(exploratory, material.analysis.secondary)
 
@@ -251,7 +254,7 @@ DIFFERENCES = Topic(
 NOTHING = Topic(
     "nothing",
     "Evidence for no difference",
-    lambda material: (null(material.analysis),),
+    lambda material: (folded(null(material.analysis)),),
     lambda analysis: (_null(analysis),),
 )
-OTHER_METRICS = Topic("other-metrics", "Scores and other metrics", _other_metrics)
+OTHER_METRICS = Topic("other-metrics", "Other metrics", _other_metrics, folded=True)

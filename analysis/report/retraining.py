@@ -6,7 +6,7 @@ from functools import partial
 
 from medsweep.analysis.figures.runs import draw_runs
 from medsweep.analysis.report.document import Block, Figure
-from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
+from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, folded, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.stats.arm_family import ArmTest
 from medsweep.analysis.stats.method_tests import Components
@@ -68,9 +68,9 @@ def _picture(material: Material) -> Figure:
 
 
 def _blocks(material: Material) -> Iterator[Block | None]:
-    yield runs(material.analysis)
     yield _picture(material)
-    yield components(material.analysis)
+    yield folded(runs(material.analysis))
+    yield folded(components(material.analysis))
 
 
 TOPIC = Topic("retraining", "What retraining moves", _blocks)

@@ -80,17 +80,21 @@ function makeCopyButton(block) {
   block.after(tools);
 }
 
-// A link to trials opens their list.
+// A link into what is closed opens it.
 function reveal() {
   const target = document.getElementById(location.hash.slice(1));
-  if (target instanceof HTMLDetailsElement) {
-    target.open = true;
-    target.scrollIntoView();
+  if (!target) return;
+  let closed = false;
+  for (let one = target.closest("details"); one; one = one.parentElement.closest("details")) {
+    closed ||= !one.open;
+    one.open = true;
   }
+  if (closed) target.scrollIntoView();
 }
 
+// Paper holds everything but the lists of trials, which are closed until somebody opens them.
 function printWhole() {
-  for (const detail of document.querySelectorAll("details.story:not([open])")) {
+  for (const detail of document.querySelectorAll("main details:not([open]):not(.trials)")) {
     detail.open = true;
     addEventListener("afterprint", () => { detail.open = false; }, { once: true });
   }

@@ -4,7 +4,20 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from medsweep.analysis.report import contrasts, design, dose, factors, images, overall, results, retraining
+from medsweep.analysis.report import (
+    cases,
+    classes,
+    contrasts,
+    design,
+    dose,
+    factors,
+    images,
+    needed,
+    overall,
+    results,
+    retraining,
+    wrong,
+)
 from medsweep.analysis.report.document import (
     Block,
     Bullets,
@@ -20,7 +33,7 @@ from medsweep.analysis.report.table import Table, without_dashes
 from medsweep.analysis.report.topic import Material, ReportContext, Topic
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.wording import counted
+from medsweep.analysis.study.wording import counted, number
 
 SIGNS = {
     Verdict.SUPERIOR: "\N{BLACK UP-POINTING TRIANGLE}",
@@ -36,8 +49,9 @@ def document_of(analysis: Analysis, context: ReportContext, folder: Path) -> Doc
     """The report on one data set; its pictures are drawn into ``folder``."""
     material = Material(analysis, context, folder)
     sections = [
-        *(_section(topic.name, topic.title, topic.blocks(material)) for topic in TOPICS),
-        _section("methods", "Methods", [Prose(_methods(analysis), "methods")]),
+        *(_section(topic.name, topic.title, topic.blocks(material), folded=topic.folded) for topic in TOPICS),
+        _section("methods", "Methods", [Prose(_methods(analysis), "methods")], folded=True),
+        Section("references", "References", (Bullets(REFERENCES),), folded=True),
         reproduction_section(context),
         trials_section(analysis, context),
     ]
@@ -57,17 +71,32 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
 
 
 def _answer(material: Material) -> tuple[Block, ...]:
-    """The primary picture, the verdict on every arm, and what they cannot say."""
+    """The control's own level, the verdict on every arm, the picture of them, and what they cannot say."""
     analysis = material.analysis
     lines = tuple((SIGNS[answer.verdict], answer) for answer in analysis.answers)
     limits = (analysis.scope, *analysis.limits, *material.context.limits)
-    return (dose.picture(material) or results.forest(material), Verdicts(lines), Bullets(limits))
+    level = Prose((_control_level(analysis),))
+    return (level, Verdicts(lines, analysis.dead), results.forest(material), Bullets(limits))
 
 
-def _section(name: str, title: str, blocks: Iterable[Block | None]) -> Section:
+def _control_level(analysis: Analysis) -> str:
+    """Where the control stands, without which no difference can be judged."""
+    metric = analysis.primary.metric
+    control = next(arm for arm in analysis.primary.descriptions if arm.arm == analysis.control)
+    runs = sum(run.arm == analysis.control for run in analysis.runs)
+    left_out = "" if control.n == control.n_finite else f"; {control.n - control.n_finite} more have no finite score"
+    return (
+        f"The control, {analysis.control}, reaches a mean {metric.in_unit} of {number(control.mean, metric.digits)} "
+        f"(SD {number(control.sd, metric.digits)} over n = {counted(control.n_finite, 'patient')}{left_out}; "
+        f"{counted(runs, 'run')})."
+    )
+
+
+def _section(name: str, title: str, blocks: Iterable[Block | None], *, folded: bool = False) -> Section:
     """Without what is not there: no picture, no column, no row, no item."""
     trimmed = [without_dashes(block) if isinstance(block, Table) else block for block in blocks]
-    return Section(name, title, tuple(block for block in trimmed if block is not None and not _is_empty(block)))
+    found = tuple(block for block in trimmed if block is not None and not _is_empty(block))
+    return Section(name, title, found, folded)
 
 
 def _is_empty(block: Block) -> bool:
@@ -77,7 +106,7 @@ def _is_empty(block: Block) -> bool:
         case Bullets():
             return not block.items
         case Verdicts():
-            return not block.lines
+            return not (block.lines or block.dead)
         case _:
             return False
 
@@ -94,39 +123,24 @@ def _meta(analysis: Analysis, context: ReportContext) -> str:
     return " \N{MIDDLE DOT} ".join(facts)
 
 
-def _flow(analysis: Analysis) -> Prose:
-    """The way from the table's patients to the n of the tests, in one line."""
-    steps = [step for step in analysis.primary.flow if step.unit == "patients"]
-    text = f"{steps[0].before} patients in the results" if steps else ""
-    for step in steps:
-        if step.after < step.before:
-            text += f" \N{RIGHTWARDS ARROW} {step.after} ({step.before - step.after} left out: {step.rule})"
-    folds, seeds = len(analysis.folds), analysis.seeds
-    runs = f"{counted(folds, 'fold')} x {counted(seeds, 'seed')}"
-    averaged = f"{runs} are averaged inside the patient, never stacked" if folds * seeds > 1 else "one run of each arm"
-    return Prose(
-        (
-            f"{text} \N{RIGHTWARDS ARROW} n = {analysis.primary.n} in every arm. The patient is the unit: {averaged}, "
-            "and no slice is a case.",
-        )
-    )
-
-
 def trials_section(analysis: Analysis, context: ReportContext) -> Section:
     """Every arm with its trials."""
     lines: dict[str, list[TrialLine]] = {arm.name: [] for arm in analysis.arms}
     for trial in analysis.trials:
-        command = shlex.join(["medsweep", "why", trial.shown, "--store", context.store]) if trial.digest else ""
+        told = trial.digest and context.store
+        command = shlex.join(["medsweep", "why", trial.shown, "--store", context.store]) if told else ""
         run_id = trial.run_id if trial.digest else ""
         lines[trial.arm].append(TrialLine(trial.fold, trial.seed, trial.outcome, trial.shown, run_id, command))
     project = f" of project {context.wandb_project}" if context.wandb_project else ""
-    text = (
-        "The networks behind the numbers of each arm; the command tells the configuration and the inputs of one. W&B "
-        f"runs{project} have the ids listed. A digest is the folder of the trial in the store; the patients' scores "
-        "of each are in the results table under it."
-    )
+    text = "The networks behind the numbers of each arm."
+    if context.store:
+        text += (
+            f" The command tells the configuration and the inputs of one. W&B runs{project} have the ids listed. A "
+            "digest is the folder of the trial in the store; the patients' scores of each are in the results table "
+            "under it."
+        )
     blocks = (Prose((text,)), Trials(tuple((arm, tuple(lines)) for arm, lines in lines.items())))
-    return Section("trials", "Trials", blocks)
+    return Section("trials", "Trials", blocks, folded=True)
 
 
 def reproduction_section(context: ReportContext, record: str = "analysis.json") -> Section:
@@ -137,17 +151,23 @@ def reproduction_section(context: ReportContext, record: str = "analysis.json") 
         f"All numbers in full precision: {record}; tables/ and figures/ hold each table and the data of each figure as "
         "CSV, beside this page. Resampling uses fixed seeds: the same results give the same numbers.",
     ]
-    return Section("reproduction", "Reproduction", (Code(context.command, "command"), Bullets(tuple(sentences))))
+    command = (Code(context.command, "command"),) if context.command else ()
+    return Section("reproduction", "Reproduction", (*command, Bullets(tuple(sentences))), folded=True)
 
 
 TOPICS = (
     Topic("answer", "Answer", _answer),
     contrasts.TOPIC,
-    Topic("patients", "Patients", lambda material: (_flow(material.analysis),)),
+    classes.TOPIC,
+    wrong.TOPIC,
+    cases.SAMPLES,
+    needed.TOPIC,
+    cases.SCORES,
     results.DIFFERENCES,
     results.NOTHING,
     dose.TOPIC,
     retraining.TOPIC,
+    cases.COHORT,
     factors.TOPIC,
     overall.ALL_ARMS,
     overall.STABILITY,
@@ -157,4 +177,34 @@ TOPICS = (
     design.EXCLUSIONS,
     design.ARMS,
 )
-"""Every section but the last three, which need the others or the context alone. A new one is listed here."""
+"""Every section but the last four, which need the others or the context alone. A new one is listed here.
+
+What follows on retraining starts closed."""
+REFERENCES = (
+    "Benavoli A, Corani G, Mangili F. Should we really use post-hoc tests based on mean-ranks? J Mach Learn Res "
+    "2016;17(5):1-10.",
+    "Clopper CJ, Pearson ES. The use of confidence or fiducial limits illustrated in the case of the binomial. "
+    "Biometrika 1934;26:404-413.",
+    "Demšar J. Statistical comparisons of classifiers over multiple data sets. J Mach Learn Res 2006;7:1-30.",
+    "Dunnett CW. A multiple comparison procedure for comparing several treatments with a control. J Am Stat Assoc "
+    "1955;50:1096-1121.",
+    "Efron B. Better bootstrap confidence intervals. J Am Stat Assoc 1987;82:171-185.",
+    "Friedman M. The use of ranks to avoid the assumption of normality implicit in the analysis of variance. J Am Stat "
+    "Assoc 1937;32:675-701.",
+    "Hillis SL. A comparison of denominator degrees of freedom methods for multiple observer ROC analysis. Stat Med "
+    "2007;26:596-619.",
+    "Hodges JL, Lehmann EL. Estimates of location based on rank tests. Ann Math Stat 1963;34:598-611.",
+    "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70.",
+    "Iman RL, Davenport JM. Approximations of the critical region of the Friedman statistic. Commun Stat A "
+    "1980;9:571-595.",
+    "Nadeau C, Bengio Y. Inference for the generalization error. Mach Learn 2003;52:239-281.",
+    "Nemenyi PB. Distribution-free multiple comparisons. PhD thesis, Princeton University 1963.",
+    "Page EB. Ordered hypotheses for multiple treatments: a significance test for linear ranks. J Am Stat Assoc "
+    "1963;58:216-230.",
+    "Satterthwaite FE. An approximate distribution of estimates of variance components. Biometrics Bull "
+    "1946;2:110-114.",
+    "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach for assessing the "
+    "equivalence of average bioavailability. J Pharmacokinet Biopharm 1987;15:657-680.",
+    "Wilcoxon F. Individual comparisons by ranking methods. Biometrics Bull 1945;1:80-83.",
+)
+"""What the methods rest on."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from medsweep.analysis.records import Bounded
-from medsweep.analysis.study.wording import MINUS, NOT_COMPUTABLE, p_text, span
+from medsweep.analysis.study.wording import MINUS, NOT_COMPUTABLE, counted, p_text, span
 
 Item = TypeVar("Item")
 Columns = Mapping[str, Callable[[Item], str]]
@@ -30,6 +30,12 @@ class Table:
     rows: tuple[Row, ...]
     text_columns: frozenset[int] = frozenset({0})
     folded: bool = False
+
+    @property
+    def lead(self) -> str:
+        """The first sentence of the caption, and the number of rows."""
+        first, _, _ = self.caption.partition(". ")
+        return f"{first.removesuffix('.')} ({counted(len(self.rows), 'row')})"
 
 
 def table_of(
@@ -55,6 +61,11 @@ def without_dashes(table: Table) -> Table:
         rows=tuple(tuple(row[i] for i in filled) for row in table.rows) if len(filled) > 1 else (),
         text_columns=frozenset(place for place, i in enumerate(filled) if i in table.text_columns),
     )
+
+
+def folded(table: Table) -> Table:
+    """The table with its rows closed on the page."""
+    return replace(table, folded=True)
 
 
 def bare_p(p: float) -> str:

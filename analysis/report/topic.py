@@ -1,15 +1,19 @@
 """What the report tells beside the statistics, and what a section is made of: name, blocks, what the methods say."""
 
+import platform
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pandas as pd
 
 from medsweep.analysis.figures.style import Drawn
 from medsweep.analysis.report.document import Block, Figure
 from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.wording import counted
 
 
 class PlanRow(NamedTuple):
@@ -24,11 +28,12 @@ class PlanRow(NamedTuple):
 
 
 class SamplePicture(NamedTuple):
-    """A picture of real and synthetic pairs, a PNG file."""
+    """A picture of pairs, a PNG file; ``legend``: name and colour (``#rrggbb``) of each class."""
 
     title: str
     caption: str
     path: Path
+    legend: tuple[tuple[str, str], ...] = ()
 
 
 class MissingTrial(NamedTuple):
@@ -39,30 +44,57 @@ class MissingTrial(NamedTuple):
     message: str
 
 
+PACKAGES: Final = ("medsweep", "numpy", "scipy", "pandas", "statsmodels", "scikit-posthocs", "matplotlib")
+"""What the numbers and pictures of a report are computed with."""
+
+
+def versions_here() -> dict[str, str]:
+    """Versions of ``PACKAGES`` that are installed, and of Python."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 @dataclass(frozen=True)
 class ReportContext:
-    """The sweep around an analysis."""
+    """What an analysis does not know of itself; for a table without a sweep the defaults do."""
 
     sweep: str
+    """Title of the page."""
     question: str
     dataset: str
     """One line: name, patients, resolution, split."""
-    command: str
-    """The exact command that made this result."""
-    created: str
+    command: str = ""
+    """The exact command that made this result; empty where there was none."""
+    created: str = ""
     """ISO time."""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=versions_here)
     plan: tuple[PlanRow, ...] = ()
     grids: tuple[SamplePicture, ...] = ()
+    overlays: Mapping[str, SamplePicture] = field(default_factory=dict)
+    """What networks see in test patients, by the digest of the trial that scored them."""
+    classes: tuple[str, ...] = ()
+    """Names of the foreground classes in the order of the masks' labels, from 1 on."""
     spectra: pd.DataFrame | None = None
     """Power by frequency of pools and of real images, the columns that ``medsweep.analysis.figures.spectra`` draws."""
     failures: tuple[MissingTrial, ...] = ()
-    store: str = "store"
-    """Path of the store, for the commands that explain a trial."""
+    store: str = ""
+    """Path of the store, for the commands that explain a trial; empty where no store has them."""
     wandb_project: str = ""
     """Where the runs are mirrored, as ``project`` or ``entity/project``; empty where they are not."""
     limits: tuple[str, ...] = ()
     """Sentences on limits that the data do not show; those they do show are in the analysis."""
+
+
+def context_of(analysis: Analysis) -> ReportContext:
+    """For a table that belongs to no sweep."""
+    return ReportContext(
+        sweep=analysis.dataset,
+        question=f"Does any arm differ from {analysis.control} in {analysis.primary.metric.title}?",
+        dataset=f"{counted(analysis.primary.n, 'patient')}, classes {', '.join(analysis.classes)}",
+    )
 
 
 FOLDER = "figures"
@@ -92,9 +124,22 @@ class Topic:
     blocks: Callable[[Material], Iterable[Block | None]]
     methods: Callable[[Analysis], Iterable[str]] = lambda _: ()
     """Paragraphs for the methods section; they are told even where the section itself is empty."""
+    folded: bool = False
+    """Whether the section starts closed on the page."""
 
 
 def figure_of(name: str, drawn: Drawn, caption: str, alt: str) -> Figure:
-    """A drawn picture as the report shows it."""
+    """A drawn picture as the report shows it; the caption names the characters that no font here can draw."""
     shown = drawn.svg if drawn.svg.stat().st_size < HEAVY else drawn.png
-    return Figure(name, caption, alt, shown, f"{FOLDER}/{drawn.png.name}", drawn.csv)
+    if drawn.unshown:
+        caption += (
+            f" No font on the machine that drew this has {drawn.unshown}: the PNG shows boxes; install Noto Sans CJK, "
+            "or the Noto font of the script, and write the report again."
+        )
+    return Figure(name, caption, alt, shown, f"{FOLDER}/{drawn.png.name}", drawn.csv, drawn.width_in)
+
+
+def brought(name: str, picture: SamplePicture) -> Figure:
+    """A picture that the caller brought."""
+    caption, path = f"{picture.title}. {picture.caption}", picture.path
+    return Figure(name, caption, picture.title, path, str(path), legend=picture.legend)

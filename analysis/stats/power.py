@@ -2,7 +2,9 @@
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -164,6 +166,31 @@ def patients_for_equivalence(sd: float, margin: float, alpha: float) -> int:
         high *= 2
     # the power grows with n, and it was too low at half of ``high``
     return bisect_left(range(high), TARGET, lo=high // 2 + 1, key=lambda n: tost_power(n, sd, margin, alpha))
+
+
+MOST: Final = 10_000
+"""Seeds or patients beyond which a design is out of reach."""
+
+
+def seeds_needed(size: Size, spread: Spread, difference: float, alpha: float) -> int | None:
+    """Fewest seeds, patients as they are, with which retrained networks show the difference; None where none do."""
+    per_seed, arm = size.scores / size.seeds, patient_arm(size, spread)
+    return _fewest(lambda n: replace(size, seeds=n, scores=n * per_seed), spread, arm, difference, alpha)
+
+
+def patients_needed(size: Size, spread: Spread, difference: float, alpha: float) -> int | None:
+    """Fewest patients, seeds as they are, with whom retrained networks show the difference; None where none do."""
+    return _fewest(lambda n: replace(size, patients=n), spread, patient_arm(size, spread), difference, alpha)
+
+
+def _fewest(at: Callable[[int], Size], spread: Spread, arm: float, difference: float, alpha: float) -> int | None:
+    def shown(count: int) -> bool:
+        """The power grows with the count."""
+        size = at(count)
+        return method_detectable(size, spread, arm, alpha / size.comparisons) <= difference
+
+    fewest = bisect_left(range(MOST), True, lo=2, key=shown)
+    return fewest if fewest < MOST else None
 
 
 def pilot(cells: pd.DataFrame, control: str) -> Spread | None:

@@ -20,6 +20,16 @@ from medsweep.analysis.stats.method_tests import Components, RunMean, all_compon
 from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
+from medsweep.analysis.study.cases import (
+    CohortClass,
+    RawScores,
+    SparseClass,
+    WorstCase,
+    cohort_of,
+    scores_by_arm,
+    sparse_classes,
+    worst_cases,
+)
 from medsweep.analysis.study.classes import ClassResult, classes_of
 from medsweep.analysis.study.contrasts import contrasts_of
 from medsweep.analysis.study.dead import DeadArm, living, scoreless
@@ -91,7 +101,11 @@ class Analysis:
     """Effects of a factorial first, then those that the rules name."""
     failures: tuple[FailureRates, ...]
     by_class: tuple[ClassResult, ...]
+    scores: tuple[RawScores, ...]
+    worst: tuple[WorstCase, ...]
+    sparse: tuple[SparseClass, ...]
     limits: tuple[str, ...]
+    cohort: tuple[CohortClass, ...] = ()
     dead: tuple[DeadArm, ...] = ()
 
     @property
@@ -150,7 +164,7 @@ def analyse(
     analysis = _analysed(
         rows, scores, pools, rules, arms, trials=trials, n_real=n_real, ratio=test_over_train, undescribed=unknown
     )
-    return replace(analysis, dead=dead)
+    return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead)
 
 
 def _analysed(
@@ -198,6 +212,9 @@ def _analysed(
         contrasts=contrasts_of(reduced, arms, rules, ratio),
         failures=failures_of(scored_rows(rows, rules, reduced.metric)[0], reduced, control, rules, ratio),
         by_class=classes_of(rows, control, rules, reduced, ratio),
+        scores=scores_by_arm(reduced),
+        worst=worst_cases(reduced, control, trials),
+        sparse=sparse_classes(pools),
         limits=limits_of(reduced, answers, pools, rules, undescribed=undescribed),
     )
 

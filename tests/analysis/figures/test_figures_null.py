@@ -85,14 +85,20 @@ def test_pictures_repeat_byte_for_byte_and_are_not_blank(name, analysis, tmp_pat
     assert ink(first) > 3000
 
 
-def test_the_dose_panel_marks_shape_and_harm(analysis, tmp_path):
+def test_the_dose_panel_marks_shape_and_the_harm_of_the_verdicts(analysis, tmp_path):
     (series,) = analysis.dose
     drawn = draw_dose(analysis, tmp_path / "dose")
     data = pd.read_csv(drawn.csv)
-    assert (series.harm.zero.count, series.harm.margin.count) == (32, 64)
+    quoted = {answer.arm: answer.estimate for answer in analysis.answers}
+    first = min((point.count for point in series.points if quoted[point.arm].high < 0), default=None)
+    beyond = min((point.count for point in series.points if quoted[point.arm].high < -0.01), default=None)
+    assert (first, beyond) == (32, 64)
     assert set(data["shape"]) == {str(series.shape)} == {"umbrella"}
-    assert set(data["harm_from"]) == {32}
-    assert set(data["harm_beyond_margin_from"]) == {64}
+    assert set(data["harm_from"]) == {first}
+    assert set(data["harm_beyond_margin_from"]) == {beyond}
+    for point in series.points:
+        rows = data[data["arm"] == point.arm]
+        assert rows["low"].iloc[0] == pytest.approx(quoted[point.arm].low)
     harmless = dataclasses.replace(series.harm, margin=dataclasses.replace(series.harm.margin, count=None))
     other = dataclasses.replace(analysis, dose=(dataclasses.replace(series, harm=harmless),))
     assert draw_dose(other, tmp_path / "other").svg.read_bytes() != drawn.svg.read_bytes()
@@ -102,13 +108,12 @@ def test_the_dose_panel_marks_shape_and_harm(analysis, tmp_path):
 
 
 def test_the_dose_panel_says_where_the_levels_differ(analysis):
-    from medsweep.analysis.figures.dose import _harm_lines, _shape_text
+    from medsweep.analysis.figures.dose import _shape_text
 
     (series,) = analysis.dose
     assert _shape_text(series) == "shape: umbrella"
     other = dataclasses.replace(series, shape=type(series.shape)("falling"))
     assert _shape_text(other) == "shape: falling\n(these models alone: umbrella)"
-    assert _harm_lines(series.harm)[1].endswith("past margin: from 64")
 
 
 def test_the_meta_forest_holds_every_study_and_mean(tmp_path):

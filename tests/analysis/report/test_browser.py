@@ -78,6 +78,13 @@ def until(holds) -> None:
         time.sleep(0.02)
 
 
+def unfold(driver, section: str) -> None:
+    """As a reader does, by the contents."""
+    driver.find_element("css selector", f"nav a[href='#{section}']").click()
+    fold = driver.find_element("css selector", f"details.fold:has(#{section})")
+    until(lambda: fold.get_property("open"))
+
+
 def column(driver, table: str, index: int) -> list[str]:
     script = "return [...document.querySelectorAll(arguments[0])].map(row => row.cells[arguments[1]].textContent)"
     cells = driver.execute_script(script, f"#table-{table} tbody tr", index)
@@ -121,7 +128,7 @@ def test_every_picture_is_there(page):
     images = page.execute_script(
         "return [...document.images].map(image => [image.complete, image.naturalWidth, image.alt])"
     )
-    assert len(images) == 10
+    assert len(images) == 12
     assert all(complete and width > 0 and alt for complete, width, alt in images)
 
 
@@ -171,6 +178,7 @@ def test_names_sort_naturally_by_keyboard_and_one_column_at_a_time(page):
 
 
 def test_what_is_not_a_number_comes_last_both_ways(page):
+    unfold(page, "all-arms")
     name = head(page, "ranks", "z")
     button = name.find_element("css selector", "button")
     for _ in range(2):
@@ -210,6 +218,31 @@ def test_headings_descend_without_a_gap_and_the_language_is_set(page):
     assert contents == ids
 
 
+def test_what_is_unfolded_can_be_read_in_minutes(page):
+    """About 1,500 words; the rest, of which there is more, opens on demand."""
+    main = "const main = document.querySelector('main'); "
+    words = page.execute_script(f"{main} return main.innerText.split(/\\s+/).length")
+    whole = page.execute_script(f"{main} return main.textContent.split(/\\s+/).length")
+    assert 800 < words < 1650
+    assert whole > 2 * words
+    folded = page.execute_script("return [...document.querySelectorAll('details.fold h2')].map(one => one.id)")
+    order = page.execute_script("return [...document.querySelectorAll('h2')].map(one => one.id)")
+    assert order[order.index("retraining") + 1 :] == folded
+
+
+def test_letters_have_one_size_in_all_pictures(page):
+    """Pictures differ in width; all are scaled alike."""
+    for width in (1280, 400):
+        show(page, width)
+        scales = page.execute_script(
+            "return [...document.querySelectorAll('.fold')].map(one => { one.open = true; }) && "
+            "[...document.querySelectorAll('figure.drawn img')].map("
+            "image => image.getBoundingClientRect().width / Number(image.style.getPropertyValue('--inches')))"
+        )
+        assert len(scales) == 11
+        assert max(scales) < 1.03 * min(scales)
+
+
 def test_a_link_to_trials_opens_their_list(page):
     link = page.find_element("css selector", "#table-effects tbody a")
     target = page.find_element("css selector", f"details{link.get_attribute('hash')}")
@@ -221,6 +254,7 @@ def test_a_link_to_trials_opens_their_list(page):
 
 def test_the_methods_can_be_copied(page):
     page.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    unfold(page, "methods")
     button = page.find_element("xpath", "//button[text()='Copy methods']")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
     button.click()
@@ -262,7 +296,7 @@ def test_paper_holds_the_whole_story(page, tmp_path):
     document = base64.b64decode(made["data"])
     assert document.startswith(b"%PDF")
     assert len(document) > 100_000
-    stories = "return [...document.querySelectorAll('details.story')].map(one => one.open)"
+    stories = "return [...document.querySelectorAll('main details:not(.trials)')].map(one => one.open)"
     page.execute_script("dispatchEvent(new Event('beforeprint'))")
     assert set(page.execute_script(stories)) == {True}
     page.execute_script("dispatchEvent(new Event('afterprint'))")

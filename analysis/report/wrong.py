@@ -1,0 +1,74 @@
+"""What went wrong: arms and trials without a result, failures of networks, and classes that pools hardly show."""
+
+from collections.abc import Iterator
+
+from medsweep.analysis.report.document import Block, Bullets
+from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, table_of
+from medsweep.analysis.report.topic import Material, ReportContext, Topic
+from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.cases import SPARSE
+from medsweep.analysis.study.failures import FailureRates
+from medsweep.analysis.study.wording import counted, number, percent
+
+
+def failures(analysis: Analysis) -> Table:
+    """Diverged runs and missed structures of every arm, where there are any."""
+    level = percent(1 - analysis.rules.alpha)
+    caption = (
+        "Failures as results of their own. Diverged runs with the exact interval of their share and Fisher's p "
+        f"against {analysis.control}; missed structures of the runs that trained, share in percent, and its "
+        f"difference from {analysis.control} in points, with the interval and p for all arms at once."
+    )
+
+    def points(share: float) -> str:
+        return number(100 * share, 1, sign=True)
+
+    columns: Columns[FailureRates] = {
+        "arm": lambda one: one.arm,
+        "diverged": lambda one: f"{one.diverged} of {one.runs}",
+        f"{level} CI": lambda one: f"{100 * one.diverged_low:.0f}% to {100 * one.diverged_high:.0f}%",
+        "p": lambda one: DASH if one.arm == analysis.control else bare_p(one.diverged_p),
+        "missed": lambda one: f"{one.missed} of {one.structures}",
+        "share": lambda one: number(100 * one.missed_share, 1),
+        "difference": lambda one: DASH if one.difference is None else points(one.difference.value),
+        f"{level} CI, all arms": lambda one: (
+            DASH if one.difference is None else f"{points(one.difference.low)} to {points(one.difference.high)}"
+        ),
+        "p, adjusted": lambda one: DASH if one.difference is None else bare_p(one.difference.p),
+    }
+    failed = any(one.diverged or one.missed for one in analysis.failures)
+    return table_of("failures", caption, analysis.failures if failed else (), columns)
+
+
+def lost_trials(context: ReportContext) -> Table:
+    """Trials without a result."""
+    head = ("trial", "outcome", "message")
+    return Table("lost-trials", "Trials without a result.", head, context.failures, frozenset({0, 1, 2}))
+
+
+def _sentences(analysis: Analysis, context: ReportContext) -> Iterator[str]:
+    for one in analysis.dead:
+        yield f"{one.arm}: no network, so no verdict. {one.reason}"
+    for sparse in analysis.sparse:
+        name = (
+            context.classes[sparse.index - 1] if 0 < sparse.index <= len(context.classes) else f"class {sparse.index}"
+        )
+        yield (
+            f"{sparse.arm}: {name} is nearly absent from {sparse.sparse} of {counted(sparse.pools, 'pool')}, in "
+            f"{percent(round(sparse.share, 4))} of the masks of the worst (below {percent(SPARSE)})."
+        )
+
+
+def _blocks(material: Material) -> Iterator[Block | None]:
+    analysis, context = material.analysis, material.context
+    sentences, table, lost = tuple(_sentences(analysis, context)), failures(analysis), lost_trials(context)
+    if not (sentences or table.rows or lost.rows):
+        structures = sum(one.structures for one in analysis.failures)
+        runs = sum(one.runs for one in analysis.failures)
+        sentences = (f"Nothing that the results show: none of {runs} runs diverged, none of {structures} was missed.",)
+    yield Bullets(sentences)
+    yield table
+    yield lost
+
+
+TOPIC = Topic("wrong", "What went wrong", _blocks)
