@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from medsweep.identity import derive_seed
 RESAMPLES: Final = 10_000
 CHUNK: Final = 2_000_000
 """Patients drawn at a time, which bounds the memory beside the matrix itself."""
+HELD: Final = 40_000_000
+"""Weights that are held as numbers of 8 bytes; more of them are held as counts of one byte."""
+LISTED_UP_TO: Final = 2000
+"""Patients up to which all Walsh averages are listed; beyond, they are counted."""
 
 
 @lru_cache(maxsize=2)
@@ -31,16 +35,40 @@ def patient_weights(n: int, resamples: int, purpose: str) -> Array:
     result is shared between callers and cannot be written to. Patients must be exchangeable: this is not a draw for
     clustered or stratified patients.
     """
-    rng = np.random.default_rng(derive_seed("analysis", purpose))
     weights = np.empty((resamples, n))
-    rows = max(1, CHUNK // n)
-    for start in range(0, resamples, rows):
-        block = weights[start : start + rows]
-        cells = rng.integers(n, size=block.shape) + n * np.arange(len(block))[:, None]
-        block[:] = np.bincount(cells.ravel(), minlength=block.size).reshape(block.shape)
+    _draw_into(weights, purpose)
     weights /= n
     weights.flags.writeable = False
     return weights
+
+
+@lru_cache(maxsize=1)
+def _patient_counts(n: int, resamples: int, purpose: str) -> NDArray[np.uint8]:
+    """``patient_weights`` times n; no patient of thousands is drawn 256 times."""
+    counts = np.empty((resamples, n), dtype=np.uint8)
+    _draw_into(counts, purpose)
+    return counts
+
+
+def _draw_into(counts_BN: NDArray[Any], purpose: str) -> None:
+    """How often each of N patients is among N draws, B times."""
+    rng = np.random.default_rng(derive_seed("analysis", purpose))
+    resamples, n = counts_BN.shape
+    rows = max(1, CHUNK // n)
+    for start in range(0, resamples, rows):
+        block = counts_BN[start : start + rows]
+        cells = rng.integers(n, size=block.shape) + n * np.arange(len(block))[:, None]
+        block[:] = np.bincount(cells.ravel(), minlength=block.size).reshape(block.shape)
+
+
+def bootstrap_means(scores: Array, resamples: int, purpose: str) -> Array:
+    """``resampled_means`` of N x M scores by ``patient_weights``, in memory that thousands of patients do not burst."""
+    n = len(scores)
+    if n * resamples <= HELD:
+        return resampled_means(patient_weights(n, resamples, purpose), scores)
+    counts, rows = _patient_counts(n, resamples, purpose), max(1, CHUNK // n)
+    blocks = [resampled_means(counts[start : start + rows] / n, scores) for start in range(0, resamples, rows)]
+    return np.concatenate(blocks)
 
 
 def resampled_means(weights: Array, scores: Array) -> Array:
@@ -160,7 +188,7 @@ def _bca(d_NM: Array, level: float, resamples: int) -> list[ConfidenceInterval]:
     if n < 3:
         return [ConfidenceInterval(math.nan, math.nan, math.nan)] * m
     d_NM = np.sort(d_NM, axis=0)
-    means_BM = np.sort(resampled_means(patient_weights(n, resamples, "patients"), d_NM), axis=0)
+    means_BM = np.sort(bootstrap_means(d_NM, resamples, "patients"), axis=0)
     centre = d_NM.mean(axis=0).round(12)
     deviations = d_NM - d_NM.mean(axis=0)
     intervals = []
@@ -187,11 +215,9 @@ def _hodges_lehmann(differences: Array, level: float) -> tuple[float, float, flo
     n = len(differences)
     if n == 0:
         return math.nan, math.nan, math.nan, math.nan
-    i, j = _pairs(n)
-    averages = (differences[i] + differences[j]) / 2
-    halves = [(len(averages) - 1) // 2, len(averages) // 2]
     if n < 2:
-        return float(averages[0]), math.nan, math.nan, math.nan
+        return float(differences[0]), math.nan, math.nan, math.nan
+    averages = n * (n + 1) // 2
     tail, coverage = (1 - level) / 2, level
     if n <= EXACT_UP_TO:
         cdf = np.cumsum(signed_rank_pmf(n))
@@ -200,9 +226,34 @@ def _hodges_lehmann(differences: Array, level: float) -> tuple[float, float, flo
     else:
         mean, sd = n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
         cut = max(round(mean + sd * float(special.ndtri(tail))), 1)
-    averages.partition([cut - 1, *halves, len(averages) - cut])
-    low, high = float(averages[cut - 1]), float(averages[-cut])
-    return float(averages[halves].mean()), low, high, coverage
+    low, lower, upper, high = _walsh(differences, [cut - 1, (averages - 1) // 2, averages // 2, averages - cut])
+    return (lower + upper) / 2, low, high, coverage
+
+
+def _walsh(differences: Array, places: list[int]) -> list[float]:
+    """The Walsh averages at some places (from 0) of their order."""
+    n = len(differences)
+    if n > LISTED_UP_TO:
+        ordered = np.sort(differences)
+        found = {place: _counted_walsh(ordered, place) for place in set(places)}
+        return [found[place] for place in places]
+    i, j = _pairs(n)
+    averages = (differences[i] + differences[j]) / 2
+    averages.partition(places)
+    return [float(averages[place]) for place in places]
+
+
+def _counted_walsh(ordered: Array, place: int) -> float:
+    """The average at one place, by halving an interval: those up to a value are counted in N log N steps."""
+    below, found = float(np.nextafter(ordered[0], -math.inf)), float(ordered[-1])
+    while below < (middle := below + (found - below) / 2) < found:
+        twice = int(np.searchsorted(ordered, 2 * middle - ordered, side="right").sum())
+        same = int(np.searchsorted(ordered, middle, side="right"))
+        if (twice + same) // 2 > place:
+            found = middle
+        else:
+            below = middle
+    return found
 
 
 @lru_cache(maxsize=2)

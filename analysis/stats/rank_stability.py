@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from medsweep.analysis.records import Array
-from medsweep.analysis.stats.effects import RESAMPLES, patient_weights, resampled_means
+from medsweep.analysis.stats.effects import RESAMPLES, bootstrap_means
 from medsweep.analysis.stats.omnibus import refuse_holes
 
 
@@ -60,7 +60,7 @@ def ranking(wide: pd.DataFrame, *, higher_is_better: bool, level: float, resampl
     values = wide.sort_index().to_numpy(dtype=np.float64).round(12)
     oriented = -values if higher_is_better else values
     n = len(oriented)
-    means_BK = resampled_means(patient_weights(n, resamples, "patients"), oriented)
+    means_BK = bootstrap_means(oriented, resamples, "patients")
     ranks_BK = stats.rankdata(means_BK, axis=1)
     full = stats.rankdata(oriented.mean(axis=0).round(12))
     within = stats.rankdata(oriented, axis=1).mean(axis=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medsweep.analysis.stats import effects
-from medsweep.analysis.stats.effects import patient_weights, resampled_means
+from medsweep.analysis.stats.effects import bootstrap_means, patient_weights, resampled_means
 
 
 def test_weights_are_multinomial_counts_over_n():
@@ -36,6 +36,17 @@ def test_the_chunk_bounds_memory_and_changes_no_row_sum(monkeypatch):
     weights = patient_weights(10, 33, "a")
     assert weights.sum(axis=1) == pytest.approx(np.ones(33))
     patient_weights.cache_clear()
+
+
+def test_means_of_many_patients_are_those_of_the_same_draw(monkeypatch):
+    scores = np.random.default_rng(0).normal(size=(40, 3))
+    scores[7, 2] = math.inf
+    held = bootstrap_means(scores, 60, "a")
+    monkeypatch.setattr(effects, "HELD", 100)
+    monkeypatch.setattr(effects, "CHUNK", 320)
+    patient_weights.cache_clear()
+    assert bootstrap_means(scores, 60, "a") == pytest.approx(resampled_means(patient_weights(40, 60, "a"), scores))
+    assert np.isinf(held[:, 2]).any()
 
 
 def test_means_with_infinite_scores_are_infinite_where_drawn():

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from helpers.published import expected, given
+from medsweep.analysis.stats import effects
 from medsweep.analysis.stats.effects import (
     RESAMPLES,
     effect,
@@ -149,6 +150,18 @@ def test_hodges_lehmann_is_the_median_of_all_walsh_averages():
         cut = int(np.searchsorted(averages, found.hodges_lehmann_ci.low))
         assert averages[cut] == found.hodges_lehmann_ci.low
         assert found.hodges_lehmann_ci.high in averages
+
+
+@pytest.mark.parametrize("digits", [2, 6, 16])
+def test_counted_walsh_averages_are_those_of_the_list(monkeypatch, digits):
+    sample = np.random.default_rng(digits).normal(size=301).round(digits)
+    listed = effect("x", sample, higher_is_better=True, level=0.95)
+    monkeypatch.setattr(effects, "LISTED_UP_TO", 300)
+    counted = effect("x", sample, higher_is_better=True, level=0.95)
+    assert counted.hodges_lehmann == pytest.approx(listed.hodges_lehmann, abs=1e-14)
+    for end in ("low", "high", "coverage"):
+        own, other = getattr(counted.hodges_lehmann_ci, end), getattr(listed.hodges_lehmann_ci, end)
+        assert own == pytest.approx(other, abs=1e-14)
 
 
 def test_p_better_counts_a_tie_as_half_and_its_interval_is_wilsons_without_ties():
