@@ -1,5 +1,6 @@
 """From published trials to tables, statistics, pictures and the report."""
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.config import Unit
 from medsweep.trainers.segmentation.predictions import write_predictions
 from medsweep.trainers.synthesis.pipelines import FAMILIES
+from medsweep.trainers.training.pictures import PALETTE
 from medsweep.trial import COMPLETE
 
 ACROSS = "across"
@@ -111,12 +113,15 @@ def make_report(
         test_over_train=max(len(fold.test) / len(fold.train) for fold in cohort[1]) if cohort else None,
         dead=dead,
     )
+    legend = _legend(cohort[0]) if cohort else ()
     context = ReportContext(
         sweep=sweep.name,
         question=sweep.file.question,
         dataset=_dataset_line(sweep.base.data, cohort),
         plan=tuple(_plan_row(cost, ran.get(cost.stage, 0)) for cost in stage_costs),
-        grids=tuple(_grids(plan, store)),
+        grids=tuple(_grids(plan, store, legend)),
+        overlays=_overlays(plan, store, legend),
+        classes=tuple(name for name, _ in legend),
         failures=tuple(
             MissingTrial(f"{lost.trial.stage} {lost.label} ({short(lost.trial.digest)})", lost.outcome, lost.message)
             for lost in failures
@@ -239,7 +244,29 @@ def _dataset_line(data: DataConfig, cohort: tuple[SliceSet, list[Split]] | None)
     )
 
 
-def _grids(plan: Plan, store: Store) -> list[SamplePicture]:
+def _legend(slices: SliceSet) -> tuple[tuple[str, str], ...]:
+    """Each foreground class with its colour in the grids of pairs."""
+    colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in PALETTE[1:].astype(int).tolist()]
+    return tuple(zip(slices.classes[1:], itertools.cycle(colours), strict=False))
+
+
+def _overlays(plan: Plan, store: Store, legend: tuple[tuple[str, str], ...]) -> dict[str, SamplePicture]:
+    """What the networks of every arm and replicate see in some test patients, by the digest of the scoring trial."""
+    pictures = {}
+    for (arm, replicate), leaf in plan.leaves.items():
+        stage = plan.trials[leaf].stage
+        path = store.output(stage, leaf) / "overlay.png"
+        if store.outcome(stage, leaf) == COMPLETE and path.is_file():
+            title = f"Seen by {arm}, fold {replicate.fold}, seed {replicate.seed}"
+            caption = (
+                "The fullest slice of the first test patients by name, which need not be its worst cases: image, "
+                "reference, image, prediction."
+            )
+            pictures[leaf] = SamplePicture(title, caption, path, legend)
+    return pictures
+
+
+def _grids(plan: Plan, store: Store, legend: tuple[tuple[str, str], ...]) -> list[SamplePicture]:
     """Real pairs once, then the pairs of each kind of pool in the plan's first replicate."""
     grids: list[SamplePicture] = []
     seen: set[str] = set()
@@ -252,10 +279,10 @@ def _grids(plan: Plan, store: Store) -> list[SamplePicture]:
         output = store.output(trial.stage, digest)
         if trial.stage in FAMILIES:
             caption = "Training slices and their masks, on the generators' scale."
-            grids.append(SamplePicture(kind, caption, output / "real.png"))
+            grids.append(SamplePicture(kind, caption, output / "real.png", legend))
         else:
             caption = f"First samples of the pool {labels[digest]} ({short(digest)}), before any filter."
-            grids.append(SamplePicture(f"Synthetic pairs: {kind}", caption, output / "grid.png"))
+            grids.append(SamplePicture(f"Synthetic pairs: {kind}", caption, output / "grid.png", legend))
     return grids
 
 

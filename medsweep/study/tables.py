@@ -17,7 +17,7 @@ from medsweep.files import write_atomic
 from medsweep.metrics import REGION, SCORES, STRUCTURE_METRICS
 from medsweep.store.store import Store
 from medsweep.study.chains import network_of
-from medsweep.sweep.arms import Replicate
+from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.trainers.pool import ASSESSMENT
 from medsweep.trial import COMPLETE
@@ -40,7 +40,8 @@ UNSCORED = ("diverged", "absent")
 def tidy_table(plan: Plan, store: Store, dataset: str) -> pd.DataFrame:
     """Results of all arms and replicates, sorted by dataset, arm order, fold, seed, patient, class and metric.
 
-    Columns: ``KEYS``, value, status, those of ``MEASURED``, digest, then a column per factor. An arm whose trial
+    Columns: ``KEYS``, value, status, those of ``MEASURED``, digest, then a column per factor, empty for the control
+    where it does not set the factor. An arm whose trial
     diverged, or was made from one that did, has status ``diverged``; one whose trial is not there has ``absent``.
 
     Raises:
@@ -89,7 +90,7 @@ def _table(plan: Plan, dataset: str, frames: Mapping[str, pd.DataFrame]) -> pd.D
     rows = [
         frames[leaf].assign(
             dataset=dataset, arm=arm.name, fold=replicate.fold, seed=replicate.seed, digest=leaf,
-            **{dotted: _cell(attrgetter(dotted)(arm.settings)) for dotted in factors},
+            **{dotted: _cell(_level(arm, dotted)) for dotted in factors},
         )
         for arm in plan.arms
         for replicate in plan.replicates
@@ -97,6 +98,13 @@ def _table(plan: Plan, dataset: str, frames: Mapping[str, pd.DataFrame]) -> pd.D
     ]  # fmt: skip
     columns = [*KEYS, "value", "status", *MEASURED, "digest", *factors]
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+
+
+def _level(arm: Arm, dotted: str) -> Any:
+    """What the arm has there; nothing for a factor that the control does not set, since a default is no level."""
+    if arm.is_control and dotted not in arm.levels:
+        return None
+    return attrgetter(dotted)(arm.settings)
 
 
 def _measured(plan: Plan, store: Store, leaf: str) -> pd.DataFrame:

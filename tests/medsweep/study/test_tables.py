@@ -1,6 +1,7 @@
 """The tables: what any rule for empty masks needs, the best weights' scores, and means per patient."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,17 @@ def test_dice_can_be_made_again_from_the_table_alone(finished: tuple[Plan, Store
     np.testing.assert_allclose(table["volume_ref_ml"], table["n_ref"] * 2 * 2 * 4 / 1000)
     np.testing.assert_allclose(table["diagonal_mm"], np.linalg.norm([40, 36, 32]))
     assert (table["status"].isin(["empty-both", "empty-reference"]) == (table["n_ref"] == 0)).all()
+
+
+def test_a_factor_that_the_control_does_not_set_is_empty_for_it(finished: tuple[Plan, Store], tmp_path: Path) -> None:
+    plan, store = finished
+    control, other = plan.arms
+    bare = replace(plan, arms=(replace(control, levels={}), other))
+    write_tables({"results": tidy_table(bare, store, "phantom")}, tmp_path)
+    table = pd.read_parquet(tmp_path / "results.parquet")
+    assert table.loc[table["arm"] == control.name, FACTOR].isna().all()
+    assert set(table.loc[table["arm"] == other.name, FACTOR]) == {4}
+    assert set(tidy_table(*finished, "phantom")[FACTOR]) == {0, 4}
 
 
 def test_an_absent_trial_has_no_measurements(finished: tuple[Plan, Store], tmp_path: Path) -> None:
