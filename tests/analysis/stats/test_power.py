@@ -1,5 +1,6 @@
 """Power against G*Power, a published table, and simulation."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -16,8 +17,10 @@ from medsweep.analysis.stats.power import (
     detectable,
     method_detectable,
     patients_for_equivalence,
+    patients_needed,
     pilot,
     power_of,
+    seeds_needed,
     sentences,
     tost_power,
 )
@@ -168,3 +171,22 @@ def test_rank_stability_ignores_row_order_and_direction_flips_with_the_metric():
     found = ranking(table, higher_is_better=True, level=0.95).arms
     assert ranking(table.iloc[::-1], higher_is_better=True, level=0.95).arms == found
     assert ranking(-table, higher_is_better=False, level=0.95).arms == found
+
+
+@pytest.mark.parametrize(("count", "field"), [(seeds_needed, "seeds"), (patients_needed, "patients")])
+def test_what_is_needed_is_the_first_design_that_finds_the_difference(count, field):
+    size, spread = Size(patients=10, folds=1, seeds=2, scores=2, comparisons=6), Spread(0.02, 0.005, 0.01)
+    arm = math.sqrt(0.02**2 / 2 - 0.01**2 / 2)
+
+    def found(n):
+        more = {"seeds": n, "scores": n} if field == "seeds" else {"patients": n}
+        return method_detectable(dataclasses.replace(size, **more), spread, arm, 0.05 / 6)
+
+    fewest = count(size, spread, 0.02, 0.05)
+    assert found(fewest) <= 0.02 < found(fewest - 1)
+
+
+def test_what_no_number_of_seeds_can_show_is_out_of_reach():
+    size = Size(patients=4, folds=1, seeds=2, scores=2, comparisons=6)
+    assert seeds_needed(size, Spread(0.05, 0.001, 0.001), 0.005, 0.05) is None
+    assert patients_needed(size, Spread(0.05, 0.02, 0.001), 0.005, 0.05) is None
