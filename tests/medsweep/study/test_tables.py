@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.column_dictionary import compare, named, sections
 from medsweep.store.store import Store
 from medsweep.study.plan import plan_sweep
 from medsweep.study.session import RunOptions, open_sweep
@@ -59,6 +60,15 @@ def test_dice_can_be_made_again_from_the_table_alone(finished: tuple[Plan, Store
     np.testing.assert_allclose(table["volume_ref_ml"], table["n_ref"] * 2 * 2 * 4 / 1000)
     np.testing.assert_allclose(table["diagonal_mm"], np.linalg.norm([40, 36, 32]))
     assert (table["status"].isin(["empty-both", "empty-reference"]) == (table["n_ref"] == 0)).all()
+
+
+def test_the_dictionary_holds_every_column(finished: tuple[Plan, Store]) -> None:
+    results, said = tidy_table(*finished, "phantom"), sections()
+    tables = {"results": results, "patients": patient_table(results), "pools": pool_table(*finished)}
+    for name, table in tables.items():
+        documented = [column for row in said[name] for column in named(row[0])]
+        assert (name, compare(table.columns, documented)) == (name, ([], []))
+    assert list(best_table(*finished, "phantom").columns) == list(results.columns)
 
 
 def test_a_factor_that_the_control_does_not_set_is_empty_for_it(finished: tuple[Plan, Store], tmp_path: Path) -> None:
