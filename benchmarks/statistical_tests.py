@@ -1,8 +1,8 @@
 """Statistics: the analysis room against a plain pandas + scipy + scikit-posthocs script and against autorank.
 
 20 arms, 500 patients, 5 seeds, one held-out set, in turn in one process. Against the plain script the contents are the
-same: reduce the table, describe, Friedman, Nemenyi, Wilcoxon with Holm, t, BCa, Hodges-Lehmann, rank-biserial, TOST,
-rank bootstrap, the two-way test over runs, variance components; numbers that both sides share must agree. Against
+same: reduce the table, describe, Friedman, Nemenyi, Wilcoxon with Holm, t, BCa, Hodges-Lehmann, rank-biserial,
+rank bootstrap, each arm over patients and runs, variance components; numbers that both sides share must agree. Against
 autorank (optional: ``pip install --target DIR --no-deps autorank baycomp``, then ``--peers DIR``) they are autorank's:
 the reduced table, what each arm scored, omnibus, mean ranks, post hoc test, one effect size per arm.
 
@@ -26,10 +26,10 @@ import numpy as np
 import pandas as pd
 
 from medsweep.analysis.records import ArmInfo, Array, mean_estimate
+from medsweep.analysis.stats.arm_family import arm_tests
 from medsweep.analysis.stats.effects import RESAMPLES, patient_weights, rank_biserials
-from medsweep.analysis.stats.equivalence import tost
 from medsweep.analysis.stats.mean_ranks import nemenyi
-from medsweep.analysis.stats.method_tests import all_components, method_tests
+from medsweep.analysis.stats.method_tests import all_components
 from medsweep.analysis.stats.omnibus import Omnibus, friedman
 from medsweep.analysis.stats.rank_stability import ranking
 from medsweep.analysis.study.analyse import Analysis, analyse
@@ -81,10 +81,8 @@ def ours(table: pd.DataFrame, arms: list[ArmInfo]) -> dict[str, Any]:
     names, level = [arm.name for arm in arms], 1 - PLAN.alpha
     reduced = reduce(validated(table, names, PLAN.primary), PLAN, names, PLAN.primary)
     study = study_metric(reduced, CONTROL, PLAN)
-    deltas = differences_of(reduced, CONTROL)
-    equivalence = [tost(delta, PLAN.margin, PLAN.alpha) for delta in deltas.values()]
     ranks = ranking(reduced.wide, higher_is_better=True, level=level)
-    tests = [test.estimate for test in method_tests(reduced, CONTROL, level) if test is not None]
+    tests = [test.whole.estimate for test in arm_tests(reduced, CONTROL, PLAN) if test is not None]
     components = all_components(reduced)
     assert isinstance(study.omnibus, Omnibus)
     assert study.nemenyi is not None
@@ -104,9 +102,8 @@ def ours(table: pd.DataFrame, arms: list[ArmInfo]) -> dict[str, Any]:
         ],
         "rank-biserial": [effect.rank_biserial for effect in effects],
         "wins": [(effect.wins, effect.ties, effect.losses) for effect in effects],
-        "TOST p": [test.p for test in equivalence],
         "rank CI": [[arm.low for arm in ranks.arms], [arm.high for arm in ranks.arms]],
-        "two-way": [(test.value, test.se) for test in tests],
+        "two-way": [test.value for test in tests],
         "components": [(sd.patient, sd.run, sd.residual) for sd in components],
     }
 

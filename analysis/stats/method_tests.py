@@ -272,20 +272,6 @@ def _components(scores: ScoreArray, row: int, seeds: int) -> Components:
     return Components(scores.arms[row], len(tables), seeds, *map(_root, (between, patient, run, residual)))
 
 
-def method_tests(
-    reduced: Reduced, control: str, level: float, test_over_train: float | None = None
-) -> tuple[MethodTest | None, ...]:
-    """Every other arm against the control, in the arms' order; None where ``contrast_test`` has no test."""
-    scores = scores_of(reduced)
-    identity = np.eye(len(scores.arms))
-    weights_AA = identity - identity[scores.arms.index(control)]
-    return tuple(
-        contrast_test(scores, arm, weights_A, level, test_over_train)
-        for arm, weights_A in zip(scores.arms, weights_AA, strict=True)
-        if arm != control
-    )
-
-
 def contrast_test(
     scores: ScoreArray, name: str, weights_A: Array, level: float, test_over_train: float | None
 ) -> MethodTest | None:

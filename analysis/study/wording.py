@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from medsweep.analysis.records import Bounded, Estimate
+from medsweep.analysis.records import Bounded
 from medsweep.analysis.stats.arm_family import ArmTest
 from medsweep.analysis.stats.contrast_family import ContrastTest
 from medsweep.analysis.stats.equivalence import Verdict
@@ -68,12 +68,6 @@ def with_span(value: float, over: Bounded, digits: int) -> str:
 def amount(text: str, metric: Metric) -> str:
     """The number with the metric's name or unit behind it."""
     return f"{text} {metric.unit or metric.title}"
-
-
-def estimate_text(estimate: Estimate, metric: Metric) -> str:
-    """``+0.012 Dice (95% CI +0.004 to +0.020)``; one digit more than the metric's, as for the margin."""
-    value = amount(number(estimate.value, metric.digits + 1, sign=True), metric)
-    return f"{value} ({percent(estimate.level)} CI {span(estimate.low, estimate.high, metric.digits + 1)})"
 
 
 def margin_text(margin: float, metric: Metric) -> str:

@@ -32,9 +32,11 @@ def reduced_of(
     return Reduced(SCORES[metric], wide, cells, (), none, none)
 
 
-def method_test(reduced: Reduced, arm: str, control: str, level: float) -> MethodTest | None:
+def method_test(
+    reduced: Reduced, arm: str, control: str, level: float, ratio: float | None = None
+) -> MethodTest | None:
     """The test of one pair alone."""
-    return contrast_test(scores_of(reduced, [control, arm]), arm, np.array([-1.0, 1.0]), level, None)
+    return contrast_test(scores_of(reduced, [control, arm]), arm, np.array([-1.0, 1.0]), level, ratio)
 
 
 def crossed(rng, arms=4, patients=24, seeds=5, *, run_sd=0.003, arm_sd=0.01, shifts=0.0) -> np.ndarray:

@@ -16,7 +16,6 @@ from medsweep.analysis.records import mean_estimate
 from medsweep.analysis.stats.method_tests import (
     all_components,
     mean_squares,
-    method_tests,
     nadeau_bengio,
     run_means,
     run_omnibus,
@@ -140,18 +139,16 @@ def test_scores_hold_every_cell_in_order():
     assert [parts.patient[part][::2].tolist() for part in parts.fold_cells()] == [patients for _, patients in folds]
 
 
-def test_all_arms_at_once_are_each_arm_alone():
+def test_components_come_in_the_order_of_the_arms():
     for source in (crossed(np.random.default_rng(1)), cut(np.random.default_rng(1))):
         found = reduced_of(source)
-        alone = tuple(method_test(found, name, "arm 1", 0.95) for name in ("arm 0", "arm 2", "arm 3"))
-        assert method_tests(found, "arm 1", 0.95) == alone
         assert [one.arm for one in all_components(found)] == [f"arm {i}" for i in range(4)]
 
 
 def test_method_tests_do_not_depend_on_row_order_or_names():
     found = reduced_of(cut(np.random.default_rng(2)))
     shuffled = dataclasses.replace(found, cells=found.cells.sample(frac=1, random_state=0))
-    assert method_tests(shuffled, "arm 0", 0.95) == method_tests(found, "arm 0", 0.95)
+    assert method_test(shuffled, "arm 1", "arm 0", 0.95) == method_test(found, "arm 1", "arm 0", 0.95)
     assert run_omnibus(shuffled) == run_omnibus(found)
     y = crossed(np.random.default_rng(2))
     turned = run_omnibus(reduced_of(y[[2, 0, 3, 1]]))
@@ -163,7 +160,7 @@ def test_a_patient_missed_by_one_arm_is_left_out_of_its_tests_alone():
     y = crossed(np.random.default_rng(3), 3, 12, 3)
     y[2, 4, 1] = math.inf
     found = reduced_of(y, metric="hd95_mm")
-    first, second = method_tests(found, "arm 0", 0.95)
+    first, second = (method_test(found, name, "arm 0", 0.95) for name in ("arm 1", "arm 2"))
     assert (first.patients, second.patients) == (12, 11)
     kept = np.delete(y, 4, axis=1)
     assert second.estimate == method_test(reduced_of(kept), "arm 2", "arm 0", 0.95).estimate
@@ -174,7 +171,7 @@ def test_a_patient_missed_by_one_arm_is_left_out_of_its_tests_alone():
 
 def test_overlapping_test_sets_are_judged_by_nadeau_and_bengio():
     folds = overlapping(np.random.default_rng(9))
-    (found,) = method_tests(reduced_of(folds), "arm 0", 0.95, test_over_train=0.5)
+    found = method_test(reduced_of(folds), "arm 1", "arm 0", 0.95, 0.5)
     means = np.array([(y[1] - y[0]).mean() for y, _ in folds])
     assert (found.design, found.kind) == (Replication.REPEATED_HOLD_OUT, "corrected t test of overlapping folds")
     assert found.estimate == found.nadeau_bengio

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from helpers.published import expected, given, wide
+from medsweep.analysis.records import mean_estimate
 from medsweep.analysis.stats.effects import effect
-from medsweep.analysis.stats.equivalence import tost
 from medsweep.analysis.stats.power import (
     Size,
     Spread,
@@ -41,7 +41,8 @@ def test_smaller_alpha_needs_a_larger_difference():
 @pytest.mark.parametrize(("n", "sd"), [(20, 0.02), (40, 0.02), (40, 0.04)])
 def test_tost_power_by_simulation(n, sd):
     rng = np.random.default_rng(n)
-    hits = np.mean([tost(rng.normal(0, sd, n), 0.01, 0.05).inside for _ in range(1500)])
+    intervals = [mean_estimate(rng.normal(0, sd, n), 0.9) for _ in range(1500)]
+    hits = np.mean([max(-interval.low, interval.high) < 0.01 for interval in intervals])
     assert tost_power(n, sd, 0.01, 0.05) == pytest.approx(hits, abs=0.04)
 
 
