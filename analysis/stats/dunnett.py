@@ -16,8 +16,6 @@ EQUAL: Final = 0.5
 """Correlation of two differences where arms and control have as many units."""
 _NODES: Final = 32
 _SCALES: Final = 120
-_LARGEST: Final = 1e4
-"""Quantile beyond which a test with hardly a degree of freedom is not worth an interval."""
 
 
 def adjusted_p(t: float, df: float, arms: int, correlation: float = EQUAL) -> float:
@@ -29,7 +27,9 @@ def adjusted_p(t: float, df: float, arms: int, correlation: float = EQUAL) -> fl
         return math.nan
     if math.isinf(t):
         return 0.0
-    return min(max(1.0 - _inside(abs(t), df, arms, correlation), 0.0), 1.0)
+    # never beyond one arm alone and Bonferroni, also where the integral is too coarse for so small a p
+    alone = 2 * float(special.stdtr(df, -abs(t)))
+    return min(max(1.0 - _inside(abs(t), df, arms, correlation), alone), arms * alone, 1.0)
 
 
 def quantiles(df: Array, arms: int, level: float, correlation: float = EQUAL) -> Array:
@@ -46,11 +46,16 @@ def quantiles(df: Array, arms: int, level: float, correlation: float = EQUAL) ->
 def _table(arms: int, level: float, correlation: float) -> tuple[Array, Array]:
     """Quantiles on a grid of 1/df that is dense where df are large."""
     inverse = np.linspace(0.0, 1.0, 29) ** 1.5
-    quantile = [
-        optimize.brentq(lambda c, df=df: _inside(c, df, arms, correlation) - level, 1e-3, _LARGEST)
-        for df in np.divide(1.0, inverse, out=np.full_like(inverse, np.inf), where=inverse > 0)
-    ]
-    return inverse, np.log(quantile)
+    dfs = np.divide(1.0, inverse, out=np.full_like(inverse, np.inf), where=inverse > 0)
+    return inverse, np.log([_quantile(float(df), arms, level, correlation) for df in dfs])
+
+
+def _quantile(df: float, arms: int, level: float, correlation: float) -> float:
+    """Between Student's and Bonferroni's; the latter where the integral is too coarse for so extreme a level."""
+    low, high = (-float(special.stdtrit(df, (1 - level) / 2 / count)) for count in (1, arms))
+    if not _inside(low, df, arms, correlation) < level < _inside(high, df, arms, correlation):
+        return high
+    return float(optimize.brentq(lambda c: _inside(c, df, arms, correlation) - level, low, high))
 
 
 @lru_cache(maxsize=1)

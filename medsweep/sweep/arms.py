@@ -41,8 +41,8 @@ class Replicate:
         return self.cut.index
 
 
-def replicates(sweep: Sweep, patients: Sequence[str]) -> tuple[Replicate, ...]:
-    """All fold x seed pairs of a sweep, folds first.
+def replicates(sweep: Sweep, patients: Sequence[str], seeds: int | None = None) -> tuple[Replicate, ...]:
+    """All fold x seed pairs of a sweep, folds first; without ``seeds`` those of the first look.
 
     Raises:
         UserError: a fold in ``only`` that does not exist, or what ``folds`` raises.
@@ -53,7 +53,8 @@ def replicates(sweep: Sweep, patients: Sequence[str]) -> tuple[Replicate, ...]:
         if not 0 <= index < len(cuts):
             text = f"fold {index} does not exist; {section.scheme} has {len(cuts)} here, numbered 0 to {len(cuts) - 1}"
             raise sweep.error(("replicates", "only", number), text)
-    return tuple(Replicate(cuts[index], seed) for index in chosen for seed in range(section.seeds))
+    count = section.seeds.start if seeds is None else seeds
+    return tuple(Replicate(cuts[index], seed) for index in chosen for seed in range(count))
 
 
 def folds(sweep: Sweep, patients: Sequence[str]) -> tuple[Fold, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from typing_extensions import TypeVar
 
 from medsweep.config import Config
@@ -26,6 +26,41 @@ READ_BY: Final[Mapping[str, tuple[str, ...]]] = {
 """Schemes that read a field of ``Replicates``; the other fields are read by all of them."""
 
 
+class Seeds(Config):
+    """Training seeds per fold, numbered from 0: from ``start`` to ``most`` of them, by as many ``looks`` as it takes.
+
+    A number alone, ``seeds: 5``, stands for one look at five.
+    """
+
+    start: int = Field(ge=1)
+    """Seeds of the first look."""
+    most: int = Field(ge=1)
+    """Seeds of the last look."""
+    looks: int = Field(ge=1)
+    """Analyses, evenly spaced. After each the sweep ends if every arm has a verdict, and else goes on."""
+    spending: Literal["obrien-fleming", "pocock"] = "obrien-fleming"
+    """How the looks share alpha: almost all of it for the last, or early looks as well."""
+
+    @model_validator(mode="after")
+    def _grow(self) -> "Seeds":
+        if self.looks == 1 and self.start == self.most:
+            return self
+        if self.looks == 1:
+            raise ValueError(f"one look has one number of seeds; write seeds: {self.most}, or looks: 2 or more")
+        if self.start < 2:
+            raise ValueError("start: a look at one seed cannot judge a method; it takes 2 or more")
+        if self.most - self.start < self.looks - 1:
+            room = max(self.most - self.start, 0) + 1
+            raise ValueError(f"every look needs more seeds than the last; {self.start} to {self.most} fit {room} look(s)")
+        return self
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Seeds of each look."""
+        gap = (self.most - self.start) / max(self.looks - 1, 1)
+        return tuple(round(self.start + look * gap) for look in range(self.looks))
+
+
 class Replicates(Config):
     """Fold x seed pairs under which every arm is run."""
 
@@ -36,8 +71,7 @@ class Replicates(Config):
     """Number of folds, from 2 for k-fold; each is tested by a network that did not see it."""
     only: tuple[int, ...] | None = None
     """Fold indices to run; None runs all of them."""
-    seeds: int = Field(default=1, ge=1)
-    """Training seeds per fold, numbered from 0."""
+    seeds: Seeds = Seeds(start=1, most=1, looks=1)
     test_share: float = Field(default=0.2, gt=0, lt=1)
     """Share of the patients that a hold-out tests."""
     validation: float = Field(default=0.0, ge=0, lt=1)
@@ -46,6 +80,15 @@ class Replicates(Config):
     """JSON with the folds, ours or nnU-Net's splits_final.json, relative to the sweep file."""
     seed: int = 0
     """Seed of the shuffle that the patients are cut after."""
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_look(cls, seeds: object) -> object:
+        if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds >= 1:
+            return Seeds(start=seeds, most=seeds, looks=1)
+        if isinstance(seeds, dict | Seeds):
+            return seeds
+        raise ValueError("a whole number from 1, or {start: 5, most: 25, looks: 4}")
 
     @field_validator("only")
     @classmethod

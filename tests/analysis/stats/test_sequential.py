@@ -1,0 +1,106 @@
+"""Several looks at growing data: published boundaries, and how often claims are false with and without them."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from medsweep.analysis.stats.arm_family import family_of
+from medsweep.analysis.stats.dunnett import adjusted_p, quantiles
+from medsweep.analysis.stats.power import Size, Spread
+from medsweep.analysis.stats.sequential import LEAST, Spending, error_of_peeking, looks_of, nominal_levels
+from medsweep.analysis.stats.sequential_power import stop_shares
+from medsweep.analysis.study.evidence import judge
+from medsweep.analysis.table.reduction import AnalysisRules
+from medsweep.analysis.table.score_array import ScoreArray
+from medsweep.metrics import SCORES
+
+FIVE = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def equal(looks: int) -> list[float]:
+    return [(look + 1) / looks for look in range(looks)]
+
+
+# Armitage, McPherson and Rowe 1969, table 2: repeated tests at 5% of a normal mean with known variance.
+@pytest.mark.parametrize(("looks", "error"), [(1, 0.050), (2, 0.083), (3, 0.107), (4, 0.126), (5, 0.142), (10, 0.193)])
+def test_peeking_errs_as_published(looks: int, error: float) -> None:
+    assert error_of_peeking(equal(looks), [0.05] * looks) == pytest.approx(error, abs=6e-4)
+
+
+# Critical values for 5%: Pocock 1977, and O'Brien and Fleming 1979 (at look k of K times sqrt(K / k)), with the digits of
+# Jennison and Turnbull 2000, tables 2.1 and 2.3.
+@pytest.mark.parametrize(
+    ("looks", "pocock", "fleming"), [(2, 2.178, 1.977), (3, 2.289, 2.004), (4, 2.361, 2.024), (5, 2.413, 2.040)]
+)
+def test_published_constants_err_in_five_percent(looks: int, pocock: float, fleming: float) -> None:
+    shares = np.array(equal(looks))
+    for critical in (np.full(looks, pocock), fleming / np.sqrt(shares)):
+        assert error_of_peeking(shares, 2 * stats.norm.sf(critical)) == pytest.approx(0.05, abs=1.5e-4)
+
+
+# Boundaries of both spending functions at five equal looks, two-sided 5%, as the program of Reboussin, DeMets, Kim and
+# Lan 2000 (R package ldbounds) prints them.
+@pytest.mark.parametrize(
+    ("spending", "printed"),
+    [
+        ("obrien-fleming", (4.8769, 3.3569, 2.6803, 2.2898, 2.0310)),
+        ("pocock", (2.4380, 2.4268, 2.4101, 2.3966, 2.3859)),
+    ],
+)
+def test_boundaries_are_those_of_lan_and_demets(spending: Spending, printed: tuple[float, ...]) -> None:
+    found = stats.norm.isf(np.array(nominal_levels(FIVE, 0.05, spending)) / 2)
+    assert found == pytest.approx(printed, abs=2e-4)
+
+
+@pytest.mark.parametrize("spending", ["obrien-fleming", "pocock"])
+@pytest.mark.parametrize("shares", [[1.0], [0.5, 1.0], [0.2, 0.48, 0.72, 1.0], [0.04, 0.9, 1.0]])
+def test_all_looks_together_spend_alpha(spending: Spending, shares: list[float]) -> None:
+    for alpha in (0.01, 0.05):
+        levels = nominal_levels(shares, alpha, spending)
+        assert error_of_peeking(shares, levels) == pytest.approx(alpha, abs=1e-6)
+        assert all(LEAST <= level <= alpha + 1e-12 for level in levels)
+
+
+def test_looks_say_where_they_stand() -> None:
+    looks = looks_of((5, 12, 18, 25), 0.05, "obrien-fleming")
+    assert [(look.number, look.looks, look.seeds, look.most) for look in looks] == [
+        (1, 4, 5, 25),
+        (2, 4, 12, 25),
+        (3, 4, 18, 25),
+        (4, 4, 25, 25),
+    ]
+    assert [look.alpha for look in looks] == sorted(look.alpha for look in looks)
+
+
+def test_dunnett_holds_at_the_levels_of_first_looks() -> None:
+    for df in (1.0, 2.0, 8.0, 48.0):
+        for alpha in (1e-3, 1e-6, LEAST):
+            alone, bonferroni = stats.t.isf(alpha / 2, df), stats.t.isf(alpha / 12, df)
+            assert quantiles(np.array([df]), 1, 1 - alpha)[0] == pytest.approx(alone, rel=3e-3)
+            assert alone < quantiles(np.array([df]), 6, 1 - alpha)[0] <= bonferroni * 1.003
+            assert adjusted_p(alone, df, 1) == pytest.approx(alpha)
+            assert alpha <= adjusted_p(alone, df, 6) <= 6 * alpha
+
+
+def held_out(values_APR: np.ndarray) -> ScoreArray:
+    arms, patients, seeds = values_APR.shape
+    names = tuple(f"arm {number}" for number in range(arms))
+    patient = np.repeat(np.arange(patients), seeds)
+    return ScoreArray(names, (0,), (tuple(range(seeds)),), (0,), patient, values_APR.reshape(arms, -1))
+
+
+def false_claims(
+    seeds: tuple[int, ...], levels: tuple[float, ...], *, arms: int, arm_sd: float = 0.0, tables: int = 400
+) -> float:
+    """Share of tables in which any of ``arms`` alike is said to differ at any look, by the test of the report."""
+    rng, patients, false = np.random.default_rng(5), 12, 0
+    for _ in range(tables):
+        values = rng.normal(0.7, 0.05, (1, patients, 1)) + rng.normal(0, arm_sd, (arms + 1, patients, 1))
+        values = values + rng.normal(0, 0.01, (arms + 1, 1, seeds[-1]))
+        values = values + rng.normal(0, 0.005, (arms + 1, patients, seeds[-1]))
+        for count, level in zip(seeds, levels, strict=True):
+            tests = family_of(held_out(values[:, :, :count]), "arm 0", AnalysisRules(alpha=level))
+            if any(test is not None and judge(test, 0.01, SCORES["dice"]).evidence.different for test in tests):
+                false += 1
+                break
+    return false / tables
