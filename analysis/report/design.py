@@ -5,6 +5,7 @@ import itertools
 from medsweep.analysis.report.table import DASH, Table
 from medsweep.analysis.report.topic import ReportContext, Topic
 from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.looks import look_method
 from medsweep.analysis.study.wording import arm_label, counted, number
 
 
@@ -96,6 +97,7 @@ def rules_paragraph(analysis: Analysis) -> str:
         "Rules: a class absent from a patient's reference is dropped for that patient in all arms; a missed structure "
         f"scores Dice 0 and an infinite HD95; a diverged training is {diverged}; missing results are {missing}. "
         f"Ranking: {analysis.ranking.method}, {analysis.ranking.resamples} resamples.{other}"
+        + (f" {look_method(analysis.look)}" if analysis.look is not None else "")
     )
 
 

@@ -96,6 +96,10 @@ class Size:
     """Runs that test the same patient, on average."""
     comparisons: int
 
+    def with_seeds(self, seeds: int) -> "Size":
+        """The same with more or fewer seeds."""
+        return replace(self, seeds=seeds, scores=self.scores * seeds / self.seeds)
+
     @property
     def runs(self) -> int:
         """Trained networks per arm."""
@@ -242,7 +246,7 @@ def sentences(power: DesignPower, metric: str) -> tuple[str, ...]:
             "margin"
         )
     if power.run_share > 0.5:
-        more = replace(size, seeds=2 * size.seeds, scores=2 * size.scores)
+        more = size.with_seeds(2 * size.seeds)
         gain = method_detectable(more, spread, patient_arm(size, spread), power.alpha / size.comparisons)
         lines.append(
             f"  warning: seeds are the bottleneck, {power.run_share:.0%} of the variance is retraining: with "

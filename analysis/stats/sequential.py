@@ -27,7 +27,7 @@ _FARTHEST: Final = 30.0
 
 @dataclass(frozen=True)
 class Look:
-    """One of several planned analyses; ``seeds`` of at most ``most`` are in, and p values are held against ``alpha``."""
+    """One of several planned analyses: ``seeds`` of ``most`` are in, and p values are held against ``alpha``."""
 
     number: int
     """From 1."""

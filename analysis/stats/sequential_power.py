@@ -6,12 +6,14 @@ from typing import Final
 
 import numpy as np
 
+from medsweep.analysis.records import Array
 from medsweep.analysis.stats.arm_tests import Family
 from medsweep.analysis.stats.dunnett import quantiles
 from medsweep.analysis.stats.power import Size, Spread, patient_arm
+from medsweep.analysis.stats.run_error import RunError, blocked_error, independent_error
 from medsweep.analysis.stats.sequential import Look
 
-DRAWS: Final = 4000
+DRAWS: Final = 2000
 
 
 def stop_shares(
@@ -25,24 +27,44 @@ def stop_shares(
 ) -> tuple[float, ...]:
     """Chance to stop at each look where every arm truly differs by ``difference``; they sum to 1.
 
-    Stopped is once every arm has a verdict, and at the last look. ``size`` is that of the first look. An arm's mean is
-    its patient part, the same at each look, and the mean of its seeds; standard errors are taken as known, and t
-    quantiles have the degrees of freedom of the units of two arms.
+    Stopped is once every arm has a verdict, and at the last look. ``size`` is that of the first look. A run is the
+    patients' share in what its arm means to them, which all seeds of a fold have in common, and an error of its own.
     """
-    rng, n, arms = np.random.default_rng(0), size.patients, size.comparisons
-    seeds = np.array([look.seeds for look in looks])
-    patient = patient_arm(size, spread) ** 2 / n
-    seed = spread.run**2 / size.folds + spread.residual**2 * size.seeds / (n * size.scores)
-    steps = np.sqrt(seed * np.diff(seeds, prepend=0)) * rng.standard_normal((DRAWS, arms + 1, len(looks)))
-    means = steps.cumsum(axis=2) / seeds + math.sqrt(patient) * rng.standard_normal((DRAWS, arms + 1, 1))
-    found = np.abs(means[:, 1:] - means[:, :1] + difference)
-    units = seeds if size.folds == 1 else np.full_like(seeds, size.folds)
-    answered = np.ones((DRAWS, len(looks)), dtype=bool)
+    family = size.comparisons if equivalence == "family" else 1
+    rng, tested = np.random.default_rng(0), size.patients * size.scores / size.runs
+    run = math.sqrt(spread.run**2 + spread.residual**2 / tested)
+    patient = patient_arm(size, spread) / math.sqrt(tested)
+    shape_DAF = (DRAWS, size.comparisons + 1, size.folds)
+    shared_DAF = patient * rng.standard_normal(shape_DAF)
+    shared_DAF[:, 1:] += difference
+    # One held-out set needs each seed for its spread; the seeds of folds can be drawn look by look.
+    drawn = np.diff([0, *(look.seeds for look in looks)]) if size.folds > 1 else np.ones(looks[-1].seeds)
+    steps_DAFK = run * np.sqrt(drawn) * rng.standard_normal((*shape_DAF, len(drawn)))
+    answered_DL = np.ones((DRAWS, len(looks)), dtype=bool)
     for at, look in enumerate(looks[:-1]):
-        error, df = math.sqrt(2 * (patient + seed / look.seeds)), np.array([2.0 * (units[at] - 1)])
-        wide = error * quantiles(df, arms, 1 - look.alpha)
-        narrow = error * quantiles(df, arms if equivalence == "family" else 1, 1 - 2 * look.alpha)
-        shown, inside = found[:, :, at] > wide, found[:, :, at] + narrow < margin
-        answered[:, at] = (shown | inside).all(axis=1)
-    shares = np.bincount(answered.argmax(axis=1), minlength=len(looks)) / DRAWS
+        steps = steps_DAFK[..., : at + 1 if size.folds > 1 else look.seeds]
+        means_DAF = shared_DAF + steps.sum(axis=3) / look.seeds
+        for arm in range(1, size.comparisons + 1):
+            found = (means_DAF[:, arm] - means_DAF[:, 0]).mean(axis=1)
+            if size.folds > 1:
+                error = blocked_error(means_DAF, arm, 0)
+            else:
+                error = _held_out_error(steps[:, :, 0].var(axis=2, ddof=1), look.seeds, arm, 2 * patient**2, size)
+            if error is None:
+                raise ValueError(f"a look at {look.seeds} seed(s) has no error")
+            half = np.sqrt(error.variance)
+            shown = np.abs(found) > half * quantiles(error.df, size.comparisons, 1 - look.alpha)
+            inside = np.abs(found) + half * quantiles(error.df, family, 1 - 2 * look.alpha) < margin
+            answered_DL[:, at] &= shown | inside
+    shares = np.bincount(answered_DL.argmax(axis=1), minlength=len(looks)) / DRAWS
     return tuple(shares.tolist())
+
+
+def _held_out_error(variances_DA: Array, seeds: int, arm: int, patients: float, size: Size) -> RunError | None:
+    """Of an arm's difference from the first, over seeds and patients, whose part of the variance is known."""
+    error = independent_error(variances_DA, np.full(variances_DA.shape[1], seeds), arm, 0)
+    if error is None:
+        return None
+    variance = error.variance + patients
+    doubt = error.variance**2 / error.df + patients**2 / (size.patients - 1)
+    return RunError(variance, variance**2 / np.maximum(doubt, np.finfo(float).tiny))

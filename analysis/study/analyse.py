@@ -18,6 +18,7 @@ from medsweep.analysis.stats.dose_response import DoseRules, DoseSeries, dose_se
 from medsweep.analysis.stats.effects import Paired, paired_differences
 from medsweep.analysis.stats.method_tests import Components, RunMean, all_components, run_means
 from medsweep.analysis.stats.rank_stability import Ranking, ranking
+from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.cases import (
@@ -35,6 +36,7 @@ from medsweep.analysis.study.contrasts import contrasts_of
 from medsweep.analysis.study.dead import DeadArm, living, scoreless
 from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import arms_of_one_generator, limits_of
+from medsweep.analysis.study.looks import look_sentence, rules_at
 from medsweep.analysis.study.metric_study import (
     Cause,
     Description,
@@ -107,6 +109,8 @@ class Analysis:
     limits: tuple[str, ...]
     cohort: tuple[CohortClass, ...] = ()
     dead: tuple[DeadArm, ...] = ()
+    look: Look | None = None
+    """Where several analyses were planned."""
 
     @property
     def headline(self) -> str:
@@ -132,6 +136,7 @@ def analyse(
     test_over_train: float | None = None,
     metrics: Mapping[str, Metric] = SCORES,
     dead: Sequence[DeadArm] = (),
+    look: Look | None = None,
 ) -> Analysis:
     """Analyse the tidy ``table`` of one data set: validate, reduce, describe, test, and say what it comes to.
 
@@ -145,12 +150,13 @@ def analyse(
         metrics: records of the scores to be compared; the limits name the others.
         dead: those of the arms that are not compared, since networks of theirs are lost. An arm without any score is
             dead, too.
+        look: which of several planned analyses this is; its level takes the place of ``rules.alpha``.
 
     Raises:
         UserError: the table contradicts the sweep or itself, or has holes without a declared rule; or no two arms are
             left to compare.
     """
-    metric = metric_named(rules.primary, metrics)
+    rules, metric = rules_at(rules, look), metric_named(rules.primary, metrics)
     dead = scoreless(table, metric.name, dead)
     arms, gone = living(arms, dead), [one.arm for one in dead]
     table, pools = table[~table["arm"].isin(gone)], pools[~pools["arm"].isin(gone)]
@@ -164,7 +170,8 @@ def analyse(
     analysis = _analysed(
         rows, scores, pools, rules, arms, trials=trials, n_real=n_real, ratio=test_over_train, undescribed=unknown
     )
-    return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead)
+    scope = analysis.scope if look is None else f"{analysis.scope} {look_sentence(look)}"
+    return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead, look=look, scope=scope)
 
 
 def _analysed(

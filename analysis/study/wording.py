@@ -49,8 +49,11 @@ def counted(count: int, noun: str) -> str:
 
 
 def percent(level: float) -> str:
-    """``95%``."""
-    return f"{100 * level:.4g}%"
+    """``95%``; so many digits that a level below 1 is never shown as 100%."""
+    text = f"{100 * level:.4g}"
+    if text == "100" and level < 1:
+        text = f"{100 * level:.{1 - math.floor(math.log10(100 * (1 - level)))}f}".rstrip("0")
+    return f"{text}%"
 
 
 def span(low: float, high: float, digits: int) -> str:

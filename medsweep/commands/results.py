@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None) -> int:
     """Write the tidy tables as parquet and CSV from what is published."""
+    from medsweep.commands import look_views
     from medsweep.study import session
     from medsweep.study.tables import write_tables
 
     opened = session.open_sweep(sweep, store)
+    if opened.look is not None:
+        typer.echo(look_views.progress_sentence(opened.look), err=True)
     for path in write_tables(opened.tables(), opened.folder(results)):
         typer.echo(path)
     return 0

@@ -15,7 +15,7 @@ def plan(
     show_all: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
 ) -> int:
     """Show what a sweep needs, what is there already, and what the rest costs. Runs nothing."""
-    from medsweep.commands import search_views, views
+    from medsweep.commands import look_views, search_views, views
     from medsweep.study import session
 
     opened = session.open_sweep(sweep, store)
@@ -25,6 +25,8 @@ def plan(
     console.print(views.decision_table(opened, show_all=show_all))
     if opened.search is not None:
         console.print(search_views.progress_sentence(opened.search), soft_wrap=True, highlight=False)
+    if opened.looks is not None and opened.look is not None:
+        console.print(look_views.plan_table(opened, opened.looks, opened.look), highlight=False)
     return 0
 
 
@@ -73,10 +75,13 @@ def run(  # noqa: PLR0917
 
 def status(sweep: SweepPath, store: StorePath = STORE) -> int:
     """Show which trials are published, running, waiting or failed, whoever runs them."""
-    from medsweep.commands import views
+    from medsweep.commands import look_views, views
     from medsweep.study import session
 
-    views.stdout().print(views.status_table(session.open_sweep(sweep, store)), soft_wrap=True)
+    opened = session.open_sweep(sweep, store)
+    views.stdout().print(views.status_table(opened), soft_wrap=True)
+    if opened.look is not None:
+        typer.echo(look_views.progress_sentence(opened.look))
     return 0
 
 

@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from medsweep.analysis.study.looks import look_sentence
 from medsweep.execution.driver import Summary
 from medsweep.execution.failures import ADVICE
 from medsweep.identity import short
@@ -49,6 +50,7 @@ def print_report(analysis: "Analysis", page: Path) -> None:
     console = stdout()
     lines = [analysis.headline, *(answer.sentence for answer in analysis.answers)]
     lines += [f"{dead.arm}: {dead.reason}" for dead in analysis.dead]
+    lines += [] if analysis.look is None else [look_sentence(analysis.look)]
     for line in (*lines, f"report: {page}"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 

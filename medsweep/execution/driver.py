@@ -5,8 +5,8 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from medsweep.execution.failures import OWN_FAILURES, TRIES, backoff_seconds, notes
 from medsweep.execution.gpu_memory import Grant, next_grant
@@ -72,6 +72,16 @@ class Summary:
         if any(failure.outcome == "bad-input" for failure in self.failures):
             return 2
         return 0 if self.ok else 1
+
+
+def joined(summaries: Sequence[Summary]) -> Summary:
+    """One summary of plans that ran one after the other, each with what was in the one before."""
+    return replace(
+        summaries[-1],
+        ran=sum((summary.ran for summary in summaries), Counter[str]()),
+        reused=summaries[0].reused,
+        seconds=sum(summary.seconds for summary in summaries),
+    )
 
 
 @dataclass

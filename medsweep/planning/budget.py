@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 
+from medsweep.errors import UserError
 from medsweep.execution.runner import Guard
 from medsweep.execution.task import Task
 from medsweep.planning.forecast import Forecast, Price, published_mib
@@ -12,6 +13,10 @@ from medsweep.sweep.file import CAPS, Budget, Sweep
 
 UNITS = {"hours": "h", "gpu_hours": "GPU h", "wall_hours": "h", "trials": "trials", "disk_gib": "GiB"}
 ROUNDING = 1e-9
+
+
+class OverBudgetError(UserError):
+    """What is to run is forecast above a cap."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def require_within(sweep: Sweep, forecast: Forecast, spent: Spent) -> None:
     """Refuse to start a sweep that is forecast above a cap, what it has spent before included.
 
     Raises:
-        UserError: which cap, what is forecast, what to do.
+        OverBudgetError: which cap, what is forecast, what to do.
     """
     if sweep.file.budget is None or not forecast.trials:
         return
@@ -151,11 +156,11 @@ def require_within(sweep: Sweep, forecast: Forecast, spent: Spent) -> None:
         before = getattr(spent, name)
         if before + middles[name] > cap * (1 + ROUNDING):
             after = f" after {_text(before, name)} already spent" if before else ""
-            raise sweep.error(
-                ("budget", name),
+            text = (
                 f"the trials to run are forecast at {_text(middles[name], name)}{after}, above budget.{name} {cap:g}; "
-                f"raise budget.{name} or ask for less",
+                f"raise budget.{name} or ask for less"
             )
+            raise OverBudgetError(str(sweep.error(("budget", name), text)))
 
 
 def caps(budget: Budget) -> dict[str, float]:

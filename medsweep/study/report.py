@@ -12,6 +12,7 @@ from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.across import write_across
 from medsweep.analysis.report.page import Format, write_report
 from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext, SamplePicture
+from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
@@ -45,9 +46,14 @@ ACROSS = "across"
 def make_tables(sweep: StudySweep, plan: Plan[Settings], store: Store) -> dict[str, pd.DataFrame]:
     """Results, patients and pools, and ``results_best`` where networks looked for the weights that validation liked."""
     dataset = _dataset_name(sweep.base.data)
-    results, best = tidy_table(plan, store, dataset), best_table(plan, store, dataset)
+    results, best = results_table(sweep, plan, store), best_table(plan, store, dataset)
     tables = {"results": results, "patients": patient_table(results), "pools": pool_table(plan, store)}
     return tables if best.empty else {**tables, "results_best": best}
+
+
+def results_table(sweep: StudySweep, plan: Plan[Settings], store: Store) -> pd.DataFrame:
+    """The tidy table of all scores."""
+    return tidy_table(plan, store, _dataset_name(sweep.base.data))
 
 
 def predict_tested(
@@ -91,6 +97,7 @@ def make_report(
     failures: Sequence[Failure],
     command: str,
     limits: Sequence[str] = (),
+    look: Look | None = None,
     formats: Sequence[Format] = ("html",),
 ) -> tuple[Analysis, Path]:
     """Run the statistics and write the report, analysis.json, figures and their data into ``folder``.
@@ -103,15 +110,15 @@ def make_report(
     """
     dead = dead_arms(plan, decisions, failures, complete_cases=sweep.analysis.missing == "complete-cases")
     cohort = _cohort(plan, store)
-    # Of the folds, the most patients tested for each one trained on widens intervals most.
     analysis = analyse(
         tables["results"],
         tables["pools"],
         sweep.analysis,
         arms=arm_infos(plan),
         n_real=cohort and _real_training_size(*cohort, sweep.base.synthesise.unit),
-        test_over_train=max(len(fold.test) / len(fold.train) for fold in cohort[1]) if cohort else None,
+        test_over_train=test_over_train(plan, store),
         dead=dead,
+        look=look,
     )
     legend = _legend(cohort[0]) if cohort else ()
     context = ReportContext(
@@ -135,6 +142,12 @@ def make_report(
         created=_now(),
     )
     return analysis, write_report(folder, analysis, context, formats=formats)
+
+
+def test_over_train(plan: Plan, store: Store) -> float | None:
+    """Patients tested for each one trained on, in the fold with the most, which widens intervals most."""
+    cohort = _cohort(plan, store)
+    return max(len(fold.test) / len(fold.train) for fold in cohort[1]) if cohort else None
 
 
 def _plan_row(cost: StageCost, ran: int) -> PlanRow:

@@ -1,6 +1,5 @@
 """The loop of a search: ask a batch, run it, read what it came to, until none is left."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
@@ -8,7 +7,7 @@ from typing import Final, cast
 from pydantic import ValidationError
 
 from medsweep.errors import UserError
-from medsweep.execution.driver import Summary
+from medsweep.execution.driver import Summary, joined
 from medsweep.search.results import REFUSED, Result, result_of
 from medsweep.search.sampler import ask
 from medsweep.search.stopping import Stopping, stopping_of, suggestions_only
@@ -222,20 +221,14 @@ def run_search(search: Search, run: Callable[[Plan[Settings], Stopping | None], 
 def _total(search: Search, state: State, summaries: Sequence[Summary]) -> Summary:
     """One summary of all batches; how suggestions ended is a result, not a failure."""
     serves = state.plan.serves()
-    last = summaries[-1]
+    total = joined(summaries)
     failures = tuple(
         failure
-        for failure in last.failures
+        for failure in total.failures
         if failure.outcome not in RESULTS or not suggestions_only(serves[failure.trial.digest])
     )
-    return replace(
-        last,
-        ran=sum((summary.ran for summary in summaries), Counter[str]()),
-        reused=summaries[0].reused,
-        failures=failures,
-        blocked=0 if search.is_settled(state) and not failures else last.blocked,
-        seconds=sum(summary.seconds for summary in summaries),
-    )
+    blocked = 0 if search.is_settled(state) and not failures else total.blocked
+    return replace(total, failures=failures, blocked=blocked)
 
 
 def _top(space: Space, dotted: str) -> object:

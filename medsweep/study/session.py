@@ -9,14 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from medsweep.analysis.report.page import Format
-from medsweep.analysis.stats.power import ASSUMABLE, ASSUMED, Size, design_power, pilot, sentences
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.dead import DeadArm
-from medsweep.data.folds import split
 from medsweep.execution.driver import Failure, Summary, decide_checked, known_failures, run_plan
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.execution.runner import LocalRunner, Runner
@@ -28,7 +25,9 @@ from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
 from medsweep.store.store import Store
 from medsweep.study.dead_arms import dead_arms
+from medsweep.study.looks import Looks, LookState, open_looks, run_looks
 from medsweep.study.plan import plan_sweep
+from medsweep.study.power import power_lines
 from medsweep.study.report import make_report, make_tables
 from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
 from medsweep.study.stages import STAGES, Settings, StudySweep
@@ -37,7 +36,6 @@ from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer, make_console
 from medsweep.tracking.progress import StageQueue, SweepProgress
 from medsweep.tracking.wandb import resolve_mode
-from medsweep.trial import COMPLETE
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,8 @@ class Session:
     decisions: Mapping[str, Decision]
     search: Search | None = None
     """Where the sweep has one; ``plan`` then holds its suggestions so far."""
+    looks: Looks | None = None
+    """Where its seeds are sequential; ``plan`` then is that of the look at hand."""
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -97,10 +97,23 @@ class Session:
     def remarks(self) -> tuple[str, ...]:
         """What the design can show, then what the store holds that other code or other stage versions published."""
         notes = store_notes(self.plan, self.decisions, STAGES, self.store)
-        return (*power_lines(self.sweep, self.plan, self.store), *notes)
+        last = self.looks.looks[-1] if self.looks is not None else None
+        return (*power_lines(self.sweep, self.plan, self.store, last), *notes)
+
+    @cached_property
+    def look(self) -> LookState | None:
+        """The look at hand, where there are several."""
+        return None if self.looks is None else self.looks.forward()
+
+    def look_costs(self) -> list[Forecast]:
+        """Of the look at hand and of each after it, what is still to run up to it."""
+        if self.looks is None or self.look is None:
+            return []
+        rest = self.looks.looks[self.look.look.number - 1 :]
+        return [self._with_plan(self.looks.plan(look), hashes=False).forecast() for look in rest]
 
     def run(self, options: RunOptions) -> Summary:
-        """Run what is missing, showing progress on stderr; a search goes on batch by batch.
+        """Run what is missing, showing progress on stderr; a search goes on batch by batch, seeds look by look.
 
         Raises:
             UserError: the forecast is above a cap of the budget, or the cluster cannot hold a trial.
@@ -109,6 +122,12 @@ class Session:
         to_run = any(decision.action == "run" for decision in checked.decisions.values())
         # A search may ask for more than is planned now; else nothing to run needs no cluster.
         with _runner(options if to_run or self.search is not None else RunOptions("local")) as runner:
+            if self.looks is not None:
+                at, summary = run_looks(
+                    self.looks, lambda plan: self._with_plan(plan)._run_plan(runner, options), _Notes().note
+                )
+                write_index(at.plan, self.store)
+                return summary
             if self.search is None:
                 return checked._run_plan(runner, options)
             state, summary = run_search(
@@ -168,6 +187,8 @@ class Session:
         """Write tables, statistics and report of what is published; returns the statistics and the page."""
         # Suggestions of a search are tabulated once they have scores.
         plan = self.plan if self.search is None else self.search.measured_plan(self.search.forward())
+        at = None if self.looks is None else self.looks.analysed(self.looks.forward())
+        plan = plan if at is None else at.plan
         now, folder = self._with_plan(plan, hashes=False), self.folder(results)
         tables = now.tables()
         write_tables(tables, folder)
@@ -183,6 +204,7 @@ class Session:
             failures=summary.failures if summary else now.failures,
             command=command,
             limits=() if self.search is None else (LIMIT,),
+            look=None if at is None else at.look,
             formats=formats,
         )
 
@@ -195,10 +217,11 @@ def open_sweep(path: Path, store_root: Path) -> Session:
     """
     store = Store.create(store_root)
     planned = plan_sweep(path, store)
-    search = open_search(planned, store)
+    looks, search = open_looks(planned, store), open_search(planned, store)
     plan = planned.plan if search is None else search.forward().plan
+    plan = plan if looks is None else looks.forward().plan
     write_index(plan, store)
-    return Session(planned.sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search)
+    return Session(planned.sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search, looks)
 
 
 class _Notes(Observer):
@@ -214,37 +237,3 @@ def _runner(options: RunOptions) -> AbstractContextManager[Runner]:
     from medsweep.execution.ray_runner import RayRunner
 
     return RayRunner(options.address)
-
-
-def power_lines(sweep: StudySweep, plan: Plan, store: Store) -> tuple[str, ...]:
-    """What the design can show, from what is published of it or from stated assumptions."""
-    primary = sweep.analysis.primary
-    cuts = {replicate.fold: replicate.cut for replicate in plan.replicates}
-    tested = [split(plan.patients, cut).test for cut in cuts.values()]
-    patients = len({patient for test in tested for patient in test})
-    if len(plan.arms) < 2 or patients < 2:
-        return (f"power: {patients} patient(s) and {len(plan.arms)} arm(s) allow no test",)
-    control = next(arm.name for arm in plan.arms if arm.is_control)
-    spread = pilot(score_cells(plan, store, primary), control)
-    if primary not in ASSUMABLE and (spread is None or "differences" not in spread.measured):
-        text = f"power: unknown for {primary}; the assumptions are for Dice, so run a fold of two arms first"
-        return (text,)
-    seeds = len({replicate.seed for replicate in plan.replicates})
-    scores = seeds * sum(map(len, tested)) / patients
-    size = Size(patients, len(cuts), seeds, scores, len(plan.arms) - 1)
-    power = design_power(size, spread or ASSUMED, margin=sweep.analysis.margin, alpha=sweep.analysis.alpha)
-    return sentences(power, primary)
-
-
-def score_cells(plan: Plan, store: Store, metric: str) -> pd.DataFrame:
-    """Published scores of the plan: arm, fold, seed, patient and value, the mean over classes, finite ones only."""
-    frames = []
-    for (arm, replicate), leaf in plan.leaves.items():
-        stage = plan.trials[leaf].stage
-        if store.outcome(stage, leaf) != COMPLETE:
-            continue
-        rows = pd.read_parquet(store.output(stage, leaf) / "metrics.parquet", columns=["patient", "metric", "value"])
-        values = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])].groupby("patient")["value"].mean()
-        frames.append(values.reset_index().assign(arm=arm, fold=replicate.fold, seed=replicate.seed))
-    columns = ["arm", "fold", "seed", "patient", "value"]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)

@@ -50,8 +50,8 @@ class Seeds(Config):
         if self.start < 2:
             raise ValueError("start: a look at one seed cannot judge a method; it takes 2 or more")
         if self.most - self.start < self.looks - 1:
-            room = max(self.most - self.start, 0) + 1
-            raise ValueError(f"every look needs more seeds than the last; {self.start} to {self.most} fit {room} look(s)")
+            text = f"from {self.start} to {self.most} there is no room for {self.looks} looks"
+            raise ValueError(f"{text}, each with more seeds than the last; raise most or lower looks")
         return self
 
     @property

@@ -6,6 +6,7 @@ from scipy import stats
 
 from medsweep.analysis.stats.arm_family import family_of
 from medsweep.analysis.stats.dunnett import adjusted_p, quantiles
+from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.power import Size, Spread
 from medsweep.analysis.stats.sequential import LEAST, Spending, error_of_peeking, looks_of, nominal_levels
 from medsweep.analysis.stats.sequential_power import stop_shares
@@ -27,8 +28,8 @@ def test_peeking_errs_as_published(looks: int, error: float) -> None:
     assert error_of_peeking(equal(looks), [0.05] * looks) == pytest.approx(error, abs=6e-4)
 
 
-# Critical values for 5%: Pocock 1977, and O'Brien and Fleming 1979 (at look k of K times sqrt(K / k)), with the digits of
-# Jennison and Turnbull 2000, tables 2.1 and 2.3.
+# Critical values for 5%: Pocock 1977, and O'Brien and Fleming 1979 (at look k of K times sqrt(K / k)), with the digits
+# of Jennison and Turnbull 2000, tables 2.1 and 2.3.
 @pytest.mark.parametrize(
     ("looks", "pocock", "fleming"), [(2, 2.178, 1.977), (3, 2.289, 2.004), (4, 2.361, 2.024), (5, 2.413, 2.040)]
 )
@@ -104,3 +105,60 @@ def false_claims(
                 false += 1
                 break
     return false / tables
+
+
+SEEDS = (5, 12, 18, 25)
+
+
+def levels(spending: Spending) -> tuple[float, ...]:
+    return tuple(look.alpha for look in looks_of(SEEDS, 0.05, spending))
+
+
+@pytest.mark.parametrize(
+    ("alphas", "low", "high"),
+    [((0.05,) * 4, 0.12, 0.21), (levels("obrien-fleming"), 0.04, 0.06), (levels("pocock"), 0.04, 0.06)],
+)
+def test_t_tests_at_four_looks_err_as_promised(alphas: tuple[float, ...], low: float, high: float) -> None:
+    runs = np.random.default_rng(1).normal(size=(20_000, 2, SEEDS[-1]))
+    p_TL = np.stack([stats.ttest_ind(runs[:, 0, :n], runs[:, 1, :n], axis=1).pvalue for n in SEEDS], axis=1)
+    assert low < (p_TL <= alphas).any(axis=1).mean() < high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arms", [1, 6])
+def test_the_family_at_four_looks_errs_as_promised(arms: int) -> None:
+    assert 0.1 < false_claims(SEEDS, (0.05,) * 4, arms=arms) < 0.21
+    for spending in ("obrien-fleming", "pocock"):
+        # 400 tables: two standard errors are .022
+        assert false_claims(SEEDS, levels(spending), arms=arms) < 0.05 + 0.022
+    # patients that stay the same make looks more alike, and the level lower
+    assert false_claims(SEEDS, levels("pocock"), arms=arms, arm_sd=0.01) < 0.05 + 0.022
+
+
+def test_a_sweep_stops_when_the_spread_lets_it() -> None:
+    size, looks = Size(patients=30, folds=1, seeds=5, scores=5, comparisons=3), looks_of(SEEDS, 0.05, "pocock")
+    still, noisy = Spread(0.0, 1e-6, 1e-6), Spread(0.2, 0.1, 0.1)
+    for difference in (0.0, 0.02):
+        assert stop_shares(size, still, looks, margin=0.01, difference=difference) == (1, 0, 0, 0)
+        assert stop_shares(size, noisy, looks, margin=0.01, difference=difference)[-1] > 0.8
+    # nothing can be shown to be equivalent at its margin, nor different at half of it
+    assert stop_shares(size, Spread(0.005, 0.008, 0.005), looks, margin=0.01, difference=0.005)[0] < 0.1
+
+
+def test_the_simulated_stop_is_that_of_the_tests() -> None:
+    rng, looks, tables = np.random.default_rng(3), looks_of(SEEDS, 0.05, "pocock"), 150
+    run, residual, shift, patients = 0.012, 0.01, 0.02, 20
+    stops = np.zeros(len(looks))
+    for _ in range(tables):
+        values = 0.7 + np.array([0.0, shift, shift])[:, None, None] + rng.normal(0, run, (3, 1, SEEDS[-1]))
+        values = values + rng.normal(0, residual, (3, patients, SEEDS[-1]))
+        for at, look in enumerate(looks):
+            tests = family_of(held_out(values[:, :, : look.seeds]), "arm 0", AnalysisRules(alpha=look.alpha))
+            reached = [judge(test, 0.01, SCORES["dice"]).verdict for test in tests if test is not None]
+            if Verdict.INCONCLUSIVE not in reached or at == len(looks) - 1:
+                stops[at] += 1 / tables
+                break
+    size = Size(patients, folds=1, seeds=SEEDS[0], scores=SEEDS[0], comparisons=2)
+    spread = Spread(residual * np.sqrt(2 / SEEDS[0]), run, residual)
+    assert stop_shares(size, spread, looks, margin=0.01, difference=shift) == pytest.approx(stops.tolist(), abs=0.12)
+    assert 0.1 < stops[0] < stops[1] < 0.9

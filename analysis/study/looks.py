@@ -1,0 +1,71 @@
+"""At one of several looks: which arms have no verdict yet, and how a look reads."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.stats.arm_family import arm_tests
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.stats.sequential import Look
+from medsweep.analysis.study.dead import DeadArm, living, scoreless
+from medsweep.analysis.study.evidence import judge
+from medsweep.analysis.table.arms import control_of
+from medsweep.analysis.table.reduction import AnalysisRules, metric_named, reduce
+from medsweep.analysis.table.validation import validated
+from medsweep.metrics import SCORES
+
+
+def rules_at(rules: AnalysisRules, look: Look | None) -> AnalysisRules:
+    """The rules at the level of a look, so that intervals hold at all looks together."""
+    return rules if look is None else rules.model_copy(update={"alpha": look.alpha})
+
+
+def undecided(
+    table: pd.DataFrame,
+    rules: AnalysisRules,
+    arms: Sequence[ArmInfo],
+    dead: Sequence[DeadArm],
+    test_over_train: float | None,
+) -> tuple[str, ...]:
+    """Arms that ``analyse`` would call inconclusive, from the primary metric alone.
+
+    Raises:
+        UserError: as ``analyse``.
+    """
+    metric = metric_named(rules.primary, SCORES)
+    arms, control = living(arms, scoreless(table, metric.name, dead)), control_of(arms)
+    names = [arm.name for arm in arms]
+    rows = validated(table[table["arm"].isin(names)], names, metric.name)
+    tests = arm_tests(reduce(rows, rules, names, metric), control, rules, test_over_train)
+    others = [name for name in names if name != control]
+    return tuple(
+        name
+        for name, test in zip(others, tests, strict=True)
+        if test is None or judge(test, rules.margin, metric).verdict == Verdict.INCONCLUSIVE
+    )
+
+
+def look_title(look: Look) -> str:
+    """``look 2 of 4, at 12 of at most 25 seeds``."""
+    return f"look {look.number} of {look.looks}, at {look.seeds} of at most {look.most} seeds"
+
+
+def look_sentence(look: Look) -> str:
+    """For the scope of the verdicts."""
+    return (
+        f"This is {look_title(look)}: intervals and verdicts are at alpha {look.alpha:.2g}, so that all looks together "
+        f"keep {look.overall:g}."
+    )
+
+
+def look_method(look: Look) -> str:
+    """For the methods section."""
+    names = {"obrien-fleming": "O'Brien and Fleming's", "pocock": "Pocock's"}
+    return (
+        f"Group-sequential analysis: {look.looks} looks were planned, and the sweep ends at the first at which no arm "
+        f"is inconclusive. A spending function of {names[look.spending]} kind (Lan and DeMets 1983) over the share of "
+        f"the seeds gives look {look.number} the nominal level {look.alpha:.2g} of {look.overall:g}; p values and "
+        "repeated confidence intervals are held against that, those of equivalence too (significance-level approach, "
+        "Jennison and Turnbull 2000)."
+    )
