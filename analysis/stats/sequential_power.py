@@ -45,13 +45,9 @@ def stop_shares(
         steps = steps_DAFK[..., : at + 1 if size.folds > 1 else look.seeds]
         means_DAF = shared_DAF + steps.sum(axis=3) / look.seeds
         for arm in range(1, size.comparisons + 1):
+            weights_A = np.eye(size.comparisons + 1)[arm] - np.eye(size.comparisons + 1)[0]
             found = (means_DAF[:, arm] - means_DAF[:, 0]).mean(axis=1)
-            if size.folds > 1:
-                error = blocked_error(means_DAF, arm, 0)
-            else:
-                error = _held_out_error(steps[:, :, 0].var(axis=2, ddof=1), look.seeds, arm, 2 * patient**2, size)
-            if error is None:
-                raise ValueError(f"a look at {look.seeds} seed(s) has no error")
+            error = _error(means_DAF, steps, weights_A, 2 * patient**2, size.patients)
             half = np.sqrt(error.variance)
             shown = np.abs(found) > half * quantiles(error.df, size.comparisons, 1 - look.alpha)
             inside = np.abs(found) + half * quantiles(error.df, family, 1 - 2 * look.alpha) < margin
@@ -60,11 +56,17 @@ def stop_shares(
     return tuple(shares.tolist())
 
 
-def _held_out_error(variances_DA: Array, seeds: int, arm: int, patients: float, size: Size) -> RunError | None:
-    """Of an arm's difference from the first, over seeds and patients, whose part of the variance is known."""
-    error = independent_error(variances_DA, np.full(variances_DA.shape[1], seeds), arm, 0)
+def _error(means_DAF: Array, steps_DAFK: Array, weights_A: Array, part: float, n: int) -> RunError:
+    """Of a difference: over folds, or over the seeds of one held-out set and ``n`` patients, whose part is known."""
+    if means_DAF.shape[2] > 1:
+        error = blocked_error(means_DAF, weights_A)
+    else:
+        runs_A = np.full(len(weights_A), steps_DAFK.shape[3])
+        error = independent_error(steps_DAFK[:, :, 0].var(axis=2, ddof=1), runs_A, weights_A)
     if error is None:
-        return None
-    variance = error.variance + patients
-    doubt = error.variance**2 / error.df + patients**2 / (size.patients - 1)
+        raise ValueError("one run of each arm has no error")
+    if means_DAF.shape[2] > 1:
+        return error
+    variance = error.variance + part
+    doubt = error.variance**2 / error.df + part**2 / (n - 1)
     return RunError(variance, variance**2 / np.maximum(doubt, np.finfo(float).tiny))

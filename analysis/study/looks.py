@@ -1,4 +1,4 @@
-"""At one of several looks: which arms have no verdict yet, and how a look reads."""
+"""At one of several looks: what has no verdict yet, and how a look reads."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.stats.arm_family import arm_tests
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.sequential import Look
+from medsweep.analysis.study.contrasts import contrasts_of
 from medsweep.analysis.study.dead import DeadArm, living, scoreless
 from medsweep.analysis.study.evidence import judge
 from medsweep.analysis.table.arms import control_of
@@ -28,7 +29,9 @@ def undecided(
     dead: Sequence[DeadArm],
     test_over_train: float | None,
 ) -> tuple[str, ...]:
-    """Arms that ``analyse`` would call inconclusive, from the primary metric alone.
+    """What ``analyse`` would call inconclusive, from the primary metric alone: arms and contrasts.
+
+    The effects of a factorial take the place of the arms.
 
     Raises:
         UserError: as ``analyse``.
@@ -37,13 +40,14 @@ def undecided(
     arms, control = living(arms, scoreless(table, metric.name, dead)), control_of(arms)
     names = [arm.name for arm in arms]
     rows = validated(table[table["arm"].isin(names)], names, metric.name)
-    tests = arm_tests(reduce(rows, rules, names, metric), control, rules, test_over_train)
-    others = [name for name in names if name != control]
-    return tuple(
-        name
-        for name, test in zip(others, tests, strict=True)
-        if test is None or judge(test, rules.margin, metric).verdict == Verdict.INCONCLUSIVE
-    )
+    reduced = reduce(rows, rules, names, metric)
+    verdicts = {one.name: one.verdict for one in contrasts_of(reduced, arms, rules, test_over_train)}
+    if rules.kind == "arms":
+        others = [name for name in names if name != control]
+        tests = zip(others, arm_tests(reduced, control, rules, test_over_train), strict=True)
+        reached = {name: test and judge(test, rules.margin, metric).verdict for name, test in tests}
+        verdicts = {name: verdict or Verdict.INCONCLUSIVE for name, verdict in reached.items()} | verdicts
+    return tuple(name for name, verdict in verdicts.items() if verdict == Verdict.INCONCLUSIVE)
 
 
 def look_title(look: Look) -> str:
@@ -63,9 +67,9 @@ def look_method(look: Look) -> str:
     """For the methods section."""
     names = {"obrien-fleming": "O'Brien and Fleming's", "pocock": "Pocock's"}
     return (
-        f"Group-sequential analysis: {look.looks} looks were planned, and the sweep ends at the first at which no arm "
-        f"is inconclusive. A spending function of {names[look.spending]} kind (Lan and DeMets 1983) over the share of "
-        f"the seeds gives look {look.number} the nominal level {look.alpha:.2g} of {look.overall:g}; p values and "
-        "repeated confidence intervals are held against that, those of equivalence too (significance-level approach, "
-        "Jennison and Turnbull 2000)."
+        f"Group-sequential analysis: {look.looks} looks were planned, and the sweep ends at the first at which "
+        f"nothing is inconclusive. A spending function of {names[look.spending]} kind (Lan and DeMets 1983) over the "
+        f"share of the seeds gives look {look.number} the nominal level {look.alpha:.2g} of {look.overall:g}. p values "
+        "and repeated confidence intervals are held against that, those of equivalence too (significance-level "
+        "approach, Jennison and Turnbull 2000)."
     )

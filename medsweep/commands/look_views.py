@@ -21,7 +21,7 @@ def progress_sentence(at: "LookState") -> str:
     if at.waits:
         return f"{title}: {at.waits}"
     if not at.undecided:
-        return f"{title}: every arm has a verdict, so no more seeds are needed"
+        return f"{title}: everything has a verdict, so no more seeds are needed"
     return f"{title}: the last one; without a verdict: {', '.join(at.undecided)}"
 
 

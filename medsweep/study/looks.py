@@ -1,4 +1,4 @@
-"""A sweep with sequential seeds: run a look, analyse it, and go on to the next while an arm has no verdict."""
+"""A sweep with sequential seeds: run a look, analyse it, and go on to the next while a verdict is missing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from medsweep.tracking.console import Observer
 
 @dataclass(frozen=True)
 class LookState:
-    """A look, its plan, and what came of it: the arms without a verdict, or what it ``waits`` for."""
+    """A look, its plan, and what came of it: what has no verdict, or what it ``waits`` for."""
 
     look: Look
     plan: Plan[Settings]

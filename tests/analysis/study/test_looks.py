@@ -3,6 +3,7 @@
 import pytest
 
 from helpers.simulated_results import CONTROL, eight_arms, simulate
+from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.design import rules_paragraph
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.sequential import looks_of
@@ -32,6 +33,25 @@ def test_the_undecided_are_those_that_the_report_calls_inconclusive(folds: int, 
     assert 0 < len(found) < len(arms) - 2
     assert arms[-1].name not in found
     assert CONTROL not in found
+
+
+def test_contrasts_need_a_verdict_too_and_effects_of_a_factorial_instead_of_arms() -> None:
+    arms = tuple(
+        ArmInfo(f"{a}{b}", {"gan.pipeline": a, "segment.min_iou": b}, 4, None, control=(a, b) == ("x", 0))
+        for a in ("x", "y")
+        for b in (0, 1)
+    )
+    table = simulate(arms, {"y0": 0.05, "y1": 0.05}, seeds=3, run_sd=0.006)
+    rules = AnalysisRules(margin=0.004, contrasts={"ladder": {"y1": 1.0, "y0": -1.0}})
+    told = analyse(table, NO_POOLS, rules, arms=arms, look=LOOKS[0])
+    found = undecided(table, rules_at(rules, LOOKS[0]), arms, (), None)
+    assert set(found) == {*inconclusive(told), "ladder"}
+    assert inconclusive(told) == ("x1",)
+    factorial = rules.model_copy(update={"kind": "factorial", "contrasts": {}})
+    told = analyse(table, NO_POOLS, factorial, arms=arms, look=LOOKS[0])
+    effects = [one.name for one in told.contrasts if one.verdict == Verdict.INCONCLUSIVE]
+    assert list(undecided(table, rules_at(factorial, LOOKS[0]), arms, (), None)) == effects
+    assert 0 < len(effects) < len(told.contrasts)
 
 
 def test_a_look_is_analysed_at_its_own_level_and_says_so() -> None:
