@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from medsweep.analysis.figures import style
-from medsweep.analysis.figures.style import ACCENT, FEW_DF, INK, Drawn, Rows
+from medsweep.analysis.figures.style import ACCENT, INK, Drawn, Rows
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.classes import ClassResult
 
@@ -49,13 +49,10 @@ def draw_classes(analysis: Analysis, stem: Path) -> Drawn:
 
 
 def _limits(analysis: Analysis) -> tuple[float, float]:
-    """An axis for the arms that trained: neither a diverged arm nor an interval over two runs may dwarf them."""
+    """An axis for the arms that trained."""
     diverged = {arm.arm for arm in analysis.primary.descriptions if arm.diverged}
-    values = [-2 * analysis.rules.margin, 2 * analysis.rules.margin]
-    for result in analysis.by_class:
-        if (one := result.difference) is not None and result.arm not in diverged:
-            values += [one.value, one.low, one.high] if one.df >= FEW_DF else [one.value]
-    return style.with_room(values, 0.1)
+    found = [one.difference for one in analysis.by_class if one.difference is not None and one.arm not in diverged]
+    return style.with_intervals(found, analysis.rules.margin, 0.1)
 
 
 def _line(axes: Axes, result: ClassResult, y: float, limits: tuple[float, float], shape: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from medsweep.analysis.figures import style
-from medsweep.analysis.figures.style import ACCENT, FEW_DF, INK, QUIET, Drawn, Rows
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.stats.dose_response import DoseSeries, HarmOnset, Trend
 from medsweep.analysis.study.analyse import Analysis
@@ -39,16 +39,13 @@ def draw_dose(analysis: Analysis, stem: Path) -> Drawn:
 
 
 def _limits(analysis: Analysis) -> tuple[float, float]:
-    """An axis for the bulk of the patients in arms that trained, and for all their intervals."""
+    """An axis for the bulk of the patients in arms that trained, and for their intervals."""
     diverged = {arm.arm for arm in analysis.primary.descriptions if arm.diverged}
     points = [point for series in analysis.dose for point in series.points if point.arm not in diverged]
-    margin = analysis.rules.margin
-    values = [-2 * margin, 2 * margin]
+    values = list(style.with_intervals([point.mean for point in points], analysis.rules.margin, 0.0))
     for point in points:
         if point.differences:
             values += np.quantile(point.differences, [0.05, 0.95]).tolist()
-        mean = point.mean
-        values += [mean.low, mean.high] if mean.df >= FEW_DF else [mean.value]
     return style.with_room(values, 0.2)
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from medsweep.analysis.figures import style
-from medsweep.analysis.figures.style import ACCENT, FEW_DF, INK, QUIET, Drawn, Rows
+from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.meta_analysis import Meta
 from medsweep.analysis.study.analyse import Analysis
@@ -59,13 +59,10 @@ def draw_forest(analysis: Analysis, stem: Path) -> Drawn:
 
 
 def _limits(analysis: Analysis) -> tuple[float, float]:
-    """An axis for the arms that trained: neither a diverged arm nor an interval over two runs may dwarf them."""
+    """An axis for the arms that trained."""
     diverged = {arm.arm for arm in analysis.primary.descriptions if arm.diverged}
-    means = [answer.estimate for answer in analysis.answers if answer.arm not in diverged]
-    values = [end for mean in means for end in (mean.value, mean.low, mean.high)]
-    if any(mean.df < FEW_DF for mean in means):
-        values = [end for mean in means for end in (mean.value, mean.value - 4 * mean.se, mean.value + 4 * mean.se)]
-    return style.with_room([-2 * analysis.rules.margin, 2 * analysis.rules.margin, *values], 0.15)
+    found = [answer.estimate for answer in analysis.answers if answer.arm not in diverged]
+    return style.with_intervals(found, analysis.rules.margin, 0.15)
 
 
 def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float], digits: int) -> None:
@@ -75,8 +72,8 @@ def _row(axes: Axes, answer: Answer, y: float, limits: tuple[float, float], digi
     style.mark(axes, quoted.value, y, limits, MARKS[answer.verdict], ms=6, mec=INK, mfc=face, mew=0.9, zorder=7)
     text = f"{number(quoted.value, digits, sign=True)}  [{span(quoted.low, quoted.high, digits)}]"
     beside = axes.get_yaxis_transform()
-    axes.text(1.03, y, text, transform=beside, va="center", fontsize=7.5)
-    axes.text(1.03, y + 0.75, str(answer.verdict), transform=beside, va="center", fontsize=7.5, fontweight="bold")
+    axes.text(1.06, y, text, transform=beside, va="center", fontsize=7.5)
+    axes.text(1.06, y + 0.75, str(answer.verdict), transform=beside, va="center", fontsize=7.5, fontweight="bold")
 
 
 def _data(analysis: Analysis) -> Rows:

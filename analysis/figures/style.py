@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from medsweep.analysis.records import Bounded
+from medsweep.analysis.records import Bounded, Estimate
 from medsweep.metrics import Metric
 
 INK: Final = "#1a1a1a"
@@ -31,7 +31,7 @@ PAD_IN: Final = 0.05
 Rows = Sequence[Mapping[str, object]]
 """Rows of a CSV by column."""
 FEW_DF: Final = 2
-"""Degrees of freedom below which an interval is too wide to set the axis."""
+"""Degrees of freedom below which an interval has no say in the axis."""
 COLUMNS: Final = 3
 """Panels side by side at most."""
 
@@ -65,13 +65,12 @@ _RC: Final[Any] = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """The three files of one picture, its width, and the characters in it that no font here has."""
+    """The three files of one picture, and its width."""
 
     svg: Path
     png: Path
     csv: Path
     width_in: float
-    unshown: str = ""
 
 
 @cache
@@ -125,7 +124,7 @@ def save(drawing: Figure, stem: Path, data: pd.DataFrame | Rows) -> Drawn:
         drawing.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches=box)
         drawing.savefig(png, format="png", metadata={"Software": None}, bbox_inches=box)
     pd.DataFrame(data).to_csv(csv, index=False, lineterminator="\n", float_format="%.12g")
-    return Drawn(svg, png, csv, float(box.width), missing)
+    return Drawn(svg, png, csv, float(box.width))
 
 
 def ends(estimate: Bounded | None, of: str = "") -> dict[str, float | None]:
@@ -191,6 +190,19 @@ def interval(axes: Axes, ends: tuple[float, float], y: float, limits: tuple[floa
     for outside, edge, mark in ((ends[0] < limits[0], limits[0], "<"), (ends[1] > limits[1], limits[1], ">")):
         if outside:
             axes.plot(edge, y, mark, ms=4, color=style["color"], clip_on=False, zorder=6)
+
+
+REACH: Final = 4.0
+"""Times the largest mean that intervals may stretch an axis; those that are longer end in an arrow head."""
+
+
+def with_intervals(found: Iterable[Estimate], margin: float, share: float) -> tuple[float, float]:
+    """Limits of an axis for all means, the margin twice, and the intervals as far as they do not dwarf both."""
+    estimates = [one for one in found if math.isfinite(one.value)]
+    means = [-2 * margin, 2 * margin, *(one.value for one in estimates)]
+    far = REACH * max(map(abs, means))
+    ends = [end for one in estimates if one.df >= FEW_DF for end in (one.low, one.high) if math.isfinite(end)]
+    return with_room([*means, *(min(max(end, -far), far) for end in ends)], share)
 
 
 def mark(axes: Axes, value: float, y: float, limits: tuple[float, float], shape: str, **style: Any) -> None:

@@ -146,7 +146,7 @@ def _block(block: Block, anchors: Mapping[str, str]) -> str:
             text = _figure(block)
         case Verdicts():
             told = [(answer.lead, answer.detail) for _, answer in block.lines]
-            told += [(f"{one.arm}: no verdict, no network.", one.reason) for one in block.dead]
+            told += [(f"{one.arm}: no verdict.", one.reason) for one in block.dead]
             text = _list(rf"\textbf{{{escaped(lead)}}} {escaped(detail)}" for lead, detail in told)
         case Trials():
             text = _trials(block, anchors)

@@ -56,7 +56,7 @@ def _block(block: Block, document: Document) -> str:
             text = f"![{escaped(block.alt)}]({block.file})\n\n{caption}"
         case Verdicts():
             lines = [f"- {mark} **{escaped(line.lead)}** {escaped(line.detail)}" for mark, line in block.lines]
-            lines += [f"- **{escaped(one.arm)}: no verdict, no network.** {escaped(one.reason)}" for one in block.dead]
+            lines += [f"- **{escaped(one.arm)}: no verdict.** {escaped(one.reason)}" for one in block.dead]
             text = "\n".join(lines)
         case Trials():
             text = "\n\n".join(_trials(arm, [line.line for line in lines], document) for arm, lines in block.arms)

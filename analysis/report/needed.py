@@ -107,10 +107,12 @@ def sentences(analysis: Analysis, size: Size, spread: Spread) -> tuple[str, ...]
     planned = method_detectable(size, spread, patient_arm(size, spread), alpha / size.comparisons)
     seen = _middle((answer.estimate.high - answer.estimate.low) / 2 for answer in analysis.answers)
     if seen is not None and seen > WIDER * planned:
-        told.append(
-            f"Take these as the least it takes: the intervals of the verdicts reach {number(seen, digits)} to either "
-            f"side, {seen / planned:.0f} times what this plan says, since runs are few or an arm failed."
+        wider = (
+            f"The intervals of the verdicts reach {number(seen, digits)} to either side, {seen / planned:.0f} times "
+            "what a plan from the spread says, since runs are few or an arm failed. Mend that first. Then it takes "
+            "what follows, or more."
         )
+        told.insert(0, wider)
     return tuple(told)
 
 

@@ -129,13 +129,8 @@ class Topic:
 
 
 def figure_of(name: str, drawn: Drawn, caption: str, alt: str) -> Figure:
-    """A drawn picture as the report shows it; the caption names the characters that no font here can draw."""
+    """A drawn picture as the report shows it."""
     shown = drawn.svg if drawn.svg.stat().st_size < HEAVY else drawn.png
-    if drawn.unshown:
-        caption += (
-            f" No font on the machine that drew this has {drawn.unshown}: the PNG shows boxes; install Noto Sans CJK, "
-            "or the Noto font of the script, and write the report again."
-        )
     return Figure(name, caption, alt, shown, f"{FOLDER}/{drawn.png.name}", drawn.csv, drawn.width_in)
 
 

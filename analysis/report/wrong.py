@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from medsweep.analysis.figures.style import unshown
 from medsweep.analysis.report.document import Block, Bullets
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, table_of
 from medsweep.analysis.report.topic import Material, ReportContext, Topic
@@ -48,7 +49,7 @@ def lost_trials(context: ReportContext) -> Table:
 
 def _sentences(analysis: Analysis, context: ReportContext) -> Iterator[str]:
     for one in analysis.dead:
-        yield f"{one.arm}: no network, so no verdict. {one.reason}"
+        yield f"{one.arm} has no verdict: {one.reason.removesuffix('.')}."
     for sparse in analysis.sparse:
         name = (
             context.classes[sparse.index - 1] if 0 < sparse.index <= len(context.classes) else f"class {sparse.index}"
@@ -56,6 +57,13 @@ def _sentences(analysis: Analysis, context: ReportContext) -> Iterator[str]:
         yield (
             f"{sparse.arm}: {name} is nearly absent from {sparse.sparse} of {counted(sparse.pools, 'pool')}, in "
             f"{percent(round(sparse.share, 4))} of the masks of the worst (below {percent(SPARSE)})."
+        )
+    missing = unshown([analysis.control, *(arm.name for arm in analysis.arms), *analysis.classes])
+    if missing:
+        yield (
+            f"No font on the machine that drew the pictures has {missing}. Install Noto Sans CJK, or the Noto font of "
+            "the script, and write the report again. Until then PNG files show boxes, and SVG files need a font of the "
+            "reader."
         )
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, eight_arms, simulate
 from medsweep.analysis.figures import classes, dose, forest, paired, runs, scores, style
+from medsweep.analysis.records import t_estimate
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.metrics import SCORES
@@ -131,7 +132,7 @@ def named(name: str):
 
 def test_greek_and_cyrillic_are_outlines_on_every_machine(tmp_path):
     drawn = forest.draw_forest(named("Ω = 2, фильтр"), tmp_path / "forest")
-    assert drawn.unshown == ""
+    assert style.unshown(["Ω = 2, фильтр"]) == ""
     assert b"<text" not in drawn.svg.read_bytes()
 
 
@@ -139,11 +140,20 @@ def test_a_script_that_no_font_here_has_stays_text_for_the_readers_fonts(tmp_pat
     monkeypatch.setattr(style, "families", lambda: (style.FONT,))
     style._drawable.cache_clear()
     drawn = forest.draw_forest(named("合成, 8例"), tmp_path / "forest")
+    missing = style.unshown(["合成, 8例", "real only"])
     style._drawable.cache_clear()
-    assert drawn.unshown == "合成例"
+    assert missing == "合成例"
     svg = drawn.svg.read_text(encoding="utf-8")
     assert "合成" in svg
     assert "<text" in svg
+
+
+def test_intervals_do_not_dwarf_the_means():
+    wide = t_estimate(0.01, 0.5, 20.0, 0.95)
+    low, high = style.with_intervals([wide, t_estimate(-0.03, 0.01, 20.0, 0.95)], 0.01, 0.1)
+    assert -0.2 < low < -0.05
+    assert 0.05 < high < 0.2
+    assert style.with_intervals([t_estimate(0.01, 0.001, 1.0, 0.95)], 0.01, 0.0) == (-0.02, 0.02)
 
 
 def test_only_installed_fonts_are_asked_for():

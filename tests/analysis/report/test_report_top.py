@@ -60,13 +60,13 @@ def test_a_report_claims_no_order_of_rules_and_results(plain):
 
 
 def test_an_arm_without_a_network_is_named_with_its_reason(plain, tmp_path):
-    reason = "its pool ran dry, 3 of 400 passed"
+    reason = "no network: its pool ran dry, 3 of 400 passed"
     found = dataclasses.replace(plain[0], dead=(DeadArm("z, filtered", reason),))
     formats = ("html", "markdown", "latex")
     path = write_report(tmp_path, found, context(tmp_path), formats=formats)
     text = text_of(path)
-    assert text.count(f"z, filtered: no verdict, no network. {reason}") == 1
-    assert f"z, filtered: no network, so no verdict. {reason}" in text
+    assert text.count(f"z, filtered: no verdict. {reason}") == 1
+    assert f"z, filtered has no verdict: {reason}." in text
     for other in ("report.md", "report.tex"):
         assert reason in (tmp_path / other).read_text(encoding="utf-8")
 
@@ -130,6 +130,13 @@ def test_overlays_are_those_of_the_control_and_of_the_largest_losses(plain, tmp_
     assert "Colours: organ #e69f00, lesion #56b4e9." in (tmp_path / "report.md").read_text(encoding="utf-8").replace(
         "\\", ""
     )
+
+
+def test_one_sentence_names_the_signs_that_no_font_here_has(tmp_path):
+    arms = [arm(CONTROL, 0), arm("\N{PHAISTOS DISC SIGN PEDESTRIAN} walks", 8)]
+    found = analyse(simulate(arms, {}, patients=4), NO_POOLS, AnalysisRules(), arms=arms)
+    text = text_of(write_report(tmp_path, found, context(tmp_path)))
+    assert text.count("has \N{PHAISTOS DISC SIGN PEDESTRIAN}. Install Noto") == 1
 
 
 def test_volumes_of_the_cohort_come_from_the_table(tmp_path):
