@@ -104,13 +104,13 @@ def _row(axes: Axes, term: Term, y: float, limits: tuple[float, float], digits: 
 def _key(drawing: Figure, study: FactorStudy, top: float) -> None:
     level = percent(study.level)
     handles = [
-        Line2D([], [], color=INK, lw=0.9, label=f"{level} CI over patients"),
-        Line2D([], [], color=INK, lw=2.6, label=f"{percent(2 * study.level - 1)} CI"),
+        Line2D([], [], color=INK, lw=0.9, label=f"{level} CI, patients alone"),
+        Line2D([], [], color=INK, lw=2.6, label=f"{percent(2 * study.level - 1)} CI, the same"),
     ]
     if any(effect.runs is not None for effect in study.effects):
         handles.append(Line2D([], [], color=ACCENT, lw=1.1, ls=(0, (3, 1.5)), label=f"{level} CI, runs random too"))
     filled: Any = {"marker": "o", "ls": "", "mec": INK, "mfc": ACCENT, "ms": 5}
-    handles.append(Line2D([], [], label="every interval leaves out 0", **filled))
+    handles.append(Line2D([], [], label="all leave out 0; unadjusted", **filled))
     drawing.legend(handles=handles, ncols=4, frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, top))
 
 

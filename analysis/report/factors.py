@@ -42,7 +42,7 @@ def dependence(analysis: Analysis, study: FactorStudy) -> Table:
     caption = (
         "Factors with three or more numeric levels, the others averaged out: rise of the fitted line from the lowest "
         "to the highest level, and how far the ends of the fitted parabola lie above its middle (negative: up, then "
-        "down); course by the steps shown at both levels, Holm."
+        "down); course by the steps shown at both levels, Holm. Intervals are over patients alone, unadjusted."
     )
     columns: Columns[FactorTrend] = {
         "factor": lambda trend: trend.factor,

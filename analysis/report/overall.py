@@ -92,7 +92,7 @@ def all_pairs(analysis: Analysis) -> Table | None:
         "arm": lambda pair: pair.first,
         "against": lambda pair: pair.second,
         "difference": lambda pair: number(pair.mean.value, digits, sign=True),
-        f"{percent(pairwise.level)} CI": lambda pair: interval(pair.mean, digits),
+        f"{percent(pairwise.level)} CI, patients alone": lambda pair: interval(pair.mean, digits),
         "win/tie/loss": lambda pair: f"{pair.wins}/{pair.ties}/{pair.losses}",
         "p": lambda pair: bare_p(pair.p),
         "p, Holm": lambda pair: bare_p(pair.p_holm),
