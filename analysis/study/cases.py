@@ -82,22 +82,23 @@ def worst_cases(reduced: Reduced, control: str, trials: Sequence[TrialRef]) -> t
     Of the control itself the worst scores, with a loss of 0.
     """
     digests = {(trial.arm, trial.fold, trial.seed): trial.digest for trial in trials}
-    toward = 1.0 if reduced.metric.higher_is_better else -1.0
-    names = reduced.wide.index.astype(str)
-    cells = reduced.cells.assign(control=reduced.cells["patient"].map(reduced.wide[control].set_axis(names)))
+    toward, wide = 1.0 if reduced.metric.higher_is_better else -1.0, reduced.wide
+    cells = reduced.cells
+    patients = wide.index.astype(str).get_indexer(pd.Index(cells["patient"]))
+    values, baseline = cells["value"].to_numpy(dtype=np.float64), wide[control].to_numpy(dtype=np.float64)[patients]
+    arms, folds, seeds = (cells[name].to_numpy() for name in ("arm", "fold", "seed"))
     # a patient missed by both arms is no loss
-    gap = np.where(cells["value"] == cells["control"], 0.0, toward * (cells["control"] - cells["value"]))
-    cells = cells.assign(loss=gap, badness=np.where(cells["arm"] == control, -toward * cells["value"], gap))
-    cells = cells.sort_values(["badness", "patient", "fold", "seed"], ascending=[False, True, True, True])
-    numbers = {name: place for place, name in enumerate(names, start=1)}
+    losses = np.subtract(baseline, values, out=np.zeros_like(values), where=baseline != values) * toward
     cases = []
-    for arm in map(str, reduced.wide):
-        own = cells[cells["arm"] == arm].drop_duplicates("patient")
-        own = own if arm == control else own[own["loss"] > 0]
-        for row in own.head(WORST).to_dict("records"):
-            fold, seed = int(row["fold"]), int(row["seed"])
-            loss = 0.0 if arm == control else float(row["loss"])
-            where = (numbers[row["patient"]], fold, seed, float(row["value"]), float(row["control"]), loss)
+    for arm in map(str, wide):
+        own = np.flatnonzero(arms == arm) if arm == control else np.flatnonzero((arms == arm) & (losses > 0))
+        badness = -toward * values[own] if arm == control else losses[own]
+        ordered = own[np.lexsort((seeds[own], folds[own], patients[own], -badness))]
+        firsts = np.sort(np.unique(patients[ordered], return_index=True)[1])[:WORST]
+        for i in ordered[firsts].tolist():
+            fold, seed = int(folds[i]), int(seeds[i])
+            loss = 0.0 if arm == control else float(losses[i])
+            where = (int(patients[i]) + 1, fold, seed, float(values[i]), float(baseline[i]), loss)
             cases.append(WorstCase(arm, *where, digests.get((arm, fold, seed), "")))
     return tuple(cases)
 
