@@ -205,6 +205,8 @@ REFERENCES = (
     "1946;2:110-114.",
     "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach for assessing the "
     "equivalence of average bioavailability. J Pharmacokinet Biopharm 1987;15:657-680.",
+    "Šidák Z. Rectangular confidence regions for the means of multivariate normal distributions. J Am Stat Assoc "
+    "1967;62:626-633.",
     "Wilcoxon F. Individual comparisons by ranking methods. Biometrics Bull 1945;1:80-83.",
 )
 """What the methods rest on."""
