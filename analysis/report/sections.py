@@ -85,8 +85,9 @@ def _control_level(analysis: Analysis) -> str:
     control = next(arm for arm in analysis.primary.descriptions if arm.arm == analysis.control)
     runs = sum(run.arm == analysis.control for run in analysis.runs)
     left_out = "" if control.n == control.n_finite else f"; {control.n - control.n_finite} more have no finite score"
+    name = "" if analysis.control == "control" else f", {analysis.control},"
     return (
-        f"The control, {analysis.control}, reaches a mean {metric.in_unit} of {number(control.mean, metric.digits)} "
+        f"The control{name} reaches a mean {metric.in_unit} of {number(control.mean, metric.digits)} "
         f"(SD {number(control.sd, metric.digits)} over n = {counted(control.n_finite, 'patient')}{left_out}; "
         f"{counted(runs, 'run')})."
     )
