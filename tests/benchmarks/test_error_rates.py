@@ -40,5 +40,5 @@ def test_runs_spread_as_the_row_says():
     spread = [error_rates.simulate(row, np.random.default_rng(i)).mean(axis=1).std(axis=1) for i in range(60)]
     control, *arms = np.mean(spread, axis=0)
     assert control < 0.6 * min(arms)
-    assert error_rates.failures(row, [0.2, 0, 0.99, 0, 0, 0, 0, 0, 0])
-    assert not error_rates.failures(ROWS[SOME[0]], [0.9, 0, 0.5, 0, 0, 0, 0, 0, 0])
+    assert error_rates.failures(row, [0.2, 0, 0.99, 0, 0, 0, 0, 0, 0], 2000)
+    assert not error_rates.failures(ROWS[SOME[0]], [0.9, 0, 0.5, 0, 0, 0, 0, 0, 0], 2000)
