@@ -53,6 +53,7 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     """
     _refuse_unlike(analyses)
     first = analyses[0]
+    rules = first.rules.model_copy(update={"alpha": first.overall_alpha})
     over_runs = not any(answer.conditional for one in analyses for answer in one.answers)
     answers = [(one.dataset, answer) for one in analyses for answer in one.answers]
     studies = []
@@ -62,7 +63,7 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     sound = [study for study in studies if study.se > 0]
     labels = dict.fromkeys(study.label for study in studies)
     several = [name for name in labels if sum(study.label == name for study in sound) > 1]
-    metas = synthesise_all([study for study in sound if study.label in several], level=1 - first.rules.alpha)
+    metas = synthesise_all([study for study in sound if study.label in several], level=1 - rules.alpha)
     by_label = {meta.label: meta for meta in metas}
     arms = tuple(
         ArmAcross(name, tuple((d, a.verdict) for d, a in answers if a.arm == name), by_label.get(name))
@@ -74,7 +75,7 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
         tuple(analysis.dataset for analysis in analyses),
         first.control,
         first.primary.metric,
-        first.rules,
+        rules,
         arms,
         ranks,
         over_runs,
@@ -92,7 +93,7 @@ def _refuse_unlike(analyses: Sequence[Analysis]) -> None:
         "control": [analysis.control for analysis in analyses],
         "primary metric": [analysis.primary.metric.name for analysis in analyses],
         "margin": [analysis.rules.margin for analysis in analyses],
-        "alpha": [analysis.rules.alpha for analysis in analyses],
+        "alpha": [analysis.overall_alpha for analysis in analyses],
     }
     for what, values in facts.items():
         for name, value in zip(names, values, strict=True):

@@ -113,6 +113,11 @@ class Analysis:
     """Where several analyses were planned."""
 
     @property
+    def overall_alpha(self) -> float:
+        """``rules.alpha``, or that of all looks together where several were planned."""
+        return self.rules.alpha if self.look is None else self.look.overall
+
+    @property
     def headline(self) -> str:
         """The answer in one sentence."""
         verdicts = [(answer.arm, answer.verdict) for answer in self.answers]

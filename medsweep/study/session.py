@@ -62,7 +62,9 @@ class Session:
     search: Search | None = None
     """Where the sweep has one; ``plan`` then holds its suggestions so far."""
     looks: Looks | None = None
-    """Where its seeds are sequential; ``plan`` then is that of the look at hand."""
+    """Where its seeds are sequential."""
+    look: LookState | None = None
+    """Then the look at hand, whose plan is ``plan``."""
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -99,11 +101,6 @@ class Session:
         notes = store_notes(self.plan, self.decisions, STAGES, self.store)
         last = self.looks.looks[-1] if self.looks is not None else None
         return (*power_lines(self.sweep, self.plan, self.store, last), *notes)
-
-    @cached_property
-    def look(self) -> LookState | None:
-        """The look at hand, where there are several."""
-        return None if self.looks is None else self.looks.forward()
 
     def look_costs(self) -> list[Forecast]:
         """Of the look at hand and of each after it, what is still to run up to it."""
@@ -219,9 +216,10 @@ def open_sweep(path: Path, store_root: Path) -> Session:
     planned = plan_sweep(path, store)
     looks, search = open_looks(planned, store), open_search(planned, store)
     plan = planned.plan if search is None else search.forward().plan
-    plan = plan if looks is None else looks.forward().plan
+    look = None if looks is None else looks.forward()
+    plan = plan if look is None else look.plan
     write_index(plan, store)
-    return Session(planned.sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search, looks)
+    return Session(planned.sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search, looks, look)
 
 
 class _Notes(Observer):

@@ -7,6 +7,7 @@ from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.design import rules_paragraph
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.sequential import looks_of
+from medsweep.analysis.study.across import across_datasets
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.study.dead import DeadArm
 from medsweep.analysis.study.looks import rules_at, undecided
@@ -69,6 +70,15 @@ def test_a_look_is_analysed_at_its_own_level_and_says_so() -> None:
     assert alone.look is None
     assert "look" not in alone.scope + rules_paragraph(alone)
     assert alone.rules.alpha == 0.05
+
+
+def test_data_sets_that_stopped_at_different_looks_combine_at_the_level_of_all_looks() -> None:
+    arms, analyses = eight_arms()[:2], []
+    for name, look in zip(("a", "b"), LOOKS, strict=False):
+        table = simulate(arms, {}, seeds=3).assign(dataset=name)
+        analyses.append(analyse(table, NO_POOLS, AnalysisRules(), arms=arms, look=look))
+    assert analyses[0].rules.alpha != analyses[1].rules.alpha
+    assert across_datasets(analyses).rules.alpha == 0.05
 
 
 @pytest.mark.parametrize(
