@@ -103,6 +103,24 @@ def mean_estimate(values: Array, level: float) -> Estimate:
     return t_estimate(value, spread / math.sqrt(n), n - 1, level)
 
 
+def decimals_of(*values: Array) -> int:
+    """Decimals to which scores of this size are told apart: 12 for Dice and for distances in mm.
+
+    Sums in another order differ in the last bits, and must tie as what they are. Much smaller and much larger numbers
+    keep as many digits of their own.
+    """
+    largest = max(float(np.abs(some[np.isfinite(some)]).max(initial=0.0)) for some in values)
+    if largest == 0:
+        return 12
+    exponent = math.floor(math.log10(largest))
+    return 12 - max(exponent - 2, 0) - min(exponent + 4, 0)
+
+
+def rounded(values: Array) -> Array:
+    """To ``decimals_of`` these scores."""
+    return values.round(decimals_of(values))
+
+
 def plain(value: object) -> Any:
     """JSON form of a record: NaN becomes null, an infinity the text ``inf`` or ``-inf``, an enum its value."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

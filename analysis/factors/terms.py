@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medsweep.analysis.records import Array, Estimate, mean_estimate
+from medsweep.analysis.records import Array, Estimate, decimals_of, mean_estimate
 from medsweep.analysis.stats.method_tests import FTest, basis, contrast_test, repeated_f, subspace_test
 from medsweep.analysis.table.score_array import Flags, ScoreArray
 
@@ -37,9 +37,10 @@ class ArmScores:
         return fine
 
     def combined(self, weights_TA: Array) -> Array:
-        """N x T combinations of the known patients' arm means, rounded to 1e-12."""
+        """N x T combinations of the known patients' arm means, rounded as these."""
         used = np.abs(weights_TA).max(axis=0) > NEGLIGIBLE
-        values: Array = (self.wide[self.finite_patients(weights_TA)][:, used] @ weights_TA[:, used].T).round(12)
+        known = self.wide[self.finite_patients(weights_TA)][:, used]
+        values: Array = (known @ weights_TA[:, used].T).round(decimals_of(known))
         return values
 
     def term(self, label: str, weights_A: Array) -> Term:

@@ -19,7 +19,7 @@ from medsweep.analysis.questions.rank_association import (
     scaled_ranks,
     strata_of,
 )
-from medsweep.analysis.records import Array
+from medsweep.analysis.records import Array, decimals_of, rounded
 from medsweep.analysis.table.reduction import Reduced
 from medsweep.metrics import Direction, record_of
 
@@ -48,7 +48,7 @@ def utility_table(reduced: Reduced, control: str, dataset: str) -> pd.DataFrame:
     """
     keys = ["fold", "seed", "patient"]
     wide = reduced.cells.set_index([*keys, "arm"])["value"].unstack("arm")
-    delta = wide.drop(columns=control).sub(wide[control], axis=0).round(12)
+    delta = wide.drop(columns=control).sub(wide[control], axis=0).round(decimals_of(wide.to_numpy(dtype=np.float64)))
     long = delta.reset_index().melt(id_vars=keys, var_name="arm", value_name="value")
     long = long[np.isfinite(long["value"])]
     grouped = long.groupby(["arm", "fold", "seed"])["value"].agg(n="size", utility="mean").reset_index()
@@ -183,8 +183,8 @@ class GeneratorSample:
         return dataclasses.replace(self, table=rows, benefit=self.benefit[keep])
 
     def column(self, name: str) -> Array:
-        """Values of one measure, to 1e-12."""
-        values: Array = self.table[name].to_numpy(dtype=np.float64).round(12)
+        """Values of one measure, rounded as numbers of their size."""
+        values: Array = rounded(self.table[name].to_numpy(dtype=np.float64))
         return values
 
     def generators(self, names: Sequence[str]) -> tuple[GeneratorPoint, ...]:

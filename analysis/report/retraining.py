@@ -12,7 +12,7 @@ from medsweep.analysis.stats.arm_family import ArmTest
 from medsweep.analysis.stats.method_tests import Components
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
-from medsweep.analysis.study.wording import number, percent
+from medsweep.analysis.study.wording import counted, number, percent, span
 
 
 def runs(analysis: Analysis) -> Table:
@@ -73,4 +73,16 @@ def _blocks(material: Material) -> Iterator[Block | None]:
     yield folded(components(material.analysis))
 
 
-TOPIC = Topic("retraining", "What retraining moves", _blocks)
+def _methods(analysis: Analysis) -> tuple[str, ...]:
+    found, paired = analysis.seed_correlation, analysis.rules.seeds == "paired"
+    if found is None:
+        return ()
+    taken = "are paired: what moves all arms of a seed alike is taken out" if paired else "belong to their arm alone"
+    return (
+        f"Runs of one seed {taken}. Estimated correlation of the run means of two arms under one fold and seed: "
+        f"{number(found.value, 2)} ({percent(found.level)} CI {span(found.low, found.high, 2)}; Shrout and Fleiss "
+        f"1979, ICC(3,1), {found.arms} arms under {counted(found.runs, 'run')}).",
+    )
+
+
+TOPIC = Topic("retraining", "What retraining moves", _blocks, _methods)

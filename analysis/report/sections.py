@@ -206,6 +206,7 @@ REFERENCES = (
     "1946;2:110-114.",
     "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach for assessing the "
     "equivalence of average bioavailability. J Pharmacokinet Biopharm 1987;15:657-680.",
+    "Shrout PE, Fleiss JL. Intraclass correlations: uses in assessing rater reliability. Psychol Bull 1979;86:420-428.",
     "Šidák Z. Rectangular confidence regions for the means of multivariate normal distributions. J Am Stat Assoc "
     "1967;62:626-633.",
     "Wilcoxon F. Individual comparisons by ranking methods. Biometrics Bull 1945;1:80-83.",

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from medsweep.analysis.records import Array, Estimate
+from medsweep.analysis.records import Array, Estimate, rounded
 from medsweep.analysis.stats.arm_tests import Bounds, Patients, Setting, Units, bounds_of
 from medsweep.analysis.stats.method_tests import mean_squares, nadeau_bengio, overlap_ratio
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
@@ -168,18 +168,18 @@ def _units(values: Sequence[Array], keep: Sequence[Flags], scores: _Scores) -> U
         means = np.stack([np.nanmean(np.nanmean(fold, axis=2), axis=1) for fold in kept], axis=1)
         overlap = scores.design is Replication.REPEATED_HOLD_OUT
         inflation = 1 + means.shape[1] * (scores.ratio or 0.0) if overlap else 1.0
-        return Units(means.round(12), blocked=True, inflation=inflation)
+        return Units(rounded(means), blocked=True, inflation=inflation)
     (table_APR,) = kept
     if table_APR.shape[1] < 2:
         return None
     ran_AR = np.asarray(~np.isnan(table_APR).all(axis=1))
     means_AP = np.nanmean(table_APR, axis=2)
     if ran_AR.sum(axis=1).max() < 2:
-        return Units(means_AP.round(12), blocked=True)
+        return Units(rounded(means_AP), blocked=True)
     residuals = np.array([_residual(arm[:, ran]) for arm, ran in zip(table_APR, ran_AR, strict=True)])
     residuals = np.where(np.isnan(residuals), np.nanmean(residuals), residuals)
     means_AR = np.where(ran_AR, table_APR.mean(axis=1), math.nan)
-    return Units(means_AR.round(12), scores.paired, 1.0, Patients(means_AP, residuals, ran_AR.sum(axis=1)))
+    return Units(rounded(means_AR), scores.paired, 1.0, Patients(means_AP, residuals, ran_AR.sum(axis=1)))
 
 
 def _residual(values_PR: Array) -> float:

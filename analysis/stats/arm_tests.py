@@ -8,6 +8,7 @@ that a few missed structures do not hide what the others show.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -149,10 +150,18 @@ def pair_weights(arms: int, arm: int, control: int) -> Array:
     return weights
 
 
+def shared_units(means_AU: Array, used: Sequence[int]) -> tuple[Array, NDArray[np.bool_]]:
+    """The units that all ``used`` arms have, of the arms that have all of these, and which arms those are."""
+    shared_AU = means_AU[:, np.isfinite(means_AU[used]).all(axis=0)]
+    rows_A = np.asarray(np.isfinite(shared_AU).all(axis=1), dtype=np.bool_)
+    return shared_AU[rows_A], rows_A
+
+
 def _blocked(units: Units, arm: int, control: int, *, up: bool) -> _Variants | None:
-    means_AU = units.means[:, np.isfinite(units.means).all(axis=0)]
+    means_AU, rows = shared_units(units.means, [arm, control])
     if not means_AU.shape[1]:
         return None
+    arm, control = (int(rows[:one].sum()) for one in (arm, control))
     others = np.delete(means_AU, arm, axis=0).mean(axis=0)
     pulled_LU = others + _pulled_units(means_AU[arm] - others, up=up)
     means_LAU = np.repeat(means_AU[None], len(pulled_LU), axis=0)

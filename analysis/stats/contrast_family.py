@@ -12,7 +12,7 @@ import numpy as np
 
 from medsweep.analysis.records import Array, Estimate, t_estimate
 from medsweep.analysis.stats.arm_family import unit_means
-from medsweep.analysis.stats.arm_tests import Patients, Units
+from medsweep.analysis.stats.arm_tests import Patients, Units, shared_units
 from medsweep.analysis.stats.dunnett import adjusted_p, quantiles
 from medsweep.analysis.stats.equivalence import Evidence, Verdict, verdict
 from medsweep.analysis.stats.run_error import RunError, blocked_error, independent_error
@@ -95,8 +95,10 @@ def _estimate(units: Units, weights_A: Array, level: float) -> Estimate | None:
 
 def _value_and_error(units: Units, weights_A: Array) -> tuple[float, RunError | None]:
     if units.blocked:
-        means_AU = units.means[:, np.isfinite(units.means).all(axis=0)]
-        return float((weights_A @ means_AU).mean()), blocked_error(means_AU[None], weights_A)
+        means_AU, rows = shared_units(units.means, np.flatnonzero(weights_A).tolist())
+        if not means_AU.shape[1]:
+            return math.nan, None
+        return float((weights_A[rows] @ means_AU).mean()), blocked_error(means_AU[None], weights_A[rows])
     runs = [row[np.isfinite(row)] for row in units.means]
     spread = np.array([row.var(ddof=1) if len(row) > 1 else 0.0 for row in runs])
     counts = np.array([len(row) for row in runs])

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from medsweep.analysis.records import ArmInfo, Array, Estimate, mean_estimate
+from medsweep.analysis.records import ArmInfo, Array, Estimate, decimals_of, mean_estimate
 from medsweep.analysis.stats.method_tests import nadeau_bengio, overlap_ratio, two_way
-from medsweep.analysis.table.reduction import Reduced
+from medsweep.analysis.table.reduction import Reduced, difference
 from medsweep.analysis.table.score_array import Replication, scores_of
 
 Contrast = Callable[[Array], Estimate]
@@ -270,7 +270,7 @@ def _series(name: str, ordered: Sequence[ArmInfo], reduced: Reduced, rules: Dose
     wide = wide[np.isfinite(wide.to_numpy()).all(axis=1)]
     points = []
     for arm in ordered:
-        delta = (wide[arm.name] - wide[rules.control]).to_numpy(dtype=np.float64).round(12)
+        delta = difference(*(wide[name].to_numpy(dtype=np.float64) for name in (arm.name, rules.control)))
         points.append(DosePoint(arm.name, arm.count, tuple(delta.tolist()), rules.quoted[arm.name]))
     counts = [0, *(arm.count for arm in ordered)]
     patients = tuple(map(str, wide.index))
@@ -283,7 +283,7 @@ def _series(name: str, ordered: Sequence[ArmInfo], reduced: Reduced, rules: Dose
     weights = contrasts(counts, rules.scale) if len(counts) >= 3 else {"linear": none, "quadratic": none}
     alone = Doses(
         # a one-sample t over patients holds for the trained models at hand
-        contrast=lambda weight_K: mean_estimate((values @ weight_K).round(12), rules.level),
+        contrast=lambda weight_K: mean_estimate((values @ weight_K).round(decimals_of(values)), rules.level),
         linear=weights["linear"],
         quadratic=weights["quadratic"],
         counts=tuple(counts[1:]),
@@ -313,20 +313,20 @@ def run_contrast(
     test patients overlap. One held-out set: two-way test of patients x seeds. Patients with an infinite value are left
     out.
     """
-    scores = scores_of(reduced, columns)
+    scores = scores_of(reduced, columns).balanced(np.arange(len(columns)))
     keep = scores.finite_cells(np.arange(len(columns)))
     if len(scores.folds) > 1:
         means_KJ = scores.fold_means(scores.values, keep)
         if means_KJ.shape[1] < 2:
             return None
         if scores.design is not Replication.REPEATED_HOLD_OUT:
-            return lambda weight_K: mean_estimate((weight_K @ means_KJ).round(12), level)
+            return lambda weight_K: mean_estimate((weight_K @ means_KJ).round(scores.decimals), level)
         ratio = overlap_ratio(scores, means_KJ.shape[1]) if test_over_train is None else test_over_train
-        return lambda weight_K: nadeau_bengio((weight_K @ means_KJ).round(12), ratio, level)
+        return lambda weight_K: nadeau_bengio((weight_K @ means_KJ).round(scores.decimals), ratio, level)
     values_PRK = np.moveaxis(scores.crossed(scores.values, keep), 0, -1)
     if min(values_PRK.shape[:2]) < 2:
         return None
-    return lambda weight_K: two_way((values_PRK @ weight_K).round(12), level)
+    return lambda weight_K: two_way((values_PRK @ weight_K).round(scores.decimals), level)
 
 
 def trend(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from medsweep.analysis.records import Array, Estimate, mean_estimate
+from medsweep.analysis.records import Array, Estimate, decimals_of, mean_estimate
 from medsweep.analysis.stats.wilcoxon import EXACT_UP_TO, signed_rank_pmf
 from medsweep.analysis.table.reduction import Reduced
 from medsweep.identity import derive_seed
@@ -72,7 +72,7 @@ def bootstrap_means(scores: Array, resamples: int, purpose: str) -> Array:
 
 
 def resampled_means(weights: Array, scores: Array) -> Array:
-    """``weights @ scores`` (resamples x arms) to 1e-12; a drawn infinite score makes the mean infinite, never NaN.
+    """``weights @ scores`` (resamples x arms), rounded as these; an infinite score makes the mean infinite, never NaN.
 
     Raises:
         ValueError: a score is missing, or a column holds both infinities.
@@ -80,7 +80,7 @@ def resampled_means(weights: Array, scores: Array) -> Array:
     infinite = np.isinf(scores)
     if np.isnan(scores).any() or ((scores == np.inf).any(axis=0) & (scores == -np.inf).any(axis=0)).any():
         raise ValueError("means need scores without NaN and with infinities of one sign per arm")
-    means: Array = (weights @ np.where(infinite, 0.0, scores)).round(12)
+    means: Array = (weights @ np.where(infinite, 0.0, scores)).round(decimals_of(scores))
     for column in np.flatnonzero(infinite.any(axis=0)):
         drawn = weights[:, infinite[:, column]].any(axis=1)
         means[drawn, column] = scores[infinite[:, column], column][0]
@@ -189,7 +189,7 @@ def _bca(d_NM: Array, level: float, resamples: int) -> list[ConfidenceInterval]:
         return [ConfidenceInterval(math.nan, math.nan, math.nan)] * m
     d_NM = np.sort(d_NM, axis=0)
     means_BM = np.sort(bootstrap_means(d_NM, resamples, "patients"), axis=0)
-    centre = d_NM.mean(axis=0).round(12)
+    centre = d_NM.mean(axis=0).round(decimals_of(d_NM))
     deviations = d_NM - d_NM.mean(axis=0)
     intervals = []
     for at in range(m):

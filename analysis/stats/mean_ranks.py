@@ -15,7 +15,7 @@ import scikit_posthocs
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
-from medsweep.analysis.records import Array
+from medsweep.analysis.records import Array, rounded
 from medsweep.analysis.stats.omnibus import Omnibus, ranks_of, refuse_holes
 from medsweep.analysis.stats.p_adjustment import SMALLEST, holm
 
@@ -181,7 +181,7 @@ def leave_one_arm_out(wide: pd.DataFrame, *, higher_is_better: bool, alpha: floa
     arms, (n, k) = tuple(str(arm) for arm in wide.columns), wide.shape
     if k < 4:
         return LeaveOneOut(alpha, 0, ())
-    values = wide.to_numpy(dtype=np.float64).round(12)
+    values = rounded(wide.to_numpy(dtype=np.float64))
     oriented = values if higher_is_better else -values
     beats = np.stack([((arm > oriented) + 0.5 * (arm == oriented)).mean(axis=0) for arm in oriented.T[:, :, None]])
     ranks = 0.5 + beats.sum(axis=0)

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from medsweep.analysis.records import Array, Estimate, t_estimate
+from medsweep.analysis.records import Array, Estimate, decimals_of, t_estimate
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman, ranks_of
 
 FEW: Final = 6
@@ -159,7 +159,7 @@ def friedman_over_datasets(
     wide = frame.pivot(index=0, columns=1, values=2)[labels].sort_index().astype(np.float64)
     if control is not None:
         wide.insert(0, control, 0.0)
-    whole = wide.loc[:, wide.notna().all()].round(12)
+    whole = wide.loc[:, wide.notna().all()].round(decimals_of(wide.to_numpy(dtype=np.float64)))
     ranks = ranks_of(whole, higher_is_better=higher_is_better)
     omnibus = (
         friedman(whole, higher_is_better=higher_is_better)

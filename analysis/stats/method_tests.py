@@ -253,15 +253,17 @@ def run_means(reduced: Reduced) -> tuple[RunMean, ...]:
 
 def all_components(reduced: Reduced) -> tuple[Components, ...]:
     """Variance components of every arm, from the crossed patient x seed table inside each fold."""
-    scores, seeds = scores_of(reduced), reduced.seeds
-    return tuple(_components(scores, i, seeds) for i in range(len(scores.arms)))
+    scores = scores_of(reduced)
+    return tuple(_components(scores, i) for i in range(len(scores.arms)))
 
 
-def _components(scores: ScoreArray, row: int, seeds: int) -> Components:
+def _components(scores: ScoreArray, row: int) -> Components:
     tables = []
     for cells, fold_seeds in zip(scores.fold_cells(), scores.seeds, strict=True):
-        table = scores.values[row, cells].reshape(-1, len(fold_seeds)).round(12)
+        table = scores.values[row, cells].reshape(-1, len(fold_seeds)).round(scores.decimals)
+        table = table[:, ~np.isnan(table).all(axis=0)]
         tables.append(table[np.isfinite(table).all(axis=1)])
+    seeds = min(table.shape[1] for table in tables)
     squares = [(mean_squares(table), table) for table in tables if min(table.shape) >= 2]
     if not squares:
         return Components(scores.arms[row], len(tables), seeds, *[math.nan] * 4)
@@ -282,6 +284,7 @@ def contrast_test(
     incomplete set of folds, and those of a repeated hold-out what the table tells (``ScoreArray.test_over_train``).
     """
     used: Codes = np.flatnonzero(weights_A)
+    scores = scores.balanced(used)
     keep = scores.finite_cells(used)
     z_1K = np.where(keep, weights_A[used] @ np.where(keep, scores.values[used], 0.0), 0.0)[None]
     patients = len(np.unique(scores.patient[keep]))
@@ -318,6 +321,7 @@ def run_omnibus(reduced: Reduced, test_over_train: float | None = None) -> RunOm
     k = len(scores.arms)
     if k < 3:
         return NoOmnibus("two arms: the test of the pair is the test")
+    scores = scores.balanced(np.arange(k))
     keep = scores.finite_cells(np.arange(k))
     n = len(np.unique(scores.patient[keep]))
     if n < 2:
@@ -332,6 +336,7 @@ def run_omnibus(reduced: Reduced, test_over_train: float | None = None) -> RunOm
 def subspace_test(scores: ScoreArray, basis_DA: Array, test_over_train: float | None) -> tuple[FTest, int] | None:
     """Method-level F of D orthonormal contrasts of arms, with its units; None with one run or under two patients."""
     used: Codes = np.flatnonzero(np.abs(basis_DA).max(axis=0))
+    scores = scores.balanced(used)
     keep = scores.finite_cells(used)
     z_DK = basis_DA[:, used] @ np.where(keep, scores.values[used], 0.0)
     if scores.design is Replication.HELD_OUT:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from medsweep.analysis.records import Array
+from medsweep.analysis.records import Array, rounded
 from medsweep.analysis.stats.p_adjustment import SMALLEST
 
 TWO_ARMS: Final = "two arms: the Wilcoxon signed-rank test of the pair is the test"
@@ -54,7 +54,7 @@ def ranks_of(wide: pd.DataFrame, *, higher_is_better: bool) -> Array:
         ValueError: a cell has no score.
     """
     refuse_holes(wide)
-    values = wide.to_numpy(dtype=np.float64).round(12)
+    values = rounded(wide.to_numpy(dtype=np.float64))
     ranks: Array = stats.rankdata(-values if higher_is_better else values, axis=1)
     return ranks
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from medsweep.analysis.records import Estimate, mean_estimate
+from medsweep.analysis.records import Estimate, mean_estimate, rounded
 from medsweep.analysis.stats.mean_ranks import Matrix, conover, symmetric
 from medsweep.analysis.stats.omnibus import ranks_of, refuse_holes
 from medsweep.analysis.stats.p_adjustment import holm, shaffer
@@ -91,7 +91,7 @@ def pairwise(wide: pd.DataFrame, *, higher_is_better: bool, alpha: float, level:
 
 
 def _order(wide: pd.DataFrame, higher_is_better: bool) -> tuple[int, ...]:
-    means = wide.to_numpy(dtype=np.float64).mean(axis=0).round(12)
+    means = rounded(wide.to_numpy(dtype=np.float64).mean(axis=0))
     ranks = ranks_of(wide, higher_is_better=higher_is_better).mean(axis=0)
     oriented = -means if higher_is_better else means
     return tuple(sorted(range(len(means)), key=lambda i: (oriented[i], ranks[i], i)))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from medsweep.analysis.records import Array
+from medsweep.analysis.records import Array, rounded
 from medsweep.analysis.stats.effects import RESAMPLES, bootstrap_means
 from medsweep.analysis.stats.omnibus import refuse_holes
 
@@ -57,12 +57,12 @@ def ranking(wide: pd.DataFrame, *, higher_is_better: bool, level: float, resampl
         ValueError: a cell has no score.
     """
     refuse_holes(wide)
-    values = wide.sort_index().to_numpy(dtype=np.float64).round(12)
+    values = rounded(wide.sort_index().to_numpy(dtype=np.float64))
     oriented = -values if higher_is_better else values
     n = len(oriented)
     means_BK = bootstrap_means(oriented, resamples, "patients")
     ranks_BK = stats.rankdata(means_BK, axis=1)
-    full = stats.rankdata(oriented.mean(axis=0).round(12))
+    full = stats.rankdata(rounded(oriented.mean(axis=0)))
     within = stats.rankdata(oriented, axis=1).mean(axis=0)
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(ranks_BK, tails, axis=0, method="inverted_cdf")

@@ -18,6 +18,7 @@ from medsweep.analysis.stats.dose_response import DoseRules, DoseSeries, dose_se
 from medsweep.analysis.stats.effects import Paired, paired_differences
 from medsweep.analysis.stats.method_tests import Components, RunMean, all_components, run_means
 from medsweep.analysis.stats.rank_stability import Ranking, ranking
+from medsweep.analysis.stats.seed_correlation import SeedCorrelation, seed_correlation
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer, answer_all
@@ -47,8 +48,9 @@ from medsweep.analysis.study.metric_study import (
     study_metric,
 )
 from medsweep.analysis.table.arms import TrialRef, control_of, infer_arms, trials_of
+from medsweep.analysis.table.plausible import doubts, refuse_impossible
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce, scored_rows
-from medsweep.analysis.table.user_table import NO_POOLS, metric_for, rules_of, tidied
+from medsweep.analysis.table.user_table import NO_POOLS, metric_for, named, rules_of, tidied
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.metrics import SCORES, Metric
@@ -101,6 +103,8 @@ class Analysis:
     """What each arm was trained with once, on one held-out set, so that no method can be judged."""
     contrasts: tuple[ContrastTest, ...]
     """Effects of a factorial first, then those that the rules name."""
+    seed_correlation: SeedCorrelation | None
+    """How much runs of one seed move together in all arms; None where nothing tells."""
     failures: tuple[FailureRates, ...]
     by_class: tuple[ClassResult, ...]
     scores: tuple[RawScores, ...]
@@ -167,6 +171,7 @@ def analyse(
     table, pools = table[~table["arm"].isin(gone)], pools[~pools["arm"].isin(gone)]
     names = [arm.name for arm in arms]
     rows = validated(table, names, metric.name)
+    refuse_impossible(rows, metrics)
     measured = sorted(map(str, rows["metric"].unique()))
     chosen = [metric, *(metrics[name] for name in metrics if name in measured and name != metric.name)]
     scores = [reduce(rows, rules, names, wanted) for wanted in chosen]
@@ -216,6 +221,7 @@ def _analysed(
         factors=factor_effects(reduced, arms, level, ratio),
         runs=run_means(reduced),
         components=all_components(reduced),
+        seed_correlation=seed_correlation(reduced, level),
         ranking=ranking(reduced.wide, higher_is_better=reduced.metric.higher_is_better, level=level),
         paired=paired_differences(reduced, control, _key_arms(answers), level),
         pools=_pool_summaries(pools, [arm.name for arm in arms]),
@@ -227,7 +233,10 @@ def _analysed(
         scores=scores_by_arm(reduced),
         worst=worst_cases(reduced, control, trials),
         sparse=sparse_classes(pools),
-        limits=limits_of(reduced, answers, pools, rules, undescribed=undescribed),
+        limits=(
+            *doubts(reduced.wide, reduced.metric),
+            *limits_of(reduced, answers, pools, rules, undescribed=undescribed),
+        ),
     )
 
 
@@ -279,7 +288,7 @@ def _quality_of_pools(pools: pd.DataFrame, reduced: Reduced, control: str, level
 def analyse_table(
     table: pd.DataFrame,
     *,
-    control: str,
+    control: str | float,
     primary: str = "dice",
     margin: float = 0.01,
     higher_is_better: bool | None = None,
@@ -293,7 +302,7 @@ def analyse_table(
         table: columns arm, patient and value; where they exist also dataset, fold, seed, class, metric, status and
             digest, and factors, whose names have a dot (``gan.pipeline``; ``synthesise.count`` is the dose). Rows
             without a status are ``ok``, or ``absent`` where the value is missing.
-        control: name of the arm that the others are held against.
+        control: name of the arm that the others are held against; arms may be numbers.
         primary: the metric that carries verdicts; the metric of all rows where the table has no such column.
         margin: differences inside +-margin do not matter; set it before looking.
         higher_is_better: direction of a ``primary`` that medsweep does not know.
@@ -322,12 +331,13 @@ def analyse_table(
     """
     rules = rules_of(primary=primary, margin=margin, **settings)
     rows = tidied(table, primary)
-    metrics = {**SCORES, primary: metric_for(primary, higher_is_better)}
-    return analyse(rows, pools, rules, arms=infer_arms(rows, control), n_real=n_real, metrics=metrics)
+    metrics = {**SCORES, primary: metric_for(primary, higher_is_better, margin)}
+    arms = infer_arms(rows, named(control))
+    return analyse(rows, pools, rules, arms=arms, n_real=n_real, metrics=metrics)
 
 
 def analyse_datasets(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame], *, control: str, **settings: Any
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame], *, control: str | float, **settings: Any
 ) -> tuple[Analysis, ...]:
     """``analyse_table`` of each data set: of one table with a column ``dataset``, or of several tables by name.
 

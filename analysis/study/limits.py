@@ -7,8 +7,9 @@ import pandas as pd
 
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer
-from medsweep.analysis.table.reduction import AnalysisRules, Reduced
-from medsweep.metrics import without_record
+from medsweep.analysis.table.reduction import NO_SUCH_RUN, AnalysisRules, Reduced
+from medsweep.errors import meant_by
+from medsweep.metrics import SCORES, without_record
 
 FAILED_BELOW: Final = 0.01
 """Share of valid masks below which a mask generator has failed, whatever its loss."""
@@ -28,6 +29,7 @@ def limits_of(
     """
     sentences = [
         _few_runs(reduced),
+        _unequal_runs(reduced),
         *_diverged(reduced),
         _failed_masks(pools),
         _infinite(answers),
@@ -46,6 +48,14 @@ def _few_runs(reduced: Reduced) -> str | None:
     if not 2 <= folds <= 3:
         return None
     return f"{folds} folds leave {folds - 1} degree{'s' if folds > 2 else ''} of freedom for tests over fold means."
+
+
+def _unequal_runs(reduced: Reduced) -> str | None:
+    counts = reduced.cells.drop_duplicates(["arm", "fold", "seed"]).groupby("arm").size()
+    if counts.nunique() < 2:
+        return None
+    runs = ", ".join(f"{arm} {counts[arm]}" for arm in map(str, reduced.wide))
+    return f"Arms differ in their number of runs ({runs}); each counts with all of its own."
 
 
 def _diverged(reduced: Reduced) -> list[str]:
@@ -86,7 +96,9 @@ def _infinite(answers: Sequence[Answer]) -> str | None:
 
 def _dropped(reduced: Reduced) -> str | None:
     steps = [
-        f"{step.before - step.after} {step.unit} ({step.rule})" for step in reduced.flow if step.after < step.before
+        f"{step.before - step.after} {step.unit} ({step.rule})"
+        for step in reduced.flow
+        if step.after < step.before and step.rule != NO_SUCH_RUN
     ]
     return f"Left out for all arms: {'; '.join(steps)}." if steps else None
 
@@ -125,7 +137,8 @@ def _without_record(scores: Sequence[str], pools: pd.DataFrame) -> list[str]:
     """Metrics in the results that ``medsweep.metrics`` does not describe."""
     sentences = []
     if scores:
-        sentences.append(f"Not compared, since nothing says which way is better: {', '.join(scores)}.")
+        names = [f"{name} ({meant})" if (meant := meant_by(name, SCORES)) else name for name in scores]
+        sentences.append(f"Not compared, since nothing says which way is better: {', '.join(names)}.")
     measures = without_record(map(str, pools["metric"]))
     if measures:
         sentences.append(f"Measures of pools of which nothing says which way is better: {', '.join(measures)}.")

@@ -7,13 +7,13 @@ classes, seeds and, with repeated hold-out, folds are averaged inside it, so eac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from medsweep.analysis.records import Array
+from medsweep.analysis.records import Array, decimals_of
 from medsweep.analysis.table.validation import ABSENT, NO_ROW, REPLICATE, absent_summary, undefined_pairs
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
@@ -47,6 +47,10 @@ class AnalysisRules(Config):
     """Tests of all pairs to print beside Nemenyi's; none carries a verdict."""
 
 
+NO_SUCH_RUN: Final = "the table has no such run of the arm"
+"""Rule of a step that leaves nothing out: arms may have runs of their own."""
+
+
 @dataclass(frozen=True)
 class FlowStep:
     """One exclusion rule with n before and after it."""
@@ -61,8 +65,9 @@ class FlowStep:
 class Reduced:
     """One metric, one value per patient and arm.
 
-    ``wide``: patients x arms, in the arms' given order, rounded to 1e-12. ``cells``: one row per arm, fold, seed and
-    patient. ``missed``: missed structures per arm. ``diverged``: diverged runs per arm, scored as the worst value.
+    ``wide``: patients x arms, in the arms' given order, rounded to ``decimals_of`` them. ``cells``: one row per arm,
+    fold, seed and patient. ``missed``: missed structures per arm. ``diverged``: diverged runs per arm, scored as the
+    worst value.
     """
 
     metric: Metric
@@ -93,10 +98,10 @@ class Reduced:
 
 
 def difference(a: Array, b: Array) -> Array:
-    """``a - b``, rounded to 1e-12; 0 where both are equal, infinities included. ``b`` may broadcast to ``a``."""
+    """``a - b``, rounded as these; 0 where both are equal, infinities included. ``b`` may broadcast to ``a``."""
     delta = np.zeros_like(a)
     np.subtract(a, b, out=delta, where=a != b)
-    return delta.round(12)
+    return delta.round(decimals_of(a, b))
 
 
 def metric_named(name: str, metrics: Mapping[str, Metric]) -> Metric:
@@ -121,11 +126,12 @@ def reduce(table: pd.DataFrame, rules: AnalysisRules, arms: Sequence[str], metri
     runs = scored.groupby(["arm", "fold", "seed", "patient"], observed=True, sort=True)["value"].mean()
     cells = runs.reset_index().astype({"arm": str, "patient": str})
     means = cells.groupby(["patient", "arm"])["value"].mean().unstack("arm")
+    wide = means.reindex(columns=list(arms)).sort_index()
     diverged = scored[is_diverged].drop_duplicates(["arm", *REPLICATE]).groupby("arm", observed=True).size()
     missed = scored[scored["status"] == "missed"].groupby("arm", observed=True).size()
     return Reduced(
         metric=details,
-        wide=means.reindex(columns=list(arms)).sort_index().round(12),
+        wide=wide.round(decimals_of(wide.to_numpy(dtype=np.float64))),
         cells=cells,
         flow=tuple(flow),
         missed={arm: int(missed.get(arm, 0)) for arm in arms},
@@ -157,7 +163,7 @@ def _drop_unheld(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
     held = rows[~unheld]
     after = held.groupby(["arm", "fold", "seed"], observed=True).ngroups
     if after < total:
-        flow.append(FlowStep("the table has no such run of the arm", "runs", total, after))
+        flow.append(FlowStep(NO_SUCH_RUN, "runs", total, after))
     return held
 
 

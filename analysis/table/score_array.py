@@ -5,14 +5,14 @@ row the array has NaN.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.analysis.records import Array
+from medsweep.analysis.records import Array, decimals_of
 from medsweep.analysis.table.reduction import Reduced
 
 Codes = NDArray[np.int64]
@@ -56,6 +56,42 @@ class ScoreArray:
         """Patients."""
         return len(np.unique(self.patient))
 
+    @cached_property
+    def decimals(self) -> int:
+        """To which sums of these scores are rounded."""
+        return decimals_of(self.values)
+
+    def balanced(self, rows: Codes) -> "ScoreArray":
+        """The same, where these arms have runs of their own, with as many of each: what they share, or fold means.
+
+        On a held-out set the seeds that all of them have; in each fold the mean of each arm over its seeds.
+        """
+        if not np.isnan(self.values[rows]).any():
+            return self
+        values, patient, seeds = [], [], []
+        for cells, own in zip(self.fold_cells(), self.seeds, strict=True):
+            values_APR = self.values[:, cells].reshape(len(self.arms), -1, len(own))
+            ran_AR: Flags = np.asarray(~np.isnan(values_APR).all(axis=1))
+            if self.design is Replication.HELD_OUT:
+                kept = np.flatnonzero(ran_AR[rows].all(axis=0))
+                values_APR = values_APR[:, :, kept]
+            else:
+                kept = np.zeros(1, dtype=np.int64)
+                counts = (~np.isnan(values_APR)).sum(axis=2)
+                sums = np.where(np.isnan(values_APR), 0.0, values_APR).sum(axis=2)
+                values_APR = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)[:, :, None]
+            values.append(values_APR.reshape(len(self.arms), -1))
+            patient.append(np.repeat(self.patient[cells].reshape(-1, len(own))[:, 0], len(kept)))
+            seeds.append(tuple(own[at] for at in kept))
+        starts = np.cumsum([0, *map(len, patient[:-1])])
+        return replace(
+            self,
+            seeds=tuple(seeds),
+            starts=tuple(starts.tolist()),
+            patient=np.concatenate(patient),
+            values=np.concatenate(values, axis=1),
+        )
+
     def fold_cells(self) -> list[slice]:
         """The cells of each fold."""
         stops = [*self.starts[1:], len(self.patient)]
@@ -67,17 +103,17 @@ class ScoreArray:
         return ~np.isin(self.patient, self.patient[~fine_K])
 
     def fold_means(self, z_TK: Array, keep_K: Flags) -> Array:
-        """T x J means over the kept cells of each fold that has any, rounded to 1e-12."""
+        """T x J means over the kept cells of each fold that has any, rounded as ``decimals``."""
         sums = np.add.reduceat(np.where(keep_K, z_TK, 0.0), self.starts, axis=1)
         counts = np.add.reduceat(keep_K.astype(np.float64), self.starts)
-        means: Array = (sums[:, counts > 0] / counts[counts > 0]).round(12)
+        means: Array = (sums[:, counts > 0] / counts[counts > 0]).round(self.decimals)
         return means
 
     def crossed(self, z_TK: Array, keep_K: Flags, fold: int = 0) -> Array:
-        """T x P x R: the kept patients of one fold, by number of the fold, times its seeds; rounded to 1e-12."""
+        """T x P x R: the kept patients of one fold, by number of the fold, times its seeds; rounded as ``decimals``."""
         cells = self.fold_cells()[fold]
         keep = keep_K[cells]
-        table: Array = z_TK[:, cells][:, keep].reshape(len(z_TK), -1, len(self.seeds[fold])).round(12)
+        table: Array = z_TK[:, cells][:, keep].reshape(len(z_TK), -1, len(self.seeds[fold])).round(self.decimals)
         return table
 
     def test_over_train(self) -> float:

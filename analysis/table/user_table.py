@@ -1,5 +1,7 @@
 """From a user's own table to the columns that the analysis reads, and from keyword settings to rules and a metric."""
 
+import math
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
@@ -22,6 +24,8 @@ def tidied(table: pd.DataFrame, primary: str) -> pd.DataFrame:
     Raises:
         UserError: a needed column is missing, or values are no numbers.
     """
+    # pandas calls an index without a name so when it reads a CSV file
+    table = table[[name for name in table.columns if not str(name).startswith("Unnamed:")]]
     for name in NEEDED:
         if name not in table:
             raise UserError(f"the table has no column {name!r}; {nearest(name, map(str, table.columns))}")
@@ -35,12 +39,30 @@ def tidied(table: pd.DataFrame, primary: str) -> pd.DataFrame:
     rows = table.assign(value=values.astype("float64"), **missing)
     if "status" not in rows:
         rows["status"] = rows["value"].isna().map({True: "absent", False: "ok"})
-    for name in ("fold", "seed"):
-        if not pd.api.types.is_integer_dtype(rows[name]):
-            raise UserError(f"column {name!r} must hold whole numbers, got {rows[name].tolist()[0]!r}")
-    texts = [name for name in KEY if name not in ("fold", "seed")]
+    whole = {name: _whole(rows[name], name) for name in ("fold", "seed")}
     # what is missing stays missing, for the checks to name it
-    return rows.assign(**{name: rows[name].astype("string").astype(object) for name in texts})
+    texts = {name: _texts(rows[name]) for name in KEY if name not in whole}
+    return rows.assign(**whole, **texts)
+
+
+def named(name: str | float) -> str:
+    """The text of a name that may be a number: 0 and 0.0 are ``0``."""
+    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
+
+
+def _whole(column: pd.Series, name: str) -> pd.Series:
+    """Numbers of folds or seeds, also those that a CSV file holds as 0.0 or as text."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = (numbers.isna() | (numbers % 1 != 0)) if not pd.api.types.is_integer_dtype(numbers) else None
+    if wrong is not None and wrong.any():
+        raise UserError(f"column {name!r} must hold whole numbers, got {column[wrong].tolist()[0]!r}")
+    return numbers.astype("int64")
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    return column.astype("string").astype(object)
 
 
 def rules_of(**settings: Any) -> AnalysisRules:
@@ -60,8 +82,8 @@ def rules_of(**settings: Any) -> AnalysisRules:
         raise UserError(f"{where}: {first['msg']}, got {first['input']!r}") from error
 
 
-def metric_for(name: str, higher_is_better: bool | None) -> Metric:
-    """A known metric, or a new one of the given direction.
+def metric_for(name: str, higher_is_better: bool | None, margin: float) -> Metric:
+    """A known metric, or a new one of the given direction, printed as finely as its margin asks for.
 
     Raises:
         UserError: the metric is unknown and has no direction, or is known and has another.
@@ -73,4 +95,5 @@ def metric_for(name: str, higher_is_better: bool | None) -> Metric:
         return metric
     if higher_is_better is None:
         raise UserError(f"no metric is called {name!r}; {nearest(name, SCORES)}, or say whether higher_is_better")
-    return unknown_metric(name, higher_is_better=higher_is_better)
+    digits = max(1 - math.floor(math.log10(margin)), 0) if margin > 0 else 3
+    return replace(unknown_metric(name, higher_is_better=higher_is_better), digits=digits)
