@@ -33,7 +33,7 @@ from medsweep.analysis.study.cases import (
     worst_cases,
 )
 from medsweep.analysis.study.classes import ClassResult, classes_of
-from medsweep.analysis.study.contrasts import contrasts_of
+from medsweep.analysis.study.contrasts import contrasts_of, lost_contrasts
 from medsweep.analysis.study.dead import DeadArm, living, scoreless
 from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import arms_of_one_generator, limits_of
@@ -178,7 +178,16 @@ def analyse(
     unknown = [name for name in measured if name not in metrics]
     trials, n_real = trials_of(table, names), n_real or 1.0
     analysis = _analysed(
-        rows, scores, pools, rules, arms, trials=trials, n_real=n_real, ratio=test_over_train, undescribed=unknown
+        rows,
+        scores,
+        pools,
+        rules,
+        arms,
+        trials=trials,
+        n_real=n_real,
+        ratio=test_over_train,
+        undescribed=unknown,
+        dead=gone,
     )
     scope = analysis.scope if look is None else f"{analysis.scope} {look_sentence(look)}"
     return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead, look=look, scope=scope)
@@ -195,6 +204,7 @@ def _analysed(
     n_real: float,
     ratio: float | None,
     undescribed: Sequence[str],
+    dead: Sequence[str],
 ) -> Analysis:
     """The record from the scores of each metric, the primary one first."""
     control, level, (reduced, *others) = control_of(arms), 1 - rules.alpha, scores
@@ -227,7 +237,7 @@ def _analysed(
         pools=_pool_summaries(pools, [arm.name for arm in arms]),
         quality=_quality_of_pools(pools, reduced, control, level),
         conditional=_condition(reduced, answers, pools),
-        contrasts=contrasts_of(reduced, arms, rules, ratio),
+        contrasts=contrasts_of(reduced, arms, rules, ratio, dead),
         failures=failures_of(scored_rows(rows, rules, reduced.metric)[0], reduced, control, rules, ratio),
         by_class=classes_of(rows, control, rules, reduced, ratio),
         scores=scores_by_arm(reduced),
@@ -235,6 +245,7 @@ def _analysed(
         sparse=sparse_classes(pools),
         limits=(
             *doubts(reduced.wide, reduced.metric),
+            *(f"{name} is not tested, since an arm of it has no score." for name in lost_contrasts(rules, dead)),
             *limits_of(reduced, answers, pools, rules, undescribed=undescribed),
         ),
     )

@@ -1,6 +1,6 @@
 """Which contrasts a study asks for: the effects of a factorial, and those that its rules name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from medsweep.analysis.factors.design import effect_name, layout
 from medsweep.analysis.factors.least_squares import factor_contrasts
@@ -15,14 +15,27 @@ def contrasts_of(
     arms: Sequence[ArmInfo],
     rules: AnalysisRules,
     test_over_train: float | None = None,
+    dead: Collection[str] = (),
 ) -> tuple[ContrastTest, ...]:
-    """All of them as one family; empty where none is asked for.
+    """All of them as one family; empty where none is asked for. Those of ``dead`` arms are left out.
 
     Raises:
         UserError: a factorial has no factor of two levels, or a contrast names an unknown arm.
     """
-    asked = {**(factorial_effects(arms) if rules.kind == "factorial" else {}), **rules.contrasts}
+    lost = lost_contrasts(rules, dead)
+    asked: dict[str, Mapping[str, float]] = {name: one for name, one in rules.contrasts.items() if name not in lost}
+    if rules.kind == "factorial":
+        try:
+            asked = {**factorial_effects(arms), **asked}
+        except UserError:
+            if not dead:
+                raise
     return contrast_family(reduced, asked, rules, test_over_train) if asked else ()
+
+
+def lost_contrasts(rules: AnalysisRules, dead: Collection[str]) -> list[str]:
+    """Contrasts that a dead arm is part of."""
+    return [name for name, weights in rules.contrasts.items() if set(weights) & set(dead)]
 
 
 def factorial_effects(arms: Sequence[ArmInfo]) -> dict[str, Mapping[str, float]]:

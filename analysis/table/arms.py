@@ -26,9 +26,9 @@ def control_of(arms: Sequence[ArmInfo]) -> str:
         raise UserError(f"two arms share a name: {sorted(name for name in set(names) if names.count(name) > 1)[0]!r}")
     controls = [arm.name for arm in arms if arm.control]
     if len(controls) != 1:
-        raise UserError(f"exactly one arm is the control, got {len(controls)} among {len(arms)} arms; set `control:`")
+        raise UserError(f"exactly one arm is the control, got {len(controls)} among {len(arms)} arms")
     if len(arms) < 2:
-        raise UserError(f"one arm ({names[0]!r}) leaves nothing to compare; add a factor to the sweep")
+        raise UserError(f"one arm ({names[0]!r}) leaves nothing to compare it with")
     return controls[0]
 
 

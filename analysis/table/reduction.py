@@ -47,6 +47,10 @@ class AnalysisRules(Config):
     """Tests of all pairs to print beside Nemenyi's; none carries a verdict."""
 
 
+class MissingScoresError(UserError):
+    """Scores are absent, and no declared rule says what then."""
+
+
 NO_SUCH_RUN: Final = "the table has no such run of the arm"
 """Rule of a step that leaves nothing out: arms may have runs of their own."""
 
@@ -107,7 +111,7 @@ def difference(a: Array, b: Array) -> Array:
 def metric_named(name: str, metrics: Mapping[str, Metric]) -> Metric:
     """The metric of these by name; raises UserError for one that is not there."""
     if name not in metrics:
-        raise UserError(f"analysis.primary: no metric is called {name!r}; {nearest(name, metrics)}")
+        raise UserError(f"no metric is called {name!r}; {nearest(name, metrics)}")
     return metrics[name]
 
 
@@ -187,9 +191,9 @@ def _drop_absent(rows: pd.DataFrame, rules: AnalysisRules, flow: list[FlowStep])
     if not absent.any():
         return rows
     if rules.missing == "refuse":
-        raise UserError(
-            f"{absent_summary(rows[absent])}; {int(absent.sum())} of {len(rows)} scores; finish these trials with "
-            "medsweep run, or set `missing: complete-cases` under `analysis:`"
+        raise MissingScoresError(
+            f"{absent_summary(rows[absent])}; {int(absent.sum())} of {len(rows)} scores; bring them in, or set "
+            "missing: complete-cases"
         )
     whole = absent.groupby([rows["arm"], rows["fold"], rows["seed"]], observed=True).transform("all")
     lost = pd.MultiIndex.from_frame(rows.loc[whole, REPLICATE].drop_duplicates())
@@ -203,9 +207,9 @@ def _drop_absent(rows: pd.DataFrame, rules: AnalysisRules, flow: list[FlowStep])
     scored = scored[~scored["patient"].isin(incomplete)]
     flow.append(FlowStep("a score is missing in some arm", "patients", before, scored["patient"].nunique()))
     if scored.empty:
-        raise UserError(
-            f"`missing: complete-cases` leaves no patient: {absent_summary(rows[absent])}; finish these trials with "
-            "medsweep run, or take the arm out of the sweep"
+        raise MissingScoresError(
+            f"missing: complete-cases leaves no patient: {absent_summary(rows[absent])}; bring these scores in, or "
+            "take the arm out"
         )
     return scored
 
@@ -216,5 +220,5 @@ def _refuse_diverged(rows: pd.DataFrame, rules: AnalysisRules) -> None:
         first = runs.iloc[0]
         raise UserError(
             f"{len(runs)} trainings diverged, first arm {first['arm']!r} fold {first['fold']} seed {first['seed']}; "
-            "change their configuration, or set `diverged: worst` under `analysis:` to score them as the worst value"
+            "train them otherwise, or set diverged: worst, which scores them as the worst value"
         )

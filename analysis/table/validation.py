@@ -31,7 +31,7 @@ def validated(table: pd.DataFrame, arms: Sequence[str], primary: str) -> pd.Data
     if missing:
         raise UserError(f"results table has no column {missing[0]!r}; {nearest(missing[0], map(str, table.columns))}")
     if table.empty:
-        raise UserError("results table has no rows; run the sweep first")
+        raise UserError("the results table has no rows")
     rows = table[[*KEY, "value", "status"]]
     _refuse_unknown(rows, arms, primary)
     # categories in sorted order: the same rows as with text, in a fraction of the time
@@ -61,7 +61,7 @@ def absent_summary(rows: pd.DataFrame) -> str:
 def _refuse_unknown(rows: pd.DataFrame, arms: Sequence[str], primary: str) -> None:
     if rows[KEY].isna().any(axis=None):
         column = str(rows[KEY].isna().any().idxmax())
-        raise UserError(f"results table has rows without {column!r}; write it again from the store")
+        raise UserError(f"the results table has rows without {column!r}; every row needs one")
     datasets = sorted(rows["dataset"].unique())
     if len(datasets) > 1:
         raise UserError(
@@ -69,19 +69,21 @@ def _refuse_unknown(rows: pd.DataFrame, arms: Sequence[str], primary: str) -> No
             "with analyse_datasets"
         )
     for name in sorted(set(rows["arm"].unique()) - set(arms)):
-        raise UserError(f"results table has an arm {name!r} that the sweep lacks; {nearest(name, arms)}")
+        raise UserError(f"the results table has an arm {name!r} that was not asked for; {nearest(name, arms)}")
     for name in sorted(set(rows["status"].unique()) - set(STATUSES)):
         raise UserError(f"results table has status {name!r}; {nearest(str(name), STATUSES)}")
     metrics = [str(name) for name in rows["metric"].unique()]
     if primary not in metrics:
-        raise UserError(f"analysis.primary: the results have no metric {primary!r}; {nearest(primary, metrics)}")
+        raise UserError(f"the results have no metric {primary!r}, the primary one; {nearest(primary, metrics)}")
 
 
 def _refuse_duplicates(rows: pd.DataFrame) -> None:
     twice = rows[rows.duplicated(KEY)]
     if not twice.empty:
         first = ", ".join(f"{name} {twice.iloc[0][name]}" for name in KEY)
-        raise UserError(f"results table has {len(twice)} rows twice, first {first}; write it again from the store")
+        raise UserError(
+            f"the results table has {len(twice)} rows twice, first {first}; each run needs a fold or a seed of its own"
+        )
 
 
 def _refuse_contradictions(rows: pd.DataFrame) -> None:
@@ -91,7 +93,7 @@ def _refuse_contradictions(rows: pd.DataFrame) -> None:
         row = unscored.iloc[0]
         raise UserError(
             f"{len(unscored)} rows are {row['status']!r} without a value, first arm {row['arm']!r} patient "
-            f"{row['patient']!r} metric {row['metric']!r}; write the results again from the store"
+            f"{row['patient']!r} metric {row['metric']!r}; a score that is not there is 'absent'"
         )
     pairs = pd.MultiIndex.from_frame(rows[["patient", "class"]])
     both = rows[scored & pairs.isin(undefined_pairs(rows))]

@@ -1,6 +1,7 @@
 """``medsweep results``, ``analyse``, ``predict`` and ``best``: what is made of published trials. They run none."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -27,26 +28,55 @@ def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = N
     return 0
 
 
-def analyse(
+def analyse(  # noqa: PLR0917
     sweeps: Annotated[
-        list[Path], typer.Argument(metavar="SWEEP...", help="Files or names of sweeps that ask the same of other data.")
+        list[Path],
+        typer.Argument(
+            metavar="SWEEP...",
+            help="Files or names of sweeps that ask the same of other data; or .csv, .tsv or .parquet files of scores.",
+        ),
     ],
     store: StorePath = STORE,
     results: Annotated[
         Path | None,
-        typer.Option("--results", help="Folder for tables and report \\[results/NAME; of several, results]."),
+        typer.Option("--results", "--out", help="Folder for tables and report \\[results/NAME; of several, results]."),
     ] = None,
     formats: Annotated[
         list[str] | None, typer.Option("--format", help="html, markdown or latex; may be repeated \\[html].")
     ] = None,
+    control: Annotated[str | None, typer.Option(help="Of a table: the arm that the others are held against.")] = None,
+    primary: Annotated[str | None, typer.Option(help="Of a table: the metric that carries verdicts \\[dice].")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Of a table: differences inside +-margin do not matter \\[0.01].")
+    ] = None,
+    higher_is_better: Annotated[
+        bool | None,
+        typer.Option("--higher-is-better/--lower-is-better", help="Of a table: direction of a metric of your own."),
+    ] = None,
+    missing: Annotated[
+        str | None, typer.Option(help="Of a table: refuse missing scores, or complete-cases \\[refuse].")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Of a table: runs of one seed are independent, or paired \\[independent].")
+    ] = None,
 ) -> int:
-    """Make tables, statistics and the report from what is published; of several sweeps also what they say together."""
+    """Make tables, statistics and the report from what is published; of several sweeps also what they say together.
+
+    Of a table with the columns arm, patient and value, and fold, seed, class and metric where there are any, the same
+    report without a sweep.
+    """
     from medsweep.analysis.report.page import checked
-    from medsweep.commands import views
+    from medsweep.commands import tables, views
     from medsweep.study import report, session
 
     checked(formats or ["html"])
     chosen = cast("list[Format]", formats or ["html"])
+    settings = {
+        "primary": primary, "margin": margin, "higher_is_better": higher_is_better, "missing": missing, "seeds": seeds,
+    }  # fmt: skip
+    if tables.are_tables(sweeps):
+        return tables.analyse_tables(sweeps, results, chosen, control, **settings)
+    _refuse_for_sweeps({"control": control, **settings})
     require_store(store)
     sessions = [session.open_sweep(path, store) for path in sweeps]
     names = Counter(opened.sweep.name for opened in sessions)
@@ -67,6 +97,12 @@ def analyse(
         path = report.make_across(analyses, questions, folder, store=store, command=command, formats=chosen)
         typer.echo(f"report: {path}")
     return 0
+
+
+def _refuse_for_sweeps(settings: Mapping[str, object]) -> None:
+    given = [name.replace("_", "-") for name, value in settings.items() if value is not None]
+    if given:
+        raise UserError(f"--{given[0]} is for tables; a sweep says it in its file, under `analysis:` or `control:`")
 
 
 def predict(

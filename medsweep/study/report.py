@@ -14,6 +14,7 @@ from medsweep.analysis.report.page import Format, write_report
 from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study.analyse import Analysis, analyse
+from medsweep.analysis.table.reduction import MissingScoresError
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Split, split
@@ -110,16 +111,19 @@ def make_report(
     """
     dead = dead_arms(plan, decisions, failures, complete_cases=sweep.analysis.missing == "complete-cases")
     cohort = _cohort(plan, store)
-    analysis = analyse(
-        tables["results"],
-        tables["pools"],
-        sweep.analysis,
-        arms=arm_infos(plan),
-        n_real=cohort and _real_training_size(*cohort, sweep.base.synthesise.unit),
-        test_over_train=test_over_train(plan, store),
-        dead=dead,
-        look=look,
-    )
+    try:
+        analysis = analyse(
+            tables["results"],
+            tables["pools"],
+            sweep.analysis,
+            arms=arm_infos(plan),
+            n_real=cohort and _real_training_size(*cohort, sweep.base.synthesise.unit),
+            test_over_train=test_over_train(plan, store),
+            dead=dead,
+            look=look,
+        )
+    except MissingScoresError as error:
+        raise UserError(f"{error} (`analysis:` in the sweep); medsweep run tries these trials again") from None
     legend = _legend(cohort[0]) if cohort else ()
     context = ReportContext(
         sweep=sweep.name,

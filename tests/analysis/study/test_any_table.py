@@ -104,6 +104,24 @@ def test_a_missing_value_is_a_hole_until_a_rule_is_declared():
         (lambda t: t.drop(columns="patient"), {}, "the table has no column 'patient'"),
         (lambda t: t.assign(value="high"), {}, "column 'value' holds something that is no number"),
         (lambda t: t.assign(seed=0.5), {}, "column 'seed' must hold whole numbers, got 0.5"),
+        (lambda t: t.assign(fold="first"), {}, "column 'fold' must hold whole numbers, got 'first'"),
+        (
+            lambda t: t.assign(value=t["value"] + 0.4),
+            {},
+            r"scores of dice lie outside 0 to 1, first arm 'real'.*: 1\.\d",
+        ),
+        (lambda t: t.assign(value=t["value"] * 100), {}, "look like percent in all arms: divide by 100"),
+        (
+            lambda t: t.assign(value=t["value"].where(t["arm"] == "real", t["value"] * 100)),
+            {},
+            "look like percent in arm x, beside fractions in the others: divide by 100",
+        ),
+        (lambda t: t.assign(value=-t["value"]), {"primary": "hd95_mm"}, "16 scores of hd95_mm lie outside 0 up, first"),
+        (
+            lambda t: pd.concat([t.assign(metric="dice"), t.assign(metric="assd_mm", value=-1.0)]),
+            {},
+            "16 scores of assd_mm lie outside 0 up",
+        ),
         (lambda t: t, {"control": "reel"}, "no arm is called 'reel', the control; did you mean 'real'"),
         (lambda t: t, {"primary": "Dise"}, "no metric is called 'Dise'.*or say whether higher_is_better"),
         (lambda t: t, {"higher_is_better": False}, "dice: higher is better, not the other way"),
@@ -112,7 +130,18 @@ def test_a_missing_value_is_a_hole_until_a_rule_is_declared():
         (lambda t: t, {"post_hoc": ("tukey",)}, "post_hoc.0: .*got 'tukey'"),
         (lambda t: t.assign(**{"a.b": range(len(t))}), {}, "arm 'real' has 8 levels of 'a.b': 0, 1; one is needed"),
         (lambda t: t.assign(**{"synthesise.count": 1.5}), {}, "synthesise.count must be a whole number.*got 1.5"),
-        (lambda t: pd.concat([t, t]), {}, "16 rows twice"),
+        (lambda t: pd.concat([t, t]), {}, "16 rows twice, .*; each run needs a fold or a seed of its own"),
+        (lambda t: t[t["arm"] == "real"], {}, r"one arm \('real'\) leaves nothing to compare it with"),
+        (
+            lambda t: t.assign(value=t["value"].where(t["arm"] == "x")),
+            {},
+            "every arm is held against 'real', and that has",
+        ),
+        (
+            lambda t: t.assign(value=t["value"].where(t["arm"] != "x")),
+            {},
+            "'real' alone has scores; 'x' has no score of dice",
+        ),
         (lambda t: t.assign(dataset=["a", "b"] * 8), {}, r"2 data sets \(a, b\).*analyse_datasets"),
         (lambda t: t.iloc[:0], {}, "no arm is called 'real'"),
     ],
@@ -121,6 +150,49 @@ def test_bad_input_gets_one_line(change, settings, message):
     with pytest.raises(UserError, match=message) as refusal:
         analyse_table(change(bare()), **{"control": "real", **settings})
     assert "\n" not in str(refusal.value)
+    assert not any(word in str(refusal.value) for word in ("sweep", "store", "medsweep run", "`analysis:`"))
+
+
+def test_an_arm_without_any_score_is_named_and_the_others_are_compared():
+    table = pd.concat([bare(), bare().query("arm == 'x'").assign(arm="y", value=np.nan)])
+    found = analyse_table(table, control="real")
+    assert [one.arm for one in found.answers] == ["x"]
+    assert [(one.arm, one.reason) for one in found.dead] == [("y", "no score of dice: all 8 are absent")]
+    assert found.answers == analyse_table(bare(), control="real").answers
+
+
+def test_numbers_as_names_and_the_leavings_of_a_csv_file_are_read(tmp_path):
+    table = bare().assign(arm=lambda t: t["arm"].map({"real": 0.0, "x": 4.0}), fold=0.0, seed="0")
+    table.to_csv(tmp_path / "once.csv")
+    pd.read_csv(tmp_path / "once.csv").to_csv(tmp_path / "twice.csv")
+    read = pd.read_csv(tmp_path / "twice.csv")
+    assert {"Unnamed: 0", "Unnamed: 0.1"} <= set(read)
+    for control in (0, 0.0, "0"):
+        found = analyse_table(read, control=control)
+        assert (found.control, [one.arm for one in found.answers]) == ("0", ["4"])
+        assert found.answers[0].effect.mean == pytest.approx(
+            analyse_table(bare(), control="real").answers[0].effect.mean
+        )
+
+
+@pytest.mark.parametrize(("shift", "words"), [(0.0, "scores the same as x"), (0.02, r"differs by +0.02 Dice from x")])
+def test_an_arm_that_copies_another_is_named(shift, words):
+    copied = bare().query("arm == 'x'").assign(arm="y", value=lambda t: t["value"] + shift)
+    assert not any("in every patient" in sentence for sentence in analyse_table(bare(), control="real").limits)
+    found = analyse_table(pd.concat([bare(), copied]), control="real")
+    assert f"y {words} in every patient, as no two trained networks do." in found.limits
+
+
+def test_a_metric_of_ones_own_in_percent_beside_fractions_is_doubted():
+    table = bare().assign(value=lambda t: t["value"].where(t["arm"] == "real", t["value"] * 100))
+    found = analyse_table(table, control="real", primary="agreement", higher_is_better=True)
+    assert any("percent beside fractions?" in sentence for sentence in found.limits)
+
+
+def test_a_metric_that_nobody_knows_is_named_with_the_nearest():
+    table = pd.concat([bare().assign(metric="dice"), bare().assign(metric="surface_dise")])
+    found = analyse_table(table, control="real")
+    assert any("surface_dise (did you mean 'surface_dice'?)" in sentence for sentence in found.limits)
 
 
 def datasets():

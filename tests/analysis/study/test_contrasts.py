@@ -31,7 +31,7 @@ def infos():
 def table(seed, *, cause=0.01, seeds=5, patients=40, run_sd=0.006):
     """A 2^3 factorial of repairs beside a control; the first repair mends ``cause``."""
     rng = np.random.default_rng(seed)
-    patient = rng.normal(0.8, 0.08, patients)
+    patient = rng.normal(0.6, 0.08, patients)
     rows = []
     for arm in infos():
         gain = cause * float(arm.levels.get("text.labels", 0)) - cause
@@ -100,3 +100,14 @@ def test_contrasts_that_mean_nothing_are_refused(weights, told):
 def test_a_factorial_needs_factors_of_two_levels():
     with pytest.raises(UserError, match="no field has two levels"):
         factorial_effects([ArmInfo("real", {}, control=True), ArmInfo("x", {"a.b": 1})])
+
+
+def test_a_dead_arm_takes_its_contrasts_and_no_others():
+    rows = table(1)
+    first, second, third = [name for name in rows["arm"].unique() if name != "real"][:3]
+    rows = rows.assign(status=rows["status"].mask(rows["arm"] == third, "absent"))
+    contrasts = {"kept": {first: 1.0, second: -1.0}, "lost": {first: 1.0, third: -1.0}}
+    found = analyse_table(rows, control="real", contrasts=contrasts)
+    assert [test.name for test in found.contrasts] == ["kept"]
+    assert "lost is not tested, since an arm of it has no score." in found.limits
+    assert [one.arm for one in found.dead] == [third]

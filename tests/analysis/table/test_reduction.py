@@ -76,7 +76,7 @@ def test_duplicates_are_refused():
         (lambda t: t.drop(columns="status"), "no column 'status'"),
         (lambda t: t.iloc[:0], "no rows"),
         (lambda t: t.assign(dataset=np.where(t["seed"] == 0, "a", "b")), "2 data sets"),
-        (lambda t: t.assign(arm=t["arm"].replace("x", "xx")), "arm 'xx' that the sweep lacks; did you mean"),
+        (lambda t: t.assign(arm=t["arm"].replace("x", "xx")), "arm 'xx' that was not asked for; did you mean"),
         (lambda t: mark(t, "okay", arm="x"), "status 'okay'.*did you mean 'ok'"),
         (lambda t: t[t["metric"] != "dice"], "no metric 'dice'"),
         (lambda t: mark(t, "ok", arm="x", patient="case-001"), "'ok' without a value.*'x' patient 'case-001'"),
