@@ -229,7 +229,8 @@ def _with_patients(runs: _Variants, patients: Patients, arm: int, control: int, 
     doubt_LM = (
         (runs.variance**2 / runs.df)[:, None]
         + spread_M**2 / (n - 1)
-        + residual**2 / (float(fewest.sum()) * (n - 1))
+        # a run that failed leaves a large residual, which must not cost degrees of freedom
+        + np.minimum(residual, spread_M) ** 2 / (float(fewest.sum()) * (n - 1))
     )  # fmt: skip
     df_LM = np.divide(variance_LM**2, doubt_LM, out=np.full_like(doubt_LM, np.inf), where=doubt_LM > 0)
     return _Variants(value_LM.ravel(), variance_LM.ravel(), np.maximum(df_LM, float(fewest.min())).ravel())

@@ -17,6 +17,9 @@ from medsweep.analysis.records import Array
 OWN_SHARE: Final = 0.5
 """Weight of the spread of a contrast's own arms in its error; the rest is pooled over all arms."""
 
+OUTLYING: Final = 20.0
+"""Times the median variance of all arms at which an arm's own is limited in the pool, as after a run that failed."""
+
 
 @dataclass(frozen=True)
 class RunError:
@@ -40,10 +43,21 @@ def independent_error(
     variances_LA = np.where(freedom_A > 0, np.nan_to_num(variances_LA), 0.0)
     squares = weights_A**2 / np.maximum(runs_A, 1)
     own_A = np.where(freedom_A > 0, own_share, 0.0)
-    shares = own_A * squares + ((1 - own_A) * squares).sum() * freedom_A / freedom_A.sum()
-    variance = variances_LA @ shares
-    doubt = (variances_LA**2) @ np.divide(shares**2, freedom_A, out=np.zeros_like(shares), where=freedom_A > 0)
+    own_LA = variances_LA * (own_A * squares)
+    pooled_A = ((1 - own_A) * squares).sum() * freedom_A / freedom_A.sum()
+    parts_LA = own_LA + _limited(variances_LA, freedom_A > 0) * pooled_A
+    variance = parts_LA.sum(axis=1)
+    doubt = (parts_LA**2) @ np.divide(1.0, freedom_A, out=np.zeros_like(freedom_A), where=freedom_A > 0)
     return RunError(variance, np.divide(variance**2, doubt, out=np.full_like(doubt, np.inf), where=doubt > 0))
+
+
+def _limited(variances_LA: Array, known_A: NDArray[np.bool_]) -> Array:
+    """Variances for the pool: one arm that failed must not blow up the error of all others."""
+    median_L1 = np.median(variances_LA[:, known_A], axis=1, keepdims=True)
+    most_L1 = np.where(median_L1 > 0, OUTLYING * median_L1, np.inf)
+    # beside an outlying arm the estimates of others may fall far below 0, and would take it back
+    outlying_L1 = (variances_LA > most_L1).any(axis=1, keepdims=True)
+    return np.where(outlying_L1, np.clip(variances_LA, 0.0, most_L1), variances_LA)
 
 
 def blocked_error(means_LAU: Array, weights_A: Array, own_share: float = OWN_SHARE) -> RunError | None:
@@ -68,9 +82,9 @@ def blocked_error(means_LAU: Array, weights_A: Array, own_share: float = OWN_SHA
     variances_LA = spread_LA @ solve_AA.T
     square = float(weights_A @ weights_A)
     shares_A = own_share * weights_A**2 + (1 - own_share) * square / k
-    pooled_L = (1 - own_share) * square * variances_LA.mean(axis=1)
+    pooled_L = (1 - own_share) * square * _limited(variances_LA, np.ones(k, dtype=bool)).mean(axis=1)
     # an estimated variance can fall below 0; the pooled half stands in any case
-    variance_L = np.maximum(variances_LA @ shares_A, pooled_L)
+    variance_L = np.maximum(own_share * variances_LA @ weights_A**2, 0.0) + pooled_L
     form_AA = (distance_AA.T * (shares_A @ solve_AA)) @ distance_AA
     df = (units - 1) * np.trace(form_AA) ** 2 / (form_AA**2).sum()
     return RunError(variance_L / units, np.full(len(means_LAU), df))

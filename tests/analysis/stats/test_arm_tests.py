@@ -137,7 +137,7 @@ WAYS = [
 
 @pytest.mark.parametrize("higher", [True, False])
 @given(st.integers(0, 10**6), st.sampled_from([2, 3, 5]), st.sampled_from([-0.03, -0.015, 0.0, 0.015]), st.booleans())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=16, deadline=None, derandomize=True)
 def test_a_worse_arm_never_gets_a_milder_verdict(higher, seed, runs, shift, in_folds):
     rng = np.random.default_rng(seed)
     design = {"runs": runs, "patients": 20, "run_sd": rng.choice([0.0, 0.006, 0.012]), "shift": shift}
@@ -158,6 +158,16 @@ def test_a_run_that_fails_leaves_an_inferior_arm_inferior():
         worse = values.copy()
         worse[1, 2] = np.maximum(values[1, 2] - loss, 0)
         assert verdicts(worse)[0] is Verdict.INFERIOR
+
+
+@pytest.mark.parametrize("folds", [None, np.arange(30) % 5])
+def test_a_run_that_fails_in_one_arm_leaves_the_others_their_precision(folds):
+    values = scores(3, arms=6)
+    before = judged(values, folds=folds)[0].bounds
+    values[3, 2, :6] = 0
+    after = judged(values, folds=folds)[0].bounds
+    assert after.high - after.low < 2.5 * (before.high - before.low)
+    assert verdicts(values, folds=folds)[0] is Verdict.INFERIOR
 
 
 def test_missed_structures_make_a_distance_inferior_however_many():
