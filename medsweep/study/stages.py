@@ -123,7 +123,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="segment",
-            version=3,
+            version=4,
             config=segment_config.SegmentConfig,
             run=segment_train.run,
             hours=segment_config.hours,

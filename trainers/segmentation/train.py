@@ -18,6 +18,7 @@ from medsweep.files import write_json
 from medsweep.identity import derive_seed
 from medsweep.trainers.measures.structures import Counts, dice
 from medsweep.trainers.pool import Pool
+from medsweep.trainers.segmentation import cpu
 from medsweep.trainers.segmentation.augment import augment
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trainers.segmentation.filtering import survivors
@@ -115,6 +116,8 @@ class UNetLearner:
         self._config, self._samples = config, samples
         device = samples.device
         self.model = build(architecture, self._seed("weights")).to(device).train()
+        if device.type == "cpu" and architecture.network in cpu.FASTER:
+            cpu.prepare(self.model)
         weighted = config.class_weights != "none"
         pixels_K = samples.pixels_per_class(architecture.classes) if weighted else np.zeros(0, np.int64)
         self._loss = make_loss(config, pixels_K, device)
