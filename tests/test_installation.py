@@ -46,7 +46,7 @@ def medsweep(project: Path, paths: list[Path | str], *words: str) -> str:
     return ran.stdout
 
 
-@pytest.mark.parametrize("runner", ["local", "ray"])
+@pytest.mark.parametrize("runner", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 def test_own_packages_of_the_user_are_left_alone(project: Path, runner: str) -> None:
     shown = medsweep(project, [".", ROOT], "run", "micro.yaml", "--runner", runner, "--wandb", "disabled")
     assert str(ROOT / "medsweep") in shown

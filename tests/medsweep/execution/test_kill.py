@@ -68,7 +68,7 @@ def kill_after(count: int, words: list[str], store: Path) -> int:
 
 
 def test_a_killed_driver_goes_on_and_ends_with_the_same_tables(tmp_path: Path) -> None:
-    sweep = write_micro(tmp_path, ("seeds: 1", "seeds: 2"))
+    sweep = write_micro(tmp_path)
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     subprocess.run(command(sweep, calm, "local"), env=environment(), check=True, capture_output=True)
 
