@@ -2,8 +2,8 @@
 
 from medsweep.analysis.report.table import Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Topic
-from medsweep.analysis.stats.contrast_family import ContrastTest
 from medsweep.analysis.study.analyse import Analysis
+from medsweep.analysis.study.contrasts import ContrastTest
 from medsweep.analysis.study.wording import number, percent
 
 
@@ -14,12 +14,12 @@ def contrasts(analysis: Analysis) -> Table:
         f"Contrasts of arms in {analysis.primary.metric.title}. Interval and p hold for all contrasts at once, runs "
         "random, with half of the error pooled over all arms."
     )
-    if any(test.conditional for test in analysis.contrasts):
+    if any(one.test.conditional for one in analysis.contrasts):
         caption += " One network per arm: they hold for these trained networks."
     columns: Columns[ContrastTest] = {
         "contrast": lambda test: test.name,
         "of": _weights,
-        "n": lambda test: str(test.patients),
+        "n": lambda test: str(test.test.patients),
         "estimate": lambda test: number(test.estimate.value, digits, sign=True),
         f"{level} CI, all contrasts": lambda test: interval(test.estimate, digits),
         "df": lambda test: number(test.estimate.df, 1),

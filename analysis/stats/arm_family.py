@@ -1,14 +1,14 @@
 """From the scores of a sweep to the family of tests that carries its verdicts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 
 from medsweep.analysis.records import Array, Estimate, rounded
-from medsweep.analysis.stats.arm_tests import Bounds, Patients, Setting, Units, bounds_of
+from medsweep.analysis.stats.arm_tests import Bounds, Patients, Setting, Units, bounds_of, pair_weights
 from medsweep.analysis.stats.method_tests import mean_squares, nadeau_bengio, overlap_ratio
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.analysis.table.score_array import Codes, Flags, Replication, ScoreArray, scores_of
@@ -25,7 +25,7 @@ Kind = Literal["patients and runs", "folds", "folds that overlap", "patients alo
 
 @dataclass(frozen=True)
 class ArmTest:
-    """One arm against the control, in the family of all arms.
+    """One arm against the control, in the family of all arms; or a contrast of arms, by the name ``arm``.
 
     ``whole`` takes the scores as they are, an infinite one as worse than any other. ``bounded`` lets no
     score lie more than ``bound`` from the control's median for the patient; None where none does. Patients whom both
@@ -60,15 +60,6 @@ class _Scores:
     design: Replication
     ratio: float | None
     paired: bool
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Row of an arm and of the control, and how far scores count."""
-
-    name: str
-    arm: int
-    control: int
     bound: float
 
 
@@ -88,35 +79,35 @@ def family_of(
 ) -> tuple[ArmTest | None, ...]:
     """``arm_tests`` of scores that are an array already."""
     at = table.arms.index(control)
-    scores = _scores(table, at, rules, test_over_train)
-    setting = Setting(len(table.arms) - 1, rules.alpha, rules.equivalence)
+    weights = {name: pair_weights(len(table.arms), arm, at) for arm, name in enumerate(table.arms) if arm != at}
+    setting = Setting(len(weights), rules.alpha, rules.equivalence)
+    return contrast_tests(table, weights, control, rules, setting=setting, test_over_train=test_over_train)
+
+
+def contrast_tests(
+    table: ScoreArray,
+    weights: Mapping[str, Array],
+    control: str,
+    rules: AnalysisRules,
+    *,
+    setting: Setting,
+    test_over_train: float | None = None,
+) -> tuple[ArmTest | None, ...]:
+    """One test of each contrast by name, weights over the arms of ``table``; None where nothing can be compared."""
+    scores = _scores(table, table.arms.index(control), rules, test_over_train)
     everybody = [np.ones(values.shape[1], dtype=bool) for values in scores.raw]
     shared = _both_units(scores, everybody)
     tests = []
-    for arm, name in enumerate(table.arms):
-        if arm != at:
-            keep = [_scored(values[[at, arm]]) for values in scores.raw]
-            units = shared if all(kept.all() for kept in keep) else _both_units(scores, keep)
-            tests.append(_test(_Pair(name, arm, at, BOUND * rules.margin), scores, keep, units, setting))
+    for name, weights_A in weights.items():
+        keep = [_scored(values[weights_A != 0]) for values in scores.raw]
+        units = shared if all(kept.all() for kept in keep) else _both_units(scores, keep)
+        tests.append(_test(name, weights_A, scores, keep=keep, units=units, setting=setting))
     return tuple(tests)
 
 
-def unit_means(
-    reduced: Reduced, rules: AnalysisRules, test_over_train: float | None = None
-) -> tuple[Units | None, int, bool]:
-    """What is replicated, over patients whose every score is finite; how many they are; whether nothing but they is."""
-    table = scores_of(reduced)
-    scores = _scores(table, 0, rules, test_over_train)
-    keep = [np.asarray(~np.isinf(values).any(axis=(0, 2)), dtype=np.bool_) for values in scores.raw]
-    patients = np.concatenate([people[kept] for people, kept in zip(scores.patients, keep, strict=True)])
-    units = _units(scores.whole, keep, scores)
-    alone = units is not None and scores.design is Replication.HELD_OUT and units.patients is None
-    return units, len(np.unique(patients)), alone
-
-
-def _scored(pair_2PR: Array) -> Flags:
-    """Patients with a score in at least one run of the two arms."""
-    return np.asarray(np.isfinite(pair_2PR).any(axis=(0, 2)), dtype=np.bool_)
+def _scored(used_APR: Array) -> Flags:
+    """Patients with a score in at least one run of the arms that are compared."""
+    return np.asarray(np.isfinite(used_APR).any(axis=(0, 2)), dtype=np.bool_)
 
 
 def _both_units(scores: _Scores, keep: Sequence[Flags]) -> tuple[Units | None, Units | None]:
@@ -140,6 +131,7 @@ def _scores(table: ScoreArray, control: int, rules: AnalysisRules, test_over_tra
         table.design,
         overlap_ratio(table, folds) if test_over_train is None and folds > 1 else test_over_train,
         rules.seeds == "paired",
+        bound,
     )
 
 
@@ -187,34 +179,35 @@ def _residual(values_PR: Array) -> float:
 
 
 def _test(
-    pair: _Pair,
+    name: str,
+    weights_A: Array,
     scores: _Scores,
+    *,
     keep: Sequence[Flags],
     units: tuple[Units | None, Units | None],
     setting: Setting,
 ) -> ArmTest | None:
-    whole = None if units[0] is None else bounds_of(units[0], pair.arm, pair.control, setting)
+    whole = None if units[0] is None else bounds_of(units[0], weights_A, setting)
     if whole is None or units[0] is None:
         return None
-    rows, at_bound = [pair.arm, pair.control], False
+    used, at_bound = weights_A != 0, False
     for values, kept in zip(scores.bounded, keep, strict=True):
-        at_bound |= bool((np.abs(values[rows][:, kept]) >= pair.bound).any())
-    bounded = bounds_of(units[1], pair.arm, pair.control, setting) if at_bound and units[1] is not None else None
+        at_bound |= bool((np.abs(values[used][:, kept]) >= scores.bound).any())
+    bounded = bounds_of(units[1], weights_A, setting) if at_bound and units[1] is not None else None
     patients = np.concatenate([people[kept] for people, kept in zip(scores.patients, keep, strict=True)])
-    kind, count = _kind(units[0], pair.arm, scores.design)
+    kind, count = _kind(units[0], int(weights_A.argmax()), scores.design)
     folds, own = scores.design is not Replication.HELD_OUT, None
     if folds and scores.ratio is not None:
-        difference_J = units[0].means[pair.arm] - units[0].means[pair.control]
-        own = nadeau_bengio(difference_J, scores.ratio, 1 - setting.alpha)
+        own = nadeau_bengio(weights_A[used] @ units[0].means[used], scores.ratio, 1 - setting.alpha)
     return ArmTest(
-        arm=pair.name,
+        arm=name,
         kind=kind,
         units=count,
         patients=len(np.unique(patients)),
-        infinite=any(np.isinf(values[rows]).any() for values in scores.raw),
+        infinite=any(np.isinf(values[used]).any() for values in scores.raw),
         whole=whole,
         bounded=bounded,
-        bound=pair.bound,
+        bound=scores.bound,
         conditional=kind == "patients alone",
         nadeau_bengio=own,
         test_over_train=scores.ratio if folds else None,

@@ -8,7 +8,6 @@ that a few missed structures do not hide what the others show.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -16,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsweep.analysis.records import Array, Estimate, t_estimate
-from medsweep.analysis.stats.dunnett import adjusted_p, quantiles
-from medsweep.analysis.stats.run_error import blocked_error, independent_error
+from medsweep.analysis.stats.dunnett import EQUAL, adjusted_p, quantiles
+from medsweep.analysis.stats.run_error import unit_error, with_patients
 
 PATIENT_LEVELS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Patients whose differences are pulled in, tried one number after the other."""
@@ -34,11 +33,16 @@ Family = Literal["each", "family"]
 
 @dataclass(frozen=True)
 class Setting:
-    """How the family of ``arms`` is judged: ``alpha``, and whether equivalence holds for ``each`` or the ``family``."""
+    """How a family of ``contrasts`` is judged: ``alpha``, whether equivalence holds for ``each`` or the ``family``.
 
-    arms: int
+    ``correlation`` is that of any two of their estimates: that of arms that share a control, or 0, which no family
+    falls below in what it must pay (Sidak 1967) and which a balanced factorial has.
+    """
+
+    contrasts: int
     alpha: float
     equivalence: Family = "each"
+    correlation: float = EQUAL
 
 
 @dataclass(frozen=True)
@@ -93,54 +97,41 @@ class _Variants:
     df: Array
 
 
-def bounds_of(units: Units, arm: int, control: int, setting: Setting) -> Bounds | None:
-    """Difference of one arm from the control with its intervals; None where nothing is replicated."""
-    raised, lowered = _variants(units, arm, control, up=True), _variants(units, arm, control, up=False)
+def bounds_of(units: Units, weights_A: Array, setting: Setting) -> Bounds | None:
+    """A contrast of arms with its intervals; None where nothing is replicated.
+
+    The arms with positive weights are those whose failures may not make it milder.
+    """
+    raised, lowered = _variants(units, weights_A, up=True), _variants(units, weights_A, up=False)
     if raised is None or lowered is None:
         return None
     level, narrow = 1 - setting.alpha, 1 - 2 * setting.alpha
-    wide_up = _ends(raised, quantiles(raised.df, setting.arms, level))
-    wide_down = _ends(lowered, quantiles(lowered.df, setting.arms, level))
-    high_at, low_at = int(wide_up[1].argmin()), int(wide_down[0].argmax())
-    high, low = float(wide_up[1][high_at]), float(wide_down[0][low_at])
+    high, low = _ends(raised, setting, level)[1], _ends(lowered, setting, level)[0]
+    high_at, low_at = int(high.argmin()), int(low.argmax())
     # the variant that shows a difference gives its p; without one, the nearer of both sides
     side, at = (raised, high_at) if raised.value[0] < 0 else (lowered, low_at)
-    estimate = t_estimate(float(raised.value[0]), math.sqrt(raised.variance[0]), float(raised.df[0]), level)
-    inner = [_narrow(one, setting, narrow) for one in (raised, lowered)]
+    # one contrast has Student's t
+    single = setting if setting.equivalence == "family" else replace(setting, contrasts=1)
     return Bounds(
-        estimate=estimate,
-        p_adjusted=_p(side, at, setting.arms),
-        low=low,
-        high=high,
-        narrow_low=float(inner[1][0].max()),
-        narrow_high=float(inner[0][1].min()),
+        estimate=t_estimate(float(raised.value[0]), math.sqrt(raised.variance[0]), float(raised.df[0]), level),
+        p_adjusted=_p(side, at, setting),
+        low=float(low[low_at]),
+        high=float(high[high_at]),
+        narrow_low=float(_ends(lowered, single, narrow)[0].max()),
+        narrow_high=float(_ends(raised, single, narrow)[1].min()),
     )
 
 
-def _narrow(variants: _Variants, setting: Setting, level: float) -> tuple[Array, Array]:
-    # one arm has Student's t
-    arms = setting.arms if setting.equivalence == "family" else 1
-    return _ends(variants, quantiles(variants.df, arms, level))
-
-
-def _ends(variants: _Variants, q: Array) -> tuple[Array, Array]:
-    half = q * np.sqrt(variants.variance)
+def _ends(variants: _Variants, setting: Setting, level: float) -> tuple[Array, Array]:
+    half = quantiles(variants.df, setting.contrasts, level, setting.correlation) * np.sqrt(variants.variance)
     return variants.value - half, variants.value + half
 
 
-def _p(variants: _Variants, at: int, arms: int) -> float:
+def _p(variants: _Variants, at: int, setting: Setting) -> float:
     value, se = float(variants.value[at]), math.sqrt(float(variants.variance[at]))
     if se == 0:
         return 1.0 if value == 0 else 0.0
-    return adjusted_p(value / se, float(variants.df[at]), arms)
-
-
-def _variants(units: Units, arm: int, control: int, *, up: bool) -> _Variants | None:
-    """The difference as it is, first, and with the arm's lowest units raised (``up``) or its highest lowered."""
-    runs = (_blocked if units.blocked else _independent)(units, arm, control, up=up)
-    if runs is None or units.patients is None:
-        return runs
-    return _with_patients(runs, units.patients, arm, control, up=up)
+    return adjusted_p(value / se, float(variants.df[at]), setting.contrasts, setting.correlation)
 
 
 def pair_weights(arms: int, arm: int, control: int) -> Array:
@@ -150,43 +141,45 @@ def pair_weights(arms: int, arm: int, control: int) -> Array:
     return weights
 
 
-def shared_units(means_AU: Array, used: Sequence[int]) -> tuple[Array, NDArray[np.bool_]]:
-    """The units that all ``used`` arms have, of the arms that have all of these, and which arms those are."""
-    shared_AU = means_AU[:, np.isfinite(means_AU[used]).all(axis=0)]
-    rows_A = np.asarray(np.isfinite(shared_AU).all(axis=1), dtype=np.bool_)
-    return shared_AU[rows_A], rows_A
+def _variants(units: Units, weights_A: Array, *, up: bool) -> _Variants | None:
+    """The contrast as it is, first, and with the lowest units of an arm raised (``up``) or its highest lowered."""
+    found = unit_error(_pulled_means(units, weights_A, up=up), weights_A, blocked=units.blocked)
+    if found is None:
+        return None
+    value_L, runs = found
+    runs = replace(runs, variance=runs.variance * units.inflation)
+    if units.patients is None:
+        return _Variants(value_L, runs.variance, runs.df)
+    patients, used = units.patients, weights_A != 0
+    sums_P = weights_A @ patients.means
+    n = len(sums_P)
+    # a patient that is pulled in is so in every run
+    pulled_MP = _pulled_patients(sums_P, up=up)
+    residual = float((weights_A**2 * patients.residuals / np.maximum(patients.runs, 1)).sum()) / n
+    error = with_patients(runs, pulled_MP.var(axis=1, ddof=1) / n, residual, n, patients.runs[used])
+    value_LM = value_L[:, None] + pulled_MP.mean(axis=1) - sums_P.mean()
+    return _Variants(value_LM.ravel(), error.variance.ravel(), error.df.ravel())
 
 
-def _blocked(units: Units, arm: int, control: int, *, up: bool) -> _Variants | None:
-    means_AU, rows = shared_units(units.means, [arm, control])
-    if not means_AU.shape[1]:
-        return None
-    arm, control = (int(rows[:one].sum()) for one in (arm, control))
-    others = np.delete(means_AU, arm, axis=0).mean(axis=0)
-    pulled_LU = others + _pulled_units(means_AU[arm] - others, up=up)
-    means_LAU = np.repeat(means_AU[None], len(pulled_LU), axis=0)
-    means_LAU[:, arm] = pulled_LU
-    error = blocked_error(means_LAU, pair_weights(len(means_AU), arm, control))
-    if error is None:
-        return None
-    value_L = (means_LAU[:, arm] - means_LAU[:, control]).mean(axis=1)
-    return _Variants(value_L, error.variance * units.inflation, error.df)
+def _pulled_means(units: Units, weights_A: Array, *, up: bool) -> Array:
+    """L x A x U: the means as they are, then with the units of one arm with a positive weight pulled in.
 
-
-def _independent(units: Units, arm: int, control: int, *, up: bool) -> _Variants | None:
-    runs = [row[np.isfinite(row)] for row in units.means]
-    if not len(runs[arm]) or not len(runs[control]):
-        return None
-    pulled_LU = _pulled_units(runs[arm], up=up)
-    spread_A = np.array([row.var(ddof=1) if len(row) > 1 else 0.0 for row in runs])
-    spread_LA = np.repeat(spread_A[None], len(pulled_LU), axis=0)
-    if len(runs[arm]) > 1:
-        spread_LA[:, arm] = pulled_LU.var(axis=1, ddof=1)
-    counts = np.array([len(row) for row in runs])
-    error = independent_error(spread_LA, counts, pair_weights(len(runs), arm, control))
-    if error is None:
-        return None
-    return _Variants(pulled_LU.mean(axis=1) - runs[control].mean(), error.variance, error.df)
+    In blocks it is the distance to the other arms that is extreme.
+    """
+    has_AU = np.isfinite(units.means)
+    variants = [units.means[None]]
+    for arm in np.flatnonzero(weights_A > 0).tolist():
+        own = has_AU[arm] & has_AU[weights_A != 0].all(axis=0) if units.blocked else has_AU[arm]
+        others = np.delete(units.means, arm, axis=0)[:, own]
+        whole = np.isfinite(others).all(axis=1)
+        base = others[whole].mean(axis=0) if units.blocked and whole.any() else np.zeros(int(own.sum()))
+        if not own.any():
+            continue
+        pulled_LU = base + _pulled_units(units.means[arm, own] - base, up=up)
+        means_LAU = np.repeat(units.means[None], len(pulled_LU), axis=0)
+        means_LAU[:, arm, own] = pulled_LU
+        variants.append(means_LAU)
+    return np.concatenate(variants)
 
 
 def _pulled_units(values: Array, *, up: bool) -> Array:
@@ -210,27 +203,3 @@ def _pulled_patients(values: Array, *, up: bool) -> Array:
     limits = ordered[[level for level in PATIENT_LEVELS if level < len(values)]]
     pulled: Array = np.maximum(values if up else -values, limits[:, None])
     return pulled if up else -pulled
-
-
-def _with_patients(runs: _Variants, patients: Patients, arm: int, control: int, *, up: bool) -> _Variants:
-    """Adds the patients of a held-out set: (MS_p - MS_pr) / (P R) of Hillis 2007, where above 0.
-
-    Variants of runs x variants of patients; a patient that is pulled in is so in every run.
-    """
-    pair = [control, arm]
-    differences = patients.means[arm] - patients.means[control]
-    n = len(differences)
-    pulled_MP = _pulled_patients(differences, up=up)
-    spread_M = pulled_MP.var(axis=1, ddof=1) / n
-    residual = float((patients.residuals[pair] / patients.runs[pair]).sum()) / n
-    fewest = np.maximum(patients.runs[pair] - 1, 1)
-    value_LM = runs.value[:, None] + pulled_MP.mean(axis=1) - differences.mean()
-    variance_LM = runs.variance[:, None] + np.maximum(spread_M - residual, 0.0)
-    doubt_LM = (
-        (runs.variance**2 / runs.df)[:, None]
-        + spread_M**2 / (n - 1)
-        # a run that failed leaves a large residual, which must not cost degrees of freedom
-        + np.minimum(residual, spread_M) ** 2 / (float(fewest.sum()) * (n - 1))
-    )  # fmt: skip
-    df_LM = np.divide(variance_LM**2, doubt_LM, out=np.full_like(doubt_LM, np.inf), where=doubt_LM > 0)
-    return _Variants(value_LM.ravel(), variance_LM.ravel(), np.maximum(df_LM, float(fewest.min())).ravel())

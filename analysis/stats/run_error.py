@@ -29,6 +29,47 @@ class RunError:
     df: Array
 
 
+def unit_error(means_LAU: Array, weights_A: Array, *, blocked: bool) -> tuple[Array, RunError] | None:
+    """Value and error of a contrast for L variants of the means of arms over units, NaN where an arm lacks one.
+
+    ``blocked`` units count where every arm of the contrast has them, and help to pool from arms that have all of these.
+    None where nothing is replicated, or an arm of the contrast has no unit.
+    """
+    used = weights_A != 0
+    has_AU = np.isfinite(means_LAU[0])
+    if blocked:
+        shared_LAU = means_LAU[:, :, has_AU[used].all(axis=0)]
+        rows = has_AU[:, has_AU[used].all(axis=0)].all(axis=1)
+        error = blocked_error(shared_LAU[:, rows], weights_A[rows])
+        value_L = np.einsum("a,lau->lu", weights_A[rows], shared_LAU[:, rows]).mean(axis=1) if error else None
+    else:
+        runs_A = has_AU.sum(axis=1)
+        sums_LA = np.where(has_AU, means_LAU, 0.0).sum(axis=2)
+        mean_LA = sums_LA / np.maximum(runs_A, 1)
+        squares_LA = np.where(has_AU, (means_LAU - mean_LA[:, :, None]) ** 2, 0.0).sum(axis=2)
+        error = independent_error(squares_LA / np.maximum(runs_A - 1, 1), runs_A, weights_A)
+        value_L = mean_LA @ weights_A if runs_A[used].all() else None
+    return None if error is None or value_L is None else (value_L, error)
+
+
+def with_patients(
+    runs: RunError, spread_M: Array, residual: float, patients: int, runs_A: NDArray[np.int64]
+) -> RunError:
+    """Adds the patients of a held-out set: (MS_p - MS_pr) / (P R) of Hillis 2007, where above 0; L x M variants.
+
+    ``spread_M`` is the variance of the mean over patients of the contrast, ``residual`` the part of it that the runs of
+    the contrast's arms, ``runs_A`` of each, leave unexplained. Satterthwaite 1946 for the degrees of freedom.
+    """
+    fewest = np.maximum(runs_A - 1, 1)
+    variance_LM = runs.variance[:, None] + np.maximum(spread_M - residual, 0.0)
+    # a run that failed leaves a large residual, which must not cost degrees of freedom
+    seen_M = np.minimum(residual, spread_M)
+    of_patients_M = spread_M**2 / (patients - 1) + seen_M**2 / (float(fewest.sum()) * (patients - 1))
+    doubt_LM = (runs.variance**2 / runs.df)[:, None] + of_patients_M
+    df_LM = np.divide(variance_LM**2, doubt_LM, out=np.full_like(doubt_LM, np.inf), where=doubt_LM > 0)
+    return RunError(variance_LM, np.maximum(df_LM, float(fewest.min())))
+
+
 def independent_error(
     variances_LA: Array, runs_A: NDArray[np.int64], weights_A: Array, own_share: float = OWN_SHARE
 ) -> RunError | None:

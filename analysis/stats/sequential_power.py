@@ -10,7 +10,7 @@ from medsweep.analysis.records import Array
 from medsweep.analysis.stats.arm_tests import Family
 from medsweep.analysis.stats.dunnett import quantiles
 from medsweep.analysis.stats.power import Size, Spread, patient_arm
-from medsweep.analysis.stats.run_error import RunError, blocked_error, independent_error
+from medsweep.analysis.stats.run_error import RunError, blocked_error, independent_error, with_patients
 from medsweep.analysis.stats.sequential import Look
 
 DRAWS: Final = 2000
@@ -67,6 +67,5 @@ def _error(means_DAF: Array, steps_DAFK: Array, weights_A: Array, part: float, n
         raise ValueError("one run of each arm has no error")
     if means_DAF.shape[2] > 1:
         return error
-    variance = error.variance + part
-    doubt = error.variance**2 / error.df + part**2 / (n - 1)
-    return RunError(variance, variance**2 / np.maximum(doubt, np.finfo(float).tiny))
+    whole = with_patients(error, np.array([part]), 0.0, n, runs_A[weights_A != 0])
+    return RunError(whole.variance[:, 0], whole.df[:, 0])

@@ -13,7 +13,6 @@ from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_eff
 from medsweep.analysis.questions.quality import QualityStudy, quality_of
 from medsweep.analysis.questions.utility import ANCHOR, generator_table, utility_table
 from medsweep.analysis.records import ArmInfo
-from medsweep.analysis.stats.contrast_family import ContrastTest
 from medsweep.analysis.stats.dose_response import DoseRules, DoseSeries, dose_series
 from medsweep.analysis.stats.effects import Paired, paired_differences
 from medsweep.analysis.stats.method_tests import Components, RunMean, all_components, run_means
@@ -33,7 +32,7 @@ from medsweep.analysis.study.cases import (
     worst_cases,
 )
 from medsweep.analysis.study.classes import ClassResult, classes_of
-from medsweep.analysis.study.contrasts import contrasts_of, lost_contrasts
+from medsweep.analysis.study.contrasts import ContrastTest, contrasts_of, lost_contrasts
 from medsweep.analysis.study.dead import DeadArm, living, scoreless
 from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import arms_of_one_generator, limits_of

@@ -1,13 +1,44 @@
 """Which contrasts a study asks for: the effects of a factorial, and those that its rules name."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from medsweep.analysis.factors.design import effect_name, layout
 from medsweep.analysis.factors.least_squares import factor_contrasts
-from medsweep.analysis.records import ArmInfo
-from medsweep.analysis.stats.contrast_family import ContrastTest, contrast_family
+from medsweep.analysis.records import ArmInfo, Array, Estimate
+from medsweep.analysis.stats.arm_family import ArmTest, contrast_tests
+from medsweep.analysis.stats.arm_tests import Setting
+from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.study.evidence import Judged, judge
+from medsweep.analysis.table.arms import control_of
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
-from medsweep.errors import UserError
+from medsweep.analysis.table.score_array import scores_of
+from medsweep.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class ContrastTest:
+    """A weighted sum of arms with its verdict, in a family of contrasts, as an arm has it against the control.
+
+    Superior and inferior are meant for the arms with positive weights.
+    """
+
+    name: str
+    weights: Mapping[str, float]
+    test: ArmTest
+    judged: Judged
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the test shows."""
+        return self.judged.verdict
+
+    @property
+    def estimate(self) -> Estimate:
+        """With the interval and p of the family."""
+        return self.judged.bounds.quoted
 
 
 def contrasts_of(
@@ -19,8 +50,12 @@ def contrasts_of(
 ) -> tuple[ContrastTest, ...]:
     """All of them as one family; empty where none is asked for. Those of ``dead`` arms are left out.
 
+    A 2^k factorial reads every effect off all its runs, so that a cause is found with as many runs as all cells have
+    together, not with those of one arm.
+
     Raises:
-        UserError: a factorial has no factor of two levels, or a contrast names an unknown arm.
+        UserError: a factorial has no factor of two levels, a contrast names an unknown arm, or weights do not add up
+            to 0.
     """
     lost = lost_contrasts(rules, dead)
     asked: dict[str, Mapping[str, float]] = {name: one for name, one in rules.contrasts.items() if name not in lost}
@@ -30,7 +65,30 @@ def contrasts_of(
         except UserError:
             if not dead:
                 raise
-    return contrast_family(reduced, asked, rules, test_over_train) if asked else ()
+    names = [str(arm) for arm in reduced.wide]
+    weights = {name: _weights(name, by_arm, names) for name, by_arm in asked.items()}
+    setting = Setting(len(weights), rules.alpha, rules.equivalence, correlation=0.0)
+    tests = contrast_tests(
+        scores_of(reduced), weights, control_of(arms), rules, setting=setting, test_over_train=test_over_train
+    )
+    return tuple(
+        ContrastTest(name, by_arm, test, judge(test, rules.margin, reduced.metric))
+        for (name, by_arm), test in zip(asked.items(), tests, strict=True)
+        if test is not None
+    )
+
+
+def _weights(name: str, by_arm: Mapping[str, float], arms: list[str]) -> Array:
+    for arm in by_arm:
+        if arm not in arms:
+            raise UserError(f"analysis.contrasts: {name}: no arm is called {arm!r}; {nearest(arm, arms)}")
+    weights = np.array([float(by_arm.get(arm, 0.0)) for arm in arms])
+    if abs(weights.sum()) > 1e-9 or not weights.any():
+        total = f"{weights.sum():g}"
+        raise UserError(
+            f"analysis.contrasts: {name}: weights must add up to 0 and not all be 0, they add up to {total}"
+        )
+    return weights
 
 
 def lost_contrasts(rules: AnalysisRules, dead: Collection[str]) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from medsweep.analysis.records import Bounded
 from medsweep.analysis.stats.arm_family import ArmTest
-from medsweep.analysis.stats.contrast_family import ContrastTest
 from medsweep.analysis.stats.equivalence import Verdict
+from medsweep.analysis.study.contrasts import ContrastTest
 from medsweep.analysis.study.evidence import Judged
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.metrics import Metric
@@ -178,7 +178,7 @@ def headline(
 def effects_headline(effects: Sequence[ContrastTest], metric: Metric, n: int) -> str:
     """The effects that are shown, the largest first; how many are not."""
     where = f"on {metric.title} (n = {n})"
-    if any(effect.conditional for effect in effects):
+    if any(effect.test.conditional for effect in effects):
         return f"One network per arm cannot judge a method: no effect {where} is named; train with more seeds."
     shown = [effect for effect in effects if effect.verdict not in UNSHOWN]
     shown.sort(key=lambda effect: -abs(effect.estimate.value))

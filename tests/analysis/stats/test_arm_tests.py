@@ -234,7 +234,7 @@ def test_one_network_per_arm_is_conditional_and_one_per_fold_is_not():
 def test_equivalence_of_the_family_asks_for_more():
     means = np.random.default_rng(0).normal(0, 1, (5, 6))
     units = Units(means, blocked=True)
-    each = bounds_of(units, 1, 0, Setting(4, 0.05))
-    family = bounds_of(units, 1, 0, Setting(4, 0.05, "family"))
+    each = bounds_of(units, pair_weights(5, 1, 0), Setting(4, 0.05))
+    family = bounds_of(units, pair_weights(5, 1, 0), Setting(4, 0.05, "family"))
     assert family.narrow_low < each.narrow_low < each.narrow_high < family.narrow_high
     assert (family.low, family.high) == (each.low, each.high)

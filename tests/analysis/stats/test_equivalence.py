@@ -7,7 +7,7 @@ import pytest
 from statsmodels.stats.power import TTestPower
 
 from helpers.published import expected, given
-from medsweep.analysis.stats.arm_tests import Setting, Units, bounds_of
+from medsweep.analysis.stats.arm_tests import Setting, Units, bounds_of, pair_weights
 from medsweep.analysis.stats.equivalence import Evidence, Verdict, verdict
 from medsweep.analysis.stats.power import detectable
 
@@ -16,7 +16,7 @@ from medsweep.analysis.stats.power import detectable
 def test_equivalence_of_the_clinic_data_is_tost(pair):
     """A pair of arms over patients alone: the narrow interval is that of two one-sided paired t tests."""
     arms = np.stack([np.array(given("clinic_tost", f"{pair}_{name}"), dtype=float) for name in "yx"])
-    found = bounds_of(Units(arms, blocked=True), 1, 0, Setting(1, 0.05))
+    found = bounds_of(Units(arms, blocked=True), pair_weights(2, 1, 0), Setting(1, 0.05))
     low, high = expected("clinic_tost", f"{pair}_ci90")
     # an end may lie further in: extreme patients are pulled in for what they cannot hide
     assert found.estimate.interval(0.9) == pytest.approx((low, high), rel=1e-10)

@@ -85,7 +85,7 @@ def test_a_contrast_of_two_arms_is_their_difference():
     values = rows.groupby("arm")["value"].mean()
     (test,) = found.contrasts
     assert test.estimate.value == pytest.approx(values["cell 111"] - values["cell 011"])
-    assert test.patients == 40
+    assert test.test.patients == 40
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,39 @@ def test_a_dead_arm_takes_its_contrasts_and_no_others():
     assert [test.name for test in found.contrasts] == ["kept"]
     assert "lost is not tested, since an arm of it has no score." in found.limits
     assert [one.arm for one in found.dead] == [third]
+
+
+def distances(seed):
+    """Distances in place of Dice: an arm, its base and a control that are alike."""
+    rows = table(seed, cause=0.0, seeds=3)
+    rows = rows[rows["arm"].isin(["real", "cell 111", "cell 011"])]
+    return rows.assign(metric="hd95_mm", value=np.exp(1 + 6 * (0.9 - rows["value"])))
+
+
+LADDER = {
+    "primary": "hd95_mm",
+    "margin": 0.3,
+    "control": "real",
+    "contrasts": {"ladder": {"cell 111": 1, "cell 011": -1}},
+}
+
+
+def test_structures_that_an_arm_misses_count_in_its_contrasts_however_many():
+    rows = distances(3)
+    (before,) = analyse_table(rows, **LADDER).contrasts
+    assert before.verdict is not Verdict.INFERIOR
+    for missed in (10, 39, 40):
+        lost = (rows["arm"] == "cell 111") & (rows["patient"] < f"p{missed:02d}")
+        worse = rows.assign(value=rows["value"].mask(lost, np.inf), status=rows["status"].mask(lost, "missed"))
+        (after,) = analyse_table(worse, **LADDER).contrasts
+        assert after.verdict is Verdict.INFERIOR, missed
+
+
+def test_a_run_that_fails_makes_no_contrast_milder():
+    rows = table(4, cause=0.0, seeds=5, run_sd=0.003)
+    own = rows["arm"] == "cell 111"
+    rows = rows.assign(value=rows["value"] - 0.03 * own)
+    asked = {"control": "real", "contrasts": {"ladder": {"cell 111": 1.0, "cell 011": -1.0}}}
+    assert analyse_table(rows, **asked).contrasts[0].verdict is Verdict.INFERIOR
+    failed = rows.assign(value=rows["value"].mask(own & (rows["seed"] == 2), 0.0))
+    assert analyse_table(failed, **asked).contrasts[0].verdict is Verdict.INFERIOR
