@@ -33,7 +33,7 @@ from medsweep.analysis.study.cases import (
 )
 from medsweep.analysis.study.classes import ClassResult, classes_of
 from medsweep.analysis.study.contrasts import ContrastTest, contrasts_of, lost_contrasts
-from medsweep.analysis.study.dead import DeadArm, living, scoreless
+from medsweep.analysis.study.dead import DeadArm, compared
 from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import arms_of_one_generator, limits_of
 from medsweep.analysis.study.looks import look_sentence, rules_at
@@ -165,9 +165,9 @@ def analyse(
             left to compare.
     """
     rules, metric = rules_at(rules, look), metric_named(rules.primary, metrics)
-    dead = scoreless(table, metric.name, dead)
-    arms, gone = living(arms, dead), [one.arm for one in dead]
-    table, pools = table[~table["arm"].isin(gone)], pools[~pools["arm"].isin(gone)]
+    table, arms, dead = compared(table, arms, metric.name, dead)
+    gone = [one.arm for one in dead]
+    pools = pools[~pools["arm"].isin(gone)]
     names = [arm.name for arm in arms]
     rows = validated(table, names, metric.name)
     refuse_impossible(rows, metrics)

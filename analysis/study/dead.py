@@ -34,6 +34,19 @@ def scoreless(table: pd.DataFrame, primary: str, known: Sequence[DeadArm] = ()) 
     return (*known, *found)
 
 
+def compared(
+    table: pd.DataFrame, arms: Sequence[ArmInfo], primary: str, known: Sequence[DeadArm]
+) -> tuple[pd.DataFrame, tuple[ArmInfo, ...], tuple[DeadArm, ...]]:
+    """The rows of the arms that can be compared, these arms, and the dead ones.
+
+    Raises:
+        UserError: as ``living``.
+    """
+    dead = scoreless(table, primary, known)
+    gone = [one.arm for one in dead]
+    return table[~table["arm"].isin(gone)], living(arms, dead), dead
+
+
 def living(arms: Sequence[ArmInfo], dead: Sequence[DeadArm]) -> tuple[ArmInfo, ...]:
     """The arms that can be compared.
 

@@ -9,7 +9,7 @@ from medsweep.analysis.stats.arm_family import arm_tests
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study.contrasts import contrasts_of
-from medsweep.analysis.study.dead import DeadArm, living, scoreless
+from medsweep.analysis.study.dead import DeadArm, compared
 from medsweep.analysis.study.evidence import judge
 from medsweep.analysis.table.arms import control_of
 from medsweep.analysis.table.reduction import AnalysisRules, metric_named, reduce
@@ -37,10 +37,9 @@ def undecided(
         UserError: as ``analyse``.
     """
     metric = metric_named(rules.primary, SCORES)
-    arms, control = living(arms, scoreless(table, metric.name, dead)), control_of(arms)
-    names = [arm.name for arm in arms]
-    rows = validated(table[table["arm"].isin(names)], names, metric.name)
-    reduced = reduce(rows, rules, names, metric)
+    table, arms, _ = compared(table, arms, metric.name, dead)
+    control, names = control_of(arms), [arm.name for arm in arms]
+    reduced = reduce(validated(table, names, metric.name), rules, names, metric)
     verdicts = {one.name: one.verdict for one in contrasts_of(reduced, arms, rules, test_over_train)}
     if rules.kind == "arms":
         others = [name for name in names if name != control]

@@ -1,7 +1,7 @@
 """``medsweep results``, ``analyse``, ``predict`` and ``best``: what is made of published trials. They run none."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -66,8 +66,7 @@ def analyse(  # noqa: PLR0917
     report without a sweep.
     """
     from medsweep.analysis.report.page import checked
-    from medsweep.commands import tables, views
-    from medsweep.study import report, session
+    from medsweep.commands import tables
 
     checked(formats or ["html"])
     chosen = cast("list[Format]", formats or ["html"])
@@ -78,6 +77,14 @@ def analyse(  # noqa: PLR0917
         return tables.analyse_tables(sweeps, results, chosen, control, **settings)
     _refuse_for_sweeps({"control": control, **settings})
     require_store(store)
+    _analyse_sweeps(sweeps, store, results, chosen)
+    return 0
+
+
+def _analyse_sweeps(sweeps: Sequence[Path], store: Path, results: Path | None, formats: "Sequence[Format]") -> None:
+    from medsweep.commands import views
+    from medsweep.study import report, session
+
     sessions = [session.open_sweep(path, store) for path in sweeps]
     names = Counter(opened.sweep.name for opened in sessions)
     if twice := sorted(name for name, count in names.items() if count > 1):
@@ -87,16 +94,15 @@ def analyse(  # noqa: PLR0917
     several, analyses = len(sessions) > 1, []
     for opened in sessions:
         folder = results / opened.sweep.name if results is not None and several else results
-        analysis, page = opened.report(folder, None, views.command_line(), chosen)
+        analysis, page = opened.report(folder, None, views.command_line(), formats)
         views.print_report(analysis, page)
         analyses.append(analysis)
     if several:
         questions = list(dict.fromkeys(opened.sweep.file.question for opened in sessions))
         folder = (results or Path("results")) / report.ACROSS
         command = views.command_line()
-        path = report.make_across(analyses, questions, folder, store=store, command=command, formats=chosen)
+        path = report.make_across(analyses, questions, folder, store=store, command=command, formats=formats)
         typer.echo(f"report: {path}")
-    return 0
 
 
 def _refuse_for_sweeps(settings: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ from medsweep.trainers.synthesis.pipelines import FAMILIES
 from medsweep.trainers.training.pictures import PALETTE
 from medsweep.trial import COMPLETE
 
+Cohort = tuple[SliceSet, list[Split]]
+"""The prepared slices, and the folds that networks are trained on."""
 ACROSS = "across"
 """Folder beside those of the sweeps for what they say together."""
 
@@ -124,28 +127,35 @@ def make_report(
         )
     except MissingScoresError as error:
         raise UserError(f"{error} (`analysis:` in the sweep); medsweep run tries these trials again") from None
-    legend = _legend(cohort[0]) if cohort else ()
-    context = ReportContext(
-        sweep=sweep.name,
-        question=sweep.file.question,
-        dataset=_dataset_line(sweep.base.data, cohort),
+    context = replace(
+        _context(sweep, plan, store, cohort),
         plan=tuple(_plan_row(cost, ran.get(cost.stage, 0)) for cost in stage_costs),
-        grids=tuple(_grids(plan, store, legend)),
-        overlays=_overlays(plan, store, legend),
-        classes=tuple(name for name, _ in legend),
         failures=tuple(
             MissingTrial(f"{lost.trial.stage} {lost.label} ({short(lost.trial.digest)})", lost.outcome, lost.message)
             for lost in failures
         ),
         command=command,
         limits=tuple(limits),
+    )
+    return analysis, write_report(folder, analysis, context, formats=formats)
+
+
+def _context(sweep: StudySweep, plan: Plan[Settings], store: Store, cohort: Cohort | None) -> ReportContext:
+    """What the report takes from the store beside the scores."""
+    legend = _legend(cohort[0]) if cohort else ()
+    return ReportContext(
+        sweep=sweep.name,
+        question=sweep.file.question,
+        dataset=_dataset_line(sweep.base.data, cohort),
+        grids=tuple(_grids(plan, store, legend)),
+        overlays=_overlays(plan, store, legend),
+        classes=tuple(name for name, _ in legend),
         spectra=_spectra(plan, store),
         store=str(store.root),
         wandb_project=sweep.name if (store.root / "wandb").is_dir() else "",
         versions=package_versions(),
         created=_now(),
     )
-    return analysis, write_report(folder, analysis, context, formats=formats)
 
 
 def test_over_train(plan: Plan, store: Store) -> float | None:
@@ -217,7 +227,7 @@ def _series_name(levels: Mapping[str, object]) -> str:
     return " ".join(labels) or "synthetic"
 
 
-def _cohort(plan: Plan, store: Store) -> tuple[SliceSet, list[Split]] | None:
+def _cohort(plan: Plan, store: Store) -> Cohort | None:
     """The prepared slices and the folds that networks are trained on; None before anything is prepared."""
     digest = next((digest for digest, trial in plan.trials.items() if trial.stage == "prepare"), None)
     if digest is None or store.outcome("prepare", digest) != COMPLETE:
@@ -246,7 +256,7 @@ def _terms(data: DataConfig) -> str:
     return f"; the terms of {spec.title} forbid publishing its slices, and samples of generators fitted on it, unasked"
 
 
-def _dataset_line(data: DataConfig, cohort: tuple[SliceSet, list[Split]] | None) -> str:
+def _dataset_line(data: DataConfig, cohort: Cohort | None) -> str:
     name = _dataset_name(data)
     if cohort is None:
         return name
