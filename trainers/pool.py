@@ -2,13 +2,14 @@
 
 Files (n = samples, C = modalities, R = pixels): ``images.npy`` float32 (n, C, R, R) on the scale of the prepared
 slices, ``masks.npy`` uint8 (n, R, R) class indices, ``pool.json``; where a treatment spoiled some samples on purpose,
-``spoiled.npy`` bool (n,) says which. Sample i depends on the seed and i alone, so every smaller pool is a prefix of a
-larger one.
+``spoiled.npy`` bool (n,) says which; where samples have a source, ``rows.npy`` int64 (n,) says which. Sample i depends
+on the seed and i alone, so every smaller pool is a prefix of a larger one.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,9 @@ class Pool:
     slices_per_patient: int
     spoiled: NDArray[np.bool_] | None = None
     """Samples whose mask no longer fits the image on purpose, (n,); None where nothing was spoiled."""
+    rows: NDArray[np.int64] | None = None
+    """Row, in the prepared slices, of the real slice that each sample was made from, (n,): the one whose mask was
+    painted, or the one that was taken. None where masks are generated."""
 
     @classmethod
     def open(cls, folder: Path, shape: tuple[int, ...] | None = None) -> "Pool":
@@ -47,12 +51,12 @@ class Pool:
                 f"the pool in {folder} holds images of shape {images.shape[1:]}, the prepared slices are {shape}; "
                 "build the pool from the same prepared data"
             )
-        flags = folder / "spoiled.npy"
         return cls(
             images=images,
             masks=np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False),
             slices_per_patient=about["slices_per_patient"],
-            spoiled=np.load(flags, allow_pickle=False) if flags.is_file() else None,
+            spoiled=_loaded(folder / "spoiled.npy"),
+            rows=_loaded(folder / "rows.npy"),
         )
 
     def __len__(self) -> int:
@@ -65,5 +69,12 @@ class Pool:
         np.save(folder / "masks.npy", np.asarray(self.masks, np.uint8), allow_pickle=False)
         if self.spoiled is not None:
             np.save(folder / "spoiled.npy", np.asarray(self.spoiled, np.bool_), allow_pickle=False)
+        if self.rows is not None:
+            np.save(folder / "rows.npy", np.asarray(self.rows, np.int64), allow_pickle=False)
         about = {"samples": len(self), "slices_per_patient": self.slices_per_patient}
         (folder / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+
+
+def _loaded(path: Path) -> NDArray[Any] | None:
+    """What a pool holds of its samples in a file that not every pool has."""
+    return np.load(path, allow_pickle=False) if path.is_file() else None

@@ -80,7 +80,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         *(family.stage for family in FAMILIES.values()),
         Stage(
             name="synthesise",
-            version=4,
+            version=5,
             config=synthesis.SynthesiseConfig,
             run=synthesis.run,
             hours=synthesis.hours,
@@ -91,7 +91,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="treat",
-            version=2,
+            version=3,
             config=treatments.TreatConfig,
             run=treatments.run,
             hours=treatments.hours,

@@ -59,11 +59,15 @@ class RealMasks:
     seed: int
     how: Perturbation
 
-    def drawn(self, index: int) -> Labels:
-        """Mask ``index`` as it was prepared, (R, R)."""
+    def row(self, index: int) -> int:
+        """Row of the slice whose mask is mask ``index``."""
         cycle, place = divmod(index, len(self.rows))
         order = np.random.default_rng(derive_seed(self.seed, "masks", cycle)).permutation(len(self.rows))
-        return np.asarray(self.slices.masks[self.rows[order[place]]])
+        return int(self.rows[order[place]])
+
+    def drawn(self, index: int) -> Labels:
+        """Mask ``index`` as it was prepared, (R, R)."""
+        return np.asarray(self.slices.masks[self.row(index)])
 
     def __call__(self, indices: Iterable[int]) -> Labels:
         """The masks to be painted, perturbed where that is asked for, (n, R, R)."""

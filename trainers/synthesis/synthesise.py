@@ -180,6 +180,9 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
             yield Progress(step=last, total=total)
     images.flush()
     masks.flush()
+    if pipeline.paints_real_masks:
+        sources = np.array([recipe.real_masks.row(index) for index in range(total)], np.int64)
+        np.save(trial.output / "rows.npy", sources, allow_pickle=False)
     spread = rows[np.linspace(0, len(rows) - 1, min(len(rows), COMPARED)).astype(np.int64)]
     metrics = cleaner.write(trial.output, np.asarray(slices.masks[spread]))
     about: dict[str, Any] = {"samples": total, "slices_per_patient": per_patient, "postprocess": cleaner.changes}

@@ -21,6 +21,7 @@ from medsweep.trainers.pool import Pool
 Images = NDArray[np.float32]
 Masks = NDArray[np.uint8]
 Numbers = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 
 class Pairs(NamedTuple):
@@ -28,6 +29,13 @@ class Pairs(NamedTuple):
 
     images: Images
     masks: Masks
+    rows: Rows | None = None
+    """Rows of the real slices that samples were made from, (n,), as in ``Pool``."""
+
+
+def real_pairs(data: SliceSet, rows: Rows) -> Pairs:
+    """The prepared slices of ``rows``."""
+    return Pairs(data.image_rows(rows), np.array(data.masks[rows]), rows)
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,7 @@ class TreatmentContext:
     @cached_property
     def real(self) -> Pairs:
         """The N training slices with foreground."""
-        rows = self.data.rows(self.train, foreground_only=True)
-        return Pairs(self.data.image_rows(rows), np.array(self.data.masks[rows]))
+        return real_pairs(self.data, self.data.rows(self.train, foreground_only=True))
 
 
 class Treatment(Config, ABC):
@@ -106,7 +113,7 @@ class ImageTreatment(Treatment):
     """Changes images alone."""
 
     def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
-        return Pairs(self.new_images(pairs, context, seed), pairs.masks)
+        return pairs._replace(images=self.new_images(pairs, context, seed))
 
     @abstractmethod
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
@@ -117,7 +124,7 @@ class MaskTreatment(Treatment):
     """Changes masks alone."""
 
     def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
-        return Pairs(pairs.images, self.new_masks(pairs, context, seed))
+        return pairs._replace(masks=self.new_masks(pairs, context, seed))
 
     @abstractmethod
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:

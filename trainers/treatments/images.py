@@ -122,9 +122,9 @@ class Histogram(_Imitation):
         target, classes = self.target_pairs(context), context.data.classes
         if not self.per_class:
             return match_histogram(pairs.images, mean_quantiles(target.images))
-        quantiles_KCQ = class_quantiles(*target, len(classes))
+        quantiles_KCQ = class_quantiles(target.images, target.masks, len(classes))
         _require_shown(self.kind, pairs.masks, quantiles_KCQ[:, 0, 0], classes)
-        return match_class_histograms(*pairs, quantiles_KCQ)
+        return match_class_histograms(pairs.images, pairs.masks, quantiles_KCQ)
 
 
 class MatchSpectrum(_Imitation):
@@ -158,7 +158,7 @@ class PaintGaussian(ImageTreatment):
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
         classes = context.data.classes
-        mean_KC, sd_KC = class_moments(*context.real, len(classes))
+        mean_KC, sd_KC = class_moments(context.real.images, context.real.masks, len(classes))
         _require_shown(self.kind, pairs.masks, mean_KC[:, 0], classes)
         return paint_gaussian(pairs.masks, mean_KC, sd_KC, self, seed)
 

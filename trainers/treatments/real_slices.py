@@ -11,7 +11,7 @@ from medsweep.data.folds import Fold, split, unused_patients
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from medsweep.trainers.treatments.base import Pairs, Treatment, TreatmentContext
+from medsweep.trainers.treatments.base import Pairs, Treatment, TreatmentContext, real_pairs
 
 
 class RealSlices(Treatment):
@@ -34,8 +34,7 @@ class RealSlices(Treatment):
                 f"none of the {len(patients)} patients from {patients[0]!r} on has a slice with foreground; "
                 "take more patients"
             )
-        chosen = chosen_rows(rows, context.size, seed)
-        return Pairs(data.image_rows(chosen), np.array(data.masks[chosen]))
+        return real_pairs(data, chosen_rows(rows, context.size, seed))
 
     def effect(self, before: Pairs, after: Pairs, context: TreatmentContext) -> dict[str, float]:
         """Adds how many ``patients`` and ``slices`` could be drawn; without an input pool there are no changes."""

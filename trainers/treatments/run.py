@@ -43,7 +43,7 @@ def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
     if pool is None:
         pairs = Pairs(np.array(data.images[:0], np.float32), np.array(data.masks[:0]))
     else:
-        pairs = Pairs(np.array(pool.images), np.array(pool.masks))
+        pairs = Pairs(np.array(pool.images), np.array(pool.masks), pool.rows)
     # real slices that replace the pool are whole, whatever was spoiled before
     spoiled_n = None if pool is None or config.replaces_pool else pool.spoiled
     report: list[dict[str, Any]] = []
@@ -57,10 +57,10 @@ def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
             spoiled_n = changed_n if spoiled_n is None else spoiled_n | changed_n
         yield Progress(step=place + 1, total=total)
     per_patient = data.slices_per_patient(context.train) if pool is None else pool.slices_per_patient
-    Pool(images=pairs.images, masks=pairs.masks, slices_per_patient=per_patient, spoiled=spoiled_n).save(trial.output)
+    Pool(pairs.images, pairs.masks, per_patient, spoiled_n, pairs.rows).save(trial.output)
     write_fitted_on(trial.output, sorted(_seen(config, inputs, context)))
     (trial.output / "treat.json").write_text(json.dumps(report, indent=2, sort_keys=True) + "\n")
-    head = Pairs(pairs.images[:SHOWN_SAMPLES], pairs.masks[:SHOWN_SAMPLES])
+    head = (pairs.images[:SHOWN_SAMPLES], pairs.masks[:SHOWN_SAMPLES])
     grid = grid_png(trial.output / "grid.png", *head, columns=4)
     yield Progress(step=total, total=total, metrics=_metrics(report), pictures={"grid": grid})
 

@@ -93,6 +93,21 @@ def test_a_small_pool_is_the_head_of_a_large_one(generators, tmp_path, pipeline,
         assert np.array_equal(small.masks, large.masks[:count])
 
 
+@pytest.mark.parametrize("settings", [{}, {"masks": "held-out"}])
+def test_painted_samples_say_which_slice_they_come_from(few, tmp_path, settings):
+    data = SliceSet.open(few["prepare"])
+    pool = pool_of(tmp_path / "all", few, "c-sg", 21, fold=FEW, **settings)
+    np.testing.assert_array_equal(pool.masks, data.masks[pool.rows])
+    head = pool_of(tmp_path / "head", few, "c-sg", 5, fold=FEW, **settings)
+    np.testing.assert_array_equal(head.rows, pool.rows[:5])
+    bent = pool_of(tmp_path / "bent", few, "c-sg", 5, fold=FEW, perturb=PERTURB, **settings)
+    np.testing.assert_array_equal(bent.rows, pool.rows[:5])
+
+
+def test_samples_of_generated_masks_have_no_source(generators, tmp_path):
+    assert pool_of(tmp_path, generators, "mc-sg", 3).rows is None
+
+
 def test_seed_decides(generators, tmp_path):
     one, same, other = (
         pool_of(tmp_path / name, generators, "b-sg", 4, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))

@@ -74,10 +74,10 @@ def inputs(slices, reference):
     return slices, reference
 
 
-def treated(folder, slices, reference, treatments, *, count=12, seed=0, fold=FOLD, spoiled=None):
+def treated(folder, slices, reference, treatments, *, count=12, seed=0, fold=FOLD, spoiled=None, rows=None):
     pool = folder / "pool"
     flags = None if spoiled is None else spoiled[:count]
-    Pool(images=IMAGES[:count], masks=MASKS[:count], slices_per_patient=3, spoiled=flags).save(pool)
+    Pool(images=IMAGES[:count], masks=MASKS[:count], slices_per_patient=3, spoiled=flags, rows=rows).save(pool)
     text = json.dumps({"treatments": treatments, "fold": fold.model_dump(), "seed": seed})
     inputs = {"prepare": slices, "pool": pool, "reference": reference}
     trial = FakeTrial(folder / f"{count}-{seed}")
@@ -131,11 +131,20 @@ def test_sources_take_whole_pairs_of_the_patients_they_promise_and_say_so(one, i
     wanted = {"duplicate-real": train, "fresh-real": everyone - train, "k-unique-real": two}[one["kind"]]
     pool, (told,), output = treated(tmp_path, *inputs, [one])
     assert {image.tobytes() for image in pool.images} <= keys(data, sorted(wanted))
-    by_image = {data.image_rows(np.array([row])).tobytes(): row for row in data.rows(sorted(wanted))}
-    for image, mask in zip(pool.images, pool.masks, strict=True):
-        np.testing.assert_array_equal(mask, data.masks[by_image[image.tobytes()]])
+    np.testing.assert_array_equal(pool.images, data.image_rows(pool.rows))
+    np.testing.assert_array_equal(pool.masks, data.masks[pool.rows])
     assert told["patients"] == len(wanted)
     assert json.loads((output / "fitted_on.json").read_text()) == sorted(train | wanted)
+
+
+def test_samples_keep_their_source_whatever_is_done_to_them(inputs, tmp_path):
+    changes = [{"kind": "noise", "sd": 0.1}, {"kind": "mismatch"}]
+    taken, _, _ = treated(tmp_path / "taken", *inputs, [{"kind": "duplicate-real"}, *changes])
+    plain, _, _ = treated(tmp_path / "plain", *inputs, [{"kind": "duplicate-real"}])
+    np.testing.assert_array_equal(taken.rows, plain.rows)
+    assert treated(tmp_path / "none", *inputs, changes)[0].rows is None
+    came, _, _ = treated(tmp_path / "came", *inputs, changes, rows=np.arange(12))
+    np.testing.assert_array_equal(came.rows, np.arange(12))
 
 
 def test_slices_are_repeated_only_when_all_were_taken():
