@@ -34,9 +34,11 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.evidence import PoolEvidence
+from medsweep.trainers.assessment.floors import halves_apart, neighbours_between
 from medsweep.trainers.assessment.masks import SURFACES, describe, evenly_spread, foreground_dice, mean_hd95_between
 from medsweep.trainers.assessment.metrics import Metrics, pool_metrics
-from medsweep.trainers.assessment.real_side import RealSide, halvings, real_rows
+from medsweep.trainers.assessment.real_side import RealSide, generator, halvings, real_rows
+from medsweep.trainers.assessment.variety import curve
 from medsweep.trainers.assessment.views import RandomFeatures, View
 from medsweep.trainers.measures.neighbours import authenticity, between_owners, nearest_other
 from medsweep.trainers.pool import Pool
@@ -125,6 +127,13 @@ def plain_real(data: SliceSet, train: tuple[str, ...], judge: torch.nn.Module, w
         random=view.random,
         power=view.power,
         laplacian=view.laplacian,
+        variety=curve(deepest, owners, generator(CONFIG, "variety")),
+        texture_floor=halves_apart(
+            [data.image_rows(rows[owners == one]) for one in sorted(set(owners))],
+            generator(CONFIG, "texture"),
+            CONFIG.halvings,
+        ),
+        neighbour_floor=neighbours_between(deepest, halvings(CONFIG, owners, train)),
         shapes=describe(masks, len(data.classes)),
         agreement=plain_agreement(masks, view.predicted),
         between_patients=mean_hd95_between(masks, owners),

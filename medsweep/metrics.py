@@ -13,7 +13,9 @@ from typing import Final, Literal
 
 Direction = Literal["higher", "lower", "middle", "none"]
 """Which values are better; ``middle``: the best value lies inside the range; ``none``: a count, a floor or a bound."""
-Place = Literal["scores", "search", "utility", "pools", "filters", "exposure"]
+Question = Literal["fidelity", "variety", "texture", "misfit"]
+"""What is asked of a pool."""
+Place = Literal["scores", "search", "utility", "filters", "exposure"] | Question
 """Where a metric is shown. ``scores``: the report's comparisons of arms. ``search``: what a search may optimise.
 ``utility``: the report's section on whether better pools help. The others are the report's tables of these names."""
 
@@ -101,10 +103,15 @@ SCORES: Final[Mapping[str, Metric]] = {
 }
 """Metrics of segmentations, by name. Each can be the primary metric of an analysis."""
 
-_UTILITY: Final = ("utility",)
-_POOLS: Final = ("utility", "pools")
+_UTILITY: Final[tuple[Place, ...]] = ("utility",)
+_FIDELITY: Final[tuple[Place, ...]] = ("utility", "fidelity")
+_VARIETY: Final[tuple[Place, ...]] = ("utility", "variety")
+_TEXTURE: Final[tuple[Place, ...]] = ("utility", "texture")
+_MISFIT: Final[tuple[Place, ...]] = ("utility", "misfit")
 _KYNKAANNIEMI: Final = "Kynkäänniemi et al. 2019"
 _FLOOR: Final = "The same from one half of the real samples to the other: what a perfect generator would get."
+_HALVES: Final = "The same from one half of the training patients to the other, with half the samples."
+_TEXTURE_FLOOR: Final = "Mean distance from the best value between random halves of the training patients."
 
 POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
     Metric("n_real", "real samples", "none", "2 up", "Foreground slices of the training patients.", "",
@@ -119,8 +126,8 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
            "`n_real` and `n_pool`, at most 2000.", "", "sample_counts"),
     Metric("frechet", "Fréchet distance", "lower", "0 up",
            "Squared distance of the Gaussians fitted to both feature sets, mean over random halves of the patients.",
-           "Heusel et al. 2017", "frechet", _POOLS),
-    Metric("frechet_floor", "Fréchet floor", "none", "0 up", _FLOOR, "", "frechet_and_floor", ("pools",)),
+           "Heusel et al. 2017", "frechet", _FIDELITY),
+    Metric("frechet_floor", "Fréchet floor", "none", "0 up", _FLOOR, "", "frechet_and_floor", ("fidelity",)),
     Metric("frechet_low", "Fréchet, low", "none", "0 up",
            "`frechet` plus the 2.5 % point of its deviations when 3 or more patients are resampled.", "Efron 1979",
            "frechet_spread"),
@@ -148,44 +155,66 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
            "Binkowski et al. 2018", "inception_distances", _UTILITY),
     Metric("kid", "kernel distance", "lower", "near 0 up",
            "Squared MMD with the kernel (x'y/d + 1)^3, unbiased, over all pairs.", "Binkowski et al. 2018", "kid",
-           _UTILITY),
+           _FIDELITY),
     Metric("kid_p", "p of kernel distance", "none", "0 to 1",
            "Share of shuffled labellings at least as far apart; too small, since slices of a patient are not "
            "exchangeable.", "Gretton et al. 2012", "kid"),
-    Metric("kid_floor", "kernel distance floor", "none", "near 0 up", "`kid` between the halves.", "", "mmd"),
+    Metric("kid_floor", "kernel distance floor", "none", "near 0 up", "`kid` between the halves.", "",
+           "mmd", ("fidelity",)),
     Metric("precision", "precision", "higher", "0 to 1",
            "Share of synthetic samples in the ball of a real one that reaches to its 3rd neighbour.", _KYNKAANNIEMI,
-           "prdc", _UTILITY),
+           "prdc", _FIDELITY),
+    Metric("precision_floor", "precision floor", "none", "0 to 1", _HALVES, "", "prdc", ("fidelity",)),
     Metric("recall", "recall", "higher", "0 to 1", "Share of real samples in such a ball of a synthetic one.",
-           _KYNKAANNIEMI, "prdc", _UTILITY),
+           _KYNKAANNIEMI, "prdc", _VARIETY),
+    Metric("recall_floor", "recall floor", "none", "0 to 1", _HALVES, "", "prdc", ("variety",)),
     Metric("density", "density", "higher", "0 up; about 1 at equal laws",
            "Real balls (5th neighbour) that a synthetic sample lies in, mean, over 5.", "Naeem et al. 2020", "prdc",
            _UTILITY),
+    Metric("density_floor", "density floor", "none", "0 up", _HALVES, "", "prdc"),
     Metric("coverage", "coverage", "higher", "0 to 1", "Share of real balls (5th neighbour) with a synthetic sample.",
-           "Naeem et al. 2020", "prdc", _UTILITY),
+           "Naeem et al. 2020", "prdc", _VARIETY),
+    Metric("coverage_floor", "coverage floor", "none", "0 to 1", _HALVES, "", "prdc", ("variety",)),
     Metric("vendi", "Vendi score", "higher", "1 to `n_equal`; best as `vendi_real`",
            "Exponential of the entropy of the eigenvalues of K/n with K = exp(-d^2 / 2 r^2), where r is the median "
-           "distance of real samples to their 5th neighbour.", "Friedman and Dieng 2023", "vendi", _UTILITY),
+           "distance of real samples to their 5th neighbour.", "Friedman and Dieng 2023", "vendi", _VARIETY),
     Metric("vendi_real", "Vendi score of real samples", "none", "1 to `n_equal`", "The same for as many real samples.",
-           "", "vendi"),
+           "", "vendi", ("variety",)),
+    Metric("varied_as_patients", "as varied as so many patients", "higher", "above 0 to `n_patients`",
+           "Training patients whose slices have the Vendi score of the pool's first 500 samples, mean over 5 draws of "
+           "patients, by interpolation in logarithms; below 1, the share of one patient's score.",
+           "Friedman and Dieng 2023 (score)", "as_varied", _VARIETY),
+    Metric("varied_as_patients_low", "patients, least", "none", "above 0", "The least of the draws.", "", "as_varied",
+           ("variety",)),
+    Metric("varied_as_patients_high", "patients, most", "none", "above 0", "The most of the draws.", "", "as_varied",
+           ("variety",)),
     Metric("authenticity", "authenticity", "middle", "0 to 1; best as `authenticity_real`; copies give 0",
            "Share of synthetic samples farther from their nearest training slice than that is from any other.",
-           "Alaa et al. 2022, Stein et al. 2023", "authenticity", _UTILITY),
+           "Alaa et al. 2022, Stein et al. 2023", "authenticity", _VARIETY),
     Metric("authenticity_real", "authenticity of real samples", "none", "0 to 1",
-           "The same for one half of the patients, taken as synthetic, against the other.", "", "authenticity"),
+           "The same for one half of the patients, taken as synthetic, against the other.", "",
+           "authenticity", ("variety",)),
     Metric("nearest_ratio", "nearest ratio", "middle", "0 up; 1: as far as an unseen patient; copies give 0",
            "Median distance to the nearest training slice, over that from a training slice to the nearest of other "
            "patients.", "", "nearest_ratio", _UTILITY),
     Metric("radial_psd_log_error", "spectral error", "lower", "0 up",
            "Mean of abs(log P_synthetic - log P_real) over frequencies above a quarter of Nyquist.",
-           "Durall et al. 2020 (spectrum)", "spectral_differences", _UTILITY),
+           "Durall et al. 2020 (spectrum)", "spectral_differences", _TEXTURE),
+    Metric("radial_psd_log_error_floor", "spectral error floor", "none", "0 up", _TEXTURE_FLOOR, "",
+           "halves_apart", ("texture",)),
     Metric("high_frequency_log_error", "signed spectral error", "middle", "0 is best; below: too smooth",
-           "The same with its sign.", "", "spectral_differences", _UTILITY),
+           "The same with its sign.", "", "spectral_differences", _TEXTURE),
+    Metric("high_frequency_log_error_floor", "signed spectral error floor", "none", "0 up", _TEXTURE_FLOOR, "",
+           "halves_apart", ("texture",)),
     Metric("spectral_slope_difference", "spectral slope", "middle", "0 is best; below: falls off too fast",
-           "Slope of log P over log f, synthetic minus real.", "", "spectral_differences", _UTILITY),
+           "Slope of log P over log f, synthetic minus real.", "", "spectral_differences", _TEXTURE),
+    Metric("spectral_slope_difference_floor", "spectral slope floor", "none", "0 up", _TEXTURE_FLOOR, "",
+           "halves_apart", ("texture",)),
     Metric("laplacian_ratio", "Laplacian ratio", "middle", "0 up; 1 is best; below: too smooth",
            "Variance of the five-point Laplacian, synthetic over real, mean over modalities.", "", "laplacian_ratio",
-           _UTILITY),
+           _TEXTURE),
+    Metric("laplacian_ratio_floor", "Laplacian ratio floor", "none", "0 up", _TEXTURE_FLOOR, "",
+           "halves_apart", ("texture",)),
     *(Metric(f"mask_ks_{name}", f"mask {name.replace('_', ' ')}", "lower", "0 to 1",
              f"Kolmogorov-Smirnov statistic of the {name.replace('_', ' ')} of masks, mean over classes"
              f"{'' if name == 'area' else '; over masks that show the class'}.", "", "shape_distances", _UTILITY)
@@ -224,17 +253,17 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
     )),
     Metric("iou_mean", "IoU, mean", "higher", "0 to 1",
            "Mean of the per-sample IoU in `scores.parquet`, itself a mean over the classes in either mask.", "",
-           "mean_iou", _POOLS),
+           "mean_iou", _MISFIT),
     Metric("iou_median", "IoU, median", "higher", "0 to 1", "Median of the same.", "", "mean_iou", _UTILITY),
     Metric("valid_share", "valid masks", "none", "0 to 1; higher is better",
            "Share of generated masks in which every class is like one of the real masks.", "", "valid_share",
-           ("pools",)),
+           ("misfit",)),
     Metric("spoiled_share", "spoiled samples", "none", "0 to 1",
            "Share of the pool that a treatment spoiled on purpose; only where one did.", "", "auc_of_spoiled",
-           ("pools",)),
+           ("misfit",)),
     Metric("spoiled_auc", "spoiled samples found", "higher", "0 to 1; 0.5 is chance",
            "Chance that a spoiled sample has a lower IoU than one that is not, ties half.", "Hanley and McNeil 1982",
-           "auc_of_spoiled", _POOLS),
+           "auc_of_spoiled", _MISFIT),
     Metric("class_K/empty", "maps without class K", "none", "0 to 1", "Share of generated maps without class K.", "",
            "summary"),
     Metric("class_K/components", "components of class K", "none", "1 up", "Mean over the maps that show the class.",

@@ -7,10 +7,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from medsweep.metrics import METRICS, POOLS, SCORES, STRUCTURE_METRICS, Metric, record_of, shown_in, without_record
+from medsweep.metrics import (
+    METRICS,
+    POOLS,
+    SCORES,
+    STRUCTURE_METRICS,
+    Metric,
+    Question,
+    record_of,
+    shown_in,
+    without_record,
+)
 from medsweep.sweep.space import BETTER
 from medsweep.trainers.measures.structures import METRICS as COMPUTED
 from tools import metrics_page
@@ -59,7 +70,10 @@ def test_a_search_optimises_the_scores_of_classes_and_the_hours():
 
 
 def test_tables_of_the_report_show_their_metrics_in_this_order():
-    assert shown_in("pools") == ("frechet", "frechet_floor", "iou_mean", "valid_share", "spoiled_share", "spoiled_auc")
+    assert shown_in("fidelity")[:2] == ("frechet", "frechet_floor")
+    assert shown_in("misfit")[-1] == "spoiled_auc"
+    asked = [set(shown_in(question)) for question in get_args(Question)]
+    assert sum(map(len, asked)) == len(set.union(*asked)), "a metric answers one question"
     assert shown_in("exposure")[-1] == "synthetic_slices_seen"
     assert shown_in("filters")[0] == "generated"
 

@@ -1,7 +1,8 @@
 """The synthetic images: measures of the pools, what filters kept, and whether better images helped."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from functools import partial
+from typing import Final
 
 from medsweep.analysis.figures.quality import draw_quality
 from medsweep.analysis.figures.spectra import draw_spectra
@@ -12,13 +13,27 @@ from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interva
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis, PoolSummary
 from medsweep.analysis.study.wording import number, percent, span
-from medsweep.metrics import METRICS, Place, record_of, shown_in
+from medsweep.metrics import METRICS, Place, Question, record_of, shown_in
+
+ASKED: Final[Mapping[Question, str]] = {
+    "fidelity": "Do its images look like real ones? Distances and shares of samples beside real slices",
+    "variety": "Is it as varied? Recall, coverage, effective numbers, and the training patients it is as varied as",
+    "texture": "Is its texture right? Spectra and fine detail, against real slices",
+    "misfit": "Do its masks fit its images? Agreement with the judge, and plausible masks",
+}
+"""What is asked of a pool, in the order of the tables."""
 
 
-def pools(analysis: Analysis) -> Table:
-    """How good the synthetic pools are."""
-    caption = "Synthetic pools per arm: mean over distinct pools (SD; number of pools)."
-    return _pool_table("pools", caption, analysis, "pools")
+def pools(analysis: Analysis) -> tuple[Table, ...]:
+    """How good the synthetic pools are, a table per question; those without a measure are left out."""
+    told = "mean over distinct pools (SD; number of pools). A floor is what real patients have among themselves."
+    tables = (
+        _pool_table(
+            f"pools-{question}", f"{question.capitalize()} of the synthetic pools. {asked}: {told}", analysis, question
+        )
+        for question, asked in ASKED.items()
+    )
+    return tuple(table for table in tables if table.rows)
 
 
 def filters(analysis: Analysis) -> Table:
@@ -138,7 +153,7 @@ def _spectra_picture(material: Material) -> Figure | None:
 
 def _blocks(material: Material) -> Iterator[Block | None]:
     analysis, study = material.analysis, material.analysis.quality
-    yield pools(analysis)
+    yield from pools(analysis)
     if study is not None:
         yield _quality_picture(material, study)
         yield quality(study)

@@ -102,7 +102,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="embed",
-            version=1,
+            version=2,
             config=assess_config.EmbedConfig,
             run=assess.embed,
             hours=assess_config.embed_hours,
@@ -113,7 +113,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="assess",
-            version=4,
+            version=5,
             config=assess_config.AssessConfig,
             run=assess.run,
             hours=assess_config.hours,

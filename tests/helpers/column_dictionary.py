@@ -9,6 +9,7 @@ PATTERNS = {
     "FACTOR": r"[a-z_]+\.[a-z_.]+",
     "FIELD": r"[a-z_]+\.[a-z_.]+",
     "MEASURE": r".+",
+    "QUESTION": r"fidelity|variety|texture|misfit",
     "DATASET": r".+",
     "METRIC": r"[a-z0-9_]+",
     "NUMBER": r"\d+",

@@ -24,6 +24,7 @@ from medsweep.trainers.assessment.masks import (
     shape_distances,
 )
 from medsweep.trainers.assessment.real_side import generator
+from medsweep.trainers.assessment.variety import as_varied
 from medsweep.trainers.measures import frechet, kernels, neighbours, spectra
 
 PAIRS = 2000
@@ -136,9 +137,11 @@ def fidelity_and_diversity(evidence: PoolEvidence) -> Metrics:
     """``precision`` and ``recall`` (Kynkäänniemi et al. 2019), ``density`` and ``coverage`` (Naeem et al. 2020).
 
     Shares in [0, 1], density in [0, inf), higher is better; of more than 5 samples on each side. See ``prdc``.
+    Each with ``_floor``, the same between halves of the real patients, which have half the samples.
     """
     real, pool = equal_samples(evidence, evidence.bottleneck)
-    return neighbours.prdc(real, pool) if len(real) > neighbours.DENSITY_NEIGHBOUR else {}
+    floors = {f"{name}_floor": value for name, value in evidence.real.neighbour_floor.items()}
+    return neighbours.prdc(real, pool) | floors if len(real) > neighbours.DENSITY_NEIGHBOUR else {}
 
 
 def effective_number(evidence: PoolEvidence) -> Metrics:
@@ -152,6 +155,19 @@ def effective_number(evidence: PoolEvidence) -> Metrics:
     sets = {"vendi": pool, "vendi_real": real}
     similarity = {name: kernels.gaussian_similarity(real, x, neighbour) for name, x in sets.items()}
     return {name: kernels.vendi(matrix) for name, matrix in similarity.items() if matrix is not None}
+
+
+def varied_as(evidence: PoolEvidence) -> Metrics:
+    """``varied_as_patients``, the training patients whose slices are as varied as the pool, with least and most.
+
+    In (0, ``n_patients``], higher is more varied; the scale on which a loss of variety is told. See ``variety``.
+    """
+    sets = evidence.bottleneck
+    as_many = as_varied(evidence.real.variety, sets.real, sets.pool)
+    if as_many is None:
+        return {}
+    name = "varied_as_patients"
+    return {name: as_many.patients, f"{name}_low": as_many.low, f"{name}_high": as_many.high}
 
 
 def authenticity(evidence: PoolEvidence) -> Metrics:
@@ -177,9 +193,13 @@ def nearest_ratio(evidence: PoolEvidence) -> Metrics:
 
 
 def texture(evidence: PoolEvidence) -> Metrics:
-    """Differences of radial power spectra, and the ratio of variances of the Laplacian; see ``measures.spectra``."""
+    """Differences of radial power spectra, and the ratio of variances of the Laplacian; see ``measures.spectra``.
+
+    Each with ``_floor``, the mean size of the same between halves of the real patients; a ratio is told from 1.
+    """
     ratio = _defined(laplacian_ratio=spectra.laplacian_ratio(evidence.real.laplacian, evidence.view.laplacian))
-    return evidence.spectra.spectral_differences() | ratio
+    floors = {f"{name}_floor": value for name, value in evidence.real.texture_floor.items()}
+    return evidence.spectra.spectral_differences() | ratio | floors
 
 
 def mask_shapes(evidence: PoolEvidence) -> Metrics:
@@ -262,6 +282,7 @@ POOL_METRICS: Final[tuple[Callable[[PoolEvidence], Metrics], ...]] = (
     kernel_distance,
     fidelity_and_diversity,
     effective_number,
+    varied_as,
     authenticity,
     nearest_ratio,
     texture,

@@ -20,8 +20,10 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trainers.assessment.config import EmbedConfig
+from medsweep.trainers.assessment.floors import halves_apart, neighbours_between
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks, window
 from medsweep.trainers.assessment.masks import agreement, describe, mean_hd95_between
+from medsweep.trainers.assessment.variety import curve
 from medsweep.trainers.assessment.views import look
 from medsweep.trainers.measures.neighbours import authenticity, between_owners, nearest_other
 from medsweep.trainers.segmentation.network import features
@@ -47,6 +49,12 @@ class RealSide:
     """``radial_psd``, (C, F)."""
     laplacian: Array
     """``laplacian_variance``, (C,)."""
+    variety: Array
+    """``variety.curve`` at the bottleneck, (K, 1 + S)."""
+    texture_floor: dict[str, float]
+    """Mean size of each difference of texture between random halves of the patients; see ``halves_apart``."""
+    neighbour_floor: dict[str, float]
+    """``prdc`` from one half of the patients to the other, mean over the halvings; empty where halves are too small."""
     shapes: pd.DataFrame
     """``describe`` of the masks."""
     agreement: dict[str, float]
@@ -93,6 +101,13 @@ class RealSide:
             random=view.random,
             power=view.power,
             laplacian=view.laplacian,
+            variety=curve(deepest, owners, generator(config, "variety")),
+            texture_floor=halves_apart(
+                [data.image_rows(rows[owners == one]) for one in sorted(set(owners))],
+                generator(config, "texture"),
+                config.halvings,
+            ),
+            neighbour_floor=neighbours_between(deepest, halves),
             shapes=describe(masks, classes),
             agreement=agreement(masks, view.predicted),
             between_patients=mean_hd95_between(masks, owners),

@@ -113,7 +113,7 @@ def test_the_parts_come_in_the_order_in_which_a_reviewer_asks(made):
         'id="table-ranks"',
     ]
     marks += ['id="table-nemenyi"', 'id="figure-pairwise"', 'id="table-pairs"', 'id="figure-rankmap"']
-    marks += ['id="table-stability"', 'id="table-explore-hd95_mm"', 'id="table-pools"']
+    marks += ['id="table-stability"', 'id="table-explore-hd95_mm"', 'id="table-pools-fidelity"']
     marks += ['id="table-power"', 'id="table-exclusions"', 'id="table-causes"', 'id="table-arms"', 'id="table-plan"']
     marks += ['id="methods"', 'id="references"', 'id="reproduction"', "medsweep run sweeps/counts.yaml", 'id="trials"']
     places = [page.index(mark) for mark in marks]
