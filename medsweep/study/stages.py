@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.config import Config
@@ -22,7 +22,7 @@ from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, Unit
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.synthesis import synthesise as synthesis
-from medsweep.trainers.synthesis.pipelines import FAMILIES, ROLES, PipelineName
+from medsweep.trainers.synthesis.pipelines import FAMILIES, PIPELINES, ROLES, PipelineName
 from medsweep.trial import Stage
 
 
@@ -66,6 +66,19 @@ class Settings(Config):
     treat: treatments.TreatSettings = treatments.TreatSettings()
     assess: AssessSection = AssessSection()
     segment: SegmentSettings = SegmentSettings()
+
+    @model_validator(mode="after")
+    def _masks_are_real_where_they_must_be(self) -> "Settings":
+        kinds = [treatment.kind for treatment in self.treat.treatments if treatment.needs_real_masks]
+        if kinds and not self.treat.replaces_pool and self.synthesise.count > 0:
+            if not PIPELINES[self.gan.pipeline].paints_real_masks:
+                raise ValueError(
+                    f"treatment {kinds[0]!r} needs the real slice of each mask, and gan.pipeline {self.gan.pipeline!r} "
+                    "generates masks; use c-sg"
+                )
+            if not self.synthesise.perturb.changes_nothing:
+                raise ValueError(f"treatment {kinds[0]!r} needs real masks as they are; remove synthesise.perturb")
+        return self
 
     def of_family(self, family: GeneratorFamily) -> Config:
         """What the generators of a family are trained with: its own fields of the section named like its stage."""

@@ -68,6 +68,8 @@ class Treatment(Config, ABC):
 
     needs_reference: ClassVar[bool] = False
     """Whether it reads the reference segmenter."""
+    needs_real_masks: ClassVar[bool] = False
+    """Whether every mask must be that of a real slice, unchanged."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

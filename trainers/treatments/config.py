@@ -9,17 +9,17 @@ from medsweep.config import EXTENT, Config
 from medsweep.data.folds import Fold, with_all_patients
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import nearest
+from medsweep.trainers.treatments.bands import SwapBands
 from medsweep.trainers.treatments.base import Treatment
 from medsweep.trainers.treatments.images import AnyImageTreatment
 from medsweep.trainers.treatments.masks import AnyMaskTreatment
 from medsweep.trainers.treatments.real_slices import AnyRealSlices, FreshReal, RealSlices, UniqueReal
 
-AnyTreatment = Annotated[AnyRealSlices | AnyImageTreatment | AnyMaskTreatment, Field(discriminator="kind")]
+_AnyKind = AnyRealSlices | AnyImageTreatment | AnyMaskTreatment | SwapBands
+AnyTreatment = Annotated[_AnyKind, Field(discriminator="kind")]
 
 KINDS: Final[Mapping[str, type[Treatment]]] = {
-    get_args(model.model_fields["kind"].annotation)[0]: model
-    for kinds in (AnyRealSlices, AnyImageTreatment, AnyMaskTreatment)
-    for model in get_args(kinds)
+    get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(_AnyKind)
 }
 
 

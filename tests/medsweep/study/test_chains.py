@@ -87,3 +87,22 @@ def test_more_unique_patients_than_there_are_is_refused_before_anything_runs(tmp
     assert stages(planned(tmp_path, {"few": levels % 3}))["treat"] == 2
     with pytest.raises(UserError, match=r"micro\.yaml:3: k-unique-real asks for 4 training patients, fold 0 has 3"):
         planned(tmp_path, {"few": levels % 4})
+
+
+SWAP = "treat.treatments: [{kind: swap-bands, low: real, high: pool}], synthesise.count: 4"
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        (f"{{gan.pipeline: mc-sg, {SWAP}}}", "needs the real slice of each mask"),
+        (f"{{gan.pipeline: c-sg, synthesise.perturb: {{bias_px: 1.0}}, {SWAP}}}", r"remove synthesise\.perturb"),
+    ],
+)
+def test_bands_are_swapped_with_the_real_slices_of_real_masks_alone(tmp_path: Path, levels: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        planned(tmp_path, {"swapped": levels})
+
+
+def test_a_pool_of_real_masks_can_be_swapped(tmp_path: Path) -> None:
+    assert stages(planned(tmp_path, {"swapped": f"{{gan.pipeline: c-sg, {SWAP}}}"}))["treat"] == 2
