@@ -11,6 +11,7 @@ from medsweep.data.source import DataSource, inspect_source
 from medsweep.errors import UserError, nearest
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains, fold_of
+from medsweep.study.equal_real import with_equal_real_steps
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
 from medsweep.sweep.arms import Arm, Replicate, arms, replicates
 from medsweep.sweep.leakage import require_no_leak
@@ -37,7 +38,7 @@ def plan_sweep(path: Path, store: Store) -> PlannedSweep:
     Raises:
         UserError: anything in the file or the data that a user can mend.
     """
-    sweep = load_sweep(path, SCHEMA)
+    sweep = with_equal_real_steps(load_sweep(path, SCHEMA))
     _refuse_data_factors(sweep)
     compared = arms(sweep)
     try:
