@@ -1,6 +1,8 @@
 """Pre-training on synthetic slices takes steps from real ones. An arm of as many real steps is its fair comparison."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from medsweep.data.folds import Fold
 from medsweep.study.stages import Settings, StudySweep
@@ -42,7 +44,7 @@ def with_equal_real_steps(sweep: StudySweep) -> StudySweep:
     return replace(sweep, file=file, analysis=analysis) if contrasts else sweep
 
 
-def _without_synthetic(levels: Levels, steps: int) -> Levels:
+def _without_synthetic(levels: Mapping[str, Any], steps: int) -> Levels:
     """Levels of an arm without those of pools, for real slices alone and so many steps."""
     kept = {dotted: level for dotted, level in levels.items() if dotted.split(".")[0] in ("data", "segment")}
     return {**kept, "synthesise.count": 0, "segment.mixing": "uniform", "segment.steps": steps}
