@@ -2,11 +2,14 @@
 
 A field that says *where* or *how fast* a trial runs, never *what* it computes, is annotated with ``NOT_IDENTITY``
 and stays out of the digest. A field that says how much of an endless, reproducible sequence is made (the size of a
-pool: sample i is the same in every size) is annotated with ``EXTENT`` and stays out of the lineage::
+pool: sample i is the same in every size) is annotated with ``EXTENT`` and stays out of the lineage. A field that
+came later than published results, whose default computes what was computed before it, is annotated with ``LATER`` and
+stays out of the digest while it has its default::
 
     class UNetConfig(Config):
         steps: int = Field(default=2000, ge=1)
         loader_workers: Annotated[int, NOT_IDENTITY] = 2
+        snapshots: Annotated[int, LATER] = 0
 """
 
 from collections.abc import Collection
@@ -21,10 +24,12 @@ class FieldRole(Enum):
 
     NOT_IDENTITY = "may change without changing the result"
     EXTENT = "is the length of a sequence whose head does not depend on it"
+    LATER = "changes nothing while it has its default, and came after results were published"
 
 
 NOT_IDENTITY: Final = FieldRole.NOT_IDENTITY
 EXTENT: Final = FieldRole.EXTENT
+LATER: Final = FieldRole.LATER
 
 
 class Config(BaseModel):

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from medsweep.config import EXTENT, NOT_IDENTITY, Config
+from medsweep.config import EXTENT, LATER, NOT_IDENTITY, Config
 
 SHOWN = 16
 """Hex digits of a digest that people see; the store keeps all 64."""
@@ -21,7 +21,8 @@ def short(digest: str) -> str:
 def identity(value: object, *, extent: bool = True) -> Any:
     """The JSON form of everything in a config, or a nest of mappings and sequences, that decides what is computed.
 
-    Without ``extent``, fields marked ``EXTENT`` are left out, so that pools of any size look alike.
+    Without ``extent``, fields marked ``EXTENT`` are left out, so that pools of any size look alike. Fields marked
+    ``LATER`` are left out while they have their default.
 
     Raises:
         TypeError: a value has no stable text form (a set, an object, a function).
@@ -40,7 +41,13 @@ def identity(value: object, *, extent: bool = True) -> Any:
 
 
 def _of_config(value: Config, extent: bool) -> dict[str, Any]:
-    return {name: identity(getattr(value, name), extent=extent) for name in _names(type(value), extent)}
+    found = {name: getattr(value, name) for name in _names(type(value), extent)}
+    neutral = _neutral(type(value))
+    return {
+        name: identity(item, extent=extent)
+        for name, item in found.items()
+        if name not in neutral or item != neutral[name]
+    }
 
 
 _kept = lru_cache(maxsize=4096)(_of_config)
@@ -50,6 +57,12 @@ _kept = lru_cache(maxsize=4096)(_of_config)
 def _names(model: type[Config], extent: bool) -> tuple[str, ...]:
     left_out = model.fields_marked(NOT_IDENTITY) | (frozenset() if extent else model.fields_marked(EXTENT))
     return tuple(name for name in model.model_fields if name not in left_out)
+
+
+@cache
+def _neutral(model: type[Config]) -> dict[str, Any]:
+    """Defaults of the fields that came later."""
+    return {name: model.model_fields[name].default for name in model.fields_marked(LATER)}
 
 
 def canonical(value: object, *, extent: bool = True) -> str:

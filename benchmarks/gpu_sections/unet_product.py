@@ -56,7 +56,7 @@ class UNet:
     def batch(self) -> tuple[Tensor, Tensor]:
         """The next batch, augmented."""
         self._number += 1
-        return self.learner._batch(self._number)
+        return self.learner._batch(self._number)[:2]
 
     def forward_backward(self, images: Tensor, masks: Tensor, half: bool) -> Tensor:
         """Loss of a batch, with its gradient left at the weights."""

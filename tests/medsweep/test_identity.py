@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medsweep.config import EXTENT, NOT_IDENTITY, Config
+from medsweep.config import EXTENT, LATER, NOT_IDENTITY, Config
 from medsweep.identity import canonical, derive_seed, digest_of, identity
 
 
@@ -24,6 +24,19 @@ class Outer(Config):
 def test_a_field_that_is_not_identity_changes_nothing_at_any_depth() -> None:
     assert canonical(Outer(inner=Inner(workers=9))) == canonical(Outer())
     assert "workers" not in canonical(Outer())
+
+
+class Before(Config):
+    steps: int = 3
+
+
+class After(Before):
+    snapshots: Annotated[int, LATER] = 0
+
+
+def test_a_field_that_came_later_leaves_the_old_address_while_it_has_its_default() -> None:
+    assert canonical({"a": [After()]}) == canonical({"a": [Before()]})
+    assert canonical(After(snapshots=5)) == '{"snapshots":5,"steps":3}'
 
 
 def test_every_other_field_changes_the_digest_defaults_included() -> None:

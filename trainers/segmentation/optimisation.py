@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from medsweep.trainers.segmentation.config import SegmentConfig
+from medsweep.trainers.training.transfer import upload
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -42,6 +44,24 @@ def make_loss(config: SegmentConfig, pixels_K: NDArray[np.int64], device: torch.
     # MONAI's DiceFocalLoss would take the softmax after it drops the background, which is constant with two classes.
     focal: nn.Module = FocalLoss(to_onehot_y=True, use_softmax=True, weight=weight).to(device)
     return lambda logits, labels: dice(logits, labels[:, None]) + focal(logits, labels[:, None])
+
+
+@torch.no_grad()
+def cross_entropy_by_source(
+    logits_NKRR: Tensor, labels_NRR: Tensor, synthetic_N: NDArray[np.bool_]
+) -> dict[str, Tensor]:
+    """Mean cross-entropy over the pixels of a batch's real and of its synthetic samples, each where it has any.
+
+    Named ``cross_entropy_real`` and ``cross_entropy_synthetic``, without class weights whatever the loss. No second
+    pass: the logits are those of the step, and both values stay on the device.
+    """
+    each_N = functional.cross_entropy(logits_NKRR, labels_NRR.long(), reduction="none").mean(dim=(1, 2))
+    sources = {"real": ~synthetic_N, "synthetic": synthetic_N}
+    return {
+        f"cross_entropy_{source}": each_N @ upload(torch.from_numpy(of_N / of_N.sum()).to(each_N.dtype), each_N.device)
+        for source, of_N in sources.items()
+        if of_N.any()
+    }
 
 
 def inverse_frequency(pixels_K: NDArray[np.int64]) -> NDArray[np.float64]:

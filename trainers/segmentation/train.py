@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medsweep.data.fitted_on import require_unseen, write_fitted_on
@@ -30,7 +31,13 @@ from medsweep.trainers.segmentation.network import (
     save_segmenter,
     save_weights,
 )
-from medsweep.trainers.segmentation.optimisation import RunningAverage, learning_rate, make_loss, make_optimizer
+from medsweep.trainers.segmentation.optimisation import (
+    RunningAverage,
+    cross_entropy_by_source,
+    learning_rate,
+    make_loss,
+    make_optimizer,
+)
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.segmentation.samples import BatchOrder, TrainingSamples, gather
 from medsweep.trainers.training.loop import train
@@ -136,14 +143,15 @@ class UNetLearner:
         return self.model if self._average is None else self._average.model
 
     def step(self, number: int) -> Mapping[str, float | Tensor]:
-        """One step; returns the loss, the learning rate, and the gradient's norm and validation Dice where known.
+        """One step; returns the loss, its cross-entropy by source of the samples, the learning rate, and the gradient's
+        norm and validation Dice where known.
 
         What is known to the device alone stays there, so that the next step begins before this one has ended.
         """
         rate = learning_rate(self._config, number)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        images, masks = self._batch(number)
+        images, masks, synthetic_N = self._batch(number)
         with torch.autocast("cuda", torch.bfloat16) if self._half else nullcontext():
             logits_NKRR = self.model(images)
         loss = self._loss(logits_NKRR.float(), masks)
@@ -157,16 +165,19 @@ class UNetLearner:
         if self._average is not None:
             self._average.update(number)
         scalars["loss"] = loss.detach()
+        scalars |= cross_entropy_by_source(logits_NKRR.detach().float(), masks, synthetic_N)
         if self.best is not None and (number % self._config.validate_every_steps == 0 or number == self._config.steps):
             scalars["validation_dice"] = self.best.offer(self.final_model, number)
         return scalars
 
-    def _batch(self, number: int) -> tuple[Tensor, Tensor]:
+    def _batch(self, number: int) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
+        """Images and masks of a step, and which of them are synthetic."""
         rows = self._order.batch(number)
-        real = int((rows < self._samples.real).sum())
-        self.seen = {"real": self.seen["real"] + real, "synthetic": self.seen["synthetic"] + len(rows) - real}
+        synthetic_N = rows >= self._samples.real
+        made = int(synthetic_N.sum())
+        self.seen = {"real": self.seen["real"] + len(rows) - made, "synthetic": self.seen["synthetic"] + made}
         draws = torch.Generator().manual_seed(self._seed("augment", number))
-        return augment(*self._samples.batch(rows), draws, self._config.augment)
+        return *augment(*self._samples.batch(rows), draws, self._config.augment), synthetic_N
 
     def _seed(self, purpose: str, *more: int) -> int:
         return derive_seed("segment", purpose, self._config.fold.index, self._config.seed, *more)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from medsweep.data.folds import Fold
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
-from medsweep.trainers.segmentation.optimisation import inverse_frequency, make_loss
+from medsweep.trainers.segmentation.optimisation import cross_entropy_by_source, inverse_frequency, make_loss
 
 LOGITS = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(0, 3, (4, 16, 16), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
@@ -62,3 +62,16 @@ def test_weights_are_inverse_to_frequency_with_mean_one():
 def test_a_class_that_never_occurs_weighs_one_and_leaves_the_others_alone():
     found = inverse_frequency(np.array([900, 0, 100]))
     assert found.tolist() == pytest.approx([0.2, 1.0, 1.8])
+
+
+def test_the_cross_entropy_of_real_and_synthetic_samples_is_told_apart():
+    draws = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 3, 8, 8, generator=draws)
+    labels = torch.randint(0, 3, (5, 8, 8), generator=draws).to(torch.uint8)
+    synthetic = np.array([False, True, True, False, True])
+    parts = cross_entropy_by_source(logits, labels, synthetic)
+    for name, rows in {"real": [0, 3], "synthetic": [1, 2, 4]}.items():
+        alone = functional.cross_entropy(logits[rows], labels[rows].long())
+        torch.testing.assert_close(parts[f"cross_entropy_{name}"], alone)
+    assert set(cross_entropy_by_source(logits, labels, synthetic & False)) == {"cross_entropy_real"}
+    assert set(cross_entropy_by_source(logits, labels, synthetic | True)) == {"cross_entropy_synthetic"}

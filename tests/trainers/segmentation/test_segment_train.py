@@ -58,7 +58,7 @@ def test_outputs_and_reports(slices, pool, tmp_path):
     assert sorted(path.name for path in output.iterdir()) == FILES
     assert [report.step for report in reports] == [4, 8, 12, 12]
     assert all(report.total == 12 for report in reports)
-    assert {"loss", "learning_rate"} == set(reports[0].metrics)
+    assert {"loss", "learning_rate", "cross_entropy_real", "cross_entropy_synthetic"} == set(reports[0].metrics)
     assert not any("dice" in name or "structures" in name for report in reports for name in report.metrics)
     parts = split(SliceSet.open(slices).patients, FOLD)
     assert json.loads((output / "fitted_on.json").read_text()) == list(parts.train)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from medsweep.data.folds import Fold
-from medsweep.trainers.segmentation import augment, samples
+from medsweep.trainers.segmentation import augment, optimisation, samples
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import SegmenterArchitecture
 from medsweep.trainers.segmentation.samples import SliceRows, TrainingSamples
@@ -53,7 +53,7 @@ class Device(TorchDispatchMode):
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     """A device that all uploads of a step go to."""
     device = Device()
-    for module in (augment, samples):
+    for module in (augment, optimisation, samples):
         monkeypatch.setattr(module, "upload", lambda tensor, _device: device.put(tensor.clone()))
     return device
 
@@ -63,25 +63,29 @@ SETTINGS: list[dict[str, Any]] = [
     {"augment": "full", "clip_norm": 1.0, "ema_half_life_steps": 5},
     {"loss": "dice-focal", "optimizer": "sgd", "class_weights": "inverse-frequency"},
     {"loss": "dice"},
+    {"mixing": "fixed-exposure"},
 ]
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_a_step_reads_nothing_from_the_device_and_a_report_reads_once(settings: dict[str, Any], device: Device) -> None:
     asked = SegmentSettings(steps=9, batch_size=4, channels=(4, 8), residual_units=2, **settings)
-    shared = {"count": 0, "candidates": 0, "unit": "slices", "resolution": 32}
+    count = 8 if "mixing" in settings else 0
+    shared = {"count": count, "candidates": 0, "unit": "slices", "resolution": 32}
     config = resolve(asked, fold=Fold(index=0, of=2), seed=0, **shared)  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     images = rng.standard_normal((8, 2, 32, 32)).astype(np.float32)
     rows = SliceRows(images, rng.integers(0, 3, (8, 32, 32)).astype(np.uint8), np.arange(8))
     architecture = SegmenterArchitecture.of(config, modalities=2, classes=3)
-    learner = UNetLearner(config, TrainingSamples(rows, None, "cpu"), architecture)
+    synthetic = SliceRows(images, rows.masks, np.arange(8)) if count else None
+    learner = UNetLearner(config, TrainingSamples(rows, synthetic, "cpu"), architecture)
     for tensor in learner.model.state_dict().values():
         device.put(tensor)
     with device:
         scalars = [learner.step(number) for number in range(1, 4)]
     assert device.reads == 0
-    assert all(device.holds(each["loss"]) for each in scalars)
+    parts = ["loss", "cross_entropy_real"] + ["cross_entropy_synthetic"] * (count > 0)
+    assert all(device.holds(each[name]) for each in scalars for name in parts)
     assert [set(each) for each in read(scalars, last=3)] == [set(each) for each in scalars]
     with device:
         float(scalars[0]["loss"])
