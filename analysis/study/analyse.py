@@ -37,6 +37,7 @@ from medsweep.analysis.study.dead import DeadArm, compared
 from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import arms_of_one_generator, limits_of
 from medsweep.analysis.study.looks import look_sentence, rules_at
+from medsweep.analysis.study.mechanism import MechanismStudy, mechanism_of
 from medsweep.analysis.study.metric_study import (
     Cause,
     Description,
@@ -52,6 +53,7 @@ from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_nam
 from medsweep.analysis.table.user_table import NO_POOLS, metric_for, named, rules_of, tidied
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
+from medsweep.mechanism import Mechanism
 from medsweep.metrics import SCORES, Metric
 
 __all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "analyse_datasets", "analyse_table"]
@@ -112,6 +114,8 @@ class Analysis:
     limits: tuple[str, ...]
     cohort: tuple[CohortClass, ...] = ()
     dead: tuple[DeadArm, ...] = ()
+    mechanism: MechanismStudy | None = None
+    """Where the sweep asks why an arm costs what it costs."""
     look: Look | None = None
     """Where several analyses were planned."""
 
@@ -145,6 +149,7 @@ def analyse(
     metrics: Mapping[str, Metric] = SCORES,
     dead: Sequence[DeadArm] = (),
     look: Look | None = None,
+    mechanism: Mechanism | None = None,
 ) -> Analysis:
     """Analyse the tidy ``table`` of one data set: validate, reduce, describe, test, and say what it comes to.
 
@@ -159,6 +164,7 @@ def analyse(
         dead: those of the arms that are not compared, since networks of theirs are lost. An arm without any score is
             dead, too.
         look: which of several planned analyses this is; its level takes the place of ``rules.alpha``.
+        mechanism: the arms that tell why one of them costs what it costs.
 
     Raises:
         UserError: the table contradicts the sweep or itself, or has holes without a declared rule; or no two arms are
@@ -189,7 +195,10 @@ def analyse(
         dead=gone,
     )
     scope = analysis.scope if look is None else f"{analysis.scope} {look_sentence(look)}"
-    return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead, look=look, scope=scope)
+    why = None
+    if mechanism is not None:
+        why = mechanism_of(scores[0], analysis.control, rules, mechanism, dead=gone, test_over_train=test_over_train)
+    return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead, look=look, scope=scope, mechanism=why)
 
 
 def _analysed(

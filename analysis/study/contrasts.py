@@ -65,11 +65,26 @@ def contrasts_of(
         except UserError:
             if not dead:
                 raise
+    return contrast_family(reduced, control_of(arms), rules, asked, test_over_train)
+
+
+def contrast_family(
+    reduced: Reduced,
+    control: str,
+    rules: AnalysisRules,
+    asked: Mapping[str, Mapping[str, float]],
+    test_over_train: float | None = None,
+) -> tuple[ContrastTest, ...]:
+    """Weighted sums of arms by name, with intervals that hold for all of them at once.
+
+    Raises:
+        UserError: one names an unknown arm, or weights do not add up to 0.
+    """
     names = [str(arm) for arm in reduced.wide]
     weights = {name: _weights(name, by_arm, names) for name, by_arm in asked.items()}
     setting = Setting(len(weights), rules.alpha, rules.equivalence, correlation=0.0)
     tests = contrast_tests(
-        scores_of(reduced), weights, control_of(arms), rules, setting=setting, test_over_train=test_over_train
+        scores_of(reduced), weights, control, rules, setting=setting, test_over_train=test_over_train
     )
     return tuple(
         ContrastTest(name, by_arm, test, judge(test, rules.margin, reduced.metric))

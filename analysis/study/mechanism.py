@@ -1,0 +1,149 @@
+"""Why a synthetic arm costs what it costs: levels, ladder and lattice as contrasts of arms, and the verdict on them."""
+
+import itertools
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from medsweep.analysis.records import Estimate
+from medsweep.analysis.study.causes import CauseVerdict, Costs, decide
+from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
+from medsweep.analysis.table.reduction import AnalysisRules, Reduced
+from medsweep.mechanism import ALL_CAUSES, CAUSES, CELLS, Cause, Mechanism, cell_of
+
+Weights = Mapping[str, float]
+"""Of arms; positive is the better side, so that a value above 0 is a cost."""
+SHAPLEY: Final = {size: math.factorial(size) * math.factorial(2 - size) / math.factorial(3) for size in (0, 1, 2)}
+"""Weight of a cell by how many of its causes are on, for the step that turns on one more."""
+QUESTIONS: Final = ("levels", "ladder", "shares", "added", "removed", "joint", "interactions", "unexplained")
+"""Each a family of its own."""
+
+
+@dataclass(frozen=True)
+class MechanismStudy:
+    """The contrasts by question, what dead arms took away, and the verdict."""
+
+    arms: Mechanism
+    tests: Mapping[str, tuple[ContrastTest, ...]]
+    """By question, in the order of ``QUESTIONS``; empty where its arms are not there."""
+    costs: Costs
+    verdict: CauseVerdict
+    lost: tuple[str, ...]
+    """Questions left out since an arm of them is dead."""
+
+
+def mechanism_of(
+    reduced: Reduced,
+    control: str,
+    rules: AnalysisRules,
+    arms: Mechanism,
+    *,
+    dead: Collection[str] = (),
+    test_over_train: float | None = None,
+) -> MechanismStudy:
+    """All contrasts on the primary metric, and what they come to. Doses and instruments are not measured.
+
+    Args:
+        reduced: scores of the primary metric, without the ``dead`` arms.
+        control: the sweep's control, real slices only.
+        rules: how contrasts are judged.
+        arms: the section of the sweep.
+        dead: arms without a score; a question loses its contrasts with them.
+        test_over_train: see ``analyse``.
+    """
+    asked = questions(arms, control, higher_is_better=reduced.metric.higher_is_better)
+    lost = {name for name, family in asked.items() if any(set(one) & set(dead) for one in family.values())}
+    # levels do without each other, the steps of a sum do not
+    asked = {
+        name: {key: one for key, one in family.items() if not set(one) & set(dead)}
+        if name == "levels"
+        else ({} if name in lost else family)
+        for name, family in asked.items()
+    }
+    tests = {
+        name: contrast_family(reduced, control, rules, family, test_over_train) if family else ()
+        for name, family in asked.items()
+    }
+    costs = _costs(tests, reduced.seeds * len(reduced.folds))
+    verdict = decide(costs, None, None, rules.margin)
+    order = tuple(name for name in QUESTIONS if name in lost)
+    return MechanismStudy(arms, tests, costs, verdict, order)
+
+
+def questions(arms: Mechanism, control: str, *, higher_is_better: bool = True) -> dict[str, dict[str, Weights]]:
+    """Weights of arms for every question that the arms can answer, such that a positive value is a cost."""
+    levels = {"harm": arms.exposure, "shortfall": arms.ceiling, "net cost": control}
+    found: dict[str, dict[str, Weights]] = {question: {} for question in QUESTIONS}
+    found["levels"] = {name: {better: 1.0, arms.explain: -1.0} for name, better in levels.items() if better is not None}
+    found["ladder"] = {f"{a} to {b}": {a: 1.0, b: -1.0} for a, b in itertools.pairwise(arms.ladder)}
+    if arms.lattice and arms.ceiling is not None:
+        cells = {(): arms.ceiling, **{causes: arms.lattice[cell] for cell, causes in CELLS.items()}}
+        found |= _lattice(cells)
+        found["unexplained"] = {"unexplained": {arms.lattice[ALL_CAUSES]: 1.0, arms.explain: -1.0}}
+    sign = 1.0 if higher_is_better else -1.0
+    return {
+        question: {name: {arm: sign * weight for arm, weight in one.items()} for name, one in family.items()}
+        for question, family in found.items()
+    }
+
+
+def _lattice(cells: Mapping[tuple[Cause, ...], str]) -> dict[str, dict[str, Weights]]:
+    """What eight cells tell; ``cells`` maps the causes that are on to an arm."""
+    shares: dict[str, Weights] = {cause: _share(cause, cells) for cause in CAUSES}
+    pairs = list(itertools.combinations(CAUSES, 2))
+    joint = {cell_of(pair): _sum(*(shares[cause] for cause in pair)) for pair in pairs}
+    joint[ALL_CAUSES] = {cells[()]: 1.0, cells[CAUSES]: -1.0}
+    return {
+        "shares": shares,
+        "added": {cause: {cells[()]: 1.0, cells[cause,]: -1.0} for cause in CAUSES},
+        "removed": {cause: {cells[_without(cause)]: 1.0, cells[CAUSES]: -1.0} for cause in CAUSES},
+        "joint": joint,
+        # the cost of one where the other is off, minus its cost where the other is on
+        "interactions": {
+            cell_of(pair): {cells[()]: 1.0, cells[pair[:1]]: -1.0, cells[pair[1:]]: -1.0, cells[pair]: 1.0}
+            for pair in pairs
+        },
+    }
+
+
+def _share(cause: Cause, cells: Mapping[tuple[Cause, ...], str]) -> Weights:
+    """Mean cost of turning the cause on over all orders in which the three can be turned on."""
+    parts = []
+    for off, arm in cells.items():
+        if cause not in off:
+            on = tuple(one for one in CAUSES if one in off or one == cause)
+            parts.append({arm: SHAPLEY[len(off)], cells[on]: -SHAPLEY[len(off)]})
+    return _sum(*parts)
+
+
+def _sum(*parts: Weights) -> Weights:
+    arms = dict.fromkeys(arm for part in parts for arm in part)
+    total = {arm: math.fsum(part.get(arm, 0.0) for part in parts) for arm in arms}
+    return {arm: weight for arm, weight in total.items() if abs(weight) > 1e-12}
+
+
+def _without(cause: Cause) -> tuple[Cause, ...]:
+    return tuple(one for one in CAUSES if one != cause)
+
+
+def _costs(tests: Mapping[str, tuple[ContrastTest, ...]], runs: int) -> Costs:
+    found: dict[str, dict[str, Estimate]] = {
+        question: {test.name: test.estimate for test in family} for question, family in tests.items()
+    }
+
+    def by_cause(question: str) -> dict[Cause, Estimate]:
+        return {cause: found[question][cause] for cause in CAUSES if cause in found[question]}
+
+    return Costs(
+        levels=found["levels"],
+        ladder=found["ladder"],
+        shares=by_cause("shares"),
+        added=by_cause("added"),
+        removed=by_cause("removed"),
+        joint=found["joint"],
+        interactions=found["interactions"],
+        unexplained=found["unexplained"].get("unexplained"),
+        one_run=any(test.test.conditional for family in tests.values() for test in family),
+        runs=runs,
+    )

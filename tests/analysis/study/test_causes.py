@@ -1,0 +1,142 @@
+"""The decision procedure: what it names, and every reason for which it cannot tell."""
+
+from dataclasses import replace
+
+import pytest
+
+from medsweep.analysis.records import Estimate
+from medsweep.analysis.study.causes import Costs, Instruments, Outcome, Reason, decide
+from medsweep.mechanism import CAUSES, CELLS
+
+MARGIN = 0.01
+
+
+def cost(value, half=0.004):
+    return Estimate(value, half / 2, 20.0, 0.01, value - half, value + half, 0.95)
+
+
+def costs(labels=0.05, look=0.0, variety=0.0, half=0.004):
+    by_cause = {"labels": labels, "look": look, "variety": variety}
+    shares = {cause: cost(value, half) for cause, value in by_cause.items()}
+    total = labels + look + variety
+    return Costs(
+        levels={"harm": cost(total / 2), "shortfall": cost(total), "net cost": cost(total / 2)},
+        ladder={},
+        shares=shares,
+        added=shares,
+        removed=shares,
+        joint={cell: cost(sum(by_cause[one] for one in on), half) for cell, on in CELLS.items() if len(on) > 1},
+        interactions={cell: cost(0.0) for cell, on in CELLS.items() if len(on) == 2},
+        unexplained=cost(0.0),
+        one_run=False,
+        runs=5,
+    )
+
+
+def doses(**wrong):
+    """Delivered in full, but for ``cell__law=dose``."""
+    found = {cell: {law: float(law in on) for law in CAUSES} for cell, on in CELLS.items()}
+    for place, dose in wrong.items():
+        cell, law = place.split("__")
+        found[cell][law] = dose
+    return found
+
+
+SEEN = Instruments(
+    bias=cost(1.1, 0.2),
+    random=cost(0.1, 0.3),
+    late_pool_cosine=cost(0.1, 0.1),
+    late_real_cosine=cost(0.9, 0.05),
+    boundary_loss=1.2,
+    domain_auc=0.99,
+    auc_floor=(0.3, 0.7),
+    vendi=0.3,
+)
+
+
+def finding(verdict, *causes):
+    return next(one for one in verdict.findings if one.causes == causes)
+
+
+def test_a_delivered_and_visible_cause_is_named_alone():
+    verdict = decide(costs(), doses(), SEEN, MARGIN)
+    assert verdict.outcome is Outcome.NAMED
+    labels = finding(verdict, "labels")
+    assert labels.named
+    assert labels.sufficient
+    assert labels.needed
+    assert not finding(verdict, "look").shown
+    assert verdict.cannot_tell == ()
+    assert verdict.unexplained == "inside the margin"
+
+
+def test_three_causes_are_all_named():
+    verdict = decide(costs(0.02, 0.02, 0.02), doses(), SEEN, MARGIN)
+    assert [one.named for one in verdict.findings] == [True] * 3
+
+
+def test_nothing_is_attributed_where_no_cost_is_shown():
+    verdict = decide(replace(costs(), levels={"harm": cost(0.001), "shortfall": cost(0.003)}), doses(), SEEN, MARGIN)
+    assert verdict.outcome is Outcome.NOTHING
+    assert not verdict.findings
+
+
+@pytest.mark.parametrize(
+    ("given", "dose", "seen", "reason"),
+    [
+        (costs(), None, SEEN, Reason.DOSES_NOT_MEASURED),
+        (costs(), {"labels": {"labels": 1.0}}, SEEN, Reason.DOSES_NOT_MEASURED),
+        (costs(), doses(labels__labels=0.63), SEEN, Reason.DOSES_NOT_DELIVERED),
+        (costs(), doses(labels__look=0.48), SEEN, Reason.JOINT),
+        (costs(), doses(), None, Reason.NO_INSTRUMENT),
+        (costs(), doses(), replace(SEEN, judges_differ=True), Reason.JUDGE),
+        (costs(), doses(), replace(SEEN, bias=cost(0.0, 0.2)), Reason.NOT_VISIBLE),
+        (costs(), doses(), replace(SEEN, late_pool_cosine=cost(0.88, 0.1)), Reason.NOT_VISIBLE),
+        (
+            replace(costs(), levels={"harm": cost(0.02), "shortfall": cost(0.003)}),
+            doses(),
+            SEEN,
+            Reason.NO_SHORTFALL,
+        ),
+    ],
+)
+def test_each_thing_that_stands_against_a_name_is_told(given, dose, seen, reason):
+    verdict = decide(given, dose, seen, MARGIN)
+    assert verdict.outcome is Outcome.CANNOT_TELL
+    assert reason in verdict.cannot_tell
+    assert not any(one.named for one in verdict.findings)
+
+
+def test_causes_that_move_each_other_have_one_joint_share():
+    verdict = decide(costs(0.0, 0.01, 0.03), doses(look__variety=0.5), SEEN, MARGIN)
+    assert finding(verdict, "look", "variety").share.value == pytest.approx(0.04)
+    assert verdict.confounded == (("look", "variety", 0.5),)
+    assert finding(verdict, "labels")
+
+
+def test_a_dose_short_of_its_size_is_told_with_the_share():
+    assert finding(decide(costs(), doses(labels__labels=0.63), SEEN, MARGIN), "labels").dose == 0.63
+
+
+def test_an_open_interval_asks_for_more_seeds():
+    verdict = decide(costs(look=0.005, half=0.02), doses(), SEEN, MARGIN)
+    look = finding(verdict, "look")
+    assert look.reasons == (Reason.TOO_WIDE,)
+    assert look.seeds_needed == 20
+
+
+def test_one_run_and_no_left_out_patients_and_no_lattice_have_their_names():
+    assert decide(replace(costs(), one_run=True), doses(), SEEN, MARGIN).cannot_tell == (Reason.ONE_RUN,)
+    bare = replace(costs(), shares={}, levels={"harm": cost(0.05)})
+    assert decide(bare, None, None, MARGIN).cannot_tell == (Reason.NO_CEILING, Reason.NO_LATTICE)
+
+
+def test_causes_that_mask_each_other_are_told():
+    masked = replace(costs(), interactions={"labels + look": cost(0.03), "look + variety": cost(0.001)})
+    assert decide(masked, doses(), SEEN, MARGIN).masked == ("labels + look",)
+
+
+def test_look_and_variety_are_seen_by_their_own_instruments():
+    assert replace(SEEN, domain_auc=0.6).sees("look") == "no"
+    assert replace(SEEN, vendi=0.9).sees("variety") == "no"
+    assert replace(SEEN, late_pool_cosine=cost(0.9), boundary_loss=1.6).sees("labels") == "yes"
