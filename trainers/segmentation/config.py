@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from medsweep.config import NOT_IDENTITY, Config
+from medsweep.config import LATER, NOT_IDENTITY, Config
 from medsweep.data.folds import Fold
 from medsweep.data.stage_config import FittedConfig
 
@@ -32,12 +32,16 @@ RELATIVE_COST: Final[Mapping[Network, float]] = {
 """Time of a step over that of the U-Net with the same channels, on one CPU core, measured at 64 px."""
 
 PROBED_AS_DEFAULT: Final = (
-    "learning_rate", "weight_decay", "schedule", "warmup_steps", "mixing", "pretrain_share", "report_every_steps",
+    "learning_rate", "weight_decay", "schedule", "warmup_steps", "mixing", "synthetic_share", "pretrain_share",
+    "report_every_steps",
 )  # fmt: skip
 """Fields without any influence on memory; a batch has as many samples however they are mixed."""
 
 PROBED_AS_ONE: Final = ("clip_norm", "ema_half_life_steps", "validate_every_steps")
 """Fields that take memory where they are not 0, however large they are."""
+
+SNAPSHOT_PERCENTS: Final[Mapping[int, tuple[int, ...]]] = {0: (), 3: (25, 75, 100), 5: (10, 25, 50, 75, 100)}
+"""After what percentage of the steps snapshots are taken, by their number."""
 
 SWIN_LEVELS: Final = 5
 SWIN_WIDTH: Final = 12
@@ -77,8 +81,10 @@ class SegmentSettings(Config):
     slices: Literal["all", "foreground"] = "all"
     """Which slices of the training patients are used; tests always see all slices of the test patients."""
     mixing: Literal["uniform", "fixed-exposure", "pretrain"] = "uniform"
-    """``uniform``: one bag of real and synthetic samples; ``fixed-exposure``: half of every batch is real;
-    ``pretrain``: synthetic samples alone for the first ``pretrain_share`` of the steps, then real ones alone."""
+    """``uniform``: one bag of real and synthetic samples; ``fixed-exposure``: ``synthetic_share`` of every batch is
+    synthetic; ``pretrain``: synthetic samples alone for the first ``pretrain_share`` of the steps, then real ones."""
+    synthetic_share: Annotated[float, Field(gt=0, lt=1), LATER] = 0.5
+    """Share of the slots of every batch that ``fixed-exposure`` gives to synthetic samples, whatever their number."""
     pretrain_share: float = Field(default=0.5, gt=0, lt=1)
     min_iou: float = Field(default=0.0, ge=0, le=1)
     """Only samples on which the reference segmenter reaches this IoU are used; 0 uses all."""
@@ -90,7 +96,15 @@ class SegmentSettings(Config):
     were looked at to find them. The draw depends on fold and seed, never on the arm or its count."""
     validate_every_steps: int = Field(default=0, ge=0)
     """Where the fold has a validation part: steps between looks at it, which keep the best weights; 0 never."""
+    snapshots: Annotated[Literal[0, 3, 5], LATER] = 0
+    """Copies of the network in training, after 10, 25, 50, 75 and 100 % of the steps for 5 and 25, 75 and 100 % for 3,
+    which the diagnose stage reads where the arm has synthetic samples."""
     report_every_steps: Annotated[int, Field(ge=1), NOT_IDENTITY] = 200
+
+    @property
+    def synthetic_slots(self) -> int:
+        """Places of a batch for synthetic samples under ``fixed-exposure``."""
+        return round(self.batch_size * self.synthetic_share)
 
     @property
     def pretrain_steps(self) -> int:
@@ -99,10 +113,8 @@ class SegmentSettings(Config):
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "SegmentSettings":
-        if self.mixing == "fixed-exposure" and self.batch_size % 2:
-            raise ValueError(
-                f"mixing fixed-exposure halves the batch, so batch_size must be even, got {self.batch_size}"
-            )
+        if (complaint := _unfit_share(self)) is not None:
+            raise ValueError(complaint)
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})")
         if self.mixing == "pretrain" and not 0 < self.pretrain_steps < self.steps:
@@ -113,6 +125,28 @@ class SegmentSettings(Config):
         if (complaint := _misfit(self.network, self.channels)) is not None:
             raise ValueError(f"segment.network {self.network} {complaint}, got segment.channels {list(self.channels)}")
         return self
+
+
+def _unfit_share(settings: SegmentSettings) -> str | None:
+    """Why a batch cannot have this share of synthetic samples."""
+    size, share = settings.batch_size, settings.synthetic_share
+    if settings.mixing != "fixed-exposure":
+        neutral = SegmentSettings.model_fields["synthetic_share"].default
+        return (
+            None
+            if share == neutral
+            else (
+                f"synthetic_share ({share:g}) is read by mixing fixed-exposure alone, got mixing {settings.mixing}; "
+                f"set mixing to fixed-exposure or leave synthetic_share at {neutral:g}"
+            )
+        )
+    if 0 < settings.synthetic_slots < size and abs(size * share - settings.synthetic_slots) < 1e-6:
+        return None
+    nearest = min(max(settings.synthetic_slots, 1), size - 1) / size
+    return (
+        f"mixing fixed-exposure gives synthetic_share ({share:g}) of every batch to synthetic samples, which is no "
+        f"whole number of a batch_size of {size}; the nearest share that fits is {nearest:.6g}"
+    )
 
 
 def _misfit(network: Network, channels: tuple[int, ...]) -> str | None:
@@ -166,7 +200,7 @@ def resolve(
     """The config of one trial; fields that the trial never reads take neutral values, so arms share it."""
     fields: dict[str, Any] = dict(settings)
     if count == 0:
-        fields |= {"mixing": "uniform", "min_iou": 0.0}
+        fields |= {"mixing": "uniform", "min_iou": 0.0} | _defaults("synthetic_share", "snapshots")
         unit = "slices"
     if fields["min_iou"] == 0:
         candidates = 0

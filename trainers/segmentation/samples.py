@@ -128,7 +128,7 @@ class BatchOrder:
     """
 
     def __init__(self, config: SegmentConfig, real: int, synthetic: int) -> None:
-        self._halves = config.mixing == "fixed-exposure" and synthetic > 0
+        self._synthetic_slots = config.synthetic_slots if config.mixing == "fixed-exposure" and synthetic > 0 else 0
         self._synthetic_steps = config.pretrain_steps if config.mixing == "pretrain" and synthetic > 0 else 0
         self._batch_size = config.batch_size
         self._counts = {"real": real, "synthetic": synthetic}
@@ -137,9 +137,10 @@ class BatchOrder:
 
     def batch(self, step: int) -> NDArray[np.int64]:
         """Rows of the samples of ``step`` (1, 2, ...)."""
-        if self._halves:
-            half = self._batch_size // 2
-            return np.concatenate([self._cut(step, half, "real"), self._cut(step, half, "synthetic")])
+        if made := self._synthetic_slots:
+            return np.concatenate(
+                [self._cut(step, self._batch_size - made, "real"), self._cut(step, made, "synthetic")]
+            )
         if step <= self._synthetic_steps:
             return self._cut(step, self._batch_size, "synthetic")
         if self._synthetic_steps:

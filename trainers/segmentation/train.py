@@ -40,6 +40,7 @@ from medsweep.trainers.segmentation.optimisation import (
 )
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.segmentation.samples import BatchOrder, TrainingSamples, gather
+from medsweep.trainers.segmentation.snapshots import Snapshots
 from medsweep.trainers.training.loop import train
 from medsweep.trainers.training.restore import load_optimizer
 from medsweep.trial import Progress, Trial
@@ -131,6 +132,7 @@ class UNetLearner:
         self._optimizer = make_optimizer(config, self.model.parameters())
         half_life = config.ema_half_life_steps
         self._average = RunningAverage(self.model, half_life) if half_life else None
+        self.snapshots = Snapshots(config) if config.snapshots else None
         self.best = best
         """Given where the best weights are to be kept."""
         self._half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -164,6 +166,8 @@ class UNetLearner:
         self._optimizer.step()
         if self._average is not None:
             self._average.update(number)
+        if self.snapshots is not None:
+            self.snapshots.take(number, self.model, self._optimizer)
         scalars["loss"] = loss.detach()
         scalars |= cross_entropy_by_source(logits_NKRR.detach().float(), masks, synthetic_N)
         if self.best is not None and (number % self._config.validate_every_steps == 0 or number == self._config.steps):
@@ -184,13 +188,15 @@ class UNetLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, normalisation statistics, optimiser, exposure, and what is kept beside the weights."""
-        return {
+        state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "seen": self.seen,
             "average": self._average.model.state_dict() if self._average else None,
             "best": self.best.state_dict() if self.best else None,
         }
+        # no key without snapshots, so that checkpoints from before there were any can be continued
+        return state | ({"snapshots": self.snapshots.state_dict()} if self.snapshots else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> Sequence[str]:
         """Return to what ``state_dict`` returned, on whichever device; nothing is lost."""
@@ -201,6 +207,8 @@ class UNetLearner:
             self._average.model.load_state_dict(state["average"])
         if self.best:
             self.best.load_state_dict(state["best"])
+        if self.snapshots:
+            self.snapshots.load_state_dict(state["snapshots"])
         return ()
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
@@ -213,7 +221,8 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
 
     Leaves network.safetensors, network.json, exposure.json and fitted_on.json. With a filter it also leaves filter.json
     (see ``survivors``), whose numbers are in exposure.json and in the last report too. Where the best weights were
-    looked for on validation patients, they are in best.safetensors, with their step and Dice in best.json.
+    looked for on validation patients, they are in best.safetensors, with their step and Dice in best.json. Snapshots
+    are in snapshot-PERCENT.safetensors.
 
     Raises:
         PoolDryError: too few synthetic samples.
@@ -236,6 +245,8 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
         yield progress
 
     save_segmenter(learner.final_model, architecture, trial.output)
+    if learner.snapshots is not None:
+        learner.snapshots.save(trial.output)
     write_fitted_on(trial.output, patients.train)
     write_json(trial.output / "exposure.json", exposure(learner, samples) | filtered)
     if filtered:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from medsweep.data.folds import Fold
-from medsweep.identity import digest_of
+from medsweep.identity import canonical, digest_of
 from medsweep.trainers.segmentation.config import (
     GPU_SECONDS_PER_STEP,
     SECONDS_BESIDE_TRAINING,
@@ -73,7 +73,10 @@ def test_report_interval_is_no_part_of_the_digest():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mixing": "fixed-exposure", "batch_size": 5}, "must be even, got 5"),
+        ({"mixing": "fixed-exposure", "batch_size": 5}, "no whole number of a batch_size of 5; the nearest .* is 0.4"),
+        ({"mixing": "fixed-exposure", "synthetic_share": 0.01}, "nearest share that fits is 0.0625"),
+        ({"synthetic_share": 0.25}, "read by mixing fixed-exposure alone, got mixing uniform"),
+        ({"snapshots": 4}, "Input should be 0, 3 or 5"),
         ({"channels": (4, 4, 4, 4, 4, 4, 4)}, "multiple of 64, got 32"),
         ({"candidates": 7, "min_iou": 0.5}, r"candidates \(7\) must be at least count \(8\)"),
         ({"batch_size": 1}, "greater than or equal to 2"),
@@ -108,6 +111,15 @@ def test_fields_that_a_trial_does_not_read_are_neutral():
     assert same(resolved(network="segresnet", residual_units=0), resolved(network="segresnet"))
     assert not same(resolved(residual_units=0), resolved())
     assert same(resolved(validate_every_steps=5), resolved())
+
+
+def test_later_fields_leave_the_old_addresses_and_real_only_trials_alone():
+    old = canonical(resolved(8, mixing="fixed-exposure"))
+    assert "synthetic_share" not in old
+    assert "snapshots" not in old
+    assert digest(resolved(8, mixing="fixed-exposure", synthetic_share=0.25)) != digest(resolved(8))
+    assert digest(resolved(8, snapshots=5)) != digest(resolved(8))
+    assert digest(resolved(0, mixing="fixed-exposure", synthetic_share=0.25, snapshots=5)) == digest(resolved(0))
 
 
 def test_validation_is_read_where_the_fold_has_some():

@@ -24,6 +24,7 @@ def probed(count=8, fold=WATCHED, seed=1, **settings) -> SegmentConfig:
         {"learning_rate": 0.5, "weight_decay": 0.0, "schedule": "poly"},
         {"mixing": "pretrain", "pretrain_share": 0.2},
         {"mixing": "fixed-exposure"},
+        {"mixing": "fixed-exposure", "synthetic_share": 0.25},
         {"report_every_steps": 3},
     ],
 )
@@ -47,6 +48,7 @@ def test_a_probe_takes_no_notice_of_what_memory_does_not_depend_on(settings):
         {"clip_norm": 0.3},
         {"ema_half_life_steps": 7},
         {"validate_every_steps": 7},
+        {"snapshots": 3},
     ],
 )
 def test_a_probe_keeps_what_memory_depends_on(settings):

@@ -48,6 +48,18 @@ def test_fixed_exposure_takes_half_of_every_batch_from_each_side():
         assert (order.batch(step) < 6).tolist() == [True, True, False, False]
 
 
+@pytest.mark.parametrize(("share", "made"), [(0.25, 1), (0.75, 3)])
+def test_a_share_of_every_batch_is_synthetic_whatever_the_size_of_the_pool(share, made):
+    alone = drawn(BatchOrder(config(), real=6, synthetic=0), steps=4)
+    for count in (2, 7):
+        wanted = config(count, mixing="fixed-exposure", synthetic_share=share)
+        order = BatchOrder(wanted, real=6, synthetic=count)
+        batches = [order.batch(step) for step in range(1, 5)]
+        assert [int((rows >= 6).sum()) for rows in batches] == [made] * 4
+        seen = np.concatenate(batches)
+        assert seen[seen < 6].tolist() == alone[: 4 * (4 - made)].tolist()
+
+
 @pytest.mark.parametrize(("share", "stay"), [(1.0, True), (0.5, True), (0.49, False), (0.125, False)])
 def test_samples_stay_on_a_gpu_that_the_trial_has_enough_of(slices, monkeypatch, share, stay):
     data, read = SliceSet.open(slices), []
