@@ -12,10 +12,11 @@ from medsweep.errors import nearest
 from medsweep.trainers.treatments.bands import SwapBands
 from medsweep.trainers.treatments.base import Treatment
 from medsweep.trainers.treatments.images import AnyImageTreatment
+from medsweep.trainers.treatments.look import Imitate
 from medsweep.trainers.treatments.masks import AnyMaskTreatment
 from medsweep.trainers.treatments.real_slices import AnyRealSlices, FreshReal, RealSlices, UniqueReal
 
-_AnyKind = AnyRealSlices | AnyImageTreatment | AnyMaskTreatment | SwapBands
+_AnyKind = AnyRealSlices | AnyImageTreatment | AnyMaskTreatment | SwapBands | Imitate
 AnyTreatment = Annotated[_AnyKind, Field(discriminator="kind")]
 
 KINDS: Final[Mapping[str, type[Treatment]]] = {

@@ -73,7 +73,7 @@ class Unsharp(ImageTreatment):
         return pairs.images + np.float32(self.amount) * (pairs.images - blur(pairs.images, self.sigma_px))
 
 
-class _Imitation(ImageTreatment):
+class Imitation(ImageTreatment):
     """Gives images a property of the target."""
 
     target: Literal["real", "pool"] = "real"
@@ -83,7 +83,7 @@ class _Imitation(ImageTreatment):
     depend on the pool's size."""
 
     @model_validator(mode="after")
-    def _measured_is_read(self) -> "_Imitation":
+    def _measured_is_read(self) -> "Imitation":
         if self.target == "real" and self.measured != MEASURED:
             raise ValueError(f"measured ({self.measured}) is read with target: pool alone; remove it")
         return self
@@ -111,7 +111,7 @@ class _Imitation(ImageTreatment):
         return Pairs(np.array(pool.images[: self.measured]), np.array(pool.masks[: self.measured]))
 
 
-class Histogram(_Imitation):
+class Histogram(Imitation):
     """Give each image, per modality, the mean histogram of the target."""
 
     kind: Literal["histogram"]
@@ -123,11 +123,11 @@ class Histogram(_Imitation):
         if not self.per_class:
             return match_histogram(pairs.images, mean_quantiles(target.images))
         quantiles_KCQ = class_quantiles(target.images, target.masks, len(classes))
-        _require_shown(self.kind, pairs.masks, quantiles_KCQ[:, 0, 0], classes)
+        require_shown(self.kind, pairs.masks, quantiles_KCQ[:, 0, 0], classes)
         return match_class_histograms(pairs.images, pairs.masks, quantiles_KCQ)
 
 
-class MatchSpectrum(_Imitation):
+class MatchSpectrum(Imitation):
     """Give each image, per modality, the radial power spectrum of the target, with gains from 0.5 to 3."""
 
     kind: Literal["match-spectrum"]
@@ -159,7 +159,7 @@ class PaintGaussian(ImageTreatment):
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
         classes = context.data.classes
         mean_KC, sd_KC = class_moments(context.real.images, context.real.masks, len(classes))
-        _require_shown(self.kind, pairs.masks, mean_KC[:, 0], classes)
+        require_shown(self.kind, pairs.masks, mean_KC[:, 0], classes)
         return paint_gaussian(pairs.masks, mean_KC, sd_KC, self, seed)
 
 
@@ -216,8 +216,8 @@ def match_class_histograms(images_nCRR: Images, masks_nRR: Masks, quantiles_KCQ:
     return matched
 
 
-def match_spectrum(images_nCRR: Images, target_CB: Numbers) -> Images:
-    """Multiply each ring b of each plane's spectrum by clip(sqrt(P_target(b) / P_own(b)), ``GAINS``).
+def match_spectrum(images_nCRR: Images, target_CB: Numbers, gains: tuple[float, float] = GAINS) -> Images:
+    """Multiply each ring b of each plane's spectrum by clip(sqrt(P_target(b) / P_own(b)), ``gains``).
 
     Phases and the plane's mean stay as they are. P_own is the sample's own, so samples do not depend on each other.
     ``target_CB`` is as ``mean_power`` gives it.
@@ -228,7 +228,7 @@ def match_spectrum(images_nCRR: Images, target_CB: Numbers) -> Images:
         own_CB = ring_power(image)
         # a ring without power has nothing to amplify, whatever its factor
         ratio_CB = np.divide(target_CB, own_CB, out=np.ones_like(own_CB), where=own_CB > 0)
-        gain_CB = np.clip(np.sqrt(ratio_CB), *GAINS)
+        gain_CB = np.clip(np.sqrt(ratio_CB), *gains)
         gain_CB[:, 0] = 1
         matched[sample] = np.fft.ifft2(np.fft.fft2(image.astype(np.float64)) * gain_CB[:, ring_RR]).real
     return matched
@@ -309,7 +309,7 @@ def _onto(values: NDArray[np.float32], quantiles: Numbers) -> Numbers:
     return mapped
 
 
-def _require_shown(kind: str, masks_nRR: Masks, measured_K: Numbers, classes: tuple[str, ...]) -> None:
+def require_shown(kind: str, masks_nRR: Masks, measured_K: Numbers, classes: tuple[str, ...]) -> None:
     for index in np.unique(masks_nRR):
         if np.isnan(measured_K[index]):
             raise UserError(

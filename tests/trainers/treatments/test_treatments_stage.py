@@ -40,6 +40,8 @@ ALL = [
     {"kind": "histogram", "per_class": True},
     {"kind": "match-spectrum"},
     {"kind": "match-spectrum", "target": "pool", "measured": 4},
+    {"kind": "imitate"},
+    {"kind": "imitate", "target": "pool", "measured": 4},
     {"kind": "paint-gaussian", "bias_sd": 0.2, "blur_px": 0.5},
     {"kind": "relabel"},
     {"kind": "corrupt-labels", "bias_px": 0.6, "random_px": 1.0, "smooth_px": 3.0},
