@@ -24,7 +24,7 @@ PILOT_PATIENTS = 5
 class Power:
     """For one comparison: SD of the differences over n patients, and what a design of that size shows.
 
-    ``detectable`` is the true mean difference found with power ``TARGET`` at alpha / comparisons, the first Holm step.
+    ``detectable`` is the true mean difference found with power ``TARGET`` at alpha / comparisons.
     ``tost`` is the probability of showing equivalence when the true difference is 0.
     """
 
@@ -110,7 +110,7 @@ class Size:
 class DesignPower:
     """What a design can show before it is run: ``models`` holds for the trained networks, ``method`` when retrained.
 
-    Both are the true mean difference found with power .8 at alpha / comparisons, the first Holm step; ``tost`` is the
+    Both are the true mean difference found with power .8 at alpha / comparisons; ``tost`` is the
     power to show equivalence within the margin at alpha; ``run_share`` is the share of the method's variance that more
     seeds would shrink and more patients would not.
     """

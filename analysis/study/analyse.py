@@ -47,6 +47,7 @@ from medsweep.analysis.study.metric_study import (
     sensitivity_of,
     study_metric,
 )
+from medsweep.analysis.study.secondary import reduce_secondary
 from medsweep.analysis.table.arms import TrialRef, control_of, infer_arms, trials_of
 from medsweep.analysis.table.plausible import doubts, refuse_impossible
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce, scored_rows
@@ -171,6 +172,7 @@ def analyse(
             left to compare.
     """
     rules, metric = rules_at(rules, look), metric_named(rules.primary, metrics)
+    asked = arms
     table, arms, dead = compared(table, arms, metric.name, dead)
     gone = [one.arm for one in dead]
     pools = pools[~pools["arm"].isin(gone)]
@@ -178,13 +180,14 @@ def analyse(
     rows = validated(table, names, metric.name)
     refuse_impossible(rows, metrics)
     measured = sorted(map(str, rows["metric"].unique()))
-    chosen = [metric, *(metrics[name] for name in metrics if name in measured and name != metric.name)]
-    scores = [reduce(rows, rules, names, wanted) for wanted in chosen]
+    reduced = reduce(rows, rules, names, metric)
+    others = [metrics[name] for name in metrics if name in measured and name != metric.name]
+    secondary, without = reduce_secondary(rows, rules, names, control_of(arms), others)
     unknown = [name for name in measured if name not in metrics]
     trials, n_real = trials_of(table, names), n_real or 1.0
     analysis = _analysed(
         rows,
-        scores,
+        [reduced, *secondary],
         pools,
         rules,
         arms,
@@ -194,11 +197,20 @@ def analyse(
         undescribed=unknown,
         dead=gone,
     )
+    lost = [f"{name} is not tested, since an arm of it has no score." for name in lost_contrasts(rules, asked, gone)]
     scope = analysis.scope if look is None else f"{analysis.scope} {look_sentence(look)}"
     why = None
     if mechanism is not None:
-        why = mechanism_of(scores[0], analysis.control, rules, mechanism, dead=gone, test_over_train=test_over_train)
-    return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead, look=look, scope=scope, mechanism=why)
+        why = mechanism_of(reduced, analysis.control, rules, mechanism, dead=gone, test_over_train=test_over_train)
+    return replace(
+        analysis,
+        cohort=cohort_of(table, metric.name),
+        dead=dead,
+        look=look,
+        scope=scope,
+        mechanism=why,
+        limits=(*lost, *without, *analysis.limits),
+    )
 
 
 def _analysed(
@@ -253,7 +265,6 @@ def _analysed(
         sparse=sparse_classes(pools),
         limits=(
             *doubts(reduced.wide, reduced.metric),
-            *(f"{name} is not tested, since an arm of it has no score." for name in lost_contrasts(rules, dead)),
             *limits_of(reduced, answers, pools, rules, undescribed=undescribed),
         ),
     )

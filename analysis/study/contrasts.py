@@ -57,14 +57,11 @@ def contrasts_of(
         UserError: a factorial has no factor of two levels, a contrast names an unknown arm, or weights do not add up
             to 0.
     """
-    lost = lost_contrasts(rules, dead)
-    asked: dict[str, Mapping[str, float]] = {name: one for name, one in rules.contrasts.items() if name not in lost}
+    asked: dict[str, Mapping[str, float]] = {
+        name: one for name, one in rules.contrasts.items() if not set(one) & set(dead)
+    }
     if rules.kind == "factorial":
-        try:
-            asked = {**factorial_effects(arms), **asked}
-        except UserError:
-            if not dead:
-                raise
+        asked = {**_living_effects(arms, dead), **asked}
     return contrast_family(reduced, control_of(arms), rules, asked, test_over_train)
 
 
@@ -106,9 +103,25 @@ def _weights(name: str, by_arm: Mapping[str, float], arms: list[str]) -> Array:
     return weights
 
 
-def lost_contrasts(rules: AnalysisRules, dead: Collection[str]) -> list[str]:
-    """Contrasts that a dead arm is part of."""
-    return [name for name, weights in rules.contrasts.items() if set(weights) & set(dead)]
+def lost_contrasts(rules: AnalysisRules, arms: Sequence[ArmInfo], dead: Collection[str]) -> list[str]:
+    """Contrasts that a dead arm is part of, and the effects of a factorial of all ``arms`` that are lost with it."""
+    if not dead:
+        return []
+    lost = [name for name, weights in rules.contrasts.items() if set(weights) & set(dead)]
+    if rules.kind == "factorial":
+        living = _living_effects([arm for arm in arms if arm.name not in dead], dead)
+        lost = [*(name for name in factorial_effects(arms) if name not in living), *lost]
+    return lost
+
+
+def _living_effects(arms: Sequence[ArmInfo], dead: Collection[str]) -> dict[str, Mapping[str, float]]:
+    """``factorial_effects`` of arms that are left; none where ``dead`` arms break the grid."""
+    try:
+        return factorial_effects(arms)
+    except UserError:
+        if not dead:
+            raise
+        return {}
 
 
 def factorial_effects(arms: Sequence[ArmInfo]) -> dict[str, Mapping[str, float]]:

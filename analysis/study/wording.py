@@ -178,6 +178,8 @@ def headline(
 def effects_headline(effects: Sequence[ContrastTest], metric: Metric, n: int) -> str:
     """The effects that are shown, the largest first; how many are not."""
     where = f"on {metric.title} (n = {n})"
+    if not effects:
+        return f"No effect {where} can be tested, since arms of the grid have no score."
     if any(effect.test.conditional for effect in effects):
         return f"One network per arm cannot judge a method: no effect {where} is named; train with more seeds."
     shown = [effect for effect in effects if effect.verdict not in UNSHOWN]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medsweep.analysis.factors.design import CROSS
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.analyse import analyse, analyse_table
@@ -17,6 +18,7 @@ from medsweep.errors import UserError
 REPAIRS = ("text.labels", "text.look", "text.variety")
 CELLS = list(itertools.product((0, 1), repeat=3))
 FACTORIAL = AnalysisRules(kind="factorial", margin=0.005)
+INTERACTION = f"text.labels {CROSS} text.look"
 
 
 def cell_name(cell):
@@ -147,3 +149,27 @@ def test_a_run_that_fails_makes_no_contrast_milder():
     assert analyse_table(rows, **asked).contrasts[0].verdict is Verdict.INFERIOR
     failed = rows.assign(value=rows["value"].mask(own & (rows["seed"] == 2), 0.0))
     assert analyse_table(failed, **asked).contrasts[0].verdict is Verdict.INFERIOR
+
+
+def without(rows, *arms):
+    return rows.assign(status=rows["status"].mask(rows["arm"].isin(arms), "absent"))
+
+
+def test_effects_that_a_dead_arm_takes_along_are_named():
+    """A 2 x 2 grid loses its interaction with one cell, and every effect with two in a row."""
+    names = [cell_name(cell) for cell in CELLS if cell[2] == 0]
+    grid = [arm for arm in infos() if arm.control or arm.name in names]
+    grid = [ArmInfo(arm.name, dict(list(arm.levels.items())[:2]), control=arm.control) for arm in grid]
+    rows = table(1)[lambda rows: rows["arm"].isin([arm.name for arm in grid])]
+    whole = analyse(rows, NO_POOLS, FACTORIAL, arms=grid)
+    assert [test.name for test in whole.contrasts] == ["text.labels", "text.look", INTERACTION]
+    broken = analyse(without(rows, "cell 110"), NO_POOLS, FACTORIAL, arms=grid)
+    kept = [test.name for test in broken.contrasts]
+    lost = [test.name for test in whole.contrasts if test.name not in kept]
+    assert INTERACTION in lost
+    told = [f"{name} is not tested, since an arm of it has no score." for name in lost]
+    assert list(broken.limits[: len(told)]) == told
+    dead = analyse(without(rows, "cell 110", "cell 100", "cell 010"), NO_POOLS, FACTORIAL, arms=grid)
+    assert (dead.contrasts, len(dead.limits) >= 3) == ((), True)
+    assert dead.limits[0] == "text.labels is not tested, since an arm of it has no score."
+    assert dead.headline == "No effect on Dice (n = 40) can be tested, since arms of the grid have no score."
