@@ -3,7 +3,8 @@
 N samples, C channels, K classes, R pixels, L style layers, D latent dimensions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,23 +77,33 @@ class Batches:
         self.random = torch.Generator(device).manual_seed(derive_seed(*purpose, "device"))
         self._order = torch.empty(0, dtype=torch.int64, device=device)
         """Rows of the slices in the order in which they come next."""
+        self._rows: Callable[[], Tensor] = self.next_rows
+
+    @contextmanager
+    def rows_from(self, source: Callable[[], Tensor]) -> Iterator[None]:
+        """Let ``source`` give the rows of each batch for a while, int64 (N,) on the device."""
+        self._rows = source
+        try:
+            yield
+        finally:
+            self._rows = self.next_rows
 
     def real(self) -> PairBatch:
         """The next batch of real pairs."""
-        return pairs_of(self.data, self._next_rows(), self.config)
+        return pairs_of(self.data, self._rows(), self.config)
 
     def real_images(self) -> Tensor:
         """A fresh batch of real images (N, C, R, R), for terms that compare spectra."""
-        return self.data.images[self._next_rows()]
+        return self.data.images[self._rows()]
 
     def masks(self, count: int | None = None) -> MaskBatch:
         """A fresh batch of masks for C-SG; the others get none, and nothing is drawn."""
         if self.config.variant != "c-sg":
             return MaskBatch(None, self._order[:0])
-        rows = self._next_rows()[:count]
+        rows = self._rows()[:count]
         return MaskBatch(self.data.channels[rows].float(), rows)
 
-    def _next_rows(self) -> Tensor:
+    def next_rows(self) -> Tensor:
         """The next batch of rows, int64 (N,) on the device; all are drawn once before any is drawn again."""
         count = self.config.batch_size
         if len(self._order) < count:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from medsweep.config import Config
+from medsweep.config import NOT_IDENTITY, Config
 from medsweep.data.stage_config import FittedConfig
 
 Variant = Literal["b-sg", "m-sg", "c-sg"]
@@ -87,6 +87,10 @@ class GanSettings(Config):
     segmenter_weight: Weight = 0.0
     """C-SG: weight of a frozen segmenter's cross-entropy between the image made and its mask, in G's loss."""
     report_every_steps: int = Field(default=100, ge=1)
+    cuda_graphs: Annotated[bool, NOT_IDENTITY] = False
+    """On a CUDA device: record the main phases once as graphs and replay them, which spares the host its launches."""
+    compiled: Annotated[bool, NOT_IDENTITY] = False
+    """On a CUDA device: run the main phases through ``torch.compile``."""
 
     @field_validator("injection", mode="before")
     @classmethod

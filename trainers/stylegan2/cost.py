@@ -7,6 +7,7 @@ trial computes on.
 from typing import Final
 
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
+from medsweep.trainers.stylegan2.graphs import WARM_UPS
 from medsweep.trainers.stylegan2.networks import Architecture
 
 PROBED_AS_ONE: Final = (
@@ -118,12 +119,14 @@ def divides(config: GanConfig) -> int:
 def probe(config: GanConfig) -> GanConfig:
     """Two steps of the same training that visit all phases and diagnostics; what memory does not depend on is neutral.
 
-    Two, since the optimisers' running means, made in the first step, are beside the graphs from the second on.
+    Two, since the optimisers' running means, made in the first step, are beside the graphs from the second on. CUDA
+    graphs are recorded after their warm-ups, so these come before.
     """
     fields = dict(config)
     fields |= {name: 1.0 if fields[name] else 0.0 for name in PROBED_AS_ONE}
     fields |= {name: GanSettings.model_fields[name].default for name in PROBED_AS_DEFAULT}
-    fields |= {"seed": 0, "kimg": 2 * config.batch_size / 1000, "report_every_steps": 1, "learning_rate": 0.0025}
+    steps = 2 + (WARM_UPS if config.cuda_graphs else 0)
+    fields |= {"seed": 0, "kimg": steps * config.batch_size / 1000, "report_every_steps": 1, "learning_rate": 0.0025}
     fields |= {"r1_every_steps": 1, "path_length_every_steps": 1, "r1_gamma_mask_ratio": 1.0, "mask_clip_px": 1.0}
     fields |= {"ema_kimg": 1.0, "ema_ramp_up": 0.0}
     return GanConfig(**fields)

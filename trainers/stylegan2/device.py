@@ -40,14 +40,19 @@ class DeviceSettings:
     """Whether torch was told to use deterministic algorithms only."""
     threads: int
     compiled: bool = False
-    """Whether the main phases run through ``torch.compile``. Off until a measurement says what it gains."""
+    """Whether the main phases run through ``torch.compile``."""
+    cuda_graphs: bool = False
+    """Whether the main phases are recorded as CUDA graphs and replayed."""
 
 
-def device_settings(device: str, resolution: int) -> DeviceSettings:
+def device_settings(
+    device: str, resolution: int, *, compiled: bool = False, cuda_graphs: bool = False
+) -> DeviceSettings:
     """Decide for ``device`` ('cpu', 'cuda:0') and networks of R = ``resolution``.
 
     Raises:
-        UserError: ``device`` is no device, or a CUDA device that torch does not see.
+        UserError: ``device`` is no device, or a CUDA device that torch does not see; or what only CUDA has was asked
+            for on another one.
     """
     try:
         kind = torch.device(device)
@@ -63,6 +68,12 @@ def device_settings(device: str, resolution: int) -> DeviceSettings:
         name, memory = cuda.name, cuda.total_memory
         fast = cuda.major >= 8  # such devices compute in bfloat16 natively, and have TensorFloat-32 as well
     else:
+        for asked, field in ((compiled, "gan.compiled"), (cuda_graphs, "gan.cuda_graphs")):
+            if asked:
+                raise UserError(
+                    f"{field}: true needs a CUDA device, and this training runs on {device!r}; "
+                    "give it one with resources.gan.gpus, or leave the option out"
+                )
         name = _processor() if kind.type == "cpu" else kind.type
         memory, fast = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), False
     return DeviceSettings(
@@ -74,6 +85,8 @@ def device_settings(device: str, resolution: int) -> DeviceSettings:
         channels_last=kind.type == "cuda",
         deterministic=torch.are_deterministic_algorithms_enabled(),
         threads=torch.get_num_threads(),
+        compiled=compiled,
+        cuda_graphs=cuda_graphs,
     )
 
 

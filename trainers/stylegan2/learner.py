@@ -14,6 +14,7 @@ from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.device import DeviceSettings
 from medsweep.trainers.stylegan2.diagnostics import Diagnostics, SampleGrids
+from medsweep.trainers.stylegan2.graphs import Recorder
 from medsweep.trainers.stylegan2.networks import Architecture
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
 from medsweep.trainers.stylegan2.optional_losses import OptionalLosses
@@ -27,6 +28,7 @@ class GanLearner:
 
     ``device_settings`` says how the main phases compute; None is float32 in the ordinary memory layout throughout.
     ``micro_batches`` is at most what ``cost.divides`` allows; but for rounding nothing depends on it.
+    ``recorder`` makes graphs of the main phases, which a batch in micro-batches cannot have.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class GanLearner:
         segmenter: nn.Module | None = None,
         device_settings: DeviceSettings | None = None,
         micro_batches: int = 1,
+        recorder: Recorder | None = None,
     ):
         self.config, self._half_from = config, device_settings.half_from if device_settings else None
         modalities, classes = data.images.shape[1], data.channels.shape[1]
@@ -59,6 +62,7 @@ class GanLearner:
             optional=self.optional,
             gamma_C=_r1_weights(config, architecture).to(device),
             micro_batches=micro_batches,
+            recorder=recorder,
         )
         card = GeneratorCard(
             variant=config.variant,
@@ -119,6 +123,7 @@ class GanLearner:
         for name, owner in self._stateful().items():
             owner.load_state_dict(state[name])
         self.phases.mean_path_length.copy_(state["mean_path_length"])
+        self.phases.forget_graphs()
         self._done = state["step"]
         note = self.batches.load_state_dict(state["batches"], self._done)
         return [note] if note else []

@@ -75,7 +75,10 @@ class RunningMean:
     def update(self, x: Tensor) -> Tensor:
         """Take ``x`` into the mean and return the mean, without a gradient."""
         new = x.detach().clone()
-        self.value = new if self.value is None else torch.lerp(new, self.value, self.decay)
+        if self.value is None:
+            self.value = new
+        else:  # in place, so that a graph finds it where it was
+            self.value.copy_(torch.lerp(new, self.value, self.decay))
         return self.value
 
 

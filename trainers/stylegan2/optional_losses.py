@@ -71,7 +71,8 @@ class OptionalLosses:
         return {"anchors": self._anchors.value, "log_power": self._log_power.value}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._anchors.value, self._log_power.value = state["anchors"], state["log_power"]
+        for mean, name in ((self._anchors, "anchors"), (self._log_power, "log_power")):
+            mean.value = None if state[name] is None else state[name].clone()
 
 
 def _weighted(terms: dict[str, tuple[float, Tensor]]) -> tuple[Tensor | float, Scalars]:

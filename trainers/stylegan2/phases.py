@@ -12,6 +12,7 @@ from medsweep.trainers.stylegan2.augmented_discriminator import AugmentedDiscrim
 from medsweep.trainers.stylegan2.batches import Batches, PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.cost import divides
+from medsweep.trainers.stylegan2.graphs import GraphedPhase, MainPhase, Recorder
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks, descend
 from medsweep.trainers.stylegan2.optional_losses import OptionalLosses
 from medsweep.trainers.training.accumulation import (
@@ -25,10 +26,14 @@ from medsweep.trainers.training.accumulation import (
 )
 
 PATH_LENGTH_DECAY = 0.01
+REAL_SCORES = "real_scores"
 
 
 class Phases:
-    """Each phase draws its own latents, takes one optimiser step, and returns named 0-dimensional tensors."""
+    """Each phase draws its own latents, takes one optimiser step, and returns named 0-dimensional tensors.
+
+    With a ``recorder`` the two main phases become graphs (``graphs``), which leaves no room for several micro-batches.
+    """
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class Phases:
         optional: OptionalLosses,
         gamma_C: Tensor,
         micro_batches: int = 1,
+        recorder: Recorder | None = None,
     ):
         assert micro_batches <= divides(config), f"{micro_batches} micro-batches, {divides(config)} are allowed"
         self._config, self._networks, self._batches = config, networks, batches
@@ -48,6 +54,19 @@ class Phases:
         half = max(1, config.batch_size // 2)
         self._micro_batches_of_half = split_batch(half, min(micro_batches, half))
         self.mean_path_length = torch.zeros((), device=gamma_C.device)
+        self._descend_g: MainPhase = self._descended_g
+        self._descend_d: MainPhase = self._descended_d
+        self._graphed: list[GraphedPhase] = []
+        if recorder is not None:
+            assert micro_batches == 1, "micro-batches go back to a random state, which cannot be recorded"
+            graphed_g = GraphedPhase(self._descended_g, networks.adam_g, batches, recorder)
+            graphed_d = GraphedPhase(self._descended_d, networks.adam_d, batches, recorder)
+            self._descend_g, self._descend_d, self._graphed = graphed_g, graphed_d, [graphed_g, graphed_d]
+
+    def forget_graphs(self) -> None:
+        """Record anew, since weights, moments or running means have come to lie elsewhere."""
+        for phase in self._graphed:
+            phase.forget()
 
     def _generated(self, w_NLD: Tensor, condition: Tensor | None, random: Random) -> Tensor:
         """Images of G with fresh noise."""
@@ -56,6 +75,9 @@ class Phases:
 
     def generator(self) -> Scalars:
         """Non-saturating loss of G, with the optional terms."""
+        return self._descend_g(None)
+
+    def _descended_g(self, real: PairBatch | None) -> Scalars:
         networks, batches = self._networks, self._batches
         masks = batches.masks()
         styles = SharedTensor(batches.styles(networks.g, self._config.batch_size, track=True))
@@ -113,6 +135,12 @@ class Phases:
 
     def discriminator(self, real: PairBatch, step: int) -> Scalars:
         """Logistic loss of D, with the optional terms; real and generated never share a batch statistic."""
+        scalars = self._descend_d(real)
+        self._discriminator.observe(scalars.pop(REAL_SCORES), step)  # counts on the host
+        return scalars
+
+    def _descended_d(self, real: PairBatch | None) -> Scalars:
+        assert real is not None
         networks, batches = self._networks, self._batches
         with torch.no_grad():
             w_NLD = batches.styles(networks.g, len(real.x))
@@ -135,9 +163,7 @@ class Phases:
 
         networks.adam_d.zero_grad()
         means = accumulate(loss_of, self._micro_batches, batches.random)
-        norm = descend(networks.adam_d)
-        self._discriminator.observe(torch.cat(real_scores), step)
-        return means | {"grad_norm_d": norm}
+        return means | {"grad_norm_d": descend(networks.adam_d), REAL_SCORES: torch.cat(real_scores)}
 
     def r1(self, real: PairBatch) -> Scalars:
         """R1 with respect to the pair before its distortion, times its interval; C-SG's condition has no penalty."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,8 @@ from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trainers.stylegan2 import cost
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.device import applied, device_settings
+from medsweep.trainers.stylegan2.device import DeviceSettings, applied, device_settings
+from medsweep.trainers.stylegan2.graphs import CudaRecorder
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import load_generator
@@ -34,15 +35,21 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
         DivergedError: training left the finite numbers, or the generator collapsed.
     """
     torch.set_num_threads(trial.threads)  # before the device settings are made, which report them
+    settings = settings_of(config, trial)
     data = TrainingSet.load(config, inputs["prepare"], trial.device)
     segmenter = None
     if config.segmenter_weight:
         require_within("reference segmenter", inputs["reference"], data.patients)
         segmenter = load_segmenter(inputs["reference"], trial.device).requires_grad_(False)
-    settings = device_settings(trial.device, config.resolution)
     with applied(settings):
         learner = GanLearner(
-            config, data, trial.device, segmenter=segmenter, device_settings=settings, micro_batches=trial.micro_batches
+            config,
+            data,
+            trial.device,
+            segmenter=segmenter,
+            device_settings=settings,
+            micro_batches=trial.micro_batches,
+            recorder=CudaRecorder() if settings.cuda_graphs else None,
         )
         yield from train(learner, config.total_steps, trial, report_every_steps=config.report_every_steps)
     learner.sampler.save(trial.output)
@@ -50,6 +57,16 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
     learner.grids.write_real(trial.output / "real.png")
     write_fitted_on(trial.output, data.patients)
     (trial.output / HARDWARE).write_text(json.dumps(asdict(settings), indent=2, sort_keys=True) + "\n")
+
+
+def settings_of(config: GanConfig, trial: Trial) -> DeviceSettings:
+    """How the trial uses its device; a batch that had to be cut is not recorded, and the manifest says so."""
+    graphs = config.cuda_graphs
+    settings = device_settings(trial.device, config.resolution, compiled=config.compiled, cuda_graphs=graphs)
+    if not graphs or trial.micro_batches == 1:
+        return settings
+    trial.note(f"no CUDA graphs, since the batch is worked in {trial.micro_batches} micro-batches to fit into memory")
+    return replace(settings, cuda_graphs=False)
 
 
 STYLEGAN2: Final = GeneratorFamily(

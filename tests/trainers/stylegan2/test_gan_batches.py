@@ -72,7 +72,7 @@ def test_rows_come_to_the_device_a_thousand_batches_at_a_time(monkeypatch):
     monkeypatch.setattr(batches, "BATCHES_AHEAD", 6)
     deck = Batches(tiny("b-sg"), range(10), "cpu", ("deck",))
     with HostWaits() as waits:
-        drawn = torch.cat([deck._next_rows() for _ in range(15)])
+        drawn = torch.cat([deck.next_rows() for _ in range(15)])
     assert len(waits.lines) == 2
     for first in range(0, 60, 10):
         assert sorted(drawn[first : first + 10].tolist()) == list(range(10))
