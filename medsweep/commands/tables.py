@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from medsweep.analysis.report.page import Format
 
 SUFFIXES: Final = (".csv", ".tsv", ".parquet")
+SEPARATORS: Final = (";", "\t", ",", "|")
 
 
 def are_tables(paths: Sequence[Path]) -> bool:
@@ -67,7 +68,11 @@ def read_table(path: Path) -> "pd.DataFrame":
     try:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",")
+        sep = "\t" if path.suffix.lower() == ".tsv" else ","
+        table = pd.read_csv(path, sep=sep)
     except (ValueError, OSError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a table: {first}") from None
+    if len(table.columns) == 1 and (other := next((mark for mark in SEPARATORS if mark in table.columns[0]), None)):
+        raise UserError(f"{path}: its columns are separated by {other!r} and not by {sep!r}; save it with commas")
+    return table

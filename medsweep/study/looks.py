@@ -10,9 +10,10 @@ from medsweep.execution.driver import Summary, decide_checked, joined, known_fai
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.planning.budget import OverBudgetError
 from medsweep.store.store import Store
+from medsweep.study.arm_infos import arm_infos
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.plan import PlannedSweep, plan_arms
-from medsweep.study.report import arm_infos, results_table, test_over_train
+from medsweep.study.report import results_table, test_over_train
 from medsweep.study.stages import Settings
 from medsweep.sweep.arms import replicates
 from medsweep.sweep.plan import Plan
@@ -69,7 +70,7 @@ class Looks:
         dead = dead_arms(plan, decisions, failures, complete_cases=sweep.analysis.missing == "complete-cases")
         table, ratio = results_table(sweep, plan, self.store), test_over_train(plan, self.store)
         try:
-            arms = undecided(table, rules_at(sweep.analysis, look), arm_infos(plan), dead, ratio)
+            arms = undecided(table, rules_at(sweep.analysis, look), arm_infos(plan.arms), dead, ratio)
         except UserError as error:
             return LookState(look, plan, waits=str(error))  # the report is refused with the same words
         return LookState(look, plan, undecided=arms)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from medsweep.analysis.study.contrasts import factorial_effects
 from medsweep.data.folds import split
 from medsweep.data.source import DataSource, inspect_source
 from medsweep.errors import UserError, nearest
 from medsweep.store.store import Store
+from medsweep.study.arm_infos import arm_infos
 from medsweep.study.chains import Chains, fold_of
 from medsweep.study.equal_real import with_equal_real_steps
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
@@ -46,6 +48,7 @@ def plan_sweep(path: Path, store: Store) -> PlannedSweep:
     except ValueError as error:
         raise sweep.error(("data",), str(error)) from None
     _refuse_bad_contrasts(sweep, compared)
+    _refuse_empty_factorial(sweep, compared)
     cells = replicates(sweep, source.patients)
     _require_room(sweep, compared, cells, source.patients)
     plan = plan_arms(sweep, source, cells, compared)
@@ -136,6 +139,17 @@ def _refuse_bad_contrasts(sweep: StudySweep, compared: Sequence[Arm[Settings]]) 
         if abs(sum(weights.values())) > 1e-9 or not any(weights.values()):
             total = sum(weights.values())
             raise sweep.error(place, f"contrast {name!r}: weights must add up to 0 and not all be 0, got {total:g}")
+
+
+def _refuse_empty_factorial(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """A factorial without an effect to test is refused before anything is trained for it."""
+    if sweep.analysis.kind != "factorial":
+        return
+    try:
+        factorial_effects(arm_infos(compared))
+    except UserError as error:
+        text = str(error).removeprefix("analysis.kind: factorial: ")
+        raise sweep.error(("analysis", "kind"), f"kind: factorial: {text}; give factors two levels each") from None
 
 
 def _refuse_data_factors(sweep: StudySweep) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.across import write_across
 from medsweep.analysis.report.page import Format, write_report
 from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext, SamplePicture
@@ -28,11 +27,11 @@ from medsweep.execution.plan_tasks import labels_of
 from medsweep.identity import short
 from medsweep.planning.cost import StageCost
 from medsweep.store.store import Store
+from medsweep.study.arm_infos import arm_infos
 from medsweep.study.chains import network_of
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table
-from medsweep.sweep.arms import Arm, label_of, level_text
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.config import Unit
@@ -119,7 +118,7 @@ def make_report(
             tables["results"],
             tables["pools"],
             sweep.analysis,
-            arms=arm_infos(plan),
+            arms=arm_infos(plan.arms),
             n_real=cohort and _real_training_size(*cohort, sweep.base.synthesise.unit),
             test_over_train=test_over_train(plan, store),
             dead=dead,
@@ -194,37 +193,8 @@ def make_across(
     return write_across(folder, analyses, context, formats=formats)
 
 
-def arm_infos(plan: Plan[Settings]) -> tuple[ArmInfo, ...]:
-    """Arms as the analysis knows them; those that differ in the synthetic count alone form a series."""
-    firsts: dict[str, Arm] = {}
-    for arm in plan.arms:
-        if arm.settings.synthesise.count > 0:
-            firsts.setdefault(_without_count(arm), arm)
-    return tuple(
-        ArmInfo(
-            name=arm.name,
-            levels={name: value if np.isscalar(value) else level_text(value) for name, value in arm.levels.items()},
-            count=arm.settings.synthesise.count,
-            series=_series_name(firsts[_without_count(arm)].levels) if arm.settings.synthesise.count > 0 else None,
-            control=arm.is_control,
-        )
-        for arm in plan.arms
-    )
-
-
-def _without_count(arm: Arm[Settings]) -> str:
-    """What arms of one series share."""
-    synthesise = arm.settings.synthesise.model_copy(update={"count": 0})
-    return arm.settings.model_copy(update={"synthesise": synthesise}).model_dump_json()
-
-
 def _now() -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-
-
-def _series_name(levels: Mapping[str, object]) -> str:
-    labels = [label_of(dotted, value) for dotted, value in levels.items() if dotted != "synthesise.count"]
-    return " ".join(labels) or "synthetic"
 
 
 def _cohort(plan: Plan, store: Store) -> Cohort | None:
