@@ -14,6 +14,7 @@ from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder, Plan, PlannedTrial
 from medsweep.trainers import treatments
 from medsweep.trainers.assessment import config as assess_config
+from medsweep.trainers.diagnosis.config import DiagnoseConfig
 from medsweep.trainers.scoring.score import ScoreConfig
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.synthesis import synthesise as synthesis
@@ -42,8 +43,8 @@ class Chains:
         for settings in (*(arm.settings for arm in arms), *bounds):
             key = _generator_key(settings)
             self._extents[key] = max(self._extents.get(key, 0), candidates(settings))
-        self.assessed: list[str] = []
-        """Assessments so far. The report wants them, though few arms read them."""
+        self.extras: list[str] = []
+        """Assessments and diagnoses so far. The report wants them, though few arms read them."""
 
     def expand(self, builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
         """Add the chain of one arm under one replicate; returns the digest of its scores."""
@@ -58,7 +59,12 @@ class Chains:
                 scores = self._assess(cell, inputs["pool"])
                 if settings.segment.min_iou > 0:
                     inputs["scores"] = scores
-        network = builder.add("segment", _segment(settings, cell.fold, cell.seed), inputs)
+        training = _segment(settings, cell.fold, cell.seed)
+        network = builder.add("segment", training, inputs)
+        if training.snapshots > 0:
+            seen = inputs | {"network": network, "reference": self._reference(cell)}
+            config = DiagnoseConfig(fold=cell.fold, seed=cell.seed, segment=training)
+            self.extras.append(builder.add("diagnose", config, seen))
         return builder.add("score", ScoreConfig(fold=fold), {"prepare": prepared, "network": network})
 
     def _pool(self, cell: _Cell) -> str:
@@ -106,7 +112,7 @@ class Chains:
         embed = assess_config.EmbedConfig(**fields)
         real = cell.builder.add("embed", embed, seen)
         digest = cell.builder.add("assess", config, seen | {"pool": pool, "real": real})
-        self.assessed.append(digest)
+        self.extras.append(digest)
         return digest
 
     def _reference(self, cell: _Cell) -> str:

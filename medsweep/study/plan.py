@@ -79,7 +79,7 @@ def plan_arms(
             raise _refused(error, arm, sweep) from None
 
     plan = build(
-        sweep.name, arms=compared, replicates=cells, stages=STAGES, expand=expand, extras=lambda _: chains.assessed
+        sweep.name, arms=compared, replicates=cells, stages=STAGES, expand=expand, extras=lambda _: chains.extras
     )
     require_no_leak(plan, source.patients)
     _require_spare_patients(sweep, plan, source.patients)

@@ -15,6 +15,8 @@ from medsweep.sweep.file import Schema, Sweep
 from medsweep.trainers import treatments
 from medsweep.trainers.assessment import assess
 from medsweep.trainers.assessment import config as assess_config
+from medsweep.trainers.diagnosis import config as diagnose_config
+from medsweep.trainers.diagnosis import diagnose
 from medsweep.trainers.generators import GeneratorFamily
 from medsweep.trainers.scoring import score
 from medsweep.trainers.segmentation import config as segment_config
@@ -144,6 +146,19 @@ STAGES: Final[Mapping[str, Stage]] = {
             probe=segment_config.probe,
             reads_prefix=frozenset({"pool", "scores"}),
             guessed_mib=5,
+            of_arm=True,
+        ),
+        Stage(
+            name="diagnose",
+            version=1,
+            config=diagnose_config.DiagnoseConfig,
+            run=diagnose.run,
+            hours=diagnose_config.hours,
+            gpu_hours=diagnose_config.gpu_hours,
+            probe=diagnose_config.probe,
+            sized_by=frozenset({"network", "reference"}),
+            reads_prefix=frozenset({"pool", "scores"}),
+            guessed_mib=0.1,
             of_arm=True,
         ),
         Stage(

@@ -106,3 +106,24 @@ def test_bands_are_swapped_with_the_real_slices_of_real_masks_alone(tmp_path: Pa
 
 def test_a_pool_of_real_masks_can_be_swapped(tmp_path: Path) -> None:
     assert stages(planned(tmp_path, {"swapped": f"{{gan.pipeline: c-sg, {SWAP}}}"}))["treat"] == 2
+
+
+def test_arms_with_snapshots_and_a_pool_are_diagnosed(tmp_path: Path) -> None:
+    levels = "{gan.pipeline: b-sg, synthesise.count: 4, segment.snapshots: %d}"
+    watched = ("seeds: 1}", "seeds: 1, validation: 0.3}")
+    arms = {"plain": levels % 0, "looked into": levels % 5, "real": "{synthesise.count: 0, segment.snapshots: 5}"}
+    plan = planned(tmp_path, arms, watched)
+    diagnoses = [trial for trial in plan.trials.values() if trial.stage == "diagnose"]
+    assert len(diagnoses) == 2
+    for trial in diagnoses:
+        assert set(trial.inputs) == {"prepare", "network", "pool", "reference"}
+        network = plan.trials[trial.inputs["network"]].config.model_dump()
+        assert (network["snapshots"], network["count"]) == (5, 4)
+    alone = [trial.config.model_dump() for trial in plan.trials.values() if trial.stage == "segment"]
+    assert [network["snapshots"] for network in alone if network["count"] == 0] == [0, 0]
+
+
+def test_snapshots_without_patients_to_watch_are_refused(tmp_path: Path) -> None:
+    levels = "{gan.pipeline: b-sg, synthesise.count: 4, segment.snapshots: 5}"
+    with pytest.raises(UserError, match=r"validation patients, got none; set replicates\.validation above 0"):
+        planned(tmp_path, {"looked into": levels})

@@ -1,0 +1,1 @@
+"""What a pool does inside the segmenter that is trained on it: gradients, losses, features, normalisation."""

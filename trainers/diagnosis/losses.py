@@ -1,0 +1,70 @@
+"""Losses of probe batches: where in an image, in which class, and in which direction a network is wrong.
+
+Shapes: N samples, K classes, R resolution in pixels.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+BAND_PX = 1.5
+"""Pixels at most so far from the boundary of the foreground are its band."""
+RESIDUAL_PX = 3.0
+"""Pixels at most so far from it count for the signed residual."""
+
+Row = tuple[str, str, float]
+"""Quantity, group, value."""
+
+
+def signed_distance(mask_RR: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Distance of pixel centres from the boundary of all foreground in px, above 0 inside; infinite without any."""
+    inside = mask_RR > 0
+    if not inside.any() or inside.all():
+        return np.where(inside, np.inf, -np.inf)
+    found: NDArray[np.float64] = np.where(
+        inside, distance_transform_edt(inside) - 0.5, 0.5 - distance_transform_edt(~inside)
+    )
+    return found
+
+
+def loss_rows(logits: Sequence[Tensor], masks: Sequence[NDArray[np.uint8]], classes: Sequence[str]) -> list[Row]:
+    """Losses over the half-batches of a source, given their logits (N, K, R, R) and masks (N, R, R).
+
+    ``cross_entropy``: mean over pixels of ``all``, of ``boundary`` and ``rest`` (the band or not), and of each class.
+    ``soft_dice_loss``: over a half-batch per class, mean over the halves. ``signed_residual_px``: the sum of foreground
+    probability minus mask within 3 px of the boundary, over the pixels of the contour: by how much the network draws
+    the foreground larger. What no pixel tells is NaN.
+    """
+    p_NKRR = torch.cat(list(logits)).double().softmax(dim=1).cpu().numpy()
+    masks_NRR = np.concatenate(masks)
+    d_NRR = np.stack([signed_distance(mask) for mask in masks_NRR])
+    entropy_NRR = -np.log(np.take_along_axis(p_NKRR, masks_NRR[:, None].astype(np.int64), axis=1)[:, 0] + 1e-300)
+    band_NRR = np.abs(d_NRR) <= BAND_PX
+    parts = {"all": band_NRR | True, "boundary": band_NRR, "rest": ~band_NRR}
+    parts |= {name: masks_NRR == label for label, name in enumerate(classes)}
+    rows = [("cross_entropy", group, _mean(entropy_NRR[part])) for group, part in parts.items()]
+    rows += [("soft_dice_loss", name, value) for name, value in _dice_losses(p_NKRR, masks, classes)]
+    near = np.abs(d_NRR) <= RESIDUAL_PX
+    residual = ((1 - p_NKRR[:, 0]) - (masks_NRR > 0))[near].sum()
+    contour = np.count_nonzero((d_NRR > 0) & (d_NRR <= 0.5))
+    return [*rows, ("signed_residual_px", "all", float(residual / contour) if contour else float("nan"))]
+
+
+def _dice_losses(
+    p_NKRR: NDArray[np.float64], masks: Sequence[NDArray[np.uint8]], classes: Sequence[str]
+) -> Iterator[tuple[str, float]]:
+    cuts = np.cumsum([len(half) for half in masks])[:-1]
+    for label, name in enumerate(classes[1:], start=1):
+        values = []
+        for p, half in zip(np.split(p_NKRR[:, label], cuts), masks, strict=True):
+            mask = half == label
+            values.append(1 - 2 * p[mask].sum() / (p.sum() + mask.sum()))
+        yield name, float(np.mean(values))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else float("nan")

@@ -1,0 +1,78 @@
+"""The probe batches: real training, held-out and synthetic slices, in two disjoint halves each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medsweep.data.folds import Split
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.trainers.diagnosis.config import HALF
+from medsweep.trainers.diagnosis.gradients import AGAIN, HELD_OUT, POOL, TRAIN
+from medsweep.trainers.pool import Pool
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Images float32 (N, C, R, R), masks uint8 (N, R, R), and which patient, as a number, each is of."""
+
+    images: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+    groups: NDArray[np.int64]
+
+
+class Sources:
+    """Where probes are drawn from: foreground slices of training and validation patients, and the arm's samples."""
+
+    def __init__(self, data: SliceSet, patients: Split, pool: Pool, chosen: NDArray[np.int64]) -> None:
+        self._data, self._pool = data, pool
+        self._rows = {
+            TRAIN: data.rows(patients.train, foreground_only=True),
+            HELD_OUT: data.rows(patients.validation, foreground_only=True),
+            POOL: chosen,
+        }
+
+    def draw(self, rng: np.random.Generator, *, again: bool) -> dict[str, list[Slices]]:
+        """Two halves per source, disjoint, of 32 samples or as many as there are; ``again`` draws from held-out twice.
+
+        Raises:
+            UserError: a source has too few slices for one in every half.
+        """
+        halves: dict[str, list[Slices]] = {}
+        for source, rows in self._rows.items():
+            parts = 4 if source == HELD_OUT and again else 2
+            size = min(HALF, len(rows) // parts)
+            if size < 1:
+                raise UserError(
+                    f"the diagnosis needs {parts} {source} slices with foreground, there are {len(rows)}; "
+                    "raise replicates.validation or synthesise.count, or set segment.snapshots to 0"
+                )
+            order = rng.permutation(rows)
+            found = [self._read(source, np.sort(order[part * size : (part + 1) * size])) for part in range(parts)]
+            halves[source] = found[:2]
+            if parts == 4:
+                halves[AGAIN] = found[2:]
+        return halves
+
+    def _read(self, source: str, rows: NDArray[np.int64]) -> Slices:
+        if source != POOL:
+            return Slices(self._data.image_rows(rows), self._data.masks[rows], self._patients()[rows])
+        pool = self._pool
+        groups = rows // pool.slices_per_patient if pool.rows is None else self._patients()[pool.rows[rows]]
+        return Slices(np.array(pool.images[rows], np.float32), pool.masks[rows], groups)
+
+    def _patients(self) -> NDArray[np.int64]:
+        numbers = {patient: number for number, patient in enumerate(self._data.patients)}
+        return np.array([numbers[patient] for patient in self._data.index["patient"]], dtype=np.int64)
+
+
+def joined(halves: Mapping[str, list[Slices]], source: str) -> Slices:
+    """Both halves of a source in one."""
+    parts = halves[source]
+    return Slices(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.masks for part in parts]),
+        np.concatenate([part.groups for part in parts]),
+    )
