@@ -221,9 +221,9 @@ def graphs(record: Record) -> tuple[str, str] | None:
         return None
     measured = ", ".join(f"{gan} {gain:.2f} times" for gan, gain in gains.items())
     if gains.get("256 px b16", 0.0) >= 1.1:
-        return measured, "build graphed phases, on everywhere"
+        return measured, "gan.cuda_graphs on everywhere"
     small = max((gain for gan, gain in gains.items() if gan.startswith("64")), default=0.0)
-    return measured, "build graphed phases, on below 128 px" if small >= 1.5 else "no graphs"
+    return measured, "gan.cuda_graphs on below 128 px" if small >= 1.5 else "no graphs"
 
 
 def compiling(record: Record) -> tuple[str, str] | None:

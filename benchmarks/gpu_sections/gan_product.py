@@ -16,10 +16,12 @@ from slices_made_up import made_up
 from torch import Tensor, nn
 
 from medsweep.data.folds import Fold
+from medsweep.trainers.stylegan2.batches import PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import flops_per_image
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.device import DeviceSettings, device_settings
+from medsweep.trainers.stylegan2.graphs import GraphedPhase, MainPhase, Recorder
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.masks import encode
 from medsweep.trainers.stylegan2.resolve import resolve
@@ -82,10 +84,20 @@ class Held:
 class Gan:
     """One learner, its phases by name, and what is compared of it."""
 
-    def __init__(self, config: GanConfig, settings: DeviceSettings, micro_batches: int = 1) -> None:
+    def __init__(
+        self, config: GanConfig, settings: DeviceSettings, micro_batches: int = 1, recorder: Recorder | None = None
+    ) -> None:
         self.config, self.settings = config, settings
         data = training_set(config, settings.device)
-        self.learner = GanLearner(config, data, settings.device, device_settings=settings, micro_batches=micro_batches)
+        self.learner = GanLearner(
+            config,
+            data,
+            settings.device,
+            device_settings=settings,
+            micro_batches=micro_batches,
+            recorder=recorder,
+        )
+        self._recorder = recorder
         self.networks, self.phases = self.learner.networks, self.learner.phases
         self.random = self.learner.batches.random
         self._real = self.learner.batches.real()
@@ -97,8 +109,8 @@ class Gan:
         work = {
             "G": self.phases.generator,
             "D": lambda: self.phases.discriminator(self._real, 1),
-            "R1": lambda: self.phases.r1(self._real),
-            "path length": self.phases.path_length,
+            "R1": self._penalty(self._r1, self.networks.adam_d),
+            "path length": self._penalty(lambda real: self.phases.path_length(), self.networks.adam_g),
         }[name]
 
         def run() -> object:
@@ -106,6 +118,17 @@ class Gan:
             return work()
 
         return run
+
+    def _r1(self, real: PairBatch | None) -> dict[str, Tensor]:
+        assert real is not None
+        return self.phases.r1(real)
+
+    def _penalty(self, phase: MainPhase, adam: torch.optim.Optimizer) -> Callable[[], object]:
+        """A penalty, which the product never records, made a graph here where main phases are."""
+        if self._recorder is None:
+            return lambda: phase(self._real)
+        graphed = GraphedPhase(phase, adam, self.learner.batches, self._recorder)
+        return lambda: graphed(self._real)
 
     def due(self) -> dict[str, float]:
         """How often each phase runs per step."""

@@ -1,15 +1,21 @@
-"""Section 10: phases as CUDA graphs, then compiled main phases, then both. Style mixing is off throughout."""
+"""Section 10: phases as the product's CUDA graphs, then compiled main phases, then both.
 
+The product makes graphs of the main phases; the penalties are recorded in the same way to see what that would gain.
+"""
+
+import copy
 import time
 from typing import Any
 
-from gpu_sections.capture import record, side_stream, warm_up
+import torch
+
 from gpu_sections.equal import cosine, relative
 from gpu_sections.gan_product import MAIN, PHASES, Gan, compile_main_phases, config_of, plan
 from gpu_sections.predictions import GRAPH
 from gpu_sections.report import Report
 from gpu_sections.sizes import GanSize, gans
 from gpu_sections.timing import switched, timed
+from medsweep.trainers.stylegan2.graphs import WARM_UPS, CudaRecorder, Recorder, Work
 
 GRAPHED = ("64 px tiny b8", "64 px b32", "256 px b16")
 STEPS = 3
@@ -34,59 +40,64 @@ def run(report: Report) -> None:
 
 
 def phases_of(report: Report, size: GanSize) -> None:
-    """The phases of one GAN; where one fails, the next gets a new GAN, since it may have been left half way."""
-    gan: Gan | None = None
+    """The phases of one GAN beside those of an eager one; where one fails, the next gets new GANs."""
+    pair: tuple[Gan, Gan] | None = None
     for phase in PHASES:
         with report.part(f"graph of {phase}, {size.name}"):
-            current, gan = gan or make(report, size), None
-            graphed(report, size, phase, current)
-            gan = current
+            (eager, graphed), pair = pair or (make(report, size), make(report, size, recorder_of(report))), None
+            if phase in eager.due():
+                predicted = GRAPH.get(size.name) if phase in MAIN else None
+                row_of(report, size, phase, (eager, graphed), predicted=predicted)
+            pair = eager, graphed
 
 
-def make(report: Report, size: GanSize) -> Gan:
-    """A GAN whose steps take nothing from the host."""
-    config = config_of("b-sg", size.resolution, **size.settings | {"style_mixing": 0.0})
-    return Gan(config, plan(report.device, size.resolution))
+def make(report: Report, size: GanSize, recorder: Recorder | None = None) -> Gan:
+    """A GAN as a trial trains it, with graphs where there is a recorder."""
+    config = config_of("b-sg", size.resolution, **size.settings)
+    return Gan(config, plan(report.device, size.resolution), recorder=recorder)
 
 
-def graphed(report: Report, size: GanSize, phase: str, gan: Gan) -> None:
-    """One phase as one graph, against three eager steps from the same state with the same random numbers."""
-    if phase not in gan.due():
-        return
-    work = gan.phase(phase)
-    eager = timed(work, report.device, 0.0 if report.toy else 0.3)
-    replay, apart, taken = captured(report, gan, phase, work)
-    time_ms = timed(replay, report.device, 0.0 if report.toy else 0.3, 50)
-    setting = {"gan": size.name, "phase": phase, "how": "graph"}
-    report.row(
-        "graph",
-        setting,
-        ms=time_ms.ms,
-        eager_ms=eager.median,
-        times_eager=eager.median / time_ms.median,
-        relative=apart,
-        capture_seconds=taken,
-        predicted=GRAPH.get(size.name) if phase in MAIN else None,
-    )
-    report.check(f"graph/{size.name}/{phase}", apart, LIMIT)
+class StandIn:
+    """Records nothing; on a CPU the work itself stands in for its replay."""
+
+    def aside(self, work: Work) -> Any:
+        """The work, here and now."""
+        return work()
+
+    def record(self, work: Work, generator: torch.Generator) -> Work:
+        """The work."""
+        return work
 
 
-def captured(report: Report, gan: Gan, phase: str, work: Any) -> tuple[Any, float, float]:
-    """The replay of a phase, how far it is from eager steps, and the seconds that recording took."""
-    stream = side_stream(report.device)
-    warm_up(work, stream)
-    state = gan.hold()
-    gan.random.manual_seed(SEED)
-    warm_up(work, stream, STEPS)
-    expected = gan.weights(phase)
-    state.restore()
-    begun = time.perf_counter()
-    replay = record(work, stream, generators=[gan.random], optimizers=[gan.adam(phase)])
-    taken = time.perf_counter() - begun
-    gan.random.manual_seed(SEED)
-    for _ in range(STEPS):
+def recorder_of(report: Report) -> Recorder:
+    """The product's own on a GPU."""
+    return CudaRecorder() if report.on_gpu else StandIn()
+
+
+def row_of(
+    report: Report, size: GanSize, phase: str, pair: tuple[Gan, Gan], *, how: str = "graph", predicted: Any = None
+) -> None:
+    """The graph of a phase in the second GAN, against steps of the first from the same state with the same numbers."""
+    eager, graphed = pair
+    graphed.learner.load_state_dict(copy.deepcopy(eager.learner.state_dict()))
+    work, replay = eager.phase(phase), graphed.phase(phase)
+    for _ in range(WARM_UPS):
+        work()
         replay()
-    return replay, relative(expected, gan.weights(phase)), taken
+    begun = time.perf_counter()
+    replay()  # records first
+    taken = time.perf_counter() - begun
+    work()
+    for _ in range(STEPS - 1):
+        work()
+        replay()
+    apart = relative(eager.weights(phase), graphed.weights(phase))
+    report.check(f"{how}/{size.name}/{phase}", apart, LIMIT)
+    seconds = 0.0 if report.toy else 0.3
+    before, after = timed(work, report.device, seconds), timed(replay, report.device, seconds)
+    setting = {"gan": size.name, "phase": phase, "how": how}
+    speed = {"eager_ms": before.median, "times_eager": before.median / after.median}
+    report.row("graph", setting, ms=after.ms, **speed, relative=apart, capture_seconds=taken, predicted=predicted)
 
 
 def compiled(report: Report, size: GanSize) -> None:
@@ -110,9 +121,9 @@ def compiled(report: Report, size: GanSize) -> None:
         setting = {"gan": size.name, "phase": phase, "how": f"compiled ({backend})"}
         speed = {"eager_ms": before.median, "times_eager": before.median / after.median}
         report.row("graph", setting, ms=after.ms, **speed, relative=r, compile_seconds=taken)
+    graphed = make(report, size, recorder_of(report))
+    if not report.toy:  # a second tracing takes a CPU as long as all else here
+        compile_main_phases(graphed, backend)
     for phase in MAIN:
         with report.part(f"compiled and graph, {phase}"):
-            replay, apart, _ = captured(report, fast, phase, fast.phase(phase))
-            time_ms = timed(replay, report.device, 0.0 if report.toy else 0.3, 50)
-            setting = {"gan": size.name, "phase": phase, "how": "compiled and graph"}
-            report.row("graph", setting, ms=time_ms.ms, relative=apart)
+            row_of(report, size, phase, (fast, graphed), how="compiled and graph")

@@ -8,12 +8,12 @@ import torch
 from segmentation_peer import monai_steps
 from slices_made_up import made_up
 
-from gpu_sections.capture import on, record, side_stream
 from gpu_sections.predictions import UNET
 from gpu_sections.report import Report
 from gpu_sections.timing import Timed, block_ms, profiled, switched, timed, waits
 from gpu_sections.unet_product import UNet, average_at_once, average_of_tensors, config_of, score_patient
 from medsweep.trainers.segmentation.network import build
+from medsweep.trainers.stylegan2.graphs import WARM_UPS, CudaRecorder
 
 FETCHED_EVERY = 100
 
@@ -158,13 +158,8 @@ def pieces(report: Report, unet: UNet, half: bool, *, graph: bool) -> Timed:
             unet.optimizer.zero_grad(set_to_none=True)
         return unet.forward_backward(images, masks, half)
 
-    stream = side_stream(report.device) if graph else None
     if graph:
-        with on(stream):
-            for _ in range(3):
-                unet.optimizer.zero_grad(set_to_none=True)
-                inner()
-        inner = recorded(unet, inner, stream)
+        inner = recorded(report, unet, inner)
 
     def step() -> None:
         new_images, new_masks = unet.batch()
@@ -180,17 +175,20 @@ def pieces(report: Report, unet: UNet, half: bool, *, graph: bool) -> Timed:
     return blocks(report, step)
 
 
-def recorded(unet: UNet, inner: Callable[[], torch.Tensor], stream: torch.cuda.Stream | None) -> Callable[[], Any]:
+def recorded(report: Report, unet: UNet, inner: Callable[[], Any]) -> Callable[[], Any]:
     """The inner part as a graph. Gradients that it makes anew are overwritten by each replay, so none is zeroed."""
-    unet.optimizer.zero_grad(set_to_none=True)
-    if stream is not None:
-        return record(inner, stream)
 
-    def stand_in() -> torch.Tensor:
+    def afresh() -> Any:
         unet.optimizer.zero_grad(set_to_none=True)
         return inner()
 
-    return stand_in
+    if not report.on_gpu:
+        return afresh  # stands in for the replay
+    recorder = CudaRecorder()
+    for _ in range(WARM_UPS):
+        recorder.aside(afresh)
+    unet.optimizer.zero_grad(set_to_none=True)
+    return recorder.record(inner, torch.Generator(report.device))
 
 
 def averages(report: Report) -> None:
