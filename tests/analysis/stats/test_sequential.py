@@ -28,8 +28,11 @@ def test_peeking_errs_as_published(looks: int, error: float) -> None:
     assert error_of_peeking(equal(looks), [0.05] * looks) == pytest.approx(error, abs=6e-4)
 
 
-# Critical values for 5%: Pocock 1977, and O'Brien and Fleming 1979 (at look k of K times sqrt(K / k)), with the digits
-# of Jennison and Turnbull 2000, tables 2.1 and 2.3.
+# Critical values for 5%: Pocock 1977, and O'Brien and Fleming 1979 (at look k of K times sqrt(K / k)). Pocock's are of
+# the levels .0294, .0221, .0182 and .0158 in http://twiki.owiki.org/wiki/Pocock_boundary. That of O'Brien and Fleming
+# for three looks is in the tests of rpact, which print 3.4710914, 2.4544323 and 2.0040356:
+# https://github.com/rpact-com/rpact/blob/1d81a55ea2b5/tests/testthat/test-f_design_group_sequential.R
+# Those for two, four and five looks are from Jennison and Turnbull 2000, table 2.3, by memory: no source was found.
 @pytest.mark.parametrize(
     ("looks", "pocock", "fleming"), [(2, 2.178, 1.977), (3, 2.289, 2.004), (4, 2.361, 2.024), (5, 2.413, 2.040)]
 )
@@ -39,8 +42,19 @@ def test_published_constants_err_in_five_percent(looks: int, pocock: float, flem
         assert error_of_peeking(shares, 2 * stats.norm.sf(critical)) == pytest.approx(0.05, abs=1.5e-4)
 
 
-# Boundaries of both spending functions at five equal looks, two-sided 5%, as the program of Reboussin, DeMets, Kim and
-# Lan 2000 (R package ldbounds) prints them.
+@pytest.mark.parametrize(("looks", "level"), [(2, 0.0294), (3, 0.0221), (4, 0.0182), (5, 0.0158)])
+def test_published_levels_of_pocock_err_in_five_percent(looks: int, level: float) -> None:
+    assert error_of_peeking(equal(looks), [level] * looks) == pytest.approx(0.05, abs=1.5e-4)
+
+
+def test_published_boundary_of_obrien_and_fleming_errs_in_five_percent() -> None:
+    levels = 2 * stats.norm.sf([3.4710914, 2.4544323, 2.0040356])
+    assert error_of_peeking(equal(3), levels.tolist()) == pytest.approx(0.05, abs=1e-6)
+
+
+# Boundaries of both spending functions at five equal looks, two-sided 5%. Those of O'Brien and Fleming are printed in
+# the vignette of the R package ldbounds 2.0.2, https://github.com/cran/ldbounds/blob/a17e568742da/inst/doc/ldbounds.pdf
+# (after Reboussin, DeMets, Kim and Lan 2000). No document was found that prints Pocock's with four digits.
 @pytest.mark.parametrize(
     ("spending", "printed"),
     [
