@@ -112,7 +112,7 @@ class DivergedError(StageEndedError):
 
 
 class PoolDryError(StageEndedError):
-    """A filter left fewer synthetic samples than the arm asks for."""
+    """A filter left fewer synthetic samples than the arm asks for, or a treatment reached too few of a pool."""
 
     outcome = "pool-dry"
 

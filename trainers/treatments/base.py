@@ -68,6 +68,8 @@ class Treatment(Config, ABC):
 
     needs_reference: ClassVar[bool] = False
     """Whether it reads the reference segmenter."""
+    takes_left_out: ClassVar[bool] = False
+    """Whether it takes slices of training patients that ``data.patients`` leaves out."""
     needs_real_masks: ClassVar[bool] = False
     """Whether every mask must be that of a real slice, unchanged."""
 
@@ -87,6 +89,14 @@ class Treatment(Config, ABC):
     def spoils_a_share(self) -> bool:
         """Whether it changes the masks of some samples on purpose and leaves the others alone."""
         return False
+
+    def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
+        """Whose slices get into the pool, sorted; all belong to the fold's whole training group.
+
+        Raises:
+            UserError: there are none, or fewer than asked for.
+        """
+        return ()
 
     @abstractmethod
     def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:

@@ -14,9 +14,10 @@ from medsweep.trainers.treatments.base import Treatment
 from medsweep.trainers.treatments.images import AnyImageTreatment
 from medsweep.trainers.treatments.look import Imitate
 from medsweep.trainers.treatments.masks import AnyMaskTreatment
-from medsweep.trainers.treatments.real_slices import AnyRealSlices, FreshReal, RealSlices, UniqueReal
+from medsweep.trainers.treatments.real_slices import AnyRealSlices, RealSlices, UniqueReal
+from medsweep.trainers.treatments.warping import WarpReal
 
-_AnyKind = AnyRealSlices | AnyImageTreatment | AnyMaskTreatment | SwapBands | Imitate
+_AnyKind = AnyRealSlices | AnyImageTreatment | AnyMaskTreatment | SwapBands | Imitate | WarpReal
 AnyTreatment = Annotated[_AnyKind, Field(discriminator="kind")]
 
 KINDS: Final[Mapping[str, type[Treatment]]] = {
@@ -83,17 +84,17 @@ class TreatConfig(TreatSettings, FittedConfig):
 
     @model_validator(mode="after")
     def _somebody_is_left_out(self) -> "TreatConfig":
-        if self._takes_fresh and self.fold.patients is None:
+        if self._left_out and self.fold.patients is None:
             raise ValueError(
-                "fresh-real needs training patients that the study leaves out; set data.patients below the training "
-                "group"
+                f"{self._left_out[0]} needs training patients that the study leaves out; set data.patients below the "
+                "training group"
             )
         return self
 
     @property
     def borrows(self) -> Fold | None:
         """All training patients, for treatments that take those whom the study leaves out."""
-        return with_all_patients(self.fold) if self._takes_fresh else None
+        return with_all_patients(self.fold) if self._left_out else None
 
     @property
     def patients_needed(self) -> int:
@@ -107,8 +108,9 @@ class TreatConfig(TreatSettings, FittedConfig):
         return " + ".join(treatment.kind for treatment in self.treatments)
 
     @property
-    def _takes_fresh(self) -> bool:
-        return any(isinstance(treatment, FreshReal) for treatment in self.treatments)
+    def _left_out(self) -> list[str]:
+        """The treatments that take slices of patients left out."""
+        return [treatment.kind for treatment in self.treatments if treatment.takes_left_out]
 
 
 def gpu_hours(config: TreatConfig) -> float | None:

@@ -1,7 +1,7 @@
 """Treatments that replace the pool by real slices."""
 
 from abc import abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,7 @@ class RealSlices(Treatment):
 
     @abstractmethod
     def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
-        """Whose slices are taken, sorted; all belong to the fold's whole training group.
-
-        Raises:
-            UserError: there are none, or fewer than asked for.
-        """
+        """Whose slices are taken."""
 
     def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
         """Slices of ``drawn_patients``; ``pairs`` is not read."""
@@ -58,6 +54,7 @@ class FreshReal(RealSlices):
     """Replace the pool by slices of training patients that ``data.patients`` leaves out: the upper bound."""
 
     kind: Literal["fresh-real"]
+    takes_left_out: ClassVar[bool] = True
 
     def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
         return unused_patients(self.kind, data.patients, fold)

@@ -20,7 +20,6 @@ from medsweep.trainers.pool import Pool
 from medsweep.trainers.training.pictures import grid_png
 from medsweep.trainers.treatments.base import Pairs, TreatmentContext
 from medsweep.trainers.treatments.config import TreatConfig
-from medsweep.trainers.treatments.real_slices import RealSlices
 from medsweep.trial import Progress, Trial
 
 SHOWN_SAMPLES = 16
@@ -31,11 +30,12 @@ def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
 
     Leaves a pool, grid.png, treat.json with what each treatment changed, and fitted_on.json with the patients of the
     input pool and of the reference, the fold's training patients, whom treatments may measure, and those whose slices
-    replace the pool. The pool says which samples were spoiled once a treatment changed the masks of a share alone.
+    get into the pool. The pool says which samples were spoiled once a treatment changed the masks of a share alone.
 
     Raises:
         UserError: an input has seen a test patient of the fold, the pool is missing or does not fit the prepared
             slices, the count does not fit the inputs, or a treatment does not fit the data.
+        PoolDryError: a treatment reached too few samples.
     """
     torch.set_num_threads(trial.threads)
     context = _context(config, inputs, trial.device)
@@ -101,8 +101,7 @@ def _size_without_pool(config: TreatConfig, slices_per_patient: int) -> int:
 def _seen(config: TreatConfig, inputs: Mapping[str, Path], context: TreatmentContext) -> set[str]:
     patients = set(context.train).union(*(read_fitted_on(inputs[role]) for role in inputs if role != "prepare"))
     for treatment in config.treatments:
-        if isinstance(treatment, RealSlices):
-            patients.update(treatment.drawn_patients(context.data, context.fold))
+        patients.update(treatment.drawn_patients(context.data, context.fold))
     return patients
 
 

@@ -93,7 +93,7 @@ def named(one, slices):
 
 
 def test_the_list_holds_every_kind_that_any_pool_can_have():
-    assert {one["kind"] for one in ALL} | {"swap-bands"} == set(KINDS)
+    assert {one["kind"] for one in ALL} | {"swap-bands", "warp-real"} == set(KINDS)
 
 
 @pytest.mark.parametrize("one", ALL, ids=NAMES)

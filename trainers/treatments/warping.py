@@ -1,0 +1,161 @@
+"""``warp-real``: real slices warped until their masks are those of the pool.
+
+Shapes: n samples, N real slices, C modalities, K classes, R resolution in pixels.
+"""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import center_of_mass, gaussian_filter, map_coordinates, shift
+
+from medsweep.data.folds import Fold, unused_patients
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.trainers.measures.structures import signed_distance
+from medsweep.trainers.treatments.base import Images, Masks, Numbers, Pairs, Treatment, TreatmentContext, real_pairs
+from medsweep.trial import PoolDryError
+
+ITERATIONS = 60
+SMOOTH_PX = 2.0
+"""SD of the Gaussian that smooths each iteration's step; smoothing their sum instead would never reach a mask."""
+TRIES = 3
+"""Real slices that are warped to one mask at most."""
+LEAST_DICE = 0.95
+LEAST_ACCEPTED = 0.8
+
+
+class WarpReal(Treatment):
+    """Put real images of left-out training patients in place of the pool's, each warped to the mask of its sample.
+
+    Real slices are tried by the overlap of their mask after centring, up to ``TRIES``, until the warped mask has a Dice
+    of ``LEAST_DICE`` in each class. Where none has, the sample gets the nearest try with its warped mask.
+    """
+
+    kind: Literal["warp-real"]
+    takes_left_out: ClassVar[bool] = True
+
+    def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
+        return unused_patients(self.kind, data.patients, fold)
+
+    def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
+        """Warped pairs.
+
+        Raises:
+            PoolDryError: fewer than ``LEAST_ACCEPTED`` of the samples were accepted.
+            UserError: no training patient is left out, or none of them has a slice with foreground.
+        """
+        patients, data = self.drawn_patients(context.data, context.fold), context.data
+        rows = data.rows(patients, foreground_only=True)
+        if len(rows) == 0:
+            raise UserError(f"none of the {len(patients)} left-out patients has a slice with foreground to warp")
+        real = real_pairs(data, rows)
+        warped, sources = Pairs(np.empty_like(pairs.images), pairs.masks.copy()), np.empty(len(pairs.masks), np.int64)
+        nearest_nT = nearest_masks(pairs.masks, real.masks, len(data.classes))
+        accepted = 0
+        for sample, target in enumerate(pairs.masks):
+            place, pair, dice = nearest_try(real, nearest_nT[sample], target)
+            warped.images[sample], warped.masks[sample], sources[sample] = *pair, rows[place]
+            if dice >= LEAST_DICE:
+                warped.masks[sample] = target
+                accepted += 1
+        if accepted < LEAST_ACCEPTED * len(pairs.masks):
+            raise PoolDryError(
+                f"warp-real reached a Dice of {LEAST_DICE:g} in {accepted} of {len(pairs.masks)} masks, and at least "
+                f"{LEAST_ACCEPTED:.0%} are needed; give more left-out patients (lower data.patients)"
+            )
+        return warped._replace(rows=sources)
+
+    def effect(self, before: Pairs, after: Pairs, context: TreatmentContext) -> dict[str, float]:
+        """Adds the share of samples ``accepted``, and how many ``slices`` were warped to some mask."""
+        assert after.rows is not None, "warped slices have sources"
+        kept_n = (before.masks == after.masks).all(axis=(1, 2))
+        told = {"accepted": float(kept_n.mean()), "slices": len(set(after.rows.tolist()))}
+        return super().effect(before, after, context) | told
+
+
+def nearest_try(real: Pairs, places: NDArray[np.int64], target_RR: Masks) -> tuple[int, tuple[Images, Masks], float]:
+    """Place, warped pair and Dice of the first real slice of ``places`` that is accepted, else of the best one."""
+    tries = []
+    for place in places:
+        pair = warp(real.images[place], real.masks[place], target_RR)
+        tries.append((int(place), pair, least_dice(pair[1], target_RR)))
+        if tries[-1][2] >= LEAST_DICE:
+            break
+    return max(tries, key=lambda one: one[2])
+
+
+def nearest_masks(targets_nRR: Masks, masks_NRR: Masks, classes: int) -> NDArray[np.int64]:
+    """The ``TRIES`` real masks nearest to each target, nearest first, (n, T).
+
+    By mean Dice, over the classes that either shows, of masks whose foreground is centred in the frame.
+    """
+    ours, theirs = (
+        np.stack([centred(mask) for mask in masks]).reshape(len(masks), -1) for masks in (targets_nRR, masks_NRR)
+    )
+    dice_nN, shown_nN = np.zeros((2, len(ours), len(theirs)))
+    for index in range(1, classes):
+        one_nP, other_NP = ((masks == index).astype(np.float32) for masks in (ours, theirs))
+        pixels_nN = one_nP.sum(axis=1)[:, None] + other_NP.sum(axis=1)[None]
+        dice_nN += np.divide(2 * one_nP @ other_NP.T, pixels_nN, out=np.zeros_like(pixels_nN), where=pixels_nN > 0)
+        shown_nN += pixels_nN > 0
+    return np.argsort(-dice_nN / np.maximum(shown_nN, 1), axis=1, kind="stable")[:, :TRIES]
+
+
+def centred(mask_RR: Masks) -> Masks:
+    """The mask moved by whole pixels until its foreground is around the middle; what leaves the frame is lost."""
+    moved: Masks = shift(
+        mask_RR, np.floor(np.array(mask_RR.shape) // 2 - _center(mask_RR) + 0.5), order=0, prefilter=False
+    )
+    return moved
+
+
+def least_dice(mask_RR: Masks, target_RR: Masks) -> float:
+    """Smallest Dice over the foreground classes that either mask shows; 1 where neither shows any."""
+    shown = np.setdiff1d(np.union1d(mask_RR, target_RR), [0])
+    both = [(mask_RR == index, target_RR == index) for index in shown]
+    return min((float(2 * (a & b).sum() / (a.sum() + b.sum())) for a, b in both), default=1.0)
+
+
+def warp(image_CRR: Images, mask_RR: Masks, target_RR: Masks) -> tuple[Images, Masks]:
+    """The image and mask moved along the displacement from ``demons``; values beyond the border are the nearest."""
+    places_2RR = np.indices(mask_RR.shape) + demons(mask_RR, target_RR)
+    # cubic, since linear interpolation would smooth the image
+    image = np.stack([map_coordinates(plane, places_2RR, order=3, mode="nearest") for plane in image_CRR])
+    shown = np.unique(mask_RR)
+    distances = [signed_distance(mask_RR == index) for index in shown]
+    # distances are known between pixels, so boundaries move by less than a pixel
+    moved = [map_coordinates(distance, places_2RR, order=1, mode="nearest") for distance in distances]
+    return image.astype(np.float32), shown[np.argmax(moved, axis=0)]
+
+
+def demons(mask_RR: Masks, target_RR: Masks) -> Numbers:
+    """Displacement (2, R, R) in pixels: the mask looked up at p + u(p) is to be the target.
+
+    Thirion's demons (1998) on the signed distances d of all classes that both masks show, from the shift that brings
+    the centres of both foregrounds together: u grows by sum_k (t_k - m_k) grad m_k / sum_k (|grad m_k|^2 + (t_k -
+    m_k)^2), smoothed by a Gaussian of ``SMOOTH_PX``, with m_k the moved and t_k the target distance.
+    """
+    shown = [index for index in np.intersect1d(mask_RR, target_RR) if not (target_RR == index).all()]
+    field_2RR = np.ones((2, *mask_RR.shape)) * (_center(mask_RR) - _center(target_RR))[:, None, None]
+    moving, target = ([signed_distance(labels == index) for index in shown] for labels in (mask_RR, target_RR))
+    grid_2RR = np.indices(mask_RR.shape)
+    for _ in range(ITERATIONS if shown else 0):
+        force_2RR, norm_RR = np.zeros_like(field_2RR), np.zeros(mask_RR.shape)
+        for distance, wanted in zip(moving, target, strict=True):
+            moved = map_coordinates(distance, grid_2RR + field_2RR, order=1, mode="nearest")
+            gap, gradient_2RR = wanted - moved, np.stack(np.gradient(moved))
+            force_2RR += gap * gradient_2RR
+            norm_RR += (gradient_2RR**2).sum(axis=0) + gap**2
+        step_2RR = np.divide(force_2RR, norm_RR, out=np.zeros_like(force_2RR), where=norm_RR > 0)
+        field_2RR += gaussian_filter(step_2RR, (0, SMOOTH_PX, SMOOTH_PX), mode="nearest")
+    return field_2RR
+
+
+def _center(mask_RR: Masks) -> Numbers:
+    """Centre of the foreground in pixels (2,); of the frame where there is none."""
+    return np.array(center_of_mass(mask_RR > 0)) if mask_RR.any() else _middle(mask_RR.shape)
+
+
+def _middle(shape: tuple[int, ...]) -> Numbers:
+    return (np.array(shape) - 1) / 2
