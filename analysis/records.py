@@ -60,10 +60,19 @@ class Estimate:
         low, high = self.interval(1 - 2 * alpha)
         return -margin < low and high < margin
 
+    def clipped(self, reach: float) -> "Estimate":
+        """The same with an interval that lies in +-``reach``, beyond which no value is possible."""
+        return dataclasses.replace(self, low=clipped(self.low, reach), high=clipped(self.high, reach))
+
     def interval(self, level: float) -> tuple[float, float]:
         """The two-sided interval at another level."""
         half = half_width(self.se, self.df, level)
         return self.value - half, self.value + half
+
+
+def clipped(value: float, reach: float) -> float:
+    """``value``, or the nearer end of +-``reach``; NaN stays."""
+    return float(np.clip(value, -reach, reach))
 
 
 def half_width(se: float, df: float, level: float) -> float:

@@ -52,6 +52,11 @@ class Metric:
         return self.direction == "higher"
 
     @property
+    def reach(self) -> float:
+        """How far two values can lie apart: 1 for a share, infinity where nothing bounds them."""
+        return 1.0 if self.range.startswith("0 to 1") else math.inf
+
+    @property
     def in_unit(self) -> str:
         """The title, with its unit where it has one: ``HD95 in mm``."""
         return f"{self.title} in {self.unit}" if self.unit else self.title

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.analysis.records import Array, Estimate, t_estimate
+from medsweep.analysis.records import Array, Estimate, clipped, t_estimate
 from medsweep.analysis.stats.dunnett import EQUAL, adjusted_p, quantiles
 from medsweep.analysis.stats.run_error import unit_error, with_patients
 
@@ -81,6 +81,11 @@ class Bounds:
     high: float
     narrow_low: float
     narrow_high: float
+
+    def clipped(self, reach: float) -> "Bounds":
+        """The same with intervals that lie in +-``reach``, beyond which no difference is possible."""
+        ends = {name: clipped(getattr(self, name), reach) for name in ("low", "high", "narrow_low", "narrow_high")}
+        return replace(self, estimate=self.estimate.clipped(reach), **ends)
 
     @property
     def quoted(self) -> Estimate:

@@ -84,7 +84,7 @@ def contrast_family(
         scores_of(reduced), weights, control, rules, setting=setting, test_over_train=test_over_train
     )
     return tuple(
-        ContrastTest(name, by_arm, test, judge(test, rules.margin, reduced.metric))
+        ContrastTest(name, by_arm, test, judge(test, rules.margin, reduced.metric, by_arm.values()))
         for (name, by_arm), test in zip(asked.items(), tests, strict=True)
         if test is not None
     )

@@ -1,5 +1,6 @@
 """From the tests of one arm to its verdict: which way it differs, and whether that stays inside the margin."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from medsweep.analysis.stats.arm_family import ArmTest
@@ -18,18 +19,22 @@ class Judged:
     bounded: bool
 
 
-def judge(test: ArmTest, margin: float, metric: Metric) -> Judged:
+def judge(test: ArmTest, margin: float, metric: Metric, weights: Iterable[float] = (1.0, -1.0)) -> Judged:
     """What either test shows is shown; a difference is confined to the margin where no test leaves room for more.
 
     Harm counts before benefit where the two tests contradict each other. Both ends of every interval fall or stay when
     a score of the arm gets worse (``arm_tests``), so the verdict never turns milder.
+
+    The verdict rests on the intervals as computed. Those that are quoted end where the ``weights`` of the arms leave no
+    larger difference of the metric.
     """
     tests = [bounds for bounds in (test.whole, test.bounded) if bounds is not None]
     evidence = _evidence(tests, margin, metric)
     reached = verdict(evidence)
     preferred = list(reversed(tests)) if test.infinite else tests
     shown = next((one for one in preferred if verdict(_evidence([one], margin, metric)) == reached), preferred[0])
-    return Judged(evidence, reached, shown, bounded=shown is test.bounded)
+    reach = metric.reach * sum(max(weight, 0.0) for weight in weights)
+    return Judged(evidence, reached, shown.clipped(reach), bounded=shown is test.bounded)
 
 
 def _evidence(tests: list[Bounds], margin: float, metric: Metric) -> Evidence:

@@ -84,7 +84,7 @@ def _differences(
     tests = arm_tests(
         Reduced(MISSED, wide, cells, (), none, none), control, rules.model_copy(update={"margin": 1.0}), test_over_train
     )
-    return {test.arm: test.whole.quoted for test in tests if test is not None}
+    return {test.arm: test.whole.quoted.clipped(1.0) for test in tests if test is not None}
 
 
 def _counts(runs: pd.Series, arm: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ Beside it every cell by status with its declared rule, and whether the answer ha
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -84,7 +84,10 @@ def study_metric(reduced: Reduced, control: str, rules: AnalysisRules) -> Metric
         descriptions=tuple(_describe(reduced, str(arm)) for arm in reduced.wide),
         omnibus=omnibus,
         nemenyi=pairs,
-        effects=effects_of(differences, higher_is_better=higher, level=1 - rules.alpha),
+        effects=tuple(
+            replace(effect, mean=effect.mean.clipped(reduced.metric.reach))
+            for effect in effects_of(differences, higher_is_better=higher, level=1 - rules.alpha)
+        ),
         wilcoxon=against_control(list(differences.items())),
     )
 

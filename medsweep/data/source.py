@@ -28,6 +28,8 @@ class DataSource:
     patients: tuple[str, ...]
     intensity: Intensity = field(default_factory=Intensity)
     """The recipe that applies."""
+    regions: tuple[str, ...] = ()
+    """Unions of classes that are scored beside the classes."""
 
 
 def list_cases(
@@ -117,11 +119,12 @@ def inspect_source(config: DataConfig, cache_folder: Path) -> DataSource:
             _sha256({"phantom": config.phantom, "version": PHANTOM_VERSION, "dataset": config.dataset}),
             tuple(id_ for id_ in ids if id_ not in config.leave_out),
             config.intensity or (spec.intensity if spec else Intensity()),
+            tuple(spec.regions) if spec else (),
         )
     # Nothing is made up here, so no scratch folder is needed.
     listing = open_listing(config, Path())
     digest = fingerprint(listing, _cached_hashes(listing, cache_folder / "source-hashes.json"))
-    return DataSource(digest, tuple(case.id for case in listing.cases), listing.intensity)
+    return DataSource(digest, tuple(case.id for case in listing.cases), listing.intensity, tuple(listing.regions))
 
 
 def fingerprint(listing: Listing, hashes: Mapping[str, Sequence[str]]) -> str:

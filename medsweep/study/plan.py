@@ -10,6 +10,7 @@ from medsweep.analysis.study.contrasts import factorial_effects
 from medsweep.data.folds import split
 from medsweep.data.source import DataSource, inspect_source
 from medsweep.errors import UserError, nearest
+from medsweep.metrics import REGION
 from medsweep.store.store import Store
 from medsweep.study.arm_infos import arm_infos
 from medsweep.study.chains import Chains, fold_of
@@ -47,6 +48,7 @@ def plan_sweep(path: Path, store: Store) -> PlannedSweep:
         source = inspect_source(sweep.base.data, store.root)
     except ValueError as error:
         raise sweep.error(("data",), str(error)) from None
+    _refuse_absent_regions(sweep, source)
     _refuse_bad_contrasts(sweep, compared)
     _refuse_empty_factorial(sweep, compared)
     cells = replicates(sweep, source.patients)
@@ -150,6 +152,14 @@ def _refuse_empty_factorial(sweep: StudySweep, compared: Sequence[Arm[Settings]]
     except UserError as error:
         text = str(error).removeprefix("analysis.kind: factorial: ")
         raise sweep.error(("analysis", "kind"), f"kind: factorial: {text}; give factors two levels each") from None
+
+
+def _refuse_absent_regions(sweep: StudySweep, source: DataSource) -> None:
+    """A score of regions that the data set does not have would be found missing when all is trained."""
+    primary = sweep.analysis.primary
+    if primary.startswith(REGION) and not source.regions:
+        text = f"primary: {primary} is of regions, and {sweep.base.data.dataset} has none"
+        raise sweep.error(("analysis", "primary"), f"{text}; did you mean {primary.removeprefix(REGION)!r}?")
 
 
 def _refuse_data_factors(sweep: StudySweep) -> None:

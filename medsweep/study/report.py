@@ -248,7 +248,7 @@ def _legend(slices: SliceSet) -> tuple[tuple[str, str], ...]:
 
 
 def _overlays(plan: Plan, store: Store, legend: tuple[tuple[str, str], ...]) -> dict[str, SamplePicture]:
-    """What the networks of every arm and replicate see in some test patients, by the digest of the scoring trial."""
+    """What the networks of every arm and replicate see in their worst patients, by the digest of the scoring trial."""
     pictures = {}
     for (arm, replicate), leaf in plan.leaves.items():
         stage = plan.trials[leaf].stage
@@ -256,8 +256,8 @@ def _overlays(plan: Plan, store: Store, legend: tuple[tuple[str, str], ...]) -> 
         if store.outcome(stage, leaf) == COMPLETE and path.is_file():
             title = f"Seen by {arm}, fold {replicate.fold}, seed {replicate.seed}"
             caption = (
-                "The fullest slice of the first test patients by name, which need not be its worst cases: image, "
-                "reference, image, prediction."
+                "The test patients with the lowest mean Dice of this network, the worst on top, each by its fullest "
+                "slice: image, reference, image, prediction."
             )
             pictures[leaf] = SamplePicture(title, caption, path, legend)
     return pictures

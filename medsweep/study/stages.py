@@ -163,7 +163,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="score",
-            version=2,
+            version=3,
             config=score.ScoreConfig,
             run=score.run,
             hours=score.hours,

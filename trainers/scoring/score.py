@@ -60,9 +60,9 @@ def probe(config: ScoreConfig) -> ScoreConfig:
 def run(config: ScoreConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function. Inputs: ``prepare``; ``network``, the output of a segment trial.
 
-    Leaves metrics.parquet of the test patients (see ``evaluate``) and overlay.png. validation.parquet holds the same
-    of the validation patients where the fold has some, and metrics_best.parquet that of the test patients under the
-    best weights where training looked for them.
+    Leaves metrics.parquet of the test patients (see ``evaluate``) and overlay.png of the worst of them.
+    validation.parquet holds the same of the validation patients where the fold has some, and metrics_best.parquet that
+    of the test patients under the best weights where training looked for them.
 
     Raises:
         UserError: an input was fitted on a test or validation patient.
@@ -74,18 +74,19 @@ def run(config: ScoreConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
         require_unseen(inputs[role], (*patients.test, *patients.validation))
     model = load_segmenter(inputs["network"], trial.device)
 
-    def measure(network: nn.Module, tested: Sequence[str], file: str, prefix: str) -> dict[str, float]:
+    def measure(network: nn.Module, tested: Sequence[str], file: str) -> pd.DataFrame:
         table = evaluate(network, data, tested, threads=trial.threads)
         table.to_parquet(trial.output / file, index=False)
-        return summary(table, prefix)
+        return table
 
-    metrics = measure(model, patients.test, "metrics.parquet", "test_")
+    table = measure(model, patients.test, "metrics.parquet")
+    metrics = summary(table, "test_")
     if patients.validation:
-        metrics |= measure(model, patients.validation, "validation.parquet", "validation_")
-    overlay = draw_overlay(model, data, patients.test, trial.output / "overlay.png")
+        metrics |= summary(measure(model, patients.validation, "validation.parquet"), "validation_")
+    overlay = draw_overlay(model, data, worst_first(table)[:SHOWN_PATIENTS], trial.output / "overlay.png")
     if (inputs["network"] / BEST).is_file():
         best = load_segmenter(inputs["network"], trial.device, BEST_WEIGHTS)
-        metrics |= measure(best, patients.test, "metrics_best.parquet", "best_test_")
+        metrics |= summary(measure(best, patients.test, "metrics_best.parquet"), "best_test_")
         chosen = json.loads((inputs["network"] / BEST).read_text())
         metrics |= {"best_step": float(chosen["step"]), "best_validation_dice": float(chosen["dice"])}
     yield Progress(step=1, total=1, metrics=metrics, pictures={"overlay": overlay})
@@ -150,10 +151,16 @@ def structures(data: SliceSet) -> list[tuple[str, str, tuple[int, ...]]]:
     return classes + [(name, REGION, labels) for name, labels in data.regions.items()]
 
 
+def worst_first(metrics: pd.DataFrame) -> list[str]:
+    """Patients by their mean Dice over classes, the lowest first; ties by name, those without any last."""
+    dice = metrics.loc[metrics["metric"] == "dice"].groupby("patient", sort=True)["value"].mean()
+    return [str(patient) for patient in dice.sort_values(kind="stable", na_position="last").index]
+
+
 def draw_overlay(model: nn.Module, data: SliceSet, patients: Sequence[str], path: Path) -> Path:
-    """The fullest slice of a few patients, one per row: image, reference, image, prediction."""
+    """The fullest slice of each patient, in their order, one per row: image, reference, image, prediction."""
     foreground = data.index["foreground"].to_numpy()
-    spans = [data.volumes[patient].rows for patient in sorted(patients)[:SHOWN_PATIENTS]]
+    spans = [data.volumes[patient].rows for patient in patients]
     rows = np.array([span.start + int(foreground[span.start : span.stop].argmax()) for span in spans])
     images = data.image_rows(rows)
     predicted = predict(model, torch.from_numpy(images)).argmax(dim=1).numpy().astype(np.uint8)

@@ -12,7 +12,7 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.trainers.scoring.score import ScoreConfig, evaluate, run
+from medsweep.trainers.scoring.score import ScoreConfig, draw_overlay, evaluate, run
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trainers.segmentation.train import run as segment
@@ -52,6 +52,18 @@ def test_outputs_and_report(slices, network, tmp_path):
     assert set(report.metrics) == {"test_dice", "test_dice_organ", "test_dice_lesion", "test_structures"}
     assert report.metrics["test_structures"] > 0
     assert report.pictures["overlay"].exists()
+
+
+def test_the_overlay_shows_the_worst_patients(slices, network, tmp_path, monkeypatch):
+    monkeypatch.setattr("medsweep.trainers.scoring.score.SHOWN_PATIENTS", 1)
+    monkeypatch.setattr(
+        "medsweep.trainers.scoring.score.worst_first", lambda table: sorted(set(table["patient"]))[::-1]
+    )
+    _, output = score(tmp_path, {"prepare": slices, "network": network})
+    data, model = SliceSet.open(slices), load_segmenter(network, "cpu")
+    first, *_, last = sorted(split(data.patients, FOLD).test)
+    drawn = {one: draw_overlay(model, data, [one], tmp_path / f"{one}.png").read_bytes() for one in (first, last)}
+    assert (output / "overlay.png").read_bytes() == drawn[last] != drawn[first]
 
 
 def test_metrics_table(slices, network, tmp_path):

@@ -16,7 +16,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
 from medsweep.metrics import SCORES, STRUCTURE_METRICS
 from medsweep.trainers.measures.structures import TOLERANCE_MM
-from medsweep.trainers.scoring.score import draw_overlay, evaluate, summary
+from medsweep.trainers.scoring.score import draw_overlay, evaluate, summary, worst_first
 from medsweep.trainers.segmentation.predictions import segment_volume
 
 BEST = {"dice": 1, "hd95_mm": 0, "assd_mm": 0, "surface_dice": 1}
@@ -156,3 +156,11 @@ def test_patients_are_measured_alike_in_threads(roomy):
     oracle = Oracle(replace(roomy, masks=_shrunk(roomy.masks)))
     alone, beside = (evaluate(oracle, roomy, roomy.patients, threads=threads) for threads in (1, 3))
     pd.testing.assert_frame_equal(alone, beside)
+
+
+def test_the_worst_patients_come_first_and_those_without_dice_last():
+    rows = [
+        ("a", "dice", 0.9), ("a", "dice", 0.5), ("b", "dice", 0.2), ("b", "dice", np.nan), ("c", "dice", np.nan),
+        ("d", "dice", 0.2), ("e", "dice", 0.8), ("e", "hd95_mm", 0.0),
+    ]  # fmt: skip
+    assert worst_first(pd.DataFrame(rows, columns=["patient", "metric", "value"])) == ["b", "d", "a", "e", "c"]
