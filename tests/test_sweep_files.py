@@ -26,7 +26,7 @@ def test_a_shipped_sweep_makes_a_plan(path: Path, monkeypatch: pytest.MonkeyPatc
         replicates=replicates(sweep, [f"case-{number:02}" for number in range(24)]),
         stages=STAGES,
         expand=chains.expand,
-        extras=lambda builder: chains.assessed,
+        extras=lambda builder: chains.extras,
     )
     assert len(plan.arms) == len(every), plan.aliases
     assert unread_factors(plan, every, sweep.file.factors) == []
