@@ -12,6 +12,7 @@ from medsweep.analysis.report import (
     dose,
     factors,
     images,
+    mechanism,
     needed,
     overall,
     results,
@@ -167,6 +168,7 @@ TOPICS = (
     results.DIFFERENCES,
     results.NOTHING,
     dose.TOPIC,
+    mechanism.TOPIC,
     retraining.TOPIC,
     cases.COHORT,
     factors.TOPIC,
@@ -206,6 +208,7 @@ REFERENCES = (
     "1946;2:110-114.",
     "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach for assessing the "
     "equivalence of average bioavailability. J Pharmacokinet Biopharm 1987;15:657-680.",
+    "Shapley LS. A value for n-person games. Contributions to the Theory of Games II. Ann Math Stud 1953;28:307-317.",
     "Shrout PE, Fleiss JL. Intraclass correlations: uses in assessing rater reliability. Psychol Bull 1979;86:420-428.",
     "Šidák Z. Rectangular confidence regions for the means of multivariate normal distributions. J Am Stat Assoc "
     "1967;62:626-633.",

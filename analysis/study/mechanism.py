@@ -65,7 +65,11 @@ def mechanism_of(
         name: contrast_family(reduced, control, rules, family, test_over_train) if family else ()
         for name, family in asked.items()
     }
-    costs = _costs(tests, reduced.seeds * len(reduced.folds))
+    costs = costs_by_question(
+        {question: {test.name: test.estimate for test in family} for question, family in tests.items()},
+        one_run=any(test.test.conditional for family in tests.values() for test in family),
+        runs=reduced.seeds * len(reduced.folds),
+    )
     verdict = decide(costs, None, None, rules.margin)
     order = tuple(name for name in QUESTIONS if name in lost)
     return MechanismStudy(arms, tests, costs, verdict, order)
@@ -127,10 +131,8 @@ def _without(cause: Cause) -> tuple[Cause, ...]:
     return tuple(one for one in CAUSES if one != cause)
 
 
-def _costs(tests: Mapping[str, tuple[ContrastTest, ...]], runs: int) -> Costs:
-    found: dict[str, dict[str, Estimate]] = {
-        question: {test.name: test.estimate for test in family} for question, family in tests.items()
-    }
+def costs_by_question(found: Mapping[str, Mapping[str, Estimate]], *, one_run: bool, runs: int) -> Costs:
+    """The record of costs from the estimates of each question, by the names that ``questions`` gives them."""
 
     def by_cause(question: str) -> dict[Cause, Estimate]:
         return {cause: found[question][cause] for cause in CAUSES if cause in found[question]}
@@ -144,6 +146,6 @@ def _costs(tests: Mapping[str, tuple[ContrastTest, ...]], runs: int) -> Costs:
         joint=found["joint"],
         interactions=found["interactions"],
         unexplained=found["unexplained"].get("unexplained"),
-        one_run=any(test.test.conditional for family in tests.values() for test in family),
+        one_run=one_run,
         runs=runs,
     )

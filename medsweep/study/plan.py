@@ -19,6 +19,7 @@ from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
 from medsweep.sweep.arms import Arm, Replicate, arms, replicates
 from medsweep.sweep.leakage import require_no_leak
 from medsweep.sweep.load import load_sweep
+from medsweep.sweep.mechanism import check_mechanism
 from medsweep.sweep.plan import Builder, Plan, build, unread_factors
 from medsweep.validation import explain
 
@@ -51,6 +52,7 @@ def plan_sweep(path: Path, store: Store) -> PlannedSweep:
     _refuse_absent_regions(sweep, source)
     _refuse_bad_contrasts(sweep, compared)
     _refuse_empty_factorial(sweep, compared)
+    check_mechanism(sweep, [arm.name for arm in compared])
     cells = replicates(sweep, source.patients)
     _require_room(sweep, compared, cells, source.patients)
     plan = plan_arms(sweep, source, cells, compared)

@@ -123,6 +123,7 @@ def make_report(
             test_over_train=test_over_train(plan, store),
             dead=dead,
             look=look,
+            mechanism=sweep.file.mechanism,
         )
     except MissingScoresError as error:
         raise UserError(f"{error} (`analysis:` in the sweep); medsweep run tries these trials again") from None

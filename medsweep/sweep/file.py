@@ -9,6 +9,7 @@ from typing_extensions import TypeVar
 
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
+from medsweep.mechanism import Mechanism
 from medsweep.sweep.space import SearchSection
 from medsweep.validation import dotted_fields, parse
 from medsweep.yamlfile import Key, YamlFile
@@ -180,6 +181,8 @@ class SweepFile(Config):
     fixed: dict[str, Any] = Field(default={})
     resources: dict[str, Resources] = Field(default={})
     budget: Budget | None = None
+    mechanism: Mechanism | None = None
+    """Arms that tell why a synthetic arm costs what it costs."""
     analysis: dict[str, Any] = Field(default={})
 
 

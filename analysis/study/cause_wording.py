@@ -1,0 +1,144 @@
+"""The sentences on causes, each made from the record alone."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from medsweep.analysis.records import Estimate
+from medsweep.analysis.study.causes import CauseFinding, Costs, Outcome, Reason, shown
+from medsweep.analysis.study.mechanism import MechanismStudy
+from medsweep.analysis.study.wording import amount, counted, number, span
+from medsweep.mechanism import CELLS, Cause
+from medsweep.metrics import Metric
+
+NAMES: Final[Mapping[Cause, str]] = {
+    "labels": "misfit of mask and image",
+    "look": "look",
+    "variety": "lost variety",
+}
+REASONS: Final[Mapping[Reason, str]] = {
+    Reason.ONE_RUN: "one run per arm: all costs are conditional on the trained models, and none has a verdict; train "
+    "with more seeds",
+    Reason.NO_SHORTFALL: "no shortfall is shown, and the lattice divides the shortfall alone",
+    Reason.NO_CEILING: "no left-out patients: lost variety is not judged without an arm of new real slices; name it as "
+    "mechanism.ceiling",
+    Reason.NO_LATTICE: "no lattice: labels, look and variety need its seven arms (mechanism.lattice), all with scores",
+    Reason.DOSES_NOT_MEASURED: "doses not measured: whether the arms of the lattice have the laws of the arm explained "
+    "is known by their names only, so no cause is named",
+    Reason.DOSES_NOT_DELIVERED: "doses not delivered: an arm of the lattice has another size of a law than it should",
+    Reason.JOINT: "joint causes: an arm of the lattice changes a law that it should leave alone",
+    Reason.JUDGE: "depends on the judge: two judges disagree on the misfit of mask and image",
+    Reason.NO_INSTRUMENT: "instruments not measured: nothing but the arms speaks for a cause",
+    Reason.NOT_VISIBLE: "share without a visible cause: the instruments do not see what the arms show",
+    Reason.TOO_WIDE: "interval too wide",
+}
+"""What stands against naming a cause."""
+
+
+def sentences(study: MechanismStudy, metric: Metric, margin: float) -> tuple[str, ...]:
+    """The verdict: what there is to explain, its shares, what masks what, and by name what cannot be told."""
+    costs, verdict = study.costs, study.verdict
+    found = [_levels(study, metric)]
+    if verdict.outcome is Outcome.NOTHING:
+        return (*found, "No harm beyond exposure and no shortfall is shown. Nothing is attributed.")
+    found += _masked(study, metric)
+    found += _shares(study, metric, margin)
+    if costs.ladder and not costs.one_run:
+        found.append(_ladder(costs, metric))
+    found += [_cannot(reason, study, margin, metric) for reason in verdict.cannot_tell]
+    return tuple(found)
+
+
+def cost_text(estimate: Estimate, metric: Metric) -> str:
+    """``0.0107 (+0.0071 to +0.0143)``."""
+    digits = metric.digits + 1
+    return f"{number(estimate.value, digits)} ({span(estimate.low, estimate.high, digits)})"
+
+
+def _levels(study: MechanismStudy, metric: Metric) -> str:
+    against = {
+        "harm": f"against the same real slices again ({study.arms.exposure})",
+        "shortfall": f"against as many new real ones ({study.arms.ceiling})",
+        "net cost": "against real slices only",
+    }
+    parts = [
+        f"{name} {against[name]} {cost_text(estimate, metric)}, "
+        f"{'conditional' if study.costs.one_run else 'shown' if shown(estimate) else 'not shown'}"
+        for name, estimate in study.costs.levels.items()
+    ]
+    return f"Cost of {study.arms.explain} in {metric.unit or metric.title}: {'; '.join(parts)}."
+
+
+def _shares(study: MechanismStudy, metric: Metric, margin: float) -> Iterator[str]:
+    if not study.verdict.findings:
+        return
+    parts = ", ".join(_finding(finding, metric, margin) for finding in study.verdict.findings)
+    rest = study.costs.unexplained
+    left = "" if rest is None else f"; {cost_text(rest, metric)} is not reproduced"
+    told = {
+        "shown": " That remainder is shown: the three laws together do not reproduce the arm.",
+        "inside the margin": " The three laws together reproduce the arm within the margin.",
+        "open": " Whether the three laws together reproduce the arm is open.",
+        "not measured": "",
+    }[study.verdict.unexplained]
+    shortfall = study.costs.levels.get("shortfall")
+    if shortfall is None:
+        lead = "Of what the lattice divides"
+    else:
+        lead = f"Of the shortfall of {amount(cost_text(shortfall, metric), metric)} of {study.arms.explain}"
+    yield f"{lead}, {parts}{left}.{told}"
+    if "harm" in study.costs.levels:
+        yield "The lattice divides the shortfall. It does not divide the harm against the same real slices again."
+
+
+def _finding(finding: CauseFinding, metric: Metric, margin: float) -> str:
+    cause = " and ".join(NAMES[one] for one in finding.causes)
+    size = "" if finding.dose == 1.0 else f" at {100 * finding.dose:.0f}% of the measured size"
+    share = cost_text(finding.share, metric)
+    if finding.named:
+        extra = [word for word, holds in (("sufficient", finding.sufficient), ("needed", finding.needed)) if holds]
+        return ", ".join([f"{cause} explains {share}", *([" and ".join(extra)] if extra else [])])
+    if not finding.shown:
+        confined = "no cost shown" if finding.share.high > margin else "no cost shown, and none above the margin"
+        return f"the arms given for {cause}{size} have {share}, {confined}"
+    joint = ", which cannot be told apart," if len(finding.causes) > 1 else ""
+    return f"the arms given for {cause}{joint}{size} account for {share}"
+
+
+def _masked(study: MechanismStudy, metric: Metric) -> Iterator[str]:
+    for cell in study.verdict.masked:
+        first, second = CELLS[cell]
+        estimate, alone = study.costs.interactions[cell], study.costs.added[first]
+        beside = number(alone.value - estimate.value, metric.digits + 1)
+        both = f"the arms given for {NAMES[first]} cost {number(alone.value, metric.digits + 1)} by themselves and "
+        both += f"{beside} beside those for {NAMES[second]} (interaction {cost_text(estimate, metric)})"
+        if estimate.low > 0:
+            tail = f"Part of the cost is masked, and would come back if only {NAMES[second]} were mended."
+        else:
+            tail = "Together they cost more than the sum of both."
+        yield f"{both[0].upper()}{both[1:]}. {tail}"
+
+
+def _ladder(costs: Costs, metric: Metric) -> str:
+    steps = "; ".join(
+        f"{name} costs {cost_text(one, metric)}{'' if shown(one) else ', not shown'}"
+        for name, one in costs.ladder.items()
+    )
+    return f"In the order of the ladder: {steps}. Another order may divide the cost otherwise."
+
+
+def _cannot(reason: Reason, study: MechanismStudy, margin: float, metric: Metric) -> str:
+    text = REASONS[reason]
+    if reason is Reason.JOINT:
+        joint = [one for one in study.verdict.findings if len(one.causes) > 1]
+        text = ". ".join(f"{' and '.join(NAMES[cause] for cause in one.causes)} cannot be told apart" for one in joint)
+        moved = [f"{cell} also moved {law} by {100 * dose:.0f}%" for cell, law, dose in study.verdict.confounded]
+        text = f"joint causes: {text} ({', '.join(moved)})"
+    if reason is Reason.TOO_WIDE:
+        wide = [one for one in study.verdict.findings if one.seeds_needed is not None]
+        told = ", ".join(
+            f"{' and '.join(NAMES[cause] for cause in one.causes)} "
+            f"(at least {counted(one.seeds_needed or 0, 'run')} per arm)"
+            for one in wide
+        )
+        text = f"{text} to tell a cost of the margin, {amount(f'{margin:g}', metric)}: {told}"
+    return f"Cannot tell: {text}."
