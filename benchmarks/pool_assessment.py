@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -32,10 +33,11 @@ from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
+from medsweep.trainers.assessment.agreement import IN_USE, MEASURES
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.floors import halves_apart, neighbours_between
-from medsweep.trainers.assessment.masks import SURFACES, describe, evenly_spread, foreground_dice, mean_hd95_between
+from medsweep.trainers.assessment.masks import describe, mean_hd95_between
 from medsweep.trainers.assessment.metrics import Metrics, pool_metrics
 from medsweep.trainers.assessment.real_side import RealSide, generator, halvings, real_rows
 from medsweep.trainers.assessment.variety import curve
@@ -99,20 +101,24 @@ def texture(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     return rings[:, : side // 2 + 1], np.square(edges - 4 * image[:, 1:-1, 1:-1]).mean(axis=(1, 2))
 
 
-def plain_agreement(masks: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> dict[str, float]:
-    """``masks.agreement`` with a distance transform for each surface."""
-    hd95, assd = [], []
-    for i in evenly_spread(len(masks), SURFACES):
-        a, b = masks[i] > 0, predicted[i] > 0
-        if a.any() and b.any():
-            edges = [x & ~ndimage.binary_erosion(x) for x in (a, b)]
-            to = [ndimage.distance_transform_edt(~edge) for edge in edges]
-            distances = to[1][edges[0]], to[0][edges[1]]
-            hd95.append(max(np.percentile(d, 95) for d in distances))
-            assd.append(np.concatenate(distances).mean())
-    dice = foreground_dice(masks, predicted)
-    assert dice is not None
-    return {"dice": dice, "hd95": float(np.mean(hd95)), "assd": float(np.mean(assd))}
+def plain_agreement(masks: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> pd.DataFrame:
+    """``agreement`` with a distance transform for each surface."""
+    columns: dict[str, list[float]] = {}
+    for label in range(classes):
+        for mask, seen in zip(masks, predicted, strict=True):
+            a, b = (x == label if label else x > 0 for x in (mask, seen))
+            row = (np.nan, np.nan, np.nan, 1.0 if a.any() else np.nan)
+            if (a & b).any():
+                edges = [x & ~ndimage.binary_erosion(x) for x in (a, b)]
+                to = [ndimage.distance_transform_edt(~edge) for edge in edges]
+                own, other = to[1][edges[0]], to[0][edges[1]]
+                both = np.concatenate([own, other])
+                signs = np.concatenate([np.where(b[edges[0]], -1, 1), np.where(a[edges[1]], 1, -1)])
+                row = (max(np.percentile(d, 95) for d in (own, other)), both.mean(), (signs * both).mean(), 0.0)
+            overlap = 2 * (a & b).sum() / (a.sum() + b.sum()) if (a | b).any() else np.nan
+            for name, value in zip(MEASURES, (overlap, *row), strict=True):
+                columns.setdefault(f"class_{label}/{name}" if label else name, []).append(float(value))
+    return pd.DataFrame(columns)
 
 
 def plain_real(data: SliceSet, train: tuple[str, ...], judge: torch.nn.Module, width: int) -> RealSide:
@@ -121,6 +127,7 @@ def plain_real(data: SliceSet, train: tuple[str, ...], judge: torch.nn.Module, w
     view, masks = plain_view(judge, data.images, rows, len(rows)), np.array(data.masks[rows])
     owners, deepest = data.index["patient"].to_numpy()[rows], view.layers[:, :width]
     halves = [(deepest[a], deepest[b]) for a, b in halvings(CONFIG, owners, train)]
+    agreement = plain_agreement(masks, view.predicted, len(data.classes))
     return RealSide(
         layers=view.layers,
         bottleneck=width,
@@ -135,7 +142,7 @@ def plain_real(data: SliceSet, train: tuple[str, ...], judge: torch.nn.Module, w
         ),
         neighbour_floor=neighbours_between(deepest, halvings(CONFIG, owners, train)),
         shapes=describe(masks, len(data.classes)),
-        agreement=plain_agreement(masks, view.predicted),
+        agreement=agreement.assign(patient=owners, group=IN_USE, unseen=False),
         between_patients=mean_hd95_between(masks, owners),
         nearest=nearest_other(deepest),
         authenticity=float(np.mean([authenticity(a, nearest_other(a), b) for a, b in halves])),
@@ -189,7 +196,7 @@ def main() -> None:
         data, judge, pool = cohort(Path(folder), options.patients, options.samples)
         train = split(data.patients, FOLD).train
         begun = time.process_time()
-        real = RealSide.of(CONFIG, data, train, judge)
+        real = RealSide.of(CONFIG, data, train, judge, fitted_on=train)
         shared = time.process_time() - begun
 
         def ours() -> Metrics:
@@ -198,8 +205,7 @@ def main() -> None:
         def plain() -> Metrics:
             again = plain_real(data, train, judge, real.bottleneck)
             evidence = PlainEvidence(CONFIG, data, train, pool, again, judge)
-            surfaces = plain_agreement(evidence.masks, evidence.view.predicted)
-            return pool_metrics(evidence) | {f"consistency_{name}_px": surfaces[name] for name in ("hd95", "assd")}
+            return pool_metrics(evidence)
 
         print(f"{options.samples} samples, {len(real.layers)} real slices of 64 px, {options.rounds} rounds")
         rounds = [(timed(ours), timed(plain)) for _ in range(options.rounds)]

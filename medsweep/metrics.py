@@ -118,6 +118,24 @@ _FLOOR: Final = "The same from one half of the real samples to the other: what a
 _HALVES: Final = "The same from one half of the training patients to the other, with half the samples."
 _TEXTURE_FLOOR: Final = "Mean distance from the best value between random halves of the training patients."
 
+_AGREEMENT: Final[tuple[tuple[str, str, Direction, str, str, str, str], ...]] = (
+    ("dice", "Dice", "higher", "0 to 1", "",
+     "Dice of all foreground between the masks and what the judge sees in their images, mean over samples with any.",
+     "Dice 1945"),
+    ("hd95_px", "HD95", "lower", "0 up", "px",
+     "HD95 of the contours of all foreground in mask and judge's view, mean over samples that are not missed.",
+     "Huttenlocher et al. 1993"),
+    ("assd_px", "ASSD", "lower", "0 up", "px",
+     "ASSD of the contours of all foreground in mask and judge's view, mean over samples that are not missed.",
+     "Heimann et al. 2009"),
+    ("bias_px", "boundary bias", "middle", "any; above 0: the mask is larger", "px",
+     "Signed distance from the contour of the judge's view to that of the mask, over both contours, mean over samples "
+     "that are not missed.", ""),
+    ("missed", "missed", "lower", "0 to 1",  "",
+     "Share of the masks with foreground that nothing the judge sees overlaps.", ""),
+)
+"""Name, title, direction, range, unit, meaning and source of each measure of agreement."""
+
 POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
     Metric("n_real", "real samples", "none", "2 up", "Foreground slices of the training patients.", "",
            "sample_counts"),
@@ -235,26 +253,28 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
     Metric("mask_nearest_hd95_gap_px", "gap to nearest mask", "middle",
            "0 is best; above: shapes no patient has; below: copies", "The first minus the second.", "",
            "mask_novelty", _UTILITY, "px"),
-    Metric("consistency_dice", "consistency, Dice", "higher", "0 to 1",
-           "Dice of all foreground between the masks and what the reference segmenter sees in their images, mean over "
-           "samples with any.", "", "consistency", _UTILITY),
-    Metric("consistency_dice_real", "consistency of real slices, Dice", "none", "0 to 1",
-           "The same on the real training slices, which the segmenter was fitted on: higher than on unseen ones.", "",
+    Metric("n_unseen", "unseen real slices", "none", "0 up",
+           "Foreground slices of training and validation patients that the judge was not fitted on.", "",
            "consistency"),
-    Metric("consistency_gap", "consistency gap", "higher", "-1 to 1; 0 or above is best; too low by the overfit",
-           "The first minus the second.", "", "consistency", _UTILITY),
-    *(record for name, title, source in (
-        ("hd95", "HD95", "Huttenlocher et al. 1993"), ("assd", "ASSD", "Heimann et al. 2009"),
-    ) for record in (
-        Metric(f"consistency_{name}_px", f"consistency, {title}", "lower", "0 up",
-               f"{title} of the contours of all foreground in mask and segmenter's view, mean over those of at most "
-               "500 evenly spread samples where both have any.", source, "consistency", _UTILITY, "px"),
-        Metric(f"consistency_{name}_px_real", f"consistency of real slices, {title}", "none", "0 up",
-               "The same on the real training slices, which the segmenter was fitted on: lower than on unseen ones.",
-               "", "consistency", unit="px"),
-        Metric(f"consistency_{name}_gap_px", f"consistency gap, {title}", "lower",
-               "0 or below is best; too high by the overfit", "The first minus the second.", "", "consistency",
-               _UTILITY, "px"),
+    Metric("n_unseen_patients", "unseen patients", "none", "0 up", "Patients that they come from.", "", "consistency"),
+    *(record for name, title, direction, span, unit, meaning, source in _AGREEMENT for record in (
+        Metric(f"consistency_{name}", f"consistency, {title}", direction, span, meaning, source, "consistency",
+               _UTILITY, unit),
+        Metric(f"consistency_{name}_in_use", f"consistency of real slices in use, {title}", "none", span,
+               "The same on the real training slices.", "", "consistency", unit=unit),
+        Metric(f"consistency_{name}_unseen", f"consistency of unseen real slices, {title}", "none", span,
+               "The same on real slices that the judge was not fitted on.", "", "consistency", unit=unit),
+        Metric(f"excess_{name}", f"excess over unseen reals, {title}", direction,
+               "0 is as unseen real slices" + ("; above: larger masks than those" if name == "bias_px" else ""),
+               f"`consistency_{name}` minus `consistency_{name}_unseen`.", "", "excess_over_unseen",
+               _MISFIT if name in ("hd95_px", "bias_px", "missed") else _UTILITY, unit),
+        *(Metric(f"excess_{name}_{end}", f"excess over unseen reals, {title}, {bound} bound", "none", "any",
+                 "End of its 95 % interval, over samples and unseen patients jointly; 2 patients or more.",
+                 "Efron 1979", "excess_over_unseen", unit=unit)
+          for end, bound in (("low", "lower"), ("high", "upper"))),
+        *(Metric(f"class_K/excess_{name}{end}", f"excess over unseen reals of class K, {title}{bound}", "none", "any",
+                 f"`excess_{name}{end}` of the class alone.", "", "excess_over_unseen", unit=unit)
+          for end, bound in (("", ""), ("_low", ", lower bound"), ("_high", ", upper bound"))),
     )),
     Metric("iou_mean", "IoU, mean", "higher", "0 to 1",
            "Mean of the per-sample IoU in `scores.parquet`, itself a mean over the classes in either mask.", "",

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from medsweep.errors import UserError
 
 SCORES = "scores.parquet"
-"""What an assessment leaves of each sample: columns sample and iou."""
+"""What an assessment leaves of each sample: columns sample and iou, then those of ``agreement``."""
 ASSESSMENT = "pool_metrics.json"
 """What an assessment leaves of the pool as a whole: metrics by name."""
+LEFT_OUT = "left_out.json"
+"""What an assessment does not tell of the agreement of masks with their images, and why."""
 FEATURES = "features.safetensors"
 """What an assessment leaves of where samples and real slices lie in the reference segmenter."""
 

@@ -23,7 +23,7 @@ from medsweep.analysis.records import Array, decimals_of, rounded
 from medsweep.analysis.table.reduction import Reduced
 from medsweep.metrics import Direction, record_of
 
-ANCHOR: Final = "iou_mean"
+ANCHOR: Final = "n_pool"
 """The measure that every assessment leaves: its digest tells assessments from other rows of the pools table."""
 KEYS: Final = ("dataset", "generator", "arms", "fold", "seeds", "utility")
 

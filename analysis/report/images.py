@@ -154,6 +154,7 @@ def _spectra_picture(material: Material) -> Figure | None:
 def _blocks(material: Material) -> Iterator[Block | None]:
     analysis, study = material.analysis, material.analysis.quality
     yield from pools(analysis)
+    yield Bullets(material.context.agreement)
     if study is not None:
         yield _quality_picture(material, study)
         yield quality(study)

@@ -79,6 +79,8 @@ class ReportContext:
     """Names of the foreground classes in the order of the masks' labels, from 1 on."""
     spectra: pd.DataFrame | None = None
     """Power by frequency of pools and of real images, the columns that ``medsweep.analysis.figures.spectra`` draws."""
+    agreement: tuple[str, ...] = ()
+    """Sentences on pools whose agreement of masks and images is not told."""
     failures: tuple[MissingTrial, ...] = ()
     store: str = ""
     """Path of the store, for the commands that explain a trial; empty where no store has them."""

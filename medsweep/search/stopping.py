@@ -76,11 +76,12 @@ class Stopping:
 def stopping_of(plan: Plan, rules: Mapping[str, StoppingRule], store: Path) -> Stopping | None:
     """What may be stopped of ``plan``: trials of stages with a rule that serve suggestions alone; None without rules.
 
-    Reference segmenters are left alone too: every suggestion is made from them.
+    Reference segmenters and judges are left alone too: every suggestion is made from them.
     """
     if not rules:
         return None
-    references = {trial.inputs["reference"] for trial in plan.trials.values() if "reference" in trial.inputs}
+    roles = ("reference", "judge")
+    references = {trial.inputs[role] for trial in plan.trials.values() for role in roles if role in trial.inputs}
     serves = plan.serves()
     kinds = {
         digest: kind_of(trial.config)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsweep.data.config import DataConfig, PrepareConfig
-from medsweep.data.folds import Fold
+from medsweep.data.folds import Fold, split, with_all_patients
 from medsweep.data.source import DataSource
 from medsweep.identity import canonical
 from medsweep.study.stages import Settings
@@ -40,6 +40,7 @@ class Chains:
         self._source = source
         self._control = next(arm.settings for arm in arms if arm.is_control)
         self._extents: dict[str, int] = {}
+        self._left_out: dict[Fold, bool] = {}
         for settings in (*(arm.settings for arm in arms), *bounds):
             key = _generator_key(settings)
             self._extents[key] = max(self._extents.get(key, 0), candidates(settings))
@@ -55,10 +56,10 @@ class Chains:
         inputs = {"prepare": prepared}
         if settings.synthesise.count > 0:
             inputs["pool"] = self._treated(cell) if settings.treat.treatments else self._pool(cell)
-            if settings.assess.enabled or settings.segment.min_iou > 0:
-                scores = self._assess(cell, inputs["pool"])
-                if settings.segment.min_iou > 0:
-                    inputs["scores"] = scores
+            if settings.segment.min_iou > 0:
+                inputs["scores"] = self._assess(cell, inputs["pool"], self._reference(cell))
+            if settings.assess.enabled:
+                self.extras.append(self._assess(cell, inputs["pool"], self._judge(cell)))
         training = _segment(settings, cell.fold, cell.seed)
         network = builder.add("segment", training, inputs)
         if training.snapshots > 0:
@@ -103,17 +104,33 @@ class Chains:
         config = treatments.TreatConfig(treatments=treat.treatments, fold=cell.fold, seed=cell.seed, **size)
         return cell.builder.add("treat", config, inputs)
 
-    def _assess(self, cell: _Cell, pool: str) -> str:
-        scores = cell.settings.assess.model_dump(exclude={"enabled"})
-        config = assess_config.AssessConfig(**scores, fold=cell.fold, seed=cell.seed)
-        seen = {"prepare": cell.prepared, "reference": self._reference(cell)}
+    def _assess(self, cell: _Cell, pool: str, judge: str) -> str:
+        scores = cell.settings.assess.model_dump(exclude={"enabled", "judge"})
+        relabelled = cell.settings.treat.relabels
+        config = assess_config.AssessConfig(**scores, fold=cell.fold, seed=cell.seed, relabelled=relabelled)
+        seen = {"prepare": cell.prepared, "judge": judge}
         # once per fold and judge, however many pools are compared with it
         fields = {name: getattr(config, name) for name in assess_config.EmbedConfig.model_fields}
         embed = assess_config.EmbedConfig(**fields)
         real = cell.builder.add("embed", embed, seen)
-        digest = cell.builder.add("assess", config, seen | {"pool": pool, "real": real})
-        self.extras.append(digest)
-        return digest
+        return cell.builder.add("assess", config, seen | {"pool": pool, "real": real})
+
+    def _judge(self, cell: _Cell) -> str:
+        """Whose view the pool is compared with: a segmenter that has seen none of its pictures, where there is one."""
+        asked = cell.settings.assess.judge
+        left_out = self._leaves_patients_out(cell.fold) if asked is None else asked == "left-out"
+        if not left_out or any(treatment.takes_left_out for treatment in cell.settings.treat.treatments):
+            return self._reference(cell)
+        config = segment_config.judge_of(_segment(self._control, cell.fold, cell.seed, real_only=True))
+        return cell.builder.add("judge", config, {"prepare": cell.prepared})
+
+    def _leaves_patients_out(self, fold: Fold) -> bool:
+        if fold.patients is None:
+            return False
+        if fold not in self._left_out:
+            used, every = (len(split(self._source.patients, one).train) for one in (fold, with_all_patients(fold)))
+            self._left_out[fold] = used < every
+        return self._left_out[fold]
 
     def _reference(self, cell: _Cell) -> str:
         """The control's U-Net on real data only, of the same fold and seed."""

@@ -118,8 +118,8 @@ def _require_spare_patients(sweep: StudySweep, plan: Plan, patients: Sequence[st
         if lent is not None and used == len(split(patients, lent).train):
             raise sweep.error(
                 ("data",),
-                "held-out masks, fresh-real and warp-real take training patients that the study leaves out, and fold "
-                f"{own.index} has none beside the {used} in use; set data.patients below {used}",
+                "held-out masks, fresh-real, warp-real and assess.judge left-out take training patients that the study "
+                f"leaves out, and fold {own.index} has none beside the {used} in use; set data.patients below {used}",
             )
 
 

@@ -31,7 +31,7 @@ from medsweep.study.arm_infos import arm_infos
 from medsweep.study.chains import network_of
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.stages import Settings, StudySweep
-from medsweep.study.tables import best_table, cut_of, patient_table, pool_table, tidy_table
+from medsweep.study.tables import agreement_left_out, best_table, cut_of, patient_table, pool_table, tidy_table
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.config import Unit
@@ -151,6 +151,7 @@ def _context(sweep: StudySweep, plan: Plan[Settings], store: Store, cohort: Coho
         overlays=_overlays(plan, store, legend),
         classes=tuple(name for name, _ in legend),
         spectra=_spectra(plan, store),
+        agreement=agreement_left_out(plan, store),
         store=str(store.root),
         wandb_project=sweep.name if (store.root / "wandb").is_dir() else "",
         versions=package_versions(),

@@ -1,7 +1,7 @@
 """The pipeline: what a sweep may set of it, by section, and its stages by name. A new stage is entered here."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -57,6 +57,10 @@ class AssessSection(assess_config.AssessSettings):
 
     enabled: bool = True
     """Whether pools are assessed that no filter needs scores of."""
+    judge: Literal["control", "left-out"] | None = None
+    """Whose view masks are compared with: ``control``, its segmenter; ``left-out``, the same fitted on the training
+    patients that the study leaves out, whom no generator has seen. None takes the latter where ``data.patients`` leaves
+    any. Filters take ``control``, and so do pools of left-out patients' own slices (``fresh-real``, ``warp-real``)."""
 
 
 class Settings(Config):
@@ -116,25 +120,35 @@ STAGES: Final[Mapping[str, Stage]] = {
             guessed_mib=50,
         ),
         Stage(
+            name="judge",
+            version=1,
+            config=segment_config.JudgeConfig,
+            run=segment_train.run,
+            hours=segment_config.hours,
+            gpu_hours=segment_config.gpu_hours,
+            probe=segment_config.probe,
+            guessed_mib=5,
+        ),
+        Stage(
             name="embed",
-            version=2,
+            version=3,
             config=assess_config.EmbedConfig,
             run=assess.embed,
             hours=assess_config.embed_hours,
             gpu_hours=assess_config.embed_gpu_hours,
             probe=assess_config.embed_probe,
-            sized_by=frozenset({"reference"}),
+            sized_by=frozenset({"judge"}),
             guessed_mib=5,
         ),
         Stage(
             name="assess",
-            version=5,
+            version=6,
             config=assess_config.AssessConfig,
             run=assess.run,
             hours=assess_config.hours,
             gpu_hours=assess_config.gpu_hours,
             probe=assess_config.probe,
-            sized_by=frozenset({"reference"}),
+            sized_by=frozenset({"judge"}),
         ),
         Stage(
             name="segment",

@@ -19,7 +19,7 @@ from medsweep.store.store import Store
 from medsweep.study.chains import network_of
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
-from medsweep.trainers.pool import ASSESSMENT
+from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT
 from medsweep.trial import COMPLETE
 
 KEYS = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
@@ -157,11 +157,7 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
     Scores come from the assessment of the arm's pool, validity of generated masks from the pool itself, exposure
     (slices seen, what the filter kept and what that did to diversity) from its U-Net.
     """
-    assessed = {
-        trial.inputs["pool"]: digest
-        for digest, trial in plan.trials.items()
-        if trial.stage == "assess" and store.outcome("assess", digest) == COMPLETE
-    }
+    assessed = assessments(plan, store)
     rows: list[dict[str, Any]] = []
     for (arm, replicate), leaf in plan.leaves.items():
         network = network_of(plan, leaf)
@@ -177,6 +173,34 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
         if exposure.is_file():
             rows += _rows(arm, replicate, network.digest, json.loads(exposure.read_text()))
     return pd.DataFrame(rows, columns=["arm", "fold", "seed", "digest", "metric", "value"])
+
+
+def assessments(plan: Plan, store: Store) -> dict[str, str]:
+    """The published assessment of each pool; where a filter has one of its own, that of the other judge."""
+    found = [
+        (plan.trials[trial.inputs["judge"]].stage == "judge", trial.inputs["pool"], digest)
+        for digest, trial in plan.trials.items()
+        if trial.stage == "assess" and store.outcome("assess", digest) == COMPLETE
+    ]
+    return {pool: digest for _, pool, digest in sorted(found)}
+
+
+def agreement_left_out(plan: Plan, store: Store) -> tuple[str, ...]:
+    """One sentence for each reason why assessments do not tell how masks agree with their images, with the arms."""
+    assessed = assessments(plan, store)
+    arms: dict[tuple[str, str], list[str]] = {}
+    for (arm, _), leaf in plan.leaves.items():
+        pool = network_of(plan, leaf).inputs.get("pool")
+        reasons = store.output("assess", assessed[pool]) / LEFT_OUT if pool in assessed else None
+        if reasons is not None and reasons.is_file():
+            told = json.loads(reasons.read_text())
+            for kind in ("consistency",) if "consistency" in told else tuple(told):
+                arms.setdefault((kind, told[kind]), []).append(arm)
+    what = {"consistency": "Consistency of masks and images", "excess": "Excess over unseen real slices"}
+    return tuple(
+        f"{what[kind]}, not told for {', '.join(dict.fromkeys(names))}: {reason}."
+        for (kind, reason), names in arms.items()
+    )
 
 
 def _rows(arm: str, replicate: Replicate, digest: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -67,7 +67,13 @@ def simulate_pools(arms: Sequence[ArmInfo], *, seeds: int = 2, seed: int = 0) ->
             continue
         for replicate in range(seeds):
             digest = f"{info.levels['gan.pipeline']}-{replicate}"
-            for metric, centre in (("frechet", 24.0), ("frechet_floor", 6.0), ("iou_mean", 0.71), ("retention", 0.8)):
+            for metric, centre in (
+                ("frechet", 24.0),
+                ("frechet_floor", 6.0),
+                ("iou_mean", 0.71),
+                ("n_pool", 400.0),
+                ("retention", 0.8),
+            ):
                 value = centre * (1 + 0.05 * rng.normal())
                 rows.append((info.name, 0, replicate, digest, metric, value))
     return pd.DataFrame(rows, columns=["arm", "fold", "seed", "digest", "metric", "value"])

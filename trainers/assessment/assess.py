@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medsweep.data.fitted_on import require_unseen, write_fitted_on
-from medsweep.data.folds import split
+from medsweep.data.fitted_on import read_fitted_on, require_unseen, write_fitted_on
+from medsweep.data.folds import Split, split
 from medsweep.data.slices import SliceSet
+from medsweep.files import write_json
 from medsweep.trainers.assessment.config import AssessConfig, EmbedConfig
 from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.inception import Extractor, load_extractor
 from medsweep.trainers.assessment.metrics import pool_metrics
 from medsweep.trainers.assessment.real_side import RealSide
-from medsweep.trainers.pool import ASSESSMENT, SCORES, Pool
+from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, SCORES, Pool
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trial import Progress, Trial
 
@@ -27,9 +28,10 @@ SPECTRA = "spectra.parquet"
 
 
 def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-    """Stage function. Inputs: ``prepare``, ``reference`` (the control arm's segmenter of this replicate).
+    """Stage function. Inputs: ``prepare``, ``judge`` (the segmenter whose view masks are compared with).
 
-    Leaves what ``RealSide.save`` writes of the training patients' foreground slices, and fitted_on.json.
+    Leaves what ``RealSide.save`` writes of the foreground slices of the training patients, and how far the masks of
+    the validation patients agree, on which nothing is fitted; fitted_on.json with the judge's patients too.
 
     Raises:
         UserError: an input has seen a test patient, or Inception-v3 is asked for and cannot be had.
@@ -37,17 +39,19 @@ def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     torch.set_num_threads(trial.threads)
     extractor = _extractor(config, trial)
     data = SliceSet.open(inputs["prepare"])
-    train = _training_patients(config, data, inputs)
-    real = RealSide.of(config, data, train, load_segmenter(inputs["reference"], trial.device), extractor)
+    patients, fitted_on = _patients(config, data, inputs), read_fitted_on(inputs["judge"])
+    judge = load_segmenter(inputs["judge"], trial.device)
+    real = RealSide.of(config, data, patients.train, judge, extractor, fitted_on=fitted_on, watched=patients.validation)
     real.save(trial.output)
-    write_fitted_on(trial.output, train)
+    write_fitted_on(trial.output, sorted(fitted_on.union(patients.train)))
     yield Progress(step=1, total=1, metrics={"n_real": float(len(real.layers))})
 
 
 def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-    """Stage function. Inputs: ``prepare``, ``pool``, ``reference``, ``real`` (what ``embed`` left of this reference).
+    """Stage function. Inputs: ``prepare``, ``pool``, ``judge``, ``real`` (what ``embed`` left of this judge).
 
-    Leaves scores.parquet (sample, iou), spectra.parquet (see ``Spectra.table``), features.safetensors (see
+    Leaves scores.parquet (sample, iou, then the columns of ``agreement``), left_out.json (what is not told of the
+    agreement, and why), spectra.parquet (see ``Spectra.table``), features.safetensors (see
     ``FeatureSets.save``) and pool_metrics.json (see ``pool_metrics``).
 
     Raises:
@@ -57,13 +61,14 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     torch.set_num_threads(trial.threads)
     extractor = _extractor(config, trial)
     data, pool = SliceSet.open(inputs["prepare"]), Pool.open(inputs["pool"])
-    train = _training_patients(config, data, inputs)
-    segmenter = load_segmenter(inputs["reference"], trial.device)
+    train = _patients(config, data, inputs).train
+    segmenter = load_segmenter(inputs["judge"], trial.device)
     evidence = PoolEvidence(config, data, train, pool, RealSide.open(inputs["real"]), segmenter, extractor)
     scores = pd.DataFrame({"sample": np.arange(len(pool)), "iou": evidence.iou})
-    scores.to_parquet(trial.output / SCORES, index=False)
+    pd.concat([scores, evidence.agreement], axis=1).to_parquet(trial.output / SCORES, index=False)
     evidence.bottleneck.save(trial.output)
     evidence.spectra.table(data.modalities).to_parquet(trial.output / SPECTRA, index=False)
+    write_json(trial.output / LEFT_OUT, evidence.left_out)
     metrics = pool_metrics(evidence)
     (trial.output / ASSESSMENT).write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     yield Progress(step=1, total=1, metrics=metrics)
@@ -73,8 +78,8 @@ def _extractor(config: EmbedConfig, trial: Trial) -> Extractor | None:
     return load_extractor(Path(config.inception), trial.device) if config.inception is not None else None
 
 
-def _training_patients(config: EmbedConfig, data: SliceSet, inputs: Mapping[str, Path]) -> tuple[str, ...]:
+def _patients(config: EmbedConfig, data: SliceSet, inputs: Mapping[str, Path]) -> Split:
     patients = split(data.patients, config.fold)
     for role in sorted(inputs):
         require_unseen(inputs[role], (*patients.test, *patients.validation))
-    return patients.train
+    return patients

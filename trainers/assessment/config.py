@@ -30,6 +30,9 @@ class EmbedConfig(FittedConfig):
 class AssessConfig(AssessSettings, EmbedConfig):
     """All that an assess trial computes from."""
 
+    relabelled: bool = False
+    """Whether the pool's masks are what a segmenter sees, so that its agreement says nothing."""
+
 
 def hours(config: AssessConfig) -> float:
     """CPU hours on one core: loading, one pass over a pool of some 400 samples, and the draws."""

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import nn
 
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.trainers.assessment.agreement import ALL_SEEN, BY_CONSTRUCTION, agreement
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks
 from medsweep.trainers.assessment.masks import mean_iou
@@ -65,7 +67,7 @@ class PoolEvidence:
     real: RealSide
     """Of the same patients and the same segmenter."""
     segmenter: nn.Module
-    """The reference segmenter, which was fitted on the training patients."""
+    """The judge."""
     inception: Extractor | None = None
 
     @cached_property
@@ -92,6 +94,18 @@ class PoolEvidence:
     def iou(self) -> NDArray[np.float64]:
         """``mean_iou`` of each sample's mask with what the segmenter sees, (n,)."""
         return mean_iou(self.masks, self.view.predicted, classes=len(self.data.classes))
+
+    @cached_property
+    def agreement(self) -> pd.DataFrame:
+        """``agreement`` of each sample's mask with what the segmenter sees, n rows."""
+        return agreement(self.masks, self.view.predicted, len(self.data.classes))
+
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """What is not told of the agreement, ``consistency`` or ``excess`` over unseen reals, and why."""
+        if self.config.relabelled:
+            return dict.fromkeys(("consistency", "excess"), BY_CONSTRUCTION)
+        return {} if self.real.agreement["unseen"].any() else {"excess": ALL_SEEN}
 
     @cached_property
     def spectra(self) -> Spectra:

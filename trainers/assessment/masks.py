@@ -1,4 +1,4 @@
-"""Measures of masks: shapes of each class, the nearest real mask, and agreement with what a segmenter sees.
+"""Measures of masks: shapes of each class, the nearest real mask, and IoU with what a segmenter sees.
 
 Shapes: N and M masks of R x R pixels with class indices, 0 = background, K classes. Surfaces are contours of one slice,
 distances in pixels.
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from medsweep.trainers.measures.mask_validity import components
-from medsweep.trainers.measures.structures import assd_mm, hd95_mm, surface_distances
+from medsweep.trainers.measures.structures import hd95_mm, surface_distances
 
 Indices = NDArray[np.int64]
 Masks = NDArray[np.integer]
@@ -19,9 +19,6 @@ DESCRIPTORS = ("area", "perimeter", "compactness", "components", "centroid_row",
 
 CHUNK = 256
 """Masks measured or compared at a time, which bounds the memory."""
-
-SURFACES = 500
-"""Samples whose surfaces are compared at most, evenly spread."""
 
 QUERIES = 200
 """Masks at most for which the nearest one is sought, evenly spread."""
@@ -158,35 +155,6 @@ def mean_iou(masks_NRR: Masks, predicted_NRR: Masks, classes: int) -> NDArray[np
     present_N = (union_KN > 0).sum(axis=0)
     total_N = (both_KN / np.maximum(union_KN, 1)).sum(axis=0)
     return np.where(present_N > 0, total_N / np.maximum(present_N, 1), 1.0)
-
-
-def foreground_dice(masks_NRR: Masks, predicted_NRR: Masks) -> float | None:
-    """Mean Dice of all foreground as one class, over samples where either mask has some; None where there are none."""
-    a_NRR, b_NRR = masks_NRR > 0, predicted_NRR > 0
-    total_N = a_NRR.sum(axis=(1, 2)) + b_NRR.sum(axis=(1, 2))
-    both_N = (a_NRR & b_NRR).sum(axis=(1, 2))
-    return float((2 * both_N / np.maximum(total_N, 1))[total_N > 0].mean()) if total_N.any() else None
-
-
-def foreground_surfaces(masks_NRR: Masks, predicted_NRR: Masks) -> dict[str, float]:
-    """Mean ``hd95`` and ``assd`` in pixels of all foreground as one class, each >= 0; empty where none is defined.
-
-    Over samples where both masks have foreground, among ``SURFACES`` evenly spread ones at most.
-    """
-    pairs = [(masks_NRR[i] > 0, predicted_NRR[i] > 0) for i in evenly_spread(len(masks_NRR), SURFACES)]
-    measured = [surface_distances(a_RR, b_RR, PIXELS) for a_RR, b_RR in pairs if a_RR.any() and b_RR.any()]
-    if not measured:
-        return {}
-    return {
-        "hd95": float(np.mean([hd95_mm(distances) for distances in measured])),
-        "assd": float(np.mean([assd_mm(distances) for distances in measured])),
-    }
-
-
-def agreement(masks_NRR: Masks, predicted_NRR: Masks) -> dict[str, float]:
-    """``dice`` (``foreground_dice``), ``hd95`` and ``assd`` (``foreground_surfaces``), those that are defined."""
-    dice = foreground_dice(masks_NRR, predicted_NRR)
-    return ({} if dice is None else {"dice": dice}) | foreground_surfaces(masks_NRR, predicted_NRR)
 
 
 def evenly_spread(count: int, most: int) -> Indices:

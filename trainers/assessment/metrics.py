@@ -12,17 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from medsweep.trainers.assessment.agreement import IN_USE, MEASURES, excess
 from medsweep.trainers.assessment.evidence import (
     FeatureSets,
     PoolEvidence,
     principal_components,
 )
-from medsweep.trainers.assessment.masks import (
-    agreement,
-    describe,
-    mean_hd95_to,
-    shape_distances,
-)
+from medsweep.trainers.assessment.masks import describe, mean_hd95_to, shape_distances
 from medsweep.trainers.assessment.real_side import generator
 from medsweep.trainers.assessment.variety import as_varied
 from medsweep.trainers.measures import frechet, kernels, neighbours, spectra
@@ -223,26 +219,53 @@ def mask_novelty(evidence: PoolEvidence) -> Metrics:
 
 
 def consistency(evidence: PoolEvidence) -> Metrics:
-    """How well masks agree with what the segmenter sees in their images: foreground Dice, HD95 and ASSD in pixels.
+    """How well masks agree with what the judge sees in their images, all foreground as one class.
 
-    Each with its value on real training slices and the difference of both, pool minus real. Dice in [0, 1], higher is
-    better; distances >= 0, lower is better. The segmenter was fitted on those real slices, so it agrees better there
-    than on unseen ones, and the gap to those would be nearer 0.
+    ``consistency_NAME`` for each of ``MEASURES``: means over the samples that define it, so that a missed one counts in
+    ``missed`` and ``dice`` alone. Beside them the same of real slices, ``_in_use`` of the training patients and
+    ``_unseen`` of those among them and the validation patients that the judge was not fitted on. Left out of pools
+    whose masks a segmenter drew.
     """
-    own, real = agreement(evidence.masks, evidence.view.predicted), evidence.real.agreement
+    if "consistency" in evidence.left_out:
+        return {}
+    real = evidence.real.agreement
+    sides = {"": evidence.agreement, "_in_use": real[real["group"] == IN_USE], "_unseen": real[real["unseen"]]}
+    unseen = sides["_unseen"]
+    means = {f"consistency_{name}{side}": table[name].mean() for side, table in sides.items() for name in MEASURES}
+    counts = {"n_unseen": len(unseen), "n_unseen_patients": unseen["patient"].nunique()}
+    return counts | {name: float(mean) for name, mean in means.items() if np.isfinite(mean)}
+
+
+def excess_over_unseen(evidence: PoolEvidence) -> Metrics:
+    """``excess_NAME`` for each of ``MEASURES``, and by class: mean over the pool minus that of unseen real slices.
+
+    With ``_low`` and ``_high``, see ``excess``. Both sides are judged by one segmenter. Left out where it has seen all
+    real slices, and of pools whose masks a segmenter drew.
+    """
+    if "excess" in evidence.left_out:
+        return {}
+    unseen = evidence.real.agreement[evidence.real.agreement["unseen"]]
     metrics: Metrics = {}
-    for name in [name for name in own if name in real]:
-        stem, unit = f"consistency_{name}", "" if name == "dice" else "_px"
-        gap = "consistency_gap" if name == "dice" else f"{stem}_gap_px"
-        metrics |= {f"{stem}{unit}": own[name], f"{stem}{unit}_real": real[name], gap: own[name] - real[name]}
+    for column, values in evidence.agreement.items():
+        rng = generator(evidence.config, f"excess {column}")
+        draws = evidence.config.bootstraps
+        found = excess(values.to_numpy(), unseen[column].to_numpy(), unseen["patient"].to_numpy(), draws, rng)
+        if found is not None:
+            prefix, _, measure = str(column).rpartition("/")
+            name = f"{prefix}/excess_{measure}" if prefix else f"excess_{measure}"
+            told = {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+            metrics |= {key: value for key, value in told.items() if np.isfinite(value)}
     return metrics
 
 
 def segmenter_agreement(evidence: PoolEvidence) -> Metrics:
     """``iou_mean`` and ``iou_median`` of the samples' ``mean_iou``, in [0, 1], higher is better.
 
-    Where a treatment spoiled samples on purpose, also how well the IoU finds them; see ``auc_of_spoiled``.
+    Left out of pools whose masks a segmenter drew. Where a treatment spoiled samples on purpose, also how well the IoU
+    finds them; see ``auc_of_spoiled``.
     """
+    if "consistency" in evidence.left_out:
+        return {}
     metrics = {"iou_mean": float(evidence.iou.mean()), "iou_median": float(np.median(evidence.iou))}
     spoiled = evidence.pool.spoiled
     return metrics if spoiled is None else metrics | auc_of_spoiled(spoiled, evidence.iou)
@@ -289,6 +312,7 @@ POOL_METRICS: Final[tuple[Callable[[PoolEvidence], Metrics], ...]] = (
     mask_shapes,
     mask_novelty,
     consistency,
+    excess_over_unseen,
     segmenter_agreement,
 )
 """What an assessment measures; a new metric is a function here and a record in ``medsweep.metrics``."""

@@ -5,7 +5,7 @@ Shapes: N real slices, C modalities, D features, F frequency bins.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +19,18 @@ from torch import nn
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
+from medsweep.trainers.assessment.agreement import IN_USE, WATCHED, agreement
 from medsweep.trainers.assessment.config import EmbedConfig
 from medsweep.trainers.assessment.floors import halves_apart, neighbours_between
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks, window
-from medsweep.trainers.assessment.masks import agreement, describe, mean_hd95_between
+from medsweep.trainers.assessment.masks import describe, mean_hd95_between
 from medsweep.trainers.assessment.variety import curve
 from medsweep.trainers.assessment.views import look
 from medsweep.trainers.measures.neighbours import authenticity, between_owners, nearest_other
 from medsweep.trainers.segmentation.network import features
 
-TENSORS, SHAPES, NUMBERS = "real_features.safetensors", "real_shapes.parquet", "real_numbers.json"
+TENSORS, NUMBERS = "real_features.safetensors", "real_numbers.json"
+TABLES = {"shapes": "real_shapes.parquet", "agreement": "real_agreement.parquet"}
 
 Array = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -57,8 +59,12 @@ class RealSide:
     """``prdc`` from one half of the patients to the other, mean over the halvings; empty where halves are too small."""
     shapes: pd.DataFrame
     """``describe`` of the masks."""
-    agreement: dict[str, float]
-    """Of the masks with what the judge sees; see ``masks.agreement``."""
+    agreement: pd.DataFrame
+    """``agreement`` of the masks with what the judge sees, of the slices in use, then of the validation patients.
+
+    Before its columns: ``patient``, ``group`` (in use or watched) and ``unseen``, whether the judge was fitted on
+    nothing of the patient.
+    """
     between_patients: float | None
     """Mean HD95 in pixels from a mask to the nearest of other patients; None where no other patient has one."""
     nearest: Array
@@ -80,8 +86,13 @@ class RealSide:
         train: Sequence[str],
         judge: nn.Module,
         inception: Extractor | None = None,
+        *,
+        fitted_on: Collection[str],
+        watched: Sequence[str] = (),
     ) -> "RealSide":
-        """Look at the slices of the ``train`` patients.
+        """Look at the slices of the ``train`` patients; at those of the ``watched`` ones for the agreement alone.
+
+        ``fitted_on``: whom the judge was fitted on.
 
         Raises:
             UserError: fewer than two slices in a half of the patients.
@@ -109,7 +120,13 @@ class RealSide:
             ),
             neighbour_floor=neighbours_between(deepest, halves),
             shapes=describe(masks, classes),
-            agreement=agreement(masks, view.predicted),
+            agreement=pd.concat(
+                [
+                    _agreement(data, rows, view.predicted, IN_USE, fitted_on),
+                    *_agreement_of_watched(data, watched, judge, fitted_on),
+                ],
+                ignore_index=True,
+            ),
             between_patients=mean_hd95_between(masks, owners),
             nearest=nearest_other(deepest),
             authenticity=_between_halves(deepest, halves),
@@ -122,20 +139,40 @@ class RealSide:
         """Write it into ``folder``."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-        numbers = {name: value for name, value in fields.items() if name not in arrays and name != "shapes"}
+        numbers = {name: value for name, value in fields.items() if name not in arrays and name not in TABLES}
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / TENSORS)
-        self.shapes.to_parquet(folder / SHAPES, index=False)
+        for name, file in TABLES.items():
+            fields[name].to_parquet(folder / file, index=False)
         (folder / NUMBERS).write_text(json.dumps(numbers, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
     @classmethod
     def open(cls, folder: Path) -> "RealSide":
         """What ``save`` wrote into ``folder``."""
         numbers = json.loads((folder / NUMBERS).read_text())
-        return cls(**{**numbers, **load_file(folder / TENSORS), "shapes": pd.read_parquet(folder / SHAPES)})
+        tables = {name: pd.read_parquet(folder / file) for name, file in TABLES.items()}
+        return cls(**{**numbers, **load_file(folder / TENSORS), **tables})
+
+
+def _agreement(
+    data: SliceSet, rows: Indices, predicted_NRR: NDArray[np.uint8], group: str, fitted_on: Collection[str]
+) -> pd.DataFrame:
+    owners = data.index["patient"].to_numpy()[rows]
+    about = pd.DataFrame({"patient": owners, "group": group, "unseen": [owner not in fitted_on for owner in owners]})
+    return pd.concat([about, agreement(np.array(data.masks[rows]), predicted_NRR, len(data.classes))], axis=1)
+
+
+def _agreement_of_watched(
+    data: SliceSet, watched: Sequence[str], judge: nn.Module, fitted_on: Collection[str]
+) -> list[pd.DataFrame]:
+    """None of the watched patients' slices may have any foreground."""
+    rows = real_rows(data, watched)
+    if not len(rows):
+        return []
+    return [_agreement(data, rows, look(judge, data.images, rows, 1).predicted, WATCHED, fitted_on)]
 
 
 def real_rows(data: SliceSet, train: Sequence[str]) -> Indices:
-    """The N real slices that pools are compared with, by their row in the slice set, ascending."""
+    """Foreground slices of some patients, by their row in the slice set, ascending."""
     return data.rows(train, foreground_only=True)
 
 

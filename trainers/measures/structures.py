@@ -80,6 +80,8 @@ class SurfaceDistances:
     """(m,) From each surface voxel of the prediction to the surface of the reference, >= 0."""
     outwards: NDArray[np.bool_]
     """(m,) Whether that voxel of the prediction lies outside the reference."""
+    uncovered: NDArray[np.bool_]
+    """(n,) Whether that voxel of the reference lies outside the prediction."""
 
 
 def surface_distances(
@@ -98,7 +100,12 @@ def surface_distances(
     of_reference_mm, of_prediction_mm = _nearest_mm(
         np.argwhere(reference_surface) * np.array(spacing_mm), np.argwhere(prediction_surface) * np.array(spacing_mm)
     )
-    return SurfaceDistances(of_reference_mm, of_prediction_mm, outwards=~reference[prediction_surface])
+    return SurfaceDistances(
+        of_reference_mm,
+        of_prediction_mm,
+        outwards=~reference[prediction_surface],
+        uncovered=~prediction[reference_surface],
+    )
 
 
 def surface(region_ZHW: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -188,6 +195,17 @@ def boundary_bias_mm(distances: SurfaceDistances) -> float:
     structure gives about 0; a prediction that does not overlap its reference counts as grown.
     """
     return float(np.where(distances.outwards, distances.of_prediction_mm, -distances.of_prediction_mm).mean())
+
+
+def boundary_shift_mm(distances: SurfaceDistances) -> float:
+    """Mean signed distance in mm by which the prediction reaches beyond the reference, over both surfaces.
+
+    Positive = grown. Antisymmetric, unlike ``boundary_bias_mm``: what grows here and shrinks as much there gives 0.
+    """
+    of_reference, of_prediction = distances.of_reference_mm, distances.of_prediction_mm
+    total = np.where(distances.outwards, of_prediction, -of_prediction).sum()
+    total += np.where(distances.uncovered, -of_reference, of_reference).sum()
+    return float(total / (of_reference.size + of_prediction.size))
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """What a sweep may say about the segmenter (``segment:``), and the whole resolved config of one segment trial."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from medsweep.config import LATER, NOT_IDENTITY, Config
-from medsweep.data.folds import Fold
+from medsweep.data.folds import Fold, split, unused_patients, with_all_patients
 from medsweep.data.stage_config import FittedConfig
 
 Unit = Literal["slices", "patients"]
@@ -179,6 +179,10 @@ class SegmentConfig(SegmentSettings, FittedConfig):
     def side_px(self) -> int:
         return self.resolution
 
+    def training_patients(self, patients: Sequence[str]) -> tuple[str, ...]:
+        """Those of all ``patients`` on whom the network is fitted, sorted."""
+        return split(patients, self.fold).train
+
     @model_validator(mode="after")
     def _fields_fit_the_trial(self) -> "SegmentConfig":
         if self.min_iou > 0 and self.filter_mode == "fixed-generated" and self.candidates != self.count:
@@ -192,6 +196,32 @@ class SegmentConfig(SegmentSettings, FittedConfig):
                 f"multiple of {2**halvings}, got {self.resolution}"
             )
         return self
+
+
+class JudgeConfig(SegmentConfig):
+    """All that a judge trial computes from: the control's segmenter, fitted on the patients left out."""
+
+    @model_validator(mode="after")
+    def _somebody_is_left_out(self) -> "JudgeConfig":
+        if self.fold.patients is None:
+            raise ValueError(
+                "assess.judge left-out needs training patients that the study leaves out; set data.patients below the "
+                "training group, or assess.judge to control"
+            )
+        return self
+
+    @property
+    def borrows(self) -> Fold:
+        """All training patients, since it is fitted on those whom the study leaves out."""
+        return with_all_patients(self.fold)
+
+    def training_patients(self, patients: Sequence[str]) -> tuple[str, ...]:
+        """The training patients that the study leaves out, sorted.
+
+        Raises:
+            UserError: nobody is left out.
+        """
+        return unused_patients("assess.judge left-out", patients, self.fold)
 
 
 def resolve(
@@ -221,6 +251,11 @@ def _defaults(*names: str) -> dict[str, Any]:
     return {name: SegmentSettings.model_fields[name].default for name in names}
 
 
+def judge_of(control: SegmentConfig) -> JudgeConfig:
+    """The judge that is fitted as the control's segmenter on real slices is, on the patients left out."""
+    return JudgeConfig(**dict(control) | _defaults("validate_every_steps"))
+
+
 def hours(config: SegmentConfig) -> float:
     """CPU hours on one core, from the activations per step."""
     per_step = SECONDS_PER_STEP + SECONDS_PER_ACTIVATION * _activations(config)
@@ -248,4 +283,4 @@ def probe(config: SegmentConfig) -> SegmentConfig:
     """
     neutral = _defaults(*PROBED_AS_DEFAULT) | {"seed": 0, "steps": 2}
     counted = {name: type(getattr(config, name))(getattr(config, name) > 0) for name in PROBED_AS_ONE}
-    return SegmentConfig(**dict(config) | neutral | counted)
+    return type(config)(**dict(config) | neutral | counted)

@@ -217,7 +217,7 @@ class UNetLearner:
 
 
 def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-    """Stage function. Inputs: ``prepare``; ``pool`` where count is above 0; ``scores`` where min_iou is too.
+    """Stage function, also of judges. Inputs: ``prepare``; ``pool`` where count > 0; ``scores`` where min_iou is too.
 
     Leaves network.safetensors, network.json, exposure.json and fitted_on.json. With a filter it also leaves filter.json
     (see ``survivors``), whose numbers are in exposure.json and in the last report too. Where the best weights were
@@ -233,7 +233,8 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     patients = split(data.patients, config.fold)
     for role in sorted(inputs):
         require_unseen(inputs[role], (*patients.test, *patients.validation))
-    samples = gather(config, data, patients.train, inputs, trial.device, gpu_share=trial.gpu_share)
+    fitted = config.training_patients(data.patients)
+    samples = gather(config, data, fitted, inputs, trial.device, gpu_share=trial.gpu_share)
     filtered: dict[str, float] = {}
     if samples.choice is not None and config.min_iou > 0:
         # before training, so that what is missing is found early
@@ -247,7 +248,7 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     save_segmenter(learner.final_model, architecture, trial.output)
     if learner.snapshots is not None:
         learner.snapshots.save(trial.output)
-    write_fitted_on(trial.output, patients.train)
+    write_fitted_on(trial.output, fitted)
     write_json(trial.output / "exposure.json", exposure(learner, samples) | filtered)
     if filtered:
         write_json(trial.output / "filter.json", filtered)

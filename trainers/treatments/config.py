@@ -13,7 +13,7 @@ from medsweep.trainers.treatments.bands import SwapBands
 from medsweep.trainers.treatments.base import Treatment
 from medsweep.trainers.treatments.images import AnyImageTreatment
 from medsweep.trainers.treatments.look import Imitate
-from medsweep.trainers.treatments.masks import AnyMaskTreatment
+from medsweep.trainers.treatments.masks import AnyMaskTreatment, Relabel
 from medsweep.trainers.treatments.real_slices import AnyRealSlices, RealSlices, UniqueReal
 from medsweep.trainers.treatments.warping import WarpReal
 
@@ -65,6 +65,11 @@ class TreatSettings(Config):
     def needs_reference(self) -> bool:
         """Whether the stage reads the reference segmenter."""
         return any(treatment.needs_reference for treatment in self.treatments)
+
+    @property
+    def relabels(self) -> bool:
+        """Whether masks are what a segmenter sees, so that a segmenter agrees with them by construction."""
+        return any(isinstance(treatment, Relabel) for treatment in self.treatments)
 
 
 def _tuples(value: Any) -> Any:

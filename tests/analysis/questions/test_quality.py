@@ -33,13 +33,13 @@ DOCUMENTED = [
     "frechet", "frechet_decoder", "frechet_infinity", "frechet_inception", "frechet_random", "kid", "kid_inception",
     "precision", "recall", "density", "coverage", "vendi", "authenticity", "nearest_ratio", "radial_psd_log_error",
     "high_frequency_log_error", "spectral_slope_difference", "laplacian_ratio", "mask_ks_area", "mask_nearest_hd95_px",
-    "mask_nearest_hd95_gap_px", "consistency_dice", "consistency_gap", "consistency_hd95_px",
-    "consistency_assd_gap_px", "spoiled_auc", "iou_mean", "iou_median",
+    "mask_nearest_hd95_gap_px", "consistency_dice", "excess_dice", "consistency_hd95_px",
+    "excess_assd_px", "excess_bias_px", "excess_missed", "spoiled_auc", "iou_mean", "iou_median",
 ]
 AUXILIARY = [
     "n_real", "n_pool", "n_matched", "n_equal", "frechet_floor", "frechet_low", "frechet_high", "frechet_decoder_dims",
-    "kid_p", "kid_floor", "vendi_real", "authenticity_real", "mask_nearest_hd95_px_real", "consistency_dice_real",
-    "consistency_hd95_px_real", "spoiled_share",
+    "kid_p", "kid_floor", "vendi_real", "authenticity_real", "mask_nearest_hd95_px_real", "consistency_dice_in_use",
+    "consistency_hd95_px_unseen", "excess_hd95_px_low", "class_1/excess_hd95_px", "spoiled_share",
 ]
 # fmt: on
 
@@ -189,7 +189,7 @@ def test_the_table_of_generators_matches_control_fold_and_seed():
     pools = simulate_pools(arms, seeds=2)
     leaf = pools.head(1).assign(digest="a segment trial", metric="slices_seen", value=7.0)
     table = generator_table(pd.concat([pools, leaf]), utility)
-    assert list(table.columns) == [*KEYS, "frechet", "frechet_floor", "iou_mean", "retention"]
+    assert list(table.columns) == [*KEYS, "frechet", "frechet_floor", "iou_mean", "n_pool", "retention"]
     assert table["arms"].tolist() == ["b, 16, b, 8", "b, 16, b, 8", "mc, 16, mc, 8", "mc, 16, mc, 8"]
     first = utility[(utility["fold"] == 0) & (utility["seed"] == 0) & utility["arm"].str.startswith("b")]
     assert table["utility"].iloc[0] == pytest.approx(first["utility"].mean(), abs=1e-11)

@@ -46,7 +46,7 @@ def test_all_pools_of_a_fold_and_judge_are_compared_with_one_real_side(tmp_path:
     for trial in plan.trials.values():
         if trial.stage == "assess":
             real = plan.trials[trial.inputs["real"]]
-            assert real.inputs == {"prepare": trial.inputs["prepare"], "reference": trial.inputs["reference"]}
+            assert real.inputs == {"prepare": trial.inputs["prepare"], "judge": trial.inputs["judge"]}
 
 
 def test_real_slices_that_imitate_a_pool_need_its_generator(tmp_path: Path) -> None:
@@ -80,6 +80,59 @@ def test_patients_left_out_may_be_borrowed_where_there_are_any(tmp_path: Path, l
     every = ("  resolution: 16", "  resolution: 16\n  patients: 3")
     with pytest.raises(UserError, match=r"micro\.yaml:3: .* fold 0 has none beside the 3 in use"):
         planned(tmp_path, {"more": levels}, every)
+
+
+SOME = ("  resolution: 16", "  resolution: 16\n  patients: 2")
+
+
+def judges(plan: Plan) -> Counter[str]:
+    """How many assessments each stage judges."""
+    return Counter(
+        plan.trials[trial.inputs["judge"]].stage for trial in plan.trials.values() if trial.stage == "assess"
+    )
+
+
+def test_patients_left_out_fit_the_judge_by_default_and_the_control_where_it_is_asked_for(tmp_path: Path) -> None:
+    plain, asked = "{synthesise.count: 4}", ("fixed:\n", "fixed:\n  assess: {judge: control}\n")
+    assert judges(planned(tmp_path, {"few": plain}, SOME)) == {"judge": 2}
+    assert judges(planned(tmp_path, {"few": plain})) == {"segment": 2}
+    assert judges(planned(tmp_path, {"few": plain}, SOME, asked)) == {"segment": 2}
+    every = ("  resolution: 16", "  resolution: 16\n  patients: 3")
+    assert judges(planned(tmp_path, {"few": plain}, every)) == {"segment": 2}
+
+
+def test_pools_of_a_fold_share_a_judge_that_trains_no_arm(tmp_path: Path) -> None:
+    plan = planned(tmp_path, {"one": "{synthesise.count: 4}", "real": REAL % 4}, SOME)
+    assert stages(plan)["judge"] == stages(plan)["embed"] == 2
+    trained = {digest for trial in plan.trials.values() if trial.stage == "segment" for digest in trial.inputs.values()}
+    assert "judge" not in {plan.trials[parent].stage for digest in trained for parent in plan.ancestry(digest)}
+
+
+def test_a_filter_keeps_the_scores_of_the_reference_and_is_told_by_the_judge(tmp_path: Path) -> None:
+    plan = planned(tmp_path, {"filtered": "{synthesise.count: 4, segment.min_iou: 0.5}"}, SOME)
+    assert judges(plan) == {"judge": 2, "segment": 2}
+    read = {trial.inputs["scores"] for trial in plan.trials.values() if "scores" in trial.inputs}
+    assert {plan.trials[plan.trials[digest].inputs["judge"]].stage for digest in read} == {"segment"}
+
+
+def test_slices_of_the_patients_left_out_are_judged_by_the_control(tmp_path: Path) -> None:
+    assert judges(planned(tmp_path, {"fresh": FRESH, "held out": HELD_OUT}, SOME)) == {"segment": 2, "judge": 2}
+
+
+def test_relabelled_pools_are_told_apart(tmp_path: Path) -> None:
+    levels = "{treat.treatments: [{kind: relabel}], synthesise.count: 4}"
+    plan = planned(tmp_path, {"plain": "{synthesise.count: 4}", "relabelled": levels})
+    flags = [trial.config.model_dump()["relabelled"] for trial in plan.trials.values() if trial.stage == "assess"]
+    assert sorted(flags) == [False, False, True, True]
+
+
+def test_a_judge_fitted_on_nobody_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    asked = ("fixed:\n", "fixed:\n  assess: {judge: left-out}\n")
+    with pytest.raises(UserError, match=r"assess\.judge left-out needs training patients .*; set data\.patients below"):
+        planned(tmp_path, {"few": "{synthesise.count: 4}"}, asked)
+    every = ("  resolution: 16", "  resolution: 16\n  patients: 3")
+    with pytest.raises(UserError, match=r"fold 0 has none beside the 3 in use; set data\.patients below 3"):
+        planned(tmp_path, {"few": "{synthesise.count: 4}"}, asked, every)
 
 
 def test_more_unique_patients_than_there_are_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.metrics import POOLS, without_record
+from medsweep.trainers.assessment.agreement import MEASURES
 from medsweep.trainers.assessment.assess import embed, run
 from medsweep.trainers.assessment.config import (
     AssessConfig,
@@ -65,7 +66,7 @@ def save(folder, images, masks):
 
 def assess(folder, slices, pool, reference, *, fold=FOLD, seed=0, inception=None):
     trial = FakeTrial(folder)
-    inputs = {"prepare": slices, "reference": reference}
+    inputs = {"prepare": slices, "judge": reference}
     real = FakeTrial(folder / "embed")
     drain(embed(EmbedConfig(fold=fold, seed=seed, halvings=8, inception=inception), inputs, real))
     inputs |= {"pool": pool, "real": real.output}
@@ -145,13 +146,13 @@ def test_every_metric_tells_real_slices_from_noise_with_empty_masks(slices, real
     assert all(good[f"mask_ks_{name}"] == 0 for name in DESCRIPTORS)
     assert bad["mask_ks_area"] > 0.5
     assert "mask_ks_perimeter" not in bad
-    assert good["consistency_gap"] == pytest.approx(0, abs=1e-9)
+    assert good["consistency_dice"] == pytest.approx(good["consistency_dice_in_use"], abs=1e-9)
     assert good["consistency_dice"] > 0.1
     assert bad.get("consistency_dice", 0) == 0
     for name in ("hd95", "assd"):
-        assert good[f"consistency_{name}_gap_px"] == pytest.approx(0, abs=1e-9), name
+        assert good[f"consistency_{name}_px"] == pytest.approx(good[f"consistency_{name}_px_in_use"]), name
         assert good[f"consistency_{name}_px"] > 0, name
-    assert not [name for name in bad if "_px" in name]
+    assert not [name for name in bad if "_px" in name and "_in_use" not in name]
     assert good["frechet_decoder"] < 1.5 * good["frechet_decoder_floor"]
     assert bad["frechet_decoder"] > 5 * bad["frechet_decoder_floor"]
     assert good["frechet_decoder_dims"] == bad["frechet_decoder_dims"] == min(64, len(images) // 4, 22)
@@ -240,7 +241,8 @@ def test_the_table_of_functions_leaves_what_the_records_describe(slices, real, r
     assert without_record(metrics) == ("gloss",)
     recorded = {name for name, metric in POOLS.items() if metric.computed_by not in ELSEWHERE}
     # it takes 100 samples on each side
-    assert set(metrics) - {"gloss"} == recorded - {"frechet_infinity"}
+    unseen = {name for name in recorded if "excess_" in name or name.endswith("_unseen")}
+    assert set(metrics) - {"gloss"} == recorded - {"frechet_infinity"} - (unseen - {"n_unseen"})
     assert all(function.__doc__ for function in POOL_METRICS)
 
 
@@ -249,8 +251,8 @@ def test_twenty_samples_define_all_that_is_new(slices, real, reference, tmp_path
     _, output = assess(tmp_path / "a", slices, save(tmp_path / "p", images[:20], masks[:20]), reference)
     metrics = json.loads((output / "pool_metrics.json").read_text())
     measures = ["frechet_decoder", "frechet_decoder_floor", "frechet_decoder_dims"]
-    for name in ("consistency_hd95", "consistency_assd", "mask_nearest_hd95"):
-        measures += [f"{name}_px", f"{name}_px_real", f"{name}_gap_px"]
+    measures += ["mask_nearest_hd95_px", "mask_nearest_hd95_px_real", "mask_nearest_hd95_gap_px"]
+    measures += [f"consistency_{name}{side}" for name in MEASURES for side in ("", "_in_use")]
     assert set(measures) <= set(metrics)
     assert np.isfinite(list(metrics.values())).all()
 
@@ -291,7 +293,7 @@ def test_too_few_patients_are_refused(slices, reference, tmp_path):
         drain(
             embed(
                 EmbedConfig(fold=few, seed=0, halvings=2),
-                {"prepare": slices, "reference": reference},
+                {"prepare": slices, "judge": reference},
                 FakeTrial(tmp_path),
             )
         )
@@ -299,21 +301,28 @@ def test_too_few_patients_are_refused(slices, reference, tmp_path):
 
 def test_the_real_side_is_read_as_it_was_written_and_says_whom_it_was_fitted_on(slices, real, reference, tmp_path):
     trials = [FakeTrial(tmp_path / name) for name in ("a", "b")]
-    config, inputs = EmbedConfig(fold=FOLD, seed=0, halvings=3), {"prepare": slices, "reference": reference}
+    config, inputs = EmbedConfig(fold=FOLD, seed=0, halvings=3), {"prepare": slices, "judge": reference}
     for trial in trials:
         drain(embed(config, inputs, trial))
     files = sorted(path.name for path in trials[0].output.iterdir())
-    assert files == ["fitted_on.json", "real_features.safetensors", "real_numbers.json", "real_shapes.parquet"]
+    assert files == [
+        "fitted_on.json", "real_agreement.parquet", "real_features.safetensors", "real_numbers.json",
+        "real_shapes.parquet",
+    ]  # fmt: skip
     assert all((trials[0].output / name).read_bytes() == (trials[1].output / name).read_bytes() for name in files)
     data, judge = SliceSet.open(slices), load_segmenter(reference, "cpu")
     train = split(data.patients, FOLD).train
     assert read_fitted_on(trials[0].output) == set(train)
-    written, found = RealSide.of(config, data, train, judge, Grid()), tmp_path / "real"
+    written, found = RealSide.of(config, data, train, judge, Grid(), fitted_on=train), tmp_path / "real"
     found.mkdir()
     written.save(found)
     again = RealSide.open(found)
     for field in dataclasses.fields(RealSide):
-        np.testing.assert_equal(np.asarray(getattr(again, field.name)), np.asarray(getattr(written, field.name)))
+        one, other = getattr(again, field.name), getattr(written, field.name)
+        if isinstance(one, pd.DataFrame):
+            pd.testing.assert_frame_equal(one, other)
+        else:
+            np.testing.assert_equal(np.asarray(one), np.asarray(other))
 
 
 def test_a_view_is_what_the_slow_way_sees(slices, real, reference):

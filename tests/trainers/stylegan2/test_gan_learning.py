@@ -77,7 +77,7 @@ def distances(cohort: Path, referee: torch.nn.Module, pools: list[Pool]) -> list
     data = SliceSet.open(cohort)
     config = AssessConfig(fold=FOLD, seed=0, halvings=4)
     train = split(data.patients, FOLD).train
-    real = RealSide.of(config, data, train, referee)
+    real = RealSide.of(config, data, train, referee, fitted_on=train)
     return [pool_metrics(PoolEvidence(config, data, train, pool, real, referee)) for pool in pools]
 
 
