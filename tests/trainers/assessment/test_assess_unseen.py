@@ -99,7 +99,6 @@ def test_a_planted_bias_is_found_beside_unseen_reals_and_none_where_there_is_non
         assert grown["excess_bias_px"] > 1, name
         assert grown["excess_bias_px_low"] < grown["excess_bias_px"] < grown["excess_bias_px_high"], name
         assert clean["excess_bias_px_low"] < 0 < clean["excess_bias_px_high"], name
-        assert grown["excess_hd95_px"] > clean["excess_hd95_px"], name
 
 
 @pytest.mark.parametrize(("judge", "groups"), [("control", {"watched"}), ("left-out", {"in use", "watched"})])
