@@ -96,10 +96,10 @@ def _cells(analysis: Analysis, study: MechanismStudy) -> Table | None:
         "arm": lambda row: row[1],
         "n": lambda row: str(means[row[1]].n),
         "runs": lambda row: str(runs[row[1]]),
-        f"mean {metric.in_unit}": lambda row: number(means[row[1]].mean, metric.digits + 1),
+        "mean": lambda row: number(means[row[1]].mean, metric.digits + 1),
     }
     rows = [(cell, arm) for cell, arm in arms.items() if arm is not None]
-    return table_of("mechanism-cells", "The eight cells of the lattice.", rows, columns, text=("arm",))
+    return table_of("mechanism-cells", f"The eight cells of the lattice, {metric.title}.", rows, columns, text=("arm",))
 
 
 def picture(material: Material, study: MechanismStudy) -> Figure | None:

@@ -11,10 +11,13 @@ from helpers.column_dictionary import compare, fits, named, sections
 from helpers.made_report import context
 from helpers.simulated_results import CONTROL, eight_arms, simulate
 from medsweep.analysis.questions.quality import quality_of
+from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.across import write_across
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import analyse, analyse_datasets
 from medsweep.analysis.table.reduction import AnalysisRules
+from medsweep.analysis.table.user_table import NO_POOLS
+from medsweep.mechanism import CELLS, Mechanism
 
 POOLS = ("frechet", "retention", "kept_vendi", "real_slices_seen")
 
@@ -30,6 +33,16 @@ def judged_pools():
     return quality_of(
         pd.DataFrame(rows), higher_is_better=True, level=0.95, resamples=100, compared=[("frechet", "kid")]
     )
+
+
+def explained():
+    """With levels, ladder and lattice."""
+    section = Mechanism(
+        explain="gan", exposure="again", ceiling="new", ladder=("new", "gan"), lattice={cell: cell for cell in CELLS}
+    )
+    arms = [ArmInfo(CONTROL, {}, control=True), *(ArmInfo(name, {}) for name in ("gan", "again", "new", *CELLS))]
+    table = simulate(arms, {}, patients=6, seeds=2)
+    return analyse(table, NO_POOLS, AnalysisRules(), arms=arms, mechanism=section)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +64,11 @@ def written(eight_arms_made, tmp_path_factory):
     )
     found = dataclasses.replace(found, quality=judged_pools())
     write_report(folder, found, context(folder, spectra=spectra))
+    write_report(folder / "why", explained(), context(folder))
     several = {name: simulate(arms, {}, patients=6, seeds=2, seed=i) for i, name in enumerate(("heart", "brain"))}
     write_across(folder / "across", analyse_datasets(several, control=CONTROL), context(folder))
     columns: dict[tuple[str, str], set[str]] = {}
-    for root in (eight_arms_made[1].parent, folder):
+    for root in (eight_arms_made[1].parent, folder, folder / "why"):
         for path in [*root.glob("tables/*.csv"), *root.glob("figures/*.csv")]:
             with path.open(encoding="utf-8") as file:
                 columns.setdefault((path.parent.name, path.stem), set()).update(next(csv.reader(file)))
