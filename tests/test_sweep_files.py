@@ -19,7 +19,8 @@ def test_a_shipped_sweep_makes_a_plan(path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("MEDSWEEP_DATA", str(tmp_path))
     sweep = load_sweep(path, SCHEMA)
     every = arms(sweep)
-    chains = Chains(every, DataSource("0" * 64, ()))
+    patients = tuple(f"p{number:03d}" for number in range(400))
+    chains = Chains(every, DataSource("0" * 64, patients))
     plan = build(
         sweep.name,
         arms=every,
