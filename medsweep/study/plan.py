@@ -42,8 +42,9 @@ def plan_sweep(path: Path, store: Store) -> PlannedSweep:
     Raises:
         UserError: anything in the file or the data that a user can mend.
     """
-    sweep = with_equal_real_steps(load_sweep(path, SCHEMA))
+    sweep = load_sweep(path, SCHEMA)
     _refuse_data_factors(sweep)
+    sweep = with_equal_real_steps(sweep)
     compared = arms(sweep)
     try:
         source = inspect_source(sweep.base.data, store.root)
