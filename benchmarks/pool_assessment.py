@@ -136,7 +136,7 @@ def plain_real(data: SliceSet, train: tuple[str, ...], judge: torch.nn.Module, w
         laplacian=view.laplacian,
         variety=curve(deepest, owners, generator(CONFIG, "variety")),
         texture_floor=halves_apart(
-            [data.image_rows(rows[owners == one]) for one in sorted(set(owners))],
+            (data.image_rows(rows[owners == one]) for one in sorted(set(owners))),
             generator(CONFIG, "texture"),
             CONFIG.halvings,
         ),

@@ -52,9 +52,14 @@ class Metric:
         return self.direction == "higher"
 
     @property
+    def is_share(self) -> bool:
+        """Whether all values lie from 0 to 1."""
+        return self.range.startswith("0 to 1")
+
+    @property
     def reach(self) -> float:
         """How far two values can lie apart: 1 for a share, infinity where nothing bounds them."""
-        return 1.0 if self.range.startswith("0 to 1") else math.inf
+        return 1.0 if self.is_share else math.inf
 
     @property
     def in_unit(self) -> str:

@@ -174,43 +174,37 @@ def analyse(
     rules, metric = rules_at(rules, look), metric_named(rules.primary, metrics)
     asked = arms
     table, arms, dead = compared(table, arms, metric.name, dead)
-    gone = [one.arm for one in dead]
-    pools = pools[~pools["arm"].isin(gone)]
-    names = [arm.name for arm in arms]
+    gone, names = [one.arm for one in dead], [arm.name for arm in arms]
     rows = validated(table, names, metric.name)
     refuse_impossible(rows, metrics)
-    measured = sorted(map(str, rows["metric"].unique()))
-    reduced = reduce(rows, rules, names, metric)
-    others = [metrics[name] for name in metrics if name in measured and name != metric.name]
-    secondary, without = reduce_secondary(rows, rules, names, control_of(arms), others)
-    unknown = [name for name in measured if name not in metrics]
-    trials, n_real = trials_of(table, names), n_real or 1.0
+    scores, told = _scores(rows, rules, arms, metric, metrics)
     analysis = _analysed(
         rows,
-        [reduced, *secondary],
-        pools,
+        scores,
+        pools[~pools["arm"].isin(gone)],
         rules,
         arms,
-        trials=trials,
-        n_real=n_real,
+        trials=trials_of(table, names),
+        n_real=n_real or 1.0,
         ratio=test_over_train,
-        undescribed=unknown,
+        undescribed=[name for name in sorted(map(str, rows["metric"].unique())) if name not in metrics],
         dead=gone,
+        mechanism=mechanism,
     )
     lost = [f"{name} is not tested, since an arm of it has no score." for name in lost_contrasts(rules, asked, gone)]
     scope = analysis.scope if look is None else f"{analysis.scope} {look_sentence(look)}"
-    why = None
-    if mechanism is not None:
-        why = mechanism_of(reduced, analysis.control, rules, mechanism, dead=gone, test_over_train=test_over_train)
-    return replace(
-        analysis,
-        cohort=cohort_of(table, metric.name),
-        dead=dead,
-        look=look,
-        scope=scope,
-        mechanism=why,
-        limits=(*lost, *without, *analysis.limits),
-    )
+    limits = (*lost, *told, *analysis.limits)
+    return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead, look=look, scope=scope, limits=limits)
+
+
+def _scores(
+    rows: pd.DataFrame, rules: AnalysisRules, arms: Sequence[ArmInfo], primary: Metric, metrics: Mapping[str, Metric]
+) -> tuple[list[Reduced], list[str]]:
+    """The primary metric, then the others that were measured; a sentence for each of these that lacks something."""
+    names, measured = [arm.name for arm in arms], set(rows["metric"].unique())
+    others = [metric for name, metric in metrics.items() if name in measured and name != primary.name]
+    secondary, told = reduce_secondary(rows, rules, names, control_of(arms), others)
+    return [reduce(rows, rules, names, primary), *secondary], told
 
 
 def _analysed(
@@ -225,6 +219,7 @@ def _analysed(
     ratio: float | None,
     undescribed: Sequence[str],
     dead: Sequence[str],
+    mechanism: Mechanism | None,
 ) -> Analysis:
     """The record from the scores of each metric, the primary one first."""
     control, level, (reduced, *others) = control_of(arms), 1 - rules.alpha, scores
@@ -263,10 +258,10 @@ def _analysed(
         scores=scores_by_arm(reduced),
         worst=worst_cases(reduced, control, trials),
         sparse=sparse_classes(pools),
-        limits=(
-            *doubts(reduced.wide, reduced.metric),
-            *limits_of(reduced, answers, pools, rules, undescribed=undescribed),
-        ),
+        mechanism=None
+        if mechanism is None
+        else mechanism_of(reduced, control, rules, mechanism, dead=dead, test_over_train=ratio),
+        limits=(*doubts(reduced.wide, reduced.metric), *limits_of(reduced, answers, pools, rules, undescribed)),
     )
 
 

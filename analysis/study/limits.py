@@ -20,7 +20,6 @@ def limits_of(
     answers: Sequence[Answer],
     pools: pd.DataFrame,
     rules: AnalysisRules,
-    *,
     undescribed: Sequence[str],
 ) -> tuple[str, ...]:
     """Sentences on small n, failed runs and masks, missed structures, dropped cases, one generator and overlap.

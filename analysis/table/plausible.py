@@ -27,7 +27,7 @@ def refuse_impossible(rows: pd.DataFrame, metrics: Mapping[str, Metric]) -> None
     """
     for name in map(str, rows["metric"].unique()):
         known = metrics.get(name)
-        high = 1.0 if known is not None and known.range.startswith("0 to 1") else np.inf
+        high = 1.0 if known is not None and known.is_share else np.inf
         if known is None or not known.range.startswith("0 "):
             continue
         own = rows[rows["metric"] == name]
@@ -83,7 +83,7 @@ def _copies(values_PA: np.ndarray, arms: Sequence[str], metric: Metric) -> list[
 
 def _scales(values_PA: np.ndarray, arms: Sequence[str], metric: Metric) -> list[str]:
     """Only for scores of which no range is known; a known share above 1 is refused."""
-    if metric.range.startswith("0 to 1") or not (values_PA > 0).all() or not np.isfinite(values_PA).all():
+    if metric.is_share or not (values_PA > 0).all() or not np.isfinite(values_PA).all():
         return []
     medians = np.median(values_PA, axis=0)
     low, high = int(medians.argmin()), int(medians.argmax())

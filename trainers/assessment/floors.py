@@ -3,7 +3,7 @@
 Shapes: N real slices, n those of a patient, C modalities, R resolution in pixels, D features, P patients.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -27,21 +27,20 @@ def neighbours_between(
     return {name: float(np.mean([one[name] for one in shares])) for name in shares[0]}
 
 
-def halves_apart(images: Sequence[NDArray[np.float32]], rng: np.random.Generator, halvings: int) -> dict[str, float]:
+def halves_apart(images: Iterable[NDArray[np.float32]], rng: np.random.Generator, halvings: int) -> dict[str, float]:
     """Mean size of each difference of ``Spectra`` and of the Laplacian ratio from 1, between halves of the patients.
 
-    ``images`` are those of each patient, (n, C, R, R); every slice counts the same. Empty with fewer than two patients.
+    ``images`` are those of each patient, (n, C, R, R), read one patient at a time; every slice counts the same. Empty
+    with fewer than two patients.
     """
-    if len(images) < 2:
+    by_patient = [(radial_psd(x), laplacian_variance(x), float(len(x))) for x in images]
+    if len(by_patient) < 2:
         return {}
-    power_PCF, laplacian_PC = (
-        np.stack([radial_psd(x) for x in images]),
-        np.stack([laplacian_variance(x) for x in images]),
-    )
-    slices_P, sizes = np.array([len(x) for x in images], float), []
+    power_PCF, laplacian_PC, slices_P = (np.stack(one) for one in zip(*by_patient, strict=True))
+    sizes = []
     for _ in range(halvings):
-        shuffled = rng.permutation(len(images))
-        halves = shuffled[: len(images) // 2], shuffled[len(images) // 2 :]
+        shuffled = rng.permutation(len(by_patient))
+        halves = shuffled[: len(by_patient) // 2], shuffled[len(by_patient) // 2 :]
         power = [np.average(power_PCF[half], axis=0, weights=slices_P[half]) for half in halves]
         ratio = laplacian_ratio(*(np.average(laplacian_PC[half], axis=0, weights=slices_P[half]) for half in halves))
         sizes.append(Spectra(*power).spectral_differences() | ({} if ratio is None else {"laplacian_ratio": ratio - 1}))

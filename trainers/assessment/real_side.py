@@ -114,7 +114,7 @@ class RealSide:
             laplacian=view.laplacian,
             variety=curve(deepest, owners, generator(config, "variety")),
             texture_floor=halves_apart(
-                [data.image_rows(rows[owners == one]) for one in sorted(set(owners))],
+                (data.image_rows(rows[owners == one]) for one in sorted(set(owners))),
                 generator(config, "texture"),
                 config.halvings,
             ),

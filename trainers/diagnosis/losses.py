@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
+
+from medsweep.trainers.measures.structures import signed_distance
 
 BAND_PX = 1.5
 """Pixels at most so far from the boundary of the foreground are its band."""
@@ -18,17 +19,6 @@ RESIDUAL_PX = 3.0
 
 Row = tuple[str, str, float]
 """Quantity, group, value."""
-
-
-def signed_distance(mask_RR: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Distance of pixel centres from the boundary of all foreground in px, above 0 inside; infinite without any."""
-    inside = mask_RR > 0
-    if not inside.any() or inside.all():
-        return np.where(inside, np.inf, -np.inf)
-    found: NDArray[np.float64] = np.where(
-        inside, distance_transform_edt(inside) - 0.5, 0.5 - distance_transform_edt(~inside)
-    )
-    return found
 
 
 def loss_rows(logits: Sequence[Tensor], masks: Sequence[NDArray[np.uint8]], classes: Sequence[str]) -> list[Row]:
@@ -41,7 +31,7 @@ def loss_rows(logits: Sequence[Tensor], masks: Sequence[NDArray[np.uint8]], clas
     """
     p_NKRR = torch.cat(list(logits)).double().softmax(dim=1).cpu().numpy()
     masks_NRR = np.concatenate(masks)
-    d_NRR = np.stack([signed_distance(mask) for mask in masks_NRR])
+    d_NRR = np.stack([signed_distance(mask > 0) for mask in masks_NRR])
     entropy_NRR = -np.log(np.take_along_axis(p_NKRR, masks_NRR[:, None].astype(np.int64), axis=1)[:, 0] + 1e-300)
     band_NRR = np.abs(d_NRR) <= BAND_PX
     parts = {"all": band_NRR | True, "boundary": band_NRR, "rest": ~band_NRR}

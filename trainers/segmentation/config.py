@@ -130,15 +130,13 @@ class SegmentSettings(Config):
 def _unfit_share(settings: SegmentSettings) -> str | None:
     """Why a batch cannot have this share of synthetic samples."""
     size, share = settings.batch_size, settings.synthetic_share
+    neutral = SegmentSettings.model_fields["synthetic_share"].default
+    if settings.mixing != "fixed-exposure" and share == neutral:
+        return None
     if settings.mixing != "fixed-exposure":
-        neutral = SegmentSettings.model_fields["synthetic_share"].default
         return (
-            None
-            if share == neutral
-            else (
-                f"synthetic_share ({share:g}) is read by mixing fixed-exposure alone, got mixing {settings.mixing}; "
-                f"set mixing to fixed-exposure or leave synthetic_share at {neutral:g}"
-            )
+            f"synthetic_share ({share:g}) is read by mixing fixed-exposure alone, got mixing {settings.mixing}; "
+            f"set mixing to fixed-exposure or leave synthetic_share at {neutral:g}"
         )
     if 0 < settings.synthetic_slots < size and abs(size * share - settings.synthetic_slots) < 1e-6:
         return None

@@ -70,6 +70,8 @@ class Treatment(Config, ABC):
     """Whether it reads the reference segmenter."""
     takes_left_out: ClassVar[bool] = False
     """Whether it takes slices of training patients that ``data.patients`` leaves out."""
+    seconds: ClassVar[float] = 30.0
+    """CPU seconds for some hundred samples, before any trial of it was timed."""
     needs_real_masks: ClassVar[bool] = False
     """Whether every mask must be that of a real slice, unchanged."""
 

@@ -132,4 +132,4 @@ def probe(config: TreatConfig) -> TreatConfig:
 
 def hours(config: TreatConfig) -> float:
     """CPU hours on one core: loading, and a pass per treatment over a pool of some hundred samples at 256 px."""
-    return (5.0 + 30.0 * len(config.treatments)) / 3600
+    return (5.0 + sum(treatment.seconds for treatment in config.treatments)) / 3600

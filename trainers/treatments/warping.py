@@ -34,6 +34,7 @@ class WarpReal(Treatment):
 
     kind: Literal["warp-real"]
     takes_left_out: ClassVar[bool] = True
+    seconds: ClassVar[float] = 300.0
 
     def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
         return unused_patients(self.kind, data.patients, fold)

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import toy
 from medsweep.errors import UserError
-from medsweep.mechanism import CELLS
+from medsweep.mechanism import CELLS, Mechanism
 from medsweep.sweep.file import Schema
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.mechanism import check_mechanism
@@ -15,10 +15,13 @@ ARMS = ["real", "again", "new", "gan", *CELLS]
 LATTICE = "{" + ", ".join(f"{cell}: {cell}" for cell in CELLS) + "}"
 
 
-def check(tmp_path: Path, section: str) -> None:
+def check(tmp_path: Path, section: str) -> Mechanism:
     path = tmp_path / "toy.yaml"
     path.write_text(f"sweep: toy\nquestion: Why?\ncontrol: real\narms: {{real: {{}}}}\nmechanism:\n{section}")
-    check_mechanism(load_sweep(path, Schema(toy.Settings, tuple(toy.STAGES), toy.AnalysisRules)), ARMS)
+    sweep = load_sweep(path, Schema(toy.Settings, tuple(toy.STAGES), toy.AnalysisRules))
+    check_mechanism(sweep, ARMS)
+    assert sweep.file.mechanism is not None
+    return sweep.file.mechanism
 
 
 @pytest.mark.parametrize(
@@ -44,4 +47,12 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, section: str, place: s
 
 
 def test_a_whole_section_passes(tmp_path: Path) -> None:
-    check(tmp_path, f"  explain: gan\n  exposure: again\n  ceiling: new\n  ladder: [new, gan]\n  lattice: {LATTICE}\n")
+    text = f"  explain: gan\n  exposure: again\n  ceiling: new\n  ladder: [new, gan]\n  lattice: {LATTICE}\n"
+    section = check(tmp_path, text)
+    assert (section.explain, section.exposure, section.ceiling, section.ladder) == (
+        "gan",
+        "again",
+        "new",
+        ("new", "gan"),
+    )
+    assert section.lattice == {cell: cell for cell in CELLS}

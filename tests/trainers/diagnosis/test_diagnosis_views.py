@@ -15,7 +15,7 @@ from medsweep.trainers.diagnosis.features import (
     normalised_moments,
     running_moments,
 )
-from medsweep.trainers.diagnosis.losses import loss_rows, signed_distance
+from medsweep.trainers.diagnosis.losses import loss_rows
 
 CLASSES = ("background", "organ")
 
@@ -30,12 +30,6 @@ def losses(predicted, mask, sure=20.0):
     """Of a network that draws ``predicted``."""
     logits = torch.from_numpy(np.stack([np.where(predicted == label, sure, 0.0) for label in range(2)])[None])
     return {(name, group): value for name, group, value in loss_rows([logits], [mask[None]], CLASSES)}
-
-
-def test_distances_are_from_the_boundary_between_pixels():
-    d = signed_distance(square(4, 12))
-    assert d[8, 2:7].tolist() == [-1.5, -0.5, 0.5, 1.5, 2.5]
-    assert np.isinf(signed_distance(square(0, 0))).all()
 
 
 def test_a_mask_drawn_a_pixel_too_large_has_its_error_at_the_boundary_and_its_sign():
