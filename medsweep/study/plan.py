@@ -6,20 +6,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from medsweep.analysis.study.contrasts import factorial_effects
 from medsweep.data.folds import split
 from medsweep.data.source import DataSource, inspect_source
-from medsweep.errors import UserError, nearest
-from medsweep.metrics import REGION
+from medsweep.errors import UserError
 from medsweep.store.store import Store
-from medsweep.study.arm_infos import arm_infos
 from medsweep.study.chains import Chains, fold_of
 from medsweep.study.equal_real import with_equal_real_steps
+from medsweep.study.refusals import refuse_data_factors, refuse_what_cannot_be_told
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
 from medsweep.sweep.arms import Arm, Replicate, arms, replicates
 from medsweep.sweep.leakage import require_no_leak
 from medsweep.sweep.load import load_sweep
-from medsweep.sweep.mechanism import check_mechanism
 from medsweep.sweep.plan import Builder, Plan, build, unread_factors
 from medsweep.validation import explain
 
@@ -43,17 +40,14 @@ def plan_sweep(path: Path, store: Store) -> PlannedSweep:
         UserError: anything in the file or the data that a user can mend.
     """
     sweep = load_sweep(path, SCHEMA)
-    _refuse_data_factors(sweep)
+    refuse_data_factors(sweep)
     sweep = with_equal_real_steps(sweep)
     compared = arms(sweep)
     try:
         source = inspect_source(sweep.base.data, store.root)
     except ValueError as error:
         raise sweep.error(("data",), str(error)) from None
-    _refuse_absent_regions(sweep, source)
-    _refuse_bad_contrasts(sweep, compared)
-    _refuse_empty_factorial(sweep, compared)
-    check_mechanism(sweep, [arm.name for arm in compared])
+    refuse_what_cannot_be_told(sweep, compared, source)
     cells = replicates(sweep, source.patients)
     _require_room(sweep, compared, cells, source.patients)
     plan = plan_arms(sweep, source, cells, compared)
@@ -131,45 +125,3 @@ def _refused(error: ValidationError, arm: Arm, sweep: StudySweep) -> UserError:
     places: list[tuple[str, ...]] = [("data", field), *(("fixed", name, field) for name in Settings.model_fields)]
     place = next((place for place in places if place in sweep.yaml.lines), ("data",))
     return sweep.error(place, f"arm {arm.name!r}: {message}")
-
-
-def _refuse_bad_contrasts(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
-    """Contrasts that could not be computed are refused before anything is trained for them."""
-    names = [arm.name for arm in compared]
-    for name, weights in sweep.analysis.contrasts.items():
-        place = ("analysis", "contrasts", name)
-        for arm in weights:
-            if arm not in names:
-                raise sweep.error(place, f"contrast {name!r}: no arm is called {arm!r}; {nearest(arm, names)}")
-        if abs(sum(weights.values())) > 1e-9 or not any(weights.values()):
-            total = sum(weights.values())
-            raise sweep.error(place, f"contrast {name!r}: weights must add up to 0 and not all be 0, got {total:g}")
-
-
-def _refuse_empty_factorial(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
-    """A factorial without an effect to test is refused before anything is trained for it."""
-    if sweep.analysis.kind != "factorial":
-        return
-    try:
-        factorial_effects(arm_infos(compared))
-    except UserError as error:
-        text = str(error).removeprefix("analysis.kind: factorial: ")
-        raise sweep.error(("analysis", "kind"), f"kind: factorial: {text}; give factors two levels each") from None
-
-
-def _refuse_absent_regions(sweep: StudySweep, source: DataSource) -> None:
-    """A score of regions that the data set does not have would be found missing when all is trained."""
-    primary = sweep.analysis.primary
-    if primary.startswith(REGION) and not source.regions:
-        text = f"primary: {primary} is of regions, and {sweep.base.data.dataset} has none"
-        raise sweep.error(("analysis", "primary"), f"{text}; did you mean {primary.removeprefix(REGION)!r}?")
-
-
-def _refuse_data_factors(sweep: StudySweep) -> None:
-    places: list[tuple[str, ...]] = [("factors", dotted) for dotted in sweep.file.factors]
-    places += [("arms", name, dotted) for name, levels in sweep.file.arms.items() for dotted in levels]
-    for place in places:
-        dotted = place[-1]
-        if dotted in ("data", "data.dataset", "data.root") or dotted.startswith("data.phantom"):
-            text = f"{dotted} cannot differ between arms, which share their patients; write a sweep per dataset"
-            raise sweep.error(place, text)

@@ -1,0 +1,122 @@
+"""What a sweep asks that no result of it could answer, refused before anything is trained."""
+
+from collections.abc import Sequence
+
+from medsweep.analysis.study.contrasts import factorial_effects
+from medsweep.data.source import DataSource
+from medsweep.errors import UserError, nearest
+from medsweep.metrics import REGION
+from medsweep.study.arm_infos import arm_infos
+from medsweep.study.stages import Settings, StudySweep
+from medsweep.sweep.arms import Arm
+from medsweep.sweep.mechanism import check_mechanism
+
+REAL_SLICES = {"exposure": "duplicate-real", "ceiling": "fresh-real"}
+"""What an arm of the mechanism is made of, and nothing else."""
+
+
+def refuse_data_factors(sweep: StudySweep) -> None:
+    """Arms share their patients, so no factor or arm may change the data set.
+
+    Raises:
+        UserError: one does.
+    """
+    places: list[tuple[str, ...]] = [("factors", dotted) for dotted in sweep.file.factors]
+    places += [("arms", name, dotted) for name, levels in sweep.file.arms.items() for dotted in levels]
+    for place in places:
+        dotted = place[-1]
+        if dotted in ("data", "data.dataset", "data.root") or dotted.startswith("data.phantom"):
+            text = f"{dotted} cannot differ between arms, which share their patients; write a sweep per dataset"
+            raise sweep.error(place, text)
+
+
+def refuse_what_cannot_be_told(sweep: StudySweep, compared: Sequence[Arm[Settings]], source: DataSource) -> None:
+    """Refuse questions that the arms, the data or the machine cannot answer.
+
+    Raises:
+        UserError: with the place in the file.
+    """
+    _refuse_absent_regions(sweep, source)
+    _refuse_bad_contrasts(sweep, compared)
+    _refuse_empty_factorial(sweep, compared)
+    check_mechanism(sweep, [arm.name for arm in compared])
+    _refuse_misnamed_levels(sweep, compared)
+    _refuse_cuda_without_gpus(sweep, compared)
+
+
+def _refuse_misnamed_levels(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """Harm and shortfall are told in words that only hold for these arms at the dose of the explained one."""
+    section = sweep.file.mechanism
+    if section is None:
+        return
+    settings = {arm.name: arm.settings for arm in compared}
+    explained = settings[section.explain]
+    if explained.synthesise.count == 0:
+        raise sweep.error(("mechanism", "explain"), f"{section.explain!r} has no synthetic samples to explain")
+    for role, kind in REAL_SLICES.items():
+        name = getattr(section, role)
+        if name is None:
+            continue
+        kinds = [treatment.kind for treatment in settings[name].treat.treatments]
+        if kinds != [kind] or settings[name].synthesise.count == 0:
+            text = f"{role} must be an arm of {kind} slices alone, and {name!r} is not; give it treat.treatments: "
+            raise sweep.error(("mechanism", role), f"{text}[{{kind: {kind}}}]")
+        if _dose(settings[name]) != _dose(explained):
+            text = f"{name!r} and {section.explain!r} differ in synthesise.count or in segment"
+            raise sweep.error(("mechanism", role), f"{text}; {role} is compared at the same dose and training")
+
+
+def _dose(settings: Settings) -> tuple[object, ...]:
+    """How many samples the arm trains on and how, whatever a filter chose them by."""
+    unfiltered = {"min_iou", "filter_mode", "filter_by"}
+    return settings.synthesise.count, settings.synthesise.unit, settings.segment.model_dump(exclude=unfiltered)
+
+
+def _refuse_cuda_without_gpus(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """Graphs and compiled phases need a CUDA device, which a GAN trial is only given where it asks for one."""
+    asked = sweep.file.resources.get("gan")
+    if asked is not None and asked.most_gpus > 0:
+        return
+    for field in ("cuda_graphs", "compiled"):
+        arm = next((arm for arm in compared if getattr(arm.settings.gan, field)), None)
+        if arm is not None:
+            places: list[tuple[str, ...]] = [
+                ("arms", arm.name, f"gan.{field}"),
+                ("factors", f"gan.{field}"),
+                ("fixed", "gan", field),
+            ]
+            place = next((place for place in places if place in sweep.yaml.lines), ("fixed",))
+            text = f"gan.{field} needs a CUDA device, and GAN trials ask for none"
+            raise sweep.error(place, f"{text}; set resources: {{gan: {{gpus: 1}}}}, or leave it off")
+
+
+def _refuse_bad_contrasts(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """Contrasts that could not be computed are refused before anything is trained for them."""
+    names = [arm.name for arm in compared]
+    for name, weights in sweep.analysis.contrasts.items():
+        place = ("analysis", "contrasts", name)
+        for arm in weights:
+            if arm not in names:
+                raise sweep.error(place, f"contrast {name!r}: no arm is called {arm!r}; {nearest(arm, names)}")
+        if abs(sum(weights.values())) > 1e-9 or not any(weights.values()):
+            total = sum(weights.values())
+            raise sweep.error(place, f"contrast {name!r}: weights must add up to 0 and not all be 0, got {total:g}")
+
+
+def _refuse_empty_factorial(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """A factorial without an effect to test is refused before anything is trained for it."""
+    if sweep.analysis.kind != "factorial":
+        return
+    try:
+        factorial_effects(arm_infos(compared))
+    except UserError as error:
+        text = str(error).removeprefix("analysis.kind: factorial: ")
+        raise sweep.error(("analysis", "kind"), f"kind: factorial: {text}; give factors two levels each") from None
+
+
+def _refuse_absent_regions(sweep: StudySweep, source: DataSource) -> None:
+    """A score of regions that the data set does not have would be found missing when all is trained."""
+    primary = sweep.analysis.primary
+    if primary.startswith(REGION) and not source.regions:
+        text = f"primary: {primary} is of regions, and {sweep.base.data.dataset} has none"
+        raise sweep.error(("analysis", "primary"), f"{text}; did you mean {primary.removeprefix(REGION)!r}?")

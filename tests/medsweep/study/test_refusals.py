@@ -1,0 +1,57 @@
+"""What is refused before anything is trained, since no result could answer it."""
+
+from pathlib import Path
+
+import pytest
+
+from helpers.micro import write_micro
+from medsweep.errors import UserError
+from medsweep.store.store import Store
+from medsweep.study.plan import plan_sweep
+
+FACTORS = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
+ARMS = """factors: {}
+arms:
+  gan: {gan.pipeline: mc-sg, synthesise.count: 4}
+  again: {treat.treatments: [{kind: duplicate-real}], synthesise.count: 4}
+  twice: {treat.treatments: [{kind: duplicate-real}], synthesise.count: 8}
+  few: {treat.treatments: [{kind: k-unique-real, patients: 1}], synthesise.count: 4}
+  longer: {treat.treatments: [{kind: duplicate-real}], synthesise.count: 4, segment.steps: 24}
+  blurred: {treat.treatments: [{kind: duplicate-real}, {kind: blur, sigma_px: 1.0}], synthesise.count: 4}
+  filtered: {gan.pipeline: mc-sg, synthesise.count: 4, segment.min_iou: 0.1}
+"""
+
+
+def plan(folder: Path, section: str) -> None:
+    sweep = write_micro(folder, (FACTORS, f"{ARMS}mechanism: {section}\n"))
+    plan_sweep(sweep, Store.create(folder / "store"))
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("{explain: gan, exposure: few}", "exposure must be an arm of duplicate-real slices alone, and 'few' is not"),
+        ("{explain: gan, exposure: blurred}", "exposure must be an arm of duplicate-real slices alone"),
+        ("{explain: gan, ceiling: again}", "ceiling must be an arm of fresh-real slices alone, and 'again' is not"),
+        ("{explain: gan, exposure: control}", "exposure must be an arm of duplicate-real slices alone"),
+        ("{explain: gan, exposure: twice}", "'twice' and 'gan' differ in synthesise.count or in segment"),
+        ("{explain: gan, exposure: longer}", "'longer' and 'gan' differ in synthesise.count or in segment"),
+    ],
+)
+def test_reference_levels_are_what_the_report_calls_them(tmp_path: Path, section: str, words: str) -> None:
+    with pytest.raises(UserError, match=rf"micro.yaml:\d+: {words}"):
+        plan(tmp_path, section)
+
+
+@pytest.mark.parametrize("explained", ["gan", "filtered"])
+def test_a_level_at_the_same_dose_is_planned(tmp_path: Path, explained: str) -> None:
+    plan(tmp_path, f"{{explain: {explained}, exposure: again}}")
+
+
+@pytest.mark.parametrize("field", ["cuda_graphs", "compiled"])
+def test_what_needs_a_cuda_device_is_refused_where_trials_get_none(tmp_path: Path, field: str) -> None:
+    asked = ("  gan: {kimg", f"  gan: {{{field}: true, kimg")
+    with pytest.raises(UserError, match=rf"micro.yaml:\d+: gan.{field} needs a CUDA device"):
+        plan_sweep(write_micro(tmp_path, asked), Store.create(tmp_path / "store"))
+    gpus = ("analysis: {primary", "resources: {gan: {gpus: 1}}\nanalysis: {primary")
+    plan_sweep(write_micro(tmp_path, asked, gpus), Store.create(tmp_path / "other"))
