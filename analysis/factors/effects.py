@@ -6,7 +6,7 @@ means, or the two-way test, gives the one that holds for the method.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -89,6 +89,18 @@ class NoFactors:
     """Why there is no study of factors."""
 
     reason: str
+
+
+def without_runs(study: FactorStudy | NoFactors, names: Collection[str]) -> FactorStudy | NoFactors:
+    """The study without tests over runs of the named effects, which another test of the report answers."""
+    if isinstance(study, NoFactors):
+        return study
+
+    def told(effect: FactorEffect) -> FactorEffect:
+        terms = tuple(replace(term, runs=None) for term in effect.terms)
+        return replace(effect, terms=terms, runs=None, p_holm_runs=math.nan) if effect.name in names else effect
+
+    return replace(study, effects=tuple(told(effect) for effect in study.effects))
 
 
 def factor_effects(

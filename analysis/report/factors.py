@@ -15,10 +15,11 @@ from medsweep.analysis.study.wording import number, percent
 def effects(analysis: Analysis, study: FactorStudy) -> Table:
     """Main effects and interactions at both levels."""
     digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
+    told = " Effects among the contrasts have their test over runs there." if analysis.rules.kind == "factorial" else ""
     caption = (
         f"What each factor does to {analysis.primary.metric.title} ({study.design}; {len(study.arms)} arms, averaged "
         f"over the other factors). p: F test of the effect over patients and with runs random, {study.family}. "
-        "Exploratory."
+        f"Exploratory.{told}"
     )
     columns: Columns[tuple[FactorEffect, Term]] = {
         "effect": lambda row: row[0].name,

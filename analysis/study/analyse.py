@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medsweep.analysis import records
-from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_effects
+from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_effects, without_runs
 from medsweep.analysis.questions.quality import QualityStudy, quality_of
 from medsweep.analysis.questions.utility import ANCHOR, generator_table, utility_table
 from medsweep.analysis.records import ArmInfo
@@ -226,6 +226,7 @@ def _analysed(
     primary = study_metric(reduced, control, rules)
     answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, rules, test_over_train=ratio)
     quoted = {answer.arm: answer.estimate for answer in answers}
+    contrasts = contrasts_of(reduced, arms, rules, ratio, dead)
     dose_rules = DoseRules(control, level, n_real, rules.margin, quoted, ratio)
     return Analysis(
         dataset=str(rows["dataset"].iloc[0]),
@@ -243,7 +244,7 @@ def _analysed(
         secondary=tuple(study_metric(other, control, rules) for other in others),
         sensitivity=sensitivity_of(reduced, primary.omnibus, control, rules, ratio),
         dose=tuple(dose_series(reduced, arms, dose_rules)),
-        factors=factor_effects(reduced, arms, level, ratio),
+        factors=without_runs(factor_effects(reduced, arms, level, ratio), [one.name for one in contrasts]),
         runs=run_means(reduced),
         components=all_components(reduced),
         seed_correlation=seed_correlation(reduced, level),
@@ -252,7 +253,7 @@ def _analysed(
         pools=_pool_summaries(pools, [arm.name for arm in arms]),
         quality=_quality_of_pools(pools, reduced, control, level),
         conditional=_condition(reduced, answers, pools),
-        contrasts=contrasts_of(reduced, arms, rules, ratio, dead),
+        contrasts=contrasts,
         failures=failures_of(scored_rows(rows, rules, reduced.metric)[0], reduced, control, rules, ratio),
         by_class=classes_of(rows, control, rules, reduced, ratio),
         scores=scores_by_arm(reduced),

@@ -72,6 +72,15 @@ def test_an_effect_is_the_difference_of_the_halves():
     assert sum(tests["text.labels"].weights.values()) == pytest.approx(0)
 
 
+def test_an_effect_is_tested_over_runs_once():
+    found, tests = effects(3)
+    assert {effect.name for effect in found.factors.effects} == set(tests)
+    assert all(effect.runs is None for effect in found.factors.effects)
+    assert all(term.runs is None for effect in found.factors.effects for term in effect.terms)
+    plain = analyse(table(3), NO_POOLS, AnalysisRules(margin=0.005), arms=infos())
+    assert all(effect.runs is not None for effect in plain.factors.effects)
+
+
 def test_the_headline_names_the_effects_that_are_shown():
     found, tests = effects(0, cause=0.03)
     assert tests["text.labels"].verdict is Verdict.SUPERIOR
