@@ -17,7 +17,8 @@ from medsweep.metrics import METRICS, Place, Question, record_of, shown_in
 
 ASKED: Final[Mapping[Question, str]] = {
     "fidelity": "Do its images look like real ones? Distances and shares of samples beside real slices",
-    "variety": "Is it as varied? Recall, coverage, effective numbers, and the training patients it is as varied as",
+    "variety": "Is it as varied? Recall, coverage, effective numbers, and the training patients it is as varied as at "
+    "most, since images unlike any real one count as varied in all but recall and coverage",
     "texture": "Is its texture right? Spectra and fine detail, against real slices",
     "misfit": "Do its masks fit its images? Agreement with the judge, which is the control's network or "
     "one fitted on the patients left out; arms with different judges can be compared in the excess alone",

@@ -33,7 +33,6 @@ def _table(analysis: Analysis, study: MechanismStudy, name: str, caption: str) -
         "n": lambda test: str(test.test.patients),
         "cost": lambda test: number(test.estimate.value, digits, sign=True),
         f"{level} CI, all rows": lambda test: interval(test.estimate, digits),
-        f"{level} CI, by itself": lambda test: interval(test.test.whole.estimate, digits),
         "p, adjusted": lambda test: bare_p(test.estimate.p),
         "shown": lambda test: _shown(test, study),
     }

@@ -156,7 +156,8 @@ def effective_number(evidence: PoolEvidence) -> Metrics:
 def varied_as(evidence: PoolEvidence) -> Metrics:
     """``varied_as_patients``, the training patients whose slices are as varied as the pool, with least and most.
 
-    In (0, ``n_patients``], higher is more varied; the scale on which a loss of variety is told. See ``variety``.
+    In (0, ``n_patients``], higher is more varied; an upper bound, since images unlike any real one
+    count as varied. See ``variety``.
     """
     sets = evidence.bottleneck
     as_many = as_varied(evidence.real.variety, sets.real, sets.pool)
