@@ -210,8 +210,8 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
            "", "vendi", ("variety",)),
     Metric("varied_as_patients", "as varied as at most so many patients", "higher", "above 0 to `n_patients`",
            "Training patients whose slices have the Vendi score of the pool's first 500 samples, mean over 5 draws of "
-           "patients, by interpolation in logarithms; below 1, the share of one patient's score. Images unlike any real "
-           "one count as varied too, so read it beside recall.",
+           "patients, by interpolation in logarithms; below 1, the share of one patient's score. Images unlike any "
+           "real one count as varied too, so read it beside recall.",
            "Friedman and Dieng 2023 (score)", "as_varied", _VARIETY),
     Metric("varied_as_patients_low", "patients, least", "none", "above 0", "The least of the draws.", "", "as_varied",
            ("variety",)),
