@@ -262,13 +262,13 @@ def excess_over_unseen(evidence: PoolEvidence) -> Metrics:
 def segmenter_agreement(evidence: PoolEvidence) -> Metrics:
     """``iou_mean`` and ``iou_median`` of the samples' ``mean_iou``, in [0, 1], higher is better.
 
-    Left out of pools whose masks a segmenter drew. Where a treatment spoiled samples on purpose, also how well the IoU
-    finds them; see ``auc_of_spoiled``.
+    Where a treatment spoiled samples on purpose, also how well the IoU finds them; see ``auc_of_spoiled``. Of pools
+    whose masks a segmenter drew there is nothing but the share that was spoiled.
     """
-    if "consistency" in evidence.left_out:
-        return {}
-    metrics = {"iou_mean": float(evidence.iou.mean()), "iou_median": float(np.median(evidence.iou))}
     spoiled = evidence.pool.spoiled
+    if "consistency" in evidence.left_out:
+        return {} if spoiled is None else {"spoiled_share": float(spoiled.mean())}
+    metrics = {"iou_mean": float(evidence.iou.mean()), "iou_median": float(np.median(evidence.iou))}
     return metrics if spoiled is None else metrics | auc_of_spoiled(spoiled, evidence.iou)
 
 

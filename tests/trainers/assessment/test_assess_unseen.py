@@ -132,7 +132,10 @@ def test_a_judge_that_has_seen_all_reals_gives_no_excess_and_says_why(slices, tm
 
 def test_relabelled_pools_leave_consistency_out_and_say_why(slices, judges, tmp_path):
     pool = pool_of_strangers(slices, tmp_path / "pool", 0)
+    np.save(pool / "spoiled.npy", np.arange(len(Pool.open(pool))) % 4 == 0)
     metrics, left_out, scores, _ = assessed(slices, tmp_path / "a", pool, judges["left-out"], relabelled=True)
+    assert metrics["spoiled_share"] == pytest.approx(0.25, abs=0.02)
+    assert "spoiled_auc" not in metrics
     assert not [name for name in metrics if "excess_" in name or "consistency" in name or name.startswith("iou")]
     assert {"frechet", "n_pool"} <= set(metrics)
     assert set(left_out) == {"consistency", "excess"}
