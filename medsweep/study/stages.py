@@ -164,7 +164,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="diagnose",
-            version=1,
+            version=2,
             config=diagnose_config.DiagnoseConfig,
             run=diagnose.run,
             hours=diagnose_config.hours,

@@ -12,6 +12,7 @@ from medsweep.data.fitted_on import require_unseen, write_fitted_on
 from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
+from medsweep.trainers.diagnosis.bands import band_rows
 from medsweep.trainers.diagnosis.config import DiagnoseConfig
 from medsweep.trainers.diagnosis.features import (
     domain_aucs,
@@ -35,8 +36,10 @@ from medsweep.trainers.diagnosis.gradients import (
     norm_ratio,
 )
 from medsweep.trainers.diagnosis.layers import ALL
+from medsweep.trainers.diagnosis.losses import Row as LossRow
 from medsweep.trainers.diagnosis.losses import loss_rows
 from medsweep.trainers.diagnosis.probes import Slices, Sources, joined
+from medsweep.trainers.diagnosis.texture_map import texture_rows
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.precision import exact
 from medsweep.trainers.segmentation.network import load_segmenter
@@ -88,6 +91,9 @@ def run(config: DiagnoseConfig, inputs: Mapping[str, Path], trial: Trial) -> Ite
         rows += _gradient_rows(when, phase)
     control = load_segmenter(inputs["reference"], trial.device)
     rows += _feature_rows(f"{snapshot.percent}", model, control, halves, np.random.default_rng(_seed(config, 0)))
+    both = {"": model, "control_": control}
+    textures = _texture_rows(config, both, sources, halves, data.classes)
+    rows += [(f"{snapshot.percent}", name, group, POOL, value) for name, group, value in textures]
     pd.DataFrame(rows, columns=list(COLUMNS)).to_parquet(trial.output / TABLE, index=False)
     write_fitted_on(trial.output, patients.train)
     yield Progress(step=len(wanted) + 1, total=len(wanted) + 1)
@@ -158,6 +164,28 @@ def _gradient_rows(when: str, phase: Sequence[Products]) -> list[Row]:
             for source in (TRAIN, HELD_OUT, POOL)
         ]
     return rows
+
+
+def _texture_rows(
+    config: DiagnoseConfig,
+    networks: Mapping[str, nn.Module],
+    sources: Sources,
+    halves: Mapping[str, list[Slices]],
+    classes: Sequence[str],
+) -> list[LossRow]:
+    """Whether the loss on the pool comes from its fine texture, under each network by its prefix."""
+    pool, real, pairs = joined(halves, POOL), joined(halves, TRAIN), sources.aligned(_generator(config, "aligned"))
+    rows: list[LossRow] = []
+    for prefix, network in networks.items():
+        told = texture_rows(network, pool, real, classes, _generator(config, "texture"))
+        if pairs is not None:
+            told += band_rows(network, pairs, classes, _generator(config, "bands"))
+        rows += [(f"{prefix}{name}", group, value) for name, group, value in told]
+    return rows
+
+
+def _generator(config: DiagnoseConfig, purpose: str) -> np.random.Generator:
+    return np.random.default_rng(derive_seed("diagnose", purpose, config.fold.index, config.seed))
 
 
 def _feature_rows(

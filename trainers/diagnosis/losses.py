@@ -31,17 +31,33 @@ def loss_rows(logits: Sequence[Tensor], masks: Sequence[NDArray[np.uint8]], clas
     """
     p_NKRR = torch.cat(list(logits)).double().softmax(dim=1).cpu().numpy()
     masks_NRR = np.concatenate(masks)
-    d_NRR = np.stack([signed_distance(mask > 0) for mask in masks_NRR])
-    entropy_NRR = -np.log(np.take_along_axis(p_NKRR, masks_NRR[:, None].astype(np.int64), axis=1)[:, 0] + 1e-300)
-    band_NRR = np.abs(d_NRR) <= BAND_PX
-    parts = {"all": band_NRR | True, "boundary": band_NRR, "rest": ~band_NRR}
-    parts |= {name: masks_NRR == label for label, name in enumerate(classes)}
-    rows = [("cross_entropy", group, _mean(entropy_NRR[part])) for group, part in parts.items()]
+    d_NRR = boundary_distance(masks_NRR)
+    entropy_NRR = pixel_entropy(p_NKRR, masks_NRR)
+    rows = [("cross_entropy", group, _mean(entropy_NRR[part])) for group, part in parts_of(masks_NRR, classes).items()]
     rows += [("soft_dice_loss", name, value) for name, value in _dice_losses(p_NKRR, masks, classes)]
     near = np.abs(d_NRR) <= RESIDUAL_PX
     residual = ((1 - p_NKRR[:, 0]) - (masks_NRR > 0))[near].sum()
     contour = np.count_nonzero((d_NRR > 0) & (d_NRR <= 0.5))
     return [*rows, ("signed_residual_px", "all", float(residual / contour) if contour else float("nan"))]
+
+
+def boundary_distance(masks_NRR: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """``signed_distance`` of each pixel from the boundary of the foreground, (N, R, R)."""
+    return np.stack([signed_distance(mask > 0) for mask in masks_NRR])
+
+
+def pixel_entropy(p_NKRR: NDArray[np.float64], masks_NRR: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Cross-entropy of each pixel in nats, (N, R, R), given the probabilities of its classes."""
+    given_NRR = np.take_along_axis(p_NKRR, masks_NRR[:, None].astype(np.int64), axis=1)[:, 0]
+    entropy_NRR: NDArray[np.float64] = -np.log(given_NRR + 1e-300)
+    return entropy_NRR
+
+
+def parts_of(masks_NRR: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Pixels of ``all``, of ``boundary`` (the band) and ``rest``, and of each class, (N, R, R) each."""
+    band_NRR = np.abs(boundary_distance(masks_NRR)) <= BAND_PX
+    parts = {"all": np.ones_like(band_NRR), "boundary": band_NRR, "rest": ~band_NRR}
+    return parts | {name: masks_NRR == label for label, name in enumerate(classes)}
 
 
 def _dice_losses(

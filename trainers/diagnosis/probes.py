@@ -23,6 +23,17 @@ class Slices:
     groups: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Aligned:
+    """Synthetic images beside the real ones of their very masks, float32 (N, C, R, R), masks uint8 (N, R, R)."""
+
+    real: NDArray[np.float32]
+    synthetic: NDArray[np.float32]
+    masks: NDArray[np.uint8]
+    groups: NDArray[np.int64]
+    """Which patient, as a number, each real slice is of."""
+
+
 class Sources:
     """Where probes are drawn from: foreground slices of training and validation patients, and the arm's samples."""
 
@@ -55,6 +66,22 @@ class Sources:
             if parts == 4:
                 halves[AGAIN] = found[2:]
         return halves
+
+    def aligned(self, rng: np.random.Generator) -> Aligned | None:
+        """Up to two halves of samples that paint the mask of a real slice as it is; None where there are none.
+
+        Real slices that were taken as they are have no second image, and are no such samples.
+        """
+        pool, chosen = self._pool, self._rows[POOL]
+        if pool.rows is None:
+            return None
+        rows = np.sort(rng.permutation(chosen)[: 2 * HALF])
+        images, masks, sources = np.array(pool.images[rows], np.float32), pool.masks[rows], pool.rows[rows]
+        real = self._data.image_rows(sources)
+        fits = (masks == self._data.masks[sources]).all(axis=(1, 2)) & (images != real).any(axis=(1, 2, 3))
+        if not fits.any():
+            return None
+        return Aligned(real[fits], images[fits], masks[fits], self._patients()[sources[fits]])
 
     def _read(self, source: str, rows: NDArray[np.int64]) -> Slices:
         if source != POOL:

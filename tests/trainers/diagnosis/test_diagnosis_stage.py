@@ -66,6 +66,12 @@ def test_the_table_tells_gradients_losses_features_and_statistics(inputs, tmp_pa
     shifts = table[table["quantity"] == "batch_norm_kl"]
     assert len(shifts) == 3 - 1
     assert (shifts["value"] > 0).all()
+    # images that are brighter by the same everywhere differ in their low band alone
+    for network in ("", "control_"):
+        gap = value["100", f"{network}band_gap", "all", "pool"]
+        assert gap > 0.1
+        assert value["100", f"{network}low_band_effect", "all", "pool"] == pytest.approx(gap, rel=1e-4)
+        assert 0 < value["100", f"{network}texture_slope_p", "all", "pool"] <= 1
     train = split(SliceSet.open(inputs["prepare"]).patients, FOLD).train
     assert json.loads((output / "fitted_on.json").read_text()) == list(train)
 
@@ -77,6 +83,7 @@ def test_samples_that_contradict_the_training_are_told_by_gradients_and_losses(i
     Pool(images, masks, pool.slices_per_patient).save(tmp_path / "pool")
     table, _ = diagnosed(inputs | {"pool": tmp_path / "pool"}, tmp_path / "trial")
     value = table.set_index(["when", "quantity", "group", "source"])["value"]
+    assert not table["quantity"].str.contains("band").any(), "no mask of this pool is that of a real slice"
     assert value["early", "influence", "all", "pool"] < 0
     assert (
         value["early", "cosine_with_held_out", "all", "pool"]
@@ -115,3 +122,10 @@ def test_a_short_training_is_looked_at_less(steps, percents, again):
     config = DiagnoseConfig(fold=FOLD, seed=0, segment=training(steps=steps, batch_size=16))
     assert (config.percents, config.again) == (percents, again)
     assert np.isfinite(config.segment.steps)
+
+
+def test_real_slices_taken_as_they_are_have_no_second_image(inputs, tmp_path):
+    pool, data = Pool.open(inputs["pool"]), SliceSet.open(inputs["prepare"])
+    Pool(data.images[pool.rows], pool.masks, pool.slices_per_patient, rows=pool.rows).save(tmp_path / "pool")
+    table, _ = diagnosed(inputs | {"pool": tmp_path / "pool"}, tmp_path / "trial")
+    assert not table["quantity"].str.contains("band").any()
