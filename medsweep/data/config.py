@@ -8,7 +8,7 @@ from medsweep.config import NOT_IDENTITY, Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.dataset import Intensity, SliceAxis
 from medsweep.data.folds import Fold
-from medsweep.data.layouts.folder import FolderDescription
+from medsweep.data.layouts.description import FolderDescription
 from medsweep.data.phantom import DATASETS, PhantomConfig
 from medsweep.data.stage_config import StageConfig
 from medsweep.errors import nearest

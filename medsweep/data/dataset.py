@@ -71,6 +71,11 @@ class Case:
     """A file per modality in channel order; a single 4D file where the listing is ``stacked``."""
     label: Path
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files, images in channel order, then the labels."""
+        return (*self.images, self.label)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFormat:
@@ -110,6 +115,10 @@ class Listing(DatasetFormat):
     """What the names alone show, such as a missing partner."""
     choices: Mapping[str, str] = field(default_factory=dict)
     """Choices recorded with the prepared data, such as which of two label files was taken."""
+    recognised: tuple[Path, ...] = ()
+    """Files and folders that belong to no case that is used and yet are accounted for, such as unlabelled images."""
+    patterns: tuple[str, ...] = ()
+    """What the paths of a case look like below the root, for people."""
 
     def require(self) -> "Listing":
         """This listing, if every case it names can be found.

@@ -23,7 +23,7 @@ from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import split
 from medsweep.data.geometry import Resize
 from medsweep.data.intensity import Constants
-from medsweep.data.source import files_of, fingerprint, inspect_source, is_made_up, open_listing
+from medsweep.data.source import fingerprint, inspect_source, is_made_up, open_listing
 from medsweep.data.volumes import LoadedCase, in_parallel, load, slice_count
 from medsweep.errors import UserError
 from medsweep.files import fsync_tree, sha256_of
@@ -134,7 +134,7 @@ class SliceWriter:
         return {
             "patient": patient,
             "areas": areas.tolist(),
-            "hashes": [sha256_of(path) for path in files_of(loaded.case)],
+            "hashes": [sha256_of(path) for path in loaded.case.files],
             "volume": {
                 "first": first,
                 "count": count,

@@ -9,9 +9,19 @@ from typing import Any
 
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.config import DataConfig
-from medsweep.data.dataset import Case, Intensity, Listing
+from medsweep.data.dataset import DatasetSpec, Intensity, Listing
 from medsweep.data.layouts import decathlon, folder
 from medsweep.data.layouts.case_files import existing_folder
+from medsweep.data.layouts.description import (
+    DESCRIPTION,
+    EXAMPLE,
+    FolderDescription,
+    Remarks,
+    describes_files,
+    read_description,
+    read_remarks,
+)
+from medsweep.data.layouts.leftovers import leftovers
 from medsweep.data.phantom import patient_ids, write_cohort
 from medsweep.data.phantom.cohort import PHANTOM_VERSION
 from medsweep.errors import UserError, nearest
@@ -33,12 +43,13 @@ class DataSource:
 
 
 def list_cases(
-    dataset: str, root: Path, *, description: folder.FolderDescription | None = None, labels: str | None = None
+    dataset: str, root: Path, *, description: FolderDescription | None = None, labels: str | None = None
 ) -> Listing:
     """The cases of ``dataset`` under ``root``, from the file names and small text files alone.
 
     A name of the catalogue, in whatever case, is read by its layout. Any other name is read by ``description``, else by
-    ``root/medsweep.yaml``, else by ``root/dataset.json`` as a Decathlon task. ``labels`` is for ``ibsr18``.
+    ``root/medsweep.yaml``, else by ``root/dataset.json`` as a Decathlon task. ``labels`` is for ``ibsr18``. What lies
+    under ``root`` and is not read is among the findings.
 
     Raises:
         UserError: the folder does not hold what the name promises, nothing tells how to read it, or an argument has
@@ -49,31 +60,48 @@ def list_cases(
     if labels is not None and (spec is None or not spec.label_files):
         raise UserError(f"labels {labels!r} has no meaning for dataset {dataset!r}; only ibsr18 has two label files")
     if spec is None or spec.list_cases is None:
-        return replace(_list_described(name, root, description), name=name)
-    if description is not None:
-        raise UserError(f"dataset {dataset!r} has a known layout; remove the description or give it a name of its own")
+        existing_folder(root, f"a folder with {DESCRIPTION} or {decathlon.EXPECTED.removeprefix('a folder with ')}")
+        remarks = description or _written(name, root)
+        listing = replace(_list_described(name, root, remarks), name=name)
+    else:
+        if description is not None:
+            raise UserError(
+                f"dataset {dataset!r} has a known layout; remove the description or give it a name of its own"
+            )
+        remarks = read_remarks(root)
+        listing = _list_known(spec, root, labels)
+    return replace(listing, findings=(*listing.findings, *leftovers(root, listing, remarks.ignore)))
+
+
+def _list_known(spec: DatasetSpec, root: Path, labels: str | None) -> Listing:
+    """The cases of a dataset of the catalogue."""
+    assert spec.list_cases is not None
     if labels is None:
         return spec.list_cases(root, spec)
     if labels not in spec.label_files:
-        raise UserError(f"{name} has no labels {labels!r}; {nearest(labels, spec.label_files)}")
+        raise UserError(f"{spec.name} has no labels {labels!r}; {nearest(labels, spec.label_files)}")
     return spec.list_cases(root, spec, labels)
 
 
-def _list_described(name: str, root: Path, description: folder.FolderDescription | None) -> Listing:
+def _written(name: str, root: Path) -> Remarks:
+    """What medsweep.yaml says of a dataset that only its user knows: a description, or remarks on a Decathlon task."""
+    if name not in CATALOGUE and (root / "dataset.json").is_file() and not describes_files(root):
+        return read_remarks(root)
+    return read_description(root) if (root / DESCRIPTION).is_file() else Remarks()
+
+
+def _list_described(name: str, root: Path, remarks: Remarks) -> Listing:
     """The cases of a dataset that only its user knows."""
-    path = root / folder.DESCRIPTION
-    existing_folder(root, f"a folder with {folder.DESCRIPTION} or {decathlon.EXPECTED.removeprefix('a folder with ')}")
-    if description is not None:
-        return folder.cases(root, description)
-    if path.is_file():
-        return folder.cases(root, folder.read_description(root))
+    if isinstance(remarks, FolderDescription):
+        return folder.cases(root, remarks)
+    path = root / DESCRIPTION
     if name in CATALOGUE:
-        raise UserError(f"{name} is private, so nothing tells how to read it; write {path} with {folder.EXAMPLE}")
+        raise UserError(f"{name} is private, so nothing tells how to read it; write {path} with {EXAMPLE}")
     if (root / "dataset.json").is_file():
         return decathlon.cases(root)
     raise UserError(
         f"nothing tells how to read dataset {name!r} in {root}: it is no name of the catalogue "
-        f"({nearest(name.lower(), CATALOGUE)}); for data of your own write {path} with {folder.EXAMPLE}, "
+        f"({nearest(name.lower(), CATALOGUE)}); for data of your own write {path} with {EXAMPLE}, "
         f"or arrange it as {decathlon.EXPECTED}"
     )
 
@@ -143,11 +171,6 @@ def fingerprint(listing: Listing, hashes: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def files_of(case: Case) -> tuple[Path, ...]:
-    """All files of a case, images in channel order, then the labels."""
-    return (*case.images, case.label)
-
-
 def is_made_up(config: DataConfig) -> bool:
     """Whether the patients are made up, here or before, into the folder that is read."""
     return config.phantom is not None or holds_made_up(Path(str(config.root)))
@@ -170,14 +193,14 @@ def _sha256(content: dict[str, Any]) -> str:
 
 
 def _cached_hashes(listing: Listing, cache: Path) -> dict[str, list[str]]:
-    """sha256 of the ``files_of`` each case."""
+    """sha256 of the files of each case."""
     try:
         entries = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         entries = {}
     before = entries if isinstance(entries, dict) else {}
     after = dict(before)
-    for path in (path for case in listing.cases for path in files_of(case)):
+    for path in (path for case in listing.cases for path in case.files):
         status = path.stat()
         stamp, entry = [status.st_size, status.st_mtime_ns], before.get(str(path.absolute()))
         if not (isinstance(entry, list) and len(entry) == 3 and entry[:2] == stamp):
@@ -185,4 +208,4 @@ def _cached_hashes(listing: Listing, cache: Path) -> dict[str, list[str]]:
     if after != before:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(cache, after)
-    return {case.id: [after[str(path.absolute())][2] for path in files_of(case)] for case in listing.cases}
+    return {case.id: [after[str(path.absolute())][2] for path in case.files] for case in listing.cases}

@@ -27,7 +27,8 @@ def cases(root: Path, spec: DatasetFormat) -> Listing:
     folders = files.case_folders(files.existing_folder(root, EXPECTED), rf"({TRAINING}|{VALIDATION})\d+", (".*", ".*"))
     if not folders.by_id:
         raise UserError(f"no folder BraTS20_Training_XXX in {root}; data.root must be {EXPECTED}")
-    return files.list_folders(spec, folders, partial(_read, spec.modalities))
+    patterns = [f"{TRAINING}XXX/{TRAINING}XXX_{part}.nii.gz" for part in (*spec.modalities, "seg")]
+    return files.list_folders(spec, folders, partial(_read, spec.modalities), patterns=patterns)
 
 
 def _read(modalities: tuple[str, ...], id_: str, folder: Path) -> CaseResult:

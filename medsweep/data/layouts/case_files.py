@@ -9,6 +9,9 @@ from medsweep.data.dataset import Case, DatasetFormat, Finding, Listing
 from medsweep.errors import UserError
 
 ENDINGS = (".nii.gz", ".nii")
+DICOM = (".dcm", ".ima")
+FOREIGN = (".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".mgh", ".hdr", ".img", ".mnc", *DICOM)
+"""Endings of volumes that are not read."""
 
 
 def numeric(id_: str) -> tuple[tuple[int, int | str], ...]:
@@ -22,8 +25,8 @@ def is_hidden(name: str) -> bool:
 
 
 def without_ending(name: str) -> str | None:
-    """The name without ``.nii`` or ``.nii.gz``; None for a file that is no NIfTI file by name."""
-    return next((name.removesuffix(ending) for ending in ENDINGS if name.endswith(ending)), None)
+    """The name without ``.nii`` or ``.nii.gz`` in any case; None for a file that is no NIfTI file by name."""
+    return next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), None)
 
 
 def existing_folder(root: Path, expected: str) -> Path:
@@ -36,9 +39,24 @@ def existing_folder(root: Path, expected: str) -> Path:
     )
 
 
+def volume_at(path: Path) -> Path | None:
+    """The file at ``path``, or the only volume in a folder of that name, as some archives unpack; else None."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        return None
+    inside = [child for child in sorted(path.iterdir()) if not is_hidden(child.name) and child.is_file()]
+    volumes = [child for child in inside if without_ending(child.name) is not None]
+    return volumes[0] if len(volumes) == 1 else None
+
+
 def candidates(folder: Path, stem: str) -> list[Path]:
-    """Those of ``stem.nii.gz`` and ``stem.nii`` that are files in ``folder``."""
-    return [folder / f"{stem}{ending}" for ending in ENDINGS if (folder / f"{stem}{ending}").is_file()]
+    """The files of ``stem.nii.gz`` and ``stem.nii`` in ``folder``; the ending counts in any case if none is exact."""
+    exact = [found for ending in ENDINGS if (found := volume_at(folder / f"{stem}{ending}")) is not None]
+    if exact or not folder.is_dir():
+        return exact
+    alike = (child for child in sorted(folder.iterdir()) if without_ending(child.name) == stem)
+    return [found for child in alike if (found := volume_at(child)) is not None]
 
 
 def pick(folder: Path, case: str, stem: str) -> Path | Finding:
@@ -49,7 +67,24 @@ def pick(folder: Path, case: str, stem: str) -> Path | Finding:
     if paths:
         return two_files(case, paths)
     missing = folder / f"{stem}{ENDINGS[0]}"
-    return Finding("error", case, str(missing), f"{missing.name} (or .nii) is missing")
+    return Finding("error", case, str(missing), f"{missing.name} (or .nii) is missing{other_format(missing)}")
+
+
+def other_format(missing: Path) -> str:
+    """What to do with a file that has the name of ``missing`` and another format; empty where there is none."""
+    stem = without_ending(missing.name)
+    children = sorted(missing.parent.iterdir()) if missing.parent.is_dir() else []
+    beside = next((path for path in children if path.suffix.lower() in FOREIGN and path.stem == stem), None)
+    return "" if beside is None else f"; {beside.name} is there: {how_to_convert(beside.suffix)}"
+
+
+def how_to_convert(suffix: str) -> str:
+    """How a file of a format that is not read becomes one that is."""
+    if suffix.lower() in DICOM:
+        return "convert each series with dcm2niix -z y -o OUT FOLDER"
+    return (
+        f"convert it with SimpleITK, sitk.WriteImage(sitk.ReadImage('a{suffix}'), 'a.nii.gz'), which keeps the geometry"
+    )
 
 
 def two_files(case: str, paths: Sequence[Path]) -> Finding:
@@ -81,6 +116,8 @@ class CaseResult:
     case: Case | None = None
     unlabelled: bool = False
     findings: tuple[Finding, ...] = ()
+    files: tuple[Path, ...] = ()
+    """Files and folders that were recognised, whatever became of the case."""
 
 
 def case_folders(root: Path, pattern: str, inner: Iterable[str] = ()) -> CaseFolders:
@@ -114,7 +151,8 @@ def complete(id_: str, images: Sequence[Path | Finding], label: Path | Finding, 
     paths = tuple(image for image in images if isinstance(image, Path))
     missing = tuple(file for file in (*images, label) if isinstance(file, Finding))
     if isinstance(label, Finding) or missing:
-        return CaseResult(findings=(*missing, *remarks))
+        found = paths if isinstance(label, Finding) else (*paths, label)
+        return CaseResult(findings=(*missing, *remarks), files=found)
     return CaseResult(case=Case(id_, paths, label), findings=remarks)
 
 
@@ -123,20 +161,24 @@ def list_folders(
     folders: CaseFolders,
     read: Callable[[str, Path], CaseResult],
     choices: Mapping[str, str] | None = None,
+    patterns: Sequence[str] = (),
 ) -> Listing:
     """Read every case folder, in numeric order of the ids, for a dataset that is to be read as ``spec`` says.
 
-    An id with two folders is an error, since nothing tells which one is meant.
+    An id with two folders is an error, since nothing tells which one is meant. ``patterns`` are for people.
     """
     results = {}
     for id_ in sorted(folders.by_id, key=numeric):
         first, *others = folders.by_id[id_]
         twice = tuple(Finding("error", id_, str(first), f"the case is also in {other}; keep one") for other in others)
-        results[id_] = CaseResult(findings=twice) if twice else read(id_, first)
+        results[id_] = CaseResult(findings=twice, files=(first, *others)) if twice else read(id_, first)
+    without = [folders.by_id[id_][0] for id_, result in results.items() if result.unlabelled]
     return Listing(
         **spec.format_fields(),
         cases=tuple(result.case for result in results.values() if result.case is not None),
         unlabelled=tuple(id_ for id_, result in results.items() if result.unlabelled),
         findings=(*hidden_note(folders.hidden), *(note for result in results.values() for note in result.findings)),
         choices=choices or {},
+        recognised=(*without, *(file for result in results.values() for file in result.files)),
+        patterns=tuple(patterns),
     )

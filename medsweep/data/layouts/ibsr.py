@@ -41,7 +41,9 @@ def cases(root: Path, spec: DatasetFormat, labels: str | None = None) -> Listing
         raise UserError(f"{root} is the teaching copy of IBSR18, which has one label file; remove labels {labels!r}")
     chosen = labels or DEFAULT_LABELS
     read = partial(_read, labels=None if teaching else chosen)
-    return files.list_folders(spec, folders, read, {"labels": TEACHING if teaching else chosen})
+    parts = ("", "_seg") if teaching else ("_ana_strip", f"_{chosen}_ana")
+    patterns = [f"IBSR_XX/IBSR_XX{part}.nii.gz" for part in parts]
+    return files.list_folders(spec, folders, read, {"labels": TEACHING if teaching else chosen}, patterns)
 
 
 def _is_teaching_copy(folders: CaseFolders, root: Path) -> bool:

@@ -8,6 +8,7 @@ from medsweep.data.layouts.case_files import CaseResult
 from medsweep.errors import UserError
 
 EXPECTED = "a folder with case_XXXXX/{imaging,segmentation}.nii.gz, itself or in its folder data"
+PATTERNS = ("case_XXXXX/imaging.nii.gz", "case_XXXXX/segmentation.nii.gz")
 FIRST_UNLABELLED = 210
 """Cases from this number on are the challenge's test cases, whose labels are not public."""
 FETCH = "python3 -m starter_code.get_imaging in a clone of github.com/neheller/kits19 fetches the images"
@@ -22,7 +23,7 @@ def cases(root: Path, spec: DatasetFormat) -> Listing:
     folders = files.case_folders(files.existing_folder(root, EXPECTED), r"case_\d{5}", ("data",))
     if not folders.by_id:
         raise UserError(f"no folder case_XXXXX in {root}; data.root must be {EXPECTED}")
-    return files.list_folders(spec, folders, _read)
+    return files.list_folders(spec, folders, _read, patterns=PATTERNS)
 
 
 def _read(id_: str, folder: Path) -> CaseResult:

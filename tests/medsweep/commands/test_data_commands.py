@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from medsweep.cli import app
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
-from medsweep.data.layouts.folder import FolderDescription
+from medsweep.data.layouts.description import FolderDescription
 from medsweep.data.slices import SliceSet
 from medsweep.store.store import Store
 from medsweep.validation import parse

@@ -4,7 +4,8 @@ import pytest
 
 from helpers.decathlon_folder import touch
 from medsweep.data.dataset import Intensity
-from medsweep.data.layouts.folder import FolderDescription, cases, read_description
+from medsweep.data.layouts.description import FolderDescription, read_description
+from medsweep.data.layouts.folder import cases
 from medsweep.errors import UserError
 
 YAML = """\
@@ -87,7 +88,7 @@ def test_stored_values_may_have_gaps(tmp_path):
 
 def test_no_match_names_the_patterns(tmp_path):
     touch(tmp_path, "img/1.mha", "img/2.nii", "x/1.nii")
-    with pytest.raises(UserError, match=r"none of 1 files in .* matches image/\{id\}.nii.gz, seg/\{id\}.nii.gz; mend"):
+    with pytest.raises(UserError, match=r"none of 1 NIfTI .* matches image/\{id\}.nii.gz, seg/\{id\}.nii.gz; mend"):
         cases(touch(tmp_path / "x"), simple("image/{id}.nii.gz"))
     with pytest.raises(UserError, match="no data folder"):
         cases(tmp_path / "gone", simple())

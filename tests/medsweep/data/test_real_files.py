@@ -8,7 +8,7 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data import nifti
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.geometry import to_planes
-from medsweep.data.layouts.folder import FolderDescription
+from medsweep.data.layouts.description import FolderDescription
 from medsweep.data.nifti import write_prediction
 from medsweep.data.prepare import run
 from medsweep.data.slices import SliceSet

@@ -8,7 +8,7 @@ from helpers.decathlon_folder import task, touch
 from medsweep.data import source
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.dataset import Case, Listing
-from medsweep.data.layouts.folder import FolderDescription
+from medsweep.data.layouts.description import FolderDescription
 from medsweep.data.source import list_cases
 from medsweep.errors import UserError
 

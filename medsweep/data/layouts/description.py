@@ -1,0 +1,122 @@
+"""``medsweep.yaml``: what a user says of a folder, beside the files or inside the sweep as ``data.description``."""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from medsweep.config import LATER, Config
+from medsweep.data.dataset import Intensity, SliceAxis
+from medsweep.data.layouts.case_files import without_ending
+from medsweep.errors import nearest
+from medsweep.validation import parse
+from medsweep.yamlfile import read_yaml
+
+DESCRIPTION = "medsweep.yaml"
+EXAMPLE = (
+    'modalities: {T2: "case_{id}/imaging.nii.gz"}, mask: "case_{id}/segmentation.nii.gz" and classes: {prostate: 1}'
+)
+ID = "{id}"
+
+
+class Remarks(Config):
+    """What may be said of a folder in any layout."""
+
+    ignore: Annotated[tuple[str, ...], LATER] = ()
+    """Shell patterns of files and folders below the root that are not part of the data, such as ``derivatives`` or
+    ``*_4d.nii.gz``; without a slash they match a name in any folder."""
+
+
+class FolderDescription(Remarks):
+    """Which files are the modalities and the mask of a case, and what the mask's values mean."""
+
+    modalities: dict[str, str] = Field(min_length=1)
+    """File pattern by modality, in channel order: a path below the data folder with ``{id}`` where the case's id
+    stands; where it stands more than once it is the same text. ``.nii`` and ``.nii.gz`` are both found."""
+    mask: str
+    """File pattern of the label file."""
+    classes: dict[str, int | tuple[int, ...]] = Field(min_length=1, max_length=255)
+    """Stored label value, or several that count as one class, by class name; class indices follow the lowest values.
+    The background is 0 and goes without saying."""
+    other_labels: Literal["refuse", "background"] = "refuse"
+    """What a stored value that no class names is: an error, or background, as for one organ of many."""
+    regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Unions of classes that are scored beside the classes, by name."""
+    units: str | None = None
+    """Unit of the stored intensities, such as HU; kept with the prepared data."""
+    slice_axis: SliceAxis = "axial"
+    """Axis along which slices are cut."""
+    intensity: Intensity = Intensity()
+    """How stored values become network inputs."""
+
+    @field_validator("mask", "modalities")
+    @classmethod
+    def _patterns(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+        for pattern in [value] if isinstance(value, str) else value.values():
+            _check_pattern(pattern)
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _values(cls, classes: dict[str, int | tuple[int, ...]]) -> dict[str, int | tuple[int, ...]]:
+        stored = [value for values in classes.values() for value in stored_values(values)]
+        if "background" in classes or 0 in stored:
+            raise ValueError("the background is 0 and is not listed")
+        if len(set(stored)) < len(stored) or not all(map(stored_values, classes.values())):
+            raise ValueError("each class needs stored values of its own")
+        return classes
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "FolderDescription":
+        patterns = [*self.modalities.values(), self.mask]
+        if twice := next((pattern for pattern in patterns if patterns.count(pattern) > 1), None):
+            raise ValueError(f"the pattern {twice!r} stands twice; every modality and the mask need files of their own")
+        for region, members in self.regions.items():
+            if region in self.classes or not members:
+                raise ValueError(f"region {region!r} needs classes and a name that no class has, got {list(members)}")
+            unknown = next((member for member in members if member not in self.classes), None)
+            if unknown is not None:
+                raise ValueError(f"region {region!r} names no class {unknown!r}; {nearest(unknown, self.classes)}")
+        return self
+
+
+def stored_values(values: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The stored values of one class."""
+    return (values,) if isinstance(values, int) else values
+
+
+def _check_pattern(pattern: str) -> None:
+    path = PurePosixPath(pattern)
+    if ID not in pattern or re.search(r"[{}]", pattern.replace(ID, "")):
+        raise ValueError(f"a file pattern holds {ID} and no other braces, for example 'case_{ID}/imaging.nii.gz'")
+    if path.is_absolute() or ".." in path.parts or without_ending(path.name) is None:
+        raise ValueError("a file pattern is a path below the data folder that ends in .nii or .nii.gz")
+
+
+def read_description(root: Path) -> FolderDescription:
+    """The description in ``root/medsweep.yaml``.
+
+    Raises:
+        UserError: it cannot be read; the message begins with file and line.
+    """
+    yaml = read_yaml(root / DESCRIPTION, kind="description")
+    return parse(FolderDescription, yaml.data, yaml)
+
+
+def read_remarks(root: Path) -> Remarks:
+    """The remarks in ``root/medsweep.yaml`` on a folder whose layout is known; none where there is no such file.
+
+    Raises:
+        UserError: as ``read_description``.
+    """
+    if not (root / DESCRIPTION).is_file():
+        return Remarks()
+    yaml = read_yaml(root / DESCRIPTION, kind="description")
+    return parse(Remarks, yaml.data, yaml)
+
+
+def describes_files(root: Path) -> bool:
+    """Whether ``root/medsweep.yaml`` says more than remarks."""
+    path = root / DESCRIPTION
+    return path.is_file() and not set(read_yaml(path, kind="description").data) <= set(Remarks.model_fields)

@@ -1,0 +1,109 @@
+"""What no pattern matches is named: misspelt folders, derived files, other formats, folders around a file."""
+
+import pytest
+
+from helpers.decathlon_folder import touch
+from medsweep.data.layouts import kits
+from medsweep.data.layouts.case_files import candidates, pick
+from medsweep.data.layouts.description import FolderDescription
+from medsweep.data.source import list_cases
+from medsweep.errors import UserError
+
+
+def described(image: str = "{id}/img.nii.gz", mask: str = "{id}/seg.nii.gz", **more: object) -> FolderDescription:
+    return FolderDescription(modalities={"T1": image}, mask=mask, classes={"x": 1}, **more)
+
+
+def told(root, **more: object) -> list[tuple[str, str]]:
+    listing = list_cases("mine", root, description=described(**more))
+    return [(finding.severity, finding.what) for finding in listing.findings]
+
+
+def test_a_misspelt_case_is_a_warning_with_the_nearest_pattern(tmp_path):
+    touch(tmp_path, *(f"p1/{name}.nii.gz" for name in ("img", "seg")), "p2/image.nii.gz", "p2/mask.nii.gz")
+    touch(tmp_path, "more/p3/img.nii.gz", "p1/img_n4.nii.gz")
+    warning, note = told(tmp_path)
+    assert warning == (
+        "warning",
+        "2 folders match no pattern: more, p2; the nearest pattern is {id}/img.nii.gz (a case may be lost); rename "
+        "them, or name them under ignore in medsweep.yaml",
+    )
+    assert note[0] == "note"
+    assert note[1].startswith("1 file matches no pattern: p1/img_n4.nii.gz; the nearest pattern is {id}/img.nii.gz;")
+
+
+def test_what_is_declared_unused_is_neither_named_nor_matched(tmp_path):
+    touch(tmp_path, "1.nii.gz", "1_seg.nii.gz", "1_n4.nii.gz", "old/2.nii.gz", "old/deep/3.nii")
+    flat = {"image": "{id}.nii.gz", "mask": "{id}_seg.nii.gz"}
+    assert ("error", "1_n4_seg.nii.gz is missing") in told(tmp_path, **flat)
+    assert told(tmp_path, **flat, ignore=("*_n4.nii.gz", "old")) == []
+    assert told(tmp_path, **flat, ignore=("*_n4.nii.gz", "old", "gone/*")) == [
+        ("note", "ignore names 'gone/*', which nothing matches")
+    ]
+
+
+def test_files_of_other_kinds_and_empty_folders_are_counted(tmp_path):
+    touch(tmp_path, "p1/img.nii.gz", "p1/seg.nii.gz", "README.txt", "people.csv", "docs/a.txt", "docs/b.txt")
+    (tmp_path / "empty").mkdir()
+    assert told(tmp_path) == [
+        (
+            "note",
+            "4 paths of other kinds, not read: 2 .txt, 1 .csv, 1 empty folders; in docs, empty, people.csv",
+        )
+    ]
+
+
+def test_other_formats_are_named_with_how_to_convert_them(tmp_path):
+    touch(tmp_path, "p1/img.nii.gz", "p1/seg.nii.gz", "p2/img.mha", "p2/seg.mha", "p3/1.dcm")
+    assert told(tmp_path) == [
+        (
+            "warning",
+            "3 files of other formats are there (2 .mha, 1 .dcm), which is not read; convert them with SimpleITK, "
+            "sitk.WriteImage(sitk.ReadImage('a.mha'), 'a.nii.gz'), which keeps the geometry, or convert each series "
+            "with dcm2niix -z y -o OUT FOLDER",
+        )
+    ]
+    touch(tmp_path / "none", "1.nrrd", "1_seg.nrrd")
+    with pytest.raises(UserError, match=r"none of 0 NIfTI files .*; 2 files of other formats are there \(2 .nrrd\)"):
+        told(tmp_path / "none", image="{id}.nii.gz", mask="{id}_seg.nii.gz")
+    missing = pick(touch(tmp_path / "b", "case_t1.mha"), "case", "case_t1")
+    assert missing.what.startswith("case_t1.nii.gz (or .nii) is missing; case_t1.mha is there: convert it with Simple")
+
+
+def test_endings_count_in_any_case(tmp_path):
+    touch(tmp_path, "p1/img.NII.GZ", "p1/seg.Nii", "p2/img.nii.gz", "p2/seg.nii")
+    listing = list_cases("mine", tmp_path, description=described())
+    assert [(case.id, case.label.name) for case in listing.cases] == [("p1", "seg.Nii"), ("p2", "seg.nii")]
+    assert listing.findings == ()
+    assert candidates(tmp_path / "p1", "img") == [tmp_path / "p1/img.NII.GZ"]
+
+
+@pytest.mark.parametrize("inside", ["img.nii.gz", "anything.nii"])
+def test_a_folder_around_a_file_stands_for_the_file(tmp_path, inside):
+    touch(tmp_path, f"p1/img.nii.gz/{inside}", "p1/seg.nii.gz")
+    listing = list_cases("mine", tmp_path, description=described())
+    assert listing.cases[0].images == (tmp_path / "p1/img.nii.gz" / inside,)
+    what = f"1 volume read from a folder that has the name of a file: p1/img.nii.gz/{inside}"
+    assert [finding.what for finding in listing.findings] == [what]
+    assert candidates(tmp_path / "p1", "img") == [tmp_path / "p1/img.nii.gz" / inside]
+
+
+def test_two_volumes_in_such_a_folder_are_not_guessed_between(tmp_path):
+    touch(tmp_path, "p1/img.nii.gz/a.nii", "p1/img.nii.gz/b.nii", "p1/seg.nii.gz")
+    assert ("error", "img.nii.gz is missing") in told(tmp_path)
+
+
+def test_a_known_layout_names_odd_folders_and_reads_ignore_from_medsweep_yaml(tmp_path):
+    for name in ("case_00001", "case_3", "Case_00005"):
+        touch(tmp_path, f"{name}/imaging.nii.gz", f"{name}/segmentation.nii.gz")
+    (warning,) = list_cases("kits19", tmp_path).findings
+    near = kits.PATTERNS[0]
+    assert warning.what.startswith(f"2 folders match no pattern: Case_00005, case_3; the nearest pattern is {near}")
+    (tmp_path / "medsweep.yaml").write_text('ignore: ["case_3", "Case_*"]\n')
+    assert list_cases("kits19", tmp_path).findings == ()
+
+
+def test_a_folder_that_links_back_to_its_parent_is_walked_once(tmp_path):
+    touch(tmp_path, "p1/img.nii.gz", "p1/seg.nii.gz")
+    (tmp_path / "p1/loop").symlink_to(tmp_path)
+    assert told(tmp_path) == []
