@@ -15,7 +15,7 @@ from nibabel.affines import obliquity
 
 from medsweep.data import volumes
 from medsweep.data.dataset import Case, Finding, Listing, Severity
-from medsweep.data.nifti import Grid
+from medsweep.data.header import Grid
 from medsweep.data.volumes import LoadedCase, in_parallel
 from medsweep.errors import UserError
 
@@ -123,8 +123,9 @@ def _examine(case: Case, listing: Listing) -> tuple[CaseFacts | None, list[Findi
     """Facts and findings of one case; no facts where it cannot be used."""
     try:
         loaded = volumes.load(case, listing)
-    except UserError as error:
-        message = str(error)
+    except Exception as error:
+        # One bad case never keeps the others from being looked at, whatever it makes other code raise.
+        message = str(error) if isinstance(error, UserError) else f"cannot be read ({type(error).__name__}: {error})"
         path = next((path for path in (*case.images, case.label) if str(path) in message), case.label)
         # The file stands beside the message, so its name is enough there.
         return None, [Finding("error", case.id, str(path), message.replace(str(path), path.name))]
@@ -164,6 +165,7 @@ def _headers(loaded: LoadedCase) -> Findings:
 
 
 def _header(grid: Grid) -> Iterator[tuple[Severity, str]]:
+    yield from grid.remarks
     if grid.sform_code == 0:
         yield "note", f"no sform, the geometry is that of the qform (code {grid.qform_code})"
     elif grid.qform_code == 0:

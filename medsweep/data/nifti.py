@@ -1,27 +1,23 @@
 """Reading NIfTI volumes on the canonical (RAS) grid, refusing whatever would be read wrongly, and writing labels.
 
-Scaling slope and intercept are applied; a slope of 0 means no scaling. The affine is the sform where its code is set,
-else the qform; a file with neither has no known orientation. Trailing axes of length 1 are dropped; repeated
-measurements and vector fields are refused.
+Scaling slope and intercept are applied; a slope of 0 means no scaling. Trailing axes of length 1 are dropped; repeated
+measurements and vector fields are refused. Files are read to their end (see ``medsweep.data.content``).
 """
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import voxel_sizes
-from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
-from nibabel.spatialimages import HeaderDataError
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
-from medsweep.data.dataset import SliceAxis
-from medsweep.data.geometry import Triple, from_planes
+from medsweep.data.content import all_bytes
+from medsweep.data.geometry import from_planes
+from medsweep.data.header import SAME_GRID, Grid, read_header, trimmed, voxels_apart
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 
@@ -34,58 +30,12 @@ WHOLE = 1e-4
 UNKNOWN = 255
 """Stands for a label value that is not declared, until it is refused; so there are at most 255 classes."""
 
-ANATOMICAL = {"sagittal": 0, "coronal": 1, "axial": 2}
-STORED = {"first": 0, "second": 1, "third": 2}
+LISTED = 10
+"""Refused label values that are named."""
 
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Geometry of a file as it is stored."""
-
-    shape: tuple[int, ...]
-    """As stored, trailing axes of length 1 included."""
-    affine: NDArray[np.float64]
-    """4x4 matrix from stored voxel (i, j, k) to world coordinates in mm."""
-    sform_code: int
-    qform_code: int
-    dtype: str
-    scaling: tuple[float, float] | None
-    """Slope and intercept where they change the stored numbers."""
-
-    @property
-    def axes(self) -> str:
-        """Directions towards which the stored axes grow, such as ``IPL``."""
-        return "".join(str(code) for code in nib.aff2axcodes(self.affine))
-
-    @property
-    def orientation(self) -> NDArray[np.float64]:
-        """nibabel's (3, 2) orientation: per stored axis the canonical axis and whether it is flipped."""
-        orientation: NDArray[np.float64] = io_orientation(self.affine)
-        return orientation
-
-    @property
-    def canonical_shape(self) -> Triple:
-        """Voxels along X, Y and Z after reorientation."""
-        sizes = {int(axis): size for axis, size in zip(self.orientation[:, 0], self.shape[:3], strict=True)}
-        return sizes[0], sizes[1], sizes[2]
-
-    @property
-    def canonical_affine(self) -> NDArray[np.float64]:
-        """4x4 matrix from canonical voxel (x, y, z) to world coordinates in mm."""
-        back: NDArray[np.float64] = self.affine @ inv_ornt_aff(self.orientation, self.shape[:3])
-        return back
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel size along X, Y and Z, to the nanometre: headers hold 32-bit numbers."""
-        x, y, z = voxel_sizes(self.canonical_affine)
-        return round(float(x), 6), round(float(y), 6), round(float(z), 6)
-
-    def canonical_axis(self, slice_axis: SliceAxis) -> int:
-        """The canonical axis (0 X, 1 Y, 2 Z) along which slices are cut."""
-        if slice_axis in ANATOMICAL:
-            return ANATOMICAL[slice_axis]
-        return int(self.orientation[STORED[slice_axis], 0])
+FAR = 256
+"""Voxels whose magnitude is more than this times their range stay 64-bit until the offset is taken off: of the 24 bits
+of a 32-bit number fewer than 16 would be left for the range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +44,8 @@ class Scan:
 
     path: Path
     array: NDArray[Any]
-    """Image: float32 (C, X, Y, Z). Labels: uint8 (X, Y, Z), class indices."""
+    """Image: (C, X, Y, Z), float32, or float64 where float32 would lose grey values. Labels: uint8 (X, Y, Z), class
+    indices."""
     grid: Grid
 
 
@@ -102,9 +53,10 @@ def read_grid(path: Path) -> Grid:
     """Geometry of a file with one channel, from its header alone.
 
     Raises:
-        UserError: unreadable or not NIfTI, wrong number of axes or channels, no usable affine.
+        UserError: as ``medsweep.data.header.read_header``.
     """
-    return _grid(_open(path, 1))
+    with _readable(path):
+        return read_header(path).grid
 
 
 def read_image(path: Path, modalities: int = 1) -> Scan:
@@ -113,17 +65,18 @@ def read_image(path: Path, modalities: int = 1) -> Scan:
     Raises:
         UserError: as ``read_grid``, or voxels that are not finite or absurd.
     """
-    image = _open(path, modalities)
     with _readable(path):
-        array = np.asarray(image.dataobj, dtype=np.float32)
-    # Written so that NaN fails too; the voxels are counted only once it is known that some are bad.
-    if not (array.min() >= -ABSURD and array.max() <= ABSURD):
-        bad = int(np.count_nonzero(~(np.abs(array) <= ABSURD)))
-        raise UserError(
-            f"{bad} of {array.size} voxels of {path} are not finite or beyond {ABSURD:g}; repair or leave out this file"
-        )
-    grid = _grid(image)
-    volume = _canonical(array, grid)
+        array, grid = _voxels(path, modalities)
+        low, high = float(array.min()), float(array.max())
+        # Written so that NaN fails too; the voxels are counted only once it is known that some are bad.
+        if not (low >= -ABSURD and high <= ABSURD):
+            bad = int(np.count_nonzero(~(np.abs(array) <= ABSURD)))
+            raise UserError(
+                f"{bad} of {array.size} voxels of {path} are not finite or beyond {ABSURD:g}; repair or leave out this "
+                "file"
+            )
+        far = max(abs(low), abs(high)) > FAR * (high - low)
+        volume = _canonical(array.astype(np.float64 if far and high > low else np.float32, copy=False), grid)
     return Scan(path, volume[None] if modalities == 1 else np.moveaxis(volume, 3, 0), grid)
 
 
@@ -137,41 +90,52 @@ def read_labels(
     Raises:
         UserError: as ``read_grid``, or a value that is not whole or not among ``values``.
     """
-    image = _open(path, 1)
     with _readable(path):
-        array = np.asanyarray(image.dataobj)
+        array, grid = _voxels(path, 1)
     numbered = np.full_like(array, UNKNOWN, dtype=np.uint8, subok=False)
     for value, index in values.items():
         numbered[np.abs(array - value) <= WHOLE if array.dtype.kind == "f" else array == value] = index
-    others = array[numbered == UNKNOWN]
+    others = np.unique(array[numbered == UNKNOWN])
     whole = np.abs(others - np.rint(others)) <= WHOLE
-    refused = np.flatnonzero(~whole) if others_are_background else np.arange(len(others))
+    refused = others[~whole] if others_are_background else others
     if len(refused):
-        what = "undeclared" if whole[refused[0]] else "fractional"
-        declared = {value: classes[index] for value, index in sorted(values.items())}
-        raise UserError(f"{what} label value {float(others[refused[0]]):g} in {path}; declared are {declared}")
+        raise UserError(_refusal(path, refused, bool(whole.all()), {v: classes[i] for v, i in values.items()}, grid))
     numbered[numbered == UNKNOWN] = 0
-    grid = _grid(image)
     return Scan(path, _canonical(numbered, grid), grid)
+
+
+def _refusal(path: Path, refused: NDArray[Any], whole: bool, declared: Mapping[int, str], grid: Grid) -> str:
+    """Which values of a label file are refused, what is declared, and where scaling is the cause, how to mend it."""
+    shown = ", ".join(f"{float(value):g}" for value in refused[:LISTED])
+    more = f" and {len(refused) - LISTED} more" if len(refused) > LISTED else ""
+    what = "undeclared" if whole else "fractional"
+    values = "value" if len(refused) == 1 else "values"
+    text = f"{what} label {values} {shown}{more} in {path}; declared are {dict(sorted(declared.items()))}"
+    if whole or grid.scaling is None:
+        return text
+    return (
+        f"{text}; scl_slope {grid.scaling[0]:g} makes them of whole numbers: write the mask as whole numbers unscaled"
+    )
 
 
 def check_pair(first: Scan, second: Scan) -> None:
     """Refuse two volumes of one case that do not lie on one grid.
 
     Raises:
-        UserError: shapes differ, or affines differ by more than 1e-3 of an entry (or of a voxel, for entries near 0).
+        UserError: shapes differ, or a corner of the second lies more than ``SAME_GRID`` voxels off.
     """
+    belong = f"{first.path} and {second.path} belong together and"
     if first.grid.canonical_shape != second.grid.canonical_shape:
         raise UserError(
-            f"{first.path} and {second.path} belong together and differ in shape: "
-            f"{first.grid.shape} ({first.grid.axes}) and {second.grid.shape} ({second.grid.axes})"
+            f"{belong} differ in shape: {first.grid.shape} ({first.grid.axes}) and {second.grid.shape} "
+            f"({second.grid.axes}); make the mask on the grid of the image"
         )
-    affine, other = first.grid.canonical_affine, second.grid.canonical_affine
-    if not np.allclose(affine, other, rtol=1e-3, atol=1e-3 * min(first.grid.spacing_mm)):
-        difference = float(np.abs(affine - other).max())
+    shape = first.grid.canonical_shape
+    apart = voxels_apart(first.grid.canonical_affine, second.grid.canonical_affine, shape)
+    if apart > SAME_GRID:
         raise UserError(
-            f"{first.path} and {second.path} belong together and lie on different grids: their affines differ by "
-            f"{difference:g}"
+            f"{belong} lie on different grids, {apart:.2f} voxels apart where {SAME_GRID:g} are allowed; copy the "
+            "affine of the image if the mask was drawn on it, else resample the mask"
         )
 
 
@@ -197,55 +161,35 @@ def write_prediction(path: Path, labels_ZHW: NDArray[np.uint8], data: SliceSet, 
 
 def _canonical(array: NDArray[Any], grid: Grid) -> NDArray[Any]:
     """The stored array on canonical axes, without trailing axes of length 1."""
-    turned: NDArray[Any] = apply_orientation(array.reshape(_trimmed(array.shape)), grid.orientation)
+    turned: NDArray[Any] = apply_orientation(array.reshape(trimmed(array.shape)), grid.orientation)
     return turned
 
 
-def _grid(image: Any) -> Grid:
-    header, scaling = image.header, (float(image.dataobj.slope), float(image.dataobj.inter))
-    return Grid(
-        shape=tuple(int(size) for size in image.shape),
-        affine=np.asarray(image.affine, dtype=np.float64),
-        sform_code=int(header["sform_code"]),
-        qform_code=int(header["qform_code"]),
-        dtype=str(header.get_data_dtype().name),
-        scaling=None if scaling == (1.0, 0.0) else scaling,
-    )
+def _voxels(path: Path, modalities: int) -> tuple[NDArray[Any], Grid]:
+    """Stored voxels with slope and intercept applied in 64 bits; in their own type where there is neither."""
+    header = read_header(path, modalities)
+    content, surplus = all_bytes(path, header.end)
+    stored: NDArray[Any] = np.ndarray(header.grid.shape, header.dtype, content, header.offset, order="F")
+    grid = header.grid
+    if surplus:
+        remark = f"{surplus:,} bytes come after the last voxel; are the dimensions of the header right?"
+        grid = replace(grid, remarks=(*grid.remarks, ("warning", remark)))
+    if grid.scaling is None:
+        return stored, grid
+    slope, inter = grid.scaling
+    return stored * np.float64(slope) + np.float64(inter), grid
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what nibabel and gzip raise on absent, foreign or truncated files into an error for the user."""
+    """Turn whatever a damaged file makes numpy, nibabel or the system raise into an error that names the file."""
     try:
         yield
-    except FileNotFoundError:
-        raise UserError(f"no file {path}") from None
-    except (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, zlib.error) as error:
-        raise UserError(f"cannot read {path} as NIfTI ({error}); fetch the file again") from error
-
-
-def _open(path: Path, modalities: int) -> Any:
-    """The file's lazily read image, with the axes that ``modalities`` calls for."""
-    with _readable(path):
-        image = nib.load(path)
-    if not isinstance(image, nib.Nifti1Image):
-        raise UserError(f"{path} is of type {type(image).__name__}; convert it to a single .nii or .nii.gz file")
-    shape = _trimmed(image.shape)
-    if modalities == 1 and len(shape) != 3:
-        raise UserError(f"{path} has {len(shape)} axes, shape {shape}; expected a 3D volume")
-    if modalities > 1 and (len(shape) != 4 or shape[3] != modalities):
-        raise UserError(f"{path} has shape {shape}; {modalities} modalities are expected as a fourth axis")
-    if image.get_data_dtype().kind not in "biuf":
-        raise UserError(f"{path} holds voxels of type {image.get_data_dtype()}; expected whole or real numbers")
-    if int(image.header["sform_code"]) == 0 and int(image.header["qform_code"]) == 0:
-        raise UserError(f"{path} has neither sform nor qform (codes 0), so its orientation is unknown; set one of them")
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine)) < 1e-12:
-        raise UserError(f"{path} has no usable affine: {image.affine.tolist()}; repair its sform or qform")
-    return image
-
-
-def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """``shape`` without the trailing axes of length 1 beyond the third."""
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
+    except UserError:
+        raise
+    except MemoryError:
+        raise UserError(f"{path} does not fit into memory; give more, or leave out the case") from None
+    except Exception as error:
+        raise UserError(
+            f"cannot read {path} as NIfTI ({type(error).__name__}: {error}); fetch the file again"
+        ) from error

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medsweep.data import nifti
 from medsweep.data.dataset import Case, Listing
 from medsweep.data.geometry import plane_axes, to_planes
-from medsweep.data.nifti import Grid
+from medsweep.data.header import Grid
 from medsweep.errors import UserError
 
 T = TypeVar("T")

