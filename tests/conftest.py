@@ -1,5 +1,7 @@
 """What all rooms' tests share: one small prepared cohort per session."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,19 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = inspect_source(data, trial.scratch)
     drain(run(PrepareConfig(**dict(data), source=source.fingerprint), {}, trial))
     return trial.output
+
+
+@pytest.fixture(scope="session")
+def real() -> Callable[[str], Path]:
+    """Path of a folder under MEDSWEEP_TEST_DATA; skips, naming the folder, where it is absent."""
+
+    def find(name: str) -> Path:
+        root = os.environ.get("MEDSWEEP_TEST_DATA")
+        if root is None:
+            pytest.skip(f"MEDSWEEP_TEST_DATA is not set, so there is no {name}")
+        folder = Path(root) / name
+        if not folder.is_dir():
+            pytest.skip(f"no folder {folder}")
+        return folder
+
+    return find

@@ -110,7 +110,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="treat",
-            version=3,
+            version=4,
             config=treatments.TreatConfig,
             run=treatments.run,
             hours=treatments.hours,

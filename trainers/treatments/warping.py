@@ -16,10 +16,15 @@ from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.treatments.base import Images, Masks, Numbers, Pairs, Treatment, TreatmentContext, real_pairs
 from medsweep.trial import PoolDryError
 
-ITERATIONS = 60
-SMOOTH_PX = 2.0
-"""SD of the Gaussian that smooths each iteration's step; smoothing their sum instead would never reach a mask."""
-TRIES = 3
+SMOOTH_PX = (2.0, 1.4, 1.0)
+"""SD of the Gaussian that smooths each step, coarse to fine; smoothing their sum instead would never reach a mask."""
+ITERATIONS = 40
+"""Steps at most with each of them."""
+BAND_PX = 2.0
+"""How far from the boundary of a class its distances pull, as the SD of a Gaussian."""
+FAINT = 1e-3
+"""Weight of standing still, which wins far from all boundaries."""
+TRIES = 5
 """Real slices that are warped to one mask at most."""
 LEAST_DICE = 0.95
 LEAST_ACCEPTED = 0.8
@@ -126,31 +131,51 @@ def warp(image_CRR: Images, mask_RR: Masks, target_RR: Masks) -> tuple[Images, M
     shown = np.unique(mask_RR)
     distances = [signed_distance(mask_RR == index) for index in shown]
     # distances are known between pixels, so boundaries move by less than a pixel
-    moved = [map_coordinates(distance, places_2RR, order=1, mode="nearest") for distance in distances]
+    moved = [_looked_up(distance, places_2RR) for distance in distances]
     return image.astype(np.float32), shown[np.argmax(moved, axis=0)]
 
 
 def demons(mask_RR: Masks, target_RR: Masks) -> Numbers:
     """Displacement (2, R, R) in pixels: the mask looked up at p + u(p) is to be the target.
 
-    Thirion's demons (1998) on the signed distances d of all classes that both masks show, from the shift that brings
-    the centres of both foregrounds together: u grows by sum_k (t_k - m_k) grad m_k / sum_k (|grad m_k|^2 + (t_k -
-    m_k)^2), smoothed by a Gaussian of ``SMOOTH_PX``, with m_k the moved and t_k the target distance.
+    Thirion's demons (1998) on the signed distances of all classes, from the shift that brings the centres of both
+    foregrounds together. Each step s is ``_pull``, smoothed by a Gaussian; u becomes s + u(p + s), since composed
+    steps fold less than added ones (Vercauteren et al. 2009, section 2.2). Ends once the moved mask is accepted.
     """
-    shown = [index for index in np.intersect1d(mask_RR, target_RR) if not (target_RR == index).all()]
-    field_2RR = np.ones((2, *mask_RR.shape)) * (_center(mask_RR) - _center(target_RR))[:, None, None]
-    moving, target = ([signed_distance(labels == index) for index in shown] for labels in (mask_RR, target_RR))
-    grid_2RR = np.indices(mask_RR.shape)
-    for _ in range(ITERATIONS if shown else 0):
-        force_2RR, norm_RR = np.zeros_like(field_2RR), np.zeros(mask_RR.shape)
-        for distance, wanted in zip(moving, target, strict=True):
-            moved = map_coordinates(distance, grid_2RR + field_2RR, order=1, mode="nearest")
-            gap, gradient_2RR = wanted - moved, np.stack(np.gradient(moved))
-            force_2RR += gap * gradient_2RR
-            norm_RR += (gradient_2RR**2).sum(axis=0) + gap**2
-        step_2RR = np.divide(force_2RR, norm_RR, out=np.zeros_like(force_2RR), where=norm_RR > 0)
-        field_2RR += gaussian_filter(step_2RR, (0, SMOOTH_PX, SMOOTH_PX), mode="nearest")
+    labels, grid_2RR = np.unique(mask_RR), np.indices(mask_RR.shape)
+    distances, wanted = ([signed_distance(shown == index) for index in labels] for shown in (mask_RR, target_RR))
+    field_2RR: Numbers = np.ones((2, *mask_RR.shape)) * (_center(mask_RR) - _center(target_RR))[:, None, None]
+    for smooth_px in SMOOTH_PX:
+        for _ in range(ITERATIONS):
+            moved = [_looked_up(distance, grid_2RR + field_2RR) for distance in distances]
+            if least_dice(labels[np.argmax(moved, axis=0)], target_RR) >= LEAST_DICE:
+                return field_2RR
+            step_2RR = gaussian_filter(_pull(moved, wanted), (0, smooth_px, smooth_px), mode="nearest")
+            field_2RR = step_2RR + np.stack([_looked_up(part, grid_2RR + step_2RR) for part in field_2RR])
     return field_2RR
+
+
+def _pull(moved: list[Numbers], wanted: list[Numbers]) -> Numbers:
+    """Mean over classes of (t - m) grad m / (|grad m|^2 + (t - m)^2), (2, R, R), m a moved and t a wanted distance.
+
+    Each class counts near its own wanted boundary, so that a large one does not drown a small one.
+    """
+    force_2RR, weight_RR = np.zeros((2, *moved[0].shape)), np.full(moved[0].shape, FAINT)
+    for distance, goal in zip(moved, wanted, strict=True):
+        if not (np.isfinite(distance).all() and np.isfinite(goal).all()):
+            continue
+        gap, gradient_2RR = goal - distance, np.array(np.gradient(distance))
+        norm_RR, near_RR = (gradient_2RR**2).sum(axis=0) + gap**2, np.exp(-((goal / BAND_PX) ** 2) / 2)
+        force_2RR += near_RR * np.divide(gap * gradient_2RR, norm_RR, out=np.zeros_like(force_2RR), where=norm_RR > 0)
+        weight_RR += near_RR
+    pull: Numbers = force_2RR / weight_RR
+    return pull
+
+
+def _looked_up(plane_RR: Numbers, places_2RR: Numbers) -> Numbers:
+    """Linear, which is what distances are between pixels; values beyond the border are the nearest."""
+    values: Numbers = map_coordinates(plane_RR, places_2RR, order=1, mode="nearest")
+    return values
 
 
 def _center(mask_RR: Masks) -> Numbers:

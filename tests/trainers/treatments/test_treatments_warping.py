@@ -7,13 +7,16 @@ import pytest
 from pydantic import ValidationError
 
 from helpers.fake_trial import FakeTrial, drain
-from medsweep.data.folds import Fold, split
+from medsweep.data.config import DataConfig, PrepareConfig
+from medsweep.data.folds import Fold, split, unused_patients
+from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
+from medsweep.data.source import inspect_source
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.treatments import TreatConfig, run
-from medsweep.trainers.treatments.base import Pairs
-from medsweep.trainers.treatments.warping import centred, least_dice, nearest_masks, nearest_try, warp
+from medsweep.trainers.treatments.base import Pairs, real_pairs
+from medsweep.trainers.treatments.warping import centred, demons, least_dice, nearest_masks, nearest_try, warp
 from medsweep.trial import PoolDryError
 
 FOLD = Fold(index=0, of=4, patients=3)
@@ -50,7 +53,7 @@ def test_the_nearest_mask_is_the_one_of_the_same_shape_wherever_it_lies():
     far = ellipse((14, 28), (9, 13))
     masks = np.stack([ROUND, far, ellipse((27, 25), (9, 13), core=0), ellipse((24, 24), (4, 4))])
     nearest = nearest_masks(np.stack([LONG, ROUND]), masks, 3)
-    assert nearest.shape == (2, 3)
+    assert nearest.shape == (2, 4)
     assert nearest[:, 0].tolist() == [1, 0]
     np.testing.assert_array_equal(centred(far), centred(LONG))
 
@@ -62,14 +65,58 @@ def test_the_next_nearest_is_tried_until_one_is_accepted_and_else_the_best_is_ta
     place, (_, mask), dice = nearest_try(real, np.array([0, 2, 1]), ROUND)
     assert (place, dice) == (2, 1)
     np.testing.assert_array_equal(mask, ROUND)
-    place, _, dice = nearest_try(real, np.array([1, 0]), np.where(ROUND == 2, 1, 0).astype(np.uint8))
-    assert dice < 0.95
-    assert place == 0
+    striped = np.where(Y % 3 > 0, ROUND, 0).astype(np.uint8)
+    place, _, dice = nearest_try(real, np.array([0, 2]), striped)
+    assert 0 < dice < 0.95
+    assert place == 2
 
 
 def test_dice_counts_the_worst_class_and_one_that_is_missing():
     assert least_dice(ROUND, ROUND) == least_dice(ROUND * 0, ROUND * 0) == 1
     assert least_dice(np.minimum(ROUND, 1), ROUND) == 0
+
+
+def folds(mask, target):
+    """Whether the displacement turns some place inside out: a Jacobian determinant that is not positive."""
+    (yy, yx), (xy, xx) = (np.gradient(part) for part in demons(mask, target))
+    return ((1 + yy) * (1 + xx) - yx * xy).min() <= 0
+
+
+THIN = ellipse((27, 25), (5, 20))
+
+
+def test_no_place_is_turned_inside_out():
+    assert not folds(ROUND, THIN)
+    assert not folds(THIN, ROUND)
+
+
+def test_a_small_class_is_reached_beside_a_large_one():
+    large, small = (ellipse((24, 24), (15, 15), core=0) for _ in range(2))
+    large[14:18, 22:26] = 2
+    small[16:20, 26:30] = 2
+    for mask, target in ((large, small), (ROUND, THIN), (THIN, ROUND)):
+        _, moved = warp(np.zeros((1, 48, 48), np.float32), mask, target)
+        assert least_dice(moved, target) >= 0.95
+
+
+@pytest.mark.slow
+def test_nearly_every_mask_of_a_real_hippocampus_is_reached(real, tmp_path):
+    settings = DataConfig(dataset="hippocampus", root=str(real("Task04_Hippocampus")), resolution=64)
+    trial = FakeTrial(tmp_path)
+    source = inspect_source(settings, trial.scratch)
+    drain(prepare(PrepareConfig(**dict(settings), source=source.fingerprint), {}, trial))
+    data, fold = SliceSet.open(trial.output), Fold(index=0, of=5, validation=0.2, patients=40)
+    used, unused = split(data.patients, fold).train, unused_patients("warp-real", data.patients, fold)
+    rows, others = (data.rows(patients, foreground_only=True) for patients in (used, unused))
+    targets = np.array(data.masks[rows[:: len(rows) // 100]])
+    real_slices = real_pairs(data, others)
+    tries = [
+        nearest_try(real_slices, places, target)
+        for places, target in zip(nearest_masks(targets, real_slices.masks, 3), targets, strict=True)
+    ]
+    assert np.mean([dice >= 0.95 for _, _, dice in tries]) >= 0.95
+    folded = [folds(real_slices.masks[place], target) for (place, _, _), target in zip(tries, targets, strict=True)]
+    assert np.mean(folded) <= 0.05
 
 
 def treated(folder, slices, masks):
