@@ -24,8 +24,10 @@ import numpy as np
 from medsweep.analysis.records import Array, Estimate
 from medsweep.analysis.stats.arm_family import contrast_tests
 from medsweep.analysis.stats.arm_tests import Setting
-from medsweep.analysis.study.causes import CauseVerdict, Costs, Instruments, decide
+from medsweep.analysis.study.causes import CauseVerdict, Costs, decide
 from medsweep.analysis.study.evidence import judge
+from medsweep.analysis.study.instruments import Instruments
+from medsweep.analysis.study.laws import LAWS, Delivery, Dose
 from medsweep.analysis.study.mechanism import Weights, costs_by_question, questions
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.score_array import ScoreArray
@@ -41,7 +43,13 @@ QUESTIONS = {
     name: family if name in ("levels", "shares") else {} for name, family in questions(SECTION, "control").items()
 }
 """Families that the decision to name a cause reads; each is judged without the others."""
-DELIVERED = {cell: {law: float(law in causes) for law in CAUSES} for cell, causes in CELLS.items()}
+DELIVERED = Delivery(
+    tuple(
+        Dose(cell, law.column, law.cause, ceiling=0.0, explained=1.0, value=float(law.cause in causes), runs=5)
+        for cell, causes in CELLS.items()
+        for law in LAWS
+    )
+)
 SURE = Estimate(1.0, 0.0, math.inf, 0.0, 1.0, 1.0, 0.95)
 SEEN = Instruments(bias=SURE, boundary_loss=2.0, domain_auc=1.0, auc_floor=(0.4, 0.6), vendi=0.1)
 

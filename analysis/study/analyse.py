@@ -51,7 +51,7 @@ from medsweep.analysis.study.secondary import reduce_secondary
 from medsweep.analysis.table.arms import TrialRef, control_of, infer_arms, trials_of
 from medsweep.analysis.table.plausible import doubts, refuse_impossible
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce, scored_rows
-from medsweep.analysis.table.user_table import NO_POOLS, metric_for, named, rules_of, tidied
+from medsweep.analysis.table.user_table import NO_DIAGNOSIS, NO_POOLS, metric_for, named, rules_of, tidied
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.mechanism import Mechanism
@@ -151,6 +151,7 @@ def analyse(
     dead: Sequence[DeadArm] = (),
     look: Look | None = None,
     mechanism: Mechanism | None = None,
+    diagnosis: pd.DataFrame = NO_DIAGNOSIS,
 ) -> Analysis:
     """Analyse the tidy ``table`` of one data set: validate, reduce, describe, test, and say what it comes to.
 
@@ -166,6 +167,7 @@ def analyse(
             dead, too.
         look: which of several planned analyses this is; its level takes the place of ``rules.alpha``.
         mechanism: the arms that tell why one of them costs what it costs.
+        diagnosis: arm, fold, seed, digest, when, quantity, group, source, value of networks; may be empty.
 
     Raises:
         UserError: the table contradicts the sweep or itself, or has holes without a declared rule; or no two arms are
@@ -190,6 +192,7 @@ def analyse(
         undescribed=[name for name in sorted(map(str, rows["metric"].unique())) if name not in metrics],
         dead=gone,
         mechanism=mechanism,
+        diagnosis=diagnosis,
     )
     lost = [f"{name} is not tested, since an arm of it has no score." for name in lost_contrasts(rules, asked, gone)]
     scope = analysis.scope if look is None else f"{analysis.scope} {look_sentence(look)}"
@@ -220,6 +223,7 @@ def _analysed(
     undescribed: Sequence[str],
     dead: Sequence[str],
     mechanism: Mechanism | None,
+    diagnosis: pd.DataFrame,
 ) -> Analysis:
     """The record from the scores of each metric, the primary one first."""
     control, level, (reduced, *others) = control_of(arms), 1 - rules.alpha, scores
@@ -261,7 +265,9 @@ def _analysed(
         sparse=sparse_classes(pools),
         mechanism=None
         if mechanism is None
-        else mechanism_of(reduced, control, rules, mechanism, dead=dead, test_over_train=ratio),
+        else mechanism_of(
+            reduced, control, rules, mechanism, pools=pools, diagnosis=diagnosis, dead=dead, test_over_train=ratio
+        ),
         limits=(*doubts(reduced.wide, reduced.metric), *limits_of(reduced, answers, pools, rules, undescribed)),
     )
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.causes import CauseFinding, Costs, Outcome, Reason, shown
+from medsweep.analysis.study.laws import BY_COLUMN, Dose
 from medsweep.analysis.study.mechanism import MechanismStudy
 from medsweep.analysis.study.wording import amount, counted, number, span
 from medsweep.mechanism import CELLS, Cause
@@ -24,7 +25,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.NO_LATTICE: "no lattice: labels, look and variety need its seven arms (mechanism.lattice), all with scores",
     Reason.DOSES_NOT_MEASURED: "doses not measured: whether the arms of the lattice have the laws of the arm explained "
     "is known by their names only, so no cause is named",
-    Reason.DOSES_NOT_DELIVERED: "doses not delivered: an arm of the lattice has another size of a law than it should",
+    Reason.DOSES_NOT_DELIVERED: "doses not delivered: arms of the lattice have another size of a law than they should",
     Reason.JOINT: "joint causes: an arm of the lattice changes a law that it should leave alone",
     Reason.JUDGE: "depends on the judge: two judges disagree on the misfit of mask and image",
     Reason.NO_INSTRUMENT: "instruments not measured: nothing but the arms speaks for a cause",
@@ -32,6 +33,8 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.TOO_WIDE: "interval too wide",
 }
 """What stands against naming a cause."""
+MOST_TOLD: Final = 10.0
+"""Share of a law's dose from which it is told in units of the law, since there is next to nothing to divide by."""
 
 
 def sentences(study: MechanismStudy, metric: Metric, margin: float) -> tuple[str, ...]:
@@ -92,7 +95,7 @@ def _shares(study: MechanismStudy, metric: Metric, margin: float) -> Iterator[st
 
 def _finding(finding: CauseFinding, metric: Metric, margin: float) -> str:
     cause = " and ".join(NAMES[one] for one in finding.causes)
-    size = "" if finding.dose == 1.0 else f" at {100 * finding.dose:.0f}% of the measured size"
+    size = "" if finding.dose is None else f" at {_size(finding.dose)}"
     share = cost_text(finding.share, metric)
     if finding.named:
         extra = [word for word, holds in (("sufficient", finding.sufficient), ("needed", finding.needed)) if holds]
@@ -102,6 +105,21 @@ def _finding(finding: CauseFinding, metric: Metric, margin: float) -> str:
         return f"the arms given for {cause}{size} have {share}, {confined}"
     joint = ", which cannot be told apart," if len(finding.causes) > 1 else ""
     return f"the arms given for {cause}{joint}{size} account for {share}"
+
+
+def _size(dose: Dose) -> str:
+    """A delivered dose that is not what it should be."""
+    law = BY_COLUMN[dose.law]
+    if 0 <= dose.share < MOST_TOLD:
+        return f"{100 * dose.share:.0f}% of the measured {law.name}"
+    return f"another {law.name} than measured, {law.value(dose.value)} in place of {law.value(dose.explained)}"
+
+
+def _moved(dose: Dose) -> str:
+    """A law that a cell has and should not have."""
+    law = BY_COLUMN[dose.law]
+    share = f" by {100 * dose.share:.0f}%" if abs(dose.share) < MOST_TOLD else ""
+    return f"{dose.cell} also moved {law.name}{share}, from {law.value(dose.ceiling)} to {law.value(dose.value)}"
 
 
 def _masked(study: MechanismStudy, metric: Metric) -> Iterator[str]:
@@ -131,8 +149,9 @@ def _cannot(reason: Reason, study: MechanismStudy, margin: float, metric: Metric
     if reason is Reason.JOINT:
         joint = [one for one in study.verdict.findings if len(one.causes) > 1]
         text = ". ".join(f"{' and '.join(NAMES[cause] for cause in one.causes)} cannot be told apart" for one in joint)
-        moved = [f"{cell} also moved {law} by {100 * dose:.0f}%" for cell, law, dose in study.verdict.confounded]
-        text = f"joint causes: {text} ({', '.join(moved)})"
+        text = f"joint causes: {text} ({'; '.join(map(_moved, study.verdict.confounded))})"
+    if lacks := study.verdict.missing.get(reason):
+        text = f"{text} (not measured: {'; '.join(lacks)})"
     if reason is Reason.TOO_WIDE:
         wide = [one for one in study.verdict.findings if one.seeds_needed is not None]
         told = ", ".join(

@@ -3,26 +3,16 @@
 Lattice and shares: Shapley LS. A value for n-person games. Contributions to the Theory of Games II, 1953.
 """
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Literal
 
-from medsweep.analysis.records import Bounded, Estimate
+from medsweep.analysis.records import Estimate
+from medsweep.analysis.study.instruments import Answer, Instruments, answer
+from medsweep.analysis.study.laws import Delivery, Dose
 from medsweep.mechanism import CAUSES, CELLS, Cause, cell_of
-
-ON: Final = (0.8, 1.25)
-"""Range of a law's delivered dose, as a share of the explained arm's, in a cell that should have it."""
-OFF: Final = (-0.2, 0.2)
-"""The same in a cell that should not."""
-BOUNDARY_LOSS: Final = 1.5
-"""Times the boundary loss of reals from which misfit is visible."""
-VENDI: Final = 0.7
-"""Share of the reals' Vendi score below which lost variety is visible."""
-
-Answer = Literal["yes", "no", "not measured"]
 
 
 @dataclass(frozen=True)
@@ -49,57 +39,6 @@ class Costs:
     """Whether the intervals hold for the trained networks alone."""
     runs: int
     """Of each arm."""
-
-
-@dataclass(frozen=True)
-class Instruments:
-    """What measures of the explained arm's pool and networks say; None or NaN is not measured."""
-
-    bias: Bounded | None = None
-    """Of the masks against an independent judge, in px, its own zero taken off."""
-    random: Bounded | None = None
-    late_pool_cosine: Bounded | None = None
-    """Noise-corrected, of the pool's gradient with the held-out one."""
-    late_real_cosine: Bounded | None = None
-    boundary_loss: float = math.nan
-    """Of the pool over that of reals."""
-    domain_auc: float = math.nan
-    auc_floor: tuple[float, float] | None = None
-    """Range over cuts of real against real."""
-    vendi: float = math.nan
-    """Of the pool over that of reals."""
-    judges_differ: bool = False
-    """Whether two judges disagree on the label law by more than their intervals."""
-
-    def sees(self, cause: Cause) -> Answer:
-        """Whether a cause is visible without any comparison of arms."""
-        if cause == "labels":
-            return self._misfit()
-        if cause == "look":
-            if math.isnan(self.domain_auc) or self.auc_floor is None:
-                return "not measured"
-            return _answer(self.domain_auc > self.auc_floor[1])
-        return "not measured" if math.isnan(self.vendi) else _answer(self.vendi < VENDI)
-
-    def _misfit(self) -> Answer:
-        laws = [law for law in (self.bias, self.random) if law is not None]
-        pool, real = self.late_pool_cosine, self.late_real_cosine
-        signs = []
-        if pool is not None and real is not None:
-            signs.append(pool.high < real.low)
-        if not math.isnan(self.boundary_loss):
-            signs.append(self.boundary_loss > BOUNDARY_LOSS)
-        if not laws or not signs:
-            return "not measured"
-        return _answer(any(law.low > 0 or law.high < 0 for law in laws) and any(signs))
-
-
-def _answer(yes: bool) -> Answer:
-    return "yes" if yes else "no"
-
-
-Doses = Mapping[str, Mapping[Cause, float]]
-"""Each law in each cell as a share of the explained arm's: (law(cell) - law(ceiling)) / (law(arm) - law(ceiling))."""
 
 
 class Reason(StrEnum):
@@ -140,8 +79,8 @@ class CauseFinding:
     """Shown, and shown when removed from all three."""
     delivered: Answer
     visible: Answer
-    dose: float = 1.0
-    """Delivered share of the measured law in ``all three``; 1 where it was delivered in full or not measured."""
+    dose: Dose | None = None
+    """Of the laws of the causes that a cell should have, the one that is furthest off; None where all are delivered."""
     reasons: tuple[Reason, ...] = ()
     seeds_needed: int | None = None
     """Runs per arm from which a share of the margin could be shown, at least; None where the interval is no reason."""
@@ -159,10 +98,12 @@ class CauseVerdict:
     outcome: Outcome
     findings: tuple[CauseFinding, ...] = ()
     cannot_tell: tuple[Reason, ...] = ()
-    confounded: tuple[tuple[str, Cause, float], ...] = ()
-    """Cell, law that should be off in it, and its delivered share."""
+    confounded: tuple[Dose, ...] = ()
+    """Laws that a cell should not have and has."""
     masked: tuple[str, ...] = ()
     """Interactions that are shown."""
+    missing: Mapping[Reason, tuple[str, ...]] = field(default_factory=dict)
+    """By name, the laws and instruments that were needed and not measured."""
     unexplained: Literal["shown", "inside the margin", "open", "not measured"] = field(default="not measured")
 
 
@@ -171,13 +112,13 @@ def shown(estimate: Estimate | None) -> bool:
     return estimate is not None and estimate.low > 0
 
 
-def decide(costs: Costs, doses: Doses | None, instruments: Instruments | None, margin: float) -> CauseVerdict:
+def decide(costs: Costs, delivery: Delivery | None, instruments: Instruments, margin: float) -> CauseVerdict:
     """The verdict on the causes, fixed before any result is seen.
 
     Args:
         costs: contrasts of arms with their intervals.
-        doses: delivered share of each law in each cell; None where it is not measured.
-        instruments: of the explained arm; None where nothing is measured.
+        delivery: doses of the laws in the cells; None where no law is measured.
+        instruments: of the explained arm.
         margin: cost that does not matter.
     """
     if costs.one_run:
@@ -189,13 +130,35 @@ def decide(costs: Costs, doses: Doses | None, instruments: Instruments | None, m
         missing.append(Reason.NO_CEILING)
     if not costs.shares:
         return CauseVerdict(Outcome.CANNOT_TELL, cannot_tell=(*missing, Reason.NO_LATTICE))
-    confounded = _confounded(doses or {})
-    findings = _findings(costs, doses, instruments, confounded, margin)
+    confounded = () if delivery is None else tuple(dose for dose in _off(delivery) if not dose.delivered)
+    groups = _groups({(dose.cell, dose.cause) for dose in confounded})
+    findings = tuple(_finding(group, costs, delivery, instruments, margin) for group in groups)
     reasons = tuple(dict.fromkeys(reason for one in findings for reason in one.reasons))
-    masked = tuple(name for name, one in costs.interactions.items() if one.low > 0 or one.high < 0)
     return CauseVerdict(
-        _outcome(findings), findings, (*missing, *reasons), confounded, masked, _unexplained(costs.unexplained, margin)
+        _outcome(findings),
+        findings,
+        (*missing, *reasons),
+        confounded,
+        masked=tuple(name for name, one in costs.interactions.items() if one.low > 0 or one.high < 0),
+        missing=_not_measured(findings, delivery, instruments),
+        unexplained=_unexplained(costs.unexplained, margin),
     )
+
+
+def _off(delivery: Delivery) -> tuple[Dose, ...]:
+    return tuple(dose for dose in delivery.doses if not dose.on)
+
+
+def _not_measured(
+    findings: tuple[CauseFinding, ...], delivery: Delivery | None, instruments: Instruments
+) -> dict[Reason, tuple[str, ...]]:
+    """What would have to be measured before the causes that are shown could be named."""
+    blind = [cause for one in findings if Reason.NO_INSTRUMENT in one.reasons for cause in one.causes]
+    found = {
+        Reason.DOSES_NOT_MEASURED: () if delivery is None else delivery.missing,
+        Reason.NO_INSTRUMENT: tuple(name for cause in blind for name in instruments.missing(cause)),
+    }
+    return {reason: names for reason, names in found.items() if names}
 
 
 def _outcome(findings: tuple[CauseFinding, ...]) -> Outcome:
@@ -214,25 +177,6 @@ def _unexplained(
     return "shown" if estimate.low > 0 or estimate.high < 0 else "open"
 
 
-def _confounded(doses: Doses) -> tuple[tuple[str, Cause, float], ...]:
-    """Laws that a cell should not have and has."""
-    off = ((cell, law, dose) for cell, laws in doses.items() for law, dose in laws.items() if law not in CELLS[cell])
-    return tuple((cell, law, dose) for cell, law, dose in off if dose < OFF[0] or dose > OFF[1])
-
-
-def _findings(
-    costs: Costs,
-    doses: Doses | None,
-    instruments: Instruments | None,
-    confounded: tuple[tuple[str, Cause, float], ...],
-    margin: float,
-) -> tuple[CauseFinding, ...]:
-    """One per group of causes: alone, or together where a cell of one moves the law of the other."""
-    return tuple(
-        _finding(group, costs, doses, instruments, margin) for group in _groups({(c, law) for c, law, _ in confounded})
-    )
-
-
 def _groups(confounded: set[tuple[str, Cause]]) -> tuple[tuple[Cause, ...], ...]:
     """Causes that can be told apart. One that a cell of two moves is joined with both."""
     group = {cause: {cause} for cause in CAUSES}
@@ -243,14 +187,14 @@ def _groups(confounded: set[tuple[str, Cause]]) -> tuple[tuple[Cause, ...], ...]
 
 
 def _finding(
-    group: tuple[Cause, ...], costs: Costs, doses: Doses | None, instruments: Instruments | None, margin: float
+    group: tuple[Cause, ...], costs: Costs, delivery: Delivery | None, instruments: Instruments, margin: float
 ) -> CauseFinding:
     cell = cell_of(group)
     share = costs.shares[group[0]] if len(group) == 1 else costs.joint[cell]
     is_shown = shown(share)
-    delivered, dose = _delivered(group, doses)
+    delivered, dose = _delivered(group, delivery)
     visible = _visible(group, instruments)
-    reasons = _reasons(group, delivered, visible, costs, judges_differ=bool(instruments and instruments.judges_differ))
+    reasons = _reasons(group, delivered, visible, costs, judges_differ=instruments.judges_differ)
     seeds = None
     if not is_shown:
         # nothing stands against a cause that is not shown but an interval that leaves its cost open
@@ -294,21 +238,17 @@ def _reasons(
     return tuple(found)
 
 
-def _visible(group: tuple[Cause, ...], instruments: Instruments | None) -> Answer:
-    seen = {"not measured"} if instruments is None else {instruments.sees(cause) for cause in group}
-    return "not measured" if "not measured" in seen else _answer("yes" in seen)
+def _visible(group: tuple[Cause, ...], instruments: Instruments) -> Answer:
+    seen = {instruments.sees(cause) for cause in group}
+    return "not measured" if "not measured" in seen else answer("yes" in seen)
 
 
-def _delivered(group: tuple[Cause, ...], doses: Doses | None) -> tuple[Answer, float]:
-    """Whether every cell has the laws of the group where they are on; and the dose furthest from 1.
+def _delivered(group: tuple[Cause, ...], delivery: Delivery | None) -> tuple[Answer, Dose | None]:
+    """Whether every cell has the laws of the group where they are on; and the dose that is furthest off, if any.
 
-    Laws that are off are judged by ``_confounded``.
+    Laws that are off decide which causes are told apart.
     """
-    on = [(cell, cause) for cause in group for cell, causes in CELLS.items() if cause in causes]
-    everywhere = itertools.product(CELLS, CAUSES)
-    if doses is None or any(math.isnan(doses.get(cell, {}).get(law, math.nan)) for cell, law in everywhere):
-        return "not measured", 1.0
-    found = [doses[cell][cause] for cell, cause in on]
-    furthest = max(found, key=lambda dose: abs(dose - 1))
-    inside = all(ON[0] <= dose <= ON[1] for dose in found)
-    return _answer(inside), 1.0 if inside else furthest
+    if delivery is None or delivery.missing:
+        return "not measured", None
+    wrong = [dose for cause in group for dose in delivery.of(cause, on=True) if not dose.delivered]
+    return answer(not wrong), max(wrong, key=lambda dose: abs(dose.share - 1), default=None)

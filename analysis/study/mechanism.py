@@ -6,9 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
+
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.causes import CauseVerdict, Costs, decide
 from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
+from medsweep.analysis.study.instruments import Diagnosed, Instruments, diagnosed, instruments_of
+from medsweep.analysis.study.laws import Delivery, delivery_of
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.mechanism import ALL_CAUSES, CAUSES, CELLS, Cause, Mechanism, cell_of
 
@@ -31,6 +35,11 @@ class MechanismStudy:
     verdict: CauseVerdict
     lost: tuple[str, ...]
     """Questions left out since an arm of them is dead."""
+    delivery: Delivery | None
+    """Doses of the laws in the cells; None where no law is measured."""
+    instruments: Instruments
+    network: tuple[Diagnosed, ...]
+    """What the diagnose stage found in the networks of the arms; empty where it did not run."""
 
 
 def mechanism_of(
@@ -39,16 +48,20 @@ def mechanism_of(
     rules: AnalysisRules,
     arms: Mechanism,
     *,
+    pools: pd.DataFrame,
+    diagnosis: pd.DataFrame,
     dead: Collection[str] = (),
     test_over_train: float | None = None,
 ) -> MechanismStudy:
-    """All contrasts on the primary metric, and what they come to. Doses and instruments are not measured.
+    """All contrasts on the primary metric, doses and instruments as far as they are measured, and what they come to.
 
     Args:
         reduced: scores of the primary metric, without the ``dead`` arms.
         control: the sweep's control, real slices only.
         rules: how contrasts are judged.
         arms: the section of the sweep.
+        pools: measures of the arms' pools, as in ``analyse``.
+        diagnosis: what the diagnose stage found, as in ``analyse``.
         dead: arms without a score; a question loses its contrasts with them.
         test_over_train: see ``analyse``.
     """
@@ -70,9 +83,18 @@ def mechanism_of(
         one_run=any(test.test.conditional for family in tests.values() for test in family),
         runs=reduced.seeds * len(reduced.folds),
     )
-    verdict = decide(costs, None, None, rules.margin)
-    order = tuple(name for name in QUESTIONS if name in lost)
-    return MechanismStudy(arms, tests, costs, verdict, order)
+    level = 1 - rules.alpha
+    delivery, instruments = delivery_of(pools, arms), instruments_of(pools, diagnosis, arms.explain, level)
+    return MechanismStudy(
+        arms,
+        tests,
+        costs,
+        verdict=decide(costs, delivery, instruments, rules.margin),
+        lost=tuple(name for name in QUESTIONS if name in lost),
+        delivery=delivery,
+        instruments=instruments,
+        network=diagnosed(diagnosis, list(dict.fromkeys(arm for _, arm in arms.places())), level),
+    )
 
 
 def questions(arms: Mechanism, control: str, *, higher_is_better: bool = True) -> dict[str, dict[str, Weights]]:

@@ -13,6 +13,9 @@ from medsweep.errors import UserError, nearest
 from medsweep.metrics import SCORES, Metric, unknown_metric
 
 NO_POOLS: Final = pd.DataFrame(columns=["arm", "fold", "seed", "digest", "metric", "value"])
+NO_DIAGNOSIS: Final = pd.DataFrame(
+    columns=["arm", "fold", "seed", "digest", "when", "quantity", "group", "source", "value"]
+)
 NEEDED: Final = ("arm", "patient", "value")
 DEFAULTS: Final = {"dataset": "data", "fold": 0, "seed": 0, "class": "all"}
 """What a table without the column holds."""

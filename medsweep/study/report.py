@@ -15,6 +15,7 @@ from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext,
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.table.reduction import MissingScoresError
+from medsweep.analysis.table.user_table import NO_DIAGNOSIS
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Split, split
@@ -31,7 +32,15 @@ from medsweep.study.arm_infos import arm_infos
 from medsweep.study.chains import network_of
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.stages import Settings, StudySweep
-from medsweep.study.tables import agreement_left_out, best_table, cut_of, patient_table, pool_table, tidy_table
+from medsweep.study.tables import (
+    agreement_left_out,
+    best_table,
+    cut_of,
+    diagnosis_table,
+    patient_table,
+    pool_table,
+    tidy_table,
+)
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.config import Unit
@@ -47,11 +56,14 @@ ACROSS = "across"
 
 
 def make_tables(sweep: StudySweep, plan: Plan[Settings], store: Store) -> dict[str, pd.DataFrame]:
-    """Results, patients and pools, and ``results_best`` where networks looked for the weights that validation liked."""
+    """Results, patients and pools; ``results_best`` where networks looked for the weights that validation liked, and
+    ``diagnosis`` where they were diagnosed.
+    """
     dataset = _dataset_name(sweep.base.data)
-    results, best = results_table(sweep, plan, store), best_table(plan, store, dataset)
+    results = results_table(sweep, plan, store)
+    more = {"results_best": best_table(plan, store, dataset), "diagnosis": diagnosis_table(plan, store)}
     tables = {"results": results, "patients": patient_table(results), "pools": pool_table(plan, store)}
-    return tables if best.empty else {**tables, "results_best": best}
+    return tables | {name: table for name, table in more.items() if not table.empty}
 
 
 def results_table(sweep: StudySweep, plan: Plan[Settings], store: Store) -> pd.DataFrame:
@@ -124,6 +136,7 @@ def make_report(
             dead=dead,
             look=look,
             mechanism=sweep.file.mechanism,
+            diagnosis=tables.get("diagnosis", NO_DIAGNOSIS),
         )
     except MissingScoresError as error:
         raise UserError(f"{error} (`analysis:` in the sweep); medsweep run tries these trials again") from None

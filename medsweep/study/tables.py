@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic_core import to_jsonable_python
 
+from medsweep.analysis.table.user_table import NO_DIAGNOSIS
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -19,6 +20,7 @@ from medsweep.store.store import Store
 from medsweep.study.chains import network_of
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
+from medsweep.trainers.diagnosis.diagnose import TABLE
 from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT
 from medsweep.trial import COMPLETE
 
@@ -173,6 +175,24 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
         if exposure.is_file():
             rows += _rows(arm, replicate, network.digest, json.loads(exposure.read_text()))
     return pd.DataFrame(rows, columns=["arm", "fold", "seed", "digest", "metric", "value"])
+
+
+def diagnosis_table(plan: Plan, store: Store) -> pd.DataFrame:
+    """What the diagnose stage found in each arm's networks: arm, fold, seed, digest, then the columns of its table."""
+    found = {
+        trial.inputs["network"]: digest
+        for digest, trial in plan.trials.items()
+        if trial.stage == "diagnose" and _complete(store, "diagnose", digest)
+    }
+    frames = [
+        pd.read_parquet(store.output("diagnose", digest) / TABLE).assign(
+            arm=arm, fold=replicate.fold, seed=replicate.seed, digest=digest
+        )
+        for (arm, replicate), leaf in plan.leaves.items()
+        if (digest := found.get(network_of(plan, leaf).digest)) is not None
+    ]
+    columns = list(NO_DIAGNOSIS.columns)
+    return pd.concat(frames, ignore_index=True)[columns] if frames else NO_DIAGNOSIS
 
 
 def assessments(plan: Plan, store: Store) -> dict[str, str]:

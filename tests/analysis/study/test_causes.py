@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.causes import Costs, Instruments, Outcome, Reason, decide
-from medsweep.mechanism import CAUSES, CELLS
+from medsweep.analysis.study.causes import Costs, Outcome, Reason, decide
+from medsweep.analysis.study.instruments import Instruments
+from medsweep.analysis.study.laws import LAWS, Delivery, Dose
+from medsweep.mechanism import CELLS
 
 MARGIN = 0.01
 
@@ -33,13 +35,15 @@ def costs(labels=0.05, look=0.0, variety=0.0, half=0.004):
     )
 
 
-def doses(**wrong):
-    """Delivered in full, but for ``cell__law=dose``."""
-    found = {cell: {law: float(law in on) for law in CAUSES} for cell, on in CELLS.items()}
-    for place, dose in wrong.items():
-        cell, law = place.split("__")
-        found[cell][law] = dose
-    return found
+def doses(missing=(), **wrong):
+    """Delivered in full, but for ``cell__law=dose``; the explained arm has 1 of every law that is always measured."""
+    found = [
+        Dose(cell, law.column, law.cause, 0.0, 1.0, wrong.get(f"{cell}__{law.column}", float(law.cause in on)), 5)
+        for cell, on in CELLS.items()
+        for law in LAWS
+        if law.always
+    ]
+    return Delivery(tuple(found), missing)
 
 
 SEEN = Instruments(
@@ -85,10 +89,10 @@ def test_nothing_is_attributed_where_no_cost_is_shown():
     ("given", "dose", "seen", "reason"),
     [
         (costs(), None, SEEN, Reason.DOSES_NOT_MEASURED),
-        (costs(), {"labels": {"labels": 1.0}}, SEEN, Reason.DOSES_NOT_MEASURED),
-        (costs(), doses(labels__labels=0.63), SEEN, Reason.DOSES_NOT_DELIVERED),
-        (costs(), doses(labels__look=0.48), SEEN, Reason.JOINT),
-        (costs(), doses(), None, Reason.NO_INSTRUMENT),
+        (costs(), doses(missing=("law_look of all three",)), SEEN, Reason.DOSES_NOT_MEASURED),
+        (costs(), doses(labels__law_bias_px=0.63), SEEN, Reason.DOSES_NOT_DELIVERED),
+        (costs(), doses(labels__law_look=0.48), SEEN, Reason.JOINT),
+        (costs(), doses(), Instruments(), Reason.NO_INSTRUMENT),
         (costs(), doses(), replace(SEEN, judges_differ=True), Reason.JUDGE),
         (costs(), doses(), replace(SEEN, bias=cost(0.0, 0.2)), Reason.NOT_VISIBLE),
         (costs(), doses(), replace(SEEN, late_pool_cosine=cost(0.88, 0.1)), Reason.NOT_VISIBLE),
@@ -108,14 +112,16 @@ def test_each_thing_that_stands_against_a_name_is_told(given, dose, seen, reason
 
 
 def test_causes_that_move_each_other_have_one_joint_share():
-    verdict = decide(costs(0.0, 0.01, 0.03), doses(look__variety=0.5), SEEN, MARGIN)
+    verdict = decide(costs(0.0, 0.01, 0.03), doses(look__law_vendi_share=0.5), SEEN, MARGIN)
     assert finding(verdict, "look", "variety").share.value == pytest.approx(0.04)
-    assert verdict.confounded == (("look", "variety", 0.5),)
+    assert [(one.cell, one.law, one.share) for one in verdict.confounded] == [("look", "law_vendi_share", 0.5)]
     assert finding(verdict, "labels")
 
 
 def test_a_dose_short_of_its_size_is_told_with_the_share():
-    assert finding(decide(costs(), doses(labels__labels=0.63), SEEN, MARGIN), "labels").dose == 0.63
+    found = finding(decide(costs(), doses(labels__law_bias_px=0.63), SEEN, MARGIN), "labels").dose
+    assert found is not None
+    assert (found.law, found.share) == ("law_bias_px", 0.63)
 
 
 def test_an_open_interval_asks_for_more_seeds():
@@ -128,7 +134,7 @@ def test_an_open_interval_asks_for_more_seeds():
 def test_one_run_and_no_left_out_patients_and_no_lattice_have_their_names():
     assert decide(replace(costs(), one_run=True), doses(), SEEN, MARGIN).cannot_tell == (Reason.ONE_RUN,)
     bare = replace(costs(), shares={}, levels={"harm": cost(0.05)})
-    assert decide(bare, None, None, MARGIN).cannot_tell == (Reason.NO_CEILING, Reason.NO_LATTICE)
+    assert decide(bare, None, Instruments(), MARGIN).cannot_tell == (Reason.NO_CEILING, Reason.NO_LATTICE)
 
 
 def test_causes_that_mask_each_other_are_told():

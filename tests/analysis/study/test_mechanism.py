@@ -3,28 +3,20 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.lattice import ARMS, NAMES, diagnosis_of, law_pools, planted, score_table
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.causes import Outcome, Reason
 from medsweep.analysis.study.dead import DeadArm
 from medsweep.analysis.study.mechanism import questions
 from medsweep.analysis.table.reduction import AnalysisRules
-from medsweep.analysis.table.user_table import NO_POOLS
+from medsweep.analysis.table.user_table import NO_DIAGNOSIS, NO_POOLS
 from medsweep.mechanism import CAUSES, CELLS, Mechanism
 
-ARMS = Mechanism(
-    explain="gan",
-    exposure="again",
-    ceiling="new",
-    ladder=("new", "images", "gan"),
-    lattice={cell: f"cell {cell}" for cell in CELLS},
-)
-NAMES = ["real", "again", "new", "images", "gan", *ARMS.lattice.values()]
 scores = st.lists(st.floats(0, 1), min_size=len(NAMES), max_size=len(NAMES))
 
 
@@ -89,33 +81,15 @@ def test_costs_are_positive_for_distances_too():
     )
 
 
-def table(costs, *, seeds=5, patients=24, run_sd=0.004, names=NAMES):
-    rng = np.random.default_rng(4)
-    level, rows = rng.normal(0.8, 0.05, patients), []
-    for arm in names:
-        own = rng.normal(0, 0.006, patients)
-        for run in range(seeds):
-            values = level - costs.get(arm, 0.0) + own + rng.normal(0, run_sd) + rng.normal(0, 0.006, patients)
-            rows += [("d", arm, 0, run, f"p{i:02d}", "all", "dice", one, "ok") for i, one in enumerate(values)]
-    columns = ["dataset", "arm", "fold", "seed", "patient", "class", "metric", "value", "status"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def planted(labels=0.05):
-    hit = {arm: labels for name, arm in ARMS.lattice.items() if "labels" in CELLS[name]}
-    return {**hit, "gan": labels, "images": labels / 2}
-
-
-def study(costs, mechanism=ARMS, names=NAMES, **settings):
+def study(costs, mechanism=ARMS, names=NAMES, pools=NO_POOLS, diagnosis=NO_DIAGNOSIS, **settings):
     infos = [ArmInfo(name, {}, control=name == "real") for name in names]
-    found = analyse(
-        table(costs, names=names, **settings), NO_POOLS, AnalysisRules(margin=0.01), arms=infos, mechanism=mechanism
-    )
-    return found.mechanism
+    scored = score_table(costs, names=names, **settings)
+    rules = AnalysisRules(margin=0.01)
+    return analyse(scored, pools, rules, arms=infos, mechanism=mechanism, diagnosis=diagnosis).mechanism
 
 
 def test_a_planted_cause_has_the_share_and_the_others_none():
-    found = study(planted())
+    found = study(planted(labels=0.05))
     shares = found.costs.shares
     assert shares["labels"].low > 0.03
     assert shares["labels"].high < 0.07
@@ -126,14 +100,14 @@ def test_a_planted_cause_has_the_share_and_the_others_none():
     assert labels.shown
     assert labels.sufficient
     assert labels.needed
-    # no dose and no instrument was measured: nothing may be named
+    # no dose and no instrument was measured, so nothing may be named
     assert found.verdict.outcome is Outcome.CANNOT_TELL
     assert Reason.DOSES_NOT_MEASURED in labels.reasons
     assert not labels.named
 
 
 def test_one_run_per_arm_has_numbers_and_no_verdict():
-    found = study(planted(), seeds=1)
+    found = study(planted(labels=0.05), seeds=1)
     assert found.costs.shares["labels"].value == pytest.approx(0.05, abs=0.02)
     assert found.verdict.cannot_tell == (Reason.ONE_RUN,)
     assert not found.verdict.findings
@@ -142,7 +116,7 @@ def test_one_run_per_arm_has_numbers_and_no_verdict():
 def test_a_dead_cell_takes_the_lattice_and_leaves_levels_and_ladder():
     names = [name for name in NAMES if name != "cell look"]
     infos = [ArmInfo(name, {}, control=name == "real") for name in NAMES]
-    rows, lost = table(planted(), names=names), [DeadArm("cell look", "all trainings failed")]
+    rows, lost = score_table(planted(labels=0.05), names=names), [DeadArm("cell look", "all trainings failed")]
     found = analyse(rows, NO_POOLS, AnalysisRules(margin=0.01), arms=infos, mechanism=ARMS, dead=lost).mechanism
     assert found.tests["shares"] == ()
     assert len(found.tests["levels"]) == 3
@@ -156,3 +130,22 @@ def test_only_named_levels_are_judged():
     found = study({"gan": 0.05}, mechanism, ["real", "again", "gan"])
     assert [test.name for test in found.tests["levels"]] == ["harm", "net cost"]
     assert found.verdict.cannot_tell == (Reason.NO_CEILING, Reason.NO_LATTICE)
+
+
+def test_a_cause_whose_dose_arrived_and_that_is_seen_is_named():
+    pools, diagnosis = law_pools(("labels",)), diagnosis_of(opposed=("gan",))
+    found = study(planted(labels=0.05), pools=pools, diagnosis=diagnosis)
+    assert found.verdict.outcome is Outcome.NAMED
+    assert [one.causes for one in found.verdict.findings if one.named] == [("labels",)]
+    assert found.verdict.cannot_tell == ()
+
+
+def test_what_was_not_measured_is_told_by_name():
+    pools = law_pools(("labels",))
+    pools = pools[~((pools["metric"] == "law_look") & (pools["arm"] == "cell look"))]
+    verdict = study(planted(labels=0.05), pools=pools).verdict
+    assert verdict.outcome is Outcome.CANNOT_TELL
+    assert verdict.missing == {
+        Reason.DOSES_NOT_MEASURED: ("law_look of cell look",),
+        Reason.NO_INSTRUMENT: ("late gradients or boundary losses (segment.snapshots)",),
+    }

@@ -1,0 +1,139 @@
+"""Whether the arms of a lattice have the laws of the pool that they stand for: delivered doses, law by law."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from medsweep.mechanism import CELLS, Cause, Mechanism
+
+ON: Final = (0.8, 1.25)
+"""Range of a law's delivered dose, as a share of the explained arm's, in a cell that should have it."""
+OFF: Final = (-0.2, 0.2)
+"""The same in a cell that should not."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """One measure of a pool, by the name of its column; ``name`` is for people."""
+
+    column: str
+    cause: Cause
+    name: str
+    resolution: float
+    """How near a cell must be to its target for the difference to be below what the measurement resolves."""
+    power: int = 1
+    """Values are compared after raising to it."""
+    unit: str = ""
+    always: bool = True
+    """Whether a dose is not known without it."""
+
+    def value(self, size: float) -> str:
+        """``0.43 px``."""
+        return f"{size:.2f} {self.unit}".rstrip()
+
+
+LAWS: Final = (
+    # the zeros of two groups of unseen patients differ by so much
+    Law("law_bias_px", "labels", "bias of masks", 0.2, unit="px"),
+    # an excess variance; that of a judge on unseen slices, .9 px squared, is known to a tenth or so
+    Law("law_random_px", "labels", "random error of masks", 0.2, power=2, unit="px"),
+    Law("law_flips", "labels", "flipped classes", 0.05, always=False),
+    Law("law_lost", "labels", "lost components", 0.05, always=False),
+    Law("law_invented", "labels", "invented components", 0.05, always=False),
+    Law("law_look", "look", "error of the look", 0.05),
+    Law("law_vendi_share", "variety", "Vendi share", 0.1),
+)
+"""What a cell must deliver. Laws that are not ``always`` measured are checked where they are."""
+BY_COLUMN: Final[Mapping[str, Law]] = {law.column: law for law in LAWS}
+
+
+@dataclass(frozen=True)
+class Dose:
+    """A law in one cell of the lattice beside that of new real slices and of the explained arm; means over runs."""
+
+    cell: str
+    law: str
+    """Name of the column."""
+    cause: Cause
+    ceiling: float
+    explained: float
+    value: float
+    runs: int
+
+    @property
+    def on(self) -> bool:
+        """Whether the cell should have the law of the explained arm."""
+        return self.cause in CELLS[self.cell]
+
+    @property
+    def share(self) -> float:
+        """(cell - ceiling) / (explained - ceiling); NaN where the explained arm has nothing of it."""
+        whole = self.explained - self.ceiling
+        return (self.value - self.ceiling) / whole if whole else math.nan
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the share is in its range, or the cell so near its target that no measurement parts them."""
+        low, high = ON if self.on else OFF
+        law, target = BY_COLUMN[self.law], self.explained if self.on else self.ceiling
+        return low <= self.share <= high or abs(self.value**law.power - target**law.power) <= law.resolution
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """All doses of a lattice, and by name what was not measured."""
+
+    doses: tuple[Dose, ...]
+    missing: tuple[str, ...] = ()
+
+    def of(self, cause: Cause, *, on: bool) -> tuple[Dose, ...]:
+        """Doses of the cause's laws in the cells that should have them, or in the others."""
+        return tuple(dose for dose in self.doses if dose.cause == cause and dose.on == on)
+
+
+def delivery_of(pools: pd.DataFrame, arms: Mechanism) -> Delivery | None:
+    """Doses from the laws of the arms' pools; None where there is no lattice, or no pool has any law.
+
+    Laws are averaged over the folds and seeds that the cell, the ceiling and the explained arm share. The shares are of
+    these means, since in one run there may be next to nothing to divide by.
+
+    Args:
+        pools: columns arm, fold, seed, metric and value.
+        arms: the section of the sweep.
+    """
+    if not arms.lattice or arms.ceiling is None:
+        return None
+    laws = pools[pools["metric"].isin(BY_COLUMN)].dropna(subset=["value"])
+    if laws.empty:
+        return None
+    values = laws.pivot_table(index=["fold", "seed"], columns=["metric", "arm"], values="value")
+    doses, missing = [], []
+    for law in LAWS:
+        # `always` laws of the explained arm decide what there is to deliver
+        found = {cell: _dose(values, law, cell, arms) for cell in CELLS}
+        doses += [dose for dose in found.values() if dose is not None]
+        without = [cell for cell, dose in found.items() if dose is None]
+        if without and law.always:
+            missing.append(_missing(values, law, arms, without))
+    return Delivery(tuple(doses), tuple(missing))
+
+
+def _dose(values: pd.DataFrame, law: Law, cell: str, arms: Mechanism) -> Dose | None:
+    columns = [(law.column, arm) for arm in (arms.ceiling, arms.explain, arms.lattice[cell])]
+    if any(column not in values for column in columns):
+        return None
+    shared = values[columns].dropna()
+    if shared.empty:
+        return None
+    ceiling, explained, value = (float(shared[column].mean()) for column in columns)
+    return Dose(cell, law.column, law.cause, ceiling, explained, value, len(shared))
+
+
+def _missing(values: pd.DataFrame, law: Law, arms: Mechanism, cells: Sequence[str]) -> str:
+    """The law with the arms that lack it."""
+    named = [str(arms.ceiling), arms.explain, *(arms.lattice[cell] for cell in cells)]
+    without = [arm for arm in dict.fromkeys(named) if (law.column, arm) not in values]
+    return f"{law.column} of {', '.join(without) if without else 'the same folds and seeds'}"

@@ -1,0 +1,135 @@
+"""A made-up study of causes: arms with planted costs, laws of their pools, and what networks were diagnosed with."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from medsweep.mechanism import CELLS, Mechanism
+
+ARMS = Mechanism(
+    explain="gan",
+    exposure="again",
+    ceiling="new",
+    ladder=("new", "images", "gan"),
+    lattice={cell: f"cell {cell}" for cell in CELLS},
+)
+NAMES = ["real", "again", "new", "images", "gan", *ARMS.lattice.values()]
+LAWS_OF = {
+    "labels": {"law_bias_px": 1.1, "law_random_px": 0.1},
+    "look": {"law_look": 0.6},
+    "variety": {"law_vendi_share": 0.3},
+}
+"""What a cause makes of a law; without it all are 0, and the Vendi share 1."""
+CLEAN = {"law_bias_px": 0.0, "law_random_px": 0.0, "law_look": 0.05, "law_vendi_share": 1.0}
+
+
+def score_table(
+    costs: Mapping[str, float], *, seeds: int = 5, patients: int = 24, run_sd: float = 0.004, names: list[str] = NAMES
+) -> pd.DataFrame:
+    """Dice of every arm, less its cost."""
+    rng = np.random.default_rng(4)
+    level, rows = rng.normal(0.8, 0.05, patients), []
+    for arm in names:
+        own = rng.normal(0, 0.006, patients)
+        for run in range(seeds):
+            values = level - costs.get(arm, 0.0) + own + rng.normal(0, run_sd) + rng.normal(0, 0.006, patients)
+            rows += [("d", arm, 0, run, f"p{i:02d}", "all", "dice", one, "ok") for i, one in enumerate(values)]
+    columns = ["dataset", "arm", "fold", "seed", "patient", "class", "metric", "value", "status"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def planted(**costs: float) -> dict[str, float]:
+    """Costs of the arms whose causes add up; the explained arm has all of them."""
+    found = {arm: sum(costs.get(cause, 0.0) for cause in CELLS[cell]) for cell, arm in ARMS.lattice.items()}
+    total = sum(costs.values())
+    return {**found, "gan": total, "images": total / 2}
+
+
+def law_pools(causes: tuple[str, ...], *, seeds: int = 5, noise: float = 0.02, **wrong: float) -> pd.DataFrame:
+    """Laws of all pools where the explained arm has these causes; ``wrong``: ``CELL__LAW`` to another value."""
+    rng = np.random.default_rng(8)
+    has = {"again": (), "new": (), "images": causes, "gan": causes}
+    has |= {arm: tuple(one for one in CELLS[cell] if one in causes) for cell, arm in ARMS.lattice.items()}
+    rows = []
+    for arm, some in has.items():
+        laws = dict(CLEAN)
+        for cause in some:
+            laws |= LAWS_OF[cause]
+        laws |= {
+            law: value for place, value in wrong.items() for cell, law in [place.split("__")] if arm == f"cell {cell}"
+        }
+        if arm == "gan":
+            laws |= {"law_domain_auc": 1.0 if "look" in some else 0.55}
+        for seed in range(seeds):
+            for law, value in laws.items():
+                one = value + rng.normal(0, noise)
+                bounds = (
+                    {law: one, f"{law}_low": one - 0.15, f"{law}_high": one + 0.15}
+                    if law.endswith("_px")
+                    else {law: one}
+                )
+                rows += [(arm, 0, seed, arm, name, found) for name, found in bounds.items()]
+            floor = {"law_domain_auc_floor_low": 0.3, "law_domain_auc_floor_high": 0.7, "law_judges_differ": 0.0}
+            rows += [(arm, 0, seed, arm, name, found) for name, found in floor.items()]
+    return pd.DataFrame(rows, columns=["arm", "fold", "seed", "digest", "metric", "value"])
+
+
+PERCENTS = (10, 25, 50, 75, 100)
+PARTS = ("all", "encoder 1", "bottleneck", "head")
+
+
+def diagnosis_of(
+    arms: tuple[str, ...] = ("gan", "again", "new"),
+    *,
+    opposed: tuple[str, ...] = (),
+    boundary: float = 0.25,
+    seeds: int = 5,
+) -> pd.DataFrame:
+    """Tables of the diagnose stage; the gradients of the ``opposed`` arms point away from held-out slices."""
+    rng = np.random.default_rng(6)
+    rows = []
+    for arm in arms:
+        for seed in range(seeds):
+            rows += [(arm, 0, seed, f"{arm} {seed}", *row) for row in _rows(rng, boundary, opposed=arm in opposed)]
+    columns = ["arm", "fold", "seed", "digest", "when", "quantity", "group", "source", "value"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _rows(rng: np.random.Generator, boundary: float, *, opposed: bool) -> list[tuple[str, str, str, str, float]]:
+    def near(value: float) -> float:
+        return float(value + rng.normal(0, 0.03))
+
+    pool = -0.1 if opposed else 0.88
+    rows = []
+    for when in ("early", "late", *map(str, PERCENTS)):
+        for part in PARTS:
+            cosines = {"pool": pool, "train": 0.9, "held-out again": 0.95}
+            rows += [(when, "cosine_with_held_out", part, source, near(value)) for source, value in cosines.items()]
+            rows += [(when, "norm_ratio", part, "pool", near(1.0)), (when, "noise_scale", part, "pool", near(5.0))]
+            rows += [
+                (when, "influence", part, "pool", near(pool)),
+                (when, "influence", part, "held-out again", near(1.1)),
+            ]
+    for when in map(str, PERCENTS):
+        losses = {"train": 0.2, "held-out": 0.25, "pool": boundary}
+        for source, value in losses.items():
+            rows += [(when, "cross_entropy", group, source, near(value)) for group in ("all", "boundary", "rest")]
+            rows += [
+                (when, "soft_dice_loss", "organ", source, near(0.2)),
+                (when, "signed_residual_px", "all", source, near(0.0)),
+            ]
+        rows += [
+            (when, "generalisation_gap", "all", "held-out - train", near(0.05)),
+            (when, "memorisation_gap", "all", "train - pool", near(-0.05)),
+        ]
+    for level in PARTS[1:]:
+        for name in ("", "control_"):
+            for source, value in {"pool": 0.95, "train": 0.5}.items():
+                found = {"domain_auc": value, "domain_auc_sd": 0.1, "mean_shift": 0.3}
+                rows += [("100", f"{name}{key}", level, source, near(one)) for key, one in found.items()]
+        rows.append(("100", "cka_with_control", level, "held-out", near(0.9)))
+    for name in ("", "control_"):
+        rows.append(("100", f"{name}batch_norm_kl", "encoder.0.norm", "pool", near(0.4)))
+        rows.append(("100", f"{name}batch_norm_running_kl", "encoder.0.norm", "held-out", near(0.1)))
+    return rows
