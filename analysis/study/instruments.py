@@ -27,7 +27,7 @@ def answer(yes: bool) -> Answer:
 
 
 @dataclass(frozen=True)
-class Measured:
+class LawSize:
     """A law of a pool with its interval, means over runs."""
 
     value: float
@@ -112,9 +112,9 @@ def instruments_of(pools: pd.DataFrame, diagnosis: pd.DataFrame, arm: str, level
     )
 
 
-def _law(laws: Mapping[str, float], name: str) -> Measured | None:
+def _law(laws: Mapping[str, float], name: str) -> LawSize | None:
     parts = [laws.get(column, math.nan) for column in (name, f"{name}_low", f"{name}_high")]
-    return None if any(map(math.isnan, parts)) else Measured(*parts)
+    return None if any(map(math.isnan, parts)) else LawSize(*parts)
 
 
 def _cosine(seen: pd.DataFrame, source: str, level: float) -> Estimate | None:
