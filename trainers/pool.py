@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from medsweep.errors import UserError
 
 SCORES = "scores.parquet"
-"""What an assessment leaves of each sample: columns sample and iou, then those of ``agreement``."""
+"""What an assessment leaves of each sample: columns sample and iou, then those of ``agreement`` and ``abnormality``."""
 ASSESSMENT = "pool_metrics.json"
 """What an assessment leaves of the pool as a whole: metrics by name."""
 LEFT_OUT = "left_out.json"

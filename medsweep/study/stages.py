@@ -131,7 +131,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="embed",
-            version=3,
+            version=4,
             config=assess_config.EmbedConfig,
             run=assess.embed,
             hours=assess_config.embed_hours,
@@ -142,7 +142,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="assess",
-            version=6,
+            version=7,
             config=assess_config.AssessConfig,
             run=assess.run,
             hours=assess_config.hours,

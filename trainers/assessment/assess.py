@@ -50,8 +50,8 @@ def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
 def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function. Inputs: ``prepare``, ``pool``, ``judge``, ``real`` (what ``embed`` left of this judge).
 
-    Leaves scores.parquet (sample, iou, then the columns of ``agreement``), left_out.json (what is not told of the
-    agreement, and why), spectra.parquet (see ``Spectra.table``), features.safetensors (see
+    Leaves scores.parquet (sample, iou, then the columns of ``agreement`` and of ``abnormality``), left_out.json (what
+    is not told of the agreement, and why), spectra.parquet (see ``Spectra.table``), features.safetensors (see
     ``FeatureSets.save``) and pool_metrics.json (see ``pool_metrics``).
 
     Raises:
@@ -65,7 +65,7 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     segmenter = load_segmenter(inputs["judge"], trial.device)
     evidence = PoolEvidence(config, data, train, pool, RealSide.open(inputs["real"]), segmenter, extractor)
     scores = pd.DataFrame({"sample": np.arange(len(pool)), "iou": evidence.iou})
-    pd.concat([scores, evidence.agreement], axis=1).to_parquet(trial.output / SCORES, index=False)
+    pd.concat([scores, evidence.agreement, evidence.abnormality], axis=1).to_parquet(trial.output / SCORES, index=False)
     evidence.bottleneck.save(trial.output)
     evidence.spectra.table(data.modalities).to_parquet(trial.output / SPECTRA, index=False)
     write_json(trial.output / LEFT_OUT, evidence.left_out)

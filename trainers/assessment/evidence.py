@@ -16,6 +16,7 @@ from torch import nn
 
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.trainers.assessment.abnormality import NOBODY, abnormality
 from medsweep.trainers.assessment.agreement import ALL_SEEN, BY_CONSTRUCTION, agreement
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks
@@ -99,6 +100,13 @@ class PoolEvidence:
     def agreement(self) -> pd.DataFrame:
         """``agreement`` of each sample's mask with what the segmenter sees, n rows."""
         return agreement(self.masks, self.view.predicted, len(self.data.classes))
+
+    @cached_property
+    def abnormality(self) -> pd.DataFrame:
+        """``abnormality`` of each sample's mask beside real ones in use, n rows; not of its own patient's."""
+        rows, patients = self.pool.rows, self.data.index["patient"].to_numpy()
+        owners = np.full(len(self.pool), NOBODY, object) if rows is None else patients[rows]
+        return abnormality(self.masks, owners, self.real_masks, self.owners, len(self.data.classes))
 
     @cached_property
     def left_out(self) -> dict[str, str]:

@@ -111,10 +111,22 @@ def mean_hd95_between(real_NRR: Masks, owners_N: NDArray[np.object_]) -> float |
 
 
 def _mean_hd95(queries_QRR: Masks, owners_Q: Indices, real_NRR: Masks, owners_N: Indices) -> float:
+    return float(np.mean(hd95_to_nearest(queries_QRR, owners_Q, real_NRR, owners_N)))
+
+
+def hd95_to_nearest(queries_QRR: Masks, owners_Q: Indices, real_NRR: Masks, owners_N: Indices) -> NDArray[np.float64]:
+    """HD95 in pixels from each mask to the nearest real one of another owner, both centred, (Q,); none is empty.
+
+    NaN where no real mask has another owner.
+    """
+    if not len(real_NRR):
+        return np.full(len(queries_QRR), np.nan)
     centred_QSS = centre(queries_QRR)
     nearest_QSS = centre(real_NRR[_nearest(centred_QSS, owners_Q, real_NRR, owners_N)])
     pairs = zip(centred_QSS, nearest_QSS, strict=True)
-    return float(np.mean([hd95_mm(surface_distances(a_SS, b_SS, PIXELS)) for a_SS, b_SS in pairs]))
+    distances_Q = np.array([hd95_mm(surface_distances(a_SS, b_SS, PIXELS)) for a_SS, b_SS in pairs])
+    alone_Q = (owners_Q[:, None] == owners_N).all(axis=1)
+    return np.where(alone_Q, np.nan, distances_Q)
 
 
 def _nearest(centred_QSS: NDArray[np.bool_], owners_Q: Indices, real_NRR: Masks, owners_N: Indices) -> Indices:

@@ -19,6 +19,7 @@ from torch import nn
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
+from medsweep.trainers.assessment.abnormality import abnormality
 from medsweep.trainers.assessment.agreement import IN_USE, WATCHED, agreement
 from medsweep.trainers.assessment.config import EmbedConfig
 from medsweep.trainers.assessment.floors import halves_apart, neighbours_between
@@ -30,7 +31,7 @@ from medsweep.trainers.measures.neighbours import authenticity, between_owners, 
 from medsweep.trainers.segmentation.network import features
 
 TENSORS, NUMBERS = "real_features.safetensors", "real_numbers.json"
-TABLES = {"shapes": "real_shapes.parquet", "agreement": "real_agreement.parquet"}
+TABLES = {name: f"real_{name}.parquet" for name in ("shapes", "agreement", "abnormality")}
 
 Array = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -65,6 +66,8 @@ class RealSide:
     Before its columns: ``patient``, ``group`` (in use or watched) and ``unseen``, whether the judge was fitted on
     nothing of the patient.
     """
+    abnormality: pd.DataFrame
+    """``abnormality`` of these masks, beside those of other patients in use."""
     between_patients: float | None
     """Mean HD95 in pixels from a mask to the nearest of other patients; None where no other patient has one."""
     nearest: Array
@@ -127,6 +130,7 @@ class RealSide:
                 ],
                 ignore_index=True,
             ),
+            abnormality=_abnormality(data, rows, real_rows(data, watched)),
             between_patients=mean_hd95_between(masks, owners),
             nearest=nearest_other(deepest),
             authenticity=_between_halves(deepest, halves),
@@ -169,6 +173,13 @@ def _agreement_of_watched(
     if not len(rows):
         return []
     return [_agreement(data, rows, look(judge, data.images, rows, 1).predicted, WATCHED, fitted_on)]
+
+
+def _abnormality(data: SliceSet, rows: Indices, watched: Indices) -> pd.DataFrame:
+    """Of the slices in use, then of the watched ones, in the order of the agreement."""
+    both = np.concatenate([rows, watched])
+    masks, owners = np.array(data.masks[both]), data.index["patient"].to_numpy()[both]
+    return abnormality(masks, owners, masks[: len(rows)], owners[: len(rows)], len(data.classes))
 
 
 def real_rows(data: SliceSet, train: Sequence[str]) -> Indices:

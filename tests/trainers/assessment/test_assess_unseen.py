@@ -116,6 +116,21 @@ def test_unseen_reals_are_those_that_the_judge_was_not_fitted_on(slices, judges,
     assert {f"class_1/{name}" for name in MEASURES} < set(scores.columns)
 
 
+def test_a_mask_is_held_against_those_of_other_people(slices, judges, tmp_path):
+    data = SliceSet.open(slices)
+    rows = data.rows(split(data.patients, FOLD).train, foreground_only=True)
+    nearest = {}
+    for name, sources in {"painted": rows, "generated": None}.items():
+        Pool(data.images[rows], np.array(data.masks[rows]), 5, rows=sources).save(tmp_path / name)
+        _, _, scores, _ = assessed(slices, tmp_path / name / "a", tmp_path / name, judges["control"])
+        nearest[name] = scores["nearest_px"]
+    real = pd.read_parquet(tmp_path / "painted" / "a" / "embed" / "output" / "real_abnormality.parquet")
+    assert (nearest["generated"] == 0).all()
+    assert nearest["painted"].min() > 0
+    np.testing.assert_array_equal(nearest["painted"], real["nearest_px"][: len(rows)])
+    assert len(real) > len(rows)
+
+
 def test_a_judge_that_has_seen_all_reals_gives_no_excess_and_says_why(slices, tmp_path):
     fold = FOLD.model_copy(update={"validation": 0.0, "patients": None})
     judge = fitted(slices, tmp_path / "judge", fold=fold, left_out=False)
