@@ -1,8 +1,11 @@
 """Writing so that a reader sees all of a file or none, and hashing what was written."""
 
+import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,16 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
+
+
+@contextmanager
+def read_only_is_fine() -> Iterator[None]:
+    """For caches: where this process may not write, it does without."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:

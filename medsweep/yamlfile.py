@@ -35,8 +35,10 @@ class YamlFile:
         return UserError(f"{self.where(key)}: {message}")
 
 
-def read_yaml(path: Path, kind: str = "sweep") -> YamlFile:
+def read_yaml(path: Path, kind: str = "sweep", *, keep_unset: bool = False) -> YamlFile:
     """Read a YAML mapping; ``${NAME}`` in a string is replaced by the environment variable NAME.
+
+    With ``keep_unset`` a variable that is not set stays as it is written.
 
     Raises:
         UserError: no such file, not YAML, not a mapping, a repeated key, or a variable that is not set.
@@ -51,7 +53,8 @@ def read_yaml(path: Path, kind: str = "sweep") -> YamlFile:
     if not isinstance(loaded, CommentedMap):
         raise UserError(f"{path}:1: a {kind} file holds a mapping of keys, got {type(loaded).__name__}")
     lines: dict[Key, int] = {}
-    return YamlFile(path, _plain(loaded, (), lines, path), lines)
+    plain = _plain(loaded, (), lines)
+    return YamlFile(path, _expanded(plain, (), lines, path, keep_unset=keep_unset), lines)
 
 
 def read_text(path: Path, kind: str, pattern: str) -> str:
@@ -69,29 +72,38 @@ def read_text(path: Path, kind: str, pattern: str) -> str:
         raise UserError(f"{path} cannot be read as a text file: {error}") from None
 
 
-def _plain(node: Any, key: Key, lines: dict[Key, int], path: Path) -> Any:
+def _plain(node: Any, key: Key, lines: dict[Key, int]) -> Any:
     if isinstance(node, CommentedMap):
         for name in node:
             lines[(*key, str(name))] = node.lc.key(name)[0] + 1 if name in node.lc.data else lines.get(key, 1)
-        return {str(name): _plain(item, (*key, str(name)), lines, path) for name, item in node.items()}
+        return {str(name): _plain(item, (*key, str(name)), lines) for name, item in node.items()}
     if isinstance(node, CommentedSeq):
         for number in range(len(node)):
             lines[(*key, number)] = node.lc.item(number)[0] + 1
-        return [_plain(item, (*key, number), lines, path) for number, item in enumerate(node)]
+        return [_plain(item, (*key, number), lines) for number, item in enumerate(node)]
     if isinstance(node, bool) or node is None:
         return node
     for kind in (int, float, str):
         if isinstance(node, kind):
-            return _expand(str(node), key, lines, path) if kind is str else kind(node)
+            return kind(node)
     return str(node)
 
 
-def _expand(text: str, key: Key, lines: dict[Key, int], path: Path) -> str:
+def _expanded(node: Any, key: Key, lines: dict[Key, int], path: Path, *, keep_unset: bool) -> Any:
+    if isinstance(node, dict):
+        return {name: _expanded(item, (*key, name), lines, path, keep_unset=keep_unset) for name, item in node.items()}
+    if isinstance(node, list):
+        return [_expanded(item, (*key, at), lines, path, keep_unset=keep_unset) for at, item in enumerate(node)]
+    if not isinstance(node, str):
+        return node
+
     def value(match: re.Match[str]) -> str:
         name = match[1]
+        if name not in os.environ and keep_unset:
+            return match[0]
         if name not in os.environ:
             place = f"{path}:{lines.get(key, 1)}"
             raise UserError(f"{place}: the environment variable {name} is not set; begin the command with {name}=...")
         return os.environ[name]
 
-    return _VARIABLE.sub(value, text)
+    return _VARIABLE.sub(value, node)

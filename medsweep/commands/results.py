@@ -20,7 +20,8 @@ def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = N
     from medsweep.study import session
     from medsweep.study.tables import write_tables
 
-    opened = session.open_sweep(sweep, store)
+    require_store(store)
+    opened = session.open_sweep(sweep, store, to="read")
     if opened.look is not None:
         typer.echo(look_views.progress_sentence(opened.look), err=True)
     for path in write_tables(opened.tables(), opened.folder(results)):
@@ -85,7 +86,7 @@ def _analyse_sweeps(sweeps: Sequence[Path], store: Path, results: Path | None, f
     from medsweep.commands import views
     from medsweep.study import report, session
 
-    sessions = [session.open_sweep(path, store) for path in sweeps]
+    sessions = [session.open_sweep(path, store, to="read") for path in sweeps]
     names = Counter(opened.sweep.name for opened in sessions)
     if twice := sorted(name for name, count in names.items() if count > 1):
         raise UserError(
@@ -120,7 +121,8 @@ def predict(
     """Write what the published networks see in their test patients, as NIfTI files that overlay the patients' own."""
     from medsweep.study import report, session
 
-    opened = session.open_sweep(sweep, store)
+    require_store(store)
+    opened = session.open_sweep(sweep, store, to="read")
     for path in report.predict_tested(opened.plan, opened.decisions, opened.store, arm or [], out):
         typer.echo(path)
     return 0
@@ -139,7 +141,7 @@ def best(
     from medsweep.study import session
 
     require_store(store)
-    opened = session.open_sweep(sweep, store)
+    opened = session.open_sweep(sweep, store, to="read")
     search = opened.search
     if search is None:
         raise UserError(f"{sweep} has no search:, so nothing was suggested; medsweep analyse compares its arms")

@@ -30,7 +30,7 @@ def verify(
         bool, typer.Option("--set-aside", help="Move damaged trials to STORE/damaged, to be run again.")
     ] = False,
 ) -> int:
-    """Hash every published file and name what is not as it was published. Exit code 1 if anything is damaged."""
+    """Hash every published file and name what is not as it was published. Exit code 1 if there is any."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -48,14 +48,18 @@ def verify(
             typer.echo(f"damaged: {trial.stage} {trial.digest[:16]}: {what}")
         if set_aside:
             typer.echo(f"set aside: {opened.quarantine(trial.stage, trial.digest)}")
+    unread = [trial for trial in checked if trial.unread]
+    for trial in unread:
+        typer.echo(f"not looked at: {trial.unread}")
     gone = Counter((trial.stage, role) for trial in checked for role in trial.inputs_gone)
     for (name, role), count in sorted(gone.items()):
         typer.echo(f"inputs gone: {role} of {count} {name} trial(s); their results stand without it")
     typer.echo(
         f"{len(checked)} trial(s), {sum(trial.files for trial in checked)} files, {len(damaged)} trial(s) damaged"
+        + (f", {len(unread)} not looked at" if unread else "")
         + ("; medsweep run makes those a sweep needs again" if damaged else "")
     )
-    return 1 if damaged else 0
+    return 1 if damaged or unread else 0
 
 
 def gc(
@@ -74,6 +78,8 @@ def gc(
     """Delete what no sweep needs: trials that no plan reaches, what failed or stopped attempts left behind."""
     from medsweep.commands import views
     from medsweep.store.collection import UNFINISHED, find_waste, live_part, planned, remove
+    from medsweep.store.lease import is_live
+    from medsweep.store.presence import present
 
     opened = _existing(store, writes=not dry_run)
     age = None if older_than is None else _seconds(older_than)
@@ -88,7 +94,8 @@ def gc(
             trial = f"{item.path.parent.name} {item.path.name[:16]}"
             typer.echo(f"unfinished: {trial}: {item.remark}, {_age(item.newest)} old")
     if dry_run:
-        busy = "; a run is at work in this store, so nothing could be deleted now" if live_part(opened) else ""
+        at_work = live_part(opened) or any(map(is_live, present(opened.root)))
+        busy = "; a run is at work in this store, so nothing could be deleted now" if at_work else ""
         typer.echo(f"nothing was deleted (--dry-run){busy}")
         return 0
     if not yes:
@@ -111,10 +118,10 @@ def retry(
     if not failed:
         raise UserError(f"nothing says what of {sweep} to retry; give --failed, or --failed --outcome NAME for some")
     from medsweep.execution.failures import failed_trials, set_apart
-    from medsweep.study.plan import plan_sweep
+    from medsweep.study.reach import whole_plan
 
     opened = _existing(store, writes=True)
-    trials = failed_trials(plan_sweep(sweep, opened).plan, opened, outcome or ())
+    trials = failed_trials(whole_plan(sweep, opened), opened, outcome or ())
     for trial in trials:
         set_apart(trial, opened)
     if not trials:
@@ -136,10 +143,9 @@ def _existing(root: Path, *, writes: bool) -> "Store":
 
 
 def _needed(sweeps: Sequence[Path], store: "Store") -> set[str]:
-    from medsweep.study.plan import plan_sweep
+    from medsweep.study.reach import needed_by
 
-    plans = [plan_sweep(path, store).plan for path in sweeps]
-    return {digest for plan in plans for goal in plan.goals for digest in plan.ancestry(goal)}
+    return {digest for path in sweeps for digest in needed_by(path, store)}
 
 
 def _ask(store: "Store", sweeps: Sequence[Path]) -> None:

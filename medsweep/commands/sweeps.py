@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath
+from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath, require_store
 from medsweep.errors import UserError
 
 
@@ -59,7 +59,7 @@ def run(  # noqa: PLR0917
     if address is not None and runner == "local":
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
     copies = cache_spec(cache, store)
-    opened = session.open_sweep(sweep, store)
+    opened = session.open_sweep(sweep, store, to="run")
     options = session.RunOptions(runner, address, wandb, fail_fast, copies)
     summary = opened.run(options)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
@@ -78,7 +78,8 @@ def status(sweep: SweepPath, store: StorePath = STORE) -> int:
     from medsweep.commands import look_views, views
     from medsweep.study import session
 
-    opened = session.open_sweep(sweep, store)
+    require_store(store)
+    opened = session.open_sweep(sweep, store, to="read")
     views.stdout().print(views.status_table(opened), soft_wrap=True)
     if opened.look is not None:
         typer.echo(look_views.progress_sentence(opened.look))
@@ -94,5 +95,6 @@ def why(
     from medsweep.planning.cost import explain
     from medsweep.store.store import Store
 
-    views.stdout().print(views.why_text(explain(digest, Store.create(store))))
+    require_store(store)
+    views.stdout().print(views.why_text(explain(digest, Store.open(store))))
     return 0

@@ -25,7 +25,7 @@ from medsweep.data.layouts.leftovers import leftovers
 from medsweep.data.phantom import patient_ids, write_cohort
 from medsweep.data.phantom.cohort import PHANTOM_VERSION
 from medsweep.errors import UserError, nearest
-from medsweep.files import sha256_of, write_json
+from medsweep.files import read_only_is_fine, sha256_of, write_json
 from medsweep.identity import canonical
 
 
@@ -206,6 +206,7 @@ def _cached_hashes(listing: Listing, cache: Path) -> dict[str, list[str]]:
         if not (isinstance(entry, list) and len(entry) == 3 and entry[:2] == stamp):
             after[str(path.absolute())] = [*stamp, sha256_of(path)]
     if after != before:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_json(cache, after)
+        with read_only_is_fine():
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            write_json(cache, after)
     return {case.id: [after[str(path.absolute())][2] for path in case.files] for case in listing.cases}

@@ -133,15 +133,20 @@ def run_plan(
 def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool = True) -> dict[str, Decision]:
     """``decide`` against the store; torn manifests and damaged files of measured arms are named and set aside.
 
-    Without ``hashes`` only manifests are read, which is enough to look and too little to build on.
+    Without ``hashes`` only manifests are read and nothing is moved, which is enough to look and too little to build on.
+
+    Raises:
+        UserError: a trial cannot be read, or another version published it.
     """
     published = store.look(
         ((trial.stage, digest) for digest, trial in plan.trials.items()), hashed=set(plan.goals) if hashes else ()
     )
     outcomes: dict[str, tuple[str, str]] = {}
     for digest, manifest in published.items():
-        if isinstance(manifest, DamagedError):
+        if isinstance(manifest, DamagedError) and hashes:
             set_aside(manifest, store, observer)
+        elif isinstance(manifest, DamagedError):
+            observer.note(f"{manifest}; medsweep run sets it aside and makes it again")
         else:
             outcomes[digest] = manifest.outcome, manifest.message
     return decide(plan, lambda _, digest: outcomes.get(digest))

@@ -15,7 +15,7 @@ from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import StalledError, TrialFailedError
 from medsweep.execution.runner import Ledger
 from medsweep.execution.task import RunContext, Task, TaskFile
-from medsweep.store.store import Store
+from medsweep.store.store import Store, share_with_group
 from medsweep.sweep.file import Resources
 from medsweep.tracking.wandb import WandbTracker
 from medsweep.trial import Progress
@@ -138,6 +138,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], context: RunContext, tasks: TaskFile) -> None:
         """Called once per process; later trials come through ``reset_config``."""
         self._context, self._tasks = context, tasks
+        share_with_group(context.store)
         self._store = Store(context.store)
         self._tracker = WandbTracker(context.store / "wandb", context.tracking)
         self._node = ray.get_runtime_context().get_node_id()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsweep.execution.failures import notes
-from medsweep.files import write_atomic
+from medsweep.files import read_only_is_fine, write_atomic
 from medsweep.identity import identity, short
 from medsweep.planning.forecast import Interval, Price, total
 from medsweep.store.source_code import changed_files
@@ -138,8 +138,11 @@ class Why:
     """How it, or what it would be made from, ended without a result."""
 
 
-def write_index(plan: Plan, store: Store) -> None:
-    """Keep the planned trials where ``why`` finds them; a cache, made anew by every plan."""
+def write_index(plan: Plan, store: Store, *, grows: bool = False) -> None:
+    """Keep the planned trials where ``why`` finds them; a cache, made anew by every plan that may write.
+
+    One that ``grows`` keeps what was there before: a search whose results are gone forgets what it asked after them.
+    """
     serves = plan.serves()
     rows = [
         {
@@ -153,8 +156,20 @@ def write_index(plan: Plan, store: Store) -> None:
         for digest, trial in plan.trials.items()
     ]
     folder = store.root / "plans"
-    folder.mkdir(exist_ok=True)
-    write_atomic(folder / f"{plan.sweep}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    path = folder / f"{plan.sweep}.jsonl"
+    lines, known = [json.dumps(row) for row in rows], {None, *serves}
+    if grows and path.is_file():
+        lines += [line for line in path.read_text().splitlines() if _digest(line) not in known]
+    with read_only_is_fine():
+        folder.mkdir(exist_ok=True)
+        write_atomic(path, "".join(f"{line}\n" for line in lines))
+
+
+def _digest(line: str) -> object:
+    try:
+        return json.loads(line)["digest"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def explain(prefix: str, store: Store) -> Why:

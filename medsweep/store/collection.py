@@ -18,7 +18,8 @@ from pathlib import Path
 from medsweep.errors import UserError, nearest
 from medsweep.identity import short
 from medsweep.store.lease import LEASE, Lease, LeaseHeldError, is_live
-from medsweep.store.store import DAMAGED, MANIFEST, THREADS, DamagedError, Store
+from medsweep.store.presence import announced, present
+from medsweep.store.store import DAMAGED, MANIFEST, THREADS, DamagedError, Store, UnreadableError
 
 RETRIED = "retried"
 ABANDONED_SECONDS = 3600.0
@@ -45,6 +46,8 @@ class Checked:
     damages: tuple[str, ...]
     inputs_gone: tuple[str, ...]
     """Roles of inputs that are no longer in the store; no damage, since results stand without them."""
+    unread: str = ""
+    """Why it could not be looked at; that is no damage either."""
 
 
 def check_store(store: Store, stages: Sequence[str], on_checked: Callable[[Checked], None]) -> list[Checked]:
@@ -66,8 +69,8 @@ def _check(store: Store, stage: str, digest: str, published: Collection[str]) ->
         damages = [*store.damages(manifest), *_strangers(folder, manifest.files)]
     except DamagedError as error:
         return Checked(stage, digest, 0, (error.what,), ())
-    except OSError as error:
-        return Checked(stage, digest, 0, (f"{error.filename or folder} cannot be read ({error.strerror})",), ())
+    except UnreadableError as error:
+        return Checked(stage, digest, 0, (), (), str(error))
     gone = tuple(role for role, parent in manifest.inputs.items() if parent not in published)
     return Checked(stage, digest, len(manifest.files), tuple(damages), gone)
 
@@ -121,15 +124,22 @@ def planned(store: Store) -> set[str]:
             f"no plan is kept in {store.root / 'plans'}, so nothing says which trials are needed; "
             "name the sweeps whose trials are to be kept"
         )
-    digests: set[str] = set()
-    for path in paths:
-        try:
-            digests |= {json.loads(line)["digest"] for line in path.read_text().splitlines()}
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path} cannot be read ({error}); medsweep plan makes it anew; remove it if its sweep is given up"
-            ) from None
-    return digests
+    return {digest for path in paths for digest in _digests(path)}
+
+
+def planned_of(sweep: str, store: Store) -> set[str]:
+    """Digests that the plan kept of one sweep names; none where none is kept. Raises UserError: it cannot be read."""
+    path = store.root / "plans" / f"{sweep}.jsonl"
+    return _digests(path) if path.is_file() else set()
+
+
+def _digests(path: Path) -> set[str]:
+    try:
+        return {json.loads(line)["digest"] for line in path.read_text().splitlines()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); medsweep plan makes it anew; remove it if its sweep is given up"
+        ) from None
 
 
 def find_waste(store: Store, needed: Collection[str], older_than: float | None = None) -> list[Waste]:
@@ -169,15 +179,16 @@ def remove(store: Store, waste: Sequence[Waste], on_removed: Callable[[Waste], N
     Raises:
         UserError: somebody is at work in the store, which is looked at before each kind.
     """
-    for kind in KINDS:
-        if (part := live_part(store)) is not None:
-            raise _busy(part)
-        for item in (item for item in waste if item.kind == kind):
-            try:
-                _remove(item)
-            except LeaseHeldError:
-                raise _busy(item.path) from None
-            on_removed(item)
+    with announced(store.root, "gc"):
+        for kind in KINDS:
+            if (part := live_part(store)) is not None:
+                raise _busy(part)
+            for item in (item for item in waste if item.kind == kind):
+                try:
+                    _remove(item)
+                except LeaseHeldError:
+                    raise _busy(item.path) from None
+                on_removed(item)
 
 
 def _busy(part: Path) -> UserError:
@@ -229,7 +240,8 @@ def _settled_notes(store: Store, needed: Collection[str], published: Mapping[str
 
 
 def _abandoned(store: Store) -> Iterator[Path]:
-    """Temporary files and half-deleted trials whose writer is gone."""
+    """Temporary files, half-deleted trials, and words of a run or gc, whose writer is gone."""
+    yield from (path for path in present(store.root) if not is_live(path))
     folders = [store.root, store.root / "plans", *(store.root / stage for stage in _stage_folders(store))]
     for path in (path for folder in folders for path in _children(folder) if _TEMPORARY(path.name)):
         if path.name.endswith(".gone") or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:

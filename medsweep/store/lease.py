@@ -1,5 +1,6 @@
 """Leases: one worker at a time on a trial's working folder, and a way to tell a dead worker from a slow one."""
 
+import errno
 import json
 import os
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 LEASE = "lease.json"
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES)
+"""How file systems without hard links refuse one: exFAT, SMB, gcsfuse, BeeGFS."""
 WATCH_SECONDS = 2.5 * BEAT_SECONDS
 """Time that the heartbeat of another host's lease must stand still before it is taken over, since clocks jump."""
 
@@ -34,6 +37,13 @@ class Holder:
     started: int
     """Start time of the process in clock ticks since boot: a pid alone is reused."""
     token: str
+    namespace: str = ""
+    """In which the pid counts: containers of one host share its name and not its pids. Empty in older leases."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process can ask for the holder's process."""
+        return self.host == socket.gethostname() and self.namespace in ("", pid_namespace())
 
 
 class Lease:
@@ -45,7 +55,9 @@ class Lease:
 
     def __init__(self, folder: Path, beat_seconds: float = BEAT_SECONDS) -> None:
         self._path = folder / LEASE
-        self._holder = Holder(socket.gethostname(), os.getpid(), process_start(os.getpid()) or 0, uuid.uuid4().hex)
+        pid = os.getpid()
+        started, token = process_start(pid) or 0, uuid.uuid4().hex
+        self._holder = Holder(socket.gethostname(), pid, started, token, pid_namespace())
         self._stop = threading.Event()
         self._acquire()
         self._thread = threading.Thread(target=self._beat, args=(beat_seconds,), name="medsweep-lease", daemon=True)
@@ -61,7 +73,7 @@ class Lease:
                 os.fsync(stream.fileno())
             for _ in range(3):
                 try:
-                    os.link(own, self._path)
+                    _put(own, self._path)
                     return
                 except FileExistsError:
                     _take_away(self._path, self._holder.token)
@@ -112,16 +124,34 @@ def _take_away(path: Path, token: str) -> None:
         return
     if _holder(moved) != stale:
         with suppress(FileExistsError):
-            os.link(moved, path)
+            _put(moved, path)
         moved.unlink()
         raise LeaseHeldError(f"{path} was taken over by another worker")
     moved.unlink()
 
 
+def _put(source: Path, path: Path) -> None:
+    """Give ``path`` the content of ``source`` unless it exists; whole at once where the file system has hard links.
+
+    Raises:
+        FileExistsError: ``path`` exists.
+    """
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # A reader between the two sees a lease without a holder, which its heartbeat keeps alive.
+        with path.open("x") as stream:
+            stream.write(source.read_text())
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
 def _stands_still(path: Path) -> bool:
     """Whether the heartbeat of another host is silent for ``WATCH_SECONDS`` of this host's monotonic clock."""
     holder = _holder(path)
-    if holder is not None and holder.host == socket.gethostname():
+    if holder is not None and holder.is_here:
         return True
     pause, until = threading.Event(), time.monotonic() + WATCH_SECONDS
     try:
@@ -138,18 +168,24 @@ def _stands_still(path: Path) -> bool:
 def is_live(folder: Path) -> bool:
     """Whether a living worker seems to hold the lease of ``folder``.
 
-    On this host the process itself is asked. For another host the distance between its heartbeat and now decides,
-    both by the file system's own clock, since clocks of hosts differ; a heartbeat far in the future is none.
+    On this host the process itself is asked. For another host, or another container of this one, the distance between
+    its heartbeat and now decides, both by the file system's own clock, since clocks of hosts differ; a heartbeat far in
+    the future is none.
     """
     path = folder / LEASE
     try:
         beat = path.stat().st_mtime
         holder = _holder(path)
-        if holder is not None and holder.host == socket.gethostname():
+        if holder is not None and holder.is_here:
             return process_start(holder.pid) == holder.started
         return abs(_now(folder) - beat) < STALE_SECONDS
     except FileNotFoundError:
         return False
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Who holds the lease of ``folder``, living or dead; None where nobody can be named."""
+    return _holder(folder / LEASE)
 
 
 def _now(folder: Path) -> float:
@@ -172,6 +208,14 @@ def _holder(path: Path) -> Holder | None:
         return Holder(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def pid_namespace() -> str:
+    """What tells the process ids of this container from those of others, or "" where the system does not say."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def process_start(pid: int) -> int | None:

@@ -14,12 +14,13 @@ Layout::
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import from_json
 
@@ -51,6 +52,10 @@ class DamagedError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DamagedError, (self.stage, self.digest, self.what)
+
+
+class UnreadableError(UserError):
+    """A published trial that this process may not read or this version does not know; nobody moves it away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +99,36 @@ class Store:
         self._manifests: dict[tuple[str, str], tuple[tuple[int, int, int], Manifest]] = {}
 
     @classmethod
-    def create(cls, root: Path) -> "Store":
-        """Open a store, making its folder. Raises UserError: the folder cannot be made or written to."""
+    def open(cls, root: Path) -> "Store":
+        """Open a store to look at it, making its folder. Raises UserError: it cannot be made or read."""
         try:
             root.mkdir(parents=True, exist_ok=True)
-            probe = root / f".writable.{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            os.listdir(root)
         except OSError as error:
             raise UserError(
-                f"the store {root} cannot be written to ({error.strerror}); choose another with --store"
+                f"the store {root} cannot be read ({error.strerror}); choose another with --store"
             ) from None
+        return cls(root)
+
+    @classmethod
+    def create(cls, root: Path) -> "Store":
+        """Open a store to work in it, making its folder.
+
+        A folder that its group may write to is shared: what this process makes in it, its group may write to, too.
+
+        Raises:
+            UserError: the folder cannot be made or written to.
+        """
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            folders = [root, *(folder for folder in root.iterdir() if folder.is_dir() and folder.name[0] != ".")]
+            for folder in folders:
+                probe = folder / f".writable.{os.getpid()}"
+                probe.touch()
+                probe.unlink()
+        except OSError as error:
+            raise UserError(_unwritable(root, error)) from None
+        share_with_group(root)
         return cls(root)
 
     def folder(self, stage: str, digest: str) -> Path:
@@ -128,13 +152,19 @@ class Store:
 
         Raises:
             DamagedError: the manifest is torn or belongs to something else.
+            UnreadableError: as ``manifest``.
         """
         if not self.folder(stage, digest).is_dir():
             return None
         return self.manifest(stage, digest).outcome
 
     def manifest(self, stage: str, digest: str) -> Manifest:
-        """Manifest of a published trial. Raises DamagedError: it is missing, torn, or of another trial or format."""
+        """Manifest of a published trial.
+
+        Raises:
+            DamagedError: it is missing, torn, or of another trial.
+            UnreadableError: this process may not read it, or a newer version wrote it.
+        """
         path = f"{self.root}/{stage}/{digest}/{MANIFEST}"
         try:
             status = os.stat(path)
@@ -145,10 +175,14 @@ class Store:
             with open(path, "rb") as stream:
                 # Thousands of manifests name the same files and metrics; cached keys are held in memory once.
                 raw = from_json(stream.read(), cache_strings="keys")
-            if raw.pop("format") != FORMAT:
-                raise DamagedError(stage, digest, f"{path} is of another format")
-            manifest = Manifest(**raw)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            manifest = _parsed(raw, stage, digest)
+        except FileNotFoundError as error:
+            raise DamagedError(stage, digest, f"{path} cannot be read ({error.strerror})") from None
+        except OSError as error:
+            raise _unreadable(stage, digest, path, error) from None
+        except UnreadableError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedError(stage, digest, f"{path} cannot be read ({type(error).__name__}: {error})") from None
         if (manifest.stage, manifest.digest) != (stage, digest):
             raise DamagedError(stage, digest, f"{path} is the manifest of {manifest.stage} {manifest.digest}")
@@ -169,7 +203,11 @@ class Store:
         return manifest
 
     def damages(self, manifest: Manifest) -> Iterator[str]:
-        """What is wrong with each published file that is missing or does not match its hash."""
+        """What is wrong with each published file that is missing or does not match its hash.
+
+        Raises:
+            UnreadableError: a file is there and cannot be read.
+        """
         folder = f"{self.root}/{manifest.stage}/{manifest.digest}"
         for name, expected in manifest.files.items():
             path = f"{folder}/{name}"
@@ -178,6 +216,8 @@ class Store:
                     yield f"{path} does not match its sha256"
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 yield f"{path} is missing"
+            except OSError as error:
+                raise _unreadable(manifest.stage, manifest.digest, path, error) from None
 
     def look(
         self, trials: Iterable[tuple[str, str]], hashed: Collection[str] = ()
@@ -226,12 +266,12 @@ class Store:
         return target
 
     def published(self, stage: str | None = None) -> Iterator[Manifest]:
-        """Manifests of all published trials (of one stage), torn ones left out."""
+        """Manifests of all published trials (of one stage), those left out that are torn or cannot be read."""
         for name in self.stages() if stage is None else [stage]:
             for digest in self.listing(name):
                 try:
                     yield self.manifest(name, digest)
-                except DamagedError:
+                except (DamagedError, UnreadableError):
                     continue
 
     def find(self, prefix: str) -> Manifest | None:
@@ -245,6 +285,65 @@ class Store:
         """The error for a digest that nobody knows."""
         published = [short(digest) for stage in self.stages() for digest in self.listing(stage)]
         return UserError(f"no trial {prefix!r} in the plan or in the store {self.root}; {nearest(prefix, published)}")
+
+
+def _parsed(raw: Any, stage: str, digest: str) -> Manifest:
+    """Raises KeyError, TypeError or AttributeError where ``raw`` is no manifest of any version."""
+    number = raw.pop("format")
+    strangers = sorted(raw.keys() - _SHAPES.keys())
+    if number != FORMAT or strangers:
+        what = f"format {number}, and this one reads {FORMAT}" if number != FORMAT else f"with {', '.join(strangers)}"
+        raise UnreadableError(
+            f"{stage} {short(digest)} was published by another version of medsweep ({what}); nothing was moved; use "
+            "that version, or another --store"
+        )
+    for name, shape in _SHAPES.items():
+        if name in raw and not isinstance(raw[name], shape):
+            raise TypeError(f"{name} is {type(raw[name]).__name__}")
+    return Manifest(**raw)
+
+
+_SHAPES: Final[Mapping[str, type | tuple[type, ...]]] = {
+    name: kinds[0]
+    for kinds, names in (
+        ((str,), ("stage", "digest", "outcome", "message", "finished", "timed_on")),
+        ((dict,), ("config", "inputs", "reads", "files", "metrics", "host", "versions", "code")),
+        (((int, float),), ("version", "seconds", "estimated_hours")),
+        ((list,), ("notes",)),
+    )
+    for name in names
+}
+"""Types of the fields of a manifest as JSON has them."""
+
+
+def _unreadable(stage: str, digest: str, path: str, error: OSError) -> UnreadableError:
+    return UnreadableError(
+        f"{path} of {stage} {short(digest)} cannot be read ({error.strerror}{_owned(Path(path))}); nothing was moved; "
+        "make it readable, or use another --store"
+    )
+
+
+def _unwritable(root: Path, error: OSError) -> str:
+    where = Path(error.filename).parent if error.filename else root
+    return (
+        f"the store {root} cannot be written to ({error.strerror}{_owned(where)}); choose another with --store, or let "
+        f"its owner share it with a group: chgrp -R GROUP {root} and chmod -R g+rwX,g+s {root}"
+        if isinstance(error, PermissionError) and root.is_dir()
+        else f"the store {root} cannot be written to ({error.strerror}); choose another with --store"
+    )
+
+
+def _owned(path: Path) -> str:
+    try:
+        return f"; it belongs to {path.owner()}"
+    except (OSError, KeyError):
+        return ""
+
+
+def share_with_group(root: Path) -> None:
+    """Let the group write to what this process makes from now on, where it may write to ``root``."""
+    if root.stat().st_mode & stat.S_IWGRP:
+        os.umask(os.umask(0o077) & ~0o070)
 
 
 def free_path(folder: Path, name: str, suffix: str = "") -> Path:

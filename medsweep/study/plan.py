@@ -7,11 +7,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from medsweep.data.folds import split
-from medsweep.data.source import DataSource, inspect_source
+from medsweep.data.source import DataSource
 from medsweep.errors import UserError
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains, fold_of
 from medsweep.study.equal_real import with_equal_real_steps
+from medsweep.study.recorded_source import current_source, recorded_source
 from medsweep.study.refusals import refuse_data_factors, refuse_what_cannot_be_told
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
 from medsweep.sweep.arms import Arm, Replicate, arms, replicates
@@ -33,18 +34,20 @@ class PlannedSweep:
     plan: Plan[Settings]
 
 
-def plan_sweep(path: Path, store: Store) -> PlannedSweep:
+def plan_sweep(path: Path, store: Store, *, reading: bool = False) -> PlannedSweep:
     """Read a sweep file, look at its data, and build its plan.
+
+    Where results are only for ``reading``, what the store recorded of the patients will do in place of their files.
 
     Raises:
         UserError: anything in the file or the data that a user can mend.
     """
-    sweep = load_sweep(path, SCHEMA)
+    sweep = load_sweep(path, SCHEMA, reading=reading)
     refuse_data_factors(sweep)
     sweep = with_equal_real_steps(sweep)
     compared = arms(sweep)
     try:
-        source = inspect_source(sweep.base.data, store.root)
+        source = (recorded_source if reading else current_source)(sweep.base.data, store)
     except ValueError as error:
         raise sweep.error(("data",), str(error)) from None
     refuse_what_cannot_be_told(sweep, compared, source)

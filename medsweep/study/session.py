@@ -23,6 +23,7 @@ from medsweep.planning.cost import StageCost, stage_costs, store_notes, write_in
 from medsweep.planning.forecast import Forecast, History, Price, forecast, prices
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
+from medsweep.store.presence import announced
 from medsweep.store.store import Store
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.looks import Looks, LookState, open_looks, run_looks
@@ -36,6 +37,8 @@ from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer, make_console
 from medsweep.tracking.progress import StageQueue, SweepProgress
 from medsweep.tracking.wandb import resolve_mode
+
+Purpose = Literal["plan", "run", "read"]
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,13 @@ class Session:
         """Run what is missing, showing progress on stderr; a search goes on batch by batch, seeds look by look.
 
         Raises:
-            UserError: the forecast is above a cap of the budget, or the cluster cannot hold a trial.
+            UserError: the forecast is above a cap of the budget, the cluster cannot hold a trial, or ``gc`` is at work
+                in the store.
         """
+        with announced(self.store.root, "run"):
+            return self._run(options)
+
+    def _run(self, options: RunOptions) -> Summary:
         checked = self._with_plan(self.plan)
         to_run = any(decision.action == "run" for decision in checked.decisions.values())
         # A search may ask for more than is planned now; else nothing to run needs no cluster.
@@ -206,20 +214,26 @@ class Session:
         )
 
 
-def open_sweep(path: Path, store_root: Path) -> Session:
+def open_sweep(path: Path, store_root: Path, *, to: Purpose = "plan") -> Session:
     """Read a sweep, build its plan and compare it with the store.
+
+    ``to`` run is where the store must be writable; to read is where the store must be there and the files of the
+    patients need not be.
 
     Raises:
         UserError: anything in the file, the data or the store that a user can mend.
     """
-    store = Store.create(store_root)
-    planned = plan_sweep(path, store)
+    store = Store.create(store_root) if to == "run" else Store.open(store_root)
+    planned = plan_sweep(path, store, reading=to == "read")
     looks, search = open_looks(planned, store), open_search(planned, store)
     plan = planned.plan if search is None else search.forward().plan
     look = None if looks is None else looks.forward()
     plan = plan if look is None else look.plan
-    write_index(plan, store)
-    return Session(planned.sweep, plan, store, decide_checked(plan, store, _Notes(), hashes=False), search, looks, look)
+    if to != "read":
+        write_index(plan, store, grows=search is not None)
+    # a run looks again, at all files, and says then what is damaged
+    decisions = decide_checked(plan, store, Observer() if to == "run" else _Notes(), hashes=False)
+    return Session(planned.sweep, plan, store, decisions, search, looks, look)
 
 
 class _Notes(Observer):

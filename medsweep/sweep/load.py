@@ -29,13 +29,15 @@ def find_sweep(path: Path) -> Path:
     raise UserError(f"there is no sweep file {path}; {nearest(str(path), [*beside, *packaged])}")
 
 
-def load_sweep(path: Path, schema: Schema[S_co, A_co]) -> Sweep[S_co, A_co]:
+def load_sweep(path: Path, schema: Schema[S_co, A_co], *, reading: bool = False) -> Sweep[S_co, A_co]:
     """Read a sweep, by ``find_sweep``, and check it against what the pipeline knows.
+
+    Where results are only for ``reading``, environment variables may be missing.
 
     Raises:
         UserError: with file, line, value and the nearest valid name.
     """
-    yaml = read_yaml(find_sweep(path))
+    yaml = read_yaml(find_sweep(path), keep_unset=reading)
     refuse_stray_stopping(yaml)
     file = parse(SweepFile, _design_in_full(yaml.data), yaml)
     base = parse(schema.settings, base_tree(file), yaml, lambda loc: loc if loc[:1] == ("data",) else ("fixed", *loc))

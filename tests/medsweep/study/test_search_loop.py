@@ -22,6 +22,7 @@ from medsweep.search.stopping import Stopping
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains
 from medsweep.study.plan import plan_sweep
+from medsweep.study.reach import needed_by, whole_plan
 from medsweep.study.search_loop import Search, open_search, run_search
 from medsweep.study.stages import SCHEMA, STAGES, Settings
 from medsweep.sweep.arms import arms, replicates
@@ -283,8 +284,24 @@ def test_the_commands_run_a_search_and_tell_what_it_found(tmp_path: Path, monkey
     told = json.loads((tmp_path / "results" / "analysis.json").read_text())
     assert [arm["name"] for arm in told["arms"]] == ["control", "slow", *(f"search-{number:03}" for number in range(4))]
     assert "they are no planned comparison" in (tmp_path / "results" / "report.html").read_text()
+    kept = CliRunner().invoke(app, ["gc", str(path), *where[:2], "--yes"])
+    assert "nothing to delete" in kept.output, kept.output
     again = CliRunner().invoke(app, ["run", str(path), *where, "--runner", "local"])
     assert "ran no trial" in again.output
     shown = CliRunner().invoke(app, ["best", str(path), *where])
     assert "4 of 4 suggestions are settled" in shown.output
     assert (tmp_path / "results" / "search" / "history.png").stat().st_size > 1000
+    _check_damage_hides_no_suggestion(path, Store(tmp_path / "store"))
+
+
+def _check_damage_hides_no_suggestion(path: Path, store: Store) -> None:
+    """``retry`` sees suggestions as ``run`` does, and what a search asked after a trial that is gone stays needed."""
+    whole = whole_plan(path, store)
+    assert whole.leaves_of("search-003")
+    published = {digest for stage in store.stages() for digest in store.listing(stage)}
+    first = whole.leaves_of("search-000")[0]
+    store.quarantine("score", first)
+    assert "search-003" not in {arm.name for arm in whole_plan(path, store).arms}
+    looked = CliRunner().invoke(app, ["plan", str(path), "--store", str(store.root)])
+    assert looked.exit_code == 0
+    assert published <= needed_by(path, store)

@@ -1,0 +1,58 @@
+"""What the patients of a sweep were when it was last planned, so that results can be read where their files are not."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from medsweep.data.config import DataConfig
+from medsweep.data.dataset import Intensity
+from medsweep.data.source import DataSource, inspect_source
+from medsweep.files import read_only_is_fine, write_json
+from medsweep.identity import canonical
+from medsweep.store.store import Store
+
+
+def current_source(config: DataConfig, store: Store) -> DataSource:
+    """The patients as their files are now; kept in the store for ``recorded_source``.
+
+    Raises:
+        UserError: the folder or a file is missing, or the layout cannot be used.
+    """
+    source, path = inspect_source(config, store.root), _path(config, store)
+    if config.phantom is None and _read(path) != source:
+        with read_only_is_fine():
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, asdict(source) | {"intensity": source.intensity.model_dump(mode="json")})
+    return source
+
+
+def recorded_source(config: DataConfig, store: Store) -> DataSource:
+    """The patients as their files are now, or as they were when the store last saw them, where there is no such folder.
+
+    Raises:
+        UserError: the folder is not there and the store never saw it, or ``inspect_source`` refuses what is in it.
+    """
+    if config.phantom is None and not Path(str(config.root)).is_dir():
+        source = _read(_path(config, store))
+        if source is not None:
+            return source
+    return current_source(config, store)
+
+
+def _path(config: DataConfig, store: Store) -> Path:
+    key = hashlib.sha256(canonical(config).encode()).hexdigest()[:16]
+    return store.root / "plans" / f"patients-{key}.json"
+
+
+def _read(path: Path) -> DataSource | None:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return DataSource(
+            fingerprint=str(kept["fingerprint"]),
+            patients=tuple(kept["patients"]),
+            intensity=Intensity.model_validate_json(json.dumps(kept["intensity"])),
+            regions=tuple(kept["regions"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
