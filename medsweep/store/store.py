@@ -106,7 +106,7 @@ class Store:
             os.listdir(root)
         except OSError as error:
             raise UserError(
-                f"the store {root} cannot be read ({error.strerror}); choose another with --store"
+                f"the store {root} cannot be opened ({error.strerror}); choose another with --store"
             ) from None
         return cls(root)
 

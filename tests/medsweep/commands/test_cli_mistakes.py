@@ -93,11 +93,11 @@ def test_a_mistake_in_the_sweep_is_one_line_and_exit_code_2(
     assert len(ran.output.strip().splitlines()) == 1
 
 
-def test_a_store_that_cannot_be_written_to_is_one_line(medsweep: Medsweep, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_opened_is_one_line(medsweep: Medsweep, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ran = medsweep("plan", write_micro(tmp_path), "--store", tmp_path / "file" / "store")
     assert ran.exit_code == 2
-    assert "cannot be written to" in ran.output
+    assert "cannot be opened" in ran.output
 
 
 def test_an_address_without_ray_is_refused(medsweep: Medsweep, tmp_path: Path) -> None:
