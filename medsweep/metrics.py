@@ -141,6 +141,24 @@ _AGREEMENT: Final[tuple[tuple[str, str, Direction, str, str, str, str], ...]] = 
 )
 """Name, title, direction, range, unit, meaning and source of each measure of agreement."""
 
+_PATTERNS: Final[tuple[tuple[str, str, Direction, str, str, str, tuple[Place, ...]], ...]] = (
+    ("glcm_contrast_log_ratio", "GLCM contrast", "middle", "0 is best; below: too smooth",
+     "Log contrast of co-occurring grey levels, synthetic over real, mean over distances of 1 and 2 px and modalities; "
+     "16 levels between the 1st and 99th percentile of real slices.", "Haralick et al. 1973", ("texture",)),
+    ("glcm_homogeneity_difference", "GLCM homogeneity", "middle", "0 is best; above: too smooth",
+     "Homogeneity of the same, synthetic minus real.", "Haralick et al. 1973", ()),
+    ("glcm_correlation_difference", "GLCM correlation", "middle", "0 is best; above: too smooth",
+     "Correlation of the same, synthetic minus real.", "Haralick et al. 1973", ()),
+    ("lbp_divergence", "local patterns", "lower", "0 to 1",
+     "Jensen-Shannon divergence in bits of the 256 local binary patterns of 8 neighbours, mean over modalities.",
+     "Ojala et al. 1996", ("texture",)),
+    *((f"haar_log_ratio_{scale}", f"Haar details, scale {scale}", "middle", "0 is best; below: too smooth",
+       f"Log energy of Haar details of about {2 ** (scale - 1)} px, synthetic over real, mean over modalities.", "",
+       ("texture",) if scale == 1 else ())
+      for scale in (1, 2, 3)),
+)
+"""Name, title, direction, range, meaning, source and place of each measure of fine texture."""
+
 POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
     Metric("n_real", "real samples", "none", "2 up", "Foreground slices of the training patients.", "",
            "sample_counts"),
@@ -244,6 +262,15 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
            _TEXTURE),
     Metric("laplacian_ratio_floor", "Laplacian ratio floor", "none", "0 up", _TEXTURE_FLOOR, "",
            "halves_apart", ("texture",)),
+    *(record for name, title, direction, span, meaning, source, places in _PATTERNS for record in (
+        Metric(name, title, direction, span, meaning, source, "differences", places),
+        Metric(f"{name}_floor", f"{title} floor", "none", "0 up", _TEXTURE_FLOOR, "", "differences", places),
+    )),
+    *(Metric(f"gram_ratio_{level}", f"Gram ratio, level {level}", "lower", "0 up; 1: as halves of the patients",
+             f"Mean squared difference of the Gram matrices of the judge's encoder level {level}, over that between "
+             "random halves of the training patients; U-Nets alone.", "Gatys et al. 2015 (Gram matrix)", "differences",
+             ("texture",) if level == 1 else ())
+      for level in (1, 2)),
     *(Metric(f"mask_ks_{name}", f"mask {name.replace('_', ' ')}", "lower", "0 to 1",
              f"Kolmogorov-Smirnov statistic of the {name.replace('_', ' ')} of masks, mean over classes"
              f"{'' if name == 'area' else '; over masks that show the class'}.", "", "shape_distances", _UTILITY)

@@ -131,7 +131,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="embed",
-            version=4,
+            version=5,
             config=assess_config.EmbedConfig,
             run=assess.embed,
             hours=assess_config.embed_hours,
@@ -142,7 +142,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="assess",
-            version=7,
+            version=8,
             config=assess_config.AssessConfig,
             run=assess.run,
             hours=assess_config.hours,

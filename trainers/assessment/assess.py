@@ -17,9 +17,10 @@ from medsweep.data.slices import SliceSet
 from medsweep.files import write_json
 from medsweep.trainers.assessment.config import AssessConfig, EmbedConfig
 from medsweep.trainers.assessment.evidence import PoolEvidence
+from medsweep.trainers.assessment.fine_texture import RealTexture
 from medsweep.trainers.assessment.inception import Extractor, load_extractor
 from medsweep.trainers.assessment.metrics import pool_metrics
-from medsweep.trainers.assessment.real_side import RealSide
+from medsweep.trainers.assessment.real_side import RealSide, generator, real_rows
 from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, SCORES, Pool
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trial import Progress, Trial
@@ -30,8 +31,9 @@ SPECTRA = "spectra.parquet"
 def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function. Inputs: ``prepare``, ``judge`` (the segmenter whose view masks are compared with).
 
-    Leaves what ``RealSide.save`` writes of the foreground slices of the training patients, and how far the masks of
-    the validation patients agree, on which nothing is fitted; fitted_on.json with the judge's patients too.
+    Leaves what ``RealSide.save`` and ``RealTexture.save`` write of the foreground slices of the training patients, and
+    how far the masks of the validation patients agree, on which nothing is fitted; fitted_on.json with the judge's
+    patients too.
 
     Raises:
         UserError: an input has seen a test patient, or Inception-v3 is asked for and cannot be had.
@@ -43,6 +45,8 @@ def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     judge = load_segmenter(inputs["judge"], trial.device)
     real = RealSide.of(config, data, patients.train, judge, extractor, fitted_on=fitted_on, watched=patients.validation)
     real.save(trial.output)
+    rows, rng = real_rows(data, patients.train), generator(config, "fine texture")
+    RealTexture.of(judge, data, rows, rng, config.halvings).save(trial.output)
     write_fitted_on(trial.output, sorted(fitted_on.union(patients.train)))
     yield Progress(step=1, total=1, metrics={"n_real": float(len(real.layers))})
 
@@ -69,7 +73,7 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     evidence.bottleneck.save(trial.output)
     evidence.spectra.table(data.modalities).to_parquet(trial.output / SPECTRA, index=False)
     write_json(trial.output / LEFT_OUT, evidence.left_out)
-    metrics = pool_metrics(evidence)
+    metrics = pool_metrics(evidence) | RealTexture.open(inputs["real"]).differences(segmenter, pool.images)
     (trial.output / ASSESSMENT).write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     yield Progress(step=1, total=1, metrics=metrics)
 
