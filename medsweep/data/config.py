@@ -32,7 +32,7 @@ class DataConfig(Config):
     labels: Literal["segTRI", "segTRI_fill"] | None = None
     """Which labels of IBSR18; None takes the layout's own choice, which is recorded."""
     leave_out: tuple[str, ...] = ()
-    """Ids of cases that are not used."""
+    """Ids of cases that are not used; the name of a patient stands for all of its cases."""
     resolution: int = Field(default=256, ge=8, le=1024, multiple_of=8)
     """Side of the square slices in pixels."""
     slice_axis: SliceAxis | None = None

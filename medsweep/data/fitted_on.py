@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from medsweep.data.folds import patients_of
 from medsweep.errors import UserError
 
 FITTED_ON = "fitted_on.json"
@@ -29,7 +30,7 @@ def require_unseen(folder: Path, held_out: Sequence[str]) -> None:
     Raises:
         UserError: a held-out patient was seen.
     """
-    if seen := read_fitted_on(folder) & set(held_out):
+    if seen := set(patients_of(read_fitted_on(folder))) & set(patients_of(held_out)):
         raise UserError(
             f"{folder} was fitted on {len(seen)} held-out patients of this fold, first {min(seen)!r}; "
             "its results would be worthless: run its stage again for this fold"

@@ -1,8 +1,12 @@
-"""Folds of patients, never of slices: deterministic, and checked wherever ids meet."""
+"""Folds of patients, never of slices: deterministic, and checked wherever ids meet.
+
+A case is one volume with its labels. Where a patient has several, as several visits, a case is called ``PATIENT/CASE``,
+and all of them stand on one side of every cut.
+"""
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import ClassVar, Final, Literal
 
@@ -17,8 +21,22 @@ _READ_BY: Final = {"of": ("k-fold", 1), "test_share": ("hold-out", 0.0), "given_
 """The scheme that reads a field of ``Fold``, and the value of the field under the other schemes."""
 
 
+def patient_of(case: str) -> str:
+    """The patient whose case this is: what stands before the slash of the case's id, else the whole id.
+
+    >>> patient_of("anna/visit-2"), patient_of("p7")
+    ('anna', 'p7')
+    """
+    return case.partition("/")[0]
+
+
+def patients_of(cases: Iterable[str]) -> tuple[str, ...]:
+    """The patients of ``cases``, once each, sorted."""
+    return tuple(sorted({patient_of(case) for case in cases}))
+
+
 class Split(Config):
-    """Patient ids of one fold in three groups, each sorted; no patient is in two groups."""
+    """Ids of the cases of one fold in three groups, each sorted; no patient is in two groups."""
 
     identity_is_kept: ClassVar[bool] = True
 
@@ -40,7 +58,7 @@ class Split(Config):
             if (twice := next((a for a, b in pairwise(patients) if a == b), None)) is not None:
                 raise ValueError(f"group {name!r} names patient {twice!r} twice; remove one")
         for (first, patients), (second, others) in combinations(self.groups.items(), 2):
-            if shared := set(patients) & set(others):
+            if shared := set(patients_of(patients)) & set(patients_of(others)):
                 raise ValueError(f"patient {min(shared)!r} is in {first!r} and in {second!r}; leave it in one group")
         return self
 
@@ -86,7 +104,7 @@ class Fold(Config):
 
 
 def split(patients: Sequence[str], fold: Fold) -> Split:
-    """Split ``patients`` into the groups of ``fold``.
+    """Split the cases of ``patients`` into the groups of ``fold``, a patient with all its cases.
 
     Order is by sha256 of (seed, id): it depends on neither the file system nor a random generator's version, and a
     patient keeps its place among the others when patients are added. First the test patients are taken, then validation
@@ -97,7 +115,8 @@ def split(patients: Sequence[str], fold: Fold) -> Split:
         ValueError: fewer patients than folds, a group that would be empty, a small training set larger than the
             training group, or a given patient that is not among ``patients``.
     """
-    train, given_validation, test = _outer(patients, fold)
+    cases = _by_patient(patients, fold)
+    train, given_validation, test = _outer(tuple(cases), fold)
     trained = len(train) - _count(fold.validation, len(train))
     if trained < 1:
         raise ValueError(
@@ -109,7 +128,24 @@ def split(patients: Sequence[str], fold: Fold) -> Split:
         if fold.patients > len(train):
             raise ValueError(f"data.patients asks for {fold.patients} training patients, the fold has {len(train)}")
         train = train[: fold.patients]
-    return Split(train=tuple(train), validation=validation, test=tuple(test))
+    groups: dict[str, Sequence[str]] = {"train": train, "validation": validation, "test": test}
+    return Split(**{name: tuple(case for one in of for case in cases[one]) for name, of in groups.items()})
+
+
+def _by_patient(cases: Iterable[str], fold: Fold) -> dict[str, list[str]]:
+    """The cases of each patient; of a file, those that it names.
+
+    Raises:
+        ValueError: the file names a case that is not among ``cases``.
+    """
+    known = sorted(set(cases))
+    if (given := fold.given_patients) is not None:
+        require_known(given, known)
+        known = [case for group in given.groups.values() for case in group]
+    by_patient: dict[str, list[str]] = {}
+    for case in known:
+        by_patient.setdefault(patient_of(case), []).append(case)
+    return by_patient
 
 
 def with_all_patients(fold: Fold) -> Fold:
@@ -126,7 +162,7 @@ def unused_patients(what: str, patients: Sequence[str], fold: Fold) -> tuple[str
     train = split(patients, fold).train
     unused = set(split(patients, with_all_patients(fold)).train) - set(train)
     if not unused:
-        count = len(train)
+        count = len(patients_of(train))
         raise UserError(
             f"{what} finds no training patient left out of the {count} in use; set data.patients below {count}"
         )
@@ -135,9 +171,9 @@ def unused_patients(what: str, patients: Sequence[str], fold: Fold) -> tuple[str
 
 def _outer(patients: Sequence[str], fold: Fold) -> tuple[list[str], tuple[str, ...], list[str]]:
     """Training patients in drawing order, validation patients of the file, test patients."""
-    if (from_file := fold.given_patients) is not None:
-        require_known(from_file, patients)
-        return _shuffled(from_file.train, f"{fold.seed}"), from_file.validation, list(from_file.test)
+    if (given := fold.given_patients) is not None:
+        drawn = _shuffled(patients_of(given.train), f"{fold.seed}")
+        return drawn, patients_of(given.validation), list(patients_of(given.test))
     if fold.scheme == "hold-out":
         order = _shuffled(patients, f"{fold.seed}/hold-out/{fold.index}")
         test = order[: _count(fold.test_share, len(order))]
@@ -153,6 +189,21 @@ def _outer(patients: Sequence[str], fold: Fold) -> tuple[list[str], tuple[str, .
         test = order[fold.index :: fold.of]
     tested = set(test)
     return [patient for patient in order if patient not in tested], (), test
+
+
+def spelled_out(groups: Mapping[str, Sequence[str]], cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """``groups`` with the cases that their names mean: a case, all cases of a patient, or a case without its patient.
+
+    A name that means none of them stays as it is.
+    """
+    meant: dict[str, set[str]] = {}
+    for case in cases:
+        for name in (case, patient_of(case), case.partition("/")[2]):
+            meant.setdefault(name, set()).add(case)
+    return {
+        group: tuple(case for name in names for case in sorted(meant.get(name, {name})))
+        for group, names in groups.items()
+    }
 
 
 def require_known(groups: Split, patients: Iterable[str]) -> None:

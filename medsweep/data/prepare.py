@@ -127,7 +127,9 @@ class SliceWriter:
         first = self._first[patient]
         self._images[first : first + count] = prepared.images
         self._masks[first : first + count] = prepared.masks
-        np.savez_compressed(self._output / "reference" / f"{patient}.npz", labels=prepared.planes)
+        reference = self._output / "reference" / f"{patient}.npz"
+        reference.parent.mkdir(exist_ok=True)
+        np.savez_compressed(reference, labels=prepared.planes)
         labels = range(len(self._classes))
         areas = np.stack([np.count_nonzero(prepared.masks == label, axis=(1, 2)) for label in labels], 1)
         vanished = [label for label in labels if (prepared.planes == label).any() and not areas[:, label].any()]

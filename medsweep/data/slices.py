@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medsweep.data.folds import patient_of, patients_of
 from medsweep.data.geometry import Resize
 
 
@@ -89,7 +90,7 @@ class SliceSet:
 
     @cached_property
     def patients(self) -> tuple[str, ...]:
-        """All patient ids, sorted."""
+        """Ids of all cases, sorted; ``medsweep.data.folds.patient_of`` tells whose they are."""
         return tuple(sorted(self.volumes))
 
     @property
@@ -110,7 +111,13 @@ class SliceSet:
 
     def slices_per_patient(self, patients: Sequence[str]) -> int:
         """Rounded mean number of foreground slices of ``patients``: the size of a synthetic patient."""
-        return max(1, round(len(self.rows(patients, foreground_only=True)) / max(1, len(patients))))
+        return max(1, round(len(self.rows(patients, foreground_only=True)) / max(1, len(patients_of(patients)))))
+
+    @property
+    def owners(self) -> NDArray[np.object_]:
+        """The patient whom each slice shows, (N,); several cases may be of one patient."""
+        owners_N: NDArray[np.object_] = self.index["patient"].map(patient_of).to_numpy(dtype=object)
+        return owners_N
 
     def reference(self, patient: str) -> NDArray[np.uint8]:
         """Labels of ``patient`` on the original grid, uint8 (Z, H, W)."""

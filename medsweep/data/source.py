@@ -10,6 +10,7 @@ from typing import Any
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.config import DataConfig
 from medsweep.data.dataset import DatasetSpec, Intensity, Listing
+from medsweep.data.folds import patient_of
 from medsweep.data.layouts import decathlon, folder
 from medsweep.data.layouts.case_files import existing_folder
 from medsweep.data.layouts.description import (
@@ -21,6 +22,7 @@ from medsweep.data.layouts.description import (
     read_description,
     read_remarks,
 )
+from medsweep.data.layouts.groups import with_patients
 from medsweep.data.layouts.leftovers import leftovers
 from medsweep.data.phantom import patient_ids, write_cohort
 from medsweep.data.phantom.cohort import PHANTOM_VERSION
@@ -70,6 +72,7 @@ def list_cases(
             )
         remarks = read_remarks(root)
         listing = _list_known(spec, root, labels)
+    listing = with_patients(listing, remarks.patient, root)
     return replace(listing, findings=(*listing.findings, *leftovers(root, listing, remarks.ignore)))
 
 
@@ -118,12 +121,8 @@ def open_listing(config: DataConfig, scratch: Path) -> Listing:
     else:
         root = Path(str(config.root))
     listing = list_cases(config.dataset, root, description=config.description, labels=config.labels)
-    ids = {case.id for case in listing.cases} | {finding.case for finding in listing.findings}
-    _require_known(config, sorted(ids))
     listing = replace(
-        listing,
-        cases=tuple(case for case in listing.cases if case.id not in config.leave_out),
-        findings=tuple(finding for finding in listing.findings if finding.case not in config.leave_out),
+        without(listing, config.leave_out),
         slice_axis=config.slice_axis or listing.slice_axis,
         intensity=config.intensity or listing.intensity,
     )
@@ -141,7 +140,7 @@ def inspect_source(config: DataConfig, cache_folder: Path) -> DataSource:
     """
     if config.phantom is not None:
         ids = patient_ids(config.phantom, config.dataset)
-        _require_known(config, ids)
+        _require_known(config.leave_out, ids)
         spec = CATALOGUE.get(config.dataset)
         return DataSource(
             _sha256({"phantom": config.phantom, "version": PHANTOM_VERSION, "dataset": config.dataset}),
@@ -182,8 +181,24 @@ def holds_made_up(root: Path) -> bool:
     return readme.is_file() and readme.read_text(encoding="utf-8", errors="replace").startswith("Made-up cohort")
 
 
-def _require_known(config: DataConfig, ids: Sequence[str]) -> None:
-    for name in config.leave_out:
+def without(listing: Listing, leave_out: Sequence[str]) -> Listing:
+    """``listing`` without the cases, and all cases of the patients, that ``leave_out`` names.
+
+    Raises:
+        UserError: a name is none of a case or patient.
+    """
+    found = {case.id for case in listing.cases} | {finding.case for finding in listing.findings} - {"-"}
+    _require_known(leave_out, sorted(found | {patient_of(id_) for id_ in found}))
+    named = {id_ for id_ in found if id_ in leave_out or patient_of(id_) in leave_out}
+    return replace(
+        listing,
+        cases=tuple(case for case in listing.cases if case.id not in named),
+        findings=tuple(finding for finding in listing.findings if finding.case not in named),
+    )
+
+
+def _require_known(leave_out: Sequence[str], ids: Sequence[str]) -> None:
+    for name in leave_out:
         if name not in ids:
             raise UserError(f"data.leave_out names {name!r}, which is no case; {nearest(name, ids)}")
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from medsweep.config import Config
-from medsweep.data.folds import Split, require_known
+from medsweep.data.folds import Split, require_known, spelled_out
 from medsweep.errors import UserError
 from medsweep.validation import explain
 from medsweep.yamlfile import read_text
@@ -28,6 +28,8 @@ class _Published(Config):
 
 def read_splits(path: Path, patients: Sequence[str]) -> tuple[Split, ...]:
     """The folds of a JSON file in file order. A patient that a fold does not name is not used in it.
+
+    A name is that of a case, of a patient with all its cases, or of a case without its patient.
 
     Raises:
         UserError: no such file, no JSON of either form, an empty group, or an id that is unknown, named twice, or in
@@ -62,6 +64,7 @@ def _from_nnunet(fold: Any, where: str) -> dict[str, Any]:
 def _split(fold: Any, where: str, patients: Sequence[str]) -> Split:
     try:
         groups = Split.model_validate_json(json.dumps(fold))
+        groups = Split(**spelled_out(groups.groups, patients))
         require_known(groups, patients)
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error, Split)[1]}") from None

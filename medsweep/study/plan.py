@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from medsweep.data.folds import split
+from medsweep.data.folds import patients_of, split
 from medsweep.data.source import DataSource
 from medsweep.errors import UserError
 from medsweep.store.store import Store
@@ -109,11 +109,11 @@ def _require_spare_patients(sweep: StudySweep, plan: Plan, patients: Sequence[st
     for own, lent, needed in demands:
         if own is None:
             continue
-        used = len(split(patients, own).train)
+        used = len(patients_of(split(patients, own).train))
         if needed > used:
             text = f"k-unique-real asks for {needed} training patients, fold {own.index} has {used}"
             raise sweep.error(("data",), f"{text}; give patients: {used} or less")
-        if lent is not None and used == len(split(patients, lent).train):
+        if lent is not None and used == len(patients_of(split(patients, lent).train)):
             raise sweep.error(
                 ("data",),
                 "held-out masks, fresh-real, warp-real and assess.judge left-out take training patients that the study "

@@ -9,7 +9,7 @@ import pandas as pd
 from medsweep.analysis.stats.power import ASSUMABLE, ASSUMED, Size, Spread, design_power, pilot, sentences
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.stats.sequential_power import stop_shares
-from medsweep.data.folds import split
+from medsweep.data.folds import patient_of, patients_of, split
 from medsweep.store.store import Store
 from medsweep.study.stages import StudySweep
 from medsweep.sweep.plan import Plan
@@ -31,7 +31,7 @@ def design_of(sweep: StudySweep, plan: Plan, store: Store) -> Design | str:
     """The design of a plan, or why there is no power to tell."""
     primary = sweep.analysis.primary
     cuts = {replicate.fold: replicate.cut for replicate in plan.replicates}
-    tested = [split(plan.patients, cut).test for cut in cuts.values()]
+    tested = [patients_of(split(plan.patients, cut).test) for cut in cuts.values()]
     patients = len({patient for test in tested for patient in test})
     if len(plan.arms) < 2 or patients < 2:
         return f"power: {patients} patient(s) and {len(plan.arms)} arm(s) allow no test"
@@ -90,7 +90,9 @@ def score_cells(plan: Plan, store: Store, metric: str) -> pd.DataFrame:
         if store.outcome(stage, leaf) != COMPLETE:
             continue
         rows = pd.read_parquet(store.output(stage, leaf) / "metrics.parquet", columns=["patient", "metric", "value"])
-        values = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])].groupby("patient")["value"].mean()
+        finite = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])]
+        cases = finite.groupby("patient")["value"].mean()
+        values = cases.groupby(cases.index.map(patient_of)).mean().rename_axis("patient")
         frames.append(values.reset_index().assign(arm=arm, fold=replicate.fold, seed=replicate.seed))
     columns = ["arm", "fold", "seed", "patient", "value"]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)

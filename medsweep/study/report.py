@@ -18,7 +18,7 @@ from medsweep.analysis.table.reduction import MissingScoresError
 from medsweep.analysis.table.user_table import NO_DIAGNOSIS
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
-from medsweep.data.folds import Split, split
+from medsweep.data.folds import Split, patients_of, split
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import is_made_up
 from medsweep.errors import UserError, nearest
@@ -31,10 +31,12 @@ from medsweep.store.store import Store
 from medsweep.study.arm_infos import arm_infos
 from medsweep.study.chains import network_of
 from medsweep.study.dead_arms import dead_arms
+from medsweep.study.patients import of_patients
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.study.tables import (
     agreement_left_out,
     best_table,
+    case_table,
     cut_of,
     diagnosis_table,
     patient_table,
@@ -56,13 +58,20 @@ ACROSS = "across"
 
 
 def make_tables(sweep: StudySweep, plan: Plan[Settings], store: Store) -> dict[str, pd.DataFrame]:
-    """Results, patients and pools; ``results_best`` where networks looked for the weights that validation liked, and
-    ``diagnosis`` where they were diagnosed.
+    """Results, patients and pools.
+
+    Beside them ``cases`` where a patient has several, ``results_best`` where networks looked for the weights that
+    validation liked, and ``diagnosis`` where they were diagnosed.
     """
     dataset = _dataset_name(sweep.base.data)
-    results = results_table(sweep, plan, store)
-    more = {"results_best": best_table(plan, store, dataset), "diagnosis": diagnosis_table(plan, store)}
+    cases = case_table(plan, store, dataset)
+    results = of_patients(cases)
     tables = {"results": results, "patients": patient_table(results), "pools": pool_table(plan, store)}
+    more = {
+        "cases": cases if len(cases) > len(results) else cases.head(0),
+        "results_best": best_table(plan, store, dataset),
+        "diagnosis": diagnosis_table(plan, store),
+    }
     return tables | {name: table for name, table in more.items() if not table.empty}
 
 
@@ -175,7 +184,7 @@ def _context(sweep: StudySweep, plan: Plan[Settings], store: Store, cohort: Coho
 def test_over_train(plan: Plan, store: Store) -> float | None:
     """Patients tested for each one trained on, in the fold with the most, which widens intervals most."""
     cohort = _cohort(plan, store)
-    return max(len(fold.test) / len(fold.train) for fold in cohort[1]) if cohort else None
+    return max(len(patients_of(fold.test)) / len(patients_of(fold.train)) for fold in cohort[1]) if cohort else None
 
 
 def _plan_row(cost: StageCost, ran: int) -> PlanRow:
@@ -225,7 +234,7 @@ def _cohort(plan: Plan, store: Store) -> Cohort | None:
 def _real_training_size(slices: SliceSet, folds: Sequence[Split], unit: Unit) -> float:
     """Mean number of real training patients or slices over the folds."""
     if unit == "patients":
-        return float(np.mean([len(fold.train) for fold in folds]))
+        return float(np.mean([len(patients_of(fold.train)) for fold in folds]))
     return float(np.mean([len(slices.rows(fold.train, foreground_only=True)) for fold in folds]))
 
 
@@ -246,10 +255,13 @@ def _dataset_line(data: DataConfig, cohort: Cohort | None) -> str:
     if cohort is None:
         return name
     slices, folds = cohort
-    sizes = "/".join(str(size) for size in sorted({len(fold.train) for fold in folds}))
+    sizes = "/".join(str(size) for size in sorted({len(patients_of(fold.train)) for fold in folds}))
+    people = f"{len(patients_of(slices.patients))} patients"
+    if len(slices.patients) > len(patients_of(slices.patients)):
+        people += f" with {len(slices.patients)} cases"
     kinds = "modality" if len(slices.modalities) == 1 else "modalities"
     return (
-        f"{name}: {len(slices.patients)} patients, {len(slices.index)} slices at {slices.resolution} px, "
+        f"{name}: {people}, {len(slices.index)} slices at {slices.resolution} px, "
         f"{len(slices.modalities)} {kinds} ({', '.join(slices.modalities)}), "
         f"classes {', '.join(slices.classes[1:])}; {len(folds)} fold{'s' if len(folds) > 1 else ''} with "
         f"{sizes} training patients{_terms(data)}"

@@ -18,6 +18,7 @@ from medsweep.files import write_atomic
 from medsweep.metrics import REGION, SCORES, STRUCTURE_METRICS
 from medsweep.store.store import Store
 from medsweep.study.chains import network_of
+from medsweep.study.patients import of_patients
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.trainers.diagnosis.diagnose import TABLE
@@ -40,7 +41,18 @@ UNSCORED = ("diverged", "absent")
 
 
 def tidy_table(plan: Plan, store: Store, dataset: str) -> pd.DataFrame:
+    """The table of ``case_table`` with one row for all cases of a patient (see ``of_patients``).
+
+    Raises:
+        UserError, DamagedError: as ``case_table``.
+    """
+    return of_patients(case_table(plan, store, dataset))
+
+
+def case_table(plan: Plan, store: Store, dataset: str) -> pd.DataFrame:
     """Results of all arms and replicates, sorted by dataset, arm order, fold, seed, patient, class and metric.
+
+    ``patient`` is the id of the case, ``PATIENT/CASE`` where a patient has several.
 
     Columns: ``KEYS``, value, status, those of ``MEASURED``, digest, then a column per factor, empty for the control
     where it does not set the factor. An arm whose trial
@@ -62,7 +74,7 @@ def best_table(plan: Plan, store: Store, dataset: str) -> pd.DataFrame:
     stages = {leaf: plan.trials[leaf].stage for leaf in plan.leaves.values()}
     outputs = {leaf: store.output(stage, leaf) for leaf, stage in stages.items() if _complete(store, stage, leaf)}
     looked = [leaf for leaf, output in outputs.items() if (output / BEST).is_file()]
-    return _table(plan, dataset, {leaf: _scores(store, stages[leaf], leaf, BEST) for leaf in looked})
+    return of_patients(_table(plan, dataset, {leaf: _scores(store, stages[leaf], leaf, BEST) for leaf in looked}))
 
 
 def patient_table(results: pd.DataFrame) -> pd.DataFrame:

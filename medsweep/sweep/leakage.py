@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from functools import cache
 
-from medsweep.data.folds import Fold, split
+from medsweep.data.folds import Fold, patients_of, split
 from medsweep.identity import short
 from medsweep.sweep.plan import Plan, PlannedTrial
 
@@ -33,7 +33,7 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
     def leaked(own: Fold, other: Fold, borrowed: bool) -> str | None:
         fold, seen = split(patients, own), set(split(patients, other).train)
         for name, held_out in (("test", fold.test), ("validation", fold.validation)):
-            if shared := seen & set(held_out):
+            if shared := set(patients_of(seen)) & set(patients_of(held_out)):
                 return f"patient {min(shared)!r}, whom the trial holds out as {name} patient"
         outside = set() if borrowed else seen - set(fold.train)
         return f"patient {min(outside)!r} outside the trial's training group" if outside else None

@@ -123,7 +123,7 @@ class PoolEvidence:
     @cached_property
     def owners(self) -> NDArray[np.object_]:
         """Whose the real slices are, (N,)."""
-        owners_N: NDArray[np.object_] = self.data.index["patient"].to_numpy()[self.rows]
+        owners_N: NDArray[np.object_] = self.data.owners[self.rows]
         return owners_N
 
     @cached_property

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from medsweep.data.folds import patients_of
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
@@ -101,7 +102,7 @@ class RealSide:
             UserError: fewer than two slices in a half of the patients.
         """
         rows, classes = real_rows(data, train), len(data.classes)
-        masks, owners = np.array(data.masks[rows]), data.index["patient"].to_numpy()[rows]
+        masks, owners = np.array(data.masks[rows]), data.owners[rows]
         view = look(judge, data.images, rows)
         grey, seen = None, None
         if inception is not None:
@@ -160,8 +161,8 @@ class RealSide:
 def _agreement(
     data: SliceSet, rows: Indices, predicted_NRR: NDArray[np.uint8], group: str, fitted_on: Collection[str]
 ) -> pd.DataFrame:
-    owners = data.index["patient"].to_numpy()[rows]
-    about = pd.DataFrame({"patient": owners, "group": group, "unseen": [owner not in fitted_on for owner in owners]})
+    owners, seen = data.owners[rows], set(patients_of(fitted_on))
+    about = pd.DataFrame({"patient": owners, "group": group, "unseen": [owner not in seen for owner in owners]})
     return pd.concat([about, agreement(np.array(data.masks[rows]), predicted_NRR, len(data.classes))], axis=1)
 
 
@@ -212,7 +213,7 @@ def _halve(
 ) -> tuple[Indices, Indices]:
     """Shuffled positions of the slices of one random half of the patients, and of the other half."""
     rng = generator(config, "halves", number)
-    shuffled = rng.permutation(np.array(sorted(patients), dtype=object))
+    shuffled = rng.permutation(np.array(patients_of(patients), dtype=object))
     first = np.isin(owners, shuffled[: len(shuffled) // 2])
     return rng.permutation(np.flatnonzero(first)), rng.permutation(np.flatnonzero(~first))
 

@@ -62,7 +62,8 @@ def write_predictions(
 ) -> Iterator[Path]:
     """Write ``PATIENT.nii.gz`` into ``folder`` for each patient, yielding each path once its file is whole.
 
-    Labels are those that the test metrics are computed from, as stored values on the grid of the patient's label file.
+    A patient with several cases has a folder with ``CASE.nii.gz`` for each. Labels are those that the test metrics
+    are computed from, as stored values on the grid of the patient's label file.
     ``network`` is the output of a segment trial, ``prepared`` that of the prepare trial that it read. A file of that
     name is replaced.
 
@@ -74,16 +75,16 @@ def write_predictions(
     for patient in patients:
         if patient not in data.volumes:
             raise UserError(f"no patient is called {patient!r} in {prepared}; {nearest(patient, data.patients)}")
-        if "/" in patient or "\\" in patient:
+        if "\\" in patient or patient.count("/") > 1 or {"", ".", ".."} & set(patient.split("/")):
             raise UserError(
                 f"patient {patient!r} in {prepared} cannot be a file name; rename it in the source without / and \\"
             )
     model = _segmenter(network, data, prepared, device)
-    folder.mkdir(parents=True, exist_ok=True)
     for patient in patients:
         path = folder / f"{patient}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
         # nibabel tells the format by the ending
-        unfinished = folder / f".{patient}.part.nii.gz"
+        unfinished = path.with_name(f".{path.name.removesuffix('.nii.gz')}.part.nii.gz")
         write_prediction(unfinished, segment_volume(model, data, patient), data, patient)
         yield unfinished.replace(path)
 

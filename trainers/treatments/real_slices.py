@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from medsweep.data.folds import Fold, split, unused_patients
+from medsweep.data.folds import Fold, patients_of, split, unused_patients
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
@@ -68,7 +68,7 @@ class UniqueReal(RealSlices):
     """Their number; draws are nested, so the 2 are among the 5."""
 
     def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
-        train = split(data.patients, fold).train
+        train = patients_of(split(data.patients, fold).train)
         if self.patients > len(train):
             raise UserError(
                 f"k-unique-real asks for {self.patients} training patients and the fold has {len(train)}; "

@@ -89,7 +89,9 @@ def how_to_convert(suffix: str) -> str:
 
 def two_files(case: str, paths: Sequence[Path]) -> Finding:
     """The finding that several files are there where one is expected."""
-    names = " and ".join(path.name for path in paths)
+    # The folder tells them apart where the name does not.
+    alike = len({path.name for path in paths}) < len(paths)
+    names = " and ".join(f"{path.parent.name}/{path.name}" if alike else path.name for path in paths)
     return Finding("error", case, str(paths[0]), f"{names} are both there; keep one")
 
 

@@ -18,6 +18,18 @@ EXAMPLE = (
     'modalities: {T2: "case_{id}/imaging.nii.gz"}, mask: "case_{id}/segmentation.nii.gz" and classes: {prostate: 1}'
 )
 ID = "{id}"
+PATIENT = "{patient}"
+
+
+class PatientColumn(Config):
+    """A table that says whose each case is."""
+
+    file: str
+    """Name of a .csv or .tsv file below the data folder."""
+    case: str
+    """Its column with the ids of cases."""
+    patient: str
+    """Its column with the patients."""
 
 
 class Remarks(Config):
@@ -26,6 +38,18 @@ class Remarks(Config):
     ignore: Annotated[tuple[str, ...], LATER] = ()
     """Shell patterns of files and folders below the root that are not part of the data, such as ``derivatives`` or
     ``*_4d.nii.gz``; without a slash they match a name in any folder."""
+    patient: Annotated[str | PatientColumn | None, LATER] = None
+    """Whose a case is, where a patient has several: a pattern of the case's id with ``{patient}`` where the patient's
+    name stands and ``*`` for any text, or a table. None takes each case for a patient of its own."""
+
+    @field_validator("patient")
+    @classmethod
+    def _holds_the_name(cls, rule: str | PatientColumn | None) -> str | PatientColumn | None:
+        if isinstance(rule, str) and (rule.count(PATIENT) != 1 or re.search(r"[{}]", rule.replace(PATIENT, ""))):
+            raise ValueError(f"a pattern of the case's id holds {PATIENT} once and no other braces, as '{PATIENT}_*'")
+        if isinstance(rule, str) and (f"*{PATIENT}" in rule or f"{PATIENT}*" in rule):
+            raise ValueError(f"text must stand between {PATIENT} and *, as in '{PATIENT}_*'")
+        return rule
 
 
 class FolderDescription(Remarks):
@@ -33,7 +57,8 @@ class FolderDescription(Remarks):
 
     modalities: dict[str, str] = Field(min_length=1)
     """File pattern by modality, in channel order: a path below the data folder with ``{id}`` where the case's id
-    stands; where it stands more than once it is the same text. ``.nii`` and ``.nii.gz`` are both found."""
+    stands; where it stands more than once it is the same text. ``{patient}`` may stand for the patient beside it, in
+    all patterns, and ``*`` for any text of one name. ``.nii`` and ``.nii.gz`` are both found."""
     mask: str
     """File pattern of the label file."""
     classes: dict[str, int | tuple[int, ...]] = Field(min_length=1, max_length=255)
@@ -70,6 +95,8 @@ class FolderDescription(Remarks):
     @model_validator(mode="after")
     def _names_fit(self) -> "FolderDescription":
         patterns = [*self.modalities.values(), self.mask]
+        if len({PATIENT in pattern for pattern in patterns}) > 1:
+            raise ValueError(f"{PATIENT} stands in all file patterns or in none")
         if twice := next((pattern for pattern in patterns if patterns.count(pattern) > 1), None):
             raise ValueError(f"the pattern {twice!r} stands twice; every modality and the mask need files of their own")
         for region, members in self.regions.items():
@@ -88,8 +115,10 @@ def stored_values(values: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def _check_pattern(pattern: str) -> None:
     path = PurePosixPath(pattern)
-    if ID not in pattern or re.search(r"[{}]", pattern.replace(ID, "")):
-        raise ValueError(f"a file pattern holds {ID} and no other braces, for example 'case_{ID}/imaging.nii.gz'")
+    if ID not in pattern or re.search(r"[{}]", pattern.replace(ID, "").replace(PATIENT, "")):
+        raise ValueError(
+            f"a file pattern holds {ID}, {PATIENT} if need be, and no other braces, as 'case_{ID}/imaging.nii.gz'"
+        )
     if path.is_absolute() or ".." in path.parts or without_ending(path.name) is None:
         raise ValueError("a file pattern is a path below the data folder that ends in .nii or .nii.gz")
 

@@ -24,7 +24,7 @@ from medsweep.data.layouts.case_files import (
     volume_at,
     without_ending,
 )
-from medsweep.data.layouts.description import DESCRIPTION, ID, FolderDescription, stored_values
+from medsweep.data.layouts.description import DESCRIPTION, ID, PATIENT, FolderDescription, stored_values
 from medsweep.data.layouts.leftovers import foreign_formats, is_ignored
 from medsweep.errors import UserError
 
@@ -97,22 +97,37 @@ def _match(files: list[PurePosixPath], patterns: dict[str, str]) -> dict[str, di
 
     So with ``{id}.nii.gz`` and ``{id}_seg.nii.gz`` the file ``7_seg.nii.gz`` is the mask of 7, not an image of 7_seg.
     """
-    ranked = sorted(patterns, key=lambda role: len(patterns[role].replace(ID, "")), reverse=True)
+    ranked = sorted(patterns, key=lambda role: len(re.sub(r"\{\w+\}|\*", "", patterns[role])), reverse=True)
     compiled = {role: _expression(patterns[role]) for role in ranked}
     matched: dict[str, dict[str, list[PurePosixPath]]] = {}
     for file in files:
         text = str(file)
         for role, expression in compiled.items():
             if (match := expression.fullmatch(text)) is not None:
-                matched.setdefault(match["id"], {}).setdefault(role, []).append(file)
+                matched.setdefault(_case_id(match), {}).setdefault(role, []).append(file)
                 break
     return matched
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
+    """``pattern`` as a regular expression with the groups ``id`` and, where it stands there, ``patient``."""
     stem = without_ending(str(PurePosixPath(pattern))) or pattern
-    before, *after = map(re.escape, stem.split(ID))
-    return re.compile(before + r"(?P<id>[^/]+)" + "(?P=id)".join(after) + r"(?i:\.nii(\.gz)?)")
+    seen = set[str]()
+    text = ""
+    for part in re.split(r"(\{id\}|\{patient\}|\*)", stem):
+        name = part.strip("{}")
+        if part == "*":
+            text += "[^/]*"
+        elif part in (ID, PATIENT):
+            text += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
+            seen.add(name)
+        else:
+            text += re.escape(part)
+    return re.compile(text + r"(?i:\.nii(\.gz)?)")
+
+
+def _case_id(match: re.Match[str]) -> str:
+    return "/".join(match[name] for name in ("patient", "id") if name in match.re.groupindex)
 
 
 def _one(root: Path, id_: str, pattern: str, files: list[PurePosixPath]) -> Path | Finding:
@@ -121,5 +136,6 @@ def _one(root: Path, id_: str, pattern: str, files: list[PurePosixPath]) -> Path
         return paths[0]
     if paths:
         return two_files(id_, paths)
-    missing = root / pattern.replace(ID, id_)
+    patient, _, own = id_.rpartition("/")
+    missing = root / pattern.replace(PATIENT, patient).replace(ID, own)
     return Finding("error", id_, str(missing), f"{missing.name} is missing{other_format(missing)}")

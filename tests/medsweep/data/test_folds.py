@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from medsweep.data.folds import Fold, Split, split, unused_patients, with_all_patients
+from medsweep.data.folds import Fold, Split, patients_of, split, unused_patients, with_all_patients
 from medsweep.errors import UserError
 from medsweep.identity import canonical
 from medsweep.tracking.wandb import redacted
@@ -190,3 +190,39 @@ def test_a_fold_holds_what_its_scheme_reads_and_no_more(fold, message):
 def test_parts_that_meet_or_are_empty_are_refused(parts, message):
     with pytest.raises(ValidationError, match=message):
         Split(**parts)
+
+
+VISITS = tuple(f"p{patient}/visit-{visit}" for patient in range(9) for visit in range(1, 1 + patient % 3 + 1))
+"""Nine patients with one to three cases each."""
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        {"index": 1, "of": 3, "validation": 0.2},
+        {"index": 2, "scheme": "hold-out", "test_share": 0.3, "validation": 0.2},
+    ],
+)
+def test_all_cases_of_a_patient_stand_on_one_side(scheme):
+    groups = split(VISITS, Fold(**scheme)).groups
+    assert sorted(case for cases in groups.values() for case in cases) == sorted(VISITS)
+    people = [set(patients_of(cases)) for cases in groups.values()]
+    assert sum(map(len, people)) == len(set.union(*people)) == 9
+    if scheme.get("of"):
+        assert len(people[2]) == 3
+
+
+def test_small_training_sets_and_folds_count_patients_not_cases():
+    assert len(patients_of(split(VISITS, Fold(index=0, of=3, patients=2)).train)) == 2
+    with pytest.raises(ValueError, match="9 patients cannot fill 10 folds"):
+        split(VISITS, Fold(index=0, of=10))
+    plain = [f"p{patient}" for patient in range(9)]
+    cut = Fold(index=1, of=3)
+    assert patients_of(split(VISITS, cut).test) == split(plain, cut).test
+
+
+def test_given_groups_that_cut_a_patient_in_two_are_refused():
+    with pytest.raises(ValidationError, match="patient 'p1' is in 'train' and in 'test'; leave it in one group"):
+        Split(train=("p1/visit-1",), test=("p1/visit-2",))
+    given = Split(train=("p1/visit-1", "p2/visit-1"), test=("p5/visit-2",))
+    assert split(VISITS, Fold(index=0, scheme="file", given_patients=given)) == given
