@@ -36,6 +36,9 @@ class Mechanism(Config):
     """As many new real slices, of patients that are left out; shortfall is against it."""
     ladder: tuple[str, ...] = ()
     """Arms in an order in which each differs from the one before in one thing; the last is ``explain``."""
+    steps: dict[Cause, str] = Field(default={})
+    """Arm of the ladder whose step is about a cause alone: ``labels`` where only misfit is added, ``look`` where only
+    the images are exchanged. It is a second opinion on the share of the cause."""
     lattice: dict[str, str] = Field(default={})
     """Arm of each of the seven cells ``labels``, ``look``, ``variety``, ``labels + look``, ..., ``all three``: new
     real slices with these laws of ``explain``. The eighth cell is ``ceiling``."""
@@ -48,5 +51,7 @@ class Mechanism(Config):
                 yield (role,), arm
         for place, arm in enumerate(self.ladder):
             yield ("ladder", place), arm
+        for cause, arm in self.steps.items():
+            yield ("steps", cause), arm
         for cell, arm in self.lattice.items():
             yield ("lattice", cell), arm

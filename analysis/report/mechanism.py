@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from functools import partial
 
 from medsweep.analysis.figures.mechanism import draw_waterfalls, waterfalls
+from medsweep.analysis.report import causes_seen
 from medsweep.analysis.report.document import Block, Bullets, Figure, Prose
-from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
+from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of, without_dashes
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.cause_wording import NAMES, cost_text, sentences
+from medsweep.analysis.study.cause_wording import NAMES, cost_text, portion_text, sentences
 from medsweep.analysis.study.causes import Outcome, shown
 from medsweep.analysis.study.contrasts import ContrastTest
 from medsweep.analysis.study.mechanism import MechanismStudy
@@ -68,14 +69,21 @@ def _lattice(analysis: Analysis, study: MechanismStudy) -> Table:
         "cost": lambda row: number(row[1].estimate.value, digits, sign=True),
         f"{level} CI, all of its kind": lambda row: interval(row[1].estimate, digits),
         "p, adjusted": lambda row: bare_p(row[1].estimate.p),
+        "of the shortfall": lambda row: _portion(study, *row),
         "shown": lambda row: _shown(row[1], study),
     }
     caption = (
         f"What the lattice divides, cost in {analysis.primary.metric.title}. Shares are averages over all orders of "
         "adding the causes, and add up to new real slices minus all three. An interaction above 0 means that one "
-        f"cause masks the other, the third being off.{_marks(study)}"
+        f"cause masks the other, the third being off. Of the shortfall: Fieller's interval, where the shortfall is "
+        f"shown.{_marks(study)}"
     )
-    return table_of("mechanism-lattice", caption, rows, columns, text=("of", "shown"))
+    return without_dashes(table_of("mechanism-lattice", caption, rows, columns, text=("of", "shown")))
+
+
+def _portion(study: MechanismStudy, kind: str, test: ContrastTest) -> str:
+    parts = {str(cause): part for cause, part in study.portions.items()} if kind == "shares" else {}
+    return portion_text(parts.get(test.name)) or DASH
 
 
 def _causes(name: str) -> str:
@@ -127,6 +135,7 @@ def _blocks(material: Material) -> Iterator[Block | None]:
     yield _table(analysis, study, "ladder", "The steps of the ladder, in the order of the sweep file.")
     yield _cells(analysis, study)
     yield _lattice(analysis, study)
+    yield from causes_seen.blocks(material, study)
     if study.lost:
         yield Prose((f"Left out, since an arm of them has no score: {', '.join(study.lost)}.",))
 

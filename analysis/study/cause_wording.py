@@ -7,6 +7,7 @@ from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.causes import CauseFinding, Costs, Outcome, Reason, shown
 from medsweep.analysis.study.laws import BY_COLUMN, Dose
 from medsweep.analysis.study.mechanism import MechanismStudy
+from medsweep.analysis.study.portions import Portion, SecondOpinion
 from medsweep.analysis.study.wording import amount, counted, number, span
 from medsweep.mechanism import CELLS, Cause
 from medsweep.metrics import Metric
@@ -33,8 +34,6 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.TOO_WIDE: "interval too wide",
 }
 """What stands against naming a cause."""
-MOST_TOLD: Final = 10.0
-"""Share of a law's dose from which it is told in units of the law, since there is next to nothing to divide by."""
 
 
 def sentences(study: MechanismStudy, metric: Metric, margin: float) -> tuple[str, ...]:
@@ -47,6 +46,7 @@ def sentences(study: MechanismStudy, metric: Metric, margin: float) -> tuple[str
     found += _shares(study, metric, margin)
     if costs.ladder and not costs.one_run:
         found.append(_ladder(costs, metric))
+        found += [_second(one, metric) for one in study.second]
     found += [_cannot(reason, study, margin, metric) for reason in verdict.cannot_tell]
     return tuple(found)
 
@@ -55,6 +55,14 @@ def cost_text(estimate: Estimate, metric: Metric) -> str:
     """``0.0107 (+0.0071 to +0.0143)``."""
     digits = metric.digits + 1
     return f"{number(estimate.value, digits)} ({span(estimate.low, estimate.high, digits)})"
+
+
+def portion_text(part: Portion | None, lead: str = "") -> str:
+    """``38% (15% to 61%)``; nothing where there is none."""
+    if part is None:
+        return ""
+    low, high = (number(100 * end, 0) for end in (part.low, part.high))
+    return f"{lead}{number(100 * part.value, 0)}% ({low}% to {high}%)"
 
 
 def _levels(study: MechanismStudy, metric: Metric) -> str:
@@ -74,7 +82,7 @@ def _levels(study: MechanismStudy, metric: Metric) -> str:
 def _shares(study: MechanismStudy, metric: Metric, margin: float) -> Iterator[str]:
     if not study.verdict.findings:
         return
-    parts = ", ".join(_finding(finding, metric, margin) for finding in study.verdict.findings)
+    parts = ", ".join(_finding(finding, study, metric, margin) for finding in study.verdict.findings)
     rest = study.costs.unexplained
     left = "" if rest is None else f"; {cost_text(rest, metric)} is not reproduced"
     told = {
@@ -93,33 +101,34 @@ def _shares(study: MechanismStudy, metric: Metric, margin: float) -> Iterator[st
         yield "The lattice divides the shortfall. It does not divide the harm against the same real slices again."
 
 
-def _finding(finding: CauseFinding, metric: Metric, margin: float) -> str:
+def _finding(finding: CauseFinding, study: MechanismStudy, metric: Metric, margin: float) -> str:
     cause = " and ".join(NAMES[one] for one in finding.causes)
     size = "" if finding.dose is None else f" at {_size(finding.dose)}"
     share = cost_text(finding.share, metric)
+    part = portion_text(study.portions.get(finding.causes[0]), " or ") if len(finding.causes) == 1 else ""
     if finding.named:
         extra = [word for word, holds in (("sufficient", finding.sufficient), ("needed", finding.needed)) if holds]
-        return ", ".join([f"{cause} explains {share}", *([" and ".join(extra)] if extra else [])])
+        return ", ".join([f"{cause} explains {share}{part}", *([" and ".join(extra)] if extra else [])])
     if not finding.shown:
         confined = "no cost shown" if finding.share.high > margin else "no cost shown, and none above the margin"
         return f"the arms given for {cause}{size} have {share}, {confined}"
     joint = ", which cannot be told apart," if len(finding.causes) > 1 else ""
-    return f"the arms given for {cause}{joint}{size} account for {share}"
+    return f"the arms given for {cause}{joint}{size} account for {share}{part}"
 
 
 def _size(dose: Dose) -> str:
     """A delivered dose that is not what it should be."""
     law = BY_COLUMN[dose.law]
-    if 0 <= dose.share < MOST_TOLD:
+    if dose.share >= 0 and not dose.nothing:
         return f"{100 * dose.share:.0f}% of the measured {law.name}"
-    return f"another {law.name} than measured, {law.value(dose.value)} in place of {law.value(dose.explained)}"
+    return f"another {law.name} than measured, {law.text(dose.value)} in place of {law.text(dose.explained)}"
 
 
 def _moved(dose: Dose) -> str:
     """A law that a cell has and should not have."""
     law = BY_COLUMN[dose.law]
-    share = f" by {100 * dose.share:.0f}%" if abs(dose.share) < MOST_TOLD else ""
-    return f"{dose.cell} also moved {law.name}{share}, from {law.value(dose.ceiling)} to {law.value(dose.value)}"
+    share = f" by {100 * dose.share:.0f}%" if not dose.nothing else ""
+    return f"{dose.cell} also moved {law.name}{share}, from {law.text(dose.ceiling)} to {law.text(dose.value)}"
 
 
 def _masked(study: MechanismStudy, metric: Metric) -> Iterator[str]:
@@ -142,6 +151,15 @@ def _ladder(costs: Costs, metric: Metric) -> str:
         for name, one in costs.ladder.items()
     )
     return f"In the order of the ladder: {steps}. Another order may divide the cost otherwise."
+
+
+def _second(opinion: SecondOpinion, metric: Metric) -> str:
+    """Ladder beside lattice. They cost what is named in other company, so they may differ."""
+    agrees = "agrees with" if opinion.agrees else "does not agree with"
+    return (
+        f"A second opinion on {NAMES[opinion.cause]}: the step {opinion.step}, {cost_text(opinion.cost, metric)}, "
+        f"{agrees} its share of the lattice, {cost_text(opinion.share, metric)}."
+    )
 
 
 def _cannot(reason: Reason, study: MechanismStudy, margin: float, metric: Metric) -> str:

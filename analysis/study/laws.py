@@ -30,7 +30,11 @@ class Law:
     always: bool = True
     """Whether a dose is not known without it."""
 
-    def value(self, size: float) -> str:
+    def same(self, a: float, b: float) -> bool:
+        """Whether no measurement parts the two sizes."""
+        return abs(a**self.power - b**self.power) <= self.resolution
+
+    def text(self, size: float) -> str:
         """``0.43 px``."""
         return f"{size:.2f} {self.unit}".rstrip()
 
@@ -70,16 +74,21 @@ class Dose:
 
     @property
     def share(self) -> float:
-        """(cell - ceiling) / (explained - ceiling); NaN where the explained arm has nothing of it."""
+        """(cell - ceiling) / (explained - ceiling); NaN where both are equal."""
         whole = self.explained - self.ceiling
         return (self.value - self.ceiling) / whole if whole else math.nan
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the explained arm has so little of the law that no measurement parts it from new real slices."""
+        return BY_COLUMN[self.law].same(self.explained, self.ceiling)
 
     @property
     def delivered(self) -> bool:
         """Whether the share is in its range, or the cell so near its target that no measurement parts them."""
         low, high = ON if self.on else OFF
-        law, target = BY_COLUMN[self.law], self.explained if self.on else self.ceiling
-        return low <= self.share <= high or abs(self.value**law.power - target**law.power) <= law.resolution
+        target = self.explained if self.on else self.ceiling
+        return low <= self.share <= high or BY_COLUMN[self.law].same(self.value, target)
 
 
 @dataclass(frozen=True)

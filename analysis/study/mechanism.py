@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from medsweep.analysis.study.causes import CauseVerdict, Costs, decide
 from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
 from medsweep.analysis.study.instruments import Diagnosed, Instruments, diagnosed, instruments_of
 from medsweep.analysis.study.laws import Delivery, delivery_of
+from medsweep.analysis.study.portions import Portion, SecondOpinion, portion, second_opinions
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.mechanism import ALL_CAUSES, CAUSES, CELLS, Cause, Mechanism, cell_of
 
@@ -40,6 +41,9 @@ class MechanismStudy:
     instruments: Instruments
     network: tuple[Diagnosed, ...]
     """What the diagnose stage found in the networks of the arms; empty where it did not run."""
+    portions: Mapping[Cause, Portion]
+    """Shares as parts of the shortfall; empty where that is not shown."""
+    second: tuple[SecondOpinion, ...]
 
 
 def mechanism_of(
@@ -74,10 +78,11 @@ def mechanism_of(
         else ({} if name in lost else family)
         for name, family in asked.items()
     }
-    tests = {
-        name: contrast_family(reduced, control, rules, family, test_over_train) if family else ()
-        for name, family in asked.items()
-    }
+
+    def tested(family: Mapping[str, Weights]) -> tuple[ContrastTest, ...]:
+        return contrast_family(reduced, control, rules, family, test_over_train) if family else ()
+
+    tests = {name: tested(family) for name, family in asked.items()}
     costs = costs_by_question(
         {question: {test.name: test.estimate for test in family} for question, family in tests.items()},
         one_run=any(test.test.conditional for family in tests.values() for test in family),
@@ -93,8 +98,27 @@ def mechanism_of(
         lost=tuple(name for name in QUESTIONS if name in lost),
         delivery=delivery,
         instruments=instruments,
+        portions=_portions(asked, costs, tested),
+        second=second_opinions(arms, costs.ladder, costs.shares),
         network=diagnosed(diagnosis, list(dict.fromkeys(arm for _, arm in arms.places())), level),
     )
+
+
+def _portions(
+    asked: Mapping[str, Mapping[str, Weights]],
+    costs: Costs,
+    tested: Callable[[Mapping[str, Weights]], tuple[ContrastTest, ...]],
+) -> dict[Cause, Portion]:
+    """Of the shortfall, where it is shown."""
+    whole = costs.levels.get("shortfall")
+    if whole is None or not whole.low > 0 or not costs.shares:
+        return {}
+    minus = {arm: -weight for arm, weight in asked["levels"]["shortfall"].items()}
+    rests = {
+        test.name: test.estimate for test in tested({name: _sum(one, minus) for name, one in asked["shares"].items()})
+    }
+    found = {cause: portion(share, whole, rests[cause]) for cause, share in costs.shares.items() if cause in rests}
+    return {cause: one for cause, one in found.items() if one is not None}
 
 
 def questions(arms: Mechanism, control: str, *, higher_is_better: bool = True) -> dict[str, dict[str, Weights]]:

@@ -43,6 +43,10 @@ def _check_levels(sweep: Sweep, section: Mechanism) -> None:
 
 def _check_ladder(sweep: Sweep, section: Mechanism) -> None:
     ladder, place = section.ladder, ("mechanism", "ladder")
+    for cause, arm in section.steps.items():
+        if arm not in ladder[1:]:
+            text = f"no step of the ladder leads to {arm!r}; {nearest(arm, ladder[1:])}"
+            raise sweep.error(("mechanism", "steps", cause), text)
     if not ladder:
         return
     if len(ladder) < 2 or len(set(ladder)) < len(ladder):

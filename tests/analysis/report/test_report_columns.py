@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from helpers.column_dictionary import compare, fits, named, sections
+from helpers.lattice import ARMS, NAMES, diagnosis_of, law_pools, planted, score_table
 from helpers.made_report import context
 from helpers.simulated_results import CONTROL, eight_arms, simulate
 from medsweep.analysis.questions.quality import quality_of
@@ -16,8 +17,6 @@ from medsweep.analysis.report.across import write_across
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import analyse, analyse_datasets
 from medsweep.analysis.table.reduction import AnalysisRules
-from medsweep.analysis.table.user_table import NO_POOLS
-from medsweep.mechanism import CELLS, Mechanism
 
 POOLS = ("frechet", "retention", "kept_vendi", "real_slices_seen")
 
@@ -36,13 +35,11 @@ def judged_pools():
 
 
 def explained():
-    """With levels, ladder and lattice."""
-    section = Mechanism(
-        explain="gan", exposure="again", ceiling="new", ladder=("new", "gan"), lattice={cell: cell for cell in CELLS}
-    )
-    arms = [ArmInfo(CONTROL, {}, control=True), *(ArmInfo(name, {}) for name in ("gan", "again", "new", *CELLS))]
-    table = simulate(arms, {}, patients=6, seeds=2)
-    return analyse(table, NO_POOLS, AnalysisRules(), arms=arms, mechanism=section)
+    """With levels, ladder, lattice, doses, and what its networks were diagnosed with."""
+    arms = [ArmInfo(name, {}, control=name == "real") for name in NAMES]
+    table = score_table(planted(labels=0.05), patients=6, seeds=2)
+    pools, diagnosis = law_pools(("labels",), seeds=2), diagnosis_of(opposed=("gan",), seeds=2)
+    return analyse(table, pools, AnalysisRules(), arms=arms, mechanism=ARMS, diagnosis=diagnosis)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,77 @@
+"""Pictures of a mechanism: what falls where, and what is drawn of networks."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from helpers.lattice import ARMS, NAMES, diagnosis_of, law_pools, planted, score_table
+from medsweep.analysis.figures.mechanism import draw_waterfalls, waterfalls
+from medsweep.analysis.figures.networks import draw_auc, draw_influence, shown_arms
+from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.study.analyse import analyse
+from medsweep.analysis.table.reduction import AnalysisRules
+from medsweep.mechanism import Mechanism
+from medsweep.metrics import SCORES
+
+
+def analysed(section=ARMS, names=NAMES, **settings):
+    infos = [ArmInfo(name, {}, control=name == "real") for name in names]
+    table = score_table(planted(labels=0.05), names=names, seeds=3, patients=8, **settings)
+    diagnosis = diagnosis_of(("gan", "new", "cell look", "cell all three"), opposed=("gan",), seeds=3)
+    return analyse(
+        table, law_pools(("labels",), seeds=3), AnalysisRules(), arms=infos, mechanism=section, diagnosis=diagnosis
+    )
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    return analysed()
+
+
+def test_a_waterfall_starts_and_ends_at_the_arms_and_every_step_hangs_on_the_last(analysis, tmp_path):
+    data = pd.read_csv(draw_waterfalls(analysis, analysis.mechanism, tmp_path / "fall").csv)
+    means = {one.arm: one.mean for one in analysis.primary.descriptions}
+    assert list(dict.fromkeys(data["panel"])) == ["Ladder", "Lattice, Shapley shares"]
+    for _, steps in data.groupby("panel"):
+        assert steps["from"].iloc[0] == pytest.approx(means["new"])
+        assert steps["to"].iloc[-1] == pytest.approx(means["gan"])
+        assert steps["from"].tolist()[1:] == pytest.approx(steps["to"].tolist()[:-1])
+        assert (steps["from"] - steps["to"]).tolist() == pytest.approx(steps["cost"].tolist())
+    assert data["step"].tolist() == ["to images", "to gan", "labels", "look", "variety", "not reproduced"]
+
+
+def test_whiskers_are_those_of_the_costs(analysis, tmp_path):
+    data = pd.read_csv(draw_waterfalls(analysis, analysis.mechanism, tmp_path / "fall").csv).set_index("step")
+    for cause, share in analysis.mechanism.costs.shares.items():
+        assert data.loc[cause, ["low", "high"]].tolist() == pytest.approx([share.low, share.high])
+
+
+def test_a_waterfall_of_distances_climbs(analysis, tmp_path):
+    assert not SCORES["hd95_mm"].higher_is_better
+    primary = dataclasses.replace(analysis.primary, metric=SCORES["hd95_mm"])
+    climbing = dataclasses.replace(analysis, primary=primary)
+    data = pd.read_csv(draw_waterfalls(climbing, analysis.mechanism, tmp_path / "climb").csv)
+    assert (data["to"] - data["from"]).tolist() == pytest.approx(data["cost"].tolist())
+
+
+def test_without_ladder_and_lattice_there_is_no_waterfall():
+    bare = analysed(Mechanism(explain="gan", exposure="again"), ["real", "again", "gan"])
+    assert waterfalls(bare.mechanism) == ()
+
+
+def test_pictures_of_networks_hold_the_means_of_the_record(analysis, tmp_path):
+    study = analysis.mechanism
+    # cells of the lattice but all three are left out, so are arms that were not diagnosed
+    assert shown_arms(study) == ["gan", "new", "cell all three"]
+    influence = pd.read_csv(draw_influence(study, tmp_path / "influence").csv)
+    found = {(one.arm, one.when, one.quantity, one.group, one.source): one.estimate for one in study.network}
+    assert set(influence["source"]) == {"pool", "held-out again"}
+    for row in influence.itertuples():
+        estimate = found[row.arm, str(row.percent), "influence", "all", row.source]
+        assert (row.influence, row.low, row.high) == pytest.approx((estimate.value, estimate.low, estimate.high))
+    auc = pd.read_csv(draw_auc(study, tmp_path / "auc").csv)
+    assert auc["level"].unique().tolist() == ["encoder 1", "bottleneck", "head"]
+    assert auc[auc["source"] == "train"]["arm"].unique().tolist() == ["gan"]
+    for row in auc.itertuples():
+        assert row.auc == pytest.approx(found[row.arm, "100", "domain_auc", row.level, row.source].value)
