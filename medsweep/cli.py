@@ -2,8 +2,8 @@
 
 import functools
 import logging
-import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, ParamSpec
 
 import typer
@@ -12,29 +12,37 @@ from medsweep import __version__
 from medsweep.commands import data, launch, results, sweeps
 from medsweep.commands import store as upkeep
 from medsweep.errors import UserError
+from medsweep.stop_signals import STOPPED_EXIT, stop_signals
 from medsweep.store.store import DamagedError
 
 P = ParamSpec("P")
 
 
 def with_plain_errors(command: Callable[P, int]) -> Callable[P, None]:
-    """Turn an error that the user can mend into one line and exit code 2."""
+    """Turn an error that the user can mend into one line and exit code 2, and a signal to stop into 130."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         """Run the command and end with its exit code."""
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-        try:
-            code = command(*args, **kwargs)
-        except UserError as error:
-            typer.echo(f"medsweep: {error}", err=True)
-            code = 2
-        except DamagedError as error:
-            typer.echo(f"medsweep: {error}; medsweep run sets it aside and makes it again", err=True)
-            code = 2
-        except KeyboardInterrupt:
-            typer.echo("medsweep: stopped; run the same command to go on", err=True)
-            code = 130
+        with stop_signals() as stop:
+            try:
+                stop.require_none()
+                code = command(*args, **kwargs)
+            except BaseException as error:
+                if stop.requested or isinstance(error, KeyboardInterrupt):  # whatever the signal has torn
+                    with suppress(OSError):  # the terminal may be gone
+                        typer.echo("medsweep: stopped; run the same command to go on", err=True)
+                    code = STOPPED_EXIT
+                elif isinstance(error, UserError):
+                    typer.echo(f"medsweep: {error}", err=True)
+                    code = 2
+                elif isinstance(error, DamagedError):
+                    typer.echo(f"medsweep: {error}; medsweep run sets it aside and makes it again", err=True)
+                    code = 2
+                else:
+                    raise
+            code = STOPPED_EXIT if stop.requested else code
         raise typer.Exit(code)
 
     return wrapped
@@ -84,13 +92,3 @@ def _options(
     ] = False,
 ) -> None:
     """Options of medsweep itself."""
-
-
-def main() -> None:
-    """Entry point of the ``medsweep`` command."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    app()
-
-
-if __name__ == "__main__":
-    main()

@@ -24,7 +24,7 @@ HEAVY = {
 
 def room(module: str) -> str:
     """The room of a module, by its folder alone."""
-    name = module.split(".")[1] if "." in module else "words"
+    name = module.split(".")[1].replace("__main__", "cli") if "." in module else "words"
     return name if (ROOT / "medsweep" / name).is_dir() or name == "cli" else "words"
 
 

@@ -38,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def medsweep(project: Path, paths: list[Path | str], *words: str) -> str:
     """What the command prints that is started in ``project`` with ``paths`` on the path."""
     path = os.pathsep.join(map(str, paths))
-    code = "import sys, medsweep.cli; print(medsweep.__file__); sys.exit(medsweep.cli.main())"
+    code = "import sys, medsweep.__main__; print(medsweep.__file__); sys.exit(medsweep.__main__.main())"
     environment = os.environ | {"PYTHONPATH": path, "WANDB_MODE": "disabled"}
     command = [sys.executable, "-c", code, *words]
     ran = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from medsweep.execution.failures import OWN_FAILURES, TRIES, backoff_seconds, notes
 from medsweep.execution.gpu_memory import Grant, next_grant
-from medsweep.execution.interrupts import stop_signals
 from medsweep.execution.memory_probe import granted
 from medsweep.execution.plan_tasks import labels_of, tasks_of
 from medsweep.execution.runner import UNGUARDED, Guard, RoundResult, Runner, RunPolicy
 from medsweep.execution.task import RunContext, Task
+from medsweep.stop_signals import stop_signals
 from medsweep.store.store import DamagedError, Store
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial, decide
 from medsweep.tracking.console import Observer
@@ -218,7 +218,8 @@ def _set_aside_input(task: Task, store: Store, observer: Observer) -> None:
 def _stopped_while_waiting(tasks: list[Task], lost: list[int], store: Store, observer: Observer) -> bool:
     """Give lost machines time to come back, and other runs to end their trials; True if the user stops meanwhile."""
     try:
-        with stop_signals():
+        with stop_signals() as stop:
+            stop.require_none()
             if lost:
                 seconds = backoff_seconds(max(lost), tasks[0].sweep, socket.gethostname(), os.getpid())
                 observer.note(f"{len(lost)} trial(s) were lost to the machines; trying again in {seconds:.1f} s")

@@ -1,64 +1,16 @@
-"""What ends work from outside: signals that stop a run, and a watchdog over a trial that has ceased to report."""
+"""What ends a trial that hangs: a watchdog over its reports, and an error raised in the main thread."""
 
-import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from medsweep.execution.failures import StalledError
-
-STOPPING = (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
-"""Ctrl-C, a cluster's warning before the end, and what batch systems send."""
-
-
-class Stop:
-    """Remembers a signal: the KeyboardInterrupt it raises is lost where Python ignores exceptions, as in finalisers."""
-
-    requested = False
-
-    def __call__(self, number: int, _frame: FrameType | None) -> None:
-        """The first signal stops; a second Ctrl-C ends the process at once; others let it go on stopping."""
-        if not self.requested:
-            self.requested = True
-            raise KeyboardInterrupt
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def require_none(self) -> None:
-        """Raise KeyboardInterrupt if a signal came and got lost."""
-        if self.requested:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def handled(numbers: Iterable[int], handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Let ``handler`` take the signals until the block ends; nothing outside the main thread, where none come."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-@contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """Turn the first of ``STOPPING`` into a KeyboardInterrupt, at the latest at the next ``require_none``.
-
-    A process that was started with SIGINT ignored, as shells do for background jobs, goes on ignoring it.
-    """
-    stop = Stop()
-    with handled([number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN], stop):
-        yield stop
+from medsweep.stop_signals import handled
 
 
 @contextmanager

@@ -4,19 +4,20 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from medsweep.errors import UserError
 from medsweep.execution.gpu_memory import SHARES
-from medsweep.execution.interrupts import handled
+from medsweep.execution.ray_thread import GRACE_SECONDS, RayThread
 from medsweep.execution.runner import Ledger, RoundResult, RunPolicy
 from medsweep.execution.task import RunContext, Task, TaskFile
+from medsweep.stop_signals import Stop, stop_signals
 from medsweep.store.store import Store
 from medsweep.sweep.file import Resources
 from medsweep.tracking.console import Observer
@@ -33,6 +34,8 @@ ENVIRONMENT = {
     # Relative paths mean the same in a trial as in the driver.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # A trial that does not reach its next report in this time is killed when a run is stopped; its checkpoint stays.
+    "TUNE_FORCE_TRIAL_CLEANUP_S": str(int(GRACE_SECONDS / 4)),
 }
 """Read by Ray when it is first used; what a user has set stays."""
 
@@ -50,6 +53,19 @@ class RayRunner:
         self._address, self._cpus = address, cpus
 
     def __enter__(self) -> "RayRunner":
+        with ExitStack() as entered:
+            self._stop = entered.enter_context(stop_signals())
+            self._thread = RayThread(self._stop)
+            entered.callback(self._thread.close, _shutdown)
+            self._thread.call(self._start)
+            self._stop.require_none()
+            self._entered = entered.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entered.close()
+
+    def _start(self) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         if self._address is None:
@@ -57,6 +73,8 @@ class RayRunner:
             # token file into the user's home, and without the quiet logger it would tell everybody of it.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+        # It warns that it leaves SIGTERM alone outside the main thread, which is the point of the thread.
+        logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
         import ray
 
         options: dict[str, Any] = {"address": self._address}
@@ -72,29 +90,21 @@ class RayRunner:
         for name in ("ray.tune", "ray.air", "ray.train"):
             # Failed trials are named by the driver; Tune would print a page of its own for each.
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        import ray
-
-        ray.shutdown()
 
     def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
         """Run the tasks in one fresh Tuner; nothing is restored and nothing of Tune's is kept."""
+        return self._thread.call(lambda: self._run(tasks, context, observer, policy))
+
+    def _run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
         self._require_resources(tasks, context)
         ledger = Ledger(tasks, Store(context.store), observer, policy)
         scratch = context.store / ".tune"
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
         try:
-            tuner = _tuner(ledger, tasks, context, scratch, name)
-            # Tune stops cleanly on Ctrl-C and SIGUSR1, but not on SIGTERM, which is what batch systems send.
-            with handled([signal.SIGTERM], lambda number, frame: os.kill(os.getpid(), signal.SIGUSR1)):
-                tuner.fit()
-        except KeyboardInterrupt:
-            ledger.result.stopped = True
+            _tuner(ledger, tasks, context, self._stop, (scratch, name)).fit()
         finally:
             shutil.rmtree(scratch / name, ignore_errors=True)
-        ledger.result.stopped |= bool(ledger.frontier.live)
+        ledger.result.stopped |= bool(ledger.frontier.live) or self._stop.requested
         return ledger.result
 
     def _require_resources(self, tasks: Sequence[Task], context: RunContext) -> None:
@@ -116,13 +126,20 @@ class RayRunner:
                     )
 
 
-def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, scratch: Path, name: str) -> Any:
-    """A Tuner that asks ``ledger`` for what to start; what it must write goes to ``scratch / name``."""
+def _shutdown() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, stop: Stop, where: tuple[Path, str]) -> Any:
+    """A Tuner that asks ``ledger`` for what to start, and ``stop`` whether to go on; ``where`` it writes, it must."""
     import ray
     from ray import tune
 
-    from medsweep.execution.ray_tune import PlanSearcher, ProgressListener, StageTrainable
+    from medsweep.execution.ray_tune import PlanSearcher, ProgressListener, StageTrainable, StopOnRequest
 
+    scratch, name = where
     total = ray.cluster_resources()
     trainable = tune.with_parameters(StageTrainable, context=context, tasks=TaskFile.write(scratch / name, tasks))
     return tune.Tuner(
@@ -139,6 +156,7 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, scratch: 
             name=name,
             storage_path=str(scratch.resolve()),
             callbacks=[ProgressListener(ledger)],
+            stop=StopOnRequest(stop),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),  # the ledger tries again, since Tune knows no reasons
             verbose=0,

@@ -8,13 +8,14 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback
+from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
 from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import StalledError, TrialFailedError
 from medsweep.execution.runner import Ledger
 from medsweep.execution.task import RunContext, Task, TaskFile
+from medsweep.stop_signals import Stop
 from medsweep.store.store import Store, share_with_group
 from medsweep.sweep.file import Resources
 from medsweep.tracking.wandb import WandbTracker
@@ -111,6 +112,25 @@ class ProgressListener(Callback):  # type: ignore[misc]
         for trial in self._ended:
             _forget(trial)
         self._ended = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """See ``PlanSearcher.__getstate__``."""
+        return {}
+
+
+class StopOnRequest(Stopper):  # type: ignore[misc]
+    """Ends all trials once a signal has come; asked at every step of Tune's loop."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial ends by itself for what it reports."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to end all trials."""
+        return self._stop.requested
 
     def __getstate__(self) -> dict[str, Any]:
         """See ``PlanSearcher.__getstate__``."""

@@ -10,10 +10,11 @@ from typing import Final, Protocol
 from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import LOST, OWN_FAILURES, TRIES, TrialFailedError, backoff_seconds, notes
 from medsweep.execution.frontier import Frontier
-from medsweep.execution.interrupts import raised_in_main_thread, stop_signals
+from medsweep.execution.interrupts import raised_in_main_thread
 from medsweep.execution.memory_probe import granted, measured
 from medsweep.execution.task import RunContext, Task
 from medsweep.identity import short
+from medsweep.stop_signals import stop_signals
 from medsweep.store.store import DamagedError, Store
 from medsweep.tracking.console import Observer
 from medsweep.tracking.wandb import WandbTracker
@@ -185,6 +186,7 @@ class LocalRunner:
         tracker = WandbTracker(context.store / "wandb", context.tracking)
         try:
             with stop_signals() as stop, raised_in_main_thread() as interrupt:
+                stop.require_none()
                 while (task := ledger.start()) is not None:
                     observer.started(task.digest, task.shown_stage, task.label)
                     try:

@@ -24,7 +24,7 @@ def test_signals_stop_cleanly_and_leave_no_lease(tmp_path: Path, number: int) ->
 
 TWICE = """
 import os, signal, sys, time
-from medsweep.execution.interrupts import stop_signals
+from medsweep.stop_signals import stop_signals
 with stop_signals():
     try:
         os.kill(os.getpid(), signal.SIGINT)

@@ -17,7 +17,7 @@ TABLES = ("results.parquet", "results.csv", "pools.parquet", "pools.csv")
 
 def command(sweep: Path, folder: Path, runner: str) -> list[str]:
     where = ["--store", str(folder / "store"), "--results", str(folder / "results")]
-    return [sys.executable, "-m", "medsweep.cli", "run", str(sweep), *where, "--runner", runner, "--wandb", "disabled"]
+    return [sys.executable, "-m", "medsweep", "run", str(sweep), *where, "--runner", runner, "--wandb", "disabled"]
 
 
 def environment() -> dict[str, str]:

@@ -1,0 +1,108 @@
+"""One handler for the signals that stop a command: Ctrl-C, a terminal that closes, and what batch systems send."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from medsweep.processes import descendants, end
+
+STOPPING = (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP)
+STOPPED_EXIT = 130
+"""Exit code of a command that was stopped, by whichever signal."""
+
+
+class Stop:
+    """Remembers a signal: the KeyboardInterrupt it raises is lost where Python ignores exceptions, as in finalisers."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._deferring = 0
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """The first signal stops; a second Ctrl-C ends all of it at once; others let it go on stopping."""
+        if not self.requested:
+            self.requested = True
+            if not self._deferring:
+                raise KeyboardInterrupt
+        elif number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            end(descendants())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def require_none(self) -> None:
+        """Raise KeyboardInterrupt if a signal came and was lost or deferred."""
+        if self.requested:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """A signal in this block raises nothing, and is merely remembered: what runs there must not be torn."""
+        self._deferring += 1
+        try:
+            yield
+        finally:
+            self._deferring -= 1
+
+
+@contextmanager
+def handled(numbers: Iterable[int], handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Let ``handler`` take the signals until the block ends; nothing outside the main thread, where none come."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+_ACTIVE: list[Stop] = []
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Turn the first of ``STOPPING`` into a KeyboardInterrupt, at the latest at the next ``require_none``.
+
+    Inside another such block, or after ``hear_signals``, it is the same handler. A process that was started with a
+    signal ignored, as shells do with SIGINT for background jobs and ``nohup`` with SIGHUP, goes on ignoring it.
+    """
+    if _ACTIVE:
+        yield _ACTIVE[0]
+        return
+    stop = Stop()
+    _ACTIVE.append(stop)
+    try:
+        with handled(_heard(), stop):
+            yield stop
+    finally:
+        _ACTIVE.clear()
+
+
+def hear_signals() -> Stop:
+    """The same from now until ``leave``: the first line of a program."""
+    stop = Stop()
+    _ACTIVE.append(stop)
+    for number in _heard():
+        signal.signal(number, stop)
+    return stop
+
+
+def leave(code: int) -> None:
+    """From now on, while Python itself ends, a signal ends the process at once, with the exit code it has earned."""
+    for number in _heard():
+        signal.signal(number, lambda *_: os._exit(code))
+    # Python 3.11 remembers that a KeyboardInterrupt came out of code that was compiled at run time, as in many imports,
+    # and at its end kills itself by SIGINT whatever the exit code; running such code to its end makes it forget.
+    exec("")
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _heard() -> list[int]:
+    return [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
