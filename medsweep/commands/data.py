@@ -1,5 +1,6 @@
 """``medsweep data``: which datasets are known, what a folder holds, what is made of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -97,7 +98,8 @@ def preview(  # noqa: PLR0917
     labels: Labels = None,
 ) -> int:
     """Draw the fullest slice of a few patients, in every modality, as prepare makes it."""
-    from medsweep.data.preview import draw, fullest_slices
+    from medsweep.commands import data_views
+    from medsweep.data.preview import draw, fullest_slices, grey_range
     from medsweep.data.source import holds_made_up, list_cases
 
     if out.suffix.lower() != ".png":
@@ -105,17 +107,20 @@ def preview(  # noqa: PLR0917
     if not out.parent.is_dir():
         raise UserError(f"no folder {out.parent} for --out {out}; make it first")
     listing = list_cases(name, root, labels=labels)
-    rows = fullest_slices(listing, resolution=resolution, patients=patients)
+    rows, findings = fullest_slices(listing, resolution=resolution, patients=patients)
+    for finding in findings:
+        typer.echo(data_views.finding_line(finding, root), err=True)
     if not rows:
-        listing.require()
+        replace(listing, findings=(*listing.findings, *findings)).require()
     spec = CATALOGUE.get(listing.name)
     made_up = holds_made_up(root)
     remarks = [] if spec is None or spec.publishable or made_up else [f"not to be published: terms of {spec.name}"]
     title = f"{listing.name} at {resolution} pixels" + (", a made-up cohort" if made_up else "")
+    title += "; black is {:g}, white is {:g}".format(*grey_range(listing.intensity))
     draw(rows, listing, out, title=title, remarks=remarks)
     for line in (*remarks, f"picture: {out}"):
         typer.echo(line)
-    return 0
+    return 1 if findings else 0
 
 
 def phantom(

@@ -11,8 +11,9 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from medsweep.data.check import CaseFacts, Group, Report, class_rows
-from medsweep.data.dataset import DatasetSpec
+from medsweep.data.check import Group, Report, class_rows
+from medsweep.data.cohort import CaseFacts
+from medsweep.data.dataset import DatasetSpec, Finding
 
 NAMED = 3
 """Cases that a folded warning or note names; an error names them all."""
@@ -67,6 +68,11 @@ def finding_table(groups: Sequence[Group], root: Path) -> RenderableType:
     return table
 
 
+def finding_line(finding: Finding, root: Path) -> str:
+    """One finding as a line."""
+    return f"{finding.severity}  {finding.case}  {os.path.relpath(finding.file, root)}: {finding.what}"
+
+
 def summary(report: Report) -> RenderableType:
     """Counts, shapes, spacings and stored axes of the usable cases."""
     usable, listing = report.cases, report.listing
@@ -85,7 +91,20 @@ def summary(report: Report) -> RenderableType:
         f"{'spacing in mm':<16}{_ranges(usable, lambda facts: facts.spacing_mm)}",
         f"{'stored axes':<16}{', '.join(f'{name} in {count}' for name, count in axes.most_common())}",
     ]
+    lines += [f"{'scaled, ' + name:<16}{_scaled(report, channel)}" for channel, name in enumerate(listing.modalities)]
     return Text("\n".join(lines))
+
+
+def _scaled(report: Report, channel: int) -> str:
+    """How a modality is scaled, and what a sample of it becomes, in medians over the cases."""
+    recipe = report.listing.intensity
+    how = "window {:g} to {:g}".format(*recipe.window) if recipe.window else f"{recipe.scale}"
+    if report.inside:
+        how += ", of voxels that are not 0" if report.inside[channel] == "nonzero" else ", of all voxels"
+        how += " (decided from all cases)"
+    of_cases = [facts.scaled[channel] for facts in report.cases]
+    limits, sd = (statistics.median(getattr(one, name) for one in of_cases) for name in ("at_limits", "sd"))
+    return f"{how}: {limits:.0%} of voxels at the limits, SD {sd:.2f} (medians)"
 
 
 def _ranges(cases: Sequence[CaseFacts], sizes: Callable[[CaseFacts], Sequence[float]]) -> str:

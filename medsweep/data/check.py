@@ -12,12 +12,15 @@ from typing import get_args
 
 import numpy as np
 from nibabel.affines import obliquity
+from pydantic import TypeAdapter, ValidationError
 
-from medsweep.data import volumes
-from medsweep.data.dataset import Case, Finding, Listing, Severity
+from medsweep.data.cohort import CaseFacts, compare, inside_of
+from medsweep.data.copies import voxel_hash
+from medsweep.data.dataset import Case, Finding, Inside, Listing, Severity
 from medsweep.data.header import Grid
-from medsweep.data.volumes import LoadedCase, in_parallel
-from medsweep.errors import UserError
+from medsweep.data.remembered import Remembered
+from medsweep.data.scaling import is_hounsfield, look, remarks
+from medsweep.data.volumes import LoadedCase, in_parallel, load, refusal
 
 OBLIQUE_DEGREES = 1.0
 """Grids tilted by more are noted: their slices are cut along the scanner's axes, not the body's."""
@@ -28,27 +31,16 @@ COARSER = 1.01
 NUMBER = re.compile(r"(?<!\w)-?\d[\d.]*")
 """A number of its own, unlike that in ``int64``."""
 
+NAMED = 3
+"""Cases that a line on several of them names."""
+
+Found = tuple[CaseFacts | None, tuple[Finding, ...]]
+"""What a case consists of, where it can be used, and what was found in it."""
+
+FOUND: TypeAdapter[Found] = TypeAdapter(Found)
+
 Findings = Iterator[tuple[Severity, Path, str]]
 """Severity, file and clause of each finding of a case."""
-
-
-@dataclass(frozen=True)
-class CaseFacts:
-    """What a case that can be used consists of."""
-
-    id: str
-    shape: tuple[int, int, int]
-    """Slices, rows and columns as they will be cut."""
-    spacing_mm: tuple[float, float, float]
-    """Distance between slices, rows and columns."""
-    axes: str
-    """Directions towards which the label file's stored axes grow, such as ``IPL``."""
-    voxels: tuple[int, ...]
-    """Number of voxels by class index."""
-    slices: tuple[int, ...]
-    """Number of slices that hold the class, by class index."""
-    foreground_slices: int
-    """Slices with anything but background."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +60,21 @@ class Report:
         return tuple(dict.fromkeys(ids))
 
     @property
+    def inside(self) -> tuple[Inside, ...]:
+        """Which voxels the z-score of each modality looks at; empty where nothing had to be decided."""
+        return inside_of(self.listing, [facts.zeros for facts in self.cases])
+
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings, a line each, without folders."""
+        lines = []
+        for group in grouped([finding for finding in self.findings if finding.severity == "warning"]):
+            files = ", ".join(dict.fromkeys(Path(file).name for file in group.files[:NAMED]))
+            cases = ", ".join(group.cases[:NAMED]) + (", ..." if len(group.cases) > NAMED else "")
+            who = f"{len(group.cases)} cases ({cases})" if len(group.cases) > 1 else cases
+            lines.append(f"{files}: {group.what}" if who == "-" else f"{who}, {files}: {group.what}")
+        return tuple(lines)
+
+    @property
     def ok(self) -> bool:
         """Whether there is a usable case, and no error."""
         return bool(self.cases) and not any(finding.severity == "error" for finding in self.findings)
@@ -83,24 +90,36 @@ class Group:
     files: tuple[str, ...]
 
 
-def check(listing: Listing, *, threads: int = 2, on_read: Callable[[str], None] = lambda case: None) -> Report:
-    """Read every header, image and label set of a listing, ``threads`` cases at a time.
+def check(
+    listing: Listing,
+    *,
+    threads: int = 2,
+    on_read: Callable[[str], None] = lambda case: None,
+    remembered: Remembered | None = None,
+) -> Report:
+    """Read every file of a listing to its end, ``threads`` cases at a time, then compare the cases.
 
-    A case that cannot be read is a finding, never an exception. ``on_read`` is called with the id of each case.
+    A case that cannot be read is a finding, never an exception. ``on_read`` is called with the id of each case. What
+    ``remembered`` holds of a case is not read again.
     """
 
-    def read(case: Case) -> tuple[CaseFacts | None, list[Finding]]:
+    def read(case: Case) -> Found:
         try:
-            return _examine(case, listing)
+            return _examine(case, listing) if remembered is None else _recalled(case, listing, remembered)
+        except Exception as error:
+            # One bad case never keeps the others from being looked at, whatever it makes other code raise.
+            return None, (refusal(case, error),)
         finally:
             on_read(case.id)
 
     results = list(in_parallel(read, listing.cases, threads))
-    findings = [*listing.findings, *(finding for _, of_case in results for finding in of_case)]
     facts = tuple(fact for fact, _ in results if fact is not None)
-    return Report(
-        listing, facts, tuple(sorted(findings, key=lambda finding: get_args(Severity).index(finding.severity)))
-    )
+    findings = [*listing.findings, *(finding for _, of_case in results for finding in of_case)]
+    together = compare(listing, facts)
+    refused = {finding.case for finding in together if finding.severity == "error"}
+    facts = tuple(fact for fact in facts if fact.id not in refused)
+    order = get_args(Severity).index
+    return Report(listing, facts, tuple(sorted((*findings, *together), key=lambda finding: order(finding.severity))))
 
 
 def grouped(findings: Sequence[Finding]) -> list[Group]:
@@ -119,21 +138,29 @@ def grouped(findings: Sequence[Finding]) -> list[Group]:
     return merged
 
 
-def _examine(case: Case, listing: Listing) -> tuple[CaseFacts | None, list[Finding]]:
-    """Facts and findings of one case; no facts where it cannot be used."""
+def _recalled(case: Case, listing: Listing, remembered: Remembered) -> Found:
+    """``_examine``, or what it found before in the same files."""
+    key = remembered.key(case, listing)
     try:
-        loaded = volumes.load(case, listing)
-    except Exception as error:
-        # One bad case never keeps the others from being looked at, whatever it makes other code raise.
-        message = str(error) if isinstance(error, UserError) else f"cannot be read ({type(error).__name__}: {error})"
-        path = next((path for path in (*case.images, case.label) if str(path) in message), case.label)
-        # The file stands beside the message, so its name is enough there.
-        return None, [Finding("error", case.id, str(path), message.replace(str(path), path.name))]
+        return FOUND.validate_python(remembered.recall(key), strict=False)
+    except ValidationError:
+        found = _examine(case, listing)
+        remembered.keep(key, FOUND.dump_python(found, mode="json"))
+        return found
+
+
+def _examine(case: Case, listing: Listing) -> Found:
+    """Facts and findings of one case; no facts where it cannot be used."""
+    loaded = load(case, listing)
     facts = _facts(listing, loaded)
-    checks = [*_headers(loaded), *_geometry(facts, loaded), *_intensities(listing, loaded)]
-    if absent := [name for name, voxels in zip(listing.classes, facts.voxels, strict=True) if voxels == 0]:
+    checks = [*_headers(loaded), *_geometry(facts, loaded), *_intensities(listing, loaded, facts)]
+    if not facts.foreground_slices:
+        checks.append(("warning", case.label, "the mask is empty"))
+    elif absent := [name for name, voxels in zip(listing.classes, facts.voxels, strict=True) if voxels == 0]:
         checks.append(("note", case.label, f"no voxel of {', '.join(absent)}"))
-    return facts, [Finding(severity, case.id, str(path), what) for severity, path, what in checks]
+    findings = tuple(Finding(severity, case.id, str(path), what) for severity, path, what in checks)
+    usable = not any(finding.severity == "error" for finding in findings)
+    return (facts if usable else None), findings
 
 
 def _facts(listing: Listing, loaded: LoadedCase) -> CaseFacts:
@@ -145,9 +172,13 @@ def _facts(listing: Listing, loaded: LoadedCase) -> CaseFacts:
         shape=(planes.shape[0], planes.shape[1], planes.shape[2]),
         spacing_mm=loaded.spacing_mm,
         axes=loaded.grid.axes,
+        slice_axis=loaded.slice_axis,
         voxels=tuple(per_slice.sum(axis=0).tolist()),
         slices=tuple((per_slice > 0).sum(axis=0).tolist()),
         foreground_slices=int(per_slice[:, 1:].any(axis=1).sum()),
+        zeros=loaded.zeros,
+        scaled=tuple(look(volume, loaded.labels, listing.intensity) for volume in loaded.image),
+        copies=tuple(voxel_hash(volume) for volume in (*loaded.image, loaded.labels)),
     )
 
 
@@ -193,14 +224,11 @@ def _geometry(facts: CaseFacts, loaded: LoadedCase) -> Findings:
         yield "note", label, f"the grid is tilted by {angle:.1f} degrees; slices follow the grid"
 
 
-def _intensities(listing: Listing, loaded: LoadedCase) -> Findings:
+def _intensities(listing: Listing, loaded: LoadedCase, facts: CaseFacts) -> Findings:
     paths = loaded.case.images * (len(listing.modalities) if listing.stacked else 1)
-    for path, name, volume in zip(paths, listing.modalities, loaded.image, strict=True):
-        low, high = float(volume.min()), float(volume.max())
-        if low == high:
-            yield "warning", path, f"{name} is constant: {low:g} everywhere"
-        if name.lower() == "ct" and low >= 0:
-            yield "warning", path, f"{name} has no negative value, the least is {low:g}; HU are expected"
+    for path, name, scaled in zip(paths, listing.modalities, facts.scaled, strict=True):
+        for severity, what in remarks(scaled, name, listing.intensity, hounsfield=is_hounsfield(listing, name)):
+            yield severity, path, what
 
 
 def class_rows(report: Report) -> list[tuple[str, list[int], int, int, int]]:

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from medsweep.config import NOT_IDENTITY, Config
+from medsweep.config import LATER, NOT_IDENTITY, Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
-from medsweep.data.dataset import Intensity, SliceAxis
+from medsweep.data.dataset import Inside, Intensity, SliceAxis
 from medsweep.data.folds import Fold
 from medsweep.data.layouts.description import FolderDescription
 from medsweep.data.phantom import DATASETS, PhantomConfig
@@ -75,6 +75,10 @@ class PrepareConfig(DataConfig, StageConfig):
     """``DataSource.fingerprint``."""
     fold: Fold | None = None
     """The fold whose training patients cohort intensities are fitted on; None where nothing is fitted."""
+
+    inside: Annotated[tuple[Inside, ...], LATER] = ()
+    """Which voxels the z-score of each modality looks at, where ``inside: auto`` was decided from all cases when the
+    sweep was planned."""
 
     @property
     def cut(self) -> Fold | None:

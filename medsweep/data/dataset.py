@@ -13,6 +13,9 @@ from medsweep.errors import UserError
 SliceAxis = Literal["axial", "coronal", "sagittal", "first", "second", "third"]
 """Axis along which slices are cut: by anatomy, from the affine, or by place among the stored array's axes."""
 
+Inside = Literal["nonzero", "all"]
+"""Voxels that a z-score looks at."""
+
 Severity = Literal["error", "warning", "note"]
 """In the order in which findings are shown."""
 
@@ -29,8 +32,8 @@ class Intensity(Config):
     percentiles: tuple[float, float] | None = None
     """Cut-offs in per cent, of the voxels that ``scale`` looks at; None cuts nothing off before scaling."""
     inside: Literal["auto", "nonzero", "all"] = "auto"
-    """Voxels that a z-score looks at; ``nonzero`` leaves exact zeros at 0; ``auto`` is ``nonzero`` for volumes of
-    which at least 5 % are exactly 0."""
+    """Voxels that a z-score looks at; ``nonzero`` leaves exact zeros at 0; ``auto`` is decided once for all cases of a
+    modality: ``nonzero`` where at least 5 % of more than half of the volumes are exactly 0, else ``all``."""
 
     @model_validator(mode="after")
     def _window_where_it_is_read(self) -> "Intensity":
@@ -131,7 +134,7 @@ class Listing(DatasetFormat):
             first, more = errors[0], len(errors) - 1
             rest = f" (and {more} more: medsweep data check lists them)" if more else ""
             leave = "" if first.case == "-" else "; mend it, or name the case in data.leave_out"
-            raise UserError(f"{first.case}: {first.what}, {first.file}{rest}{leave}")
+            raise UserError(f"{first.case}: {first.what} ({first.file}){rest}{leave}")
         if not self.cases:
             raise UserError(f"{self.name} has no labelled case; medsweep data describe tells the expected folder")
         return self

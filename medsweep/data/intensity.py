@@ -20,6 +20,8 @@ SAMPLED = 100_000
 """Labelled voxels per patient and modality that cohort constants are taken from."""
 
 Floats = NDArray[np.float32]
+Volume = NDArray[np.floating[Any]]
+"""Voxels before scaling: 64-bit where 32 bits would lose grey values."""
 
 
 @dataclass(frozen=True)
@@ -32,65 +34,69 @@ class Constants:
     sd: float
 
 
-def normalise(volume: Floats, recipe: Intensity, constants: Constants | None = None) -> tuple[Floats, float]:
+def normalise(volume: Volume, recipe: Intensity, constants: Constants | None = None) -> tuple[Floats, float]:
     """Scale one modality of one volume, of any shape, by ``recipe``; a constant one gives zeros.
+
+    What is subtracted is subtracted in the type of ``volume``, before the result becomes float32.
 
     Returns the volume as networks see it and the value that stands for "outside the picture" there. ``window``: cut off
     and mapped to [-1, 1]. ``z-score``: see ``_z_score``. ``cohort``: cut off and z-scored by ``constants``; then, as
     for every z-score, cut off at +-5 SD.
 
     Raises:
-        ValueError: the recipe needs constants and there are none.
+        ValueError: the recipe needs constants and there are none, or leaves open which voxels are inside.
     """
+    number = volume.dtype.type
     if recipe.scale == "window":
         low, high = recipe.window or (0.0, 1.0)
-        return (np.clip(volume, low, high) - np.float32(low)) * np.float32(2 / (high - low)) - 1, -1.0
+        above: Any = (np.clip(volume, low, high) - number(low)).astype(np.float32, copy=False)
+        return above * np.float32(2 / (high - low)) - 1, -1.0
     if recipe.scale == "cohort":
         if constants is None:
             raise ValueError("cohort intensities need the constants of the fold's training patients")
         low, high = constants.low, constants.high
-        scaled = _cut((np.clip(volume, low, high) - np.float32(constants.mean)) / np.float32(constants.sd))
-        return scaled, float(_cut(np.float32((low - constants.mean) / constants.sd)))
+        centred: Any = (np.clip(volume, low, high) - number(constants.mean)).astype(np.float32, copy=False)
+        return _cut(centred / np.float32(constants.sd)), float(_cut(np.float32((low - constants.mean) / constants.sd)))
     return _z_score(volume, recipe)
 
 
-def _z_score(volume: Floats, recipe: Intensity) -> tuple[Floats, float]:
+def _z_score(volume: Volume, recipe: Intensity) -> tuple[Floats, float]:
     """z-score over the voxels that ``recipe.inside`` names, cut off at +-5 SD.
 
-    With ``nonzero`` (and with ``auto`` where at least 5 % of the voxels are exactly 0) zeros stay 0 and stand for
-    "outside"; else all voxels count and the lowest stands for it. Negative values are kept either way.
+    With ``nonzero`` zeros stay 0 and stand for "outside"; with ``all`` the lowest voxel stands for it. Negative values
+    are kept either way.
     """
-    inside = volume != 0
-    share_of_zeros = 1 - np.count_nonzero(inside) / volume.size
-    masked = recipe.inside == "nonzero" or (recipe.inside == "auto" and share_of_zeros >= ZERO_BACKGROUND)
-    if not masked:
-        inside[...] = True
-    cut = volume
+    if recipe.inside == "auto":
+        raise ValueError("inside: auto is decided for the whole cohort before a volume is scaled")
+    masked = recipe.inside == "nonzero"
+    inside: Any = volume != 0 if masked else np.ones(volume.shape, bool)
+    cut: Any = volume
     if recipe.percentiles is not None and inside.any():
-        low, high = np.percentile(volume[inside], recipe.percentiles)
-        cut = np.clip(volume, np.float32(low), np.float32(high))
+        low, high = map(volume.dtype.type, np.percentile(volume[inside], recipe.percentiles))
+        cut = np.clip(volume, low, high)
     if cut.min(where=inside, initial=np.inf) >= cut.max(where=inside, initial=-np.inf):
-        return np.zeros_like(volume), 0.0
-    centred = cut - np.float32(cut.mean(where=inside, dtype=np.float64))
+        return np.zeros(volume.shape, np.float32), 0.0
+    mean = volume.dtype.type(cut.mean(where=inside, dtype=np.float64))
+    centred = (cut - mean).astype(np.float32, copy=False)
     sd = np.sqrt(np.square(centred).mean(where=inside, dtype=np.float64))
     scaled = np.where(inside, _cut(centred / np.float32(sd)), np.float32(0))
     return scaled, 0.0 if masked else float(scaled.min())
 
 
-def sample(volume: Floats, labels: NDArray[np.uint8]) -> Floats:
+def sample(volume: Volume, labels: NDArray[np.uint8]) -> Volume:
     """Up to ``SAMPLED`` labelled voxels of one volume, evenly spread."""
     values = volume[labels > 0]
-    chosen: Floats = values[np.linspace(0, len(values) - 1, min(len(values), SAMPLED)).astype(np.int64)]
+    chosen: Volume = values[np.linspace(0, len(values) - 1, min(len(values), SAMPLED)).astype(np.int64)]
     return chosen
 
 
-def fit(samples: Sequence[Floats], recipe: Intensity, modality: str) -> Constants:
+def fit(samples: Sequence[Volume], recipe: Intensity, modality: str) -> Constants:
     """Cohort constants from the samples of the training patients (Isensee et al. 2021, supplement, CT scheme).
 
     Raises:
         UserError: no labelled voxel, or all of one value.
     """
-    values = np.concatenate(samples) if samples else np.empty(0, np.float32)
+    values: Any = np.concatenate(samples) if samples else np.empty(0, np.float32)
     if len(values) == 0 or values.min() == values.max():
         raise UserError(
             f"the training patients have {len(values)} labelled voxels in {modality}, or all of one value, so cohort "

@@ -17,8 +17,9 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from medsweep.data import intensity
+from medsweep.data.check import check
 from medsweep.data.config import PrepareConfig
-from medsweep.data.dataset import Case, Intensity, Listing
+from medsweep.data.dataset import Case, Inside, Intensity, Listing
 from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import split
 from medsweep.data.geometry import Resize
@@ -45,6 +46,7 @@ def run(config: PrepareConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     """
     listing = open_listing(config, trial.scratch)
     constants = _constants(config, listing, trial)
+    recipes = _recipes(config, listing, trial)
     checkpoint = trial.restore()
     entries: dict[str, Entry] = {}
     if checkpoint is not None:
@@ -53,7 +55,7 @@ def run(config: PrepareConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
 
     def prepare(case: Case) -> Entry:
         loaded = load(case, listing)
-        return writer.put(loaded, prepare_case(loaded, config.resolution, listing.intensity, constants))
+        return writer.put(loaded, prepare_case(loaded, config.resolution, recipes, constants))
 
     # A patient's slices have rows of their own, so the threads write to the arrays without a lock.
     remaining = [case for case in listing.cases if case.id not in entries]
@@ -68,7 +70,7 @@ def run(config: PrepareConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
             trial.checkpoint(len(entries), lambda folder: writer.save(folder, list(entries.values())))
     ordered = [entries[case.id] for case in listing.cases]
     _require_as_planned(config, listing, ordered, trial)
-    writer.finish(ordered, _cohort(config, listing, constants))
+    writer.finish(ordered, _cohort(config, listing, recipes, constants))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +87,18 @@ class PreparedCase:
 
 
 def prepare_case(
-    loaded: LoadedCase, side: int, recipe: Intensity, constants: tuple[Constants, ...] | None = None
+    loaded: LoadedCase, side: int, recipes: Sequence[Intensity], constants: tuple[Constants, ...] | None = None
 ) -> PreparedCase:
-    """Normalise, cut and fit one case into squares of ``side`` pixels; ``constants`` by modality for cohort scales."""
+    """Normalise, cut and fit one case into squares of ``side`` pixels.
+
+    ``recipes`` are by modality, and so are ``constants`` for cohort scales.
+    """
     planes = loaded.label_planes()
     resize = Resize.of(planes.shape[1], planes.shape[2], side)
     images = np.empty((len(planes), len(loaded.image), side, side), np.float32)
     for channel in range(len(loaded.image)):
         fitted = constants[channel] if constants else None
-        images[:, channel] = resize.image(*intensity.normalise(loaded.image_planes(channel), recipe, fitted))
+        images[:, channel] = resize.image(*intensity.normalise(loaded.image_planes(channel), recipes[channel], fitted))
     return PreparedCase(images, resize.labels(planes), planes, resize)
 
 
@@ -193,13 +198,27 @@ def _constants(config: PrepareConfig, listing: Listing, trial: Trial) -> tuple[C
     train = split([case.id for case in listing.cases], config.fold).train
     write_fitted_on(trial.output, train)
 
-    def sampled(case: Case) -> list[intensity.Floats]:
+    def sampled(case: Case) -> list[intensity.Volume]:
         loaded = load(case, listing)
         return [intensity.sample(volume, loaded.labels) for volume in loaded.image]
 
     samples = list(in_parallel(sampled, [case for case in listing.cases if case.id in set(train)], trial.threads))
     by_modality = zip(listing.modalities, zip(*samples, strict=True), strict=True)
     return tuple(intensity.fit(of_patients, listing.intensity, name) for name, of_patients in by_modality)
+
+
+def recipes_of(listing: Listing, inside: Sequence[Inside]) -> tuple[Intensity, ...]:
+    """The recipe of each modality, with what was decided for the cohort put in."""
+    if not inside:
+        return (listing.intensity,) * len(listing.modalities)
+    return tuple(listing.intensity.model_copy(update={"inside": choice}) for choice in inside)
+
+
+def _recipes(config: PrepareConfig, listing: Listing, trial: Trial) -> tuple[Intensity, ...]:
+    """``recipes_of`` what was decided when the sweep was planned; of a made-up cohort, what is decided now."""
+    open_ = listing.intensity.scale == "z-score" and listing.intensity.inside == "auto"
+    decided = config.inside or (check(listing, threads=trial.threads).inside if open_ else ())
+    return recipes_of(listing, decided)
 
 
 def _require_as_planned(config: PrepareConfig, listing: Listing, entries: list[Entry], trial: Trial) -> None:
@@ -211,10 +230,13 @@ def _require_as_planned(config: PrepareConfig, listing: Listing, entries: list[E
         where = str(config.root)
     if now != config.source:
         prints = f"fingerprint {now[:16]}, planned {config.source[:16]}"
-        raise UserError(f"{where} changed since the sweep was planned: {prints}; plan again")
+        advice = "run the same command again, with --rehash if that does not help"
+        raise UserError(f"{where} changed since the sweep was planned: {prints}; {advice}")
 
 
-def _cohort(config: PrepareConfig, listing: Listing, constants: tuple[Constants, ...] | None) -> dict[str, Any]:
+def _cohort(
+    config: PrepareConfig, listing: Listing, recipes: Sequence[Intensity], constants: tuple[Constants, ...] | None
+) -> dict[str, Any]:
     scales = dict(zip(listing.modalities, map(asdict, constants), strict=True)) if constants else None
     return {
         "dataset": config.dataset,
@@ -226,6 +248,7 @@ def _cohort(config: PrepareConfig, listing: Listing, constants: tuple[Constants,
         "resolution": config.resolution,
         "slice_axis": listing.slice_axis,
         "intensity": listing.intensity.model_dump(mode="json"),
+        "inside": {name: recipe.inside for name, recipe in zip(listing.modalities, recipes, strict=True)},
         "constants": scales,
         "choices": listing.choices,
         "warnings": [f"{note.case}: {note.what}" for note in listing.findings if note.severity == "warning"],

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsweep.data import volumes
-from medsweep.data.dataset import Listing
-from medsweep.data.prepare import prepare_case
+from medsweep.data.cohort import inside_of
+from medsweep.data.dataset import Case, Finding, Intensity, Listing
+from medsweep.data.intensity import fit, sample
+from medsweep.data.prepare import prepare_case, recipes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,9 @@ COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 """By class index from 1 on, then again from the first: Okabe and Ito's, told apart by colour-blind readers."""
 
 OPACITY = 0.45
+SHOWN_SD = 3.0
+"""z-scores from minus to plus this are drawn from black to white."""
+
 INCHES = 2.2
 """Side of one picture."""
 
@@ -40,18 +45,40 @@ class Row:
     """(R, R), class indices."""
 
 
-def fullest_slices(listing: Listing, *, resolution: int, patients: int) -> list[Row]:
-    """The slice with most foreground pixels of the first ``patients`` cases, the first of equals.
+def fullest_slices(listing: Listing, *, resolution: int, patients: int) -> tuple[list[Row], list[Finding]]:
+    """The slice with most foreground pixels of the first ``patients`` cases that can be read, the first of equals.
 
-    Raises:
-        UserError: a case cannot be read.
+    What keeps cases from being drawn comes second. What scaling takes from the cohort is taken from the patients drawn.
     """
+    cases: list[Case] = []
+    findings: list[Finding] = []
+    zeros, samples = [], []
+    for case in listing.cases:
+        if len(cases) == patients:
+            break
+        try:
+            loaded = volumes.load(case, listing)
+        except Exception as error:
+            findings.append(volumes.refusal(case, error))
+            continue
+        cases.append(case)
+        zeros.append(loaded.zeros)
+        samples.append([sample(volume, loaded.labels) for volume in loaded.image])
+    recipes, constants = recipes_of(listing, inside_of(listing, zeros)), None
+    if listing.intensity.scale == "cohort" and cases:
+        by_modality = zip(listing.modalities, zip(*samples, strict=True), strict=True)
+        constants = tuple(fit(of_patients, listing.intensity, name) for name, of_patients in by_modality)
     rows = []
-    for case in listing.cases[:patients]:
-        prepared = prepare_case(volumes.load(case, listing), resolution, listing.intensity)
+    for case in cases:
+        prepared = prepare_case(volumes.load(case, listing), resolution, recipes, constants)
         number = int(np.count_nonzero(prepared.masks, axis=(1, 2)).argmax())
         rows.append(Row(case.id, number, len(prepared.masks), prepared.images[number], prepared.masks[number]))
-    return rows
+    return rows, findings
+
+
+def grey_range(recipe: Intensity) -> tuple[float, float]:
+    """The values drawn black and white, the same in all pictures, so that a bad scale is seen."""
+    return (-1.0, 1.0) if recipe.scale == "window" else (-SHOWN_SD, SHOWN_SD)
 
 
 def overlay(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -84,27 +111,32 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
         wspace=0.03, hspace=0.03,
     )  # fmt: skip
     for axes, row in zip(grid, rows, strict=True):
-        _draw_row(axes, row)
+        _draw_row(axes, row, grey_range(listing.intensity))
     for axis, name in zip(grid[0], [*listing.modalities, "labels"], strict=True):
-        axis.set_title(name, fontsize=9, pad=3)
-    figure.text(0.02, 1 - 0.2 / height, title, fontsize=10, fontweight="bold", va="center")
+        axis.set_title(name, fontsize=9, pad=3, parse_math=False)
+    figure.text(0.02, 1 - 0.2 / height, title, fontsize=10, fontweight="bold", va="center", parse_math=False)
     for number, remark in enumerate(remarks):
-        figure.text(0.02, 1 - (0.42 + 0.2 * number) / height, remark, fontsize=8, va="center", color="#a00000")
-    patches = [
-        Patch(color=colour, label=name) for name, colour in zip(listing.classes[1:], cycle(COLOURS), strict=False)
-    ]
-    figure.legend(handles=patches, loc="lower center", ncols=min(2 * columns, len(patches)), fontsize=8, frameon=False)
+        figure.text(
+            0.02, 1 - (0.42 + 0.2 * number) / height, remark, fontsize=8, va="center", color="#a00000", parse_math=False
+        )
+    names = listing.classes[1:]
+    patches = [Patch(color=colour, label=str(number)) for number, colour in zip(range(len(names)), cycle(COLOURS))]
+    shown = figure.legend(
+        handles=patches, loc="lower center", ncols=min(2 * columns, len(patches)), fontsize=8, frameon=False
+    )
+    # A label that begins with an underscore would be left out, so the names are put in afterwards.
+    for text, name in zip(shown.get_texts(), names, strict=True):
+        text.set(text=name, parse_math=False)
     figure.savefig(out, dpi=110)
 
 
-def _draw_row(axes: Sequence["Axes"], row: Row) -> None:
+def _draw_row(axes: Sequence["Axes"], row: Row, grey: tuple[float, float]) -> None:
     for axis, image in zip(axes, [*row.images, row.images[0]], strict=True):
-        low, high = np.percentile(image, (0.5, 99.5))
         # Planes grow upwards or to the front with their row number, so the first row belongs at the bottom.
-        axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), origin="lower", interpolation="nearest")
+        axis.imshow(image, cmap="gray", vmin=grey[0], vmax=grey[1], origin="lower", interpolation="nearest")
         axis.set(xticks=[], yticks=[])
     axes[-1].imshow(overlay(row.mask), origin="lower", interpolation="nearest")
     # A long id runs over several lines, cut after underscores where that is possible.
     patient = "\n".join(textwrap.wrap(row.patient.replace("_", "_ "), 15)).replace("_ ", "_")
     text = f"{patient}\nslice {row.slice + 1}\nof {row.slices}"
-    axes[0].set_ylabel(text, fontsize=8, rotation=0, ha="right", va="center", labelpad=4)
+    axes[0].set_ylabel(text, fontsize=8, rotation=0, ha="right", va="center", labelpad=4, parse_math=False)

@@ -1,15 +1,15 @@
 """Where patients come from: the cases that a dataset's name and folder stand for, and a hash of all that they hold."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from medsweep.data.catalogue import CATALOGUE, canonical_name
+from medsweep.data.check import check
 from medsweep.data.config import DataConfig
-from medsweep.data.dataset import DatasetSpec, Intensity, Listing
+from medsweep.data.dataset import DatasetSpec, Inside, Intensity, Listing
 from medsweep.data.folds import patient_of
 from medsweep.data.layouts import decathlon, folder
 from medsweep.data.layouts.case_files import existing_folder
@@ -26,8 +26,8 @@ from medsweep.data.layouts.groups import with_patients
 from medsweep.data.layouts.leftovers import leftovers
 from medsweep.data.phantom import patient_ids, write_cohort
 from medsweep.data.phantom.cohort import PHANTOM_VERSION
+from medsweep.data.remembered import Remembered
 from medsweep.errors import UserError, nearest
-from medsweep.files import read_only_is_fine, sha256_of, write_json
 from medsweep.identity import canonical
 
 
@@ -42,6 +42,10 @@ class DataSource:
     """The recipe that applies."""
     regions: tuple[str, ...] = ()
     """Unions of classes that are scored beside the classes."""
+    inside: tuple[Inside, ...] = ()
+    """Which voxels the z-score of each modality looks at, where ``auto`` left that to the data."""
+    warnings: tuple[str, ...] = ()
+    """What ``medsweep data check`` warns of, a line each."""
 
 
 def list_cases(
@@ -129,14 +133,14 @@ def open_listing(config: DataConfig, scratch: Path) -> Listing:
     return listing.require()
 
 
-def inspect_source(config: DataConfig, cache_folder: Path) -> DataSource:
-    """Check that the dataset is whole and hash it.
+def inspect_source(config: DataConfig, cache_folder: Path, *, rehash: bool = False) -> DataSource:
+    """Look through the dataset as ``medsweep data check`` does, refuse its errors, and hash it.
 
-    Hashes are remembered in ``cache_folder/source-hashes.json`` until a file's size or modification time changes; a
-    lost or damaged cache costs time, nothing else.
+    What was found is remembered in ``cache_folder`` (see ``medsweep.data.remembered``). ``rehash`` reads all
+    files anew.
 
     Raises:
-        UserError: the folder or a file is missing, or the layout cannot be used.
+        UserError: the folder or a file is missing, the layout cannot be used, or a case has an error.
     """
     if config.phantom is not None:
         ids = patient_ids(config.phantom, config.dataset)
@@ -150,8 +154,18 @@ def inspect_source(config: DataConfig, cache_folder: Path) -> DataSource:
         )
     # Nothing is made up here, so no scratch folder is needed.
     listing = open_listing(config, Path())
-    digest = fingerprint(listing, _cached_hashes(listing, cache_folder / "source-hashes.json"))
-    return DataSource(digest, tuple(case.id for case in listing.cases), listing.intensity, tuple(listing.regions))
+    remembered = Remembered(cache_folder, rehash=rehash)
+    report = check(listing, remembered=remembered)
+    remembered.save()
+    replace(listing, findings=report.findings).require()
+    return DataSource(
+        fingerprint(listing, {case.id: remembered.hashes(case) for case in listing.cases}),
+        tuple(case.id for case in listing.cases),
+        listing.intensity,
+        tuple(listing.regions),
+        report.inside,
+        report.warnings(),
+    )
 
 
 def fingerprint(listing: Listing, hashes: Mapping[str, Sequence[str]]) -> str:
@@ -205,23 +219,3 @@ def _require_known(leave_out: Sequence[str], ids: Sequence[str]) -> None:
 
 def _sha256(content: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(content).encode()).hexdigest()
-
-
-def _cached_hashes(listing: Listing, cache: Path) -> dict[str, list[str]]:
-    """sha256 of the files of each case."""
-    try:
-        entries = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        entries = {}
-    before = entries if isinstance(entries, dict) else {}
-    after = dict(before)
-    for path in (path for case in listing.cases for path in case.files):
-        status = path.stat()
-        stamp, entry = [status.st_size, status.st_mtime_ns], before.get(str(path.absolute()))
-        if not (isinstance(entry, list) and len(entry) == 3 and entry[:2] == stamp):
-            after[str(path.absolute())] = [*stamp, sha256_of(path)]
-    if after != before:
-        with read_only_is_fine():
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            write_json(cache, after)
-    return {case.id: [after[str(path.absolute())][2] for path in case.files] for case in listing.cases}

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsweep.data import nifti
-from medsweep.data.dataset import Case, Listing
+from medsweep.data.dataset import Case, Finding, Listing
 from medsweep.data.geometry import plane_axes, to_planes
 from medsweep.data.header import Grid
+from medsweep.data.intensity import Volume
 from medsweep.errors import UserError
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ class LoadedCase:
     """A case in memory; X, Y, Z grow to the right, to the front and upwards."""
 
     case: Case
-    image: tuple[NDArray[np.float32], ...]
+    image: tuple[Volume, ...]
     """Per modality (X, Y, Z), in the file's unit."""
     labels: NDArray[np.uint8]
     """(X, Y, Z) class indices."""
@@ -40,7 +41,12 @@ class LoadedCase:
         spacing = self.grid.spacing_mm
         return spacing[slices], spacing[rows], spacing[columns]
 
-    def image_planes(self, channel: int) -> NDArray[np.float32]:
+    @property
+    def zeros(self) -> tuple[float, ...]:
+        """Share of voxels that are exactly 0, by modality."""
+        return tuple(1 - np.count_nonzero(volume) / volume.size for volume in self.image)
+
+    def image_planes(self, channel: int) -> Volume:
         """One modality as (Z, H, W), slices first, contiguous."""
         return np.ascontiguousarray(to_planes(self.image[channel], self.slice_axis))
 
@@ -70,6 +76,14 @@ def load(case: Case, listing: Listing) -> LoadedCase:
             )
     channels = tuple(channel for image in images for channel in image.array)
     return LoadedCase(case, channels, label.array, tuple(image.grid for image in images), label.grid, axis)
+
+
+def refusal(case: Case, error: Exception) -> Finding:
+    """Why a case cannot be used, as a finding of the file that is at fault."""
+    message = str(error) if isinstance(error, UserError) else f"cannot be used ({type(error).__name__}: {error})"
+    path = next((path for path in case.files if str(path) in message), case.label)
+    # The file stands beside the message, so its name is enough there.
+    return Finding("error", case.id, str(path), message.replace(str(path), path.name))
 
 
 def slice_count(case: Case, listing: Listing) -> int:

@@ -142,7 +142,8 @@ def prepare_config(data: DataConfig, source: DataSource, fold: Fold | None) -> P
     """The config of the trial that prepares ``data``; only cohort intensities are fitted on a fold."""
     fields = {name: getattr(data, name) for name in DataConfig.model_fields}
     recipe = data.intensity or source.intensity
-    return PrepareConfig(**fields, source=source.fingerprint, fold=fold if recipe.scale == "cohort" else None)
+    fitted_on = fold if recipe.scale == "cohort" else None
+    return PrepareConfig(**fields, source=source.fingerprint, fold=fitted_on, inside=source.inside)
 
 
 def network_of(plan: Plan, leaf: str) -> PlannedTrial:

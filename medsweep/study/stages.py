@@ -95,7 +95,7 @@ class Settings(Config):
 STAGES: Final[Mapping[str, Stage]] = {
     stage.name: stage
     for stage in (
-        Stage(name="prepare", version=2, config=PrepareConfig, run=prepare.run, hours=prepare.hours, guessed_mib=200),
+        Stage(name="prepare", version=3, config=PrepareConfig, run=prepare.run, hours=prepare.hours, guessed_mib=200),
         *(family.stage for family in FAMILIES.values()),
         Stage(
             name="synthesise",

@@ -96,7 +96,7 @@ def test_check_fails_on_a_case_that_cannot_be_used_and_names_its_file(data: Data
     assert told.exit_code == 1
     assert "cases usable 1, not usable 2" in told.output
     assert "undeclared label value 9" in told.output
-    assert [line.split()[0] for line in told.output.splitlines()[1:4]] == ["error", "error", "note"]
+    assert [line.split()[0] for line in told.output.splitlines()[1:4]] == ["error", "error", "warning"]
 
 
 def test_check_of_no_folder_is_one_line(data: Data, tmp_path: Path) -> None:

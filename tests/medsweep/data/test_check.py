@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from helpers.decathlon_folder import save
+from medsweep.data import volumes
 from medsweep.data.check import Report, check, class_rows, grouped
 from medsweep.data.dataset import Case, Finding, Listing
+from medsweep.data.remembered import Remembered
 
 SHAPE = (6, 6, 4)
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -156,17 +158,53 @@ def test_intensities_that_cannot_be_right_are_warned_of_by_modality(tmp_path: Pa
         "CT": write(tmp_path / "ct.nii.gz", image() + np.int16(20)),
         "PET": write(tmp_path / "pet.nii.gz", np.full(SHAPE, 3, np.int16)),
     }
-    assert [entry for entry in told(check(one(tmp_path, images=images))) if entry[0] == "warning"] == [
-        ("warning", "ct.nii.gz", "CT has no negative value, the least is 0; HU are expected"),
-        ("warning", "pet.nii.gz", "PET is constant: 3 everywhere"),
+    report = check(one(tmp_path, images=images))
+    assert told(report)[:2] == [
+        ("error", "pet.nii.gz", "PET is constant: 3 everywhere; leave out the case or make the file again"),
+        (
+            "warning",
+            "ct.nii.gz",
+            "CT has no negative value, the least is 0; HU are expected, is 1024 added to them?",
+        ),
     ]
+    assert report.unusable == ("case_1",)
+    assert report.cases == ()
 
 
 def test_absent_classes_are_noted_by_name(tmp_path: Path) -> None:
     mask = write(tmp_path / "m.nii.gz", np.minimum(label(), 1))
     report = check(one(tmp_path, mask=mask))
-    assert told(report) == [("note", "m.nii.gz", "no voxel of tumour")]
+    assert told(report) == [
+        ("warning", "m.nii.gz", "no case has any voxel of tumour; are their label values right?"),
+        ("note", "m.nii.gz", "no voxel of tumour"),
+    ]
     assert report.ok
+    assert report.warnings() == ("m.nii.gz: no case has any voxel of tumour; are their label values right?",)
+
+
+def test_an_exception_of_any_kind_is_the_finding_of_its_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = one(tmp_path)
+    other = Case("case_2", (write(tmp_path / "b.nii.gz", image()[::-1] * 2),), write(tmp_path / "b_m.nii.gz", label()))
+
+    def load(case: Case, listing: Listing) -> Any:
+        if case.id == "case_1":
+            raise ZeroDivisionError("nothing to divide by")
+        return volumes.load(case, listing)
+
+    monkeypatch.setattr("medsweep.data.check.load", load)
+    report = check(replace(listing, cases=(*listing.cases, other)))
+    ((_, file, what),) = [entry for entry in told(report) if entry[0] == "error"]
+    assert (file, what) == ("mask.nii.gz", "cannot be used (ZeroDivisionError: nothing to divide by)")
+    assert [facts.id for facts in report.cases] == ["case_2"]
+
+
+def test_what_is_remembered_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = one(tmp_path)
+    remembered = Remembered(tmp_path / "cache")
+    first = check(listing, remembered=remembered)
+    remembered.save()
+    monkeypatch.setattr("medsweep.data.check.load", lambda case, listing: pytest.fail("read again"))
+    assert check(listing, remembered=Remembered(tmp_path / "cache")) == first
 
 
 def test_equal_findings_are_one_group_and_errors_with_other_values_stay_apart() -> None:

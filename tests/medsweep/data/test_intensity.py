@@ -10,7 +10,7 @@ from medsweep.data.dataset import Intensity
 from medsweep.data.intensity import Constants, fit, normalise, sample
 from medsweep.errors import UserError
 
-AUTO = Intensity()
+ALL = Intensity(inside="all")
 CT = Intensity(scale="window", window=(-100.0, 300.0))
 COHORT = Intensity(scale="cohort", percentiles=(0.5, 99.5))
 
@@ -22,17 +22,16 @@ def noise(*shape, mean=0.0, sd=1.0):
 def test_masked_background_stays_zero_and_stands_for_outside():
     volume = np.zeros((10, 10, 10), np.float32)
     volume[:5] = inside = noise(5, 10, 10, mean=-3, sd=2)
-    for recipe in (AUTO, Intensity(inside="nonzero")):
-        scaled, outside = normalise(volume, recipe)
-        assert not scaled[5:].any()
-        assert outside == 0
-        np.testing.assert_allclose(scaled[:5], (inside - inside.mean()) / inside.std(), atol=1e-4)
+    scaled, outside = normalise(volume, Intensity(inside="nonzero"))
+    assert not scaled[5:].any()
+    assert outside == 0
+    np.testing.assert_allclose(scaled[:5], (inside - inside.mean()) / inside.std(), atol=1e-4)
 
 
-def test_a_few_zeros_are_measured_values_unless_the_recipe_says_otherwise():
+def test_zeros_are_measured_values_unless_the_recipe_says_otherwise():
     volume = noise(10, 10, 10)
     volume[0, 0, :5] = 0
-    scaled, outside = normalise(volume, AUTO)
+    scaled, outside = normalise(volume, ALL)
     np.testing.assert_allclose(scaled, (volume - volume.mean()) / volume.std(), atol=1e-4)
     assert outside == scaled.min()
     assert not normalise(volume, Intensity(inside="nonzero"))[0][0, 0, :5].any()
@@ -40,7 +39,9 @@ def test_a_few_zeros_are_measured_values_unless_the_recipe_says_otherwise():
     assert normalise(half, Intensity(inside="all"))[0][half == 0].max() < 0
 
 
-@pytest.mark.parametrize("recipe", [AUTO, CT, COHORT, Intensity(percentiles=(1, 99)), Intensity(inside="nonzero")])
+@pytest.mark.parametrize(
+    "recipe", [ALL, CT, COHORT, Intensity(percentiles=(1, 99), inside="all"), Intensity(inside="nonzero")]
+)
 @settings(max_examples=20, deadline=None)
 @given(value=st.floats(-(2.0**99), 2.0**99, width=32))
 def test_a_constant_volume_is_never_nan(recipe, value):
@@ -51,11 +52,27 @@ def test_a_constant_volume_is_never_nan(recipe, value):
     assert scaled.min() == scaled.max()
 
 
+def test_what_is_inside_is_not_decided_volume_by_volume():
+    with pytest.raises(ValueError, match="decided for the whole cohort"):
+        normalise(noise(4, 4, 4), Intensity())
+
+
+@pytest.mark.parametrize(
+    "recipe", [ALL, Intensity(inside="nonzero"), Intensity(scale="window", window=(2.0**30, 2.0**30 + 200))]
+)
+def test_grey_values_on_a_large_offset_are_kept(recipe):
+    volume = 2.0**30 + np.arange(1, 157, dtype=np.float64).reshape(13, 12)
+    scaled, _ = normalise(volume, recipe)
+    assert scaled.dtype == np.float32
+    assert len(np.unique(scaled)) == 156
+    assert len(np.unique(normalise(volume.astype(np.float32), recipe)[0])) < 5
+
+
 def test_outliers_are_cut_off():
     volume = noise(20, 20, 20, mean=50)
     volume[0, 0, 0] = 1e6
-    assert normalise(volume, AUTO)[0].max() == 5
-    trimmed, _ = normalise(volume, Intensity(percentiles=(0.5, 99.5)))
+    assert normalise(volume, ALL)[0].max() == 5
+    trimmed, _ = normalise(volume, Intensity(percentiles=(0.5, 99.5), inside="all"))
     assert trimmed.std() == pytest.approx(1, abs=1e-3)
     assert trimmed.max() == trimmed[0, 0, 0] < 3
 

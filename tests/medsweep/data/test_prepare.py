@@ -12,7 +12,7 @@ import pytest
 
 from helpers.decathlon_folder import cohort, save
 from helpers.fake_trial import FakeTrial, drain
-from medsweep.data import prepare, volumes
+from medsweep.data import prepare, remembered, volumes
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.dataset import Intensity
 from medsweep.data.fitted_on import read_fitted_on
@@ -24,6 +24,7 @@ from medsweep.data.prepare import run
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
 from medsweep.errors import UserError
+from medsweep.files import sha256_of
 
 RAS = np.diag([1.5, 2.0, 4.0, 1.0])
 
@@ -225,7 +226,7 @@ def test_the_fingerprint_follows_content_and_not_place(tmp_path):
     _toy(tmp_path / "b", description="a remark changes nothing")
     assert _inspect(b, tmp_path) == first
     _toy(tmp_path / "b", labels={"0": "background", "1": "x", "2": "y"})
-    assert _inspect(b, tmp_path) != first
+    assert _inspect(b, tmp_path).fingerprint != first.fingerprint
     save(a / "labelsTr" / "p_2.nii.gz", np.zeros((20, 12, 5), np.uint8), RAS)
     assert _inspect(a, tmp_path) != first
 
@@ -234,19 +235,56 @@ def _inspect(root, cache):
     return inspect_source(DataConfig(dataset="toy", root=str(root)), cache)
 
 
-def test_hashes_are_taken_once_and_a_damaged_cache_is_rebuilt(tmp_path):
+def test_a_new_file_of_the_old_size_and_time_is_noticed(tmp_path):
     root, cache = _toy(tmp_path / "toy"), tmp_path / "cache"
     first = _inspect(root, cache)
-    path = root / "imagesTr" / "p_2.nii.gz"
+    path = root / "labelsTr" / "p_2.nii.gz"
     status = path.stat()
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
+    packed = bytearray(path.read_bytes())
+    packed[4:8] = b"past"  # The time in the gzip header: other bytes, the same voxels.
+    path.write_bytes(packed)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert _inspect(root, cache) == first  # same size and time: the cache answers
-    for damage in ("{", "[]", json.dumps({str(path): [1]})):
+    assert path.stat().st_size == status.st_size
+    assert _inspect(root, cache).fingerprint != first.fingerprint
+
+
+def test_hashes_are_taken_once_and_a_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
+    root, cache = _toy(tmp_path / "toy"), tmp_path / "cache"
+    first = _inspect(root, cache)
+    read = []
+    monkeypatch.setattr(remembered, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    assert _inspect(root, cache) == first
+    assert not read
+    for damage in ("{", "[]", json.dumps({"files": {str(root / "imagesTr" / "p_2.nii.gz"): [1]}, "cases": []})):
         (cache / "source-hashes.json").write_text(damage)
-        assert _inspect(root, cache) != first
+        assert _inspect(root, cache) == first
+        assert len(read) == 4
+        read.clear()
+    assert inspect_source(DataConfig(dataset="toy", root=str(root)), cache, rehash=True) == first
+    assert len(read) == 4
+
+
+def test_inside_is_decided_once_for_all_cases(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.zeros((20, 12, 5), np.uint8)
+    labels[2:9, 3:6, 1:4], labels[12, 9, 2] = 1, 2
+    volumes = {f"p_{number}": (rng.normal(100, 20, labels.shape).astype(np.float32), labels) for number in range(3)}
+    for name in ("p_0", "p_1"):
+        volumes[name][0][:5] = 0
+    data = DataConfig(dataset="toy", root=str(cohort(tmp_path / "toy", volumes, RAS)), resolution=24)
+    source = inspect_source(data, tmp_path)
+    assert source.inside == ("nonzero",)
+    assert any("1 of 3 have less than 5% of zeros (p_2)" in line for line in source.warnings)
+    volumes["p_1"][0][:5] = 90
+    cohort(tmp_path / "toy", volumes, RAS)
+    source = inspect_source(data, tmp_path)
+    assert source.inside == ("all",)
+    trial = FakeTrial(tmp_path / "t")
+    drain(run(PrepareConfig(**dict(data), source=source.fingerprint, inside=source.inside), {}, trial))
+    prepared = SliceSet.open(trial.output)
+    scaled = prepared.images[list(prepared.volumes["p_0"].rows)]
+    assert scaled.min() < -1  # zeros are measured values here too
+    assert json.loads((trial.output / "cohort.json").read_text())["inside"] == {"MRI": "all"}
 
 
 def test_files_that_changed_since_planning_stop_the_run(tmp_path):

@@ -1,5 +1,6 @@
 """The contact sheet shows what prepare makes: the fullest slice, its labels in their places, and its warnings."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,10 @@ import pytest
 
 from helpers.decathlon_folder import cohort
 from medsweep.data import preview, volumes
-from medsweep.data.dataset import Listing
+from medsweep.data.dataset import Intensity, Listing
 from medsweep.data.prepare import prepare_case
 from medsweep.data.preview import draw, fullest_slices, overlay
 from medsweep.data.source import list_cases
-from medsweep.errors import UserError
 
 SHAPE = (10, 12, 5)
 
@@ -34,18 +34,39 @@ def listing(tmp_path: Path) -> Listing:
 
 
 def test_the_rows_are_the_fullest_slices_as_prepare_makes_them(listing: Listing) -> None:
-    rows = fullest_slices(listing, resolution=16, patients=2)
+    rows, _ = fullest_slices(listing, resolution=16, patients=2)
     assert [(row.patient, row.slice, row.slices) for row in rows] == [("a_1", 3, 5), ("a_2", 1, 5)]
-    prepared = prepare_case(volumes.load(listing.cases[0], listing), 16, listing.intensity)
+    prepared = prepare_case(volumes.load(listing.cases[0], listing), 16, [Intensity(inside="all")])
     np.testing.assert_array_equal(rows[0].images, prepared.images[3])
     np.testing.assert_array_equal(rows[0].mask, prepared.masks[3])
     assert np.count_nonzero(rows[0].mask == 2) == 6
 
 
-def test_a_case_that_cannot_be_read_is_refused_by_name(listing: Listing) -> None:
+def test_a_case_that_cannot_be_read_is_told_and_the_next_is_drawn(listing: Listing) -> None:
     listing.cases[1].label.write_bytes(b"")
-    with pytest.raises(UserError, match="a_2"):
-        fullest_slices(listing, resolution=16, patients=2)
+    rows, findings = fullest_slices(listing, resolution=16, patients=2)
+    assert [row.patient for row in rows] == ["a_1", "a_3"]
+    assert [(finding.case, finding.what) for finding in findings] == [
+        ("a_2", "a_2.nii.gz is empty, it has 0 bytes; fetch the file again")
+    ]
+
+
+def test_the_grey_scale_is_that_of_networks_and_not_stretched(listing: Listing, tmp_path: Path) -> None:
+    row = fullest_slices(listing, resolution=16, patients=1)[0][0]
+    greys = []
+    for value in (0.0, 0.5):
+        flat = preview.Row(row.patient, 0, 1, np.full_like(row.images, value), np.zeros_like(row.mask))
+        draw([flat], listing, tmp_path / "sheet.png", title="")
+        pixels = matplotlib.image.imread(tmp_path / "sheet.png")[..., 0]
+        greys.append(float(pixels[len(pixels) // 2, pixels.shape[1] // 2]))
+    assert greys == pytest.approx([0.5, (0.5 + 3) / 6], abs=0.01)
+
+
+def test_names_that_matplotlib_would_read_as_mathematics_are_drawn(listing: Listing, tmp_path: Path) -> None:
+    odd = replace(listing, modalities=("T1 $_{w}$",), classes=("background", "_hidden", "US$ $\\x$"))
+    (row,), _ = fullest_slices(odd, resolution=16, patients=1)
+    draw([replace(row, patient="p$\\frac$2")], odd, tmp_path / "sheet.png", title="$\\x$", remarks=["$\\y$"])
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
 
 
 def test_the_background_is_clear_and_each_class_has_its_colour() -> None:
@@ -60,7 +81,7 @@ def test_the_background_is_clear_and_each_class_has_its_colour() -> None:
 def test_the_picture_has_a_coloured_row_per_patient(listing: Listing, tmp_path: Path) -> None:
     heights = []
     for patients in (1, 3):
-        rows = fullest_slices(listing, resolution=16, patients=patients)
+        rows, _ = fullest_slices(listing, resolution=16, patients=patients)
         draw(rows, listing, tmp_path / "sheet.png", title="toy")
         pixels = matplotlib.image.imread(tmp_path / "sheet.png")[..., :3]
         heights.append(pixels.shape[0])
@@ -71,7 +92,7 @@ def test_the_picture_has_a_coloured_row_per_patient(listing: Listing, tmp_path: 
 
 
 def test_up_in_the_picture_is_the_front_of_the_patient(listing: Listing, tmp_path: Path) -> None:
-    row = fullest_slices(listing, resolution=16, patients=1)[0]
+    row = fullest_slices(listing, resolution=16, patients=1)[0][0]
     mask = np.zeros_like(row.mask)
     mask[12:, :] = 1  # rows grow to the front
     flat = preview.Row(row.patient, 0, 1, np.zeros_like(row.images), mask)
@@ -83,7 +104,7 @@ def test_up_in_the_picture_is_the_front_of_the_patient(listing: Listing, tmp_pat
 
 
 def test_a_remark_reaches_the_picture(listing: Listing, tmp_path: Path) -> None:
-    rows = fullest_slices(listing, resolution=16, patients=1)
+    rows, _ = fullest_slices(listing, resolution=16, patients=1)
     red = []
     for remarks in ([], ["not to be published: terms of toy"]):
         draw(rows, listing, tmp_path / "sheet.png", title="toy", remarks=remarks)

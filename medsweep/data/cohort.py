@@ -1,0 +1,142 @@
+"""What only all cases together show: copies, slices cut in different directions, and choices made once for all."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from medsweep.data.dataset import Case, Finding, Inside, Listing
+from medsweep.data.intensity import ZERO_BACKGROUND
+from medsweep.data.scaling import Scaled
+
+DIRECTIONS = ("sagittal", "coronal", "axial")
+"""Names of the canonical axes as directions of slices."""
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What a case that can be used consists of."""
+
+    id: str
+    shape: tuple[int, int, int]
+    """Slices, rows and columns as they will be cut."""
+    spacing_mm: tuple[float, float, float]
+    """Distance between slices, rows and columns."""
+    axes: str
+    """Directions towards which the label file's stored axes grow, such as ``IPL``."""
+    slice_axis: int
+    """Canonical axis along which slices are cut."""
+    voxels: tuple[int, ...]
+    """Number of voxels by class index."""
+    slices: tuple[int, ...]
+    """Number of slices that hold the class, by class index."""
+    foreground_slices: int
+    """Slices with anything but background."""
+    zeros: tuple[float, ...]
+    """Share of voxels that are exactly 0, by modality."""
+    scaled: tuple[Scaled, ...]
+    """What scaling makes of it, by modality."""
+    copies: tuple[str, ...]
+    """``voxel_hash`` by modality, then of the labels."""
+
+
+def inside_of(listing: Listing, zeros: Sequence[Sequence[float]]) -> tuple[Inside, ...]:
+    """Which voxels the z-score of each modality looks at, for all cases alike; empty where the recipe does not ask.
+
+    ``zeros`` is the share of zeros by case and modality. ``auto`` is ``nonzero`` where exact zeros make up at least 5 %
+    of more than half of the cases, else ``all``.
+    """
+    if listing.intensity.scale != "z-score" or listing.intensity.inside != "auto" or not zeros:
+        return ()
+    masked = (sum(share >= ZERO_BACKGROUND for share in shares) for shares in zip(*zeros, strict=True))
+    return tuple("nonzero" if 2 * count > len(zeros) else "all" for count in masked)
+
+
+def compare(listing: Listing, cases: Sequence[CaseFacts]) -> list[Finding]:
+    """Findings about the cases together, in the order of the listing."""
+    if not cases:
+        return []
+    files = {case.id: case for case in listing.cases}
+    return [
+        *_copies(listing, cases, files),
+        *_directions(listing, cases, files),
+        *_absent_classes(listing, cases, files),
+        *_divided(listing, cases, files),
+    ]
+
+
+def _copies(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
+    """The same voxels in two cases, or in two modalities of one."""
+    names = (*listing.modalities, "mask")
+    first: dict[str, tuple[str, str]] = {}
+    masks: dict[str, str] = {}
+    for facts in cases:
+        case = files[facts.id]
+        for name, path, content in zip(names, _paths(listing, case), facts.copies, strict=True):
+            if not content:
+                continue
+            if name == "mask":
+                if (other := masks.setdefault(content, facts.id)) != facts.id:
+                    what = f"the mask has the voxels of that of {other}; are both the same patient?"
+                    yield Finding("warning", facts.id, str(path), what)
+                continue
+            other, modality = first.setdefault(content, (facts.id, name))
+            if other == facts.id and modality != name:
+                what = f"{name} and {modality} hold the same voxels; give {name} its own file, or leave it out"
+                yield Finding("error", facts.id, str(path), what)
+            elif other != facts.id:
+                what = f"{facts.id} and {other} hold the same voxels ({name} and {modality}); keep one of them"
+                yield Finding("error", facts.id, str(path), what)
+
+
+def _paths(listing: Listing, case: Case) -> tuple[object, ...]:
+    images = case.images * (len(listing.modalities) if listing.stacked else 1)
+    return (*images, case.label)
+
+
+def _directions(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
+    """A stored axis that runs in different directions through the patients."""
+    counts = Counter(facts.slice_axis for facts in cases)
+    if len(counts) == 1:
+        return
+    usual = counts.most_common(1)[0][0]
+    odd = next(facts for facts in cases if facts.slice_axis != usual)
+    told = ", ".join(f"{DIRECTIONS[axis]} in {count}" for axis, count in counts.most_common())
+    what = (
+        f"the {listing.slice_axis} stored axis is not one direction: {told} ({odd.id} is "
+        f"{DIRECTIONS[odd.slice_axis]}); name it by anatomy, slice_axis: axial, coronal or sagittal"
+    )
+    yield Finding("error", "-", str(files[odd.id].label), what)
+
+
+def _absent_classes(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
+    """Classes that nobody has, and a cohort without any foreground."""
+    label = str(files[cases[0].id].label)
+    absent = [name for index, name in enumerate(listing.classes) if index and not any(f.voxels[index] for f in cases)]
+    if len(absent) == len(listing.classes) - 1:
+        what = f"no mask of {len(cases)} has any foreground; there is nothing to learn or to measure"
+        yield Finding("error", "-", label, what)
+    elif absent:
+        what = f"no case has any voxel of {', '.join(absent)}; are their label values right?"
+        yield Finding("warning", "-", label, what)
+
+
+def _divided(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
+    """Cases that ``inside: auto`` would by themselves have scaled otherwise than the cohort."""
+    for channel, inside in enumerate(inside_of(listing, [facts.zeros for facts in cases])):
+        by_kind = defaultdict(list)
+        for facts in cases:
+            by_kind["nonzero" if facts.zeros[channel] >= ZERO_BACKGROUND else "all"].append(facts.id)
+        others = by_kind["all" if inside == "nonzero" else "nonzero"]
+        if others:
+            path = str(_paths(listing, files[others[0]])[channel])
+            much = "less" if inside == "nonzero" else "more"
+            what = (
+                f"{listing.modalities[channel]} is scaled over {_words(inside)} in all cases, and {len(others)} of "
+                f"{len(cases)} have {much} than {ZERO_BACKGROUND:.0%} of zeros ({others[0]}); say which is right with "
+                "intensity: {inside: nonzero} or {inside: all}"
+            )
+            yield Finding("warning", "-", path, what)
+
+
+def _words(inside: Inside) -> str:
+    return "voxels that are not 0" if inside == "nonzero" else "all voxels"

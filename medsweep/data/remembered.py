@@ -1,0 +1,96 @@
+"""Hashes of files, and what was found in their cases, kept from one command to the next.
+
+A file is read again where its size, its inode or one of its times changed. The time of the last change of its inode
+(ctime) cannot be set by ``touch``, ``rsync -t``, ``cp -p`` or ``tar``, so a new file with the old size and modification
+time is noticed. What was found in a case is kept under the content of its files and the code that looked.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from medsweep.data.dataset import Case, Listing
+from medsweep.files import read_only_is_fine, sha256_of, write_json
+from medsweep.identity import canonical
+
+NAME = "source-hashes.json"
+
+
+class Remembered:
+    """One file of hashes and findings. A lost or damaged one costs time, nothing else."""
+
+    def __init__(self, folder: Path, *, rehash: bool = False) -> None:
+        """Read ``folder/source-hashes.json``; with ``rehash`` everything is read anew."""
+        self._path = folder / NAME
+        self._before = {} if rehash else _read(self._path)
+        self._files: dict[str, Any] = dict(_mapping(self._before, "files"))
+        self._cases: dict[str, Any] = dict(_mapping(self._before, "cases"))
+
+    def hashes(self, case: Case) -> list[str]:
+        """sha256 of the files of a case."""
+        return [self._hash(path) for path in case.files]
+
+    def _hash(self, path: Path) -> str:
+        status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        key = str(path.absolute())
+        entry = self._files.get(key)
+        if not (isinstance(entry, list) and len(entry) == len(stamp) + 1 and entry[:-1] == stamp):
+            self._files[key] = entry = [*stamp, sha256_of(path)]
+        return str(entry[-1])
+
+    def key(self, case: Case, listing: Listing) -> str:
+        """Under what the findings of a case are kept."""
+        content = {
+            "code": _code(),
+            "case": case.id,
+            "files": [str(path.absolute()) for path in case.files],
+            "hashes": self.hashes(case),
+            "modalities": listing.modalities,
+            "classes": listing.classes,
+            "values": {str(value): index for value, index in sorted(listing.values.items())},
+            "others": listing.other_values_are_background,
+            "stacked": listing.stacked,
+            "slice_axis": listing.slice_axis,
+            "intensity": listing.intensity,
+            "choices": dict(listing.choices),
+        }
+        return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+    def recall(self, key: str) -> Any:
+        """What was kept under ``key``, or None."""
+        return self._cases.get(key)
+
+    def keep(self, key: str, found: Any) -> None:
+        """Keep JSON under ``key``."""
+        self._cases[key] = found
+
+    def save(self) -> None:
+        """Write the file, if anything is new."""
+        after = {"files": self._files, "cases": self._cases}
+        if after != self._before:
+            with read_only_is_fine():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(self._path, after)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _mapping(content: Any, key: str) -> dict[str, Any]:
+    found = content.get(key) if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+@cache
+def _code() -> str:
+    """A hash of the files that look at a case: what other code found is not kept."""
+    files: Sequence[Path] = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
