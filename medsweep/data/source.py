@@ -11,7 +11,7 @@ from medsweep.data.check import check
 from medsweep.data.config import DataConfig
 from medsweep.data.dataset import DatasetSpec, Inside, Intensity, Listing
 from medsweep.data.folds import patient_of
-from medsweep.data.layouts import decathlon, folder
+from medsweep.data.layouts import decathlon, folder, nnunet
 from medsweep.data.layouts.case_files import existing_folder
 from medsweep.data.layouts.description import (
     DESCRIPTION,
@@ -54,7 +54,8 @@ def list_cases(
     """The cases of ``dataset`` under ``root``, from the file names and small text files alone.
 
     A name of the catalogue, in whatever case, is read by its layout. Any other name is read by ``description``, else by
-    ``root/medsweep.yaml``, else by ``root/dataset.json`` as a Decathlon task. ``labels`` is for ``ibsr18``. What lies
+    ``root/medsweep.yaml``, else by ``root/dataset.json`` as a task of the Decathlon or a raw folder of
+    nnU-Net. ``labels`` is for ``ibsr18``. What lies
     under ``root`` and is not read is among the findings.
 
     Raises:
@@ -105,7 +106,7 @@ def _list_described(name: str, root: Path, remarks: Remarks) -> Listing:
     if name in CATALOGUE:
         raise UserError(f"{name} is private, so nothing tells how to read it; write {path} with {EXAMPLE}")
     if (root / "dataset.json").is_file():
-        return decathlon.cases(root)
+        return nnunet.cases(root) if nnunet.is_nnunet(root) else decathlon.cases(root)
     raise UserError(
         f"nothing tells how to read dataset {name!r} in {root}: it is no name of the catalogue "
         f"({nearest(name.lower(), CATALOGUE)}); for data of your own write {path} with {EXAMPLE}, "

@@ -134,7 +134,10 @@ def test_a_folder_one_too_high_is_recognised(tmp_path):
     ("changes", "what"),
     [
         ({"labels": {"1": "core", "4": "enhancing"}}, "must give 0 to the background, got 1, 4"),
-        ({"labels": {"background": 0, "core": 1}}, "numbers first, got the key 'background'"),
+        ({"labels": {"0": "background", "core": 1}}, "numbers first, got the key 'core'"),
+        ({"labels": {"background": 0, "core": "1"}}, "must give 'core' a whole number or a list of them, got '1'"),
+        ({"labels": {"background": 0, "core": 1, "rim": 1}}, "gives 1 to 'core' and to 'rim'; keep one"),
+        ({"labels": {"core": 1, "all": [1, 2]}}, "must give 0 to the background, got 1, 2"),
         ({"labels": {"0": "background"}}, "2 to 256 different names"),
         ({"labels": {"0": "a", "1": "A"}}, "2 to 256 different names"),
         ({"labels": ["a"]}, "needs 'labels'"),
@@ -157,6 +160,66 @@ def test_json_that_is_no_description_is_refused(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text)
     with pytest.raises(UserError, match=r"dataset\.json (is not valid JSON|must hold an object)"):
         cases(tmp_path)
+
+
+def pair(name: str, **more: object) -> dict[str, object]:
+    return {"image": f"imagesTr/{name}.nii.gz", "label": f"labelsTr/{name}.nii.gz", **more}
+
+
+def errors(root) -> list[tuple[str, str]]:
+    return [(found.case, found.what) for found in cases(root).findings if found.severity == "error"]
+
+
+def test_a_list_that_the_folder_contradicts_is_an_error(tmp_path):
+    task(tmp_path, "s_1", "s_2", "s_3", training=[pair("s_1")], numTraining=3)
+    unlisted = "labelled in the folder and not under 'training' in dataset.json; list it, or leave the case out"
+    assert errors(tmp_path) == [("s_2", unlisted), ("s_3", unlisted)]
+    task(tmp_path, "s_1", "s_2", "s_3", numTraining=5)
+    assert errors(tmp_path) == [("-", "numTraining is 5, and there are 3 cases; mend the list or the number")]
+    task(tmp_path, "s_1", "s_2", "s_3", numTraining=4, training=[pair(name) for name in ("s_1", "s_2", "s_3", "._s_3")])
+    assert errors(tmp_path) == []
+
+
+def test_labelled_cases_of_other_lists_are_read_and_told(tmp_path):
+    task(
+        tmp_path, "s_1", "s_2", "s_3", training=[pair("s_1")], validation=[pair("s_2"), pair("s_1")], test=[pair("s_3")]
+    )
+    listing = cases(tmp_path)
+    assert [case.id for case in listing.cases] == ["s_1", "s_2", "s_3"]
+    assert [finding.what for finding in listing.findings] == [
+        "1 labelled cases under 'validation' are read with those under 'training'",
+        "1 labelled cases under 'test' are read with those under 'training'",
+    ]
+
+
+def test_an_entry_may_name_its_patient(tmp_path):
+    task(tmp_path, "a", "b", training=[pair("a", patient="ann"), pair("b", patient="ann")])
+    assert [case.id for case in cases(tmp_path).cases] == ["ann/a", "ann/b"]
+    task(tmp_path, "a", training=[pair("a", patient=7)])
+    with pytest.raises(UserError, match="'patient' of an entry is a name without slash, in quotes, got 7"):
+        cases(tmp_path)
+
+
+def test_paths_and_text_from_windows_are_read(tmp_path):
+    task(tmp_path, "s_1", training=[{"image": ".\\imagesTr\\s_1.nii.gz", "label": ".\\labelsTr\\s_1.nii.gz"}])
+    path = tmp_path / "dataset.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    listing = cases(tmp_path)
+    assert listing.cases[0].label == tmp_path / "labelsTr/s_1.nii.gz"
+    assert [finding.what for finding in listing.findings] == ["paths with backslashes are read as paths with slashes"]
+
+
+def test_a_key_twice_is_refused(tmp_path):
+    path = task(tmp_path, "s_1") / "dataset.json"
+    path.write_text(path.read_text().replace('"2": "Posterior"', '"2": "Posterior", "2": "Tail"'))
+    with pytest.raises(UserError, match=r"dataset.json has the key '2' twice in one object; keep one"):
+        cases(tmp_path)
+
+
+def test_channel_names_and_reversed_labels_are_read_in_any_task(tmp_path):
+    task(tmp_path, "s_1", labels={"background": 0, "Core": 4}, channel_names={"0": "T2"}, modality=None, foreign=[1])
+    listing = cases(tmp_path)
+    assert (listing.modalities, listing.classes, listing.values) == (("T2",), ("background", "core"), {0: 0, 4: 1})
 
 
 def test_hippocampus(real):
