@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medsweep.analysis.report import (
+    accumulation,
     cases,
     classes,
     contrasts,
@@ -169,6 +170,7 @@ TOPICS = (
     results.NOTHING,
     dose.TOPIC,
     mechanism.TOPIC,
+    accumulation.TOPIC,
     retraining.TOPIC,
     cases.COHORT,
     factors.TOPIC,
@@ -200,10 +202,12 @@ REFERENCES = (
     "Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70.",
     "Iman RL, Davenport JM. Approximations of the critical region of the Friedman statistic. Commun Stat A "
     "1980;9:571-595.",
+    "Liang K-Y, Zeger SL. Longitudinal data analysis using generalized linear models. Biometrika 1986;73:13-22.",
     "Nadeau C, Bengio Y. Inference for the generalization error. Mach Learn 2003;52:239-281.",
     "Nemenyi PB. Distribution-free multiple comparisons. PhD thesis, Princeton University 1963.",
     "Page EB. Ordered hypotheses for multiple treatments: a significance test for linear ranks. J Am Stat Assoc "
     "1963;58:216-230.",
+    "Rubin DB. The Bayesian bootstrap. Ann Stat 1981;9:130-134.",
     "Satterthwaite FE. An approximate distribution of estimates of variance components. Biometrics Bull "
     "1946;2:110-114.",
     "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach for assessing the "

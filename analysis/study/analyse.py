@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
+from medsweep.accumulation import Accumulation
 from medsweep.analysis import records
 from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_effects, without_runs
 from medsweep.analysis.questions.quality import QualityStudy, quality_of
@@ -20,6 +20,7 @@ from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.stats.seed_correlation import SeedCorrelation, seed_correlation
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study import wording
+from medsweep.analysis.study.accumulation import AccumulationStudy, accumulation_of
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.cases import (
     CohortClass,
@@ -47,6 +48,8 @@ from medsweep.analysis.study.metric_study import (
     sensitivity_of,
     study_metric,
 )
+from medsweep.analysis.study.misfit import NO_SAMPLES
+from medsweep.analysis.study.pool_summaries import PoolSummary, pool_summaries
 from medsweep.analysis.study.secondary import reduce_secondary
 from medsweep.analysis.table.arms import TrialRef, control_of, infer_arms, trials_of
 from medsweep.analysis.table.plausible import doubts, refuse_impossible
@@ -61,17 +64,6 @@ __all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "
 
 KEY_ARMS: Final = 6
 """Arms of which each patient's difference is shown."""
-
-
-@dataclass(frozen=True)
-class PoolSummary:
-    """One metric of one arm's pools: mean and SD over its ``n`` distinct pools."""
-
-    arm: str
-    metric: str
-    n: int
-    mean: float
-    sd: float
 
 
 @dataclass(frozen=True)
@@ -117,6 +109,8 @@ class Analysis:
     dead: tuple[DeadArm, ...] = ()
     mechanism: MechanismStudy | None = None
     """Where the sweep asks why an arm costs what it costs."""
+    accumulation: AccumulationStudy | None = None
+    """Where the sweep asks whether errors of masks accumulate."""
     look: Look | None = None
     """Where several analyses were planned."""
 
@@ -152,6 +146,8 @@ def analyse(
     look: Look | None = None,
     mechanism: Mechanism | None = None,
     diagnosis: pd.DataFrame = NO_DIAGNOSIS,
+    accumulation: Accumulation | None = None,
+    samples: pd.DataFrame = NO_SAMPLES,
 ) -> Analysis:
     """Analyse the tidy ``table`` of one data set: validate, reduce, describe, test, and say what it comes to.
 
@@ -168,6 +164,8 @@ def analyse(
         look: which of several planned analyses this is; its level takes the place of ``rules.alpha``.
         mechanism: the arms that tell why one of them costs what it costs.
         diagnosis: arm, fold, seed, digest, when, quantity, group, source, value of networks; may be empty.
+        accumulation: the arms that tell whether errors of masks accumulate.
+        samples: see ``misfits_of``; may be empty.
 
     Raises:
         UserError: the table contradicts the sweep or itself, or has holes without a declared rule; or no two arms are
@@ -197,6 +195,11 @@ def analyse(
     lost = [f"{name} is not tested, since an arm of it has no score." for name in lost_contrasts(rules, asked, gone)]
     scope = analysis.scope if look is None else f"{analysis.scope} {look_sentence(look)}"
     limits = (*lost, *told, *analysis.limits)
+    if accumulation is not None:
+        found = accumulation_of(
+            scores[0], analysis.control, rules, accumulation, samples, dead=gone, test_over_train=test_over_train
+        )
+        analysis = replace(analysis, accumulation=found)
     return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead, look=look, scope=scope, limits=limits)
 
 
@@ -254,7 +257,7 @@ def _analysed(
         seed_correlation=seed_correlation(reduced, level),
         ranking=ranking(reduced.wide, higher_is_better=reduced.metric.higher_is_better, level=level),
         paired=paired_differences(reduced, control, _key_arms(answers), level),
-        pools=_pool_summaries(pools, [arm.name for arm in arms]),
+        pools=pool_summaries(pools, [arm.name for arm in arms]),
         quality=_quality_of_pools(pools, reduced, control, level),
         conditional=_condition(reduced, answers, pools),
         contrasts=contrasts,
@@ -288,25 +291,6 @@ def _key_arms(answers: Sequence[Answer]) -> list[str]:
     )
     chosen = {answer.arm for answer in order[:KEY_ARMS]}
     return [answer.arm for answer in answers if answer.arm in chosen]
-
-
-def _pool_summaries(pools: pd.DataFrame, names: Sequence[str]) -> tuple[PoolSummary, ...]:
-    """Every metric of every arm's distinct pools."""
-    distinct = pools.drop_duplicates(["arm", "digest", "metric"]).dropna(subset=["value"])
-    distinct = distinct.sort_values(["arm", "metric", "value"])
-    pooled = {key: rows.to_numpy(dtype=np.float64) for key, rows in distinct.groupby(["arm", "metric"])["value"]}
-    return tuple(
-        PoolSummary(
-            name,
-            str(metric),
-            len(values),
-            float(values.mean()),
-            float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
-        )
-        for name in names
-        for (arm, metric), values in pooled.items()
-        if arm == name
-    )
 
 
 def _quality_of_pools(pools: pd.DataFrame, reduced: Reduced, control: str, level: float) -> QualityStudy | None:

@@ -59,7 +59,7 @@ class Chains:
             if settings.segment.min_iou > 0:
                 inputs["scores"] = self._assess(cell, inputs["pool"], self._reference(cell))
             if settings.assess.enabled:
-                self.extras.append(self._assess(cell, inputs["pool"], self._judge(cell)))
+                self.extras += [self._assess(cell, inputs["pool"], judge) for judge in self._judges(cell)]
         training = _segment(settings, cell.fold, cell.seed)
         network = builder.add("segment", training, inputs)
         if training.snapshots > 0:
@@ -115,14 +115,15 @@ class Chains:
         real = cell.builder.add("embed", embed, seen)
         return cell.builder.add("assess", config, seen | {"pool": pool, "real": real})
 
-    def _judge(self, cell: _Cell) -> str:
+    def _judges(self, cell: _Cell) -> list[str]:
         """Whose view the pool is compared with: a segmenter that has seen none of its pictures, where there is one."""
         asked = cell.settings.assess.judge
-        left_out = self._leaves_patients_out(cell.fold) if asked is None else asked == "left-out"
+        left_out = self._leaves_patients_out(cell.fold) if asked is None else asked != "control"
         if not left_out or any(treatment.takes_left_out for treatment in cell.settings.treat.treatments):
-            return self._reference(cell)
+            return [self._reference(cell)]
         config = segment_config.judge_of(_segment(self._control, cell.fold, cell.seed, real_only=True))
-        return cell.builder.add("judge", config, {"prepare": cell.prepared})
+        judge = cell.builder.add("judge", config, {"prepare": cell.prepared})
+        return [self._reference(cell), judge] if asked == "both" else [judge]
 
     def _leaves_patients_out(self, fold: Fold) -> bool:
         if fold.patients is None:

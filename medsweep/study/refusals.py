@@ -8,6 +8,7 @@ from medsweep.errors import UserError, nearest
 from medsweep.metrics import REGION
 from medsweep.study.arm_infos import arm_infos
 from medsweep.study.stages import Settings, StudySweep
+from medsweep.sweep.accumulation import check_accumulation
 from medsweep.sweep.arms import Arm
 from medsweep.sweep.mechanism import check_mechanism
 
@@ -40,6 +41,7 @@ def refuse_what_cannot_be_told(sweep: StudySweep, compared: Sequence[Arm[Setting
     _refuse_bad_contrasts(sweep, compared)
     _refuse_empty_factorial(sweep, compared)
     check_mechanism(sweep, [arm.name for arm in compared])
+    check_accumulation(sweep, [arm.name for arm in compared])
     _refuse_misnamed_levels(sweep, compared)
     _refuse_cuda_without_gpus(sweep, compared)
 

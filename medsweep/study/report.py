@@ -14,6 +14,7 @@ from medsweep.analysis.report.page import Format, write_report
 from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study.analyse import Analysis, analyse
+from medsweep.analysis.study.misfit import NO_SAMPLES
 from medsweep.analysis.table.reduction import MissingScoresError
 from medsweep.analysis.table.user_table import NO_DIAGNOSIS
 from medsweep.data.catalogue import CATALOGUE
@@ -32,6 +33,7 @@ from medsweep.study.arm_infos import arm_infos
 from medsweep.study.chains import network_of
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.patients import of_patients
+from medsweep.study.samples import sample_table
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.study.tables import (
     agreement_left_out,
@@ -133,7 +135,7 @@ def make_report(
             declares no rule for that.
     """
     dead = dead_arms(plan, decisions, failures, complete_cases=sweep.analysis.missing == "complete-cases")
-    cohort = _cohort(plan, store)
+    cohort, section = _cohort(plan, store), sweep.file.accumulation
     try:
         analysis = analyse(
             tables["results"],
@@ -146,6 +148,8 @@ def make_report(
             look=look,
             mechanism=sweep.file.mechanism,
             diagnosis=tables.get("diagnosis", NO_DIAGNOSIS),
+            accumulation=section,
+            samples=NO_SAMPLES if section is None else sample_table(plan, store, section),
         )
     except MissingScoresError as error:
         raise UserError(f"{error} (`analysis:` in the sweep); medsweep run tries these trials again") from None

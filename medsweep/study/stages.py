@@ -57,10 +57,11 @@ class AssessSection(assess_config.AssessSettings):
 
     enabled: bool = True
     """Whether pools are assessed that no filter needs scores of."""
-    judge: Literal["control", "left-out"] | None = None
+    judge: Literal["control", "left-out", "both"] | None = None
     """Whose view masks are compared with: ``control``, its segmenter; ``left-out``, the same fitted on the training
-    patients that the study leaves out, whom no generator has seen. None takes the latter where ``data.patients`` leaves
-    any. Filters take ``control``, and so do pools of left-out patients' own slices (``fresh-real``, ``warp-real``)."""
+    patients that the study leaves out, whom no generator has seen; ``both``: each of them. None takes ``left-out``
+    where ``data.patients`` leaves any. Filters take ``control``, and so do pools of left-out patients' own slices
+    (``fresh-real``, ``warp-real``)."""
 
 
 class Settings(Config):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Generic, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from typing_extensions import TypeVar
 
+from medsweep.accumulation import Accumulation
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
 from medsweep.mechanism import Mechanism
@@ -183,6 +184,8 @@ class SweepFile(Config):
     budget: Budget | None = None
     mechanism: Mechanism | None = None
     """Arms that tell why a synthetic arm costs what it costs."""
+    accumulation: Accumulation | None = None
+    """Arms that tell whether errors of masks accumulate through C-SG."""
     analysis: dict[str, Any] = Field(default={})
 
 

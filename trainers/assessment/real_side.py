@@ -176,6 +176,16 @@ def _agreement_of_watched(
     return [_agreement(data, rows, look(judge, data.images, rows, 1).predicted, WATCHED, fitted_on)]
 
 
+def read_judged(folder: Path) -> pd.DataFrame:
+    """Real slices as a judge sees them, from what ``RealSide.save`` wrote: patient, in_use, unseen, measures.
+
+    The measures are those of ``agreement`` and of ``abnormality``.
+    """
+    agreement, abnormality = (pd.read_parquet(folder / TABLES[name]) for name in ("agreement", "abnormality"))
+    told = agreement.assign(in_use=agreement["group"] == IN_USE).drop(columns="group")
+    return pd.concat([told, abnormality], axis=1)
+
+
 def _abnormality(data: SliceSet, rows: Indices, watched: Indices) -> pd.DataFrame:
     """Of the slices in use, then of the watched ones, in the order of the agreement."""
     both = np.concatenate([rows, watched])

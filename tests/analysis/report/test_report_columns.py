@@ -11,6 +11,7 @@ from helpers.column_dictionary import compare, fits, named, sections
 from helpers.lattice import ARMS, NAMES, diagnosis_of, law_pools, planted, score_table
 from helpers.made_report import context
 from helpers.simulated_results import CONTROL, eight_arms, simulate
+from helpers.simulated_samples import SECTION, simulate_samples
 from medsweep.analysis.questions.quality import quality_of
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.across import write_across
@@ -42,6 +43,13 @@ def explained():
     return analyse(table, pools, AnalysisRules(), arms=arms, mechanism=ARMS, diagnosis=diagnosis)
 
 
+def accumulated():
+    """With all cells of accumulation."""
+    arms = [ArmInfo(CONTROL, {}, control=True), *(ArmInfo(arm, {}) for _, arm in SECTION.places())]
+    table = simulate(arms, {}, patients=6, seeds=2)
+    return analyse(table, NO_POOLS, AnalysisRules(), arms=arms, accumulation=SECTION, samples=simulate_samples(n=20))
+
+
 @pytest.fixture(scope="module")
 def written(eight_arms_made, tmp_path_factory):
     """Files of three reports, by folder and name without ending -> columns."""
@@ -62,10 +70,11 @@ def written(eight_arms_made, tmp_path_factory):
     found = dataclasses.replace(found, quality=judged_pools())
     write_report(folder, found, context(folder, spectra=spectra))
     write_report(folder / "why", explained(), context(folder))
+    write_report(folder / "accumulation", accumulated(), context(folder))
     several = {name: simulate(arms, {}, patients=6, seeds=2, seed=i) for i, name in enumerate(("heart", "brain"))}
     write_across(folder / "across", analyse_datasets(several, control=CONTROL), context(folder))
     columns: dict[tuple[str, str], set[str]] = {}
-    for root in (eight_arms_made[1].parent, folder, folder / "why"):
+    for root in (eight_arms_made[1].parent, folder, folder / "why", folder / "accumulation"):
         for path in [*root.glob("tables/*.csv"), *root.glob("figures/*.csv")]:
             with path.open(encoding="utf-8") as file:
                 columns.setdefault((path.parent.name, path.stem), set()).update(next(csv.reader(file)))

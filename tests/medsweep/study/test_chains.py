@@ -101,6 +101,12 @@ def test_patients_left_out_fit_the_judge_by_default_and_the_control_where_it_is_
     assert judges(planned(tmp_path, {"few": plain}, every)) == {"segment": 2}
 
 
+def test_two_judges_see_a_pool_of_a_generator_and_one_that_of_patients_left_out(tmp_path: Path) -> None:
+    asked = ("fixed:\n", "fixed:\n  assess: {judge: both}\n")
+    assert judges(planned(tmp_path, {"few": "{synthesise.count: 4}"}, SOME, asked)) == {"judge": 2, "segment": 2}
+    assert judges(planned(tmp_path, {"few": FRESH}, SOME, asked)) == {"segment": 2}
+
+
 def test_pools_of_a_fold_share_a_judge_that_trains_no_arm(tmp_path: Path) -> None:
     plan = planned(tmp_path, {"one": "{synthesise.count: 4}", "real": REAL % 4}, SOME)
     assert stages(plan)["judge"] == stages(plan)["embed"] == 2

@@ -1,0 +1,117 @@
+"""Do errors of masks accumulate through C-SG? Contrasts of {mask} x {image}, misfits by source, and the verdict."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from medsweep.accumulation import Accumulation
+from medsweep.analysis.records import Estimate
+from medsweep.analysis.study.accumulating import AccumulationVerdict, Findings, decide
+from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
+from medsweep.analysis.study.misfit import Misfits, Slopes, misfits_of, slopes_of
+from medsweep.analysis.table.reduction import AnalysisRules, Reduced
+
+Weights = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class AccumulationStudy:
+    """The contrasts by question, the misfits, their slopes, and the verdict."""
+
+    arms: Accumulation
+    tests: Mapping[str, tuple[ContrastTest, ...]]
+    """By question; each a family of its own, empty where its arms are not there."""
+    misfits: Misfits | None
+    """None where no pool was assessed."""
+    slopes: Slopes | None
+    """None with fewer than two runs."""
+    verdict: AccumulationVerdict
+    lost: tuple[str, ...]
+    """Contrasts left out since an arm of them is dead."""
+
+    def cost(self, name: str) -> Estimate | None:
+        """The estimate of a contrast by its name."""
+        return next((test.estimate for family in self.tests.values() for test in family if test.name == name), None)
+
+
+def accumulation_of(
+    reduced: Reduced,
+    control: str,
+    rules: AnalysisRules,
+    arms: Accumulation,
+    samples: pd.DataFrame,
+    *,
+    dead: Collection[str] = (),
+    test_over_train: float | None = None,
+) -> AccumulationStudy:
+    """All that the arms can tell.
+
+    Args:
+        reduced: scores of the primary metric, without the ``dead`` arms.
+        control: the sweep's control, real slices only.
+        rules: how contrasts are judged.
+        arms: the section of the sweep.
+        samples: see ``misfits_of``; may be empty.
+        dead: arms without a score; contrasts with them are left out, misfits of their pools are not.
+        test_over_train: see ``analyse``.
+    """
+    asked = questions(arms, higher_is_better=reduced.metric.higher_is_better)
+    lost = [name for family in asked.values() for name, weights in family.items() if set(weights) & set(dead)]
+    living = {
+        question: {name: weights for name, weights in family.items() if name not in lost}
+        for question, family in asked.items()
+    }
+    tests = {
+        question: contrast_family(reduced, control, rules, family, test_over_train) if family else ()
+        for question, family in living.items()
+    }
+    level = 1 - rules.alpha
+    misfits = misfits_of(samples, arms, level)
+    slopes = None if misfits is None else slopes_of(samples, arms, misfits.judge, level)
+    found = _findings(tests, misfits)
+    return AccumulationStudy(arms, tests, misfits, slopes, decide(found, rules.margin), tuple(lost))
+
+
+def _findings(tests: Mapping[str, tuple[ContrastTest, ...]], misfits: Misfits | None) -> Findings:
+    told = [test for family in tests.values() for test in family]
+    return Findings(
+        new=None if misfits is None else misfits.new,
+        step=None if misfits is None else misfits.step,
+        interaction=next((test.estimate for test in told if test.name == "interaction"), None),
+        one_run=any(test.test.conditional for test in told) or (misfits is not None and misfits.runs < 2),
+        judges_differ=misfits is not None and misfits.judges_differ,
+    )
+
+
+def questions(arms: Accumulation, *, higher_is_better: bool = True) -> dict[str, dict[str, Weights]]:
+    """Weights of arms for every question that the arms can answer, such that a positive value is a cost.
+
+    With new real slices O, their masks painted E1, M-SG masks painted E2, and real images warped to these W: the
+    ``image part`` is (O - E1 + W - E2) / 2, the ``mask part`` (O - W + E1 - E2) / 2, and both add up to O - E2. The
+    ``interaction``, (W - E2) - (O - E1), is what images cost more where masks are generated. ``memorised masks``,
+    (E0 - E1) - (Q - O), is what new masks cost C-SG more than new slices cost the U-Net by themselves.
+    """
+    new, warped, painted, generated = arms.new_real, arms.warped, arms.new_masks, arms.generated_masks
+    known, same = arms.known_masks, arms.same_real
+    found: dict[str, dict[str, Weights]] = {
+        "chain": {f"{painted} to {generated}": {painted: 1.0, generated: -1.0}},
+        "parts": {},
+        "memorised": {},
+    }
+    if new is not None:
+        steps = {"shortfall": {new: 1.0, generated: -1.0}, f"{new} to {painted}": {new: 1.0, painted: -1.0}}
+        found["chain"] = {**steps, **found["chain"]}
+    if new is not None and warped is not None:
+        found["parts"] = {
+            "image part": {new: 0.5, painted: -0.5, warped: 0.5, generated: -0.5},
+            "mask part": {new: 0.5, warped: -0.5, painted: 0.5, generated: -0.5},
+            "interaction": {warped: 1.0, generated: -1.0, new: -1.0, painted: 1.0},
+        }
+    if new is not None and known is not None and same is not None:
+        found["memorised"] = {"memorised masks": {known: 1.0, painted: -1.0, same: -1.0, new: 1.0}}
+    sign = 1.0 if higher_is_better else -1.0
+    return {
+        question: {name: {arm: sign * weight for arm, weight in one.items()} for name, one in family.items()}
+        for question, family in found.items()
+    }
