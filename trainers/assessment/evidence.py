@@ -104,8 +104,8 @@ class PoolEvidence:
     @cached_property
     def abnormality(self) -> pd.DataFrame:
         """``abnormality`` of each sample's mask beside real ones in use, n rows; not of its own patient's."""
-        rows, patients = self.pool.rows, self.data.index["patient"].to_numpy()
-        owners = np.full(len(self.pool), NOBODY, object) if rows is None else patients[rows]
+        rows = self.pool.rows
+        owners = np.full(len(self.pool), NOBODY, object) if rows is None else self.data.owners[rows]
         return abnormality(self.masks, owners, self.real_masks, self.owners, len(self.data.classes))
 
     @cached_property

@@ -189,7 +189,7 @@ def read_judged(folder: Path) -> pd.DataFrame:
 def _abnormality(data: SliceSet, rows: Indices, watched: Indices) -> pd.DataFrame:
     """Of the slices in use, then of the watched ones, in the order of the agreement."""
     both = np.concatenate([rows, watched])
-    masks, owners = np.array(data.masks[both]), data.index["patient"].to_numpy()[both]
+    masks, owners = np.array(data.masks[both]), data.owners[both]
     return abnormality(masks, owners, masks[: len(rows)], owners[: len(rows)], len(data.classes))
 
 

@@ -18,6 +18,7 @@ from medsweep.analysis.report.across import write_across
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import analyse, analyse_datasets
 from medsweep.analysis.table.reduction import AnalysisRules
+from medsweep.analysis.table.user_table import NO_POOLS
 
 POOLS = ("frechet", "retention", "kept_vendi", "real_slices_seen")
 
