@@ -49,6 +49,8 @@ def explain(error: ValidationError, model: type[Config]) -> tuple[Key, str]:
     if first["type"] == "literal_error" and isinstance(first["input"], str):
         expected = str(first.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
         message = f"{message}; {nearest(first['input'], [name.strip(chr(39)) for name in expected.split(', ')])}"
+    if first["type"] == "string_type" and isinstance(first["input"], int | float):
+        message = f"{message}; text that is a number stands in quotes, with its zeros"
     if first["type"] == "value_error" and len(loc) == 0:
         return loc, message
     return loc, f"{dotted}: {message}, got {_shown(first['input'])}"

@@ -43,11 +43,13 @@ def read_yaml(path: Path, kind: str = "sweep", *, keep_unset: bool = False) -> Y
     Raises:
         UserError: no such file, not YAML, not a mapping, a repeated key, or a variable that is not set.
     """
+    text = read_text(path, kind, "*.y*ml")
     try:
-        loaded = YAML(typ="rt").load(read_text(path, kind, "*.y*ml"))
+        loaded = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+        advice = _advice((text.splitlines() or [""])[min(line, len(text.splitlines())) - 1])
+        raise UserError(f"{path}:{line}: not valid YAML: {error.problem}{advice}") from None
     except YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(loaded, CommentedMap):
@@ -55,6 +57,13 @@ def read_yaml(path: Path, kind: str = "sweep", *, keep_unset: bool = False) -> Y
     lines: dict[Key, int] = {}
     plain = _plain(loaded, (), lines)
     return YamlFile(path, _expanded(plain, (), lines, path, keep_unset=keep_unset), lines)
+
+
+def _advice(line: str) -> str:
+    """What to do about the usual mistakes in a line that is no YAML; empty where there is none of them."""
+    if unquoted := re.search(r"(?<![\"'\w/-])[\w/-]*\{\w+\}[^\s,}]*", line):
+        return f'; put text with braces in quotes, as "{unquoted[0]}"'
+    return "; indent with spaces, not with a tab" if "\t" in line else ""
 
 
 def read_text(path: Path, kind: str, pattern: str) -> str:

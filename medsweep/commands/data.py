@@ -24,6 +24,10 @@ C = TypeVar("C", bound=Config)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of the list, or a name for your own folder.")]
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Folder of the files.")]
 Labels = Annotated[str | None, typer.Option("--labels", help="Which labels of ibsr18: segTRI or segTRI_fill.")]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option("--leave-out", metavar="ID", help="A case, or a patient with all cases; give it once for each."),
+]
 Resolution = Annotated[int, typer.Option("--resolution", help="Side of the square slices in pixels.")]
 
 
@@ -49,6 +53,7 @@ def check(
     name: Name,
     root: Root,
     labels: Labels = None,
+    leave_out: LeaveOut = None,
     threads: Annotated[int, typer.Option(min=1, help="Cases read, and held in memory, at a time.")] = 2,
 ) -> int:
     """Read every file of a folder and tell what keeps cases from being used, and what is unusual."""
@@ -57,9 +62,9 @@ def check(
     from medsweep.commands import data_views, views
     from medsweep.data.check import check as look_through
     from medsweep.data.check import grouped
-    from medsweep.data.source import list_cases
+    from medsweep.data.source import list_cases, without
 
-    listing = list_cases(name, root, labels=labels)
+    listing = without(list_cases(name, root, labels=labels), leave_out or ())
     with Console(stderr=True).status(f"reading {len(listing.cases)} cases") as status:
         report = look_through(listing, threads=threads, on_read=lambda case: status.update(f"read {case}"))
     console = views.stdout()
@@ -72,14 +77,24 @@ def check(
     return 0 if report.ok else 1
 
 
-def prepare(name: Name, root: Root, store: StorePath, resolution: Resolution = 256, labels: Labels = None) -> int:
+def prepare(  # noqa: PLR0917
+    name: Name,
+    root: Root,
+    store: StorePath,
+    resolution: Resolution = 256,
+    labels: Labels = None,
+    leave_out: LeaveOut = None,
+) -> int:
     """Cut and scale the slices of a folder into the store, as a sweep would; a second call finds them there."""
     from medsweep.data.config import DataConfig
     from medsweep.data.source import inspect_source
     from medsweep.store.store import Store
 
     opened = Store.create(store)
-    data = _valid(DataConfig, dataset=canonical_name(name), root=str(root), resolution=resolution, labels=labels)
+    data = _valid(
+        DataConfig, dataset=canonical_name(name), root=str(root), resolution=resolution, labels=labels,
+        leave_out=tuple(leave_out or ()),
+    )  # fmt: skip
     source = inspect_source(data, opened.root)
     if source.intensity.scale == "cohort":
         raise UserError(
@@ -96,17 +111,18 @@ def preview(  # noqa: PLR0917
     resolution: Resolution = 256,
     patients: Annotated[int, typer.Option(min=1, help="Patients to draw, the first ones.")] = 4,
     labels: Labels = None,
+    leave_out: LeaveOut = None,
 ) -> int:
     """Draw the fullest slice of a few patients, in every modality, as prepare makes it."""
     from medsweep.commands import data_views
     from medsweep.data.preview import draw, fullest_slices, grey_range
-    from medsweep.data.source import holds_made_up, list_cases
+    from medsweep.data.source import holds_made_up, list_cases, without
 
     if out.suffix.lower() != ".png":
         raise UserError(f"--out {out} must end with .png")
     if not out.parent.is_dir():
         raise UserError(f"no folder {out.parent} for --out {out}; make it first")
-    listing = list_cases(name, root, labels=labels)
+    listing = without(list_cases(name, root, labels=labels), leave_out or ())
     rows, findings = fullest_slices(listing, resolution=resolution, patients=patients)
     for finding in findings:
         typer.echo(data_views.finding_line(finding, root), err=True)

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -78,7 +79,8 @@ def cases(root: Path, spec: DatasetFormat | None = None) -> Listing:
     unlabelled, in_both = _unlabelled(tests, {_id(entry.image) for entry in shown}, path)
     listed = {_id(entry.image) for entry in shown}
     dropped = sum(is_hidden(_name(entry.image)) for entry in entries)
-    errors = contradictions(described, path, listed, _unlisted(root, shown, listed), dropped)
+    unlisted = _unlisted(root, shown, listed)
+    errors = contradictions(described, path, listed, unlisted, dropped)
     found = (finding for result in results for finding in result.findings)
     return Listing(
         **spec.format_fields(),
@@ -87,7 +89,11 @@ def cases(root: Path, spec: DatasetFormat | None = None) -> Listing:
         unlabelled=unlabelled,
         findings=(*hidden_note(hidden), *remarks, *notes, *found, *errors, *in_both),
         choices=choices,
-        recognised=(*(file for result in results for file in result.files), *(root / file for file in tests)),
+        recognised=(
+            *(file for result in results for file in result.files),
+            *(root / file for file in tests),
+            *chain(*unlisted.values()),
+        ),
         patterns=("imagesTr/{id}.nii.gz", "labelsTr/{id}.nii.gz"),
     )
 
@@ -168,19 +174,20 @@ def _case(id_: str, root: Path, entries: list[_Entry], path: Path) -> CaseResult
     return CaseResult(findings=(Finding("error", id_, str(missing), what),), files=(there,))
 
 
-def _unlisted(root: Path, entries: Sequence[_Entry], listed: set[str]) -> set[str]:
-    """Ids of pairs in the folders of the listed cases that no list names."""
+def _unlisted(root: Path, entries: Sequence[_Entry], listed: set[str]) -> dict[str, tuple[Path, ...]]:
+    """Files by id of pairs in the folders of the listed cases that no list names."""
     images, labels = (
         {root / PurePosixPath(file).parent for file in files}
         for files in ([entry.image for entry in entries], [entry.label for entry in entries])
     )
     if images & labels:  # images and labels in one folder are told apart by the list alone
-        return set()
-    names = [
-        {_id(child.name) for folder in folders if folder.is_dir() for child in folder.iterdir() if _is_volume(child)}
+        return {}
+    there = [
+        {_id(child.name): child for folder in folders if folder.is_dir() for child in folder.iterdir()}
         for folders in (images, labels)
     ]
-    return (names[0] & names[1]) - listed
+    shown = {id_ for id_ in there[0].keys() & there[1].keys() if all(_is_volume(side[id_]) for side in there)}
+    return {id_: tuple(side[id_] for side in there) for id_ in shown - listed}
 
 
 def _is_volume(path: Path) -> bool:

@@ -11,12 +11,21 @@ from medsweep.data.dataset import Intensity, SliceAxis
 from medsweep.data.layouts.case_files import without_ending
 from medsweep.errors import nearest
 from medsweep.validation import parse
-from medsweep.yamlfile import read_yaml
+from medsweep.yamlfile import YamlFile, read_yaml
 
 DESCRIPTION = "medsweep.yaml"
 EXAMPLE = (
     'modalities: {T2: "case_{id}/imaging.nii.gz"}, mask: "case_{id}/segmentation.nii.gz" and classes: {prostate: 1}'
 )
+NAMED = {"modalities": '{T2: "{id}/t2.nii.gz"}', "classes": "{prostate: 1, lesion: 2}"}
+"""An example of each mapping from names."""
+
+OTHER_NAMES = {
+    **dict.fromkeys(("label", "labels", "masks", "seg", "segmentation"), "mask"),
+    **dict.fromkeys(("image", "images", "modality", "channels"), "modalities"),
+}
+"""What other tools call the keys."""
+
 ID = "{id}"
 PATIENT = "{patient}"
 
@@ -38,6 +47,9 @@ class Remarks(Config):
     ignore: Annotated[tuple[str, ...], LATER] = ()
     """Shell patterns of files and folders below the root that are not part of the data, such as ``derivatives`` or
     ``*_4d.nii.gz``; without a slash they match a name in any folder."""
+    unlabelled: Annotated[tuple[str, ...], LATER] = ()
+    """Shell patterns of the ids of cases, or of patients, whose images come without labels by design, such as
+    ``test_*``."""
     patient: Annotated[str | PatientColumn | None, LATER] = None
     """Whose a case is, where a patient has several: a pattern of the case's id with ``{patient}`` where the patient's
     name stands and ``*`` for any text, or a table. None takes each case for a patient of its own."""
@@ -130,7 +142,25 @@ def read_description(root: Path) -> FolderDescription:
         UserError: it cannot be read; the message begins with file and line.
     """
     yaml = read_yaml(root / DESCRIPTION, kind="description")
+    _refuse_usual_mistakes(yaml)
     return parse(FolderDescription, yaml.data, yaml)
+
+
+def _refuse_usual_mistakes(yaml: YamlFile) -> None:
+    """Explain what people who write their first description get wrong."""
+    for wrong, right in OTHER_NAMES.items():
+        if wrong in yaml.data and right not in yaml.data:
+            raise yaml.error((wrong,), f"unknown key {wrong!r}; here it is called {right!r}")
+    for key, example in NAMED.items():
+        value = yaml.data.get(key, {})
+        if not isinstance(value, dict):
+            raise yaml.error((key,), f"{key}: each needs a name, as {example}, got {value!r}")
+        for name, item in value.items():
+            if name.isdigit() and isinstance(item, str):
+                raise yaml.error((key, name), f"{key}: the name comes first, as {example}, got {name}: {item}")
+            if key == "classes" and isinstance(item, str | float):
+                what = f"a stored value is a whole number without quotes, as {example}"
+                raise yaml.error((key, name), f"{key}.{name}: {what}, got {item!r}")
 
 
 def read_remarks(root: Path) -> Remarks:

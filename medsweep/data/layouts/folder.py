@@ -10,10 +10,12 @@ The description stands in ``medsweep.yaml`` beside the files or inside the sweep
 import os
 import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from medsweep.data.dataset import Finding, Listing
 from medsweep.data.layouts.case_files import (
+    CaseResult,
     complete,
     existing_folder,
     hidden_note,
@@ -46,13 +48,17 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         texts = ", ".join(patterns.values())
         advice = foreign_formats(root) or "mend the patterns or data.root"
         raise UserError(f"none of {len(files)} NIfTI files in {root} matches {texts}; {advice}")
-    results = []
+    results = dict[str, CaseResult]()
     for id_ in sorted(matched, key=numeric):
         of_case = {role: matched[id_].get(role, []) for role in patterns}
         *images, label = (_one(root, id_, text, of_case[role]) for role, text in patterns.items())
         several = [file for paths in of_case.values() if len(paths) > 1 for file in paths]
+        if not of_case[MASK] and isinstance(label, Finding):
+            label = replace(label, what=f"{label.what}; list the id under unlabelled if it has none by design")
         result = complete(id_, images, label)
-        results.append(replace(result, files=(*result.files, *(root / file for file in several))))
+        if not of_case[MASK] and _is_unlabelled(id_, description):
+            result = CaseResult(unlabelled=True, files=result.files)
+        results[id_] = replace(result, files=(*result.files, *(root / file for file in several)))
     stored = {name: sorted(stored_values(values)) for name, values in description.classes.items()}
     ranked = sorted(stored, key=lambda name: stored[name][0])
     choices = {} if description.units is None else {"units": description.units}
@@ -67,12 +73,18 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         regions=description.regions,
         slice_axis=description.slice_axis,
         intensity=description.intensity,
-        cases=tuple(result.case for result in results if result.case is not None),
-        findings=(*hidden_note(hidden), *(finding for result in results for finding in result.findings)),
+        cases=tuple(result.case for result in results.values() if result.case is not None),
+        findings=(*hidden_note(hidden), *(finding for result in results.values() for finding in result.findings)),
         choices=choices,
-        recognised=tuple(file for result in results for file in result.files),
+        unlabelled=tuple(id_ for id_, result in results.items() if result.unlabelled),
+        recognised=tuple(file for result in results.values() for file in result.files),
         patterns=tuple(patterns.values()),
     )
+
+
+def _is_unlabelled(id_: str, description: FolderDescription) -> bool:
+    names = (id_, id_.partition("/")[0], id_.rpartition("/")[2])
+    return any(fnmatchcase(name, pattern) for name in names for pattern in description.unlabelled)
 
 
 def _files(root: Path, depth: int) -> tuple[list[PurePosixPath], list[str]]:

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from medsweep.data.dataset import Finding, Listing, Severity
-from medsweep.data.layouts.case_files import FOREIGN, how_to_convert, is_hidden, without_ending
+from medsweep.data.layouts.case_files import DICOM, FOREIGN, how_to_convert, is_hidden, without_ending
 
 OWN = ("medsweep.yaml", "dataset.json")
 """Files that say how a folder is to be read."""
@@ -181,8 +181,10 @@ def _other_formats(root: Path, units: Iterable[_Unit]) -> list[Finding]:
 def _converted(suffixes: Counter[str]) -> str:
     total = _counted(sum(suffixes.values()), "file")
     verb = "are" if sum(suffixes.values()) > 1 else "is"
-    ways = dict.fromkeys(how_to_convert(suffix).replace(" it ", " them ") for suffix, _ in suffixes.most_common())
-    return f"{total} of other formats {verb} there ({_by_suffix(suffixes)}), which is not read; {', or '.join(ways)}"
+    first = {suffix in DICOM: suffix for suffix, _ in reversed(suffixes.most_common())}
+    ways = [how_to_convert(first[kind]).replace(" it ", " them ") for kind in (False, True) if kind in first]
+    there = f"{total} of other formats {verb} there ({_by_suffix(suffixes)}), which {verb} not read"
+    return f"{there}; {', or '.join(ways)}"
 
 
 def _other_kinds(root: Path, units: Iterable[_Unit]) -> list[Finding]:

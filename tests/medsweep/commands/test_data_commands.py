@@ -173,6 +173,18 @@ def test_a_preview_needs_a_png_in_a_folder_that_exists(data: Data, toy: Path) ->
     assert "nowhere" in missing.output
 
 
+def test_cases_are_left_out_of_check_prepare_and_preview(data: Data, toy: Path) -> None:
+    (toy / "labelsTr" / "toy_2.nii.gz").write_text("damaged")
+    assert data("check", "toy", "--root", toy).exit_code == 1
+    without = ("toy", "--root", toy, "--leave-out", "toy_2")
+    assert data("check", *without).exit_code == 0
+    assert data("prepare", *without, "--store", "store", "--resolution", 16).exit_code == 0
+    assert data("preview", *without, "--out", "sheet.png", "--resolution", 16).exit_code == 0
+    wrong = data("check", "toy", "--root", toy, "--leave-out", "toy_20")
+    assert wrong.exit_code == 2
+    assert "leave_out names 'toy_20', which is no case; did you mean 'toy_2'" in plain(wrong)
+
+
 def test_the_examples_of_the_guide_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDSWEEP_DATA", str(tmp_path))
     sections, descriptions = [], []

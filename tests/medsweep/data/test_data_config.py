@@ -5,7 +5,10 @@ from pydantic import ValidationError
 
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.prepare import hours
+from medsweep.errors import UserError
 from medsweep.identity import digest_of
+from medsweep.validation import parse
+from medsweep.yamlfile import read_yaml
 
 
 def test_where_the_files_lie_is_not_part_of_the_digest():
@@ -39,3 +42,10 @@ def test_contradictory_data_sections_are_refused(given, what):
 
 def test_a_phantom_section_may_be_left_out():
     assert DataConfig(dataset="phantom") == DataConfig(dataset="phantom", phantom={"patients": 20})
+
+
+def test_a_number_as_id_asks_for_quotes(tmp_path):
+    (tmp_path / "x.yaml").write_text("dataset: x\nroot: /x\nleave_out: [7]\n")
+    yaml = read_yaml(tmp_path / "x.yaml")
+    with pytest.raises(UserError, match=r":3: leave_out.0: .*; text that is a number stands in quotes, with its zeros"):
+        parse(DataConfig, yaml.data, yaml)

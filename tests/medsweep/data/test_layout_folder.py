@@ -55,7 +55,7 @@ def test_an_id_without_one_of_its_files_is_an_error(tmp_path):
     listing = cases(tmp_path, described(tmp_path))
     assert [found.id for found in listing.cases] == ["3"]
     assert [(f.severity, f.case, f.what) for f in listing.findings] == [
-        ("error", "1", "segmentation.nii.gz is missing"),
+        ("error", "1", "segmentation.nii.gz is missing; list the id under unlabelled if it has none by design"),
         ("error", "2", "imaging.nii.gz is missing"),
         ("error", "4", "adc.nii and adc.nii.gz are both there; keep one"),
     ]
@@ -129,3 +129,37 @@ def test_several_values_count_as_one_class_and_the_rest_can_be_background(tmp_pa
     for wrong in ("{prostate: [1, 2], bladder: 2}", "{prostate: [], bladder: 2}", "{prostate: [0, 1], bladder: 2}"):
         with pytest.raises(UserError, match=r"medsweep\.yaml:5: .*classes"):
             described(tmp_path, YAML.replace("{prostate: 2, bladder: 1}", wrong))
+
+
+def test_cases_without_labels_by_design_are_no_errors(tmp_path):
+    touch(tmp_path, "1.nii", "1_seg.nii", "t_2.nii", "t_3.nii", "t_3_seg.nii", "4.nii")
+    description = simple("{id}.nii", "{id}_seg.nii").model_copy(update={"unlabelled": ("t_*", "9")})
+    listing = cases(tmp_path, description)
+    assert ([case.id for case in listing.cases], listing.unlabelled) == (["1", "t_3"], ("t_2",))
+    assert [(finding.case, finding.what) for finding in listing.findings] == [
+        ("4", "4_seg.nii is missing; list the id under unlabelled if it has none by design")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("modalities: {T1: {id}/i.nii}", r':1: not valid YAML: .*; put text with braces in quotes, as "\{id\}/i.nii"'),
+        ("modalities:\n  T1: {id}/i.nii", r":2: not valid YAML: .*; put text with braces in quotes, as "),
+        ("modalities:\n\tT1: x", ":2: not valid YAML: .*; indent with spaces, not with a tab"),
+        ('modalities: "{id}.nii"', r"modalities: each needs a name, as \{T2: \"\{id\}/t2.nii.gz\"\}, got "),
+        ('modalities: ["{id}.nii"]', "modalities: each needs a name, as "),
+        ("classes: [ball]", r"classes: each needs a name, as \{prostate: 1, lesion: 2\}"),
+        ("classes: {1: ball}", "classes: the name comes first, as "),
+        ('classes: {ball: "1"}', "classes.ball: a stored value is a whole number without quotes, as "),
+        ('label: "{id}.nii"', "unknown key 'label'; here it is called 'mask'"),
+        ('images: "{id}.nii"', "unknown key 'images'; here it is called 'modalities'"),
+    ],
+)
+def test_the_mistakes_of_beginners_are_explained(tmp_path, text, what):
+    rest = {"modalities": '{T1: "{id}.nii"}', "mask": '"{id}_s.nii"', "classes": "{x: 1}"}
+    meant = {"label": "mask", "images": "modalities"}.get(text.split(":")[0], text.split(":")[0])
+    lines = [f"{key}: {value}" for key, value in rest.items() if key != meant]
+    (tmp_path / "medsweep.yaml").write_text("\n".join([text, *lines, ""]))
+    with pytest.raises(UserError, match=what):
+        read_description(tmp_path)

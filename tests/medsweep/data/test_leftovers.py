@@ -35,7 +35,8 @@ def test_a_misspelt_case_is_a_warning_with_the_nearest_pattern(tmp_path):
 def test_what_is_declared_unused_is_neither_named_nor_matched(tmp_path):
     touch(tmp_path, "1.nii.gz", "1_seg.nii.gz", "1_n4.nii.gz", "old/2.nii.gz", "old/deep/3.nii")
     flat = {"image": "{id}.nii.gz", "mask": "{id}_seg.nii.gz"}
-    assert ("error", "1_n4_seg.nii.gz is missing") in told(tmp_path, **flat)
+    missing = "1_n4_seg.nii.gz is missing; list the id under unlabelled if it has none by design"
+    assert ("error", missing) in told(tmp_path, **flat)
     assert told(tmp_path, **flat, ignore=("*_n4.nii.gz", "old")) == []
     assert told(tmp_path, **flat, ignore=("*_n4.nii.gz", "old", "gone/*")) == [
         ("note", "ignore names 'gone/*', which nothing matches")
@@ -58,7 +59,7 @@ def test_other_formats_are_named_with_how_to_convert_them(tmp_path):
     assert told(tmp_path) == [
         (
             "warning",
-            "3 files of other formats are there (2 .mha, 1 .dcm), which is not read; convert them with SimpleITK, "
+            "3 files of other formats are there (2 .mha, 1 .dcm), which are not read; convert them with SimpleITK, "
             "sitk.WriteImage(sitk.ReadImage('a.mha'), 'a.nii.gz'), which keeps the geometry, or convert each series "
             "with dcm2niix -z y -o OUT FOLDER",
         )
