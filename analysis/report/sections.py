@@ -18,6 +18,7 @@ from medsweep.analysis.report import (
     overall,
     results,
     retraining,
+    texture,
     wrong,
 )
 from medsweep.analysis.report.document import (
@@ -171,6 +172,7 @@ TOPICS = (
     dose.TOPIC,
     mechanism.TOPIC,
     accumulation.TOPIC,
+    texture.TOPIC,
     retraining.TOPIC,
     cases.COHORT,
     factors.TOPIC,

@@ -10,8 +10,7 @@ import pandas as pd
 from medsweep.accumulation import Accumulation
 from medsweep.analysis import records
 from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_effects, without_runs
-from medsweep.analysis.questions.quality import QualityStudy, quality_of
-from medsweep.analysis.questions.utility import ANCHOR, generator_table, utility_table
+from medsweep.analysis.questions.quality import QualityStudy
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.stats.dose_response import DoseRules, DoseSeries, dose_series
 from medsweep.analysis.stats.effects import Paired, paired_differences
@@ -49,8 +48,9 @@ from medsweep.analysis.study.metric_study import (
     study_metric,
 )
 from medsweep.analysis.study.misfit import NO_SAMPLES
-from medsweep.analysis.study.pool_summaries import PoolSummary, pool_summaries
+from medsweep.analysis.study.pool_summaries import PoolSummary, pool_summaries, quality_of_pools
 from medsweep.analysis.study.secondary import reduce_secondary
+from medsweep.analysis.study.texture import TextureStudy, texture_of
 from medsweep.analysis.table.arms import TrialRef, control_of, infer_arms, trials_of
 from medsweep.analysis.table.plausible import doubts, refuse_impossible
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce, scored_rows
@@ -59,6 +59,7 @@ from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.mechanism import Mechanism
 from medsweep.metrics import SCORES, Metric
+from medsweep.texture import TextureArms
 
 __all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "analyse_datasets", "analyse_table"]
 
@@ -111,6 +112,8 @@ class Analysis:
     """Where the sweep asks why an arm costs what it costs."""
     accumulation: AccumulationStudy | None = None
     """Where the sweep asks whether errors of masks accumulate."""
+    texture: TextureStudy | None = None
+    """Where the sweep asks whether texture harms."""
     look: Look | None = None
     """Where several analyses were planned."""
 
@@ -145,6 +148,7 @@ def analyse(
     dead: Sequence[DeadArm] = (),
     look: Look | None = None,
     mechanism: Mechanism | None = None,
+    texture: TextureArms | None = None,
     diagnosis: pd.DataFrame = NO_DIAGNOSIS,
     accumulation: Accumulation | None = None,
     samples: pd.DataFrame = NO_SAMPLES,
@@ -163,6 +167,7 @@ def analyse(
             dead, too.
         look: which of several planned analyses this is; its level takes the place of ``rules.alpha``.
         mechanism: the arms that tell why one of them costs what it costs.
+        texture: the arms that tell whether fine texture harms.
         diagnosis: arm, fold, seed, digest, when, quantity, group, source, value of networks; may be empty.
         accumulation: the arms that tell whether errors of masks accumulate.
         samples: see ``misfits_of``; may be empty.
@@ -190,6 +195,7 @@ def analyse(
         undescribed=[name for name in sorted(map(str, rows["metric"].unique())) if name not in metrics],
         dead=gone,
         mechanism=mechanism,
+        texture=texture,
         diagnosis=diagnosis,
     )
     lost = [f"{name} is not tested, since an arm of it has no score." for name in lost_contrasts(rules, asked, gone)]
@@ -226,6 +232,7 @@ def _analysed(
     undescribed: Sequence[str],
     dead: Sequence[str],
     mechanism: Mechanism | None,
+    texture: TextureArms | None,
     diagnosis: pd.DataFrame,
 ) -> Analysis:
     """The record from the scores of each metric, the primary one first."""
@@ -258,7 +265,7 @@ def _analysed(
         ranking=ranking(reduced.wide, higher_is_better=reduced.metric.higher_is_better, level=level),
         paired=paired_differences(reduced, control, _key_arms(answers), level),
         pools=pool_summaries(pools, [arm.name for arm in arms]),
-        quality=_quality_of_pools(pools, reduced, control, level),
+        quality=quality_of_pools(pools, reduced, control, level),
         conditional=_condition(reduced, answers, pools),
         contrasts=contrasts,
         failures=failures_of(scored_rows(rows, rules, reduced.metric)[0], reduced, control, rules, ratio),
@@ -270,6 +277,11 @@ def _analysed(
         if mechanism is None
         else mechanism_of(
             reduced, control, rules, mechanism, pools=pools, diagnosis=diagnosis, dead=dead, test_over_train=ratio
+        ),
+        texture=None
+        if texture is None
+        else texture_of(
+            reduced, control, rules, texture, pools=pools, diagnosis=diagnosis, dead=dead, test_over_train=ratio
         ),
         limits=(*doubts(reduced.wide, reduced.metric), *limits_of(reduced, answers, pools, rules, undescribed)),
     )
@@ -291,14 +303,6 @@ def _key_arms(answers: Sequence[Answer]) -> list[str]:
     )
     chosen = {answer.arm for answer in order[:KEY_ARMS]}
     return [answer.arm for answer in answers if answer.arm in chosen]
-
-
-def _quality_of_pools(pools: pd.DataFrame, reduced: Reduced, control: str, level: float) -> QualityStudy | None:
-    """Measures of pools against the gain of the arms that use them; None where no pool was assessed."""
-    if not (pools["metric"] == ANCHOR).any():
-        return None
-    generators = generator_table(pools, utility_table(reduced, control, ""))
-    return quality_of(generators, higher_is_better=reduced.metric.higher_is_better, level=level)
 
 
 def analyse_table(

@@ -1,10 +1,14 @@
-"""What is told of each measure of each arm's pools."""
+"""What is told of each measure of each arm's pools, and whether better pools help."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from medsweep.analysis.questions.quality import QualityStudy, quality_of
+from medsweep.analysis.questions.utility import ANCHOR, generator_table, utility_table
+from medsweep.analysis.table.reduction import Reduced
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,11 @@ def pool_summaries(pools: pd.DataFrame, names: Sequence[str]) -> tuple[PoolSumma
         for (arm, metric), values in pooled.items()
         if arm == name
     )
+
+
+def quality_of_pools(pools: pd.DataFrame, reduced: Reduced, control: str, level: float) -> QualityStudy | None:
+    """Measures of pools against the gain of the arms that use them; None where no pool was assessed."""
+    if not (pools["metric"] == ANCHOR).any():
+        return None
+    generators = generator_table(pools, utility_table(reduced, control, ""))
+    return quality_of(generators, higher_is_better=reduced.metric.higher_is_better, level=level)

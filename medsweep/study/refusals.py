@@ -11,6 +11,7 @@ from medsweep.study.stages import Settings, StudySweep
 from medsweep.sweep.accumulation import check_accumulation
 from medsweep.sweep.arms import Arm
 from medsweep.sweep.mechanism import check_mechanism
+from medsweep.sweep.texture import check_texture
 
 REAL_SLICES = {"exposure": "duplicate-real", "ceiling": "fresh-real"}
 """What an arm of the mechanism is made of, and nothing else."""
@@ -43,6 +44,8 @@ def refuse_what_cannot_be_told(sweep: StudySweep, compared: Sequence[Arm[Setting
     check_mechanism(sweep, [arm.name for arm in compared])
     check_accumulation(sweep, [arm.name for arm in compared])
     _refuse_misnamed_levels(sweep, compared)
+    check_texture(sweep, [arm.name for arm in compared])
+    _refuse_misnamed_texture(sweep, compared)
     _refuse_cuda_without_gpus(sweep, compared)
 
 
@@ -66,6 +69,30 @@ def _refuse_misnamed_levels(sweep: StudySweep, compared: Sequence[Arm[Settings]]
         if _dose(settings[name]) != _dose(explained):
             text = f"{name!r} and {section.explain!r} differ in synthesise.count or in segment"
             raise sweep.error(("mechanism", role), f"{text}; {role} is compared at the same dose and training")
+
+
+def _refuse_misnamed_texture(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """All arms but the reals are told as one pool whose texture differs, at one dose and training."""
+    section = sweep.file.texture
+    if section is None:
+        return
+    settings = {arm.name: arm.settings for arm in compared}
+    raw = settings[section.raw]
+    if raw.synthesise.count == 0:
+        raise sweep.error(("texture", "raw"), f"{section.raw!r} has no synthetic samples")
+    for keys, name in section.places():
+        kinds = [treatment.kind for treatment in settings[name].treat.treatments]
+        if keys == ("new_real",) and kinds != ["fresh-real"]:
+            text = f"must be an arm of fresh-real slices alone, and {name!r} is not"
+            raise sweep.error(("texture", *keys), f"new_real {text}; give it treat.treatments: [{{kind: fresh-real}}]")
+        if keys == ("blotched",) and (len(kinds) < 2 or kinds[0] != "fresh-real"):
+            text = (
+                f"blotched must be new real slices with another look, and {name!r} is not; give it treat.treatments: "
+            )
+            raise sweep.error(("texture", *keys), f"{text}[{{kind: fresh-real}}, {{kind: imitate, target: pool}}]")
+        if _dose(settings[name]) != _dose(raw):
+            text = f"{name!r} and {section.raw!r} differ in synthesise.count or in segment"
+            raise sweep.error(("texture", *keys), f"{text}; texture is compared at one dose and training")
 
 
 def _dose(settings: Settings) -> tuple[object, ...]:

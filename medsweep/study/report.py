@@ -147,6 +147,7 @@ def make_report(
             dead=dead,
             look=look,
             mechanism=sweep.file.mechanism,
+            texture=sweep.file.texture,
             diagnosis=tables.get("diagnosis", NO_DIAGNOSIS),
             accumulation=section,
             samples=NO_SAMPLES if section is None else sample_table(plan, store, section),

@@ -12,6 +12,7 @@ from medsweep.config import Config
 from medsweep.errors import UserError, nearest
 from medsweep.mechanism import Mechanism
 from medsweep.sweep.space import SearchSection
+from medsweep.texture import TextureArms
 from medsweep.validation import dotted_fields, parse
 from medsweep.yamlfile import Key, YamlFile
 
@@ -186,6 +187,8 @@ class SweepFile(Config):
     """Arms that tell why a synthetic arm costs what it costs."""
     accumulation: Accumulation | None = None
     """Arms that tell whether errors of masks accumulate through C-SG."""
+    texture: TextureArms | None = None
+    """Arms that tell whether fine texture harms, and whether mending it helps."""
     analysis: dict[str, Any] = Field(default={})
 
 

@@ -19,6 +19,7 @@ from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import analyse, analyse_datasets
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.user_table import NO_POOLS
+from medsweep.texture import TextureArms
 
 POOLS = ("frechet", "retention", "kept_vendi", "real_slices_seen")
 
@@ -37,11 +38,13 @@ def judged_pools():
 
 
 def explained():
-    """With levels, ladder, lattice, doses, and what its networks were diagnosed with."""
+    """With levels, ladder, lattice, doses, what its networks were diagnosed with, and texture."""
     arms = [ArmInfo(name, {}, control=name == "real") for name in NAMES]
     table = score_table(planted(labels=0.05), patients=6, seeds=2)
     pools, diagnosis = law_pools(("labels",), seeds=2), diagnosis_of(opposed=("gan",), seeds=2)
-    return analyse(table, pools, AnalysisRules(), arms=arms, mechanism=ARMS, diagnosis=diagnosis)
+    texture = TextureArms(raw="gan", new_real="new", blotched="cell look", mends=("cell labels",))
+    asked = {"mechanism": ARMS, "texture": texture}
+    return analyse(table, pools, AnalysisRules(), arms=arms, diagnosis=diagnosis, **asked)
 
 
 def accumulated():

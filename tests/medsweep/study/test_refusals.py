@@ -43,6 +43,25 @@ def test_reference_levels_are_what_the_report_calls_them(tmp_path: Path, section
         plan(tmp_path, section)
 
 
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("{raw: gan, new_real: again, blotched: new}", "new_real must be an arm of fresh-real slices alone"),
+        ("{raw: control, new_real: new, blotched: blotched}", "'control' has no synthetic samples"),
+        ("{raw: gan, new_real: new, blotched: again}", "blotched must be new real slices with another look"),
+        ("{raw: gan, new_real: new, blotched: blotched, mends: [twice]}", "'twice' and 'gan' differ in"),
+        ("{raw: gan, new_real: new, blotched: blotched, mends: [gone]}", "no arm is called 'gone'"),
+    ],
+)
+def test_arms_of_texture_are_what_the_report_calls_them(tmp_path: Path, section: str, words: str) -> None:
+    more = """  new: {treat.treatments: [{kind: fresh-real}], synthesise.count: 4}
+  blotched: {treat.treatments: [{kind: fresh-real}, {kind: blur, sigma_px: 1.0}], synthesise.count: 4}
+"""
+    sweep = write_micro(tmp_path, (FACTORS, f"{ARMS}{more}texture: {section}\n"))
+    with pytest.raises(UserError, match=rf"micro.yaml:\d+: .*{words}"):
+        plan_sweep(sweep, Store.create(tmp_path / "store"))
+
+
 @pytest.mark.parametrize("explained", ["gan", "filtered"])
 def test_a_level_at_the_same_dose_is_planned(tmp_path: Path, explained: str) -> None:
     plan(tmp_path, f"{{explain: {explained}, exposure: again}}")
