@@ -3,6 +3,7 @@
 import json
 import typing
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -78,11 +79,12 @@ def _config_in(annotation: object) -> type[Config] | None:
     return classes[0] if len(classes) == 1 else None
 
 
-def dotted_fields(model: type[Config], prefix: str = "") -> list[str]:
-    """All dotted field names below ``model``: what a factor may be."""
-    names: list[str] = []
+@cache
+def dotted_fields(model: type[Config], prefix: str = "") -> Mapping[str, None]:
+    """All dotted field names below ``model``, in their order: what a factor may be."""
+    names: dict[str, None] = {}
     for name, field in model.model_fields.items():
-        names.append(prefix + name)
+        names[prefix + name] = None
         if (inner := _config_in(field.annotation)) is not None:
-            names += dotted_fields(inner, f"{prefix}{name}.")
+            names |= dotted_fields(inner, f"{prefix}{name}.")
     return names
