@@ -47,6 +47,10 @@ class Chains:
         self.extras: list[str] = []
         """Assessments and diagnoses so far. The report wants them, though few arms read them."""
 
+    def pool_size(self, settings: Settings) -> int:
+        """Samples of the pool that an arm of these settings reads, as many as the largest of its readers wants."""
+        return self._extents[_generator_key(settings)]
+
     def expand(self, builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
         """Add the chain of one arm under one replicate; returns the digest of its scores."""
         settings = arm.settings
@@ -82,7 +86,7 @@ class Chains:
         config = synthesis.SynthesiseConfig(
             truncation=settings.synthesise.truncation,
             **synthesis.mask_fields(settings.synthesise, settings.gan.pipeline),
-            count=self._extents[_generator_key(settings)],
+            count=self.pool_size(settings),
             unit=settings.synthesise.unit,
             pipeline=settings.gan.pipeline,
             fold=cell.fold,
@@ -98,7 +102,7 @@ class Chains:
         if treat.needs_pool:
             inputs["pool"] = self._pool(cell)
         else:
-            size = {"count": self._extents[_generator_key(cell.settings)], "unit": cell.settings.synthesise.unit}
+            size = {"count": self.pool_size(cell.settings), "unit": cell.settings.synthesise.unit}
         if treat.needs_reference:
             inputs["reference"] = self._reference(cell)
         config = treatments.TreatConfig(treatments=treat.treatments, fold=cell.fold, seed=cell.seed, **size)

@@ -12,6 +12,7 @@ from medsweep.errors import UserError
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains, fold_of
 from medsweep.study.equal_real import with_equal_real_steps
+from medsweep.study.expansions import Expansions
 from medsweep.study.recorded_source import current_source, recorded_source
 from medsweep.study.refusals import refuse_data_factors, refuse_what_cannot_be_told
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
@@ -66,17 +67,22 @@ def plan_arms(
     cells: Sequence[Replicate],
     compared: Sequence[Arm[Settings]],
     bounds: Sequence[Settings] = (),
+    *,
+    known: Expansions | None = None,
 ) -> Plan[Settings]:
     """The trials of some arms of a sweep, checked for leaks; pools are large enough for ``bounds`` too.
+
+    ``known`` keeps what arms were expanded to for the next plan of the same sweep.
 
     Raises:
         UserError: settings that cannot stand together, or patients that are not there.
     """
     chains = Chains(compared, source, bounds)
+    known = known or Expansions(())
 
     def expand(builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
         try:
-            return chains.expand(builder, arm, replicate)
+            return known.expand(chains, builder, arm, replicate)
         except ValidationError as error:
             raise _refused(error, arm, sweep) from None
 

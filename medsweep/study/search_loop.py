@@ -13,6 +13,7 @@ from medsweep.search.sampler import ask
 from medsweep.search.stopping import Stopping, stopping_of, suggestions_only
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains
+from medsweep.study.expansions import Expansions
 from medsweep.study.plan import PlannedSweep, plan_arms
 from medsweep.study.stages import STAGES, Settings
 from medsweep.sweep.arms import Arm
@@ -73,6 +74,8 @@ class Search:
     inside: tuple[Suggestion, ...]
     """Arms of the sweep that lie in the space."""
     store: Store
+    expansions: Expansions
+    """Of the arms and of all suggestions so far."""
 
     def forward(self, state: State | None = None) -> State:
         """Ask as far as the store's results reach; ``state`` itself where nothing new is known."""
@@ -89,7 +92,9 @@ class Search:
         """Trials of all arms of the sweep and of ``suggestions``."""
         planned = self.planned
         arms = [*planned.arms, *(suggestion.arm for suggestion in suggestions if suggestion.arm is not None)]
-        return plan_arms(planned.sweep, planned.source, planned.replicates, arms, self._bounds(suggestions))
+        return plan_arms(
+            planned.sweep, planned.source, planned.replicates, arms, self._bounds(suggestions), known=self.expansions
+        )
 
     def measured_plan(self, state: State) -> Plan[Settings]:
         """The plan without suggestions that have no scores to tabulate: stopped, refused, dry or not yet run."""
@@ -197,7 +202,7 @@ def open_search(planned: PlannedSweep, store: Store) -> Search | None:
         for arm, point in points
         if point is not None and sweep.with_levels(point, ("search", "space")) == arm.settings
     )
-    search = Search(planned, section, space, inside, store)
+    search = Search(planned, section, space, inside, store, Expansions(planned.arms))
     search.require_read()
     return search
 

@@ -54,6 +54,8 @@ class Builder:
     def __init__(self, stages: Mapping[str, Stage]) -> None:
         self.stages = stages
         self.trials: dict[str, PlannedTrial] = {}
+        self.asked: list[str] = []
+        """Digest of every trial that was asked for, in order, as often as that was."""
         self._digests: dict[tuple[str, str, tuple[tuple[str, str], ...]], str] = {}
 
     def add(self, stage: str, config: StageConfig, inputs: Mapping[str, str] | None = None) -> str:
@@ -61,6 +63,7 @@ class Builder:
         inputs = dict(inputs or {})
         key = (stage, canonical(config), tuple(sorted(inputs.items())))
         if key in self._digests:
+            self.asked.append(self._digests[key])
             return self._digests[key]
         kind = self.stages[stage]
         lineages = {role: self.trials[digest].lineage for role, digest in inputs.items()}
@@ -69,6 +72,7 @@ class Builder:
         lineage = digest_of(stage, kind.version, config, lineages, extent=False)
         seeds = (config.training_seed, *(self.trials[parent].seed for parent in inputs.values()))
         self._digests[key] = digest
+        self.asked.append(digest)
         if digest not in self.trials:
             self.trials[digest] = PlannedTrial(
                 stage=stage,
@@ -84,6 +88,12 @@ class Builder:
                 of_arm=kind.of_arm,
             )
         return digest
+
+    def take(self, trials: Mapping[str, PlannedTrial]) -> None:
+        """Ask for trials that another builder of the same stages planned, inputs first."""
+        for digest, trial in trials.items():
+            self.trials.setdefault(digest, trial)
+        self.asked += trials
 
 
 @dataclass(frozen=True)

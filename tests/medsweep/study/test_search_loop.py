@@ -201,6 +201,18 @@ def opened(path: Path, store: Store) -> Search:
     return found
 
 
+def test_a_plan_is_the_same_whatever_was_planned_before_it(tmp_path: Path) -> None:
+    dose = ("    segment.learning_rate", "    synthesise.count: {low: 2, high: 12, step: 1}\n    segment.learning_rate")
+    path, store = write_micro(tmp_path, *MICRO, dose), Store.create(tmp_path / "store")
+    search, fresh = opened(path, store), opened(path, store)
+    points = [{"synthesise.count": count, "segment.learning_rate": 0.01} for count in (12, 3, 7)]
+    suggestions = [search._suggest(number, point) for number, point in enumerate(points)]
+    for number in range(len(points)):
+        search.plan(suggestions[: number + 1])
+    assert search.plan(suggestions) == fresh.plan(suggestions)
+    assert list(search.plan(suggestions).trials) == list(fresh.plan(suggestions).trials)
+
+
 def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) -> None:
     path, store = write_micro(tmp_path, *MICRO), Store.create(tmp_path / "store")
     search = opened(path, store)
