@@ -73,11 +73,14 @@ class Case:
     images: tuple[Path, ...]
     """A file per modality in channel order; a single 4D file where the listing is ``stacked``."""
     label: Path
+    """The label file; of several, the first, on whose grid a prediction is written."""
+    structures: tuple[Path, ...] = ()
+    """A mask file per class, in the order of the classes, where there is no file with all of them."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files, images in channel order, then the labels."""
-        return (*self.images, self.label)
+        return (*self.images, *(self.structures or (self.label,)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,12 @@ class Listing(DatasetFormat):
     """Whether a stored value that ``values`` lacks is background; else it is refused."""
     stacked: bool = False
     """Whether the modalities are the fourth axis of one file."""
+    image_channels: tuple[int | None, ...] = ()
+    """Per image file of a case, which volume of its fourth axis is read; empty where none has one."""
+    structure_channels: tuple[int | None, ...] = ()
+    """The same per structure."""
+    later_covers: bool = False
+    """Whether a structure covers those before it where they overlap; else overlap is refused."""
     unlabelled: tuple[str, ...] = ()
     """Ids of cases that come without labels by design and are not used."""
     findings: tuple[Finding, ...] = ()

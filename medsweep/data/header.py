@@ -132,15 +132,17 @@ def voxels_apart(first: Affine, second: Affine, shape: tuple[int, ...]) -> float
     return float(apart) if np.isfinite(apart) else np.inf
 
 
-def read_header(path: Path, modalities: int = 1) -> Header:
+def read_header(path: Path, modalities: int = 1, channel: int | None = None) -> Header:
     """Geometry and type of a file with ``modalities`` channels; in a file with several, they are the fourth axis.
+
+    With ``channel`` the fourth axis may have any length beyond it.
 
     Raises:
         UserError: not a single NIfTI file, wrong number of axes or channels, no usable affine, or a grid on which
             distances would be wrong.
     """
     raw = _parsed(path)
-    shape = _shape(raw, path, modalities)
+    shape = _shape(raw, path, modalities if channel is None else _channels(raw, path, channel))
     dtype = _dtype(raw, path)
     codes = int(raw["sform_code"]), int(raw["qform_code"])
     if codes == (0, 0):
@@ -175,6 +177,15 @@ def _parsed(path: Path) -> Any:
                 named = "a header of a pair of files" if magic[:2] == b"ni" else "an Analyze header"
                 raise UserError(f"{path} is {named}, .hdr and .img; convert it to a single .nii or .nii.gz file")
     raise UserError(f"{path} is no NIfTI file, it begins with {head[:8]!r}; fetch the file again")
+
+
+def _channels(raw: Any, path: Path, channel: int) -> int:
+    shape = trimmed(tuple(map(int, raw.get_data_shape())))
+    if len(shape) != 4 or channel >= shape[3]:
+        raise UserError(
+            f"{path} has shape {shape}; channel [{channel}] of a fourth axis is asked for, the first is [0]"
+        )
+    return shape[3]
 
 
 def _shape(raw: Any, path: Path, modalities: int) -> tuple[int, ...]:

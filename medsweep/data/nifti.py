@@ -49,24 +49,27 @@ class Scan:
     grid: Grid
 
 
-def read_grid(path: Path) -> Grid:
-    """Geometry of a file with one channel, from its header alone.
+def read_grid(path: Path, channel: int | None = None) -> Grid:
+    """Geometry of a file with one channel, or of one channel of several, from its header alone.
 
     Raises:
         UserError: as ``medsweep.data.header.read_header``.
     """
     with _readable(path):
-        return read_header(path).grid
+        grid = read_header(path, channel=channel).grid
+        return grid if channel is None else replace(grid, shape=grid.shape[:3])
 
 
-def read_image(path: Path, modalities: int = 1) -> Scan:
+def read_image(path: Path, modalities: int = 1, channel: int | None = None) -> Scan:
     """Read an image of ``modalities`` channels; in a file with several, they are the fourth axis.
+
+    With ``channel``, counted from 0, only this one of a file with several.
 
     Raises:
         UserError: as ``read_grid``, or voxels that are not finite or absurd.
     """
     with _readable(path):
-        array, grid = _voxels(path, modalities)
+        array, grid = _voxels(path, modalities, channel)
         low, high = float(array.min()), float(array.max())
         # Written so that NaN fails too; the voxels are counted only once it is known that some are bad.
         if not (low >= -ABSURD and high <= ABSURD):
@@ -165,15 +168,33 @@ def _canonical(array: NDArray[Any], grid: Grid) -> NDArray[Any]:
     return turned
 
 
-def _voxels(path: Path, modalities: int) -> tuple[NDArray[Any], Grid]:
+def read_structure(path: Path, channel: int | None = None) -> tuple[NDArray[np.bool_], Grid]:
+    """Where the one structure of a mask is, (X, Y, Z); the file holds 0 and one other whole value, or 0 alone.
+
+    Raises:
+        UserError: as ``read_grid``, or other values.
+    """
+    with _readable(path):
+        array, grid = _voxels(path, 1, channel)
+    values = np.unique(array)
+    marks = values[values != 0]
+    if len(marks) > 1 or not (marks == np.rint(marks)).all():
+        shown = ", ".join(f"{float(value):g}" for value in values[:LISTED])
+        raise UserError(f"the mask of one structure {path} holds {shown}; expected are 0 and one other whole value")
+    return _canonical(array != 0, grid), grid
+
+
+def _voxels(path: Path, modalities: int, channel: int | None = None) -> tuple[NDArray[Any], Grid]:
     """Stored voxels with slope and intercept applied in 64 bits; in their own type where there is neither."""
-    header = read_header(path, modalities)
+    header = read_header(path, modalities, channel)
     content, surplus = all_bytes(path, header.end)
     stored: NDArray[Any] = np.ndarray(header.grid.shape, header.dtype, content, header.offset, order="F")
     grid = header.grid
     if surplus:
         remark = f"{surplus:,} bytes come after the last voxel; are the dimensions of the header right?"
         grid = replace(grid, remarks=(*grid.remarks, ("warning", remark)))
+    if channel is not None:
+        stored, grid = stored[..., channel].reshape(grid.shape[:3]), replace(grid, shape=grid.shape[:3])
     if grid.scaling is None:
         return stored, grid
     slope, inter = grid.scaling

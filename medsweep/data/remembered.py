@@ -54,6 +54,7 @@ class Remembered:
             "values": {str(value): index for value, index in sorted(listing.values.items())},
             "others": listing.other_values_are_background,
             "stacked": listing.stacked,
+            "channels": [listing.image_channels, listing.structure_channels, listing.later_covers],
             "slice_axis": listing.slice_axis,
             "intensity": listing.intensity,
             "choices": dict(listing.choices),

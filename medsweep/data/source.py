@@ -180,9 +180,16 @@ def fingerprint(listing: Listing, hashes: Mapping[str, Sequence[str]]) -> str:
             "regions": listing.regions,
             "slice_axis": listing.slice_axis,
             "intensity": listing.intensity,
+            **_channels(listing),
             "cases": [[case.id, *hashes[case.id]] for case in listing.cases],
         }
     )
+
+
+def _channels(listing: Listing) -> dict[str, Any]:
+    """What a fingerprint holds beside the files where masks are one per structure or channels are chosen."""
+    chosen = {"images": listing.image_channels, "structures": listing.structure_channels}
+    return {"channels": {**chosen, "later_covers": listing.later_covers}} if any(chosen.values()) else {}
 
 
 def is_made_up(config: DataConfig) -> bool:

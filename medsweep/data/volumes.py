@@ -13,6 +13,7 @@ from medsweep.data.dataset import Case, Finding, Listing
 from medsweep.data.geometry import plane_axes, to_planes
 from medsweep.data.header import Grid
 from medsweep.data.intensity import Volume
+from medsweep.data.structures import read_structures
 from medsweep.errors import UserError
 
 T = TypeVar("T")
@@ -62,10 +63,14 @@ def load(case: Case, listing: Listing) -> LoadedCase:
         UserError: a file is refused (see ``medsweep.data.nifti``), or the files do not lie on one grid.
     """
     count = len(listing.modalities) if listing.stacked else 1
-    images = [nifti.read_image(path, count) for path in case.images]
-    label = nifti.read_labels(
-        case.label, listing.values, listing.classes, others_are_background=listing.other_values_are_background
-    )
+    chosen = listing.image_channels or (None,) * len(case.images)
+    images = [nifti.read_image(path, count, channel) for path, channel in zip(case.images, chosen, strict=True)]
+    if case.structures:
+        label = read_structures(case, listing)
+    else:
+        label = nifti.read_labels(
+            case.label, listing.values, listing.classes, others_are_background=listing.other_values_are_background
+        )
     axis = label.grid.canonical_axis(listing.slice_axis)
     for image in images:
         nifti.check_pair(image, label)
@@ -88,7 +93,7 @@ def refusal(case: Case, error: Exception) -> Finding:
 
 def slice_count(case: Case, listing: Listing) -> int:
     """Number of slices of a case, from the header of its label file alone. Raises UserError: the header is refused."""
-    grid = nifti.read_grid(case.label)
+    grid = nifti.read_grid(case.label, next(iter(listing.structure_channels), None))
     return grid.canonical_shape[grid.canonical_axis(listing.slice_axis)]
 
 

@@ -151,7 +151,8 @@ def _shown(folder: Path, hidden: list[str]) -> list[Path]:
 def complete(id_: str, images: Sequence[Path | Finding], label: Path | Finding, *remarks: Finding) -> CaseResult:
     """The case of these files, or the findings that stand in their places; ``remarks`` are kept either way."""
     paths = tuple(image for image in images if isinstance(image, Path))
-    missing = tuple(file for file in (*images, label) if isinstance(file, Finding))
+    # Two channels of one file that is missing are one finding.
+    missing = tuple(dict.fromkeys(file for file in (*images, label) if isinstance(file, Finding)))
     if isinstance(label, Finding) or missing:
         found = paths if isinstance(label, Finding) else (*paths, label)
         return CaseResult(findings=(*missing, *remarks), files=found)

@@ -71,11 +71,14 @@ class FolderDescription(Remarks):
     """File pattern by modality, in channel order: a path below the data folder with ``{id}`` where the case's id
     stands; where it stands more than once it is the same text. ``{patient}`` may stand for the patient beside it, in
     all patterns, and ``*`` for any text of one name. ``.nii`` and ``.nii.gz`` are both found."""
-    mask: str
-    """File pattern of the label file."""
-    classes: dict[str, int | tuple[int, ...]] = Field(min_length=1, max_length=255)
+    mask: str | dict[str, str]
+    """File pattern of the label file, or one for each structure by class name, where each has a file or, with a number
+    in brackets behind the pattern, a channel of its own."""
+    classes: dict[str, int | tuple[int, ...]] = Field(default_factory=dict, max_length=255)
     """Stored label value, or several that count as one class, by class name; class indices follow the lowest values.
-    The background is 0 and goes without saying."""
+    The background is 0 and goes without saying. Where each structure has a mask, the masks name the classes."""
+    overlap: Annotated[Literal["refuse", "ordered"], LATER] = "refuse"
+    """Where masks of structures overlap: an error, or ``ordered``, a structure covers those listed before it."""
     other_labels: Literal["refuse", "background"] = "refuse"
     """What a stored value that no class names is: an error, or background, as for one organ of many."""
     regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -91,7 +94,9 @@ class FolderDescription(Remarks):
     @classmethod
     def _patterns(cls, value: str | dict[str, str]) -> str | dict[str, str]:
         for pattern in [value] if isinstance(value, str) else value.values():
-            _check_pattern(pattern)
+            _check_pattern(pattern_and_channel(pattern)[0])
+        if not value or (isinstance(value, dict) and len(value) > 255):
+            raise ValueError("name 1 to 255 of them")
         return value
 
     @field_validator("classes")
@@ -104,20 +109,53 @@ class FolderDescription(Remarks):
             raise ValueError("each class needs stored values of its own")
         return classes
 
+    @property
+    def structures(self) -> dict[str, str]:
+        """File pattern by class where each structure has a mask; else empty."""
+        return {} if isinstance(self.mask, str) else self.mask
+
+    @property
+    def stored_classes(self) -> dict[str, int | tuple[int, ...]]:
+        """Stored values by class; the masks of structures are numbered from 1."""
+        return self.classes or {name: value for value, name in enumerate(self.structures, 1)}
+
+    @model_validator(mode="after")
+    def _classes_are_named_once(self) -> "FolderDescription":
+        if bool(self.classes) == bool(self.structures):
+            raise ValueError("classes are named by 'classes', or by 'mask' with a file for each, and not by both")
+        if self.overlap == "ordered" and not self.structures:
+            raise ValueError("overlap is for masks of one structure each; remove it")
+        if isinstance(self.mask, str) and pattern_and_channel(self.mask)[1] is not None:
+            raise ValueError('a channel is one structure: give each a name, as {tumour: "{id}/seg.nii.gz[1]"}')
+        if "background" in self.structures:
+            raise ValueError("the background is what no structure covers and is not listed")
+        return self
+
     @model_validator(mode="after")
     def _names_fit(self) -> "FolderDescription":
-        patterns = [*self.modalities.values(), self.mask]
+        patterns = [*self.modalities.values(), *(self.structures.values() or [str(self.mask)])]
+        classes = self.stored_classes
         if len({PATIENT in pattern for pattern in patterns}) > 1:
             raise ValueError(f"{PATIENT} stands in all file patterns or in none")
         if twice := next((pattern for pattern in patterns if patterns.count(pattern) > 1), None):
             raise ValueError(f"the pattern {twice!r} stands twice; every modality and the mask need files of their own")
         for region, members in self.regions.items():
-            if region in self.classes or not members:
+            if region in classes or not members:
                 raise ValueError(f"region {region!r} needs classes and a name that no class has, got {list(members)}")
-            unknown = next((member for member in members if member not in self.classes), None)
+            unknown = next((member for member in members if member not in classes), None)
             if unknown is not None:
-                raise ValueError(f"region {region!r} names no class {unknown!r}; {nearest(unknown, self.classes)}")
+                raise ValueError(f"region {region!r} names no class {unknown!r}; {nearest(unknown, classes)}")
         return self
+
+
+def pattern_and_channel(pattern: str) -> tuple[str, int | None]:
+    """A file pattern and the channel in brackets behind it, counted from 0; None where there is none.
+
+    >>> pattern_and_channel("{id}/seg.nii.gz[2]")
+    ('{id}/seg.nii.gz', 2)
+    """
+    match = re.fullmatch(r"(.*)\[(\d+)\]", pattern)
+    return (match[1], int(match[2])) if match else (pattern, None)
 
 
 def stored_values(values: int | tuple[int, ...]) -> tuple[int, ...]:

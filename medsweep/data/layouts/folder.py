@@ -9,6 +9,7 @@ The description stands in ``medsweep.yaml`` beside the files or inside the sweep
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -26,7 +27,14 @@ from medsweep.data.layouts.case_files import (
     volume_at,
     without_ending,
 )
-from medsweep.data.layouts.description import DESCRIPTION, ID, PATIENT, FolderDescription, stored_values
+from medsweep.data.layouts.description import (
+    DESCRIPTION,
+    ID,
+    PATIENT,
+    FolderDescription,
+    pattern_and_channel,
+    stored_values,
+)
 from medsweep.data.layouts.leftovers import foreign_formats, is_ignored
 from medsweep.errors import UserError
 
@@ -40,26 +48,23 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         UserError: no such folder, or no file that matches any pattern.
     """
     existing_folder(root, f"the folder that {DESCRIPTION} describes")
-    patterns = {**{f"modality {name}": text for name, text in description.modalities.items()}, MASK: description.mask}
-    found, hidden = _files(root, max(len(PurePosixPath(text).parts) for text in patterns.values()))
+    masks = description.structures or {MASK: str(description.mask)}
+    roles = [*description.modalities.values(), *masks.values()]
+    paths, channels = zip(*map(pattern_and_channel, roles), strict=True)
+    patterns = tuple(dict.fromkeys(paths))
+    found, hidden = _files(root, max(len(PurePosixPath(text).parts) for text in patterns))
     files = [file for file in found if not any(is_ignored(file, pattern) for pattern in description.ignore)]
     matched = _match(files, patterns)
     if not matched:
-        texts = ", ".join(patterns.values())
+        texts = ", ".join(patterns)
         advice = foreign_formats(root) or "mend the patterns or data.root"
         raise UserError(f"none of {len(files)} NIfTI files in {root} matches {texts}; {advice}")
-    results = dict[str, CaseResult]()
-    for id_ in sorted(matched, key=numeric):
-        of_case = {role: matched[id_].get(role, []) for role in patterns}
-        *images, label = (_one(root, id_, text, of_case[role]) for role, text in patterns.items())
-        several = [file for paths in of_case.values() if len(paths) > 1 for file in paths]
-        if not of_case[MASK] and isinstance(label, Finding):
-            label = replace(label, what=f"{label.what}; list the id under unlabelled if it has none by design")
-        result = complete(id_, images, label)
-        if not of_case[MASK] and _is_unlabelled(id_, description):
-            result = CaseResult(unlabelled=True, files=result.files)
-        results[id_] = replace(result, files=(*result.files, *(root / file for file in several)))
-    stored = {name: sorted(stored_values(values)) for name, values in description.classes.items()}
+    first_mask = len(description.modalities)
+    results = {
+        id_: _case(root, id_, paths[:first_mask], paths[first_mask:], matched[id_], description=description)
+        for id_ in sorted(matched, key=numeric)
+    }
+    stored = {name: sorted(stored_values(values)) for name, values in description.stored_classes.items()}
     ranked = sorted(stored, key=lambda name: stored[name][0])
     choices = {} if description.units is None else {"units": description.units}
     if description.other_labels == "background":
@@ -78,8 +83,41 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         choices=choices,
         unlabelled=tuple(id_ for id_, result in results.items() if result.unlabelled),
         recognised=tuple(file for result in results.values() for file in result.files),
-        patterns=tuple(patterns.values()),
+        patterns=patterns,
+        image_channels=channels[:first_mask] if any(c is not None for c in channels[:first_mask]) else (),
+        structure_channels=channels[first_mask:] if description.structures else (),
+        later_covers=description.overlap == "ordered",
     )
+
+
+def _case(
+    root: Path,
+    id_: str,
+    images: Sequence[str],
+    masks: Sequence[str],
+    found: Mapping[str, list[PurePosixPath]],
+    *,
+    description: FolderDescription,
+) -> CaseResult:
+    """What is made of the files of one case, ``found`` by the pattern that they match."""
+    by_pattern = {text: _one(root, id_, text, found.get(text, [])) for text in dict.fromkeys((*images, *masks))}
+    unmasked = not any(found.get(text) for text in masks)
+    if unmasked:
+        for text in dict.fromkeys(masks):
+            lost = by_pattern[text]
+            if isinstance(lost, Finding):
+                advice = f"{lost.what}; list the id under unlabelled if it has none by design"
+                by_pattern[text] = replace(lost, what=advice)
+    structures = [path for text in masks if isinstance(path := by_pattern[text], Path)]
+    lost_masks = [path for text in dict.fromkeys(masks) if isinstance(path := by_pattern[text], Finding)]
+    label = lost_masks[0] if lost_masks else structures[0]
+    result = complete(id_, [by_pattern[text] for text in images], label, *lost_masks[1:])
+    if unmasked and _is_unlabelled(id_, description):
+        result = CaseResult(unlabelled=True, files=result.files)
+    elif result.case is not None and description.structures:
+        result = replace(result, case=replace(result.case, structures=tuple(structures)))
+    several = [file for paths in found.values() if len(paths) > 1 for file in paths]
+    return replace(result, files=(*result.files, *structures, *(root / file for file in several)))
 
 
 def _is_unlabelled(id_: str, description: FolderDescription) -> bool:
@@ -104,19 +142,19 @@ def _files(root: Path, depth: int) -> tuple[list[PurePosixPath], list[str]]:
     return shown, hidden
 
 
-def _match(files: list[PurePosixPath], patterns: dict[str, str]) -> dict[str, dict[str, list[PurePosixPath]]]:
-    """Files by id and role. A file that several patterns match belongs to the one with the most text of its own.
+def _match(files: list[PurePosixPath], patterns: Sequence[str]) -> dict[str, dict[str, list[PurePosixPath]]]:
+    """Files by id and pattern. A file that several patterns match belongs to the one with the most text of its own.
 
     So with ``{id}.nii.gz`` and ``{id}_seg.nii.gz`` the file ``7_seg.nii.gz`` is the mask of 7, not an image of 7_seg.
     """
-    ranked = sorted(patterns, key=lambda role: len(re.sub(r"\{\w+\}|\*", "", patterns[role])), reverse=True)
-    compiled = {role: _expression(patterns[role]) for role in ranked}
+    ranked = sorted(patterns, key=lambda pattern: len(re.sub(r"\{\w+\}|\*", "", pattern)), reverse=True)
+    compiled = {pattern: _expression(pattern) for pattern in ranked}
     matched: dict[str, dict[str, list[PurePosixPath]]] = {}
     for file in files:
         text = str(file)
-        for role, expression in compiled.items():
+        for pattern, expression in compiled.items():
             if (match := expression.fullmatch(text)) is not None:
-                matched.setdefault(_case_id(match), {}).setdefault(role, []).append(file)
+                matched.setdefault(_case_id(match), {}).setdefault(pattern, []).append(file)
                 break
     return matched
 
