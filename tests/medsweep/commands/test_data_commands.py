@@ -197,5 +197,6 @@ def test_the_examples_of_the_guide_are_valid(tmp_path: Path, monkeypatch: pytest
         else:
             descriptions.append(parse(FolderDescription, yaml.data, yaml))
     assert sections == ["ibsr18", "hippocampus", "my-prostates"]
-    assert [tuple(found.classes) for found in descriptions] == [("prostate", "lesion")]
+    named = [tuple(found.stored_classes) for found in descriptions]
+    assert named == [("prostate", "lesion"), ("spleen", "liver")]
     assert set(CATALOGUE) <= set(re.findall(r"^\| `([\w-]+)`", GUIDES, re.MULTILINE))
