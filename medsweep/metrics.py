@@ -159,6 +159,31 @@ _PATTERNS: Final[tuple[tuple[str, str, Direction, str, str, str, tuple[Place, ..
 )
 """Name, title, direction, range, meaning, source and place of each measure of fine texture."""
 
+_LAWS: Final[tuple[tuple[str, str, Direction, str, str, str, str, str], ...]] = (
+    ("bias_px", "misfit of labels, bias", "middle", "any; above 0: masks are larger", "px",
+     "Mean displacement of the masks' boundary from the judge's view, minus that of unseen real slices that were given "
+     "the look of the pool; beyond an eighth of the side none counts.", "", "label_law"),
+    ("random_px", "misfit of labels, random", "lower", "0 up", "px",
+     "Square root of the difference of the variances of these displacements, over all boundary pixels.", "",
+     "label_law"),
+    ("smooth_px", "misfit of labels, smoothness", "none", "above 0", "px",
+     "SD of the Gaussian that smooths such a field: half the distance at which the difference of the autocovariances "
+     "falls to 1/e; not beyond 8.", "", "label_law"),
+    ("flips", "misfit of labels, flips", "lower", "near 0 up", "",
+     "Share of mask components of 5 pixels or more most of which the judge gives another foreground class, minus that "
+     "of these real slices.", "", "label_law"),
+    ("lost", "misfit of labels, lost", "lower", "near 0 up", "",
+     "Share of mask components of which the judge sees no pixel, minus that of these real slices.", "", "label_law"),
+    ("invented", "misfit of labels, invented", "lower", "near 0 up", "",
+     "Share of components that the judge sees and no pixel of the mask has, minus that of these real slices.", "",
+     "label_law"),
+    ("patients", "as varied as so many patients left out", "higher", "above 0", "",
+     "Training patients left out whose slices have the Vendi score of the pool's first 500 samples once these have "
+     "the look of real slices; mean over 5 draws, never more than all of them.", "Friedman and Dieng 2023",
+     "as_many_patients"),
+)
+"""Name, title, direction, range, unit, meaning, source and function of each law with an interval."""
+
 POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
     Metric("n_real", "real samples", "none", "2 up", "Foreground slices of the training patients.", "",
            "sample_counts"),
@@ -309,6 +334,26 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
                  f"`excess_{name}{end}` of the class alone.", "", "excess_over_unseen", unit=unit)
           for end, bound in (("", ""), ("_low", ", lower bound"), ("_high", ", upper bound"))),
     )),
+    *(record for name, title, direction, span, unit, meaning, source, function in _LAWS for record in (
+        Metric(f"law_{name}", title, direction, span, meaning, source, function, unit=unit),
+        *(Metric(f"law_{name}_{end}", f"{title}, {bound}", "none", "any",
+                 "The least and the most of the draws." if name == "patients" else
+                 "End of its 95 % interval, over samples and unseen patients jointly; 2 patients or more.",
+                 "" if name == "patients" else "Efron 1979", function, unit=unit)
+          for end, bound in (("low", "lower bound"), ("high", "upper bound"))),
+    )),
+    Metric("law_look", "look", "lower", "0 up",
+           "Mean of `radial_psd_log_error` and of the size of the log ratio of local SD (5 x 5 pixels) to real slices "
+           "in use, over modalities and the classes that the judge sees, in nats.", "", "look_of_pool"),
+    Metric("law_domain_auc", "AUC of the domain", "none", "0 to 1",
+           "Chance that a linear classifier on the judge's first level ranks an unseen sample of the pool above an "
+           "unseen real one.", "Friedman 1989", "domain_auc"),
+    *(Metric(f"law_domain_auc_floor_{end}", f"AUC of the domain, floor, {bound}", "none", "0 to 1",
+             f"The {bound} of the same between random halves of the unseen patients.", "", "domain_auc")
+      for end, bound in (("low", "least"), ("high", "most"))),
+    Metric("law_vendi_share", "Vendi share", "higher", "0 up; 1 is as varied",
+           "Vendi score of the pool with the look of real slices, over that of as many unseen ones: of validation "
+           "patients, or else of those in use.", "Friedman and Dieng 2023", "variety_beside_unseen"),
     Metric("iou_mean", "IoU, mean", "higher", "0 to 1",
            "Mean of the per-sample IoU in `scores.parquet`, itself a mean over the classes in either mask.", "",
            "mean_iou", _MISFIT),

@@ -111,7 +111,13 @@ class Chains:
     def _assess(self, cell: _Cell, pool: str, judge: str) -> str:
         scores = cell.settings.assess.model_dump(exclude={"enabled", "judge"})
         relabelled = cell.settings.treat.relabels
-        config = assess_config.AssessConfig(**scores, fold=cell.fold, seed=cell.seed, relabelled=relabelled)
+        config = assess_config.AssessConfig(
+            **scores,
+            fold=cell.fold,
+            seed=cell.seed,
+            relabelled=relabelled,
+            left_out=self._leaves_patients_out(cell.fold),
+        )
         seen = {"prepare": cell.prepared, "judge": judge}
         # once per fold and judge, however many pools are compared with it
         fields = {name: getattr(config, name) for name in assess_config.EmbedConfig.model_fields}

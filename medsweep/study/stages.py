@@ -132,7 +132,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="embed",
-            version=5,
+            version=6,
             config=assess_config.EmbedConfig,
             run=assess.embed,
             hours=assess_config.embed_hours,
@@ -143,7 +143,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="assess",
-            version=8,
+            version=9,
             config=assess_config.AssessConfig,
             run=assess.run,
             hours=assess_config.hours,

@@ -87,13 +87,13 @@ def excess(
     value = float(pool_n.mean() - sums_P.sum() / sizes_P.sum())
     if min(len(pool_n), len(sums_P)) < 2:
         return Excess(value, -np.inf, np.inf)
-    drawn_DP = _resampled(len(sums_P), draws, rng)
-    means_D = _resampled(len(pool_n), draws, rng) @ pool_n / len(pool_n) - drawn_DP @ sums_P / (drawn_DP @ sizes_P)
+    drawn_DP = resampled(len(sums_P), draws, rng)
+    means_D = resampled(len(pool_n), draws, rng) @ pool_n / len(pool_n) - drawn_DP @ sums_P / (drawn_DP @ sizes_P)
     low, high = np.quantile(means_D, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Excess(value, float(low), float(high))
 
 
-def _resampled(count: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How often each of ``count`` is drawn, (draws, count)."""
+def resampled(count: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How often each of ``count`` is drawn with replacement, (draws, count)."""
     counts: NDArray[np.int64] = rng.multinomial(count, np.full(count, 1 / count), size=draws)
     return counts

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from medsweep.data.fitted_on import read_fitted_on, require_unseen, write_fitted_on
-from medsweep.data.folds import Split, split
+from medsweep.data.folds import Split, split, unused_patients
 from medsweep.data.slices import SliceSet
 from medsweep.files import write_json
 from medsweep.trainers.assessment.config import AssessConfig, EmbedConfig
@@ -21,6 +21,7 @@ from medsweep.trainers.assessment.fine_texture import RealTexture
 from medsweep.trainers.assessment.inception import Extractor, load_extractor
 from medsweep.trainers.assessment.metrics import pool_metrics
 from medsweep.trainers.assessment.real_side import RealSide, generator, real_rows
+from medsweep.trainers.law import Law
 from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, SCORES, Pool
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trial import Progress, Trial
@@ -31,9 +32,9 @@ SPECTRA = "spectra.parquet"
 def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function. Inputs: ``prepare``, ``judge`` (the segmenter whose view masks are compared with).
 
-    Leaves what ``RealSide.save`` and ``RealTexture.save`` write of the foreground slices of the training patients, and
-    how far the masks of the validation patients agree, on which nothing is fitted; fitted_on.json with the judge's
-    patients too.
+    Leaves what ``RealSide.save`` and ``RealTexture.save`` write of the foreground slices of the training patients, of
+    the validation patients, on which nothing is fitted, and of those whom the study leaves out, where the config says
+    so; fitted_on.json with all these but the validation patients, and with the judge's.
 
     Raises:
         UserError: an input has seen a test patient, or Inception-v3 is asked for and cannot be had.
@@ -43,11 +44,13 @@ def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     data = SliceSet.open(inputs["prepare"])
     patients, fitted_on = _patients(config, data, inputs), read_fitted_on(inputs["judge"])
     judge = load_segmenter(inputs["judge"], trial.device)
-    real = RealSide.of(config, data, patients.train, judge, extractor, fitted_on=fitted_on, watched=patients.validation)
+    left_out = unused_patients("embed", data.patients, config.fold) if config.left_out else ()
+    others = {"watched": patients.validation, "left_out": left_out}
+    real = RealSide.of(config, data, patients.train, judge, extractor, fitted_on=fitted_on, **others)
     real.save(trial.output)
     rows, rng = real_rows(data, patients.train), generator(config, "fine texture")
     RealTexture.of(judge, data, rows, rng, config.halvings).save(trial.output)
-    write_fitted_on(trial.output, sorted(fitted_on.union(patients.train)))
+    write_fitted_on(trial.output, sorted(fitted_on.union(patients.train, left_out)))
     yield Progress(step=1, total=1, metrics={"n_real": float(len(real.layers))})
 
 
@@ -55,8 +58,8 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     """Stage function. Inputs: ``prepare``, ``pool``, ``judge``, ``real`` (what ``embed`` left of this judge).
 
     Leaves scores.parquet (sample, iou, then the columns of ``agreement`` and of ``abnormality``), left_out.json (what
-    is not told of the agreement, and why), spectra.parquet (see ``Spectra.table``), features.safetensors (see
-    ``FeatureSets.save``) and pool_metrics.json (see ``pool_metrics``).
+    is not told of the agreement, and why), law.json (see ``Law``), spectra.parquet (see ``Spectra.table``), features.safetensors (see
+    ``FeatureSets.save``), pool_metrics.json (see ``pool_metrics``) and fitted_on.json with all whom its inputs saw.
 
     Raises:
         UserError: an input has seen a test patient, there are too few patients or samples for a null floor, or
@@ -74,6 +77,8 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     evidence.spectra.table(data.modalities).to_parquet(trial.output / SPECTRA, index=False)
     write_json(trial.output / LEFT_OUT, evidence.left_out)
     metrics = pool_metrics(evidence) | RealTexture.open(inputs["real"]).differences(segmenter, pool.images)
+    Law.of(metrics, evidence.laws_left_out).save(trial.output)
+    write_fitted_on(trial.output, sorted(set(evidence.train).union(*map(read_fitted_on, inputs.values()))))
     (trial.output / ASSESSMENT).write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     yield Progress(step=1, total=1, metrics=metrics)
 

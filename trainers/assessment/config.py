@@ -1,8 +1,11 @@
 """What a sweep may say about the assessment of pools (``assess:``), and the config of one assess trial."""
 
+from typing import Annotated
+
 from pydantic import Field
 
-from medsweep.config import Config
+from medsweep.config import LATER, Config
+from medsweep.data.folds import Fold, with_all_patients
 from medsweep.data.stage_config import FittedConfig
 
 
@@ -25,6 +28,14 @@ class EmbedConfig(FittedConfig):
 
     halvings: int
     inception: str | None = None
+    left_out: Annotated[bool, LATER] = False
+    """Whether the slices of training patients that the study leaves out are looked at too, by which the variety of
+    pools is told."""
+
+    @property
+    def borrows(self) -> Fold | None:
+        """All training patients, where those are looked at whom the study leaves out."""
+        return with_all_patients(self.fold) if self.left_out else None
 
 
 class AssessConfig(AssessSettings, EmbedConfig):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import nn
 
+from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.assessment.abnormality import NOBODY, abnormality
@@ -21,11 +22,15 @@ from medsweep.trainers.assessment.agreement import ALL_SEEN, BY_CONSTRUCTION, ag
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks
 from medsweep.trainers.assessment.masks import mean_iou
-from medsweep.trainers.assessment.real_side import RealSide, halvings, real_rows
+from medsweep.trainers.assessment.real_side import RealSide, halvings, real_rows, spread
 from medsweep.trainers.assessment.views import View, look
+from medsweep.trainers.law import FEWEST_LEFT_OUT, NOBODY_LEFT_OUT, TOO_FEW_LEFT_OUT
+from medsweep.trainers.measures.look_map import LookMap
 from medsweep.trainers.measures.spectra import Spectra
 from medsweep.trainers.pool import FEATURES, Pool
 
+LOOKED_AT = 256
+"""Images on either side that a map of looks is measured on, at most."""
 COMPONENTS = 64
 """Principal components of the decoder's features at most."""
 
@@ -114,6 +119,29 @@ class PoolEvidence:
         if self.config.relabelled:
             return dict.fromkeys(("consistency", "excess"), BY_CONSTRUCTION)
         return {} if self.real.agreement["unseen"].any() else {"excess": ALL_SEEN}
+
+    @cached_property
+    def laws_left_out(self) -> dict[str, str]:
+        """Which laws are not told, ``labels`` or ``variety``, and why."""
+        reasons = {"labels": next(iter(self.left_out.values()))} if self.left_out else {}
+        if not self.config.left_out:
+            return reasons | {"variety": NOBODY_LEFT_OUT}
+        found = self.real.left_out_owners["patient"].nunique()
+        return reasons if found >= FEWEST_LEFT_OUT else reasons | {"variety": TOO_FEW_LEFT_OUT.format(found)}
+
+    @cached_property
+    def unseen_rows(self) -> Indices:
+        """Real slices that the judge was not fitted on, by their row in the slice set."""
+        watched = real_rows(self.data, split(self.data.patients, self.config.fold).validation)
+        rows: Indices = np.concatenate([self.rows, watched])[self.real.agreement["unseen"].to_numpy()]
+        return rows
+
+    @cached_property
+    def look_maps(self) -> tuple[LookMap, LookMap]:
+        """From the look of the pool to that of the slices in use, and back, each measured on ``LOOKED_AT`` at most."""
+        n, rows = min(len(self.pool), LOOKED_AT), spread(self.rows, LOOKED_AT)
+        pool, real = np.array(self.pool.images[:n], np.float32), self.data.image_rows(rows)
+        return LookMap.between(pool, real), LookMap.between(real, pool)
 
     @cached_property
     def spectra(self) -> Spectra:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from medsweep.trainers.assessment import law_metrics
 from medsweep.trainers.assessment.agreement import IN_USE, MEASURES, excess
 from medsweep.trainers.assessment.evidence import (
     FeatureSets,
@@ -315,5 +316,10 @@ POOL_METRICS: Final[tuple[Callable[[PoolEvidence], Metrics], ...]] = (
     consistency,
     excess_over_unseen,
     segmenter_agreement,
+    law_metrics.labels,
+    law_metrics.look_of_pool,
+    law_metrics.domain_auc,
+    law_metrics.variety_beside_unseen,
+    law_metrics.as_many_patients,
 )
 """What an assessment measures; a new metric is a function here and a record in ``medsweep.metrics``."""

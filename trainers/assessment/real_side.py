@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,12 +28,15 @@ from medsweep.trainers.assessment.floors import halves_apart, neighbours_between
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks, window
 from medsweep.trainers.assessment.masks import describe, mean_hd95_between
 from medsweep.trainers.assessment.variety import curve
-from medsweep.trainers.assessment.views import look
+from medsweep.trainers.assessment.views import View, look
 from medsweep.trainers.measures.neighbours import authenticity, between_owners, nearest_other
 from medsweep.trainers.segmentation.network import features
 
 TENSORS, NUMBERS = "real_features.safetensors", "real_numbers.json"
-TABLES = {name: f"real_{name}.parquet" for name in ("shapes", "agreement", "abnormality")}
+TABLES = {name: f"real_{name}.parquet" for name in ("shapes", "agreement", "abnormality", "left_out_owners")}
+
+LEFT_OUT_SLICES = 1000
+"""Slices of patients left out that are looked at, evenly spread, at most."""
 
 Array = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -55,6 +59,16 @@ class RealSide:
     """``laplacian_variance``, (C,)."""
     variety: Array
     """``variety.curve`` at the bottleneck, (K, 1 + S)."""
+    local_sd: Array
+    """``class_local_sd`` of the classes that the judge sees, (K, C)."""
+    first: Features
+    """(N + W, D) at the judge's first level, of these slices, then of the W of the validation patients."""
+    watched: Features
+    """(W, D) at the bottleneck, of the validation patients."""
+    left_out: Features
+    """(M, D) at the bottleneck, of training patients that the study leaves out; M is 0 where they are not looked at."""
+    left_out_owners: pd.DataFrame
+    """``patient`` of each of these."""
     texture_floor: dict[str, float]
     """Mean size of each difference of texture between random halves of the patients; see ``halves_apart``."""
     neighbour_floor: dict[str, float]
@@ -93,8 +107,9 @@ class RealSide:
         *,
         fitted_on: Collection[str],
         watched: Sequence[str] = (),
+        left_out: Sequence[str] = (),
     ) -> "RealSide":
-        """Look at the slices of the ``train`` patients; at those of the ``watched`` ones for the agreement alone.
+        """Look at the slices of the ``train`` patients, and at those of ``watched`` and ``left_out`` for the laws.
 
         ``fitted_on``: whom the judge was fitted on.
 
@@ -110,6 +125,7 @@ class RealSide:
             seen = features_by_chunks(inception, grey, data.images, rows, device)
         width = features(judge, torch.from_numpy(data.image_rows(rows[:1]))).shape[1]
         deepest, halves = view.layers[:, :width], halvings(config, owners, train)
+        beyond = _Beyond.of(data, judge, view, width, fitted_on=fitted_on, watched=watched, left_out=left_out)
         return cls(
             layers=view.layers,
             bottleneck=width,
@@ -124,13 +140,6 @@ class RealSide:
             ),
             neighbour_floor=neighbours_between(deepest, halves),
             shapes=describe(masks, classes),
-            agreement=pd.concat(
-                [
-                    _agreement(data, rows, view.predicted, IN_USE, fitted_on),
-                    *_agreement_of_watched(data, watched, judge, fitted_on),
-                ],
-                ignore_index=True,
-            ),
             abnormality=_abnormality(data, rows, real_rows(data, watched)),
             between_patients=mean_hd95_between(masks, owners),
             nearest=nearest_other(deepest),
@@ -138,6 +147,14 @@ class RealSide:
             between_owners=between_owners(deepest, owners),
             inception=seen,
             window=grey,
+            local_sd=view.local_sd,
+            agreement=pd.concat(
+                [_agreement(data, rows, view, IN_USE, fitted_on), *beyond.agreement], ignore_index=True
+            ),
+            first=np.concatenate([view.first, beyond.first]),
+            watched=beyond.watched,
+            left_out=beyond.left_out,
+            left_out_owners=beyond.left_out_owners,
         )
 
     def save(self, folder: Path) -> None:
@@ -158,22 +175,45 @@ class RealSide:
         return cls(**{**numbers, **load_file(folder / TENSORS), **tables})
 
 
-def _agreement(
-    data: SliceSet, rows: Indices, predicted_NRR: NDArray[np.uint8], group: str, fitted_on: Collection[str]
-) -> pd.DataFrame:
-    owners, seen = data.owners[rows], set(patients_of(fitted_on))
-    about = pd.DataFrame({"patient": owners, "group": group, "unseen": [owner not in seen for owner in owners]})
-    return pd.concat([about, agreement(np.array(data.masks[rows]), predicted_NRR, len(data.classes))], axis=1)
+class _Beyond(NamedTuple):
+    """What ``RealSide`` says of slices that are not in use."""
+
+    agreement: list[pd.DataFrame]
+    first: Features
+    watched: Features
+    left_out: Features
+    left_out_owners: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        data: SliceSet,
+        judge: nn.Module,
+        view: View,
+        width: int,
+        *,
+        fitted_on: Collection[str],
+        watched: Sequence[str],
+        left_out: Sequence[str],
+    ) -> "_Beyond":
+        """``view`` is that of the slices in use; none of the others may have any foreground."""
+        rows, spare = real_rows(data, watched), spread(real_rows(data, left_out), LEFT_OUT_SLICES)
+        nothing = dataclasses.replace(view, first=view.first[:0], layers=view.layers[:0])
+        seen, spare_seen = (look(judge, data.images, some, 1) if len(some) else nothing for some in (rows, spare))
+        agreements = [_agreement(data, rows, seen, WATCHED, fitted_on)] if len(rows) else []
+        owners = pd.DataFrame({"patient": data.owners[spare]})
+        return cls(agreements, seen.first, seen.layers[:, :width], spare_seen.layers[:, :width], owners)
 
 
-def _agreement_of_watched(
-    data: SliceSet, watched: Sequence[str], judge: nn.Module, fitted_on: Collection[str]
-) -> list[pd.DataFrame]:
-    """None of the watched patients' slices may have any foreground."""
-    rows = real_rows(data, watched)
-    if not len(rows):
-        return []
-    return [_agreement(data, rows, look(judge, data.images, rows, 1).predicted, WATCHED, fitted_on)]
+def _agreement(data: SliceSet, rows: Indices, view: View, group: str, fitted_on: Collection[str]) -> pd.DataFrame:
+    owners, known = data.owners[rows], set(patients_of(fitted_on))
+    about = pd.DataFrame({"patient": owners, "group": group, "unseen": [owner not in known for owner in owners]})
+    return pd.concat([about, agreement(np.array(data.masks[rows]), view.predicted, len(data.classes))], axis=1)
+
+
+def spread(rows: Indices, most: int) -> Indices:
+    """At most so many of the rows, evenly spread."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))] if len(rows) > most else rows
 
 
 def read_judged(folder: Path) -> pd.DataFrame:

@@ -33,8 +33,13 @@ class AsVaried:
     high: float
 
 
-def curve(features_ND: NDArray[np.floating], owners_N: NDArray[np.object_], rng: np.random.Generator) -> Array:
-    """Vendi score of the slices of k patients, (K, 1 + S): k, then the score in each draw of patients.
+def curve(
+    features_ND: NDArray[np.floating],
+    owners_N: NDArray[np.object_],
+    rng: np.random.Generator,
+    samples: int = SAMPLES,
+) -> Array:
+    """Vendi score of at most ``samples`` slices of k patients, (K, 1 + S): k, then the score in each draw of patients.
 
     A pool that repeats these slices has the same score, whatever its size. (0, 1 + S) with fewer than two patients or
     where the kernel has no width.
@@ -46,7 +51,7 @@ def curve(features_ND: NDArray[np.floating], owners_N: NDArray[np.object_], rng:
 
     def score_of(k: int) -> float:
         rows = np.flatnonzero(np.isin(names_N, rng.permutation(patients)[:k]))
-        return _vendi(features_ND[np.sort(rng.permutation(rows)[:SAMPLES])], width)
+        return _vendi(features_ND[np.sort(rng.permutation(rows)[:samples])], width)
 
     points = (*(k for k in FIRST if k < len(patients)), len(patients))
     return np.array([[float(k), *(score_of(k) for _ in range(DRAWS))] for k in points])

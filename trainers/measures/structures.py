@@ -202,10 +202,20 @@ def boundary_shift_mm(distances: SurfaceDistances) -> float:
 
     Positive = grown. Antisymmetric, unlike ``boundary_bias_mm``: what grows here and shrinks as much there gives 0.
     """
+    of_reference, of_prediction = signed_shifts_mm(distances)
+    return float((of_reference.sum() + of_prediction.sum()) / (of_reference.size + of_prediction.size))
+
+
+def signed_shifts_mm(distances: SurfaceDistances) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far the prediction reaches beyond the reference, above 0 outwards, at the surface voxels of each, in mm.
+
+    Those of the reference (n,), then those of the prediction (m,).
+    """
     of_reference, of_prediction = distances.of_reference_mm, distances.of_prediction_mm
-    total = np.where(distances.outwards, of_prediction, -of_prediction).sum()
-    total += np.where(distances.uncovered, -of_reference, of_reference).sum()
-    return float(total / (of_reference.size + of_prediction.size))
+    return (
+        np.where(distances.uncovered, -of_reference, of_reference),
+        np.where(distances.outwards, of_prediction, -of_prediction),
+    )
 
 
 @dataclass(frozen=True)

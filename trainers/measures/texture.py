@@ -27,10 +27,18 @@ def local_moments(images_NCRR: NDArray[np.float32]) -> tuple[Array, Array]:
 
 def class_local_sd(images_NCRR: NDArray[np.float32], masks_NRR: NDArray[np.uint8], classes: int) -> Array:
     """Mean local SD over the pixels of each class, (K, C); NaN for a class that no mask shows."""
+    sums_KC, pixels_K = local_sd_sums(images_NCRR, masks_NRR, classes)
+    return ratio(sums_KC, pixels_K[:, None])
+
+
+def local_sd_sums(
+    images_NCRR: NDArray[np.float32], masks_NRR: NDArray[np.uint8], classes: int
+) -> tuple[Array, NDArray[np.int64]]:
+    """Sum of the local SD over the pixels of each class (K, C), and these pixels (K,)."""
     _, sd_NCRR = local_moments(images_NCRR)
     labels, channels = masks_NRR.ravel(), images_NCRR.shape[1]
-    sums_CK = np.stack([np.bincount(labels, sd_NCRR[:, c].ravel(), classes) for c in range(channels)])
-    return ratio(sums_CK.T, np.bincount(labels, minlength=classes)[:, None])
+    sums_KC: Array = np.stack([np.bincount(labels, sd_NCRR[:, c].ravel(), classes) for c in range(channels)], axis=1)
+    return sums_KC, np.bincount(labels, minlength=classes)
 
 
 def local_sd_log_ratio(synthetic_KC: Array, real_KC: Array) -> float:

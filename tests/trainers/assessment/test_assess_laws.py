@@ -1,0 +1,126 @@
+"""The laws of pools of new real slices with one planted change each: every change moves its own law alone."""
+
+import json
+
+import numpy as np
+import pytest
+
+from helpers.judged_cohort import FOLD, JudgedCohort
+from medsweep.data.fitted_on import read_fitted_on
+from medsweep.data.folds import split, with_all_patients
+from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.trainers.assessment.label_law import LAGS, label_law, mask_errors
+from medsweep.trainers.law import Law
+
+FRESH = {"kind": "fresh-real"}
+PLANTED = {
+    "nothing": [],
+    "bias": [{"kind": "corrupt-labels", "bias_px": 1.0}],
+    "random": [{"kind": "corrupt-labels", "random_px": 1.0}],
+    "blur": [{"kind": "blur", "sigma_px": 1.0}],
+    "bias and blur": [{"kind": "blur", "sigma_px": 1.0}, {"kind": "corrupt-labels", "bias_px": 1.0}],
+}
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> JudgedCohort:
+    return JudgedCohort.made(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="module")
+def laws(cohort: JudgedCohort) -> dict[str, Law]:
+    return {name: cohort.assessed(cohort.treated(name, [FRESH, *planted]))[1] for name, planted in PLANTED.items()}
+
+
+def test_nothing_planted_moves_no_law(laws):
+    law = laws["nothing"].values
+    assert law["bias_px_low"] < 0 < law["bias_px_high"]
+    assert abs(law["bias_px"]) < 0.3
+    assert law["random_px"] < 0.4
+    assert max(abs(law[name]) for name in ("flips", "lost", "invented")) < 0.1
+    assert law["look"] < 0.1
+    assert law["domain_auc_floor_low"] <= law["domain_auc"] <= law["domain_auc_floor_high"]
+    assert law["vendi_share"] == pytest.approx(1, abs=0.25)
+    assert law["patients"] > 12
+
+
+def test_a_planted_bias_is_recovered_on_sharp_and_on_blurred_images(laws):
+    for name in ("bias", "bias and blur"):
+        law = laws[name].values
+        assert 0.8 <= law["bias_px"] - laws["nothing"].values["bias_px"] <= 1.3, name
+        assert 0 < law["bias_px_low"] < law["bias_px"] < law["bias_px_high"], name
+        assert law["random_px"] < 0.4, name
+
+
+def test_planted_random_errors_are_recovered_and_are_no_bias(laws):
+    law = laws["random"].values
+    assert 0.8 <= law["random_px"] <= 1.2
+    assert 0 < law["random_px_low"] < law["random_px"] < law["random_px_high"]
+    assert abs(law["bias_px"] - laws["nothing"].values["bias_px"]) < 0.3
+
+
+def test_blur_moves_look_and_domain_and_neither_labels_nor_variety(laws):
+    law, plain = laws["blur"].values, laws["nothing"].values
+    assert law["look"] > plain["look"] + 0.5
+    assert law["domain_auc"] > max(0.95, law["domain_auc_floor_high"])
+    assert abs(law["bias_px"] - plain["bias_px"]) < 0.3
+    assert law["random_px"] < 0.4
+    assert law["patients"] == pytest.approx(plain["patients"], rel=0.1)
+    assert law["vendi_share"] == pytest.approx(plain["vendi_share"], rel=0.1)
+
+
+def test_masks_move_neither_look_nor_variety(laws):
+    for name in ("bias", "random"):
+        for law in ("look", "domain_auc", "vendi_share", "patients"):
+            assert laws[name].values[law] == laws["nothing"].values[law], (name, law)
+
+
+@pytest.mark.parametrize(("patients", "low", "high"), [(2, 1.5, 3), (5, 4, 7)])
+def test_few_patients_are_told_by_their_number(cohort, patients, low, high):
+    law = cohort.assessed(cohort.of_patients(f"{patients} patients", patients))[1].values
+    assert low <= law["patients"] <= high
+    assert law["patients_low"] <= law["patients"] <= law["patients_high"]
+    assert law["vendi_share"] < 0.7
+
+
+def test_an_assessment_says_whom_it_has_seen_and_tells_its_laws_as_metrics(cohort, laws):
+    output = cohort.folder / "bias" / "assessed" / "output"
+    data = SliceSet.open(cohort.prepare)
+    everyone = split(data.patients, with_all_patients(FOLD)).train
+    assert read_fitted_on(output) == set(everyone)
+    metrics = json.loads((output / "pool_metrics.json").read_text())
+    assert {name: value for name, value in metrics.items() if name.startswith("law_")} == {
+        f"law_{name}": value for name, value in laws["bias"].values.items()
+    }
+
+
+def test_relabelled_pools_have_no_label_law_and_say_why(cohort):
+    pool = cohort.of_patients("relabelled", 3)
+    law = cohort.assessed(pool, relabelled=True)[1]
+    assert not {"bias_px", "random_px", "flips", "lost", "invented"} & set(law.values)
+    assert {"look", "patients"} <= set(law.values)
+    with pytest.raises(UserError, match=r"corrupt-labels takes law_bias_px .* by construction"):
+        law.value("bias_px", of="labels", asked_by="corrupt-labels")
+
+
+def test_components_flip_are_lost_and_are_invented():
+    mask, view = np.zeros((2, 1, 32, 32), np.uint8)
+    mask[0, 4:12, 4:12], view[0, 4:12, 4:12] = 1, 1
+    mask[0, 20:24, 4:8], view[0, 20:24, 4:8] = 1, 2
+    mask[0, 4:8, 20:24] = 2
+    view[0, 26:30, 26:30] = 1
+    law = label_law(
+        mask_errors(mask, view), mask_errors(view, view), np.array(["a"], object), 20, np.random.default_rng(0)
+    )
+    assert (law["flips"].value, law["lost"].value, law["invented"].value) == (1 / 3, 1 / 3, 1 / 3)
+    assert all(np.isnan([bounded.low, bounded.high]).all() for bounded in law.values()), "one sample has no interval"
+
+
+def test_what_lies_far_away_is_no_boundary():
+    mask, view = np.zeros((2, 1, 32, 32), np.uint8)
+    mask[0, 8:16, 8:16] = view[0, 8:16, 8:16] = 1
+    alone = mask_errors(mask, view)
+    view[0, 27:31, 27:31] = 1
+    np.testing.assert_array_equal(mask_errors(mask, view)[:, :3][:, 1:], alone[:, :3][:, 1:])
+    assert alone.shape == (1, 8 + 2 * LAGS)

@@ -1,0 +1,58 @@
+"""What an assessment measured of a pool for others to plant: its laws, and which of them it cannot tell."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from medsweep.errors import UserError
+from medsweep.files import write_json
+
+LAW: Final = "law.json"
+PREFIX: Final = "law_"
+"""What the names of metrics of laws begin with."""
+FEWEST_LEFT_OUT: Final = 5
+"""Patients left out below whom the variety of a pool is not told."""
+
+NOBODY_LEFT_OUT: Final = "no training patients are left out; set data.patients below the training group"
+TOO_FEW_LEFT_OUT: Final = (
+    f"variety is told by {FEWEST_LEFT_OUT} or more training patients that are left out, and there are {{}}; lower "
+    "data.patients"
+)
+
+
+@dataclass(frozen=True)
+class Law:
+    """The laws of a pool."""
+
+    values: Mapping[str, float]
+    """By metric without ``PREFIX``, such as ``bias_px`` and ``patients``, with intervals; what is unknown is absent."""
+    left_out: Mapping[str, str]
+    """``labels`` or ``variety``, where it is not told, and why."""
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float], left_out: Mapping[str, str]) -> "Law":
+        """That of the metrics of a pool."""
+        values = {name.removeprefix(PREFIX): value for name, value in metrics.items() if name.startswith(PREFIX)}
+        return cls(values, left_out)
+
+    def save(self, folder: Path) -> None:
+        """Write ``LAW`` into ``folder``."""
+        write_json(folder / LAW, {"values": dict(self.values), "left_out": dict(self.left_out)})
+
+    @classmethod
+    def open(cls, folder: Path) -> "Law":
+        """What ``save`` wrote into the folder of an assess trial."""
+        return cls(**json.loads((folder / LAW).read_text()))
+
+    def value(self, name: str, *, of: str, asked_by: str) -> float:
+        """A measured value of the law ``of`` labels or variety.
+
+        Raises:
+            UserError: it was not measured; ``asked_by`` says for whom, in words.
+        """
+        if name in self.values:
+            return self.values[name]
+        reason = self.left_out.get(of, "the pool and the unseen real slices do not define it")
+        raise UserError(f"{asked_by} takes {PREFIX}{name} of the pool, which was not measured: {reason}")
