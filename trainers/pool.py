@@ -22,6 +22,8 @@ ASSESSMENT = "pool_metrics.json"
 """What an assessment leaves of the pool as a whole: metrics by name."""
 LEFT_OUT = "left_out.json"
 """What an assessment does not tell of the agreement of masks with their images, and why."""
+VIEWS = "views.npz"
+"""What an assessment leaves of the classes that its judge sees in the pool: ``views``, uint8 (n, R, R)."""
 FEATURES = "features.safetensors"
 """What an assessment leaves of where samples and real slices lie in the reference segmenter."""
 

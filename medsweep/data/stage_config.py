@@ -36,6 +36,11 @@ class StageConfig(Config):
         return 0
 
     @property
+    def spare_needed(self) -> int:
+        """Training patients beyond ``cut`` that ``borrows`` must hold at least."""
+        return 0
+
+    @property
     def label(self) -> str:
         """What tells kinds of trials of one stage apart, for people; empty where there is one kind."""
         return ""

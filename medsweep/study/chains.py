@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold, split, with_all_patients
 from medsweep.data.source import DataSource
 from medsweep.identity import canonical
+from medsweep.mechanism import Mechanism
+from medsweep.study.laws import law_sources, untreated
 from medsweep.study.stages import Settings
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder, Plan, PlannedTrial
@@ -30,20 +32,33 @@ class _Cell:
     prepared: str
     fold: Fold
     seed: int
+    source: Settings
+    """The chain whose delivered pool it takes laws and look from."""
 
 
 class Chains:
     """Turns arms into trials. Knows all arms, since those that differ in dose share a pool as large as the largest."""
 
-    def __init__(self, arms: Sequence[Arm[Settings]], source: DataSource, bounds: Sequence[Settings] = ()) -> None:
+    def __init__(
+        self,
+        arms: Sequence[Arm[Settings]],
+        source: DataSource,
+        bounds: Sequence[Settings] = (),
+        mechanism: Mechanism | None = None,
+    ) -> None:
         """Chains of ``arms``, with pools large enough for the settings in ``bounds`` too."""
         self._source = source
+        self._law_sources = law_sources(arms, mechanism)
         self._control = next(arm.settings for arm in arms if arm.is_control)
         self._extents: dict[str, int] = {}
         self._left_out: dict[Fold, bool] = {}
-        for settings in (*(arm.settings for arm in arms), *bounds):
-            key = _generator_key(settings)
-            self._extents[key] = max(self._extents.get(key, 0), candidates(settings))
+        sized = [(settings, settings) for settings in (*(arm.settings for arm in arms), *bounds)]
+        # what reads the pool of another chain is as large as that pool
+        reading = [arm for arm in arms if arm.settings.treat.needs_pool or arm.settings.treat.laws]
+        sized += [(self._law_sources[arm.name], arm.settings) for arm in reading]
+        for made, asked in sized:
+            key = _generator_key(made)
+            self._extents[key] = max(self._extents.get(key, 0), candidates(asked))
         self.extras: list[str] = []
         """Assessments and diagnoses so far. The report wants them, though few arms read them."""
 
@@ -56,10 +71,11 @@ class Chains:
         settings = arm.settings
         fold = fold_of(settings, replicate)
         prepared = builder.add("prepare", prepare_config(settings.data, self._source, fold))
-        cell = _Cell(builder, settings, prepared, fold, replicate.seed)
+        law_source = self._law_sources.get(arm.name, untreated(settings))
+        cell = _Cell(builder, settings, prepared, fold, replicate.seed, law_source)
         inputs = {"prepare": prepared}
         if settings.synthesise.count > 0:
-            inputs["pool"] = self._treated(cell) if settings.treat.treatments else self._pool(cell)
+            inputs["pool"] = self._delivered(cell)
             if settings.segment.min_iou > 0:
                 inputs["scores"] = self._assess(cell, inputs["pool"], self._reference(cell))
             if settings.assess.enabled:
@@ -71,6 +87,10 @@ class Chains:
             config = DiagnoseConfig(fold=cell.fold, seed=cell.seed, segment=training)
             self.extras.append(builder.add("diagnose", config, seen))
         return builder.add("score", ScoreConfig(fold=fold), {"prepare": prepared, "network": network})
+
+    def _delivered(self, cell: _Cell) -> str:
+        """What the arm is given."""
+        return self._treated(cell) if cell.settings.treat.treatments else self._pool(cell)
 
     def _pool(self, cell: _Cell) -> str:
         settings = cell.settings
@@ -99,8 +119,13 @@ class Chains:
         treat = cell.settings.treat
         inputs = {"prepare": cell.prepared}
         size: dict[str, Any] = {}
+        # laws and look come from one pool, which for an arm of a lattice is that of the arm explained
+        origin = replace(cell, settings=cell.source, source=untreated(cell.source))
+        elsewhere = cell.source != untreated(cell.settings)
+        if treat.laws or (elsewhere and treat.needs_pool):
+            inputs["law"] = self._assess(origin, self._delivered(origin), self._judge(origin))
         if treat.needs_pool:
-            inputs["pool"] = self._pool(cell)
+            inputs["pool"] = self._delivered(origin)
         else:
             size = {"count": self.pool_size(cell.settings), "unit": cell.settings.synthesise.unit}
         if treat.needs_reference:

@@ -77,7 +77,7 @@ def plan_arms(
     Raises:
         UserError: settings that cannot stand together, or patients that are not there.
     """
-    chains = Chains(compared, source, bounds)
+    chains = Chains(compared, source, bounds, sweep.file.mechanism)
     known = known or Expansions(())
 
     def expand(builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
@@ -111,8 +111,10 @@ def _require_room(
 def _require_spare_patients(sweep: StudySweep, plan: Plan, patients: Sequence[str]) -> None:
     """Refuse trials that take more training patients than there are, in use or left out."""
     configs = [trial.config for trial in plan.trials.values()]
-    demands = dict.fromkeys((config.cut, config.borrows, config.patients_needed) for config in configs)
-    for own, lent, needed in demands:
+    demands = dict.fromkeys(
+        (config.cut, config.borrows, config.patients_needed, config.spare_needed) for config in configs
+    )
+    for own, lent, needed, spare in demands:
         if own is None:
             continue
         used = len(patients_of(split(patients, own).train))
@@ -125,6 +127,9 @@ def _require_spare_patients(sweep: StudySweep, plan: Plan, patients: Sequence[st
                 "held-out masks, fresh-real, warp-real and assess.judge left-out take training patients that the study "
                 f"leaves out, and fold {own.index} has none beside the {used} in use; set data.patients below {used}",
             )
+        if lent is not None and (left := len(patients_of(split(patients, lent).train)) - used) < spare:
+            text = f"unique asks for {spare} training patients that are left out, fold {own.index} has {left}"
+            raise sweep.error(("data", "patients"), f"{text} beside the {used} in use; lower data.patients")
 
 
 def _refused(error: ValidationError, arm: Arm, sweep: StudySweep) -> UserError:

@@ -22,7 +22,7 @@ from medsweep.trainers.assessment.inception import Extractor, load_extractor
 from medsweep.trainers.assessment.metrics import pool_metrics
 from medsweep.trainers.assessment.real_side import RealSide, generator, real_rows
 from medsweep.trainers.law import Law
-from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, SCORES, Pool
+from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, SCORES, VIEWS, Pool
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trial import Progress, Trial
 
@@ -58,8 +58,9 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     """Stage function. Inputs: ``prepare``, ``pool``, ``judge``, ``real`` (what ``embed`` left of this judge).
 
     Leaves scores.parquet (sample, iou, then the columns of ``agreement`` and of ``abnormality``), left_out.json (what
-    is not told of the agreement, and why), law.json (see ``Law``), spectra.parquet (see ``Spectra.table``), features.safetensors (see
-    ``FeatureSets.save``), pool_metrics.json (see ``pool_metrics``) and fitted_on.json with all whom its inputs saw.
+    is not told of the agreement, and why), law.json (see ``Law``), views.npz (what the judge sees), spectra.parquet
+    (see ``Spectra.table``), features.safetensors (see ``FeatureSets.save``), pool_metrics.json (see ``pool_metrics``) and
+    fitted_on.json with all whom its inputs saw.
 
     Raises:
         UserError: an input has seen a test patient, there are too few patients or samples for a null floor, or
@@ -73,6 +74,7 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     evidence = PoolEvidence(config, data, train, pool, RealSide.open(inputs["real"]), segmenter, extractor)
     scores = pd.DataFrame({"sample": np.arange(len(pool)), "iou": evidence.iou})
     pd.concat([scores, evidence.agreement, evidence.abnormality], axis=1).to_parquet(trial.output / SCORES, index=False)
+    np.savez_compressed(trial.output / VIEWS, views=evidence.view.predicted)
     evidence.bottleneck.save(trial.output)
     evidence.spectra.table(data.modalities).to_parquet(trial.output / SPECTRA, index=False)
     write_json(trial.output / LEFT_OUT, evidence.left_out)

@@ -7,24 +7,19 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
 
 from medsweep.trainers.assessment.agreement import LEVEL, resampled
-from medsweep.trainers.assessment.masks import PIXELS, Masks
+from medsweep.trainers.assessment.masks import Masks
+from medsweep.trainers.measures.displacements import components, displacements
 from medsweep.trainers.measures.mask_validity import ratio
-from medsweep.trainers.measures.structures import signed_shifts_mm, surface, surface_distances
 
 Array = NDArray[np.float64]
 Objects = NDArray[np.object_]
 
-MIN_AREA: Final = 5
-"""Pixels of the smallest component that flips, is lost or is invented; less is noise of a boundary."""
 LAGS: Final = 16
 """Distances in pixels, from 1 on, at which displacements of one contour are compared."""
 CONTOUR: Final = 128
 """Contour pixels of a sample at most, evenly spread, whose displacements are compared with each other."""
-REACH: Final = 1 / 8
-"""Share of the side beyond which a displacement counts no more: it is no boundary's, but that of another structure."""
 FALLEN: Final = np.exp(-1)
 """Correlation at which two displacements are a length apart."""
 
@@ -32,7 +27,7 @@ NAMES: Final = ("bias_px", "random_px", "smooth_px", "flips", "lost", "invented"
 _SUMS: Final = ("pixels", "sum", "squares", "components", "flipped", "lost", "seen", "invented")
 
 
-class Bounded(NamedTuple):
+class LawValue(NamedTuple):
     """A value with its interval; NaN where there is none."""
 
     value: float
@@ -52,15 +47,11 @@ def mask_errors(masks_nRR: Masks, views_nRR: Masks) -> Array:
 
 def _errors_of(mask_RR: Masks, view_RR: Masks) -> Array:
     moments, lags = np.zeros(3), np.zeros((2, LAGS))
-    mask, view = mask_RR > 0, view_RR > 0
-    if (mask & view).any():
-        of_view_px, of_mask_px = signed_shifts_mm(surface_distances(view, mask, PIXELS))
-        reach_px = REACH * len(mask)
-        shifts = np.concatenate([of_view_px, of_mask_px])
-        shifts = shifts[np.abs(shifts) <= reach_px]
+    found = displacements(view_RR, mask_RR)
+    if found is not None:
+        shifts = found.shifts
         moments[:] = len(shifts), shifts.sum(), np.square(shifts).sum()
-        near = np.abs(of_mask_px) <= reach_px
-        lags = _by_lag(np.argwhere(surface(mask))[near], of_mask_px[near])
+        lags = _by_lag(found.places, found.at_places)
     return np.concatenate([moments, _components(mask_RR, view_RR), lags.ravel()])
 
 
@@ -82,26 +73,16 @@ def _components(mask_RR: Masks, view_RR: Masks) -> Array:
 
     A component flips where most of its pixels have another foreground class in the view.
     """
-    drawn, seen = _pieces(mask_RR), _pieces(view_RR)
+    drawn, seen = components(mask_RR), components(view_RR)
     flipped = [bool(np.mean((view_RR[piece] > 0) & (view_RR[piece] != index)) > 0.5) for index, piece in drawn]
     lost = [not view_RR[piece].any() for _, piece in drawn]
     invented = [not mask_RR[piece].any() for _, piece in seen]
     return np.array([len(drawn), sum(flipped), sum(lost), len(seen), sum(invented)], np.float64)
 
 
-def _pieces(mask_RR: Masks) -> list[tuple[int, NDArray[np.bool_]]]:
-    """Class and pixels of every component (8 neighbours) of ``MIN_AREA`` or more."""
-    found = []
-    for index in np.unique(mask_RR[mask_RR > 0]):
-        pieces, count = label(mask_RR == index, np.ones((3, 3)))
-        areas = np.bincount(pieces.ravel(), minlength=count + 1)
-        found += [(int(index), pieces == piece) for piece in range(1, count + 1) if areas[piece] >= MIN_AREA]
-    return found
-
-
 def label_law(
     pool_nQ: Array, real_NQ: Array, owners_N: Objects, draws: int, rng: np.random.Generator
-) -> dict[str, Bounded]:
+) -> dict[str, LawValue]:
     """The law by ``NAMES``, of ``mask_errors`` of a pool and of real slices that the judge has not seen.
 
     ``bias_px`` is the difference of the mean displacements, ``random_px`` the square root of that of their variances
@@ -116,7 +97,7 @@ def label_law(
     names, of_N = np.unique(owners_N.astype(str), return_inverse=True)
     real_PQ = np.stack([np.bincount(of_N, column, len(names)) for column in real_NQ.T], axis=1)
     values = _laws(pool_nQ.sum(axis=0)[None], real_PQ.sum(axis=0)[None])
-    law = {name: Bounded(float(value[0])) for name, value in values.items() if np.isfinite(value[0])}
+    law = {name: LawValue(float(value[0])) for name, value in values.items() if np.isfinite(value[0])}
     if min(len(pool_nQ), len(names)) < 2:
         return law
     weights = [resampled(len(side), draws, rng).astype(np.float64) for side in (pool_nQ, real_PQ)]
@@ -125,7 +106,7 @@ def label_law(
     for name, told in law.items():
         finite = spread[name][np.isfinite(spread[name])]
         if len(finite) > draws / 2:
-            law[name] = Bounded(told.value, *map(float, np.quantile(finite, ends)))
+            law[name] = LawValue(told.value, *map(float, np.quantile(finite, ends)))
     return law
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsweep.trainers.assessment.evidence import PoolEvidence
-from medsweep.trainers.assessment.label_law import Bounded, label_law, mask_errors
+from medsweep.trainers.assessment.label_law import LawValue, label_law, mask_errors
 from medsweep.trainers.assessment.real_side import generator, spread
 from medsweep.trainers.assessment.variety import SAMPLES, as_varied, curve
 from medsweep.trainers.assessment.views import look
@@ -37,7 +37,7 @@ def labels(evidence: PoolEvidence) -> Metrics:
     images = evidence.look_maps[1](evidence.data.image_rows(rows))
     seen = look(evidence.segmenter, images, np.arange(len(rows)), 1).predicted
     real_NQ = mask_errors(np.array(evidence.data.masks[rows]), seen)
-    owners_N = evidence.data.index["patient"].to_numpy()[rows]
+    owners_N = evidence.data.owners[rows]
     pool_nQ = mask_errors(evidence.masks, evidence.view.predicted)
     law = label_law(pool_nQ, real_NQ, owners_N, config.bootstraps, generator(config, "labels"))
     return {name: value for measure, bounded in law.items() for name, value in _told(measure, bounded).items()}
@@ -104,7 +104,7 @@ def as_many_patients(evidence: PoolEvidence) -> Metrics:
     owners_N = real.left_out_owners["patient"].to_numpy()
     points = curve(real.left_out, owners_N, generator(evidence.config, "left out"), min(len(pool), SAMPLES))
     found = as_varied(points, real.left_out, pool)
-    return {} if found is None else _told("patients", Bounded(found.patients, found.low, found.high))
+    return {} if found is None else _told("patients", LawValue(found.patients, found.low, found.high))
 
 
 def _evened(evidence: PoolEvidence) -> NDArray[np.float32]:
@@ -120,11 +120,11 @@ def _groups(evidence: PoolEvidence) -> NDArray[np.int64]:
     if pool.rows is None:
         return np.arange(len(pool)) // pool.slices_per_patient
     groups_n: NDArray[np.int64] = np.unique(
-        evidence.data.index["patient"].to_numpy()[pool.rows].astype(str), return_inverse=True
+        evidence.data.owners[pool.rows].astype(str), return_inverse=True
     )[1]
     return groups_n
 
 
-def _told(measure: str, bounded: Bounded) -> Metrics:
+def _told(measure: str, bounded: LawValue) -> Metrics:
     ends = {"": bounded.value, "_low": bounded.low, "_high": bounded.high}
     return {f"{PREFIX}{measure}{end}": value for end, value in ends.items() if np.isfinite(value)}

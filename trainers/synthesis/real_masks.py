@@ -14,8 +14,9 @@ from scipy.ndimage import map_coordinates
 from medsweep.config import Config
 from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
+from medsweep.trainers.treatments.boundaries import with_moved_boundaries
 from medsweep.trainers.treatments.images import smooth_field
-from medsweep.trainers.treatments.masks import boundary_shift, with_moved_boundaries
+from medsweep.trainers.treatments.masks import boundary_shift
 
 Labels = NDArray[np.uint8]
 

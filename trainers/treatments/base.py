@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from medsweep.config import Config
 from medsweep.data.folds import Fold
 from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
+from medsweep.mechanism import Cause
+from medsweep.trainers.law import Law
 from medsweep.trainers.pool import Pool
 
 Images = NDArray[np.float32]
@@ -53,6 +56,20 @@ class TreatmentContext:
     reference: Path | None
     """Output of the reference segmenter, where one is among the inputs."""
     device: str
+    seed: int = 0
+    """That of the replicate, on which draws of patients depend."""
+    law: Path | None = None
+    """Output of the assess trial that measured the laws of the pool that is imitated; None where nothing asks."""
+
+    def require_law(self, kind: str) -> Law:
+        """The laws of the pool, for a treatment of this ``kind``.
+
+        Raises:
+            UserError: they are not among the inputs.
+        """
+        if self.law is None:
+            raise UserError(f"{kind} takes a measured law, and the trial has no input 'law', an assess trial")
+        return Law.open(self.law)
 
     @cached_property
     def real(self) -> Pairs:
@@ -68,8 +85,6 @@ class Treatment(Config, ABC):
 
     needs_reference: ClassVar[bool] = False
     """Whether it reads the reference segmenter."""
-    takes_left_out: ClassVar[bool] = False
-    """Whether it takes slices of training patients that ``data.patients`` leaves out."""
     seconds: ClassVar[float] = 30.0
     """CPU seconds for some hundred samples, before any trial of it was timed."""
     needs_real_masks: ClassVar[bool] = False
@@ -83,6 +98,16 @@ class Treatment(Config, ABC):
             raise TypeError(f"treatment {literal[0]!r} has no function: {cls.__name__} must define {missing}")
 
     @property
+    def takes_left_out(self) -> bool:
+        """Whether it takes slices of training patients that ``data.patients`` leaves out."""
+        return False
+
+    @property
+    def laws(self) -> frozenset[Cause]:
+        """Which laws of the pool it takes from an assessment."""
+        return frozenset()
+
+    @property
     def imitates_pool(self) -> bool:
         """Whether it measures the input pool."""
         return False
@@ -92,7 +117,7 @@ class Treatment(Config, ABC):
         """Whether it changes the masks of some samples on purpose and leaves the others alone."""
         return False
 
-    def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
+    def drawn_patients(self, context: TreatmentContext) -> tuple[str, ...]:
         """Whose slices get into the pool, sorted; all belong to the fold's whole training group.
 
         Raises:

@@ -9,12 +9,14 @@ from medsweep.config import EXTENT, Config
 from medsweep.data.folds import Fold, with_all_patients
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import nearest
+from medsweep.mechanism import Cause
+from medsweep.trainers.law import FEWEST_LEFT_OUT
 from medsweep.trainers.treatments.bands import SwapBands
 from medsweep.trainers.treatments.base import Treatment
 from medsweep.trainers.treatments.images import AnyImageTreatment
 from medsweep.trainers.treatments.look import Imitate
 from medsweep.trainers.treatments.masks import AnyMaskTreatment, Relabel
-from medsweep.trainers.treatments.real_slices import AnyRealSlices, RealSlices, UniqueReal
+from medsweep.trainers.treatments.real_slices import AnyRealSlices, FreshReal, RealSlices, UniqueReal
 from medsweep.trainers.treatments.warping import WarpReal
 
 _AnyKind = AnyRealSlices | AnyImageTreatment | AnyMaskTreatment | SwapBands | Imitate | WarpReal
@@ -67,6 +69,11 @@ class TreatSettings(Config):
         return any(treatment.needs_reference for treatment in self.treatments)
 
     @property
+    def laws(self) -> frozenset[Cause]:
+        """Which laws of a pool treatments take from its assessment, which the stage then reads as ``law``."""
+        return frozenset[Cause]().union(*(treatment.laws for treatment in self.treatments))
+
+    @property
     def relabels(self) -> bool:
         """Whether masks are what a segmenter sees, so that a segmenter agrees with them by construction."""
         return any(isinstance(treatment, Relabel) for treatment in self.treatments)
@@ -103,9 +110,14 @@ class TreatConfig(TreatSettings, FittedConfig):
 
     @property
     def patients_needed(self) -> int:
-        """The most that a ``k-unique-real`` asks for."""
-        counts = [treatment.patients for treatment in self.treatments if isinstance(treatment, UniqueReal)]
-        return max(counts, default=0)
+        """The most training patients that a ``k-unique-real`` asks for."""
+        return max((treatment.in_use for treatment in self.treatments if isinstance(treatment, UniqueReal)), default=0)
+
+    @property
+    def spare_needed(self) -> int:
+        """The most left-out patients that a treatment asks for, or those that a measured variety needs."""
+        asked = [treatment.unique for treatment in self.treatments if isinstance(treatment, FreshReal | UniqueReal)]
+        return max((FEWEST_LEFT_OUT if k == "measured" else k for k in asked if k is not None), default=0)
 
     @property
     def label(self) -> str:

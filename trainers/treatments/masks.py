@@ -4,21 +4,24 @@ Shapes: n samples, C modalities, K classes, R resolution in pixels.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import label
 
+from medsweep.config import LATER
 from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed
+from medsweep.mechanism import Cause
 from medsweep.trainers.measures.mask_validity import STEPS, postprocess
 from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.segmentation.network import load_segmenter, predict
 from medsweep.trainers.treatments.base import Masks, MaskTreatment, Numbers, Pairs, TreatmentContext
-from medsweep.trainers.treatments.images import smooth_field
+from medsweep.trainers.treatments.boundaries import with_moved_boundaries
+from medsweep.trainers.treatments.measured_labels import measured_corruption
 
 Flags = NDArray[np.bool_]
 
@@ -61,9 +64,22 @@ class CorruptLabels(_SomeMasks):
     """SD of the displacement of every boundary between classes."""
     smooth_px: float = Field(default=8.0, gt=0)
     """SD of the Gaussian that smooths the random displacement."""
+    law: Annotated[Literal["measured"] | None, LATER] = None
+    """``measured``: all of these by the label law of a pool, and components with wrong classes, too many or too few."""
+
+    @property
+    def laws(self) -> frozenset[Cause]:
+        return frozenset({"labels"} if self.law is not None else ())
 
     @model_validator(mode="after")
     def _parameters_are_read(self) -> "CorruptLabels":
+        if self.law is not None:
+            given = {"bias_px", "classes", "random_px", "smooth_px", "share"} & self.model_fields_set
+            if given:
+                raise ValueError(
+                    f"law: measured says all of how masks are corrupted; remove {', '.join(sorted(given))}"
+                )
+            return self
         if self.bias_px == 0 and self.random_px == 0:
             raise ValueError("bias_px and random_px are both 0, which changes nothing; set one of them")
         if self.random_px == 0 and self.smooth_px != 8:
@@ -73,6 +89,8 @@ class CorruptLabels(_SomeMasks):
         return self
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
+        if self.law is not None:
+            return measured_corruption(context).masks(pairs.masks, seed)
         moved, K = class_indices(self.classes, context.data.classes), len(context.data.classes)
         random = (self.random_px, self.smooth_px)
         corrupted = pairs.masks.copy()
@@ -83,9 +101,13 @@ class CorruptLabels(_SomeMasks):
         return corrupted
 
     def effect(self, before: Pairs, after: Pairs, context: TreatmentContext) -> dict[str, float]:
-        """Adds ``boundary_shift``."""
+        """Adds ``boundary_shift``; under a measured law also what was ``asked``, planted and ``delivered``.
+
+        ``delivered_bias_px`` and ``delivered_random_px`` are mean and SD of ``displacements`` from the masks before.
+        """
         moved = class_indices(self.classes, context.data.classes)
-        return super().effect(before, after, context) | boundary_shift(before.masks, after.masks, moved)
+        told = super().effect(before, after, context) | boundary_shift(before.masks, after.masks, moved)
+        return told if self.law is None else told | measured_corruption(context).told(before.masks, after.masks)
 
 
 class FlipClasses(_SomeMasks):
@@ -182,52 +204,6 @@ def class_indices(names: Sequence[str], classes: Sequence[str]) -> list[int]:
 def _chosen(share: float, seed: int, sample: int) -> bool:
     """Whether a sample is changed; those of a smaller share are among those of a larger one."""
     return np.random.default_rng(derive_seed("chosen", seed, sample)).random() < share
-
-
-def with_moved_boundaries(
-    mask_RR: Masks,
-    moved: Sequence[int],
-    bias_px: float,
-    random: tuple[float, float],
-    *,
-    classes: int,
-    rng: np.random.Generator,
-) -> Masks:
-    """One mask whose classes ``moved`` grew by ``bias_px``, and then all boundaries by ``random`` = (SD, smoothness).
-
-    Amounts are in pixels; ``shifted`` and ``displaced`` say what each does. A ``bias_px`` that is no whole
-    number is rounded up or down at random, so that it holds in the mean.
-    """
-    # pixels move whole: a boundary shifted by 0.4 px would stay where it is in every sample
-    shift_px = np.floor(bias_px) + (rng.random() < bias_px % 1)
-    mask_RR = shifted(mask_RR, moved, float(shift_px))
-    return displaced(mask_RR, classes, *random, rng) if random[0] > 0 else mask_RR
-
-
-def shifted(mask_RR: Masks, moved: Sequence[int], shift_px: float) -> Masks:
-    """Grow (above 0) or shrink the union of classes ``moved`` by thresholding its signed distance at -shift.
-
-    A pixel that the region wins takes its nearest class, one that it loses the nearest class outside.
-    """
-    region = np.isin(mask_RR, moved)
-    if shift_px == 0 or region.all() or not region.any():
-        return mask_RR
-    new = signed_distance(region) + shift_px > 0
-    # the transform finds the nearest pixel where its argument is 0: of the region to grow it, of the rest to shrink it
-    donors = region if shift_px > 0 else ~region
-    rows, columns = distance_transform_edt(~donors, return_distances=False, return_indices=True)
-    return np.where(new != region, mask_RR[rows, columns], mask_RR)
-
-
-def displaced(mask_RR: Masks, classes: int, sd_px: float, smooth_px: float, rng: np.random.Generator) -> Masks:
-    """argmax_k of (signed distance of class k + its own smooth field): every boundary moves by SD ``sd_px``.
-
-    A boundary between a and b moves by half the difference of two fields, hence fields of SD sqrt(2) ``sd_px``.
-    """
-    scores = np.stack([signed_distance(mask_RR == index) for index in range(classes)])
-    fields = np.stack([smooth_field(mask_RR.shape[-1], smooth_px, rng) for _ in range(classes)])
-    moved: Masks = (scores + np.sqrt(2) * sd_px * fields).argmax(axis=0).astype(np.uint8)
-    return moved
 
 
 def boundary_shift(before_nRR: Iterable[Masks], after_nRR: Iterable[Masks], moved: Sequence[int]) -> dict[str, float]:

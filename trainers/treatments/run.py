@@ -26,10 +26,11 @@ SHOWN_SAMPLES = 16
 
 
 def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-    """Stage function. Inputs: ``prepare``, ``pool`` and ``reference`` where the settings need them.
+    """Stage function. Inputs: ``prepare``, and ``pool``, ``reference`` and ``law`` (an assess trial) where the settings
+    need them.
 
     Leaves a pool, grid.png, treat.json with what each treatment changed, and fitted_on.json with the patients of the
-    input pool and of the reference, the fold's training patients, whom treatments may measure, and those whose slices
+    inputs, the fold's training patients, whom treatments may measure, and those whose slices
     get into the pool. The pool says which samples were spoiled once a treatment changed the masks of a share alone.
 
     Raises:
@@ -80,7 +81,8 @@ def _context(config: TreatConfig, inputs: Mapping[str, Path], device: str) -> Tr
                 f"treat has a count of {config.count} and the pool in {inputs['pool']}, which has {size} samples of "
                 "its own; leave count at 0"
             )
-    return TreatmentContext(data, config.fold, patients.train, pool, size, inputs.get("reference"), device)
+    given = inputs.get("reference"), device, config.seed, inputs.get("law")
+    return TreatmentContext(data, config.fold, patients.train, pool, size, *given)
 
 
 def _size_without_pool(config: TreatConfig, slices_per_patient: int) -> int:
@@ -101,7 +103,7 @@ def _size_without_pool(config: TreatConfig, slices_per_patient: int) -> int:
 def _seen(config: TreatConfig, inputs: Mapping[str, Path], context: TreatmentContext) -> set[str]:
     patients = set(context.train).union(*(read_fitted_on(inputs[role]) for role in inputs if role != "prepare"))
     for treatment in config.treatments:
-        patients.update(treatment.drawn_patients(context.data, context.fold))
+        patients.update(treatment.drawn_patients(context))
     return patients
 
 

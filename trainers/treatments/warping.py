@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass, gaussian_filter, map_coordinates, shift
 
-from medsweep.data.folds import Fold, unused_patients
-from medsweep.data.slices import SliceSet
+from medsweep.data.folds import unused_patients
 from medsweep.errors import UserError
 from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.treatments.base import Images, Masks, Numbers, Pairs, Treatment, TreatmentContext, real_pairs
@@ -38,11 +37,14 @@ class WarpReal(Treatment):
     """
 
     kind: Literal["warp-real"]
-    takes_left_out: ClassVar[bool] = True
     seconds: ClassVar[float] = 300.0
 
-    def drawn_patients(self, data: SliceSet, fold: Fold) -> tuple[str, ...]:
-        return unused_patients(self.kind, data.patients, fold)
+    @property
+    def takes_left_out(self) -> bool:
+        return True
+
+    def drawn_patients(self, context: TreatmentContext) -> tuple[str, ...]:
+        return unused_patients(self.kind, context.data.patients, context.fold)
 
     def apply(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Pairs:
         """Warped pairs.
@@ -51,7 +53,7 @@ class WarpReal(Treatment):
             PoolDryError: fewer than ``LEAST_ACCEPTED`` of the samples were accepted.
             UserError: no training patient is left out, or none of them has a slice with foreground.
         """
-        patients, data = self.drawn_patients(context.data, context.fold), context.data
+        patients, data = self.drawn_patients(context), context.data
         rows = data.rows(patients, foreground_only=True)
         if len(rows) == 0:
             raise UserError(f"none of the {len(patients)} left-out patients has a slice with foreground to warp")

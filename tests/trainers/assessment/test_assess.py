@@ -309,7 +309,8 @@ def test_the_real_side_is_read_as_it_was_written_and_says_whom_it_was_fitted_on(
     files = sorted(path.name for path in trials[0].output.iterdir())
     assert files == [
         "fitted_on.json", "real_abnormality.parquet", "real_agreement.parquet", "real_features.safetensors",
-        "real_fine_texture.json", "real_fine_texture.safetensors", "real_numbers.json", "real_shapes.parquet",
+        "real_fine_texture.json", "real_fine_texture.safetensors", "real_left_out_owners.parquet", "real_numbers.json",
+        "real_shapes.parquet",
     ]  # fmt: skip
     assert all((trials[0].output / name).read_bytes() == (trials[1].output / name).read_bytes() for name in files)
     data, judge = SliceSet.open(slices), load_segmenter(reference, "cpu")

@@ -10,8 +10,9 @@ from medsweep.errors import UserError
 from medsweep.trainers.measures.structures import signed_distance
 from medsweep.trainers.treatments import TreatSettings
 from medsweep.trainers.treatments.base import Pairs
+from medsweep.trainers.treatments.boundaries import displaced, shifted
 from medsweep.trainers.treatments.config import KINDS
-from medsweep.trainers.treatments.masks import boundary_shift, class_indices, displaced, shifted
+from medsweep.trainers.treatments.masks import boundary_shift, class_indices
 
 NESTED = np.zeros((64, 64), np.uint8)
 NESTED[12:52, 12:52] = 1

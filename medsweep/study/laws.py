@@ -1,0 +1,53 @@
+"""Whose pool a measured law is read from, and what is refused of arms that ask for one."""
+
+from collections.abc import Mapping, Sequence
+
+from medsweep.errors import UserError
+from medsweep.mechanism import Mechanism
+from medsweep.study.stages import Settings, StudySweep
+from medsweep.sweep.arms import Arm
+from medsweep.trainers.treatments import TreatSettings
+
+
+def law_sources(arms: Sequence[Arm[Settings]], mechanism: Mechanism | None) -> Mapping[str, Settings]:
+    """By name of each arm, the settings of the chain whose delivered pool it takes laws and look from.
+
+    An arm of a mechanism's lattice takes those of the arm that is explained, with all treatments of that arm. Any other
+    arm takes those of its own chain before its treatments.
+    """
+    settings = {arm.name: arm.settings for arm in arms}
+    explained = settings.get(mechanism.explain) if mechanism is not None else None
+    cells = set(mechanism.lattice.values()) if mechanism is not None else set()
+    return {
+        name: explained if name in cells and explained is not None else untreated(own) for name, own in settings.items()
+    }
+
+
+def refuse_unmeasured_laws(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """Refuse arms that ask for a law which no assessment of the pool could tell.
+
+    Raises:
+        UserError: naming the arm and the reason.
+    """
+    sources = law_sources(compared, sweep.file.mechanism)
+    validation = sweep.file.replicates.validation > 0 or sweep.file.replicates.scheme == "file"
+    for arm in compared:
+        source, laws = sources[arm.name], arm.settings.treat.laws
+        if not laws or arm.settings.synthesise.count == 0:
+            continue
+        if "labels" in laws and source.treat.relabels:
+            raise _refused(sweep, arm, "the masks of the pool are what a segmenter sees (relabel), so no misfit shows")
+        judged_by_control = arm.settings.data.patients is None or source.assess.judge == "control"
+        if "labels" in laws and judged_by_control and not validation:
+            raise _refused(sweep, arm, "no real slices are left that the judge has not seen; set replicates.validation")
+
+
+def _refused(sweep: StudySweep, arm: Arm[Settings], reason: str) -> UserError:
+    places: list[tuple[str, ...]] = [("arms", arm.name), ("fixed", "treat")]
+    place = next((place for place in places if place in sweep.yaml.lines), ("arms",))
+    return sweep.error(place, f"arm {arm.name!r} asks for the label law of a pool, which cannot be measured: {reason}")
+
+
+def untreated(settings: Settings) -> Settings:
+    """The same chain before its treatments."""
+    return settings.model_copy(update={"treat": TreatSettings()})
