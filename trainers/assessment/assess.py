@@ -59,8 +59,8 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
 
     Leaves scores.parquet (sample, iou, then the columns of ``agreement`` and of ``abnormality``), left_out.json (what
     is not told of the agreement, and why), law.json (see ``Law``), views.npz (what the judge sees), spectra.parquet
-    (see ``Spectra.table``), features.safetensors (see ``FeatureSets.save``), pool_metrics.json (see ``pool_metrics``) and
-    fitted_on.json with all whom its inputs saw.
+    (see ``Spectra.table``), features.safetensors (see ``FeatureSets.save``), pool_metrics.json (see ``pool_metrics``)
+    and fitted_on.json with all whom its inputs saw.
 
     Raises:
         UserError: an input has seen a test patient, there are too few patients or samples for a null floor, or

@@ -21,8 +21,8 @@ from medsweep.trainers.assessment.abnormality import NOBODY, abnormality
 from medsweep.trainers.assessment.agreement import ALL_SEEN, BY_CONSTRUCTION, agreement
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks
-from medsweep.trainers.assessment.masks import mean_iou
-from medsweep.trainers.assessment.real_side import RealSide, halvings, real_rows, spread
+from medsweep.trainers.assessment.masks import evenly_spread, mean_iou
+from medsweep.trainers.assessment.real_side import RealSide, halvings, real_rows
 from medsweep.trainers.assessment.views import View, look
 from medsweep.trainers.law import FEWEST_LEFT_OUT, NOBODY_LEFT_OUT, TOO_FEW_LEFT_OUT
 from medsweep.trainers.measures.look_map import LookMap
@@ -139,7 +139,7 @@ class PoolEvidence:
     @cached_property
     def look_maps(self) -> tuple[LookMap, LookMap]:
         """From the look of the pool to that of the slices in use, and back, each measured on ``LOOKED_AT`` at most."""
-        n, rows = min(len(self.pool), LOOKED_AT), spread(self.rows, LOOKED_AT)
+        n, rows = min(len(self.pool), LOOKED_AT), self.rows[evenly_spread(len(self.rows), LOOKED_AT)]
         pool, real = np.array(self.pool.images[:n], np.float32), self.data.image_rows(rows)
         return LookMap.between(pool, real), LookMap.between(real, pool)
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.label_law import LawValue, label_law, mask_errors
-from medsweep.trainers.assessment.real_side import generator, spread
+from medsweep.trainers.assessment.masks import evenly_spread
+from medsweep.trainers.assessment.real_side import generator
 from medsweep.trainers.assessment.variety import SAMPLES, as_varied, curve
 from medsweep.trainers.assessment.views import look
 from medsweep.trainers.diagnosis.features import domain_aucs
@@ -33,7 +34,8 @@ def labels(evidence: PoolEvidence) -> Metrics:
     """
     if "labels" in evidence.laws_left_out:
         return {}
-    rows, config = spread(evidence.unseen_rows, ZERO_SLICES), evidence.config
+    rows, config = evidence.unseen_rows, evidence.config
+    rows = rows[evenly_spread(len(rows), ZERO_SLICES)]
     images = evidence.look_maps[1](evidence.data.image_rows(rows))
     seen = look(evidence.segmenter, images, np.arange(len(rows)), 1).predicted
     real_NQ = mask_errors(np.array(evidence.data.masks[rows]), seen)
@@ -119,9 +121,7 @@ def _groups(evidence: PoolEvidence) -> NDArray[np.int64]:
     pool = evidence.pool
     if pool.rows is None:
         return np.arange(len(pool)) // pool.slices_per_patient
-    groups_n: NDArray[np.int64] = np.unique(
-        evidence.data.owners[pool.rows].astype(str), return_inverse=True
-    )[1]
+    groups_n: NDArray[np.int64] = np.unique(evidence.data.owners[pool.rows].astype(str), return_inverse=True)[1]
     return groups_n
 
 

@@ -26,7 +26,7 @@ from medsweep.trainers.assessment.agreement import IN_USE, WATCHED, agreement
 from medsweep.trainers.assessment.config import EmbedConfig
 from medsweep.trainers.assessment.floors import halves_apart, neighbours_between
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks, window
-from medsweep.trainers.assessment.masks import describe, mean_hd95_between
+from medsweep.trainers.assessment.masks import describe, evenly_spread, mean_hd95_between
 from medsweep.trainers.assessment.variety import curve
 from medsweep.trainers.assessment.views import View, look
 from medsweep.trainers.measures.neighbours import authenticity, between_owners, nearest_other
@@ -197,7 +197,8 @@ class _Beyond(NamedTuple):
         left_out: Sequence[str],
     ) -> "_Beyond":
         """``view`` is that of the slices in use; none of the others may have any foreground."""
-        rows, spare = real_rows(data, watched), spread(real_rows(data, left_out), LEFT_OUT_SLICES)
+        rows, spare = real_rows(data, watched), real_rows(data, left_out)
+        spare = spare[evenly_spread(len(spare), LEFT_OUT_SLICES)]
         nothing = dataclasses.replace(view, first=view.first[:0], layers=view.layers[:0])
         seen, spare_seen = (look(judge, data.images, some, 1) if len(some) else nothing for some in (rows, spare))
         agreements = [_agreement(data, rows, seen, WATCHED, fitted_on)] if len(rows) else []
@@ -209,11 +210,6 @@ def _agreement(data: SliceSet, rows: Indices, view: View, group: str, fitted_on:
     owners, known = data.owners[rows], set(patients_of(fitted_on))
     about = pd.DataFrame({"patient": owners, "group": group, "unseen": [owner not in known for owner in owners]})
     return pd.concat([about, agreement(np.array(data.masks[rows]), view.predicted, len(data.classes))], axis=1)
-
-
-def spread(rows: Indices, most: int) -> Indices:
-    """At most so many of the rows, evenly spread."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))] if len(rows) > most else rows
 
 
 def read_judged(folder: Path) -> pd.DataFrame:

@@ -154,7 +154,8 @@ def _require_unrepeated(kind: str, context: TreatmentContext) -> None:
     if context.size > MOST_REPEATS * slices:
         raise UserError(
             f"{kind} is to give {context.size} samples, more than {MOST_REPEATS} times the {slices} slices of the "
-            f"{len(patients_of(spare))} patients left out, so they would not be new; lower synthesise.count or data.patients"
+            f"{len(patients_of(spare))} patients left out, so they would not be new; lower synthesise.count or "
+            "data.patients"
         )
 
 
