@@ -23,7 +23,7 @@ TOO_FEW_LEFT_OUT: Final = (
 
 
 @dataclass(frozen=True)
-class Law:
+class PoolLaw:
     """The laws of a pool."""
 
     values: Mapping[str, float]
@@ -32,7 +32,7 @@ class Law:
     """``labels`` or ``variety``, where it is not told, and why."""
 
     @classmethod
-    def of(cls, metrics: Mapping[str, float], left_out: Mapping[str, str]) -> "Law":
+    def of(cls, metrics: Mapping[str, float], left_out: Mapping[str, str]) -> "PoolLaw":
         """That of the metrics of a pool."""
         values = {name.removeprefix(PREFIX): value for name, value in metrics.items() if name.startswith(PREFIX)}
         return cls(values, left_out)
@@ -42,7 +42,7 @@ class Law:
         write_json(folder / LAW, {"values": dict(self.values), "left_out": dict(self.left_out)})
 
     @classmethod
-    def open(cls, folder: Path) -> "Law":
+    def open(cls, folder: Path) -> "PoolLaw":
         """What ``save`` wrote into the folder of an assess trial."""
         return cls(**json.loads((folder / LAW).read_text()))
 

@@ -14,7 +14,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
 from medsweep.trainers.assessment.assess import embed, run
 from medsweep.trainers.assessment.config import AssessConfig, EmbedConfig
-from medsweep.trainers.law import Law
+from medsweep.trainers.law import PoolLaw
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.train import run as segment
@@ -59,13 +59,13 @@ class JudgedCohort:
         drain(treat(config, {"prepare": self.prepare, **inputs}, trial))
         return trial.output
 
-    def assessed(self, pool: Path, **fields: bool) -> tuple[Path, Law]:
+    def assessed(self, pool: Path, **fields: bool) -> tuple[Path, PoolLaw]:
         """The assess trial of a pool, and its law."""
         trial = FakeTrial(pool.parent / "assessed")
         config = AssessConfig(fold=FOLD, seed=0, halvings=4, bootstraps=100, permutations=19, left_out=True, **fields)
         inputs = {"prepare": self.prepare, "judge": self.judge, "real": self.real, "pool": pool}
         drain(run(config, inputs, trial))
-        return trial.output, Law.open(trial.output)
+        return trial.output, PoolLaw.open(trial.output)
 
     def of_patients(self, name: str, count: int) -> Path:
         """A pool that repeats the slices of few patients left out."""

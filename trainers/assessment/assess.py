@@ -21,8 +21,8 @@ from medsweep.trainers.assessment.fine_texture import RealTexture
 from medsweep.trainers.assessment.inception import Extractor, load_extractor
 from medsweep.trainers.assessment.metrics import pool_metrics
 from medsweep.trainers.assessment.real_side import RealSide, generator, real_rows
-from medsweep.trainers.law import Law
-from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, SCORES, VIEWS, Pool
+from medsweep.trainers.law import PoolLaw
+from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, LOOK_MAP, SCORES, Pool
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trial import Progress, Trial
 
@@ -58,7 +58,7 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     """Stage function. Inputs: ``prepare``, ``pool``, ``judge``, ``real`` (what ``embed`` left of this judge).
 
     Leaves scores.parquet (sample, iou, then the columns of ``agreement`` and of ``abnormality``), left_out.json (what
-    is not told of the agreement, and why), law.json (see ``Law``), views.npz (what the judge sees), spectra.parquet
+    is not told of the agreement, and why), law.json (see ``PoolLaw``), look_map.safetensors (``planted_look``), spectra.parquet
     (see ``Spectra.table``), features.safetensors (see ``FeatureSets.save``), pool_metrics.json (see ``pool_metrics``)
     and fitted_on.json with all whom its inputs saw.
 
@@ -74,12 +74,12 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     evidence = PoolEvidence(config, data, train, pool, RealSide.open(inputs["real"]), segmenter, extractor)
     scores = pd.DataFrame({"sample": np.arange(len(pool)), "iou": evidence.iou})
     pd.concat([scores, evidence.agreement, evidence.abnormality], axis=1).to_parquet(trial.output / SCORES, index=False)
-    np.savez_compressed(trial.output / VIEWS, views=evidence.view.predicted)
+    evidence.planted_look.save(trial.output / LOOK_MAP)
     evidence.bottleneck.save(trial.output)
     evidence.spectra.table(data.modalities).to_parquet(trial.output / SPECTRA, index=False)
     write_json(trial.output / LEFT_OUT, evidence.left_out)
     metrics = pool_metrics(evidence) | RealTexture.open(inputs["real"]).differences(segmenter, pool.images)
-    Law.of(metrics, evidence.laws_left_out).save(trial.output)
+    PoolLaw.of(metrics, evidence.laws_left_out).save(trial.output)
     write_fitted_on(trial.output, sorted(set(evidence.train).union(*map(read_fitted_on, inputs.values()))))
     (trial.output / ASSESSMENT).write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     yield Progress(step=1, total=1, metrics=metrics)

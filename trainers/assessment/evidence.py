@@ -35,6 +35,7 @@ COMPONENTS = 64
 """Principal components of the decoder's features at most."""
 
 Indices = NDArray[np.int64]
+Images = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,23 @@ class PoolEvidence:
         return rows
 
     @cached_property
+    def compared_images(self) -> tuple[Images, Images]:
+        """Of the pool and of slices in use, ``LOOKED_AT`` of each at most."""
+        rows = self.rows[evenly_spread(len(self.rows), LOOKED_AT)]
+        return np.array(self.pool.images[:LOOKED_AT], np.float32), self.data.image_rows(rows)
+
+    @cached_property
     def look_maps(self) -> tuple[LookMap, LookMap]:
-        """From the look of the pool to that of the slices in use, and back, each measured on ``LOOKED_AT`` at most."""
-        n, rows = min(len(self.pool), LOOKED_AT), self.rows[evenly_spread(len(self.rows), LOOKED_AT)]
-        pool, real = np.array(self.pool.images[:n], np.float32), self.data.image_rows(rows)
+        """From the look of the pool to that of the slices in use, and back; masks and classes play no part."""
+        pool, real = self.compared_images
         return LookMap.between(pool, real), LookMap.between(real, pool)
+
+    @cached_property
+    def planted_look(self) -> LookMap:
+        """From the look of the slices in use to that of the pool, in each class that the judge sees in both."""
+        pool, real = self.compared_images
+        labels = look(self.segmenter, real, np.arange(len(real)), 1).predicted, self.view.predicted[: len(pool)]
+        return LookMap.between(real, pool, labels, len(self.data.classes))
 
     @cached_property
     def spectra(self) -> Spectra:

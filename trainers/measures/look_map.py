@@ -1,65 +1,109 @@
 """How images of one look become images of another, with what tells the images of a set apart left as it is.
 
-Shapes: N images, C modalities, R resolution in pixels, B rings of frequency, Q quantile levels.
+Shapes: N images, C modalities, K classes, R resolution in pixels, B rings of frequency, Q quantile levels.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from medsweep.trainers.measures.spectra import mean_power, rings
+from medsweep.trainers.measures.texture import class_local_sd, local_moments
 
 Array = NDArray[np.float64]
 Images = NDArray[np.float32]
+Labels = NDArray[np.uint8]
 
 ROUNDS: Final = 2
-MOST_GAIN: Final = 3.0
-"""Largest factor on an amplitude: more would amplify what a smooth image has lost, which is noise."""
+GAINS: Final = (0.0, 3.0)
+"""Limits of factors on amplitudes: more would amplify what a smooth image has lost, which is noise."""
 LEVELS: Final = np.linspace(0, 1, 257)
 
 
 @dataclass(frozen=True)
 class LookMap:
-    """One gain for each ring of frequency, then one monotone map of values, by modality, in each of ``ROUNDS``.
+    """In each round one gain for each ring of frequency, one monotone map of values and one gain of local deviations.
 
-    All images of a set get the same, and no mask is read: so a map changes neither how varied a set is nor what its
-    masks say.
+    The latter two are by class where classes are told apart. All images of a set are changed by the same rule, so the
+    map does not make them more alike.
     """
 
-    gains: tuple[Array, ...]
-    """(C, B) of each round."""
-    values: tuple[tuple[Array, Array], ...]
-    """Quantiles at ``LEVELS`` that are moved, and where to, (C, Q) each."""
+    power_gains: Array
+    """(rounds, C, B)."""
+    own_values: Array
+    """Quantiles at ``LEVELS`` that are moved, (rounds, K, C, Q); NaN for a class that a side does not show."""
+    values: Array
+    """Where they go to, (K, C, Q)."""
+    local_gains: Array
+    """(rounds, K, C)."""
 
     @classmethod
-    def between(cls, images_NCRR: Images, target_NCRR: Images) -> "LookMap":
-        """From the look of one set, which is its mean power in rings and its quantiles, to that of another."""
-        wanted_CB, levels_CQ = mean_power(target_NCRR), _quantiles(target_NCRR)
-        gains: list[Array] = []
-        values: list[tuple[Array, Array]] = []
+    def between(
+        cls,
+        images_NCRR: Images,
+        target_NCRR: Images,
+        labels: tuple[Labels, Labels] | None = None,
+        classes: int = 1,
+    ) -> "LookMap":
+        """From the look of one set to that of another; ``labels`` (N, R, R) of both tell ``classes`` apart.
+
+        The look is the mean power in rings, the quantiles of all pixels of a class, and ``class_local_sd``.
+        """
+        own_NRR, target_NRR = labels if labels is not None else (_one_class(images_NCRR), _one_class(target_NCRR))
+        wanted_CB, wanted_KC = mean_power(target_NCRR), class_local_sd(target_NCRR, target_NRR, classes)
+        wanted_KCQ = _quantiles(target_NCRR, target_NRR, classes)
+        rounds: list[tuple[Array, Array, Array]] = []
         for _ in range(ROUNDS):
-            own_CB = mean_power(images_NCRR)
-            ratio_CB = np.divide(wanted_CB, own_CB, out=np.ones_like(own_CB), where=own_CB > 0)
-            gain_CB = np.minimum(np.sqrt(ratio_CB), MOST_GAIN)
+            gain_CB = _gain(np.sqrt(wanted_CB), np.sqrt(mean_power(images_NCRR)))
             gain_CB[:, 0] = 1
             images_NCRR = _filtered(images_NCRR, gain_CB)
-            gains.append(gain_CB)
-            values.append((_quantiles(images_NCRR), levels_CQ))
-            images_NCRR = _moved(images_NCRR, *values[-1])
-        return cls(tuple(gains), tuple(values))
+            own_KCQ = _quantiles(images_NCRR, own_NRR, classes)
+            images_NCRR = _moved(images_NCRR, own_NRR, own_KCQ, wanted_KCQ)
+            gain_KC = _gain(wanted_KC, class_local_sd(images_NCRR, own_NRR, classes))
+            images_NCRR = _sharpened(images_NCRR, own_NRR, gain_KC)
+            rounds.append((gain_CB, own_KCQ, gain_KC))
+        power_gains, own_values, local_gains = (np.stack(part) for part in zip(*rounds, strict=True))
+        return cls(power_gains, own_values, wanted_KCQ, local_gains)
 
-    def __call__(self, images_NCRR: Images) -> Images:
+    def __call__(self, images_NCRR: Images, labels_NRR: Labels | None = None) -> Images:
         """Images with the other look, float32 (N, C, R, R)."""
-        for gain_CB, (own_CQ, wanted_CQ) in zip(self.gains, self.values, strict=True):
-            images_NCRR = _moved(_filtered(images_NCRR, gain_CB), own_CQ, wanted_CQ)
+        labels_NRR = _one_class(images_NCRR) if labels_NRR is None else labels_NRR
+        for gain_CB, own_KCQ, gain_KC in zip(self.power_gains, self.own_values, self.local_gains, strict=True):
+            images_NCRR = _moved(_filtered(images_NCRR, gain_CB), labels_NRR, own_KCQ, self.values)
+            images_NCRR = _sharpened(images_NCRR, labels_NRR, gain_KC)
         return images_NCRR
 
+    def save(self, path: Path) -> None:
+        """Write it to one file."""
+        save_file({name: np.ascontiguousarray(array) for name, array in asdict(self).items()}, path)
 
-def _quantiles(images_NCRR: Images) -> Array:
-    by_modality = images_NCRR.transpose(1, 0, 2, 3).reshape(images_NCRR.shape[1], -1)
-    return np.stack([np.quantile(values, LEVELS).astype(np.float64) for values in by_modality])
+    @classmethod
+    def open(cls, path: Path) -> "LookMap":
+        """What ``save`` wrote."""
+        return cls(**load_file(path))
+
+
+def _one_class(images_NCRR: Images) -> Labels:
+    return np.zeros((len(images_NCRR), *images_NCRR.shape[2:]), np.uint8)
+
+
+def _gain(wanted: Array, own: Array) -> Array:
+    usable = (own > 0) & (wanted >= 0)
+    return np.clip(np.divide(wanted, own, out=np.ones_like(own), where=usable), *GAINS)
+
+
+def _quantiles(images_NCRR: Images, labels_NRR: Labels, classes: int) -> Array:
+    """(K, C, Q), NaN for a class that no image shows."""
+    quantiles = np.full((classes, images_NCRR.shape[1], len(LEVELS)), np.nan)
+    for index in np.unique(labels_NRR):
+        inside = labels_NRR == index
+        for channel in range(images_NCRR.shape[1]):
+            quantiles[index, channel] = np.quantile(images_NCRR[:, channel][inside], LEVELS)
+    return quantiles
 
 
 def _filtered(images_NCRR: Images, gain_CB: Array) -> Images:
@@ -70,11 +114,21 @@ def _filtered(images_NCRR: Images, gain_CB: Array) -> Images:
     return filtered
 
 
-def _moved(images_NCRR: Images, own_CQ: Array, wanted_CQ: Array) -> Images:
-    moved = np.empty_like(images_NCRR)
-    for channel, (own_Q, wanted_Q) in enumerate(zip(own_CQ, wanted_CQ, strict=True)):
+def _moved(images_NCRR: Images, labels_NRR: Labels, own_KCQ: Array, wanted_KCQ: Array) -> Images:
+    moved = images_NCRR.copy()
+    for index, channel in np.ndindex(own_KCQ.shape[:2]):
+        own_Q, wanted_Q, inside = own_KCQ[index, channel], wanted_KCQ[index, channel], labels_NRR == index
+        if np.isnan(own_Q[0] + wanted_Q[0]) or not inside.any():
+            continue
         # equal quantiles, as those of air, go to the middle of where they are wanted
         values, place = np.unique(own_Q, return_inverse=True)
         targets = np.bincount(place, wanted_Q) / np.bincount(place)
-        moved[:, channel] = np.interp(images_NCRR[:, channel], values, targets)
+        moved[:, channel][inside] = np.interp(images_NCRR[:, channel][inside], values, targets)
     return moved
+
+
+def _sharpened(images_NCRR: Images, labels_NRR: Labels, gain_KC: Array) -> Images:
+    mean_NCRR, _ = local_moments(images_NCRR)
+    gain_NCRR = gain_KC[labels_NRR].transpose(0, 3, 1, 2)
+    sharpened: Images = (mean_NCRR + gain_NCRR * (images_NCRR - mean_NCRR)).astype(np.float32)
+    return sharpened

@@ -14,7 +14,6 @@ from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trainers.measures.mask_validity import ratio
 from medsweep.trainers.measures.spectra import mean_power, ring_power, rings
-from medsweep.trainers.pool import VIEWS
 from medsweep.trainers.treatments.base import Images, ImageTreatment, Masks, Numbers, Pairs, TreatmentContext
 
 MEASURED = 32
@@ -94,9 +93,7 @@ class Imitation(ImageTreatment):
         return self.target == "pool"
 
     def target_pairs(self, context: TreatmentContext) -> Pairs:
-        """What is imitated: where an assessment of the pool is among the inputs, with the classes that its judge sees.
-
-        Masks that fit their images badly would else pass the look of one class for that of another.
+        """What is imitated.
 
         Raises:
             UserError: the pool is shorter than the head that the target is measured on.
@@ -111,11 +108,7 @@ class Imitation(ImageTreatment):
                 f"{self.kind} measures its target on the first {self.measured} samples of the pool, which "
                 f"has {len(pool)}; give measured: {len(pool)} or less"
             )
-        head = slice(self.measured)
-        if context.law is None:
-            return Pairs(np.array(pool.images[head]), np.array(pool.masks[head]))
-        with np.load(context.law / VIEWS, allow_pickle=False) as file:
-            return Pairs(np.array(pool.images[head]), file["views"][head])
+        return Pairs(np.array(pool.images[: self.measured]), np.array(pool.masks[: self.measured]))
 
 
 class Histogram(Imitation):

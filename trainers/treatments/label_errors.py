@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from medsweep.trainers.law import Law
+from medsweep.trainers.law import PoolLaw
 from medsweep.trainers.measures.displacements import components
 
 Masks = NDArray[np.uint8]
@@ -28,7 +28,7 @@ class ComponentErrors(NamedTuple):
     """That the image shows and the mask no longer has."""
 
     @classmethod
-    def shown(cls, law: Law) -> "ComponentErrors":
+    def shown(cls, law: PoolLaw) -> "ComponentErrors":
         """Those of a law whose interval lies above 0; what may as well be chance is not planted."""
         return cls(*(law.values.get(name, 0.0) * (law.values.get(f"{name}_low", 0.0) > 0) for name in cls._fields))
 

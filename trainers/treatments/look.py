@@ -8,8 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from medsweep.trainers.measures.look_map import LookMap
 from medsweep.trainers.measures.spectra import Spectra, mean_power, radial_psd
 from medsweep.trainers.measures.texture import class_local_sd, local_moments, local_sd_log_ratio
+from medsweep.trainers.pool import LOOK_MAP
 from medsweep.trainers.treatments.base import Images, Masks, Numbers, Pairs, TreatmentContext
 from medsweep.trainers.treatments.images import (
     GAINS,
@@ -71,12 +73,17 @@ class Imitate(Imitation):
 
     A round is quantiles, spectrum, local SD, quantiles, spectrum. Each sample has up to ``ROUNDS`` of them, until its
     own log power error and class KS are below ``POWER_LIMIT`` and ``KS_LIMIT``.
+
+    That makes images alike, and sharpens them where masks say so. So where the trial reads the ``law`` of the pool, all
+    images are changed by one rule instead, ``LookMap``, that leads from real slices to the pool.
     """
 
     kind: Literal["imitate"]
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
         classes = context.data.classes
+        if context.law is not None and self.imitates_pool:
+            return LookMap.open(context.law / LOOK_MAP)(pairs.images, pairs.masks)
         target = ImageLook.of(self.target_pairs(context), len(classes))
         require_shown(self.kind, pairs.masks, target.quantiles[:, 0, 0], classes)
         return imitate(pairs, target)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from medsweep.identity import derive_seed
-from medsweep.trainers.law import Law
+from medsweep.trainers.law import PoolLaw
 from medsweep.trainers.measures.displacements import mean_and_sd
 from medsweep.trainers.treatments.base import Masks, TreatmentContext
 from medsweep.trainers.treatments.boundaries import with_moved_boundaries
@@ -38,7 +38,7 @@ class MeasuredCorruption:
     random_px: float
 
     @classmethod
-    def of(cls, law: Law, classes: int, real_NRR: Masks) -> "MeasuredCorruption":
+    def of(cls, law: PoolLaw, classes: int, real_NRR: Masks) -> "MeasuredCorruption":
         """Amounts are tuned in ``ROUNDS`` on real masks, until those masks move as asked by the measure of the law.
 
         Random displacement also grows masks a little, and the rounding of a bias is random displacement.

@@ -11,7 +11,7 @@ from medsweep.data.folds import split, with_all_patients
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.assessment.label_law import LAGS, label_law, mask_errors
-from medsweep.trainers.law import Law
+from medsweep.trainers.law import PoolLaw
 
 FRESH = {"kind": "fresh-real"}
 PLANTED = {
@@ -29,7 +29,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> JudgedCohort:
 
 
 @pytest.fixture(scope="module")
-def laws(cohort: JudgedCohort) -> dict[str, Law]:
+def laws(cohort: JudgedCohort) -> dict[str, PoolLaw]:
     return {name: cohort.assessed(cohort.treated(name, [FRESH, *planted]))[1] for name, planted in PLANTED.items()}
 
 
