@@ -123,7 +123,7 @@ class Chains:
         origin = replace(cell, settings=cell.source, source=untreated(cell.source))
         elsewhere = cell.source != untreated(cell.settings)
         if treat.laws or (elsewhere and treat.needs_pool):
-            inputs["law"] = self._assess(origin, self._delivered(origin), self._judge(origin))
+            inputs["law"] = self._assess(origin, self._delivered(origin), self._judges(origin)[-1])
         if treat.needs_pool:
             inputs["pool"] = self._delivered(origin)
         else:

@@ -58,9 +58,9 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     """Stage function. Inputs: ``prepare``, ``pool``, ``judge``, ``real`` (what ``embed`` left of this judge).
 
     Leaves scores.parquet (sample, iou, then the columns of ``agreement`` and of ``abnormality``), left_out.json (what
-    is not told of the agreement, and why), law.json (see ``PoolLaw``), look_map.safetensors (``planted_look``), spectra.parquet
-    (see ``Spectra.table``), features.safetensors (see ``FeatureSets.save``), pool_metrics.json (see ``pool_metrics``)
-    and fitted_on.json with all whom its inputs saw.
+    is not told of the agreement, and why), law.json (see ``PoolLaw``), look_map.safetensors (``planted_look``),
+    spectra.parquet (see ``Spectra.table``), features.safetensors (see ``FeatureSets.save``), pool_metrics.json (see
+    ``pool_metrics``) and fitted_on.json with all whom its inputs saw.
 
     Raises:
         UserError: an input has seen a test patient, there are too few patients or samples for a null floor, or
