@@ -66,6 +66,11 @@ class Chains:
         """Samples of the pool that an arm of these settings reads, as many as the largest of its readers wants."""
         return self._extents[_generator_key(settings)]
 
+    def sizes_of(self, arm: Arm[Settings]) -> tuple[int, int]:
+        """Samples of the pool that the arm reads, and of the one that it takes laws from; 0 where nothing is read."""
+        source = self._law_sources.get(arm.name, untreated(arm.settings))
+        return self.pool_size(arm.settings), self._extents.get(_generator_key(source), 0)
+
     def expand(self, builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
         """Add the chain of one arm under one replicate; returns the digest of its scores."""
         settings = arm.settings

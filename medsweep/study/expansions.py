@@ -32,7 +32,7 @@ class Expansions:
 
     def expand(self, chains: Chains, builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
         """As ``chains.expand``, at most once for the same answer."""
-        sizes = tuple(chains.pool_size(each.settings) for each in (arm, *self.named))
+        sizes = tuple(size for each in (arm, *self.named) for size in chains.sizes_of(each))
         key = (id(arm), replicate, sizes)
         known = self._known.get(key)
         if known is None:
