@@ -1,5 +1,6 @@
 """``medsweep data``: which datasets are known, what a folder holds, what is made of it."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from medsweep.commands.options import StorePath
+from medsweep.commands.options import Rehash, StorePath
 from medsweep.config import Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.dataset import DatasetSpec
@@ -84,6 +85,7 @@ def prepare(  # noqa: PLR0917
     resolution: Resolution = 256,
     labels: Labels = None,
     leave_out: LeaveOut = None,
+    rehash: Rehash = False,
 ) -> int:
     """Cut and scale the slices of a folder into the store, as a sweep would; a second call finds them there."""
     from medsweep.data.config import DataConfig
@@ -95,7 +97,9 @@ def prepare(  # noqa: PLR0917
         DataConfig, dataset=canonical_name(name), root=str(root), resolution=resolution, labels=labels,
         leave_out=tuple(leave_out or ()),
     )  # fmt: skip
-    source = inspect_source(data, opened.root)
+    source = inspect_source(data, opened.root, rehash=rehash)
+    for line in source.warnings:
+        typer.echo(f"medsweep: warning, data: {line}", err=True)
     if source.intensity.scale == "cohort":
         raise UserError(
             f"{name} has cohort intensities, which are fitted on the training patients of a fold; medsweep run "
@@ -124,10 +128,11 @@ def preview(  # noqa: PLR0917
         raise UserError(f"no folder {out.parent} for --out {out}; make it first")
     listing = without(list_cases(name, root, labels=labels), leave_out or ())
     rows, findings = fullest_slices(listing, resolution=resolution, patients=patients)
+    findings = [*(finding for finding in listing.findings if finding.severity == "error"), *findings]
     for finding in findings:
         typer.echo(data_views.finding_line(finding, root), err=True)
     if not rows:
-        replace(listing, findings=(*listing.findings, *findings)).require()
+        replace(listing, findings=tuple(findings)).require()
     spec = CATALOGUE.get(listing.name)
     made_up = holds_made_up(root)
     remarks = [] if spec is None or spec.publishable or made_up else [f"not to be published: terms of {spec.name}"]
@@ -184,6 +189,7 @@ def _prepare(data: "DataConfig", source: "DataSource", store: "Store") -> int:
         for done in attempt(task, RunContext(store=store.root.resolve(), stages=STAGES), store, Tracker()):
             typer.echo(f"{done.step} of {done.total}  {source.patients[done.step - 1]}", err=True)
     except TrialFailedError as error:
+        shutil.rmtree(store.part("prepare", digest), ignore_errors=True)
         if error.outcome == "bad-input":
             raise UserError(error.message) from None
         typer.echo(f"medsweep: {error}; {ADVICE.get(error.outcome, 'run the same command again')}", err=True)

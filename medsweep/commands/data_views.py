@@ -91,7 +91,7 @@ def summary(report: Report) -> RenderableType:
         f"{'spacing in mm':<16}{_ranges(usable, lambda facts: facts.spacing_mm)}",
         f"{'stored axes':<16}{', '.join(f'{name} in {count}' for name, count in axes.most_common())}",
     ]
-    lines += [f"{'scaled, ' + name:<16}{_scaled(report, channel)}" for channel, name in enumerate(listing.modalities)]
+    lines += [f"{'scaled, ' + name:<15} {_scaled(report, channel)}" for channel, name in enumerate(listing.modalities)]
     return Text("\n".join(lines))
 
 

@@ -16,6 +16,7 @@ SweepPath = Annotated[
 ]
 StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")]
 ResultsPath = Annotated[Path | None, typer.Option("--results", help="Folder for tables and report \\[results/NAME].")]
+Rehash = Annotated[bool, typer.Option("--rehash", help="Read all data files anew, whatever is remembered of them.")]
 STORE: Final = Path("store")
 
 

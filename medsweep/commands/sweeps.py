@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath, require_store
+from medsweep.commands.options import STORE, Rehash, ResultsPath, StorePath, SweepPath, require_store
 from medsweep.errors import UserError
 
 
@@ -13,12 +13,13 @@ def plan(
     sweep: SweepPath,
     store: StorePath = STORE,
     show_all: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
+    rehash: Rehash = False,
 ) -> int:
     """Show what a sweep needs, what is there already, and what the rest costs. Runs nothing."""
     from medsweep.commands import look_views, search_views, views
     from medsweep.study import session
 
-    opened = session.open_sweep(sweep, store)
+    opened = session.open_sweep(sweep, store, rehash=rehash)
     console = views.stdout()
     console.print(views.arm_list(opened.plan))
     console.print(views.plan_table(opened))
@@ -50,6 +51,7 @@ def run(  # noqa: PLR0917
         Path | None,
         typer.Option(envvar="MEDSWEEP_CACHE", help="Folder on each node's own disk for copies of what trials read."),
     ] = None,
+    rehash: Rehash = False,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
     from medsweep.commands import views
@@ -59,7 +61,9 @@ def run(  # noqa: PLR0917
     if address is not None and runner == "local":
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
     copies = cache_spec(cache, store)
-    opened = session.open_sweep(sweep, store, to="run")
+    opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
+    for line in opened.plan.data_warnings:
+        typer.echo(f"medsweep: warning, data: {line}", err=True)
     options = session.RunOptions(runner, address, wandb, fail_fast, copies)
     summary = opened.run(options)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)

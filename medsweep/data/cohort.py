@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from medsweep.data.dataset import Case, Finding, Inside, Listing
+from medsweep.data.folds import patient_of
 from medsweep.data.intensity import ZERO_BACKGROUND
 from medsweep.data.scaling import Scaled
 
@@ -75,7 +76,8 @@ def _copies(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]
             if not content:
                 continue
             if name == "mask":
-                if (other := masks.setdefault(content, facts.id)) != facts.id:
+                other = masks.setdefault(content, facts.id)
+                if patient_of(other) != patient_of(facts.id):
                     what = f"the mask has the voxels of that of {other}; are both the same patient?"
                     yield Finding("warning", facts.id, str(path), what)
                 continue
@@ -84,7 +86,8 @@ def _copies(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]
                 what = f"{name} and {modality} hold the same voxels; give {name} its own file, or leave it out"
                 yield Finding("error", facts.id, str(path), what)
             elif other != facts.id:
-                what = f"{facts.id} and {other} hold the same voxels ({name} and {modality}); keep one of them"
+                one = name if name == modality else f"{name} and {modality}"
+                what = f"{facts.id} and {other} hold the same voxels ({one}); keep one of them"
                 yield Finding("error", facts.id, str(path), what)
 
 

@@ -143,7 +143,8 @@ class Listing(DatasetFormat):
             first, more = errors[0], len(errors) - 1
             rest = f" (and {more} more: medsweep data check lists them)" if more else ""
             leave = "" if first.case == "-" else "; mend it, or name the case in data.leave_out"
-            raise UserError(f"{first.case}: {first.what} ({first.file}){rest}{leave}")
+            who = "" if first.case == "-" else f"{first.case}: "
+            raise UserError(f"{who}{first.what} ({first.file}){rest}{leave}")
         if not self.cases:
             raise UserError(f"{self.name} has no labelled case; medsweep data describe tells the expected folder")
         return self

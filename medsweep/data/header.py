@@ -150,7 +150,8 @@ def read_header(path: Path, modalities: int = 1, channel: int | None = None) -> 
     sform, qform = raw.get_sform(coded=False), _qform(raw, path, needed=codes[0] == 0)
     stored = sform if codes[0] else qform
     unit, in_mm = UNITS_MM.get(int(raw["xyzt_units"]) & 7, ("", 1.0))
-    affine = np.diag([in_mm, in_mm, in_mm, 1.0]) @ np.asarray(stored, np.float64)
+    affine = np.array(stored, np.float64)
+    affine[:3] *= in_mm
     _refuse_unusable(affine, path, unit)
     remarks = [*_units(raw, unit, affine), *_contradictions(raw, shape, sform, qform, in_mm)]
     grid = Grid(

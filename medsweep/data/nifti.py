@@ -21,8 +21,8 @@ from medsweep.data.header import SAME_GRID, Grid, read_header, trimmed, voxels_a
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 
-ABSURD = 1e30
-"""Voxels beyond this are fill values (such as 3.4e38), not measurements."""
+ABSURD = 1e18
+"""Voxels beyond this are fill values (such as 3.4e38), not measurements; their squares still are 32-bit numbers."""
 
 WHOLE = 1e-4
 """A label this close to a whole number is one: stored scaling factors leave such rounding errors."""

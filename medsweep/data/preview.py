@@ -1,6 +1,7 @@
 """A contact sheet of what ``prepare`` makes: per patient the slice with most foreground, in every modality."""
 
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -127,7 +128,9 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
     # A label that begins with an underscore would be left out, so the names are put in afterwards.
     for text, name in zip(shown.get_texts(), names, strict=True):
         text.set(text=name, parse_math=False)
-    figure.savefig(out, dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # A letter that the font lacks is drawn as a box.
+        figure.savefig(out, dpi=110)
 
 
 def _draw_row(axes: Sequence["Axes"], row: Row, grey: tuple[float, float]) -> None:

@@ -24,6 +24,7 @@ from medsweep.data.layouts.description import (
 )
 from medsweep.data.layouts.groups import with_patients
 from medsweep.data.layouts.leftovers import leftovers
+from medsweep.data.layouts.names import legible
 from medsweep.data.phantom import patient_ids, write_cohort
 from medsweep.data.phantom.cohort import PHANTOM_VERSION
 from medsweep.data.remembered import Remembered
@@ -78,7 +79,7 @@ def list_cases(
         remarks = read_remarks(root)
         listing = _list_known(spec, root, labels)
     listing = with_patients(listing, remarks.patient, root)
-    return replace(listing, findings=(*listing.findings, *leftovers(root, listing, remarks.ignore)))
+    return legible(replace(listing, findings=(*listing.findings, *leftovers(root, listing, remarks.ignore))))
 
 
 def _list_known(spec: DatasetSpec, root: Path, labels: str | None) -> Listing:

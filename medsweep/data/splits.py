@@ -8,6 +8,7 @@ network never saw and is scored on, which is our test group.
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from medsweep.config import Config
 from medsweep.data.folds import Split, require_known, spelled_out
+from medsweep.data.layouts.dataset_json import without_twins
 from medsweep.errors import UserError
 from medsweep.validation import explain
 from medsweep.yamlfile import read_text
@@ -36,7 +38,7 @@ def read_splits(path: Path, patients: Sequence[str]) -> tuple[Split, ...]:
             two groups of a fold.
     """
     try:
-        content = json.loads(read_text(path, "split", "*.json"))
+        content = json.loads(read_text(path, "split", "*.json"), object_pairs_hook=partial(without_twins, path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
     folds = _folds(path, content)

@@ -35,10 +35,11 @@ class PlannedSweep:
     plan: Plan[Settings]
 
 
-def plan_sweep(path: Path, store: Store, *, reading: bool = False) -> PlannedSweep:
+def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool = False) -> PlannedSweep:
     """Read a sweep file, look at its data, and build its plan.
 
     Where results are only for ``reading``, what the store recorded of the patients will do in place of their files.
+    With ``rehash`` these are all read anew.
 
     Raises:
         UserError: anything in the file or the data that a user can mend.
@@ -48,7 +49,8 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False) -> PlannedSwe
     sweep = with_equal_real_steps(sweep)
     compared = arms(sweep)
     try:
-        source = (recorded_source if reading else current_source)(sweep.base.data, store)
+        data = sweep.base.data
+        source = recorded_source(data, store) if reading else current_source(data, store, rehash=rehash)
     except ValueError as error:
         raise sweep.error(("data",), str(error)) from None
     refuse_what_cannot_be_told(sweep, compared, source)
@@ -91,7 +93,7 @@ def plan_arms(
     )
     require_no_leak(plan, source.patients)
     _require_spare_patients(sweep, plan, source.patients)
-    return replace(plan, patients=source.patients)
+    return replace(plan, patients=source.patients, data_warnings=source.warnings)
 
 
 def _require_room(

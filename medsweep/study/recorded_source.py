@@ -1,25 +1,25 @@
 """What the patients of a sweep were when it was last planned, so that results can be read where their files are not."""
 
 import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from medsweep.data.config import DataConfig
-from medsweep.data.dataset import Intensity
 from medsweep.data.source import DataSource, inspect_source
 from medsweep.files import read_only_is_fine, write_json
 from medsweep.identity import canonical
 from medsweep.store.store import Store
 
 
-def current_source(config: DataConfig, store: Store) -> DataSource:
-    """The patients as their files are now; kept in the store for ``recorded_source``.
+def current_source(config: DataConfig, store: Store, *, rehash: bool = False) -> DataSource:
+    """The patients as their files are now; kept in the store for ``recorded_source``. ``rehash`` reads all files anew.
 
     Raises:
         UserError: the folder or a file is missing, or the layout cannot be used.
     """
-    source, path = inspect_source(config, store.root), _path(config, store)
+    source, path = inspect_source(config, store.root, rehash=rehash), _path(config, store)
     if config.phantom is None and _read(path) != source:
         with read_only_is_fine():
             path.parent.mkdir(exist_ok=True)
@@ -47,12 +47,6 @@ def _path(config: DataConfig, store: Store) -> Path:
 
 def _read(path: Path) -> DataSource | None:
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return DataSource(
-            fingerprint=str(kept["fingerprint"]),
-            patients=tuple(kept["patients"]),
-            intensity=Intensity.model_validate_json(json.dumps(kept["intensity"])),
-            regions=tuple(kept["regions"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        return TypeAdapter(DataSource).validate_json(path.read_bytes())
+    except (OSError, ValueError):
         return None

@@ -103,7 +103,8 @@ class Session:
         """What the design can show, then what the store holds that other code or other stage versions published."""
         notes = store_notes(self.plan, self.decisions, STAGES, self.store)
         last = self.looks.looks[-1] if self.looks is not None else None
-        return (*power_lines(self.sweep, self.plan, self.store, last), *notes)
+        data = (f"warning, data: {line}" for line in self.plan.data_warnings)
+        return (*power_lines(self.sweep, self.plan, self.store, last), *data, *notes)
 
     def look_costs(self) -> list[Forecast]:
         """Of the look at hand and of each after it, what is still to run up to it."""
@@ -208,23 +209,26 @@ class Session:
             decisions=now.decisions,
             failures=summary.failures if summary else now.failures,
             command=command,
-            limits=() if self.search is None else (LIMIT,),
+            limits=(
+                *(() if self.search is None else (LIMIT,)),
+                *(f"Warned of by the check of the data: {line}." for line in plan.data_warnings),
+            ),
             look=None if at is None else at.look,
             formats=formats,
         )
 
 
-def open_sweep(path: Path, store_root: Path, *, to: Purpose = "plan") -> Session:
+def open_sweep(path: Path, store_root: Path, *, to: Purpose = "plan", rehash: bool = False) -> Session:
     """Read a sweep, build its plan and compare it with the store.
 
     ``to`` run is where the store must be writable; to read is where the store must be there and the files of the
-    patients need not be.
+    patients need not be. ``rehash`` reads these anew, whatever is remembered of them.
 
     Raises:
         UserError: anything in the file, the data or the store that a user can mend.
     """
     store = Store.create(store_root) if to == "run" else Store.open(store_root)
-    planned = plan_sweep(path, store, reading=to == "read")
+    planned = plan_sweep(path, store, reading=to == "read", rehash=rehash)
     looks, search = open_looks(planned, store), open_search(planned, store)
     plan = planned.plan if search is None else search.forward().plan
     look = None if looks is None else looks.forward()

@@ -112,6 +112,8 @@ class Plan(Generic[S_co]):
     """Arms left out because they are the same trials as another arm, and that arm's name."""
     patients: tuple[str, ...] = ()
     """Everyone in the data, for those who ask what the replicates test."""
+    data_warnings: tuple[str, ...] = ()
+    """What ``medsweep data check`` warns of, a line each."""
 
     @property
     def goals(self) -> list[str]:

@@ -1,6 +1,7 @@
 """From file names to cases: numeric order, hidden files, NIfTI endings, case folders and one file per role."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +52,16 @@ def volume_at(path: Path) -> Path | None:
 
 
 def candidates(folder: Path, stem: str) -> list[Path]:
-    """The files of ``stem.nii.gz`` and ``stem.nii`` in ``folder``; the ending counts in any case if none is exact."""
+    """The files of ``stem.nii.gz`` and ``stem.nii`` in ``folder``.
+
+    If none is exact, the ending counts in any case and letters in any Unicode form.
+    """
     exact = [found for ending in ENDINGS if (found := volume_at(folder / f"{stem}{ending}")) is not None]
     if exact or not folder.is_dir():
         return exact
-    alike = (child for child in sorted(folder.iterdir()) if without_ending(child.name) == stem)
+    wanted = unicodedata.normalize("NFC", stem)  # macOS writes an umlaut as two characters, most others as one.
+    named = ((child, without_ending(child.name)) for child in sorted(folder.iterdir()))
+    alike = (child for child, name in named if name is not None and unicodedata.normalize("NFC", name) == wanted)
     return [found for child in alike if (found := volume_at(child)) is not None]
 
 

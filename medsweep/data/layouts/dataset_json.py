@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,21 @@ def read_described(root: Path, expected: str) -> Described:
         hint = f"; {nearest(root.name, inside)}" if inside else ""
         raise UserError(f"no {NAME} in {root}; data.root must be {expected}{hint}")
 
-    def without_twins(pairs: list[tuple[str, Any]]) -> Described:
-        keys = [key for key, _ in pairs]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise UserError(f"{path} has the key {twice!r} twice in one object; keep one")
-        return dict(pairs)
-
     try:
-        described = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=without_twins)
+        described = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(without_twins, path))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); fetch it again") from error
     if isinstance(described, dict):
         return described
     raise UserError(f"{path} must hold an object with modality, labels and training, got {type(described).__name__}")
+
+
+def without_twins(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of some pairs, for ``json``. Raises UserError: a key stands twice."""
+    keys = [key for key, _ in pairs]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise UserError(f"{path} has the key {twice!r} twice in one object; keep one")
+    return dict(pairs)
 
 
 def channels_of(described: Described, path: Path) -> tuple[str, ...]:

@@ -1,0 +1,108 @@
+"""Whatever is done to a file, ``data check`` ends with 0 or 1, a line per finding, no traceback and little memory."""
+
+import gzip
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from medsweep.cli import app
+from medsweep.data.check import check
+from medsweep.data.source import list_cases
+
+AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
+SHAPE = (12, 10, 6)
+YAML = 'modalities: {T1: "{id}/img.nii.gz", T2: "{id}/t2.nii"}\nmask: "{id}/seg.nii.gz"\nclasses: {ball: 1, core: 2}\n'
+FILES = ("img.nii.gz", "t2.nii", "seg.nii.gz")
+LIMIT_KIB = 2 * 2**20
+HEADER = 352
+EXTREMES = (b"\xff\xff\xff\x7f", b"\x00\x00\x80\x7f", bytes(4), b"\xff" * 4)
+
+
+def folder(root: Path) -> Path:
+    """Two patients, one of whom stays as he is."""
+    for number in (1, 2):
+        rng = np.random.default_rng(number)
+        for name, array in (
+            ("img.nii.gz", rng.normal(100, 20, SHAPE).astype(np.float32)),
+            ("t2.nii", rng.integers(-300, 900, SHAPE).astype(np.int16)),
+            ("seg.nii.gz", rng.integers(0, 3, SHAPE).astype(np.uint8)),
+        ):
+            path = root / f"p{number}" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.Nifti1Image(array, AFFINE).to_filename(path)
+    (root / "medsweep.yaml").write_text(YAML)
+    return root
+
+
+def mutations(content: bytes, packed: bool, rng: np.random.Generator) -> Iterator[bytes]:
+    """The file with a damage drawn at random: in the header, in the voxels, in the packing, or in its length."""
+    while True:
+        inner = bytearray(gzip.decompress(content) if packed else content)
+        kind = int(rng.integers(6))
+        if kind == 0:  # a field of the header
+            place = int(rng.integers(HEADER))
+            inner[place] = int(rng.integers(256))
+        elif kind == 1:  # a number of the header, to an extreme
+            place, width = int(rng.integers(HEADER // 4)) * 4, int(rng.integers(2, 5))
+            inner[place : place + width] = EXTREMES[int(rng.integers(4))][:width]
+        elif kind == 2:  # sizes
+            inner[40:56] = rng.integers(-5, 32767, 8).astype("<i2").tobytes()
+        elif kind == 3:  # many bytes anywhere
+            for place in rng.integers(len(inner), size=int(rng.integers(1, 60))):
+                inner[place] = int(rng.integers(256))
+        written = bytearray(gzip.compress(bytes(inner), mtime=0) if packed else inner)
+        if kind == 4:  # bytes of the file itself
+            for place in rng.integers(len(written), size=int(rng.integers(1, 4))):
+                written[place] ^= 1 << int(rng.integers(8))
+        elif kind == 5:  # its length
+            written = written[: int(rng.integers(len(written)))] if rng.random() < 0.7 else written + rng.bytes(50)
+        yield bytes(written)
+
+
+def hold(tmp_path: Path, count: int, seed: int) -> None:
+    root = folder(tmp_path / "data")
+    rng = np.random.default_rng(seed)
+    originals = {name: (root / "p2" / name).read_bytes() for name in FILES}
+    damaged = {name: mutations(content, name.endswith(".gz"), rng) for name, content in originals.items()}
+    refused = 0
+    for number in range(count):
+        name = FILES[number % len(FILES)]
+        (root / "p2" / name).write_bytes(next(damaged[name]))
+        report = check(list_cases("mine", root), threads=1)
+        assert [facts.id for facts in report.cases][:1] == ["p1"], number
+        assert all("\n" not in finding.what for finding in report.findings)
+        assert not any("cannot be used (" in finding.what for finding in report.findings), report.findings
+        refused += not report.ok
+        (root / "p2" / name).write_bytes(originals[name])
+    assert 0.3 * count < refused < count
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < LIMIT_KIB
+
+
+def test_a_hundred_damaged_files_are_findings(tmp_path: Path) -> None:
+    hold(tmp_path, 120, seed=0)
+
+
+@pytest.mark.slow
+def test_a_thousand_damaged_files_are_findings(tmp_path: Path) -> None:
+    hold(tmp_path, 1000, seed=1)
+
+
+def test_the_command_ends_with_a_line_per_finding(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data")
+    rng = np.random.default_rng(3)
+    for number in range(3, 9):
+        shutil.copytree(root / "p2", root / f"p{number}")
+        for name in FILES:
+            path = root / f"p{number}" / name
+            path.write_bytes(next(mutations(path.read_bytes(), name.endswith(".gz"), rng)))
+    for command in (("check",), ("preview", "--out", str(tmp_path / "p.png"), "--resolution", "16")):
+        told = CliRunner().invoke(app, ["data", command[0], "mine", "--root", str(root), *command[1:]])
+        assert told.exit_code == 1, told.output
+        assert "Traceback" not in told.output
+        assert told.exception is None or isinstance(told.exception, SystemExit)
