@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from medsweep.data.dataset import Case, Finding, Inside, Listing
 from medsweep.data.folds import patient_of
@@ -59,6 +60,7 @@ def compare(listing: Listing, cases: Sequence[CaseFacts]) -> list[Finding]:
     files = {case.id: case for case in listing.cases}
     return [
         *_copies(listing, cases, files),
+        *_equal_masks(cases, files),
         *_directions(listing, cases, files),
         *_absent_classes(listing, cases, files),
         *_divided(listing, cases, files),
@@ -67,33 +69,35 @@ def compare(listing: Listing, cases: Sequence[CaseFacts]) -> list[Finding]:
 
 def _copies(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
     """The same voxels in two cases, or in two modalities of one."""
-    names = (*listing.modalities, "mask")
     first: dict[str, tuple[str, str]] = {}
-    masks: dict[str, str] = {}
     for facts in cases:
-        case = files[facts.id]
-        for name, path, content in zip(names, _paths(listing, case), facts.copies, strict=True):
-            if not content:
-                continue
-            if name == "mask":
-                other = masks.setdefault(content, facts.id)
-                if patient_of(other) != patient_of(facts.id):
-                    what = f"the mask has the voxels of that of {other}; are both the same patient?"
-                    yield Finding("warning", facts.id, str(path), what)
-                continue
-            other, modality = first.setdefault(content, (facts.id, name))
-            if other == facts.id and modality != name:
-                what = f"{name} and {modality} hold the same voxels; give {name} its own file, or leave it out"
-                yield Finding("error", facts.id, str(path), what)
-            elif other != facts.id:
+        images = zip(listing.modalities, _paths(listing, files[facts.id]), facts.copies, strict=False)
+        for name, path, content in images:
+            other, modality = first.setdefault(content, (facts.id, name)) if content else (facts.id, name)
+            if other != facts.id:
                 one = name if name == modality else f"{name} and {modality}"
                 what = f"{facts.id} and {other} hold the same voxels ({one}); keep one of them"
-                yield Finding("error", facts.id, str(path), what)
+            elif modality != name:
+                what = f"{name} and {modality} hold the same voxels; give {name} its own file, or leave it out"
+            else:
+                continue
+            yield Finding("error", facts.id, str(path), what)
 
 
-def _paths(listing: Listing, case: Case) -> tuple[object, ...]:
-    images = case.images * (len(listing.modalities) if listing.stacked else 1)
-    return (*images, case.label)
+def _equal_masks(cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
+    """The same mask in cases of two patients."""
+    first: dict[str, str] = {}
+    for facts in cases:
+        content = facts.copies[-1]
+        other = first.setdefault(content, facts.id)
+        if content and patient_of(other) != patient_of(facts.id):
+            what = f"the mask has the voxels of that of {other}; are both the same patient?"
+            yield Finding("warning", facts.id, str(files[facts.id].label), what)
+
+
+def _paths(listing: Listing, case: Case) -> tuple[Path, ...]:
+    """The image file of each modality."""
+    return case.images * (len(listing.modalities) if listing.stacked else 1)
 
 
 def _directions(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
@@ -116,11 +120,11 @@ def _absent_classes(listing: Listing, cases: Sequence[CaseFacts], files: dict[st
     label = str(files[cases[0].id].label)
     absent = [name for index, name in enumerate(listing.classes) if index and not any(f.voxels[index] for f in cases)]
     if len(absent) == len(listing.classes) - 1:
-        what = f"no mask of {len(cases)} has any foreground; there is nothing to learn or to measure"
-        yield Finding("error", "-", label, what)
+        nothing = f"no mask of {len(cases)} has any foreground; there is nothing to learn or to measure"
+        yield Finding("error", "-", label, nothing)
     elif absent:
-        what = f"no case has any voxel of {', '.join(absent)}; are their label values right?"
-        yield Finding("warning", "-", label, what)
+        lacking = f"no case has any voxel of {', '.join(absent)}; are their label values right?"
+        yield Finding("warning", "-", label, lacking)
 
 
 def _divided(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:

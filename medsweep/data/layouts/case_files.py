@@ -26,8 +26,12 @@ def is_hidden(name: str) -> bool:
 
 
 def without_ending(name: str) -> str | None:
-    """The name without ``.nii`` or ``.nii.gz`` in any case; None for a file that is no NIfTI file by name."""
-    return next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), None)
+    """The name without ``.nii`` or ``.nii.gz`` in any case; None for a file that is no NIfTI file by name.
+
+    Letters are composed: macOS writes an umlaut as two characters, most others as one.
+    """
+    found = next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), None)
+    return None if found is None else unicodedata.normalize("NFC", found)
 
 
 def existing_folder(root: Path, expected: str) -> Path:
@@ -59,9 +63,8 @@ def candidates(folder: Path, stem: str) -> list[Path]:
     exact = [found for ending in ENDINGS if (found := volume_at(folder / f"{stem}{ending}")) is not None]
     if exact or not folder.is_dir():
         return exact
-    wanted = unicodedata.normalize("NFC", stem)  # macOS writes an umlaut as two characters, most others as one.
-    named = ((child, without_ending(child.name)) for child in sorted(folder.iterdir()))
-    alike = (child for child, name in named if name is not None and unicodedata.normalize("NFC", name) == wanted)
+    composed = unicodedata.normalize("NFC", stem)
+    alike = (child for child in sorted(folder.iterdir()) if without_ending(child.name) == composed)
     return [found for child in alike if (found := volume_at(child)) is not None]
 
 

@@ -110,7 +110,9 @@ def test_prepare_publishes_once_and_finds_it_again(data: Data, toy: Path, tmp_pa
     words = ("prepare", "toy", "--root", toy, "--resolution", 16, "--store", "store")
     first = data(*words)
     assert first.exit_code == 0, first.output
-    assert [line.split()[-1] for line in first.output.splitlines()[:3]] == ["toy_1", "toy_2", "toy_10"]
+    lines = first.output.splitlines()
+    assert [line.split()[-1] for line in lines if " of 3 " in line] == ["toy_1", "toy_2", "toy_10"]
+    assert "warning, data: 2 cases (toy_2, toy_10)" in lines[0]
     (published,) = Store(tmp_path / "store").published("prepare")
     assert published.digest[:16] in first.output
     slices = SliceSet.open(Store(tmp_path / "store").output("prepare", published.digest))

@@ -63,3 +63,9 @@ def test_a_file_that_is_not_there_or_no_json_is_named(tmp_path):
         read_splits(path, PATIENTS)
     with pytest.raises(UserError, match=r"there is no split file .*split.json; did you mean '.*splits.json'"):
         read_splits(tmp_path / "split.json", PATIENTS)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "splits.json").write_text('[{"train": ["a"], "train": ["c"], "val": ["b"]}]')
+    with pytest.raises(UserError, match=r"splits\.json has the key 'train' twice in one object; keep one"):
+        read_splits(tmp_path / "splits.json", ("a", "b", "c"))
