@@ -112,7 +112,7 @@ def test_prepare_publishes_once_and_finds_it_again(data: Data, toy: Path, tmp_pa
     assert first.exit_code == 0, first.output
     lines = first.output.splitlines()
     assert [line.split()[-1] for line in lines if " of 3 " in line] == ["toy_1", "toy_2", "toy_10"]
-    assert "warning, data: 2 cases (toy_2, toy_10)" in lines[0]
+    assert "warning, data: toy_10, toy_10.nii.gz: the mask has" in lines[0]
     (published,) = Store(tmp_path / "store").published("prepare")
     assert published.digest[:16] in first.output
     slices = SliceSet.open(Store(tmp_path / "store").output("prepare", published.digest))
