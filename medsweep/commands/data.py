@@ -42,12 +42,38 @@ def list_datasets() -> int:
     return 0
 
 
-def describe(name: Name) -> int:
-    """Tell all about a dataset: where to get it, its terms, the expected folder, its traps, how it is read."""
+def describe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of the list, or a folder.")],
+) -> int:
+    """Tell all about a dataset, or what a folder would be read as."""
     from medsweep.commands import data_views, views
 
+    if canonical_name(name) not in CATALOGUE and (Path(name).is_dir() or "/" in name):
+        return _describe_folder(Path(name))
     views.stdout().print(data_views.description(_spec(name)), soft_wrap=True)
     return 0
+
+
+def _describe_folder(root: Path) -> int:
+    from medsweep.commands import data_views, views
+    from medsweep.data.layouts.leftovers import foreign_formats
+    from medsweep.data.recognise import draft, readings
+
+    console = views.stdout()
+    found = readings(root)
+    for one in found:
+        console.print(data_views.reading(one, root), soft_wrap=True)
+        console.print()
+    if found:
+        return 0
+    foreign = foreign_formats(root)
+    lines = [f"nothing tells how to read {root}", *([foreign] if foreign else [])]
+    inside = [child for child in sorted(root.iterdir()) if child.is_dir() and readings(child)]
+    lines += [f"{child} inside it can be read: medsweep data describe {child}" for child in inside]
+    if text := "" if inside else draft(root):
+        lines += ["", f"a first {root / 'medsweep.yaml'}, guessed from the names; mend names and classes:", "", text]
+    console.print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)
+    return 1
 
 
 def check(

@@ -14,6 +14,11 @@ from rich.text import Text
 from medsweep.data.check import Group, Report, class_rows
 from medsweep.data.cohort import CaseFacts
 from medsweep.data.dataset import DatasetSpec, Finding
+from medsweep.data.folds import patients_of
+from medsweep.data.recognise import Reading
+
+SHOWN_FINDINGS = 5
+"""Findings of names alone that ``describe`` shows of a folder."""
 
 NAMED = 3
 """Cases that a folded warning or note names; an error names them all."""
@@ -49,6 +54,29 @@ def description(spec: DatasetSpec) -> Text:
     lines += ["", "traps:", *(f"  - {quirk}" for quirk in spec.quirks)] if spec.quirks else []
     lines += ["", "in a sweep:", "  data:", f"    dataset: {spec.name}", f"    root: ${{MEDSWEEP_DATA}}/{spec.name}"]
     return Text("\n".join([*lines, f"    resolution: {spec.resolution}"]))
+
+
+def reading(found: Reading, root: Path) -> Text:
+    """How a folder would be read, and the lines that name it in a sweep."""
+    listing = found.listing
+    errors = {finding.case for finding in listing.findings if finding.severity == "error"} - {"-"}
+    people = patients_of(case.id for case in listing.cases)
+    values = ", ".join(f"{value} {listing.classes[index]}" for value, index in sorted(listing.values.items()))
+    example = [os.path.relpath(file, root) for file in listing.cases[0].files] if listing.cases else []
+    facts = {
+        "cases": f"{len(listing.cases)} of {len(people)} patients, {len(errors)} with errors, "
+        f"{len(listing.unlabelled)} without labels by design",
+        "modalities": ", ".join(listing.modalities), "labels": values,
+        "regions": ", ".join(f"{name} = {' + '.join(classes)}" for name, classes in listing.regions.items()),
+        "patterns": ", ".join(listing.patterns), "slice axis": listing.slice_axis,
+        "first case": f"{listing.cases[0].id}: {', '.join(example)}" if example else "none",
+    }  # fmt: skip
+    lines = [f"{root} is read as {found.how}", ""]
+    lines += [f"{key:<12}{value}" for key, value in facts.items() if value]
+    lines += [f"{finding.severity:<12}{finding.what}" for finding in listing.findings[:SHOWN_FINDINGS]]
+    if (more := len(listing.findings) - SHOWN_FINDINGS) > 0:
+        lines.append(f"and {more} more findings: medsweep data check {found.name} --root {root}")
+    return Text("\n".join([*lines, "", "in a sweep:", "  data:", f"    dataset: {found.name}", f"    root: {root}"]))
 
 
 def finding_table(groups: Sequence[Group], root: Path) -> RenderableType:

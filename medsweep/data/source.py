@@ -23,7 +23,7 @@ from medsweep.data.layouts.description import (
     read_remarks,
 )
 from medsweep.data.layouts.groups import with_patients
-from medsweep.data.layouts.leftovers import leftovers
+from medsweep.data.layouts.leftovers import OWN, leftovers
 from medsweep.data.layouts.names import legible
 from medsweep.data.phantom import patient_ids, write_cohort
 from medsweep.data.phantom.cohort import PHANTOM_VERSION
@@ -67,19 +67,44 @@ def list_cases(
     spec = CATALOGUE.get(name)
     if labels is not None and (spec is None or not spec.label_files):
         raise UserError(f"labels {labels!r} has no meaning for dataset {dataset!r}; only ibsr18 has two label files")
+    try:
+        listing, remarks = _found(name, root, description, labels)
+    except UserError as error:
+        raise UserError(f"{error}{_hint_below(root, spec, str(error))}") from None
+    listing = with_patients(listing, remarks.patient, root)
+    return legible(replace(listing, findings=(*listing.findings, *leftovers(root, listing, remarks.ignore))))
+
+
+def _found(name: str, root: Path, description: FolderDescription | None, labels: str | None) -> tuple[Listing, Remarks]:
+    """The cases of a dataset, and what is said of its folder."""
+    spec = CATALOGUE.get(name)
     if spec is None or spec.list_cases is None:
         existing_folder(root, f"a folder with {DESCRIPTION} or {decathlon.EXPECTED.removeprefix('a folder with ')}")
         remarks = description or _written(name, root)
-        listing = replace(_list_described(name, root, remarks), name=name)
-    else:
-        if description is not None:
-            raise UserError(
-                f"dataset {dataset!r} has a known layout; remove the description or give it a name of its own"
-            )
-        remarks = read_remarks(root)
-        listing = _list_known(spec, root, labels)
-    listing = with_patients(listing, remarks.patient, root)
-    return legible(replace(listing, findings=(*listing.findings, *leftovers(root, listing, remarks.ignore))))
+        return replace(_list_described(name, root, remarks), name=name), remarks
+    if description is not None:
+        raise UserError(f"dataset {name!r} has a known layout; remove the description or give it a name of its own")
+    remarks = read_remarks(root)
+    return _list_known(spec, root, labels), remarks
+
+
+def _hint_below(root: Path, spec: DatasetSpec | None, said: str) -> str:
+    """That a folder inside ``root`` can be read, where ``root`` itself is one too high; empty where none can."""
+    if not root.is_dir() or any((root / name).is_file() for name in OWN):
+        return ""
+    for child in sorted(path for path in root.iterdir() if path.is_dir()):
+        if str(child) not in said and _holds_cases(child, spec):
+            return f"; {child} inside it can be read: is data.root one folder too high?"
+    return ""
+
+
+def _holds_cases(folder: Path, spec: DatasetSpec | None) -> bool:
+    if spec is None or spec.list_cases is None:
+        return any((folder / name).is_file() for name in OWN)
+    try:
+        return bool(spec.list_cases(folder, spec))
+    except UserError:
+        return False
 
 
 def _list_known(spec: DatasetSpec, root: Path, labels: str | None) -> Listing:

@@ -175,6 +175,20 @@ def test_a_preview_needs_a_png_in_a_folder_that_exists(data: Data, toy: Path) ->
     assert "nowhere" in missing.output
 
 
+def test_describe_tells_what_a_folder_would_be_read_as(data: Data, toy: Path, tmp_path: Path) -> None:
+    told = data("describe", toy)
+    assert told.exit_code == 0
+    assert f"{toy} is read as a task of the Medical Segmentation Decathlon" in plain(told)
+    assert "cases 3 of 3 patients, 0 with errors, 0 without labels by design" in plain(told)
+    assert f"dataset: toy root: {toy}" in plain(told)
+    other = tmp_path / "other"
+    (other / "p1").mkdir(parents=True)
+    assert data("describe", other).exit_code == 1
+    assert data("describe", "./gone").exit_code == 2
+    above = data("describe", tmp_path)
+    assert f"{toy} inside it can be read: medsweep data describe {toy}" in plain(above)
+
+
 def test_cases_are_left_out_of_check_prepare_and_preview(data: Data, toy: Path) -> None:
     (toy / "labelsTr" / "toy_2.nii.gz").write_text("damaged")
     assert data("check", "toy", "--root", toy).exit_code == 1

@@ -1,0 +1,140 @@
+"""What a folder would be read as, and a first description of one that nothing tells how to read."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from medsweep.data import nifti
+from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.dataset import Listing
+from medsweep.data.layouts import nnunet
+from medsweep.data.layouts.case_files import is_hidden, numeric, without_ending
+from medsweep.data.layouts.dataset_json import NAME
+from medsweep.data.layouts.description import DESCRIPTION, describes_files
+from medsweep.data.source import list_cases
+from medsweep.errors import UserError
+
+MASK = re.compile(r"seg|mask|label|gt|roi|lesion|annot", re.IGNORECASE)
+"""What names of masks hold, as a rule."""
+
+LISTED_VALUES = 40
+"""Label values from which a mask that is looked at is taken for an image."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a folder."""
+
+    name: str
+    """What a sweep writes as ``dataset``."""
+    how: str
+    """The layout, in words."""
+    listing: Listing
+
+
+def readings(root: Path) -> list[Reading]:
+    """All ways in which ``root`` can be read as it is, that of its own description first.
+
+    Raises:
+        UserError: no such folder, or its description or dataset.json is broken.
+    """
+    if not root.is_dir():
+        raise UserError(f"no folder {root}")
+    own = re.sub(r"\W+", "-", root.resolve().name).strip("-").lower() or "mine"
+    own = f"my-{own}" if own in CATALOGUE else own
+    found = []
+    if (root / DESCRIPTION).is_file() and describes_files(root):
+        found.append(Reading(own, f"a folder that {DESCRIPTION} describes", list_cases(own, root)))
+    elif (root / NAME).is_file():
+        kind = "a raw folder of nnU-Net" if nnunet.is_nnunet(root) else "a task of the Medical Segmentation Decathlon"
+        found.append(Reading(own, kind, list_cases(own, root)))
+    for name, spec in CATALOGUE.items():
+        try:
+            listing = list_cases(name, root) if spec.list_cases is not None else None
+        except UserError:
+            continue
+        if listing is not None:
+            found.append(Reading(name, f"{spec.title}, layout {spec.layout}", listing))
+    return found
+
+
+def draft(root: Path) -> str:
+    """A first ``medsweep.yaml`` from the names of the files and the values of one mask; empty where names tell nothing.
+
+    A user must look at it: which name is the mask is guessed, and classes are called after their values.
+    """
+    files = [file for path in sorted(root.rglob("*")) if (file := _volume(root, path)) is not None]
+    patterns = _patterns(files)
+    masks = [pattern for pattern in patterns if MASK.search(pattern.rpartition("{id}")[2] or pattern)]
+    images = [pattern for pattern in patterns if pattern not in masks]
+    if not images or not masks:
+        return ""
+    lines = ["modalities:", *(f'  {name}: "{pattern}"' for name, pattern in _named(images).items())]
+    if len(masks) > 1:
+        return "\n".join([*lines, "mask:", *(f'  {name}: "{text}"' for name, text in _named(masks).items())])
+    example = next(root / file for file in files if _matches(masks[0], file))
+    values = _values(example) or [1]
+    classes = ", ".join(f"label-{value}: {value}" for value in values)
+    return "\n".join([*lines, f'mask: "{masks[0]}"', f"classes: {{{classes}}}"])
+
+
+def _volume(root: Path, path: Path) -> PurePosixPath | None:
+    relative = PurePosixPath(path.relative_to(root).as_posix())
+    hidden = any(is_hidden(part) for part in relative.parts)
+    return None if hidden or without_ending(path.name) is None or not path.is_file() else relative
+
+
+def _patterns(files: Sequence[PurePosixPath]) -> list[str]:
+    """File patterns that most cases have: the id is the first folder that varies, else the start of the name."""
+    counts: Counter[str] = Counter()
+    cases = set[str]()
+    for file in files:
+        id_ = _id(file, files)
+        if not id_:
+            continue
+        cases.add(id_)
+        counts[re.sub(rf"(?<![^\W_]){re.escape(id_)}(?![^\W_])", "{id}", str(file))] += 1
+    return [pattern for pattern, count in counts.items() if "{id}" in pattern and 2 * count >= len(cases)]
+
+
+def _id(file: PurePosixPath, files: Iterable[PurePosixPath]) -> str:
+    alike = [other for other in files if len(other.parts) == len(file.parts)]
+    for place, part in enumerate(file.parts[:-1]):
+        names = {other.parts[place] for other in alike}
+        if len(names) > 1 and not (names <= {"images", "labels", "masks", "imagesTr", "labelsTr", "img", "seg"}):
+            return part
+    stem = without_ending(file.name) or ""
+    stems = sorted({without_ending(other.name) or "" for other in alike}, key=len)
+    shorter = next((other for other in stems if other != stem and re.match(re.escape(other) + r"[_-]", stem)), None)
+    has_longer = any(re.match(re.escape(stem) + r"[_-]", other) for other in stems)
+    return shorter or (stem if has_longer or "_" not in stem else stem.rpartition("_")[0])
+
+
+def _matches(pattern: str, file: PurePosixPath) -> bool:
+    before, *after = map(re.escape, pattern.split("{id}"))
+    return re.fullmatch(before + "(?P<id>[^/]+)" + "(?P=id)".join(after), str(file)) is not None
+
+
+def _named(patterns: Iterable[str]) -> dict[str, str]:
+    """Patterns by the text that tells them apart."""
+    named: dict[str, str] = {}
+    for pattern in sorted(patterns, key=numeric):
+        stem = without_ending(PurePosixPath(pattern).name) or pattern
+        name = re.sub(r"\W+", "-", stem.replace("{id}", "")).strip("-_") or "image"
+        named[name if name not in named else f"{name}-{len(named)}"] = pattern
+    return named
+
+
+def _values(path: Path) -> list[int]:
+    """Foreground values of a mask; none where it cannot be read or looks like an image."""
+    try:
+        array = nifti.read_image(path).array
+    except UserError:
+        return []
+    values = np.unique(array)
+    whole = values[values == np.rint(values)]
+    return [int(v) for v in whole if v != 0] if len(whole) == len(values) <= LISTED_VALUES else []
