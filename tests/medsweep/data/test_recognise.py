@@ -30,7 +30,7 @@ def test_every_layout_is_recognised(tmp_path):
     assert told(mine) == []
     (mine / "medsweep.yaml").write_text('modalities: {T1: "{id}.nii"}\nmask: "{id}_s.nii"\nclasses: {x: 1}\n')
     assert told(mine) == [("mine", "a folder that medsweep.yaml describes")]
-    with pytest.raises(UserError, match="no folder .*gone"):
+    with pytest.raises(UserError, match=r"no folder .*gone"):
         readings(tmp_path / "gone")
 
 
@@ -63,8 +63,8 @@ def test_names_that_tell_nothing_give_no_draft(tmp_path):
 def test_a_root_one_folder_too_high_names_the_folder_inside(tmp_path):
     touch(tmp_path, "set/1.nii", "set/1_s.nii")
     (tmp_path / "set/medsweep.yaml").write_text('modalities: {T1: "{id}.nii"}\nmask: "{id}_s.nii"\nclasses: {x: 1}\n')
-    with pytest.raises(UserError, match="set inside it can be read: is data.root one folder too high"):
+    with pytest.raises(UserError, match=r"set inside it can be read: is data.root one folder too high"):
         list_cases("mine", tmp_path)
     touch(tmp_path / "clone", "repo/data/case_00000/imaging.nii.gz", "repo/data/case_00000/segmentation.nii.gz")
-    with pytest.raises(UserError, match="no folder case_XXXXX .*repo inside it can be read: is data.root one folder"):
+    with pytest.raises(UserError, match=r"no folder case_XXXXX .*repo inside it can be read: is data.root one folder"):
         list_cases("kits19", tmp_path / "clone")
