@@ -41,6 +41,12 @@ def run(  # noqa: PLR0917
     address: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster; without it one is started here.")
     ] = None,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPUs of the Ray that is started \\[all that this process may use].")
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=0, help="GPUs of the Ray that is started \\[all that it sees].")
+    ] = None,
     wandb: Annotated[
         Literal["offline", "online", "disabled"] | None, typer.Option(help="W&B mode \\[offline unless logged in].")
     ] = None,
@@ -55,16 +61,23 @@ def run(  # noqa: PLR0917
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
     from medsweep.commands import views
+    from medsweep.execution.machine import cpus_here
     from medsweep.store.cache import cache_spec
     from medsweep.study import session
 
     if address is not None and runner == "local":
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
+    for name, limit in (("cpus", cpus), ("gpus", gpus)):
+        if limit is not None and (address is not None or runner == "local"):
+            other = "--runner local" if runner == "local" else "--address"
+            raise UserError(f"--{name} is for a Ray that is started here; leave it or {other} out")
+    if cpus is not None and cpus > cpus_here():
+        raise UserError(f"--cpus {cpus}: this process may use {cpus_here()} here; ask for no more")
     copies = cache_spec(cache, store)
     opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
-    options = session.RunOptions(runner, address, wandb, fail_fast, copies)
+    options = session.RunOptions(runner, address, wandb, fail_fast, copies, cpus, gpus)
     summary = opened.run(options)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
     if not summary.stopped and opened.has_results():

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from medsweep.execution.failures import OWN_FAILURES, TRIES, backoff_seconds, notes
-from medsweep.execution.gpu_memory import Grant, next_grant
+from medsweep.execution.failures import KILLED_FOR_MEMORY, OWN_FAILURES, TRIES, backoff_seconds, notes
+from medsweep.execution.gpu_memory import WHOLE_NODE_GIB, Grant, next_grant
 from medsweep.execution.memory_probe import granted
 from medsweep.execution.plan_tasks import labels_of, tasks_of
-from medsweep.execution.runner import UNGUARDED, Guard, RoundResult, Runner, RunPolicy
+from medsweep.execution.runner import UNGUARDED, Guard, RoundResult, Runner, RunPolicy, holder
 from medsweep.execution.task import RunContext, Task
 from medsweep.stop_signals import stop_signals
 from medsweep.store.store import DamagedError, Store
@@ -21,6 +21,8 @@ from medsweep.tracking.console import Observer
 from medsweep.trial import COMPLETE
 
 POLL_SECONDS = 2.0
+ORPHAN_SECONDS = 300.0
+"""Time that a worker gets to end which Ray has lost with its node, and which holds its trial all the same."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def run_plan(
             # Lost to the machines, with no time left in this round to be tried again.
             pending = [task.digest for task in tasks if task.digest not in result.outcomes]
             lost = [policy.lost[digest] for digest in pending if policy.lost[digest] > 0]
-            state.stopped = _stopped_while_waiting(tasks, lost, store, observer)
+            state.stopped = _stopped_while_waiting(tasks, lost, store, observer, result.orphans)
+            state.given_up |= _still_held(result.orphans, tasks, store)
         decisions = decide_checked(plan, store, observer)
     return _summary(plan, labels, state, reused=reused, final=decisions, seconds=time.monotonic() - begun)
 
@@ -174,11 +177,12 @@ def _account(tasks: list[Task], result: RoundResult, state: _RunState, context: 
             continue
         if outcome == DamagedError.outcome:
             _set_aside_input(task, store, observer)
-        if outcome == "out-of-memory" and _enlarge(task, state, context, observer):
+        message = result.messages.get(task.digest, "")
+        if outcome == "out-of-memory" and _enlarge(task, message, state, context, observer):
             continue
         state.tries[task.digest] += 1
         if outcome != DamagedError.outcome or state.tries[task.digest] >= TRIES:
-            state.given_up[task.digest] = (outcome, result.messages.get(task.digest, ""))
+            state.given_up[task.digest] = (outcome, message)
 
 
 def _account_probe(probe: Task, tasks: list[Task], result: RoundResult, state: _RunState) -> None:
@@ -190,16 +194,21 @@ def _account_probe(probe: Task, tasks: list[Task], result: RoundResult, state: _
     state.given_up |= {task.digest: (outcome, message) for task in tasks if task.shape == probe.digest}
 
 
-def _enlarge(task: Task, state: _RunState, context: RunContext, observer: Observer) -> bool:
+def _enlarge(task: Task, message: str, state: _RunState, context: RunContext, observer: Observer) -> bool:
     """Whether a trial that ran out of memory can be given more; a trial whose share was measured holds it by now."""
     config = context.stages[task.stage].config.model_validate_json(json.dumps(task.config))
     grant = state.enlarged.get(task.digest) or granted(task, Store(context.store))
-    more = next_grant(grant, context.resources_of(task.stage), context.stages[task.stage].divides(config))
+    divides = context.stages[task.stage].divides(config)
+    killed = message.startswith(KILLED_FOR_MEMORY)
+    more = next_grant(grant, context.resources_of(task.stage), divides, of_host=killed)
     if more is None:
         return False
     state.enlarged[task.digest] = more
     batches = f" and each batch in {more.micro_batches} micro-batches" if more.micro_batches > 1 else ""
-    memory = f"{more.held.most_gpus:g} GPU" if more.held.most_gpus else f"{more.held.memory_gib:g} GiB"
+    whole = more.held.memory_gib >= WHOLE_NODE_GIB
+    memory = "all memory of a node" if whole else f"{more.held.memory_gib:g} GiB"
+    if more.held.most_gpus and not killed:
+        memory = f"{more.held.most_gpus:g} GPU"
     observer.note(f"{task.stage} {task.label} ran out of memory; tried again with {memory}{batches}")
     return True
 
@@ -215,8 +224,13 @@ def _set_aside_input(task: Task, store: Store, observer: Observer) -> None:
         set_aside(error, store, observer)
 
 
-def _stopped_while_waiting(tasks: list[Task], lost: list[int], store: Store, observer: Observer) -> bool:
-    """Give lost machines time to come back, and other runs to end their trials; True if the user stops meanwhile."""
+def _stopped_while_waiting(
+    tasks: list[Task], lost: list[int], store: Store, observer: Observer, orphans: set[str]
+) -> bool:
+    """Give lost machines time to come back, and other runs to end their trials; True if the user stops meanwhile.
+
+    ``orphans`` were begun by this run, and their workers outlive what Ray knows of them: they get ``ORPHAN_SECONDS``.
+    """
     try:
         with stop_signals() as stop:
             stop.require_none()
@@ -226,13 +240,26 @@ def _stopped_while_waiting(tasks: list[Task], lost: list[int], store: Store, obs
                 time.sleep(seconds)
             held = [task for task in tasks if store.leased(task.stage, task.digest)]
             if held:
-                first = f"{held[0].stage} {held[0].label}"
-                observer.note(f"waiting for {len(held)} trial(s) that another run is working on, first {first}")
-            while any(store.leased(task.stage, task.digest) for task in held):
+                first = f"{held[0].stage} {held[0].label}, held by {holder(held[0], store)}"
+                observer.note(f"waiting for {len(held)} trial(s) that another worker is at, first {first}")
+            until = time.monotonic() + ORPHAN_SECONDS
+            while any(
+                store.leased(task.stage, task.digest) and (task.digest not in orphans or time.monotonic() < until)
+                for task in held
+            ):
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return True
     return False
+
+
+def _still_held(orphans: set[str], tasks: list[Task], store: Store) -> dict[str, tuple[str, str]]:
+    """Trials whose workers neither end nor answer, which nobody but a person can free."""
+    return {
+        task.digest: ("lease-held", f"{holder(task, store)} still holds it, but Ray has lost that worker")
+        for task in tasks
+        if task.digest in orphans and store.leased(task.stage, task.digest)
+    }
 
 
 def published_failures(plan: Plan, labels: Mapping[str, str], decisions: Mapping[str, Decision]) -> list[Failure]:

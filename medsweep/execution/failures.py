@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,13 +31,16 @@ TRIES = 3
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 60.0
 """Pause before trials that were lost to the machines are tried again, doubled with each try, and the longest."""
 
+KILLED_FOR_MEMORY: Final = "Ray's memory monitor ended its worker"
+"""How the message begins where a trial was killed to save its node, whatever it had set aside."""
+
 ADVICE: Mapping[str, str] = {
     "out-of-memory": "give the stage more memory or a smaller batch_size, then run the sweep again",
     "disk-full": "free space on the store's disk, then run the sweep again; nothing finished is lost",
     "damaged-file": "the damaged trial is set aside and run again",
     "bad-input": "mend what the message names, then run the sweep again",
     "killed": "the worker died without a word (host memory, a lost node, a kill); run the sweep again",
-    "lease-held": "another run is at this trial; run the sweep again when it has ended",
+    "lease-held": "end that process or let it end, then run the sweep again",
     "lease-lost": "another run took this trial over",
     "stalled": "the attempt note says where it hung; raise the stage's stall_minutes if it merely reports that rarely",
     "read-only": "make the store writable again, then run the sweep again; nothing finished is lost",

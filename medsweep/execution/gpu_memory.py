@@ -18,6 +18,9 @@ CONTEXT_MIB = 600.0
 SHORT = 0.1
 """Share of a GPU that has to be free before a trial that holds all of it is not short of memory."""
 
+WHOLE_NODE_GIB = 1e6
+"""Host memory of a trial that shall be alone on its node: a runner sets aside no more than its largest node has."""
+
 
 class Grant(NamedTuple):
     """What a trial is given: what it holds, and the micro-batches that each of its batches is worked in."""
@@ -37,15 +40,16 @@ def allocator_share(share: float, total_mib: float) -> float:
     return 1.0 if share >= 1.0 else max(share - CONTEXT_MIB / total_mib, share / 2)
 
 
-def next_grant(grant: Grant, stated: Resources, most_micro_batches: int) -> Grant | None:
+def next_grant(grant: Grant, stated: Resources, most_micro_batches: int, *, of_host: bool = False) -> Grant | None:
     """What to give after running out of memory: a larger share of a GPU, then twice as many micro-batches.
 
-    Without a GPU it is twice the host memory, once, where the stage states any. None where there is no more to give.
+    Without a GPU, or where it ran out ``of_host`` memory and was killed for that, it is twice the host memory, once;
+    all that a node has where the stage states none. None where there is no more to give.
     """
     held, micro_batches = grant
     gpus = held.most_gpus
-    if gpus == 0:
-        doubled = 2 * stated.memory_gib
+    if gpus == 0 or of_host:
+        doubled = 2 * stated.memory_gib or (WHOLE_NODE_GIB if of_host else 0.0)
         if held.memory_gib >= doubled:
             return None
         return Grant(held.model_copy(update={"memory_gib": doubled}), micro_batches)

@@ -4,22 +4,22 @@ import logging
 import os
 import secrets
 import shutil
-import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from medsweep.errors import UserError
-from medsweep.execution.gpu_memory import SHARES
+from medsweep.execution.failures import first_line
+from medsweep.execution.machine import cpus_here
+from medsweep.execution.places import Places, bundle_of, capped, require_places, slots, stated
+from medsweep.execution.ray_failures import connect_failure, require_answer, require_shared_memory, start_failure
 from medsweep.execution.ray_thread import GRACE_SECONDS, RayThread
 from medsweep.execution.runner import Ledger, RoundResult, RunPolicy
 from medsweep.execution.task import RunContext, Task, TaskFile
 from medsweep.stop_signals import Stop, stop_signals
 from medsweep.store.store import Store
-from medsweep.sweep.file import Resources
 from medsweep.tracking.console import Observer
 
 ENVIRONMENT = {
@@ -46,11 +46,12 @@ class RayRunner:
     Args:
         address: address of a running cluster, ``auto`` for the one of this host, or None to start one here that ends
             with the run, has no dashboard, and asks for a token that only this run and its workers have.
-        cpus: CPUs of the cluster that is started; None takes all of this host.
+        cpus: CPUs of the cluster that is started; None takes all that this process may use.
+        gpus: its GPUs; None takes all that are visible.
     """
 
-    def __init__(self, address: str | None = None, cpus: int | None = None) -> None:
-        self._address, self._cpus = address, cpus
+    def __init__(self, address: str | None = None, cpus: int | None = None, gpus: int | None = None) -> None:
+        self._address, self._cpus, self._gpus = address, cpus, gpus
 
     def __enter__(self) -> "RayRunner":
         with ExitStack() as entered:
@@ -75,18 +76,10 @@ class RayRunner:
             logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         # It warns that it leaves SIGTERM alone outside the main thread, which is the point of the thread.
         logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
-        import ray
-
-        options: dict[str, Any] = {"address": self._address}
         if self._address is None:
-            options = {"address": "local", "include_dashboard": False, "num_cpus": self._cpus}
-        try:
-            _require_answer(self._address)
-            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, TimeoutError) as error:
-            raise UserError(
-                f"no Ray cluster answers at {self._address!r} ({error}); leave --address out to start one here"
-            ) from None
+            _start_here(self._cpus or cpus_here(), self._gpus)
+        else:
+            _connect(self._address)
         for name in ("ray.tune", "ray.air", "ray.train"):
             # Failed trials are named by the driver; Tune would print a page of its own for each.
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -96,34 +89,53 @@ class RayRunner:
         return self._thread.call(lambda: self._run(tasks, context, observer, policy))
 
     def _run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
-        self._require_resources(tasks, context)
+        where, cure = "the Ray cluster", "lower it, or run on larger nodes with --address"
+        require_places(stated(tasks, context), _nodes(), where, cure)
         ledger = Ledger(tasks, Store(context.store), observer, policy)
         scratch = context.store / ".tune"
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
         try:
-            _tuner(ledger, tasks, context, self._stop, (scratch, name)).fit()
+            _tuner(ledger, tasks, context, policy, self._stop, (scratch, name)).fit()
         finally:
             shutil.rmtree(scratch / name, ignore_errors=True)
         ledger.result.stopped |= bool(ledger.frontier.live) or self._stop.requested
         return ledger.result
 
-    def _require_resources(self, tasks: Sequence[Task], context: RunContext) -> None:
-        import ray
 
-        total = ray.cluster_resources()
-        for stage in dict.fromkeys(task.stage for task in tasks):
-            held = context.resources_of(stage)
-            gpus = max(task.held.most_gpus for task in tasks if task.stage == stage)
-            for kind, needed, available in (
-                ("cpus", held.cpus, total.get("CPU", 0)),
-                ("gpus", gpus, total.get("GPU", 0)),
-                ("memory_gib", held.memory_gib, total.get("memory", 0) / 2**30),
-            ):
-                if needed > available:
-                    raise UserError(
-                        f"resources.{stage}.{kind} asks for {needed:g}, the Ray cluster has {available:g}; "
-                        "lower it or run on a larger cluster with --address"
-                    )
+def _start_here(cpus: int, gpus: int | None) -> None:
+    """Start a Ray on this machine. Raises UserError: it cannot start, and what to do."""
+    require_shared_memory()
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            num_cpus=cpus,
+            num_gpus=gpus,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except Exception as error:  # whatever Ray meets, it is this machine that does not let it start
+        raise start_failure(error) from None
+
+
+def _connect(address: str) -> None:
+    """Connect to a cluster. Raises UserError: none answers, or it asks for another token."""
+    import ray
+
+    try:
+        require_answer(address)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, TimeoutError, ray.exceptions.AuthenticationError) as error:
+        raise connect_failure(address, first_line(error)) from None
+
+
+def _nodes() -> list[dict[str, float]]:
+    """What each living node has."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _shutdown() -> None:
@@ -132,22 +144,31 @@ def _shutdown() -> None:
     ray.shutdown()
 
 
-def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, stop: Stop, where: tuple[Path, str]) -> Any:
+def _tuner(  # noqa: PLR0917
+    ledger: Ledger,
+    tasks: Sequence[Task],
+    context: RunContext,
+    policy: RunPolicy,
+    stop: Stop,
+    where: tuple[Path, str],
+) -> Any:
     """A Tuner that asks ``ledger`` for what to start, and ``stop`` whether to go on; ``where`` it writes, it must."""
     import ray
     from ray import tune
 
-    from medsweep.execution.ray_tune import PlanSearcher, ProgressListener, StageTrainable, StopOnRequest
+    from medsweep.execution.ray_tune import Losses, PlanSearcher, ProgressListener, StageTrainable, StopOnRequest
 
     scratch, name = where
-    total = ray.cluster_resources()
+    nodes = _nodes()
+    places = Places(_nodes, ray.available_resources, ledger.observer.note, policy.clock)
     trainable = tune.with_parameters(StageTrainable, context=context, tasks=TaskFile.write(scratch / name, tasks))
     return tune.Tuner(
         tune.with_resources(trainable, lambda config: _shape(tuple(config["bundle"].items()))),
         tune_config=tune.TuneConfig(
-            search_alg=PlanSearcher(ledger, lambda held: bundle_of(held, total)),
+            search_alg=PlanSearcher(ledger, places, lambda held: capped(bundle_of(held), nodes)),
+            scheduler=Losses(ledger),
             num_samples=-1,  # until the searcher says FINISHED
-            max_concurrent_trials=_slots(total, tasks),
+            max_concurrent_trials=slots(tasks, nodes),
             reuse_actors=True,  # a new process per trial would spend seconds on importing torch
             # Short: the default holds every parameter.
             trial_dirname_creator=lambda trial: f"{trial.config['stage']}-{trial.trial_id}-{os.getpid()}",
@@ -155,7 +176,7 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, stop: Sto
         run_config=tune.RunConfig(
             name=name,
             storage_path=str(scratch.resolve()),
-            callbacks=[ProgressListener(ledger)],
+            callbacks=[ProgressListener(ledger, places)],
             stop=StopOnRequest(stop),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),  # the ledger tries again, since Tune knows no reasons
@@ -164,33 +185,9 @@ def _tuner(ledger: Ledger, tasks: Sequence[Task], context: RunContext, stop: Sto
     )
 
 
-def _require_answer(address: str | None) -> None:
-    """Ray itself would try for minutes."""
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
-
-
 @cache
 def _shape(held: tuple[tuple[str, float], ...]) -> Any:
     """The placement group of trials that hold the same; Ray keeps processes for reuse by it."""
     from ray import tune
 
     return tune.PlacementGroupFactory([dict(held)])
-
-
-def bundle_of(held: Resources, total: Mapping[str, float]) -> dict[str, float]:
-    """What Ray sets aside for a trial; memory, in bytes, is never more than the cluster has in ``total``."""
-    memory = min(held.memory_gib * 2**30, total.get("memory", 0.0))
-    bundle = {"CPU": float(held.cpus), "GPU": held.most_gpus, "memory": float(int(memory))}
-    return {name: amount for name, amount in bundle.items() if amount}
-
-
-def _slots(total: Mapping[str, float], tasks: Sequence[Task]) -> int:
-    """Trials that can run at once, by the one that takes the least."""
-    least = [
-        task.held if task.held.gpus != "auto" else task.held.model_copy(update={"gpus": SHARES[0]}) for task in tasks
-    ]
-    bundles = [bundle_of(held, total) for held in dict.fromkeys(least)]
-    fits = [min(total.get(kind, 0.0) / amount for kind, amount in bundle.items()) for bundle in bundles]
-    return max(1, min(len(tasks), int(max(fits))))

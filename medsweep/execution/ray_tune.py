@@ -4,15 +4,19 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune import Callback, Stopper
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import StalledError, TrialFailedError
+from medsweep.execution.places import Places
+from medsweep.execution.ray_failures import loss
 from medsweep.execution.runner import Ledger
 from medsweep.execution.task import RunContext, Task, TaskFile
 from medsweep.stop_signals import Stop
@@ -34,9 +38,9 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     would block the controller, so it is said only while something does.
     """
 
-    def __init__(self, ledger: Ledger, bundle: Callable[[Resources], dict[str, float]]) -> None:
+    def __init__(self, ledger: Ledger, places: Places, bundle: Callable[[Resources], dict[str, float]]) -> None:
         super().__init__()
-        self._ledger, self._bundle = ledger, bundle
+        self._ledger, self._places, self._bundle = ledger, places, bundle
         self._by_trial: dict[str, Task] = {}
         self._nodes: dict[str, str] = {}
 
@@ -50,6 +54,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         if task is None:
             return None if self._ledger.frontier.live else str(Searcher.FINISHED)
         self._by_trial[trial_id] = task
+        self._places.asked(task)
         return {
             "digest": task.digest,
             "stage": task.stage,
@@ -84,13 +89,14 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 class ProgressListener(Callback):  # type: ignore[misc]
     """Passes Tune's events to the observer."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, places: Places) -> None:
+        self._ledger, self._places = ledger, places
         self._ended: list[Any] = []
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial got its process."""
         task = self._ledger.frontier.tasks[trial.config["digest"]]
+        self._places.settled(task.digest)
         self._ledger.observer.started(task.digest, task.shown_stage, task.label)
 
     def on_trial_result(
@@ -102,6 +108,7 @@ class ProgressListener(Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial ended or failed."""
+        self._places.settled(trial.config["digest"])
         # Tune itself still reads the trial in this step, so that it can be emptied only at its end.
         self._ended.append(trial)
 
@@ -109,6 +116,7 @@ class ProgressListener(Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune is done with the trials that ended in this step."""
+        self._places.look()
         for trial in self._ended:
             _forget(trial)
         self._ended = []
@@ -116,6 +124,35 @@ class ProgressListener(Callback):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """See ``PlanSearcher.__getstate__``."""
         return {}
+
+
+class Losses(FIFOScheduler):  # type: ignore[misc]
+    """Starts trials in order, and tells the ledger how a worker was lost.
+
+    Tune tells a searcher only that a trial failed, and a callback only after the searcher has settled it.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """A trial failed; Tune has written down what was raised."""
+        if (told := loss(_raised(trial))) is not None:
+            self._ledger.lost(trial.config["digest"], *told)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """See ``PlanSearcher.__getstate__``."""
+        return {}
+
+
+def _raised(trial: Any) -> BaseException:
+    """What Tune has just written to this disk: the exception, or its text where it is of another kind."""
+    if trial.pickled_error_file is not None:
+        error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        if isinstance(error, BaseException):
+            return error
+    return RuntimeError(Path(trial.error_file).read_text(errors="replace") if trial.error_file else "")
 
 
 class StopOnRequest(Stopper):  # type: ignore[misc]

@@ -11,10 +11,13 @@ from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import LOST, OWN_FAILURES, TRIES, TrialFailedError, backoff_seconds, notes
 from medsweep.execution.frontier import Frontier
 from medsweep.execution.interrupts import raised_in_main_thread
+from medsweep.execution.machine import cpus_here, memory_here
 from medsweep.execution.memory_probe import granted, measured
+from medsweep.execution.places import require_places, stated
 from medsweep.execution.task import RunContext, Task
 from medsweep.identity import short
 from medsweep.stop_signals import stop_signals
+from medsweep.store.lease import holder_of
 from medsweep.store.store import DamagedError, Store
 from medsweep.tracking.console import Observer
 from medsweep.tracking.wandb import WandbTracker
@@ -31,6 +34,8 @@ class RoundResult:
     """The user asked to stop."""
     capped: str = ""
     """Why the guard lets nothing more start, or nothing."""
+    orphans: set[str] = field(default_factory=set)
+    """Trials that were lost here, and whose workers hold them all the same."""
 
 
 class Guard:
@@ -87,6 +92,7 @@ class Ledger:
         """The node whose place became free last, which the next trial will most likely get."""
         self._not_before: dict[str, float] = {}
         self._heard: dict[str, tuple[str, str]] = {}
+        self._lost: dict[str, tuple[str, str]] = {}
 
     def start(self) -> Task | None:
         """The next task to run, if one is ready, nobody else holds it, and neither guard nor failure forbids it."""
@@ -112,6 +118,10 @@ class Ledger:
     def heard(self, digest: str, outcome: str, message: str) -> None:
         """Keep what a failing trial said of itself; what the store says goes first."""
         self._heard[digest] = (outcome, message)
+
+    def lost(self, digest: str, outcome: str, message: str) -> None:
+        """Keep what is known of a worker's end from outside; what its trial said, to us or to the store, goes first."""
+        self._lost[digest] = (outcome, message)
 
     def settle(self, task: Task, node: str = "") -> None:
         """Ask the store how ``task`` ended, and close what cannot run any more; ``node`` is where it was run."""
@@ -153,8 +163,9 @@ class Ledger:
         if len(attempts) > self._notes_before[task.digest]:
             return attempts[-1].outcome, attempts[-1].message
         if self._still_leased(task):
-            return "lease-held", "another worker is at this trial"
-        return "killed", "the worker died without a word"
+            self.result.orphans.add(task.digest)
+            return "lease-held", f"{holder(task, self.store)} is at this trial"
+        return self._lost.pop(task.digest, ("killed", "the worker died without a word"))
 
     def _published(self, task: Task) -> tuple[str, str] | None:
         if task.is_probe:
@@ -176,11 +187,29 @@ class Ledger:
         return True
 
 
+def here() -> dict[str, float]:
+    """What one trial may take of this machine, by Ray's names; its GPUs are torch's to tell."""
+    memory = memory_here()
+    bytes_ = float("inf") if memory is None else memory * 2**30
+    return {"CPU": float(cpus_here()), "GPU": float("inf"), "memory": bytes_}
+
+
+def holder(task: Task, store: Store) -> str:
+    """Who holds a trial, for people: host and process."""
+    found = holder_of(store.part(task.stage, task.digest))
+    return "another worker" if found is None else f"process {found.pid} on {found.host}"
+
+
 class LocalRunner:
     """Runs trials one after the other in this process: for debugging, tests, and machines without Ray."""
 
     def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
-        """Run the tasks, longest remaining chain first."""
+        """Run the tasks, longest remaining chain first.
+
+        Raises:
+            UserError: a trial asks for more than this process may use.
+        """
+        require_places(stated(tasks, context), [here()], "this machine", "lower it, or run on a larger one")
         store = Store(context.store)
         ledger = Ledger(tasks, store, observer, policy)
         tracker = WandbTracker(context.store / "wandb", context.tracking)

@@ -1,6 +1,5 @@
 """A sweep opened against a store: what it needs, what that costs, its run and its report."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +14,7 @@ from medsweep.analysis.report.page import Format
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.dead import DeadArm
 from medsweep.execution.driver import Failure, Summary, decide_checked, known_failures, run_plan
+from medsweep.execution.machine import cpus_here
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.execution.runner import LocalRunner, Runner
 from medsweep.execution.task import RunContext
@@ -52,6 +52,9 @@ class RunOptions:
     fail_fast: bool = False
     cache: CacheSpec | None = None
     """Folder on each node for copies of what its trials read."""
+    cpus: int | None = None
+    """Of the Ray that is started; None takes all that this process may use."""
+    gpus: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Session:
     def forecast(self) -> Forecast:
         """What the trials to run will cost."""
         budget = self.sweep.file.budget
-        slots = budget.slots if budget is not None and budget.slots is not None else os.cpu_count() or 1
+        slots = budget.slots if budget is not None and budget.slots is not None else cpus_here()
         return forecast(self.plan, self.decisions, self.prices, slots)
 
     def remarks(self) -> tuple[str, ...]:
@@ -160,7 +163,7 @@ class Session:
             stopping=stopping,
             cache=options.cache,
         )
-        concurrency = 1 if options.runner == "local" else os.cpu_count() or 1
+        concurrency = 1 if options.runner == "local" else options.cpus or cpus_here()
         with make_console(SweepProgress(self._queues(), concurrency), sys.stderr) as observer:
             return run_plan(self.plan, context, runner, observer, guard, fail_fast=options.fail_fast)
 
@@ -252,4 +255,4 @@ def _runner(options: RunOptions) -> AbstractContextManager[Runner]:
         return nullcontext(LocalRunner())
     from medsweep.execution.ray_runner import RayRunner
 
-    return RayRunner(options.address)
+    return RayRunner(options.address, options.cpus, options.gpus)

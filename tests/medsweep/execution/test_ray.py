@@ -73,6 +73,26 @@ class TestRayRunner(RunnerContract):
         assert not list(tmp_path.rglob("*.pkl"))
 
 
+def raise_at_loading() -> None:
+    raise ImportError("no codec for this node")
+
+
+class Unloadable:
+    """What a worker cannot load."""
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return raise_at_loading, ()
+
+
+def test_what_a_worker_raises_before_its_trial_begins_reaches_the_driver_in_words(
+    tmp_path: Path, ray_runner: RayRunner
+) -> None:
+    context = RunContext(store=tmp_path, stages=toy.STAGES | {"unread": Unloadable()})  # type: ignore[dict-item]
+    summary = run_plan(plan_of(), context, ray_runner, Notebook())
+    assert {failure.outcome for failure in summary.failures} == {"error"}
+    assert "no codec for this node" in summary.failures[0].message
+
+
 def test_an_address_where_nobody_listens_is_one_line() -> None:
     import ray
 

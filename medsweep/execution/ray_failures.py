@@ -1,0 +1,108 @@
+"""What Ray raises, in the names and words of this project: why a cluster cannot start, and how a worker was lost."""
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from medsweep.errors import UserError
+from medsweep.execution.failures import KILLED_FOR_MEMORY, TrialFailedError, classify, first_line
+
+SHARED_MEMORY = Path("/dev/shm")
+SHORT_FOLDER = "set RAY_TMPDIR to a short folder that can be written, such as /tmp"
+ANSWER_SECONDS = 45.0
+ENOUGH = {"RLIMIT_NPROC": (1024, "-u"), "RLIMIT_NOFILE": (1024, "-n"), "RLIMIT_AS": (64 * 2**30, "-v")}
+"""Limits of a process that Ray runs into, what is enough of each, and its letter of ``ulimit``."""
+
+
+def require_shared_memory() -> None:
+    """Refuse what Ray would find out after half a minute. Raises UserError: its folder for objects is read-only."""
+    if SHARED_MEMORY.is_dir() and not os.access(SHARED_MEMORY, os.W_OK):
+        raise UserError(
+            f"Ray cannot start here: {SHARED_MEMORY} cannot be written; mount it writable "
+            "(docker run --shm-size=2g), or use --runner local"
+        )
+
+
+def start_failure(error: Exception) -> UserError:
+    """One line for whatever keeps a Ray from starting on this machine, with the cure."""
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    text = first_line(error)
+    if "AF_UNIX path length" in text:
+        text, cure = f"the path of {folder} is too long for its sockets", SHORT_FOLDER
+    elif isinstance(error, OSError) and error.filename is not None:
+        text, cure = f"{error.filename} cannot be written ({error.strerror})", SHORT_FOLDER
+    else:
+        low = _low_limits()
+        cure = f"{low} may be why: raise it" if low else f"{folder}/ray/session_latest/logs says why"
+        cure += ", or use --runner local"
+    return UserError(f"Ray cannot start here: {text.rstrip('.')}; {cure}")
+
+
+def _low_limits() -> str:
+    low = []
+    for name, (enough, letter) in ENOUGH.items():
+        limit = resource.getrlimit(getattr(resource, name))[0]
+        if limit not in (resource.RLIM_INFINITY, -1) and limit < enough:
+            low.append(f"ulimit {letter} of {limit // 1024 if letter == '-v' else limit}")
+    return " and ".join(low)
+
+
+def connect_failure(address: str | None, text: str) -> UserError:
+    """One line for a cluster that cannot be reached: nobody there, no Ray there, or one that asks for a token."""
+    lowered = text.lower()
+    if "unauthenticated" in lowered or "token" in lowered:
+        return UserError(
+            f"the Ray cluster at {address!r} does not take this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH "
+            "to the file with the cluster's token (or RAY_AUTH_MODE=disabled where it asks for none)"
+        )
+    return UserError(f"no Ray cluster answers at {address!r} ({text}); leave --address out to start one here")
+
+
+def require_answer(address: str) -> None:
+    """Ask a cluster for its health, since Ray itself would try for minutes and fill the terminal.
+
+    Raises:
+        ConnectionError: nobody listens there, or nobody who is a Ray.
+        TimeoutError: no answer within ``ANSWER_SECONDS``.
+    """
+    host, colon, port = address.rpartition(":")
+    if address.startswith("ray://"):
+        host = host.removeprefix("ray://")
+    if not (colon and port.isdigit()):
+        return
+    socket.create_connection((host, int(port)), timeout=10).close()
+    if address.startswith("ray://"):
+        return
+    words = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address, "--skip-version-check"]
+    try:
+        asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"something listens there, and is no Ray within {ANSWER_SECONDS:g} s") from None
+    if asked.returncode != 0:
+        said = [line for line in (asked.stdout + asked.stderr).splitlines() if line.strip()]
+        tokens = [line for line in said if "token" in line.lower() or "unauthenticated" in line.lower()]
+        raise ConnectionError((tokens or said or ["it is not healthy"])[-1].strip()[:300])
+
+
+def loss(error: BaseException) -> tuple[str, str] | None:
+    """Outcome and message of what ended a worker; None where its trial has told by itself.
+
+    ``error`` is what Ray gives the driver: the worker's own exception, or what is known of its death.
+    """
+    text = str(error)
+    cause: Any = getattr(error, "cause", None)
+    if isinstance(cause, TrialFailedError):
+        return None
+    if type(error).__name__ == "OutOfMemoryError" or "running low on memory" in text:
+        return "out-of-memory", f"{KILLED_FOR_MEMORY}: its node ran low on memory"
+    if isinstance(cause, Exception):
+        return classify(cause), f"its worker failed before the trial began: {type(cause).__name__}: {first_line(cause)}"
+    last = text.strip().splitlines()[-1].strip() if text.strip() else "without a word"
+    if "creation task" in text:
+        return "error", f"its worker could not be set up: {last}"
+    return "killed", f"the worker died: {last[:300]}"

@@ -1,0 +1,108 @@
+"""What Ray raises is told in one line: why it cannot start, who does not answer, how a worker was lost."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from helpers.driving import ENVIRONMENT, ended, start
+from medsweep.errors import UserError
+from medsweep.execution import ray_failures
+from medsweep.execution.failures import KILLED_FOR_MEMORY, TrialFailedError
+from medsweep.execution.ray_failures import connect_failure, loss, require_answer, start_failure
+
+ENTER = """
+import sys
+from medsweep.errors import UserError
+from medsweep.execution.ray_runner import RayRunner
+try:
+    with RayRunner(cpus=1):
+        pass
+except UserError as error:
+    sys.exit(f"told: {error}")
+"""
+
+
+def test_a_folder_whose_path_is_too_long_for_sockets_is_named() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        folder = Path(short) / ("x" * 90)
+        folder.mkdir()
+        environment = {**ENVIRONMENT, "TMPDIR": str(folder)}
+        ran = subprocess.run(
+            [sys.executable, "-c", ENTER], env=environment, capture_output=True, text=True, check=False
+        )
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(
+        f"told: Ray cannot start here: the path of {folder} is too long for its sockets; set RAY_TMP"
+    )
+
+
+def test_limits_and_folders_that_keep_ray_from_starting_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = start_failure(OSError(30, "Read-only file system", "/tmp/ray"))
+    assert "/tmp/ray cannot be written (Read-only file system); set RAY_TMPDIR" in str(locked)
+    monkeypatch.setattr("resource.getrlimit", lambda which: (64, 64))
+    slow = str(start_failure(RuntimeError("The current node timed out during startup. This could be anything.")))
+    assert "ulimit -u of 64 and ulimit -n of 64" in slow
+    monkeypatch.setattr("resource.getrlimit", lambda which: (-1, -1))
+    assert "session_latest/logs says why" in str(start_failure(RuntimeError("The current node timed out")))
+
+
+def test_shared_memory_that_cannot_be_written_is_found_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_failures, "SHARED_MEMORY", tmp_path)
+    ray_failures.require_shared_memory()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match="cannot be written; mount it writable"):
+        ray_failures.require_shared_memory()
+
+
+def test_a_server_that_is_no_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_failures, "ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(TimeoutError, match="is no Ray"):
+            require_answer(address)
+
+
+def test_a_missing_token_is_not_a_missing_cluster() -> None:
+    told = str(connect_failure("head:6379", "InvalidAuthToken: Unauthenticated: no token was given"))
+    assert "RAY_AUTH_TOKEN_PATH" in told
+    assert "no Ray cluster answers" not in told
+    assert "no Ray cluster answers at 'head:6379' (refused)" in str(connect_failure("head:6379", "refused"))
+
+
+def test_each_way_to_lose_a_worker_has_its_outcome_and_words() -> None:
+    from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
+
+    assert loss(RayTaskError("step", "traceback", TrialFailedError("diverged", "nan"))) is None
+    assert loss(OutOfMemoryError("Task was killed")) == (
+        "out-of-memory",
+        f"{KILLED_FOR_MEMORY}: its node ran low on memory",
+    )
+    setup = RayTaskError("__init__", "Traceback\nModuleNotFoundError: No module named 'mine'", ImportError("mine"))
+    told = loss(setup)
+    assert told == ("error", "its worker failed before the trial began: ImportError: mine")
+    told = loss(ActorDiedError(setup))
+    assert told is not None
+    assert told[0] == "error"
+    assert told[1].endswith("ModuleNotFoundError: No module named 'mine'")
+    told = loss(ActorDiedError())
+    assert told == ("killed", "the worker died: The actor died unexpectedly before finishing this task.")
+
+
+@pytest.mark.slow
+def test_what_the_memory_monitor_kills_is_tried_again_with_all_memory_of_a_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each worker is above this threshold, whatever it does.
+    monkeypatch.setitem(ENVIRONMENT, "RAY_memory_usage_threshold", "0.01")
+    monkeypatch.setitem(ENVIRONMENT, "RAY_memory_monitor_refresh_ms", "100")
+    told = ended(start(tmp_path, "pause=1.0", runner="ray"))
+    assert told["code"] == 1
+    assert set(told["outcomes"]) == {"out-of-memory"}  # type: ignore[call-overload]
+    notes = " ".join(told["notes"])  # type: ignore[arg-type]
+    assert "ran out of memory; tried again with all memory of a node" in notes
