@@ -3,11 +3,13 @@
 import sys
 
 from medsweep.stop_signals import STOPPED_EXIT, hear_signals, leave
+from medsweep.terminal import print_anything
 
 
 def main() -> None:
     """Entry point of the ``medsweep`` command."""
     stop = hear_signals()
+    print_anything()
     try:
         from medsweep.cli import app
 

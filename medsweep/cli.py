@@ -1,5 +1,6 @@
 """The command line: few verbs, no hyper-parameter flags, and a second run is a resume."""
 
+import errno
 import functools
 import logging
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from medsweep.stop_signals import STOPPED_EXIT, stop_signals
 from medsweep.store.store import DamagedError
 
 P = ParamSpec("P")
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors that are no fault of the program."""
 
 
 def with_plain_errors(command: Callable[P, int]) -> Callable[P, None]:
@@ -39,6 +42,10 @@ def with_plain_errors(command: Callable[P, int]) -> Callable[P, None]:
                     code = 2
                 elif isinstance(error, DamagedError):
                     typer.echo(f"medsweep: {error}; medsweep run sets it aside and makes it again", err=True)
+                    code = 2
+                elif isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                    name = "" if error.filename is None else f" {error.filename}"
+                    typer.echo(f"medsweep: cannot write{name}: {error.strerror}; free it or its disk", err=True)
                     code = 2
                 else:
                     raise

@@ -11,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from medsweep.errors import UserError, nearest
+from medsweep.yamlguard import require_plain
 
 Key = tuple[str | int, ...]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -41,10 +42,12 @@ def read_yaml(path: Path, kind: str = "sweep", *, keep_unset: bool = False) -> Y
     With ``keep_unset`` a variable that is not set stays as it is written.
 
     Raises:
-        UserError: no such file, not YAML, not a mapping, a repeated key, or a variable that is not set.
+        UserError: no such file, not YAML, not a mapping, a repeated key, a tag of another language, what is nested too
+            deep or grows too large by its aliases, or a variable that is not set.
     """
     text = read_text(path, kind, "*.y*ml")
     try:
+        require_plain(text, path)
         loaded = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1

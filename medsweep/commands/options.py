@@ -1,5 +1,7 @@
 """Arguments and options that several commands take."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,6 +20,8 @@ StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", hel
 ResultsPath = Annotated[Path | None, typer.Option("--results", help="Folder for tables and report \\[results/NAME].")]
 Rehash = Annotated[bool, typer.Option("--rehash", help="Read all data files anew, whatever is remembered of them.")]
 STORE: Final = Path("store")
+ROOM: Final = 2**20
+"""Bytes that a folder for results must take: a small report with its tables."""
 
 
 def require_store(store: Path) -> None:
@@ -28,3 +32,21 @@ def require_store(store: Path) -> None:
     """
     if not store.is_dir():
         raise UserError(f"there is no store {store}; give its folder with --store")
+
+
+def require_folder(folder: Path, name: str) -> None:
+    """Refuse a folder for what a command makes if nothing can be written there, before hours are spent on making it.
+
+    Raises:
+        UserError: a file stands in its place, it cannot be written, or its disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".medsweep-") as probe:
+            probe.write(bytes(ROOM))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        where = folder if error.filename is None else error.filename
+        text = f"--{name} {folder} cannot take what is made: {error.strerror} ({where})"
+        raise UserError(f"{text}; free the path or its disk, or give another folder") from None

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from medsweep.commands.options import STORE, Rehash, ResultsPath, StorePath, SweepPath, require_store
+from medsweep.commands.options import STORE, Rehash, ResultsPath, StorePath, SweepPath, require_folder, require_store
 from medsweep.errors import UserError
+from medsweep.store.store import DamagedError
 
 
 def plan(
@@ -77,14 +78,15 @@ def run(  # noqa: PLR0917
     opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
+    require_folder(opened.folder(results), "results")
     options = session.RunOptions(runner, address, wandb, fail_fast, copies, cpus, gpus)
     summary = opened.run(options)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
     if not summary.stopped and opened.has_results():
         try:
             views.print_report(*opened.report(results, summary, views.command_line()))
-        except UserError as error:
-            if summary.ok:
+        except (UserError, DamagedError, OSError) as error:
+            if summary.exit_code == 0:
                 raise
             typer.echo(f"no report: {error}")
     return summary.exit_code

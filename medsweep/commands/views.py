@@ -35,9 +35,12 @@ _STATES = {"reuse": "published", "skip": "published", "blocked": "blocked"}
 
 
 def stdout() -> Console:
-    """Where results go; wide enough that a pipe does not fold tables."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
+    """Where results go; wide enough that a pipe does not fold tables.
+
+    Names of arms and files are text of other people: square brackets in them style nothing, colons make no emoji.
+    """
+    console = Console(markup=False, emoji=False)
+    return console if console.is_terminal else Console(width=140, markup=False, emoji=False)
 
 
 def command_line() -> str:

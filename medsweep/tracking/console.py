@@ -125,7 +125,7 @@ class PlainConsole(_ProgressConsole):
 
 def make_console(sweep: SweepProgress, stream: TextIO) -> LiveConsole | PlainConsole:
     """The live view where ``stream`` is a terminal that can move its cursor, else plain lines."""
-    console = Console(file=stream)
+    console = Console(file=stream, markup=False, emoji=False)
     if stream.isatty() and not console.is_dumb_terminal:
         return LiveConsole(sweep, console)
     return PlainConsole(sweep, console)

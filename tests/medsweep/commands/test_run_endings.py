@@ -1,0 +1,107 @@
+"""How ``medsweep run`` ends: results that cannot be written are found first, and no report changes an exit code."""
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from helpers.commanding import Medsweep
+from helpers.micro import write_micro
+from medsweep.commands.options import require_folder
+from medsweep.errors import UserError
+from medsweep.execution.driver import Failure, Summary
+from medsweep.execution.machine import cpus_here
+from medsweep.store.store import DamagedError
+from medsweep.study import session
+
+
+def test_a_file_in_the_place_of_the_results_is_found_before_the_first_trial(tmp_path: Path, medsweep: Medsweep) -> None:
+    sweep = write_micro(tmp_path)
+    (tmp_path / "out").write_text("mine")
+    for results in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        ran = medsweep("run", sweep, "--results", results, "--store", "store", "--runner", "local")
+        assert ran.exit_code == 2
+        (line,) = ran.output.splitlines()
+        assert line.startswith(f"medsweep: --results {results} cannot take what is made:")
+    assert not list((tmp_path / "store").glob("*/*/manifest.json"))
+
+
+def test_a_full_disk_is_found_before_the_first_trial(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is always full")
+    with pytest.raises(UserError, match="No space left on device"):
+        _require_on_full(tmp_path)
+    require_folder(tmp_path / "new" / "folder", "results")
+    assert not list((tmp_path / "new" / "folder").iterdir())
+
+
+def _require_on_full(folder: Path) -> None:
+    from contextlib import contextmanager
+    from unittest.mock import patch
+
+    @contextmanager
+    def full(**_: Any) -> Any:
+        with Path("/dev/full").open("wb", buffering=0) as stream:
+            yield stream
+
+    with patch("tempfile.NamedTemporaryFile", full):
+        require_folder(folder, "results")
+
+
+def summary(**changes: Any) -> Summary:
+    fields = {
+        "ran": Counter(), "reused": Counter(), "failures": (), "blocked": 0, "stopped": False, "seconds": 1.0,
+    }  # fmt: skip
+    return Summary(**fields | changes)
+
+
+FAILED = Failure(
+    SimpleNamespace(stage="segment", digest="a" * 64),  # type: ignore[arg-type]
+    "arm x",
+    "error",
+    "boom",
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "code"), [(summary(failures=(FAILED,)), 1), (summary(capped="trials: 9"), 3), (summary(), 2)]
+)
+@pytest.mark.parametrize(
+    "trouble", [UserError("2 scores are absent"), DamagedError("score", "b" * 64, "torn"), OSError(28, "No space left")]
+)
+def test_a_report_that_cannot_be_made_changes_no_exit_code_of_what_ran(
+    medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch, made: Summary, code: int, trouble: Exception
+) -> None:
+    def report(*_: Any) -> None:
+        raise trouble
+
+    opened = SimpleNamespace(
+        plan=SimpleNamespace(data_warnings=()),
+        run=lambda options: made,
+        report=report,
+        has_results=lambda: True,
+        folder=lambda results: Path("out"),
+    )
+    monkeypatch.setattr(session, "open_sweep", lambda *_, **__: opened)
+    ran = medsweep("run", "x.yaml", "--runner", "local")
+    assert ran.exit_code == code, ran.output
+    assert ("no report:" in ran.output) == (code != 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("--cpus", "2", "--runner", "local"),
+            "--cpus is for a Ray that is started here; leave it or --runner local out",
+        ),
+        (("--gpus", "1", "--address", "auto"), "--gpus is for a Ray that is started here; leave it or --address out"),
+        (("--cpus", str(cpus_here() + 1)), f"this process may use {cpus_here()} here; ask for no more"),
+    ],
+)
+def test_limits_of_a_run_are_checked(medsweep: Medsweep, words: tuple[str, ...], told: str) -> None:
+    ran = medsweep("run", "quickstart", *words)
+    assert ran.exit_code == 2
+    assert told in " ".join(ran.output.split())
