@@ -1,0 +1,51 @@
+"""Names are other people's text, and terminals are not all UTF-8: neither ends or garbles a run."""
+
+import codecs
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.commanding import Medsweep
+from helpers.micro import write_micro
+from medsweep.terminal import plain
+
+ROOT = Path(__file__).parents[3]
+NAMES = ("[red]large[/red]", "[/b] half", "tail [2]", ":smile: größer")
+ARMS = "arms:\n" + "".join(
+    f'  "{name}": {{synthesise.count: {count}}}\n' for count, name in zip((4, 5, 6, 7), NAMES, strict=True)
+)
+FACTORS = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
+
+
+def test_square_brackets_in_arm_names_are_shown_as_they_are(tmp_path: Path, medsweep: Medsweep) -> None:
+    sweep = write_micro(tmp_path, (FACTORS, ARMS))
+    planned = medsweep("plan", sweep, "--store", "store", "--all")
+    assert planned.exit_code == 0, planned.output
+    for name in NAMES:
+        assert name in planned.output
+
+
+@pytest.mark.parametrize("locale", ["ascii", "latin-1"])
+def test_a_run_ends_well_where_the_terminal_knows_few_signs(tmp_path: Path, locale: str) -> None:
+    sweep = write_micro(tmp_path, (FACTORS, "\n".join(ARMS.splitlines()[i] for i in (0, 1, 4)) + "\n"))
+    known = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"} if locale == "ascii" else {}
+    ran = subprocess.run(
+        [sys.executable, "-m", "medsweep", "run", str(sweep), "--runner", "local", "--wandb", "disabled"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": locale} | known,
+        check=False,
+        capture_output=True,
+    )
+    told, errors = ran.stdout.decode(locale), ran.stderr.decode(locale)
+    assert ran.returncode == 0, errors
+    assert "report: " in told
+    assert "Traceback" not in errors
+
+
+def test_signs_that_an_encoding_lacks_have_a_plain_form() -> None:
+    codecs.register_error("plain-in-test", plain)
+    text = "\N{MINUS SIGN}0.03 \N{PLUS-MINUS SIGN} 0.01, caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{SNOWMAN} \udcff"
+    assert text.encode("ascii", "plain-in-test") == b"-0.03 +- 0.01, cafe ? ?"
