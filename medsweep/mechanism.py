@@ -39,6 +39,11 @@ class Mechanism(Config):
     steps: dict[Cause, str] = Field(default={})
     """Arm of the ladder whose step is about a cause alone: ``labels`` where only misfit is added, ``look`` where only
     the images are exchanged. It is a second opinion on the share of the cause."""
+    causes: tuple[Cause, ...] = ()
+    """All three, and the arms of ``lattice`` are made from that of ``ceiling``, with laws as measured in the pool of
+    ``explain``."""
+    doses: tuple[int, ...] = ()
+    """Counts of samples at which the levels and the ladder are run; all else is at the last."""
     lattice: dict[str, str] = Field(default={})
     """Arm of each of the seven cells ``labels``, ``look``, ``variety``, ``labels + look``, ..., ``all three``: new
     real slices with these laws of ``explain``. The eighth cell is ``ceiling``."""

@@ -13,6 +13,7 @@ from medsweep.store.store import Store
 from medsweep.study.chains import Chains, fold_of
 from medsweep.study.equal_real import with_equal_real_steps
 from medsweep.study.expansions import Expansions
+from medsweep.study.mechanism_arms import with_mechanism_arms
 from medsweep.study.recorded_source import current_source, recorded_source
 from medsweep.study.refusals import refuse_data_factors, refuse_what_cannot_be_told
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
@@ -46,7 +47,7 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
     """
     sweep = load_sweep(path, SCHEMA, reading=reading)
     refuse_data_factors(sweep)
-    sweep = with_equal_real_steps(sweep)
+    sweep = with_equal_real_steps(with_mechanism_arms(sweep))
     compared = arms(sweep)
     try:
         data = sweep.base.data

@@ -60,6 +60,10 @@ def _refuse_misnamed_levels(sweep: StudySweep, compared: Sequence[Arm[Settings]]
     explained = settings[section.explain]
     if explained.synthesise.count == 0:
         raise sweep.error(("mechanism", "explain"), f"{section.explain!r} has no synthetic samples to explain")
+    for cell, arm in section.lattice.items():
+        if _dose(settings[arm]) != _dose(explained):
+            text = f"{arm!r} and {section.explain!r} differ in synthesise.count or in segment"
+            raise sweep.error(("mechanism", "lattice", cell), f"{text}; cells have the same dose and training")
     for role, kind in REAL_SLICES.items():
         name = getattr(section, role)
         if name is None:
