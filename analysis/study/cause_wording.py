@@ -9,7 +9,7 @@ from medsweep.analysis.study.laws import BY_COLUMN, Dose
 from medsweep.analysis.study.mechanism import MechanismStudy
 from medsweep.analysis.study.portions import Portion, SecondOpinion
 from medsweep.analysis.study.wording import amount, counted, number, span
-from medsweep.mechanism import CELLS, Cause
+from medsweep.mechanism import ALL_CAUSES, CELLS, Cause
 from medsweep.metrics import Metric
 
 NAMES: Final[Mapping[Cause, str]] = {
@@ -85,10 +85,11 @@ def _shares(study: MechanismStudy, metric: Metric, margin: float) -> Iterator[st
     parts = ", ".join(_finding(finding, study, metric, margin) for finding in study.verdict.findings)
     rest = study.costs.unexplained
     left = "" if rest is None else f"; {cost_text(rest, metric)} is not reproduced"
+    laws = "the three laws together" if _laws_arrived(study) else f"the slices of {study.arms.lattice[ALL_CAUSES]}"
     told = {
-        "shown": " That remainder is shown: the three laws together do not reproduce the arm.",
-        "inside the margin": " The three laws together reproduce the arm within the margin.",
-        "open": " Whether the three laws together reproduce the arm is open.",
+        "shown": f" That remainder is shown: {laws} do not reproduce the arm.",
+        "inside the margin": f" {laws[0].upper()}{laws[1:]} reproduce the arm within the margin.",
+        "open": f" Whether {laws} reproduce the arm is open.",
         "not measured": "",
     }[study.verdict.unexplained]
     shortfall = study.costs.levels.get("shortfall")
@@ -138,11 +139,23 @@ def _masked(study: MechanismStudy, metric: Metric) -> Iterator[str]:
         beside = number(alone.value - estimate.value, metric.digits + 1)
         both = f"the arms given for {NAMES[first]} cost {number(alone.value, metric.digits + 1)} by themselves and "
         both += f"{beside} beside those for {NAMES[second]} (interaction {cost_text(estimate, metric)})"
-        if estimate.low > 0:
-            tail = f"Part of the cost is masked, and would come back if only {NAMES[second]} were mended."
-        else:
-            tail = "Together they cost more than the sum of both."
-        yield f"{both[0].upper()}{both[1:]}. {tail}"
+        yield f"{both[0].upper()}{both[1:]}. {_together(study, cell)}"
+
+
+def _together(study: MechanismStudy, cell: str) -> str:
+    """What an interaction that is shown means; that a mend uncovers something only where the doses are right."""
+    first, second = CELLS[cell]
+    if study.costs.interactions[cell].high < 0:
+        return "Together they cost more than the sum of both."
+    if not shown(study.costs.added[first]) or not _laws_arrived(study):
+        return "Together they cost less than the sum of both."
+    return f"Part of the cost is masked, and would come back if only {NAMES[second]} were mended."
+
+
+def _laws_arrived(study: MechanismStudy) -> bool:
+    """Whether the arms of the lattice stand for the laws that they are named after."""
+    findings = study.verdict.findings
+    return bool(findings) and all(one.delivered == "yes" and len(one.causes) == 1 for one in findings)
 
 
 def _ladder(costs: Costs, metric: Metric) -> str:
@@ -177,5 +190,5 @@ def _cannot(reason: Reason, study: MechanismStudy, margin: float, metric: Metric
             f"(at least {counted(one.seeds_needed or 0, 'run')} per arm)"
             for one in wide
         )
-        text = f"{text} to tell a cost of the margin, {amount(f'{margin:g}', metric)}: {told}"
+        text = f"{text} to tell a cost of the margin, {amount(f'{margin:g}', metric)}{f': {told}' if told else ''}"
     return f"Cannot tell: {text}."
