@@ -41,7 +41,7 @@ def sentences(study: MechanismStudy, metric: Metric, margin: float) -> tuple[str
     costs, verdict = study.costs, study.verdict
     found = [_levels(study, metric)]
     if verdict.outcome is Outcome.NOTHING:
-        return (*found, "No harm beyond exposure and no shortfall is shown. Nothing is attributed.")
+        return (*found, f"{_nothing(costs)} Nothing is attributed.")
     found += _masked(study, metric)
     found += _shares(study, metric, margin)
     if costs.ladder and not costs.one_run:
@@ -65,7 +65,19 @@ def portion_text(part: Portion | None, lead: str = "") -> str:
     return f"{lead}{number(100 * part.value, 0)}% ({low}% to {high}%)"
 
 
+def _nothing(costs: Costs) -> str:
+    """What was looked for and is not shown."""
+    kinds = {"harm": "harm beyond exposure", "shortfall": "shortfall"}
+    absent = [f"no {kind}" for name, kind in kinds.items() if name in costs.levels]
+    if not absent:
+        return "Neither harm nor shortfall was measured."
+    text = " and ".join(absent)
+    return f"{text[0].upper()}{text[1:]} is shown."
+
+
 def _levels(study: MechanismStudy, metric: Metric) -> str:
+    if not study.costs.levels:
+        return f"No cost of {study.arms.explain} was measured, since an arm of each comparison has no score."
     against = {
         "harm": f"against the same real slices again ({study.arms.exposure})",
         "shortfall": f"against as many new real ones ({study.arms.ceiling})",
