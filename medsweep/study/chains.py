@@ -34,6 +34,8 @@ class _Cell:
     seed: int
     source: Settings
     """The chain whose delivered pool it takes laws and look from."""
+    of_lattice: bool = False
+    """Whether it stands for laws of the pool that is explained, so that its look is given by one rule."""
 
 
 class Chains:
@@ -59,6 +61,7 @@ class Chains:
         for made, asked in sized:
             key = _generator_key(made)
             self._extents[key] = max(self._extents.get(key, 0), candidates(asked))
+        self._cells = frozenset(mechanism.lattice.values()) if mechanism is not None else frozenset()
         self.extras: list[str] = []
         """Assessments and diagnoses so far. The report wants them, though few arms read them."""
 
@@ -77,7 +80,7 @@ class Chains:
         fold = fold_of(settings, replicate)
         prepared = builder.add("prepare", prepare_config(settings.data, self._source, fold))
         law_source = self._law_sources.get(arm.name, untreated(settings))
-        cell = _Cell(builder, settings, prepared, fold, replicate.seed, law_source)
+        cell = _Cell(builder, settings, prepared, fold, replicate.seed, law_source, arm.name in self._cells)
         inputs = {"prepare": prepared}
         if settings.synthesise.count > 0:
             inputs["pool"] = self._delivered(cell)
@@ -125,9 +128,8 @@ class Chains:
         inputs = {"prepare": cell.prepared}
         size: dict[str, Any] = {}
         # laws and look come from one pool, which for an arm of a lattice is that of the arm explained
-        origin = replace(cell, settings=cell.source, source=untreated(cell.source))
-        elsewhere = cell.source != untreated(cell.settings)
-        if treat.laws or (elsewhere and treat.needs_pool):
+        origin = replace(cell, settings=cell.source, source=untreated(cell.source), of_lattice=False)
+        if treat.laws or (cell.of_lattice and treat.needs_pool):
             inputs["law"] = self._assess(origin, self._delivered(origin), self._judges(origin)[-1])
         if treat.needs_pool:
             inputs["pool"] = self._delivered(origin)

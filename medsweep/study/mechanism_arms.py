@@ -74,7 +74,7 @@ def treatments_of(causes: tuple[Cause, ...]) -> list[dict[str, Any]]:
     source: dict[str, Any] = {"kind": "fresh-real"}
     found = [source | ({"unique": "measured"} if "variety" in causes else {})]
     if "look" in causes:
-        found.append({"kind": "imitate"})
+        found.append({"kind": "imitate", "target": "pool"})
     if "labels" in causes:
         found.append({"kind": "corrupt-labels", "law": "measured"})
     return found

@@ -71,8 +71,7 @@ def test_cells_read_pool_and_law_of_the_explained_arm_in_their_own_fold_and_seed
         pool = plan.trials[plan.trials[leaf].inputs["network"]].inputs["pool"]
         explained = plan.trials[plan.trials[plan.leaves["mc-sg", replicate]].inputs["network"]].inputs["pool"]
         reads = plan.trials[pool].inputs
-        if "labels" in CELLS[arm] or "variety" in CELLS[arm]:
-            assert plan.trials[reads["law"]].inputs["pool"] == explained
+        assert plan.trials[reads["law"]].inputs["pool"] == explained
         if "look" in CELLS[arm]:
             assert reads["pool"] == explained
 
@@ -84,10 +83,10 @@ def test_cells_are_diagnosed_where_snapshots_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_order_of_treatments_is_source_look_labels() -> None:
-    assert treatments_of(("look",)) == [{"kind": "fresh-real"}, {"kind": "imitate"}]
+    assert treatments_of(("look",)) == [{"kind": "fresh-real"}, {"kind": "imitate", "target": "pool"}]
     assert treatments_of(("labels", "look", "variety")) == [
         {"kind": "fresh-real", "unique": "measured"},
-        {"kind": "imitate"},
+        {"kind": "imitate", "target": "pool"},
         {"kind": "corrupt-labels", "law": "measured"},
     ]
 
