@@ -64,6 +64,8 @@ def _misfits(study: AccumulationStudy) -> Iterator[str]:
     text = f"Beside unseen real slices, images for new masks have {px(misfits.new)} more HD95 from their masks"
     if misfits.step is not None:
         text += f", and images for M-SG masks {px(misfits.step)} more than these"
+    if misfits.odd is not None:
+        text += f", once freed of the {px(misfits.odd)} that real images have where they are warped to M-SG masks"
     yield f"{text} (judge: {misfits.judge})."
 
 

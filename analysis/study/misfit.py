@@ -65,7 +65,10 @@ class Misfits:
     new: WiderInterval | None
     """Excess of C-SG on new masks."""
     step: WiderInterval | None
-    """That on generated masks, minus this."""
+    """That on generated masks, minus this, and minus ``odd`` where it is known."""
+    odd: WiderInterval | None
+    """Misfit of real images warped to generated masks, minus that of new real ones: what a judge sees worse where masks
+    are odd. None without these arms."""
     judges_differ: bool
     """Whether another judge has an interval of either that does not meet this one's."""
     runs: int
@@ -114,12 +117,21 @@ def misfits_of(samples: pd.DataFrame, section: Accumulation, level: float) -> Mi
     judges += [one for one in JUDGES if one not in judges and (samples["judge"] == one).any()]
     if not judges:
         return None
-    told = {judge: _judged(samples[samples["judge"] == judge], section, judge, level) for judge in judges}
+    odd = _odd(samples[samples["judge"] == CONTROL], section)
+    told = {judge: _judged(samples[samples["judge"] == judge], section, judge, odd, level) for judge in judges}
     judge, (_, new, step) = judges[0], told[judges[0]]
     others = [told[one][1:] for one in judges[1:]]
     differ = any(_apart(mine, theirs) for pair in others for mine, theirs in zip((new, step), pair, strict=True))
     runs = len(samples.loc[samples["arm"] == section.generated_masks, RUN].drop_duplicates())
-    return Misfits(judge, tuple(one for sources, _, _ in told.values() for one in sources), new, step, differ, runs)
+    sources = tuple(one for found, _, _ in told.values() for one in found)
+    return Misfits(judge, sources, new, step, _interval(odd, level), differ, runs)
+
+
+def _odd(samples: pd.DataFrame, section: Accumulation) -> Draws:
+    """``Misfits.odd`` by run; the judge of real pictures of patients left out is the control."""
+    zeros = _zeros(samples[(samples["arm"] == "") & samples["unseen"].astype(bool)])
+    warped, new = (_excesses(samples[samples["arm"] == arm], zeros) for arm in (section.warped, section.new_real))
+    return {run: warped[run] - new[run] for run in warped if run in new}
 
 
 def _apart(one: WiderInterval | None, other: WiderInterval | None) -> bool:
@@ -127,9 +139,9 @@ def _apart(one: WiderInterval | None, other: WiderInterval | None) -> bool:
 
 
 def _judged(
-    samples: pd.DataFrame, section: Accumulation, judge: str, level: float
+    samples: pd.DataFrame, section: Accumulation, judge: str, odd: Draws, level: float
 ) -> tuple[list[Source], WiderInterval | None, WiderInterval | None]:
-    """Sources of one judge, excess on new masks, and the step from there to generated ones."""
+    """Sources of one judge, excess on new masks, and the step from there to generated ones, freed of ``odd``."""
     real = samples[samples["arm"] == ""]
     zeros = _zeros(real[real["unseen"]])
     reals = {"real, unseen": real[real["unseen"]], "real, in use": real[real["in_use"]]}
@@ -141,7 +153,11 @@ def _judged(
             excesses[arm] = _excesses(rows, zeros)
             sources.append(_source(name, arm, judge, rows, _interval(excesses[arm], level)))
     new, generated = (excesses.get(arm, {}) for arm in (section.new_masks, section.generated_masks))
-    step = {run: generated[run] - new[run] for run in generated if run in new}
+    step = {
+        run: generated[run] - new[run] - odd.get(run, 0.0)
+        for run in generated
+        if run in new and (run in odd or not odd)
+    }
     return sources, _interval(new, level), _interval(step, level)
 
 

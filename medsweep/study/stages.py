@@ -111,7 +111,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         ),
         Stage(
             name="treat",
-            version=4,
+            version=5,
             config=treatments.TreatConfig,
             run=treatments.run,
             hours=treatments.hours,

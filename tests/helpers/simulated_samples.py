@@ -26,12 +26,14 @@ def simulate_samples(
     runs: int = 5,
     judges: tuple[str, ...] = ("left-out",),
     shift: float = 0.0,
+    blind: float | None = None,
     n: int = 150,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Misfit of ``always`` px for all painted masks, ``per_px`` more for each px by which a mask is odd.
 
-    M-SG masks have ``artefact`` px more. The last judge sees painted images ``shift`` px worse than the first.
+    Where ``blind`` is given, a control sees warped reals too, and any judge sees M-SG masks worse by so many px. M-SG
+    masks have ``artefact`` px more. The last judge sees painted images ``shift`` px worse than the first.
     """
     rng, parts = np.random.default_rng(seed), []
     for run in range(runs):
@@ -42,9 +44,24 @@ def simulate_samples(
             noise = np.repeat(rng.normal(0, 0.2, 12), 15)
             about = {"fold": run, "seed": 0, "judge": judge, "in_use": False}
             parts.append(_rows(rng, 1.5 + noise, 1 + 0 * noise, arm="", patient=patients, unseen=True, **about))
+            if judge == "control" and blind is not None:
+                for arm, worse_px in (("new real", 0.0), ("warped", blind)):
+                    parts.append(
+                        _rows(
+                            rng,
+                            rng.normal(1.5 + worse_px, 0.2, n),
+                            np.ones(n),
+                            arm=arm,
+                            patient="",
+                            unseen=False,
+                            **about,
+                        )
+                    )
             for arm, size in SIZES.items():
                 odd = size + rng.gamma(4, 0.25, n)
-                misfit = 1.5 + own + worse + always + per_px * (odd - 1) + artefact * (arm == "mc-sg")
+                misfit = (
+                    1.5 + own + worse + always + per_px * (odd - 1) + (artefact + (blind or 0.0)) * (arm == "mc-sg")
+                )
                 parts.append(_rows(rng, misfit, odd, arm=arm, patient="", unseen=False, **about))
     return pd.concat(parts, ignore_index=True)
 

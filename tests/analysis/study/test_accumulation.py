@@ -78,6 +78,18 @@ def test_an_interval_is_the_wider_of_samples_and_runs():
     assert unlike.high - unlike.low == pytest.approx(2 * 1.96 * 1.5 / np.sqrt(13), abs=0.25)
 
 
+def test_what_a_judge_sees_worse_in_real_images_too_is_no_accumulation():
+    judges = ("left-out", "control")
+    seen, planted = (simulate_samples(judges=judges, blind=0.6, artefact=px) for px in (0.0, 0.8))
+    found = misfits_of(seen, SECTION, 0.95)
+    assert found.odd.low < 0.6 < found.odd.high
+    assert found.step.low < 0 < found.step.high
+    raw = misfits_of(seen[~seen["arm"].isin(["warped", "new real"])], SECTION, 0.95)
+    assert raw.odd is None
+    assert raw.step.low > 0.4
+    assert misfits_of(planted, SECTION, 0.95).step.value == pytest.approx(0.8, abs=0.1)
+
+
 def test_missed_samples_are_a_rate_and_have_no_distance():
     samples = simulate_samples()
     gone = (samples["arm"] == "new") & (samples.index % 2 == 0)

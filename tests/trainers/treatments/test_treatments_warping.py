@@ -108,13 +108,14 @@ def test_nearly_every_mask_of_a_real_hippocampus_is_reached(real, tmp_path):
     data, fold = SliceSet.open(trial.output), Fold(index=0, of=5, validation=0.2, patients=40)
     used, unused = split(data.patients, fold).train, unused_patients("warp-real", data.patients, fold)
     rows, others = (data.rows(patients, foreground_only=True) for patients in (used, unused))
-    targets = np.array(data.masks[rows[:: len(rows) // 100]])
+    targets = np.array(data.masks[rows[:: len(rows) // 60]])
     real_slices = real_pairs(data, others)
     tries = [
         nearest_try(real_slices, places, target)
         for places, target in zip(nearest_masks(targets, real_slices.masks, 3), targets, strict=True)
     ]
     assert np.mean([dice >= 0.95 for _, _, dice in tries]) >= 0.95
+    assert np.median([dice for _, _, dice in tries]) >= 0.985
     folded = [folds(real_slices.masks[place], target) for (place, _, _), target in zip(tries, targets, strict=True)]
     assert np.mean(folded) <= 0.05
 
