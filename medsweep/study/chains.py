@@ -14,6 +14,7 @@ from medsweep.study.laws import law_sources, untreated
 from medsweep.study.stages import Settings
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder, Plan, PlannedTrial
+from medsweep.texture import TextureArms
 from medsweep.trainers import treatments
 from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.diagnosis.config import DiagnoseConfig
@@ -47,10 +48,11 @@ class Chains:
         source: DataSource,
         bounds: Sequence[Settings] = (),
         mechanism: Mechanism | None = None,
+        texture: TextureArms | None = None,
     ) -> None:
         """Chains of ``arms``, with pools large enough for the settings in ``bounds`` too."""
         self._source = source
-        self._law_sources = law_sources(arms, mechanism)
+        self._law_sources = law_sources(arms, mechanism, texture)
         self._control = next(arm.settings for arm in arms if arm.is_control)
         self._extents: dict[str, int] = {}
         self._left_out: dict[Fold, bool] = {}

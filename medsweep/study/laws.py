@@ -6,20 +6,25 @@ from medsweep.errors import UserError
 from medsweep.mechanism import Mechanism
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.sweep.arms import Arm
+from medsweep.texture import TextureArms
 from medsweep.trainers.treatments import TreatSettings
 
 
-def law_sources(arms: Sequence[Arm[Settings]], mechanism: Mechanism | None) -> Mapping[str, Settings]:
+def law_sources(
+    arms: Sequence[Arm[Settings]], mechanism: Mechanism | None, texture: TextureArms | None = None
+) -> Mapping[str, Settings]:
     """By name of each arm, the settings of the chain whose delivered pool it takes laws and look from.
 
-    An arm of a mechanism's lattice takes those of the arm that is explained, with all treatments of that arm. Any other
-    arm takes those of its own chain before its treatments.
+    An arm of a mechanism's lattice takes those of the arm that is explained, with all treatments of that arm, and
+    blotched slices those of ``raw``. Any other arm takes those of its own chain before its treatments.
     """
     settings = {arm.name: arm.settings for arm in arms}
-    explained = settings.get(mechanism.explain) if mechanism is not None else None
-    cells = set(mechanism.lattice.values()) if mechanism is not None else set()
+    origin = {} if texture is None else {texture.blotched: texture.raw}
+    if mechanism is not None:
+        origin |= dict.fromkeys(mechanism.lattice.values(), mechanism.explain)
     return {
-        name: explained if name in cells and explained is not None else untreated(own) for name, own in settings.items()
+        name: settings[origin[name]] if origin.get(name) in settings else untreated(own)
+        for name, own in settings.items()
     }
 
 
@@ -29,7 +34,7 @@ def refuse_unmeasured_laws(sweep: StudySweep, compared: Sequence[Arm[Settings]])
     Raises:
         UserError: naming the arm and the reason.
     """
-    sources = law_sources(compared, sweep.file.mechanism)
+    sources = law_sources(compared, sweep.file.mechanism, sweep.file.texture)
     validation = sweep.file.replicates.validation > 0 or sweep.file.replicates.scheme == "file"
     for arm in compared:
         source, laws = sources[arm.name], arm.settings.treat.laws

@@ -80,7 +80,7 @@ def plan_arms(
     Raises:
         UserError: settings that cannot stand together, or patients that are not there.
     """
-    chains = Chains(compared, source, bounds, sweep.file.mechanism)
+    chains = Chains(compared, source, bounds, sweep.file.mechanism, sweep.file.texture)
     known = known or Expansions(())
 
     def expand(builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
