@@ -10,7 +10,7 @@ from medsweep.data.folds import Fold, split, with_all_patients
 from medsweep.data.source import DataSource
 from medsweep.identity import canonical
 from medsweep.mechanism import Mechanism
-from medsweep.study.laws import law_sources, untreated
+from medsweep.study.laws import law_origins, law_sources, untreated
 from medsweep.study.stages import Settings
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder, Plan, PlannedTrial
@@ -35,8 +35,8 @@ class _Cell:
     seed: int
     source: Settings
     """The chain whose delivered pool it takes laws and look from."""
-    of_lattice: bool = False
-    """Whether it stands for laws of the pool that is explained, so that its look is given by one rule."""
+    stands_in: bool = False
+    """Whether it stands for the law of that pool, which then reaches it by one rule for all slices."""
 
 
 class Chains:
@@ -52,7 +52,8 @@ class Chains:
     ) -> None:
         """Chains of ``arms``, with pools large enough for the settings in ``bounds`` too."""
         self._source = source
-        self._law_sources = law_sources(arms, mechanism, texture)
+        self._law_origins = law_origins(mechanism, texture)
+        self._law_sources = law_sources(arms, self._law_origins)
         self._control = next(arm.settings for arm in arms if arm.is_control)
         self._extents: dict[str, int] = {}
         self._left_out: dict[Fold, bool] = {}
@@ -63,7 +64,6 @@ class Chains:
         for made, asked in sized:
             key = _generator_key(made)
             self._extents[key] = max(self._extents.get(key, 0), candidates(asked))
-        self._cells = frozenset(mechanism.lattice.values()) if mechanism is not None else frozenset()
         self.extras: list[str] = []
         """Assessments and diagnoses so far. The report wants them, though few arms read them."""
 
@@ -82,7 +82,8 @@ class Chains:
         fold = fold_of(settings, replicate)
         prepared = builder.add("prepare", prepare_config(settings.data, self._source, fold))
         law_source = self._law_sources.get(arm.name, untreated(settings))
-        cell = _Cell(builder, settings, prepared, fold, replicate.seed, law_source, arm.name in self._cells)
+        stands_in = arm.name in self._law_origins
+        cell = _Cell(builder, settings, prepared, fold, replicate.seed, law_source, stands_in)
         inputs = {"prepare": prepared}
         if settings.synthesise.count > 0:
             inputs["pool"] = self._delivered(cell)
@@ -130,8 +131,8 @@ class Chains:
         inputs = {"prepare": cell.prepared}
         size: dict[str, Any] = {}
         # laws and look come from one pool, which for an arm of a lattice is that of the arm explained
-        origin = replace(cell, settings=cell.source, source=untreated(cell.source), of_lattice=False)
-        if treat.laws or (cell.of_lattice and treat.needs_pool):
+        origin = replace(cell, settings=cell.source, source=untreated(cell.source), stands_in=False)
+        if treat.laws or (cell.stands_in and treat.needs_pool):
             inputs["law"] = self._assess(origin, self._delivered(origin), self._judges(origin)[-1])
         if treat.needs_pool:
             inputs["pool"] = self._delivered(origin)

@@ -10,20 +10,24 @@ from medsweep.texture import TextureArms
 from medsweep.trainers.treatments import TreatSettings
 
 
-def law_sources(
-    arms: Sequence[Arm[Settings]], mechanism: Mechanism | None, texture: TextureArms | None = None
-) -> Mapping[str, Settings]:
+def law_origins(mechanism: Mechanism | None, texture: TextureArms | None) -> dict[str, str]:
+    """Arms that stand for the law of another arm's pool, each with that arm.
+
+    Those are the arms of a mechanism's lattice, for the arm that is explained, and blotched slices, for ``raw``.
+    """
+    origins = {} if texture is None else {texture.blotched: texture.raw}
+    return origins if mechanism is None else origins | dict.fromkeys(mechanism.lattice.values(), mechanism.explain)
+
+
+def law_sources(arms: Sequence[Arm[Settings]], origins: Mapping[str, str]) -> Mapping[str, Settings]:
     """By name of each arm, the settings of the chain whose delivered pool it takes laws and look from.
 
-    An arm of a mechanism's lattice takes those of the arm that is explained, with all treatments of that arm, and
-    blotched slices those of ``raw``. Any other arm takes those of its own chain before its treatments.
+    Those of ``law_origins`` take them from that arm, with all its treatments. Any other arm takes those of its own
+    chain before its treatments.
     """
     settings = {arm.name: arm.settings for arm in arms}
-    origin = {} if texture is None else {texture.blotched: texture.raw}
-    if mechanism is not None:
-        origin |= dict.fromkeys(mechanism.lattice.values(), mechanism.explain)
     return {
-        name: settings[origin[name]] if origin.get(name) in settings else untreated(own)
+        name: settings[origins[name]] if origins.get(name) in settings else untreated(own)
         for name, own in settings.items()
     }
 
@@ -34,7 +38,7 @@ def refuse_unmeasured_laws(sweep: StudySweep, compared: Sequence[Arm[Settings]])
     Raises:
         UserError: naming the arm and the reason.
     """
-    sources = law_sources(compared, sweep.file.mechanism, sweep.file.texture)
+    sources = law_sources(compared, law_origins(sweep.file.mechanism, sweep.file.texture))
     validation = sweep.file.replicates.validation > 0 or sweep.file.replicates.scheme == "file"
     for arm in compared:
         source, laws = sources[arm.name], arm.settings.treat.laws

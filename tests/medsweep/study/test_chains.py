@@ -8,6 +8,7 @@ import pytest
 from helpers.micro import write_micro
 from medsweep.errors import UserError
 from medsweep.store.store import Store
+from medsweep.study.chains import network_of
 from medsweep.study.plan import plan_sweep
 from medsweep.sweep.plan import Plan
 
@@ -186,3 +187,27 @@ def test_snapshots_without_patients_to_watch_are_refused(tmp_path: Path) -> None
     levels = "{gan.pipeline: b-sg, synthesise.count: 4, segment.snapshots: 5}"
     with pytest.raises(UserError, match=r"validation patients, got none; set replicates\.validation above 0"):
         planned(tmp_path, {"looked into": levels})
+
+
+@pytest.mark.parametrize("treated", [True, False])
+def test_blotched_slices_take_the_look_of_what_the_raw_arm_delivers(tmp_path: Path, treated: bool) -> None:
+    """By the law of its pool, also where their own chain has the same generator."""
+    blur = "{kind: blur, sigma_px: 1.0}"
+    arms = {
+        "raw": f"{HELD_OUT[:-1]}, treat.treatments: [{blur}]}}" if treated else HELD_OUT,
+        "new": FRESH,
+        "blotched": HELD_OUT[:-1]
+        + ", treat.treatments: [{kind: fresh-real}, {kind: imitate, target: pool, measured: 4}]}",
+    }
+    texture = "texture: {raw: raw, new_real: new, blotched: blotched}\nfixed:\n"
+    changes = ("fixed:\n", texture), ("resolution: 16\n", "resolution: 16\n  patients: 2\n")
+    plan = planned(tmp_path, arms, *changes)
+    pools = {
+        arm: plan.trials[network_of(plan, leaf).inputs["pool"]]
+        for (arm, replicate), leaf in plan.leaves.items()
+        if arm in ("raw", "blotched") and replicate.fold == 0
+    }
+    assert pools["raw"].stage == ("treat" if treated else "synthesise")
+    assert pools["blotched"].inputs["pool"] == pools["raw"].digest
+    law = plan.trials[pools["blotched"].inputs["law"]]
+    assert (law.stage, law.inputs["pool"]) == ("assess", pools["raw"].digest)
