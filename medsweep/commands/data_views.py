@@ -1,6 +1,8 @@
 """What ``medsweep data`` prints: each function turns a record of the data room into something rich can show."""
 
+import math
 import os
+import re
 import statistics
 import textwrap
 from collections import Counter
@@ -16,6 +18,9 @@ from medsweep.data.cohort import CaseFacts
 from medsweep.data.dataset import DatasetSpec, Finding
 from medsweep.data.folds import patients_of
 from medsweep.data.recognise import Reading
+
+LEAST_PX, MOST_PX = 32, 512
+"""Resolutions that are suggested."""
 
 SHOWN_FINDINGS = 5
 """Findings of names alone that ``describe`` shows of a folder."""
@@ -91,9 +96,21 @@ def finding_table(groups: Sequence[Group], root: Path) -> RenderableType:
         names = sorted({Path(file).name for file in group.files})
         file = names[0] if len(names) == 1 else f"{len(group.files)} files"
         if len(group.files) == 1:
-            file = os.path.relpath(group.files[0], root)
+            file = wrapped(os.path.relpath(group.files[0], root))
         table.add_row(*map(Text, (group.severity, cases, file, group.what)), style=styles[group.severity])
     return table
+
+
+def wrapped(path: str, width: int = 48) -> str:
+    """A long path over several lines, cut behind its slashes, and behind dots, hyphens and underscores if need be."""
+    lines = [""]
+    for part in re.split(r"(?<=/)", path):
+        pieces = [part] if len(part) <= width else re.split(r"(?<=[._-])", part)
+        for piece in pieces:
+            if lines[-1] and len(lines[-1]) + len(piece) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(lines)
 
 
 def finding_line(finding: Finding, root: Path) -> str:
@@ -119,8 +136,23 @@ def summary(report: Report) -> RenderableType:
         f"{'spacing in mm':<16}{_ranges(usable, lambda facts: facts.spacing_mm)}",
         f"{'stored axes':<16}{', '.join(f'{name} in {count}' for name, count in axes.most_common())}",
     ]
+    lines.append(f"{'resolution':<16}{_resolution(usable)}")
     lines += [f"{'scaled, ' + name:<15} {_scaled(report, channel)}" for channel, name in enumerate(listing.modalities)]
     return Text("\n".join(lines))
+
+
+def _resolution(cases: Sequence[CaseFacts]) -> str:
+    """The smallest power of two that holds every slice unshrunk, and how much of it the slices fill."""
+    largest = max(cases, key=lambda facts: max(facts.shape[1:]))
+    (_, rows, columns), (_, down, across) = largest.shape, largest.spacing_mm
+    side = min(MOST_PX, max(LEAST_PX, 2 ** math.ceil(math.log2(max(rows, columns)))))
+    scale = min(1.0, side / max(rows, columns))
+    filled = statistics.median(
+        min(1.0, side / max(facts.shape[1:])) ** 2 * facts.shape[1] * facts.shape[2] / side**2 for facts in cases
+    )
+    size = f"{rows} x {columns} pixels, {rows * down:.0f} x {columns * across:.0f} mm"
+    how = "unshrunk" if scale == 1 else f"{1 / scale:.1f} times shrunk"
+    return f"{side} holds the largest slice ({size}) {how}; the median slice fills {filled:.0%} of it"
 
 
 def _scaled(report: Report, channel: int) -> str:

@@ -4,7 +4,6 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from medsweep.data import volumes
 from medsweep.data.cohort import inside_of
+from medsweep.data.colours import class_colours
 from medsweep.data.dataset import Case, Finding, Intensity, Listing
 from medsweep.data.intensity import fit, sample
 from medsweep.data.prepare import prepare_case, recipes_of
@@ -20,12 +20,12 @@ from medsweep.data.prepare import prepare_case, recipes_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
-"""By class index from 1 on, then again from the first: Okabe and Ito's, told apart by colour-blind readers."""
-
 OPACITY = 0.45
 SHOWN_SD = 3.0
 """z-scores from minus to plus this are drawn from black to white."""
+
+LETTER_INCHES, LINE_INCHES = 0.07, 0.17
+"""Mean width of a letter and height of a line in the legend."""
 
 INCHES = 2.2
 """Side of one picture."""
@@ -84,10 +84,9 @@ def grey_range(recipe: Intensity) -> tuple[float, float]:
 
 def overlay(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(R, R) class indices to (R, R, 4) translucent colours, background clear."""
-    from matplotlib.colors import to_rgba
-
-    colours = [to_rgba(colour, OPACITY) for colour in islice(cycle(COLOURS), int(mask.max(initial=0)))]
-    painted: NDArray[np.float32] = np.array([(0.0, 0.0, 0.0, 0.0), *colours], np.float32)[mask]
+    colours = np.zeros((1 + len(class_colours()), 4), np.float32)
+    colours[1:, :3], colours[1:, 3] = class_colours() / np.float32(255), OPACITY
+    painted: NDArray[np.float32] = colours[mask]
     return painted
 
 
@@ -102,8 +101,10 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
 
     columns = len(listing.modalities) + 1
     head = 0.35 + 0.2 * len(remarks)
-    legend = 0.25 * (1 + (len(listing.classes) - 2) // max(1, 2 * columns))
-    width, height = INCHES * columns + 1.2, INCHES * len(rows) + 0.3 + head + legend
+    names, width = listing.classes[1:], INCHES * columns + 1.2
+    beside = max(1, min(len(names), int(width / (0.6 + LETTER_INCHES * max(map(len, names))))))
+    legend = 0.1 + LINE_INCHES * -(-len(names) // beside)
+    height = INCHES * len(rows) + 0.3 + head + legend
     figure = Figure(figsize=(width, height), layout=None)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(rows), columns, squeeze=False)
@@ -120,11 +121,12 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
         figure.text(
             0.02, 1 - (0.42 + 0.2 * number) / height, remark, fontsize=8, va="center", color="#a00000", parse_math=False
         )
-    names = listing.classes[1:]
-    patches = [Patch(color=colour, label=str(number)) for number, colour in zip(range(len(names)), cycle(COLOURS))]
+    patches = [
+        Patch(color=colour / 255, label=str(number)) for number, colour in enumerate(class_colours()[: len(names)])
+    ]
     shown = figure.legend(
-        handles=patches, loc="lower center", ncols=min(2 * columns, len(patches)), fontsize=8, frameon=False
-    )
+        handles=patches, loc="lower center", ncols=beside, fontsize=8, frameon=False, labelspacing=0.3, borderpad=0.2,
+    )  # fmt: skip
     # A label that begins with an underscore would be left out, so the names are put in afterwards.
     for text, name in zip(shown.get_texts(), names, strict=True):
         text.set(text=name, parse_math=False)

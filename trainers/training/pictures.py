@@ -6,20 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-PALETTE = np.array(
-    [
-        (0, 0, 0),
-        (230, 159, 0),
-        (86, 180, 233),
-        (0, 158, 115),
-        (240, 228, 66),
-        (0, 114, 178),
-        (213, 94, 0),
-        (204, 121, 167),
-    ],
-    np.float32,
-)
-"""Colour by class index, told apart by colour-blind readers (Okabe and Ito 2008); index 0 is never painted."""
+from medsweep.data.colours import class_colours
+
+PALETTE = np.concatenate([np.zeros((1, 3)), class_colours()]).astype(np.float32)
+"""Colour by class index; index 0 is never painted."""
 
 TILE_PX = 96
 """Tiles smaller than this are enlarged by a whole factor, without interpolation."""

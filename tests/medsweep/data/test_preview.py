@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from helpers.decathlon_folder import cohort
 from medsweep.data import preview, volumes
@@ -112,3 +113,22 @@ def test_a_remark_reaches_the_picture(listing: Listing, tmp_path: Path) -> None:
         red.append(int(((top[..., 0] > 0.4) & (top[..., 1] < 0.2) & (top[..., 2] < 0.2)).sum()))
     assert red[0] == 0
     assert red[1] > 50
+
+
+@pytest.mark.parametrize("count", [1, 12, 104])
+def test_the_legend_of_many_classes_fits_into_the_picture(
+    listing: Listing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    names = tuple(f"autochthonous-muscle-left-{number}" for number in range(count))
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    rows, _ = fullest_slices(listing, resolution=16, patients=1)
+    draw(rows, replace(listing, classes=("background", *names)), tmp_path / "x.png", title="t")
+    (figure,) = figures
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    pictures = [axes.get_window_extent() for axes in figure.axes]
+    assert legend.x0 >= 0
+    assert legend.x1 <= figure.bbox.x1 + 1
+    assert legend.y0 >= -1
+    assert legend.y1 <= min(box.y0 for box in pictures) + 1

@@ -1,0 +1,47 @@
+"""What ``medsweep data check`` shows beside its findings: paths that wrap, and a resolution."""
+
+import pytest
+
+from medsweep.commands.data_views import _resolution, wrapped
+from medsweep.data.check import CaseFacts
+
+
+def facts(rows: int, columns: int, down: float = 1.0, across: float = 1.0) -> CaseFacts:
+    empty = dict.fromkeys(("voxels", "slices", "zeros", "scaled", "copies"), ())
+    return CaseFacts(
+        id="a", shape=(9, rows, columns), spacing_mm=(3.0, down, across), axes="RAS", slice_axis=2,
+        foreground_slices=1, **empty,
+    )  # fmt: skip
+
+
+def test_long_paths_are_cut_behind_their_separators():
+    path = "derivatives/manual/sub-01/ses-02/anat/sub-01_ses-02_acq-highres_T1w_label-lesion_seg.nii.gz"
+    assert wrapped(path).split("\n") == [
+        "derivatives/manual/sub-01/ses-02/anat/sub-01_",
+        "ses-02_acq-highres_T1w_label-lesion_seg.nii.gz",
+    ]
+    assert wrapped(path).replace("\n", "") == path
+    assert wrapped("a/b.nii") == "a/b.nii"
+
+
+@pytest.mark.parametrize(
+    ("cases", "said"),
+    [
+        (
+            [facts(57, 42), facts(45, 40)],
+            "64 holds the largest slice (57 x 42 pixels, 57 x 42 mm) unshrunk; the median",
+        ),
+        ([facts(512, 512, 0.5, 0.5)], "512 holds the largest slice (512 x 512 pixels, 256 x 256 mm) unshrunk"),
+        ([facts(512, 768)], "512 holds the largest slice (512 x 768 pixels, 512 x 768 mm) 1.5 times shrunk"),
+        (
+            [facts(20, 20)],
+            "32 holds the largest slice (20 x 20 pixels, 20 x 20 mm) unshrunk; the median slice fills 39%",
+        ),
+    ],
+)
+def test_the_resolution_that_keeps_every_pixel_is_told(cases, said):
+    assert _resolution(cases).startswith(said)
+
+
+def test_the_share_that_is_no_padding_is_told():
+    assert _resolution([facts(20, 20)]).endswith("; the median slice fills 39% of it")
