@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ODD = np.uint64(0x9E3779B97F4A7C15)
-"""An odd number with mixed bits: 2**64 over the golden ratio (Knuth, The Art of Computer Programming 3, 6.4)."""
+from medsweep.data.geometry import as_in_memory
 
-WHOLE = {4: np.uint32, 8: np.uint64}
-"""The whole number of as many bytes as a real one has."""
+ODD = {4: np.uint32(0x9E3779B1), 8: np.uint64(0x9E3779B97F4A7C15)}
+"""Odd numbers with mixed bits by their size in bytes: 2**32 and 2**64 over the golden ratio (Knuth, The Art of Computer
+Programming 3, 6.4)."""
 
 
 def voxel_hash(volume: NDArray[Any]) -> str:
@@ -19,13 +19,17 @@ def voxel_hash(volume: NDArray[Any]) -> str:
     mixed and added again. So the order and the direction of the axes, which a changed header changes, have no part in
     it, and two volumes with one histogram differ. ``volume`` is (X, Y, Z), float32, float64 or uint8.
     """
-    if volume.size == 0 or volume.min() == volume.max():
+    volume = as_in_memory(volume)
+    first = volume[0, 0, 0]
+    if (volume[:, 0, 0] == first).all() and (volume == first).all():
         return ""
     sums = [np.zeros(size, np.uint64) for size in volume.shape]
+    real = volume.dtype.kind == "f"
+    whole: Any = np.uint64 if volume.dtype.itemsize == 8 else np.uint32
     for number, plane in enumerate(volume):
         # -0 becomes 0.
-        whole = (plane + plane.dtype.type(0)).view(WHOLE[plane.itemsize]) if plane.dtype.kind == "f" else plane
-        mixed = _mixed(whole.astype(np.uint64, order="C"))
+        bits = (plane + plane.dtype.type(0)).view(whole) if real else plane.astype(whole)
+        mixed = _mixed(bits)
         sums[1] += mixed.sum(axis=1, dtype=np.uint64)
         of_columns = mixed.sum(axis=0, dtype=np.uint64)
         sums[2] += of_columns
@@ -33,9 +37,8 @@ def voxel_hash(volume: NDArray[Any]) -> str:
     return "-".join(sorted(f"{len(planes)}.{int(_mixed(planes).sum(dtype=np.uint64)):016x}" for planes in sums))
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    values = values * ODD
-    values ^= values >> np.uint64(29)
-    values *= ODD
-    values ^= values >> np.uint64(32)
+def _mixed(values: NDArray[Any]) -> NDArray[Any]:
+    """The values, each a whole number of 32 or 64 bits, mixed in place."""
+    values *= ODD[values.itemsize]
+    values ^= values >> values.dtype.type(values.itemsize * 4 - 3)
     return values

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medsweep.data.dataset import Intensity, Listing, Severity
+from medsweep.data.geometry import as_in_memory
 from medsweep.data.intensity import CLIP, Constants, fit, normalise, sample
 from medsweep.errors import UserError
 
@@ -43,8 +44,9 @@ class Scaled:
 
 def look(volume: NDArray[Any], labels: NDArray[np.uint8], recipe: Intensity) -> Scaled:
     """Scale an even sample of one volume as ``prepare`` would; cohort constants are taken from this volume alone."""
-    flat = np.ravel(volume, order="K")
-    drawn = flat[:: max(1, len(flat) // SAMPLED) | 1]
+    step = max(1, round((volume.size / SAMPLED) ** (1 / 3)))
+    whole = as_in_memory(volume)
+    drawn = volume[::step, ::step, ::step]
     constants: Constants | None = None
     if recipe.scale == "cohort":
         try:
@@ -57,7 +59,7 @@ def look(volume: NDArray[Any], labels: NDArray[np.uint8], recipe: Intensity) -> 
     low, high = (-1.0, 1.0) if recipe.scale == "window" else (-CLIP, CLIP)
     free = (scaled > low) & (scaled < high)
     return Scaled(
-        float(flat.min()), float(flat.max()), float(1 - free.mean()), float(scaled.std(dtype=np.float64)),
+        float(whole.min()), float(whole.max()), float(1 - free.mean()), float(scaled.std(dtype=np.float64)),
         len(np.unique(drawn[free])), len(np.unique(scaled[free])),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medsweep.data import nifti
 from medsweep.data.dataset import Case, Finding, Listing
-from medsweep.data.geometry import plane_axes, to_planes
+from medsweep.data.geometry import as_in_memory, plane_axes, to_planes
 from medsweep.data.header import Grid
 from medsweep.data.intensity import Volume
 from medsweep.data.structures import read_structures
@@ -45,7 +45,7 @@ class LoadedCase:
     @property
     def zeros(self) -> tuple[float, ...]:
         """Share of voxels that are exactly 0, by modality."""
-        return tuple(1 - np.count_nonzero(volume) / volume.size for volume in self.image)
+        return tuple(1 - np.count_nonzero(as_in_memory(volume)) / volume.size for volume in self.image)
 
     def image_planes(self, channel: int) -> Volume:
         """One modality as (Z, H, W), slices first, contiguous."""

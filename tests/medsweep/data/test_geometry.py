@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medsweep.data.geometry import Resize
+from medsweep.data.geometry import Resize, as_in_memory
 
 
 def _labels(seed: int, *shape: int) -> np.ndarray:
@@ -79,3 +79,12 @@ def test_undo_takes_leading_axes():
 def _centre(plane: np.ndarray) -> tuple[float, float]:
     rows, columns = np.indices(plane.shape)
     return float((rows * plane).sum() / plane.sum()), float((columns * plane).sum() / plane.sum())
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_voxels_are_taken_as_they_lie_in_memory_without_a_copy(order):
+    stored = np.arange(24.0).reshape(2, 3, 4)
+    turned = stored.transpose(order)[::-1, :, ::-1]
+    assert as_in_memory(turned).flags.c_contiguous
+    assert np.shares_memory(as_in_memory(turned), stored)
+    assert np.array_equal(as_in_memory(turned).ravel(), stored.ravel())
