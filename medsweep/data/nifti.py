@@ -30,6 +30,7 @@ WHOLE = 1e-4
 UNKNOWN = 255
 """Stands for a label value that is not declared, until it is refused; so there are at most 255 classes."""
 
+OFF_BY_ONE = "one slice more or less comes of cropping or resampling: resample the mask to the grid of the image"
 LISTED = 10
 """Refused label values that are named."""
 
@@ -129,16 +130,21 @@ def check_pair(first: Scan, second: Scan) -> None:
     """
     belong = f"{first.path} and {second.path} belong together and"
     if first.grid.canonical_shape != second.grid.canonical_shape:
+        sizes = zip(first.grid.canonical_shape, second.grid.canonical_shape, strict=True)
+        off_by_one = max(abs(one - other) for one, other in sizes) == 1
+        advice = OFF_BY_ONE if off_by_one else "make the mask on the grid of the image"
         raise UserError(
             f"{belong} differ in shape: {first.grid.shape} ({first.grid.axes}) and {second.grid.shape} "
-            f"({second.grid.axes}); make the mask on the grid of the image"
+            f"({second.grid.axes}); {advice}"
         )
     shape = first.grid.canonical_shape
     apart = voxels_apart(first.grid.canonical_affine, second.grid.canonical_affine, shape)
     if apart > SAME_GRID:
+        lost = [scan.path for scan in (first, second) if np.array_equal(np.abs(scan.grid.affine), np.eye(4))]
+        cause = f" ({lost[0]} has the identity as affine, as files written without one)" if len(lost) == 1 else ""
         raise UserError(
-            f"{belong} lie on different grids, {apart:.2f} voxels apart where {SAME_GRID:g} are allowed; copy the "
-            "affine of the image if the mask was drawn on it, else resample the mask"
+            f"{belong} lie on different grids, {apart:.2f} voxels apart where {SAME_GRID:g} are allowed{cause}; copy "
+            "the affine of the image if the mask was drawn on it, else resample the mask"
         )
 
 

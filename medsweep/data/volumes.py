@@ -1,5 +1,6 @@
 """One case as its files hold it: every modality and the labels on one canonical grid, or a refusal by name."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -87,8 +88,9 @@ def refusal(case: Case, error: Exception) -> Finding:
     """Why a case cannot be used, as a finding of the file that is at fault."""
     message = str(error) if isinstance(error, UserError) else f"cannot be used ({type(error).__name__}: {error})"
     path = next((path for path in case.files if str(path) in message), case.label)
-    # The file stands beside the message, so its name is enough there.
-    return Finding("error", case.id, str(path), message.replace(str(path), path.name))
+    # The file stands beside the message, so its name and what tells its neighbours apart are enough there.
+    common = os.path.commonpath([file.parent for file in case.files])
+    return Finding("error", case.id, str(path), message.replace(str(path), path.name).replace(f"{common}{os.sep}", ""))
 
 
 def slice_count(case: Case, listing: Listing) -> int:

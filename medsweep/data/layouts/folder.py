@@ -35,7 +35,7 @@ from medsweep.data.layouts.description import (
     pattern_and_channel,
     stored_values,
 )
-from medsweep.data.layouts.leftovers import foreign_formats, is_ignored
+from medsweep.data.layouts.leftovers import foreign_formats, is_ignored, volumes_below
 from medsweep.errors import UserError
 
 MASK = "mask"
@@ -58,7 +58,9 @@ def cases(root: Path, description: FolderDescription) -> Listing:
     if not matched:
         texts = ", ".join(patterns)
         advice = foreign_formats(root) or "mend the patterns or data.root"
-        raise UserError(f"none of {len(files)} NIfTI files in {root} matches {texts}; {advice}")
+        anywhere = volumes_below(root)
+        first = f" (the first is {anywhere[0]})" if anywhere else ""
+        raise UserError(f"none of {len(anywhere)} NIfTI files in {root}{first} matches {texts}; {advice}")
     first_mask = len(description.modalities)
     results = {
         id_: _case(root, id_, paths[:first_mask], paths[first_mask:], matched[id_], description=description)

@@ -58,6 +58,11 @@ def leftovers(root: Path, listing: Listing, ignore: Sequence[str] = ()) -> tuple
     )
 
 
+def volumes_below(root: Path) -> list[PurePosixPath]:
+    """All NIfTI files below ``root`` by name, relative to it."""
+    return [path for path in _tree(root) if without_ending(path.name) is not None]
+
+
 def foreign_formats(root: Path) -> str:
     """One clause about volumes below ``root`` in formats that are not read; empty where there are none."""
     suffixes = Counter(suffix for path in _tree(root) if (suffix := path.suffix.lower()) in FOREIGN)

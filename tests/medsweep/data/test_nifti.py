@@ -206,3 +206,19 @@ def test_kits_labels_lie_body_axis_last_whatever_the_header(real):
     planes = to_planes(sform.array, 2)
     assert [int((planes == value).any((1, 2)).sum()) for value in (1, 2)][1] == 13
     assert int((planes > 0).any((1, 2)).sum()) == 26
+
+
+def test_the_usual_reasons_of_two_grids_are_named(tmp_path):
+    affine = np.diag([-1.0, -1.0, 3.0, 1.0])
+    affine[:3, 3] = 90, 126, -72
+    image = nifti.read_image(save(tmp_path / "image.nii", np.ones((4, 5, 6), np.float32), affine))
+
+    def mask(name, shape, grid):
+        return nifti.read_labels(save(tmp_path / name, np.ones(shape, np.uint8), grid), {1: 1}, ("background", "x"))
+
+    with pytest.raises(UserError, match=r"\(.*eye.nii has the identity as affine, .*\); copy"):
+        nifti.check_pair(image, mask("eye.nii", (4, 5, 6), np.eye(4)))
+    with pytest.raises(UserError, match=r"differ in shape: .*; one slice more or less comes of cropping or resampling"):
+        nifti.check_pair(image, mask("short.nii", (4, 5, 5), affine))
+    with pytest.raises(UserError, match=r"differ in shape: .*; make the mask on the grid of the image"):
+        nifti.check_pair(image, mask("half.nii", (2, 5, 6), affine))
