@@ -154,3 +154,12 @@ def test_an_unknown_class_is_refused_with_the_nearest():
 def test_parameters_that_make_no_sense_are_refused(wrong, message):
     with pytest.raises(ValidationError, match=message):
         TreatSettings.model_validate({"treatments": [wrong]})
+
+
+def test_a_measured_law_is_read_again_as_it_was_written_and_takes_no_amounts_beside_it():
+    law = {"kind": "corrupt-labels", "law": "measured"}
+    found = TreatSettings(treatments=[{"kind": "fresh-real"}, law])
+    # a trial's config is stored in full and read again where it runs
+    assert TreatSettings.model_validate_json(found.model_dump_json()) == found
+    with pytest.raises(ValidationError, match="law: measured says all of how masks are corrupted; remove bias_px"):
+        TreatSettings(treatments=[{"kind": "fresh-real"}, law | {"bias_px": 1.0}])
