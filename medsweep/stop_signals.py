@@ -24,6 +24,8 @@ class Stop:
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         """The first signal stops; a second Ctrl-C ends all of it at once; others let it go on stopping."""
+        # Where the handler of Ray's C++ part came first, it has set an alarm that would abort this process.
+        signal.alarm(0)
         if not self.requested:
             self.requested = True
             if not self._deferring:
@@ -32,6 +34,13 @@ class Stop:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             end(descendants())
             os.kill(os.getpid(), signal.SIGINT)
+
+    def hear_again(self) -> None:
+        """Take back the signals that C++ code has taken over, which Python does not know of."""
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                if signal.getsignal(number) is self:
+                    signal.signal(number, self)
 
     def require_none(self) -> None:
         """Raise KeyboardInterrupt if a signal came and was lost or deferred."""

@@ -59,6 +59,7 @@ class RayRunner:
             self._thread = RayThread(self._stop)
             entered.callback(self._thread.close, _shutdown)
             self._thread.call(self._start)
+            self._stop.hear_again()
             self._stop.require_none()
             self._entered = entered.pop_all()
         return self

@@ -18,11 +18,22 @@ from medsweep.validation import explain
 
 SECRET: Final = re.compile(r"(?i)(key|token|secret|password)\w*=")
 """An assignment to a name that sounds like a secret."""
+KEY_LIKE: Final = re.compile(
+    r"-----BEGIN|\bsk-[\w-]{16,}|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bhf_\w{20,}|\bAKIA[0-9A-Z]{16}\b"
+    r"|\bxox[abprs]-[\w-]{10,}|\bey[JI][\w-]{10,}\.[\w-]{10,}\.|\bwandb_v1_\w{20,}|(?<![\w/.-])[0-9a-f]{40}(?![\w/.-])"
+)
+"""Values that look like keys, whatever their name: private keys, tokens of known services, W&B's 40 hex digits."""
 SHARED: Final = "/mnt/medsweep"
 """Default folder that all nodes of a cluster share."""
 WORD: Final = r"^[A-Za-z0-9][A-Za-z0-9_.,:/@-]*$"
 """Names that mean the same in a shell, in YAML and to a scheduler."""
 FOLDER: Final = r"^/[A-Za-z0-9_./-]*$"
+
+
+WARNING_SECONDS: Final = 180
+"""Time before its limit at which Slurm warns a job."""
+RAY_GIB: Final = 2
+"""Host memory of a node that Ray's own processes take."""
 
 
 class Target(StrEnum):
@@ -109,6 +120,8 @@ class Slurm(Nodes, Setup, WithToken):
     """Folder of the finished trials, the same on all nodes [what medsweep run takes]."""
     time: str = Field(default="24:00:00", pattern=r"^([0-9]+-)?[0-9]{1,3}(:[0-9]{2}){1,2}$")
     """Time limit, D-HH:MM:SS [24:00:00]."""
+    memory: int | None = Field(default=None, ge=1)
+    """GiB of a node [from the sweep's resources; Slurm's choice where they state none]."""
     partition: str | None = Field(default=None, pattern=WORD)
     """Slurm's partition."""
     account: str | None = Field(default=None, pattern=WORD)
@@ -117,6 +130,18 @@ class Slurm(Nodes, Setup, WithToken):
     """Node-local folder with a short path, since sockets lie below it [/tmp]."""
     requeues: int = Field(default=20, ge=0)
     """How often a job that reaches its time limit queues again [20]."""
+
+    @field_validator("time")
+    @classmethod
+    def _beyond_the_warning(cls, time: str) -> str:
+        days, _, clock = time.rpartition("-")
+        parts = [int(part) for part in clock.split(":")]
+        if len(parts) == 2:
+            parts = [*parts, 0] if days else [0, *parts]
+        seconds = 86400 * int(days or 0) + 3600 * parts[0] + 60 * parts[1] + parts[2]
+        if seconds <= 2 * WARNING_SECONDS:
+            raise ValueError(f"the job is warned {WARNING_SECONDS} s before its end; give it more than twice that")
+        return time
 
 
 class Kuberay(Nodes):
@@ -247,6 +272,11 @@ def _refuse_secrets(typed: Mapping[str, Any]) -> None:
                     f"--{name} sets a {secret[1].lower()}, which would be written to a file; "
                     "keep it in the environment of the cluster's nodes or in a secret"
                 )
+            if KEY_LIKE.search(text) is not None:
+                raise UserError(
+                    f"a value of --{name} looks like a key, which would be written to a file; "
+                    "keep it in the environment of the cluster's nodes or in a secret"
+                )
 
 
 def node_size(resources: Mapping[str, Resources], options: Nodes) -> tuple[int, int]:
@@ -271,3 +301,19 @@ def node_size(resources: Mapping[str, Resources], options: Nodes) -> tuple[int, 
                 text = f"resources.{stage}.{kind} asks for {needed:g}, a node would have {available}"
                 raise UserError(f"{text}; raise --{kind}, or lower it in the sweep")
     return cpus, gpus
+
+
+def node_memory(resources: Mapping[str, Resources], options: Slurm | Kuberay, cpus: int, gpus: int) -> int | None:
+    """GiB of a node: as asked for, or what trials of the stage that takes most hold at once; None if none states it.
+
+    Raises:
+        UserError: a trial that would fit on no node.
+    """
+    needed = 0.0
+    for stage, held in resources.items():
+        if options.memory is not None and held.memory_gib + RAY_GIB > options.memory:
+            text = f"resources.{stage}.memory_gib asks for {held.memory_gib:g}, and Ray takes {RAY_GIB}"
+            raise UserError(f"{text}; a node would have {options.memory}; raise --memory, or lower it in the sweep")
+        times = min(cpus // held.cpus, int(gpus / held.most_gpus) if held.most_gpus else cpus)
+        needed = max(needed, held.memory_gib * max(times, 1))
+    return options.memory or (math.ceil(needed) + RAY_GIB if needed else None)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medsweep.errors import UserError
-from medsweep.launch.options import Job, Kuberay, Options, Slurm, Up, node_size
+from medsweep.launch.options import Job, Kuberay, Options, Slurm, Up, node_memory, node_size
 from medsweep.sweep.file import Resources, SweepFile
 from medsweep.sweep.load import find_sweep
 from medsweep.validation import parse
@@ -79,7 +79,8 @@ def _slurm(sweep: LaunchedSweep, options: Slurm) -> Rendered:
     cpus, gpus = node_size(sweep.resources, options)
     store = ["--store", options.store] if options.store is not None else []
     driver = ["medsweep", "run", str(sweep.path), *store]
-    text = _fill("slurm.sbatch", sweep=sweep, options=options, driver=driver, cpus=cpus, gpus=gpus)
+    memory = node_memory(sweep.resources, options, cpus, gpus)
+    text = _fill("slurm.sbatch", sweep=sweep, options=options, driver=driver, cpus=cpus, gpus=gpus, memory=memory)
     return Rendered({"slurm.sbatch": text}, ("sbatch", "slurm.sbatch"), "sbatch")
 
 
@@ -95,7 +96,8 @@ def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
             "give its absolute path"
         )
     cpus, gpus = node_size(sweep.resources, options)
-    worker = {"cpu": str(cpus), "memory": f"{options.memory or 4 * cpus}Gi"}
+    memory = max(node_memory(sweep.resources, options, cpus, gpus) or 0, options.memory or 4 * cpus)
+    worker = {"cpu": str(cpus), "memory": f"{memory}Gi"}
     if gpus:
         worker["nvidia.com/gpu"] = str(gpus)
     key = {"secretKeyRef": {"name": options.secret, "key": "WANDB_API_KEY", "optional": True}}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from helpers.driving import ENVIRONMENT, ended, hear_interrupts, start
-from medsweep.store.lease import LEASE
+from medsweep.store.lease import LEASE, is_live
+from medsweep.store.store import Store
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
@@ -53,3 +54,15 @@ def test_a_second_ctrl_c_ends_at_once_and_a_second_sigterm_lets_it_clean_up(seco
         preexec_fn=hear_interrupts,
     )
     assert (process.returncode, process.stdout) == (code, told)
+
+
+@pytest.mark.slow
+def test_a_stop_in_the_middle_of_a_long_step_kills_its_process_and_gives_130(tmp_path: Path) -> None:
+    process = start(tmp_path, "pause=600", runner="ray")
+    while not list((tmp_path / "store").glob(f"grow/*.part/{LEASE}")) and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)["code"] == 130
+    assert process.returncode == 130
+    store = Store(tmp_path / "store")
+    assert not [path for path in store.root.glob("grow/*.part") if is_live(path)]

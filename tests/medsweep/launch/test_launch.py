@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from helpers.launching import NASTY, QUICKSTART, ROOT, launched, only, program, rendered
 from medsweep.cli import app
+from medsweep.errors import UserError
 from medsweep.launch.options import Slurm, Target, node_size
 from medsweep.sweep.file import Resources
 
@@ -71,6 +72,17 @@ def test_a_rayjob_holds_its_sweep_and_no_key() -> None:
     assert group["template"]["spec"]["containers"][0]["resources"]["limits"] == {
         "cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "2",
     }  # fmt: skip
+
+
+def test_memory_that_the_sweep_states_reaches_slurm_and_the_pods() -> None:
+    sweep = launched(resources={"gan": Resources(cpus=2, memory_gib=10), "segment": Resources(cpus=1)})
+    assert "#SBATCH --mem=42G\n" in only(rendered("slurm", sweep, cpus=8))
+    _, job = documents(only(rendered("kuberay", sweep, cpus=8)))
+    (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "42Gi"
+    assert "--mem" not in only(rendered("slurm"))
+    with pytest.raises(UserError, match=r"resources.gan.memory_gib asks for 10, and Ray takes 2; a node would have 11"):
+        rendered("slurm", sweep, memory=11)
 
 
 # Ray jobs.
@@ -210,6 +222,13 @@ def test_submit_hands_the_file_to_the_program_and_passes_its_code_on(
         (["--target", "slurm", "--nodes", "0"], "--nodes: "),
         (["--target", "slurm", "--env", "WANDB_API_KEY=hush"], "--env sets a key"),
         (["--target", "slurm", "--setup", "export MY_TOKEN=hush"], "--setup sets a token"),
+        (["--target", "slurm", "--env", "LOGIN=" + "hush0" * 8 + " sk-hush" + "x" * 20], "looks like a key"),
+        (["--target", "slurm", "--setup", "wandb login " + "0" * 35 + "abcde"], "looks like a key"),
+        (
+            ["--target", "up", "--setup", "git clone https://ghp_hush" + "x" * 24 + "@github.com/a/b"],
+            "looks like a key",
+        ),
+        (["--target", "slurm", "--time", "05:00"], "is warned 180 s before its end"),
         (["--target", "job", "--env", "=1"], "write NAME=VALUE"),
         (["--target", "job", "--store", "store"], "--store: "),
         (["--target", "up", "--provider", "azure"], "--provider: "),
