@@ -166,6 +166,10 @@ class Kuberay(Nodes):
     """Seconds for which the finished cluster stays [600]."""
     queue: str | None = Field(default=None, pattern=WORD)
     """Kueue's local queue."""
+    pull_secret: str | None = Field(default=None, pattern=WORD)
+    """Name of the secret that pulls the image."""
+    user_id: int | None = Field(default=None, ge=1)
+    """User and group of the pods where root is not allowed; the volume is theirs, too [the image's]."""
 
 
 class Job(WithToken, SharedStore):

@@ -121,8 +121,21 @@ def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
         cache_volume={"name": "cache", "emptyDir": {}},
         head_resources={"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"cpu": "2", "memory": "8Gi"}},
         worker_resources={"requests": worker, "limits": worker},
+        pod=_pod(options),
+        tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}] if gpus else [],
     )
     return Rendered({"rayjob.yaml": text}, ("kubectl", "apply", "-f", "rayjob.yaml"), "kubectl")
+
+
+def _pod(options: Kuberay) -> dict[str, Any]:
+    """Fields of every pod that say as whom it runs and how its image is pulled."""
+    pod: dict[str, Any] = {}
+    if options.user_id is not None:
+        own = options.user_id
+        pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": own, "runAsGroup": own, "fsGroup": own}
+    if options.pull_secret is not None:
+        pod["imagePullSecrets"] = [{"name": options.pull_secret}]
+    return pod
 
 
 def _job(sweep: LaunchedSweep, options: Job) -> Rendered:

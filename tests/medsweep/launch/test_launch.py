@@ -74,6 +74,23 @@ def test_a_rayjob_holds_its_sweep_and_no_key() -> None:
     }  # fmt: skip
 
 
+def test_pods_run_as_a_user_pull_with_a_secret_and_tolerate_gpu_nodes() -> None:
+    _, job = documents(only(rendered("kuberay", cpus=4, gpus=1, user_id=1000, pull_secret="registry")))
+    ray = job["spec"]["rayClusterSpec"]
+    head, worker = (part["template"]["spec"] for part in (ray["headGroupSpec"], ray["workerGroupSpecs"][0]))
+    for pod in (head, worker):
+        assert pod["securityContext"] == {
+            "runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000,
+        }  # fmt: skip
+        assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert worker["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert "tolerations" not in head
+    _, plain = documents(only(rendered("kuberay")))
+    assert not {"securityContext", "imagePullSecrets", "tolerations"} & set(
+        plain["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
+    )
+
+
 def test_memory_that_the_sweep_states_reaches_slurm_and_the_pods() -> None:
     sweep = launched(resources={"gan": Resources(cpus=2, memory_gib=10), "segment": Resources(cpus=1)})
     assert "#SBATCH --mem=42G\n" in only(rendered("slurm", sweep, cpus=8))
