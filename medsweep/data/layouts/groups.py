@@ -2,7 +2,8 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,9 @@ def with_patients(listing: Listing, rule: str | PatientColumn | None, root: Path
     Raises:
         UserError: the table of the rule cannot be read, or ids hold a patient already.
     """
-    if rule is None:
-        return listing
     ids = [case.id for case in listing.cases]
+    if rule is None:
+        return replace(listing, findings=(*listing.findings, *_look_like_visits(ids, root)))
     if already := next((id_ for id_ in ids if "/" in id_), None):
         raise UserError(f"the file patterns name the patient already, as in {already!r}; remove patient from {root}")
     patient = _by_pattern(rule) if isinstance(rule, str) else _by_column(rule, root)
@@ -37,6 +38,21 @@ def with_patients(listing: Listing, rule: str | PatientColumn | None, root: Path
         findings=(*(replace(finding, case=named(finding.case)) for finding in listing.findings), *lost),
         recognised=(*listing.recognised, *(file for case in listing.cases for file in case.files)),
     )
+
+
+def _look_like_visits(ids: Sequence[str], root: Path) -> list[Finding]:
+    """A warning where ids share beginnings with a number, as ``patient001_frame01`` and ``patient001_frame12`` do."""
+    stems = Counter(
+        stem for id_ in ids if re.search(r"\d", stem := re.split(r"[_-](?=[^_-]+$)", id_)[0]) and stem != id_
+    )
+    shared = [stem for stem, count in stems.items() if count > 1]
+    if len(stems) < 2 or not shared or any("/" in id_ for id_ in ids):
+        return []
+    what = (
+        f"{len(ids)} cases look like those of {len(stems)} patients ({shared[0]} has {stems[shared[0]]}); if they are, "
+        "say so with patient: in medsweep.yaml, or one person is trained on and tested"
+    )
+    return [Finding("warning", "-", str(root), what)]
 
 
 def _without(rule: str | PatientColumn) -> str:
