@@ -342,6 +342,10 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
                  "" if name == "patients" else "Efron 1979", function, unit=unit)
           for end, bound in (("low", "lower bound"), ("high", "upper bound"))),
     )),
+    Metric("law_judges_differ", "judges differ", "none", "0 or 1",
+           "1 where the intervals of `law_bias_px` or of `law_random_px` by the control's segmenter and by that of the "
+           "patients left out lie apart; told of an explained pool, and with `assess.judge: both`.", "",
+           "judges_differ"),
     Metric("law_look", "look", "lower", "0 up",
            "Mean of `radial_psd_log_error` and of the size of the log ratio of local SD (5 x 5 pixels) to real slices "
            "in use, over modalities and the classes that the judge sees, in nats.", "", "look_of_pool"),

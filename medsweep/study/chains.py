@@ -54,6 +54,8 @@ class Chains:
         self._source = source
         self._law_origins = law_origins(mechanism, texture)
         self._law_sources = law_sources(arms, self._law_origins)
+        explained = None if mechanism is None else mechanism.explain
+        self._explained = next((arm.settings for arm in arms if arm.name == explained), None)
         self._control = next(arm.settings for arm in arms if arm.is_control)
         self._extents: dict[str, int] = {}
         self._left_out: dict[Fold, bool] = {}
@@ -90,7 +92,7 @@ class Chains:
             if settings.segment.min_iou > 0:
                 inputs["scores"] = self._assess(cell, inputs["pool"], self._reference(cell))
             if settings.assess.enabled:
-                self.extras += [self._assess(cell, inputs["pool"], judge) for judge in self._judges(cell)]
+                self.extras += self._assessments(cell, inputs["pool"])
         training = _segment(settings, cell.fold, cell.seed)
         network = builder.add("segment", training, inputs)
         if training.snapshots > 0:
@@ -133,7 +135,7 @@ class Chains:
         # laws and look come from one pool, which for an arm of a lattice is that of the arm explained
         origin = replace(cell, settings=cell.source, source=untreated(cell.source), stands_in=False)
         if treat.laws or (cell.stands_in and treat.needs_pool):
-            inputs["law"] = self._assess(origin, self._delivered(origin), self._judges(origin)[-1])
+            inputs["law"] = self._assessments(origin, self._delivered(origin))[-1]
         if treat.needs_pool:
             inputs["pool"] = self._delivered(origin)
         else:
@@ -143,7 +145,18 @@ class Chains:
         config = treatments.TreatConfig(treatments=treat.treatments, fold=cell.fold, seed=cell.seed, **size)
         return cell.builder.add("treat", config, inputs)
 
-    def _assess(self, cell: _Cell, pool: str, judge: str) -> str:
+    def _assessments(self, cell: _Cell, pool: str) -> list[str]:
+        """Those of each judge of the arm; the last one tells the pool, and what the judges differ in."""
+        *others, judge = self._judges(cell)
+        found = [self._assess(cell, pool, other) for other in others]
+        second: dict[str, str] = {}
+        control = self._reference(cell)
+        watched = cell.fold.validation > 0 or bool(cell.fold.given_patients and cell.fold.given_patients.validation)
+        if judge != control and watched and (others or cell.settings == self._explained):
+            second["other"] = self._assess(cell, pool, control)
+        return [*found, self._assess(cell, pool, judge, **second)]
+
+    def _assess(self, cell: _Cell, pool: str, judge: str, **second: str) -> str:
         scores = cell.settings.assess.model_dump(exclude={"enabled", "judge"})
         relabelled = cell.settings.treat.relabels
         config = assess_config.AssessConfig(
@@ -158,7 +171,7 @@ class Chains:
         fields = {name: getattr(config, name) for name in assess_config.EmbedConfig.model_fields}
         embed = assess_config.EmbedConfig(**fields)
         real = cell.builder.add("embed", embed, seen)
-        return cell.builder.add("assess", config, seen | {"pool": pool, "real": real})
+        return cell.builder.add("assess", config, seen | {"pool": pool, "real": real} | second)
 
     def _judges(self, cell: _Cell) -> list[str]:
         """Whose view the pool is compared with: a segmenter that has seen none of its pictures, where there is one."""

@@ -19,6 +19,7 @@ from medsweep.trainers.assessment.config import AssessConfig, EmbedConfig
 from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.fine_texture import RealTexture
 from medsweep.trainers.assessment.inception import Extractor, load_extractor
+from medsweep.trainers.assessment.law_metrics import judges_differ
 from medsweep.trainers.assessment.metrics import pool_metrics
 from medsweep.trainers.assessment.real_side import RealSide, generator, real_rows
 from medsweep.trainers.law import PoolLaw
@@ -55,7 +56,8 @@ def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
 
 
 def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-    """Stage function. Inputs: ``prepare``, ``pool``, ``judge``, ``real`` (what ``embed`` left of this judge).
+    """Stage function. Inputs: ``prepare``, ``pool``, ``judge``, ``real`` (what ``embed`` left of this judge), and where
+    the judges are compared ``other``, the assess trial of the pool by another one.
 
     Leaves scores.parquet (sample, iou, then the columns of ``agreement`` and of ``abnormality``), left_out.json (what
     is not told of the agreement, and why), law.json (see ``PoolLaw``), look_map.safetensors (``planted_look``),
@@ -79,6 +81,8 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     evidence.spectra.table(data.modalities).to_parquet(trial.output / SPECTRA, index=False)
     write_json(trial.output / LEFT_OUT, evidence.left_out)
     metrics = pool_metrics(evidence) | RealTexture.open(inputs["real"]).differences(segmenter, pool.images)
+    if "other" in inputs:
+        metrics |= judges_differ(metrics, PoolLaw.open(inputs["other"]))
     PoolLaw.of(metrics, evidence.laws_left_out).save(trial.output)
     write_fitted_on(trial.output, sorted(set(evidence.train).union(*map(read_fitted_on, inputs.values()))))
     (trial.output / ASSESSMENT).write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")

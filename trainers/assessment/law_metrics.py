@@ -13,7 +13,7 @@ from medsweep.trainers.assessment.real_side import generator
 from medsweep.trainers.assessment.variety import SAMPLES, as_varied, curve
 from medsweep.trainers.assessment.views import look
 from medsweep.trainers.diagnosis.features import domain_aucs
-from medsweep.trainers.law import PREFIX
+from medsweep.trainers.law import PREFIX, PoolLaw
 from medsweep.trainers.measures import kernels
 from medsweep.trainers.measures.neighbours import DENSITY_NEIGHBOUR
 from medsweep.trainers.measures.texture import local_sd_log_ratio
@@ -107,6 +107,24 @@ def as_many_patients(evidence: PoolEvidence) -> Metrics:
     points = curve(real.left_out, owners_N, generator(evidence.config, "left out"), min(len(pool), SAMPLES))
     found = as_varied(points, real.left_out, pool)
     return {} if found is None else _told("patients", LawValue(found.patients, found.low, found.high))
+
+
+def judges_differ(metrics: Metrics, other: PoolLaw) -> Metrics:
+    """``law_judges_differ``: 1 where the intervals of bias or random error by two judges lie apart, else 0.
+
+    Left out where neither law has an interval by both.
+    """
+    apart = []
+    for measure in ("bias_px", "random_px"):
+        names = [f"{measure}_low", f"{measure}_high"]
+        if all(f"{PREFIX}{name}" in metrics and name in other.values for name in names):
+            (low, high), (least, most) = ([source[name] for name in names] for source in (_own(metrics), other.values))
+            apart.append(low > most or least > high)
+    return {"law_judges_differ": float(any(apart))} if apart else {}
+
+
+def _own(metrics: Metrics) -> dict[str, float]:
+    return dict(PoolLaw.of(metrics, {}).values)
 
 
 def _evened(evidence: PoolEvidence) -> NDArray[np.float32]:

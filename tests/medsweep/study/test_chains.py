@@ -211,3 +211,92 @@ def test_blotched_slices_take_the_look_of_what_the_raw_arm_delivers(tmp_path: Pa
     assert pools["blotched"].inputs["pool"] == pools["raw"].digest
     law = plan.trials[pools["blotched"].inputs["law"]]
     assert (law.stage, law.inputs["pool"]) == ("assess", pools["raw"].digest)
+
+
+LATTICE = (
+    "mechanism: {explain: synthetic, ceiling: new, lattice: {labels: labels, look: look, variety: variety, "
+    "labels + look: both, labels + variety: few, look + variety: alike, all three: all}}\n"
+)
+LAWS = {"labels": "{kind: corrupt-labels, law: measured}", "look": "{kind: imitate, measured: 2, target: pool}"}
+
+
+def lattice_arms() -> dict[str, str]:
+    def cell(*kinds: str, unique: str = "") -> str:
+        listed = ", ".join([f"{{kind: fresh-real{unique}}}", *(LAWS[kind] for kind in kinds)])
+        return f"{{treat.treatments: [{listed}], synthesise.count: 4}}"
+
+    few = ", unique: measured"
+    return {
+        "synthetic": "{gan.pipeline: b-sg, synthesise.count: 4, treat.treatments: [{kind: blur, sigma_px: 1.0}]}",
+        "new": FRESH, "labels": cell("labels"), "look": cell("look"), "variety": cell(unique=few),
+        "both": cell("look", "labels"), "few": cell("labels", unique=few), "alike": cell("look", unique=few),
+        "all": cell("look", "labels", unique=few),
+    }  # fmt: skip
+
+
+ROOMY = (("patients: 6", "patients: 18"), ("  resolution: 16", "  resolution: 16\n  patients: 3"))
+"""Nine patients may train, three do, and six are left out."""
+
+
+def law_of(plan: Plan, arm: str) -> tuple[str, str]:
+    """The assess trial whose law an arm's treat trial reads, and the pool that it is the law of."""
+    network = plan.trials[plan.trials[plan.leaves_of(arm)[0]].inputs["network"]]
+    treat = plan.trials[network.inputs["pool"]]
+    assert treat.stage == "treat"
+    return treat.inputs["law"], plan.trials[treat.inputs["law"]].inputs["pool"]
+
+
+def delivered(plan: Plan, arm: str) -> str:
+    return plan.trials[plan.trials[plan.leaves_of(arm)[0]].inputs["network"]].inputs["pool"]
+
+
+def test_cells_of_a_lattice_take_laws_and_look_from_the_delivered_pool_of_the_explained_arm(tmp_path: Path) -> None:
+    plan = planned(tmp_path, lattice_arms(), *ROOMY, ("replicates:", f"{LATTICE}replicates:"))
+    explained = delivered(plan, "synthetic")
+    for cell in ("labels", "look", "variety", "both", "few", "alike", "all"):
+        assert law_of(plan, cell)[1] == explained, cell
+    assert len({law_of(plan, cell)[0] for cell in ("labels", "look", "all")}) == 1
+    look = plan.trials[delivered(plan, "look")]
+    assert look.inputs["pool"] == explained
+    assert "pool" not in plan.trials[delivered(plan, "labels")].inputs
+    assert plan.trials[plan.trials[law_of(plan, "labels")[0]].inputs["judge"]].stage == "judge"
+
+
+def test_outside_a_lattice_a_law_is_that_of_the_arms_own_pool_before_its_treatments(tmp_path: Path) -> None:
+    spoiled = f"[{{kind: fresh-real}}, {LAWS['labels']}]"
+    levels = f"{{gan.pipeline: b-sg, synthesise.count: 4, treat.treatments: {spoiled}}}"
+    plan = planned(tmp_path, {"new": FRESH, "spoiled": levels}, *ROOMY)
+    assert plan.trials[law_of(plan, "spoiled")[1]].stage == "synthesise"
+
+
+def test_laws_that_no_assessment_can_tell_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    few = "{treat.treatments: [{kind: fresh-real, unique: measured}], synthesise.count: 4}"
+    with pytest.raises(UserError, match=r"micro\.yaml:\d+: .*set data\.patients below"):
+        planned(tmp_path, {"few": few})
+    with pytest.raises(UserError, match=r"unique asks for 5 training patients that are left out, fold 0 has 1"):
+        planned(tmp_path, {"few": few}, SOME)
+    spoiled = f"{{treat.treatments: [{{kind: duplicate-real}}, {LAWS['labels']}], synthesise.count: 4}}"
+    with pytest.raises(UserError, match=r"arm 'spoiled' asks for the label law .*set replicates\.validation"):
+        planned(tmp_path, {"spoiled": spoiled})
+
+
+@pytest.mark.parametrize(("validation", "other"), [(0.3, True), (0.0, False)])
+def test_the_explained_pool_is_judged_twice_where_both_judges_have_unseen_slices(
+    tmp_path: Path, validation: float, other: bool
+) -> None:
+    cut = ("replicates: {folds: 2", f"{LATTICE}replicates: {{validation: {validation}, folds: 2")
+    roomy = (("patients: 6", "patients: 26"), ROOMY[1])
+    plan = planned(tmp_path, lattice_arms(), *roomy, cut)
+    law = plan.trials[law_of(plan, "labels")[0]]
+    assert ("other" in law.inputs) == other
+    if other:
+        second = plan.trials[law.inputs["other"]]
+        assert plan.trials[second.inputs["judge"]].stage == "segment"
+        assert second.inputs["pool"] == law.inputs["pool"]
+    others = [trial for trial in plan.trials.values() if trial.stage == "assess" and "other" in trial.inputs]
+    assert {trial.inputs["pool"] for trial in others} <= {law.inputs["pool"], *map(pool_of_fold(plan), (0, 1))}
+
+
+def pool_of_fold(plan: Plan):
+    leaves = plan.leaves_of("synthetic")
+    return lambda fold: plan.trials[plan.trials[leaves[fold]].inputs["network"]].inputs["pool"]

@@ -11,6 +11,7 @@ from medsweep.data.folds import split, with_all_patients
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.assessment.label_law import LAGS, label_law, mask_errors
+from medsweep.trainers.assessment.law_metrics import judges_differ
 from medsweep.trainers.law import PoolLaw
 
 FRESH = {"kind": "fresh-real"}
@@ -124,3 +125,11 @@ def test_what_lies_far_away_is_no_boundary():
     view[0, 27:31, 27:31] = 1
     np.testing.assert_array_equal(mask_errors(mask, view)[:, :3][:, 1:], alone[:, :3][:, 1:])
     assert alone.shape == (1, 8 + 2 * LAGS)
+
+
+@pytest.mark.parametrize(("low", "high", "differ"), [(0.9, 1.5, 0.0), (1.3, 1.6, 1.0), (-0.4, 0.2, 1.0)])
+def test_judges_differ_where_their_intervals_lie_apart(low, high, differ):
+    metrics = {"law_bias_px_low": 0.8, "law_bias_px_high": 1.2, "law_random_px": 0.1}
+    other = PoolLaw({"bias_px_low": low, "bias_px_high": high, "random_px_low": 0.0, "random_px_high": 0.2}, {})
+    assert judges_differ(metrics, other) == {"law_judges_differ": differ}
+    assert judges_differ({}, other) == {}
