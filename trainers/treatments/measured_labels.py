@@ -15,9 +15,11 @@ from medsweep.trainers.treatments.base import Masks, TreatmentContext
 from medsweep.trainers.treatments.boundaries import with_moved_boundaries
 from medsweep.trainers.treatments.label_errors import ComponentErrors
 
-ROUNDS: Final = 3
-TRIED: Final = 64
-"""Real training masks, the first ones, on which amounts are tuned."""
+ROUNDS: Final = 5
+SNAP: Final = 0.2
+"""Share of a bias that may be missed where a whole number of pixels spares the random part that rounding adds."""
+TRIED: Final = 256
+"""Real training masks on which amounts are tuned, the first ones or all of them again and again."""
 SMOOTH_PX: Final = 8.0
 """Where a law has no random part, whose smoothness could be measured."""
 LEAST_PX: Final = 0.05
@@ -52,9 +54,10 @@ class MeasuredCorruption:
         smooth_px = law.values.get("smooth_px", SMOOTH_PX)
         errors = ComponentErrors.shown(law)
         planted = cls(bias_px, random_px, smooth_px, errors, classes, bias_px, random_px)
+        tried = np.resize(real_NRR, (TRIED, *real_NRR.shape[1:]))
         for _ in range(ROUNDS):
-            moved = replace(planted, errors=ComponentErrors()).masks(real_NRR[:TRIED], seed=0)
-            if (got := mean_and_sd(real_NRR[:TRIED], moved)) is None:
+            moved = replace(planted, errors=ComponentErrors()).masks(tried, seed=0)
+            if (got := mean_and_sd(tried, moved)) is None:
                 break
             # what the rounding of the bias adds is not there to be scaled
             share = planted.bias_px % 1
@@ -66,7 +69,14 @@ class MeasuredCorruption:
                 bias_px=planted.bias_px + bias_px - got[0],
                 random_px=float(planted.random_px * wanted / own) if own > 0 else float(wanted),
             )
-        return planted
+        return planted.snapped()
+
+    def snapped(self) -> "MeasuredCorruption":
+        """With a bias of whole pixels where that is near enough, and rounding would add more than is asked."""
+        share, whole = self.bias_px % 1, float(round(self.bias_px))
+        spares = share * (1 - share) > self.asked_random_px**2
+        near = abs(whole - self.bias_px) <= SNAP * abs(self.asked_bias_px)
+        return replace(self, bias_px=whole) if spares and near else self
 
     def masks(self, masks_nRR: Masks, seed: int) -> Masks:
         """Corrupted masks, (n, R, R); a sample does not depend on the others."""
