@@ -4,13 +4,10 @@ Shapes: n samples, R resolution in pixels.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
 from medsweep.trainers.law import PoolLaw
 from medsweep.trainers.measures.displacements import mean_and_sd
@@ -19,10 +16,8 @@ from medsweep.trainers.treatments.boundaries import with_moved_boundaries
 from medsweep.trainers.treatments.label_errors import ComponentErrors
 
 ROUNDS: Final = 3
-SNAP: Final = 0.2
-"""Share of a bias that may be missed where a whole number of pixels spares the random part that rounding adds."""
-TRIED: Final = 256
-"""Real training masks on which amounts are tuned, the first ones or all of them again and again."""
+TRIED: Final = 64
+"""Real training masks, the first ones, on which amounts are tuned."""
 SMOOTH_PX: Final = 8.0
 """Where a law has no random part, whose smoothness could be measured."""
 LEAST_PX: Final = 0.05
@@ -57,10 +52,9 @@ class MeasuredCorruption:
         smooth_px = law.values.get("smooth_px", SMOOTH_PX)
         errors = ComponentErrors.shown(law)
         planted = cls(bias_px, random_px, smooth_px, errors, classes, bias_px, random_px)
-        tried = np.resize(real_NRR, (TRIED, *real_NRR.shape[1:]))
         for _ in range(ROUNDS):
-            moved = replace(planted, errors=ComponentErrors()).masks(tried, seed=0)
-            if (got := mean_and_sd(tried, moved)) is None:
+            moved = replace(planted, errors=ComponentErrors()).masks(real_NRR[:TRIED], seed=0)
+            if (got := mean_and_sd(real_NRR[:TRIED], moved)) is None:
                 break
             # what the rounding of the bias adds is not there to be scaled
             share = planted.bias_px % 1
@@ -72,14 +66,7 @@ class MeasuredCorruption:
                 bias_px=planted.bias_px + bias_px - got[0],
                 random_px=float(planted.random_px * wanted / own) if own > 0 else float(wanted),
             )
-        return planted.snapped()
-
-    def snapped(self) -> "MeasuredCorruption":
-        """With a bias of whole pixels where that is near enough, and rounding would add more than is asked."""
-        share, whole = self.bias_px % 1, float(round(self.bias_px))
-        spares = share * (1 - share) > self.asked_random_px**2
-        near = abs(whole - self.bias_px) <= SNAP * abs(self.asked_bias_px)
-        return replace(self, bias_px=whole) if spares and near else self
+        return planted
 
     def masks(self, masks_nRR: Masks, seed: int) -> Masks:
         """Corrupted masks, (n, R, R); a sample does not depend on the others."""
@@ -103,13 +90,5 @@ class MeasuredCorruption:
 
 def measured_corruption(context: TreatmentContext) -> MeasuredCorruption:
     """That of the pool whose law is among the inputs."""
-    context.require_law("corrupt-labels")
-    return _tuned(context.law, context.data.folder, context.train)
-
-
-@lru_cache(maxsize=1)
-def _tuned(law: Path, prepared: Path, train: tuple[str, ...]) -> MeasuredCorruption:
-    """Kept, since it takes seconds and a treatment is asked for it twice; what it reads is published."""
-    data = SliceSet.open(prepared)
-    real_NRR = np.array(data.masks[data.rows(train, foreground_only=True)[:TRIED]])
-    return MeasuredCorruption.of(PoolLaw.open(law), len(data.classes), real_NRR)
+    law = context.require_law("corrupt-labels")
+    return MeasuredCorruption.of(law, len(context.data.classes), context.real.masks)
