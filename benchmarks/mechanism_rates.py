@@ -24,11 +24,11 @@ import numpy as np
 from medsweep.analysis.records import Array, Estimate
 from medsweep.analysis.stats.arm_family import contrast_tests
 from medsweep.analysis.stats.arm_tests import Setting
-from medsweep.analysis.study.causes import CauseVerdict, Costs, decide
 from medsweep.analysis.study.evidence import judge
-from medsweep.analysis.study.instruments import Instruments
-from medsweep.analysis.study.laws import LAWS, Delivery, Dose
-from medsweep.analysis.study.mechanism import Weights, costs_by_question, questions
+from medsweep.analysis.study.mechanisms.causes import CauseVerdict, Costs, decide
+from medsweep.analysis.study.mechanisms.instruments import Instruments
+from medsweep.analysis.study.mechanisms.laws import LAWS, Delivery, Dose
+from medsweep.analysis.study.mechanisms.mechanism import Weights, costs_by_question, questions
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.score_array import ScoreArray
 from medsweep.mechanism import CAUSES, CELLS, Cause, Mechanism

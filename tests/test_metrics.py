@@ -11,17 +11,9 @@ from typing import get_args
 
 import pytest
 
-from medsweep.metrics import (
-    METRICS,
-    POOLS,
-    SCORES,
-    STRUCTURE_METRICS,
-    Metric,
-    Question,
-    record_of,
-    shown_in,
-    without_record,
-)
+from medsweep.metric_record import Metric, Question
+from medsweep.metrics import METRICS, SCORES, STRUCTURE_METRICS, record_of, shown_in, without_record
+from medsweep.pool_metrics import POOLS
 from medsweep.sweep.space import BETTER
 from medsweep.trainers.measures.structures import METRICS as COMPUTED
 from tools import metrics_page

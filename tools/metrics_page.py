@@ -1,4 +1,4 @@
-"""Writes the tables of the docs page on metrics from the records in ``medsweep/metrics.py``.
+"""Writes the tables of the docs page on metrics from the records in ``medsweep.metrics``.
 
 ``python tools/metrics_page.py`` rewrites what stands between the page's markers; the rest of the page is written by
 hand. ``tests/test_metrics.py`` fails where the page and the records differ.
@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from medsweep.metrics import POOLS, SCORES, Metric
+from medsweep.metric_record import Metric
+from medsweep.metrics import SCORES
+from medsweep.pool_metrics import POOLS
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES = {"scores": SCORES, "pools": POOLS}

@@ -13,7 +13,7 @@ from medsweep.analysis.records import Estimate
 from medsweep.analysis.stats.dose_response import DoseSeries, HarmOnset, Trend
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import p_text, percent, with_span
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 HARM = "\N{WHITE DOWN-POINTING TRIANGLE}"
 HARM_BEYOND_MARGIN = "\N{BLACK DOWN-POINTING TRIANGLE}"

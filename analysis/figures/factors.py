@@ -19,7 +19,7 @@ from medsweep.analysis.factors.terms import Term
 from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, INK, QUIET, Drawn, Rows
 from medsweep.analysis.study.wording import number, p_text, percent, span, with_span
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 ROW_IN = 0.25
 LINE_IN = 0.13

@@ -18,7 +18,7 @@ from medsweep.analysis.stats.meta_analysis import Meta
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.study.wording import counted, number, p_text, percent, span, with_span
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 MARKS = {
     Verdict.SUPERIOR: "^",

@@ -11,7 +11,7 @@ from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, BAND, INK, QUIET, Drawn, Rows
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.mechanism import MechanismStudy
+from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy
 from medsweep.analysis.study.wording import number
 
 WHISKER = "#b8860b"

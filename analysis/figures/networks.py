@@ -7,8 +7,8 @@ from typing import Any
 
 from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, BAND, INK, QUIET, Drawn
-from medsweep.analysis.study.instruments import Diagnosed
-from medsweep.analysis.study.mechanism import MechanismStudy
+from medsweep.analysis.study.mechanisms.instruments import Diagnosed
+from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy
 from medsweep.mechanism import ALL_CAUSES
 
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)), (0, (3, 1)))

@@ -12,7 +12,7 @@ from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, INK, Drawn, Rows
 from medsweep.analysis.stats.effects import Paired
 from medsweep.analysis.study.wording import number, percent, with_span
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 WORSE = "#b35806"
 """Burnt orange: apart from the accent blue for every common colour blindness, and in grey by its darkness."""

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from medsweep.analysis.figures.style import INK, QUIET, WIDTH_IN, Drawn, Rows, ends, figure, lines, look, save, wrapped
 from medsweep.analysis.stats.pairwise import PairComparison, Pairwise
 from medsweep.analysis.study.wording import MINUS, arm_label, number
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 WORSE_TO_BETTER: Final = LinearSegmentedColormap.from_list("worse to better", ["#ee9b3d", "#ffffff", "#6a9fcb"])
 """Orange and blue differ for every common colour vision, and stay light enough for black text."""

@@ -12,7 +12,7 @@ from medsweep.analysis.figures.style import ACCENT, INK, Drawn, figure, lines, l
 from medsweep.analysis.stats.method_tests import RunMean
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.wording import arm_label
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 SHAPES = "osD^v<>pPX"
 

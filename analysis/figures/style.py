@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from medsweep.analysis.records import Bounded, Estimate
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 INK: Final = "#1a1a1a"
 QUIET: Final = "#8c8c8c"

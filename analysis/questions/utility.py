@@ -21,7 +21,8 @@ from medsweep.analysis.questions.rank_association import (
 )
 from medsweep.analysis.records import Array, decimals_of, rounded
 from medsweep.analysis.table.reduction import Reduced
-from medsweep.metrics import Direction, record_of
+from medsweep.metric_record import Direction
+from medsweep.metrics import record_of
 
 ANCHOR: Final = "n_pool"
 """The measure that every assessment leaves: its digest tells assessments from other rows of the pools table."""

@@ -6,11 +6,11 @@ from medsweep.analysis.records import Estimate
 from medsweep.analysis.report.document import Block, Bullets, Prose
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of
 from medsweep.analysis.report.topic import Material, Topic
-from medsweep.analysis.study.accumulation import AccumulationStudy
-from medsweep.analysis.study.accumulation_wording import sentences
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.contrasts import ContrastTest
-from medsweep.analysis.study.misfit import Source
+from medsweep.analysis.study.mechanisms.accumulation import AccumulationStudy
+from medsweep.analysis.study.mechanisms.accumulation_wording import sentences
+from medsweep.analysis.study.mechanisms.misfit import Source
 from medsweep.analysis.study.wording import CONDITIONAL, number, percent
 
 

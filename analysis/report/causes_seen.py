@@ -9,10 +9,10 @@ from medsweep.analysis.records import Bounded, Estimate
 from medsweep.analysis.report.document import Block
 from medsweep.analysis.report.table import DASH, Columns, Table, folded, interval, table_of, without_dashes
 from medsweep.analysis.report.topic import Material
-from medsweep.analysis.study.cause_wording import NAMES
-from medsweep.analysis.study.instruments import BOUNDARY_LOSS, VENDI
-from medsweep.analysis.study.laws import LAWS, Dose
-from medsweep.analysis.study.mechanism import MechanismStudy
+from medsweep.analysis.study.mechanisms.cause_wording import NAMES
+from medsweep.analysis.study.mechanisms.instruments import BOUNDARY_LOSS, VENDI
+from medsweep.analysis.study.mechanisms.laws import LAWS, Dose
+from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy
 from medsweep.analysis.study.wording import number, percent, span
 from medsweep.mechanism import CAUSES, CELLS, Cause
 

@@ -13,7 +13,8 @@ from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interva
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis, PoolSummary
 from medsweep.analysis.study.wording import number, percent, span
-from medsweep.metrics import METRICS, Place, Question, record_of, shown_in
+from medsweep.metric_record import Place, Question
+from medsweep.metrics import METRICS, record_of, shown_in
 
 ASKED: Final[Mapping[Question, str]] = {
     "fidelity": "Do its images look like real ones? Distances and shares of samples beside real slices",

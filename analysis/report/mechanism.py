@@ -9,10 +9,10 @@ from medsweep.analysis.report.document import Block, Bullets, Figure, Prose
 from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interval, table_of, without_dashes
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.cause_wording import NAMES, cost_text, portion_text, sentences
-from medsweep.analysis.study.causes import Outcome, shown
 from medsweep.analysis.study.contrasts import ContrastTest
-from medsweep.analysis.study.mechanism import MechanismStudy
+from medsweep.analysis.study.mechanisms.cause_wording import NAMES, cost_text, portion_text, sentences
+from medsweep.analysis.study.mechanisms.causes import Outcome, shown
+from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy
 from medsweep.analysis.study.wording import CONDITIONAL, number, percent
 from medsweep.mechanism import CELLS
 

@@ -9,10 +9,10 @@ from medsweep.analysis.report.table import DASH, Columns, Table, bare_p, interva
 from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.contrasts import ContrastTest
-from medsweep.analysis.study.laws import BY_COLUMN
-from medsweep.analysis.study.texture import TextureStudy
-from medsweep.analysis.study.texture_verdict import LABELS, LOOK, VENDI, Laws, MendFinding
-from medsweep.analysis.study.texture_wording import texture_sentences
+from medsweep.analysis.study.mechanisms.laws import BY_COLUMN
+from medsweep.analysis.study.mechanisms.texture import TextureStudy
+from medsweep.analysis.study.mechanisms.texture_verdict import LABELS, LOOK, VENDI, Laws, MendFinding
+from medsweep.analysis.study.mechanisms.texture_wording import texture_sentences
 from medsweep.analysis.study.wording import CONDITIONAL, number, percent
 
 

@@ -14,7 +14,7 @@ from medsweep.analysis.stats.meta_analysis import (
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.errors import UserError
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 
 @dataclass(frozen=True)

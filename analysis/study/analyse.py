@@ -19,7 +19,6 @@ from medsweep.analysis.stats.rank_stability import Ranking, ranking
 from medsweep.analysis.stats.seed_correlation import SeedCorrelation, seed_correlation
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study import wording
-from medsweep.analysis.study.accumulation import AccumulationStudy, accumulation_of
 from medsweep.analysis.study.answers import Answer, answer_all
 from medsweep.analysis.study.cases import (
     CohortClass,
@@ -37,7 +36,10 @@ from medsweep.analysis.study.dead import DeadArm, compared
 from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import arms_of_one_generator, limits_of
 from medsweep.analysis.study.looks import look_sentence, rules_at
-from medsweep.analysis.study.mechanism import MechanismStudy, mechanism_of
+from medsweep.analysis.study.mechanisms.accumulation import AccumulationStudy, accumulation_of
+from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy, mechanism_of
+from medsweep.analysis.study.mechanisms.misfit import NO_SAMPLES
+from medsweep.analysis.study.mechanisms.texture import TextureStudy, texture_of
 from medsweep.analysis.study.metric_study import (
     Cause,
     Description,
@@ -47,10 +49,8 @@ from medsweep.analysis.study.metric_study import (
     sensitivity_of,
     study_metric,
 )
-from medsweep.analysis.study.misfit import NO_SAMPLES
 from medsweep.analysis.study.pool_summaries import PoolSummary, pool_summaries, quality_of_pools
 from medsweep.analysis.study.secondary import reduce_secondary
-from medsweep.analysis.study.texture import TextureStudy, texture_of
 from medsweep.analysis.table.arms import TrialRef, control_of, infer_arms, trials_of
 from medsweep.analysis.table.plausible import doubts, refuse_impossible
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce, scored_rows
@@ -58,7 +58,8 @@ from medsweep.analysis.table.user_table import NO_DIAGNOSIS, NO_POOLS, metric_fo
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
 from medsweep.mechanism import Mechanism
-from medsweep.metrics import SCORES, Metric
+from medsweep.metric_record import Metric
+from medsweep.metrics import SCORES
 from medsweep.texture import TextureArms
 
 __all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "analyse_datasets", "analyse_table"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from medsweep.analysis.stats.arm_family import ArmTest
 from medsweep.analysis.stats.arm_tests import Bounds
 from medsweep.analysis.stats.equivalence import Evidence, Verdict, verdict
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from medsweep.analysis.stats.pairwise import AllPairs, Pairwise, all_pairs, pair
 from medsweep.analysis.stats.wilcoxon import Wilcoxon, against_control
 from medsweep.analysis.table.reduction import AnalysisRules, FlowStep, Reduced, difference
 from medsweep.analysis.table.validation import NO_ROW, REPLICATE
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pandas as pd
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced, reduce
 from medsweep.analysis.table.validation import ABSENT
 from medsweep.errors import UserError
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 
 def reduce_secondary(

@@ -10,7 +10,7 @@ from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.contrasts import ContrastTest
 from medsweep.analysis.study.evidence import Judged
 from medsweep.analysis.table.reduction import AnalysisRules
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from medsweep.analysis.records import decimals_of
 from medsweep.errors import UserError
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 TOLERANCE: Final = 1e-9
 """How far rounding may carry a score out of its range."""

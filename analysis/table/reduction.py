@@ -17,7 +17,8 @@ from medsweep.analysis.records import Array, decimals_of
 from medsweep.analysis.table.validation import ABSENT, NO_ROW, REPLICATE, absent_summary, undefined_pairs
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
-from medsweep.metrics import SCORES, Metric
+from medsweep.metric_record import Metric
+from medsweep.metrics import SCORES
 
 PostHocMethod = Literal["conover", "shaffer"]
 

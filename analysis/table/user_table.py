@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.validation import KEY
 from medsweep.errors import UserError, nearest
-from medsweep.metrics import SCORES, Metric, unknown_metric
+from medsweep.metric_record import Metric
+from medsweep.metrics import SCORES, unknown_metric
 
 NO_POOLS: Final = pd.DataFrame(columns=["arm", "fold", "seed", "digest", "metric", "value"])
 NO_DIAGNOSIS: Final = pd.DataFrame(

@@ -14,7 +14,7 @@ from medsweep.analysis.report.page import Format, write_report
 from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext, SamplePicture
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study.analyse import Analysis, analyse
-from medsweep.analysis.study.misfit import NO_SAMPLES
+from medsweep.analysis.study.mechanisms.misfit import NO_SAMPLES
 from medsweep.analysis.table.reduction import MissingScoresError
 from medsweep.analysis.table.user_table import NO_DIAGNOSIS
 from medsweep.data.catalogue import CATALOGUE

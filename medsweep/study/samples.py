@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from medsweep.accumulation import Accumulation
-from medsweep.analysis.study.misfit import CONTROL, LEFT_OUT, NO_SAMPLES
+from medsweep.analysis.study.mechanisms.misfit import CONTROL, LEFT_OUT, NO_SAMPLES
 from medsweep.store.store import Store
 from medsweep.study.chains import network_of
 from medsweep.sweep.arms import Replicate

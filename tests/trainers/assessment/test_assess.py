@@ -15,7 +15,8 @@ from medsweep.data.fitted_on import read_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.metrics import POOLS, without_record
+from medsweep.metrics import without_record
+from medsweep.pool_metrics import POOLS
 from medsweep.trainers.assessment.agreement import MEASURES
 from medsweep.trainers.assessment.assess import embed, run
 from medsweep.trainers.assessment.config import (

@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Final
 
 from medsweep.analysis.records import Bounded, Estimate
-from medsweep.analysis.study.causes import shown
-from medsweep.analysis.study.instruments import Answer, answer
-from medsweep.analysis.study.laws import BY_COLUMN, ON
+from medsweep.analysis.study.mechanisms.causes import shown
+from medsweep.analysis.study.mechanisms.instruments import Answer, answer
+from medsweep.analysis.study.mechanisms.laws import BY_COLUMN, ON
 
 CLOSED: Final = 0.5
 """Share of the shortfall that a mend closes at least."""

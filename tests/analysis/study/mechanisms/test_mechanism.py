@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from helpers.lattice import ARMS, NAMES, diagnosis_of, law_pools, planted, score_table
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.study.analyse import analyse
-from medsweep.analysis.study.causes import Outcome, Reason
 from medsweep.analysis.study.dead import DeadArm
-from medsweep.analysis.study.mechanism import questions
+from medsweep.analysis.study.mechanisms.causes import Outcome, Reason
+from medsweep.analysis.study.mechanisms.mechanism import questions
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.user_table import NO_DIAGNOSIS, NO_POOLS
 from medsweep.mechanism import CAUSES, CELLS, Mechanism

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from helpers.lattice import ARMS
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.cause_wording import NAMES, sentences
-from medsweep.analysis.study.causes import Costs, Outcome, Reason, decide
-from medsweep.analysis.study.instruments import Instruments
-from medsweep.analysis.study.laws import LAWS, Delivery, Dose
-from medsweep.analysis.study.mechanism import QUESTIONS, MechanismStudy, questions
-from medsweep.analysis.study.portions import Portion, second_opinions
+from medsweep.analysis.study.mechanisms.cause_wording import NAMES, sentences
+from medsweep.analysis.study.mechanisms.causes import Costs, Outcome, Reason, decide
+from medsweep.analysis.study.mechanisms.instruments import Instruments
+from medsweep.analysis.study.mechanisms.laws import LAWS, Delivery, Dose
+from medsweep.analysis.study.mechanisms.mechanism import QUESTIONS, MechanismStudy, questions
+from medsweep.analysis.study.mechanisms.portions import Portion, second_opinions
 from medsweep.mechanism import CAUSES, CELLS
 from medsweep.metrics import SCORES
 
@@ -279,7 +279,7 @@ def test_opinions_of_the_ladder_stand_beside_the_shares():
     ]
 
 
-STORED = json.loads((Path(__file__).parents[2] / "reference" / "lattice_trial.json").read_text(encoding="utf-8"))
+STORED = json.loads((Path(__file__).parents[3] / "reference" / "lattice_trial.json").read_text(encoding="utf-8"))
 """What eight pools with planted laws gave, five networks each: grown masks, blurred images, two patients."""
 
 

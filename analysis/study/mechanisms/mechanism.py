@@ -9,11 +9,11 @@ from typing import Final
 import pandas as pd
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.causes import CauseVerdict, Costs, decide
 from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
-from medsweep.analysis.study.instruments import Diagnosed, Instruments, diagnosed, instruments_of
-from medsweep.analysis.study.laws import Delivery, delivery_of
-from medsweep.analysis.study.portions import Portion, SecondOpinion, portion, second_opinions
+from medsweep.analysis.study.mechanisms.causes import CauseVerdict, Costs, decide
+from medsweep.analysis.study.mechanisms.instruments import Diagnosed, Instruments, diagnosed, instruments_of
+from medsweep.analysis.study.mechanisms.laws import Delivery, delivery_of
+from medsweep.analysis.study.mechanisms.portions import Portion, SecondOpinion, portion, second_opinions
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.mechanism import ALL_CAUSES, CAUSES, CELLS, Cause, Mechanism, cell_of
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from helpers.simulated_samples import SECTION, simulate_samples
 from medsweep.accumulation import Accumulation
 from medsweep.analysis.records import ArmInfo
-from medsweep.analysis.study.accumulating import Doubt, Sentence
-from medsweep.analysis.study.accumulation import questions
-from medsweep.analysis.study.accumulation_wording import sentences
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.dead import DeadArm
-from medsweep.analysis.study.misfit import NO_SAMPLES, misfits_of, slopes_of
+from medsweep.analysis.study.mechanisms.accumulating import Doubt, Sentence
+from medsweep.analysis.study.mechanisms.accumulation import questions
+from medsweep.analysis.study.mechanisms.accumulation_wording import sentences
+from medsweep.analysis.study.mechanisms.misfit import NO_SAMPLES, misfits_of, slopes_of
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.user_table import NO_POOLS
 

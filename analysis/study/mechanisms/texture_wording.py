@@ -3,12 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from medsweep.analysis.study.cause_wording import cost_text
-from medsweep.analysis.study.causes import shown
-from medsweep.analysis.study.texture import TextureStudy
-from medsweep.analysis.study.texture_verdict import CLOSED, VARIETY, MendFinding, TextureOutcome, TextureReason
+from medsweep.analysis.study.mechanisms.cause_wording import cost_text
+from medsweep.analysis.study.mechanisms.causes import shown
+from medsweep.analysis.study.mechanisms.texture import TextureStudy
+from medsweep.analysis.study.mechanisms.texture_verdict import (
+    CLOSED,
+    VARIETY,
+    MendFinding,
+    TextureOutcome,
+    TextureReason,
+)
 from medsweep.analysis.study.wording import amount, percent
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 REASONS: Final[Mapping[TextureReason, str]] = {
     TextureReason.ONE_RUN: "one run per arm: all costs are conditional on the trained models; train with more seeds",

@@ -13,15 +13,15 @@ from helpers.lattice import score_table
 from medsweep.analysis.records import ArmInfo, Estimate
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.dead import DeadArm
-from medsweep.analysis.study.texture import high_band_of
-from medsweep.analysis.study.texture_verdict import (
+from medsweep.analysis.study.mechanisms.texture import high_band_of
+from medsweep.analysis.study.mechanisms.texture_verdict import (
     BAND,
     TextureEvidence,
     TextureOutcome,
     TextureReason,
     decide_texture,
 )
-from medsweep.analysis.study.texture_wording import REASONS, texture_sentences
+from medsweep.analysis.study.mechanisms.texture_wording import REASONS, texture_sentences
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.user_table import NO_DIAGNOSIS
 from medsweep.metrics import SCORES

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Literal
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.instruments import Answer, Instruments, answer
-from medsweep.analysis.study.laws import Delivery, Dose
+from medsweep.analysis.study.mechanisms.instruments import Answer, Instruments, answer
+from medsweep.analysis.study.mechanisms.laws import Delivery, Dose
 from medsweep.mechanism import CAUSES, CELLS, Cause, cell_of
 
 

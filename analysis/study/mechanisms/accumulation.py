@@ -7,9 +7,9 @@ import pandas as pd
 
 from medsweep.accumulation import Accumulation
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.accumulating import AccumulationVerdict, Findings, decide
 from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
-from medsweep.analysis.study.misfit import Misfits, Slopes, misfits_of, slopes_of
+from medsweep.analysis.study.mechanisms.accumulating import AccumulationVerdict, Findings, decide
+from medsweep.analysis.study.mechanisms.misfit import Misfits, Slopes, misfits_of, slopes_of
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 
 Weights = Mapping[str, float]

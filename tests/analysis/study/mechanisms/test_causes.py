@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.causes import Costs, Outcome, Reason, decide
-from medsweep.analysis.study.instruments import Instruments
-from medsweep.analysis.study.laws import LAWS, Delivery, Dose
+from medsweep.analysis.study.mechanisms.causes import Costs, Outcome, Reason, decide
+from medsweep.analysis.study.mechanisms.instruments import Instruments
+from medsweep.analysis.study.mechanisms.laws import LAWS, Delivery, Dose
 from medsweep.mechanism import CELLS
 
 MARGIN = 0.01

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.accumulating import MARGIN_PX, Doubt, Sentence
-from medsweep.analysis.study.accumulation import AccumulationStudy
-from medsweep.analysis.study.cause_wording import cost_text
-from medsweep.analysis.study.causes import shown
-from medsweep.analysis.study.misfit import WiderInterval
+from medsweep.analysis.study.mechanisms.accumulating import MARGIN_PX, Doubt, Sentence
+from medsweep.analysis.study.mechanisms.accumulation import AccumulationStudy
+from medsweep.analysis.study.mechanisms.cause_wording import cost_text
+from medsweep.analysis.study.mechanisms.causes import shown
+from medsweep.analysis.study.mechanisms.misfit import WiderInterval
 from medsweep.analysis.study.wording import amount, number, span
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 OUTCOMES: Final[Mapping[Sentence, str]] = {
     Sentence.OBEYS: "C-SG obeys its masks and M-SG adds no misfit. Nothing accumulates.",

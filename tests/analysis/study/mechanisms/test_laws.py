@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.lattice import ARMS, law_pools
-from medsweep.analysis.study.laws import BY_COLUMN, LAWS, Dose, delivery_of
+from medsweep.analysis.study.mechanisms.laws import BY_COLUMN, LAWS, Dose, delivery_of
 from medsweep.analysis.table.user_table import NO_POOLS
 from medsweep.mechanism import CELLS, Mechanism
 

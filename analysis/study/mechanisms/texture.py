@@ -9,7 +9,7 @@ import pandas as pd
 
 from medsweep.analysis.records import Estimate, mean_estimate
 from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
-from medsweep.analysis.study.texture_verdict import (
+from medsweep.analysis.study.mechanisms.texture_verdict import (
     LABELS,
     LOOK,
     VENDI,

@@ -8,7 +8,7 @@ from scipy import stats
 
 from helpers.lattice import ARMS
 from medsweep.analysis.records import Estimate, t_estimate
-from medsweep.analysis.study.portions import portion, second_opinions
+from medsweep.analysis.study.mechanisms.portions import portion, second_opinions
 
 
 def fieller(a, b, cov, quantile):

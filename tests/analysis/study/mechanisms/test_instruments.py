@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.lattice import diagnosis_of, law_pools
-from medsweep.analysis.study.instruments import Instruments, diagnosed, instruments_of
+from medsweep.analysis.study.mechanisms.instruments import Instruments, diagnosed, instruments_of
 from medsweep.analysis.table.user_table import NO_DIAGNOSIS, NO_POOLS
 from medsweep.mechanism import CAUSES
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.causes import CauseFinding, Costs, Outcome, Reason, shown
-from medsweep.analysis.study.laws import BY_COLUMN, Dose
-from medsweep.analysis.study.mechanism import MechanismStudy
-from medsweep.analysis.study.portions import Portion, SecondOpinion
+from medsweep.analysis.study.mechanisms.causes import CauseFinding, Costs, Outcome, Reason, shown
+from medsweep.analysis.study.mechanisms.laws import BY_COLUMN, Dose
+from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy
+from medsweep.analysis.study.mechanisms.portions import Portion, SecondOpinion
 from medsweep.analysis.study.wording import amount, counted, number, span
 from medsweep.mechanism import ALL_CAUSES, CELLS, Cause
-from medsweep.metrics import Metric
+from medsweep.metric_record import Metric
 
 NAMES: Final[Mapping[Cause, str]] = {
     "labels": "misfit of mask and image",
