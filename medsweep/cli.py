@@ -10,7 +10,7 @@ from typing import Annotated, ParamSpec
 import typer
 
 from medsweep import __version__
-from medsweep.commands import data, launch, results, sweeps
+from medsweep.commands import data, launch, reference, results, sweeps
 from medsweep.commands import store as upkeep
 from medsweep.errors import UserError
 from medsweep.stop_signals import STOPPED_EXIT, stop_signals
@@ -73,7 +73,7 @@ app = typer.Typer(
 )
 for verb in (
     sweeps.plan, sweeps.run, sweeps.status, results.results, results.analyse, results.best, results.predict,
-    sweeps.why, upkeep.retry, upkeep.gc, launch.with_options(launch.launch),
+    sweeps.why, reference.explain, upkeep.retry, upkeep.gc, launch.with_options(launch.launch),
 ):  # fmt: skip
     app.command()(with_plain_errors(verb))
 app.add_typer(_group("The folder of finished trials.", upkeep.verify), name="store")

@@ -27,3 +27,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return "there is none to choose from"
     listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return f"known: {listed}"
+
+
+def nearest_field(name: str, here: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+    """As ``nearest`` for dotted fields, which may have been written into the wrong section.
+
+    A name of the same last part, ``here`` or ``elsewhere``, is taken for meant before one that is merely similar.
+
+    >>> nearest_field("count", ["gan.kimg", "synthesise.count"])
+    "did you mean 'synthesise.count'?"
+    """
+    own = list(dict.fromkeys(here))
+    all_fields = list(dict.fromkeys([*own, *elsewhere]))
+    if close := difflib.get_close_matches(name, own, n=1, cutoff=0.8):
+        return f"did you mean {close[0]!r}?"
+    last = name.rsplit(".", 1)[-1]
+    if same := sorted((field for field in all_fields if _last(field) == last), key=lambda field: field.count(".")):
+        return f"did you mean {' or '.join(map(repr, same[:3]))}?"
+    if meant := meant_by(name, own):
+        return meant
+    similar = difflib.get_close_matches(last, map(_last, all_fields), n=1, cutoff=0.75)
+    return f"did you mean {next(f for f in all_fields if _last(f) == similar[0])!r}?" if similar else nearest(name, own)
+
+
+def _last(field: str) -> str:
+    return field.rsplit(".", 1)[-1]

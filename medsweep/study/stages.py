@@ -48,6 +48,7 @@ class SynthesiseSection(synthesis.SynthesiseSettings):
     count: int = Field(default=0, ge=0)
     """Synthetic patients or slices in the U-Net's training set; 0 is real data only."""
     unit: Unit = "slices"
+    """What ``count`` counts; a synthetic patient has as many slices as a training patient on average."""
     headroom: float = Field(default=2.0, ge=1)
     """With an IoU filter, samples made per sample asked for; an arm that still falls short ends as pool-dry."""
 
@@ -68,11 +69,17 @@ class Settings(Config):
     """All that an arm may set, by section."""
 
     data: DataSection
+    """The dataset, its slices, and how many training patients the study is allowed."""
     gan: GanSection = GanSection()
+    """The generators."""
     synthesise: SynthesiseSection = SynthesiseSection()
+    """How much is made of what the generators learned."""
     treat: treatments.TreatSettings = treatments.TreatSettings()
+    """What is done to a pool before the U-Net sees it."""
     assess: AssessSection = AssessSection()
+    """How pools are scored."""
     segment: SegmentSettings = SegmentSettings()
+    """The U-Net and its training."""
 
     @model_validator(mode="after")
     def _masks_are_real_where_they_must_be(self) -> "Settings":
@@ -193,6 +200,9 @@ STAGES: Final[Mapping[str, Stage]] = {
 
 class AnalysisSection(AnalysisRules):
     """``analysis:`` the rules, on a metric that score measures."""
+
+    primary: str = Field(default="dice", json_schema_extra={"enum": list(SCORES)})
+    """The one metric that carries verdicts; every other is exploratory."""
 
     @field_validator("primary")
     @classmethod

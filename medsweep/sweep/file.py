@@ -75,6 +75,7 @@ class Replicates(Config):
     only: tuple[int, ...] | None = None
     """Fold indices to run; None runs all of them."""
     seeds: Seeds = Seeds(start=1, most=1, looks=1)
+    """Training seeds per fold: a number, or ``{start, most, looks}`` for as many as it takes."""
     test_share: float = Field(default=0.2, gt=0, lt=1)
     """Share of the patients that a hold-out tests."""
     validation: float = Field(default=0.0, ge=0, lt=1)
@@ -113,7 +114,7 @@ class Resources(Config):
 
     cpus: int = Field(default=1, ge=1)
     """CPU threads; also the number of threads torch uses, which decides the last bits of a result."""
-    gpus: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = 0.0
+    gpus: Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(_gpus)] = 0.0
     """GPUs; a fraction shares one. ``auto``: the share of one that the memory of a step needs, measured once for
     every distinct config and rounded up to 1, 1/2, 1/4 or 1/8."""
     memory_gib: float = Field(default=0.0, ge=0.0)
@@ -168,21 +169,31 @@ class SweepFile(Config):
     sweep: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     """Name: lower case, digits and hyphens; also the W&B project and the results folder."""
     question: str = Field(min_length=1)
+    """What the sweep is to answer; the report begins with it."""
     data: dict[str, Any] = Field(default={})
+    """The dataset, its resolution, and how many training patients the study is allowed."""
     replicates: Replicates = Replicates()
+    """Fold x seed pairs under which every arm is run."""
     control: str | Levels
+    """What all arms are compared with: levels by dotted field, or the name of an arm."""
     factors: dict[str, tuple[Any, ...]] = Field(default={})
+    """Levels by dotted field, as ``synthesise.count: [20, 50]``. Their combinations are arms."""
     design: FactorialDesign = FactorialDesign()
     """A kind alone, ``design: one-at-a-time``, stands for ``design: {kind: one-at-a-time}``."""
     fraction: str | None = None
     """Beside ``design: fractional``, the same as ``fraction`` inside it."""
     arms: dict[str, Levels] = Field(default={})
+    """Further arms by name, each with one level by dotted field."""
     exclude: tuple[dict[str, Any], ...] = ()
+    """Combinations of levels that are no arms, each as level, or list of levels, by dotted field."""
     search: SearchSection | None = None
     """Suggestions of Optuna, run beside the arms."""
     fixed: dict[str, Any] = Field(default={})
+    """Settings that every arm starts from, by section: gan, synthesise, treat, assess, segment."""
     resources: dict[str, Resources] = Field(default={})
+    """What a trial holds while it runs, by stage."""
     budget: Budget | None = None
+    """Caps on what the sweep may cost."""
     mechanism: Mechanism | None = None
     """Arms that tell why a synthetic arm costs what it costs."""
     accumulation: Accumulation | None = None
@@ -190,6 +201,7 @@ class SweepFile(Config):
     texture: TextureArms | None = None
     """Arms that tell whether fine texture harms, and whether mending it helps."""
     analysis: dict[str, Any] = Field(default={})
+    """The rules of the analysis, fixed before any result is seen."""
 
 
 S_co = TypeVar("S_co", bound=Config, covariant=True, default=Config)

@@ -28,20 +28,24 @@ SUGGESTION: Final = "search-"
 class Scored(Config):
     """What is measured of a suggestion: a metric of the validation patients, or the hours that it alone needs."""
 
-    metric: str
+    metric: str = Field(json_schema_extra={"enum": list(BETTER)})
+    """A metric of the validation patients, or ``hours``."""
 
 
 class Objective(Scored):
     """One thing to optimise."""
 
     goal: Goal
+    """Which way is better; it must be that of the metric."""
 
 
 class Constraint(Scored):
     """A bound on a metric; suggestions outside it are measured, count as infeasible and are never called best."""
 
     at_most: float | None = None
+    """Upper bound, in the unit of the metric."""
     at_least: float | None = None
+    """Lower bound, in the unit of the metric."""
 
     def excess(self, value: float) -> float:
         """How far ``value`` is beyond the bound, in its unit; 0 or less is feasible."""
@@ -57,21 +61,28 @@ class StoppingRule(Config):
     metric: str
     """A scalar of the stage's progress."""
     goal: Goal
+    """Which way the scalar is better."""
     first_step_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the steps before anything is stopped. Later rungs: times ``reduction`` each, or every such share."""
     reduction: int = Field(default=3, ge=2)
+    """With ``asha``: one in so many goes on at a rung."""
 
 
 class SearchSection(Config):
     """Suggestions of Optuna beside the arms that the sweep names."""
 
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    """``tpe``: by what was found so far; ``random``: by chance; ``nsga2``: for two objectives."""
     suggestions: int = Field(ge=1)
+    """Suggestions in all."""
     batch: int = Field(default=4, ge=1)
     """Suggestions asked together and run side by side, knowing all results of the batches before."""
     seed: int = Field(default=0, ge=0)
+    """Seed of the sampler."""
     objectives: tuple[Objective, ...] = Field(min_length=1, max_length=2)
+    """One or two things to optimise."""
     constraints: tuple[Constraint, ...] = ()
+    """Bounds that the best suggestion keeps."""
     space: dict[str, Any] = Field(min_length=1)
     """By dotted field: a range ``{low, high}``, with ``log: true`` or ``step: S``, or a list of values."""
     early_stopping: dict[str, StoppingRule] = Field(default={})
@@ -87,9 +98,13 @@ class Range(Config):
     """Numbers from ``low`` to ``high``, both included."""
 
     low: float
+    """Lowest value."""
     high: float
+    """Highest value."""
     log: bool = False
+    """Draw evenly by the logarithm."""
     step: float | None = Field(default=None, gt=0)
+    """Distance of two neighbouring values, from ``low`` on."""
     whole: bool = False
     """Whole numbers only, which follows from the field and is not written."""
 

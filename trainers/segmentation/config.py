@@ -54,9 +54,11 @@ class SegmentSettings(Config):
     steps: int = Field(default=20_000, ge=1)
     """Optimisation steps, the same whatever the count of synthetic samples."""
     batch_size: int = Field(default=16, ge=2)
+    """Samples in a step, real and synthetic together."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak of the schedule."""
     weight_decay: float = Field(default=1e-4, ge=0)
+    """Weight decay of the optimiser."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """``sgd``: Nesterov momentum of 0.99, which wants a ``learning_rate`` near 0.01."""
     schedule: Literal["cosine", "poly", "constant"] = "cosine"
@@ -68,9 +70,11 @@ class SegmentSettings(Config):
     ema_half_life_steps: int = Field(default=0, ge=0)
     """Half-life of the running average of the weights, which is then what is published and scored; 0 has none."""
     loss: Literal["dice-ce", "dice", "dice-focal"] = "dice-ce"
+    """Dice and cross-entropy added, Dice alone, or Dice and focal loss added."""
     class_weights: Literal["none", "inverse-frequency"] = "none"
     """``inverse-frequency``: by the pixels of each class in the fold's real training slices, with mean 1."""
     network: Network = "unet"
+    """Architecture of the segmenter; ``channels`` sets its width."""
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 64, 128), min_length=2)
     """Width per level, as each network reads it in ``network.build``. (24, 48, 96, 192, 384) suits all of them."""
     residual_units: Literal[0, 2] = 2
@@ -82,10 +86,12 @@ class SegmentSettings(Config):
     """Which slices of the training patients are used; tests always see all slices of the test patients."""
     mixing: Literal["uniform", "fixed-exposure", "pretrain"] = "uniform"
     """``uniform``: one bag of real and synthetic samples; ``fixed-exposure``: ``synthetic_share`` of every batch is
-    synthetic; ``pretrain``: synthetic samples alone for the first ``pretrain_share`` of the steps, then real ones."""
+    synthetic; ``pretrain``: synthetic samples alone for the first ``pretrain_share`` of the steps, then real ones. For
+    ``pretrain`` the sweep adds a real-only arm of as many real steps by itself, and a contrast with it."""
     synthetic_share: Annotated[float, Field(gt=0, lt=1), LATER] = 0.5
     """Share of the slots of every batch that ``fixed-exposure`` gives to synthetic samples, whatever their number."""
     pretrain_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the steps that ``mixing: pretrain`` gives to synthetic samples alone."""
     min_iou: float = Field(default=0.0, ge=0, le=1)
     """Only samples on which the reference segmenter reaches this IoU are used; 0 uses all."""
     filter_mode: Literal["fixed-kept", "fixed-generated"] = "fixed-kept"
@@ -98,8 +104,10 @@ class SegmentSettings(Config):
     """Where the fold has a validation part: steps between looks at it, which keep the best weights; 0 never."""
     snapshots: Annotated[Literal[0, 3, 5], LATER] = 0
     """Copies of the network in training, after 10, 25, 50, 75 and 100 % of the steps for 5 and 25, 75 and 100 % for 3,
-    which the diagnose stage reads where the arm has synthetic samples."""
+    which the diagnose stage reads where the arm has synthetic samples. They hold weights, normalisation statistics and
+    the second moments of AdamW; 0 keeps none."""
     report_every_steps: Annotated[int, Field(ge=1), NOT_IDENTITY] = 200
+    """Steps between two reports of the loss."""
 
     @property
     def synthetic_slots(self) -> int:

@@ -44,20 +44,27 @@ class GanSettings(Config):
     kimg: float = Field(default=2000.0, gt=0)
     """Length of the training in thousands of real images shown to D."""
     batch_size: int | None = Field(default=None, ge=2)
+    """Real images in a step; None takes that of ``preset``."""
     learning_rate: float | None = Field(default=None, gt=0)
+    """Step size of Adam in G and D."""
     latent_dim: int | None = Field(default=None, ge=1)
+    """Numbers in a latent vector, and in a style."""
     mapping_layers: int | None = Field(default=None, ge=1)
+    """Layers of the network that maps latents to styles."""
     channel_base: int | None = Field(default=None, ge=64)
     """Feature maps at resolution r: channel_base / r, at most channel_max and at least 4."""
     channel_max: int | None = Field(default=None, ge=4)
+    """Most feature maps at any resolution."""
     r1_gamma: float | None = Field(default=None, ge=0)
     """Weight of the R1 penalty; 0 switches it off."""
     r1_gamma_mask_ratio: float = Field(default=100.0, gt=0)
     """How much more R1 weighs on mask channels (B-SG, M-SG) than on image channels."""
     r1_every_steps: int = Field(default=16, ge=1)
+    """The R1 penalty is computed once in so many steps, and weighs as much more."""
     path_length_weight: float | None = Field(default=None, ge=0)
     """Weight of the path length penalty of G; 0 switches it off."""
     path_length_every_steps: int = Field(default=4, ge=1)
+    """The path length penalty is computed once in so many steps, and weighs as much more."""
     style_mixing: float = Field(default=0.9, ge=0, le=1)
     """Probability that the styles of a batch change to a second latent at a random layer."""
     ema_kimg: float | None = Field(default=None, gt=0)
@@ -65,6 +72,7 @@ class GanSettings(Config):
     ema_ramp_up: float | None = Field(default=None, ge=0)
     """The half-life is at most this share of the images seen so far; 0 is no ramp."""
     minibatch_std_group: int | None = Field(default=None, ge=1)
+    """Samples over which D takes its standard deviation; ``batch_size`` is a multiple of it."""
     noise: bool = True
     """Noise inputs of G; off as an ablation."""
     augment: Augment = "diffaugment"
@@ -87,10 +95,12 @@ class GanSettings(Config):
     segmenter_weight: Weight = 0.0
     """C-SG: weight of a frozen segmenter's cross-entropy between the image made and its mask, in G's loss."""
     report_every_steps: int = Field(default=100, ge=1)
+    """Steps between two reports of the losses, and two looks at early stopping."""
     cuda_graphs: Annotated[bool, NOT_IDENTITY] = False
-    """On a CUDA device: record the main phases once as graphs and replay them, which spares the host its launches."""
+    """On a CUDA device: record the main phases once as graphs and replay them, which spares the host its launches. It
+    never met a GPU."""
     compiled: Annotated[bool, NOT_IDENTITY] = False
-    """On a CUDA device: run the main phases through ``torch.compile``."""
+    """On a CUDA device: run the main phases through ``torch.compile``. It never met a GPU."""
 
     @field_validator("injection", mode="before")
     @classmethod

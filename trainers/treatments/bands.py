@@ -24,7 +24,9 @@ class SwapBands(ImageTreatment):
     kind: Literal["swap-bands"]
     needs_real_masks: ClassVar[bool] = True
     low: Side
+    """Which of the two images gives the low frequencies."""
     high: Side
+    """Which of them gives the high ones."""
     cutoff: float = Field(default=0.25, gt=0, lt=1)
     """Share of the Nyquist frequency at which the Gaussian low-pass is at half height."""
 

@@ -57,6 +57,7 @@ class Blur(ImageTreatment):
 
     kind: Literal["blur"]
     sigma_px: float = Field(gt=0)
+    """SD of the Gaussian."""
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
         return blur(pairs.images, self.sigma_px)
@@ -67,7 +68,9 @@ class Unsharp(ImageTreatment):
 
     kind: Literal["unsharp"]
     sigma_px: float = Field(gt=0)
+    """SD of the Gaussian that is taken away."""
     amount: float = Field(gt=0)
+    """How much of what the blur takes away is added; 1 doubles it."""
 
     def new_images(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Images:
         return pairs.images + np.float32(self.amount) * (pairs.images - blur(pairs.images, self.sigma_px))

@@ -164,7 +164,9 @@ class Postprocess(MaskTreatment):
 
     kind: Literal["postprocess"]
     steps: tuple[str, ...] = Field(min_length=1)
+    """What is done to the masks, in this order."""
     min_area_px: int = Field(default=10, ge=1)
+    """Components below this many pixels are what ``min-area`` takes away."""
 
     @model_validator(mode="after")
     def _steps_are_known(self) -> "Postprocess":

@@ -29,7 +29,9 @@ class PhantomConfig(Config):
     """How many patients, on which grid, from which seed."""
 
     patients: int = Field(default=20, ge=2, le=10000)
+    """Patients of the cohort; a smaller cohort is the head of a larger one."""
     seed: int = Field(default=0, ge=0)
+    """Seed of the anatomies."""
     shape: Annotated[tuple[Size, Size, Size] | None, Field(strict=False)] = None
     """Voxels to the right, to the front and upwards, at least 8 each, however the files store them; None is the small
     grid of the dataset. Where the true number of slices varies, it is the greatest number of slices."""
