@@ -11,6 +11,7 @@ from medsweep.data.folds import Fold, split, unused_patients, with_all_patients
 from medsweep.data.stage_config import FittedConfig
 
 Unit = Literal["slices", "patients"]
+Normalise = Literal["shared", "split-statistics", "split-affine"]
 Network = Literal["unet", "attention-unet", "segresnet", "swin-unetr"]
 
 SECONDS_PER_STEP = 0.005
@@ -32,10 +33,13 @@ RELATIVE_COST: Final[Mapping[Network, float]] = {
 """Time of a step over that of the U-Net with the same channels, on one CPU core, measured at 64 px."""
 
 PROBED_AS_DEFAULT: Final = (
-    "learning_rate", "weight_decay", "schedule", "warmup_steps", "mixing", "synthetic_share", "pretrain_share",
-    "report_every_steps",
+    "learning_rate", "weight_decay", "schedule", "warmup_steps", "mixing", "synthetic_share", "synthetic_weight",
+    "normalise", "pretrain_share", "report_every_steps",
 )  # fmt: skip
 """Fields without any influence on memory; a batch has as many samples however they are mixed."""
+
+OF_SYNTHETIC: Final = ("synthetic_share", "synthetic_weight", "normalise", "snapshots")
+"""Fields that a training without synthetic samples does not read."""
 
 PROBED_AS_ONE: Final = ("clip_norm", "ema_half_life_steps", "validate_every_steps")
 """Fields that take memory where they are not 0, however large they are."""
@@ -90,6 +94,12 @@ class SegmentSettings(Config):
     ``pretrain`` the sweep adds a real-only arm of as many real steps by itself, and a contrast with it."""
     synthetic_share: Annotated[float, Field(gt=0, lt=1), LATER] = 0.5
     """Share of the slots of every batch that ``fixed-exposure`` gives to synthetic samples, whatever their number."""
+    synthetic_weight: Annotated[float | None, Field(ge=0, le=1), LATER] = None
+    """Weight of the loss of synthetic samples. None takes one loss over the whole batch; a number takes the losses of
+    real and synthetic samples apart, each by its share of the batch, so 1 is what smaller weights are held against."""
+    normalise: Annotated[Normalise, LATER] = "shared"
+    """``split-statistics``: real and synthetic samples of a batch are normalised apart, and tests by the statistics of
+    real ones; ``split-affine``: synthetic ones also have scales and shifts of their own. Under ``fixed-exposure``."""
     pretrain_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the steps that ``mixing: pretrain`` gives to synthetic samples alone."""
     min_iou: float = Field(default=0.0, ge=0, le=1)
@@ -121,7 +131,7 @@ class SegmentSettings(Config):
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "SegmentSettings":
-        if (complaint := _unfit_share(self)) is not None:
+        if (complaint := _unfit_share(self) or _unfit_sources(self)) is not None:
             raise ValueError(complaint)
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})")
@@ -153,6 +163,21 @@ def _unfit_share(settings: SegmentSettings) -> str | None:
         f"mixing fixed-exposure gives synthetic_share ({share:g}) of every batch to synthetic samples, which is no "
         f"whole number of a batch_size of {size}; the nearest share that fits is {nearest:.6g}"
     )
+
+
+def _unfit_sources(settings: SegmentSettings) -> str | None:
+    """Why real and synthetic samples cannot be taken apart so."""
+    if settings.normalise != "shared" and settings.mixing != "fixed-exposure":
+        return (
+            f"normalise {settings.normalise} needs real and synthetic samples in every batch, got mixing "
+            f"{settings.mixing}; set mixing to fixed-exposure or normalise to shared"
+        )
+    if settings.synthetic_weight is not None and settings.mixing == "pretrain":
+        return (
+            f"synthetic_weight ({settings.synthetic_weight:g}) weighs synthetic against real samples of a batch, and "
+            "mixing pretrain has one kind in each; set mixing to uniform or fixed-exposure, or remove the weight"
+        )
+    return None
 
 
 def _misfit(network: Network, channels: tuple[int, ...]) -> str | None:
@@ -236,7 +261,7 @@ def resolve(
     """The config of one trial; fields that the trial never reads take neutral values, so arms share it."""
     fields: dict[str, Any] = dict(settings)
     if count == 0:
-        fields |= {"mixing": "uniform", "min_iou": 0.0} | _defaults("synthetic_share", "snapshots")
+        fields |= {"mixing": "uniform", "min_iou": 0.0} | _defaults(*OF_SYNTHETIC)
         unit = "slices"
     if fields["min_iou"] == 0:
         candidates = 0

@@ -41,6 +41,7 @@ from medsweep.trainers.segmentation.optimisation import (
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.segmentation.samples import BatchOrder, TrainingSamples, gather
 from medsweep.trainers.segmentation.snapshots import Snapshots
+from medsweep.trainers.segmentation.sources import SplitNormalisation, loss_by_source
 from medsweep.trainers.training.loop import train
 from medsweep.trainers.training.restore import load_optimizer
 from medsweep.trial import Progress, Trial
@@ -129,7 +130,10 @@ class UNetLearner:
         weighted = config.class_weights != "none"
         pixels_K = samples.pixels_per_class(architecture.classes) if weighted else np.zeros(0, np.int64)
         self._loss = make_loss(config, pixels_K, device)
-        self._optimizer = make_optimizer(config, self.model.parameters())
+        split_apart = config.normalise != "shared"
+        self._split = SplitNormalisation(self.model, config.normalise) if split_apart else None
+        self._weights = [*self.model.parameters(), *(self._split.own.values() if self._split else ())]
+        self._optimizer = make_optimizer(config, self._weights)
         half_life = config.ema_half_life_steps
         self._average = RunningAverage(self.model, half_life) if half_life else None
         self.snapshots = Snapshots(config) if config.snapshots else None
@@ -155,13 +159,13 @@ class UNetLearner:
             group["lr"] = rate
         images, masks, synthetic_N = self._batch(number)
         with torch.autocast("cuda", torch.bfloat16) if self._half else nullcontext():
-            logits_NKRR = self.model(images)
-        loss = self._loss(logits_NKRR.float(), masks)
+            logits_NKRR = self._split(images, synthetic_N) if self._split else self.model(images)
+        loss = self._loss_of(logits_NKRR.float(), masks, synthetic_N)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
         scalars: dict[str, float | Tensor] = {"learning_rate": rate}
         if self._config.clip_norm:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._config.clip_norm)
+            norm = nn.utils.clip_grad_norm_(self._weights, self._config.clip_norm)
             scalars["gradient_norm"] = norm.detach()
         self._optimizer.step()
         if self._average is not None:
@@ -173,6 +177,12 @@ class UNetLearner:
         if self.best is not None and (number % self._config.validate_every_steps == 0 or number == self._config.steps):
             scalars["validation_dice"] = self.best.offer(self.final_model, number)
         return scalars
+
+    def _loss_of(self, logits_NKRR: Tensor, masks: Tensor, synthetic_N: NDArray[np.bool_]) -> Tensor:
+        weight = self._config.synthetic_weight
+        if weight is None:
+            return self._loss(logits_NKRR, masks)
+        return loss_by_source(self._loss, logits_NKRR, masks, synthetic_N, weight)
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
         """Images and masks of a step, and which of them are synthetic."""
@@ -195,8 +205,9 @@ class UNetLearner:
             "average": self._average.model.state_dict() if self._average else None,
             "best": self.best.state_dict() if self.best else None,
         }
-        # no key without snapshots, so that checkpoints from before there were any can be continued
-        return state | ({"snapshots": self.snapshots.state_dict()} if self.snapshots else {})
+        # no keys of what is not there, so that checkpoints from before there was any can be continued
+        state |= {"snapshots": self.snapshots.state_dict()} if self.snapshots else {}
+        return state | ({"own": dict(self._split.own)} if self._split else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> Sequence[str]:
         """Return to what ``state_dict`` returned, on whichever device; nothing is lost."""
@@ -209,6 +220,8 @@ class UNetLearner:
             self.best.load_state_dict(state["best"])
         if self.snapshots:
             self.snapshots.load_state_dict(state["snapshots"])
+        for name, value in (self._split.own if self._split else {}).items():
+            value.data.copy_(state["own"][name])
         return ()
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
