@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 CHUNK_BYTES = 2**20
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES)
+"""How file systems without hard links refuse one: exFAT, SMB, gcsfuse, BeeGFS."""
 
 
 def sha256_of(path: Path) -> str:
@@ -69,3 +71,21 @@ def read_only_is_fine() -> Iterator[None]:
 def write_json(path: Path, value: Any) -> None:
     """``write_atomic`` of indented JSON with sorted keys; NaN and infinity are refused."""
     write_atomic(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def put_once(source: Path, path: Path) -> None:
+    """Give ``path`` the content of ``source`` unless it exists; whole at once where the file system has hard links.
+
+    Raises:
+        FileExistsError: ``path`` exists.
+    """
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # A reader between the two sees an empty file: of a lease, one whose heartbeat keeps it alive.
+        with path.open("x") as stream:
+            stream.write(source.read_text())
+            stream.flush()
+            os.fsync(stream.fileno())

@@ -138,6 +138,7 @@ def best(
     """Show the best suggestions of a search, what mattered, and draw its history. Runs nothing."""
     from medsweep.analysis.figures.search import draw_search
     from medsweep.commands import search_views, views
+    from medsweep.search.results import shortfall
     from medsweep.study import session
 
     require_store(store)
@@ -146,10 +147,10 @@ def best(
     if search is None:
         raise UserError(f"{sweep} has no search:, so nothing was suggested; medsweep analyse compares its arms")
     state = search.forward()
-    if not state.all_results:
+    if not state.told:
         raise UserError(f"no suggestion of {sweep} has a result yet; medsweep run {sweep} first")
     console = views.stdout()
-    if any(result.feasible for result in state.all_results):
+    if any(result.feasible for result in state.told):
         console.print(search_views.best_table(search, state))
     for line in search_views.sentences(search, state):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -158,4 +159,4 @@ def best(
     drawn = draw_search(search_views.history(search, state), label, opened.folder(results) / "search" / "history")
     for path in (drawn.png, drawn.svg, drawn.csv):
         typer.echo(path)
-    return 0
+    return 1 if search.is_settled(state) and shortfall(search.section, state.results) else 0

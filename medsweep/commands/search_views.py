@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic_core import to_jsonable_python
 from rich.table import Column, Table
 
-from medsweep.search.results import TEST, Result, mean_score
+from medsweep.search.results import TEST, Result, mean_score, shortfall
 from medsweep.search.sampler import best_of, importances
 from medsweep.study.search_loop import Search, State
 from medsweep.sweep.space import HOURS, SearchSection
@@ -27,42 +27,50 @@ FAIR: Final = (
 
 def ranking(search: Search, state: State) -> list[int]:
     """Indices of all results: the winner or the Pareto front first, then feasible ones by the first objective."""
-    results, sign = state.all_results, _sign(search.section)
-    front = best_of(search.section, search.space, results)
+    results, sign = state.told, _sign(search.section)
+    front = best_of(search.section, search.points.space, results)
     rest = [number for number, result in enumerate(results) if result.feasible and number not in front]
     return front + sorted(rest, key=lambda number: sign * results[number].values[0])
 
 
 def best_table(search: Search, state: State) -> Table:
     """The best results: objectives with n, constraints, values of the searched fields, and the test score beside."""
-    section, results = search.section, state.all_results
+    section, results = search.section, state.told
     metric = next((objective.metric for objective in section.objectives if objective.metric != HOURS), None)
-    front = set(best_of(section, search.space, results))
+    front = set(best_of(section, search.points.space, results))
     measured = [name if name == HOURS else f"validation {name}" for name in section.metrics]
-    heads = [*measured, "n", *([f"test {metric}"] if metric else []), *search.space]
+    heads = [*measured, "n", *([f"test {metric}"] if metric else []), *search.points.space]
     table = Table("", "arm", *(Column(head, justify="right") for head in heads), box=None, pad_edge=False)
     for number in ranking(search, state)[: max(SHOWN, len(front))]:
         result = results[number]
-        tested = [_shown(mean_score(state.plan, search.store, result.name, metric, TEST))] if metric else []
+        tested = [_tested(search, state, result.name, metric)] if metric else []
         scores = [_shown(result.metrics[name]) for name in section.metrics]
-        values = [_shown(result.params[dotted]) for dotted in search.space]
+        values = [_shown(result.params[dotted]) for dotted in search.points.space]
         table.add_row("best" if number in front else "", result.name, *scores, str(result.replicates), *tested, *values)
     return table
 
 
+def _tested(search: Search, state: State, arm: str, metric: str) -> str:
+    """The test score, or that the trial is no longer in the store; what the search was told stands without it."""
+    leaves = {leaf: state.plan.trials[leaf].stage for leaf in state.plan.leaves_of(arm)}
+    if not all(search.store.folder(stage, leaf).is_dir() for leaf, stage in leaves.items()):
+        return "gone"
+    return _shown(mean_score(state.plan, search.store, arm, metric, TEST))
+
+
 def sentences(search: Search, state: State) -> list[str]:
     """How far the search is, what has no result and why, what mattered, and why the choice is fair."""
-    infeasible = sum(result.outcome == COMPLETE and not result.feasible for result in state.all_results)
+    infeasible = sum(result.outcome == COMPLETE and not result.feasible for result in state.told)
     lines = [f"{len(state.results)} of {search.section.suggestions} suggestions are settled"]
     if state.fixed:
         lines[0] += f", after {len(state.fixed)} arm(s) of the sweep that lie in the space"
     if infeasible:
         lines.append(f"{infeasible} broke a constraint and cannot be best")
     lines += [
-        f"{result.name}: {result.outcome}; {result.message}"
-        for result in state.all_results
-        if result.outcome != COMPLETE
+        f"{result.name}: {result.outcome}; {result.message}" for result in state.told if result.outcome != COMPLETE
     ]
+    if search.is_settled(state) and (why := shortfall(search.section, state.results)):
+        lines.append(why)
     return [*lines, importance_sentence(search, state), FAIR]
 
 
@@ -77,12 +85,12 @@ def progress_sentence(search: Search) -> str:
 
 def importance_sentence(search: Search, state: State) -> str:
     """Which fields set the best results apart, where enough are measured to say."""
-    measured = sum(result.outcome == COMPLETE for result in state.all_results)
+    measured = sum(result.outcome == COMPLETE for result in state.told)
     if measured < ENOUGH:
         return f"importance of the fields: {measured} measured results are too few to say; {ENOUGH} are needed"
-    if len(search.space) == 1:
+    if len(search.points.space) == 1:
         return "importance of the fields: only one is searched"
-    shares = importances(search.section, search.space, state.all_results)
+    shares = importances(search.section, search.points.space, state.told)
     listed = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
     return f"importance of the fields for {search.section.objectives[0].metric} (PED-ANOVA): {listed}"
 
@@ -91,8 +99,8 @@ def history(search: Search, state: State) -> pd.DataFrame:
     """A row per result: arm, outcome, feasible, value (the first objective), best so far, all means
     over replicates, n, and the searched fields."""
     metrics, sign = search.section.metrics, _sign(search.section)
-    rows = [_row(result, metrics) for result in state.all_results]
-    table = pd.DataFrame(rows, columns=["arm", "outcome", "feasible", "value", "n", *metrics, *search.space])
+    rows = [_row(result, metrics) for result in state.told]
+    table = pd.DataFrame(rows, columns=["arm", "outcome", "feasible", "value", "n", *metrics, *search.points.space])
     losses = (sign * table["value"].astype(float)).where(table["feasible"].astype(bool), np.nan)
     table.insert(4, "best", (sign * losses.cummin()).ffill())
     return table

@@ -117,13 +117,10 @@ def retry(
     """Move what ended without a result to STORE/retried, so that the next run tries it again."""
     if not failed:
         raise UserError(f"nothing says what of {sweep} to retry; give --failed, or --failed --outcome NAME for some")
-    from medsweep.execution.failures import failed_trials, set_apart
-    from medsweep.study.reach import whole_plan
+    from medsweep.study.retry import retry_failed
 
     opened = _existing(store, writes=True)
-    trials = failed_trials(whole_plan(sweep, opened), opened, outcome or ())
-    for trial in trials:
-        set_apart(trial, opened)
+    trials = retry_failed(sweep, opened, outcome or ())
     if not trials:
         typer.echo(f"no trial of {sweep} ended without a result" + (f" as {' or '.join(outcome)}" if outcome else ""))
         return 0

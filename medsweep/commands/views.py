@@ -176,6 +176,8 @@ def summary_text(summary: Summary, retry: str) -> RenderableType:
             lines.append(f"    {ADVICE[failure.outcome]}")
     if summary.blocked:
         lines.append(f"{summary.blocked} trial(s) are blocked by what failed")
+    if summary.found_nothing:
+        lines.append(summary.found_nothing)
     if summary.capped:
         lines.append(f"stopped at the budget: {summary.capped}")
     if summary.stopped:

@@ -34,7 +34,7 @@ class Failure:
     outcome: str
     message: str
     published: bool = False
-    """Whether it is published with this outcome, so that running it again would end alike."""
+    """Whether it is published with this outcome, or a search was told so: running again would end alike."""
     at: str = ""
     """When it failed, where only a note tells of it."""
 
@@ -52,11 +52,13 @@ class Summary:
     seconds: float
     capped: str = ""
     """Which cap of the budget no further trial may pass, or nothing."""
+    found_nothing: str = ""
+    """Why a search that has ended names no best suggestion, or nothing."""
 
     @property
     def ok(self) -> bool:
-        """Every trial that was asked for is published and complete."""
-        return not (self.failures or self.blocked or self.stopped or self.capped)
+        """Every trial that was asked for is published and complete, and a search has found something."""
+        return not (self.failures or self.blocked or self.stopped or self.capped or self.found_nothing)
 
     @property
     def again(self) -> bool:
@@ -66,7 +68,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 all there, 1 a trial failed, 2 something to mend in the sweep or the data, 3 at a cap, 130 stopped."""
+        """0 all there, 1 trial failed or search found nothing, 2 to mend in sweep or data, 3 at a cap, 130 stopped."""
         if self.stopped:
             return 130
         if self.capped:

@@ -26,6 +26,8 @@ OWN_FAILURES = frozenset({"out-of-memory", "disk-full", "read-only", "bad-input"
 """Outcomes that running the same trial again in the same place would give again."""
 LOST = frozenset({"killed", "lease-lost", "stalled"})
 """Outcomes that say nothing about the trial itself, after which it is free to be tried again."""
+GIVEN_UP = frozenset({"out-of-memory", "error", "killed", "stalled"})
+"""Outcomes that a trial may owe to its own config, once it was tried as often as may be; a full disk says nothing."""
 TRIES = 3
 """Times a trial may be lost to the machines within one call; errors of its own are not tried again."""
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 60.0
@@ -186,8 +188,12 @@ class Failed:
     """Published with that outcome; otherwise only noted, and tried again by every run anyway."""
 
 
-def failed_trials(plan: Plan, store: Store, outcomes: Sequence[str] = ()) -> list[Failed]:
+def failed_trials(
+    plan: Plan, store: Store, outcomes: Sequence[str] = (), given_up: Mapping[str, str] | None = None
+) -> list[Failed]:
     """Trials of ``plan`` that ended without a result (with one of ``outcomes``), none that is being worked on.
+
+    ``given_up`` are outcomes by digest that are known from elsewhere: a worker that was killed leaves no note.
 
     Raises:
         UserError: no trial can end with one of ``outcomes``.
@@ -201,8 +207,10 @@ def failed_trials(plan: Plan, store: Store, outcomes: Sequence[str] = ()) -> lis
         if manifest is not None:
             if manifest.outcome != COMPLETE:
                 failed.append(Failed(trial.stage, digest, manifest.outcome, published=True))
-        elif (attempts := notes(store, trial.stage, digest)) and not store.leased(trial.stage, digest):
-            failed.append(Failed(trial.stage, digest, attempts[-1].outcome, published=False))
+        elif not store.leased(trial.stage, digest):
+            attempts = notes(store, trial.stage, digest)
+            outcome = (given_up or {}).get(digest) or (attempts[-1].outcome if attempts else None)
+            failed += [Failed(trial.stage, digest, outcome, published=False)] if outcome else []
     possible = OUTCOMES | {failure.outcome for failure in failed}
     for outcome in outcomes:
         if outcome not in possible:

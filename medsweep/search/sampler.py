@@ -1,7 +1,7 @@
-"""Suggestions of Optuna: a pure function of the ``search:`` section and of the results so far.
+"""Suggestions of Optuna: a pure function of the ``search:`` section and of what is known so far.
 
-The study is built anew in memory for every batch, in the order of the suggestions, so no journal is kept and nothing
-depends on which trial ended first. Another version of Optuna may suggest other points from the same results.
+The study is built anew in memory each time, in the order in which its sampler heard of the results. Another version of
+Optuna may suggest other points from the same results, which is why what was suggested is recorded (``record``).
 """
 
 import warnings
@@ -21,43 +21,81 @@ GENERATIONS: Final = 5
 SMALLEST_POPULATION: Final = 4
 
 
-def ask(section: SearchSection, space: Space, results: Sequence[Result], count: int) -> list[Params]:
-    """The next ``count`` points, given all results of earlier batches in the order of their suggestions."""
-    study = study_of(section, space, results)
-    distributions = {dotted: _distribution(domain) for dotted, domain in space.items()}
+def ask(  # noqa: PLR0917
+    section: SearchSection,
+    space: Space,
+    results: Sequence[Result],
+    count: int,
+    pending: Sequence[Params] = (),
+    draw: int | None = None,
+) -> list[Params]:
+    """The next ``count`` points, given all results in the order in which they came.
+
+    ``pending`` are points that were suggested and have no result yet. ``draw`` seeds the sampler and must differ from
+    call to call; None takes the number of results.
+    """
+    study = study_of(section, space, results, pending, draw)
+    distributions = distributions_of(space)
     sampled = [study.ask(fixed_distributions=distributions).params for _ in range(count)]
     return [{dotted: domain.decode(raw[dotted]) for dotted, domain in space.items()} for raw in sampled]
 
 
-def study_of(section: SearchSection, space: Space, results: Sequence[Result]) -> "optuna.Study":
-    """The study after ``results``, its sampler seeded by their number."""
+def study_of(
+    section: SearchSection,
+    space: Space,
+    results: Sequence[Result],
+    pending: Sequence[Params] = (),
+    draw: int | None = None,
+) -> "optuna.Study":
+    """The study after ``results``, where ``pending`` points are still running."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = _sampler(section, derive_seed("search", section.seed, len(results)) % 2**32)
-    american = {"maximise": optuna.study.StudyDirection.MAXIMIZE, "minimise": optuna.study.StudyDirection.MINIMIZE}
-    directions = [american[objective.goal] for objective in section.objectives]
-    study = optuna.create_study(directions=directions, sampler=sampler)
-    states = {COMPLETE: optuna.trial.TrialState.COMPLETE, PrunedError.outcome: optuna.trial.TrialState.PRUNED}
-    distributions = {dotted: _distribution(domain) for dotted, domain in space.items()}
+    draw = len(results) if draw is None else draw
+    sampler = _sampler(section, derive_seed("search", section.seed, draw) % 2**32)
+    study = optuna.create_study(directions=directions_of(section), sampler=sampler)
     has_generations = isinstance(sampler, optuna.samplers.NSGAIISampler)
-    for number, result in enumerate(results):
-        values = list(result.values) if result.outcome == COMPLETE else None
-        state = states.get(result.outcome, optuna.trial.TrialState.FAIL)
+    distributions = distributions_of(space)
+    running = optuna.trial.TrialState.RUNNING
+    known = [(result.params, *ending(result), dict(result.excess)) for result in results]
+    for params, state, values, excess in (*known, *((params, running, None, {}) for params in pending)):
         study.add_trial(
             optuna.trial.create_trial(
-                state=optuna.trial.TrialState.RUNNING if has_generations else state,
+                state=running if has_generations else state,
                 values=None if has_generations else values,
-                params={dotted: domain.encode(result.params[dotted]) for dotted, domain in space.items()},
+                params=encoded(space, params),
                 distributions=distributions,
-                constraints=dict(result.excess),
+                constraints=excess,
             )
         )
         if isinstance(sampler, optuna.samplers.NSGAIISampler):
             # A generation is given to trials while they run, and only to those.
-            sampler.get_trial_generation(study, study.get_trials(deepcopy=False)[-1])
-            study.tell(number, values, state=state)
+            trial = study.get_trials(deepcopy=False)[-1]
+            sampler.get_trial_generation(study, trial)
+            if state != running:
+                study.tell(trial.number, values, state=state)
     return study
+
+
+def directions_of(section: SearchSection) -> "list[optuna.study.StudyDirection]":
+    """Which way each objective is better."""
+    from optuna.study import StudyDirection
+
+    american = {"maximise": StudyDirection.MAXIMIZE, "minimise": StudyDirection.MINIMIZE}
+    return [american[objective.goal] for objective in section.objectives]
+
+
+def ending(result: Result) -> "tuple[optuna.trial.TrialState, list[float] | None]":
+    """State and values by which a sampler knows a result."""
+    from optuna.trial import TrialState
+
+    states = {COMPLETE: TrialState.COMPLETE, PrunedError.outcome: TrialState.PRUNED}
+    return states.get(result.outcome, TrialState.FAIL), list(result.values) if result.outcome == COMPLETE else None
+
+
+def encoded(space: Space, params: Params) -> Params:
+    """A point in the form in which samplers know values."""
+    return {dotted: domain.encode(params[dotted]) for dotted, domain in space.items()}
 
 
 def importances(section: SearchSection, space: Space, results: Sequence[Result]) -> dict[str, float]:
@@ -97,6 +135,11 @@ def _sampler(section: SearchSection, seed: int) -> "optuna.samplers.BaseSampler"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=seed)
+
+
+def distributions_of(space: Space) -> "dict[str, optuna.distributions.BaseDistribution]":
+    """The searched fields as samplers know them."""
+    return {dotted: _distribution(domain) for dotted, domain in space.items()}
 
 
 def _distribution(domain: Range | Choices) -> "optuna.distributions.BaseDistribution":

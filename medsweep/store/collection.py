@@ -216,7 +216,7 @@ def _remove(waste: Waste) -> None:
 
 def _stage_folders(store: Store) -> list[str]:
     """Folders that may hold trials, published or not."""
-    others = (DAMAGED, RETRIED, "attempts", "plans", "wandb")
+    others = (DAMAGED, RETRIED, "attempts", "plans", "search", "wandb")
     names = [path.name for path in _children(store.root) if path.is_dir()]
     return [name for name in names if name not in others and not name.startswith(".")]
 

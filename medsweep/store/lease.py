@@ -1,6 +1,5 @@
 """Leases: one worker at a time on a trial's working folder, and a way to tell a dead worker from a slow one."""
 
-import errno
 import json
 import os
 import socket
@@ -11,11 +10,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from medsweep.files import put_once
+
 LEASE = "lease.json"
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES)
-"""How file systems without hard links refuse one: exFAT, SMB, gcsfuse, BeeGFS."""
 WATCH_SECONDS = 2.5 * BEAT_SECONDS
 """Time that the heartbeat of another host's lease must stand still before it is taken over, since clocks jump."""
 
@@ -73,7 +72,7 @@ class Lease:
                 os.fsync(stream.fileno())
             for _ in range(3):
                 try:
-                    _put(own, self._path)
+                    put_once(own, self._path)
                     return
                 except FileExistsError:
                     _take_away(self._path, self._holder.token)
@@ -124,28 +123,10 @@ def _take_away(path: Path, token: str) -> None:
         return
     if _holder(moved) != stale:
         with suppress(FileExistsError):
-            _put(moved, path)
+            put_once(moved, path)
         moved.unlink()
         raise LeaseHeldError(f"{path} was taken over by another worker")
     moved.unlink()
-
-
-def _put(source: Path, path: Path) -> None:
-    """Give ``path`` the content of ``source`` unless it exists; whole at once where the file system has hard links.
-
-    Raises:
-        FileExistsError: ``path`` exists.
-    """
-    try:
-        os.link(source, path)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        # A reader between the two sees a lease without a holder, which its heartbeat keeps alive.
-        with path.open("x") as stream:
-            stream.write(source.read_text())
-            stream.flush()
-            os.fsync(stream.fileno())
 
 
 def _stands_still(path: Path) -> bool:

@@ -1,32 +1,28 @@
-"""The loop of a search: ask a batch, run it, read what it came to, until none is left."""
+"""The loop of a search: ask, run, tell the sampler what came of it, until no suggestion is left."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Final
 
-from pydantic import ValidationError
-
-from medsweep.errors import UserError
-from medsweep.execution.driver import Summary, joined
-from medsweep.search.results import REFUSED, Result, result_of
+from medsweep.execution.driver import Failure, Summary, joined
+from medsweep.execution.failures import GIVEN_UP, OWN_FAILURES
+from medsweep.execution.plan_tasks import labels_of
+from medsweep.files import write_atomic
+from medsweep.search.journal import journal_of
+from medsweep.search.record import SEARCH, Event, Record
+from medsweep.search.results import REFUSED, Lost, Result, ending_of, result_of, shortfall
 from medsweep.search.sampler import ask
 from medsweep.search.stopping import Stopping, stopping_of, suggestions_only
 from medsweep.store.store import Store
-from medsweep.study.chains import Chains
 from medsweep.study.expansions import Expansions
-from medsweep.study.plan import PlannedSweep, plan_arms
-from medsweep.study.stages import STAGES, Settings
-from medsweep.sweep.arms import Arm
-from medsweep.sweep.plan import Builder, Plan
+from medsweep.study.plan import PlannedSweep
+from medsweep.study.stages import Settings
+from medsweep.study.suggestions import KEY, Suggestion, Suggestions
+from medsweep.sweep.plan import Plan
 from medsweep.sweep.searched import NEEDS_VALIDATION, point_of, space_of
-from medsweep.sweep.space import SUGGESTION, Choices, Params, Range, SearchSection, Space
+from medsweep.sweep.space import SearchSection
 from medsweep.trial import COMPLETE, DivergedError, PoolDryError, PrunedError
-from medsweep.validation import explain
 
-PROBES: Final = 16
-"""Points at which a searched field is looked at before it is said that no stage reads it."""
-POOL_FIELDS: Final = ("synthesise.count", "synthesise.headroom", "segment.min_iou", "segment.filter_mode")
-"""Fields that decide how large a pool must be."""
 RESULTS: Final = (PrunedError.outcome, DivergedError.outcome, PoolDryError.outcome)
 """Ends of a suggestion that are results of the search, not failures of the run."""
 LIMIT: Final = (
@@ -37,152 +33,158 @@ LIMIT: Final = (
 
 
 @dataclass(frozen=True)
-class Suggestion:
-    """A point of the space that was asked for; ``arm`` is None where its values cannot stand together."""
-
-    name: str
-    params: Params
-    arm: Arm[Settings] | None
-    refused: str = ""
-
-
-@dataclass(frozen=True)
 class State:
     """How far a search is."""
 
     plan: Plan[Settings]
-    """All arms of the sweep and all suggestions so far."""
-    fixed: tuple[Result, ...] = ()
-    """Results of the sweep's own arms that lie in the space."""
-    suggestions: tuple[Suggestion, ...] = ()
-    results: tuple[Result, ...] = ()
-    """Of the batches that are settled, so maybe fewer than ``suggestions``."""
+    """All arms of the sweep and all suggestions so far, without those that failed for good."""
+    suggestions: tuple[Suggestion, ...]
+    """Those that were asked for and lie in the space."""
+    told: tuple[Result, ...]
+    """What the sampler heard, in that order: of arms of the sweep that lie in the space, and of suggestions."""
+    failed: Mapping[str, Event]
+    """Suggestions of which a trial failed for good, by name: told as failed and not tried again."""
+    asked: int
+    """Number of suggestions ever asked for, those included that an edited space left outside."""
 
     @property
-    def all_results(self) -> tuple[Result, ...]:
-        """All results in the order in which the sampler gets them."""
-        return (*self.fixed, *self.results)
+    def fixed(self) -> tuple[Result, ...]:
+        """Results of the sweep's own arms that lie in the space."""
+        names = {suggestion.name for suggestion in self.suggestions}
+        return tuple(result for result in self.told if result.name not in names)
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """Results of suggestions, in the order in which these were asked for."""
+        told = {result.name: result for result in self.told}
+        return tuple(told[suggestion.name] for suggestion in self.suggestions if suggestion.name in told)
+
+    def waiting(self, arms: Sequence[Suggestion]) -> list[Suggestion]:
+        """Those of ``arms`` of which the sampler has not heard."""
+        told = {result.name for result in self.told}
+        return [arm for arm in arms if arm.name not in told]
 
 
 @dataclass(frozen=True)
 class Search:
-    """The search of a sweep; what it suggests follows from the store alone."""
+    """The search of a sweep; where it is follows from its record and from what is published."""
 
-    planned: PlannedSweep
+    points: Suggestions
     section: SearchSection
-    space: Space
-    inside: tuple[Suggestion, ...]
-    """Arms of the sweep that lie in the space."""
     store: Store
-    expansions: Expansions
-    """Of the arms and of all suggestions so far."""
+    record: Record
 
-    def forward(self, state: State | None = None) -> State:
-        """Ask as far as the store's results reach; ``state`` itself where nothing new is known."""
-        state = state or State(self.plan([]))
-        while (ahead := self._next(state)) is not None:
-            state = ahead
+    def forward(self, lost: Mapping[str, Lost] | None = None) -> State:
+        """Tell and ask as far as results reach; ``lost`` are trials that failed for good since the last time."""
+        self.record.refresh()
+        state = self._state()
+        while (event := self._tell(state, lost or {}) or self._ask(state)) is not None:
+            self.record.append(event)
+            state = self._state()
         return state
 
     def is_settled(self, state: State) -> bool:
         """Whether every suggestion was made and has a result."""
         return len(state.results) == self.section.suggestions
 
-    def plan(self, suggestions: Sequence[Suggestion]) -> Plan[Settings]:
-        """Trials of all arms of the sweep and of ``suggestions``."""
-        planned = self.planned
-        arms = [*planned.arms, *(suggestion.arm for suggestion in suggestions if suggestion.arm is not None)]
-        return plan_arms(
-            planned.sweep, planned.source, planned.replicates, arms, self._bounds(suggestions), known=self.expansions
-        )
+    def whole_plan(self, state: State) -> Plan[Settings]:
+        """The plan with all suggestions, those included that failed for good."""
+        return self.points.plan(state.suggestions)
 
     def measured_plan(self, state: State) -> Plan[Settings]:
         """The plan without suggestions that have no scores to tabulate: stopped, refused, dry or not yet run."""
         scored = {result.name for result in state.results if result.outcome in (COMPLETE, DivergedError.outcome)}
-        return self.plan([suggestion for suggestion in state.suggestions if suggestion.name in scored])
+        return self.points.plan([suggestion for suggestion in state.suggestions if suggestion.name in scored])
 
     def stopping(self, plan: Plan) -> Stopping | None:
         """What may be stopped early of ``plan``, if the search asks for that."""
         return stopping_of(plan, self.section.early_stopping, self.store.root.resolve())
 
-    def _next(self, state: State) -> State | None:
-        """The state a batch further on; None where results are missing or no suggestion is left."""
-        if len(state.fixed) < len(self.inside):
-            fixed = _all_settled(
-                self._result(state.plan, own, [arm for arm in self.planned.arms if arm is not own.arm])
-                for own in self.inside
-            )
-            return None if fixed is None else replace(state, fixed=fixed)
-        if len(state.results) < len(state.suggestions):
-            batch = state.suggestions[len(state.results) :]
-            results = _all_settled(self._result(state.plan, suggestion, self.planned.arms) for suggestion in batch)
-            return None if results is None else replace(state, results=(*state.results, *results))
-        first = len(state.suggestions)
-        count = min(self.section.batch, self.section.suggestions - first)
-        if count == 0:
+    def forget(self, gone: set[str]) -> None:
+        """Let suggestions be tried again whose trials ``gone`` ended without a result."""
+        state = self.forward()
+        plan = self.whole_plan(state)
+        for result in state.results:
+            leaves = [] if result.outcome in (COMPLETE, REFUSED) else plan.leaves_of(result.name)
+            if any(gone & plan.ancestry(leaf) for leaf in leaves):
+                self.record.append(Event(kind="forgotten", arm=result.name))
+
+    def write_journal(self, state: State) -> None:
+        """Keep ``STORE/search/SWEEP.log`` for those who look at a search with Optuna's tools; nothing here reads it."""
+        points = {suggestion.name: suggestion.params for suggestion in (*self.points.inside, *state.suggestions)}
+        sweep = self.points.planned.sweep.name
+        text = journal_of(sweep, self.section, self.points.space, self.record.events, points)
+        path = self.store.root / SEARCH / f"{sweep}.log"
+        if text and (not path.is_file() or path.read_text() != text):
+            write_atomic(path, text)
+
+    def _state(self) -> State:
+        recorded = self.record.recorded()
+        known = [
+            self.points.at(name, params, stood=name in recorded.told and recorded.told[name].outcome != REFUSED)
+            for name, params in recorded.asked.items()
+        ]
+        suggestions = [suggestion for suggestion in known if suggestion is not None]
+        arms = {arm.name: arm for arm in (*self.points.inside, *suggestions)}
+        whole = self.points.plan(suggestions)
+        told = {
+            name: event for name, event in recorded.told.items() if name in arms and _holds(event, arms[name], whole)
+        }
+        # Those that were told of another version of the sweep are none of this one's.
+        kept = tuple(each for each in suggestions if each.name in told or each.name not in recorded.told)
+        results = [result_of(self.section, event, arms[name].params) for name, event in told.items()]
+        failed = {name: event for name, event in told.items() if event.culprit}
+        return State(
+            plan=self.points.plan([suggestion for suggestion in kept if suggestion.name not in failed]),
+            suggestions=kept,
+            told=tuple(result for result in results if result is not None),
+            failed=failed,
+            asked=len(recorded.asked),
+        )
+
+    def _tell(self, state: State, lost: Mapping[str, Lost]) -> Event | None:
+        """The next end of an arm to tell; of a batch only once all of it has ended."""
+        arms = state.waiting(self.points.inside) or state.waiting(state.suggestions)
+        ends = list(self._ends(arms, state, lost))
+        return ends[0] if ends and None not in ends else None
+
+    def _ends(self, arms: Sequence[Suggestion], state: State, lost: Mapping[str, Lost]) -> Iterator[Event | None]:
+        """How each of ``arms`` ended; no arm pays for trials that named arms need too."""
+        own = {arm.name for arm in self.points.inside}
+        lost = {event.culprit: (event.outcome, event.message) for event in state.failed.values()} | {**lost}
+        named = self.points.planned.arms
+        all_named = self._made_for([arm.name for arm in named], state.plan)
+        for arm in arms:
+            if arm.arm is None:
+                yield Event(kind="told", arm=arm.name, outcome=REFUSED, message=arm.refused)
+                continue
+            is_own = arm.name in own
+            others = self._made_for([o.name for o in named if o.name != arm.name], state.plan) if is_own else all_named
+            failures = {} if is_own else lost
+            yield ending_of(self.section, state.plan, self.store, arm=arm.name, others=others, lost=failures)
+
+    def _made_for(self, arms: Sequence[str], plan: Plan) -> frozenset[str]:
+        leaves = {leaf for arm in arms for leaf in plan.leaves_of(arm)}
+        return frozenset[str]().union(*map(plan.ancestry, leaves))
+
+    def _ask(self, state: State) -> Event | None:
+        """The next batch, once all that was asked for has an end."""
+        count = min(self.section.batch, self.section.suggestions - len(state.suggestions))
+        if count <= 0 or state.waiting(self.points.inside) or state.waiting(state.suggestions):
             return None
-        points = ask(self.section, self.space, state.all_results, count)
-        suggestions = (*state.suggestions, *(self._suggest(first + k, params) for k, params in enumerate(points)))
-        return replace(state, suggestions=suggestions, plan=self.plan(suggestions))
-
-    def _result(self, plan: Plan, suggestion: Suggestion, others: Sequence[Arm]) -> Result | None:
-        """What a suggestion came to; it does not pay for trials that the arms ``others`` need too."""
-        name, params = suggestion.name, suggestion.params
-        if suggestion.arm is None:
-            return Result(name, params, REFUSED, suggestion.refused)
-        leaves = {leaf for arm in others for leaf in plan.leaves_of(arm.name)}
-        shared = frozenset[str]().union(*map(plan.ancestry, leaves))
-        return result_of(self.section, plan, self.store, name=name, params=params, others=shared)
-
-    def _suggest(self, number: int, params: Params) -> Suggestion:
-        name = f"{SUGGESTION}{number:03}"
-        try:
-            arm = Arm(name, params, self.planned.sweep.with_levels(params, ("search", "space")))
-            self._leaf(arm)
-        except ValidationError as error:
-            return Suggestion(name, params, None, explain(error, Settings)[1])
-        except UserError as error:
-            return Suggestion(name, params, None, str(error))
-        return Suggestion(name, params, arm)
-
-    def _leaf(self, arm: Arm[Settings]) -> str:
-        control = next(other for other in self.planned.arms if other.is_control)
-        return Chains([control, arm], self.planned.source).expand(Builder(STAGES), arm, self.planned.replicates[0])
-
-    def _bounds(self, suggestions: Sequence[Suggestion]) -> list[Settings]:
-        """Each point of the space with the largest dose searched, so that later suggestions find pools large enough."""
-        tops = {dotted: _top(self.space, dotted) for dotted in POOL_FIELDS if dotted in self.space}
-        if not tops:
-            return []
-        points = [point.params for point in (*self.inside, *suggestions) if point.arm is not None]
-        return [self.planned.sweep.with_levels(point | tops, ("search", "space")) for point in points]
-
-    def require_read(self) -> None:
-        """Refuse a searched field that changes no trial, wherever in the space; the UserError names it."""
-        random = self.section.model_copy(update={"sampler": "random"})
-        probes = ask(random, self.space, [], PROBES)
-        for dotted, domain in self.space.items():
-            span = (
-                (domain.decode(domain.low), domain.decode(domain.high)) if isinstance(domain, Range) else domain.values
-            )
-            if not any(self._differ([{**probe, dotted: value} for value in span]) for probe in probes):
-                text = f"search.space: {dotted} changes no trial: no stage of any suggestion reads it"
-                key = ("search", "space", dotted)
-                raise self.planned.sweep.error(key, f"{text}; remove it, or fix what makes it matter")
-
-    def _differ(self, points: Sequence[Params]) -> bool:
-        suggestions = [self._suggest(number, params) for number, params in enumerate(points)]
-        return len({self._leaf(suggestion.arm) for suggestion in suggestions if suggestion.arm is not None}) > 1
+        draw = len(state.fixed) + state.asked
+        return Event(kind="asked", points=tuple(ask(self.section, self.points.space, state.told, count, draw=draw)))
 
 
-def _all_settled(results: Iterable[Result | None]) -> tuple[Result, ...] | None:
-    """All of the results, or None where one is missing."""
-    settled = tuple(results)
-    return None if None in settled else cast("tuple[Result, ...]", settled)
+def _holds(told: Event, arm: Suggestion, plan: Plan) -> bool:
+    """Whether what was told of an arm is about the trials that measure it now."""
+    if arm.arm is None or told.outcome == REFUSED:
+        return arm.arm is None and told.outcome == REFUSED
+    return tuple(plan.leaves_of(arm.name)) == told.leaves
 
 
-def open_search(planned: PlannedSweep, store: Store) -> Search | None:
-    """The search of a sweep; None where it has none.
+def open_search(planned: PlannedSweep, store: Store, *, writes: bool = False) -> Search | None:
+    """The search of a sweep; None where it has none. Only one that ``writes`` records what it asks and tells.
 
     Raises:
         UserError: a fold has no validation patients, or a searched field changes nothing.
@@ -200,46 +202,59 @@ def open_search(planned: PlannedSweep, store: Store) -> Search | None:
     inside = tuple(
         Suggestion(arm.name, point, arm)
         for arm, point in points
-        if point is not None and sweep.with_levels(point, ("search", "space")) == arm.settings
+        if point is not None and sweep.with_levels(point, KEY) == arm.settings
     )
-    search = Search(planned, section, space, inside, store, Expansions(planned.arms))
-    search.require_read()
-    return search
+    suggestions = Suggestions(planned, section, space, inside, Expansions(planned.arms))
+    suggestions.require_read()
+    return Search(suggestions, section, store, Record(store.root / SEARCH / sweep.name, writes=writes))
 
 
-def run_search(search: Search, run: Callable[[Plan[Settings], Stopping | None], Summary]) -> tuple[State, Summary]:
-    """Run all arms and suggestions, batch by batch, until all are settled, the user stops, or a trial is missing.
+def run_search(
+    search: Search, run: Callable[[Plan[Settings], Stopping | None], Summary], *, fail_fast: bool = False
+) -> tuple[State, Summary]:
+    """Run all arms and suggestions until all are settled, the user stops, the budget is spent, or a trial is missing.
 
-    ``run`` runs a plan as ``run_plan`` does, with what may be stopped early. Whatever interrupts it, the next call goes
-    on from the store.
+    ``run`` runs a plan as ``run_plan`` does, with what may be stopped early. A suggestion that fails for good is told
+    to the sampler as failed, unless ``fail_fast``. Whatever interrupts it, the next call goes on from the store.
     """
     state, summaries = search.forward(), list[Summary]()
     while True:
         summaries.append(run(state.plan, search.stopping(state.plan)))
-        ahead = search.forward(state)
-        # Results that came in while no suggestion was left change no plan, so nothing is to run.
-        if summaries[-1].stopped or ahead.plan is state.plan:
+        last = summaries[-1]
+        own = any(failure.outcome in OWN_FAILURES for failure in last.failures)
+        ahead = search.forward({} if fail_fast else _lost(last, state.plan))
+        search.write_journal(ahead)
+        ended = last.stopped or last.capped or (fail_fast and own)
+        if ended or len(ahead.suggestions) == len(state.suggestions):
             return ahead, _total(search, ahead, summaries)
         state = ahead
 
 
+def _lost(summary: Summary, plan: Plan) -> dict[str, Lost]:
+    """Trials of suggestions alone that were tried as often as may be, and would fail again."""
+    serves = plan.serves()
+    return {
+        failure.trial.digest: (failure.outcome, failure.message)
+        for failure in summary.failures
+        if not failure.published and failure.outcome in GIVEN_UP and suggestions_only(serves[failure.trial.digest])
+    }
+
+
 def _total(search: Search, state: State, summaries: Sequence[Summary]) -> Summary:
-    """One summary of all batches; how suggestions ended is a result, not a failure."""
-    serves = state.plan.serves()
-    total = joined(summaries)
+    """One summary of all plans; a suggestion that ended by itself is a result, one that failed stays a failure."""
+    whole, total = search.whole_plan(state), joined(summaries)
+    serves, labels = whole.serves(), labels_of(whole)
+    culprits = {event.culprit: event for event in state.failed.values()}
     failures = tuple(
         failure
         for failure in total.failures
-        if failure.outcome not in RESULTS or not suggestions_only(serves[failure.trial.digest])
+        if failure.trial.digest not in culprits
+        and (failure.outcome not in RESULTS or not suggestions_only(serves[failure.trial.digest]))
     )
-    blocked = 0 if search.is_settled(state) and not failures else total.blocked
-    return replace(total, failures=failures, blocked=blocked)
-
-
-def _top(space: Space, dotted: str) -> object:
-    domain = space[dotted]
-    if not isinstance(domain, Choices):
-        return domain.decode(domain.high)
-    if dotted == "segment.filter_mode":
-        return "fixed-kept" if "fixed-kept" in domain.values else domain.values[0]
-    return max(domain.values)
+    settled = search.is_settled(state) and not failures
+    failures += tuple(
+        Failure(whole.trials[digest], labels[digest], event.outcome, event.message, published=True)
+        for digest, event in culprits.items()
+    )
+    found_nothing = shortfall(search.section, state.results) if search.is_settled(state) else ""
+    return replace(total, failures=failures, blocked=0 if settled else total.blocked, found_nothing=found_nothing)

@@ -140,7 +140,9 @@ class Session:
             if self.search is None:
                 return checked._run_plan(runner, options)
             state, summary = run_search(
-                self.search, lambda plan, stopping: self._with_plan(plan)._run_plan(runner, options, stopping)
+                self.search,
+                lambda plan, stopping: self._with_plan(plan)._run_plan(runner, options, stopping),
+                fail_fast=options.fail_fast,
             )
             write_index(state.plan, self.store)
             return summary
@@ -232,7 +234,7 @@ def open_sweep(path: Path, store_root: Path, *, to: Purpose = "plan", rehash: bo
     """
     store = Store.create(store_root) if to == "run" else Store.open(store_root)
     planned = plan_sweep(path, store, reading=to == "read", rehash=rehash)
-    looks, search = open_looks(planned, store), open_search(planned, store)
+    looks, search = open_looks(planned, store), open_search(planned, store, writes=to == "run")
     plan = planned.plan if search is None else search.forward().plan
     look = None if looks is None else looks.forward()
     plan = plan if look is None else look.plan

@@ -47,9 +47,19 @@ class Constraint(Scored):
     at_least: float | None = None
     """Lower bound, in the unit of the metric."""
 
+    @property
+    def bound(self) -> float:
+        """The one of the two that is given."""
+        return self.at_most if self.at_most is not None else typing.cast(float, self.at_least)
+
+    @property
+    def words(self) -> str:
+        """The bound as the sweep says it."""
+        return f"{'at_least' if self.at_most is None else 'at_most'} {self.bound:g}"
+
     def excess(self, value: float) -> float:
         """How far ``value`` is beyond the bound, in its unit; 0 or less is feasible."""
-        return value - self.at_most if self.at_most is not None else typing.cast(float, self.at_least) - value
+        return value - self.bound if self.at_most is not None else self.bound - value
 
 
 class StoppingRule(Config):

@@ -2,8 +2,9 @@
 
 import json
 import math
+import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,15 @@ from medsweep.cli import app
 from medsweep.data.source import DataSource
 from medsweep.errors import UserError
 from medsweep.execution.driver import Summary, run_plan
-from medsweep.execution.runner import LocalRunner
-from medsweep.execution.task import RunContext
-from medsweep.search.results import Result
+from medsweep.execution.runner import LocalRunner, RoundResult, RunPolicy
+from medsweep.execution.task import RunContext, Task
+from medsweep.search.results import Result, shortfall
 from medsweep.search.sampler import ask, best_of, importances
 from medsweep.search.stopping import Stopping
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains
 from medsweep.study.plan import plan_sweep
-from medsweep.study.reach import needed_by, whole_plan
+from medsweep.study.reach import needed_by
 from medsweep.study.search_loop import Search, open_search, run_search
 from medsweep.study.stages import SCHEMA, STAGES, Settings
 from medsweep.sweep.arms import arms, replicates
@@ -195,8 +196,8 @@ class Stop:
         return summary if self.left else Summary(**{**vars(summary), "stopped": True})
 
 
-def opened(path: Path, store: Store) -> Search:
-    found = open_search(plan_sweep(path, store), store)
+def opened(path: Path, store: Store, *, writes: bool = True) -> Search:
+    found = open_search(plan_sweep(path, store), store, writes=writes)
     assert found is not None
     return found
 
@@ -206,17 +207,17 @@ def test_a_plan_is_the_same_whatever_was_planned_before_it(tmp_path: Path) -> No
     path, store = write_micro(tmp_path, *MICRO, dose), Store.create(tmp_path / "store")
     search, fresh = opened(path, store), opened(path, store)
     points = [{"synthesise.count": count, "segment.learning_rate": 0.01} for count in (12, 3, 7)]
-    suggestions = [search._suggest(number, point) for number, point in enumerate(points)]
+    suggestions = [search.points.suggest(f"search-{number:03}", point) for number, point in enumerate(points)]
     for number in range(len(points)):
-        search.plan(suggestions[: number + 1])
-    assert search.plan(suggestions) == fresh.plan(suggestions)
-    assert list(search.plan(suggestions).trials) == list(fresh.plan(suggestions).trials)
+        search.points.plan(suggestions[: number + 1])
+    assert search.points.plan(suggestions) == fresh.points.plan(suggestions)
+    assert list(search.points.plan(suggestions).trials) == list(fresh.points.plan(suggestions).trials)
 
 
 def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) -> None:
     path, store = write_micro(tmp_path, *MICRO), Store.create(tmp_path / "store")
     search = opened(path, store)
-    assert [own.name for own in search.inside] == ["control"], "slow lies outside"
+    assert [own.name for own in search.points.inside] == ["control"], "slow lies outside"
     first = Stop(store, batches=2)
     state, summary = run_search(search, first)
     assert summary.stopped
@@ -225,7 +226,7 @@ def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) 
     assert len(state.suggestions) == 4
     # The second batch was asked but not run; one suggestion of it comes to be, the last one first.
     last = state.suggestions[-1].name
-    only = search.plan([each for each in state.suggestions if each.name == last])
+    only = search.points.plan([each for each in state.suggestions if each.name == last])
     run_plan(only, first.context, LocalRunner(), Observer())
     again = opened(path, store)
     assert again.forward().suggestions == state.suggestions
@@ -266,6 +267,128 @@ def _check_best(path: Path, store: Store, results: Path) -> None:
     assert len(lines) == 6
 
 
+class Fails(Stop):
+    """Runs plans in this process, where the segmenters of ``arms`` end for good in a way of their own."""
+
+    def __init__(self, store: Store, arms: Mapping[str, str]) -> None:
+        super().__init__(store)
+        self.arms = arms
+
+    def __call__(self, plan: Plan, stopping: Stopping | None) -> Summary:
+        serves = plan.serves()
+        ends = {
+            digest: self.arms[serves[digest][0]]
+            for digest, trial in plan.trials.items()
+            if trial.stage == "segment" and serves[digest][0] in self.arms
+        }
+        summary = run_plan(plan, self.context, Ending(ends), Observer())
+        self.stages += list(summary.ran.elements())
+        return summary
+
+
+class Ending(LocalRunner):
+    """The local runner, but the trials in ``ends`` fail by that name, and all that is made from them is blocked."""
+
+    def __init__(self, ends: Mapping[str, str]) -> None:
+        self.ends = ends
+
+    def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
+        blocked = {task.digest for task in tasks if set(self.ends) & set(task.inputs.values())}
+        shut = blocked | set(self.ends)
+        result = super().run([task for task in tasks if task.digest not in shut], context, observer, policy)
+        result.outcomes |= self.ends | dict.fromkeys(blocked, "blocked")
+        result.messages |= dict.fromkeys(self.ends, "no room")
+        return result
+
+
+def test_a_suggestion_that_fails_for_good_is_told_and_the_search_goes_on(tmp_path: Path) -> None:
+    path, store = write_micro(tmp_path, *MICRO), Store.create(tmp_path / "store")
+    lost = {"search-000": "out-of-memory", "search-002": "killed"}
+    state, summary = run_search(opened(path, store), Fails(store, lost))
+    outcomes = ["out-of-memory", "complete", "killed", "complete"]
+    assert [result.outcome for result in state.results] == outcomes
+    assert [(one.outcome, one.published) for one in summary.failures] == [("out-of-memory", True), ("killed", True)]
+    assert (summary.exit_code, summary.blocked, summary.again) == (1, 0, False)
+    # A resumed search suggests the same, says the same and runs nothing, although nothing of the two is published.
+    rest = Stop(store)
+    again, summary = run_search(opened(path, store), rest)
+    assert again.suggestions == state.suggestions
+    assert again.told == state.told
+    assert (rest.stages, summary.exit_code, len(summary.failures)) == ([], 1, 2)
+    where = ["--store", str(store.root)]
+    shown = CliRunner().invoke(app, ["best", str(path), *where, "--results", str(tmp_path / "results")])
+    assert shown.exit_code == 0
+    assert "search-000: out-of-memory; no room" in shown.output
+    assert "search-002: killed; no room" in shown.output
+    _check_journal(store, outcomes)
+    put_back = CliRunner().invoke(app, ["retry", str(path), "--failed", "--outcome", "killed", *where])
+    assert "1 segment trial(s) that ended as killed" in put_back.output, put_back.output
+    journal = (store.root / "search" / "micro.log").read_text()
+    after, summary = run_search(opened(path, store), rest)
+    grown = (store.root / "search" / "micro.log").read_text()
+    assert grown.startswith(journal)
+    assert len(grown) > len(journal)
+    assert after.suggestions == state.suggestions
+    assert rest.stages == ["segment", "score"]
+    assert [result.outcome for result in after.results] == [*outcomes[:2], "complete", "complete"]
+    assert [result.name for result in after.told][-1] == "search-002"
+
+
+def _check_journal(store: Store, outcomes: Sequence[str]) -> None:
+    """Optuna's own reader shows the search, and a torn journal is whole again after the next run."""
+    import optuna
+
+    path = store.root / "search" / "micro.log"
+
+    def read() -> optuna.Study:
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        return optuna.load_study(study_name="micro", storage=storage)
+
+    trials = read().get_trials()
+    assert [trial.user_attrs["arm"] for trial in trials] == ["control", *(f"search-{number:03}" for number in range(4))]
+    assert [trial.user_attrs["outcome"] for trial in trials] == ["complete", *outcomes]
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "FAIL", "COMPLETE"]
+    assert read().best_value == max(trial.value for trial in trials if trial.value is not None)
+    assert list(trials[-1].constraints) == ["hours"]
+    text = path.read_text()
+    path.write_text(text[:-20])
+    search = opened(store.root.parent / "micro.yaml", store)
+    search.write_journal(search.forward())
+    assert path.read_text() == text
+
+
+def test_a_search_that_finds_nothing_says_so_and_by_how_much(tmp_path: Path) -> None:
+    path = write_micro(tmp_path, *MICRO, ("metric: hours, at_most: 5.0", "metric: dice, at_least: 1.5"))
+    store = Store.create(tmp_path / "store")
+    state, summary = run_search(opened(path, store), Fails(store, {"search-001": "error"}))
+    best = max((result for result in state.results if result.values), key=lambda result: result.values)
+    said = f"{best.name} comes nearest: dice {best.values[0]:.4g} misses at_least 1.5 by {1.5 - best.values[0]:.3g}"
+    assert said in summary.found_nothing
+    assert summary.exit_code == 1
+    shown = CliRunner().invoke(app, ["best", str(path), "--store", str(store.root), "--results", str(tmp_path / "r")])
+    assert (shown.exit_code, said in shown.output) == (1, True), shown.output
+    none = shortfall(section(), [Result("a", {}, "diverged"), Result("b", {}, "killed"), Result("c", {}, "diverged")])
+    assert "none of 3 suggestions could be measured: 2 diverged, 1 killed" in none
+
+
+def test_what_lies_outside_an_edited_space_is_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
+    path, store = write_micro(tmp_path, *MICRO), Store.create(tmp_path / "store")
+    before, _ = run_search(opened(path, store), Stop(store))
+    rates = sorted(result.params["segment.learning_rate"] for result in before.results)
+    path = write_micro(tmp_path, *MICRO, ("low: 0.001,", f"low: {rates[1]},"))
+    edited = opened(path, store, writes=False).forward()
+    assert sorted(result.params["segment.learning_rate"] for result in edited.results) == rates[1:]
+    assert [each.name for each in edited.suggestions][-1] == "search-004"
+    more = "segment.learning_rate: {low: 0.001, high: 0.03, log: true}"
+    path = write_micro(tmp_path, *MICRO, (more, f"{more}\n    segment.warmup_steps: [0, 5]"))
+    wider = opened(path, store, writes=False).forward()
+    assert [result.metrics for result in wider.results] == [result.metrics for result in before.results]
+    assert {result.params["segment.warmup_steps"] for result in wider.results} == {0}
+    path = write_micro(tmp_path, *MICRO, ("steps: 12", "steps: 10"))
+    other = opened(path, store, writes=False).forward()
+    assert not other.results, "they are about other trials"
+
+
 def test_a_suggestion_that_cannot_stand_is_refused_and_adds_no_trial(tmp_path: Path) -> None:
     changes = (
         (
@@ -275,11 +398,11 @@ def test_a_suggestion_that_cannot_stand_is_refused_and_adds_no_trial(tmp_path: P
     )
     path, store = write_micro(tmp_path, *MICRO, *changes), Store.create(tmp_path / "store")
     search = opened(path, store)
-    refused = search._suggest(7, {"segment.warmup_steps": 10, "segment.steps": 8})
+    refused = search.points.suggest("search-007", {"segment.warmup_steps": 10, "segment.steps": 8})
     assert refused.arm is None
     assert "warmup_steps (10) must be below steps (8)" in refused.refused
-    sound = search._suggest(8, {"segment.warmup_steps": 0, "segment.steps": 8})
-    assert search.plan([refused, sound]).trials == search.plan([sound]).trials
+    sound = search.points.suggest("search-008", {"segment.warmup_steps": 0, "segment.steps": 8})
+    assert search.points.plan([refused, sound]).trials == search.points.plan([sound]).trials
 
 
 def test_the_commands_run_a_search_and_tell_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,13 +430,18 @@ def test_the_commands_run_a_search_and_tell_what_it_found(tmp_path: Path, monkey
 
 
 def _check_damage_hides_no_suggestion(path: Path, store: Store) -> None:
-    """``retry`` sees suggestions as ``run`` does, and what a search asked after a trial that is gone stays needed."""
-    whole = whole_plan(path, store)
-    assert whole.leaves_of("search-003")
+    """What a search asked after a trial that is damaged stays planned and needed, with its record or without."""
     published = {digest for stage in store.stages() for digest in store.listing(stage)}
-    first = whole.leaves_of("search-000")[0]
-    store.quarantine("score", first)
-    assert "search-003" not in {arm.name for arm in whole_plan(path, store).arms}
+    search = opened(path, store, writes=False)
+    whole = search.whole_plan(search.forward())
+    store.quarantine("score", whole.leaves_of("search-000")[0])
+    again = opened(path, store, writes=False).forward()
+    assert [result.name for result in again.results] == [f"search-{number:03}" for number in range(4)]
+    shown = CliRunner().invoke(app, ["best", str(path), "--store", str(store.root), "--results", str(path.parent)])
+    assert "gone" in shown.output
     looked = CliRunner().invoke(app, ["plan", str(path), "--store", str(store.root)])
     assert looked.exit_code == 0
+    assert published <= needed_by(path, store)
+    shutil.rmtree(store.root / "search")
+    assert "search-003" not in {arm.name for arm in opened(path, store, writes=False).forward().plan.arms}
     assert published <= needed_by(path, store)
