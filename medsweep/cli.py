@@ -12,7 +12,7 @@ import typer
 from medsweep import __version__
 from medsweep.commands import data, launch, reference, results, sweeps
 from medsweep.commands import store as upkeep
-from medsweep.errors import UserError
+from medsweep.errors import SeveralError, UserError
 from medsweep.stop_signals import STOPPED_EXIT, stop_signals
 from medsweep.store.store import DamagedError
 
@@ -38,7 +38,8 @@ def with_plain_errors(command: Callable[P, int]) -> Callable[P, None]:
                         typer.echo("medsweep: stopped; run the same command to go on", err=True)
                     code = STOPPED_EXIT
                 elif isinstance(error, UserError):
-                    typer.echo(f"medsweep: {error}", err=True)
+                    for line in _told(error):
+                        typer.echo(f"medsweep: {line}", err=True)
                     code = 2
                 elif isinstance(error, DamagedError):
                     typer.echo(f"medsweep: {error}; medsweep run sets it aside and makes it again", err=True)
@@ -53,6 +54,10 @@ def with_plain_errors(command: Callable[P, int]) -> Callable[P, None]:
         raise typer.Exit(code)
 
     return wrapped
+
+
+def _told(error: UserError) -> list[str]:
+    return str(error).splitlines() if isinstance(error, SeveralError) else [str(error)]
 
 
 def _group(text: str, *commands: Callable[..., int]) -> typer.Typer:

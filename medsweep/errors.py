@@ -1,11 +1,64 @@
 """Errors a user can mend: one line that says what, the value seen, where, and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+SHOWN: Final = 10
+"""Mistakes of a file that are told at a time."""
 
 
 class UserError(ValueError):
     """Shown without a traceback; the command ends with exit code 2."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line per mistake."""
+        return (str(self),)
+
+
+class SeveralError(UserError):
+    """Several mistakes of one file, a line each, of which the first ten are told."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = tuple(dict.fromkeys(lines))
+        rest = len(self._lines) - SHOWN
+        super().__init__("\n".join([*self._lines[:SHOWN], *([f"... and {rest} more"] if rest > 0 else [])]))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line per mistake, however many."""
+        return self._lines
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return SeveralError, (self._lines,)
+
+
+class Mistakes:
+    """What is wrong with one file, gathered so that it can be mended in one go."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Keep the user error that ends the block, and go on after it."""
+        try:
+            yield
+        except UserError as error:
+            self.add(error)
+
+    def add(self, error: UserError) -> None:
+        """Keep a user error that was not raised."""
+        self.lines += error.lines
+
+    def raise_any(self) -> None:
+        """Raise what was gathered, if there is anything."""
+        if len(set(self.lines)) == 1:
+            raise UserError(self.lines[0])
+        if self.lines:
+            raise SeveralError(self.lines)
 
 
 def meant_by(name: str, known: Iterable[str]) -> str:

@@ -1,60 +1,109 @@
 """From what pydantic finds wrong to one line with file, line, value and the nearest valid name."""
 
 import json
+import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from medsweep.config import Config
-from medsweep.errors import nearest
+from medsweep.errors import Mistakes, meant_by, nearest, nearest_field
 from medsweep.yamlfile import Key, YamlFile
 
 C = TypeVar("C", bound=Config)
 
 
-def parse(model: type[C], data: Mapping[str, Any], yaml: YamlFile, at: Key | Callable[[Key], Key] = ()) -> C:
+def parse(
+    model: type[C],
+    data: Mapping[str, Any],
+    yaml: YamlFile,
+    at: Key | Callable[[Key], Key] = (),
+    elsewhere: Iterable[str] = (),
+) -> C:
     """Validate ``data`` as ``model``; ``at`` is its key in ``yaml``, or gives the key there of a key in ``data``.
 
     JSON rules apply: a list is accepted for a tuple, a whole number for a float, and nothing else is converted.
+    ``elsewhere`` are dotted names of the whole file, one of which an unknown key may be meant for.
 
     Raises:
-        UserError: the first finding, with its place.
+        UserError: all findings, each with its place.
     """
     try:
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        loc, message = explain(error, model)
-        raise yaml.error(at(loc) if callable(at) else (*at, *loc), message) from None
+        mistakes = Mistakes()
+        for loc, message in findings(error, model, data, tuple(elsewhere)):
+            mistakes.lines.append(str(yaml.error(at(loc) if callable(at) else (*at, *loc), message)))
+    mistakes.raise_any()
+    raise RuntimeError(f"{model.__name__} is refused without a finding")
 
 
 def explain(error: ValidationError, model: type[Config]) -> tuple[Key, str]:
-    """Place (relative to the model) and one-line description of the first finding.
+    """Place (relative to the model) and one-line description of the first finding."""
+    return next(iter(findings(error, model)))
 
-    Unknown keys go first: a required key that is misspelt is missing, too.
+
+def findings(
+    error: ValidationError, model: type[Config], data: object = None, elsewhere: Sequence[str] = ()
+) -> list[tuple[Key, str]]:
+    """Place (relative to the model) and one-line description of every finding, unknown keys first.
+
+    A required key that is misspelt is missing, too, and a value that suits no type of a union is refused by each:
+    what follows from a finding is left out. ``data`` is what was validated.
     """
-    findings = error.errors(include_url=False)
-    first = next((finding for finding in findings if finding["type"] == "extra_forbidden"), findings[0])
-    loc: Key = tuple(first["loc"])
-    dotted = ".".join(map(str, loc)) or "the section"
-    owner = ".".join(map(str, loc[:-1])) or "the top level"
-    if first["type"] == "extra_forbidden":
+    listed = error.errors(include_url=False)
+    unknown = {tuple(one["loc"]) for one in listed if one["type"] == "extra_forbidden"}
+    found: dict[Key, tuple[Key, str]] = {}
+    for one in sorted(listed, key=lambda one: one["type"] != "extra_forbidden"):
+        missing, loc = one["type"] == "missing", tuple(one["loc"])
+        loc = loc if data is None else _within(data, loc, missing=missing)
+        misspelt = (meant_by(str(other[-1]), [str(loc[-1])]) for other in unknown if other[:-1] == loc[:-1])
+        if (missing and any(misspelt)) or any(known and loc[: len(known)] == known for known in found):
+            continue
+        found[loc] = (loc[:-1] if missing else loc, _message(one, loc, model, elsewhere))
+    return list(found.values())
+
+
+def _within(data: object, loc: Key, *, missing: bool) -> Key:
+    """``loc`` without the names of types that pydantic puts between the keys of ``data``."""
+    key: list[str | int] = []
+    for place, name in enumerate(loc):
+        inside = (isinstance(data, Mapping) and name in data) or (
+            isinstance(data, list | tuple) and isinstance(name, int) and name < len(data)
+        )
+        if inside:
+            data = typing.cast(Any, data)[name]
+        if inside or (missing and place == len(loc) - 1):
+            key.append(name)
+    return tuple(key)
+
+
+def _message(finding: ErrorDetails, loc: Key, model: type[Config], elsewhere: Sequence[str]) -> str:
+    """One finding at ``loc`` in words."""
+    kind, value = finding["type"], finding["input"]
+    dotted, owner = ".".join(map(str, loc)) or "the section", ".".join(map(str, loc[:-1])) or "the top level"
+    if kind == "extra_forbidden":
         section = model_at(model, loc[:-1])
-        hint = nearest(str(loc[-1]), section.model_fields) if section else "remove it"
-        return loc, f"unknown key {str(loc[-1])!r} in {owner}; {hint}"
-    if first["type"] == "missing":
-        return loc[:-1], f"key {str(loc[-1])!r} is missing in {owner}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "literal_error" and isinstance(first["input"], str):
-        expected = str(first.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
-        message = f"{message}; {nearest(first['input'], [name.strip(chr(39)) for name in expected.split(', ')])}"
-    if first["type"] == "string_type" and isinstance(first["input"], int | float):
+        here = [] if section is None else list(section.model_fields)
+        return f"unknown key {str(loc[-1])!r} in {owner}; {nearest_field(str(loc[-1]), here, elsewhere)}"
+    if kind == "missing":
+        return f"key {str(loc[-1])!r} is missing in {owner}"
+    message = finding["msg"].removeprefix("Value error, ")
+    if kind == "literal_error" and isinstance(value, str):
+        expected = str(finding.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
+        message = f"{message}; {nearest(value, [name.strip(chr(39)) for name in expected.split(', ')])}"
+    if kind == "string_type" and isinstance(value, int | float):
         message = f"{message}; text that is a number stands in quotes, with its zeros"
-    if first["type"] == "value_error" and len(loc) == 0:
-        return loc, message
-    return loc, f"{dotted}: {message}, got {_shown(first['input'])}"
+    if kind in ("float_type", "float_parsing") and (share := re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*%\s*", str(value))):
+        number = float(share[1]) / (1 if "percentiles" in loc else 100)
+        message = f"{message}; write {number:g} for {str(value).strip()}"
+    if kind == "value_error" and len(loc) == 0:
+        return message
+    return f"{dotted}: {message}, got {_shown(value)}"
 
 
 def _shown(value: object) -> str:
@@ -64,12 +113,21 @@ def _shown(value: object) -> str:
 
 def model_at(model: type[Config], path: Key) -> type[Config] | None:
     """The config class of the field at ``path`` below ``model``, where there is just one."""
-    current: type[Config] | None = model
+    current: object = model
     for name in path:
-        if current is None or not isinstance(name, str) or name not in current.model_fields:
-            return None
-        current = _config_in(current.model_fields[name].annotation)
-    return current
+        current = _step(current, name)
+    return _config_in(current)
+
+
+def _step(annotation: object, name: str | int) -> object:
+    """The type of what lies under a key, of a section, or a name or place, of a mapping or list; None for none."""
+    inner = typing.get_args(annotation)
+    if isinstance(annotation, type) and not inner:
+        field = annotation.model_fields.get(str(name)) if issubclass(annotation, Config) else None
+        return None if field is None else field.annotation
+    if typing.get_origin(annotation) in (dict, tuple, list):
+        return inner[1] if typing.get_origin(annotation) is dict else inner[0]
+    return next((found for part in inner if (found := _step(part, name)) is not None), None)
 
 
 def _config_in(annotation: object) -> type[Config] | None:

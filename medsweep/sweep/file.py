@@ -9,7 +9,7 @@ from typing_extensions import TypeVar
 
 from medsweep.accumulation import Accumulation
 from medsweep.config import Config
-from medsweep.errors import UserError, nearest
+from medsweep.errors import UserError, nearest, nearest_field
 from medsweep.mechanism import Mechanism
 from medsweep.sweep.space import SearchSection
 from medsweep.texture import TextureArms
@@ -244,33 +244,39 @@ class Sweep(Generic[S_co, A_co]):
         Raises:
             UserError: a field that does not exist, or a value it does not take.
         """
-        tree = base_tree(self.file)
+        tree = base_tree(self.file.fixed, self.file.data)
         for dotted, value in levels.items():
             self.require_field(dotted, (*key, dotted))
-            _write(tree, dotted, value)
+            write_level(tree, dotted, value)
         return parse(self.schema.settings, tree, self.yaml, lambda loc: _place(loc, levels, key))
 
     def require_field(self, dotted: str, key: Key) -> None:
         """Refuse a dotted name that is no field of the settings; the UserError names the nearest field."""
         names = dotted_fields(self.schema.settings)
         if dotted not in names:
-            raise self.error(key, f"unknown field {dotted!r}; {nearest(dotted, names)}")
+            raise self.error(key, f"unknown field {dotted!r}; {nearest_field(dotted, names)}")
 
 
-def base_tree(file: SweepFile) -> dict[str, Any]:
-    """Nested settings that every arm starts from: ``fixed`` and ``data``, before defaults."""
-    tree = {name: dict(section) if isinstance(section, dict) else section for name, section in file.fixed.items()}
-    if file.data:
-        tree["data"] = {**tree.get("data", {}), **file.data}
+def base_tree(fixed: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings that every arm starts from: ``fixed:`` and ``data:``, before defaults."""
+    tree = {name: dict(section) if isinstance(section, dict) else section for name, section in fixed.items()}
+    if data:
+        tree["data"] = {**_section(tree.get("data")), **data}
     return tree
 
 
-def _write(tree: dict[str, Any], dotted: str, value: object) -> None:
+def write_level(tree: dict[str, Any], dotted: str, value: object) -> None:
+    """Write a value into nested settings, whose sections are copied on the way."""
     *sections, name = dotted.split(".")
     for section in sections:
-        tree[section] = dict(tree.get(section) or {})
+        tree[section] = _section(tree.get(section))
         tree = tree[section]
     tree[name] = value
+
+
+def _section(written: object) -> dict[str, Any]:
+    """A section to be written into; what is none is refused where it stands."""
+    return dict(written) if isinstance(written, dict) else {}
 
 
 def _place(loc: Key, levels: Levels, key: Key) -> Key:

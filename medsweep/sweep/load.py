@@ -1,14 +1,30 @@
 """Reading a sweep file: every check that the file alone decides, with file, line, value and the nearest valid name."""
 
+import json
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from medsweep.errors import UserError, nearest
-from medsweep.sweep.file import CAPS, READ_BY, A_co, Budget, Replicates, S_co, Schema, Sweep, SweepFile, base_tree
+from pydantic import ValidationError
+
+from medsweep.errors import Mistakes, UserError, nearest, nearest_field
+from medsweep.sweep.file import (
+    CAPS,
+    READ_BY,
+    A_co,
+    Budget,
+    Replicates,
+    S_co,
+    Schema,
+    Sweep,
+    SweepFile,
+    base_tree,
+    write_level,
+)
 from medsweep.sweep.searched import check_search, refuse_stray_stopping
-from medsweep.validation import parse
-from medsweep.yamlfile import YamlFile, read_yaml
+from medsweep.validation import dotted_fields, findings, parse
+from medsweep.yamlfile import Key, YamlFile, read_yaml
 
 
 def find_sweep(path: Path) -> Path:
@@ -39,18 +55,83 @@ def load_sweep(path: Path, schema: Schema[S_co, A_co], *, reading: bool = False)
     """
     yaml = read_yaml(find_sweep(path), keep_unset=reading)
     refuse_stray_stopping(yaml)
-    file = parse(SweepFile, _design_in_full(yaml.data), yaml)
-    base = parse(schema.settings, base_tree(file), yaml, lambda loc: loc if loc[:1] == ("data",) else ("fixed", *loc))
-    for stage in file.resources:
+    raw, names, mistakes = _design_in_full(yaml.data), _names(schema), Mistakes()
+    fixed, data, rules = (_mapping(raw, name) for name in ("fixed", "data", "analysis"))
+    with mistakes.gathered():
+        file = parse(SweepFile, raw, yaml, (), names)
+    with mistakes.gathered():
+        base = parse(schema.settings, base_tree(fixed, data), yaml, lambda loc: _settings_place(loc, yaml), names)
+    with mistakes.gathered():
+        analysis = parse(schema.analysis, rules, yaml, ("analysis",), names)
+    for stage in _mapping(raw, "resources"):
         if stage not in schema.stages:
             hint = nearest(stage, schema.stages)
-            raise yaml.error(("resources", stage), f"resources for {stage!r}, which is no stage; {hint}")
-    _check_scheme(file.replicates, yaml)
-    _check_design(file, yaml)
-    _check_budget(file.budget, yaml)
-    sweep = Sweep(file, yaml, schema, base, parse(schema.analysis, file.analysis, yaml, ("analysis",)))
-    check_search(sweep)
+            mistakes.add(yaml.error(("resources", stage), f"resources for {stage!r}, which is no stage; {hint}"))
+    for error in _level_mistakes(raw, schema, yaml):
+        mistakes.add(error)
+    mistakes.raise_any()
+    sweep = Sweep(file, yaml, schema, base, analysis)
+    with mistakes.gathered():
+        _check_scheme(file.replicates, yaml)
+    with mistakes.gathered():
+        _check_design(file, yaml)
+    with mistakes.gathered():
+        _check_budget(file.budget, yaml)
+    with mistakes.gathered():
+        check_search(sweep)
+    mistakes.raise_any()
     return sweep
+
+
+def _mapping(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section as it was written; empty where it is none, which ``SweepFile`` says."""
+    section = raw.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _names(schema: Schema[S_co, A_co]) -> list[str]:
+    """Dotted names of all that a file may say, as they stand in it."""
+    settings = [name if name.split(".")[0] == "data" else f"fixed.{name}" for name in dotted_fields(schema.settings)]
+    return [*settings, *dotted_fields(SweepFile), *(f"analysis.{name}" for name in dotted_fields(schema.analysis))]
+
+
+def _settings_place(loc: Key, yaml: YamlFile) -> Key:
+    """Where the file has a field of the base settings: of ``data`` in the section of that name, unless in ``fixed``."""
+    return loc if loc[:1] == ("data",) and ("fixed", *loc) not in yaml.lines else ("fixed", *loc)
+
+
+def _level_mistakes(raw: Mapping[str, Any], schema: Schema[S_co, A_co], yaml: YamlFile) -> Iterator[UserError]:
+    """Fields of factors, arms and control that do not exist, and values that they do not take by themselves."""
+    names = dotted_fields(schema.settings)
+    levels: list[tuple[str, Any, Key]] = [
+        (dotted, level, ("factors", dotted, number))
+        for dotted, values in _mapping(raw, "factors").items()
+        for number, level in enumerate(values if isinstance(values, list) and dotted in names else [None])
+    ]
+    arms: list[tuple[Key, Any]] = [(("control",), raw.get("control"))]
+    arms += [(("arms", name), arm) for name, arm in _mapping(raw, "arms").items()]
+    levels += [(name, arm[name], (*key, name)) for key, arm in arms if isinstance(arm, dict) for name in arm]
+    base = base_tree(_mapping(raw, "fixed"), _mapping(raw, "data"))
+    for dotted, value, key in levels:
+        if dotted not in names:
+            place = key[:-1] if isinstance(key[-1], int) else key
+            yield yaml.error(place, f"unknown field {dotted!r}; {nearest_field(dotted, names)}")
+        elif (found := _level_finding(base, dotted, value, schema)) is not None:
+            yield yaml.error(key, found)
+
+
+def _level_finding(base: Mapping[str, Any], dotted: str, value: object, schema: Schema[S_co, A_co]) -> str | None:
+    """What is wrong with a level whatever the other fields are; what sections make of it together is no part."""
+    tree = dict(base)
+    write_level(tree, dotted, value)
+    path = tuple(dotted.split("."))
+    try:
+        schema.settings.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        for loc, message in findings(error, schema.settings, tree):
+            if loc[: len(path)] == path:
+                return message
+    return None
 
 
 def _check_scheme(replicates: Replicates, yaml: YamlFile) -> None:
