@@ -55,6 +55,8 @@ def read_yaml(path: Path, kind: str = "sweep", *, keep_unset: bool = False) -> Y
         raise UserError(f"{path}:{line}: not valid YAML: {error.problem}{advice}") from None
     except YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
+    if loaded is None:
+        raise UserError(f"{path} is empty; a {kind} file holds a mapping of keys")
     if not isinstance(loaded, CommentedMap):
         raise UserError(f"{path}:1: a {kind} file holds a mapping of keys, got {type(loaded).__name__}")
     lines: dict[Key, int] = {}

@@ -84,16 +84,15 @@ def check(
     threads: Annotated[int, typer.Option(min=1, help="Cases read, and held in memory, at a time.")] = 2,
 ) -> int:
     """Read every file of a folder and tell what keeps cases from being used, and what is unusual."""
-    from rich.console import Console
-
     from medsweep.commands import data_views, views
     from medsweep.data.check import check as look_through
     from medsweep.data.check import grouped
     from medsweep.data.source import list_cases, without
+    from medsweep.tracking.reading import reading_cases
 
     listing = without(list_cases(name, root, labels=labels), leave_out or ())
-    with Console(stderr=True).status(f"reading {len(listing.cases)} cases") as status:
-        report = look_through(listing, threads=threads, on_read=lambda case: status.update(f"read {case}"))
+    with reading_cases() as on_read:
+        report = look_through(listing, threads=threads, on_read=on_read)
     console = views.stdout()
     if report.findings:
         console.print(data_views.finding_table(grouped(report.findings), root))
@@ -117,13 +116,15 @@ def prepare(  # noqa: PLR0917
     from medsweep.data.config import DataConfig
     from medsweep.data.source import inspect_source
     from medsweep.store.store import Store
+    from medsweep.tracking.reading import reading_cases
 
     opened = Store.create(store)
     data = _valid(
         DataConfig, dataset=canonical_name(name), root=str(root), resolution=resolution, labels=labels,
         leave_out=tuple(leave_out or ()),
     )  # fmt: skip
-    source = inspect_source(data, opened.root, rehash=rehash)
+    with reading_cases() as on_read:
+        source = inspect_source(data, opened.root, rehash=rehash, on_read=on_read)
     for line in source.warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
     if source.intensity.scale == "cohort":

@@ -15,7 +15,7 @@ from nibabel.affines import obliquity
 from pydantic import TypeAdapter, ValidationError
 
 from medsweep.data.cohort import CaseFacts, compare, inside_of
-from medsweep.data.copies import voxel_hash
+from medsweep.data.copies import sketch, voxel_hash
 from medsweep.data.dataset import Case, Finding, Inside, Listing, Severity
 from medsweep.data.header import Grid
 from medsweep.data.remembered import Remembered
@@ -94,13 +94,13 @@ def check(
     listing: Listing,
     *,
     threads: int = 2,
-    on_read: Callable[[str], None] = lambda case: None,
+    on_read: Callable[[str, int], None] = lambda case, cases: None,
     remembered: Remembered | None = None,
 ) -> Report:
     """Read every file of a listing to its end, ``threads`` cases at a time, then compare the cases.
 
-    A case that cannot be read is a finding, never an exception. ``on_read`` is called with the id of each case. What
-    ``remembered`` holds of a case is not read again.
+    A case that cannot be read is a finding, never an exception. ``on_read`` is called with the id of each case
+    and their number. What ``remembered`` holds of a case is not read again.
     """
 
     def read(case: Case) -> Found:
@@ -110,7 +110,7 @@ def check(
             # One bad case never keeps the others from being looked at, whatever it makes other code raise.
             return None, (refusal(case, error),)
         finally:
-            on_read(case.id)
+            on_read(case.id, len(listing.cases))
 
     results = list(in_parallel(read, listing.cases, threads))
     facts = tuple(fact for fact, _ in results if fact is not None)
@@ -179,6 +179,7 @@ def _facts(listing: Listing, loaded: LoadedCase) -> CaseFacts:
         zeros=loaded.zeros,
         scaled=tuple(look(volume, loaded.labels, listing.intensity) for volume in loaded.image),
         copies=tuple(voxel_hash(volume) for volume in (*loaded.image, loaded.labels)),
+        sketches=tuple(sketch(volume) for volume in loaded.image),
     )
 
 

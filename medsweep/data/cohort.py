@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from medsweep.data.dataset import Case, Finding, Inside, Listing
 from medsweep.data.folds import patient_of
 from medsweep.data.intensity import ZERO_BACKGROUND
@@ -12,6 +14,9 @@ from medsweep.data.scaling import Scaled
 
 DIRECTIONS = ("sagittal", "coronal", "axial")
 """Names of the canonical axes as directions of slices."""
+
+SAME_VOLUME = 0.9999
+"""Correlation of sketches from which two volumes are taken for one."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class CaseFacts:
     """What scaling makes of it, by modality."""
     copies: tuple[str, ...]
     """``voxel_hash`` by modality, then of the labels."""
+    sketches: tuple[tuple[float, ...], ...]
+    """``sketch`` by modality."""
 
 
 def inside_of(listing: Listing, zeros: Sequence[Sequence[float]]) -> tuple[Inside, ...]:
@@ -60,6 +67,7 @@ def compare(listing: Listing, cases: Sequence[CaseFacts]) -> list[Finding]:
     files = {case.id: case for case in listing.cases}
     return [
         *_copies(listing, cases, files),
+        *_rescaled(listing, cases, files),
         *_equal_masks(cases, files),
         *_directions(listing, cases, files),
         *_absent_classes(listing, cases, files),
@@ -82,6 +90,31 @@ def _copies(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]
             else:
                 continue
             yield Finding("error", facts.id, str(path), what)
+
+
+def _rescaled(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
+    """Volumes of one shape that differ in scale and rounding alone, in cases of two patients or in one case."""
+    by_shape = defaultdict(list)
+    for facts in cases:
+        volumes = zip(listing.modalities, _paths(listing, files[facts.id]), facts.copies, facts.sketches, strict=False)
+        for name, path, content, drawn in volumes:
+            if drawn:
+                by_shape[facts.shape, len(drawn)].append((facts.id, name, path, content, drawn))
+    for alike in by_shape.values():
+        ids, names, paths, contents, drawn = zip(*alike, strict=True)
+        sketches = np.array(drawn)
+        sketches /= np.linalg.norm(sketches, axis=1, keepdims=True)
+        for number, id_ in enumerate(ids):
+            correlations = sketches[:number] @ sketches[number]
+            for other in np.flatnonzero(correlations >= SAME_VOLUME):
+                visits = id_ != ids[other] and patient_of(id_) == patient_of(ids[other])
+                if contents[number] != contents[other] and not visits:
+                    what = (
+                        f"{names[number]} looks like {names[other]} of {ids[other]} on another scale or rounded "
+                        f"otherwise (correlation {correlations[other]:.5f}); are both one volume?"
+                    )
+                    yield Finding("warning", id_, str(paths[number]), what)
+                    break
 
 
 def _equal_masks(cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:

@@ -11,6 +11,24 @@ ODD = {4: np.uint32(0x9E3779B1), 8: np.uint64(0x9E3779B97F4A7C15)}
 """Odd numbers with mixed bits by their size in bytes: 2**32 and 2**64 over the golden ratio (Knuth, The Art of Computer
 Programming 3, 6.4)."""
 
+ALONG = 8
+"""Voxels of a sketch along each axis."""
+
+TELLING = 64
+"""Voxels of a sketch that must differ from the most frequent value, such as that of air."""
+
+
+def sketch(volume: NDArray[Any]) -> tuple[float, ...]:
+    """An even grid of voxels, less their mean and over their SD: the same on any scale, nearly so after rounding.
+
+    Empty where too few of them differ to tell volumes apart. ``volume`` is (X, Y, Z).
+    """
+    places = [np.unique(np.linspace(0, size - 1, ALONG + 2)[1:-1].round().astype(int)) for size in volume.shape]
+    values = volume[np.ix_(*places)].astype(np.float64).ravel()
+    if values.size - np.unique(values, return_counts=True)[1].max() < TELLING:
+        return ()
+    return tuple(((values - values.mean()) / values.std()).round(4).tolist())
+
 
 def voxel_hash(volume: NDArray[Any]) -> str:
     """A text that is equal for volumes of equal values, also if turned or mirrored; empty for a constant one.

@@ -1,6 +1,6 @@
 """What a dataset is: what its owners say of it, and the cases, channels, classes and intensities found in a folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,9 @@ Inside = Literal["nonzero", "all"]
 
 Severity = Literal["error", "warning", "note"]
 """In the order in which findings are shown."""
+
+LISTED_ERRORS = 10
+"""Errors that a refusal of a dataset tells one by one."""
 
 
 class Intensity(Config):
@@ -136,18 +139,25 @@ class Listing(DatasetFormat):
         """This listing, if every case it names can be found.
 
         Raises:
-            UserError: the first error among the findings, and how many more there are; or no case at all.
+            UserError: the errors among the findings, the first ``LISTED_ERRORS`` of them by name; or no case at all.
         """
         errors = [finding for finding in self.findings if finding.severity == "error"]
         if errors:
-            first, more = errors[0], len(errors) - 1
-            rest = f" (and {more} more: medsweep data check lists them)" if more else ""
-            leave = "" if first.case == "-" else "; mend it, or name the case in data.leave_out"
-            who = "" if first.case == "-" else f"{first.case}: "
-            raise UserError(f"{who}{first.what} ({first.file}){rest}{leave}")
+            raise UserError(_told(errors))
         if not self.cases:
             raise UserError(f"{self.name} has no labelled case; medsweep data describe tells the expected folder")
         return self
+
+
+def _told(errors: Sequence[Finding]) -> str:
+    """One error in a line; several in a line each below a first one, with what to do."""
+    lines = [f"{'' if error.case == '-' else f'{error.case}: '}{error.what} ({error.file})" for error in errors]
+    of_cases = any(error.case != "-" for error in errors)
+    if len(errors) == 1:
+        return lines[0] + ("; mend it, or name the case in data.leave_out" if of_cases else "")
+    mend = "mend them, or name the cases in data.leave_out" if of_cases else "mend them"
+    more = [f"and {len(lines) - LISTED_ERRORS} more: medsweep data check lists them"][: len(lines) > LISTED_ERRORS]
+    return "\n  ".join([f"the data have {len(errors)} errors; {mend}:", *lines[:LISTED_ERRORS], *more])
 
 
 @dataclass(frozen=True, kw_only=True)

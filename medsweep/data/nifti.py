@@ -114,9 +114,13 @@ def _refusal(path: Path, refused: NDArray[Any], whole: bool, declared: Mapping[i
     more = f" and {len(refused) - LISTED} more" if len(refused) > LISTED else ""
     what = "undeclared" if whole else "fractional"
     values = "value" if len(refused) == 1 else "values"
-    text = f"{what} label {values} {shown}{more} in {path}; declared are {dict(sorted(declared.items()))}"
-    if whole or grid.scaling is None:
+    many = f"{len(declared)} values from {min(declared)} to {max(declared)}"
+    known = str(dict(sorted(declared.items()))) if len(declared) <= LISTED else many
+    text = f"{what} label {values} {shown}{more} in {path}; declared are {known}"
+    if whole:
         return text
+    if grid.scaling is None:
+        return f"{text}; masks hold whole numbers: resample them by nearest neighbour, and give no probabilities"
     return (
         f"{text}; scl_slope {grid.scaling[0]:g} makes them of whole numbers: write the mask as whole numbers unscaled"
     )

@@ -1,7 +1,7 @@
 """Where patients come from: the cases that a dataset's name and folder stand for, and a hash of all that they hold."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,11 +160,17 @@ def open_listing(config: DataConfig, scratch: Path) -> Listing:
     return listing.require()
 
 
-def inspect_source(config: DataConfig, cache_folder: Path, *, rehash: bool = False) -> DataSource:
+def inspect_source(
+    config: DataConfig,
+    cache_folder: Path,
+    *,
+    rehash: bool = False,
+    on_read: Callable[[str, int], None] = lambda case, cases: None,
+) -> DataSource:
     """Look through the dataset as ``medsweep data check`` does, refuse its errors, and hash it.
 
     What was found is remembered in ``cache_folder`` (see ``medsweep.data.remembered``). ``rehash`` reads all
-    files anew.
+    files anew. ``on_read`` is as in ``check``.
 
     Raises:
         UserError: the folder or a file is missing, the layout cannot be used, or a case has an error.
@@ -182,7 +188,7 @@ def inspect_source(config: DataConfig, cache_folder: Path, *, rehash: bool = Fal
     # Nothing is made up here, so no scratch folder is needed.
     listing = open_listing(config, Path())
     remembered = Remembered(cache_folder, rehash=rehash)
-    report = check(listing, remembered=remembered)
+    report = check(listing, remembered=remembered, on_read=on_read)
     remembered.save()
     replace(listing, findings=report.findings).require()
     return DataSource(

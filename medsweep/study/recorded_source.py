@@ -11,6 +11,7 @@ from medsweep.data.source import DataSource, inspect_source
 from medsweep.files import read_only_is_fine, write_json
 from medsweep.identity import canonical
 from medsweep.store.store import Store
+from medsweep.tracking.reading import reading_cases
 
 
 def current_source(config: DataConfig, store: Store, *, rehash: bool = False) -> DataSource:
@@ -19,7 +20,9 @@ def current_source(config: DataConfig, store: Store, *, rehash: bool = False) ->
     Raises:
         UserError: the folder or a file is missing, or the layout cannot be used.
     """
-    source, path = inspect_source(config, store.root, rehash=rehash), _path(config, store)
+    with reading_cases() as on_read:
+        source = inspect_source(config, store.root, rehash=rehash, on_read=on_read)
+    path = _path(config, store)
     if config.phantom is None and _read(path) != source:
         with read_only_is_fine():
             path.parent.mkdir(exist_ok=True)

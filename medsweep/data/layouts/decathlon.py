@@ -162,7 +162,10 @@ def _case(id_: str, root: Path, entries: list[_Entry], path: Path) -> CaseResult
     image, label = root / entries[0].image, root / entries[0].label
     if len(entries) > 1:
         twice = f"listed {len(entries)} times under 'training'"
-        return CaseResult(findings=(Finding("error", id_, str(path), twice),), files=(image, label))
+        if files := sorted({entry.image for entry in entries} - {entries[0].image}):
+            twice = f"{entries[0].image} and {files[0]} have one name; two cases need two: rename the files"
+        every = tuple(root / file for entry in entries for file in (entry.image, entry.label))
+        return CaseResult(findings=(Finding("error", id_, str(path), twice),), files=every)
     own = _id(image.name)
     has_image, has_label = (bool(candidates(file.parent, _id(file.name))) for file in (image, label))
     if has_image and has_label:

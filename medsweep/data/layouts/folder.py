@@ -62,8 +62,11 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         first = f" (the first is {anywhere[0]})" if anywhere else ""
         raise UserError(f"none of {len(anywhere)} NIfTI files in {root}{first} matches {texts}; {advice}")
     first_mask = len(description.modalities)
+    masked = [id_ for id_, by_pattern in matched.items() if by_pattern.keys() & set(paths[first_mask:])]
     results = {
-        id_: _case(root, id_, paths[:first_mask], paths[first_mask:], matched[id_], description=description)
+        id_: _derived(
+            _case(root, id_, paths[:first_mask], paths[first_mask:], matched[id_], description=description), id_, masked
+        )
         for id_ in sorted(matched, key=numeric)
     }
     stored = {name: sorted(stored_values(values)) for name, values in description.stored_classes.items()}
@@ -120,6 +123,20 @@ def _case(
         result = replace(result, case=replace(result.case, structures=tuple(structures)))
     several = [file for paths in found.values() if len(paths) > 1 for file in paths]
     return replace(result, files=(*result.files, *structures, *(root / file for file in several)))
+
+
+def _derived(result: CaseResult, id_: str, masked: Sequence[str]) -> CaseResult:
+    """``result``, where an id without mask is that of a masked case and more, with one error that says so."""
+    longer = [other for other in masked if re.match(re.escape(other) + r"[_.-]", id_)]
+    if result.case is not None or result.unlabelled or id_ in masked or not longer:
+        return result
+    more = id_.removeprefix(max(longer, key=len))
+    what = (
+        f"there is no mask, and the name is that of another case and {more!r}; if it is a file made from that case, "
+        f"write ignore: ['*{more}.nii*'] in {DESCRIPTION}; else list the id under unlabelled"
+    )
+    file = str(result.files[0]) if result.files else result.findings[0].file
+    return replace(result, findings=(Finding("error", id_, file, what),))
 
 
 def _is_unlabelled(id_: str, description: FolderDescription) -> bool:

@@ -11,6 +11,14 @@ from medsweep.data.dataset import Finding, Listing
 from medsweep.data.layouts.description import PatientColumn
 from medsweep.errors import UserError, nearest
 
+PLACE = re.compile(
+    r"(site|cent(er|re)|clinic|hospital|scanner|vendor|batch|cohort|dataset|task|fold|part|set)(?![a-z])", re.I
+)
+"""Beginnings of ids that are of no person, as a rule."""
+
+MOST_VISITS = 10
+"""Cases that one person has at most, as a rule."""
+
 
 def with_patients(listing: Listing, rule: str | PatientColumn | None, root: Path) -> Listing:
     """``listing`` whose case ids are ``PATIENT/CASE``, as ``rule`` says; findings and unlabelled cases follow.
@@ -46,7 +54,8 @@ def _look_like_visits(ids: Sequence[str], root: Path) -> list[Finding]:
         stem for id_ in ids if re.search(r"\d", stem := re.split(r"[_-](?=[^_-]+$)", id_)[0]) and stem != id_
     )
     shared = [stem for stem, count in stems.items() if count > 1]
-    if len(stems) < 2 or not shared or any("/" in id_ for id_ in ids):
+    many = sum(stems.values()) > max(len(stems), MOST_VISITS) * len(stems)
+    if len(stems) < 2 or not shared or many or PLACE.match(shared[0]) or any("/" in id_ for id_ in ids):
         return []
     what = (
         f"{len(ids)} cases look like those of {len(stems)} patients ({shared[0]} has {stems[shared[0]]}); if they are, "

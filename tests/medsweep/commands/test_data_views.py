@@ -7,7 +7,7 @@ from medsweep.data.check import CaseFacts
 
 
 def facts(rows: int, columns: int, down: float = 1.0, across: float = 1.0) -> CaseFacts:
-    empty = dict.fromkeys(("voxels", "slices", "zeros", "scaled", "copies"), ())
+    empty = dict.fromkeys(("voxels", "slices", "zeros", "scaled", "copies", "sketches"), ())
     return CaseFacts(
         id="a", shape=(9, rows, columns), spacing_mm=(3.0, down, across), axes="RAS", slice_axis=2,
         foreground_slices=1, **empty,

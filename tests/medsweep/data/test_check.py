@@ -236,7 +236,7 @@ def test_threads_change_nothing_and_every_case_is_told(tmp_path: Path) -> None:
     cases = tuple(replace(listing.cases[0], id=f"case_{number}") for number in range(5))
     several = replace(listing, cases=(*cases, replace(listing.cases[0], id="bad", label=mask)))
     seen: list[str] = []
-    assert check(several, threads=3, on_read=seen.append) == check(several, threads=1)
+    assert check(several, threads=3, on_read=lambda case, cases: seen.append(case)) == check(several, threads=1)
     assert sorted(seen) == sorted(case.id for case in several.cases)
 
 

@@ -1,5 +1,6 @@
 """What only all cases together show."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,28 @@ def test_a_stored_axis_must_be_one_direction(tmp_path: Path, axis: SliceAxis) ->
         assert errors[0][1].startswith(
             "the third stored axis is not one direction: axial in 2, coronal in 1 (p2 is cor"
         )
+
+
+def test_a_copy_on_another_scale_is_warned_of(tmp_path: Path) -> None:
+    original = image(0)
+    assert told(looked_through(tmp_path, [original, image(1), image(2)]), "warning") == []
+    scaled = ((original.astype(np.float64) - original.min()) / np.ptp(original)).astype(np.float32)
+    rounded = (scaled * 255).round().astype(np.uint8)
+    for copy in (scaled, rounded):
+        ((case, what),) = told(looked_through(tmp_path, [original, image(1), copy]), "warning")
+        assert case == "p3"
+        assert re.fullmatch(
+            r"T1 looks like T1 of p1 on another scale or rounded otherwise \(correlation (1\.00000|0\.9999\d)\); "
+            r"are both one volume\?",
+            what,
+        )
+
+
+def test_mostly_empty_volumes_are_not_taken_for_one(tmp_path: Path) -> None:
+    sparse = []
+    for value in (40, 90):
+        volume = np.zeros(SHAPE, np.int16)
+        volume[2:5, 2:5, 2:5] = value
+        volume[0, 0, 0] = value // 3
+        sparse.append(volume)
+    assert [what for _, what in told(looked_through(tmp_path, sparse), "warning") if "looks like" in what] == []

@@ -227,3 +227,21 @@ def test_hippocampus(real):
     assert (len(listing.cases), listing.findings, listing.unlabelled) == (130, (), ())
     assert listing.classes == ("background", "anterior", "posterior")
     assert listing.cases[0].id == "hippocampus_001"
+
+
+def test_files_of_one_name_in_two_folders_are_told_with_both_paths(tmp_path):
+    task(tmp_path, "s_1")
+    described = json.loads((tmp_path / "dataset.json").read_text())
+    described["training"] = [
+        {role: f"{role}sTr/{site}/1.nii.gz" for role in ("image", "label")} for site in ("north", "south")
+    ]
+    (tmp_path / "dataset.json").write_text(json.dumps(described | {"numTraining": 1}))
+    touch(tmp_path, *(entry[role] for entry in described["training"] for role in entry))
+    found = cases(tmp_path)
+    assert [(f.severity, f.case, f.what) for f in found.findings] == [
+        (
+            "error", "1",
+            "imagesTr/north/1.nii.gz and imagesTr/south/1.nii.gz have one name; two cases need two: rename the files",
+        )
+    ]  # fmt: skip
+    assert len(found.recognised) == 4

@@ -112,6 +112,10 @@ def test_a_star_stands_for_any_folder_or_part_of_a_name(tmp_path):
     ]
 
 
+SITES = ("site1_001", "site1_002", "site2_001")
+MANY = tuple(f"{ward}_{number}" for ward in ("w1", "w2") for number in range(12))
+
+
 def test_ids_that_look_like_visits_are_told(tmp_path):
     plain = described("{id}.nii", "{id}_gt.nii")
     (warning,) = list_cases("mine", frames(tmp_path / "a"), description=plain).findings
@@ -120,6 +124,12 @@ def test_ids_that_look_like_visits_are_told(tmp_path):
         "3 cases look like those of 2 patients (patient1 has 2); if they are, say so with patient: in medsweep.yaml, "
         "or one person is trained on and tested",
     )
-    for names in (("case_001", "case_002"), ("BraTS20_Training_001", "BraTS20_Training_002"), ("1_t1", "2_t1")):
+    for names in (
+        ("case_001", "case_002"),
+        ("BraTS20_Training_001", "BraTS20_Training_002"),
+        ("1_t1", "2_t1"),
+        SITES,
+        MANY,
+    ):
         root = touch(tmp_path / names[0], *(f"{name}{end}.nii" for name in names for end in ("", "_gt")))
         assert list_cases("mine", root, description=plain).findings == ()

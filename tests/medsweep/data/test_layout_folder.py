@@ -163,3 +163,22 @@ def test_the_mistakes_of_beginners_are_explained(tmp_path, text, what):
     (tmp_path / "medsweep.yaml").write_text("\n".join([text, *lines, ""]))
     with pytest.raises(UserError, match=what):
         read_description(tmp_path)
+
+
+def test_files_made_from_a_case_are_told_with_the_line_that_ignores_them(tmp_path):
+    touch(tmp_path, *(f"{case}{end}.nii.gz" for case in (1, 2) for end in ("", "_seg", "_n4", "_seg_reader2")))
+    listing = cases(tmp_path, simple("{id}.nii.gz", "{id}_seg.nii.gz"))
+    assert [found.id for found in listing.cases] == ["1", "2"]
+    assert {(f.case, f.what.partition("; ")[0]) for f in listing.findings} == {
+        (f"{case}{more}", f"there is no mask, and the name is that of another case and {more!r}")
+        for case in (1, 2)
+        for more in ("_n4", "_seg_reader2")
+    }
+    mended = simple("{id}.nii.gz", "{id}_seg.nii.gz").model_copy(update={"ignore": ("*_n4.nii*", "*_seg_reader2.nii*")})
+    assert cases(tmp_path, mended).findings == ()
+    assert all(f"ignore: ['*_{f.case.partition('_')[2]}.nii*']" in f.what for f in listing.findings)
+
+
+def test_an_empty_description_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"medsweep.yaml is empty; a description file holds a mapping of keys$"):
+        described(tmp_path, "# nothing yet\n")
