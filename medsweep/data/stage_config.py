@@ -31,6 +31,11 @@ class StageConfig(Config):
         return None
 
     @property
+    def known_patients(self) -> tuple[str, ...]:
+        """Cases that were learned from as somebody wrote down, and not as ``cut`` has it."""
+        return ()
+
+    @property
     def patients_needed(self) -> int:
         """Training patients that ``cut`` must have at least."""
         return 0

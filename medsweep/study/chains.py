@@ -11,6 +11,7 @@ from medsweep.data.source import DataSource
 from medsweep.identity import canonical
 from medsweep.mechanism import Mechanism
 from medsweep.study.laws import law_origins, law_sources, untreated
+from medsweep.study.pool_folders import PoolFolders
 from medsweep.study.stages import Settings
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder, Plan, PlannedTrial
@@ -20,6 +21,7 @@ from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.diagnosis.config import DiagnoseConfig
 from medsweep.trainers.scoring.score import ScoreConfig
 from medsweep.trainers.segmentation import config as segment_config
+from medsweep.trainers.synthesis import from_files
 from medsweep.trainers.synthesis import synthesise as synthesis
 from medsweep.trainers.synthesis.pipelines import PIPELINES
 
@@ -49,9 +51,11 @@ class Chains:
         bounds: Sequence[Settings] = (),
         mechanism: Mechanism | None = None,
         texture: TextureArms | None = None,
+        *,
+        folders: PoolFolders | None = None,
     ) -> None:
         """Chains of ``arms``, with pools large enough for the settings in ``bounds`` too."""
-        self._source = source
+        self._source, self._folders = source, folders
         self._law_origins = law_origins(mechanism, texture)
         self._law_sources = law_sources(arms, self._law_origins)
         explained = None if mechanism is None else mechanism.explain
@@ -107,6 +111,8 @@ class Chains:
 
     def _pool(self, cell: _Cell) -> str:
         settings = cell.settings
+        if settings.synthesise.folder is not None:
+            return self._imported(cell)
         inputs = {"prepare": cell.prepared}
         for role, (family, variant) in PIPELINES[settings.gan.pipeline].generators.items():
             generator = family.resolve(
@@ -127,6 +133,22 @@ class Chains:
             resolution=settings.data.resolution,
         )
         return cell.builder.add("synthesise", config, inputs)
+
+    def _imported(self, cell: _Cell) -> str:
+        """The pool of a folder. It has no seed of its own, so seeds share it unless its name differs between them."""
+        assert self._folders is not None, "a plan with pools from files is given their folders"
+        settings, size = cell.settings, self.pool_size(cell.settings)
+        found = self._folders.pool_of(settings, cell.fold, cell.seed, size)
+        config = from_files.ImportConfig(
+            fold=cell.fold,
+            count=size,
+            unit=settings.synthesise.unit,
+            resolution=settings.data.resolution,
+            path=found.path,
+            content=found.content,
+            fitted_on=found.fitted_on,
+        )
+        return cell.builder.add("import", config, {"prepare": cell.prepared})
 
     def _treated(self, cell: _Cell) -> str:
         treat = cell.settings.treat
@@ -223,6 +245,9 @@ def _generator_key(settings: Settings) -> str:
     treat = settings.treat
     if treat.treatments and not treat.needs_pool:
         return canonical({"data": settings.data, "treat": treat, "unit": settings.synthesise.unit})
+    if settings.synthesise.folder is not None:
+        made = {name: getattr(settings.synthesise, name) for name in ("folder", "unit")}
+        return canonical({"data": settings.data, "synthesise": made})
     dose_free = settings.synthesise.model_copy(update={"count": 0, "headroom": 1.0})
     pipeline = settings.gan.pipeline
     families = {family.stage.name: settings.of_family(family) for family, _ in PIPELINES[pipeline].generators.values()}

@@ -15,9 +15,10 @@ SETTINGS: Final = tuple(SCHEMA.settings.model_fields)
 FROM_PLAN: Final[Mapping[str, tuple[str, ...]]] = {
     "data.patients": tuple(name for name in STAGES if name != "prepare"),
     "gan.pipeline": ("gan", "synthesise"),
-    "synthesise.count": ("synthesise", "treat", "segment", "diagnose"),
-    "synthesise.unit": ("synthesise", "treat", "segment", "diagnose"),
-    "synthesise.headroom": ("synthesise", "treat"),
+    "synthesise.count": ("synthesise", "import", "treat", "segment", "diagnose"),
+    "synthesise.unit": ("synthesise", "import", "treat", "segment", "diagnose"),
+    "synthesise.folder": ("import",),
+    "synthesise.headroom": ("synthesise", "import", "treat"),
     "assess.enabled": ("assess",),
     "assess.judge": ("judge", "embed", "assess"),
 }

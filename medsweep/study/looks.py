@@ -47,7 +47,7 @@ class Looks:
         """Trials of all seeds up to ``look``, those of earlier looks included."""
         planned = self.planned
         cells = replicates(planned.sweep, planned.source.patients, look.seeds)
-        return plan_arms(planned.sweep, planned.source, cells, planned.arms)
+        return plan_arms(planned.sweep, planned.source, cells, planned.arms, folders=planned.folders)
 
     def forward(self, number: int = 1) -> LookState:
         """The look at which the sweep is, from look ``number`` on: the first that waits or ends it."""

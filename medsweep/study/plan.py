@@ -14,6 +14,7 @@ from medsweep.study.chains import Chains, fold_of
 from medsweep.study.equal_real import with_equal_real_steps
 from medsweep.study.expansions import Expansions
 from medsweep.study.mechanism_arms import with_mechanism_arms
+from medsweep.study.pool_folders import PoolFolders, place_of
 from medsweep.study.recorded_source import current_source, recorded_source
 from medsweep.study.refusals import refuse_data_factors, refuse_what_cannot_be_told
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
@@ -21,6 +22,7 @@ from medsweep.sweep.arms import Arm, Replicate, arms, replicates
 from medsweep.sweep.leakage import require_no_leak
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder, Plan, build, unread_factors
+from medsweep.trainers.synthesis.pair_files import PoolFolderError
 from medsweep.validation import explain
 
 
@@ -33,6 +35,8 @@ class PlannedSweep:
     arms: tuple[Arm[Settings], ...]
     """All arms of the file, also those that turn out to be the same trials as another."""
     replicates: tuple[Replicate, ...]
+    folders: PoolFolders
+    """What was found in the folders of pairs that arms name."""
     plan: Plan[Settings]
 
 
@@ -57,11 +61,12 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
     refuse_what_cannot_be_told(sweep, compared, source)
     cells = replicates(sweep, source.patients)
     _require_room(sweep, compared, cells, source.patients)
-    plan = plan_arms(sweep, source, cells, compared)
+    folders = PoolFolders(sweep, source, store, reading)
+    plan = plan_arms(sweep, source, cells, compared, folders=folders)
     for dotted in unread_factors(plan, compared, sweep.file.factors):
         text = f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter"
         raise sweep.error(("factors", dotted), text)
-    return PlannedSweep(sweep, source, compared, cells, plan)
+    return PlannedSweep(sweep, source, compared, cells, folders, plan)
 
 
 def plan_arms(
@@ -71,6 +76,7 @@ def plan_arms(
     compared: Sequence[Arm[Settings]],
     bounds: Sequence[Settings] = (),
     *,
+    folders: PoolFolders,
     known: Expansions | None = None,
 ) -> Plan[Settings]:
     """The trials of some arms of a sweep, checked for leaks; pools are large enough for ``bounds`` too.
@@ -80,7 +86,7 @@ def plan_arms(
     Raises:
         UserError: settings that cannot stand together, or patients that are not there.
     """
-    chains = Chains(compared, source, bounds, sweep.file.mechanism, sweep.file.texture)
+    chains = Chains(compared, source, bounds, sweep.file.mechanism, sweep.file.texture, folders=folders)
     known = known or Expansions(())
 
     def expand(builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
@@ -88,6 +94,8 @@ def plan_arms(
             return known.expand(chains, builder, arm, replicate)
         except ValidationError as error:
             raise _refused(error, arm, sweep) from None
+        except PoolFolderError as error:
+            raise sweep.error(place_of(sweep, arm), f"arm {arm.name!r}: {error}") from None
 
     plan = build(
         sweep.name, arms=compared, replicates=cells, stages=STAGES, expand=expand, extras=lambda _: chains.extras

@@ -337,4 +337,4 @@ def _kind_of_pictures(trial: PlannedTrial) -> str | None:
     """What a grid of a trial's pairs is called; None for trials that leave none, as generators of masks alone."""
     if trial.stage in FAMILIES:
         return "Real pairs" if FAMILIES[trial.stage].emits_images(trial.config) else None
-    return trial.config.label if trial.stage in ("synthesise", "treat") else None
+    return trial.config.label if trial.stage in ("synthesise", "import", "treat") else None

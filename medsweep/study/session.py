@@ -28,6 +28,7 @@ from medsweep.store.store import Store
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.looks import Looks, LookState, open_looks, run_looks
 from medsweep.study.plan import plan_sweep
+from medsweep.study.pool_folders import unknown_patients
 from medsweep.study.power import power_lines
 from medsweep.study.report import make_report, make_tables
 from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
@@ -216,6 +217,7 @@ class Session:
             command=command,
             limits=(
                 *(() if self.search is None else (LIMIT,)),
+                *(() if not (unknown := unknown_patients(plan)) else (unknown,)),
                 *(f"Warned of by the check of the data: {line}." for line in plan.data_warnings),
             ),
             look=None if at is None else at.look,

@@ -1,5 +1,6 @@
 """The pipeline: what a sweep may set of it, by section, and its stages by name. A new stage is entered here."""
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -23,6 +24,7 @@ from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, Unit
 from medsweep.trainers.stylegan2.config import GanSettings
+from medsweep.trainers.synthesis import from_files
 from medsweep.trainers.synthesis import synthesise as synthesis
 from medsweep.trainers.synthesis.pipelines import FAMILIES, PIPELINES, ROLES, PipelineName
 from medsweep.trial import Stage
@@ -49,8 +51,21 @@ class SynthesiseSection(synthesis.SynthesiseSettings):
     """Synthetic patients or slices in the U-Net's training set; 0 is real data only."""
     unit: Unit = "slices"
     """What ``count`` counts; a synthetic patient has as many slices as a training patient on average."""
+    folder: str | None = None
+    """A folder of pairs made elsewhere, with its ``pool.yaml``, in place of generators. ``{fold}`` and ``{seed}`` in it
+    are filled in; a relative one goes from the sweep file."""
+    unknown_patients: bool = False
+    """Whether ``folder`` may leave unknown whom its generator learned from; the report repeats it as a limit."""
     headroom: float = Field(default=2.0, ge=1)
     """With an IoU filter, samples made per sample asked for; an arm that still falls short ends as pool-dry."""
+
+    @field_validator("folder")
+    @classmethod
+    def _names_fold_or_seed(cls, folder: str | None) -> str | None:
+        for name in re.findall(r"\{(.*?)\}", folder or ""):
+            if name not in ("fold", "seed"):
+                raise ValueError(f"no {{{name}}} is filled in; {nearest(name, ('fold', 'seed'))}")
+        return folder
 
 
 class AssessSection(assess_config.AssessSettings):
@@ -85,6 +100,11 @@ class Settings(Config):
     def _masks_are_real_where_they_must_be(self) -> "Settings":
         kinds = [treatment.kind for treatment in self.treat.treatments if treatment.needs_real_masks]
         if kinds and not self.treat.replaces_pool and self.synthesise.count > 0:
+            if self.synthesise.folder is not None:
+                raise ValueError(
+                    f"treatment {kinds[0]!r} needs the real slice of each mask, and samples of synthesise.folder have "
+                    "none; use gan.pipeline: c-sg"
+                )
             if not PIPELINES[self.gan.pipeline].paints_real_masks:
                 raise ValueError(
                     f"treatment {kinds[0]!r} needs the real slice of each mask, and gan.pipeline {self.gan.pipeline!r} "
@@ -114,6 +134,14 @@ STAGES: Final[Mapping[str, Stage]] = {
             gpu_hours=synthesis.gpu_hours,
             probe=synthesis.probe,
             sized_by=ROLES,
+            guessed_mib=50,
+        ),
+        Stage(
+            name="import",
+            version=1,
+            config=from_files.ImportConfig,
+            run=from_files.run,
+            hours=from_files.hours,
             guessed_mib=50,
         ),
         Stage(

@@ -59,7 +59,13 @@ class Suggestions:
         planned = self.planned
         arms = [*planned.arms, *(suggestion.arm for suggestion in suggestions if suggestion.arm is not None)]
         plan = plan_arms(
-            planned.sweep, planned.source, planned.replicates, arms, self._bounds(suggestions), known=self.expansions
+            planned.sweep,
+            planned.source,
+            planned.replicates,
+            arms,
+            self._bounds(suggestions),
+            folders=planned.folders,
+            known=self.expansions,
         )
         self._plans[names] = plan
         while len(self._plans) > KEPT_PLANS:
@@ -102,7 +108,8 @@ class Suggestions:
 
     def _leaf(self, arm: Arm[Settings]) -> str:
         control = next(other for other in self.planned.arms if other.is_control)
-        return Chains([control, arm], self.planned.source).expand(Builder(STAGES), arm, self.planned.replicates[0])
+        chains = Chains([control, arm], self.planned.source, folders=self.planned.folders)
+        return chains.expand(Builder(STAGES), arm, self.planned.replicates[0])
 
     def _bounds(self, suggestions: Sequence[Suggestion]) -> list[Settings]:
         """Each point of the space with the largest dose searched, so that later suggestions find pools large enough."""

@@ -21,7 +21,8 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
     A trial counts as fitted on all training patients of its config's ``cut``, and as holding out the validation and
     test patients of that fold. Whatever it is made from must be fitted inside these training patients, the few where
     ``Fold.patients`` asks for few. Only what a config ``borrows``, a fold too, may lie outside the few, as the upper
-    bounds of a study do, but never among patients held out. Trials that share a fold differ in nothing here, so each
+    bounds of a study do, but never among patients held out. Cases that are known to have been learned from
+    (``known_patients``) must lie inside the training group. Trials that share a fold differ in nothing here, so each
     pair of folds is looked at once.
 
     Raises:
@@ -42,6 +43,10 @@ def require_no_leak(plan: Plan, patients: Sequence[str]) -> None:
     for digest, trial in plan.trials.items():
         inherited = frozenset[_Seen]().union(*(made_with[parent] for parent in trial.inputs.values()))
         own, lent = trial.config.cut, trial.config.borrows
+        known = set(trial.config.known_patients)
+        if own is not None and known and (strangers := known - set(split(patients, own).train)):
+            who = f"{min(strangers)!r}, who is outside its training group"
+            raise LeakageError(f"{trial.stage} {short(digest)} is made from what learned from {who}")
         if lent is not None:
             inherited |= {(lent, True)}
         for other, borrowed in inherited:
