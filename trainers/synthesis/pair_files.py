@@ -177,13 +177,14 @@ def _png(path: Path) -> NDArray[Any]:
 
 def _nifti(path: Path) -> NDArray[Any]:
     """Columns run along the first axis, rows along the second, once the axes ascend as the affine tells."""
-    image: Any = nib.load(path)  # type: ignore[attr-defined]
+    image: Any = nib.load(path)
     if len(image.shape) == 2:
-        image = nib.Nifti1Image(np.asanyarray(image.dataobj)[..., None], image.affine)  # type: ignore[no-untyped-call]
+        image = nib.Nifti1Image(np.asanyarray(image.dataobj)[..., None], image.affine)
     if len(image.shape) != 3:
         raise PoolFolderError(f"{path} has shape {image.shape}; it must be (W, H) or (W, H, Z)")
-    canonical: Any = nib.as_closest_canonical(image)  # type: ignore[attr-defined, no-untyped-call]
-    return np.asanyarray(canonical.dataobj).transpose(2, 1, 0)
+    canonical: Any = nib.as_closest_canonical(image)
+    planes: NDArray[Any] = np.asanyarray(canonical.dataobj).transpose(2, 1, 0)
+    return planes
 
 
 READERS: Final[Mapping[str, Callable[[Path], NDArray[Any]]]] = {".png": _png, ".nii.gz": _nifti, ".nii": _nifti}
