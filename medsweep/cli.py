@@ -10,7 +10,7 @@ from typing import Annotated, ParamSpec
 import typer
 
 from medsweep import __version__
-from medsweep.commands import data, launch, reference, results, sweeps
+from medsweep.commands import data, launch, reference, results, sweeps, wandb
 from medsweep.commands import store as upkeep
 from medsweep.errors import SeveralError, UserError
 from medsweep.stop_signals import STOPPED_EXIT, stop_signals
@@ -82,6 +82,7 @@ for verb in (
 ):  # fmt: skip
     app.command()(with_plain_errors(verb))
 app.add_typer(_group("The folder of finished trials.", upkeep.verify), name="store")
+app.add_typer(_group("A sweep as runs of W&B.", wandb.build), name="wandb")
 app.add_typer(
     _group(
         "Datasets: what is known, what a folder holds, what it looks like.",

@@ -73,7 +73,8 @@ class TrialLine:
     def line(self) -> str:
         """All of it as one line of text."""
         ended = "" if self.outcome == "complete" else f" ({self.outcome})"
-        return f"fold {self.fold}, seed {self.seed}{ended}: {self.digest}, W&B {self.run_id}; {self.command}"
+        mirrored = f", W&B {self.run_id}" if self.run_id else ""
+        return f"fold {self.fold}, seed {self.seed}{ended}: {self.digest}{mirrored}; {self.command}"
 
 
 @dataclass(frozen=True)

@@ -133,16 +133,16 @@ def trials_section(analysis: Analysis, context: ReportContext) -> Section:
     for trial in analysis.trials:
         told = trial.digest and context.store
         command = shlex.join(["medsweep", "why", trial.shown, "--store", context.store]) if told else ""
-        run_id = trial.run_id if trial.digest else ""
+        run_id = trial.run_id if trial.run_id in context.wandb_runs else ""
         lines[trial.arm].append(TrialLine(trial.fold, trial.seed, trial.outcome, trial.shown, run_id, command))
-    project = f" of project {context.wandb_project}" if context.wandb_project else ""
     text = "The networks behind the numbers of each arm."
     if context.store:
         text += (
-            f" The command tells the configuration and the inputs of one. W&B runs{project} have the ids listed. A "
-            "digest is the folder of the trial in the store; the patients' scores of each are in the results table "
-            "under it."
+            " The command tells the configuration and the inputs of one. A digest is the folder of the trial in the "
+            "store; the patients' scores of each are in the results table under it."
         )
+    if context.wandb_project:
+        text += f" The ids of W&B runs are those in project {context.wandb_project}."
     blocks = (Prose((text,)), Trials(tuple((arm, tuple(lines)) for arm, lines in lines.items())))
     return Section("trials", "Trials", blocks, folded=True)
 

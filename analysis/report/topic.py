@@ -85,7 +85,9 @@ class ReportContext:
     store: str = ""
     """Path of the store, for the commands that explain a trial; empty where no store has them."""
     wandb_project: str = ""
-    """Where the runs are mirrored, as ``project`` or ``entity/project``; empty where they are not."""
+    """W&B's project; empty where there is no run."""
+    wandb_runs: frozenset[str] = frozenset()
+    """Ids of the W&B runs that there are."""
     limits: tuple[str, ...] = ()
     """Sentences on limits that the data do not show; those they do show are in the analysis."""
 

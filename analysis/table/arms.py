@@ -111,7 +111,7 @@ class TrialRef:
 
     @property
     def run_id(self) -> str:
-        """Id of its W&B run, where the trial was mirrored."""
+        """Id of its W&B run, where it has one."""
         return f"{self.stage}-{self.shown}"
 
 

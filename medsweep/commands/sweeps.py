@@ -61,10 +61,11 @@ def run(  # noqa: PLR0917
     rehash: Rehash = False,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
-    from medsweep.commands import views
+    from medsweep.commands import views, wandb_views
     from medsweep.execution.machine import cpus_here
     from medsweep.store.cache import cache_spec
     from medsweep.study import session
+    from medsweep.tracking.mode import resolve_mode
 
     if address is not None and runner == "local":
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
@@ -75,13 +76,16 @@ def run(  # noqa: PLR0917
     if cpus is not None and cpus > cpus_here():
         raise UserError(f"--cpus {cpus}: this process may use {cpus_here()} here; ask for no more")
     copies = cache_spec(cache, store)
+    tracking = resolve_mode(wandb)
     opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
     require_folder(opened.folder(results), "results")
-    options = session.RunOptions(runner, address, wandb, fail_fast, copies, cpus, gpus)
+    options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus)
     summary = opened.run(options)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
+    if options.tracking != "disabled":
+        typer.echo(wandb_views.mirror_line(None if summary.stopped else opened.mirror(), sweep, store))
     if not summary.stopped and opened.has_results():
         try:
             views.print_report(*opened.report(results, summary, views.command_line()))

@@ -88,7 +88,9 @@ def labels_of(plan: Plan) -> dict[str, str]:
     labels = {}
     for digest, trial in plan.trials.items():
         config = trial.config
-        names = (config.label, arm_of.get(digest, ""), *(kinds[parent] for parent in trial.inputs.values()))
+        # What is made of a pool is called after it, whoever judges it.
+        parents = sorted(trial.inputs.items(), key=lambda one: one[0] != "pool")
+        names = (config.label, arm_of.get(digest, ""), *(kinds[parent] for _, parent in parents))
         kinds[digest] = next(filter(None, names), "")
         words = [kinds[digest]] if kinds[digest] else []
         words += [] if config.fold_index is None else [f"fold {config.fold_index}"]

@@ -22,7 +22,7 @@ from medsweep.execution.task import RunContext, Task, TaskFile
 from medsweep.stop_signals import Stop
 from medsweep.store.store import Store, share_with_group
 from medsweep.sweep.file import Resources
-from medsweep.tracking.wandb import WandbTracker
+from medsweep.tracking.wandb import live_tracker
 from medsweep.trial import Progress
 
 REPORT_SECONDS = 0.5
@@ -197,7 +197,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
         self._context, self._tasks = context, tasks
         share_with_group(context.store)
         self._store = Store(context.store)
-        self._tracker = WandbTracker(context.store / "wandb", context.tracking)
+        self._tracker = live_tracker(context.store / "wandb" / ".live", context.tracking)
         self._node = ray.get_runtime_context().get_node_id()
         self._open(config)
 

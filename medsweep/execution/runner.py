@@ -20,7 +20,7 @@ from medsweep.stop_signals import stop_signals
 from medsweep.store.lease import holder_of
 from medsweep.store.store import DamagedError, Store
 from medsweep.tracking.console import Observer
-from medsweep.tracking.wandb import WandbTracker
+from medsweep.tracking.wandb import live_tracker
 from medsweep.trial import COMPLETE
 
 
@@ -212,7 +212,7 @@ class LocalRunner:
         require_places(stated(tasks, context), [here()], "this machine", "lower it, or run on a larger one")
         store = Store(context.store)
         ledger = Ledger(tasks, store, observer, policy)
-        tracker = WandbTracker(context.store / "wandb", context.tracking)
+        tracker = live_tracker(context.store / "wandb" / ".live", context.tracking)
         try:
             with stop_signals() as stop, raised_in_main_thread() as interrupt:
                 stop.require_none()

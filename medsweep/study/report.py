@@ -46,6 +46,7 @@ from medsweep.study.tables import (
     tidy_table,
 )
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial
+from medsweep.tracking.mirror import Mirror
 from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.config import Unit
 from medsweep.trainers.segmentation.predictions import write_predictions
@@ -65,7 +66,7 @@ def make_tables(sweep: StudySweep, plan: Plan[Settings], store: Store) -> dict[s
     Beside them ``cases`` where a patient has several, ``results_best`` where networks looked for the weights that
     validation liked, and ``diagnosis`` where they were diagnosed.
     """
-    dataset = _dataset_name(sweep.base.data)
+    dataset = dataset_name(sweep.base.data)
     cases = case_table(plan, store, dataset)
     results = of_patients(cases)
     tables = {"results": results, "patients": patient_table(results), "pools": pool_table(plan, store)}
@@ -79,7 +80,7 @@ def make_tables(sweep: StudySweep, plan: Plan[Settings], store: Store) -> dict[s
 
 def results_table(sweep: StudySweep, plan: Plan[Settings], store: Store) -> pd.DataFrame:
     """The tidy table of all scores."""
-    return tidy_table(plan, store, _dataset_name(sweep.base.data))
+    return tidy_table(plan, store, dataset_name(sweep.base.data))
 
 
 def predict_tested(
@@ -170,6 +171,7 @@ def make_report(
 def _context(sweep: StudySweep, plan: Plan[Settings], store: Store, cohort: Cohort | None) -> ReportContext:
     """What the report takes from the store beside the scores."""
     legend = _legend(cohort[0]) if cohort else ()
+    runs = frozenset(Mirror(store.root, sweep.name).runs())
     return ReportContext(
         sweep=sweep.name,
         question=sweep.file.question,
@@ -180,7 +182,8 @@ def _context(sweep: StudySweep, plan: Plan[Settings], store: Store, cohort: Coho
         spectra=_spectra(plan, store),
         agreement=agreement_left_out(plan, store),
         store=str(store.root),
-        wandb_project=sweep.name if (store.root / "wandb").is_dir() else "",
+        wandb_project=sweep.name if runs else "",
+        wandb_runs=runs,
         versions=package_versions(),
         created=_now(),
     )
@@ -243,7 +246,7 @@ def _real_training_size(slices: SliceSet, folds: Sequence[Split], unit: Unit) ->
     return float(np.mean([len(slices.rows(fold.train, foreground_only=True)) for fold in folds]))
 
 
-def _dataset_name(data: DataConfig) -> str:
+def dataset_name(data: DataConfig) -> str:
     """The dataset's name, from which a made-up cohort can never be taken for the real one."""
     return f"{data.dataset} (made up)" if is_made_up(data) else data.dataset
 
@@ -256,7 +259,7 @@ def _terms(data: DataConfig) -> str:
 
 
 def _dataset_line(data: DataConfig, cohort: Cohort | None) -> str:
-    name = _dataset_name(data)
+    name = dataset_name(data)
     if cohort is None:
         return name
     slices, folds = cohort

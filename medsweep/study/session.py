@@ -27,17 +27,19 @@ from medsweep.store.presence import announced
 from medsweep.store.store import Store
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.looks import Looks, LookState, open_looks, run_looks
+from medsweep.study.mirror import mirrored_runs
 from medsweep.study.plan import plan_sweep
 from medsweep.study.pool_folders import unknown_patients
 from medsweep.study.power import power_lines
-from medsweep.study.report import make_report, make_tables
+from medsweep.study.report import dataset_name, make_report, make_tables
 from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
 from medsweep.study.stages import STAGES, Settings, StudySweep
 from medsweep.study.tables import write_tables
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer, make_console
+from medsweep.tracking.mirror import Built, Mirror
 from medsweep.tracking.progress import StageQueue, SweepProgress
-from medsweep.tracking.wandb import resolve_mode
+from medsweep.tracking.tracker import TrackingMode
 
 Purpose = Literal["plan", "run", "read"]
 
@@ -49,7 +51,8 @@ class RunOptions:
     runner: Literal["ray", "local"] = "ray"
     address: str | None = None
     """Of a Ray cluster; None starts one here."""
-    wandb: str | None = None
+    tracking: TrackingMode = "disabled"
+    """Whether W&B is told; online, trials also tell it while they run."""
     fail_fast: bool = False
     cache: CacheSpec | None = None
     """Folder on each node for copies of what its trials read."""
@@ -162,7 +165,7 @@ class Session:
             store=self.store.root.resolve(),
             stages=STAGES,
             resources=self.sweep.file.resources,
-            tracking=resolve_mode(options.wandb),
+            tracking=options.tracking,
             stopping=stopping,
             cache=options.cache,
         )
@@ -192,6 +195,17 @@ class Session:
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tidy tables by name."""
         return make_tables(self.sweep, self.plan, self.store)
+
+    def mirror(self) -> Built:
+        """Write a W&B run, offline, for every trial of the sweep that has ended; those that tell nothing new stay.
+
+        What cannot be written is named in the answer and fails nothing.
+        """
+        plan = self.plan if self.search is None else self.search.forward().plan
+        now = self._with_plan(plan if self.looks is None else self.looks.forward().plan, hashes=False)
+        told = mirrored_runs(now.plan, dataset_name(self.sweep.base.data), self.store, now.failures)
+        built = Mirror(self.store.root, self.sweep.name).build(told.runs)
+        return replace(built, failed={**built.failed, **told.unreadable})
 
     def report(
         self, results: Path | None, summary: Summary | None, command: str, formats: Sequence[Format] = ("html",)

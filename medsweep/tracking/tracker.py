@@ -1,12 +1,34 @@
 """What a tracker is told about a trial."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from medsweep.trial import Progress
+from medsweep.identity import short
+from medsweep.trial import COMPLETE, Progress, PrunedError
 
 TrackingMode = Literal["offline", "online", "disabled"]
+STOPPED: Final = "stopped"
+"""Outcome of a trial that was stopped with the sweep, and goes on with it."""
+LONGEST_TAG: Final = 64
+
+
+def run_id(stage: str, digest: str) -> str:
+    """The id of a trial's run, the same in every sweep."""
+    return f"{stage}-{short(digest)}"
+
+
+def exit_code(outcome: str) -> int:
+    """0 for a trial that ended as it should; W&B shows runs with any other as failed."""
+    return 0 if outcome in (COMPLETE, PrunedError.outcome, STOPPED) else 1
+
+
+def clipped(text: str) -> str:
+    """``text``, or its beginning and a hash of it all where it is longer than a tag may be."""
+    if len(text) <= LONGEST_TAG:
+        return text
+    return f"{text[: LONGEST_TAG - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ def sweep_of(folder: Path, dataset: str) -> Path:
 def test_every_dataset_goes_the_whole_way(dataset: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     opened = open_sweep(sweep_of(folder, dataset), folder / "store")
-    summary = opened.run(RunOptions("local", wandb="disabled"))
+    summary = opened.run(RunOptions("local"))
     assert summary.exit_code == 0, summary.failures
     _, page = opened.report(None, summary, "medsweep run")
     assert f"{dataset} (made up): 4 patients" in page.read_text()
@@ -58,7 +58,7 @@ def test_several_datasets_are_analysed_together(folder: Path, monkeypatch: pytes
     monkeypatch.chdir(folder)
     sweeps = [sweep_of(folder, dataset) for dataset in ("kits19", "d-heart")]
     for sweep in sweeps:
-        assert open_sweep(sweep, folder / "store").run(RunOptions("local", wandb="disabled")).exit_code == 0
+        assert open_sweep(sweep, folder / "store").run(RunOptions("local")).exit_code == 0
     told = CliRunner().invoke(app, ["analyse", *map(str, sweeps), "--store", "store", "--results", "out"])
     assert told.exit_code == 0, told.output
     assert [line for line in told.output.splitlines() if line.startswith("report: ")] == [
@@ -77,7 +77,7 @@ def test_a_made_up_folder_is_never_taken_for_the_real_dataset(tmp_path: Path, mo
     data = ("folds: 2", "folds: 2, only: [0]"), ("resolution: 16", "resolution: 32")
     sweep = write_micro(tmp_path, ("dataset: phantom", "dataset: d-heart"), (PHANTOM, "root: files"), *data)
     opened = open_sweep(sweep, tmp_path / "store")
-    assert opened.run(RunOptions("local", wandb="disabled")).exit_code == 0
+    assert opened.run(RunOptions("local")).exit_code == 0
     assert set(opened.tables()["results"]["dataset"]) == {"d-heart (made up)"}
     cohort = next((tmp_path / "store" / "prepare").glob("*/output/cohort.json"))
     assert json.loads(cohort.read_text())["made_up"] is True

@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
     folder = tmp_path_factory.mktemp("tables")
     (folder / "tables.yaml").write_text(SWEEP)
     session = open_sweep(folder / "tables.yaml", folder / "store")
-    session.run(RunOptions("local", wandb="disabled"))
+    session.run(RunOptions("local"))
     store = Store(folder / "store")
     return plan_sweep(folder / "tables.yaml", store).plan, store
 

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from medsweep.errors import UserError
-from medsweep.tracking.tracker import RunCard
-from medsweep.tracking.wandb import HIDDEN, WandbTracker, redacted, resolve_mode
+from medsweep.tracking.mode import resolve_mode
+from medsweep.tracking.private import HIDDEN, flattened, redacted, scrubbed
+from medsweep.tracking.tracker import RunCard, Tracker
+from medsweep.tracking.wandb import WandbTracker, live_tracker
 from medsweep.trial import Progress
 
 DIGEST = "0123456789abcdef" * 4
@@ -75,7 +77,7 @@ def of_kind(segment, kind):
 
 
 def steps(segment):
-    return [row["step"]["num"] for row in of_kind(segment, "history")]
+    return [row["item"]["segment/step"] for row in of_kind(segment, "history")]
 
 
 def test_one_trial_over_two_segments(tmp_path):
@@ -93,7 +95,7 @@ def test_one_trial_over_two_segments(tmp_path):
     tracker.end("complete", {"dice": 0.75})
 
     first, second = records(folder)
-    assert steps(first) == [10, 20, 30]
+    assert steps(first) == [10, 20, 20, 30], "two reports of one step are two rows"
     assert steps(second) == [30, 40], "what the mirror had before the resume is not sent again"
     runs = [of_kind(segment, "run")[0] for segment in (first, second)]
     assert [run["run_id"] for run in runs] == ["segment-0123456789abcdef"] * 2
@@ -101,9 +103,9 @@ def test_one_trial_over_two_segments(tmp_path):
     said = [summary["update"] for summary in of_kind(second, "summary")]
     assert any(update.get("dice") == 0.75 and update["outcome"] == "complete" for update in said)
     last = of_kind(second, "history")[-1]["item"]
-    assert last["loss"] == pytest.approx(1 / 40)
-    assert len(list((folder / "wandb").glob(f"offline-run-*/files/{last['pictures/fakes.path']}"))) == 1
-    assert last["pictures/fakes.width"] == 8
+    assert last["segment/loss"] == pytest.approx(1 / 40)
+    assert len(list((folder / "wandb").glob(f"offline-run-*/files/{last['segment/fakes.path']}"))) == 1
+    assert last["segment/fakes.width"] == 8
     assert picture.exists(), "the picture belongs to the trial's output and is copied, not moved"
 
 
@@ -164,21 +166,19 @@ assert {{k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"}} == before
     assert list(work.rglob("*")) == []
 
 
-def test_a_disabled_mirror_never_imports_wandb(tmp_path):
-    code = f"""
-import sys
-from pathlib import Path
-from medsweep.tracking.wandb import WandbTracker
-from medsweep.trial import Progress
-tracker = WandbTracker(Path({str(tmp_path / "mirror")!r}), "disabled")
-tracker.begin(None, 0)
-tracker.log(Progress(step=1, total=1))
-tracker.end("complete", {{}})
-sys.exit("wandb" in sys.modules)
-"""
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    subprocess.run([sys.executable, "-c", code], check=True, env=env)
-    assert not (tmp_path / "mirror").exists()
+def test_nothing_is_logged_live_unless_online(tmp_path):
+    assert isinstance(live_tracker(tmp_path, "online"), WandbTracker)
+    for mode in ("offline", "disabled"):
+        assert type(live_tracker(tmp_path, mode)) is Tracker
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("complete", 0), ("pruned", 0), ("stopped", 0), ("pool-dry", 1)])
+def test_a_run_fails_only_where_its_trial_did(tmp_path, outcome, code):
+    tracker = WandbTracker(tmp_path, "offline")
+    tracker.begin(card(), 0)
+    tracker.end(outcome, {})
+    (segment,) = records(tmp_path)
+    assert of_kind(segment, "exit")[0].get("exit_code", 0) == code
 
 
 def test_a_failing_mirror_warns_once_and_comes_back_with_the_next_trial(tmp_path, caplog):
@@ -259,6 +259,19 @@ def test_redaction_by_name_and_by_shape():
     assert redacted({"/data/p1": 1}) == {HIDDEN: 1}
     with pytest.raises(TypeError, match="levels is a set"):
         redacted({"levels": {1, 2}})
+
+
+def test_texts_lose_paths_and_people_and_nothing_else():
+    told = "loss 1/2 of p7/a: cannot read '/data/p7.nii.gz', p70 is fine; see https://example.org/p"
+    assert scrubbed(told, ["p7"]) == (
+        "loss 1/2 of [hidden]/a: cannot read '[hidden]', p70 is fine; see https://example.org/p"
+    )
+
+
+def test_nested_settings_become_scalars():
+    nested = {"gan": {"r1_gamma": 1.0, "channels": [4, 8], "more": {"on": True}}, "seed": None}
+    told = {"gan.r1_gamma": 1.0, "gan.channels": "[4, 8]", "gan.more.on": True, "seed": None}
+    assert flattened(nested) == told
 
 
 def test_mode_is_the_flag_then_the_variable_then_the_login(tmp_path, monkeypatch):

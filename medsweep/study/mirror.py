@@ -1,0 +1,175 @@
+"""From the trials of a sweep to their W&B runs: what the plan knows of each, and what the store holds of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medsweep.execution.driver import Failure
+from medsweep.execution.failures import notes
+from medsweep.execution.plan_tasks import labels_of
+from medsweep.store.store import DamagedError, Manifest, Store
+from medsweep.study.chains import network_of
+from medsweep.study.stages import Settings
+from medsweep.sweep.plan import Plan
+from medsweep.tracking.mirrored_run import MirroredRun, Scalar, recorded_rows
+from medsweep.tracking.private import flattened, redacted, scrubbed
+from medsweep.tracking.tracker import clipped, exit_code, run_id
+from medsweep.trial import COMPLETE
+
+SHARED = "shared"
+OF_OTHERS = frozenset({"reference", "judge", "other"})
+"""Roles of inputs that are no part of an arm's own chain."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is to be mirrored, and why some of it cannot be."""
+
+    runs: list[MirroredRun]
+    unreadable: dict[str, str]
+    """Why a trial cannot be read, by the id of its run."""
+
+
+def mirrored_runs(plan: Plan[Settings], dataset: str, store: Store, failures: Sequence[Failure]) -> Told:
+    """One run per trial of the plan that has ended: those published, by whatever sweep, and ``failures``."""
+    cards = _Cards(plan, dataset)
+    told = Told([], {})
+    published = store.look((trial.stage, digest) for digest, trial in plan.trials.items())
+    for digest, manifest in published.items():
+        stage = plan.trials[digest].stage
+        name = run_id(stage, digest)
+        if isinstance(manifest, DamagedError):
+            told.unreadable[name] = manifest.what
+            continue
+        folder = store.folder(stage, digest)
+        try:
+            summary = _cost(manifest) | (_scores(folder) if manifest.outcome == COMPLETE else {})
+            rows = recorded_rows(folder, manifest.files)
+        except (OSError, ValueError, KeyError) as error:
+            told.unreadable[name] = f"{type(error).__name__}: {error}"
+            continue
+        run = cards.run(digest, name, manifest.outcome, manifest.message)
+        told.runs.append(run.with_course(rows, summary))
+    for failure in failures:
+        digest, stage = failure.trial.digest, failure.trial.stage
+        if digest not in published:
+            # A later attempt is another run, so that what was uploaded of this one stays true.
+            tries = len(notes(store, stage, digest))
+            run = cards.run(digest, f"{run_id(stage, digest)}-try-{tries}", failure.outcome, failure.message)
+            told.runs.append(run.with_course(recorded_rows(store.part(stage, digest)), {}))
+    return told
+
+
+class _Cards:
+    """What is said of a trial before anything of its course; what trials of a plan share is worked out once."""
+
+    def __init__(self, plan: Plan[Settings], dataset: str) -> None:
+        self._plan, self._dataset = plan, dataset
+        self._serves, self._labels = plan.serves(), labels_of(plan)
+        self._measures: dict[str, str] = {}
+        for (arm, _), leaf in plan.leaves.items():
+            for digest in (leaf, network_of(plan, leaf).digest):
+                self._measures.setdefault(digest, arm)
+        self._settings = {arm.name: flattened(redacted(arm.settings.model_dump(mode="json"))) for arm in plan.arms}
+        self._control = next(arm.name for arm in plan.arms if arm.is_control)
+        self._common: dict[tuple[str, ...], dict[str, Scalar]] = {}
+        self._names: dict[str, str] = {}
+
+    def run(self, digest: str, name: str, outcome: str, message: str) -> MirroredRun:
+        """The run of a trial, without its course."""
+        trial = self._plan.trials[digest]
+        served = self._serves[digest] or self._serves.get(trial.inputs.get("pool", ""), ())
+        arm = self._measures.get(digest) or (served[0] if len(served) == 1 else SHARED)
+        places = {"fold": trial.config.fold_index, "seed": trial.seed}
+        tags = [clipped(one) for one in served] + [f"{key}-{at}" for key, at in places.items() if at is not None]
+        return MirroredRun(
+            run_id=name,
+            project=self._plan.sweep,
+            name=self._name(f"{trial.stage} {self._labels[digest]}", digest),
+            group=clipped(arm),
+            job_type=trial.stage,
+            tags=tuple(dict.fromkeys(tags)),
+            notes=scrubbed(f"{outcome}: {message}", self._plan.patients) if message else "",
+            config=self._config(digest, arm, served) | {key: at for key, at in places.items() if at is not None},
+            summary={"outcome": outcome},
+            exit_code=exit_code(outcome),
+        )
+
+    def _name(self, name: str, digest: str) -> str:
+        """The label of a trial, with digits of its digest where another trial has the same."""
+        first = self._names.setdefault(name, digest)
+        return name if first == digest else f"{name} {digest[:6]}"
+
+    def _config(self, digest: str, arm: str, served: tuple[str, ...]) -> dict[str, Scalar]:
+        trial = self._plan.trials[digest]
+        common = self._settings[arm] if arm != SHARED else self._shared_by(served)
+        sections = self._sections(digest)
+        own = flattened(redacted(trial.config.model_dump(mode="json")), f"{trial.stage}.")
+        count = common.get("synthesise.count")
+        facts: dict[str, Scalar] = {
+            "arm": arm,
+            "arms": ", ".join(served),
+            "is_control": arm == self._control,
+            "dataset": self._dataset,
+            "stage": trial.stage,
+            "digest": digest,
+            **{f"inputs.{role}": run_id(self._plan.trials[of].stage, of) for role, of in trial.inputs.items()},
+        }
+        if count is not None:
+            facts |= {"dose": count, "dose_unit": common.get("synthesise.unit")}
+            facts["pipeline"] = common.get("gan.pipeline", SHARED) if count else "none"
+        chain = {name: value for name, value in common.items() if name.split(".")[0] in sections}
+        return {**chain, **own, **facts}
+
+    def _shared_by(self, served: tuple[str, ...]) -> dict[str, Scalar]:
+        """The settings in which these arms agree."""
+        if served not in self._common:
+            first, *others = (self._settings[arm] for arm in served) if served else ({},)
+            agreed = {key: value for key, value in first.items() if all(one.get(key) == value for one in others)}
+            self._common[served] = agreed
+        return self._common[served]
+
+    def _sections(self, digest: str) -> set[str]:
+        """Sections of the settings that the trial's own chain has read."""
+        seen: set[str] = set()
+        todo = [digest]
+        while todo:
+            current = todo.pop()
+            if current not in seen:
+                seen.add(current)
+                inputs = self._plan.trials[current].inputs
+                todo += [parent for role, parent in inputs.items() if role not in OF_OTHERS]
+        stages = {self._plan.trials[one].stage for one in seen}
+        return {"data" if stage == "prepare" else stage for stage in stages}
+
+
+def _cost(manifest: Manifest) -> dict[str, Scalar]:
+    """Hours, and what was held."""
+    hours = manifest.seconds / 3600
+    gpus = float(manifest.host.get("gpus") or 0)
+    peak = manifest.host.get("peak_memory_mib")
+    held: dict[str, Scalar] = {} if peak is None else {"peak_memory_mib": float(peak)}
+    return {"hours": hours, "gpu_hours": hours * gpus, **held}
+
+
+def _scores(folder: Path) -> dict[str, Scalar]:
+    """Means over the test patients of every score, also by class; none where the trial scored nothing.
+
+    A patient without a finite value, as for a distance to a structure that was missed, counts in ``n`` no more.
+    """
+    path = folder / "output" / "metrics.parquet"
+    if not path.is_file():
+        return {}
+    table = pd.read_parquet(path, columns=["class", "metric", "value"])
+    finite = table[np.isfinite(table["value"])]
+    stage = folder.parent.name
+    means: dict[str, Scalar] = {}
+    for metric, rows in finite.groupby("metric"):
+        by_class = rows.groupby("class")["value"]
+        means |= {f"{stage}/{metric}/{name}": float(value) for name, value in by_class.mean().items()}
+        means |= {f"{stage}/n_{metric}/{name}": int(count) for name, count in by_class.size().items()}
+        means[f"{stage}/{metric}"] = float(by_class.mean().mean())
+    return means

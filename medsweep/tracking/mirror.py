@@ -1,0 +1,188 @@
+"""The offline W&B runs of a sweep, each written in one pass from what the store holds of its trial.
+
+Layout of ``STORE/wandb/SWEEP/``::
+
+    offline-run-TIME-ID/   one run, as ``wandb sync`` and ``wandb leet`` read it
+    mirrored.json          by id the hash of what a run tells, and its folder
+
+A run whose trial tells nothing new is left as it is. Nothing is sent from here.
+"""
+
+import errno
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from medsweep.files import write_json
+from medsweep.store.file_lock import FileLock
+from medsweep.tracking.client import log_row, offline_client, prefer_own_steps, quiet_settings
+from medsweep.tracking.mirrored_run import MirroredRun
+from medsweep.tracking.private import scrubbed
+from medsweep.tracking.run_file import is_whole
+
+Kind = Literal["trial", "report"]
+INDEX: Final = "mirrored.json"
+DESK: Final = ".writing"
+BATCH: Final = 200
+"""Runs that a kill may cost."""
+NOT_TRIED: Final = "not tried any more"
+OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+GIVE_UP: Final = 3
+"""Runs that fail one after the other before the rest is given up."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build left behind."""
+
+    folder: Path
+    runs: tuple[str, ...]
+    """Ids of all runs that are there now."""
+    written: int
+    """How many of them were written by this build."""
+    failed: Mapping[str, str]
+    """Why each run that should be there is not, by id."""
+
+
+class Mirror:
+    """The runs of one sweep in ``STORE/wandb/SWEEP``."""
+
+    def __init__(self, store: Path, sweep: str) -> None:
+        self.folder = (store / "wandb" / sweep).absolute()
+
+    def runs(self) -> dict[str, Path]:
+        """The file of each run that is there, by id."""
+        folders = {run_id: self.folder / entry["folder"] for run_id, entry in self._read().items()}
+        files = {run_id: folder / f"run-{run_id}.wandb" for run_id, folder in folders.items()}
+        return {run_id: file for run_id, file in files.items() if file.is_file()}
+
+    def build(self, runs: Sequence[MirroredRun], kind: Kind = "trial") -> Built:
+        """Write the runs that are not there as they are told; runs of this kind that are not told of are deleted."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        told = {run.run_id: run for run in runs}
+        failed: dict[str, str] = {}
+        with FileLock.exclusive(self.folder / ".lock"):
+            entries, there = self._read(), self.runs()
+            for run_id in [name for name, entry in entries.items() if entry["kind"] == kind and name not in told]:
+                self._delete(run_id, entries)
+            self._tidy(entries)
+            new = [
+                run
+                for run in told.values()
+                if run.run_id not in there or entries[run.run_id]["fingerprint"] != run.fingerprint
+            ]
+            for start in range(0, len(new), BATCH):
+                if failed and set(failed.values()) & {NOT_TRIED}:
+                    failed |= {run.run_id: NOT_TRIED for run in new[start:]}
+                    break
+                failed |= self._write(new[start : start + BATCH], entries, kind)
+                self._keep(entries)
+            self._keep(entries)
+        return Built(self.folder, tuple(self.runs()), len(new) - len(failed), failed)
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        try:
+            entries: dict[str, dict[str, str]] = json.loads((self.folder / INDEX).read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return entries
+
+    def _tidy(self, entries: Mapping[str, Mapping[str, str]]) -> None:
+        """Delete what a killed build left behind."""
+        known = {entry["folder"] for entry in entries.values()}
+        for path in (self.folder / DESK, *self.folder.glob("offline-run-*")):
+            if path.name not in known:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _keep(self, entries: Mapping[str, Mapping[str, str]]) -> None:
+        if entries != self._read():
+            write_json(self.folder / INDEX, entries)
+
+    def _delete(self, run_id: str, entries: dict[str, dict[str, str]]) -> None:
+        if (old := entries.pop(run_id, None)) is not None:
+            shutil.rmtree(self.folder / old["folder"], ignore_errors=True)
+
+    def _write(self, runs: Sequence[MirroredRun], entries: dict[str, dict[str, str]], kind: Kind) -> dict[str, str]:
+        """Write runs on a desk beside the others, and move those that are whole among them; why others are not."""
+        desk = self.folder / DESK
+        (desk / "wandb").mkdir(parents=True)
+        try:
+            failed = _write_all(runs, desk)
+            # W&B's helper process has ended by now, and what it wrote is there.
+            for run in runs:
+                if run.run_id in failed:
+                    continue
+                try:
+                    (file,) = (desk / "wandb").glob(f"offline-run-*/run-{run.run_id}.wandb")
+                    if not is_whole(file):
+                        raise OSError(errno.EIO, "it was not written to its end")
+                    self._delete(run.run_id, entries)
+                    shutil.rmtree(file.parent / "logs", ignore_errors=True)
+                    file.parent.rename(self.folder / file.parent.name)
+                except (OSError, ValueError) as error:
+                    failed[run.run_id] = _reason(error)
+                    continue
+                entries[run.run_id] = {"kind": kind, "fingerprint": run.fingerprint, "folder": file.parent.name}
+        finally:
+            shutil.rmtree(desk, ignore_errors=True)
+        return failed
+
+
+def _write_all(runs: Sequence[MirroredRun], desk: Path) -> dict[str, str]:
+    """Write each run to ``desk``; why each failed that did. A full disk, or three in a row, ends it."""
+    failed: dict[str, str] = {}
+    in_a_row = 0
+    try:
+        with offline_client(desk / "client") as begin_anew:
+            for run in runs:
+                try:
+                    write_run(run, desk)
+                    in_a_row = 0
+                except Exception as error:
+                    failed[run.run_id] = _reason(error)
+                    in_a_row += 1
+                    if in_a_row == GIVE_UP or (isinstance(error, OSError) and error.errno in OF_THE_DISK):
+                        raise
+                    begin_anew()
+    except Exception as error:  # the mirror costs no run anything
+        written = {file.name for file in (desk / "wandb").glob("offline-run-*/run-*.wandb")}
+        rest = [run.run_id for run in runs if f"run-{run.run_id}.wandb" not in written]
+        failed = {**dict.fromkeys(rest, NOT_TRIED), rest[0]: _reason(error), **failed} if rest else failed
+    return failed
+
+
+def _reason(error: Exception) -> str:
+    return scrubbed(" ".join(f"{type(error).__name__}: {error}".split()), ())
+
+
+def write_run(run: MirroredRun, folder: Path) -> None:
+    """Write a run in one pass, offline; the client must have been set up to be so."""
+    import wandb
+
+    opened: Any = wandb.init(
+        dir=folder,
+        mode="offline",
+        project=run.project,
+        id=run.run_id,
+        name=run.name,
+        group=run.group,
+        job_type=run.job_type,
+        tags=list(run.tags),
+        notes=run.notes,
+        config=dict(run.config),
+        reinit="create_new",
+        settings=quiet_settings(),
+    )
+    exit_code = 1
+    try:
+        prefer_own_steps(opened, run.job_type)
+        for row in run.rows:
+            pictures = {name: picture.path for name, picture in row.pictures.items()}
+            log_row(opened, run.job_type, row.step, row.metrics, pictures)
+        opened.summary.update(dict(run.summary))
+        exit_code = run.exit_code
+    finally:
+        opened.finish(exit_code=exit_code)

@@ -1,0 +1,85 @@
+"""What W&B is told of one trial, as plain data, and what a trial's folder says of its course."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from medsweep.files import sha256_of
+
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One report of a trial."""
+
+    step: int
+    metrics: Mapping[str, float]
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirroredRun:
+    """All of one run; nothing in it names a patient, a path or a key, but for where its pictures lie here."""
+
+    run_id: str
+    project: str
+    name: str
+    group: str
+    job_type: str
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    config: Mapping[str, Scalar] = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+    summary: Mapping[str, Scalar] = field(default_factory=dict)
+    exit_code: int = 0
+
+    def with_course(self, rows: tuple[Row, ...], summary: Mapping[str, Scalar]) -> "MirroredRun":
+        """The same run with its reports, and more in its summary."""
+        return replace(self, rows=rows, summary={**self.summary, **summary})
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that is told, wherever the pictures lie."""
+        told = asdict(self)
+        for row in told["rows"]:
+            row["pictures"] = {name: picture["sha256"] for name, picture in row["pictures"].items()}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def recorded_rows(folder: Path, hashes: Mapping[str, str] | None = None) -> tuple[Row, ...]:
+    """The reports in the folder of a trial, published or not, each with its pictures.
+
+    ``FOLDER/NUMBER.png`` below ``output`` belongs to step NUMBER under the name of its folder, any other picture to the
+    last report under its own. ``hashes`` are known sha256 by path relative to ``folder``. What follows the last line
+    break was not written to its end.
+    """
+    file = folder / "metrics.jsonl"
+    lines = [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
+    rows = [Row(step=line.pop("step"), metrics={n: v for n, v in line.items() if n != "total"}) for line in lines]
+    at = {row.step: number for number, row in enumerate(rows)}
+    for path in sorted((folder / "output").rglob("*.png")):
+        relative = path.relative_to(folder / "output")
+        numbered = path.stem.isdigit() and len(relative.parts) > 1
+        name = (relative.parent if numbered else relative.with_suffix("")).as_posix()
+        step = int(path.stem) if numbered else max(at, default=0)
+        if step not in at:
+            at[step] = len(rows)
+            rows.append(Row(step=step, metrics={}))
+        known = (hashes or {}).get(path.relative_to(folder).as_posix())
+        picture = Picture(path, known or sha256_of(path))
+        row = rows[at[step]]
+        if name in row.pictures and row.pictures[name].sha256 != picture.sha256:
+            name = f"{name}_last"
+        rows[at[step]] = replace(row, pictures={**row.pictures, name: picture})
+    return tuple(sorted(rows, key=lambda row: row.step))

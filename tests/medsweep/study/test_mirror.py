@@ -1,0 +1,225 @@
+"""The W&B runs of a sweep say what its store says: every trial, every report at its step, every picture."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from helpers.micro import write_micro
+from helpers.wandb_runs import WrittenRun, read_runs
+from medsweep.cli import app
+from medsweep.data.slices import SliceSet
+from medsweep.files import sha256_of
+from medsweep.store.store import Store
+from medsweep.store.workspace import Workspace
+from medsweep.study.session import open_sweep
+from medsweep.study.stages import STAGES
+from medsweep.trainers.segmentation import train
+from medsweep.trainers.segmentation.config import SegmentConfig
+from medsweep.trial import Progress, StageFunction, Trial
+
+ROOT = Path(__file__).parents[3]
+ARMS = """\
+arms:
+  dry: {synthesise.count: 4, segment.min_iou: 0.999}
+  longer: {segment.steps: 16}
+  broken: {segment.learning_rate: 0.002}
+fixed:"""
+
+
+@dataclass
+class Mirrored:
+    folder: Path
+    sweep: Path
+    store: Store
+    output: str
+    runs: dict[str, WrittenRun]
+
+
+@pytest.fixture
+def callers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """Whoever calls the server that all requests to W&B, or through a proxy, would reach."""
+    found: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take() -> None:
+            with suppress(OSError):  # closed
+                while True:
+                    connection, who = server.accept()
+                    found.append(who)
+                    connection.close()
+
+        threading.Thread(target=take, daemon=True).start()
+        for name in ("WANDB_BASE_URL", "HTTPS_PROXY", "HTTP_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirrored]:
+    """A sweep that reuses another's trials and was stopped in a training; one arm fails and one runs dry."""
+    folder = tmp_path_factory.mktemp("mirrored")
+    store = folder / "store"
+    one_fold = ("{folds: 2, seeds: 1}", "{folds: 2, only: [0], seeds: 1}")
+    base = (one_fold, ("[b-sg, mc-sg]", "[b-sg]"))
+    first = write_micro(folder, *base, ("sweep: micro", "sweep: first"), name="first.yaml")
+    second = write_micro(folder, *base, ("fixed:", ARMS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_RUN_ID", "of-another-program")
+        patch.setenv("WANDB_MODE", "")
+        patch.setattr(Workspace, "checkpoint_due", lambda self: True)
+        assert _run(first, store, folder, "--wandb", "disabled")[0] == 0
+        stops = [KeyboardInterrupt()]
+        patch.setitem(STAGES, "segment", replace(STAGES["segment"], run=_troubled(stops)))
+        code, told = _run(second, store, folder, "--wandb", "offline")
+        assert (code, stops) == (130, []), told
+        assert "W&B: not mirrored, since the run was stopped; mirror: medsweep wandb build" in told
+        code, told = _run(second, store, folder, "--wandb", "offline")
+        assert code == 1, told
+        yield Mirrored(folder, second, Store(store), told, read_runs(store / "wandb" / "micro"))
+
+
+def _troubled(stops: list[KeyboardInterrupt]) -> StageFunction:
+    """The segment stage, stopped once after step 8 where it trains for 16, and failing there with a rate of 0.002."""
+
+    def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
+        for progress in train.run(config, inputs, trial):
+            yield progress
+            if progress.step == 8 and config.steps == 16 and stops:
+                raise stops.pop()
+            if progress.step == 8 and config.learning_rate == 0.002:
+                patient = SliceSet.open(inputs["prepare"]).patients[0]
+                raise RuntimeError(f"cannot read /secret/place of {patient}: broken")
+
+    return run
+
+
+def _run(sweep: Path, store: Path, folder: Path, *more: str) -> tuple[int, str]:
+    words = ["run", str(sweep), "--store", str(store), "--results", str(folder / "results"), "--runner", "local", *more]
+    result = CliRunner().invoke(app, words)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def published(mirrored: Mirrored) -> dict[str, Path]:
+    """Folder of each published trial of the sweep by the id of its run."""
+    return {
+        f"{stage}-{digest[:16]}": mirrored.store.folder(stage, digest)
+        for stage in mirrored.store.stages()
+        for digest in mirrored.store.listing(stage)
+    }
+
+
+def test_every_trial_that_the_sweep_uses_is_a_run_whoever_made_it(mirrored: Mirrored) -> None:
+    trials = published(mirrored)
+    failed = set(mirrored.runs) - set(trials)
+    assert set(trials) <= set(mirrored.runs)
+    assert len(trials) == 16
+    assert {name.rsplit("-", 2)[1] for name in failed} == {"try"}
+    assert f"W&B: {len(mirrored.runs)} runs mirrored in {mirrored.store.root / 'wandb' / 'micro'}" in mirrored.output
+    assert "; 0 failed;" in mirrored.output
+
+
+def test_every_report_is_at_its_step_with_its_pictures(mirrored: Mirrored) -> None:
+    pictures = 0
+    for name, folder in published(mirrored).items():
+        run, stage = mirrored.runs[name], folder.parent.name
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        numbers = [{key: value for key, value in row.items() if not isinstance(value, str)} for row in run.rows]
+        told = [{f"{stage}/{key}": value for key, value in line.items() if key != "total"} for line in lines]
+        assert numbers == [pytest.approx(row) for row in told], name
+        assert run.step_metrics == {f"{stage}/*": f"{stage}/step"}
+        found = {sha256_of(path) for path in (folder / "output").rglob("*.png")}
+        texts = [(row[f"{stage}/step"], item) for row in run.rows for item in row.items()]
+        sent = [(step, key, value) for step, (key, value) in texts if isinstance(value, str)]
+        assert {value for _, _, value in sent} == found, name
+        numbered = {int(path.stem): sha256_of(path) for path in (folder / "output").glob("samples/*.png")}
+        assert {step: value for step, key, value in sent if key == f"{stage}/samples"} == numbered
+        pictures += len(sent)
+    assert pictures > 10
+
+
+def test_a_training_that_was_stopped_has_each_report_once(mirrored: Mirrored) -> None:
+    (resumed,) = [run for run in mirrored.runs.values() if run.config.get("segment.steps") == 16 and run.rows[1:]]
+    assert [row["segment/step"] for row in resumed.rows] == [4, 8, 12, 16, 16]
+    assert (resumed.exit_code, resumed.summary["outcome"]) == (0, "complete")
+
+
+def test_a_failed_trial_says_why_and_names_neither_patient_nor_path(mirrored: Mirrored) -> None:
+    (name,) = set(mirrored.runs) - set(published(mirrored))
+    run = mirrored.runs[name]
+    assert name.endswith("-try-1")
+    assert run.run.notes == "error: cannot read [hidden] of [hidden]: broken"
+    assert (run.exit_code, run.summary["outcome"]) == (1, "error")
+    assert [row["segment/step"] for row in run.rows] == [4, 8]
+    dry = next(run for run in mirrored.runs.values() if run.summary["outcome"] == "pool-dry")
+    assert (dry.exit_code, dry.run.run_group) == (1, "dry")
+    assert dry.run.notes.startswith("pool-dry: its pool ran dry")
+
+
+def test_runs_say_what_they_are_as_scalars(mirrored: Mirrored) -> None:
+    by_name = {run.run.display_name: run for run in mirrored.runs.values()}
+    assert len(by_name) == len(mirrored.runs), "names tell runs apart"
+    control, arm = by_name["score control fold 0 seed 0"], by_name["score b-sg count=4 fold 0 seed 0"]
+    assert [run.run.run_group for run in (control, arm)] == ["control", "b-sg count=4"]
+    assert control.run.job_type == "score"
+    told = ("arm", "is_control", "dose", "pipeline", "fold", "seed", "dataset", "segment.steps")
+    assert [control.config[key] for key in told] == ["control", True, 0, "none", 0, 0, "phantom (made up)", 12]
+    assert [arm.config[key] for key in told] == ["b-sg count=4", False, 4, "b-sg", 0, 0, "phantom (made up)", 12]
+    assert arm.config["gan.kimg"] == 0.032
+    assert "gan.kimg" not in control.config, "the control has no generator"
+    table = pd.read_parquet(published(mirrored)[arm.run.run_id] / "output" / "metrics.parquet")
+    for metric in ("dice", "hd95_mm", "assd_mm", "surface_dice"):
+        rows = table[(table["metric"] == metric) & (table["class"] == "organ") & np.isfinite(table["value"])]
+        assert arm.summary[f"score/{metric}/organ"] == pytest.approx(rows["value"].mean())
+    assert arm.summary["hours"] > 0
+    told = [value for key, value in {**control.config, **arm.config}.items() if key != "_wandb"]
+    assert not any(isinstance(value, list | dict) for value in told)
+
+
+def test_nothing_private_is_in_the_files(mirrored: Mirrored) -> None:
+    patients = open_sweep(mirrored.sweep, mirrored.store.root, to="read").plan.patients
+    assert len(patients) == 6
+    assert {run.run.host for run in mirrored.runs.values()} == {""}
+    for file in (mirrored.store.root / "wandb").rglob("*"):
+        content = file.read_bytes() if file.is_file() else b""
+        for private in (str(mirrored.folder), "/secret", *patients):
+            assert private.encode() not in content, (file, private)
+
+
+def test_a_second_build_changes_nothing_and_a_lost_run_is_written_again_without_a_request(
+    mirrored: Mirrored, callers: list[object]
+) -> None:
+    mirror = mirrored.store.root / "wandb" / "micro"
+
+    def files() -> dict[Path, tuple[int, int]]:
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in mirror.rglob("*") if path.is_file()}
+
+    words = ["wandb", "build", str(mirrored.sweep), "--store", str(mirrored.store.root)]
+    before = files()
+    told = CliRunner().invoke(app, words)
+    assert (told.exit_code, files()) == (0, before), told.output
+    assert "0 of them now; 0 failed" in told.output
+    name = "score-" + mirrored.store.listing("score")[0][:16]
+    shutil.rmtree(mirrored.runs[name].folder)
+    # In a process of its own, since W&B's client sends some of what it sends as its process ends.
+    command = [sys.executable, "-m", "medsweep", *words]
+    again = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert f"W&B: {len(mirrored.runs)} runs mirrored in {mirror}, 1 of them now; 0 failed" in again.stdout
+    assert read_runs(mirror)[name].rows == mirrored.runs[name].rows
+    assert callers == []
