@@ -20,7 +20,7 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ReportRow:
     """One report of a trial."""
 
     step: int
@@ -40,11 +40,11 @@ class MirroredRun:
     tags: tuple[str, ...] = ()
     notes: str = ""
     config: Mapping[str, Scalar] = field(default_factory=dict)
-    rows: tuple[Row, ...] = ()
+    rows: tuple[ReportRow, ...] = ()
     summary: Mapping[str, Scalar] = field(default_factory=dict)
     exit_code: int = 0
 
-    def with_course(self, rows: tuple[Row, ...], summary: Mapping[str, Scalar]) -> "MirroredRun":
+    def with_course(self, rows: tuple[ReportRow, ...], summary: Mapping[str, Scalar]) -> "MirroredRun":
         """The same run with its reports, and more in its summary."""
         return replace(self, rows=rows, summary={**self.summary, **summary})
 
@@ -57,7 +57,7 @@ class MirroredRun:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def recorded_rows(folder: Path, hashes: Mapping[str, str] | None = None) -> tuple[Row, ...]:
+def recorded_rows(folder: Path, hashes: Mapping[str, str] | None = None) -> tuple[ReportRow, ...]:
     """The reports in the folder of a trial, published or not, each with its pictures.
 
     ``FOLDER/NUMBER.png`` below ``output`` belongs to step NUMBER under the name of its folder, any other picture to the
@@ -66,7 +66,7 @@ def recorded_rows(folder: Path, hashes: Mapping[str, str] | None = None) -> tupl
     """
     file = folder / "metrics.jsonl"
     lines = [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
-    rows = [Row(step=line.pop("step"), metrics={n: v for n, v in line.items() if n != "total"}) for line in lines]
+    rows = [ReportRow(step=line.pop("step"), metrics={n: v for n, v in line.items() if n != "total"}) for line in lines]
     at = {row.step: number for number, row in enumerate(rows)}
     for path in sorted((folder / "output").rglob("*.png")):
         relative = path.relative_to(folder / "output")
@@ -75,7 +75,7 @@ def recorded_rows(folder: Path, hashes: Mapping[str, str] | None = None) -> tupl
         step = int(path.stem) if numbered else max(at, default=0)
         if step not in at:
             at[step] = len(rows)
-            rows.append(Row(step=step, metrics={}))
+            rows.append(ReportRow(step=step, metrics={}))
         known = (hashes or {}).get(path.relative_to(folder).as_posix())
         picture = Picture(path, known or sha256_of(path))
         row = rows[at[step]]

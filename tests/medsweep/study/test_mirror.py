@@ -217,9 +217,8 @@ def test_a_second_build_changes_nothing_and_a_lost_run_is_written_again_without_
     shutil.rmtree(mirrored.runs[name].folder)
     # In a process of its own, since W&B's client sends some of what it sends as its process ends.
     command = [sys.executable, "-m", "medsweep", *words]
-    again = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    again = subprocess.run(command, check=True, capture_output=True, text=True, env=variables)
     assert f"W&B: {len(mirrored.runs)} runs mirrored in {mirror}, 1 of them now; 0 failed" in again.stdout
     assert read_runs(mirror)[name].rows == mirrored.runs[name].rows
     assert callers == []

@@ -290,6 +290,20 @@ def test_mode_is_the_flag_then_the_variable_then_the_login(tmp_path, monkeypatch
     assert resolve_mode(None) == "offline", "a login at another server does not count"
 
 
+def test_wandb_offline_in_a_settings_file_is_respected(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    assert resolve_mode(None) == "online"
+    words = [str(Path(sys.executable).with_name("wandb")), "offline"]
+    (tmp_path / "wandb").mkdir()
+    subprocess.run(words, check=True, capture_output=True, env=dict(os.environ))
+    assert resolve_mode(None) == "offline"
+    assert resolve_mode("online") == "online", "the flag comes first"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert resolve_mode(None) == "disabled"
+
+
 def test_an_unknown_mode_is_refused_with_the_nearest_one(monkeypatch):
     with pytest.raises(UserError, match=r"the W&B mode must be .*got 'ofline'; did you mean 'offline'"):
         resolve_mode("ofline")
