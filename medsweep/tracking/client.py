@@ -81,8 +81,7 @@ def own_variables(folder: Path, mode: TrackingMode) -> dict[str, str | None]:
         # Online, the user's own settings stay in force: they name the server and the team.
         names["WANDB_CONFIG_DIR"] = "config"
     # An error inside the client would else be reported to its makers, with a stack that names paths of this host.
-    quiet = {"WANDB_ERROR_REPORTING": "false"}
-    return {variable: str(folder / name) for variable, name in names.items()} | quiet
+    return {"WANDB_ERROR_REPORTING": "false", **{variable: str(folder / name) for variable, name in names.items()}}
 
 
 @contextmanager

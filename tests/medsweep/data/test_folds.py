@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from medsweep.data.folds import Fold, Split, patients_of, split, unused_patients, with_all_patients
 from medsweep.errors import UserError
 from medsweep.identity import canonical
-from medsweep.tracking.wandb import redacted
+from medsweep.tracking.private import redacted
 
 PATIENTS = st.sets(st.text("abc0123456789", min_size=1, max_size=6), min_size=6, max_size=30)
 SCHEMES = st.sampled_from(
