@@ -78,7 +78,7 @@ app = typer.Typer(
 )
 for verb in (
     sweeps.plan, sweeps.run, sweeps.status, results.results, results.analyse, results.best, results.predict,
-    sweeps.why, reference.explain, upkeep.retry, upkeep.gc, launch.with_options(launch.launch),
+    sweeps.why, reference.explain, reference.schema, upkeep.retry, upkeep.gc, launch.with_options(launch.launch),
 ):  # fmt: skip
     app.command()(with_plain_errors(verb))
 app.add_typer(_group("The folder of finished trials.", upkeep.verify), name="store")

@@ -1,8 +1,11 @@
-"""``medsweep explain``: what a field of a sweep file means."""
+"""``medsweep explain`` and ``schema``: what a sweep file may say."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from medsweep.files import write_atomic
 
 if TYPE_CHECKING:
     from medsweep.fields import FieldInFull
@@ -22,6 +25,20 @@ def explain(
         console.print(f"  {field.meaning.replace('``', '')}", highlight=False, soft_wrap=True)
         if not field.is_section:
             console.print(f"  {_facts(field)}", highlight=False, soft_wrap=True, style="dim")
+    return 0
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option(help="File to write to, instead of the terminal.")] = None,
+) -> int:
+    """Write the JSON Schema of a sweep file, with which editors check and complete it."""
+    from medsweep.study.schema import schema_text
+
+    if out is None:
+        typer.echo(schema_text(), nl=False)
+        return 0
+    write_atomic(out, schema_text())
+    typer.echo(f"{out}; let a sweep file begin with: # yaml-language-server: $schema={out}")
     return 0
 
 

@@ -150,6 +150,9 @@ CAPS: Final = ("hours", "gpu_hours", "wall_hours", "trials", "disk_gib")
 """Fields of ``Budget`` that cap something."""
 
 
+FRACTION: Final = r"^1/[1-9][0-9]*$"
+
+
 class FactorialDesign(Config):
     """Which combinations of levels are arms."""
 
@@ -159,7 +162,7 @@ class FactorialDesign(Config):
     resolution: int | None = Field(default=None, ge=3)
     """Of a fraction: 3 confounds factors with pairs of factors, 4 pairs with pairs, 5 neither. The smallest fraction
     that reaches it is taken."""
-    fraction: str | None = Field(default=None, pattern=r"^1/[1-9][0-9]*$")
+    fraction: str | None = Field(default=None, pattern=FRACTION)
     """Share of the combinations, ``1/2``, ``1/4``, ...; the one of least aberration is taken."""
 
 
@@ -180,7 +183,7 @@ class SweepFile(Config):
     """Levels by dotted field, as ``synthesise.count: [20, 50]``. Their combinations are arms."""
     design: FactorialDesign = FactorialDesign()
     """A kind alone, ``design: one-at-a-time``, stands for ``design: {kind: one-at-a-time}``."""
-    fraction: str | None = None
+    fraction: str | None = Field(default=None, pattern=FRACTION)
     """Beside ``design: fractional``, the same as ``fraction`` inside it."""
     arms: dict[str, Levels] = Field(default={})
     """Further arms by name, each with one level by dotted field."""

@@ -93,7 +93,8 @@ def _domain(sweep: Sweep, dotted: str, raw: Any) -> Range | Choices:
     yaml, key = sweep.yaml, ("search", "space", dotted)
     if dotted.split(".", maxsplit=1)[0] == "data":
         raise yaml.error(key, f"{dotted} cannot be searched: suggestions share their patients and slices")
-    values = raw if isinstance(raw, list) else [raw[name] for name in ("low", "high") if name in dict(raw or {})]
+    ends = raw if isinstance(raw, dict) else {}
+    values = raw if isinstance(raw, list) else [ends[name] for name in ("low", "high") if name in ends]
     for value in values:
         sweep.with_levels({dotted: value}, ("search", "space"))
     if isinstance(raw, list):
