@@ -5,10 +5,11 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from medsweep.execution.failures import KILLED_FOR_MEMORY, OWN_FAILURES, TRIES, backoff_seconds, notes
+from medsweep.execution.failures import GIVEN_UP, KILLED_FOR_MEMORY, OWN_FAILURES, TRIES, backoff_seconds, notes
 from medsweep.execution.gpu_memory import WHOLE_NODE_GIB, Grant, next_grant
 from medsweep.execution.memory_probe import granted
 from medsweep.execution.plan_tasks import labels_of, tasks_of
@@ -99,6 +100,69 @@ class _RunState:
     capped: str = ""
 
 
+Grow = Callable[[Mapping[str, tuple[str, str]]], Plan[Any] | None]
+"""Given outcome and message of the trials that failed for good, a larger plan of the same sweep, or None."""
+
+
+class _Course:
+    """The plan of one call, which may grow while it runs, and what the store says of it."""
+
+    def __init__(self, plan: Plan, context: RunContext, observer: Observer, grow: Grow | None) -> None:
+        self.store, self.state = Store(context.store), _RunState()
+        self._context, self._observer, self._grow = context, observer, grow
+        self._take(plan)
+        self.reused = dict(self.decisions)
+        self.round: list[Task] = []
+        """Tasks of the round at hand, those included that came while it ran."""
+
+    def _take(self, plan: Plan) -> None:
+        self.plan, self.labels = plan, labels_of(plan)
+        self.look()
+
+    def look(self) -> None:
+        """Ask the store again."""
+        self.decisions = decide_checked(self.plan, self.store, self._observer)
+
+    def tasks(self, closed: Iterable[str] = ()) -> list[Task]:
+        """Those to run, without what cannot be made from what was given up and from ``closed``."""
+        shut = {*self.state.given_up, *closed}
+        enlarged = self.state.enlarged
+        return tasks_of(self.plan, self.decisions, self.labels, closed=shut, context=self._context, enlarged=enlarged)
+
+    def more(self, result: RoundResult) -> list[Task]:
+        """Tasks that the plan has grown by, after how others ended in this round."""
+        ends = {digest: (end, result.messages.get(digest, "")) for digest, end in result.outcomes.items()}
+        lost = {digest: end for digest, end in ends.items() if end[0] in GIVEN_UP}
+        grown = None if self._grow is None else self._grow(lost)
+        if grown is None:
+            return []
+        known = {task.digest for task in self.round}
+        self._take(grown)
+        self.reused = {**self.decisions, **self.reused}
+        failed = [digest for digest, (outcome, _) in ends.items() if outcome != COMPLETE]
+        new = [task for task in self.tasks(failed) if task.digest not in known]
+        self.round += new
+        return new
+
+    def enlarged(self, task: Task, message: str) -> Task | None:
+        """A task that ran out of memory with more of it; one whose share was measured holds that by now."""
+        config = self._context.stages[task.stage].config.model_validate_json(json.dumps(task.config))
+        grant = self.state.enlarged.get(task.digest) or granted(task, self.store)
+        divides = self._context.stages[task.stage].divides(config)
+        killed = message.startswith(KILLED_FOR_MEMORY)
+        more = next_grant(grant, self._context.resources_of(task.stage), divides, of_host=killed)
+        if more is None:
+            return None
+        self.state.enlarged[task.digest] = more
+        batches = f" and each batch in {more.micro_batches} micro-batches" if more.micro_batches > 1 else ""
+        whole = more.held.memory_gib >= WHOLE_NODE_GIB
+        memory = "all memory of a node" if whole else f"{more.held.memory_gib:g} GiB"
+        if more.held.most_gpus and not killed:
+            memory = f"{more.held.most_gpus:g} GPU"
+        self._observer.note(f"{task.stage} {task.label} ran out of memory; tried again with {memory}{batches}")
+        return replace(task, held=more.held, micro_batches=more.micro_batches, shape="")
+
+
 def run_plan(
     plan: Plan,
     context: RunContext,
@@ -107,32 +171,33 @@ def run_plan(
     guard: Guard = UNGUARDED,
     *,
     fail_fast: bool = False,
+    grow: Grow | None = None,
 ) -> Summary:
     """Run what is missing, in rounds: a round ends when its runner can do nothing more.
 
-    Another round follows where a damaged file was set aside, a worker was lost and nothing else was left to do, a trial
-    ran out of memory and can be given more, or another driver held a trial.
+    Another round follows where a damaged file was set aside, a worker was lost and nothing else was left to do, or
+    another driver held a trial. ``grow`` is asked after every trial that ends, and what it adds is run in the same
+    round.
     """
     begun = time.monotonic()
-    store = Store(context.store)
-    labels = labels_of(plan)
-    state = _RunState()
-    policy = RunPolicy(guard, fail_fast)
-    decisions = reused = decide_checked(plan, store, observer)
+    course = _Course(plan, context, observer, grow)
+    state, store = course.state, course.store
+    policy = RunPolicy(guard, fail_fast, enlarged=course.enlarged, more=course.more)
     while not state.stopped and not state.capped:
-        tasks = tasks_of(plan, decisions, labels, closed=set(state.given_up), context=context, enlarged=state.enlarged)
-        if not tasks or (fail_fast and OWN_FAILURES & {outcome for outcome, _ in state.given_up.values()}):
+        course.round = course.tasks()
+        if not course.round or (fail_fast and OWN_FAILURES & {outcome for outcome, _ in state.given_up.values()}):
             break
-        result = runner.run(tasks, context, observer, policy)
-        _account(tasks, result, state, context, observer)
+        result = runner.run(list(course.round), context, observer, policy)
+        tasks = course.round
+        _account(tasks, result, state, store, observer)
         if not state.stopped and not state.capped:
             # Lost to the machines, with no time left in this round to be tried again.
             pending = [task.digest for task in tasks if task.digest not in result.outcomes]
             lost = [policy.lost[digest] for digest in pending if policy.lost[digest] > 0]
             state.stopped = _stopped_while_waiting(tasks, lost, store, observer, result.orphans)
             state.given_up |= _still_held(result.orphans, tasks, store)
-        decisions = decide_checked(plan, store, observer)
-    return _summary(plan, labels, state, reused=reused, final=decisions, seconds=time.monotonic() - begun)
+        course.look()
+    return _summary(course, time.monotonic() - begun)
 
 
 def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool = True) -> dict[str, Decision]:
@@ -164,9 +229,8 @@ def set_aside(error: DamagedError, store: Store, observer: Observer) -> None:
         observer.note(f"{error}; it is kept at {target} and run again")
 
 
-def _account(tasks: list[Task], result: RoundResult, state: _RunState, context: RunContext, observer: Observer) -> None:
+def _account(tasks: list[Task], result: RoundResult, state: _RunState, store: Store, observer: Observer) -> None:
     state.stopped, state.capped = result.stopped, result.capped
-    store = Store(context.store)
     for task in tasks:
         if task.is_probe:
             _account_probe(task, tasks, result, state)
@@ -180,8 +244,6 @@ def _account(tasks: list[Task], result: RoundResult, state: _RunState, context: 
         if outcome == DamagedError.outcome:
             _set_aside_input(task, store, observer)
         message = result.messages.get(task.digest, "")
-        if outcome == "out-of-memory" and _enlarge(task, message, state, context, observer):
-            continue
         state.tries[task.digest] += 1
         if outcome != DamagedError.outcome or state.tries[task.digest] >= TRIES:
             state.given_up[task.digest] = (outcome, message)
@@ -194,25 +256,6 @@ def _account_probe(probe: Task, tasks: list[Task], result: RoundResult, state: _
         return
     message = f"measuring its memory: {result.messages.get(probe.digest, '')}"
     state.given_up |= {task.digest: (outcome, message) for task in tasks if task.shape == probe.digest}
-
-
-def _enlarge(task: Task, message: str, state: _RunState, context: RunContext, observer: Observer) -> bool:
-    """Whether a trial that ran out of memory can be given more; a trial whose share was measured holds it by now."""
-    config = context.stages[task.stage].config.model_validate_json(json.dumps(task.config))
-    grant = state.enlarged.get(task.digest) or granted(task, Store(context.store))
-    divides = context.stages[task.stage].divides(config)
-    killed = message.startswith(KILLED_FOR_MEMORY)
-    more = next_grant(grant, context.resources_of(task.stage), divides, of_host=killed)
-    if more is None:
-        return False
-    state.enlarged[task.digest] = more
-    batches = f" and each batch in {more.micro_batches} micro-batches" if more.micro_batches > 1 else ""
-    whole = more.held.memory_gib >= WHOLE_NODE_GIB
-    memory = "all memory of a node" if whole else f"{more.held.memory_gib:g} GiB"
-    if more.held.most_gpus and not killed:
-        memory = f"{more.held.most_gpus:g} GPU"
-    observer.note(f"{task.stage} {task.label} ran out of memory; tried again with {memory}{batches}")
-    return True
 
 
 def _set_aside_input(task: Task, store: Store, observer: Observer) -> None:
@@ -287,28 +330,23 @@ def known_failures(
     return failures
 
 
-def _summary(
-    plan: Plan,
-    labels: Mapping[str, str],
-    state: _RunState,
-    *,
-    reused: Mapping[str, Decision],
-    final: Mapping[str, Decision],
-    seconds: float,
-) -> Summary:
+def _summary(course: _Course, seconds: float) -> Summary:
+    plan, state, final = course.plan, course.state, course.decisions
     failures = [
-        Failure(plan.trials[digest], labels[digest], outcome, message)
+        Failure(plan.trials[digest], course.labels[digest], outcome, message)
         for digest, (outcome, message) in state.given_up.items()
+        if digest in plan.trials
     ]
-    failures += published_failures(plan, labels, final)
+    failures += published_failures(plan, course.labels, final)
     failed = {failure.trial.digest for failure in failures}
     shut = set(failed)
     for digest, trial in plan.trials.items():
         if shut & set(trial.inputs.values()) and final[digest].action != "reuse":
             shut.add(digest)
+    reused = [digest for digest, made in course.reused.items() if made.action == "reuse" and digest in plan.trials]
     return Summary(
         ran=state.ran,
-        reused=Counter(plan.trials[digest].stage for digest, made in reused.items() if made.action == "reuse"),
+        reused=Counter(plan.trials[digest].stage for digest in reused),
         failures=tuple(failures),
         blocked=len(shut - failed),
         stopped=state.stopped,

@@ -21,23 +21,29 @@ class Frontier:
     """
 
     def __init__(self, tasks: Iterable[Task]) -> None:
-        self.tasks = {task.digest: task for task in tasks}
+        self.tasks: dict[str, Task] = {}
         self.live: set[str] = set()
         self.settled: dict[str, str] = {}
         """Outcome by digest; ``blocked`` for what a failure closed."""
         self._places: dict[str, set[str]] = defaultdict(set)
         """Nodes on which a trial's output was written or read."""
-        self._order = {digest: number for number, digest in enumerate(self.tasks)}
-        self._waits = {
-            digest: {parent for parent in task.waits_for if parent in self.tasks} for digest, task in self.tasks.items()
-        }
+        self._order: dict[str, int] = {}
+        self._waits: dict[str, set[str]] = {}
         self._readers: dict[str, list[str]] = defaultdict(list)
-        for digest, parents in self._waits.items():
-            for parent in parents:
-                self._readers[parent].append(digest)
         self._ready: list[Entry] = []
-        for digest, parents in self._waits.items():
-            if not parents:
+        self.add(tasks)
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        """Take tasks that are not here yet; those that nothing fails to be made from."""
+        new = {task.digest: task for task in tasks if task.digest not in self.tasks}
+        self.tasks |= new
+        for digest, task in new.items():
+            self._order[digest] = len(self._order)
+            open_ = {parent for parent in task.waits_for if parent in self.tasks and parent not in self.settled}
+            self._waits[digest] = open_
+            for parent in open_:
+                self._readers[parent].append(digest)
+            if not open_:
                 self._push(digest)
 
     def _push(self, digest: str) -> None:

@@ -67,7 +67,7 @@ def slots(tasks: Sequence[Task], nodes: Sequence[Node]) -> int:
         task.held if task.held.gpus != "auto" else task.held.model_copy(update={"gpus": SHARES[0]}) for task in tasks
     ]
     bundles = [bundle_of(held) for held in dict.fromkeys(least)]
-    return max(1, min(len(tasks), max(sum(_times(bundle, node) for node in nodes) for bundle in bundles)))
+    return max(1, *(sum(_times(bundle, node) for node in nodes) for bundle in bundles))
 
 
 def _times(bundle: Mapping[str, float], node: Node) -> int:

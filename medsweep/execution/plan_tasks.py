@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from medsweep.execution.gpu_memory import Grant
 from medsweep.execution.memory_probe import probe_of, sized, sizes_of
 from medsweep.execution.task import RunContext, Task
+from medsweep.search.stopping import kinds_of
 from medsweep.store.store import Store
 from medsweep.sweep.plan import Decision, Plan
 
@@ -28,6 +29,7 @@ def tasks_of(
     gpus = {digest: trial.most_gpus(context.resources_of(trial.stage)) for digest, trial in plan.trials.items()}
     hours = {digest: trial.estimate(gpus[digest]).hours for digest, trial in plan.trials.items()}
     tails = tail_hours(plan, hours)
+    kinds = {} if context.stopping is None else kinds_of(plan, context.stopping.rules)
     tasks: list[Task] = []
     probed: set[str] = set()
     for digest, trial in plan.trials.items():
@@ -58,6 +60,7 @@ def tasks_of(
             held=grant.held,
             micro_batches=grant.micro_batches,
             shape=shape,
+            kind=kinds.get(digest, ""),
         )
         if shape and shape not in probed:
             tasks.append(probe_of(task, context.stages[trial.stage], trial.config, data))

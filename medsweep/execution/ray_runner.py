@@ -162,11 +162,12 @@ def _tuner(  # noqa: PLR0917
     scratch, name = where
     nodes = _nodes()
     places = Places(_nodes, ray.available_resources, ledger.observer.note, policy.clock)
-    trainable = tune.with_parameters(StageTrainable, context=context, tasks=TaskFile.write(scratch / name, tasks))
+    lines = TaskFile(scratch / name, tasks)
+    trainable = tune.with_parameters(StageTrainable, context=context, tasks=lines.path)
     return tune.Tuner(
         tune.with_resources(trainable, lambda config: _shape(tuple(config["bundle"].items()))),
         tune_config=tune.TuneConfig(
-            search_alg=PlanSearcher(ledger, places, lambda held: capped(bundle_of(held), nodes)),
+            search_alg=PlanSearcher(ledger, places, lambda held: capped(bundle_of(held), nodes), lines.place),
             scheduler=Losses(ledger),
             num_samples=-1,  # until the searcher says FINISHED
             max_concurrent_trials=slots(tasks, nodes),

@@ -18,7 +18,7 @@ from medsweep.execution.failures import StalledError, TrialFailedError
 from medsweep.execution.places import Places
 from medsweep.execution.ray_failures import loss
 from medsweep.execution.runner import Ledger
-from medsweep.execution.task import RunContext, Task, TaskFile
+from medsweep.execution.task import Place, RunContext, Task, read_task
 from medsweep.stop_signals import Stop
 from medsweep.store.store import Store, share_with_group
 from medsweep.sweep.file import Resources
@@ -38,9 +38,15 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     would block the controller, so it is said only while something does.
     """
 
-    def __init__(self, ledger: Ledger, places: Places, bundle: Callable[[Resources], dict[str, float]]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        places: Places,
+        bundle: Callable[[Resources], dict[str, float]],
+        line: Callable[[Task], Place],
+    ) -> None:
         super().__init__()
-        self._ledger, self._places, self._bundle = ledger, places, bundle
+        self._ledger, self._places, self._bundle, self._line = ledger, places, bundle, line
         self._by_trial: dict[str, Task] = {}
         self._nodes: dict[str, str] = {}
 
@@ -57,6 +63,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self._places.asked(task)
         return {
             "digest": task.digest,
+            "line": self._line(task),
             "stage": task.stage,
             "bundle": self._bundle(task.held),
             "held": task.held.model_dump(),
@@ -192,7 +199,7 @@ def _forget(trial: Any) -> None:
 class StageTrainable(tune.Trainable):  # type: ignore[misc]
     """Drives one attempt per Tune trial. Keeps its process, its imports and its tracker between trials."""
 
-    def setup(self, config: dict[str, Any], context: RunContext, tasks: TaskFile) -> None:
+    def setup(self, config: dict[str, Any], context: RunContext, tasks: Path) -> None:
         """Called once per process; later trials come through ``reset_config``."""
         self._context, self._tasks = context, tasks
         share_with_group(context.store)
@@ -209,7 +216,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _open(self, config: dict[str, Any]) -> None:
         task = replace(
-            self._tasks.read(config["digest"]),
+            read_task(self._tasks, config["line"]),
             held=Resources(**config["held"]),
             micro_batches=config["micro_batches"],
         )

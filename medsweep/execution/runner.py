@@ -66,6 +66,10 @@ class RunPolicy:
     """Times that each trial was lost to the machines."""
     clock: Callable[[], float] = time.monotonic
     """Seconds that never go back."""
+    enlarged: Callable[[Task, str], Task | None] = lambda task, message: None
+    """A task that ran out of memory with all that it can be given, or None where there is no more."""
+    more: Callable[["RoundResult"], Sequence[Task]] = lambda result: ()
+    """Tasks to run too, after what has ended by now."""
 
 
 class Runner(Protocol):
@@ -132,7 +136,9 @@ class Ledger:
         if not task.is_probe:
             self._policy.guard.ended(task)
         self.observer.finished(task.digest, outcome, message)
-        if outcome in LOST and self._tried_again(task, outcome):
+        if (outcome in LOST and self._tried_again(task, outcome)) or (
+            outcome == "out-of-memory" and self._given_more(task, message)
+        ):
             return
         self.result.messages[task.digest] = message
         own = outcome in OWN_FAILURES and not self.store.folder(task.stage, task.digest).is_dir()
@@ -142,6 +148,8 @@ class Ledger:
             self.result.messages[closed] = blocked
             self.observer.finished(closed, "blocked", blocked)
         self.result.outcomes = self.frontier.settled
+        if not self._closed:
+            self.frontier.add(self._policy.more(self.result))
 
     def _tried_again(self, task: Task, outcome: str) -> bool:
         self._policy.lost[task.digest] += 1
@@ -152,6 +160,14 @@ class Ledger:
         self._not_before[task.digest] = self._policy.clock() + seconds
         self.frontier.put_back(task.digest)
         self.observer.note(f"{task.stage} {task.label} was lost ({outcome}); tried again in {seconds:.1f} s or later")
+        return True
+
+    def _given_more(self, task: Task, message: str) -> bool:
+        larger = None if task.is_probe else self._policy.enlarged(task, message)
+        if larger is None:
+            return False
+        self.frontier.tasks[task.digest] = larger
+        self.frontier.put_back(task.digest)
         return True
 
     def _ending(self, task: Task) -> tuple[str, str]:

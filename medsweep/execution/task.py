@@ -31,6 +31,8 @@ class Task(RunCard):
     """Micro-batches that each batch is worked in, since it did not fit whole."""
     shape: str = ""
     """Of a trial with ``gpus: auto`` whose memory is not known yet: digest of the probe that it waits for."""
+    kind: str = ""
+    """What its values are compared within, where it may be stopped early."""
     is_probe: bool = False
     """Whether it measures the memory of a shape, which is its digest, and publishes nothing."""
 
@@ -48,33 +50,41 @@ class Task(RunCard):
 _JSON = TypeAdapter(Task)
 
 
-@dataclass(frozen=True)
+Place = tuple[int, int]
+"""Offset and length of a line, in bytes."""
+
+
 class TaskFile:
-    """Tasks as lines of a file that all nodes see, so that a scheduler carries digests and not whole configs."""
+    """Tasks as lines of a file that all nodes see, so that a scheduler carries places and not whole configs."""
 
-    path: Path
-    places: Mapping[str, tuple[int, int]]
-    """Offset and length of the line of each digest, in bytes."""
-
-    @classmethod
-    def write(cls, folder: Path, tasks: Iterable[Task]) -> "TaskFile":
-        """Write the tasks to a file in ``folder``, which is made."""
+    def __init__(self, folder: Path, tasks: Iterable[Task]) -> None:
+        """Write ``tasks`` to a file in ``folder``, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
-        places, path = {}, folder / "tasks.jsonl"
-        with path.open("wb") as stream:
+        self.path = folder / "tasks.jsonl"
+        self._places: dict[str, Place] = {}
+        self._add(tasks)
+
+    def place(self, task: Task) -> Place:
+        """Where a task is; one that came later is written now."""
+        if task.digest not in self._places:
+            self._add([task])
+        return self._places[task.digest]
+
+    def _add(self, tasks: Iterable[Task]) -> None:
+        with self.path.open("ab") as stream:
             for task in tasks:
                 line = _JSON.dump_json(task) + b"\n"
-                places[task.digest] = (stream.tell(), len(line))
+                self._places[task.digest] = (stream.tell(), len(line))
                 stream.write(line)
-        fsync(path)
-        return cls(path, places)
+        fsync(self.path)
 
-    def read(self, digest: str) -> Task:
-        """One task."""
-        offset, length = self.places[digest]
-        with self.path.open("rb") as stream:
-            stream.seek(offset)
-            return _JSON.validate_json(stream.read(length))
+
+def read_task(path: Path, place: Place) -> Task:
+    """A task of a ``TaskFile``."""
+    offset, length = place
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        return _JSON.validate_json(stream.read(length))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,10 @@ class BudgetGuard(Guard):
         self._begun = clock()
         self._since: dict[str, float] = {}
 
+    def price(self, priced: Mapping[str, Price]) -> None:
+        """Take the prices of a plan that has grown."""
+        self._priced = {**self._priced, **priced}
+
     @property
     def spent(self) -> Spent:
         """What the sweep has used up so far, running trials as far as they are."""

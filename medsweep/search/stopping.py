@@ -32,20 +32,19 @@ class Stopping:
     folder: Path
     rules: Mapping[str, StoppingRule]
     """By stage."""
-    kinds: Mapping[str, str]
-    """By digest of the trials that may be stopped: those of one kind are compared."""
 
-    def check(self, stage: str, digest: str, progress: Progress) -> None:
+    def check(self, stage: str, digest: str, kind: str, progress: Progress) -> None:
         """Note the trial's value where it reached a new rung, and stop it there if the rule says so.
 
-        A resumed trial that comes to a rung again overwrites its value and is judged again.
+        Trials of one ``kind`` are compared; one of none is left alone. A resumed trial that comes to a rung again
+        overwrites its value and is judged again.
 
         Raises:
             PrunedError: the trial is stopped; published with that outcome and never repeated.
             UserError: the trial ended and never reported the metric that it is judged by.
         """
-        rule, kind = self.rules.get(stage), self.kinds.get(digest)
-        if rule is None or kind is None:
+        rule = self.rules.get(stage)
+        if rule is None or not kind:
             return
         place = self.folder / stage / kind
         if progress.step >= progress.total:
@@ -73,22 +72,24 @@ class Stopping:
             raise UserError(f"early_stopping goes by {rule.metric!r}, which the stage never reported; {hint}")
 
 
-def stopping_of(plan: Plan, rules: Mapping[str, StoppingRule], store: Path) -> Stopping | None:
-    """What may be stopped of ``plan``: trials of stages with a rule that serve suggestions alone; None without rules.
+def stopping_of(sweep: str, rules: Mapping[str, StoppingRule], store: Path) -> Stopping | None:
+    """How trials of a sweep are stopped; None without rules."""
+    return Stopping(store / RUNGS / sweep, dict(rules)) if rules else None
+
+
+def kinds_of(plan: Plan, rules: Mapping[str, StoppingRule]) -> dict[str, str]:
+    """Kinds of the trials that may be stopped, by digest: of stages with a rule, and serving suggestions alone.
 
     Reference segmenters and judges are left alone too: every suggestion is made from them.
     """
-    if not rules:
-        return None
     roles = ("reference", "judge")
     references = {trial.inputs[role] for trial in plan.trials.values() for role in roles if role in trial.inputs}
     serves = plan.serves()
-    kinds = {
+    return {
         digest: kind_of(trial.config)
         for digest, trial in plan.trials.items()
         if trial.stage in rules and digest not in references and suggestions_only(serves[digest])
     }
-    return Stopping(store / RUNGS / plan.sweep, dict(rules), kinds)
 
 
 def suggestions_only(arms: Collection[str]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from medsweep.execution.driver import Failure, Summary, joined
+from medsweep.execution.driver import Failure, Grow, Summary, joined
 from medsweep.execution.failures import GIVEN_UP, OWN_FAILURES
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.files import write_atomic
@@ -96,9 +96,9 @@ class Search:
         scored = {result.name for result in state.results if result.outcome in (COMPLETE, DivergedError.outcome)}
         return self.points.plan([suggestion for suggestion in state.suggestions if suggestion.name in scored])
 
-    def stopping(self, plan: Plan) -> Stopping | None:
-        """What may be stopped early of ``plan``, if the search asks for that."""
-        return stopping_of(plan, self.section.early_stopping, self.store.root.resolve())
+    def stopping(self) -> Stopping | None:
+        """How suggestions are stopped early, if the search asks for that."""
+        return stopping_of(self.points.planned.sweep.name, self.section.early_stopping, self.store.root.resolve())
 
     def forget(self, gone: set[str]) -> None:
         """Let suggestions be tried again whose trials ``gone`` ended without a result."""
@@ -144,12 +144,16 @@ class Search:
 
     def _tell(self, state: State, lost: Mapping[str, Lost]) -> Event | None:
         """The next end of an arm to tell; of a batch only once all of it has ended."""
-        arms = state.waiting(self.points.inside) or state.waiting(state.suggestions)
-        ends = list(self._ends(arms, state, lost))
+        fixed, open_ = state.waiting(self.points.inside), state.waiting(state.suggestions)
+        if not self.section.batch:
+            return next(filter(None, self._ends([*fixed, *open_], state, lost)), None)
+        ends = list(self._ends(fixed or open_, state, lost))
         return ends[0] if ends and None not in ends else None
 
     def _ends(self, arms: Sequence[Suggestion], state: State, lost: Mapping[str, Lost]) -> Iterator[Event | None]:
         """How each of ``arms`` ended; no arm pays for trials that named arms need too."""
+        if not arms:
+            return
         own = {arm.name for arm in self.points.inside}
         lost = {event.culprit: (event.outcome, event.message) for event in state.failed.values()} | {**lost}
         named = self.points.planned.arms
@@ -168,12 +172,16 @@ class Search:
         return frozenset[str]().union(*map(plan.ancestry, leaves))
 
     def _ask(self, state: State) -> Event | None:
-        """The next batch, once all that was asked for has an end."""
-        count = min(self.section.batch, self.section.suggestions - len(state.suggestions))
-        if count <= 0 or state.waiting(self.points.inside) or state.waiting(state.suggestions):
+        """As many suggestions as places are free; the next batch only once all that was asked for has an end."""
+        section, open_ = self.section, state.waiting(state.suggestions)
+        if section.batch and (open_ or state.waiting(self.points.inside)):
             return None
-        draw = len(state.fixed) + state.asked
-        return Event(kind="asked", points=tuple(ask(self.section, self.points.space, state.told, count, draw=draw)))
+        count = min((section.batch or section.at_once) - len(open_), section.suggestions - len(state.suggestions))
+        if count <= 0:
+            return None
+        pending, draw = [suggestion.params for suggestion in open_], len(state.fixed) + state.asked
+        points = ask(section, self.points.space, state.told, count, pending, draw)
+        return Event(kind="asked", points=tuple(points))
 
 
 def _holds(told: Event, arm: Suggestion, plan: Plan) -> bool:
@@ -209,35 +217,42 @@ def open_search(planned: PlannedSweep, store: Store, *, writes: bool = False) ->
     return Search(suggestions, section, store, Record(store.root / SEARCH / sweep.name, writes=writes))
 
 
-def run_search(
-    search: Search, run: Callable[[Plan[Settings], Stopping | None], Summary], *, fail_fast: bool = False
-) -> tuple[State, Summary]:
+Run = Callable[[Plan[Settings], Stopping | None, Grow], Summary]
+"""Runs a plan as ``run_plan`` does, with how trials are stopped early, and who is asked for more of the plan."""
+
+
+def run_search(search: Search, run: Run, *, fail_fast: bool = False) -> tuple[State, Summary]:
     """Run all arms and suggestions until all are settled, the user stops, the budget is spent, or a trial is missing.
 
-    ``run`` runs a plan as ``run_plan`` does, with what may be stopped early. A suggestion that fails for good is told
-    to the sampler as failed, unless ``fail_fast``. Whatever interrupts it, the next call goes on from the store.
+    New suggestions join the plan while it runs. A suggestion that fails for good is told to the sampler as failed,
+    unless ``fail_fast``. Whatever interrupts it, the next call goes on from the store.
     """
-    state, summaries = search.forward(), list[Summary]()
+    at, summaries = [search.forward()], list[Summary]()
+
+    def grow(lost: Mapping[str, Lost]) -> Plan[Settings] | None:
+        state = at[-1]
+        ahead = search.forward({} if fail_fast or not lost else _of_suggestions(lost, state.plan))
+        if ahead.told != state.told:
+            search.write_journal(ahead)
+        at.append(ahead)
+        return None if len(ahead.suggestions) == len(state.suggestions) else ahead.plan
+
     while True:
-        summaries.append(run(state.plan, search.stopping(state.plan)))
+        begun = at[-1]
+        summaries.append(run(begun.plan, search.stopping(), grow))
         last = summaries[-1]
         own = any(failure.outcome in OWN_FAILURES for failure in last.failures)
-        ahead = search.forward({} if fail_fast else _lost(last, state.plan))
-        search.write_journal(ahead)
+        grow({one.trial.digest: (one.outcome, one.message) for one in last.failures if one.outcome in GIVEN_UP})
+        search.write_journal(at[-1])
         ended = last.stopped or last.capped or (fail_fast and own)
-        if ended or len(ahead.suggestions) == len(state.suggestions):
-            return ahead, _total(search, ahead, summaries)
-        state = ahead
+        if ended or len(at[-1].suggestions) == len(begun.suggestions):
+            return at[-1], _total(search, at[-1], summaries)
 
 
-def _lost(summary: Summary, plan: Plan) -> dict[str, Lost]:
-    """Trials of suggestions alone that were tried as often as may be, and would fail again."""
+def _of_suggestions(lost: Mapping[str, Lost], plan: Plan) -> dict[str, Lost]:
+    """Those of the trials that failed for good that suggestions alone need."""
     serves = plan.serves()
-    return {
-        failure.trial.digest: (failure.outcome, failure.message)
-        for failure in summary.failures
-        if not failure.published and failure.outcome in GIVEN_UP and suggestions_only(serves[failure.trial.digest])
-    }
+    return {digest: end for digest, end in lost.items() if digest in serves and suggestions_only(serves[digest])}
 
 
 def _total(search: Search, state: State, summaries: Sequence[Summary]) -> Summary:

@@ -13,7 +13,7 @@ import pandas as pd
 from medsweep.analysis.report.page import Format
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.dead import DeadArm
-from medsweep.execution.driver import Failure, Summary, decide_checked, known_failures, run_plan
+from medsweep.execution.driver import Failure, Grow, Summary, decide_checked, known_failures, run_plan
 from medsweep.execution.machine import cpus_here
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.execution.runner import LocalRunner, Runner
@@ -145,7 +145,7 @@ class Session:
                 return checked._run_plan(runner, options)
             state, summary = run_search(
                 self.search,
-                lambda plan, stopping: self._with_plan(plan)._run_plan(runner, options, stopping),
+                lambda plan, stopping, grow: self._with_plan(plan)._run_plan(runner, options, stopping, grow),
                 fail_fast=options.fail_fast,
             )
             write_index(state.plan, self.store)
@@ -155,8 +155,10 @@ class Session:
         """This sweep with another plan, and what the store says of it now."""
         return replace(self, plan=plan, decisions=decide_checked(plan, self.store, _Notes(), hashes=hashes))
 
-    def _run_plan(self, runner: Runner, options: RunOptions, stopping: Stopping | None = None) -> Summary:
-        """Price the plan, refuse it above a cap of the budget, and run it."""
+    def _run_plan(
+        self, runner: Runner, options: RunOptions, stopping: Stopping | None = None, grow: Grow | None = None
+    ) -> Summary:
+        """Price the plan, refuse it above a cap of the budget, and run it; what it grows by is held to the caps too."""
         stages = {digest: trial.stage for digest, trial in self.plan.trials.items()}
         spent = Payments(self.store, self.sweep.name).spent(stages, self.prices)
         require_within(self.sweep, self.forecast(), spent)
@@ -170,8 +172,15 @@ class Session:
             cache=options.cache,
         )
         concurrency = 1 if options.runner == "local" else options.cpus or cpus_here()
+
+        def priced(lost: Mapping[str, tuple[str, str]]) -> Plan[Settings] | None:
+            grown = None if grow is None else grow(lost)
+            if grown is not None:
+                guard.price(replace(self, plan=grown).prices)
+            return grown
+
         with make_console(SweepProgress(self._queues(), concurrency), sys.stderr) as observer:
-            return run_plan(self.plan, context, runner, observer, guard, fail_fast=options.fail_fast)
+            return run_plan(self.plan, context, runner, observer, guard, fail_fast=options.fail_fast, grow=priced)
 
     def _queues(self) -> list[StageQueue]:
         """What the console counts: per stage, trials reused and the hours of the trials to run."""

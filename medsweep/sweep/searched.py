@@ -50,6 +50,9 @@ def check_search(sweep: Sweep) -> None:
     if section is None:
         return
     _check_metrics(section, yaml)
+    if section.batch is not None and "at_once" in section.model_fields_set:
+        text = "batch waits for all of a batch, at_once for nobody; remove one of the two"
+        raise yaml.error(("search", "batch"), text)
     space_of(sweep)
     for name in sweep.file.arms:
         if name.startswith(SUGGESTION):

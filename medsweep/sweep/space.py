@@ -85,8 +85,10 @@ class SearchSection(Config):
     """``tpe``: by what was found so far; ``random``: by chance; ``nsga2``: for two objectives."""
     suggestions: int = Field(ge=1)
     """Suggestions in all."""
-    batch: int = Field(default=4, ge=1)
-    """Suggestions asked together and run side by side, knowing all results of the batches before."""
+    at_once: int = Field(default=4, ge=1)
+    """Suggestions that are open side by side; as soon as one has an end, the next one is asked for."""
+    batch: int | None = Field(default=None, ge=1)
+    """Suggestions that are asked together, once all of the batch before have ended; None waits for nobody."""
     seed: int = Field(default=0, ge=0)
     """Seed of the sampler."""
     objectives: tuple[Objective, ...] = Field(min_length=1, max_length=2)

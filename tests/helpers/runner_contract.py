@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from helpers import toy
 from medsweep.data.folds import Fold
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.failures import notes
-from medsweep.execution.runner import Guard, Runner
+from medsweep.execution.runner import Guard, RoundResult, Runner, RunPolicy
 from medsweep.execution.task import RunContext, Task
 from medsweep.store.cache import CacheSpec
 from medsweep.store.store import Store
@@ -49,6 +50,17 @@ class Some(Guard):
 
     def started(self, task: Task) -> None:
         self.begun += 1
+
+
+class Rounds:
+    """A runner that counts how often it is asked."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner, self.number = runner, 0
+
+    def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
+        self.number += 1
+        return self.runner.run(tasks, context, observer, policy)
 
 
 def plan_of(*, counts: tuple[int, ...] = (2, 4), fail: str | None = None, log: Path | None = None) -> Plan:
@@ -166,6 +178,25 @@ class RunnerContract:
         assert {origin for _, origin in origins} == {"fetched", "cache"}
         for manifest in Store(tmp_path / "plain").published():
             assert manifest.host["inputs"] == dict.fromkeys(manifest.inputs, "store")
+
+    def test_a_plan_that_grows_is_run_to_its_end_in_one_round(self, tmp_path: Path, runner: Runner) -> None:
+        small, large = plan_of(counts=(4,), fail="bug"), plan_of(counts=(4, 2, 3), fail="bug")
+        rounds, heard = Rounds(runner), list[dict[str, str]]()
+
+        def grow(lost: Mapping[str, tuple[str, str]]) -> Plan | None:
+            heard.append({small.trials[digest].stage: outcome for digest, (outcome, _) in lost.items()})
+            return large if heard.count({"grow": "error"}) == 1 and heard[-1] else None
+
+        context = RunContext(store=tmp_path, stages=toy.STAGES)
+        summary = run_plan(small, context, rounds, Notebook(), grow=grow)
+        assert [failure.outcome for failure in summary.failures] == ["error", "error"]
+        assert rounds.number == 1
+        assert {} in heard
+        names = [f"{arm}/{seed}" for arm in ("control", "count=2", "count=3", "count=4") for seed in (0, 1)]
+        assert sorted(results_of(large, Store(tmp_path))) == names
+        assert summary.ran == Counter(
+            large.trials[d].stage for d in large.trials if (tmp_path / large.trials[d].stage / d).is_dir()
+        )
 
     def test_a_level_added_runs_only_what_is_new(self, tmp_path: Path, runner: Runner) -> None:
         self.run(plan_of(counts=(2, 4)), tmp_path, runner)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medsweep.execution.frontier import Frontier
-from medsweep.execution.task import Task, TaskFile
+from medsweep.execution.task import Task, TaskFile, read_task
 from medsweep.sweep.file import Resources
 
 
@@ -22,7 +22,22 @@ def test_trials_of_one_input_follow_each_other(tmp_path: Path) -> None:
     frontier.settle("b", "complete")
     order = [started.digest for _ in range(4) if (started := frontier.start()) is not None]
     assert order == ["b1", "b2", "a1", "a2"]
-    assert TaskFile.write(tmp_path, roots).read("b") == roots[1]
+
+
+def test_a_frontier_takes_tasks_that_come_later_and_so_does_the_file_of_tasks(tmp_path: Path) -> None:
+    roots = [task("a", tail=2.0), task("b", tail=1.0)]
+    frontier, lines = Frontier(roots), TaskFile(tmp_path, roots)
+    assert frontier.start() == roots[0]
+    later = [roots[1], task("a1", "a", tail=3.0), task("c", tail=4.0), task("d", "gone", tail=0.5)]
+    frontier.add(later)
+    assert [frontier.start(), frontier.start()] == [later[2], roots[1]], "b is there once, a1 waits for a"
+    frontier.settle("a", "complete")
+    frontier.add([task("a2", "a", tail=2.0)])
+    assert [made.digest for _ in range(3) if (made := frontier.start())] == ["a1", "a2", "d"]
+    assert frontier.start() is None
+    places = [lines.place(each) for each in (*roots, *later)]
+    assert [read_task(lines.path, place) for place in places] == [*roots, *later]
+    assert len(lines.path.read_text().splitlines()) == 5
 
 
 def test_a_free_place_is_given_to_the_trial_whose_inputs_are_near() -> None:

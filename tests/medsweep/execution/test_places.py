@@ -51,7 +51,7 @@ def task(digest: str = "d", **held: float) -> Task:
 def test_slots_are_counted_per_node_and_memory_never_exceeds_the_largest() -> None:
     tasks = [task(str(number), cpus=2) for number in range(20)]
     assert slots(tasks, [{"CPU": 3.0}] * 4) == 4, "not 12 / 2"
-    assert slots(tasks[:3], [{"CPU": 64.0}]) == 3
+    assert slots(tasks[:3], [{"CPU": 64.0}]) == 32, "a plan may grow"
     assert capped(bundle_of(Resources(memory_gib=100)), [SMALL, WIDE])["memory"] == 8 * GIB
 
 

@@ -7,7 +7,7 @@ import pytest
 from helpers import toy
 from medsweep.data.folds import Fold
 from medsweep.errors import UserError
-from medsweep.search.stopping import Stopping, is_stopped, rung, stopping_of
+from medsweep.search.stopping import Stopping, is_stopped, kinds_of, rung, stopping_of
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, build
 from medsweep.sweep.space import StoppingRule
@@ -21,8 +21,8 @@ def at(step: int, **metrics: float) -> Progress:
     return Progress(step=step, total=100, metrics=metrics)
 
 
-def stopping(folder: Path, rule: StoppingRule, trials: str = "abcdef") -> Stopping:
-    return Stopping(folder, {"grow": rule}, dict.fromkeys(trials, "fold-0"))
+def stopping(folder: Path, rule: StoppingRule) -> Stopping:
+    return Stopping(folder, {"grow": rule})
 
 
 def test_rungs_of_asha_are_a_ratio_apart_and_those_of_the_median_even() -> None:
@@ -48,59 +48,59 @@ def test_the_median_stops_what_is_worse_than_most_of_the_others() -> None:
 def test_a_trial_is_stopped_at_a_rung_by_those_that_came_before(tmp_path: Path) -> None:
     rule = stopping(tmp_path, ASHA)
     for trial, loss in (("a", 1.0), ("b", 2.0)):
-        rule.check("grow", trial, at(10, loss=loss))
-    rule.check("grow", "c", at(9, loss=9.0))
+        rule.check("grow", trial, "fold-0", at(10, loss=loss))
+    rule.check("grow", "c", "fold-0", at(9, loss=9.0))
     with pytest.raises(PrunedError, match=r"step 10 of 100 by asha: loss 3 .* 2 other") as stopped:
-        rule.check("grow", "c", at(10, loss=3.0))
+        rule.check("grow", "c", "fold-0", at(10, loss=3.0))
     assert isinstance(stopped.value, StageEndedError)
     assert stopped.value.outcome == "pruned"
-    rule.check("grow", "d", at(10, loss=0.5))
+    rule.check("grow", "d", "fold-0", at(10, loss=0.5))
     with pytest.raises(PrunedError):
-        rule.check("grow", "e", at(10, loss=float("nan")))
+        rule.check("grow", "e", "fold-0", at(10, loss=float("nan")))
     # Judged once per rung: later reports of the same rung change nothing.
-    rule.check("grow", "a", at(20, loss=99.0))
+    rule.check("grow", "a", "fold-0", at(20, loss=99.0))
     assert sorted(path.name for path in (tmp_path / "grow" / "fold-0" / "0").iterdir()) == list("abcde")
 
 
 def test_a_resumed_trial_overwrites_its_own_value(tmp_path: Path) -> None:
     rule = stopping(tmp_path, MEDIAN)
     for trial, dice in (("a", 0.5), ("b", 0.6), ("c", 0.7)):
-        rule.check("grow", trial, at(25, dice=dice))
+        rule.check("grow", trial, "fold-0", at(25, dice=dice))
     with pytest.raises(PrunedError):
-        rule.check("grow", "d", at(25, dice=0.55))
+        rule.check("grow", "d", "fold-0", at(25, dice=0.55))
     with pytest.raises(PrunedError):
-        rule.check("grow", "d", at(25, dice=0.56))
-    rule.check("grow", "d", at(25, dice=0.9))
+        rule.check("grow", "d", "fold-0", at(25, dice=0.56))
+    rule.check("grow", "d", "fold-0", at(25, dice=0.9))
     assert '"loss": -0.9' in (tmp_path / "grow" / "fold-0" / "0" / "d").read_text()
 
 
 def test_only_trials_of_one_kind_meet(tmp_path: Path) -> None:
-    rule = Stopping(tmp_path, {"grow": ASHA}, {"a": "fold-0", "b": "fold-0", "c": "fold-1"})
-    for trial, loss in (("a", 1.0), ("b", 2.0), ("c", 3.0), ("unknown", 9.0)):
-        rule.check("grow", trial, at(10, loss=loss))
-    rule.check("measure", "a", at(10, loss=9.0))
+    rule = stopping(tmp_path, ASHA)
+    for trial, kind, loss in (("a", "fold-0", 1.0), ("b", "fold-0", 2.0), ("c", "fold-1", 3.0), ("none", "", 9.0)):
+        rule.check("grow", trial, kind, at(10, loss=loss))
+    rule.check("measure", "a", "fold-0", at(10, loss=9.0))
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a", "b", "c"]
 
 
 def test_a_metric_that_is_never_reported_is_named(tmp_path: Path) -> None:
     rule = stopping(tmp_path, ASHA)
-    rule.check("grow", "a", at(50, los=1.0))
+    rule.check("grow", "a", "fold-0", at(50, los=1.0))
     with pytest.raises(UserError, match=r"'loss', which the stage never reported; did you mean 'los'\?"):
-        rule.check("grow", "a", at(100, los=1.0))
-    rule.check("grow", "b", at(10, loss=1.0))
-    rule.check("grow", "b", at(100))
+        rule.check("grow", "a", "fold-0", at(100, los=1.0))
+    rule.check("grow", "b", "fold-0", at(10, loss=1.0))
+    rule.check("grow", "b", "fold-0", at(100))
 
 
 def test_only_what_serves_suggestions_alone_may_be_stopped(tmp_path: Path) -> None:
     plan = _plan({"control": 1.0, "named": 2.0, "search-000": 2.0, "search-001": 3.0, "search-002": 3.0})
-    found = stopping_of(plan, {"grow": ASHA, "measure": ASHA}, tmp_path)
+    rules = {"grow": ASHA, "measure": ASHA}
+    found = stopping_of("toy", rules, tmp_path)
     assert found is not None
     assert found.folder == tmp_path / "rungs" / "toy"
     leaf = plan.leaves["search-001", plan.replicates[0]]
     grown = next(d for d in plan.ancestry(leaf) if plan.trials[d].stage == "grow")
-    assert set(found.kinds) == {leaf, grown}
-    assert set(found.kinds.values()) == {"fold-0-seed-0"}
-    assert stopping_of(plan, {}, tmp_path) is None
+    assert kinds_of(plan, rules) == dict.fromkeys((leaf, grown), "fold-0-seed-0")
+    assert stopping_of("toy", {}, tmp_path) is None
 
 
 def _plan(rates: dict[str, float]) -> Plan:

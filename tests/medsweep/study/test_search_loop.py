@@ -14,7 +14,7 @@ from helpers.micro import write_micro
 from medsweep.cli import app
 from medsweep.data.source import DataSource
 from medsweep.errors import UserError
-from medsweep.execution.driver import Summary, run_plan
+from medsweep.execution.driver import Grow, Summary, run_plan
 from medsweep.execution.runner import LocalRunner, RoundResult, RunPolicy
 from medsweep.execution.task import RunContext, Task
 from medsweep.search.results import Result, shortfall
@@ -33,6 +33,7 @@ from medsweep.sweep.space import Choices, Objective, Params, Range, SearchSectio
 from medsweep.tracking.console import Observer
 from medsweep.trainers.synthesis.synthesise import SynthesiseConfig
 
+BATCH = 8
 SPACE: Space = {"x": Range(low=0, high=1), "y": Range(low=0.001, high=1, log=True)}
 SEARCH = """\
 search:
@@ -53,13 +54,15 @@ MICRO = (
 def section(sampler: str = "tpe", *metrics: str, seed: int = 0) -> SearchSection:
     goals = {"dice": "maximise", "hours": "minimise"}
     objectives = tuple(Objective(metric=name, goal=goals[name]) for name in metrics or ("hours",))  # type: ignore[arg-type]
-    return SearchSection(sampler=sampler, suggestions=40, batch=8, seed=seed, objectives=objectives, space={"x": []})  # type: ignore[arg-type]
+    return SearchSection(
+        sampler=sampler, suggestions=40, batch=BATCH, seed=seed, objectives=objectives, space={"x": []}
+    )  # type: ignore[arg-type]
 
 
 def searched(wanted: SearchSection, values: Callable[[Params], Result]) -> list[Result]:
     results: list[Result] = []
     while len(results) < wanted.suggestions:
-        results += [values(point) for point in ask(wanted, SPACE, results, wanted.batch)]
+        results += [values(point) for point in ask(wanted, SPACE, results, BATCH)]
     return results
 
 
@@ -94,6 +97,17 @@ def test_suggestions_follow_from_the_results_alone(sampler: str) -> None:
     assert ask(wanted.model_copy(update={"seed": 1}), SPACE, results[:8], 8) != [each.params for each in results[8:16]]
     changed = [Result("", each.params, "complete", values=(1 - each.params["x"], 1.0)) for each in results[:24]]
     assert (ask(wanted, SPACE, changed, 8) == ask(wanted, SPACE, results[:24], 8)) == (sampler == "random")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_suggestions_know_of_those_that_are_still_open(sampler: str) -> None:
+    wanted = section(sampler, "dice")
+    results = [Result("", each.params, "complete", values=(each.params["x"],)) for each in searched(section(), bowl)]
+    one = ask(wanted, SPACE, results, 1, draw=40)
+    again = ask(wanted, SPACE, results, 1, pending=one, draw=40)
+    assert ask(wanted, SPACE, results, 1, pending=one, draw=40) == again
+    assert (again == one) == (sampler == "random")
+    assert ask(wanted, SPACE, results, 1, pending=one, draw=41) != again
 
 
 def test_nsga2_breeds_from_earlier_generations() -> None:
@@ -188,7 +202,7 @@ class Stop:
         self.context, self.left = RunContext(store=store.root, stages=STAGES), batches
         self.stages: list[str] = []
 
-    def __call__(self, plan: Plan, stopping: Stopping | None) -> Summary:
+    def __call__(self, plan: Plan, stopping: Stopping | None, grow: Grow) -> Summary:
         assert stopping is None
         self.left -= 1
         summary = run_plan(plan, self.context, LocalRunner(), Observer())
@@ -267,6 +281,60 @@ def _check_best(path: Path, store: Store, results: Path) -> None:
     assert len(lines) == 6
 
 
+class Grows(Stop):
+    """Runs plans in this process, and lets them grow; ``cut`` ends that after so many trials, as a kill would."""
+
+    def __init__(self, store: Store, cut: int = 99) -> None:
+        super().__init__(store)
+        self.cut, self.calls = cut, 0
+
+    def __call__(self, plan: Plan, stopping: Stopping | None, grow: Grow) -> Summary:
+        self.calls += 1
+
+        def counted(lost: Mapping[str, tuple[str, str]]) -> Plan | None:
+            self.cut -= 1
+            if self.cut == 0:
+                raise ConnectionError("the driver dies")
+            return grow(lost)
+
+        summary = run_plan(plan, self.context, LocalRunner(), Observer(), grow=counted)
+        self.stages += list(summary.ran.elements())
+        return summary
+
+
+def test_a_search_without_batches_asks_as_each_ends_and_goes_on_as_recorded(tmp_path: Path) -> None:
+    path = write_micro(tmp_path, *MICRO, ("batch: 2", "at_once: 2"))
+    store = Store.create(tmp_path / "store")
+    dies = Grows(store, cut=9)
+    with pytest.raises(ConnectionError):
+        run_search(opened(path, store), dies)
+    half = opened(path, store, writes=False).forward()
+    rest = Grows(store)
+    state, summary = run_search(opened(path, store), rest)
+    assert (summary.ok, rest.calls, len(state.results)) == (True, 1, 4)
+    assert state.suggestions[: len(half.suggestions)] == half.suggestions
+    assert len(half.suggestions) > 2
+    events = opened(path, store).record.events
+    assert [len(event.points) for event in events if event.kind == "asked"] == [2, 1, 1], "one for each that ended"
+    open_ = 0
+    for event in events:
+        open_ += len(event.points) - (event.arm.startswith("search-"))
+        assert open_ <= 2
+    # Whoever follows the record asks the same, whatever order the store would give.
+    replayed = opened(path, store, writes=False)
+    assert replayed.forward() == state
+    for number, event in enumerate(events):
+        replayed.record.events = events[:number]
+        if event.kind == "asked":
+            asked = replayed._ask(replayed._state())
+            assert asked is not None
+            assert asked.points == event.points
+    grown = tmp_path / "whole"
+    run_search(opened(path, Store.create(grown)), Grows(Store(grown)))
+    firsts = [opened(path, each, writes=False).forward().suggestions[0] for each in (store, Store(grown))]
+    assert firsts[0].params == firsts[1].params
+
+
 class Fails(Stop):
     """Runs plans in this process, where the segmenters of ``arms`` end for good in a way of their own."""
 
@@ -274,7 +342,7 @@ class Fails(Stop):
         super().__init__(store)
         self.arms = arms
 
-    def __call__(self, plan: Plan, stopping: Stopping | None) -> Summary:
+    def __call__(self, plan: Plan, stopping: Stopping | None, grow: Grow) -> Summary:
         serves = plan.serves()
         ends = {
             digest: self.arms[serves[digest][0]]
