@@ -65,7 +65,7 @@ def _group(text: str, *commands: Callable[..., int]) -> typer.Typer:
     # A callback keeps a single command a word of its own.
     group.callback()(lambda: None)
     for command in commands:
-        group.command(command.__name__.removesuffix("_datasets"))(with_plain_errors(command))
+        group.command(command.__name__.removesuffix("_datasets").replace("_", "-"))(with_plain_errors(command))
     return group
 
 
@@ -86,7 +86,7 @@ app.add_typer(_group("A sweep as runs of W&B.", wandb.build), name="wandb")
 app.add_typer(
     _group(
         "Datasets: what is known, what a folder holds, what it looks like.",
-        data.list_datasets, data.describe, data.check, data.prepare, data.preview, data.phantom,
+        data.list_datasets, data.describe, data.check, data.prepare, data.preview, data.phantom, data.export_fold,
     ),
     name="data",
 )  # fmt: skip

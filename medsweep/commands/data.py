@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from medsweep.commands.options import Rehash, StorePath
+from medsweep.commands.options import Rehash, StorePath, SweepPath
 from medsweep.config import Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.dataset import DatasetSpec
@@ -17,6 +17,7 @@ from medsweep.validation import explain
 
 if TYPE_CHECKING:
     from medsweep.data.config import DataConfig
+    from medsweep.data.folds import Fold
     from medsweep.data.source import DataSource
     from medsweep.store.store import Store
 
@@ -132,7 +133,30 @@ def prepare(  # noqa: PLR0917
             f"{name} has cohort intensities, which are fitted on the training patients of a fold; medsweep run "
             "prepares it fold by fold"
         )
-    return _prepare(data, source, opened)
+    _prepare(data, source, None, opened)
+    return 0
+
+
+def export_fold(  # noqa: PLR0917
+    sweep: SweepPath,
+    store: StorePath,
+    fold: Annotated[int, typer.Option("--fold", min=0, help="Number of the fold.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New or empty folder.")],
+    arm: Annotated[str | None, typer.Option("--arm", help="Whose patients, where arms differ in them.")] = None,
+    volumes: Annotated[bool, typer.Option("--volumes", help="All slices of these patients as NIfTI, too.")] = False,
+) -> int:
+    """Write what a generator of one fold may learn from, to train one outside; its pool goes into DIR/pool."""
+    from medsweep.store.store import Store
+    from medsweep.study.exported_fold import export, fold_of_sweep
+
+    _require_empty(out)
+    opened = Store.create(store)
+    chosen = fold_of_sweep(sweep, opened, fold, arm)
+    prepared = _prepare(chosen.data, chosen.source, chosen.fold, opened)
+    slices, patients = export(prepared, chosen, out, volumes=volumes)
+    typer.echo(f"{slices} slices of the {len(patients)} training patients of fold {fold}: {out}")
+    typer.echo(f"train on them, write pairs into {out / 'pool'}, and name it by synthesise.folder")
+    return 0
 
 
 def preview(  # noqa: PLR0917
@@ -184,14 +208,23 @@ def phantom(
     if dataset not in DATASETS:
         raise UserError(f"no cohort can be made up for dataset {name!r}; {nearest(name, DATASETS)}")
     config = _valid(PhantomConfig, patients=patients, seed=seed)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out} is not an empty folder; give a new one, since nothing is overwritten")
+    _require_empty(out)
     write_cohort(dataset, config, out)
     typer.echo(f"made up {patients} patients, who are no persons, in the layout of {dataset}: {out}")
     return 0
 
 
-def _prepare(data: "DataConfig", source: "DataSource", store: "Store") -> int:
+def _require_empty(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out} is not an empty folder; give a new one, since nothing is overwritten")
+
+
+def _prepare(data: "DataConfig", source: "DataSource", fold: "Fold | None", store: "Store") -> Path:
+    """The output of the trial that prepares the slices, run where it is not there; ``fold`` is for cohort scales.
+
+    Raises:
+        UserError: the slices could not be prepared.
+    """
     from medsweep.execution.attempt import attempt
     from medsweep.execution.failures import ADVICE, TrialFailedError
     from medsweep.execution.task import RunContext, Task
@@ -202,12 +235,12 @@ def _prepare(data: "DataConfig", source: "DataSource", store: "Store") -> int:
     from medsweep.tracking.tracker import Tracker
 
     builder = Builder(STAGES)
-    digest = builder.add("prepare", prepare_config(data, source, None))
+    digest = builder.add("prepare", prepare_config(data, source, fold))
     trial, folder = builder.trials[digest], store.folder("prepare", digest)
     if folder.is_dir():
         store.verify("prepare", digest)
         typer.echo(f"prepare {short(digest)} is there already: {folder}")
-        return 0
+        return store.output("prepare", digest)
     task = Task(
         sweep="data-prepare", stage="prepare", digest=digest, config=trial.config.model_dump(mode="json"),
         label=data.dataset, hours=trial.hours, tail_hours=trial.hours,
@@ -220,9 +253,9 @@ def _prepare(data: "DataConfig", source: "DataSource", store: "Store") -> int:
         if error.outcome == "bad-input":
             raise UserError(error.message) from None
         typer.echo(f"medsweep: {error}; {ADVICE.get(error.outcome, 'run the same command again')}", err=True)
-        return 1
+        raise typer.Exit(1) from None
     typer.echo(f"prepared {len(source.patients)} patients as {short(digest)}: {folder}")
-    return 0
+    return store.output("prepare", digest)
 
 
 def _valid(model: type[C], **typed: Any) -> C:

@@ -145,6 +145,7 @@ class Chains:
             unit=settings.synthesise.unit,
             resolution=settings.data.resolution,
             path=found.path,
+            name=str(settings.synthesise.folder),
             content=found.content,
             fitted_on=found.fitted_on,
         )

@@ -46,6 +46,8 @@ class ImportConfig(StageConfig):
     """Side of a slice in pixels."""
     path: Annotated[str, NOT_IDENTITY]
     """The folder. It is not in the digest; the content of its files is."""
+    name: Annotated[str, NOT_IDENTITY]
+    """The folder as the sweep names it, for people."""
     content: str = Field(pattern=r"^[0-9a-f]{64}$")
     """``PoolFolder.content`` when the sweep was planned."""
     fitted_on: tuple[str, ...] | None
@@ -63,8 +65,8 @@ class ImportConfig(StageConfig):
 
     @property
     def label(self) -> str:
-        """The folder's name."""
-        return f"from files: {Path(self.path).name}"
+        """The folder as the sweep names it, so that those of all folds are of one kind."""
+        return f"from files: {self.name}"
 
     @property
     def side_px(self) -> int:

@@ -159,7 +159,7 @@ def test_it_runs_to_the_report_which_repeats_what_is_unknown(medsweep: Medsweep,
     assert ran.exit_code == 0, ran.output
     page = (tmp_path / "results" / "report.html").read_text()
     assert "Nobody said which patients the generators behind mine learned from." in page
-    assert "Synthetic pairs: from files: pool-" in page
+    assert "Synthetic pairs: from files: pool-{fold}" in page
     pools = pd.read_parquet(tmp_path / "results" / "pools.parquet")
     assert {"valid_share", "authenticity"} <= set(pools.loc[pools["arm"] == "mine", "metric"])
     made = sorted((tmp_path / "store" / "import").glob("*/output"))

@@ -157,7 +157,7 @@ FOLD = Fold(index=0, of=4)
 
 def imported(folder: Path, slices: Path, pool: Path, **changes: Any) -> FakeTrial:
     opened = PoolFolder.open(pool, TARGET)
-    fields = {"fold": FOLD, "count": 18, "unit": "slices", "resolution": 32, "path": str(pool)}
+    fields = {"fold": FOLD, "count": 18, "unit": "slices", "resolution": 32, "path": str(pool), "name": "pool"}
     trial = FakeTrial(folder)
     config = ImportConfig(**{**fields, "content": opened.content(), "fitted_on": (), **changes})
     drain(run(config, {"prepare": slices}, trial))
