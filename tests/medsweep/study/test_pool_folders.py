@@ -90,8 +90,10 @@ def test_pictures_that_are_added_are_noticed(tmp_path: Path) -> None:
     planned(tmp_path)
     with pytest.raises(UserError, match="holds 4 samples and 5 are asked for"):
         planned(tmp_path, "synthesise.count: 5")
-    outside_pool.write(tmp_path / "pool-0", "png", *outside_pool.pairs(5, 16))
-    outside_pool.write(tmp_path / "pool-1", "png", *outside_pool.pairs(5, 16, seed=1))
+    for fold in TRAIN:
+        outside_pool.write(tmp_path / "five", "png", *outside_pool.pairs(5, 16, seed=fold))
+        for path in (tmp_path / "five").glob("*/0004*"):
+            shutil.copy(path, tmp_path / f"pool-{fold}" / path.parent.name)
     assert len(imports(planned(tmp_path, "synthesise.count: 5"))) == 2
 
 
