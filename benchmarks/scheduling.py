@@ -8,6 +8,9 @@ durations, nodes and failures.
 Durations are modelled: the built-in estimate for one CPU core over a speed-up per stage (``SPEED``), times a lognormal
 factor per trial. Shares of GPUs are those of the sweep files.
 
+Then a search with stragglers, on a cluster of its own (``simulated_search``): suggestions that are asked for as places
+free up against batches that wait for their slowest.
+
     python benchmarks/scheduling.py [--gpus 64] [--nodes 16] [--failures 0.002] [--seeds 3]
 """
 
@@ -28,13 +31,17 @@ from simulated_cluster import Cluster, SimulatedStore, Simulation
 
 from medsweep.data.source import DataSource
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, TRIES
+from medsweep.execution.places import Places
 from medsweep.execution.plan_tasks import labels_of, tasks_of
 from medsweep.execution.ray_tune import PlanSearcher
 from medsweep.execution.runner import Ledger, RunPolicy
 from medsweep.execution.task import RunContext, Task
+from medsweep.store.store import Store
 from medsweep.study.plan import plan_arms
+from medsweep.study.pool_folders import PoolFolders
 from medsweep.study.stages import SCHEMA, STAGES
 from medsweep.sweep.arms import arms, replicates
+from medsweep.sweep.file import Resources
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer
@@ -45,6 +52,7 @@ SPEED = {
     "gan": 750.0,
     "synthesise": 100.0,
     "treat": 20.0,
+    "embed": 20.0,
     "assess": 20.0,
     "segment": 60.0,
     "score": 20.0,
@@ -63,7 +71,8 @@ def paper_plans() -> list[Plan]:
         sweep = load_sweep(path, SCHEMA)
         patients = tuple(f"{path.stem}-{number:03}" for number in range(PATIENTS[path.stem]))
         source = DataSource(hashlib.sha256(path.stem.encode()).hexdigest(), patients)
-        plan = plan_arms(sweep, source, replicates(sweep, patients), arms(sweep))
+        folders = PoolFolders(sweep, source, Store(Path("/nonexistent")), reading=True)
+        plan = plan_arms(sweep, source, replicates(sweep, patients), arms(sweep), folders=folders)
         plans.append(replace(plan, trials={key: _priced(trial) for key, trial in plan.trials.items()}))
     return plans
 
@@ -95,24 +104,27 @@ def run(tasks: Sequence[Task], context: RunContext, simulation: Simulation) -> f
     while left := [task for task in tasks if task.digest not in store.published]:
         if max(policy.lost[task.digest] for task in left) >= TRIES:
             raise RuntimeError("a trial was lost too often; lower --failures")
-        _round(left, context, simulation, store, policy)
+        run_round(left, context, simulation, store, policy)
         simulation.now += LONGEST_BACKOFF_SECONDS / 3600
     return simulation.ended
 
 
-def _round(
+def run_round(
     tasks: Sequence[Task], context: RunContext, simulation: Simulation, store: SimulatedStore, policy: RunPolicy
 ) -> None:
     ledger = Ledger(tasks, store, Observer(), policy)
-    held = {task.digest: context.resources_of(task.stage) for task in tasks}
-    searcher = PlanSearcher(ledger, lambda digests: {})
-    slots = int(simulation.cluster.gpus / min((share.gpus for share in held.values() if share.gpus), default=1))
+    held: dict[str, Resources] = {}
+    places = Places(list, dict, print, policy.clock)
+    searcher = PlanSearcher(ledger, places, lambda resources: {}, lambda task: (0, 0))
+    shares = [context.resources_of(task.stage).most_gpus for task in tasks]
+    slots = int(simulation.cluster.gpus / min(filter(None, shares), default=1))
     pending: list[tuple[str, Task]] = []
     live: dict[str, str] = {}
     names = itertools.count()
     while True:
         while len(pending) + len(live) < slots and (suggested := _suggested(searcher, ledger, f"trial-{next(names)}")):
             pending.append(suggested)
+            held[suggested[1].digest] = context.resources_of(suggested[1].stage)
         waiting = []
         for trial, task in pending:
             if simulation.place(task, held[task.digest]):
@@ -174,6 +186,9 @@ def main() -> None:
     print(f"{len(tasks)} trials, {options.gpus} GPUs on {options.nodes} nodes; a line per draw of the durations")
     for rate, seed in itertools.product((0.0, options.failures), range(options.seeds)):
         print_draw(tasks, context, Cluster(options.nodes, options.gpus, rate), seed)
+    from simulated_search import print_searches
+
+    print_searches(options.seeds)
 
 
 def print_draw(tasks: Sequence[Task], context: RunContext, cluster: Cluster, seed: int) -> None:

@@ -71,7 +71,7 @@ class Simulation:
         self._rng = np.random.default_rng(seed)
         self._events: list[tuple[float, int, str, int, str]] = []
         self._count = itertools.count()
-        self._left = dict(durations)
+        self._left: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._end_hours: dict[str, float] = {}
         for node in range(cluster.nodes):
@@ -92,6 +92,7 @@ class Simulation:
                 node.gpus, node.cpus = node.gpus - resources.gpus, node.cpus - resources.cpus
                 node.running.add(task.digest)
                 self._begun[task.digest] = self.now
+                self._left.setdefault(task.digest, self.durations[task.digest])
                 self._end_hours[task.digest] = self.now + self._left[task.digest]
                 self._push(self._end_hours[task.digest], "end", number, task.digest)
                 return True
