@@ -3,9 +3,11 @@
 The same NIfTI files go through the same transforms on every side: canonical axes, an HU window to [-1, 1], a resize in
 the plane. Each side then gives shuffled batches of 2D slices, epoch after epoch, in this process, in turn.
 
-    python benchmarks/data.py
+    python benchmarks/data.py            all of it
+    python benchmarks/data.py --check    what looking through the data costs, and nothing else; needs no MONAI
 
-Prints four ratios: the first epoch (in which MONAI fills its cache; ours comes after prepare), later epochs, prepare
+Prints what ``medsweep data check`` and the first plan of a sweep cost against two plain passes over the same files, and
+then four ratios: the first epoch (in which MONAI fills its cache; ours comes after prepare), later epochs, prepare
 against one plain pass with nibabel and scipy, and the proportional resident memory (PSS) of four trials on one dataset
 against that of one.
 """
@@ -24,11 +26,12 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, zoom
 
+from medsweep.data.check import check
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold
 from medsweep.data.prepare import run
 from medsweep.data.slices import SliceSet
-from medsweep.data.source import inspect_source
+from medsweep.data.source import inspect_source, list_cases
 from medsweep.store.store import Store
 from medsweep.store.workspace import Workspace
 from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, resolve
@@ -37,6 +40,9 @@ from medsweep.trainers.segmentation.samples import BatchOrder, gather
 from medsweep.trainers.segmentation.train import UNetLearner
 
 PATIENTS, PLANE, SLICES, SIDE, BATCH, EPOCHS = 16, 192, 48, 128, 16, 3
+PLAIN = ("plain look", "plain pass")
+"""Reading with statistics, and reading, scaling and resizing, both with nibabel, numpy and scipy."""
+
 WINDOW = (-160.0, 240.0)
 MEMORY_PATIENTS, MEMORY_SIDE = 72, 512
 FOLD = Fold(index=0, of=4)
@@ -86,6 +92,37 @@ def plain_pass(root: Path, side: int) -> int:
         images, masks = zoom(scaled, factor, order=1), zoom(label, factor, order=0)
         count += np.ascontiguousarray(images.transpose(2, 1, 0)).shape[0] + 0 * masks.size
     return count
+
+
+def plain_look(root: Path) -> int:
+    """The least look of a user: read every volume with nibabel, and take statistics of images and counts of labels."""
+    count = 0
+    for pair in json.loads((root / "dataset.json").read_text())["training"]:
+        image = nib.as_closest_canonical(nib.load(root / pair["image"])).get_fdata(dtype=np.float32)
+        label = np.asanyarray(nib.as_closest_canonical(nib.load(root / pair["label"])).dataobj)
+        low, high, mean, sd = image.min(), image.max(), image.mean(), image.std()
+        count += len(np.unique(label)) + bool(low <= mean <= high and sd >= 0)
+    return count
+
+
+def look_costs(root: Path, scratch: Path, side: int) -> dict[str, float]:
+    """Least seconds of each side over ``EPOCHS`` rounds in turn, with one thread."""
+    listing = list_cases("benchmark", root)
+    config = DataConfig(dataset="benchmark", root=str(root), resolution=side)
+    sides: dict[str, Callable[[int], Any]] = {
+        "check": lambda number: check(listing, threads=1),
+        "first plan": lambda number: inspect_source(config, scratch / f"plan{number}"),
+        "later plan": lambda number: inspect_source(config, scratch / "plan0"),
+        "plain look": lambda number: plain_look(root),
+        "plain pass": lambda number: plain_pass(root, side),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(EPOCHS):
+        for name, work in sides.items():
+            begun = time.perf_counter()
+            work(number)
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: min(of_side) for name, of_side in seconds.items()}
 
 
 def segment_config(side: int, batch: int = BATCH) -> SegmentConfig:
@@ -222,6 +259,12 @@ def main() -> None:
         print(
             f"{PATIENTS} CT-like volumes of {PLANE}x{PLANE}x{SLICES}, int16 .nii.gz, to {SIDE} px; batches of {BATCH}"
         )
+        costs = look_costs(root, scratch, SIDE)
+        for look in ("check", "first plan", "later plan"):
+            ratios = (f"{costs[look] / costs[plain]:.2f} of a {plain} ({costs[plain]:.2f} s)" for plain in PLAIN)
+            print(f"{look}: {costs[look]:.2f} s, {', '.join(ratios)}")
+        if "--check" in sys.argv:
+            return
         begun = time.perf_counter()
         folder = prepared(root, Store.create(scratch / "store"), SIDE)
         ours = time.perf_counter() - begun

@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from medsweep.data.check import Group, Report, class_rows
+from medsweep.data.check import Group, Report, class_rows, grouped
 from medsweep.data.cohort import CaseFacts
 from medsweep.data.dataset import DatasetSpec, Finding
 from medsweep.data.folds import patients_of
@@ -69,7 +69,7 @@ def reading(found: Reading, root: Path) -> Text:
     values = ", ".join(f"{value} {listing.classes[index]}" for value, index in sorted(listing.values.items()))
     example = [os.path.relpath(file, root) for file in listing.cases[0].files] if listing.cases else []
     facts = {
-        "cases": f"{len(listing.cases)} of {len(people)} patients, {len(errors)} with errors, "
+        "cases": f"{len(listing.cases)} usable, of {len(people)} patients, {len(errors)} with errors, "
         f"{len(listing.unlabelled)} without labels by design",
         "modalities": ", ".join(listing.modalities), "labels": values,
         "regions": ", ".join(f"{name} = {' + '.join(classes)}" for name, classes in listing.regions.items()),
@@ -78,8 +78,11 @@ def reading(found: Reading, root: Path) -> Text:
     }  # fmt: skip
     lines = [f"{root} is read as {found.how}", ""]
     lines += [f"{key:<12}{value}" for key, value in facts.items() if value]
-    lines += [f"{finding.severity:<12}{finding.what}" for finding in listing.findings[:SHOWN_FINDINGS]]
-    if (more := len(listing.findings) - SHOWN_FINDINGS) > 0:
+    groups = grouped(listing.findings)
+    for group in groups[:SHOWN_FINDINGS]:
+        who = f"{len(group.cases)} cases" if len(group.cases) > 1 else group.cases[0]
+        lines.append(f"{group.severity:<12}{'' if who == '-' else f'{who}: '}{group.what}")
+    if (more := len(groups) - SHOWN_FINDINGS) > 0:
         lines.append(f"and {more} more findings: medsweep data check {found.name} --root {root}")
     return Text("\n".join([*lines, "", "in a sweep:", "  data:", f"    dataset: {found.name}", f"    root: {root}"]))
 
@@ -159,12 +162,14 @@ def _scaled(report: Report, channel: int) -> str:
     """How a modality is scaled, and what a sample of it becomes, in medians over the cases."""
     recipe = report.listing.intensity
     how = "window {:g} to {:g}".format(*recipe.window) if recipe.window else f"{recipe.scale}"
-    if report.inside:
-        how += ", of voxels that are not 0" if report.inside[channel] == "nonzero" else ", of all voxels"
-        how += " (decided from all cases)"
+    inside = report.inside[channel] if report.inside else recipe.inside
+    if recipe.scale == "z-score":
+        how += ", of voxels that are not 0" if inside == "nonzero" else ", of all voxels"
+        how += " (decided from all cases)" * bool(report.inside)
     of_cases = [facts.scaled[channel] for facts in report.cases]
     limits, sd = (statistics.median(getattr(one, name) for one in of_cases) for name in ("at_limits", "sd"))
-    return f"{how}: {limits:.0%} of voxels at the limits, SD {sd:.2f} (medians)"
+    zeros = " with the zeros" * (recipe.scale == "z-score" and inside == "nonzero")
+    return f"{how}: {limits:.0%} of voxels at the limits, SD {sd:.2f}{zeros} (medians)"
 
 
 def _ranges(cases: Sequence[CaseFacts], sizes: Callable[[CaseFacts], Sequence[float]]) -> str:

@@ -21,8 +21,8 @@ from medsweep.errors import UserError
 MASK = re.compile(r"seg|mask|label|gt|roi|lesion|annot", re.IGNORECASE)
 """What names of masks hold, as a rule."""
 
-LISTED_VALUES = 40
-"""Label values from which a mask that is looked at is taken for an image."""
+LISTED_VALUES = 256
+"""Different values above which a mask that is looked at is taken for an image."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,13 @@ def draft(root: Path) -> str:
     patterns = _patterns(files)
     masks = [pattern for pattern in patterns if MASK.search(pattern.rpartition("{id}")[2] or pattern)]
     images = [pattern for pattern in patterns if pattern not in masks]
-    if not images or not masks:
+    imaged = {id_ for pattern in images for id_ in _ids(pattern, files)}
+    if not masks or imaged.isdisjoint(_ids(masks[0], files)):
         return ""
     lines = ["modalities:", *(f'  {name}: "{pattern}"' for name, pattern in _named(images).items())]
     if len(masks) > 1:
         return "\n".join([*lines, "mask:", *(f'  {name}: "{text}"' for name, text in _named(masks).items())])
-    example = next(root / file for file in files if _matches(masks[0], file))
+    example = root / next(iter(_ids(masks[0], files).values()))
     values = _values(example) or [1]
     classes = ", ".join(f"label-{value}: {value}" for value in values)
     return "\n".join([*lines, f'mask: "{masks[0]}"', f"classes: {{{classes}}}"])
@@ -114,9 +115,11 @@ def _id(file: PurePosixPath, files: Iterable[PurePosixPath]) -> str:
     return shorter or (stem if has_longer or "_" not in stem else stem.rpartition("_")[0])
 
 
-def _matches(pattern: str, file: PurePosixPath) -> bool:
+def _ids(pattern: str, files: Iterable[PurePosixPath]) -> dict[str, PurePosixPath]:
+    """The files that match a pattern, by id."""
     before, *after = map(re.escape, pattern.split("{id}"))
-    return re.fullmatch(before + "(?P<id>[^/]+)" + "(?P=id)".join(after), str(file)) is not None
+    expression = re.compile(before + "(?P<id>[^/]+)" + "(?P=id)".join(after))
+    return {match["id"]: file for file in files if (match := expression.fullmatch(str(file)))}
 
 
 def _named(patterns: Iterable[str]) -> dict[str, str]:

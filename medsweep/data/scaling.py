@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medsweep.data.dataset import Intensity, Listing, Severity
 from medsweep.data.geometry import as_in_memory
-from medsweep.data.intensity import CLIP, Constants, fit, normalise, sample
+from medsweep.data.intensity import CLIP, ZERO_BACKGROUND, Constants, fit, normalise, sample
 from medsweep.errors import UserError
 
 SAMPLED = 50_000
@@ -43,7 +43,8 @@ class Scaled:
 
 
 def look(volume: NDArray[Any], labels: NDArray[np.uint8], recipe: Intensity) -> Scaled:
-    """Scale an even sample of one volume as ``prepare`` would; cohort constants are taken from this volume alone."""
+    """Scale an even sample of one volume as ``prepare`` would; cohort constants, and what
+    ``inside: auto`` means, are taken from this volume alone."""
     step = max(1, round((volume.size / SAMPLED) ** (1 / 3)))
     whole = as_in_memory(volume)
     drawn = volume[::step, ::step, ::step]
@@ -54,7 +55,8 @@ def look(volume: NDArray[Any], labels: NDArray[np.uint8], recipe: Intensity) -> 
         except UserError:
             recipe = Intensity(percentiles=recipe.percentiles)
     if recipe.inside == "auto":
-        recipe = recipe.model_copy(update={"inside": "all"})
+        masked = np.count_nonzero(drawn == 0) >= ZERO_BACKGROUND * drawn.size
+        recipe = recipe.model_copy(update={"inside": "nonzero" if masked else "all"})
     scaled, _ = normalise(drawn, recipe, constants)
     low, high = (-1.0, 1.0) if recipe.scale == "window" else (-CLIP, CLIP)
     free = (scaled > low) & (scaled < high)

@@ -162,7 +162,8 @@ def _nearest(path: PurePosixPath, patterns: Sequence[str]) -> str:
         whole = SequenceMatcher(None, text(str(path)), text(pattern), autojunk=False).ratio()
         return 0.7 * name + 0.3 * whole
 
-    best = max(patterns, key=likeness, default="")
+    beside = [pattern for pattern in patterns if PurePosixPath(pattern).parent == path.parent]
+    best = max(beside or patterns, key=likeness, default="")
     return best if best and likeness(best) >= NEAR else ""
 
 

@@ -179,7 +179,7 @@ def test_describe_tells_what_a_folder_would_be_read_as(data: Data, toy: Path, tm
     told = data("describe", toy)
     assert told.exit_code == 0
     assert f"{toy} is read as a task of the Medical Segmentation Decathlon" in plain(told)
-    assert "cases 3 of 3 patients, 0 with errors, 0 without labels by design" in plain(told)
+    assert "cases 3 usable, of 3 patients, 0 with errors, 0 without labels by design" in plain(told)
     assert f"dataset: toy root: {toy}" in plain(told)
     other = tmp_path / "other"
     (other / "p1").mkdir(parents=True)

@@ -1,11 +1,14 @@
 """What no pattern matches is named: misspelt folders, derived files, other formats, folders around a file."""
 
+from pathlib import PurePosixPath
+
 import pytest
 
 from helpers.decathlon_folder import touch
 from medsweep.data.layouts import kits
 from medsweep.data.layouts.case_files import candidates, pick
 from medsweep.data.layouts.description import FolderDescription
+from medsweep.data.layouts.leftovers import _nearest
 from medsweep.data.source import list_cases
 from medsweep.errors import UserError
 
@@ -108,3 +111,9 @@ def test_a_folder_that_links_back_to_its_parent_is_walked_once(tmp_path):
     touch(tmp_path, "p1/img.nii.gz", "p1/seg.nii.gz")
     (tmp_path / "p1/loop").symlink_to(tmp_path)
     assert told(tmp_path) == []
+
+
+def test_a_pattern_of_the_same_folder_is_nearest():
+    file = PurePosixPath("imagesTr/case_4.nii.gz")
+    assert _nearest(file, ("imagesTr/{id}_XXXX.nii.gz", "labelsTr/{id}.nii.gz")) == "imagesTr/{id}_XXXX.nii.gz"
+    assert _nearest(file, ("labelsTr/{id}.nii.gz",)) == "labelsTr/{id}.nii.gz"

@@ -68,3 +68,14 @@ def test_a_root_one_folder_too_high_names_the_folder_inside(tmp_path):
     touch(tmp_path / "clone", "repo/data/case_00000/imaging.nii.gz", "repo/data/case_00000/segmentation.nii.gz")
     with pytest.raises(UserError, match=r"no folder case_XXXXX .*repo inside it can be read: is data.root one folder"):
         list_cases("kits19", tmp_path / "clone")
+
+
+def test_names_of_which_no_mask_fits_an_image_give_no_draft(tmp_path):
+    assert draft(touch(tmp_path, "image.nii.gz", "totalsegmentator_labels.nii.gz")) == ""
+
+
+def test_a_mask_of_many_structures_gives_a_class_for_each(tmp_path):
+    save(tmp_path / "1.nii.gz", np.ones((8, 8, 4), np.float32))
+    save(tmp_path / "1_seg.nii.gz", np.arange(256, dtype=np.uint8).reshape(8, 8, 4))
+    assert "label-1: 1, " in draft(tmp_path)
+    assert "label-255: 255}" in draft(tmp_path)

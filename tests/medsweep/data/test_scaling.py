@@ -76,3 +76,10 @@ def test_cohort_scales_are_looked_at_with_the_volume_s_own_constants() -> None:
     recipe = Intensity(scale="cohort", percentiles=(0.5, 99.5))
     assert look(AIR, LABELS, recipe).sd > 0.5
     assert look(AIR, np.zeros_like(LABELS), recipe).sd > 0.5
+
+
+def test_auto_is_scaled_as_the_volume_by_itself_would_be() -> None:
+    stripped = np.where(np.arange(20)[:, None, None] < 15, np.float32(0), BODY + 1000)
+    assert look(stripped, LABELS, Intensity()) == look(stripped, LABELS, Intensity(inside="nonzero"))
+    assert look(BODY, LABELS, Intensity()) == look(BODY, LABELS, Intensity(inside="all"))
+    assert look(stripped, LABELS, Intensity()).sd == pytest.approx(0.5, abs=0.01)
