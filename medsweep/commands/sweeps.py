@@ -84,15 +84,18 @@ def run(  # noqa: PLR0917
     options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus)
     summary = opened.run(options)
     views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
-    if options.tracking != "disabled":
-        typer.echo(wandb_views.mirror_line(None if summary.stopped else opened.mirror(), sweep, store))
-    if not summary.stopped and opened.has_results():
-        try:
+    mirrored = 0 if summary.stopped or tracking == "disabled" else opened.mirror().written
+    try:
+        if not summary.stopped and opened.has_results():
             views.print_report(*opened.report(results, summary, views.command_line()))
-        except (UserError, DamagedError, OSError) as error:
-            if summary.exit_code == 0:
-                raise
-            typer.echo(f"no report: {error}")
+    except (UserError, DamagedError, OSError) as error:
+        if summary.exit_code == 0:
+            raise
+        typer.echo(f"no report: {error}")
+    finally:
+        if tracking != "disabled":
+            built = None if summary.stopped else opened.mirror(opened.folder(results))
+            typer.echo(wandb_views.mirror_line(built, sweep, store, mirrored))
     return summary.exit_code
 
 

@@ -95,6 +95,7 @@ class _Cards:
             notes=scrubbed(f"{outcome}: {message}", self._plan.patients) if message else "",
             config=self._config(digest, arm, served) | {key: at for key, at in places.items() if at is not None},
             summary={"outcome": outcome},
+            arms=served,
             exit_code=exit_code(outcome),
         )
 

@@ -32,6 +32,7 @@ from medsweep.study.plan import plan_sweep
 from medsweep.study.pool_folders import unknown_patients
 from medsweep.study.power import power_lines
 from medsweep.study.report import dataset_name, make_report, make_tables
+from medsweep.study.report_run import report_run
 from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
 from medsweep.study.stages import STAGES, Settings, StudySweep
 from medsweep.study.tables import write_tables
@@ -205,16 +206,30 @@ class Session:
         """The tidy tables by name."""
         return make_tables(self.sweep, self.plan, self.store)
 
-    def mirror(self) -> Built:
+    def mirror(self, results: Path | None = None) -> Built:
         """Write a W&B run, offline, for every trial of the sweep that has ended; those that tell nothing new stay.
 
-        What cannot be written is named in the answer and fails nothing.
+        With ``results``, the folder of its report, also the run of the sweep itself. What cannot be written is named
+        in the answer and fails nothing.
         """
+        mirror = Mirror(self.store.root, self.sweep.name)
+        try:
+            return self._mirror(mirror, results)
+        except OSError as error:
+            return Built(mirror.folder, tuple(mirror.runs()), 0, {"every run": str(error)})
+
+    def _mirror(self, mirror: Mirror, results: Path | None) -> Built:
         plan = self.plan if self.search is None else self.search.forward().plan
         now = self._with_plan(plan if self.looks is None else self.looks.forward().plan, hashes=False)
         told = mirrored_runs(now.plan, dataset_name(self.sweep.base.data), self.store, now.failures)
-        built = Mirror(self.store.root, self.sweep.name).build(told.runs)
-        return replace(built, failed={**built.failed, **told.unreadable})
+        built = mirror.build(told.runs)
+        failed = {**built.failed, **told.unreadable}
+        about = None if results is None else report_run(self.sweep.name, results, told.runs, now.plan.patients)
+        if about is not None:
+            also = mirror.build([about], "report")
+            built = replace(also, written=built.written + also.written)
+            failed |= also.failed
+        return replace(built, failed=failed)
 
     def report(
         self, results: Path | None, summary: Summary | None, command: str, formats: Sequence[Format] = ("html",)

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from medsweep.tracking.mirrored_run import PlainTable
 from medsweep.tracking.tracker import TrackingMode
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,19 @@ def log_row(run: Any, stage: str, step: int, metrics: Mapping[str, float], pictu
 
     images = {name: wandb.Image(str(path)) for name, path in pictures.items()}
     run.log({f"{stage}/step": step} | {f"{stage}/{name}": value for name, value in {**metrics, **images}.items()})
+
+
+def log_extras(run: Any, stage: str, tables: Mapping[str, PlainTable], pages: Mapping[str, str]) -> None:
+    """Log tables and HTML pages once."""
+    import wandb
+
+    told: dict[str, Any] = {
+        f"{stage}/tables/{name}": wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])
+        for name, table in tables.items()
+    }
+    told |= {f"{stage}/{name}": wandb.Html(text, inject=False) for name, text in pages.items()}
+    if told:
+        run.log(told)
 
 
 def quiet_settings() -> Any:
@@ -85,13 +99,16 @@ def own_variables(folder: Path, mode: TrackingMode) -> dict[str, str | None]:
 
 
 @contextmanager
-def offline_client(folder: Path) -> Iterator[Callable[[], None]]:
-    """W&B's client in a state in which it sends nothing; yields what starts its helper process anew."""
+def offline_client(folder: Path, staging: Path) -> Iterator[Callable[[], None]]:
+    """W&B's client in a state in which it sends nothing; yields what starts its helper process anew.
+
+    ``folder`` is of no use afterwards. In ``staging`` are the contents of tables until they are uploaded.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _tear_down()
     # What the user set for runs of their own, as an id or tags, is not for these.
     theirs: dict[str, str | None] = dict.fromkeys(name for name in os.environ if name.startswith("WANDB_"))
-    with environment(theirs | own_variables(folder, "offline")):
+    with environment(theirs | own_variables(folder, "offline") | {"WANDB_DATA_DIR": str(staging)}):
         import wandb
 
         def begin_anew() -> None:

@@ -3,6 +3,7 @@
 Layout of ``STORE/wandb/SWEEP/``::
 
     offline-run-TIME-ID/   one run, as ``wandb sync`` and ``wandb leet`` read it
+    .staging/              contents of the report's tables, which W&B's client reads as it uploads
     mirrored.json          by id the hash of what a run tells, and its folder
 
 A run whose trial tells nothing new is left as it is. Nothing is sent from here.
@@ -18,7 +19,7 @@ from typing import Any, Final, Literal
 
 from medsweep.files import write_json
 from medsweep.store.file_lock import FileLock
-from medsweep.tracking.client import log_row, offline_client, prefer_own_steps, quiet_settings
+from medsweep.tracking.client import log_extras, log_row, offline_client, prefer_own_steps, quiet_settings
 from medsweep.tracking.mirrored_run import MirroredRun
 from medsweep.tracking.private import scrubbed
 from medsweep.tracking.run_file import is_whole
@@ -109,8 +110,10 @@ class Mirror:
         """Write runs on a desk beside the others, and move those that are whole among them; why others are not."""
         desk = self.folder / DESK
         (desk / "wandb").mkdir(parents=True)
+        staging = self.folder / ".staging" if kind == "report" else desk / "staging"
+        shutil.rmtree(staging, ignore_errors=True)
         try:
-            failed = _write_all(runs, desk)
+            failed = _write_all(runs, desk, staging)
             # W&B's helper process has ended by now, and what it wrote is there.
             for run in runs:
                 if run.run_id in failed:
@@ -131,12 +134,12 @@ class Mirror:
         return failed
 
 
-def _write_all(runs: Sequence[MirroredRun], desk: Path) -> dict[str, str]:
+def _write_all(runs: Sequence[MirroredRun], desk: Path, staging: Path) -> dict[str, str]:
     """Write each run to ``desk``; why each failed that did. A full disk, or three in a row, ends it."""
     failed: dict[str, str] = {}
     in_a_row = 0
     try:
-        with offline_client(desk / "client") as begin_anew:
+        with offline_client(desk / "client", staging) as begin_anew:
             for run in runs:
                 try:
                     write_run(run, desk)
@@ -182,6 +185,9 @@ def write_run(run: MirroredRun, folder: Path) -> None:
         for row in run.rows:
             pictures = {name: picture.path for name, picture in row.pictures.items()}
             log_row(opened, run.job_type, row.step, row.metrics, pictures)
+        log_extras(opened, run.job_type, run.tables, run.pages)
+        if run.alert is not None:
+            opened.alert(*run.alert)
         opened.summary.update(dict(run.summary))
         exit_code = run.exit_code
     finally:

@@ -28,6 +28,14 @@ class ReportRow:
     pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PlainTable:
+    """A table of scalars."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Scalar, ...], ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MirroredRun:
     """All of one run; nothing in it names a patient, a path or a key, but for where its pictures lie here."""
@@ -43,6 +51,13 @@ class MirroredRun:
     rows: tuple[ReportRow, ...] = ()
     summary: Mapping[str, Scalar] = field(default_factory=dict)
     exit_code: int = 0
+    arms: tuple[str, ...] = ()
+    """Arms that read the trial."""
+    tables: Mapping[str, PlainTable] = field(default_factory=dict)
+    pages: Mapping[str, str] = field(default_factory=dict)
+    """HTML by name."""
+    alert: tuple[str, str] | None = None
+    """Title and text of what W&B sends to those who asked for it, once the run is uploaded."""
 
     def with_course(self, rows: tuple[ReportRow, ...], summary: Mapping[str, Scalar]) -> "MirroredRun":
         """The same run with its reports, and more in its summary."""

@@ -48,7 +48,11 @@ def scrubbed(text: str, people: Collection[str]) -> str:
     >>> scrubbed("cannot read /data/p7.nii.gz: p7 is empty", ["p7"])
     'cannot read [hidden]: [hidden] is empty'
     """
-    text = _WHOLE_PATH.sub(HIDDEN, text)
+    return without_people(_WHOLE_PATH.sub(HIDDEN, text), people)
+
+
+def without_people(text: str, people: Collection[str]) -> str:
+    """``text`` with each id of ``people`` hidden."""
     for person in sorted(people, key=len, reverse=True):
         text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(person)}(?![A-Za-z0-9])", HIDDEN, text)
     return text

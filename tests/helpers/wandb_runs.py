@@ -22,7 +22,8 @@ class WrittenRun:
     exit_code: int | None = None
     step_metrics: dict[str, str] = field(default_factory=dict)
     alerts: list[tuple[str, str]] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
+    media: dict[str, str] = field(default_factory=dict)
+    """Path of each picture, table and page below ``files`` by the key that it was last logged under."""
 
 
 def read_run(file: Path) -> WrittenRun:
@@ -36,15 +37,15 @@ def read_run(file: Path) -> WrittenRun:
         elif kind == "config":
             written.config |= _items(record.config.update)
         elif kind == "history":
-            written.rows.append(_row(_items(record.history.item), file.parent))
+            items = _items(record.history.item)
+            written.rows.append(_row(items, file.parent))
+            written.media |= {key.removesuffix(".path"): path for key, path in items.items() if key.endswith(".path")}
         elif kind == "summary":
             written.summary |= _items(record.summary.update)
         elif kind == "metric" and record.metric.glob_name:
             written.step_metrics[record.metric.glob_name] = record.metric.step_metric
         elif kind == "alert":
             written.alerts.append((record.alert.title, record.alert.text))
-        elif kind == "files":
-            written.files += [item.path for item in record.files.files]
         elif kind == "exit":
             written.exit_code = record.exit.exit_code
     return written
@@ -67,9 +68,7 @@ def _row(flat: dict[str, Any], folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for key, value in flat.items():
         name, _, part = key.rpartition(".")
-        if isinstance(value, dict) and "path" in value:
-            row[key] = sha256_of(folder / "files" / value["path"])
-        elif part == "path" and f"{name}._type" in flat:
+        if part == "path" and f"{name}._type" in flat:
             row[name] = sha256_of(folder / "files" / value)
         elif not key.startswith("_") and f"{name}._type" not in flat:
             row[key] = value
