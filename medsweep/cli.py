@@ -3,14 +3,14 @@
 import errno
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Annotated, ParamSpec
+from typing import Annotated, Final, ParamSpec
 
 import typer
 
 from medsweep import __version__
-from medsweep.commands import data, launch, reference, results, sweeps, wandb
+from medsweep.commands import data, inside, launch, reference, results, sweeps, wandb
 from medsweep.commands import store as upkeep
 from medsweep.errors import SeveralError, UserError
 from medsweep.stop_signals import STOPPED_EXIT, stop_signals
@@ -73,22 +73,29 @@ app = typer.Typer(
     help="Sweeps and ablations of synthetic training images, from one YAML file to a tested answer.",
     epilog="Begin with  medsweep plan quickstart  and then  medsweep run quickstart",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (
-    sweeps.plan, sweeps.run, sweeps.status, results.results, results.analyse, results.best, results.predict,
-    sweeps.why, reference.explain, reference.schema, upkeep.retry, upkeep.gc, launch.with_options(launch.launch),
-):  # fmt: skip
-    app.command()(with_plain_errors(verb))
-app.add_typer(_group("The folder of finished trials.", upkeep.verify), name="store")
-app.add_typer(_group("A sweep as runs of W&B.", wandb.build), name="wandb")
+DATA, STORE, WANDB = "Data", "Store and cluster", "Results"
+VERBS: Final[Mapping[str, tuple[Callable[..., int], ...]]] = {
+    "Write a sweep": (reference.explain, reference.schema, inside.diff),
+    "Run it": (sweeps.plan, sweeps.run, sweeps.status, upkeep.retry),
+    WANDB: (results.analyse, inside.open_report, results.results, results.best, results.predict),
+    "Look inside": (inside.ls, inside.show, inside.log, inside.samples, sweeps.why),
+    STORE: (launch.with_options(launch.launch), upkeep.gc),
+}
+"""The commands in the order of work, by the heading under which the help lists them."""
+for panel, verbs in VERBS.items():
+    for verb in verbs:
+        app.command(verb.__name__.removesuffix("_report"), rich_help_panel=panel)(with_plain_errors(verb))
+app.add_typer(_group("The folder of finished trials.", upkeep.verify), name="store", rich_help_panel=STORE)
+app.add_typer(_group("A sweep as runs of W&B.", wandb.build), name="wandb", rich_help_panel=WANDB)
 app.add_typer(
     _group(
         "Datasets: what is known, what a folder holds, what it looks like.",
         data.list_datasets, data.describe, data.check, data.prepare, data.preview, data.phantom, data.export_fold,
     ),
     name="data",
+    rich_help_panel=DATA,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ PLAIN = {
     "\N{LESS-THAN OR EQUAL TO}": "<=",
     "\N{GREATER-THAN OR EQUAL TO}": ">=",
     "\N{RIGHTWARDS ARROW}": "->",
+    **dict(zip("\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588", "_.-:=+*#", strict=True)),
 }
 HANDLER = "medsweep-plain"
 

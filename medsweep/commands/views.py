@@ -17,6 +17,7 @@ from medsweep.execution.failures import ADVICE
 from medsweep.identity import short
 from medsweep.planning.cost import Why, other_code
 from medsweep.planning.forecast import ENOUGH, UNSURE, Forecast, Interval
+from medsweep.study.inside import yaml_name
 from medsweep.sweep.arms import fraction_of
 from medsweep.sweep.fractions import Fraction
 from medsweep.sweep.plan import Plan
@@ -146,7 +147,8 @@ def arm_list(plan: Plan) -> RenderableType:
 
 def why_text(why: Why) -> RenderableType:
     """The fields and inputs in which a trial differs from the nearest published one."""
-    state = "published" if why.published else "not published"
+    outcome = getattr(why.trial, "outcome", "")
+    state = f"published, {outcome}" if why.published else "not published"
     serves = f", for arm {', arm '.join(why.arms[:ARMS])}{', ...' * (len(why.arms) > ARMS)}," if why.arms else ""
     head = f"{why.trial.stage} {short(why.trial.digest)}{serves} is {state}"
     code = [f"  published by {other_code(why.changed_files)}"] if why.changed_files else []
@@ -155,7 +157,9 @@ def why_text(why: Why) -> RenderableType:
         return Text("\n".join([f"{head}; no other {why.trial.stage} trial is published to compare it with", *code]))
     lines = [f"{head}; the nearest other published trial is {short(why.nearest.digest)}, which differs in"]
     for difference in why.differences:
-        lines.append(f"  {difference.name}: {_value(difference.ours)} here, {_value(difference.theirs)} there")
+        lines.append(
+            f"  {yaml_name(difference.name)}: {_value(difference.ours)} here, {_value(difference.theirs)} there"
+        )
     if not why.differences:
         lines.append(f"  the version of the {why.trial.stage} stage alone")
     return Text("\n".join([*lines, *code]))

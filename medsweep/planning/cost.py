@@ -178,7 +178,7 @@ def explain(prefix: str, store: Store) -> Why:
     Raises:
         UserError: no such trial, or several.
     """
-    planned = _planned(store)
+    planned = {digest: trial for trials in planned_sweeps(store).values() for digest, trial in trials.items()}
     published = {manifest.digest: manifest for manifest in store.published()}
     manifest = store.find(prefix)
     digest = manifest.digest if manifest else next((name for name in planned if name.startswith(prefix)), None)
@@ -218,7 +218,7 @@ def _ended(
 
 def differences(ours: ComparedTrial, theirs: ComparedTrial, trials: Mapping[str, ComparedTrial]) -> list[Difference]:
     """Config fields that differ, then inputs that differ, each input traced to the fields that made it differ."""
-    a, b = _flat(ours.config), _flat(theirs.config)
+    a, b = flat(ours.config), flat(theirs.config)
     apart = [
         Difference(f"{ours.stage}.{name}", a.get(name), b.get(name))
         for name in dict.fromkeys([*a, *b])
@@ -239,16 +239,21 @@ def differences(ours: ComparedTrial, theirs: ComparedTrial, trials: Mapping[str,
     return apart
 
 
-def _planned(store: Store) -> dict[str, IndexedTrial]:
-    lines = [line for path in sorted((store.root / "plans").glob("*.jsonl")) for line in path.read_text().splitlines()]
-    return {trial.digest: trial for trial in (IndexedTrial(**json.loads(line)) for line in lines)}
+def planned_sweeps(store: Store) -> dict[str, dict[str, IndexedTrial]]:
+    """Trials by digest of each sweep that was planned in a store, by its name."""
+    found: dict[str, dict[str, IndexedTrial]] = {}
+    for path in sorted((store.root / "plans").glob("*.jsonl")):
+        trials = (IndexedTrial(**json.loads(line)) for line in path.read_text().splitlines())
+        found[path.stem] = {trial.digest: trial for trial in trials}
+    return found
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of nested mappings by dotted name."""
+    values: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
+            values |= flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value
-    return flat
+            values[prefix + name] = value
+    return values

@@ -237,6 +237,11 @@ class Sweep(Generic[S_co, A_co]):
         """Name of the sweep."""
         return self.file.sweep
 
+    def in_full(self) -> dict[str, Any]:
+        """All that the file says, as JSON, with defaults filled in; settings by section, as factors name them."""
+        said = self.file.model_dump(mode="json", exclude={"data", "fixed", "analysis"})
+        return {**said, **self.base.model_dump(mode="json"), "analysis": self.analysis.model_dump(mode="json")}
+
     def error(self, key: Key, message: str) -> UserError:
         """A user error that begins with the place of ``key`` in the file."""
         return self.yaml.error(key, message)

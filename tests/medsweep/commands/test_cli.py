@@ -1,7 +1,6 @@
 """The commands as a user types them, on the smallest real sweep."""
 
 import json
-import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,30 +9,11 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 from helpers.commanding import Medsweep, decathlon
 from helpers.micro import write_micro
-from medsweep.cli import app
 from medsweep.study.session import open_sweep
 from medsweep.study.stages import STAGES
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the micro sweep has been run."""
-    folder = tmp_path_factory.mktemp("finished")
-    sweep = write_micro(folder)
-    where = ["--store", str(folder / "store"), "--results", str(folder / "results")]
-    ran = CliRunner().invoke(app, ["run", str(sweep), *where, "--runner", "local", "--wandb", "offline"])
-    assert ran.exit_code == 0, ran.output
-    return folder
-
-
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    """A copy of that folder which a test may spoil."""
-    return Path(shutil.copytree(finished, tmp_path / "copy"))
 
 
 def test_the_run_ends_with_the_report(finished: Path) -> None:

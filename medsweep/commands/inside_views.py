@@ -1,0 +1,158 @@
+"""What ``medsweep show``, ``log``, ``ls`` and ``diff`` print."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.table import Column, Table
+from rich.text import Text
+
+from medsweep.execution.failures import ADVICE
+from medsweep.fields import yaml_text
+from medsweep.identity import short
+from medsweep.study.inside import InputState, SweepInStore, TrialInFull
+from medsweep.tracking.console import short_time
+
+BLOCKS: Final = "▁▂▃▄▅▆▇█"
+WIDTH: Final = 40
+"""Signs of a curve: name, curve and numbers fit a line of 80."""
+READERS: Final = 12
+"""Readers that are listed one by one."""
+LONGEST: Final = 90
+"""Signs of a value in a table."""
+
+
+def trial_text(record: TrialInFull, *, every: bool) -> RenderableType:
+    """What a trial is, its config, its neighbours, how it ended, and its curves."""
+    trial, manifest = record.trial, record.manifest
+    lines = [f"{trial.stage} {short(trial.digest)}: {record.outcome}"]
+    lines += [f"  {record.message}"] if record.message else []
+    lines += [f"  {ADVICE[record.outcome]}"] if record.outcome in ADVICE else []
+    lines += [f"  of sweep {', '.join(record.sweeps)}"] if record.sweeps else []
+    lines += [f"  serves arm {', arm '.join(record.arms)}"] if record.arms else []
+    if manifest is not None:
+        lines.append(f"  {manifest.finished}, after {short_time(manifest.seconds)}, version {manifest.version}")
+        lines += [f"  note: {note}" for note in manifest.notes]
+    lines += [f"  files: {record.folder}", *_config(record, every=every)]
+    lines += ["", "inputs" if record.inputs else "inputs: none", *map(_neighbour, record.inputs)]
+    lines += ["", "read by" if record.readers else "read by: nothing yet", *map(_neighbour, record.readers[:READERS])]
+    rest = len(record.readers) - READERS
+    lines += [f"  ... and {rest} more"] if rest > 0 else []
+    for attempt in record.attempts:
+        lines += ["", f"attempt of {attempt.at} ended as {attempt.outcome}: {attempt.message}"]
+    if record.attempts:
+        lines += ["", record.attempts[-1].traceback.rstrip()]
+    if curves := record.curves:
+        lines += ["", "curves", *(_curve(name, points) for name, points in curves.items())]
+    elif manifest is not None and manifest.metrics:
+        lines += ["", "scalars", *(f"  {name}: {value:.4g}" for name, value in manifest.metrics.items())]
+    return Text("\n".join(lines))
+
+
+def _config(record: TrialInFull, *, every: bool) -> Iterator[str]:
+    names = [name for name in record.config if every or name in record.unusual]
+    yield ""
+    yield "config" if every else "config, where it is not the default (--all shows the rest)"
+    width = max(map(len, names), default=0)
+    yield from (f"  {name:<{width}}  {_shown(record.config[name])}" for name in names)
+
+
+def _neighbour(one: InputState) -> str:
+    return f"  {one.role}: {one.stage} {short(one.digest)}, {one.outcome}"
+
+
+def _curve(name: str, points: Sequence[tuple[int, float]]) -> str:
+    values = [value for _, value in points]
+    return f"  {name:<18} {sparkline(values)}  {values[0]:.4g} -> {values[-1]:.4g}"
+
+
+def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
+    """A curve as a row of bars from the least to the greatest value; ``x`` where one is not finite.
+
+    Of more values than ``width``, neighbours are averaged.
+    """
+    shown = [values[i * len(values) // width : max((i + 1) * len(values) // width, 1)] for i in range(width)]
+    means = [sum(part) / len(part) for part in shown if part] if len(values) > width else list(values)
+    finite = list(filter(math.isfinite, means))
+    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
+    span = high - low or 1.0
+    return "".join(
+        BLOCKS[min(int((value - low) / span * len(BLOCKS)), len(BLOCKS) - 1)] if math.isfinite(value) else "x"
+        for value in means
+    )
+
+
+def log_lines(record: TrialInFull) -> Iterator[str]:
+    """Failed attempts with their tracebacks, then every report, then how the trial ended."""
+    yield f"{record.trial.stage} {short(record.trial.digest)}"
+    for attempt in record.attempts:
+        yield f"{attempt.at} attempt ended as {attempt.outcome}: {attempt.message}"
+        yield from attempt.traceback.rstrip().splitlines()
+    for row in record.reports:
+        scalars = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("step", "total"))
+        yield f"step {row['step']} of {row['total']}  {scalars}".rstrip()
+    if record.manifest is not None:
+        yield from (f"note: {note}" for note in record.manifest.notes)
+        message = f": {record.message}" if record.message else ""
+        yield f"{record.manifest.finished} {record.outcome}{message}"
+    else:
+        yield record.outcome
+
+
+def sweep_table(sweeps: Sequence[SweepInStore]) -> RenderableType:
+    """One row per sweep."""
+    heads = (Column(head, justify="right") for head in ("published", "failed", "size", "age"))
+    table = Table("sweep", "state", *heads, box=None, pad_edge=False)
+    for one in sweeps:
+        published = f"{one.published} of {one.trials}"
+        table.add_row(one.name, one.state, published, str(one.failed), decimal(one.bytes), _age(one.newest))
+    return table
+
+
+def sweep_rows(sweeps: Sequence[SweepInStore]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "sweep": one.name, "state": one.state, "trials": one.trials, "published": one.published,
+            "running": one.running, "failed": one.failed, "bytes": one.bytes,
+            "newest": datetime.fromtimestamp(one.newest, UTC).isoformat(timespec="seconds"),
+        }
+        for one in sweeps
+    ]  # fmt: skip
+
+
+def _age(moment: float) -> str:
+    return short_time(max(0.0, time.time() - moment))
+
+
+def difference_table(rows: Sequence[tuple[str, Any, Any]], names: tuple[str, str]) -> RenderableType:
+    """One row per field that differs between two sweeps."""
+    table = Table("field", *names, box=None, pad_edge=False)
+    for name, ours, theirs in rows:
+        table.add_row(name, _shown(ours), _shown(theirs))
+    return Group(table)
+
+
+def _shown(value: Any) -> str:
+    text = yaml_text(value) if not isinstance(value, str) else value
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def json_text(value: Any) -> str:
+    """What ``--json`` prints: one JSON document, numbers that are not finite as null."""
+    return json.dumps(_finite(value), indent=2)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
