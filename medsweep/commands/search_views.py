@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 from rich.table import Column, Table
 
 from medsweep.search.results import TEST, Result, mean_score, shortfall
-from medsweep.search.sampler import best_of, importances
+from medsweep.search.sampler import best_of, importances, ranking
 from medsweep.study.search_loop import Search, State
 from medsweep.sweep.space import HOURS, SearchSection
 from medsweep.trial import COMPLETE
@@ -25,14 +25,6 @@ FAIR: Final = (
 )
 
 
-def ranking(search: Search, state: State) -> list[int]:
-    """Indices of all results: the winner or the Pareto front first, then feasible ones by the first objective."""
-    results, sign = state.told, _sign(search.section)
-    front = best_of(search.section, search.points.space, results)
-    rest = [number for number, result in enumerate(results) if result.feasible and number not in front]
-    return front + sorted(rest, key=lambda number: sign * results[number].values[0])
-
-
 def best_table(search: Search, state: State) -> Table:
     """The best results: objectives with n, constraints, values of the searched fields, and the test score beside."""
     section, results = search.section, state.told
@@ -41,7 +33,7 @@ def best_table(search: Search, state: State) -> Table:
     measured = [name if name == HOURS else f"validation {name}" for name in section.metrics]
     heads = [*measured, "n", *([f"test {metric}"] if metric else []), *search.points.space]
     table = Table("", "arm", *(Column(head, justify="right") for head in heads), box=None, pad_edge=False)
-    for number in ranking(search, state)[: max(SHOWN, len(front))]:
+    for number in ranking(section, search.points.space, results)[: max(SHOWN, len(front))]:
         result = results[number]
         tested = [_tested(search, state, result.name, metric)] if metric else []
         scores = [_shown(result.metrics[name]) for name in section.metrics]

@@ -124,6 +124,13 @@ def best_of(section: SearchSection, space: Space, results: Sequence[Result]) -> 
     return sorted(feasible[trial.number] for trial in best)
 
 
+def ranking(section: SearchSection, space: Space, results: Sequence[Result]) -> list[int]:
+    """Indices of the feasible results: the winner or the Pareto front first, then the others by the first objective."""
+    sign, front = -1.0 if section.objectives[0].goal == "maximise" else 1.0, best_of(section, space, results)
+    rest = [number for number, result in enumerate(results) if result.feasible and number not in front]
+    return front + sorted(rest, key=lambda number: sign * results[number].values[0])
+
+
 def _sampler(section: SearchSection, seed: int) -> "optuna.samplers.BaseSampler":
     import optuna
 

@@ -11,7 +11,7 @@ from medsweep.files import write_atomic
 from medsweep.search.journal import journal_of
 from medsweep.search.record import SEARCH, Event, Record
 from medsweep.search.results import REFUSED, Lost, Result, ending_of, result_of, shortfall
-from medsweep.search.sampler import ask
+from medsweep.search.sampler import ask, ranking
 from medsweep.search.stopping import Stopping, stopping_of, suggestions_only
 from medsweep.store.store import Store
 from medsweep.study.expansions import Expansions
@@ -25,6 +25,8 @@ from medsweep.trial import COMPLETE, DivergedError, PoolDryError, PrunedError
 
 RESULTS: Final = (PrunedError.outcome, DivergedError.outcome, PoolDryError.outcome)
 """Ends of a suggestion that are results of the search, not failures of the run."""
+REPORTED: Final = 10
+"""Suggestions that the report compares with the named arms."""
 LIMIT: Final = (
     "Arms named search-NNN were chosen one after the other by a search on validation patients: they are no planned "
     "comparison, and their number grows the family of tests. Confirm a winner as an arm of a sweep with new seeds."
@@ -91,10 +93,22 @@ class Search:
         """The plan with all suggestions, those included that failed for good."""
         return self.points.plan(state.suggestions)
 
-    def measured_plan(self, state: State) -> Plan[Settings]:
-        """The plan without suggestions that have no scores to tabulate: stopped, refused, dry or not yet run."""
-        scored = {result.name for result in state.results if result.outcome in (COMPLETE, DivergedError.outcome)}
-        return self.points.plan([suggestion for suggestion in state.suggestions if suggestion.name in scored])
+    def reported_plan(self, state: State) -> Plan[Settings]:
+        """The plan with the best suggestions alone, by validation patients; then with others that have scores.
+
+        To choose by patients that are not tested flatters no verdict.
+        """
+        results = state.results
+        scored = [result.name for result in results if result.outcome in (COMPLETE, DivergedError.outcome)]
+        ranked = [results[number].name for number in ranking(self.section, self.points.space, results)]
+        best = list(dict.fromkeys([*ranked, *scored]))[:REPORTED]
+        return self.points.plan([suggestion for suggestion in state.suggestions if suggestion.name in best])
+
+    def limits(self, state: State) -> tuple[str, ...]:
+        """What the report says among its limits."""
+        left = len(state.results) - REPORTED
+        more = f"Only the {REPORTED} best of {len(state.results)} suggestions by validation patients are compared here."
+        return (LIMIT, more) if left > 0 else (LIMIT,)
 
     def stopping(self) -> Stopping | None:
         """How suggestions are stopped early, if the search asks for that."""
@@ -238,14 +252,14 @@ def run_search(search: Search, run: Run, *, fail_fast: bool = False) -> tuple[St
         return None if len(ahead.suggestions) == len(state.suggestions) else ahead.plan
 
     while True:
-        begun = at[-1]
-        summaries.append(run(begun.plan, search.stopping(), grow))
+        summaries.append(run(at[-1].plan, search.stopping(), grow))
         last = summaries[-1]
         own = any(failure.outcome in OWN_FAILURES for failure in last.failures)
-        grow({one.trial.digest: (one.outcome, one.message) for one in last.failures if one.outcome in GIVEN_UP})
+        lost = {one.trial.digest: (one.outcome, one.message) for one in last.failures if one.outcome in GIVEN_UP}
+        more = grow(lost)
         search.write_journal(at[-1])
         ended = last.stopped or last.capped or (fail_fast and own)
-        if ended or len(at[-1].suggestions) == len(begun.suggestions):
+        if ended or more is None:
             return at[-1], _total(search, at[-1], summaries)
 
 

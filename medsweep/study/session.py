@@ -33,7 +33,7 @@ from medsweep.study.pool_folders import unknown_patients
 from medsweep.study.power import power_lines
 from medsweep.study.report import dataset_name, make_report, make_tables
 from medsweep.study.report_run import report_run
-from medsweep.study.search_loop import LIMIT, Search, open_search, run_search
+from medsweep.study.search_loop import Search, open_search, run_search
 from medsweep.study.stages import STAGES, Settings, StudySweep
 from medsweep.study.tables import write_tables
 from medsweep.sweep.plan import Decision, Plan
@@ -235,8 +235,8 @@ class Session:
         self, results: Path | None, summary: Summary | None, command: str, formats: Sequence[Format] = ("html",)
     ) -> tuple[Analysis, Path]:
         """Write tables, statistics and report of what is published; returns the statistics and the page."""
-        # Suggestions of a search are tabulated once they have scores.
-        plan = self.plan if self.search is None else self.search.measured_plan(self.search.forward())
+        state = None if self.search is None else self.search.forward()
+        plan = self.plan if self.search is None or state is None else self.search.reported_plan(state)
         at = None if self.looks is None else self.looks.analysed(self.looks.forward())
         plan = plan if at is None else at.plan
         now, folder = self._with_plan(plan, hashes=False), self.folder(results)
@@ -254,7 +254,7 @@ class Session:
             failures=summary.failures if summary else now.failures,
             command=command,
             limits=(
-                *(() if self.search is None else (LIMIT,)),
+                *(() if self.search is None or state is None else self.search.limits(state)),
                 *(() if not (unknown := unknown_patients(plan)) else (unknown,)),
                 *(f"Warned of by the check of the data: {line}." for line in plan.data_warnings),
             ),

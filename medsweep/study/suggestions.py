@@ -23,7 +23,7 @@ PROBES: Final = 16
 POOL_FIELDS: Final = ("synthesise.count", "synthesise.headroom", "segment.min_iou", "segment.filter_mode")
 """Fields that decide how large a pool must be."""
 KEPT_PLANS: Final = 3
-"""Of the same suggestions: all of them, those to run, and those that are measured."""
+"""Of the same suggestions: all of them, those to run, and those that are reported."""
 KEY: Final = ("search", "space")
 
 

@@ -21,6 +21,7 @@ from medsweep.search.results import Result, shortfall
 from medsweep.search.sampler import ask, best_of, importances
 from medsweep.search.stopping import Stopping
 from medsweep.store.store import Store
+from medsweep.study import search_loop
 from medsweep.study.chains import Chains
 from medsweep.study.plan import plan_sweep
 from medsweep.study.reach import needed_by
@@ -228,7 +229,9 @@ def test_a_plan_is_the_same_whatever_was_planned_before_it(tmp_path: Path) -> No
     assert list(search.points.plan(suggestions).trials) == list(fresh.points.plan(suggestions).trials)
 
 
-def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) -> None:
+def test_a_search_goes_on_from_the_store_whatever_interrupts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, store = write_micro(tmp_path, *MICRO), Store.create(tmp_path / "store")
     search = opened(path, store)
     assert [own.name for own in search.points.inside] == ["control"], "slow lies outside"
@@ -253,7 +256,13 @@ def test_a_search_goes_on_from_the_store_whatever_interrupts_it(tmp_path: Path) 
     assert done.suggestions == state.suggestions == opened(path, store).forward().suggestions
     assert len({each.params["segment.learning_rate"] for each in done.suggestions}) == 4
     _check_results(store, again, done.plan, [result.metrics for result in done.results])
-    assert len(again.measured_plan(done).arms) == 6
+    assert len(again.reported_plan(done).arms) == 6
+    assert len(again.limits(done)) == 1
+    monkeypatch.setattr(search_loop, "REPORTED", 2)
+    by_score = sorted(done.results, key=lambda result: -result.values[0])
+    best = {"control", "slow", *(result.name for result in by_score[:2])}
+    assert {arm.name for arm in again.reported_plan(done).arms} == best
+    assert "2 best of 4 suggestions" in again.limits(done)[1]
     _check_best(path, store, tmp_path / "results")
 
 
