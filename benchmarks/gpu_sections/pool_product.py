@@ -20,7 +20,8 @@ from medsweep.trainers.assessment.masks import mean_iou
 from medsweep.trainers.measures.frechet import frechet
 from medsweep.trainers.measures.kernels import kid
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, features, predict
-from medsweep.trainers.synthesis.pipelines import BATCH, PIPELINES, Recipe
+from medsweep.trainers.synthesis.pipelines import PIPELINES
+from medsweep.trainers.synthesis.recipe import BATCH, Recipe
 
 SEED = 5
 PERMUTATIONS = 20

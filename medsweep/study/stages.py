@@ -1,16 +1,17 @@
 """The pipeline: what a sweep may set of it, by section, and its stages by name. A new stage is entered here."""
 
 import re
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, create_model, field_validator, model_validator
 
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.config import Config
 from medsweep.data import prepare
 from medsweep.data.config import DataConfig, PrepareConfig
-from medsweep.errors import nearest
+from medsweep.errors import UserError, nearest
 from medsweep.metrics import SCORES
 from medsweep.sweep.file import Schema, Sweep
 from medsweep.trainers import treatments
@@ -24,10 +25,12 @@ from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, Unit
 from medsweep.trainers.stylegan2.config import GanSettings
+from medsweep.trainers.stylegan2.train import STYLEGAN2
 from medsweep.trainers.synthesis import from_files
 from medsweep.trainers.synthesis import synthesise as synthesis
 from medsweep.trainers.synthesis.pipelines import FAMILIES, PIPELINES, ROLES, PipelineName
 from medsweep.trial import Stage
+from medsweep.validation import explain
 
 
 class DataSection(DataConfig):
@@ -41,7 +44,8 @@ class GanSection(GanSettings):
     """``gan:`` the generators of an arm."""
 
     pipeline: PipelineName = "mc-sg"
-    """``b-sg``: one generator for pairs; ``mc-sg``: masks, then images; ``c-sg``: images for real training masks."""
+    """``b-sg``: one generator for pairs; ``mc-sg``: masks, then images; ``c-sg``: images for real training masks; or
+    the name of a pipeline that an installed package brings along."""
 
 
 class SynthesiseSection(synthesis.SynthesiseSettings):
@@ -80,7 +84,7 @@ class AssessSection(assess_config.AssessSettings):
     (``fresh-real``, ``warp-real``)."""
 
 
-class Settings(Config):
+class OurSections(Config):
     """All that an arm may set, by section."""
 
     data: DataSection
@@ -97,7 +101,7 @@ class Settings(Config):
     """The U-Net and its training."""
 
     @model_validator(mode="after")
-    def _masks_are_real_where_they_must_be(self) -> "Settings":
+    def _masks_are_real_where_they_must_be(self) -> Self:
         kinds = [treatment.kind for treatment in self.treat.treatments if treatment.needs_real_masks]
         if kinds and not self.treat.replaces_pool and self.synthesise.count > 0:
             if self.synthesise.folder is not None:
@@ -120,9 +124,50 @@ class Settings(Config):
         return family.settings(**{name: getattr(section, name) for name in family.settings.model_fields})
 
 
-STAGES: Final[Mapping[str, Stage]] = {
-    stage.name: stage
-    for stage in (
+def with_families(ours: type[OurSections], families: Mapping[str, GeneratorFamily]) -> type[OurSections]:
+    """``ours`` with a section for each family that is not ours, named like its stage.
+
+    Raises:
+        UserError: there is such a section, or a setting of a family has no default.
+    """
+    more: dict[str, Any] = {}
+    for name, family in families.items():
+        if family is STYLEGAN2:
+            continue
+        if name in ours.model_fields:
+            raise UserError(f"a generator family is called {name!r}, as a section of sweep files is; rename its stage")
+        try:
+            more[name] = (family.settings, family.settings())
+        except ValidationError as error:
+            what = f"the settings of the generator family {name!r} must all have defaults"
+            raise UserError(f"{what}: {explain(error, family.settings)[1]}") from None
+    made: type[OurSections] = create_model("Settings", __base__=ours, __module__=__name__, __doc__=ours.__doc__, **more)
+    return made
+
+
+def by_name(stages: Sequence[Stage]) -> dict[str, Stage]:
+    """Stages by their names.
+
+    Raises:
+        UserError: two have one name.
+    """
+    names = Counter(stage.name for stage in stages)
+    if twice := next((name for name, count in names.items() if count > 1), None):
+        raise UserError(f"a generator family is called {twice!r}, as a stage is; rename its stage")
+    return {stage.name: stage for stage in stages}
+
+
+if TYPE_CHECKING:
+
+    class Settings(OurSections):
+        """All that an arm may set, by section, those of installed generator families included."""
+
+else:
+    Settings = with_families(OurSections, FAMILIES)
+
+
+STAGES: Final[Mapping[str, Stage]] = by_name(
+    (
         Stage(name="prepare", version=3, config=PrepareConfig, run=prepare.run, hours=prepare.hours, guessed_mib=200),
         *(family.stage for family in FAMILIES.values()),
         Stage(
@@ -223,7 +268,7 @@ STAGES: Final[Mapping[str, Stage]] = {
             of_arm=True,
         ),
     )
-}
+)
 
 
 class AnalysisSection(AnalysisRules):

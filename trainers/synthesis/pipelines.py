@@ -1,108 +1,75 @@
-"""The pipelines that fill a pool: generators of pairs, masks and then images, or images for real masks.
+"""The table of the pipelines that fill pools: ours, and those that installed packages bring along.
 
-``PIPELINES`` is the one table of them. A pipeline gives ``BATCH`` samples at a time, and sample i depends on the seed
-and i alone.
+A package names its ``Pipeline`` by an entry point of the group ``medsweep.generators``. The entry point's name is what
+``gan.pipeline`` takes, and the section of the sweep file is named like the stage of its family.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from medsweep.config import require_exhaustive
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.identity import derive_seed
 from medsweep.trainers.generators import GeneratorFamily, TrainedGenerator
 from medsweep.trainers.stylegan2.train import STYLEGAN2
-from medsweep.trainers.synthesis.real_masks import RealMasks
+from medsweep.trainers.synthesis.recipe import Pipeline, images_for_real_masks, masks_then_images, pairs
 
-BATCH = 16
-
-PipelineName = Literal["b-sg", "mc-sg", "c-sg"]
-
-Labels = NDArray[np.uint8]
+GROUP: Final = "medsweep.generators"
 
 
-@dataclass(frozen=True)
-class PoolBatch:
-    """``BATCH`` samples: images float32 (N, C, R, R), labels uint8 (N, R, R), and the masks as they were generated."""
+def registered(ours: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
+    """The pipelines of installed packages, by the names of their entry points.
 
-    images: NDArray[np.float32]
-    labels: Labels
-    raw: Labels | None
-    """None where masks are real."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the samples of one pool are made from; ``generators`` by role."""
-
-    generators: Mapping[str, TrainedGenerator]
-    real_masks: RealMasks
-    seed: int
-    truncation: float
-    clean: Callable[[Labels], Labels]
-    """What is done to generated masks before they are used."""
-
-    def sample(self, role: str, first: int, labels: Labels | None = None) -> tuple[NDArray[np.float32] | None, Labels]:
-        """Images and labels of samples ``first`` to ``first + BATCH`` from the generator of a role.
-
-        Each sample has a generator of random numbers of its own, for its latent and its noise maps.
-        """
-        generator = self.generators[role]
-        randoms = [torch.Generator().manual_seed(derive_seed(self.seed, role, first + row)) for row in range(BATCH)]
-        numbers_NS = torch.stack([torch.randn(generator.numbers_per_sample, generator=random) for random in randoms])
-        samples = generator.sample(numbers_NS, labels, truncation=self.truncation)
-        return samples.images, samples.labels
+    Raises:
+        UserError: one cannot be imported, is no pipeline, or has a name that is taken.
+    """
+    found: dict[str, Pipeline] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        package = "an unknown package" if point.dist is None else point.dist.name
+        what = f"pipeline {point.name!r} of {package} ({point.value})"
+        if point.name in ours or point.name in found:
+            raise UserError(f"{what} has a name that is taken; give its entry point another one")
+        try:
+            pipeline = point.load()
+        except Exception as error:
+            raise UserError(f"{what} cannot be imported: {error!r}; mend or uninstall {package}") from error
+        if not isinstance(pipeline, Pipeline):
+            raise UserError(f"{what} is a {type(pipeline).__name__} and no Pipeline; its entry point must name one")
+        found[point.name] = pipeline
+    return found
 
 
-@dataclass(frozen=True)
-class Pipeline:
-    """How the pairs of a pool are made."""
+def families_of(pipelines: Mapping[str, Pipeline]) -> dict[str, GeneratorFamily]:
+    """The families that pipelines read, by the name of their stage.
 
-    generators: Mapping[str, tuple[GeneratorFamily, str]]
-    """Family and variant of each generator, by the role in which it is read."""
-    make: Callable[[Recipe, int], PoolBatch]
-    """Samples ``first`` to ``first + BATCH``."""
-    paints_real_masks: bool = False
-
-
-def _pairs(recipe: Recipe, first: int) -> PoolBatch:
-    """One latent gives the pair."""
-    images, raw = recipe.sample("joint", first)
-    return PoolBatch(_images(images), recipe.clean(raw), raw)
+    Raises:
+        UserError: two of them have one name.
+    """
+    found: dict[str, GeneratorFamily] = {}
+    for name, pipeline in pipelines.items():
+        for family, _ in pipeline.generators.values():
+            if found.setdefault(family.stage.name, family) is not family:
+                text = f"pipeline {name!r} reads a generator family {family.stage.name!r}, and so is another called"
+                raise UserError(f"{text}; rename the stage of one")
+    return found
 
 
-def _masks_then_images(recipe: Recipe, first: int) -> PoolBatch:
-    """A mask, decoded to hard classes as the generator of images has seen them, then an image for it."""
-    _, raw = recipe.sample("mask", first)
-    labels = recipe.clean(raw)
-    images, _ = recipe.sample("image", first, labels)
-    return PoolBatch(_images(images), labels, raw)
-
-
-def _images_for_real_masks(recipe: Recipe, first: int) -> PoolBatch:
-    labels = recipe.real_masks(range(first, first + BATCH))
-    images, _ = recipe.sample("image", first, labels)
-    return PoolBatch(_images(images), labels, None)
-
-
-PIPELINES: Final[dict[PipelineName, Pipeline]] = {
-    "b-sg": Pipeline({"joint": (STYLEGAN2, "b-sg")}, _pairs),
-    "mc-sg": Pipeline({"mask": (STYLEGAN2, "m-sg"), "image": (STYLEGAN2, "c-sg")}, _masks_then_images),
-    "c-sg": Pipeline({"image": (STYLEGAN2, "c-sg")}, _images_for_real_masks, paints_real_masks=True),
+OURS: Final[dict[str, Pipeline]] = {
+    "b-sg": Pipeline({"joint": (STYLEGAN2, "b-sg")}, pairs),
+    "mc-sg": Pipeline({"mask": (STYLEGAN2, "m-sg"), "image": (STYLEGAN2, "c-sg")}, masks_then_images),
+    "c-sg": Pipeline({"image": (STYLEGAN2, "c-sg")}, images_for_real_masks, paints_real_masks=True),
 }
 
-require_exhaustive("PIPELINES", PIPELINES, PipelineName)
+PIPELINES: Final[dict[str, Pipeline]] = OURS | registered(OURS)
+"""Every pipeline by the name that ``gan.pipeline`` takes."""
 
-FAMILIES: Final[Mapping[str, GeneratorFamily]] = {
-    family.stage.name: family for pipeline in PIPELINES.values() for family, _ in pipeline.generators.values()
-}
+if TYPE_CHECKING:
+    PipelineName: TypeAlias = str
+else:
+    PipelineName = Literal[tuple(PIPELINES)]
+
+FAMILIES: Final[Mapping[str, GeneratorFamily]] = families_of(PIPELINES)
 """The families that some pipeline reads, by the name of their stage."""
 
 ROLES: Final = frozenset(role for pipeline in PIPELINES.values() for role in pipeline.generators)
@@ -125,8 +92,3 @@ def load_generators(
                 f"prepared slices have {prepared}; train it again on these slices"
             )
     return generators
-
-
-def _images(images: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    assert images is not None, "a generator of masks alone is read in the role of one that makes images"
-    return images

@@ -26,8 +26,9 @@ from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trainers.measures.mask_validity import change_counts, postprocess, summary, valid_share, validity
 from medsweep.trainers.stylegan2.data import training_rows
-from medsweep.trainers.synthesis.pipelines import BATCH, PIPELINES, PipelineName, Recipe, load_generators
+from medsweep.trainers.synthesis.pipelines import PIPELINES, PipelineName, load_generators
 from medsweep.trainers.synthesis.real_masks import Perturbation, RealMasks
+from medsweep.trainers.synthesis.recipe import BATCH, Recipe
 from medsweep.trainers.training.pictures import grid_png
 from medsweep.trial import Progress, Trial
 

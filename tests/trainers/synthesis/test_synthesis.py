@@ -19,9 +19,10 @@ from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import WEIGHTS, load_generator
 from medsweep.trainers.stylegan2.train import run as train_gan
-from medsweep.trainers.synthesis import pipelines, synthesise
-from medsweep.trainers.synthesis.pipelines import BATCH
+from medsweep.trainers.synthesis import recipe as recipes
+from medsweep.trainers.synthesis import synthesise
 from medsweep.trainers.synthesis.real_masks import Perturbation
+from medsweep.trainers.synthesis.recipe import BATCH
 from medsweep.trainers.synthesis.synthesise import (
     SynthesiseConfig,
     SynthesiseSettings,
@@ -180,7 +181,7 @@ def test_samples_have_fine_detail_of_their_own(generators, tmp_path):
 @pytest.mark.parametrize("pipeline", ["mc-sg", "c-sg"])
 def test_samples_do_not_depend_on_the_size_of_a_batch(generators, tmp_path, monkeypatch, pipeline):
     large = pool_of(tmp_path / "large", generators, pipeline, 20)
-    for module in (pipelines, synthesise):
+    for module in (recipes, synthesise):
         monkeypatch.setattr(module, "BATCH", 3)
     small = pool_of(tmp_path / "small", generators, pipeline, 20)
     assert np.array_equal(small.masks, large.masks)

@@ -1,0 +1,93 @@
+"""A generator family of another package, as its how-to is written: known by its entry point, and run to the report."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "how-to" / "own-family.md"
+
+
+def block(kind: str) -> str:
+    (text,) = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return str(text)
+
+
+def install(site: Path, script: str, *, points: str | None = None) -> None:
+    """What an installer leaves of the package."""
+    project = tomllib.loads(block("toml"))["project"]
+    (found,) = project["entry-points"].items()
+    group, named = found
+    lines = "".join(f"{name} = {value}\n" for name, value in named.items()) if points is None else points
+    told = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    told.mkdir(parents=True)
+    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    (told / "entry_points.txt").write_text(f"[{group}]\n{lines}")
+    (site / "pca_pairs.py").write_text(script)
+
+
+def medsweep(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    paths = os.pathsep.join([str(folder / "site"), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, "-m", "medsweep", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": paths, "WANDB_MODE": "disabled", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_family_of_another_package_runs_to_the_report(tmp_path: Path) -> None:
+    script = block("python")
+    code = [line for line in script.splitlines() if line.strip() and not re.match(r"(from|import) ", line)]
+    assert len(code) <= 60
+    install(tmp_path / "site", script)
+    (tmp_path / "pca.yaml").write_text(block("yaml"))
+    ran = medsweep(tmp_path, "run", "pca.yaml", "--store", "store", "--runner", "local")
+    assert ran.returncode == 0, ran.stderr
+    results = pd.read_parquet(tmp_path / "results" / "pca" / "results.parquet")
+    assert results["arm"].nunique() == 3
+    assert results.groupby("arm")["patient"].nunique().tolist() == [6, 6, 6]
+    assert len(list((tmp_path / "store" / "pca").glob("*/output/pca.npz"))) == 4
+    assert "Synthetic pairs: pca" in (tmp_path / "results" / "pca" / "report.html").read_text()
+    assert "Directions in which pairs vary." in medsweep(tmp_path, "explain", "pca.components").stdout
+    (tmp_path / "typo.yaml").write_text(block("yaml").replace("pipeline: pca", "pipeline: pcb"))
+    told = medsweep(tmp_path, "plan", "typo.yaml", "--store", "store")
+    assert told.returncode == 2
+    assert "did you mean 'pca'?" in told.stderr
+
+
+PIPELINE = "pca = pca_pairs:PIPELINE\n"
+STAGE = 'name="pca", version'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("points", "old", "new", "words"),
+    [
+        ("pca = pca_pairs:GONE\n", "", "", "pipeline 'pca' of pca-pairs (pca_pairs:GONE) cannot be imported"),
+        ("b-sg = pca_pairs:PIPELINE\n", "", "", "of pca-pairs (pca_pairs:PIPELINE) has a name that is taken"),
+        ("pca = pca_pairs:FAMILY\n", "", "", "is a GeneratorFamily and no Pipeline"),
+        (PIPELINE, STAGE, 'name="gan", version', "family 'gan', and so is another"),
+        (PIPELINE, STAGE, 'name="segment", version', "as a section of sweep files"),
+        (PIPELINE, STAGE, 'name="score", version', "'score', as a stage is"),
+        (PIPELINE, "Field(default=8, ge=1)", "Field(ge=1)", "must all have defaults"),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_named_in_one_line(
+    tmp_path: Path, points: str, old: str, new: str, words: str
+) -> None:
+    script = block("python")
+    assert old in script
+    install(tmp_path / "site", script.replace(old, new) if old else script, points=points)
+    (tmp_path / "pca.yaml").write_text(block("yaml"))
+    told = medsweep(tmp_path, "plan", "pca.yaml", "--store", "store")
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
+    assert words in told.stderr

@@ -1,0 +1,88 @@
+"""How the pairs of a pool are made: one generator for pairs, masks and then images, or images for real masks.
+
+A pipeline gives ``BATCH`` samples at a time, and sample i depends on the seed and i alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medsweep.identity import derive_seed
+from medsweep.trainers.generators import GeneratorFamily, TrainedGenerator
+from medsweep.trainers.synthesis.real_masks import RealMasks
+
+BATCH = 16
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PoolBatch:
+    """``BATCH`` samples: images float32 (N, C, R, R), labels uint8 (N, R, R), and the masks as they were generated."""
+
+    images: NDArray[np.float32]
+    labels: Labels
+    raw: Labels | None
+    """None where masks are real."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the samples of one pool are made from; ``generators`` by role."""
+
+    generators: Mapping[str, TrainedGenerator]
+    real_masks: RealMasks
+    seed: int
+    truncation: float
+    clean: Callable[[Labels], Labels]
+    """What is done to generated masks before they are used."""
+
+    def sample(self, role: str, first: int, labels: Labels | None = None) -> tuple[NDArray[np.float32] | None, Labels]:
+        """Images and labels of samples ``first`` to ``first + BATCH`` from the generator of a role.
+
+        Each sample has a generator of random numbers of its own, for its latent and its noise maps.
+        """
+        generator = self.generators[role]
+        randoms = [torch.Generator().manual_seed(derive_seed(self.seed, role, first + row)) for row in range(BATCH)]
+        numbers_NS = torch.stack([torch.randn(generator.numbers_per_sample, generator=random) for random in randoms])
+        samples = generator.sample(numbers_NS, labels, truncation=self.truncation)
+        return samples.images, samples.labels
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """How the pairs of a pool are made."""
+
+    generators: Mapping[str, tuple[GeneratorFamily, str]]
+    """Family and variant of each generator, by the role in which it is read."""
+    make: Callable[[Recipe, int], PoolBatch]
+    """Samples ``first`` to ``first + BATCH``."""
+    paints_real_masks: bool = False
+
+
+def pairs(recipe: Recipe, first: int) -> PoolBatch:
+    """One latent gives the pair."""
+    images, raw = recipe.sample("joint", first)
+    return PoolBatch(_images(images), recipe.clean(raw), raw)
+
+
+def masks_then_images(recipe: Recipe, first: int) -> PoolBatch:
+    """A mask, decoded to hard classes as the generator of images has seen them, then an image for it."""
+    _, raw = recipe.sample("mask", first)
+    labels = recipe.clean(raw)
+    images, _ = recipe.sample("image", first, labels)
+    return PoolBatch(_images(images), labels, raw)
+
+
+def images_for_real_masks(recipe: Recipe, first: int) -> PoolBatch:
+    labels = recipe.real_masks(range(first, first + BATCH))
+    images, _ = recipe.sample("image", first, labels)
+    return PoolBatch(_images(images), labels, None)
+
+
+def _images(images: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    assert images is not None, "a generator of masks alone is read in the role of one that makes images"
+    return images
