@@ -80,16 +80,18 @@ def _copies(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]
     first: dict[str, tuple[str, str]] = {}
     for facts in cases:
         images = zip(listing.modalities, _paths(listing, files[facts.id]), facts.copies, strict=False)
+        shared: dict[str, list[tuple[str, Path]]] = defaultdict(list)
         for name, path, content in images:
             other, modality = first.setdefault(content, (facts.id, name)) if content else (facts.id, name)
             if other != facts.id:
-                one = name if name == modality else f"{name} and {modality}"
-                what = f"{facts.id} and {other} hold the same voxels ({one}); keep one of them"
+                shared[other].append((name if name == modality else f"{name} and {modality}", path))
             elif modality != name:
                 what = f"{name} and {modality} hold the same voxels; give {name} its own file, or leave it out"
-            else:
-                continue
-            yield Finding("error", facts.id, str(path), what)
+                yield Finding("error", facts.id, str(path), what)
+        for other, volumes in shared.items():
+            names = ", ".join(name for name, _ in volumes)
+            what = f"{facts.id} and {other} hold the same voxels ({names}); keep one of them"
+            yield Finding("error", facts.id, str(volumes[0][1]), what)
 
 
 def _rescaled(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
@@ -118,13 +120,14 @@ def _rescaled(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Cas
 
 
 def _equal_masks(cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
-    """The same mask in cases of two patients."""
-    first: dict[str, str] = {}
+    """The same mask in cases of two patients whose images differ."""
+    first: dict[str, CaseFacts] = {}
     for facts in cases:
         content = facts.copies[-1]
-        other = first.setdefault(content, facts.id)
-        if content and patient_of(other) != patient_of(facts.id):
-            what = f"the mask has the voxels of that of {other}; are both the same patient?"
+        other = first.setdefault(content, facts)
+        copied = {*facts.copies[:-1]} & {*other.copies[:-1]} - {""}
+        if content and not copied and patient_of(other.id) != patient_of(facts.id):
+            what = f"the mask has the voxels of that of {other.id}; are both the same patient?"
             yield Finding("warning", facts.id, str(files[facts.id].label), what)
 
 

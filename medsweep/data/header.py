@@ -198,7 +198,8 @@ def _shape(raw: Any, path: Path, modalities: int) -> tuple[int, ...]:
         raise UserError(f"{path} has no voxels, its shape is {whole}; leave out the case or make the file again")
     shape = trimmed(whole)
     if modalities == 1 and len(shape) != 3:
-        raise UserError(f"{path} has {len(shape)} axes, shape {shape}; expected a 3D volume")
+        channel = "; medsweep.yaml can choose a channel, as in {id}.nii.gz[0]" if len(shape) == 4 else ""
+        raise UserError(f"{path} has {len(shape)} axes, shape {shape}; expected a 3D volume{channel}")
     if modalities > 1 and (len(shape) != 4 or shape[3] != modalities):
         raise UserError(f"{path} has shape {shape}; {modalities} modalities are expected as a fourth axis")
     return shape

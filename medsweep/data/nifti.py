@@ -85,11 +85,17 @@ def read_image(path: Path, modalities: int = 1, channel: int | None = None) -> S
 
 
 def read_labels(
-    path: Path, values: Mapping[int, int], classes: Sequence[str], *, others_are_background: bool = False
+    path: Path,
+    values: Mapping[int, int],
+    classes: Sequence[str],
+    *,
+    others_are_background: bool = False,
+    ignored: int | None = None,
 ) -> Scan:
     """Read a label volume of any numeric type; ``values`` has the class index of each stored value.
 
-    Whole values that are not among ``values`` are refused, unless ``others_are_background``.
+    Whole values that are not among ``values`` are refused, unless ``others_are_background``. ``ignored`` is the value
+    of voxels that the data's owners leave out; it is refused too, since no loss or score here leaves voxels out.
 
     Raises:
         UserError: as ``read_grid``, or a value that is not whole or not among ``values``.
@@ -103,12 +109,16 @@ def read_labels(
     whole = np.abs(others - np.rint(others)) <= WHOLE
     refused = others[~whole] if others_are_background else others
     if len(refused):
-        raise UserError(_refusal(path, refused, bool(whole.all()), {v: classes[i] for v, i in values.items()}, grid))
+        left_out = ignored if ignored in refused else None
+        declared = {value: classes[index] for value, index in values.items()}
+        raise UserError(_refusal(path, refused, bool(whole.all()), declared, grid, left_out))
     numbered[numbered == UNKNOWN] = 0
     return Scan(path, _canonical(numbered, grid), grid)
 
 
-def _refusal(path: Path, refused: NDArray[Any], whole: bool, declared: Mapping[int, str], grid: Grid) -> str:
+def _refusal(
+    path: Path, refused: NDArray[Any], whole: bool, declared: Mapping[int, str], grid: Grid, left_out: int | None
+) -> str:
     """Which values of a label file are refused, what is declared, and where scaling is the cause, how to mend it."""
     shown = ", ".join(f"{float(value):g}" for value in refused[:LISTED])
     more = f" and {len(refused) - LISTED} more" if len(refused) > LISTED else ""
@@ -117,6 +127,11 @@ def _refusal(path: Path, refused: NDArray[Any], whole: bool, declared: Mapping[i
     many = f"{len(declared)} values from {min(declared)} to {max(declared)}"
     known = str(dict(sorted(declared.items()))) if len(declared) <= LISTED else many
     text = f"{what} label {values} {shown}{more} in {path}; declared are {known}"
+    if left_out is not None:
+        return (
+            f"{text}; {left_out} is 'ignore', and no loss or score here leaves voxels out: leave the case out, or describe "
+            "the folder in medsweep.yaml with other_labels: background, which counts them as background"
+        )
     if whole:
         return text
     if grid.scaling is None:

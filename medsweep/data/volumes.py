@@ -70,7 +70,11 @@ def load(case: Case, listing: Listing) -> LoadedCase:
         label = read_structures(case, listing)
     else:
         label = nifti.read_labels(
-            case.label, listing.values, listing.classes, others_are_background=listing.other_values_are_background
+            case.label,
+            listing.values,
+            listing.classes,
+            others_are_background=listing.other_values_are_background,
+            ignored=listing.ignored_value,
         )
     axis = label.grid.canonical_axis(listing.slice_axis)
     for image in images:

@@ -141,7 +141,9 @@ def format_of(described: Described, root: Path) -> tuple[DatasetFormat, tuple[Fi
     modalities, labels = channels_of(described, path), labels_of(described, path)
     remarks, choices, intensity = _intensity(modalities, path)
     if labels.ignored is not None:
-        what = f"label {labels.ignored} is 'ignore'; no loss here leaves voxels out, so a case that has it is refused"
+        what = (
+            f"label {labels.ignored} is 'ignore'; no loss or score here leaves voxels out, so it is refused where it is"
+        )
         remarks = (*remarks, Finding("note", "-", str(path), what))
     return (
         DatasetFormat(

@@ -86,6 +86,7 @@ def cases(root: Path, spec: DatasetFormat | None = None) -> Listing:
         **spec.format_fields(),
         cases=tuple(result.case for result in results if result.case is not None),
         stacked=len(spec.modalities) > 1,
+        ignored_value=labels_of(described, path).ignored,
         unlabelled=unlabelled,
         findings=(*hidden_note(hidden), *remarks, *notes, *found, *errors, *in_both),
         choices=choices,

@@ -20,7 +20,7 @@ from medsweep.data.layouts.case_files import (
     pick,
     without_ending,
 )
-from medsweep.data.layouts.dataset_json import NAME, Described, contradictions, format_of, read_described
+from medsweep.data.layouts.dataset_json import NAME, Described, contradictions, format_of, labels_of, read_described
 from medsweep.errors import UserError
 
 EXPECTED = "a raw data folder of nnU-Net with dataset.json, imagesTr and labelsTr"
@@ -74,6 +74,7 @@ def cases(root: Path) -> Listing:
             *_against_list(described, path, ids),
         ),
         choices=choices,
+        ignored_value=labels_of(described, path).ignored,
         recognised=(*(file for result in results for file in result.files), root / "imagesTs"),
         patterns=("imagesTr/{id}_XXXX.nii.gz", "labelsTr/{id}.nii.gz"),
     )

@@ -102,6 +102,23 @@ def test_two_modalities_of_one_case_that_are_one_file_are_an_error(tmp_path: Pat
     assert told(check(listing), "error") == [("p1", what)]
 
 
+def test_a_copied_case_is_told_once_whatever_it_holds(tmp_path: Path) -> None:
+    cases = tuple(
+        Case(
+            name,
+            tuple(save(tmp_path / name / f"{seed}.nii.gz", image(seed), AFFINE) for seed in (0, 1)),
+            save(tmp_path / name / "m.nii.gz", mask(0), AFFINE),
+        )
+        for name in ("p1", "p2")
+    )
+    listing = Listing(
+        name="toy", modalities=("T1", "T2"), classes=("background", "a"), values={0: 0, 1: 1}, cases=cases
+    )
+    assert [finding.what for finding in check(listing).findings if finding.severity != "note"] == [
+        "p2 and p1 hold the same voxels (T1, T2); keep one of them"
+    ]
+
+
 def test_equal_masks_of_two_cases_are_warned_of(tmp_path: Path) -> None:
     report = looked_through(tmp_path, [image(0), image(1)], [mask(0), mask(0)])
     assert told(report, "warning") == [("p2", "the mask has the voxels of that of p1; are both the same patient?")]

@@ -222,3 +222,19 @@ def test_the_usual_reasons_of_two_grids_are_named(tmp_path):
         nifti.check_pair(image, mask("short.nii", (4, 5, 5), affine))
     with pytest.raises(UserError, match=r"differ in shape: .*; make the mask on the grid of the image"):
         nifti.check_pair(image, mask("half.nii", (2, 5, 6), affine))
+
+
+def test_the_ignore_label_is_refused_with_what_can_be_done(tmp_path):
+    labels = np.zeros((4, 5, 6), np.uint8)
+    path = save(tmp_path / "y.nii", labels)
+    assert nifti.read_labels(path, VALUES, CLASSES, ignored=9).array.max() == 0
+    labels[1, 1, 1] = 9
+    path = save(tmp_path / "y.nii", labels)
+    with pytest.raises(UserError, match=r"label value 9 .*; 9 is 'ignore', .*: leave the case out, or .*other_labels"):
+        nifti.read_labels(path, VALUES, CLASSES, ignored=9)
+    assert nifti.read_labels(path, VALUES, CLASSES, others_are_background=True).array.max() == 0
+
+
+def test_a_fourth_axis_is_refused_with_the_way_to_choose_a_channel(tmp_path):
+    with pytest.raises(UserError, match=r"has 4 axes, .*; expected a 3D volume; medsweep.yaml can choose a channel"):
+        nifti.read_labels(save(tmp_path / "y.nii", np.zeros((4, 5, 6, 3), np.uint8)), VALUES, CLASSES)
