@@ -111,13 +111,13 @@ def read_labels(
     if len(refused):
         left_out = ignored if ignored in refused else None
         declared = {value: classes[index] for value, index in values.items()}
-        raise UserError(_refusal(path, refused, bool(whole.all()), declared, grid, left_out))
+        raise UserError(_refusal(path, refused, bool(whole.all()), declared, grid, left_out=left_out))
     numbered[numbered == UNKNOWN] = 0
     return Scan(path, _canonical(numbered, grid), grid)
 
 
 def _refusal(
-    path: Path, refused: NDArray[Any], whole: bool, declared: Mapping[int, str], grid: Grid, left_out: int | None
+    path: Path, refused: NDArray[Any], whole: bool, declared: Mapping[int, str], grid: Grid, *, left_out: int | None
 ) -> str:
     """Which values of a label file are refused, what is declared, and where scaling is the cause, how to mend it."""
     shown = ", ".join(f"{float(value):g}" for value in refused[:LISTED])
@@ -129,8 +129,8 @@ def _refusal(
     text = f"{what} label {values} {shown}{more} in {path}; declared are {known}"
     if left_out is not None:
         return (
-            f"{text}; {left_out} is 'ignore', and no loss or score here leaves voxels out: leave the case out, or describe "
-            "the folder in medsweep.yaml with other_labels: background, which counts them as background"
+            f"{text}; {left_out} is 'ignore', and no loss or score here leaves voxels out: leave the case out, or "
+            "describe the folder in medsweep.yaml with other_labels: background, which counts them as background"
         )
     if whole:
         return text

@@ -142,7 +142,8 @@ def format_of(described: Described, root: Path) -> tuple[DatasetFormat, tuple[Fi
     remarks, choices, intensity = _intensity(modalities, path)
     if labels.ignored is not None:
         what = (
-            f"label {labels.ignored} is 'ignore'; no loss or score here leaves voxels out, so it is refused where it is"
+            f"label {labels.ignored} is 'ignore'; no loss or score here leaves voxels out, so a case that has it is "
+            "refused"
         )
         remarks = (*remarks, Finding("note", "-", str(path), what))
     return (

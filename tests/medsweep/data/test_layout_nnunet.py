@@ -51,7 +51,8 @@ def test_regions_become_regions_and_a_value_that_only_they_name_a_class(tmp_path
 def test_the_ignore_label_is_no_class_and_is_told(tmp_path):
     listing = cases(raw(tmp_path, "a", labels={"background": 0, "liver": 1, "ignore": 2}))
     assert (listing.classes, listing.values) == (("background", "liver"), {0: 0, 1: 1})
-    assert listing.findings[0].what.startswith("label 2 is 'ignore'; no loss here leaves voxels out, so a case that")
+    what = "label 2 is 'ignore'; no loss or score here leaves voxels out, so a case that has it is refused"
+    assert (listing.findings[0].what, listing.ignored_value) == (what, 2)
 
 
 def test_version_1_lists_names_without_channels(tmp_path):
