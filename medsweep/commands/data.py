@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from medsweep.commands.options import Rehash, StorePath, SweepPath
+from medsweep.commands.options import AsJson, Rehash, StorePath, SweepPath
 from medsweep.config import Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.dataset import DatasetSpec
@@ -77,15 +77,16 @@ def _describe_folder(root: Path) -> int:
     return 1
 
 
-def check(
+def check(  # noqa: PLR0917
     name: Name,
     root: Root,
     labels: Labels = None,
     leave_out: LeaveOut = None,
     threads: Annotated[int, typer.Option(min=1, help="Cases read, and held in memory, at a time.")] = 2,
+    as_json: AsJson = False,
 ) -> int:
     """Read every file of a folder and tell what keeps cases from being used, and what is unusual."""
-    from medsweep.commands import data_views, views
+    from medsweep.commands import data_views, documents, views
     from medsweep.data.check import check as look_through
     from medsweep.data.check import grouped
     from medsweep.data.source import list_cases, without
@@ -94,6 +95,9 @@ def check(
     listing = without(list_cases(name, root, labels=labels), leave_out or ())
     with reading_cases() as on_read:
         report = look_through(listing, threads=threads, on_read=on_read)
+    if as_json:
+        documents.print_json(documents.check_document(report))
+        return 0 if report.ok else 1
     console = views.stdout()
     if report.findings:
         console.print(data_views.finding_table(grouped(report.findings), root))

@@ -15,14 +15,14 @@ TrialDigest = Annotated[
 
 def ls(store: StorePath = STORE, as_json: AsJson = False) -> int:
     """List the sweeps that were planned in this store, with their state, size and age."""
-    from medsweep.commands import inside_views, views
+    from medsweep.commands import documents, inside_views, views
     from medsweep.store.store import Store
     from medsweep.study.inside import sweeps_in
 
     require_store(store)
     found = sweeps_in(Store.open(store))
     if as_json:
-        typer.echo(inside_views.json_text(inside_views.sweep_rows(found)))
+        documents.print_json(inside_views.sweep_rows(found))
     elif found:
         views.stdout().print(inside_views.sweep_table(found))
     else:

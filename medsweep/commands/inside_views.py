@@ -1,6 +1,5 @@
 """What ``medsweep show``, ``log``, ``ls`` and ``diff`` print."""
 
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -141,18 +140,3 @@ def difference_table(rows: Sequence[tuple[str, Any, Any]], names: tuple[str, str
 def _shown(value: Any) -> str:
     text = yaml_text(value) if not isinstance(value, str) else value
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
-
-
-def json_text(value: Any) -> str:
-    """What ``--json`` prints: one JSON document, numbers that are not finite as null."""
-    return json.dumps(_finite(value), indent=2)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

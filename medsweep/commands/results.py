@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath, require_store
+from medsweep.commands.options import STORE, AsJson, ResultsPath, StorePath, SweepPath, require_store
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
     from medsweep.analysis.report.page import Format
 
 
-def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None) -> int:
+def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None, as_json: AsJson = False) -> int:
     """Write the tidy tables as parquet and CSV from what is published."""
-    from medsweep.commands import look_views
+    from medsweep.commands import documents, look_views
     from medsweep.study import session
     from medsweep.study.tables import write_tables
 
@@ -24,7 +24,11 @@ def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = N
     opened = session.open_sweep(sweep, store, to="read")
     if opened.look is not None:
         typer.echo(look_views.progress_sentence(opened.look), err=True)
-    for path in write_tables(opened.tables(), opened.folder(results)):
+    written = list(write_tables(opened.tables(), opened.folder(results)))
+    if as_json:
+        documents.print_json({"sweep": opened.sweep.name, "files": written})
+        return 0
+    for path in written:
         typer.echo(path)
     return 0
 
@@ -134,10 +138,11 @@ def best(
     results: Annotated[
         Path | None, typer.Option("--results", help="Folder whose search/ gets the history \\[results/NAME].")
     ] = None,
+    as_json: AsJson = False,
 ) -> int:
     """Show the best suggestions of a search, what mattered, and draw its history. Runs nothing."""
     from medsweep.analysis.figures.search import draw_search
-    from medsweep.commands import search_views, views
+    from medsweep.commands import documents, search_views, views
     from medsweep.search.results import shortfall
     from medsweep.study import session
 
@@ -149,6 +154,9 @@ def best(
     state = search.forward()
     if not state.told:
         raise UserError(f"no suggestion of {sweep} has a result yet; medsweep run {sweep} first")
+    if as_json:
+        documents.print_json(documents.best_document(search, state))
+        return 1 if search.is_settled(state) and shortfall(search.section, state.results) else 0
     console = views.stdout()
     if any(result.feasible for result in state.told):
         console.print(search_views.best_table(search, state))

@@ -109,14 +109,12 @@ def gc(
 def retry(
     sweep: SweepPath,
     store: StorePath = STORE,
-    failed: Annotated[bool, typer.Option("--failed", help="Trials that ended without a result.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", hidden=True)] = True,  # asked for by older scripts
     outcome: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only those that ended so; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME", help="Only those that ended so; may be repeated \\[all].")
     ] = None,
 ) -> int:
     """Move what ended without a result to STORE/retried, so that the next run tries it again."""
-    if not failed:
-        raise UserError(f"nothing says what of {sweep} to retry; give --failed, or --failed --outcome NAME for some")
     from medsweep.study.retry import retry_failed
 
     opened = _existing(store, writes=True)

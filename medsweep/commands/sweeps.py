@@ -5,7 +5,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from medsweep.commands.options import STORE, Rehash, ResultsPath, StorePath, SweepPath, require_folder, require_store
+from medsweep.commands.options import (
+    STORE,
+    AsJson,
+    Rehash,
+    ResultsPath,
+    StorePath,
+    SweepPath,
+    require_folder,
+    require_store,
+)
 from medsweep.errors import UserError
 from medsweep.store.store import DamagedError
 
@@ -15,12 +24,16 @@ def plan(
     store: StorePath = STORE,
     show_all: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
     rehash: Rehash = False,
+    as_json: AsJson = False,
 ) -> int:
     """Show what a sweep needs, what is there already, and what the rest costs. Runs nothing."""
-    from medsweep.commands import look_views, search_views, views
+    from medsweep.commands import documents, look_views, search_views, views
     from medsweep.study import session
 
     opened = session.open_sweep(sweep, store, rehash=rehash)
+    if as_json:
+        documents.print_json(documents.plan_document(opened))
+        return 0
     console = views.stdout()
     console.print(views.arm_list(opened.plan))
     console.print(views.plan_table(opened))
@@ -59,6 +72,9 @@ def run(  # noqa: PLR0917
         typer.Option(envvar="MEDSWEEP_CACHE", help="Folder on each node's own disk for copies of what trials read."),
     ] = None,
     rehash: Rehash = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show no progress and no verdicts, only failures and the report.")
+    ] = False,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
     from medsweep.commands import views, wandb_views
@@ -81,13 +97,14 @@ def run(  # noqa: PLR0917
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
     require_folder(opened.folder(results), "results")
-    options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus)
+    options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet)
     summary = opened.run(options)
-    views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
+    if not quiet or summary.exit_code != 0:
+        views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
     mirrored = 0 if summary.stopped or tracking == "disabled" else opened.mirror().written
     try:
         if not summary.stopped and opened.has_results():
-            views.print_report(*opened.report(results, summary, views.command_line()))
+            views.print_report(*opened.report(results, summary, views.command_line()), quiet=quiet)
     except (UserError, DamagedError, OSError) as error:
         if summary.exit_code == 0:
             raise
@@ -95,17 +112,21 @@ def run(  # noqa: PLR0917
     finally:
         if tracking != "disabled":
             built = None if summary.stopped else opened.mirror(opened.folder(results))
-            typer.echo(wandb_views.mirror_line(built, sweep, store, mirrored))
+            if not quiet:
+                typer.echo(wandb_views.mirror_line(built, sweep, store, mirrored))
     return summary.exit_code
 
 
-def status(sweep: SweepPath, store: StorePath = STORE) -> int:
+def status(sweep: SweepPath, store: StorePath = STORE, as_json: AsJson = False) -> int:
     """Show which trials are published, running, waiting or failed, whoever runs them."""
-    from medsweep.commands import look_views, views
+    from medsweep.commands import documents, look_views, views
     from medsweep.study import session
 
     require_store(store)
     opened = session.open_sweep(sweep, store, to="read")
+    if as_json:
+        documents.print_json(documents.status_document(opened, views.status_counts(opened)))
+        return 0
     views.stdout().print(views.status_table(opened), soft_wrap=True)
     if opened.look is not None:
         typer.echo(look_views.progress_sentence(opened.look))
@@ -115,12 +136,17 @@ def status(sweep: SweepPath, store: StorePath = STORE) -> int:
 def why(
     digest: Annotated[str, typer.Argument(help="Digest of a planned or published trial, or its beginning.")],
     store: StorePath = STORE,
+    as_json: AsJson = False,
 ) -> int:
     """Say which config field or input sets a trial apart from the nearest published one."""
-    from medsweep.commands import views
+    from medsweep.commands import documents, views
     from medsweep.planning.cost import explain
     from medsweep.store.store import Store
 
     require_store(store)
-    views.stdout().print(views.why_text(explain(digest, Store.open(store))))
+    found = explain(digest, Store.open(store))
+    if as_json:
+        documents.print_json(documents.why_document(found))
+    else:
+        views.stdout().print(views.why_text(found))
     return 0

@@ -49,13 +49,13 @@ def command_line() -> str:
     return shlex.join(["medsweep", *sys.argv[1:]])
 
 
-def print_report(analysis: "Analysis", page: Path) -> None:
-    """The sentences of a report and where it is."""
+def print_report(analysis: "Analysis", page: Path, *, quiet: bool = False) -> None:
+    """The sentences of a report and where it is; ``quiet`` leaves the sentences out."""
     console = stdout()
     lines = [analysis.headline, *(answer.sentence for answer in analysis.answers)]
     lines += [f"{dead.arm}: {dead.reason}" for dead in analysis.dead]
     lines += [] if analysis.look is None else [look_sentence(analysis.look)]
-    for line in (*lines, f"report: {page}"):
+    for line in (*([] if quiet else lines), f"report: {page}"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -193,8 +193,8 @@ def summary_text(summary: Summary, retry: str) -> RenderableType:
     return Text("\n".join(lines))
 
 
-def status_table(session: "Session") -> RenderableType:
-    """Trials per stage and state, then how each failed one ended, then the arms that cannot be compared."""
+def status_counts(session: "Session") -> dict[str, Counter[str]]:
+    """Trials per stage and state."""
     counts: dict[str, Counter[str]] = {}
     failed = {failure.trial.digest for failure in session.failures}
     for digest, trial in session.plan.trials.items():
@@ -203,6 +203,12 @@ def status_table(session: "Session") -> RenderableType:
         if action == "run" and session.store.leased(trial.stage, digest):
             state = "running"
         counts.setdefault(trial.stage, Counter())[state] += 1
+    return counts
+
+
+def status_table(session: "Session") -> RenderableType:
+    """Trials per stage and state, then how each failed one ended, then the arms that cannot be compared."""
+    counts = status_counts(session)
     lines = [
         f"{one.outcome}: {one.trial.stage} {one.label}: {one.message}" + (one.at and f" ({one.at})")
         for one in session.failures

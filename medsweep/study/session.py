@@ -60,6 +60,8 @@ class RunOptions:
     cpus: int | None = None
     """Of the Ray that is started; None takes all that this process may use."""
     gpus: int | None = None
+    quiet: bool = False
+    """Whether no progress is shown; notes on what went wrong are."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ class Session:
                 guard.price(replace(self, plan=grown).prices)
             return grown
 
-        with make_console(SweepProgress(self._queues(), concurrency), sys.stderr) as observer:
+        progress = SweepProgress(self._queues(), concurrency)
+        with nullcontext(_Notes()) if options.quiet else make_console(progress, sys.stderr) as observer:
             return run_plan(self.plan, context, runner, observer, guard, fail_fast=options.fail_fast, grow=priced)
 
     def _queues(self) -> list[StageQueue]:
