@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "how-to" / "own-family.md"
 
 
-def block(kind: str) -> str:
-    (text,) = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return str(text)
+def block(kind: str, number: int = 0) -> str:
+    found = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return str(found[number])
 
 
 def install(site: Path, script: str, *, points: str | None = None) -> None:
@@ -32,10 +32,11 @@ def install(site: Path, script: str, *, points: str | None = None) -> None:
     (site / "pca_pairs.py").write_text(script)
 
 
-def medsweep(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def python(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """``python -m`` with the package installed beside medsweep."""
     paths = os.pathsep.join([str(folder / "site"), str(ROOT)])
     return subprocess.run(
-        [sys.executable, "-m", "medsweep", *words],
+        [sys.executable, "-m", *words],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": paths, "WANDB_MODE": "disabled", "COLUMNS": "200"},
         capture_output=True,
@@ -66,6 +67,18 @@ def test_a_family_of_another_package_runs_to_the_report(tmp_path: Path) -> None:
 
 PIPELINE = "pca = pca_pairs:PIPELINE\n"
 STAGE = 'name="pca", version'
+
+
+def medsweep(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return python(folder, "medsweep", *words)
+
+
+def test_a_family_of_another_package_keeps_the_contract(tmp_path: Path) -> None:
+    install(tmp_path / "site", block("python"))
+    (tmp_path / "test_pca.py").write_text(block("python", 1))
+    ran = python(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "test_pca.py")
+    assert ran.returncode == 0, ran.stdout
+    assert "7 passed" in ran.stdout
 
 
 @pytest.mark.slow
