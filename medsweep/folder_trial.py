@@ -22,17 +22,13 @@ class FolderTrial:
     """Answer of ``checkpoint_due``; may be changed between two reports."""
     notes: list[str] = field(default_factory=list)
 
+    output: Path = field(init=False)
+    scratch: Path = field(init=False)
+
     def __post_init__(self) -> None:
+        self.output, self.scratch = self.folder / "output", self.folder / "scratch"
         for part in (self.output, self.scratch, self._checkpoints):
             part.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def output(self) -> Path:
-        return self.folder / "output"
-
-    @property
-    def scratch(self) -> Path:
-        return self.folder / "scratch"
 
     @property
     def _checkpoints(self) -> Path:
