@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic.json_schema import models_json_schema
 
 from medsweep.config import Config
+from medsweep.study.fields import all_fields, read_by
 from medsweep.study.stages import SCHEMA, STAGES
 from medsweep.sweep.file import CAPS, READ_BY, SweepFile
 from medsweep.sweep.space import BETTER, Range
@@ -28,6 +29,7 @@ def sweep_schema() -> Json:
     _, written = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     defs: dict[str, Json] = _tidied(written["$defs"])
     settings, file = defs.pop(SCHEMA.settings.__name__), defs.pop(SweepFile.__name__)
+    _add_facts(settings, defs)
     fields = {dotted: _property(dotted, settings, defs) for dotted in dotted_fields(SCHEMA.settings)}
     defs[LEVELS] = {"type": "object", "additionalProperties": False, "properties": fields}
     del defs[Range.__name__]["properties"]["whole"]
@@ -40,6 +42,16 @@ def sweep_schema() -> Json:
     for by_stage in (properties["resources"], defs["SearchSection"]["properties"]["early_stopping"]):
         by_stage["propertyNames"] = {"enum": list(STAGES)}
     return {"$schema": DIALECT, "title": "A sweep of medsweep"} | file | {"allOf": _of_file(), "$defs": defs}
+
+
+def _add_facts(settings: Json, defs: dict[str, Json]) -> None:
+    """Say with the meaning of a field what an editor does not show by itself: default, unit and readers."""
+    for section, part in settings["properties"].items():
+        for name, written in defs[_name(part)]["properties"].items():
+            field = all_fields()[f"{section}.{name}"]
+            default = f"default {field.default}, " if field.default not in ("", "required") else ""
+            unit = f"in {field.unit}, " if field.unit else ""
+            written["description"] += f" ({default}{unit}read by {read_by(field)})"
 
 
 def _add_settings(properties: Json, settings: Json, defs: dict[str, Json]) -> None:

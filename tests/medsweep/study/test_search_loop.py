@@ -288,6 +288,12 @@ def _check_best(path: Path, store: Store, results: Path) -> None:
     lines = (results / "search" / "history.csv").read_text().splitlines()
     assert lines[0].startswith("arm,outcome,feasible,value,best,n,dice,hours,")
     assert len(lines) == 6
+    told = CliRunner().invoke(app, ["best", str(path), "--store", str(store.root), "--json"])
+    document = json.loads(told.stdout)
+    best = [row for row in document["results"] if row["is_best"]]
+    assert best == document["results"][: len(best)]
+    assert best[0]["dice"] == max(row["dice"] for row in document["results"])
+    assert {"arm", "segment.learning_rate", "n"} <= set(best[0])
 
 
 class Grows(Stop):
