@@ -61,7 +61,7 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
     refuse_what_cannot_be_told(sweep, compared, source)
     cells = replicates(sweep, source.patients)
     _require_room(sweep, compared, cells, source.patients)
-    folders = PoolFolders(sweep, source, store, reading)
+    folders = PoolFolders(sweep, source, store, reading, rehash)
     plan = plan_arms(sweep, source, cells, compared, folders=folders)
     for dotted in unread_factors(plan, compared, sweep.file.factors):
         text = f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter"

@@ -51,6 +51,8 @@ class PoolFolders:
     store: Store
     reading: bool = False
     """Whether what the store recorded will do where a folder is not there."""
+    rehash: bool = False
+    """Whether folders are looked through anew, whatever is remembered of them."""
     _found: dict[str, FoundPool] = field(default_factory=dict)
     _listings: dict[str, Listing] = field(default_factory=dict)
 
@@ -92,7 +94,11 @@ class PoolFolders:
         if before is not None:
             if self.reading and not path.is_dir():
                 return before
-            if before.path == str(path) and before.stamps == _stamps(Path(stamp[0]) for stamp in before.stamps):
+            if (
+                not self.rehash
+                and before.path == str(path)
+                and before.stamps == _stamps(Path(stamp[0]) for stamp in before.stamps)
+            ):
                 return before
         folder = PoolFolder.open(path, self._target(data))
         fitted_on = folder.fitted_on(self.source.patients)

@@ -64,7 +64,6 @@ class GeneratorContract:
         slices, pool = SliceSet.open(prepared), self._pool(tmp_path / "pool", prepared)
         assert pool.images.shape == (SAMPLES, *slices.images.shape[1:])
         assert pool.masks.max() < len(slices.classes), "a mask has a value of no class"
-        assert np.isfinite(pool.images).all(), "an image holds NaN or infinity"
         assert pool.images.std() > 0, "all pixels of all images are equal"
 
     def test_a_trial_that_is_killed_goes_on_and_ends_with_the_same_bytes(self, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from medsweep.trainers.synthesis.pipelines import PIPELINES, PipelineName, load_
 from medsweep.trainers.synthesis.real_masks import Perturbation, RealMasks
 from medsweep.trainers.synthesis.recipe import BATCH, Recipe
 from medsweep.trainers.training.pictures import grid_png
-from medsweep.trial import Progress, Trial
+from medsweep.trial import DivergedError, Progress, Trial
 
 SHOWN = 16
 SLICE_RANGE = 5.0
@@ -148,6 +148,7 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     Raises:
         UserError: a generator was fitted to other slices or patients than the fold's training slices, or masks of
             held-out patients are asked for and there are none.
+        DivergedError: an image is not finite.
     """
     torch.set_num_threads(trial.threads)
     pipeline = PIPELINES[config.pipeline]
@@ -173,6 +174,8 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     masks = open_memmap(trial.output / "masks.npy", mode="w+", dtype=np.uint8, shape=(total, *shape[2:]))
     for first in range(0, total, BATCH):
         batch, last = pipeline.make(recipe, first), min(first + BATCH, total)
+        if not np.isfinite(batch.images).all():
+            raise DivergedError(f"{config.pipeline} gave NaN or infinity among samples {first} to {last - 1}")
         images[first:last] = np.clip(batch.images, -SLICE_RANGE, SLICE_RANGE)[: last - first]
         masks[first:last] = batch.labels[: last - first]
         if batch.raw is not None:

@@ -17,6 +17,7 @@ from helpers.commanding import Medsweep
 from helpers.micro import write_micro
 from medsweep.errors import UserError
 from medsweep.store.store import Store
+from medsweep.study import pool_folders
 from medsweep.study.plan import plan_sweep
 from medsweep.study.stages import Settings
 from medsweep.sweep.leakage import LeakageError, require_no_leak
@@ -80,6 +81,21 @@ def test_the_digest_follows_the_files_and_not_the_folder(tmp_path: Path) -> None
     assert changed == {"import", "assess", "segment", "score"}
     kept = {trial.digest for trial in imports(before)} & {trial.digest for trial in imports(after)}
     assert len(kept) == 1
+
+
+def test_files_with_the_stamps_of_others_are_read_anew_where_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pools(tmp_path)
+    sweep, store = write_sweep(tmp_path), Store.create(tmp_path / "store")
+    before = set(plan_sweep(sweep, store).plan.trials)
+    monkeypatch.setattr(pool_folders, "_stamps", lambda paths: ())
+    for record in (tmp_path / "store" / "plans").glob("pool-*.json"):
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"stamps": []}))
+    masks = np.load(tmp_path / "pool-1" / "masks.npy")
+    np.save(tmp_path / "pool-1" / "masks.npy", np.roll(masks, 1, axis=1))
+    assert set(plan_sweep(sweep, store).plan.trials) == before
+    assert set(plan_sweep(sweep, store, rehash=True).plan.trials) != before
 
 
 def test_pictures_that_are_added_are_noticed(tmp_path: Path) -> None:
