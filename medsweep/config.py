@@ -16,7 +16,7 @@ from collections.abc import Collection
 from enum import Enum
 from typing import Any, ClassVar, Final, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class FieldRole(Enum):
@@ -30,6 +30,16 @@ class FieldRole(Enum):
 NOT_IDENTITY: Final = FieldRole.NOT_IDENTITY
 EXTENT: Final = FieldRole.EXTENT
 LATER: Final = FieldRole.LATER
+
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a whole number, not true or false")
+    return value
+
+
+NUMBER: Final = BeforeValidator(_no_truth)
+"""Beside a ``Literal`` of numbers, which would take false for 0, since Python calls the two equal."""
 
 
 class Config(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from medsweep.config import LATER, NOT_IDENTITY, Config
+from medsweep.config import LATER, NOT_IDENTITY, NUMBER, Config
 from medsweep.data.folds import Fold, split, unused_patients, with_all_patients
 from medsweep.data.stage_config import FittedConfig
 
@@ -81,7 +81,7 @@ class SegmentSettings(Config):
     """Architecture of the segmenter; ``channels`` sets its width."""
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 64, 128), min_length=2)
     """Width per level, as each network reads it in ``network.build``. (24, 48, 96, 192, 384) suits all of them."""
-    residual_units: Literal[0, 2] = 2
+    residual_units: Annotated[Literal[0, 2], NUMBER] = 2
     """Residual units per level of a ``unet``; 0 is a plain U-Net and takes half the time."""
     augment: Literal["none", "rigid", "spatial", "full"] = "spatial"
     """``rigid``: rotation within 15 degrees, shift within a tenth of the side; ``spatial``: left-right flips too;
@@ -112,7 +112,7 @@ class SegmentSettings(Config):
     were looked at to find them. The draw depends on fold and seed, never on the arm or its count."""
     validate_every_steps: int = Field(default=0, ge=0)
     """Where the fold has a validation part: steps between looks at it, which keep the best weights; 0 never."""
-    snapshots: Annotated[Literal[0, 3, 5], LATER] = 0
+    snapshots: Annotated[Literal[0, 3, 5], NUMBER, LATER] = 0
     """Copies of the network in training, after 10, 25, 50, 75 and 100 % of the steps for 5 and 25, 75 and 100 % for 3,
     which the diagnose stage reads where the arm has synthetic samples. They hold weights, normalisation statistics and
     the second moments of AdamW; 0 keeps none."""

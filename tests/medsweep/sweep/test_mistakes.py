@@ -67,6 +67,10 @@ def test_a_sound_file_is_taken(tmp_path: Path) -> None:
             ("control: {synthesise.count", "control: {count"),
             ":5: unknown field 'count'; did you mean 'synthesise.count'?",
         ),
+        (
+            ("steps: 20", "steps: 20, residual_units: false"),
+            ":10: segment.residual_units: Input should be a whole number, not true or false, got False",
+        ),
         (("cpus: 1", "gpu: 1"), ":12: unknown key 'gpu' in resources.segment; did you mean 'gpus'?"),
         (("steps: 20", "kimg: 20"), ":10: unknown key 'kimg' in segment; did you mean 'fixed.gan.kimg'?"),
         (("margin: 0.01", "margin: 1%"), ":13: margin: Input should be a valid number; write 0.01 for 1%, got '1%'"),
