@@ -212,7 +212,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="embed",
-            version=6,
+            version=7,
             config=assess_config.EmbedConfig,
             run=assess.embed,
             hours=assess_config.embed_hours,
@@ -223,7 +223,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="assess",
-            version=9,
+            version=10,
             config=assess_config.AssessConfig,
             run=assess.run,
             hours=assess_config.hours,

@@ -22,15 +22,13 @@ from medsweep.trainers.assessment.agreement import ALL_SEEN, BY_CONSTRUCTION, ag
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks
 from medsweep.trainers.assessment.masks import evenly_spread, mean_iou
-from medsweep.trainers.assessment.real_side import RealSide, halvings, real_rows
+from medsweep.trainers.assessment.real_side import LOOKED_AT, RealSide, halvings, real_rows
 from medsweep.trainers.assessment.views import View, look
 from medsweep.trainers.law import FEWEST_LEFT_OUT, NOBODY_LEFT_OUT, TOO_FEW_LEFT_OUT
 from medsweep.trainers.measures.look_map import LookMap
 from medsweep.trainers.measures.spectra import Spectra
 from medsweep.trainers.pool import FEATURES, Pool
 
-LOOKED_AT = 256
-"""Images on either side that a map of looks is measured on, at most."""
 COMPONENTS = 64
 """Principal components of the decoder's features at most."""
 

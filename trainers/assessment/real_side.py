@@ -29,12 +29,15 @@ from medsweep.trainers.assessment.inception import Extractor, features_by_chunks
 from medsweep.trainers.assessment.masks import describe, evenly_spread, mean_hd95_between
 from medsweep.trainers.assessment.variety import curve
 from medsweep.trainers.assessment.views import View, look
+from medsweep.trainers.measures.look_map import LookMap
 from medsweep.trainers.measures.neighbours import authenticity, between_owners, nearest_other
 from medsweep.trainers.segmentation.network import features
 
 TENSORS, NUMBERS = "real_features.safetensors", "real_numbers.json"
 TABLES = {name: f"real_{name}.parquet" for name in ("shapes", "agreement", "abnormality", "left_out_owners")}
 
+LOOKED_AT = 256
+"""Images on either side that a map of looks is measured on, at most."""
 LEFT_OUT_SLICES = 1000
 """Slices of patients left out that are looked at, evenly spread, at most."""
 
@@ -66,7 +69,8 @@ class RealSide:
     watched: Features
     """(W, D) at the bottleneck, of the validation patients."""
     left_out: Features
-    """(M, D) at the bottleneck, of training patients that the study leaves out; M is 0 where they are not looked at."""
+    """(M, D) at the bottleneck, of training patients that the study leaves out, given the look of those in use; M is 0
+    where they are not looked at."""
     left_out_owners: pd.DataFrame
     """``patient`` of each of these."""
     texture_floor: dict[str, float]
@@ -125,7 +129,8 @@ class RealSide:
             seen = features_by_chunks(inception, grey, data.images, rows, device)
         width = features(judge, torch.from_numpy(data.image_rows(rows[:1]))).shape[1]
         deepest, halves = view.layers[:, :width], halvings(config, owners, train)
-        beyond = _Beyond.of(data, judge, view, width, fitted_on=fitted_on, watched=watched, left_out=left_out)
+        in_use = data.image_rows(rows[evenly_spread(len(rows), LOOKED_AT)])
+        beyond = _Beyond.of(data, judge, view, in_use, fitted_on=fitted_on, watched=watched, left_out=left_out)
         return cls(
             layers=view.layers,
             bottleneck=width,
@@ -190,17 +195,27 @@ class _Beyond(NamedTuple):
         data: SliceSet,
         judge: nn.Module,
         view: View,
-        width: int,
+        in_use: NDArray[np.float32],
         *,
         fitted_on: Collection[str],
         watched: Sequence[str],
         left_out: Sequence[str],
     ) -> "_Beyond":
-        """``view`` is that of the slices in use; none of the others may have any foreground."""
+        """``view`` is that of the slices in use, of which ``in_use`` are some; the others may have no foreground.
+
+        Slices left out are given the look of those in use first. Pools are as well before their variety is measured,
+        and that makes any set a little less varied.
+        """
+        width = features(judge, torch.from_numpy(in_use[:1])).shape[1]
         rows, spare = real_rows(data, watched), real_rows(data, left_out)
         spare = spare[evenly_spread(len(spare), LEFT_OUT_SLICES)]
         nothing = dataclasses.replace(view, first=view.first[:0], layers=view.layers[:0])
-        seen, spare_seen = (look(judge, data.images, some, 1) if len(some) else nothing for some in (rows, spare))
+        seen = look(judge, data.images, rows, 1) if len(rows) else nothing
+        spare_seen = nothing
+        if len(spare):
+            some = data.image_rows(spare[evenly_spread(len(spare), LOOKED_AT)])
+            evened = LookMap.between(some, in_use)(data.image_rows(spare))
+            spare_seen = look(judge, evened, np.arange(len(evened)), 1)
         agreements = [_agreement(data, rows, seen, WATCHED, fitted_on)] if len(rows) else []
         owners = pd.DataFrame({"patient": data.owners[spare]})
         return cls(agreements, seen.first, seen.layers[:, :width], spare_seen.layers[:, :width], owners)

@@ -60,15 +60,30 @@ def curve(
 def as_varied(curve_KS: Array, real_ND: NDArray[np.floating], pool_nD: NDArray[np.floating]) -> AsVaried | None:
     """Number of patients at which each draw of the curve has the pool's Vendi score, by interpolation in logarithms.
 
-    Never more than all patients of the curve. A score below that of one patient is told as a share of it. None where
-    there is no curve.
+    Never more than all patients of the curve, for which a pool that is as varied as all of them would be told too few.
+    So numbers are read off what real slices of k patients are told themselves, by the other draws. A score below that
+    of one patient is told as a share of it. None where there is no curve.
     """
     width = _width(real_ND)
     if not len(curve_KS) or width is None:
         return None
     score = _vendi(pool_nD[:SAMPLES], width)
-    per_draw = [_patients_at(curve_KS[:, 0], vendi_K, score) for vendi_K in curve_KS[:, 1:].T]
+    told_K = _told_of_real(curve_KS)
+    per_draw = [
+        float(np.interp(_patients_at(curve_KS[:, 0], vendi_K, score), [0.0, *told_K], [0.0, *curve_KS[:, 0]]))
+        for vendi_K in curve_KS[:, 1:].T
+    ]
     return AsVaried(float(np.mean(per_draw)), min(per_draw), max(per_draw))
+
+
+def _told_of_real(curve_KS: Array) -> Array:
+    """What each number of patients on the curve is told as, mean over all pairs of draws, (K,); it rises."""
+    patients_K, draws = curve_KS[:, 0], range(1, curve_KS.shape[1])
+    told_K = [
+        np.mean([_patients_at(patients_K, curve_KS[:, by], vendi_S[of]) for by in draws for of in draws if by != of])
+        for vendi_S in curve_KS
+    ]
+    return np.maximum.accumulate(np.array(told_K))
 
 
 def _patients_at(patients_K: Array, vendi_K: Array, score: float) -> float:

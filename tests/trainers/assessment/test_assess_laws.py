@@ -43,7 +43,7 @@ def test_nothing_planted_moves_no_law(laws):
     assert law["look"] < 0.1
     assert law["domain_auc_floor_low"] <= law["domain_auc"] <= law["domain_auc_floor_high"]
     assert law["vendi_share"] == pytest.approx(1, abs=0.25)
-    assert law["patients"] > 12
+    assert law["patients"] >= 16
 
 
 def test_a_planted_bias_is_recovered_on_sharp_and_on_blurred_images(laws):
