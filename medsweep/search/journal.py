@@ -27,7 +27,7 @@ def journal_of(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     backend = _Lines(events[0].at if events else "")
     storage = optuna.storages.JournalStorage(cast("BaseJournalBackend", backend))
     study, numbers, asked = storage.create_new_study(directions_of(section), sweep), dict[str, int](), 0

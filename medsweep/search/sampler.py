@@ -27,7 +27,7 @@ def ask(  # noqa: PLR0917
     results: Sequence[Result],
     count: int,
     pending: Sequence[Params] = (),
-    draw: int | None = None,
+    draw: int | str | None = None,
 ) -> list[Params]:
     """The next ``count`` points, given all results in the order in which they came.
 
@@ -45,12 +45,12 @@ def study_of(
     space: Space,
     results: Sequence[Result],
     pending: Sequence[Params] = (),
-    draw: int | None = None,
+    draw: int | str | None = None,
 ) -> "optuna.Study":
     """The study after ``results``, where ``pending`` points are still running."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     draw = len(results) if draw is None else draw
     sampler = _sampler(section, derive_seed("search", section.seed, draw) % 2**32)
     study = optuna.create_study(directions=directions_of(section), sampler=sampler)
@@ -139,6 +139,8 @@ def _sampler(section: SearchSection, seed: int) -> "optuna.samplers.BaseSampler"
     if section.sampler == "nsga2":
         population = max(SMALLEST_POPULATION, section.suggestions // GENERATIONS)
         return optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
+    if section.sampler == "gp":
+        return optuna.samplers.GPSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=seed)

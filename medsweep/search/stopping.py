@@ -15,6 +15,7 @@ from typing import Final
 from medsweep.data.stage_config import StageConfig
 from medsweep.errors import UserError, nearest
 from medsweep.files import write_atomic
+from medsweep.identity import derive_seed
 from medsweep.sweep.plan import Plan
 from medsweep.sweep.space import SUGGESTION, StoppingRule
 from medsweep.trial import Progress, PrunedError
@@ -47,6 +48,9 @@ class Stopping:
         if rule is None or not kind:
             return
         place = self.folder / stage / kind
+        if rule.rule == "hyperband":
+            dealt, rule = bracket(rule, digest)
+            place /= f"bracket-{dealt}"
         if progress.step >= progress.total:
             self._require_judged(rule, place, digest, progress)
             return
@@ -101,6 +105,24 @@ def kind_of(config: StageConfig) -> str:
     """Variant, fold and seed of a trial, as a folder name: what makes values comparable."""
     names = {"variant": config.label or None, "fold": config.fold_index, "seed": config.training_seed}
     return "-".join(f"{name}-{value}" for name, value in names.items() if value is not None) or "all"
+
+
+def bracket(rule: StoppingRule, digest: str) -> tuple[int, StoppingRule]:
+    """The bracket of a trial under ``hyperband``, from 0, and the rule of ASHA that holds within it.
+
+    Each bracket begins ``reduction`` times later than the one before, the last one before the end of a trial. A trial
+    is dealt to a bracket by its digest, so that all brackets take about as many steps: in proportion to 1 / (first
+    share x rungs) (Li et al. 2018, JMLR 18(185), algorithm 1; asynchronous as in Li et al. 2020, section 3.3).
+    """
+    firsts = [rule.first_step_share]
+    while firsts[-1] * rule.reduction < 1 - 1e-9:
+        firsts.append(firsts[-1] * rule.reduction)
+    weights = [1 / (first * (len(firsts) - number)) for number, first in enumerate(firsts)]
+    place = derive_seed("bracket", digest) / 2**63 * sum(weights)
+    number = next(
+        number for number in range(len(firsts)) if place < sum(weights[: number + 1]) or number == len(firsts) - 1
+    )
+    return number, rule.model_copy(update={"rule": "asha", "first_step_share": firsts[number]})
 
 
 def rung(rule: StoppingRule, share: float) -> int | None:

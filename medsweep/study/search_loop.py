@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from medsweep.errors import nearest
 from medsweep.execution.driver import Failure, Grow, Summary, joined
 from medsweep.execution.failures import GIVEN_UP, OWN_FAILURES
 from medsweep.execution.plan_tasks import labels_of
@@ -75,6 +76,8 @@ class Search:
     section: SearchSection
     store: Store
     record: Record
+    borrowed: tuple[Result, ...] = ()
+    """Of another search, which the sampler knows from the beginning."""
 
     def forward(self, lost: Mapping[str, Lost] | None = None) -> State:
         """Tell and ask as far as results reach; ``lost`` are trials that failed for good since the last time."""
@@ -193,8 +196,10 @@ class Search:
         count = min((section.batch or section.at_once) - len(open_), section.suggestions - len(state.suggestions))
         if count <= 0:
             return None
-        pending, draw = [suggestion.params for suggestion in open_], len(state.fixed) + state.asked
-        points = ask(section, self.points.space, state.told, count, pending, draw)
+        pending, number = [suggestion.params for suggestion in open_], len(state.fixed) + state.asked
+        # The random first suggestions of the search that this one starts from are known already.
+        draw = number if section.warm_start is None else f"{number} after {section.warm_start}"
+        points = ask(section, self.points.space, (*self.borrowed, *state.told), count, pending, draw)
         return Event(kind="asked", points=tuple(points))
 
 
@@ -209,7 +214,7 @@ def open_search(planned: PlannedSweep, store: Store, *, writes: bool = False) ->
     """The search of a sweep; None where it has none. Only one that ``writes`` records what it asks and tells.
 
     Raises:
-        UserError: a fold has no validation patients, or a searched field changes nothing.
+        UserError: a fold has no validation patients, a searched field changes nothing, or as ``_borrowed``.
     """
     sweep, section = planned.sweep, planned.sweep.file.search
     if section is None:
@@ -228,7 +233,30 @@ def open_search(planned: PlannedSweep, store: Store, *, writes: bool = False) ->
     )
     suggestions = Suggestions(planned, section, space, inside, Expansions(planned.arms))
     suggestions.require_read()
-    return Search(suggestions, section, store, Record(store.root / SEARCH / sweep.name, writes=writes))
+    record = Record(store.root / SEARCH / sweep.name, writes=writes)
+    return Search(suggestions, section, store, record, _borrowed(suggestions, store))
+
+
+def _borrowed(points: Suggestions, store: Store) -> tuple[Result, ...]:
+    """Results of the search that this one starts from, as far as they lie in this space and have its metrics.
+
+    Raises:
+        UserError: there is no such search in the store.
+    """
+    sweep, name = points.planned.sweep, points.section.warm_start
+    if name is None:
+        return ()
+    folder = store.root / SEARCH
+    others = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+    if name not in others or name == sweep.name:
+        told = f"{name!r} is no other search in the store {store.root}"
+        raise sweep.error(("search", "warm_start"), f"{told}; {nearest(name, [o for o in others if o != sweep.name])}")
+    recorded = Record(folder / name, writes=False).recorded()
+    known = [
+        (told, points.point_of(recorded.asked[arm])) for arm, told in recorded.told.items() if arm in recorded.asked
+    ]
+    results = [result_of(points.section, told, point) for told, point in known if point is not None]
+    return tuple(result for result in results if result is not None and result.outcome == COMPLETE)
 
 
 Run = Callable[[Plan[Settings], Stopping | None, Grow], Summary]

@@ -78,12 +78,12 @@ class Suggestions:
         One that is known to have ``stood`` is not looked at again.
         """
         if name not in self._known:
-            point = self._point(params)
+            point = self.point_of(params)
             self._known[name] = None if point is None else self.suggest(name, point, stood=stood)
         return self._known[name]
 
-    def _point(self, params: Params) -> Params | None:
-        """``params`` as a point of the space, whose fields may be others by now."""
+    def point_of(self, params: Params) -> Params | None:
+        """What was suggested elsewhere or earlier as a point of this space; None where it lies outside."""
         if params.keys() == self.space.keys():
             return params if all(self.space[dotted].holds(value) for dotted, value in params.items()) else None
         try:

@@ -65,9 +65,9 @@ class Constraint(Scored):
 class StoppingRule(Config):
     """When a trial that serves suggestions alone is stopped, judged by a scalar that its stage reports."""
 
-    rule: Literal["asha", "median"]
-    """``asha``: kept at a rung if among the best 1/``reduction`` that reached it; ``median``: stopped where worse than
-    the median of the others there."""
+    rule: Literal["asha", "hyperband", "median"]
+    """``asha``: kept at a rung if among the best 1/``reduction`` that reached it; ``hyperband``: the same in brackets,
+    each with a later first rung; ``median``: stopped where worse than the median of the others there."""
     metric: str
     """A scalar of the stage's progress."""
     goal: Goal
@@ -81,7 +81,11 @@ class StoppingRule(Config):
 class SearchSection(Config):
     """Suggestions of Optuna beside the arms that the sweep names."""
 
-    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    sampler: Literal["tpe", "gp", "random", "nsga2"] = "tpe"
+    """``tpe``: Parzen estimators; ``gp``: a Gaussian process, for few costly suggestions in few fields; ``random``;
+    ``nsga2``: a genetic algorithm for two objectives."""
+    warm_start: str | None = None
+    """Name of another sweep with a search in the same store, whose results the sampler starts from."""
     """``tpe``: by what was found so far; ``random``: by chance; ``nsga2``: for two objectives."""
     suggestions: int = Field(ge=1)
     """Suggestions in all."""

@@ -1,5 +1,6 @@
 """Early stopping: who is stopped at a rung, what the files remember, and who is never touched."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from helpers import toy
 from medsweep.data.folds import Fold
 from medsweep.errors import UserError
-from medsweep.search.stopping import Stopping, is_stopped, kinds_of, rung, stopping_of
+from medsweep.search.stopping import Stopping, bracket, is_stopped, kinds_of, rung, stopping_of
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, build
 from medsweep.sweep.space import StoppingRule
@@ -37,6 +38,28 @@ def test_asha_keeps_the_best_third() -> None:
     assert not is_stopped(ASHA, 1.0, [2.0, 3.0])
     assert not is_stopped(ASHA, 2.0, [1.0, 3, 4, 5, 6])
     assert is_stopped(ASHA, 3.0, [1.0, 2, 4, 5, 6])
+
+
+def test_hyperband_deals_trials_to_brackets_that_begin_later_and_cost_alike(tmp_path: Path) -> None:
+    rule = ASHA.model_copy(update={"rule": "hyperband"})
+    digests = [f"{number:064x}" for number in range(4000)]
+    counts = Counter(bracket(rule, digest)[0] for digest in digests)
+    # First rungs at 0.1, 0.3 and 0.9 with 3, 2 and 1 rungs: as 1/0.3, 1/0.6 and 1/0.9.
+    shares = [1 / 0.3, 1 / 0.6, 1 / 0.9]
+    for number, share in enumerate(shares):
+        assert counts[number] / len(digests) == pytest.approx(share / sum(shares), abs=0.03)
+    hyperband = stopping(tmp_path, rule)
+    early, late = (next(d for d in digests if bracket(rule, d)[0] == number) for number in (0, 2))
+    for digest in (early, late):
+        hyperband.check("grow", digest, "fold-0", at(30, loss=1.0))
+    assert [path.parent.relative_to(tmp_path) for path in tmp_path.rglob(f"*{early}")] == [
+        Path("grow/fold-0/bracket-0/1")
+    ]
+    assert not list(tmp_path.rglob(f"*{late}")), "not looked at before nine tenths"
+    others = [digest for digest in digests if bracket(rule, digest)[0] == 0 and digest != early][:2]
+    hyperband.check("grow", others[0], "fold-0", at(30, loss=2.0))
+    with pytest.raises(PrunedError, match="by asha"):
+        hyperband.check("grow", others[1], "fold-0", at(30, loss=3.0))
 
 
 def test_the_median_stops_what_is_worse_than_most_of_the_others() -> None:

@@ -88,7 +88,16 @@ def test_tpe_beats_random_on_a_quadratic() -> None:
     assert found["tpe"] < 0.5 * found["random"], found
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
+def test_a_gaussian_process_finds_the_bowl_in_few_suggestions() -> None:
+    few = {"suggestions": 20}
+    found = {
+        sampler: min(result.values[0] for result in searched(section(sampler).model_copy(update=few), bowl))
+        for sampler in ("gp", "random")
+    }
+    assert found["gp"] < 0.2 * found["random"], found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "nsga2"])
 def test_suggestions_follow_from_the_results_alone(sampler: str) -> None:
     wanted = section(sampler, "dice", "hours")
     results = searched(wanted, mixed)
@@ -452,6 +461,24 @@ def test_a_search_that_finds_nothing_says_so_and_by_how_much(tmp_path: Path) -> 
     assert (shown.exit_code, said in shown.output) == (1, True), shown.output
     none = shortfall(section(), [Result("a", {}, "diverged"), Result("b", {}, "killed"), Result("c", {}, "diverged")])
     assert "none of 3 suggestions could be measured: 2 diverged, 1 killed" in none
+
+
+def test_a_search_starts_from_what_another_one_found(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store")
+    first = write_micro(tmp_path, *MICRO)
+    before, _ = run_search(opened(first, store), Stop(store))
+    warm = ("  suggestions: 4\n", "  suggestions: 4\n  warm_start: micro\n")
+    path = write_micro(tmp_path, *MICRO, warm, ("sweep: micro", "sweep: second"), name="second.yaml")
+    search = opened(path, store, writes=False)
+    assert [result.params for result in search.borrowed] == [result.params for result in before.results]
+    assert [result.values for result in search.borrowed] == [result.values for result in before.results]
+    assert not search.forward().results, "what another search found is none of its results"
+    narrow = ("low: 0.001,", f"low: {sorted(result.params['segment.learning_rate'] for result in before.results)[2]},")
+    path = write_micro(tmp_path, *MICRO, warm, ("sweep: micro", "sweep: second"), narrow, name="second.yaml")
+    assert len(opened(path, store, writes=False).borrowed) == 2
+    path = write_micro(tmp_path, *MICRO, ("  suggestions: 4\n", "  suggestions: 4\n  warm_start: mirco\n"))
+    with pytest.raises(UserError, match=r"micro\.yaml:\d+: 'mirco' is no other search"):
+        opened(path, store, writes=False)
 
 
 def test_what_lies_outside_an_edited_space_is_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
