@@ -132,13 +132,13 @@ def trials_section(analysis: Analysis, context: ReportContext) -> Section:
     lines: dict[str, list[TrialLine]] = {arm.name: [] for arm in analysis.arms}
     for trial in analysis.trials:
         told = trial.digest and context.store
-        command = shlex.join(["medsweep", "why", trial.shown, "--store", context.store]) if told else ""
+        command = shlex.join(["medsweep", "show", trial.shown, "--store", context.store]) if told else ""
         run_id = trial.run_id if trial.run_id in context.wandb_runs else ""
         lines[trial.arm].append(TrialLine(trial.fold, trial.seed, trial.outcome, trial.shown, run_id, command))
     text = "The networks behind the numbers of each arm."
     if context.store:
         text += (
-            " The command tells the configuration and the inputs of one. A digest is the folder of the trial in the "
+            " The command shows configuration, inputs and curves of one. A digest is the folder of the trial in the "
             "store; the patients' scores of each are in the results table under it."
         )
     if context.wandb_project:

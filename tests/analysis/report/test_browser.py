@@ -249,7 +249,7 @@ def test_a_link_to_trials_opens_their_list(page):
     assert not target.get_property("open")
     link.click()
     until(lambda: target.get_property("open"))
-    assert "medsweep why" in target.text
+    assert "medsweep show" in target.text
 
 
 def test_the_methods_can_be_copied(page):

@@ -129,7 +129,7 @@ def test_an_arm_leads_to_its_trials_and_their_commands(made):
     block = block[: block.index("</details>")]
     assert block.count("<code>score-") == 4 * 2
     assert f"<code>score-{first.digest[:16]}</code>" in block
-    assert html.escape(f"medsweep why {first.digest[:16]} --store 'my store'", quote=False) in block.replace(
+    assert html.escape(f"medsweep show {first.digest[:16]} --store 'my store'", quote=False) in block.replace(
         "&#39;", "'"
     )
 

@@ -179,5 +179,5 @@ def test_a_table_without_a_sweep_has_the_same_report(tmp_path):
     assert found.headline in text
     for name in PACKAGES:
         assert re.search(rf"{name} \d", text)
-    for nothing in ("medsweep why", "W&B runs", "Copy command", " None", "nan"):
+    for nothing in ("medsweep show", "W&B runs", "Copy command", " None", "nan"):
         assert nothing not in text

@@ -112,7 +112,7 @@ def test_status_and_results_and_report_read_the_store(medsweep: Medsweep, copy: 
     assert told.splitlines()[-1] == f"report: {copy / 'again' / 'report.html'}"
     digest = Path(next((copy / "store" / "score").iterdir())).name[:16]
     assert f"score-{digest}" in page, "a network behind the numbers, by its W&B run"
-    assert f"medsweep why {digest} --store" in page
+    assert f"medsweep show {digest} --store" in page
 
 
 def test_analyse_writes_markdown_and_latex_too(medsweep: Medsweep, copy: Path) -> None:
