@@ -75,6 +75,18 @@ def progress_sentence(search: Search) -> str:
     )
 
 
+def status_lines(search: Search) -> list[str]:
+    """How far a search is, and which suggestions failed for good; no later run tries these by itself."""
+    state = search.forward()
+    return [
+        f"search: {len(state.results)} of {search.section.suggestions} suggestions have results",
+        *(
+            f"{event.outcome}: {name}: {event.message}; told to the sampler as failed, medsweep retry tries it again"
+            for name, event in state.failed.items()
+        ),
+    ]
+
+
 def importance_sentence(search: Search, state: State) -> str:
     """Which fields set the best results apart, where enough are measured to say."""
     measured = sum(result.outcome == COMPLETE for result in state.told)

@@ -119,7 +119,7 @@ def run(  # noqa: PLR0917
 
 def status(sweep: SweepPath, store: StorePath = STORE, as_json: AsJson = False) -> int:
     """Show which trials are published, running, waiting or failed, whoever runs them."""
-    from medsweep.commands import documents, look_views, views
+    from medsweep.commands import documents, look_views, search_views, views
     from medsweep.study import session
 
     require_store(store)
@@ -130,6 +130,8 @@ def status(sweep: SweepPath, store: StorePath = STORE, as_json: AsJson = False) 
     views.stdout().print(views.status_table(opened), soft_wrap=True)
     if opened.look is not None:
         typer.echo(look_views.progress_sentence(opened.look))
+    for line in [] if opened.search is None else search_views.status_lines(opened.search):
+        typer.echo(line)
     return 0
 
 

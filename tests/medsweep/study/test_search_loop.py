@@ -412,6 +412,9 @@ def test_a_suggestion_that_fails_for_good_is_told_and_the_search_goes_on(tmp_pat
     assert shown.exit_code == 0
     assert "search-000: out-of-memory; no room" in shown.output
     assert "search-002: killed; no room" in shown.output
+    stands = CliRunner().invoke(app, ["status", str(path), *where])
+    assert "search: 4 of 4 suggestions have results" in stands.output
+    assert "killed: search-002: no room; told to the sampler as failed" in stands.output
     _check_journal(store, outcomes)
     put_back = CliRunner().invoke(app, ["retry", str(path), "--failed", "--outcome", "killed", *where])
     assert "1 segment trial(s) that ended as killed" in put_back.output, put_back.output
