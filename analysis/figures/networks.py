@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medsweep.analysis.figures import style
 from medsweep.analysis.figures.style import ACCENT, BAND, INK, QUIET, Drawn
 from medsweep.analysis.study.mechanisms.instruments import Diagnosed
@@ -38,7 +40,8 @@ def draw_influence(study: MechanismStudy, stem: Path) -> Drawn:
                     axes.plot(
                         [x_one, x_one], [one.estimate.low, one.estimate.high], color=_style(place)["color"], lw=0.7
                     )
-        axes.set_xlabel("steps, %")
+        axes.set_ylim(*_reach([one.estimate.value for some in lines.values() for one in some]))
+        axes.set_xlabel("steps, %\nintervals may go on beyond the axis")
         axes.set_ylabel("influence, training slices = 1")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7)
         rows = [
@@ -47,6 +50,12 @@ def draw_influence(study: MechanismStudy, stem: Path) -> Drawn:
             for one in (*(one for some in lines.values() for one in some), *again)
         ]
         return style.save(drawing, stem, rows)
+
+
+def _reach(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of the axis: all of -1 to 2, and means unless they are far from the others, which the data file tells."""
+    middle, half = np.nanquantile([*values, 0.0, 1.0], [0.1, 0.9]), 1.5
+    return min(-1.0, float(middle[0]) - half), max(2.0, float(middle[1]) + half)
 
 
 def draw_auc(study: MechanismStudy, stem: Path) -> Drawn:

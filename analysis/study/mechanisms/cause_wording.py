@@ -29,6 +29,8 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.DOSES_NOT_DELIVERED: "doses not delivered: arms of the lattice have another size of a law than they should",
     Reason.JOINT: "joint causes: an arm of the lattice changes a law that it should leave alone",
     Reason.JUDGE: "depends on the judge: two judges disagree on the misfit of mask and image",
+    Reason.NOTHING_THERE: "nothing of it in the pool: no law tells the arm explained from new real slices, so what "
+    "its arms cost is not this cause",
     Reason.NO_INSTRUMENT: "instruments not measured: nothing but the arms speaks for a cause",
     Reason.NOT_VISIBLE: "share without a visible cause: the instruments do not see what the arms show",
     Reason.TOO_WIDE: "interval too wide",
@@ -126,7 +128,7 @@ def _finding(finding: CauseFinding, study: MechanismStudy, metric: Metric, margi
         confined = "no cost shown" if finding.share.high > margin else "no cost shown, and none above the margin"
         return f"the arms given for {cause}{size} have {share}, {confined}"
     joint = ", which cannot be told apart," if len(finding.causes) > 1 else ""
-    return f"the arms given for {cause}{joint}{size} account for {share}{part}"
+    return f"the arms given for {cause}{joint}{size} come to {share}{part}"
 
 
 def _size(dose: Dose) -> str:

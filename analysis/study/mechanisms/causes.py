@@ -52,6 +52,7 @@ class Reason(StrEnum):
     DOSES_NOT_DELIVERED = "doses not delivered"
     JOINT = "joint causes"
     JUDGE = "depends on the judge"
+    NOTHING_THERE = "nothing of it in the pool"
     NO_INSTRUMENT = "instruments not measured"
     NOT_VISIBLE = "share without a visible cause"
     TOO_WIDE = "interval too wide"
@@ -195,6 +196,8 @@ def _finding(
     delivered, dose = _delivered(group, delivery)
     visible = _visible(group, instruments)
     reasons = _reasons(group, delivered, visible, costs, judges_differ=instruments.judges_differ)
+    if delivery is not None and any(_nothing_of(cause, delivery) for cause in group):
+        reasons = (*reasons, Reason.NOTHING_THERE)
     seeds = None
     if not is_shown:
         # nothing stands against a cause that is not shown but an interval that leaves its cost open
@@ -215,6 +218,12 @@ def _finding(
         reasons=reasons,
         seeds_needed=seeds,
     )
+
+
+def _nothing_of(cause: Cause, delivery: Delivery) -> bool:
+    """Whether no measured law of the cause tells the pool of the explained arm from new real slices."""
+    doses = delivery.of(cause, on=True)
+    return bool(doses) and all(dose.nothing for dose in doses)
 
 
 def _reasons(
