@@ -16,7 +16,8 @@ def check_accumulation(sweep: Sweep, arms: Sequence[str]) -> None:
     if section is None:
         return
     named: dict[str, str] = {}
-    for keys, arm in section.places():
+    # in the order of the file, so that the later of two cells is the one that is told
+    for keys, arm in sorted(section.places(), key=lambda named: sweep.yaml.lines["accumulation", *named[0]]):
         place = ("accumulation", *keys)
         if arm not in arms:
             raise sweep.error(place, f"no arm is called {arm!r}; {nearest(arm, arms)}")

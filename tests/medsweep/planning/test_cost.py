@@ -313,7 +313,7 @@ def test_a_manifest_holds_the_hashes_of_its_source_and_a_change_is_named(copied:
     rewrite(copied, "pool", code=dict.fromkeys(manifest.code, "0" * 16))
     few, many = notes_on(plan, copied)
     assert few == "2 grow trials published by other code: helpers/toy.py differs"
-    assert many.startswith("2 pool trials published by other code: helpers/toy.py, medsweep/config.py, ")
+    assert many.startswith("2 pool trials published by other code: helpers/toy.py, medsweep/accumulation.py, ")
     assert many.endswith(f" and {len(manifest.code) - 4} more differ")
     why = explain(manifest.digest, copied)
     assert why.changed_files == ("helpers/toy.py",)
