@@ -81,7 +81,7 @@ def run(  # noqa: PLR0917
     from medsweep.execution.machine import cpus_here
     from medsweep.store.cache import cache_spec
     from medsweep.study import session
-    from medsweep.tracking.mode import resolve_mode
+    from medsweep.tracking.mode import require_key, resolve_mode, unreachable
 
     if address is not None and runner == "local":
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
@@ -93,6 +93,11 @@ def run(  # noqa: PLR0917
         raise UserError(f"--cpus {cpus}: this process may use {cpus_here()} here; ask for no more")
     copies = cache_spec(cache, store)
     tracking = resolve_mode(wandb)
+    if tracking == "online":
+        require_key()
+        if (reason := unreachable()) is not None:
+            typer.echo(f"W&B: {reason}; it stays offline, and medsweep wandb push uploads all later", err=True)
+            tracking = "offline"
     opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
@@ -114,6 +119,9 @@ def run(  # noqa: PLR0917
             built = None if summary.stopped else opened.mirror(opened.folder(results))
             if not quiet:
                 typer.echo(wandb_views.mirror_line(built, sweep, store, mirrored))
+            if built is not None and tracking == "online":
+                # What was reused or lost is completed.
+                typer.echo("\n".join(wandb_views.push_lines(opened.push(), built)))
     return summary.exit_code
 
 

@@ -4,6 +4,10 @@ import shlex
 from pathlib import Path
 
 from medsweep.tracking.mirror import Built
+from medsweep.tracking.push import Pushed
+
+SHOWN = 5
+"""Failed runs that are named with their reasons."""
 
 
 def mirror_line(built: Built | None, sweep: Path, store: Path, before: int = 0) -> str:
@@ -24,3 +28,12 @@ def mirror_line(built: Built | None, sweep: Path, store: Path, before: int = 0) 
         f"{len(built.failed)} failed{lost}; look: {shlex.join(['wandb', 'leet', str(built.folder)])}; "
         f"upload: {shlex.join(['medsweep', 'wandb', 'push', *words])}"
     )
+
+
+def push_lines(pushed: Pushed, built: Built) -> list[str]:
+    """Where the runs are, how many were uploaded, were there before and failed, and why the first ones did."""
+    failed = {**built.failed, **pushed.failed}
+    counts = f"{len(pushed.uploaded)} runs uploaded, {len(pushed.there)} there before, {len(failed)} failed"
+    lines = [f"W&B: {counts}" + (f"; {pushed.url}" if pushed.url else "")]
+    lines += [f"failed: {name}: {reason}" for name, reason in list(failed.items())[:SHOWN]]
+    return lines + ([f"and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else [])

@@ -15,6 +15,8 @@ from medsweep.tracking.private import HIDDEN, without_people
 
 JOB = "report"
 RUN = ["dataset", "arm", "fold", "seed", "class", "metric"]
+TABLES = {"verdicts": "effects"} | {name: name for name in ("by-class", "factors", "failures", "lost-trials")}
+"""Tables of the report that are sent as such, by the name that they get; the page has them all."""
 LONGEST_TITLE = 63
 """Characters that W&B takes of an alert's title."""
 
@@ -35,10 +37,9 @@ def report_run(sweep: str, results: Path, runs: Sequence[MirroredRun], patients:
     found = _HEADLINE.search(text)
     headline = " ".join(html.unescape(re.sub(r"<[^>]+>", "", found[1])).split()) if found else "the report is there"
     figures = {path.stem: Picture(path, sha256_of(path)) for path in sorted((results / "figures").glob("*.png"))}
-    files = sorted((results / "tables").glob("*.csv"))
-    tables = {path.stem: _plain(_clean(pd.read_csv(path, dtype=str), patients)) for path in files}
-    if "effects" in tables:
-        tables["verdicts"] = tables.pop("effects")
+    files = {name: results / "tables" / f"{stem}.csv" for name, stem in TABLES.items()}
+    there = {name: path for name, path in files.items() if path.is_file()}
+    tables = {name: _plain(_clean(pd.read_csv(path, dtype=str), patients)) for name, path in there.items()}
     if (results / "results.parquet").is_file():
         tables["results"] = _run_means(pd.read_parquet(results / "results.parquet"))
     tables["costs"] = _costs(runs)

@@ -40,6 +40,7 @@ from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer, make_console
 from medsweep.tracking.mirror import Built, Mirror
 from medsweep.tracking.progress import StageQueue, SweepProgress
+from medsweep.tracking.push import Pushed, push
 from medsweep.tracking.tracker import TrackingMode
 
 Purpose = Literal["plan", "run", "read"]
@@ -220,6 +221,10 @@ class Session:
             return self._mirror(mirror, results)
         except OSError as error:
             return Built(mirror.folder, tuple(mirror.runs()), 0, {"every run": str(error)})
+
+    def push(self, entity: str | None = None, project: str | None = None) -> Pushed:
+        """Upload the runs that ``mirror`` has made and that are not at W&B yet."""
+        return push(Mirror(self.store.root, self.sweep.name), entity, project)
 
     def _mirror(self, mirror: Mirror, results: Path | None) -> Built:
         plan = self.plan if self.search is None else self.search.forward().plan

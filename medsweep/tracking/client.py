@@ -1,14 +1,15 @@
 """How W&B's client is set up here: all that it writes is in one folder, and offline it sends nothing."""
 
+import html
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from medsweep.tracking.mirrored_run import PlainTable
+from medsweep.tracking.mirrored_run import PlainTable, Scalar
 from medsweep.tracking.tracker import TrackingMode
 
 logger = logging.getLogger(__name__)
@@ -29,16 +30,25 @@ def log_row(run: Any, stage: str, step: int, metrics: Mapping[str, float], pictu
 
 
 def log_extras(run: Any, stage: str, tables: Mapping[str, PlainTable], pages: Mapping[str, str]) -> None:
-    """Log tables and HTML pages once."""
+    """Log tables and HTML pages once.
+
+    Tables are sent as HTML. A ``wandb.Table`` becomes an artifact, and the client sends the path on this host of each
+    file of an artifact with its manifest (wandb 0.31).
+    """
     import wandb
 
-    told: dict[str, Any] = {
-        f"{stage}/tables/{name}": wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])
-        for name, table in tables.items()
-    }
-    told |= {f"{stage}/{name}": wandb.Html(text, inject=False) for name, text in pages.items()}
-    if told:
-        run.log(told)
+    texts = {f"tables/{name}": _as_html(table) for name, table in tables.items()} | dict(pages)
+    if texts:
+        run.log({f"{stage}/{name}": wandb.Html(text, inject=False) for name, text in texts.items()})
+
+
+def _as_html(table: PlainTable) -> str:
+    def line(cells: Iterable[Scalar], kind: str) -> str:
+        shown = ("" if cell is None else f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in cells)
+        return "<tr>" + "".join(f"<{kind}>{html.escape(text)}</{kind}>" for text in shown) + "</tr>\n"
+
+    body = "".join(line(row, "td") for row in table.rows)
+    return f'<meta charset="utf-8"><table border="1">\n{line(table.columns, "th")}{body}</table>\n'
 
 
 def quiet_settings() -> Any:
@@ -88,7 +98,7 @@ def _set(variables: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def own_variables(folder: Path, mode: TrackingMode) -> dict[str, str | None]:
+def own_variables(folder: Path, mode: TrackingMode) -> dict[str, str]:
     """Environment variables that keep the client's files below ``folder`` and its errors on this host."""
     names = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache", "WANDB_ARTIFACT_DIR": "artifacts"}
     if mode == "offline":
@@ -99,16 +109,16 @@ def own_variables(folder: Path, mode: TrackingMode) -> dict[str, str | None]:
 
 
 @contextmanager
-def offline_client(folder: Path, staging: Path) -> Iterator[Callable[[], None]]:
+def offline_client(folder: Path) -> Iterator[Callable[[], None]]:
     """W&B's client in a state in which it sends nothing; yields what starts its helper process anew.
 
-    ``folder`` is of no use afterwards. In ``staging`` are the contents of tables until they are uploaded.
+    ``folder`` is of no use afterwards.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _tear_down()
     # What the user set for runs of their own, as an id or tags, is not for these.
     theirs: dict[str, str | None] = dict.fromkeys(name for name in os.environ if name.startswith("WANDB_"))
-    with environment(theirs | own_variables(folder, "offline") | {"WANDB_DATA_DIR": str(staging)}):
+    with environment({**theirs, **own_variables(folder, "offline")}):
         import wandb
 
         def begin_anew() -> None:

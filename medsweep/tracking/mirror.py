@@ -3,7 +3,6 @@
 Layout of ``STORE/wandb/SWEEP/``::
 
     offline-run-TIME-ID/   one run, as ``wandb sync`` and ``wandb leet`` read it
-    .staging/              contents of the report's tables, which W&B's client reads as it uploads
     mirrored.json          by id the hash of what a run tells, and its folder
 
 A run whose trial tells nothing new is left as it is. Nothing is sent from here.
@@ -60,6 +59,10 @@ class Mirror:
         files = {run_id: folder / f"run-{run_id}.wandb" for run_id, folder in folders.items()}
         return {run_id: file for run_id, file in files.items() if file.is_file()}
 
+    def fingerprints(self) -> dict[str, str]:
+        """What each run tells, as a hash, by id."""
+        return {run_id: entry["fingerprint"] for run_id, entry in self._read().items()}
+
     def build(self, runs: Sequence[MirroredRun], kind: Kind = "trial") -> Built:
         """Write the runs that are not there as they are told; runs of this kind that are not told of are deleted."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,10 +113,8 @@ class Mirror:
         """Write runs on a desk beside the others, and move those that are whole among them; why others are not."""
         desk = self.folder / DESK
         (desk / "wandb").mkdir(parents=True)
-        staging = self.folder / ".staging" if kind == "report" else desk / "staging"
-        shutil.rmtree(staging, ignore_errors=True)
         try:
-            failed = _write_all(runs, desk, staging)
+            failed = _write_all(runs, desk)
             # W&B's helper process has ended by now, and what it wrote is there.
             for run in runs:
                 if run.run_id in failed:
@@ -134,12 +135,12 @@ class Mirror:
         return failed
 
 
-def _write_all(runs: Sequence[MirroredRun], desk: Path, staging: Path) -> dict[str, str]:
+def _write_all(runs: Sequence[MirroredRun], desk: Path) -> dict[str, str]:
     """Write each run to ``desk``; why each failed that did. A full disk, or three in a row, ends it."""
     failed: dict[str, str] = {}
     in_a_row = 0
     try:
-        with offline_client(desk / "client", staging) as begin_anew:
+        with offline_client(desk / "client") as begin_anew:
             for run in runs:
                 try:
                     write_run(run, desk)

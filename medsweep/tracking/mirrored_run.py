@@ -8,6 +8,8 @@ from pathlib import Path
 
 from medsweep.files import sha256_of
 
+FORMAT = 2
+"""Of what is written for a run; a higher one has all runs written again."""
 Scalar = bool | int | float | str | None
 
 
@@ -66,7 +68,7 @@ class MirroredRun:
     @property
     def fingerprint(self) -> str:
         """A hash of all that is told, wherever the pictures lie."""
-        told = asdict(self)
+        told = asdict(self) | {"format": FORMAT}
         for row in told["rows"]:
             row["pictures"] = {name: picture["sha256"] for name, picture in row["pictures"].items()}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -1,15 +1,21 @@
 """Whether W&B is told at all, and whether over the network."""
 
+import base64
 import configparser
+import http.client
+import json
 import logging
 import netrc
 import os
+import urllib.request
 from pathlib import Path
 from typing import cast, get_args
 from urllib.parse import urlsplit
 
 from medsweep.errors import UserError, nearest
 from medsweep.tracking.tracker import TrackingMode
+
+PREFLIGHT_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +58,48 @@ def _mode_in(path: Path) -> str | None:
     return parser.get("default", "mode", fallback=None)
 
 
+def require_key() -> None:
+    """Raise UserError where nobody is logged in to W&B."""
+    if not _logged_in():
+        raise UserError(
+            f"nobody is logged in to W&B at {base_url()}; run wandb login, or set WANDB_API_KEY, or stay offline"
+        )
+
+
+def base_url() -> str:
+    """Where W&B's server is."""
+    return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
+
+
+def unreachable() -> str | None:
+    """Why W&B's server would not take anything now, or None; asked once, for ``PREFLIGHT_SECONDS`` at most."""
+    secret = base64.b64encode(f"api:{_key()}".encode()).decode()
+    request = urllib.request.Request(
+        f"{base_url()}/graphql",
+        data=json.dumps({"query": "query Viewer { viewer { id } }"}).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Basic {secret}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS) as answer:
+            viewer = (json.load(answer).get("data") or {}).get("viewer")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"{base_url()} cannot be used ({' '.join(str(error).split())})"
+    return None if viewer else f"{base_url()} does not know the key"
+
+
 def _logged_in() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    return bool(_key())
+
+
+def _key() -> str:
+    """The key of who is logged in, from the environment or from ``.netrc``; empty where nobody is."""
+    if key := os.environ.get("WANDB_API_KEY"):
+        return key
+    host = urlsplit(base_url()).hostname or ""
     path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     try:
-        return path.exists() and host in netrc.netrc(path).hosts
+        found = netrc.netrc(path).hosts.get(host) if path.exists() else None
     except (OSError, netrc.NetrcParseError) as error:
         logger.warning("W&B stays offline, since the login in %s cannot be read: %s", path, error)
-        return False
+        return ""
+    return (found[2] or "") if found else ""

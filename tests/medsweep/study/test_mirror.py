@@ -1,8 +1,10 @@
 """The W&B runs of a sweep say what its store says: every trial, every report at its step, every picture."""
 
+import hashlib
 import html
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from helpers.micro import write_micro
 from helpers.wandb_runs import WrittenRun, read_runs
+from helpers.wandb_server import KEY, Served, wandb_server
 from medsweep.cli import app
 from medsweep.data.slices import SliceSet
 from medsweep.files import sha256_of
@@ -27,6 +31,7 @@ from medsweep.store.store import Store
 from medsweep.store.workspace import Workspace
 from medsweep.study.session import open_sweep
 from medsweep.study.stages import STAGES
+from medsweep.tracking.mode import unreachable
 from medsweep.trainers.segmentation import train
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trial import Progress, StageFunction, Trial
@@ -204,22 +209,24 @@ def test_the_sweep_itself_is_a_run_with_report_figures_tables_and_an_alert(mirro
     page = (run.folder / "files" / run.media["report/page"]).read_text()
     assert "<html" in page
     assert str(mirrored.folder) not in page
-    files = {key: run.folder / "files" / path for key, path in run.media.items() if path.endswith(".table.json")}
-    tables = {key: json.loads(file.read_text()) for key, file in files.items()}
+    keys = [key for key in run.media if key.startswith("report/tables/")]
+    tables = {key.removeprefix("report/tables/"): read_table(run.folder / "files" / run.media[key]) for key in keys}
     means = pd.read_parquet(results / "results.parquet")
     means = means[np.isfinite(means["value"])].groupby(["arm", "class", "metric"])["value"].mean()
-    columns = tables["report/tables/results"]["columns"]
-    told = pd.DataFrame(tables["report/tables/results"]["data"], columns=columns).set_index(["arm", "class", "metric"])[
-        "mean"
-    ]
-    assert told.to_dict() == pytest.approx(means.to_dict())
-    assert "verdict" in tables["report/tables/verdicts"]["columns"]
-    table = tables["report/tables/costs"]
-    costs = {row[0]: dict(zip(table["columns"], row, strict=True)) for row in table["data"]}
+    told = {(row["arm"], row["class"], row["metric"]): float(row["mean"]) for row in tables["results"]}
+    assert told == pytest.approx(means.to_dict(), rel=1e-4)
+    assert all(row["verdict"] for row in tables["verdicts"])
+    costs = {row["arm"]: row for row in tables["costs"]}
     hours = sum(run.summary["hours"] for run in mirrored.runs.values() if run.config.get("arm") == "b-sg count=4")
-    assert costs["b-sg count=4"]["own_hours"] == pytest.approx(hours)
-    assert costs["b-sg count=4"]["hours"] > hours
-    assert not any(column == "patient" for table in tables.values() for column in table["columns"])
+    assert float(costs["b-sg count=4"]["own_hours"]) == pytest.approx(hours, rel=1e-4)
+    assert float(costs["b-sg count=4"]["hours"]) > hours
+    assert not any("patient" in row for table in tables.values() for row in table)
+
+
+def read_table(file: Path) -> list[dict[str, str]]:
+    head, *rows = re.findall(r"<tr>(.*?)</tr>", file.read_text(), re.DOTALL)
+    names = re.findall(r"<th>(.*?)</th>", head)
+    return [dict(zip(names, re.findall(r"<td>(.*?)</td>", row), strict=True)) for row in rows]
 
 
 def test_nothing_private_is_in_the_files(mirrored: Mirrored) -> None:
@@ -228,8 +235,6 @@ def test_nothing_private_is_in_the_files(mirrored: Mirrored) -> None:
     assert {run.run.host for run in mirrored.runs.values()} == {""}
     for file in (mirrored.store.root / "wandb").rglob("*"):
         content = file.read_bytes() if file.is_file() else b""
-        # where W&B's client finds the contents of tables as it uploads them, which it does not send
-        content = content.replace(str(mirrored.store.root / "wandb" / "micro" / ".staging").encode(), b"")
         for private in (str(mirrored.folder), "/secret", *patients):
             assert private.encode() not in content, (file, private)
 
@@ -257,3 +262,78 @@ def test_a_second_build_changes_nothing_and_a_lost_run_is_written_again_without_
     assert f"W&B: {len(mirrored.runs)} runs mirrored in {mirror}, 1 of them now; 0 failed" in again.stdout
     assert read_runs(mirror)[name].rows == mirrored.runs[name].rows
     assert callers == []
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    with wandb_server() as served:
+        monkeypatch.setenv("WANDB_BASE_URL", served.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.delenv("WANDB_MODE", raising=False)
+        yield served
+        assert served.errors == []
+
+
+def _push(mirrored: Mirrored, *more: str) -> Result:
+    where = ["--store", str(mirrored.store.root), "--results", str(mirrored.folder / "results")]
+    return CliRunner().invoke(app, ["wandb", "push", str(mirrored.sweep), *where, *more])
+
+
+def test_push_brings_the_store_to_the_server_and_a_second_push_sends_nothing(
+    mirrored: Mirrored, server: Served
+) -> None:
+    broken = next(name for name in mirrored.runs if name.endswith("-try-1"))
+    server.refused = lambda operation, asked: 403 if asked.get("name") == broken else 0
+    told = _push(mirrored)
+    count = len(mirrored.runs)
+    assert told.exit_code == 1
+    assert f"W&B: {count - 1} runs uploaded, 0 there before, 1 failed; {server.url}/lab/micro" in told.output
+    assert f"failed: {broken}: " in told.output
+    server.refused = lambda operation, asked: 0
+    assert f"W&B: 1 runs uploaded, {count - 1} there before, 0 failed" in _push(mirrored).output
+    for name, run in mirrored.runs.items():
+        there = server.runs["micro", name]
+        assert len(there.rows) == len(run.rows)
+        for sent, written in zip(there.rows, run.rows, strict=True):
+            numbers = {key: value for key, value in written.items() if isinstance(value, int | float)}
+            assert {key: sent[key] for key in numbers} == pytest.approx(numbers), name
+        assert there.exit_code == run.exit_code
+        assert there.fields["jobType"] == run.run.job_type
+        pictures = {value for row in run.rows for value in row.values() if isinstance(value, str)}
+        assert pictures <= {hashlib.sha256(content).hexdigest() for content in there.files.values()}, name
+    assert [alert["text"] for alert in server.alerts] == [mirrored.runs["report-micro"].run.notes]
+    asked = dict(server.asked)
+    again = _push(mirrored)
+    assert (again.exit_code, dict(server.asked)) == (0, asked), again.output
+    assert f"W&B: 0 runs uploaded, {count} there before, 0 failed" in again.output
+    _require_same_when_sent_twice(mirrored, server)
+
+
+def _require_same_when_sent_twice(mirrored: Mirrored, server: Served) -> None:
+    first = {name: run.rows for (_, name), run in server.runs.items()}
+    (mirrored.store.root / "wandb" / "micro" / "pushed.json").unlink()
+    assert f"W&B: {len(mirrored.runs)} runs uploaded" in _push(mirrored).output
+    assert {name: server.runs["micro", name].rows for name in first} == first
+    patients = open_sweep(mirrored.sweep, mirrored.store.root, to="read").plan.patients
+    for private in (str(mirrored.folder), sys.prefix, KEY, "/secret", *patients):
+        assert not any(private.encode() in body for body in server.bodies), private
+
+
+def test_online_without_a_key_ends_before_anything(mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETRC", str(mirrored.folder / "nowhere"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    told = _push(mirrored)
+    assert told.exit_code == 2
+    assert "nobody is logged in to W&B at" in told.output
+    words = ["run", str(mirrored.sweep), "--store", str(mirrored.store.root), "--wandb", "online"]
+    assert CliRunner().invoke(app, words).exit_code == 2
+
+
+def test_the_preflight_says_why_a_server_is_of_no_use(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unreachable() is None
+    server.refused = lambda operation, asked: 401
+    assert "cannot be used (HTTP Error 401" in (unreachable() or "")
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        monkeypatch.setattr("medsweep.tracking.mode.PREFLIGHT_SECONDS", 0.2)
+        assert "timed out" in (unreachable() or "")

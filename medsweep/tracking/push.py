@@ -1,0 +1,114 @@
+"""Uploads the offline runs of a sweep with W&B's own client, and says of each run what became of it.
+
+A run is sent whole, from its first line on, so that one sent twice takes the place of what it was. What was sent, and
+where to, is in ``STORE/wandb/SWEEP/pushed.json``.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from medsweep.files import write_json
+from medsweep.tracking.client import own_variables
+from medsweep.tracking.mirror import Mirror
+from medsweep.tracking.mode import base_url
+
+BATCH: Final = 50
+"""Runs that one call of the client uploads."""
+BATCH_SECONDS, RUN_SECONDS = 60.0, 30.0
+"""A call that takes longer than these, per call and per run, is ended."""
+
+_LINE = re.compile(r"\[[^\]]*?/?([a-z0-9-]+)\] (.*)")
+_URL = re.compile(r"https?://\S+?(?=/runs/)")
+_BAD = re.compile(r"error|fail|unauthorized|forbidden|denied|timed? ?out|refused", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What became of the runs of a sweep."""
+
+    uploaded: tuple[str, ...]
+    there: tuple[str, ...]
+    """Runs that were uploaded before and say nothing new."""
+    failed: Mapping[str, str]
+    """Why each run is not there, by id."""
+    url: str
+    """Of the project; empty where no run was uploaded."""
+
+
+def push(mirror: Mirror, entity: str | None, project: str | None) -> Pushed:
+    """Upload the runs that are not there yet, to ``entity`` and ``project`` or the user's own and the sweep's."""
+    target = f"{base_url()} {entity or os.environ.get('WANDB_ENTITY', '')}/{project or ''}"
+    record = mirror.folder / "pushed.json"
+    sent: dict[str, list[str]] = json.loads(record.read_text()) if record.is_file() else {}
+    fingerprints, files = mirror.fingerprints(), mirror.runs()
+    there = [name for name in files if sent.get(name) == [fingerprints[name], target]]
+    new = [name for name in files if name not in there]
+    words = [word for flag, value in (("--entity", entity), ("--project", project)) if value for word in (flag, value)]
+    uploaded: list[str] = []
+    failed: dict[str, str] = {}
+    url = ""
+    for start in range(0, len(new), BATCH):
+        batch = {name: files[name] for name in new[start : start + BATCH]}
+        told = _sync(batch, words, mirror.folder)
+        for name in batch:
+            reason = _reason(name, told)
+            if reason is None:
+                uploaded.append(name)
+                sent[name] = [fingerprints[name], target]
+            else:
+                failed[name] = reason
+        url = next((found[0] for line in told if (found := _URL.search(line))), url)
+        write_json(record, sent)
+    return Pushed(tuple(uploaded), tuple(there), failed, url)
+
+
+def _sync(files: Mapping[str, Path], words: Sequence[str], folder: Path) -> list[str]:
+    """The lines that ``wandb sync`` says of some runs; its exit code is 0 whatever happens."""
+    command = [
+        sys.executable,
+        "-m",
+        "wandb",
+        "sync",
+        "--include-synced",
+        *words,
+        *(str(file) for file in files.values()),
+    ]
+    # Without a program of its own, the client sends the path of its executable.
+    variables = {**own_variables(folder / ".client", "online"), "WANDB_MODE": "online", "WANDB_PROGRAM": "medsweep"}
+    seconds = BATCH_SECONDS + RUN_SECONDS * len(files)
+    try:
+        ran = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **variables},
+            cwd=folder,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        output = late.stdout or b""
+        text = output.decode(errors="replace") if isinstance(output, bytes) else output
+        return [*text.splitlines(), f"error: the upload was ended after {seconds:.0f} s"]
+    return ran.stdout.splitlines()
+
+
+def _reason(name: str, told: Sequence[str]) -> str | None:
+    """Why a run was not uploaded, None where it was: an error of its own, or no word of its end."""
+    own = [found[2] for line in told if (found := _LINE.search(line)) and found[1] == name]
+    wrong = [text for text in own if _BAD.search(text)]
+    if wrong:
+        return wrong[-1]
+    if any(text.startswith("Finished syncing") for text in own):
+        return None
+    general = [line.removeprefix("wandb: ") for line in told if _BAD.search(line) and not _LINE.search(line)]
+    return general[-1] if general else "W&B's client said nothing of its end"

@@ -1,0 +1,190 @@
+"""A server on the loopback that speaks as much of W&B's protocol as its client needs to upload runs.
+
+History is kept by line number, as the real server does: what is sent from an offset takes the place of what was there.
+"""
+
+import gzip
+import json
+import re
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ENTITY = "lab"
+KEY = "c0ffee00" * 5
+
+
+@dataclass
+class ServedRun:
+    """What the server has of one run."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    lines: dict[str, dict[int, str]] = field(default_factory=dict)
+    """Content of the streamed files by line number."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    exit_code: int | None = None
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Reports in order, without what the client counts itself."""
+        lines = self.lines.get("wandb-history.jsonl", {})
+        assert sorted(lines) == list(range(len(lines)))
+        rows = [json.loads(lines[at]) for at in sorted(lines)]
+        return [{key: value for key, value in row.items() if not key.startswith("_")} for row in rows]
+
+
+@dataclass
+class Served:
+    """The server as a test sees it."""
+
+    url: str
+    runs: dict[tuple[str, str], ServedRun] = field(default_factory=dict)
+    """By project and id."""
+    asked: Counter[str] = field(default_factory=Counter)
+    """How often each operation was asked for."""
+    bodies: list[bytes] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    """Of the server itself."""
+    refused: Callable[[str, dict[str, Any]], int] = lambda operation, variables: 0
+    """Status with which a request is refused, 0 for those that are answered."""
+
+
+@contextmanager
+def wandb_server() -> Iterator[Served]:
+    """A running server."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.served = Served(f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.served
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    served: Served
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            self.served.errors.append(traceback.format_exc())
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    @property
+    def served(self) -> Served:
+        return self.server.served
+
+    def do_POST(self) -> None:
+        body = self._body()
+        if self.path.startswith("/graphql"):
+            asked = json.loads(body)
+            found = re.search(r"(?:query|mutation)\s+(\w+)", asked["query"])
+            operation = found[1] if found else "anonymous"
+            variables = asked.get("variables") or {}
+            self.served.asked[operation] += 1
+            if status := self.served.refused(operation, variables):
+                self._answer(status, {"errors": [{"message": "refused"}]})
+                return
+            name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
+            answer = getattr(self, f"_{name}", lambda variables: {})(variables)
+            self._answer(200, {"data": answer})
+        elif (stream := re.fullmatch(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream", self.path)) is not None:
+            self._stream(self._run(stream[2], stream[3]), json.loads(body))
+            self._answer(200, {"exitcode": None, "limits": {}})
+        else:
+            self.served.asked[self.path] += 1
+            self._answer(404, {})
+
+    def do_GET(self) -> None:
+        self.served.asked[self.path] += 1
+        self._answer(404, {})
+
+    def do_PUT(self) -> None:
+        body = self._body()
+        _, project, run, name = self.path.removeprefix("/").split("/", 3)
+        self._run(project, run).files[name] = body
+        self._answer(200, {})
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            body = b"".join(parts)
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+        self.served.bodies.append(body)
+        return body
+
+    def _answer(self, status: int, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _run(self, project: str, run_id: str) -> ServedRun:
+        return self.served.runs.setdefault((project, run_id), ServedRun())
+
+    def _stream(self, run: ServedRun, told: dict[str, Any]) -> None:
+        self.served.asked["file_stream"] += 1
+        for name, chunk in (told.get("files") or {}).items():
+            lines = run.lines.setdefault(name, {})
+            lines |= {chunk["offset"] + number: line for number, line in enumerate(chunk["content"])}
+        if told.get("complete"):
+            run.exit_code = told.get("exitcode")
+
+    def _viewer(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"viewer": {"id": "u", "entity": ENTITY, "username": "me", "flags": "{}", "teams": {"edges": []}}}
+
+    def _server_features_query(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"serverInfo": {"features": []}}
+
+    def _upsert_bucket(self, variables: dict[str, Any]) -> dict[str, Any]:
+        name, project = variables.get("name"), variables.get("project")
+        if name is None:  # an update names the run by the server's own id
+            project, name = variables["id"].split("/")
+        known = (project, name) in self.served.runs
+        run = self._run(project, name)
+        run.fields |= {key: value for key, value in variables.items() if value is not None}
+        entity = variables.get("entity") or ENTITY
+        bucket = {
+            "id": f"{project}/{name}",
+            "name": name,
+            "displayName": variables.get("displayName") or name,
+            "config": variables.get("config") or "{}",
+            "historyLineCount": len(run.lines.get("wandb-history.jsonl", {})),
+            "project": {"id": project, "name": project, "entity": {"id": entity, "name": entity}},
+        }
+        return {"upsertBucket": {"bucket": bucket, "inserted": not known}}
+
+    def _run_resume_status(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"model": None}
+
+    def _create_run_files(self, variables: dict[str, Any]) -> dict[str, Any]:
+        where = f"{self.served.url}/upload/{variables['project']}/{variables['run']}"
+        files = [{"name": name, "uploadUrl": f"{where}/{name}"} for name in variables["files"]]
+        return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
+
+    def _notify_scriptable_run_alert(self, variables: dict[str, Any]) -> dict[str, Any]:
+        self.served.alerts.append(variables)
+        return {"notifyScriptableRunAlert": {"success": True}}
