@@ -1,7 +1,7 @@
 """``medsweep plan``, ``run``, ``status`` and ``why``: what a sweep needs, and getting it done."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ from medsweep.commands.options import (
 )
 from medsweep.errors import UserError
 from medsweep.store.store import DamagedError
+
+if TYPE_CHECKING:
+    from medsweep.tracking.tracker import TrackingMode
 
 
 def plan(
@@ -81,7 +84,6 @@ def run(  # noqa: PLR0917
     from medsweep.execution.machine import cpus_here
     from medsweep.store.cache import cache_spec
     from medsweep.study import session
-    from medsweep.tracking.mode import require_key, resolve_mode, unreachable
 
     if address is not None and runner == "local":
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
@@ -92,12 +94,7 @@ def run(  # noqa: PLR0917
     if cpus is not None and cpus > cpus_here():
         raise UserError(f"--cpus {cpus}: this process may use {cpus_here()} here; ask for no more")
     copies = cache_spec(cache, store)
-    tracking = resolve_mode(wandb)
-    if tracking == "online":
-        require_key()
-        if (reason := unreachable()) is not None:
-            typer.echo(f"W&B: {reason}; it stays offline, and medsweep wandb push uploads all later", err=True)
-            tracking = "offline"
+    tracking = _tracking(wandb)
     opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
@@ -120,9 +117,23 @@ def run(  # noqa: PLR0917
             if not quiet:
                 typer.echo(wandb_views.mirror_line(built, sweep, store, mirrored))
             if built is not None and tracking == "online":
-                # What was reused or lost is completed.
-                typer.echo("\n".join(wandb_views.push_lines(opened.push(), built)))
+                pushed = opened.push()
+                if pushed.failed or not quiet:
+                    typer.echo("\n".join(wandb_views.push_lines(pushed, built)))
     return summary.exit_code
+
+
+def _tracking(flag: str | None) -> "TrackingMode":
+    """The W&B mode; offline where it should be online and the server cannot be used, which is said."""
+    from medsweep.tracking.mode import require_key, resolve_mode, unreachable
+
+    tracking = resolve_mode(flag)
+    if tracking == "online":
+        require_key()
+        if (reason := unreachable()) is not None:
+            typer.echo(f"W&B: {reason}; it stays offline, and medsweep wandb push uploads all later", err=True)
+            return "offline"
+    return tracking
 
 
 def status(sweep: SweepPath, store: StorePath = STORE, as_json: AsJson = False) -> int:

@@ -8,8 +8,9 @@ import logging
 import netrc
 import os
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 
 from medsweep.errors import UserError, nearest
@@ -72,19 +73,29 @@ def base_url() -> str:
 
 
 def unreachable() -> str | None:
-    """Why W&B's server would not take anything now, or None; asked once, for ``PREFLIGHT_SECONDS`` at most."""
+    """Why W&B's server would not take anything now, or None; asked once."""
+    try:
+        known = ask("query Viewer { viewer { id } }", {}).get("viewer")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"{base_url()} cannot be used ({' '.join(str(error).split())})"
+    return None if known else f"{base_url()} does not know the key"
+
+
+def ask(query: str, variables: Mapping[str, str | None]) -> dict[str, Any]:
+    """What W&B's server answers to a GraphQL query within ``PREFLIGHT_SECONDS``.
+
+    Raises:
+        OSError, ValueError, http.client.HTTPException: it refuses, or says nothing that can be read.
+    """
     secret = base64.b64encode(f"api:{_key()}".encode()).decode()
     request = urllib.request.Request(
         f"{base_url()}/graphql",
-        data=json.dumps({"query": "query Viewer { viewer { id } }"}).encode(),
+        data=json.dumps({"query": query, "variables": variables}).encode(),
         headers={"Content-Type": "application/json", "Authorization": f"Basic {secret}"},
     )
-    try:
-        with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS) as answer:
-            viewer = (json.load(answer).get("data") or {}).get("viewer")
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return f"{base_url()} cannot be used ({' '.join(str(error).split())})"
-    return None if viewer else f"{base_url()} does not know the key"
+    with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS) as answer:
+        data: dict[str, Any] | None = json.load(answer).get("data")
+    return data or {}
 
 
 def _logged_in() -> bool:

@@ -1,9 +1,11 @@
 """Uploads the offline runs of a sweep with W&B's own client, and says of each run what became of it.
 
-A run is sent whole, from its first line on, so that one sent twice takes the place of what it was. What was sent, and
-where to, is in ``STORE/wandb/SWEEP/pushed.json``.
+The client appends to what the server has of a run, so that a run sent twice would be there twice. So the server is
+asked first how many reports it has of each run, and a trial's run is sent only where it has none. What was sent, and
+where to, is in ``STORE/wandb/SWEEP/pushed.json``. The run of the report is sent again whenever it has changed.
 """
 
+import http.client
 import json
 import os
 import re
@@ -17,12 +19,18 @@ from typing import Final
 from medsweep.files import write_json
 from medsweep.tracking.client import own_variables
 from medsweep.tracking.mirror import Mirror
-from medsweep.tracking.mode import base_url
+from medsweep.tracking.mode import ask, base_url
+from medsweep.tracking.run_file import records
 
 BATCH: Final = 50
 """Runs that one call of the client uploads."""
 BATCH_SECONDS, RUN_SECONDS = 60.0, 30.0
 """A call that takes longer than these, per call and per run, is ended."""
+
+LINES: Final = (
+    "query Lines($entity: String, $project: String!, $run: String!) "
+    "{ project(name: $project, entityName: $entity) { run(name: $run) { historyLineCount } } }"
+)
 
 _LINE = re.compile(r"\[[^\]]*?/?([a-z0-9-]+)\] (.*)")
 _URL = re.compile(r"https?://\S+?(?=/runs/)")
@@ -50,9 +58,19 @@ def push(mirror: Mirror, entity: str | None, project: str | None) -> Pushed:
     fingerprints, files = mirror.fingerprints(), mirror.runs()
     there = [name for name in files if sent.get(name) == [fingerprints[name], target]]
     new = [name for name in files if name not in there]
+    failed: dict[str, str] = {}
+    for name in [name for name in new if not name.startswith("report-")]:
+        try:
+            lines, own = _lines(name, entity, project or mirror.folder.name), _reports(files[name])
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            return Pushed((), tuple(there), dict.fromkeys(new, f"{base_url()} cannot be asked ({error})"), "")
+        if 0 < lines < own:
+            failed[name] = f"{lines} of its {own} reports are there; delete it at W&B, or give another --project"
+        elif lines:
+            there.append(name)
+    new = [name for name in new if name not in failed and name not in there]
     words = [word for flag, value in (("--entity", entity), ("--project", project)) if value for word in (flag, value)]
     uploaded: list[str] = []
-    failed: dict[str, str] = {}
     url = ""
     for start in range(0, len(new), BATCH):
         batch = {name: files[name] for name in new[start : start + BATCH]}
@@ -67,6 +85,17 @@ def push(mirror: Mirror, entity: str | None, project: str | None) -> Pushed:
         url = next((found[0] for line in told if (found := _URL.search(line))), url)
         write_json(record, sent)
     return Pushed(tuple(uploaded), tuple(there), failed, url)
+
+
+def _lines(name: str, entity: str | None, project: str) -> int:
+    """How many reports the server has of a run."""
+    found = ask(LINES, {"entity": entity or os.environ.get("WANDB_ENTITY"), "project": project, "run": name})
+    run = (found.get("project") or {}).get("run") or {}
+    return int(run.get("historyLineCount") or 0)
+
+
+def _reports(file: Path) -> int:
+    return sum(record.WhichOneof("record_type") == "history" for record in records(file))
 
 
 def _sync(files: Mapping[str, Path], words: Sequence[str], folder: Path) -> list[str]:
