@@ -19,6 +19,7 @@ from medsweep.errors import UserError
 from medsweep.store.store import DamagedError
 
 if TYPE_CHECKING:
+    from medsweep.study.session import Session
     from medsweep.tracking.tracker import TrackingMode
 
 
@@ -80,7 +81,7 @@ def run(  # noqa: PLR0917
     ] = False,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
-    from medsweep.commands import views, wandb_views
+    from medsweep.commands import views
     from medsweep.execution.machine import cpus_here
     from medsweep.store.cache import cache_spec
     from medsweep.study import session
@@ -98,7 +99,8 @@ def run(  # noqa: PLR0917
     opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
-    require_folder(opened.folder(results), "results")
+    results_folder = opened.folder(results)
+    require_folder(results_folder, "results")
     options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet)
     summary = opened.run(options)
     if not quiet or summary.exit_code != 0:
@@ -113,14 +115,23 @@ def run(  # noqa: PLR0917
         typer.echo(f"no report: {error}")
     finally:
         if tracking != "disabled":
-            built = None if summary.stopped else opened.mirror(opened.folder(results))
-            if not quiet:
-                typer.echo(wandb_views.mirror_line(built, sweep, store, mirrored))
-            if built is not None and tracking == "online":
-                pushed = opened.push()
-                if pushed.failed or not quiet:
-                    typer.echo("\n".join(wandb_views.push_lines(pushed, built)))
+            _end_mirror(opened, sweep, None if summary.stopped else results_folder, mirrored, tracking, quiet=quiet)
     return summary.exit_code
+
+
+def _end_mirror(
+    opened: "Session", sweep: Path, results: Path | None, mirrored: int, tracking: "TrackingMode", *, quiet: bool
+) -> None:
+    """Mirror the report, push all where W&B is online, and say so; without ``results`` the run was stopped."""
+    from medsweep.commands import wandb_views
+
+    built = None if results is None else opened.mirror(results)
+    if not quiet:
+        typer.echo(wandb_views.mirror_line(built, sweep, opened.store.root, mirrored))
+    if built is not None and tracking == "online":
+        pushed = opened.push()
+        if pushed.failed or not quiet:
+            typer.echo("\n".join(wandb_views.push_lines(pushed, built)))
 
 
 def _tracking(flag: str | None) -> "TrackingMode":
