@@ -67,8 +67,8 @@ class MirroredRun:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all that is told, wherever the pictures lie."""
-        told = asdict(self) | {"format": FORMAT}
+        """A hash of all that is told, wherever the pictures lie; pages tell nothing else, and when they were made."""
+        told = asdict(self) | {"format": FORMAT, "pages": sorted(self.pages)}
         for row in told["rows"]:
             row["pictures"] = {name: picture["sha256"] for name, picture in row["pictures"].items()}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

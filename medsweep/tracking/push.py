@@ -34,7 +34,7 @@ LINES: Final = (
 
 _LINE = re.compile(r"\[[^\]]*?/?([a-z0-9-]+)\] (.*)")
 _URL = re.compile(r"https?://\S+?(?=/runs/)")
-_BAD = re.compile(r"error|fail|unauthorized|forbidden|denied|timed? ?out|refused", re.IGNORECASE)
+_BAD = re.compile(r"error|fatal|failed", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,10 @@ def _sync(files: Mapping[str, Path], words: Sequence[str], folder: Path) -> list
 def _reason(name: str, told: Sequence[str]) -> str | None:
     """Why a run was not uploaded, None where it was: an error of its own, or no word of its end."""
     own = [found[2] for line in told if (found := _LINE.search(line)) and found[1] == name]
-    wrong = [text for text in own if _BAD.search(text)]
+    wrong = [text for text in own if _BAD.match(text)]
     if wrong:
         return wrong[-1]
     if any(text.startswith("Finished syncing") for text in own):
         return None
-    general = [line.removeprefix("wandb: ") for line in told if _BAD.search(line) and not _LINE.search(line)]
+    general = [text for line in told if _BAD.match(text := line.removeprefix("wandb: "))]
     return general[-1] if general else "W&B's client said nothing of its end"
