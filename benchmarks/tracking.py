@@ -1,4 +1,4 @@
-"""What W&B costs per trial, offline: logged by medsweep inside the trial, against Ray's WandbLoggerCallback.
+"""What W&B costs per trial, offline: made by medsweep from its store at the end, against Ray's WandbLoggerCallback.
 
 Both run as many tiny trials of ``REPORTS`` reports on the same Ray, in turn in one process run. Counted are seconds and
 the most processes that lived at a time beside those of the idle Ray.
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from medsweep.data.stage_config import StageConfig
@@ -21,6 +21,9 @@ from medsweep.execution.ray_runner import RayRunner
 from medsweep.execution.task import RunContext, TrackingMode
 from medsweep.sweep.plan import Builder, Plan
 from medsweep.tracking.console import Observer
+from medsweep.tracking.mirror import Mirror
+from medsweep.tracking.mirrored_run import MirroredRun, recorded_rows
+from medsweep.tracking.tracker import run_id
 from medsweep.trial import Progress, Stage, Trial
 
 REPORTS = 20
@@ -87,10 +90,30 @@ def ours(trials: int, runner: RayRunner, folder: Path, tracking: TrackingMode) -
     plan = Plan("bench", (), (), builder.trials, {}, frozenset(digests))
     begun = time.perf_counter()
     summary = run_plan(plan, RunContext(store=folder, stages=STAGES, tracking=tracking), runner, Observer())
+    if tracking != "disabled":
+        mirror(folder, digests)
     seconds = time.perf_counter() - begun
     if not summary.ok or summary.ran["count"] != trials:
         raise RuntimeError(f"expected {trials} trials, got {summary}")
     return seconds
+
+
+def mirror(folder: Path, digests: Sequence[str]) -> None:
+    """Write the W&B run of each trial, as ``medsweep run`` does at its end."""
+    begun = time.perf_counter()
+    runs = [
+        MirroredRun(
+            run_id=run_id("count", digest),
+            project="bench",
+            name=f"count {digest[:6]}",
+            group="shared",
+            job_type="count",
+            rows=recorded_rows(folder / "count" / digest),
+        )
+        for digest in digests
+    ]
+    built = Mirror(folder, "bench").build(runs)
+    print(f"mirror: {(time.perf_counter() - begun) / len(runs):.3f} s per run, {len(built.failed)} failed")
 
 
 def callback(trials: int, folder: Path, *, tracked: bool) -> float:
