@@ -79,7 +79,7 @@ def _answer(material: Material) -> tuple[Block, ...]:
     lines = tuple((SIGNS[answer.verdict], answer) for answer in analysis.answers)
     limits = (analysis.scope, *analysis.limits, *material.context.limits)
     level = Prose((_control_level(analysis),))
-    return (level, Verdicts(lines, analysis.dead), results.forest(material), Bullets(limits))
+    return (level, Bullets(analysis.why), Verdicts(lines, analysis.dead), results.forest(material), Bullets(limits))
 
 
 def _control_level(analysis: Analysis) -> str:

@@ -40,6 +40,7 @@ from medsweep.analysis.study.mechanisms.accumulation import AccumulationStudy, a
 from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy, mechanism_of
 from medsweep.analysis.study.mechanisms.misfit import NO_SAMPLES
 from medsweep.analysis.study.mechanisms.texture import TextureStudy, texture_of
+from medsweep.analysis.study.mechanisms.why import why_sentences
 from medsweep.analysis.study.metric_study import (
     Cause,
     Description,
@@ -131,6 +132,12 @@ class Analysis:
         if self.rules.kind == "factorial":
             return wording.effects_headline(self.contrasts, metric, n)
         return wording.headline(verdicts, self.control, metric, n, conditional=self.conditional)
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """What the sections mechanism, texture and accumulation of the sweep come to, in sentences."""
+        metric, margin = self.primary.metric, self.rules.margin
+        return why_sentences(self.mechanism, self.texture, self.accumulation, metric, margin)
 
     def to_json(self) -> str:
         """The record as JSON text; NaN is null, infinity a text."""

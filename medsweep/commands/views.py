@@ -52,7 +52,7 @@ def command_line() -> str:
 def print_report(analysis: "Analysis", page: Path, *, quiet: bool = False) -> None:
     """The sentences of a report and where it is; ``quiet`` leaves the sentences out."""
     console = stdout()
-    lines = [analysis.headline, *(answer.sentence for answer in analysis.answers)]
+    lines = [analysis.headline, *analysis.why, *(answer.sentence for answer in analysis.answers)]
     lines += [f"{dead.arm}: {dead.reason}" for dead in analysis.dead]
     lines += [] if analysis.look is None else [look_sentence(analysis.look)]
     for line in (*([] if quiet else lines), f"report: {page}"):
