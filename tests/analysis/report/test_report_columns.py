@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 
 import numpy as np
 import pandas as pd
@@ -122,3 +123,12 @@ def test_every_column_is_in_the_dictionary_and_every_entry_is_written(folder, ki
 
 def test_what_tables_share_stands_in_some(written):
     assert compare({name for columns in written.values() for name in columns}, shared())[1] == []
+
+
+def test_a_report_that_asks_why_answers_before_anything_else(tmp_path):
+    found = explained()
+    assert any(line.startswith("Of the shortfall") for line in found.why)
+    page = html.unescape(write_report(tmp_path, found, context(tmp_path)).read_text(encoding="utf-8"))
+    answer = page.split("<h2")[1]
+    assert "Answer" in answer
+    assert all(line in answer for line in found.why)
