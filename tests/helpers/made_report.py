@@ -48,4 +48,5 @@ def eight_arm_analysis() -> Analysis:
 
 def eight_arm_report(folder: Path) -> tuple[Analysis, Path]:
     analysis = eight_arm_analysis()
-    return analysis, write_report(folder, analysis, context(folder), formats=("html", "markdown", "latex"))
+    known = context(folder, wandb_runs=frozenset(trial.run_id for trial in analysis.trials))
+    return analysis, write_report(folder, analysis, known, formats=("html", "markdown", "latex"))
