@@ -15,8 +15,9 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent
 
 
 def hear_interrupts() -> None:
-    """A child of a background job would be born with SIGINT ignored."""
+    """A child of a background job would be born with SIGINT ignored, and one under nohup with SIGHUP."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def start(folder: Path, *options: str, runner: str = "local") -> subprocess.Popen[str]:
