@@ -46,7 +46,9 @@ try:
     read_yaml(Path(sys.argv[1]))
 except UserError:
     after = resource.getrusage(resource.RUSAGE_SELF)
-    sys.stdout.write(f"{after.ru_utime - before.ru_utime} {after.ru_maxrss / 1024}")
+    # ru_maxrss would begin with the size of the process that started this one
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    sys.stdout.write(f"{after.ru_utime - before.ru_utime} {int(peak.split()[1]) / 1024}")
 """
 
 
