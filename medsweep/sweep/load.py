@@ -152,7 +152,8 @@ def _design_in_full(raw: dict[str, Any]) -> dict[str, Any]:
     kind, share = raw.get("design"), raw.get("fraction")
     if not isinstance(kind, str):
         return raw
-    return {**raw, "design": {"kind": kind} if share is None else {"kind": kind, "fraction": share}}
+    rest = {name: value for name, value in raw.items() if name != "fraction"}
+    return {**rest, "design": {"kind": kind} if share is None else {"kind": kind, "fraction": share}}
 
 
 def _check_design(file: SweepFile, yaml: YamlFile) -> None:

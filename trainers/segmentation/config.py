@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from medsweep.config import LATER, NOT_IDENTITY, NUMBER, Config
 from medsweep.data.folds import Fold, split, unused_patients, with_all_patients
@@ -118,13 +118,6 @@ class SegmentSettings(Config):
     the second moments of AdamW; 0 keeps none."""
     report_every_steps: Annotated[int, Field(ge=1), NOT_IDENTITY] = 200
     """Steps between two reports of the loss."""
-
-    @field_validator("residual_units", "snapshots", mode="before")
-    @classmethod
-    def _numbers_are_no_switches(cls, value: object) -> object:
-        if isinstance(value, bool):
-            raise ValueError(f"a number, got {str(value).lower()}")
-        return value
 
     @property
     def synthetic_slots(self) -> int:

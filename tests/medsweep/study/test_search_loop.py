@@ -97,7 +97,7 @@ def test_a_gaussian_process_finds_the_bowl_in_few_suggestions() -> None:
     assert found["gp"] < 0.2 * found["random"], found
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "nsga2"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "random", "nsga2"])
 def test_suggestions_follow_from_the_results_alone(sampler: str) -> None:
     wanted = section(sampler, "dice", "hours")
     results = searched(wanted, mixed)
