@@ -133,7 +133,7 @@ def test_threads_change_no_byte(tmp_path):
 
 def test_peak_memory_is_that_of_one_patient(tmp_path):
     peaks = []
-    for patients in (2, 8):
+    for patients in (4, 16):
         phantom = PhantomConfig(patients=patients, shape=(64, 64, 40))
         data = DataConfig(dataset="phantom", phantom=phantom, resolution=64)
         config = PrepareConfig(**dict(data), source=inspect_source(data, tmp_path).fingerprint)
