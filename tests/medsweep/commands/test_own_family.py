@@ -45,6 +45,7 @@ def python(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 def test_a_family_of_another_package_runs_to_the_report(tmp_path: Path) -> None:
     script = block("python")
     code = [line for line in script.splitlines() if line.strip() and not re.match(r"(from|import) ", line)]

@@ -28,7 +28,7 @@ def test_square_brackets_in_arm_names_are_shown_as_they_are(tmp_path: Path, meds
         assert name in planned.output
 
 
-@pytest.mark.parametrize("locale", ["ascii", "latin-1"])
+@pytest.mark.parametrize("locale", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
 def test_a_run_ends_well_where_the_terminal_knows_few_signs(tmp_path: Path, locale: str) -> None:
     sweep = write_micro(tmp_path, (FACTORS, "\n".join(ARMS.splitlines()[i] for i in (0, 1, 4)) + "\n"))
     known = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"} if locale == "ascii" else {}

@@ -62,7 +62,7 @@ MOMENTS: dict[str, Callable[[int, str, Path], bool]] = {
     [
         ("at its first line", signal.SIGTERM),
         pytest.param("when Ray is imported", signal.SIGHUP, marks=pytest.mark.slow),
-        ("when Ray's first process begins", signal.SIGTERM),
+        pytest.param("when Ray's first process begins", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("when Ray's first process begins", signal.SIGINT, marks=pytest.mark.slow),
         ("when Ray's node begins", signal.SIGHUP),
         pytest.param("when Ray's node begins", signal.SIGTERM, marks=pytest.mark.slow),
