@@ -41,12 +41,11 @@ def require_no(root: Path, work: Work) -> None:
         if folder.name.startswith(f"{work}-") and is_live(folder):
             holder = holder_of(folder)
             who = "a process" if holder is None else f"process {holder.pid} on {holder.host}"
-            does = (
-                "runs a sweep in the store {root} and may need what would be deleted"
-                if work == "run"
-                else "deletes what nobody needs from the store {root} (medsweep gc)"
-            )
-            raise UserError(f"{who} {does.format(root=root)}; wait for its end, or stop it")
+            if work == "run":
+                does = f"runs a sweep in the store {root} and may need what would be deleted"
+            else:
+                does = f"deletes what nobody needs from the store {root} (medsweep gc)"
+            raise UserError(f"{who} {does}; wait for its end, or stop it")
 
 
 def present(root: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -297,23 +297,37 @@ def _parsed(raw: Any, stage: str, digest: str) -> Manifest:
             f"{stage} {short(digest)} was published by another version of medsweep ({what}); nothing was moved; use "
             "that version, or another --store"
         )
-    for name, shape in _SHAPES.items():
-        if name in raw and not isinstance(raw[name], shape):
-            raise TypeError(f"{name} is {type(raw[name]).__name__}")
+    for name, holds in _SHAPES.items():
+        if name in raw and not holds(raw[name]):
+            raise TypeError(f"{name} is {str(raw[name])[:40]!r}")
     return Manifest(**raw)
 
 
-_SHAPES: Final[Mapping[str, type | tuple[type, ...]]] = {
-    name: kinds[0]
-    for kinds, names in (
-        ((str,), ("stage", "digest", "outcome", "message", "finished", "timed_on")),
-        ((dict,), ("config", "inputs", "reads", "files", "metrics", "host", "versions", "code")),
-        (((int, float),), ("version", "seconds", "estimated_hours")),
-        ((list,), ("notes",)),
-    )
-    for name in names
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _maps_to(holds: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and all(map(holds, value.values()))
+
+
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+_SHAPES: Final[Mapping[str, Callable[[object], bool]]] = {
+    **dict.fromkeys(("stage", "digest", "outcome", "message", "finished", "timed_on"), _is_text),
+    **dict.fromkeys(("version", "seconds", "estimated_hours"), _is_number),
+    **dict.fromkeys(("inputs", "reads", "files", "versions", "code"), _maps_to(_is_text)),
+    **dict.fromkeys(("config", "host"), _maps_to(lambda _: True)),
+    "metrics": _maps_to(_is_number),
+    "notes": _is_list_of_text,
 }
-"""Types of the fields of a manifest as JSON has them."""
+"""What the fields of a manifest hold as JSON has them."""
 
 
 def _unreadable(stage: str, digest: str, path: str, error: OSError) -> UnreadableError:

@@ -85,7 +85,11 @@ def test_what_a_newer_version_published_is_named_and_never_moved(
     assert folder.is_dir()
 
 
-@pytest.mark.parametrize("changes", [{"files": []}, {"config": None}, {"seconds": "long"}, {"metrics": 3}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"files": []}, {"config": None}, {"seconds": "long"}, {"metrics": 3}, {"metrics": {"dice": "high"}},
+     {"inputs": {"pool": 5}}, {"notes": [1]}],
+)  # fmt: skip
 def test_json_of_another_shape_is_damage(store: Store, changes: dict[str, object]) -> None:
     publish(store, **changes)
     with pytest.raises(DamagedError, match="cannot be read"):
