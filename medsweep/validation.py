@@ -35,8 +35,8 @@ def parse(
     try:
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        mistakes = Mistakes()
-        for loc, message in findings(error, model, data, tuple(elsewhere)):
+        mistakes, section = Mistakes(), () if callable(at) else at
+        for loc, message in findings(error, model, data, tuple(elsewhere), section):
             mistakes.lines.append(str(yaml.error(at(loc) if callable(at) else (*at, *loc), message)))
     mistakes.raise_any()
     raise RuntimeError(f"{model.__name__} is refused without a finding")
@@ -48,12 +48,16 @@ def explain(error: ValidationError, model: type[Config]) -> tuple[Key, str]:
 
 
 def findings(
-    error: ValidationError, model: type[Config], data: object = None, elsewhere: Sequence[str] = ()
+    error: ValidationError,
+    model: type[Config],
+    data: object = None,
+    elsewhere: Sequence[str] = (),
+    section: Key = (),
 ) -> list[tuple[Key, str]]:
     """Place (relative to the model) and one-line description of every finding, unknown keys first.
 
     A required key that is misspelt is missing, too, and a value that suits no type of a union is refused by each:
-    what follows from a finding is left out. ``data`` is what was validated.
+    what follows from a finding is left out. ``data`` is what was validated, and ``section`` its key in the file.
     """
     listed = error.errors(include_url=False)
     unknown = {tuple(one["loc"]) for one in listed if one["type"] == "extra_forbidden"}
@@ -64,7 +68,7 @@ def findings(
         misspelt = (meant_by(str(other[-1]), [str(loc[-1])]) for other in unknown if other[:-1] == loc[:-1])
         if (missing and any(misspelt)) or any(known and loc[: len(known)] == known for known in found):
             continue
-        found[loc] = (loc[:-1] if missing else loc, _message(one, loc, model, elsewhere))
+        found[loc] = (loc[:-1] if missing else loc, _message(one, loc, model, elsewhere, section))
     return list(found.values())
 
 
@@ -82,10 +86,11 @@ def _within(data: object, loc: Key, *, missing: bool) -> Key:
     return tuple(key)
 
 
-def _message(finding: ErrorDetails, loc: Key, model: type[Config], elsewhere: Sequence[str]) -> str:
-    """One finding at ``loc`` in words."""
+def _message(finding: ErrorDetails, loc: Key, model: type[Config], elsewhere: Sequence[str], section: Key) -> str:
+    """One finding at ``loc`` of ``section`` in words."""
     kind, value = finding["type"], finding["input"]
-    dotted, owner = ".".join(map(str, loc)) or "the section", ".".join(map(str, loc[:-1])) or "the top level"
+    dotted = ".".join(map(str, (*section, *loc))) or "the section"
+    owner = ".".join(map(str, (*section, *loc[:-1]))) or "the top level"
     if kind == "extra_forbidden":
         section = model_at(model, loc[:-1])
         here = [] if section is None else list(section.model_fields)

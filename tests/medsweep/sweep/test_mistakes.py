@@ -73,7 +73,11 @@ def test_a_sound_file_is_taken(tmp_path: Path) -> None:
         ),
         (("cpus: 1", "gpu: 1"), ":12: unknown key 'gpu' in resources.segment; did you mean 'gpus'?"),
         (("steps: 20", "kimg: 20"), ":10: unknown key 'kimg' in segment; did you mean 'fixed.gan.kimg'?"),
-        (("margin: 0.01", "margin: 1%"), ":13: margin: Input should be a valid number; write 0.01 for 1%, got '1%'"),
+        (
+            ("margin: 0.01", "margin: 1%"),
+            ":13: analysis.margin: Input should be a valid number; write 0.01 for 1%, got '1%'",
+        ),
+        (("margin: 0.01", "margn: 0.01"), ":13: unknown key 'margn' in analysis; did you mean 'margin'?"),
         (
             ("folds: 2", "folds: 2, validation: 12.5 %"),
             ":4: replicates.validation: Input should be a valid number; write 0.125 for 12.5 %, got '12.5 %'",
