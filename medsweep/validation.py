@@ -92,8 +92,8 @@ def _message(finding: ErrorDetails, loc: Key, model: type[Config], elsewhere: Se
     dotted = ".".join(map(str, (*section, *loc))) or "the section"
     owner = ".".join(map(str, (*section, *loc[:-1]))) or "the top level"
     if kind == "extra_forbidden":
-        section = model_at(model, loc[:-1])
-        here = [] if section is None else list(section.model_fields)
+        inside = model_at(model, loc[:-1])
+        here = [] if inside is None else list(inside.model_fields)
         return f"unknown key {str(loc[-1])!r} in {owner}; {nearest_field(str(loc[-1]), here, elsewhere)}"
     if kind == "missing":
         return f"key {str(loc[-1])!r} is missing in {owner}"
