@@ -15,27 +15,37 @@ def descendants(pid: int | None = None) -> set[Process]:
     """Living processes below ``pid``, or below this process; nothing where there is no ``/proc``."""
     children: dict[int, list[Process]] = defaultdict(list)
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, IndexError, ValueError):
-            fields = path.read_text(errors="replace").rsplit(")", 1)[1].split()
-            if fields[0] != "Z":
-                children[int(fields[1])].append((int(path.parent.name), int(fields[19])))
-    found: set[Process] = set()
+        if (fields := _living(path)) is not None:
+            children[int(fields[1])].append((int(path.parent.name), int(fields[19])))
+    below: set[Process] = set()
     todo = [os.getpid() if pid is None else pid]
     while todo:
         for process in children[todo.pop()]:
-            found.add(process)
+            below.add(process)
             todo.append(process[0])
-    return found
+    return below
+
+
+def process_start(pid: int) -> int | None:
+    """Start time of a living process in clock ticks since boot, or None where there is no such process."""
+    fields = _living(Path(f"/proc/{pid}/stat"))
+    return None if fields is None else int(fields[19])
 
 
 def is_alive(process: Process) -> bool:
     """Whether that very process still runs."""
     pid, started = process
+    return process_start(pid) == started
+
+
+def _living(stat: Path) -> list[str] | None:
+    """What the kernel says of a process, from its state on; None of one that has ended."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()
+        # The name of the program stands in brackets before these fields, and may hold spaces and brackets itself.
+        fields = stat.read_text(errors="replace").rsplit(")", 1)[1].split()
     except (OSError, IndexError):
-        return False
-    return fields[0] != "Z" and int(fields[19]) == started
+        return None
+    return None if fields[0] == "Z" else fields
 
 
 def end(processes: set[Process], patience_seconds: float = 0.0) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from medsweep.commands.options import STORE, AsJson, ResultsPath, StorePath, SweepPath, require_store
+from medsweep.commands.options import STORE, AsJson, ResultsPath, StorePath, SweepPath
 from medsweep.errors import UserError
 
 TrialDigest = Annotated[
@@ -19,8 +19,7 @@ def ls(store: StorePath = STORE, as_json: AsJson = False) -> int:
     from medsweep.store.store import Store
     from medsweep.study.inside import sweeps_in
 
-    require_store(store)
-    found = sweeps_in(Store.open(store))
+    found = sweeps_in(Store.existing(store))
     if as_json:
         documents.print_json(inside_views.sweep_rows(found))
     elif found:
@@ -40,8 +39,7 @@ def show(
     from medsweep.store.store import Store
     from medsweep.study.inside import trial_in_full
 
-    require_store(store)
-    record = trial_in_full(trial, Store.open(store))
+    record = trial_in_full(trial, Store.existing(store))
     views.stdout().print(inside_views.trial_text(record, every=every), soft_wrap=True, highlight=False)
     return 0
 
@@ -52,8 +50,7 @@ def log(trial: TrialDigest, store: StorePath = STORE) -> int:
     from medsweep.store.store import Store
     from medsweep.study.inside import trial_in_full
 
-    require_store(store)
-    for line in log_lines(trial_in_full(trial, Store.open(store))):
+    for line in log_lines(trial_in_full(trial, Store.existing(store))):
         typer.echo(line)
     return 0
 
@@ -90,7 +87,6 @@ def samples(
     from medsweep.study import session
     from medsweep.study.pictures import write_samples
 
-    require_store(store)
     opened = session.open_sweep(sweep, store, to="read")
     folder = out if out is not None else opened.folder(None) / "samples"
     for path in write_samples(opened, arm or [], folder, count):

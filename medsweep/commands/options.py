@@ -25,16 +25,6 @@ ROOM: Final = 2**20
 """Bytes that a folder for results must take: a small report with its tables."""
 
 
-def require_store(store: Path) -> None:
-    """Refuse a store that is not there: a mistyped path must not become a new, empty store.
-
-    Raises:
-        UserError: there is no such folder.
-    """
-    if not store.is_dir():
-        raise UserError(f"there is no store {store}; give its folder with --store")
-
-
 def require_folder(folder: Path, name: str) -> None:
     """Refuse a folder for what a command makes if nothing can be written there, before hours are spent on making it.
 

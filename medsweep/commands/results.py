@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from medsweep.commands.options import STORE, AsJson, ResultsPath, StorePath, SweepPath, require_store
+from medsweep.commands.options import STORE, AsJson, ResultsPath, StorePath, SweepPath
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = N
     from medsweep.study import session
     from medsweep.study.tables import write_tables
 
-    require_store(store)
     opened = session.open_sweep(sweep, store, to="read")
     if opened.look is not None:
         typer.echo(look_views.progress_sentence(opened.look), err=True)
@@ -81,7 +80,6 @@ def analyse(  # noqa: PLR0917
     if tables.are_tables(sweeps):
         return tables.analyse_tables(sweeps, results, chosen, control, **settings)
     _refuse_for_sweeps({"control": control, **settings})
-    require_store(store)
     _analyse_sweeps(sweeps, store, results, chosen)
     return 0
 
@@ -125,7 +123,6 @@ def predict(
     """Write what the published networks see in their test patients, as NIfTI files that overlay the patients' own."""
     from medsweep.study import report, session
 
-    require_store(store)
     opened = session.open_sweep(sweep, store, to="read")
     for path in report.predict_tested(opened.plan, opened.decisions, opened.store, arm or [], out):
         typer.echo(path)
@@ -146,7 +143,6 @@ def best(
     from medsweep.search.results import shortfall
     from medsweep.study import session
 
-    require_store(store)
     opened = session.open_sweep(sweep, store, to="read")
     search = opened.search
     if search is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medsweep.commands.options import STORE, StorePath, SweepPath, require_store
+from medsweep.commands.options import STORE, StorePath, SweepPath
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def retry(
 def _existing(root: Path, *, writes: bool) -> "Store":
     from medsweep.store.store import Store
 
-    require_store(root)
-    return Store.create(root) if writes else Store(root)
+    opened = Store.existing(root)
+    return Store.create(root) if writes else opened
 
 
 def _needed(sweeps: Sequence[Path], store: "Store") -> set[str]:

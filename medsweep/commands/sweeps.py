@@ -13,13 +13,13 @@ from medsweep.commands.options import (
     StorePath,
     SweepPath,
     require_folder,
-    require_store,
 )
 from medsweep.errors import UserError
 from medsweep.store.store import DamagedError
 
 if TYPE_CHECKING:
-    from medsweep.study.session import Session
+    from medsweep.execution.driver import Summary
+    from medsweep.study.session import RunOptions, Session
     from medsweep.tracking.tracker import TrackingMode
 
 
@@ -82,9 +82,27 @@ def run(  # noqa: PLR0917
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
     from medsweep.commands import views
-    from medsweep.execution.machine import cpus_here
     from medsweep.store.cache import cache_spec
     from medsweep.study import session
+
+    _refuse_misplaced(runner, address, cpus, gpus)
+    copies = cache_spec(cache, store)
+    tracking = _tracking(wandb)
+    opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
+    for line in opened.plan.data_warnings:
+        typer.echo(f"medsweep: warning, data: {line}", err=True)
+    require_folder(opened.folder(results), "results")
+    options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet)
+    summary = opened.run(options)
+    if not quiet or summary.exit_code != 0:
+        views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
+    _tell_results(opened, summary, sweep, results, options)
+    return summary.exit_code
+
+
+def _refuse_misplaced(runner: str, address: str | None, cpus: int | None, gpus: int | None) -> None:
+    """Refuse options that say nothing beside each other, and more CPUs than there are."""
+    from medsweep.execution.machine import cpus_here
 
     if address is not None and runner == "local":
         raise UserError(f"--address {address} is for --runner ray; leave one of the two out")
@@ -94,29 +112,35 @@ def run(  # noqa: PLR0917
             raise UserError(f"--{name} is for a Ray that is started here; leave it or {other} out")
     if cpus is not None and cpus > cpus_here():
         raise UserError(f"--cpus {cpus}: this process may use {cpus_here()} here; ask for no more")
-    copies = cache_spec(cache, store)
-    tracking = _tracking(wandb)
-    opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
-    for line in opened.plan.data_warnings:
-        typer.echo(f"medsweep: warning, data: {line}", err=True)
-    results_folder = opened.folder(results)
-    require_folder(results_folder, "results")
-    options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet)
-    summary = opened.run(options)
-    if not quiet or summary.exit_code != 0:
-        views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
-    mirrored = 0 if summary.stopped or tracking == "disabled" else opened.mirror().written
+
+
+def _tell_results(
+    opened: "Session", summary: "Summary", sweep: Path, results: Path | None, options: "RunOptions"
+) -> None:
+    """Make the report and the mirror of what ran.
+
+    Raises:
+        UserError, DamagedError, OSError: all trials are there and no report can be made of them.
+    """
+    from medsweep.commands import views
+
+    tracking, quiet = options.tracking, options.quiet
+    mirrors = tracking != "disabled"
+    trouble: Exception | None = None
+    # The trials come first, since the report links to their runs.
+    mirrored = opened.mirror().written if mirrors and not summary.stopped else 0
     try:
         if not summary.stopped and opened.has_results():
             views.print_report(*opened.report(results, summary, views.command_line()), quiet=quiet)
     except (UserError, DamagedError, OSError) as error:
-        if summary.exit_code == 0:
-            raise
-        typer.echo(f"no report: {error}")
-    finally:
-        if tracking != "disabled":
-            _end_mirror(opened, sweep, None if summary.stopped else results_folder, mirrored, tracking, quiet=quiet)
-    return summary.exit_code
+        trouble = error
+        if summary.exit_code != 0:
+            typer.echo(f"no report: {error}")
+    if mirrors:
+        folder = None if summary.stopped else opened.folder(results)
+        _end_mirror(opened, sweep, folder, mirrored, tracking, quiet=quiet)
+    if trouble is not None and summary.exit_code == 0:
+        raise trouble
 
 
 def _end_mirror(
@@ -152,7 +176,6 @@ def status(sweep: SweepPath, store: StorePath = STORE, as_json: AsJson = False) 
     from medsweep.commands import documents, look_views, search_views, views
     from medsweep.study import session
 
-    require_store(store)
     opened = session.open_sweep(sweep, store, to="read")
     if as_json:
         documents.print_json(documents.status_document(opened, views.status_counts(opened)))
@@ -175,8 +198,7 @@ def why(
     from medsweep.planning.cost import explain
     from medsweep.store.store import Store
 
-    require_store(store)
-    found = explain(digest, Store.open(store))
+    found = explain(digest, Store.existing(store))
     if as_json:
         documents.print_json(documents.why_document(found))
     else:

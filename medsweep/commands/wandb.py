@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath, require_store
+from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath
 
 
 def build(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None) -> int:
@@ -12,7 +12,6 @@ def build(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = Non
     from medsweep.commands import wandb_views
     from medsweep.study import session
 
-    require_store(store)
     opened = session.open_sweep(sweep, store, to="read")
     built = opened.mirror(opened.folder(results))
     typer.echo(wandb_views.mirror_line(built, sweep, store))
@@ -31,7 +30,6 @@ def push(
     from medsweep.study import session
     from medsweep.tracking.mode import require_key
 
-    require_store(store)
     require_key()
     opened = session.open_sweep(sweep, store, to="read")
     built = opened.mirror(opened.folder(results))

@@ -34,7 +34,7 @@ class Frontier:
         self.add(tasks)
 
     def add(self, tasks: Iterable[Task]) -> None:
-        """Take tasks that are not here yet; those that nothing fails to be made from."""
+        """Take the tasks that are not here yet; none of them may read one that failed."""
         new = {task.digest: task for task in tasks if task.digest not in self.tasks}
         self.tasks |= new
         for digest, task in new.items():

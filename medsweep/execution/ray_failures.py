@@ -1,22 +1,24 @@
 """What Ray raises, in the names and words of this project: why a cluster cannot start, and how a worker was lost."""
 
 import os
+import re
 import resource
 import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from medsweep.errors import UserError
-from medsweep.execution.failures import KILLED_FOR_MEMORY, TrialFailedError, classify, first_line
+from medsweep.execution.failures import KILLED_FOR_MEMORY, first_line
 
 SHARED_MEMORY = Path("/dev/shm")
 SHORT_FOLDER = "set RAY_TMPDIR to a short folder that can be written, such as /tmp"
 ANSWER_SECONDS = 45.0
 ENOUGH = {"RLIMIT_NPROC": (1024, "-u"), "RLIMIT_NOFILE": (1024, "-n"), "RLIMIT_AS": (64 * 2**30, "-v")}
 """Limits of a process that Ray runs into, what is enough of each, and its letter of ``ulimit``."""
+RAISED = re.compile(r"\(pid=\d+, ip=")
+"""Stands in Ray's text of an exception that a worker raised, and not in what it says of one that died."""
 
 
 def require_shared_memory() -> None:
@@ -67,7 +69,7 @@ def require_answer(address: str) -> None:
     """Ask a cluster for its health, since Ray itself would try for minutes and fill the terminal.
 
     Raises:
-        ConnectionError: nobody listens there, or nobody who is a Ray.
+        OSError: nobody listens there, or nobody who is a Ray, or no such host is known.
         TimeoutError: no answer within ``ANSWER_SECONDS``.
     """
     host, colon, port = address.rpartition(":")
@@ -89,20 +91,16 @@ def require_answer(address: str) -> None:
         raise ConnectionError((tokens or said or ["it is not healthy"])[-1].strip()[:300])
 
 
-def loss(error: BaseException) -> tuple[str, str] | None:
-    """Outcome and message of what ended a worker; None where its trial has told by itself.
+def loss(text: str) -> tuple[str, str]:
+    """Outcome and message of what ended a worker, from the text that Ray has of it.
 
-    ``error`` is what Ray gives the driver: the worker's own exception, or what is known of its death.
+    That is the traceback of an exception that the worker raised, or what is known of its death.
     """
-    text = str(error)
-    cause: Any = getattr(error, "cause", None)
-    if isinstance(cause, TrialFailedError):
-        return None
-    if type(error).__name__ == "OutOfMemoryError" or "running low on memory" in text:
+    if "running low on memory" in text:
         return "out-of-memory", f"{KILLED_FOR_MEMORY}: its node ran low on memory"
-    if isinstance(cause, Exception):
-        return classify(cause), f"its worker failed before the trial began: {type(cause).__name__}: {first_line(cause)}"
-    last = text.strip().splitlines()[-1].strip() if text.strip() else "without a word"
+    last = text.strip().splitlines()[-1].strip()[:300] if text.strip() else "without a word"
     if "creation task" in text:
         return "error", f"its worker could not be set up: {last}"
-    return "killed", f"the worker died: {last[:300]}"
+    if RAISED.search(text):
+        return "error", f"its worker failed: {last}"
+    return "killed", f"the worker died: {last}"

@@ -128,7 +128,7 @@ def _connect(address: str) -> None:
     try:
         require_answer(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, TimeoutError, ray.exceptions.AuthenticationError) as error:
+    except (OSError, ray.exceptions.AuthenticationError) as error:  # a name that is unknown is an OSError, too
         raise connect_failure(address, first_line(error)) from None
 
 

@@ -14,7 +14,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from medsweep.execution.attempt import attempt
-from medsweep.execution.failures import StalledError, TrialFailedError
+from medsweep.execution.failures import StalledError, TrialFailedError, classify, first_line
 from medsweep.execution.places import Places
 from medsweep.execution.ray_failures import loss
 from medsweep.execution.runner import Ledger
@@ -145,21 +145,12 @@ class Losses(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A trial failed; Tune has written down what was raised."""
-        if (told := loss(_raised(trial))) is not None:
-            self._ledger.lost(trial.config["digest"], *told)
+        raised = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+        self._ledger.lost(trial.config["digest"], *loss(raised))
 
     def __getstate__(self) -> dict[str, Any]:
         """See ``PlanSearcher.__getstate__``."""
         return {}
-
-
-def _raised(trial: Any) -> BaseException:
-    """What Tune has just written to this disk: the exception, or its text where it is of another kind."""
-    if trial.pickled_error_file is not None:
-        error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-        if isinstance(error, BaseException):
-            return error
-    return RuntimeError(Path(trial.error_file).read_text(errors="replace") if trial.error_file else "")
 
 
 class StopOnRequest(Stopper):  # type: ignore[misc]
@@ -215,15 +206,20 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def _open(self, config: dict[str, Any]) -> None:
-        task = replace(
-            read_task(self._tasks, config["line"]),
-            held=Resources(**config["held"]),
-            micro_batches=config["micro_batches"],
-        )
-        self._reports: Iterator[Progress] = attempt(
-            task, self._context, self._store, self._tracker, on_stall=_end_process
-        )
+        self._reports = self._attempt(config)
         self._failed: TrialFailedError | None = None
+
+    def _attempt(self, config: dict[str, Any]) -> Iterator[Progress]:
+        try:
+            task = replace(
+                read_task(self._tasks, config["line"]),
+                held=Resources(**config["held"]),
+                micro_batches=config["micro_batches"],
+            )
+        except Exception as error:
+            message = f"its task cannot be read: {type(error).__name__}: {first_line(error)}"
+            raise TrialFailedError(classify(error), message) from error
+        yield from attempt(task, self._context, self._store, self._tracker, on_stall=_end_process)
 
     def step(self) -> dict[str, Any]:
         """Drive the trial until a report is due or it ends; a failure is reported first and raised at the next step.

@@ -171,6 +171,7 @@ class Ledger:
         return True
 
     def _ending(self, task: Task) -> tuple[str, str]:
+        lost = self._lost.pop(task.digest, ("killed", "the worker died without a word"))
         if (published := self._published(task)) is not None:
             return published
         if (reported := self._heard.pop(task.digest, None)) is not None:
@@ -181,7 +182,7 @@ class Ledger:
         if self._still_leased(task):
             self.result.orphans.add(task.digest)
             return "lease-held", f"{holder(task, self.store)} is at this trial"
-        return self._lost.pop(task.digest, ("killed", "the worker died without a word"))
+        return lost
 
     def _published(self, task: Task) -> tuple[str, str] | None:
         if task.is_probe:
@@ -212,8 +213,8 @@ def here() -> dict[str, float]:
 
 def holder(task: Task, store: Store) -> str:
     """Who holds a trial, for people: host and process."""
-    found = holder_of(store.part(task.stage, task.digest))
-    return "another worker" if found is None else f"process {found.pid} on {found.host}"
+    owner = holder_of(store.part(task.stage, task.digest))
+    return "another worker" if owner is None else f"process {owner.pid} on {owner.host}"
 
 
 class LocalRunner:

@@ -30,6 +30,11 @@ UNREACHABLE, UNFINISHED, TUNE, ASIDE, NOTES, TEMPORARY = (
 )  # fmt: skip
 KINDS = (UNREACHABLE, UNFINISHED, TUNE, ASIDE, NOTES, TEMPORARY)
 
+SWEEP_ROOMS = ("search", "rungs")
+"""Folders in which each sweep has one of its own."""
+OTHER_ROOMS = (DAMAGED, RETRIED, "attempts", "plans", "wandb", *SWEEP_ROOMS)
+"""Folders that hold no trials."""
+
 _PART = re.compile(r"[0-9a-f]{64}\.part").fullmatch
 _TEMPORARY = re.compile(
     r"\..+\.\d+\.tmp|\.writable\.\d+|source-hashes\.json\.\d+\.part|\.[0-9a-f]{64}(\.part)?\.gone"
@@ -216,9 +221,8 @@ def _remove(waste: Waste) -> None:
 
 def _stage_folders(store: Store) -> list[str]:
     """Folders that may hold trials, published or not."""
-    others = (DAMAGED, RETRIED, "attempts", "plans", "search", "wandb")
     names = [path.name for path in _children(store.root) if path.is_dir()]
-    return [name for name in names if name not in others and not name.startswith(".")]
+    return [name for name in names if name not in OTHER_ROOMS and not name.startswith(".")]
 
 
 def _parts(store: Store) -> Iterator[tuple[str, Path]]:
@@ -242,7 +246,8 @@ def _settled_notes(store: Store, needed: Collection[str], published: Mapping[str
 def _abandoned(store: Store) -> Iterator[Path]:
     """Temporary files, half-deleted trials, and words of a run or gc, whose writer is gone."""
     yield from (path for path in present(store.root) if not is_live(path))
-    folders = [store.root, store.root / "plans", *(store.root / stage for stage in _stage_folders(store))]
+    folders = [store.root, *(store.root / name for name in ("plans", *_stage_folders(store)))]
+    folders += [Path(folder) for name in SWEEP_ROOMS for folder, _, _ in os.walk(store.root / name)]
     for path in (path for folder in folders for path in _children(folder) if _TEMPORARY(path.name)):
         if path.name.endswith(".gone") or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
             yield path

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from medsweep.files import put_once
+from medsweep.processes import process_start
 
 LEASE = "lease.json"
 BEAT_SECONDS = 5.0
@@ -197,12 +198,3 @@ def pid_namespace() -> str:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
-
-
-def process_start(pid: int) -> int | None:
-    """Start time of a living process in clock ticks since boot, or None where there is no such process."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except (OSError, IndexError):
-        return None
-    return None if fields[0] == "Z" else int(fields[19])

@@ -111,6 +111,17 @@ class Store:
         return cls(root)
 
     @classmethod
+    def existing(cls, root: Path) -> "Store":
+        """Open a store that must be there: a mistyped path must not become a new, empty store.
+
+        Raises:
+            UserError: there is no such folder, or it cannot be read.
+        """
+        if not root.is_dir():
+            raise UserError(f"there is no store {root}; give its folder with --store")
+        return cls.open(root)
+
+    @classmethod
     def create(cls, root: Path) -> "Store":
         """Open a store to work in it, making its folder.
 

@@ -52,8 +52,7 @@ def refuse_unmeasured_laws(sweep: StudySweep, compared: Sequence[Arm[Settings]])
 
 
 def _refused(sweep: StudySweep, arm: Arm[Settings], reason: str) -> UserError:
-    places: list[tuple[str, ...]] = [("arms", arm.name), ("fixed", "treat")]
-    place = next((place for place in places if place in sweep.yaml.lines), ("arms",))
+    place = sweep.place(("arms", arm.name), ("fixed", "treat"), ("arms",))
     return sweep.error(place, f"arm {arm.name!r} asks for the label law of a pool, which cannot be measured: {reason}")
 
 

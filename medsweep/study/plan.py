@@ -147,6 +147,5 @@ def _refused(error: ValidationError, arm: Arm, sweep: StudySweep) -> UserError:
     """Settings that are fine one by one and wrong together, as the sections that a stage's config joins."""
     loc, message = explain(error, Settings)
     field = str(loc[0]) if loc else ""
-    places: list[tuple[str, ...]] = [("data", field), *(("fixed", name, field) for name in Settings.model_fields)]
-    place = next((place for place in places if place in sweep.yaml.lines), ("data",))
+    place = sweep.place(("data", field), *(("fixed", name, field) for name in Settings.model_fields), ("data",))
     return sweep.error(place, f"arm {arm.name!r}: {message}")

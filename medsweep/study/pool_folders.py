@@ -1,12 +1,9 @@
 """Folders of pairs that a sweep names: looked through when it is planned, and what was found kept in the store."""
 
-import hashlib
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from pydantic import TypeAdapter
 
 from medsweep.data.config import DataConfig
 from medsweep.data.dataset import Listing
@@ -14,15 +11,16 @@ from medsweep.data.folds import Fold, patients_of, split
 from medsweep.data.intensity import CLIP
 from medsweep.data.source import DataSource, open_listing
 from medsweep.data.stage_config import StageConfig
-from medsweep.files import read_only_is_fine, write_json
 from medsweep.identity import canonical
 from medsweep.store.store import Store
+from medsweep.study.kept import keep, kept_path, read_kept
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.sweep.arms import Arm
 from medsweep.sweep.plan import Plan
 from medsweep.trainers.synthesis.from_files import ImportConfig
 from medsweep.trainers.synthesis.pair_files import PoolFolderError
 from medsweep.trainers.synthesis.pool_folder import UNKNOWN, PoolFolder, RequiredPairs
+from medsweep.yamlfile import Key
 
 VERSION = 1
 """Raised when what is found in a folder would be found differently."""
@@ -82,15 +80,13 @@ class PoolFolders:
     def _look(self, name: str, data: DataConfig) -> FoundPool:
         path = (self.sweep.yaml.path.parent / Path(name).expanduser()).absolute()
         # by the name in the file, so that results can be read where the folder lies elsewhere or nowhere
-        text = canonical([VERSION, self.sweep.name, name, data, self.source.patients])
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        key = canonical([VERSION, self.sweep.name, name, data, self.source.patients])
         if key not in self._found:
-            record = self.store.root / "plans" / f"pool-{key}.json"
-            self._found[key] = self._found_in(path, data, record)
+            self._found[key] = self._found_in(path, data, kept_path(self.store, "pool", key))
         return self._found[key]
 
     def _found_in(self, path: Path, data: DataConfig, record: Path) -> FoundPool:
-        before = _read(record)
+        before = read_kept(FoundPool, record)
         if before is not None:
             if self.reading and not path.is_dir():
                 return before
@@ -105,9 +101,7 @@ class PoolFolders:
         folder.check()
         stamps = _stamps(folder.files)
         found = FoundPool(str(path), folder.content(), folder.pairs.samples, fitted_on, stamps)
-        with read_only_is_fine():
-            record.parent.mkdir(exist_ok=True)
-            write_json(record, asdict(found))
+        keep(found, record)
         return found
 
     def _target(self, data: DataConfig) -> RequiredPairs:
@@ -136,14 +130,10 @@ def _is_unknown(config: StageConfig) -> bool:
     return isinstance(config, ImportConfig) and config.fitted_on is None
 
 
-def place_of(sweep: StudySweep, arm: Arm[Settings]) -> tuple[str, ...]:
+def place_of(sweep: StudySweep, arm: Arm[Settings]) -> Key:
     """Where a sweep file names the folder of an arm."""
-    places: list[tuple[str, ...]] = [
-        ("arms", arm.name, "synthesise.folder"),
-        ("factors", "synthesise.folder"),
-        ("fixed", "synthesise", "folder"),
-    ]
-    return next((place for place in places if place in sweep.yaml.lines), ("arms", arm.name))
+    field, own = "synthesise.folder", ("arms", arm.name)
+    return sweep.place((*own, field), ("factors", field), ("fixed", *field.split(".")), own)
 
 
 def _require_trained_within(found: FoundPool, fold: Fold, patients: tuple[str, ...]) -> None:
@@ -177,10 +167,3 @@ def _stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int, int, int], ...]
     """Of those that are there; a folder's change when a file is added to it."""
     found = ((path, path.stat()) for path in paths if path.exists())
     return tuple((str(path), at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino) for path, at in found)
-
-
-def _read(path: Path) -> FoundPool | None:
-    try:
-        return TypeAdapter(FoundPool).validate_json(path.read_bytes())
-    except (OSError, ValueError):
-        return None

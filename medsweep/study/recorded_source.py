@@ -1,16 +1,12 @@
 """What the patients of a sweep were when it was last planned, so that results can be read where their files are not."""
 
-import hashlib
-from dataclasses import asdict
 from pathlib import Path
-
-from pydantic import TypeAdapter
 
 from medsweep.data.config import DataConfig
 from medsweep.data.source import DataSource, inspect_source
-from medsweep.files import read_only_is_fine, write_json
 from medsweep.identity import canonical
 from medsweep.store.store import Store
+from medsweep.study.kept import keep, kept_path, read_kept
 from medsweep.tracking.reading import reading_cases
 
 
@@ -23,10 +19,8 @@ def current_source(config: DataConfig, store: Store, *, rehash: bool = False) ->
     with reading_cases() as on_read:
         source = inspect_source(config, store.root, rehash=rehash, on_read=on_read)
     path = _path(config, store)
-    if config.phantom is None and _read(path) != source:
-        with read_only_is_fine():
-            path.parent.mkdir(exist_ok=True)
-            write_json(path, asdict(source) | {"intensity": source.intensity.model_dump(mode="json")})
+    if config.phantom is None and read_kept(DataSource, path) != source:
+        keep(source, path)
     return source
 
 
@@ -37,19 +31,11 @@ def recorded_source(config: DataConfig, store: Store) -> DataSource:
         UserError: the folder is not there and the store never saw it, or ``inspect_source`` refuses what is in it.
     """
     if config.phantom is None and not Path(str(config.root)).is_dir():
-        source = _read(_path(config, store))
+        source = read_kept(DataSource, _path(config, store))
         if source is not None:
             return source
     return current_source(config, store)
 
 
 def _path(config: DataConfig, store: Store) -> Path:
-    key = hashlib.sha256(canonical(config).encode()).hexdigest()[:16]
-    return store.root / "plans" / f"patients-{key}.json"
-
-
-def _read(path: Path) -> DataSource | None:
-    try:
-        return TypeAdapter(DataSource).validate_json(path.read_bytes())
-    except (OSError, ValueError):
-        return None
+    return kept_path(store, "patients", canonical(config))

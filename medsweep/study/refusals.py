@@ -1,6 +1,6 @@
 """What a sweep asks that no result of it could answer, refused before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from medsweep.analysis.study.contrasts import factorial_effects
 from medsweep.data.source import DataSource
@@ -13,6 +13,7 @@ from medsweep.sweep.accumulation import check_accumulation
 from medsweep.sweep.arms import Arm
 from medsweep.sweep.mechanism import check_mechanism
 from medsweep.sweep.texture import check_texture
+from medsweep.yamlfile import Key
 
 REAL_SLICES = {"exposure": "duplicate-real", "ceiling": "fresh-real"}
 """What an arm of the mechanism is made of, and nothing else."""
@@ -61,9 +62,9 @@ def _refuse_misnamed_levels(sweep: StudySweep, compared: Sequence[Arm[Settings]]
     if explained.synthesise.count == 0:
         raise sweep.error(("mechanism", "explain"), f"{section.explain!r} has no synthetic samples to explain")
     for cell, arm in section.lattice.items():
-        if _dose(settings[arm]) != _dose(explained):
-            text = f"{arm!r} and {section.explain!r} differ in synthesise.count or in segment"
-            raise sweep.error(("mechanism", "lattice", cell), f"{text}; cells have the same dose and training")
+        _require_same_dose(
+            sweep, ("mechanism", "lattice", cell), (arm, section.explain), settings, "cells are compared"
+        )
     for role, kind in REAL_SLICES.items():
         name = getattr(section, role)
         if name is None:
@@ -72,9 +73,7 @@ def _refuse_misnamed_levels(sweep: StudySweep, compared: Sequence[Arm[Settings]]
         if kinds != [kind] or settings[name].synthesise.count == 0:
             text = f"{role} must be an arm of {kind} slices alone, and {name!r} is not; give it treat.treatments: "
             raise sweep.error(("mechanism", role), f"{text}[{{kind: {kind}}}]")
-        if _dose(settings[name]) != _dose(explained):
-            text = f"{name!r} and {section.explain!r} differ in synthesise.count or in segment"
-            raise sweep.error(("mechanism", role), f"{text}; {role} is compared at the same dose and training")
+        _require_same_dose(sweep, ("mechanism", role), (name, section.explain), settings, f"{role} is compared")
 
 
 def _refuse_misnamed_texture(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
@@ -96,9 +95,17 @@ def _refuse_misnamed_texture(sweep: StudySweep, compared: Sequence[Arm[Settings]
                 f"blotched must be new real slices with another look, and {name!r} is not; give it treat.treatments: "
             )
             raise sweep.error(("texture", *keys), f"{text}[{{kind: fresh-real}}, {{kind: imitate, target: pool}}]")
-        if _dose(settings[name]) != _dose(raw):
-            text = f"{name!r} and {section.raw!r} differ in synthesise.count or in segment"
-            raise sweep.error(("texture", *keys), f"{text}; texture is compared at one dose and training")
+        _require_same_dose(sweep, ("texture", *keys), (name, section.raw), settings, "texture is compared")
+
+
+def _require_same_dose(
+    sweep: StudySweep, place: Key, pair: tuple[str, str], settings: Mapping[str, Settings], compared: str
+) -> None:
+    """Refuse two arms that differ in more than what their pools are made of."""
+    ours, theirs = pair
+    if _dose(settings[ours]) != _dose(settings[theirs]):
+        text = f"{ours!r} and {theirs!r} differ in synthesise.count or in segment"
+        raise sweep.error(place, f"{text}; {compared} at the same dose and training")
 
 
 def _dose(settings: Settings) -> tuple[object, ...]:
@@ -115,13 +122,9 @@ def _refuse_cuda_without_gpus(sweep: StudySweep, compared: Sequence[Arm[Settings
     for field in ("cuda_graphs", "compiled"):
         arm = next((arm for arm in compared if getattr(arm.settings.gan, field)), None)
         if arm is not None:
-            places: list[tuple[str, ...]] = [
-                ("arms", arm.name, f"gan.{field}"),
-                ("factors", f"gan.{field}"),
-                ("fixed", "gan", field),
-            ]
-            place = next((place for place in places if place in sweep.yaml.lines), ("fixed",))
-            text = f"gan.{field} needs a CUDA device, and GAN trials ask for none"
+            dotted = f"gan.{field}"
+            place = sweep.place(("arms", arm.name, dotted), ("factors", dotted), ("fixed", "gan", field), ("fixed",))
+            text = f"{dotted} needs a CUDA device, and GAN trials ask for none"
             raise sweep.error(place, f"{text}; set resources: {{gan: {{gpus: 1}}}}, or leave it off")
 
 

@@ -274,13 +274,13 @@ class Session:
 def open_sweep(path: Path, store_root: Path, *, to: Purpose = "plan", rehash: bool = False) -> Session:
     """Read a sweep, build its plan and compare it with the store.
 
-    ``to`` run is where the store must be writable; to read is where the store must be there and the files of the
-    patients need not be. ``rehash`` reads these anew, whatever is remembered of them.
+    To ``run`` the store must be writable. To ``read`` it must be there, and the files of the patients need not be.
+    ``rehash`` reads these anew, whatever is remembered of them.
 
     Raises:
         UserError: anything in the file, the data or the store that a user can mend.
     """
-    store = Store.create(store_root) if to == "run" else Store.open(store_root)
+    store = {"plan": Store.open, "run": Store.create, "read": Store.existing}[to](store_root)
     planned = plan_sweep(path, store, reading=to == "read", rehash=rehash)
     looks, search = open_looks(planned, store), open_search(planned, store, writes=to == "run")
     plan = planned.plan if search is None else search.forward().plan

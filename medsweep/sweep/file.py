@@ -246,6 +246,10 @@ class Sweep(Generic[S_co, A_co]):
         """A user error that begins with the place of ``key`` in the file."""
         return self.yaml.error(key, message)
 
+    def place(self, *places: Key) -> Key:
+        """The first of ``places`` that the file has, or the last of them."""
+        return next((place for place in places if place in self.yaml.lines), places[-1])
+
     def with_levels(self, levels: Levels, key: Key) -> S_co:
         """The base settings with ``levels`` written over them; ``key`` is where the levels stand.
 

@@ -61,7 +61,12 @@ def push(mirror: Mirror, entity: str | None, project: str | None) -> Pushed:
     failed: dict[str, str] = {}
     for name in [name for name in new if not name.startswith("report-")]:
         try:
-            lines, own = _lines(name, entity, project or mirror.folder.name), _reports(files[name])
+            own = _reports(files[name])
+        except (OSError, ValueError) as error:
+            failed[name] = f"its file cannot be read ({error})"
+            continue
+        try:
+            lines = _lines(name, entity, project or mirror.folder.name)
         except (OSError, ValueError, http.client.HTTPException) as error:
             return Pushed((), tuple(there), dict.fromkeys(new, f"{base_url()} cannot be asked ({error})"), "")
         if 0 < lines < own:

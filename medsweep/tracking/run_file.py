@@ -19,8 +19,9 @@ def records(path: Path) -> Iterator[Any]:
     """The messages in a file, ``wandb.proto.wandb_internal_pb2.Record`` each; ends where the file was torn.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: it is no such file, or one of its records is damaged.
     """
+    from google.protobuf.message import DecodeError
     from wandb.proto.wandb_internal_pb2 import Record
 
     content = path.read_bytes()
@@ -28,7 +29,10 @@ def records(path: Path) -> Iterator[Any]:
         raise ValueError(f"{path} is no file of a W&B run")
     for message in _messages(content):
         record = Record()
-        record.ParseFromString(message)
+        try:
+            record.ParseFromString(message)
+        except DecodeError as error:
+            raise ValueError(f"{path} has a record that cannot be read ({error})") from None
         yield record
 
 

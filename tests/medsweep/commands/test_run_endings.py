@@ -90,6 +90,28 @@ def test_a_report_that_cannot_be_made_changes_no_exit_code_of_what_ran(
     assert ("no report:" in ran.output) == (code != 2)
 
 
+def test_a_signal_while_the_report_is_made_ends_the_command_at_once(
+    medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirrored: list[object] = []
+
+    def report(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    opened = SimpleNamespace(
+        plan=SimpleNamespace(data_warnings=()),
+        run=lambda options: summary(),
+        report=report,
+        has_results=lambda: True,
+        folder=lambda results: Path("out"),
+        mirror=lambda *results: mirrored.append(results) or SimpleNamespace(written=0),
+    )
+    monkeypatch.setattr(session, "open_sweep", lambda *_, **__: opened)
+    ran = medsweep("run", "x.yaml", "--runner", "local", "--wandb", "offline")
+    assert ran.exit_code == 130, ran.output
+    assert mirrored == [()]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -12,8 +12,9 @@ import pytest
 from helpers.driving import ENVIRONMENT, ended, start
 from medsweep.errors import UserError
 from medsweep.execution import ray_failures
-from medsweep.execution.failures import KILLED_FOR_MEMORY, TrialFailedError
+from medsweep.execution.failures import KILLED_FOR_MEMORY
 from medsweep.execution.ray_failures import connect_failure, loss, require_answer, start_failure
+from medsweep.execution.ray_runner import RayRunner
 
 ENTER = """
 import sys
@@ -28,7 +29,7 @@ except UserError as error:
 
 
 def test_a_folder_whose_path_is_too_long_for_sockets_is_named() -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+    with tempfile.TemporaryDirectory() as short:
         folder = Path(short) / ("x" * 90)
         folder.mkdir()
         environment = {**ENVIRONMENT, "TMPDIR": str(folder)}
@@ -43,8 +44,8 @@ def test_a_folder_whose_path_is_too_long_for_sockets_is_named() -> None:
 
 
 def test_limits_and_folders_that_keep_ray_from_starting_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    locked = start_failure(OSError(30, "Read-only file system", "/tmp/ray"))
-    assert "/tmp/ray cannot be written (Read-only file system); set RAY_TMPDIR" in str(locked)
+    locked = start_failure(OSError(30, "Read-only file system", "/locked/ray"))
+    assert "/locked/ray cannot be written (Read-only file system); set RAY_TMPDIR" in str(locked)
     monkeypatch.setattr("resource.getrlimit", lambda which: (64, 64))
     slow = str(start_failure(RuntimeError("The current node timed out during startup. This could be anything.")))
     assert "ulimit -u of 64 and ulimit -n of 64" in slow
@@ -78,20 +79,25 @@ def test_a_missing_token_is_not_a_missing_cluster() -> None:
 def test_each_way_to_lose_a_worker_has_its_outcome_and_words() -> None:
     from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
-    assert loss(RayTaskError("step", "traceback", TrialFailedError("diverged", "nan"))) is None
-    assert loss(OutOfMemoryError("Task was killed")) == (
-        "out-of-memory",
-        f"{KILLED_FOR_MEMORY}: its node ran low on memory",
-    )
-    setup = RayTaskError("__init__", "Traceback\nModuleNotFoundError: No module named 'mine'", ImportError("mine"))
-    told = loss(setup)
-    assert told == ("error", "its worker failed before the trial began: ImportError: mine")
-    told = loss(ActorDiedError(setup))
-    assert told is not None
-    assert told[0] == "error"
-    assert told[1].endswith("ModuleNotFoundError: No module named 'mine'")
-    told = loss(ActorDiedError())
-    assert told == ("killed", "the worker died: The actor died unexpectedly before finishing this task.")
+    scarce = OutOfMemoryError("Task was killed due to the node running low on memory.\nMemory on the node was 9 GB.")
+    assert loss(str(scarce)) == ("out-of-memory", f"{KILLED_FOR_MEMORY}: its node ran low on memory")
+    lines = "Traceback (most recent call last):\nModuleNotFoundError: No module named 'mine'"
+    raised = RayTaskError("train", lines, ImportError("mine"))
+    words = "ModuleNotFoundError: No module named 'mine'"
+    assert loss(str(raised)) == ("error", f"its worker failed: {words}")
+    assert loss(str(ActorDiedError(raised))) == ("error", f"its worker could not be set up: {words}")
+    died = "The actor died unexpectedly before finishing this task."
+    assert loss(str(ActorDiedError())) == ("killed", f"the worker died: {died}")
+    assert loss("") == ("killed", "the worker died: without a word")
+
+
+def test_a_host_that_nobody_knows_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_connection", unknown)
+    with pytest.raises(UserError, match=r"no Ray cluster answers at 'nowhere:6379' \(.*Name or service not known"):
+        RayRunner("nowhere:6379").__enter__()
 
 
 @pytest.mark.slow

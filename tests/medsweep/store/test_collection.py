@@ -143,13 +143,17 @@ def test_leftovers_go_and_what_belongs_to_others_stays(store: Store) -> None:
     root, published, waiting = store.root, first(SMALL, "grow"), "cd" * 32
     gone = [root / ".tune" / "run" / "x", root / "damaged" / "grow-1" / "x", root / "retried" / "y.jsonl"]
     gone += [note_path(store, "grow", published), root / "grow" / f".{waiting}.gone" / "x"]
-    gone += [root / "plans" / ".micro.jsonl.7.tmp"]
+    torn = [root / "plans" / ".micro.jsonl.7.tmp", root / "search" / "micro" / ".event.7.tmp"]
+    torn += [root / "search" / ".micro.log.7.tmp", root / "rungs" / "micro" / "gan" / "all" / "0" / ".x.7.tmp"]
+    gone += torn
     kept = [note_path(store, "grow", waiting), root / "wandb" / "run" / "x", root / "source-hashes.json"]
-    kept += [root / "plans" / ".fresh.jsonl.8.tmp"]
+    kept += [root / "plans" / ".fresh.jsonl.8.tmp", root / "search" / "micro" / "000000.json"]
+    kept += [root / "rungs" / "micro" / "gan" / "all" / "0" / waiting]
     for path in (*gone, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    os.utime(gone[-1], (1, 1))
+    for path in torn:
+        os.utime(path, (1, 1))
     waste = find_waste(store, {*SMALL.trials, *LARGE.trials, waiting})
     assert Counter(each.kind for each in waste)[TUNE] == Counter(each.kind for each in waste)[NOTES] == 1
     remove(store, waste, lambda _: None)

@@ -19,9 +19,10 @@ from helpers.commanding import Medsweep, decathlon
 from helpers.micro import write_micro
 from medsweep.cli import app
 from medsweep.errors import UserError
+from medsweep.processes import process_start
 from medsweep.store import lease as leases
 from medsweep.store.collection import check_store, find_waste, remove
-from medsweep.store.lease import LEASE, Holder, Lease, LeaseHeldError, is_live, process_start
+from medsweep.store.lease import LEASE, Holder, Lease, LeaseHeldError, is_live
 from medsweep.store.presence import announced, present
 from medsweep.store.store import DamagedError, Manifest, Store, UnreadableError
 

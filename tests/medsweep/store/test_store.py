@@ -11,7 +11,8 @@ import pytest
 
 from medsweep.errors import UserError
 from medsweep.files import sha256_of
-from medsweep.store.lease import LEASE, Lease, LeaseHeldError, LeaseLostError, is_live, process_start
+from medsweep.processes import process_start
+from medsweep.store.lease import LEASE, Lease, LeaseHeldError, LeaseLostError, is_live
 from medsweep.store.store import SMALL_BYTES, DamagedError, Manifest, Store
 from medsweep.store.workspace import NOTES, SUMS, Workspace
 from medsweep.trial import Progress
