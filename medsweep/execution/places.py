@@ -87,7 +87,7 @@ def _listed(nodes: Sequence[Node]) -> str:
     for node in nodes:
         counts[shown(node)] += 1
     kinds = [f"{count} node{'s' * (count != 1)} of {kind}" for kind, count in counts.items()]
-    return " and ".join(kinds) or "no node"
+    return " and ".join(kinds) or "no nodes"
 
 
 class Places:

@@ -10,6 +10,7 @@ from medsweep.execution.failures import notes
 from medsweep.files import read_only_is_fine, write_atomic
 from medsweep.identity import identity, short
 from medsweep.planning.forecast import Interval, Price, total
+from medsweep.store.collection import unreadable_plan
 from medsweep.store.source_code import changed_files
 from medsweep.store.store import Manifest, Store
 from medsweep.sweep.plan import Decision, Plan
@@ -240,12 +241,19 @@ def differences(ours: ComparedTrial, theirs: ComparedTrial, trials: Mapping[str,
 
 
 def planned_sweeps(store: Store) -> dict[str, dict[str, IndexedTrial]]:
-    """Trials by digest of each sweep that was planned in a store, by its name."""
-    found: dict[str, dict[str, IndexedTrial]] = {}
+    """Trials by digest of each sweep that was planned in a store, by its name.
+
+    Raises:
+        UserError: a plan cannot be read.
+    """
+    sweeps: dict[str, dict[str, IndexedTrial]] = {}
     for path in sorted((store.root / "plans").glob("*.jsonl")):
-        trials = (IndexedTrial(**json.loads(line)) for line in path.read_text().splitlines())
-        found[path.stem] = {trial.digest: trial for trial in trials}
-    return found
+        try:
+            trials = [IndexedTrial(**json.loads(line)) for line in path.read_text().splitlines()]
+        except (ValueError, TypeError) as error:
+            raise unreadable_plan(path, error) from None
+        sweeps[path.stem] = {trial.digest: trial for trial in trials}
+    return sweeps
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -142,9 +142,14 @@ def _digests(path: Path) -> set[str]:
     try:
         return {json.loads(line)["digest"] for line in path.read_text().splitlines()}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); medsweep plan makes it anew; remove it if its sweep is given up"
-        ) from None
+        raise unreadable_plan(path, error) from None
+
+
+def unreadable_plan(path: Path, error: Exception) -> UserError:
+    """The error for the kept plan of a sweep that is torn, or of another version."""
+    return UserError(
+        f"{path} cannot be read ({error}); medsweep plan makes it anew; remove it if its sweep is given up"
+    )
 
 
 def find_waste(store: Store, needed: Collection[str], older_than: float | None = None) -> list[Waste]:

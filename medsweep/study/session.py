@@ -13,6 +13,7 @@ import pandas as pd
 from medsweep.analysis.report.page import Format
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.dead import DeadArm
+from medsweep.errors import UserError
 from medsweep.execution.driver import Failure, Grow, Summary, decide_checked, known_failures, run_plan
 from medsweep.execution.machine import cpus_here
 from medsweep.execution.plan_tasks import labels_of
@@ -219,7 +220,7 @@ class Session:
         mirror = Mirror(self.store.root, self.sweep.name)
         try:
             return self._mirror(mirror, results)
-        except OSError as error:
+        except (OSError, UserError) as error:
             return Built(mirror.folder, tuple(mirror.runs()), 0, {"every run": str(error)})
 
     def push(self, entity: str | None = None, project: str | None = None) -> Pushed:

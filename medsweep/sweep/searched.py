@@ -62,7 +62,9 @@ def check_search(sweep: Sweep) -> None:
         if stage not in sweep.schema.stages:
             raise yaml.error(key, f"early_stopping of {stage!r}, no stage; {nearest(stage, sweep.schema.stages)}")
         if rule.rule == "median" and "reduction" in rule.model_fields_set:
-            raise yaml.error((*key, "reduction"), "reduction has no meaning with rule median, only with asha")
+            raise yaml.error(
+                (*key, "reduction"), "reduction has no meaning with rule median, only with asha and hyperband"
+            )
     if sweep.file.replicates.validation == 0 and sweep.file.replicates.scheme != "file":
         raise yaml.error(("search",), NEEDS_VALIDATION)
 

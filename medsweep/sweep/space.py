@@ -75,7 +75,7 @@ class StoppingRule(Config):
     first_step_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the steps before anything is stopped. Later rungs: times ``reduction`` each, or every such share."""
     reduction: int = Field(default=3, ge=2)
-    """With ``asha``: one in so many goes on at a rung."""
+    """With ``asha`` and ``hyperband``: one in so many goes on at a rung."""
 
 
 class SearchSection(Config):
@@ -86,7 +86,6 @@ class SearchSection(Config):
     ``nsga2``: a genetic algorithm for two objectives."""
     warm_start: str | None = None
     """Name of another sweep with a search in the same store, whose results the sampler starts from."""
-    """``tpe``: by what was found so far; ``random``: by chance; ``nsga2``: for two objectives."""
     suggestions: int = Field(ge=1)
     """Suggestions in all."""
     at_once: int = Field(default=4, ge=1)

@@ -1,5 +1,6 @@
 """How ``medsweep run`` ends: results that cannot be written are found first, and no report changes an exit code."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,6 +111,13 @@ def test_a_signal_while_the_report_is_made_ends_the_command_at_once(
     ran = medsweep("run", "x.yaml", "--runner", "local", "--wandb", "offline")
     assert ran.exit_code == 130, ran.output
     assert mirrored == [()]
+
+
+def test_a_trial_that_cannot_be_read_is_told_by_the_mirror_and_ends_nothing(copy: Path) -> None:
+    opened = session.open_sweep(copy / "micro.yaml", copy / "store", to="read")
+    manifest = next((copy / "store" / "score").glob("*/manifest.json"))
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 2}))
+    assert "was published by another version" in opened.mirror().failed["every run"]
 
 
 @pytest.mark.parametrize(

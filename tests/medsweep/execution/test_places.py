@@ -73,7 +73,7 @@ def test_a_trial_without_a_place_is_named_ever_more_rarely_until_it_has_one() ->
     nodes.clear()
     now[0] = 40 * LATE_SECONDS
     places.look()
-    assert notebook.notes[-1].endswith("there are no node, with 1 CPU free; none of them can hold it")
+    assert notebook.notes[-1].endswith("there are no nodes, with 1 CPU free; none of them can hold it")
     places.settled("d")
     now[0] *= 100
     places.look()

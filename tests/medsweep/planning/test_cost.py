@@ -16,7 +16,7 @@ from medsweep.execution.driver import decide_checked, run_plan
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext, Task
 from medsweep.planning.budget import BudgetGuard, Payments, Spent, require_within
-from medsweep.planning.cost import explain, store_notes
+from medsweep.planning.cost import explain, planned_sweeps, store_notes
 from medsweep.planning.forecast import History, Interval, Price, bare_tasks, forecast, prices, sure, wall_hours
 from medsweep.store.source_code import source_hashes
 from medsweep.store.store import Store
@@ -335,3 +335,11 @@ def test_trials_of_another_stage_version_are_named_where_some_are_to_run(copied:
     assert notes_on(plan_of(), copied, missing=("grow", "pool", "measure")) == (
         "store holds 2 grow trials of version 7; version 1 is needed, so they are not reused",
     )
+
+
+@pytest.mark.parametrize("line", ['{"dig', json.dumps({"digest": "ab", "of a later version": 1})])
+def test_a_kept_plan_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "a.jsonl").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=r"a\.jsonl cannot be read .* medsweep plan makes it anew"):
+        planned_sweeps(Store(tmp_path))

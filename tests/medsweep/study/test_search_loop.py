@@ -1,24 +1,20 @@
-"""A search: its section, its suggestions, its loop over the smallest real pipeline, and what ``best`` shows of it."""
+"""A search: its section, its loop over the smallest real pipeline, and what ``best`` shows of it."""
 
 import json
-import math
 import shutil
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from helpers.micro import write_micro
+from helpers.searching import MICRO, Stop, opened
 from medsweep.cli import app
 from medsweep.data.source import DataSource
 from medsweep.errors import UserError
 from medsweep.execution.driver import Grow, Summary, run_plan
-from medsweep.execution.runner import LocalRunner, RoundResult, RunPolicy
-from medsweep.execution.task import RunContext, Task
-from medsweep.search.results import Result, shortfall
-from medsweep.search.sampler import ask, best_of, importances
+from medsweep.execution.runner import LocalRunner
 from medsweep.search.stopping import Stopping
 from medsweep.store.store import Store
 from medsweep.study import search_loop
@@ -30,134 +26,8 @@ from medsweep.study.stages import SCHEMA, STAGES, Settings
 from medsweep.sweep.arms import arms, replicates
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder, Plan
-from medsweep.sweep.space import Choices, Objective, Params, Range, SearchSection, Space
 from medsweep.tracking.console import Observer
 from medsweep.trainers.synthesis.synthesise import SynthesiseConfig
-
-BATCH = 8
-SPACE: Space = {"x": Range(low=0, high=1), "y": Range(low=0.001, high=1, log=True)}
-SEARCH = """\
-search:
-  suggestions: 4
-  batch: 2
-  objectives: [{metric: dice, goal: maximise}]
-  constraints: [{metric: hours, at_most: 5.0}]
-  space:
-    segment.learning_rate: {low: 0.001, high: 0.03, log: true}
-"""
-FACTORS = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
-MICRO = (
-    (FACTORS, "arms: {slow: {segment.learning_rate: 0.0005}}\n" + SEARCH),
-    ("{folds: 2, seeds: 1}", "{scheme: hold-out, folds: 1, test_share: 0.34, validation: 0.3}"),
-)
-
-
-def section(sampler: str = "tpe", *metrics: str, seed: int = 0) -> SearchSection:
-    goals = {"dice": "maximise", "hours": "minimise"}
-    objectives = tuple(Objective(metric=name, goal=goals[name]) for name in metrics or ("hours",))  # type: ignore[arg-type]
-    return SearchSection(
-        sampler=sampler, suggestions=40, batch=BATCH, seed=seed, objectives=objectives, space={"x": []}
-    )  # type: ignore[arg-type]
-
-
-def searched(wanted: SearchSection, values: Callable[[Params], Result]) -> list[Result]:
-    results: list[Result] = []
-    while len(results) < wanted.suggestions:
-        results += [values(point) for point in ask(wanted, SPACE, results, BATCH)]
-    return results
-
-
-def bowl(point: Params) -> Result:
-    return Result("", point, "complete", values=((point["x"] - 0.3) ** 2 + (math.log10(point["y"]) + 1) ** 2,))
-
-
-def mixed(point: Params) -> Result:
-    """Two objectives, a constraint, and points that were stopped or failed."""
-    if point["x"] < 0.1:
-        return Result("", point, "pruned" if point["y"] > 0.05 else "failed")
-    return Result("", point, "complete", "", (point["x"], point["y"] + point["x"] ** 2), {"hours": point["x"] - 0.8})
-
-
-def test_tpe_beats_random_on_a_quadratic() -> None:
-    found = {
-        sampler: statistics.median(
-            min(result.values[0] for result in searched(section(sampler, seed=seed), bowl)) for seed in range(10)
-        )
-        for sampler in ("tpe", "random")
-    }
-    assert found["tpe"] < 0.5 * found["random"], found
-
-
-def test_a_gaussian_process_finds_the_bowl_in_few_suggestions() -> None:
-    few = {"suggestions": 20}
-    found = {
-        sampler: min(result.values[0] for result in searched(section(sampler).model_copy(update=few), bowl))
-        for sampler in ("gp", "random")
-    }
-    assert found["gp"] < 0.2 * found["random"], found
-
-
-@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "random", "nsga2"])
-def test_suggestions_follow_from_the_results_alone(sampler: str) -> None:
-    wanted = section(sampler, "dice", "hours")
-    results = searched(wanted, mixed)
-    assert len({each.outcome for each in results}) == 3
-    for first in (0, 8, 24):
-        assert ask(wanted, SPACE, results[:first], 8) == [each.params for each in results[first : first + 8]]
-    assert ask(wanted.model_copy(update={"seed": 1}), SPACE, results[:8], 8) != [each.params for each in results[8:16]]
-    changed = [Result("", each.params, "complete", values=(1 - each.params["x"], 1.0)) for each in results[:24]]
-    assert (ask(wanted, SPACE, changed, 8) == ask(wanted, SPACE, results[:24], 8)) == (sampler == "random")
-
-
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_suggestions_know_of_those_that_are_still_open(sampler: str) -> None:
-    wanted = section(sampler, "dice")
-    results = [Result("", each.params, "complete", values=(each.params["x"],)) for each in searched(section(), bowl)]
-    one = ask(wanted, SPACE, results, 1, draw=40)
-    again = ask(wanted, SPACE, results, 1, pending=one, draw=40)
-    assert ask(wanted, SPACE, results, 1, pending=one, draw=40) == again
-    assert (again == one) == (sampler == "random")
-    assert ask(wanted, SPACE, results, 1, pending=one, draw=41) != again
-
-
-def test_nsga2_breeds_from_earlier_generations() -> None:
-    def repeated(results: Sequence[Result]) -> int:
-        early = {each.params["x"] for each in results[:16]}
-        return sum(each.params["x"] in early for each in results[16:])
-
-    assert repeated(searched(section("nsga2", "dice", "hours"), mixed)) >= 5
-    assert repeated(searched(section("random", "dice", "hours"), mixed)) == 0
-
-
-def test_the_best_are_feasible_and_undominated() -> None:
-    wanted = section("random", "dice", "hours")
-    results = searched(wanted, mixed)
-    front = [results[number] for number in best_of(wanted, SPACE, results)]
-    feasible = [each for each in results if each.feasible]
-    assert 0 < len(front) < len(feasible) < len(results)
-    for each in feasible:
-        better = [b for b in front if b.values[0] >= each.values[0] and b.values[1] <= each.values[1]]
-        assert better, each
-    single = section("random", "dice")
-    results = [Result("", point.params, "complete", values=(point.params["x"],)) for point in results]
-    assert importances(single, SPACE, results)["x"] > 0.6
-    best = best_of(single, SPACE, results)
-    assert [results[number].params["x"] for number in best] == [max(each.params["x"] for each in results)]
-
-
-def test_values_are_read_back_as_the_sweep_writes_them() -> None:
-    space: Space = {
-        "kind": Choices(values=("a", [1, 2], None)),
-        "share": Range(low=0.0, high=0.9, step=0.1),
-        "count": Range(low=2, high=20, step=2, whole=True),
-    }
-    points = ask(section("random"), space, [], 30)
-    assert {repr(point["kind"]) for point in points} == {"'a'", "[1, 2]", "None"}
-    assert all(round(point["share"], 1) == point["share"] for point in points)
-    assert all(type(point["count"]) is int and point["count"] % 2 == 0 for point in points)
-    assert all(space[name].holds(value) for point in points for name, value in point.items())
-    assert not space["share"].holds(0.25)
-    assert not space["kind"].holds([2, 1])
 
 
 @pytest.mark.parametrize(
@@ -203,27 +73,6 @@ def test_pools_are_as_large_as_the_largest_dose_searched(tmp_path: Path) -> None
         chains.expand(builder, arm, replicates(sweep, [f"case-{number}" for number in range(6)])[0])
     pools = [trial.config for trial in builder.trials.values() if isinstance(trial.config, SynthesiseConfig)]
     assert {pool.pipeline: pool.count for pool in pools} == {"b-sg": 4, "mc-sg": 9}
-
-
-class Stop:
-    """Runs plans in this process; after ``batches`` of them it says that the user stopped."""
-
-    def __init__(self, store: Store, batches: int = 99) -> None:
-        self.context, self.left = RunContext(store=store.root, stages=STAGES), batches
-        self.stages: list[str] = []
-
-    def __call__(self, plan: Plan, stopping: Stopping | None, grow: Grow) -> Summary:
-        assert stopping is None
-        self.left -= 1
-        summary = run_plan(plan, self.context, LocalRunner(), Observer())
-        self.stages += list(summary.ran.elements())
-        return summary if self.left else Summary(**{**vars(summary), "stopped": True})
-
-
-def opened(path: Path, store: Store, *, writes: bool = True) -> Search:
-    found = open_search(plan_sweep(path, store), store, writes=writes)
-    assert found is not None
-    return found
 
 
 def test_a_plan_is_the_same_whatever_was_planned_before_it(tmp_path: Path) -> None:
@@ -357,113 +206,6 @@ def test_a_search_without_batches_asks_as_each_ends_and_goes_on_as_recorded(tmp_
     run_search(opened(path, Store.create(grown)), Grows(Store(grown)))
     firsts = [opened(path, each, writes=False).forward().suggestions[0] for each in (store, Store(grown))]
     assert firsts[0].params == firsts[1].params
-
-
-class Fails(Stop):
-    """Runs plans in this process, where the segmenters of ``arms`` end for good in a way of their own."""
-
-    def __init__(self, store: Store, arms: Mapping[str, str]) -> None:
-        super().__init__(store)
-        self.arms = arms
-
-    def __call__(self, plan: Plan, stopping: Stopping | None, grow: Grow) -> Summary:
-        serves = plan.serves()
-        ends = {
-            digest: self.arms[serves[digest][0]]
-            for digest, trial in plan.trials.items()
-            if trial.stage == "segment" and serves[digest][0] in self.arms
-        }
-        summary = run_plan(plan, self.context, Ending(ends), Observer())
-        self.stages += list(summary.ran.elements())
-        return summary
-
-
-class Ending(LocalRunner):
-    """The local runner, but the trials in ``ends`` fail by that name, and all that is made from them is blocked."""
-
-    def __init__(self, ends: Mapping[str, str]) -> None:
-        self.ends = ends
-
-    def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
-        blocked = {task.digest for task in tasks if set(self.ends) & set(task.inputs.values())}
-        shut = blocked | set(self.ends)
-        result = super().run([task for task in tasks if task.digest not in shut], context, observer, policy)
-        result.outcomes |= self.ends | dict.fromkeys(blocked, "blocked")
-        result.messages |= dict.fromkeys(self.ends, "no room")
-        return result
-
-
-def test_a_suggestion_that_fails_for_good_is_told_and_the_search_goes_on(tmp_path: Path) -> None:
-    path, store = write_micro(tmp_path, *MICRO), Store.create(tmp_path / "store")
-    lost = {"search-000": "out-of-memory", "search-002": "killed"}
-    state, summary = run_search(opened(path, store), Fails(store, lost))
-    outcomes = ["out-of-memory", "complete", "killed", "complete"]
-    assert [result.outcome for result in state.results] == outcomes
-    assert [(one.outcome, one.published) for one in summary.failures] == [("out-of-memory", True), ("killed", True)]
-    assert (summary.exit_code, summary.blocked, summary.again) == (1, 0, False)
-    # A resumed search suggests the same, says the same and runs nothing, although nothing of the two is published.
-    rest = Stop(store)
-    again, summary = run_search(opened(path, store), rest)
-    assert again.suggestions == state.suggestions
-    assert again.told == state.told
-    assert (rest.stages, summary.exit_code, len(summary.failures)) == ([], 1, 2)
-    where = ["--store", str(store.root)]
-    shown = CliRunner().invoke(app, ["best", str(path), *where, "--results", str(tmp_path / "results")])
-    assert shown.exit_code == 0
-    assert "search-000: out-of-memory; no room" in shown.output
-    assert "search-002: killed; no room" in shown.output
-    stands = CliRunner().invoke(app, ["status", str(path), *where])
-    assert "search: 4 of 4 suggestions have results" in stands.output
-    assert "killed: search-002: no room; told to the sampler as failed" in stands.output
-    _check_journal(store, outcomes)
-    put_back = CliRunner().invoke(app, ["retry", str(path), "--failed", "--outcome", "killed", *where])
-    assert "1 segment trial(s) that ended as killed" in put_back.output, put_back.output
-    journal = (store.root / "search" / "micro.log").read_text()
-    after, summary = run_search(opened(path, store), rest)
-    grown = (store.root / "search" / "micro.log").read_text()
-    assert grown.startswith(journal)
-    assert len(grown) > len(journal)
-    assert after.suggestions == state.suggestions
-    assert rest.stages == ["segment", "score"]
-    assert [result.outcome for result in after.results] == [*outcomes[:2], "complete", "complete"]
-    assert [result.name for result in after.told][-1] == "search-002"
-
-
-def _check_journal(store: Store, outcomes: Sequence[str]) -> None:
-    """Optuna's own reader shows the search, and a torn journal is whole again after the next run."""
-    import optuna
-
-    path = store.root / "search" / "micro.log"
-
-    def read() -> optuna.Study:
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-        return optuna.load_study(study_name="micro", storage=storage)
-
-    trials = read().get_trials()
-    assert [trial.user_attrs["arm"] for trial in trials] == ["control", *(f"search-{number:03}" for number in range(4))]
-    assert [trial.user_attrs["outcome"] for trial in trials] == ["complete", *outcomes]
-    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "FAIL", "COMPLETE"]
-    assert read().best_value == max(trial.value for trial in trials if trial.value is not None)
-    assert list(trials[-1].constraints) == ["hours"]
-    text = path.read_text()
-    path.write_text(text[:-20])
-    search = opened(store.root.parent / "micro.yaml", store)
-    search.write_journal(search.forward())
-    assert path.read_text() == text
-
-
-def test_a_search_that_finds_nothing_says_so_and_by_how_much(tmp_path: Path) -> None:
-    path = write_micro(tmp_path, *MICRO, ("metric: hours, at_most: 5.0", "metric: dice, at_least: 1.5"))
-    store = Store.create(tmp_path / "store")
-    state, summary = run_search(opened(path, store), Fails(store, {"search-001": "error"}))
-    best = max((result for result in state.results if result.values), key=lambda result: result.values)
-    said = f"{best.name} comes nearest: dice {best.values[0]:.4g} misses at_least 1.5 by {1.5 - best.values[0]:.3g}"
-    assert said in summary.found_nothing
-    assert summary.exit_code == 1
-    shown = CliRunner().invoke(app, ["best", str(path), "--store", str(store.root), "--results", str(tmp_path / "r")])
-    assert (shown.exit_code, said in shown.output) == (1, True), shown.output
-    none = shortfall(section(), [Result("a", {}, "diverged"), Result("b", {}, "killed"), Result("c", {}, "diverged")])
-    assert "none of 3 suggestions could be measured: 2 diverged, 1 killed" in none
 
 
 def test_a_search_starts_from_what_another_one_found(tmp_path: Path) -> None:
