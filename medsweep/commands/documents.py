@@ -91,7 +91,7 @@ def best_document(search: "Search", state: "State") -> dict[str, Any]:
     section, space = search.section, search.points.space
     rows = search_views.history(search, state).to_dict("records")
     front = set(best_of(section, space, state.told))
-    ranked = ranking(section, space, state.told) if any(result.feasible for result in state.told) else []
+    ranked = ranking(section, space, state.told)
     order = [*ranked, *(number for number in range(len(rows)) if number not in ranked)]
     results = [{**rows[number], "is_best": number in front} for number in order]
     return {"objectives": section.metrics, "results": results, "told": search_views.sentences(search, state)}

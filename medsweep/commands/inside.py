@@ -100,7 +100,7 @@ def diff(
 ) -> int:
     """Show the fields in which two sweeps differ, defaults filled in. Exit code 1 if there are any."""
     from medsweep.commands import inside_views, views
-    from medsweep.study.inside import differing
+    from medsweep.planning.cost import differing
     from medsweep.study.stages import SCHEMA
     from medsweep.sweep.load import load_sweep
 

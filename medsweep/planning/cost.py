@@ -12,7 +12,7 @@ from medsweep.identity import identity, short
 from medsweep.planning.forecast import Interval, Price, total
 from medsweep.store.collection import unreadable_plan
 from medsweep.store.source_code import changed_files
-from medsweep.store.store import Manifest, Store
+from medsweep.store.store import Manifest, Store, several_begin
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.trial import COMPLETE, Stage
 
@@ -181,13 +181,10 @@ def explain(prefix: str, store: Store) -> Why:
     """
     planned = {digest: trial for trials in planned_sweeps(store).values() for digest, trial in trials.items()}
     published = {manifest.digest: manifest for manifest in store.published()}
-    manifest = store.find(prefix)
-    digest = manifest.digest if manifest else next((name for name in planned if name.startswith(prefix)), None)
-    if digest is None:
-        raise store.no_such(prefix)
-    changed = tuple(changed_files(manifest.code)) if manifest else ()
+    trial = find_trial(prefix, planned, store)
+    digest = trial.digest
+    changed = tuple(changed_files(trial.code)) if isinstance(trial, Manifest) else ()
     trials: dict[str, ComparedTrial] = {**planned, **published}
-    trial = trials[digest]
     arms = tuple(planned[digest].arms) if digest in planned else ()
     ended = tuple(_ended(trial, published, trials, store))
     others = [other for other in published.values() if other.stage == trial.stage and other.digest != digest]
@@ -196,6 +193,24 @@ def explain(prefix: str, store: Store) -> Why:
     apart = {other.digest: differences(trial, other, trials) for other in others}
     nearest = min(others, key=lambda other: (len(apart[other.digest]), other.digest))
     return Why(trial, digest in published, nearest, tuple(apart[nearest.digest]), changed, arms, ended)
+
+
+def find_trial(prefix: str, planned: Mapping[str, IndexedTrial], store: Store) -> ComparedTrial:
+    """The published trial whose digest begins with ``prefix``, or the one of ``planned``.
+
+    Raises:
+        UserError: no such trial, or several.
+    """
+    manifest = store.find(prefix)
+    own = set() if manifest is None else {manifest.digest}
+    others = [digest for digest in planned if digest.startswith(prefix) and digest not in own]
+    if len(own) + len(others) > 1:
+        raise several_begin(prefix, len(own) + len(others))
+    if manifest is not None:
+        return manifest
+    if not others:
+        raise store.no_such(prefix)
+    return planned[others[0]]
 
 
 def _ended(
@@ -219,12 +234,7 @@ def _ended(
 
 def differences(ours: ComparedTrial, theirs: ComparedTrial, trials: Mapping[str, ComparedTrial]) -> list[Difference]:
     """Config fields that differ, then inputs that differ, each input traced to the fields that made it differ."""
-    a, b = flat(ours.config), flat(theirs.config)
-    apart = [
-        Difference(f"{ours.stage}.{name}", a.get(name), b.get(name))
-        for name in dict.fromkeys([*a, *b])
-        if a.get(name) != b.get(name)
-    ]
+    apart = [Difference(f"{ours.stage}.{name}", a, b) for name, a, b in differing(ours.config, theirs.config)]
     for role in dict.fromkeys([*ours.reads, *theirs.reads]):
         if ours.reads.get(role) == theirs.reads.get(role):
             continue
@@ -254,6 +264,12 @@ def planned_sweeps(store: Store) -> dict[str, dict[str, IndexedTrial]]:
             raise unreadable_plan(path, error) from None
         sweeps[path.stem] = {trial.digest: trial for trial in trials}
     return sweeps
+
+
+def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Dotted names whose values differ, with both values; None for a name that one of the two lacks."""
+    a, b = flat(ours), flat(theirs)
+    return [(name, a.get(name), b.get(name)) for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Stopping:
         others = [json.loads(other.read_text())["loss"] for other in path.parent.glob("[!.]*") if other.name != digest]
         if is_stopped(rule, value, others):
             raise PrunedError(
-                f"stopped at step {progress.step} of {progress.total} by {rule.rule}: {rule.metric} "
+                f"stopped at step {progress.step} of {progress.total} by {self.rules[stage].rule}: {rule.metric} "
                 f"{progress.metrics[rule.metric]:.4g} against {len(others)} other suggestion(s) at rung {number}"
             )
 

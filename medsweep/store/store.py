@@ -289,13 +289,18 @@ class Store:
         """The published trial whose digest begins with ``prefix``. Raises UserError: several do."""
         trials = [(stage, name) for stage in self.stages() for name in self.listing(stage) if name.startswith(prefix)]
         if len(trials) > 1:
-            raise UserError(f"{prefix} is the beginning of {len(trials)} digests; give more digits")
+            raise several_begin(prefix, len(trials))
         return self.manifest(*trials[0]) if trials else None
 
     def no_such(self, prefix: str) -> UserError:
         """The error for a digest that nobody knows."""
         published = [short(digest) for stage in self.stages() for digest in self.listing(stage)]
         return UserError(f"no trial {prefix!r} in the plan or in the store {self.root}; {nearest(prefix, published)}")
+
+
+def several_begin(prefix: str, count: int) -> UserError:
+    """The error for the beginning of several digests."""
+    return UserError(f"{prefix} is the beginning of {count} digests; give more digits")
 
 
 def _parsed(raw: Any, stage: str, digest: str) -> Manifest:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from typing import Any, Final
 from medsweep.config import Config
 from medsweep.execution.failures import Attempt, notes
 from medsweep.identity import identity
-from medsweep.planning.cost import ComparedTrial, flat, planned_sweeps
+from medsweep.planning.cost import ComparedTrial, find_trial, flat, planned_sweeps
 from medsweep.store.store import Manifest, Store
 from medsweep.study.fields import all_fields
 from medsweep.study.stages import STAGES
@@ -98,12 +98,10 @@ def trial_in_full(prefix: str, store: Store) -> TrialInFull:
     """
     sweeps = planned_sweeps(store)
     planned = {digest: trial for trials in sweeps.values() for digest, trial in trials.items()}
-    manifest = store.find(prefix)
-    digest = manifest.digest if manifest else next((name for name in planned if name.startswith(prefix)), None)
-    if digest is None:
-        raise store.no_such(prefix)
-    trial: ComparedTrial = manifest or planned[digest]
-    stage, folder = trial.stage, store.folder(trial.stage, digest)
+    trial = find_trial(prefix, planned, store)
+    manifest = trial if isinstance(trial, Manifest) else None
+    stage, digest = trial.stage, trial.digest
+    folder = store.folder(stage, digest)
     published = folder.is_dir()
     attempts = tuple(notes(store, stage, digest))
     running = not published and store.leased(stage, digest)
@@ -222,9 +220,3 @@ def _size(folder: Path) -> int:
             with suppress(OSError):
                 total += os.stat(f"{parent}/{name}").st_size
     return total
-
-
-def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Sequence[tuple[str, Any, Any]]:
-    """Flat names whose values differ, with both values; None for a name that one of the two lacks."""
-    a, b = flat(ours), flat(theirs)
-    return [(name, a.get(name), b.get(name)) for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]

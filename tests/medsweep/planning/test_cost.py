@@ -343,3 +343,13 @@ def test_a_kept_plan_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> 
     (tmp_path / "plans" / "a.jsonl").write_text(f"{line}\n")
     with pytest.raises(UserError, match=r"a\.jsonl cannot be read .* medsweep plan makes it anew"):
         planned_sweeps(Store(tmp_path))
+
+
+def test_the_beginning_of_several_planned_trials_names_none_of_them(tmp_path: Path) -> None:
+    digests = ["ab" * 32, "ac" * 32]
+    rows = [{"stage": "grow", "digest": one, "config": {}, "reads": {}, "inputs": {}} for one in digests]
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert explain("ac", Store(tmp_path)).trial.digest == digests[1]
+    with pytest.raises(UserError, match="a is the beginning of 2 digests; give more digits"):
+        explain("a", Store(tmp_path))

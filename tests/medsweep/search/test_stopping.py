@@ -58,7 +58,7 @@ def test_hyperband_deals_trials_to_brackets_that_begin_later_and_cost_alike(tmp_
     assert not list(tmp_path.rglob(f"*{late}")), "not looked at before nine tenths"
     others = [digest for digest in digests if bracket(rule, digest)[0] == 0 and digest != early][:2]
     hyperband.check("grow", others[0], "fold-0", at(30, loss=2.0))
-    with pytest.raises(PrunedError, match="by asha"):
+    with pytest.raises(PrunedError, match="by hyperband"):
         hyperband.check("grow", others[1], "fold-0", at(30, loss=3.0))
 
 

@@ -13,7 +13,7 @@ PLANTED = Path(__file__).parents[3] / "sweeps" / "planted"
 
 def verdict(name: str, folder: Path) -> CauseVerdict:
     opened = open_sweep(PLANTED / f"{name}.yaml", folder / "store", to="run")
-    assert opened.run(RunOptions("local", wandb="disabled")).ok
+    assert opened.run(RunOptions("local")).ok
     analysis, _ = opened.report(folder / "results", None, "pytest")
     assert analysis.mechanism is not None
     return analysis.mechanism.verdict
