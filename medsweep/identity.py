@@ -44,11 +44,11 @@ def identity(value: object, *, extent: bool = True) -> Any:
 
 
 def _of_config(value: Config, extent: bool) -> dict[str, Any]:
-    found = {name: getattr(value, name) for name in _names(type(value), extent)}
+    fields = {name: getattr(value, name) for name in _names(type(value), extent)}
     neutral = _neutral(type(value))
     return {
         name: identity(item, extent=extent)
-        for name, item in found.items()
+        for name, item in fields.items()
         if name not in neutral or item != neutral[name]
     }
 

@@ -61,15 +61,15 @@ def findings(
     """
     listed = error.errors(include_url=False)
     unknown = {tuple(one["loc"]) for one in listed if one["type"] == "extra_forbidden"}
-    found: dict[Key, tuple[Key, str]] = {}
+    by_place: dict[Key, tuple[Key, str]] = {}
     for one in sorted(listed, key=lambda one: one["type"] != "extra_forbidden"):
         missing, loc = one["type"] == "missing", tuple(one["loc"])
         loc = loc if data is None else _within(data, loc, missing=missing)
         misspelt = (meant_by(str(other[-1]), [str(loc[-1])]) for other in unknown if other[:-1] == loc[:-1])
-        if (missing and any(misspelt)) or any(known and loc[: len(known)] == known for known in found):
+        if (missing and any(misspelt)) or any(known and loc[: len(known)] == known for known in by_place):
             continue
-        found[loc] = (loc[:-1] if missing else loc, _message(one, loc, model, elsewhere, section))
-    return list(found.values())
+        by_place[loc] = (loc[:-1] if missing else loc, _message(one, loc, model, elsewhere, section))
+    return list(by_place.values())
 
 
 def _within(data: object, loc: Key, *, missing: bool) -> Key:
@@ -132,7 +132,7 @@ def _step(annotation: object, name: str | int) -> object:
         return None if field is None else field.annotation
     if typing.get_origin(annotation) in (dict, tuple, list):
         return inner[1] if typing.get_origin(annotation) is dict else inner[0]
-    return next((found for part in inner if (found := _step(part, name)) is not None), None)
+    return next((stepped for part in inner if (stepped := _step(part, name)) is not None), None)
 
 
 def _config_in(annotation: object) -> type[Config] | None:

@@ -23,10 +23,10 @@ def _is_unusual(text: str) -> bool:
     if _TAG.search(text) or (_ANCHOR.search(text) and "*" in text):
         return True
     level = deepest = 0
-    for found in _NESTING.finditer(text):
-        sign = found[0][-1]
+    for match in _NESTING.finditer(text):
+        sign = match[0][-1]
         level += 1 if sign in "[{" else -1 if sign in "]}" else 0
-        deepest = max(deepest, level, len(found[0]) // 2 if sign not in "[]{}" else 0)
+        deepest = max(deepest, level, len(match[0]) // 2 if sign not in "[]{}" else 0)
     return deepest > DEEPEST
 
 

@@ -19,11 +19,11 @@ def ls(store: StorePath = STORE, as_json: AsJson = False) -> int:
     from medsweep.store.store import Store
     from medsweep.study.inside import sweeps_in
 
-    found = sweeps_in(Store.existing(store))
+    sweeps = sweeps_in(Store.existing(store))
     if as_json:
-        documents.print_json(inside_views.sweep_rows(found))
-    elif found:
-        views.stdout().print(inside_views.sweep_table(found))
+        documents.print_json(inside_views.sweep_rows(sweeps))
+    elif sweeps:
+        views.stdout().print(inside_views.sweep_table(sweeps))
     else:
         typer.echo(f"no sweep was planned in {store} yet; medsweep plan SWEEP --store {store}")
     return 0

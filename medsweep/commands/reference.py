@@ -19,8 +19,8 @@ def explain(
     from medsweep.study.fields import looked_up
 
     console = views.stdout()
-    found = looked_up(name)
-    for field in found:
+    fields = looked_up(name)
+    for field in fields:
         console.print(field.name, style="bold", highlight=False)
         console.print(f"  {field.meaning.replace('``', '')}", highlight=False, soft_wrap=True)
         if not field.is_section:

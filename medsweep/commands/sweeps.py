@@ -198,9 +198,9 @@ def why(
     from medsweep.planning.cost import explain
     from medsweep.store.store import Store
 
-    found = explain(digest, Store.existing(store))
+    answer = explain(digest, Store.existing(store))
     if as_json:
-        documents.print_json(documents.why_document(found))
+        documents.print_json(documents.why_document(answer))
     else:
-        views.stdout().print(views.why_text(found))
+        views.stdout().print(views.why_text(answer))
     return 0

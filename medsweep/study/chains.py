@@ -138,16 +138,16 @@ class Chains:
         """The pool of a folder. It has no seed of its own, so seeds share it unless its name differs between them."""
         assert self._folders is not None, "a plan with pools from files is given their folders"
         settings, size = cell.settings, self.pool_size(cell.settings)
-        found = self._folders.pool_of(settings, cell.fold, cell.seed, size)
+        pool = self._folders.pool_of(settings, cell.fold, cell.seed, size)
         config = from_files.ImportConfig(
             fold=cell.fold,
             count=size,
             unit=settings.synthesise.unit,
             resolution=settings.data.resolution,
-            path=found.path,
+            path=pool.path,
             name=str(settings.synthesise.folder),
-            content=found.content,
-            fitted_on=found.fitted_on,
+            content=pool.content,
+            fitted_on=pool.fitted_on,
         )
         return cell.builder.add("import", config, {"prepare": cell.prepared})
 
@@ -171,13 +171,13 @@ class Chains:
     def _assessments(self, cell: _Cell, pool: str) -> list[str]:
         """Those of each judge of the arm; the last one tells the pool, and what the judges differ in."""
         *others, judge = self._judges(cell)
-        found = [self._assess(cell, pool, other) for other in others]
+        first = [self._assess(cell, pool, other) for other in others]
         second: dict[str, str] = {}
         control = self._reference(cell)
         watched = cell.fold.validation > 0 or bool(cell.fold.given_patients and cell.fold.given_patients.validation)
         if judge != control and watched and (others or cell.settings == self._explained):
             second["other"] = self._assess(cell, pool, control)
-        return [*found, self._assess(cell, pool, judge, **second)]
+        return [*first, self._assess(cell, pool, judge, **second)]
 
     def _assess(self, cell: _Cell, pool: str, judge: str, **second: str) -> str:
         scores = cell.settings.assess.model_dump(exclude={"enabled", "judge"})

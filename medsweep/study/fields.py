@@ -39,8 +39,8 @@ FOR_OTHERS: Final[Mapping[str, str]] = {
 @cache
 def all_fields() -> Mapping[str, FieldInFull]:
     """Every field of a sweep file by dotted name: those of the file, then those of each section."""
-    found = [field for field in fields_in_full(SweepFile) if field.name.split(".")[0] not in ("data", "analysis")]
-    by_name = {field.name: field for field in found}
+    of_file = [field for field in fields_in_full(SweepFile) if field.name.split(".")[0] not in ("data", "analysis")]
+    by_name = {field.name: field for field in of_file}
     by_name |= {field.name: field for field in fields_in_full(Range, "search.space.") if field.name[-6:] != ".whole"}
     by_name |= {field.name: field for field in fields_in_full(SCHEMA.settings)}
     by_name["analysis"] = next(field for field in fields_in_full(SweepFile) if field.name == "analysis")

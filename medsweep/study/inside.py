@@ -191,12 +191,12 @@ class SweepInStore:
 def sweeps_in(store: Store) -> list[SweepInStore]:
     """The sweeps that were planned in a store, the newest first."""
     manifests = {manifest.digest: manifest for manifest in store.published()}
-    found = []
+    sweeps = []
     for name, trials in planned_sweeps(store).items():
         done = [manifests[digest] for digest in trials if digest in manifests]
         waiting = [trial for digest, trial in trials.items() if digest not in manifests]
         planned_at = (store.root / "plans" / f"{name}.jsonl").stat().st_mtime
-        found.append(
+        sweeps.append(
             SweepInStore(
                 name=name,
                 trials=len(trials),
@@ -210,7 +210,7 @@ def sweeps_in(store: Store) -> list[SweepInStore]:
                 ),
             )
         )
-    return sorted(found, key=lambda sweep: -sweep.newest)
+    return sorted(sweeps, key=lambda sweep: -sweep.newest)
 
 
 def _size(folder: Path) -> int:

@@ -72,12 +72,12 @@ def _cells(sweep: StudySweep, section: Mechanism) -> dict[str, Levels]:
 def treatments_of(causes: tuple[Cause, ...]) -> list[dict[str, Any]]:
     """New real slices with the measured laws of these causes, in the order source, look, labels."""
     source: dict[str, Any] = {"kind": "fresh-real"}
-    found = [source | ({"unique": "measured"} if "variety" in causes else {})]
+    treatments = [source | ({"unique": "measured"} if "variety" in causes else {})]
     if "look" in causes:
-        found.append({"kind": "imitate", "target": "pool"})
+        treatments.append({"kind": "imitate", "target": "pool"})
     if "labels" in causes:
-        found.append({"kind": "corrupt-labels", "law": "measured"})
-    return found
+        treatments.append({"kind": "corrupt-labels", "law": "measured"})
+    return treatments
 
 
 def _require_free(sweep: StudySweep, name: str) -> None:
@@ -111,16 +111,16 @@ def at_dose(arm: str, dose: int) -> str:
 
 def _steps(sweep: StudySweep, section: Mechanism) -> dict[Cause, str]:
     """Steps of the ladder that change one thing which is a cause, by the settings of their two arms."""
-    found: dict[Cause, str] = {}
+    steps: dict[Cause, str] = {}
     if any(arm not in sweep.file.arms for arm in section.ladder):
-        return found
+        return steps
     settings = {arm: sweep.with_levels(sweep.file.arms[arm], ("arms", arm)) for arm in section.ladder}
     for before, after in itertools.pairwise(section.ladder):
         if _only_misfit(settings[before], settings[after]):
-            found["labels"] = after
+            steps["labels"] = after
         elif _only_images(settings[before], settings[after]):
-            found["look"] = after
-    return found
+            steps["look"] = after
+    return steps
 
 
 def _only_misfit(before: Settings, after: Settings) -> bool:

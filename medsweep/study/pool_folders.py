@@ -63,19 +63,19 @@ class PoolFolders:
         """
         template = str(settings.synthesise.folder)
         name = template.replace("{fold}", str(fold.index)).replace("{seed}", str(seed))
-        found = self._look(name, settings.data)
-        if found.fitted_on is None and not settings.synthesise.unknown_patients:
+        pool = self._look(name, settings.data)
+        if pool.fitted_on is None and not settings.synthesise.unknown_patients:
             raise PoolFolderError(
-                f"{found.path}/pool.yaml: fitted_on is {UNKNOWN}, so its patients may be among those tested; name "
+                f"{pool.path}/pool.yaml: fitted_on is {UNKNOWN}, so its patients may be among those tested; name "
                 "them, or allow it by synthesise.unknown_patients: true, which the report repeats as a limit"
             )
-        _require_trained_within(found, fold, self.source.patients)
-        if settings.synthesise.unit == "slices" and size > found.samples:
+        _require_trained_within(pool, fold, self.source.patients)
+        if settings.synthesise.unit == "slices" and size > pool.samples:
             raise PoolFolderError(
-                f"{found.path} holds {found.samples} samples and {size} are asked for, the largest dose (with its "
+                f"{pool.path} holds {pool.samples} samples and {size} are asked for, the largest dose (with its "
                 "headroom, where a filter reads it); make more, or lower synthesise.count or synthesise.headroom"
             )
-        return found
+        return pool
 
     def _look(self, name: str, data: DataConfig) -> FoundPool:
         path = (self.sweep.yaml.path.parent / Path(name).expanduser()).absolute()
@@ -100,9 +100,9 @@ class PoolFolders:
         fitted_on = folder.fitted_on(self.source.patients)
         folder.check()
         stamps = _stamps(folder.files)
-        found = FoundPool(str(path), folder.content(), folder.pairs.samples, fitted_on, stamps)
-        keep(found, record)
-        return found
+        pool = FoundPool(str(path), folder.content(), folder.pairs.samples, fitted_on, stamps)
+        keep(pool, record)
+        return pool
 
     def _target(self, data: DataConfig) -> RequiredPairs:
         key = canonical(data)
@@ -136,19 +136,19 @@ def place_of(sweep: StudySweep, arm: Arm[Settings]) -> Key:
     return sweep.place((*own, field), ("factors", field), ("fixed", *field.split(".")), own)
 
 
-def _require_trained_within(found: FoundPool, fold: Fold, patients: tuple[str, ...]) -> None:
+def _require_trained_within(pool: FoundPool, fold: Fold, patients: tuple[str, ...]) -> None:
     groups = split(patients, fold)
-    fitted = set(found.fitted_on or ())
+    fitted = set(pool.fitted_on or ())
     for group, members in (("tests", groups.test), ("validates on", groups.validation)):
         if shared := set(patients_of(fitted)) & set(patients_of(members)):
             raise PoolFolderError(
-                f"{found.path} comes from a generator that learned from {len(shared)} patient(s) whom fold "
+                f"{pool.path} comes from a generator that learned from {len(shared)} patient(s) whom fold "
                 f"{fold.index} {group}, first {min(shared)!r}; train one per fold on what medsweep data "
                 "export-fold writes, and put {fold} into synthesise.folder"
             )
     if strangers := fitted - set(groups.train):
         raise PoolFolderError(
-            f"{found.path} comes from a generator that learned from {len(strangers)} case(s) outside the training "
+            f"{pool.path} comes from a generator that learned from {len(strangers)} case(s) outside the training "
             f"group of fold {fold.index}, first {min(strangers)!r}; data.patients leaves them out, so "
             "train it on the others"
         )
@@ -165,5 +165,5 @@ def _listing(data: DataConfig) -> Listing:
 
 def _stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int, int, int], ...]:
     """Of those that are there; a folder's change when a file is added to it."""
-    found = ((path, path.stat()) for path in paths if path.exists())
-    return tuple((str(path), at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino) for path, at in found)
+    there = ((path, path.stat()) for path in paths if path.exists())
+    return tuple((str(path), at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino) for path, at in there)

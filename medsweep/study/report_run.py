@@ -34,8 +34,8 @@ def report_run(sweep: str, results: Path, runs: Sequence[MirroredRun], patients:
     if not page.is_file():
         return None
     text = page.read_text(encoding="utf-8")
-    found = _HEADLINE.search(text)
-    headline = " ".join(html.unescape(re.sub(r"<[^>]+>", "", found[1])).split()) if found else "the report is there"
+    match = _HEADLINE.search(text)
+    headline = " ".join(html.unescape(re.sub(r"<[^>]+>", "", match[1])).split()) if match else "the report is there"
     figures = {path.stem: Picture(path, sha256_of(path)) for path in sorted((results / "figures").glob("*.png"))}
     files = {name: results / "tables" / f"{stem}.csv" for name, stem in TABLES.items()}
     there = {name: path for name, path in files.items() if path.is_file()}

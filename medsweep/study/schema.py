@@ -112,12 +112,12 @@ def _name(schema: Mapping[str, Any]) -> str:
 def _property(dotted: str, settings: Json, defs: Mapping[str, Json]) -> Json:
     """The schema of a field of the settings."""
     current = settings
-    found: Json = {}
+    part: Json = {}
     for name in dotted.split("."):
-        found = current["properties"][name]
-        options = [found, *found.get("anyOf", [])]
+        part = current["properties"][name]
+        options = [part, *part.get("anyOf", [])]
         current = next((defs[_name(one)] for one in options if "$ref" in one or "allOf" in one), {})
-    return found
+    return part
 
 
 def _told(schema: Mapping[str, Any]) -> Json:

@@ -191,7 +191,7 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
 
 def diagnosis_table(plan: Plan, store: Store) -> pd.DataFrame:
     """What the diagnose stage found in each arm's networks: arm, fold, seed, digest, then the columns of its table."""
-    found = {
+    diagnoses = {
         trial.inputs["network"]: digest
         for digest, trial in plan.trials.items()
         if trial.stage == "diagnose" and _complete(store, "diagnose", digest)
@@ -201,7 +201,7 @@ def diagnosis_table(plan: Plan, store: Store) -> pd.DataFrame:
             arm=arm, fold=replicate.fold, seed=replicate.seed, digest=digest
         )
         for (arm, replicate), leaf in plan.leaves.items()
-        if (digest := found.get(network_of(plan, leaf).digest)) is not None
+        if (digest := diagnoses.get(network_of(plan, leaf).digest)) is not None
     ]
     columns = list(NO_DIAGNOSIS.columns)
     return pd.concat(frames, ignore_index=True)[columns] if frames else NO_DIAGNOSIS
@@ -209,12 +209,12 @@ def diagnosis_table(plan: Plan, store: Store) -> pd.DataFrame:
 
 def assessments(plan: Plan, store: Store) -> dict[str, str]:
     """The published assessment of each pool; where a filter has one of its own, that of the other judge."""
-    found = [
+    listed = [
         (plan.trials[trial.inputs["judge"]].stage == "judge", trial.inputs["pool"], digest)
         for digest, trial in plan.trials.items()
         if trial.stage == "assess" and store.outcome("assess", digest) == COMPLETE
     ]
-    return {pool: digest for _, pool, digest in sorted(found)}
+    return {pool: digest for _, pool, digest in sorted(listed)}
 
 
 def agreement_left_out(plan: Plan, store: Store) -> tuple[str, ...]:

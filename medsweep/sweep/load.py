@@ -116,8 +116,8 @@ def _level_mistakes(raw: Mapping[str, Any], schema: Schema[S_co, A_co], yaml: Ya
         if dotted not in names:
             place = key[:-1] if isinstance(key[-1], int) else key
             yield yaml.error(place, f"unknown field {dotted!r}; {nearest_field(dotted, names)}")
-        elif (found := _level_finding(base, dotted, value, schema)) is not None:
-            yield yaml.error(key, found)
+        elif (finding := _level_finding(base, dotted, value, schema)) is not None:
+            yield yaml.error(key, finding)
 
 
 def _level_finding(base: Mapping[str, Any], dotted: str, value: object, schema: Schema[S_co, A_co]) -> str | None:

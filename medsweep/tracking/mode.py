@@ -109,8 +109,8 @@ def _key() -> str:
     host = urlsplit(base_url()).hostname or ""
     path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     try:
-        found = netrc.netrc(path).hosts.get(host) if path.exists() else None
+        login = netrc.netrc(path).hosts.get(host) if path.exists() else None
     except (OSError, netrc.NetrcParseError) as error:
         logger.warning("W&B stays offline, since the login in %s cannot be read: %s", path, error)
         return ""
-    return (found[2] or "") if found else ""
+    return (login[2] or "") if login else ""

@@ -87,15 +87,15 @@ def push(mirror: Mirror, entity: str | None, project: str | None) -> Pushed:
                 sent[name] = [fingerprints[name], target]
             else:
                 failed[name] = reason
-        url = next((found[0] for line in told if (found := _URL.search(line))), url)
+        url = next((match[0] for line in told if (match := _URL.search(line))), url)
         write_json(record, sent)
     return Pushed(tuple(uploaded), tuple(there), failed, url)
 
 
 def _lines(name: str, entity: str | None, project: str) -> int:
     """How many reports the server has of a run."""
-    found = ask(LINES, {"entity": entity or os.environ.get("WANDB_ENTITY"), "project": project, "run": name})
-    run = (found.get("project") or {}).get("run") or {}
+    answer = ask(LINES, {"entity": entity or os.environ.get("WANDB_ENTITY"), "project": project, "run": name})
+    run = (answer.get("project") or {}).get("run") or {}
     return int(run.get("historyLineCount") or 0)
 
 
@@ -138,7 +138,7 @@ def _sync(files: Mapping[str, Path], words: Sequence[str], folder: Path) -> list
 
 def _reason(name: str, told: Sequence[str]) -> str | None:
     """Why a run was not uploaded, None where it was: an error of its own, or no word of its end."""
-    own = [found[2] for line in told if (found := _LINE.search(line)) and found[1] == name]
+    own = [match[2] for line in told if (match := _LINE.search(line)) and match[1] == name]
     wrong = [text for text in own if _BAD.match(text)]
     if wrong:
         return wrong[-1]
