@@ -26,10 +26,14 @@ class YamlFile:
     lines: dict[Key, int]
 
     def where(self, key: Key) -> str:
-        """``file:line`` of ``key``, or of its nearest ancestor that the file contains."""
+        """``file:line`` of ``key``, as ``line`` has it."""
+        return f"{self.path}:{self.line(key)}"
+
+    def line(self, key: Key) -> int:
+        """Line of ``key``, or of its nearest ancestor that the file contains."""
         while key and key not in self.lines:
             key = key[:-1]
-        return f"{self.path}:{self.lines.get(key, 1)}"
+        return self.lines.get(key, 1)
 
     def error(self, key: Key, message: str) -> UserError:
         """A user error that begins with the place of ``key``."""

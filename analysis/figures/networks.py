@@ -41,7 +41,7 @@ def draw_influence(study: MechanismStudy, stem: Path) -> Drawn:
                         [x_one, x_one], [one.estimate.low, one.estimate.high], color=_style(place)["color"], lw=0.7
                     )
         axes.set_ylim(*_reach([one.estimate.value for some in lines.values() for one in some]))
-        axes.set_xlabel("steps, %\nintervals may go on beyond the axis")
+        axes.set_xlabel("steps, %\nvalues far from the others may lie beyond the axis")
         axes.set_ylabel("influence, training slices = 1")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7)
         rows = [
@@ -53,7 +53,7 @@ def draw_influence(study: MechanismStudy, stem: Path) -> Drawn:
 
 
 def _reach(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of the axis: all of -1 to 2, and means unless they are far from the others, which the data file tells."""
+    """Ends of the axis: -1 to 2, and room for most means. What lies beyond is in the data file."""
     middle, half = np.nanquantile([*values, 0.0, 1.0], [0.1, 0.9]), 1.5
     return min(-1.0, float(middle[0]) - half), max(2.0, float(middle[1]) + half)
 

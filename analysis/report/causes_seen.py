@@ -145,6 +145,14 @@ def _measured(one: Bounded | None) -> str:
     return DASH if one is None else span(one.low, one.high, 2)
 
 
+def _value(one: Estimate | None) -> str:
+    return DASH if one is None else number(one.value, 2)
+
+
+def _interval(one: Estimate | None) -> str:
+    return DASH if one is None or math.isnan(one.low) else interval(one, 2)
+
+
 def _gradients(study: MechanismStudy, found: Mapping[str, Mapping[Key, Estimate]], level: str) -> Table:
     """Of the explained arm by part of the network, of the others as a whole; the ceiling beside."""
     rows = [
@@ -155,22 +163,21 @@ def _gradients(study: MechanismStudy, found: Mapping[str, Mapping[Key, Estimate]
         if part == "all" or arm == study.arms.explain
     ]
 
-    def told(quantity: str, source: str = "pool") -> Callable[[tuple[str, str, str, Mapping[Key, Estimate]]], str]:
-        return lambda row: _value(row[3].get((row[1], quantity, row[2], source)))
-
-    def ends(quantity: str, source: str = "pool") -> Callable[[tuple[str, str, str, Mapping[Key, Estimate]]], str]:
-        return lambda row: _interval(row[3].get((row[1], quantity, row[2], source)))
+    def told(
+        quantity: str, source: str = "pool", text: Callable[[Estimate | None], str] = _value
+    ) -> Callable[[tuple[str, str, str, Mapping[Key, Estimate]]], str]:
+        return lambda row: text(row[3].get((row[1], quantity, row[2], source)))
 
     columns: Columns[tuple[str, str, str, Mapping[Key, Estimate]]] = {
         "arm": lambda row: row[0],
         "phase": lambda row: row[1],
         "part": lambda row: row[2],
         "cosine": told("cosine_with_held_out"),
-        f"{level} CI": ends("cosine_with_held_out"),
+        f"{level} CI": told("cosine_with_held_out", text=_interval),
         "ceiling": told("cosine_with_held_out", "train"),
-        "CI of ceiling": ends("cosine_with_held_out", "train"),
+        "CI of ceiling": told("cosine_with_held_out", "train", _interval),
         "influence": told("influence"),
-        "CI of influence": ends("influence"),
+        "CI of influence": told("influence", text=_interval),
         "norm ratio": told("norm_ratio"),
         "noise scale": told("noise_scale"),
     }
@@ -184,14 +191,6 @@ def _gradients(study: MechanismStudy, found: Mapping[str, Mapping[Key, Estimate]
 
 def _groups(some: Mapping[Key, Estimate], when: str, quantity: str) -> list[str]:
     return list(dict.fromkeys(key[2] for key in some if key[:2] == (when, quantity)))
-
-
-def _value(one: Estimate | None) -> str:
-    return DASH if one is None else number(one.value, 2)
-
-
-def _interval(one: Estimate | None) -> str:
-    return DASH if one is None or math.isnan(one.low) else interval(one, 2)
 
 
 def _losses(study: MechanismStudy, found: Mapping[str, Mapping[Key, Estimate]]) -> Table:
@@ -220,16 +219,11 @@ def _losses(study: MechanismStudy, found: Mapping[str, Mapping[Key, Estimate]]) 
 
 def _features(study: MechanismStudy, some: Mapping[Key, Estimate], level: str) -> Table | None:
     """Of the explained arm, by level; real against real beside it."""
-    last = _last(some, "domain_auc")
-    rows = _groups(some, last, "domain_auc")
-
-    def at(quantity: str, source: str) -> Callable[[str], str]:
-        return lambda part: _value(some.get((last, quantity, part, source)))
-
+    rows, at = _by_group(some, "domain_auc")
     columns: Columns[str] = {
         "level": lambda part: part,
         "AUC": at("domain_auc", "pool"),
-        f"{level} CI": lambda part: _interval(some.get((last, "domain_auc", part, "pool"))),
+        f"{level} CI": at("domain_auc", "pool", _interval),
         "floor": at("domain_auc", "train"),
         "SD of floor": at("domain_auc_sd", "train"),
         "shift": at("mean_shift", "pool"),
@@ -245,17 +239,18 @@ def _features(study: MechanismStudy, some: Mapping[Key, Estimate], level: str) -
     return folded(without_dashes(table_of("mechanism-features", caption, rows, columns))) if rows else None
 
 
-def _last(some: Mapping[Key, Estimate], quantity: str) -> str:
-    return next((key[0] for key in some if key[1] == quantity), "")
+def _by_group(some: Mapping[Key, Estimate], quantity: str) -> tuple[list[str], Callable[..., Callable[[str], str]]]:
+    """Groups with a ``quantity`` that is measured once, after the last step, and columns of what is told of each."""
+    when = next((key[0] for key in some if key[1] == quantity), "")
+
+    def at(quantity: str, source: str, text: Callable[[Estimate | None], str] = _value) -> Callable[[str], str]:
+        return lambda group: text(some.get((when, quantity, group, source)))
+
+    return _groups(some, when, quantity), at
 
 
 def _normalisation(some: Mapping[Key, Estimate]) -> Table | None:
-    last = _last(some, "batch_norm_kl")
-    rows = _groups(some, last, "batch_norm_kl")
-
-    def at(quantity: str, source: str) -> Callable[[str], str]:
-        return lambda layer: _value(some.get((last, quantity, layer, source)))
-
+    rows, at = _by_group(some, "batch_norm_kl")
     columns: Columns[str] = {
         "layer": lambda layer: layer,
         "pool from held-out": at("batch_norm_kl", "pool"),

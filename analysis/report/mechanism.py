@@ -145,9 +145,10 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
         return ()
     return (
         "Mechanism: costs are contrasts of arms as under Contrasts, each question a family of its own. A cause is "
-        "named only if its share is shown, the shortfall is shown, its arms deliver the measured dose, and an "
-        "instrument sees it. Shares average over all orders of adding the causes (Shapley 1953). Ladder steps depend "
-        "on their order. Misfit of mask and image does not say which of the two is wrong.",
+        "named only if its share is shown, the shortfall is shown, a law of it tells the pool from new real slices, "
+        "its arms deliver the measured dose, and an instrument sees it. Shares average over all orders of adding the "
+        "causes (Shapley 1953). Ladder steps depend on their order. Misfit of mask and image does not say which of the "
+        "two is wrong.",
     )
 
 

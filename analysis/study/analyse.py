@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import pandas as pd
 
-from medsweep.accumulation import Accumulation
 from medsweep.analysis import records
 from medsweep.analysis.factors.effects import FactorStudy, NoFactors, factor_effects, without_runs
 from medsweep.analysis.questions.quality import QualityStudy
@@ -31,16 +30,15 @@ from medsweep.analysis.study.cases import (
     worst_cases,
 )
 from medsweep.analysis.study.classes import ClassResult, classes_of
-from medsweep.analysis.study.contrasts import ContrastTest, contrasts_of, lost_contrasts
+from medsweep.analysis.study.contrasts import ContrastTest, ContrastTester, contrasts_of, lost_contrasts
 from medsweep.analysis.study.dead import DeadArm, compared
 from medsweep.analysis.study.failures import FailureRates, failures_of
 from medsweep.analysis.study.limits import arms_of_one_generator, limits_of
 from medsweep.analysis.study.looks import look_sentence, rules_at
 from medsweep.analysis.study.mechanisms.accumulation import AccumulationStudy, accumulation_of
 from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy, mechanism_of
-from medsweep.analysis.study.mechanisms.misfit import NO_SAMPLES
 from medsweep.analysis.study.mechanisms.texture import TextureStudy, texture_of
-from medsweep.analysis.study.mechanisms.why import why_sentences
+from medsweep.analysis.study.mechanisms.why import NOTHING_ASKED, WhyAsked, why_sentences
 from medsweep.analysis.study.metric_study import (
     Cause,
     Description,
@@ -55,13 +53,11 @@ from medsweep.analysis.study.secondary import reduce_secondary
 from medsweep.analysis.table.arms import TrialRef, control_of, infer_arms, trials_of
 from medsweep.analysis.table.plausible import doubts, refuse_impossible
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced, metric_named, reduce, scored_rows
-from medsweep.analysis.table.user_table import NO_DIAGNOSIS, NO_POOLS, metric_for, named, rules_of, tidied
+from medsweep.analysis.table.user_table import NO_POOLS, metric_for, named, rules_of, tidied
 from medsweep.analysis.table.validation import validated
 from medsweep.errors import UserError
-from medsweep.mechanism import Mechanism
 from medsweep.metric_record import Metric
 from medsweep.metrics import SCORES
-from medsweep.texture import TextureArms
 
 __all__ = ["Analysis", "Description", "MetricStudy", "PoolSummary", "analyse", "analyse_datasets", "analyse_table"]
 
@@ -155,11 +151,7 @@ def analyse(
     metrics: Mapping[str, Metric] = SCORES,
     dead: Sequence[DeadArm] = (),
     look: Look | None = None,
-    mechanism: Mechanism | None = None,
-    texture: TextureArms | None = None,
-    diagnosis: pd.DataFrame = NO_DIAGNOSIS,
-    accumulation: Accumulation | None = None,
-    samples: pd.DataFrame = NO_SAMPLES,
+    why: WhyAsked = NOTHING_ASKED,
 ) -> Analysis:
     """Analyse the tidy ``table`` of one data set: validate, reduce, describe, test, and say what it comes to.
 
@@ -174,11 +166,7 @@ def analyse(
         dead: those of the arms that are not compared, since networks of theirs are lost. An arm without any score is
             dead, too.
         look: which of several planned analyses this is; its level takes the place of ``rules.alpha``.
-        mechanism: the arms that tell why one of them costs what it costs.
-        texture: the arms that tell whether fine texture harms.
-        diagnosis: arm, fold, seed, digest, when, quantity, group, source, value of networks; may be empty.
-        accumulation: the arms that tell whether errors of masks accumulate.
-        samples: see ``misfits_of``; may be empty.
+        why: the sections of the sweep that ask why its arms cost what they cost.
 
     Raises:
         UserError: the table contradicts the sweep or itself, or has holes without a declared rule; or no two arms are
@@ -193,27 +181,18 @@ def analyse(
     scores, told = _scores(rows, rules, arms, metric, metrics)
     analysis = _analysed(
         rows,
-        scores,
+        ContrastTester(scores[0], control_of(arms), rules, gone, test_over_train),
+        scores[1:],
         pools[~pools["arm"].isin(gone)],
-        rules,
         arms,
         trials=trials_of(table, names),
         n_real=n_real or 1.0,
-        ratio=test_over_train,
         undescribed=[name for name in sorted(map(str, rows["metric"].unique())) if name not in metrics],
-        dead=gone,
-        mechanism=mechanism,
-        texture=texture,
-        diagnosis=diagnosis,
+        why=why,
     )
     lost = [f"{name} is not tested, since an arm of it has no score." for name in lost_contrasts(rules, asked, gone)]
     scope = analysis.scope if look is None else f"{analysis.scope} {look_sentence(look)}"
     limits = (*lost, *told, *analysis.limits)
-    if accumulation is not None:
-        found = accumulation_of(
-            scores[0], analysis.control, rules, accumulation, samples, dead=gone, test_over_train=test_over_train
-        )
-        analysis = replace(analysis, accumulation=found)
     return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead, look=look, scope=scope, limits=limits)
 
 
@@ -229,26 +208,23 @@ def _scores(
 
 def _analysed(
     rows: pd.DataFrame,
-    scores: Sequence[Reduced],
+    tester: ContrastTester,
+    others: Sequence[Reduced],
     pools: pd.DataFrame,
-    rules: AnalysisRules,
     arms: Sequence[ArmInfo],
     *,
     trials: tuple[TrialRef, ...],
     n_real: float,
-    ratio: float | None,
     undescribed: Sequence[str],
-    dead: Sequence[str],
-    mechanism: Mechanism | None,
-    texture: TextureArms | None,
-    diagnosis: pd.DataFrame,
+    why: WhyAsked,
 ) -> Analysis:
-    """The record from the scores of each metric, the primary one first."""
-    control, level, (reduced, *others) = control_of(arms), 1 - rules.alpha, scores
+    """The record from the scores of the primary metric, which ``tester`` has, and of the ``others``."""
+    reduced, control, rules, level = tester.reduced, tester.control, tester.rules, tester.level
+    ratio = tester.test_over_train
     primary = study_metric(reduced, control, rules)
     answers = answer_all(reduced, primary.effects, primary.wilcoxon, control, rules, test_over_train=ratio)
     quoted = {answer.arm: answer.estimate for answer in answers}
-    contrasts = contrasts_of(reduced, arms, rules, ratio, dead)
+    contrasts = contrasts_of(tester, arms)
     dose_rules = DoseRules(control, level, n_real, rules.margin, quoted, ratio)
     return Analysis(
         dataset=str(rows["dataset"].iloc[0]),
@@ -281,16 +257,9 @@ def _analysed(
         scores=scores_by_arm(reduced),
         worst=worst_cases(reduced, control, trials),
         sparse=sparse_classes(pools),
-        mechanism=None
-        if mechanism is None
-        else mechanism_of(
-            reduced, control, rules, mechanism, pools=pools, diagnosis=diagnosis, dead=dead, test_over_train=ratio
-        ),
-        texture=None
-        if texture is None
-        else texture_of(
-            reduced, control, rules, texture, pools=pools, diagnosis=diagnosis, dead=dead, test_over_train=ratio
-        ),
+        mechanism=mechanism_of(why.mechanism, tester, pools, why.diagnosis) if why.mechanism else None,
+        accumulation=accumulation_of(why.accumulation, tester, why.samples) if why.accumulation else None,
+        texture=texture_of(why.texture, tester, pools, why.diagnosis) if why.texture else None,
         limits=(*doubts(reduced.wide, reduced.metric), *limits_of(reduced, answers, pools, rules, undescribed)),
     )
 

@@ -12,10 +12,12 @@ from medsweep.analysis.stats.arm_family import ArmTest, contrast_tests
 from medsweep.analysis.stats.arm_tests import Setting
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.evidence import Judged, judge
-from medsweep.analysis.table.arms import control_of
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.analysis.table.score_array import scores_of
 from medsweep.errors import UserError, nearest
+
+Weights = Mapping[str, float]
+"""Of arms by name; they add up to 0."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class ContrastTest:
     """
 
     name: str
-    weights: Mapping[str, float]
+    weights: Weights
     test: ArmTest
     judged: Judged
 
@@ -41,14 +43,53 @@ class ContrastTest:
         return self.judged.bounds.quoted
 
 
-def contrasts_of(
-    reduced: Reduced,
-    arms: Sequence[ArmInfo],
-    rules: AnalysisRules,
-    test_over_train: float | None = None,
-    dead: Collection[str] = (),
-) -> tuple[ContrastTest, ...]:
-    """All of them as one family; empty where none is asked for. Those of ``dead`` arms are left out.
+@dataclass(frozen=True)
+class ContrastTester:
+    """The scores of arms, and how contrasts of them are judged."""
+
+    reduced: Reduced
+    """Scores of the primary metric, without the ``dead`` arms."""
+    control: str
+    rules: AnalysisRules
+    dead: Collection[str] = ()
+    """Arms without a score."""
+    test_over_train: float | None = None
+    """See ``analyse``."""
+
+    @property
+    def level(self) -> float:
+        """Of intervals."""
+        return 1 - self.rules.alpha
+
+    def loses(self, weights: Weights) -> bool:
+        """Whether an arm of the contrast is dead."""
+        return bool(set(weights) & set(self.dead))
+
+    def family(self, asked: Mapping[str, Weights]) -> tuple[ContrastTest, ...]:
+        """Contrasts by name, with intervals that hold for all of them at once. Those of dead arms are left out.
+
+        Raises:
+            UserError: one names an unknown arm, or weights do not add up to 0.
+        """
+        living = {name: by_arm for name, by_arm in asked.items() if not self.loses(by_arm)}
+        if not living:
+            return ()
+        reduced, rules = self.reduced, self.rules
+        names = [str(arm) for arm in reduced.wide]
+        weights = {name: _weights(name, by_arm, names) for name, by_arm in living.items()}
+        setting = Setting(len(weights), rules.alpha, rules.equivalence, correlation=0.0)
+        tests = contrast_tests(
+            scores_of(reduced), weights, self.control, rules, setting=setting, test_over_train=self.test_over_train
+        )
+        return tuple(
+            ContrastTest(name, by_arm, test, judge(test, rules.margin, reduced.metric, by_arm.values()))
+            for (name, by_arm), test in zip(living.items(), tests, strict=True)
+            if test is not None
+        )
+
+
+def contrasts_of(tester: ContrastTester, arms: Sequence[ArmInfo]) -> tuple[ContrastTest, ...]:
+    """What the rules ask of the living ``arms``, as one family; empty where they ask for none.
 
     A 2^k factorial reads every effect off all its runs, so that a cause is found with as many runs as all cells have
     together, not with those of one arm.
@@ -57,40 +98,11 @@ def contrasts_of(
         UserError: a factorial has no factor of two levels, a contrast names an unknown arm, or weights do not add up
             to 0.
     """
-    asked: dict[str, Mapping[str, float]] = {
-        name: one for name, one in rules.contrasts.items() if not set(one) & set(dead)
-    }
-    if rules.kind == "factorial":
-        asked = {**_living_effects(arms, dead), **asked}
-    return contrast_family(reduced, control_of(arms), rules, asked, test_over_train)
+    effects = _living_effects(arms, tester.dead) if tester.rules.kind == "factorial" else {}
+    return tester.family({**effects, **tester.rules.contrasts})
 
 
-def contrast_family(
-    reduced: Reduced,
-    control: str,
-    rules: AnalysisRules,
-    asked: Mapping[str, Mapping[str, float]],
-    test_over_train: float | None = None,
-) -> tuple[ContrastTest, ...]:
-    """Weighted sums of arms by name, with intervals that hold for all of them at once.
-
-    Raises:
-        UserError: one names an unknown arm, or weights do not add up to 0.
-    """
-    names = [str(arm) for arm in reduced.wide]
-    weights = {name: _weights(name, by_arm, names) for name, by_arm in asked.items()}
-    setting = Setting(len(weights), rules.alpha, rules.equivalence, correlation=0.0)
-    tests = contrast_tests(
-        scores_of(reduced), weights, control, rules, setting=setting, test_over_train=test_over_train
-    )
-    return tuple(
-        ContrastTest(name, by_arm, test, judge(test, rules.margin, reduced.metric, by_arm.values()))
-        for (name, by_arm), test in zip(asked.items(), tests, strict=True)
-        if test is not None
-    )
-
-
-def _weights(name: str, by_arm: Mapping[str, float], arms: list[str]) -> Array:
+def _weights(name: str, by_arm: Weights, arms: list[str]) -> Array:
     for arm in by_arm:
         if arm not in arms:
             raise UserError(f"analysis.contrasts: {name}: no arm is called {arm!r}; {nearest(arm, arms)}")
@@ -114,7 +126,7 @@ def lost_contrasts(rules: AnalysisRules, arms: Sequence[ArmInfo], dead: Collecti
     return lost
 
 
-def _living_effects(arms: Sequence[ArmInfo], dead: Collection[str]) -> dict[str, Mapping[str, float]]:
+def _living_effects(arms: Sequence[ArmInfo], dead: Collection[str]) -> dict[str, Weights]:
     """``factorial_effects`` of arms that are left; none where ``dead`` arms break the grid."""
     try:
         return factorial_effects(arms)
@@ -124,7 +136,7 @@ def _living_effects(arms: Sequence[ArmInfo], dead: Collection[str]) -> dict[str,
         return {}
 
 
-def factorial_effects(arms: Sequence[ArmInfo]) -> dict[str, Mapping[str, float]]:
+def factorial_effects(arms: Sequence[ArmInfo]) -> dict[str, Weights]:
     """Main effects and two-factor interactions of the factors of two levels, high minus low, as weights of arms.
 
     Raises:
@@ -133,7 +145,7 @@ def factorial_effects(arms: Sequence[ArmInfo]) -> dict[str, Mapping[str, float]]
     design = layout(arms)
     if isinstance(design, str):
         raise UserError(f"analysis.kind: factorial: {design}")
-    effects: dict[str, Mapping[str, float]] = {}
+    effects: dict[str, Weights] = {}
     for contrast in factor_contrasts(design)[0]:
         if all(len(design.factors[i].levels) == 2 for i in contrast.factors):
             (row,) = contrast.weights

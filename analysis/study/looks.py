@@ -8,7 +8,7 @@ from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.stats.arm_family import arm_tests
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.sequential import Look
-from medsweep.analysis.study.contrasts import contrasts_of
+from medsweep.analysis.study.contrasts import ContrastTester, contrasts_of
 from medsweep.analysis.study.dead import DeadArm, compared
 from medsweep.analysis.study.evidence import judge
 from medsweep.analysis.table.arms import control_of
@@ -37,10 +37,11 @@ def undecided(
         UserError: as ``analyse``.
     """
     metric = metric_named(rules.primary, SCORES)
-    table, arms, _ = compared(table, arms, metric.name, dead)
+    table, arms, dead = compared(table, arms, metric.name, dead)
     control, names = control_of(arms), [arm.name for arm in arms]
     reduced = reduce(validated(table, names, metric.name), rules, names, metric)
-    verdicts = {one.name: one.verdict for one in contrasts_of(reduced, arms, rules, test_over_train)}
+    tester = ContrastTester(reduced, control, rules, [one.arm for one in dead], test_over_train)
+    verdicts = {one.name: one.verdict for one in contrasts_of(tester, arms)}
     if rules.kind == "arms":
         others = [name for name in names if name != control]
         tests = zip(others, arm_tests(reduced, control, rules, test_over_train), strict=True)

@@ -15,6 +15,7 @@ from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext,
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.study.mechanisms.misfit import NO_SAMPLES
+from medsweep.analysis.study.mechanisms.why import WhyAsked
 from medsweep.analysis.table.reduction import MissingScoresError
 from medsweep.analysis.table.user_table import NO_DIAGNOSIS
 from medsweep.data.catalogue import CATALOGUE
@@ -136,7 +137,7 @@ def make_report(
             declares no rule for that.
     """
     dead = dead_arms(plan, decisions, failures, complete_cases=sweep.analysis.missing == "complete-cases")
-    cohort, section = _cohort(plan, store), sweep.file.accumulation
+    cohort = _cohort(plan, store)
     try:
         analysis = analyse(
             tables["results"],
@@ -147,11 +148,7 @@ def make_report(
             test_over_train=test_over_train(plan, store),
             dead=dead,
             look=look,
-            mechanism=sweep.file.mechanism,
-            texture=sweep.file.texture,
-            diagnosis=tables.get("diagnosis", NO_DIAGNOSIS),
-            accumulation=section,
-            samples=NO_SAMPLES if section is None else sample_table(plan, store, section),
+            why=_asked(sweep, plan, store, tables),
         )
     except MissingScoresError as error:
         raise UserError(f"{error} (`analysis:` in the sweep); medsweep run tries these trials again") from None
@@ -166,6 +163,18 @@ def make_report(
         limits=tuple(limits),
     )
     return analysis, write_report(folder, analysis, context, formats=formats)
+
+
+def _asked(sweep: StudySweep, plan: Plan[Settings], store: Store, tables: Mapping[str, pd.DataFrame]) -> WhyAsked:
+    """The sections of the sweep that ask why, with what the store has for them."""
+    section = sweep.file.accumulation
+    return WhyAsked(
+        sweep.file.mechanism,
+        sweep.file.texture,
+        section,
+        diagnosis=tables.get("diagnosis", NO_DIAGNOSIS),
+        samples=NO_SAMPLES if section is None else sample_table(plan, store, section),
+    )
 
 
 def _context(sweep: StudySweep, plan: Plan[Settings], store: Store, cohort: Cohort | None) -> ReportContext:

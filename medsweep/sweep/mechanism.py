@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from medsweep.errors import nearest
 from medsweep.mechanism import CELLS, Mechanism
 from medsweep.sweep.file import Sweep
+from medsweep.sweep.named_arms import check_known
 
 
 def check_mechanism(sweep: Sweep, arms: Sequence[str]) -> None:
@@ -16,9 +17,7 @@ def check_mechanism(sweep: Sweep, arms: Sequence[str]) -> None:
     section = sweep.file.mechanism
     if section is None:
         return
-    for keys, arm in section.places():
-        if arm not in arms:
-            raise sweep.error(("mechanism", *keys), f"no arm is called {arm!r}; {nearest(arm, arms)}")
+    check_known(sweep, "mechanism", section.places(), arms)
     _check_levels(sweep, section)
     _check_ladder(sweep, section)
     _check_lattice(sweep, section)

@@ -2,24 +2,17 @@
 
 from collections.abc import Sequence
 
-from medsweep.errors import nearest
 from medsweep.sweep.file import Sweep
+from medsweep.sweep.named_arms import check_each_once, check_known
 
 
 def check_texture(sweep: Sweep, arms: Sequence[str]) -> None:
-    """Refuse unknown arms, and arms with two parts.
+    """Refuse unknown arms, the control, and arms with two parts.
 
     Raises:
         UserError: with file, line and what to write instead.
     """
     section = sweep.file.texture
-    if section is None:
-        return
-    seen: dict[str, str] = {sweep.file.control: "the control"} if isinstance(sweep.file.control, str) else {}
-    for keys, arm in section.places():
-        place = ("texture", *keys)
-        if arm not in arms:
-            raise sweep.error(place, f"no arm is called {arm!r}; {nearest(arm, arms)}")
-        if arm in seen:
-            raise sweep.error(place, f"{arm!r} is {seen[arm]} too; {keys[0]} takes an arm of its own")
-        seen[arm] = str(keys[0])
+    if section is not None:
+        check_known(sweep, "texture", section.places(), arms)
+        check_each_once(sweep, "texture", section.places())

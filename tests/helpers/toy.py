@@ -20,6 +20,8 @@ from medsweep.data.stage_config import StageConfig
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.sweep.arms import Arm, Replicate
+from medsweep.sweep.file import Schema, Sweep
+from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder
 from medsweep.trial import DivergedError, Progress, Stage, Trial
 
@@ -178,3 +180,10 @@ def expand_with(largest: int) -> Any:
         return builder.add("measure", MeasureConfig(**settings.measure.model_dump(), **where), inputs)
 
     return expand
+
+
+def sweep_with(folder: Path, section: str) -> Sweep:
+    """A sweep of the one arm ``real`` whose file has ``section``, which begins in its fifth line."""
+    path = folder / "toy.yaml"
+    path.write_text(f"sweep: toy\nquestion: Why?\ncontrol: real\narms: {{real: {{}}}}\n{section}")
+    return load_sweep(path, Schema(Settings, tuple(STAGES), AnalysisRules))

@@ -1,18 +1,15 @@
 """Do errors of masks accumulate through C-SG? Contrasts of {mask} x {image}, misfits by source, and the verdict."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from medsweep.accumulation import Accumulation
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
-from medsweep.analysis.study.mechanisms.accumulating import AccumulationVerdict, Findings, decide
+from medsweep.analysis.study.contrasts import ContrastTest, ContrastTester, Weights
+from medsweep.analysis.study.mechanisms.accumulation_verdict import AccumulationVerdict, Findings, decide
 from medsweep.analysis.study.mechanisms.misfit import Misfits, Slopes, misfits_of, slopes_of
-from medsweep.analysis.table.reduction import AnalysisRules, Reduced
-
-Weights = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -35,42 +32,21 @@ class AccumulationStudy:
         return next((test.estimate for family in self.tests.values() for test in family if test.name == name), None)
 
 
-def accumulation_of(
-    reduced: Reduced,
-    control: str,
-    rules: AnalysisRules,
-    arms: Accumulation,
-    samples: pd.DataFrame,
-    *,
-    dead: Collection[str] = (),
-    test_over_train: float | None = None,
-) -> AccumulationStudy:
-    """All that the arms can tell.
+def accumulation_of(arms: Accumulation, tester: ContrastTester, samples: pd.DataFrame) -> AccumulationStudy:
+    """All that the arms can tell. Of dead arms it leaves out contrasts, and tells misfits.
 
     Args:
-        reduced: scores of the primary metric, without the ``dead`` arms.
-        control: the sweep's control, real slices only.
-        rules: how contrasts are judged.
         arms: the section of the sweep.
+        tester: of contrasts of these arms.
         samples: see ``misfits_of``; may be empty.
-        dead: arms without a score; contrasts with them are left out, misfits of their pools are not.
-        test_over_train: see ``analyse``.
     """
-    asked = questions(arms, higher_is_better=reduced.metric.higher_is_better)
-    lost = [name for family in asked.values() for name, weights in family.items() if set(weights) & set(dead)]
-    living = {
-        question: {name: weights for name, weights in family.items() if name not in lost}
-        for question, family in asked.items()
-    }
-    tests = {
-        question: contrast_family(reduced, control, rules, family, test_over_train) if family else ()
-        for question, family in living.items()
-    }
-    level = 1 - rules.alpha
-    misfits = misfits_of(samples, arms, level)
-    slopes = None if misfits is None else slopes_of(samples, arms, misfits.judge, level)
-    found = _findings(tests, misfits)
-    return AccumulationStudy(arms, tests, misfits, slopes, decide(found, rules.margin), tuple(lost))
+    asked = questions(arms, higher_is_better=tester.reduced.metric.higher_is_better)
+    lost = tuple(name for family in asked.values() for name, weights in family.items() if tester.loses(weights))
+    tests = {question: tester.family(family) for question, family in asked.items()}
+    misfits = misfits_of(samples, arms, tester.level)
+    slopes = None if misfits is None else slopes_of(samples, arms, misfits.judge, tester.level)
+    verdict = decide(_findings(tests, misfits), tester.rules.margin)
+    return AccumulationStudy(arms, tests, misfits, slopes, verdict, lost)
 
 
 def _findings(tests: Mapping[str, tuple[ContrastTest, ...]], misfits: Misfits | None) -> Findings:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.mechanisms.accumulating import MARGIN_PX, Doubt, Sentence
 from medsweep.analysis.study.mechanisms.accumulation import AccumulationStudy
+from medsweep.analysis.study.mechanisms.accumulation_verdict import MARGIN_PX, Doubt, Sentence
 from medsweep.analysis.study.mechanisms.cause_wording import cost_text
 from medsweep.analysis.study.mechanisms.causes import shown
 from medsweep.analysis.study.mechanisms.misfit import WiderInterval
@@ -29,8 +29,8 @@ REASONS: Final[Mapping[Doubt, str]] = {
     Doubt.WIDE_NEW: f"the misfit on new masks is known too roughly to rule out {MARGIN_PX:g} px; run more seeds",
     Doubt.WIDE_STEP: "the misfit that generated masks add is known too roughly to place it within "
     f"{MARGIN_PX:g} px; run more seeds",
-    Doubt.NO_WARPED: "no arm of real images warped to M-SG masks (accumulation.warped): whether it reaches the U-Net "
-    "is not told, and costs hold in the order of the chain alone",
+    Doubt.NO_WARPED: "no scores of new real slices, or none of these warped to M-SG masks (accumulation.new_real, "
+    "accumulation.warped): whether it reaches the U-Net is not told, and costs hold in the order of the chain alone",
     Doubt.WIDE_INTERACTION: "the interaction is known too roughly to say whether it reaches the U-Net; run more seeds",
     Doubt.UNSEEN_INTERACTION: "the U-Net shows an interaction of masks and images that no misfit of masks explains",
 }
@@ -63,9 +63,11 @@ def _misfits(study: AccumulationStudy) -> Iterator[str]:
         return
     text = f"Beside unseen real slices, images for new masks have {px(misfits.new)} more HD95 from their masks"
     if misfits.step is not None:
-        text += f", and images for M-SG masks {px(misfits.step)} more than these"
-    if misfits.odd is not None:
-        text += f", once freed of the {px(misfits.odd)} that real images have where they are warped to M-SG masks"
+        text += f", and images for M-SG masks {px(misfits.step)} more than these, "
+        if misfits.odd is None:
+            text += "with what a judge sees worse wherever a mask is odd still in it"
+        else:
+            text += f"once freed of the {px(misfits.odd)} that real images have where they are warped to M-SG masks"
     yield f"{text} (judge: {misfits.judge})."
 
 

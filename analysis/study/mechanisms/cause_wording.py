@@ -27,15 +27,12 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.DOSES_NOT_MEASURED: "doses not measured: whether the arms of the lattice have the laws of the arm explained "
     "is known by their names only, so no cause is named",
     Reason.DOSES_NOT_DELIVERED: "doses not delivered: arms of the lattice have another size of a law than they should",
-    Reason.JOINT: "joint causes: an arm of the lattice changes a law that it should leave alone",
     Reason.JUDGE: "depends on the judge: two judges disagree on the misfit of mask and image",
-    Reason.NOTHING_THERE: "nothing of it in the pool: no law tells the arm explained from new real slices, so what "
-    "its arms cost is not this cause",
     Reason.NO_INSTRUMENT: "instruments not measured: nothing but the arms speaks for a cause",
     Reason.NOT_VISIBLE: "share without a visible cause: the instruments do not see what the arms show",
     Reason.TOO_WIDE: "interval too wide",
 }
-"""What stands against naming a cause."""
+"""What stands against naming a cause, where the sentence does not hang on the causes."""
 
 
 def sentences(study: MechanismStudy, metric: Metric, margin: float) -> tuple[str, ...]:
@@ -117,7 +114,7 @@ def _shares(study: MechanismStudy, metric: Metric, margin: float) -> Iterator[st
 
 
 def _finding(finding: CauseFinding, study: MechanismStudy, metric: Metric, margin: float) -> str:
-    cause = " and ".join(NAMES[one] for one in finding.causes)
+    cause = _causes(finding)
     size = "" if finding.dose is None else f" at {_size(finding.dose)}"
     share = cost_text(finding.share, metric)
     part = portion_text(study.portions.get(finding.causes[0]), " or ") if len(finding.causes) == 1 else ""
@@ -129,6 +126,10 @@ def _finding(finding: CauseFinding, study: MechanismStudy, metric: Metric, margi
         return f"the arms given for {cause}{size} have {share}, {confined}"
     joint = ", which cannot be told apart," if len(finding.causes) > 1 else ""
     return f"the arms given for {cause}{joint}{size} come to {share}{part}"
+
+
+def _causes(finding: CauseFinding) -> str:
+    return " and ".join(NAMES[cause] for cause in finding.causes)
 
 
 def _size(dose: Dose) -> str:
@@ -190,19 +191,25 @@ def _second(opinion: SecondOpinion, metric: Metric) -> str:
 
 
 def _cannot(reason: Reason, study: MechanismStudy, margin: float, metric: Metric) -> str:
-    text = REASONS[reason]
+    findings = study.verdict.findings
     if reason is Reason.JOINT:
-        joint = [one for one in study.verdict.findings if len(one.causes) > 1]
-        text = ". ".join(f"{' and '.join(NAMES[cause] for cause in one.causes)} cannot be told apart" for one in joint)
-        text = f"joint causes: {text} ({'; '.join(map(_moved, study.verdict.confounded))})"
+        joint = ". ".join(f"{_causes(one)} cannot be told apart" for one in findings if len(one.causes) > 1)
+        text = f"joint causes: {joint} ({'; '.join(map(_moved, study.verdict.confounded))})"
+    elif reason is Reason.NOTHING_THERE:
+        absent = ", nor of ".join(_causes(one) for one in findings if reason in one.reasons)
+        text = (
+            f"the pool of {study.arms.explain} has nothing of {absent} that a measured law tells from new real slices, "
+            "so what the arms given for it come to is not its cost"
+        )
+    else:
+        text = REASONS[reason]
     if lacks := study.verdict.missing.get(reason):
         text = f"{text} (not measured: {'; '.join(lacks)})"
     if reason is Reason.TOO_WIDE:
-        wide = [one for one in study.verdict.findings if one.seeds_needed is not None]
         told = ", ".join(
-            f"{' and '.join(NAMES[cause] for cause in one.causes)} "
-            f"(at least {counted(one.seeds_needed or 0, 'run')} per arm)"
-            for one in wide
+            f"{_causes(one)} (at least {counted(one.seeds_needed, 'run')} per arm)"
+            for one in findings
+            if one.seeds_needed is not None
         )
         text = f"{text} to tell a cost of the margin, {amount(f'{margin:g}', metric)}{f': {told}' if told else ''}"
     return f"Cannot tell: {text}."

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.mechanisms.instruments import Answer, Instruments, answer
+from medsweep.analysis.study.mechanisms.instruments import Instruments, YesNo, answer
 from medsweep.analysis.study.mechanisms.laws import Delivery, Dose
 from medsweep.mechanism import CAUSES, CELLS, Cause, cell_of
 
@@ -78,8 +78,8 @@ class CauseFinding:
     """Shown, and shown when added alone."""
     needed: bool
     """Shown, and shown when removed from all three."""
-    delivered: Answer
-    visible: Answer
+    delivered: YesNo
+    visible: YesNo
     dose: Dose | None = None
     """Of the laws of the causes that a cell should have, the one that is furthest off; None where all are delivered."""
     reasons: tuple[Reason, ...] = ()
@@ -195,16 +195,14 @@ def _finding(
     is_shown = shown(share)
     delivered, dose = _delivered(group, delivery)
     visible = _visible(group, instruments)
-    reasons = _reasons(group, delivered, visible, costs, judges_differ=instruments.judges_differ)
-    if delivery is not None and any(_nothing_of(cause, delivery) for cause in group):
-        reasons = (*reasons, Reason.NOTHING_THERE)
-    seeds = None
-    if not is_shown:
-        # nothing stands against a cause that is not shown but an interval that leaves its cost open
-        reasons = (Reason.TOO_WIDE,) if share.high > margin else ()
-        half = share.value - share.low
-        if reasons and math.isfinite(half):
-            seeds = max(costs.runs + 1, math.ceil(costs.runs * (half / margin) ** 2))
+    nothing = delivery is not None and all(_nothing_of(cause, delivery) for cause in group)
+    if is_shown:
+        reasons = _reasons(group, delivered, visible, costs, judges_differ=instruments.judges_differ, nothing=nothing)
+    elif share.high > margin:
+        # more runs would not give a cost to what the pool has nothing of
+        reasons = (Reason.NOTHING_THERE if nothing else Reason.TOO_WIDE,)
+    else:
+        reasons = ()
     alone = len(group) == 1
     return CauseFinding(
         group,
@@ -216,8 +214,13 @@ def _finding(
         visible=visible,
         dose=dose,
         reasons=reasons,
-        seeds_needed=seeds,
+        seeds_needed=_seeds_needed(share, costs.runs, margin) if Reason.TOO_WIDE in reasons else None,
     )
+
+
+def _seeds_needed(share: Estimate, runs: int, margin: float) -> int | None:
+    half = share.value - share.low
+    return max(runs + 1, math.ceil(runs * (half / margin) ** 2)) if math.isfinite(half) else None
 
 
 def _nothing_of(cause: Cause, delivery: Delivery) -> bool:
@@ -227,8 +230,9 @@ def _nothing_of(cause: Cause, delivery: Delivery) -> bool:
 
 
 def _reasons(
-    group: tuple[Cause, ...], delivered: Answer, visible: Answer, costs: Costs, *, judges_differ: bool
+    group: tuple[Cause, ...], delivered: YesNo, visible: YesNo, costs: Costs, *, judges_differ: bool, nothing: bool
 ) -> tuple[Reason, ...]:
+    """What stands against naming causes whose share is shown."""
     found = []
     if not shown(costs.levels.get("shortfall")):
         found.append(Reason.NO_SHORTFALL)
@@ -240,6 +244,8 @@ def _reasons(
         found.append(Reason.JOINT)
     if "labels" in group and judges_differ:
         found.append(Reason.JUDGE)
+    if nothing:
+        found.append(Reason.NOTHING_THERE)
     if visible == "not measured":
         found.append(Reason.NO_INSTRUMENT)
     if visible == "no":
@@ -247,12 +253,12 @@ def _reasons(
     return tuple(found)
 
 
-def _visible(group: tuple[Cause, ...], instruments: Instruments) -> Answer:
+def _visible(group: tuple[Cause, ...], instruments: Instruments) -> YesNo:
     seen = {instruments.sees(cause) for cause in group}
     return "not measured" if "not measured" in seen else answer("yes" in seen)
 
 
-def _delivered(group: tuple[Cause, ...], delivery: Delivery | None) -> tuple[Answer, Dose | None]:
+def _delivered(group: tuple[Cause, ...], delivery: Delivery | None) -> tuple[YesNo, Dose | None]:
     """Whether every cell has the laws of the group where they are on; and the dose that is furthest off, if any.
 
     Laws that are off decide which causes are told apart.

@@ -18,10 +18,10 @@ VENDI: Final = 0.7
 LATE_PERCENT: Final = 50
 """Of the steps; a late loss is the mean over the snapshots from there on."""
 
-Answer = Literal["yes", "no", "not measured"]
+YesNo = Literal["yes", "no", "not measured"]
 
 
-def answer(yes: bool) -> Answer:
+def answer(yes: bool) -> YesNo:
     """The answer to a question that was measured."""
     return "yes" if yes else "no"
 
@@ -55,7 +55,7 @@ class Instruments:
     judges_differ: bool = False
     """Whether two judges disagree on the label law by more than their intervals."""
 
-    def sees(self, cause: Cause) -> Answer:
+    def sees(self, cause: Cause) -> YesNo:
         """Whether a cause is visible without any comparison of arms."""
         if self.missing(cause):
             return "not measured"

@@ -2,23 +2,20 @@
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
 
 from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
+from medsweep.analysis.study.contrasts import ContrastTest, ContrastTester, Weights
 from medsweep.analysis.study.mechanisms.causes import CauseVerdict, Costs, decide
 from medsweep.analysis.study.mechanisms.instruments import Diagnosed, Instruments, diagnosed, instruments_of
 from medsweep.analysis.study.mechanisms.laws import Delivery, delivery_of
 from medsweep.analysis.study.mechanisms.portions import Portion, SecondOpinion, portion, second_opinions
-from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.mechanism import ALL_CAUSES, CAUSES, CELLS, Cause, Mechanism, cell_of
 
-Weights = Mapping[str, float]
-"""Of arms; positive is the better side, so that a value above 0 is a cost."""
 SHAPLEY: Final = {size: math.factorial(size) * math.factorial(2 - size) / math.factorial(3) for size in (0, 1, 2)}
 """Weight of a cell by how many of its causes are on, for the step that turns on one more."""
 QUESTIONS: Final = ("levels", "ladder", "shares", "added", "removed", "joint", "interactions", "unexplained")
@@ -47,76 +44,49 @@ class MechanismStudy:
 
 
 def mechanism_of(
-    reduced: Reduced,
-    control: str,
-    rules: AnalysisRules,
-    arms: Mechanism,
-    *,
-    pools: pd.DataFrame,
-    diagnosis: pd.DataFrame,
-    dead: Collection[str] = (),
-    test_over_train: float | None = None,
+    arms: Mechanism, tester: ContrastTester, pools: pd.DataFrame, diagnosis: pd.DataFrame
 ) -> MechanismStudy:
     """All contrasts on the primary metric, doses and instruments as far as they are measured, and what they come to.
 
     Args:
-        reduced: scores of the primary metric, without the ``dead`` arms.
-        control: the sweep's control, real slices only.
-        rules: how contrasts are judged.
         arms: the section of the sweep.
+        tester: of contrasts of these arms.
         pools: measures of the arms' pools, as in ``analyse``.
-        diagnosis: what the diagnose stage found, as in ``analyse``.
-        dead: arms without a score; a question loses its contrasts with them.
-        test_over_train: see ``analyse``.
+        diagnosis: what the diagnose stage found, as in ``WhyAsked``.
     """
-    asked = questions(arms, control, higher_is_better=reduced.metric.higher_is_better)
-    lost = {name for name, family in asked.items() if any(set(one) & set(dead) for one in family.values())}
+    reduced, level = tester.reduced, tester.level
+    asked = questions(arms, tester.control, higher_is_better=reduced.metric.higher_is_better)
+    lost = tuple(name for name, family in asked.items() if any(map(tester.loses, family.values())))
     # levels do without each other, the steps of a sum do not
-    asked = {
-        name: {key: one for key, one in family.items() if not set(one) & set(dead)}
-        if name == "levels"
-        else ({} if name in lost else family)
-        for name, family in asked.items()
-    }
-
-    def tested(family: Mapping[str, Weights]) -> tuple[ContrastTest, ...]:
-        return contrast_family(reduced, control, rules, family, test_over_train) if family else ()
-
-    tests = {name: tested(family) for name, family in asked.items()}
+    tests = {name: () if name in lost and name != "levels" else tester.family(family) for name, family in asked.items()}
     costs = costs_by_question(
         {question: {test.name: test.estimate for test in family} for question, family in tests.items()},
         one_run=any(test.test.conditional for family in tests.values() for test in family),
         runs=reduced.seeds * len(reduced.folds),
     )
-    level = 1 - rules.alpha
     delivery, instruments = delivery_of(pools, arms), instruments_of(pools, diagnosis, arms.explain, level)
     return MechanismStudy(
         arms,
         tests,
         costs,
-        verdict=decide(costs, delivery, instruments, rules.margin),
-        lost=tuple(name for name in QUESTIONS if name in lost),
+        verdict=decide(costs, delivery, instruments, tester.rules.margin),
+        lost=lost,
         delivery=delivery,
         instruments=instruments,
-        portions=_portions(asked, costs, tested),
+        portions=_portions(asked, costs, tester),
         second=second_opinions(arms, costs.ladder, costs.shares),
         network=diagnosed(diagnosis, list(dict.fromkeys(arm for _, arm in arms.places())), level),
     )
 
 
-def _portions(
-    asked: Mapping[str, Mapping[str, Weights]],
-    costs: Costs,
-    tested: Callable[[Mapping[str, Weights]], tuple[ContrastTest, ...]],
-) -> dict[Cause, Portion]:
+def _portions(asked: Mapping[str, Mapping[str, Weights]], costs: Costs, tester: ContrastTester) -> dict[Cause, Portion]:
     """Of the shortfall, where it is shown."""
     whole = costs.levels.get("shortfall")
     if whole is None or not whole.low > 0 or not costs.shares:
         return {}
     minus = {arm: -weight for arm, weight in asked["levels"]["shortfall"].items()}
-    rests = {
-        test.name: test.estimate for test in tested({name: _sum(one, minus) for name, one in asked["shares"].items()})
-    }
+    family = tester.family({name: _sum(one, minus) for name, one in asked["shares"].items()})
+    rests = {test.name: test.estimate for test in family}
     found = {cause: portion(share, whole, rests[cause]) for cause, share in costs.shares.items() if cause in rests}
     return {cause: one for cause, one in found.items() if one is not None}
 

@@ -105,7 +105,7 @@ def names_of(section: Accumulation) -> dict[str, str]:
 
 
 def misfits_of(samples: pd.DataFrame, section: Accumulation, level: float) -> Misfits | None:
-    """What ``samples`` say; None where they have no row of the arms compared.
+    """What ``samples`` say; None where they are empty.
 
     Args:
         samples: one row per sample and judge, and per real slice and judge (``arm`` empty): arm, fold, seed, judge,

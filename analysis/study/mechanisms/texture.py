@@ -1,14 +1,14 @@
 """Whether fine texture harms, and whether mending it helps: contrasts of arms, laws of their pools, and the verdict."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from medsweep.analysis.records import Estimate, mean_estimate
-from medsweep.analysis.study.contrasts import ContrastTest, contrast_family
+from medsweep.analysis.study.contrasts import ContrastTest, ContrastTester
 from medsweep.analysis.study.mechanisms.texture_verdict import (
     LABELS,
     LOOK,
@@ -18,7 +18,6 @@ from medsweep.analysis.study.mechanisms.texture_verdict import (
     TextureVerdict,
     decide_texture,
 )
-from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.texture import TextureArms
 
 SHORTFALL, BLOTCHING = "shortfall", "texture alone"
@@ -39,54 +38,34 @@ class TextureStudy:
     """Arms of the section that are dead."""
 
 
-def texture_of(
-    reduced: Reduced,
-    control: str,
-    rules: AnalysisRules,
-    arms: TextureArms,
-    *,
-    pools: pd.DataFrame,
-    diagnosis: pd.DataFrame,
-    dead: Collection[str] = (),
-    test_over_train: float | None = None,
-) -> TextureStudy:
+def texture_of(arms: TextureArms, tester: ContrastTester, pools: pd.DataFrame, diagnosis: pd.DataFrame) -> TextureStudy:
     """All contrasts on the primary metric, laws and bands as far as they are measured, and what they come to.
 
     Args:
-        reduced: scores of the primary metric, without the ``dead`` arms.
-        control: the sweep's control, real slices only.
-        rules: how contrasts are judged.
         arms: the section of the sweep.
+        tester: of contrasts of these arms.
         pools: measures of the arms' pools, as in ``analyse``.
-        diagnosis: what the diagnose stage found, as in ``analyse``.
-        dead: arms without a score.
-        test_over_train: see ``analyse``.
+        diagnosis: what the diagnose stage found, as in ``WhyAsked``.
     """
-    sign = 1.0 if reduced.metric.higher_is_better else -1.0
-    costs = {SHORTFALL: (arms.new_real, arms.raw), BLOTCHING: (arms.new_real, arms.blotched)}
-    gains = {mend: (mend, arms.raw) for mend in arms.mends}
-    tests = [
-        contrast_family(reduced, control, rules, weights, test_over_train) if weights else ()
-        for weights in (
-            {name: {a: sign, b: -sign} for name, (a, b) in family.items() if not {a, b} & set(dead)}
-            for family in (costs, gains)
-        )
-    ]
-    found = {test.name: test.estimate for test in tests[0]}
+    sign = 1.0 if tester.reduced.metric.higher_is_better else -1.0
+    worse = {SHORTFALL: arms.raw, BLOTCHING: arms.blotched}
+    costs = tester.family({name: {arms.new_real: sign, arm: -sign} for name, arm in worse.items()})
+    gains = tester.family({mend: {mend: sign, arms.raw: -sign} for mend in arms.mends})
+    found = {test.name: test.estimate for test in costs}
     laws = laws_by_arm(pools)
     evidence = TextureEvidence(
         shortfall=found.get(SHORTFALL),
         blotching=found.get(BLOTCHING),
-        gains={test.name: test.estimate for test in tests[1]},
+        gains={test.name: test.estimate for test in gains},
         raw=laws.get(arms.raw, {}),
         new_real=laws.get(arms.new_real, {}),
         blotched=laws.get(arms.blotched, {}),
         mends={mend: laws.get(mend, {}) for mend in arms.mends},
-        high_band=high_band_of(diagnosis, arms.raw, 1 - rules.alpha),
-        one_run=any(test.test.conditional for family in tests for test in family),
+        high_band=high_band_of(diagnosis, arms.raw, tester.level),
+        one_run=any(test.test.conditional for test in (*costs, *gains)),
     )
-    lost = tuple(arm for _, arm in arms.places() if arm in dead)
-    return TextureStudy(arms, tests[0], tests[1], evidence, decide_texture(evidence, rules.margin), lost)
+    lost = tuple(arm for _, arm in arms.places() if arm in tester.dead)
+    return TextureStudy(arms, costs, gains, evidence, decide_texture(evidence, tester.rules.margin), lost)
 
 
 def laws_by_arm(pools: pd.DataFrame) -> dict[str, Laws]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from medsweep.analysis.records import Bounded, Estimate
 from medsweep.analysis.study.mechanisms.causes import shown
-from medsweep.analysis.study.mechanisms.instruments import Answer, answer
+from medsweep.analysis.study.mechanisms.instruments import YesNo, answer
 from medsweep.analysis.study.mechanisms.laws import BY_COLUMN, ON
 
 CLOSED: Final = 0.5
@@ -78,10 +78,10 @@ class MendFinding:
     gain: Estimate
     closed: float
     """Share of the shortfall; NaN where no shortfall is shown."""
-    look_closer: Answer
-    variety_kept: Answer
-    misfit_raised: Answer
-    misfit_changed: Answer
+    look_closer: YesNo
+    variety_kept: YesNo
+    misfit_raised: YesNo
+    misfit_changed: YesNo
 
     @property
     def closes(self) -> bool:
@@ -112,7 +112,7 @@ class TextureVerdict:
     outcome: TextureOutcome
     reasons: tuple[TextureReason, ...] = ()
     mends: tuple[MendFinding, ...] = ()
-    band_matters: Answer = "not measured"
+    band_matters: YesNo = "not measured"
 
     def those(self, outcome: TextureOutcome) -> tuple[str, ...]:
         """Names of the mends that make up the outcome."""
@@ -155,12 +155,11 @@ def _outcome(
     against = _against_blotching(evidence)
     if against:
         return TextureOutcome.CANNOT_TELL, (*against, *unmeasured)
-    if shown(blotching) and not _inside(blotching, margin):
+    if _costs(blotching, margin):
         return _harmful(mends, unmeasured, explained=shown(shortfall))
-    if not (_inside(blotching, margin) or _band(evidence.high_band) == "no"):
+    if not (blotching.high < margin or _band(evidence.high_band) == "no"):
         return TextureOutcome.CANNOT_TELL, (TextureReason.TOO_WIDE,)
-    harmful = shown(shortfall) and not _inside(shortfall, margin)
-    return (TextureOutcome.OTHER if harmful else TextureOutcome.COSMETIC), ()
+    return (TextureOutcome.OTHER if _costs(shortfall, margin) else TextureOutcome.COSMETIC), ()
 
 
 def _harmful(
@@ -174,17 +173,18 @@ def _harmful(
     return (TextureOutcome.CANNOT_TELL if unmeasured else TextureOutcome.NOT_MENDED), unmeasured
 
 
-def _inside(estimate: Estimate, margin: float) -> bool:
-    return -margin < estimate.low and estimate.high < margin
+def _costs(estimate: Estimate, margin: float) -> bool:
+    """Whether a cost is shown, and not that it is below the margin."""
+    return shown(estimate) and estimate.high >= margin
 
 
-def _band(effect: Bounded | None) -> Answer:
+def _band(effect: Bounded | None) -> YesNo:
     """Whether the high band matters to the loss; an interval across the limit has not answered."""
     if effect is None or math.isnan(effect.low) or math.isnan(effect.high):
         return "not measured"
     if effect.low > -BAND and effect.high < BAND:
         return "no"
-    return "yes" if effect.low > 0 else "not measured"
+    return "yes" if effect.low > BAND else "not measured"
 
 
 def _against_blotching(evidence: TextureEvidence) -> tuple[TextureReason, ...]:
@@ -217,12 +217,12 @@ def _mend(arm: str, gain: Estimate, evidence: TextureEvidence) -> MendFinding:
     )
 
 
-def _kept(before: Laws, after: Laws) -> Answer:
+def _kept(before: Laws, after: Laws) -> YesNo:
     change = after.get(VENDI, math.nan) - before.get(VENDI, math.nan)
     return "not measured" if math.isnan(change) else answer(abs(change) <= VARIETY)
 
 
-def _changed(before: Laws, after: Laws, name: str, *, raised: bool = False) -> Answer:
+def _changed(before: Laws, after: Laws, name: str, *, raised: bool = False) -> YesNo:
     """Whether a label law moved by more than the measurement resolves; with ``raised``, away from 0."""
     law = BY_COLUMN[name]
     old, new = (laws.get(name, math.nan) for laws in (before, after))
@@ -233,7 +233,7 @@ def _changed(before: Laws, after: Laws, name: str, *, raised: bool = False) -> A
     return answer(not law.same(old, new))
 
 
-def _any(answers: Iterable[Answer]) -> Answer:
+def _any(answers: Iterable[YesNo]) -> YesNo:
     """Yes where one is; no only where all were measured."""
     found = set(answers)
     return "yes" if "yes" in found else "not measured" if "not measured" in found else "no"

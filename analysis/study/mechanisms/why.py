@@ -1,11 +1,40 @@
-"""What a sweep that asks why answers, in sentences: those of its mechanism, its texture and its accumulation."""
+"""A sweep that asks why: its sections mechanism, texture and accumulation, and the sentences that answer them."""
 
+from dataclasses import dataclass, field
+from typing import Final
+
+import pandas as pd
+
+from medsweep.accumulation import Accumulation
 from medsweep.analysis.study.mechanisms import accumulation_wording, cause_wording
 from medsweep.analysis.study.mechanisms.accumulation import AccumulationStudy
 from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy
+from medsweep.analysis.study.mechanisms.misfit import NO_SAMPLES
 from medsweep.analysis.study.mechanisms.texture import TextureStudy
 from medsweep.analysis.study.mechanisms.texture_wording import texture_sentences
+from medsweep.analysis.table.user_table import NO_DIAGNOSIS
+from medsweep.mechanism import Mechanism
 from medsweep.metric_record import Metric
+from medsweep.texture import TextureArms
+
+
+@dataclass(frozen=True)
+class WhyAsked:
+    """The sections of a sweep that ask why, and what was measured for them."""
+
+    mechanism: Mechanism | None = None
+    """The arms that tell why one of them costs what it costs."""
+    texture: TextureArms | None = None
+    """The arms that tell whether fine texture harms."""
+    accumulation: Accumulation | None = None
+    """The arms that tell whether errors of masks accumulate."""
+    diagnosis: pd.DataFrame = field(default_factory=NO_DIAGNOSIS.copy)
+    """Columns arm, fold, seed, digest, when, quantity, group, source and value, of networks; may be empty."""
+    samples: pd.DataFrame = field(default_factory=NO_SAMPLES.copy)
+    """See ``misfits_of``; may be empty."""
+
+
+NOTHING_ASKED: Final = WhyAsked()
 
 
 def why_sentences(

@@ -10,6 +10,7 @@ from medsweep.analysis.figures.mechanism import draw_waterfalls, waterfalls
 from medsweep.analysis.figures.networks import draw_auc, draw_influence, shown_arms
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.study.analyse import analyse
+from medsweep.analysis.study.mechanisms.why import WhyAsked
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.mechanism import Mechanism
 from medsweep.metrics import SCORES
@@ -19,9 +20,8 @@ def analysed(section=ARMS, names=NAMES, **settings):
     infos = [ArmInfo(name, {}, control=name == "real") for name in names]
     table = score_table(planted(labels=0.05), names=names, seeds=3, patients=8, **settings)
     diagnosis = diagnosis_of(("gan", "new", "cell look", "cell all three"), opposed=("gan",), seeds=3)
-    return analyse(
-        table, law_pools(("labels",), seeds=3), AnalysisRules(), arms=infos, mechanism=section, diagnosis=diagnosis
-    )
+    why = WhyAsked(section, diagnosis=diagnosis)
+    return analyse(table, law_pools(("labels",), seeds=3), AnalysisRules(), arms=infos, why=why)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.across import write_across
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import analyse, analyse_datasets
+from medsweep.analysis.study.mechanisms.why import WhyAsked
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.user_table import NO_POOLS
 from medsweep.texture import TextureArms
@@ -44,15 +45,15 @@ def explained():
     table = score_table(planted(labels=0.05), patients=6, seeds=2)
     pools, diagnosis = law_pools(("labels",), seeds=2), diagnosis_of(opposed=("gan",), seeds=2)
     texture = TextureArms(raw="gan", new_real="new", blotched="cell look", mends=("cell labels",))
-    asked = {"mechanism": ARMS, "texture": texture}
-    return analyse(table, pools, AnalysisRules(), arms=arms, diagnosis=diagnosis, **asked)
+    return analyse(table, pools, AnalysisRules(), arms=arms, why=WhyAsked(ARMS, texture, diagnosis=diagnosis))
 
 
 def accumulated():
     """With all cells of accumulation."""
     arms = [ArmInfo(CONTROL, {}, control=True), *(ArmInfo(arm, {}) for _, arm in SECTION.places())]
     table = simulate(arms, {}, patients=6, seeds=2)
-    return analyse(table, NO_POOLS, AnalysisRules(), arms=arms, accumulation=SECTION, samples=simulate_samples(n=20))
+    why = WhyAsked(accumulation=SECTION, samples=simulate_samples(n=20))
+    return analyse(table, NO_POOLS, AnalysisRules(), arms=arms, why=why)
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,16 @@ def test_contrasts_need_a_verdict_too_and_effects_of_a_factorial_instead_of_arms
     assert 0 < len(effects) < len(told.contrasts)
 
 
+def test_a_look_goes_on_without_a_contrast_of_a_dead_arm() -> None:
+    arms = eight_arms()[:4]
+    control, *others = (arm.name for arm in arms)
+    contrasts = {"lost": {others[0]: 1.0, others[2]: -1.0}, "left": {others[0]: 1.0, others[1]: -1.0}}
+    rules, table = AnalysisRules(margin=0.0001, contrasts=contrasts), simulate(arms, {}, seeds=3)
+    dead = (DeadArm(others[2], "no network"),)
+    assert control == CONTROL
+    assert set(undecided(table, rules, arms, dead, None)) == {others[0], others[1], "left"}
+
+
 def test_a_look_is_analysed_at_its_own_level_and_says_so() -> None:
     arms = eight_arms()[:2]
     table = simulate(arms, {}, seeds=3)

@@ -8,17 +8,13 @@ from helpers import toy
 from medsweep.accumulation import Accumulation
 from medsweep.errors import UserError
 from medsweep.sweep.accumulation import check_accumulation
-from medsweep.sweep.file import Schema
-from medsweep.sweep.load import load_sweep
 
 ARMS = ["real", "new real", "warped", "e1", "e2", "e3 half", "e3 two"]
 CELLS = "  new_masks: e1\n  generated_masks: e2\n"
 
 
 def check(tmp_path: Path, section: str) -> Accumulation:
-    path = tmp_path / "toy.yaml"
-    path.write_text(f"sweep: toy\nquestion: Why?\ncontrol: real\narms: {{real: {{}}}}\naccumulation:\n{section}")
-    sweep = load_sweep(path, Schema(toy.Settings, tuple(toy.STAGES), toy.AnalysisRules))
+    sweep = toy.sweep_with(tmp_path, f"accumulation:\n{section}")
     check_accumulation(sweep, ARMS)
     assert sweep.file.accumulation is not None
     return sweep.file.accumulation

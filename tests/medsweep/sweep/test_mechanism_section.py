@@ -7,8 +7,6 @@ import pytest
 from helpers import toy
 from medsweep.errors import UserError
 from medsweep.mechanism import CELLS, Mechanism
-from medsweep.sweep.file import Schema
-from medsweep.sweep.load import load_sweep
 from medsweep.sweep.mechanism import check_mechanism
 
 ARMS = ["real", "again", "new", "gan", *CELLS]
@@ -16,9 +14,7 @@ LATTICE = "{" + ", ".join(f"{cell}: {cell}" for cell in CELLS) + "}"
 
 
 def check(tmp_path: Path, section: str) -> Mechanism:
-    path = tmp_path / "toy.yaml"
-    path.write_text(f"sweep: toy\nquestion: Why?\ncontrol: real\narms: {{real: {{}}}}\nmechanism:\n{section}")
-    sweep = load_sweep(path, Schema(toy.Settings, tuple(toy.STAGES), toy.AnalysisRules))
+    sweep = toy.sweep_with(tmp_path, f"mechanism:\n{section}")
     check_mechanism(sweep, ARMS)
     assert sweep.file.mechanism is not None
     return sweep.file.mechanism

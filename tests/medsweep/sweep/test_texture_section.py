@@ -6,8 +6,6 @@ import pytest
 
 from helpers import toy
 from medsweep.errors import UserError
-from medsweep.sweep.file import Schema
-from medsweep.sweep.load import load_sweep
 from medsweep.sweep.texture import check_texture
 from medsweep.texture import TextureArms
 
@@ -15,9 +13,7 @@ ARMS = ["real", "new", "raw", "blotched", "mended"]
 
 
 def check(tmp_path: Path, section: str) -> TextureArms:
-    path = tmp_path / "toy.yaml"
-    path.write_text(f"sweep: toy\nquestion: Why?\ncontrol: real\narms: {{real: {{}}}}\ntexture:\n{section}")
-    sweep = load_sweep(path, Schema(toy.Settings, tuple(toy.STAGES), toy.AnalysisRules))
+    sweep = toy.sweep_with(tmp_path, f"texture:\n{section}")
     check_texture(sweep, ARMS)
     assert sweep.file.texture is not None
     return sweep.file.texture
@@ -31,9 +27,10 @@ WHOLE = "  raw: raw\n  new_real: new\n  blotched: blotched\n  mends: [mended]\n"
     [
         ("raw: raw", "raw: row", ":6:", "no arm is called 'row'; did you mean 'raw'?"),
         ("[mended]", "[mendet]", ":9:", "did you mean 'mended'?"),
-        ("new_real: new", "new_real: real", ":7:", "'real' is the control too"),
-        ("blotched: blotched", "blotched: new", ":8:", "'new' is new_real too; blotched takes an arm of its own"),
-        ("[mended]", "[mended, mended]", ":9:", "'mended' is mends too"),
+        ("new_real: new", "new_real: real", ":7:", "'real' is the control, which has no pool"),
+        ("blotched: blotched", "blotched: new", ":8:", "'new' is named as new_real too; blotched takes"),
+        (WHOLE, "  blotched: new\n  raw: raw\n  new_real: new\n", ":8:", "'new' is named as blotched too"),
+        ("[mended]", "[mended, mended]", ":9:", "'mended' is named as mends too"),
         ("new_real", "new_reel", ":7:", "did you mean 'new_real'?"),
         ("  blotched: blotched\n", "", ":5:", "'blotched' is missing in texture"),
     ],

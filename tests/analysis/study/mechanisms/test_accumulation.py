@@ -11,10 +11,11 @@ from medsweep.accumulation import Accumulation
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.dead import DeadArm
-from medsweep.analysis.study.mechanisms.accumulating import Doubt, Sentence
 from medsweep.analysis.study.mechanisms.accumulation import questions
+from medsweep.analysis.study.mechanisms.accumulation_verdict import Doubt, Sentence
 from medsweep.analysis.study.mechanisms.accumulation_wording import sentences
 from medsweep.analysis.study.mechanisms.misfit import NO_SAMPLES, misfits_of, slopes_of
+from medsweep.analysis.study.mechanisms.why import WhyAsked
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.user_table import NO_POOLS
 
@@ -141,9 +142,8 @@ def study(costs, samples, *, names=NAMES, dead=(), **settings):
         NO_POOLS,
         AnalysisRules(margin=0.01),
         arms=infos,
-        accumulation=SECTION,
-        samples=samples,
         dead=dead,
+        why=WhyAsked(accumulation=SECTION, samples=samples),
     )
     return found.accumulation, " ".join(sentences(found.accumulation, found.primary.metric)), found
 
@@ -178,6 +178,17 @@ def test_two_judges_that_disagree_leave_it_open():
     found, text, _ = study(HARM, apart)
     assert found.verdict.cannot_tell == (Doubt.JUDGE,)
     assert "Cannot tell: depends on the judge" in text
+
+
+def test_a_step_says_whether_it_is_freed_of_what_real_images_have_too():
+    judged = simulate_samples(judges=("left-out", "control"), blind=0.6)
+    assert "more than these, once freed of the +0." in study({}, judged)[1]
+    bare = judged[~judged["arm"].isin(["warped", "new real"])]
+    assert "more than these, with what a judge sees worse wherever a mask is odd still in it" in study({}, bare)[1]
+    # nothing is freed of anything where generated masks were not judged
+    text = study({}, judged[judged["arm"] != "mc-sg"])[1]
+    assert "more HD95 from their masks (judge: left-out)" in text
+    assert "freed" not in text
 
 
 def test_one_run_has_numbers_and_no_sentence():

@@ -32,7 +32,7 @@ def cost(value, half=0.004):
 
 
 def delivery(missing=(), nothing=(), **wrong):
-    """In full, but for ``CELL__LAW``; the explained arm has 1 of every law but ``nothing``, and new real slices 0."""
+    """In full, but for ``CELL__LAW``; all have 1 of the laws of ``nothing``, and new real slices 0 of the others."""
     doses = [
         Dose(
             cell,
@@ -40,7 +40,7 @@ def delivery(missing=(), nothing=(), **wrong):
             law.cause,
             float(law.cause in nothing),
             1.0,
-            wrong.get(f"{cell}__{law.column}", float(law.cause in on)),
+            wrong.get(f"{cell}__{law.column}", float(law.cause in {*on, *nothing})),
             5,
         )
         for cell, on in CELLS.items()
@@ -231,8 +231,8 @@ CANNOT = [
     (
         Reason.NOTHING_THERE,
         study_of(costs(), delivery(nothing=("labels",)), SEEN),
-        "nothing of it in the pool: no law tells the arm explained from new real slices, so what its arms cost is not "
-        "this cause.",
+        "the pool of gan has nothing of misfit of mask and image that a measured law tells from new real slices, so "
+        "what the arms given for it come to is not its cost.",
     ),
     (
         Reason.NO_INSTRUMENT,

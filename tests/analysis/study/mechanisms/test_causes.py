@@ -35,10 +35,21 @@ def costs(labels=0.05, look=0.0, variety=0.0, half=0.004):
     )
 
 
-def doses(missing=(), **wrong):
-    """Delivered in full, but for ``cell__law=dose``; the explained arm has 1 of every law that is always measured."""
+def doses(missing=(), nothing=(), **wrong):
+    """Delivered in full, but for ``cell__law=dose``; the explained arm has 1 of every law that is always measured.
+
+    New real slices have 0, but 1 of the causes of which there is ``nothing`` to deliver.
+    """
     found = [
-        Dose(cell, law.column, law.cause, 0.0, 1.0, wrong.get(f"{cell}__{law.column}", float(law.cause in on)), 5)
+        Dose(
+            cell,
+            law.column,
+            law.cause,
+            float(law.cause in nothing),
+            1.0,
+            wrong.get(f"{cell}__{law.column}", float(law.cause in {*on, *nothing})),
+            5,
+        )
         for cell, on in CELLS.items()
         for law in LAWS
         if law.always
@@ -129,6 +140,24 @@ def test_an_open_interval_asks_for_more_seeds():
     look = finding(verdict, "look")
     assert look.reasons == (Reason.TOO_WIDE,)
     assert look.seeds_needed == 20
+
+
+def test_more_seeds_are_not_asked_for_what_the_pool_has_nothing_of():
+    verdict = decide(costs(look=0.005, half=0.02), doses(nothing=("look",)), SEEN, MARGIN)
+    look = finding(verdict, "look")
+    assert look.reasons == (Reason.NOTHING_THERE,)
+    assert look.seeds_needed is None
+    assert verdict.cannot_tell == (Reason.NOTHING_THERE, Reason.TOO_WIDE)
+    # an interval that is inside the margin leaves nothing to tell
+    assert finding(decide(costs(), doses(nothing=("look",)), SEEN, MARGIN), "look").reasons == ()
+
+
+def test_joint_causes_are_in_the_pool_where_one_of_them_is():
+    moved = {"look__law_vendi_share": 0.5}
+    for absent, expected in ((("look",), False), (("look", "variety"), True)):
+        joint = finding(decide(costs(0.0, 0.01, 0.03), doses(nothing=absent, **moved), SEEN, MARGIN), "look", "variety")
+        assert Reason.JOINT in joint.reasons
+        assert (Reason.NOTHING_THERE in joint.reasons) is expected
 
 
 def test_one_run_and_no_left_out_patients_and_no_lattice_have_their_names():

@@ -1,7 +1,5 @@
 """Instruments from the tables of pools and diagnoses: what each cause is seen by, and what was not measured."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -46,7 +44,7 @@ def test_one_run_has_no_interval_and_so_no_cosine():
 
 def test_what_is_missing_has_its_name():
     nothing = instruments_of(NO_POOLS, NO_DIAGNOSIS, "gan", 0.95)
-    assert nothing == Instruments() or math.isnan(nothing.vendi)
+    assert nothing == Instruments()
     assert [nothing.sees(cause) for cause in CAUSES] == ["not measured"] * 3
     assert nothing.missing("look") == ("law_domain_auc with its floor",)
     assert nothing.missing("variety") == ("law_vendi_share",)

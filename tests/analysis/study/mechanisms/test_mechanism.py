@@ -13,6 +13,7 @@ from medsweep.analysis.study.analyse import analyse
 from medsweep.analysis.study.dead import DeadArm
 from medsweep.analysis.study.mechanisms.causes import Outcome, Reason
 from medsweep.analysis.study.mechanisms.mechanism import questions
+from medsweep.analysis.study.mechanisms.why import WhyAsked
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.user_table import NO_DIAGNOSIS, NO_POOLS
 from medsweep.mechanism import CAUSES, CELLS, Mechanism
@@ -85,7 +86,7 @@ def study(costs, mechanism=ARMS, names=NAMES, pools=NO_POOLS, diagnosis=NO_DIAGN
     infos = [ArmInfo(name, {}, control=name == "real") for name in names]
     scored = score_table(costs, names=names, **settings)
     rules = AnalysisRules(margin=0.01)
-    return analyse(scored, pools, rules, arms=infos, mechanism=mechanism, diagnosis=diagnosis).mechanism
+    return analyse(scored, pools, rules, arms=infos, why=WhyAsked(mechanism, diagnosis=diagnosis)).mechanism
 
 
 def test_a_planted_cause_has_the_share_and_the_others_none():
@@ -117,7 +118,7 @@ def test_a_dead_cell_takes_the_lattice_and_leaves_levels_and_ladder():
     names = [name for name in NAMES if name != "cell look"]
     infos = [ArmInfo(name, {}, control=name == "real") for name in NAMES]
     rows, lost = score_table(planted(labels=0.05), names=names), [DeadArm("cell look", "all trainings failed")]
-    found = analyse(rows, NO_POOLS, AnalysisRules(margin=0.01), arms=infos, mechanism=ARMS, dead=lost).mechanism
+    found = analyse(rows, NO_POOLS, AnalysisRules(margin=0.01), arms=infos, why=WhyAsked(ARMS), dead=lost).mechanism
     assert found.tests["shares"] == ()
     assert len(found.tests["levels"]) == 3
     assert len(found.tests["ladder"]) == 2

@@ -22,6 +22,7 @@ from medsweep.analysis.study.mechanisms.texture_verdict import (
     decide_texture,
 )
 from medsweep.analysis.study.mechanisms.texture_wording import REASONS, texture_sentences
+from medsweep.analysis.study.mechanisms.why import WhyAsked
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.user_table import NO_DIAGNOSIS
 from medsweep.metrics import SCORES
@@ -115,6 +116,11 @@ def test_what_cannot_be_told_has_a_name_and_a_sentence(change, reason):
     assert set(REASONS) == set(TextureReason)
 
 
+def test_blotched_slices_that_gain_cost_nothing():
+    assert outcome(case(shortfall=0.003, blotching=-0.05)) is TextureOutcome.COSMETIC
+    assert outcome(case(blotching=-0.05)) is TextureOutcome.OTHER
+
+
 def test_a_look_like_that_of_reals_has_no_share_to_deliver():
     alike = {"raw": laws(), "blotched": laws(look=0.08)}
     assert outcome(case(blotching=0.0, **alike)) is TextureOutcome.OTHER
@@ -130,6 +136,8 @@ def test_bands_decide_where_arms_leave_it_open_and_only_there():
         assert outcome(evidence) is TextureOutcome.CANNOT_TELL
         assert outcome(dataclasses.replace(evidence, high_band=large)) is TextureOutcome.CANNOT_TELL
         assert outcome(dataclasses.replace(evidence, high_band=small)) is expected
+    across = decide_texture(case(shortfall=0.003, blotching=0.0, high_band=around(BAND, 0.05)), MARGIN)
+    assert (across.outcome, across.reasons) == (TextureOutcome.COSMETIC, ())
     against = decide_texture(case(high_band=small), MARGIN)
     assert (against.outcome, against.reasons) == (TextureOutcome.NOT_MENDED, (TextureReason.BANDS_DISAGREE,))
     beside = decide_texture(case(shortfall=0.003, blotching=0.0, high_band=large), MARGIN)
@@ -223,7 +231,8 @@ def study(costs, pools, dead=(), diagnosis=NO_DIAGNOSIS, **settings):
     table = score_table(costs, names=[name for name in NAMES if name not in dead], **settings)
     lost = [DeadArm(name, "all trainings failed") for name in dead]
     rules = AnalysisRules(margin=0.015)
-    return analyse(table, pools, rules, arms=infos, texture=ARMS, dead=lost, diagnosis=diagnosis).texture
+    why = WhyAsked(texture=ARMS, diagnosis=diagnosis)
+    return analyse(table, pools, rules, arms=infos, dead=lost, why=why).texture
 
 
 def told(found):
@@ -289,7 +298,7 @@ def test_lower_distances_are_the_better_ones():
     table["metric"] = "hd95_mm"
     infos = [ArmInfo(name, {}, control=name == "real") for name in NAMES]
     rules = AnalysisRules(primary="hd95_mm", margin=0.015)
-    found = analyse(table, pools_of(), rules, arms=infos, texture=ARMS).texture
+    found = analyse(table, pools_of(), rules, arms=infos, why=WhyAsked(texture=ARMS)).texture
     assert found.verdict.outcome is TextureOutcome.MENDED
     assert not math.isnan(found.verdict.mends[0].closed)
     assert np.sign(found.evidence.shortfall.value) == 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medsweep.analysis.study.mechanisms.accumulating import MARGIN_PX, Doubt, Findings, Sentence, decide
+from medsweep.analysis.study.mechanisms.accumulation_verdict import MARGIN_PX, Doubt, Findings, Sentence, decide
 
 MARGIN = 0.01
 
