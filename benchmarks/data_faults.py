@@ -9,8 +9,9 @@ files. The sides need environments of their own::
     PEER/bin/python benchmarks/data_faults.py monai DIR       monai, its DataAnalyzer
     python benchmarks/data_faults.py table DIR
 
-``found`` means that what a side says names the faulty file, case or folder. ``stops`` means that it ends with an error
-that names none, and ``-`` that it says no more than of the sound dataset. What it said lies in DIR/FAULT.SIDE.txt.
+``found`` means that what a side says names the faulty case, or the fault where it is of the whole dataset. ``stops``
+means that it ends with an error that names none, and ``-`` that it does neither. No side may say anything of that kind
+about the sound dataset. What a side said about the first fault lies in DIR/Dataset101.SIDE.txt, and so on.
 """
 
 import gzip
@@ -288,7 +289,7 @@ def judge(root: Path, side: str) -> None:
                 code = run(place)
             except SystemExit as end:
                 code = int(end.code or 0)
-            except Exception:
+            except Exception:  # What a side raises, of whatever kind, is its answer.
                 traceback.print_exc()
                 code = 1
             sys.stdout.flush()
@@ -313,6 +314,9 @@ def outcome(root: Path, fault: str, side: str) -> str:
 
 def table(root: Path) -> None:
     """Print a row for each fault."""
+    for side in SIDES:
+        if (said := outcome(root, "sound", side)) not in ("", "-"):
+            raise SystemExit(f"{side}: {said!r} about the sound dataset, so its answers tell nothing")
     print(f"| fault | {' | '.join(SIDES)} |\n|---|{'---|' * len(SIDES)}")
     rows = {fault: [outcome(root, fault, side) for side in SIDES] for fault in FAULTS if fault != "sound"}
     for fault, cells in rows.items():

@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from medsweep.data.check import Group, Report, class_rows, grouped
+from medsweep.data.check import NAMED, Group, Report, class_rows, grouped
 from medsweep.data.cohort import CaseFacts
 from medsweep.data.dataset import DatasetSpec, Finding
 from medsweep.data.folds import patients_of
@@ -24,9 +24,6 @@ LEAST_PX, MOST_PX = 32, 512
 
 SHOWN_FINDINGS = 5
 """Findings of names alone that ``describe`` shows of a folder."""
-
-NAMED = 3
-"""Cases that a folded warning or note names; an error names them all."""
 
 
 def dataset_table(specs: Sequence[DatasetSpec]) -> RenderableType:
@@ -161,7 +158,7 @@ def _resolution(cases: Sequence[CaseFacts]) -> str:
 def _scaled(report: Report, channel: int) -> str:
     """How a modality is scaled, and what a sample of it becomes, in medians over the cases."""
     recipe = report.listing.intensity
-    how = "window {:g} to {:g}".format(*recipe.window) if recipe.window else f"{recipe.scale}"
+    how = "window {:g} to {:g}".format(*recipe.window) if recipe.window else str(recipe.scale)
     inside = report.inside[channel] if report.inside else recipe.inside
     if recipe.scale == "z-score":
         how += ", of voxels that are not 0" if inside == "nonzero" else ", of all voxels"

@@ -18,6 +18,7 @@ from medsweep.data.cohort import CaseFacts, compare, inside_of
 from medsweep.data.copies import sketch, voxel_hash
 from medsweep.data.dataset import Case, Finding, Inside, Listing, Severity
 from medsweep.data.header import Grid
+from medsweep.data.nifti import class_indices
 from medsweep.data.remembered import Remembered
 from medsweep.data.scaling import is_hounsfield, look, remarks
 from medsweep.data.volumes import LoadedCase, in_parallel, load, refusal
@@ -32,7 +33,7 @@ NUMBER = re.compile(r"(?<!\w)-?\d[\d.]*")
 """A number of its own, unlike that in ``int64``."""
 
 NAMED = 3
-"""Cases that a line on several of them names."""
+"""Cases that a warning or note on several of them names; an error names them all."""
 
 Found = tuple[CaseFacts | None, tuple[Finding, ...]]
 """What a case consists of, where it can be used, and what was found in it."""
@@ -68,7 +69,7 @@ class Report:
         """The warnings, a line each, without folders."""
         lines = []
         for group in grouped([finding for finding in self.findings if finding.severity == "warning"]):
-            files = ", ".join(dict.fromkeys(Path(file).name for file in group.files[:NAMED]))
+            files = ", ".join(dict.fromkeys(Path(file).absolute().name for file in group.files[:NAMED]))
             cases = ", ".join(group.cases[:NAMED]) + (", ..." if len(group.cases) > NAMED else "")
             who = f"{len(group.cases)} cases ({cases})" if len(group.cases) > 1 else cases
             lines.append(f"{files}: {group.what}" if who == "-" else f"{who}, {files}: {group.what}")
@@ -154,11 +155,13 @@ def _examine(case: Case, listing: Listing) -> Found:
     loaded = load(case, listing)
     facts = _facts(listing, loaded)
     checks = [*_headers(loaded), *_geometry(facts, loaded), *_intensities(listing, loaded, facts)]
+    checks += _image_as_mask(listing, loaded)
     if not facts.foreground_slices:
         checks.append(("warning", case.label, "the mask is empty"))
     elif absent := [name for name, voxels in zip(listing.classes, facts.voxels, strict=True) if voxels == 0]:
         checks.append(("note", case.label, f"no voxel of {', '.join(absent)}"))
-    findings = tuple(Finding(severity, case.id, str(path), what) for severity, path, what in checks)
+    # Two channels of one file have one header.
+    findings = tuple(Finding(severity, case.id, str(path), what) for severity, path, what in dict.fromkeys(checks))
     usable = not any(finding.severity == "error" for finding in findings)
     return (facts if usable else None), findings
 
@@ -184,11 +187,11 @@ def _facts(listing: Listing, loaded: LoadedCase) -> CaseFacts:
 
 
 def _headers(loaded: LoadedCase) -> Findings:
-    label = loaded.case.label
     codes = (loaded.grid.qform_code, loaded.grid.sform_code)
-    yield from ((severity, label, f"label: {what}") for severity, what in _header(loaded.grid))
-    if np.dtype(loaded.grid.dtype).kind == "f":
-        yield "note", label, f"label: stored as {loaded.grid.dtype}"
+    for path, grid in zip(loaded.case.structures or (loaded.case.label,), loaded.label_grids, strict=True):
+        yield from ((severity, path, f"label: {what}") for severity, what in _header(grid))
+        if np.dtype(grid.dtype).kind == "f":
+            yield "note", path, f"label: stored as {grid.dtype}"
     for path, grid in zip(loaded.case.images, loaded.image_grids, strict=True):
         yield from ((severity, path, f"image: {what}") for severity, what in _header(grid))
         if (own := (grid.qform_code, grid.sform_code)) != codes:
@@ -230,6 +233,18 @@ def _intensities(listing: Listing, loaded: LoadedCase, facts: CaseFacts) -> Find
     for path, name, scaled in zip(paths, listing.modalities, facts.scaled, strict=True):
         for severity, what in remarks(scaled, name, listing.intensity, hounsfield=is_hounsfield(listing, name)):
             yield severity, path, what
+
+
+def _image_as_mask(listing: Listing, loaded: LoadedCase) -> Findings:
+    """An image that was given as the mask, where values that no class names are background and so are not refused."""
+    if not listing.other_values_are_background:
+        return
+    labels, sample = loaded.labels, (slice(None, None, 4),) * 3
+    for name, volume in zip(listing.modalities, loaded.image, strict=True):
+        # The sample comes first, since it tells almost every mask from its image.
+        parts = ((volume[sample], labels[sample]), (volume, labels))
+        if labels.any() and all(np.array_equal(class_indices(one, listing.values)[0], other) for one, other in parts):
+            yield "error", loaded.case.label, f"the mask holds the values of {name}; give the mask, not the image"
 
 
 def class_rows(report: Report) -> list[tuple[str, list[int], int, int, int]]:

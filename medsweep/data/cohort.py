@@ -84,7 +84,7 @@ def _copies(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]
         for name, path, content in images:
             other, modality = first.setdefault(content, (facts.id, name)) if content else (facts.id, name)
             if other != facts.id:
-                shared[other].append((name if name == modality else f"{name} and {modality}", path))
+                shared[other].append((name if name == modality else f"{name} as {modality}", path))
             elif modality != name:
                 what = f"{name} and {modality} hold the same voxels; give {name} its own file, or leave it out"
                 yield Finding("error", facts.id, str(path), what)

@@ -35,6 +35,9 @@ FOREIGN = (
     (b"pk\x03\x04", "a zip archive", "unpack it"),
     (b"bzh", "a bzip2 archive", "unpack it"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive", "unpack it"),
+    (b"\xfd7zxz", "an xz archive", "unpack it"),
+    (b"7z\xbc\xaf", "a 7-Zip archive", "unpack it"),
+    (b"rar!", "a RAR archive", "unpack it"),
     (b"nrrd", "an NRRD image", "convert it to NIfTI"),
     (b"objecttype", "a MetaImage", "convert it to NIfTI"),
     (b"\x89hdf", "an HDF5 file", "convert it to NIfTI"),
@@ -114,7 +117,9 @@ def _is_packed(path: Path, stream: BufferedReader) -> bool:
     if not packed and named and _may_be_nifti(head):
         raise UserError(f"{path} is not packed with gzip though its name says so; name it .nii, or pack it")
     if not packed:
-        _refuse_foreign(path, head)
+        refuse_foreign(path, head)
+        if named:
+            raise UserError(f"{path} is neither gzip nor NIfTI, it begins with {head[:8]!r}; {FETCH}")
     return packed
 
 
@@ -122,7 +127,16 @@ def _may_be_nifti(head: bytes) -> bool:
     return any(int.from_bytes(head[:4], order) in HEADER_SIZES for order in ("little", "big"))
 
 
-def _refuse_foreign(path: Path, head: bytes) -> None:
+def refuse_foreign(path: Path, head: bytes) -> None:
+    """Refuse a file by how its content begins, unpacked where the file is packed.
+
+    Raises:
+        UserError: it is of another kind, packed twice, or zeros.
+    """
+    if head.startswith(GZIP):
+        raise UserError(f"{path} is packed with gzip twice; unpack it once")
+    if head[257:262] == b"ustar":
+        raise UserError(f"{path} is a tar archive; unpack it")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for begin, kind, advice in FOREIGN:
         if start.startswith(begin):
@@ -131,8 +145,6 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
         raise UserError(f"{path} is a DICOM file; convert it to NIfTI, for example with dcm2niix")
     if not any(head):
         raise UserError(f"{path} begins with {len(head)} bytes of zero, so the copy is damaged; {FETCH}")
-    if path.name.lower().endswith(".gz"):
-        raise UserError(f"{path} is neither gzip nor NIfTI, it begins with {head[:8]!r}; {FETCH}")
 
 
 def _members(path: Path, stream: BufferedReader, at_once: int) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from nibabel.orientations import inv_ornt_aff, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from medsweep.data.content import HEADER_SIZES, first_bytes
+from medsweep.data.content import HEADER_SIZES, first_bytes, refuse_foreign
 from medsweep.data.dataset import Severity, SliceAxis
 from medsweep.data.geometry import Triple
 from medsweep.errors import UserError
@@ -177,6 +177,7 @@ def _parsed(path: Path) -> Any:
                     return header
                 named = "a header of a pair of files" if magic[:2] == b"ni" else "an Analyze header"
                 raise UserError(f"{path} is {named}, .hdr and .img; convert it to a single .nii or .nii.gz file")
+    refuse_foreign(path, head)
     raise UserError(f"{path} is no NIfTI file, it begins with {head[:8]!r}; fetch the file again")
 
 

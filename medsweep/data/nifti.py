@@ -27,12 +27,12 @@ ABSURD = 1e18
 WHOLE = 1e-4
 """A label this close to a whole number is one: stored scaling factors leave such rounding errors."""
 
-UNKNOWN = 255
-"""Stands for a label value that is not declared, until it is refused; so there are at most 255 classes."""
-
 OFF_BY_ONE = "one slice more or less comes of cropping or resampling: resample the mask to the grid of the image"
 LISTED = 10
 """Refused label values that are named."""
+
+MOST_LABELS = 256
+"""Undeclared values of a mask above which it is taken for an image."""
 
 FAR = 256
 """Voxels whose magnitude is more than this times their range stay 64-bit until the offset is taken off: of the 24 bits
@@ -102,18 +102,31 @@ def read_labels(
     """
     with _readable(path):
         array, grid = _voxels(path, 1)
-    numbered = np.full_like(array, UNKNOWN, dtype=np.uint8, subok=False)
-    for value, index in values.items():
-        numbered[np.abs(array - value) <= WHOLE if array.dtype.kind == "f" else array == value] = index
-    others = np.unique(array[numbered == UNKNOWN])
-    whole = np.abs(others - np.rint(others)) <= WHOLE
+    numbered, undeclared = class_indices(array, values)
+    others = np.unique(array[undeclared])
+    with np.errstate(invalid="ignore"):  # infinite labels
+        whole = np.abs(others - np.rint(others)) <= WHOLE
     refused = others[~whole] if others_are_background else others
     if len(refused):
         left_out = ignored if ignored in refused else None
         declared = {value: classes[index] for value, index in values.items()}
         raise UserError(_refusal(path, refused, bool(whole.all()), declared, grid, left_out=left_out))
-    numbered[numbered == UNKNOWN] = 0
+    if len(others) > MOST_LABELS:
+        remark = f"holds {len(others):,} values that no class has, as an image does; is this the mask?"
+        grid = replace(grid, remarks=(*grid.remarks, ("warning", remark)))
     return Scan(path, _canonical(numbered, grid), grid)
+
+
+def class_indices(array: NDArray[Any], values: Mapping[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The class index of each stored value, as ``values`` has it, and where there is none; 0 stands there."""
+    dtype = np.uint8 if max(values.values()) < 255 else np.uint16
+    unknown = np.iinfo(dtype).max
+    numbered: NDArray[Any] = np.full_like(array, unknown, dtype=dtype, subok=False)
+    for value, index in values.items():
+        numbered[np.abs(array - value) <= WHOLE if array.dtype.kind == "f" else array == value] = index
+    undeclared = numbered == unknown
+    numbered[undeclared] = 0
+    return numbered.astype(np.uint8, copy=False), undeclared
 
 
 def _refusal(
@@ -132,8 +145,12 @@ def _refusal(
             f"{text}; {left_out} is 'ignore', and no loss or score here leaves voxels out: leave the case out, or "
             "describe the folder in medsweep.yaml with other_labels: background, which counts them as background"
         )
+    if whole and len(refused) > MOST_LABELS:
+        return f"{text}; so many are those of an image, is this the mask?"
     if whole:
-        return text
+        return f"{text}; mend the mask, or declare the {values} (classes in medsweep.yaml, labels in dataset.json)"
+    if not np.isfinite(refused).all():
+        return f"{text}; write 0 where nothing is labelled"
     if grid.scaling is None:
         return f"{text}; masks hold whole numbers: resample them by nearest neighbour, and give no probabilities"
     return (
@@ -233,6 +250,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
+    except PermissionError:
+        raise UserError(f"{path} may not be read; mend its permissions") from None
     except MemoryError:
         raise UserError(f"{path} does not fit into memory; give more, or leave out the case") from None
     except Exception as error:

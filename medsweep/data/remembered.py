@@ -2,7 +2,7 @@
 
 A file is read again where its size, its inode or one of its times changed. The time of the last change of its inode
 (ctime) cannot be set by ``touch``, ``rsync -t``, ``cp -p`` or ``tar``, so a new file with the old size and modification
-time is noticed. What was found in a case is kept under the content of its files and the code that looked.
+time is noticed. What was found in a case is kept under the content of its files, until the code that looks changes.
 """
 
 import hashlib
@@ -27,7 +27,8 @@ class Remembered:
         self._path = folder / NAME
         self._before = {} if rehash else _read(self._path)
         self._files: dict[str, Any] = dict(_mapping(self._before, "files"))
-        self._cases: dict[str, Any] = dict(_mapping(self._before, "cases"))
+        of_this_code = self._before.get("code") == _code()
+        self._cases: dict[str, Any] = dict(_mapping(self._before, "cases")) if of_this_code else {}
 
     def hashes(self, case: Case) -> list[str]:
         """sha256 of the files of a case."""
@@ -45,7 +46,6 @@ class Remembered:
     def key(self, case: Case, listing: Listing) -> str:
         """Under what the findings of a case are kept."""
         content = {
-            "code": _code(),
             "case": case.id,
             "files": [str(path.absolute()) for path in case.files],
             "hashes": self.hashes(case),
@@ -71,27 +71,28 @@ class Remembered:
 
     def save(self) -> None:
         """Write the file, if anything is new."""
-        after = {"files": self._files, "cases": self._cases}
+        after = {"code": _code(), "files": self._files, "cases": self._cases}
         if after != self._before:
             with read_only_is_fine():
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(self._path, after)
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return content if isinstance(content, dict) else {}
 
 
-def _mapping(content: Any, key: str) -> dict[str, Any]:
-    found = content.get(key) if isinstance(content, dict) else None
-    return found if isinstance(found, dict) else {}
+def _mapping(content: dict[str, Any], key: str) -> dict[str, Any]:
+    value = content.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 @cache
 def _code() -> str:
-    """A hash of the files that look at a case: what other code found is not kept."""
+    """A hash of the files that look at a case: what other code found is dropped."""
     files: Sequence[Path] = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -56,8 +56,7 @@ def list_cases(
 
     A name of the catalogue, in whatever case, is read by its layout. Any other name is read by ``description``, else by
     ``root/medsweep.yaml``, else by ``root/dataset.json`` as a task of the Decathlon or a raw folder of
-    nnU-Net. ``labels`` is for ``ibsr18``. What lies
-    under ``root`` and is not read is among the findings.
+    nnU-Net. ``labels`` is for ``ibsr18``. What lies under ``root`` and is not read is among the findings.
 
     Raises:
         UserError: the folder does not hold what the name promises, nothing tells how to read it, or an argument has
@@ -71,6 +70,8 @@ def list_cases(
         listing, remarks = _found(name, root, description, labels)
     except UserError as error:
         raise UserError(f"{error}{_hint_below(root, spec, str(error))}") from None
+    except PermissionError as error:
+        raise UserError(f"{error.filename} may not be read; mend its permissions") from None
     listing = with_patients(listing, remarks.patient, root)
     return legible(replace(listing, findings=(*listing.findings, *leftovers(root, listing, remarks.ignore))))
 
@@ -102,9 +103,10 @@ def _holds_cases(folder: Path, spec: DatasetSpec | None) -> bool:
     if spec is None or spec.list_cases is None:
         return any((folder / name).is_file() for name in OWN)
     try:
-        return bool(spec.list_cases(folder, spec))
+        spec.list_cases(folder, spec)
     except UserError:
         return False
+    return True
 
 
 def _list_known(spec: DatasetSpec, root: Path, labels: str | None) -> Listing:

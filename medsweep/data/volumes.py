@@ -31,10 +31,15 @@ class LoadedCase:
     """(X, Y, Z) class indices."""
     image_grids: tuple[Grid, ...]
     """As stored, per image file."""
-    grid: Grid
-    """As stored, of the label file: where a prediction is written back to."""
+    label_grids: tuple[Grid, ...]
+    """As stored, of the label file or of each structure."""
     slice_axis: int
     """Canonical axis along which slices are cut."""
+
+    @property
+    def grid(self) -> Grid:
+        """As stored, of the first label file: where a prediction is written back to."""
+        return self.label_grids[0]
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -67,7 +72,7 @@ def load(case: Case, listing: Listing) -> LoadedCase:
     chosen = listing.image_channels or (None,) * len(case.images)
     images = [nifti.read_image(path, count, channel) for path, channel in zip(case.images, chosen, strict=True)]
     if case.structures:
-        label = read_structures(case, listing)
+        label, label_grids = read_structures(case, listing)
     else:
         label = nifti.read_labels(
             case.label,
@@ -76,6 +81,7 @@ def load(case: Case, listing: Listing) -> LoadedCase:
             others_are_background=listing.other_values_are_background,
             ignored=listing.ignored_value,
         )
+        label_grids = (label.grid,)
     axis = label.grid.canonical_axis(listing.slice_axis)
     for image in images:
         nifti.check_pair(image, label)
@@ -85,7 +91,7 @@ def load(case: Case, listing: Listing) -> LoadedCase:
                 f"in {label.path} ({label.grid.axes}); name it by anatomy: data.slice_axis: axial, coronal or sagittal"
             )
     channels = tuple(channel for image in images for channel in image.array)
-    return LoadedCase(case, channels, label.array, tuple(image.grid for image in images), label.grid, axis)
+    return LoadedCase(case, channels, label.array, tuple(image.grid for image in images), label_grids, axis)
 
 
 def refusal(case: Case, error: Exception) -> Finding:

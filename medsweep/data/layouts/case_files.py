@@ -1,10 +1,11 @@
 """From file names to cases: numeric order, hidden files, NIfTI endings, case folders and one file per role."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from medsweep.data.dataset import Case, DatasetFormat, Finding, Listing
 from medsweep.errors import UserError
@@ -13,6 +14,8 @@ ENDINGS = (".nii.gz", ".nii")
 DICOM = (".dcm", ".ima")
 FOREIGN = (".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".mgh", ".hdr", ".img", ".mnc", *DICOM)
 """Endings of volumes that are not read."""
+PACKED = (".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
+"""Endings of files that are packed otherwise than with gzip."""
 
 
 def numeric(id_: str) -> tuple[tuple[int, int | str], ...]:
@@ -76,21 +79,39 @@ def pick(folder: Path, case: str, stem: str) -> Path | Finding:
     if paths:
         return two_files(case, paths)
     missing = folder / f"{stem}{ENDINGS[0]}"
-    return Finding("error", case, str(missing), f"{missing.name} (or .nii) is missing{other_format(missing)}")
+    return Finding("error", case, str(missing), f"{missing.name} (or .nii) is missing{in_its_place(missing)}")
 
 
-def other_format(missing: Path) -> str:
-    """What to do with a file that has the name of ``missing`` and another format; empty where there is none."""
-    stem = without_ending(missing.name)
+def in_its_place(missing: Path) -> str:
+    """A clause on what has the name of ``missing`` and is no file that can be read; empty where nothing has."""
+    stem = without_ending(missing.name) or missing.stem
     children = sorted(missing.parent.iterdir()) if missing.parent.is_dir() else []
-    beside = next((path for path in children if path.suffix.lower() in FOREIGN and path.stem == stem), None)
-    return "" if beside is None else f"; {beside.name} is there: {how_to_convert(beside.suffix)}"
+    for path in children:
+        if without_ending(path.name) == stem and path.is_dir():
+            return f"; {path.name} is a folder without one volume in it: put the file in its place"
+        if without_ending(path.name) == stem and path.is_symlink():
+            annex = ": git annex get, or datalad get, brings it" if ".git/annex" in os.readlink(path) else ""
+            return f"; {path.name} is a link, and the file that it points to is not there{annex}"
+        if (suffix := foreign_suffix(path)) and stem in (path.stem, without_ending(path.stem)):
+            return f"; {path.name} is there: {how_to_convert(suffix)}"
+        if without_ending(path.name) is None and re.match(re.escape(stem) + r"\.nii\b", path.name):
+            return f"; {path.name} is there: is it a download that was not finished?"
+    return ""
+
+
+def foreign_suffix(path: PurePath) -> str:
+    """The ending of a volume that is not read, of another format or packed otherwise; empty for any other file."""
+    suffix = path.suffix.lower()
+    packed = suffix in PACKED and without_ending(path.stem) is not None
+    return suffix if packed or suffix in FOREIGN else ""
 
 
 def how_to_convert(suffix: str) -> str:
     """How a file of a format that is not read becomes one that is."""
     if suffix.lower() in DICOM:
         return "convert each series with dcm2niix -z y -o OUT FOLDER"
+    if suffix.lower() in PACKED:
+        return "unpack it to .nii or .nii.gz"
     return (
         f"convert it with SimpleITK, sitk.WriteImage(sitk.ReadImage('a{suffix}'), 'a.nii.gz'), which keeps the geometry"
     )

@@ -18,6 +18,7 @@ from medsweep.data.layouts.case_files import (
     candidates,
     complete,
     hidden_note,
+    in_its_place,
     is_hidden,
     numeric,
     pick,
@@ -49,6 +50,11 @@ class _Entry:
     patient: str | None
 
     @property
+    def file(self) -> PurePosixPath:
+        """The image, however its path is spelled."""
+        return PurePosixPath(self.image.replace("\\", "/"))
+
+    @property
     def id(self) -> str:
         """Name of the image, behind the patient where one is named."""
         own = _id(self.image)
@@ -76,11 +82,11 @@ def cases(root: Path, spec: DatasetFormat | None = None) -> Listing:
         raise UserError(f"{path} lists no labelled case under 'training'")
     hidden = [file for file in (*(entry.image for entry in entries), *tests) if is_hidden(_name(file))]
     results = _partners(root, path, shown)
-    unlabelled, in_both = _unlabelled(tests, {_id(entry.image) for entry in shown}, path)
-    listed = {_id(entry.image) for entry in shown}
+    ids, names = {entry.id for entry in shown}, {_id(entry.image) for entry in shown}
+    unlabelled, in_both = _unlabelled(tests, {entry.file for entry in shown}, path)
     dropped = sum(is_hidden(_name(entry.image)) for entry in entries)
-    unlisted = _unlisted(root, shown, listed)
-    errors = contradictions(described, path, listed, unlisted, dropped)
+    unlisted = _unlisted(root, shown, names)
+    errors = contradictions(described, path, ids, unlisted, dropped)
     found = (finding for result in results for finding in result.findings)
     return Listing(
         **spec.format_fields(),
@@ -108,18 +114,18 @@ def _list(described: Described, key: str, path: Path) -> list[Any]:
 
 def _sorted_out(lists: dict[str, list[Any]], path: Path) -> tuple[list[_Entry], list[str], list[Finding]]:
     """The labelled cases of all lists, the unlabelled files, and notes on what was read beside 'training'."""
-    labelled = [_labelled(entry, path) for entry in lists["training"]]
+    labelled = [_labelled(entry, "training", path) for entry in lists["training"]]
     files, notes = list[str](), list[Finding]()
-    known = {_id(entry.image) for entry in labelled}
+    known = {entry.file for entry in labelled}
     for key in LABELLED[1:]:
         own = lists.get(key, [])
-        pairs = [_labelled(entry, path) for entry in own if isinstance(entry, dict) and "label" in entry]
+        pairs = [_labelled(entry, key, path) for entry in own if isinstance(entry, dict) and "label" in entry]
         files += [_test_file(entry, key, path) for entry in own if not (isinstance(entry, dict) and "label" in entry)]
-        if fresh := [entry for entry in pairs if _id(entry.image) not in known]:
+        if fresh := [entry for entry in pairs if entry.file not in known]:
             what = f"{len(fresh)} labelled cases under {key!r} are read with those under 'training'"
             notes.append(Finding("note", "-", str(path), what))
         labelled += fresh
-        known |= {_id(entry.image) for entry in fresh}
+        known |= {entry.file for entry in fresh}
     slashed = [file.replace("\\", "/") for file in files]
     if slashed != files or any("\\" in entry.image + entry.label for entry in labelled):
         notes.append(Finding("note", "-", str(path), "paths with backslashes are read as paths with slashes"))
@@ -127,9 +133,9 @@ def _sorted_out(lists: dict[str, list[Any]], path: Path) -> tuple[list[_Entry], 
     return plain, slashed, notes
 
 
-def _labelled(entry: object, path: Path) -> _Entry:
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
-        raise UserError(f"{path}: each entry of 'training' needs the paths 'image' and 'label', got {entry!r}")
+def _labelled(entry: object, key: str, path: Path) -> _Entry:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(role), str) for role in ("image", "label")):
+        raise UserError(f"{path}: each entry of {key!r} needs the paths 'image' and 'label', got {entry!r}")
     patient = entry.get("patient")
     if patient is not None and (not isinstance(patient, str) or not patient or "/" in patient):
         raise UserError(f"{path}: 'patient' of an entry is a name without slash, in quotes, got {patient!r}")
@@ -174,7 +180,7 @@ def _case(id_: str, root: Path, entries: list[_Entry], path: Path) -> CaseResult
     what = "image without label" if has_image else "label without image" if has_label else "neither image nor label"
     missing = label if has_image else image
     there = image if has_image else label
-    what = f"{what}; dataset.json lists {missing.name}"
+    what = f"{what}; dataset.json lists {missing.name}{in_its_place(missing)}"
     return CaseResult(findings=(Finding("error", id_, str(missing), what),), files=(there,))
 
 
@@ -198,12 +204,16 @@ def _is_volume(path: Path) -> bool:
     return not is_hidden(path.name) and without_ending(path.name) is not None
 
 
-def _unlabelled(tests: list[str], labelled: set[str], path: Path) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+def _unlabelled(
+    tests: list[str], labelled: set[PurePosixPath], path: Path
+) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
     """Ids under 'test' in numeric order; one that is listed under 'training' too is told and counts as labelled."""
-    ids = sorted({_id(file) for file in tests if not is_hidden(_name(file))}, key=numeric)
+    shown = sorted(
+        {PurePosixPath(file) for file in tests if not is_hidden(_name(file))}, key=lambda file: numeric(str(file))
+    )
     what = "listed under 'training' and under 'test'; taken as labelled"
-    in_both = tuple(Finding("warning", id_, str(path), what) for id_ in ids if id_ in labelled)
-    return tuple(id_ for id_ in ids if id_ not in labelled), in_both
+    in_both = tuple(Finding("warning", _id(file.name), str(path), what) for file in shown if file in labelled)
+    return tuple(dict.fromkeys(_id(file.name) for file in shown if file not in labelled)), in_both
 
 
 def _check_agreement(spec: DatasetFormat, modalities: tuple[str, ...], labels: dict[int, str], path: Path) -> None:

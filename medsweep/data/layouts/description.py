@@ -47,9 +47,6 @@ class Remarks(Config):
     ignore: Annotated[tuple[str, ...], LATER] = ()
     """Shell patterns of files and folders below the root that are not part of the data, such as ``derivatives`` or
     ``*_4d.nii.gz``; without a slash they match a name in any folder."""
-    unlabelled: Annotated[tuple[str, ...], LATER] = ()
-    """Shell patterns of the ids of cases, or of patients, whose images come without labels by design, such as
-    ``test_*``."""
     patient: Annotated[str | PatientColumn | None, LATER] = None
     """Whose a case is, where a patient has several: a pattern of the case's id with ``{patient}`` where the patient's
     name stands and ``*`` for any text, or a table. None takes each case for a patient of its own."""
@@ -77,6 +74,9 @@ class FolderDescription(Remarks):
     classes: dict[str, int | tuple[int, ...]] = Field(default_factory=dict, max_length=255)
     """Stored label value, or several that count as one class, by class name; class indices follow the lowest values.
     The background is 0 and goes without saying. Where each structure has a mask, the masks name the classes."""
+    unlabelled: Annotated[tuple[str, ...], LATER] = ()
+    """Shell patterns of the ids of cases, or of patients, whose images come without labels by design, such as
+    ``test_*``."""
     overlap: Annotated[Literal["refuse", "ordered"], LATER] = "refuse"
     """Where masks of structures overlap: an error, or ``ordered``, a structure covers those listed before it."""
     other_labels: Literal["refuse", "background"] = "refuse"

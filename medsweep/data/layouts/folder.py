@@ -20,9 +20,9 @@ from medsweep.data.layouts.case_files import (
     complete,
     existing_folder,
     hidden_note,
+    in_its_place,
     is_hidden,
     numeric,
-    other_format,
     two_files,
     volume_at,
     without_ending,
@@ -207,4 +207,4 @@ def _one(root: Path, id_: str, pattern: str, files: list[PurePosixPath]) -> Path
         return two_files(id_, paths)
     patient, _, own = id_.rpartition("/")
     missing = root / pattern.replace(PATIENT, patient).replace(ID, own)
-    return Finding("error", id_, str(missing), f"{missing.name} is missing{other_format(missing)}")
+    return Finding("error", id_, str(missing), f"{missing.name} is missing{in_its_place(missing)}")

@@ -21,7 +21,7 @@ MOST_VISITS = 10
 
 
 def with_patients(listing: Listing, rule: str | PatientColumn | None, root: Path) -> Listing:
-    """``listing`` whose case ids are ``PATIENT/CASE``, as ``rule`` says; findings and unlabelled cases follow.
+    """``listing`` whose case ids, in findings too, are ``PATIENT/CASE``, as ``rule`` says.
 
     A case to which the rule gives no patient is an error finding and is not used.
 
@@ -32,7 +32,9 @@ def with_patients(listing: Listing, rule: str | PatientColumn | None, root: Path
     if rule is None:
         return replace(listing, findings=(*listing.findings, *_look_like_visits(ids, root)))
     if already := next((id_ for id_ in ids if "/" in id_), None):
-        raise UserError(f"the file patterns name the patient already, as in {already!r}; remove patient from {root}")
+        raise UserError(
+            f"the ids of {root} name the patient already, as in {already!r}; remove patient: from the description"
+        )
     patient = _by_pattern(rule) if isinstance(rule, str) else _by_column(rule, root)
     owners = {id_: patient(id_) for id_ in dict.fromkeys([*ids, *(finding.case for finding in listing.findings)])}
     lost = [Finding("error", id_, str(root), _without(rule)) for id_ in ids if owners[id_] is None]
@@ -67,7 +69,8 @@ def _look_like_visits(ids: Sequence[str], root: Path) -> list[Finding]:
 def _without(rule: str | PatientColumn) -> str:
     if isinstance(rule, str):
         return f"the id does not match patient: {rule!r}, so nothing tells whose case this is"
-    return f"{rule.file} has no row whose {rule.case!r} is this id, so nothing tells whose case this is"
+    row = f"no row with this id under {rule.case!r} and a name under {rule.patient!r}"
+    return f"{rule.file} has {row}, so nothing tells whose case this is"
 
 
 def _by_pattern(rule: str) -> Callable[[str], str | None]:
@@ -91,7 +94,8 @@ def _by_column(rule: PatientColumn, root: Path) -> Callable[[str], str | None]:
         raise UserError(f"no file {path}, which patient names; {nearest(rule.file, beside)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}, which patient names, cannot be read as text ({error})") from None
-    rows = list(csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    rows = list(csv.DictReader(text.splitlines(), restval="", delimiter=delimiter))
     columns = list(rows[0]) if rows else []
     for name in (rule.case, rule.patient):
         if name not in columns:
@@ -104,6 +108,6 @@ def _owners(pairs: Iterable[tuple[str, str]], path: Path) -> dict[str, str]:
     for case, owner in ((case.strip(), owner.strip()) for case, owner in pairs):
         if "/" in owner:
             raise UserError(f"{path} gives {case!r} the patient {owner!r}; a patient's name holds no slash")
-        if owners.setdefault(case, owner) != owner:
+        if owner and owners.setdefault(case, owner) != owner:
             raise UserError(f"{path} gives {case!r} to {owners[case]!r} and to {owner!r}; a case is of one patient")
     return owners

@@ -31,8 +31,11 @@ def _read(id_: str, folder: Path) -> CaseResult:
     if isinstance(image, Path) and not files.candidates(folder, "segmentation"):
         if int(id_.removeprefix("case_")) >= FIRST_UNLABELLED:
             return CaseResult(unlabelled=True)
-        label = Finding("error", id_, str(folder / "segmentation.nii.gz"), "image without label segmentation.nii.gz")
+        missing = folder / "segmentation.nii.gz"
+        what = f"image without label {missing.name}{files.in_its_place(missing)}"
+        label = Finding("error", id_, str(missing), what)
     elif isinstance(label, Path) and not files.candidates(folder, "imaging"):
-        what = f"label without image imaging.nii.gz ({FETCH})"
-        image = Finding("error", id_, str(folder / "imaging.nii.gz"), what)
+        missing = folder / "imaging.nii.gz"
+        what = f"label without image {missing.name}{files.in_its_place(missing) or f' ({FETCH})'}"
+        image = Finding("error", id_, str(missing), what)
     return files.complete(id_, [image], label)

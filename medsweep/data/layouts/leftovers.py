@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from medsweep.data.dataset import Finding, Listing, Severity
-from medsweep.data.layouts.case_files import DICOM, FOREIGN, how_to_convert, is_hidden, without_ending
+from medsweep.data.layouts.case_files import DICOM, PACKED, foreign_suffix, how_to_convert, is_hidden, without_ending
 
 OWN = ("medsweep.yaml", "dataset.json")
 """Files that say how a folder is to be read."""
@@ -44,14 +44,17 @@ def leftovers(root: Path, listing: Listing, ignore: Sequence[str] = ()) -> tuple
 
     A folder in which nothing is used counts as one. If it holds a volume, it is a warning, since a case may be lost.
     """
-    tree = _tree(root)
+    closed = list[PurePosixPath]()
+    tree = _tree(root, closed)
     ignored = {path for path in tree if any(is_ignored(path, pattern) for pattern in ignore)}
     used = _accounted(root, listing, [path for path in tree if path not in ignored])
     units = _units([path for path in tree if path not in used and path not in ignored], {*used, *ignored})
-    idle = [p for p in ignore if not any(is_ignored(path, p) for path in tree)]
+    idle = [p for p in ignore if not any(is_ignored(path, p) for path in (*tree, *closed))]
     return (
         *_wrapped(root, used),
         *_unmatched(root, units, listing.patterns),
+        *_closed(root, [path for path in closed if not any(is_ignored(path, pattern) for pattern in ignore)]),
+        *_dead_links(root, units),
         *_other_formats(root, units),
         *_other_kinds(root, units),
         *(Finding("note", "-", str(root), f"ignore names {pattern!r}, which nothing matches") for pattern in idle),
@@ -65,14 +68,22 @@ def volumes_below(root: Path) -> list[PurePosixPath]:
 
 def foreign_formats(root: Path) -> str:
     """One clause about volumes below ``root`` in formats that are not read; empty where there are none."""
-    suffixes = Counter(suffix for path in _tree(root) if (suffix := path.suffix.lower()) in FOREIGN)
+    suffixes = Counter(filter(None, map(foreign_suffix, _tree(root))))
     return _converted(suffixes) if suffixes else ""
 
 
-def _tree(root: Path) -> list[PurePosixPath]:
-    """All files below ``root`` and all empty folders, hidden ones left out, each folder once; relative to it."""
+def _tree(root: Path, closed: list[PurePosixPath] | None = None) -> list[PurePosixPath]:
+    """All files below ``root`` and all empty folders, hidden ones left out, each folder once; relative to it.
+
+    Folders that may not be read are added to ``closed``.
+    """
     found, visited = [], set[str]()
-    for place, folders, names in os.walk(root, followlinks=True):
+
+    def keep(error: OSError) -> None:
+        if closed is not None:
+            closed.append(_below(root, Path(error.filename)))
+
+    for place, folders, names in os.walk(root, onerror=keep, followlinks=True):
         if (real := os.path.realpath(place)) in visited:
             folders.clear()
             continue
@@ -150,6 +161,34 @@ def _unmatched(root: Path, units: Iterable[_Unit], patterns: Sequence[str]) -> l
     return findings
 
 
+def _is_dead_link(root: Path, path: PurePosixPath) -> bool:
+    """Whether this is a link to nothing, by a name that is no volume's, as of a folder."""
+    return without_ending(path.name) is None and (root / path).is_symlink() and not (root / path).exists()
+
+
+def _closed(root: Path, folders: Sequence[PurePosixPath]) -> list[Finding]:
+    if not folders:
+        return []
+    names = _listed([str(path) for path in folders])
+    what = (
+        f"{_counted(len(folders), 'folder')} may not be read: {names} (a case may be lost); mend the permissions, or "
+        "write the name under ignore in medsweep.yaml"
+    )
+    return [Finding("warning", "-", str(root / folders[0]), what)]
+
+
+def _dead_links(root: Path, units: Iterable[_Unit]) -> list[Finding]:
+    links = [path for unit in units for path in unit.files if _is_dead_link(root, path)]
+    if not links:
+        return []
+    names = _listed([str(path) for path in links])
+    what = (
+        f"{_counted(len(links), 'link')} to what is not there: {names} (a case may be lost); bring what is meant, or "
+        "write the name under ignore in medsweep.yaml"
+    )
+    return [Finding("warning", "-", str(root / links[0]), what)]
+
+
 def _nearest(path: PurePosixPath, patterns: Sequence[str]) -> str:
     """The pattern whose own text is most like that of ``path``; empty where none is near."""
 
@@ -177,18 +216,18 @@ def _wrapped(root: Path, used: Iterable[PurePosixPath]) -> list[Finding]:
 
 
 def _other_formats(root: Path, units: Iterable[_Unit]) -> list[Finding]:
-    files = [file for unit in units for file in unit.files if file.suffix.lower() in FOREIGN]
+    files = [file for unit in units for file in unit.files if foreign_suffix(file)]
     if not files:
         return []
-    what = _converted(Counter(file.suffix.lower() for file in files))
+    what = _converted(Counter(map(foreign_suffix, files)))
     return [Finding("warning", "-", str(root / files[0]), what)]
 
 
 def _converted(suffixes: Counter[str]) -> str:
     total = _counted(sum(suffixes.values()), "file")
     verb = "are" if sum(suffixes.values()) > 1 else "is"
-    first = {suffix in DICOM: suffix for suffix, _ in reversed(suffixes.most_common())}
-    ways = [how_to_convert(first[kind]).replace(" it ", " them ") for kind in (False, True) if kind in first]
+    first = {(suffix in DICOM, suffix in PACKED): suffix for suffix, _ in reversed(suffixes.most_common())}
+    ways = [how_to_convert(first[kind]).replace(" it ", " them ") for kind in sorted(first)]
     there = f"{total} of other formats {verb} there ({_by_suffix(suffixes)}), which {verb} not read"
     return f"{there}; {', or '.join(ways)}"
 
@@ -199,7 +238,7 @@ def _other_kinds(root: Path, units: Iterable[_Unit]) -> list[Finding]:
         file
         for unit in units
         for file in unit.files
-        if without_ending(file.name) is None and file.suffix.lower() not in FOREIGN
+        if without_ending(file.name) is None and not foreign_suffix(file) and not _is_dead_link(root, file)
     ]
     if not files:
         return []

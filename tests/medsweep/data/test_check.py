@@ -182,6 +182,34 @@ def test_absent_classes_are_noted_by_name(tmp_path: Path) -> None:
     assert report.warnings() == ("m.nii.gz: no case has any voxel of tumour; are their label values right?",)
 
 
+def test_an_image_that_stands_for_the_mask_is_refused_where_other_values_are_background(tmp_path: Path) -> None:
+    scan = write(tmp_path / "scan.nii.gz", image())
+    listing = replace(one(tmp_path, images={"MR": scan}, mask=scan), other_values_are_background=True)
+    ((_, file, what),) = [entry for entry in told(check(listing)) if entry[0] == "error"]
+    assert (file, what) == ("scan.nii.gz", "the mask holds the values of MR; give the mask, not the image")
+    other = write(tmp_path / "other.nii.gz", image()[::-1])
+    listing = replace(one(tmp_path, images={"MR": scan}, mask=other), other_values_are_background=True)
+    assert check(listing).ok
+
+
+def test_findings_of_every_structure_are_told_of_its_own_file(tmp_path: Path) -> None:
+    masks = tuple(
+        write(tmp_path / f"{name}.nii.gz", (label() == value).astype(np.uint8), codes=codes)
+        for name, value, codes in (("organ", 1, (1, 1)), ("tumour", 2, (0, 1)))
+    )
+    listing = one(tmp_path)
+    report = check(replace(listing, cases=(replace(listing.cases[0], label=masks[0], structures=masks),)))
+    assert ("note", "tumour.nii.gz", "label: no qform, the geometry is that of the sform (code 1)") in told(report)
+    assert not [file for _, file, _ in told(report) if file == "organ.nii.gz"]
+
+
+def test_two_channels_of_one_file_are_told_of_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "mr.nii.gz", np.stack([image(), image()[::-1]], -1), codes=(0, 1))
+    listing = replace(one(tmp_path, images={"early": path, "late": path}), image_channels=(0, 1))
+    about = [what for _, file, what in told(check(listing)) if file == "mr.nii.gz"]
+    assert len(about) == len(set(about)) == 2
+
+
 def test_an_exception_of_any_kind_is_the_finding_of_its_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listing = one(tmp_path)
     other = Case("case_2", (write(tmp_path / "b.nii.gz", image()[::-1] * 2),), write(tmp_path / "b_m.nii.gz", label()))
@@ -205,6 +233,8 @@ def test_what_is_remembered_is_not_read_again(tmp_path: Path, monkeypatch: pytes
     remembered.save()
     monkeypatch.setattr("medsweep.data.check.load", lambda case, listing: pytest.fail("read again"))
     assert check(listing, remembered=Remembered(tmp_path / "cache")) == first
+    monkeypatch.setattr("medsweep.data.remembered._code", lambda: "other code")
+    assert not Remembered(tmp_path / "cache").recall(remembered.key(listing.cases[0], listing))
 
 
 def test_equal_findings_are_one_group_and_errors_with_other_values_stay_apart() -> None:

@@ -119,6 +119,23 @@ def test_a_copied_case_is_told_once_whatever_it_holds(tmp_path: Path) -> None:
     ]
 
 
+def test_two_patients_whose_modalities_are_each_other_s_are_told(tmp_path: Path) -> None:
+    cases = tuple(
+        Case(
+            name,
+            tuple(save(tmp_path / name / f"{part}.nii.gz", image(seed), AFFINE) for part, seed in enumerate(seeds)),
+            save(tmp_path / name / "m.nii.gz", mask(seeds[0]), AFFINE),
+        )
+        for name, seeds in (("p1", (0, 1)), ("p2", (1, 0)))
+    )
+    listing = Listing(
+        name="toy", modalities=("T1", "T2"), classes=("background", "a"), values={0: 0, 1: 1}, cases=cases
+    )
+    assert told(check(listing), "error") == [
+        ("p2", "p2 and p1 hold the same voxels (T1 as T2, T2 as T1); keep one of them")
+    ]
+
+
 def test_equal_masks_of_two_cases_are_warned_of(tmp_path: Path) -> None:
     report = looked_through(tmp_path, [image(0), image(1)], [mask(0), mask(0)])
     assert told(report, "warning") == [("p2", "the mask has the voxels of that of p1; are both the same patient?")]

@@ -84,6 +84,8 @@ def test_something_else_after_the_end_is_refused(tmp_path: Path) -> None:
         (b'<?xml version="1.0"?><Error>AccessDenied</Error>', "is an XML text; the download was refused"),
         (b'{"error": "quota"}', "is a JSON text"),
         (b"PK\x03\x04" + bytes(600), "is a zip archive; unpack it"),
+        (b"BZh91AY&SY" + bytes(range(99)), "is a bzip2 archive; unpack it"),
+        (b"\xfd7zXZ\x00" + bytes(range(99)), "is an xz archive; unpack it"),
         (b"NRRD0004\n", "is an NRRD image; convert it"),
         (b"x" * 128 + b"DICM" + bytes(300), "is a DICOM file.*dcm2niix"),
         (bytes(2000), "begins with 512 bytes of zero, so the copy is damaged"),
@@ -94,6 +96,30 @@ def test_something_else_after_the_end_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_nifti_file_is_called_what_it_is(tmp_path: Path, content: bytes, what: str, name: str) -> None:
     (tmp_path / name).write_bytes(content)
     assert re.search(what, refusal(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("inside", "what"),
+    [
+        (gzip.compress(b"anything"), "x.nii.gz is packed with gzip twice; unpack it once"),
+        (b"x.nii".ljust(257, b"\x00") + b"ustar\x0000".ljust(300, b"\x00"), "x.nii.gz is a tar archive; unpack it"),
+        (b"<html>busy</html>", "x.nii.gz is a web page; the download was refused"),
+        (bytes(2000), "x.nii.gz begins with 540 bytes of zero"),
+        (b"no image", "x.nii.gz is no NIfTI file, it begins with b'no image'"),
+    ],
+)
+def test_what_is_inside_a_packed_file_is_called_what_it_is(tmp_path: Path, inside: bytes, what: str) -> None:
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(inside))
+    assert what in refusal(tmp_path / "x.nii.gz")
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    plain(tmp_path)
+    monkeypatch.setattr(Path, "open", refuse)
+    assert refusal(tmp_path / "plain.nii").endswith("plain.nii may not be read; mend its permissions")
 
 
 def test_names_that_contradict_the_content_are_told(tmp_path: Path) -> None:

@@ -192,6 +192,28 @@ def test_labelled_cases_of_other_lists_are_read_and_told(tmp_path):
     ]
 
 
+def test_labelled_cases_of_one_name_in_two_lists_are_no_one_case(tmp_path):
+    other = {"image": "imagesTs/s_1.nii.gz", "label": "labelsTs/s_1.nii.gz"}
+    touch(task(tmp_path, "s_1", test=[other]), *other.values())
+    what = "./imagesTr/s_1.nii.gz and imagesTs/s_1.nii.gz have one name; two cases need two: rename the files"
+    assert errors(tmp_path) == [("s_1", what)]
+    own = [{role: f"{name}/{role}.nii.gz" for role in ("image", "label")} | {"patient": name} for name in ("ann", "bo")]
+    touch(tmp_path, *(entry[role] for entry in own for role in ("image", "label")))
+    task(tmp_path, training=own[:1], validation=own[1:], numTraining=2)
+    listing = cases(tmp_path)
+    assert [case.id for case in listing.cases] == ["ann/image", "bo/image"]
+    assert [finding.severity for finding in listing.findings] == ["note"]
+
+
+def test_an_unlabelled_image_with_the_name_of_a_labelled_one_is_told_by_its_path(tmp_path):
+    task(tmp_path, "s_1", test=["imagesTs/s_1.nii.gz", "imagesTs/s_9.nii.gz"])
+    listing = cases(tmp_path)
+    assert (listing.unlabelled, listing.findings) == (("s_1", "s_9"), ())
+    task(tmp_path, "s_1", test=["imagesTr/s_1.nii.gz"])
+    (warning,) = cases(tmp_path).findings
+    assert warning.what == "listed under 'training' and under 'test'; taken as labelled"
+
+
 def test_an_entry_may_name_its_patient(tmp_path):
     task(tmp_path, "a", "b", training=[pair("a", patient="ann"), pair("b", patient="ann")])
     assert [case.id for case in cases(tmp_path).cases] == ["ann/a", "ann/b"]

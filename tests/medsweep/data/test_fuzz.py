@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from medsweep.cli import app
-from medsweep.data.check import check
+from medsweep.data.check import Report, check
 from medsweep.data.source import list_cases
 
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -65,32 +65,29 @@ def mutations(content: bytes, packed: bool, rng: np.random.Generator) -> Iterato
         yield bytes(written)
 
 
-def hold(tmp_path: Path, count: int, seed: int) -> None:
-    root = folder(tmp_path / "data")
+def reports(root: Path, count: int, seed: int) -> Iterator[Report]:
+    """What ``check`` finds in two patients, each time with another file of the second damaged."""
+    folder(root)
     rng = np.random.default_rng(seed)
     originals = {name: (root / "p2" / name).read_bytes() for name in FILES}
     damaged = {name: mutations(content, name.endswith(".gz"), rng) for name, content in originals.items()}
-    refused = 0
     for number in range(count):
         name = FILES[number % len(FILES)]
         (root / "p2" / name).write_bytes(next(damaged[name]))
-        report = check(list_cases("mine", root), threads=1)
+        yield check(list_cases("mine", root), threads=1)
+        (root / "p2" / name).write_bytes(originals[name])
+
+
+@pytest.mark.parametrize(("count", "seed"), [(120, 0), pytest.param(1000, 1, marks=pytest.mark.slow)])
+def test_damaged_files_are_findings(tmp_path: Path, count: int, seed: int) -> None:
+    refused = 0
+    for number, report in enumerate(reports(tmp_path, count, seed)):
         assert [facts.id for facts in report.cases][:1] == ["p1"], number
         assert all("\n" not in finding.what for finding in report.findings)
         assert not any("cannot be used (" in finding.what for finding in report.findings), report.findings
         refused += not report.ok
-        (root / "p2" / name).write_bytes(originals[name])
     assert 0.3 * count < refused < count
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < LIMIT_KIB
-
-
-def test_a_hundred_damaged_files_are_findings(tmp_path: Path) -> None:
-    hold(tmp_path, 120, seed=0)
-
-
-@pytest.mark.slow
-def test_a_thousand_damaged_files_are_findings(tmp_path: Path) -> None:
-    hold(tmp_path, 1000, seed=1)
 
 
 def test_the_command_ends_with_a_line_per_finding(tmp_path: Path) -> None:

@@ -64,6 +64,19 @@ def test_a_table_gives_the_patient(tmp_path):
         ids(tmp_path, description.model_copy(update={"patient": rule.model_copy(update={"file": "whom.tsv"})}))
 
 
+def test_a_case_without_a_patient_in_the_table_is_told(tmp_path):
+    rule = PatientColumn(file="who.csv", case="scan", patient="person")
+    (tmp_path / "who.csv").write_text("scan,person\npatient1_frame1, \npatient1_frame12\npatient2_frame10,bo\n")
+    description = described("{id}.nii", "{id}_gt.nii", patient=rule, ignore=("who.csv",))
+    listing = list_cases("mine", frames(tmp_path), description=description)
+    assert [case.id for case in listing.cases] == ["bo/patient2_frame10"]
+    what = "who.csv has no row with this id under 'scan' and a name under 'person', so nothing tells whose case this is"
+    assert [(finding.severity, finding.case, finding.what) for finding in listing.findings] == [
+        ("error", "patient1_frame1", what),
+        ("error", "patient1_frame12", what),
+    ]
+
+
 def test_remarks_give_a_decathlon_task_patients(tmp_path):
     task(tmp_path, "a_left", "a_right", "b_left")
     (tmp_path / "medsweep.yaml").write_text('patient: "{patient}_*"\n')
@@ -97,7 +110,7 @@ def test_wrong_rules_are_refused(wrong, said):
 
 def test_patterns_and_rule_do_not_both_name_the_patient(tmp_path):
     touch(tmp_path, "p/1.nii", "p/1_gt.nii")
-    with pytest.raises(UserError, match="the file patterns name the patient already, as in 'p/1'"):
+    with pytest.raises(UserError, match="name the patient already, as in 'p/1'; remove patient"):
         ids(tmp_path, described("{patient}/{id}.nii", "{patient}/{id}_gt.nii", patient="{patient}_*"))
 
 

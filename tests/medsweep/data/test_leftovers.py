@@ -1,5 +1,6 @@
 """What no pattern matches is named: misspelt folders, derived files, other formats, folders around a file."""
 
+import os
 from pathlib import PurePosixPath
 
 import pytest
@@ -73,6 +74,68 @@ def test_other_formats_are_named_with_how_to_convert_them(tmp_path):
     assert missing.what.startswith("case_t1.nii.gz (or .nii) is missing; case_t1.mha is there: convert it with Simple")
 
 
+def test_volumes_packed_otherwise_are_named_and_not_counted_as_other_kinds(tmp_path):
+    touch(tmp_path, "p1/img.nii.gz", "p1/seg.nii.gz", "p2/img.nii.bz2", "p2/seg.nii.bz2", "task.zip")
+    warning, note = told(tmp_path)
+    what = "2 files of other formats are there (2 .bz2), which are not read; unpack them to .nii or .nii.gz"
+    assert warning == ("warning", what)
+    assert note[1].startswith("1 path of other kinds, not read: 1 .zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("img.nii.bz2", "img.nii.bz2 is there: unpack it to .nii or .nii.gz"),
+        ("img.nii.gz.part", "img.nii.gz.part is there: is it a download that was not finished?"),
+        ("img.mha", "img.mha is there: convert it with SimpleITK"),
+    ],
+)
+def test_what_stands_in_the_place_of_a_missing_file_is_told(tmp_path, name, what):
+    touch(tmp_path, f"p1/{name}", "p1/seg.nii.gz")
+    assert any(level == "error" and said.startswith(f"img.nii.gz is missing; {what}") for level, said in told(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("target", "how"), [("../.git/annex/objects/x", ": git annex get"), ("loop", ""), ("img.nii.gz", "")]
+)
+def test_a_link_to_nothing_is_no_missing_file(tmp_path, target, how):
+    touch(tmp_path, "p1/seg.nii.gz", "p2/img.nii.gz", "p2/seg.nii.gz")
+    (tmp_path / "p1/img.nii.gz").symlink_to(target)
+    ((level, what),) = told(tmp_path)
+    link = "img.nii.gz is missing; img.nii.gz is a link, and the file that it points to is not there"
+    assert (level, what.startswith(f"{link}{how}")) == ("error", True)
+
+
+def test_links_to_no_folder_and_closed_folders_are_warned_of(tmp_path, monkeypatch):
+    touch(tmp_path, "p1/img.nii.gz", "p1/seg.nii.gz", "p3/img.nii.gz", "p3/seg.nii.gz")
+    (tmp_path / "p2").symlink_to("/nowhere/p2")
+    scandir = os.scandir
+
+    def refuse(place):
+        if str(place).endswith("p3"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    ignore = "or write the name under ignore in medsweep.yaml"
+    assert told(tmp_path) == [
+        ("warning", f"1 folder may not be read: p3 (a case may be lost); mend the permissions, {ignore}"),
+        ("warning", f"1 link to what is not there: p2 (a case may be lost); bring what is meant, {ignore}"),
+    ]
+    assert told(tmp_path, ignore=("p2", "p3")) == []
+
+
+def test_a_known_layout_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
+    touch(tmp_path, "case_00001/imaging.nii.gz", "case_00001/segmentation.nii.gz")
+
+    def refuse(place):
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(UserError, match=r"may not be read; mend its permissions"):
+        list_cases("kits19", tmp_path)
+
+
 def test_endings_count_in_any_case(tmp_path):
     touch(tmp_path, "p1/img.NII.GZ", "p1/seg.Nii", "p2/img.nii.gz", "p2/seg.nii")
     listing = list_cases("mine", tmp_path, description=described())
@@ -93,7 +156,8 @@ def test_a_folder_around_a_file_stands_for_the_file(tmp_path, inside):
 
 def test_two_volumes_in_such_a_folder_are_not_guessed_between(tmp_path):
     touch(tmp_path, "p1/img.nii.gz/a.nii", "p1/img.nii.gz/b.nii", "p1/seg.nii.gz")
-    assert ("error", "img.nii.gz is missing") in told(tmp_path)
+    what = "img.nii.gz is missing; img.nii.gz is a folder without one volume in it: put the file in its place"
+    assert ("error", what) in told(tmp_path)
 
 
 def test_a_known_layout_names_odd_folders_and_reads_ignore_from_medsweep_yaml(tmp_path):
@@ -104,6 +168,9 @@ def test_a_known_layout_names_odd_folders_and_reads_ignore_from_medsweep_yaml(tm
     assert warning.what.startswith(f"2 folders match no pattern: Case_00005, case_3; the nearest pattern is {near}")
     (tmp_path / "medsweep.yaml").write_text('ignore: ["case_3", "Case_*"]\n')
     assert list_cases("kits19", tmp_path).findings == ()
+    (tmp_path / "medsweep.yaml").write_text('unlabelled: ["case_3"]\n')  # read for described folders alone
+    with pytest.raises(UserError, match=r"medsweep.yaml:1: unknown key 'unlabelled'"):
+        list_cases("kits19", tmp_path)
 
 
 def test_a_folder_that_links_back_to_its_parent_is_walked_once(tmp_path):

@@ -87,6 +87,30 @@ def test_labels_that_are_not_a_number_are_refused(tmp_path):
         nifti.read_labels(save(tmp_path / "y.nii", np.full((4, 5, 6), np.nan, np.float32)), VALUES, CLASSES)
 
 
+def test_what_to_do_about_refused_values_follows_from_the_values(tmp_path):
+    labels = np.zeros((8, 8, 8), np.float32)
+    labels[1, 1, 1] = 255
+    with pytest.raises(
+        UserError, match=r"undeclared label value 255 .*; mend the mask, or declare the value \(classes in"
+    ):
+        nifti.read_labels(save(tmp_path / "y.nii", labels), VALUES, CLASSES)
+    labels[1, 1, 1] = np.inf
+    with pytest.raises(UserError, match="write 0 where nothing is labelled"):
+        nifti.read_labels(save(tmp_path / "y.nii", labels), VALUES, CLASSES)
+    image = save(tmp_path / "y.nii", np.arange(512, dtype=np.int16).reshape(labels.shape))
+    with pytest.raises(UserError, match=r"and 499 more .*; so many are those of an image, is this the mask"):
+        nifti.read_labels(image, VALUES, CLASSES)
+    remarks = nifti.read_labels(image, VALUES, CLASSES, others_are_background=True).grid.remarks
+    assert remarks == (("warning", "holds 509 values that no class has, as an image does; is this the mask?"),)
+
+
+def test_all_values_of_a_byte_can_be_classes(tmp_path):
+    stored = np.arange(256, dtype=np.uint8).reshape(8, 8, 4)
+    names = tuple(map(str, range(256)))
+    scan = nifti.read_labels(save(tmp_path / "y.nii", stored), {value: value for value in range(256)}, names)
+    assert np.array_equal(scan.array, stored)
+
+
 def test_slope_and_intercept_are_applied(tmp_path):
     path = save(tmp_path / "x.nii", np.full((4, 5, 6), 7, np.int16))
     with path.open("r+b") as file:
