@@ -33,6 +33,7 @@ from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
+from medsweep.trainers.assessment.abnormality import abnormality
 from medsweep.trainers.assessment.agreement import IN_USE, MEASURES
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.evidence import PoolEvidence
@@ -42,7 +43,9 @@ from medsweep.trainers.assessment.metrics import Metrics, pool_metrics
 from medsweep.trainers.assessment.real_side import RealSide, generator, halvings, real_rows
 from medsweep.trainers.assessment.variety import curve
 from medsweep.trainers.assessment.views import RandomFeatures, View
+from medsweep.trainers.diagnosis.layers import observed_layers
 from medsweep.trainers.measures.neighbours import authenticity, between_owners, nearest_other
+from medsweep.trainers.measures.texture import class_local_sd
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import feature_layers, load_segmenter
@@ -66,15 +69,18 @@ def mean_and_std(maps: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def plain_view(judge: torch.nn.Module, images: NDArray[np.floating], rows: NDArray[np.int64], count: int) -> View:
     """What is seen in some images, one thing after the other."""
-    predicted = [judge(x).softmax(dim=1).argmax(dim=1).to(torch.uint8) for x in batches(images, rows)]
+    scores = [judge(x).softmax(dim=1) for x in batches(images, rows)]
+    predicted = torch.cat([score.argmax(dim=1).to(torch.uint8) for score in scores]).numpy()
     kept: list[torch.Tensor] = []
-    layers = [judge.get_submodule(name) for name in feature_layers(judge)]
+    first = observed_layers(judge)["encoder 1"]
+    layers = [judge.get_submodule(name) for name in (first, *feature_layers(judge))]
     hooks = [layer.register_forward_hook(lambda _m, _i, out: kept.append(mean_and_std(out))) for layer in layers]
-    features = []
+    features, top = [], []
     for x in batches(images, rows):
         kept.clear()
         judge(x)
-        features.append(torch.cat(kept, dim=1))
+        top.append(kept[0])
+        features.append(torch.cat(kept[1:], dim=1))
     for hook in hooks:
         hook.remove()
     network, seen = RandomFeatures(images.shape[1]), []
@@ -86,8 +92,10 @@ def plain_view(judge: torch.nn.Module, images: NDArray[np.floating], rows: NDArr
             maps = functional.avg_pool2d(maps, 2)
         seen.append(torch.cat(pooled, dim=1))
     power, laplacian = zip(*(texture(np.array(images[row], np.float64)) for row in rows), strict=True)
-    layers_ND, random_ND, predicted_NRR = (torch.cat(parts).numpy() for parts in (features, seen, predicted))
-    return View(layers_ND, random_ND, predicted_NRR, np.mean(power, axis=0), np.mean(laplacian, axis=0))
+    layers_ND, random_ND, first_ND = (torch.cat(parts).numpy() for parts in (features, seen, top))
+    local_sd = class_local_sd(np.array(images[rows], np.float32), predicted, scores[0].shape[1])
+    spectra = np.mean(power, axis=0), np.mean(laplacian, axis=0)
+    return View(layers_ND, random_ND, predicted, *spectra, local_sd=local_sd, first=first_ND)
 
 
 def texture(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -147,6 +155,12 @@ def plain_real(data: SliceSet, train: tuple[str, ...], judge: torch.nn.Module, w
         nearest=nearest_other(deepest),
         authenticity=float(np.mean([authenticity(a, nearest_other(a), b) for a, b in halves])),
         between_owners=between_owners(deepest, owners),
+        local_sd=view.local_sd,
+        first=view.first,
+        watched=deepest[:0],
+        left_out=deepest[:0],
+        left_out_owners=pd.DataFrame({"patient": owners[:0]}),
+        abnormality=abnormality(masks, owners, masks, owners, len(data.classes)),
     )
 
 

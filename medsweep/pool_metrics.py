@@ -52,30 +52,40 @@ _PATTERNS: Final[tuple[tuple[str, str, Direction, str, str, str, tuple[Place, ..
 )
 """Name, title, direction, range, meaning, source and place of each measure of fine texture."""
 
-_LAWS: Final[tuple[tuple[str, str, Direction, str, str, str, str, str], ...]] = (
-    ("bias_px", "misfit of labels, bias", "middle", "any; above 0: masks are larger", "px",
+_LABEL_LAW: Final[tuple[tuple[str, str, Direction, str, str, str], ...]] = (
+    ("bias_px", "bias", "middle", "any; above 0: masks are larger", "px",
      "Mean displacement of the masks' boundary from the judge's view, minus that of unseen real slices that were given "
-     "the look of the pool; beyond an eighth of the side none counts.", "", "label_law"),
-    ("random_px", "misfit of labels, random", "lower", "0 up", "px",
-     "Square root of the difference of the variances of these displacements, over all boundary pixels.", "",
-     "label_law"),
-    ("smooth_px", "misfit of labels, smoothness", "none", "above 0", "px",
+     "the look of the pool; beyond an eighth of the side none counts."),
+    ("random_px", "random", "lower", "0 up", "px",
+     "Square root of the difference of the variances of these displacements, over all boundary pixels."),
+    ("smooth_px", "smoothness", "none", "above 0", "px",
      "SD of the Gaussian that smooths such a field: half the distance at which the difference of the autocovariances "
-     "falls to 1/e; not beyond 8.", "", "label_law"),
-    ("flips", "misfit of labels, flips", "lower", "near 0 up", "",
+     "falls to 1/e; not beyond 8."),
+    ("flips", "flips", "lower", "near 0 up", "",
      "Share of mask components of 5 pixels or more most of which the judge gives another foreground class, minus that "
-     "of these real slices.", "", "label_law"),
-    ("lost", "misfit of labels, lost", "lower", "near 0 up", "",
-     "Share of mask components of which the judge sees no pixel, minus that of these real slices.", "", "label_law"),
-    ("invented", "misfit of labels, invented", "lower", "near 0 up", "",
-     "Share of components that the judge sees and no pixel of the mask has, minus that of these real slices.", "",
-     "label_law"),
-    ("patients", "as varied as so many patients left out", "higher", "above 0", "",
-     "Training patients left out whose slices have the Vendi score of the pool's first 500 samples once these have "
-     "the look of real slices; mean over 5 draws, never more than all of them.", "Friedman and Dieng 2023",
-     "as_many_patients"),
+     "of these real slices."),
+    ("lost", "lost", "lower", "near 0 up", "",
+     "Share of mask components of which the judge sees no pixel, minus that of these real slices."),
+    ("invented", "invented", "lower", "near 0 up", "",
+     "Share of components that the judge sees and no pixel of the mask has, minus that of these real slices."),
 )
-"""Name, title, direction, range, unit, meaning, source and function of each law with an interval."""
+"""Name, title, direction, range, unit and meaning of each measure of the label law."""
+
+
+def _bounded(metric: Metric, ends: str, source: str) -> tuple[Metric, ...]:
+    """A metric and both bounds of its interval, whose ``ends`` are told in a sentence."""
+    return metric, *(
+        Metric(f"{metric.name}_{end}", f"{metric.title}, {bound} bound", "none", "any", ends, source,
+               metric.computed_by, unit=metric.unit)
+        for end, bound in (("low", "lower"), ("high", "upper"))
+    )
+
+
+def _resampled(metric: Metric) -> tuple[Metric, ...]:
+    """A metric that is told beside unseen reals, and its bounds."""
+    ends = "End of its 95 % interval, over samples and unseen patients jointly; 2 patients or more."
+    return _bounded(metric, ends, "Efron 1979")
+
 
 POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
     Metric("n_real", "real samples", "none", "2 up", "Foreground slices of the training patients.", "",
@@ -215,26 +225,23 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
                "The same on the real training slices.", "", "consistency", unit=unit),
         Metric(f"consistency_{name}_unseen", f"consistency of unseen real slices, {title}", "none", span,
                "The same on real slices that the judge was not fitted on.", "", "consistency", unit=unit),
-        Metric(f"excess_{name}", f"excess over unseen reals, {title}", direction,
-               "0 is as unseen real slices" + ("; above: larger masks than those" if name == "bias_px" else ""),
-               f"`consistency_{name}` minus `consistency_{name}_unseen`.", "", "excess_over_unseen",
-               _MISFIT if name in ("hd95_px", "bias_px", "missed") else _UTILITY, unit),
-        *(Metric(f"excess_{name}_{end}", f"excess over unseen reals, {title}, {bound} bound", "none", "any",
-                 "End of its 95 % interval, over samples and unseen patients jointly; 2 patients or more.",
-                 "Efron 1979", "excess_over_unseen", unit=unit)
-          for end, bound in (("low", "lower"), ("high", "upper"))),
+        *_resampled(
+            Metric(f"excess_{name}", f"excess over unseen reals, {title}", direction,
+                   "0 is as unseen real slices" + ("; above: larger masks than those" if name == "bias_px" else ""),
+                   f"`consistency_{name}` minus `consistency_{name}_unseen`.", "", "excess_over_unseen",
+                   _MISFIT if name in ("hd95_px", "bias_px", "missed") else _UTILITY, unit)),
         *(Metric(f"class_K/excess_{name}{end}", f"excess over unseen reals of class K, {title}{bound}", "none", "any",
                  f"`excess_{name}{end}` of the class alone.", "", "excess_over_unseen", unit=unit)
           for end, bound in (("", ""), ("_low", ", lower bound"), ("_high", ", upper bound"))),
     )),
-    *(record for name, title, direction, span, unit, meaning, source, function in _LAWS for record in (
-        Metric(f"law_{name}", title, direction, span, meaning, source, function, unit=unit),
-        *(Metric(f"law_{name}_{end}", f"{title}, {bound}", "none", "any",
-                 "The least and the most of the draws." if name == "patients" else
-                 "End of its 95 % interval, over samples and unseen patients jointly; 2 patients or more.",
-                 "" if name == "patients" else "Efron 1979", function, unit=unit)
-          for end, bound in (("low", "lower bound"), ("high", "upper bound"))),
-    )),
+    *(record for name, title, direction, span, unit, meaning in _LABEL_LAW for record in _resampled(
+        Metric(f"law_{name}", f"misfit of labels, {title}", direction, span, meaning, "", "label_law", unit=unit))),
+    *_bounded(
+        Metric("law_patients", "as varied as so many patients left out", "higher", "above 0",
+               "Training patients left out whose slices have the Vendi score of the pool's first 500 samples once "
+               "these have the look of real slices; mean over 5 draws, never more than all of them.",
+               "Friedman and Dieng 2023", "as_many_patients"),
+        "The least and the most of the draws.", ""),
     Metric("law_judges_differ", "judges differ", "none", "0 or 1",
            "1 where the intervals of `law_bias_px` or of `law_random_px` by the control's segmenter and by that of the "
            "patients left out lie apart; told of an explained pool, and with `assess.judge: both`.", "",

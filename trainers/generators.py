@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medsweep.config import Config
-from medsweep.data.folds import Fold
+from medsweep.data.fitted_on import require_within
+from medsweep.data.folds import Fold, split
+from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import FittedConfig
+from medsweep.errors import UserError
 from medsweep.trial import Stage
 
 
@@ -59,3 +62,23 @@ class GeneratorFamily:
     """Whether a trial's generator makes images, so that its ``real.png`` shows pairs."""
     load: Callable[[Path, str], TrainedGenerator]
     """The generator published in a folder, on a device."""
+
+
+def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The training patients of a fold and the rows of their foreground slices.
+
+    Raises:
+        UserError: no slice of them shows a class, or the slices were scaled by constants of other patients.
+    """
+    groups = split(slices.patients, fold)
+    rows = slices.rows(groups.train, foreground_only=True)
+    tested = set(slices.index["patient"].to_numpy()[rows]) & set(groups.test)
+    if tested:
+        raise RuntimeError(f"slices of test patients among the training rows: {sorted(tested)[:5]}")
+    require_within("prepared slices", slices.folder, groups.train)
+    if len(rows) == 0:
+        raise UserError(
+            f"no slice of the {len(groups.train)} training patients of fold {fold.index} shows a class, so there is "
+            "nothing to learn a mask from; take more patients"
+        )
+    return groups.train, rows

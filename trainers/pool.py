@@ -66,6 +66,15 @@ class Pool:
     def __len__(self) -> int:
         return len(self.images)
 
+    def groups(self, owners_N: NDArray[Any]) -> NDArray[np.int64]:
+        """Whose each sample is, as a number, (n,): the owner of its real slice, or else so many samples in a row.
+
+        ``owners_N`` are those of all prepared slices.
+        """
+        if self.rows is None:
+            return np.arange(len(self)) // self.slices_per_patient
+        return numbered(owners_N)[self.rows]
+
     def save(self, folder: Path) -> None:
         """Write the pool into ``folder`` (created where it is missing)."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +86,12 @@ class Pool:
             np.save(folder / "rows.npy", np.asarray(self.rows, np.int64), allow_pickle=False)
         about = {"samples": len(self), "slices_per_patient": self.slices_per_patient}
         (folder / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+
+
+def numbered(owners_N: NDArray[Any]) -> NDArray[np.int64]:
+    """The place of each owner among all of them in the order of their names, (N,)."""
+    numbers_N: NDArray[np.int64] = np.unique(owners_N.astype(str), return_inverse=True)[1]
+    return numbers_N
 
 
 def _loaded(path: Path) -> NDArray[Any] | None:

@@ -88,6 +88,11 @@ class Fold(Config):
     given_patients: Split | None = None
     """The groups as a committed file has them."""
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation patients, drawn or given."""
+        return self.validation > 0 or bool(self.given_patients and self.given_patients.validation)
+
     @model_validator(mode="after")
     def _scheme_and_fields_fit(self) -> "Fold":
         for name, (scheme, neutral) in _READ_BY.items():

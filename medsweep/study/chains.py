@@ -174,8 +174,7 @@ class Chains:
         first = [self._assess(cell, pool, other) for other in others]
         second: dict[str, str] = {}
         control = self._reference(cell)
-        watched = cell.fold.validation > 0 or bool(cell.fold.given_patients and cell.fold.given_patients.validation)
-        if judge != control and watched and (others or cell.settings == self._explained):
+        if judge != control and cell.fold.has_validation and (others or cell.settings == self._explained):
             second["other"] = self._assess(cell, pool, control)
         return [*first, self._assess(cell, pool, judge, **second)]
 

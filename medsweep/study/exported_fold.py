@@ -24,7 +24,7 @@ from medsweep.study.refusals import refuse_data_factors
 from medsweep.study.stages import SCHEMA
 from medsweep.sweep.arms import arms, replicates
 from medsweep.sweep.load import load_sweep
-from medsweep.trainers.stylegan2.data import training_rows
+from medsweep.trainers.generators import training_rows
 
 AT_ONCE: Final = 256
 """Slices that are held in memory."""

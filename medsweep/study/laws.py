@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from medsweep.errors import UserError
 from medsweep.mechanism import Mechanism
 from medsweep.study.stages import Settings, StudySweep
-from medsweep.sweep.arms import Arm
+from medsweep.sweep.arms import Arm, Replicate
 from medsweep.texture import TextureArms
 from medsweep.trainers.treatments import TreatSettings
 
@@ -32,14 +32,16 @@ def law_sources(arms: Sequence[Arm[Settings]], origins: Mapping[str, str]) -> Ma
     }
 
 
-def refuse_unmeasured_laws(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+def refuse_unmeasured_laws(
+    sweep: StudySweep, compared: Sequence[Arm[Settings]], replicates: Sequence[Replicate]
+) -> None:
     """Refuse arms that ask for a law which no assessment of the pool could tell.
 
     Raises:
         UserError: naming the arm and the reason.
     """
     sources = law_sources(compared, law_origins(sweep.file.mechanism, sweep.file.texture))
-    validation = sweep.file.replicates.validation > 0 or sweep.file.replicates.scheme == "file"
+    validation = all(replicate.cut.has_validation for replicate in replicates)
     for arm in compared:
         source, laws = sources[arm.name], arm.settings.treat.laws
         if not laws or arm.settings.synthesise.count == 0:
@@ -48,7 +50,12 @@ def refuse_unmeasured_laws(sweep: StudySweep, compared: Sequence[Arm[Settings]])
             raise _refused(sweep, arm, "the masks of the pool are what a segmenter sees (relabel), so no misfit shows")
         judged_by_control = arm.settings.data.patients is None or source.assess.judge == "control"
         if "labels" in laws and judged_by_control and not validation:
-            raise _refused(sweep, arm, "no real slices are left that the judge has not seen; set replicates.validation")
+            mend = (
+                "name validation patients in replicates.file"
+                if sweep.file.replicates.file
+                else "set replicates.validation"
+            )
+            raise _refused(sweep, arm, f"no real slices are left that the judge has not seen; {mend}")
 
 
 def _refused(sweep: StudySweep, arm: Arm[Settings], reason: str) -> UserError:

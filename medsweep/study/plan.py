@@ -13,6 +13,7 @@ from medsweep.store.store import Store
 from medsweep.study.chains import Chains, fold_of
 from medsweep.study.equal_real import with_equal_real_steps
 from medsweep.study.expansions import Expansions
+from medsweep.study.laws import refuse_unmeasured_laws
 from medsweep.study.mechanism_arms import with_mechanism_arms
 from medsweep.study.pool_folders import PoolFolders, place_of
 from medsweep.study.recorded_source import current_source, recorded_source
@@ -60,6 +61,7 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
         raise sweep.error(("data",), str(error)) from None
     refuse_what_cannot_be_told(sweep, compared, source)
     cells = replicates(sweep, source.patients)
+    refuse_unmeasured_laws(sweep, compared, cells)
     _require_room(sweep, compared, cells, source.patients)
     folders = PoolFolders(sweep, source, store, reading, rehash)
     plan = plan_arms(sweep, source, cells, compared, folders=folders)

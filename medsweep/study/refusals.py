@@ -7,7 +7,6 @@ from medsweep.data.source import DataSource
 from medsweep.errors import UserError, nearest
 from medsweep.metrics import REGION
 from medsweep.study.arm_infos import arm_infos
-from medsweep.study.laws import refuse_unmeasured_laws
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.sweep.accumulation import check_accumulation
 from medsweep.sweep.arms import Arm
@@ -48,7 +47,6 @@ def refuse_what_cannot_be_told(sweep: StudySweep, compared: Sequence[Arm[Setting
     _refuse_misnamed_levels(sweep, compared)
     check_texture(sweep, [arm.name for arm in compared])
     _refuse_misnamed_texture(sweep, compared)
-    refuse_unmeasured_laws(sweep, compared)
     _refuse_cuda_without_gpus(sweep, compared)
 
 

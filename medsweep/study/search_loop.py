@@ -220,8 +220,7 @@ def open_search(planned: PlannedSweep, store: Store, *, writes: bool = False) ->
     if section is None:
         return None
     for replicate in planned.replicates:
-        named = replicate.cut.given_patients
-        if replicate.cut.validation == 0 and not (named and named.validation):
+        if not replicate.cut.has_validation:
             raise sweep.error(("search",), f"fold {replicate.fold}: {NEEDS_VALIDATION}")
     space = space_of(sweep)
     points = [(arm, point_of(space, arm.settings)) for arm in planned.arms]

@@ -212,7 +212,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="embed",
-            version=7,
+            version=8,
             config=assess_config.EmbedConfig,
             run=assess.embed,
             hours=assess_config.embed_hours,
@@ -223,7 +223,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="assess",
-            version=10,
+            version=11,
             config=assess_config.AssessConfig,
             run=assess.run,
             hours=assess_config.hours,
@@ -245,7 +245,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="diagnose",
-            version=2,
+            version=3,
             config=diagnose_config.DiagnoseConfig,
             run=diagnose.run,
             hours=diagnose_config.hours,

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medsweep.trainers.assessment.masks import PIXELS, Masks
+from medsweep.trainers.measures.resampling import percentile_interval, resampled
 from medsweep.trainers.measures.structures import (
     Counts,
     assd_mm,
@@ -20,7 +21,6 @@ from medsweep.trainers.measures.structures import (
 )
 
 MEASURES: Final = ("dice", "hd95_px", "assd_px", "bias_px", "missed")
-LEVEL: Final = 0.95
 IN_USE, WATCHED = "in use", "watched"
 
 BY_CONSTRUCTION: Final = (
@@ -89,11 +89,4 @@ def excess(
         return Excess(value, -np.inf, np.inf)
     drawn_DP = resampled(len(sums_P), draws, rng)
     means_D = resampled(len(pool_n), draws, rng) @ pool_n / len(pool_n) - drawn_DP @ sums_P / (drawn_DP @ sizes_P)
-    low, high = np.quantile(means_D, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Excess(value, float(low), float(high))
-
-
-def resampled(count: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How often each of ``count`` is drawn with replacement, (draws, count)."""
-    counts: NDArray[np.int64] = rng.multinomial(count, np.full(count, 1 / count), size=draws)
-    return counts
+    return Excess(value, *percentile_interval(means_D))

@@ -23,6 +23,7 @@ from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks
 from medsweep.trainers.assessment.masks import evenly_spread, mean_iou
 from medsweep.trainers.assessment.real_side import LOOKED_AT, RealSide, halvings, real_rows
+from medsweep.trainers.assessment.variety import SAMPLES
 from medsweep.trainers.assessment.views import View, look
 from medsweep.trainers.law import FEWEST_LEFT_OUT, NOBODY_LEFT_OUT, TOO_FEW_LEFT_OUT
 from medsweep.trainers.measures.look_map import LookMap
@@ -146,6 +147,12 @@ class PoolEvidence:
         """From the look of the pool to that of the slices in use, and back; masks and classes play no part."""
         pool, real = self.compared_images
         return LookMap.between(pool, real), LookMap.between(real, pool)
+
+    @cached_property
+    def evened(self) -> NDArray[np.float32]:
+        """Features (n, D) at the bottleneck of the first ``SAMPLES`` of the pool, given the look of real slices."""
+        images = self.look_maps[0](np.array(self.pool.images[:SAMPLES], np.float32))
+        return look(self.segmenter, images, np.arange(len(images)), 1).layers[:, : self.real.bottleneck]
 
     @cached_property
     def planted_look(self) -> LookMap:

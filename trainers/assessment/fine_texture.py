@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from medsweep.data.slices import SliceSet
+from medsweep.trainers.assessment.masks import evenly_spread
 from medsweep.trainers.diagnosis.layers import observed_layers
 from medsweep.trainers.measures.patterns import Patterns, grey_window
 from medsweep.trainers.precision import exact
@@ -40,8 +41,10 @@ class FineTexture:
 
     @classmethod
     def of(cls, judge: nn.Module, images_NCRR: NDArray[np.float32], window_C2: Array) -> "FineTexture":
-        """Of a set of images, with the window of ``grey_window``."""
-        return cls(Patterns.of(images_NCRR, window_C2), grams(judge, images_NCRR))
+        """Of a set of images, with the window of ``grey_window``, ``BATCH`` at a time, which bounds the memory."""
+        batches = [images_NCRR[first : first + BATCH] for first in range(0, len(images_NCRR), BATCH)]
+        patterns = [Patterns.of(batch, window_C2) for batch in batches]
+        return cls(Patterns.mean(patterns, [len(batch) for batch in batches]), grams(judge, images_NCRR))
 
     @classmethod
     def mean(cls, sets: Sequence["FineTexture"], weights: Sequence[float]) -> "FineTexture":
@@ -107,8 +110,8 @@ class RealTexture:
         cls, judge: nn.Module, data: SliceSet, rows: Indices, rng: np.random.Generator, halvings: int
     ) -> "RealTexture":
         """Of some slices, read one patient at a time."""
-        rows = spread(rows)
-        owners_N, window = data.index["patient"].to_numpy()[rows], grey_window(data.image_rows(rows))
+        rows = rows[evenly_spread(len(rows), MOST)]
+        owners_N, window = data.owners[rows], grey_window(data.image_rows(rows))
         by_patient = [rows[owners_N == patient] for patient in sorted(set(owners_N))]
         textures = [FineTexture.of(judge, data.image_rows(own), window) for own in by_patient]
         slices = [float(len(own)) for own in by_patient]
@@ -119,7 +122,7 @@ class RealTexture:
 
         ``gram_ratio_LEVEL`` is the distance of Gram matrices over that between halves of the patients.
         """
-        images = np.array(pool_nCRR[spread(np.arange(len(pool_nCRR)))], np.float32)
+        images = np.array(pool_nCRR[evenly_spread(len(pool_nCRR), MOST)], np.float32)
         found = self.texture.differences(FineTexture.of(judge, images, self.window))
         told: dict[str, float] = {}
         for name, value in found.items():
@@ -144,11 +147,6 @@ class RealTexture:
         window = arrays.pop("window")
         levels = {name.removeprefix("gram_"): arrays.pop(name) for name in sorted(arrays) if name.startswith("gram_")}
         return cls(window, FineTexture(Patterns(**arrays), levels), json.loads((folder / FLOOR).read_text()))
-
-
-def spread(rows: Indices) -> Indices:
-    """``MOST`` of them at most, evenly spread."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, MOST).astype(int))] if len(rows) > MOST else rows
 
 
 def _floor(

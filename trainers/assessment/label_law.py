@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medsweep.trainers.assessment.agreement import LEVEL, resampled
-from medsweep.trainers.assessment.masks import Masks
+from medsweep.trainers.assessment.masks import Masks, evenly_spread
 from medsweep.trainers.measures.displacements import components, displacements
 from medsweep.trainers.measures.mask_validity import ratio
+from medsweep.trainers.measures.resampling import percentile_interval, resampled
 
 Array = NDArray[np.float64]
 Objects = NDArray[np.object_]
@@ -59,7 +59,7 @@ def _by_lag(places_P2: NDArray[np.int64], shifts_P: Array) -> NDArray[np.float64
     """Sums of products of displacements, and pairs, by distance to the nearest pixel, (2, L)."""
     if len(places_P2) < 2:
         return np.zeros((2, LAGS))
-    spread = np.unique(np.linspace(0, len(places_P2) - 1, CONTOUR).astype(int))
+    spread = evenly_spread(len(places_P2), CONTOUR)
     places, shifts = places_P2[spread], shifts_P[spread]
     one, other = np.triu_indices(len(places), 1)
     lag = np.rint(np.linalg.norm(places[one] - places[other], axis=1)).astype(int)
@@ -102,11 +102,9 @@ def label_law(
         return law
     weights = [resampled(len(side), draws, rng).astype(np.float64) for side in (pool_nQ, real_PQ)]
     spread = _laws(weights[0] @ pool_nQ, weights[1] @ real_PQ)
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     for name, told in law.items():
-        finite = spread[name][np.isfinite(spread[name])]
-        if len(finite) > draws / 2:
-            law[name] = LawValue(told.value, *map(float, np.quantile(finite, ends)))
+        if np.isfinite(spread[name]).sum() > draws / 2:
+            law[name] = LawValue(told.value, *percentile_interval(spread[name]))
     return law
 
 
@@ -133,19 +131,23 @@ def _moments(sums_DQ: Array) -> tuple[Array, Array, dict[str, Array], Array]:
 
 
 def _lengths(covariance_DL: Array, variance_D: Array) -> Array:
-    """Distance at which the correlation falls to ``FALLEN``, (D,): the last lag where it never does.
+    """Distance at which the correlation falls to ``FALLEN``, (D,): the last known lag where it never does.
 
-    NaN without any variance.
+    Linear between lags that some pair has. NaN without any variance or lag.
     """
     lengths = np.full(len(variance_D), np.nan)
     for draw, (covariance_L, variance) in enumerate(zip(covariance_DL, variance_D, strict=True)):
-        if not variance > 0:
+        known_L = np.isfinite(covariance_L)
+        if not (variance > 0 and known_L.any()):
             continue
-        known_L = covariance_L[np.isfinite(covariance_L)]
-        correlation = np.concatenate([[1.0], known_L / variance])
+        lags = np.concatenate([[0], np.flatnonzero(known_L) + 1])
+        correlation = np.concatenate([[1.0], covariance_L[known_L] / variance])
         below = np.flatnonzero(correlation < FALLEN)
-        last = int(below[0]) if len(below) else len(known_L)
-        high, low = correlation[last - 1], correlation[last]
-        part = np.clip((high - FALLEN) / (high - low), 0, 1) if len(below) else 1.0
-        lengths[draw] = last - 1 + part
+        if not len(below):
+            lengths[draw] = lags[-1]
+            continue
+        after = int(below[0])
+        high, low = correlation[after - 1], correlation[after]
+        part = (high - FALLEN) / (high - low)
+        lengths[draw] = lags[after - 1] + part * (lags[after] - lags[after - 1])
     return lengths

@@ -65,7 +65,7 @@ def domain_auc(evidence: PoolEvidence) -> Metrics:
     if real.shape[1] == 0 or len(patients) < 2:
         return {}
     rng, x = generator(evidence.config, "domain"), real.astype(np.float64)
-    groups_n = _groups(evidence)
+    groups_n = evidence.pool.groups(evidence.data.owners)
     auc = float(domain_aucs(x, of_N, evidence.view.first.astype(np.float64), groups_n, rng).mean())
     found = {"law_domain_auc": auc} if np.isfinite(auc) else {}
     floors = []
@@ -90,7 +90,7 @@ def variety_beside_unseen(evidence: PoolEvidence) -> Metrics:
     if equal <= DENSITY_NEIGHBOUR:
         return {}
     real = watched[generator(evidence.config, "variety").permutation(len(watched))[:equal]]
-    similarity = [kernels.gaussian_similarity(real, x, DENSITY_NEIGHBOUR) for x in (_evened(evidence)[:equal], real)]
+    similarity = [kernels.gaussian_similarity(real, x, DENSITY_NEIGHBOUR) for x in (evidence.evened[:equal], real)]
     scores = [kernels.vendi(matrix) for matrix in similarity if matrix is not None]
     return {"law_vendi_share": scores[0] / scores[1]} if scores else {}
 
@@ -102,7 +102,7 @@ def as_many_patients(evidence: PoolEvidence) -> Metrics:
     """
     if "variety" in evidence.laws_left_out:
         return {}
-    pool, real = _evened(evidence), evidence.real
+    pool, real = evidence.evened, evidence.real
     owners_N = real.left_out_owners["patient"].to_numpy()
     points = curve(real.left_out, owners_N, generator(evidence.config, "left out"), min(len(pool), SAMPLES))
     found = as_varied(points, real.left_out, pool)
@@ -114,33 +114,13 @@ def judges_differ(metrics: Metrics, other: PoolLaw) -> Metrics:
 
     Left out where neither law has an interval by both.
     """
-    apart = []
+    own, apart = PoolLaw.of(metrics, {}).values, []
     for measure in ("bias_px", "random_px"):
         names = [f"{measure}_low", f"{measure}_high"]
-        if all(f"{PREFIX}{name}" in metrics and name in other.values for name in names):
-            (low, high), (least, most) = ([source[name] for name in names] for source in (_own(metrics), other.values))
+        if all(name in law for law in (own, other.values) for name in names):
+            (low, high), (least, most) = ([law[name] for name in names] for law in (own, other.values))
             apart.append(low > most or least > high)
     return {"law_judges_differ": float(any(apart))} if apart else {}
-
-
-def _own(metrics: Metrics) -> dict[str, float]:
-    return dict(PoolLaw.of(metrics, {}).values)
-
-
-def _evened(evidence: PoolEvidence) -> NDArray[np.float32]:
-    """Features at the bottleneck of the first ``SAMPLES`` of the pool, once they have the look of real slices."""
-    head = np.array(evidence.pool.images[:SAMPLES], np.float32)
-    images = evidence.look_maps[0](head)
-    return look(evidence.segmenter, images, np.arange(len(images)), 1).layers[:, : evidence.real.bottleneck]
-
-
-def _groups(evidence: PoolEvidence) -> NDArray[np.int64]:
-    """Whose each sample is, (n,): the patient that its slice comes from, or else so many samples in a row."""
-    pool = evidence.pool
-    if pool.rows is None:
-        return np.arange(len(pool)) // pool.slices_per_patient
-    groups_n: NDArray[np.int64] = np.unique(evidence.data.owners[pool.rows].astype(str), return_inverse=True)[1]
-    return groups_n
 
 
 def _told(measure: str, bounded: LawValue) -> Metrics:

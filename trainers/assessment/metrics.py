@@ -2,7 +2,7 @@
 
 A function returns its metric by name, with what it is to be read beside: a floor, the value of real data, an interval.
 What the samples do not define (too few of them, a constant) is left out, never NaN. Titles, units and directions are
-recorded in ``medsweep.metrics``. Shapes: N real slices, n samples of the pool, D features.
+recorded in ``medsweep.pool_metrics``. Shapes: N real slices, n samples of the pool, D features.
 """
 
 from collections.abc import Callable
@@ -322,4 +322,4 @@ POOL_METRICS: Final[tuple[Callable[[PoolEvidence], Metrics], ...]] = (
     law_metrics.variety_beside_unseen,
     law_metrics.as_many_patients,
 )
-"""What an assessment measures; a new metric is a function here and a record in ``medsweep.metrics``."""
+"""What an assessment measures; a new metric is a function here and a record in ``medsweep.pool_metrics``."""

@@ -130,7 +130,7 @@ class RealSide:
         width = features(judge, torch.from_numpy(data.image_rows(rows[:1]))).shape[1]
         deepest, halves = view.layers[:, :width], halvings(config, owners, train)
         in_use = data.image_rows(rows[evenly_spread(len(rows), LOOKED_AT)])
-        beyond = _Beyond.of(data, judge, view, in_use, fitted_on=fitted_on, watched=watched, left_out=left_out)
+        beyond = _Beyond.of(data, judge, view, width, in_use, fitted_on=fitted_on, watched=watched, left_out=left_out)
         return cls(
             layers=view.layers,
             bottleneck=width,
@@ -195,6 +195,7 @@ class _Beyond(NamedTuple):
         data: SliceSet,
         judge: nn.Module,
         view: View,
+        width: int,
         in_use: NDArray[np.float32],
         *,
         fitted_on: Collection[str],
@@ -203,10 +204,11 @@ class _Beyond(NamedTuple):
     ) -> "_Beyond":
         """``view`` is that of the slices in use, of which ``in_use`` are some; the others may have no foreground.
 
+        ``width`` features are those of the bottleneck.
+
         Slices left out are given the look of those in use first. Pools are as well before their variety is measured,
         and that makes any set a little less varied.
         """
-        width = features(judge, torch.from_numpy(in_use[:1])).shape[1]
         rows, spare = real_rows(data, watched), real_rows(data, left_out)
         spare = spare[evenly_spread(len(spare), LEFT_OUT_SLICES)]
         nothing = dataclasses.replace(view, first=view.first[:0], layers=view.layers[:0])

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from medsweep.trainers.assessment.masks import evenly_spread
 from medsweep.trainers.measures import kernels
 from medsweep.trainers.measures.neighbours import DENSITY_NEIGHBOUR, radii, squared_distances
 
@@ -98,8 +99,7 @@ def _width(real_ND: NDArray[np.floating]) -> float | None:
     """Squared width of the kernel, as ``kernels.gaussian_similarity`` has it; None for too few or equal slices."""
     if len(real_ND) <= DENSITY_NEIGHBOUR:
         return None
-    spread = np.unique(np.linspace(0, len(real_ND) - 1, MOST_REAL).astype(int))
-    width = float(np.median(radii(real_ND[spread], DENSITY_NEIGHBOUR)))
+    width = float(np.median(radii(real_ND[evenly_spread(len(real_ND), MOST_REAL)], DENSITY_NEIGHBOUR)))
     return width if width > 0 else None
 
 

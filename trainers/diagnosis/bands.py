@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from medsweep.trainers.diagnosis.losses import Row, parts_of, pixel_entropy
+from medsweep.trainers.diagnosis.losses import Row, boundary_distance, parts_of, pixel_entropy
 from medsweep.trainers.diagnosis.probes import Aligned
+from medsweep.trainers.measures.resampling import percentile_interval, resampled
 from medsweep.trainers.segmentation.network import predict
 from medsweep.trainers.treatments.bands import low_pass_px
 from medsweep.trainers.treatments.images import blur
@@ -20,7 +21,6 @@ from medsweep.trainers.treatments.images import blur
 CUTOFF: Final = 0.25
 """Share of the Nyquist frequency at which the bands part, as ``swap-bands`` has it by default."""
 DRAWS: Final = 1000
-LEVEL: Final = 0.95
 
 Array = NDArray[np.float64]
 Images = NDArray[np.float32]
@@ -39,9 +39,9 @@ def band_rows(
         for name, images in four_images(pairs.real, pairs.synthetic).items()
     }
     patients, of_N = np.unique(pairs.groups, return_inverse=True)
-    drawn_DP = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=draws)
+    drawn_DP = resampled(len(patients), draws, rng)
     rows: list[Row] = []
-    for group, part_NRR in parts_of(pairs.masks, classes).items():
+    for group, part_NRR in parts_of(pairs.masks, boundary_distance(pairs.masks), classes).items():
         pixels_P = np.bincount(of_N, part_NRR.sum(axis=(1, 2)))
         sums = {name: np.bincount(of_N, (x * part_NRR).sum(axis=(1, 2))) for name, x in entropies.items()}
         if not pixels_P.sum():
@@ -49,7 +49,8 @@ def band_rows(
         told = band_effects({name: np.array(sum_P.sum() / pixels_P.sum()) for name, sum_P in sums.items()})
         with np.errstate(invalid="ignore"):
             over = band_effects({name: drawn_DP @ sum_P / (drawn_DP @ pixels_P) for name, sum_P in sums.items()})
-        ends = {name: _interval(values_D) if len(patients) > 1 else (np.nan, np.nan) for name, values_D in over.items()}
+        alone = (np.nan, np.nan)
+        ends = {name: percentile_interval(values) if len(patients) > 1 else alone for name, values in over.items()}
         if not (ends["band_gap"][0] > 0 or ends["band_gap"][1] < 0):
             told["high_band_share"], ends["high_band_share"] = np.array(np.nan), (np.nan, np.nan)
         for name, value in told.items():
@@ -89,9 +90,3 @@ def band_effects(loss: Mapping[str, Array]) -> dict[str, Array]:
         "band_gap": gap,
         "high_band_share": share,
     }
-
-
-def _interval(values_D: Array) -> tuple[float, float]:
-    finite = values_D[np.isfinite(values_D)]
-    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if finite.size else (np.nan, np.nan)
-    return float(low), float(high)

@@ -24,8 +24,7 @@ class DiagnoseConfig(FittedConfig):
 
     @model_validator(mode="after")
     def _can_be_looked_into(self) -> "DiagnoseConfig":
-        fold = self.fold
-        if fold.validation == 0 and not (fold.given_patients and fold.given_patients.validation):
+        if not self.fold.has_validation:
             raise ValueError(
                 "segment.snapshots are compared with validation patients, got none; set replicates.validation above 0, "
                 "or segment.snapshots to 0"

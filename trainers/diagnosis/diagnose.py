@@ -39,7 +39,7 @@ from medsweep.trainers.diagnosis.layers import ALL
 from medsweep.trainers.diagnosis.losses import Row as LossRow
 from medsweep.trainers.diagnosis.losses import loss_rows
 from medsweep.trainers.diagnosis.probes import Slices, Sources, joined
-from medsweep.trainers.diagnosis.texture_map import texture_rows
+from medsweep.trainers.diagnosis.texture_map import TextureMap, texture_rows
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.precision import exact
 from medsweep.trainers.segmentation.network import load_segmenter
@@ -174,10 +174,11 @@ def _texture_rows(
     classes: Sequence[str],
 ) -> list[LossRow]:
     """Whether the loss on the pool comes from its fine texture, under each network by its prefix."""
-    pool, real, pairs = joined(halves, POOL), joined(halves, TRAIN), sources.aligned(_generator(config, "aligned"))
+    texture = TextureMap.of(joined(halves, POOL), joined(halves, TRAIN), len(classes))
+    pairs = sources.aligned(_generator(config, "aligned"))
     rows: list[LossRow] = []
     for prefix, network in networks.items():
-        told = texture_rows(network, pool, real, classes, _generator(config, "texture"))
+        told = texture_rows(network, texture, classes, _generator(config, "texture"))
         if pairs is not None:
             told += band_rows(network, pairs, classes, _generator(config, "bands"))
         rows += [(f"{prefix}{name}", group, value) for name, group, value in told]

@@ -33,7 +33,8 @@ def loss_rows(logits: Sequence[Tensor], masks: Sequence[NDArray[np.uint8]], clas
     masks_NRR = np.concatenate(masks)
     d_NRR = boundary_distance(masks_NRR)
     entropy_NRR = pixel_entropy(p_NKRR, masks_NRR)
-    rows = [("cross_entropy", group, _mean(entropy_NRR[part])) for group, part in parts_of(masks_NRR, classes).items()]
+    parts = parts_of(masks_NRR, d_NRR, classes)
+    rows = [("cross_entropy", group, _mean(entropy_NRR[part])) for group, part in parts.items()]
     rows += [("soft_dice_loss", name, value) for name, value in _dice_losses(p_NKRR, masks, classes)]
     near = np.abs(d_NRR) <= RESIDUAL_PX
     residual = ((1 - p_NKRR[:, 0]) - (masks_NRR > 0))[near].sum()
@@ -53,9 +54,14 @@ def pixel_entropy(p_NKRR: NDArray[np.float64], masks_NRR: NDArray[np.uint8]) -> 
     return entropy_NRR
 
 
-def parts_of(masks_NRR: NDArray[np.uint8], classes: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Pixels of ``all``, of ``boundary`` (the band) and ``rest``, and of each class, (N, R, R) each."""
-    band_NRR = np.abs(boundary_distance(masks_NRR)) <= BAND_PX
+def parts_of(
+    masks_NRR: NDArray[np.uint8], d_NRR: NDArray[np.float64], classes: Sequence[str]
+) -> dict[str, NDArray[np.bool_]]:
+    """Pixels of ``all``, of ``boundary`` (the band) and ``rest``, and of each class, (N, R, R) each.
+
+    ``d_NRR`` is the ``boundary_distance`` of the masks.
+    """
+    band_NRR = np.abs(d_NRR) <= BAND_PX
     parts = {"all": np.ones_like(band_NRR), "boundary": band_NRR, "rest": ~band_NRR}
     return parts | {name: masks_NRR == label for label, name in enumerate(classes)}
 

@@ -11,7 +11,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.diagnosis.config import HALF
 from medsweep.trainers.diagnosis.gradients import AGAIN, HELD_OUT, POOL, TRAIN
-from medsweep.trainers.pool import Pool
+from medsweep.trainers.pool import Pool, numbered
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Sources:
 
     def __init__(self, data: SliceSet, patients: Split, pool: Pool, chosen: NDArray[np.int64]) -> None:
         self._data, self._pool = data, pool
+        self._patients, self._groups = numbered(data.owners), pool.groups(data.owners)
         self._rows = {
             TRAIN: data.rows(patients.train, foreground_only=True),
             HELD_OUT: data.rows(patients.validation, foreground_only=True),
@@ -81,18 +82,13 @@ class Sources:
         fits = (masks == self._data.masks[sources]).all(axis=(1, 2)) & (images != real).any(axis=(1, 2, 3))
         if not fits.any():
             return None
-        return Aligned(real[fits], images[fits], masks[fits], self._patients()[sources[fits]])
+        return Aligned(real[fits], images[fits], masks[fits], self._patients[sources[fits]])
 
     def _read(self, source: str, rows: NDArray[np.int64]) -> Slices:
         if source != POOL:
-            return Slices(self._data.image_rows(rows), self._data.masks[rows], self._patients()[rows])
+            return Slices(self._data.image_rows(rows), self._data.masks[rows], self._patients[rows])
         pool = self._pool
-        groups = rows // pool.slices_per_patient if pool.rows is None else self._patients()[pool.rows[rows]]
-        return Slices(np.array(pool.images[rows], np.float32), pool.masks[rows], groups)
-
-    def _patients(self) -> NDArray[np.int64]:
-        numbers = {patient: number for number, patient in enumerate(self._data.patients)}
-        return np.array([numbers[patient] for patient in self._data.index["patient"]], dtype=np.int64)
+        return Slices(np.array(pool.images[rows], np.float32), pool.masks[rows], self._groups[rows])
 
 
 def joined(halves: Mapping[str, list[Slices]], source: str) -> Slices:

@@ -29,24 +29,38 @@ Array = NDArray[np.float64]
 Strata = NDArray[np.int64]
 
 
-def texture_rows(
-    model: nn.Module, pool: Slices, real: Slices, classes: Sequence[str], rng: np.random.Generator
-) -> list[Row]:
+@dataclass(frozen=True)
+class TextureMap:
+    """Where samples of a pool have a texture unlike that of reals, whatever network sees them."""
+
+    pool: Slices
+    strata: Strata
+    """``strata_of``, (N, R, R)."""
+    error: Array
+    """``texture_error``, (N, R, R)."""
+
+    @classmethod
+    def of(cls, pool: Slices, real: Slices, classes: int) -> "TextureMap":
+        """Of samples beside real slices."""
+        strata_NRR = strata_of(pool.masks, classes)
+        return cls(pool, strata_NRR, texture_error(pool.images, strata_NRR, real, classes))
+
+
+def texture_rows(model: nn.Module, texture: TextureMap, classes: Sequence[str], rng: np.random.Generator) -> list[Row]:
     """``texture_slope`` with the quantiles of its null and p, of all pixels, boundary, rest and each class.
 
     The slope of per-pixel cross-entropy on ``texture_error``, in nats per IQR, inside strata of class and distance.
     """
+    pool = texture.pool
     entropy_NRR = pixel_entropy(
         predict(model, torch.from_numpy(pool.images), whole_batches=True).double().numpy(), pool.masks
     )
-    error_NRR = texture_error(pool, real, len(classes))
-    strata_NRR = strata_of(pool.masks, len(classes))
     bands = len(EDGES_PX) + 1
     count = bands * len(classes)
     groups = {"all": np.arange(count), "boundary": np.arange(0, count, bands)}
     groups["rest"] = np.setdiff1d(groups["all"], groups["boundary"])
     groups |= {name: np.arange(bands * label, bands * (label + 1)) for label, name in enumerate(classes)}
-    kept = Kept.of(entropy_NRR, error_NRR, strata_NRR, count)
+    kept = Kept.of(entropy_NRR, texture.error, texture.strata, count)
     rows: list[Row] = []
     for group, strata in groups.items():
         found = kept.only(strata).slope_and_null(rng)
@@ -67,13 +81,13 @@ def strata_of(masks_NRR: NDArray[np.uint8], classes: int) -> Strata:
     return strata_NRR
 
 
-def texture_error(pool: Slices, real: Slices, classes: int) -> Array:
+def texture_error(images_NCRR: NDArray[np.float32], strata_NRR: Strata, real: Slices, classes: int) -> Array:
     """|log local SD - its median over reals of the stratum| over their interquartile range, mean over modalities.
 
     (N, R, R), >= 0. NaN where the reals of a stratum do not vary or are missing.
     """
-    strata_NRR, real_strata = (strata_of(slices.masks, classes) for slices in (pool, real))
-    own, theirs = (_log_sd(slices.images) for slices in (pool, real))
+    real_strata = strata_of(real.masks, classes)
+    own, theirs = _log_sd(images_NCRR), _log_sd(real.images)
     count = (len(EDGES_PX) + 1) * classes
     channels = own.shape[1]
     quartiles = np.full((3, count, channels), np.nan)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medsweep.trainers.measures.resampling import resampled
+
 Array = NDArray[np.float64]
 
 SIZES, REPEATS, SPREAD = 10, 4, 4
@@ -72,7 +74,7 @@ def frechet_spread(
     root_KD, x_ND = _covariance_root(synthetic_MD, mean_D), real_ND - mean_D
     # tr (S_a S_b)^(1/2) is the sum of the roots of the eigenvalues of R S_a R', with R' R = S_b the same in every draw
     seen_NK, square_N = x_ND @ root_KD.T, np.square(x_ND).sum(axis=1)
-    counts = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=draws)
+    counts = resampled(len(patients), draws, rng)
     values: list[float] = []
     for first in range(0, draws, DRAWS):
         block = counts[first : first + DRAWS]

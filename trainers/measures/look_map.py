@@ -70,8 +70,15 @@ class LookMap:
         return cls(power_gains, own_values, wanted_KCQ, local_gains)
 
     def __call__(self, images_NCRR: Images, labels_NRR: Labels | None = None) -> Images:
-        """Images with the other look, float32 (N, C, R, R)."""
+        """Images with the other look, float32 (N, C, R, R), one at a time, which bounds the memory."""
         labels_NRR = _one_class(images_NCRR) if labels_NRR is None else labels_NRR
+        mapped = np.empty_like(images_NCRR)
+        for sample in range(len(images_NCRR)):
+            one = slice(sample, sample + 1)
+            mapped[one] = self._of_some(images_NCRR[one], labels_NRR[one])
+        return mapped
+
+    def _of_some(self, images_NCRR: Images, labels_NRR: Labels) -> Images:
         for gain_CB, own_KCQ, gain_KC in zip(self.power_gains, self.own_values, self.local_gains, strict=True):
             images_NCRR = _moved(_filtered(images_NCRR, gain_CB), labels_NRR, own_KCQ, self.values)
             images_NCRR = _sharpened(images_NCRR, labels_NRR, gain_KC)

@@ -272,7 +272,7 @@ def resolve(
         fields |= _defaults("pretrain_share")
     if fields["network"] != "unet":
         fields |= _defaults("residual_units")
-    if fold.validation == 0 and not (fold.given_patients and fold.given_patients.validation):
+    if not fold.has_validation:
         fields |= _defaults("validate_every_steps")
     fields |= {"fold": fold, "seed": seed, "resolution": resolution, "unit": unit}
     return SegmentConfig(**fields, count=count, candidates=candidates)

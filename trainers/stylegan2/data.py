@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medsweep.data.fitted_on import require_within
-from medsweep.data.folds import Fold, split
+from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.trainers.generators import training_rows
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.masks import encode
@@ -77,23 +77,3 @@ class TrainingSet:
     def spread(self, count: int) -> NDArray[np.int64]:
         """``count`` evenly spaced slices, repeated where there are fewer."""
         return np.linspace(0, len(self) - 1, count).round().astype(np.int64)
-
-
-def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The training patients of a fold and the rows of their foreground slices.
-
-    Raises:
-        UserError: no slice of them shows a class, or the slices were scaled by constants of other patients.
-    """
-    groups = split(slices.patients, fold)
-    rows = slices.rows(groups.train, foreground_only=True)
-    tested = set(slices.index["patient"].to_numpy()[rows]) & set(groups.test)
-    if tested:
-        raise RuntimeError(f"slices of test patients among the training rows: {sorted(tested)[:5]}")
-    require_within("prepared slices", slices.folder, groups.train)
-    if len(rows) == 0:
-        raise UserError(
-            f"no slice of the {len(groups.train)} training patients of fold {fold.index} shows a class, so there is "
-            "nothing to learn a mask from; take more patients"
-        )
-    return groups.train, rows

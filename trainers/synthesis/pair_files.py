@@ -104,7 +104,10 @@ def _array(path: Path) -> NDArray[Any]:
 
 
 def _named(folder: Path, modalities: int) -> PairFiles:
-    masks = {_stem(path): path for path in sorted((folder / "masks").glob("*")) if _reader(path) is not None}
+    masks: dict[str, Path] = {}
+    for path in sorted((folder / "masks").glob("*")):
+        if _reader(path) is not None and (first := masks.setdefault(_stem(path), path)) != path:
+            raise PoolFolderError(f"{first} and {path.name} are masks of one name; leave one of them")
     if not masks:
         raise PoolFolderError(f"{folder / 'masks'} holds no PNG or NIfTI file; each image needs its mask there")
     endings = [""] if modalities == 1 else [f"_{channel:04}" for channel in range(modalities)]

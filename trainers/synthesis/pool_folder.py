@@ -129,7 +129,7 @@ class PoolFolder:
 
     @classmethod
     def open(cls, folder: Path, target: RequiredPairs) -> "PoolFolder":
-        """Read ``pool.yaml`` and find the files; no pixel is looked at.
+        """Read ``pool.yaml`` and find the files; no image is read.
 
         Raises:
             PoolFolderError, UserError: naming the file and what is wrong with it.

@@ -24,8 +24,8 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
+from medsweep.trainers.generators import training_rows
 from medsweep.trainers.measures.mask_validity import change_counts, postprocess, summary, valid_share, validity
-from medsweep.trainers.stylegan2.data import training_rows
 from medsweep.trainers.synthesis.pipelines import PIPELINES, PipelineName, load_generators
 from medsweep.trainers.synthesis.real_masks import Perturbation, RealMasks
 from medsweep.trainers.synthesis.recipe import BATCH, Recipe
@@ -156,7 +156,6 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     patients, rows = training_rows(slices, config.fold)
     per_patient = slices.slices_per_patient(patients)
     total = config.count * (per_patient if config.unit == "patients" else 1)
-    require_within("prepare trial", inputs["prepare"], patients)
     for role in pipeline.generators:
         require_within(f"{role} generator", inputs[role], patients)
     seed = derive_seed("synthesise", config.fold.index, config.seed)

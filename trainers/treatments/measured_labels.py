@@ -53,8 +53,8 @@ class MeasuredCorruption:
         errors = ComponentErrors.shown(law)
         planted = cls(bias_px, random_px, smooth_px, errors, classes, bias_px, random_px)
         for _ in range(ROUNDS):
-            moved = replace(planted, errors=ComponentErrors()).masks(real_NRR[:TRIED], seed=0)
-            if (got := mean_and_sd(real_NRR[:TRIED], moved)) is None:
+            moved = replace(planted, errors=ComponentErrors()).masks(real_NRR, seed=0)
+            if (got := mean_and_sd(real_NRR, moved)) is None:
                 break
             # what the rounding of the bias adds is not there to be scaled
             share = planted.bias_px % 1
@@ -90,5 +90,6 @@ class MeasuredCorruption:
 
 def measured_corruption(context: TreatmentContext) -> MeasuredCorruption:
     """That of the pool whose law is among the inputs."""
-    law = context.require_law("corrupt-labels")
-    return MeasuredCorruption.of(law, len(context.data.classes), context.real.masks)
+    law, data = context.require_law("corrupt-labels"), context.data
+    rows = data.rows(context.train, foreground_only=True)[:TRIED]
+    return MeasuredCorruption.of(law, len(data.classes), np.array(data.masks[rows]))

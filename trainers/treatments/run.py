@@ -30,8 +30,8 @@ def run(config: TreatConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterat
     need them.
 
     Leaves a pool, grid.png, treat.json with what each treatment changed, and fitted_on.json with the patients of the
-    inputs, the fold's training patients, whom treatments may measure, and those whose slices
-    get into the pool. The pool says which samples were spoiled once a treatment changed the masks of a share alone.
+    inputs, the fold's training patients, whom treatments may measure, and those whose slices get into the pool. The
+    pool says which samples were spoiled once a treatment changed the masks of a share alone.
 
     Raises:
         UserError: an input has seen a test patient of the fold, the pool is missing or does not fit the prepared
@@ -81,8 +81,17 @@ def _context(config: TreatConfig, inputs: Mapping[str, Path], device: str) -> Tr
                 f"treat has a count of {config.count} and the pool in {inputs['pool']}, which has {size} samples of "
                 "its own; leave count at 0"
             )
-    given = inputs.get("reference"), device, config.seed, inputs.get("law")
-    return TreatmentContext(data, config.fold, patients.train, pool, size, *given)
+    return TreatmentContext(
+        data,
+        config.fold,
+        patients.train,
+        pool,
+        size,
+        reference=inputs.get("reference"),
+        device=device,
+        seed=config.seed,
+        law=inputs.get("law"),
+    )
 
 
 def _size_without_pool(config: TreatConfig, slices_per_patient: int) -> int:

@@ -1,5 +1,7 @@
 """Fine texture of pools beside that of real slices, through the stages that measure it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.assessment import fine_texture
-from medsweep.trainers.assessment.fine_texture import RealTexture, grams, spread
+from medsweep.trainers.assessment.fine_texture import RealTexture, grams
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
 
 FOLD = Fold(index=0, of=4)
@@ -81,6 +83,15 @@ def test_one_patient_has_no_floor_and_no_ratio(data, judge):
     assert set(alone.differences(judge, unseen(data))) == NAMES
 
 
+def test_visits_of_one_patient_stand_on_one_side_of_a_halving(data, judge):
+    visits = split(data.patients, FOLD).train[:2]
+    named = {visit: f"anna/{number}" for number, visit in enumerate(visits)}
+    one_patient = replace(data, index=data.index.replace({"patient": named}))
+    rows = data.rows(visits, foreground_only=True)
+    assert RealTexture.of(judge, data, rows, np.random.default_rng(0), halvings=2).floor
+    assert RealTexture.of(judge, one_patient, rows, np.random.default_rng(0), halvings=2).floor == {}
+
+
 class Two(nn.Module):
     """A level of two maps: the image, and twice the image."""
 
@@ -102,9 +113,3 @@ def test_a_gram_matrix_is_the_mean_product_of_two_maps(monkeypatch):
 
 def test_other_networks_than_u_nets_have_no_gram_matrices(data):
     assert grams(network(data, "attention-unet"), unseen(data)[:2]) == {}
-
-
-def test_few_slices_are_all_looked_at_and_many_evenly_spread():
-    assert spread(np.arange(512)).tolist() == list(range(512))
-    assert np.diff(spread(np.arange(2000))).max() <= 4
-    assert len(spread(np.arange(2000))) == 512

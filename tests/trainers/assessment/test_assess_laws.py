@@ -118,6 +118,16 @@ def test_components_flip_are_lost_and_are_invented():
     assert all(np.isnan([bounded.low, bounded.high]).all() for bounded in law.values()), "one sample has no interval"
 
 
+def test_lags_that_no_pair_has_do_not_shorten_the_smoothness():
+    """Correlations of 0.8 at 1 px and 0.1 at 5 px, and no pair of displacements that lies between."""
+    products, pairs = np.zeros((2, LAGS))
+    products[[0, 4]], pairs[[0, 4]] = (0.8, 0.1), 1
+    pool = np.concatenate([[1, 0, 1], np.zeros(5), products, pairs])[None]
+    real = np.concatenate([[1, 0, 0], np.zeros(5), np.zeros(LAGS), np.ones(LAGS)])[None]
+    law = label_law(pool, real, np.array(["a"], object), 20, np.random.default_rng(0))
+    assert law["smooth_px"].value == pytest.approx((1 + 4 * (0.8 - np.exp(-1)) / (0.8 - 0.1)) / 2)
+
+
 def test_what_lies_far_away_is_no_boundary():
     mask, view = np.zeros((2, 1, 32, 32), np.uint8)
     mask[0, 8:16, 8:16] = view[0, 8:16, 8:16] = 1

@@ -1,6 +1,7 @@
 """The diagnose stage as a whole, on a small trained network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.diagnosis.config import DiagnoseConfig
 from medsweep.trainers.diagnosis.diagnose import run
+from medsweep.trainers.diagnosis.probes import Sources, joined
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, resolve
 from medsweep.trainers.segmentation.train import run as segment
@@ -74,6 +76,18 @@ def test_the_table_tells_gradients_losses_features_and_statistics(inputs, tmp_pa
         assert 0 < value["100", f"{network}texture_slope_p", "all", "pool"] <= 1
     train = split(SliceSet.open(inputs["prepare"]).patients, FOLD).train
     assert json.loads((output / "fitted_on.json").read_text()) == list(train)
+
+
+def test_visits_of_one_patient_are_one_group(inputs):
+    data, pool = SliceSet.open(inputs["prepare"]), Pool.open(inputs["pool"])
+    groups = split(data.patients, FOLD)
+    named = {visit: f"anna/{number}" for number, visit in enumerate(groups.train)}
+    visits = replace(data, index=data.index.replace({"patient": named}))
+    cases = groups.model_copy(update={"train": tuple(named.values())})
+    halves = Sources(visits, cases, pool, np.arange(len(pool))).draw(np.random.default_rng(0), again=False)
+    for source in ("train", "pool"):
+        assert len(set(joined(halves, source).groups)) == 1, source
+    assert len(set(joined(halves, "held-out").groups)) == len(groups.validation)
 
 
 def test_samples_that_contradict_the_training_are_told_by_gradients_and_losses(inputs, tmp_path):

@@ -8,7 +8,7 @@ from torch import nn
 
 from medsweep.trainers.diagnosis.bands import band_effects, band_rows, four_images
 from medsweep.trainers.diagnosis.probes import Aligned, Slices
-from medsweep.trainers.diagnosis.texture_map import strata_of, texture_error, texture_rows
+from medsweep.trainers.diagnosis.texture_map import TextureMap, strata_of, texture_error, texture_rows
 
 CLASSES = ("background", "organ")
 SIDE, SAMPLES = 32, 24
@@ -130,12 +130,12 @@ def test_strata_go_from_the_boundary_outwards_class_by_class():
 
 def test_texture_error_counts_interquartile_ranges_from_the_median_of_reals():
     real = Slices(reals(), masks(), np.arange(SAMPLES))
-    own = texture_error(Slices(reals(7), masks(), np.arange(SAMPLES)), real, 2)
+    strata = strata_of(masks(), 2)
+    own = texture_error(reals(7), strata, real, 2)
     # half of all values lie within the quartiles, which are about half a range away
     assert np.median(own) == pytest.approx(0.5, abs=0.05)
-    twice = Slices(2 * reals(7), masks(), np.arange(SAMPLES))
-    deep = strata_of(masks(), 2)[0] == 5 + 3
-    assert np.median(texture_error(twice, real, 2)[:, deep]) > 2
+    deep = strata[0] == 5 + 3
+    assert np.median(texture_error(2 * reals(7), strata, real, 2)[:, deep]) > 2
 
 
 def rough_patches():
@@ -150,7 +150,8 @@ def rough_patches():
 
 def slopes(network):
     real = Slices(reals(noise=0.05), masks(), np.arange(SAMPLES))
-    return told(texture_rows(network, rough_patches(), real, CLASSES, np.random.default_rng(0)))
+    texture = TextureMap.of(rough_patches(), real, len(CLASSES))
+    return told(texture_rows(network, texture, CLASSES, np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("group", ["all", "boundary", "rest", "background", "organ"])
@@ -170,4 +171,5 @@ def test_loss_that_comes_from_elsewhere_stays_within_the_null():
 
 def test_images_without_texture_have_no_slope():
     flat = Slices(np.zeros((SAMPLES, 1, SIDE, SIDE), np.float32), masks(), np.arange(SAMPLES))
-    assert texture_rows(ByLevel(), flat, flat, CLASSES, np.random.default_rng(0)) == []
+    texture = TextureMap.of(flat, flat, len(CLASSES))
+    assert texture_rows(ByLevel(), texture, CLASSES, np.random.default_rng(0)) == []

@@ -12,8 +12,7 @@ from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import UserError
-from medsweep.trainers.generators import GeneratedPairs, GeneratorFamily
-from medsweep.trainers.stylegan2.data import training_rows
+from medsweep.trainers.generators import GeneratedPairs, GeneratorFamily, training_rows
 from medsweep.trainers.synthesis.contract import GeneratorContract
 from medsweep.trainers.synthesis.pipelines import PIPELINES
 from medsweep.trainers.synthesis.recipe import Pipeline, pairs
