@@ -92,6 +92,10 @@ class Batches:
         """The next batch of real pairs."""
         return pairs_of(self.data, self._rows(), self.config)
 
+    def real_beside(self, masks: MaskBatch) -> PairBatch:
+        """Real pairs to compare generated ones with: those of the masks that were painted, or else the next ones."""
+        return self.real() if masks.condition is None else pairs_of(self.data, masks.rows, self.config)
+
     def real_images(self) -> Tensor:
         """A fresh batch of real images (N, C, R, R), for terms that compare spectra."""
         return self.data.images[self._rows()]

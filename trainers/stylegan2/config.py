@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from medsweep.config import NOT_IDENTITY, Config
+from medsweep.config import LATER, NOT_IDENTITY, Config
 from medsweep.data.stage_config import FittedConfig
 
 Variant = Literal["b-sg", "m-sg", "c-sg"]
@@ -19,6 +19,7 @@ Augment = Literal["none", "diffaugment", "ada", "ada-fixed"]
 GeneratorForm = Literal["add", "concat", "affine"]
 DiscriminatorForm = Literal["concat", "projection"]
 Resize = Literal["area", "nearest"]
+Loss = Literal["logistic", "relativistic"]
 Weight = Annotated[float, Field(ge=0)]
 
 
@@ -41,6 +42,9 @@ class GanSettings(Config):
     """Continuous form of a label map: per-class signed distance in [-1, 1], or a softmax against blurred one-hot."""
     mask_clip_px: float | None = Field(default=None, gt=0)
     """Distance in pixels at which the signed distance saturates; None is resolution / 16, at least 2."""
+    loss: Annotated[Loss, LATER] = "logistic"
+    """``logistic``: that of StyleGAN2. ``relativistic``: D tells each real pair from a generated one beside it, and R1
+    is joined by R2, the same penalty on generated pairs (Huang et al. 2024)."""
     kimg: float = Field(default=2000.0, gt=0)
     """Length of the training in thousands of real images shown to D."""
     batch_size: int | None = Field(default=None, ge=2)
@@ -56,11 +60,11 @@ class GanSettings(Config):
     channel_max: int | None = Field(default=None, ge=4)
     """Most feature maps at any resolution."""
     r1_gamma: float | None = Field(default=None, ge=0)
-    """Weight of the R1 penalty; 0 switches it off."""
+    """Weight of the R1 penalty, and of R2 beside the relativistic loss; 0 switches them off."""
     r1_gamma_mask_ratio: float = Field(default=100.0, gt=0)
     """How much more R1 weighs on mask channels (B-SG, M-SG) than on image channels."""
     r1_every_steps: int = Field(default=16, ge=1)
-    """The R1 penalty is computed once in so many steps, and weighs as much more."""
+    """R1, and R2 with it, are computed once in so many steps, and weigh as much more."""
     path_length_weight: float | None = Field(default=None, ge=0)
     """Weight of the path length penalty of G; 0 switches it off."""
     path_length_every_steps: int = Field(default=4, ge=1)
@@ -106,6 +110,15 @@ class GanSettings(Config):
     @classmethod
     def _list_of_points(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _p_has_a_sign_to_follow(self) -> Self:
+        if self.loss == "relativistic" and self.augment == "ada":
+            raise ValueError(
+                "augment: ada follows the sign of D's scores, which loss: relativistic leaves free, as it reads "
+                "differences alone; use ada-fixed or diffaugment"
+            )
+        return self
 
 
 class GanConfig(GanSettings, FittedConfig):

@@ -82,12 +82,15 @@ def flops_per_image(config: GanConfig) -> float:
 
     In passes: the step of G takes 3 of G and 2 of D (no weight gradients), the step of D takes 1 of G and 6 of D (real
     and generated, each forward and backward) and 3 more where it also judges wrong masks; lazy penalties are spread
-    over their interval.
+    over their interval. The relativistic loss adds 1 of D to the step of G, and penalises generated pairs as well.
     """
     architecture = Architecture.of(config, NOMINAL_MODALITIES, NOMINAL_CLASSES)
     passes_g, passes_d = 4.0, 11.0 if config.mismatch_weight else 8.0
+    relativistic = config.loss == "relativistic"
+    passes_d += relativistic
     if config.r1_gamma:
-        passes_d += R1_PASSES / config.r1_every_steps
+        passes_d += (1 + relativistic) * R1_PASSES / config.r1_every_steps
+        passes_g += relativistic / config.r1_every_steps
     if config.path_length_weight:
         passes_g += PATH_LENGTH_PASSES / 2 / config.path_length_every_steps
     return 2 * (passes_g * generator_macs(architecture) + passes_d * discriminator_macs(architecture))

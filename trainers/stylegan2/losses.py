@@ -29,14 +29,24 @@ def discriminator_loss(real_score_N: Tensor, fake_score_N: Tensor) -> Tensor:
     return functional.softplus(-real_score_N).mean() + functional.softplus(fake_score_N).mean()
 
 
-def r1_penalty(real_score_N: Tensor, real_NCHW: Tensor, gamma_C: Tensor) -> Tensor:
-    """R1 (Mescheder et al. 2018, eq. 9) with one weight per channel: mean_n sum_c gamma_c/2 |dD/dx_nc|^2.
+def relativistic_loss(higher_score_N: Tensor, lower_score_N: Tensor) -> Tensor:
+    """Mean of -log sigmoid(a - b) over pairs of scores, of which a should be the higher one.
 
-    ``real_NCHW`` is the image before augmentation, which the score must have been computed from. The result can be
-    differentiated again with respect to the weights of D.
+    For D, a is the score of a real pair and b that of a generated one; for G it is the other way round
+    (Jolicoeur-Martineau 2019, RpGAN; Huang et al. 2024, section 2).
     """
-    (slope_NCHW,) = torch.autograd.grad(real_score_N.sum(), real_NCHW, create_graph=True)
-    return (slope_NCHW.square().sum(dim=(2, 3)) * (gamma_C / 2)).sum(dim=1).mean()
+    return functional.softplus(lower_score_N - higher_score_N).mean()
+
+
+def slope_penalties(score_N: Tensor, x_NCHW: Tensor, gamma_C: Tensor) -> Tensor:
+    """sum_c gamma_c/2 |dD/dx_nc|^2 for each sample, with one weight per channel, (N,).
+
+    Its mean over real images is R1, and over generated ones R2 (Mescheder et al. 2018, eq. 9 and 10). ``x_NCHW`` are
+    the images before augmentation, which the scores must have been computed from. The result can be differentiated
+    again with respect to the weights of D.
+    """
+    (slope_NCHW,) = torch.autograd.grad(score_N.sum(), x_NCHW, create_graph=True)
+    return (slope_NCHW.square().sum(dim=(2, 3)) * (gamma_C / 2)).sum(dim=1)
 
 
 def path_lengths(images_NCHW: Tensor, styles_NLD: Tensor, random: Random) -> Tensor:

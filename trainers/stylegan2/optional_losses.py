@@ -19,6 +19,7 @@ class OptionalLosses:
 
     def __init__(self, config: GanConfig, modalities: int, segmenter: nn.Module | None, data: TrainingSet):
         self._config, self._modalities, self._segmenter = config, modalities, segmenter
+        self._relativistic = config.loss == "relativistic"
         if segmenter is not None:  # it knows slices as they are stored
             self._labels = torch.from_numpy(data.labels).to(data.images.device)
             self._middle_C11, self._unit_C11 = data.intensity.affine(data.images.device)
@@ -63,7 +64,8 @@ class OptionalLosses:
             terms["lecam"] = self._config.lecam_weight, losses.lecam(real_N, fake_N, anchors_2)
         if mismatched is not None:
             scores_N = discriminator.scores(mismatched, random)
-            terms["mismatch"] = self._config.mismatch_weight, losses.mismatch_loss(scores_N)
+            wrong = losses.relativistic_loss(real_N, scores_N) if self._relativistic else losses.mismatch_loss(scores_N)
+            terms["mismatch"] = self._config.mismatch_weight, wrong
         return _weighted(terms)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """The four phases of StyleGAN2 training (Karras et al. 2020): G, path lengths, D, and R1 on real pairs.
 
+With the relativistic loss G and D compare generated pairs with real ones, and R1 is joined by R2 (Huang et al. 2024).
+The paper penalises in every step and with weights of its own; here both penalties are as lazy as R1 is.
+
 Each phase draws latents, masks and real pairs for the whole batch. It works the batch in micro-batches that are whole
 groups of the batch standard deviation, with the random numbers and gradients of the whole (``training.accumulation``).
 """
@@ -50,6 +53,7 @@ class Phases:
         assert micro_batches <= divides(config), f"{micro_batches} micro-batches, {divides(config)} are allowed"
         self._config, self._networks, self._batches = config, networks, batches
         self._discriminator, self._optional, self._gamma_C = discriminator, optional, gamma_C
+        self._relativistic = config.loss == "relativistic"
         self._micro_batches = split_batch(config.batch_size, micro_batches, config.group)
         half = max(1, config.batch_size // 2)
         self._micro_batches_of_half = split_batch(half, min(micro_batches, half))
@@ -74,18 +78,19 @@ class Phases:
         return networks.synthesise(w_NLD, condition, networks.g.noise(len(w_NLD), random))
 
     def generator(self) -> Scalars:
-        """Non-saturating loss of G, with the optional terms."""
+        """Non-saturating or relativistic loss of G, with the optional terms."""
         return self._descend_g(None)
 
     def _descended_g(self, real: PairBatch | None) -> Scalars:
         networks, batches = self._networks, self._batches
         masks = batches.masks()
+        beside = batches.real_beside(masks) if self._relativistic else None
         styles = SharedTensor(batches.styles(networks.g, self._config.batch_size, track=True))
 
         def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
             shown = masks.of(micro_batch)
             fake = self._generated(styles.leaf[micro_batch.rows], shown.condition, random)
-            loss = losses.generator_loss(self._discriminator.scores(PairBatch(fake, shown.condition), random))
+            loss = self._loss_of_g(PairBatch(fake, shown.condition), beside and beside.of(micro_batch), random)
             optional_loss, scalars = self._optional.of_generator(fake, shown, batches)
             return loss + optional_loss, {"loss_g": loss.detach()} | scalars
 
@@ -95,6 +100,14 @@ class Phases:
         networks.d.requires_grad_(True)
         styles.backward()
         return means | {"grad_norm_g": descend(networks.adam_g)}
+
+    def _loss_of_g(self, fake: PairBatch, beside: PairBatch | None, random: Random) -> Tensor:
+        fake_N = self._discriminator.scores(fake, random)
+        if beside is None:
+            return losses.generator_loss(fake_N)
+        with torch.no_grad():  # G has no part in the scores of real pairs
+            real_N = self._discriminator.scores(beside, random)
+        return losses.relativistic_loss(fake_N, real_N)
 
     def path_length(self) -> Scalars:
         """Path length penalty on half a batch, times its interval."""
@@ -134,7 +147,7 @@ class Phases:
         return {"path_length": self.mean_path_length.clone()}
 
     def discriminator(self, real: PairBatch, step: int) -> Scalars:
-        """Logistic loss of D, with the optional terms; real and generated never share a batch statistic."""
+        """Logistic or relativistic loss of D, with the optional terms; no batch statistic is of real and generated."""
         scalars = self._descend_d(real)
         self._discriminator.observe(scalars.pop(REAL_SCORES), step)  # counts on the host
         return scalars
@@ -148,12 +161,10 @@ class Phases:
         real_scores: list[Tensor] = []
 
         def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
-            x, condition = real.of(micro_batch).x, real.of(micro_batch).condition
-            with torch.no_grad():
-                fake = self._generated(w_NLD[micro_batch.rows], condition, random)
-            both = None if condition is None else torch.cat([condition, condition])
-            real_N, fake_N = self._discriminator.scores(PairBatch(torch.cat([x, fake]), both), random).chunk(2)
-            loss = losses.discriminator_loss(real_N, fake_N)
+            both = self._with_generated(real.of(micro_batch), w_NLD[micro_batch.rows], random)
+            real_N, fake_N = self._discriminator.scores(both, random).chunk(2)
+            loss_of_scores = losses.relativistic_loss if self._relativistic else losses.discriminator_loss
+            loss = loss_of_scores(real_N, fake_N)
             optional_loss, scalars = self._optional.of_discriminator(
                 mismatched and mismatched.of(micro_batch), real_N, fake_N, self._discriminator, random
             )
@@ -165,15 +176,33 @@ class Phases:
         means = accumulate(loss_of, self._micro_batches, batches.random)
         return means | {"grad_norm_d": descend(networks.adam_d), REAL_SCORES: torch.cat(real_scores)}
 
+    @torch.no_grad()
+    def _with_generated(self, real: PairBatch, w_NLD: Tensor, random: Random) -> PairBatch:
+        """Real pairs, and then as many generated ones for the same masks."""
+        condition = real.condition
+        fake = self._generated(w_NLD, condition, random)
+        return PairBatch(torch.cat([real.x, fake]), None if condition is None else torch.cat([condition, condition]))
+
     def r1(self, real: PairBatch) -> Scalars:
-        """R1 with respect to the pair before its distortion, times its interval; C-SG's condition has no penalty."""
+        """R1 with respect to the pair before its distortion, times its interval; C-SG's condition has no penalty.
+
+        With the relativistic loss also R2, on fresh generated pairs.
+        """
+        w_NLD: Tensor | None = None
+        if self._relativistic:
+            with torch.no_grad():
+                w_NLD = self._batches.styles(self._networks.g, len(real.x))
 
         def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
             pairs = real.of(micro_batch)
+            if w_NLD is not None:
+                pairs = self._with_generated(pairs, w_NLD[micro_batch.rows], random)
             x = pairs.x.detach().requires_grad_(True)
             score_N = self._discriminator.scores(PairBatch(x, pairs.condition), random)
-            penalty = losses.r1_penalty(score_N, x, self._gamma_C)
-            return penalty * self._config.r1_every_steps, {"r1": penalty.detach()}
+            penalties_N = losses.slope_penalties(score_N, x, self._gamma_C).split(len(micro_batch))
+            means = dict(zip(("r1", "r2"), (penalty_N.mean() for penalty_N in penalties_N), strict=False))
+            penalty = torch.stack(list(means.values())).sum()
+            return penalty * self._config.r1_every_steps, {name: mean.detach() for name, mean in means.items()}
 
         self._networks.adam_d.zero_grad()
         means = accumulate(loss_of, self._micro_batches, self._batches.random)

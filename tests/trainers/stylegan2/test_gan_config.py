@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from medsweep.data.folds import Fold
-from medsweep.identity import digest_of
+from medsweep.identity import digest_of, identity
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import (
     GPU_SECONDS_PER_STEP,
@@ -207,6 +207,23 @@ def test_wrong_masks_for_d_are_paid_for():
     assert flops_per_image(resolved("c-sg", mismatch_weight=0.5)) > 1.1 * flops_per_image(resolved("c-sg"))
 
 
+def test_real_pairs_for_g_and_a_penalty_on_generated_ones_are_paid_for():
+    assert flops_per_image(resolved("c-sg", loss="relativistic")) > 1.1 * flops_per_image(resolved("c-sg"))
+
+
+def test_the_logistic_loss_leaves_digests_as_they_were():
+    config = resolved("b-sg", 32, preset="tiny")
+    assert "loss" not in identity(config)
+    assert identity(resolved("b-sg", 32, preset="tiny", loss="relativistic")) == identity(config) | {
+        "loss": "relativistic"
+    }
+
+
+def test_an_adapted_p_needs_scores_with_a_sign():
+    with pytest.raises(ValidationError, match=r"relativistic leaves free.*use ada-fixed or diffaugment"):
+        GanSettings(loss="relativistic", augment="ada")
+
+
 def test_price_grows_with_length():
     assert hours(resolved("b-sg", kimg=20.0)) == pytest.approx(2 * hours(resolved("b-sg", kimg=10.0)), rel=0.01)
 
@@ -271,6 +288,7 @@ def test_a_probe_takes_no_notice_of_what_memory_does_not_depend_on(settings):
         {"lecam_weight": 0.1},
         {"spectrum_weight": 0.1},
         {"focal_frequency_weight": 0.1},
+        {"loss": "relativistic"},
     ],
 )
 def test_a_probe_keeps_what_memory_depends_on(settings):

@@ -37,6 +37,7 @@ CASES = [
     ("b-sg", ADAPTED | SPECTRA),
     ("c-sg", {"segmenter_weight": 1.0, "mismatch_weight": 0.5, "discriminator_form": "projection"}),
     ("m-sg", {"style_mixing": 0.0, "augment": "none"}),
+    ("b-sg", {"loss": "relativistic"}),
 ]
 STEPS = 7
 

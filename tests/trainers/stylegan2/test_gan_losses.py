@@ -27,12 +27,20 @@ def test_losses_point_the_right_way():
     assert losses.discriminator_loss(high, low) < losses.discriminator_loss(low, high)
 
 
+def test_a_relativistic_loss_knows_differences_of_pairs_alone():
+    high, low = torch.tensor([3.0, -1.0]), torch.tensor([1.0, -1.5])
+    expected = (math.log1p(math.exp(-2)) + math.log1p(math.exp(-0.5))) / 2
+    assert float(losses.relativistic_loss(high, low)) == pytest.approx(expected)
+    assert float(losses.relativistic_loss(high + 7, low + 7)) == pytest.approx(expected)
+    assert losses.relativistic_loss(low, high) > losses.relativistic_loss(high, low)
+
+
 def test_r1_of_a_linear_d_in_closed_form(random):
     """D(x) = <a, x> has the gradient a everywhere: sum_c gamma_c/2 |a_c|^2, with one weight per channel."""
     a = torch.randn(2, 4, 4, generator=random).requires_grad_(True)
     x = torch.randn(3, 2, 4, 4, generator=random).requires_grad_(True)
     gamma = torch.tensor([0.5, 50.0])
-    penalty = losses.r1_penalty((a * x).sum(dim=(1, 2, 3)), x, gamma)
+    penalty = losses.slope_penalties((a * x).sum(dim=(1, 2, 3)), x, gamma).mean()
     expected = (gamma / 2 * a.square().sum(dim=(1, 2))).sum()
     torch.testing.assert_close(penalty, expected)
     penalty.backward()
@@ -86,7 +94,7 @@ def test_r1_and_its_slope_against_finite_differences(random):
 
     def r1(weight: Tensor | None = None) -> Tensor:
         given = {} if weight is None else {"0.weight": weight}
-        return losses.r1_penalty(torch.func.functional_call(d, given, x).sum(dim=(1, 2, 3)), x, gamma)
+        return losses.slope_penalties(torch.func.functional_call(d, given, x).sum(dim=(1, 2, 3)), x, gamma).mean()
 
     slopes = slope(lambda x: d(x).sum(), x.detach())
     expected = (gamma[:, None, None] / 2 * slopes.square()).sum() / len(x)
