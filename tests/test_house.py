@@ -45,7 +45,8 @@ def test_every_import_follows_the_line() -> None:
         f"{module} imports {target}"
         for module, targets in house.graph(ROOT).items()
         for target in targets
-        if not may_import(room(module), room(target))
+        # the package itself is the way in for Python, as the command line is that of the shell
+        if not may_import("cli" if module == "medsweep" else room(module), room(target))
     ]
     assert wrong == []
 

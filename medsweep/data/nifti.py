@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from medsweep.data.content import all_bytes
 from medsweep.data.geometry import from_planes
 from medsweep.data.header import SAME_GRID, Grid, read_header, trimmed, voxels_apart
-from medsweep.data.slices import SliceSet
+from medsweep.data.slices import SliceSet, StoredGeometry
 from medsweep.errors import UserError
+
+T = TypeVar("T", bound=np.generic)
 
 ABSURD = 1e18
 """Voxels beyond this are fill values (such as 3.4e38), not measurements; their squares still are 32-bit numbers."""
@@ -194,14 +196,24 @@ def write_prediction(path: Path, labels_ZHW: NDArray[np.uint8], data: SliceSet, 
     table = np.zeros(len(data.classes), np.min_scalar_type(max(data.values)))
     for value in sorted(data.values, reverse=True):
         table[data.values[value]] = value
-    canonical = from_planes(table[labels_ZHW], volume.slice_axis)
-    affine = np.asarray(volume.stored.affine)
-    turned = apply_orientation(canonical, ornt_transform(axcodes2ornt("RAS"), io_orientation(affine)))
-    image = nib.Nifti1Image(np.asarray(turned).reshape(volume.stored.shape), affine)
-    image.set_qform(affine, volume.stored.qform_code)
-    image.set_sform(affine, volume.stored.sform_code)
+    write_volume(path, from_planes(table[labels_ZHW], volume.slice_axis), volume.stored)
+
+
+def write_volume(path: Path, canonical_XYZ: NDArray[Any], stored: StoredGeometry) -> None:
+    """Write a canonical volume as a NIfTI file with the axes, shape, affine and codes of ``stored``."""
+    affine = np.asarray(stored.affine)
+    image = nib.Nifti1Image(as_stored(canonical_XYZ, stored), affine)
+    image.set_qform(affine, stored.qform_code)
+    image.set_sform(affine, stored.sform_code)
     image.header.set_xyzt_units("mm")
     image.to_filename(path)
+
+
+def as_stored(canonical_XYZ: NDArray[T], stored: StoredGeometry) -> NDArray[T]:
+    """A canonical volume with its axes as a file has them; trailing axes of length 1 are the file's."""
+    orientation = io_orientation(np.asarray(stored.affine))
+    turned: NDArray[T] = apply_orientation(canonical_XYZ, ornt_transform(axcodes2ornt("RAS"), orientation))
+    return np.ascontiguousarray(turned).reshape(tuple(stored.shape))
 
 
 def _canonical(array: NDArray[Any], grid: Grid) -> NDArray[Any]:

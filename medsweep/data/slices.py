@@ -21,8 +21,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medsweep.data.dataset import Intensity
 from medsweep.data.folds import patient_of, patients_of
 from medsweep.data.geometry import Resize
+from medsweep.data.intensity import Constants
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,17 @@ class SliceSet:
     """Class indices of the unions that are scored beside the classes."""
     made_up: bool
     volumes: dict[str, Volume]
+    recipes: tuple[Intensity, ...]
+    """How each modality was scaled."""
+    constants: tuple[Constants, ...] | None
+    """By modality, where they were fitted on the cohort."""
 
     @classmethod
     def open(cls, folder: Path) -> "SliceSet":
         """Open what prepare published under ``folder``."""
         cohort = json.loads((folder / "cohort.json").read_text())
         number = {name: index for index, name in enumerate(cohort["classes"])}
+        fitted = cohort["constants"]
         return cls(
             folder=folder,
             images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
@@ -86,6 +93,10 @@ class SliceSet:
             regions={name: tuple(number[member] for member in members) for name, members in cohort["regions"].items()},
             made_up=cohort["made_up"],
             volumes={patient: _volume(entry) for patient, entry in cohort["volumes"].items()},
+            recipes=tuple(
+                Intensity(**cohort["intensity"] | {"inside": inside}) for inside in cohort["inside"].values()
+            ),
+            constants=fitted and tuple(Constants(**scale) for scale in fitted.values()),
         )
 
     @cached_property

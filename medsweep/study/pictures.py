@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from medsweep.errors import UserError, nearest
+from medsweep.errors import UserError
+from medsweep.study.arm_names import find_arms
 from medsweep.study.chains import network_of
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.training.pictures import grid_png
@@ -24,16 +25,13 @@ def write_samples(session: "Session", arms: Sequence[str], out: Path, count: int
         UserError: no such arm, an arm without a pool, or no pool is published.
     """
     plan, store = session.plan, session.store
-    names = [arm.name for arm in plan.arms]
-    for arm in arms:
-        if arm not in names:
-            raise UserError(f"no arm of {plan.sweep} is called {arm!r}; {nearest(arm, names)}")
+    chosen = find_arms(plan, arms)
     pools = {
         (arm, replicate): pool
         for (arm, replicate), leaf in plan.leaves.items()
-        if (not arms or arm in arms) and (pool := network_of(plan, leaf).inputs.get("pool")) is not None
+        if arm in chosen and (pool := network_of(plan, leaf).inputs.get("pool")) is not None
     }
-    if bare := [arm for arm in arms if not any(name == arm for name, _ in pools)]:
+    if bare := [arm for arm in chosen if arms and not any(name == arm for name, _ in pools)]:
         raise UserError(f"arm {bare[0]!r} of {plan.sweep} has no synthetic pairs: it trains on real slices alone")
     published = {key: pool for key, pool in pools.items() if session.decisions[pool].outcome == COMPLETE}
     if not published:

@@ -23,7 +23,7 @@ from medsweep.data.config import DataConfig
 from medsweep.data.folds import Split, patients_of, split
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import is_made_up
-from medsweep.errors import UserError, nearest
+from medsweep.errors import UserError
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure
 from medsweep.execution.plan_tasks import labels_of
@@ -31,6 +31,7 @@ from medsweep.identity import short
 from medsweep.planning.cost import StageCost
 from medsweep.store.store import Store
 from medsweep.study.arm_infos import arm_infos
+from medsweep.study.arm_names import find_arms
 from medsweep.study.chains import network_of
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.patients import of_patients
@@ -94,13 +95,8 @@ def predict_tested(
     Raises:
         UserError: no such arm, or none of these networks is published.
     """
-    names = [arm.name for arm in plan.arms]
-    for arm in arms:
-        if arm not in names:
-            alias = plan.aliases.get(arm)
-            hint = f"its trials are those of {alias!r}" if alias else nearest(arm, names)
-            raise UserError(f"no arm of {plan.sweep} is called {arm!r}; {hint}")
-    networks = {key: network_of(plan, leaf) for key, leaf in plan.leaves.items() if not arms or key[0] in arms}
+    chosen = find_arms(plan, arms)
+    networks = {key: network_of(plan, leaf) for key, leaf in plan.leaves.items() if key[0] in chosen}
     published = {key: trial for key, trial in networks.items() if decisions[trial.digest].outcome == COMPLETE}
     if not published:
         raise UserError(f"no network of {', '.join(arms) or plan.sweep} is published yet; medsweep run first")

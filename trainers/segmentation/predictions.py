@@ -27,20 +27,22 @@ ENLARGED = 4
 """Slices that are brought to their own size at a time."""
 
 
-@torch.no_grad()
 def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np.uint8]:
     """Most probable class on the original grid, uint8 (Z, H, W); probabilities are resized, never labels."""
     volume = data.volumes[patient]
-    images_ZCRR = torch.from_numpy(data.image_rows(slice(volume.rows.start, volume.rows.stop)))
-    device = next(model.parameters()).device
-    labels = [
-        most_likely(enlarged(some_BKRR, volume.resize))
-        for batch_BCRR in images_ZCRR.split(BATCH)
-        # a few at a time, which on a CPU stay in its cache
-        for some_BKRR in probabilities(model, batch_BCRR.to(device)).split(ENLARGED)
-    ]
+    images_ZCRR = data.image_rows(slice(volume.rows.start, volume.rows.stop))
+    labels = [most_likely(planes) for planes in volume_probabilities(model, images_ZCRR, volume.resize)]
     labels_ZHW: NDArray[np.uint8] = torch.cat(labels).cpu().numpy()
     return labels_ZHW
+
+
+def volume_probabilities(model: nn.Module, images_ZCRR: NDArray[np.float32], resize: Resize) -> Iterator[Tensor]:
+    """Class probabilities of a patient's slices on the original grid, some (n, K, H, W) at a time, on the device."""
+    device = next(model.parameters()).device
+    for batch_BCRR in torch.from_numpy(images_ZCRR).split(BATCH):
+        # a few at a time, which on a CPU stay in its cache
+        for some_BKRR in probabilities(model, batch_BCRR.to(device)).split(ENLARGED):
+            yield enlarged(some_BKRR, resize)
 
 
 def enlarged(planes_NKRR: Tensor, resize: Resize) -> Tensor:
@@ -79,7 +81,7 @@ def write_predictions(
             raise UserError(
                 f"patient {patient!r} in {prepared} cannot be a file name; rename it in the source without / and \\"
             )
-    model = _segmenter(network, data, prepared, device)
+    model = open_network(network, data, prepared, device)
     for patient in patients:
         path = folder / f"{patient}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,8 @@ def write_predictions(
         yield unfinished.replace(path)
 
 
-def _segmenter(network: Path, data: SliceSet, prepared: Path, device: str) -> nn.Module:
+def open_network(network: Path, data: SliceSet, prepared: Path, device: str) -> nn.Module:
+    """The network of a segment trial's output, in evaluation mode. Raises UserError: it is of other data."""
     shape = SegmenterArchitecture.model_validate_json((network / ARCHITECTURE).read_text())
     if (shape.modalities, shape.classes) != (len(data.modalities), len(data.classes)):
         raise UserError(
