@@ -14,6 +14,7 @@ from medsweep.commands import data, inside, launch, reference, results, sweeps, 
 from medsweep.commands import store as upkeep
 from medsweep.errors import SeveralError, UserError
 from medsweep.stop_signals import STOPPED_EXIT, stop_signals
+from medsweep.store.location import require_no_url
 from medsweep.store.store import DamagedError
 
 P = ParamSpec("P")
@@ -31,6 +32,8 @@ def with_plain_errors(command: Callable[P, int]) -> Callable[P, None]:
         with stop_signals() as stop:
             try:
                 stop.require_none()
+                for name, value in kwargs.items():
+                    require_no_url(f"--{name.replace('_', '-')}", value)
                 code = command(*args, **kwargs)
             except BaseException as error:
                 if stop.requested or isinstance(error, KeyboardInterrupt):  # whatever the signal has torn

@@ -28,6 +28,7 @@ from medsweep.errors import UserError, nearest
 from medsweep.files import sha256_of
 from medsweep.identity import short
 from medsweep.store.lease import is_live
+from medsweep.store.location import require_no_url
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -101,6 +102,7 @@ class Store:
     @classmethod
     def open(cls, root: Path) -> "Store":
         """Open a store to look at it, making its folder. Raises UserError: it cannot be made or read."""
+        require_no_url("--store", root)
         try:
             root.mkdir(parents=True, exist_ok=True)
             os.listdir(root)
@@ -117,6 +119,7 @@ class Store:
         Raises:
             UserError: there is no such folder, or it cannot be read.
         """
+        require_no_url("--store", root)
         if not root.is_dir():
             raise UserError(f"there is no store {root}; give its folder with --store")
         return cls.open(root)
@@ -130,6 +133,7 @@ class Store:
         Raises:
             UserError: the folder cannot be made or written to.
         """
+        require_no_url("--store", root)
         try:
             root.mkdir(parents=True, exist_ok=True)
             folders = [root, *(folder for folder in root.iterdir() if folder.is_dir() and folder.name[0] != ".")]
