@@ -74,7 +74,7 @@ def test_finer_pixels_are_seen_at_the_size_of_training(slices, segmenter, listin
     assert remark == "pixels of 0.9 x 0.9 mm, resampled to 2.06 x 2.02 mm as in training"
     plain.slicer[4:32, 4:28].to_filename(tmp_path / "own.nii.gz")
     both = network.predict(tmp_path / "own.nii.gz").repeat(2, axis=0).repeat(2, axis=1)
-    assert dice(both, network.predict(tmp_path / "part.nii.gz")) > 0.9
+    assert dice(both, network.predict(tmp_path / "part.nii.gz")) > 0.8
 
 
 def test_modalities_in_files_of_their_own_are_one_patient(slices, segmenter, listing, tmp_path):
