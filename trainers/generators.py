@@ -77,8 +77,9 @@ def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArra
         raise RuntimeError(f"slices of test patients among the training rows: {sorted(tested)[:5]}")
     require_within("prepared slices", slices.folder, groups.train)
     if len(rows) == 0:
+        whole = " and is labelled whole, without ignored pixels" if slices.ignores else ""
         raise UserError(
-            f"no slice of the {len(groups.train)} training patients of fold {fold.index} shows a class, so there is "
-            "nothing to learn a mask from; take more patients"
+            f"no slice of the {len(groups.train)} training patients of fold {fold.index} shows a class{whole}, so "
+            "there is nothing to learn a mask from; take more patients"
         )
     return groups.train, rows

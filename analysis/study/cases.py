@@ -13,7 +13,7 @@ import pandas as pd
 
 from medsweep.analysis.table.arms import TrialRef
 from medsweep.analysis.table.reduction import Reduced
-from medsweep.analysis.table.validation import UNDEFINED
+from medsweep.analysis.table.validation import EMPTY
 
 WORST: Final = 2
 """Cases that are listed for each arm."""
@@ -110,7 +110,7 @@ def cohort_of(table: pd.DataFrame, metric: str) -> tuple[CohortClass, ...]:
     rows = rows[columns].drop_duplicates(["patient", "class"]).astype({"class": str})
     classes = []
     for name, own in rows.groupby("class", sort=True):
-        without = own["status"].isin(UNDEFINED)
+        without = own["status"].isin(EMPTY)
         volumes = np.array([])
         if "volume_ref_ml" in own:
             volumes = own.loc[~without, "volume_ref_ml"].dropna().to_numpy(dtype=np.float64)

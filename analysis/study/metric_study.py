@@ -25,7 +25,7 @@ from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman
 from medsweep.analysis.stats.pairwise import AllPairs, Pairwise, all_pairs, pairwise
 from medsweep.analysis.stats.wilcoxon import Wilcoxon, against_control
 from medsweep.analysis.table.reduction import AnalysisRules, FlowStep, Reduced, difference
-from medsweep.analysis.table.validation import NO_ROW, REPLICATE
+from medsweep.analysis.table.validation import NO_ROW, REPLICATE, UNKNOWN
 from medsweep.metric_record import Metric
 
 
@@ -156,11 +156,15 @@ class Cause:
 
 
 def causes_of(rows: pd.DataFrame, rules: AnalysisRules, metric: Metric) -> tuple[Cause, ...]:
-    """Counts for one metric in a table that ``validation.validated`` returned; every cause, also those of 0."""
+    """Counts for one metric in a table that ``validation.validated`` returned; every cause, also those of 0,
+    except voxels that are ignored, which few datasets have.
+    """
     scores = rows[rows["metric"] == metric.name]
     causes = []
     for status, rule in _rule_texts(rules, metric).items():
         cells = scores[scores["status"] == status]
+        if status in UNKNOWN and cells.empty:
+            continue
         runs = len(cells[["arm", *REPLICATE]].drop_duplicates())
         causes.append(Cause(status, len(cells), runs, int(cells["patient"].nunique()), rule))
     return tuple(causes)
@@ -177,6 +181,7 @@ def _rule_texts(rules: AnalysisRules, metric: Metric) -> dict[str, str]:
         "ok": "scored as it is",
         "empty-both": empty,
         "empty-reference": empty,
+        "ignored": "distances are unknown; the patient is left out for this class, in all arms",
         "missed": f"counts; scored {worst}",
         "diverged": f"counts; scored {worst}" if rules.diverged == "worst" else "the analysis stops",
         "absent": absent,

@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from medsweep.analysis.records import Array, decimals_of
-from medsweep.analysis.table.validation import ABSENT, NO_ROW, REPLICATE, absent_summary, undefined_pairs
+from medsweep.analysis.table.validation import ABSENT, NO_ROW, REPLICATE, UNKNOWN, absent_summary, undefined_pairs
 from medsweep.config import Config
 from medsweep.errors import UserError, nearest
 from medsweep.metric_record import Metric
@@ -173,7 +173,7 @@ def _drop_unheld(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
 
 
 def _drop_undefined(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
-    """Drop (patient, class) pairs whose reference is empty, for all arms, and count them."""
+    """Drop (patient, class) pairs whose reference is empty or unknown, for all arms, and count them."""
     pairs = pd.MultiIndex.from_frame(rows[["patient", "class"]])
     undefined = undefined_pairs(rows)
     defined = rows[~pairs.isin(undefined)]
@@ -183,7 +183,23 @@ def _drop_undefined(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
     flow.append(FlowStep("no class left in the reference", "patients", before, defined["patient"].nunique()))
     if defined.empty:
         raise UserError("no patient has any foreground class in the reference; check the labels of the data set")
-    return defined
+    return _drop_ignored(defined, flow)
+
+
+def _drop_ignored(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
+    unknown = undefined_pairs(rows, UNKNOWN)
+    if unknown.empty:
+        return rows
+    pairs = pd.MultiIndex.from_frame(rows[["patient", "class"]])
+    known = rows[~pairs.isin(unknown)]
+    total, before = len(pairs.unique()), rows["patient"].nunique()
+    flow.append(
+        FlowStep("voxels are ignored, so distances are unknown", "patient-class pairs", total, total - len(unknown))
+    )
+    flow.append(FlowStep("no class left with known distances", "patients", before, known["patient"].nunique()))
+    if known.empty:
+        raise UserError("every patient has ignored voxels, so no distance is known; take an overlap such as dice")
+    return known
 
 
 def _drop_absent(rows: pd.DataFrame, rules: AnalysisRules, flow: list[FlowStep]) -> pd.DataFrame:

@@ -10,8 +10,10 @@ from medsweep.errors import UserError, nearest
 KEY: Final = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
 REPLICATE: Final = ["fold", "seed"]
 TEXT: Final = ["dataset", "arm", "patient", "class", "metric", "status"]
-STATUSES: Final = ("ok", "empty-both", "empty-reference", "missed", "diverged", "absent")
-UNDEFINED: Final = ("empty-both", "empty-reference")
+STATUSES: Final = ("ok", "empty-both", "empty-reference", "ignored", "missed", "diverged", "absent")
+EMPTY: Final = ("empty-both", "empty-reference")
+UNKNOWN: Final = ("ignored",)
+"""Of a distance of a patient with ignored voxels, through which the boundary may run."""
 NO_ROW: Final = "no row"
 """Status given here to a cell of the design that the table does not mention."""
 ABSENT: Final = ("absent", NO_ROW)
@@ -41,10 +43,10 @@ def validated(table: pd.DataFrame, arms: Sequence[str], primary: str) -> pd.Data
     return _with_holes(rows, arms).sort_values(KEY, kind="stable", ignore_index=True)
 
 
-def undefined_pairs(rows: pd.DataFrame) -> pd.MultiIndex:
-    """(patient, class) pairs whose reference is empty."""
-    empty = rows.loc[rows["status"].isin(UNDEFINED), ["patient", "class"]]
-    return pd.MultiIndex.from_frame(empty.drop_duplicates())
+def undefined_pairs(rows: pd.DataFrame, statuses: Sequence[str] = EMPTY) -> pd.MultiIndex:
+    """(patient, class) pairs with one of the statuses, by which no arm has a value: the reference is empty."""
+    undefined = rows.loc[rows["status"].isin(statuses), ["patient", "class"]]
+    return pd.MultiIndex.from_frame(undefined.drop_duplicates())
 
 
 def absent_summary(rows: pd.DataFrame) -> str:

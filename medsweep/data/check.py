@@ -18,6 +18,7 @@ from medsweep.data.cohort import CaseFacts, compare, inside_of
 from medsweep.data.copies import sketch, voxel_hash
 from medsweep.data.dataset import Case, Finding, Inside, Listing, Severity
 from medsweep.data.header import Grid
+from medsweep.data.ignored import IGNORED
 from medsweep.data.nifti import class_indices
 from medsweep.data.remembered import Remembered
 from medsweep.data.scaling import is_hounsfield, look, remarks
@@ -156,6 +157,7 @@ def _examine(case: Case, listing: Listing) -> Found:
     facts = _facts(listing, loaded)
     checks = [*_headers(loaded), *_geometry(facts, loaded), *_intensities(listing, loaded, facts)]
     checks += _image_as_mask(listing, loaded)
+    checks += _ignored(facts, loaded)
     if not facts.foreground_slices:
         checks.append(("warning", case.label, "the mask is empty"))
     elif absent := [name for name, voxels in zip(listing.classes, facts.voxels, strict=True) if voxels == 0]:
@@ -169,7 +171,9 @@ def _examine(case: Case, listing: Listing) -> Found:
 def _facts(listing: Listing, loaded: LoadedCase) -> CaseFacts:
     planes = loaded.label_planes()
     count = len(listing.classes)
-    per_slice = np.stack([np.bincount(plane.ravel(), minlength=count) for plane in planes])
+    of_values = np.stack([np.bincount(plane.ravel(), minlength=256) for plane in planes])
+    per_slice, ignored = of_values[:, :count], of_values[:, IGNORED] * loaded.has_ignored
+    has_foreground = per_slice[:, 1:].any(axis=1)
     return CaseFacts(
         id=loaded.case.id,
         shape=(planes.shape[0], planes.shape[1], planes.shape[2]),
@@ -178,12 +182,26 @@ def _facts(listing: Listing, loaded: LoadedCase) -> CaseFacts:
         slice_axis=loaded.slice_axis,
         voxels=tuple(per_slice.sum(axis=0).tolist()),
         slices=tuple((per_slice > 0).sum(axis=0).tolist()),
-        foreground_slices=int(per_slice[:, 1:].any(axis=1).sum()),
+        foreground_slices=int(has_foreground.sum()),
         zeros=loaded.zeros,
-        scaled=tuple(look(volume, loaded.labels, listing.intensity) for volume in loaded.image),
+        scaled=tuple(look(volume, loaded.classes, listing.intensity) for volume in loaded.image),
         copies=tuple(voxel_hash(volume) for volume in (*loaded.image, loaded.labels)),
         sketches=tuple(sketch(volume) for volume in loaded.image),
+        ignored=int(ignored.sum()),
+        ignored_slices=int((ignored > 0).sum()),
+        whole_slices=int((has_foreground & (ignored == 0)).sum()),
     )
+
+
+def _ignored(facts: CaseFacts, loaded: LoadedCase) -> Findings:
+    if facts.ignored:
+        share = facts.ignored / loaded.labels.size
+        what = (
+            f"{share:.1%} of voxels are ignored, in {facts.ignored_slices} of {facts.shape[0]} slices: losses and "
+            "overlaps leave them out, generators and pools leave out these slices, and the case has no surface "
+            "distances"
+        )
+        yield "warning", loaded.case.label, what
 
 
 def _headers(loaded: LoadedCase) -> Findings:

@@ -46,6 +46,12 @@ class CaseFacts:
     """``voxel_hash`` by modality, then of the labels."""
     sketches: tuple[tuple[float, ...], ...]
     """``sketch`` by modality."""
+    ignored: int = 0
+    """Voxels that nobody labelled."""
+    ignored_slices: int = 0
+    """Slices that hold some."""
+    whole_slices: int = 0
+    """Slices with foreground that hold none."""
 
 
 def inside_of(listing: Listing, zeros: Sequence[Sequence[float]]) -> tuple[Inside, ...]:
@@ -72,6 +78,7 @@ def compare(listing: Listing, cases: Sequence[CaseFacts]) -> list[Finding]:
         *_directions(listing, cases, files),
         *_absent_classes(listing, cases, files),
         *_divided(listing, cases, files),
+        *_nowhere_whole(cases, files),
     ]
 
 
@@ -179,6 +186,16 @@ def _divided(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case
                 "intensity: {inside: nonzero} or {inside: all}"
             )
             yield Finding("warning", "-", path, what)
+
+
+def _nowhere_whole(cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:
+    """A cohort of which no slice with foreground is labelled in every pixel."""
+    if any(facts.ignored for facts in cases) and not any(facts.whole_slices for facts in cases):
+        what = (
+            "every slice with foreground has ignored voxels; U-Nets can be trained and scored, and no generator can be "
+            "trained, since each needs slices that are labelled whole"
+        )
+        yield Finding("warning", "-", str(files[cases[0].id].label), what)
 
 
 def _words(inside: Inside) -> str:

@@ -117,7 +117,7 @@ class Listing(DatasetFormat):
     other_values_are_background: bool = False
     """Whether a stored value that ``values`` lacks is background; else it is refused."""
     ignored_value: int | None = None
-    """A stored value that means voxels to be left out, which is refused; None where there is none."""
+    """A stored value that means voxels that nobody labelled; None where there is none."""
     stacked: bool = False
     """Whether the modalities are the fourth axis of one file."""
     image_channels: tuple[int | None, ...] = ()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medsweep.data.content import all_bytes
 from medsweep.data.geometry import from_planes
 from medsweep.data.header import SAME_GRID, Grid, read_header, trimmed, voxels_apart
+from medsweep.data.ignored import IGNORED
 from medsweep.data.slices import SliceSet, StoredGeometry
 from medsweep.errors import UserError
 
@@ -48,7 +49,7 @@ class Scan:
     path: Path
     array: NDArray[Any]
     """Image: (C, X, Y, Z), float32, or float64 where float32 would lose grey values. Labels: uint8 (X, Y, Z), class
-    indices."""
+    indices and ``IGNORED``."""
     grid: Grid
 
 
@@ -96,23 +97,24 @@ def read_labels(
 ) -> Scan:
     """Read a label volume of any numeric type; ``values`` has the class index of each stored value.
 
-    Whole values that are not among ``values`` are refused, unless ``others_are_background``. ``ignored`` is the value
-    of voxels that the data's owners leave out; it is refused too, since no loss or score here leaves voxels out.
+    Whole values that are not among ``values`` are refused, unless ``others_are_background``. Voxels of the value
+    ``ignored`` become ``IGNORED``.
 
     Raises:
         UserError: as ``read_grid``, or a value that is not whole or not among ``values``.
     """
     with _readable(path):
         array, grid = _voxels(path, 1)
-    numbered, undeclared = class_indices(array, values)
+    known = values if ignored is None else {**values, ignored: IGNORED}
+    numbered, undeclared = class_indices(array, known)
     others = np.unique(array[undeclared])
     with np.errstate(invalid="ignore"):  # infinite labels
         whole = np.abs(others - np.rint(others)) <= WHOLE
     refused = others[~whole] if others_are_background else others
     if len(refused):
-        left_out = ignored if ignored in refused else None
         declared = {value: classes[index] for value, index in values.items()}
-        raise UserError(_refusal(path, refused, bool(whole.all()), declared, grid, left_out=left_out))
+        declared |= {} if ignored is None else {ignored: "ignored"}
+        raise UserError(_refusal(path, refused, bool(whole.all()), declared, grid))
     if len(others) > MOST_LABELS:
         remark = f"holds {len(others):,} values that no class has, as an image does; is this the mask?"
         grid = replace(grid, remarks=(*grid.remarks, ("warning", remark)))
@@ -131,9 +133,7 @@ def class_indices(array: NDArray[Any], values: Mapping[int, int]) -> tuple[NDArr
     return numbered.astype(np.uint8, copy=False), undeclared
 
 
-def _refusal(
-    path: Path, refused: NDArray[Any], whole: bool, declared: Mapping[int, str], grid: Grid, *, left_out: int | None
-) -> str:
+def _refusal(path: Path, refused: NDArray[Any], whole: bool, declared: Mapping[int, str], grid: Grid) -> str:
     """Which values of a label file are refused, what is declared, and where scaling is the cause, how to mend it."""
     shown = ", ".join(f"{float(value):g}" for value in refused[:LISTED])
     more = f" and {len(refused) - LISTED} more" if len(refused) > LISTED else ""
@@ -142,11 +142,6 @@ def _refusal(
     many = f"{len(declared)} values from {min(declared)} to {max(declared)}"
     known = str(dict(sorted(declared.items()))) if len(declared) <= LISTED else many
     text = f"{what} label {values} {shown}{more} in {path}; declared are {known}"
-    if left_out is not None:
-        return (
-            f"{text}; {left_out} is 'ignore', and no loss or score here leaves voxels out: leave the case out, or "
-            "describe the folder in medsweep.yaml with other_labels: background, which counts them as background"
-        )
     if whole and len(refused) > MOST_LABELS:
         return f"{text}; so many are those of an image, is this the mask?"
     if whole:

@@ -23,6 +23,7 @@ from medsweep.data.dataset import Case, Inside, Intensity, Listing
 from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import split
 from medsweep.data.geometry import Resize
+from medsweep.data.ignored import IGNORED
 from medsweep.data.intensity import Constants
 from medsweep.data.source import fingerprint, inspect_source, is_made_up, open_listing
 from medsweep.data.volumes import LoadedCase, in_parallel, load, slice_count
@@ -80,9 +81,9 @@ class PreparedCase:
     images: NDArray[np.float32]
     """(Z, C, R, R)"""
     masks: NDArray[np.uint8]
-    """(Z, R, R)"""
+    """(Z, R, R), class indices, and ``IGNORED`` where the dataset has an ignored value."""
     planes: NDArray[np.uint8]
-    """Labels on the original grid, (Z, H, W)."""
+    """The same on the original grid, (Z, H, W)."""
     resize: Resize
 
 
@@ -116,7 +117,7 @@ class SliceWriter:
     """
 
     def __init__(self, output: Path, listing: Listing, config: PrepareConfig, *, resume: bool) -> None:
-        self._output, self._classes = output, listing.classes
+        self._output, self._classes, self._ignores = output, listing.classes, listing.ignored_value is not None
         counts = [slice_count(case, listing) for case in listing.cases]
         first = np.cumsum([0, *counts]).tolist()
         self._first = {case.id: row for case, row in zip(listing.cases, first[:-1], strict=True)}
@@ -138,9 +139,11 @@ class SliceWriter:
         labels = range(len(self._classes))
         areas = np.stack([np.count_nonzero(prepared.masks == label, axis=(1, 2)) for label in labels], 1)
         vanished = [label for label in labels if (prepared.planes == label).any() and not areas[:, label].any()]
+        ignored = np.count_nonzero(prepared.masks == IGNORED, axis=(1, 2)).tolist() if self._ignores else None
         return {
             "patient": patient,
             "areas": areas.tolist(),
+            **({} if ignored is None else {"ignored": ignored}),
             "hashes": [sha256_of(path) for path in loaded.case.files],
             "volume": {
                 "first": first,
@@ -184,6 +187,7 @@ def _index(entry: Entry, classes: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {"patient": entry["patient"], "slice": np.arange(len(areas)), "foreground": areas[:, 1:].sum(1)}
         | {f"area_{name}": areas[:, label] for label, name in enumerate(classes[1:], start=1)}
+        | ({"ignored": entry["ignored"]} if "ignored" in entry else {})
         | dict(zip(("z_mm", "y_mm", "x_mm"), volume["spacing_mm"], strict=True))
         | {"affine": affines}
     )
@@ -200,7 +204,7 @@ def _constants(config: PrepareConfig, listing: Listing, trial: Trial) -> tuple[C
 
     def sampled(case: Case) -> list[intensity.Volume]:
         loaded = load(case, listing)
-        return [intensity.sample(volume, loaded.labels) for volume in loaded.image]
+        return [intensity.sample(volume, loaded.classes) for volume in loaded.image]
 
     samples = list(in_parallel(sampled, [case for case in listing.cases if case.id in set(train)], trial.threads))
     by_modality = zip(listing.modalities, zip(*samples, strict=True), strict=True)
@@ -244,6 +248,7 @@ def _cohort(
         "modalities": listing.modalities,
         "classes": listing.classes,
         "values": {str(value): index for value, index in listing.values.items()},
+        **({} if listing.ignored_value is None else {"ignored_value": listing.ignored_value}),
         "regions": listing.regions,
         "resolution": config.resolution,
         "slice_axis": listing.slice_axis,

@@ -14,6 +14,7 @@ from medsweep.data import volumes
 from medsweep.data.cohort import inside_of
 from medsweep.data.colours import class_colours
 from medsweep.data.dataset import Case, Finding, Intensity, Listing
+from medsweep.data.ignored import IGNORED, as_background
 from medsweep.data.intensity import fit, sample
 from medsweep.data.prepare import prepare_case, recipes_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OPACITY = 0.45
+WHITE = (1.0, 1.0, 1.0)
 SHOWN_SD = 3.0
 """z-scores from minus to plus this are drawn from black to white."""
 
@@ -43,7 +45,7 @@ class Row:
     images: NDArray[np.float32]
     """(C, R, R), as networks see them."""
     mask: NDArray[np.uint8]
-    """(R, R), class indices."""
+    """(R, R), class indices, and ``IGNORED`` where the dataset has an ignored value."""
 
 
 def fullest_slices(listing: Listing, *, resolution: int, patients: int) -> tuple[list[Row], list[Finding]]:
@@ -64,7 +66,7 @@ def fullest_slices(listing: Listing, *, resolution: int, patients: int) -> tuple
             continue
         cases.append(case)
         zeros.append(loaded.zeros)
-        samples.append([sample(volume, loaded.labels) for volume in loaded.image])
+        samples.append([sample(volume, loaded.classes) for volume in loaded.image])
     recipes, constants = recipes_of(listing, inside_of(listing, zeros)), None
     if listing.intensity.scale == "cohort" and cases:
         by_modality = zip(listing.modalities, zip(*samples, strict=True), strict=True)
@@ -72,7 +74,8 @@ def fullest_slices(listing: Listing, *, resolution: int, patients: int) -> tuple
     rows = []
     for case in cases:
         prepared = prepare_case(volumes.load(case, listing), resolution, recipes, constants)
-        number = int(np.count_nonzero(prepared.masks, axis=(1, 2)).argmax())
+        foreground = as_background(prepared.masks, ignores=listing.ignored_value is not None) > 0
+        number = int(np.count_nonzero(foreground, axis=(1, 2)).argmax())
         rows.append(Row(case.id, number, len(prepared.masks), prepared.images[number], prepared.masks[number]))
     return rows, findings
 
@@ -82,10 +85,12 @@ def grey_range(recipe: Intensity) -> tuple[float, float]:
     return (-1.0, 1.0) if recipe.scale == "window" else (-SHOWN_SD, SHOWN_SD)
 
 
-def overlay(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(R, R) class indices to (R, R, 4) translucent colours, background clear."""
+def overlay(mask: NDArray[np.uint8], *, ignores: bool = False) -> NDArray[np.float32]:
+    """(R, R) class indices to (R, R, 4) translucent colours, background clear, ignored pixels white."""
     colours = np.zeros((1 + len(class_colours()), 4), np.float32)
     colours[1:, :3], colours[1:, 3] = class_colours() / np.float32(255), OPACITY
+    if ignores:
+        colours[IGNORED, :3] = WHITE
     painted: NDArray[np.float32] = colours[mask]
     return painted
 
@@ -101,7 +106,9 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
 
     columns = len(listing.modalities) + 1
     head = 0.35 + 0.2 * len(remarks)
-    names, width = listing.classes[1:], INCHES * columns + 1.2
+    ignores = listing.ignored_value is not None
+    colours = [*class_colours()[: len(listing.classes) - 1] / 255, *([WHITE] if ignores else [])]
+    names, width = (*listing.classes[1:], *(["ignored"] if ignores else [])), INCHES * columns + 1.2
     beside = max(1, min(len(names), int(width / (0.6 + LETTER_INCHES * max(map(len, names))))))
     legend = 0.1 + LINE_INCHES * -(-len(names) // beside)
     height = INCHES * len(rows) + 0.3 + head + legend
@@ -113,7 +120,7 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
         wspace=0.03, hspace=0.03,
     )  # fmt: skip
     for axes, row in zip(grid, rows, strict=True):
-        _draw_row(axes, row, grey_range(listing.intensity))
+        _draw_row(axes, row, grey_range(listing.intensity), ignores=ignores)
     for axis, name in zip(grid[0], [*listing.modalities, "labels"], strict=True):
         axis.set_title(name, fontsize=9, pad=3, parse_math=False)
     figure.text(0.02, 1 - 0.2 / height, title, fontsize=10, fontweight="bold", va="center", parse_math=False)
@@ -122,7 +129,8 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
             0.02, 1 - (0.42 + 0.2 * number) / height, remark, fontsize=8, va="center", color="#a00000", parse_math=False
         )
     patches = [
-        Patch(color=colour / 255, label=str(number)) for number, colour in enumerate(class_colours()[: len(names)])
+        Patch(facecolor=colour, edgecolor="black" if colour is WHITE else colour, label=str(number))
+        for number, colour in enumerate(colours)
     ]
     shown = figure.legend(
         handles=patches, loc="lower center", ncols=beside, fontsize=8, frameon=False, labelspacing=0.3, borderpad=0.2,
@@ -135,12 +143,12 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
         figure.savefig(out, dpi=110)
 
 
-def _draw_row(axes: Sequence["Axes"], row: Row, grey: tuple[float, float]) -> None:
+def _draw_row(axes: Sequence["Axes"], row: Row, grey: tuple[float, float], *, ignores: bool) -> None:
     for axis, image in zip(axes, [*row.images, row.images[0]], strict=True):
         # Planes grow upwards or to the front with their row number, so the first row belongs at the bottom.
         axis.imshow(image, cmap="gray", vmin=grey[0], vmax=grey[1], origin="lower", interpolation="nearest")
         axis.set(xticks=[], yticks=[])
-    axes[-1].imshow(overlay(row.mask), origin="lower", interpolation="nearest")
+    axes[-1].imshow(overlay(row.mask, ignores=ignores), origin="lower", interpolation="nearest")
     # A long id runs over several lines, cut after underscores where that is possible.
     patient = "\n".join(textwrap.wrap(row.patient.replace("_", "_ "), 15)).replace("_ ", "_")
     text = f"{patient}\nslice {row.slice + 1}\nof {row.slices}"

@@ -53,6 +53,7 @@ class Remembered:
             "classes": listing.classes,
             "values": {str(value): index for value, index in sorted(listing.values.items())},
             "others": listing.other_values_are_background,
+            "ignored": listing.ignored_value,
             "stacked": listing.stacked,
             "channels": [listing.image_channels, listing.structure_channels, listing.later_covers],
             "slice_axis": listing.slice_axis,

@@ -3,10 +3,11 @@
 Files of a slice set (R = resolution in pixels, N = all slices of all patients, C = modalities)::
 
     images.npy      float32 or float16 (N, C, R, R)   normalised, channels in the order of cohort.json
-    masks.npy       uint8   (N, R, R)      class index, 0 = background
-    index.parquet   one row per slice: patient, slice, foreground and area_CLASS in pixels, z_mm, y_mm, x_mm, affine
+    masks.npy       uint8   (N, R, R)      class index, 0 = background, 255 = ignored where the dataset ignores voxels
+    index.parquet   one row per slice: patient, slice, foreground and area_CLASS in pixels, ignored likewise where the
+                    dataset ignores voxels, z_mm, y_mm, x_mm, affine
     cohort.json     modalities, classes, regions, how intensities were scaled, and per patient the geometry
-    reference/ID.npz  uint8 (Z, H, W)      labels on the original grid, slices first
+    reference/ID.npz  uint8 (Z, H, W)      the masks on the original grid, slices first
     fitted_on.json  patients that cohort intensities were fitted on, where there are any
 """
 
@@ -75,6 +76,8 @@ class SliceSet:
     """How each modality was scaled."""
     constants: tuple[Constants, ...] | None
     """By modality, where they were fitted on the cohort."""
+    ignores: bool = False
+    """Whether ``medsweep.data.ignored.IGNORED`` in masks and references is a voxel that nobody labelled."""
 
     @classmethod
     def open(cls, folder: Path) -> "SliceSet":
@@ -97,6 +100,7 @@ class SliceSet:
                 Intensity(**cohort["intensity"] | {"inside": inside}) for inside in cohort["inside"].values()
             ),
             constants=fitted and tuple(Constants(**scale) for scale in fitted.values()),
+            ignores="ignored_value" in cohort,
         )
 
     @cached_property
@@ -109,11 +113,18 @@ class SliceSet:
         """Side of a slice in pixels."""
         return int(self.masks.shape[-1])
 
-    def rows(self, patients: Sequence[str], *, foreground_only: bool = False) -> NDArray[np.int64]:
-        """Row numbers of the slices of ``patients``, ascending."""
+    def rows(
+        self, patients: Sequence[str], *, foreground_only: bool = False, partly_labelled: bool = False
+    ) -> NDArray[np.int64]:
+        """Row numbers of the slices of ``patients``, ascending.
+
+        Slices with ignored pixels are left out; with ``partly_labelled`` only those that have no other pixels.
+        """
         keep = self.index["patient"].isin(list(patients))
         if foreground_only:
             keep &= self.index["foreground"] > 0
+        if self.ignores:
+            keep &= self.index["ignored"] < (self.resolution**2 if partly_labelled else 1)
         return np.flatnonzero(keep.to_numpy())
 
     def image_rows(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
@@ -121,7 +132,10 @@ class SliceSet:
         return np.array(self.images[rows], dtype=np.float32)
 
     def slices_per_patient(self, patients: Sequence[str]) -> int:
-        """Rounded mean number of foreground slices of ``patients``: the size of a synthetic patient."""
+        """Rounded mean number of foreground slices of ``patients``: the size of a synthetic patient.
+
+        Slices with ignored pixels do not count.
+        """
         return max(1, round(len(self.rows(patients, foreground_only=True)) / max(1, len(patients_of(patients)))))
 
     @property
@@ -131,7 +145,7 @@ class SliceSet:
         return owners_N
 
     def reference(self, patient: str) -> NDArray[np.uint8]:
-        """Labels of ``patient`` on the original grid, uint8 (Z, H, W)."""
+        """Labels of ``patient`` on the original grid, uint8 (Z, H, W), ``IGNORED`` where the dataset ignores voxels."""
         with np.load(self.folder / "reference" / f"{patient}.npz", allow_pickle=False) as file:
             array: NDArray[np.uint8] = file["labels"]
         return array

@@ -215,6 +215,7 @@ def fingerprint(listing: Listing, hashes: Mapping[str, Sequence[str]]) -> str:
             "slice_axis": listing.slice_axis,
             "intensity": listing.intensity,
             **_channels(listing),
+            **({} if listing.ignored_value is None else {"ignored": listing.ignored_value}),
             "cases": [[case.id, *hashes[case.id]] for case in listing.cases],
         }
     )

@@ -13,6 +13,7 @@ from medsweep.data import nifti
 from medsweep.data.dataset import Case, Finding, Listing
 from medsweep.data.geometry import as_in_memory, plane_axes, to_planes
 from medsweep.data.header import Grid
+from medsweep.data.ignored import IGNORED, as_background
 from medsweep.data.intensity import Volume
 from medsweep.data.structures import read_structures
 from medsweep.errors import UserError
@@ -28,13 +29,20 @@ class LoadedCase:
     image: tuple[Volume, ...]
     """Per modality (X, Y, Z), in the file's unit."""
     labels: NDArray[np.uint8]
-    """(X, Y, Z) class indices."""
+    """(X, Y, Z) class indices, and ``IGNORED`` where there is an ignored value."""
     image_grids: tuple[Grid, ...]
     """As stored, per image file."""
     label_grids: tuple[Grid, ...]
     """As stored, of the label file or of each structure."""
     slice_axis: int
     """Canonical axis along which slices are cut."""
+    has_ignored: bool = False
+    """Whether some voxels are ``IGNORED``."""
+
+    @property
+    def classes(self) -> NDArray[np.uint8]:
+        """The labels with ignored voxels as background, (X, Y, Z)."""
+        return as_background(self.labels, ignores=self.has_ignored)
 
     @property
     def grid(self) -> Grid:
@@ -58,7 +66,7 @@ class LoadedCase:
         return np.ascontiguousarray(to_planes(self.image[channel], self.slice_axis))
 
     def label_planes(self) -> NDArray[np.uint8]:
-        """(Z, H, W) class indices, slices first, contiguous."""
+        """The labels as (Z, H, W), slices first, contiguous."""
         return np.ascontiguousarray(to_planes(self.labels, self.slice_axis))
 
 
@@ -91,7 +99,9 @@ def load(case: Case, listing: Listing) -> LoadedCase:
                 f"in {label.path} ({label.grid.axes}); name it by anatomy: data.slice_axis: axial, coronal or sagittal"
             )
     channels = tuple(channel for image in images for channel in image.array)
-    return LoadedCase(case, channels, label.array, tuple(image.grid for image in images), label_grids, axis)
+    grids = tuple(image.grid for image in images)
+    has_ignored = listing.ignored_value is not None and bool((label.array == IGNORED).any())
+    return LoadedCase(case, channels, label.array, grids, label_grids, axis, has_ignored)
 
 
 def refusal(case: Case, error: Exception) -> Finding:

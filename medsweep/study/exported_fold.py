@@ -12,6 +12,7 @@ from numpy.lib.format import open_memmap
 
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Fold, patients_of
+from medsweep.data.ignored import IGNORED
 from medsweep.data.intensity import CLIP
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import DataSource
@@ -73,7 +74,7 @@ def export(prepared: Path, of: FoldOfSweep, out: Path, *, volumes: bool) -> tupl
 
     Files (n slices, C modalities, R pixels): images.npy float32 (n, C, R, R), masks.npy uint8 (n, R, R), slices.csv,
     fold.json with the ids, and pool/pool.yaml, which lacks but the pairs. With ``volumes``, all slices of these cases
-    as volumes/images/ID_0000.nii.gz and volumes/masks/ID.nii.gz too.
+    as volumes/images/ID_0000.nii.gz and volumes/masks/ID.nii.gz too; fold.json says which value of them is ignored.
 
     Raises:
         UserError: nothing can be learned from the training patients.
@@ -96,6 +97,7 @@ def export(prepared: Path, of: FoldOfSweep, out: Path, *, volumes: bool) -> tupl
         "dataset": of.data.dataset, "fold": of.fold.index, "resolution": side, "modalities": slices.modalities,
         "classes": slices.classes, "range": [-limit, limit], "train": cases,
     }  # fmt: skip
+    about |= {"ignored": IGNORED} if slices.ignores else {}
     values = {name: index for index, name in enumerate(slices.classes)}
     said = {"modalities": slices.modalities, "classes": values, "scale": "prepared", "fitted_on": f"../{FOLD_FILE}"}
     (out / POOL).mkdir(exist_ok=True)

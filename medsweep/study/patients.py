@@ -4,7 +4,8 @@ import pandas as pd
 
 from medsweep.data.folds import patient_of
 
-WORST_LAST = ("empty-both", "empty-reference", "ok", "missed", "diverged", "absent")
+UNDEFINED = ("empty-both", "empty-reference", "ignored")
+WORST_LAST = (*UNDEFINED, "ok", "missed", "diverged", "absent")
 """The status of a patient is the last of those that its cases have."""
 
 SUMS = ("n_ref", "n_pred", "tp", "fp", "fn", "volume_ref_ml", "volume_pred_ml")
@@ -15,15 +16,16 @@ def of_patients(cases: pd.DataFrame) -> pd.DataFrame:
     """A table of scores with one row for all cases of a patient, in the same order and with the same columns.
 
     A value is the mean over the cases whose reference holds the structure, so a distance is infinite where it is in one
-    of them. Counts and volumes are sums over these cases. The status is ``missed`` where one of them is. A patient none
-    of whose cases holds the structure has no value. A table without several cases of a patient comes back as it is.
+    of them. Cases whose distances ignored voxels make unknown have no part in those. Counts and volumes are sums over
+    these cases. The status is ``missed`` where one of them is. A patient none of whose cases holds the structure has no
+    value. A table without several cases of a patient comes back as it is.
     """
     owners = cases["patient"].map(patient_of)
     if owners.equals(cases["patient"]):
         return cases
     rows = cases.assign(patient=owners)
     keys = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
-    defined = ~rows["status"].isin(WORST_LAST[:2])
+    defined = ~rows["status"].isin(UNDEFINED)
     any_defined = defined.groupby([rows[key] for key in keys]).transform("any")
     kept = rows[defined | ~any_defined]
     ranked = kept.assign(status=kept["status"].map(WORST_LAST.index))

@@ -12,6 +12,11 @@ status                               Dice       HD95,ASSD  surface Dice  boundar
 
 A structure of the reference is missed where no predicted voxel overlaps it.
 
+Where the dataset ignores voxels, they are taken out of both masks before anything is counted. A patient who has some
+then has no distances, and no surface Dice and boundary bias either, since the boundary may run through what nobody
+labelled. Their status is ``ignored`` where the overlap has a value. The reference alone decides that, so it is the same
+in all arms.
+
 The counts and volumes are kept beside the values, so that any other rule can be applied afterwards.
 
 A surface is the set of voxels with a face neighbour outside their structure; everything beyond the volume is outside.
@@ -234,6 +239,9 @@ METRICS: Final[Mapping[str, Callable[[StructurePair], float]]] = {
 }
 """Every metric of a segmentation. A new one needs its function and its line here, and its record in
 ``medsweep.metrics``, which says among other things what a missed structure scores."""
+
+OVERLAPS: Final = ("dice",)
+"""Metrics of counts alone, which are known where voxels are ignored; all others are taken for metrics of surfaces."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Every slice of every patient is predicted, restacked and scored on the patient's
 """
 
 import json
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,10 +19,11 @@ from torch import nn
 
 from medsweep.data.fitted_on import require_unseen
 from medsweep.data.folds import Fold, split
+from medsweep.data.ignored import IGNORED, as_background
 from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import StageConfig
 from medsweep.metrics import REGION
-from medsweep.trainers.measures.structures import bounding_box, diagonal_mm, score, volume_ml
+from medsweep.trainers.measures.structures import OVERLAPS, bounding_box, diagonal_mm, score, volume_ml
 from medsweep.trainers.segmentation.network import BEST, BEST_WEIGHTS, load_segmenter, predict
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.training.pictures import grid_png
@@ -99,6 +101,7 @@ def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str], *, threa
     class. Columns: patient, class, metric, value (float64), status; then what all rows of a structure share, so that
     another rule for empty masks can be applied later: n_ref, n_pred, tp (voxels), diagonal_mm (of the volume), fp, fn
     (voxels), volume_ref_ml, volume_pred_ml, boundary_bias_mm (positive = grown; NaN where either mask is empty).
+    Ignored voxels are in none of them, and a patient who has some has no distances (``measures.structures``).
 
     Patients are measured in threads while the next one is predicted, where the model lies on a GPU or there is more
     than one thread.
@@ -123,6 +126,10 @@ def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str], *, threa
 def _rows(data: SliceSet, patient: str, prediction_ZHW: NDArray[np.uint8]) -> list[dict[str, Any]]:
     """The rows of one patient."""
     reference_ZHW, spacing_mm = data.reference(patient), data.volumes[patient].spacing_mm
+    has_ignored = data.ignores and bool((reference_ZHW == IGNORED).any())
+    if has_ignored:
+        labelled_ZHW = reference_ZHW != IGNORED
+        reference_ZHW, prediction_ZHW = reference_ZHW * labelled_ZHW, prediction_ZHW * labelled_ZHW
     diagonal, shown_ZHW = diagonal_mm(reference_ZHW.shape, spacing_mm), (reference_ZHW | prediction_ZHW) > 0
     if shown_ZHW.any():
         box = bounding_box(shown_ZHW)
@@ -132,16 +139,17 @@ def _rows(data: SliceSet, patient: str, prediction_ZHW: NDArray[np.uint8]) -> li
         scores = score(np.isin(reference_ZHW, labels), np.isin(prediction_ZHW, labels), spacing_mm)
         counts = scores.counts
         shared = {
-            "status": scores.status, "n_ref": counts.n_ref, "n_pred": counts.n_pred, "tp": counts.tp,
+            "n_ref": counts.n_ref, "n_pred": counts.n_pred, "tp": counts.tp,
             "diagonal_mm": diagonal, "fp": counts.fp, "fn": counts.fn,
             "volume_ref_ml": volume_ml(counts.n_ref, spacing_mm),
             "volume_pred_ml": volume_ml(counts.n_pred, spacing_mm),
-            "boundary_bias_mm": scores.boundary_bias_mm,
+            "boundary_bias_mm": math.nan if has_ignored else scores.boundary_bias_mm,
         }  # fmt: skip
-        rows += [
-            {"patient": patient, "class": name, "metric": prefix + metric, "value": value} | shared
-            for metric, value in scores.values.items()
-        ]
+        unknown = has_ignored and scores.status in ("ok", "missed")
+        for metric, value in scores.values.items():
+            lost = unknown and metric not in OVERLAPS
+            said = {"value": math.nan, "status": "ignored"} if lost else {"value": value, "status": scores.status}
+            rows.append({"patient": patient, "class": name, "metric": prefix + metric} | said | shared)
     return rows
 
 
@@ -158,13 +166,16 @@ def worst_first(metrics: pd.DataFrame) -> list[str]:
 
 
 def draw_overlay(model: nn.Module, data: SliceSet, patients: Sequence[str], path: Path) -> Path:
-    """The fullest slice of each patient, in their order, one per row: image, reference, image, prediction."""
+    """The fullest slice of each patient, in their order, one per row: image, reference, image, prediction.
+
+    Ignored pixels of the reference look like background.
+    """
     foreground = data.index["foreground"].to_numpy()
     spans = [data.volumes[patient].rows for patient in patients]
     rows = np.array([span.start + int(foreground[span.start : span.stop].argmax()) for span in spans])
     images = data.image_rows(rows)
     predicted = predict(model, torch.from_numpy(images)).argmax(dim=1).numpy().astype(np.uint8)
-    masks = np.stack([data.masks[rows], predicted], axis=1)
+    masks = np.stack([as_background(data.masks[rows], ignores=data.ignores), predicted], axis=1)
     return grid_png(path, images.repeat(2, axis=0), masks.reshape(-1, *masks.shape[2:]), columns=2)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medsweep.data.ignored import IGNORED
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trainers.training.transfer import upload
 
@@ -22,14 +23,38 @@ MOMENTUM = 0.99
 POLY_POWER = 0.9
 
 
-def make_loss(config: SegmentConfig, pixels_K: NDArray[np.int64], device: torch.device) -> Loss:
+def make_loss(
+    config: SegmentConfig, pixels_K: NDArray[np.int64], device: torch.device, *, ignores: bool = False
+) -> Loss:
     """A function from logits (N, K, R, R) and labels (N, R, R) to a scalar.
 
     Dice (Milletari 2016) is taken per foreground class over the whole batch, since slices without foreground have none
     of their own; ``dice-ce`` adds the cross-entropy, ``dice-focal`` the focal loss with gamma 2 (Lin 2017), both over
     all classes. Class weights multiply the classes of both parts; they come from ``pixels_K``, the pixels of each class
-    in the real training slices.
+    in the real training slices. Where the dataset ``ignores`` voxels, the loss is that of all other pixels of the
+    batch, and 0 where there are none.
     """
+    loss = _loss_of_all(config, pixels_K, device)
+    return _of_labelled(loss) if ignores else loss
+
+
+def _of_labelled(loss: Loss) -> Loss:
+    """``loss`` of the pixels that are labelled.
+
+    Every loss here is one of the pixels of a batch, wherever they lie. So those that are labelled are put in one row.
+    """
+
+    def of_labelled(logits_NKRR: Tensor, labels_NRR: Tensor) -> Tensor:
+        labelled_NRR = labels_NRR != IGNORED
+        logits_PK = logits_NKRR.permute(0, 2, 3, 1)[labelled_NRR]
+        if len(logits_PK) == 0:
+            return logits_NKRR.sum() * 0
+        return loss(logits_PK.T[None, :, :, None], labels_NRR[labelled_NRR][None, :, None])
+
+    return of_labelled
+
+
+def _loss_of_all(config: SegmentConfig, pixels_K: NDArray[np.int64], device: torch.device) -> Loss:
     from monai.losses import DiceCELoss, DiceLoss, FocalLoss
 
     weighted = config.class_weights == "inverse-frequency"
@@ -48,14 +73,19 @@ def make_loss(config: SegmentConfig, pixels_K: NDArray[np.int64], device: torch.
 
 @torch.no_grad()
 def cross_entropy_by_source(
-    logits_NKRR: Tensor, labels_NRR: Tensor, synthetic_N: NDArray[np.bool_]
+    logits_NKRR: Tensor, labels_NRR: Tensor, synthetic_N: NDArray[np.bool_], *, ignores: bool = False
 ) -> dict[str, Tensor]:
     """Mean cross-entropy over the pixels of a batch's real and of its synthetic samples, each where it has any.
 
     Named ``cross_entropy_real`` and ``cross_entropy_synthetic``, without class weights whatever the loss. No second
-    pass: the logits are those of the step, and both values stay on the device.
+    pass: the logits are those of the step, and both values stay on the device. Each sample counts alike; where the
+    dataset ``ignores`` voxels, it is the mean over its other pixels, and 0 without any.
     """
-    each_N = functional.cross_entropy(logits_NKRR, labels_NRR.long(), reduction="none").mean(dim=(1, 2))
+    if ignores:
+        sums_NRR = functional.cross_entropy(logits_NKRR, labels_NRR.long(), reduction="none", ignore_index=IGNORED)
+        each_N = sums_NRR.sum(dim=(1, 2)) / (labels_NRR != IGNORED).sum(dim=(1, 2)).clamp(min=1)
+    else:
+        each_N = functional.cross_entropy(logits_NKRR, labels_NRR.long(), reduction="none").mean(dim=(1, 2))
     sources = {"real": ~synthetic_N, "synthetic": synthetic_N}
     return {
         f"cross_entropy_{source}": each_N @ upload(torch.from_numpy(of_N / of_N.sum()).to(each_N.dtype), each_N.device)

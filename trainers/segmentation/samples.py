@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medsweep.data.slices import SliceSet
+from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trainers.pool import SCORES, Pool
 from medsweep.trainers.segmentation.config import SegmentConfig
@@ -50,7 +51,10 @@ class TrainingSamples:
         choice: Choice | None = None,
         *,
         gpu_share: float = 1.0,
+        ignores: bool = False,
     ) -> None:
+        self.ignores = ignores
+        """Whether the masks hold ignored pixels."""
         self.real, self.synthetic = len(real.rows), len(synthetic.rows) if synthetic else 0
         self.choice = choice
         """Which samples of the pool the synthetic ones are, where there are any."""
@@ -66,10 +70,11 @@ class TrainingSamples:
         return self._held[0][chosen], self._held[1][chosen]
 
     def pixels_per_class(self, classes: int) -> NDArray[np.int64]:
-        """Pixels of each class in the real slices, (classes,)."""
+        """Pixels of each class in the real slices, (classes,); ignored ones are of none."""
         real = self._sets[0]
         return sum(
-            (np.bincount(real.masks[row].ravel(), minlength=classes) for row in real.rows), np.zeros(classes, np.int64)
+            (np.bincount(real.masks[row].ravel(), minlength=classes)[:classes] for row in real.rows),
+            np.zeros(classes, np.int64),
         )
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -103,19 +108,26 @@ def gather(
 ) -> TrainingSamples:
     """Find the real slices of the ``train`` patients and, where ``count`` is above 0, the chosen pool samples.
 
+    Slices that are labelled in part are among them.
+
     Raises:
         PoolDryError: the pool, or what the filter leaves of it, is smaller than the count.
-        UserError: the pool's samples are not of the prepared shape.
+        UserError: the pool's samples are not of the prepared shape, or all pixels of the patients are ignored.
     """
-    rows = data.rows(train, foreground_only=config.slices == "foreground")
+    rows = data.rows(train, foreground_only=config.slices == "foreground", partly_labelled=True)
+    if data.ignores and len(rows) == 0:
+        raise UserError(
+            f"no slice of the {len(train)} training patients has a labelled pixel that segment.slices: {config.slices} "
+            "takes; take more patients"
+        )
     real = SliceRows(data.images, data.masks, rows)
     if config.count == 0:
-        return TrainingSamples(real, None, device, gpu_share=gpu_share)
+        return TrainingSamples(real, None, device, gpu_share=gpu_share, ignores=data.ignores)
     pool = Pool.open(inputs["pool"], data.images.shape[1:])
     iou = pd.read_parquet(inputs["scores"] / SCORES).set_index("sample")["iou"] if config.min_iou else None
     choice = choose(config, pool, iou)
     synthetic = SliceRows(pool.images, pool.masks, choice.rows)
-    return TrainingSamples(real, synthetic, device, choice, gpu_share=gpu_share)
+    return TrainingSamples(real, synthetic, device, choice, gpu_share=gpu_share, ignores=data.ignores)
 
 
 class BatchOrder:

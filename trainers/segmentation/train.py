@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from medsweep.data.fitted_on import require_unseen, write_fitted_on
 from medsweep.data.folds import split
+from medsweep.data.ignored import IGNORED
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.files import write_json
@@ -88,12 +89,16 @@ class BestWeights:
 def validation_dice(model: nn.Module, data: SliceSet, patients: Sequence[str]) -> float:
     """Mean Dice over patients and the foreground classes that their references have, on the original grid.
 
+    Ignored voxels have no part in it.
+
     Raises:
         UserError: there is no such class.
     """
     values = []
     for patient in sorted(patients):
         reference_ZHW, predicted_ZHW = data.reference(patient), segment_volume(model, data, patient)
+        if data.ignores:
+            predicted_ZHW[reference_ZHW == IGNORED] = 0
         for label in range(1, len(data.classes)):
             counts = Counts.of(reference_ZHW == label, predicted_ZHW == label)
             if counts.n_ref:
@@ -129,7 +134,7 @@ class UNetLearner:
             cpu.prepare(self.model)
         weighted = config.class_weights != "none"
         pixels_K = samples.pixels_per_class(architecture.classes) if weighted else np.zeros(0, np.int64)
-        self._loss = make_loss(config, pixels_K, device)
+        self._loss = make_loss(config, pixels_K, device, ignores=samples.ignores)
         split_apart = config.normalise != "shared"
         self._split = SplitNormalisation(self.model, config.normalise) if split_apart else None
         self._weights = [*self.model.parameters(), *(self._split.own.values() if self._split else ())]
@@ -173,7 +178,8 @@ class UNetLearner:
         if self.snapshots is not None:
             self.snapshots.take(number, self.model, self._optimizer)
         scalars["loss"] = loss.detach()
-        scalars |= cross_entropy_by_source(logits_NKRR.detach().float(), masks, synthetic_N)
+        of_step = logits_NKRR.detach().float()
+        scalars |= cross_entropy_by_source(of_step, masks, synthetic_N, ignores=self._samples.ignores)
         if self.best is not None and (number % self._config.validate_every_steps == 0 or number == self._config.steps):
             scalars["validation_dice"] = self.best.offer(self.final_model, number)
         return scalars

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medsweep.data.dataset import DatasetFormat, Finding, Intensity
+from medsweep.data.ignored import MOST_CLASSES
 from medsweep.data.layouts.case_files import existing_folder, numeric
 from medsweep.errors import UserError, nearest
 
@@ -105,6 +106,8 @@ def _by_name(entry: dict[str, Any], path: Path) -> LabelTable:
     named = {value: name for value, name in single.items() if value != ignored}
     # A value that only regions name is a class of its own.
     parts = {value for values in several.values() for value in values if value != 0}
+    if ignored in parts:
+        raise UserError(f"'labels' in {path} has a region with {ignored}, which is {IGNORE!r}; take it out there")
     named |= {value: f"label-{value}" for value in parts - set(named)}
     classes = dict(sorted(named.items()))
     regions = {name: tuple(classes[value] for value in sorted(set(values) - {0})) for name, values in several.items()}
@@ -114,8 +117,9 @@ def _by_name(entry: dict[str, Any], path: Path) -> LabelTable:
 def _table(classes: dict[int, str], regions: dict[str, tuple[str, ...]], ignored: int | None, path: Path) -> LabelTable:
     if 0 not in classes:
         raise UserError(f"'labels' in {path} must give 0 to the background, got {', '.join(map(str, classes))}")
-    if len(set(classes.values())) != len(classes) or not 2 <= len(classes) <= 256:
-        raise UserError(f"'labels' in {path} must be 2 to 256 different names, got {list(classes.values())}")
+    most = 256 if ignored is None else MOST_CLASSES
+    if len(set(classes.values())) != len(classes) or not 2 <= len(classes) <= most:
+        raise UserError(f"'labels' in {path} must be 2 to {most} different names, got {list(classes.values())}")
     if twice := set(regions) & set(classes.values()):
         raise UserError(f"'labels' in {path} names a region and a class {min(twice)!r}; rename one")
     return LabelTable(classes, regions, ignored)
@@ -141,10 +145,7 @@ def format_of(described: Described, root: Path) -> tuple[DatasetFormat, tuple[Fi
     modalities, labels = channels_of(described, path), labels_of(described, path)
     remarks, choices, intensity = _intensity(modalities, path)
     if labels.ignored is not None:
-        what = (
-            f"label {labels.ignored} is 'ignore'; no loss or score here leaves voxels out, so a case that has it is "
-            "refused"
-        )
+        what = f"label {labels.ignored} is 'ignore': nobody labelled these voxels, and losses and scores leave them out"
         remarks = (*remarks, Finding("note", "-", str(path), what))
     return (
         DatasetFormat(

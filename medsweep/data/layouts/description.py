@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import LATER, Config
 from medsweep.data.dataset import Intensity, SliceAxis
+from medsweep.data.ignored import MOST_CLASSES
 from medsweep.data.layouts.case_files import without_ending
 from medsweep.errors import nearest
 from medsweep.validation import parse
@@ -81,6 +82,8 @@ class FolderDescription(Remarks):
     """Where masks of structures overlap: an error, or ``ordered``, a structure covers those listed before it."""
     other_labels: Literal["refuse", "background"] = "refuse"
     """What a stored value that no class names is: an error, or background, as for one organ of many."""
+    ignored_label: Annotated[int | None, LATER] = None
+    """A stored value of voxels that nobody labelled; losses and scores leave them out."""
     regions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Unions of classes that are scored beside the classes, by name."""
     units: str | None = None
@@ -127,6 +130,11 @@ class FolderDescription(Remarks):
             raise ValueError("overlap is for masks of one structure each; remove it")
         if isinstance(self.mask, str) and pattern_and_channel(self.mask)[1] is not None:
             raise ValueError('a channel is one structure: give each a name, as {tumour: "{id}/seg.nii.gz[1]"}')
+        stored = [0, *(value for values in self.classes.values() for value in stored_values(values))]
+        if self.ignored_label is not None and (self.structures or self.ignored_label in stored):
+            raise ValueError(f"ignored_label {self.ignored_label} must be a value of the mask that no class has")
+        if self.ignored_label is not None and len(self.classes) >= MOST_CLASSES:
+            raise ValueError(f"beside an ignored_label there is room for {MOST_CLASSES - 1} classes")
         if "background" in self.structures:
             raise ValueError("the background is what no structure covers and is not listed")
         return self

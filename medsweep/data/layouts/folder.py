@@ -80,6 +80,7 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         classes=("background", *ranked),
         values={0: 0, **{value: index for index, name in enumerate(ranked, 1) for value in stored[name]}},
         other_values_are_background=description.other_labels == "background",
+        ignored_value=description.ignored_label,
         regions=description.regions,
         slice_axis=description.slice_axis,
         intensity=description.intensity,

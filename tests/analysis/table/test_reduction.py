@@ -147,6 +147,20 @@ def test_a_class_the_reference_lacks_cannot_be_missing():
     assert found.flow[0].after == 11
 
 
+def test_a_distance_that_ignored_voxels_make_unknown_drops_the_class_for_all_arms_and_is_counted():
+    names = sorted(results()["patient"].unique())
+    table = mark(results(), "ignored", patient=names[0], metric="hd95_mm")
+    found = reduced(table, metric="hd95_mm")
+    assert names[0] not in found.wide.index
+    assert [(step.before, step.after) for step in found.flow[2:4]] == [(12, 10), (6, 5)]
+    whole = reduced(table)
+    assert names[0] in whole.wide.index
+    assert len(whole.flow) == 2
+    table = mark(table, "ignored", metric="hd95_mm")
+    with pytest.raises(UserError, match="every patient has ignored voxels, so no distance is known; take an overlap"):
+        reduced(table, metric="hd95_mm")
+
+
 def test_diverged_runs_score_the_worst_and_are_flagged():
     table = mark(results(), "diverged", arm="x", seed=1)
     dice, distance = reduced(table), reduced(table, metric="hd95_mm")

@@ -88,7 +88,7 @@ def test_a_patient_listed_twice_is_an_error(tmp_path):
 
 
 def test_a_patient_under_training_and_test_is_told(tmp_path):
-    listing = cases(task(tmp_path, "s_1", test=[{"image": "imagesTs/s_1.nii.gz"}, "imagesTs/s_2.nii.gz"]))
+    listing = cases(task(tmp_path, "s_1", test=[{"image": "imagesTr/s_1.nii.gz"}, "imagesTs/s_2.nii.gz"]))
     assert listing.unlabelled == ("s_2",)
     assert [(f.severity, f.case) for f in listing.findings] == [("warning", "s_1")]
 

@@ -51,8 +51,17 @@ def test_regions_become_regions_and_a_value_that_only_they_name_a_class(tmp_path
 def test_the_ignore_label_is_no_class_and_is_told(tmp_path):
     listing = cases(raw(tmp_path, "a", labels={"background": 0, "liver": 1, "ignore": 2}))
     assert (listing.classes, listing.values) == (("background", "liver"), {0: 0, 1: 1})
-    what = "label 2 is 'ignore'; no loss or score here leaves voxels out, so a case that has it is refused"
+    what = "label 2 is 'ignore': nobody labelled these voxels, and losses and scores leave them out"
     assert (listing.findings[0].what, listing.ignored_value) == (what, 2)
+
+
+def test_a_region_has_no_ignored_voxels_and_their_value_needs_room(tmp_path):
+    with pytest.raises(UserError, match=r"a region with 2, which is 'ignore'; take it out there"):
+        cases(raw(tmp_path / "a", "a", labels={"background": 0, "liver": 1, "all": [1, 2], "ignore": 2}))
+    many = {"background": 0, **{f"organ {value}": value for value in range(1, 256)}}
+    assert len(cases(raw(tmp_path / "b", "a", labels=many)).classes) == 256
+    with pytest.raises(UserError, match="must be 2 to 255 different names"):
+        cases(raw(tmp_path / "c", "a", labels={**many, "ignore": 256}))
 
 
 def test_version_1_lists_names_without_channels(tmp_path):

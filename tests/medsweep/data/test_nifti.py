@@ -7,6 +7,7 @@ import pytest
 from helpers.decathlon_folder import save
 from medsweep.data import nifti
 from medsweep.data.geometry import from_planes, to_planes
+from medsweep.data.ignored import IGNORED
 from medsweep.errors import UserError
 
 CLASSES = ("background", "a", "b")
@@ -248,15 +249,14 @@ def test_the_usual_reasons_of_two_grids_are_named(tmp_path):
         nifti.check_pair(image, mask("half.nii", (2, 5, 6), affine))
 
 
-def test_the_ignore_label_is_refused_with_what_can_be_done(tmp_path):
+def test_ignored_voxels_are_marked_and_other_values_refused(tmp_path):
     labels = np.zeros((4, 5, 6), np.uint8)
+    labels[1, 1, 1], labels[2, 2, 2] = 9, 1
     path = save(tmp_path / "y.nii", labels)
-    assert nifti.read_labels(path, VALUES, CLASSES, ignored=9).array.max() == 0
-    labels[1, 1, 1] = 9
-    path = save(tmp_path / "y.nii", labels)
-    with pytest.raises(UserError, match=r"label value 9 .*; 9 is 'ignore', .*: leave the case out, or .*other_labels"):
-        nifti.read_labels(path, VALUES, CLASSES, ignored=9)
-    assert nifti.read_labels(path, VALUES, CLASSES, others_are_background=True).array.max() == 0
+    found = nifti.read_labels(path, VALUES, CLASSES, ignored=9).array
+    assert (found[1, 1, 1], found[2, 2, 2], np.count_nonzero(found)) == (IGNORED, VALUES[1], 2)
+    with pytest.raises(UserError, match=r"undeclared label value 9 .*; declared are .*7: 'ignored'"):
+        nifti.read_labels(path, VALUES, CLASSES, ignored=7)
 
 
 def test_a_fourth_axis_is_refused_with_the_way_to_choose_a_channel(tmp_path):

@@ -46,6 +46,14 @@ def test_a_structure_that_no_case_holds_stays_undefined():
     assert found["value"].isna().all()
 
 
+def test_a_case_with_ignored_voxels_has_no_part_in_the_distances():
+    nan = float("nan")
+    cases = table(("a/1", "x", "hd95_mm", 4.0, "ok", 9), ("a/2", "x", "hd95_mm", nan, "ignored", 9))
+    assert of_patients(cases)[["value", "status", "n_ref"]].to_numpy().tolist() == [[4.0, "ok", 9]]
+    both = table(("a/1", "x", "hd95_mm", nan, "ignored", 9), ("a/2", "x", "hd95_mm", nan, "empty-both", 0))
+    assert of_patients(both)["status"].tolist() == ["ignored"]
+
+
 def test_runs_without_scores_stay_so_and_columns_keep_their_place():
     cases = table(("p/a", "x", "dice", np.nan, "absent", 0), ("p/b", "x", "dice", np.nan, "absent", 0))
     found = of_patients(cases)

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from medsweep.data.folds import Fold
+from medsweep.data.ignored import IGNORED
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.optimisation import cross_entropy_by_source, inverse_frequency, make_loss
 
@@ -14,11 +15,11 @@ LABELS = torch.randint(0, 3, (4, 16, 16), generator=torch.Generator().manual_see
 PIXELS = np.array([900, 90, 10])
 
 
-def loss_of(loss, class_weights="none", pixels=PIXELS):
+def loss_of(loss, class_weights="none", pixels=PIXELS, ignores=False):
     given = SegmentSettings(loss=loss, class_weights=class_weights)
     fold = Fold(index=0, of=4)
     asked = resolve(given, fold=fold, seed=0, count=0, candidates=0, unit="slices", resolution=32)
-    return make_loss(asked, pixels, torch.device("cpu"))
+    return make_loss(asked, pixels, torch.device("cpu"), ignores=ignores)
 
 
 def dice_per_class(logits):
@@ -75,3 +76,39 @@ def test_the_cross_entropy_of_real_and_synthetic_samples_is_told_apart():
         torch.testing.assert_close(parts[f"cross_entropy_{name}"], alone)
     assert set(cross_entropy_by_source(logits, labels, synthetic & False)) == {"cross_entropy_real"}
     assert set(cross_entropy_by_source(logits, labels, synthetic | True)) == {"cross_entropy_synthetic"}
+
+
+@pytest.mark.parametrize("loss", ["dice", "dice-ce", "dice-focal"])
+@pytest.mark.parametrize("weights", ["none", "inverse-frequency"])
+def test_a_loss_with_ignored_pixels_is_that_of_the_others(loss, weights):
+    labels = LABELS.clone()
+    labels[:, :, 10:] = IGNORED
+    logits = LOGITS.clone().requires_grad_()
+    found = loss_of(loss, weights, ignores=True)(logits, labels)
+    torch.testing.assert_close(found, loss_of(loss, weights)(LOGITS[..., :10], LABELS[..., :10]))
+    found.backward()
+    assert not logits.grad[..., 10:].any()
+    assert logits.grad[..., :10].any()
+    torch.testing.assert_close(
+        loss_of(loss, weights, ignores=True)(LOGITS, LABELS), loss_of(loss, weights)(LOGITS, LABELS)
+    )
+
+
+def test_a_batch_of_ignored_pixels_alone_moves_nothing():
+    logits = LOGITS.clone().requires_grad_()
+    found = loss_of("dice-ce", ignores=True)(logits, torch.full_like(LABELS, IGNORED))
+    found.backward()
+    assert (found.item(), logits.grad.abs().max().item()) == (0, 0)
+
+
+def test_cross_entropy_by_source_leaves_ignored_pixels_out():
+    labels, synthetic = LABELS.clone(), np.array([False, False, True, True])
+    labels[:, :, 10:] = IGNORED
+    found = cross_entropy_by_source(LOGITS, labels, synthetic, ignores=True)
+    cropped = cross_entropy_by_source(LOGITS[..., :10], LABELS[..., :10], synthetic)
+    torch.testing.assert_close(found, cropped)
+    labels[1] = IGNORED
+    half = functional.cross_entropy(LOGITS[:1, ..., :10], LABELS[:1, :, :10].long()) / 2
+    torch.testing.assert_close(
+        cross_entropy_by_source(LOGITS, labels, synthetic, ignores=True)["cross_entropy_real"], half
+    )
