@@ -65,6 +65,10 @@ def run(  # noqa: PLR0917
     gpus: Annotated[
         int | None, typer.Option(min=0, help="GPUs of the Ray that is started \\[all that it sees].")
     ] = None,
+    wait_for_nodes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Minutes for a cluster to bring its first node \\[20 with an autoscaler, else 0]."),
+    ] = None,
     wandb: Annotated[
         Literal["offline", "online", "disabled"] | None, typer.Option(help="W&B mode \\[offline unless logged in].")
     ] = None,
@@ -85,14 +89,14 @@ def run(  # noqa: PLR0917
     from medsweep.store.cache import cache_spec
     from medsweep.study import session
 
-    _refuse_misplaced(runner, address, cpus, gpus)
+    _refuse_misplaced(runner, address, cpus, gpus, wait_for_nodes)
     copies = cache_spec(cache, store)
     tracking = _tracking(wandb)
     opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
     require_folder(opened.folder(results), "results")
-    options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet)
+    options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet, wait_for_nodes)
     summary = opened.run(options)
     if not quiet or summary.exit_code != 0:
         views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
@@ -100,7 +104,9 @@ def run(  # noqa: PLR0917
     return summary.exit_code
 
 
-def _refuse_misplaced(runner: str, address: str | None, cpus: int | None, gpus: int | None) -> None:
+def _refuse_misplaced(
+    runner: str, address: str | None, cpus: int | None, gpus: int | None, wait_for_nodes: float | None
+) -> None:
     """Refuse options that say nothing beside each other, and more CPUs than there are."""
     from medsweep.execution.machine import cpus_here
 
@@ -110,6 +116,8 @@ def _refuse_misplaced(runner: str, address: str | None, cpus: int | None, gpus: 
         if limit is not None and (address is not None or runner == "local"):
             other = "--runner local" if runner == "local" else "--address"
             raise UserError(f"--{name} is for a Ray that is started here; leave it or {other} out")
+    if wait_for_nodes is not None and address is None:
+        raise UserError("--wait-for-nodes is for a cluster that is there already; give its --address, or leave it out")
     if cpus is not None and cpus > cpus_here():
         raise UserError(f"--cpus {cpus}: this process may use {cpus_here()} here; ask for no more")
 

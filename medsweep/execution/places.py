@@ -58,7 +58,7 @@ def require_places(resources: Mapping[str, Resources], nodes: Sequence[Node], wh
                 scale = 2**30 if name == "memory" else 1
                 asked = f"resources.{stage}.{KINDS[name]} asks for {amount / scale:g}, {largest} {most / scale:.4g}"
                 raise UserError(f"{asked}; {cure}")
-        raise UserError(f"resources.{stage} asks for {shown(bundle)} on one node; {where} has {_listed(nodes)}; {cure}")
+        raise UserError(f"resources.{stage} asks for {shown(bundle)} on one node; {where} has {listed(nodes)}; {cure}")
 
 
 def slots(tasks: Sequence[Task], nodes: Sequence[Node]) -> int:
@@ -82,7 +82,8 @@ def shown(amounts: Mapping[str, float]) -> str:
     )
 
 
-def _listed(nodes: Sequence[Node]) -> str:
+def listed(nodes: Sequence[Node]) -> str:
+    """``2 nodes of 4 CPUs, 16 GiB and 1 node of 8 CPUs, 1 GPU``."""
     counts = dict.fromkeys(map(shown, nodes), 0)
     for node in nodes:
         counts[shown(node)] += 1
@@ -98,6 +99,7 @@ class Places:
         free: what all of them together have free, now.
         note: takes one line for people.
         clock: seconds that never go back.
+        coming: what nodes may have that the cluster can still bring, one of each kind.
     """
 
     def __init__(
@@ -106,8 +108,9 @@ class Places:
         free: Callable[[], Node],
         note: Callable[[str], None],
         clock: Callable[[], float],
+        coming: Sequence[Node] = (),
     ) -> None:
-        self._nodes, self._free, self._note, self._clock = nodes, free, note, clock
+        self._nodes, self._free, self._note, self._clock, self._coming = nodes, free, note, clock, coming
         self._waiting: dict[str, tuple[Task, float, float]] = {}
 
     def asked(self, task: Task) -> None:
@@ -128,9 +131,10 @@ class Places:
             waited = now - since
             self._waiting[digest] = (task, since, now + waited)
             nodes = self._nodes()
-            bundle = capped(bundle_of(task.held), nodes)
+            bundle = capped(bundle_of(task.held), [*nodes, *self._coming])
             able = "" if any(fits(bundle, node) for node in nodes) else "; none of them can hold it"
+            able += ", a node that can come would" if able and any(fits(bundle, node) for node in self._coming) else ""
             self._note(
                 f"{task.stage} {task.label} has waited for a place for {waited / 60:.0f} minutes: it holds "
-                f"{shown(bundle)}; there are {_listed(nodes)}, with {shown(self._free())} free{able}"
+                f"{shown(bundle)}; there are {listed(nodes)}, with {shown(self._free())} free{able}"
             )

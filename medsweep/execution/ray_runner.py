@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from medsweep.execution.failures import first_line
+from medsweep.execution.growth import Cluster, living_nodes, require_cluster
 from medsweep.execution.machine import cpus_here
-from medsweep.execution.places import Places, bundle_of, capped, require_places, slots, stated
+from medsweep.execution.places import Places, bundle_of, capped, slots
 from medsweep.execution.ray_failures import connect_failure, require_answer, require_shared_memory, start_failure
 from medsweep.execution.ray_thread import GRACE_SECONDS, RayThread
 from medsweep.execution.runner import Ledger, RoundResult, RunPolicy
@@ -48,10 +49,17 @@ class RayRunner:
             with the run, has no dashboard, and asks for a token that only this run and its workers have.
         cpus: CPUs of the cluster that is started; None takes all that this process may use.
         gpus: its GPUs; None takes all that are visible.
+        wait_minutes: how long a running cluster may take to bring a node; None waits only for a known autoscaler.
     """
 
-    def __init__(self, address: str | None = None, cpus: int | None = None, gpus: int | None = None) -> None:
-        self._address, self._cpus, self._gpus = address, cpus, gpus
+    def __init__(
+        self,
+        address: str | None = None,
+        cpus: int | None = None,
+        gpus: int | None = None,
+        wait_minutes: float | None = None,
+    ) -> None:
+        self._address, self._cpus, self._gpus, self._wait_minutes = address, cpus, gpus, wait_minutes
 
     def __enter__(self) -> "RayRunner":
         with ExitStack() as entered:
@@ -90,13 +98,14 @@ class RayRunner:
         return self._thread.call(lambda: self._run(tasks, context, observer, policy))
 
     def _run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
-        where, cure = "the Ray cluster", "lower it, or run on larger nodes with --address"
-        require_places(stated(tasks, context), _nodes(), where, cure)
+        cluster = require_cluster(tasks, context, observer, self._stop, self._address, self._wait_minutes)
+        if cluster is None:
+            return RoundResult(stopped=True)
         ledger = Ledger(tasks, Store(context.store), observer, policy)
         scratch = context.store / ".tune"
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
         try:
-            _tuner(ledger, tasks, context, policy, self._stop, (scratch, name)).fit()
+            _tuner(ledger, tasks, context, policy, self._stop, (scratch, name), cluster).fit()
         finally:
             shutil.rmtree(scratch / name, ignore_errors=True)
         ledger.result.stopped |= bool(ledger.frontier.live) or self._stop.requested
@@ -132,13 +141,6 @@ def _connect(address: str) -> None:
         raise connect_failure(address, first_line(error)) from None
 
 
-def _nodes() -> list[dict[str, float]]:
-    """What each living node has."""
-    import ray
-
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
 def _shutdown() -> None:
     import ray
 
@@ -152,6 +154,7 @@ def _tuner(  # noqa: PLR0917
     policy: RunPolicy,
     stop: Stop,
     where: tuple[Path, str],
+    cluster: Cluster,
 ) -> Any:
     """A Tuner that asks ``ledger`` for what to start, and ``stop`` whether to go on; ``where`` it writes, it must."""
     import ray
@@ -160,17 +163,17 @@ def _tuner(  # noqa: PLR0917
     from medsweep.execution.ray_tune import Losses, PlanSearcher, ProgressListener, StageTrainable, StopOnRequest
 
     scratch, name = where
-    nodes = _nodes()
-    places = Places(_nodes, ray.available_resources, ledger.observer.note, policy.clock)
+    coming = [kind.has for kind in cluster.types]
+    places = Places(living_nodes, ray.available_resources, ledger.observer.note, policy.clock, coming)
     lines = TaskFile(scratch / name, tasks)
     trainable = tune.with_parameters(StageTrainable, context=context, tasks=lines.path)
     return tune.Tuner(
         tune.with_resources(trainable, lambda config: _shape(tuple(config["bundle"].items()))),
         tune_config=tune.TuneConfig(
-            search_alg=PlanSearcher(ledger, places, lambda held: capped(bundle_of(held), nodes), lines.place),
+            search_alg=PlanSearcher(ledger, places, lambda held: capped(bundle_of(held), cluster.each), lines.place),
             scheduler=Losses(ledger),
             num_samples=-1,  # until the searcher says FINISHED
-            max_concurrent_trials=slots(tasks, nodes),
+            max_concurrent_trials=slots(tasks, cluster.most),
             reuse_actors=True,  # a new process per trial would spend seconds on importing torch
             # Short: the default holds every parameter.
             trial_dirname_creator=lambda trial: f"{trial.config['stage']}-{trial.trial_id}-{os.getpid()}",

@@ -26,6 +26,8 @@ MACHINES: Final = {"aws": ("m5.xlarge", "g5.xlarge"), "gcp": ("n2-standard-4", "
 """Default workers without and with a GPU; all have 4 CPU cores."""
 HEADS: Final = {"aws": "m5.large", "gcp": "n2-standard-2"}
 REGIONS: Final = {"aws": "us-west-2", "gcp": "us-west1"}
+NODES_MINUTES: Final = 30
+"""Time that the nodes of a cluster made for the sweep get to come."""
 POD_CACHE: Final = "/var/cache/medsweep"
 """Where a pod mounts the node's own disk for copies of what its trials read; elsewhere they go below ``/tmp``."""
 
@@ -108,7 +110,9 @@ def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
         "rayjob.yaml",
         sweep=sweep,
         options=options,
-        driver=_far_driver(f"/etc/medsweep/{sweep.name}.yaml", f"{options.mount.rstrip('/')}/store", sweep.name),
+        driver=_far_driver(
+            f"/etc/medsweep/{sweep.name}.yaml", f"{options.mount.rstrip('/')}/store", sweep.name, NODES_MINUTES
+        ),
         deadline=round(options.hours * 3600),
         ray_version=version("ray"),
         env=[{"name": "WANDB_API_KEY", "valueFrom": key}, *env],
@@ -169,7 +173,7 @@ def _up(sweep: LaunchedSweep, options: Up) -> Rendered:
         excludes=EXCLUDES,
         exports=f"{exports}ulimit -n 65536; ",
     )
-    driver = shlex.join(_far_driver(sweep.path.as_posix(), options.store, sweep.name))
+    driver = shlex.join(_far_driver(sweep.path.as_posix(), options.store, sweep.name, NODES_MINUTES))
     then = ("ray", "exec", "--tmux", name, f"{exports}cd ~/medsweep && {driver}")
     return Rendered({name: text}, ("ray", "up", "--yes", name), "ray", then)
 
@@ -207,10 +211,14 @@ def _variables(options: Options, cache: str) -> dict[str, str]:
     return {"MEDSWEEP_CACHE": cache, **options.variables}
 
 
-def _far_driver(sweep: str, store: str, name: str) -> list[str]:
-    """The driver's command where only the store's folder outlives the cluster: tables and report go beside it."""
+def _far_driver(sweep: str, store: str, name: str, wait_minutes: int | None = None) -> list[str]:
+    """The driver's command where only the store's folder outlives the cluster: tables and report go beside it.
+
+    On a cluster that was made for the sweep it may begin before the nodes, which get ``wait_minutes``.
+    """
     results = PurePosixPath(store).parent / "results" / name
-    return ["medsweep", "run", sweep, "--store", store, "--results", str(results), "--address", "auto"]
+    wait = [] if wait_minutes is None else ["--wait-for-nodes", str(wait_minutes)]
+    return ["medsweep", "run", sweep, "--store", store, "--results", str(results), "--address", "auto", *wait]
 
 
 def _fill(name: str, /, *, sweep: LaunchedSweep, **values: Any) -> str:

@@ -64,6 +64,8 @@ class RunOptions:
     gpus: int | None = None
     quiet: bool = False
     """Whether no progress is shown; notes on what went wrong are."""
+    wait_minutes: float | None = None
+    """How long a running cluster may take to bring a node; None waits only for a known autoscaler."""
 
 
 @dataclass(frozen=True)
@@ -306,4 +308,4 @@ def _runner(options: RunOptions) -> AbstractContextManager[Runner]:
         return nullcontext(LocalRunner())
     from medsweep.execution.ray_runner import RayRunner
 
-    return RayRunner(options.address, options.cpus, options.gpus)
+    return RayRunner(options.address, options.cpus, options.gpus, options.wait_minutes)

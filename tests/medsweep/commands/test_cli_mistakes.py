@@ -104,3 +104,9 @@ def test_an_address_without_ray_is_refused(medsweep: Medsweep, tmp_path: Path) -
     ran = medsweep("run", write_micro(tmp_path), "--runner", "local", "--address", "auto")
     assert ran.exit_code == 2
     assert "--address auto is for --runner ray" in ran.output
+
+
+def test_only_a_cluster_that_is_there_is_waited_for(medsweep: Medsweep, tmp_path: Path) -> None:
+    ran = medsweep("run", write_micro(tmp_path), "--wait-for-nodes", "5")
+    assert ran.exit_code == 2
+    assert "--wait-for-nodes is for a cluster that is there already; give its --address" in ran.output

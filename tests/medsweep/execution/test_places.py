@@ -7,6 +7,7 @@ import pytest
 
 from helpers.runner_contract import Notebook
 from medsweep.errors import UserError
+from medsweep.execution.growth import Cluster, NodeType
 from medsweep.execution.machine import cpus_here, memory_here
 from medsweep.execution.places import LATE_SECONDS, Places, bundle_of, capped, require_places, slots
 from medsweep.execution.runner import here
@@ -55,10 +56,17 @@ def test_slots_are_counted_per_node_and_memory_never_exceeds_the_largest() -> No
     assert capped(bundle_of(Resources(memory_gib=100)), [SMALL, WIDE])["memory"] == 8 * GIB
 
 
+def test_as_many_trials_are_asked_for_as_nodes_can_come() -> None:
+    tasks = [task(str(number)) for number in range(9)]
+    growing = Cluster(({"CPU": 0.0},), (NodeType("worker", {"CPU": 2.0}, 3),))
+    assert slots(tasks, growing.most) == 6
+    assert slots(tasks, Cluster(({"CPU": 2.0},)).most) == 2
+
+
 def test_a_trial_without_a_place_is_named_ever_more_rarely_until_it_has_one() -> None:
     notebook, now = Notebook(), [0.0]
-    nodes = [SMALL, SMALL]
-    places = Places(lambda: nodes, lambda: {"CPU": 1.0}, notebook.note, lambda: now[0])
+    nodes, coming = [SMALL, SMALL], list[dict[str, float]]()
+    places = Places(lambda: nodes, lambda: {"CPU": 1.0}, notebook.note, lambda: now[0], coming)
     places.asked(task(cpus=1))
     for _ in range(41):
         places.look()
@@ -74,10 +82,14 @@ def test_a_trial_without_a_place_is_named_ever_more_rarely_until_it_has_one() ->
     now[0] = 40 * LATE_SECONDS
     places.look()
     assert notebook.notes[-1].endswith("there are no nodes, with 1 CPU free; none of them can hold it")
+    coming.append(WIDE)
+    now[0] *= 2
+    places.look()
+    assert notebook.notes[-1].endswith("none of them can hold it, a node that can come would")
     places.settled("d")
     now[0] *= 100
     places.look()
-    assert len(notebook.notes) == 4
+    assert len(notebook.notes) == 5
 
 
 def test_the_limits_of_control_groups_hold_here_and_above(tmp_path: Path) -> None:

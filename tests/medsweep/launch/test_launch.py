@@ -180,7 +180,9 @@ def test_rays_own_validator_takes_the_cluster(provider: str) -> None:
         ]  # fmt: skip
     assert "--dashboard-host=127.0.0.1" in full["head_start_ray_commands"][-1]
     assert "0.0.0.0" not in str(full["head_start_ray_commands"])
-    assert shlex.split(files.then[-1])[-4:-2] == ["--results", "/mnt/medsweep/results/quickstart"]
+    assert shlex.split(files.then[-1])[-6:] == [
+        "--results", "/mnt/medsweep/results/quickstart", "--address", "auto", "--wait-for-nodes", "30",
+    ]  # fmt: skip
 
 
 # Sizes of nodes, the command, refusals.

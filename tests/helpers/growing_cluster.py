@@ -1,0 +1,114 @@
+"""A cluster on this host that an autoscaler of Ray's own makes larger; called as ``growing_cluster.py FOLDER``.
+
+It prints one JSON document about three runs: one that needs nodes of two kinds, one that no kind can hold, and one
+whose kind cannot be started.
+"""
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from helpers.runner_contract import Notebook
+from helpers.toy_run import context_of, long_plan
+from medsweep.errors import UserError
+from medsweep.execution.driver import run_plan
+from medsweep.execution.growth import living_nodes
+from medsweep.execution.ray_runner import RayRunner
+from medsweep.processes import descendants, end
+
+KINDS = {
+    "small": {"resources": {"CPU": 1}, "max_workers": 1},
+    "wide": {"resources": {"CPU": 2}, "max_workers": 1},
+    # The provider that is made up fails to start a node that states its memory.
+    "broken": {"resources": {"CPU": 4, "memory": 2**30}, "max_workers": 1},
+}
+
+
+def config_of(kinds: dict[str, dict[str, Any]], address: str) -> dict[str, Any]:
+    """What ``ray up`` leaves on the head, with a provider whose nodes are processes of this host."""
+    head = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+    lists = (
+        "cluster_synced_files initialization_commands setup_commands head_setup_commands worker_setup_commands "
+        "head_start_ray_commands worker_start_ray_commands"
+    )
+    return {
+        "cluster_name": "made-up",
+        "max_workers": 8,
+        "idle_timeout_minutes": 5,
+        "provider": {
+            "type": "fake_multinode",
+            "gcs_address": address,
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "available_node_types": {
+            "head": head,
+            **{name: {"node_config": {}, "min_workers": 0, **kind} for name, kind in kinds.items()},
+        },
+        "head_node_type": "head",
+        "auth": {},
+        "file_mounts": {},
+        **{name: [] for name in lists.split()},
+    }
+
+
+@contextmanager
+def growing_cluster(folder: Path, kinds: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Address of a cluster with a head that runs no trial, and with workers that come as they are needed."""
+    import ray
+    from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+    from ray.cluster_utils import Cluster
+
+    os.environ |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    path = folder / "cluster.yaml"
+    path.write_text(json.dumps(config_of(kinds, f"{ray.util.get_node_ip_address()}:{port}")))
+    args = {"num_cpus": 0, "gcs_server_port": port, "autoscaling_config": str(path)}
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={**args, "env_vars": {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}},
+    )
+    try:
+        yield cluster.address
+    finally:
+        started = descendants()
+        cluster.shutdown()
+        end(started, patience_seconds=2.0)
+
+
+def told(runner: RayRunner, folder: Path, **held: float) -> dict[str, Any]:
+    """What a run of the toy sweep said, with how many nodes live at its end."""
+    notebook, since = Notebook(), time.monotonic()
+    plan = long_plan(folder / "log", pause=0.3, steps=4)
+    try:
+        summary = run_plan(plan, context_of(folder / "store", **held), runner, notebook)
+    except UserError as error:
+        return {"refused": str(error), "notes": notebook.notes, "seconds": time.monotonic() - since}
+    return {"ok": summary.ok, "notes": notebook.notes, "nodes": [node.get("CPU", 0) for node in living_nodes()]}
+
+
+def main(folder: Path) -> None:
+    """See above."""
+    with growing_cluster(folder, KINDS) as address, RayRunner(address, wait_minutes=2.0) as runner:
+        said = {"both": told(runner, folder / "both", cpus=2), "none": told(runner, folder / "none", cpus=5)}
+    with (
+        growing_cluster(folder, {"broken": KINDS["broken"]}) as address,
+        RayRunner(address, wait_minutes=0.1) as runner,
+    ):
+        said["broken"] = told(runner, folder / "broken", cpus=2)
+    sys.stdout.write(json.dumps(said))
+
+
+if __name__ == "__main__":
+    for name in ("both", "none", "broken"):
+        (Path(sys.argv[1]) / name).mkdir()
+    main(Path(sys.argv[1]))
