@@ -82,7 +82,14 @@ DATA, STORE, WANDB = "Data", "Store and cluster", "Results"
 VERBS: Final[Mapping[str, tuple[Callable[..., int], ...]]] = {
     "Write a sweep": (reference.explain, reference.schema, inside.diff),
     "Run it": (sweeps.plan, sweeps.run, sweeps.status, upkeep.retry),
-    WANDB: (results.analyse, inside.open_report, results.results, results.best, results.predict),
+    WANDB: (
+        results.analyse,
+        inside.open_report,
+        results.results,
+        results.best,
+        results.predict,
+        wandb.dashboard,
+    ),
     "Look inside": (inside.ls, inside.show, inside.log, inside.samples, sweeps.why),
     STORE: (launch.with_options(launch.launch), upkeep.gc),
 }

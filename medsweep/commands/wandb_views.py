@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from medsweep.tracking.dashboard import Saved
 from medsweep.tracking.mirror import Built
 from medsweep.tracking.push import Pushed
 
@@ -37,3 +38,10 @@ def push_lines(pushed: Pushed, built: Built) -> list[str]:
     lines = [f"W&B: {counts}" + (f"; {pushed.url}" if pushed.url else "")]
     lines += [f"failed: {name}: {reason}" for name, reason in list(failed.items())[:SHOWN]]
     return lines + ([f"and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else [])
+
+
+def dashboard_lines(saved: Saved) -> list[str]:
+    """How many views are new, and the address of each."""
+    updated = len(saved.addresses) - saved.made
+    lines = [f"W&B: {saved.made} views made, {updated} updated"]
+    return lines + [f"{name}: {address}" for name, address in saved.addresses.items()]

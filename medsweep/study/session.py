@@ -28,7 +28,7 @@ from medsweep.store.presence import announced
 from medsweep.store.store import Store
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.looks import Looks, LookState, open_looks, run_looks
-from medsweep.study.mirror import mirrored_runs
+from medsweep.study.mirror import Told, mirrored_runs
 from medsweep.study.plan import plan_sweep
 from medsweep.study.pool_folders import unknown_patients
 from medsweep.study.power import power_lines
@@ -40,9 +40,12 @@ from medsweep.study.tables import write_tables
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer, make_console
 from medsweep.tracking.mirror import Built, Mirror
+from medsweep.tracking.private import scrubbed
 from medsweep.tracking.progress import StageQueue, SweepProgress
 from medsweep.tracking.push import Pushed, push
 from medsweep.tracking.tracker import TrackingMode
+from medsweep.tracking.views import Dashboard
+from medsweep.trainers.synthesis.pipelines import FAMILIES
 
 Purpose = Literal["plan", "run", "read"]
 
@@ -229,13 +232,36 @@ class Session:
         """Upload the runs that ``mirror`` has made and that are not at W&B yet."""
         return push(Mirror(self.store.root, self.sweep.name), entity, project)
 
-    def _mirror(self, mirror: Mirror, results: Path | None) -> Built:
+    def dashboard(self, results: Path) -> Dashboard:
+        """What the views of this sweep at W&B are made of; ``results`` is the folder of its report.
+
+        Raises:
+            UserError: no trial has ended yet.
+        """
+        told, patients = self._told()
+        if not told.runs:
+            raise UserError(f"no trial of {self.sweep.name} has ended yet; medsweep run first")
+        return Dashboard(
+            sweep=self.sweep.name,
+            question=scrubbed(self.sweep.file.question, patients),
+            primary=self.sweep.analysis.primary,
+            generators=tuple(FAMILIES),
+            runs=told.runs,
+            report=report_run(self.sweep.name, results, told.runs, patients),
+        )
+
+    def _told(self) -> tuple[Told, tuple[str, ...]]:
+        """What W&B is told of each trial that has ended, and the patients of whom it is told nothing."""
         plan = self.plan if self.search is None else self.search.forward().plan
         now = self._with_plan(plan if self.looks is None else self.looks.forward().plan, hashes=False)
         told = mirrored_runs(now.plan, dataset_name(self.sweep.base.data), self.store, now.failures)
+        return told, now.plan.patients
+
+    def _mirror(self, mirror: Mirror, results: Path | None) -> Built:
+        told, patients = self._told()
         built = mirror.build(told.runs)
         failed = {**built.failed, **told.unreadable}
-        about = None if results is None else report_run(self.sweep.name, results, told.runs, now.plan.patients)
+        about = None if results is None else report_run(self.sweep.name, results, told.runs, patients)
         if about is not None:
             also = mirror.build([about], "report")
             built = replace(also, written=built.written + also.written)

@@ -94,7 +94,10 @@ def ask(query: str, variables: Mapping[str, str | None]) -> dict[str, Any]:
         headers={"Content-Type": "application/json", "Authorization": f"Basic {secret}"},
     )
     with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS) as answer:
-        data: dict[str, Any] | None = json.load(answer).get("data")
+        told = json.load(answer)
+    data: dict[str, Any] | None = told.get("data")
+    if not data and (errors := told.get("errors")):
+        raise ValueError("; ".join(str(error.get("message")) for error in errors))
     return data or {}
 
 

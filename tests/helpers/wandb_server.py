@@ -50,6 +50,8 @@ class Served:
     """How often each operation was asked for."""
     bodies: list[bytes] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
+    views: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    """What was last saved of each view and report, by project and name."""
     errors: list[str] = field(default_factory=list)
     """Of the server itself."""
     refused: Callable[[str, dict[str, Any]], int] = lambda operation, variables: 0
@@ -181,6 +183,23 @@ class _Handler(BaseHTTPRequestHandler):
         run = self.served.runs.get((variables["project"], variables["run"]))
         count = None if run is None else {"historyLineCount": len(run.lines.get("wandb-history.jsonl", {}))}
         return {"project": {"run": count}}
+
+    def _project(self, variables: dict[str, Any]) -> dict[str, Any]:
+        known = any(project == variables["project"] for project, _ in self.served.runs)
+        return {"project": {"id": variables["project"]} if known else None}
+
+    def _view(self, variables: dict[str, Any]) -> dict[str, Any]:
+        there = (variables["project"], variables["name"]) in self.served.views
+        edges = [{"node": {"id": f"View:{variables['name']}", "name": variables["name"]}}] if there else []
+        return {"project": {"allViews": {"edges": edges}}}
+
+    def _upsert_view(self, variables: dict[str, Any]) -> dict[str, Any]:
+        place = (variables["project"], variables["name"])
+        known = place in self.served.views
+        assert known == (variables["id"] is not None), "an id that is not there, or a second view of one name"
+        self.served.views[place] = variables
+        view = {"id": f"View:{variables['name']}", "name": variables["name"]}
+        return {"upsertView": {"view": view, "inserted": not known}}
 
     def _run_resume_status(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {"model": None}

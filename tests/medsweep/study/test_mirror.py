@@ -264,6 +264,24 @@ def test_a_second_build_changes_nothing_and_a_lost_run_is_written_again_without_
     assert callers == []
 
 
+def test_views_are_written_without_account_and_request(
+    mirrored: Mirrored, callers: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    shutil.copytree(mirrored.folder / "results", tmp_path, dirs_exist_ok=True)
+    words = ["dashboard", str(mirrored.sweep), "--store", str(mirrored.store.root), "--results", str(tmp_path)]
+    told = CliRunner().invoke(app, [*words, "--dry-run"])
+    assert told.exit_code == 0, told.output
+    views = {view["name"]: json.dumps(view["spec"]) for view in json.loads((tmp_path / "dashboard.json").read_text())}
+    assert "config:segment.steps.value" in views["Search"]
+    assert "different but negligible" in views["Verdicts of micro"]
+    assert "cannot read [hidden] of [hidden]: broken" in views["Health and cost"]
+    everything = "".join(views.values())
+    patients = open_sweep(mirrored.sweep, mirrored.store.root, to="read").plan.patients
+    assert not any(private in everything for private in (str(mirrored.folder), "/secret", *patients))
+    assert callers == []
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     with wandb_server() as served:
