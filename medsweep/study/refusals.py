@@ -12,6 +12,8 @@ from medsweep.sweep.accumulation import check_accumulation
 from medsweep.sweep.arms import Arm
 from medsweep.sweep.mechanism import check_mechanism
 from medsweep.sweep.texture import check_texture
+from medsweep.trainers.segmentation.network import no_layers
+from medsweep.trainers.segmentation.networks import NETWORKS
 from medsweep.yamlfile import Key
 
 REAL_SLICES = {"exposure": "duplicate-real", "ceiling": "fresh-real"}
@@ -48,6 +50,25 @@ def refuse_what_cannot_be_told(sweep: StudySweep, compared: Sequence[Arm[Setting
     check_texture(sweep, [arm.name for arm in compared])
     _refuse_misnamed_texture(sweep, compared)
     _refuse_cuda_without_gpus(sweep, compared)
+    _refuse_networks_without_layers(sweep, compared)
+
+
+def _refuse_networks_without_layers(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """Pools are assessed in the features of the control's network, and a diagnosis reads those of the arm's own."""
+    judged = [arm for arm in compared if arm.settings.synthesise.count > 0]
+    looked_into = [arm for arm in judged if arm.settings.segment.snapshots > 0]
+    if any(arm.settings.assess.enabled or arm.settings.segment.min_iou > 0 for arm in judged):
+        looked_into += [arm for arm in compared if arm.is_control]
+    for arm in looked_into:
+        network, dotted = arm.settings.segment.network, "segment.network"
+        if NETWORKS[network].layers is None:
+            places = (
+                ("arms", arm.name, dotted),
+                ("control", dotted),
+                ("factors", dotted),
+                ("fixed", "segment", "network"),
+            )
+            raise sweep.error(sweep.place(*places, ("fixed",)), no_layers(network))
 
 
 def _refuse_misnamed_levels(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:

@@ -5,9 +5,10 @@ from typing import Final
 
 from torch import nn
 
-from medsweep.trainers.segmentation.network import feature_layers
+from medsweep.trainers.segmentation.network import feature_layers, name_of
 
 ALL: Final = "all"
+UNET: Final = "unet"
 
 
 def group_of(model: nn.Module, name: str) -> str:
@@ -16,7 +17,7 @@ def group_of(model: nn.Module, name: str) -> str:
     A U-Net has ``encoder 1`` (the first level), ``encoder 2``, ..., ``bottleneck``, ..., ``decoder 2``, ``head``, which
     is the last level on the way up and gives the logits. Other networks keep the names of their modules.
     """
-    if type(model).__name__ != "UNet":
+    if name_of(model) != UNET:
         found = re.match(r"\w+(\.\d+)?", name)
         return found[0] if found else name
     depth, place = name.count("submodule"), name.rpartition("submodule.")[2].removeprefix("model.").split(".")[0]
@@ -33,7 +34,7 @@ def observed_layers(model: nn.Module) -> dict[str, str]:
     A U-Net shows all levels, other networks those from the deepest up.
     """
     deep = feature_layers(model)
-    if type(model).__name__ != "UNet":
+    if name_of(model) != UNET:
         return {name: name for name in deep}
     levels = range(len(deep) - 1)
     down = ["model." + "1.submodule." * level + "0" for level in levels]

@@ -1,7 +1,6 @@
 """What a sweep may say about the segmenter (``segment:``), and the whole resolved config of one segment trial."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
@@ -9,10 +8,10 @@ from pydantic import Field, model_validator
 from medsweep.config import LATER, NOT_IDENTITY, NUMBER, Config
 from medsweep.data.folds import Fold, split, unused_patients, with_all_patients
 from medsweep.data.stage_config import FittedConfig
+from medsweep.trainers.segmentation.networks import NETWORKS, NetworkName
 
 Unit = Literal["slices", "patients"]
 Normalise = Literal["shared", "split-statistics", "split-affine"]
-Network = Literal["unet", "attention-unet", "segresnet", "swin-unetr"]
 
 SECONDS_PER_STEP = 0.005
 """Fixed cost of a step on one CPU core, measured."""
@@ -27,11 +26,6 @@ GPU_SECONDS_PER_ACTIVATION = 1.2e-11
 """Cost of one activation on an H200 by roofline: 50 bytes, forward and backward, at 4.3 TB/s."""
 SECONDS_BESIDE_TRAINING = 10.0
 """Imports and loading."""
-RELATIVE_COST: Final[Mapping[Network, float]] = {
-    "unet": 1.0, "attention-unet": 2.3, "segresnet": 4.2, "swin-unetr": 3.6
-}  # fmt: skip
-"""Time of a step over that of the U-Net with the same channels, on one CPU core, measured at 64 px."""
-
 PROBED_AS_DEFAULT: Final = (
     "learning_rate", "weight_decay", "schedule", "warmup_steps", "mixing", "synthetic_share", "synthetic_weight",
     "normalise", "pretrain_share", "report_every_steps",
@@ -46,10 +40,6 @@ PROBED_AS_ONE: Final = ("clip_norm", "ema_half_life_steps", "validate_every_step
 
 SNAPSHOT_PERCENTS: Final[Mapping[int, tuple[int, ...]]] = {0: (), 3: (25, 75, 100), 5: (10, 25, 50, 75, 100)}
 """After what percentage of the steps snapshots are taken, by their number."""
-
-SWIN_LEVELS: Final = 5
-SWIN_WIDTH: Final = 12
-"""The first width of a Swin transformer is a multiple of this, since it is divided among its heads."""
 
 
 class SegmentSettings(Config):
@@ -77,10 +67,11 @@ class SegmentSettings(Config):
     """Dice and cross-entropy added, Dice alone, or Dice and focal loss added."""
     class_weights: Literal["none", "inverse-frequency"] = "none"
     """``inverse-frequency``: by the pixels of each class in the fold's real training slices, with mean 1."""
-    network: Network = "unet"
-    """Architecture of the segmenter; ``channels`` sets its width."""
+    network: NetworkName = "unet"
+    """Architecture of the segmenter, whose width ``channels`` sets; or the name of a network that an installed package
+    brings along."""
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 64, 128), min_length=2)
-    """Width per level, as each network reads it in ``network.build``. (24, 48, 96, 192, 384) suits all of them."""
+    """Width per level, as each network reads it. (24, 48, 96, 192, 384) suits all of ours."""
     residual_units: Annotated[Literal[0, 2], NUMBER] = 2
     """Residual units per level of a ``unet``; 0 is a plain U-Net and takes half the time."""
     augment: Literal["none", "rigid", "spatial", "full"] = "spatial"
@@ -140,7 +131,7 @@ class SegmentSettings(Config):
                 f"mixing pretrain gives {self.pretrain_steps} of {self.steps} steps to synthetic samples; choose a "
                 "pretrain_share that leaves each phase a step"
             )
-        if (complaint := _misfit(self.network, self.channels)) is not None:
+        if (complaint := NETWORKS[self.network].misfit(self.channels)) is not None:
             raise ValueError(f"segment.network {self.network} {complaint}, got segment.channels {list(self.channels)}")
         return self
 
@@ -172,26 +163,16 @@ def _unfit_sources(settings: SegmentSettings) -> str | None:
             f"normalise {settings.normalise} needs real and synthetic samples in every batch, got mixing "
             f"{settings.mixing}; set mixing to fixed-exposure or normalise to shared"
         )
+    if settings.normalise != "shared" and not NETWORKS[settings.network].batch_normalised:
+        return (
+            f"normalise {settings.normalise} takes batch normalisation apart, and segment.network {settings.network} "
+            "has none; set normalise to shared or take another network"
+        )
     if settings.synthetic_weight is not None and settings.mixing == "pretrain":
         return (
             f"synthetic_weight ({settings.synthetic_weight:g}) weighs synthetic against real samples of a batch, and "
             "mixing pretrain has one kind in each; set mixing to uniform or fixed-exposure, or remove the weight"
         )
-    return None
-
-
-def _misfit(network: Network, channels: tuple[int, ...]) -> str | None:
-    """Why a network cannot have these widths."""
-    doubling = all(wide == 2 * narrow for narrow, wide in pairwise(channels))
-    if network == "attention-unet" and min(channels[:-1]) < 2:
-        return "needs at least 2 channels at every level but the last"
-    if network == "segresnet" and not doubling:
-        nearest = [channels[0] * 2**level for level in range(len(channels))]
-        return f"doubles its width at every level, as {nearest}"
-    if network == "swin-unetr" and not (doubling and len(channels) == SWIN_LEVELS and channels[0] % SWIN_WIDTH == 0):
-        first = SWIN_WIDTH * max(1, round(channels[0] / SWIN_WIDTH))
-        nearest = [first * 2**level for level in range(SWIN_LEVELS)]
-        return f"has {SWIN_LEVELS} levels that double a multiple of {SWIN_WIDTH}, as {nearest}"
     return None
 
 
@@ -205,6 +186,8 @@ class SegmentConfig(SegmentSettings, FittedConfig):
     unit: Unit
     resolution: int = Field(ge=8)
     """Side of a slice in pixels."""
+    network_version: Annotated[int, LATER] = 1
+    """``SegmenterNetwork.version`` of the network."""
 
     @property
     def side_px(self) -> int:
@@ -220,7 +203,7 @@ class SegmentConfig(SegmentSettings, FittedConfig):
             raise ValueError(f"candidates ({self.candidates}) must be count ({self.count}) under fixed-generated")
         if self.min_iou > 0 and self.candidates < self.count:
             raise ValueError(f"candidates ({self.candidates}) must be at least count ({self.count}) with a filter")
-        halvings = SWIN_LEVELS if self.network == "swin-unetr" else len(self.channels) - 1
+        halvings = NETWORKS[self.network].halvings(self.channels)
         if self.resolution % 2**halvings:
             raise ValueError(
                 f"{len(self.channels)} levels of segment.channels in a {self.network} need a resolution that is a "
@@ -270,11 +253,12 @@ def resolve(
         candidates = count
     if fields["mixing"] != "pretrain":
         fields |= _defaults("pretrain_share")
-    if fields["network"] != "unet":
+    network = NETWORKS[settings.network]
+    if not network.reads_residual_units:
         fields |= _defaults("residual_units")
     if not fold.has_validation:
         fields |= _defaults("validate_every_steps")
-    fields |= {"fold": fold, "seed": seed, "resolution": resolution, "unit": unit}
+    fields |= {"fold": fold, "seed": seed, "resolution": resolution, "unit": unit, "network_version": network.version}
     return SegmentConfig(**fields, count=count, candidates=candidates)
 
 
@@ -303,7 +287,7 @@ def _activations(config: SegmentConfig) -> float:
     """Activations of a step, those of another network in terms of the U-Net's."""
     per_pixel = sum(width / 4**level for level, width in enumerate(config.channels))
     units = 1 + config.residual_units / 2
-    return float(config.batch_size * config.resolution**2 * per_pixel * units * RELATIVE_COST[config.network])
+    return float(config.batch_size * config.resolution**2 * per_pixel * units * NETWORKS[config.network].relative_cost)
 
 
 def probe(config: SegmentConfig) -> SegmentConfig:

@@ -1,16 +1,14 @@
 """What makes a segmenter train faster on a CPU and leaves its function, its weights and their names as they are."""
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from medsweep.trainers.segmentation.config import Network
-
-FASTER: Final[frozenset[Network]] = frozenset({"unet", "segresnet"})
-"""Networks that ``prepare`` makes faster, measured on one core at 64 px; an ``attention-unet`` becomes slower."""
+from medsweep.trainers.segmentation.optimisation import levels_of
 
 
 def prepare(model: nn.Module) -> None:
@@ -27,10 +25,11 @@ def prepare(model: nn.Module) -> None:
                 setattr(parent, name, OneSlope(child))
 
 
-def _gradient_as_output(_model: nn.Module, _inputs: object, logits_NKRR: Tensor) -> None:
+def _gradient_as_output(_model: nn.Module, _inputs: object, output: Tensor | Sequence[Tensor]) -> None:
     """Let the gradient of the logits be channels-last, as they are; a loss may lay it out otherwise."""
-    if logits_NKRR.requires_grad:
-        logits_NKRR.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+    for logits_NKrr in levels_of(output):
+        if logits_NKrr.requires_grad:
+            logits_NKrr.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
 
 
 class OneSlope(nn.PReLU):

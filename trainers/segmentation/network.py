@@ -4,18 +4,16 @@ Shapes: N images, C modalities, K classes, R resolution in pixels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from medsweep.config import Config
 from medsweep.errors import UserError
 from medsweep.trainers.precision import exact
-from medsweep.trainers.segmentation.config import Network, SegmentConfig
+from medsweep.trainers.segmentation.config import SegmentConfig
+from medsweep.trainers.segmentation.networks import NETWORKS, NetworkName, NetworkShape
 
 WEIGHTS = "network.safetensors"
 ARCHITECTURE = "network.json"
@@ -24,77 +22,40 @@ BEST = "best.json"
 """Step and validation Dice of the best weights, where training looked for them."""
 
 
-class SegmenterArchitecture(Config):
+_NAME = "segmenter_network"
+"""Attribute of a built network that keeps its name."""
+
+
+class SegmenterArchitecture(NetworkShape):
     """All that is needed to build the network again."""
 
-    modalities: int
-    classes: int
-    """Background included."""
-    channels: tuple[int, ...]
-    residual_units: int
-    network: Network = "unet"
+    network: NetworkName = "unet"
 
     @classmethod
     def of(cls, config: SegmentConfig, modalities: int, classes: int) -> "SegmenterArchitecture":
         """What a trial's config asks for, on C = ``modalities`` and K = ``classes``."""
-        asked = config.model_dump(include={"channels", "residual_units", "network"})
+        asked = config.model_dump(include={"channels", "residual_units", "network", "resolution"})
         return cls(modalities=modalities, classes=classes, **asked)
 
 
 def build(architecture: SegmenterArchitecture, seed: int) -> nn.Module:
-    """A network from (N, C, R, R) to logits (N, K, R, R), with batch normalisation, through MONAI.
-
-    How each reads ``channels``, of which there are n:
-
-    * ``unet`` (Ronneberger 2015, residual units of Kerfoot 2018): one level each, from R / 2 down to R / 2^(n-1), which
-      the last two share.
-    * ``attention-unet`` (Oktay 2018, arXiv 1804.03999): one level each, from R down to R / 2^(n-1); what merges a gate
-      with the level below keeps MONAI's instance normalisation.
-    * ``segresnet`` (Myronenko 2018, arXiv 1810.11654): from R down to R / 2^(n-1), each twice as wide as the one above;
-      one residual block at the first level, two at those between, four at the last, and one at each on the way up.
-    * ``swin-unetr`` (Hatamizadeh 2022, arXiv 2201.01266): five levels from R / 2 down to R / 32, each twice as wide as
-      the one above; attention itself keeps its layer normalisation.
+    """A network from (N, C, R, R) to logits (N, K, R, R).
 
     Initial weights depend on the seed alone; the global random state is left as it was.
 
     Raises:
-        UserError: a Swin transformer is asked for and einops, which MONAI needs for it, is not installed.
+        UserError: the network needs a package that is not installed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _construct(architecture)
-
-
-def _construct(architecture: SegmenterArchitecture) -> nn.Module:
-    channels, levels = architecture.channels, len(architecture.channels)
-    strides = (2,) * (levels - 1)
-    shared: dict[str, Any] = {
-        "spatial_dims": 2,
-        "in_channels": architecture.modalities,
-        "out_channels": architecture.classes,
-    }
-    model: nn.Module
-    if architecture.network == "attention-unet":
-        from monai.networks.nets.attentionunet import AttentionUnet
-
-        model = AttentionUnet(**shared, channels=channels, strides=strides)
-    elif architecture.network == "segresnet":
-        from monai.networks.nets.segresnet import SegResNet
-
-        down, up = (1, *(2,) * (levels - 2), 4), (1,) * (levels - 1)
-        model = SegResNet(**shared, init_filters=channels[0], norm="batch", blocks_down=down, blocks_up=up)
-    elif architecture.network == "swin-unetr":
-        if find_spec("einops") is None:
-            raise UserError("segment.network swin-unetr needs the package einops; pip install einops")
-        from monai.networks.nets.swin_unetr import SwinUNETR
-
-        model = SwinUNETR(**shared, feature_size=channels[0], norm_name="batch")
-    else:
-        from monai.networks.nets.unet import UNet
-
-        units = architecture.residual_units
-        model = UNet(**shared, channels=channels, strides=strides, num_res_units=units, norm="batch")
+        model = NETWORKS[architecture.network].build(architecture)
+    vars(model)[_NAME] = architecture.network
     return model
+
+
+def name_of(model: nn.Module) -> str:
+    """The name that ``segment.network`` takes for a network that ``build`` gave."""
+    return str(vars(model)[_NAME])
 
 
 def save_segmenter(model: nn.Module, architecture: SegmenterArchitecture, folder: Path) -> None:
@@ -215,19 +176,21 @@ def _batches(model: nn.Module, images_NCRR: Tensor, batch: int, whole: bool) -> 
 def feature_layers(model: nn.Module) -> tuple[str, ...]:
     """Dotted names of the deepest layer of a network that ``build`` gave, then of the stages on the way up from it.
 
-    The output of each is (N, D, h, w). The last stage of a ``unet`` gives its logits; the other networks have a layer
+    The output of each is (N, D, h, w). The last stage of a ``unet`` gives its logits; our other networks have a layer
     for those behind the last stage.
+
+    Raises:
+        UserError: the network names none.
     """
-    kind = type(model).__name__
-    if kind == "SegResNet":
-        last = len(cast(nn.ModuleList, model.down_layers)) - 1
-        return (f"down_layers.{last}", *(f"up_layers.{number}" for number in range(last)))
-    if kind == "SwinUNETR":
-        return ("encoder10", *(f"decoder{number}" for number in (5, 4, 3, 2, 1)))
-    # Each level of either U-Net holds the one below as its submodule, behind its own way down but for the last.
-    above = range(len(cast(tuple[int, ...], model.channels)) - 2, -1, -1)
-    if kind == "AttentionUnet":
-        names = ["model.1" + ".submodule.1" * level for level in above]
-        return (f"{names[0]}.submodule", *names)
-    names = ["model." + "1.submodule." * level for level in above]
-    return (f"{names[0]}1.submodule", *(f"{name}2" for name in names))
+    layers = NETWORKS[name_of(model)].layers
+    if layers is None:
+        raise UserError(no_layers(name_of(model)))
+    return tuple(layers(model))
+
+
+def no_layers(network: str) -> str:
+    """Why nobody can look inside a network."""
+    return (
+        f"segment.network {network} names no layers whose features could be read (SegmenterNetwork.layers); name them, "
+        "or set assess.enabled to false, segment.min_iou to 0 and segment.snapshots to 0"
+    )

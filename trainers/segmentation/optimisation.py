@@ -5,7 +5,7 @@ Shapes: N images, K classes, R resolution in pixels.
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -69,6 +69,34 @@ def _loss_of_all(config: SegmentConfig, pixels_K: NDArray[np.int64], device: tor
     # MONAI's DiceFocalLoss would take the softmax after it drops the background, which is constant with two classes.
     focal: nn.Module = FocalLoss(to_onehot_y=True, use_softmax=True, weight=weight).to(device)
     return lambda logits, labels: dice(logits, labels[:, None]) + focal(logits, labels[:, None])
+
+
+def levels_of(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Logits of a network by level, the finest first; there is one without deep supervision."""
+    return (output,) if isinstance(output, Tensor) else tuple(output)
+
+
+def over_levels(loss: Loss, levels: Sequence[Tensor], labels_NRR: Tensor) -> Tensor:
+    """The loss of logits at every level, each half the weight of the finer one, with weights that add up to 1.
+
+    Labels are shrunk to each level by nearest neighbour, so that they stay classes (Isensee et al. 2021, deep
+    supervision).
+    """
+    if len(levels) == 1:
+        return loss(levels[0], labels_NRR)
+    weights = [0.5**level for level in range(len(levels))]
+    parts = [
+        weight / sum(weights) * loss(logits_NKrr, _shrunk(labels_NRR, logits_NKrr.shape[-1]))
+        for weight, logits_NKrr in zip(weights, levels, strict=True)
+    ]
+    return torch.stack(parts).sum()
+
+
+def _shrunk(labels_NRR: Tensor, side: int) -> Tensor:
+    if labels_NRR.shape[-1] == side:
+        return labels_NRR
+    shrunk = functional.interpolate(labels_NRR[:, None].float(), (side, side), mode="nearest-exact")
+    return shrunk[:, 0].to(labels_NRR.dtype)
 
 
 @torch.no_grad()

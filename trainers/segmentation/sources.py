@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medsweep.trainers.segmentation.config import Normalise
-from medsweep.trainers.segmentation.optimisation import Loss
+from medsweep.trainers.segmentation.optimisation import Loss, levels_of
 from medsweep.trainers.training.transfer import upload
 
 
@@ -45,22 +45,23 @@ class SplitNormalisation:
         }
         """Parameters of synthetic samples alone, by their name in the model."""
 
-    def __call__(self, images_NCRR: Tensor, synthetic_N: NDArray[np.bool_]) -> Tensor:
-        """Logits (N, K, R, R) in the order of the images."""
+    def __call__(self, images_NCRR: Tensor, synthetic_N: NDArray[np.bool_]) -> tuple[Tensor, ...]:
+        """Logits of each level, the finest (N, K, R, R) first, in the order of the images."""
         order: list[Tensor] = []
-        logits: list[Tensor] = []
+        logits: list[tuple[Tensor, ...]] = []
         for of_source_N in (~synthetic_N, synthetic_N):
             if of_source_N.any():
                 rows = _rows(of_source_N, images_NCRR.device)
                 order.append(rows)
                 logits.append(self._pass(images_NCRR[rows], synthetic=of_source_N is synthetic_N))
-        return torch.cat(logits)[torch.argsort(torch.cat(order))]
+        places = torch.argsort(torch.cat(order))
+        return tuple(torch.cat(level)[places] for level in zip(*logits, strict=True))
 
-    def _pass(self, images: Tensor, *, synthetic: bool) -> Tensor:
+    def _pass(self, images: Tensor, *, synthetic: bool) -> tuple[Tensor, ...]:
         if not synthetic:
-            return self._model(images)  # type: ignore[no-any-return]
+            return levels_of(self._model(images))
         with _standing_still(self._norms):
-            return torch.func.functional_call(self._model, dict(self.own), images)  # type: ignore[no-any-return]
+            return levels_of(torch.func.functional_call(self._model, dict(self.own), images))
 
 
 def loss_by_source(

@@ -32,12 +32,16 @@ from medsweep.trainers.segmentation.network import (
     save_segmenter,
     save_weights,
 )
+from medsweep.trainers.segmentation.networks import NETWORKS
 from medsweep.trainers.segmentation.optimisation import (
+    Loss,
     RunningAverage,
     cross_entropy_by_source,
     learning_rate,
+    levels_of,
     make_loss,
     make_optimizer,
+    over_levels,
 )
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.segmentation.samples import BatchOrder, TrainingSamples, gather
@@ -130,7 +134,7 @@ class UNetLearner:
         self._config, self._samples = config, samples
         device = samples.device
         self.model = build(architecture, self._seed("weights")).to(device).train()
-        if device.type == "cpu" and architecture.network in cpu.FASTER:
+        if device.type == "cpu" and NETWORKS[architecture.network].faster_channels_last:
             cpu.prepare(self.model)
         weighted = config.class_weights != "none"
         pixels_K = samples.pixels_per_class(architecture.classes) if weighted else np.zeros(0, np.int64)
@@ -164,8 +168,9 @@ class UNetLearner:
             group["lr"] = rate
         images, masks, synthetic_N = self._batch(number)
         with torch.autocast("cuda", torch.bfloat16) if self._half else nullcontext():
-            logits_NKRR = self._split(images, synthetic_N) if self._split else self.model(images)
-        loss = self._loss_of(logits_NKRR.float(), masks, synthetic_N)
+            output = self._split(images, synthetic_N) if self._split else self.model(images)
+        levels = [logits.float() for logits in levels_of(output)]
+        loss = over_levels(self._loss_by(synthetic_N), levels, masks)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
         scalars: dict[str, float | Tensor] = {"learning_rate": rate}
@@ -178,17 +183,18 @@ class UNetLearner:
         if self.snapshots is not None:
             self.snapshots.take(number, self.model, self._optimizer)
         scalars["loss"] = loss.detach()
-        of_step = logits_NKRR.detach().float()
+        of_step = levels[0].detach()
         scalars |= cross_entropy_by_source(of_step, masks, synthetic_N, ignores=self._samples.ignores)
         if self.best is not None and (number % self._config.validate_every_steps == 0 or number == self._config.steps):
             scalars["validation_dice"] = self.best.offer(self.final_model, number)
         return scalars
 
-    def _loss_of(self, logits_NKRR: Tensor, masks: Tensor, synthetic_N: NDArray[np.bool_]) -> Tensor:
+    def _loss_by(self, synthetic_N: NDArray[np.bool_]) -> Loss:
+        """The loss of a batch in which these samples are synthetic."""
         weight = self._config.synthetic_weight
         if weight is None:
-            return self._loss(logits_NKRR, masks)
-        return loss_by_source(self._loss, logits_NKRR, masks, synthetic_N, weight)
+            return self._loss
+        return lambda logits, labels: loss_by_source(self._loss, logits, labels, synthetic_N, weight)
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
         """Images and masks of a step, and which of them are synthetic."""

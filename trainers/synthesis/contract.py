@@ -7,24 +7,22 @@ memory it takes.
 import json
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.fitted_on import FITTED_ON
 from medsweep.data.folds import Fold, split
-from medsweep.data.phantom import PhantomConfig
-from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
-from medsweep.data.source import inspect_source
 from medsweep.folder_trial import FolderTrial, drain
 from medsweep.trainers.generators import GeneratorFamily
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.synthesis import synthesise
 from medsweep.trainers.synthesis.pipelines import PIPELINES
+from medsweep.trainers.training.contract import files_of, made_up_slices, require_same_bytes_after_kills
 
 FOLD: Final = Fold(index=0, of=2)
 SAMPLES: Final = 20
@@ -70,17 +68,8 @@ class GeneratorContract:
         prepared = self._prepared(tmp_path)
         for role, (family, variant) in PIPELINES[self.pipeline].generators.items():
             config, inputs = self._config(family, variant), {"prepare": prepared}
-            whole = FolderTrial(tmp_path / role / "whole", due=True)
-            reports = drain(family.stage.run(config, inputs, whole))
-            for killed_after in sorted({1, max(1, len(reports) // 2), len(reports)}):
-                folder = tmp_path / role / f"killed after {killed_after}"
-                attempt = family.stage.run(config, inputs, FolderTrial(folder, due=True))
-                for _ in range(killed_after):
-                    next(attempt)
-                attempt.close()  # type: ignore[attr-defined]
-                again = FolderTrial(folder, due=True)
-                drain(family.stage.run(config, inputs, again))
-                assert _files(again.output) == _files(whole.output), f"{role}: killed after report {killed_after}"
+            start = partial(family.stage.run, config, inputs)
+            require_same_bytes_after_kills(start, tmp_path / role, role)
 
     def test_nobody_but_the_training_patients_is_seen(self, tmp_path: Path) -> None:
         prepared = self._prepared(tmp_path)
@@ -95,7 +84,7 @@ class GeneratorContract:
         after = self._fitted(tmp_path / "after", others)
         for role, folder in fitted.items():
             assert json.loads((folder / FITTED_ON).read_text()) == sorted(groups.train), f"{role}: {FITTED_ON}"
-            assert _files(after[role]) == _files(folder), f"{role}: a slice of a test patient changes the generator"
+            assert files_of(after[role]) == files_of(folder), f"{role}: a slice of a test patient changes the generator"
 
     def test_a_generator_of_images_leaves_a_picture_of_real_pairs(self, tmp_path: Path) -> None:
         fitted = self._fitted(tmp_path / "fitted", self._prepared(tmp_path))
@@ -104,13 +93,7 @@ class GeneratorContract:
                 assert (fitted[role] / "real.png").is_file(), f"{role}: no real.png"
 
     def _prepared(self, folder: Path) -> Path:
-        """Slices of six made-up patients."""
-        trial = FolderTrial(folder / "prepare")
-        phantom = PhantomConfig(patients=6, seed=3, shape=(20, 18, 8), spacing_mm=(2.0, 2.0, 4.0))
-        data = DataConfig(dataset="phantom", phantom=phantom, resolution=self.resolution)
-        source = inspect_source(data, trial.scratch)
-        drain(prepare(PrepareConfig(**dict(data), source=source.fingerprint), {}, trial))
-        return trial.output
+        return made_up_slices(folder, self.resolution)
 
     def _config(self, family: GeneratorFamily, variant: str, seed: int = 0) -> Any:
         settings = family.settings(**self.sections.get(family.stage.name, {}))
@@ -141,7 +124,3 @@ class GeneratorContract:
 
 def _bytes(pool: Pool) -> tuple[bytes, bytes]:
     return np.asarray(pool.images).tobytes(), np.asarray(pool.masks).tobytes()
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -5,39 +5,17 @@ A package names its ``Pipeline`` by an entry point of the group ``medsweep.gener
 """
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.plugins import brought_along
 from medsweep.trainers.generators import GeneratorFamily, TrainedGenerator
 from medsweep.trainers.stylegan2.train import STYLEGAN2
 from medsweep.trainers.synthesis.recipe import Pipeline, images_for_real_masks, masks_then_images, pairs
 
 GROUP: Final = "medsweep.generators"
-
-
-def registered(ours: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
-    """The pipelines of installed packages, by the names of their entry points.
-
-    Raises:
-        UserError: one cannot be imported, is no pipeline, or has a name that is taken.
-    """
-    found: dict[str, Pipeline] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
-        package = "an unknown package" if point.dist is None else point.dist.name
-        what = f"pipeline {point.name!r} of {package} ({point.value})"
-        if point.name in ours or point.name in found:
-            raise UserError(f"{what} has a name that is taken; give its entry point another one")
-        try:
-            pipeline = point.load()
-        except Exception as error:
-            raise UserError(f"{what} cannot be imported: {error!r}; mend or uninstall {package}") from error
-        if not isinstance(pipeline, Pipeline):
-            raise UserError(f"{what} is a {type(pipeline).__name__} and no Pipeline; its entry point must name one")
-        found[point.name] = pipeline
-    return found
 
 
 def families_of(pipelines: Mapping[str, Pipeline]) -> dict[str, GeneratorFamily]:
@@ -61,7 +39,7 @@ OURS: Final[dict[str, Pipeline]] = {
     "c-sg": Pipeline({"image": (STYLEGAN2, "c-sg")}, images_for_real_masks, paints_real_masks=True),
 }
 
-PIPELINES: Final[dict[str, Pipeline]] = OURS | registered(OURS)
+PIPELINES: Final[dict[str, Pipeline]] = OURS | brought_along(GROUP, Pipeline, "pipeline", OURS)
 """Every pipeline by the name that ``gan.pipeline`` takes."""
 
 if TYPE_CHECKING:

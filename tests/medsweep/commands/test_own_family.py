@@ -1,57 +1,20 @@
 """A generator family of another package, as its how-to is written: known by its entry point, and run to the report."""
 
-import os
-import re
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "docs" / "how-to" / "own-family.md"
+from helpers.outside_package import HowTo, medsweep, python
 
-
-def block(kind: str, number: int = 0) -> str:
-    found = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return str(found[number])
-
-
-def install(site: Path, script: str, *, points: str | None = None) -> None:
-    """What an installer leaves of the package."""
-    project = tomllib.loads(block("toml"))["project"]
-    (found,) = project["entry-points"].items()
-    group, named = found
-    lines = "".join(f"{name} = {value}\n" for name, value in named.items()) if points is None else points
-    told = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    told.mkdir(parents=True)
-    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    (told / "entry_points.txt").write_text(f"[{group}]\n{lines}")
-    (site / "pca_pairs.py").write_text(script)
-
-
-def python(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """``python -m`` with the package installed beside medsweep."""
-    paths = os.pathsep.join([str(folder / "site"), str(ROOT)])
-    return subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": paths, "WANDB_MODE": "disabled", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+FAMILY = HowTo("own-family.md", "pca_pairs")
 
 
 @pytest.mark.slow
 def test_a_family_of_another_package_runs_to_the_report(tmp_path: Path) -> None:
-    script = block("python")
-    code = [line for line in script.splitlines() if line.strip() and not re.match(r"(from|import) ", line)]
-    assert len(code) <= 60
-    install(tmp_path / "site", script)
-    (tmp_path / "pca.yaml").write_text(block("yaml"))
+    assert FAMILY.lines_of_code() <= 60
+    FAMILY.install(tmp_path)
+    (tmp_path / "pca.yaml").write_text(FAMILY.block("yaml"))
     ran = medsweep(tmp_path, "run", "pca.yaml", "--store", "store", "--runner", "local")
     assert ran.returncode == 0, ran.stderr
     results = pd.read_parquet(tmp_path / "results" / "pca" / "results.parquet")
@@ -60,7 +23,7 @@ def test_a_family_of_another_package_runs_to_the_report(tmp_path: Path) -> None:
     assert len(list((tmp_path / "store" / "pca").glob("*/output/pca.npz"))) == 4
     assert "Synthetic pairs: pca" in (tmp_path / "results" / "pca" / "report.html").read_text()
     assert "Directions in which pairs vary." in medsweep(tmp_path, "explain", "pca.components").stdout
-    (tmp_path / "typo.yaml").write_text(block("yaml").replace("pipeline: pca", "pipeline: pcb"))
+    (tmp_path / "typo.yaml").write_text(FAMILY.block("yaml").replace("pipeline: pca", "pipeline: pcb"))
     told = medsweep(tmp_path, "plan", "typo.yaml", "--store", "store")
     assert told.returncode == 2
     assert "did you mean 'pca'?" in told.stderr
@@ -70,13 +33,9 @@ PIPELINE = "pca = pca_pairs:PIPELINE\n"
 STAGE = 'name="pca", version'
 
 
-def medsweep(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return python(folder, "medsweep", *words)
-
-
 def test_a_family_of_another_package_keeps_the_contract(tmp_path: Path) -> None:
-    install(tmp_path / "site", block("python"))
-    (tmp_path / "test_pca.py").write_text(block("python", 1))
+    FAMILY.install(tmp_path)
+    (tmp_path / "test_pca.py").write_text(FAMILY.block("python", 1))
     ran = python(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "test_pca.py")
     assert ran.returncode == 0, ran.stdout
     assert "7 passed" in ran.stdout
@@ -98,10 +57,10 @@ def test_a_family_of_another_package_keeps_the_contract(tmp_path: Path) -> None:
 def test_a_package_that_cannot_be_used_is_named_in_one_line(
     tmp_path: Path, points: str, old: str, new: str, words: str
 ) -> None:
-    script = block("python")
+    script = FAMILY.block("python")
     assert old in script
-    install(tmp_path / "site", script.replace(old, new) if old else script, points=points)
-    (tmp_path / "pca.yaml").write_text(block("yaml"))
+    FAMILY.install(tmp_path, script.replace(old, new) if old else script, points=points)
+    (tmp_path / "pca.yaml").write_text(FAMILY.block("yaml"))
     told = medsweep(tmp_path, "plan", "pca.yaml", "--store", "store")
     assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
     assert words in told.stderr

@@ -1,5 +1,6 @@
 """What is refused before anything is trained, since no result could answer it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from helpers.micro import write_micro
 from medsweep.errors import UserError
 from medsweep.store.store import Store
 from medsweep.study.plan import plan_sweep
+from medsweep.trainers.segmentation.networks import NETWORKS
 
 FACTORS = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
 ARMS = """factors: {}
@@ -74,3 +76,20 @@ def test_what_needs_a_cuda_device_is_refused_where_trials_get_none(tmp_path: Pat
         plan_sweep(write_micro(tmp_path, asked), Store.create(tmp_path / "store"))
     gpus = ("analysis: {primary", "resources: {gan: {gpus: 1}}\nanalysis: {primary")
     plan_sweep(write_micro(tmp_path, asked, gpus), Store.create(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("assessed", "more", "refused"),
+    [("true", "", True), ("false", ", min_iou: 0.1", True), ("false", ", snapshots: 3", True), ("false", "", False)],
+)
+def test_what_looks_inside_a_network_without_layers_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, assessed: str, more: str, refused: bool
+) -> None:
+    monkeypatch.setitem(NETWORKS, "segresnet", replace(NETWORKS["segresnet"], layers=None))
+    asked = ("  segment: {", f"  assess: {{enabled: {assessed}}}\n  segment: {{network: segresnet{more}, ")
+    sweep = write_micro(tmp_path, asked)
+    if not refused:
+        plan_sweep(sweep, Store.create(tmp_path / "store"))
+        return
+    with pytest.raises(UserError, match=r"micro.yaml:\d+: .*segment.network segresnet names no layers"):
+        plan_sweep(sweep, Store.create(tmp_path / "store"))

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from medsweep.data.folds import Fold
 from medsweep.trainers.segmentation import cpu
-from medsweep.trainers.segmentation.config import Network, SegmentSettings, resolve
+from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
+from medsweep.trainers.segmentation.networks import NETWORKS, NetworkName
 from medsweep.trainers.segmentation.optimisation import make_loss, make_optimizer
 from medsweep.trainers.segmentation.samples import SliceRows, TrainingSamples
 from medsweep.trainers.segmentation.train import UNetLearner
@@ -19,7 +20,7 @@ SETTINGS = SegmentSettings(steps=9, batch_size=4, channels=(4, 8, 16))
 SHARED = {"fold": Fold(index=0, of=2), "seed": 0, "count": 0, "candidates": 0, "unit": "slices", "resolution": 32}
 
 
-def network(kind: Network, units: int) -> nn.Module:
+def network(kind: NetworkName, units: int) -> nn.Module:
     return build(
         SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8, 16), residual_units=units, network=kind), 0
     ).train()
@@ -40,7 +41,7 @@ def step(model: nn.Module, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor
 @pytest.mark.parametrize(("kind", "units"), [("unet", 2), ("unet", 0), ("segresnet", 2)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-5)])
 def test_a_prepared_network_has_the_same_logits_and_gradients(
-    kind: Network, units: int, dtype: torch.dtype, tolerance: float
+    kind: NetworkName, units: int, dtype: torch.dtype, tolerance: float
 ) -> None:
     plain = network(kind, units).to(dtype)
     if dtype == torch.float32:
@@ -93,7 +94,7 @@ def test_one_slope_has_the_gradients_of_a_prelu(layout: torch.memory_format) -> 
     torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-12)
 
 
-def learner(kind: Network) -> UNetLearner:
+def learner(kind: NetworkName) -> UNetLearner:
     config = resolve(SETTINGS.model_copy(update={"network": kind}), **SHARED)  # type: ignore[arg-type]
     images, masks = np.zeros((8, 2, 32, 32), np.float32), np.zeros((8, 32, 32), np.uint8)
     samples = TrainingSamples(SliceRows(images, masks, np.arange(8)), None, "cpu")
@@ -101,12 +102,12 @@ def learner(kind: Network) -> UNetLearner:
 
 
 @pytest.mark.parametrize("kind", ["unet", "segresnet", "attention-unet"])
-def test_a_trial_on_a_cpu_prepares_the_networks_that_become_faster(kind: Network) -> None:
+def test_a_trial_on_a_cpu_prepares_the_networks_that_become_faster(kind: NetworkName) -> None:
     model = learner(kind).model
     wide = [weight for weight in model.parameters() if weight.dim() == 4 and min(weight.shape[1:]) > 1]
     channels_last = [weight.is_contiguous(memory_format=torch.channels_last) for weight in wide]
     assert wide
-    assert all(channels_last) if kind in cpu.FASTER else not any(channels_last)
+    assert all(channels_last) if NETWORKS[kind].faster_channels_last else not any(channels_last)
     slopes = [module for module in model.modules() if isinstance(module, nn.PReLU)]
     assert bool(slopes) == (kind != "segresnet")
     assert all(isinstance(module, cpu.OneSlope) == (kind == "unet") for module in slopes)

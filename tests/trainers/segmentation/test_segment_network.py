@@ -169,6 +169,6 @@ def test_a_network_published_before_there_was_a_choice_is_a_unet(tmp_path):
 
 
 def test_a_swin_transformer_without_einops_is_refused_by_name(monkeypatch):
-    monkeypatch.setattr("medsweep.trainers.segmentation.network.find_spec", lambda name: None)
+    monkeypatch.setattr("medsweep.trainers.segmentation.networks.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install einops"):
         build(shape_of("swin-unetr"), seed=0)

@@ -8,8 +8,9 @@ import torch
 
 from medsweep.data.folds import Fold
 from medsweep.study.stages import STAGES
-from medsweep.trainers.segmentation.config import Network, SegmentSettings, resolve
+from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
+from medsweep.trainers.segmentation.networks import OURS
 from medsweep.trainers.segmentation.optimisation import make_loss
 from medsweep.trainers.training.accumulation import accumulate, split_batch
 
@@ -42,7 +43,7 @@ def random():
     return torch.Generator().manual_seed(1)
 
 
-@pytest.mark.parametrize(("network", "units"), [("unet", 0), *((network, 2) for network in get_args(Network))])
+@pytest.mark.parametrize(("network", "units"), [("unet", 0), *((network, 2) for network in OURS)])
 def test_networks_look_across_the_batch_through_its_statistics_alone(network, units):
     """With frozen statistics the samples are strangers to each other, as in training they are not."""
     torch.set_num_threads(1)

@@ -41,7 +41,7 @@ def statistics(model: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("normalise", ["split-statistics", "split-affine"])
 def test_samples_are_normalised_with_their_like_and_tests_by_real_statistics(normalise):
     model, alone = network(), network()
-    logits = SplitNormalisation(model, normalise)(images(), SYNTHETIC)
+    (logits,) = SplitNormalisation(model, normalise)(images(), SYNTHETIC)
     real, synthetic = torch.from_numpy(~SYNTHETIC), torch.from_numpy(SYNTHETIC)
     torch.testing.assert_close(logits[real], alone(images()[real]))
     kept = statistics(alone)
@@ -53,7 +53,7 @@ def test_samples_are_normalised_with_their_like_and_tests_by_real_statistics(nor
 def test_scales_of_their_own_take_the_gradient_of_synthetic_samples():
     model = network()
     split = SplitNormalisation(model, "split-affine")
-    split(images(), SYNTHETIC)[torch.from_numpy(SYNTHETIC)].square().sum().backward()
+    split(images(), SYNTHETIC)[0][torch.from_numpy(SYNTHETIC)].square().sum().backward()
     shared = dict(model.named_parameters())
     assert split.own
     for name, own in split.own.items():

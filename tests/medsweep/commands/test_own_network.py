@@ -1,0 +1,54 @@
+"""A network of another package, as its how-to is written: known by its entry point, and run to the report."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers.outside_package import HowTo, medsweep, python
+
+NETWORK = HowTo("own-network.md", "dilated")
+
+
+@pytest.mark.slow
+def test_a_network_of_another_package_runs_to_the_report(tmp_path: Path) -> None:
+    assert NETWORK.lines_of_code() <= 60
+    NETWORK.install(tmp_path)
+    (tmp_path / "dilated.yaml").write_text(NETWORK.block("yaml"))
+    ran = medsweep(tmp_path, "run", "dilated.yaml", "--store", "store", "--runner", "local")
+    assert ran.returncode == 0, ran.stderr
+    results = pd.read_parquet(tmp_path / "results" / "dilated" / "results.parquet")
+    assert results.groupby("arm")["patient"].nunique().tolist() == [6, 6]
+    assert (tmp_path / "results" / "dilated" / "report.html").is_file()
+    trained = [path.read_text() for path in (tmp_path / "store" / "segment").glob("*/output/network.json")]
+    assert sum('"dilated"' in text for text in trained) == 2
+
+
+def test_a_network_of_another_package_keeps_the_contract_and_is_told(tmp_path: Path) -> None:
+    NETWORK.install(tmp_path)
+    (tmp_path / "test_dilated.py").write_text(NETWORK.block("python", 1))
+    ran = python(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "test_dilated.py")
+    assert ran.returncode == 0, ran.stdout
+    assert "8 passed" in ran.stdout
+    assert "dilated" in medsweep(tmp_path, "explain", "segment.network").stdout
+    (tmp_path / "typo.yaml").write_text(NETWORK.block("yaml").replace("[dilated]", "[dilatd]"))
+    told = medsweep(tmp_path, "plan", "typo.yaml", "--store", "store")
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
+    assert "did you mean 'dilated'?" in told.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ("dilated = dilated:GONE\n", "network 'dilated' of dilated-segmenter (dilated:GONE) cannot be imported"),
+        ("unet = dilated:NETWORK\n", "of dilated-segmenter (dilated:NETWORK) has a name that is taken"),
+        ("dilated = dilated:Dilated\n", "is a type and no SegmenterNetwork"),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_named_in_one_line(tmp_path: Path, points: str, words: str) -> None:
+    NETWORK.install(tmp_path, points=points)
+    (tmp_path / "dilated.yaml").write_text(NETWORK.block("yaml"))
+    told = medsweep(tmp_path, "plan", "dilated.yaml", "--store", "store")
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
+    assert words in told.stderr
