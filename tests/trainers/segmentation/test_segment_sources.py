@@ -79,7 +79,7 @@ def learner(**settings) -> UNetLearner:
     drawn = torch.randn(12, 1, 16, 16, generator=torch.Generator().manual_seed(4))
     masks = torch.randint(0, 3, (12, 16, 16), generator=torch.Generator().manual_seed(5)).to(torch.uint8)
     samples = TrainingSamples.__new__(TrainingSamples)
-    samples.__dict__.update(real=6, synthetic=6, device=torch.device("cpu"))
+    samples.__dict__.update(real=6, synthetic=6, device=torch.device("cpu"), ignores=False)
     samples.__dict__["batch"] = lambda rows: (drawn[torch.from_numpy(rows)], masks[torch.from_numpy(rows)])
     return UNetLearner(asked, samples, SegmenterArchitecture.of(asked, modalities=1, classes=3))
 
