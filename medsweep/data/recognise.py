@@ -1,5 +1,6 @@
 """What a folder would be read as, and a first description of one that nothing tells how to read."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,18 +9,22 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from medsweep.data import nifti
+from medsweep.data import bids, nifti
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.dataset import Listing
 from medsweep.data.layouts import nnunet
 from medsweep.data.layouts.case_files import is_hidden, numeric, without_ending
 from medsweep.data.layouts.dataset_json import NAME
-from medsweep.data.layouts.description import DESCRIPTION, describes_files
+from medsweep.data.layouts.description import DESCRIPTION, SITE, describes_files
+from medsweep.data.layouts.folder import expression
 from medsweep.data.source import list_cases
 from medsweep.errors import UserError
 
 MASK = re.compile(r"seg|mask|label|gt|roi|lesion|annot", re.IGNORECASE)
 """What names of masks hold, as a rule."""
+
+MANY = 3
+"""So many times fewer patterns tell that the topmost folders are sites, not cases."""
 
 LISTED_VALUES = 256
 """Different values above which a mask that is looked at is taken for an image."""
@@ -68,19 +73,47 @@ def draft(root: Path) -> str:
     A user must look at it: which name is the mask is guessed, and classes are called after their values.
     """
     files = [file for path in sorted(root.rglob("*")) if (file := _volume(root, path)) is not None]
-    patterns = _patterns(files)
-    masks = [pattern for pattern in patterns if MASK.search(pattern.rpartition("{id}")[2] or pattern)]
-    images = [pattern for pattern in patterns if pattern not in masks]
-    imaged = {id_ for pattern in images for id_ in _ids(pattern, files)}
-    if not masks or imaged.isdisjoint(_ids(masks[0], files)):
+    images, masks = bids.patterns(files)
+    images, masks = (images, masks) if masks else _guessed(files)
+    imaged = {id_ for pattern in images.values() for id_ in _ids(pattern, files)}
+    if not masks or imaged.isdisjoint(_ids(next(iter(masks.values())), files)):
         return ""
-    lines = ["modalities:", *(f'  {name}: "{pattern}"' for name, pattern in _named(images).items())]
+    others = bids.other_kinds(files, [*images.values(), *masks.values()])
+    lines = [f"ignore: [{', '.join(others)}]"] if others else []
+    lines += ["modalities:", *(f'  {name}: "{pattern}"' for name, pattern in images.items())]
     if len(masks) > 1:
-        return "\n".join([*lines, "mask:", *(f'  {name}: "{text}"' for name, text in _named(masks).items())])
-    example = root / next(iter(_ids(masks[0], files).values()))
-    values = _values(example) or [1]
-    classes = ", ".join(f"label-{value}: {value}" for value in values)
-    return "\n".join([*lines, f'mask: "{masks[0]}"', f"classes: {{{classes}}}"])
+        return "\n".join([*lines, "mask:", *(f'  {name}: "{text}"' for name, text in masks.items())])
+    (mask,) = masks.values()
+    names = bids.class_names(root, mask)
+    values = _values(root / next(iter(_ids(mask, files).values()))) or [1]
+    classes = ", ".join(f"{_quoted(names.get(value, f'label-{value}'))}: {value}" for value in values)
+    return "\n".join([*lines, f'mask: "{mask}"', f"classes: {{{classes}}}"])
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z][\w-]*", name) else json.dumps(name)
+
+
+def _guessed(files: Sequence[PurePosixPath]) -> tuple[dict[str, str], dict[str, str]]:
+    """File patterns of images and of masks by name, from what the names of files have in common."""
+    plain, by_site = _patterns(files), _patterns_of_sites(files)
+    # Of folders that are sites, the patterns with one id for each folder are as many as there are files in a folder.
+    several = len(plain) >= MANY * len(by_site) and any(map(_is_mask, by_site)) and not all(map(_is_mask, by_site))
+    patterns = by_site if several else plain
+    masks = [pattern for pattern in patterns if _is_mask(pattern)]
+    return _named(pattern for pattern in patterns if pattern not in masks), _named(masks)
+
+
+def _is_mask(pattern: str) -> bool:
+    return MASK.search(pattern.rpartition("{id}")[2] or pattern) is not None
+
+
+def _patterns_of_sites(files: Sequence[PurePosixPath]) -> list[str]:
+    """File patterns below the topmost folders, if these are sites; none where there are no such folders."""
+    sites = {file.parts[0] for file in files if len(file.parts) > 1}
+    if len(sites) < 2 or any(len(file.parts) < 2 for file in files):
+        return []
+    return [f"{SITE}/{pattern}" for pattern in _patterns([PurePosixPath(*file.parts[1:]) for file in files])]
 
 
 def _volume(root: Path, path: Path) -> PurePosixPath | None:
@@ -115,11 +148,11 @@ def _id(file: PurePosixPath, files: Iterable[PurePosixPath]) -> str:
     return shorter or (stem if has_longer or "_" not in stem else stem.rpartition("_")[0])
 
 
-def _ids(pattern: str, files: Iterable[PurePosixPath]) -> dict[str, PurePosixPath]:
-    """The files that match a pattern, by id."""
-    before, *after = map(re.escape, pattern.split("{id}"))
-    expression = re.compile(before + "(?P<id>[^/]+)" + "(?P=id)".join(after))
-    return {match["id"]: file for file in files if (match := expression.fullmatch(str(file)))}
+def _ids(pattern: str, files: Iterable[PurePosixPath]) -> dict[tuple[str, ...], PurePosixPath]:
+    """The files that match a pattern, by what stands in the places of its placeholders."""
+    compiled = expression(pattern)
+    found = ((compiled.fullmatch(str(file)), file) for file in files)
+    return {tuple(match[name] for name in sorted(match.groupdict())): file for match, file in found if match}
 
 
 def _named(patterns: Iterable[str]) -> dict[str, str]:
@@ -127,7 +160,7 @@ def _named(patterns: Iterable[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for pattern in sorted(patterns, key=numeric):
         stem = without_ending(PurePosixPath(pattern).name) or pattern
-        name = re.sub(r"\W+", "-", stem.replace("{id}", "")).strip("-_") or "image"
+        name = re.sub(r"\W+", "-", re.sub(r"\{\w+\}", "", stem)).strip("-_") or "image"
         named[name if name not in named else f"{name}-{len(named)}"] = pattern
     return named
 

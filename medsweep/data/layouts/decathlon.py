@@ -170,7 +170,10 @@ def _case(id_: str, root: Path, entries: list[_Entry], path: Path) -> CaseResult
     if len(entries) > 1:
         twice = f"listed {len(entries)} times under 'training'"
         if files := sorted({entry.image for entry in entries} - {entries[0].image}):
-            twice = f"{entries[0].image} and {files[0]} have one name; two cases need two: rename the files"
+            twice = (
+                f"{entries[0].image} and {files[0]} have one name; two cases need two: rename the files, or give "
+                "patterns with {site} in medsweep.yaml"
+            )
         every = tuple(root / file for entry in entries for file in (entry.image, entry.label))
         return CaseResult(findings=(Finding("error", id_, str(path), twice),), files=every)
     own = _id(image.name)

@@ -29,6 +29,7 @@ OTHER_NAMES = {
 
 ID = "{id}"
 PATIENT = "{patient}"
+SITE = "{site}"
 
 
 class PatientColumn(Config):
@@ -67,8 +68,9 @@ class FolderDescription(Remarks):
 
     modalities: dict[str, str] = Field(min_length=1)
     """File pattern by modality, in channel order: a path below the data folder with ``{id}`` where the case's id
-    stands; where it stands more than once it is the same text. ``{patient}`` may stand for the patient beside it, in
-    all patterns, and ``*`` for any text of one name. ``.nii`` and ``.nii.gz`` are both found."""
+    stands; where it stands more than once it is the same text. ``{patient}`` may stand for the patient beside it, and
+    ``{site}`` for a folder whose ids other sites have too; each stands in all patterns or in none. ``*`` stands for any
+    text of one name. ``.nii`` and ``.nii.gz`` are both found."""
     mask: str | dict[str, str]
     """File pattern of the label file, or one for each structure by class name, where each has a file or, with a number
     in brackets behind the pattern, a channel of its own."""
@@ -143,8 +145,9 @@ class FolderDescription(Remarks):
     def _names_fit(self) -> "FolderDescription":
         patterns = [*self.modalities.values(), *(self.structures.values() or [str(self.mask)])]
         classes = self.stored_classes
-        if len({PATIENT in pattern for pattern in patterns}) > 1:
-            raise ValueError(f"{PATIENT} stands in all file patterns or in none")
+        for mark in (PATIENT, SITE):
+            if len({mark in pattern for pattern in patterns}) > 1:
+                raise ValueError(f"{mark} stands in all file patterns or in none")
         if twice := next((pattern for pattern in patterns if patterns.count(pattern) > 1), None):
             raise ValueError(f"the pattern {twice!r} stands twice; every modality and the mask need files of their own")
         for region, members in self.regions.items():
@@ -173,9 +176,10 @@ def stored_values(values: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def _check_pattern(pattern: str) -> None:
     path = PurePosixPath(pattern)
-    if ID not in pattern or re.search(r"[{}]", pattern.replace(ID, "").replace(PATIENT, "")):
+    if ID not in pattern or re.search(r"[{}]", re.sub(r"\{(id|patient|site)\}", "", pattern)):
         raise ValueError(
-            f"a file pattern holds {ID}, {PATIENT} if need be, and no other braces, as 'case_{ID}/imaging.nii.gz'"
+            f"a file pattern holds {ID}, {PATIENT} and {SITE} if need be, and no other braces, as "
+            f"'case_{ID}/imaging.nii.gz'"
         )
     if path.is_absolute() or ".." in path.parts or without_ending(path.name) is None:
         raise ValueError("a file pattern is a path below the data folder that ends in .nii or .nii.gz")

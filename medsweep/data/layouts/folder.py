@@ -9,10 +9,11 @@ The description stands in ``medsweep.yaml`` beside the files or inside the sweep
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from medsweep.data.dataset import Finding, Listing
 from medsweep.data.layouts.case_files import (
@@ -31,6 +32,7 @@ from medsweep.data.layouts.description import (
     DESCRIPTION,
     ID,
     PATIENT,
+    SITE,
     FolderDescription,
     pattern_and_channel,
     stored_values,
@@ -39,6 +41,24 @@ from medsweep.data.layouts.leftovers import foreign_formats, is_ignored, volumes
 from medsweep.errors import UserError
 
 MASK = "mask"
+
+
+class _Name(NamedTuple):
+    """What the placeholders of a pattern stand for in the paths of one case; empty where they do not stand."""
+
+    site: str
+    patient: str
+    own: str
+
+    @property
+    def id(self) -> str:
+        """The id of the case, which holds all of them."""
+        case = f"{self.patient}/{self.own}" if self.patient else self.own
+        return f"{self.site}.{case}" if self.site else case
+
+    def path(self, pattern: str) -> str:
+        """The path of this case that ``pattern`` means."""
+        return pattern.replace(SITE, self.site).replace(PATIENT, self.patient).replace(ID, self.own)
 
 
 def cases(root: Path, description: FolderDescription) -> Listing:
@@ -61,13 +81,16 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         anywhere = volumes_below(root)
         first = f" (the first is {anywhere[0]})" if anywhere else ""
         raise UserError(f"none of {len(anywhere)} NIfTI files in {root}{first} matches {texts}; {advice}")
+    _refuse_equal_ids(matched)
     first_mask = len(description.modalities)
-    masked = [id_ for id_, by_pattern in matched.items() if by_pattern.keys() & set(paths[first_mask:])]
+    masked = [name.id for name, by_pattern in matched.items() if by_pattern.keys() & set(paths[first_mask:])]
     results = {
-        id_: _derived(
-            _case(root, id_, paths[:first_mask], paths[first_mask:], matched[id_], description=description), id_, masked
+        name.id: _derived(
+            _case(root, name, paths[:first_mask], paths[first_mask:], matched[name], description=description),
+            name.id,
+            masked,
         )
-        for id_ in sorted(matched, key=numeric)
+        for name in sorted(matched, key=lambda name: numeric(name.id))
     }
     stored = {name: sorted(stored_values(values)) for name, values in description.stored_classes.items()}
     ranked = sorted(stored, key=lambda name: stored[name][0])
@@ -98,7 +121,7 @@ def cases(root: Path, description: FolderDescription) -> Listing:
 
 def _case(
     root: Path,
-    id_: str,
+    name: _Name,
     images: Sequence[str],
     masks: Sequence[str],
     found: Mapping[str, list[PurePosixPath]],
@@ -106,7 +129,7 @@ def _case(
     description: FolderDescription,
 ) -> CaseResult:
     """What is made of the files of one case, ``found`` by the pattern that they match."""
-    by_pattern = {text: _one(root, id_, text, found.get(text, [])) for text in dict.fromkeys((*images, *masks))}
+    by_pattern = {text: _one(root, name, text, found.get(text, [])) for text in dict.fromkeys((*images, *masks))}
     unmasked = not any(found.get(text) for text in masks)
     if unmasked:
         for text in dict.fromkeys(masks):
@@ -117,8 +140,8 @@ def _case(
     structures = [path for text in masks if isinstance(path := by_pattern[text], Path)]
     lost_masks = [path for text in dict.fromkeys(masks) if isinstance(path := by_pattern[text], Finding)]
     label = lost_masks[0] if lost_masks else structures[0]
-    result = complete(id_, [by_pattern[text] for text in images], label, *lost_masks[1:])
-    if unmasked and _is_unlabelled(id_, description):
+    result = complete(name.id, [by_pattern[text] for text in images], label, *lost_masks[1:])
+    if unmasked and _is_unlabelled(name, description):
         result = CaseResult(unlabelled=True, files=result.files)
     elif result.case is not None and description.structures:
         result = replace(result, case=replace(result.case, structures=tuple(structures)))
@@ -140,9 +163,9 @@ def _derived(result: CaseResult, id_: str, masked: Sequence[str]) -> CaseResult:
     return replace(result, findings=(Finding("error", id_, file, what),))
 
 
-def _is_unlabelled(id_: str, description: FolderDescription) -> bool:
-    names = (id_, id_.partition("/")[0], id_.rpartition("/")[2])
-    return any(fnmatchcase(name, pattern) for name in names for pattern in description.unlabelled)
+def _is_unlabelled(name: _Name, description: FolderDescription) -> bool:
+    texts = (name.id, name.id.partition("/")[0], name.patient or name.own, name.own)
+    return any(fnmatchcase(text, pattern) for text in texts for pattern in description.unlabelled)
 
 
 def _files(root: Path, depth: int) -> tuple[list[PurePosixPath], list[str]]:
@@ -162,33 +185,41 @@ def _files(root: Path, depth: int) -> tuple[list[PurePosixPath], list[str]]:
     return shown, hidden
 
 
-def _match(files: list[PurePosixPath], patterns: Sequence[str]) -> dict[str, dict[str, list[PurePosixPath]]]:
-    """Files by id and pattern. A file that several patterns match belongs to the one with the most text of its own.
+def _match(files: list[PurePosixPath], patterns: Sequence[str]) -> dict[_Name, dict[str, list[PurePosixPath]]]:
+    """Files by case and pattern. A file that several patterns match belongs to the one with the most text of its own.
 
     So with ``{id}.nii.gz`` and ``{id}_seg.nii.gz`` the file ``7_seg.nii.gz`` is the mask of 7, not an image of 7_seg.
     """
     ranked = sorted(patterns, key=lambda pattern: len(re.sub(r"\{\w+\}|\*", "", pattern)), reverse=True)
-    compiled = {pattern: _expression(pattern) for pattern in ranked}
-    matched: dict[str, dict[str, list[PurePosixPath]]] = {}
+    compiled = {pattern: expression(pattern) for pattern in ranked}
+    matched: dict[_Name, dict[str, list[PurePosixPath]]] = {}
     for file in files:
         text = str(file)
-        for pattern, expression in compiled.items():
-            if (match := expression.fullmatch(text)) is not None:
-                matched.setdefault(_case_id(match), {}).setdefault(pattern, []).append(file)
+        for pattern, compiled_pattern in compiled.items():
+            if (match := compiled_pattern.fullmatch(text)) is not None:
+                matched.setdefault(_named(match), {}).setdefault(pattern, []).append(file)
                 break
     return matched
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    """``pattern`` as a regular expression with the groups ``id`` and, where it stands there, ``patient``."""
+def _refuse_equal_ids(names: Iterable[_Name]) -> None:
+    first: dict[str, _Name] = {}
+    for name in names:
+        if (other := first.setdefault(name.id, name)) != name:
+            told = " and ".join(f"{one.own!r} of site {one.site!r}" for one in (other, name))
+            raise UserError(f"{told} would both have the id {name.id}; rename one of the folders")
+
+
+def expression(pattern: str) -> re.Pattern[str]:
+    """``pattern`` as a regular expression with a group for each placeholder."""
     stem = without_ending(str(PurePosixPath(pattern))) or pattern
     seen = set[str]()
     text = ""
-    for part in re.split(r"(\{id\}|\{patient\}|\*)", stem):
+    for part in re.split(r"(\{id\}|\{patient\}|\{site\}|\*)", stem):
         name = part.strip("{}")
         if part == "*":
             text += "[^/]*"
-        elif part in (ID, PATIENT):
+        elif part in (ID, PATIENT, SITE):
             text += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
             seen.add(name)
         else:
@@ -196,16 +227,19 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile(text + r"(?i:\.nii(\.gz)?)")
 
 
-def _case_id(match: re.Match[str]) -> str:
-    return "/".join(match[name] for name in ("patient", "id") if name in match.re.groupindex)
+def _named(match: re.Match[str]) -> _Name:
+    found = match.groupdict()
+    return _Name(found.get("site", ""), found.get("patient", ""), found["id"])
 
 
-def _one(root: Path, id_: str, pattern: str, files: list[PurePosixPath]) -> Path | Finding:
+def _one(root: Path, name: _Name, pattern: str, files: list[PurePosixPath]) -> Path | Finding:
     paths = [path for file in files if (path := volume_at(root / file)) is not None]
     if len(paths) == 1:
         return paths[0]
     if paths:
-        return two_files(id_, paths)
-    patient, _, own = id_.rpartition("/")
-    missing = root / pattern.replace(PATIENT, patient).replace(ID, own)
-    return Finding("error", id_, str(missing), f"{missing.name} is missing{in_its_place(missing)}")
+        twice = two_files(name.id, paths)
+        apart = "*" in pattern and len({path.parent for path in paths}) == len(paths)
+        sites = f"; if they are of two sites, write {SITE} in the place of * in all patterns"
+        return replace(twice, what=twice.what + sites) if apart else twice
+    missing = root / name.path(pattern)
+    return Finding("error", name.id, str(missing), f"{missing.name} is missing{in_its_place(missing)}")

@@ -195,7 +195,8 @@ def test_labelled_cases_of_other_lists_are_read_and_told(tmp_path):
 def test_labelled_cases_of_one_name_in_two_lists_are_no_one_case(tmp_path):
     other = {"image": "imagesTs/s_1.nii.gz", "label": "labelsTs/s_1.nii.gz"}
     touch(task(tmp_path, "s_1", test=[other]), *other.values())
-    what = "./imagesTr/s_1.nii.gz and imagesTs/s_1.nii.gz have one name; two cases need two: rename the files"
+    what = "./imagesTr/s_1.nii.gz and imagesTs/s_1.nii.gz have one name; two cases need two: rename the files, or "
+    what += "give patterns with {site} in medsweep.yaml"
     assert errors(tmp_path) == [("s_1", what)]
     own = [{role: f"{name}/{role}.nii.gz" for role in ("image", "label")} | {"patient": name} for name in ("ann", "bo")]
     touch(tmp_path, *(entry[role] for entry in own for role in ("image", "label")))
@@ -263,7 +264,8 @@ def test_files_of_one_name_in_two_folders_are_told_with_both_paths(tmp_path):
     assert [(f.severity, f.case, f.what) for f in found.findings] == [
         (
             "error", "1",
-            "imagesTr/north/1.nii.gz and imagesTr/south/1.nii.gz have one name; two cases need two: rename the files",
+            "imagesTr/north/1.nii.gz and imagesTr/south/1.nii.gz have one name; two cases need two: rename the files, "
+            "or give patterns with {site} in medsweep.yaml",
         )
     ]  # fmt: skip
     assert len(found.recognised) == 4

@@ -1,9 +1,11 @@
 """The described folder: patterns find the files, and a mistake in the description is shown with its line."""
 
 import pytest
+from pydantic import ValidationError
 
 from helpers.decathlon_folder import touch
 from medsweep.data.dataset import Intensity
+from medsweep.data.folds import patient_of
 from medsweep.data.layouts.description import FolderDescription, read_description
 from medsweep.data.layouts.folder import cases
 from medsweep.errors import UserError
@@ -182,3 +184,36 @@ def test_files_made_from_a_case_are_told_with_the_line_that_ignores_them(tmp_pat
 def test_an_empty_description_is_told(tmp_path):
     with pytest.raises(UserError, match=r"medsweep.yaml is empty; a description file holds a mapping of keys$"):
         described(tmp_path, "# nothing yet\n")
+
+
+def test_two_sites_may_have_the_same_ids(tmp_path):
+    for site in ("north", "south"):
+        touch(tmp_path, *(f"{site}/images/{n}.nii.gz" for n in (1, 2)), *(f"{site}/masks/{n}.nii" for n in (1, 2)))
+    touch(tmp_path, "south/images/test_3.nii.gz", "north/images/4.nii.gz")
+    patterns = {"modalities": {"T2": "{site}/images/{id}.nii.gz"}, "mask": "{site}/masks/{id}.nii.gz"}
+    listing = cases(tmp_path, FolderDescription(**patterns, classes={"x": 1}, unlabelled=("test_*",)))
+    assert [case.id for case in listing.cases] == ["north.1", "north.2", "south.1", "south.2"]
+    assert listing.cases[2].label == tmp_path / "south/masks/1.nii"
+    assert listing.unlabelled == ("south.test_3",)
+    (lost,) = listing.findings
+    assert (lost.case, lost.file) == ("north.4", str(tmp_path / "north/masks/4.nii.gz"))
+    starred = {"modalities": {"T2": "*/images/{id}.nii.gz"}, "mask": "*/masks/{id}.nii.gz"}
+    twice = cases(tmp_path, FolderDescription(**starred, classes={"x": 1})).findings[0]
+    assert twice.what.endswith("keep one; if they are of two sites, write {site} in the place of * in all patterns")
+
+
+def test_a_site_may_hold_patients_and_its_ids_stay_apart(tmp_path):
+    touch(tmp_path, "a/p/1.nii", "a/p/1_s.nii", "a/q/1.nii", "a/q/1_s.nii")
+    rule = FolderDescription(
+        modalities={"T2": "{site}/{patient}/{id}.nii"}, mask="{site}/{patient}/{id}_s.nii", classes={"x": 1}
+    )
+    listing = cases(tmp_path, rule)
+    assert [case.id for case in listing.cases] == ["a.p/1", "a.q/1"]
+    assert patient_of(listing.cases[0].id) == "a.p"
+    touch(tmp_path, "a.p/q/1.nii", "a.p/q/1_s.nii", "a/p.q/1.nii", "a/p.q/1_s.nii")
+    with pytest.raises(
+        UserError, match=r"'1' of site 'a' and '1' of site 'a.p' would both have the id a.p.q/1; rename"
+    ):
+        cases(tmp_path, rule)
+    with pytest.raises(ValidationError, match=r"\{site\} stands in all file patterns or in none"):
+        FolderDescription(modalities={"T2": "{site}/{id}.nii"}, mask="masks/{id}.nii", classes={"x": 1})

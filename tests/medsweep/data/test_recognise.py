@@ -79,3 +79,57 @@ def test_a_mask_of_many_structures_gives_a_class_for_each(tmp_path):
     save(tmp_path / "1_seg.nii.gz", np.arange(256, dtype=np.uint8).reshape(8, 8, 4))
     assert "label-1: 1, " in draft(tmp_path)
     assert "label-255: 255}" in draft(tmp_path)
+
+
+def volumes(root, *names: str) -> None:
+    """An image or, by its name, a mask with the values 1 and 4 under each name."""
+    labels = np.zeros((4, 4, 4), np.uint8)
+    labels[1, 1, 1], labels[2, 2, 2] = 1, 4
+    for name in names:
+        is_mask = any(word in name for word in ("dseg", "mask", "_seg"))
+        save(root / name, labels if is_mask else np.ones((4, 4, 4), np.float32))
+
+
+def read_by_draft(root):
+    (root / "medsweep.yaml").write_text(draft(root) + "\n")
+    listing = list_cases("mine", root)
+    assert [finding for finding in listing.findings if finding.severity != "note"] == []
+    return listing
+
+
+def test_a_bids_dataset_has_its_subjects_as_patients(tmp_path):
+    for person, session in (("01", "a"), ("01", "b"), ("02", "a"), ("03", "a")):
+        name = f"sub-{person}_ses-{session}"
+        place = f"sub-{person}/ses-{session}/anat/{name}"
+        volumes(tmp_path, f"{place}_T1w.nii.gz", f"{place}_acq-fast_T2w.nii.gz")
+        volumes(tmp_path, f"derivatives/manual/{place}_space-orig_dseg.nii.gz")
+    volumes(tmp_path, "sub-01/ses-a/func/sub-01_ses-a_task-rest_bold.nii.gz")
+    (tmp_path / "derivatives" / "manual" / "dseg.tsv").write_text("index\tname\n0\tBackground\n1\tLeft heart\n")
+    described = draft(tmp_path)
+    assert 'T1w: "sub-{patient}/ses-{id}/anat/sub-{patient}_ses-{id}_T1w.nii.gz"' in described
+    assert 'classes: {"Left heart": 1, label-4: 4}' in described
+    assert "ignore: [func]" in described
+    listing = read_by_draft(tmp_path)
+    assert [case.id for case in listing.cases] == ["01/a", "01/b", "02/a", "03/a"]
+    assert listing.modalities == ("T1w", "T2w")
+    assert listing.cases[1].label.name == "sub-01_ses-b_space-orig_dseg.nii.gz"
+
+
+def test_a_bids_dataset_without_sessions_and_with_masks_of_structures(tmp_path):
+    for person in ("01", "02"):
+        place = f"sub-{person}/anat/sub-{person}"
+        volumes(tmp_path, f"{place}_T1w.nii.gz")
+        for label in ("liver", "spleen"):
+            path = tmp_path / f"derivatives/manual/{place}_label-{label}_mask.nii.gz"
+            save(path, np.eye(4, dtype=np.uint8)[:, :, None] * np.ones((1, 1, 4), np.uint8))
+    assert '  liver: "derivatives/manual/sub-{id}/anat/sub-{id}_label-liver_mask.nii.gz"' in draft(tmp_path)
+    listing = read_by_draft(tmp_path)
+    assert [case.id for case in listing.cases] == ["01", "02"]
+    assert listing.classes == ("background", "liver", "spleen")
+
+
+def test_sites_with_the_same_names_are_told_from_cases(tmp_path):
+    names = [f"{site}/{number:03}{part}.nii.gz" for site in "AB" for number in range(1, 5) for part in ("", "_seg")]
+    volumes(tmp_path, *names)
+    assert 'mask: "{site}/{id}_seg.nii.gz"' in draft(tmp_path)
+    assert [case.id for case in read_by_draft(tmp_path).cases][:2] == ["A.001", "A.002"]
