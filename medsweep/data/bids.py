@@ -17,6 +17,9 @@ DERIVATIVES = "derivatives"
 KINDS = ("anat", "func", "dwi", "fmap", "perf", "pet", "eeg", "meg", "ieeg", "beh")
 """Folders of a subject or session, by the kind of data."""
 
+SEGMENTATION, MASK = re.compile(r"d?seg\b"), re.compile(r"(mask|roi|lesion)\b")
+"""Suffixes of masks with all structures, and with one; ``seg`` and ``lesion`` are widespread, and no standard."""
+
 NO_IMAGES = ("bold", "sbref", "dwi", "epi", "events", "magnitude1", "magnitude2", "phasediff")
 """Suffixes of series and field maps, which are no modalities of a segmentation."""
 
@@ -24,16 +27,16 @@ NO_IMAGES = ("bold", "sbref", "dwi", "epi", "events", "magnitude1", "magnitude2"
 def patterns(files: Sequence[PurePosixPath]) -> tuple[dict[str, str], dict[str, str]]:
     """File patterns of images and of masks by name; both empty where the files are no BIDS dataset with masks.
 
-    Masks are ``dseg`` files where there are some, else ``mask`` files, among the derivatives or beside the images.
+    Masks are segmentations where there are some, else masks of structures, among the derivatives or beside the images.
     Patterns that fewer than half of the subjects and sessions have are left out.
     """
     placed = [(file, found) for file in files if (found := _pattern(file)) is not None]
     cases = {case for _, (case, _) in placed}
     counts = Counter(pattern for _, (_, pattern) in placed)
     usual = [pattern for pattern in dict.fromkeys(found[1] for _, found in placed) if 2 * counts[pattern] >= len(cases)]
-    images = [text for text in usual if not text.startswith(DERIVATIVES) and _suffix(text) not in ("dseg", "mask")]
-    masks = [text for text in usual if _suffix(text) == "dseg"]
-    masks = masks[:1] or [text for text in usual if _suffix(text) == "mask"]
+    segmentations, structures = ([text for text in usual if kind.match(_suffix(text))] for kind in (SEGMENTATION, MASK))
+    images = [text for text in usual if not text.startswith(DERIVATIVES) and text not in (*segmentations, *structures)]
+    masks = segmentations[:1] or structures
     chosen = [text for text in images if _suffix(text) not in NO_IMAGES]
     return (_by_name(chosen), _by_name(masks, "label")) if chosen and masks else ({}, {})
 

@@ -14,7 +14,7 @@ import numpy as np
 from nibabel.affines import obliquity
 from pydantic import TypeAdapter, ValidationError
 
-from medsweep.data.cohort import CaseFacts, compare, inside_of
+from medsweep.data.cohort import CaseFacts, compare, inside_of, shortened
 from medsweep.data.copies import sketch, voxel_hash
 from medsweep.data.dataset import Case, Finding, Inside, Listing, Severity
 from medsweep.data.header import Grid
@@ -161,7 +161,7 @@ def _examine(case: Case, listing: Listing) -> Found:
     if not facts.foreground_slices:
         checks.append(("warning", case.label, "the mask is empty"))
     elif absent := [name for name, voxels in zip(listing.classes, facts.voxels, strict=True) if voxels == 0]:
-        checks.append(("note", case.label, f"no voxel of {', '.join(absent)}"))
+        checks.append(("note", case.label, f"no voxel of {shortened(absent)}"))
     # Two channels of one file have one header.
     findings = tuple(Finding(severity, case.id, str(path), what) for severity, path, what in dict.fromkeys(checks))
     usable = not any(finding.severity == "error" for finding in findings)

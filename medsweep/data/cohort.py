@@ -15,6 +15,9 @@ from medsweep.data.scaling import Scaled
 DIRECTIONS = ("sagittal", "coronal", "axial")
 """Names of the canonical axes as directions of slices."""
 
+LISTED = 10
+"""Classes that a finding names; the rest is counted."""
+
 SAME_VOLUME = 0.9999
 """Correlation of sketches from which two volumes are taken for one."""
 
@@ -166,8 +169,14 @@ def _absent_classes(listing: Listing, cases: Sequence[CaseFacts], files: dict[st
         nothing = f"no mask of {len(cases)} has any foreground; there is nothing to learn or to measure"
         yield Finding("error", "-", label, nothing)
     elif absent:
-        lacking = f"no case has any voxel of {', '.join(absent)}; are their label values right?"
+        lacking = f"no case has any voxel of {shortened(absent)}; are their label values right?"
         yield Finding("warning", "-", label, lacking)
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first ``LISTED`` names and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def _divided(listing: Listing, cases: Sequence[CaseFacts], files: dict[str, Case]) -> Iterator[Finding]:

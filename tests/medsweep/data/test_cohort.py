@@ -10,6 +10,7 @@ import pytest
 
 from helpers.decathlon_folder import save
 from medsweep.data.check import Report, check
+from medsweep.data.cohort import shortened
 from medsweep.data.config import DataConfig
 from medsweep.data.copies import voxel_hash
 from medsweep.data.dataset import Case, Listing, SliceAxis
@@ -200,3 +201,9 @@ def test_mostly_empty_volumes_are_not_taken_for_one(tmp_path: Path) -> None:
         volume[0, 0, 0] = value // 3
         sparse.append(volume)
     assert [what for _, what in told(looked_through(tmp_path, sparse), "warning") if "looks like" in what] == []
+
+
+def test_many_classes_are_counted():
+    names = [f"s{number}" for number in range(12)]
+    assert shortened(names[:10]) == "s0, s1, s2, s3, s4, s5, s6, s7, s8, s9"
+    assert shortened(names) == "s0, s1, s2, s3, s4, s5, s6, s7, s8, s9 and 2 more"

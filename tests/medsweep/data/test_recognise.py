@@ -133,3 +133,11 @@ def test_sites_with_the_same_names_are_told_from_cases(tmp_path):
     volumes(tmp_path, *names)
     assert 'mask: "{site}/{id}_seg.nii.gz"' in draft(tmp_path)
     assert [case.id for case in read_by_draft(tmp_path).cases][:2] == ["A.001", "A.002"]
+
+
+def test_masks_of_older_names_are_known_too(tmp_path):
+    for person in ("01", "02", "03"):
+        volumes(tmp_path, f"sub-{person}/anat/sub-{person}_T2w.nii.gz")
+        volumes(tmp_path, f"derivatives/labels/sub-{person}/anat/sub-{person}_T2w_seg.nii.gz")
+    assert 'mask: "derivatives/labels/sub-{id}/anat/sub-{id}_T2w_seg.nii.gz"' in draft(tmp_path)
+    assert read_by_draft(tmp_path).modalities == ("T2w",)
