@@ -16,7 +16,7 @@ from medsweep.study.stages import Settings
 from medsweep.sweep.plan import Plan
 from medsweep.tracking.mirrored_run import MirroredRun, Scalar, recorded_rows
 from medsweep.tracking.private import flattened, redacted, scrubbed
-from medsweep.tracking.tracker import clipped, exit_code, run_id
+from medsweep.tracking.tracker import clipped, exit_code, reference, run_id
 from medsweep.trial import COMPLETE
 
 SHARED = "shared"
@@ -97,6 +97,8 @@ class _Cards:
             summary={"outcome": outcome},
             arms=served,
             exit_code=exit_code(outcome),
+            output=reference(trial.stage, digest) if outcome == COMPLETE else "",
+            inputs=tuple(reference(self._plan.trials[of].stage, of) for of in trial.inputs.values()),
         )
 
     def _name(self, name: str, digest: str) -> str:

@@ -3,21 +3,22 @@
 import http.client
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from medsweep.errors import UserError
 from medsweep.files import write_json
 from medsweep.tracking.mode import ask, base_url
+from medsweep.tracking.mode import owner as whose
 from medsweep.tracking.views import Dashboard, SavedView, report_of, views_of
 
+Answer = TypeVar("Answer")
 SPECS: Final = "dashboard.json"
 ADDRESSES: Final = "wandb.json"
 
-WHOSE: Final = "query Viewer { viewer { id entity } }"
 PROJECT: Final = (
     "query Project($entity: String, $project: String!) { project(name: $project, entityName: $entity) { id } }"
 )
@@ -63,9 +64,7 @@ def save_views(about: Dashboard, folder: Path, entity: str | None, project: str 
         UserError: W&B cannot be asked, refuses, or has no such project yet.
     """
     where = project or about.sweep
-    owner = entity or os.environ.get("WANDB_ENTITY") or _told(WHOSE, {}).get("viewer", {}).get("entity")
-    if not owner:
-        raise UserError(f"{base_url()} does not say whose project this is; give --entity")
+    owner = _asked(lambda: whose(entity))
     if _told(PROJECT, {"entity": owner, "project": where}).get("project") is None:
         raise UserError(
             f"{base_url()} has no project {owner}/{where}; medsweep wandb push uploads the runs that views need"
@@ -117,8 +116,12 @@ def _upsert(view: SavedView, owner: str, project: str, known: str | None) -> dic
 
 
 def _told(query: str, variables: Mapping[str, str | None]) -> dict[str, Any]:
+    return _asked(lambda: ask(query, variables))
+
+
+def _asked(question: Callable[[], Answer]) -> Answer:
     try:
-        return ask(query, variables)
+        return question()
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UserError(
             f"{base_url()} cannot be used ({' '.join(str(error).split())}); --dry-run writes the views without it"

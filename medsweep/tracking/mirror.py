@@ -3,7 +3,7 @@
 Layout of ``STORE/wandb/SWEEP/``::
 
     offline-run-TIME-ID/   one run, as ``wandb sync`` and ``wandb leet`` read it
-    mirrored.json          by id the hash of what a run tells, and its folder
+    mirrored.json          by id the hash of what a run tells, its folder, and what it left and read
 
 A run whose trial tells nothing new is left as it is. Nothing is sent from here.
 """
@@ -24,6 +24,7 @@ from medsweep.tracking.private import scrubbed
 from medsweep.tracking.run_file import is_whole
 
 Kind = Literal["trial", "report"]
+Entry = dict[str, Any]
 INDEX: Final = "mirrored.json"
 DESK: Final = ".writing"
 BATCH: Final = 200
@@ -32,6 +33,14 @@ NOT_TRIED: Final = "not tried any more"
 OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 GIVE_UP: Final = 3
 """Runs that fail one after the other before the rest is given up."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """References to what a trial left behind, empty for nothing, and to what it read."""
+
+    output: str
+    inputs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,12 @@ class Mirror:
         """What each run tells, as a hash, by id."""
         return {run_id: entry["fingerprint"] for run_id, entry in self._read().items()}
 
+    def edges(self) -> dict[str, Edges]:
+        """What each run left behind and read, by id."""
+        return {
+            name: Edges(entry.get("output", ""), tuple(entry.get("inputs", ()))) for name, entry in self._read().items()
+        }
+
     def build(self, runs: Sequence[MirroredRun], kind: Kind = "trial") -> Built:
         """Write the runs that are not there as they are told; runs of this kind that are not told of are deleted."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -87,29 +102,29 @@ class Mirror:
             self._keep(entries)
         return Built(self.folder, tuple(self.runs()), len(new) - len(failed), failed)
 
-    def _read(self) -> dict[str, dict[str, str]]:
+    def _read(self) -> dict[str, Entry]:
         try:
-            entries: dict[str, dict[str, str]] = json.loads((self.folder / INDEX).read_text())
+            entries: dict[str, Entry] = json.loads((self.folder / INDEX).read_text())
         except (FileNotFoundError, ValueError):
             return {}
         return entries
 
-    def _tidy(self, entries: Mapping[str, Mapping[str, str]]) -> None:
+    def _tidy(self, entries: Mapping[str, Entry]) -> None:
         """Delete what a killed build left behind."""
         known = {entry["folder"] for entry in entries.values()}
         for path in (self.folder / DESK, *self.folder.glob("offline-run-*")):
             if path.name not in known:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _keep(self, entries: Mapping[str, Mapping[str, str]]) -> None:
+    def _keep(self, entries: Mapping[str, Entry]) -> None:
         if entries != self._read():
             write_json(self.folder / INDEX, entries)
 
-    def _delete(self, run_id: str, entries: dict[str, dict[str, str]]) -> None:
+    def _delete(self, run_id: str, entries: dict[str, Entry]) -> None:
         if (old := entries.pop(run_id, None)) is not None:
             shutil.rmtree(self.folder / old["folder"], ignore_errors=True)
 
-    def _write(self, runs: Sequence[MirroredRun], entries: dict[str, dict[str, str]], kind: Kind) -> dict[str, str]:
+    def _write(self, runs: Sequence[MirroredRun], entries: dict[str, Entry], kind: Kind) -> dict[str, str]:
         """Write runs on a desk beside the others, and move those that are whole among them; why others are not."""
         desk = self.folder / DESK
         (desk / "wandb").mkdir(parents=True)
@@ -129,10 +144,15 @@ class Mirror:
                 except (OSError, ValueError) as error:
                     failed[run.run_id] = _reason(error)
                     continue
-                entries[run.run_id] = {"kind": kind, "fingerprint": run.fingerprint, "folder": file.parent.name}
+                entries[run.run_id] = _entry(run, kind, file.parent.name)
         finally:
             shutil.rmtree(desk, ignore_errors=True)
         return failed
+
+
+def _entry(run: MirroredRun, kind: Kind, folder: str) -> Entry:
+    edges = {"output": run.output, "inputs": list(run.inputs)}
+    return {"kind": kind, "fingerprint": run.fingerprint, "folder": folder, **edges}
 
 
 def _write_all(runs: Sequence[MirroredRun], desk: Path) -> dict[str, str]:

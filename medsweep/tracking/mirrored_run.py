@@ -58,6 +58,10 @@ class MirroredRun:
     tables: Mapping[str, PlainTable] = field(default_factory=dict)
     pages: Mapping[str, str] = field(default_factory=dict)
     """HTML by name."""
+    output: str = ""
+    """Reference to what the trial left behind, ``medsweep:STAGE/DIGEST``; empty where it left nothing."""
+    inputs: tuple[str, ...] = ()
+    """References to what it read."""
     alert: tuple[str, str] | None = None
     """Title and text of what W&B sends to those who asked for it, once the run is uploaded."""
 

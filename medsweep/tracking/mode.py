@@ -81,7 +81,7 @@ def unreachable() -> str | None:
     return None if known else f"{base_url()} does not know the key"
 
 
-def ask(query: str, variables: Mapping[str, str | None]) -> dict[str, Any]:
+def ask(query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     """What W&B's server answers to a GraphQL query within ``PREFLIGHT_SECONDS``.
 
     Raises:
@@ -99,6 +99,20 @@ def ask(query: str, variables: Mapping[str, str | None]) -> dict[str, Any]:
     if not data and (errors := told.get("errors")):
         raise ValueError("; ".join(str(error.get("message")) for error in errors))
     return data or {}
+
+
+def owner(entity: str | None) -> str:
+    """Who owns the project: ``entity``, else ``WANDB_ENTITY``, else the default of who is logged in.
+
+    Raises:
+        OSError, ValueError, http.client.HTTPException: the server must be asked, and does not say.
+    """
+    named = entity or os.environ.get("WANDB_ENTITY")
+    if not named:
+        named = (ask("query Viewer { viewer { entity } }", {}).get("viewer") or {}).get("entity")
+    if not named:
+        raise ValueError("it does not say whose project this is; give --entity")
+    return str(named)
 
 
 def _logged_in() -> bool:

@@ -2,7 +2,8 @@
 
 The client appends to what the server has of a run, so that a run sent twice would be there twice. So the server is
 asked first how many reports it has of each run, and a trial's run is sent only where it has none. What was sent, and
-where to, is in ``STORE/wandb/SWEEP/pushed.json``. The run of the report is sent again whenever it has changed.
+where to, is in ``STORE/wandb/SWEEP/pushed.json``. The run of the report is sent again whenever it has changed. Edges
+between trials follow (``lineage``).
 """
 
 import http.client
@@ -18,6 +19,7 @@ from typing import Final
 
 from medsweep.files import write_json
 from medsweep.tracking.client import own_variables
+from medsweep.tracking.lineage import push_lineage
 from medsweep.tracking.mirror import Mirror
 from medsweep.tracking.mode import ask, base_url
 from medsweep.tracking.run_file import records
@@ -89,7 +91,8 @@ def push(mirror: Mirror, entity: str | None, project: str | None) -> Pushed:
                 failed[name] = reason
         url = next((match[0] for line in told if (match := _URL.search(line))), url)
         write_json(record, sent)
-    return Pushed(tuple(uploaded), tuple(there), failed, url)
+    lost = push_lineage(mirror, [*there, *uploaded], target, entity, project or mirror.folder.name)
+    return Pushed(tuple(uploaded), tuple(there), {**failed, **lost}, url)
 
 
 def _lines(name: str, entity: str | None, project: str) -> int:

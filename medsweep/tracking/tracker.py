@@ -19,6 +19,11 @@ def run_id(stage: str, digest: str) -> str:
     return f"{stage}-{short(digest)}"
 
 
+def reference(stage: str, digest: str) -> str:
+    """The name of a trial's output that is the same everywhere, and no path."""
+    return f"medsweep:{stage}/{digest}"
+
+
 def exit_code(outcome: str) -> int:
     """0 for a trial that ended as it should; W&B shows runs with any other as failed."""
     return 0 if outcome in (COMPLETE, PrunedError.outcome, STOPPED) else 1

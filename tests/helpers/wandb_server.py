@@ -4,11 +4,13 @@ History is kept by line number. The client asks how many lines there are and goe
 """
 
 import gzip
+import hashlib
 import json
 import re
 import sys
 import threading
 import traceback
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,9 @@ class ServedRun:
     """Content of the streamed files by line number."""
     files: dict[str, bytes] = field(default_factory=dict)
     exit_code: int | None = None
+    made: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
+    """References of the artifacts that the run left behind, and that it used."""
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -50,6 +55,8 @@ class Served:
     """How often each operation was asked for."""
     bodies: list[bytes] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
+    artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By id: its project, digest, state, and what its manifest refers to."""
     views: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """What was last saved of each view and report, by project and name."""
     errors: list[str] = field(default_factory=list)
@@ -118,6 +125,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self._body()
+        if self.path.startswith("/manifest/"):
+            artifact = self.served.artifacts[self.path.removeprefix("/manifest/")]
+            assert self.headers["Content-MD5"] == artifact["md5"] == b64encode(hashlib.md5(body).digest()).decode()
+            artifact["reference"] = json.loads(body)["contents"]["output"]["ref"]
+            self._answer(200, {})
+            return
         _, project, run, name = self.path.removeprefix("/").split("/", 3)
         self._run(project, run).files[name] = body
         self._answer(200, {})
@@ -200,6 +213,35 @@ class _Handler(BaseHTTPRequestHandler):
         self.served.views[place] = variables
         view = {"id": f"View:{variables['name']}", "name": variables["name"]}
         return {"upsertView": {"view": view, "inserted": not known}}
+
+    def _create_artifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        asked = variables["input"]
+        assert (asked["projectName"], asked["runName"]) in self.served.runs
+        assert asked["entityName"] == ENTITY
+        place = f"{asked['projectName']}/{asked['artifactCollectionName']}/{asked['digest']}"
+        new = {"state": "PENDING", "made_by": (asked["projectName"], asked["runName"])}
+        artifact = self.served.artifacts.setdefault(place, new)
+        return {"createArtifact": {"artifact": {"id": place, "state": artifact["state"]}}}
+
+    def _create_artifact_manifest(self, variables: dict[str, Any]) -> dict[str, Any]:
+        asked = variables["input"]
+        self.served.artifacts[asked["artifactID"]]["md5"] = asked["digest"]
+        address = f"{self.served.url}/manifest/{asked['artifactID']}"
+        file = {"id": "f", "uploadUrl": address, "uploadHeaders": [f"Content-MD5:{asked['digest']}"]}
+        return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
+
+    def _commit_artifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        artifact = self.served.artifacts[variables["input"]["artifactID"]]
+        artifact["state"] = "COMMITTED"
+        self.served.runs[artifact["made_by"]].made.add(artifact["reference"])
+        return {"commitArtifact": {"artifact": {"id": variables["input"]["artifactID"], "digest": "d"}}}
+
+    def _use_artifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        asked = variables["input"]
+        artifact = self.served.artifacts[asked["artifactID"]]
+        assert artifact["state"] == "COMMITTED"
+        self.served.runs[asked["projectName"], asked["runName"]].used.add(artifact["reference"])
+        return {"useArtifact": {"artifact": {"id": asked["artifactID"]}}}
 
     def _run_resume_status(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {"model": None}

@@ -32,6 +32,7 @@ from medsweep.store.workspace import Workspace
 from medsweep.study.session import open_sweep
 from medsweep.study.stages import STAGES
 from medsweep.tracking.mode import unreachable
+from medsweep.tracking.tracker import run_id
 from medsweep.trainers.segmentation import train
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trial import Progress, StageFunction, Trial
@@ -318,6 +319,11 @@ def test_push_brings_the_store_to_the_server_and_a_second_push_sends_nothing(
         assert there.exit_code == run.exit_code
         assert there.fields["jobType"] == run.run.job_type
         pictures = {value for row in run.rows for value in row.values() if isinstance(value, str)}
+        stage = run.run.job_type
+        complete = run.summary["outcome"] == "complete" and stage != "report"
+        assert there.made == ({f"medsweep:{stage}/{run.config['digest']}"} if complete else set())
+        read = {value for key, value in run.config.items() if key.startswith("inputs.")}
+        assert {run_id(*one.removeprefix("medsweep:").split("/")) for one in there.used} == read, name
         assert pictures <= {hashlib.sha256(content).hexdigest() for content in there.files.values()}, name
     assert [alert["text"] for alert in server.alerts] == [mirrored.runs["report-micro"].run.notes]
     asked = dict(server.asked)
