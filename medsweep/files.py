@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,11 @@ def read_only_is_fine() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
+
+
+def file_name(text: str) -> str:
+    """``text`` as a name that every file system takes: what is no letter, digit or one of ``_.=+-`` becomes ``-``."""
+    return re.sub(r"[^\w.=+-]+", "-", text).strip("-.") or "-"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -114,19 +114,50 @@ def _refuse_for_sweeps(settings: Mapping[str, object]) -> None:
         raise UserError(f"--{given[0]} is for tables; a sweep says it in its file, under `analysis:` or `control:`")
 
 
-def predict(
+def predict(  # noqa: PLR0917
     sweep: SweepPath,
     out: Annotated[Path, typer.Option(help="Folder to write to: OUT/ARM/fold-F-seed-S/PATIENT.nii.gz.")],
+    patients: Annotated[
+        Path | None,
+        typer.Option(
+            "--on",
+            metavar="FOLDER",
+            help="Folder of patients without labels, ID_MODALITY.nii.gz or ID_0000.nii.gz \\[the test patients].",
+        ),
+    ] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Arm whose networks predict; may be repeated \\[all].")] = None,
+    ensemble: Annotated[
+        str, typer.Option(metavar="none|folds|all", help="With --on, networks whose probabilities are averaged.")
+    ] = "none",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="With --on, also write a map of probabilities per class.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="With --on, where networks compute: cpu or cuda.")] = "cpu",
     store: StorePath = STORE,
 ) -> int:
-    """Write what the published networks see in their test patients, as NIfTI files that overlay the patients' own."""
-    from medsweep.study import report, session
+    """Write what the published networks see in their test patients, or in patients without labels, as NIfTI files.
 
+    Files lie on the patients' own grids. With --on, volumes.csv has the volume of each structure. The files of the
+    training patients are not needed.
+    """
+    from medsweep.study import predict as predicting
+    from medsweep.study import session
+
+    if patients is None and (ensemble != "none" or probabilities or device != "cpu"):
+        raise UserError("--ensemble, --probabilities and --device are for patients without labels; give --on FOLDER")
     opened = session.open_sweep(sweep, store, to="read")
-    for path in report.predict_tested(opened.plan, opened.decisions, opened.store, arm or [], out):
+    if patients is None:
+        paths = predicting.predict_tested(opened.plan, opened.decisions, opened.store, arm or [], out)
+    else:
+        asked = predicting.NewPrediction(patients, out, cast("predicting.Ensemble", ensemble), probabilities, device)
+        paths = predicting.predict_new(opened.plan, opened.store, arm or [], asked, _warn)
+    for path in paths:
         typer.echo(path)
     return 0
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"medsweep: {text}", err=True)
 
 
 def best(

@@ -19,6 +19,7 @@ from medsweep.data import intensity, nifti
 from medsweep.data.geometry import Resize, Triple, plane_axes, to_planes
 from medsweep.data.header import SAME_GRID, Grid, read_header, voxels_apart
 from medsweep.data.intensity import Volume
+from medsweep.data.likeness import Likeness, levels_of, size_mm
 from medsweep.data.slices import SliceSet, StoredGeometry
 from medsweep.errors import Mistakes, UserError
 
@@ -219,13 +220,20 @@ class Preparation:
         images_ZCRR: NDArray[np.float32] = np.stack(planes, axis=1).astype(self.data.images.dtype).astype(np.float32)
         return images_ZCRR
 
-    def remarks(self, patient: NewPatient) -> Iterator[str]:
-        """What is done to the patient that was not done in training."""
-        resize, spacing = self.resize(patient), patient.planes_mm(self.slice_axis)[1:]
+    @cached_property
+    def likeness(self) -> Likeness:
+        """What the patients of the slice set measure."""
+        return Likeness.of(self.data)
+
+    def remarks(self, patient: NewPatient, images_ZCRR: NDArray[np.float32]) -> Iterator[str]:
+        """In what the patient is unlike those of training; ``images_ZCRR`` is what ``images`` gave."""
+        resize, spacing = self.resize(patient), patient.planes_mm(self.slice_axis)
+        shape = patient.shape(self.slice_axis)
+        yield from self.likeness.remarks(size_mm(shape, spacing, self.slice_axis), levels_of(images_ZCRR, resize))
         if resize != Resize.of(resize.height, resize.width, resize.side):
-            down, across = _pixel(resize, spacing)
+            down, across = _pixel(resize, spacing[1:])
             seen = f"{down:.3g} x {across:.3g} mm"
-            yield f"pixels of {spacing[0]:g} x {spacing[1]:g} mm, resampled to {seen} as in training"
+            yield f"pixels of {spacing[1]:g} x {spacing[2]:g} mm, resampled to {seen} as in training"
 
 
 def _pixel(resize: Resize, spacing_mm: Sequence[float]) -> NDArray[np.float64]:

@@ -188,10 +188,16 @@ def write_prediction(path: Path, labels_ZHW: NDArray[np.uint8], data: SliceSet, 
     its stored label values, the lowest where several count as one class.
     """
     volume = data.volumes[patient]
+    write_volume(path, from_planes(stored_labels(labels_ZHW, data), volume.slice_axis), volume.stored)
+
+
+def stored_labels(labels_ZHW: NDArray[np.uint8], data: SliceSet) -> NDArray[Any]:
+    """The stored label value of each class index, the lowest where several count as one class."""
     table = np.zeros(len(data.classes), np.min_scalar_type(max(data.values)))
     for value in sorted(data.values, reverse=True):
         table[data.values[value]] = value
-    write_volume(path, from_planes(table[labels_ZHW], volume.slice_axis), volume.stored)
+    stored: NDArray[Any] = table[labels_ZHW]
+    return stored
 
 
 def write_volume(path: Path, canonical_XYZ: NDArray[Any], stored: StoredGeometry) -> None:

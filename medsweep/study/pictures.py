@@ -1,11 +1,11 @@
 """Grids of the first synthetic pairs of each arm, for people who want to see what was made."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from medsweep.errors import UserError
+from medsweep.files import file_name
 from medsweep.study.arm_names import find_arms
 from medsweep.study.chains import network_of
 from medsweep.trainers.pool import Pool
@@ -43,5 +43,4 @@ def write_samples(session: "Session", arms: Sequence[str], out: Path, count: int
             stage = plan.trials[digest].stage
             store.verify(stage, digest)
             pairs = Pool.open(store.output(stage, digest))
-            name = re.sub(r"[^\w.=+-]+", "-", arm).strip("-")
-            yield grid_png(out / f"{name}.png", pairs.images[:count], pairs.masks[:count], COLUMNS)
+            yield grid_png(out / f"{file_name(arm)}.png", pairs.images[:count], pairs.masks[:count], COLUMNS)

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +31,6 @@ from medsweep.identity import short
 from medsweep.planning.cost import StageCost
 from medsweep.store.store import Store
 from medsweep.study.arm_infos import arm_infos
-from medsweep.study.arm_names import find_arms
-from medsweep.study.chains import network_of
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.patients import of_patients
 from medsweep.study.samples import sample_table
@@ -51,7 +49,6 @@ from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 from medsweep.tracking.mirror import Mirror
 from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.segmentation.config import Unit
-from medsweep.trainers.segmentation.predictions import write_predictions
 from medsweep.trainers.synthesis.pipelines import FAMILIES
 from medsweep.trainers.training.pictures import PALETTE
 from medsweep.trial import COMPLETE
@@ -83,29 +80,6 @@ def make_tables(sweep: StudySweep, plan: Plan[Settings], store: Store) -> dict[s
 def results_table(sweep: StudySweep, plan: Plan[Settings], store: Store) -> pd.DataFrame:
     """The tidy table of all scores."""
     return tidy_table(plan, store, dataset_name(sweep.base.data))
-
-
-def predict_tested(
-    plan: Plan[Settings], decisions: Mapping[str, Decision], store: Store, arms: Sequence[str], out: Path
-) -> Iterator[Path]:
-    """Write what the published networks of ``arms`` (none: of all) see in their test patients, as NIfTI files.
-
-    Files are ``OUT/ARM/fold-F-seed-S/PATIENT.nii.gz``, on the grids of the label files.
-
-    Raises:
-        UserError: no such arm, or none of these networks is published.
-    """
-    chosen = find_arms(plan, arms)
-    networks = {key: network_of(plan, leaf) for key, leaf in plan.leaves.items() if key[0] in chosen}
-    published = {key: trial for key, trial in networks.items() if decisions[trial.digest].outcome == COMPLETE}
-    if not published:
-        raise UserError(f"no network of {', '.join(arms) or plan.sweep} is published yet; medsweep run first")
-    for (arm, replicate), trial in published.items():
-        store.verify(trial.stage, trial.digest)
-        folder = out / arm.replace("/", "-") / f"fold-{replicate.fold}-seed-{replicate.seed}"
-        prepared = store.output("prepare", trial.inputs["prepare"])
-        tested = split(SliceSet.open(prepared).patients, cut_of(trial)).test
-        yield from write_predictions(store.output(trial.stage, trial.digest), prepared, tested, folder)
 
 
 def make_report(

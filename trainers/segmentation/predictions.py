@@ -1,6 +1,7 @@
 """What a published segmenter sees in whole patients, as files that overlay the patients' own."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +85,19 @@ def write_predictions(
     model = open_network(network, data, prepared, device)
     for patient in patients:
         path = folder / f"{patient}.nii.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # nibabel tells the format by the ending
-        unfinished = path.with_name(f".{path.name.removesuffix('.nii.gz')}.part.nii.gz")
-        write_prediction(unfinished, segment_volume(model, data, patient), data, patient)
-        yield unfinished.replace(path)
+        with whole_nifti(path) as unfinished:
+            write_prediction(unfinished, segment_volume(model, data, patient), data, patient)
+        yield path
+
+
+@contextmanager
+def whole_nifti(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes ``path`` once all is written; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # nibabel tells the format by the ending
+    unfinished = path.with_name(f".{path.name.removesuffix('.nii.gz')}.part.nii.gz")
+    yield unfinished
+    unfinished.replace(path)
 
 
 def open_network(network: Path, data: SliceSet, prepared: Path, device: str) -> nn.Module:

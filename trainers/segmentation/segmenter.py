@@ -1,6 +1,6 @@
 """A published segmenter with all that it takes to see new patients: what its slices were made like, and its classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from medsweep.data.geometry import from_planes
 from medsweep.data.new_patients import NewPatient, PatientFiles, Preparation, read_patient
-from medsweep.data.nifti import as_stored
+from medsweep.data.nifti import as_stored, stored_labels, write_volume
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.files import file_name
+from medsweep.trainers.measures.structures import volume_ml
 from medsweep.trainers.segmentation.network import most_likely, predict
-from medsweep.trainers.segmentation.predictions import open_network, volume_probabilities
+from medsweep.trainers.segmentation.predictions import open_network, volume_probabilities, whole_nifti
 
 T = TypeVar("T", bound=np.generic)
 Images = str | Path | Sequence[str | Path] | NDArray[np.floating[Any]] | Tensor
@@ -111,17 +113,25 @@ class SeenPatient:
     """What one or several networks see in a patient."""
 
     patient: NewPatient
+    data: SliceSet
+    """The slices that the first network was trained and tested on."""
     slice_axis: int
     planes: NDArray[np.uint8]
     """The most likely class, slices first, (Z, H, W)."""
     maps: NDArray[np.float32] | None
     """Mean probabilities over the networks, (K, Z, H, W), where they were asked for."""
+    remarks: tuple[str, ...]
+    """In what the patient is unlike those of training."""
 
     @classmethod
     def of(cls, segmenters: Sequence[Segmenter], patient: NewPatient, *, probabilities: bool = False) -> "SeenPatient":
         """The class of the highest mean probability over ``segmenters``, on the patient's own grid."""
+        images: dict[Path, NDArray[np.float32]] = {}
+        for one in segmenters:
+            if one.data.folder not in images:
+                images[one.data.folder] = one.preparation.images(patient)
         seen = [
-            volume_probabilities(one.model, one.preparation.images(patient), one.preparation.resize(patient))
+            volume_probabilities(one.model, images[one.data.folder], one.preparation.resize(patient))
             for one in segmenters
         ]
         labels, kept = [], []
@@ -129,8 +139,15 @@ class SeenPatient:
             mean_NKHW = planes[0] if len(planes) == 1 else torch.stack(planes).mean(dim=0)
             labels.append(most_likely(mean_NKHW).cpu())
             kept += [mean_NKHW.cpu().movedim(1, 0)] if probabilities else []
-        found_KZHW = torch.cat(kept, dim=1).numpy() if probabilities else None
-        return cls(patient, segmenters[0].preparation.slice_axis, torch.cat(labels).numpy(), found_KZHW)
+        first = segmenters[0]
+        return cls(
+            patient,
+            first.data,
+            first.preparation.slice_axis,
+            torch.cat(labels).numpy(),
+            torch.cat(kept, dim=1).numpy() if probabilities else None,
+            tuple(first.preparation.remarks(patient, images[first.data.folder])),
+        )
 
     def labels(self) -> NDArray[np.uint8]:
         """Class indices, voxel by voxel as the patient's first file is stored."""
@@ -144,3 +161,27 @@ class SeenPatient:
     def as_stored(self, planes_ZHW: NDArray[T]) -> NDArray[T]:
         """Planes of the patient with their axes as the first file has them."""
         return as_stored(from_planes(planes_ZHW, self.slice_axis), self.patient.stored)
+
+    def volumes(self) -> Iterator[tuple[str, int, float]]:
+        """Name, voxels and volume in ml of each foreground class and region."""
+        counts = np.bincount(self.planes.ravel(), minlength=len(self.data.classes))
+        spacing = self.patient.planes_mm(self.slice_axis)
+        classes = [(name, (label,)) for label, name in enumerate(self.data.classes) if label > 0]
+        for name, labels in (*classes, *self.data.regions.items()):
+            voxels = int(counts[list(labels)].sum())
+            yield name, voxels, volume_ml(voxels, spacing)
+
+    def write(self, path: Path, probabilities: Path | None = None) -> Iterator[Path]:
+        """Write the labels as stored values to ``path``, and the map of each foreground class below a folder.
+
+        A map is ``PROBABILITIES/CLASS/NAME`` with the name of ``path``, float32 in [0, 1]. Each path is yielded once
+        its file is whole.
+        """
+        named: dict[Path, NDArray[Any]] = {path: stored_labels(self.planes, self.data)}
+        if probabilities is not None and self.maps is not None:
+            for name, planes in zip(self.data.classes[1:], self.maps[1:], strict=True):
+                named[probabilities / file_name(name) / path.name] = planes
+        for target, planes in named.items():
+            with whole_nifti(target) as unfinished:
+                write_volume(unfinished, from_planes(planes, self.slice_axis), self.patient.stored)
+            yield target

@@ -70,7 +70,8 @@ def test_finer_pixels_are_seen_at_the_size_of_training(slices, segmenter, listin
     part = (slice(8, 64), slice(8, 56))
     finer(plain, 2).slicer[part].to_filename(tmp_path / "part.nii.gz")
     patient = read_patient(PatientFiles("p", (tmp_path / "part.nii.gz",), network.modalities))
-    (remark,) = Preparation(network.data).remarks(patient)
+    prepared = Preparation(network.data)
+    *_, remark = prepared.remarks(patient, prepared.images(patient))
     assert remark == "pixels of 0.9 x 0.9 mm, resampled to 2.06 x 2.02 mm as in training"
     plain.slicer[4:32, 4:28].to_filename(tmp_path / "own.nii.gz")
     both = network.predict(tmp_path / "own.nii.gz").repeat(2, axis=0).repeat(2, axis=1)
