@@ -68,9 +68,7 @@ def test_new_patients_are_predicted_however_they_lie(medsweep: Medsweep, folder:
     assert first["volume_ml"].tolist() == pytest.approx((first["voxels"] * 16 / 1000).tolist())
     assert table["remarks"].isna().all()
 
-    ended = medsweep(
-        *words, "--out", folder / "mean", "--arm", "control", "--ensemble", "folds", "--probabilities"
-    )
+    ended = medsweep(*words, "--out", folder / "mean", "--arm", "control", "--ensemble", "folds", "--probabilities")
     assert ended.exit_code == 0, ended.output
     mean = folder / "mean" / "control" / "seed-0"
     for name in first.index:
