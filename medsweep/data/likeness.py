@@ -76,7 +76,8 @@ def levels_of(images_ZCRR: NDArray[np.float32], resize: Resize) -> NDArray[np.fl
     inner = images_ZCRR[..., top : top + resize.scaled_height, left : left + resize.scaled_width]
     step = -(-max(inner.shape[-2:]) // SIDE)
     by_modality = np.moveaxis(inner[_spread(len(inner), SLICES), :, ::step, ::step], 1, 0)
-    found: NDArray[np.float64] = np.quantile(by_modality.reshape(len(by_modality), -1), LEVELS, axis=1).T
+    flat = by_modality.reshape(len(by_modality), -1).astype(np.float64)
+    found: NDArray[np.float64] = np.quantile(flat, LEVELS, axis=1).T
     return found
 
 
