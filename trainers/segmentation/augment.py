@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medsweep.trainers.segmentation import nnunet_augment
 from medsweep.trainers.training.transfer import upload
 
 MAX_ROTATION = math.radians(15)
@@ -29,9 +30,12 @@ BLUR = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 def augment(images_NCRR: Tensor, masks_NRR: Tensor, generator: torch.Generator, preset: str) -> tuple[Tensor, Tensor]:
-    """The batch under a preset of ``segment.augment``: ``none``, ``rigid``, ``spatial`` or ``full``."""
+    """The batch under a preset of ``segment.augment``."""
     if preset == "none":
         return images_NCRR, masks_NRR
+    if preset == "nnunet":
+        images, masks = _resample(images_NCRR, masks_NRR, nnunet_augment.turned(len(images_NCRR), generator))
+        return nnunet_augment.intensities(images, generator), masks
     if preset != "full":
         return spatial(images_NCRR, masks_NRR, generator, flip=preset == "spatial")
     count, device = len(images_NCRR), images_NCRR.device

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from medsweep.config import LATER, NOT_IDENTITY, NUMBER, Config
 from medsweep.data.folds import Fold, split, unused_patients, with_all_patients
 from medsweep.data.stage_config import FittedConfig
-from medsweep.trainers.segmentation.networks import NETWORKS, NetworkName
+from medsweep.trainers.segmentation.networks import NETWORKS, NetworkName, SegmenterNetwork
 
 Unit = Literal["slices", "patients"]
 Normalise = Literal["shared", "split-statistics", "split-affine"]
@@ -69,14 +69,17 @@ class SegmentSettings(Config):
     """``inverse-frequency``: by the pixels of each class in the fold's real training slices, with mean 1."""
     network: NetworkName = "unet"
     """Architecture of the segmenter, whose width ``channels`` sets; or the name of a network that an installed package
-    brings along."""
+    brings along. ``nnunet-2d`` is a ``resenc-unet`` with the training of nnU-Net, and sets ``optimizer``,
+    ``learning_rate``, ``schedule``, ``warmup_steps``, ``weight_decay``, ``clip_norm``, ``ema_half_life_steps``,
+    ``loss``, ``class_weights`` and ``augment``."""
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 64, 128), min_length=2)
     """Width per level, as each network reads it. (24, 48, 96, 192, 384) suits all of ours."""
     residual_units: Annotated[Literal[0, 2], NUMBER] = 2
     """Residual units per level of a ``unet``; 0 is a plain U-Net and takes half the time."""
-    augment: Literal["none", "rigid", "spatial", "full"] = "spatial"
+    augment: Literal["none", "rigid", "spatial", "full", "nnunet"] = "spatial"
     """``rigid``: rotation within 15 degrees, shift within a tenth of the side; ``spatial``: left-right flips too;
-    ``full``: also scale, elastic deformation, brightness, contrast, gamma, noise and blur."""
+    ``full``: also scale, elastic deformation, brightness, contrast, gamma, noise and blur; ``nnunet``: that of nnU-Net,
+    with any rotation and flips along both axes."""
     slices: Literal["all", "foreground"] = "all"
     """Which slices of the training patients are used; tests always see all slices of the test patients."""
     mixing: Literal["uniform", "fixed-exposure", "pretrain"] = "uniform"
@@ -121,6 +124,21 @@ class SegmentSettings(Config):
         return round(self.steps * self.pretrain_share)
 
     @model_validator(mode="after")
+    def _the_recipe_is_followed(self) -> "SegmentSettings":
+        network = NETWORKS[self.network]
+        for name, value in {**network.defaults, **network.recipe}.items():
+            if name not in self.model_fields_set:
+                # frozen to all but its own making
+                object.__setattr__(self, name, value)
+        for name, value in network.recipe.items():
+            if (given := getattr(self, name)) != value:
+                raise ValueError(
+                    f"segment.network {self.network} sets {name} to {value}, got {given}; leave segment.{name} out, or "
+                    f"take a network without a recipe, such as {_without_recipe(network)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _fields_fit_together(self) -> "SegmentSettings":
         if (complaint := _unfit_share(self) or _unfit_sources(self)) is not None:
             raise ValueError(complaint)
@@ -134,6 +152,12 @@ class SegmentSettings(Config):
         if (complaint := NETWORKS[self.network].misfit(self.channels)) is not None:
             raise ValueError(f"segment.network {self.network} {complaint}, got segment.channels {list(self.channels)}")
         return self
+
+
+def _without_recipe(network: SegmenterNetwork) -> str:
+    """The same layers under another name, or else the default."""
+    twins = [name for name, other in NETWORKS.items() if other.build is network.build and not other.recipe]
+    return next(iter(twins), str(SegmentSettings.model_fields["network"].default))
 
 
 def _unfit_share(settings: SegmentSettings) -> str | None:
@@ -203,11 +227,17 @@ class SegmentConfig(SegmentSettings, FittedConfig):
             raise ValueError(f"candidates ({self.candidates}) must be count ({self.count}) under fixed-generated")
         if self.min_iou > 0 and self.candidates < self.count:
             raise ValueError(f"candidates ({self.candidates}) must be at least count ({self.count}) with a filter")
-        halvings = NETWORKS[self.network].halvings(self.channels)
+        network = NETWORKS[self.network]
+        halvings = network.halvings(self.channels)
         if self.resolution % 2**halvings:
             raise ValueError(
                 f"{len(self.channels)} levels of segment.channels in a {self.network} need a resolution that is a "
                 f"multiple of {2**halvings}, got {self.resolution}"
+            )
+        if (deepest := self.resolution // 2**halvings) < network.smallest_px:
+            raise ValueError(
+                f"segment.network {self.network} halves down to {network.smallest_px} px, and {len(self.channels)} "
+                f"levels of segment.channels at a resolution of {self.resolution} end at {deepest}; take fewer levels"
             )
         return self
 
@@ -296,6 +326,7 @@ def probe(config: SegmentConfig) -> SegmentConfig:
     Two, since the optimiser's running means, made in the first step, are beside the graph from the second on. What
     decides which samples are loaded is kept, since on a GPU all of them may stay there.
     """
-    neutral = _defaults(*PROBED_AS_DEFAULT) | {"seed": 0, "steps": 2}
-    counted = {name: type(getattr(config, name))(getattr(config, name) > 0) for name in PROBED_AS_ONE}
-    return type(config)(**dict(config) | neutral | counted)
+    neutral: dict[str, Any] = _defaults(*PROBED_AS_DEFAULT) | {"seed": 0, "steps": 2}
+    neutral |= {name: type(getattr(config, name))(getattr(config, name) > 0) for name in PROBED_AS_ONE}
+    neutral |= NETWORKS[config.network].recipe
+    return type(config)(**dict(config) | neutral)

@@ -4,8 +4,8 @@ A package names its ``SegmenterNetwork`` by an entry point of the group ``medswe
 what ``segment.network`` takes. Shapes: N images, C modalities, K classes, R resolution in pixels.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
@@ -65,6 +65,12 @@ class SegmenterNetwork:
     """Whether it has batch normalisation, which ``segment.normalise`` takes apart by source."""
     relative_cost: float = 1.0
     """Time of a step over that of the U-Net with the same channels, for the forecast of a plan."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of ``segment`` that it sets, with their values; a sweep that sets one to another value is refused."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Defaults of fields of ``segment`` that stand in place of the usual ones."""
+    smallest_px: int = 1
+    """Side of the smallest map that it can work on."""
     faster_channels_last: bool = False
     """Whether it trains faster on a CPU when its weights are laid out channels-last."""
 
@@ -160,6 +166,28 @@ def _swin_misfit(channels: Channels) -> str | None:
     return f"has {SWIN_LEVELS} levels that double a multiple of {SWIN_WIDTH}, as {nearest}"
 
 
+def _residual_encoder(shape: NetworkShape) -> nn.Module:
+    """U-Net with a residual encoder (Isensee et al. 2024)."""
+    from medsweep.trainers.segmentation.residual_encoder import ResidualEncoderUNet
+
+    return ResidualEncoderUNet(shape.modalities, shape.classes, shape.channels)
+
+
+RESIDUAL_ENCODER: Final = SegmenterNetwork(
+    build=_residual_encoder,
+    layers=lambda model: cast(tuple[str, ...], model.layers),
+    batch_normalised=False,
+    defaults={"channels": (32, 64, 128, 256, 512)},
+    smallest_px=4,
+    relative_cost=6.0,
+)
+
+NNUNET_RECIPE: Final[Mapping[str, Any]] = {
+    "optimizer": "sgd", "learning_rate": 0.01, "schedule": "poly", "warmup_steps": 0, "weight_decay": 3e-5,
+    "clip_norm": 12.0, "ema_half_life_steps": 0, "loss": "dice-ce", "class_weights": "none", "augment": "nnunet",
+}  # fmt: skip
+"""Training of nnU-Net (Isensee et al. 2021): SGD with Nesterov momentum, poly decay, Dice and cross-entropy."""
+
 OURS: Final[dict[str, SegmenterNetwork]] = {
     "unet": SegmenterNetwork(build=_unet, layers=_unet_layers, reads_residual_units=True, faster_channels_last=True),
     "attention-unet": SegmenterNetwork(
@@ -179,6 +207,8 @@ OURS: Final[dict[str, SegmenterNetwork]] = {
         halvings=lambda channels: SWIN_LEVELS,
         relative_cost=3.6,
     ),
+    "resenc-unet": RESIDUAL_ENCODER,
+    "nnunet-2d": replace(RESIDUAL_ENCODER, recipe=NNUNET_RECIPE),
 }
 """Relative costs and the faster layout were measured on one CPU core at 64 px."""
 

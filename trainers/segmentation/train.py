@@ -121,7 +121,7 @@ class UNetLearner:
     Initial weights, batch order and augmentation depend on fold and seed, never on the arm, so that arms of one
     replicate are paired. What is neither weights nor optimiser nor kept beside them is a pure function of the step.
     On CUDA devices with bfloat16 the network computes in it under autocast, and the loss in float32. No batch is worked
-    in micro-batches, since every network normalises over the batch and every loss takes Dice over it.
+    in micro-batches, since most networks normalise over the batch and every loss takes Dice over it.
     """
 
     def __init__(
