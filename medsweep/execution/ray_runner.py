@@ -7,10 +7,12 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from medsweep.errors import UserError
 from medsweep.execution.failures import first_line
 from medsweep.execution.growth import Cluster, living_nodes, require_cluster
 from medsweep.execution.machine import cpus_here
@@ -94,13 +96,18 @@ class RayRunner:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
-        """Run the tasks in one fresh Tuner; nothing is restored and nothing of Tune's is kept."""
+        """Run the tasks in one fresh Tuner; nothing is restored and nothing of Tune's is kept.
+
+        Raises:
+            UserError: no node can hold a trial, none has come, or one sees another store.
+        """
         return self._thread.call(lambda: self._run(tasks, context, observer, policy))
 
     def _run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
         cluster = require_cluster(tasks, context, observer, self._stop, self._address, self._wait_minutes)
         if cluster is None:
             return RoundResult(stopped=True)
+        context = replace(context, store=context.store.absolute())  # a path that means the same on every node
         ledger = Ledger(tasks, Store(context.store), observer, policy)
         scratch = context.store / ".tune"
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -108,6 +115,8 @@ class RayRunner:
             _tuner(ledger, tasks, context, policy, self._stop, (scratch, name), cluster).fit()
         finally:
             shutil.rmtree(scratch / name, ignore_errors=True)
+        if ledger.result.misplaced:
+            raise UserError("; ".join(ledger.result.misplaced))
         ledger.result.stopped |= bool(ledger.frontier.live) or self._stop.requested
         return ledger.result
 
@@ -182,7 +191,7 @@ def _tuner(  # noqa: PLR0917
             name=name,
             storage_path=str(scratch.resolve()),
             callbacks=[ProgressListener(ledger, places)],
-            stop=StopOnRequest(stop),
+            stop=StopOnRequest(stop, ledger),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),  # the ledger tries again, since Tune knows no reasons
             verbose=0,

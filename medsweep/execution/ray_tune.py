@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 
 from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import StalledError, TrialFailedError, classify, first_line
+from medsweep.execution.handshake import require_same_store
 from medsweep.execution.places import Places
 from medsweep.execution.ray_failures import loss
 from medsweep.execution.runner import Ledger
@@ -154,10 +155,10 @@ class Losses(FIFOScheduler):  # type: ignore[misc]
 
 
 class StopOnRequest(Stopper):  # type: ignore[misc]
-    """Ends all trials once a signal has come; asked at every step of Tune's loop."""
+    """Ends all trials once a signal has come or a node sees another store; asked at every step of Tune's loop."""
 
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
+    def __init__(self, stop: Stop, ledger: Ledger) -> None:
+        self._stop, self._ledger = stop, ledger
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """No trial ends by itself for what it reports."""
@@ -165,7 +166,7 @@ class StopOnRequest(Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether to end all trials."""
-        return self._stop.requested
+        return self._stop.requested or bool(self._ledger.result.misplaced)
 
     def __getstate__(self) -> dict[str, Any]:
         """See ``PlanSearcher.__getstate__``."""
@@ -193,11 +194,19 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], context: RunContext, tasks: Path) -> None:
         """Called once per process; later trials come through ``reset_config``."""
         self._context, self._tasks = context, tasks
-        share_with_group(context.store)
-        self._store = Store(context.store)
-        self._tracker = live_tracker(context.store / "wandb" / ".live", context.tracking)
+        self._store: Store | None = None
         self._node = ray.get_runtime_context().get_node_id()
         self._open(config)
+
+    def _require_store(self) -> Store:
+        """The store, opened by the first trial of this process, which reports it if this node sees another."""
+        if self._store is None:
+            root = self._context.store
+            require_same_store(root, self._tasks, ray.util.get_node_ip_address())
+            share_with_group(root)
+            self._tracker = live_tracker(root / "wandb" / ".live", self._context.tracking)
+            self._store = Store(root)
+        return self._store
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial. Trouble is raised: a False here would lose the trial without a word (Ray 2.60)."""
@@ -210,6 +219,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
         self._failed: TrialFailedError | None = None
 
     def _attempt(self, config: dict[str, Any]) -> Iterator[Progress]:
+        store = self._require_store()
         try:
             task = replace(
                 read_task(self._tasks, config["line"]),
@@ -219,7 +229,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
         except Exception as error:
             message = f"its task cannot be read: {type(error).__name__}: {first_line(error)}"
             raise TrialFailedError(classify(error), message) from error
-        yield from attempt(task, self._context, self._store, self._tracker, on_stall=_end_process)
+        yield from attempt(task, self._context, store, self._tracker, on_stall=_end_process)
 
     def step(self) -> dict[str, Any]:
         """Drive the trial until a report is due or it ends; a failure is reported first and raised at the next step.

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from medsweep.execution.attempt import attempt
 from medsweep.execution.failures import LOST, OWN_FAILURES, TRIES, TrialFailedError, backoff_seconds, notes
 from medsweep.execution.frontier import Frontier
+from medsweep.execution.handshake import OTHER_STORE
 from medsweep.execution.interrupts import raised_in_main_thread
 from medsweep.execution.machine import cpus_here, memory_here
 from medsweep.execution.memory_probe import granted, measured
@@ -34,6 +35,8 @@ class RoundResult:
     """The user asked to stop."""
     capped: str = ""
     """Why the guard lets nothing more start, or nothing."""
+    misplaced: dict[str, None] = field(default_factory=dict)
+    """What nodes say that see another store, each once, in order; no further trial is started then."""
     orphans: set[str] = field(default_factory=set)
     """Trials that were lost here, and whose workers hold them all the same."""
 
@@ -135,6 +138,10 @@ class Ledger:
         outcome, message = self._ending(task)
         if not task.is_probe:
             self._policy.guard.ended(task)
+        if outcome == OTHER_STORE:  # the node would take, and fail, all other trials, too
+            self.frontier.put_back(task.digest)
+            self._closed, self.result.misplaced[message] = True, None
+            return
         self.observer.finished(task.digest, outcome, message)
         if (outcome in LOST and self._tried_again(task, outcome)) or (
             outcome == "out-of-memory" and self._given_more(task, message)

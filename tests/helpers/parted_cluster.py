@@ -1,0 +1,48 @@
+"""A cluster on this host one of whose nodes has another disk in the place of the store; ``parted_cluster.py FOLDER``.
+
+It prints what the run said as JSON. Mounting takes the right to do so; without it the first mount fails.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from helpers.runner_contract import Notebook
+from helpers.toy_run import context_of, long_plan
+from medsweep.errors import UserError
+from medsweep.execution.driver import run_plan
+from medsweep.execution.growth import living_nodes
+from medsweep.execution.ray_runner import RayRunner
+from medsweep.processes import descendants, end
+
+PARTED = 'mount -t tmpfs none "$0" && exec "$@"'
+
+
+def main(folder: Path) -> None:
+    """A node that sees the store, and one that does not."""
+    from ray.cluster_utils import Cluster
+
+    store, notebook = folder / "store", Notebook()
+    store.mkdir()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--address", cluster.address, "--num-cpus=1"]
+    subprocess.Popen(["unshare", "-m", "sh", "-c", PARTED, str(store), *ray, "--block"], stdout=subprocess.DEVNULL)
+    try:
+        with RayRunner(cluster.address) as runner:
+            while len(living_nodes()) < 2:
+                time.sleep(0.2)
+            run_plan(long_plan(folder / "log", pause=0.2), context_of(store), runner, notebook)
+        said = ""
+    except UserError as error:
+        said = str(error)
+    finally:
+        started = descendants()
+        cluster.shutdown()
+        end(started, patience_seconds=2.0)
+    sys.stdout.write(json.dumps({"said": said, "ends": [outcome for _, outcome in notebook.ends]}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
