@@ -49,6 +49,25 @@ def read_yaml(path: Path, kind: str = "sweep", *, keep_unset: bool = False) -> Y
         UserError: no such file, not YAML, not a mapping, a repeated key, a tag of another language, what is nested too
             deep or grows too large by its aliases, or a variable that is not set.
     """
+    plain, lines = _loaded(path, kind)
+    return YamlFile(path, _expanded(plain, (), lines, path, keep_unset=keep_unset), lines)
+
+
+def variables_of(path: Path) -> dict[str, str]:
+    """Names of the environment variables that a sweep file reads, each with its first place. Raises UserError, too."""
+    plain, lines = _loaded(path, "sweep")
+    places: dict[str, str] = {}
+    todo: list[tuple[Key, Any]] = [((), plain)]
+    while todo:
+        key, node = todo.pop(0)
+        below = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        todo += [((*key, name), item) for name, item in below]
+        for name in _VARIABLE.findall(node) if isinstance(node, str) else ():
+            places.setdefault(name, f"{path}:{lines.get(key, 1)}")
+    return places
+
+
+def _loaded(path: Path, kind: str) -> tuple[dict[str, Any], dict[Key, int]]:
     text = read_text(path, kind, "*.y*ml")
     try:
         require_plain(text, path)
@@ -64,8 +83,7 @@ def read_yaml(path: Path, kind: str = "sweep", *, keep_unset: bool = False) -> Y
     if not isinstance(loaded, CommentedMap):
         raise UserError(f"{path}:1: a {kind} file holds a mapping of keys, got {type(loaded).__name__}")
     lines: dict[Key, int] = {}
-    plain = _plain(loaded, (), lines)
-    return YamlFile(path, _expanded(plain, (), lines, path, keep_unset=keep_unset), lines)
+    return _plain(loaded, (), lines), lines
 
 
 def _advice(line: str) -> str:

@@ -22,9 +22,15 @@ def launch(
     **options: Any,
 ) -> int:
     """Make the files with which a cluster runs a sweep, and say, or run, the command that submits them."""
+    from medsweep.study.stages import SCHEMA
+
     # What was not typed is None or an empty list.
-    typed = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items() if v not in (None, [])}
-    launched = read_launched(sweep)
+    typed = {
+        name: tuple(v) if isinstance(v, list) else v
+        for name, v in options.items()
+        if v not in (None, []) and v is not False
+    }
+    launched = read_launched(sweep, SCHEMA)
     rendered = render(launched, options_of(target, typed))
     folder = out or Path("launch") / launched.name / target.value
     for path in write(rendered, folder):

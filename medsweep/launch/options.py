@@ -3,17 +3,15 @@
 The docstring of a field is its help on the command line, with its default in brackets.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Literal, get_args, get_origin
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from medsweep.config import Config
 from medsweep.errors import UserError
-from medsweep.sweep.file import Resources
 from medsweep.validation import explain
 
 SECRET: Final = re.compile(r"(?i)(key|token|secret|password)\w*=")
@@ -27,13 +25,12 @@ SHARED: Final = "/mnt/medsweep"
 """Default folder that all nodes of a cluster share."""
 WORD: Final = r"^[A-Za-z0-9][A-Za-z0-9_.,:/@-]*$"
 """Names that mean the same in a shell, in YAML and to a scheduler."""
+LABEL: Final = r"[A-Za-z0-9][A-Za-z0-9_./-]*(=[A-Za-z0-9_.-]*)?"
 FOLDER: Final = r"^/[A-Za-z0-9_./-]*$"
 
 
 WARNING_SECONDS: Final = 180
 """Time before its limit at which Slurm warns a job."""
-RAY_GIB: Final = 2
-"""Host memory of a node that Ray's own processes take."""
 
 
 class Target(StrEnum):
@@ -85,6 +82,13 @@ class Nodes(Options):
     """CPU cores of a node [from the sweep's resources]."""
     gpus: int | None = Field(default=None, ge=0)
     """GPUs of a node [from the sweep's resources]."""
+
+
+class Kinds(Nodes):
+    """Targets that can have a second kind of nodes."""
+
+    cpu_nodes: int = Field(default=0, ge=0)
+    """Nodes without GPUs beside the others, for the stages that hold none [0]."""
 
 
 class Setup(Options):
@@ -144,7 +148,7 @@ class Slurm(Nodes, Setup, WithToken):
         return time
 
 
-class Kuberay(Nodes):
+class Kuberay(Kinds):
     """A RayJob with its sweep file in a ConfigMap; the image holds medsweep."""
 
     needs_project_folder: ClassVar[bool] = False
@@ -170,6 +174,18 @@ class Kuberay(Nodes):
     """Name of the secret that pulls the image."""
     user_id: int | None = Field(default=None, ge=1)
     """User and group of the pods where root is not allowed; the volume is theirs, too [the image's]."""
+    node_selector: tuple[str, ...] = ()
+    """LABEL=VALUE of the Kubernetes nodes that workers may run on, spot nodes for example; may be repeated."""
+    toleration: tuple[str, ...] = ()
+    """KEY or KEY=VALUE of a taint that workers tolerate; may be repeated."""
+
+    @field_validator("node_selector", "toleration")
+    @classmethod
+    def _labels(cls, pairs: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for pair in pairs:
+            if not re.fullmatch(LABEL, pair) or (info.field_name == "node_selector" and "=" not in pair):
+                raise ValueError(f"write LABEL=VALUE, as cloud.google.com/gke-spot=true; got {pair!r}")
+        return pairs
 
 
 class Job(WithToken, SharedStore):
@@ -179,7 +195,7 @@ class Job(WithToken, SharedStore):
     """Address of the cluster's dashboard [http://127.0.0.1:8265]."""
 
 
-class Up(Nodes, Setup, WithToken, SharedStore):
+class Up(Kinds, Setup, WithToken, SharedStore):
     """A cluster file of Ray's own launcher."""
 
     provider: Literal["aws", "gcp", "local"] = "aws"
@@ -188,6 +204,10 @@ class Up(Nodes, Setup, WithToken, SharedStore):
     """Region of the cloud."""
     machine: str | None = Field(default=None, pattern=WORD)
     """Instance type of the workers."""
+    cpu_machine: str | None = Field(default=None, pattern=WORD)
+    """Instance type of the nodes without GPUs."""
+    spot: bool = False
+    """Whether the workers are spot machines, which cost less and may be taken away at any time; the head is none."""
     image: str | None = Field(default=None, pattern=WORD)
     """AMI, or source image of gcp [Ray's choice]."""
     project: str | None = Field(default=None, pattern=WORD)
@@ -205,10 +225,13 @@ class Up(Nodes, Setup, WithToken, SharedStore):
             raise ValueError("--provider gcp needs --project")
         if self.provider == "local" and (self.head is None or not self.workers):
             raise ValueError("--provider local needs --head HOST and --workers HOST, once per worker")
-        cloud, local = {"region", "machine", "image", "nodes", "cpus", "gpus"}, {"head", "workers"}
+        cloud = {"region", "machine", "cpu_machine", "cpu_nodes", "spot", "image", "nodes", "cpus", "gpus"}
+        local = {"head", "workers"}
         unread = {"aws": local | {"project"}, "gcp": local, "local": cloud | {"project"}}[self.provider]
         for name in sorted(unread & self.model_fields_set):
-            raise ValueError(f"--{name} has no meaning with --provider {self.provider}; leave it out")
+            raise ValueError(f"--{_flag(name)} has no meaning with --provider {self.provider}; leave it out")
+        if self.cpu_machine is not None and not self.cpu_nodes:
+            raise ValueError("--cpu-machine is for nodes without GPUs; say how many with --cpu-nodes")
         return self
 
 
@@ -255,7 +278,7 @@ def help_of(name: str) -> str:
 
 def _kind(annotation: Any) -> Any:
     """The type that an option's word is read as."""
-    for kind in (int, float):
+    for kind in (bool, int, float):
         if kind is annotation or kind in get_args(annotation):
             return kind
     return list[str] if get_origin(annotation) is tuple else str
@@ -281,43 +304,3 @@ def _refuse_secrets(typed: Mapping[str, Any]) -> None:
                     f"a value of --{name} looks like a key, which would be written to a file; "
                     "keep it in the environment of the cluster's nodes or in a secret"
                 )
-
-
-def node_size(resources: Mapping[str, Resources], options: Nodes) -> tuple[int, int]:
-    """CPU cores and GPUs of a node: as asked for, or as many as fill its GPUs with trials of any stage.
-
-    A node without GPUs holds four of the largest trials, so that stages overlap.
-
-    Raises:
-        UserError: a trial that would fit on no node.
-    """
-    by_stage = {"a stage without resources": Resources(), **resources}
-    gpus = options.gpus if options.gpus is not None else math.ceil(max(held.most_gpus for held in by_stage.values()))
-    if options.cpus is not None:
-        cpus = options.cpus
-    elif gpus:
-        cpus = max(held.cpus * (int(gpus / held.most_gpus) if held.most_gpus else 1) for held in by_stage.values())
-    else:
-        cpus = 4 * max(held.cpus for held in by_stage.values())
-    for stage, held in by_stage.items():
-        for kind, needed, available in (("cpus", held.cpus, cpus), ("gpus", held.most_gpus, gpus)):
-            if needed > available:
-                text = f"resources.{stage}.{kind} asks for {needed:g}, a node would have {available}"
-                raise UserError(f"{text}; raise --{kind}, or lower it in the sweep")
-    return cpus, gpus
-
-
-def node_memory(resources: Mapping[str, Resources], options: Slurm | Kuberay, cpus: int, gpus: int) -> int | None:
-    """GiB of a node: as asked for, or what trials of the stage that takes most hold at once; None if none states it.
-
-    Raises:
-        UserError: a trial that would fit on no node.
-    """
-    needed = 0.0
-    for stage, held in resources.items():
-        if options.memory is not None and held.memory_gib + RAY_GIB > options.memory:
-            text = f"resources.{stage}.memory_gib asks for {held.memory_gib:g}, and Ray takes {RAY_GIB}"
-            raise UserError(f"{text}; a node would have {options.memory}; raise --memory, or lower it in the sweep")
-        times = min(cpus // held.cpus, int(gpus / held.most_gpus) if held.most_gpus else cpus)
-        needed = max(needed, held.memory_gib * max(times, 1))
-    return options.memory or (math.ceil(needed) + RAY_GIB if needed else None)

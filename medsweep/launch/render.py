@@ -13,11 +13,11 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medsweep.errors import UserError
-from medsweep.launch.options import Job, Kuberay, Options, Slurm, Up, node_memory, node_size
-from medsweep.sweep.file import Resources, SweepFile
-from medsweep.sweep.load import find_sweep
-from medsweep.validation import parse
-from medsweep.yamlfile import read_yaml
+from medsweep.launch.nodes import RAY_GIB, NodeGroup, node_groups, node_memory, node_size
+from medsweep.launch.options import Job, Kuberay, Options, Slurm, Up
+from medsweep.sweep.file import Resources, Schema
+from medsweep.sweep.load import load_sweep
+from medsweep.yamlfile import variables_of
 
 EXCLUDES: Final = ("/.git", "/.venv", "/store", "/results", "/wandb", "/launch", "/data", "__pycache__", "*.nii.gz")
 """What stays behind when the project's folder is sent to a cluster; a leading slash is that folder, since packages
@@ -42,6 +42,8 @@ class LaunchedSweep:
     resources: Mapping[str, Resources]
     folds: str | None
     """File of the folds, relative to the sweep file."""
+    variables: Mapping[str, str]
+    """Environment variables that the file reads, each with its place in the file."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,12 @@ class Rendered:
     """Command to type once the first has ended well."""
 
 
-def read_launched(path: Path) -> LaunchedSweep:
+def read_launched(path: Path, schema: Schema) -> LaunchedSweep:
     """Read what a launch needs of a sweep file; a UserError tells the line of what is wrong with it."""
-    yaml = read_yaml(find_sweep(path))
-    file = parse(SweepFile, yaml.data, yaml)
-    return LaunchedSweep(path, yaml.path.read_text(encoding="utf-8"), file.sweep, file.resources, file.replicates.file)
+    sweep = load_sweep(path, schema)
+    file, place = sweep.file, sweep.yaml.path
+    text = place.read_text(encoding="utf-8")
+    return LaunchedSweep(path, text, file.sweep, file.resources, file.replicates.file, variables_of(place))
 
 
 def render(sweep: LaunchedSweep, options: Options) -> Rendered:
@@ -70,11 +73,20 @@ def render(sweep: LaunchedSweep, options: Options) -> Rendered:
             f"{sweep.path} is not inside this folder, which is what reaches the cluster; "
             "type the command in the project's folder, with a path relative to it"
         )
+    if not isinstance(options, Slurm):  # sbatch passes the variables of the shell on
+        _refuse_unset(sweep, options)
     if not str(sweep.path).isprintable():
         raise UserError(f"the path {str(sweep.path)!r} holds a control character; rename the file")
     writers: Mapping[type[Options], Callable[[LaunchedSweep, Any], Rendered]]
     writers = {Slurm: _slurm, Kuberay: _kuberay, Job: _job, Up: _up}
     return writers[type(options)](sweep, options)
+
+
+def _refuse_unset(sweep: LaunchedSweep, options: Options) -> None:
+    """Refuse a variable of the sweep file that would not be set where the driver runs."""
+    for name, place in sweep.variables.items():
+        if name not in options.variables:
+            raise UserError(f"{place}: ${{{name}}} is not set where the driver runs; add --env {name}=VALUE")
 
 
 def _slurm(sweep: LaunchedSweep, options: Slurm) -> Rendered:
@@ -97,11 +109,7 @@ def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
             f"{sweep.path}: replicates.file {sweep.folds} does not reach the pods; put it on the shared volume and "
             "give its absolute path"
         )
-    cpus, gpus = node_size(sweep.resources, options)
-    memory = max(node_memory(sweep.resources, options, cpus, gpus) or 0, options.memory or 4 * cpus)
-    worker = {"cpu": str(cpus), "memory": f"{memory}Gi"}
-    if gpus:
-        worker["nvidia.com/gpu"] = str(gpus)
+    groups = node_groups(sweep.resources, options)
     key = {"secretKeyRef": {"name": options.secret, "key": "WANDB_API_KEY", "optional": True}}
     # Kubernetes reads $(NAME) in a value, and $$ as a dollar.
     variables = _variables(options, POD_CACHE)
@@ -124,9 +132,8 @@ def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
         cache_mount={"name": "cache", "mountPath": POD_CACHE},
         cache_volume={"name": "cache", "emptyDir": {}},
         head_resources={"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"cpu": "2", "memory": "8Gi"}},
-        worker_resources={"requests": worker, "limits": worker},
+        groups=[(group, _pod_resources(group, options), _worker_pod(group, options)) for group in groups],
         pod=_pod(options),
-        tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}] if gpus else [],
     )
     return Rendered({"rayjob.yaml": text}, ("kubectl", "apply", "-f", "rayjob.yaml"), "kubectl")
 
@@ -140,6 +147,26 @@ def _pod(options: Kuberay) -> dict[str, Any]:
     if options.pull_secret is not None:
         pod["imagePullSecrets"] = [{"name": options.pull_secret}]
     return pod
+
+
+def _pod_resources(group: NodeGroup, options: Kuberay) -> dict[str, Any]:
+    """What a worker requests, and is limited to."""
+    own = options.memory if group.gpus or not options.cpu_nodes else None
+    held = {"cpu": str(group.cpus), "memory": f"{max(group.memory_gib or 0, own or 4 * group.cpus)}Gi"}
+    if group.gpus:
+        held["nvidia.com/gpu"] = str(group.gpus)
+    return {"requests": held, "limits": held}
+
+
+def _worker_pod(group: NodeGroup, options: Kuberay) -> dict[str, Any]:
+    """Fields of a worker's pod that say which Kubernetes nodes it may run on."""
+    tolerated = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}] if group.gpus else []
+    for pair in options.toleration:
+        key, equals, value = pair.partition("=")
+        tolerated.append({"key": key, **({"operator": "Equal", "value": value} if equals else {"operator": "Exists"})})
+    selected = dict(pair.split("=", 1) for pair in options.node_selector)
+    pod = {**_pod(options), "nodeSelector": selected, "tolerations": tolerated}
+    return {name: value for name, value in pod.items() if value}
 
 
 def _job(sweep: LaunchedSweep, options: Job) -> Rendered:
@@ -180,30 +207,47 @@ def _up(sweep: LaunchedSweep, options: Up) -> Rendered:
 
 def _node_types(sweep: LaunchedSweep, options: Up) -> dict[str, Any]:
     """Head and workers in the cloud's words; AWS tells Ray what its machines hold, Google does not."""
-    cpus, gpus = node_size(sweep.resources, options)
-    if options.machine is None and (cpus > 4 or gpus > 1):
-        raise UserError(f"a node of this sweep holds {cpus} CPU cores and {gpus} GPUs; name its type with --machine")
-    machine = options.machine or MACHINES[options.provider][bool(gpus)]
-    count = {"min_workers": 0, "max_workers": options.nodes}
-    if options.provider == "aws":
-        image = {"ImageId": options.image} if options.image else {}
-        return {
-            "head": {"resources": {"CPU": 0}, "node_config": {"InstanceType": HEADS["aws"], **image}},
-            "worker": {**count, "resources": {}, "node_config": {"InstanceType": machine, **image}},
-        }
-    if gpus and options.image is None:
+    types: dict[str, Any] = {}
+    for group in node_groups(sweep.resources, options):
+        own = options.machine if group.name == "worker" else options.cpu_machine
+        if own is None and (group.cpus > 4 or group.gpus > 1):
+            flag = "machine" if group.name == "worker" else "cpu-machine"
+            text = f"a node of this sweep holds {group.cpus} CPU cores and {group.gpus} GPUs"
+            raise UserError(f"{text}; name its type with --{flag}")
+        machine = own or MACHINES[options.provider][bool(group.gpus)]
+        count = {"min_workers": 0, "max_workers": group.count}
+        types[group.name] = {**count, **(_aws if options.provider == "aws" else _gcp)(group, machine, options)}
+    head = NodeGroup("head", 1, 0, 0, None)
+    on_demand = options.model_copy(update={"spot": False})
+    cloud = _aws if options.provider == "aws" else _gcp
+    return {"head": {**cloud(head, HEADS[options.provider], on_demand), "resources": {"CPU": 0}}, **types}
+
+
+def _aws(group: NodeGroup, machine: str, options: Up) -> dict[str, Any]:
+    config: dict[str, Any] = {"InstanceType": machine, **({"ImageId": options.image} if options.image else {})}
+    if options.spot:
+        config["InstanceMarketOptions"] = {"MarketType": "spot"}
+    return {"resources": {}, "node_config": config}
+
+
+def _gcp(group: NodeGroup, machine: str, options: Up) -> dict[str, Any]:
+    if group.gpus and options.image is None:
         raise UserError("--provider gcp with GPUs needs --image, a source image that holds NVIDIA's drivers")
     source = options.image or "projects/deeplearning-platform-release/global/images/family/common-cpu"
     disk = {"boot": True, "autoDelete": True, "type": "PERSISTENT"}
     disk["initializeParams"] = {"diskSizeGb": 100, "sourceImage": source}
     config: dict[str, Any] = {"machineType": machine, "disks": [disk]}
-    if gpus:
-        config["scheduling"] = [{"onHostMaintenance": "TERMINATE"}]
-    held = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
-    return {
-        "head": {"resources": {"CPU": 0}, "node_config": {"machineType": HEADS["gcp"], "disks": [disk]}},
-        "worker": {**count, "resources": held, "node_config": config},
-    }
+    scheduling = {"onHostMaintenance": "TERMINATE"} if group.gpus else {}
+    if options.spot:
+        scheduling |= {"provisioningModel": "SPOT", "instanceTerminationAction": "DELETE"}
+    if scheduling:
+        config["scheduling"] = [scheduling]
+    held: dict[str, int] = {"CPU": group.cpus}
+    if group.gpus:
+        held["GPU"] = group.gpus
+    if group.memory_gib is not None:  # a trial that states memory finds no kind of node that does not
+        held["memory"] = (group.memory_gib - RAY_GIB) * 2**30
+    return {"resources": held, "node_config": config}
 
 
 def _variables(options: Options, cache: str) -> dict[str, str]:

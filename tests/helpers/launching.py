@@ -5,6 +5,7 @@ from typing import Any
 
 from medsweep.launch.options import Target, options_of
 from medsweep.launch.render import LaunchedSweep, Rendered, read_launched, render
+from medsweep.study.stages import SCHEMA
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = Path("sweeps/quickstart.yaml")
@@ -12,7 +13,7 @@ NASTY = 'it\'s a "$HOME" `id`; a\\b'
 
 
 def launched(**changes: Any) -> LaunchedSweep:
-    one = read_launched(QUICKSTART)
+    one = read_launched(QUICKSTART, SCHEMA)
     return LaunchedSweep(**{**vars(one), **changes})
 
 

@@ -1,6 +1,7 @@
 """``medsweep launch``: what its files say to Ray's validators and KubeRay; the command, and what it refuses."""
 
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -13,10 +14,14 @@ from typer.testing import CliRunner, Result
 from helpers.launching import NASTY, QUICKSTART, ROOT, launched, only, program, rendered
 from medsweep.cli import app
 from medsweep.errors import UserError
-from medsweep.launch.options import Slurm, Target, node_size
+from medsweep.launch.nodes import node_size
+from medsweep.launch.options import Slurm, Target
 from medsweep.sweep.file import Resources
 
 EXAMPLES = ROOT / "sweeps" / "clusters"
+
+
+WITH_GPU = launched(resources={"gan": Resources(cpus=2, gpus=1, memory_gib=10), "segment": Resources(gpus=0.5)})
 
 
 def documents(text: str) -> list[Any]:
@@ -41,7 +46,9 @@ def test_the_examples_are_fresh_renderings(target: Target) -> None:
 
 def test_a_rayjob_holds_its_sweep_and_no_key() -> None:
     text = only(
-        rendered("kuberay", nodes=3, cpus=8, gpus=2, hours=1.5, retries=1, env=(f"A={NASTY} $(B)",), queue="gpu")
+        rendered(
+            "kuberay", WITH_GPU, nodes=3, cpus=8, gpus=2, hours=1.5, retries=1, env=(f"A={NASTY} $(B)",), queue="gpu"
+        )
     )
     kept, job = documents(text)
     assert kept["data"] == {"quickstart.yaml": QUICKSTART.read_text()}
@@ -75,7 +82,7 @@ def test_a_rayjob_holds_its_sweep_and_no_key() -> None:
 
 
 def test_pods_run_as_a_user_pull_with_a_secret_and_tolerate_gpu_nodes() -> None:
-    _, job = documents(only(rendered("kuberay", cpus=4, gpus=1, user_id=1000, pull_secret="registry")))
+    _, job = documents(only(rendered("kuberay", WITH_GPU, cpus=4, gpus=1, user_id=1000, pull_secret="registry")))
     ray = job["spec"]["rayClusterSpec"]
     head, worker = (part["template"]["spec"] for part in (ray["headGroupSpec"], ray["workerGroupSpecs"][0]))
     for pod in (head, worker):
@@ -89,6 +96,30 @@ def test_pods_run_as_a_user_pull_with_a_secret_and_tolerate_gpu_nodes() -> None:
     assert not {"securityContext", "imagePullSecrets", "tolerations"} & set(
         plain["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
     )
+
+
+def test_workers_run_on_spot_nodes_where_the_cluster_is_told_which_they_are() -> None:
+    text = only(
+        rendered("kuberay", node_selector=("cloud.google.com/gke-spot=true",), toleration=("spot", "pool=cheap"))
+    )
+    ray = documents(text)[1]["spec"]["rayClusterSpec"]
+    worker = ray["workerGroupSpecs"][0]["template"]["spec"]
+    assert worker["nodeSelector"] == {"cloud.google.com/gke-spot": "true"}
+    assert worker["tolerations"] == [
+        {"key": "spot", "operator": "Exists"},
+        {"key": "pool", "operator": "Equal", "value": "cheap"},
+    ]
+    assert not {"nodeSelector", "tolerations"} & set(ray["headGroupSpec"]["template"]["spec"])
+
+
+def test_stages_without_gpus_have_pods_of_their_own() -> None:
+    sweep = launched(resources={**WITH_GPU.resources, "score": Resources(cpus=3, memory_gib=2)})
+    _, job = documents(only(rendered("kuberay", sweep, nodes=2, cpu_nodes=5, gpus=2, memory=64)))
+    groups = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert [(group["groupName"], group["replicas"]) for group in groups] == [("workers", 2), ("cpu-workers", 5)]
+    held = [group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in groups]
+    assert held == [{"cpu": "4", "memory": "64Gi", "nvidia.com/gpu": "2"}, {"cpu": "12", "memory": "48Gi"}]
+    assert [("tolerations" in group["template"]["spec"]) for group in groups] == [True, False]
 
 
 def test_memory_that_the_sweep_states_reaches_slurm_and_the_pods() -> None:
@@ -185,6 +216,38 @@ def test_rays_own_validator_takes_the_cluster(provider: str) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("provider", "given", "market"),
+    [
+        ("aws", {"machine": "g5.2xlarge"}, ("InstanceMarketOptions", {"MarketType": "spot"})),
+        (
+            "gcp",
+            {"machine": "g2-standard-8", "project": "p", "image": "i"},
+            ("scheduling", [{"onHostMaintenance": "TERMINATE", "provisioningModel": "SPOT",
+                             "instanceTerminationAction": "DELETE"}]),
+        ),
+    ],
+)  # fmt: skip
+def test_workers_are_spot_machines_of_two_kinds_and_the_head_is_none(
+    provider: str, given: dict[str, Any], market: tuple[str, Any]
+) -> None:
+    (read,) = documents(only(rendered("up", WITH_GPU, provider=provider, cpu_nodes=3, nodes=2, spot=True, **given)))
+    kinds = read["available_node_types"]
+    assert {name: kind.get("max_workers") for name, kind in kinds.items()} == {
+        "head": None, "worker": 2, "cpu-worker": 3,
+    }  # fmt: skip
+    assert read["max_workers"] == 5
+    name, value = market
+    assert kinds["worker"]["node_config"][name] == value
+    assert name in kinds["cpu-worker"]["node_config"]
+    assert name not in kinds["head"]["node_config"]
+    if provider == "gcp":
+        assert kinds["worker"]["resources"] == {"CPU": 2, "GPU": 1, "memory": 10 * 2**30}
+        assert kinds["cpu-worker"]["resources"] == {"CPU": 4}
+    with pytest.raises(UserError, match="needs --image"):
+        rendered("up", WITH_GPU, provider="gcp", project="p")
+
+
 # Sizes of nodes, the command, refusals.
 
 
@@ -254,8 +317,16 @@ def test_submit_hands_the_file_to_the_program_and_passes_its_code_on(
         (["--target", "up", "--provider", "gcp"], "--provider gcp needs --project"),
         (["--target", "up", "--provider", "local", "--head", "a"], "--provider local needs --head HOST and --workers"),
         (["--target", "up", "--region", "x", "--head", "a"], "--head has no meaning with --provider aws"),
-        (["--target", "up", "--gpus", "4"], "name its type with --machine"),
-        (["--target", "up", "--provider", "gcp", "--project", "p", "--gpus", "1"], "needs --image"),
+        (["--target", "up", "--cpus", "8"], "name its type with --machine"),
+        (["--target", "slurm", "--gpus", "4"], "--gpus 4: no stage of this sweep holds a GPU"),
+        (["--target", "up", "--cpu-nodes", "1"], "--cpu-nodes: no stage of this sweep holds a GPU"),
+        (["--target", "up", "--cpu-machine", "m5.large"], "say how many with --cpu-nodes"),
+        (
+            ["--target", "up", "--provider", "local", "--head", "a", "--workers", "b", "--spot"],
+            "--spot has no meaning with --provider local",
+        ),
+        (["--target", "kuberay", "--node-selector", "spot"], "write LABEL=VALUE"),
+        (["--target", "kuberay", "--spot"], "--spot is for --target up, not kuberay"),
     ],
 )
 def test_bad_options_are_one_line(words: list[str], said: str, tmp_path: Path) -> None:
@@ -276,9 +347,26 @@ def test_bad_options_are_one_line(words: list[str], said: str, tmp_path: Path) -
         ("kuberay", {"name": "a" * 39}, "up to 38 characters"),
         ("slurm", {"resources": {"gan": Resources(gpus=2.0)}}, "resources.gan.gpus asks for 2, a node would have 1"),
         ("slurm", {"path": Path("a\nb.yaml")}, "control character"),
+        ("kuberay", {"variables": {"DATA": "a.yaml:3"}}, r"a.yaml:3: \$\{DATA\} is not set where the driver runs; add"),
     ],
 )
 def test_a_sweep_that_would_not_arrive_is_refused(target: str, changes: dict[str, Any], said: str) -> None:
     given = {"gpus": 1} if "resources" in changes else {}
     with pytest.raises(ValueError, match=said):
         rendered(target, launched(**changes), **given)
+
+
+def test_what_is_wrong_with_the_sweep_is_told_before_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = tmp_path / "a.yaml"
+    sweep.write_text(QUICKSTART.read_text() + "resources: {scoer: {cpus: 2}}\n")
+    told = command(str(sweep), "--target", "slurm", "--out", str(tmp_path / "out"))
+    assert told.exit_code == 2
+    assert "resources for 'scoer', which is no stage" in told.output
+    assert "'score'" in told.output
+    monkeypatch.setenv("QUESTION", "Why?")
+    sweep.write_text(re.sub("question: .*", "question: ${QUESTION}", QUICKSTART.read_text()))
+    line = 1 + sweep.read_text()[: sweep.read_text().index("${")].count("\n")
+    told = command(str(sweep), "--target", "kuberay", "--out", str(tmp_path / "out"))
+    assert f"a.yaml:{line}: ${{QUESTION}} is not set where the driver runs; add --env QUESTION=VALUE" in told.output
+    told = command(str(sweep), "--target", "kuberay", "--out", str(tmp_path / "out"), "--env", "QUESTION=a")
+    assert told.exit_code == 0, told.output
