@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from helpers.launching import NASTY, launched, only, program, rendered
+from medsweep.sweep.file import Resources
 
 SRUN = 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"'
 SCONTROL = 'echo "$@" >> "$RECORD/scontrol"; if [ "$1" = show ]; then echo node7; echo node8; fi'
@@ -44,7 +45,8 @@ def cluster(tmp_path: Path) -> dict[str, str]:
 def script_of(tmp_path: Path, **given: Any) -> Path:
     path = tmp_path / "slurm.sbatch"
     token = str(tmp_path / NASTY / "token")
-    sweep = launched(path=Path(NASTY) / "x y.yaml")
+    gan = {"gan": Resources(gpus=1)}
+    sweep = launched(path=Path(NASTY) / "x y.yaml", resources=gan)
     path.write_text(only(rendered("slurm", sweep, store=f"/s {NASTY}", token_file=token, **given)))
     subprocess.run(["bash", "-n", path], check=True)
     return path
