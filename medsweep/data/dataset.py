@@ -79,11 +79,13 @@ class Case:
     """The label file; of several, the first, on whose grid a prediction is written."""
     structures: tuple[Path, ...] = ()
     """A mask file per class, in the order of the classes, where there is no file with all of them."""
+    attached: tuple[Path, ...] = ()
+    """Files with the voxels of those above, where these have a head alone (.mhd, .nhdr)."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files, images in channel order, then the labels."""
-        return (*self.images, *(self.structures or (self.label,)))
+        """All files, images in channel order, then the labels, then what is attached."""
+        return (*self.images, *(self.structures or (self.label,)), *self.attached)
 
 
 @dataclass(frozen=True, kw_only=True)

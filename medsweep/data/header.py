@@ -142,7 +142,8 @@ def read_header(path: Path, modalities: int = 1, channel: int | None = None) -> 
             distances would be wrong.
     """
     raw = _parsed(path)
-    shape = _shape(raw, path, modalities if channel is None else _channels(raw, path, channel))
+    shape = _shape(raw, path)
+    refuse_shape(shape, path, modalities, channel)
     dtype = _dtype(raw, path)
     codes = int(raw["sform_code"]), int(raw["qform_code"])
     if codes == (0, 0):
@@ -152,10 +153,10 @@ def read_header(path: Path, modalities: int = 1, channel: int | None = None) -> 
     unit, in_mm = UNITS_MM.get(int(raw["xyzt_units"]) & 7, ("", 1.0))
     affine = np.array(stored, np.float64)
     affine[:3] *= in_mm
-    _refuse_unusable(affine, path, unit)
+    refuse_unusable(affine, path, unit)
     remarks = [*_units(raw, unit, affine), *_contradictions(raw, shape, sform, qform, in_mm)]
     grid = Grid(
-        shape=tuple(int(size) for size in raw.get_data_shape()),
+        shape=shape,
         affine=affine,
         sform_code=codes[0],
         qform_code=codes[1],
@@ -181,29 +182,33 @@ def _parsed(path: Path) -> Any:
     raise UserError(f"{path} is no NIfTI file, it begins with {head[:8]!r}; fetch the file again")
 
 
-def _channels(raw: Any, path: Path, channel: int) -> int:
-    shape = trimmed(tuple(map(int, raw.get_data_shape())))
-    if len(shape) != 4 or channel >= shape[3]:
-        raise UserError(
-            f"{path} has shape {shape}; channel [{channel}] of a fourth axis is asked for, the first is [0]"
-        )
-    return shape[3]
+def refuse_shape(whole: tuple[int, ...], path: Path, modalities: int, channel: int | None) -> None:
+    """Refuse a stored shape that is not that of ``modalities`` channels, or has no ``channel``.
 
-
-def _shape(raw: Any, path: Path, modalities: int) -> tuple[int, ...]:
-    axes = int(raw["dim"][0])
-    if not 1 <= axes <= 7:
-        raise UserError(f"{path} has a damaged header, it states {axes} axes; fetch the file again")
-    whole = tuple(int(size) for size in raw.get_data_shape())
+    Raises:
+        UserError: no voxels, or a wrong number of axes or channels.
+    """
     if min(whole) <= 0:
         raise UserError(f"{path} has no voxels, its shape is {whole}; leave out the case or make the file again")
     shape = trimmed(whole)
+    if channel is not None:
+        if len(shape) != 4 or channel >= shape[3]:
+            raise UserError(
+                f"{path} has shape {shape}; channel [{channel}] of a fourth axis is asked for, the first is [0]"
+            )
+        return
     if modalities == 1 and len(shape) != 3:
-        channel = "; medsweep.yaml can choose a channel, as in {id}.nii.gz[0]" if len(shape) == 4 else ""
-        raise UserError(f"{path} has {len(shape)} axes, shape {shape}; expected a 3D volume{channel}")
+        choose = "; medsweep.yaml can choose a channel, as in {id}.nii.gz[0]" if len(shape) == 4 else ""
+        raise UserError(f"{path} has {len(shape)} axes, shape {shape}; expected a 3D volume{choose}")
     if modalities > 1 and (len(shape) != 4 or shape[3] != modalities):
         raise UserError(f"{path} has shape {shape}; {modalities} modalities are expected as a fourth axis")
-    return shape
+
+
+def _shape(raw: Any, path: Path) -> tuple[int, ...]:
+    axes = int(raw["dim"][0])
+    if not 1 <= axes <= 7:
+        raise UserError(f"{path} has a damaged header, it states {axes} axes; fetch the file again")
+    return tuple(int(size) for size in raw.get_data_shape())
 
 
 def _dtype(raw: Any, path: Path) -> np.dtype[Any]:
@@ -253,7 +258,12 @@ def _qform(raw: Any, path: Path, *, needed: bool) -> Affine | None:
     return affine
 
 
-def _refuse_unusable(affine: Affine, path: Path, unit: str) -> None:
+def refuse_unusable(affine: Affine, path: Path, unit: str) -> None:
+    """Refuse an affine in mm, and ``unit``, the unit that the file is stored in.
+
+    Raises:
+        UserError: it is no map of a grid, its voxels are of an impossible size, or its axes are not at right angles.
+    """
     with np.errstate(all="ignore"):
         sizes = voxel_sizes(affine)
         usable = np.isfinite(affine).all() and np.isfinite(sizes).all() and sizes.min() > 0

@@ -1,7 +1,8 @@
-"""Reading NIfTI volumes on the canonical (RAS) grid, refusing whatever would be read wrongly, and writing labels.
+"""Reading volumes on the canonical (RAS) grid, refusing whatever would be read wrongly, and writing labels as NIfTI.
 
 Scaling slope and intercept are applied; a slope of 0 means no scaling. Trailing axes of length 1 are dropped; repeated
-measurements and vector fields are refused. Files are read to their end (see ``medsweep.data.content``).
+measurements and vector fields are refused. Files are read to their end (see ``medsweep.data.content``). NRRD and
+MetaImage files are read by ``medsweep.data.itk`` under the same rules.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
+from medsweep.data import itk
 from medsweep.data.content import all_bytes
 from medsweep.data.geometry import from_planes
 from medsweep.data.header import SAME_GRID, Grid, read_header, trimmed, voxels_apart
 from medsweep.data.ignored import IGNORED
+from medsweep.data.itk_head import is_itk
 from medsweep.data.slices import SliceSet, StoredGeometry
 from medsweep.errors import UserError
 
@@ -60,7 +63,7 @@ def read_grid(path: Path, channel: int | None = None) -> Grid:
         UserError: as ``medsweep.data.header.read_header``.
     """
     with _readable(path):
-        grid = read_header(path, channel=channel).grid
+        grid = itk.read_grid(path, channel=channel) if is_itk(path) else read_header(path, channel=channel).grid
         return grid if channel is None else replace(grid, shape=grid.shape[:3])
 
 
@@ -241,19 +244,24 @@ def read_structure(path: Path, channel: int | None = None) -> tuple[NDArray[np.b
 
 def _voxels(path: Path, modalities: int, channel: int | None = None) -> tuple[NDArray[Any], Grid]:
     """Stored voxels with slope and intercept applied in 64 bits; in their own type where there is neither."""
-    header = read_header(path, modalities, channel)
-    content, surplus = all_bytes(path, header.end)
-    stored: NDArray[Any] = np.ndarray(header.grid.shape, header.dtype, content, header.offset, order="F")
-    grid = header.grid
-    if surplus:
-        remark = f"{surplus:,} bytes come after the last voxel; are the dimensions of the header right?"
-        grid = replace(grid, remarks=(*grid.remarks, ("warning", remark)))
+    stored, grid = (itk.read_voxels if is_itk(path) else _stored)(path, modalities, channel)
     if channel is not None:
         stored, grid = stored[..., channel].reshape(grid.shape[:3]), replace(grid, shape=grid.shape[:3])
     if grid.scaling is None:
         return stored, grid
     slope, inter = grid.scaling
     return stored * np.float64(slope) + np.float64(inter), grid
+
+
+def _stored(path: Path, modalities: int, channel: int | None) -> tuple[NDArray[Any], Grid]:
+    """The voxels of a NIfTI file as they are stored."""
+    header = read_header(path, modalities, channel)
+    content, surplus = all_bytes(path, header.end)
+    stored: NDArray[Any] = np.ndarray(header.grid.shape, header.dtype, content, header.offset, order="F")
+    if not surplus:
+        return stored, header.grid
+    remark = f"{surplus:,} bytes come after the last voxel; are the dimensions of the header right?"
+    return stored, replace(header.grid, remarks=(*header.grid.remarks, ("warning", remark)))
 
 
 @contextmanager
@@ -268,6 +276,4 @@ def _readable(path: Path) -> Iterator[None]:
     except MemoryError:
         raise UserError(f"{path} does not fit into memory; give more, or leave out the case") from None
     except Exception as error:
-        raise UserError(
-            f"cannot read {path} as NIfTI ({type(error).__name__}: {error}); fetch the file again"
-        ) from error
+        raise UserError(f"cannot read {path} ({type(error).__name__}: {error}); fetch the file again") from error

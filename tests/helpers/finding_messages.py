@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOM = Path(__file__).parents[2] / "medsweep" / "data"
 LEVELS = ("error", "warning", "note")
-REFUSING = ("content.py", "header.py", "nifti.py", "volumes.py")
+REFUSING = ("content.py", "header.py", "itk.py", "itk_head.py", "nifti.py", "volumes.py")
 """Files whose ``UserError`` becomes the finding of a case."""
 
 GAP = "…"

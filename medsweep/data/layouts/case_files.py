@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from medsweep.data.dataset import Case, DatasetFormat, Finding, Listing
+from medsweep.data.itk_head import ITK_ENDINGS
 from medsweep.errors import UserError
 
 ENDINGS = (".nii.gz", ".nii")
 DICOM = (".dcm", ".ima")
-FOREIGN = (".mha", ".mhd", ".nrrd", ".nhdr", ".mgz", ".mgh", ".hdr", ".img", ".mnc", *DICOM)
-"""Endings of volumes that are not read."""
+FOREIGN = (*ITK_ENDINGS, ".mgz", ".mgh", ".hdr", ".img", ".mnc", *DICOM)
+"""Endings of volumes that are not read unasked."""
 PACKED = (".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 """Endings of files that are packed otherwise than with gzip."""
 
@@ -28,12 +29,12 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def without_ending(name: str) -> str | None:
-    """The name without ``.nii`` or ``.nii.gz`` in any case; None for a file that is no NIfTI file by name.
+def without_ending(name: str, endings: Sequence[str] = ENDINGS) -> str | None:
+    """The name without one of the ``endings`` in any case; None for a file that has none of them.
 
     Letters are composed: macOS writes an umlaut as two characters, most others as one.
     """
-    found = next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), None)
+    found = next((name[: -len(ending)] for ending in endings if name.lower().endswith(ending)), None)
     return None if found is None else unicodedata.normalize("NFC", found)
 
 
@@ -58,28 +59,29 @@ def volume_at(path: Path) -> Path | None:
     return volumes[0] if len(volumes) == 1 else None
 
 
-def candidates(folder: Path, stem: str) -> list[Path]:
-    """The files of ``stem.nii.gz`` and ``stem.nii`` in ``folder``.
+def candidates(folder: Path, stem: str, endings: Sequence[str] = ENDINGS) -> list[Path]:
+    """The files of ``stem`` with one of the ``endings`` in ``folder``.
 
     If none is exact, the ending counts in any case and letters in any Unicode form.
     """
-    exact = [found for ending in ENDINGS if (found := volume_at(folder / f"{stem}{ending}")) is not None]
+    exact = [found for ending in endings if (found := volume_at(folder / f"{stem}{ending}")) is not None]
     if exact or not folder.is_dir():
         return exact
     composed = unicodedata.normalize("NFC", stem)
-    alike = (child for child in sorted(folder.iterdir()) if without_ending(child.name) == composed)
+    alike = (child for child in sorted(folder.iterdir()) if without_ending(child.name, endings) == composed)
     return [found for child in alike if (found := volume_at(child)) is not None]
 
 
-def pick(folder: Path, case: str, stem: str) -> Path | Finding:
-    """The one file ``stem.nii`` or ``stem.nii.gz`` in ``folder``, or the finding that none or both are there."""
-    paths = candidates(folder, stem)
+def pick(folder: Path, case: str, stem: str, endings: Sequence[str] = ENDINGS) -> Path | Finding:
+    """The one file of ``stem`` with one of the ``endings`` in ``folder``, or the finding that none or two are there."""
+    paths = candidates(folder, stem, endings)
     if len(paths) == 1:
         return paths[0]
     if paths:
         return two_files(case, paths)
-    missing = folder / f"{stem}{ENDINGS[0]}"
-    return Finding("error", case, str(missing), f"{missing.name} (or .nii) is missing{in_its_place(missing)}")
+    missing = folder / f"{stem}{endings[0]}"
+    others = f" (or {', '.join(endings[1:])})" if len(endings) > 1 else ""
+    return Finding("error", case, str(missing), f"{missing.name}{others} is missing{in_its_place(missing)}")
 
 
 def in_its_place(missing: Path) -> str:
@@ -112,9 +114,9 @@ def how_to_convert(suffix: str) -> str:
         return "convert each series with dcm2niix -z y -o OUT FOLDER"
     if suffix.lower() in PACKED:
         return "unpack it to .nii or .nii.gz"
-    return (
-        f"convert it with SimpleITK, sitk.WriteImage(sitk.ReadImage('a{suffix}'), 'a.nii.gz'), which keeps the geometry"
-    )
+    read = f", or read it by patterns that end in {suffix} (medsweep[sitk])" * (suffix.lower() in ITK_ENDINGS)
+    convert = f"convert it with SimpleITK, sitk.WriteImage(sitk.ReadImage('a{suffix}'), 'a.nii.gz')"
+    return f"{convert}, which keeps the geometry{read}"
 
 
 def two_files(case: str, paths: Sequence[Path]) -> Finding:

@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from medsweep.config import LATER, Config
 from medsweep.data.dataset import Intensity, SliceAxis
 from medsweep.data.ignored import MOST_CLASSES
-from medsweep.data.layouts.case_files import without_ending
+from medsweep.data.itk_head import ITK_ENDINGS
+from medsweep.data.layouts.case_files import ENDINGS, without_ending
 from medsweep.errors import nearest
 from medsweep.validation import parse
 from medsweep.yamlfile import YamlFile, read_yaml
@@ -70,7 +71,8 @@ class FolderDescription(Remarks):
     """File pattern by modality, in channel order: a path below the data folder with ``{id}`` where the case's id
     stands; where it stands more than once it is the same text. ``{patient}`` may stand for the patient beside it, and
     ``{site}`` for a folder whose ids other sites have too; each stands in all patterns or in none. ``*`` stands for any
-    text of one name. ``.nii`` and ``.nii.gz`` are both found."""
+    text of one name. ``.nii`` and ``.nii.gz`` are both found; ``.nrrd``, ``.nhdr``, ``.mha`` and ``.mhd`` where a
+    pattern ends so and ``medsweep[sitk]`` is installed."""
     mask: str | dict[str, str]
     """File pattern of the label file, or one for each structure by class name, where each has a file or, with a number
     in brackets behind the pattern, a channel of its own."""
@@ -181,8 +183,11 @@ def _check_pattern(pattern: str) -> None:
             f"a file pattern holds {ID}, {PATIENT} and {SITE} if need be, and no other braces, as "
             f"'case_{ID}/imaging.nii.gz'"
         )
-    if path.is_absolute() or ".." in path.parts or without_ending(path.name) is None:
-        raise ValueError("a file pattern is a path below the data folder that ends in .nii or .nii.gz")
+    if path.is_absolute() or ".." in path.parts or without_ending(path.name, (*ENDINGS, *ITK_ENDINGS)) is None:
+        raise ValueError(
+            "a file pattern is a path below the data folder that ends in .nii or .nii.gz, or, with medsweep[sitk], in "
+            f"{', '.join(ITK_ENDINGS)}"
+        )
 
 
 def read_description(root: Path) -> FolderDescription:

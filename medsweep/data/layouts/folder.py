@@ -16,7 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from medsweep.data.dataset import Finding, Listing
+from medsweep.data.itk_head import is_itk, require_package
+from medsweep.data.layouts.attached import with_attached
 from medsweep.data.layouts.case_files import (
+    ENDINGS,
     CaseResult,
     complete,
     existing_folder,
@@ -72,7 +75,11 @@ def cases(root: Path, description: FolderDescription) -> Listing:
     roles = [*description.modalities.values(), *masks.values()]
     paths, channels = zip(*map(pattern_and_channel, roles), strict=True)
     patterns = tuple(dict.fromkeys(paths))
-    found, hidden = _files(root, max(len(PurePosixPath(text).parts) for text in patterns))
+    endings = tuple(dict.fromkeys(PurePosixPath(text).suffix.lower() for text in patterns if is_itk(Path(text))))
+    if endings:
+        require_package(f"{DESCRIPTION} names {' and '.join(endings)} files")
+    depth = max(len(PurePosixPath(text).parts) for text in patterns)
+    found, hidden = _files(root, depth, (*ENDINGS, *endings))
     files = [file for file in found if not any(is_ignored(file, pattern) for pattern in description.ignore)]
     matched = _match(files, patterns)
     if not matched:
@@ -140,7 +147,7 @@ def _case(
     structures = [path for text in masks if isinstance(path := by_pattern[text], Path)]
     lost_masks = [path for text in dict.fromkeys(masks) if isinstance(path := by_pattern[text], Finding)]
     label = lost_masks[0] if lost_masks else structures[0]
-    result = complete(name.id, [by_pattern[text] for text in images], label, *lost_masks[1:])
+    result = with_attached(complete(name.id, [by_pattern[text] for text in images], label, *lost_masks[1:]), structures)
     if unmasked and _is_unlabelled(name, description):
         result = CaseResult(unlabelled=True, files=result.files)
     elif result.case is not None and description.structures:
@@ -168,8 +175,8 @@ def _is_unlabelled(name: _Name, description: FolderDescription) -> bool:
     return any(fnmatchcase(text, pattern) for text in texts for pattern in description.unlabelled)
 
 
-def _files(root: Path, depth: int) -> tuple[list[PurePosixPath], list[str]]:
-    """NIfTI files at most ``depth`` levels below ``root``, relative to it, and the hidden files among them.
+def _files(root: Path, depth: int, endings: Sequence[str]) -> tuple[list[PurePosixPath], list[str]]:
+    """Files with ``endings`` at most ``depth`` levels below ``root``, relative to it, and the hidden files among them.
 
     A folder that has the name of a file, and one volume in it, counts as that file.
     """
@@ -181,7 +188,7 @@ def _files(root: Path, depth: int) -> tuple[list[PurePosixPath], list[str]]:
         wrapped = [name for name in folders if without_ending(name) and volume_at(root / here / name)]
         folders[:] = [name for name in folders if name not in wrapped] if len(here.parts) < depth - 1 else []
         files = sorted([*names, *wrapped])
-        shown += [here / name for name in files if not is_hidden(name) and without_ending(name) is not None]
+        shown += [here / name for name in files if not is_hidden(name) and without_ending(name, endings) is not None]
     return shown, hidden
 
 
@@ -212,10 +219,11 @@ def _refuse_equal_ids(names: Iterable[_Name]) -> None:
 
 def expression(pattern: str) -> re.Pattern[str]:
     """``pattern`` as a regular expression with a group for each placeholder."""
-    stem = without_ending(str(PurePosixPath(pattern))) or pattern
+    ending = PurePosixPath(pattern).suffix if is_itk(Path(pattern)) else ""
+    stem = str(PurePosixPath(pattern)).removesuffix(ending) if ending else without_ending(str(PurePosixPath(pattern)))
     seen = set[str]()
     text = ""
-    for part in re.split(r"(\{id\}|\{patient\}|\{site\}|\*)", stem):
+    for part in re.split(r"(\{id\}|\{patient\}|\{site\}|\*)", stem or pattern):
         name = part.strip("{}")
         if part == "*":
             text += "[^/]*"
@@ -224,7 +232,7 @@ def expression(pattern: str) -> re.Pattern[str]:
             seen.add(name)
         else:
             text += re.escape(part)
-    return re.compile(text + r"(?i:\.nii(\.gz)?)")
+    return re.compile(text + (f"(?i:{re.escape(ending)})" if ending else r"(?i:\.nii(\.gz)?)"))
 
 
 def _named(match: re.Match[str]) -> _Name:

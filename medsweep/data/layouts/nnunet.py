@@ -5,9 +5,12 @@ lists or counts the cases, it must agree with the folders.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from medsweep.data.dataset import Finding, Listing
+from medsweep.data.itk_head import ITK_ENDINGS, require_package
+from medsweep.data.layouts.attached import with_attached
 from medsweep.data.layouts.case_files import (
     ENDINGS,
     CaseResult,
@@ -52,78 +55,88 @@ def cases(root: Path) -> Listing:
         UserError: no dataset.json, a broken one, a format of files that is not read, or no case.
     """
     described, path = read_described(root, EXPECTED), root / NAME
-    ending = str(described.get("file_ending", ENDINGS[0]))
-    if ending.lower() not in ENDINGS:
-        raise UserError(f"{path} has file_ending {ending!r}, which is not read; {how_to_convert(ending)}")
+    endings = _endings(described, path)
     spec, remarks, choices = format_of(described, root)
-    channels = _channels(root / "imagesTr")
-    labels = {stem for stem in _stems(root / "labelsTr") if not is_hidden(stem)}
+    channels = _channels(root / "imagesTr", endings)
+    labels = {stem for stem in _stems(root / "labelsTr", endings) if not is_hidden(stem)}
     ids = sorted({*channels, *labels}, key=numeric)
     if not ids:
         raise UserError(f"no case in {root / 'imagesTr'} and {root / 'labelsTr'}; data.root must be {EXPECTED}")
-    results = [_case(root, id_, len(spec.modalities), channels.get(id_, set())) for id_ in ids]
+    results = [_case(root, id_, len(spec.modalities), channels.get(id_, set()), endings) for id_ in ids]
     hidden = [str(file) for part in ("imagesTr", "labelsTr") for file in _hidden(root / part)]
     return Listing(
         **spec.format_fields(),
         cases=tuple(result.case for result in results if result.case is not None),
-        unlabelled=tuple(sorted(_channels(root / "imagesTs"), key=numeric)),
+        unlabelled=tuple(sorted(_channels(root / "imagesTs", endings), key=numeric)),
         findings=(
             *hidden_note(hidden),
             *remarks,
             *(finding for result in results for finding in result.findings),
-            *_against_list(described, path, ids),
+            *_against_list(described, path, ids, endings),
         ),
         choices=choices,
         ignored_value=labels_of(described, path).ignored,
         recognised=(*(file for result in results for file in result.files), root / "imagesTs"),
-        patterns=("imagesTr/{id}_XXXX.nii.gz", "labelsTr/{id}.nii.gz"),
+        patterns=(f"imagesTr/{{id}}_XXXX{endings[0]}", f"labelsTr/{{id}}{endings[0]}"),
     )
 
 
-def _case(root: Path, id_: str, channels: int, there: set[int]) -> CaseResult:
-    images = [pick(root / "imagesTr", id_, f"{id_}_{channel:04d}") for channel in range(channels)]
-    result = complete(id_, images, pick(root / "labelsTr", id_, id_))
+def _endings(described: Described, path: Path) -> tuple[str, ...]:
+    """The endings of the files: those of NIfTI both, or the one that ``file_ending`` names."""
+    ending = str(described.get("file_ending", ENDINGS[0])).lower()
+    if ending in ENDINGS:
+        return ENDINGS
+    if ending not in ITK_ENDINGS:
+        raise UserError(f"{path} has file_ending {ending!r}, which is not read; {how_to_convert(ending)}")
+    require_package(f"{path} has file_ending {ending!r}")
+    return (ending,)
+
+
+def _case(root: Path, id_: str, channels: int, there: set[int], endings: Sequence[str]) -> CaseResult:
+    images = [pick(root / "imagesTr", id_, f"{id_}_{channel:04d}", endings) for channel in range(channels)]
+    result = with_attached(complete(id_, images, pick(root / "labelsTr", id_, id_, endings)))
     surplus = sorted(number for number in there if number >= channels)
     if not surplus:
         return result
-    paths = tuple(path for number in surplus for path in candidates(root / "imagesTr", f"{id_}_{number:04d}"))
+    stems = (f"{id_}_{number:04d}" for number in surplus)
+    paths = tuple(path for stem in stems for path in candidates(root / "imagesTr", stem, endings))
     what = f"{paths[0].name} is a channel beyond the {channels} that {NAME} names; mend one of them"
     error = Finding("error", id_, str(paths[0]), what)
     found = result.case.files if result.case else result.files
     return CaseResult(findings=(*result.findings, error), files=(*found, *paths))
 
 
-def _against_list(described: Described, path: Path, ids: list[str]) -> list[Finding]:
+def _against_list(described: Described, path: Path, ids: list[str], endings: Sequence[str]) -> list[Finding]:
     """What version 1 lists, or the count of either version, against the folders."""
     listed = described.get("training")
     if not isinstance(listed, list) or not listed:
         return contradictions(described, path, ids, ())
     files = [str(entry.get("image", "")) if isinstance(entry, dict) else str(entry) for entry in listed]
     names = [Path(file.replace("\\", "/")).name for file in files]
-    own = {_id(name) for name in names if not is_hidden(name)}
+    own = {_id(name, endings) for name in names if not is_hidden(name)}
     gone = sorted(own - set(ids), key=numeric)
     lost = [Finding("error", id_, str(path), f"listed in {NAME} and in no folder") for id_ in gone]
     return [*lost, *contradictions(described, path, own, set(ids) - own, sum(map(is_hidden, names)))]
 
 
-def _id(name: str) -> str:
-    stem = without_ending(name) or name
+def _id(name: str, endings: Sequence[str]) -> str:
+    stem = without_ending(name, endings) or name
     match = CHANNEL.fullmatch(stem)
     return match["id"] if match else stem
 
 
-def _channels(folder: Path) -> dict[str, set[int]]:
+def _channels(folder: Path, endings: Sequence[str]) -> dict[str, set[int]]:
     """Channel numbers by case of the images in ``folder``."""
     found: dict[str, set[int]] = {}
-    for match in filter(None, map(CHANNEL.fullmatch, _stems(folder))):
+    for match in filter(None, map(CHANNEL.fullmatch, _stems(folder, endings))):
         if not is_hidden(match["id"]):
             found.setdefault(match["id"], set()).add(int(match["channel"]))
     return found
 
 
-def _stems(folder: Path) -> list[str]:
+def _stems(folder: Path, endings: Sequence[str]) -> list[str]:
     children = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [stem for child in children if (stem := without_ending(child.name)) is not None]
+    return [stem for child in children if (stem := without_ending(child.name, endings)) is not None]
 
 
 def _hidden(folder: Path) -> list[Path]:

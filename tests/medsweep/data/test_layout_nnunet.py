@@ -99,8 +99,8 @@ def test_a_count_that_the_folder_contradicts_is_an_error(tmp_path):
 
 
 def test_formats_that_are_not_read_say_how_to_convert_them(tmp_path):
-    raw(tmp_path, "a", file_ending=".nrrd")
-    with pytest.raises(UserError, match=r"has file_ending '.nrrd', which is not read; convert it with SimpleITK"):
+    raw(tmp_path, "a", file_ending=".mgz")
+    with pytest.raises(UserError, match=r"has file_ending '.mgz', which is not read; convert it with SimpleITK"):
         cases(tmp_path)
 
 

@@ -63,7 +63,8 @@ def test_other_formats_are_named_with_how_to_convert_them(tmp_path):
         (
             "warning",
             "3 files of other formats are there (2 .mha, 1 .dcm), which are not read; convert them with SimpleITK, "
-            "sitk.WriteImage(sitk.ReadImage('a.mha'), 'a.nii.gz'), which keeps the geometry, or convert each series "
+            "sitk.WriteImage(sitk.ReadImage('a.mha'), 'a.nii.gz'), which keeps the geometry, or read them by "
+            "patterns that end in .mha (medsweep[sitk]), or convert each series "
             "with dcm2niix -z y -o OUT FOLDER",
         )
     ]
