@@ -1,6 +1,6 @@
 """The sentences on causes, each made from the record alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from medsweep.analysis.records import Estimate
@@ -160,11 +160,20 @@ def _masked(study: MechanismStudy, metric: Metric) -> Iterator[str]:
 def _together(study: MechanismStudy, cell: str) -> str:
     """What an interaction that is shown means; that a mend uncovers something only where the doses are right."""
     first, second = CELLS[cell]
+    if absent := [NAMES[cause] for cause in (first, second) if cause in study.verdict.absent]:
+        return f"{_has_nothing_of(absent, study)}, so this tells of the arms and not of the pool."
     if study.costs.interactions[cell].high < 0:
         return "Together they cost more than the sum of both."
     if not shown(study.costs.added[first]) or not _laws_arrived(study):
         return "Together they cost less than the sum of both."
     return f"Part of the cost is masked, and would come back if only {NAMES[second]} were mended."
+
+
+def _has_nothing_of(causes: Sequence[str], study: MechanismStudy) -> str:
+    return (
+        f"The pool of {study.arms.explain} has nothing of {', nor of '.join(causes)} that a measured law tells from "
+        "new real slices"
+    )
 
 
 def _laws_arrived(study: MechanismStudy) -> bool:
@@ -196,11 +205,8 @@ def _cannot(reason: Reason, study: MechanismStudy, margin: float, metric: Metric
         joint = ". ".join(f"{_causes(one)} cannot be told apart" for one in findings if len(one.causes) > 1)
         text = f"joint causes: {joint} ({'; '.join(map(_moved, study.verdict.confounded))})"
     elif reason is Reason.NOTHING_THERE:
-        absent = ", nor of ".join(_causes(one) for one in findings if reason in one.reasons)
-        text = (
-            f"the pool of {study.arms.explain} has nothing of {absent} that a measured law tells from new real slices, "
-            "so what the arms given for it come to is not its cost"
-        )
+        pool = _has_nothing_of([_causes(one) for one in findings if reason in one.reasons], study)
+        text = f"{pool[0].lower()}{pool[1:]}, so what the arms given for it come to is not its cost"
     else:
         text = REASONS[reason]
     if lacks := study.verdict.missing.get(reason):

@@ -103,6 +103,8 @@ class CauseVerdict:
     """Laws that a cell should not have and has."""
     masked: tuple[str, ...] = ()
     """Interactions that are shown."""
+    absent: tuple[Cause, ...] = ()
+    """Causes of which no measured law tells the pool of the explained arm from new real slices."""
     missing: Mapping[Reason, tuple[str, ...]] = field(default_factory=dict)
     """By name, the laws and instruments that were needed and not measured."""
     unexplained: Literal["shown", "inside the margin", "open", "not measured"] = field(default="not measured")
@@ -141,6 +143,7 @@ def decide(costs: Costs, delivery: Delivery | None, instruments: Instruments, ma
         (*missing, *reasons),
         confounded,
         masked=tuple(name for name, one in costs.interactions.items() if one.low > 0 or one.high < 0),
+        absent=tuple(cause for cause in CAUSES if delivery is not None and _nothing_of(cause, delivery)),
         missing=_not_measured(findings, delivery, instruments),
         unexplained=_unexplained(costs.unexplained, margin),
     )

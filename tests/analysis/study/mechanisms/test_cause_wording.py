@@ -180,6 +180,16 @@ def test_a_mend_is_promised_only_where_all_laws_arrived(study):
         assert study.delivery is not None
         assert not study.delivery.missing
         assert all(dose.delivered for dose in study.delivery.doses)
+        assert not study.verdict.absent
+
+
+def test_what_arms_mask_is_of_the_arms_where_the_pool_has_nothing_of_one_cause():
+    masking = costs(interactions={cell: cost(0.02 if cell == "labels + look" else 0.0) for cell in PAIRS})
+    (sentence,) = [one for one in told(study_of(masking, delivery(nothing=("look",)), SEEN)) if "(interaction " in one]
+    assert sentence.endswith(
+        "The pool of gan has nothing of look that a measured law tells from new real slices, so this tells of the "
+        "arms and not of the pool."
+    )
 
 
 NO_SHORTFALL = {"harm": cost(0.02), "shortfall": cost(0.003), "net cost": cost(0.02)}
