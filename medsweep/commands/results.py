@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from medsweep.commands.options import STORE, AsJson, ResultsPath, StorePath, SweepPath
+from medsweep.commands.typed import command_line
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,13 +98,13 @@ def _analyse_sweeps(sweeps: Sequence[Path], store: Path, results: Path | None, f
     several, analyses = len(sessions) > 1, []
     for opened in sessions:
         folder = results / opened.sweep.name if results is not None and several else results
-        analysis, page = opened.report(folder, None, views.command_line(), formats)
+        analysis, page = opened.report(folder, None, command_line(), formats)
         views.print_report(analysis, page)
         analyses.append(analysis)
     if several:
         questions = list(dict.fromkeys(opened.sweep.file.question for opened in sessions))
         folder = (results or Path("results")) / report.ACROSS
-        command = views.command_line()
+        command = command_line()
         path = report.make_across(analyses, questions, folder, store=store, command=command, formats=formats)
         typer.echo(f"report: {path}")
 

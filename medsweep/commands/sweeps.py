@@ -14,6 +14,7 @@ from medsweep.commands.options import (
     SweepPath,
     require_folder,
 )
+from medsweep.commands.typed import command_line, typed
 from medsweep.errors import UserError
 from medsweep.store.store import DamagedError
 
@@ -99,8 +100,11 @@ def run(  # noqa: PLR0917
     options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet, wait_for_nodes)
     summary = opened.run(options)
     if not quiet or summary.exit_code != 0:
-        views.stdout().print(views.summary_text(summary, retry=views.command_line()), soft_wrap=True)
+        views.stdout().print(views.summary_text(summary, retry=command_line()), soft_wrap=True)
     _tell_results(opened, summary, sweep, results, options)
+    if summary.ok and not quiet:
+        where = [] if results is None else ["--results", results]
+        typer.echo(f"next: {typed('open', sweep, *where)}  shows the report in a browser")
     return summary.exit_code
 
 
@@ -139,7 +143,7 @@ def _tell_results(
     mirrored = opened.mirror().written if mirrors and not summary.stopped else 0
     try:
         if not summary.stopped and opened.has_results():
-            views.print_report(*opened.report(results, summary, views.command_line()), quiet=quiet)
+            views.print_report(*opened.report(results, summary, command_line()), quiet=quiet)
     except (UserError, DamagedError, OSError) as error:
         trouble = error
         if summary.exit_code != 0:

@@ -1,8 +1,6 @@
 """What the commands print: each function turns a record into something rich can show."""
 
-import shlex
 import string
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from medsweep.analysis.study.looks import look_sentence
+from medsweep.analysis.study.wording import FOR_THESE_NETWORKS, number, span
 from medsweep.execution.driver import Summary
 from medsweep.execution.failures import ADVICE
 from medsweep.identity import short
@@ -44,19 +43,37 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=140, markup=False, emoji=False)
 
 
-def command_line() -> str:
-    """The command as it was typed, for the report and for trying again."""
-    return shlex.join(["medsweep", *sys.argv[1:]])
-
-
 def print_report(analysis: "Analysis", page: Path, *, quiet: bool = False) -> None:
-    """The sentences of a report and where it is; ``quiet`` leaves the sentences out."""
+    """The headline, a line per arm, and where the report is; ``quiet`` says only the latter."""
     console = stdout()
-    lines = [analysis.headline, *analysis.why, *(answer.sentence for answer in analysis.answers)]
-    lines += [f"{dead.arm}: {dead.reason}" for dead in analysis.dead]
-    lines += [] if analysis.look is None else [look_sentence(analysis.look)]
-    for line in (*([] if quiet else lines), f"report: {page}"):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if not quiet:
+        for line in (analysis.headline, *analysis.why):
+            console.print(line, soft_wrap=True, highlight=False)
+        console.print(arm_table(analysis), highlight=False)
+        lines = [f"{dead.arm}: {dead.reason}" for dead in analysis.dead]
+        lines += [] if analysis.look is None else [look_sentence(analysis.look)]
+        for line in lines:
+            console.print(line, soft_wrap=True, highlight=False)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+
+
+def arm_table(analysis: "Analysis") -> Table:
+    """One line per arm: how far it is from the control, the interval, and the verdict. The report says the rest."""
+    metric = analysis.primary.metric
+    digits = metric.digits
+    heads = (f"{metric.unit or metric.title} difference", "interval", "verdict")
+    arm, *others = Column("arm", no_wrap=True, overflow="ellipsis"), *(Column(head, no_wrap=True) for head in heads)
+    table = Table(arm, *others, box=None, pad_edge=False)
+    for answer in analysis.answers:
+        estimate = answer.estimate
+        verdict = f"{answer.verdict}{FOR_THESE_NETWORKS if answer.conditional else ''}"
+        table.add_row(
+            Text(answer.arm),
+            number(estimate.value, digits, sign=True),
+            span(estimate.low, estimate.high, digits),
+            verdict,
+        )
+    return table
 
 
 def plan_table(session: "Session") -> RenderableType:

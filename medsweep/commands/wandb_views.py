@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from medsweep.commands.typed import companion, typed
 from medsweep.tracking.dashboard import Saved
 from medsweep.tracking.mirror import Built
 from medsweep.tracking.push import Pushed
@@ -18,16 +19,16 @@ def mirror_line(built: Built | None, sweep: Path, store: Path, before: int = 0) 
     """
     words = [str(sweep), "--store", str(store)]
     if built is None:
-        later = shlex.join(["medsweep", "wandb", "build", *words])
-        return f"W&B: not mirrored, since the run was stopped; mirror: {later}"
+        return f"W&B: not mirrored, since the run was stopped; mirror: {typed('wandb', 'build', *words)}"
     lost = ""
     if built.failed:
         name, reason = next(iter(built.failed.items()))
         lost = f", first {name} ({reason})"
     return (
         f"W&B: {len(built.runs)} runs mirrored in {built.folder}, {before + built.written} of them now; "
-        f"{len(built.failed)} failed{lost}; look: {shlex.join(['wandb', 'leet', str(built.folder)])}; "
-        f"upload: {shlex.join(['medsweep', 'wandb', 'push', *words])}"
+        f"{len(built.failed)} failed{lost}\n"
+        f"  look: {shlex.join([companion('wandb'), 'leet', str(built.folder)])}\n"
+        f"  push: {typed('wandb', 'push', *words)}"
     )
 
 

@@ -135,3 +135,18 @@ def test_limits_of_a_run_are_checked(medsweep: Medsweep, words: tuple[str, ...],
     ran = medsweep("run", "quickstart", *words)
     assert ran.exit_code == 2
     assert told in " ".join(ran.output.split())
+
+
+def test_a_run_ends_with_a_headline_a_line_per_arm_and_what_to_type(medsweep: Medsweep, copy: Path) -> None:
+    where = ("--store", copy / "store", "--results", copy / "results", "--runner", "local")
+    told = medsweep("run", copy / "micro.yaml", *where, "--wandb", "offline").output.splitlines()
+    ran = next(i for i, line in enumerate(told) if line.startswith("ran no trial"))
+    headline, heads, *arms, page = told[ran + 1 : ran + 6]
+    assert "on Dice (n = 6)" in headline
+    assert heads.split() == ["arm", "Dice", "difference", "interval", "verdict"]
+    assert [line.split()[0] for line in arms] == ["b-sg", "mc-sg"]
+    assert page == f"report: {copy / 'results' / 'report.html'}"
+    assert told[ran + 6].startswith("W&B: ")
+    assert told[ran + 8] == f"  push: medsweep wandb push {copy / 'micro.yaml'} --store {copy / 'store'}"
+    assert told[-1].startswith(f"next: medsweep open {copy / 'micro.yaml'} --results {copy / 'results'}")
+    assert max(map(len, [heads, *arms])) <= 80
