@@ -81,6 +81,8 @@ class Stage:
     """Input roles whose own config decides how much memory a trial takes, as that of a network that it applies."""
     guessed_mib: float = 1.0
     """What a trial leaves in the store, before the files of any trial of the stage were measured."""
+    length: str = ""
+    """The field that its hours are proportional to, as a sweep file calls it; empty where none is."""
     of_arm: bool = False
     """Whether a trial that serves one arm is that arm's own: it is named and grouped after the arm."""
     reads_prefix: frozenset[str] = frozenset()

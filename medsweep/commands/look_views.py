@@ -8,6 +8,7 @@ from rich.text import Text
 
 from medsweep.analysis.stats.sequential import error_of_peeking
 from medsweep.analysis.study.looks import look_title
+from medsweep.durations import people_hours
 from medsweep.study.power import stopping
 
 if TYPE_CHECKING:
@@ -34,19 +35,19 @@ def plan_table(session: "Session", looks: "Looks", at: "LookState") -> Renderabl
     chances = stopping(session.sweep, session.plan, session.store, looks.looks, number)
     known = {} if isinstance(chances, str) else chances
     names = [_name(difference) for difference in known]
-    heads = ("seeds", "alpha", "hours to here", *(f"ends here if {name}" for name in names))
+    heads = ("seeds", "alpha", "cost to here", *(f"ends here if {name}" for name in names))
     table = Table("look", *(Column(head, justify="right") for head in heads), box=None, pad_edge=False)
     for row, look in enumerate(rest):
         shares = (f"{each[row]:.0%}" for each in known.values())
-        table.add_row(str(look.number), str(look.seeds), f"{look.alpha:.2g}", f"{hours[row]:.3f}", *shares)
+        table.add_row(str(look.number), str(look.seeds), f"{look.alpha:.2g}", people_hours(hours[row]), *shares)
     expected = [
-        f"{sum(share * cost for share, cost in zip(each, hours, strict=True)):.3f} if {name}"
+        f"{people_hours(sum(share * cost for share, cost in zip(each, hours, strict=True)))} if {name}"
         for name, each in zip(names, known.values(), strict=True)
     ]
     seeds = [look.seeds / look.most for look in looks.looks]
     error = error_of_peeking(seeds, [at.look.overall] * len(seeds))
     lines = [
-        f"hours: {hours[0]:.3f} to look {number}, {hours[-1]:.3f} at most"
+        f"cost: {people_hours(hours[0])} to look {number}, {people_hours(hours[-1])} at most"
         + (f"; expected {', '.join(expected)}" if expected else f"; expected unknown ({chances})"),
         "  expected by simulation from the SDs above, with every arm alike",
         f"  {len(seeds)} looks at alpha {at.look.overall:g} each would claim a difference in {error:.0%} where "

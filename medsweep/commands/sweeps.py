@@ -1,7 +1,8 @@
 """``medsweep plan``, ``run``, ``status`` and ``why``: what a sweep needs, and getting it done."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -15,8 +16,12 @@ from medsweep.commands.options import (
     require_folder,
 )
 from medsweep.commands.typed import command_line, typed
+from medsweep.durations import people_hours
 from medsweep.errors import UserError
 from medsweep.store.store import DamagedError
+
+ASKED_HOURS: Final = 24.0
+"""Hours of work above which a run asks first."""
 
 if TYPE_CHECKING:
     from medsweep.execution.driver import Summary
@@ -84,6 +89,7 @@ def run(  # noqa: PLR0917
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Show no progress and no verdicts, only failures and the report.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start more than a day of work without asking.")] = False,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
     from medsweep.commands import views
@@ -96,7 +102,10 @@ def run(  # noqa: PLR0917
     opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
+    for line in () if quiet else opened.notes:
+        typer.echo(f"medsweep: {line}", err=True)
     require_folder(opened.folder(results), "results")
+    _require_consent(opened, yes=yes)
     options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet, wait_for_nodes)
     summary = opened.run(options)
     if not quiet or summary.exit_code != 0:
@@ -124,6 +133,23 @@ def _refuse_misplaced(
         raise UserError("--wait-for-nodes is for a cluster that is there already; give its --address, or leave it out")
     if cpus is not None and cpus > cpus_here():
         raise UserError(f"--cpus {cpus}: this process may use {cpus_here()} here; ask for no more")
+
+
+def _require_consent(opened: "Session", *, yes: bool) -> None:
+    """Ask before more than a day of work is started, or have it said by ``--yes`` where nobody can be asked.
+
+    Raises:
+        UserError: nobody can be asked, or the answer is no.
+    """
+    hours = opened.forecast().hours.middle
+    if yes or hours <= ASKED_HOURS:
+        return
+    decides = opened.price_sentence()
+    text = f"{people_hours(hours)} of work{'' if decides is None else f' ({decides})'}"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UserError(f"this would start {text}; give --yes, since there is no terminal to ask on")
+    if not typer.confirm(f"This starts {text}. Go on?", err=True):
+        raise UserError("nothing was started; medsweep plan shows what the hours are for")
 
 
 def _tell_results(

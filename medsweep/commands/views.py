@@ -11,6 +11,7 @@ from rich.text import Text
 
 from medsweep.analysis.study.looks import look_sentence
 from medsweep.analysis.study.wording import FOR_THESE_NETWORKS, number, span
+from medsweep.durations import people_hours
 from medsweep.execution.driver import Summary
 from medsweep.execution.failures import ADVICE
 from medsweep.identity import short
@@ -79,19 +80,21 @@ def arm_table(analysis: "Analysis") -> Table:
 def plan_table(session: "Session") -> RenderableType:
     """One row per stage and the sum, then the forecast, what a fraction confounds, and what the design can show."""
     rows, cost = session.stage_costs(), session.forecast()
-    heads = ("trials", "naive", "reuse", "run", "blocked", "hours each", "hours", "from - to", "price from")
+    heads = ("trials", "naive", "reuse", "run", "blocked", "each", "all", "from - to", "price from")
     table = Table("stage", *(Column(head, justify="right") for head in heads), box=None, pad_edge=False)
     for row in rows:
         table.add_row(
             row.stage, str(row.trials), str(row.naive), str(row.reuse), str(row.run), str(row.blocked),
-            f"{row.hours_each:.4f}", f"{row.hours.middle:.3f}", f"{_short(row.hours.low)} - {_short(row.hours.high)}",
+            people_hours(row.hours_each), people_hours(row.hours.middle), _ends(row.hours),
             f"{row.timed} trial(s)" if row.timed else "estimate",
         )  # fmt: skip
     table.add_section()
     sums = [sum(getattr(row, name) for row in rows) for name in ("trials", "naive", "reuse", "run", "blocked")]
-    ends = f"{_short(cost.hours.low)} - {_short(cost.hours.high)}"
-    table.add_row("all", *map(str, sums), "", f"{cost.hours.middle:.3f}", ends, "")
-    lines = [*forecast_lines(cost), *fraction_lines(fraction_of(session.sweep)), *session.remarks()]
+    table.add_row("all", *map(str, sums), "", people_hours(cost.hours.middle), _ends(cost.hours), "")
+    lines = forecast_lines(cost)
+    if (decides := session.price_sentence()) is not None:
+        lines.append(f"  {decides}")
+    lines += [*fraction_lines(fraction_of(session.sweep)), *session.remarks()]
     return Group(table, Text("\n".join(lines)))
 
 
@@ -99,12 +102,12 @@ def forecast_lines(cost: Forecast) -> list[str]:
     """What the trials to run will cost; nothing where none is to run."""
     if not cost.trials:
         return ["nothing is to run"]
-    held = [f"{_interval(cost.gpu_hours)} GPU hours"] if cost.gpu_hours.middle > 0 else []
-    held.append(f"{_interval(cost.cpu_hours)} CPU hours")
+    held = [f"{_hours(cost.gpu_hours)} on GPUs"] if cost.gpu_hours.middle > 0 else []
+    held.append(f"{_hours(cost.cpu_hours)} on CPU cores")
     lines = [
         f"to run: {cost.trials} trials, {', '.join(held)}",
-        f"  wall time with {cost.slots} at once: {_interval(cost.wall)} hours; never below {_short(cost.chain)} "
-        f"(longest chain) nor {_short(cost.share)} (work / {cost.slots})",
+        f"  wall time with {cost.slots} at once: {_hours(cost.wall)}; never below {people_hours(cost.chain)} "
+        f"(longest chain) nor {people_hours(cost.share)} (work / {cost.slots})",
         f"  disk: {_interval(cost.disk_gib)} GiB" + (f"; {cost.unsized} trials by a guess" if cost.unsized else ""),
     ]
     if cost.untimed:
@@ -128,6 +131,14 @@ def fraction_lines(fraction: Fraction | None) -> list[str]:
         f"  {named}",
         f"  confounded: {sets}",
     ]
+
+
+def _hours(hours: Interval) -> str:
+    return f"{people_hours(hours.middle)} ({_ends(hours)})"
+
+
+def _ends(hours: Interval) -> str:
+    return f"{people_hours(hours.low)} - {people_hours(hours.high)}"
 
 
 def _interval(interval: Interval) -> str:

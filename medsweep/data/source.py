@@ -25,7 +25,7 @@ from medsweep.data.layouts.description import (
 from medsweep.data.layouts.groups import with_patients
 from medsweep.data.layouts.leftovers import OWN, leftovers
 from medsweep.data.layouts.names import legible
-from medsweep.data.phantom import patient_ids, write_cohort
+from medsweep.data.phantom import patient_ids, slices_of, write_cohort
 from medsweep.data.phantom.cohort import PHANTOM_VERSION
 from medsweep.data.remembered import Remembered
 from medsweep.errors import UserError, nearest
@@ -47,6 +47,8 @@ class DataSource:
     """Which voxels the z-score of each modality looks at, where ``auto`` left that to the data."""
     warnings: tuple[str, ...] = ()
     """What ``medsweep data check`` warns of, a line each."""
+    slices: int = 0
+    """Slices that show a class, of made-up patients all slices; 0 where it was not counted."""
 
 
 def list_cases(
@@ -186,6 +188,7 @@ def inspect_source(
             tuple(id_ for id_ in ids if id_ not in config.leave_out),
             config.intensity or (spec.intensity if spec else Intensity()),
             tuple(spec.regions) if spec else (),
+            slices=slices_of(config.phantom, config.dataset),
         )
     # Nothing is made up here, so no scratch folder is needed.
     listing = open_listing(config, Path())
@@ -200,6 +203,7 @@ def inspect_source(
         tuple(listing.regions),
         report.inside,
         report.warnings(),
+        sum(case.foreground_slices for case in report.cases),
     )
 
 

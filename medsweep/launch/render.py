@@ -92,7 +92,7 @@ def _refuse_unset(sweep: LaunchedSweep, options: Options) -> None:
 def _slurm(sweep: LaunchedSweep, options: Slurm) -> Rendered:
     cpus, gpus = node_size(sweep.resources, options)
     store = ["--store", options.store] if options.store is not None else []
-    driver = ["medsweep", "run", str(sweep.path), *store]
+    driver = ["medsweep", "run", str(sweep.path), *store, "--yes"]
     memory = node_memory(sweep.resources, options, cpus, gpus)
     text = _fill("slurm.sbatch", sweep=sweep, options=options, driver=driver, cpus=cpus, gpus=gpus, memory=memory)
     return Rendered({"slurm.sbatch": text}, ("sbatch", "slurm.sbatch"), "sbatch")
@@ -262,7 +262,7 @@ def _far_driver(sweep: str, store: str, name: str, wait_minutes: int | None = No
     """
     results = PurePosixPath(store).parent / "results" / name
     wait = [] if wait_minutes is None else ["--wait-for-nodes", str(wait_minutes)]
-    return ["medsweep", "run", sweep, "--store", store, "--results", str(results), "--address", "auto", *wait]
+    return ["medsweep", "run", sweep, "--store", store, "--yes", "--results", str(results), "--address", "auto", *wait]
 
 
 def _fill(name: str, /, *, sweep: LaunchedSweep, **values: Any) -> str:

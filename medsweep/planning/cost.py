@@ -65,6 +65,28 @@ def stage_costs(
     return rows
 
 
+def price_sentence(
+    plan: Plan, decisions: Mapping[str, Decision], stages: Mapping[str, Stage], priced: Mapping[str, Price]
+) -> str | None:
+    """What takes most of the hours of the trials to run, with its value; None where nothing takes half of them."""
+    hours: dict[str, float] = {}
+    lengths: dict[str, set[float]] = {}
+    for digest, trial in plan.trials.items():
+        if decisions[digest].action != "run":
+            continue
+        field = stages[trial.stage].length
+        name = field or trial.stage
+        hours[name] = hours.get(name, 0.0) + priced[digest].hours.middle
+        if field:
+            lengths.setdefault(field, set()).add(float(getattr(trial.config, field.split(".")[1])))
+    most = max(hours, key=hours.__getitem__, default="")
+    if not most or hours[most] < sum(hours.values()) / 2:
+        return None
+    values = sorted(lengths.get(most, ()))
+    ends = " to ".join(f"{value:.6g}" for value in dict.fromkeys(values[:1] + values[-1:]))
+    return f"{most}{' ' if ends else ''}{ends} decides the price: {hours[most] / sum(hours.values()):.0%} of the hours"
+
+
 def store_notes(
     plan: Plan, decisions: Mapping[str, Decision], stages: Mapping[str, Stage], store: Store
 ) -> tuple[str, ...]:

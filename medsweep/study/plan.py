@@ -11,6 +11,7 @@ from medsweep.data.source import DataSource
 from medsweep.errors import UserError
 from medsweep.store.store import Store
 from medsweep.study.chains import Chains, fold_of
+from medsweep.study.default_budget import default_budget
 from medsweep.study.equal_real import with_equal_real_steps
 from medsweep.study.expansions import Expansions
 from medsweep.study.laws import refuse_unmeasured_laws
@@ -39,6 +40,8 @@ class PlannedSweep:
     folders: PoolFolders
     """What was found in the folders of pairs that arms name."""
     plan: Plan[Settings]
+    notes: tuple[str, ...] = ()
+    """What was chosen for the sweep, a line each."""
 
 
 def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool = False) -> PlannedSweep:
@@ -50,15 +53,19 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
     Raises:
         UserError: anything in the file or the data that a user can mend.
     """
-    sweep = load_sweep(path, SCHEMA, reading=reading)
-    refuse_data_factors(sweep)
-    sweep = with_equal_real_steps(with_mechanism_arms(sweep))
+    said = load_sweep(path, SCHEMA, reading=reading)
+    refuse_data_factors(said)
+    sweep = _with_added_arms(said)
     compared = arms(sweep)
     try:
         data = sweep.base.data
         source = recorded_source(data, store) if reading else current_source(data, store, rehash=rehash)
     except ValueError as error:
         raise sweep.error(("data",), str(error)) from None
+    budget = default_budget(said, source)
+    if budget.fields:
+        sweep = _with_added_arms(budget.applied(said))
+        compared = arms(sweep)
     refuse_what_cannot_be_told(sweep, compared, source)
     cells = replicates(sweep, source.patients)
     refuse_unmeasured_laws(sweep, compared, cells)
@@ -68,7 +75,13 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
     for dotted in unread_factors(plan, compared, sweep.file.factors):
         text = f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter"
         raise sweep.error(("factors", dotted), text)
-    return PlannedSweep(sweep, source, compared, cells, folders, plan)
+    chosen = budget.sentence(frozenset(trial.stage for trial in plan.trials.values()))
+    return PlannedSweep(sweep, source, compared, cells, folders, plan, () if chosen is None else (chosen,))
+
+
+def _with_added_arms(sweep: StudySweep) -> StudySweep:
+    """The sweep with the arms that its questions need beside those of its file."""
+    return with_equal_real_steps(with_mechanism_arms(sweep))
 
 
 def plan_arms(

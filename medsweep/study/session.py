@@ -20,7 +20,7 @@ from medsweep.execution.plan_tasks import labels_of
 from medsweep.execution.runner import LocalRunner, Runner
 from medsweep.execution.task import RunContext
 from medsweep.planning.budget import BudgetGuard, Payments, require_within
-from medsweep.planning.cost import StageCost, stage_costs, store_notes, write_index
+from medsweep.planning.cost import StageCost, price_sentence, stage_costs, store_notes, write_index
 from medsweep.planning.forecast import Forecast, History, Price, forecast, prices
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
@@ -85,6 +85,8 @@ class Session:
     """Where its seeds are sequential."""
     look: LookState | None = None
     """Then the look at hand, whose plan is ``plan``."""
+    notes: tuple[str, ...] = ()
+    """What was chosen for the sweep, a line each."""
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -121,7 +123,11 @@ class Session:
         notes = store_notes(self.plan, self.decisions, STAGES, self.store)
         last = self.looks.looks[-1] if self.looks is not None else None
         data = (f"warning, data: {line}" for line in self.plan.data_warnings)
-        return (*power_lines(self.sweep, self.plan, self.store, last), *data, *notes)
+        return (*power_lines(self.sweep, self.plan, self.store, last), *self.notes, *data, *notes)
+
+    def price_sentence(self) -> str | None:
+        """What decides the price of the trials to run."""
+        return price_sentence(self.plan, self.decisions, STAGES, self.prices)
 
     def look_costs(self) -> list[Forecast]:
         """Of the look at hand and of each after it, what is still to run up to it."""
@@ -294,6 +300,7 @@ class Session:
                 *(() if self.search is None or state is None else self.search.limits(state)),
                 *(() if not (unknown := unknown_patients(plan)) else (unknown,)),
                 *(f"Warned of by the check of the data: {line}." for line in plan.data_warnings),
+                *(f"{line[0].upper()}{line[1:]}." for line in self.notes),
             ),
             look=None if at is None else at.look,
             formats=formats,
@@ -319,7 +326,7 @@ def open_sweep(path: Path, store_root: Path, *, to: Purpose = "plan", rehash: bo
         write_index(plan, store, grows=search is not None)
     # a run looks again, at all files, and says then what is damaged
     decisions = decide_checked(plan, store, Observer() if to == "run" else _Notes(), hashes=False)
-    return Session(planned.sweep, plan, store, decisions, search, looks, look)
+    return Session(planned.sweep, plan, store, decisions, search, looks, look, planned.notes)
 
 
 class _Notes(Observer):

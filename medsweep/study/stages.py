@@ -209,6 +209,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             gpu_hours=segment_config.gpu_hours,
             probe=segment_config.probe,
             guessed_mib=5,
+            length="segment.steps",
         ),
         Stage(
             name="embed",
@@ -241,6 +242,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             probe=segment_config.probe,
             reads_prefix=frozenset({"pool", "scores"}),
             guessed_mib=5,
+            length="segment.steps",
             of_arm=True,
         ),
         Stage(

@@ -46,7 +46,8 @@ class SegmentSettings(Config):
     """The ``segment:`` section of a sweep. The defaults are those of the paper's 256 px runs."""
 
     steps: int = Field(default=20_000, ge=1)
-    """Optimisation steps, the same whatever the count of synthetic samples."""
+    """Optimisation steps, the same whatever the count of synthetic samples. A sweep that names none gets a number by
+    resolution, device and number of slices, which ``medsweep plan`` tells."""
     batch_size: int = Field(default=16, ge=2)
     """Samples in a step, real and synthetic together."""
     learning_rate: float = Field(default=1e-3, gt=0)

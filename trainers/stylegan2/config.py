@@ -27,7 +27,8 @@ class GanSettings(Config):
     """The ``gan:`` section of a sweep. A field that is None is taken from ``preset``."""
 
     preset: Preset = "auto"
-    """``auto``: by resolution and batch; ``paper256``: the published 256 px setting for 8 GPUs; ``tiny``: for CPUs."""
+    """``auto``: by resolution and batch; ``paper256``: the published 256 px setting for 8 GPUs; ``tiny``: for CPUs.
+    A sweep that names neither this nor ``kimg`` gets ``tiny`` where generators hold no GPU."""
     injection: Literal["generator", "discriminator", "full"] | Annotated[tuple[Point, ...], Field(min_length=1)] = (
         "full"
     )
@@ -46,7 +47,8 @@ class GanSettings(Config):
     """``logistic``: that of StyleGAN2. ``relativistic``: D tells each real pair from a generated one beside it, and R1
     is joined by R2, the same penalty on generated pairs (Huang et al. 2024)."""
     kimg: float = Field(default=2000.0, gt=0)
-    """Length of the training in thousands of real images shown to D."""
+    """Length of the training in thousands of real images shown to D. A sweep that names none gets one by resolution,
+    device and number of slices, which ``medsweep plan`` tells."""
     batch_size: int | None = Field(default=None, ge=2)
     """Real images in a step; None takes that of ``preset``."""
     learning_rate: float | None = Field(default=None, gt=0)

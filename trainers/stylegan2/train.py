@@ -80,6 +80,7 @@ STYLEGAN2: Final = GeneratorFamily(
         divides=cost.divides,
         probe=cost.probe,
         guessed_mib=50,
+        length="gan.kimg",
     ),
     settings=GanSettings,
     resolve=resolve,

@@ -6,7 +6,7 @@ from pathlib import Path
 from medsweep.data.phantom import brats, generic, ibsr, kits, msd, upro
 from medsweep.data.phantom.cohort import PhantomConfig, write_readme
 
-__all__ = ["DATASETS", "PhantomConfig", "patient_ids", "write_cohort"]
+__all__ = ["DATASETS", "PhantomConfig", "patient_ids", "slices_of", "write_cohort"]
 
 GENERIC = "phantom"
 
@@ -22,6 +22,12 @@ def patient_ids(config: PhantomConfig, dataset: str = GENERIC) -> tuple[str, ...
     """Ids of the cohort's patients as its layout reports them: in numeric order."""
     ids = generic.made_ids(config) if dataset == GENERIC else _COHORTS[dataset].made_ids(config)
     return tuple(sorted(ids, key=lambda id_: int(re.findall(r"\d+", id_)[-1])))
+
+
+def slices_of(config: PhantomConfig, dataset: str = GENERIC) -> int:
+    """Slices of all patients, at most, counted from the feet upwards."""
+    shape = config.shape or (generic.SHAPE if dataset == GENERIC else _COHORTS[dataset].shape)
+    return config.patients * shape[2]
 
 
 def write_cohort(dataset: str, config: PhantomConfig, root: Path) -> None:

@@ -14,6 +14,7 @@ from medsweep.commands.options import require_folder
 from medsweep.errors import UserError
 from medsweep.execution.driver import Failure, Summary
 from medsweep.execution.machine import cpus_here
+from medsweep.planning.forecast import sure
 from medsweep.store.store import DamagedError
 from medsweep.study import session
 
@@ -80,6 +81,8 @@ def test_a_report_that_cannot_be_made_changes_no_exit_code_of_what_ran(
 
     opened = SimpleNamespace(
         plan=SimpleNamespace(data_warnings=()),
+        notes=(),
+        forecast=lambda: SimpleNamespace(hours=sure(0.1)),
         run=lambda options: made,
         report=report,
         has_results=lambda: True,
@@ -101,6 +104,8 @@ def test_a_signal_while_the_report_is_made_ends_the_command_at_once(
 
     opened = SimpleNamespace(
         plan=SimpleNamespace(data_warnings=()),
+        notes=(),
+        forecast=lambda: SimpleNamespace(hours=sure(0.1)),
         run=lambda options: summary(),
         report=report,
         has_results=lambda: True,
@@ -150,3 +155,25 @@ def test_a_run_ends_with_a_headline_a_line_per_arm_and_what_to_type(medsweep: Me
     assert told[ran + 8] == f"  push: medsweep wandb push {copy / 'micro.yaml'} --store {copy / 'store'}"
     assert told[-1].startswith(f"next: medsweep open {copy / 'micro.yaml'} --results {copy / 'results'}")
     assert max(map(len, [heads, *arms])) <= 80
+
+
+@pytest.mark.parametrize(("hours", "words"), [(23.0, ()), (51.2, ()), (51.2, ("--yes",))])
+def test_more_than_a_day_of_work_is_not_started_unasked(
+    medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hours: float, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    starts = hours < 24 or "--yes" in words
+    opened = SimpleNamespace(
+        plan=SimpleNamespace(data_warnings=()),
+        notes=(),
+        forecast=lambda: SimpleNamespace(hours=sure(hours)),
+        price_sentence=lambda: "gan.kimg 5000 decides the price: 99% of the hours",
+        run=lambda options: summary(stopped=True),
+        has_results=lambda: False,
+        folder=lambda results: Path("out"),
+    )
+    monkeypatch.setattr(session, "open_sweep", lambda *_, **__: opened)
+    ran = medsweep("run", "x.yaml", "--runner", "local", "--wandb", "disabled", *words)
+    assert ran.exit_code == (130 if starts else 2), ran.output
+    asked = "this would start 2 d 3 h of work (gan.kimg 5000 decides the price: 99% of the hours); give --yes"
+    assert (asked in ran.output) == (not starts)

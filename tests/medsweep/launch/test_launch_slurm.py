@@ -71,7 +71,7 @@ def test_slurm_runs_the_driver_with_names_as_they_are(tmp_path: Path, cluster: d
     assert subprocess.run(["bash", script], env={**cluster, "ENDS": "3"}, check=False).returncode == 3
     port = 20000 + int(cluster["SLURM_JOB_ID"]) % 10000
     name = f"{NASTY}/x y.yaml"
-    assert words(cluster, "medsweep") == ["run", name, "--store", f"/s {NASTY}", "--address", f"node7:{port}"]
+    assert words(cluster, "medsweep") == ["run", name, "--store", f"/s {NASTY}", "--yes", "--address", f"node7:{port}"]
     assert "requeue" not in (tmp_path / "record" / "scontrol").read_text()
     seen = (tmp_path / "record" / "env").read_text().splitlines()
     assert {f"PLACE={NASTY}", "LOADED=yes", "RAY_AUTH_MODE=token"} <= set(seen)

@@ -1,0 +1,113 @@
+"""How long generators and U-Nets train where a sweep names no budget: by resolution, device and number of slices.
+
+On a GPU each slice is shown as often as in the published trainings, on CPUs as often as hours allow. What is chosen is
+written into the settings of every arm, so that it is in the config and the digest of each trial.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from medsweep.data.source import DataSource
+from medsweep.study.stages import StudySweep
+from medsweep.sweep.file import write_level
+
+SLICES_PER_PATIENT = 20
+"""Where nothing tells how many slices a patient has."""
+
+
+@dataclass(frozen=True)
+class DefaultBudget:
+    """Fields that the planner chose, by dotted name, and what they were chosen by."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    slices: int = 0
+    resolution: int = 0
+
+    def applied(self, sweep: StudySweep) -> StudySweep:
+        """The sweep as if its file had said so under ``fixed:``."""
+        if not self.fields:
+            return sweep
+        fixed: dict[str, Any] = dict(sweep.file.fixed)
+        for dotted, value in self.fields.items():
+            write_level(fixed, dotted, value)
+        file = sweep.file.model_copy(update={"fixed": fixed})
+        return replace(sweep, file=file, base=sweep.with_levels(self.fields, ("fixed",)))
+
+    def sentence(self, read: frozenset[str]) -> str | None:
+        """What was chosen of the sections that trials read; None where nothing was."""
+        chosen = [f"{name} {_text(value)}" for name, value in self.fields.items() if name.split(".")[0] in read]
+        if not chosen:
+            return None
+        by = f"{self.resolution} px and about {self.slices} slices"
+        return f"the sweep names no training budget, so it is {', '.join(chosen)} by {by}; set your own under fixed:"
+
+
+def default_budget(sweep: StudySweep, source: DataSource) -> DefaultBudget:
+    """What a sweep that names no ``gan.kimg``, or no ``segment.steps``, trains with on these patients.
+
+    The preset of generators is chosen where neither it nor ``gan.kimg`` is named, since a sweep that names its budget
+    was priced with the networks it had.
+    """
+    said = {name: _section(sweep.file.fixed.get(name)) for name in ("gan", "segment")}
+    resolution = sweep.base.data.resolution
+    slices = slices_in_use(source, sweep.base.data.patients)
+    fields: dict[str, Any] = {}
+    if "kimg" not in said["gan"]:
+        gpu = _on_gpu(sweep, "gan")
+        if not gpu and "preset" not in said["gan"]:
+            fields["gan.preset"] = "tiny"
+        fields["gan.kimg"] = kimg(resolution, slices, gpu=gpu)
+    if "steps" not in said["segment"]:
+        fields["segment.steps"] = steps(resolution, slices, gpu=_on_gpu(sweep, "segment"))
+    return DefaultBudget(fields, slices, resolution)
+
+
+def slices_in_use(source: DataSource, patients: int | None) -> int:
+    """Slices with a class of the patients that a sweep may train on; a guess where the data do not tell."""
+    every = source.slices or SLICES_PER_PATIENT * len(source.patients)
+    if patients is None or patients >= len(source.patients):
+        return every
+    return max(1, round(every * patients / len(source.patients)))
+
+
+def kimg(resolution: int, slices: int, *, gpu: bool) -> float:
+    """Thousands of real images that a generator is shown.
+
+    GPU: each slice 2,000 times, as 1,000 slices are in 2,000 kimg, at most 2,000 kimg at 256 px and half at half the
+    side. CPU: each slice 40 times, at most 24 kimg up to 64 px, and a quarter at twice the side.
+    """
+    if gpu:
+        most = 2000 * min(1.0, resolution / 256)
+        return _round(min(max(2.0 * slices, most / 10), most))
+    most = max(24 * min(1.0, (64 / resolution) ** 2), 1.0)
+    return _round(min(max(0.04 * slices, 2.0), most))
+
+
+def steps(resolution: int, slices: int, *, gpu: bool) -> int:
+    """Optimisation steps of a U-Net: 20 for each slice on a GPU, 2 on CPUs, within bounds by the side."""
+    if gpu:
+        most = 20_000 * min(1.0, resolution / 256)
+        return int(_round(min(max(20.0 * slices, most / 10), most)))
+    most = max(1200 * min(1.0, 64 / resolution), 300)
+    return int(_round(min(max(2.0 * slices, 300), most)))
+
+
+def _on_gpu(sweep: StudySweep, stage: str) -> bool:
+    held = sweep.file.resources.get(stage)
+    return held is not None and held.most_gpus > 0
+
+
+def _section(written: object) -> Mapping[str, Any]:
+    return written if isinstance(written, dict) else {}
+
+
+def _round(value: float) -> float:
+    """Two significant digits."""
+    digits = 1 - math.floor(math.log10(value))
+    return round(value, digits)
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
