@@ -18,12 +18,16 @@ COMPLETE = "complete"
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One report of a running trial. ``pictures`` are PNG files already written under ``trial.output``."""
+    """One report of a running trial. ``pictures`` are PNG files already written under ``trial.output``.
+
+    A ``beat`` is a sign of life between two reports: it says how far the trial is, is shown, and is kept nowhere.
+    """
 
     step: int
     total: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     pictures: Mapping[str, Path] = field(default_factory=dict)
+    beat: bool = False
 
 
 class Trial(Protocol):

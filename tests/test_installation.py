@@ -58,6 +58,6 @@ def test_an_installed_wheel_plans_and_runs_there(project: Path, wheel: Path) -> 
     assert {path.name for path in wheel.iterdir() if path.suffix != ".dist-info"} == {"medsweep"}
     shown = medsweep(project, [wheel, "."], "plan", "quickstart")
     assert str(wheel / "medsweep") in shown
-    assert "8 arms x 1 fold(s) x 2 seed(s)" in shown
+    assert "4 arms x 1 fold(s) x 5 seed(s)" in shown
     shown = medsweep(project, [wheel, "."], "run", "micro.yaml", "--runner", "local", "--wandb", "disabled")
     assert "report: results/micro/report.html" in shown

@@ -100,11 +100,12 @@ def _attempt(
         outcome, message, last = "stopped", "", Progress(step=0, total=0)
         try:
             for progress in stage.run(config, inputs, work):
-                last = progress
-                work.record(progress)
-                tracker.log(progress)
-                if context.stopping is not None:
-                    context.stopping.check(task.stage, task.digest, task.kind, progress)
+                if not progress.beat:
+                    last = progress
+                    work.record(progress)
+                    tracker.log(progress)
+                    if context.stopping is not None:
+                        context.stopping.check(task.stage, task.digest, task.kind, progress)
                 watchdog.rest()
                 yield progress
                 watchdog.wake()

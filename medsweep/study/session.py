@@ -49,6 +49,9 @@ from medsweep.trainers.synthesis.pipelines import FAMILIES
 
 Purpose = Literal["plan", "run", "read"]
 
+RAY_SECONDS = 10
+"""What Ray takes to start on an idle machine."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -150,7 +153,11 @@ class Session:
         checked = self._with_plan(self.plan)
         to_run = any(decision.action == "run" for decision in checked.decisions.values())
         # A search may ask for more than is planned now; else nothing to run needs no cluster.
-        with _runner(options if to_run or self.search is not None else RunOptions("local")) as runner:
+        options_here = options if to_run or self.search is not None else replace(options, runner="local")
+        if options_here.runner == "ray" and not options.quiet:
+            where = "starting Ray" if options.address is None else f"connecting to Ray at {options.address}"
+            _Notes().note(f"{where} (about {RAY_SECONDS} s)")
+        with _runner(options_here) as runner:
             if self.looks is not None:
                 at, summary = run_looks(
                     self.looks, lambda plan: self._with_plan(plan)._run_plan(runner, options), _Notes().note
@@ -202,11 +209,17 @@ class Session:
     def _queues(self) -> list[StageQueue]:
         """What the console counts: per stage, trials reused and the hours of the trials to run."""
         hours: dict[str, dict[str, float]] = {}
+        inputs: dict[str, dict[str, list[str]]] = {}
+        to_run = {digest for digest, decision in self.decisions.items() if decision.action == "run"}
         for digest, trial in self.plan.trials.items():
-            if self.decisions[digest].action == "run":
+            if digest in to_run:
                 hours.setdefault(trial.stage, {})[digest] = self.prices[digest].hours.middle
+                inputs.setdefault(trial.stage, {})[digest] = [read for read in trial.inputs.values() if read in to_run]
         return [
-            StageQueue(name=row.stage, reused=row.reuse, hours=hours.get(row.stage, {})) for row in self.stage_costs()
+            StageQueue(
+                name=row.stage, reused=row.reuse, hours=hours.get(row.stage, {}), inputs=inputs.get(row.stage, {})
+            )
+            for row in self.stage_costs()
         ]
 
     def has_results(self) -> bool:

@@ -89,7 +89,9 @@ class LiveConsole(_ProgressConsole):
     def _render(self) -> Group:
         with self._lock:
             now = self._clock()
-            return Group(_stage_table(self._sweep), _trial_table(self._sweep, now), Text(self._summary()))
+            lines = [f"{short_time(now - self._began)} so far: {self._summary()}", *waiting_lines(self._sweep)]
+            trials = _trial_table(self._sweep, now, self._console.width)
+            return Group(_stage_table(self._sweep), trials, Text("\n".join(lines)))
 
 
 class PlainConsole(_ProgressConsole):
@@ -153,6 +155,12 @@ def summary_line(sweep: SweepProgress, now: float) -> str:
     return f"{done} of {done + failed + open_trials} done, {reused} reused, {failed} failed{left}"
 
 
+def waiting_lines(sweep: SweepProgress) -> list[str]:
+    """What queued trials wait for, in one line; nothing where none is queued."""
+    waits = [f"{count} {stage} for {blocker or 'a free place'}" for (stage, blocker), count in sweep.waiting().items()]
+    return [f"waiting: {', '.join(waits)}"] if waits else []
+
+
 def _title(trial: TrialRecord) -> str:
     return " ".join(part for part in (trial.stage, trial.label, short(trial.digest)) if part)
 
@@ -177,13 +185,24 @@ def _stage_table(sweep: SweepProgress) -> Table:
     return table
 
 
-def _trial_table(sweep: SweepProgress, now: float) -> Group:
+def _trial_table(sweep: SweepProgress, now: float, width: int) -> Group:
+    """A row per running trial: how long it runs, how far it is, and how long it has to go, within ``width`` columns."""
     trials = sweep.running()
+    bar_width = 20 if width >= 100 else 10
     table = Table.grid(padding=(0, 1))
     for trial in trials[:SHOWN_TRIALS]:
-        bar = ProgressBar(total=max(1, trial.total), completed=trial.step, width=20)
+        title = Text(_title(trial))
+        title.truncate(max(16, width - bar_width - 40), overflow="ellipsis")
+        bar = ProgressBar(total=max(1, trial.total), completed=trial.step, width=bar_width)
         steps = f"{trial.step}/{trial.total}" if trial.total else "starting"
-        left = trial.seconds_left(now)
-        table.add_row(Text(_title(trial)), bar, steps, "" if left is None else f"{short_time(left)} left")
+        table.add_row(title, short_time(trial.lasted(now)), bar, steps, _left(sweep, trial, now))
     more = [Text(f"and {len(trials) - SHOWN_TRIALS} more")] if len(trials) > SHOWN_TRIALS else []
     return Group(table, *more)
+
+
+def _left(sweep: SweepProgress, trial: TrialRecord, now: float) -> str:
+    """By the trial's own pace, or by what was estimated."""
+    if (left := trial.seconds_left(now)) is not None:
+        return f"{short_time(left)} left"
+    expected = sweep.expected_seconds(trial, now)
+    return f"about {short_time(expected)}" if expected > 0 else ""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 SETTLED = frozenset({"complete", "pruned"})
@@ -13,11 +13,15 @@ State = Literal["queued", "running", "done", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class StageQueue:
-    """One stage of a plan: how many trials are reused, and the estimated hours of each trial to run by digest."""
+    """One stage of a plan: how many trials are reused, and the estimated hours of each trial to run by digest.
+
+    ``inputs`` are what each of them reads and which is to run, too.
+    """
 
     name: str
     reused: int
     hours: Mapping[str, float]
+    inputs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -79,6 +83,7 @@ class SweepProgress:
     def __init__(self, stages: Sequence[StageQueue], concurrency: int) -> None:
         self._reused = {stage.name: stage.reused for stage in stages}
         self._concurrency = max(1, concurrency)
+        self._inputs = {digest: inputs for stage in stages for digest, inputs in stage.inputs.items()}
         self._trials = {
             digest: TrialRecord(digest=digest, stage=stage.name, hours=hours)
             for stage in stages
@@ -124,6 +129,19 @@ class SweepProgress:
     def running(self) -> list[TrialRecord]:
         """Running trials, the longest running first."""
         return sorted((t for t in self._trials.values() if t.state == "running"), key=lambda t: t.started or 0.0)
+
+    def waiting(self) -> Counter[tuple[str, str]]:
+        """Queued trials by their stage and the stage of an input that is not done; empty where all inputs are."""
+        waits: Counter[tuple[str, str]] = Counter()
+        for digest, trial in self._trials.items():
+            if trial.state == "queued":
+                inputs = (self._trials[name] for name in self._inputs.get(digest, ()) if name in self._trials)
+                waits[trial.stage, next((one.stage for one in inputs if one.state != "done"), "")] += 1
+        return waits
+
+    def expected_seconds(self, trial: TrialRecord, now: float) -> float:
+        """Seconds that a running trial is expected to take on, before its own pace is known."""
+        return 3600 * self._hours_left(trial, self._scale(trial.stage, now), now)
 
     def hours_left(self, now: float) -> float:
         """Hours until all is done: what is left of running and queued trials, shared by the trials that run at once.

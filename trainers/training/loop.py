@@ -1,6 +1,7 @@
 """The one training loop: steps, reports, checkpoints, divergence. Every trainer is a ``Learner`` driven by it."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,9 @@ from medsweep.errors import UserError
 from medsweep.trainers.training.checkpoint import has_form_of, load_state, save_state
 from medsweep.trainers.training.host_memory import kept_memory
 from medsweep.trial import DivergedError, Progress, Trial
+
+BEAT_SECONDS = 5.0
+"""Time without a report after which a training says how far it is."""
 
 
 class Learner(Protocol):
@@ -39,7 +43,8 @@ class Learner(Protocol):
 def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_steps: int) -> Iterator[Progress]:
     """Run ``learner`` from its newest checkpoint to ``total_steps``, yielding the mean of each report window.
 
-    A report window never spans a checkpoint, so a resumed run reports the same numbers at the same steps.
+    A report window never spans a checkpoint, so a resumed run reports the same numbers at the same steps. Where reports
+    are far apart in time, beats between them tell the steps.
 
     Raises:
         DivergedError: a scalar of a step is NaN or infinite.
@@ -59,14 +64,18 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
             trial.note(f"continued from step {done}: {text}")
     window: list[Mapping[str, float | Tensor]] = []
     with kept_memory():
+        told = time.monotonic()
         for number in range(done + 1, total_steps + 1):
             window.append(learner.step(number))
             if number % report_every_steps and number != total_steps:
+                if time.monotonic() - told >= BEAT_SECONDS:
+                    yield Progress(step=number, total=total_steps, beat=True)
+                    told = time.monotonic()
                 continue
             metrics = window_mean(read(window, last=number))
             pictures = learner.pictures(number, trial.output)
             yield Progress(step=number, total=total_steps, metrics=metrics, pictures=pictures)
-            window = []
+            window, told = [], time.monotonic()
             if number < total_steps and trial.checkpoint_due():
                 trial.checkpoint(number, lambda folder: save_state(folder, learner.state_dict()))
 

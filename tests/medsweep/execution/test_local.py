@@ -52,6 +52,20 @@ class TestLocalRunner(RunnerContract):
         for manifest in Store(tmp_path / "store").published():
             assert list(manifest.notes) == ["the value is made up"] * (manifest.stage == "source")
 
+    def test_a_beat_is_shown_and_kept_nowhere(self, tmp_path: Path, runner: LocalRunner) -> None:
+        shown: list[tuple[str, int]] = []
+
+        class Watcher(Notebook):
+            def progressed(self, digest: str, step: int, total: int) -> None:
+                shown.append((digest, step))
+
+        plan = plan_of()
+        assert self.run(plan, tmp_path / "store", runner, Watcher()).ok
+        source = next(trial for trial in plan.trials.values() if trial.stage == "source")
+        assert [step for digest, step in shown if digest == source.digest] == [0, 1]
+        kept = (Store(tmp_path / "store").folder("source", source.digest) / "metrics.jsonl").read_text()
+        assert len(kept.splitlines()) == 1
+
     def test_an_interrupt_that_got_lost_still_stops_the_run(
         self, tmp_path: Path, runner: LocalRunner, heard: None
     ) -> None:

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from medsweep.tracking.console import LiveConsole, PlainConsole, make_console, short_time, summary_line
+from medsweep.tracking.console import LiveConsole, PlainConsole, make_console, short_time, summary_line, waiting_lines
 from medsweep.tracking.progress import StageQueue, SweepProgress
 
 HOUR = 3600.0
@@ -219,6 +219,50 @@ def test_live_view_names_how_many_trials_it_leaves_out(clock):
         for digest in hours:
             console.started(digest=digest, stage="gan", label="")
     assert "and 4 more" in stream.getvalue()
+
+
+def chain():
+    """gan -> segment, twice, and one segment trial that reads nothing."""
+    stages = [
+        StageQueue(name="gan", reused=0, hours={"g1": 1.0, "g2": 1.0}),
+        StageQueue(
+            name="segment", reused=0, hours={"s0": 0.5, "s1": 0.5, "s2": 0.5}, inputs={"s1": ["g1"], "s2": ["g2"]}
+        ),
+    ]
+    return SweepProgress(stages, 1)
+
+
+def test_what_waits_for_what():
+    board = chain()
+    assert waiting_lines(board) == ["waiting: 2 gan for a free place, 1 segment for a free place, 2 segment for gan"]
+    board.started("g1", "gan", "", 0.0)
+    board.finished("g1", "complete", 1.0)
+    board.started("g2", "gan", "", 1.0)
+    assert waiting_lines(board) == ["waiting: 2 segment for a free place, 1 segment for gan"]
+    for digest in ("s0", "s1", "s2"):
+        board.finished(digest, "complete", 2.0)
+    assert waiting_lines(board) == []
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_live_row_is_one_line_and_shows_life_before_the_first_report(clock, width):
+    stream = io.StringIO()
+    console = LiveConsole(chain(), Console(file=stream, force_terminal=True, width=width, color_system=None), clock)
+    with console:
+        console.started(digest="g" * 64, stage="gan", label="mc-sg synthesise.count=256 fold 3 seed 12")
+        console.started(digest="g1", stage="gan", label="b-sg")
+        clock.now += 90
+        console.progressed(digest="g1", step=7, total=500)
+    lines = re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "", stream.getvalue()).splitlines()
+    assert max(map(len, lines)) <= width
+    long = next(line for line in reversed(lines) if line.startswith("gan mc-sg"))
+    assert "1m30s" in long
+    assert "starting" in long
+    short = next(line for line in reversed(lines) if line.startswith("gan b-sg"))
+    assert "7/500" in short
+    assert "about 58m30s" in short, "by the estimate, as its pace is not known"
+    assert any(line.startswith("1m30s so far: 0 of 6 done") for line in lines)
+    assert any(line.startswith("waiting: 1 gan for a free place") for line in lines)
 
 
 def test_the_stream_chooses_the_console(monkeypatch):

@@ -9,6 +9,7 @@ import torch
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.errors import UserError
+from medsweep.trainers.training import loop
 from medsweep.trainers.training.checkpoint import has_form_of, save_state
 from medsweep.trainers.training.loop import train
 
@@ -53,6 +54,14 @@ def test_a_checkpoint_of_other_code_is_named_with_what_to_do(tmp_path: Path) -> 
     trial.checkpoint(3, lambda folder: save_state(folder, {"sum": torch.tensor(6.0)}))
     with pytest.raises(UserError, match=r"checkpoint of step 3 was left by another version.*delete .* and run again"):
         drain(train(Counter(), 4, trial, report_every_steps=1))
+
+
+def test_beats_tell_the_steps_between_reports_and_change_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = drain(train(Counter(), 5, FakeTrial(tmp_path / "a"), report_every_steps=3))
+    monkeypatch.setattr(loop, "BEAT_SECONDS", 0.0)
+    told = drain(train(Counter(), 5, FakeTrial(tmp_path / "b"), report_every_steps=3))
+    assert [(report.step, report.beat) for report in told] == [(1, True), (2, True), (3, False), (4, True), (5, False)]
+    assert [report for report in told if not report.beat] == quiet
 
 
 @pytest.mark.parametrize(
