@@ -24,6 +24,8 @@ class DefaultBudget:
     fields: Mapping[str, Any] = field(default_factory=dict)
     slices: int = 0
     resolution: int = 0
+    factors: frozenset[str] = frozenset()
+    """What factors set, so that the choice holds for few arms or none."""
 
     def applied(self, sweep: StudySweep) -> StudySweep:
         """The sweep as if its file had said so under ``fixed:``."""
@@ -37,7 +39,8 @@ class DefaultBudget:
 
     def sentence(self, read: frozenset[str]) -> str | None:
         """What was chosen of the sections that trials read; None where nothing was."""
-        chosen = [f"{name} {_text(value)}" for name, value in self.fields.items() if name.split(".")[0] in read]
+        names = [name for name in self.fields if name.split(".")[0] in read and name not in self.factors]
+        chosen = [f"{name} {_text(self.fields[name])}" for name in names]
         if not chosen:
             return None
         by = f"{self.resolution} px and about {self.slices} slices"
@@ -50,18 +53,19 @@ def default_budget(sweep: StudySweep, source: DataSource) -> DefaultBudget:
     The preset of generators is chosen where neither it nor ``gan.kimg`` is named, since a sweep that names its budget
     was priced with the networks it had.
     """
-    said = {name: _section(sweep.file.fixed.get(name)) for name in ("gan", "segment")}
+    said = {name: set(_section(sweep.file.fixed.get(name))) for name in ("gan", "segment")}
+    factors = frozenset(sweep.file.factors)
     resolution = sweep.base.data.resolution
     slices = slices_in_use(source, sweep.base.data.patients)
     fields: dict[str, Any] = {}
     if "kimg" not in said["gan"]:
         gpu = _on_gpu(sweep, "gan")
-        if not gpu and "preset" not in said["gan"]:
+        if not gpu and "preset" not in said["gan"] and not {"gan.kimg", "gan.preset"} & factors:
             fields["gan.preset"] = "tiny"
         fields["gan.kimg"] = kimg(resolution, slices, gpu=gpu)
     if "steps" not in said["segment"]:
         fields["segment.steps"] = steps(resolution, slices, gpu=_on_gpu(sweep, "segment"))
-    return DefaultBudget(fields, slices, resolution)
+    return DefaultBudget(fields, slices, resolution, factors)
 
 
 def slices_in_use(source: DataSource, patients: int | None) -> int:

@@ -20,6 +20,7 @@ from medsweep.study.pool_folders import PoolFolders, place_of
 from medsweep.study.recorded_source import current_source, recorded_source
 from medsweep.study.refusals import refuse_data_factors, refuse_what_cannot_be_told
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
+from medsweep.study.unread import unread
 from medsweep.sweep.arms import Arm, Replicate, arms, replicates
 from medsweep.sweep.leakage import require_no_leak
 from medsweep.sweep.load import load_sweep
@@ -41,7 +42,7 @@ class PlannedSweep:
     """What was found in the folders of pairs that arms name."""
     plan: Plan[Settings]
     notes: tuple[str, ...] = ()
-    """What was chosen for the sweep, a line each."""
+    """What was chosen for the sweep, and what it says that nothing reads, a line each."""
 
 
 def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool = False) -> PlannedSweep:
@@ -76,7 +77,8 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
         text = f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter"
         raise sweep.error(("factors", dotted), text)
     chosen = budget.sentence(frozenset(trial.stage for trial in plan.trials.values()))
-    return PlannedSweep(sweep, source, compared, cells, folders, plan, () if chosen is None else (chosen,))
+    notes = () if reading else unread(sweep, source, compared, cells, folders, said)
+    return PlannedSweep(sweep, source, compared, cells, folders, plan, (*(() if chosen is None else (chosen,)), *notes))
 
 
 def _with_added_arms(sweep: StudySweep) -> StudySweep:

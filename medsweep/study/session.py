@@ -89,7 +89,7 @@ class Session:
     look: LookState | None = None
     """Then the look at hand, whose plan is ``plan``."""
     notes: tuple[str, ...] = ()
-    """What was chosen for the sweep, a line each."""
+    """What was chosen for the sweep, and what it says that nothing reads, a line each."""
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -313,7 +313,7 @@ class Session:
                 *(() if self.search is None or state is None else self.search.limits(state)),
                 *(() if not (unknown := unknown_patients(plan)) else (unknown,)),
                 *(f"Warned of by the check of the data: {line}." for line in plan.data_warnings),
-                *(f"{line[0].upper()}{line[1:]}." for line in self.notes),
+                *(f"On the sweep: {line}." for line in self.notes),
             ),
             look=None if at is None else at.look,
             formats=formats,

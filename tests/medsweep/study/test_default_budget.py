@@ -64,6 +64,8 @@ def test_levels_stand_above_what_was_chosen(tmp_path: Path) -> None:
     text = NAIVE.replace("factors:\n", "factors:\n  gan.kimg: [1, 5]\n")
     found = planned(tmp_path, "fixed: {segment: {steps: 40}}\n", text)
     assert values(found.plan, "gan", "kimg") == {1, 5}
+    assert values(found.plan, "gan", "channel_max") == {512}, "no other preset, since a factor names the budget"
+    assert found.notes == ()
 
 
 def test_on_a_gpu_generators_train_as_published(tmp_path: Path) -> None:
