@@ -35,7 +35,7 @@ class DefaultBudget:
         for dotted, value in self.fields.items():
             write_level(fixed, dotted, value)
         file = sweep.file.model_copy(update={"fixed": fixed})
-        return replace(sweep, file=file, base=sweep.with_levels(self.fields, ("fixed",)))
+        return replace(sweep, file=file, base=sweep.with_levels(dict(self.fields), ("fixed",)))
 
     def sentence(self, read: frozenset[str]) -> str | None:
         """What was chosen of the sections that trials read; None where nothing was."""
