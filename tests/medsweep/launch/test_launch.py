@@ -1,5 +1,6 @@
 """``medsweep launch``: what its files say to Ray's validators and KubeRay; the command, and what it refuses."""
 
+import json
 import os
 import re
 import shlex
@@ -8,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator, ValidationError
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
-from helpers.launching import NASTY, QUICKSTART, ROOT, launched, only, program, rendered
+from helpers.launching import NASTY, QUICKSTART, ROOT, every_rayjob, launched, only, program, rendered
 from medsweep.cli import app
 from medsweep.errors import UserError
 from medsweep.launch.nodes import node_size
@@ -41,7 +43,23 @@ def test_the_examples_are_fresh_renderings(target: Target) -> None:
         )
 
 
-# KubeRay: no package holds its schema, so the parts that a run depends on are looked at one by one.
+# KubeRay: its own schema, reduced to what is written, then the parts that a run depends on one by one.
+
+
+@pytest.mark.parametrize("job", every_rayjob(), ids=["plain", "with every field"])
+def test_the_operators_schema_takes_every_field_of_a_rayjob(job: dict[str, Any]) -> None:
+    schema = json.loads((ROOT / "tests" / "reference" / "rayjob.schema.json").read_text())
+    Draft202012Validator(schema).validate(job)
+    assert "Apache-2.0" in schema["$comment"]
+    group = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    for spoil, said in (
+        (lambda: group.update(replica=1), "'replica' was unexpected"),
+        (lambda: group.pop("replica") and group.update(replicas="two"), "is not of type 'integer'"),
+        (lambda: group.update(replicas=1) or group.pop("template"), "'template' is a required property"),
+    ):
+        spoil()
+        with pytest.raises(ValidationError, match=said):
+            Draft202012Validator(schema).validate(job)
 
 
 def test_a_rayjob_holds_its_sweep_and_no_key() -> None:
