@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from medsweep.commands.options import AsJson, Rehash, StorePath, SweepPath
+from medsweep.commands.options import AsJson, Quiet, Rehash, StorePath, SweepPath
 from medsweep.config import Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.dataset import DatasetSpec
@@ -84,6 +84,7 @@ def check(  # noqa: PLR0917
     leave_out: LeaveOut = None,
     threads: Annotated[int, typer.Option(min=1, help="Cases read, and held in memory, at a time.")] = 2,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> int:
     """Read every file of a folder and tell what keeps cases from being used, and what is unusual."""
     from medsweep.commands import data_views, documents, views
@@ -93,7 +94,7 @@ def check(  # noqa: PLR0917
     from medsweep.tracking.reading import reading_cases
 
     listing = without(list_cases(name, root, labels=labels), leave_out or ())
-    with reading_cases() as on_read:
+    with reading_cases(lines=True, quiet=quiet) as on_read:
         report = look_through(listing, threads=threads, on_read=on_read)
     if as_json:
         documents.print_json(documents.check_document(report))
@@ -116,6 +117,7 @@ def prepare(  # noqa: PLR0917
     labels: Labels = None,
     leave_out: LeaveOut = None,
     rehash: Rehash = False,
+    quiet: Quiet = False,
 ) -> int:
     """Cut and scale the slices of a folder into the store, as a sweep would; a second call finds them there."""
     from medsweep.data.config import DataConfig
@@ -128,7 +130,7 @@ def prepare(  # noqa: PLR0917
         DataConfig, dataset=canonical_name(name), root=str(root), resolution=resolution, labels=labels,
         leave_out=tuple(leave_out or ()),
     )  # fmt: skip
-    with reading_cases() as on_read:
+    with reading_cases(lines=True, quiet=quiet) as on_read:
         source = inspect_source(data, opened.root, rehash=rehash, on_read=on_read)
     for line in source.warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
@@ -137,7 +139,7 @@ def prepare(  # noqa: PLR0917
             f"{name} has cohort intensities, which are fitted on the training patients of a fold; medsweep run "
             "prepares it fold by fold"
         )
-    _prepare(data, source, None, opened)
+    _prepare(data, source, None, opened, quiet=quiet)
     return 0
 
 
@@ -223,7 +225,9 @@ def _require_empty(out: Path) -> None:
         raise UserError(f"--out {out} is not an empty folder; give a new one, since nothing is overwritten")
 
 
-def _prepare(data: "DataConfig", source: "DataSource", fold: "Fold | None", store: "Store") -> Path:
+def _prepare(
+    data: "DataConfig", source: "DataSource", fold: "Fold | None", store: "Store", *, quiet: bool = False
+) -> Path:
     """The output of the trial that prepares the slices, run where it is not there; ``fold`` is for cohort scales.
 
     Raises:
@@ -251,7 +255,8 @@ def _prepare(data: "DataConfig", source: "DataSource", fold: "Fold | None", stor
     )  # fmt: skip
     try:
         for done in attempt(task, RunContext(store=store.root.resolve(), stages=STAGES), store, Tracker()):
-            typer.echo(f"{done.step} of {done.total}  {source.patients[done.step - 1]}", err=True)
+            if not quiet:
+                typer.echo(f"{done.step} of {done.total}  {source.patients[done.step - 1]}", err=True)
     except TrialFailedError as error:
         shutil.rmtree(store.part("prepare", digest), ignore_errors=True)
         if error.outcome == "bad-input":

@@ -19,6 +19,7 @@ SweepPath = Annotated[
 StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")]
 ResultsPath = Annotated[Path | None, typer.Option("--results", help="Folder for tables and report \\[results/NAME].")]
 Rehash = Annotated[bool, typer.Option("--rehash", help="Read all data files anew, whatever is remembered of them.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 STORE: Final = Path("store")
 ROOM: Final = 2**20

@@ -122,6 +122,10 @@ def test_prepare_publishes_once_and_finds_it_again(data: Data, toy: Path, tmp_pa
     assert again.exit_code == 0
     assert "is there already" in again.output
     assert published.digest[:16] in again.output
+    quiet = data("prepare", "toy", "--root", toy, "--resolution", 32, "--store", "store", "--quiet")
+    assert quiet.exit_code == 0
+    assert " of 3 " not in quiet.output
+    assert "prepared 3 patients" in quiet.output
 
 
 def test_prepare_tells_what_does_not_fit_in_one_line(data: Data, toy: Path) -> None:
