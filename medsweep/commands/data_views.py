@@ -18,6 +18,7 @@ from medsweep.data.cohort import CaseFacts
 from medsweep.data.dataset import DatasetSpec, Finding
 from medsweep.data.folds import patients_of
 from medsweep.data.recognise import Reading
+from medsweep.data.volumes import Planes
 
 LEAST_PX, MOST_PX = 32, 512
 """Resolutions that are suggested."""
@@ -81,7 +82,10 @@ def reading(found: Reading, root: Path) -> Text:
         lines.append(f"{group.severity:<12}{'' if who == '-' else f'{who}: '}{group.what}")
     if (more := len(groups) - SHOWN_FINDINGS) > 0:
         lines.append(f"and {more} more findings: medsweep data check {found.name} --root {root}")
-    return Text("\n".join([*lines, "", "in a sweep:", "  data:", f"    dataset: {found.name}", f"    root: {root}"]))
+    planes = found.planes()
+    lines += [f"{'resolution':<12}{resolution(planes)}"] if planes else []
+    lines += ["", "in a sweep:", "  data:", f"    dataset: {found.name}", f"    root: {root}"]
+    return Text("\n".join([*lines, *([f"    resolution: {side_of(planes)}"] if planes else [])]))
 
 
 def finding_table(groups: Sequence[Group], root: Path) -> RenderableType:
@@ -136,16 +140,22 @@ def summary(report: Report) -> RenderableType:
         f"{'spacing in mm':<16}{_ranges(usable, lambda facts: facts.spacing_mm)}",
         f"{'stored axes':<16}{', '.join(f'{name} in {count}' for name, count in axes.most_common())}",
     ]
-    lines.append(f"{'resolution':<16}{_resolution(usable)}")
+    lines.append(f"{'resolution':<16}{resolution(usable)}")
     lines += [f"{'scaled, ' + name:<15} {_scaled(report, channel)}" for channel, name in enumerate(listing.modalities)]
     return Text("\n".join(lines))
 
 
-def _resolution(cases: Sequence[CaseFacts]) -> str:
-    """The smallest power of two that holds every slice unshrunk, and how much of it the slices fill."""
+def side_of(cases: Sequence[CaseFacts | Planes]) -> int:
+    """The smallest power of two, of those that are suggested, that holds every slice unshrunk."""
+    most = max(max(facts.shape[1:]) for facts in cases)
+    return min(MOST_PX, max(LEAST_PX, int(2 ** math.ceil(math.log2(most)))))
+
+
+def resolution(cases: Sequence[CaseFacts | Planes]) -> str:
+    """``side_of`` the cases, the largest slice in pixels and mm, and how much of the side the slices fill."""
     largest = max(cases, key=lambda facts: max(facts.shape[1:]))
     (_, rows, columns), (_, down, across) = largest.shape, largest.spacing_mm
-    side = min(MOST_PX, max(LEAST_PX, 2 ** math.ceil(math.log2(max(rows, columns)))))
+    side = side_of(cases)
     scale = min(1.0, side / max(rows, columns))
     filled = statistics.median(
         min(1.0, side / max(facts.shape[1:])) ** 2 * facts.shape[1] * facts.shape[2] / side**2 for facts in cases

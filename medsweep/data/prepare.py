@@ -26,7 +26,7 @@ from medsweep.data.geometry import Resize
 from medsweep.data.ignored import IGNORED
 from medsweep.data.intensity import Constants
 from medsweep.data.source import fingerprint, inspect_source, is_made_up, open_listing
-from medsweep.data.volumes import LoadedCase, in_parallel, load, slice_count
+from medsweep.data.volumes import LoadedCase, in_parallel, load, planes_of
 from medsweep.errors import UserError
 from medsweep.files import fsync_tree, sha256_of
 from medsweep.trial import Progress, Trial
@@ -118,7 +118,7 @@ class SliceWriter:
 
     def __init__(self, output: Path, listing: Listing, config: PrepareConfig, *, resume: bool) -> None:
         self._output, self._classes, self._ignores = output, listing.classes, listing.ignored_value is not None
-        counts = [slice_count(case, listing) for case in listing.cases]
+        counts = [planes_of(case, listing).shape[0] for case in listing.cases]
         first = np.cumsum([0, *counts]).tolist()
         self._first = {case.id: row for case, row in zip(listing.cases, first[:-1], strict=True)}
         mode, plane = "r+" if resume else "w+", (config.resolution, config.resolution)

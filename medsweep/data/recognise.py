@@ -18,10 +18,14 @@ from medsweep.data.layouts.dataset_json import NAME
 from medsweep.data.layouts.description import DESCRIPTION, SITE, describes_files
 from medsweep.data.layouts.folder import expression
 from medsweep.data.source import list_cases
+from medsweep.data.volumes import Planes, planes_of
 from medsweep.errors import UserError
 
 MASK = re.compile(r"seg|mask|label|gt|roi|lesion|annot", re.IGNORECASE)
 """What names of masks hold, as a rule."""
+
+HEADERS = 100
+"""Cases whose headers are looked at."""
 
 MANY = 3
 """So many times fewer patterns tell that the topmost folders are sites, not cases."""
@@ -39,6 +43,16 @@ class Reading:
     how: str
     """The layout, in words."""
     listing: Listing
+
+    def planes(self) -> list[Planes]:
+        """How the first ``HEADERS`` cases whose headers can be read will be cut."""
+        found = []
+        for case in self.listing.cases[:HEADERS]:
+            try:
+                found.append(planes_of(case, self.listing))
+            except UserError:
+                continue  # What is wrong with it is for ``check`` to say.
+        return found
 
 
 def readings(root: Path) -> list[Reading]:

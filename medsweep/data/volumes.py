@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medsweep.data import nifti
 from medsweep.data.dataset import Case, Finding, Listing
-from medsweep.data.geometry import as_in_memory, plane_axes, to_planes
+from medsweep.data.geometry import Triple, as_in_memory, plane_axes, to_planes
 from medsweep.data.header import Grid
 from medsweep.data.ignored import IGNORED, as_background
 from medsweep.data.intensity import Volume
@@ -113,10 +113,27 @@ def refusal(case: Case, error: Exception) -> Finding:
     return Finding("error", case.id, str(path), message.replace(str(path), path.name).replace(f"{common}{os.sep}", ""))
 
 
-def slice_count(case: Case, listing: Listing) -> int:
-    """Number of slices of a case, from the header of its label file alone. Raises UserError: the header is refused."""
+@dataclass(frozen=True)
+class Planes:
+    """How a case will be cut."""
+
+    shape: Triple
+    """Slices, rows and columns."""
+    spacing_mm: tuple[float, float, float]
+    """Distance between slices, rows and columns."""
+
+
+def planes_of(case: Case, listing: Listing) -> Planes:
+    """How a case will be cut, from the header of its label file alone.
+
+    Raises:
+        UserError: the header is refused.
+    """
     grid = nifti.read_grid(case.label, next(iter(listing.structure_channels), None))
-    return grid.canonical_shape[grid.canonical_axis(listing.slice_axis)]
+    axes = plane_axes(grid.canonical_axis(listing.slice_axis))
+    slices, rows, columns = (grid.canonical_shape[axis] for axis in axes)
+    between, down, across = (grid.spacing_mm[axis] for axis in axes)
+    return Planes((slices, rows, columns), (between, down, across))
 
 
 def in_parallel(work: Callable[[Case], T], cases: Sequence[Case], threads: int) -> Iterator[T]:

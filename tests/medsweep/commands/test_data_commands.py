@@ -96,7 +96,8 @@ def test_check_fails_on_a_case_that_cannot_be_used_and_names_its_file(data: Data
     assert told.exit_code == 1
     assert "cases usable 1, not usable 2" in told.output
     assert "undeclared label value 9" in told.output
-    assert [line.split()[0] for line in told.output.splitlines()[1:4]] == ["error", "error", "warning"]
+    levels = re.findall(r"^(error|warning|note) ", told.output, re.MULTILINE)
+    assert levels[:3] == ["error", "error", "warning"]
 
 
 def test_check_of_no_folder_is_one_line(data: Data, tmp_path: Path) -> None:
@@ -187,6 +188,8 @@ def test_describe_tells_what_a_folder_would_be_read_as(data: Data, toy: Path, tm
     assert f"dataset: toy root: {toy}" in plain(told)
     other = tmp_path / "other"
     (other / "p1").mkdir(parents=True)
+    assert "resolution 32 holds the largest slice (10 x 12 pixels, 10 x 12 mm) unshrunk; the median" in plain(told)
+    assert told.output.rstrip().endswith("    resolution: 32")
     assert data("describe", other).exit_code == 1
     assert data("describe", "./gone").exit_code == 2
     above = data("describe", tmp_path)
@@ -218,5 +221,5 @@ def test_the_examples_of_the_guide_are_valid(tmp_path: Path, monkeypatch: pytest
             descriptions.append(parse(FolderDescription, yaml.data, yaml))
     assert sections == ["ibsr18", "hippocampus", "my-prostates"]
     named = [tuple(found.stored_classes) for found in descriptions]
-    assert named == [("prostate", "lesion"), ("spleen", "liver")]
+    assert named == [("prostate", "lesion"), ("spleen", "liver"), ("tumour",), ("prostate",)]
     assert set(CATALOGUE) <= set(re.findall(r"^\| `([\w-]+)`", GUIDES, re.MULTILINE))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from medsweep.commands.data_views import _resolution, _scaled, reading, wrapped
+from medsweep.commands.data_views import _scaled, reading, resolution, wrapped
 from medsweep.data.check import CaseFacts, Report
 from medsweep.data.dataset import Finding, Intensity, Listing
 from medsweep.data.recognise import Reading
@@ -45,11 +45,11 @@ def test_long_paths_are_cut_behind_their_separators():
     ],
 )
 def test_the_resolution_that_keeps_every_pixel_is_told(cases, said):
-    assert _resolution(cases).startswith(said)
+    assert resolution(cases).startswith(said)
 
 
 def test_the_share_that_is_no_padding_is_told():
-    assert _resolution([facts(20, 20)]).endswith("; the median slice fills 39% of it")
+    assert resolution([facts(20, 20)]).endswith("; the median slice fills 39% of it")
 
 
 @pytest.mark.parametrize(

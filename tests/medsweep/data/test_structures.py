@@ -8,7 +8,7 @@ from helpers.decathlon_folder import save
 from medsweep.data.check import check
 from medsweep.data.layouts.description import FolderDescription
 from medsweep.data.source import fingerprint, list_cases
-from medsweep.data.volumes import load, slice_count
+from medsweep.data.volumes import load, planes_of
 from medsweep.errors import UserError
 
 SHAPE = (6, 5, 4)
@@ -47,7 +47,7 @@ def test_a_mask_per_structure_becomes_one_label_volume(tmp_path):
     listing = list_cases("mine", tmp_path, description=description)
     assert (listing.classes, listing.findings) == (("background", "spleen", "liver"), ())
     np.testing.assert_array_equal(stored(tmp_path, description), box(0, 2) + 2 * box(3, 5))
-    assert slice_count(listing.cases[0], listing) == 4
+    assert planes_of(listing.cases[0], listing).shape[0] == 4
     assert len(listing.cases[0].files) == 3
 
 
