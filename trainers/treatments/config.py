@@ -13,13 +13,14 @@ from medsweep.mechanism import Cause
 from medsweep.trainers.law import FEWEST_LEFT_OUT
 from medsweep.trainers.treatments.bands import SwapBands
 from medsweep.trainers.treatments.base import Treatment
+from medsweep.trainers.treatments.copy_paste import CopyPaste
 from medsweep.trainers.treatments.images import AnyImageTreatment
 from medsweep.trainers.treatments.look import Imitate
 from medsweep.trainers.treatments.masks import AnyMaskTreatment, Relabel
 from medsweep.trainers.treatments.real_slices import AnyRealSlices, FreshReal, RealSlices, UniqueReal
 from medsweep.trainers.treatments.warping import WarpReal
 
-_AnyKind = AnyRealSlices | AnyImageTreatment | AnyMaskTreatment | SwapBands | Imitate | WarpReal
+_AnyKind = AnyRealSlices | CopyPaste | AnyImageTreatment | AnyMaskTreatment | SwapBands | Imitate | WarpReal
 AnyTreatment = Annotated[_AnyKind, Field(discriminator="kind")]
 
 KINDS: Final[Mapping[str, type[Treatment]]] = {

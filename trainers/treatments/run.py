@@ -99,7 +99,7 @@ def _size_without_pool(config: TreatConfig, slices_per_patient: int) -> int:
         kinds = [treatment.kind for treatment in config.treatments]
         raise UserError(
             f"the treatments {kinds} read a pool, and the trial has no input 'pool'; begin with real slices "
-            "(duplicate-real, fresh-real or k-unique-real), and imitate no pool"
+            "(duplicate-real, copy-paste, fresh-real or k-unique-real), and imitate no pool"
         )
     if config.count == 0:
         raise UserError(
