@@ -131,6 +131,18 @@ class SliceSet:
         """Images of some rows, float32 (n, C, R, R), copied out of the memory map whatever its type."""
         return np.array(self.images[rows], dtype=np.float32)
 
+    def beside(self, rows_n: NDArray[np.int64], neighbours: int) -> NDArray[np.int64]:
+        """Rows of the slices around each of ``rows_n`` in its volume, in their order, (n, 1 + 2 ``neighbours``).
+
+        Beyond the ends of a volume its last slice is repeated.
+        """
+        spans = self.index["patient"].iloc[rows_n].map(lambda case: self.volumes[case].rows)
+        start_n = np.array([span.start for span in spans], np.int64)
+        last_n = np.array([span.stop - 1 for span in spans], np.int64)
+        around = rows_n[:, None] + np.arange(-neighbours, neighbours + 1)
+        rows_nS: NDArray[np.int64] = np.clip(around, start_n[:, None], last_n[:, None])
+        return rows_nS
+
     def slices_per_patient(self, patients: Sequence[str]) -> int:
         """Rounded mean number of foreground slices of ``patients``: the size of a synthetic patient.
 

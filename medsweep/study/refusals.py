@@ -51,6 +51,18 @@ def refuse_what_cannot_be_told(sweep: StudySweep, compared: Sequence[Arm[Setting
     _refuse_misnamed_texture(sweep, compared)
     _refuse_cuda_without_gpus(sweep, compared)
     _refuse_networks_without_layers(sweep, compared)
+    _refuse_a_control_with_neighbours(sweep, compared)
+
+
+def _refuse_a_control_with_neighbours(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:
+    """The control's network judges pools, and an arm that sees less than it differs in more than its pool."""
+    control = next(arm for arm in compared if arm.is_control)
+    reach, dotted = control.settings.segment.neighbours, "segment.neighbours"
+    pooled = next((arm.name for arm in compared if arm.settings.synthesise.count > 0), None)
+    if reach > 0 and pooled is not None:
+        place = sweep.place(("control", dotted), ("fixed", "segment", "neighbours"), ("control",))
+        text = f"the control sees {reach} {dotted}, and the samples of {pooled!r} have none to see"
+        raise sweep.error(place, f"{text}; set {dotted} to 0, or write a sweep of real slices alone")
 
 
 def _refuse_networks_without_layers(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:

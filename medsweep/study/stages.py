@@ -101,6 +101,15 @@ class OurSections(Config):
     """The U-Net and its training."""
 
     @model_validator(mode="after")
+    def _neighbours_are_real(self) -> Self:
+        if self.segment.neighbours > 0 and self.synthesise.count > 0:
+            raise ValueError(
+                f"segment.neighbours ({self.segment.neighbours}) reads the slices beside each slice, and synthetic "
+                "samples have none; set it to 0, or synthesise.count to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _masks_are_real_where_they_must_be(self) -> Self:
         kinds = [treatment.kind for treatment in self.treat.treatments if treatment.needs_real_masks]
         if kinds and not self.treat.replaces_pool and self.synthesise.count > 0:

@@ -24,7 +24,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import StageConfig
 from medsweep.metrics import REGION
 from medsweep.trainers.measures.structures import OVERLAPS, bounding_box, diagonal_mm, score, volume_ml
-from medsweep.trainers.segmentation.network import BEST, BEST_WEIGHTS, load_segmenter, predict
+from medsweep.trainers.segmentation.network import BEST, BEST_WEIGHTS, load_segmenter, neighbours_of, predict
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.training.pictures import grid_png
 from medsweep.trial import Progress, Trial
@@ -174,7 +174,8 @@ def draw_overlay(model: nn.Module, data: SliceSet, patients: Sequence[str], path
     spans = [data.volumes[patient].rows for patient in patients]
     rows = np.array([span.start + int(foreground[span.start : span.stop].argmax()) for span in spans])
     images = data.image_rows(rows)
-    predicted = predict(model, torch.from_numpy(images)).argmax(dim=1).numpy().astype(np.uint8)
+    seen = data.image_rows(data.beside(rows, neighbours_of(model)).ravel()).reshape(len(rows), -1, *images.shape[2:])
+    predicted = predict(model, torch.from_numpy(seen)).argmax(dim=1).numpy().astype(np.uint8)
     masks = np.stack([as_background(data.masks[rows], ignores=data.ignores), predicted], axis=1)
     return grid_png(path, images.repeat(2, axis=0), masks.reshape(-1, *masks.shape[2:]), columns=2)
 

@@ -83,6 +83,9 @@ class SegmentSettings(Config):
     with any rotation and flips along both axes."""
     slices: Literal["all", "foreground"] = "all"
     """Which slices of the training patients are used; tests always see all slices of the test patients."""
+    neighbours: Annotated[int, Field(ge=0, le=4), LATER] = 0
+    """Slices on either side of each slice that the network sees beside it as further channels (2.5D); beyond the ends
+    of a volume its last slice is repeated. Synthetic samples have no neighbours, so real slices alone can have any."""
     mixing: Literal["uniform", "fixed-exposure", "pretrain"] = "uniform"
     """``uniform``: one bag of real and synthetic samples; ``fixed-exposure``: ``synthetic_share`` of every batch is
     synthetic; ``pretrain``: synthetic samples alone for the first ``pretrain_share`` of the steps, then real ones. For

@@ -22,19 +22,26 @@ BEST = "best.json"
 """Step and validation Dice of the best weights, where training looked for them."""
 
 
-_NAME = "segmenter_network"
-"""Attribute of a built network that keeps its name."""
+_NAME, _NEIGHBOURS = "segmenter_network", "segmenter_neighbours"
+"""Attributes of a built network that keep what it was built as."""
 
 
 class SegmenterArchitecture(NetworkShape):
     """All that is needed to build the network again."""
 
     network: NetworkName = "unet"
+    neighbours: int = 0
+    """``segment.neighbours``."""
+
+    @property
+    def inputs(self) -> int:
+        """Channels that the network reads: the modalities of a slice and of its neighbours."""
+        return self.modalities * (1 + 2 * self.neighbours)
 
     @classmethod
     def of(cls, config: SegmentConfig, modalities: int, classes: int) -> "SegmenterArchitecture":
         """What a trial's config asks for, on C = ``modalities`` and K = ``classes``."""
-        asked = config.model_dump(include={"channels", "residual_units", "network", "resolution"})
+        asked = config.model_dump(include={"channels", "residual_units", "network", "resolution", "neighbours"})
         return cls(modalities=modalities, classes=classes, **asked)
 
 
@@ -48,14 +55,21 @@ def build(architecture: SegmenterArchitecture, seed: int) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = NETWORKS[architecture.network].build(architecture)
-    vars(model)[_NAME] = architecture.network
+        model = NETWORKS[architecture.network].build(
+            architecture.model_copy(update={"modalities": architecture.inputs})
+        )
+    vars(model)[_NAME], vars(model)[_NEIGHBOURS] = architecture.network, architecture.neighbours
     return model
 
 
 def name_of(model: nn.Module) -> str:
     """The name that ``segment.network`` takes for a network that ``build`` gave."""
     return str(vars(model)[_NAME])
+
+
+def neighbours_of(model: nn.Module) -> int:
+    """Slices on either side that a network which ``build`` gave sees beside each slice."""
+    return int(vars(model)[_NEIGHBOURS])
 
 
 def save_segmenter(model: nn.Module, architecture: SegmenterArchitecture, folder: Path) -> None:

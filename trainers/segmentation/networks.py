@@ -29,6 +29,7 @@ class NetworkShape(Config):
     """What a network is built for."""
 
     modalities: int
+    """Channels of an image."""
     classes: int
     """Background included."""
     channels: Channels

@@ -18,6 +18,7 @@ from medsweep.trainers.segmentation.network import (
     SegmenterArchitecture,
     load_segmenter,
     most_likely,
+    neighbours_of,
     probabilities,
 )
 
@@ -39,10 +40,12 @@ def segment_volume(model: nn.Module, data: SliceSet, patient: str) -> NDArray[np
 
 def volume_probabilities(model: nn.Module, images_ZCRR: NDArray[np.float32], resize: Resize) -> Iterator[Tensor]:
     """Class probabilities of a patient's slices on the original grid, some (n, K, H, W) at a time, on the device."""
-    device = next(model.parameters()).device
-    for batch_BCRR in torch.from_numpy(images_ZCRR).split(BATCH):
+    device, slices, reach = next(model.parameters()).device, len(images_ZCRR), neighbours_of(model)
+    around = np.arange(slices)[:, None] + np.arange(-reach, reach + 1)
+    for rows_BS in np.split(around.clip(0, slices - 1), range(BATCH, slices, BATCH)):
+        batch_BCRR = images_ZCRR[rows_BS].reshape(len(rows_BS), -1, *images_ZCRR.shape[2:])
         # a few at a time, which on a CPU stay in its cache
-        for some_BKRR in probabilities(model, batch_BCRR.to(device)).split(ENLARGED):
+        for some_BKRR in probabilities(model, torch.from_numpy(batch_BCRR).to(device)).split(ENLARGED):
             yield enlarged(some_BKRR, resize)
 
 

@@ -33,6 +33,19 @@ class SliceRows:
     masks: NDArray[np.uint8]
     """(N, R, R)"""
     rows: NDArray[np.int64]
+    beside: NDArray[np.int64] | None = None
+    """Rows of all slices that are seen for each of ``rows``, (n, S); None where it is the slice alone."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of a sample."""
+        return int(self.images.shape[1]) * (1 if self.beside is None else self.beside.shape[1])
+
+    def read(self, places_n: NDArray[np.int64]) -> tuple[NDArray[np.floating[Any]], NDArray[np.uint8]]:
+        """Images (n, channels, R, R) and masks of some of ``rows``."""
+        rows = self.rows[places_n]
+        seen = rows if self.beside is None else self.beside[places_n].ravel()
+        return self.images[seen].reshape(len(rows), self.channels, *self.images.shape[2:]), self.masks[rows]
 
 
 class TrainingSamples:
@@ -79,20 +92,19 @@ class TrainingSamples:
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         shape = (len(positions), *self._sets[0].masks.shape[1:])
-        images = np.empty((len(positions), self._sets[0].images.shape[1], *shape[1:]), np.float32)
+        images = np.empty((len(positions), self._sets[0].channels, *shape[1:]), np.float32)
         masks = np.empty(shape, np.uint8)
         first = 0
         for rows in self._sets:
             here = np.flatnonzero((positions >= first) & (positions < first + len(rows.rows)))
-            chosen = rows.rows[positions[here] - first]
-            images[here], masks[here] = rows.images[chosen], rows.masks[chosen]
+            images[here], masks[here] = rows.read(positions[here] - first)
             first += len(rows.rows)
         return upload(torch.from_numpy(images), self.device), upload(torch.from_numpy(masks), self.device)
 
     def _fits(self, gpu_share: float) -> bool:
         if self.device.type != "cuda":
             return False
-        each = 4 * int(np.prod(self._sets[0].images.shape[1:])) + int(np.prod(self._sets[0].masks.shape[1:]))
+        each = (4 * self._sets[0].channels + 1) * int(np.prod(self._sets[0].masks.shape[1:]))
         total = torch.cuda.get_device_properties(self.device).total_memory
         return (self.real + self.synthetic) * each <= gpu_share * total / RESIDENT
 
@@ -120,7 +132,8 @@ def gather(
             f"no slice of the {len(train)} training patients has a labelled pixel that segment.slices: {config.slices} "
             "takes; take more patients"
         )
-    real = SliceRows(data.images, data.masks, rows)
+    beside = data.beside(rows, config.neighbours) if config.neighbours else None
+    real = SliceRows(data.images, data.masks, rows, beside)
     if config.count == 0:
         return TrainingSamples(real, None, device, gpu_share=gpu_share, ignores=data.ignores)
     pool = Pool.open(inputs["pool"], data.images.shape[1:])

@@ -17,7 +17,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.files import file_name
 from medsweep.trainers.measures.structures import volume_ml
-from medsweep.trainers.segmentation.network import most_likely, predict
+from medsweep.trainers.segmentation.network import most_likely, neighbours_of, predict
 from medsweep.trainers.segmentation.predictions import open_network, volume_probabilities, whole_nifti
 
 T = TypeVar("T", bound=np.generic)
@@ -56,7 +56,7 @@ class Segmenter(nn.Module):
         return self.data.classes
 
     def forward(self, images_NCRR: Tensor) -> Tensor:
-        """Logits (N, K, R, R) of prepared slices."""
+        """Logits (N, K, R, R) of prepared slices, each with its neighbours before and behind it where it reads any."""
         logits_NKRR: Tensor = self.model(images_NCRR)
         return logits_NKRR
 
@@ -99,7 +99,8 @@ class Segmenter(nn.Module):
 
     def _of_slices(self, images_NCRR: NDArray[np.floating[Any]] | Tensor) -> Tensor:
         """Probabilities (N, K, R, R) on the CPU."""
-        wanted = (len(self.modalities), self.data.resolution, self.data.resolution)
+        channels = len(self.modalities) * (1 + 2 * neighbours_of(self.model))
+        wanted = (channels, self.data.resolution, self.data.resolution)
         if images_NCRR.shape[1:] != wanted:
             raise UserError(
                 f"slices of shape {tuple(images_NCRR.shape)} are given, and the network reads "
