@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,24 @@ class TrainedGenerator(Protocol):
         """Pairs for random numbers, and for masks where it paints images for masks."""
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How generators draw that come to a sample in steps."""
+
+    steps: int = 25
+    """Steps from noise to a sample."""
+    guidance: float = 1.0
+    """How much more the mask weighs than it did in training; 1 leaves it as it was."""
+
+
+@runtime_checkable
+class StepwiseGenerator(TrainedGenerator, Protocol):
+    """A generator that comes to a sample in steps."""
+
+    def asked(self, sampling: Sampling) -> TrainedGenerator:
+        """The same generator, drawing as it is asked to."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GeneratorFamily:
     """One family of generators. Its name is that of its stage, and of the section of a sweep that holds its settings.
@@ -62,6 +80,9 @@ class GeneratorFamily:
     """Whether a trial's generator makes images, so that its ``real.png`` shows pairs."""
     load: Callable[[Path, str], TrainedGenerator]
     """The generator published in a folder, on a device."""
+    stepwise: bool = False
+    """Whether it loads a ``StepwiseGenerator``, for which ``synthesise.steps`` and ``guidance`` take the place of
+    ``truncation``."""
 
 
 def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArray[np.int64]]:

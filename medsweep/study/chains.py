@@ -95,7 +95,7 @@ class Chains:
             inputs["pool"] = self._delivered(cell)
             if settings.segment.min_iou > 0:
                 inputs["scores"] = self._assess(cell, inputs["pool"], self._reference(cell))
-            if settings.assess.enabled:
+            if settings.assess.enabled or _memorises(settings):
                 self.extras += self._assessments(cell, inputs["pool"])
         training = _segment(settings, cell.fold, cell.seed)
         network = builder.add("segment", training, inputs)
@@ -123,8 +123,7 @@ class Chains:
                 reads["reference"] = self._reference(cell)
             inputs[role] = cell.builder.add(family.stage.name, generator, reads)
         config = synthesis.SynthesiseConfig(
-            truncation=settings.synthesise.truncation,
-            **synthesis.mask_fields(settings.synthesise, settings.gan.pipeline),
+            **synthesis.sampling_fields(settings.synthesise, settings.gan.pipeline),
             count=self.pool_size(settings),
             unit=settings.synthesise.unit,
             pipeline=settings.gan.pipeline,
@@ -252,6 +251,11 @@ def _generator_key(settings: Settings) -> str:
     pipeline = settings.gan.pipeline
     families = {family.stage.name: settings.of_family(family) for family, _ in PIPELINES[pipeline].generators.values()}
     return canonical({"data": settings.data, "pipeline": pipeline, "families": families, "synthesise": dose_free})
+
+
+def _memorises(settings: Settings) -> bool:
+    """Whether the pool is from a diffusion model, which may learn a small set by heart, so it is always assessed."""
+    return settings.synthesise.folder is None and PIPELINES[settings.gan.pipeline].stepwise
 
 
 def fold_of(settings: Settings, replicate: Replicate) -> Fold:

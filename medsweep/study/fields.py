@@ -14,7 +14,7 @@ SETTINGS: Final = tuple(SCHEMA.settings.model_fields)
 """Sections of the file that stages read."""
 FROM_PLAN: Final[Mapping[str, tuple[str, ...]]] = {
     "data.patients": tuple(name for name in STAGES if name != "prepare"),
-    "gan.pipeline": ("gan", "synthesise"),
+    "gan.pipeline": ("gan", "diffusion", "synthesise"),
     "synthesise.count": ("synthesise", "import", "treat", "segment", "diagnose"),
     "synthesise.unit": ("synthesise", "import", "treat", "segment", "diagnose"),
     "synthesise.folder": ("import",),

@@ -19,6 +19,8 @@ from medsweep.trainers.assessment import assess
 from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.diagnosis import config as diagnose_config
 from medsweep.trainers.diagnosis import diagnose
+from medsweep.trainers.diffusion.config import DiffusionSettings
+from medsweep.trainers.diffusion.train import DIFFUSION
 from medsweep.trainers.generators import GeneratorFamily
 from medsweep.trainers.scoring import score
 from medsweep.trainers.segmentation import config as segment_config
@@ -44,8 +46,9 @@ class GanSection(GanSettings):
     """``gan:`` the generators of an arm."""
 
     pipeline: PipelineName = "mc-sg"
-    """``b-sg``: one generator for pairs; ``mc-sg``: masks, then images; ``c-sg``: images for real training masks; or
-    the name of a pipeline that an installed package brings along."""
+    """``b-sg``: one generator for pairs; ``mc-sg``: masks, then images; ``c-sg``: images for real training masks;
+    ``b-dm`` and ``c-dm``: a diffusion model for pairs, or for images of real training masks; or the name of a pipeline
+    that an installed package brings along."""
 
 
 class SynthesiseSection(synthesis.SynthesiseSettings):
@@ -76,7 +79,7 @@ class AssessSection(assess_config.AssessSettings):
     """``assess:`` scores of the pools."""
 
     enabled: bool = True
-    """Whether pools are assessed that no filter needs scores of."""
+    """Whether pools are assessed that no filter needs scores of; those of diffusion models always are."""
     judge: Literal["control", "left-out", "both"] | None = None
     """Whose view masks are compared with: ``control``, its segmenter; ``left-out``, the same fitted on the training
     patients that the study leaves out, whom no generator has seen; ``both``: each of them. None takes ``left-out``
@@ -90,7 +93,9 @@ class OurSections(Config):
     data: DataSection
     """The dataset, its slices, and how many training patients the study is allowed."""
     gan: GanSection = GanSection()
-    """The generators."""
+    """The generators: which ones make pairs, and how StyleGAN2 is trained."""
+    diffusion: DiffusionSettings = DiffusionSettings()
+    """The diffusion models, where ``gan.pipeline`` names one."""
     synthesise: SynthesiseSection = SynthesiseSection()
     """How much is made of what the generators learned."""
     treat: treatments.TreatSettings = treatments.TreatSettings()
@@ -141,7 +146,7 @@ def with_families(ours: type[OurSections], families: Mapping[str, GeneratorFamil
     """
     more: dict[str, Any] = {}
     for name, family in families.items():
-        if family is STYLEGAN2:
+        if family in (STYLEGAN2, DIFFUSION):
             continue
         if name in ours.model_fields:
             raise UserError(f"a generator family is called {name!r}, as a section of sweep files is; rename its stage")

@@ -3,20 +3,18 @@
 N samples, C channels, K classes, R pixels, L style layers, D latent dimensions.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from medsweep.identity import derive_seed
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.networks import Generator
 from medsweep.trainers.training.accumulation import MicroBatch, normal, uniform
-from medsweep.trainers.training.restore import random_state, restore_random
+from medsweep.trainers.training.rows import SeededRows
 
 
 @dataclass(frozen=True)
@@ -60,23 +58,12 @@ def pairs_of(data: TrainingSet, rows: Tensor, config: GanConfig) -> PairBatch:
     return PairBatch(images, channels)
 
 
-BATCHES_AHEAD = 1000
-"""How many batches of rows are drawn and brought to the device at once, since every copy from the host waits."""
-
-
-class Batches:
-    """Batches and latents of one training, all from seeded generators whose states are part of a checkpoint.
-
-    No step waits for the device here, but for one in ``BATCHES_AHEAD`` that brings rows to it.
-    """
+class Batches(SeededRows):
+    """Batches and latents of one training, all from seeded generators whose states are part of a checkpoint."""
 
     def __init__(self, config: GanConfig, data: TrainingSet, device: str, purpose: tuple[str | int, ...]):
-        self.config, self.data, self.device = config, data, device
-        self._purpose = purpose
-        self.host_random = torch.Generator().manual_seed(derive_seed(*purpose, "host"))
-        self.random = torch.Generator(device).manual_seed(derive_seed(*purpose, "device"))
-        self._order = torch.empty(0, dtype=torch.int64, device=device)
-        """Rows of the slices in the order in which they come next."""
+        super().__init__(len(data), config.batch_size, device, purpose)
+        self.config, self.data = config, data
         self._rows: Callable[[], Tensor] = self.next_rows
 
     @contextmanager
@@ -107,16 +94,6 @@ class Batches:
         rows = self._rows()[:count]
         return MaskBatch(self.data.channels[rows].float(), rows)
 
-    def next_rows(self) -> Tensor:
-        """The next batch of rows, int64 (N,) on the device; all are drawn once before any is drawn again."""
-        count = self.config.batch_size
-        if len(self._order) < count:
-            rounds = range(-(-BATCHES_AHEAD * count // len(self.data)))
-            drawn = torch.cat([torch.randperm(len(self.data), generator=self.host_random) for _ in rounds])
-            self._order = torch.cat([self._order, drawn.to(self.device)])
-        rows, self._order = self._order[:count], self._order[count:]
-        return rows
-
     def styles(self, g: Generator, count: int, *, track: bool = False) -> Tensor:
         """One w per layer (N, L, D), with style mixing (Karras et al. 2019, section 3.1).
 
@@ -133,17 +110,3 @@ class Batches:
         first_of_other = torch.where(chance < mixing, 1 + (place * (layers - 1)).long(), layers)
         own_L1 = (torch.arange(layers, device=device) < first_of_other)[:, None]
         return torch.where(own_L1, w_ND[:, None], mapped[count:, None])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Data order and random generators."""
-        return {
-            "order": self._order,
-            "host_random": self.host_random.get_state(),
-            "random": random_state(self.random),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any], step: int) -> str | None:
-        """Return to what ``state_dict`` returned after ``step``, and say what could not be returned to."""
-        self._order = state["order"].to(self.device)
-        self.host_random.set_state(state["host_random"])
-        return restore_random(self.random, state["random"], derive_seed(*self._purpose, "device", step))

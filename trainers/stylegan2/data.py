@@ -1,20 +1,34 @@
-"""What a GAN is fitted on: the foreground slices of one fold's training patients, and the order they are drawn in."""
+"""What a generator is fitted on: the foreground slices of one fold's training patients."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medsweep.data.folds import split
+from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.generators import training_rows
-from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.config import MaskForm
 from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.masks import encode
+
+
+class Asked(Protocol):
+    """What the config of a generator says of its training slices."""
+
+    @property
+    def fold(self) -> Fold: ...
+    @property
+    def resolution(self) -> int: ...
+    @property
+    def mask_form(self) -> MaskForm: ...
+    @property
+    def mask_clip_px(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,7 @@ class TrainingSet:
     """Foreground slices of the fold's validation patients, which are looked at and never fitted on."""
 
     @classmethod
-    def load(cls, config: GanConfig, folder: Path, device: str) -> "TrainingSet":
+    def load(cls, config: Asked, folder: Path, device: str) -> "TrainingSet":
         """Read the slices of the fold's training patients, and apart from them those of its validation patients.
 
         Raises:
@@ -43,8 +57,8 @@ class TrainingSet:
         slices = SliceSet.open(folder)
         if slices.resolution != config.resolution:
             raise UserError(
-                f"the GAN is configured for {config.resolution} px, the prepared slices have {slices.resolution} px; "
-                "set both from data.resolution"
+                f"the generator is configured for {config.resolution} px, the prepared slices have "
+                f"{slices.resolution} px; set both from data.resolution"
             )
         patients, rows = training_rows(slices, config.fold)
         watched = split(slices.patients, config.fold).validation

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.plugins import brought_along
-from medsweep.trainers.generators import GeneratorFamily, TrainedGenerator
+from medsweep.trainers.diffusion.train import DIFFUSION
+from medsweep.trainers.generators import GeneratorFamily, Sampling, StepwiseGenerator, TrainedGenerator
 from medsweep.trainers.stylegan2.train import STYLEGAN2
 from medsweep.trainers.synthesis.recipe import Pipeline, images_for_real_masks, masks_then_images, pairs
 
@@ -37,6 +38,8 @@ OURS: Final[dict[str, Pipeline]] = {
     "b-sg": Pipeline({"joint": (STYLEGAN2, "b-sg")}, pairs),
     "mc-sg": Pipeline({"mask": (STYLEGAN2, "m-sg"), "image": (STYLEGAN2, "c-sg")}, masks_then_images),
     "c-sg": Pipeline({"image": (STYLEGAN2, "c-sg")}, images_for_real_masks, paints_real_masks=True),
+    "b-dm": Pipeline({"joint": (DIFFUSION, "b-dm")}, pairs),
+    "c-dm": Pipeline({"image": (DIFFUSION, "c-dm")}, images_for_real_masks, paints_real_masks=True),
 }
 
 PIPELINES: Final[dict[str, Pipeline]] = OURS | brought_along(GROUP, Pipeline, "pipeline", OURS)
@@ -54,9 +57,9 @@ ROLES: Final = frozenset(role for pipeline in PIPELINES.values() for role in pip
 
 
 def load_generators(
-    pipeline: Pipeline, inputs: Mapping[str, Path], slices: SliceSet, device: str
+    pipeline: Pipeline, inputs: Mapping[str, Path], slices: SliceSet, device: str, sampling: Sampling
 ) -> dict[str, TrainedGenerator]:
-    """The trained generators of a pipeline by role.
+    """The trained generators of a pipeline by role; those that draw in steps do so as ``sampling`` says.
 
     Raises:
         UserError: a generator was fitted to other slices.
@@ -69,4 +72,7 @@ def load_generators(
                 f"the {role} generator was fitted to (pixels, modalities, classes) = {generator.fitted_to}, the "
                 f"prepared slices have {prepared}; train it again on these slices"
             )
-    return generators
+    return {
+        role: generator.asked(sampling) if isinstance(generator, StepwiseGenerator) else generator
+        for role, generator in generators.items()
+    }

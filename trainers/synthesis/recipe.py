@@ -62,6 +62,11 @@ class Pipeline:
     """Samples ``first`` to ``first + BATCH``."""
     paints_real_masks: bool = False
 
+    @property
+    def stepwise(self) -> bool:
+        """Whether a generator of it comes to a sample in steps."""
+        return any(family.stepwise for family, _ in self.generators.values())
+
 
 def pairs(recipe: Recipe, first: int) -> PoolBatch:
     """One latent gives the pair."""

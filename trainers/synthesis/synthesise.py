@@ -17,14 +17,14 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from medsweep.config import EXTENT, Config
+from medsweep.config import EXTENT, LATER, Config
 from medsweep.data.fitted_on import require_within, write_fitted_on
 from medsweep.data.folds import Fold, unused_patients, with_all_patients
 from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
-from medsweep.trainers.generators import training_rows
+from medsweep.trainers.generators import Sampling, training_rows
 from medsweep.trainers.measures.mask_validity import change_counts, postprocess, summary, valid_share, validity
 from medsweep.trainers.synthesis.pipelines import PIPELINES, PipelineName, load_generators
 from medsweep.trainers.synthesis.real_masks import Perturbation, RealMasks
@@ -43,6 +43,9 @@ SECONDS_PER_SLICE = 0.5
 GPU_SECONDS_PER_SLICE = 0.02
 """With a GPU most of it is what the CPU does to masks; a guess until ``benchmarks/gpu.py`` measures it."""
 
+STEP_PASSES = 1.2
+"""What a step of a diffusion model costs, in passes through a generator that draws at once."""
+
 COMPARED = 512
 """Real masks, evenly spread, that generated ones are compared with."""
 
@@ -53,16 +56,22 @@ class SynthesiseSettings(Config):
     """The ``synthesise:`` section of a sweep, without the counts, which belong to its arms."""
 
     truncation: float = Field(default=1.0, ge=0, le=1)
-    """How far latents keep from their mean (psi); 1 keeps the whole variety, 0 leaves one picture."""
+    """How far latents keep from their mean (psi); 1 keeps the whole variety, 0 leaves one picture. Diffusion has
+    none."""
+    steps: Annotated[int, Field(ge=2), LATER] = 25
+    """Diffusion: steps from noise to a sample, each of which asks the network twice."""
+    guidance: Annotated[float, Field(ge=0), LATER] = 1.0
+    """C-DM: how much more the mask weighs than it did in training (classifier-free guidance); 1 leaves it as it was, 0
+    hides the mask. Any other value asks the network twice as often."""
     postprocess: tuple[Step, ...] = ()
     """What is done to generated masks, in this order, before C-SG or the U-Net sees them."""
     min_area_px: int = Field(default=10, ge=1)
     """Components below this many pixels are what ``min-area`` takes away."""
     masks: Literal["training", "held-out"] = "training"
-    """Whose real masks C-SG alone paints: those of the training patients, or of those that ``data.patients`` leaves
-    out, whom no generator has seen."""
+    """Whose real masks are painted by C-SG or C-DM alone: those of the training patients, or of those that
+    ``data.patients`` leaves out, whom no generator has seen."""
     perturb: Perturbation = Perturbation()
-    """What is done to these masks before C-SG sees them."""
+    """What is done to these masks before they are painted."""
 
 
 class SynthesiseConfig(SynthesiseSettings, FittedConfig):
@@ -72,7 +81,7 @@ class SynthesiseConfig(SynthesiseSettings, FittedConfig):
     unit: Literal["slices", "patients"]
     """What ``count`` counts; a synthetic patient has as many slices as a training patient on average."""
     pipeline: PipelineName
-    """B-SG pairs; M-SG masks and C-SG images for them; C-SG images for real masks."""
+    """Which generators make pairs, or masks and then images for them, or images for real masks."""
     resolution: int = Field(ge=8)
     """Side of a slice in pixels."""
 
@@ -81,8 +90,10 @@ class SynthesiseConfig(SynthesiseSettings, FittedConfig):
         if not PIPELINES[self.pipeline].paints_real_masks and (
             self.masks != "training" or not self.perturb.changes_nothing
         ):
+            painters = ", ".join(name for name, pipeline in PIPELINES.items() if pipeline.paints_real_masks)
             raise ValueError(
-                f"masks and perturb are read by the pipeline c-sg alone, not by {self.pipeline}; remove them"
+                f"masks and perturb are read by pipelines of real masks alone ({painters}), not by {self.pipeline}; "
+                "remove them"
             )
         if self.masks == "held-out" and self.fold.patients is None:
             raise ValueError(
@@ -105,10 +116,11 @@ class SynthesiseConfig(SynthesiseSettings, FittedConfig):
         return self.resolution
 
 
-def mask_fields(settings: SynthesiseSettings, pipeline: PipelineName) -> dict[str, Any]:
-    """The fields on masks, neutral where ``pipeline`` does not read them.
+def sampling_fields(settings: SynthesiseSettings, pipeline: PipelineName) -> dict[str, Any]:
+    """All fields, neutral where ``pipeline`` does not read them.
 
-    A pipeline that paints real masks has no generated masks to clean, the others have no real ones.
+    A pipeline that paints real masks has no generated masks to clean, the others have no real ones. Latents are drawn
+    towards their mean where no generator works in steps.
     """
     neutral = SynthesiseSettings()
     paints_real_masks = PIPELINES[pipeline].paints_real_masks
@@ -116,7 +128,13 @@ def mask_fields(settings: SynthesiseSettings, pipeline: PipelineName) -> dict[st
     real = settings if paints_real_masks else neutral
     cut = generated if "min-area" in generated.postprocess else neutral
     cleaning = {"postprocess": generated.postprocess, "min_area_px": cut.min_area_px}
-    return cleaning | {"masks": real.masks, "perturb": real.perturb}
+    stepwise = PIPELINES[pipeline].stepwise
+    drawing = {
+        "truncation": (neutral if stepwise else settings).truncation,
+        "steps": (settings if stepwise else neutral).steps,
+        "guidance": (settings if stepwise and paints_real_masks else neutral).guidance,
+    }
+    return cleaning | drawing | {"masks": real.masks, "perturb": real.perturb}
 
 
 def hours(config: SynthesiseConfig) -> float:
@@ -131,7 +149,11 @@ def gpu_hours(config: SynthesiseConfig) -> float:
 
 def _seconds(config: SynthesiseConfig, per_slice: float) -> float:
     slices = config.count * (SLICES_PER_PATIENT if config.unit == "patients" else 1)
-    return slices * per_slice * (config.resolution / 256) ** 2 * len(PIPELINES[config.pipeline].generators)
+    pipeline = PIPELINES[config.pipeline]
+    passes = float(len(pipeline.generators))
+    if pipeline.stepwise:
+        passes *= STEP_PASSES * config.steps * (1 if config.guidance == 1 else 2)
+    return slices * per_slice * (config.resolution / 256) ** 2 * passes
 
 
 def probe(config: SynthesiseConfig) -> SynthesiseConfig:
@@ -162,7 +184,9 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     cleaner = MaskCleaner(config.postprocess, config.min_area_px, len(slices.classes))
     borrowed, painted_rows = painted(config, slices, rows)
     recipe = Recipe(
-        generators=load_generators(pipeline, inputs, slices, trial.device),
+        generators=load_generators(
+            pipeline, inputs, slices, trial.device, Sampling(steps=config.steps, guidance=config.guidance)
+        ),
         real_masks=RealMasks(slices, painted_rows, seed, config.perturb),
         seed=seed,
         truncation=config.truncation,

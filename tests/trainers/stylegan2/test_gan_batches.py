@@ -7,7 +7,6 @@ import torch
 from helpers.host_waits import HostWaits
 from medsweep.data.folds import Fold
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
-from medsweep.trainers.stylegan2 import batches
 from medsweep.trainers.stylegan2.batches import Batches
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.data import TrainingSet
@@ -15,6 +14,7 @@ from medsweep.trainers.stylegan2.layers import draw_weights
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.networks import Architecture, Generator
 from medsweep.trainers.stylegan2.resolve import resolve
+from medsweep.trainers.training import rows
 from medsweep.trainers.training.loop import read
 
 TINY = {"batch_size": 4, "latent_dim": 8, "channel_base": 64, "channel_max": 8, "report_every_steps": 100}
@@ -69,7 +69,7 @@ def test_every_way_to_wait_is_counted(work):
 
 
 def test_rows_come_to_the_device_a_thousand_batches_at_a_time(monkeypatch):
-    monkeypatch.setattr(batches, "BATCHES_AHEAD", 6)
+    monkeypatch.setattr(rows, "BATCHES_AHEAD", 6)
     deck = Batches(tiny("b-sg"), range(10), "cpu", ("deck",))
     with HostWaits() as waits:
         drawn = torch.cat([deck.next_rows() for _ in range(15)])

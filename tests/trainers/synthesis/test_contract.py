@@ -24,10 +24,23 @@ TINY = {
     "report_every_steps": 2,
 }  # fmt: skip
 
+DIFFUSION = {"kimg": 0.032, "batch_size": 8, "width": 8, "report_every_steps": 2}
+
 
 class TestMcSg(GeneratorContract):
     pipeline = "mc-sg"
     sections = {"gan": TINY}  # noqa: RUF012
+
+
+class TestBDm(GeneratorContract):
+    pipeline = "b-dm"
+    sections = {"diffusion": DIFFUSION}  # noqa: RUF012
+
+
+@pytest.mark.slow
+class TestCDm(GeneratorContract):
+    pipeline = "c-dm"
+    sections = {"diffusion": DIFFUSION}  # noqa: RUF012
 
 
 class MeanConfig(FittedConfig):

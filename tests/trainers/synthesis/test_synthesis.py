@@ -13,6 +13,7 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.identity import identity
 from medsweep.trainers.measures.mask_validity import change_counts, postprocess, validity
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.stylegan2.config import GanSettings
@@ -28,9 +29,9 @@ from medsweep.trainers.synthesis.synthesise import (
     SynthesiseSettings,
     gpu_hours,
     hours,
-    mask_fields,
     probe,
     run,
+    sampling_fields,
 )
 
 FOLD = Fold(index=0, of=4)
@@ -259,12 +260,30 @@ def test_real_masks_have_no_validity(generators, tmp_path):
 def test_fields_on_masks_are_neutral_where_the_pipeline_does_not_read_them():
     given = SynthesiseSettings(postprocess=("fill-holes", "min-area"), min_area_px=5, masks="held-out", perturb=PERTURB)
     real, generated = {"masks": "held-out", "perturb": PERTURB}, {"postprocess": given.postprocess, "min_area_px": 5}
-    neutral = mask_fields(SynthesiseSettings(), "c-sg")
-    assert neutral == mask_fields(SynthesiseSettings(), "b-sg") == mask_fields(SynthesiseSettings(), "mc-sg")
-    assert mask_fields(given, "c-sg") == neutral | real
-    assert mask_fields(given, "b-sg") == mask_fields(given, "mc-sg") == neutral | generated
+    neutral = sampling_fields(SynthesiseSettings(), "c-sg")
+    assert neutral == sampling_fields(SynthesiseSettings(), "b-sg") == sampling_fields(SynthesiseSettings(), "mc-sg")
+    assert sampling_fields(given, "c-sg") == neutral | real
+    assert sampling_fields(given, "b-sg") == sampling_fields(given, "mc-sg") == neutral | generated
     unread = given.model_copy(update={"postprocess": ("fill-holes",)})
-    assert mask_fields(unread, "b-sg") == neutral | {"postprocess": ("fill-holes",)}
+    assert sampling_fields(unread, "b-sg") == neutral | {"postprocess": ("fill-holes",)}
+
+
+def test_fields_on_steps_are_neutral_where_none_are_taken_and_stay_out_of_old_digests():
+    given = SynthesiseSettings(truncation=0.5, steps=40, guidance=2.0)
+    neutral = sampling_fields(SynthesiseSettings(), "c-sg")
+    assert sampling_fields(given, "c-sg") == neutral | {"truncation": 0.5}
+    assert sampling_fields(given, "b-dm") == neutral | {"steps": 40}
+    assert sampling_fields(given, "c-dm") == neutral | {"steps": 40, "guidance": 2.0}
+    assert {"steps", "guidance"}.isdisjoint(identity(SynthesiseSettings()))
+
+
+def test_steps_and_guidance_are_paid_for():
+    def price(**fields):
+        return hours(
+            SynthesiseConfig(count=10, unit="slices", pipeline="c-dm", fold=FOLD, seed=0, resolution=32, **fields)
+        )
+
+    assert price(steps=50) == pytest.approx(2 * price(steps=25)) == pytest.approx(price(steps=25, guidance=2.0))
 
 
 def test_c_sg_paints_the_masks_of_training_patients_left_out_and_says_who_they_are(few, tmp_path):

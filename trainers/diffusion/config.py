@@ -1,0 +1,105 @@
+"""What a diffusion trial is: the settings of a sweep's ``diffusion:`` section, and the resolved configuration."""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from medsweep.config import Config
+from medsweep.data.folds import Fold
+from medsweep.data.stage_config import FittedConfig
+from medsweep.trainers.stylegan2.config import MaskForm
+
+DiffusionVariant = Literal["b-dm", "c-dm"]
+"""B-DM draws image and mask together, C-DM an image for a given mask."""
+
+LOWEST: Final = 8
+"""Side in pixels of the features of the U-Net's deepest level, which attends to itself."""
+GROUPS: Final = 8
+"""Groups of its normalisation, so widths are multiples of it."""
+MASK_FORM: Final[MaskForm] = "signed-distance"
+
+
+class DiffusionSettings(Config):
+    """The ``diffusion:`` section of a sweep. A field that is None follows from the resolution."""
+
+    kimg: float = Field(default=2000.0, gt=0)
+    """Length of the training in thousands of real slices shown."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Slices in a step; None is 16 up to 64 px and 32 above."""
+    learning_rate: float = Field(default=0.0005, gt=0)
+    """Step size of Adam."""
+    width: Annotated[int, Field(ge=8, multiple_of=GROUPS)] | None = None
+    """Feature maps of the U-Net at full resolution; None is 32 up to 64 px and 64 above. Deeper levels have twice as
+    many, and from the third on four times as many above 64 px."""
+    blocks: int | None = Field(default=None, ge=1)
+    """Residual blocks per level; None is 1 up to 64 px and 2 above."""
+    mask_clip_px: float | None = Field(default=None, gt=0)
+    """Distance in pixels at which the signed distances of masks saturate; None is resolution / 16, at least 2."""
+    noise_mean: float = -1.2
+    """Mean of the logarithm of the noise level in training; larger slices may want more noise."""
+    noise_sd: float = Field(default=1.2, gt=0)
+    """Its standard deviation."""
+    unmasked_share: float = Field(default=0.1, gt=0, lt=1)
+    """C-DM: share of the slices that are shown without their mask, which ``synthesise.guidance`` rests on."""
+    ema_kimg: float = Field(default=500.0, gt=0)
+    """Half-life of the averaged network in thousands of slices; at most a twentieth of those seen so far."""
+    report_every_steps: int = Field(default=100, ge=1)
+    """Steps between two reports of the loss, and two looks at early stopping."""
+
+
+class DiffusionConfig(DiffusionSettings, FittedConfig):
+    """A diffusion trial with nothing left to derive, made by ``resolve``."""
+
+    variant: DiffusionVariant
+    resolution: int
+    """Side of a slice in pixels."""
+    batch_size: int = Field(ge=1)
+    width: int = Field(ge=8, multiple_of=GROUPS)
+    blocks: int = Field(ge=1)
+    mask_clip_px: float = Field(gt=0)
+
+    @property
+    def label(self) -> str:
+        return self.variant
+
+    @property
+    def side_px(self) -> int:
+        return self.resolution
+
+    @property
+    def mask_form(self) -> MaskForm:
+        """How masks are shown: as signed distances alone."""
+        return MASK_FORM
+
+    @property
+    def total_steps(self) -> int:
+        """Optimisation steps that show at least ``kimg`` thousand real slices."""
+        return max(1, -(-round(self.kimg * 1000) // self.batch_size))
+
+    @model_validator(mode="after")
+    def _power_of_two(self) -> Self:
+        if self.resolution not in (16, 32, 64, 128, 256, 512):
+            raise ValueError(f"resolution must be a power of two from 16 to 512, got {self.resolution}")
+        return self
+
+
+def resolve(
+    settings: DiffusionSettings, variant: DiffusionVariant, fold: Fold, seed: int, resolution: int
+) -> DiffusionConfig:
+    """The complete configuration of one training, in which what ``variant`` does not read has a neutral value.
+
+    Raises:
+        ValidationError: ``resolution`` is not a power of two from 16 to 512.
+    """
+    small = resolution <= 64
+    by_resolution: dict[str, Any] = {
+        "batch_size": 16 if small else 32,
+        "width": 32 if small else 64,
+        "blocks": 1 if small else 2,
+        "mask_clip_px": max(2.0, resolution / 16),
+    }
+    fields = dict(settings)
+    fields |= {name: value for name, value in by_resolution.items() if fields[name] is None}
+    if variant == "b-dm":
+        fields["unmasked_share"] = DiffusionSettings.model_fields["unmasked_share"].default
+    return DiffusionConfig(**fields, variant=variant, fold=fold, seed=seed, resolution=resolution)

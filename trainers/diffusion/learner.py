@@ -1,0 +1,185 @@
+"""One step of denoising, and the whole state that the next step depends on."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medsweep.identity import derive_seed
+from medsweep.trainers.diffusion import edm
+from medsweep.trainers.diffusion.config import DiffusionConfig
+from medsweep.trainers.diffusion.network import Denoiser, DenoiserArchitecture, build
+from medsweep.trainers.diffusion.sampler import ChannelScale, DenoiserCard, DiffusionSampler
+from medsweep.trainers.generators import Sampling
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.optimisation import descend
+from medsweep.trainers.training.accumulation import (
+    MicroBatch,
+    Random,
+    Scalars,
+    accumulate,
+    normal,
+    split_batch,
+    uniform,
+)
+from medsweep.trainers.training.pictures import grid_png
+from medsweep.trainers.training.restore import load_optimizer
+from medsweep.trainers.training.rows import SeededRows
+
+EMA_RAMP_UP: Final = 0.05
+"""The half-life of the average is at most this share of the slices seen so far, as in Karras et al. 2022."""
+PAIRS: Final = 16
+COLUMNS: Final = 4
+PICTURES_PER_RUN: Final = 4
+QUICK: Final = Sampling(steps=10)
+"""How pictures are drawn while the training runs."""
+WATCHED: Final = 32
+"""Slices per side whose loss is watched."""
+
+
+class DiffusionLearner:
+    """Denoising score matching with the weights of EDM, Adam and an averaged network.
+
+    ``micro_batches`` is at most the batch; but for rounding nothing depends on it.
+    """
+
+    def __init__(
+        self,
+        config: DiffusionConfig,
+        data: TrainingSet,
+        device: str,
+        *,
+        channels_last: bool = False,
+        micro_batches: int = 1,
+    ):
+        self.config, self._data, self._device = config, data, torch.device(device)
+        modalities, classes = data.images.shape[1], data.channels.shape[1]
+        architecture = DenoiserArchitecture.of(config, modalities, classes)
+        purpose = ("diffusion", config.variant, config.fold.index, config.seed)
+        network = build(architecture, derive_seed(*purpose, "network"))
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.network: Denoiser = network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        self.mean = copy.deepcopy(self.network).requires_grad_(False)
+        self.adam = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        self.rows = SeededRows(len(data), config.batch_size, device, purpose)
+        self._micro_batches = split_batch(config.batch_size, micro_batches)
+        masks = () if config.variant == "c-dm" else data.channels.unbind(1)
+        card = DenoiserCard(
+            variant=config.variant,
+            architecture=architecture,
+            modalities=modalities,
+            classes=classes,
+            mask_clip_px=config.mask_clip_px,
+            intensity=data.intensity,
+            scale=ChannelScale.of([*data.images.unbind(1), *masks]),
+        )
+        self.sampler = DiffusionSampler(card, self.mean)
+        self._grid_seed, self._watch_seed = derive_seed(*purpose, "gallery"), derive_seed(*purpose, "watch")
+        self._done = 0
+
+    def step(self, number: int) -> Scalars:
+        """One step down the loss of a batch; the scalars stay on the device."""
+        self._done = number
+        clean, condition = self._slices(self._data, self.rows.next_rows())
+
+        def loss_of(micro_batch: MicroBatch, random: Random) -> tuple[Tensor, Scalars]:
+            shown = None if condition is None else condition[micro_batch.rows]
+            loss = self._loss(self.network, clean[micro_batch.rows], shown, random)
+            return loss, {"loss": loss.detach()}
+
+        self.adam.zero_grad()
+        means = accumulate(loss_of, self._micro_batches, self.rows.random)
+        means["grad_norm"] = descend(self.adam)
+        self._average(number * self.config.batch_size)
+        return means | (self._watched() if number % self.config.report_every_steps == 0 else {})
+
+    def _slices(self, data: TrainingSet, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What is drawn, at the scale of the network, and for C-DM the masks beside it."""
+        images, masks = data.images[rows], data.channels[rows].float()
+        if self.config.variant == "c-dm":
+            return self.sampler.card.scale.inwards(images), masks
+        return self.sampler.card.scale.inwards(torch.cat([images, masks], dim=1)), None
+
+    def _loss(self, network: Denoiser, clean: Tensor, condition: Tensor | None, random: Random) -> Tensor:
+        """E lambda(s) |D(y + n; s) - y|^2 per channel and pixel (Karras et al. 2022, eq. 8)."""
+        config = self.config
+        levels_N = edm.noise_levels(normal((len(clean),), random, self._device), config.noise_mean, config.noise_sd)
+        noise = normal(clean.shape, random, self._device)
+        if condition is not None:
+            hidden_N = uniform((len(clean),), random, self._device) < config.unmasked_share
+            condition = condition * edm.as_factor(~hidden_N)
+        estimate: Tensor = network(clean + edm.as_factor(levels_N) * noise, levels_N, condition)
+        errors_N = (estimate - clean).square().mean(dim=(1, 2, 3))
+        return (edm.loss_weight(levels_N) * errors_N).mean()
+
+    @torch.no_grad()
+    def _average(self, seen: int) -> None:
+        """Exponential mean of the weights, by a half-life that grows with the slices seen."""
+        half_life = min(self.config.ema_kimg * 1000, seen * EMA_RAMP_UP)
+        weight = 1 - 0.5 ** (self.config.batch_size / half_life)
+        torch._foreach_lerp_(list(self.mean.parameters()), list(self.network.parameters()), weight)
+
+    @torch.no_grad()
+    def _watched(self) -> Scalars:
+        """The averaged network's loss on slices it learns from and on held-out ones, with noise that never changes."""
+        if self._data.held_out is None:
+            return {}
+        found = {}
+        for name, data in (("loss_seen", self._data), ("loss_held_out", self._data.held_out)):
+            clean, condition = self._slices(data, torch.from_numpy(data.spread(WATCHED)).to(self._device))
+            random = torch.Generator(self._device).manual_seed(self._watch_seed)
+            found[name] = self._loss(self.mean, clean, condition, random)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimiser, data order and random generators."""
+        owners = {"network": self.network, "mean": self.mean, "adam": self.adam, "rows": self.rows}
+        return {name: owner.state_dict() for name, owner in owners.items()} | {"step": self._done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> Sequence[str]:
+        """Return to what ``state_dict`` returned; what of it cannot go on here is said."""
+        self.network.load_state_dict(state["network"])
+        self.mean.load_state_dict(state["mean"])
+        load_optimizer(self.adam, state["adam"])
+        self._done = state["step"]
+        note = self.rows.load_state_dict(state["rows"], self._done)
+        return [note] if note else []
+
+    def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
+        """A grid of samples at up to four reports before the last."""
+        total, before = self.config.total_steps, max(0, step - self.config.report_every_steps)
+        if step == total or PICTURES_PER_RUN * step // total == PICTURES_PER_RUN * before // total:
+            return {}
+        path = folder / "samples" / f"{step:06d}.png"
+        return {"samples": self.write_samples(path, self.sampler.asked(QUICK))}
+
+    def write_samples(self, path: Path, sampler: DiffusionSampler | None = None) -> Path:
+        """A grid of samples from noise and masks that never change."""
+        sampler = sampler or self.sampler
+        random = torch.Generator().manual_seed(self._grid_seed)
+        numbers_NS = torch.randn(PAIRS, sampler.numbers_per_sample, generator=random)
+        rows = self._data.spread(PAIRS)
+        made = sampler.sample(numbers_NS, self._data.labels[rows] if self.config.variant == "c-dm" else None)
+        assert made.images is not None
+        return grid_png(path, made.images, made.labels, COLUMNS, value_range=self._range(self._real(rows)))
+
+    def write_real(self, path: Path) -> Path:
+        """A grid of real training pairs."""
+        rows = self._data.spread(PAIRS)
+        real = self._real(rows)
+        return grid_png(path, real, self._data.labels[rows], COLUMNS, value_range=self._range(real))
+
+    def _real(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        images = self._data.images[torch.from_numpy(rows).to(self._device)]
+        values: NDArray[np.float32] = self._data.intensity.to_slices(images).cpu().numpy()
+        return values
+
+    @staticmethod
+    def _range(real_NCRR: NDArray[np.float32]) -> tuple[float, float]:
+        low, high = np.percentile(real_NCRR[:, 0], (0.5, 99.5))
+        return float(low), float(high)

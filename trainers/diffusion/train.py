@@ -1,0 +1,96 @@
+"""The diffusion stage: fit one network on the training patients of one fold and leave it ready for sampling."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from medsweep.data.fitted_on import write_fitted_on
+from medsweep.trainers.diffusion.config import DiffusionConfig, DiffusionSettings, resolve
+from medsweep.trainers.diffusion.learner import DiffusionLearner
+from medsweep.trainers.diffusion.network import DenoiserArchitecture, macs
+from medsweep.trainers.diffusion.sampler import load_denoiser
+from medsweep.trainers.generators import GeneratorFamily
+from medsweep.trainers.stylegan2.cost import CPU_FLOPS, GPU_FLOPS, NOMINAL_CLASSES, NOMINAL_MODALITIES
+from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.device import applied, device_settings
+from medsweep.trainers.stylegan2.train import HARDWARE
+from medsweep.trainers.training.loop import train
+from medsweep.trial import Progress, Stage, Trial
+
+SECONDS_PER_STEP = 0.05
+"""What a step on a CPU costs beside its convolutions."""
+GPU_SECONDS_PER_STEP = 0.02
+"""What a step on a GPU cannot fall below. A guess."""
+
+
+def run(config: DiffusionConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
+    """Train on ``inputs["prepare"]`` and write the averaged network, its card, two grids and the patients it saw.
+
+    Raises:
+        UserError: the prepared slices do not fit the configuration.
+        DivergedError: the loss is no longer finite.
+    """
+    torch.set_num_threads(trial.threads)  # before the device settings are made, which report them
+    settings = device_settings(trial.device, config.resolution)
+    data = TrainingSet.load(config, inputs["prepare"], trial.device)
+    with applied(settings):
+        learner = DiffusionLearner(
+            config, data, trial.device, channels_last=settings.channels_last, micro_batches=trial.micro_batches
+        )
+        yield from train(learner, config.total_steps, trial, report_every_steps=config.report_every_steps)
+    learner.sampler.save(trial.output)
+    learner.write_samples(trial.output / "samples.png")
+    learner.write_real(trial.output / "real.png")
+    write_fitted_on(trial.output, data.patients)
+    # it computes in float32 everywhere
+    hardware = asdict(settings) | {"half_from": None}
+    (trial.output / HARDWARE).write_text(json.dumps(hardware, indent=2, sort_keys=True) + "\n")
+
+
+def flops_per_slice(config: DiffusionConfig) -> float:
+    """Floating-point operations of training per slice shown, two per multiply-add: forward, and twice that backward."""
+    return 6 * macs(**dict(DenoiserArchitecture.of(config, NOMINAL_MODALITIES, NOMINAL_CLASSES)))
+
+
+def hours(config: DiffusionConfig) -> float:
+    """Hours of one CPU core for the whole training."""
+    return config.total_steps * (SECONDS_PER_STEP + config.batch_size * flops_per_slice(config) / CPU_FLOPS) / 3600
+
+
+def gpu_hours(config: DiffusionConfig) -> float:
+    """Hours alone on one GPU for the whole training; no GPU was ever timed."""
+    seconds_per_step = max(GPU_SECONDS_PER_STEP, config.batch_size * flops_per_slice(config) / GPU_FLOPS)
+    return config.total_steps * seconds_per_step / 3600
+
+
+def probe(config: DiffusionConfig) -> DiffusionConfig:
+    """Two steps of the same training; what memory does not depend on is neutral."""
+    neutral = DiffusionSettings()
+    same = {name: getattr(neutral, name) for name in ("noise_mean", "noise_sd", "unmasked_share", "ema_kimg")}
+    fields = dict(config) | same | {"learning_rate": neutral.learning_rate, "mask_clip_px": 1.0}
+    return DiffusionConfig(**fields | {"seed": 0, "kimg": 2 * config.batch_size / 1000, "report_every_steps": 1})
+
+
+DIFFUSION: Final = GeneratorFamily(
+    stage=Stage(
+        name="diffusion",
+        version=1,
+        config=DiffusionConfig,
+        run=run,
+        hours=hours,
+        gpu_hours=gpu_hours,
+        divides=lambda config: config.batch_size,
+        probe=probe,
+        guessed_mib=20,
+    ),
+    settings=DiffusionSettings,
+    resolve=resolve,
+    needs_reference=lambda config: False,
+    emits_images=lambda config: True,
+    load=load_denoiser,
+    stepwise=True,
+)
