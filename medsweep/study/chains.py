@@ -255,7 +255,8 @@ def _generator_key(settings: Settings) -> str:
 
 def _memorises(settings: Settings) -> bool:
     """Whether the pool is from a diffusion model, which may learn a small set by heart, so it is always assessed."""
-    return settings.synthesise.folder is None and PIPELINES[settings.gan.pipeline].stepwise
+    made_here = settings.synthesise.folder is None and not settings.treat.replaces_pool
+    return made_here and PIPELINES[settings.gan.pipeline].stepwise
 
 
 def fold_of(settings: Settings, replicate: Replicate) -> Fold:

@@ -51,6 +51,15 @@ def test_all_pools_of_a_fold_and_judge_are_compared_with_one_real_side(tmp_path:
             assert real.inputs == {"prepare": trial.inputs["prepare"], "judge": trial.inputs["judge"]}
 
 
+def test_a_pool_of_a_diffusion_model_is_always_assessed_and_guided_without_training_anew(tmp_path: Path) -> None:
+    arm = "{gan.pipeline: %s, synthesise.count: 4, assess.enabled: false%s}"
+    plan = planned(tmp_path, {"gan": arm % ("c-sg", "")})
+    assert stages(plan)["assess"] == 0
+    plan = planned(tmp_path, {"plain": arm % ("c-dm", ""), "guided": arm % ("c-dm", ", synthesise.guidance: 2.0")})
+    assert stages(plan)["diffusion"] == 2
+    assert (stages(plan)["synthesise"], stages(plan)["assess"]) == (4, 4)
+
+
 def test_real_slices_that_imitate_a_pool_need_its_generator(tmp_path: Path) -> None:
     both = "[{kind: duplicate-real}, {kind: match-spectrum, target: pool, measured: 2}]"
     plan = planned(tmp_path, {"like b-sg": f"{{treat.treatments: {both}, gan.pipeline: b-sg, synthesise.count: 4}}"})
