@@ -51,9 +51,9 @@ class SimulatedStore(Store):
         """Nobody else is there."""
         return False
 
-    def outcome(self, stage: str, digest: str) -> str | None:
-        """``complete`` once the simulated trial has ended."""
-        return "complete" if digest in self.published else None
+    def has(self, stage: str, digest: str) -> bool:
+        """Whether the simulated trial has ended."""
+        return digest in self.published
 
     def manifest(self, stage: str, digest: str) -> Any:
         """What a ledger reads of a manifest."""

@@ -97,7 +97,11 @@ VERBS: Final[Mapping[str, tuple[Callable[..., int], ...]]] = {
 for panel, verbs in VERBS.items():
     for verb in verbs:
         app.command(verb.__name__.removesuffix("_report"), rich_help_panel=panel)(with_plain_errors(verb))
-app.add_typer(_group("The folder of finished trials.", upkeep.verify), name="store", rich_help_panel=STORE)
+app.add_typer(
+    _group("The folder of finished trials, or its bucket.", upkeep.verify, upkeep.copy),
+    name="store",
+    rich_help_panel=STORE,
+)
 app.add_typer(_group("A sweep as runs of W&B.", wandb.build, wandb.push), name="wandb", rich_help_panel=WANDB)
 app.add_typer(
     _group(

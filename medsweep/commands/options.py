@@ -17,11 +17,18 @@ SweepPath = Annotated[
     Path, typer.Argument(metavar="SWEEP", help="YAML file of a sweep, or the name of one that medsweep brings along.")
 ]
 StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")]
+StoreUrl = Annotated[
+    str,
+    typer.Option(
+        "--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials, or a bucket: s3://, gs:// or az://."
+    ),
+]
 ResultsPath = Annotated[Path | None, typer.Option("--results", help="Folder for tables and report \\[results/NAME].")]
 Rehash = Annotated[bool, typer.Option("--rehash", help="Read all data files anew, whatever is remembered of them.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 STORE: Final = Path("store")
+STORE_URL: Final = str(STORE)
 ROOM: Final = 2**20
 """Bytes that a folder for results must take: a small report with its tables."""
 

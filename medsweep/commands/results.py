@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from medsweep.commands.options import STORE, AsJson, ResultsPath, StorePath, SweepPath
+from medsweep.commands.options import STORE, STORE_URL, AsJson, ResultsPath, StorePath, StoreUrl, SweepPath
 from medsweep.commands.typed import command_line
 from medsweep.errors import UserError
+from medsweep.store.location import Location, location
 
 if TYPE_CHECKING:
     from medsweep.analysis.report.page import Format
 
 
-def results(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None, as_json: AsJson = False) -> int:
+def results(sweep: SweepPath, store: StoreUrl = STORE_URL, results: ResultsPath = None, as_json: AsJson = False) -> int:
     """Write the tidy tables as parquet and CSV from what is published."""
     from medsweep.commands import documents, look_views
     from medsweep.study import session
     from medsweep.study.tables import write_tables
 
-    opened = session.open_sweep(sweep, store, to="read")
+    opened = session.open_sweep(sweep, location(store), to="read")
     if opened.look is not None:
         typer.echo(look_views.progress_sentence(opened.look), err=True)
     written = list(write_tables(opened.tables(), opened.folder(results)))
@@ -41,7 +42,7 @@ def analyse(  # noqa: PLR0917
             help="Files or names of sweeps that ask the same of other data; or .csv, .tsv or .parquet files of scores.",
         ),
     ],
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     results: Annotated[
         Path | None,
         typer.Option("--results", "--out", help="Folder for tables and report \\[results/NAME; of several, results]."),
@@ -81,11 +82,11 @@ def analyse(  # noqa: PLR0917
     if tables.are_tables(sweeps):
         return tables.analyse_tables(sweeps, results, chosen, control, **settings)
     _refuse_for_sweeps({"control": control, **settings})
-    _analyse_sweeps(sweeps, store, results, chosen)
+    _analyse_sweeps(sweeps, location(store), results, chosen)
     return 0
 
 
-def _analyse_sweeps(sweeps: Sequence[Path], store: Path, results: Path | None, formats: "Sequence[Format]") -> None:
+def _analyse_sweeps(sweeps: Sequence[Path], store: Location, results: Path | None, formats: "Sequence[Format]") -> None:
     from medsweep.commands import views
     from medsweep.study import report, session
 
@@ -134,7 +135,7 @@ def predict(  # noqa: PLR0917
         bool, typer.Option("--probabilities", help="With --on, also write a map of probabilities per class.")
     ] = False,
     device: Annotated[str, typer.Option(help="With --on, where networks compute: cpu or cuda.")] = "cpu",
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
 ) -> int:
     """Write what the published networks see in their test patients, or in patients without labels, as NIfTI files.
 
@@ -146,7 +147,7 @@ def predict(  # noqa: PLR0917
 
     if patients is None and (ensemble != "none" or probabilities or device != "cpu"):
         raise UserError("--ensemble, --probabilities and --device are for patients without labels; give --on FOLDER")
-    opened = session.open_sweep(sweep, store, to="read")
+    opened = session.open_sweep(sweep, location(store), to="read")
     if patients is None:
         paths = predicting.predict_tested(opened.plan, opened.decisions, opened.store, arm or [], out)
     else:

@@ -62,6 +62,34 @@ def verify(
     return 1 if damaged or unread else 0
 
 
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Folder, or bucket, of the store to copy.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Folder, or bucket and prefix, that gets what it lacks.")],
+) -> int:
+    """Copy finished trials, plans and notes; every file is checked. After an interruption, run it again."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from medsweep.store.copying import copy_store
+    from medsweep.store.location import location
+    from medsweep.store.opening import open_store
+
+    here, there = open_store(location(source), "read"), open_store(location(target), "run")
+    if here.location == there.location:
+        raise UserError(f"{source} and {target} are one store; name another to copy to")
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("copying", total=sum(len(here.listing(name)) for name in here.stages()))
+        copied = copy_store(here, there, lambda: progress.advance(task))
+    for line in copied.left:
+        typer.echo(f"not copied: {line}")
+    typer.echo(
+        f"copied {copied.trials} trial(s) and {copied.small} small file(s) from {here} to {there}; "
+        f"{copied.there} trial(s) were there" + (f"; {len(copied.left)} not copied" if copied.left else "")
+    )
+    return 1 if copied.left else 0
+
+
 def gc(
     sweeps: Annotated[
         list[Path] | None,

@@ -8,16 +8,19 @@ import typer
 
 from medsweep.commands.options import (
     STORE,
+    STORE_URL,
     AsJson,
     Rehash,
     ResultsPath,
     StorePath,
+    StoreUrl,
     SweepPath,
     require_folder,
 )
 from medsweep.commands.typed import command_line, typed
 from medsweep.durations import people_hours
 from medsweep.errors import UserError
+from medsweep.store.location import location
 from medsweep.store.store import DamagedError
 
 ASKED_HOURS: Final = 24.0
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 def plan(
     sweep: SweepPath,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     show_all: Annotated[bool, typer.Option("--all", help="List every trial.")] = False,
     rehash: Rehash = False,
     as_json: AsJson = False,
@@ -40,7 +43,7 @@ def plan(
     from medsweep.commands import documents, look_views, search_views, views
     from medsweep.study import session
 
-    opened = session.open_sweep(sweep, store, rehash=rehash)
+    opened = session.open_sweep(sweep, location(store), rehash=rehash)
     if as_json:
         documents.print_json(documents.plan_document(opened))
         return 0
@@ -57,7 +60,7 @@ def plan(
 
 def run(  # noqa: PLR0917
     sweep: SweepPath,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     results: ResultsPath = None,
     runner: Annotated[
         Literal["ray", "local"], typer.Option(help="Ray, or one trial after the other in this process.")
@@ -93,13 +96,14 @@ def run(  # noqa: PLR0917
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
     from medsweep.commands import views
-    from medsweep.store.cache import cache_spec
+    from medsweep.store.opening import cache_for
     from medsweep.study import session
 
     _refuse_misplaced(runner, address, cpus, gpus, wait_for_nodes)
-    copies = cache_spec(cache, store)
+    held_in = location(store)
+    copies = cache_for(cache, held_in)
     tracking = _tracking(wandb)
-    opened = session.open_sweep(sweep, store, to="run", rehash=rehash)
+    opened = session.open_sweep(sweep, held_in, to="run", rehash=rehash)
     for line in opened.plan.data_warnings:
         typer.echo(f"medsweep: warning, data: {line}", err=True)
     for line in () if quiet else opened.notes:
@@ -209,12 +213,12 @@ def _tracking(flag: str | None) -> "TrackingMode":
     return tracking
 
 
-def status(sweep: SweepPath, store: StorePath = STORE, as_json: AsJson = False) -> int:
+def status(sweep: SweepPath, store: StoreUrl = STORE_URL, as_json: AsJson = False) -> int:
     """Show which trials are published, running, waiting or failed, whoever runs them."""
     from medsweep.commands import documents, look_views, search_views, views
     from medsweep.study import session
 
-    opened = session.open_sweep(sweep, store, to="read")
+    opened = session.open_sweep(sweep, location(store), to="read")
     if as_json:
         documents.print_json(documents.status_document(opened, views.status_counts(opened)))
         return 0

@@ -16,6 +16,7 @@ from medsweep.execution.plan_tasks import labels_of, tasks_of
 from medsweep.execution.runner import UNGUARDED, Guard, RoundResult, Runner, RunPolicy, holder
 from medsweep.execution.task import RunContext, Task
 from medsweep.stop_signals import stop_signals
+from medsweep.store.opening import store_at
 from medsweep.store.store import DamagedError, Store
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial, decide
 from medsweep.tracking.console import Observer
@@ -108,7 +109,7 @@ class _Course:
     """The plan of one call, which may grow while it runs, and what the store says of it."""
 
     def __init__(self, plan: Plan, context: RunContext, observer: Observer, grow: Grow | None) -> None:
-        self.store, self.state = Store(context.store), _RunState()
+        self.store, self.state = store_at(context.store), _RunState()
         self._context, self._observer, self._grow = context, observer, grow
         self._take(plan)
         self.reused = dict(self.decisions)
@@ -208,6 +209,7 @@ def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool
     Raises:
         UserError: a trial cannot be read, or another version published it.
     """
+    store.look_again()
     published = store.look(
         ((trial.stage, digest) for digest, trial in plan.trials.items()), hashed=set(plan.goals) if hashes else ()
     )
@@ -224,7 +226,7 @@ def decide_checked(plan: Plan, store: Store, observer: Observer, *, hashes: bool
 
 def set_aside(error: DamagedError, store: Store, observer: Observer) -> None:
     """Move a damaged trial away, so that it is run again, and say so."""
-    if store.folder(error.stage, error.digest).is_dir():
+    if store.has(error.stage, error.digest):
         target = store.quarantine(error.stage, error.digest)
         observer.note(f"{error}; it is kept at {target} and run again")
 
@@ -238,7 +240,7 @@ def _account(tasks: list[Task], result: RoundResult, state: _RunState, store: St
         outcome = result.outcomes.get(task.digest)
         if outcome in (None, "blocked", "lease-held"):
             continue
-        if store.folder(task.stage, task.digest).is_dir():
+        if store.has(task.stage, task.digest):
             state.ran[task.stage] += 1
             continue
         if outcome == DamagedError.outcome:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed, short
+from medsweep.store.bucket import BucketError
 from medsweep.store.collection import RETRIED
 from medsweep.store.lease import LeaseHeldError, LeaseLostError
 from medsweep.store.store import DamagedError, Store, free_path
@@ -24,7 +25,7 @@ from medsweep.trial import COMPLETE, DivergedError, PoolDryError, StageEndedErro
 
 OWN_FAILURES = frozenset({"out-of-memory", "disk-full", "read-only", "bad-input", "error"})
 """Outcomes that running the same trial again in the same place would give again."""
-LOST = frozenset({"killed", "lease-lost", "stalled"})
+LOST = frozenset({"killed", "lease-lost", "stalled", BucketError.outcome})
 """Outcomes that say nothing about the trial itself, after which it is free to be tried again."""
 GIVEN_UP = frozenset({"out-of-memory", "error", "killed", "stalled"})
 """Outcomes that a trial may owe to its own config, once it was tried as often as may be; a full disk says nothing."""
@@ -43,6 +44,7 @@ ADVICE: Mapping[str, str] = {
     "bad-input": "mend what the message names, then run the sweep again",
     "killed": "the worker died without a word (host memory, a lost node, a kill); run the sweep again",
     "lease-held": "end that process or let it end, then run the sweep again",
+    BucketError.outcome: "see that the bucket answers, then run the sweep again; nothing finished is lost",
     "lease-lost": "another run took this trial over",
     "stalled": "the attempt note says where it hung; raise the stage's stall_minutes if it merely reports that rarely",
     "read-only": "make the store writable again, then run the sweep again; nothing finished is lost",
@@ -87,6 +89,7 @@ class Attempt:
 _JSON = TypeAdapter(Attempt)
 _BY_TYPE: Mapping[type[BaseException], str] = {
     DamagedError: DamagedError.outcome,
+    BucketError: BucketError.outcome,
     UserError: "bad-input",
     LeaseLostError: "lease-lost",
     LeaseHeldError: "lease-held",
@@ -143,11 +146,13 @@ def write_note(
         damaged=(error.stage, error.digest) if isinstance(error, DamagedError) else None,
     )
     path = note_path(store, stage, digest)
-    with suppress(OSError):
+    with suppress(OSError, BucketError):
+        store.fresh(path, now=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = path.exists() and not path.read_bytes().endswith(b"\n")
         with path.open("ab") as stream:
             stream.write(b"\n" * torn + _JSON.dump_json(attempt) + b"\n")
+        store.shared(path, lines=True)
     return attempt
 
 
@@ -157,9 +162,12 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def notes(store: Store, stage: str, digest: str) -> list[Attempt]:
-    """All notes about a trial, oldest first; lines that a kill or a full disk tore are left out."""
-    path = note_path(store, stage, digest)
+def notes(store: Store, stage: str, digest: str, *, now: bool = False) -> list[Attempt]:
+    """All notes about a trial, oldest first; lines that a kill or a full disk tore are left out.
+
+    Without ``now`` a note of moments ago may be missing.
+    """
+    path = store.fresh(note_path(store, stage, digest), now=now)
     attempts = []
     for line in path.read_bytes().split(b"\n") if path.exists() else []:
         with suppress(ValidationError):

@@ -75,7 +75,7 @@ def sizes_of(trial: PlannedTrial, trials: Mapping[str, PlannedTrial], stages: Ma
 def measured(store: Store, stage: str, shape: str) -> Measured | None:
     """What a probe has left, or None; a torn or foreign file counts as none, so that it is measured again."""
     try:
-        return Measured(**json.loads(_path(store, stage, shape).read_text()))
+        return Measured(**json.loads(store.fresh(_path(store, stage, shape)).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -158,6 +158,7 @@ def probe(
                 path = _path(store, task.stage, task.digest)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, asdict(memory))
+                store.shared(path)
         micro_batches = min(2 * micro_batches, most)
 
 

@@ -6,7 +6,7 @@ from medsweep.execution.gpu_memory import Grant
 from medsweep.execution.memory_probe import probe_of, sized, sizes_of
 from medsweep.execution.task import RunContext, Task
 from medsweep.search.stopping import kinds_of
-from medsweep.store.store import Store
+from medsweep.store.opening import store_at
 from medsweep.sweep.plan import Decision, Plan
 
 
@@ -41,7 +41,7 @@ def tasks_of(
         grant, shape = enlarged.get(digest) or Grant(context.resources_of(trial.stage), 1), ""
         if grant.held.gpus == "auto":
             data = sizes_of(trial, plan.trials, context.stages)
-            grant, shape = sized(grant.held, context.stages[trial.stage], trial.config, data, Store(context.store))
+            grant, shape = sized(grant.held, context.stages[trial.stage], trial.config, data, store_at(context.store))
         task = Task(
             sweep=plan.sweep,
             stage=trial.stage,

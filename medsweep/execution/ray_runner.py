@@ -20,9 +20,9 @@ from medsweep.execution.places import Places, bundle_of, capped, slots
 from medsweep.execution.ray_failures import connect_failure, require_answer, require_shared_memory, start_failure
 from medsweep.execution.ray_thread import GRACE_SECONDS, RayThread
 from medsweep.execution.runner import Ledger, RoundResult, RunPolicy
-from medsweep.execution.task import RunContext, Task, TaskFile
+from medsweep.execution.task import RunContext, Task, TaskFile, as_line
 from medsweep.stop_signals import Stop, stop_signals
-from medsweep.store.store import Store
+from medsweep.store.opening import store_at
 from medsweep.tracking.console import Observer
 
 ENVIRONMENT = {
@@ -107,9 +107,11 @@ class RayRunner:
         cluster = require_cluster(tasks, context, observer, self._stop, self._address, self._wait_minutes)
         if cluster is None:
             return RoundResult(stopped=True)
-        context = replace(context, store=context.store.absolute())  # a path that means the same on every node
-        ledger = Ledger(tasks, Store(context.store), observer, policy)
-        scratch = context.store / ".tune"
+        if isinstance(context.store, Path):
+            context = replace(context, store=context.store.absolute())  # a path that means the same on every node
+        store = store_at(context.store)
+        ledger = Ledger(tasks, store, observer, policy)
+        scratch = store.root / ".tune"
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
         try:
             _tuner(ledger, tasks, context, policy, self._stop, (scratch, name), cluster).fit()
@@ -175,11 +177,12 @@ def _tuner(  # noqa: PLR0917
     coming = [kind.has for kind in cluster.types]
     places = Places(living_nodes, ray.available_resources, ledger.observer.note, policy.clock, coming)
     lines = TaskFile(scratch / name, tasks)
+    place = lines.place if isinstance(context.store, Path) else as_line
     trainable = tune.with_parameters(StageTrainable, context=context, tasks=lines.path)
     return tune.Tuner(
         tune.with_resources(trainable, lambda config: _shape(tuple(config["bundle"].items()))),
         tune_config=tune.TuneConfig(
-            search_alg=PlanSearcher(ledger, places, lambda held: capped(bundle_of(held), cluster.each), lines.place),
+            search_alg=PlanSearcher(ledger, places, lambda held: capped(bundle_of(held), cluster.each), place),
             scheduler=Losses(ledger),
             num_samples=-1,  # until the searcher says FINISHED
             max_concurrent_trials=slots(tasks, cluster.most),

@@ -21,6 +21,7 @@ from medsweep.execution.ray_failures import loss
 from medsweep.execution.runner import Ledger
 from medsweep.execution.task import Place, RunContext, Task, read_task
 from medsweep.stop_signals import Stop
+from medsweep.store.opening import store_at
 from medsweep.store.store import Store, share_with_group
 from medsweep.sweep.file import Resources
 from medsweep.tracking.wandb import live_tracker
@@ -201,11 +202,12 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
     def _require_store(self) -> Store:
         """The store, opened by the first trial of this process, which reports it if this node sees another."""
         if self._store is None:
-            root = self._context.store
-            require_same_store(root, self._tasks, ray.util.get_node_ip_address())
-            share_with_group(root)
-            self._tracker = live_tracker(root / "wandb" / ".live", self._context.tracking)
-            self._store = Store(root)
+            if isinstance(self._context.store, Path):
+                require_same_store(self._context.store, self._tasks, ray.util.get_node_ip_address())
+            store = store_at(self._context.store)
+            share_with_group(store.root)
+            self._tracker = live_tracker(store.root / "wandb" / ".live", self._context.tracking)
+            self._store = store
         return self._store
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from medsweep.execution.places import require_places, stated
 from medsweep.execution.task import RunContext, Task
 from medsweep.identity import short
 from medsweep.stop_signals import stop_signals
-from medsweep.store.lease import holder_of
+from medsweep.store.opening import store_at
 from medsweep.store.store import DamagedError, Store
 from medsweep.tracking.console import Observer
 from medsweep.tracking.wandb import live_tracker
@@ -112,7 +112,7 @@ class Ledger:
                 self._closed, self.result.capped = True, reason
                 return None
             self._policy.guard.started(task)
-        self._notes_before[task.digest] = len(notes(self.store, task.stage, task.digest))
+        self._notes_before[task.digest] = len(notes(self.store, task.stage, task.digest, now=True))
         grant = granted(task, self.store)  # by its probe, which is complete by now
         sized = replace(task, held=grant.held, micro_batches=grant.micro_batches)
         self.frontier.tasks[task.digest] = sized
@@ -148,7 +148,7 @@ class Ledger:
         ):
             return
         self.result.messages[task.digest] = message
-        own = outcome in OWN_FAILURES and not self.store.folder(task.stage, task.digest).is_dir()
+        own = outcome in OWN_FAILURES and not self.store.has(task.stage, task.digest)
         self._closed |= self._policy.fail_fast and own
         for closed in self.frontier.settle(task.digest, outcome):
             blocked = f"its input {task.stage} {short(task.digest)} ended as {outcome}"
@@ -183,7 +183,7 @@ class Ledger:
             return published
         if (reported := self._heard.pop(task.digest, None)) is not None:
             return reported
-        attempts = notes(self.store, task.stage, task.digest)
+        attempts = notes(self.store, task.stage, task.digest, now=True)
         if len(attempts) > self._notes_before[task.digest]:
             return attempts[-1].outcome, attempts[-1].message
         if self._still_leased(task):
@@ -195,7 +195,7 @@ class Ledger:
         if task.is_probe:
             return None if measured(self.store, task.stage, task.digest) is None else (COMPLETE, "")
         try:
-            if self.store.outcome(task.stage, task.digest) is None:
+            if not self.store.has(task.stage, task.digest):
                 return None
             manifest = self.store.manifest(task.stage, task.digest)
         except DamagedError as error:
@@ -220,7 +220,7 @@ def here() -> dict[str, float]:
 
 def holder(task: Task, store: Store) -> str:
     """Who holds a trial, for people: host and process."""
-    owner = holder_of(store.part(task.stage, task.digest))
+    owner = store.holder(task.stage, task.digest)
     return "another worker" if owner is None else f"process {owner.pid} on {owner.host}"
 
 
@@ -234,9 +234,9 @@ class LocalRunner:
             UserError: a trial asks for more than this process may use.
         """
         require_places(stated(tasks, context), [here()], "this machine", "lower it, or run on a larger one")
-        store = Store(context.store)
+        store = store_at(context.store)
         ledger = Ledger(tasks, store, observer, policy)
-        tracker = live_tracker(context.store / "wandb" / ".live", context.tracking)
+        tracker = live_tracker(store.root / "wandb" / ".live", context.tracking)
         try:
             with stop_signals() as stop, raised_in_main_thread() as interrupt:
                 stop.require_none()

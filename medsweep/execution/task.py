@@ -10,6 +10,7 @@ from medsweep.execution.gpu_memory import Gpu
 from medsweep.files import fsync
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
+from medsweep.store.location import Location
 from medsweep.sweep.file import Resources
 from medsweep.tracking.tracker import RunCard, TrackingMode
 from medsweep.trial import Stage
@@ -50,8 +51,8 @@ class Task(RunCard):
 _JSON = TypeAdapter(Task)
 
 
-Place = tuple[int, int]
-"""Offset and length of a line, in bytes."""
+Place = tuple[int, int] | str
+"""Offset and length of a line, in bytes; or the line itself, for nodes that do not see the file."""
 
 
 class TaskFile:
@@ -79,8 +80,15 @@ class TaskFile:
         fsync(self.path)
 
 
+def as_line(task: Task) -> Place:
+    """A task as text."""
+    return _JSON.dump_json(task).decode()
+
+
 def read_task(path: Path, place: Place) -> Task:
     """A task of a ``TaskFile``."""
+    if isinstance(place, str):
+        return _JSON.validate_json(place)
     offset, length = place
     with path.open("rb") as stream:
         stream.seek(offset)
@@ -91,7 +99,7 @@ def read_task(path: Path, place: Place) -> Task:
 class RunContext:
     """Where trials run and who is told. Carried to every worker once."""
 
-    store: Path
+    store: Location
     stages: Mapping[str, Stage]
     resources: Mapping[str, Resources] = field(default_factory=dict)
     tracking: TrackingMode = "disabled"

@@ -39,6 +39,7 @@ class Payments:
     def __init__(self, store: Store, sweep: str) -> None:
         self._store, self._path = store, store.root / "plans" / f"{sweep}.launched"
         self._path.parent.mkdir(exist_ok=True)
+        store.fresh(self._path)
         # A torn last line, of a machine that died while writing, names no digest of the plan.
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         self._launched = dict.fromkeys(lines)
@@ -49,15 +50,12 @@ class Payments:
             self._launched[digest] = None
             with self._path.open("a") as stream:
                 stream.write(f"{digest}\n")
+            self._store.shared(self._path, lines=True)
 
     def spent(self, stages: Mapping[str, str], priced: Mapping[str, Price]) -> Spent:
         """Sum over the published trials that the sweep launched; ``stages`` by digest are those of its plan."""
-        published = [
-            digest
-            for digest in self._launched
-            if digest in stages and self._store.folder(stages[digest], digest).is_dir()
-        ]
-        return sum((self.cost(stages[digest], digest, priced[digest].gpus) for digest in published), Spent())
+        published = self._store.present((stages[digest], digest) for digest in self._launched if digest in stages)
+        return sum((self.cost(stage, digest, priced[digest].gpus) for stage, digest in published), Spent())
 
     def cost(self, stage: str, digest: str, gpus: float) -> Spent:
         """What a published trial took; nothing where its manifest cannot be read, since it is run again.
@@ -131,7 +129,7 @@ class BudgetGuard(Guard):
         """The trial is settled, however it ended; one that failed has cost its time too."""
         hours = (self._clock() - self._since.pop(task.digest)) / 3600
         used = self._used(task.digest, hours)
-        if self._store.folder(task.stage, task.digest).is_dir():
+        if self._store.has(task.stage, task.digest):
             used = replace(used, disk_gib=self._payments.cost(task.stage, task.digest, 0.0).disk_gib)
         self._spent += used
 

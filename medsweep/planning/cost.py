@@ -179,13 +179,14 @@ def write_index(plan: Plan, store: Store, *, grows: bool = False) -> None:
         for digest, trial in plan.trials.items()
     ]
     folder = store.root / "plans"
-    path = folder / f"{plan.sweep}.jsonl"
+    path = store.fresh(folder / f"{plan.sweep}.jsonl")
     lines, known = [json.dumps(row) for row in rows], {None, *serves}
     if grows and path.is_file():
         lines += [line for line in path.read_text().splitlines() if _digest(line) not in known]
     with read_only_is_fine():
         folder.mkdir(exist_ok=True)
         write_atomic(path, "".join(f"{line}\n" for line in lines))
+        store.shared(path)
 
 
 def _digest(line: str) -> object:

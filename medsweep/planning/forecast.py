@@ -204,8 +204,7 @@ def bare_tasks(plan: Plan, hours: Mapping[str, float]) -> list[Task]:
 
 def published_mib(store: Store, manifest: Manifest) -> float:
     """Size of a published trial's files in MiB; a file that is gone weighs nothing."""
-    folder = store.folder(manifest.stage, manifest.digest)
-    return sum(path.stat().st_size for name in manifest.files if (path := folder / name).is_file()) / 2**20
+    return store.size(manifest) / 2**20
 
 
 def _nearest(rows: Sequence[tuple[tuple[int | None, str | None], float | None]], resolution: int | None) -> list[float]:

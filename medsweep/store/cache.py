@@ -16,14 +16,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from medsweep.errors import UserError
-from medsweep.files import copy_hashed, sha256_of
+from medsweep.files import sha256_of
 from medsweep.identity import canonical, short
 from medsweep.store.cache_folder import GIB, RECORD, CacheFolder, NotCachedError, write_record
 from medsweep.store.file_lock import FileLock
+from medsweep.store.manifest import require_inside
 from medsweep.store.store import MANIFEST, DamagedError, Manifest, Store
 
 LIMIT = "MEDSWEEP_CACHE_GIB"
@@ -135,7 +136,7 @@ class NodeCache:
                 lock.release()
 
     def _take(self, store: Store, manifest: Manifest) -> tuple[Fetched, FileLock | None]:
-        _require_inside(store, manifest)
+        require_inside(manifest, str(store.folder(manifest.stage, manifest.digest) / MANIFEST))
         try:
             if "$" in str(self.folder) or not self.folder.is_absolute():
                 raise NotCachedError(f"{self.folder} is no folder in this node's environment")
@@ -202,15 +203,14 @@ class NodeCache:
 
     def _copied(self, name: str, store: Store, manifest: Manifest) -> bool:
         """Copy the trial unless another process has done so while this one waited for its turn."""
-        folder = store.folder(manifest.stage, manifest.digest)
         with FileLock.exclusive(self._copies.lock(name)) as lock:
             if self._copies.copy(name).exists():
                 return False
             try:
                 # A missing file has no size here; copying it says that it is missing.
-                size = sum(path.stat().st_size for file in manifest.files if (path := folder / file).is_file())
+                size = store.size(manifest)
                 part = self._copies.make(name, size)
-                _copy(folder, part, manifest)
+                _copy(store, part, manifest)
                 write_record(part, {"bytes": size, "files": {file: _stamp(part / file) for file in manifest.files}})
                 made = (part / RECORD).stat()
                 self._copies.publish(name)
@@ -231,25 +231,17 @@ def _expanded(root: Path) -> Path:
     return Path(os.path.expandvars(os.path.expanduser(root)))
 
 
-def _require_inside(store: Store, manifest: Manifest) -> None:
-    """A manifest is not trusted with where its files are written to."""
-    for file in manifest.files:
-        path = PurePosixPath(file)
-        if str(path) != file or {"..", "\0"} & {*path.parts, *file} or path.parts[0] not in ("metrics.jsonl", "output"):
-            where = store.folder(manifest.stage, manifest.digest) / MANIFEST
-            raise DamagedError(manifest.stage, manifest.digest, f"{where} names {file!r}, which is no file of a trial")
-
-
-def _copy(folder: Path, part: Path, manifest: Manifest) -> None:
+def _copy(store: Store, part: Path, manifest: Manifest) -> None:
     """Copy the files of a manifest, each hashed on its way.
 
     Raises:
         DamagedError: naming the first that is missing or differs.
     """
+    folder = store.folder(manifest.stage, manifest.digest)
     for file, expected in manifest.files.items():
         (part / file).parent.mkdir(parents=True, exist_ok=True)
         try:
-            copied = copy_hashed(folder / file, part / file)
+            copied = store.fetch(manifest, file, part / file)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             if not str(error.filename).startswith(f"{folder}/"):
                 raise

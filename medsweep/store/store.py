@@ -15,84 +15,41 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
-
-from pydantic_core import from_json
 
 from medsweep.errors import UserError, nearest
-from medsweep.files import sha256_of
+from medsweep.files import copy_hashed, sha256_of
 from medsweep.identity import short
-from medsweep.store.lease import is_live
-from medsweep.store.location import require_no_url
+from medsweep.store.elsewhere import Elsewhere
+from medsweep.store.lease import Holder, holder_of, is_live
+from medsweep.store.location import Location, require_no_url
+from medsweep.store.manifest import FORMAT, MANIFEST, DamagedError, Manifest, UnreadableError, parsed
 
-FORMAT = 1
-MANIFEST = "manifest.json"
+__all__ = [
+    "DAMAGED", "FORMAT", "MANIFEST", "SMALL_ROOMS", "THREADS", "DamagedError", "Manifest", "Store", "UnreadableError",
+    "free_path", "several_begin", "share_with_group",
+]  # fmt: skip
+
 DAMAGED = "damaged"
 SMALL_BYTES = 2**18
 """Files below this are read in one go, which costs half as much as hashing them through a buffer."""
 THREADS = 8
 """Readers at a time: enough to hide the latency of a network file system, few enough for a laptop."""
 BATCH = 64
+SMALL_ROOMS = ("plans", "attempts", "probes", "search")
+"""Folders of small files that say something of trials and are none."""
 
 _PUBLISHED = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
-class DamagedError(Exception):
-    """A published trial is not what was published; ``stage`` and ``digest`` name it."""
-
-    outcome = "damaged-file"
-
-    def __init__(self, stage: str, digest: str, what: str) -> None:
-        super().__init__(f"{stage} {short(digest)} is damaged: {what}")
-        self.stage, self.digest, self.what = stage, digest, what
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DamagedError, (self.stage, self.digest, self.what)
-
-
-class UnreadableError(UserError):
-    """A published trial that this process may not read or this version does not know; nobody moves it away."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What is known about a published trial."""
-
-    stage: str
-    version: int
-    digest: str
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    reads: Mapping[str, str]
-    outcome: str
-    message: str
-    seconds: float
-    """Working time over all attempts that led to this result, without time between them."""
-    estimated_hours: float
-    """What the stage's built-in estimate for the device in ``timed_on`` was."""
-    files: Mapping[str, str]
-    """sha256 by path relative to the trial's folder."""
-    metrics: Mapping[str, float]
-    """Last reported scalars."""
-    host: Mapping[str, Any]
-    versions: Mapping[str, str]
-    finished: str
-    """UTC, ISO 8601."""
-    code: Mapping[str, str] = field(default_factory=dict)
-    """Hash of each source file that the stage depended on; empty in what was published before these were kept."""
-    timed_on: str = ""
-    """Kind of device that did the work, ``cpu`` or ``cuda``; empty in what was published before it was kept."""
-    notes: Sequence[str] = ()
-    """What was not as usual on the way to this result, a line each."""
-
-
 class Store:
-    """Published trials under one folder on a POSIX file system, shared by all workers."""
+    """Published trials under one folder on a POSIX file system, shared by all workers.
+
+    ``medsweep.store.bucket_store`` has one in a bucket, whose ``root`` is a working folder of this machine alone.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -158,9 +115,59 @@ class Store:
         """The published files of a trial."""
         return self.folder(stage, digest) / "output"
 
+    def __str__(self) -> str:
+        return str(self.root)
+
+    @property
+    def location(self) -> Location:
+        """What other processes open it by."""
+        return self.root.resolve()
+
+    def has(self, stage: str, digest: str) -> bool:
+        """Whether the trial is published by now, with whatever outcome."""
+        return self.folder(stage, digest).is_dir()
+
     def leased(self, stage: str, digest: str) -> bool:
         """Whether a living worker, of this or another driver, is at work on the trial."""
         return is_live(self.part(stage, digest))
+
+    def holder(self, stage: str, digest: str) -> Holder | None:
+        """Who holds the lease of the trial, living or dead; None where nobody can be named."""
+        return holder_of(self.part(stage, digest))
+
+    def elsewhere(self, stage: str, digest: str) -> Elsewhere:
+        """What a worker on the trial has to keep in step with beside its working folder: nothing, here."""
+        return Elsewhere()
+
+    def look_again(self) -> None:
+        """Forget what was listed moments ago: nothing, where a look costs little."""
+
+    def fresh(self, path: Path, *, now: bool = False) -> Path:
+        """A small file of the store other than a trial's, as others have left it; ``now``, not moments ago."""
+        return path
+
+    def shared(self, path: Path, *, lines: bool = False) -> None:
+        """Let others see a small file that was written; ``lines`` are added to theirs."""
+
+    def folder_with(self, manifest: Manifest, suffixes: tuple[str, ...]) -> Path:
+        """The folder of a published trial, with its files of these names' ends at least."""
+        return self.folder(manifest.stage, manifest.digest)
+
+    def small_files(self) -> list[str]:
+        """Names, from the root on, of the files in ``SMALL_ROOMS``; none that is being written."""
+        paths = [path for room in SMALL_ROOMS for path in (self.root / room).rglob("*")]
+        return sorted(
+            path.relative_to(self.root).as_posix() for path in paths if path.is_file() and path.name[0] != "."
+        )
+
+    def size(self, manifest: Manifest) -> int:
+        """Bytes of a published trial's files; a file that is gone weighs nothing."""
+        folder = self.folder(manifest.stage, manifest.digest)
+        return sum(path.stat().st_size for name in manifest.files if (path := folder / name).is_file())
+
+    def fetch(self, manifest: Manifest, file: str, target: Path) -> str:
+        """Copy a file of a published trial; the sha256 of what was read. Raises OSError, naming the file that fails."""
+        return copy_hashed(self.folder(manifest.stage, manifest.digest) / file, target)
 
     def outcome(self, stage: str, digest: str) -> str | None:
         """Published outcome, or None where nothing is published.
@@ -169,7 +176,7 @@ class Store:
             DamagedError: the manifest is torn or belongs to something else.
             UnreadableError: as ``manifest``.
         """
-        if not self.folder(stage, digest).is_dir():
+        if not self.has(stage, digest):
             return None
         return self.manifest(stage, digest).outcome
 
@@ -188,19 +195,12 @@ class Store:
             if cached is not None and cached[0] == stamp:
                 return cached[1]
             with open(path, "rb") as stream:
-                # Thousands of manifests name the same files and metrics; cached keys are held in memory once.
-                raw = from_json(stream.read(), cache_strings="keys")
-            manifest = _parsed(raw, stage, digest)
+                content = stream.read()
         except FileNotFoundError as error:
             raise DamagedError(stage, digest, f"{path} cannot be read ({error.strerror})") from None
         except OSError as error:
             raise _unreadable(stage, digest, path, error) from None
-        except UnreadableError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedError(stage, digest, f"{path} cannot be read ({type(error).__name__}: {error})") from None
-        if (manifest.stage, manifest.digest) != (stage, digest):
-            raise DamagedError(stage, digest, f"{path} is the manifest of {manifest.stage} {manifest.digest}")
+        manifest = parsed(content, stage, digest, path)
         self._manifests[stage, digest] = (stamp, manifest)
         return manifest
 
@@ -251,13 +251,17 @@ class Store:
                     manifests[digest] = error
             return manifests
 
-        pairs = list(trials)
-        listed = {stage: set(self.listing(stage)) for stage in {stage for stage, _ in pairs}}
-        present = [(stage, digest) for stage, digest in pairs if digest in listed[stage]]
+        present = self.present(trials)
         # In batches, since a task of its own for each small file costs more than reading it.
         batches = [present[start : start + BATCH] for start in range(0, len(present), BATCH)]
         with ThreadPoolExecutor(THREADS) as pool:
             return {digest: manifest for batch in pool.map(read, batches) for digest, manifest in batch.items()}
+
+    def present(self, trials: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of ``trials`` (stage and digest) that are published, whole or damaged; one look at each stage."""
+        pairs = list(trials)
+        listed = {stage: set(self.listing(stage)) for stage in {stage for stage, _ in pairs}}
+        return [(stage, digest) for stage, digest in pairs if digest in listed[stage]]
 
     def stages(self) -> list[str]:
         """Names of the stages of which something is published, sorted."""
@@ -273,7 +277,7 @@ class Store:
             return []
         return sorted(filter(_PUBLISHED, names))
 
-    def quarantine(self, stage: str, digest: str, room: str = DAMAGED) -> Path:
+    def quarantine(self, stage: str, digest: str, room: str = DAMAGED) -> Path | str:
         """Move a trial out of the way into ``STORE/ROOM``, so that it is run again; nothing is deleted."""
         target = free_path(self.root / room, f"{stage}-{digest}")
         self.folder(stage, digest).rename(target)
@@ -305,49 +309,6 @@ class Store:
 def several_begin(prefix: str, count: int) -> UserError:
     """The error for the beginning of several digests."""
     return UserError(f"{prefix} is the beginning of {count} digests; give more digits")
-
-
-def _parsed(raw: Any, stage: str, digest: str) -> Manifest:
-    """Raises KeyError, TypeError or AttributeError where ``raw`` is no manifest of any version."""
-    number = raw.pop("format")
-    strangers = sorted(raw.keys() - _SHAPES.keys())
-    if number != FORMAT or strangers:
-        what = f"format {number}, and this one reads {FORMAT}" if number != FORMAT else f"with {', '.join(strangers)}"
-        raise UnreadableError(
-            f"{stage} {short(digest)} was published by another version of medsweep ({what}); nothing was moved; use "
-            "that version, or another --store"
-        )
-    for name, holds in _SHAPES.items():
-        if name in raw and not holds(raw[name]):
-            raise TypeError(f"{name} is {str(raw[name])[:40]!r}")
-    return Manifest(**raw)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
-
-
-def _maps_to(holds: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, dict) and all(map(holds, value.values()))
-
-
-def _is_list_of_text(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-_SHAPES: Final[Mapping[str, Callable[[object], bool]]] = {
-    **dict.fromkeys(("stage", "digest", "outcome", "message", "finished", "timed_on"), _is_text),
-    **dict.fromkeys(("version", "seconds", "estimated_hours"), _is_number),
-    **dict.fromkeys(("inputs", "reads", "files", "versions", "code"), _maps_to(_is_text)),
-    **dict.fromkeys(("config", "host"), _maps_to(lambda _: True)),
-    "metrics": _maps_to(_is_number),
-    "notes": _is_list_of_text,
-}
-"""What the fields of a manifest hold as JSON has them."""
 
 
 def _unreadable(stage: str, digest: str, path: str, error: OSError) -> UnreadableError:

@@ -53,7 +53,7 @@ class Workspace:
         micro_batches: int = 1,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
-        self.stage, self.digest = stage, digest
+        self._store, self.stage, self.digest = store, stage, digest
         self.device, self.gpu_share = device, gpu_share
         self.threads, self.micro_batches = threads, micro_batches
         self.part = store.part(stage, digest)
@@ -69,7 +69,13 @@ class Workspace:
         self.part.mkdir(parents=True, exist_ok=True)
         self._lease = Lease(self.part)
         try:
+            self._elsewhere = self._store.elsewhere(self.stage, self.digest)
+        except BaseException:
+            self._lease.release()
+            raise
+        try:
             self._require_unpublished()
+            self._elsewhere.restore(self.part)
             self._entered = self._last = time.monotonic()
             self._spent = self._resume()
         except BaseException:
@@ -78,12 +84,14 @@ class Workspace:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._elsewhere.release(published=self._published)
         self._lease.release(self.final if self._published else None)
 
     def _require_unpublished(self) -> None:
         """Somebody may have published between the look at the store and the lease; or died just before the rename."""
-        if self.final.is_dir():
+        if self._store.has(self.stage, self.digest):
             shutil.rmtree(self.part, ignore_errors=True)
+            self._published = True
             raise PublishedError
         if (self.part / MANIFEST).exists():
             try:
@@ -134,7 +142,7 @@ class Workspace:
         Raises:
             LeaseLostError: another worker has taken over.
         """
-        self._lease.require()
+        self._require()
         root = self.part / "checkpoints"
         root.mkdir(exist_ok=True)
         temporary = root / f".{step}.tmp"
@@ -157,6 +165,7 @@ class Workspace:
         for older in self._checkpoints():
             if older != step:
                 shutil.rmtree(root / str(older))
+        self._elsewhere.checkpoint(self.part, step)
         self._last = time.monotonic()
 
     def restore(self) -> tuple[int, Path] | None:
@@ -178,7 +187,7 @@ class Workspace:
 
     def record(self, progress: Progress) -> None:
         """Append a report to the metrics. Raises LeaseLostError: another worker has taken over."""
-        self._lease.require()
+        self._require()
         row = {"step": progress.step, "total": progress.total, **progress.metrics}
         with self.metrics_file.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
@@ -203,8 +212,12 @@ class Workspace:
         fsync_tree(self.output)
         fsync(self.metrics_file)
         write_json(self.part / MANIFEST, {"format": FORMAT, **asdict(manifest(hashes))})
-        self._lease.require()
+        self._require()
         return self._rename()
+
+    def _require(self) -> None:
+        self._lease.require()
+        self._elsewhere.require()
 
     def _rename(self) -> bool:
         """From here on the manifest vouches for the output, so that checkpoints and scraps of work can go."""
@@ -212,6 +225,10 @@ class Workspace:
         for path in self.part.iterdir():
             if path.name not in published:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if (first := self._elsewhere.publish(self.part)) is not None:
+            self._published = True
+            shutil.rmtree(self.part, ignore_errors=True)
+            return first
         try:
             os.rename(self.part, self.final)
         except OSError:

@@ -25,8 +25,9 @@ def read_kept(record: type[T], path: Path) -> T | None:
         return None
 
 
-def keep(record: object, path: Path) -> None:
+def keep(record: object, path: Path, store: Store) -> None:
     """Write the record, or do without where this process may not write."""
     with read_only_is_fine():
         path.parent.mkdir(exist_ok=True)
         write_json(path, TypeAdapter(type(record)).dump_python(record, mode="json"))
+        store.shared(path)

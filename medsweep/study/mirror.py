@@ -33,6 +33,10 @@ class Told:
     """Why a trial cannot be read, by the id of its run."""
 
 
+SMALL = (".json", ".jsonl", ".parquet", ".png")
+"""Ends of the names of files that a run is made of."""
+
+
 def mirrored_runs(plan: Plan[Settings], dataset: str, store: Store, failures: Sequence[Failure]) -> Told:
     """One run per trial of the plan that has ended: those published, by whatever sweep, and ``failures``."""
     cards = _Cards(plan, dataset)
@@ -44,8 +48,8 @@ def mirrored_runs(plan: Plan[Settings], dataset: str, store: Store, failures: Se
         if isinstance(manifest, DamagedError):
             told.unreadable[name] = manifest.what
             continue
-        folder = store.folder(stage, digest)
         try:
+            folder = store.folder_with(manifest, SMALL)
             summary = _cost(manifest) | (_scores(folder) if manifest.outcome == COMPLETE else {})
             rows = recorded_rows(folder, manifest.files)
         except (OSError, ValueError, KeyError) as error:

@@ -82,7 +82,7 @@ class PoolFolders:
         # by the name in the file, so that results can be read where the folder lies elsewhere or nowhere
         key = canonical([VERSION, self.sweep.name, name, data, self.source.patients])
         if key not in self._found:
-            self._found[key] = self._found_in(path, data, kept_path(self.store, "pool", key))
+            self._found[key] = self._found_in(path, data, self.store.fresh(kept_path(self.store, "pool", key)))
         return self._found[key]
 
     def _found_in(self, path: Path, data: DataConfig, record: Path) -> FoundPool:
@@ -101,7 +101,7 @@ class PoolFolders:
         folder.check()
         stamps = _stamps(folder.files)
         pool = FoundPool(str(path), folder.content(), folder.pairs.samples, fitted_on, stamps)
-        keep(pool, record)
+        keep(pool, record, self.store)
         return pool
 
     def _target(self, data: DataConfig) -> RequiredPairs:

@@ -20,7 +20,7 @@ def current_source(config: DataConfig, store: Store, *, rehash: bool = False) ->
         source = inspect_source(config, store.root, rehash=rehash, on_read=on_read)
     path = _path(config, store)
     if config.phantom is None and read_kept(DataSource, path) != source:
-        keep(source, path)
+        keep(source, path, store)
     return source
 
 
@@ -38,4 +38,4 @@ def recorded_source(config: DataConfig, store: Store) -> DataSource:
 
 
 def _path(config: DataConfig, store: Store) -> Path:
-    return kept_path(store, "patients", canonical(config))
+    return store.fresh(kept_path(store, "patients", canonical(config)))

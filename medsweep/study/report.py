@@ -29,6 +29,7 @@ from medsweep.execution.driver import Failure
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.identity import short
 from medsweep.planning.cost import StageCost
+from medsweep.store.location import Location
 from medsweep.store.store import Store
 from medsweep.study.arm_infos import arm_infos
 from medsweep.study.dead_arms import dead_arms
@@ -160,7 +161,7 @@ def _context(sweep: StudySweep, plan: Plan[Settings], store: Store, cohort: Coho
         classes=tuple(name for name, _ in legend),
         spectra=_spectra(plan, store),
         agreement=agreement_left_out(plan, store),
-        store=str(store.root),
+        store=str(store),
         wandb_project=sweep.name if runs else "",
         wandb_runs=runs,
         versions=package_versions(),
@@ -183,7 +184,7 @@ def make_across(
     questions: Sequence[str],
     folder: Path,
     *,
-    store: Path,
+    store: Location,
     command: str,
     formats: Sequence[Format],
 ) -> Path:

@@ -24,6 +24,8 @@ from medsweep.planning.cost import StageCost, price_sentence, stage_costs, store
 from medsweep.planning.forecast import Forecast, History, Price, forecast, prices
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
+from medsweep.store.location import BucketUrl, Location
+from medsweep.store.opening import Purpose, open_store
 from medsweep.store.presence import announced
 from medsweep.store.store import Store
 from medsweep.study.dead_arms import dead_arms
@@ -46,8 +48,6 @@ from medsweep.tracking.push import Pushed, push
 from medsweep.tracking.tracker import TrackingMode
 from medsweep.tracking.views import Dashboard
 from medsweep.trainers.synthesis.pipelines import FAMILIES
-
-Purpose = Literal["plan", "run", "read"]
 
 RAY_SECONDS = 10
 """What Ray takes to start on an idle machine."""
@@ -187,7 +187,7 @@ class Session:
         require_within(self.sweep, self.forecast(), spent)
         guard = BudgetGuard(self.sweep, stages, self.prices, self.store)
         context = RunContext(
-            store=self.store.root.resolve(),
+            store=self.store.location,
             stages=STAGES,
             resources=self.sweep.file.resources,
             tracking=options.tracking,
@@ -225,7 +225,7 @@ class Session:
     def has_results(self) -> bool:
         """Whether at least one arm has been measured."""
         leaves = set(self.plan.leaves.values())
-        return any(self.store.folder(self.plan.trials[leaf].stage, leaf).is_dir() for leaf in leaves)
+        return bool(self.store.present((self.plan.trials[leaf].stage, leaf) for leaf in leaves))
 
     def folder(self, results: Path | None) -> Path:
         """Where tables and report go."""
@@ -320,7 +320,7 @@ class Session:
         )
 
 
-def open_sweep(path: Path, store_root: Path, *, to: Purpose = "plan", rehash: bool = False) -> Session:
+def open_sweep(path: Path, where: Location, *, to: Purpose = "plan", rehash: bool = False) -> Session:
     """Read a sweep, build its plan and compare it with the store.
 
     To ``run`` the store must be writable. To ``read`` it must be there, and the files of the patients need not be.
@@ -329,8 +329,11 @@ def open_sweep(path: Path, store_root: Path, *, to: Purpose = "plan", rehash: bo
     Raises:
         UserError: anything in the file, the data or the store that a user can mend.
     """
-    store = {"plan": Store.open, "run": Store.create, "read": Store.existing}[to](store_root)
+    store = open_store(where, to)
     planned = plan_sweep(path, store, reading=to == "read", rehash=rehash)
+    if planned.sweep.file.search is not None and isinstance(where, BucketUrl):
+        told = f"a search cannot run with the store {where} yet; give a folder that all nodes see with --store"
+        raise planned.sweep.error(("search",), told)
     looks, search = open_looks(planned, store), open_search(planned, store, writes=to == "run")
     plan = planned.plan if search is None else search.forward().plan
     look = None if looks is None else looks.forward()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medsweep.files import copy_hashed
-from medsweep.store import cache
+from medsweep.store import store as store_module
 from medsweep.store.cache import NodeCache
 from medsweep.store.cache_folder import GIB
 from medsweep.store.store import Manifest, Store
@@ -60,7 +60,7 @@ def slow_copies(log: Path, pause: float) -> None:
         time.sleep(pause)
         return found
 
-    cache.copy_hashed = copied
+    store_module.copy_hashed = copied
 
 
 def fetch_here(tmp_path: Path, digest: str, pause: float, answers: Any, barrier: Any = None) -> None:

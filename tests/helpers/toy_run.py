@@ -14,6 +14,7 @@ from medsweep.data.folds import Fold
 from medsweep.execution.driver import run_plan
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
+from medsweep.store.location import Location, location
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.file import Resources
 from medsweep.sweep.plan import Plan, build
@@ -31,7 +32,7 @@ def long_plan(log: Path, *, steps: int = 8, pause: float = 0.02, fail: str | Non
     return build("toy", arms=arms, replicates=where, stages=toy.STAGES, expand=toy.expand_with(2))
 
 
-def context_of(store: Path, **resources: float) -> RunContext:
+def context_of(store: Location, **resources: float) -> RunContext:
     """A checkpoint after every step, and ``resources`` for the generators."""
     return RunContext(
         store=store, stages=toy.STAGES, checkpoint_seconds=0.0, resources={"grow": Resources.model_validate(resources)}
@@ -48,12 +49,12 @@ def main(store: str, log: str, runner: str, *options: str) -> None:
     sys.stdout.write("go\n")
     sys.stdout.flush()
     if runner == "local":
-        summary = run_plan(plan, context_of(Path(store), **held), LocalRunner(), notebook)
+        summary = run_plan(plan, context_of(location(store), **held), LocalRunner(), notebook)
     else:
         from medsweep.execution.ray_runner import RayRunner
 
         with RayRunner(cpus=2) as ray_runner:
-            summary = run_plan(plan, context_of(Path(store), **held), ray_runner, notebook)
+            summary = run_plan(plan, context_of(location(store), **held), ray_runner, notebook)
     told = {
         "code": summary.exit_code,
         "outcomes": [failure.outcome for failure in summary.failures],

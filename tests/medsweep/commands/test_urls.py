@@ -11,6 +11,7 @@ from helpers.commanding import Medsweep
 from helpers.micro import write_micro
 from medsweep.cli import app
 from medsweep.errors import UserError
+from medsweep.store import bucket
 from medsweep.store.store import Store
 
 WITHOUT = ("gc", "ls", "verify")
@@ -47,11 +48,19 @@ def arguments(words: tuple[str, ...], sweep: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("words", [words for words in commands("--store") if words != ("launch",)], ids=" ".join)
-def test_no_command_makes_a_folder_of_a_bucket(medsweep: Medsweep, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_no_command_makes_a_folder_of_a_bucket(
+    medsweep: Medsweep, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep = write_micro(tmp_path)
+    monkeypatch.setattr(bucket, "RETRIES", 0)
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "known-only-here")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "known-only-here")
     ended = medsweep(*words, *arguments(words, sweep), "--store", "s3://hospital/sweeps")
     assert ended.exit_code == 2, ended.output
     assert "s3://hospital/sweeps" in ended.output
+    assert "known-only-here" not in ended.output
     assert not list(tmp_path.glob("s3*"))
 
 

@@ -12,7 +12,7 @@ import pytest
 from helpers import toy
 from helpers.caching import SPAWN, node, origin, publish, start, there, wait_for_lines
 from medsweep.files import copy_hashed
-from medsweep.store import cache
+from medsweep.store import store as store_module
 from medsweep.store.cache import NodeCache
 from medsweep.store.store import Store
 
@@ -104,13 +104,13 @@ def on_a_small_disk(folder: Path) -> None:
             except OSError:
                 return found
 
-    cache.copy_hashed = copied
+    store_module.copy_hashed = copied
     on = NodeCache(folder / "node", 1.0, reserved=0.0)
     with on.fetched(store, "s", "a" * 64) as found:
         first = [found.origin, found.reason, found.folder == store.output("s", "a" * 64)]
     left = sorted(path.name for path in on.folder.iterdir())
     filler.unlink()
-    cache.copy_hashed = copy_hashed
+    store_module.copy_hashed = copy_hashed
     sys.stdout.write(json.dumps([first, left, origin(on, store, "a" * 64)]) + "\n")
 
 

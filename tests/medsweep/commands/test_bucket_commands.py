@@ -1,0 +1,84 @@
+"""Commands on a store in a bucket: run, plan, status, results and a copy of the store."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers.buckets import new_bucket, s3_server
+from helpers.commanding import Medsweep
+from helpers.micro import write_micro
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[dict[str, str]]:
+    with s3_server() as variables:
+        yield variables
+
+
+def count(finished: Path) -> int:
+    return len(list((finished / "store").glob("*/*/manifest.json")))
+
+
+def reused(plan: str) -> int:
+    return len(re.findall("reuse +published", plan))
+
+
+def test_a_sweep_in_a_bucket(
+    server: dict[str, str], finished: Path, tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
+    sweep, store, results = write_micro(tmp_path), str(new_bucket()), tmp_path / "results"
+    where = [sweep, "--store", store]
+    ran = medsweep("run", *where, "--results", results, "--runner", "local", "--wandb", "disabled", "--quiet")
+    assert ran.exit_code == 0, ran.output
+    assert store in (results / "report.html").read_text()
+    # Another machine, which has seen nothing of it.
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "there"))
+    planned = medsweep("plan", *where)
+    assert planned.exit_code == 0, planned.output
+    assert reused(planned.output) == count(finished)
+    status = medsweep("status", *where)
+    assert status.exit_code == 0, status.output
+    told = medsweep("results", *where, "--results", tmp_path / "again")
+    assert told.exit_code == 0, told.output
+    for name in ("results.parquet", "pools.parquet"):
+        expected = pd.read_parquet(finished / "results" / name)
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "again" / name), expected)
+    again = medsweep("run", *where, "--results", results, "--runner", "local", "--wandb", "offline", "--quiet")
+    assert again.exit_code == 0, again.output
+    assert not list(tmp_path.glob("s3*"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        for output in (ran.output, planned.output, status.output, again.output):
+            assert server[name] not in output
+
+
+def test_a_folder_is_copied_into_a_bucket_and_used_there(
+    server: dict[str, str], finished: Path, tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
+    store = str(new_bucket())
+    copied = medsweep("store", "copy", finished / "store", store)
+    assert copied.exit_code == 0, copied.output
+    assert f"copied {count(finished)} trial(s)" in copied.output
+    planned = medsweep("plan", finished / "micro.yaml", "--store", store)
+    assert reused(planned.output) == count(finished)
+    again = medsweep("store", "copy", finished / "store", store)
+    assert "copied 0 trial(s) and 0 small file(s)" in again.output
+    same = medsweep("store", "copy", store, store)
+    assert same.exit_code == 2
+    assert "are one store" in same.output
+
+
+def test_a_search_is_refused(
+    server: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
+    search = "search:\n  suggestions: 2\n  objectives: [{metric: dice, goal: maximise}]\n"
+    search += "  space: {segment.steps: {low: 8, high: 12}}"
+    sweep = write_micro(tmp_path, ("seeds: 1}", "seeds: 1, validation: 0.34}"), ("analysis:", f"{search}\nanalysis:"))
+    ended = medsweep("plan", sweep, "--store", new_bucket())
+    assert ended.exit_code == 2
+    assert "a search cannot run with the store s3://" in ended.output

@@ -1,0 +1,344 @@
+"""Sweeps whose store is a bucket behind a server of S3: the same results, and the same faults, to real processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from helpers import toy
+from helpers.buckets import new_bucket, s3_server
+from helpers.driving import DRIVER, ended
+from helpers.driving import ENVIRONMENT as DRIVEN
+from helpers.runner_contract import Notebook, plan_of, results_of
+from helpers.toy_run import context_of, long_plan
+from medsweep.execution.driver import Summary, run_plan
+from medsweep.execution.failures import notes
+from medsweep.execution.runner import LocalRunner
+from medsweep.execution.task import RunContext
+from medsweep.store import bucket_lease, lease
+from medsweep.store.bucket import Bucket, BucketError
+from medsweep.store.bucket_lease import RELEASED, BucketLease, LeaseWatch
+from medsweep.store.bucket_trial import BucketTrial
+from medsweep.store.cache import CacheSpec
+from medsweep.store.lease import LeaseHeldError, LeaseLostError
+from medsweep.store.location import BucketUrl
+from medsweep.store.opening import open_store, store_at
+from medsweep.store.store import DamagedError, Manifest, Store
+from medsweep.store.workspace import PublishedError, Workspace
+from medsweep.sweep.plan import Plan
+
+DIGEST = "ab" * 32
+
+
+def manifest_of(stage: str, digest: str, files: Mapping[str, str]) -> Manifest:
+    return Manifest(
+        stage=stage, version=1, digest=digest, config={}, inputs={}, reads={}, outcome="complete", message="",
+        seconds=1.0, estimated_hours=0.1, files=dict(files), metrics={}, host={}, versions={}, finished="now",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[dict[str, str]]:
+    with s3_server() as variables:
+        yield variables
+
+
+@pytest.fixture
+def url(server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BucketUrl:
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
+    monkeypatch.setenv("MEDSWEEP_UPLOAD_SECONDS", "0")
+    url = new_bucket()
+    open_store(url, "run")
+    return url
+
+
+def run(plan: Plan, url: BucketUrl, notebook: Notebook | None = None, cache: CacheSpec | None = None) -> Summary:
+    context = RunContext(store=url, stages=toy.STAGES, cache=cache)
+    return run_plan(plan, context, LocalRunner(), notebook or Notebook())
+
+
+def start(folder: Path, url: BucketUrl, *options: str, machine: str = "here") -> subprocess.Popen[str]:
+    """A driver of the toy sweep, past its imports, with a working folder of its own per ``machine``."""
+    words = [sys.executable, str(DRIVER), str(url), str(folder / "log"), "local", *options]
+    variables = {name: value for name, value in os.environ.items() if name.startswith(("AWS", "MEDSWEEP"))}
+    process = subprocess.Popen(
+        words,
+        env={**DRIVEN, **variables, "MEDSWEEP_WORK": str(folder / machine)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "go\n"
+    return process
+
+
+def steps(folder: Path) -> list[str]:
+    return (folder / "log").read_text().splitlines() if (folder / "log").exists() else []
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_bucket_gives_what_a_folder_gives(tmp_path: Path, url: BucketUrl, cached: bool) -> None:
+    plan, log = plan_of(log=tmp_path / "log"), tmp_path / "log"
+    run_plan(plan, RunContext(store=tmp_path / "folder", stages=toy.STAGES), LocalRunner(), Notebook())
+    log.unlink()
+    cache = CacheSpec(root=tmp_path / "cache") if cached else None
+    first = run(plan, url, cache=cache)
+    assert first.ok
+    assert results_of(plan, store_at(url)) == results_of(plan, Store(tmp_path / "folder"))
+    second = run(plan, url, cache=cache)
+    assert second.ok
+    assert not second.ran
+    assert len(log.read_text().splitlines()) == len(set(log.read_text().splitlines())) == 12
+    assert not [entry for entry in Bucket(url).entries("leases") if not entry.name.startswith("leases/.")]
+
+
+def test_another_machine_goes_on_from_the_checkpoint_of_a_killed_driver(tmp_path: Path, url: BucketUrl) -> None:
+    driver = start(tmp_path, url, "pause=0.3", "steps=6")
+    while len(steps(tmp_path)) < 5:
+        time.sleep(0.02)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    shutil.rmtree(tmp_path / "here")
+    begun = steps(tmp_path)
+    told = ended(start(tmp_path, url, "pause=0.3", "steps=6", machine="there"))
+    assert told["code"] == 0
+    repeated = len(steps(tmp_path)) - len(set(steps(tmp_path)))
+    assert repeated <= 2
+    assert len(set(begun)) >= 5
+    calm = long_plan(tmp_path / "calm", steps=6, pause=0.0)
+    run_plan(calm, context_of(tmp_path / "store"), LocalRunner(), Notebook())
+    plan = long_plan(tmp_path / "log", steps=6, pause=0.3)
+    assert results_of(plan, store_at(url)) == results_of(calm, Store(tmp_path / "store"))
+
+
+def test_two_drivers_share_the_trials(tmp_path: Path, url: BucketUrl) -> None:
+    drivers = [start(tmp_path, url, "pause=0.05", machine=machine) for machine in ("here", "there")]
+    told = [ended(driver) for driver in drivers]
+    assert [one["code"] for one in told] == [0, 0]
+    assert len(steps(tmp_path)) == len(set(steps(tmp_path))) == 4 * 8
+
+
+def test_what_was_not_uploaded_whole_is_not_published(
+    tmp_path: Path, url: BucketUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = BucketTrial._upload
+
+    def torn(
+        trial: BucketTrial, part: Path, hashes: dict[str, str], top: str, but: frozenset[str] = frozenset()
+    ) -> None:
+        whole(trial, part, dict(list(hashes.items())[:1]), top)
+        for expected in hashes.values():
+            trial._bucket.put(f"{top}/{trial._trial}/{expected}", b"half")
+        raise BucketError("the bucket went away")
+
+    plan = plan_of(counts=(2,))
+    monkeypatch.setattr(BucketTrial, "_upload", torn)
+    monkeypatch.setattr("medsweep.execution.failures.BACKOFF_SECONDS", 0.01)
+    torn_run = run(plan, url)
+    assert {failure.outcome for failure in torn_run.failures} == {"store-away"}
+    assert list(Bucket(url).entries("published")) == []
+    monkeypatch.undo()
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "there"))
+    assert run(plan, url).ok
+    assert len(results_of(plan, store_at(url))) == len(plan.leaves)
+
+
+def test_a_bucket_that_is_away_for_a_moment_costs_a_try(url: BucketUrl, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, tries = BucketTrial.publish, []
+
+    def publish(trial: BucketTrial, part: Path) -> bool:
+        tries.append(trial)
+        if len(tries) == 2:
+            raise BucketError("the bucket went away")
+        return whole(trial, part)
+
+    monkeypatch.setattr(BucketTrial, "publish", publish)
+    notebook = Notebook()
+    summary = run(plan_of(counts=(2,)), url, notebook)
+    assert summary.ok
+    assert any("was lost (store-away); tried again" in note for note in notebook.notes)
+
+
+def test_a_failed_attempt_leaves_its_note_and_lets_go(tmp_path: Path, url: BucketUrl) -> None:
+    plan = plan_of(fail="bug")
+    summary = run(plan, url)
+    assert {failure.outcome for failure in summary.failures} == {"error"}
+    failed = summary.failures[0].trial
+    shutil.rmtree(tmp_path / "here")
+    elsewhere = store_at(url)
+    assert [note.outcome for note in notes(elsewhere, "grow", failed.digest)] == ["error"]
+    assert not elsewhere.leased("grow", failed.digest)
+
+
+def test_what_is_damaged_in_the_bucket_is_set_aside_and_made_again(tmp_path: Path, url: BucketUrl) -> None:
+    plan = plan_of()
+    run(plan, url)
+    store = open_store(url, "run")
+    leaf = plan.leaves[next(key for key in plan.leaves if key[0] == "other")]
+    pool = plan.trials[leaf].inputs["pool"]
+    bucket = Bucket(url)
+    for entry in bucket.entries(f"files/pool/{pool}"):
+        bucket.put(entry.name, b"rotten")
+    store.quarantine("measure", leaf)
+    shutil.rmtree(tmp_path / "here")
+    with pytest.raises(DamagedError, match=f"files/pool/{pool}/.* does not match its sha256"):
+        store_at(url).verify("pool", pool)
+    notebook = Notebook()
+    again = run(plan, url, notebook)
+    assert again.ok
+    assert any(f"{url}/damaged/pool-{pool}-0" in note for note in notebook.notes)
+    assert store_at(url).verify("pool", pool).outcome == "complete"
+
+
+def beaten(url: BucketUrl, monkeypatch: pytest.MonkeyPatch) -> tuple[BucketLease, Bucket]:
+    """A lease that a worker of another host holds, in this process."""
+    with monkeypatch.context() as there:
+        there.setattr("socket.gethostname", lambda: "elsewhere")
+        bucket = Bucket(url)
+        return BucketLease(bucket, "leases/s/a.json", LeaseWatch(bucket)), bucket
+
+
+def test_a_lease_is_held_as_long_as_it_is_renewed(url: BucketUrl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_lease, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(bucket_lease, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(lease, "STALE_SECONDS", 3.0)
+    held, bucket = beaten(url, monkeypatch)
+    # Wall clocks that jump by days make nobody dead, and nobody alive.
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    watch = LeaseWatch(bucket)
+    until = time.monotonic() + 4.0
+    while time.monotonic() < until:
+        assert watch.live("leases/s/a.json")
+        time.sleep(0.2)
+    with pytest.raises(LeaseHeldError, match="elsewhere"):
+        BucketLease(bucket, "leases/s/a.json", watch)
+    held.release(published=False)
+    assert not watch.live("leases/s/a.json")
+    assert bucket.read("leases/s/a.json")[0] == RELEASED
+    BucketLease(bucket, "leases/s/a.json", watch).release(published=True)
+    assert bucket.read("leases/s/a.json") is None
+
+
+def test_a_lease_that_stands_still_is_taken_over_by_one(url: BucketUrl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_lease, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(lease, "STALE_SECONDS", 1.0)
+    silent, _ = beaten(url, monkeypatch)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    taken: list[BucketLease] = []
+
+    def take() -> None:
+        with suppress(LeaseHeldError):
+            taken.append(BucketLease(Bucket(url), "leases/s/a.json", LeaseWatch(Bucket(url))))
+
+    takers = [threading.Thread(target=take) for _ in range(3)]
+    for taker in takers:
+        taker.start()
+    for taker in takers:
+        taker.join()
+    assert len(taken) == 1
+    silent._renew()
+    with pytest.raises(LeaseLostError):
+        silent.require()
+    silent.release(published=False)
+    taken[0].require(now=True)
+    taken[0].release(published=True)
+
+
+def test_who_lost_the_lease_publishes_nothing(url: BucketUrl) -> None:
+    store, bucket, lease_name = store_at(url), Bucket(url), f"leases/s/{DIGEST}.json"
+    with Workspace(store, "s", DIGEST) as work:
+        (work.output / "result").write_text("late")
+        _, tag = bucket.read(lease_name)
+        assert bucket.replace(lease_name, b'{"beat": 0, "holder": {}}', tag) is not None
+        with pytest.raises(LeaseLostError):
+            work.publish(lambda files: manifest_of("s", DIGEST, files))
+    assert not store.has("s", DIGEST)
+    assert bucket.read(lease_name)[0] == b'{"beat": 0, "holder": {}}'
+
+
+def test_of_two_that_publish_the_first_stands(url: BucketUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BucketLease, "require", lambda lease, now=False: None)
+    first, bucket, lease_name = store_at(url), Bucket(url), f"leases/s/{DIGEST}.json"
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "there"))
+    second = store_at(url)
+    with Workspace(first, "s", DIGEST) as early:
+        (early.output / "result").write_text("early")
+        bucket.delete([lease_name])
+        with Workspace(second, "s", DIGEST) as late:
+            (late.output / "result").write_text("late")
+            assert early.publish(lambda files: manifest_of("s", DIGEST, files))
+            assert not late.publish(lambda files: manifest_of("s", DIGEST, files))
+    for store in (first, second):
+        assert (store.output("s", DIGEST) / "result").read_text() == "early"
+        assert store.verify("s", DIGEST).files
+    with pytest.raises(PublishedError), Workspace(second, "s", DIGEST):
+        pass
+
+
+def test_no_secret_leaves_the_environment(tmp_path: Path, url: BucketUrl, server: dict[str, str]) -> None:
+    told = ended(start(tmp_path, url, "pause=0.0", "steps=2"))
+    assert told["code"] == 0
+    bucket = Bucket(url)
+    seen = [json.dumps(told).encode()]
+    seen += [bucket.read(entry.name)[0] for entry in bucket.entries("")]
+    seen += [path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()]
+    assert len(seen) > 20
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert not [content for content in seen if server[name].encode() in content]
+
+
+def test_a_store_that_is_not_there_is_not_made_by_looking(server: dict[str, str], url: BucketUrl) -> None:
+    with pytest.raises(ValueError, match="there is no store s3://"):
+        open_store(BucketUrl("s3", f"{url.path}/other"), "read")
+    open_store(BucketUrl("s3", f"{url.path}/other"), "plan")
+    assert list(Bucket(BucketUrl("s3", f"{url.path}/other")).entries("")) == []
+
+
+@pytest.mark.slow
+def test_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
+    tmp_path: Path, url: BucketUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    from medsweep.execution.ray_runner import RayRunner
+
+    monkeypatch.setenv("PYTHONPATH", DRIVEN["PYTHONPATH"])
+    if "RAY_AUTH_TOKEN" not in os.environ:  # a Ray that an earlier test started here asks for its token for good
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    calm, plan = (long_plan(tmp_path / log, pause=pause) for log, pause in (("calm", 0.0), ("log", 1.0)))
+    assert run_plan(calm, context_of(tmp_path / "store"), LocalRunner(), Notebook()).ok
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes = [
+        cluster.add_node(num_cpus=1, env_vars={"MEDSWEEP_WORK": str(tmp_path / f"node-{number}")})
+        for number in range(2)
+    ]
+
+    def kill_once_busy() -> None:
+        while len(steps(tmp_path)) < 9:
+            time.sleep(0.05)
+        cluster.remove_node(nodes[0], allow_graceful=False)
+
+    killer = threading.Thread(target=kill_once_busy, daemon=True)
+    try:
+        with RayRunner(address=cluster.address) as runner:
+            killer.start()
+            summary = run_plan(plan, context_of(url), runner, Notebook())
+    finally:
+        cluster.shutdown()
+    assert summary.ok, [(failure.outcome, failure.message) for failure in summary.failures]
+    killer.join(300)
+    assert not killer.is_alive(), "the node was never killed"
+    assert results_of(plan, store_at(url)) == results_of(calm, Store(tmp_path / "store"))
+    assert [(tmp_path / f"node-{number}").is_dir() for number in range(2)] == [True, True]
+    assert len(set(steps(tmp_path))) == 4 * 8
+    assert len(steps(tmp_path)) - 4 * 8 <= 3, "a checkpoint goes up at most every tenth of the time that it takes"
