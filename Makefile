@@ -1,12 +1,13 @@
 # make demo   install, run the quickstart sweep on a made-up cohort, end with the path of its report
 # make test   install, run the tests
+# make docs   install, build the docs as a site, end with the path of its first page
 PYTHON ?= python3.11
 VENV   ?= .venv
 JOBS   ?= 2
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo docs test test-slow lint format bench clean
 
 demo: $(STAMP)
 	$(BIN)/medsweep run sweeps/quickstart.yaml
@@ -14,6 +15,9 @@ demo: $(STAMP)
 # In the order of the folders, since files with few and long tests would else come last, on one worker.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+docs: $(STAMP)
+	$(BIN)/python -m tools.docs_site --out site
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
