@@ -162,7 +162,7 @@ def _generators(about: Dashboard) -> Drawn:
         topics = {
             "losses": ["loss_g", "loss_d", "r1"],
             "overfitting of D and augmentation": ["real_sign", "overfitting", "score_gap", "augment_p"],
-            "Fréchet distance": ["frechet_random_net"],
+            "Fréchet distance": ["frechet_random"],
         }
         named = {f"{stage}/{metric}" for metrics in topics.values() for metric in metrics}
         for topic, metrics in topics.items():

@@ -1,4 +1,4 @@
-"""What is looked at now and then and changes nothing: sample grids, variety, noise strengths, overfitting of D."""
+"""What is looked at now and then and changes nothing: sample grids, variety, distance, noise, overfitting."""
 
 import math
 from pathlib import Path
@@ -8,11 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medsweep.identity import derive_seed
 from medsweep.trainers.stylegan2.batches import PairBatch, pairs_of
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.networks import Generator, StyledConv
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
+from medsweep.trainers.stylegan2.sample_distance import SampleDistance
 from medsweep.trainers.stylegan2.sampler import Sampler
 from medsweep.trainers.training.accumulation import Scalars
 from medsweep.trainers.training.pictures import grid_png
@@ -86,6 +88,7 @@ class Diagnostics:
     ):
         self._config, self._networks, self._grids = config, networks, grids
         self._data, self._seed = data, seed
+        self._distance = SampleDistance(grids.sampler, data, derive_seed("frechet", seed))
 
     def scalars(self, step: int) -> Scalars:
         """Scalars of one report.
@@ -93,7 +96,9 @@ class Diagnostics:
         Raises:
             DivergedError: the generator emits one and the same picture, or something that is not a number.
         """
-        return self._variety(step) | self._noise() | self._overfitting()
+        scalars = self._variety(step) | self._noise() | self._overfitting()
+        told = {"frechet_random": self._distance.value(step), "kimg": step * self._config.batch_size / 1000}
+        return scalars | {name: torch.tensor(value, device=self._data.images.device) for name, value in told.items()}
 
     def _variety(self, step: int) -> Scalars:
         """Standard deviation of G over fixed latents (and masks)."""

@@ -122,4 +122,4 @@ def run(config: ImportConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     about = {"samples": total, "slices_per_patient": per_patient}
     (trial.output / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
     grid = grid_png(trial.output / "grid.png", images[:SHOWN], masks[:SHOWN], columns=4)
-    yield Progress(step=total, total=total, metrics=metrics, pictures={"pairs": grid})
+    yield Progress(step=total, total=total, metrics=metrics, pictures={"grid": grid})

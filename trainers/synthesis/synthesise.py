@@ -218,7 +218,7 @@ def run(config: SynthesiseConfig, inputs: Mapping[str, Path], trial: Trial) -> I
     (trial.output / "pool.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
     write_fitted_on(trial.output, (*patients, *borrowed))
     grid = grid_png(trial.output / "grid.png", images[:SHOWN], masks[:SHOWN], columns=4)
-    yield Progress(step=total, total=total, metrics=metrics, pictures={"pairs": grid})
+    yield Progress(step=total, total=total, metrics=metrics, pictures={"grid": grid})
 
 
 def painted(

@@ -47,7 +47,7 @@ def about() -> Dashboard:
         score("r2", 0, **{"gan.r1_gamma": 0.2, "synthesise.count": 20, "gan.pipeline": "b-sg"}),
         a_run("segment", rows=row(loss=1.0)),
         a_run("segment", "r2", exit_code=1, notes="error: a | b\nbroken", summary={"outcome": "error"}),
-        a_run("gan", "r1", rows=row("samples", loss_g=1.0, kimg=0.1, frechet_random_net=2.0, variety=0.5)),
+        a_run("gan", "r1", rows=row("samples", loss_g=1.0, kimg=0.1, frechet_random=2.0, variety=0.5)),
         a_run("synthesise", "r1", rows=row("grid", kept=20)),
         a_run("assess", "r1", rows=row(frechet=1.0, n_pool=20)),
     ]

@@ -127,7 +127,7 @@ def test_output_and_metrics(slices, tmp_path):
     noise = {f"noise_strength_{layer}" for layer in range(7)}  # one at 4 px, two each at 8, 16 and 32
     assert named == noise | {
         "loss_g", "grad_norm_g", "path_length", "loss_d", "grad_norm_d", "real_sign", "score_gap", "r1", "variety",
-        "augment_p",
+        "augment_p", "frechet_random", "kimg",
     }  # fmt: skip
 
 

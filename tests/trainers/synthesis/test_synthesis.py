@@ -73,7 +73,7 @@ def pool_of(folder: Path, inputs: dict[str, Path], pipeline: str, count: int, **
     trial = FakeTrial(folder)
     reports = drain(run(SynthesiseConfig(count=count, pipeline=pipeline, **config), inputs, trial))
     assert reports[-1].step == reports[-1].total
-    assert reports[-1].pictures["pairs"].is_file()
+    assert reports[-1].pictures["grid"].is_file()
     return Pool.open(trial.output)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from medsweep.trainers.assessment.views import WIDTHS, RandomFeatures
 from medsweep.trainers.measures.frechet import frechet
+from medsweep.trainers.random_features import WIDTHS, RandomFeatures
 
 
 def test_it_is_the_same_network_every_time_and_needs_no_gradient():
