@@ -27,6 +27,7 @@ WORD: Final = r"^[A-Za-z0-9][A-Za-z0-9_.,:/@-]*$"
 """Names that mean the same in a shell, in YAML and to a scheduler."""
 LABEL: Final = r"[A-Za-z0-9][A-Za-z0-9_./-]*(=[A-Za-z0-9_.-]*)?"
 FOLDER: Final = r"^/[A-Za-z0-9_./-]*$"
+BUCKET: Final = r"^(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9_./=-]*$"
 
 
 WARNING_SECONDS: Final = 180
@@ -112,8 +113,8 @@ class WithToken(Options):
 class SharedStore(Options):
     """Targets whose driver runs far from the folder of the command."""
 
-    store: str = Field(default=f"{SHARED}/store", pattern=FOLDER)
-    """Folder of the finished trials, the same on all nodes; tables go beside it [/mnt/medsweep/store]."""
+    store: str = Field(default=f"{SHARED}/store", pattern=f"{FOLDER}|{BUCKET}")
+    """Bucket of the finished trials, or a folder of all nodes; tables go beside a folder [/mnt/medsweep/store]."""
 
 
 class Slurm(Nodes, Setup, WithToken):
@@ -121,7 +122,7 @@ class Slurm(Nodes, Setup, WithToken):
 
     needs_project_folder: ClassVar[bool] = False
     store: str | None = None
-    """Folder of the finished trials, the same on all nodes [what medsweep run takes]."""
+    """Bucket of the finished trials, or a folder that all nodes see [what medsweep run takes]."""
     time: str = Field(default="24:00:00", pattern=r"^([0-9]+-)?[0-9]{1,3}(:[0-9]{2}){1,2}$")
     """Time limit, D-HH:MM:SS [24:00:00]."""
     memory: int | None = Field(default=None, ge=1)
@@ -154,6 +155,12 @@ class Kuberay(Kinds):
     needs_project_folder: ClassVar[bool] = False
     image: str = Field(default="medsweep:latest", pattern=WORD)
     """Container image with medsweep in it [medsweep:latest]."""
+    store: str | None = Field(default=None, pattern=BUCKET)
+    """Bucket of the finished trials, such as s3://BUCKET/PREFIX; then no claim is mounted."""
+    bucket_secret: str = Field(default="medsweep-bucket", pattern=WORD)
+    """Name of the secret with the bucket's variables; without it the pods' service account counts [medsweep-bucket]."""
+    service_account: str | None = Field(default=None, pattern=WORD)
+    """Service account of the pods."""
     claim: str = Field(default="medsweep", pattern=WORD)
     """ReadWriteMany volume claim [medsweep]."""
     mount: str = Field(default=SHARED, pattern=FOLDER)
@@ -178,6 +185,14 @@ class Kuberay(Kinds):
     """LABEL=VALUE of the Kubernetes nodes that workers may run on, spot nodes for example; may be repeated."""
     toleration: tuple[str, ...] = ()
     """KEY or KEY=VALUE of a taint that workers tolerate; may be repeated."""
+
+    @model_validator(mode="after")
+    def _one_place_for_the_store(self) -> "Kuberay":
+        unread = {"claim", "mount"} if self.store is not None else {"bucket_secret"}
+        for name in sorted(unread & self.model_fields_set):
+            where = f"the store {self.store}" if self.store is not None else "a store on a claim"
+            raise ValueError(f"--{_flag(name)} has no meaning with {where}; leave it out")
+        return self
 
     @field_validator("node_selector", "toleration")
     @classmethod

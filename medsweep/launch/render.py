@@ -32,6 +32,14 @@ POD_CACHE: Final = "/var/cache/medsweep"
 """Where a pod mounts the node's own disk for copies of what its trials read; elsewhere they go below ``/tmp``."""
 
 
+BUCKET_VARIABLES: Final = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"),
+    "gs": ("GOOGLE_SERVICE_ACCOUNT_KEY",),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
+}
+"""Keys of a secret that pods get as variables, by the kind of bucket; all of them may be missing."""
+
+
 @dataclass(frozen=True)
 class LaunchedSweep:
     """A sweep file as far as a launch needs it: its path as typed, its text, its name, what its trials hold."""
@@ -112,30 +120,43 @@ def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
     groups = node_groups(sweep.resources, options)
     key = {"secretKeyRef": {"name": options.secret, "key": "WANDB_API_KEY", "optional": True}}
     # Kubernetes reads $(NAME) in a value, and $$ as a dollar.
-    variables = _variables(options, POD_CACHE)
+    variables = _variables(options, POD_CACHE) | ({} if options.store is None else {"MEDSWEEP_WORK": POD_CACHE})
+    cache_mount, cache_volume = {"name": "cache", "mountPath": POD_CACHE}, {"name": "cache", "emptyDir": {}}
+    shared_mount: dict[str, Any] = {"name": "shared", "mountPath": options.mount}
+    shared_volume: dict[str, Any] = {"name": "shared", "persistentVolumeClaim": {"claimName": options.claim}}
+    on_claim = options.store is None
     env = [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
     text = _fill(
         "rayjob.yaml",
         sweep=sweep,
         options=options,
         driver=_far_driver(
-            f"/etc/medsweep/{sweep.name}.yaml", f"{options.mount.rstrip('/')}/store", sweep.name, NODES_MINUTES
+            f"/etc/medsweep/{sweep.name}.yaml",
+            options.store or f"{options.mount.rstrip('/')}/store",
+            sweep.name,
+            NODES_MINUTES,
         ),
         deadline=round(options.hours * 3600),
         ray_version=version("ray"),
-        env=[{"name": "WANDB_API_KEY", "valueFrom": key}, *env],
-        mounts=[{"name": "shared", "mountPath": options.mount}, {"name": "sweep", "mountPath": "/etc/medsweep"}],
-        volumes=[
-            {"name": "shared", "persistentVolumeClaim": {"claimName": options.claim}},
-            {"name": "sweep", "configMap": {"name": name}},
-        ],
-        cache_mount={"name": "cache", "mountPath": POD_CACHE},
-        cache_volume={"name": "cache", "emptyDir": {}},
+        env=[{"name": "WANDB_API_KEY", "valueFrom": key}, *_bucket_variables(options), *env],
+        mounts=[*([shared_mount] if on_claim else []), {"name": "sweep", "mountPath": "/etc/medsweep"}],
+        volumes=[*([shared_volume] if on_claim else []), {"name": "sweep", "configMap": {"name": name}}],
+        head_mounts=[] if on_claim else [cache_mount],
+        head_volumes=[] if on_claim else [cache_volume],
+        cache_mount=cache_mount,
+        cache_volume=cache_volume,
         head_resources={"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"cpu": "2", "memory": "8Gi"}},
         groups=[(group, _pod_resources(group, options), _worker_pod(group, options)) for group in groups],
         pod=_pod(options),
     )
     return Rendered({"rayjob.yaml": text}, ("kubectl", "apply", "-f", "rayjob.yaml"), "kubectl")
+
+
+def _bucket_variables(options: Kuberay) -> list[dict[str, Any]]:
+    """Variables of every pod that the secret of the bucket may hold."""
+    names = BUCKET_VARIABLES[options.store.partition(":")[0]] if options.store is not None else ()
+    secret = {"name": options.bucket_secret, "optional": True}
+    return [{"name": name, "valueFrom": {"secretKeyRef": {**secret, "key": name}}} for name in names]
 
 
 def _pod(options: Kuberay) -> dict[str, Any]:
@@ -144,6 +165,8 @@ def _pod(options: Kuberay) -> dict[str, Any]:
     if options.user_id is not None:
         own = options.user_id
         pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": own, "runAsGroup": own, "fsGroup": own}
+    if options.service_account is not None:
+        pod["serviceAccountName"] = options.service_account
     if options.pull_secret is not None:
         pod["imagePullSecrets"] = [{"name": options.pull_secret}]
     return pod
@@ -170,13 +193,13 @@ def _worker_pod(group: NodeGroup, options: Kuberay) -> dict[str, Any]:
 
 
 def _job(sweep: LaunchedSweep, options: Job) -> Rendered:
-    driver = _far_driver(sweep.path.as_posix(), options.store, sweep.name)
-    filled = {
-        name: _fill(
-            name, sweep=sweep, options=options, driver=driver, excludes=EXCLUDES, variables=_variables(options, "/tmp")
-        )
-        for name in ("runtime_env.yaml", "job.sh")
+    values: dict[str, Any] = {
+        "driver": _far_driver(sweep.path.as_posix(), options.store, sweep.name),
+        "excludes": EXCLUDES,
+        "variables": _variables(options, "/tmp"),
+        "package": _package("${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}", options.store),
     }
+    filled = {name: _fill(name, sweep=sweep, options=options, **values) for name in ("runtime_env.yaml", "job.sh")}
     return Rendered(filled, ("sh", "job.sh"), "ray")
 
 
@@ -199,6 +222,7 @@ def _up(sweep: LaunchedSweep, options: Up) -> Rendered:
         node_types=node_types,
         excludes=EXCLUDES,
         exports=f"{exports}ulimit -n 65536; ",
+        package=_package(".", options.store),
     )
     driver = shlex.join(_far_driver(sweep.path.as_posix(), options.store, sweep.name, NODES_MINUTES))
     then = ("ray", "exec", "--tmux", name, f"{exports}cd ~/medsweep && {driver}")
@@ -255,14 +279,21 @@ def _variables(options: Options, cache: str) -> dict[str, str]:
     return {"MEDSWEEP_CACHE": cache, **options.variables}
 
 
+def _package(folder: str, store: str) -> str:
+    """What pip installs from a folder for this store."""
+    return folder if "://" not in store else f"{folder}[bucket]"
+
+
 def _far_driver(sweep: str, store: str, name: str, wait_minutes: int | None = None) -> list[str]:
-    """The driver's command where only the store's folder outlives the cluster: tables and report go beside it.
+    """The driver's command where only the store outlives the cluster: tables and report go beside its folder.
+
+    Beside a bucket nothing can go, and they are made anew from it wherever they are wanted.
 
     On a cluster that was made for the sweep it may begin before the nodes, which get ``wait_minutes``.
     """
-    results = PurePosixPath(store).parent / "results" / name
+    results = [] if "://" in store else ["--results", str(PurePosixPath(store).parent / "results" / name)]
     wait = [] if wait_minutes is None else ["--wait-for-nodes", str(wait_minutes)]
-    return ["medsweep", "run", sweep, "--store", store, "--yes", "--results", str(results), "--address", "auto", *wait]
+    return ["medsweep", "run", sweep, "--store", store, "--yes", *results, "--address", "auto", *wait]
 
 
 def _fill(name: str, /, *, sweep: LaunchedSweep, **values: Any) -> str:

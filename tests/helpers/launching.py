@@ -36,7 +36,9 @@ def every_rayjob() -> list[Any]:
         "cpu_nodes": 2, "queue": "gpus", "pull_secret": "registry", "user_id": 1000, "env": ("A=$B",),
         "node_selector": ("spot=true",), "toleration": ("spot", "pool=cheap"), "hours": 1.5,
     }  # fmt: skip
+    bucket = {"store": "s3://hospital/sweeps", "service_account": "sweeps"}
     texts = [only(rendered("kuberay")), only(rendered("kuberay", with_gpu, **options))]
+    texts += [only(rendered("kuberay", **bucket))]
     return [list(YAML(typ="safe").load_all(text))[1] for text in texts]
 
 

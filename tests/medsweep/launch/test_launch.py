@@ -46,7 +46,7 @@ def test_the_examples_are_fresh_renderings(target: Target) -> None:
 # KubeRay: its own schema, reduced to what is written, then the parts that a run depends on one by one.
 
 
-@pytest.mark.parametrize("job", every_rayjob(), ids=["plain", "with every field"])
+@pytest.mark.parametrize("job", every_rayjob(), ids=["plain", "with every field", "in a bucket"])
 def test_the_operators_schema_takes_every_field_of_a_rayjob(job: dict[str, Any]) -> None:
     schema = json.loads((ROOT / "tests" / "reference" / "rayjob.schema.json").read_text())
     Draft202012Validator(schema).validate(job)
@@ -149,6 +149,36 @@ def test_memory_that_the_sweep_states_reaches_slurm_and_the_pods() -> None:
     assert "--mem" not in only(rendered("slurm"))
     with pytest.raises(UserError, match=r"resources.gan.memory_gib asks for 10, and Ray takes 2; a node would have 11"):
         rendered("slurm", sweep, memory=11)
+
+
+@pytest.mark.parametrize(("scheme", "variable"), [("s3", "AWS_SECRET_ACCESS_KEY"), ("az", "AZURE_STORAGE_ACCOUNT_KEY")])
+def test_pods_with_a_bucket_mount_no_claim_and_get_its_secret(scheme: str, variable: str) -> None:
+    store = f"{scheme}://hospital/sweeps"
+    _, job = documents(
+        only(rendered("kuberay", store=store, bucket_secret="minio", service_account="sweeps", env=(f"A={NASTY}",)))
+    )
+    driver = shlex.split(job["spec"]["entrypoint"])
+    assert driver[3:5] == ["--store", store]
+    assert "--results" not in driver
+    ray = job["spec"]["rayClusterSpec"]
+    for group in (ray["headGroupSpec"], *ray["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["serviceAccountName"] == "sweeps"
+        assert {volume["name"] for volume in pod["volumes"]} == {"sweep", "cache"}
+        assert {mount["name"] for mount in container["volumeMounts"]} == {"sweep", "cache"}
+        env = {one["name"]: one for one in container["env"]}
+        assert env[variable]["valueFrom"]["secretKeyRef"] == {"name": "minio", "optional": True, "key": variable}
+        assert env["MEDSWEEP_WORK"]["value"] == "/var/cache/medsweep"
+
+
+@pytest.mark.parametrize("target", ["job", "up"])
+def test_a_bucket_brings_its_extra_and_has_no_folder_beside_it(target: str) -> None:
+    files = rendered(target, store="s3://hospital/sweeps")
+    text = "\n".join([*files.files.values(), *(files.then or ())])
+    assert "[bucket]" in text
+    assert "--store s3://hospital/sweeps" in text
+    assert "--results" not in text
 
 
 # Ray jobs.
@@ -331,6 +361,10 @@ def test_submit_hands_the_file_to_the_program_and_passes_its_code_on(
         (["--target", "slurm", "--time", "05:00"], "is warned 180 s before its end"),
         (["--target", "job", "--env", "=1"], "write NAME=VALUE"),
         (["--target", "job", "--store", "store"], "--store: "),
+        (["--target", "job", "--store", "s3://key:secret@a/b"], "--store: "),
+        (["--target", "kuberay", "--store", "/mnt/store"], "--store: "),
+        (["--target", "kuberay", "--store", "s3://a/b", "--claim", "c"], "--claim has no meaning with the store s3://"),
+        (["--target", "kuberay", "--bucket-secret", "c"], "--bucket-secret has no meaning with a store on a claim"),
         (["--target", "up", "--provider", "azure"], "--provider: "),
         (["--target", "up", "--provider", "gcp"], "--provider gcp needs --project"),
         (["--target", "up", "--provider", "local", "--head", "a"], "--provider local needs --head HOST and --workers"),
