@@ -88,6 +88,7 @@ VERBS: Final[Mapping[str, tuple[Callable[..., int], ...]]] = {
         results.results,
         results.best,
         results.predict,
+        results.score,
         wandb.dashboard,
     ),
     "Look inside": (inside.ls, inside.show, inside.log, inside.samples, sweeps.why),

@@ -150,15 +150,32 @@ def export_fold(  # noqa: PLR0917
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New or empty folder.")],
     arm: Annotated[str | None, typer.Option("--arm", help="Whose patients, where arms differ in them.")] = None,
     volumes: Annotated[bool, typer.Option("--volumes", help="All slices of these patients as NIfTI, too.")] = False,
+    nnunet: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="In place of all that, DatasetNUMBER_NAME as nnU-Net reads it."),
+    ] = None,
 ) -> int:
-    """Write what a generator of one fold may learn from, to train one outside; its pool goes into DIR/pool."""
+    """Write what a generator of one fold may learn from, to train one outside; its pool goes into DIR/pool.
+
+    With --nnunet, whole patients of that fold with their own grey values, and the images of those whom it tests.
+    """
     from medsweep.store.store import Store
     from medsweep.study.exported_fold import export, fold_of_sweep
+    from medsweep.study.nnunet_fold import export_raw, require_number
 
+    if nnunet is not None:
+        require_number(nnunet)
+        if volumes:
+            raise UserError("--volumes writes what a generator reads, and --nnunet what nnU-Net reads; choose one")
     _require_empty(out)
     opened = Store.create(store)
     chosen = fold_of_sweep(sweep, opened, fold, arm)
     prepared = _prepare(chosen.data, chosen.source, chosen.fold, opened)
+    if nnunet is not None:
+        raw = export_raw(prepared, chosen, out, nnunet)
+        typer.echo(f"{len(raw.train)} training and {len(raw.test)} test cases of fold {fold}: {raw.folder}")
+        typer.echo(f"nnUNetv2_train {nnunet} 2d all, predict imagesTs, and give medsweep score the predictions")
+        return 0
     slices, patients = export(prepared, chosen, out, volumes=volumes)
     typer.echo(f"{slices} slices of the {len(patients)} training patients of fold {fold}: {out}")
     typer.echo(f"train on them, write pairs into {out / 'pool'}, and name it by synthesise.folder")

@@ -1,5 +1,6 @@
 """``medsweep results``, ``analyse``, ``predict`` and ``best``: what is made of published trials. They run none."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -155,6 +156,49 @@ def predict(  # noqa: PLR0917
         paths = predicting.predict_new(opened.plan, opened.store, arm or [], asked, _warn)
     for path in paths:
         typer.echo(path)
+    return 0
+
+
+def score(  # noqa: PLR0917
+    sweep: SweepPath,
+    folder: Annotated[
+        str,
+        typer.Argument(metavar="FOLDER", help="PATIENT.nii.gz of the test patients; {fold} and {seed} are filled in."),
+    ],
+    name: Annotated[str, typer.Option(help="What tables call the predictions.")],
+    fitted_on: Annotated[
+        str,
+        typer.Option(
+            "--fitted-on", metavar="FILE", help="fold.json of data export-fold, or of that form; {fold} is filled in."
+        ),
+    ],
+    stored_values: Annotated[
+        bool, typer.Option("--stored-values", help="Files hold label values of the data, and not class indices.")
+    ] = False,
+    store: StorePath = STORE,
+    results: ResultsPath = None,
+) -> int:
+    """Score predictions that were made elsewhere, as by nnU-Net, in one table with the arms of a sweep."""
+    import pandas as pd
+
+    from medsweep.study import session
+    from medsweep.study.outside_scores import OutsideArm, score_outside
+    from medsweep.study.report import dataset_name
+    from medsweep.study.tables import write_tables
+
+    opened = session.open_sweep(sweep, store, to="read")
+    asked = OutsideArm(name, folder, fitted_on, stored_values)
+    rows = score_outside(opened.plan, opened.store, dataset_name(opened.sweep.base.data), asked)
+    table = pd.concat([opened.tables()["results"], rows], ignore_index=True)
+    written = write_tables({f"with-{name}": table}, opened.folder(results))
+    for path in written:
+        typer.echo(path)
+    rules, control = opened.sweep.analysis, next(arm.name for arm in opened.plan.arms if arm.is_control)
+    told = ["medsweep", "analyse", str(written[0]), "--control", control, "--primary", rules.primary]
+    told += ["--margin", f"{rules.margin:g}"]
+    if len(rows.drop_duplicates(["fold", "seed"])) < len(opened.plan.replicates):
+        told += ["--missing", "complete-cases"]
+    typer.echo(shlex.join(told))
     return 0
 
 

@@ -110,12 +110,12 @@ def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str], *, threa
     beside = threads - (next(model.parameters()).device.type == "cpu")
     predicted = ((patient, segment_volume(model, data, patient)) for patient in sorted(patients))
     if not beside:
-        return pd.DataFrame([row for patient, labels in predicted for row in _rows(data, patient, labels)])
+        return pd.DataFrame([row for patient, labels in predicted for row in rows_of(data, patient, labels)])
     rows: list[dict[str, Any]] = []
     pending: deque[Future[list[dict[str, Any]]]] = deque()
     with ThreadPoolExecutor(beside) as pool:
         for patient, labels in predicted:
-            pending.append(pool.submit(_rows, data, patient, labels))
+            pending.append(pool.submit(rows_of, data, patient, labels))
             if len(pending) > beside:
                 rows += pending.popleft().result()
         for future in pending:
@@ -123,8 +123,8 @@ def evaluate(model: nn.Module, data: SliceSet, patients: Sequence[str], *, threa
     return pd.DataFrame(rows)
 
 
-def _rows(data: SliceSet, patient: str, prediction_ZHW: NDArray[np.uint8]) -> list[dict[str, Any]]:
-    """The rows of one patient."""
+def rows_of(data: SliceSet, patient: str, prediction_ZHW: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """The rows of ``evaluate`` for one patient, given class indices on the original grid, (Z, H, W)."""
     reference_ZHW, spacing_mm = data.reference(patient), data.volumes[patient].spacing_mm
     has_ignored = data.ignores and bool((reference_ZHW == IGNORED).any())
     if has_ignored:

@@ -68,8 +68,8 @@ def name_of(model: nn.Module) -> str:
 
 
 def neighbours_of(model: nn.Module) -> int:
-    """Slices on either side that a network which ``build`` gave sees beside each slice."""
-    return int(vars(model)[_NEIGHBOURS])
+    """Slices on either side that a network sees beside each slice; 0 of one that ``build`` did not give."""
+    return int(vars(model).get(_NEIGHBOURS, 0))
 
 
 def save_segmenter(model: nn.Module, architecture: SegmenterArchitecture, folder: Path) -> None:

@@ -44,6 +44,8 @@ def arguments(words: tuple[str, ...], sweep: Path) -> list[str]:
         return ["ab"]
     if words == ("predict",):
         return [str(sweep), "--out", "out"]
+    if words == ("score",):
+        return [str(sweep), "predicted", "--name", "nnunet", "--fitted-on", "fold.json"]
     return [] if words[-1] in WITHOUT else [str(sweep)]
 
 
