@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from helpers.ignoring_cohort import prepared as ignoring
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Fold, Split, split
 from medsweep.data.ignored import IGNORED
-from medsweep.data.nifti import read_image
+from medsweep.data.nifti import read_image, write_prediction
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source, list_cases
 from medsweep.data.volumes import load
+from medsweep.errors import UserError
 from medsweep.store.store import Store
 from medsweep.study.exported_fold import FoldOfSweep, fold_of_sweep
 from medsweep.study.nnunet_fold import export_raw
+from medsweep.study.outside_scores import read_prediction
 
 SCORES = ["patient", "class", "metric", "fold", "seed", "value", "status", "n_ref", "n_pred", "volume_pred_ml"]
 
@@ -88,6 +91,15 @@ def test_ignored_voxels_are_the_value_after_the_last_class(tmp_path: Path) -> No
         stored = np.asanyarray(nib.load(raw.folder / "labelsTr" / f"{case}.nii.gz").dataobj)
         assert (stored == 3).sum() == (slices.reference(case) == IGNORED).sum() > 0
         assert stored.max() == 3
+
+
+def test_values_are_class_indices_unless_they_are_said_to_be_stored_ones(copy: Path, tmp_path: Path) -> None:
+    slices = replace(prepared(copy), values={0: 0, 7: 1, 9: 2})
+    case = slices.patients[0]
+    write_prediction(tmp_path / f"{case}.nii.gz", slices.reference(case), slices, case)
+    assert np.array_equal(read_prediction(tmp_path, slices, case, stored_values=True), slices.reference(case))
+    with pytest.raises(UserError, match="undeclared label values 7, 9"):
+        read_prediction(tmp_path, slices, case)
 
 
 @pytest.fixture
