@@ -1,4 +1,4 @@
-# make demo   install, run the quickstart sweep on a made-up cohort, end with the path of its report
+# make demo   install, run the sweep quickstart on a made-up cohort, end with its answer and what to type next
 # make test   install, run the tests
 # make docs   install, build the docs as a site, end with the path of its first page
 PYTHON ?= python3.11
@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 .PHONY: demo docs test test-slow lint format bench clean
 
 demo: $(STAMP)
-	$(BIN)/medsweep run sweeps/quickstart.yaml
+	$(BIN)/medsweep demo
 
 # In the order of the folders, since files with few and long tests would else come last, on one worker.
 test: $(STAMP)

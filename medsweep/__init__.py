@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from medsweep.study.opened import OpenedSweep
 
 __all__ = ["__version__", "open"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def open(sweep: str | Path, store: str | Path = "store") -> "OpenedSweep":

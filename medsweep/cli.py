@@ -10,7 +10,7 @@ from typing import Annotated, Final, ParamSpec
 import typer
 
 from medsweep import __version__
-from medsweep.commands import data, inside, launch, reference, results, sweeps, wandb
+from medsweep.commands import data, inside, launch, reference, results, start, sweeps, wandb
 from medsweep.commands import store as upkeep
 from medsweep.errors import SeveralError, UserError
 from medsweep.stop_signals import STOPPED_EXIT, stop_signals
@@ -74,13 +74,13 @@ def _group(text: str, *commands: Callable[..., int]) -> typer.Typer:
 
 app = typer.Typer(
     help="Sweeps and ablations of synthetic training images, from one YAML file to a tested answer.",
-    epilog="Begin with  medsweep plan quickstart  and then  medsweep run quickstart",
+    epilog="Begin with  medsweep demo  and go on with  medsweep new --root DIR",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 DATA, STORE, WANDB = "Data", "Store and cluster", "Results"
 VERBS: Final[Mapping[str, tuple[Callable[..., int], ...]]] = {
-    "Write a sweep": (reference.explain, reference.schema, inside.diff),
+    "Write a sweep": (start.demo, start.new, reference.explain, reference.schema, inside.diff),
     "Run it": (sweeps.plan, sweeps.run, sweeps.status, upkeep.retry),
     WANDB: (
         results.analyse,
