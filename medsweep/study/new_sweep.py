@@ -138,7 +138,7 @@ def _fixed(side: int, slices: int, size: Size) -> str:
         f"  gan:\n{preset}"
         f"    {f'kimg: {shown:g}':<34}# thousands of real slices that a generator is shown\n"
         "  segment:\n"
-        f"    steps: {steps(side, slices, gpu=gpu)}\n"
+        f"    steps: {300 if size == 'demo' else steps(side, slices, gpu=gpu)}\n"
         f"{unet}"
         "    augment: rigid                    # spatial adds left-right flips"
     )
