@@ -55,7 +55,7 @@ def name_of(found: Found) -> str:
 
 def side_of(found: Found, size: Size) -> int:
     """Resolution: the power of two that holds the largest slice, within what the machine can train at."""
-    return min(MOST_PX[size], max(32, 2 ** math.ceil(math.log2(max(found.side, 1)))))
+    return min(MOST_PX[size], max(32, 1 << math.ceil(math.log2(max(found.side, 1)))))
 
 
 def sweep_text(found: Found, size: Size) -> str:
