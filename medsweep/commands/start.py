@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from medsweep.commands import sweeps
-from medsweep.commands.options import STORE, ResultsPath, StorePath
+from medsweep.commands.options import STORE, STORE_URL, ResultsPath, StorePath, StoreUrl
 from medsweep.commands.typed import typed
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.errors import UserError, nearest
@@ -60,7 +60,7 @@ def new(
 
 
 def demo(
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     results: ResultsPath = None,
     wandb: Annotated[
         Literal["offline", "online", "disabled"] | None, typer.Option(help="W&B mode \\[offline unless logged in].")
