@@ -15,13 +15,14 @@ about the sound dataset. What a side said about the first fault lies in DIR/Data
 """
 
 import gzip
+import importlib
 import json
+import multiprocessing
 import os
 import resource
 import shutil
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -241,25 +242,23 @@ def make(root: Path) -> None:
         spoil(place, place / "imagesTr" / f"{ODD}_0000.nii.gz", place / "labelsTr" / f"{ODD}.nii.gz")
 
 
-def by_medsweep(place: Path) -> int:
+def by_medsweep(place: Path) -> None:
     """``medsweep data check``."""
     from medsweep.__main__ import main
 
     with mock.patch.object(sys, "argv", ["medsweep", "data", "check", "toy", "--root", str(place)]):
         main()
-    return 0
 
 
-def by_nnunet(place: Path) -> int:
+def by_nnunet(place: Path) -> None:
     """``verify_dataset_integrity`` of nnU-Net v2, with threads in the place of spawned processes."""
     from nnunetv2.experiment_planning import verify_dataset_integrity as nnunet
 
     with mock.patch.object(nnunet.multiprocessing, "get_context", return_value=mock.Mock(Pool=ThreadPool)):
         nnunet.verify_dataset_integrity(str(place), num_processes=1)
-    return 0
 
 
-def by_monai(place: Path) -> int:
+def by_monai(place: Path) -> None:
     """``DataAnalyzer`` of MONAI's Auto3DSeg over all cases that have an image and a mask."""
     from monai.apps.auto3dseg import DataAnalyzer
 
@@ -272,33 +271,33 @@ def by_monai(place: Path) -> int:
     ]
     with tempfile.TemporaryDirectory() as out:
         DataAnalyzer({"training": pairs}, str(place), output_path=f"{out}/s.yaml", worker=0).get_all_case_stats()
-    return 0
 
 
 def judge(root: Path, side: str) -> None:
-    """Run one side over all datasets and write what it says."""
+    """Run one side over all datasets, each in a process of its own, and write what it says."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    run = {"medsweep": by_medsweep, "nnunet": by_nnunet, "monai": by_monai}[side]
+    run, module = {
+        "medsweep": (by_medsweep, "medsweep.cli"),
+        "nnunet": (by_nnunet, "nnunetv2.experiment_planning.verify_dataset_integrity"),
+        "monai": (by_monai, "monai.apps.auto3dseg"),
+    }[side]
+    importlib.import_module(module)  # once, before the processes are forked
     for fault in FAULTS:
         place = folder(root, fault)
-        with (root / f"{place.name}.{side}.txt").open("w+") as told:
-            kept = [os.dup(1), os.dup(2)]
-            os.dup2(told.fileno(), 1)
-            os.dup2(told.fileno(), 2)
-            try:
-                code = run(place)
-            except SystemExit as end:
-                code = int(end.code or 0)
-            except Exception:  # What a side raises, of whatever kind, is its answer.
-                traceback.print_exc()
-                code = 1
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for number, copy in enumerate(kept, start=1):
-                os.dup2(copy, number)
-                os.close(copy)
-            told.seek(0, os.SEEK_END)
-            told.write(f"exit code {code}\n")
+        told = root / f"{place.name}.{side}.txt"
+        process = multiprocessing.get_context("fork").Process(target=speak, args=(run, place, told))
+        process.start()
+        process.join()
+        with told.open("a") as file:
+            file.write(f"exit code {process.exitcode}\n")
+
+
+def speak(run: Callable[[Path], None], place: Path, told: Path) -> None:
+    """Run one side over one dataset with all that it says in a file; what it raises ends the process with a code."""
+    with told.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    run(place)
 
 
 def outcome(root: Path, fault: str, side: str) -> str:
