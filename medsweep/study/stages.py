@@ -47,8 +47,8 @@ class GanSection(GanSettings):
 
     pipeline: PipelineName = "mc-sg"
     """``b-sg``: one generator for pairs; ``mc-sg``: masks, then images; ``c-sg``: images for real training masks;
-    ``b-dm`` and ``c-dm``: a diffusion model for pairs, or for images of real training masks; or the name of a pipeline
-    that an installed package brings along."""
+    ``c-spade``: the same with the generator of SPADE; ``b-dm`` and ``c-dm``: a diffusion model for pairs, or for images
+    of real training masks; or the name of a pipeline that an installed package brings along."""
 
 
 class SynthesiseSection(synthesis.SynthesiseSettings):

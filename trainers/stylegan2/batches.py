@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medsweep.trainers.stylegan2.config import GanConfig
+from medsweep.trainers.stylegan2.config import PAINTERS, GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.networks import Generator
+from medsweep.trainers.stylegan2.networks import LatentGenerator
 from medsweep.trainers.training.accumulation import MicroBatch, normal, uniform
 from medsweep.trainers.training.rows import SeededRows
 
@@ -89,12 +89,12 @@ class Batches(SeededRows):
 
     def masks(self, count: int | None = None) -> MaskBatch:
         """A fresh batch of masks for C-SG; the others get none, and nothing is drawn."""
-        if self.config.variant != "c-sg":
+        if self.config.variant not in PAINTERS:
             return MaskBatch(None, self._order[:0])
         rows = self._rows()[:count]
         return MaskBatch(self.data.channels[rows].float(), rows)
 
-    def styles(self, g: Generator, count: int, *, track: bool = False) -> Tensor:
+    def styles(self, g: LatentGenerator, count: int, *, track: bool = False) -> Tensor:
         """One w per layer (N, L, D), with style mixing (Karras et al. 2019, section 3.1).
 
         Where the styles change is decided on the device: from layer 1, ..., L - 1 on, or nowhere, which is L.

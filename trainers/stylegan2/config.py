@@ -1,14 +1,18 @@
 """What a GAN trial is: the settings of a sweep's ``gan:`` section, and the resolved, complete configuration."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import LATER, NOT_IDENTITY, Config
 from medsweep.data.stage_config import FittedConfig
 
-Variant = Literal["b-sg", "m-sg", "c-sg"]
-"""B-SG emits image and mask together, M-SG masks alone, C-SG an image for a given mask."""
+Variant = Literal["b-sg", "m-sg", "c-sg", "c-spade"]
+"""B-SG emits image and mask together, M-SG masks alone, C-SG an image for a given mask, and C-SPADE the same with the
+generator of SPADE."""
+
+PAINTERS: Final = frozenset({"c-sg", "c-spade"})
+"""Variants that are given a mask."""
 
 Point = Literal["d-input", "d-blocks", "generator"]
 """Where C-SG is shown the mask: beside the image, before each lower block of D, after the demodulation in G."""

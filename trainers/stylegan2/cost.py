@@ -9,6 +9,7 @@ from typing import Final
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.graphs import WARM_UPS
 from medsweep.trainers.stylegan2.networks import Architecture
+from medsweep.trainers.stylegan2.spade import spade_macs
 
 PROBED_AS_ONE: Final = (
     "r1_gamma",
@@ -51,6 +52,8 @@ NOMINAL_MODALITIES, NOMINAL_CLASSES = 4, 4
 
 def generator_macs(architecture: Architecture) -> float:
     """Multiply-adds of one image through the synthesis of G."""
+    if architecture.generator == "spade":
+        return spade_macs(architecture)
     shown, joined = architecture.condition_width("generator"), architecture.joined_width
     maps_per_channel = {"add": 1, "affine": 2, "concat": 0}[architecture.injection_form]
     total = 0.0

@@ -12,7 +12,7 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.stylegan2.batches import PairBatch, pairs_of
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.networks import Generator, StyledConv
+from medsweep.trainers.stylegan2.networks import LatentGenerator, StyledConv
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
 from medsweep.trainers.stylegan2.sample_distance import SampleDistance
 from medsweep.trainers.stylegan2.sampler import Sampler
@@ -53,7 +53,7 @@ class SampleGrids:
 
     def write_samples(self, path: Path) -> Path:
         """Write a grid of samples: image beside mask; M-SG's masks stand beside their own grey levels."""
-        masks = self.labels_NRR if self.sampler.card.variant == "c-sg" else None
+        masks = self.labels_NRR if self.sampler.card.paints else None
         samples = self.sampler.sample(self.numbers_NS, masks)
         return self._write(path, samples.images, samples.labels)
 
@@ -63,11 +63,11 @@ class SampleGrids:
         return self._write(path, images, self.labels_NRR)
 
     @torch.no_grad()
-    def spread_of(self, network: Generator) -> Tensor:
+    def spread_of(self, network: LatentGenerator) -> Tensor:
         """Mean over pixels of the standard deviation of ``network``'s output over a few latents, without noise."""
         device = network.mapping.w_average.device
         condition = None
-        if self.sampler.card.variant == "c-sg":
+        if self.sampler.card.paints:
             condition = self.sampler.encode(self.labels_NRR[:COLLAPSE_LATENTS]).to(device)
         z_ND = self.numbers_NS[:COLLAPSE_LATENTS, : network.architecture.latent_dim].to(device)
         images: Tensor = network(z_ND, condition)

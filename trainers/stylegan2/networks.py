@@ -17,6 +17,7 @@ conversions to images and their sum, batch standard deviation, D's last layers a
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,15 @@ from torch.nn import functional
 
 from medsweep.config import Config
 from medsweep.trainers.stylegan2.conditioning import LOWEST, MaskProjection, injection_of, pyramid
-from medsweep.trainers.stylegan2.config import DiscriminatorForm, GanConfig, GeneratorForm, MaskForm, Point, Resize
+from medsweep.trainers.stylegan2.config import (
+    PAINTERS,
+    DiscriminatorForm,
+    GanConfig,
+    GeneratorForm,
+    MaskForm,
+    Point,
+    Resize,
+)
 from medsweep.trainers.stylegan2.layers import (
     LRELU_GAIN,
     SLOPE,
@@ -53,6 +62,7 @@ class Architecture(Config):
     mask_channels: int = 0
     """How many of them, the last ones, are a mask."""
     mask_form: MaskForm = "signed-distance"
+    generator: Literal["stylegan2", "spade"] = "stylegan2"
     condition_channels: int
     """Channels of the condition; 0 where there is none."""
     points: tuple[Point, ...]
@@ -70,14 +80,15 @@ class Architecture(Config):
     def of(cls, config: GanConfig, modalities: int, classes: int) -> "Architecture":
         """The networks of a GAN on slices with ``modalities`` images and ``classes`` classes, background included."""
         images = 0 if config.variant == "m-sg" else modalities
-        masks = 0 if config.variant == "c-sg" else classes
+        masks = 0 if config.variant in PAINTERS else classes
         same = ("resolution", "latent_dim", "mapping_layers", "channel_base", "channel_max", "noise", "mask_form")
         forms = ("injection_form", "discriminator_form", "condition_resize")
         return cls(
             **{name: getattr(config, name) for name in same + forms},
             channels=images + masks,
             mask_channels=masks,
-            condition_channels=classes if config.variant == "c-sg" else 0,
+            generator="spade" if config.variant == "c-spade" else "stylegan2",
+            condition_channels=classes if config.variant in PAINTERS else 0,
             points=config.injection,
             minibatch_std_group=config.group,
         )
@@ -93,8 +104,8 @@ class Architecture(Config):
 
     @property
     def style_layers(self) -> int:
-        """L: one per convolution of G and one for the last conversion to an image."""
-        return 2 * len(self.resolutions)
+        """L: one per convolution of G and one for the last conversion to an image; SPADE reads the latent once."""
+        return 1 if self.generator == "spade" else 2 * len(self.resolutions)
 
     @property
     def noise_pixels(self) -> tuple[int, ...]:
@@ -186,19 +197,43 @@ class StyledConv(nn.Module):
         return functional.leaky_relu(y, SLOPE, inplace=True)
 
 
-class Generator(nn.Module):
-    """Mapping and skip-type synthesis: the images of all resolutions are added up, each doubled through the low-pass.
+class LatentGenerator(nn.Module):
+    """What every generator has: a mapping of latents to styles, and a synthesis of images from these.
 
     Noise is drawn by the caller, once for a whole batch, so that the networks hold no random state of their own.
     """
 
     half_from: int | None = None
+
+    def __init__(self, architecture: Architecture, mapping: MappingNetwork):
+        super().__init__()
+        self.architecture, self.mapping = architecture, mapping
+
+    def forward(self, z_ND: Tensor, condition: Tensor | None = None, noise_NP: Tensor | None = None) -> Tensor:
+        """Images (N, C, R, R) from latents; without any noise where ``noise_NP`` is None."""
+        return self.synthesise(self.broadcast(self.mapping(z_ND)), condition, noise_NP)
+
+    def noise(self, samples: int, random: Random) -> Tensor | None:
+        """Fresh noise maps for each sample in one draw, (N, P); None for an architecture without noise."""
+        pixels = sum(self.architecture.noise_pixels)
+        return normal((samples, pixels), random, self.mapping.w_average.device) if pixels else None
+
+    def broadcast(self, w_ND: Tensor) -> Tensor:
+        """The same w for every layer, (N, L, D)."""
+        return w_ND[:, None].expand(-1, self.architecture.style_layers, -1)
+
+    def synthesise(self, w_NLD: Tensor, condition: Tensor | None, noise_NP: Tensor | None) -> Tensor:
+        """Images (N, C, R, R) from one w per layer, the condition (N, K, R, R) where it reads one, and noise maps."""
+        raise NotImplementedError
+
+
+class Generator(LatentGenerator):
+    """Skip-type synthesis: the images of all resolutions are added up, each doubled through the low-pass."""
+
     fir: Tensor
 
     def __init__(self, architecture: Architecture):
-        super().__init__()
-        self.architecture = architecture
-        self.mapping = MappingNetwork(architecture.latent_dim, architecture.mapping_layers)
+        super().__init__(architecture, MappingNetwork(architecture.latent_dim, architecture.mapping_layers))
         width_of = architecture.width
         self.constant = Constant(width_of(LOWEST))
         self.ups, self.convs, self.images = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
@@ -214,19 +249,6 @@ class Generator(nn.Module):
                 self.convs.append(StyledConv(width, width, architecture, joined=joined))
             self.images.append(ToImage(width, architecture.channels, architecture.latent_dim))
         constant(self, "fir", fir_filter(architecture.channels, gain=4.0))
-
-    def forward(self, z_ND: Tensor, condition: Tensor | None = None, noise_NP: Tensor | None = None) -> Tensor:
-        """Images (N, C, R, R) from latents; without any noise where ``noise_NP`` is None."""
-        return self.synthesise(self.broadcast(self.mapping(z_ND)), condition, noise_NP)
-
-    def noise(self, samples: int, random: Random) -> Tensor | None:
-        """Fresh noise maps for each sample in one draw, (N, P); None for an architecture without noise."""
-        pixels = sum(self.architecture.noise_pixels)
-        return normal((samples, pixels), random, self.fir.device) if pixels else None
-
-    def broadcast(self, w_ND: Tensor) -> Tensor:
-        """The same w for every layer, (N, L, D)."""
-        return w_ND[:, None].expand(-1, self.architecture.style_layers, -1)
 
     def synthesise(self, w_NLD: Tensor, condition: Tensor | None, noise_NP: Tensor | None) -> Tensor:
         """Images (N, C, R, R) from one w per layer, for C-SG the condition (N, K, R, R), and the noise maps."""

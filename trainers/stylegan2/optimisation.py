@@ -11,7 +11,8 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.stylegan2 import losses
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.layers import draw_weights
-from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator
+from medsweep.trainers.stylegan2.networks import Architecture, Discriminator
+from medsweep.trainers.stylegan2.spade import generator_of
 from medsweep.trainers.training.restore import load_optimizer
 
 
@@ -19,7 +20,7 @@ class OptimisedNetworks:
     """G, D and the averaged G. Weights depend on fold, seed and variant, never on other settings."""
 
     def __init__(self, config: GanConfig, architecture: Architecture, device: str, purpose: tuple[str | int, ...]):
-        self.g, self.d = Generator(architecture), Discriminator(architecture)
+        self.g, self.d = generator_of(architecture), Discriminator(architecture)
         draw_weights(self.g, derive_seed(*purpose, "generator"))
         draw_weights(self.d, derive_seed(*purpose, "discriminator"))
         self.g, self.d = self.g.to(device), self.d.to(device)

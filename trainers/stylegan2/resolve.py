@@ -10,7 +10,7 @@ from typing import Any, Final
 from medsweep.config import require_exhaustive
 from medsweep.data.folds import Fold
 from medsweep.trainers.stylegan2.augment.kinds import AUGMENT_KINDS
-from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, Point, Preset, Variant
+from medsweep.trainers.stylegan2.config import PAINTERS, GanConfig, GanSettings, Point, Preset, Variant
 
 Fields = dict[str, Any]
 
@@ -90,7 +90,10 @@ def resolve(settings: GanSettings, variant: Variant, fold: Fold, seed: int, reso
     fields["preset"] = "auto"
     injection = settings.injection
     points = INJECTION_PRESETS[injection] if isinstance(injection, str) else injection
-    fields["injection"] = tuple(sorted(set(points))) if variant == "c-sg" else ()
+    fields["injection"] = tuple(sorted(set(points))) if variant in PAINTERS else ()
+    if variant == "c-spade":  # G is shown the mask in any case, and has neither a mapping nor noise
+        fields["injection"] = tuple(point for point in fields["injection"] if point != "generator")
+        fields |= {"mapping_layers": 1, "noise": False, "style_mixing": 0.0, "path_length_weight": 0.0}
     fields |= _neutral_condition(variant, fields["injection"])
     clip_px = settings.mask_clip_px or max(2.0, resolution / 16)
     fields["mask_clip_px"] = clip_px if settings.mask_form == "signed-distance" else 1.0
@@ -105,9 +108,9 @@ def _neutral_condition(variant: Variant, points: tuple[Point, ...]) -> Fields:
         neutral["injection_form"] = "add"
     if not {"d-input", "d-blocks"} & set(points):
         neutral |= {"discriminator_form": "concat", "mismatch_weight": 0.0}
-    if not points:
+    if not points and variant != "c-spade":
         neutral["condition_resize"] = "area"
-    if variant == "c-sg":
+    if variant in PAINTERS:
         return neutral | {"r1_gamma_mask_ratio": 1.0}
     neutral["segmenter_weight"] = 0.0
     return neutral | ({"focal_frequency_weight": 0.0, "spectrum_weight": 0.0} if variant == "m-sg" else {})

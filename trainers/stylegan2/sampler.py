@@ -12,10 +12,11 @@ from torch import Tensor
 from medsweep.config import Config
 from medsweep.trainers.generators import GeneratedPairs
 from medsweep.trainers.precision import exact
-from medsweep.trainers.stylegan2.config import MaskForm, Variant
+from medsweep.trainers.stylegan2.config import PAINTERS, MaskForm, Variant
 from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.masks import decode, encode
-from medsweep.trainers.stylegan2.networks import Architecture, Generator
+from medsweep.trainers.stylegan2.networks import Architecture, LatentGenerator
+from medsweep.trainers.stylegan2.spade import generator_of
 
 WEIGHTS = "generator.safetensors"
 CARD = "generator.json"
@@ -34,13 +35,18 @@ class GeneratorCard(Config):
     intensity: IntensityRange
     """From what the network emits to values of slices."""
 
+    @property
+    def paints(self) -> bool:
+        """Whether it is given masks."""
+        return self.variant in PAINTERS
+
 
 @dataclass(frozen=True)
 class Sampler:
     """A generator whose samples depend on their own random numbers and masks alone: a latent, then the noise maps."""
 
     card: GeneratorCard
-    network: Generator
+    network: LatentGenerator
 
     @property
     def numbers_per_sample(self) -> int:
@@ -62,9 +68,9 @@ class Sampler:
         Raises:
             ValueError: masks are missing for C-SG or given to another variant.
         """
-        if (labels_NRR is None) == (self.card.variant == "c-sg"):
+        if (labels_NRR is None) == self.card.paints:
             received = "no masks" if labels_NRR is None else "masks"
-            raise ValueError(f"{self.card.variant} was given {received}; only c-sg is sampled with masks")
+            raise ValueError(f"{self.card.variant} was given {received}; only c-sg and c-spade are sampled with masks")
         device = self.network.mapping.w_average.device
         latent_dim = self.card.architecture.latent_dim
         z_ND, noise_NP = numbers_NS.to(device).split([latent_dim, self.numbers_per_sample - latent_dim], dim=1)
@@ -90,6 +96,6 @@ class Sampler:
 def load_generator(folder: Path, device: str = "cpu") -> Sampler:
     """The generator published under ``folder``, ready for sampling on ``device``."""
     card = GeneratorCard.model_validate_json((folder / CARD).read_text())
-    network = Generator(card.architecture)
+    network = generator_of(card.architecture)
     network.load_state_dict(load_file(folder / WEIGHTS))
     return Sampler(card, network.to(device).eval().requires_grad_(False))

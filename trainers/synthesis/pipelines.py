@@ -38,6 +38,7 @@ OURS: Final[dict[str, Pipeline]] = {
     "b-sg": Pipeline({"joint": (STYLEGAN2, "b-sg")}, pairs),
     "mc-sg": Pipeline({"mask": (STYLEGAN2, "m-sg"), "image": (STYLEGAN2, "c-sg")}, masks_then_images),
     "c-sg": Pipeline({"image": (STYLEGAN2, "c-sg")}, images_for_real_masks, paints_real_masks=True),
+    "c-spade": Pipeline({"image": (STYLEGAN2, "c-spade")}, images_for_real_masks, paints_real_masks=True),
     "b-dm": Pipeline({"joint": (DIFFUSION, "b-dm")}, pairs),
     "c-dm": Pipeline({"image": (DIFFUSION, "c-dm")}, images_for_real_masks, paints_real_masks=True),
 }

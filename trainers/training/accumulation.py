@@ -127,5 +127,6 @@ class SharedTensor:
         self.leaf = value.detach().requires_grad_()
 
     def backward(self) -> None:
-        """Pass on the sum of the gradients that the micro-batches left at ``leaf``."""
-        self._value.backward(self.leaf.grad)
+        """Pass on the sum of the gradients that the micro-batches left at ``leaf``, where something learns from it."""
+        if self._value.requires_grad:
+            self._value.backward(self.leaf.grad)

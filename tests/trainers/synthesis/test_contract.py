@@ -32,6 +32,11 @@ class TestMcSg(GeneratorContract):
     sections = {"gan": TINY}  # noqa: RUF012
 
 
+class TestCSpade(GeneratorContract):
+    pipeline = "c-spade"
+    sections = {"gan": TINY}  # noqa: RUF012
+
+
 class TestBDm(GeneratorContract):
     pipeline = "b-dm"
     sections = {"diffusion": DIFFUSION}  # noqa: RUF012
