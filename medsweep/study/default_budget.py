@@ -16,6 +16,11 @@ from medsweep.sweep.file import write_level
 SLICES_PER_PATIENT = 20
 """Where nothing tells how many slices a patient has."""
 
+WIDTHS = frozenset({"preset", "channel_base", "channel_max"})
+"""Fields of ``gan`` that say how wide its networks are."""
+
+WIDE = "generators hold no GPU and have the wide networks of gan.preset auto; gan.preset: tiny has those for CPUs"
+
 
 @dataclass(frozen=True)
 class DefaultBudget:
@@ -26,6 +31,8 @@ class DefaultBudget:
     resolution: int = 0
     factors: frozenset[str] = frozenset()
     """What factors set, so that the choice holds for few arms or none."""
+    wide: bool = False
+    """Whether generators without a GPU have the networks of one, since the sweep names neither preset nor widths."""
 
     def applied(self, sweep: StudySweep) -> StudySweep:
         """The sweep as if its file had said so under ``fixed:``."""
@@ -37,14 +44,16 @@ class DefaultBudget:
         file = sweep.file.model_copy(update={"fixed": fixed})
         return replace(sweep, file=file, base=sweep.with_levels(dict(self.fields), ("fixed",)))
 
-    def sentence(self, read: frozenset[str]) -> str | None:
-        """What was chosen of the sections that trials read; None where nothing was."""
+    def sentences(self, read: frozenset[str]) -> tuple[str, ...]:
+        """What was chosen of the sections that trials read, and what had better be chosen."""
+        wide = (WIDE,) if self.wide and "gan" in read else ()
         names = [name for name in self.fields if name.split(".")[0] in read and name not in self.factors]
         chosen = [f"{name} {_text(self.fields[name])}" for name in names]
         if not chosen:
-            return None
+            return wide
         by = f"{self.resolution} px and about {self.slices} slices"
-        return f"the sweep names no training budget, so it is {', '.join(chosen)} by {by}; set your own under fixed:"
+        text = f"the sweep names no training budget, so it is {', '.join(chosen)} by {by}; set your own under fixed:"
+        return (text, *wide)
 
 
 def default_budget(sweep: StudySweep, source: DataSource) -> DefaultBudget:
@@ -65,7 +74,9 @@ def default_budget(sweep: StudySweep, source: DataSource) -> DefaultBudget:
         fields["gan.kimg"] = kimg(resolution, slices, gpu=gpu)
     if "steps" not in said["segment"]:
         fields["segment.steps"] = steps(resolution, slices, gpu=_on_gpu(sweep, "segment"))
-    return DefaultBudget(fields, slices, resolution, factors)
+    named = said["gan"] | {dotted.removeprefix("gan.") for dotted in factors if dotted.startswith("gan.")}
+    wide = not _on_gpu(sweep, "gan") and "gan.preset" not in fields and not named & WIDTHS
+    return DefaultBudget(fields, slices, resolution, factors, wide)
 
 
 def slices_in_use(source: DataSource, patients: int | None) -> int:

@@ -76,9 +76,9 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
     for dotted in unread_factors(plan, compared, sweep.file.factors):
         text = f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter"
         raise sweep.error(("factors", dotted), text)
-    chosen = budget.sentence(frozenset(trial.stage for trial in plan.trials.values()))
+    chosen = budget.sentences(frozenset(trial.stage for trial in plan.trials.values()))
     notes = () if reading else unread(sweep, source, compared, cells, folders, said)
-    return PlannedSweep(sweep, source, compared, cells, folders, plan, (*(() if chosen is None else (chosen,)), *notes))
+    return PlannedSweep(sweep, source, compared, cells, folders, plan, (*chosen, *notes))
 
 
 def _with_added_arms(sweep: StudySweep) -> StudySweep:

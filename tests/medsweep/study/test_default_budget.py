@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medsweep.store.store import Store
-from medsweep.study.default_budget import kimg, steps
+from medsweep.study.default_budget import WIDE, kimg, steps
 from medsweep.study.plan import plan_sweep
 from medsweep.study.session import open_sweep
 
@@ -65,7 +65,7 @@ def test_levels_stand_above_what_was_chosen(tmp_path: Path) -> None:
     found = planned(tmp_path, "fixed: {segment: {steps: 40}}\n", text)
     assert values(found.plan, "gan", "kimg") == {1, 5}
     assert values(found.plan, "gan", "channel_max") == {512}, "no other preset, since a factor names the budget"
-    assert found.notes == ()
+    assert found.notes == (WIDE,)
 
 
 def test_on_a_gpu_generators_train_as_published(tmp_path: Path) -> None:
@@ -85,3 +85,16 @@ def test_the_plan_says_what_decides_the_price(tmp_path: Path) -> None:
     sentence = open_sweep(tmp_path / "naive.yaml", tmp_path / "store").price_sentence()
     assert sentence is not None
     assert sentence.startswith("gan.kimg 50 to 500 decides the price: ")
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("fixed: {gan: {kimg: 4}, segment: {steps: 40}}\n", True),
+        ("fixed: {gan: {kimg: 4, preset: tiny}, segment: {steps: 40}}\n", False),
+        ("fixed: {gan: {kimg: 4, channel_max: 32}, segment: {steps: 40}}\n", False),
+        ("fixed: {gan: {kimg: 4}, segment: {steps: 40}}\nresources: {gan: {gpus: 1}}\n", False),
+    ],
+)
+def test_wide_networks_without_a_gpu_are_named(tmp_path: Path, more: str, told: bool) -> None:
+    assert planned(tmp_path, more).notes == ((WIDE,) if told else ())
