@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from medsweep.data.prepare import prepare_case, recipes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 OPACITY = 0.45
 WHITE = (1.0, 1.0, 1.0)
@@ -102,7 +103,6 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
     columns = len(listing.modalities) + 1
     head = 0.35 + 0.2 * len(remarks)
@@ -128,6 +128,16 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
         figure.text(
             0.02, 1 - (0.42 + 0.2 * number) / height, remark, fontsize=8, va="center", color="#a00000", parse_math=False
         )
+    _legend(figure, colours, names, beside)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # A letter that the font lacks is drawn as a box.
+        figure.savefig(out, dpi=110)
+
+
+def _legend(figure: "Figure", colours: Sequence[Any], names: Sequence[str], beside: int) -> None:
+    """The names of the classes with their colours, ``beside`` each other in a row."""
+    from matplotlib.patches import Patch
+
     patches = [
         Patch(facecolor=colour, edgecolor="black" if colour is WHITE else colour, label=str(number))
         for number, colour in enumerate(colours)
@@ -138,9 +148,6 @@ def draw(rows: Sequence[Row], listing: Listing, out: Path, *, title: str, remark
     # A label that begins with an underscore would be left out, so the names are put in afterwards.
     for text, name in zip(shown.get_texts(), names, strict=True):
         text.set(text=name, parse_math=False)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # A letter that the font lacks is drawn as a box.
-        figure.savefig(out, dpi=110)
 
 
 def _draw_row(axes: Sequence["Axes"], row: Row, grey: tuple[float, float], *, ignores: bool) -> None:

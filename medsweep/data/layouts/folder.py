@@ -75,20 +75,7 @@ def cases(root: Path, description: FolderDescription) -> Listing:
     roles = [*description.modalities.values(), *masks.values()]
     paths, channels = zip(*map(pattern_and_channel, roles), strict=True)
     patterns = tuple(dict.fromkeys(paths))
-    endings = tuple(dict.fromkeys(PurePosixPath(text).suffix.lower() for text in patterns if is_itk(Path(text))))
-    if endings:
-        require_package(f"{DESCRIPTION} names {' and '.join(endings)} files")
-    depth = max(len(PurePosixPath(text).parts) for text in patterns)
-    found, hidden = _files(root, depth, (*ENDINGS, *endings))
-    files = [file for file in found if not any(is_ignored(file, pattern) for pattern in description.ignore)]
-    matched = _match(files, patterns)
-    if not matched:
-        texts = ", ".join(patterns)
-        advice = foreign_formats(root) or "mend the patterns or data.root"
-        anywhere = volumes_below(root)
-        first = f" (the first is {anywhere[0]})" if anywhere else ""
-        raise UserError(f"none of {len(anywhere)} NIfTI files in {root}{first} matches {texts}; {advice}")
-    _refuse_equal_ids(matched)
+    matched, hidden = _matched(root, patterns, description.ignore)
     first_mask = len(description.modalities)
     masked = [name.id for name, by_pattern in matched.items() if by_pattern.keys() & set(paths[first_mask:])]
     results = {
@@ -99,16 +86,12 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         )
         for name in sorted(matched, key=lambda name: numeric(name.id))
     }
-    stored = {name: sorted(stored_values(values)) for name, values in description.stored_classes.items()}
-    ranked = sorted(stored, key=lambda name: stored[name][0])
-    choices = {} if description.units is None else {"units": description.units}
-    if description.other_labels == "background":
-        choices["other labels"] = "background"
+    classes, values = _numbered(description)
     return Listing(
         name=root.name,
         modalities=tuple(description.modalities),
-        classes=("background", *ranked),
-        values={0: 0, **{value: index for index, name in enumerate(ranked, 1) for value in stored[name]}},
+        classes=classes,
+        values=values,
         other_values_are_background=description.other_labels == "background",
         ignored_value=description.ignored_label,
         regions=description.regions,
@@ -116,7 +99,7 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         intensity=description.intensity,
         cases=tuple(result.case for result in results.values() if result.case is not None),
         findings=(*hidden_note(hidden), *(finding for result in results.values() for finding in result.findings)),
-        choices=choices,
+        choices=_choices(description),
         unlabelled=tuple(id_ for id_, result in results.items() if result.unlabelled),
         recognised=tuple(file for result in results.values() for file in result.files),
         patterns=patterns,
@@ -124,6 +107,42 @@ def cases(root: Path, description: FolderDescription) -> Listing:
         structure_channels=channels[first_mask:] if description.structures else (),
         later_covers=description.overlap == "ordered",
     )
+
+
+def _matched(
+    root: Path, patterns: Sequence[str], ignore: Sequence[str]
+) -> tuple[dict[_Name, dict[str, list[PurePosixPath]]], list[str]]:
+    """The files by case and pattern, and the hidden files met on the way.
+
+    Raises:
+        UserError: no file matches, two cases would have one id, or a pattern is of a format that cannot be read here.
+    """
+    endings = tuple(dict.fromkeys(PurePosixPath(text).suffix.lower() for text in patterns if is_itk(Path(text))))
+    if endings:
+        require_package(f"{DESCRIPTION} names {' and '.join(endings)} files")
+    depth = max(len(PurePosixPath(text).parts) for text in patterns)
+    found, hidden = _files(root, depth, (*ENDINGS, *endings))
+    matched = _match([file for file in found if not any(is_ignored(file, pattern) for pattern in ignore)], patterns)
+    if not matched:
+        advice = foreign_formats(root) or "mend the patterns or data.root"
+        anywhere = volumes_below(root)
+        first = f" (the first is {anywhere[0]})" if anywhere else ""
+        raise UserError(f"none of {len(anywhere)} NIfTI files in {root}{first} matches {', '.join(patterns)}; {advice}")
+    _refuse_equal_ids(matched)
+    return matched, hidden
+
+
+def _numbered(description: FolderDescription) -> tuple[tuple[str, ...], dict[int, int]]:
+    """The classes by index, in the order of their lowest stored values, and the index of each stored value."""
+    stored = {name: sorted(stored_values(values)) for name, values in description.stored_classes.items()}
+    ranked = sorted(stored, key=lambda name: stored[name][0])
+    values = {value: index for index, name in enumerate(ranked, 1) for value in stored[name]}
+    return ("background", *ranked), {0: 0, **values}
+
+
+def _choices(description: FolderDescription) -> dict[str, str]:
+    choices = {} if description.units is None else {"units": description.units}
+    return choices | ({"other labels": "background"} if description.other_labels == "background" else {})
 
 
 def _case(

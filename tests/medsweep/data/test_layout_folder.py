@@ -103,7 +103,7 @@ def test_no_match_names_the_patterns(tmp_path):
         ('mask: "case_{id}', 'mask: "{case}_{id}', r":4: mask: a file pattern holds \{id\}, .* and no other braces"),
         ('mask: "case', 'mask: "/case', ":4: mask: a file pattern is a path below"),
         ('mask: "case', 'mask: "../case', ":4: mask: a file pattern is a path below"),
-        ("segmentation.nii.gz", "segmentation.mha", ":4: mask: .* ends in .nii or .nii.gz"),
+        ("segmentation.nii.gz", "segmentation.mgz", ":4: mask: .* ends in .nii or .nii.gz"),
         ("adc.nii", "imaging.nii", "the pattern 'case_{id}/imaging.nii.gz' stands twice"),
         ("bladder: 1", "bladder: 2", ":5: classes: each class needs stored values of its own"),
         ("bladder: 1", "bladder: 0", ":5: classes: the background is 0 and is not listed"),
