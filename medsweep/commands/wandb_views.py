@@ -35,7 +35,8 @@ def mirror_line(built: Built | None, sweep: Path, store: Path, before: int = 0) 
 def push_lines(pushed: Pushed, built: Built) -> list[str]:
     """Where the runs are, how many were uploaded, were there before and failed, and why the first ones did."""
     failed = {**built.failed, **pushed.failed}
-    counts = f"{len(pushed.uploaded)} runs uploaded, {len(pushed.there)} there before, {len(failed)} failed"
+    completed = f"{len(pushed.completed)} completed, " if pushed.completed else ""
+    counts = f"{len(pushed.uploaded)} runs uploaded, {completed}{len(pushed.there)} there before, {len(failed)} failed"
     lines = [f"W&B: {counts}" + (f"; {pushed.url}" if pushed.url else "")]
     lines += [f"failed: {name}: {reason}" for name, reason in list(failed.items())[:SHOWN]]
     return lines + ([f"and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else [])

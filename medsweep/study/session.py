@@ -248,8 +248,9 @@ class Session:
             return Built(mirror.folder, tuple(mirror.runs()), 0, {"every run": str(error)})
 
     def push(self, entity: str | None = None, project: str | None = None) -> Pushed:
-        """Upload the runs that ``mirror`` has made and that are not at W&B yet."""
-        return push(Mirror(self.store.root, self.sweep.name), entity, project)
+        """Upload the runs that ``mirror`` has made and that are not at W&B yet, or not whole."""
+        told = {run.run_id: run for run in self._told()[0].runs}
+        return push(Mirror(self.store.root, self.sweep.name), entity, project, told)
 
     def dashboard(self, results: Path) -> Dashboard:
         """What the views of this sweep at W&B are made of; ``results`` is the folder of its report.

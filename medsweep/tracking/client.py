@@ -12,6 +12,9 @@ from typing import Any
 from medsweep.tracking.mirrored_run import PlainTable, Scalar
 from medsweep.tracking.tracker import TrackingMode
 
+INIT_SECONDS, FINISH_SECONDS = 30.0, 60.0
+"""A server that does not answer costs a trial no more than these at its beginning and its end."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -21,12 +24,21 @@ def prefer_own_steps(run: Any, stage: str) -> None:
     run.define_metric(f"{stage}/*", step_metric=f"{stage}/step")
 
 
-def log_row(run: Any, stage: str, step: int, metrics: Mapping[str, float], pictures: Mapping[str, Path]) -> None:
-    """Log one report of a trial: metrics, and PNG files, which are copied."""
+def log_row(
+    run: Any,
+    stage: str,
+    step: int,
+    metrics: Mapping[str, float],
+    pictures: Mapping[str, Path],
+    *,
+    number: int | None = None,
+) -> None:
+    """Log one report of a trial: metrics, and PNG files, which are copied; W&B counts it as ``number``, or the next."""
     import wandb
 
     images = {name: wandb.Image(str(path)) for name, path in pictures.items()}
-    run.log({f"{stage}/step": step} | {f"{stage}/{name}": value for name, value in {**metrics, **images}.items()})
+    named = {f"{stage}/{name}": value for name, value in {**metrics, **images}.items()}
+    run.log({f"{stage}/step": step} | named, step=number)
 
 
 def log_extras(run: Any, stage: str, tables: Mapping[str, PlainTable], pages: Mapping[str, str]) -> None:
@@ -61,9 +73,8 @@ def quiet_settings() -> Any:
         disable_code=True,
         disable_git=True,
         host="",
-        # A server that does not answer costs a trial no more than this; the rest is on disk for `wandb sync`.
-        init_timeout=30.0,
-        finish_timeout=60.0,
+        init_timeout=INIT_SECONDS,
+        finish_timeout=FINISH_SECONDS,
         stop_fn=_refuse_stop,
         x_disable_machine_info=True,
         x_disable_meta=True,

@@ -11,7 +11,8 @@ A run whose trial tells nothing new is left as it is. Nothing is sent from here.
 import errno
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,6 +28,7 @@ Kind = Literal["trial", "report"]
 Entry = dict[str, Any]
 INDEX: Final = "mirrored.json"
 DESK: Final = ".writing"
+ASIDE: Final = ".completing"
 BATCH: Final = 200
 """Runs that a kill may cost."""
 NOT_TRIED: Final = "not tried any more"
@@ -77,6 +79,19 @@ class Mirror:
         return {
             name: Edges(entry.get("output", ""), tuple(entry.get("inputs", ()))) for name, entry in self._read().items()
         }
+
+    @contextmanager
+    def aside(self, runs: Sequence[MirroredRun]) -> Iterator[dict[str, Path]]:
+        """Files of runs that are sent and not kept, by id; those that cannot be written are missing."""
+        desk = self.folder / ASIDE
+        shutil.rmtree(desk, ignore_errors=True)
+        (desk / "wandb").mkdir(parents=True)
+        try:
+            failed = _write_all(runs, desk)
+            written = {path.stem.removeprefix("run-"): path for path in (desk / "wandb").glob("offline-run-*/*.wandb")}
+            yield {name: path for name, path in written.items() if name not in failed and is_whole(path)}
+        finally:
+            shutil.rmtree(desk, ignore_errors=True)
 
     def build(self, runs: Sequence[MirroredRun], kind: Kind = "trial") -> Built:
         """Write the runs that are not there as they are told; runs of this kind that are not told of are deleted."""
@@ -203,9 +218,9 @@ def write_run(run: MirroredRun, folder: Path) -> None:
     exit_code = 1
     try:
         prefer_own_steps(opened, run.job_type)
-        for row in run.rows:
+        for number, row in enumerate(run.rows, run.first):
             pictures = {name: picture.path for name, picture in row.pictures.items()}
-            log_row(opened, run.job_type, row.step, row.metrics, pictures)
+            log_row(opened, run.job_type, row.step, row.metrics, pictures, number=number)
         log_extras(opened, run.job_type, run.tables, run.pages)
         if run.alert is not None:
             opened.alert(*run.alert)

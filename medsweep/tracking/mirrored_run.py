@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from medsweep.files import sha256_of
 
@@ -62,12 +63,30 @@ class MirroredRun:
     """Reference to what the trial left behind, ``medsweep:STAGE/DIGEST``; empty where it left nothing."""
     inputs: tuple[str, ...] = ()
     """References to what it read."""
+    first: int = 0
+    """Number by which W&B counts its first report."""
     alert: tuple[str, str] | None = None
     """Title and text of what W&B sends to those who asked for it, once the run is uploaded."""
 
     def with_course(self, rows: tuple[ReportRow, ...], summary: Mapping[str, Scalar]) -> "MirroredRun":
         """The same run with its reports, and more in its summary."""
         return replace(self, rows=rows, summary={**self.summary, **summary})
+
+    def after(self, lines: int, told: Mapping[str, Any]) -> "MirroredRun | None":
+        """What W&B lacks of this run where it has ``lines`` reports of it and a summary, None where those are others.
+
+        Its summary holds the last value of each metric, since W&B takes it for that of the whole run.
+        """
+        there = self.rows[:lines]
+        if not there or told.get(f"{self.job_type}/step") != there[-1].step:
+            return None
+        rest = list(self.rows[lines:])
+        lost = {name: one for name, one in there[-1].pictures.items() if f"{self.job_type}/{name}" not in told}
+        if lost:
+            rest.insert(0, ReportRow(step=there[-1].step, metrics={}, pictures=lost))
+        last = {f"{self.job_type}/{name}": value for row in self.rows for name, value in row.metrics.items()}
+        last[f"{self.job_type}/step"] = self.rows[-1].step
+        return replace(self, rows=tuple(rest), summary={**last, **self.summary}, first=int(told.get("_step") or 0) + 1)
 
     @property
     def fingerprint(self) -> str:

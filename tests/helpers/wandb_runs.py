@@ -1,6 +1,7 @@
 """What lies in the offline runs of W&B's client, in the words of the store."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ def read_runs(folder: Path) -> dict[str, WrittenRun]:
     by_id = {one.run.run_id: one for one in runs}
     assert len(by_id) == len(runs)
     return by_id
+
+
+def read_table(file: Path) -> list[dict[str, str]]:
+    """The rows of a table that was sent as HTML."""
+    head, *rows = re.findall(r"<tr>(.*?)</tr>", file.read_text(), re.DOTALL)
+    names = re.findall(r"<th>(.*?)</th>", head)
+    return [dict(zip(names, re.findall(r"<td>(.*?)</td>", row), strict=True)) for row in rows]
 
 
 def _items(items: Any) -> dict[str, Any]:

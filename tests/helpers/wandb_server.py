@@ -36,6 +36,18 @@ class ServedRun:
     """References of the artifacts that the run left behind, and that it used."""
 
     @property
+    def summary(self) -> dict[str, Any]:
+        """What was last said of the run as a whole."""
+        said = self.lines.get("wandb-summary.json", {})
+        summary: dict[str, Any] = json.loads(said[max(said)]) if said else {}
+        return summary
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its settings."""
+        return {key: item["value"] for key, item in json.loads(self.fields.get("config", "{}")).items()}
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """Reports in order, without what the client counts itself."""
         lines = self.lines.get("wandb-history.jsonl", {})
@@ -113,6 +125,9 @@ class _Handler(BaseHTTPRequestHandler):
             answer = getattr(self, f"_{name}", lambda variables: {})(variables)
             self._answer(200, {"data": answer})
         elif (stream := re.fullmatch(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream", self.path)) is not None:
+            if status := self.served.refused("file_stream", {}):
+                self._answer(status, {})
+                return
             self._stream(self._run(stream[2], stream[3]), json.loads(body))
             self._answer(200, {"exitcode": None, "limits": {}})
         else:
@@ -194,8 +209,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _lines(self, variables: dict[str, Any]) -> dict[str, Any]:
         run = self.served.runs.get((variables["project"], variables["run"]))
-        count = None if run is None else {"historyLineCount": len(run.lines.get("wandb-history.jsonl", {}))}
-        return {"project": {"run": count}}
+        if run is None:
+            return {"project": {"run": None}}
+        told = {"historyLineCount": len(run.lines.get("wandb-history.jsonl", {}))}
+        return {"project": {"run": told | {"summaryMetrics": json.dumps(run.summary)}}}
 
     def _project(self, variables: dict[str, Any]) -> dict[str, Any]:
         known = any(project == variables["project"] for project, _ in self.served.runs)

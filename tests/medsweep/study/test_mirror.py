@@ -4,13 +4,12 @@ import hashlib
 import html
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,11 +20,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from helpers import troubled
 from helpers.micro import write_micro
-from helpers.wandb_runs import WrittenRun, read_runs
+from helpers.wandb_runs import WrittenRun, read_runs, read_table
 from helpers.wandb_server import KEY, Served, wandb_server
 from medsweep.cli import app
-from medsweep.data.slices import SliceSet
 from medsweep.files import sha256_of
 from medsweep.store.store import Store
 from medsweep.store.workspace import Workspace
@@ -33,9 +32,6 @@ from medsweep.study.session import open_sweep
 from medsweep.study.stages import STAGES
 from medsweep.tracking.mode import unreachable
 from medsweep.tracking.tracker import run_id
-from medsweep.trainers.segmentation import train
-from medsweep.trainers.segmentation.config import SegmentConfig
-from medsweep.trial import Progress, StageFunction, Trial
 
 ROOT = Path(__file__).parents[3]
 ARMS = """\
@@ -43,6 +39,7 @@ arms:
   dry: {synthesise.count: 4, segment.min_iou: 0.999}
   longer: {segment.steps: 16}
   broken: {segment.learning_rate: 0.002}
+  pruned: {segment.learning_rate: 0.003}
 fixed:"""
 
 
@@ -75,9 +72,12 @@ def callers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirrored]:
-    """A sweep that reuses another's trials and was stopped in a training; one arm fails and one runs dry."""
+@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.slow)])
+def mirrored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirrored]:
+    """A sweep that reuses another's trials and was stopped in a training; arms fail, are pruned and run dry.
+
+    What is stopped is stopped in this process, and goes on with the runner.
+    """
     folder = tmp_path_factory.mktemp("mirrored")
     store = folder / "store"
     one_fold = ("{folds: 2, seeds: 1}", "{folds: 2, only: [0], seeds: 1}")
@@ -89,33 +89,20 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirrored]:
         patch.setenv("WANDB_MODE", "")
         patch.setattr(Workspace, "checkpoint_due", lambda self: True)
         assert _run(first, store, folder, "--wandb", "disabled")[0] == 0
-        stops = [KeyboardInterrupt()]
-        patch.setitem(STAGES, "segment", replace(STAGES["segment"], run=_troubled(stops)))
+        patch.setattr(troubled, "STOPS", [KeyboardInterrupt()])
+        patch.setitem(STAGES, "segment", replace(STAGES["segment"], run=troubled.troubled_segment))
         code, told = _run(second, store, folder, "--wandb", "offline")
-        assert (code, stops) == (130, []), told
+        assert (code, troubled.STOPS) == (130, []), told
         assert "W&B: not mirrored, since the run was stopped; mirror: medsweep wandb build" in told
-        code, told = _run(second, store, folder, "--wandb", "offline")
+        runner = ["--runner", "ray", "--cpus", "2"] if request.param == "ray" else []
+        code, told = _run(second, store, folder, "--wandb", "offline", *runner)
         assert code == 1, told
         yield Mirrored(folder, second, Store(store), told, read_runs(store / "wandb" / "micro"))
 
 
-def _troubled(stops: list[KeyboardInterrupt]) -> StageFunction:
-    """The segment stage, stopped once after step 8 where it trains for 16, and failing there with a rate of 0.002."""
-
-    def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-        for progress in train.run(config, inputs, trial):
-            yield progress
-            if progress.step == 8 and config.steps == 16 and stops:
-                raise stops.pop()
-            if progress.step == 8 and config.learning_rate == 0.002:
-                patient = SliceSet.open(inputs["prepare"]).patients[0]
-                raise RuntimeError(f"cannot read /secret/place of {patient}: broken")
-
-    return run
-
-
 def _run(sweep: Path, store: Path, folder: Path, *more: str) -> tuple[int, str]:
-    words = ["run", str(sweep), "--store", str(store), "--results", str(folder / "results"), "--runner", "local", *more]
+    where = ["--store", str(store), "--results", str(folder / "results")]
+    words = ["run", str(sweep), *where, "--runner", "local", *more]
     result = CliRunner().invoke(app, words)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
@@ -134,10 +121,10 @@ def test_every_trial_that_the_sweep_uses_is_a_run_whoever_made_it(mirrored: Mirr
     trials = published(mirrored)
     failed = set(mirrored.runs) - set(trials) - {"report-micro"}
     assert set(trials) <= set(mirrored.runs)
-    assert len(trials) == 16
+    assert len(trials) == 17
     assert {name.rsplit("-", 2)[1] for name in failed} == {"try"}
     assert f"W&B: {len(mirrored.runs)} runs mirrored in {mirrored.store.root / 'wandb' / 'micro'}" in mirrored.output
-    assert "; 0 failed;" in mirrored.output
+    assert "of them now; 0 failed\n" in mirrored.output
 
 
 def test_every_report_is_at_its_step_with_its_pictures(mirrored: Mirrored) -> None:
@@ -172,6 +159,9 @@ def test_a_failed_trial_says_why_and_names_neither_patient_nor_path(mirrored: Mi
     assert run.run.notes == "error: cannot read [hidden] of [hidden]: broken"
     assert (run.exit_code, run.summary["outcome"]) == (1, "error")
     assert [row["segment/step"] for row in run.rows] == [4, 8]
+    pruned = next(run for run in mirrored.runs.values() if run.summary["outcome"] == "pruned")
+    assert (pruned.exit_code, pruned.run.notes) == (0, "pruned: worse than the median at step 8")
+    assert [row["segment/step"] for row in pruned.rows] == [4, 8]
     dry = next(run for run in mirrored.runs.values() if run.summary["outcome"] == "pool-dry")
     assert (dry.exit_code, dry.run.run_group) == (1, "dry")
     assert dry.run.notes.startswith("pool-dry: its pool ran dry")
@@ -222,12 +212,6 @@ def test_the_sweep_itself_is_a_run_with_report_figures_tables_and_an_alert(mirro
     assert float(costs["b-sg count=4"]["own_hours"]) == pytest.approx(hours, rel=1e-4)
     assert float(costs["b-sg count=4"]["hours"]) > hours
     assert not any("patient" in row for table in tables.values() for row in table)
-
-
-def read_table(file: Path) -> list[dict[str, str]]:
-    head, *rows = re.findall(r"<tr>(.*?)</tr>", file.read_text(), re.DOTALL)
-    names = re.findall(r"<th>(.*?)</th>", head)
-    return [dict(zip(names, re.findall(r"<td>(.*?)</td>", row), strict=True)) for row in rows]
 
 
 def test_nothing_private_is_in_the_files(mirrored: Mirrored) -> None:
@@ -335,16 +319,51 @@ def test_push_brings_the_store_to_the_server_and_a_second_push_sends_nothing(
     _require_same_when_sent_twice(mirrored, server)
 
 
+def test_the_server_says_what_the_store_says(mirrored: Mirrored, server: Served) -> None:
+    """Every trial, every report at its step, every picture, every edge, and how and why a trial ended."""
+    for record in ("pushed.json", "lineage.json"):
+        (mirrored.store.root / "wandb" / "micro" / record).unlink(missing_ok=True)
+    assert _push(mirrored).exit_code == 0
+    trials = published(mirrored)
+    (failed,) = set(mirrored.runs) - set(trials) - {"report-micro"}
+    assert {name for _, name in server.runs} == {*trials, failed, "report-micro"}
+    for name, folder in trials.items():
+        there, stage = server.runs["micro", name], folder.parent.name
+        manifest = json.loads((folder / "manifest.json").read_text())
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        told = [{f"{stage}/{key}": value for key, value in line.items() if key != "total"} for line in lines]
+        rows = [{key: value for key, value in row.items() if not isinstance(value, dict)} for row in there.rows]
+        assert rows == [pytest.approx(row) for row in told], name
+        pictures = {sha256_of(path) for path in (folder / "output").rglob("*.png")}
+        media = {item["sha256"] for row in there.rows for item in row.values() if isinstance(item, dict)}
+        assert media == pictures == {hashlib.sha256(there.files[file]).hexdigest() for file in there.files} & pictures
+        complete = manifest["outcome"] == "complete"
+        assert there.made == ({f"medsweep:{stage}/{folder.name}"} if complete else set())
+        assert {one.split("/")[1] for one in there.used} == set(manifest["inputs"].values()), name
+        assert (there.summary["outcome"], there.exit_code) == (
+            manifest["outcome"],
+            int(manifest["outcome"] == "pool-dry"),
+        )
+        assert there.fields.get("notes") == (f"{manifest['outcome']}: {manifest['message']}" if not complete else None)
+    outcomes = [run.summary["outcome"] for run in server.runs.values()]
+    assert {"complete", "pruned", "pool-dry", "error"} == set(outcomes)
+    assert server.runs["micro", failed].fields["notes"] == "error: cannot read [hidden] of [hidden]: broken"
+
+
 def _require_same_when_sent_twice(mirrored: Mirrored, server: Served) -> None:
-    """Also where the record of what was sent is lost; a run that is there in part is named and left alone."""
+    """Also where the record of what was sent is lost; a run that is there in part gets what it lacks."""
     trials = [name for name in mirrored.runs if not name.startswith("report-") and mirrored.runs[name].rows]
     partly = next(name for name in trials if len(mirrored.runs[name].rows) == 5)
-    del server.runs["micro", partly].lines["wandb-history.jsonl"][4]
     first = {name: server.runs["micro", name].rows for name in trials}
+    there = server.runs["micro", partly]
+    del there.lines["wandb-history.jsonl"][4]
+    there.lines["wandb-summary.json"] = {
+        0: json.dumps(there.summary | {"segment/step": there.rows[-1]["segment/step"]})
+    }
     (mirrored.store.root / "wandb" / "micro" / "pushed.json").unlink()
     told = _push(mirrored)
     assert {name: server.runs["micro", name].rows for name in trials} == first
-    assert f"failed: {partly}: 4 of its 5 reports are there; delete it at W&B" in told.output
+    assert f"{len(trials)} completed, " in told.output
     patients = open_sweep(mirrored.sweep, mirrored.store.root, to="read").plan.patients
     for private in (str(mirrored.folder), sys.prefix, KEY, "/secret", *patients):
         assert not any(private.encode() in body for body in server.bodies), private
@@ -356,8 +375,19 @@ def test_online_without_a_key_ends_before_anything(mirrored: Mirrored, monkeypat
     told = _push(mirrored)
     assert told.exit_code == 2
     assert "nobody is logged in to W&B at" in told.output
-    words = ["run", str(mirrored.sweep), "--store", str(mirrored.store.root), "--wandb", "online"]
-    assert CliRunner().invoke(app, words).exit_code == 2
+    for runner in ("ray", "local"):
+        words = ["run", str(mirrored.sweep), "--store", str(mirrored.store.root), "--wandb", "online"]
+        told = CliRunner().invoke(app, [*words, "--runner", runner])
+        assert (told.exit_code, "nobody is logged in to W&B at" in told.output) == (2, True)
+
+
+def test_a_run_stays_offline_where_the_server_refuses(mirrored: Mirrored, server: Served, tmp_path: Path) -> None:
+    server.refused = lambda operation, asked: 401
+    code, told = _run(mirrored.folder / "first.yaml", mirrored.store.root, tmp_path, "--wandb", "online")
+    assert code == 0
+    assert "HTTP Error 401: Unauthorized); it stays offline, and medsweep wandb push uploads all later" in told
+    assert f"runs mirrored in {mirrored.store.root / 'wandb' / 'first'}" in told
+    assert server.runs == {}
 
 
 def test_the_preflight_says_why_a_server_is_of_no_use(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:

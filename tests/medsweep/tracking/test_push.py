@@ -7,8 +7,10 @@ import pytest
 
 from medsweep.tracking import push as pushing
 from medsweep.tracking.mirror import INDEX, Mirror
+from medsweep.tracking.mirrored_run import MirroredRun
 from medsweep.tracking.push import _reason, push
 
+RUN = MirroredRun(run_id="gan-1", project="s", name="gan", group="a", job_type="gan")
 PROGRESS = "wandb: [p/gan-1] uploading media/html/failures_1.html; uploading error.png; [p/gan-2] updating (+ 2 more)"
 DONE = "wandb: [p/gan-1] Finished syncing ../offline-run-1"
 
@@ -37,7 +39,7 @@ def test_a_run_whose_file_is_damaged_is_named_and_the_server_is_not_blamed(
     (mirror.folder / "one" / "run-gan-1.wandb").write_bytes(content)
     (mirror.folder / INDEX).write_text(json.dumps({"gan-1": {"kind": "trial", "fingerprint": "f", "folder": "one"}}))
     monkeypatch.setattr(pushing, "ask", lambda *_: {})
-    pushed = push(mirror, None, None)
+    pushed = push(mirror, None, None, {"gan-1": RUN})
     assert list(pushed.failed) == ["gan-1"]
     assert pushed.failed["gan-1"].startswith("its file cannot be read (")
     assert (pushed.uploaded, pushed.url) == ((), "")

@@ -1,0 +1,169 @@
+"""What is at W&B in part is completed, and nothing is there twice; with the real client and a server of our own."""
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.wandb_server import KEY, Served, ServedRun, wandb_server
+from medsweep.files import sha256_of
+from medsweep.tracking import client
+from medsweep.tracking.mirror import Mirror
+from medsweep.tracking.mirrored_run import MirroredRun, Picture, ReportRow
+from medsweep.tracking.push import Pushed, push
+from medsweep.tracking.tracker import RunCard, run_id
+from medsweep.tracking.wandb import WandbTracker
+from medsweep.trial import Progress
+
+DIGEST = "0123456789abcdef" * 4
+NAME = run_id("gan", DIGEST)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
+        monkeypatch.delenv(name)
+    with wandb_server() as served:
+        monkeypatch.setenv("WANDB_BASE_URL", served.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield served
+        client._tear_down()
+        assert served.errors == []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> MirroredRun:
+    rows = []
+    for step in range(10, 60, 10):
+        path = tmp_path / f"{step}.png"
+        Image.fromarray(np.full((8, 8), step, np.uint8)).save(path)
+        picture = Picture(path, sha256_of(path))
+        names = ("samples", "real") if step == 50 else ("samples",)
+        rows.append(ReportRow(step=step, metrics={"loss": 1 / step}, pictures=dict.fromkeys(names, picture)))
+    about = {"project": "s", "name": "gan b-sg", "group": "b-sg", "job_type": "gan", "tags": ("b-sg", "fold-0")}
+    config = {"arm": "b-sg", "gan.r1_gamma": 1.0}
+    summary = {"outcome": "complete", "hours": 0.5}
+    return MirroredRun(run_id=NAME, rows=tuple(rows), config=config, summary=summary, **about)
+
+
+def pushed(tmp_path: Path, run: MirroredRun) -> Pushed:
+    mirror = Mirror(tmp_path / "store", "s")
+    assert mirror.build([run]).failed == {}
+    return push(mirror, None, None, {run.run_id: run})
+
+
+def require_whole(there: ServedRun, run: MirroredRun) -> None:
+    """All that the run tells is there, each report once and in order."""
+    rows = [row for row in there.rows if "gan/loss" in row]
+    assert [row["gan/step"] for row in rows] == [10, 20, 30, 40, 50]
+    assert [row["gan/loss"] for row in rows] == pytest.approx([row.metrics["loss"] for row in run.rows])
+    lines = there.lines["wandb-history.jsonl"]
+    counted = [json.loads(lines[at])["_step"] for at in sorted(lines)]
+    assert counted == sorted(set(counted)), "W&B drops what is not later than what is there"
+    for row in run.rows:
+        keys = {f"gan/{name}" for name in row.pictures}
+        assert keys <= {key for one in there.rows if one["gan/step"] == row.step for key in one}, row.step
+    sent = {hashlib.sha256(content).hexdigest() for content in there.files.values()}
+    assert {picture.sha256 for row in run.rows for picture in row.pictures.values()} <= sent
+    assert {key: there.summary[key] for key in ("outcome", "hours", "gan/step")} == {
+        "outcome": "complete", "hours": 0.5, "gan/step": 50,
+    }  # fmt: skip
+    assert there.summary["gan/loss"] == pytest.approx(1 / 50)
+    assert {key: there.config[key] for key in run.config} == run.config
+    assert (there.fields["displayName"], there.exit_code) == ("gan b-sg", 0)
+
+
+@pytest.mark.parametrize("kept", [1, 3, 5])
+def test_a_run_of_which_the_first_reports_are_there_gets_the_others(
+    server: Served, tmp_path: Path, run: MirroredRun, kept: int
+) -> None:
+    early = replace(run, rows=run.rows[:kept], summary={}, config={})
+    assert pushed(tmp_path / "early", early).uploaded == (NAME,)
+    told = pushed(tmp_path, run)
+    assert (told.uploaded, told.completed, told.failed) == ((), (NAME,), {})
+    require_whole(server.runs["s", NAME], run)
+    asked = dict(server.asked)
+    assert pushed(tmp_path, run).there == (NAME,)
+    assert dict(server.asked) == asked, "a second push sends nothing"
+
+
+def test_a_run_that_says_something_new_gets_it_and_no_report_twice(
+    server: Served, tmp_path: Path, run: MirroredRun
+) -> None:
+    pushed(tmp_path, run)
+    changed = replace(run, config={**run.config, "arms": "b-sg, dry"})
+    assert pushed(tmp_path, changed).completed == (NAME,)
+    require_whole(server.runs["s", NAME], changed)
+
+
+def test_reports_that_are_not_its_first_ones_are_left_alone(server: Served, tmp_path: Path, run: MirroredRun) -> None:
+    pushed(tmp_path / "other", replace(run, rows=run.rows[1:3]))
+    told = pushed(tmp_path, run)
+    assert "its 2 reports there are not the first of its 5; delete it at W&B" in told.failed[NAME]
+    assert [row["gan/step"] for row in server.runs["s", NAME].rows] == [20, 30]
+
+
+def live(folder: Path, run: MirroredRun, server: Served, down_from: int = 99) -> None:
+    """Log a run while its trial would run; the server is of no use from a report on."""
+    tracker = WandbTracker(folder, "online")
+    tracker.begin(RunCard(sweep="s", stage="gan", digest=DIGEST, arms=("b-sg",), config={"gan": {"r1": 2}}), 0)
+    for number, row in enumerate(run.rows):
+        if number == down_from:
+            while len(server.runs["s", NAME].rows) < number:
+                time.sleep(0.1)
+            server.refused = lambda operation, asked: 503
+        samples = {"samples": row.pictures["samples"].path}
+        tracker.log(Progress(step=row.step, total=50, metrics=row.metrics, pictures=samples))
+    tracker.end("complete", {})
+    server.refused = lambda operation, asked: 0
+
+
+def test_a_run_that_was_logged_live_gets_what_only_the_store_knows(
+    server: Served, tmp_path: Path, run: MirroredRun
+) -> None:
+    live(tmp_path / "live", run, server)
+    assert [row["gan/step"] for row in server.runs["s", NAME].rows] == [10, 20, 30, 40, 50]
+    told = pushed(tmp_path, run)
+    assert (told.completed, told.failed) == ((NAME,), {})
+    require_whole(server.runs["s", NAME], run)
+
+
+def test_an_outage_in_mid_run_costs_the_trial_nothing_and_the_push_brings_the_rest(
+    server: Served, tmp_path: Path, run: MirroredRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "FINISH_SECONDS", 2.0)
+    live(tmp_path / "live", run, server, down_from=2)
+    client._tear_down()
+    assert len(server.runs["s", NAME].rows) < 5
+    told = pushed(tmp_path, run)
+    assert told.failed == {}
+    require_whole(server.runs["s", NAME], run)
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_server_that_refuses_is_named_and_a_later_push_brings_all(
+    server: Served, tmp_path: Path, run: MirroredRun, status: int
+) -> None:
+    server.refused = lambda operation, asked: status
+    told = pushed(tmp_path, run)
+    assert f"cannot be asked (HTTP Error {status}" in told.failed[NAME]
+    server.refused = lambda operation, asked: 0
+    assert pushed(tmp_path, run).uploaded == (NAME,)
+    require_whole(server.runs["s", NAME], run)
+
+
+def test_a_server_that_says_nothing_is_named_in_time(
+    server: Served, tmp_path: Path, run: MirroredRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medsweep.tracking.mode.PREFLIGHT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        assert "cannot be asked (timed out)" in pushed(tmp_path, run).failed[NAME]
