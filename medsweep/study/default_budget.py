@@ -7,12 +7,14 @@ written into the settings of every arm, so that it is in the config and the dige
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from medsweep.data.source import DataSource
 from medsweep.study.stages import StudySweep
 from medsweep.sweep.file import write_level
 
+GENERATORS: Final = ("gan", "diffusion")
+"""Sections whose ``kimg`` is chosen."""
 SLICES_PER_PATIENT = 20
 """Where nothing tells how many slices a patient has."""
 
@@ -57,21 +59,23 @@ class DefaultBudget:
 
 
 def default_budget(sweep: StudySweep, source: DataSource) -> DefaultBudget:
-    """What a sweep that names no ``gan.kimg``, or no ``segment.steps``, trains with on these patients.
+    """What a sweep that names no ``kimg`` of its generators, or no ``segment.steps``, trains with on these patients.
 
     The preset of generators is chosen where neither it nor ``gan.kimg`` is named, since a sweep that names its budget
     was priced with the networks it had.
     """
-    said = {name: set(_section(sweep.file.fixed.get(name))) for name in ("gan", "segment")}
+    said = {name: set(_section(sweep.file.fixed.get(name))) for name in (*GENERATORS, "segment")}
     factors = frozenset(sweep.file.factors)
     resolution = sweep.base.data.resolution
     slices = slices_in_use(source, sweep.base.data.patients)
     fields: dict[str, Any] = {}
-    if "kimg" not in said["gan"]:
-        gpu = _on_gpu(sweep, "gan")
-        if not gpu and "preset" not in said["gan"] and not {"gan.kimg", "gan.preset"} & factors:
+    for name in GENERATORS:
+        if "kimg" in said[name]:
+            continue
+        gpu = _on_gpu(sweep, name)
+        if name == "gan" and not gpu and "preset" not in said[name] and not {"gan.kimg", "gan.preset"} & factors:
             fields["gan.preset"] = "tiny"
-        fields["gan.kimg"] = kimg(resolution, slices, gpu=gpu)
+        fields[f"{name}.kimg"] = kimg(resolution, slices, gpu=gpu)
     if "steps" not in said["segment"]:
         fields["segment.steps"] = steps(resolution, slices, gpu=_on_gpu(sweep, "segment"))
     named = said["gan"] | {dotted.removeprefix("gan.") for dotted in factors if dotted.startswith("gan.")}

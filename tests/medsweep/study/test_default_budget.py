@@ -51,6 +51,14 @@ def test_eight_small_patients_are_minutes(tmp_path: Path) -> None:
     assert note.startswith("the sweep names no training budget, so it is gan.preset tiny, gan.kimg 3.2, segment.steps")
 
 
+def test_diffusion_models_have_a_budget_too(tmp_path: Path) -> None:
+    found = planned(tmp_path, "fixed: {gan: {pipeline: b-dm}}\n")
+    assert values(found.plan, "diffusion", "kimg") == {3.2}
+    (note,) = found.notes
+    assert "diffusion.kimg 3.2" in note
+    assert "gan." not in note, "no trial reads it"
+
+
 def test_what_the_sweep_says_stands(tmp_path: Path) -> None:
     more = "fixed: {gan: {kimg: 2, channel_base: 512, channel_max: 64}, segment: {steps: 40}}\n"
     found = planned(tmp_path, more)
