@@ -37,7 +37,7 @@ def best_table(search: Search, state: State) -> Table:
         result = results[number]
         tested = [_tested(search, state, result.name, metric)] if metric else []
         scores = [_shown(result.metrics[name]) for name in section.metrics]
-        values = [_shown(result.params[dotted]) for dotted in search.points.space]
+        values = [_shown(result.params[at]) if at in result.params else "-" for at in search.points.space]
         table.add_row("best" if number in front else "", result.name, *scores, str(result.replicates), *tested, *values)
     return table
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from medsweep.search.record import Event, suggested
 from medsweep.search.results import result_of
 from medsweep.search.sampler import directions_of, distributions_of, encoded, ending
-from medsweep.sweep.space import Params, SearchSection, Space
+from medsweep.sweep.space import Params, SearchSection, Space, active
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -53,7 +53,7 @@ def _begun(name: str, space: Space, params: Params) -> Any:
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         params=encoded(space, params),
-        distributions=distributions_of(space),
+        distributions=distributions_of(active(space, params)),
         user_attrs={"arm": name},
     )
 

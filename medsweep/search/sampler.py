@@ -6,11 +6,12 @@ Optuna may suggest other points from the same results, which is why what was sug
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from medsweep.identity import derive_seed
+from medsweep.search.cma import ask_cma
 from medsweep.search.results import Result
-from medsweep.sweep.space import Choices, Params, Range, SearchSection, Space
+from medsweep.sweep.space import Choices, Params, Range, SearchSection, Space, active
 from medsweep.trial import COMPLETE, PrunedError
 
 if TYPE_CHECKING:
@@ -34,10 +35,31 @@ def ask(  # noqa: PLR0917
     ``pending`` are points that were suggested and have no result yet. ``draw`` seeds the sampler and must differ from
     call to call; None takes the number of results.
     """
+    if section.sampler == "cma-es":
+        ranges = {dotted: domain for dotted, domain in space.items() if isinstance(domain, Range)}
+        return ask_cma(section, ranges, results, count, _seed(section, len(results) if draw is None else draw))
     study = study_of(section, space, results, pending, draw)
-    distributions = distributions_of(space)
-    sampled = [study.ask(fixed_distributions=distributions).params for _ in range(count)]
-    return [{dotted: domain.decode(raw[dotted]) for dotted, domain in space.items()} for raw in sampled]
+    return [_sampled(study, space) for _ in range(count)]
+
+
+def _sampled(study: "optuna.Study", space: Space) -> Params:
+    """A point; fields that not every point has are drawn after the others, each by itself."""
+    always = {dotted: domain for dotted, domain in space.items() if not domain.when}
+    trial = study.ask(fixed_distributions=distributions_of(always))
+    point: Params = {}
+    for dotted, domain in space.items():
+        if domain.is_active(point):
+            point[dotted] = domain.decode(trial.params[dotted] if dotted in always else _drawn(trial, dotted, domain))
+    return point
+
+
+def _drawn(trial: "optuna.Trial", dotted: str, domain: Range | Choices) -> Any:
+    if isinstance(domain, Choices):
+        return trial.suggest_categorical(dotted, [domain.encode(value) for value in domain.values])
+    if domain.whole:
+        step = int(domain.step or 1)
+        return trial.suggest_int(dotted, int(domain.low), int(domain.high), log=domain.log, step=step)
+    return trial.suggest_float(dotted, domain.low, domain.high, log=domain.log, step=domain.step)
 
 
 def study_of(
@@ -52,11 +74,10 @@ def study_of(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     draw = len(results) if draw is None else draw
-    sampler = _sampler(section, derive_seed("search", section.seed, draw) % 2**32)
+    sampler = _sampler(section, _seed(section, draw))
     study = optuna.create_study(directions=directions_of(section), sampler=sampler)
     has_generations = isinstance(sampler, optuna.samplers.NSGAIISampler)
-    distributions = distributions_of(space)
-    running = optuna.trial.TrialState.RUNNING
+    every, running = distributions_of(space), optuna.trial.TrialState.RUNNING
     known = [(result.params, *ending(result), dict(result.excess)) for result in results]
     for params, state, values, excess in (*known, *((params, running, None, {}) for params in pending)):
         study.add_trial(
@@ -64,7 +85,7 @@ def study_of(
                 state=running if has_generations else state,
                 values=None if has_generations else values,
                 params=encoded(space, params),
-                distributions=distributions,
+                distributions={dotted: every[dotted] for dotted in active(space, params)},
                 constraints=excess,
             )
         )
@@ -75,6 +96,10 @@ def study_of(
             if state != running:
                 study.tell(trial.number, values, state=state)
     return study
+
+
+def _seed(section: SearchSection, draw: int | str) -> int:
+    return derive_seed("search", section.seed, draw) % 2**32
 
 
 def directions_of(section: SearchSection) -> "list[optuna.study.StudyDirection]":
@@ -95,7 +120,7 @@ def ending(result: Result) -> "tuple[optuna.trial.TrialState, list[float] | None
 
 def encoded(space: Space, params: Params) -> Params:
     """A point in the form in which samplers know values."""
-    return {dotted: domain.encode(params[dotted]) for dotted, domain in space.items()}
+    return {dotted: domain.encode(params[dotted]) for dotted, domain in active(space, params).items()}
 
 
 def importances(section: SearchSection, space: Space, results: Sequence[Result]) -> dict[str, float]:
@@ -134,7 +159,7 @@ def ranking(section: SearchSection, space: Space, results: Sequence[Result]) -> 
 def _sampler(section: SearchSection, seed: int) -> "optuna.samplers.BaseSampler":
     import optuna
 
-    if section.sampler == "random":
+    if section.sampler in ("random", "cma-es"):  # the latter is asked elsewhere, and a study only ranks its results
         return optuna.samplers.RandomSampler(seed=seed)
     if section.sampler == "nsga2":
         population = max(SMALLEST_POPULATION, section.suggestions // GENERATIONS)

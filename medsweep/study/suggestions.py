@@ -15,7 +15,7 @@ from medsweep.study.stages import STAGES, Settings
 from medsweep.sweep.arms import Arm
 from medsweep.sweep.plan import Builder, Plan
 from medsweep.sweep.searched import point_of
-from medsweep.sweep.space import Choices, Params, Range, SearchSection, Space
+from medsweep.sweep.space import Choices, Params, Range, SearchSection, Space, active
 from medsweep.validation import explain
 
 PROBES: Final = 16
@@ -84,7 +84,7 @@ class Suggestions:
 
     def point_of(self, params: Params) -> Params | None:
         """What was suggested elsewhere or earlier as a point of this space; None where it lies outside."""
-        if params.keys() == self.space.keys():
+        if params.keys() == active(self.space, params).keys():
             return params if all(self.space[dotted].holds(value) for dotted, value in params.items()) else None
         try:
             settings = self.planned.sweep.with_levels(params, KEY)
@@ -117,7 +117,10 @@ class Suggestions:
         if not tops:
             return []
         points = [point.params for point in (*self.inside, *suggestions) if point.arm is not None]
-        return [self.planned.sweep.with_levels(point | tops, KEY) for point in points]
+        return [
+            self.planned.sweep.with_levels(point | {name: tops[name] for name in tops if name in point}, KEY)
+            for point in points
+        ]
 
     def require_read(self) -> None:
         """Refuse a searched field that changes no trial, wherever in the space; the UserError names it."""
@@ -127,13 +130,23 @@ class Suggestions:
             span = (
                 (domain.decode(domain.low), domain.decode(domain.high)) if isinstance(domain, Range) else domain.values
             )
-            if not any(self._differ([{**probe, dotted: value} for value in span]) for probe in probes):
-                text = f"search.space: {dotted} changes no trial: no stage of any suggestion reads it"
+            where = [{**probe, **_first_of(self.space, domain)} for probe in probes]
+            if not any(self._differ([{**probe, dotted: value} for value in span]) for probe in where):
+                there = " where its when holds" if domain.when else ""
+                text = f"search.space: {dotted} changes no trial{there}: no stage of any suggestion reads it"
                 raise self.planned.sweep.error((*KEY, dotted), f"{text}; remove it, or fix what makes it matter")
 
     def _differ(self, points: Sequence[Params]) -> bool:
         suggestions = [self.suggest("probe", params) for params in points]
         return len({self._leaf(suggestion.arm) for suggestion in suggestions if suggestion.arm is not None}) > 1
+
+
+def _first_of(space: Space, domain: Range | Choices) -> Params:
+    """Values under which a field is searched: the first of each condition, and of those that these depend on."""
+    above: Params = {}
+    for dotted, wanted in domain.when.items():
+        above |= {**_first_of(space, space[dotted]), dotted: wanted[0]}
+    return above
 
 
 def _top(space: Space, dotted: str) -> object:

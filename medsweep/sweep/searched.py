@@ -10,7 +10,18 @@ from pydantic_core import to_jsonable_python
 from medsweep.config import Config
 from medsweep.errors import nearest
 from medsweep.sweep.file import Sweep
-from medsweep.sweep.space import BETTER, SUGGESTION, Choices, Constraint, Objective, Params, Range, SearchSection, Space
+from medsweep.sweep.space import (
+    BETTER,
+    SUGGESTION,
+    Choices,
+    Constraint,
+    Objective,
+    Params,
+    Range,
+    SearchSection,
+    Space,
+    text_of,
+)
 from medsweep.validation import model_at, parse
 from medsweep.yamlfile import Key, YamlFile
 
@@ -21,14 +32,19 @@ def space_of(sweep: Sweep) -> Space:
     Raises:
         UserError: an unknown field, bounds in the wrong order, or a bound that the field does not take.
     """
-    section = sweep.file.search
-    return {} if section is None else {dotted: _domain(sweep, dotted, raw) for dotted, raw in section.space.items()}
+    space: Space = {}
+    for dotted, raw in sweep.file.search.space.items() if sweep.file.search is not None else ():
+        space[dotted] = _domain(sweep, dotted, raw)
+        _check_when(sweep.yaml, space, dotted)
+    return space
 
 
 def point_of(space: Space, settings: Config) -> Params | None:
-    """The values that ``settings`` give the searched fields, or None where one lies outside the space."""
+    """The values that ``settings`` give the fields searched there, or None where one lies outside the space."""
     point: Params = {}
     for dotted, domain in space.items():
+        if not domain.is_active(point):
+            continue
         value = attrgetter(dotted)(settings)
         if not domain.holds(value):
             return None
@@ -53,7 +69,7 @@ def check_search(sweep: Sweep) -> None:
     if section.batch is not None and "at_once" in section.model_fields_set:
         text = "batch waits for all of a batch, at_once for nobody; remove one of the two"
         raise yaml.error(("search", "batch"), text)
-    space_of(sweep)
+    _check_sampler(section, space_of(sweep), yaml)
     for name in sweep.file.arms:
         if name.startswith(SUGGESTION):
             raise yaml.error(("arms", name), f"arm {name!r} is named like a suggestion of the search; rename it")
@@ -89,13 +105,52 @@ def _check_metrics(section: SearchSection, yaml: YamlFile) -> None:
     metrics = [objective.metric for objective in section.objectives]
     if len(set(metrics)) < len(metrics):
         raise yaml.error(("search", "objectives"), f"objective {metrics[0]} is named twice; remove one")
+    if section.sampler == "cma-es" and len(metrics) != 1:
+        raise yaml.error(("search", "sampler"), "sampler cma-es takes one objective, got 2; set sampler: tpe or nsga2")
     if section.sampler == "nsga2" and len(metrics) != 2:
         text = "sampler nsga2 weighs two objectives, got 1; name a second, or set sampler: tpe"
         raise yaml.error(("search", "sampler"), text)
 
 
+def _check_sampler(section: SearchSection, space: Space, yaml: YamlFile) -> None:
+    """Refuse a sampler that cannot draw from the space, with the reason."""
+    key: Key = ("search", "sampler")
+    lists = [dotted for dotted, domain in space.items() if isinstance(domain, Choices)]
+    if section.sampler == "cma-es" and lists:
+        raise yaml.error(key, f"sampler cma-es searches ranges, and {lists[0]} is a list of values; set sampler: tpe")
+    if section.sampler == "cma-es" and len(space) == 1:
+        raise yaml.error(key, "sampler cma-es needs two fields or more to learn how they go together; set sampler: tpe")
+    conditional = [dotted for dotted, domain in space.items() if domain.when]
+    if conditional and section.sampler not in ("tpe", "random"):
+        text = f"sampler {section.sampler} needs every field in every suggestion, and {conditional[0]} has a when"
+        raise yaml.error(key, f"{text}; set sampler: tpe or random")
+
+
+def _check_when(yaml: YamlFile, space: Space, dotted: str) -> None:
+    """Refuse a condition on what is not decided before, or that never or always holds."""
+    above = {name: domain for name, domain in space.items() if name != dotted}
+    for name, wanted in space[dotted].when.items():
+        key, domain = ("search", "space", dotted, "when", name), above.get(name)
+        if domain is None:
+            text = f"when of {dotted} names {name!r}, which is not searched further up"
+            raise yaml.error(key, f"{text}; {nearest(name, above)}")
+        if not isinstance(domain, Choices):
+            raise yaml.error(key, f"when of {dotted} names {name}, a range; only lists of values can be conditions")
+        for value in wanted:
+            if not domain.holds(value):
+                values = [text_of(each) for each in domain.values]
+                raise yaml.error(key, f"when of {dotted}: {name} is never {value!r}; {nearest(text_of(value), values)}")
+        if len(set(map(text_of, wanted))) == len(domain.values):
+            raise yaml.error(key, f"when of {dotted} names all values of {name}, so that it always holds; remove it")
+
+
 def _domain(sweep: Sweep, dotted: str, raw: Any) -> Range | Choices:
     yaml, key = sweep.yaml, ("search", "space", dotted)
+    conditions: dict[str, Any] = {}
+    if isinstance(raw, dict) and "when" in raw:
+        conditions, raw = {"when": raw["when"]}, {name: value for name, value in raw.items() if name != "when"}
+    if isinstance(raw, dict) and raw.keys() == {"values"}:
+        raw = raw["values"]
     if dotted.split(".", maxsplit=1)[0] == "data":
         raise yaml.error(key, f"{dotted} cannot be searched: suggestions share their patients and slices")
     ends = raw if isinstance(raw, dict) else {}
@@ -103,13 +158,13 @@ def _domain(sweep: Sweep, dotted: str, raw: Any) -> Range | Choices:
     for value in values:
         sweep.with_levels({dotted: value}, ("search", "space"))
     if isinstance(raw, list):
-        choices = parse(Choices, {"values": raw}, yaml, key)
+        choices = parse(Choices, {"values": raw, **conditions}, yaml, key)
         if len({choices.encode(value) for value in raw}) < len(raw):
             raise yaml.error(key, f"{dotted} names a value twice; remove one")
         return choices
     if not isinstance(raw, dict) or "whole" in raw:
         raise yaml.error(key, f"{dotted} takes {{low: L, high: H}}, with log: true or step: S, or a list of values")
-    domain = parse(Range, raw, yaml, key)
+    domain = parse(Range, raw | conditions, yaml, key)
     if (complaint := _wrong(domain)) is not None:
         raise yaml.error(key, f"{dotted}: {complaint}")
     whole = not _takes_fractions(sweep.schema.settings, dotted)

@@ -3,9 +3,9 @@
 import json
 import typing
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_core import to_jsonable_python
 
 from medsweep.config import Config
@@ -81,9 +81,9 @@ class StoppingRule(Config):
 class SearchSection(Config):
     """Suggestions of Optuna beside the arms that the sweep names."""
 
-    sampler: Literal["tpe", "gp", "random", "nsga2"] = "tpe"
-    """``tpe``: Parzen estimators; ``gp``: a Gaussian process, for few costly suggestions in few fields; ``random``;
-    ``nsga2``: a genetic algorithm for two objectives."""
+    sampler: Literal["tpe", "gp", "cma-es", "random", "nsga2"] = "tpe"
+    """``tpe``: Parzen estimators; ``gp``: a Gaussian process, for few costly suggestions in few fields; ``cma-es``: an
+    evolution strategy for ranges and one objective; ``random``; ``nsga2``: a genetic algorithm for two objectives."""
     warm_start: str | None = None
     """Name of another sweep with a search in the same store, whose results the sampler starts from."""
     suggestions: int = Field(ge=1)
@@ -99,7 +99,8 @@ class SearchSection(Config):
     constraints: tuple[Constraint, ...] = ()
     """Bounds that the best suggestion keeps."""
     space: dict[str, Any] = Field(min_length=1)
-    """By dotted field: a range ``{low, high}``, with ``log: true`` or ``step: S``, or a list of values."""
+    """By dotted field: a range ``{low, high}``, with ``log: true`` or ``step: S``, or a list of values; with ``when`` a
+    range, or ``{values: [...]}``, that only some suggestions have."""
     early_stopping: dict[str, StoppingRule] = Field(default={})
     """By stage."""
 
@@ -109,7 +110,28 @@ class SearchSection(Config):
         return list(dict.fromkeys(scored.metric for scored in (*self.objectives, *self.constraints)))
 
 
-class Range(Config):
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+class Domain(Config):
+    """What a searched field can be, and where it is searched at all."""
+
+    when: dict[str, Annotated[tuple[Any, ...], BeforeValidator(_listed)]] = Field(default={})
+    """Searched only where these fields, searched further up as lists, have this value or one of these; elsewhere the
+    field keeps its fixed value."""
+
+    def is_active(self, point: Params) -> bool:
+        """Whether the field is searched at ``point``, which holds the fields further up."""
+        return all(dotted in point and text_of(point[dotted]) in map(text_of, at) for dotted, at in self.when.items())
+
+
+def text_of(value: object) -> str:
+    """A value of any JSON kind as text: samplers take lists and mappings in no other form."""
+    return json.dumps(to_jsonable_python(value), sort_keys=True)
+
+
+class Range(Domain):
     """Numbers from ``low`` to ``high``, both included."""
 
     low: float
@@ -139,7 +161,7 @@ class Range(Config):
         return value
 
 
-class Choices(Config):
+class Choices(Domain):
     """One of a list of values, of any JSON kind."""
 
     values: tuple[Any, ...] = Field(min_length=2)
@@ -153,8 +175,17 @@ class Choices(Config):
         return json.loads(raw)
 
     def encode(self, value: object) -> str:
-        """Text of a value: samplers take lists and mappings in no other form."""
-        return json.dumps(to_jsonable_python(value), sort_keys=True)
+        """The form in which the sampler knows a value."""
+        return text_of(value)
 
 
 Space = dict[str, Range | Choices]
+
+
+def active(space: Space, point: Params) -> Space:
+    """The fields that are searched at ``point``."""
+    found: Space = {}
+    for dotted, domain in space.items():
+        if domain.is_active({name: point[name] for name in found if name in point}):
+            found[dotted] = domain
+    return found

@@ -59,6 +59,60 @@ def test_a_gaussian_process_finds_the_bowl_in_few_suggestions() -> None:
     assert found["gp"] < 0.2 * found["random"], found
 
 
+def test_an_evolution_strategy_closes_in_on_the_bowl() -> None:
+    found = {
+        sampler: statistics.median(
+            min(result.values[0] for result in searched(section(sampler, seed=seed), bowl)) for seed in range(10)
+        )
+        for sampler in ("cma-es", "random")
+    }
+    assert found["cma-es"] < 0.5 * found["random"], found
+
+
+def test_an_evolution_strategy_keeps_to_constraints_and_to_steps() -> None:
+    space: Space = {"count": Range(low=2, high=40, step=2, whole=True), "x": Range(low=0, high=1)}
+    wanted, results = section("cma-es"), list[Result]()
+    while len(results) < 60:
+        results += [
+            Result("", point, "complete", values=(-point["x"],), excess={"hours": point["x"] - 0.5})
+            for point in ask(wanted, space, results, 6)
+        ]
+    assert all(space[name].holds(value) for each in results for name, value in each.params.items())
+    late = [each.params["x"] for each in results[-12:]]
+    assert max(late) < 0.6, "the best that keeps the bound is at 0.5"
+    assert statistics.median(late) > 0.4
+
+
+CONDITIONAL: Space = {
+    "family": Choices(values=("a", "b", "c")),
+    "kind": Choices(values=("p", "q"), when={"family": ("b", "c")}),
+    "x": Range(low=0, high=1, when={"kind": ("q",)}),
+    "y": Range(low=0.001, high=1, log=True),
+}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_field_is_suggested_only_where_its_condition_holds(sampler: str) -> None:
+    wanted, results = section(sampler), list[Result]()
+    while len(results) < 40:
+        results += [
+            Result("", point, "complete", values=(point.get("x", 1.0) + (point["family"] != "b"),))
+            for point in ask(wanted, CONDITIONAL, results, BATCH)
+        ]
+    points = [each.params for each in results]
+    shapes = {tuple(point) for point in points}
+    assert shapes == {("family", "y"), ("family", "kind", "y"), ("family", "kind", "x", "y")}
+    for point in points:
+        assert ("kind" in point) == (point["family"] in ("b", "c"))
+        assert ("x" in point) == (point.get("kind") == "q")
+    assert ask(wanted, CONDITIONAL, results[:16], 8) == points[16:24]
+    if sampler == "tpe":
+        low = [point["x"] for point in points[24:] if "x" in point and point["family"] == "b"]
+        assert len(low) >= 6, "chance alone brings 3"
+        assert max(low) < 0.7, "it learns of the field where it is, too"
+    assert best_of(wanted, CONDITIONAL, results) == [min(range(40), key=lambda n: results[n].values[0])]
+
+
 @pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "random", "nsga2"])
 def test_suggestions_follow_from_the_results_alone(sampler: str) -> None:
     wanted = section(sampler, "dice", "hours")

@@ -29,6 +29,16 @@ from medsweep.sweep.plan import Builder, Plan
 from medsweep.tracking.console import Observer
 from medsweep.trainers.synthesis.synthesise import SynthesiseConfig
 
+RATE = "    segment.learning_rate: {"
+PIPELINE = "    gan.pipeline: [b-sg, c-sg, mc-sg]\n"
+CLIP = "    gan.mask_clip_px: {low: 2, high: 8, when: {gan.pipeline: [b-sg, mc-sg]}}\n"
+WRONG_WHEN = (
+    ("gan.pipeline: [b-sg, mc-sg]", "gan.pipline: b-sg", "did you mean 'gan.pipeline'?"),
+    ("gan.pipeline: [b-sg, mc-sg]", "segment.learning_rate: 0.1", "which is not searched further up"),
+    ("[b-sg, mc-sg]", "mcsg", "gan.pipeline is never 'mcsg'"),
+    ("[b-sg, mc-sg]", "[b-sg, c-sg, mc-sg]", "so that it always holds"),
+)
+
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
@@ -45,6 +55,9 @@ from medsweep.trainers.synthesis.synthesise import SynthesiseConfig
         ("  batch: 2\n", "  batch: 2\n  sampler: nsga2\n", "weighs two objectives"),
         ("  batch: 2\n", "  early_stopping: {gans: {rule: asha, metric: a, goal: minimise}}\n", "did you mean 'gan'?"),
         ("arms: {slow:", "arms: {search-1:", "named like a suggestion"),
+        ("  batch: 2\n", "  batch: 2\n  sampler: cma-es\n", "needs two fields or more"),
+        ("log: true}", "log: true}\n    gan.pipeline: [b-sg]", "at least 2 items"),
+        *((RATE, f"{PIPELINE}{CLIP.replace(old, new)}{RATE}", said) for old, new, said in WRONG_WHEN),
         ("fixed:\n", "early_stopping: {}\nfixed:\n", "arms that are compared are always measured in full"),
     ],
 )
@@ -53,6 +66,27 @@ def test_a_wrong_search_is_refused_with_its_place(tmp_path: Path, old: str, new:
     with pytest.raises(UserError, match=r"micro\.yaml:\d+: ") as caught:
         load_sweep(path, SCHEMA)
     assert said in str(caught.value)
+
+
+def test_a_field_that_only_some_pipelines_read_is_suggested_only_there(tmp_path: Path) -> None:
+    arms = "arms: {images: {gan.pipeline: c-sg}, both: {gan.pipeline: mc-sg, gan.mask_clip_px: 3}}"
+    changes = (
+        ("suggestions: 4\n  batch: 2", "suggestions: 30\n  at_once: 30"),
+        (RATE, PIPELINE + CLIP + RATE),
+        ("fixed:\n", "fixed:\n  synthesise: {count: 4}\n"),
+        ("arms: {slow: {segment.learning_rate: 0.0005}}", arms),
+    )
+    path, store = write_micro(tmp_path, *MICRO, *changes), Store.create(tmp_path / "store")
+    search = opened(path, store)
+    rate = search.points.inside[0].params["segment.learning_rate"]
+    assert {own.name: own.params for own in search.points.inside} == {
+        "images": {"gan.pipeline": "c-sg", "segment.learning_rate": rate},
+        "both": {"gan.pipeline": "mc-sg", "gan.mask_clip_px": 3.0, "segment.learning_rate": rate},
+    }
+    points = [suggestion.params for suggestion in search.forward().suggestions]
+    assert {point["gan.pipeline"] for point in points} == {"b-sg", "c-sg", "mc-sg"}
+    assert all(("gan.mask_clip_px" in point) == (point["gan.pipeline"] != "c-sg") for point in points)
+    assert [suggestion.params for suggestion in opened(path, store).forward().suggestions] == points
 
 
 def test_a_field_that_nothing_reads_is_refused(tmp_path: Path) -> None:
