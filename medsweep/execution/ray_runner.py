@@ -171,8 +171,10 @@ def _tuner(  # noqa: PLR0917
     import ray
     from ray import tune
 
+    from medsweep.execution import ray_tune
     from medsweep.execution.ray_tune import Losses, PlanSearcher, ProgressListener, StageTrainable, StopOnRequest
 
+    ray_tune.carry_no_keys()
     scratch, name = where
     coming = [kind.has for kind in cluster.types]
     places = Places(living_nodes, ray.available_resources, ledger.observer.note, policy.clock, coming)

@@ -189,6 +189,18 @@ def _forget(trial: Any) -> None:
     trial._state_json = trial.run_metadata._cached_json = "{}"
 
 
+def carry_no_keys() -> None:
+    """Keep Tune from sending the driver's AWS keys along with each trial: Ray writes what is sent into its logs.
+
+    Every node has variables of its own. Tune (2.60) has no public way to say so.
+    """
+    from ray.tune.execution import class_cache
+
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+    }
+
+
 class StageTrainable(tune.Trainable):  # type: ignore[misc]
     """Drives one attempt per Tune trial. Keeps its process, its imports and its tracker between trials."""
 
