@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from medsweep.commands.options import STORE, AsJson, ResultsPath, StorePath, SweepPath
+from medsweep.commands.options import STORE, STORE_URL, AsJson, ResultsPath, StorePath, StoreUrl, SweepPath
 from medsweep.errors import UserError
 
 TrialDigest = Annotated[
@@ -31,26 +31,28 @@ def ls(store: StorePath = STORE, as_json: AsJson = False) -> int:
 
 def show(
     trial: TrialDigest,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     every: Annotated[bool, typer.Option("--all", help="Show the whole config, defaults as well.")] = False,
 ) -> int:
     """Show a trial: config, inputs, who reads it, how it ended, and its curves."""
     from medsweep.commands import inside_views, views
-    from medsweep.store.store import Store
+    from medsweep.store.location import location
+    from medsweep.store.opening import open_store
     from medsweep.study.inside import trial_in_full
 
-    record = trial_in_full(trial, Store.existing(store))
+    record = trial_in_full(trial, open_store(location(store), "read"))
     views.stdout().print(inside_views.trial_text(record, every=every), soft_wrap=True, highlight=False)
     return 0
 
 
-def log(trial: TrialDigest, store: StorePath = STORE) -> int:
+def log(trial: TrialDigest, store: StoreUrl = STORE_URL) -> int:
     """Print all that a trial reported, failed attempts with their tracebacks first."""
     from medsweep.commands.inside_views import log_lines
-    from medsweep.store.store import Store
+    from medsweep.store.location import location
+    from medsweep.store.opening import open_store
     from medsweep.study.inside import trial_in_full
 
-    for line in log_lines(trial_in_full(trial, Store.existing(store))):
+    for line in log_lines(trial_in_full(trial, open_store(location(store), "read"))):
         typer.echo(line)
     return 0
 
@@ -81,13 +83,14 @@ def samples(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the pictures \\[results/NAME/samples].", show_default=False)
     ] = None,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
 ) -> int:
     """Write a PNG grid of the first synthetic pairs of each arm, image beside mask."""
+    from medsweep.store.location import location
     from medsweep.study import session
     from medsweep.study.pictures import write_samples
 
-    opened = session.open_sweep(sweep, store, to="read")
+    opened = session.open_sweep(sweep, location(store), to="read")
     folder = out if out is not None else opened.folder(None) / "samples"
     for path in write_samples(opened, arm or [], folder, count):
         typer.echo(path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medsweep.commands.options import STORE, StorePath, SweepPath
+from medsweep.commands.options import STORE, STORE_URL, StorePath, StoreUrl, SweepPath
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -136,16 +136,20 @@ def gc(
 
 def retry(
     sweep: SweepPath,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     failed: Annotated[bool, typer.Option("--failed", hidden=True)] = True,  # asked for by older scripts
     outcome: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only those that ended so; may be repeated \\[all].")
     ] = None,
 ) -> int:
     """Move what ended without a result to STORE/retried, so that the next run tries it again."""
+    from medsweep.store.location import location
+    from medsweep.store.opening import open_store
     from medsweep.study.retry import retry_failed
 
-    opened = _existing(store, writes=True)
+    where = location(store)
+    open_store(where, "read")
+    opened = open_store(where, "run")
     trials = retry_failed(sweep, opened, outcome or ())
     if not trials:
         typer.echo(f"no trial of {sweep} ended without a result" + (f" as {' or '.join(outcome)}" if outcome else ""))

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from medsweep.commands.options import (
-    STORE,
     STORE_URL,
     AsJson,
     Rehash,
     ResultsPath,
-    StorePath,
     StoreUrl,
     SweepPath,
     require_folder,
@@ -193,7 +191,7 @@ def _end_mirror(
 
     built = None if results is None else opened.mirror(results)
     if not quiet:
-        typer.echo(wandb_views.mirror_line(built, sweep, opened.store.root, mirrored))
+        typer.echo(wandb_views.mirror_line(built, sweep, str(opened.store), mirrored))
     if built is not None and tracking == "online":
         pushed = opened.push()
         if pushed.failed or not quiet:
@@ -232,15 +230,15 @@ def status(sweep: SweepPath, store: StoreUrl = STORE_URL, as_json: AsJson = Fals
 
 def why(
     digest: Annotated[str, typer.Argument(help="Digest of a planned or published trial, or its beginning.")],
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     as_json: AsJson = False,
 ) -> int:
     """Say which config field or input sets a trial apart from the nearest published one."""
     from medsweep.commands import documents, views
     from medsweep.planning.cost import explain
-    from medsweep.store.store import Store
+    from medsweep.store.opening import open_store
 
-    answer = explain(digest, Store.existing(store))
+    answer = explain(digest, open_store(location(store), "read"))
     if as_json:
         documents.print_json(documents.why_document(answer))
     else:

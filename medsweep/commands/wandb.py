@@ -4,18 +4,19 @@ from typing import Annotated
 
 import typer
 
-from medsweep.commands.options import STORE, ResultsPath, StorePath, SweepPath
+from medsweep.commands.options import STORE_URL, ResultsPath, StoreUrl, SweepPath
+from medsweep.store.location import location
 
 Entity = Annotated[str | None, typer.Option(help="User or team at W&B \\[the default of who is logged in].")]
 Project = Annotated[str | None, typer.Option(help="Project at W&B \\[the sweep's name].")]
 
 
-def build(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = None) -> int:
+def build(sweep: SweepPath, store: StoreUrl = STORE_URL, results: ResultsPath = None) -> int:
     """Write each trial that has ended, and the report, as offline W&B runs. Sends nothing, repeats nothing."""
     from medsweep.commands import wandb_views
     from medsweep.study import session
 
-    opened = session.open_sweep(sweep, store, to="read")
+    opened = session.open_sweep(sweep, location(store), to="read")
     built = opened.mirror(opened.folder(results))
     typer.echo(wandb_views.mirror_line(built, sweep, store))
     return 1 if built.failed else 0
@@ -23,7 +24,7 @@ def build(sweep: SweepPath, store: StorePath = STORE, results: ResultsPath = Non
 
 def push(
     sweep: SweepPath,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     results: ResultsPath = None,
     entity: Entity = None,
     project: Project = None,
@@ -34,7 +35,7 @@ def push(
     from medsweep.tracking.mode import require_key
 
     require_key()
-    opened = session.open_sweep(sweep, store, to="read")
+    opened = session.open_sweep(sweep, location(store), to="read")
     built = opened.mirror(opened.folder(results))
     pushed = opened.push(entity, project)
     for line in wandb_views.push_lines(pushed, built):
@@ -44,7 +45,7 @@ def push(
 
 def dashboard(  # noqa: PLR0917
     sweep: SweepPath,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     results: ResultsPath = None,
     entity: Entity = None,
     project: Project = None,
@@ -60,7 +61,7 @@ def dashboard(  # noqa: PLR0917
     import_workspaces()
     if not dry_run:
         require_key()
-    opened = session.open_sweep(sweep, store, to="read")
+    opened = session.open_sweep(sweep, location(store), to="read")
     folder = opened.folder(results)
     if dry_run:
         typer.echo(f"W&B: views written to {write_specs(opened.dashboard(folder), folder, entity, project)}")

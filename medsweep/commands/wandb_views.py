@@ -12,12 +12,12 @@ SHOWN = 5
 """Failed runs that are named with their reasons."""
 
 
-def mirror_line(built: Built | None, sweep: Path, store: Path, before: int = 0) -> str:
+def mirror_line(built: Built | None, sweep: Path, store: str, before: int = 0) -> str:
     """How many runs there are, how many failed, where they are, and how to look at them and upload them.
 
     ``before`` counts those that were written by this command before ``built``.
     """
-    words = [str(sweep), "--store", str(store)]
+    words = [str(sweep), "--store", store]
     if built is None:
         return f"W&B: not mirrored, since the run was stopped; mirror: {typed('wandb', 'build', *words)}"
     lost = ""

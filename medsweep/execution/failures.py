@@ -19,7 +19,7 @@ from medsweep.identity import derive_seed, short
 from medsweep.store.bucket import BucketError
 from medsweep.store.collection import RETRIED
 from medsweep.store.lease import LeaseHeldError, LeaseLostError
-from medsweep.store.store import DamagedError, Store, free_path
+from medsweep.store.store import DamagedError, Store
 from medsweep.sweep.plan import Plan
 from medsweep.trial import COMPLETE, DivergedError, PoolDryError, StageEndedError
 
@@ -230,6 +230,6 @@ def set_apart(failed: Failed, store: Store) -> None:
     """Move a failed trial, and the notes on its attempts, to ``STORE/retried/``; checkpoints stay where they are."""
     if failed.published:
         store.quarantine(failed.stage, failed.digest, RETRIED)
-    path = note_path(store, failed.stage, failed.digest)
+    path = store.fresh(note_path(store, failed.stage, failed.digest), now=True)
     if path.exists():
-        path.rename(free_path(store.root / RETRIED, f"notes-{failed.stage}-{short(failed.digest)}", ".jsonl"))
+        store.put_aside(path, RETRIED, f"notes-{failed.stage}-{short(failed.digest)}")

@@ -280,7 +280,7 @@ def planned_sweeps(store: Store) -> dict[str, dict[str, IndexedTrial]]:
         UserError: a plan cannot be read.
     """
     sweeps: dict[str, dict[str, IndexedTrial]] = {}
-    for path in sorted((store.root / "plans").glob("*.jsonl")):
+    for path in (store.fresh(store.root / name) for name in store.small_files("plans") if name.endswith(".jsonl")):
         try:
             trials = [IndexedTrial(**json.loads(line)) for line in path.read_text().splitlines()]
         except (ValueError, TypeError) as error:

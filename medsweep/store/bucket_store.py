@@ -205,9 +205,19 @@ class BucketStore(Store):
             made.touch()
         return f"{self.location}/{FILES}/{manifest.stage}/{manifest.digest}"
 
-    def small_files(self) -> list[str]:
-        """Names of the files in ``SMALL_ROOMS``."""
-        return sorted(entry.name for room in SMALL_ROOMS for entry in self._bucket.entries(room))
+    def put_aside(self, path: Path, room: str, stem: str) -> None:
+        """Move a small file into the folder ``room`` of the bucket; nothing is deleted."""
+        name, number = path.relative_to(self.root).as_posix(), 0
+        content = self.fresh(path, now=True).read_bytes()
+        while self._bucket.create(f"{room}/{stem}-{number}{path.suffix}", content) is None:
+            number += 1
+        self._bucket.delete([name])
+        path.unlink()
+        self.look_again()
+
+    def small_files(self, *rooms: str) -> list[str]:
+        """Names of the files in ``rooms`` [``SMALL_ROOMS``]."""
+        return sorted(entry.name for room in rooms or SMALL_ROOMS for entry in self._bucket.entries(room))
 
     def size(self, manifest: Manifest) -> int:
         """Bytes of a published trial's files."""

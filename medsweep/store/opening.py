@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from medsweep.store.bucket import Bucket
-from medsweep.store.bucket_store import BucketStore, work_folder
+from medsweep.store.bucket_store import MARK, BucketStore, work_folder
 from medsweep.store.cache import CacheSpec, cache_spec
 from medsweep.store.location import BucketUrl, Location
 from medsweep.store.store import Store
@@ -22,6 +22,11 @@ def open_store(where: Location, to: Purpose) -> Store:
     if isinstance(where, BucketUrl):
         return BucketStore.in_bucket(where, writes=to == "run", must_be=to == "read")
     return {"plan": Store.open, "run": Store.create, "read": Store.existing}[to](where)
+
+
+def is_there(where: Location) -> bool:
+    """Whether there is a store. Raises UserError: a bucket does not answer."""
+    return Bucket(where).tag(MARK) is not None if isinstance(where, BucketUrl) else where.is_dir()
 
 
 def store_at(where: Location) -> Store:

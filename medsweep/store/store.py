@@ -153,9 +153,13 @@ class Store:
         """The folder of a published trial, with its files of these names' ends at least."""
         return self.folder(manifest.stage, manifest.digest)
 
-    def small_files(self) -> list[str]:
-        """Names, from the root on, of the files in ``SMALL_ROOMS``; none that is being written."""
-        paths = [path for room in SMALL_ROOMS for path in (self.root / room).rglob("*")]
+    def put_aside(self, path: Path, room: str, stem: str) -> None:
+        """Move a small file into ``STORE/ROOM``; nothing is deleted."""
+        path.rename(free_path(self.root / room, stem, path.suffix))
+
+    def small_files(self, *rooms: str) -> list[str]:
+        """Names, from the root on, of the files in ``rooms`` [``SMALL_ROOMS``]; none that is being written."""
+        paths = [path for room in rooms or SMALL_ROOMS for path in (self.root / room).rglob("*")]
         return sorted(
             path.relative_to(self.root).as_posix() for path in paths if path.is_file() and path.name[0] != "."
         )
@@ -303,7 +307,7 @@ class Store:
     def no_such(self, prefix: str) -> UserError:
         """The error for a digest that nobody knows."""
         published = [short(digest) for stage in self.stages() for digest in self.listing(stage)]
-        return UserError(f"no trial {prefix!r} in the plan or in the store {self.root}; {nearest(prefix, published)}")
+        return UserError(f"no trial {prefix!r} in the plan or in the store {self}; {nearest(prefix, published)}")
 
 
 def several_begin(prefix: str, count: int) -> UserError:

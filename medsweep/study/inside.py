@@ -101,8 +101,8 @@ def trial_in_full(prefix: str, store: Store) -> TrialInFull:
     trial = find_trial(prefix, planned, store)
     manifest = trial if isinstance(trial, Manifest) else None
     stage, digest = trial.stage, trial.digest
-    folder = store.folder(stage, digest)
-    published = folder.is_dir()
+    published = store.has(stage, digest)
+    folder = store.folder_with(store.manifest(stage, digest), (".jsonl",)) if published else store.part(stage, digest)
     attempts = tuple(notes(store, stage, digest))
     running = not published and store.leased(stage, digest)
     waits = "running" if running else "failed" if attempts else "not published"
@@ -126,8 +126,8 @@ def trial_in_full(prefix: str, store: Store) -> TrialInFull:
         inputs=tuple(_state(role, read, everything, store) for role, read in trial.inputs.items()),
         readers=tuple(readers),
         attempts=attempts,
-        reports=tuple(_reports((folder if published else store.part(stage, digest)) / "metrics.jsonl")),
-        folder=folder if published else store.part(stage, digest),
+        reports=tuple(_reports(folder / "metrics.jsonl")),
+        folder=folder,
         manifest=manifest,
     )
 

@@ -12,6 +12,8 @@ from medsweep.analysis.report.page import Format, checked
 from medsweep.errors import UserError
 from medsweep.execution.driver import Summary
 from medsweep.identity import short
+from medsweep.store.location import Location
+from medsweep.store.opening import is_there
 from medsweep.study.arm_names import find_arm, find_replicate
 from medsweep.study.chains import network_of
 from medsweep.study.session import RunOptions, Session, open_sweep
@@ -40,12 +42,12 @@ class SyntheticPairs(NamedTuple):
 class OpenedSweep:
     """A sweep file and what a store holds of its trials. What is read is read anew by each call."""
 
-    def __init__(self, path: Path, store: Path) -> None:
+    def __init__(self, path: Path, store: Location) -> None:
         self.path, self.store = find_sweep(path), store
         self._session = self._open()
 
     def _open(self) -> Session:
-        return open_sweep(self.path, self.store, to="read" if self.store.is_dir() else "plan")
+        return open_sweep(self.path, self.store, to="read" if is_there(self.store) else "plan")
 
     def __repr__(self) -> str:
         plan, store = self._session.plan, self._session.store

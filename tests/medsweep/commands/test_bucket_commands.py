@@ -65,6 +65,11 @@ def test_a_folder_is_copied_into_a_bucket_and_used_there(
     assert f"copied {count(finished)} trial(s)" in copied.output
     planned = medsweep("plan", finished / "micro.yaml", "--store", store)
     assert reused(planned.output) == count(finished)
+    (leaf, *_) = (path.parent.name for path in (finished / "store" / "score").glob("*/manifest.json"))
+    for words, said in ((("why", leaf), "score"), (("show", leaf), "complete"), (("log", leaf), "step")):
+        told = medsweep(*words, "--store", store)
+        assert told.exit_code == 0, told.output
+        assert said in told.output
     again = medsweep("store", "copy", finished / "store", store)
     assert "copied 0 trial(s) and 0 small file(s)" in again.output
     same = medsweep("store", "copy", store, store)

@@ -21,7 +21,7 @@ from helpers.driving import ENVIRONMENT as DRIVEN
 from helpers.runner_contract import Notebook, plan_of, results_of
 from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import Summary, run_plan
-from medsweep.execution.failures import notes
+from medsweep.execution.failures import failed_trials, notes, set_apart
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
 from medsweep.store import bucket_lease, lease
@@ -178,6 +178,26 @@ def test_a_failed_attempt_leaves_its_note_and_lets_go(tmp_path: Path, url: Bucke
     elsewhere = store_at(url)
     assert [note.outcome for note in notes(elsewhere, "grow", failed.digest)] == ["error"]
     assert not elsewhere.leased("grow", failed.digest)
+
+
+@pytest.mark.parametrize("how", ["bug", "diverged"])
+def test_what_failed_is_set_apart_and_tried_again(tmp_path: Path, url: BucketUrl, how: str) -> None:
+    plan = plan_of(counts=(2,), fail=how)
+    run(plan, url)
+    store = store_at(url)
+    failed = failed_trials(plan, store)
+    assert {(each.outcome, each.published) for each in failed} == {
+        ("error", False) if how == "bug" else ("diverged", True)
+    }
+    for each in failed:
+        set_apart(each, store)
+    shutil.rmtree(tmp_path / "here")
+    elsewhere = store_at(url)
+    for each in failed:
+        assert not elsewhere.has(each.stage, each.digest)
+        assert notes(elsewhere, each.stage, each.digest) == []
+    assert len({entry.name.split("/")[1] for entry in Bucket(url).entries("retried")}) == len(failed) == 2
+    assert sum(run(plan, url).ran.values()) == (0 if how == "bug" else 2)
 
 
 def test_what_is_damaged_in_the_bucket_is_set_aside_and_made_again(tmp_path: Path, url: BucketUrl) -> None:
