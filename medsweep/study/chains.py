@@ -273,4 +273,5 @@ def _segment(settings: Settings, fold: Fold, seed: int, *, real_only: bool = Fal
         candidates=0 if real_only else candidates(settings),
         unit=settings.synthesise.unit,
         resolution=settings.data.resolution,
+        options=settings.network_options(),
     )

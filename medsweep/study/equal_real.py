@@ -9,6 +9,7 @@ from medsweep.study.stages import Settings, StudySweep
 from medsweep.sweep.arms import arms
 from medsweep.sweep.file import Levels
 from medsweep.trainers.segmentation.config import SegmentConfig, resolve
+from medsweep.trainers.segmentation.networks import NETWORKS
 
 
 def with_equal_real_steps(sweep: StudySweep) -> StudySweep:
@@ -46,7 +47,7 @@ def with_equal_real_steps(sweep: StudySweep) -> StudySweep:
 
 def _without_synthetic(levels: Mapping[str, Any], steps: int) -> Levels:
     """Levels of an arm without those of pools, for real slices alone and so many steps."""
-    kept = {dotted: level for dotted, level in levels.items() if dotted.split(".")[0] in ("data", "segment")}
+    kept = {dotted: level for dotted, level in levels.items() if dotted.split(".")[0] in ("data", "segment", *NETWORKS)}
     return {**kept, "synthesise.count": 0, "segment.mixing": "uniform", "segment.steps": steps}
 
 
@@ -60,5 +61,6 @@ def _trained(settings: Settings) -> tuple[int | None, SegmentConfig]:
         candidates=0,
         unit="slices",
         resolution=settings.data.resolution,
+        options=settings.network_options(),
     )
     return settings.data.patients, config

@@ -9,6 +9,7 @@ from medsweep.fields import FieldInFull, configs_in, fields_in_full
 from medsweep.study.stages import SCHEMA, STAGES
 from medsweep.sweep.file import SweepFile
 from medsweep.sweep.space import Range
+from medsweep.trainers.segmentation.networks import NETWORKS
 
 SETTINGS: Final = tuple(SCHEMA.settings.model_fields)
 """Sections of the file that stages read."""
@@ -21,6 +22,12 @@ FROM_PLAN: Final[Mapping[str, tuple[str, ...]]] = {
     "synthesise.headroom": ("synthesise", "import", "treat"),
     "assess.enabled": ("assess",),
     "assess.judge": ("judge", "embed", "assess"),
+    **{
+        f"{name}.{field}": ("judge", "segment", "diagnose")
+        for name, network in NETWORKS.items()
+        if network.settings is not None
+        for field in network.settings.model_fields
+    },
 }
 """Stages that the planner hands a field to which none of their configs has under this name."""
 FOR_OTHERS: Final[Mapping[str, str]] = {

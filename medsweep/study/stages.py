@@ -26,6 +26,7 @@ from medsweep.trainers.scoring import score
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, Unit
+from medsweep.trainers.segmentation.networks import NETWORKS, SegmenterNetwork
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.train import STYLEGAN2
 from medsweep.trainers.synthesis import from_files
@@ -132,29 +133,37 @@ class OurSections(Config):
                 raise ValueError(f"treatment {kinds[0]!r} needs real masks as they are; remove synthesise.perturb")
         return self
 
+    def network_options(self) -> dict[str, Any]:
+        """Settings of the segmenter's own, of the section named like the network."""
+        name = self.segment.network
+        return {} if NETWORKS[name].settings is None else getattr(self, name).model_dump(mode="json")
+
     def of_family(self, family: GeneratorFamily) -> Config:
         """What the generators of a family are trained with: its own fields of the section named like its stage."""
         section = getattr(self, family.stage.name)
         return family.settings(**{name: getattr(section, name) for name in family.settings.model_fields})
 
 
-def with_families(ours: type[OurSections], families: Mapping[str, GeneratorFamily]) -> type[OurSections]:
-    """``ours`` with a section for each family that is not ours, named like its stage.
+def with_packages(
+    ours: type[OurSections], families: Mapping[str, GeneratorFamily], networks: Mapping[str, SegmenterNetwork]
+) -> type[OurSections]:
+    """``ours`` with a section for each family that is not ours, named like its stage, and for each network's settings.
 
     Raises:
-        UserError: there is such a section, or a setting of a family has no default.
+        UserError: there is such a section, or a setting has no default.
     """
+    found = [("generator family", "stage", name, family.settings) for name, family in families.items()]
+    found = [one for one in found if families[one[2]] not in (STYLEGAN2, DIFFUSION)]
+    found += [("network", "entry point", name, one.settings) for name, one in networks.items() if one.settings]
     more: dict[str, Any] = {}
-    for name, family in families.items():
-        if family in (STYLEGAN2, DIFFUSION):
-            continue
-        if name in ours.model_fields:
-            raise UserError(f"a generator family is called {name!r}, as a section of sweep files is; rename its stage")
+    for what, named_by, name, settings in found:
+        if name in ours.model_fields or name in more:
+            raise UserError(f"a {what} is called {name!r}, as a section of sweep files is; rename its {named_by}")
         try:
-            more[name] = (family.settings, family.settings())
+            more[name] = (settings, settings())
         except ValidationError as error:
-            what = f"the settings of the generator family {name!r} must all have defaults"
-            raise UserError(f"{what}: {explain(error, family.settings)[1]}") from None
+            text = f"the settings of the {what} {name!r} must all have defaults"
+            raise UserError(f"{text}: {explain(error, settings)[1]}") from None
     made: type[OurSections] = create_model("Settings", __base__=ours, __module__=__name__, __doc__=ours.__doc__, **more)
     return made
 
@@ -174,10 +183,10 @@ def by_name(stages: Sequence[Stage]) -> dict[str, Stage]:
 if TYPE_CHECKING:
 
     class Settings(OurSections):
-        """All that an arm may set, by section, those of installed generator families included."""
+        """All that an arm may set, by section, those of installed generators and networks included."""
 
 else:
-    Settings = with_families(OurSections, FAMILIES)
+    Settings = with_packages(OurSections, FAMILIES, NETWORKS)
 
 
 STAGES: Final[Mapping[str, Stage]] = by_name(

@@ -216,6 +216,8 @@ class SegmentConfig(SegmentSettings, FittedConfig):
     """Side of a slice in pixels."""
     network_version: Annotated[int, LATER] = 1
     """``SegmenterNetwork.version`` of the network."""
+    options: Annotated[dict[str, Any], LATER] = Field(default={})
+    """Settings of the network's own."""
 
     @property
     def side_px(self) -> int:
@@ -273,9 +275,20 @@ class JudgeConfig(SegmentConfig):
 
 
 def resolve(
-    settings: SegmentSettings, *, fold: Fold, seed: int, count: int, candidates: int, unit: Unit, resolution: int
+    settings: SegmentSettings,
+    *,
+    fold: Fold,
+    seed: int,
+    count: int,
+    candidates: int,
+    unit: Unit,
+    resolution: int,
+    options: Mapping[str, Any] | None = None,
 ) -> SegmentConfig:
-    """The config of one trial; fields that the trial never reads take neutral values, so arms share it."""
+    """The config of one trial; fields that the trial never reads take neutral values, so arms share it.
+
+    ``options`` are settings of the network's own.
+    """
     fields: dict[str, Any] = dict(settings)
     if count == 0:
         fields |= {"mixing": "uniform", "min_iou": 0.0} | _defaults(*OF_SYNTHETIC)
@@ -293,6 +306,7 @@ def resolve(
     if not fold.has_validation:
         fields |= _defaults("validate_every_steps")
     fields |= {"fold": fold, "seed": seed, "resolution": resolution, "unit": unit, "network_version": network.version}
+    fields |= {"options": dict(options or {})}
     return SegmentConfig(**fields, count=count, candidates=candidates)
 
 

@@ -44,6 +44,8 @@ class NetworkContract:
     """As ``segment.network`` takes it."""
     settings: ClassVar[Mapping[str, Any]] = {"channels": (4, 8)}
     """Fields of ``segment`` for a short training."""
+    options: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the network's own."""
     resolution: ClassVar[int] = 32
     """Side of a slice in pixels."""
 
@@ -123,8 +125,18 @@ class NetworkContract:
 
     def _config(self, **more: Any) -> SegmentConfig:
         given: dict[str, Any] = {"network": self.network, "batch_size": 4, **self.settings, **more}
-        settings = SegmentSettings(**given)
-        return resolve(settings, fold=FOLD, seed=0, count=0, candidates=0, unit="slices", resolution=self.resolution)
+        settings, own = SegmentSettings(**given), NETWORKS[self.network].settings
+        options = {} if own is None else own(**self.options).model_dump(mode="json")
+        return resolve(
+            settings,
+            fold=FOLD,
+            seed=0,
+            count=0,
+            candidates=0,
+            unit="slices",
+            resolution=self.resolution,
+            options=options,
+        )
 
     def _architecture(self) -> SegmenterArchitecture:
         return SegmenterArchitecture.of(self._config(), MODALITIES, CLASSES)

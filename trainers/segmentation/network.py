@@ -41,7 +41,7 @@ class SegmenterArchitecture(NetworkShape):
     @classmethod
     def of(cls, config: SegmentConfig, modalities: int, classes: int) -> "SegmenterArchitecture":
         """What a trial's config asks for, on C = ``modalities`` and K = ``classes``."""
-        asked = config.model_dump(include={"channels", "residual_units", "network", "resolution", "neighbours"})
+        asked = config.model_dump(include=set(NetworkShape.model_fields) | {"network", "neighbours"})
         return cls(modalities=modalities, classes=classes, **asked)
 
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+from pydantic import Field
 from torch import nn
 
 from medsweep.config import Config
@@ -38,6 +39,8 @@ class NetworkShape(Config):
     """``segment.residual_units``."""
     resolution: int | None = None
     """Side of a slice in pixels; None of a network that was published before this was kept."""
+    options: dict[str, Any] = Field(default={})
+    """Settings of the network's own, as ``SegmenterNetwork.settings`` has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,8 @@ class SegmenterNetwork:
     """Dotted names of the deepest layer of a built network, then of the stages on the way up from it, in the order in
     which they run. Each gives (N, D, h, w). None where it has no such layers: pools can then not be assessed by it, and
     nothing looks inside."""
+    settings: type[Config] | None = None
+    """Settings of its own, all with defaults. Sweeps set them in a section named like the network."""
     version: int = 1
     """Raise it when the same shape gives another network, so that trials run again."""
     halvings: Callable[[Channels], int] = lambda channels: len(channels) - 1

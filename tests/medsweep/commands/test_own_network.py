@@ -18,10 +18,10 @@ def test_a_network_of_another_package_runs_to_the_report(tmp_path: Path) -> None
     ran = medsweep(tmp_path, "run", "dilated.yaml", "--store", "store", "--runner", "local")
     assert ran.returncode == 0, ran.stderr
     results = pd.read_parquet(tmp_path / "results" / "dilated" / "results.parquet")
-    assert results.groupby("arm")["patient"].nunique().tolist() == [6, 6]
+    assert results.groupby("arm")["patient"].nunique().tolist() == [6, 6, 6]
     assert (tmp_path / "results" / "dilated" / "report.html").is_file()
     trained = [path.read_text() for path in (tmp_path / "store" / "segment").glob("*/output/network.json")]
-    assert sum('"dilated"' in text for text in trained) == 2
+    assert sum('"growth": 2' in text for text in trained) == sum('"growth": 3' in text for text in trained) == 2
 
 
 def test_a_network_of_another_package_keeps_the_contract_and_is_told(tmp_path: Path) -> None:
@@ -31,6 +31,9 @@ def test_a_network_of_another_package_keeps_the_contract_and_is_told(tmp_path: P
     assert ran.returncode == 0, ran.stdout
     assert "8 passed" in ran.stdout
     assert "dilated" in medsweep(tmp_path, "explain", "segment.network").stdout
+    explained = medsweep(tmp_path, "explain", "dilated.growth").stdout
+    assert "Factor by which the dilation grows" in explained
+    assert "segment" in explained
     (tmp_path / "typo.yaml").write_text(NETWORK.block("yaml").replace("[dilated]", "[dilatd]"))
     told = medsweep(tmp_path, "plan", "typo.yaml", "--store", "store")
     assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
@@ -41,6 +44,10 @@ def test_a_network_of_another_package_keeps_the_contract_and_is_told(tmp_path: P
 @pytest.mark.parametrize(
     ("points", "words"),
     [
+        (
+            "gan = dilated:NETWORK\n",
+            "a network is called 'gan', as a section of sweep files is; rename its entry point",
+        ),
         ("dilated = dilated:GONE\n", "network 'dilated' of dilated-segmenter (dilated:GONE) cannot be imported"),
         ("unet = dilated:NETWORK\n", "of dilated-segmenter (dilated:NETWORK) has a name that is taken"),
         ("dilated = dilated:Dilated\n", "is a type and no SegmenterNetwork"),

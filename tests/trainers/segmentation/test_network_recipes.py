@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from medsweep.data.folds import Fold
 from medsweep.identity import canonical
 from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, probe, resolve
 from medsweep.trainers.segmentation.contract import NetworkContract
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
-from medsweep.trainers.segmentation.networks import NNUNET_RECIPE
+from medsweep.trainers.segmentation.networks import NETWORKS, NNUNET_RECIPE, NetworkShape, SegmenterNetwork
 
 SMALL = {"channels": (2, 4, 8, 8)}
 
@@ -49,7 +50,18 @@ def test_fields_that_a_sweep_leaves_out_are_those_of_the_recipe(by_file: bool) -
 def test_another_network_keeps_the_usual_defaults() -> None:
     assert SegmentSettings().optimizer == "adamw"
     assert SegmentSettings(network="resenc-unet", augment="nnunet").optimizer == "adamw"
-    assert "network_version" not in canonical(resolved())
+    assert not [name for name in ("network_version", "options", "neighbours") if name in canonical(resolved())]
+
+
+def test_settings_of_a_network_are_part_of_its_address_and_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {"fold": Fold(index=0, of=2), "seed": 0, "count": 0, "candidates": 0}
+    given |= {"unit": "slices", "resolution": 64}
+    plain, other = (resolve(SegmentSettings(), **given, options=options) for options in (None, {"growth": 3}))
+    assert canonical(plain) != canonical(other)
+    seen: list[NetworkShape] = []
+    monkeypatch.setitem(NETWORKS, "unet", SegmenterNetwork(build=lambda shape: seen.append(shape) or nn.Identity()))
+    build(SegmenterArchitecture.of(other, modalities=1, classes=2), seed=0)
+    assert (seen[0].options, seen[0].resolution) == ({"growth": 3}, 64)
 
 
 @pytest.mark.parametrize(
