@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 import jinja2
 
 from medsweep.analysis.report.document import Document
+from medsweep.analysis.report.glossary import Hovers
 from medsweep.analysis.report.latex import latex_text, table_text
 from medsweep.analysis.report.markdown import markdown_text
 from medsweep.analysis.report.sections import document_of
@@ -69,11 +70,13 @@ def page_text(document: Document) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["unbroken"] = unbroken
+    hovers = Hovers()
+    environment.filters |= {"unbroken": unbroken, "explained": hovers.explained}
     script = (HERE / "script.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return environment.get_template("page.html.j2").render(
         document=document,
+        begin=hovers.begin,
         kind=lambda block: type(block).__name__,
         embedded=_embedded,
         csv=lambda table: _uri("text/csv", csv_text(table).encode()),
