@@ -97,7 +97,8 @@ class SliceSet:
             made_up=cohort["made_up"],
             volumes={patient: _volume(entry) for patient, entry in cohort["volumes"].items()},
             recipes=tuple(
-                Intensity(**cohort["intensity"] | {"inside": inside}) for inside in cohort["inside"].values()
+                Intensity.model_validate_json(json.dumps(cohort["intensity"] | {"inside": inside}))
+                for inside in cohort["inside"].values()
             ),
             constants=fitted and tuple(Constants(**scale) for scale in fitted.values()),
             ignores="ignored_value" in cohort,

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
+from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.config import DataConfig, PrepareConfig
+from medsweep.data.dataset import Intensity
+from medsweep.data.phantom import PhantomConfig
+from medsweep.data.prepare import run
 from medsweep.data.slices import SliceSet
+from medsweep.data.source import inspect_source
 
 
 def test_arrays_are_read_only_memory_maps(slices):
@@ -36,3 +42,16 @@ def test_references_keep_the_original_grid(slices):
     reference = prepared.reference(prepared.patients[0])
     assert reference.shape == (12, 32, 36) == (len(volume.rows), volume.resize.height, volume.resize.width)
     assert volume.spacing_mm == (5.0, 1.8, 1.8)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [Intensity(scale="window", window=(-160.0, 240.0)), Intensity(percentiles=(0.5, 99.5), inside="all")],
+)
+def test_slices_of_every_scale_are_opened(tmp_path, recipe):
+    trial = FakeTrial(tmp_path)
+    phantom = PhantomConfig(patients=2, shape=(16, 16, 8))
+    data = DataConfig(dataset="phantom", phantom=phantom, resolution=16, intensity=recipe)
+    drain(run(PrepareConfig(**dict(data), source=inspect_source(data, trial.scratch).fingerprint), {}, trial))
+    found = SliceSet.open(trial.output).recipes[0]
+    assert (found.scale, found.window, found.percentiles) == (recipe.scale, recipe.window, recipe.percentiles)
