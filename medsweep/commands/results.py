@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from medsweep.commands.options import STORE, STORE_URL, AsJson, ResultsPath, StorePath, StoreUrl, SweepPath
+from medsweep.commands.options import STORE_URL, AsJson, ResultsPath, StoreUrl, SweepPath
 from medsweep.commands.typed import command_line
 from medsweep.errors import UserError
 from medsweep.store.location import Location, location
@@ -208,7 +208,7 @@ def _warn(text: str) -> None:
 
 def best(
     sweep: SweepPath,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     results: Annotated[
         Path | None, typer.Option("--results", help="Folder whose search/ gets the history \\[results/NAME].")
     ] = None,
@@ -220,7 +220,7 @@ def best(
     from medsweep.search.results import shortfall
     from medsweep.study import session
 
-    opened = session.open_sweep(sweep, store, to="read")
+    opened = session.open_sweep(sweep, location(store), to="read")
     search = opened.search
     if search is None:
         raise UserError(f"{sweep} has no search:, so nothing was suggested; medsweep analyse compares its arms")

@@ -45,7 +45,7 @@ def best_table(search: Search, state: State) -> Table:
 def _tested(search: Search, state: State, arm: str, metric: str) -> str:
     """The test score, or that the trial is no longer in the store; what the search was told stands without it."""
     leaves = {leaf: state.plan.trials[leaf].stage for leaf in state.plan.leaves_of(arm)}
-    if not all(search.store.folder(stage, leaf).is_dir() for leaf, stage in leaves.items()):
+    if len(search.store.present((stage, leaf) for leaf, stage in leaves.items())) < len(leaves):
         return "gone"
     return _shown(mean_score(state.plan, search.store, arm, metric, TEST))
 

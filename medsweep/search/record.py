@@ -4,7 +4,6 @@
 at once agree on what came when. A file that a power cut tore says nothing, and is passed over.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from medsweep.files import put_once
+from medsweep.store.store import Store
 from medsweep.sweep.space import SUGGESTION, Params
 
 SEARCH: Final = "search"
@@ -58,8 +57,9 @@ class Recorded:
 class Record:
     """The events of one search. Without ``writes`` new ones stay in memory, for those who only look."""
 
-    def __init__(self, folder: Path, *, writes: bool) -> None:
-        self.folder = folder
+    def __init__(self, store: Store, sweep: str, *, writes: bool) -> None:
+        self.folder = store.root / SEARCH / sweep
+        self._store = store
         self.writes = writes
         self.events: list[Event] = []
         self._read = 0
@@ -68,15 +68,7 @@ class Record:
     def append(self, event: Event) -> None:
         """Add an event, unless another driver was faster: then what it wrote is there instead."""
         if self.writes:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self.folder / f".event.{os.getpid()}.tmp"
-            with temporary.open("wb") as stream:
-                stream.write(_JSON.dump_json(event, indent=1))
-                stream.flush()
-                os.fsync(stream.fileno())
-            with suppress(FileExistsError):
-                put_once(temporary, self._path(self._read))
-            temporary.unlink()
+            self._store.write_once(self._path(self._read), _JSON.dump_json(event, indent=1))
             self._refresh()
         else:
             self.events.append(event)
@@ -87,7 +79,7 @@ class Record:
             self._refresh()
 
     def _refresh(self) -> None:
-        while (path := self._path(self._read)).exists():
+        while (path := self._store.fresh(self._path(self._read), now=self.writes)).exists():
             with suppress(ValidationError):
                 self.events.append(_JSON.validate_json(path.read_bytes()))
             self._read += 1

@@ -147,7 +147,7 @@ def _made_from(plan: Plan, store: Store, planned: str, made: str, others: Set[st
     if planned in others:
         return
     trial = plan.trials[planned]
-    if not store.folder(trial.stage, made).is_dir():
+    if not store.has(trial.stage, made):
         text = f"{trial.stage} {short(made)}, which a suggestion was made from, was deleted, so its hours are unknown"
         raise UserError(f"{text}; restore it, or take hours out of the search")
     yield trial.stage, made

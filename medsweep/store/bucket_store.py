@@ -205,6 +205,10 @@ class BucketStore(Store):
             made.touch()
         return f"{self.location}/{FILES}/{manifest.stage}/{manifest.digest}"
 
+    def write_once(self, path: Path, content: bytes) -> None:
+        """Make a small file, unless somebody has made it before."""
+        self._bucket.create(path.relative_to(self.root).as_posix(), content)
+
     def put_aside(self, path: Path, room: str, stem: str) -> None:
         """Move a small file into the folder ``room`` of the bucket; nothing is deleted."""
         name, number = path.relative_to(self.root).as_posix(), 0

@@ -17,11 +17,12 @@ import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from medsweep.errors import UserError, nearest
-from medsweep.files import copy_hashed, sha256_of
+from medsweep.files import copy_hashed, put_once, sha256_of, write_atomic
 from medsweep.identity import short
 from medsweep.store.elsewhere import Elsewhere
 from medsweep.store.lease import Holder, holder_of, is_live
@@ -152,6 +153,15 @@ class Store:
     def folder_with(self, manifest: Manifest, suffixes: tuple[str, ...]) -> Path:
         """The folder of a published trial, with its files of these names' ends at least."""
         return self.folder(manifest.stage, manifest.digest)
+
+    def write_once(self, path: Path, content: bytes) -> None:
+        """Make a small file, unless somebody has made it before."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        write_atomic(temporary, content)
+        with suppress(FileExistsError):
+            put_once(temporary, path)
+        temporary.unlink()
 
     def put_aside(self, path: Path, room: str, stem: str) -> None:
         """Move a small file into ``STORE/ROOM``; nothing is deleted."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from medsweep.errors import nearest
@@ -134,6 +135,7 @@ class Search:
         path = self.store.root / SEARCH / f"{sweep}.log"
         if text and (not path.is_file() or path.read_text() != text):
             write_atomic(path, text)
+            self.store.shared(path)
 
     def _state(self) -> State:
         recorded = self.record.recorded()
@@ -232,7 +234,7 @@ def open_search(planned: PlannedSweep, store: Store, *, writes: bool = False) ->
     )
     suggestions = Suggestions(planned, section, space, inside, Expansions(planned.arms))
     suggestions.require_read()
-    record = Record(store.root / SEARCH / sweep.name, writes=writes)
+    record = Record(store, sweep.name, writes=writes)
     return Search(suggestions, section, store, record, _borrowed(suggestions, store))
 
 
@@ -245,12 +247,11 @@ def _borrowed(points: Suggestions, store: Store) -> tuple[Result, ...]:
     sweep, name = points.planned.sweep, points.section.warm_start
     if name is None:
         return ()
-    folder = store.root / SEARCH
-    others = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+    others = sorted({Path(each).parent.name for each in store.small_files(SEARCH) if each.endswith(".json")})
     if name not in others or name == sweep.name:
-        told = f"{name!r} is no other search in the store {store.root}"
+        told = f"{name!r} is no other search in the store {store}"
         raise sweep.error(("search", "warm_start"), f"{told}; {nearest(name, [o for o in others if o != sweep.name])}")
-    recorded = Record(folder / name, writes=False).recorded()
+    recorded = Record(store, name, writes=False).recorded()
     known = [
         (told, points.point_of(recorded.asked[arm])) for arm, told in recorded.told.items() if arm in recorded.asked
     ]

@@ -197,6 +197,7 @@ class Session:
         concurrency = 1 if options.runner == "local" else options.cpus or cpus_here()
 
         def priced(lost: Mapping[str, tuple[str, str]]) -> Plan[Settings] | None:
+            self.store.look_again()  # what has ended just now is to be told
             grown = None if grow is None else grow(lost)
             if grown is not None:
                 guard.price(replace(self, plan=grown).prices)
@@ -332,9 +333,10 @@ def open_sweep(path: Path, where: Location, *, to: Purpose = "plan", rehash: boo
     """
     store = open_store(where, to)
     planned = plan_sweep(path, store, reading=to == "read", rehash=rehash)
-    if planned.sweep.file.search is not None and isinstance(where, BucketUrl):
-        told = f"a search cannot run with the store {where} yet; give a folder that all nodes see with --store"
-        raise planned.sweep.error(("search",), told)
+    searched = planned.sweep.file.search
+    if searched is not None and searched.early_stopping and isinstance(where, BucketUrl):
+        told = f"nothing is stopped early with the store {where} yet; remove it, or give a folder with --store"
+        raise planned.sweep.error(("search", "early_stopping"), told)
     looks, search = open_looks(planned, store), open_search(planned, store, writes=to == "run")
     plan = planned.plan if search is None else search.forward().plan
     look = None if looks is None else looks.forward()

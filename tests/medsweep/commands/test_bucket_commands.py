@@ -10,6 +10,8 @@ import pytest
 from helpers.buckets import new_bucket, s3_server
 from helpers.commanding import Medsweep
 from helpers.micro import write_micro
+from medsweep.store.bucket import Bucket
+from medsweep.store.location import location
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +79,46 @@ def test_a_folder_is_copied_into_a_bucket_and_used_there(
     assert "are one store" in same.output
 
 
-def test_a_search_is_refused(
+SEARCH = """\
+search:
+  suggestions: 2
+  at_once: 1
+  objectives: [{metric: dice, goal: maximise}]
+  space: {segment.steps: {low: 6, high: 10}}
+"""
+
+
+def searching(folder: Path, *more: str) -> Path:
+    """A search over networks alone."""
+    factors = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
+    search = SEARCH + "".join(f"  {line}\n" for line in more)
+    validated = ("{folds: 2, seeds: 1}", "{folds: 2, only: [0], seeds: 1, validation: 0.34}")
+    return write_micro(folder, (factors, ""), validated, ("analysis:", f"{search}analysis:"))
+
+
+def test_a_search_in_a_bucket_goes_on_elsewhere(
+    server: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, local = str(new_bucket()), ("--runner", "local", "--wandb", "disabled", "--quiet")
+    sweep = searching(tmp_path)
+    for machine in ("here", "there"):
+        monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / machine))
+        ran = medsweep("run", sweep, "--store", store, "--results", tmp_path / machine / "results", *local)
+        assert ran.exit_code == 0, ran.output
+    found = medsweep("best", sweep, "--store", store, "--results", tmp_path / "best")
+    assert found.exit_code == 0, found.output
+    assert "search-00" in found.output
+    names = [entry.name for entry in Bucket(location(store)).entries("search")]
+    assert "search/micro.log" in names
+    assert len(names) == len({name for name in names if name.endswith(".json")}) + 1
+    assert len([entry for entry in Bucket(location(store)).entries("published/segment")]) == 1 + 2
+
+
+def test_early_stopping_is_refused(
     server: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
-    search = "search:\n  suggestions: 2\n  objectives: [{metric: dice, goal: maximise}]\n"
-    search += "  space: {segment.steps: {low: 8, high: 12}}"
-    sweep = write_micro(tmp_path, ("seeds: 1}", "seeds: 1, validation: 0.34}"), ("analysis:", f"{search}\nanalysis:"))
+    sweep = searching(tmp_path, "early_stopping: {segment: {rule: median, metric: dice, goal: maximise}}")
     ended = medsweep("plan", sweep, "--store", new_bucket())
     assert ended.exit_code == 2
-    assert "a search cannot run with the store s3://" in ended.output
+    assert "nothing is stopped early with the store s3://" in ended.output
