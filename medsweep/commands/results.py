@@ -175,7 +175,7 @@ def score(  # noqa: PLR0917
     stored_values: Annotated[
         bool, typer.Option("--stored-values", help="Files hold label values of the data, and not class indices.")
     ] = False,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     results: ResultsPath = None,
 ) -> int:
     """Score predictions that were made elsewhere, as by nnU-Net, in one table with the arms of a sweep."""
@@ -186,7 +186,7 @@ def score(  # noqa: PLR0917
     from medsweep.study.report import dataset_name
     from medsweep.study.tables import write_tables
 
-    opened = session.open_sweep(sweep, store, to="read")
+    opened = session.open_sweep(sweep, location(store), to="read")
     asked = OutsideArm(name, folder, fitted_on, stored_values)
     rows = score_outside(opened.plan, opened.store, dataset_name(opened.sweep.base.data), asked)
     table = pd.concat([opened.tables()["results"], rows], ignore_index=True)
