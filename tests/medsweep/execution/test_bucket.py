@@ -99,7 +99,10 @@ def test_a_bucket_gives_what_a_folder_gives(tmp_path: Path, url: BucketUrl, cach
     assert second.ok
     assert not second.ran
     assert len(log.read_text().splitlines()) == len(set(log.read_text().splitlines())) == 12
-    assert not [entry for entry in Bucket(url).entries("leases") if not entry.name.startswith("leases/.")]
+    assert list(Bucket(url).entries("leases")) == []
+    manifest = store_at(url).manifest("measure", next(iter(plan.leaves.values())))
+    folder = Store(tmp_path / "folder")
+    assert store_at(url).size(manifest) == folder.size(folder.manifest("measure", manifest.digest)) > 0
 
 
 def test_another_machine_goes_on_from_the_checkpoint_of_a_killed_driver(tmp_path: Path, url: BucketUrl) -> None:
