@@ -261,7 +261,28 @@ class _Handler(BaseHTTPRequestHandler):
         return {"useArtifact": {"artifact": {"id": asked["artifactID"]}}}
 
     def _run_resume_status(self, variables: dict[str, Any]) -> dict[str, Any]:
-        return {"model": None}
+        project, name = variables["project"], variables["name"]
+        model = {"id": project, "name": project, "entity": {"id": "e", "name": ENTITY}, "bucket": None}
+        run = self.served.runs.get((project, name))
+        if run is not None:
+            lines = run.lines.get("wandb-history.jsonl", {})
+            events = run.lines.get("wandb-events.jsonl", {})
+            model["bucket"] = {
+                "id": f"{project}/{name}",
+                "name": name,
+                "displayName": run.fields.get("displayName"),
+                "summaryMetrics": json.dumps(run.summary),
+                "historyLineCount": len(lines),
+                "eventsLineCount": len(events),
+                "logLineCount": 0,
+                "historyTail": json.dumps([lines[max(lines)]] if lines else []),
+                "eventsTail": json.dumps([events[max(events)]] if events else []),
+                "config": run.fields.get("config", "{}"),
+                "tags": run.fields.get("tags") or [],
+                "notes": run.fields.get("notes"),
+                "wandbConfig": json.dumps({"t": run.config.get("_wandb", {}).get("t")}),
+            }
+        return {"model": model}
 
     def _create_run_files(self, variables: dict[str, Any]) -> dict[str, Any]:
         where = f"{self.served.url}/upload/{variables['project']}/{variables['run']}"

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from helpers import troubled
 from helpers.micro import write_micro
+from helpers.wandb_content import published, require_same
 from helpers.wandb_runs import WrittenRun, read_runs, read_table
 from helpers.wandb_server import KEY, Served, wandb_server
 from medsweep.cli import app
@@ -108,17 +109,8 @@ def _run(sweep: Path, store: Path, folder: Path, *more: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def published(mirrored: Mirrored) -> dict[str, Path]:
-    """Folder of each published trial of the sweep by the id of its run."""
-    return {
-        f"{stage}-{digest[:16]}": mirrored.store.folder(stage, digest)
-        for stage in mirrored.store.stages()
-        for digest in mirrored.store.listing(stage)
-    }
-
-
 def test_every_trial_that_the_sweep_uses_is_a_run_whoever_made_it(mirrored: Mirrored) -> None:
-    trials = published(mirrored)
+    trials = published(mirrored.store)
     failed = set(mirrored.runs) - set(trials) - {"report-micro"}
     assert set(trials) <= set(mirrored.runs)
     assert len(trials) == 17
@@ -129,7 +121,7 @@ def test_every_trial_that_the_sweep_uses_is_a_run_whoever_made_it(mirrored: Mirr
 
 def test_every_report_is_at_its_step_with_its_pictures(mirrored: Mirrored) -> None:
     pictures = 0
-    for name, folder in published(mirrored).items():
+    for name, folder in published(mirrored.store).items():
         run, stage = mirrored.runs[name], folder.parent.name
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         numbers = [{key: value for key, value in row.items() if not isinstance(value, str)} for row in run.rows]
@@ -153,7 +145,7 @@ def test_a_training_that_was_stopped_has_each_report_once(mirrored: Mirrored) ->
 
 
 def test_a_failed_trial_says_why_and_names_neither_patient_nor_path(mirrored: Mirrored) -> None:
-    (name,) = set(mirrored.runs) - set(published(mirrored)) - {"report-micro"}
+    (name,) = set(mirrored.runs) - set(published(mirrored.store)) - {"report-micro"}
     run = mirrored.runs[name]
     assert name.endswith("-try-1")
     assert run.run.notes == "error: cannot read [hidden] of [hidden]: broken"
@@ -178,7 +170,7 @@ def test_runs_say_what_they_are_as_scalars(mirrored: Mirrored) -> None:
     assert [arm.config[key] for key in told] == ["b-sg count=4", False, 4, "b-sg", 0, 0, "phantom (made up)", 12]
     assert arm.config["gan.kimg"] == 0.032
     assert "gan.kimg" not in control.config, "the control has no generator"
-    table = pd.read_parquet(published(mirrored)[arm.run.run_id] / "output" / "metrics.parquet")
+    table = pd.read_parquet(published(mirrored.store)[arm.run.run_id] / "output" / "metrics.parquet")
     for metric in ("dice", "hd95_mm", "assd_mm", "surface_dice"):
         rows = table[(table["metric"] == metric) & (table["class"] == "organ") & np.isfinite(table["value"])]
         assert arm.summary[f"score/{metric}/organ"] == pytest.approx(rows["value"].mean())
@@ -324,27 +316,10 @@ def test_the_server_says_what_the_store_says(mirrored: Mirrored, server: Served)
     for record in ("pushed.json", "lineage.json"):
         (mirrored.store.root / "wandb" / "micro" / record).unlink(missing_ok=True)
     assert _push(mirrored).exit_code == 0
-    trials = published(mirrored)
+    trials = published(mirrored.store)
     (failed,) = set(mirrored.runs) - set(trials) - {"report-micro"}
     assert {name for _, name in server.runs} == {*trials, failed, "report-micro"}
-    for name, folder in trials.items():
-        there, stage = server.runs["micro", name], folder.parent.name
-        manifest = json.loads((folder / "manifest.json").read_text())
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        told = [{f"{stage}/{key}": value for key, value in line.items() if key != "total"} for line in lines]
-        rows = [{key: value for key, value in row.items() if not isinstance(value, dict)} for row in there.rows]
-        assert rows == [pytest.approx(row) for row in told], name
-        pictures = {sha256_of(path) for path in (folder / "output").rglob("*.png")}
-        media = {item["sha256"] for row in there.rows for item in row.values() if isinstance(item, dict)}
-        assert media == pictures == {hashlib.sha256(there.files[file]).hexdigest() for file in there.files} & pictures
-        complete = manifest["outcome"] == "complete"
-        assert there.made == ({f"medsweep:{stage}/{folder.name}"} if complete else set())
-        assert {one.split("/")[1] for one in there.used} == set(manifest["inputs"].values()), name
-        assert (there.summary["outcome"], there.exit_code) == (
-            manifest["outcome"],
-            int(manifest["outcome"] == "pool-dry"),
-        )
-        assert there.fields.get("notes") == (f"{manifest['outcome']}: {manifest['message']}" if not complete else None)
+    require_same(server, "micro", mirrored.store)
     outcomes = [run.summary["outcome"] for run in server.runs.values()]
     assert {"complete", "pruned", "pool-dry", "error"} == set(outcomes)
     assert server.runs["micro", failed].fields["notes"] == "error: cannot read [hidden] of [hidden]: broken"

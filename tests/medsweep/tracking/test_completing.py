@@ -111,10 +111,10 @@ def test_reports_that_are_not_its_first_ones_are_left_alone(server: Served, tmp_
     assert [row["gan/step"] for row in server.runs["s", NAME].rows] == [20, 30]
 
 
-def live(folder: Path, run: MirroredRun, server: Served, down_from: int = 99) -> None:
+def live(folder: Path, run: MirroredRun, server: Served, *, last: int = 0, down_from: int = 99) -> None:
     """Log a run while its trial would run; the server is of no use from a report on."""
     tracker = WandbTracker(folder, "online")
-    tracker.begin(RunCard(sweep="s", stage="gan", digest=DIGEST, arms=("b-sg",), config={"gan": {"r1": 2}}), 0)
+    tracker.begin(RunCard(sweep="s", stage="gan", digest=DIGEST, arms=("b-sg",), config={"gan": {"r1": 2}}), last)
     for number, row in enumerate(run.rows):
         if number == down_from:
             while len(server.runs["s", NAME].rows) < number:
@@ -133,6 +133,16 @@ def test_a_run_that_was_logged_live_gets_what_only_the_store_knows(
     assert [row["gan/step"] for row in server.runs["s", NAME].rows] == [10, 20, 30, 40, 50]
     told = pushed(tmp_path, run)
     assert (told.completed, told.failed) == ((NAME,), {})
+    require_whole(server.runs["s", NAME], run)
+
+
+def test_a_run_that_was_logged_live_goes_on_after_a_crash(server: Served, tmp_path: Path, run: MirroredRun) -> None:
+    half = replace(run, rows=run.rows[:3])
+    live(tmp_path / "live", half, server)
+    live(tmp_path / "live", run, server, last=20)
+    there = server.runs["s", NAME].rows
+    assert [row["gan/step"] for row in there] == [10, 20, 30, 40, 50], "what is there is not sent again"
+    assert pushed(tmp_path, run).failed == {}
     require_whole(server.runs["s", NAME], run)
 
 
