@@ -121,7 +121,11 @@ def test_a_star_stands_for_any_folder_or_part_of_a_name(tmp_path):
     touch(tmp_path, "test/1.nii")
     listing = list_cases("mine", tmp_path, description=described("*/{id}.nii", "*/{id}_gt.nii"))
     assert [(finding.case, finding.what) for finding in listing.findings] == [
-        ("1", "test/1.nii and train/1.nii are both there; keep one")
+        (
+            "1",
+            "test/1.nii and train/1.nii are both there; keep one; if they are of two sites, write {site} in the place "
+            "of * in all patterns",
+        )
     ]
 
 
