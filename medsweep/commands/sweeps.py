@@ -148,10 +148,14 @@ def _require_consent(opened: "Session", *, yes: bool) -> None:
         return
     decides = opened.price_sentence()
     text = f"{people_hours(hours)} of work{'' if decides is None else f' ({decides})'}"
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _can_ask():
         raise UserError(f"this would start {text}; give --yes, since there is no terminal to ask on")
     if not typer.confirm(f"This starts {text}. Go on?", err=True):
         raise UserError("nothing was started; medsweep plan shows what the hours are for")
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _tell_results(

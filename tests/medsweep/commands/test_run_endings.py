@@ -7,9 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from helpers.commanding import Medsweep
 from helpers.micro import write_micro
+from medsweep.cli import app
+from medsweep.commands import sweeps
 from medsweep.commands.options import require_folder
 from medsweep.errors import UserError
 from medsweep.execution.driver import Failure, Summary
@@ -157,13 +160,8 @@ def test_a_run_ends_with_a_headline_a_line_per_arm_and_what_to_type(medsweep: Me
     assert max(map(len, [heads, *arms])) <= 80
 
 
-@pytest.mark.parametrize(("hours", "words"), [(23.0, ()), (51.2, ()), (51.2, ("--yes",))])
-def test_more_than_a_day_of_work_is_not_started_unasked(
-    medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hours: float, words: tuple[str, ...]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    starts = hours < 24 or "--yes" in words
-    opened = SimpleNamespace(
+def long(hours: float) -> SimpleNamespace:
+    return SimpleNamespace(
         plan=SimpleNamespace(data_warnings=()),
         notes=(),
         forecast=lambda: SimpleNamespace(hours=sure(hours)),
@@ -172,8 +170,27 @@ def test_more_than_a_day_of_work_is_not_started_unasked(
         has_results=lambda: False,
         folder=lambda results: Path("out"),
     )
-    monkeypatch.setattr(session, "open_sweep", lambda *_, **__: opened)
+
+
+@pytest.mark.parametrize(("hours", "words"), [(23.0, ()), (51.2, ()), (51.2, ("--yes",))])
+def test_more_than_a_day_of_work_is_not_started_unasked(
+    medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hours: float, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    starts = hours < 24 or "--yes" in words
+    monkeypatch.setattr(session, "open_sweep", lambda *_, **__: long(hours))
     ran = medsweep("run", "x.yaml", "--runner", "local", "--wandb", "disabled", *words)
     assert ran.exit_code == (130 if starts else 2), ran.output
     asked = "this would start 2 d 3 h of work (gan.kimg 5000 decides the price: 99% of the hours); give --yes"
     assert (asked in ran.output) == (not starts)
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_on_a_terminal_it_asks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(session, "open_sweep", lambda *_, **__: long(51.2))
+    monkeypatch.setattr(sweeps, "_can_ask", lambda: True)
+    words = ["run", "x.yaml", "--runner", "local", "--wandb", "disabled"]
+    ran = CliRunner().invoke(app, words, input=f"{answer}\n")
+    assert "This starts 2 d 3 h of work" in ran.output
+    assert ran.exit_code == (130 if answer == "y" else 2), ran.output
