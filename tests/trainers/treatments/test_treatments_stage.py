@@ -30,6 +30,8 @@ ALL = [
     {"kind": "duplicate-real"},
     {"kind": "fresh-real"},
     {"kind": "k-unique-real", "patients": 2},
+    {"kind": "copy-paste"},
+    {"kind": "copy-paste", "into": "empty", "structures": ["lesion"], "blend_px": 0.0},
     {"kind": "noise", "sd": 0.1},
     {"kind": "noise", "sd": 0.5, "law": "rician", "unit": "tissue"},
     {"kind": "noise", "sd": 0.5, "unit": "background"},
