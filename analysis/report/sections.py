@@ -137,9 +137,11 @@ def trials_section(analysis: Analysis, context: ReportContext) -> Section:
         lines[trial.arm].append(TrialLine(trial.fold, trial.seed, trial.outcome, trial.shown, run_id, command))
     text = "The networks behind the numbers of each arm."
     if context.store:
+        store = shlex.join(["--store", context.store])
         text += (
-            " The command shows configuration, inputs and curves of one. A digest is the folder of the trial in the "
-            "store; the patients' scores of each are in the results table under it."
+            " The command shows configuration, inputs and curves of one; with log for show it prints all that the "
+            "trial reported. A digest is the folder of the trial in the store; the patients' scores of each are in the "
+            f"results table under it. The first pairs of every pool: medsweep samples SWEEP {store}."
         )
     if context.wandb_project:
         text += f" The ids of W&B runs are those in project {context.wandb_project}."

@@ -1,5 +1,6 @@
 """What went wrong: arms and trials without a result, failures of networks, and classes that pools hardly show."""
 
+import shlex
 from collections.abc import Iterator
 
 from medsweep.analysis.figures.style import unshown
@@ -43,8 +44,11 @@ def failures(analysis: Analysis) -> Table:
 
 def lost_trials(context: ReportContext) -> Table:
     """Trials without a result."""
-    head = ("trial", "outcome", "message")
-    return Table("lost-trials", "Trials without a result.", head, context.failures, frozenset({0, 1, 2}))
+    head, caption = ("trial", "outcome", "message"), "Trials without a result."
+    if context.store:
+        where = shlex.join(["--store", context.store])
+        caption += f" All that one reported, with tracebacks: medsweep log and its digest, {where}."
+    return Table("lost-trials", caption, head, context.failures, frozenset({0, 1, 2}))
 
 
 def _sentences(analysis: Analysis, context: ReportContext) -> Iterator[str]:
