@@ -73,12 +73,14 @@ def _doses(study: MechanismStudy) -> Table | None:
         "Laws of the pools of the lattice, means over folds and seeds, and delivered doses. A dose is the law's "
         f"distance from new real slices over that of {study.arms.explain}. "
         "It must be 80% to 125% where the cause is on, and within 20% where it is off. Of several laws of a cause the "
-        f"one furthest off is told, else the largest. Runs of each pool: {runs} or more."
+        f"one furthest off is told, else the largest. {_FREED if study.arms.causes else ''}"
+        f"Runs of each pool: {runs} or more."
     )
     rows = [NEW_REAL, *(cell for cell, doses in by_cell.items() if doses), EXPLAINED]
     return table_of("mechanism-doses", caption, rows, columns)
 
 
+_FREED = "Laws of labels are freed of what the cell look has of them, whose masks are right. "
 NEW_REAL, EXPLAINED = "none (new real)", "the arm explained"
 
 

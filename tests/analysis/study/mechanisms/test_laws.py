@@ -1,6 +1,7 @@
 """Delivered doses: shares of a law, what a measurement cannot part, and what is missing."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from helpers.lattice import ARMS, law_pools
 from medsweep.analysis.study.mechanisms.laws import BY_COLUMN, LAWS, Dose, delivery_of
 from medsweep.analysis.table.user_table import NO_POOLS
-from medsweep.mechanism import CELLS, Mechanism
+from medsweep.mechanism import CAUSES, CELLS, Mechanism
 
 
 def dose(delivery, cell, law):
@@ -71,6 +72,49 @@ def test_missing_laws_are_named_with_their_arms():
 def test_there_is_nothing_to_deliver_without_a_lattice_or_laws():
     assert delivery_of(law_pools(("labels",)), Mechanism(explain="gan", exposure="again")) is None
     assert delivery_of(NO_POOLS, ARMS) is None
+
+
+def with_law(pools, law, sizes):
+    """The pools with a law of the same size in all runs, by arm."""
+    others = pools[(pools["metric"] != law) | ~pools["arm"].isin(sizes)]
+    runs = pools[["fold", "seed"]].drop_duplicates()
+    new = [
+        {"arm": arm, "metric": law, "value": size, **dict(run)}
+        for arm, size in sizes.items()
+        for _, run in runs.iterrows()
+    ]
+    return pd.concat([others, pd.DataFrame(new)], ignore_index=True)
+
+
+SEEN_WORSE = {"new": 0.01, "gan": 0.11, "cell labels": 0.02, "cell variety": 0.01, "cell labels + variety": 0.02} | {
+    f"cell {cell}": 0.1 for cell, on in CELLS.items() if "look" in on
+}
+"""Flipped classes that a judge tells where the look is another, and masks are right everywhere."""
+
+
+def test_what_the_judge_gets_wrong_because_of_the_look_is_no_law_of_labels():
+    pools = with_law(law_pools(("look",), noise=0.0), "law_flips", SEEN_WORSE)
+    made = ARMS.model_copy(update={"causes": CAUSES})
+    delivery = delivery_of(pools, made)
+    assert all(one.delivered for one in delivery.doses)
+    flips = dose(delivery, "labels", "law_flips")
+    assert (flips.ceiling, flips.explained, flips.value) == pytest.approx((0.01, 0.02, 0.02))
+    assert flips.nothing
+    # cells that a user named may have any masks
+    wrong = {one.cell for one in delivery_of(pools, ARMS).doses if not one.delivered}
+    assert wrong == {cell for cell, on in CELLS.items() if ("look" in on) != ("labels" in on)}
+
+
+def test_random_errors_are_freed_of_the_judge_s_in_squares():
+    law = BY_COLUMN["law_random_px"]
+    assert law.without(1.25, 1.0, 0.0) == pytest.approx(0.75)
+    assert law.without(0.4, 0.5, 0.0) == 0
+
+
+def test_a_pool_that_is_more_varied_than_new_slices_has_lost_nothing():
+    pools = with_law(law_pools(("look",), noise=0.0), "law_vendi_share", {"gan": 1.4, "cell look": 1.2})
+    found = [one for one in delivery_of(pools, ARMS).doses if one.law == "law_vendi_share"]
+    assert all(one.nothing and one.delivered for one in found)
 
 
 laws = st.sampled_from(LAWS)
