@@ -24,7 +24,7 @@ _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def verify(
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     stage: Annotated[str | None, typer.Option(help="Look at this stage alone.")] = None,
     set_aside: Annotated[
         bool, typer.Option("--set-aside", help="Move damaged trials to STORE/damaged, to be run again.")
@@ -35,8 +35,12 @@ def verify(
     from rich.progress import Progress
 
     from medsweep.store.collection import check_store, stages_named
+    from medsweep.store.location import location
+    from medsweep.store.opening import open_store
 
-    opened = _existing(store, writes=set_aside)
+    opened = open_store(location(store), "read")
+    if set_aside:
+        opened = open_store(opened.location, "run")
     stages = stages_named(opened, stage)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -114,16 +114,26 @@ class Bucket:
     def download(self, name: str, target: Path) -> str:
         """Write an object to a new file; the sha256 of what came. Raises FileNotFoundError: there is no such object."""
         hasher = hashlib.sha256()
+        with target.open("xb") as writer:
+            for piece in self._pieces(name):
+                hasher.update(piece)
+                writer.write(piece)
+        return hasher.hexdigest()
+
+    def sha256(self, name: str) -> str:
+        """The sha256 of an object. Raises FileNotFoundError: there is no such object."""
+        hasher = hashlib.sha256()
+        for piece in self._pieces(name):
+            hasher.update(piece)
+        return hasher.hexdigest()
+
+    def _pieces(self, name: str) -> Iterator[Any]:
         with self._told(name):
             try:
                 stream = self._obstore.get(self._backend, name).stream(min_chunk_size=PART_BYTES)
             except (self._obstore.exceptions.NotFoundError, FileNotFoundError):
                 raise FileNotFoundError(2, "no such object", f"{self.url}/{name}") from None
-            with target.open("xb") as writer:
-                for piece in stream:
-                    hasher.update(piece)
-                    writer.write(piece)
-        return hasher.hexdigest()
+            yield from stream
 
     def copy(self, name: str, target: str) -> None:
         """Copy an object inside the bucket; nothing where there is none."""

@@ -165,12 +165,32 @@ class BucketStore(Store):
                 raise DamagedError(stage, digest, what)
         return super().output(stage, digest)
 
+    def verify(self, stage: str, digest: str) -> Manifest:
+        """Bring every file here and compare it with its recorded hash, once per process.
+
+        Raises:
+            DamagedError: naming the first file that is missing or differs.
+        """
+        manifest = self.manifest(stage, digest)
+        if digest not in self._verified:
+            for what in (*self._bring(manifest), *super().damages(manifest)):
+                raise DamagedError(stage, digest, what)
+            self._verified.add(digest)
+        return manifest
+
     def damages(self, manifest: Manifest) -> Iterator[str]:
-        """What is wrong with each published file that is missing or does not match its hash; the others come here."""
-        wrong = list(self._bring(manifest))
-        yield from wrong
-        if not wrong:
-            yield from super().damages(manifest)
+        """What is wrong with each file in the bucket that is missing or does not match its hash; none is kept here."""
+        trial = f"{FILES}/{manifest.stage}/{manifest.digest}"
+        for file, expected in manifest.files.items():
+            try:
+                if self._bucket.sha256(f"{trial}/{expected}") != expected:
+                    yield f"{self}/{trial}/{file} does not match its sha256"
+            except FileNotFoundError:
+                yield f"{self}/{trial}/{file} is missing"
+
+    def strangers(self, manifest: Manifest) -> Iterator[str]:
+        """Nothing: files that no manifest names are what a worker left that came second, and nobody reads them."""
+        return iter(())
 
     def folder_with(self, manifest: Manifest, suffixes: tuple[str, ...]) -> Path:
         """The folder of a published trial, its files of these names' ends brought here, as far as they are sound."""

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from medsweep.errors import UserError, nearest
 from medsweep.identity import short
-from medsweep.store.lease import LEASE, Lease, LeaseHeldError, is_live
+from medsweep.store.lease import Lease, LeaseHeldError, is_live
 from medsweep.store.presence import announced, present
-from medsweep.store.store import DAMAGED, MANIFEST, THREADS, DamagedError, Store, UnreadableError
+from medsweep.store.store import DAMAGED, THREADS, DamagedError, Store, UnreadableError
 
 RETRIED = "retried"
 ABANDONED_SECONDS = 3600.0
@@ -68,26 +68,15 @@ def check_store(store: Store, stages: Sequence[str], on_checked: Callable[[Check
 
 
 def _check(store: Store, stage: str, digest: str, published: Collection[str]) -> Checked:
-    folder = store.folder(stage, digest)
     try:
         manifest = store.manifest(stage, digest)
-        damages = [*store.damages(manifest), *_strangers(folder, manifest.files)]
+        damages = [*store.damages(manifest), *store.strangers(manifest)]
     except DamagedError as error:
         return Checked(stage, digest, 0, (error.what,), ())
     except UnreadableError as error:
         return Checked(stage, digest, 0, (), (), str(error))
     gone = tuple(role for role, parent in manifest.inputs.items() if parent not in published)
     return Checked(stage, digest, len(manifest.files), tuple(damages), gone)
-
-
-def _strangers(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
-    """Files that the manifest does not name; a lease whose holder died while publishing is none."""
-    for parent, _, names in os.walk(folder):
-        for name in sorted(names):
-            path = f"{parent}/{name}"
-            relative = path.removeprefix(f"{folder}/")
-            if relative not in files and relative not in (MANIFEST, LEASE) and not name.startswith(f".{LEASE}."):
-                yield f"{path} is not in the manifest"
 
 
 def stages_named(store: Store, stage: str | None) -> list[str]:
@@ -100,7 +89,7 @@ def stages_named(store: Store, stage: str | None) -> list[str]:
     if stage is None:
         return stages
     if stage not in stages:
-        raise UserError(f"nothing of stage {stage!r} is published in the store {store.root}; {nearest(stage, stages)}")
+        raise UserError(f"nothing of stage {stage!r} is published in the store {store}; {nearest(stage, stages)}")
     return [stage]
 
 

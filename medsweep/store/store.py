@@ -25,7 +25,7 @@ from medsweep.errors import UserError, nearest
 from medsweep.files import copy_hashed, put_once, sha256_of, write_atomic
 from medsweep.identity import short
 from medsweep.store.elsewhere import Elsewhere
-from medsweep.store.lease import Holder, holder_of, is_live
+from medsweep.store.lease import LEASE, Holder, holder_of, is_live
 from medsweep.store.location import Location, require_no_url
 from medsweep.store.manifest import FORMAT, MANIFEST, DamagedError, Manifest, UnreadableError, parsed
 
@@ -247,6 +247,17 @@ class Store:
                 yield f"{path} is missing"
             except OSError as error:
                 raise _unreadable(manifest.stage, manifest.digest, path, error) from None
+
+    def strangers(self, manifest: Manifest) -> Iterator[str]:
+        """Files that the manifest does not name; a lease whose holder died while publishing is none."""
+        folder = self.folder(manifest.stage, manifest.digest)
+        for parent, _, names in os.walk(folder):
+            for name in sorted(names):
+                path = f"{parent}/{name}"
+                relative = path.removeprefix(f"{folder}/")
+                known = relative in manifest.files or relative in (MANIFEST, LEASE) or name.startswith(f".{LEASE}.")
+                if not known:
+                    yield f"{path} is not in the manifest"
 
     def look(
         self, trials: Iterable[tuple[str, str]], hashed: Collection[str] = ()

@@ -29,6 +29,7 @@ from medsweep.store.bucket import Bucket, BucketError
 from medsweep.store.bucket_lease import RELEASED, BucketLease, LeaseWatch
 from medsweep.store.bucket_trial import BucketTrial
 from medsweep.store.cache import CacheSpec
+from medsweep.store.collection import check_store
 from medsweep.store.lease import LeaseHeldError, LeaseLostError
 from medsweep.store.location import BucketUrl
 from medsweep.store.opening import open_store, store_at
@@ -212,6 +213,9 @@ def test_what_is_damaged_in_the_bucket_is_set_aside_and_made_again(tmp_path: Pat
     bucket = Bucket(url)
     for entry in bucket.entries(f"files/pool/{pool}"):
         bucket.put(entry.name, b"rotten")
+    checked = {trial.digest: trial for trial in check_store(store_at(url), ["pool", "grow"], lambda _: None)}
+    assert [digest for digest, trial in checked.items() if trial.damages] == [pool]
+    assert len(checked[pool].damages) == checked[pool].files
     store.quarantine("measure", leaf)
     shutil.rmtree(tmp_path / "here")
     with pytest.raises(DamagedError, match=f"files/pool/{pool}/.* does not match its sha256"):
