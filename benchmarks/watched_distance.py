@@ -1,9 +1,9 @@
 """What the Fréchet distance that is watched costs a StyleGAN2 training, on one thread of a CPU.
 
-A learner with it and one without take turns in one process, each for one report interval of ``--steps`` GAN steps
-(the default of ``gan.report_every_steps`` is 100). Times are CPU seconds. ``with / without`` is the median over the
-rounds of the ratio. ``share`` is the time of the distance alone over that of the interval without it, which noise of
-other processes disturbs less.
+A learner with it and one without take turns step by step in one process, over report intervals of ``--steps`` GAN
+steps (the default of ``gan.report_every_steps`` is 100). Times are CPU seconds. ``with / without`` is the ratio of the
+sums of an interval, the median over the rounds. ``share`` is the time of the distance alone over that of the interval
+without it.
 
     python benchmarks/watched_distance.py [--rounds N] [--steps N]
 """
@@ -42,9 +42,13 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def interval(one: GanLearner, first: int, steps: int) -> float:
-    """CPU seconds of some steps and the one report among them."""
-    return seconds(lambda: [one.step(number) for number in range(first, first + steps)])
+def interval(pair: tuple[GanLearner, GanLearner], first: int, steps: int) -> tuple[float, float]:
+    """CPU seconds that each of two learners needs for some steps and the one report among them, in turn."""
+    took = [0.0, 0.0]
+    for number in range(first, first + steps):
+        for side in (0, 1) if number % 2 else (1, 0):
+            took[side] += seconds(lambda number=number, side=side: pair[side].step(number))
+    return took[0], took[1]
 
 
 def compare(variant: Variant, side: int, steps: int, rounds: int) -> None:
@@ -54,7 +58,7 @@ def compare(variant: Variant, side: int, steps: int, rounds: int) -> None:
     watched.value(0)  # what is made once, at the first report
     ratios, shares, without = [], [], 0.0
     for number in range(rounds):
-        with_it, without = (interval(one, number * steps + 1, steps) for one in (looking, blind))
+        with_it, without = interval((looking, blind), number * steps + 1, steps)
         ratios.append(with_it / without)
         shares.append(seconds(lambda: watched.value(0)) / without)
     print(
