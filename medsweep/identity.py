@@ -77,14 +77,19 @@ def canonical(value: object, *, extent: bool = True) -> str:
     return json.dumps(identity(value, extent=extent), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def digest_of(stage: str, version: int, config: Config, reads: Mapping[str, str], *, extent: bool = True) -> str:
+def digest_of(
+    stage: str, version: int, config: Config, reads: Mapping[str, str], *, extent: bool = True, text: str | None = None
+) -> str:
     """sha256 over stage, stage version, whole resolved config and what is read; 64 hex digits.
 
     ``reads`` has the digest of the input trial by role, or its lineage where only a stated prefix is read. Without
-    ``extent`` it is the lineage, which is shared by all sizes of one sequence.
+    ``extent`` it is the lineage, which is shared by all sizes of one sequence. ``text`` is ``canonical(config)`` where
+    that is known.
     """
-    text = canonical({"stage": stage, "version": version, "config": config, "inputs": reads}, extent=extent)
-    return hashlib.sha256(text.encode()).hexdigest()
+    written = canonical(config, extent=extent) if text is None else text
+    rest = canonical({"inputs": reads, "stage": stage, "version": version})
+    # The keys in their order, as canonical would write all four.
+    return hashlib.sha256(f'{{"config":{written},{rest[1:]}'.encode()).hexdigest()
 
 
 def derive_seed(*parts: str | int) -> int:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from medsweep.data.config import DataConfig, PrepareConfig
@@ -239,9 +240,27 @@ def candidates(settings: Settings) -> int:
     return math.ceil(count * settings.synthesise.headroom)
 
 
+class _Same:
+    """Settings that are equal to themselves alone, which is quick to find out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def __hash__(self) -> int:
+        return id(self.settings)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.settings is self.settings
+
+
 def _generator_key(settings: Settings) -> str:
     """Arms that share it share a pool: real slices do not depend on any generator, and a pool not on its treatment."""
-    treat = settings.treat
+    return _key_of(_Same(settings))
+
+
+@lru_cache(maxsize=8192)
+def _key_of(same: _Same) -> str:
+    settings, treat = same.settings, same.settings.treat
     if treat.treatments and not treat.needs_pool:
         return canonical({"data": settings.data, "treat": treat, "unit": settings.synthesise.unit})
     if settings.synthesise.folder is not None:

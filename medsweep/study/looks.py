@@ -13,7 +13,6 @@ from medsweep.store.store import Store
 from medsweep.study.arm_infos import arm_infos
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.plan import PlannedSweep, plan_arms
-from medsweep.study.report import results_table, test_over_train
 from medsweep.study.stages import Settings
 from medsweep.sweep.arms import replicates
 from medsweep.sweep.plan import Plan
@@ -61,6 +60,8 @@ class Looks:
         return self._state(self.looks[state.look.number - 2])
 
     def _state(self, look: Look) -> LookState:
+        from medsweep.study.report import results_table, test_over_train
+
         sweep, plan = self.planned.sweep, self.plan(look)
         decisions = decide_checked(plan, self.store, Observer(), hashes=False)
         missing = sum(decision.action == "run" for decision in decisions.values())

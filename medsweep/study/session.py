@@ -6,12 +6,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from medsweep.analysis.report.page import Format
-from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.dead import DeadArm
 from medsweep.errors import UserError
 from medsweep.execution.driver import Failure, Grow, Summary, decide_checked, known_failures, run_plan
@@ -34,7 +32,6 @@ from medsweep.study.mirror import Told, mirrored_runs
 from medsweep.study.plan import plan_sweep
 from medsweep.study.pool_folders import unknown_patients
 from medsweep.study.power import power_lines
-from medsweep.study.report import dataset_name, make_report, make_tables
 from medsweep.study.report_run import report_run
 from medsweep.study.search_loop import Search, open_search, run_search
 from medsweep.study.stages import STAGES, Settings, StudySweep
@@ -51,6 +48,11 @@ from medsweep.trainers.synthesis.pipelines import FAMILIES
 
 RAY_SECONDS = 10
 """What Ray takes to start on an idle machine."""
+
+# A report needs twice as many packages as a plan, so it is imported where one is made.
+if TYPE_CHECKING:
+    from medsweep.analysis.report.page import Format
+    from medsweep.analysis.study.analyse import Analysis
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,8 @@ class Session:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tidy tables by name."""
+        from medsweep.study.report import make_tables
+
         return make_tables(self.sweep, self.plan, self.store)
 
     def mirror(self, results: Path | None = None) -> Built:
@@ -273,6 +277,8 @@ class Session:
 
     def _told(self) -> tuple[Told, tuple[str, ...]]:
         """What W&B is told of each trial that has ended, and the patients of whom it is told nothing."""
+        from medsweep.study.report import dataset_name
+
         plan = self.plan if self.search is None else self.search.forward().plan
         now = self._with_plan(plan if self.looks is None else self.looks.forward().plan, hashes=False)
         told = mirrored_runs(now.plan, dataset_name(self.sweep.base.data), self.store, now.failures)
@@ -290,9 +296,11 @@ class Session:
         return replace(built, failed=failed)
 
     def report(
-        self, results: Path | None, summary: Summary | None, command: str, formats: Sequence[Format] = ("html",)
-    ) -> tuple[Analysis, Path]:
+        self, results: Path | None, summary: Summary | None, command: str, formats: "Sequence[Format]" = ("html",)
+    ) -> "tuple[Analysis, Path]":
         """Write tables, statistics and report of what is published; returns the statistics and the page."""
+        from medsweep.study.report import make_report
+
         state = None if self.search is None else self.search.forward()
         plan = self.plan if self.search is None or state is None else self.search.reported_plan(state)
         at = None if self.looks is None else self.looks.analysed(self.looks.forward())

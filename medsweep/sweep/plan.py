@@ -61,14 +61,15 @@ class Builder:
     def add(self, stage: str, config: StageConfig, inputs: Mapping[str, str] | None = None) -> str:
         """Ask for a trial and get its digest; inputs must have been added before."""
         inputs = dict(inputs or {})
-        key = (stage, canonical(config), tuple(sorted(inputs.items())))
+        text = canonical(config)
+        key = (stage, text, tuple(sorted(inputs.items())))
         if key in self._digests:
             self.asked.append(self._digests[key])
             return self._digests[key]
         kind = self.stages[stage]
         lineages = {role: self.trials[digest].lineage for role, digest in inputs.items()}
         reads = {role: lineages[role] if role in kind.reads_prefix else inputs[role] for role in inputs}
-        digest = digest_of(stage, kind.version, config, reads)
+        digest = digest_of(stage, kind.version, config, reads, text=text)
         lineage = digest_of(stage, kind.version, config, lineages, extent=False)
         seeds = (config.training_seed, *(self.trials[parent].seed for parent in inputs.values()))
         self._digests[key] = digest

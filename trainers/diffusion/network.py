@@ -8,7 +8,6 @@ from itertools import count, takewhile
 from typing import Any
 
 import torch
-from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -52,6 +51,9 @@ class Denoiser(nn.Module):
     """D(x; s | m): what a noisy sample was before the noise, for C-DM beside its mask."""
 
     def __init__(self, architecture: DenoiserArchitecture):
+        # Here and not above: MONAI imports a hundred packages, and a plan needs none of them.
+        from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
+
         super().__init__()
         self.architecture = architecture
         widths = architecture.widths
