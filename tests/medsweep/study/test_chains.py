@@ -289,7 +289,7 @@ def test_laws_that_no_assessment_can_tell_are_refused_before_anything_runs(tmp_p
     with pytest.raises(UserError, match=r"arm 'spoiled' asks for the label law .*set replicates\.validation"):
         planned(tmp_path, {"spoiled": spoiled})
     ids = [f"phantom_{number:04d}" for number in range(1, 7)]
-    (tmp_path / "splits.json").write_text(json.dumps([{"train": ids[:4], "test": ids[4:]}]))
+    (tmp_path / "splits.json").write_text(json.dumps({"folds": [{"train": ids[:4], "test": ids[4:]}]}))
     cut = ("replicates: {folds: 2, seeds: 1}", "replicates: {scheme: file, file: splits.json, seeds: 1}")
     with pytest.raises(UserError, match=r"arm 'spoiled' asks .*name validation patients in replicates\.file"):
         planned(tmp_path, {"spoiled": spoiled}, cut)
