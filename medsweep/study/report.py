@@ -243,7 +243,7 @@ def _dataset_line(data: DataConfig, cohort: Cohort | None) -> str:
     if cohort is None:
         return name
     slices, folds = cohort
-    sizes = "/".join(str(size) for size in sorted({len(patients_of(fold.train)) for fold in folds}))
+    sizes = " or ".join(str(size) for size in sorted({len(patients_of(fold.train)) for fold in folds}))
     people = f"{len(patients_of(slices.patients))} patients"
     if len(slices.patients) > len(patients_of(slices.patients)):
         people += f" with {len(slices.patients)} cases"
@@ -251,8 +251,7 @@ def _dataset_line(data: DataConfig, cohort: Cohort | None) -> str:
     return (
         f"{name}: {people}, {len(slices.index)} slices at {slices.resolution} px, "
         f"{len(slices.modalities)} {kinds} ({', '.join(slices.modalities)}), "
-        f"classes {', '.join(slices.classes[1:])}; {len(folds)} fold{'s' if len(folds) > 1 else ''} with "
-        f"{sizes} training patients{_terms(data)}"
+        f"classes {', '.join(slices.classes[1:])}; {sizes} training patients{_terms(data)}"
     )
 
 
