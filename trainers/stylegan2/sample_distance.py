@@ -26,8 +26,8 @@ CHUNK: Final = 16
 class SampleDistance:
     """Fréchet distance on ``RandomFeatures`` from training slices to samples, both the same at every report.
 
-    Images are compared in the values of slices; M-SG, which makes none, by the channels of its masks. C-SG paints the
-    masks of the same slices. Random numbers are drawn once, from ``seed``.
+    Images are compared in the values of slices; M-SG, which makes none, by the channels of its masks. C-SG and C-SPADE
+    paint the masks of the same slices. Random numbers are drawn once, from ``seed``.
     """
 
     def __init__(self, sampler: Sampler, data: TrainingSet, seed: int):
@@ -67,7 +67,7 @@ class SampleDistance:
         latent_dim = card.architecture.latent_dim
         numbers_NS = self._numbers_NS[rows].to(self._data.images.device)
         z_ND, noise_NP = numbers_NS.split([latent_dim, numbers_NS.shape[1] - latent_dim], dim=1)
-        condition = self._data.channels[self._rows[rows]].float() if card.variant == "c-sg" else None
+        condition = self._data.channels[self._rows[rows]].float() if card.paints else None
         out_NCRR: Tensor = network(z_ND, condition, noise_NP)
         return out_NCRR if card.variant == "m-sg" else out_NCRR[:, : card.modalities]
 

@@ -53,7 +53,7 @@ def test_a_sound_file_is_taken(tmp_path: Path) -> None:
         ),
         (
             ("question: What", "kimg: 64\nquestion: What"),
-            ":2: unknown key 'kimg' in the top level; did you mean 'fixed.gan.kimg'?",
+            ":2: unknown key 'kimg' in the top level; did you mean 'fixed.gan.kimg' or 'fixed.diffusion.kimg'?",
         ),
         (
             ("question: What", "segment: {steps: 3}\nquestion: What"),
@@ -72,7 +72,10 @@ def test_a_sound_file_is_taken(tmp_path: Path) -> None:
             ":10: segment.residual_units: Input should be a whole number, not true or false, got False",
         ),
         (("cpus: 1", "gpu: 1"), ":12: unknown key 'gpu' in resources.segment; did you mean 'gpus'?"),
-        (("steps: 20", "kimg: 20"), ":10: unknown key 'kimg' in segment; did you mean 'fixed.gan.kimg'?"),
+        (
+            ("steps: 20", "kimg: 20"),
+            ":10: unknown key 'kimg' in segment; did you mean 'fixed.gan.kimg' or 'fixed.diffusion.kimg'?",
+        ),
         (
             ("margin: 0.01", "margin: 1%"),
             ":13: analysis.margin: Input should be a valid number; write 0.01 for 1%, got '1%'",

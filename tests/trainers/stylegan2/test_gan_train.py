@@ -256,6 +256,7 @@ def bright_where_masked(folder: Path) -> Path:
     }  # fmt: skip
     cohort = {"modalities": ["T1"], "classes": ["background", "box"], "resolution": 16, "volumes": volumes}
     cohort |= {"values": {"0": 0, "1": 1}, "regions": {}, "made_up": True}
+    cohort |= {"intensity": {}, "inside": {"T1": "all"}, "constants": None}
     (folder / "cohort.json").write_text(json.dumps(cohort))
     return folder
 
