@@ -24,6 +24,7 @@ def test_a_network_of_another_package_runs_to_the_report(tmp_path: Path) -> None
     assert sum('"growth": 2' in text for text in trained) == sum('"growth": 3' in text for text in trained) == 2
 
 
+@pytest.mark.slow
 def test_a_network_of_another_package_keeps_the_contract_and_is_told(tmp_path: Path) -> None:
     NETWORK.install(tmp_path)
     (tmp_path / "test_dilated.py").write_text(NETWORK.block("python", 1))

@@ -73,12 +73,8 @@ def test_a_killed_driver_goes_on_and_ends_with_the_same_tables(tmp_path: Path) -
     subprocess.run(command(sweep, calm, "local"), env=environment(), check=True, capture_output=True)
 
     total = len(published(calm / "store"))
-    kept: dict[str, float] = {}
-    for count in (3, total // 2):
-        assert count <= kill_after(count, command(sweep, rough, "ray"), rough / "store") < total
-        now = published(rough / "store")
-        assert kept.items() <= now.items()
-        kept = now
+    assert total // 2 <= kill_after(total // 2, command(sweep, rough, "ray"), rough / "store") < total
+    kept = published(rough / "store")
     last = subprocess.run(command(sweep, rough, "ray"), env=environment(), check=True, capture_output=True)
 
     final = published(rough / "store")

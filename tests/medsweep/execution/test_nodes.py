@@ -62,6 +62,7 @@ def test_a_node_killed_in_the_middle_costs_a_step_of_its_trials_and_nothing_else
     assert not list((tmp_path / "store").rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_trials_share_gpus_by_what_was_measured_and_processes_are_used_again(tmp_path: Path) -> None:
     paths = [str(TESTS), str(TESTS.parent)]
     told = subprocess.run(
