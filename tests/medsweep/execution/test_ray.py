@@ -34,6 +34,7 @@ class TestRayRunner(RunnerContract):
     def runner(self, ray_runner: RayRunner) -> RayRunner:
         return ray_runner
 
+    @pytest.mark.slow
     def test_a_worker_that_dies_is_tried_again_and_then_named(self, tmp_path: Path, runner: RayRunner) -> None:
         notebook = Notebook()
         summary = self.run(plan_of(fail="kill"), tmp_path, runner, notebook)
@@ -52,6 +53,7 @@ class TestRayRunner(RunnerContract):
         assert not [outcome for _, outcome in notebook.ends if outcome == "blocked"], "it came back in the same round"
         assert len(results_of(plan, Store(tmp_path / "store"))) == 8
 
+    @pytest.mark.slow
     def test_a_trial_that_hangs_is_ended_and_tried_again(self, tmp_path: Path, runner: RayRunner) -> None:
         notebook, log = Notebook(), tmp_path / "log"
         held = {"grow": Resources(stall_minutes=0.2)}

@@ -64,7 +64,7 @@ MOMENTS: dict[str, Callable[[int, str, Path], bool]] = {
         pytest.param("when Ray is imported", signal.SIGHUP, marks=pytest.mark.slow),
         pytest.param("when Ray's first process begins", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("when Ray's first process begins", signal.SIGINT, marks=pytest.mark.slow),
-        ("when Ray's node begins", signal.SIGHUP),
+        pytest.param("when Ray's node begins", signal.SIGHUP, marks=pytest.mark.slow),
         pytest.param("when Ray's node begins", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("when the first worker begins", signal.SIGTERM, marks=pytest.mark.slow),
         ("when a trial trains", signal.SIGHUP),

@@ -34,7 +34,9 @@ def sweep_of(folder: Path, dataset: str) -> Path:
     )
 
 
-@pytest.mark.parametrize("dataset", CATALOGUE)
+@pytest.mark.parametrize(
+    "dataset", [name if name == "kits19" else pytest.param(name, marks=pytest.mark.slow) for name in CATALOGUE]
+)
 def test_every_dataset_goes_the_whole_way(dataset: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     opened = open_sweep(sweep_of(folder, dataset), folder / "store")
