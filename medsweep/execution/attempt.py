@@ -45,7 +45,7 @@ def attempt(
     Raises:
         TrialFailedError: the trial failed under a name; a note has been left.
     """
-    if store.has(task.stage, task.digest) or (task.is_probe and measured(store, task.stage, task.digest)):
+    if store.has(task.stage, task.digest) or (task.is_probe and measured(store, task.stage, task.digest, now=True)):
         return
 
     def note_stall(error: StalledError) -> None:

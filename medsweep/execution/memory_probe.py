@@ -72,10 +72,13 @@ def sizes_of(trial: PlannedTrial, trials: Mapping[str, PlannedTrial], stages: Ma
     return sizes
 
 
-def measured(store: Store, stage: str, shape: str) -> Measured | None:
-    """What a probe has left, or None; a torn or foreign file counts as none, so that it is measured again."""
+def measured(store: Store, stage: str, shape: str, *, now: bool = False) -> Measured | None:
+    """What a probe has left, or None; a torn or foreign file counts as none, so that it is measured again.
+
+    Without ``now`` what was measured moments ago may be missing.
+    """
     try:
-        return Measured(**json.loads(store.fresh(_path(store, stage, shape)).read_text()))
+        return Measured(**json.loads(store.fresh(_path(store, stage, shape), now=now).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -96,7 +99,7 @@ def sized(held: Resources, stage: Stage, config: Config, data: Mapping[str, str]
 
 def granted(task: Task, store: Store) -> Grant:
     """What a task was started with: what its probe has measured, where it waited for one."""
-    memory = measured(store, task.stage, task.shape) if task.shape else None
+    memory = measured(store, task.stage, task.shape, now=True) if task.shape else None
     return Grant(task.held, task.micro_batches) if memory is None else memory.grant(task.held)
 
 

@@ -193,7 +193,7 @@ class Ledger:
 
     def _published(self, task: Task) -> tuple[str, str] | None:
         if task.is_probe:
-            return None if measured(self.store, task.stage, task.digest) is None else (COMPLETE, "")
+            return None if measured(self.store, task.stage, task.digest, now=True) is None else (COMPLETE, "")
         try:
             if not self.store.has(task.stage, task.digest):
                 return None

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from medsweep.config import Config
 from medsweep.errors import UserError
+from medsweep.store.location import SCHEMES, location
 from medsweep.validation import explain
 
 SECRET: Final = re.compile(r"(?i)(key|token|secret|password)\w*=")
@@ -27,7 +28,8 @@ WORD: Final = r"^[A-Za-z0-9][A-Za-z0-9_.,:/@-]*$"
 """Names that mean the same in a shell, in YAML and to a scheduler."""
 LABEL: Final = r"[A-Za-z0-9][A-Za-z0-9_./-]*(=[A-Za-z0-9_.-]*)?"
 FOLDER: Final = r"^/[A-Za-z0-9_./-]*$"
-BUCKET: Final = r"^(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9_./=-]*$"
+BUCKET: Final = rf"^({'|'.join(SCHEMES)})://"
+"""How the URL of a bucket begins; ``location`` looks at the rest."""
 
 
 WARNING_SECONDS: Final = 180
@@ -270,6 +272,8 @@ def options_of(target: Target, typed: Mapping[str, Any]) -> Options:
             readers = [other.value for other, its in MODELS.items() if name in its.model_fields]
             raise UserError(f"--{_flag(name)} is for --target {' and '.join(readers)}, not {target}; leave it out")
     _refuse_secrets(typed)
+    if typed.get("store"):
+        location(typed["store"])
     try:
         return model(**typed)
     except ValidationError as error:

@@ -30,10 +30,8 @@ NODES_MINUTES: Final = 30
 """Time that the nodes of a cluster made for the sweep get to come."""
 POD_CACHE: Final = "/var/cache/medsweep"
 """Where a pod mounts the node's own disk for copies of what its trials read; elsewhere they go below ``/tmp``."""
-
-
 BUCKET_VARIABLES: Final = {
-    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"),
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"),
     "gs": ("GOOGLE_SERVICE_ACCOUNT_KEY",),
     "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),
 }

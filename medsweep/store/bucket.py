@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -147,10 +147,14 @@ class Bucket:
         """Delete objects, those that are gone already included."""
         with self._told(names[0] if names else ""):
             for start in range(0, len(names), PAGE):
+                batch = list(names[start : start + PAGE])
                 try:
-                    self._obstore.delete(self._backend, list(names[start : start + PAGE]))
+                    self._obstore.delete(self._backend, batch)
                 except (self._obstore.exceptions.NotFoundError, FileNotFoundError):
-                    continue
+                    # Some services end a batch at the first object that is gone.
+                    for name in batch:
+                        with suppress(self._obstore.exceptions.NotFoundError, FileNotFoundError):
+                            self._obstore.delete(self._backend, name)
 
     def require_conditions(self, name: str) -> None:
         """Raise BucketError unless the service keeps its word: no second creation, no change of what has changed."""

@@ -33,8 +33,7 @@ class LeaseWatch:
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._seen: dict[str, tuple[Tag, float]] = {}
-        self._holders: dict[str, tuple[Tag, Holder | None]] = {}
+        self._seen: dict[str, tuple[Tag, float, Holder | None]] = {}
         self._listed: tuple[float, dict[str, Entry]] = (-1e9, {})
 
     def live(self, name: str) -> bool:
@@ -47,15 +46,13 @@ class LeaseWatch:
 
     def lives(self, name: str, tag: Tag) -> bool:
         """Whether the worker that left the state ``tag`` seems to live: asked here, watched elsewhere."""
-        if name not in self._seen or self._seen[name][0] != tag:
-            self._seen[name] = (tag, time.monotonic())
-        asked, holder = self._holders.get(name, (None, None))
-        if asked is None or (asked != tag and not (holder and _is_alive(holder))):
-            holder = self.holder(name)
-            self._holders[name] = tag, holder
+        seen = self._seen.get(name)
+        if seen is None or seen[0] != tag:
+            seen = self._seen[name] = (tag, time.monotonic(), self.holder(name))
+        _, since, holder = seen
         if holder is not None and holder.is_here:
-            return _is_alive(holder)
-        return time.monotonic() - self._seen[name][1] < leases.STALE_SECONDS
+            return process_start(holder.pid) == holder.started
+        return time.monotonic() - since < leases.STALE_SECONDS
 
     def holder(self, name: str) -> Holder | None:
         """Who holds a lease, living or dead."""
@@ -64,10 +61,6 @@ class LeaseWatch:
             return None if found is None else Holder(**json.loads(found[0])["holder"])
         except (ValueError, KeyError, TypeError):
             return None
-
-
-def _is_alive(holder: Holder) -> bool:
-    return holder.is_here and process_start(holder.pid) == holder.started
 
 
 class BucketLease:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from medsweep.errors import UserError
-from medsweep.files import write_atomic
+from medsweep.files import sha256_of, write_atomic
 from medsweep.identity import canonical
 from medsweep.store.bucket import Bucket, Entry, Tag
 from medsweep.store.bucket_lease import LEASES, LeaseWatch
@@ -166,14 +166,18 @@ class BucketStore(Store):
         return super().output(stage, digest)
 
     def verify(self, stage: str, digest: str) -> Manifest:
-        """Bring every file here and compare it with its recorded hash, once per process.
+        """Bring every file here that is not here as its hash says, and compare it with that, once per process.
 
         Raises:
-            DamagedError: naming the first file that is missing or differs.
+            DamagedError: naming the first file that is missing or differs in the bucket.
         """
         manifest = self.manifest(stage, digest)
         if digest not in self._verified:
-            for what in (*self._bring(manifest), *super().damages(manifest)):
+            folder = self.folder(stage, digest)
+            for file, expected in manifest.files.items():
+                if (folder / file).is_file() and sha256_of(folder / file) != expected:
+                    (folder / file).unlink()  # the copy changed on this machine; the bucket's may be sound
+            for what in self._bring(manifest):
                 raise DamagedError(stage, digest, what)
             self._verified.add(digest)
         return manifest
@@ -199,7 +203,9 @@ class BucketStore(Store):
 
     def _bring(self, manifest: Manifest, suffixes: tuple[str, ...] = ("",)) -> Iterator[str]:
         """Bring files that are not here; what is wrong with those that cannot come."""
-        folder, names = self.folder(manifest.stage, manifest.digest), self._kept_for(manifest)
+        self._drop_earlier(manifest)
+        folder = self.folder(manifest.stage, manifest.digest)
+        where = f"{self}/{FILES}/{manifest.stage}/{manifest.digest}"
         for file in manifest.files:
             if (folder / file).is_file() or not file.endswith(suffixes):
                 continue
@@ -207,23 +213,22 @@ class BucketStore(Store):
             came = (folder / file).with_name(f".{uuid.uuid4().hex}.tmp")
             try:
                 if self.fetch(manifest, file, came) != manifest.files[file]:
-                    yield f"{names}/{file} does not match its sha256"
+                    yield f"{where}/{file} does not match its sha256"
                     continue
                 came.rename(folder / file)
             except FileNotFoundError:
-                yield f"{names}/{file} is missing"
+                yield f"{where}/{file} is missing"
             finally:
                 came.unlink(missing_ok=True)
 
-    def _kept_for(self, manifest: Manifest) -> str:
-        """Drop what is kept here of an earlier trial of this digest; where the files are in the bucket, for people."""
+    def _drop_earlier(self, manifest: Manifest) -> None:
+        """Drop what is kept here of an earlier trial of this digest, which had other files."""
         folder = self.folder(manifest.stage, manifest.digest)
         made = folder / f".{hashlib.sha256(canonical(manifest.files).encode()).hexdigest()}"
         if not made.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             made.touch()
-        return f"{self.location}/{FILES}/{manifest.stage}/{manifest.digest}"
 
     def write_once(self, path: Path, content: bytes) -> None:
         """Make a small file, unless somebody has made it before."""

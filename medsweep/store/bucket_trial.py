@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from medsweep.errors import UserError
 from medsweep.files import sha256_of
 from medsweep.store.bucket import Bucket, BucketError
 from medsweep.store.bucket_lease import LEASES, BucketLease, LeaseWatch
@@ -35,18 +37,21 @@ _log = logging.getLogger(__name__)
 
 
 class BucketTrial(Elsewhere):
-    """Holds the lease from the beginning. Raises LeaseHeldError: another living worker holds it."""
+    """Holds the lease from the beginning.
+
+    Raises:
+        LeaseHeldError: another living worker holds it.
+        UserError: ``MEDSWEEP_UPLOAD_SECONDS`` is no time.
+    """
 
     def __init__(
         self, bucket: Bucket, watch: LeaseWatch, stage: str, digest: str, on_published: Callable[[], None]
     ) -> None:
         self._bucket, self._trial, self._on_published = bucket, f"{stage}/{digest}", on_published
+        self._pause = _seconds_between()
         self._lease = BucketLease(bucket, f"{LEASES}/{self._trial}.json", watch)
         self._up: set[str] = set()
-        self._next = time.monotonic() + self._pause()
-
-    def _pause(self) -> float:
-        return float(os.environ.get(EVERY) or EVERY_SECONDS)
+        self._next = time.monotonic() + self._pause
 
     def require(self) -> None:
         """Raise LeaseLostError where another worker is known to have taken over."""
@@ -95,7 +100,7 @@ class BucketTrial(Elsewhere):
         except BucketError as error:
             _log.warning("the checkpoint of %s stays on this machine: %s", self._trial, error)
         took = time.monotonic() - begun
-        self._next = time.monotonic() + max(self._pause(), took / SHARE)
+        self._next = time.monotonic() + max(self._pause, took / SHARE)
 
     def _keep(self, part: Path, step: int) -> None:
         found = [path for name in _KEPT for path in _files(part / name)]
@@ -131,6 +136,17 @@ class BucketTrial(Elsewhere):
                 lambda item: self._bucket.put(f"{top}/{self._trial}/{item[0]}", part / item[1]), sent.items()
             ):
                 pass
+
+
+def _seconds_between() -> float:
+    text = os.environ.get(EVERY) or str(EVERY_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UserError(f"{EVERY}={text} is no time between two uploads; give seconds, such as {EVERY_SECONDS:g}")
+    return seconds
 
 
 def _files(path: Path) -> list[Path]:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from medsweep.identity import short
 from medsweep.store.lease import LeaseHeldError
+from medsweep.store.manifest import require_inside
 from medsweep.store.store import DamagedError, Manifest, Store, UnreadableError
 from medsweep.store.workspace import PublishedError, Workspace
 
@@ -38,8 +40,9 @@ def copy_store(source: Store, target: Store, on_trial: Callable[[], None]) -> Co
         for digest in source.listing(stage):
             try:
                 manifest = source.manifest(stage, digest)
+                require_inside(manifest, f"its manifest in {source}")
                 if digest in there and manifest.files != target.manifest(stage, digest).files:
-                    copied.left += (f"{target} has {stage} {digest[:16]} with other files; both stay as they are",)
+                    copied.left += (f"{target} has {stage} {short(digest)} with other files; both stay as they are",)
                 elif digest in there:
                     copied.there += 1
                 elif _copy_trial(source, target, manifest):
@@ -49,7 +52,7 @@ def copy_store(source: Store, target: Store, on_trial: Callable[[], None]) -> Co
             except (DamagedError, UnreadableError) as error:
                 copied.left += (str(error),)
             except LeaseHeldError:
-                copied.left += (f"{stage} {digest[:16]} is being worked on in {target}; copy again later",)
+                copied.left += (f"{stage} {short(digest)} is being worked on in {target}; copy again later",)
             on_trial()
     copied.small = _copy_small(source, target)
     return copied

@@ -40,10 +40,10 @@ def location(text: str) -> Location:
     Raises:
         UserError: a URL that is no bucket's, or one with credentials in it.
     """
-    match = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", text)
+    match = _URL.match(text)
     if match is None:
         return Path(text)
-    scheme, rest = match[1], match[2].strip("/")
+    scheme, rest = match[1], text[match.end() :].strip("/")
     if scheme not in SCHEMES:
         raise UserError(f"--store {scheme}://: no store has such a URL; {nearest(scheme, SCHEMES)}")
     if "@" in rest or "?" in rest or "#" in rest:

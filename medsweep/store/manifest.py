@@ -92,7 +92,7 @@ def require_inside(manifest: Manifest, where: str) -> None:
 def is_inside(file: str, tops: Collection[str]) -> bool:
     """Whether a relative path stays below one of ``tops``, or is one of them."""
     path = PurePosixPath(file)
-    return str(path) == file and not {"..", "\0"} & {*path.parts, *file} and path.parts[0] in tops
+    return str(path) == file and not {"..", "\0"} & {*path.parts, *file} and file.partition("/")[0] in tops
 
 
 def _parsed(raw: Any, stage: str, digest: str) -> Manifest:

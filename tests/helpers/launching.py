@@ -24,6 +24,13 @@ def rendered(target: str, sweep: LaunchedSweep | None = None, **given: Any) -> R
     return render(sweep or launched(), options_of(Target(target), given))
 
 
+WITH_GPU = launched(resources={"gan": Resources(cpus=2, gpus=1, memory_gib=10), "segment": Resources(gpus=0.5)})
+
+
+def documents(text: str) -> list[Any]:
+    return list(YAML(typ="safe").load_all(text))
+
+
 def only(files: Rendered) -> str:
     (text,) = files.files.values()
     return text
@@ -39,7 +46,7 @@ def every_rayjob() -> list[Any]:
     bucket = {"store": "s3://hospital/sweeps", "service_account": "sweeps"}
     texts = [only(rendered("kuberay")), only(rendered("kuberay", with_gpu, **options))]
     texts += [only(rendered("kuberay", **bucket))]
-    return [list(YAML(typ="safe").load_all(text))[1] for text in texts]
+    return [documents(text)[1] for text in texts]
 
 
 def program(folder: Path, name: str, body: str) -> None:

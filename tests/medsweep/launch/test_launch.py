@@ -1,6 +1,5 @@
-"""``medsweep launch``: what its files say to Ray's validators and KubeRay; the command, and what it refuses."""
+"""``medsweep launch``: what its files say to Ray's validators; the sizes of nodes, the command, what it refuses."""
 
-import json
 import os
 import re
 import shlex
@@ -9,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator, ValidationError
-from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
-from helpers.launching import NASTY, QUICKSTART, ROOT, every_rayjob, launched, only, program, rendered
+from helpers.launching import NASTY, QUICKSTART, ROOT, WITH_GPU, documents, launched, only, program, rendered
 from medsweep.cli import app
 from medsweep.errors import UserError
 from medsweep.launch.nodes import node_size
@@ -21,13 +18,6 @@ from medsweep.launch.options import Slurm, Target
 from medsweep.sweep.file import Resources
 
 EXAMPLES = ROOT / "sweeps" / "clusters"
-
-
-WITH_GPU = launched(resources={"gan": Resources(cpus=2, gpus=1, memory_gib=10), "segment": Resources(gpus=0.5)})
-
-
-def documents(text: str) -> list[Any]:
-    return list(YAML(typ="safe").load_all(text))
 
 
 def command(*words: str) -> Result:
@@ -41,144 +31,6 @@ def test_the_examples_are_fresh_renderings(target: Target) -> None:
         assert kept.read_text() == text, (
             f"medsweep launch {QUICKSTART} --target {target} has changed; render {kept} anew"
         )
-
-
-# KubeRay: its own schema, reduced to what is written, then the parts that a run depends on one by one.
-
-
-@pytest.mark.parametrize("job", every_rayjob(), ids=["plain", "with every field", "in a bucket"])
-def test_the_operators_schema_takes_every_field_of_a_rayjob(job: dict[str, Any]) -> None:
-    schema = json.loads((ROOT / "tests" / "reference" / "rayjob.schema.json").read_text())
-    Draft202012Validator(schema).validate(job)
-    assert "Apache-2.0" in schema["$comment"]
-    group = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
-    for spoil, said in (
-        (lambda: group.update(replica=1), "'replica' was unexpected"),
-        (lambda: group.pop("replica") and group.update(replicas="two"), "is not of type 'integer'"),
-        (lambda: group.update(replicas=1) or group.pop("template"), "'template' is a required property"),
-    ):
-        spoil()
-        with pytest.raises(ValidationError, match=said):
-            Draft202012Validator(schema).validate(job)
-
-
-def test_a_rayjob_holds_its_sweep_and_no_key() -> None:
-    text = only(
-        rendered(
-            "kuberay", WITH_GPU, nodes=3, cpus=8, gpus=2, hours=1.5, retries=1, env=(f"A={NASTY} $(B)",), queue="gpu"
-        )
-    )
-    kept, job = documents(text)
-    assert kept["data"] == {"quickstart.yaml": QUICKSTART.read_text()}
-    spec, ray = job["spec"], job["spec"]["rayClusterSpec"]
-    assert (spec["activeDeadlineSeconds"], spec["backoffLimit"], spec["suspend"]) == (5400, 1, True)
-    assert (spec["shutdownAfterJobFinishes"], spec["ttlSecondsAfterFinished"]) == (True, 600)
-    assert shlex.split(spec["entrypoint"])[:5] == [
-        "medsweep", "run", "/etc/medsweep/quickstart.yaml", "--store", "/mnt/medsweep/store",
-    ]  # fmt: skip
-    assert ray["authOptions"] == {"mode": "token"}
-    assert tuple(map(int, ray["rayVersion"].split(".")[:2])) >= (2, 52)
-    assert ray["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
-    (group,) = ray["workerGroupSpecs"]
-    assert group["replicas"] == group["minReplicas"] == group["maxReplicas"] == 3
-    for pod in (ray["headGroupSpec"]["template"]["spec"], group["template"]["spec"]):
-        (container,) = pod["containers"]
-        volumes = {volume["name"]: volume for volume in pod["volumes"]}
-        assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
-        assert volumes["sweep"]["configMap"]["name"] == kept["metadata"]["name"]
-        env = {one["name"]: one for one in container["env"]}
-        assert "value" not in env["WANDB_API_KEY"]
-        # Kubernetes turns $$ into $ and $(B) into the value of B.
-        assert env["A"]["value"].replace("$$", "$") == f"{NASTY} $(B)"
-        assert "$(" not in env["A"]["value"].replace("$$", "")
-        assert env["MEDSWEEP_CACHE"]["value"] == "/var/cache/medsweep"
-    assert volumes["cache"] == {"name": "cache", "emptyDir": {}}
-    assert {"name": "cache", "mountPath": "/var/cache/medsweep"} in container["volumeMounts"]
-    assert group["template"]["spec"]["containers"][0]["resources"]["limits"] == {
-        "cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "2",
-    }  # fmt: skip
-
-
-def test_pods_run_as_a_user_pull_with_a_secret_and_tolerate_gpu_nodes() -> None:
-    _, job = documents(only(rendered("kuberay", WITH_GPU, cpus=4, gpus=1, user_id=1000, pull_secret="registry")))
-    ray = job["spec"]["rayClusterSpec"]
-    head, worker = (part["template"]["spec"] for part in (ray["headGroupSpec"], ray["workerGroupSpecs"][0]))
-    for pod in (head, worker):
-        assert pod["securityContext"] == {
-            "runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000,
-        }  # fmt: skip
-        assert pod["imagePullSecrets"] == [{"name": "registry"}]
-    assert worker["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-    assert "tolerations" not in head
-    _, plain = documents(only(rendered("kuberay")))
-    assert not {"securityContext", "imagePullSecrets", "tolerations"} & set(
-        plain["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]
-    )
-
-
-def test_workers_run_on_spot_nodes_where_the_cluster_is_told_which_they_are() -> None:
-    text = only(
-        rendered("kuberay", node_selector=("cloud.google.com/gke-spot=true",), toleration=("spot", "pool=cheap"))
-    )
-    ray = documents(text)[1]["spec"]["rayClusterSpec"]
-    worker = ray["workerGroupSpecs"][0]["template"]["spec"]
-    assert worker["nodeSelector"] == {"cloud.google.com/gke-spot": "true"}
-    assert worker["tolerations"] == [
-        {"key": "spot", "operator": "Exists"},
-        {"key": "pool", "operator": "Equal", "value": "cheap"},
-    ]
-    assert not {"nodeSelector", "tolerations"} & set(ray["headGroupSpec"]["template"]["spec"])
-
-
-def test_stages_without_gpus_have_pods_of_their_own() -> None:
-    sweep = launched(resources={**WITH_GPU.resources, "score": Resources(cpus=3, memory_gib=2)})
-    _, job = documents(only(rendered("kuberay", sweep, nodes=2, cpu_nodes=5, gpus=2, memory=64)))
-    groups = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-    assert [(group["groupName"], group["replicas"]) for group in groups] == [("workers", 2), ("cpu-workers", 5)]
-    held = [group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in groups]
-    assert held == [{"cpu": "4", "memory": "64Gi", "nvidia.com/gpu": "2"}, {"cpu": "12", "memory": "48Gi"}]
-    assert [("tolerations" in group["template"]["spec"]) for group in groups] == [True, False]
-
-
-def test_memory_that_the_sweep_states_reaches_slurm_and_the_pods() -> None:
-    sweep = launched(resources={"gan": Resources(cpus=2, memory_gib=10), "segment": Resources(cpus=1)})
-    assert "#SBATCH --mem=42G\n" in only(rendered("slurm", sweep, cpus=8))
-    _, job = documents(only(rendered("kuberay", sweep, cpus=8)))
-    (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-    assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "42Gi"
-    assert "--mem" not in only(rendered("slurm"))
-    with pytest.raises(UserError, match=r"resources.gan.memory_gib asks for 10, and Ray takes 2; a node would have 11"):
-        rendered("slurm", sweep, memory=11)
-
-
-@pytest.mark.parametrize(("scheme", "variable"), [("s3", "AWS_SECRET_ACCESS_KEY"), ("az", "AZURE_STORAGE_ACCOUNT_KEY")])
-def test_pods_with_a_bucket_mount_no_claim_and_get_its_secret(scheme: str, variable: str) -> None:
-    store = f"{scheme}://hospital/sweeps"
-    _, job = documents(
-        only(rendered("kuberay", store=store, bucket_secret="minio", service_account="sweeps", env=(f"A={NASTY}",)))
-    )
-    driver = shlex.split(job["spec"]["entrypoint"])
-    assert driver[3:5] == ["--store", store]
-    assert "--results" not in driver
-    ray = job["spec"]["rayClusterSpec"]
-    for group in (ray["headGroupSpec"], *ray["workerGroupSpecs"]):
-        pod = group["template"]["spec"]
-        (container,) = pod["containers"]
-        assert pod["serviceAccountName"] == "sweeps"
-        assert {volume["name"] for volume in pod["volumes"]} == {"sweep", "cache"}
-        assert {mount["name"] for mount in container["volumeMounts"]} == {"sweep", "cache"}
-        env = {one["name"]: one for one in container["env"]}
-        assert env[variable]["valueFrom"]["secretKeyRef"] == {"name": "minio", "optional": True, "key": variable}
-        assert env["MEDSWEEP_WORK"]["value"] == "/var/cache/medsweep"
-
-
-@pytest.mark.parametrize("target", ["job", "up"])
-def test_a_bucket_brings_its_extra_and_has_no_folder_beside_it(target: str) -> None:
-    files = rendered(target, store="s3://hospital/sweeps")
-    text = "\n".join([*files.files.values(), *(files.then or ())])
-    assert "[bucket]" in text
-    assert "--store s3://hospital/sweeps" in text
-    assert "--results" not in text
 
 
 # Ray jobs.
@@ -242,7 +94,6 @@ PROVIDERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_rays_own_validator_takes_the_cluster(provider: str) -> None:
-    pytest.importorskip("jsonschema")
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     given = {**PROVIDERS[provider], "setup": (f"echo {NASTY}",), "env": (f"A={NASTY}",), "token_file": NASTY}
@@ -312,6 +163,26 @@ def test_a_node_is_as_large_as_the_trials_that_fill_it(resources: dict[str, Reso
     assert node_size(resources, Slurm()) == size
 
 
+def test_memory_that_the_sweep_states_reaches_slurm_and_the_pods() -> None:
+    sweep = launched(resources={"gan": Resources(cpus=2, memory_gib=10), "segment": Resources(cpus=1)})
+    assert "#SBATCH --mem=42G\n" in only(rendered("slurm", sweep, cpus=8))
+    _, job = documents(only(rendered("kuberay", sweep, cpus=8)))
+    (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "42Gi"
+    assert "--mem" not in only(rendered("slurm"))
+    with pytest.raises(UserError, match=r"resources.gan.memory_gib asks for 10, and Ray takes 2; a node would have 11"):
+        rendered("slurm", sweep, memory=11)
+
+
+@pytest.mark.parametrize("target", ["job", "up"])
+def test_a_bucket_brings_its_extra_and_has_no_folder_beside_it(target: str) -> None:
+    files = rendered(target, store="s3://hospital/sweeps")
+    text = "\n".join([*files.files.values(), *(files.then or ())])
+    assert "[bucket]" in text
+    assert "--store s3://hospital/sweeps" in text
+    assert "--results" not in text
+
+
 def test_the_command_writes_and_says_how_to_submit(tmp_path: Path) -> None:
     told = command(str(QUICKSTART), "--target", "slurm", "--out", f"{tmp_path}/a b", "--nodes", "2", "--env", "A=1")
     assert told.exit_code == 0, told.output
@@ -361,7 +232,9 @@ def test_submit_hands_the_file_to_the_program_and_passes_its_code_on(
         (["--target", "slurm", "--time", "05:00"], "is warned 180 s before its end"),
         (["--target", "job", "--env", "=1"], "write NAME=VALUE"),
         (["--target", "job", "--store", "store"], "--store: "),
-        (["--target", "job", "--store", "s3://key:secret@a/b"], "--store: "),
+        (["--target", "job", "--store", "s3://key:hush@a/b"], "--store s3://: give bucket and prefix only"),
+        (["--target", "slurm", "--store", "s3://a/../b"], "--store s3://a/../b names no bucket"),
+        (["--target", "up", "--store", "ftp://a/b"], "--store ftp://: no store has such a URL"),
         (["--target", "kuberay", "--store", "/mnt/store"], "--store: "),
         (["--target", "kuberay", "--store", "s3://a/b", "--claim", "c"], "--claim has no meaning with the store s3://"),
         (["--target", "kuberay", "--bucket-secret", "c"], "--bucket-secret has no meaning with a store on a claim"),
