@@ -33,6 +33,8 @@ from medsweep.store.manifest import DamagedError, Manifest, parsed, require_insi
 from medsweep.store.store import DAMAGED, SMALL_ROOMS, Store
 
 MARK: Final = "store.json"
+LAYOUT: Final = b'{"format": 1}\n'
+"""What ``MARK`` holds: which names the store has."""
 WORK: Final = "MEDSWEEP_WORK"
 """Environment variable: folder on each machine's own disk for what is worked on and read."""
 WORK_FOLDER: Final = "~/.cache/medsweep"
@@ -54,7 +56,10 @@ class BucketStore(Store):
 
     def __init__(self, bucket: Bucket) -> None:
         folder = Path(os.path.expandvars(work_folder().expanduser())) / bucket.url.folder_name
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the working folder {folder} cannot be made ({error.strerror}); set {WORK}") from None
         super().__init__(folder)
         self._bucket = bucket
         self._watch = LeaseWatch(bucket)
@@ -70,13 +75,15 @@ class BucketStore(Store):
             UserError: there is no such store or bucket, or it cannot be used.
         """
         bucket = Bucket(url)
-        store = cls(bucket)
         if writes:
             bucket.require_conditions(f"{LEASES}/.{uuid.uuid4().hex}")
-            bucket.create(MARK, b'{"format": 1}\n')
-        elif bucket.tag(MARK) is None and must_be:
+            bucket.create(MARK, LAYOUT)
+        mark = bucket.read(MARK)
+        if mark is None and must_be:
             raise UserError(f"there is no store {url}; give its bucket and prefix with --store")
-        return store
+        if mark is not None and mark[0] != LAYOUT:
+            raise UserError(f"{url}/{MARK} is of another version of medsweep; use that version, or another prefix")
+        return cls(bucket)
 
     def __str__(self) -> str:
         return str(self._bucket.url)

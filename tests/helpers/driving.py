@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from helpers import toy
 
@@ -40,3 +41,16 @@ def ended(process: subprocess.Popen[str]) -> dict[str, object]:
     """What a driver said at its end."""
     told, _ = process.communicate()
     return dict(json.loads(told.splitlines()[-1]))
+
+
+def said_by(script: str, folder: Path) -> Any:
+    """The JSON that a script of this folder prints last, which makes a cluster of its own and works in ``folder``."""
+    ran = subprocess.run(
+        [sys.executable, str(HERE / script), str(folder)],
+        env={**ENVIRONMENT, "RAY_AUTH_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return json.loads(ran.stdout.splitlines()[-1])

@@ -1,5 +1,6 @@
 """What the tests of stores and of commands start from."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,15 @@ from medsweep.store.store import Store
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.create(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[dict[str, str]]:
+    """A server of S3 in this process; the environment variables by which it is reached."""
+    from helpers.buckets import s3_server
+
+    with s3_server() as variables:
+        yield variables
 
 
 @pytest.fixture

@@ -1,23 +1,16 @@
 """Commands on a store in a bucket: run, plan, status, results and a copy of the store."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from helpers.buckets import new_bucket, s3_server
+from helpers.buckets import new_bucket
 from helpers.commanding import Medsweep
 from helpers.micro import write_micro
 from medsweep.store.bucket import Bucket
 from medsweep.store.location import location
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    with s3_server() as variables:
-        yield variables
 
 
 def count(finished: Path) -> int:

@@ -8,29 +8,30 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from helpers import toy
-from helpers.buckets import new_bucket, s3_server
+from helpers.buckets import new_bucket
 from helpers.driving import DRIVER, ended
 from helpers.driving import ENVIRONMENT as DRIVEN
 from helpers.runner_contract import Notebook, plan_of, results_of
 from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import Summary, run_plan
 from medsweep.execution.failures import failed_trials, notes, set_apart
-from medsweep.execution.runner import LocalRunner
-from medsweep.execution.task import RunContext
-from medsweep.store import bucket_lease, lease
+from medsweep.execution.memory_probe import granted, measured
+from medsweep.execution.runner import Ledger, LocalRunner, RunPolicy
+from medsweep.execution.task import RunContext, Task
+from medsweep.identity import short
 from medsweep.store.bucket import Bucket, BucketError
-from medsweep.store.bucket_lease import RELEASED, BucketLease, LeaseWatch
+from medsweep.store.bucket_lease import BucketLease
 from medsweep.store.bucket_trial import BucketTrial
 from medsweep.store.cache import CacheSpec
 from medsweep.store.collection import check_store
-from medsweep.store.lease import LeaseHeldError, LeaseLostError
+from medsweep.store.lease import LeaseLostError
 from medsweep.store.location import BucketUrl
 from medsweep.store.opening import open_store, store_at
 from medsweep.store.store import DamagedError, Manifest, Store
@@ -45,12 +46,6 @@ def manifest_of(stage: str, digest: str, files: Mapping[str, str]) -> Manifest:
         stage=stage, version=1, digest=digest, config={}, inputs={}, reads={}, outcome="complete", message="",
         seconds=1.0, estimated_hours=0.1, files=dict(files), metrics={}, host={}, versions={}, finished="now",
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    with s3_server() as variables:
-        yield variables
 
 
 @pytest.fixture
@@ -227,58 +222,24 @@ def test_what_is_damaged_in_the_bucket_is_set_aside_and_made_again(tmp_path: Pat
     assert store_at(url).verify("pool", pool).outcome == "complete"
 
 
-def beaten(url: BucketUrl, monkeypatch: pytest.MonkeyPatch) -> tuple[BucketLease, Bucket]:
-    """A lease that a worker of another host holds, in this process."""
-    with monkeypatch.context() as there:
-        there.setattr("socket.gethostname", lambda: "elsewhere")
-        bucket = Bucket(url)
-        return BucketLease(bucket, "leases/s/a.json", LeaseWatch(bucket)), bucket
-
-
-def test_a_lease_is_held_as_long_as_it_is_renewed(url: BucketUrl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_lease, "BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(bucket_lease, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(lease, "STALE_SECONDS", 3.0)
-    held, bucket = beaten(url, monkeypatch)
-    # Wall clocks that jump by days make nobody dead, and nobody alive.
-    monkeypatch.setattr(time, "time", lambda: 4e9)
-    watch = LeaseWatch(bucket)
-    until = time.monotonic() + 4.0
-    while time.monotonic() < until:
-        assert watch.live("leases/s/a.json")
-        time.sleep(0.2)
-    with pytest.raises(LeaseHeldError, match="elsewhere"):
-        BucketLease(bucket, "leases/s/a.json", watch)
-    held.release(published=False)
-    assert not watch.live("leases/s/a.json")
-    assert bucket.read("leases/s/a.json")[0] == RELEASED
-    BucketLease(bucket, "leases/s/a.json", watch).release(published=True)
-    assert bucket.read("leases/s/a.json") is None
-
-
-def test_a_lease_that_stands_still_is_taken_over_by_one(url: BucketUrl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_lease, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(lease, "STALE_SECONDS", 1.0)
-    silent, _ = beaten(url, monkeypatch)
-    monkeypatch.setattr(time, "time", lambda: 0.0)
-    taken: list[BucketLease] = []
-
-    def take() -> None:
-        with suppress(LeaseHeldError):
-            taken.append(BucketLease(Bucket(url), "leases/s/a.json", LeaseWatch(Bucket(url))))
-
-    takers = [threading.Thread(target=take) for _ in range(3)]
-    for taker in takers:
-        taker.start()
-    for taker in takers:
-        taker.join()
-    assert len(taken) == 1
-    silent._renew()
-    with pytest.raises(LeaseLostError):
-        silent.require()
-    silent.release(published=False)
-    taken[0].require(now=True)
-    taken[0].release(published=True)
+def test_a_probe_that_ended_moments_ago_elsewhere_is_seen(
+    tmp_path: Path, url: BucketUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = store_at(url)
+    probe = Task(sweep="s", stage="train", digest=DIGEST, hours=0.0, tail_hours=0.0, is_probe=True)
+    assert measured(driver, "train", DIGEST) is None
+    ledger = Ledger([probe], driver, Notebook(), RunPolicy())
+    assert ledger.start() is not None
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "there"))
+    worker = store_at(url)
+    path = worker.root / "probes" / "train" / f"{short(DIGEST)}.json"
+    path.parent.mkdir(parents=True)
+    memory = {"peak_mib": 1.0, "total_mib": 100.0, "device": "GPU", "micro_batches": 1, "config": {}}
+    path.write_text(json.dumps(memory))
+    worker.shared(path)
+    ledger.settle(probe)
+    assert ledger.result.outcomes == {DIGEST: "complete"}
+    assert granted(replace(probe, shape=DIGEST, is_probe=False), driver).held.gpus == 0.125
 
 
 def test_who_lost_the_lease_publishes_nothing(url: BucketUrl) -> None:

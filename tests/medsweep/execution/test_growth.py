@@ -1,17 +1,13 @@
 """What a cluster can have counts, not what it has now: nodes are asked for, waited for, and refused by kind."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.driving import said_by
 from helpers.growing_cluster import KINDS, config_of
 from medsweep.execution.growth import NodeType, node_types
-
-TESTS = Path(__file__).parents[2]
 
 
 def scaler(folder: Path, config: dict[str, object], address: str = "10.0.0.1:6379") -> Path:
@@ -44,15 +40,7 @@ def test_kinds_are_unknown_where_one_does_not_say_what_it_has_and_bounded_by_the
 
 @pytest.mark.slow
 def test_a_cluster_with_nothing_brings_both_kinds_of_nodes_and_what_cannot_come_is_told(tmp_path: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, str(TESTS / "helpers" / "growing_cluster.py"), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "RAY_AUTH_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    said = json.loads(ran.stdout.splitlines()[-1])
+    said = said_by("growing_cluster.py", tmp_path)
     assert said["both"]["ok"], said
     assert sorted(said["both"]["nodes"]) == [0, 1, 2]
     assert "no node can hold 1 CPU yet; the cluster is asked for one and has 2 minutes" in said["both"]["notes"][0]

@@ -1,14 +1,12 @@
 """A node that does not see the run's store says so once, by its name, and the run ends with what to do."""
 
-import json
-import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from helpers.driving import said_by
 from helpers.runner_contract import Notebook, plan_of
 from medsweep.execution import handshake
 from medsweep.execution.failures import TrialFailedError
@@ -18,8 +16,6 @@ from medsweep.execution.runner import Ledger, RunPolicy
 from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
 from medsweep.sweep.plan import Decision
-
-TESTS = Path(__file__).parents[2]
 
 
 def test_a_file_of_this_run_must_come_into_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,15 +52,7 @@ def test_trials_of_such_a_node_are_not_counted_and_no_other_is_started(tmp_path:
 def test_one_node_with_another_disk_ends_the_run_with_one_line(tmp_path: Path) -> None:
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("mount namespaces are not allowed here")
-    ran = subprocess.run(
-        [sys.executable, str(TESTS / "helpers" / "parted_cluster.py"), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "RAY_AUTH_MODE": "disabled"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    said = json.loads(ran.stdout.splitlines()[-1])
+    said = said_by("parted_cluster.py", tmp_path)
     assert f"does not see the store {tmp_path / 'store'} of this run, but another folder there" in said["said"]
     assert said["said"].count("does not see") == 1
     assert set(said["ends"]) <= {"complete"}, "no trial is said to have failed"

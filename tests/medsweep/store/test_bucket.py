@@ -5,23 +5,16 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from obstore.store import MemoryStore
+from obstore.store import LocalStore, MemoryStore
 
-from helpers.buckets import new_bucket, s3_server
+from helpers.buckets import new_bucket
 from medsweep.errors import UserError
 from medsweep.store import bucket as buckets
 from medsweep.store.bucket import Bucket, BucketError, Tag
 from medsweep.store.location import BucketUrl, location
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    with s3_server() as variables:
-        yield variables
 
 
 @pytest.fixture(params=["memory", "s3"])
@@ -99,6 +92,15 @@ def test_deleting_what_is_gone_is_fine(bucket: Bucket) -> None:
     assert bucket.read("a") is None
 
 
+def test_deleting_goes_on_where_a_service_ends_at_what_is_gone(tmp_path: Path) -> None:
+    bucket = Bucket(BucketUrl("s3", "on-this-disk"), LocalStore(str(tmp_path)))
+    names = [f"{number:02}" for number in range(40)]
+    for name in names[1:]:
+        bucket.put(name, b"")
+    bucket.delete(names)
+    assert list(bucket.entries("")) == []
+
+
 def test_a_service_without_conditions_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.require_conditions("probe")
     monkeypatch.setattr(bucket, "create", lambda name, content: Tag("x", None))
@@ -126,6 +128,7 @@ def test_no_credentials_in_messages_or_urls(server: dict[str, str], monkeypatch:
         ("s3://key:secret@bucket/a", "credentials are read from the environment"),
         ("s3://", "names no bucket"),
         ("s3://bucket/../other", "names no bucket"),
+        ("s3://bucket//other", "names no bucket"),
         ("az://container/a?sig=secret", "credentials are read from the environment"),
     ],
 )
@@ -138,6 +141,7 @@ def test_urls_that_name_no_bucket(text: str, told: str) -> None:
 def test_where_a_store_is() -> None:
     assert location("store") == Path("store")
     assert location("s3://bucket/a/b/") == BucketUrl("s3", "bucket/a/b")
+    assert location(str(Path("s3://bucket/a"))) == BucketUrl("s3", "bucket/a")
     assert location("s3://bucket/a").folder_name != location("s3://bucket-a").folder_name
 
 

@@ -173,7 +173,7 @@ def test_a_copy_that_is_there_needs_only_the_manifest(tmp_path: Path, store: Sto
     assert origin(node(tmp_path), Store(store.root), digest) == "cache"
 
 
-@pytest.mark.parametrize("name", ["../evil", "output/../../evil", "/tmp/medsweep-evil", "copy.json", "a//b", ""])
+@pytest.mark.parametrize("name", ["../evil", "output/../../evil", "/tmp/medsweep-evil", "copy.json", "a//b", "", "."])
 def test_a_manifest_cannot_write_where_it_likes(tmp_path: Path, store: Store, name: str) -> None:
     digest, on = publish(store, "a"), node(tmp_path)
     path = store.folder("s", digest) / "manifest.json"

@@ -1,23 +1,17 @@
 """A store copied to a bucket and back: verified, resumable, and nothing that is there is touched."""
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
 import pytest
 
-from helpers.buckets import new_bucket, s3_server
+from helpers.buckets import new_bucket
 from helpers.caching import publish
 from medsweep.files import write_atomic
 from medsweep.store import copying
 from medsweep.store.copying import copy_store
 from medsweep.store.opening import open_store
 from medsweep.store.store import Store
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    with s3_server() as variables:
-        yield variables
 
 
 @pytest.fixture
@@ -90,3 +84,16 @@ def test_what_is_damaged_or_other_there_is_named_and_left(tmp_path: Path, bucket
     assert f"{bucket} has s {'c' * 16} with other files" in other
     assert bucket.listing("s") == ["c" * 64]
     assert (bucket.output("s", "c" * 64) / "inner" / "a.bin").read_bytes() == b"of another machine"
+
+
+def test_a_manifest_cannot_write_where_it_likes(tmp_path: Path, bucket: Store) -> None:
+    store = filled(tmp_path / "store")
+    victim = bucket.root / "s" / "precious"
+    victim.parent.mkdir()
+    victim.write_text("mine")
+    path = store.folder("s", "a" * 64) / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "files": {"../precious": "0" * 64}}))
+    copied = copy_store(store, bucket, silent)
+    assert (copied.trials, len(copied.left)) == (2, 1)
+    assert "names '../precious', which is no file of a trial" in copied.left[0]
+    assert victim.read_text() == "mine"
