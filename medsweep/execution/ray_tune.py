@@ -233,15 +233,17 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
         self._failed: TrialFailedError | None = None
 
     def _attempt(self, config: dict[str, Any]) -> Iterator[Progress]:
-        store = self._require_store()
         try:
+            store = self._require_store()
             task = replace(
                 read_task(self._tasks, config["line"]),
                 held=Resources(**config["held"]),
                 micro_batches=config["micro_batches"],
             )
+        except TrialFailedError:
+            raise
         except Exception as error:
-            message = f"its task cannot be read: {type(error).__name__}: {first_line(error)}"
+            message = f"its worker cannot begin: {type(error).__name__}: {first_line(error)}"
             raise TrialFailedError(classify(error), message) from error
         yield from attempt(task, self._context, store, self._tracker, on_stall=_end_process)
 

@@ -21,7 +21,7 @@ from helpers.driving import ENVIRONMENT as DRIVEN
 from helpers.runner_contract import Notebook, plan_of, results_of
 from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import Summary, run_plan
-from medsweep.execution.failures import failed_trials, notes, set_apart
+from medsweep.execution.failures import TrialFailedError, failed_trials, notes, set_apart
 from medsweep.execution.memory_probe import granted, measured
 from medsweep.execution.runner import Ledger, LocalRunner, RunPolicy
 from medsweep.execution.task import RunContext, Task
@@ -295,6 +295,22 @@ def test_ray_is_given_no_keys_to_carry_and_to_log(monkeypatch: pytest.MonkeyPatc
     actor = _ActorClassCache().get(StageTrainable)
     assert "hush" not in str(actor._default_options)
     assert "PL_DISABLE_FORK" in str(actor._default_options)
+
+
+def test_a_node_that_cannot_open_the_store_tells_it_as_its_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: BucketUrl
+) -> None:
+    from medsweep.execution.ray_tune import StageTrainable
+
+    worker = StageTrainable.__new__(StageTrainable)
+    worker._context, worker._tasks, worker._store = context_of(url), tmp_path / "tasks.jsonl", None
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "file"))
+    with pytest.raises(
+        TrialFailedError, match=r"worker cannot begin: UserError: the working folder .* cannot be made"
+    ) as failed:
+        next(worker._attempt({}))
+    assert failed.value.outcome == "bad-input"
 
 
 def test_a_store_that_is_not_there_is_not_made_by_looking(server: dict[str, str], url: BucketUrl) -> None:
