@@ -158,15 +158,15 @@ class Kuberay(Kinds):
     image: str = Field(default="medsweep:latest", pattern=WORD)
     """Container image with medsweep in it [medsweep:latest]."""
     store: str | None = Field(default=None, pattern=BUCKET)
-    """Bucket of the finished trials, such as s3://BUCKET/PREFIX; then no claim is mounted."""
+    """Bucket of the finished trials, such as s3://BUCKET/PREFIX; then a claim is mounted only where one is named."""
     bucket_secret: str = Field(default="medsweep-bucket", pattern=WORD)
     """Name of the secret with the bucket's variables; without it the pods' service account counts [medsweep-bucket]."""
     service_account: str | None = Field(default=None, pattern=WORD)
     """Service account of the pods."""
     claim: str = Field(default="medsweep", pattern=WORD)
-    """ReadWriteMany volume claim [medsweep]."""
+    """ReadWriteMany volume claim, for the store or, beside a bucket, for the data [medsweep; none beside a bucket]."""
     mount: str = Field(default=SHARED, pattern=FOLDER)
-    """Where the claim is mounted; the store is the folder store in it [/mnt/medsweep]."""
+    """Where the claim is mounted; without a bucket the store is the folder store in it [/mnt/medsweep]."""
     secret: str = Field(default="wandb", pattern=WORD)
     """Name of the secret whose WANDB_API_KEY reaches the pods; without it W&B stays offline [wandb]."""
     memory: int | None = Field(default=None, ge=1)
@@ -188,12 +188,17 @@ class Kuberay(Kinds):
     toleration: tuple[str, ...] = ()
     """KEY or KEY=VALUE of a taint that workers tolerate; may be repeated."""
 
+    @property
+    def mounts_claim(self) -> bool:
+        """Whether pods have the claim: for the store, or for what a sweep reads beside a bucket."""
+        return self.store is None or "claim" in self.model_fields_set
+
     @model_validator(mode="after")
-    def _one_place_for_the_store(self) -> "Kuberay":
-        unread = {"claim", "mount"} if self.store is not None else {"bucket_secret"}
-        for name in sorted(unread & self.model_fields_set):
-            where = f"the store {self.store}" if self.store is not None else "a store on a claim"
-            raise ValueError(f"--{_flag(name)} has no meaning with {where}; leave it out")
+    def _reads_all_that_was_typed(self) -> "Kuberay":
+        if not self.mounts_claim and "mount" in self.model_fields_set:
+            raise ValueError("--mount is for a claim, and beside a bucket none is mounted; name it with --claim")
+        if self.store is None and "bucket_secret" in self.model_fields_set:
+            raise ValueError("--bucket-secret has no meaning with a store on a claim; leave it out")
         return self
 
     @field_validator("node_selector", "toleration")

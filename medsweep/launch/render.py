@@ -112,8 +112,8 @@ def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
         )
     if sweep.folds is not None and not Path(sweep.folds).is_absolute():
         raise UserError(
-            f"{sweep.path}: replicates.file {sweep.folds} does not reach the pods; put it on the shared volume and "
-            "give its absolute path"
+            f"{sweep.path}: replicates.file {sweep.folds} does not reach the pods; put it on the volume of --claim "
+            "and give its absolute path"
         )
     groups = node_groups(sweep.resources, options)
     key = {"secretKeyRef": {"name": options.secret, "key": "WANDB_API_KEY", "optional": True}}
@@ -122,7 +122,8 @@ def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
     cache_mount, cache_volume = {"name": "cache", "mountPath": POD_CACHE}, {"name": "cache", "emptyDir": {}}
     shared_mount: dict[str, Any] = {"name": "shared", "mountPath": options.mount}
     shared_volume: dict[str, Any] = {"name": "shared", "persistentVolumeClaim": {"claimName": options.claim}}
-    on_claim = options.store is None
+    shared = options.mounts_claim
+    head_caches = options.store is not None  # the driver works there
     env = [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
     text = _fill(
         "rayjob.yaml",
@@ -137,10 +138,10 @@ def _kuberay(sweep: LaunchedSweep, options: Kuberay) -> Rendered:
         deadline=round(options.hours * 3600),
         ray_version=version("ray"),
         env=[{"name": "WANDB_API_KEY", "valueFrom": key}, *_bucket_variables(options), *env],
-        mounts=[*([shared_mount] if on_claim else []), {"name": "sweep", "mountPath": "/etc/medsweep"}],
-        volumes=[*([shared_volume] if on_claim else []), {"name": "sweep", "configMap": {"name": name}}],
-        head_mounts=[] if on_claim else [cache_mount],
-        head_volumes=[] if on_claim else [cache_volume],
+        mounts=[*([shared_mount] if shared else []), {"name": "sweep", "mountPath": "/etc/medsweep"}],
+        volumes=[*([shared_volume] if shared else []), {"name": "sweep", "configMap": {"name": name}}],
+        head_mounts=[cache_mount] if head_caches else [],
+        head_volumes=[cache_volume] if head_caches else [],
         cache_mount=cache_mount,
         cache_volume=cache_volume,
         head_resources={"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"cpu": "2", "memory": "8Gi"}},
@@ -230,6 +231,7 @@ def _up(sweep: LaunchedSweep, options: Up) -> Rendered:
 def _node_types(sweep: LaunchedSweep, options: Up) -> dict[str, Any]:
     """Head and workers in the cloud's words; AWS tells Ray what its machines hold, Google does not."""
     types: dict[str, Any] = {}
+    cloud = _aws if options.provider == "aws" else _gcp
     for group in node_groups(sweep.resources, options):
         own = options.machine if group.name == "worker" else options.cpu_machine
         if own is None and (group.cpus > 4 or group.gpus > 1):
@@ -238,10 +240,9 @@ def _node_types(sweep: LaunchedSweep, options: Up) -> dict[str, Any]:
             raise UserError(f"{text}; name its type with --{flag}")
         machine = own or MACHINES[options.provider][bool(group.gpus)]
         count = {"min_workers": 0, "max_workers": group.count}
-        types[group.name] = {**count, **(_aws if options.provider == "aws" else _gcp)(group, machine, options)}
+        types[group.name] = {**count, **cloud(group, machine, options)}
     head = NodeGroup("head", 1, 0, 0, None)
     on_demand = options.model_copy(update={"spot": False})
-    cloud = _aws if options.provider == "aws" else _gcp
     return {"head": {**cloud(head, HEADS[options.provider], on_demand), "resources": {"CPU": 0}}, **types}
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -128,9 +128,9 @@ class BucketTrial(Elsewhere):
         self._bucket.delete([f"{WORKING}/{self._trial}.json", *kept])
         return first
 
-    def _upload(self, part: Path, hashes: Mapping[str, str], top: str, but: Iterable[str] = ()) -> None:
+    def _upload(self, part: Path, hashes: Mapping[str, str], top: str, but: Collection[str] = ()) -> None:
         """Send up each content once; what is there already is written again, since nobody knows that it is sound."""
-        sent = {expected: file for file, expected in hashes.items() if expected not in set(but)}
+        sent = {expected: file for file, expected in hashes.items() if expected not in but}
         with ThreadPoolExecutor(UPLOADS) as pool:
             for _ in pool.map(
                 lambda item: self._bucket.put(f"{top}/{self._trial}/{item[0]}", part / item[1]), sent.items()

@@ -236,7 +236,10 @@ def test_submit_hands_the_file_to_the_program_and_passes_its_code_on(
         (["--target", "slurm", "--store", "s3://a/../b"], "--store s3://a/../b names no bucket"),
         (["--target", "up", "--store", "ftp://a/b"], "--store ftp://: no store has such a URL"),
         (["--target", "kuberay", "--store", "/mnt/store"], "--store: "),
-        (["--target", "kuberay", "--store", "s3://a/b", "--claim", "c"], "--claim has no meaning with the store s3://"),
+        (
+            ["--target", "kuberay", "--store", "s3://a/b", "--mount", "/m"],
+            "--mount is for a claim, and beside a bucket",
+        ),
         (["--target", "kuberay", "--bucket-secret", "c"], "--bucket-secret has no meaning with a store on a claim"),
         (["--target", "up", "--provider", "azure"], "--provider: "),
         (["--target", "up", "--provider", "gcp"], "--provider gcp needs --project"),

@@ -127,3 +127,16 @@ def test_pods_with_a_bucket_mount_no_claim_and_get_its_secret(scheme: str, varia
         env = {one["name"]: one for one in container["env"]}
         assert env[variable]["valueFrom"]["secretKeyRef"] == {"name": "minio", "optional": True, "key": variable}
         assert env["MEDSWEEP_WORK"]["value"] == "/var/cache/medsweep"
+
+
+def test_beside_a_bucket_a_named_claim_brings_the_data() -> None:
+    _, job = documents(only(rendered("kuberay", store="s3://hospital/sweeps", claim="patients", mount="/data")))
+    ray = job["spec"]["rayClusterSpec"]
+    assert shlex.split(job["spec"]["entrypoint"])[3:5] == ["--store", "s3://hospital/sweeps"]
+    for group in (ray["headGroupSpec"], *ray["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert volumes["shared"]["persistentVolumeClaim"] == {"claimName": "patients"}
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounts == {"shared": "/data", "sweep": "/etc/medsweep", "cache": "/var/cache/medsweep"}
