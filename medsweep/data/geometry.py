@@ -57,6 +57,11 @@ class Resize:
         return cls(height, width, max(1, round(height * scale)), max(1, round(width * scale)), side)
 
     @property
+    def covered(self) -> int:
+        """Pixels of the square that are no padding."""
+        return self.scaled_height * self.scaled_width
+
+    @property
     def top_left(self) -> tuple[int, int]:
         """First row and column of the square that the plane covers."""
         return (self.side - self.scaled_height) // 2, (self.side - self.scaled_width) // 2

@@ -19,11 +19,12 @@ from medsweep.data import intensity, nifti
 from medsweep.data.geometry import Resize, Triple, plane_axes, to_planes
 from medsweep.data.header import SAME_GRID, Grid, read_header, voxels_apart
 from medsweep.data.intensity import Volume
+from medsweep.data.layouts.case_files import without_ending
+from medsweep.data.layouts.leftovers import foreign_formats, volumes_below
 from medsweep.data.likeness import Likeness, levels_of, size_mm
 from medsweep.data.slices import SliceSet, StoredGeometry
 from medsweep.errors import Mistakes, UserError
 
-ENDING: Final = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 NUMBERED: Final = re.compile(r"(.+)_(\d{4})")
 SAME_PIXEL: Final = 1.1
 """Pixels that are larger or smaller than all in training by more than this factor are brought to their size."""
@@ -53,9 +54,10 @@ def find_patients(folder: Path, modalities: Sequence[str]) -> list[PatientFiles]
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give the folder of the patients' NIfTI files")
-    files = [path for path in sorted(folder.rglob("*")) if ENDING.search(path.name) and not _hidden(path, folder)]
+    files = sorted(folder / path for path in volumes_below(folder))
     if not files:
-        raise UserError(f"no NIfTI file (.nii or .nii.gz) lies below {folder}")
+        others = foreign_formats(folder, by_patterns=False) or "give the folder of the patients' files"
+        raise UserError(f"no NIfTI file (.nii or .nii.gz) lies below {folder}; {others}")
     found: dict[str, dict[int | None, list[Path]]] = defaultdict(lambda: defaultdict(list))
     numbered = len(modalities) > 1 or all(_stem(path).endswith("_0000") for path in files)
     for path in files:
@@ -69,12 +71,8 @@ def find_patients(folder: Path, modalities: Sequence[str]) -> list[PatientFiles]
     return patients
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
 def _stem(path: Path) -> str:
-    return ENDING.sub("", path.name)
+    return without_ending(path.name) or path.name
 
 
 def _named(path: Path, modalities: Sequence[str], *, numbered: bool) -> tuple[str, int | None]:
@@ -83,8 +81,6 @@ def _named(path: Path, modalities: Sequence[str], *, numbered: bool) -> tuple[st
     match = NUMBERED.fullmatch(stem)
     if numbered and match and int(match[2]) < len(modalities):
         return match[1], int(match[2])
-    if len(modalities) == 1:
-        return stem, 0
     # the longest first, since flair and t1 may both end what is called t2flair
     for name in sorted(modalities, key=len, reverse=True):
         if stem.casefold() == name.casefold():
@@ -92,7 +88,7 @@ def _named(path: Path, modalities: Sequence[str], *, numbered: bool) -> tuple[st
         ending = re.fullmatch(rf"(.+)[-_.]{re.escape(name)}", stem, re.IGNORECASE)
         if ending:
             return ending[1], modalities.index(name)
-    return stem, None
+    return stem, 0 if len(modalities) == 1 else None
 
 
 def _patient(id_: str, found: dict[int | None, list[Path]], modalities: tuple[str, ...]) -> PatientFiles:
@@ -162,7 +158,8 @@ def read_patient(files: PatientFiles) -> NewPatient:
     first = scans[0].grid
     for scan in scans[1:]:
         same_shape = scan.grid.canonical_shape == first.canonical_shape
-        apart = voxels_apart(first.canonical_affine, scan.grid.canonical_affine, first.shape) if same_shape else np.inf
+        affines = first.canonical_affine, scan.grid.canonical_affine
+        apart = voxels_apart(*affines, first.canonical_shape) if same_shape else np.inf
         if apart > SAME_GRID:
             what = f"{apart:.2f} voxels apart" if same_shape else f"shapes {first.shape} and {scan.grid.shape}"
             raise UserError(

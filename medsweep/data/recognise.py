@@ -13,10 +13,11 @@ from medsweep.data import bids, nifti
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.dataset import Listing
 from medsweep.data.layouts import nnunet
-from medsweep.data.layouts.case_files import is_hidden, numeric, without_ending
+from medsweep.data.layouts.case_files import numeric, without_ending
 from medsweep.data.layouts.dataset_json import NAME
 from medsweep.data.layouts.description import DESCRIPTION, SITE, describes_files
 from medsweep.data.layouts.folder import expression
+from medsweep.data.layouts.leftovers import volumes_below
 from medsweep.data.source import list_cases
 from medsweep.data.volumes import Planes, planes_of
 from medsweep.errors import UserError
@@ -86,7 +87,7 @@ def draft(root: Path) -> str:
 
     A user must look at it: which name is the mask is guessed, and classes are called after their values.
     """
-    files = [file for path in sorted(root.rglob("*")) if (file := _volume(root, path)) is not None]
+    files = sorted(volumes_below(root))
     images, masks = bids.patterns(files)
     images, masks = (images, masks) if masks else _guessed(files)
     imaged = {id_ for pattern in images.values() for id_ in _ids(pattern, files)}
@@ -128,12 +129,6 @@ def _patterns_of_sites(files: Sequence[PurePosixPath]) -> list[str]:
     if len(sites) < 2 or any(len(file.parts) < 2 for file in files):
         return []
     return [f"{SITE}/{pattern}" for pattern in _patterns([PurePosixPath(*file.parts[1:]) for file in files])]
-
-
-def _volume(root: Path, path: Path) -> PurePosixPath | None:
-    relative = PurePosixPath(path.relative_to(root).as_posix())
-    hidden = any(is_hidden(part) for part in relative.parts)
-    return None if hidden or without_ending(path.name) is None or not path.is_file() else relative
 
 
 def _patterns(files: Sequence[PurePosixPath]) -> list[str]:

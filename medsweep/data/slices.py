@@ -119,13 +119,16 @@ class SliceSet:
     ) -> NDArray[np.int64]:
         """Row numbers of the slices of ``patients``, ascending.
 
-        Slices with ignored pixels are left out; with ``partly_labelled`` only those that have no other pixels.
+        Slices with ignored pixels are left out; with ``partly_labelled`` only those that have none but ignored pixels
+        and padding.
         """
         keep = self.index["patient"].isin(list(patients))
         if foreground_only:
             keep &= self.index["foreground"] > 0
         if self.ignores:
-            keep &= self.index["ignored"] < (self.resolution**2 if partly_labelled else 1)
+            # Padding is background in the mask, and nobody labelled it either.
+            covered = self.index["patient"].map(lambda case: self.volumes[case].resize.covered)
+            keep &= self.index["ignored"] < (covered if partly_labelled else 1)
         return np.flatnonzero(keep.to_numpy())
 
     def image_rows(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:

@@ -73,8 +73,9 @@ def export(prepared: Path, of: FoldOfSweep, out: Path, *, volumes: bool) -> tupl
     """Write the training slices with foreground that ``prepared`` has of a fold; returns their number and the cases.
 
     Files (n slices, C modalities, R pixels): images.npy float32 (n, C, R, R), masks.npy uint8 (n, R, R), slices.csv,
-    fold.json with the ids, and pool/pool.yaml, which lacks but the pairs. With ``volumes``, all slices of these cases
-    as volumes/images/ID_0000.nii.gz and volumes/masks/ID.nii.gz too; fold.json says which value of them is ignored.
+    fold.json with the ids, and pool/pool.yaml, beside which the pairs of a generator are put. With ``volumes``, all
+    slices of these cases as volumes/images/ID_0000.nii.gz and volumes/masks/ID.nii.gz too; fold.json says which value
+    of them is ignored.
 
     Raises:
         UserError: nothing can be learned from the training patients.

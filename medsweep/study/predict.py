@@ -1,5 +1,6 @@
 """What published networks see: in the test patients of their folds, and in patients without labels."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import pandas as pd
 import torch
 
 from medsweep.data.folds import split
+from medsweep.data.layouts.leftovers import foreign_formats
 from medsweep.data.new_patients import find_patients, read_patient
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError, nearest
@@ -74,7 +76,7 @@ def predict_new(
     Labels are ``OUT/ARM/WHICH/PATIENT.nii.gz`` on the patient's own grid, with the stored values of the sweep's label
     files. WHICH is ``fold-F-seed-S``, ``seed-S`` or ``all-folds-and-seeds``. Maps are below ``probabilities/CLASS``
     beside them. ``OUT/volumes.csv`` has a row per arm, network, patient and structure. ``tell`` hears of each patient
-    who is unlike those of the sweep.
+    who is unlike those of the sweep, and of files of other formats, which are not read.
 
     Raises:
         UserError: no such arm, a network is not published, or a patient's files lack a modality or cannot be read.
@@ -83,6 +85,8 @@ def predict_new(
     groups = list(_groups(plan, store, find_arms(plan, arms), asked.ensemble))
     modalities = SliceSet.open(store.output("prepare", groups[0].networks[0].inputs["prepare"])).modalities
     patients = find_patients(asked.patients, modalities)
+    if others := foreign_formats(asked.patients, by_patterns=False):
+        tell(f"warning, {asked.patients}: {others}")
     rows, told = list[dict[str, object]](), set[str]()
     for group in groups:
         segmenters = [_segmenter(store, network, asked.device) for network in group.networks]
@@ -105,10 +109,12 @@ def predict_new(
 
 
 def _require_device(device: str) -> None:
-    if device.partition(":")[0] not in ("cpu", "cuda"):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise UserError(f"--device {device!r} is none; write cpu or cuda")
-    if device != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: torch finds no GPU on this machine; leave --device out")
+    gpus = torch.cuda.device_count()
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= gpus:
+        found = f"{gpus} GPUs" if gpus else "no GPU"
+        raise UserError(f"--device {device}: torch finds {found} on this machine; leave --device out")
 
 
 @dataclass(frozen=True)

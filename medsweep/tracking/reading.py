@@ -31,6 +31,7 @@ def reading_cases(
     done, lock, last = count(1), Lock(), clock()
 
     def on_read(case: str, cases: int) -> None:
+        """Tell that ``case``, one of ``cases``, was read."""
         nonlocal last
         with lock:
             text = Text(f"read {next(done)} of {cases} cases, the last is {case}")

@@ -37,10 +37,10 @@ def written(root: Path) -> Path:
     return cohort(root, volumes, np.diag([1.0, 1.0, 3.0, 1.0]), labels=LABELS)
 
 
-def prepared(folder: Path) -> SliceSet:
-    """The slices of ``written``, as the prepare stage leaves them."""
+def prepared(folder: Path, root: Path | None = None) -> SliceSet:
+    """The slices of ``written``, or of the cohort in ``root``, as the prepare stage leaves them."""
     trial = FakeTrial(folder / "trial")
-    data = DataConfig(dataset="toy", root=str(written(folder / "data")), resolution=SIDE)
+    data = DataConfig(dataset="toy", root=str(root or written(folder / "data")), resolution=SIDE)
     source = inspect_source(data, trial.scratch)
     drain(run(PrepareConfig(**dict(data), source=source.fingerprint), {}, trial))
     return SliceSet.open(trial.output)

@@ -15,6 +15,8 @@ ENDINGS = (".nii.gz", ".nii")
 DICOM = (".dcm", ".ima")
 FOREIGN = (*ITK_ENDINGS, ".mgz", ".mgh", ".hdr", ".img", ".mnc", *DICOM)
 """Endings of volumes that are not read unasked."""
+VOLUMES = "nii|" + "|".join(ending[1:] for ending in ITK_ENDINGS)
+"""Endings of volumes that can be read, as a regular expression."""
 PACKED = (".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 """Endings of files that are packed otherwise than with gzip."""
 
@@ -86,17 +88,19 @@ def pick(folder: Path, case: str, stem: str, endings: Sequence[str] = ENDINGS) -
 
 def in_its_place(missing: Path) -> str:
     """A clause on what has the name of ``missing`` and is no file that can be read; empty where nothing has."""
-    stem = without_ending(missing.name) or missing.stem
+    endings = ENDINGS if without_ending(missing.name) else (missing.suffix.lower(),)
+    stem = without_ending(missing.name, endings) or missing.stem
     children = sorted(missing.parent.iterdir()) if missing.parent.is_dir() else []
     for path in children:
-        if without_ending(path.name) == stem and path.is_dir():
+        alike = without_ending(path.name, endings) == stem
+        if alike and path.is_dir():
             return f"; {path.name} is a folder without one volume in it: put the file in its place"
-        if without_ending(path.name) == stem and path.is_symlink():
+        if alike and path.is_symlink() and not path.exists():
             annex = ": git annex get, or datalad get, brings it" if ".git/annex" in os.readlink(path) else ""
             return f"; {path.name} is a link, and the file that it points to is not there{annex}"
         if (suffix := foreign_suffix(path)) and stem in (path.stem, without_ending(path.stem)):
             return f"; {path.name} is there: {how_to_convert(suffix)}"
-        if without_ending(path.name) is None and re.match(re.escape(stem) + r"\.nii\b", path.name):
+        if without_ending(path.name, endings) is None and re.match(rf"{re.escape(stem)}\.({VOLUMES})\b", path.name):
             return f"; {path.name} is there: is it a download that was not finished?"
     return ""
 
@@ -108,13 +112,14 @@ def foreign_suffix(path: PurePath) -> str:
     return suffix if packed or suffix in FOREIGN else ""
 
 
-def how_to_convert(suffix: str) -> str:
-    """How a file of a format that is not read becomes one that is."""
+def how_to_convert(suffix: str, *, by_patterns: bool = True) -> str:
+    """How a file of a format that is not read becomes one that is; or is read where patterns say what is."""
     if suffix.lower() in DICOM:
         return "convert each series with dcm2niix -z y -o OUT FOLDER"
     if suffix.lower() in PACKED:
         return "unpack it to .nii or .nii.gz"
-    read = f", or read it by patterns that end in {suffix} (medsweep[sitk])" * (suffix.lower() in ITK_ENDINGS)
+    has_reader = by_patterns and suffix.lower() in ITK_ENDINGS
+    read = f", or read it by patterns that end in {suffix} (medsweep[sitk])" if has_reader else ""
     convert = f"convert it with SimpleITK, sitk.WriteImage(sitk.ReadImage('a{suffix}'), 'a.nii.gz')"
     return f"{convert}, which keeps the geometry{read}"
 

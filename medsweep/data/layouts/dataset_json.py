@@ -96,6 +96,8 @@ def _by_name(entry: dict[str, Any], path: Path) -> LabelTable:
         values = stored if isinstance(stored, list) else [stored]
         if not values or not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
             raise UserError(f"'labels' in {path} must give {name!r} a whole number or a list of them, got {stored!r}")
+        if name == IGNORE and len(values) > 1:
+            raise UserError(f"'labels' in {path} gives {name!r} the values {values}; give it one, and mend the masks")
         if len(values) > 1:
             several[name] = values
         elif values[0] in single:

@@ -135,7 +135,11 @@ class FolderDescription(Remarks):
         if isinstance(self.mask, str) and pattern_and_channel(self.mask)[1] is not None:
             raise ValueError('a channel is one structure: give each a name, as {tumour: "{id}/seg.nii.gz[1]"}')
         stored = [0, *(value for values in self.classes.values() for value in stored_values(values))]
-        if self.ignored_label is not None and (self.structures or self.ignored_label in stored):
+        if self.ignored_label is not None and self.structures:
+            raise ValueError(
+                "ignored_label is a value of a mask with all classes; remove it beside masks of structures"
+            )
+        if self.ignored_label in stored:
             raise ValueError(f"ignored_label {self.ignored_label} must be a value of the mask that no class has")
         if self.ignored_label is not None and len(self.classes) >= MOST_CLASSES:
             raise ValueError(f"beside an ignored_label there is room for {MOST_CLASSES - 1} classes")

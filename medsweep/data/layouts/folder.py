@@ -40,7 +40,7 @@ from medsweep.data.layouts.description import (
     pattern_and_channel,
     stored_values,
 )
-from medsweep.data.layouts.leftovers import foreign_formats, is_ignored, volumes_below
+from medsweep.data.layouts.leftovers import asked_for, foreign_formats, is_ignored, volumes_below
 from medsweep.errors import UserError
 
 MASK = "mask"
@@ -117,17 +117,20 @@ def _matched(
     Raises:
         UserError: no file matches, two cases would have one id, or a pattern is of a format that cannot be read here.
     """
-    endings = tuple(dict.fromkeys(PurePosixPath(text).suffix.lower() for text in patterns if is_itk(Path(text))))
-    if endings:
-        require_package(f"{DESCRIPTION} names {' and '.join(endings)} files")
+    if asked := asked_for(patterns):
+        require_package(f"{DESCRIPTION} names {' and '.join(asked)} files")
+    endings = (*ENDINGS, *asked)
     depth = max(len(PurePosixPath(text).parts) for text in patterns)
-    found, hidden = _files(root, depth, (*ENDINGS, *endings))
+    found, hidden = _files(root, depth, endings)
     matched = _match([file for file in found if not any(is_ignored(file, pattern) for pattern in ignore)], patterns)
     if not matched:
-        advice = foreign_formats(root) or "mend the patterns or data.root"
-        anywhere = volumes_below(root)
+        anywhere = volumes_below(root, endings)
+        advice = foreign_formats(root, endings) or "mend the patterns or data.root"
+        kind = " and ".join(("NIfTI", *asked))
         first = f" (the first is {anywhere[0]})" if anywhere else ""
-        raise UserError(f"none of {len(anywhere)} NIfTI files in {root}{first} matches {', '.join(patterns)}; {advice}")
+        raise UserError(
+            f"none of {len(anywhere)} {kind} files in {root}{first} matches {', '.join(patterns)}; {advice}"
+        )
     _refuse_equal_ids(matched)
     return matched, hidden
 

@@ -10,7 +10,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from medsweep.data.dataset import Finding, Listing, Severity
-from medsweep.data.layouts.case_files import DICOM, PACKED, foreign_suffix, how_to_convert, is_hidden, without_ending
+from medsweep.data.itk_head import is_itk
+from medsweep.data.layouts.case_files import (
+    DICOM,
+    ENDINGS,
+    PACKED,
+    foreign_suffix,
+    how_to_convert,
+    is_hidden,
+    without_ending,
+)
 
 OWN = ("medsweep.yaml", "dataset.json")
 """Files that say how a folder is to be read."""
@@ -24,6 +33,8 @@ NEAR = 0.5
 NAMED = 6
 """Paths that a finding names; the rest is counted."""
 
+OR_IGNORE = "or write the name under ignore in medsweep.yaml"
+
 
 @dataclass(frozen=True)
 class _Unit:
@@ -33,10 +44,9 @@ class _Unit:
     is_folder: bool
     files: tuple[PurePosixPath, ...]
 
-    @property
-    def volume(self) -> PurePosixPath | None:
-        """The first file with the ending of a volume."""
-        return next((file for file in self.files if without_ending(file.name) is not None), None)
+    def volume(self, endings: Sequence[str]) -> PurePosixPath | None:
+        """The first file with the ending of a volume that is read."""
+        return next((file for file in self.files if without_ending(file.name, endings) is not None), None)
 
 
 def leftovers(root: Path, listing: Listing, ignore: Sequence[str] = ()) -> tuple[Finding, ...]:
@@ -44,7 +54,7 @@ def leftovers(root: Path, listing: Listing, ignore: Sequence[str] = ()) -> tuple
 
     A folder in which nothing is used counts as one. If it holds a volume, it is a warning, since a case may be lost.
     """
-    closed = list[PurePosixPath]()
+    closed, endings = list[PurePosixPath](), (*ENDINGS, *asked_for(listing.patterns))
     tree = _tree(root, closed)
     ignored = {path for path in tree if any(is_ignored(path, pattern) for pattern in ignore)}
     used = _accounted(root, listing, [path for path in tree if path not in ignored])
@@ -52,24 +62,32 @@ def leftovers(root: Path, listing: Listing, ignore: Sequence[str] = ()) -> tuple
     idle = [p for p in ignore if not any(is_ignored(path, p) for path in (*tree, *closed))]
     return (
         *_wrapped(root, used),
-        *_unmatched(root, units, listing.patterns),
+        *_unmatched(root, units, listing.patterns, endings),
         *_closed(root, [path for path in closed if not any(is_ignored(path, pattern) for pattern in ignore)]),
         *_dead_links(root, units),
-        *_other_formats(root, units),
-        *_other_kinds(root, units),
+        *_other_formats(root, units, endings),
+        *_other_kinds(root, units, endings),
         *(Finding("note", "-", str(root), f"ignore names {pattern!r}, which nothing matches") for pattern in idle),
     )
 
 
-def volumes_below(root: Path) -> list[PurePosixPath]:
-    """All NIfTI files below ``root`` by name, relative to it."""
-    return [path for path in _tree(root) if without_ending(path.name) is not None]
+def asked_for(patterns: Iterable[str]) -> tuple[str, ...]:
+    """The endings of formats of ITK with which ``patterns`` end."""
+    return tuple(dict.fromkeys(PurePosixPath(text).suffix.lower() for text in patterns if is_itk(Path(text))))
 
 
-def foreign_formats(root: Path) -> str:
-    """One clause about volumes below ``root`` in formats that are not read; empty where there are none."""
-    suffixes = Counter(filter(None, map(foreign_suffix, _tree(root))))
-    return _converted(suffixes) if suffixes else ""
+def volumes_below(root: Path, endings: Sequence[str] = ENDINGS) -> list[PurePosixPath]:
+    """All files below ``root`` that are, by one of the ``endings``, volumes, relative to it."""
+    return [path for path in _tree(root) if without_ending(path.name, endings) is not None]
+
+
+def foreign_formats(root: Path, endings: Sequence[str] = ENDINGS, *, by_patterns: bool = True) -> str:
+    """One clause about volumes below ``root`` in other formats than ``endings``; empty where there are none.
+
+    ``by_patterns`` tells whether patterns could ask for them.
+    """
+    suffixes = Counter(suffix for path in _tree(root) if (suffix := foreign_suffix(path)) not in ("", *endings))
+    return _converted(suffixes, by_patterns=by_patterns) if suffixes else ""
 
 
 def _tree(root: Path, closed: list[PurePosixPath] | None = None) -> list[PurePosixPath]:
@@ -142,17 +160,17 @@ def _units(paths: Sequence[PurePosixPath], accounted: Iterable[PurePosixPath]) -
     return [_Unit(path, [path] != files, tuple(files)) for path, files in gathered.items()]
 
 
-def _unmatched(root: Path, units: Iterable[_Unit], patterns: Sequence[str]) -> list[Finding]:
+def _unmatched(root: Path, units: Iterable[_Unit], patterns: Sequence[str], endings: Sequence[str]) -> list[Finding]:
     """A finding for all folders with volumes, and one for all volumes, that are nearest to the same pattern."""
     groups: dict[tuple[bool, str], list[_Unit]] = defaultdict(list)
     for unit in units:
-        if unit.volume is not None:
-            groups[unit.is_folder, _nearest(unit.volume, patterns)].append(unit)
+        if (volume := unit.volume(endings)) is not None:
+            groups[unit.is_folder, _nearest(volume, patterns)].append(unit)
     findings = []
     for (is_folder, near), same in groups.items():
         kind = _counted(len(same), "folder" if is_folder else "file")
         verb, them = ("matches", "it") if len(same) == 1 else ("match", "them")
-        what = f"{kind} {verb} no pattern: {_listed([str(unit.path) for unit in same])}"
+        what = f"{kind} {verb} no pattern: {_listed([unit.path for unit in same])}"
         what += f"; the nearest pattern is {near}" if near else ""
         lost = " (a case may be lost)" if is_folder else ""
         what += f"{lost}; rename {them}, or name {them} under ignore in medsweep.yaml"
@@ -167,26 +185,20 @@ def _is_dead_link(root: Path, path: PurePosixPath) -> bool:
 
 
 def _closed(root: Path, folders: Sequence[PurePosixPath]) -> list[Finding]:
-    if not folders:
-        return []
-    names = _listed([str(path) for path in folders])
     what = (
-        f"{_counted(len(folders), 'folder')} may not be read: {names} (a case may be lost); mend the permissions, or "
-        "write the name under ignore in medsweep.yaml"
+        f"{_counted(len(folders), 'folder')} may not be read: {_listed(folders)} (a case may be lost); mend the "
+        f"permissions, {OR_IGNORE}"
     )
-    return [Finding("warning", "-", str(root / folders[0]), what)]
+    return [Finding("warning", "-", str(root / first), what) for first in folders[:1]]
 
 
 def _dead_links(root: Path, units: Iterable[_Unit]) -> list[Finding]:
     links = [path for unit in units for path in unit.files if _is_dead_link(root, path)]
-    if not links:
-        return []
-    names = _listed([str(path) for path in links])
     what = (
-        f"{_counted(len(links), 'link')} to what is not there: {names} (a case may be lost); bring what is meant, or "
-        "write the name under ignore in medsweep.yaml"
+        f"{_counted(len(links), 'link')} to what is not there: {_listed(links)} (a case may be lost); bring what is "
+        f"meant, {OR_IGNORE}"
     )
-    return [Finding("warning", "-", str(root / links[0]), what)]
+    return [Finding("warning", "-", str(root / first), what) for first in links[:1]]
 
 
 def _nearest(path: PurePosixPath, patterns: Sequence[str]) -> str:
@@ -215,30 +227,30 @@ def _wrapped(root: Path, used: Iterable[PurePosixPath]) -> list[Finding]:
     return [Finding("note", "-", str(root / inside[0]), what)]
 
 
-def _other_formats(root: Path, units: Iterable[_Unit]) -> list[Finding]:
-    files = [file for unit in units for file in unit.files if foreign_suffix(file)]
+def _other_formats(root: Path, units: Iterable[_Unit], endings: Sequence[str]) -> list[Finding]:
+    files = [file for unit in units for file in unit.files if foreign_suffix(file) not in ("", *endings)]
     if not files:
         return []
     what = _converted(Counter(map(foreign_suffix, files)))
     return [Finding("warning", "-", str(root / files[0]), what)]
 
 
-def _converted(suffixes: Counter[str]) -> str:
+def _converted(suffixes: Counter[str], *, by_patterns: bool = True) -> str:
     total = _counted(sum(suffixes.values()), "file")
     verb = "are" if sum(suffixes.values()) > 1 else "is"
     first = {(suffix in DICOM, suffix in PACKED): suffix for suffix, _ in reversed(suffixes.most_common())}
-    ways = [how_to_convert(first[kind]).replace(" it ", " them ") for kind in sorted(first)]
+    ways = [how_to_convert(first[k], by_patterns=by_patterns).replace(" it ", " them ") for k in sorted(first)]
     there = f"{total} of other formats {verb} there ({_by_suffix(suffixes)}), which {verb} not read"
     return f"{there}; {', or '.join(ways)}"
 
 
-def _other_kinds(root: Path, units: Iterable[_Unit]) -> list[Finding]:
+def _other_kinds(root: Path, units: Iterable[_Unit], endings: Sequence[str]) -> list[Finding]:
     """One note that counts what is no volume of any format, by ending, and empty folders."""
     files = [
         file
         for unit in units
         for file in unit.files
-        if without_ending(file.name) is None and not foreign_suffix(file) and not _is_dead_link(root, file)
+        if without_ending(file.name, endings) is None and not foreign_suffix(file) and not _is_dead_link(root, file)
     ]
     if not files:
         return []
@@ -253,9 +265,9 @@ def _by_suffix(suffixes: Counter[str]) -> str:
     return ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common())
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[object]) -> str:
     more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(str, names[:NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _counted(number: int, word: str) -> str:

@@ -83,10 +83,12 @@ def test_another_body_part_is_named(medsweep: Medsweep, folder: Path, tmp_path: 
     noise = np.random.default_rng(0).lognormal(sigma=2, size=(*image.shape[:3], 2)).astype(np.float32)
     (tmp_path / "odd").mkdir()
     nib.Nifti1Image(noise, image.affine @ np.diag([1, 1, 5, 1])).to_filename(tmp_path / "odd" / "carl.nii.gz")
+    (tmp_path / "odd" / "dora.mha").touch()
     where = ["--store", folder / "store", "--on", tmp_path / "odd", "--out", tmp_path / "out", "--ensemble", "all"]
     ended = medsweep("predict", folder / "micro.yaml", *where)
     assert ended.exit_code == 0, ended.output
     assert "warning, carl: 160 mm from feet to head, where the patients of the sweep have 32 to 32 mm" in ended.stderr
+    assert "1 file of other formats is there (1 .mha), which is not read" in ended.stderr
     assert "times as far from the middle of the sweep's patients" in ended.stderr
     assert pd.read_csv(tmp_path / "out" / "volumes.csv")["remarks"].str.contains("feet to head").all()
     assert (tmp_path / "out" / "control" / "all-folds-and-seeds" / "carl.nii.gz").is_file()
@@ -101,6 +103,8 @@ def test_what_cannot_be_predicted_is_named(medsweep: Medsweep, folder: Path, tmp
         (["--on", folder / "new", "--arm", "b-sg count=5"], "did you mean 'b-sg count=4'?"),
         (["--on", folder / "new", "--ensemble", "fold"], "--ensemble 'fold' is none; did you mean 'folds'?"),
         (["--on", folder / "new", "--device", "gpu"], "--device 'gpu' is none; write cpu or cuda"),
+        (["--on", folder / "new", "--device", "cuda:x"], "--device 'cuda:x' is none; write cpu or cuda"),
+        (["--on", folder / "new", "--device", "cuda:99"], "--device cuda:99: torch finds"),
         (["--ensemble", "folds"], "are for patients without labels; give --on FOLDER"),
     ]:
         ended = medsweep(*words, *more)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from helpers.decathlon_folder import save
-from helpers.ignoring_cohort import STORED, prepared, written
+from helpers.decathlon_folder import cohort, save
+from helpers.ignoring_cohort import LABELS, SIDE, STORED, prepared, written
 from medsweep.data.check import check
 from medsweep.data.ignored import IGNORED
 from medsweep.data.preview import draw, fullest_slices, overlay
@@ -60,6 +60,20 @@ def test_rows_are_of_whole_slices_unless_parts_are_asked_for(slices):
     assert slices.rows(slices.patients, partly_labelled=True).tolist() == [0, *range(2, 18)]
     assert slices.rows(["p_1"], foreground_only=True, partly_labelled=True).tolist() == [2, 3, 4]
     assert slices.slices_per_patient(["p_1", "p_3"]) == 3
+
+
+def test_padding_makes_no_slice_one_that_somebody_labelled(tmp_path):
+    volumes = {}
+    for number in (1, 2):
+        image = np.random.default_rng(number).normal(100, 20, (SIDE, SIDE - 6, 4)).astype(np.float32)
+        labels = np.zeros(image.shape, np.uint8)
+        labels[4:9, 3:6] = 1
+        labels[:, :, 1], labels[:5, :, 2] = STORED, STORED
+        volumes[f"p_{number}"] = (image, labels)
+    slices = prepared(tmp_path, cohort(tmp_path / "data", volumes, labels=LABELS))
+    assert slices.index["ignored"].tolist() == [0, 160, 50, 0] * 2
+    assert slices.rows(slices.patients, partly_labelled=True).tolist() == [0, 2, 3, 4, 6, 7]
+    assert slices.rows(slices.patients).tolist() == [0, 3, 4, 7]
 
 
 def test_the_value_is_part_of_the_fingerprint_where_there_is_one(tmp_path):

@@ -210,3 +210,36 @@ def test_predictions_are_nifti_files_on_the_grid_of_the_label(tmp_path):
     image = nib.Nifti1Image(np.zeros(grid.shape, np.uint8), grid.affine)
     np.testing.assert_allclose(image.affine, nib.load(nii).affine, atol=1e-5)
     assert (grid.sform_code, grid.qform_code) == (1, 1)
+
+
+def test_what_no_pattern_matches_is_told_as_of_nifti_files(tmp_path):
+    root = tmp_path / "data"
+    description = described(root, ".mha")
+    (root / "p3" / "img.mha").rename(root / "p3" / "imgg.mha")
+    lost, note = list_cases("mine", root, description=description).findings
+    assert (lost.severity, lost.case, lost.what) == ("error", "p3", "img.mha is missing")
+    assert note.what == (
+        "1 file matches no pattern: p3/imgg.mha; the nearest pattern is {id}/img.mha; rename it, or name it under "
+        "ignore in medsweep.yaml"
+    )
+    wrong = description.model_copy(update={"modalities": {"T1": "{id}-img.mha"}, "mask": "{id}-seg.mha"})
+    told = r"none of 6 NIfTI and .mha files in .* matches {id}-img.mha, {id}-seg.mha; mend the patterns or data.root"
+    with pytest.raises(UserError, match=told):
+        list_cases("mine", root, description=wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "what"),
+    [
+        ("img.mha", "../.git/annex/objects/x", "img.mha is a link, and the file that it points to is not there: git a"),
+        ("img.mha.part", None, "img.mha.part is there: is it a download that was not finished?"),
+        ("img.nrrd", None, "img.nrrd is there: convert it with SimpleITK"),
+    ],
+)
+def test_what_stands_in_the_place_of_a_missing_file_is_told(tmp_path, name, target, what):
+    description = described(tmp_path / "data", ".mha")
+    place = tmp_path / "data" / "p2"
+    (place / "img.mha").unlink()
+    (place / name).symlink_to(target) if target else (place / name).touch()
+    lost = list_cases("mine", tmp_path / "data", description=description).findings[0]
+    assert (lost.case, lost.what.startswith(f"img.mha is missing; {what}")) == ("p2", True), lost.what

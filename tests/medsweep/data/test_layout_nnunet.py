@@ -58,6 +58,8 @@ def test_the_ignore_label_is_no_class_and_is_told(tmp_path):
 def test_a_region_has_no_ignored_voxels_and_their_value_needs_room(tmp_path):
     with pytest.raises(UserError, match=r"a region with 2, which is 'ignore'; take it out there"):
         cases(raw(tmp_path / "a", "a", labels={"background": 0, "liver": 1, "all": [1, 2], "ignore": 2}))
+    with pytest.raises(UserError, match=r"gives 'ignore' the values \[2, 3\]; give it one"):
+        cases(raw(tmp_path / "d", "a", labels={"background": 0, "liver": 1, "ignore": [2, 3]}))
     many = {"background": 0, **{f"organ {value}": value for value in range(1, 256)}}
     assert len(cases(raw(tmp_path / "b", "a", labels=many)).classes) == 256
     with pytest.raises(UserError, match="must be 2 to 255 different names"):

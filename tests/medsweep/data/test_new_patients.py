@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.decathlon_folder import save, touch
-from medsweep.data.new_patients import find_patients
+from medsweep.data.new_patients import PatientFiles, find_patients, read_patient
 from medsweep.errors import UserError
 
 BRATS = ("flair", "t1", "t1ce", "t2")
@@ -34,6 +34,9 @@ def test_modalities_are_told_by_names_and_numbers(tmp_path: Path, names: list[st
         (["b_0000.nii.gz", "a_0000.nii.gz"], ["a", "b"]),
         (["case_0000.nii.gz", "case_0001.nii.gz"], ["case_0000", "case_0001"]),
         (["sub/p7.nii"], ["p7"]),
+        (["a/mri.nii.gz", "b/MRI.nii"], ["a", "b"]),
+        (["a_MRI.nii.gz", "b.nii.gz"], ["a", "b"]),
+        (["__MACOSX/x.nii.gz", "p.nii.gz/anything.nii"], ["anything"]),
     ],
 )
 def test_a_file_is_a_patient_where_there_is_one_modality(tmp_path: Path, names: list[str], ids: list[str]) -> None:
@@ -59,3 +62,25 @@ def test_what_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "odd" / "p_seg.nii.gz", np.zeros((3, 3, 3), np.uint8))
     with pytest.raises(UserError, match=r"p_seg.nii.gz says no modality .*end its name with one of flair, t1"):
         find_patients(tmp_path / "odd", BRATS)
+
+
+def test_linked_folders_are_looked_into_and_other_formats_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "far/p1/MRI.nii.gz", "odd/p2.mha")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "p1").symlink_to(tmp_path / "far" / "p1")
+    assert [patient.id for patient in find_patients(tmp_path / "new", ("MRI",))] == ["p1"]
+    told = r"no NIfTI file .* 1 file of other formats is there \(1 .mha\), which is not read; .* keeps the geometry$"
+    with pytest.raises(UserError, match=told):
+        find_patients(tmp_path / "odd", ("MRI",))
+
+
+def test_grids_are_compared_over_the_whole_volume_however_it_is_stored(tmp_path: Path) -> None:
+    affine = np.eye(4)[[2, 0, 1, 3]]
+    volume = np.random.default_rng(0).random((4, 5, 60), np.float32)
+    first = save(tmp_path / "a.nii", volume, affine)
+    turned = affine.copy()
+    turned[1, 2] = 0.004  # a quarter of a voxel at the far end of the longest axis
+    second = save(tmp_path / "b.nii", volume, turned)
+    with pytest.raises(UserError, match=r"do not lie on one grid \(0.24 voxels apart\)"):
+        read_patient(PatientFiles("p", (first, second), ("T1", "T2")))
+    assert len(read_patient(PatientFiles("p", (first, first), ("T1", "T2"))).volumes) == 2

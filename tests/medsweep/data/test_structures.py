@@ -115,6 +115,7 @@ def test_a_channel_of_a_4d_image_is_chosen(tmp_path):
         ({"mask": "{id}.nii[1]", "classes": {"x": 1}}, "a channel is one structure: give each a name"),
         ({"mask": {"background": "{id}.nii[0]"}}, "the background is what no structure covers"),
         ({"mask": {"a": "{id}.nii[0]", "b": "{id}.nii[0]"}}, "stands twice"),
+        ({"mask": MASKS, "ignored_label": 9}, "ignored_label is a value of a mask with all classes; remove it"),
         ({"mask": {"a": "x.nii"}}, "a file pattern holds"),
     ],
 )
