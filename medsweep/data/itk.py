@@ -21,7 +21,14 @@ from medsweep.errors import UserError
 ANY_WRAPPER: Final = zlib.MAX_WBITS | 32
 """For ``zlib``: a gzip or a zlib stream, whichever it is."""
 
+WHERE_IN_ITK: Final = re.compile(r".*ERROR:|\w+\(0x[0-9a-f]+\):", re.DOTALL)
+"""Beginnings of ITK's messages that differ from run to run."""
+
+MOST_AXES: Final = 7
+"""As in NIfTI files; MetaImage heads that state more than ITK has room for end the whole process."""
+
 LPS_TO_RAS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
+INTEGER: Final = re.compile(r"-?\d+$")
 MILLIMETRES: Final = {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}
 
 
@@ -34,6 +41,7 @@ def read_grid(path: Path, modalities: int = 1, channel: int | None = None) -> Gr
         UserError: no such file, without orientation, on a sheared grid, or a wrong number of axes.
     """
     head = read_head(path)
+    _refuse_many_axes(path, head)
     _refuse_unknown_space(path, head)
     reader = _reader(path)
     _itk(path, reader.ReadImageInformation)
@@ -83,7 +91,7 @@ def _itk(path: Path, work: Any) -> Any:
     try:
         return work()
     except RuntimeError as error:
-        reason = " ".join(str(error).rpartition("ITK ERROR:")[2].split())
+        reason = " ".join(WHERE_IN_ITK.sub("", str(error)).split())
         raise UserError(f"{path} cannot be read by ITK ({reason[:200]}); {FETCH}") from None
 
 
@@ -96,6 +104,12 @@ def _dtype(path: Path, reader: Any) -> np.dtype[Any]:
         raise UserError(f"{path} holds voxels of type {pixel}; expected whole or real numbers")
     kind = {"unsigned integer": "uint", "signed integer": "int", "float": "float"}[match[2]]
     return np.dtype(f"{kind}{match[1]}")
+
+
+def _refuse_many_axes(path: Path, head: ItkHead) -> None:
+    axes = head.fields.get("ndims", "3")
+    if not (axes.isdecimal() and 1 <= int(axes) <= MOST_AXES):
+        raise UserError(f"{path} has a damaged header, it states {axes} axes; fetch the file again")
 
 
 def _refuse_unknown_space(path: Path, head: ItkHead) -> None:
@@ -118,9 +132,12 @@ def _refuse_damaged(path: Path, needed: int) -> None:
     head = read_head(path)
     if not head.data.is_file():
         raise UserError(f"{path} names the file {head.data.name} with its voxels, which is not there; bring it")
-    if head.packing not in ("raw", "packed") or {"line skip", "byte skip"} & head.fields.keys():
+    skipped = head.fields.get("byte skip", "0")
+    # ITK itself looks for the end of what lies behind skipped lines.
+    if head.packing not in ("raw", "packed") or head.fields.get("line skip", "0") != "0" or not INTEGER.match(skipped):
         return
     held = head.data.stat().st_size - head.offset if head.packing == "raw" else sum(map(len, _unpacked(head)))
+    held -= max(0, int(skipped))
     if held < needed:
         raise UserError(
             f"{head.data} ends too early: its header calls for {needed:,} bytes of voxels, it has {held:,}; {FETCH}"

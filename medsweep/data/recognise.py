@@ -125,10 +125,11 @@ def _is_mask(pattern: str) -> bool:
 
 def _patterns_of_sites(files: Sequence[PurePosixPath]) -> list[str]:
     """File patterns below the topmost folders, if these are sites; none where there are no such folders."""
-    sites = {file.parts[0] for file in files if len(file.parts) > 1}
-    if len(sites) < 2 or any(len(file.parts) < 2 for file in files):
+    inside = [file for file in files if len(file.parts) > 1]
+    # A few files above them, such as a template, are of no site.
+    if len({file.parts[0] for file in inside}) < 2 or 2 * len(inside) <= len(files):
         return []
-    return [f"{SITE}/{pattern}" for pattern in _patterns([PurePosixPath(*file.parts[1:]) for file in files])]
+    return [f"{SITE}/{pattern}" for pattern in _patterns([PurePosixPath(*file.parts[1:]) for file in inside])]
 
 
 def _patterns(files: Sequence[PurePosixPath]) -> list[str]:

@@ -108,6 +108,14 @@ def test_damage_is_found_that_itk_does_not_look_for(tmp_path):
             UserError, match="ends in the middle of its packed data" if packed_ else "ends too early: its"
         ):
             nifti.read_image(path)
+    for skip in (b"0", b"-1"):  # -1 lets ITK count from the end, whatever lies there
+        path = spoiled(
+            converted(tmp_path / "skip.nrrd", nii, packed=False),
+            lambda content, skip=skip: content.replace(b"encoding:", b"byte skip: " + skip + b"\nencoding:"),
+        )
+        np.testing.assert_array_equal(nifti.read_image(path).array, nifti.read_image(nii).array)
+        with pytest.raises(UserError, match="calls for 480 bytes of voxels, it has 440"):
+            nifti.read_image(spoiled(path, lambda content: content[:-40]))
     short = converted(tmp_path / "short.nrrd", nii)
     content = short.read_bytes().partition(b"\n\n")
     short.write_bytes(content[0] + b"\n\n" + gzip.compress(gzip.decompress(content[2])[:-8]))
@@ -131,6 +139,9 @@ def test_damage_is_found_that_itk_does_not_look_for(tmp_path):
         (".nrrd", lambda c: b"\x01" * 40, "is no NRRD file, it begins with"),
         (".nrrd", lambda c: re.sub(rb"directions: [(][^,]+,", b"directions: (1,", c), "sheared grid"),
         (".mha", lambda c: c.replace(b"DimSize = 6 5 4", b"DimSize = 6 5 9"), "ends too early|cannot be read"),
+        (".mha", lambda c: c.replace(b"NDims = 3", b"NDims = 99"), "has a damaged header, it states 99 axes"),
+        (".mha", lambda c: c.replace(b"NDims = 3", b"NDims = -1"), "has a damaged header, it states -1 axes"),
+        (".nrrd", lambda c: c.replace(b"sizes: 6", b"sizes: 0"), r"cannot be read by ITK \((?!.*(0x|SimpleITK-build))"),
         (".mha", lambda c: c.replace(b"MET_FLOAT", b"MET_WRONG"), "cannot be read by ITK|voxels of type"),
     ],
 )

@@ -130,7 +130,7 @@ def test_a_bids_dataset_without_sessions_and_with_masks_of_structures(tmp_path):
 
 def test_sites_with_the_same_names_are_told_from_cases(tmp_path):
     names = [f"{site}/{number:03}{part}.nii.gz" for site in "AB" for number in range(1, 5) for part in ("", "_seg")]
-    volumes(tmp_path, *names)
+    volumes(tmp_path, *names, "template.nii.gz")
     assert 'mask: "{site}/{id}_seg.nii.gz"' in draft(tmp_path)
     assert [case.id for case in read_by_draft(tmp_path).cases][:2] == ["A.001", "A.002"]
 
