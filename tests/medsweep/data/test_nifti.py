@@ -98,6 +98,14 @@ def test_what_to_do_about_refused_values_follows_from_the_values(tmp_path):
     labels[1, 1, 1] = np.inf
     with pytest.raises(UserError, match="write 0 where nothing is labelled"):
         nifti.read_labels(save(tmp_path / "y.nii", labels), VALUES, CLASSES)
+    scaled = save(tmp_path / "y.nii", np.eye(8, dtype=np.uint8)[:, :, None] * np.ones((1, 1, 8), np.uint8))
+    with scaled.open("r+b") as file:
+        file.seek(112)  # scl_slope and scl_inter
+        file.write(np.float32([0.996, 0]).tobytes())
+    with pytest.raises(
+        UserError, match=r"value 0.996 .*; scl_slope 0.996 makes them of whole numbers: write the mask as"
+    ):
+        nifti.read_labels(scaled, VALUES, CLASSES)
     image = save(tmp_path / "y.nii", np.arange(512, dtype=np.int16).reshape(labels.shape))
     with pytest.raises(UserError, match=r"and 499 more .*; so many are those of an image, is this the mask"):
         nifti.read_labels(image, VALUES, CLASSES)

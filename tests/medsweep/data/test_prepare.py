@@ -292,7 +292,9 @@ def test_files_that_changed_since_planning_stop_the_run(tmp_path):
     data = DataConfig(dataset="toy", root=str(root), resolution=24)
     config = PrepareConfig(**dict(data), source=inspect_source(data, tmp_path).fingerprint)
     save(root / "labelsTr" / "p_2.nii.gz", np.ones((20, 12, 5), np.uint8), RAS)
-    with pytest.raises(UserError, match="toy changed since the sweep was planned.*again, with --rehash if that does not help"):
+    with pytest.raises(
+        UserError, match=r"toy changed since the sweep was planned.*again, with --rehash if that does not help"
+    ):
         drain(run(config, {}, FakeTrial(tmp_path / "t")))
 
 
