@@ -113,7 +113,10 @@ def foreign_suffix(path: PurePath) -> str:
 
 
 def how_to_convert(suffix: str, *, by_patterns: bool = True) -> str:
-    """How a file of a format that is not read becomes one that is; or is read where patterns say what is."""
+    """How a file of a format that is not read becomes one that is.
+
+    ``by_patterns`` tells whether patterns could ask for the format itself.
+    """
     if suffix.lower() in DICOM:
         return "convert each series with dcm2niix -z y -o OUT FOLDER"
     if suffix.lower() in PACKED:

@@ -111,7 +111,7 @@ def _by_name(entry: dict[str, Any], path: Path) -> LabelTable:
     if ignored in parts:
         raise UserError(f"'labels' in {path} has a region with {ignored}, which is {IGNORE!r}; take it out there")
     named |= {value: f"label-{value}" for value in parts - set(named)}
-    classes = dict(sorted(named.items()))
+    classes = {value: named[value] for value in sorted(named, key=lambda value: (value != 0, value))}
     regions = {name: tuple(classes[value] for value in sorted(set(values) - {0})) for name, values in several.items()}
     return _table(classes, regions, ignored, path)
 

@@ -48,6 +48,11 @@ def test_regions_become_regions_and_a_value_that_only_they_name_a_class(tmp_path
     assert dict(listing.regions) == {"whole": ("label-1", "label-2", "enhancing"), "core": ("label-2", "enhancing")}
 
 
+def test_the_background_comes_first_whatever_the_values(tmp_path):
+    listing = cases(raw(tmp_path, "a", labels={"liver": 2, "bed": -1, "background": 0}))
+    assert (listing.classes, listing.values) == (("background", "bed", "liver"), {0: 0, -1: 1, 2: 2})
+
+
 def test_the_ignore_label_is_no_class_and_is_told(tmp_path):
     listing = cases(raw(tmp_path, "a", labels={"background": 0, "liver": 1, "ignore": 2}))
     assert (listing.classes, listing.values) == (("background", "liver"), {0: 0, 1: 1})
