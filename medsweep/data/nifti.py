@@ -196,7 +196,8 @@ def write_prediction(path: Path, labels_ZHW: NDArray[np.uint8], data: SliceSet, 
 
 def stored_labels(labels_ZHW: NDArray[np.uint8], data: SliceSet) -> NDArray[Any]:
     """The stored label value of each class index, the lowest where several count as one class."""
-    table = np.zeros(len(data.classes), np.min_scalar_type(max(data.values)))
+    least, most = (np.min_scalar_type(value) for value in (min(data.values), max(data.values)))
+    table = np.zeros(len(data.classes), np.promote_types(least, most))
     for value in sorted(data.values, reverse=True):
         table[data.values[value]] = value
     stored: NDArray[Any] = table[labels_ZHW]

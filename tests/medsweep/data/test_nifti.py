@@ -1,5 +1,7 @@
 """NIfTI reading: canonical axes, scaling, and the refusal of what would be read wrongly."""
 
+from types import SimpleNamespace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -265,6 +267,13 @@ def test_ignored_voxels_are_marked_and_other_values_refused(tmp_path):
     assert (found[1, 1, 1], found[2, 2, 2], np.count_nonzero(found)) == (IGNORED, VALUES[1], 2)
     with pytest.raises(UserError, match=r"undeclared label value 9 .*; declared are .*7: 'ignored'"):
         nifti.read_labels(path, VALUES, CLASSES, ignored=7)
+
+
+@pytest.mark.parametrize(("values", "dtype"), [((0, 4), np.uint8), ((0, -1), np.int16), ((0, 300), np.uint16)])
+def test_predictions_have_the_stored_values_whatever_they_are(values, dtype):
+    data = SimpleNamespace(classes=CLASSES[:2], values={value: index for index, value in enumerate(values)})
+    stored = nifti.stored_labels(np.array([[0, 1]], np.uint8), data)
+    assert (stored.tolist(), stored.dtype) == ([list(values)], dtype)
 
 
 def test_a_fourth_axis_is_refused_with_the_way_to_choose_a_channel(tmp_path):
