@@ -139,8 +139,8 @@ def trials_section(analysis: Analysis, context: ReportContext) -> Section:
     if context.store:
         store = shlex.join(["--store", context.store])
         text += (
-            " The command shows configuration, inputs and curves of one; with log for show it prints all that the "
-            "trial reported. A digest is the folder of the trial in the store; the patients' scores of each are in the "
+            " The command shows configuration, inputs and curves of a trial. Type log in place of show for all that it "
+            "reported. A digest is the folder of the trial in the store; the patients' scores of each are in the "
             f"results table under it. The first pairs of every pool: medsweep samples SWEEP {store}."
         )
     if context.wandb_project:

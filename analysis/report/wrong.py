@@ -47,7 +47,7 @@ def lost_trials(context: ReportContext) -> Table:
     head, caption = ("trial", "outcome", "message"), "Trials without a result."
     if context.store:
         where = shlex.join(["--store", context.store])
-        caption += f" All that one reported, with tracebacks: medsweep log and its digest, {where}."
+        caption += f" All that a trial reported, with tracebacks: medsweep log DIGEST {where}."
     return Table("lost-trials", caption, head, context.failures, frozenset({0, 1, 2}))
 
 

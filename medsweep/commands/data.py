@@ -174,7 +174,7 @@ def export_fold(  # noqa: PLR0917
     if nnunet is not None:
         raw = export_raw(prepared, chosen, out, nnunet)
         typer.echo(f"{len(raw.train)} training and {len(raw.test)} test cases of fold {fold}: {raw.folder}")
-        typer.echo(f"nnUNetv2_train {nnunet} 2d all, predict imagesTs, and give medsweep score the predictions")
+        typer.echo(f"train with nnUNetv2_train {nnunet} 2d all, predict imagesTs, and give these to medsweep score")
         return 0
     slices, patients = export(prepared, chosen, out, volumes=volumes)
     typer.echo(f"{slices} slices of the {len(patients)} training patients of fold {fold}: {out}")

@@ -1,6 +1,5 @@
 """``medsweep results``, ``analyse``, ``predict`` and ``best``: what is made of published trials. They run none."""
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from medsweep.commands.options import STORE_URL, AsJson, ResultsPath, StoreUrl, SweepPath
-from medsweep.commands.typed import command_line
+from medsweep.commands.typed import command_line, typed
 from medsweep.errors import UserError
 from medsweep.store.location import Location, location
 
@@ -194,11 +193,10 @@ def score(  # noqa: PLR0917
     for path in written:
         typer.echo(path)
     rules, control = opened.sweep.analysis, next(arm.name for arm in opened.plan.arms if arm.is_control)
-    told = ["medsweep", "analyse", str(written[0]), "--control", control, "--primary", rules.primary]
-    told += ["--margin", f"{rules.margin:g}"]
+    words = ["--control", control, "--primary", rules.primary, "--margin", f"{rules.margin:g}"]
     if len(rows.drop_duplicates(["fold", "seed"])) < len(opened.plan.replicates):
-        told += ["--missing", "complete-cases"]
-    typer.echo(shlex.join(told))
+        words += ["--missing", "complete-cases"]
+    typer.echo(typed("analyse", written[0], *words))
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from medsweep.commands import sweeps
-from medsweep.commands.options import STORE, STORE_URL, ResultsPath, StorePath, StoreUrl
+from medsweep.commands.options import STORE, STORE_URL, ResultsPath, StorePath, StoreUrl, WandbMode
 from medsweep.commands.typed import typed
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.errors import UserError, nearest
@@ -44,10 +44,12 @@ def new(
     """Look at your data and write a first sweep file for it, with medsweep.yaml where the folder needs one."""
     from medsweep.study.new_sweep import name_of, sweep_text
 
+    if out is not None:
+        _require_new(out)
     found = _made_up(dataset) if root is None else _looked_at(root, dataset, store)
     path = out or Path(f"{name_of(found)}.yaml")
-    if path.exists():
-        raise UserError(f"{path} is there already, and nothing is overwritten; give another file by --out")
+    _require_new(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(sweep_text(found, size or ("gpu" if _has_gpu() else "cpu")), encoding="utf-8")
     typer.echo(f"wrote {path}: {found.patients} patients, {found.slices} slices that show a class")
     _tell_price(path, store)
@@ -62,15 +64,18 @@ def new(
 def demo(
     store: StoreUrl = STORE_URL,
     results: ResultsPath = None,
-    wandb: Annotated[
-        Literal["offline", "online", "disabled"] | None, typer.Option(help="W&B mode \\[offline unless logged in].")
-    ] = None,
+    wandb: WandbMode = None,
 ) -> int:
     """Run the sweep quickstart on a made-up cohort, minutes on two cores, and say what to type next."""
     code = sweeps.run(DEMO, store=store, results=results, wandb=wandb)
     if code == 0:
         typer.echo(f"your own data: {typed('new', '--root', 'DIR')}  writes a sweep for them")
     return code
+
+
+def _require_new(path: Path) -> None:
+    if path.exists():
+        raise UserError(f"{path} is there already, and nothing is overwritten; give another file by --out")
 
 
 def _made_up(dataset: str | None) -> "Found":

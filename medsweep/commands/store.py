@@ -1,7 +1,6 @@
 """``medsweep store``, ``gc`` and ``retry``: is the store sound, what may go, what is tried again."""
 
 import re
-import shlex
 import sys
 import time
 from collections import Counter
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medsweep.commands.options import STORE, STORE_URL, StorePath, StoreUrl, SweepPath
+from medsweep.commands.typed import typed
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from medsweep.store.collection import Waste
+    from medsweep.store.location import Location
     from medsweep.store.store import Store
 
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -36,11 +37,8 @@ def verify(
 
     from medsweep.store.collection import check_store, stages_named
     from medsweep.store.location import location
-    from medsweep.store.opening import open_store
 
-    opened = open_store(location(store), "read")
-    if set_aside:
-        opened = open_store(opened.location, "run")
+    opened = _existing(location(store), writes=set_aside)
     stages = stages_named(opened, stage)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -148,12 +146,9 @@ def retry(
 ) -> int:
     """Move what ended without a result to STORE/retried, so that the next run tries it again."""
     from medsweep.store.location import location
-    from medsweep.store.opening import open_store
     from medsweep.study.retry import retry_failed
 
-    where = location(store)
-    open_store(where, "read")
-    opened = open_store(where, "run")
+    opened = _existing(location(store), writes=True)
     trials = retry_failed(sweep, opened, outcome or ())
     if not trials:
         typer.echo(f"no trial of {sweep} ended without a result" + (f" as {' or '.join(outcome)}" if outcome else ""))
@@ -162,15 +157,16 @@ def retry(
     for (stage, ended, published), count in groups.items():
         what = f"set aside {count} published" if published else f"moved the notes on {count}"
         typer.echo(f"{what} {stage} trial(s) that ended as {ended}")
-    typer.echo(f"to try again: {shlex.join(['medsweep', 'run', str(sweep), '--store', str(store)])}")
+    typer.echo(f"to try again: {typed('run', sweep, '--store', store)}")
     return 0
 
 
-def _existing(root: Path, *, writes: bool) -> "Store":
-    from medsweep.store.store import Store
+def _existing(where: "Location", *, writes: bool) -> "Store":
+    """The store to work in if it ``writes``, and to read else. Raises UserError: there is none, or it takes nothing."""
+    from medsweep.store.opening import open_store
 
-    opened = Store.existing(root)
-    return Store.create(root) if writes else opened
+    opened = open_store(where, "read")
+    return open_store(where, "run") if writes else opened
 
 
 def _needed(sweeps: Sequence[Path], store: "Store") -> set[str]:

@@ -13,6 +13,7 @@ from medsweep.commands.options import (
     ResultsPath,
     StoreUrl,
     SweepPath,
+    WandbMode,
     require_folder,
 )
 from medsweep.commands.typed import command_line, typed
@@ -21,13 +22,35 @@ from medsweep.errors import UserError
 from medsweep.store.location import location
 from medsweep.store.store import DamagedError
 
-ASKED_HOURS: Final = 24.0
-"""Hours of work above which a run asks first."""
-
 if TYPE_CHECKING:
     from medsweep.execution.driver import Summary
     from medsweep.study.session import RunOptions, Session
     from medsweep.tracking.tracker import TrackingMode
+
+ASKED_HOURS: Final = 24.0
+"""Hours of work above which a run asks first."""
+
+RunnerName = Annotated[Literal["ray", "local"], typer.Option(help="Ray, or one trial after the other in this process.")]
+Address = Annotated[str | None, typer.Option(help="Address of a Ray cluster; without it one is started here.")]
+Cpus = Annotated[
+    int | None, typer.Option(min=1, help="CPUs of the Ray that is started \\[all that this process may use].")
+]
+Gpus = Annotated[int | None, typer.Option(min=0, help="GPUs of the Ray that is started \\[all that it sees].")]
+NodeMinutes = Annotated[
+    float | None,
+    typer.Option(min=0, help="Minutes for a cluster to bring its first node \\[20 with an autoscaler, else 0]."),
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="Start nothing more after the first trial that fails by itself.")
+]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(envvar="MEDSWEEP_CACHE", help="Folder on each node's own disk for copies of what trials read."),
+]
+QuietRun = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress and no verdicts, only failures and the report.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start more than a day of work without asking.")]
 
 
 def plan(
@@ -60,37 +83,17 @@ def run(  # noqa: PLR0917
     sweep: SweepPath,
     store: StoreUrl = STORE_URL,
     results: ResultsPath = None,
-    runner: Annotated[
-        Literal["ray", "local"], typer.Option(help="Ray, or one trial after the other in this process.")
-    ] = "ray",
-    address: Annotated[
-        str | None, typer.Option(help="Address of a Ray cluster; without it one is started here.")
-    ] = None,
-    cpus: Annotated[
-        int | None, typer.Option(min=1, help="CPUs of the Ray that is started \\[all that this process may use].")
-    ] = None,
-    gpus: Annotated[
-        int | None, typer.Option(min=0, help="GPUs of the Ray that is started \\[all that it sees].")
-    ] = None,
-    wait_for_nodes: Annotated[
-        float | None,
-        typer.Option(min=0, help="Minutes for a cluster to bring its first node \\[20 with an autoscaler, else 0]."),
-    ] = None,
-    wandb: Annotated[
-        Literal["offline", "online", "disabled"] | None, typer.Option(help="W&B mode \\[offline unless logged in].")
-    ] = None,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Start nothing more after the first trial that fails by itself.")
-    ] = False,
-    cache: Annotated[
-        Path | None,
-        typer.Option(envvar="MEDSWEEP_CACHE", help="Folder on each node's own disk for copies of what trials read."),
-    ] = None,
+    runner: RunnerName = "ray",
+    address: Address = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    wait_for_nodes: NodeMinutes = None,
+    wandb: WandbMode = None,
+    fail_fast: FailFast = False,
+    cache: CacheFolder = None,
     rehash: Rehash = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show no progress and no verdicts, only failures and the report.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start more than a day of work without asking.")] = False,
+    quiet: QuietRun = False,
+    yes: Yes = False,
 ) -> int:
     """Run what is missing, then make tables, statistics and report. Run again to go on after any interruption."""
     from medsweep.commands import views
@@ -98,14 +101,10 @@ def run(  # noqa: PLR0917
     from medsweep.study import session
 
     _refuse_misplaced(runner, address, cpus, gpus, wait_for_nodes)
-    held_in = location(store)
-    copies = cache_for(cache, held_in)
-    tracking = _tracking(wandb)
-    opened = session.open_sweep(sweep, held_in, to="run", rehash=rehash)
-    for line in opened.plan.data_warnings:
-        typer.echo(f"medsweep: warning, data: {line}", err=True)
-    for line in () if quiet else opened.notes:
-        typer.echo(f"medsweep: {line}", err=True)
+    where = location(store)
+    copies, tracking = cache_for(cache, where), _tracking(wandb)
+    opened = session.open_sweep(sweep, where, to="run", rehash=rehash)
+    _tell_notes(opened, quiet=quiet)
     require_folder(opened.folder(results), "results")
     _require_consent(opened, yes=yes)
     options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet, wait_for_nodes)
@@ -113,9 +112,6 @@ def run(  # noqa: PLR0917
     if not quiet or summary.exit_code != 0:
         views.stdout().print(views.summary_text(summary, retry=command_line()), soft_wrap=True)
     _tell_results(opened, summary, sweep, results, options)
-    if summary.ok and not quiet:
-        where = [] if results is None else ["--results", results]
-        typer.echo(f"next: {typed('open', sweep, *where)}  shows the report in a browser")
     return summary.exit_code
 
 
@@ -154,6 +150,14 @@ def _require_consent(opened: "Session", *, yes: bool) -> None:
         raise UserError("nothing was started; medsweep plan shows what the hours are for")
 
 
+def _tell_notes(opened: "Session", *, quiet: bool) -> None:
+    """What the check of the data warns of, and unless ``quiet`` what was chosen for the sweep or is not read."""
+    for line in opened.plan.data_warnings:
+        typer.echo(f"medsweep: warning, data: {line}", err=True)
+    for line in () if quiet else opened.notes:
+        typer.echo(f"medsweep: {line}", err=True)
+
+
 def _can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
@@ -161,7 +165,7 @@ def _can_ask() -> bool:
 def _tell_results(
     opened: "Session", summary: "Summary", sweep: Path, results: Path | None, options: "RunOptions"
 ) -> None:
-    """Make the report and the mirror of what ran.
+    """Make the report and the mirror of what ran, and say what to type next.
 
     Raises:
         UserError, DamagedError, OSError: all trials are there and no report can be made of them.
@@ -185,6 +189,9 @@ def _tell_results(
         _end_mirror(opened, sweep, folder, mirrored, tracking, quiet=quiet)
     if trouble is not None and summary.exit_code == 0:
         raise trouble
+    if summary.ok and not quiet:
+        where = [] if results is None else ["--results", results]
+        typer.echo(f"next: {typed('open', sweep, *where)}  shows the report in a browser")
 
 
 def _end_mirror(

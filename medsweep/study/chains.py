@@ -96,7 +96,7 @@ class Chains:
             inputs["pool"] = self._delivered(cell)
             if settings.segment.min_iou > 0:
                 inputs["scores"] = self._assess(cell, inputs["pool"], self._reference(cell))
-            if settings.assess.enabled or _memorises(settings):
+            if is_assessed(settings):
                 self.extras += self._assessments(cell, inputs["pool"])
         training = _segment(settings, cell.fold, cell.seed)
         network = builder.add("segment", training, inputs)
@@ -272,10 +272,13 @@ def _key_of(same: _Same) -> str:
     return canonical({"data": settings.data, "pipeline": pipeline, "families": families, "synthesise": dose_free})
 
 
-def _memorises(settings: Settings) -> bool:
-    """Whether the pool is from a diffusion model, which may learn a small set by heart, so it is always assessed."""
+def is_assessed(settings: Settings) -> bool:
+    """Whether a pool is assessed for the report: where asked for, and always one that a diffusion model made.
+
+    Such a model may learn a small set by heart.
+    """
     made_here = settings.synthesise.folder is None and not settings.treat.replaces_pool
-    return made_here and PIPELINES[settings.gan.pipeline].stepwise
+    return settings.assess.enabled or (made_here and PIPELINES[settings.gan.pipeline].stepwise)
 
 
 def fold_of(settings: Settings, replicate: Replicate) -> Fold:

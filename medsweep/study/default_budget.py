@@ -12,9 +12,10 @@ from typing import Any, Final
 from medsweep.data.source import DataSource
 from medsweep.study.stages import StudySweep
 from medsweep.sweep.file import write_level
+from medsweep.trainers.synthesis.pipelines import OUR_FAMILIES
 
-GENERATORS: Final = ("gan", "diffusion")
-"""Sections whose ``kimg`` is chosen."""
+GENERATORS: Final = tuple(OUR_FAMILIES)
+"""Sections whose ``kimg`` is chosen; what a package brings along has defaults of its own."""
 SLICES_PER_PATIENT = 20
 """Where nothing tells how many slices a patient has."""
 

@@ -41,7 +41,6 @@ class Found:
     """None makes up a cohort."""
     leave_out: Sequence[str] = ()
     """Cases that cannot be used."""
-    primary: str = "dice"
 
 
 def name_of(found: Found) -> str:
@@ -86,7 +85,7 @@ def sweep_text(found: Found, size: Size) -> str:
         )
     sections.append(
         "analysis:                             # fixed before anything is seen\n"
-        f"  primary: {found.primary}\n"
+        "  primary: dice\n"
         "  margin: 0.01                        # a difference in the primary that does not matter"
         + ("\n  seeds: paired                       # U-Nets of one seed begin alike in all arms" * (size == "demo"))
     )

@@ -1,5 +1,6 @@
 """A sweep as Python sees it: ``medsweep.open`` gives one, for notebooks and scripts."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -160,7 +161,7 @@ class OpenedSweep:
         checked(formats)
         self._session = self._open()
         folder = None if results is None else Path(results)
-        return self._session.report(folder, None, f"medsweep analyse {self.path} --store {self.store}", formats)[1]
+        return self._session.report(folder, None, self._command("analyse", self.path), formats)[1]
 
     def run(
         self,
@@ -191,6 +192,10 @@ class OpenedSweep:
         finally:
             self._session = self._open()
 
+    def _command(self, *words: object) -> str:
+        """A command on this store, as a shell reads it."""
+        return shlex.join(["medsweep", *map(str, words), "--store", str(self.store)])
+
     def _network(self, arm: str, fold: int, seed: int) -> tuple[str, PlannedTrial]:
         """The arm by its own name, and the trial of its network."""
         plan = self._session.plan
@@ -205,12 +210,12 @@ class OpenedSweep:
         if outcome is None:
             raise UserError(
                 f"{what} is not there yet ({place} is not published); call run() on the sweep, or type  "
-                f"medsweep run {self.path} --store {self.store}"
+                f"{self._command('run', self.path)}"
             )
         if outcome != COMPLETE:
             raise UserError(
                 f"{what} does not exist, since {place} was published as {outcome}; "
-                f"medsweep show {short(digest)} --store {self.store} tells why"
+                f"{self._command('show', short(digest))} tells why"
             )
         store.verify(trial.stage, digest)
         return store.output(trial.stage, digest)

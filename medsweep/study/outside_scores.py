@@ -117,6 +117,11 @@ def _require_unseen(path: Path, groups: Split, fold: Fold) -> None:
             f"{path}: fold {fold.index} tests or validates on {len(held_out)} patients that it was trained on, first "
             f"{held_out[0]!r}; train it on what medsweep data export-fold --fold {fold.index} writes"
         )
+    if not seen & {patient_of(case) for case in groups.train}:
+        raise UserError(
+            f"{path}: none of its {len(seen)} patients, first {min(seen)!r}, is in the training group of fold "
+            f"{fold.index}; write ids as the sweep has them, such as {patient_of(groups.train[0])!r}"
+        )
 
 
 def _filled(template: str, replicate: Replicate) -> str:

@@ -79,7 +79,8 @@ def predict_new(
     who is unlike those of the sweep, and of files of other formats, which are not read.
 
     Raises:
-        UserError: no such arm, a network is not published, or a patient's files lack a modality or cannot be read.
+        UserError: no such arm, none of its networks is published or one that a mean needs is not, or a patient's files
+            lack a modality or cannot be read.
     """
     _require_device(asked.device)
     groups = list(_groups(plan, store, find_arms(plan, arms), asked.ensemble))

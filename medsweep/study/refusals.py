@@ -7,6 +7,7 @@ from medsweep.data.source import DataSource
 from medsweep.errors import UserError, nearest
 from medsweep.metrics import REGION
 from medsweep.study.arm_infos import arm_infos
+from medsweep.study.chains import is_assessed
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.sweep.accumulation import check_accumulation
 from medsweep.sweep.arms import Arm
@@ -69,7 +70,7 @@ def _refuse_networks_without_layers(sweep: StudySweep, compared: Sequence[Arm[Se
     """Pools are assessed in the features of the control's network, and a diagnosis reads those of the arm's own."""
     judged = [arm for arm in compared if arm.settings.synthesise.count > 0]
     looked_into = [arm for arm in judged if arm.settings.segment.snapshots > 0]
-    if any(arm.settings.assess.enabled or arm.settings.segment.min_iou > 0 for arm in judged):
+    if any(is_assessed(arm.settings) or arm.settings.segment.min_iou > 0 for arm in judged):
         looked_into += [arm for arm in compared if arm.is_control]
     for arm in looked_into:
         network, dotted = arm.settings.segment.network, "segment.network"

@@ -20,7 +20,6 @@ from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.diagnosis import config as diagnose_config
 from medsweep.trainers.diagnosis import diagnose
 from medsweep.trainers.diffusion.config import DiffusionSettings
-from medsweep.trainers.diffusion.train import DIFFUSION
 from medsweep.trainers.generators import GeneratorFamily
 from medsweep.trainers.scoring import score
 from medsweep.trainers.segmentation import config as segment_config
@@ -28,10 +27,9 @@ from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, Unit
 from medsweep.trainers.segmentation.networks import NETWORKS, SegmenterNetwork
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.train import STYLEGAN2
 from medsweep.trainers.synthesis import from_files
 from medsweep.trainers.synthesis import synthesise as synthesis
-from medsweep.trainers.synthesis.pipelines import FAMILIES, PIPELINES, ROLES, PipelineName
+from medsweep.trainers.synthesis.pipelines import FAMILIES, OUR_FAMILIES, PIPELINES, ROLES, PipelineName
 from medsweep.trial import Stage
 from medsweep.validation import explain
 
@@ -152,11 +150,14 @@ def with_packages(
     Raises:
         UserError: there is such a section, or a setting has no default.
     """
-    found = [("generator family", "stage", name, family.settings) for name, family in families.items()]
-    found = [one for one in found if families[one[2]] not in (STYLEGAN2, DIFFUSION)]
-    found += [("network", "entry point", name, one.settings) for name, one in networks.items() if one.settings]
+    brought = [
+        ("generator family", "stage", name, family.settings)
+        for name, family in families.items()
+        if family is not OUR_FAMILIES.get(name)
+    ]
+    brought += [("network", "entry point", name, each.settings) for name, each in networks.items() if each.settings]
     more: dict[str, Any] = {}
-    for what, named_by, name, settings in found:
+    for what, named_by, name, settings in brought:
         if name in ours.model_fields or name in more:
             raise UserError(f"a {what} is called {name!r}, as a section of sweep files is; rename its {named_by}")
         try:

@@ -275,14 +275,16 @@ def _mended(spec: Any, name: str) -> Any:
     number = 0
 
     def walk(value: Any) -> Any:
+        """The mended copy of a part of the spec; ids are counted from the inside out."""
         nonlocal number
         if isinstance(value, list):
             return [walk(item) for item in value]
         if isinstance(value, dict):
             mended = {key: walk(item) for key, item in value.items()}
-            for key in {"__id__", "id"} & set(mended):
-                number += 1
-                mended[key] = _drawn(f"{name}/{number}")
+            for key in ("__id__", "id"):  # a set would be walked in another order by each process
+                if key in mended:
+                    number += 1
+                    mended[key] = _drawn(f"{name}/{number}")
             return mended
         match = _NESTED.fullmatch(value) if isinstance(value, str) else None
         return f"{match[1]}{match[2]}.{match[3]}.value" if match else value

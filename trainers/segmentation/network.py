@@ -206,5 +206,6 @@ def no_layers(network: str) -> str:
     """Why nobody can look inside a network."""
     return (
         f"segment.network {network} names no layers whose features could be read (SegmenterNetwork.layers); name them, "
-        "or set assess.enabled to false, segment.min_iou to 0 and segment.snapshots to 0"
+        "or set assess.enabled to false, segment.min_iou to 0 and segment.snapshots to 0, without pools of diffusion "
+        "models, which are always assessed"
     )

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 else:
     PipelineName = Literal[tuple(PIPELINES)]
 
+OUR_FAMILIES: Final[Mapping[str, GeneratorFamily]] = families_of(OURS)
+"""The families of this project, whose sections every sweep file has."""
+
 FAMILIES: Final[Mapping[str, GeneratorFamily]] = families_of(PIPELINES)
 """The families that some pipeline reads, by the name of their stage."""
 

@@ -11,7 +11,7 @@ def test_trials_lead_to_show_log_and_samples(tmp_path: Path) -> None:
     analysis = eight_arm_analysis()
     told, trials = trials_section(analysis, context(tmp_path)).blocks
     (text,) = told.paragraphs
-    assert "with log for show it prints all that the trial reported" in text
+    assert "Type log in place of show for all that it reported." in text
     assert text.count("medsweep samples SWEEP --store 'my store'") == 1
     assert all(line.command.startswith("medsweep show ") for _, lines in trials.arms for line in lines if line.digest)
     (alone,) = trials_section(analysis, context(tmp_path, store="")).blocks[0].paragraphs
@@ -19,5 +19,5 @@ def test_trials_lead_to_show_log_and_samples(tmp_path: Path) -> None:
 
 
 def test_lost_trials_lead_to_their_tracebacks(tmp_path: Path) -> None:
-    assert "medsweep log and its digest, --store 'my store'" in lost_trials(context(tmp_path)).caption
+    assert "medsweep log DIGEST --store 'my store'" in lost_trials(context(tmp_path)).caption
     assert lost_trials(context(tmp_path, store="")).caption == "Trials without a result."

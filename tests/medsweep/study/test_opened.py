@@ -54,7 +54,7 @@ def test_a_sweep_tells_its_arms(opened: OpenedSweep) -> None:
 def test_results_are_the_table_of_the_command(opened: OpenedSweep) -> None:
     table = opened.results()
     assert set(table["arm"]) == set(opened.arms)
-    assert set(table["status"]) <= {"ok", "missed", "spurious", "empty-reference", "both-empty"}
+    assert set(table["status"]) <= {"ok", "missed", "empty-reference", "empty-both"}
 
 
 def test_a_pool_is_pairs_and_their_scores(opened: OpenedSweep) -> None:
