@@ -16,6 +16,7 @@ from medsweep.execution.plan_tasks import labels_of, tasks_of
 from medsweep.execution.runner import UNGUARDED, Guard, RoundResult, Runner, RunPolicy, holder
 from medsweep.execution.task import RunContext, Task
 from medsweep.stop_signals import stop_signals
+from medsweep.store.lease import LeaseHeldError
 from medsweep.store.opening import store_at
 from medsweep.store.store import DamagedError, Store
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial, decide
@@ -23,6 +24,8 @@ from medsweep.tracking.console import Observer
 from medsweep.trial import COMPLETE
 
 POLL_SECONDS = 2.0
+OPEN = (None, "blocked", LeaseHeldError.outcome)
+"""How a round leaves trials that it did not end."""
 ORPHAN_SECONDS = 300.0
 """Time that a worker gets to end which Ray has lost with its node, and which holds its trial all the same."""
 
@@ -198,6 +201,7 @@ def run_plan(
             state.stopped = _stopped_while_waiting(tasks, lost, store, observer, result.orphans)
             state.given_up |= _still_held(result.orphans, tasks, store)
         course.look()
+        _tell_of_others(tasks, result, course.decisions, observer)
     return _summary(course, time.monotonic() - begun)
 
 
@@ -238,7 +242,7 @@ def _account(tasks: list[Task], result: RoundResult, state: _RunState, store: St
             _account_probe(task, tasks, result, state)
             continue
         outcome = result.outcomes.get(task.digest)
-        if outcome in (None, "blocked", "lease-held"):
+        if outcome in OPEN:
             continue
         if store.has(task.stage, task.digest):
             state.ran[task.stage] += 1
@@ -251,10 +255,20 @@ def _account(tasks: list[Task], result: RoundResult, state: _RunState, store: St
             state.given_up[task.digest] = (outcome, message)
 
 
+def _tell_of_others(
+    tasks: list[Task], result: RoundResult, decisions: Mapping[str, Decision], observer: Observer
+) -> None:
+    """Tell how trials ended that this round left open and another driver has published."""
+    for task in tasks:
+        outcome = None if task.is_probe else decisions[task.digest].outcome
+        if outcome is not None and result.outcomes.get(task.digest) in OPEN:
+            observer.finished(task.digest, outcome, "by another worker")
+
+
 def _account_probe(probe: Task, tasks: list[Task], result: RoundResult, state: _RunState) -> None:
     """A shape whose memory could not be measured ends its trials as the probe ended."""
     outcome = result.outcomes.get(probe.digest)
-    if outcome in (None, "blocked", "lease-held", COMPLETE, DamagedError.outcome):
+    if outcome in OPEN or outcome in (COMPLETE, DamagedError.outcome):
         return
     message = f"measuring its memory: {result.messages.get(probe.digest, '')}"
     state.given_up |= {task.digest: (outcome, message) for task in tasks if task.shape == probe.digest}
@@ -303,7 +317,7 @@ def _stopped_while_waiting(
 def _still_held(orphans: set[str], tasks: list[Task], store: Store) -> dict[str, tuple[str, str]]:
     """Trials whose workers neither end nor answer, which nobody but a person can free."""
     return {
-        task.digest: ("lease-held", f"{holder(task, store)} still holds it, but Ray has lost that worker")
+        task.digest: (LeaseHeldError.outcome, f"{holder(task, store)} still holds it, but Ray has lost that worker")
         for task in tasks
         if task.digest in orphans and store.leased(task.stage, task.digest)
     }

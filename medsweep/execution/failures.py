@@ -43,7 +43,7 @@ ADVICE: Mapping[str, str] = {
     "damaged-file": "the damaged trial is set aside and run again",
     "bad-input": "mend what the message names, then run the sweep again",
     "killed": "the worker died without a word (host memory, a lost node, a kill); run the sweep again",
-    "lease-held": "end that process or let it end, then run the sweep again",
+    LeaseHeldError.outcome: "end that process or let it end, then run the sweep again",
     BucketError.outcome: "see that the bucket answers, then run the sweep again; nothing finished is lost",
     "lease-lost": "another run took this trial over",
     "stalled": "the attempt note says where it hung; raise the stage's stall_minutes if it merely reports that rarely",
@@ -92,7 +92,7 @@ _BY_TYPE: Mapping[type[BaseException], str] = {
     BucketError: BucketError.outcome,
     UserError: "bad-input",
     LeaseLostError: "lease-lost",
-    LeaseHeldError: "lease-held",
+    LeaseHeldError: LeaseHeldError.outcome,
     MemoryError: "out-of-memory",
     StalledError: "stalled",
 }

@@ -18,6 +18,7 @@ from medsweep.execution.places import require_places, stated
 from medsweep.execution.task import RunContext, Task
 from medsweep.identity import short
 from medsweep.stop_signals import stop_signals
+from medsweep.store.lease import LeaseHeldError
 from medsweep.store.opening import store_at
 from medsweep.store.store import DamagedError, Store
 from medsweep.tracking.console import Observer
@@ -153,7 +154,8 @@ class Ledger:
         for closed in self.frontier.settle(task.digest, outcome):
             blocked = f"its input {task.stage} {short(task.digest)} ended as {outcome}"
             self.result.messages[closed] = blocked
-            self.observer.finished(closed, "blocked", blocked)
+            if outcome != LeaseHeldError.outcome:  # else both may yet be made, by whoever holds the input
+                self.observer.finished(closed, "blocked", blocked)
         self.result.outcomes = self.frontier.settled
         if not self._closed:
             self.frontier.add(self._policy.more(self.result))
@@ -188,7 +190,7 @@ class Ledger:
             return attempts[-1].outcome, attempts[-1].message
         if self._still_leased(task):
             self.result.orphans.add(task.digest)
-            return "lease-held", f"{holder(task, self.store)} is at this trial"
+            return LeaseHeldError.outcome, f"{holder(task, self.store)} is at this trial"
         return lost
 
     def _published(self, task: Task) -> tuple[str, str] | None:

@@ -23,6 +23,8 @@ WATCH_SECONDS = 2.5 * BEAT_SECONDS
 class LeaseHeldError(Exception):
     """Another living worker holds the lease."""
 
+    outcome = "lease-held"
+
 
 class LeaseLostError(Exception):
     """Another worker took the lease over while this one was out of touch; nothing of ours may be published."""

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from medsweep.store.lease import LeaseHeldError
+
 SETTLED = frozenset({"complete", "pruned"})
 """Outcomes that count as done; every other outcome counts as failed."""
 
@@ -108,10 +110,10 @@ class SweepProgress:
             trial.first = trial.first or trial.last
 
     def finished(self, digest: str, outcome: str, now: float) -> None:
-        """A trial ends, whether it had started or was given up before."""
+        """A trial ends, whether it had started or was given up before; one that another worker holds is open again."""
         # One that was found damaged and is to be made again may be closed before its start was heard of.
         trial = self._trials.setdefault(digest, TrialRecord(digest=digest, stage="", hours=0.0))
-        trial.state = "done" if outcome in SETTLED else "failed"
+        trial.state = "done" if outcome in SETTLED else "queued" if outcome == LeaseHeldError.outcome else "failed"
         trial.ended = now
 
     def trial(self, digest: str) -> TrialRecord:

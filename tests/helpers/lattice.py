@@ -1,11 +1,16 @@
 """A made-up study of causes: arms with planted costs, laws of their pools, and what networks were diagnosed with."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from medsweep.mechanism import CELLS, Mechanism
+from medsweep.analysis.records import Estimate
+from medsweep.analysis.study.mechanisms.causes import Costs
+from medsweep.analysis.study.mechanisms.laws import LAWS, Delivery, Dose
+from medsweep.mechanism import CAUSES, CELLS, Cause, Mechanism
 
 ARMS = Mechanism(
     explain="gan",
@@ -21,6 +26,8 @@ LAWS_OF = {
     "variety": {"law_vendi_share": 0.3},
 }
 """What a cause makes of a law; without it all are 0, and the Vendi share 1."""
+STEPS = ("new to images", "images to gan")
+"""Of the ladder."""
 CLEAN = {"law_bias_px": 0.0, "law_random_px": 0.0, "law_look": 0.05, "law_vendi_share": 1.0}
 
 
@@ -133,3 +140,40 @@ def _rows(rng: np.random.Generator, boundary: float, *, opposed: bool) -> list[t
         rows.append(("100", f"{name}batch_norm_kl", "encoder.0.norm", "pool", near(0.4)))
         rows.append(("100", f"{name}batch_norm_running_kl", "encoder.0.norm", "held-out", near(0.1)))
     return rows
+
+
+def cost(value: float, half: float = 0.004) -> Estimate:
+    """A cost whose interval goes ``half`` to either side."""
+    return Estimate(value, half / 2, 20.0, 0.01, value - half, value + half, 0.95)
+
+
+def costs(labels: float = 0.05, look: float = 0.0, variety: float = 0.0, half: float = 0.004, **changes: Any) -> Costs:
+    """Costs that add up, but for ``changes`` of the record."""
+    by_cause = {cause: cost(value, half) for cause, value in zip(CAUSES, (labels, look, variety), strict=True)}
+    total = labels + look + variety
+    record = Costs(
+        levels={"harm": cost(total / 2), "shortfall": cost(total), "net cost": cost(total / 2)},
+        ladder={step: cost(total / 2) for step in STEPS},
+        shares=by_cause,
+        added=by_cause,
+        removed=by_cause,
+        joint={cell: cost(sum(by_cause[one].value for one in on), half) for cell, on in CELLS.items() if len(on) > 1},
+        interactions={cell: cost(0.0) for cell, on in CELLS.items() if len(on) == 2},
+        unexplained=cost(0.0),
+        one_run=False,
+        runs=5,
+    )
+    return replace(record, **changes)
+
+
+def delivery(missing: tuple[str, ...] = (), nothing: Collection[Cause] = (), **wrong: float) -> Delivery:
+    """Delivered in full, but for ``CELL__LAW``; the explained arm has 1 of every law, and new real slices have 0.
+
+    Of the laws of causes that the pool has ``nothing`` of, all have 1.
+    """
+    doses = []
+    for cell, on in CELLS.items():
+        for law in LAWS:
+            value = wrong.get(f"{cell}__{law.column}", float(law.cause in {*on, *nothing}))
+            doses.append(Dose(cell, law.column, law.cause, float(law.cause in nothing), 1.0, value, 5))
+    return Delivery(tuple(doses), missing)

@@ -6,6 +6,7 @@ History is kept by line number. The client asks how many lines there are and goe
 import gzip
 import hashlib
 import json
+import os
 import re
 import sys
 import threading
@@ -17,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
 
 ENTITY = "lab"
 KEY = "c0ffee00" * 5
@@ -89,6 +92,19 @@ def wandb_server() -> Iterator[Served]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def logged_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A running server to which this process is logged in. No other setting of W&B is left, and nothing may break."""
+    # The last one is where the client that runs already listens.
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
+        monkeypatch.delenv(name)
+    with wandb_server() as served:
+        monkeypatch.setenv("WANDB_BASE_URL", served.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield served
+        assert served.errors == []
 
 
 class _Server(ThreadingHTTPServer):

@@ -1,4 +1,4 @@
-"""What the tests of stores and of commands start from."""
+"""What the tests of stores, of commands and of W&B start from."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.commanding import Medsweep
+from helpers.wandb_server import Served, logged_in
 from medsweep.cli import app
 from medsweep.store.store import Store
 
@@ -30,3 +31,9 @@ def medsweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Medsweep:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    with logged_in(monkeypatch) as served:
+        yield served

@@ -60,6 +60,20 @@ def test_a_folder_that_nothing_describes_gets_a_description_first(
     assert opened.sweep.base.data.resolution == 32
 
 
+def test_a_file_is_never_overwritten_which_is_said_before_anything_is_read_and_gets_its_folder(
+    medsweep: Medsweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = plain_folder(tmp_path / "hips")
+    (tmp_path / "mine.yaml").write_text("mine")
+    told = medsweep("new", "--root", root, "--size", "cpu", "--out", "mine.yaml")
+    assert (told.exit_code, "mine.yaml is there already" in told.output) == (2, True)
+    assert not (root / "medsweep.yaml").exists(), "nothing was read or written"
+    told = medsweep("new", "--dataset", next(iter(DATASETS)), "--size", "cpu", "--out", "sweeps/mine.yaml")
+    assert told.exit_code == 0, told.output
+    assert (tmp_path / "sweeps" / "mine.yaml").is_file()
+
+
 @pytest.mark.parametrize("size", ["demo", "cpu", "gpu"])
 @pytest.mark.parametrize(("patients", "slices", "side"), [(4, 9, 17), (8, 80, 64), (369, 25_000, 240)])
 def test_every_size_is_a_valid_sweep(tmp_path: Path, size: str, patients: int, slices: int, side: int) -> None:

@@ -149,6 +149,9 @@ def test_what_cannot_be_scored_is_named_in_one_line(copy: Path, predicted: Calla
         return str(told.output)
 
     assert "fold 1 tests or validates on" in refused(fitted="fold-0")
+    (copy / "strangers").mkdir()
+    (copy / "strangers" / "fold.json").write_text('{"train": ["case_01", "case_02"]}')
+    assert "none of its 2 patients, first 'case_01', is in the training group of fold 0" in refused(fitted="strangers")
     assert "'control' is an arm of micro" in refused(name="control")
     assert "cannot be a file name" in refused(name="a/b")
     assert "write {fold} into FOLDER" in refused(folder="fold-0-seed-0")

@@ -15,7 +15,7 @@ from medsweep.execution import driver
 from medsweep.execution.driver import run_plan
 from medsweep.execution.runner import Ledger, LocalRunner, RoundResult, RunPolicy
 from medsweep.execution.task import RunContext, Task
-from medsweep.store.lease import LEASE
+from medsweep.store.lease import LEASE, LeaseHeldError
 from medsweep.store.store import Store
 from medsweep.tracking.console import Observer
 
@@ -63,6 +63,27 @@ class Losing(LocalRunner):
             result.messages |= ledger.result.messages
         result.orphans |= ledger.result.orphans
         return result
+
+
+class Beaten(LocalRunner):
+    """Finds that another driver is at the first trials, which publishes all of them in the meantime."""
+
+    def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
+        super().run(tasks, context, Observer(), RunPolicy())
+        ledger = Ledger(tasks, Store(context.store), observer, policy)
+        first = next(task for task in tasks if task.stage == "grow")
+        ledger._published = lambda task: None  # type: ignore[method-assign]
+        ledger.heard(first.digest, LeaseHeldError.outcome, "held by another")
+        ledger.settle(first)
+        return ledger.result
+
+
+def test_what_another_driver_has_made_has_not_failed(tmp_path: Path) -> None:
+    notebook = Notebook()
+    plan = long_plan(tmp_path / "log", pause=0.0)
+    assert run_plan(plan, context_of(tmp_path / "store"), Beaten(), notebook).ok
+    assert dict(notebook.ends) == dict.fromkeys(plan.trials, "complete")
+    assert {outcome for _, outcome in notebook.ends} == {"lease-held", "complete"}
 
 
 def test_it_is_named_and_given_up_and_the_rest_goes_on(

@@ -24,7 +24,7 @@ from helpers import troubled
 from helpers.micro import write_micro
 from helpers.wandb_content import published, require_same
 from helpers.wandb_runs import WrittenRun, read_runs, read_table
-from helpers.wandb_server import KEY, Served, wandb_server
+from helpers.wandb_server import KEY, Served
 from medsweep.cli import app
 from medsweep.files import sha256_of
 from medsweep.store.store import Store
@@ -257,16 +257,6 @@ def test_views_are_written_without_account_and_request(
     patients = open_sweep(mirrored.sweep, mirrored.store.root, to="read").plan.patients
     assert not any(private in everything for private in (str(mirrored.folder), "/secret", *patients))
     assert callers == []
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    with wandb_server() as served:
-        monkeypatch.setenv("WANDB_BASE_URL", served.url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        monkeypatch.delenv("WANDB_MODE", raising=False)
-        yield served
-        assert served.errors == []
 
 
 def _push(mirrored: Mirrored, *more: str) -> Result:

@@ -93,3 +93,12 @@ def test_what_looks_inside_a_network_without_layers_is_refused(
         return
     with pytest.raises(UserError, match=r"micro.yaml:\d+: .*segment.network segresnet names no layers"):
         plan_sweep(sweep, Store.create(tmp_path / "store"))
+
+
+def test_a_pool_of_a_diffusion_model_needs_a_network_with_layers_whatever_is_assessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NETWORKS, "segresnet", replace(NETWORKS["segresnet"], layers=None))
+    asked = ("  segment: {", "  assess: {enabled: false}\n  segment: {network: segresnet, ")
+    with pytest.raises(UserError, match=r"names no layers.*pools of diffusion models, which are always assessed"):
+        plan_sweep(write_micro(tmp_path, asked, ("[b-sg, mc-sg]", "[b-dm]")), Store.create(tmp_path / "store"))

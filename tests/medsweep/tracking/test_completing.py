@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.wandb_server import KEY, Served, ServedRun, wandb_server
+from helpers.wandb_server import Served, ServedRun
 from medsweep.files import sha256_of
 from medsweep.tracking import client
 from medsweep.tracking.mirror import Mirror
@@ -28,15 +27,9 @@ NAME = run_id("gan", DIGEST)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
-        monkeypatch.delenv(name)
-    with wandb_server() as served:
-        monkeypatch.setenv("WANDB_BASE_URL", served.url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        yield served
-        client._tear_down()
-        assert served.errors == []
+def server(server: Served) -> Iterator[Served]:
+    yield server
+    client._tear_down()
 
 
 @pytest.fixture

@@ -232,6 +232,15 @@ def chain():
     return SweepProgress(stages, 1)
 
 
+def test_a_trial_that_another_worker_holds_has_not_failed():
+    board = chain()
+    board.started("g1", "gan", "", 0.0)
+    board.finished("g1", "lease-held", 1.0)
+    assert (board.stages()["gan"]["queued"], board.stages()["gan"]["failed"]) == (2, 0)
+    board.finished("g1", "complete", 2.0)
+    assert (board.stages()["gan"]["queued"], board.stages()["gan"]["done"]) == (1, 1)
+
+
 def test_what_waits_for_what():
     board = chain()
     assert waiting_lines(board) == ["waiting: 2 gan for a free place, 1 segment for a free place, 2 segment for gan"]

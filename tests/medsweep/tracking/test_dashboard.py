@@ -2,18 +2,17 @@
 
 import builtins
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.wandb_server import KEY, Served, ServedRun, wandb_server
+from helpers.wandb_server import Served, ServedRun
 from medsweep.errors import UserError
 from medsweep.tracking.dashboard import save_views, write_specs
 from medsweep.tracking.mirrored_run import MirroredRun, Picture, PlainTable, ReportRow
-from medsweep.tracking.views import Dashboard, report_of, varied, views_of
+from medsweep.tracking.views import Dashboard, _drawn, _mended, report_of, varied, views_of
 
 GOLDEN = Path(__file__).with_name("dashboard.json")
 """Specs without their ids. Made anew by deleting it and running this test, which then fails once."""
@@ -79,6 +78,15 @@ def test_the_specs_are_those_that_were_looked_at(about: Dashboard) -> None:
     assert found == json.loads(GOLDEN.read_text())
 
 
+def test_ids_follow_from_their_place_in_every_process() -> None:
+    first, second, third = (_drawn(f"view/{number}") for number in (1, 2, 3))
+    assert _mended({"id": 0, "inner": {"id": 0}, "__id__": 0}, "view") == {
+        "id": third,
+        "inner": {"id": first},
+        "__id__": second,
+    }
+
+
 def panels(spec: Any, section: str) -> list[dict[str, Any]]:
     sections = spec["section"]["panelBankConfig"]["sections"]
     return [panel["config"] for one in sections if one["name"] == section for panel in one["panels"]]
@@ -108,16 +116,6 @@ def test_the_control_is_the_baseline_and_reasons_are_told(about: Dashboard) -> N
     texts = [panel["value"] for panel in panels(specs["Health and cost"], "Outcomes")]
     assert "| segment | error | 1 |" in texts[0]
     assert "| segment r2 | error: a \\| b broken |" in texts[1]
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    with wandb_server() as served:
-        monkeypatch.setenv("WANDB_BASE_URL", served.url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        monkeypatch.delenv("WANDB_ENTITY", raising=False)
-        yield served
-        assert served.errors == []
 
 
 def test_views_are_made_once_and_then_updated(about: Dashboard, server: Served, tmp_path: Path) -> None:

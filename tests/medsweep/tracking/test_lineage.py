@@ -1,12 +1,11 @@
 """Edges between trials as artifacts of W&B that refer to the store."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.wandb_server import KEY, Served, ServedRun, wandb_server
+from helpers.wandb_server import Served, ServedRun
 from medsweep.tracking.client import environment
 from medsweep.tracking.lineage import content_digest, manifest_of, push_lineage
 from medsweep.tracking.mirror import INDEX, Mirror
@@ -23,14 +22,9 @@ RUNS = {
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    with wandb_server() as served:
-        monkeypatch.setenv("WANDB_BASE_URL", served.url)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        monkeypatch.delenv("WANDB_ENTITY", raising=False)
-        served.runs.update({("s", name): ServedRun() for name in RUNS})
-        yield served
-        assert served.errors == []
+def server(server: Served) -> Served:
+    server.runs.update({("s", name): ServedRun() for name in RUNS})
+    return server
 
 
 @pytest.fixture

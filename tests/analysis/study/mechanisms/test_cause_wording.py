@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.lattice import ARMS
+from helpers.lattice import ARMS, STEPS, cost, costs, delivery
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.mechanisms.cause_wording import NAMES, sentences
 from medsweep.analysis.study.mechanisms.causes import Costs, Outcome, Reason, decide
 from medsweep.analysis.study.mechanisms.instruments import Instruments
-from medsweep.analysis.study.mechanisms.laws import LAWS, Delivery, Dose
+from medsweep.analysis.study.mechanisms.laws import LAWS
 from medsweep.analysis.study.mechanisms.mechanism import QUESTIONS, MechanismStudy, questions
 from medsweep.analysis.study.mechanisms.portions import Portion, second_opinions
 from medsweep.mechanism import CAUSES, CELLS
@@ -23,30 +23,7 @@ from medsweep.metrics import SCORES
 
 DICE, MARGIN = SCORES["dice"], 0.01
 PAIRS = [cell for cell, on in CELLS.items() if len(on) == 2]
-STEPS = ("new to images", "images to gan")
 SECTION = ARMS.model_copy(update={"steps": {"labels": "gan", "look": "images"}})
-
-
-def cost(value, half=0.004):
-    return Estimate(value, half / 2, 20.0, 0.01, value - half, value + half, 0.95)
-
-
-def delivery(missing=(), nothing=(), **wrong):
-    """In full, but for ``CELL__LAW``; all have 1 of the laws of ``nothing``, and new real slices 0 of the others."""
-    doses = [
-        Dose(
-            cell,
-            law.column,
-            law.cause,
-            float(law.cause in nothing),
-            1.0,
-            wrong.get(f"{cell}__{law.column}", float(law.cause in {*on, *nothing})),
-            5,
-        )
-        for cell, on in CELLS.items()
-        for law in LAWS
-    ]
-    return Delivery(tuple(doses), missing)
 
 
 SEEN = Instruments(
@@ -57,24 +34,6 @@ SEEN = Instruments(
     auc_floor=(0.3, 0.7),
     vendi=0.3,
 )
-
-
-def costs(labels=0.05, look=0.0, variety=0.0, half=0.004, **changes):
-    by_cause = dict(zip(CAUSES, (cost(one, half) for one in (labels, look, variety)), strict=True))
-    total = labels + look + variety
-    found = Costs(
-        levels={"harm": cost(total / 2), "shortfall": cost(total), "net cost": cost(total / 2)},
-        ladder={STEPS[0]: cost(total / 2), STEPS[1]: cost(total / 2)},
-        shares=by_cause,
-        added=by_cause,
-        removed=by_cause,
-        joint={cell: cost(sum(by_cause[one].value for one in on), half) for cell, on in CELLS.items() if len(on) > 1},
-        interactions={cell: cost(0.0) for cell in PAIRS},
-        unexplained=cost(0.0),
-        one_run=False,
-        runs=5,
-    )
-    return replace(found, **changes)
 
 
 def study_of(found, doses=None, seen=Instruments(), portions=None):  # noqa: B008

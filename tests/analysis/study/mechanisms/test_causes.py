@@ -4,57 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from medsweep.analysis.records import Estimate
-from medsweep.analysis.study.mechanisms.causes import Costs, Outcome, Reason, decide
+from helpers.lattice import cost, costs, delivery
+from medsweep.analysis.study.mechanisms.causes import Outcome, Reason, decide
 from medsweep.analysis.study.mechanisms.instruments import Instruments
-from medsweep.analysis.study.mechanisms.laws import LAWS, Delivery, Dose
-from medsweep.mechanism import CELLS
 
 MARGIN = 0.01
-
-
-def cost(value, half=0.004):
-    return Estimate(value, half / 2, 20.0, 0.01, value - half, value + half, 0.95)
-
-
-def costs(labels=0.05, look=0.0, variety=0.0, half=0.004):
-    by_cause = {"labels": labels, "look": look, "variety": variety}
-    shares = {cause: cost(value, half) for cause, value in by_cause.items()}
-    total = labels + look + variety
-    return Costs(
-        levels={"harm": cost(total / 2), "shortfall": cost(total), "net cost": cost(total / 2)},
-        ladder={},
-        shares=shares,
-        added=shares,
-        removed=shares,
-        joint={cell: cost(sum(by_cause[one] for one in on), half) for cell, on in CELLS.items() if len(on) > 1},
-        interactions={cell: cost(0.0) for cell, on in CELLS.items() if len(on) == 2},
-        unexplained=cost(0.0),
-        one_run=False,
-        runs=5,
-    )
-
-
-def doses(missing=(), nothing=(), **wrong):
-    """Delivered in full, but for ``cell__law=dose``; the explained arm has 1 of every law that is always measured.
-
-    New real slices have 0, but 1 of the causes of which there is ``nothing`` to deliver.
-    """
-    found = [
-        Dose(
-            cell,
-            law.column,
-            law.cause,
-            float(law.cause in nothing),
-            1.0,
-            wrong.get(f"{cell}__{law.column}", float(law.cause in {*on, *nothing})),
-            5,
-        )
-        for cell, on in CELLS.items()
-        for law in LAWS
-        if law.always
-    ]
-    return Delivery(tuple(found), missing)
 
 
 SEEN = Instruments(
@@ -74,7 +28,7 @@ def finding(verdict, *causes):
 
 
 def test_a_delivered_and_visible_cause_is_named_alone():
-    verdict = decide(costs(), doses(), SEEN, MARGIN)
+    verdict = decide(costs(), delivery(), SEEN, MARGIN)
     assert verdict.outcome is Outcome.NAMED
     labels = finding(verdict, "labels")
     assert labels.named
@@ -86,12 +40,12 @@ def test_a_delivered_and_visible_cause_is_named_alone():
 
 
 def test_three_causes_are_all_named():
-    verdict = decide(costs(0.02, 0.02, 0.02), doses(), SEEN, MARGIN)
+    verdict = decide(costs(0.02, 0.02, 0.02), delivery(), SEEN, MARGIN)
     assert [one.named for one in verdict.findings] == [True] * 3
 
 
 def test_nothing_is_attributed_where_no_cost_is_shown():
-    verdict = decide(replace(costs(), levels={"harm": cost(0.001), "shortfall": cost(0.003)}), doses(), SEEN, MARGIN)
+    verdict = decide(replace(costs(), levels={"harm": cost(0.001), "shortfall": cost(0.003)}), delivery(), SEEN, MARGIN)
     assert verdict.outcome is Outcome.NOTHING
     assert not verdict.findings
 
@@ -100,16 +54,16 @@ def test_nothing_is_attributed_where_no_cost_is_shown():
     ("given", "dose", "seen", "reason"),
     [
         (costs(), None, SEEN, Reason.DOSES_NOT_MEASURED),
-        (costs(), doses(missing=("law_look of all three",)), SEEN, Reason.DOSES_NOT_MEASURED),
-        (costs(), doses(labels__law_bias_px=0.63), SEEN, Reason.DOSES_NOT_DELIVERED),
-        (costs(), doses(labels__law_look=0.48), SEEN, Reason.JOINT),
-        (costs(), doses(), Instruments(), Reason.NO_INSTRUMENT),
-        (costs(), doses(), replace(SEEN, judges_differ=True), Reason.JUDGE),
-        (costs(), doses(), replace(SEEN, bias=cost(0.0, 0.2)), Reason.NOT_VISIBLE),
-        (costs(), doses(), replace(SEEN, late_pool_cosine=cost(0.88, 0.1)), Reason.NOT_VISIBLE),
+        (costs(), delivery(missing=("law_look of all three",)), SEEN, Reason.DOSES_NOT_MEASURED),
+        (costs(), delivery(labels__law_bias_px=0.63), SEEN, Reason.DOSES_NOT_DELIVERED),
+        (costs(), delivery(labels__law_look=0.48), SEEN, Reason.JOINT),
+        (costs(), delivery(), Instruments(), Reason.NO_INSTRUMENT),
+        (costs(), delivery(), replace(SEEN, judges_differ=True), Reason.JUDGE),
+        (costs(), delivery(), replace(SEEN, bias=cost(0.0, 0.2)), Reason.NOT_VISIBLE),
+        (costs(), delivery(), replace(SEEN, late_pool_cosine=cost(0.88, 0.1)), Reason.NOT_VISIBLE),
         (
             replace(costs(), levels={"harm": cost(0.02), "shortfall": cost(0.003)}),
-            doses(),
+            delivery(),
             SEEN,
             Reason.NO_SHORTFALL,
         ),
@@ -123,52 +77,54 @@ def test_each_thing_that_stands_against_a_name_is_told(given, dose, seen, reason
 
 
 def test_causes_that_move_each_other_have_one_joint_share():
-    verdict = decide(costs(0.0, 0.01, 0.03), doses(look__law_vendi_share=0.5), SEEN, MARGIN)
+    verdict = decide(costs(0.0, 0.01, 0.03), delivery(look__law_vendi_share=0.5), SEEN, MARGIN)
     assert finding(verdict, "look", "variety").share.value == pytest.approx(0.04)
     assert [(one.cell, one.law, one.share) for one in verdict.confounded] == [("look", "law_vendi_share", 0.5)]
     assert finding(verdict, "labels")
 
 
 def test_a_dose_short_of_its_size_is_told_with_the_share():
-    found = finding(decide(costs(), doses(labels__law_bias_px=0.63), SEEN, MARGIN), "labels").dose
+    found = finding(decide(costs(), delivery(labels__law_bias_px=0.63), SEEN, MARGIN), "labels").dose
     assert found is not None
     assert (found.law, found.share) == ("law_bias_px", 0.63)
 
 
 def test_an_open_interval_asks_for_more_seeds():
-    verdict = decide(costs(look=0.005, half=0.02), doses(), SEEN, MARGIN)
+    verdict = decide(costs(look=0.005, half=0.02), delivery(), SEEN, MARGIN)
     look = finding(verdict, "look")
     assert look.reasons == (Reason.TOO_WIDE,)
     assert look.seeds_needed == 20
 
 
 def test_more_seeds_are_not_asked_for_what_the_pool_has_nothing_of():
-    verdict = decide(costs(look=0.005, half=0.02), doses(nothing=("look",)), SEEN, MARGIN)
+    verdict = decide(costs(look=0.005, half=0.02), delivery(nothing=("look",)), SEEN, MARGIN)
     look = finding(verdict, "look")
     assert look.reasons == (Reason.NOTHING_THERE,)
     assert look.seeds_needed is None
     assert verdict.cannot_tell == (Reason.NOTHING_THERE, Reason.TOO_WIDE)
     # an interval that is inside the margin leaves nothing to tell
-    assert finding(decide(costs(), doses(nothing=("look",)), SEEN, MARGIN), "look").reasons == ()
+    assert finding(decide(costs(), delivery(nothing=("look",)), SEEN, MARGIN), "look").reasons == ()
 
 
 def test_joint_causes_are_in_the_pool_where_one_of_them_is():
     moved = {"look__law_vendi_share": 0.5}
     for absent, expected in ((("look",), False), (("look", "variety"), True)):
-        joint = finding(decide(costs(0.0, 0.01, 0.03), doses(nothing=absent, **moved), SEEN, MARGIN), "look", "variety")
+        joint = finding(
+            decide(costs(0.0, 0.01, 0.03), delivery(nothing=absent, **moved), SEEN, MARGIN), "look", "variety"
+        )
         assert Reason.JOINT in joint.reasons
         assert (Reason.NOTHING_THERE in joint.reasons) is expected
 
 
 def test_one_run_and_no_left_out_patients_and_no_lattice_have_their_names():
-    assert decide(replace(costs(), one_run=True), doses(), SEEN, MARGIN).cannot_tell == (Reason.ONE_RUN,)
+    assert decide(replace(costs(), one_run=True), delivery(), SEEN, MARGIN).cannot_tell == (Reason.ONE_RUN,)
     bare = replace(costs(), shares={}, levels={"harm": cost(0.05)})
     assert decide(bare, None, Instruments(), MARGIN).cannot_tell == (Reason.NO_CEILING, Reason.NO_LATTICE)
 
 
 def test_causes_that_mask_each_other_are_told():
     masked = replace(costs(), interactions={"labels + look": cost(0.03), "look + variety": cost(0.001)})
-    assert decide(masked, doses(), SEEN, MARGIN).masked == ("labels + look",)
+    assert decide(masked, delivery(), SEEN, MARGIN).masked == ("labels + look",)
 
 
 def test_look_and_variety_are_seen_by_their_own_instruments():
