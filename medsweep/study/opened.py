@@ -104,9 +104,6 @@ class OpenedSweep:
         Raises:
             UserError: nothing was run yet.
         """
-        for digest, trial in self._session.plan.trials.items():
-            if trial.stage == "prepare":
-                self._output(digest, "the table of results")
         return self._session.tables()
 
     def slices(self, arm: str | None = None, fold: int = 0, seed: int = 0) -> "SliceSet":

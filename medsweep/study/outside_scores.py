@@ -19,7 +19,7 @@ from medsweep.store.store import Store
 from medsweep.study.nnunet_fold import ENDING, file_stem
 from medsweep.study.patients import of_patients
 from medsweep.study.stages import Settings
-from medsweep.study.tables import KEYS, MEASURED, cut_of
+from medsweep.study.tables import KEYS, MEASURED, cut_of, require_prepared
 from medsweep.sweep.arms import Replicate
 from medsweep.sweep.plan import Plan
 from medsweep.trainers.scoring.score import rows_of
@@ -43,8 +43,9 @@ def score_outside(plan: Plan[Settings], store: Store, dataset: str, asked: Outsi
     """Rows of the tidy table for the predictions, one run per fold, or per fold and seed where ``{seed}`` is named.
 
     Raises:
-        UserError: the name is that of an arm, a file is missing or does not fit its patient, or the segmenter was
-            fitted on a patient of the fold's test or validation group, or on nobody of the training group.
+        UserError: nothing is prepared yet, the name is that of an arm, a file is missing or does not fit its patient,
+            or the segmenter was fitted on a patient of the fold's test or validation group, or on nobody of the
+            training group.
     """
     if Path(asked.name).name != asked.name or asked.name.startswith("."):
         raise UserError(f"--name {asked.name!r} cannot be a file name; write it without /")
@@ -55,7 +56,7 @@ def score_outside(plan: Plan[Settings], store: Store, dataset: str, asked: Outsi
     frames = []
     for replicate in _replicates(plan.replicates, asked):
         trial = plan.trials[plan.leaves[control, replicate]]
-        prepared = trial.inputs["prepare"]
+        prepared = require_prepared(plan, store, trial)
         store.verify("prepare", prepared)
         slices = SliceSet.open(store.output("prepare", prepared))
         groups = split(slices.patients, cut_of(trial))

@@ -142,12 +142,7 @@ def _scores(store: Store, stage: str, leaf: str, name: str) -> pd.DataFrame:
 
 def _unmeasured(plan: Plan, store: Store, leaf: str, status: str) -> pd.DataFrame:
     trial = plan.trials[leaf]
-    prepared = trial.inputs["prepare"]
-    if store.outcome("prepare", prepared) != COMPLETE:
-        raise UserError(
-            f"the data of {plan.sweep} are not prepared yet, so there is nothing to tabulate; run the sweep first"
-        )
-    slices = SliceSet.open(store.output("prepare", prepared))
+    slices = SliceSet.open(store.output("prepare", require_prepared(plan, store, trial)))
     structures = [(name, "") for name in slices.classes[1:]] + [(name, REGION) for name in slices.regions]
     rows = [
         {"patient": patient, "class": name, "metric": f"{prefix}{metric}", "value": float("nan"), "status": status}
@@ -156,6 +151,14 @@ def _unmeasured(plan: Plan, store: Store, leaf: str, status: str) -> pd.DataFram
         for metric in STRUCTURE_METRICS
     ]
     return pd.DataFrame(rows).assign(**dict.fromkeys(MEASURED)).astype(MEASURED)
+
+
+def require_prepared(plan: Plan, store: Store, trial: PlannedTrial) -> str:
+    """The digest of the prepared slices that a trial reads. Raises UserError: they are not there yet."""
+    prepared = trial.inputs["prepare"]
+    if store.outcome("prepare", prepared) != COMPLETE:
+        raise UserError(f"the data of {plan.sweep} are not prepared yet; medsweep run first")
+    return prepared
 
 
 def cut_of(trial: PlannedTrial) -> Fold:

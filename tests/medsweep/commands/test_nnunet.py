@@ -135,6 +135,25 @@ def test_predictions_from_outside_are_scored_like_those_of_our_networks(
     assert "nnunet" in (copy / "both" / "report.html").read_text()
 
 
+def test_nothing_is_scored_before_the_sweep_has_run(medsweep: Medsweep, copy: Path) -> None:
+    where = (
+        copy / "micro.yaml",
+        copy / "nowhere",
+        "--store",
+        copy / "new",
+        "--name",
+        "nnunet",
+        "--fitted-on",
+        "f.json",
+    )
+    assert medsweep("plan", copy / "micro.yaml", "--store", copy / "new").exit_code == 0
+    told = medsweep("score", *where)
+    assert (told.exit_code, told.output) == (
+        2,
+        "medsweep: the data of micro are not prepared yet; medsweep run first\n",
+    )
+
+
 def spoil(path: Path, change: Callable[[nib.Nifti1Image], nib.Nifti1Image]) -> None:
     image = nib.load(path)
     image = nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine)

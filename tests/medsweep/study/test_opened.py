@@ -28,6 +28,8 @@ def opened(folder: Path) -> OpenedSweep:
     sweep = medsweep.open(write_micro(folder), store=folder / "store")
     with pytest.raises(UserError, match=r"is not there yet .*call run\(\) on the sweep, or type  medsweep run"):
         sweep.network("mc-sg count=4")
+    with pytest.raises(UserError, match="the data of micro are not prepared yet; medsweep run first"):
+        sweep.results()
     assert sweep.run(runner="local", quiet=True).ok
     return sweep
 
