@@ -90,8 +90,8 @@ def _made_up(dataset: str | None) -> "Found":
         )
     name = canonical_name(dataset)
     if name not in DATASETS:
-        known = f"{name} is known, and no cohort can be made up for it" if name in CATALOGUE else f"no {dataset!r}"
-        raise UserError(f"{known}; give its folder by --root DIR, or one of these: {nearest(name, DATASETS)}")
+        text = f"no cohort can be made up for {dataset!r}, so give its folder by --root DIR"
+        raise UserError(f"{text}; {nearest(name, DATASETS)}")
     side = CATALOGUE[name].resolution if name in CATALOGUE else 64
     return Found(name, MADE_UP, slices_of(PhantomConfig(patients=MADE_UP), name), side)
 

@@ -102,7 +102,10 @@ def test_a_known_dataset_is_made_up(
     ("words", "told"),
     [
         ((), "give your data by --root DIR, or a name of medsweep data list by --dataset NAME"),
-        (("--dataset", "brats"), "no 'brats'; give its folder by --root DIR, or one of these: did you mean 'brats20'?"),
+        (
+            ("--dataset", "brats"),
+            "no cohort can be made up for 'brats', so give its folder by --root DIR; did you mean 'brats20'?",
+        ),
         (("--root", "nowhere"), "no folder nowhere"),
         (("--root", "empty"), "nothing tells how to read empty, and its names do not tell which files are masks"),
         (("--root", "few"), "few has 3 patient(s) that can be used, and a sweep needs 4"),
