@@ -38,7 +38,7 @@ class DataSection(DataConfig):
     """``data:`` the dataset, its resolution, and how many training patients the study is allowed."""
 
     patients: int | None = Field(default=None, ge=1)
-    """Training patients per fold, drawn so that the 20 are among the 50; None takes all."""
+    """Training patients per fold. A smaller number is a part of a larger one; None takes all."""
 
 
 class GanSection(GanSettings):

@@ -192,7 +192,7 @@ class SweepFile(Config):
     search: SearchSection | None = None
     """Suggestions of Optuna, run beside the arms."""
     fixed: dict[str, Any] = Field(default={})
-    """Settings that every arm starts from, by section: gan, synthesise, treat, assess, segment."""
+    """Settings that every arm starts from, by section: gan, diffusion, synthesise, treat, assess, segment."""
     resources: dict[str, Resources] = Field(default={})
     """What a trial holds while it runs, by stage."""
     budget: Budget | None = None

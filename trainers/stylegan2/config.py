@@ -70,11 +70,11 @@ class GanSettings(Config):
     r1_gamma_mask_ratio: float = Field(default=100.0, gt=0)
     """How much more R1 weighs on mask channels (B-SG, M-SG) than on image channels."""
     r1_every_steps: int = Field(default=16, ge=1)
-    """R1, and R2 with it, are computed once in so many steps, and weigh as much more."""
+    """R1, and R2 with it, are computed once in so many steps, with a weight so many times as large."""
     path_length_weight: float | None = Field(default=None, ge=0)
     """Weight of the path length penalty of G; 0 switches it off."""
     path_length_every_steps: int = Field(default=4, ge=1)
-    """The path length penalty is computed once in so many steps, and weighs as much more."""
+    """The path length penalty is computed once in so many steps, with a weight so many times as large."""
     style_mixing: float = Field(default=0.9, ge=0, le=1)
     """Probability that the styles of a batch change to a second latent at a random layer."""
     ema_kimg: float | None = Field(default=None, gt=0)
