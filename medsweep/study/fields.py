@@ -10,12 +10,13 @@ from medsweep.study.stages import SCHEMA, STAGES
 from medsweep.sweep.file import SweepFile
 from medsweep.sweep.space import Range
 from medsweep.trainers.segmentation.networks import NETWORKS
+from medsweep.trainers.synthesis.pipelines import FAMILIES
 
 SETTINGS: Final = tuple(SCHEMA.settings.model_fields)
 """Sections of the file that stages read."""
 FROM_PLAN: Final[Mapping[str, tuple[str, ...]]] = {
     "data.patients": tuple(name for name in STAGES if name != "prepare"),
-    "gan.pipeline": ("gan", "diffusion", "synthesise"),
+    "gan.pipeline": (*FAMILIES, "synthesise"),
     "synthesise.count": ("synthesise", "import", "treat", "segment", "diagnose"),
     "synthesise.unit": ("synthesise", "import", "treat", "segment", "diagnose"),
     "synthesise.folder": ("import",),

@@ -47,13 +47,11 @@ def schedule(steps: int) -> list[float]:
     return [(high + index / (steps - 1) * (low - high)) ** BEND for index in range(steps)] + [0.0]
 
 
-def evaluations(steps: int) -> int:
-    """How often ``heun`` asks for D: twice in each step but the last."""
-    return 2 * steps - 1
-
-
 def heun(denoise: Denoise, numbers: Tensor, steps: int) -> Tensor:
-    """The sample that random numbers from N(0, 1) lead to by Heun's method, without any further noise (algorithm 1)."""
+    """The sample that random numbers from N(0, 1) lead to by Heun's method, without any further noise (algorithm 1).
+
+    D is asked twice in each step but the last, where it is asked once.
+    """
     levels = schedule(steps)
     x = numbers * levels[0]
 

@@ -86,6 +86,7 @@ DIFFUSION: Final = GeneratorFamily(
         divides=lambda config: config.batch_size,
         probe=probe,
         guessed_mib=20,
+        length="diffusion.kimg",
     ),
     settings=DiffusionSettings,
     resolve=resolve,

@@ -1,7 +1,5 @@
 """The diffusion stage: config, learning, parts of batches, sampling with and without masks, divergence."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ from medsweep.data.folds import Fold
 from medsweep.identity import digest_of
 from medsweep.trainers.diffusion.config import DiffusionConfig, DiffusionSettings, resolve
 from medsweep.trainers.diffusion.learner import DiffusionLearner
-from medsweep.trainers.diffusion.network import Denoiser, DenoiserArchitecture, build, macs
+from medsweep.trainers.diffusion.network import DenoiserArchitecture, build, macs
 from medsweep.trainers.diffusion.sampler import load_denoiser
 from medsweep.trainers.diffusion.train import DIFFUSION, probe, run
 from medsweep.trainers.generators import Sampling
@@ -61,6 +59,7 @@ def test_impossible_settings_are_refused():
 def test_a_price_follows_the_counted_network():
     small, wide = tiny("b-dm"), tiny("b-dm", width=16)
     assert macs(**dict(DenoiserArchitecture.of(wide, 1, 3))) > 3 * macs(**dict(DenoiserArchitecture.of(small, 1, 3)))
+    assert DIFFUSION.stage.length == "diffusion.kimg"
     assert DIFFUSION.stage.hours(tiny("b-dm", kimg=0.064)) == pytest.approx(2 * DIFFUSION.stage.hours(small))
     assert DIFFUSION.stage.hours(wide) > DIFFUSION.stage.hours(small)
 
@@ -135,7 +134,7 @@ def test_without_weight_a_mask_says_nothing(slices, tmp_path):
         assert np.allclose(first, second, atol=1e-5) is same
 
 
-def test_channels_are_scaled_to_the_spread_that_the_method_is_made_for(slices, tmp_path):
+def test_channels_are_scaled_to_the_spread_that_the_method_is_made_for(slices):
     learner = learner_of(slices, tiny("b-dm"))
     clean, _ = learner._slices(learner._data, torch.arange(len(learner._data)))
     torch.testing.assert_close(clean.mean(dim=(0, 2, 3)), torch.zeros(clean.shape[1]), atol=1e-3, rtol=0)
@@ -155,5 +154,3 @@ def test_the_network_is_that_of_its_seed_whatever_was_drawn_before():
     torch.rand(3)
     second = build(shape, 1)
     assert all(torch.equal(*pair) for pair in zip(first.parameters(), second.parameters(), strict=True))
-    assert isinstance(first, Denoiser)
-    assert json.loads(shape.model_dump_json())["width"] == 8
