@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,6 @@ class Sampling:
     """How much more the mask weighs than it did in training; 1 leaves it as it was."""
 
 
-@runtime_checkable
 class StepwiseGenerator(TrainedGenerator, Protocol):
     """A generator that comes to a sample in steps."""
 

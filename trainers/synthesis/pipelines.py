@@ -6,7 +6,7 @@ A package names its ``Pipeline`` by an entry point of the group ``medsweep.gener
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -67,6 +67,7 @@ def load_generators(
 
     Raises:
         UserError: a generator was fitted to other slices.
+        AttributeError: the generator of a family that says ``stepwise`` has no ``asked``.
     """
     generators = {role: family.load(inputs[role], device) for role, (family, _) in pipeline.generators.items()}
     prepared = (slices.resolution, len(slices.modalities), len(slices.classes))
@@ -77,6 +78,6 @@ def load_generators(
                 f"prepared slices have {prepared}; train it again on these slices"
             )
     return {
-        role: generator.asked(sampling) if isinstance(generator, StepwiseGenerator) else generator
-        for role, generator in generators.items()
+        role: cast(StepwiseGenerator, generators[role]).asked(sampling) if family.stepwise else generators[role]
+        for role, (family, _) in pipeline.generators.items()
     }

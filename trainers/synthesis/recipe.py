@@ -67,6 +67,16 @@ class Pipeline:
         """Whether a generator of it comes to a sample in steps."""
         return any(family.stepwise for family, _ in self.generators.values())
 
+    @property
+    def guided(self) -> bool:
+        """Whether such a generator is given masks, as those in the roles ``joint`` and ``mask`` never are."""
+        return any(family.stepwise for role, (family, _) in self.generators.items() if role not in ("joint", "mask"))
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a generator of it draws a latent, which can be kept near the mean."""
+        return any(not family.stepwise for family, _ in self.generators.values())
+
 
 def pairs(recipe: Recipe, first: int) -> PoolBatch:
     """One latent gives the pair."""
@@ -83,6 +93,7 @@ def masks_then_images(recipe: Recipe, first: int) -> PoolBatch:
 
 
 def images_for_real_masks(recipe: Recipe, first: int) -> PoolBatch:
+    """An image for each real mask."""
     labels = recipe.real_masks(range(first, first + BATCH))
     images, _ = recipe.sample("image", first, labels)
     return PoolBatch(_images(images), labels, None)

@@ -44,7 +44,7 @@ GPU_SECONDS_PER_SLICE = 0.02
 """With a GPU most of it is what the CPU does to masks; a guess until ``benchmarks/gpu.py`` measures it."""
 
 STEP_PASSES = 1.2
-"""What a step of a diffusion model costs, in passes through a generator that draws at once."""
+"""What a step of a diffusion model costs, in slices of one that draws at once, with all that is done to masks."""
 
 COMPARED = 512
 """Real masks, evenly spread, that generated ones are compared with."""
@@ -120,19 +120,18 @@ def sampling_fields(settings: SynthesiseSettings, pipeline: PipelineName) -> dic
     """All fields, neutral where ``pipeline`` does not read them.
 
     A pipeline that paints real masks has no generated masks to clean, the others have no real ones. Latents are drawn
-    towards their mean where no generator works in steps.
+    towards their mean by generators that do not work in steps.
     """
-    neutral = SynthesiseSettings()
-    paints_real_masks = PIPELINES[pipeline].paints_real_masks
+    neutral, made_by = SynthesiseSettings(), PIPELINES[pipeline]
+    paints_real_masks = made_by.paints_real_masks
     generated = neutral if paints_real_masks else settings
     real = settings if paints_real_masks else neutral
     cut = generated if "min-area" in generated.postprocess else neutral
     cleaning = {"postprocess": generated.postprocess, "min_area_px": cut.min_area_px}
-    stepwise = PIPELINES[pipeline].stepwise
     drawing = {
-        "truncation": (neutral if stepwise else settings).truncation,
-        "steps": (settings if stepwise else neutral).steps,
-        "guidance": (settings if stepwise and paints_real_masks else neutral).guidance,
+        "truncation": (settings if made_by.truncated else neutral).truncation,
+        "steps": (settings if made_by.stepwise else neutral).steps,
+        "guidance": (settings if made_by.guided else neutral).guidance,
     }
     return cleaning | drawing | {"masks": real.masks, "perturb": real.perturb}
 
@@ -149,10 +148,9 @@ def gpu_hours(config: SynthesiseConfig) -> float:
 
 def _seconds(config: SynthesiseConfig, per_slice: float) -> float:
     slices = config.count * (SLICES_PER_PATIENT if config.unit == "patients" else 1)
-    pipeline = PIPELINES[config.pipeline]
-    passes = float(len(pipeline.generators))
-    if pipeline.stepwise:
-        passes *= STEP_PASSES * config.steps * (1 if config.guidance == 1 else 2)
+    in_steps = STEP_PASSES * config.steps * (1 if config.guidance == 1 else 2)
+    families = [family for family, _ in PIPELINES[config.pipeline].generators.values()]
+    passes = sum(in_steps if family.stepwise else 1.0 for family in families)
     return slices * per_slice * (config.resolution / 256) ** 2 * passes
 
 

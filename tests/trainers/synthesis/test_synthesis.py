@@ -14,16 +14,19 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import identity
+from medsweep.trainers.diffusion.train import DIFFUSION
 from medsweep.trainers.measures.mask_validity import change_counts, postprocess, validity
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import WEIGHTS, load_generator
+from medsweep.trainers.stylegan2.train import STYLEGAN2
 from medsweep.trainers.stylegan2.train import run as train_gan
 from medsweep.trainers.synthesis import recipe as recipes
 from medsweep.trainers.synthesis import synthesise
+from medsweep.trainers.synthesis.pipelines import PIPELINES
 from medsweep.trainers.synthesis.real_masks import Perturbation
-from medsweep.trainers.synthesis.recipe import BATCH
+from medsweep.trainers.synthesis.recipe import BATCH, Pipeline, masks_then_images
 from medsweep.trainers.synthesis.synthesise import (
     SynthesiseConfig,
     SynthesiseSettings,
@@ -275,6 +278,13 @@ def test_fields_on_steps_are_neutral_where_none_are_taken_and_stay_out_of_old_di
     assert sampling_fields(given, "b-dm") == neutral | {"steps": 40}
     assert sampling_fields(given, "c-dm") == neutral | {"steps": 40, "guidance": 2.0}
     assert {"steps", "guidance"}.isdisjoint(identity(SynthesiseSettings()))
+
+
+def test_a_pipeline_of_both_kinds_of_generators_reads_the_fields_of_both(monkeypatch):
+    generators = {"mask": (STYLEGAN2, "m-sg"), "image": (DIFFUSION, "c-dm")}
+    monkeypatch.setitem(PIPELINES, "mc-sg", Pipeline(generators, masks_then_images))
+    given = SynthesiseSettings(truncation=0.5, steps=40, guidance=2.0)
+    assert sampling_fields(given, "mc-sg") == dict(given)
 
 
 def test_steps_and_guidance_are_paid_for():
