@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import field_validator
 from torch import Tensor
 
 from medsweep.config import Config
@@ -41,6 +42,38 @@ class TrainedGenerator(Protocol):
         self, numbers_NS: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
     ) -> GeneratedPairs:
         """Pairs for random numbers, and for masks where it paints images for masks."""
+
+
+class GeneratorConfig(FittedConfig):
+    """Base of the configs of our own families, which learn from slices whose side is a power of two."""
+
+    variant: str
+    resolution: int
+    """Side of a slice in pixels."""
+    kimg: float
+    """Length of the training in thousands of slices shown."""
+    batch_size: int
+    """Slices in a step."""
+
+    @property
+    def label(self) -> str:
+        return self.variant
+
+    @property
+    def side_px(self) -> int:
+        return self.resolution
+
+    @property
+    def total_steps(self) -> int:
+        """Optimisation steps that show at least ``kimg`` thousand slices."""
+        return max(1, -(-round(self.kimg * 1000) // self.batch_size))
+
+    @field_validator("resolution")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value not in (16, 32, 64, 128, 256, 512):
+            raise ValueError(f"resolution must be a power of two from 16 to 512, got {value}")
+        return value
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """What a diffusion trial is: the settings of a sweep's ``diffusion:`` section, and the resolved configuration."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from medsweep.config import Config
 from medsweep.data.folds import Fold
-from medsweep.data.stage_config import FittedConfig
+from medsweep.trainers.generators import GeneratorConfig
 from medsweep.trainers.stylegan2.config import MaskForm
 
 DiffusionVariant = Literal["b-dm", "c-dm"]
@@ -47,40 +47,19 @@ class DiffusionSettings(Config):
     """Steps between two reports of the loss, and two looks at early stopping."""
 
 
-class DiffusionConfig(DiffusionSettings, FittedConfig):
+class DiffusionConfig(DiffusionSettings, GeneratorConfig):
     """A diffusion trial with nothing left to derive, made by ``resolve``."""
 
     variant: DiffusionVariant
-    resolution: int
-    """Side of a slice in pixels."""
     batch_size: int = Field(ge=1)
     width: int = Field(ge=8, multiple_of=GROUPS)
     blocks: int = Field(ge=1)
     mask_clip_px: float = Field(gt=0)
 
     @property
-    def label(self) -> str:
-        return self.variant
-
-    @property
-    def side_px(self) -> int:
-        return self.resolution
-
-    @property
     def mask_form(self) -> MaskForm:
         """How masks are shown: as signed distances alone."""
         return MASK_FORM
-
-    @property
-    def total_steps(self) -> int:
-        """Optimisation steps that show at least ``kimg`` thousand real slices."""
-        return max(1, -(-round(self.kimg * 1000) // self.batch_size))
-
-    @model_validator(mode="after")
-    def _power_of_two(self) -> Self:
-        if self.resolution not in (16, 32, 64, 128, 256, 512):
-            raise ValueError(f"resolution must be a power of two from 16 to 512, got {self.resolution}")
-        return self
 
 
 def resolve(

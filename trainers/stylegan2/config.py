@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import LATER, NOT_IDENTITY, Config
-from medsweep.data.stage_config import FittedConfig
+from medsweep.trainers.generators import GeneratorConfig
 
 Variant = Literal["b-sg", "m-sg", "c-sg", "c-spade"]
 """B-SG emits image and mask together, M-SG masks alone, C-SG an image for a given mask, and C-SPADE the same with the
@@ -127,12 +127,10 @@ class GanSettings(Config):
         return self
 
 
-class GanConfig(GanSettings, FittedConfig):
+class GanConfig(GanSettings, GeneratorConfig):
     """A GAN trial with nothing left to derive, made by ``resolve``; what its variant does not read is neutral."""
 
     variant: Variant
-    resolution: int
-    """Side of a slice in pixels."""
     injection: tuple[Point, ...]
     """Sorted points; empty for a variant that has no condition."""
     mask_clip_px: float = Field(gt=0)
@@ -148,21 +146,6 @@ class GanConfig(GanSettings, FittedConfig):
     ema_ramp_up: float = Field(ge=0)
     minibatch_std_group: int = Field(ge=1)
 
-    @property
-    def label(self) -> str:
-        return self.variant
-
-    @property
-    def side_px(self) -> int:
-        return self.resolution
-
-    @field_validator("resolution")
-    @classmethod
-    def _power_of_two(cls, value: int) -> int:
-        if value not in (16, 32, 64, 128, 256, 512):
-            raise ValueError(f"resolution must be a power of two from 16 to 512, got {value}")
-        return value
-
     @model_validator(mode="after")
     def _whole_groups(self) -> Self:
         if self.batch_size % self.group:
@@ -175,8 +158,3 @@ class GanConfig(GanSettings, FittedConfig):
     def group(self) -> int:
         """Samples that share a batch standard deviation."""
         return min(self.minibatch_std_group, self.batch_size)
-
-    @property
-    def total_steps(self) -> int:
-        """Optimisation steps that show at least ``kimg`` thousand real images."""
-        return max(1, -(-round(self.kimg * 1000) // self.batch_size))
