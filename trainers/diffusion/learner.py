@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from medsweep.identity import derive_seed
@@ -18,6 +16,7 @@ from medsweep.trainers.diffusion.sampler import ChannelScale, DenoiserCard, Diff
 from medsweep.trainers.generators import Sampling
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.optimisation import descend
+from medsweep.trainers.stylegan2.sample_grids import SampleGrids
 from medsweep.trainers.training.accumulation import (
     MicroBatch,
     Random,
@@ -27,14 +26,11 @@ from medsweep.trainers.training.accumulation import (
     split_batch,
     uniform,
 )
-from medsweep.trainers.training.pictures import grid_png
 from medsweep.trainers.training.restore import load_optimizer
 from medsweep.trainers.training.rows import SeededRows
 
 EMA_RAMP_UP: Final = 0.05
 """The half-life of the average is at most this share of the slices seen so far, as in Karras et al. 2022."""
-PAIRS: Final = 16
-COLUMNS: Final = 4
 PICTURES_PER_RUN: Final = 4
 QUICK: Final = Sampling(steps=10)
 """How pictures are drawn while the training runs."""
@@ -79,7 +75,11 @@ class DiffusionLearner:
             scale=ChannelScale.of([*data.images.unbind(1), *masks]),
         )
         self.sampler = DiffusionSampler(card, self.mean)
-        self._grid_seed, self._watch_seed = derive_seed(*purpose, "gallery"), derive_seed(*purpose, "watch")
+        self.grids, self._quick_grids = (
+            SampleGrids(sampler, data, derive_seed(*purpose, "gallery"), paints=config.variant == "c-dm")
+            for sampler in (self.sampler, self.sampler.asked(QUICK))
+        )
+        self._watch_seed = derive_seed(*purpose, "watch")
         self._done = 0
 
     def step(self, number: int) -> Scalars:
@@ -152,34 +152,7 @@ class DiffusionLearner:
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
         """A grid of samples at up to four reports before the last."""
-        total, before = self.config.total_steps, max(0, step - self.config.report_every_steps)
-        if step == total or PICTURES_PER_RUN * step // total == PICTURES_PER_RUN * before // total:
+        total, every = self.config.total_steps, self.config.report_every_steps
+        if step == total or not self.grids.due(step, total, every, PICTURES_PER_RUN):
             return {}
-        path = folder / "samples" / f"{step:06d}.png"
-        return {"samples": self.write_samples(path, self.sampler.asked(QUICK))}
-
-    def write_samples(self, path: Path, sampler: DiffusionSampler | None = None) -> Path:
-        """A grid of samples from noise and masks that never change."""
-        sampler = sampler or self.sampler
-        random = torch.Generator().manual_seed(self._grid_seed)
-        numbers_NS = torch.randn(PAIRS, sampler.numbers_per_sample, generator=random)
-        rows = self._data.spread(PAIRS)
-        made = sampler.sample(numbers_NS, self._data.labels[rows] if self.config.variant == "c-dm" else None)
-        assert made.images is not None
-        return grid_png(path, made.images, made.labels, COLUMNS, value_range=self._range(self._real(rows)))
-
-    def write_real(self, path: Path) -> Path:
-        """A grid of real training pairs."""
-        rows = self._data.spread(PAIRS)
-        real = self._real(rows)
-        return grid_png(path, real, self._data.labels[rows], COLUMNS, value_range=self._range(real))
-
-    def _real(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        images = self._data.images[torch.from_numpy(rows).to(self._device)]
-        values: NDArray[np.float32] = self._data.intensity.to_slices(images).cpu().numpy()
-        return values
-
-    @staticmethod
-    def _range(real_NCRR: NDArray[np.float32]) -> tuple[float, float]:
-        low, high = np.percentile(real_NCRR[:, 0], (0.5, 99.5))
-        return float(low), float(high)
+        return {"samples": self._quick_grids.write_samples(folder / "samples" / f"{step:06d}.png")}

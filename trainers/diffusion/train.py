@@ -43,8 +43,8 @@ def run(config: DiffusionConfig, inputs: Mapping[str, Path], trial: Trial) -> It
         )
         yield from train(learner, config.total_steps, trial, report_every_steps=config.report_every_steps)
     learner.sampler.save(trial.output)
-    learner.write_samples(trial.output / "samples.png")
-    learner.write_real(trial.output / "real.png")
+    learner.grids.write_samples(trial.output / "samples.png")
+    learner.grids.write_real(trial.output / "real.png")
     write_fitted_on(trial.output, data.patients)
     # it computes in float32 everywhere
     hardware = asdict(settings) | {"half_from": None}

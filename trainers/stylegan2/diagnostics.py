@@ -1,28 +1,21 @@
-"""What is looked at now and then and changes nothing: sample grids, variety, distance, noise, overfitting."""
+"""What is looked at now and then and changes nothing: variety, distance, noise, overfitting."""
 
 import math
-from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from medsweep.identity import derive_seed
 from medsweep.trainers.stylegan2.batches import PairBatch, pairs_of
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.networks import LatentGenerator, StyledConv
+from medsweep.trainers.stylegan2.networks import StyledConv
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
 from medsweep.trainers.stylegan2.sample_distance import SampleDistance
+from medsweep.trainers.stylegan2.sample_grids import SampleGrids
 from medsweep.trainers.stylegan2.sampler import Sampler
 from medsweep.trainers.training.accumulation import Scalars
-from medsweep.trainers.training.pictures import grid_png
 from medsweep.trial import DivergedError
-
-PAIRS = 16
-COLUMNS = 4
-PICTURES_PER_RUN = 8
 
 COLLAPSE_LATENTS = 8
 COLLAPSED_BELOW = 1e-4
@@ -32,63 +25,22 @@ OVERFITTING_SLICES = 64
 """Slices per side that overfitting is measured on."""
 
 
-class SampleGrids:
-    """Grids of samples of the averaged generator, from latents and masks that never change, and of real pairs."""
-
-    def __init__(self, sampler: Sampler, data: TrainingSet, seed: int):
-        self.sampler = sampler
-        random = torch.Generator().manual_seed(seed)
-        self.numbers_NS = torch.randn(PAIRS, sampler.numbers_per_sample, generator=random)
-        rows = data.spread(PAIRS)
-        self.labels_NRR = data.labels[rows]
-        self.real_NCRR = data.intensity.to_slices(data.images[torch.from_numpy(rows)]).cpu().numpy()
-        low, high = np.percentile(self.real_NCRR[:, 0], (0.5, 99.5))
-        self.value_range = (float(low), float(high))
-
-    @staticmethod
-    def due(step: int, total: int, every: int) -> bool:
-        """Whether a report at ``step`` is the first in its eighth of the run; the last report always is."""
-        eighth = PICTURES_PER_RUN * step // total
-        return eighth > PICTURES_PER_RUN * max(0, step - every) // total
-
-    def write_samples(self, path: Path) -> Path:
-        """Write a grid of samples: image beside mask; M-SG's masks stand beside their own grey levels."""
-        masks = self.labels_NRR if self.sampler.card.paints else None
-        samples = self.sampler.sample(self.numbers_NS, masks)
-        return self._write(path, samples.images, samples.labels)
-
-    def write_real(self, path: Path) -> Path:
-        """Write a grid of real training pairs."""
-        images = None if self.sampler.card.variant == "m-sg" else self.real_NCRR
-        return self._write(path, images, self.labels_NRR)
-
-    @torch.no_grad()
-    def spread_of(self, network: LatentGenerator) -> Tensor:
-        """Mean over pixels of the standard deviation of ``network``'s output over a few latents, without noise."""
-        device = network.mapping.w_average.device
-        condition = None
-        if self.sampler.card.paints:
-            condition = self.sampler.encode(self.labels_NRR[:COLLAPSE_LATENTS]).to(device)
-        z_ND = self.numbers_NS[:COLLAPSE_LATENTS, : network.architecture.latent_dim].to(device)
-        images: Tensor = network(z_ND, condition)
-        return images.std(dim=0).mean()
-
-    def _write(self, path: Path, images: NDArray[np.float32] | None, labels: NDArray[np.uint8]) -> Path:
-        if images is not None:
-            return grid_png(path, images, labels, COLUMNS, value_range=self.value_range)
-        levels = labels[:, None].astype(np.float32)
-        return grid_png(path, levels, labels, COLUMNS, value_range=(0, self.sampler.card.classes - 1))
-
-
 class Diagnostics:
     """Looks at the networks with latents and slices that never change; no random state of the training is touched."""
 
     def __init__(
-        self, config: GanConfig, networks: OptimisedNetworks, grids: SampleGrids, data: TrainingSet, seed: int
+        self,
+        config: GanConfig,
+        networks: OptimisedNetworks,
+        data: TrainingSet,
+        seed: int,
+        *,
+        sampler: Sampler,
+        grids: SampleGrids,
     ):
-        self._config, self._networks, self._grids = config, networks, grids
+        self._config, self._networks, self._sampler, self._grids = config, networks, sampler, grids
         self._data, self._seed = data, seed
-        self._distance = SampleDistance(grids.sampler, data, derive_seed("frechet", seed))
+        self._distance = SampleDistance(sampler, data, derive_seed("frechet", seed))
 
     def scalars(self, step: int) -> Scalars:
         """Scalars of one report.
@@ -101,14 +53,24 @@ class Diagnostics:
         return scalars | {name: torch.tensor(value, device=self._data.images.device) for name, value in told.items()}
 
     def _variety(self, step: int) -> Scalars:
-        """Standard deviation of G over fixed latents (and masks)."""
-        spread = self._grids.spread_of(self._networks.g)
+        """Mean over pixels of the standard deviation of G over fixed latents (and masks), without noise."""
+        spread = self._spread()
         value = float(spread)
         if not math.isfinite(value):
             raise DivergedError(f"the generator's pixels are no longer finite at step {step}")
         if value < COLLAPSED_BELOW:
             raise DivergedError(f"the generator collapsed to one picture by step {step}: SD over latents {value:.2g}")
         return {"variety": spread}
+
+    @torch.no_grad()
+    def _spread(self) -> Tensor:
+        network = self._networks.g
+        device, condition = network.mapping.w_average.device, None
+        if self._sampler.card.paints:
+            condition = self._sampler.encode(self._grids.labels_NRR[:COLLAPSE_LATENTS]).to(device)
+        z_ND = self._grids.numbers_NS[:COLLAPSE_LATENTS, : network.architecture.latent_dim].to(device)
+        images: Tensor = network(z_ND, condition)
+        return images.std(dim=0).mean()
 
     def _noise(self) -> Scalars:
         """Learned strength of the noise input per layer, from the lowest resolution up."""

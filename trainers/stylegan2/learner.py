@@ -13,14 +13,17 @@ from medsweep.trainers.stylegan2.batches import Batches
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.device import DeviceSettings
-from medsweep.trainers.stylegan2.diagnostics import Diagnostics, SampleGrids
+from medsweep.trainers.stylegan2.diagnostics import Diagnostics
 from medsweep.trainers.stylegan2.graphs import Recorder
 from medsweep.trainers.stylegan2.networks import Architecture
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
 from medsweep.trainers.stylegan2.optional_losses import OptionalLosses
 from medsweep.trainers.stylegan2.phases import Phases
+from medsweep.trainers.stylegan2.sample_grids import SampleGrids
 from medsweep.trainers.stylegan2.sampler import GeneratorCard, Sampler
 from medsweep.trainers.training.accumulation import Scalars
+
+PICTURES_PER_RUN = 8
 
 
 class GanLearner:
@@ -74,8 +77,16 @@ class GanLearner:
             intensity=data.intensity,
         )
         self.sampler = Sampler(card, self.networks.mean_g)
-        self.grids = SampleGrids(self.sampler, data, derive_seed(*purpose, "gallery"))
-        self._diagnostics = Diagnostics(config, self.networks, self.grids, data, derive_seed(*purpose, "diagnostics"))
+        self.grids = SampleGrids(
+            self.sampler,
+            data,
+            derive_seed(*purpose, "gallery"),
+            paints=card.paints,
+            makes_images=config.variant != "m-sg",
+        )
+        self._diagnostics = Diagnostics(
+            config, self.networks, data, derive_seed(*purpose, "diagnostics"), sampler=self.sampler, grids=self.grids
+        )
         self._done = 0
 
     def step(self, number: int) -> Scalars:
@@ -130,7 +141,7 @@ class GanLearner:
 
     def pictures(self, step: int, folder: Path) -> Mapping[str, Path]:
         """A grid of samples at up to eight reports of the run."""
-        if not self.grids.due(step, self.config.total_steps, self.config.report_every_steps):
+        if not self.grids.due(step, self.config.total_steps, self.config.report_every_steps, PICTURES_PER_RUN):
             return {}
         return {"samples": self.grids.write_samples(folder / "samples" / f"{step:06d}.png")}
 
