@@ -106,7 +106,7 @@ class Segmenter(nn.Module):
                 f"slices of shape {tuple(images_NCRR.shape)} are given, and the network reads "
                 f"(N, {', '.join(map(str, wanted))})"
             )
-        return predict(self.model, torch.as_tensor(np.asarray(images_NCRR)).float())
+        return predict(self.model, torch.as_tensor(images_NCRR, dtype=torch.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,8 @@ class SeenPatient:
         its file is whole.
         """
         named: dict[Path, NDArray[Any]] = {path: stored_labels(self.planes, self.data)}
-        if probabilities is not None and self.maps is not None:
+        if probabilities is not None:
+            assert self.maps is not None, "probabilities were not asked for"
             for name, planes in zip(self.data.classes[1:], self.maps[1:], strict=True):
                 named[probabilities / file_name(name) / path.name] = planes
         for target, planes in named.items():

@@ -24,7 +24,7 @@ class PairBatch:
     x: Tensor
     """(N, C, R, R): images, masks, or both, by variant."""
     condition: Tensor | None
-    """(N, K, R, R) for C-SG."""
+    """(N, K, R, R) for ``PAINTERS``."""
 
     def of(self, micro_batch: MicroBatch) -> "PairBatch":
         """The pairs of a micro-batch."""
@@ -34,10 +34,10 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class MaskBatch:
-    """A batch of masks for C-SG to paint images for; empty for the other variants."""
+    """A batch of masks for ``PAINTERS`` to paint images for; empty for the other variants."""
 
     condition: Tensor | None
-    """(N, K, R, R), continuous, for C-SG."""
+    """(N, K, R, R), continuous, for ``PAINTERS``."""
     rows: Tensor
     """Which training slices they belong to, int64 (N,) on the device."""
 
@@ -88,7 +88,7 @@ class Batches(SeededRows):
         return self.data.images[self._rows()]
 
     def masks(self, count: int | None = None) -> MaskBatch:
-        """A fresh batch of masks for C-SG; the others get none, and nothing is drawn."""
+        """A fresh batch of masks for ``PAINTERS``; the others get none, and nothing is drawn."""
         if self.config.variant not in PAINTERS:
             return MaskBatch(None, self._order[:0])
         rows = self._rows()[:count]

@@ -101,9 +101,9 @@ class GanSettings(Config):
     spectrum_weight: Weight = 0.0
     """Distance of G's mean radial log spectrum from that of real images."""
     mismatch_weight: Weight = 0.0
-    """C-SG: weight of real images beside wrong masks as a third, generated-like term of D's loss."""
+    """C-SG, C-SPADE: weight of real images beside wrong masks as a third, generated-like term of D's loss."""
     segmenter_weight: Weight = 0.0
-    """C-SG: weight of a frozen segmenter's cross-entropy between the image made and its mask, in G's loss."""
+    """C-SG, C-SPADE: weight of a frozen segmenter's cross-entropy between the image made and its mask, in G's loss."""
     report_every_steps: int = Field(default=100, ge=1)
     """Steps between two reports of the losses, and two looks at early stopping."""
     cuda_graphs: Annotated[bool, NOT_IDENTITY] = False

@@ -184,7 +184,7 @@ class Phases:
         return PairBatch(torch.cat([real.x, fake]), None if condition is None else torch.cat([condition, condition]))
 
     def r1(self, real: PairBatch) -> Scalars:
-        """R1 with respect to the pair before its distortion, times its interval; C-SG's condition has no penalty.
+        """R1 with respect to the pair before its distortion, times its interval; a condition has no penalty.
 
         With the relativistic loss also R2, on fresh generated pairs.
         """

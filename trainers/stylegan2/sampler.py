@@ -61,16 +61,17 @@ class Sampler:
     def sample(
         self, numbers_NS: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
     ) -> GeneratedPairs:
-        """Pairs for random numbers; C-SG is given the masks, the others make their own.
+        """Pairs for random numbers; ``PAINTERS`` are given the masks, the others make their own.
 
         ``truncation`` pulls w towards its mean (Karras et al. 2019, appendix B); 1 leaves it as it is.
 
         Raises:
-            ValueError: masks are missing for C-SG or given to another variant.
+            ValueError: masks are missing for one of ``PAINTERS``, or given to another variant.
         """
         if (labels_NRR is None) == self.card.paints:
             received = "no masks" if labels_NRR is None else "masks"
-            raise ValueError(f"{self.card.variant} was given {received}; only c-sg and c-spade are sampled with masks")
+            painters = " and ".join(sorted(PAINTERS))
+            raise ValueError(f"{self.card.variant} was given {received}; only {painters} are sampled with masks")
         device = self.network.mapping.w_average.device
         latent_dim = self.card.architecture.latent_dim
         z_ND, noise_NP = numbers_NS.to(device).split([latent_dim, self.numbers_per_sample - latent_dim], dim=1)
@@ -82,7 +83,7 @@ class Sampler:
         return GeneratedPairs(images_NCRR, decode(out[:, C:].cpu().numpy()) if labels_NRR is None else labels_NRR)
 
     def encode(self, labels_NRR: NDArray[np.uint8]) -> Tensor:
-        """Hard masks as the condition channels that C-SG was trained on, float32 (N, K, R, R)."""
+        """Hard masks as the condition channels that ``PAINTERS`` are trained on, float32 (N, K, R, R)."""
         channels = encode(labels_NRR, self.card.classes, self.card.mask_form, self.card.mask_clip_px)
         return torch.from_numpy(channels.astype(np.float16)).float()
 

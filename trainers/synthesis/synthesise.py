@@ -64,11 +64,12 @@ class SynthesiseSettings(Config):
     """C-DM: how much more the mask weighs than it did in training (classifier-free guidance); 1 leaves it as it was, 0
     hides the mask. Any other value asks the network twice as often."""
     postprocess: tuple[Step, ...] = ()
-    """What is done to generated masks, in this order, before C-SG or the U-Net sees them."""
+    """What is done to generated masks, in this order, before a generator of images or the U-Net sees
+    them."""
     min_area_px: int = Field(default=10, ge=1)
     """Components below this many pixels are what ``min-area`` takes away."""
     masks: Literal["training", "held-out"] = "training"
-    """Whose real masks are painted by C-SG or C-DM alone: those of the training patients, or of those that
+    """Whose real masks are painted by C-SG, C-SPADE and C-DM: those of the training patients, or of those that
     ``data.patients`` leaves out, whom no generator has seen."""
     perturb: Perturbation = Perturbation()
     """What is done to these masks before they are painted."""

@@ -4,7 +4,7 @@ Copy-Paste", arXiv 2012.07177), a peer of generators that learns nothing.
 Shapes: n samples, C modalities, R resolution in pixels.
 """
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class CopyPaste(RealSlices):
     kind: Literal["copy-paste"]
     into: Literal["all", "foreground", "empty"] = "all"
     """Slices that are pasted into: ``foreground`` those that show a structure, ``empty`` those that show none."""
-    structures: tuple[str, ...] | None = None
+    structures: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of the classes that are pasted; None takes all but the background."""
     blend_px: float = Field(default=1.0, ge=0)
     """SD of the Gaussian that softens the edge between both images; 0 cuts hard. Masks have no soft edge."""

@@ -73,7 +73,9 @@ def test_a_network_sees_what_the_sweep_scored(opened: OpenedSweep) -> None:
     images = slices.image_rows(slice(0, 5))
     labels = network.predict(images)
     assert (labels.shape, labels.dtype) == ((5, 16, 16), np.uint8)
-    np.testing.assert_array_equal(network.probabilities(torch.from_numpy(images)).argmax(axis=1), labels)
+    np.testing.assert_array_equal(
+        network.probabilities(torch.from_numpy(images).requires_grad_()).argmax(axis=1), labels
+    )
     with pytest.raises(UserError, match=r"slices of shape \(5, 1, 16, 16\) are given.*reads \(N, 2, 16, 16\)"):
         network.predict(images[:, :1])
 

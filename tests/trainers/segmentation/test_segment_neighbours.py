@@ -103,5 +103,6 @@ def test_real_slices_are_compared_with_and_without_neighbours(tmp_path: Path) ->
         "factors:\n  segment.neighbours: [1, 2]\n",
     )
     control = ("control: {synthesise.count: 0}", "control: {segment.neighbours: 0}")
-    plan = plan_sweep(write_micro(tmp_path, factors, control), Store.create(tmp_path / "store"))
-    assert plan is not None
+    plan = plan_sweep(write_micro(tmp_path, factors, control), Store.create(tmp_path / "store")).plan
+    trained = [trial.config.neighbours for trial in plan.trials.values() if trial.stage == "segment"]
+    assert set(trained) == {0, 1, 2}

@@ -124,7 +124,7 @@ def test_what_cannot_be_pasted_is_refused(
         made(tmp_path, slices, 4, fold, **fields)
 
 
-def test_strengths_that_make_no_sense_are_refused() -> None:
-    for fields in ({"max_scale": 0.5}, {"blend_px": -1.0}, {"max_shift": 1.0}):
+def test_settings_that_make_no_sense_are_refused() -> None:
+    for fields in ({"max_scale": 0.5}, {"blend_px": -1.0}, {"max_shift": 1.0}, {"structures": ()}):
         with pytest.raises(ValidationError):
             CopyPaste(kind="copy-paste", **fields)
