@@ -8,6 +8,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,6 +43,17 @@ class HowTo:
         )
         (told / "entry_points.txt").write_text(f"[{group}]\n{lines}")
         (site / f"{self.module}.py").write_text(self.block("python") if script is None else script)
+
+    def run(self, folder: Path) -> pd.DataFrame:
+        """The results of the sweep that the page writes, run with the package below ``folder`` until its report."""
+        assert self.lines_of_code() <= 60
+        self.install(folder)
+        text = self.block("yaml")
+        name = re.findall(r"^sweep: (.+)$", text, re.MULTILINE)[0]
+        (folder / f"{name}.yaml").write_text(text)
+        ran = medsweep(folder, "run", f"{name}.yaml", "--store", "store", "--runner", "local")
+        assert ran.returncode == 0, ran.stderr
+        return pd.read_parquet(folder / "results" / name / "results.parquet")
 
 
 def python(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":

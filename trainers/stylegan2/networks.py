@@ -251,7 +251,7 @@ class Generator(LatentGenerator):
         constant(self, "fir", fir_filter(architecture.channels, gain=4.0))
 
     def synthesise(self, w_NLD: Tensor, condition: Tensor | None, noise_NP: Tensor | None) -> Tensor:
-        """Images (N, C, R, R) from one w per layer, the condition (N, K, R, R) where it reads one, and the noise maps."""
+        """Images (N, C, R, R) from one w per layer, any condition (N, K, R, R), and the noise maps."""
         architecture = self.architecture
         levels = pyramid(condition, architecture.condition_resize) if architecture.condition_width("generator") else {}
         w, maps = w_NLD.unbind(1), iter(self._noise_maps(noise_NP))

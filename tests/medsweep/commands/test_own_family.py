@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from helpers.outside_package import HowTo, medsweep, python
@@ -12,12 +11,7 @@ FAMILY = HowTo("own-family.md", "pca_pairs")
 
 @pytest.mark.slow
 def test_a_family_of_another_package_runs_to_the_report(tmp_path: Path) -> None:
-    assert FAMILY.lines_of_code() <= 60
-    FAMILY.install(tmp_path)
-    (tmp_path / "pca.yaml").write_text(FAMILY.block("yaml"))
-    ran = medsweep(tmp_path, "run", "pca.yaml", "--store", "store", "--runner", "local")
-    assert ran.returncode == 0, ran.stderr
-    results = pd.read_parquet(tmp_path / "results" / "pca" / "results.parquet")
+    results = FAMILY.run(tmp_path)
     assert results["arm"].nunique() == 3
     assert results.groupby("arm")["patient"].nunique().tolist() == [6, 6, 6]
     assert len(list((tmp_path / "store" / "pca").glob("*/output/pca.npz"))) == 4

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from helpers.outside_package import HowTo, medsweep, python
@@ -12,12 +11,7 @@ NETWORK = HowTo("own-network.md", "dilated")
 
 @pytest.mark.slow
 def test_a_network_of_another_package_runs_to_the_report(tmp_path: Path) -> None:
-    assert NETWORK.lines_of_code() <= 60
-    NETWORK.install(tmp_path)
-    (tmp_path / "dilated.yaml").write_text(NETWORK.block("yaml"))
-    ran = medsweep(tmp_path, "run", "dilated.yaml", "--store", "store", "--runner", "local")
-    assert ran.returncode == 0, ran.stderr
-    results = pd.read_parquet(tmp_path / "results" / "dilated" / "results.parquet")
+    results = NETWORK.run(tmp_path)
     assert results.groupby("arm")["patient"].nunique().tolist() == [6, 6, 6]
     assert (tmp_path / "results" / "dilated" / "report.html").is_file()
     trained = [path.read_text() for path in (tmp_path / "store" / "segment").glob("*/output/network.json")]
