@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from medsweep.config import LATER, NOT_IDENTITY, NUMBER, Config
 from medsweep.data.folds import Fold, split, unused_patients, with_all_patients
 from medsweep.data.stage_config import FittedConfig
+from medsweep.errors import nearest
 from medsweep.trainers.segmentation.networks import NETWORKS, NetworkName, SegmenterNetwork
 
 Unit = Literal["slices", "patients"]
@@ -131,6 +132,9 @@ class SegmentSettings(Config):
     def _the_recipe_is_followed(self) -> "SegmentSettings":
         network = NETWORKS[self.network]
         for name, value in {**network.defaults, **network.recipe}.items():
+            if name not in SegmentSettings.model_fields:
+                text = f"segment.network {self.network} sets {name}, and segment has no such field"
+                raise ValueError(f"{text}; {nearest(name, SegmentSettings.model_fields)}")
             if name not in self.model_fields_set:
                 # frozen to all but its own making
                 object.__setattr__(self, name, value)

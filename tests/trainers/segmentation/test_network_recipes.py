@@ -1,6 +1,7 @@
 """Networks that bring the rules of their training along: what they set, what is refused, and the layers themselves."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,6 +82,13 @@ def test_what_contradicts_the_recipe_is_refused(settings: dict[str, Any], messag
 
 def test_what_agrees_with_the_recipe_may_be_said() -> None:
     assert resolved(network="nnunet-2d", optimizer="sgd") == resolved(network="nnunet-2d")
+
+
+@pytest.mark.parametrize("part", ["recipe", "defaults"])
+def test_a_network_that_sets_an_unknown_field_is_named(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    monkeypatch.setitem(NETWORKS, "unet", replace(NETWORKS["unet"], **{part: {"optimiser": "sgd"}}))
+    with pytest.raises(ValidationError, match=r"unet sets optimiser, and segment has no such field; .*'optimizer'"):
+        SegmentSettings()
 
 
 def test_memory_is_probed_with_the_recipe() -> None:
