@@ -5,7 +5,6 @@ N samples, C channels of a sample, K channels of a condition, R pixels.
 
 from functools import cache
 from itertools import count, takewhile
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,9 +85,8 @@ def build(architecture: DenoiserArchitecture, seed: int) -> Denoiser:
 
 
 @cache
-def macs(**shape: Any) -> float:
-    """Multiply-adds of one sample through a network of these fields, counted and not run."""
-    architecture = DenoiserArchitecture(**shape)
+def macs(architecture: DenoiserArchitecture) -> float:
+    """Multiply-adds of one sample through a network, counted and not run."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         network = Denoiser(architecture).requires_grad_(False)
         sides = (architecture.resolution,) * 2

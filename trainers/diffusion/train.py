@@ -53,7 +53,7 @@ def run(config: DiffusionConfig, inputs: Mapping[str, Path], trial: Trial) -> It
 
 def flops_per_slice(config: DiffusionConfig) -> float:
     """Floating-point operations of training per slice shown, two per multiply-add: forward, and twice that backward."""
-    return 6 * macs(**dict(DenoiserArchitecture.of(config, NOMINAL_MODALITIES, NOMINAL_CLASSES)))
+    return 6 * macs(DenoiserArchitecture.of(config, NOMINAL_MODALITIES, NOMINAL_CLASSES))
 
 
 def hours(config: DiffusionConfig) -> float:

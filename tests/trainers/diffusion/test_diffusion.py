@@ -58,7 +58,7 @@ def test_impossible_settings_are_refused():
 
 def test_a_price_follows_the_counted_network():
     small, wide = tiny("b-dm"), tiny("b-dm", width=16)
-    assert macs(**dict(DenoiserArchitecture.of(wide, 1, 3))) > 3 * macs(**dict(DenoiserArchitecture.of(small, 1, 3)))
+    assert macs(DenoiserArchitecture.of(wide, 1, 3)) > 3 * macs(DenoiserArchitecture.of(small, 1, 3))
     assert DIFFUSION.stage.length == "diffusion.kimg"
     assert DIFFUSION.stage.hours(tiny("b-dm", kimg=0.064)) == pytest.approx(2 * DIFFUSION.stage.hours(small))
     assert DIFFUSION.stage.hours(wide) > DIFFUSION.stage.hours(small)
