@@ -19,7 +19,8 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.training.pictures import grid_png
 from medsweep.trainers.treatments.base import Pairs, TreatmentContext
-from medsweep.trainers.treatments.config import TreatConfig
+from medsweep.trainers.treatments.config import KINDS, TreatConfig
+from medsweep.trainers.treatments.real_slices import RealSlices
 from medsweep.trial import Progress, Trial
 
 SHOWN_SAMPLES = 16
@@ -97,9 +98,10 @@ def _context(config: TreatConfig, inputs: Mapping[str, Path], device: str) -> Tr
 def _size_without_pool(config: TreatConfig, slices_per_patient: int) -> int:
     if config.needs_pool:
         kinds = [treatment.kind for treatment in config.treatments]
+        replacing = ", ".join(kind for kind, model in KINDS.items() if issubclass(model, RealSlices))
         raise UserError(
             f"the treatments {kinds} read a pool, and the trial has no input 'pool'; begin with real slices "
-            "(duplicate-real, copy-paste, fresh-real or k-unique-real), and imitate no pool"
+            f"({replacing}), and imitate no pool"
         )
     if config.count == 0:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold
 from medsweep.trainers.measures.frechet import frechet
 from medsweep.trainers.random_features import RandomFeatures
-from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
+from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, Variant
 from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
@@ -26,7 +27,7 @@ def tiny(variant: str) -> GanConfig:
     return resolve(GanSettings(**TINY), variant, Fold(index=1, of=4), 5, 32)
 
 
-@pytest.mark.parametrize("variant", ["b-sg", "m-sg", "c-sg"])
+@pytest.mark.parametrize("variant", get_args(Variant))
 def test_it_changes_no_weight_and_draws_from_no_stream_of_the_training(slices, tmp_path, monkeypatch, variant):
     def weights(name: str) -> bytes:
         drain(run(tiny(variant), {"prepare": slices}, FakeTrial(tmp_path / name)))
