@@ -86,7 +86,7 @@ def measured(name: str, side: int, steps: int) -> dict[str, float]:
         trained = steps * learner.config.batch_size / (time.process_time() - begun)
         sampler = learner.sampler
         if isinstance(learner, DiffusionLearner):
-            sampler = learner.sampler.asked(Sampling(guidance=guidance))
+            sampler = learner.sampler.with_sampling(Sampling(guidance=guidance))
         numbers = torch.randn(DRAWN, sampler.numbers_per_sample, generator=torch.Generator().manual_seed(0))
         labels = made_up(DRAWN, side)[1] if variant.startswith("c-") else None
         begun = time.process_time()

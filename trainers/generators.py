@@ -89,7 +89,7 @@ class Sampling:
 class StepwiseGenerator(TrainedGenerator, Protocol):
     """A generator that comes to a sample in steps."""
 
-    def asked(self, sampling: Sampling) -> TrainedGenerator:
+    def with_sampling(self, sampling: Sampling) -> TrainedGenerator:
         """The same generator, drawing as it is asked to."""
 
 

@@ -77,7 +77,7 @@ class DiffusionLearner:
         self.sampler = DiffusionSampler(card, self.mean)
         self.grids, self._quick_grids = (
             SampleGrids(sampler, data, derive_seed(*purpose, "gallery"), paints=config.variant == "c-dm")
-            for sampler in (self.sampler, self.sampler.asked(QUICK))
+            for sampler in (self.sampler, self.sampler.with_sampling(QUICK))
         )
         self._watch_seed = derive_seed(*purpose, "watch")
         self._done = 0

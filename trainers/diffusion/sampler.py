@@ -83,7 +83,7 @@ class DiffusionSampler:
     def fitted_to(self) -> tuple[int, int, int]:
         return self.card.architecture.resolution, self.card.modalities, self.card.classes
 
-    def asked(self, sampling: Sampling) -> "DiffusionSampler":
+    def with_sampling(self, sampling: Sampling) -> "DiffusionSampler":
         """The same network, drawing in other steps or with other guidance."""
         return replace(self, sampling=sampling)
 

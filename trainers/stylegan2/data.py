@@ -18,7 +18,7 @@ from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.masks import encode
 
 
-class Asked(Protocol):
+class TrainingSlicesConfig(Protocol):
     """What the config of a generator says of its training slices."""
 
     @property
@@ -48,7 +48,7 @@ class TrainingSet:
     """Foreground slices of the fold's validation patients, which are looked at and never fitted on."""
 
     @classmethod
-    def load(cls, config: Asked, folder: Path, device: str) -> "TrainingSet":
+    def load(cls, config: TrainingSlicesConfig, folder: Path, device: str) -> "TrainingSet":
         """Read the slices of the fold's training patients, and apart from them those of its validation patients.
 
         Raises:

@@ -67,7 +67,7 @@ def load_generators(
 
     Raises:
         UserError: a generator was fitted to other slices.
-        AttributeError: the generator of a family that says ``stepwise`` has no ``asked``.
+        AttributeError: the generator of a family that says ``stepwise`` has no ``with_sampling``.
     """
     generators = {role: family.load(inputs[role], device) for role, (family, _) in pipeline.generators.items()}
     prepared = (slices.resolution, len(slices.modalities), len(slices.classes))
@@ -78,6 +78,6 @@ def load_generators(
                 f"prepared slices have {prepared}; train it again on these slices"
             )
     return {
-        role: cast(StepwiseGenerator, generators[role]).asked(sampling) if family.stepwise else generators[role]
+        role: cast(StepwiseGenerator, generators[role]).with_sampling(sampling) if family.stepwise else generators[role]
         for role, (family, _) in pipeline.generators.items()
     }

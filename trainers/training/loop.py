@@ -64,18 +64,18 @@ def train(learner: Learner, total_steps: int, trial: Trial, *, report_every_step
             trial.note(f"continued from step {done}: {text}")
     window: list[Mapping[str, float | Tensor]] = []
     with kept_memory():
-        told = time.monotonic()
+        last_yield = time.monotonic()
         for number in range(done + 1, total_steps + 1):
             window.append(learner.step(number))
             if number % report_every_steps and number != total_steps:
-                if time.monotonic() - told >= BEAT_SECONDS:
+                if time.monotonic() - last_yield >= BEAT_SECONDS:
                     yield Progress(step=number, total=total_steps, beat=True)
-                    told = time.monotonic()
+                    last_yield = time.monotonic()
                 continue
             metrics = window_mean(read(window, last=number))
             pictures = learner.pictures(number, trial.output)
             yield Progress(step=number, total=total_steps, metrics=metrics, pictures=pictures)
-            window, told = [], time.monotonic()
+            window, last_yield = [], time.monotonic()
             if number < total_steps and trial.checkpoint_due():
                 trial.checkpoint(number, lambda folder: save_state(folder, learner.state_dict()))
 

@@ -115,10 +115,10 @@ def test_a_published_network_draws_what_it_drew_before(slices, tmp_path):
     labels = np.zeros((2, 32, 32), np.uint8)
     labels[:, 8:20, 8:20] = 1
     drawn = {
-        (steps, weight): sampler.asked(Sampling(steps=steps, guidance=weight)).sample(numbers, labels).images
+        (steps, weight): sampler.with_sampling(Sampling(steps=steps, guidance=weight)).sample(numbers, labels).images
         for steps, weight in ((4, 1.0), (8, 1.0), (4, 0.0), (4, 3.0))
     }
-    assert np.array_equal(sampler.asked(Sampling(steps=4)).sample(numbers, labels).images, drawn[4, 1.0])
+    assert np.array_equal(sampler.with_sampling(Sampling(steps=4)).sample(numbers, labels).images, drawn[4, 1.0])
     assert len({image.tobytes() for image in drawn.values()}) == 4
     with pytest.raises(ValueError, match="c-dm was given no masks"):
         sampler.sample(numbers)
@@ -129,7 +129,7 @@ def test_without_weight_a_mask_says_nothing(slices, tmp_path):
     numbers = torch.randn(1, sampler.numbers_per_sample, generator=torch.Generator().manual_seed(0))
     masks = [np.full((1, 32, 32), value, np.uint8) for value in (0, 1)]
     for weight, same in ((0.0, True), (1.0, False)):
-        asked = sampler.asked(Sampling(steps=3, guidance=weight))
+        asked = sampler.with_sampling(Sampling(steps=3, guidance=weight))
         first, second = (asked.sample(numbers, mask).images for mask in masks)
         assert np.allclose(first, second, atol=1e-5) is same
 
