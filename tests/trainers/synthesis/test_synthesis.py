@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import identity
 from medsweep.trainers.diffusion.train import DIFFUSION
+from medsweep.trainers.generators import Sampling
 from medsweep.trainers.measures.mask_validity import change_counts, postprocess, validity
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.stylegan2.config import GanSettings
@@ -24,7 +26,7 @@ from medsweep.trainers.stylegan2.train import STYLEGAN2
 from medsweep.trainers.stylegan2.train import run as train_gan
 from medsweep.trainers.synthesis import recipe as recipes
 from medsweep.trainers.synthesis import synthesise
-from medsweep.trainers.synthesis.pipelines import PIPELINES
+from medsweep.trainers.synthesis.pipelines import PIPELINES, load_generators
 from medsweep.trainers.synthesis.real_masks import Perturbation
 from medsweep.trainers.synthesis.recipe import BATCH, Pipeline, masks_then_images
 from medsweep.trainers.synthesis.synthesise import (
@@ -285,6 +287,26 @@ def test_a_pipeline_of_both_kinds_of_generators_reads_the_fields_of_both(monkeyp
     monkeypatch.setitem(PIPELINES, "mc-sg", Pipeline(generators, masks_then_images))
     given = SynthesiseSettings(truncation=0.5, steps=40, guidance=2.0)
     assert sampling_fields(given, "mc-sg") == dict(given)
+
+
+def test_generators_of_families_that_draw_in_steps_do_so_as_settings_say(slices):
+    asked = []
+
+    class Trained:
+        fitted_to = (32, 2, 3)
+
+        def with_sampling(self, sampling):
+            asked.append(sampling)
+            return "in steps"
+
+    generators = {"mask": (STYLEGAN2, "m-sg"), "image": (DIFFUSION, "c-dm")}
+    trained = {role: (replace(family, load=lambda *_: Trained()), kind) for role, (family, kind) in generators.items()}
+    inputs, sampling = dict.fromkeys(generators, slices), Sampling(steps=7)
+    data = SliceSet.open(slices)
+    assert Trained.fitted_to == (data.resolution, len(data.modalities), len(data.classes))
+    loaded = load_generators(Pipeline(trained, masks_then_images), inputs, data, "cpu", sampling)
+    assert isinstance(loaded["mask"], Trained)
+    assert (loaded["image"], asked) == ("in steps", [sampling])
 
 
 def test_steps_and_guidance_are_paid_for():
