@@ -18,7 +18,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
+def s3() -> Iterator[dict[str, str]]:
     """A server of S3 in this process; the environment variables by which it is reached."""
     from helpers.buckets import s3_server
 

@@ -22,7 +22,7 @@ def reused(plan: str) -> int:
 
 
 def test_a_sweep_in_a_bucket(
-    server: dict[str, str], finished: Path, tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+    s3: dict[str, str], finished: Path, tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
     sweep, store, results = write_micro(tmp_path), str(new_bucket()), tmp_path / "results"
@@ -47,11 +47,11 @@ def test_a_sweep_in_a_bucket(
     assert not list(tmp_path.glob("s3*"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         for output in (ran.output, planned.output, status.output, again.output):
-            assert server[name] not in output
+            assert s3[name] not in output
 
 
 def test_a_folder_is_copied_into_a_bucket_and_used_there(
-    server: dict[str, str], finished: Path, tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+    s3: dict[str, str], finished: Path, tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
     store = str(new_bucket())
@@ -90,7 +90,7 @@ def searching(folder: Path, *more: str) -> Path:
 
 
 def test_a_search_in_a_bucket_goes_on_elsewhere(
-    server: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+    s3: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, local = str(new_bucket()), ("--runner", "local", "--wandb", "disabled", "--quiet")
     sweep = searching(tmp_path)
@@ -108,7 +108,7 @@ def test_a_search_in_a_bucket_goes_on_elsewhere(
 
 
 def test_early_stopping_is_refused(
-    server: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+    s3: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
     sweep = searching(tmp_path, "early_stopping: {segment: {rule: median, metric: dice, goal: maximise}}")

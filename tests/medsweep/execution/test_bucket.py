@@ -49,7 +49,7 @@ def manifest_of(stage: str, digest: str, files: Mapping[str, str]) -> Manifest:
 
 
 @pytest.fixture
-def url(server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BucketUrl:
+def url(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BucketUrl:
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
     monkeypatch.setenv("MEDSWEEP_UPLOAD_SECONDS", "0")
     url = new_bucket()
@@ -273,7 +273,7 @@ def test_of_two_that_publish_the_first_stands(url: BucketUrl, tmp_path: Path, mo
         pass
 
 
-def test_no_secret_leaves_the_environment(tmp_path: Path, url: BucketUrl, server: dict[str, str]) -> None:
+def test_no_secret_leaves_the_environment(tmp_path: Path, url: BucketUrl, s3: dict[str, str]) -> None:
     told = ended(start(tmp_path, url, "pause=0.0", "steps=2"))
     assert told["code"] == 0
     bucket = Bucket(url)
@@ -282,7 +282,7 @@ def test_no_secret_leaves_the_environment(tmp_path: Path, url: BucketUrl, server
     seen += [path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()]
     assert len(seen) > 20
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        assert not [content for content in seen if server[name].encode() in content]
+        assert not [content for content in seen if s3[name].encode() in content]
 
 
 def test_ray_is_given_no_keys_to_carry_and_to_log(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +313,7 @@ def test_a_node_that_cannot_open_the_store_tells_it_as_its_trial(
     assert failed.value.outcome == "bad-input"
 
 
-def test_a_store_that_is_not_there_is_not_made_by_looking(server: dict[str, str], url: BucketUrl) -> None:
+def test_a_store_that_is_not_there_is_not_made_by_looking(s3: dict[str, str], url: BucketUrl) -> None:
     with pytest.raises(ValueError, match="there is no store s3://"):
         open_store(BucketUrl("s3", f"{url.path}/other"), "read")
     open_store(BucketUrl("s3", f"{url.path}/other"), "plan")
@@ -322,7 +322,7 @@ def test_a_store_that_is_not_there_is_not_made_by_looking(server: dict[str, str]
 
 @pytest.mark.slow
 def test_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
-    tmp_path: Path, url: BucketUrl, server: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, url: BucketUrl, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ray.cluster_utils import Cluster
 
@@ -358,6 +358,6 @@ def test_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
     assert results_of(plan, store_at(url)) == results_of(calm, Store(tmp_path / "store"))
     assert (tmp_path / "node-1").is_dir()
     written = [path.read_bytes() for path in Path(session).rglob("*") if path.is_file() and not path.is_socket()]
-    assert not [content for content in written if server["AWS_SECRET_ACCESS_KEY"].encode() in content]
+    assert not [content for content in written if s3["AWS_SECRET_ACCESS_KEY"].encode() in content]
     assert len(set(steps(tmp_path))) == 4 * 8
     assert len(steps(tmp_path)) - 4 * 8 <= 3, "a checkpoint goes up at most every tenth of the time that it takes"

@@ -21,7 +21,7 @@ from medsweep.store.location import BucketUrl, location
 def bucket(request: pytest.FixtureRequest) -> Bucket:
     if request.param == "memory":
         return Bucket(BucketUrl("s3", "in-memory"), MemoryStore())
-    request.getfixturevalue("server")
+    request.getfixturevalue("s3")
     return Bucket(new_bucket())
 
 
@@ -108,7 +108,7 @@ def test_a_service_without_conditions_is_refused(bucket: Bucket, monkeypatch: py
         bucket.require_conditions("probe")
 
 
-def test_no_credentials_in_messages_or_urls(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_credentials_in_messages_or_urls(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BucketError, match="no bucket for the store s3://nowhere-at-all") as missing:
         Bucket(BucketUrl("s3", "nowhere-at-all")).put("a", b"")
     monkeypatch.setattr(buckets, "RETRIES", 0)
@@ -116,8 +116,8 @@ def test_no_credentials_in_messages_or_urls(server: dict[str, str], monkeypatch:
     with pytest.raises(BucketError, match="does not answer") as silent:
         Bucket(BucketUrl("s3", "somewhere")).read("a")
     for told in (str(missing.value), str(silent.value)):
-        assert server["AWS_SECRET_ACCESS_KEY"] not in told
-        assert server["AWS_ACCESS_KEY_ID"] not in told
+        assert s3["AWS_SECRET_ACCESS_KEY"] not in told
+        assert s3["AWS_ACCESS_KEY_ID"] not in told
         assert "\n" not in told
 
 

@@ -16,7 +16,7 @@ from medsweep.store.location import BucketUrl
 
 
 @pytest.fixture
-def url(server: dict[str, str]) -> BucketUrl:
+def url(s3: dict[str, str]) -> BucketUrl:
     return new_bucket()
 
 

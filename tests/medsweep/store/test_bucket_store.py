@@ -17,7 +17,7 @@ from medsweep.store.workspace import Workspace
 
 
 @pytest.fixture
-def url(server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BucketUrl:
+def url(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BucketUrl:
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
     url = new_bucket()
     open_store(url, "run")
