@@ -138,13 +138,13 @@ def test_predictions_from_outside_are_scored_like_those_of_our_networks(
 def test_nothing_is_scored_before_the_sweep_has_run(medsweep: Medsweep, copy: Path) -> None:
     where = (
         copy / "micro.yaml",
-        copy / "nowhere",
+        copy / "nowhere" / "{fold}",
         "--store",
         copy / "new",
         "--name",
         "nnunet",
         "--fitted-on",
-        "f.json",
+        "f{fold}.json",
     )
     assert medsweep("plan", copy / "micro.yaml", "--store", copy / "new").exit_code == 0
     told = medsweep("score", *where)

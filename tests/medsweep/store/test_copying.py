@@ -15,7 +15,7 @@ from medsweep.store.store import Store
 
 
 @pytest.fixture
-def bucket(server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def bucket(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "work"))
     return open_store(new_bucket(), "run")
 
