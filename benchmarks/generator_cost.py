@@ -24,12 +24,12 @@ from slices_made_up import made_up
 from medsweep.data.folds import Fold
 from medsweep.trainers.diffusion import config as diffusion
 from medsweep.trainers.diffusion.learner import DiffusionLearner
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.intensity import IntensityRange
+from medsweep.trainers.generation.masks import encode
 from medsweep.trainers.generators import Sampling
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.learner import GanLearner
-from medsweep.trainers.stylegan2.masks import encode
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.training.host_memory import kept_memory
 

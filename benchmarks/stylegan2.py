@@ -38,9 +38,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from medsweep.data.folds import Fold
+from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.stylegan2.augment import ada
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.networks import Architecture
 from medsweep.trainers.stylegan2.resolve import resolve

@@ -17,10 +17,10 @@ import torch
 from slices_made_up import made_up
 
 from medsweep.data.folds import Fold
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.masks import encode
 from medsweep.trainers.stylegan2.config import GanSettings, Variant
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
-from medsweep.trainers.stylegan2.masks import encode
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.training.host_memory import kept_memory
 

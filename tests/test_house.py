@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from medsweep.trainers.synthesis.pipelines import OUR_FAMILIES
 from tools import house
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +65,18 @@ def test_no_import_runs_back_up_inside_a_package() -> None:
     assert {folder: house.circles(edges) for folder, edges in LEVELS.items() if house.upward(edges)} == {}
 
 
+def test_no_family_of_generators_imports_another() -> None:
+    families = {family.stage.run.__module__.rpartition(".")[0] for family in OUR_FAMILIES.values()}
+    wrong = [
+        f"{module} imports {target}"
+        for module, targets in house.graph(ROOT).items()
+        for target in targets
+        if len({_folder(module), _folder(target)} & families) == 2
+    ]
+    assert len(families) == len(OUR_FAMILIES) > 1
+    assert wrong == []
+
+
 def test_no_two_public_classes_have_one_name() -> None:
     assert house.names_used_twice(ROOT) == {}
 
@@ -120,6 +133,11 @@ def test_a_circle_is_seen_and_counted(tmp_path: Path) -> None:
 )
 def test_the_rule_says_no(importer: str, imported: str, allowed: bool) -> None:
     assert may_import(importer, imported) == allowed
+
+
+def _folder(module: str) -> str:
+    """The folder of the trainers that a module lies in: ``medsweep.trainers.X``."""
+    return ".".join(module.split(".")[:3])
 
 
 def _top_names(path: Path) -> set[str]:

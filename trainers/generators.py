@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import UserError
 from medsweep.trial import Stage
+
+MaskForm = Literal["signed-distance", "soft-one-hot"]
+"""How a label map becomes continuous channels."""
 
 
 @dataclass(frozen=True)

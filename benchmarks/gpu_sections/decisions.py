@@ -330,7 +330,7 @@ def as_a_whole(record: Record) -> tuple[str, str] | None:
     return "equal, resume and memory passed", "the table goes into the page, and the warning goes"
 
 
-DEVICE = "trainers/stylegan2/device.py"
+DEVICE = "trainers/generation/device.py"
 RULES = (
     Rule("bfloat16 stays if it saves 15 % and its checks hold", f"{DEVICE}: device_settings", half_precision),
     Rule("channels-last stays if it saves 5 %", f"{DEVICE}: device_settings", layout),
@@ -340,7 +340,11 @@ RULES = (
     Rule("on where gain per step times steps is above the warm-up", f"{DEVICE}: applied", search),
     Rule("above 15 %: probe without the search, or SPARE", "medsweep/execution/gpu_memory.py: SPARE", spare),
     Rule("measured times 1.2", "medsweep/execution/gpu_memory.py: CONTEXT_MIB", context),
-    Rule("median rate; launches times host us", "trainers/stylegan2/cost.py: GPU_FLOPS, GPU_SECONDS_PER_STEP", prices),
+    Rule(
+        "median rate; launches times host us",
+        "trainers/generation/prices.py, trainers/stylegan2/cost.py: GPU_FLOPS, GPU_SECONDS_PER_STEP",
+        prices,
+    ),
     Rule("time of a step at 256 px", "trainers/segmentation/config.py: GPU_SECONDS_PER_STEP", unet_price),
     Rule("time of a sample at 256 px", "trainers/synthesis/synthesise.py: GPU_SECONDS_PER_SLICE", slice_price),
     Rule("at most one wait per step", "trainers/stylegan2/batches.py, trainers/segmentation/", waiting),

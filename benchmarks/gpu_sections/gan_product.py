@@ -16,14 +16,14 @@ from slices_made_up import made_up
 from torch import Tensor, nn
 
 from medsweep.data.folds import Fold
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.device import DeviceSettings, device_settings
+from medsweep.trainers.generation.masks import encode
 from medsweep.trainers.stylegan2.batches import PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import flops_per_image
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.device import DeviceSettings, device_settings
 from medsweep.trainers.stylegan2.graphs import GraphedPhase, MainPhase, Recorder
 from medsweep.trainers.stylegan2.learner import GanLearner
-from medsweep.trainers.stylegan2.masks import encode
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.training.checkpoint import load_state, save_state
 

@@ -12,11 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from medsweep.data.folds import Fold
 from medsweep.trainers.assessment.inception import inception_features
 from medsweep.trainers.assessment.views import look
+from medsweep.trainers.generation.intensity import IntensityRange
 from medsweep.trainers.precision import exact, rounding
 from medsweep.trainers.random_features import RandomFeatures
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, features, predict
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.networks import Architecture, Generator
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import GeneratorCard, Sampler

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from medsweep.config import Config
 from medsweep.data.folds import Fold
-from medsweep.trainers.generators import GeneratorConfig
-from medsweep.trainers.stylegan2.config import MaskForm
+from medsweep.trainers.generators import GeneratorConfig, MaskForm
 
 DiffusionVariant = Literal["b-dm", "c-dm"]
 """B-DM draws image and mask together, C-DM an image for a given mask."""

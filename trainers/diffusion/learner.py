@@ -13,10 +13,9 @@ from medsweep.trainers.diffusion import edm
 from medsweep.trainers.diffusion.config import DiffusionConfig
 from medsweep.trainers.diffusion.network import Denoiser, DenoiserArchitecture, build
 from medsweep.trainers.diffusion.sampler import ChannelScale, DenoiserCard, DiffusionSampler
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.sample_grids import SampleGrids
 from medsweep.trainers.generators import Sampling
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.optimisation import descend
-from medsweep.trainers.stylegan2.sample_grids import SampleGrids
 from medsweep.trainers.training.accumulation import (
     MicroBatch,
     Random,
@@ -26,6 +25,7 @@ from medsweep.trainers.training.accumulation import (
     split_batch,
     uniform,
 )
+from medsweep.trainers.training.descent import descend
 from medsweep.trainers.training.restore import load_optimizer
 from medsweep.trainers.training.rows import SeededRows
 

@@ -15,10 +15,10 @@ from medsweep.config import Config
 from medsweep.trainers.diffusion import edm
 from medsweep.trainers.diffusion.config import MASK_FORM, DiffusionVariant
 from medsweep.trainers.diffusion.network import Denoiser, DenoiserArchitecture
+from medsweep.trainers.generation.intensity import IntensityRange
+from medsweep.trainers.generation.masks import decode, encode
 from medsweep.trainers.generators import GeneratedPairs, Sampling
 from medsweep.trainers.precision import exact
-from medsweep.trainers.stylegan2.intensity import IntensityRange
-from medsweep.trainers.stylegan2.masks import decode, encode
 
 WEIGHTS = "denoiser.safetensors"
 CARD = "denoiser.json"

@@ -1,8 +1,7 @@
 """The diffusion stage: fit one network on the training patients of one fold and leave it ready for sampling."""
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +12,10 @@ from medsweep.trainers.diffusion.config import DiffusionConfig, DiffusionSetting
 from medsweep.trainers.diffusion.learner import DiffusionLearner
 from medsweep.trainers.diffusion.network import DenoiserArchitecture, macs
 from medsweep.trainers.diffusion.sampler import load_denoiser
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.device import applied, device_settings, write_settings
+from medsweep.trainers.generation.prices import CPU_FLOPS, GPU_FLOPS, NOMINAL_CLASSES, NOMINAL_MODALITIES
 from medsweep.trainers.generators import GeneratorFamily
-from medsweep.trainers.stylegan2.cost import CPU_FLOPS, GPU_FLOPS, NOMINAL_CLASSES, NOMINAL_MODALITIES
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.device import applied, device_settings
-from medsweep.trainers.stylegan2.train import HARDWARE
 from medsweep.trainers.training.loop import train
 from medsweep.trial import Progress, Stage, Trial
 
@@ -47,8 +45,7 @@ def run(config: DiffusionConfig, inputs: Mapping[str, Path], trial: Trial) -> It
     learner.grids.write_real(trial.output / "real.png")
     write_fitted_on(trial.output, data.patients)
     # it computes in float32 everywhere
-    hardware = asdict(settings) | {"half_from": None}
-    (trial.output / HARDWARE).write_text(json.dumps(hardware, indent=2, sort_keys=True) + "\n")
+    write_settings(trial.output, replace(settings, half_from=None))
 
 
 def flops_per_slice(config: DiffusionConfig) -> float:

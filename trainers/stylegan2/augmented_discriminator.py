@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.masks import background
 from medsweep.trainers.stylegan2.augment.kinds import AUGMENT_KINDS
 from medsweep.trainers.stylegan2.batches import PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.masks import background
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
 from medsweep.trainers.training.accumulation import Random
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.stylegan2.config import PAINTERS, GanConfig
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.networks import LatentGenerator
 from medsweep.trainers.training.accumulation import MicroBatch, normal, uniform
 from medsweep.trainers.training.rows import SeededRows

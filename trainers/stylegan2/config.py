@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import LATER, NOT_IDENTITY, Config
-from medsweep.trainers.generators import GeneratorConfig
+from medsweep.trainers.generators import GeneratorConfig, MaskForm
 
 Variant = Literal["b-sg", "m-sg", "c-sg", "c-spade"]
 """B-SG emits image and mask together, M-SG masks alone, C-SG an image for a given mask, and C-SPADE the same with the
@@ -18,7 +18,6 @@ Point = Literal["d-input", "d-blocks", "generator"]
 """Where C-SG is shown the mask: beside the image, before each lower block of D, after the demodulation in G."""
 
 Preset = Literal["auto", "paper256", "tiny"]
-MaskForm = Literal["signed-distance", "soft-one-hot"]
 Augment = Literal["none", "diffaugment", "ada", "ada-fixed"]
 GeneratorForm = Literal["add", "concat", "affine"]
 DiscriminatorForm = Literal["concat", "projection"]

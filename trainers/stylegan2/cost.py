@@ -6,6 +6,7 @@ trial computes on.
 
 from typing import Final
 
+from medsweep.trainers.generation.prices import CPU_FLOPS, GPU_FLOPS, NOMINAL_CLASSES, NOMINAL_MODALITIES
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.graphs import WARM_UPS
 from medsweep.trainers.stylegan2.networks import Architecture
@@ -25,18 +26,8 @@ PROBED_AS_ONE: Final = (
 PROBED_AS_DEFAULT: Final = ("style_mixing", "ada_target", "ada_kimg", "ada_p")
 """Fields without any influence on memory."""
 
-CPU_FLOPS = 40e9
-"""Floating-point operations per second that one modern CPU core sustains in convolutions of this size."""
-
 SECONDS_PER_STEP = 0.03
 """What a step on a CPU costs beside its convolutions, however small the networks are; counts only at 32 or 64 px."""
-
-GPU_FLOPS = 200e12
-"""Floating-point operations per second of a whole training on one H200, most of them in bfloat16.
-
-Predicted by roofline for 128 and 256 px: what bounds a layer is its arithmetic or the bytes that it moves. To be
-replaced by what ``benchmarks/gpu.py`` measures.
-"""
 
 GPU_SECONDS_PER_STEP = 0.02
 """What a step on a GPU cannot fall below: some 2,500 kernels, launched in 8 microseconds each. Predicted likewise."""
@@ -45,9 +36,6 @@ R1_PASSES = 10.5
 """Cost of an R1 step in forward passes of D: 3.5 times forward and backward, measured with double backward."""
 
 PATH_LENGTH_PASSES = 10.5
-
-NOMINAL_MODALITIES, NOMINAL_CLASSES = 4, 4
-"""Stand in for the data's own numbers, which enter only the first and last layers."""
 
 
 def generator_macs(architecture: Architecture) -> float:

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from medsweep.identity import derive_seed
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.sample_distance import SampleDistance
+from medsweep.trainers.generation.sample_grids import SampleGrids
 from medsweep.trainers.stylegan2.batches import PairBatch, pairs_of
 from medsweep.trainers.stylegan2.config import GanConfig
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.networks import StyledConv
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
-from medsweep.trainers.stylegan2.sample_distance import SampleDistance
-from medsweep.trainers.stylegan2.sample_grids import SampleGrids
 from medsweep.trainers.stylegan2.sampler import Sampler
 from medsweep.trainers.training.accumulation import Scalars
 from medsweep.trial import DivergedError
@@ -40,7 +40,7 @@ class Diagnostics:
     ):
         self._config, self._networks, self._sampler, self._grids = config, networks, sampler, grids
         self._data, self._seed = data, seed
-        self._distance = SampleDistance(sampler, data, derive_seed("frechet", seed))
+        self._distance = distance_of(sampler, data, derive_seed("frechet", seed))
 
     def scalars(self, step: int) -> Scalars:
         """Scalars of one report.
@@ -105,3 +105,10 @@ class Diagnostics:
     def _score(self, pairs: PairBatch) -> Tensor:
         scores_N: Tensor = self._networks.d(pairs.x, pairs.condition)
         return scores_N.mean()
+
+
+def distance_of(sampler: Sampler, data: TrainingSet, seed: int) -> SampleDistance:
+    """What tells how far the samples of a generator in training are from slices."""
+    card = sampler.card
+    of_masks, numbers = card.variant == "m-sg", sampler.numbers_per_sample
+    return SampleDistance(sampler.emit, data, seed, numbers=numbers, paints=card.paints, of_masks=of_masks)

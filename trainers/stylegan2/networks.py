@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medsweep.config import Config
+from medsweep.trainers.generators import MaskForm
 from medsweep.trainers.stylegan2.conditioning import LOWEST, MaskProjection, injection_of, pyramid
 from medsweep.trainers.stylegan2.config import (
     PAINTERS,
     DiscriminatorForm,
     GanConfig,
     GeneratorForm,
-    MaskForm,
     Point,
     Resize,
 )

@@ -86,11 +86,3 @@ class OptimisedNetworks:
 def _adam(network: nn.Module, config: GanConfig, regularised_every: int | None) -> torch.optim.Adam:
     learning_rate, betas = losses.lazy_adam(config.learning_rate, regularised_every)
     return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, eps=1e-8, fused=True)
-
-
-def descend(adam: torch.optim.Adam) -> Tensor:
-    """One step of a network down its gradient; returns the gradient's norm."""
-    weights = adam.param_groups[0]["params"]
-    norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-    adam.step()
-    return norm

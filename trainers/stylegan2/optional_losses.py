@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.stylegan2 import losses
 from medsweep.trainers.stylegan2.augmented_discriminator import AugmentedDiscriminator
 from medsweep.trainers.stylegan2.batches import Batches, MaskBatch, PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.training.accumulation import Random, Scalars
 
 

@@ -16,7 +16,7 @@ from medsweep.trainers.stylegan2.batches import Batches, PairBatch
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.cost import divides
 from medsweep.trainers.stylegan2.graphs import GraphedPhase, MainPhase, Recorder
-from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks, descend
+from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
 from medsweep.trainers.stylegan2.optional_losses import OptionalLosses
 from medsweep.trainers.training.accumulation import (
     MicroBatch,
@@ -27,6 +27,7 @@ from medsweep.trainers.training.accumulation import (
     replay,
     split_batch,
 )
+from medsweep.trainers.training.descent import descend
 
 PATH_LENGTH_DECAY = 0.01
 REAL_SCORES = "real_scores"

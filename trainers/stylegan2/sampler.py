@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from medsweep.config import Config
-from medsweep.trainers.generators import GeneratedPairs
+from medsweep.trainers.generation.intensity import IntensityRange
+from medsweep.trainers.generation.masks import decode, encode
+from medsweep.trainers.generators import GeneratedPairs, MaskForm
 from medsweep.trainers.precision import exact
-from medsweep.trainers.stylegan2.config import PAINTERS, MaskForm, Variant
-from medsweep.trainers.stylegan2.intensity import IntensityRange
-from medsweep.trainers.stylegan2.masks import decode, encode
+from medsweep.trainers.stylegan2.config import PAINTERS, Variant
 from medsweep.trainers.stylegan2.networks import Architecture, LatentGenerator
 from medsweep.trainers.stylegan2.spade import generator_of
 
@@ -81,6 +81,13 @@ class Sampler:
         C = 0 if self.card.variant == "m-sg" else self.card.modalities
         images_NCRR = self.card.intensity.to_slices(out[:, :C]).cpu().numpy() if C else None
         return GeneratedPairs(images_NCRR, decode(out[:, C:].cpu().numpy()) if labels_NRR is None else labels_NRR)
+
+    def emit(self, numbers_NS: Tensor, condition: Tensor | None) -> Tensor:
+        """What the network makes of random numbers and masks: images (N, C, R, R), or of M-SG the channels of masks."""
+        latent_dim = self.card.architecture.latent_dim
+        z_ND, noise_NP = numbers_NS.split([latent_dim, numbers_NS.shape[1] - latent_dim], dim=1)
+        out: Tensor = self.network(z_ND, condition, noise_NP)
+        return out if self.card.variant == "m-sg" else out[:, : self.card.modalities]
 
     def encode(self, labels_NRR: NDArray[np.uint8]) -> Tensor:
         """Hard masks as the condition channels that ``PAINTERS`` are trained on, float32 (N, K, R, R)."""

@@ -1,28 +1,25 @@
 """The gan stage: fit one generator on the training patients of one fold and leave it ready for sampling."""
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import torch
 
 from medsweep.data.fitted_on import require_within, write_fitted_on
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.device import DeviceSettings, applied, device_settings, write_settings
 from medsweep.trainers.generators import GeneratorFamily
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trainers.stylegan2 import cost
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.device import DeviceSettings, applied, device_settings
 from medsweep.trainers.stylegan2.graphs import CudaRecorder
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import load_generator
 from medsweep.trainers.training.loop import train
 from medsweep.trial import Progress, Stage, Trial
-
-HARDWARE = "hardware.json"
 
 
 def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
@@ -56,7 +53,7 @@ def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator
     learner.grids.write_samples(trial.output / "samples.png")
     learner.grids.write_real(trial.output / "real.png")
     write_fitted_on(trial.output, data.patients)
-    (trial.output / HARDWARE).write_text(json.dumps(asdict(settings), indent=2, sort_keys=True) + "\n")
+    write_settings(trial.output, settings)
 
 
 def settings_of(config: GanConfig, trial: Trial) -> DeviceSettings:

@@ -13,8 +13,8 @@ from medsweep.trainers.diffusion.learner import DiffusionLearner
 from medsweep.trainers.diffusion.network import DenoiserArchitecture, build, macs
 from medsweep.trainers.diffusion.sampler import load_denoiser
 from medsweep.trainers.diffusion.train import DIFFUSION, probe, run
+from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.generators import Sampling
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.training.loop import read
 from medsweep.trial import DivergedError
 

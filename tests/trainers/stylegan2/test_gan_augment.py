@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from medsweep.data.folds import Fold
+from medsweep.trainers.generation.masks import background
 from medsweep.trainers.stylegan2.augment.ada import Ada
 from medsweep.trainers.stylegan2.augment.diffaugment import DiffAugment, geometry, intensity
 from medsweep.trainers.stylegan2.augment.kinds import AUGMENT_KINDS
 from medsweep.trainers.stylegan2.config import Augment, GanSettings
-from medsweep.trainers.stylegan2.masks import background
 from medsweep.trainers.stylegan2.resolve import resolve
 
 R = 16

@@ -6,10 +6,10 @@ import torch
 
 from helpers.host_waits import HostWaits
 from medsweep.data.folds import Fold
+from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
 from medsweep.trainers.stylegan2.batches import Batches
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.layers import draw_weights
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.networks import Architecture, Generator

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from medsweep.data.folds import Fold
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.device import device_settings
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.device import device_settings
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
 

@@ -10,13 +10,14 @@ import torch
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.sample_distance import SAMPLES, SampleDistance
 from medsweep.trainers.measures.frechet import frechet
 from medsweep.trainers.random_features import RandomFeatures
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings, Variant
-from medsweep.trainers.stylegan2.data import TrainingSet
+from medsweep.trainers.stylegan2.diagnostics import distance_of
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
-from medsweep.trainers.stylegan2.sample_distance import SAMPLES, SampleDistance
 from medsweep.trainers.stylegan2.train import run
 from medsweep.trial import DivergedError
 
@@ -41,7 +42,7 @@ def test_it_changes_no_weight_and_draws_from_no_stream_of_the_training(slices, t
 def test_it_is_the_distance_of_the_samples_that_the_sampler_makes_from_the_slices(slices):
     learner = GanLearner(tiny("b-sg"), (data := TrainingSet.load(tiny("b-sg"), slices, "cpu")), "cpu")
     learner.step(1)
-    found = SampleDistance(learner.sampler, data, 7)
+    found = distance_of(learner.sampler, data, 7)
     count = min(SAMPLES, len(data))
     numbers_NS = torch.randn(count, learner.sampler.numbers_per_sample, generator=torch.Generator().manual_seed(7))
     made = torch.from_numpy(learner.sampler.sample(numbers_NS).images)
@@ -53,7 +54,7 @@ def test_it_is_the_distance_of_the_samples_that_the_sampler_makes_from_the_slice
 
 def test_better_samples_are_nearer(slices):
     data = TrainingSet.load(tiny("b-sg"), slices, "cpu")
-    distance = SampleDistance(GanLearner(tiny("b-sg"), data, "cpu").sampler, data, 7)
+    distance = distance_of(GanLearner(tiny("b-sg"), data, "cpu").sampler, data, 7)
     far = distance.value(1)
     rows = torch.from_numpy((data.spread(SAMPLES) + 1) % len(data))
     distance._samples = lambda part: data.images[rows[part]]
@@ -68,7 +69,7 @@ def test_each_report_tells_it_and_the_thousands_of_images(slices, tmp_path):
 
 def test_samples_that_are_not_finite_are_named(slices):
     data = TrainingSet.load(tiny("b-sg"), slices, "cpu")
-    distance = SampleDistance(GanLearner(tiny("b-sg"), data, "cpu").sampler, data, 7)
+    distance = distance_of(GanLearner(tiny("b-sg"), data, "cpu").sampler, data, 7)
     broken = replace(data, images=data.images * float("nan"))
     distance._samples = lambda part: broken.images[part]
     with pytest.raises(DivergedError, match="no longer finite at step 3"):

@@ -8,11 +8,11 @@ from helpers.graph_tape import TapeRecorder
 from medsweep.data.folds import Fold
 from medsweep.errors import UserError
 from medsweep.identity import canonical
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.device import device_settings
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import probe
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.device import device_settings
 from medsweep.trainers.stylegan2.graphs import WARM_UPS
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve

@@ -6,9 +6,9 @@ import torch
 
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.intensity import IntensityRange
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.intensity import IntensityRange
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
 

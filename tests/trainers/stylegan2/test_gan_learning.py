@@ -18,13 +18,13 @@ from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.metrics import pool_metrics
 from medsweep.trainers.assessment.real_side import RealSide
+from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings
 from medsweep.trainers.segmentation.config import resolve as resolve_segmenter
 from medsweep.trainers.segmentation.network import load_segmenter, predict
 from medsweep.trainers.segmentation.train import run as segment
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import Sampler

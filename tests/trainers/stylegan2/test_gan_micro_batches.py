@@ -11,10 +11,10 @@ from helpers.graph_memory import GraphMemory
 from helpers.whole_phases import WholePhases
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
+from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, save_segmenter
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import divides
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.networks import StyledConv
 from medsweep.trainers.stylegan2.resolve import resolve

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from helpers import stylegan2_reference as published
 from medsweep.data.folds import Fold
+from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.training import accumulation

@@ -13,10 +13,10 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.generation.device import device_settings
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import probe
-from medsweep.trainers.stylegan2.data import TrainingSet
-from medsweep.trainers.stylegan2.device import device_settings
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import load_generator

@@ -12,10 +12,9 @@ from torch import Tensor
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.trainers.generators import training_rows
-from medsweep.trainers.stylegan2.config import MaskForm
-from medsweep.trainers.stylegan2.intensity import IntensityRange
-from medsweep.trainers.stylegan2.masks import encode
+from medsweep.trainers.generation.intensity import IntensityRange
+from medsweep.trainers.generation.masks import encode
+from medsweep.trainers.generators import MaskForm, training_rows
 
 
 class TrainingSlicesConfig(Protocol):

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.generators import TrainedGenerator
-from medsweep.trainers.stylegan2.data import TrainingSet
 from medsweep.trainers.training.pictures import grid_png
 
 PAIRS = 16

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter
 
-from medsweep.trainers.stylegan2.masks import background, decode, encode, signed_distances, soft_one_hot
+from medsweep.trainers.generation.masks import background, decode, encode, signed_distances, soft_one_hot
 
 K, R = 4, 8
 label_maps = arrays(np.uint8, st.tuples(st.integers(1, 3), st.just(R), st.just(R)), elements=st.integers(0, K - 1))

@@ -1,15 +1,16 @@
-"""How a GAN uses the device it is given: precision and memory layout. Both are reported and never in the digest.
+"""How a generator uses the device it is given: precision and memory layout. Both are reported and never in the digest.
 
 bfloat16 in the four highest resolutions follows the mixed precision of Karras et al. 2020 (arXiv 2006.06676), which
 uses float16 there; R is the resolution in pixels.
 """
 
+import json
 import os
 import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,12 @@ import torch
 
 from medsweep.errors import UserError
 from medsweep.trainers.precision import rounding
-from medsweep.trainers.stylegan2.conditioning import LOWEST
 
+HARDWARE: Final = "hardware.json"
 HALF_LEVELS: Final = 4
 """How many of the highest resolutions compute in bfloat16."""
+LOWEST_HALF: Final = 4
+"""The lowest resolution that may be among them."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def device_settings(
         name=name,
         total_memory=memory,
         tf32=fast,
-        half_from=max(LOWEST, resolution >> (HALF_LEVELS - 1)) if fast else None,
+        half_from=max(LOWEST_HALF, resolution >> (HALF_LEVELS - 1)) if fast else None,
         channels_last=kind.type == "cuda",
         deterministic=torch.are_deterministic_algorithms_enabled(),
         threads=torch.get_num_threads(),
@@ -105,6 +108,11 @@ def applied(settings: DeviceSettings) -> Iterator[None]:
             yield
     finally:
         cudnn.benchmark = tried_out
+
+
+def write_settings(folder: Path, settings: DeviceSettings) -> None:
+    """Record how a trial used its device, in ``HARDWARE`` below ``folder``."""
+    (folder / HARDWARE).write_text(json.dumps(asdict(settings), indent=2, sort_keys=True) + "\n")
 
 
 def _processor() -> str:

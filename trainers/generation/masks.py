@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from medsweep.trainers.generators import MaskForm
 from medsweep.trainers.measures.structures import signed_distance
-from medsweep.trainers.stylegan2.config import MaskForm
 
 BLUR_PX = 0.5
 """SD of the Gaussian that softens a one-hot map; from 0.57 px upwards ``decode`` would lose a pixel that lies alone."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medsweep.errors import UserError
-from medsweep.trainers.stylegan2.device import applied, device_settings
+from medsweep.trainers.generation.device import applied, device_settings
 
 
 @pytest.fixture

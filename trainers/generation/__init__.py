@@ -1,0 +1,1 @@
+"""What families of generators share: their slices, masks as channels, scales, pictures, distances, and the device."""
