@@ -18,8 +18,8 @@ def open(sweep: str | Path, store: str | Path = "store") -> "OpenedSweep":
 
     Args:
         sweep: path of a sweep file, or the name of one that medsweep brings along, such as ``quickstart``.
-        store: folder of the finished trials, or the URL of a bucket. It need not hold any; a folder that is not there
-            is made.
+        store: folder of the finished trials, or the URL of a bucket. It need not be there yet:
+            ``run`` makes it, and looking makes nothing.
 
     Raises:
         UserError: anything in the file, the data or the store that you can mend, in one line.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from medsweep.commands.options import AsJson, Quiet, Rehash, StorePath, SweepPath
+from medsweep.commands.options import AsJson, Quiet, Rehash, StoreUrl, SweepPath
 from medsweep.config import Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.dataset import DatasetSpec
@@ -112,7 +112,7 @@ def check(  # noqa: PLR0917
 def prepare(  # noqa: PLR0917
     name: Name,
     root: Root,
-    store: StorePath,
+    store: StoreUrl,
     resolution: Resolution = 256,
     labels: Labels = None,
     leave_out: LeaveOut = None,
@@ -122,10 +122,11 @@ def prepare(  # noqa: PLR0917
     """Cut and scale the slices of a folder into the store, as a sweep would; a second call finds them there."""
     from medsweep.data.config import DataConfig
     from medsweep.data.source import inspect_source
-    from medsweep.store.store import Store
+    from medsweep.store.location import location
+    from medsweep.store.opening import open_store
     from medsweep.tracking.reading import reading_cases
 
-    opened = Store.create(store)
+    opened = open_store(location(store), "run")
     data = _valid(
         DataConfig, dataset=canonical_name(name), root=str(root), resolution=resolution, labels=labels,
         leave_out=tuple(leave_out or ()),
@@ -145,7 +146,7 @@ def prepare(  # noqa: PLR0917
 
 def export_fold(  # noqa: PLR0917
     sweep: SweepPath,
-    store: StorePath,
+    store: StoreUrl,
     fold: Annotated[int, typer.Option("--fold", min=0, help="Number of the fold.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New or empty folder.")],
     arm: Annotated[str | None, typer.Option("--arm", help="Whose patients, where arms differ in them.")] = None,
@@ -159,7 +160,8 @@ def export_fold(  # noqa: PLR0917
 
     With --nnunet, whole patients of that fold with their own grey values, and the images of those whom it tests.
     """
-    from medsweep.store.store import Store
+    from medsweep.store.location import location
+    from medsweep.store.opening import open_store
     from medsweep.study.exported_fold import export, fold_of_sweep
     from medsweep.study.nnunet_fold import export_raw, require_number
 
@@ -168,7 +170,7 @@ def export_fold(  # noqa: PLR0917
         if volumes:
             raise UserError("--volumes writes what a generator reads, and --nnunet what nnU-Net reads; choose one")
     _require_empty(out)
-    opened = Store.create(store)
+    opened = open_store(location(store), "run")
     chosen = fold_of_sweep(sweep, opened, fold, arm)
     prepared = _prepare(chosen.data, chosen.source, chosen.fold, opened)
     if nnunet is not None:
@@ -261,17 +263,17 @@ def _prepare(
 
     builder = Builder(STAGES)
     digest = builder.add("prepare", prepare_config(data, source, fold))
-    trial, folder = builder.trials[digest], store.folder("prepare", digest)
-    if folder.is_dir():
+    trial, place = builder.trials[digest], f"{store}/prepare/{digest}"
+    if store.has("prepare", digest):
         store.verify("prepare", digest)
-        typer.echo(f"prepare {short(digest)} is there already: {folder}")
+        typer.echo(f"prepare {short(digest)} is there already: {place}")
         return store.output("prepare", digest)
     task = Task(
         sweep="data-prepare", stage="prepare", digest=digest, config=trial.config.model_dump(mode="json"),
         label=data.dataset, hours=trial.hours, tail_hours=trial.hours,
     )  # fmt: skip
     try:
-        for done in attempt(task, RunContext(store=store.root.resolve(), stages=STAGES), store, Tracker()):
+        for done in attempt(task, RunContext(store=store.location, stages=STAGES), store, Tracker()):
             if not quiet:
                 typer.echo(f"{done.step} of {done.total}  {source.patients[done.step - 1]}", err=True)
     except TrialFailedError as error:
@@ -280,7 +282,7 @@ def _prepare(
             raise UserError(error.message) from None
         typer.echo(f"medsweep: {error}; {ADVICE.get(error.outcome, 'run the same command again')}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"prepared {len(source.patients)} patients as {short(digest)}: {folder}")
+    typer.echo(f"prepared {len(source.patients)} patients as {short(digest)}: {place}")
     return store.output("prepare", digest)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from medsweep.commands.options import STORE, STORE_URL, AsJson, ResultsPath, StorePath, StoreUrl, SweepPath
+from medsweep.commands.options import STORE_URL, AsJson, ResultsPath, StoreUrl, SweepPath
 from medsweep.errors import UserError
 
 TrialDigest = Annotated[
@@ -13,13 +13,14 @@ TrialDigest = Annotated[
 ]
 
 
-def ls(store: StorePath = STORE, as_json: AsJson = False) -> int:
+def ls(store: StoreUrl = STORE_URL, as_json: AsJson = False) -> int:
     """List the sweeps that were planned in this store, with their state, size and age."""
     from medsweep.commands import documents, inside_views, views
-    from medsweep.store.store import Store
+    from medsweep.store.location import location
+    from medsweep.store.opening import open_store
     from medsweep.study.inside import sweeps_in
 
-    sweeps = sweeps_in(Store.existing(store))
+    sweeps = sweeps_in(open_store(location(store), "read"))
     if as_json:
         documents.print_json(inside_views.sweep_rows(sweeps))
     elif sweeps:

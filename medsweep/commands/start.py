@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from medsweep.commands import sweeps
-from medsweep.commands.options import STORE, STORE_URL, ResultsPath, StorePath, StoreUrl, WandbMode
+from medsweep.commands.options import STORE_URL, ResultsPath, StoreUrl, WandbMode
 from medsweep.commands.typed import typed
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.errors import UserError, nearest
@@ -14,6 +14,7 @@ from medsweep.errors import UserError, nearest
 if TYPE_CHECKING:
     from medsweep.data.check import Report
     from medsweep.data.recognise import Reading
+    from medsweep.store.location import Location
     from medsweep.study.new_sweep import Found
 
 DEMO = Path("quickstart")
@@ -39,25 +40,30 @@ def new(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.yaml", help="File to write \\[DATASET-first.yaml].")
     ] = None,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
 ) -> int:  # fmt: skip
     """Look at your data and write a first sweep file for it, with medsweep.yaml where the folder needs one."""
+    from medsweep.store.location import location
+    from medsweep.store.opening import open_store
     from medsweep.study.new_sweep import name_of, sweep_text
 
     if out is not None:
         _require_new(out)
-    found = _made_up(dataset) if root is None else _looked_at(root, dataset, store)
+    where = location(store)
+    open_store(where, "plan")  # what is wrong with it is told before anything is written
+    found = _made_up(dataset) if root is None else _looked_at(root, dataset, where)
     path = out or Path(f"{name_of(found)}.yaml")
     _require_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(sweep_text(found, size or ("gpu" if _has_gpu() else "cpu")), encoding="utf-8")
     typer.echo(f"wrote {path}: {found.patients} patients, {found.slices} slices that show a class")
-    _tell_price(path, store)
+    _tell_price(path, where)
     if found.root is not None:
         look = typed("data", "preview", found.dataset, "--root", found.root, "--out", "preview.png")
         typer.echo(f"look at the slices: {look}")
-    typer.echo(f"what it costs:      {typed('plan', path)}")
-    typer.echo(f"run it:             {typed('run', path)}")
+    there = () if store == STORE_URL else ("--store", store)
+    typer.echo(f"what it costs:      {typed('plan', path, *there)}")
+    typer.echo(f"run it:             {typed('run', path, *there)}")
     return 0
 
 
@@ -96,7 +102,7 @@ def _made_up(dataset: str | None) -> "Found":
     return Found(name, MADE_UP, slices_of(PhantomConfig(patients=MADE_UP), name), side)
 
 
-def _looked_at(root: Path, dataset: str | None, store: Path) -> "Found":
+def _looked_at(root: Path, dataset: str | None, store: "Location") -> "Found":
     """What the folder holds; a description is written where nothing tells how to read it.
 
     Raises:
@@ -149,13 +155,14 @@ def _reading(root: Path, dataset: str | None) -> "Reading":
     return best
 
 
-def _checked(reading: "Reading", store: Path) -> "Report":
-    """Every file is read once; the plan of the sweep finds it remembered."""
+def _checked(reading: "Reading", where: "Location") -> "Report":
+    """Every file is read once; the plan of the sweep finds it remembered in the store, which is made."""
     from medsweep.data.check import check
     from medsweep.data.remembered import Remembered
+    from medsweep.store.opening import is_there, open_store
     from medsweep.tracking.reading import reading_cases
 
-    remembered = Remembered(store)
+    remembered = Remembered(open_store(where, "plan" if is_there(where) else "run").root)
     with reading_cases() as on_read:
         report = check(reading.listing, remembered=remembered, on_read=on_read)
     remembered.save()
@@ -168,7 +175,7 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _tell_price(path: Path, store: Path) -> None:
+def _tell_price(path: Path, store: "Location") -> None:
     from medsweep.durations import people_hours
     from medsweep.study import session
 

@@ -71,11 +71,10 @@ class Remembered:
         self._cases[key] = found
 
     def save(self) -> None:
-        """Write the file, if anything is new."""
+        """Write the file, if anything is new and its folder is there."""
         after = {"code": _code(), "files": self._files, "cases": self._cases}
-        if after != self._before:
+        if after != self._before and self._path.parent.is_dir():
             with read_only_is_fine():
-                self._path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(self._path, after)
 
 

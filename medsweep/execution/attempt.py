@@ -105,7 +105,7 @@ def _attempt(
                     work.record(progress)
                     tracker.log(progress)
                     if context.stopping is not None:
-                        context.stopping.check(task.stage, task.digest, task.kind, progress)
+                        context.stopping.check(store, task.stage, task.digest, task.kind, progress)
                 watchdog.rest()
                 yield progress
                 watchdog.wake()

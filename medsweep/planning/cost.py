@@ -165,7 +165,10 @@ def write_index(plan: Plan, store: Store, *, grows: bool = False) -> None:
     """Keep the planned trials where ``why`` finds them; a cache, made anew by every plan that may write.
 
     One that ``grows`` keeps what was there before: a search whose results are gone forgets what it asked after them.
+    Where no store is yet, none is made.
     """
+    if not store.is_there:
+        return
     serves = plan.serves()
     rows = [
         {

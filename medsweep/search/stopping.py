@@ -7,7 +7,7 @@ trial is compared with those of its own kind only: same stage, variant of genera
 import json
 import math
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from medsweep.data.stage_config import StageConfig
 from medsweep.errors import UserError, nearest
 from medsweep.files import write_atomic
 from medsweep.identity import derive_seed
+from medsweep.store.store import Store
 from medsweep.sweep.plan import Plan
 from medsweep.sweep.space import SUGGESTION, StoppingRule
 from medsweep.trial import Progress, PrunedError
@@ -30,11 +31,11 @@ RUNGS: Final = "rungs"
 class Stopping:
     """Which trials may be stopped, by which rules, and where their values are. Plain data, carried to every worker."""
 
-    folder: Path
+    sweep: str
     rules: Mapping[str, StoppingRule]
     """By stage."""
 
-    def check(self, stage: str, digest: str, kind: str, progress: Progress) -> None:
+    def check(self, store: Store, stage: str, digest: str, kind: str, progress: Progress) -> None:
         """Note the trial's value where it reached a new rung, and stop it there if the rule says so.
 
         Trials of one ``kind`` are compared; one of none is left alone. A resumed trial that comes to a rung again
@@ -42,43 +43,54 @@ class Stopping:
 
         Raises:
             PrunedError: the trial is stopped; published with that outcome and never repeated.
-            UserError: the trial ended and never reported the metric that it is judged by.
+            UserError: the trial ended and never reported the metric that it is judged by; a bucket does not answer.
         """
         rule = self.rules.get(stage)
         if rule is None or not kind:
             return
-        place = self.folder / stage / kind
+        place = f"{RUNGS}/{self.sweep}/{stage}/{kind}"
         if rule.rule == "hyperband":
             dealt, rule = bracket(rule, digest)
-            place /= f"bracket-{dealt}"
+            place += f"/bracket-{dealt}"
         if progress.step >= progress.total:
-            self._require_judged(rule, place, digest, progress)
+            _require_judged(rule, _values(store, place), digest, progress)
             return
         number = rung(rule, progress.step / progress.total)
         if number is None or rule.metric not in progress.metrics:
             return
-        path = place / str(number) / digest
+        path = store.fresh(store.root / place / str(number) / digest, now=True)
         if path.is_file() and json.loads(path.read_text())["step"] < progress.step:
             return
         value = _loss(rule, progress.metrics[rule.metric])
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({"step": progress.step, "loss": value}))
-        others = [json.loads(other.read_text())["loss"] for other in path.parent.glob("[!.]*") if other.name != digest]
+        store.shared(path)
+        others = [
+            json.loads(store.fresh(other, now=True).read_text())["loss"]
+            for other in _values(store, f"{place}/{number}")
+            if other.name != digest
+        ]
         if is_stopped(rule, value, others):
             raise PrunedError(
                 f"stopped at step {progress.step} of {progress.total} by {self.rules[stage].rule}: {rule.metric} "
                 f"{progress.metrics[rule.metric]:.4g} against {len(others)} other suggestion(s) at rung {number}"
             )
 
-    def _require_judged(self, rule: StoppingRule, place: Path, digest: str, progress: Progress) -> None:
-        if rule.metric not in progress.metrics and not any(place.glob(f"*/{digest}")):
-            hint = nearest(rule.metric, progress.metrics)
-            raise UserError(f"early_stopping goes by {rule.metric!r}, which the stage never reported; {hint}")
+
+def _values(store: Store, place: str) -> list[Path]:
+    """Files of the values below a folder of the store; none that is being written."""
+    return [store.root / name for name in store.small_files(place)]
 
 
-def stopping_of(sweep: str, rules: Mapping[str, StoppingRule], store: Path) -> Stopping | None:
+def _require_judged(rule: StoppingRule, values: Sequence[Path], digest: str, progress: Progress) -> None:
+    if rule.metric not in progress.metrics and all(value.name != digest for value in values):
+        hint = nearest(rule.metric, progress.metrics)
+        raise UserError(f"early_stopping goes by {rule.metric!r}, which the stage never reported; {hint}")
+
+
+def stopping_of(sweep: str, rules: Mapping[str, StoppingRule]) -> Stopping | None:
     """How trials of a sweep are stopped; None without rules."""
-    return Stopping(store / RUNGS / sweep, dict(rules)) if rules else None
+    return Stopping(sweep, dict(rules)) if rules else None
 
 
 def kinds_of(plan: Plan, rules: Mapping[str, StoppingRule]) -> dict[str, str]:

@@ -54,14 +54,14 @@ def work_folder() -> Path:
 class BucketStore(Store):
     """Published trials below the prefix of a bucket; ``root`` is the working folder of this machine."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, *, is_there: bool = True) -> None:
         folder = Path(os.path.expandvars(work_folder().expanduser())) / bucket.url.folder_name
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"the working folder {folder} cannot be made ({error.strerror}); set {WORK}") from None
         super().__init__(folder)
-        self._bucket = bucket
+        self._bucket, self._is_there = bucket, is_there
         self._watch = LeaseWatch(bucket)
         self._listings: dict[str, tuple[float, dict[str, Entry]]] = {}
         self._known: dict[tuple[str, str], tuple[Tag, Manifest]] = {}
@@ -83,7 +83,7 @@ class BucketStore(Store):
             raise UserError(f"there is no store {url}; give its bucket and prefix with --store")
         if mark is not None and mark[0] != LAYOUT:
             raise UserError(f"{url}/{MARK} is of another version of medsweep; use that version, or another prefix")
-        return cls(bucket)
+        return cls(bucket, is_there=writes or mark is not None)
 
     def __str__(self) -> str:
         return str(self._bucket.url)
@@ -92,6 +92,11 @@ class BucketStore(Store):
     def location(self) -> Location:
         """What other processes open it by."""
         return self._bucket.url
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it was made when it was opened; who only looks makes nothing."""
+        return self._is_there
 
     def _listed(self, prefix: str) -> dict[str, Entry]:
         good_until, entries = self._listings.get(prefix, (0.0, {}))

@@ -40,7 +40,7 @@ SMALL_BYTES = 2**18
 THREADS = 8
 """Readers at a time: enough to hide the latency of a network file system, few enough for a laptop."""
 BATCH = 64
-SMALL_ROOMS = ("plans", "attempts", "probes", "search")
+SMALL_ROOMS = ("plans", "attempts", "probes", "search", "rungs")
 """Folders of small files that say something of trials and are none."""
 
 _PUBLISHED = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -59,11 +59,12 @@ class Store:
 
     @classmethod
     def open(cls, root: Path) -> "Store":
-        """Open a store to look at it, making its folder. Raises UserError: it cannot be made or read."""
+        """Open a store to look at it; it need not be there, and is not made. Raises UserError: it cannot be read."""
         require_no_url("--store", root)
         try:
-            root.mkdir(parents=True, exist_ok=True)
             os.listdir(root)
+        except FileNotFoundError:
+            pass
         except OSError as error:
             raise UserError(
                 f"the store {root} cannot be opened ({error.strerror}); choose another with --store"
@@ -123,6 +124,11 @@ class Store:
     def location(self) -> Location:
         """What other processes open it by."""
         return self.root.resolve()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it was made yet; who only looks makes nothing."""
+        return self.root.is_dir()
 
     def has(self, stage: str, digest: str) -> bool:
         """Whether the trial is published by now, with whatever outcome."""
@@ -290,6 +296,8 @@ class Store:
 
     def stages(self) -> list[str]:
         """Names of the stages of which something is published, sorted."""
+        if not self.is_there:
+            return []
         with os.scandir(self.root) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir())
         return [name for name in names if self.listing(name)]

@@ -1,7 +1,6 @@
 """What the store holds of one trial and of each sweep: the records behind ``medsweep show``, ``log`` and ``ls``."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -174,7 +173,7 @@ class SweepInStore:
     failed: int
     """Ended without a result, published so or not."""
     bytes: int
-    """Of what its trials left, whatever other sweeps share of it."""
+    """Of the files that its trials left, whatever other sweeps share of them."""
     newest: float
     """When its newest trial ended, or it was planned; seconds since the epoch."""
 
@@ -204,19 +203,10 @@ def sweeps_in(store: Store) -> list[SweepInStore]:
                 running=sum(store.leased(trial.stage, trial.digest) for trial in waiting),
                 failed=sum(manifest.outcome != COMPLETE for manifest in done)
                 + sum(bool(notes(store, trial.stage, trial.digest)) for trial in waiting),
-                bytes=sum(_size(store.folder(manifest.stage, manifest.digest)) for manifest in done),
+                bytes=sum(map(store.size, done)),
                 newest=max(
                     [datetime.fromisoformat(manifest.finished).timestamp() for manifest in done] or [planned_at]
                 ),
             )
         )
     return sorted(sweeps, key=lambda sweep: -sweep.newest)
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += os.stat(f"{parent}/{name}").st_size
-    return total

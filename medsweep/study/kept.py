@@ -26,7 +26,9 @@ def read_kept(record: type[T], path: Path) -> T | None:
 
 
 def keep(record: object, path: Path, store: Store) -> None:
-    """Write the record, or do without where this process may not write."""
+    """Write the record, or do without where there is no store yet or this process may not write."""
+    if not store.is_there:
+        return
     with read_only_is_fine():
         path.parent.mkdir(exist_ok=True)
         write_json(path, TypeAdapter(type(record)).dump_python(record, mode="json"))

@@ -116,7 +116,7 @@ class Search:
 
     def stopping(self) -> Stopping | None:
         """How suggestions are stopped early, if the search asks for that."""
-        return stopping_of(self.points.planned.sweep.name, self.section.early_stopping, self.store.root.resolve())
+        return stopping_of(self.points.planned.sweep.name, self.section.early_stopping)
 
     def forget(self, gone: set[str]) -> None:
         """Let suggestions be tried again whose trials ``gone`` ended without a result."""

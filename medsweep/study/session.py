@@ -22,7 +22,7 @@ from medsweep.planning.cost import StageCost, price_sentence, stage_costs, store
 from medsweep.planning.forecast import Forecast, History, Price, forecast, prices
 from medsweep.search.stopping import Stopping
 from medsweep.store.cache import CacheSpec
-from medsweep.store.location import BucketUrl, Location
+from medsweep.store.location import Location
 from medsweep.store.opening import Purpose, open_store
 from medsweep.store.presence import announced
 from medsweep.store.store import Store
@@ -128,7 +128,8 @@ class Session:
         notes = store_notes(self.plan, self.decisions, STAGES, self.store)
         last = self.looks.looks[-1] if self.looks is not None else None
         data = (f"warning, data: {line}" for line in self.plan.data_warnings)
-        return (*power_lines(self.sweep, self.plan, self.store, last), *self.notes, *data, *notes)
+        absent = () if self.store.is_there else (f"there is no store {self.store} yet; medsweep run makes it",)
+        return (*power_lines(self.sweep, self.plan, self.store, last), *self.notes, *data, *notes, *absent)
 
     def price_sentence(self) -> str | None:
         """What decides the price of the trials to run."""
@@ -341,10 +342,6 @@ def open_sweep(path: Path, where: Location, *, to: Purpose = "plan", rehash: boo
     """
     store = open_store(where, to)
     planned = plan_sweep(path, store, reading=to == "read", rehash=rehash)
-    searched = planned.sweep.file.search
-    if searched is not None and searched.early_stopping and isinstance(where, BucketUrl):
-        told = f"nothing is stopped early with the store {where} yet; remove it, or give a folder with --store"
-        raise planned.sweep.error(("search", "early_stopping"), told)
     looks, search = open_looks(planned, store), open_search(planned, store, writes=to == "run")
     plan = planned.plan if search is None else search.forward().plan
     look = None if looks is None else looks.forward()

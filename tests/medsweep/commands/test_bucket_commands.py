@@ -1,5 +1,6 @@
 """Commands on a store in a bucket: run, plan, status, results and a copy of the store."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pandas as pd
 import pytest
 
 from helpers.buckets import new_bucket
-from helpers.commanding import Medsweep
+from helpers.commanding import Medsweep, decathlon
 from helpers.micro import write_micro
 from medsweep.store.bucket import Bucket
 from medsweep.store.location import location
+from medsweep.store.opening import store_at
 
 
 def count(finished: Path) -> int:
@@ -107,11 +109,44 @@ def test_a_search_in_a_bucket_goes_on_elsewhere(
     assert len([entry for entry in Bucket(location(store)).entries("published/segment")]) == 1 + 2
 
 
-def test_early_stopping_is_refused(
+def test_looking_at_a_prefix_that_holds_no_store_makes_none(
     s3: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
-    sweep = searching(tmp_path, "early_stopping: {segment: {rule: median, metric: dice, goal: maximise}}")
-    ended = medsweep("plan", sweep, "--store", new_bucket())
-    assert ended.exit_code == 2
-    assert "nothing is stopped early with the store s3://" in ended.output
+    url = new_bucket()
+    planned = medsweep("plan", write_micro(tmp_path), "--store", url)
+    assert planned.exit_code == 0, planned.output
+    assert f"there is no store {url} yet" in " ".join(planned.output.split())
+    assert list(Bucket(url).entries("")) == []
+
+
+def test_slices_are_prepared_and_listed_in_a_bucket(
+    s3: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, out, where = write_micro(tmp_path), tmp_path / "fold-0", ("--store", str(new_bucket()))
+    for machine, said in (("here", "prepared 6 patients as"), ("there", "is there already")):
+        monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / machine))
+        told = medsweep("data", "export-fold", sweep, "--fold", 0, "--out", out / machine, *where)
+        assert told.exit_code == 0, told.output
+        assert said in told.output
+    assert (out / "there" / "images.npy").read_bytes() == (out / "here" / "images.npy").read_bytes()
+    planned = medsweep("plan", sweep, *where)
+    assert planned.exit_code == 0, planned.output
+    (listed,) = json.loads(medsweep("ls", *where, "--json").stdout)
+    assert (listed["sweep"], listed["published"]) == ("micro", 1)
+    assert listed["bytes"] > (out / "here" / "images.npy").stat().st_size / 4
+
+
+def test_a_sweep_for_a_folder_is_written_and_prepared_with_a_bucket(
+    s3: dict[str, str], tmp_path: Path, medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
+    root, url = decathlon(tmp_path), new_bucket()
+    told = medsweep("new", "--root", root, "--size", "demo", "--out", tmp_path / "first.yaml", "--store", url)
+    assert told.exit_code == 0, told.output
+    assert f"first.yaml --store {url}" in told.output
+    prepared = medsweep("data", "prepare", "Task99_Micro", "--root", root, "--resolution", 16, "--store", url)
+    assert prepared.exit_code == 0, prepared.output
+    assert f"{url}/prepare/" in prepared.output
+    assert store_at(url).listing("prepare")
+    assert not list(tmp_path.glob("s3*"))

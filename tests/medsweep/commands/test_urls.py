@@ -14,7 +14,7 @@ from medsweep.errors import UserError
 from medsweep.store import bucket
 from medsweep.store.store import Store
 
-WITHOUT = ("gc", "ls", "verify", "demo", "new")
+WITHOUT = ("gc", "ls", "verify", "demo")
 """Commands that need no sweep."""
 
 
@@ -36,17 +36,17 @@ def commands(option: str) -> list[tuple[str, ...]]:
 
 def arguments(words: tuple[str, ...], sweep: Path) -> list[str]:
     """What the command asks for besides."""
-    if words == ("data", "prepare"):
-        return ["phantom", "--root", "."]
-    if words == ("data", "export-fold"):
-        return [str(sweep), "--fold", "0", "--out", "out"]
-    if words in (("why",), ("show",), ("log",)):
-        return ["ab"]
-    if words == ("predict",):
-        return [str(sweep), "--out", "out"]
-    if words == ("score",):
-        return [str(sweep), "predicted", "--name", "nnunet", "--fitted-on", "fold.json"]
-    return [] if words[-1] in WITHOUT else [str(sweep)]
+    asked = {
+        ("data", "prepare"): ["phantom", "--root", "."],
+        ("data", "export-fold"): [str(sweep), "--fold", "0", "--out", "out"],
+        ("new",): ["--dataset", "hippocampus"],
+        ("predict",): [str(sweep), "--out", "out"],
+        ("score",): [str(sweep), "predicted", "--name", "nnunet", "--fitted-on", "fold.json"],
+        ("why",): ["ab"],
+        ("show",): ["ab"],
+        ("log",): ["ab"],
+    }
+    return asked.get(words, [] if words[-1] in WITHOUT else [str(sweep)])
 
 
 @pytest.mark.parametrize("words", [words for words in commands("--store") if words != ("launch",)], ids=" ".join)
@@ -64,7 +64,7 @@ def test_no_command_makes_a_folder_of_a_bucket(
     assert ended.exit_code == 2, ended.output
     assert "s3://hospital/sweeps" in ended.output
     assert "known-only-here" not in ended.output
-    assert not list(tmp_path.glob("s3*"))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "work") == ["micro.yaml"]
 
 
 def test_results_go_to_no_url(medsweep: Medsweep, tmp_path: Path) -> None:

@@ -1,14 +1,19 @@
 """Early stopping: who is stopped at a rung, what the files remember, and who is never touched."""
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from helpers import toy
+from helpers.buckets import new_bucket
 from medsweep.data.folds import Fold
 from medsweep.errors import UserError
 from medsweep.search.stopping import Stopping, bracket, is_stopped, kinds_of, rung, stopping_of
+from medsweep.store.opening import store_at
+from medsweep.store.store import Store
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, build
 from medsweep.sweep.space import StoppingRule
@@ -22,8 +27,9 @@ def at(step: int, **metrics: float) -> Progress:
     return Progress(step=step, total=100, metrics=metrics)
 
 
-def stopping(folder: Path, rule: StoppingRule) -> Stopping:
-    return Stopping(folder, {"grow": rule})
+def stopping(folder: Path, rule: StoppingRule) -> Callable[..., None]:
+    """``Stopping.check`` in a store."""
+    return partial(Stopping("toy", {"grow": rule}).check, Store(folder))
 
 
 def test_rungs_of_asha_are_a_ratio_apart_and_those_of_the_median_even() -> None:
@@ -51,15 +57,15 @@ def test_hyperband_deals_trials_to_brackets_that_begin_later_and_cost_alike(tmp_
     hyperband = stopping(tmp_path, rule)
     early, late = (next(d for d in digests if bracket(rule, d)[0] == number) for number in (0, 2))
     for digest in (early, late):
-        hyperband.check("grow", digest, "fold-0", at(30, loss=1.0))
+        hyperband("grow", digest, "fold-0", at(30, loss=1.0))
     assert [path.parent.relative_to(tmp_path) for path in tmp_path.rglob(f"*{early}")] == [
-        Path("grow/fold-0/bracket-0/1")
+        Path("rungs/toy/grow/fold-0/bracket-0/1")
     ]
     assert not list(tmp_path.rglob(f"*{late}")), "not looked at before nine tenths"
     others = [digest for digest in digests if bracket(rule, digest)[0] == 0 and digest != early][:2]
-    hyperband.check("grow", others[0], "fold-0", at(30, loss=2.0))
+    hyperband("grow", others[0], "fold-0", at(30, loss=2.0))
     with pytest.raises(PrunedError, match="by hyperband"):
-        hyperband.check("grow", others[1], "fold-0", at(30, loss=3.0))
+        hyperband("grow", others[1], "fold-0", at(30, loss=3.0))
 
 
 def test_the_median_stops_what_is_worse_than_most_of_the_others() -> None:
@@ -71,59 +77,74 @@ def test_the_median_stops_what_is_worse_than_most_of_the_others() -> None:
 def test_a_trial_is_stopped_at_a_rung_by_those_that_came_before(tmp_path: Path) -> None:
     rule = stopping(tmp_path, ASHA)
     for trial, loss in (("a", 1.0), ("b", 2.0)):
-        rule.check("grow", trial, "fold-0", at(10, loss=loss))
-    rule.check("grow", "c", "fold-0", at(9, loss=9.0))
+        rule("grow", trial, "fold-0", at(10, loss=loss))
+    rule("grow", "c", "fold-0", at(9, loss=9.0))
     with pytest.raises(PrunedError, match=r"step 10 of 100 by asha: loss 3 .* 2 other") as stopped:
-        rule.check("grow", "c", "fold-0", at(10, loss=3.0))
+        rule("grow", "c", "fold-0", at(10, loss=3.0))
     assert isinstance(stopped.value, StageEndedError)
     assert stopped.value.outcome == "pruned"
-    rule.check("grow", "d", "fold-0", at(10, loss=0.5))
+    rule("grow", "d", "fold-0", at(10, loss=0.5))
     with pytest.raises(PrunedError):
-        rule.check("grow", "e", "fold-0", at(10, loss=float("nan")))
+        rule("grow", "e", "fold-0", at(10, loss=float("nan")))
     # Judged once per rung: later reports of the same rung change nothing.
-    rule.check("grow", "a", "fold-0", at(20, loss=99.0))
-    assert sorted(path.name for path in (tmp_path / "grow" / "fold-0" / "0").iterdir()) == list("abcde")
+    rule("grow", "a", "fold-0", at(20, loss=99.0))
+    assert sorted(path.name for path in (tmp_path / "rungs" / "toy" / "grow" / "fold-0" / "0").iterdir()) == list(
+        "abcde"
+    )
+
+
+def test_machines_that_share_a_bucket_alone_stop_each_others_trials(
+    s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, check = new_bucket(), Stopping("toy", {"grow": ASHA}).check
+    for trial, loss in (("a", 1.0), ("b", 2.0)):
+        monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / trial))
+        check(store_at(url), "grow", trial, "fold-0", at(10, loss=loss))
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "c"))
+    with pytest.raises(PrunedError, match="loss 3 against 2 other"):
+        check(store_at(url), "grow", "c", "fold-0", at(10, loss=3.0))
+    monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "elsewhere"))
+    check(store_at(url), "grow", "a", "fold-0", at(20, loss=99.0))  # judged at this rung before, on another machine
+    assert '"loss": 1.0' in (store_at(url).fresh(store_at(url).root / "rungs/toy/grow/fold-0/0/a").read_text())
 
 
 def test_a_resumed_trial_overwrites_its_own_value(tmp_path: Path) -> None:
     rule = stopping(tmp_path, MEDIAN)
     for trial, dice in (("a", 0.5), ("b", 0.6), ("c", 0.7)):
-        rule.check("grow", trial, "fold-0", at(25, dice=dice))
+        rule("grow", trial, "fold-0", at(25, dice=dice))
     with pytest.raises(PrunedError):
-        rule.check("grow", "d", "fold-0", at(25, dice=0.55))
+        rule("grow", "d", "fold-0", at(25, dice=0.55))
     with pytest.raises(PrunedError):
-        rule.check("grow", "d", "fold-0", at(25, dice=0.56))
-    rule.check("grow", "d", "fold-0", at(25, dice=0.9))
-    assert '"loss": -0.9' in (tmp_path / "grow" / "fold-0" / "0" / "d").read_text()
+        rule("grow", "d", "fold-0", at(25, dice=0.56))
+    rule("grow", "d", "fold-0", at(25, dice=0.9))
+    assert '"loss": -0.9' in (tmp_path / "rungs" / "toy" / "grow" / "fold-0" / "0" / "d").read_text()
 
 
 def test_only_trials_of_one_kind_meet(tmp_path: Path) -> None:
     rule = stopping(tmp_path, ASHA)
     for trial, kind, loss in (("a", "fold-0", 1.0), ("b", "fold-0", 2.0), ("c", "fold-1", 3.0), ("none", "", 9.0)):
-        rule.check("grow", trial, kind, at(10, loss=loss))
-    rule.check("measure", "a", "fold-0", at(10, loss=9.0))
+        rule("grow", trial, kind, at(10, loss=loss))
+    rule("measure", "a", "fold-0", at(10, loss=9.0))
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a", "b", "c"]
 
 
 def test_a_metric_that_is_never_reported_is_named(tmp_path: Path) -> None:
     rule = stopping(tmp_path, ASHA)
-    rule.check("grow", "a", "fold-0", at(50, los=1.0))
+    rule("grow", "a", "fold-0", at(50, los=1.0))
     with pytest.raises(UserError, match=r"'loss', which the stage never reported; did you mean 'los'\?"):
-        rule.check("grow", "a", "fold-0", at(100, los=1.0))
-    rule.check("grow", "b", "fold-0", at(10, loss=1.0))
-    rule.check("grow", "b", "fold-0", at(100))
+        rule("grow", "a", "fold-0", at(100, los=1.0))
+    rule("grow", "b", "fold-0", at(10, loss=1.0))
+    rule("grow", "b", "fold-0", at(100))
 
 
-def test_only_what_serves_suggestions_alone_may_be_stopped(tmp_path: Path) -> None:
+def test_only_what_serves_suggestions_alone_may_be_stopped() -> None:
     plan = _plan({"control": 1.0, "named": 2.0, "search-000": 2.0, "search-001": 3.0, "search-002": 3.0})
     rules = {"grow": ASHA, "measure": ASHA}
-    found = stopping_of("toy", rules, tmp_path)
-    assert found is not None
-    assert found.folder == tmp_path / "rungs" / "toy"
     leaf = plan.leaves["search-001", plan.replicates[0]]
     grown = next(d for d in plan.ancestry(leaf) if plan.trials[d].stage == "grow")
     assert kinds_of(plan, rules) == dict.fromkeys((leaf, grown), "fold-0-seed-0")
-    assert stopping_of("toy", {}, tmp_path) is None
+    assert stopping_of("toy", {}) is None
+    assert stopping_of("toy", rules) == Stopping("toy", rules)
 
 
 def _plan(rates: dict[str, float]) -> Plan:

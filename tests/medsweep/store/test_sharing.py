@@ -110,6 +110,7 @@ def test_who_may_only_read_a_store_can_look_and_is_told_when_running(open_folder
     root = decathlon(open_folder)
     sweep = write_micro(open_folder, *own_data(str(root)))
     words = [str(sweep), "--store", str(open_folder / "store")]
+    Store.create(open_folder / "store")
     assert CliRunner().invoke(app, ["plan", *words]).exit_code == 0
     with somebody_else():
         for command in ("plan", "status"):
@@ -138,8 +139,8 @@ def test_a_folder_that_a_group_may_write_to_stays_so(tmp_path: Path) -> None:
 
 def test_looking_moves_nothing_and_says_what_a_run_does(medsweep: Medsweep, tmp_path: Path) -> None:
     sweep = write_micro(tmp_path)
+    store = Store.create(tmp_path / "store")
     medsweep("plan", sweep)
-    store = Store(tmp_path / "store")
     line = (store.root / "plans" / "micro.jsonl").read_text().splitlines()[0]
     trial = json.loads(line)
     folder = store.folder(trial["stage"], trial["digest"])

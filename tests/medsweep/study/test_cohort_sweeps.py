@@ -60,7 +60,7 @@ def test_several_datasets_are_analysed_together(folder: Path, monkeypatch: pytes
     monkeypatch.chdir(folder)
     sweeps = [sweep_of(folder, dataset) for dataset in ("kits19", "d-heart")]
     for sweep in sweeps:
-        assert open_sweep(sweep, folder / "store").run(RunOptions("local")).exit_code == 0
+        assert open_sweep(sweep, folder / "store", to="run").run(RunOptions("local")).exit_code == 0
     told = CliRunner().invoke(app, ["analyse", *map(str, sweeps), "--store", "store", "--results", "out"])
     assert told.exit_code == 0, told.output
     assert [line for line in told.output.splitlines() if line.startswith("report: ")] == [

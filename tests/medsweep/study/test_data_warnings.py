@@ -60,9 +60,9 @@ def test_the_report_has_them_among_its_limits(sweep: Path, tmp_path: Path, monke
 
 
 def test_results_can_be_read_with_them_where_the_files_are_not(sweep: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
     planned = open_sweep(sweep, tmp_path / "store").plan
     (tmp_path / "data").rename(tmp_path / "away")
-    (tmp_path / "store").mkdir(exist_ok=True)
     read = open_sweep(sweep, tmp_path / "store", to="read").plan
     assert read.data_warnings == planned.data_warnings == (WARNED,)
     assert list(read.trials) == list(planned.trials)

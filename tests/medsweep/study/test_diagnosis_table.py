@@ -38,7 +38,7 @@ mechanism: {explain: again, ladder: [real, again]}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("diagnosed")
     (folder / "sweep.yaml").write_text(SWEEP)
-    open_sweep(folder / "sweep.yaml", folder / "store").run(RunOptions("local"))
+    open_sweep(folder / "sweep.yaml", folder / "store", to="run").run(RunOptions("local"))
     return folder
 
 

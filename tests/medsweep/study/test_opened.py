@@ -13,6 +13,7 @@ from helpers.micro import write_micro
 from medsweep.errors import UserError
 from medsweep.store.store import Store
 from medsweep.study.opened import OpenedSweep
+from medsweep.study.session import open_sweep
 from medsweep.trainers.segmentation.segmenter import Segmenter
 
 HEAVY = ("torch", "ray", "pandas", "numpy", "scipy", "matplotlib", "pydantic", "wandb", "optuna", "monai", "nibabel")
@@ -44,6 +45,14 @@ def test_the_page_has_every_name() -> None:
     page = (Path(__file__).parents[3] / "docs" / "reference" / "python.md").read_text()
     own = [name for kind in (OpenedSweep, Segmenter) for name in vars(kind) if not name.startswith("_")]
     assert [name for name in own if name not in ("open", "forward") and f"`.{name}" not in page] == []
+
+
+def test_looking_makes_no_store(tmp_path: Path) -> None:
+    sweep = medsweep.open(write_micro(tmp_path), store=tmp_path / "mistyped")
+    assert repr(sweep).endswith("0 of 29 trials published>")
+    again = open_sweep(tmp_path / "micro.yaml", tmp_path / "mistyped")
+    assert f"there is no store {tmp_path / 'mistyped'} yet; medsweep run makes it" in again.remarks()
+    assert [path.name for path in tmp_path.iterdir()] == ["micro.yaml"]
 
 
 def test_a_sweep_tells_its_arms(opened: OpenedSweep) -> None:
