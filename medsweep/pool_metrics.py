@@ -294,6 +294,11 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
            "The same of as many samples drawn at random, mean over draws.", "", "survivors", ("filters",)),
     Metric("kept_area_ratio", "kept area ratio", "none", "0 up",
            "Mean foreground area of the kept samples over that of all looked at.", "", "survivors", ("filters",)),
+    *(Metric(f"pixels_ignored{part}", f"{what} left out", "none", "0 to 1",
+             f"Share of the {of} of all synthetic samples that `segment.max_pixel_loss` leaves out of the loss.",
+             "Yang et al. 2023", "without_doubted", ("filters",))
+      for part, what, of in (("", "pixels", "pixels"), ("_foreground", "foreground", "foreground pixels"),
+                             ("_boundary", "boundary", "pixels within 1.5 px of the foreground's edge"))),
     *(Metric(f"{kind}_slices{seen}", f"{kind} slices{seen.replace('_', ' ')}", "none", "0 up",
              f"{kind.title()} training slices{' shown to the network in all steps' if seen else ''}.", "", "exposure",
              ("exposure",))

@@ -41,10 +41,15 @@ def pools(analysis: Analysis) -> tuple[Table, ...]:
 
 def filters(analysis: Analysis) -> Table:
     """What filters kept, and what that did to diversity."""
-    filtered = {pool.arm for pool in analysis.pools if pool.metric == "retention" and pool.mean < 1}
+    filtered = {
+        pool.arm
+        for pool in analysis.pools
+        if (pool.metric == "retention" and pool.mean < 1) or pool.metric == "pixels_ignored"
+    }
     caption = (
         "Filters: samples looked at, share kept, and what the choice did to diversity: Vendi score and coverage of "
-        "what was kept beside those of as many samples drawn at random; foreground area of kept masks over all."
+        "what was kept beside those of as many samples drawn at random; foreground area of kept masks over all. Left "
+        "out: pixels of the kept samples without a part in the loss."
     )
     return _pool_table("filters", caption, analysis, "filters", arms=filtered)
 

@@ -96,12 +96,16 @@ class Chains:
             inputs["pool"] = self._delivered(cell)
             if settings.segment.min_iou > 0:
                 inputs["scores"] = self._assess(cell, inputs["pool"], self._reference(cell))
+            if settings.segment.max_pixel_loss > 0:
+                inputs["judge"] = self._judges(cell)[-1]
             if is_assessed(settings):
                 self.extras += self._assessments(cell, inputs["pool"])
         training = _segment(settings, cell.fold, cell.seed)
         network = builder.add("segment", training, inputs)
         if training.snapshots > 0:
-            seen = inputs | {"network": network, "reference": self._reference(cell)}
+            # it looks at whole masks
+            read = {role: digest for role, digest in inputs.items() if role != "judge"}
+            seen = read | {"network": network, "reference": self._reference(cell)}
             config = DiagnoseConfig(fold=cell.fold, seed=cell.seed, segment=training)
             self.extras.append(builder.add("diagnose", config, seen))
         return builder.add("score", ScoreConfig(fold=fold), {"prepare": prepared, "network": network})

@@ -142,7 +142,7 @@ def _require_same_dose(
 
 def _dose(settings: Settings) -> tuple[object, ...]:
     """How many samples the arm trains on and how, whatever a filter chose them by."""
-    unfiltered = {"min_iou", "filter_mode", "filter_by"}
+    unfiltered = {"min_iou", "filter_mode", "filter_by", "max_pixel_loss", "pixels_by"}
     return settings.synthesise.count, settings.synthesise.unit, settings.segment.model_dump(exclude=unfiltered)
 
 

@@ -73,7 +73,7 @@ def run(config: DiagnoseConfig, inputs: Mapping[str, Path], trial: Trial) -> Ite
     patients = split(data.patients, config.fold)
     for role in sorted(inputs):
         require_unseen(inputs[role], (*patients.test, *patients.validation))
-    samples = gather(config.segment, data, patients.train, inputs, "cpu")
+    samples = gather(config.segment, data, patients.train, inputs, "cpu", whole_masks=True)
     chosen = samples.choice.rows if samples.choice is not None else np.zeros(0, np.int64)
     sources = Sources(data, patients, Pool.open(inputs["pool"]), chosen)
     loss = make_loss(config.segment, samples.pixels_per_class(len(data.classes)), torch.device(trial.device))

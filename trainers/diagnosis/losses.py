@@ -10,10 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medsweep.trainers.measures.structures import signed_distance
+from medsweep.trainers.measures.structures import BAND_PX, signed_distance
 
-BAND_PX = 1.5
-"""Pixels at most so far from the boundary of the foreground are its band."""
 RESIDUAL_PX = 3.0
 """Pixels at most so far from it count for the signed residual."""
 

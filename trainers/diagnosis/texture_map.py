@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from medsweep.trainers.diagnosis.losses import BAND_PX, Row, boundary_distance, pixel_entropy
+from medsweep.trainers.diagnosis.losses import Row, boundary_distance, pixel_entropy
 from medsweep.trainers.diagnosis.probes import Slices
+from medsweep.trainers.measures.structures import BAND_PX
 from medsweep.trainers.measures.texture import local_moments
 from medsweep.trainers.segmentation.network import predict
 

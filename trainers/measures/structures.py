@@ -42,6 +42,8 @@ Status = Literal["ok", "empty-both", "empty-reference", "missed"]
 Spacing = tuple[float, ...]
 """Distance of neighbours along each axis."""
 
+BAND_PX = 1.5
+"""Pixels at most so far from the boundary of the foreground are its band."""
 TOLERANCE_MM = 2.0
 """Surfaces this near to each other agree."""
 ALL_PAIRS = 50_000

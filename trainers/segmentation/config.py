@@ -29,11 +29,13 @@ SECONDS_BESIDE_TRAINING = 10.0
 """Imports and loading."""
 PROBED_AS_DEFAULT: Final = (
     "learning_rate", "weight_decay", "schedule", "warmup_steps", "mixing", "synthetic_share", "synthetic_weight",
-    "normalise", "pretrain_share", "report_every_steps",
+    "normalise", "pretrain_share", "pixels_by", "report_every_steps",
 )  # fmt: skip
 """Fields without any influence on memory; a batch has as many samples however they are mixed."""
 
-OF_SYNTHETIC: Final = ("synthetic_share", "synthetic_weight", "normalise", "snapshots")
+OF_SYNTHETIC: Final = (
+    "synthetic_share", "synthetic_weight", "normalise", "max_pixel_loss", "pixels_by", "snapshots",
+)  # fmt: skip
 """Fields that a training without synthetic samples does not read."""
 
 PROBED_AS_ONE: Final = ("clip_norm", "ema_half_life_steps", "validate_every_steps")
@@ -109,6 +111,13 @@ class SegmentSettings(Config):
     filter_by: Literal["iou", "random"] = "iou"
     """``random``, the control of equal retention: as many samples as the IoU keeps, drawn among exactly those that
     were looked at to find them. The draw depends on fold and seed, never on the arm or its count."""
+    max_pixel_loss: Annotated[float, Field(ge=0), LATER] = 0.0
+    """Pixels of synthetic samples on whose label the judge has a cross-entropy above so many times the mean over all
+    pixels with that label are left out of the loss; 0 leaves none out. FreeMask takes 1.25. The judge is the one that
+    the pool is assessed by, see ``assess.judge``."""
+    pixels_by: Annotated[Literal["loss", "random"], LATER] = "loss"
+    """``random``, the control of ``max_pixel_loss``: as many pixels of each class, along the edge of the foreground and
+    elsewhere, drawn at random. The draw depends on fold and seed."""
     validate_every_steps: int = Field(default=0, ge=0)
     """Where the fold has a validation part: steps between looks at it, which keep the best weights; 0 never."""
     snapshots: Annotated[Literal[0, 3, 5], NUMBER, LATER] = 0
@@ -302,6 +311,8 @@ def resolve(
         fields |= _defaults("filter_mode", "filter_by")
     elif fields["filter_mode"] == "fixed-generated":
         candidates = count
+    if fields["max_pixel_loss"] == 0:
+        fields |= _defaults("pixels_by")
     if fields["mixing"] != "pretrain":
         fields |= _defaults("pretrain_share")
     network = NETWORKS[settings.network]

@@ -18,6 +18,7 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.pool import SCORES, Pool
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trainers.segmentation.filtering import Choice, choose
+from medsweep.trainers.segmentation.pixel_filter import without_doubted
 from medsweep.trainers.training.transfer import upload
 
 RESIDENT = 4
@@ -62,6 +63,7 @@ class TrainingSamples:
         synthetic: SliceRows | None,
         device: str,
         choice: Choice | None = None,
+        pixels_ignored: Mapping[str, float] | None = None,
         *,
         gpu_share: float = 1.0,
         ignores: bool = False,
@@ -71,6 +73,8 @@ class TrainingSamples:
         self.real, self.synthetic = len(real.rows), len(synthetic.rows) if synthetic else 0
         self.choice = choice
         """Which samples of the pool the synthetic ones are, where there are any."""
+        self.pixels_ignored = pixels_ignored or {}
+        """Shares of their pixels that are left out of the loss, see ``without_doubted``."""
         self.device = torch.device(device)
         self._sets = [real] if synthetic is None else [real, synthetic]
         self._held = self._read(np.arange(self.real + self.synthetic)) if self._fits(gpu_share) else None
@@ -117,10 +121,12 @@ def gather(
     device: str,
     *,
     gpu_share: float = 1.0,
+    whole_masks: bool = False,
 ) -> TrainingSamples:
     """Find the real slices of the ``train`` patients and, where ``count`` is above 0, the chosen pool samples.
 
-    Slices that are labelled in part are among them.
+    Slices that are labelled in part are among them. Where the config asks for it, the masks of synthetic samples are
+    without the pixels that the ``judge`` among the inputs doubts; ``whole_masks`` keeps them.
 
     Raises:
         PoolDryError: the pool, or what the filter leaves of it, is smaller than the count.
@@ -139,8 +145,14 @@ def gather(
     pool = Pool.open(inputs["pool"], data.images.shape[1:])
     iou = pd.read_parquet(inputs["scores"] / SCORES).set_index("sample")["iou"] if config.min_iou else None
     choice = choose(config, pool, iou)
-    synthetic = SliceRows(pool.images, pool.masks, choice.rows)
-    return TrainingSamples(real, synthetic, device, choice, gpu_share=gpu_share, ignores=data.ignores)
+    masks, shares = pool.masks, dict[str, float]()
+    if config.max_pixel_loss > 0 and not whole_masks:
+        masks, shares = without_doubted(
+            config, pool, choice.rows, inputs["judge"], classes=len(data.classes), device=device
+        )
+    synthetic = SliceRows(pool.images, masks, choice.rows)
+    ignores = data.ignores or bool(shares)
+    return TrainingSamples(real, synthetic, device, choice, shares, gpu_share=gpu_share, ignores=ignores)
 
 
 class BatchOrder:

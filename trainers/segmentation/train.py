@@ -242,12 +242,13 @@ class UNetLearner:
 
 
 def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
-    """Stage function, also of judges. Inputs: ``prepare``; ``pool`` where count > 0; ``scores`` where min_iou is too.
+    """Stage function, also of judges.
 
+    Inputs: ``prepare``; ``pool`` where count > 0; ``scores`` where min_iou is too; ``judge`` where max_pixel_loss is.
     Leaves network.safetensors, network.json, exposure.json and fitted_on.json. With a filter it also leaves filter.json
-    (see ``survivors``), whose numbers are in exposure.json and in the last report too. Where the best weights were
-    looked for on validation patients, they are in best.safetensors, with their step and Dice in best.json. Snapshots
-    are in snapshot-PERCENT.safetensors.
+    (see ``survivors`` and ``without_doubted``), whose numbers are in exposure.json and in the last report too. Where
+    the best weights were looked for on validation patients, they are in best.safetensors, with their step and Dice in
+    best.json. Snapshots are in snapshot-PERCENT.safetensors.
 
     Raises:
         PoolDryError: too few synthetic samples.
@@ -260,10 +261,10 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
         require_unseen(inputs[role], (*patients.test, *patients.validation))
     fitted = config.training_patients(data.patients)
     samples = gather(config, data, fitted, inputs, trial.device, gpu_share=trial.gpu_share)
-    filtered: dict[str, float] = {}
+    filtered: dict[str, float] = dict(samples.pixels_ignored)
     if samples.choice is not None and config.min_iou > 0:
         # before training, so that what is missing is found early
-        filtered = survivors(config, Pool.open(inputs["pool"]), samples.choice, inputs["scores"])
+        filtered |= survivors(config, Pool.open(inputs["pool"]), samples.choice, inputs["scores"])
     architecture = SegmenterArchitecture.of(config, modalities=len(data.modalities), classes=len(data.classes))
     best = BestWeights(data, patients.validation) if config.validate_every_steps and patients.validation else None
     learner = UNetLearner(config, samples, architecture, best)

@@ -82,6 +82,20 @@ def test_a_filter_and_its_random_control_share_all_but_the_u_net(tmp_path: Path)
     assert stages(plan)["segment"] == 6
 
 
+def test_the_judge_of_the_pool_doubts_pixels_for_the_filter_and_its_control_alike(tmp_path: Path) -> None:
+    plain = "{synthesise.count: 4}"
+    levels = "{synthesise.count: 4, segment.max_pixel_loss: 1.25, segment.pixels_by: %s, segment.snapshots: 3}"
+    arms = {"filtered": levels % "loss", "at random": levels % "random", "plain": plain}
+    watched = ("seeds: 1", "seeds: 1, validation: 0.34")
+    some = ("  resolution: 16", "  resolution: 16\n  patients: 1")
+    for changes, judge in (((watched,), "segment"), ((watched, some), "judge")):
+        plan = planned(tmp_path, arms, *changes)
+        filtered = [trial for trial in plan.trials.values() if trial.stage == "segment" and "judge" in trial.inputs]
+        assert len(filtered) == 4
+        assert {plan.trials[trial.inputs["judge"]].stage for trial in filtered} == {judge}
+        assert [*{"judge" in trial.inputs for trial in plan.trials.values() if trial.stage == "diagnose"}] == [False]
+
+
 @pytest.mark.parametrize("levels", [FRESH, HELD_OUT])
 def test_patients_left_out_may_be_borrowed_where_there_are_any(tmp_path: Path, levels: str) -> None:
     some = ("  resolution: 16", "  resolution: 16\n  patients: 2")
