@@ -47,6 +47,7 @@ def description(spec: DatasetSpec) -> Text:
         "layout": spec.layout, "modalities": ", ".join(spec.modalities) or "yours", "labels": values or "yours",
         "regions": regions, "units": spec.units, "cases": spec.cases, "slice axis": spec.slice_axis,
         "intensity": ", ".join(f"{key} {value}" for key, value in recipe.items()), "resolution": str(spec.resolution),
+        "mirrored": spec.mirrored or "not declared",
         "where": spec.where, "licence": spec.licence, "terms": spec.terms,
         "publishing": "allowed within the terms" if spec.publishable else "no image, slice or sample made from it",
         "citation": spec.citation,

@@ -48,6 +48,7 @@ BraTS20_Training_001/
 (.nii works too, and so do up to two folders around the patients)""",
     slice_axis="axial",
     intensity=Intensity(scale="z-score", inside="nonzero"),
+    mirrored="left-right",
     citation="the papers that the organisers name at registration",
     quirks=(
         "240x240x155 voxels of 1 mm, co-registered and skull-stripped; at 256 pixels a slice is padded, never resized",
@@ -124,6 +125,7 @@ IBSR_01/
   IBSR_01_seg.nii.gz""",
     slice_axis="second",
     intensity=Intensity(scale="z-score", inside="nonzero"),
+    mirrored="left-right",
     citation="the Internet Brain Segmentation Repository, in the wording of its terms",
     quirks=(
         "arrays are (256, 128, 256, 1): the fourth axis is dropped",

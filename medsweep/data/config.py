@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import LATER, NOT_IDENTITY, Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
-from medsweep.data.dataset import Inside, Intensity, SliceAxis
+from medsweep.data.dataset import Inside, Intensity, Mirrored, SliceAxis
 from medsweep.data.folds import Fold
 from medsweep.data.layouts.description import FolderDescription
 from medsweep.data.phantom import DATASETS, PhantomConfig
@@ -39,6 +39,9 @@ class DataConfig(Config):
     """None takes the dataset's own."""
     intensity: Intensity | None = None
     """None takes the dataset's own."""
+    mirrored: Annotated[Mirrored | None, NOT_IDENTITY] = None
+    """``left-right``: neither the anatomy nor a class tells left from right, so generators may learn from mirrored
+    slices too (``flip``). None takes what the catalogue or ``medsweep.yaml`` declares."""
     image_dtype: Literal["float32", "float16"] = "float32"
     """Type of the stored images; float16 halves disk and memory and keeps three digits."""
 

@@ -13,6 +13,9 @@ from medsweep.errors import UserError
 SliceAxis = Literal["axial", "coronal", "sagittal", "first", "second", "third"]
 """Axis along which slices are cut: by anatomy, from the affine, or by place among the stored array's axes."""
 
+Mirrored = Literal["left-right"]
+"""How a picture may be mirrored and still be one of the dataset."""
+
 Inside = Literal["nonzero", "all"]
 """Voxels that a z-score looks at."""
 
@@ -104,6 +107,8 @@ class DatasetFormat:
     """Unions of classes that are scored beside the classes, by name."""
     slice_axis: SliceAxis = "axial"
     intensity: Intensity = field(default_factory=Intensity)
+    mirrored: Mirrored | None = None
+    """``left-right`` where neither the anatomy nor a class tells left from right."""
 
     def format_fields(self) -> dict[str, Any]:
         """The fields of the format alone, for a ``Listing`` of a dataset that is known."""

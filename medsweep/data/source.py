@@ -9,7 +9,7 @@ from typing import Any
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.check import check
 from medsweep.data.config import DataConfig
-from medsweep.data.dataset import DatasetSpec, Inside, Intensity, Listing
+from medsweep.data.dataset import DatasetSpec, Inside, Intensity, Listing, Mirrored
 from medsweep.data.folds import patient_of
 from medsweep.data.layouts import decathlon, folder, nnunet
 from medsweep.data.layouts.case_files import existing_folder
@@ -47,6 +47,8 @@ class DataSource:
     """Which voxels the z-score of each modality looks at, where ``auto`` left that to the data."""
     warnings: tuple[str, ...] = ()
     """What ``medsweep data check`` warns of, a line each."""
+    mirrored: Mirrored | None = None
+    """How slices may be mirrored; None where that is not declared, or slices are sagittal and show one side."""
     slices: int = 0
     """Slices that show a class, of made-up patients all slices; 0 where it was not counted."""
 
@@ -75,6 +77,7 @@ def list_cases(
     except PermissionError as error:
         raise UserError(f"{error.filename} may not be read; mend its permissions") from None
     listing = with_patients(listing, remarks.patient, root)
+    listing = replace(listing, mirrored=remarks.mirrored or listing.mirrored)
     return legible(replace(listing, findings=(*listing.findings, *leftovers(root, listing, remarks.ignore))))
 
 
@@ -160,6 +163,7 @@ def open_listing(config: DataConfig, scratch: Path) -> Listing:
         without(listing, config.leave_out),
         slice_axis=config.slice_axis or listing.slice_axis,
         intensity=config.intensity or listing.intensity,
+        mirrored=config.mirrored or listing.mirrored,
     )
     return listing.require()
 
@@ -188,6 +192,7 @@ def inspect_source(
             tuple(id_ for id_ in ids if id_ not in config.leave_out),
             config.intensity or (spec.intensity if spec else Intensity()),
             tuple(spec.regions) if spec else (),
+            mirrored=config.mirrored or (spec.mirrored if spec else None),
             slices=slices_of(config.phantom, config.dataset),
         )
     # Nothing is made up here, so no scratch folder is needed.
@@ -203,6 +208,7 @@ def inspect_source(
         tuple(listing.regions),
         report.inside,
         report.warnings(),
+        None if listing.slice_axis == "sagittal" else listing.mirrored,
         sum(case.foreground_slices for case in report.cases),
     )
 

@@ -15,6 +15,7 @@ from medsweep.sweep.mechanism import check_mechanism
 from medsweep.sweep.texture import check_texture
 from medsweep.trainers.segmentation.network import no_layers
 from medsweep.trainers.segmentation.networks import NETWORKS
+from medsweep.trainers.synthesis.pipelines import PIPELINES
 from medsweep.yamlfile import Key
 
 REAL_SLICES = {"exposure": "duplicate-real", "ceiling": "fresh-real"}
@@ -51,6 +52,7 @@ def refuse_what_cannot_be_told(sweep: StudySweep, compared: Sequence[Arm[Setting
     check_texture(sweep, [arm.name for arm in compared])
     _refuse_misnamed_texture(sweep, compared)
     _refuse_cuda_without_gpus(sweep, compared)
+    _refuse_flips(sweep, compared, source)
     _refuse_networks_without_layers(sweep, compared)
     _refuse_a_control_with_neighbours(sweep, compared)
 
@@ -158,6 +160,29 @@ def _refuse_cuda_without_gpus(sweep: StudySweep, compared: Sequence[Arm[Settings
             place = sweep.place(("arms", arm.name, dotted), ("factors", dotted), ("fixed", "gan", field), ("fixed",))
             text = f"{dotted} needs a CUDA device, and GAN trials ask for none"
             raise sweep.error(place, f"{text}; set resources: {{gan: {{gpus: 1}}}}, or leave it off")
+
+
+def _refuse_flips(sweep: StudySweep, compared: Sequence[Arm[Settings]], source: DataSource) -> None:
+    """Generators may learn from mirrored slices only where somebody who knows the dataset said so."""
+    if source.mirrored == "left-right":
+        return
+    for arm in compared:
+        families = (family for family, _ in PIPELINES[arm.settings.gan.pipeline].generators.values())
+        for family in families if arm.settings.synthesise.count > 0 else ():
+            name = family.stage.name
+            if getattr(getattr(arm.settings, name), "flip", False):
+                dotted = f"{name}.flip"
+                place = sweep.place(
+                    ("arms", arm.name, dotted), ("factors", dotted), ("fixed", name, "flip"), ("fixed",)
+                )
+                text = (
+                    f"{dotted} mirrors slices left to right, and dataset {sweep.base.data.dataset!r} does not declare"
+                )
+                raise sweep.error(
+                    place,
+                    f"{text} mirrored: left-right, or its slices are sagittal; leave flip out, or declare it in "
+                    "medsweep.yaml or as data.mirrored if neither anatomy nor a class tells the sides apart",
+                )
 
 
 def _refuse_bad_contrasts(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> None:

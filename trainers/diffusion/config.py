@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from medsweep.config import Config
+from medsweep.config import LATER, Config
 from medsweep.data.folds import Fold
 from medsweep.trainers.generators import GeneratorConfig, MaskForm
 
@@ -42,6 +42,8 @@ class DiffusionSettings(Config):
     """C-DM: share of the slices that are shown without their mask, which ``synthesise.guidance`` rests on."""
     ema_kimg: float = Field(default=500.0, gt=0)
     """Half-life of the averaged network in thousands of slices; at most a twentieth of those seen so far."""
+    flip: Annotated[bool, LATER] = False
+    """Learn from every slice mirrored left to right too, where the dataset declares ``mirrored: left-right``."""
     report_every_steps: int = Field(default=100, ge=1)
     """Steps between two reports of the loss, and two looks at early stopping."""
 

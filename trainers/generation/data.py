@@ -28,6 +28,8 @@ class TrainingSlicesConfig(Protocol):
     def mask_form(self) -> MaskForm: ...
     @property
     def mask_clip_px(self) -> float: ...
+    @property
+    def flip(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,11 @@ class TrainingSet:
     def load(cls, config: TrainingSlicesConfig, folder: Path, device: str) -> "TrainingSet":
         """Read the slices of the fold's training patients, and apart from them those of its validation patients.
 
+        With ``flip`` the training slices are followed by their mirror images, in the same order; held-out ones are not.
+
         Raises:
-            UserError: the slices have another resolution, or none of them shows a class.
+            UserError: the slices have another resolution, none of them shows a class, or they are to be flipped and
+                have no left and right.
         """
         slices = SliceSet.open(folder)
         if slices.resolution != config.resolution:
@@ -77,7 +82,17 @@ class TrainingSet:
             )
 
         held_out = part(watched, others, slices.image_rows(others)) if len(others) else None
-        return replace(part(patients, rows, images), held_out=held_out)
+        training = part(patients, rows, images)
+        if config.flip:
+            require_left_and_right(slices)
+            training = training.with_mirrored()
+        return replace(training, held_out=held_out)
+
+    def with_mirrored(self) -> "TrainingSet":
+        """These slices, then each of them mirrored left to right, which is along their rows."""
+        images, channels = (torch.cat([part, part.flip(-1)]) for part in (self.images, self.channels))
+        labels = np.concatenate([self.labels, self.labels[..., ::-1]])
+        return replace(self, images=images, channels=channels, labels=labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,3 +105,16 @@ class TrainingSet:
     def spread(self, count: int) -> NDArray[np.int64]:
         """``count`` evenly spaced slices, repeated where there are fewer."""
         return np.linspace(0, len(self) - 1, count).round().astype(np.int64)
+
+
+def require_left_and_right(slices: SliceSet) -> None:
+    """Refuse slices that show one side of the body, whose rows do not run from left to right.
+
+    Raises:
+        UserError: a patient has such slices.
+    """
+    if sagittal := [patient for patient, volume in slices.volumes.items() if volume.slice_axis == 0]:
+        raise UserError(
+            f"flip mirrors slices left to right, and those of {len(sagittal)} cases are sagittal, first "
+            f"{min(sagittal)!r}; leave flip out, or cut slices along another axis by data.slice_axis"
+        )

@@ -103,6 +103,8 @@ class GanSettings(Config):
     """C-SG, C-SPADE: weight of real images beside wrong masks as a third, generated-like term of D's loss."""
     segmenter_weight: Weight = 0.0
     """C-SG, C-SPADE: weight of a frozen segmenter's cross-entropy between the image made and its mask, in G's loss."""
+    flip: Annotated[bool, LATER] = False
+    """Learn from every slice mirrored left to right too, where the dataset declares ``mirrored: left-right``."""
     report_every_steps: int = Field(default=100, ge=1)
     """Steps between two reports of the losses, and two looks at early stopping."""
     cuda_graphs: Annotated[bool, NOT_IDENTITY] = False

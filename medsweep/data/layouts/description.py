@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from medsweep.config import LATER, Config
-from medsweep.data.dataset import Intensity, SliceAxis
+from medsweep.config import LATER, NOT_IDENTITY, Config
+from medsweep.data.dataset import Intensity, Mirrored, SliceAxis
 from medsweep.data.ignored import MOST_CLASSES
 from medsweep.data.itk_head import ITK_ENDINGS
 from medsweep.data.layouts.case_files import ENDINGS, without_ending
@@ -53,6 +53,10 @@ class Remarks(Config):
     patient: Annotated[str | PatientColumn | None, LATER] = None
     """Whose a case is, where a patient has several: a pattern of the case's id with ``{patient}`` where the patient's
     name stands and ``*`` for any text, or a table. None takes each case for a patient of its own."""
+
+    mirrored: Annotated[Mirrored | None, NOT_IDENTITY] = None
+    """``left-right``: a slice that is mirrored left to right might as well be of the dataset, since neither the anatomy
+    nor a class tells the sides apart. Generators may then learn from mirrored slices too (``flip``)."""
 
     @field_validator("patient")
     @classmethod

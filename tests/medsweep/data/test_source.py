@@ -7,10 +7,13 @@ import pytest
 from helpers.decathlon_folder import task, touch
 from medsweep.data import source
 from medsweep.data.catalogue import CATALOGUE
+from medsweep.data.config import DataConfig
 from medsweep.data.dataset import Case, Listing
 from medsweep.data.layouts.description import FolderDescription
-from medsweep.data.source import list_cases
+from medsweep.data.phantom import PhantomConfig
+from medsweep.data.source import inspect_source, list_cases
 from medsweep.errors import UserError
+from medsweep.identity import canonical
 
 DESCRIPTION = FolderDescription(modalities={"T1": "{id}_t1.nii"}, mask="{id}_seg.nii", classes={"x": 1})
 YAML = 'modalities: {T2: "{id}_t2.nii"}\nmask: "{id}_seg.nii"\nclasses: {y: 1}\n'
@@ -48,6 +51,22 @@ def test_own_data_is_read_by_the_nearest_description(tmp_path):
     assert list_cases("Mine", tmp_path).classes == ("background", "y")
     listing = list_cases("Mine", tmp_path, description=DESCRIPTION)
     assert (listing.name, listing.classes) == ("Mine", ("background", "x"))
+
+
+def test_who_knows_a_dataset_says_that_its_slices_may_be_mirrored(tmp_path):
+    touch(tmp_path / "own", "a_t2.nii", "a_seg.nii")
+    (tmp_path / "own" / "medsweep.yaml").write_text(YAML + "mirrored: left-right\n")
+    task(tmp_path / "task", "la_003")
+    assert list_cases("own", tmp_path / "own").mirrored == "left-right"
+    assert list_cases("mine", tmp_path / "task").mirrored is None
+    (tmp_path / "task" / "medsweep.yaml").write_text("mirrored: left-right\n")
+    assert list_cases("mine", tmp_path / "task").mirrored == "left-right"
+    made_up = {name: DataConfig(dataset=name, phantom=PhantomConfig(patients=2)) for name in ("brats20", "kits19")}
+    found = {name: inspect_source(config, tmp_path).mirrored for name, config in made_up.items()}
+    assert found == {"brats20": "left-right", "kits19": None}
+    config = made_up["kits19"].model_copy(update={"mirrored": "left-right"})
+    assert inspect_source(config, tmp_path).mirrored == "left-right"
+    assert canonical(config) == canonical(made_up["kits19"]), "nothing is prepared anew for it"
 
 
 def test_the_private_dataset_needs_a_description(tmp_path):

@@ -78,6 +78,22 @@ def test_what_needs_a_cuda_device_is_refused_where_trials_get_none(tmp_path: Pat
     plan_sweep(write_micro(tmp_path, asked, gpus), Store.create(tmp_path / "other"))
 
 
+@pytest.mark.parametrize(("section", "pipelines"), [("gan", "[b-sg, mc-sg]"), ("diffusion", "[b-dm, c-dm]")])
+def test_mirrored_slices_are_refused_where_the_dataset_does_not_declare_them(
+    tmp_path: Path, section: str, pipelines: str
+) -> None:
+    changes = [("[b-sg, mc-sg]", pipelines), ("  segment: {", f"  {section}: {{flip: true}}\n  segment: {{")]
+    if section == "gan":
+        changes[1] = ("  gan: {kimg", "  gan: {flip: true, kimg")
+    with pytest.raises(
+        UserError, match=rf"micro.yaml:\d+: {section}.flip .*'phantom' does not declare mirrored"
+    ) as said:
+        plan_sweep(write_micro(tmp_path, *changes), Store.create(tmp_path / "store"))
+    assert "\n" not in str(said.value)
+    declared = ("  resolution: 16", "  resolution: 16\n  mirrored: left-right")
+    plan_sweep(write_micro(tmp_path, *changes, declared), Store.create(tmp_path / "store"))
+
+
 @pytest.mark.parametrize(
     ("assessed", "more", "refused"),
     [("true", "", True), ("false", ", min_iou: 0.1", True), ("false", ", snapshots: 3", True), ("false", "", False)],
