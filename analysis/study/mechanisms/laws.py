@@ -16,7 +16,8 @@ OFF: Final = (-0.2, 0.2)
 
 
 LOOK: Final = "look"
-"""The cell that has the look of the explained arm and nothing else of it."""
+VARIETY: Final = "variety"
+"""Cells that have the look, or the number of patients, of the explained arm and nothing else of it."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,17 @@ class Law:
     only_less: bool = False
     """Whether more of it than new real slices have counts as what they have."""
 
-    def same(self, a: float, b: float) -> bool:
-        """Whether no measurement parts the two sizes."""
-        return abs(a**self.power - b**self.power) <= self.resolution
+    def same(self, a: float, b: float, floor: float = 0.0) -> bool:
+        """Whether no measurement parts the two sizes, nor anything that parts them by no more than ``floor``."""
+        return self.apart(a, b) <= max(self.resolution, floor)
 
-    def without(self, size: float, look: float, real: float) -> float:
-        """``size`` less what ``look`` has more than ``real``, in the power in which sizes add up."""
-        left = size**self.power - look**self.power + real**self.power
+    def apart(self, a: float, b: float) -> float:
+        """How far two sizes lie apart, in the power in which sizes add up."""
+        return abs(a**self.power - b**self.power)
+
+    def without(self, size: float, other: float, real: float) -> float:
+        """``size`` less what ``other`` has more than ``real``, in the power in which sizes add up."""
+        left = size**self.power - other**self.power + real**self.power
         return left if self.power == 1 else max(left, 0.0) ** (1 / self.power)
 
     def text(self, size: float) -> str:
@@ -69,7 +74,7 @@ BY_COLUMN: Final[Mapping[str, Law]] = {law.column: law for law in LAWS}
 class Dose:
     """A law in one cell of the lattice beside that of new real slices and of the explained arm; means over runs.
 
-    Laws of labels are freed of what the judge gets wrong because of the look, where ``delivery_of`` knows it.
+    Laws are freed of what is the judge's or that of few patients, where ``delivery_of`` knows it.
     """
 
     cell: str
@@ -80,6 +85,8 @@ class Dose:
     explained: float
     value: float
     runs: int
+    floor: float = 0.0
+    """How far new real slices of as few patients as the explained arm's lie from the ceiling by themselves."""
 
     @property
     def on(self) -> bool:
@@ -94,15 +101,19 @@ class Dose:
 
     @property
     def nothing(self) -> bool:
-        """Whether the explained arm has so little of the law that no measurement parts it from new real slices."""
-        return BY_COLUMN[self.law].same(self.explained, self.ceiling)
+        """Whether the explained arm has so little of the law that no measurement parts it from new real slices.
+
+        Nor does anything where new real slices of as few patients have as much of it.
+        """
+        return BY_COLUMN[self.law].same(self.explained, self.ceiling, self.floor)
 
     @property
     def delivered(self) -> bool:
         """Whether the share is in its range, or the cell so near its target that no measurement parts them."""
         low, high = ON if self.on else OFF
         target = self.explained if self.on else self.ceiling
-        return low <= self.share <= high or BY_COLUMN[self.law].same(self.value, target)
+        floor = self.floor if self.nothing else 0.0
+        return low <= self.share <= high or BY_COLUMN[self.law].same(self.value, target, floor)
 
 
 @dataclass(frozen=True)
@@ -123,9 +134,13 @@ def delivery_of(pools: pd.DataFrame, arms: Mechanism) -> Delivery | None:
     Laws are averaged over the folds and seeds that the cell, the ceiling and the explained arm share. The shares are of
     these means, since in one run there may be next to nothing to divide by.
 
-    A judge sees masks less well in images that look otherwise. Where ``causes`` made the lattice, the masks of the cell
-    ``look`` are those of its real slices, so all that it has of a law of labels is the judge's. That is taken from each
-    arm that has the look.
+    Where ``causes`` made the lattice, the masks of the cell ``look`` are those of its real slices. A judge sees masks
+    less well in images that look otherwise, so all that the cell has of a law of labels is the judge's. That is taken
+    from each arm that has the look.
+
+    The cell ``variety`` has slices of few patients as they are, so all that it has of a law of labels or of the look
+    tells these few from the others. That is taken from each cell with them. The explained arm may have other patients,
+    so nothing is taken from it, and it has nothing of a law that is no larger than this.
 
     Args:
         pools: columns arm, fold, seed, metric and value.
@@ -149,21 +164,28 @@ def delivery_of(pools: pd.DataFrame, arms: Mechanism) -> Delivery | None:
 
 
 def _dose(values: pd.DataFrame, law: Law, cell: str, arms: Mechanism) -> Dose | None:
-    judged = [LOOK] if law.cause == "labels" and arms.causes else []
-    names = (arms.ceiling, arms.explain, arms.lattice[cell], *(arms.lattice[one] for one in judged))
+    known = _BY_CONSTRUCTION.get(law.cause, ()) if arms.causes else ()
+    names = (arms.ceiling, arms.explain, arms.lattice[cell], *(arms.lattice[one] for one in known))
     columns = [(law.column, arm) for arm in names]
     if any(column not in values for column in columns):
         return None
     shared = values[list(dict.fromkeys(columns))].dropna()
     if shared.empty:
         return None
-    ceiling, explained, value, *looks = (float(shared[column].mean()) for column in columns)
-    for look in looks:
-        explained = law.without(explained, look, ceiling)
-        value = law.without(value, look, ceiling) if "look" in CELLS[cell] else value
+    ceiling, explained, value, *others = (float(shared[column].mean()) for column in columns)
+    of = dict(zip(known, others, strict=True))
+    if LOOK in of:
+        explained = law.without(explained, of[LOOK], ceiling)
+    for cause, other in of.items():
+        value = law.without(value, other, ceiling) if cause in CELLS[cell] else value
     if law.only_less:
         explained, value = min(explained, ceiling), min(value, ceiling)
-    return Dose(cell, law.column, law.cause, ceiling, explained, value, len(shared))
+    floor = law.apart(of[VARIETY], ceiling) if VARIETY in of else 0.0
+    return Dose(cell, law.column, law.cause, ceiling, explained, value, len(shared), floor)
+
+
+_BY_CONSTRUCTION: Final[Mapping[Cause, tuple[Cause, ...]]] = {"labels": (LOOK, VARIETY), "look": (VARIETY,)}
+"""Cells without the cause, by how ``causes`` makes them; what is measured of it there is something else."""
 
 
 def _missing(values: pd.DataFrame, law: Law, arms: Mechanism, cells: Sequence[str]) -> str:

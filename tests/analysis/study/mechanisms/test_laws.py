@@ -135,3 +135,36 @@ def test_a_dose_far_from_its_range_is_never_delivered(law, explained, share, cel
     out = abs(share - 1) > 0.26 if found.on else abs(share) > 0.21
     if far and out:
         assert not found.delivered
+
+
+FEW = {arm: 0.31 if "variety" in CELLS[cell] else 0.0 for cell, arm in ARMS.lattice.items()}
+"""Bias of masks that a judge tells of real slices of two patients, in px."""
+
+
+def test_what_tells_few_patients_from_others_is_no_law_of_labels_or_look():
+    made, pools = ARMS.model_copy(update={"causes": CAUSES}), law_pools(("variety",), noise=0.0)
+    # the explained pool has other two patients, and the arms for labels plant what it was measured to have
+    planted = {
+        arm: bias - 0.2 * ("labels" in CELLS[cell])
+        for (cell, arm), bias in zip(ARMS.lattice.items(), FEW.values(), strict=True)
+    }
+    pools = with_law(pools, "law_bias_px", planted | {"new": 0.0, "gan": -0.25})
+    delivery = delivery_of(pools, made)
+    assert all(one.delivered for one in delivery.doses)
+    bias = dose(delivery, "labels + variety", "law_bias_px")
+    assert (bias.value, bias.explained, bias.floor) == pytest.approx((-0.2, -0.25, 0.31))
+    assert bias.nothing
+    # cells that a user named may have any masks
+    assert not all(one.delivered for one in delivery_of(pools, ARMS).doses)
+
+
+def test_what_few_patients_have_hides_no_law_that_is_larger():
+    made, pools = ARMS.model_copy(update={"causes": CAUSES}), law_pools(("variety", "labels"), noise=0.0)
+    sizes = {
+        arm: bias + 1.1 * ("labels" in CELLS[cell])
+        for (cell, arm), bias in zip(ARMS.lattice.items(), FEW.values(), strict=True)
+    }
+    delivery = delivery_of(with_law(pools, "law_bias_px", sizes), made)
+    assert all(one.delivered and not one.nothing for one in delivery.doses if one.law == "law_bias_px")
+    short = delivery_of(with_law(pools, "law_bias_px", sizes | {"cell labels": 0.8}), made)
+    assert [(one.cell, one.share) for one in short.doses if not one.delivered] == [("labels", pytest.approx(0.8 / 1.1))]
