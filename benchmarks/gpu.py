@@ -11,12 +11,14 @@ wall limits per section, and is for trying the script, on a CPU too; its numbers
 """
 
 import argparse
+import importlib
 import signal
 import sys
 import time
 from pathlib import Path
 
 from gpu_sections.markdown import page
+from gpu_sections.processes import ROOT
 from gpu_sections.record import SECTIONS, Record, new_entry, new_record, passed, write, write_json
 from gpu_sections.workers import Worker, worked
 
@@ -42,12 +44,22 @@ def keep(folder: Path, record: Record, kernels: dict[str, object]) -> None:
     write_json(folder / "kernels.json", kernels)
 
 
+def import_all(names: list[str]) -> None:
+    """Import what the sections do, once for all of them."""
+    sys.path.insert(1, str(ROOT))  # medsweep need not be installed
+    for name in ("worker", "share_child", "assess_again", *names):
+        importlib.import_module(f"gpu_sections.{name}")
+
+
 def measure(options: argparse.Namespace) -> Record:
     """Run the sections in their order."""
     record, kernels = new_record(options.limit, options.device, options.toy), {}
     deadline = time.monotonic() + options.limit
     names = [name for name in SECTIONS if name in options.only]
-    workers = {name: Worker(name, SECTIONS[name], options.device, options.toy) for name in names}
+    forks = options.device == "cpu"
+    if forks:
+        import_all(names)
+    workers = {name: Worker(name, SECTIONS[name], options.device, options.toy, forks=forks) for name in names}
     try:
         for name in names:
             limit = options.limit if options.toy else SECTIONS[name].limit_s

@@ -1,15 +1,13 @@
 """Section 8: a pool and its metrics on the GPU against the CPU, and whether the same pool comes out twice."""
 
-import subprocess
-import sys
 import time
 from typing import Any
 
 import numpy as np
 
 from gpu_sections.pool_product import Judged, digest, generator, judge, pool, products, segmenter
+from gpu_sections.processes import Process
 from gpu_sections.report import Report
-from gpu_sections.workers import environment
 
 LIMITS = {"images": 1e-3, "features": 1e-4, "classes": 1e-4, "frechet": 1e-3, "kid": 1e-3, "iou_mean": 1e-3}
 """With exact products; relative, but the share of pixels whose class changes."""
@@ -74,15 +72,22 @@ def twice(report: Report) -> None:
     """Equal to the bit within a process, between processes, and as the head of a larger pool?"""
     _, count, fewer = size(report.toy)
     first = own_digest(report.device, report.toy, count)
-    command = [sys.executable, "-c", OTHER, report.device, str(int(report.toy)), str(count)]
-    other = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, timeout=25)
+    other = Process(
+        "gpu_sections.assess_again",
+        [report.device, str(count), *(["--toy"] if report.toy else [])],
+        forks=not report.on_gpu,
+    )
     with products(True):
         sampler = narrow(report.device, report.toy)
         large, small = pool(sampler, count), pool(sampler, fewer)
+    elsewhere = other.stdout.readline().strip()
+    if not elsewhere:
+        raise RuntimeError(f"the other process died: {other.last_words()}")
+    other.end()
     head = digest((large[0][:fewer], large[1][:fewer]))
     for name, equal in {
         "twice in one process": first == digest(large),
-        "in two processes": first == other.stdout.strip(),
+        "in two processes": first == elsewhere,
         f"first {fewer} of {count} as a pool of {fewer}": head == digest(small),
     }.items():
         report.row("pool", {"samples": count, "question": name}, equal=equal)
@@ -104,10 +109,3 @@ def own_digest(device: str, toy: bool, count: int) -> str:
     """Of a pool that is made here and now."""
     with products(True):
         return digest(pool(narrow(device, toy), count))
-
-
-OTHER = """
-import sys
-from gpu_sections.assess import own_digest
-print(own_digest(sys.argv[1], sys.argv[2] == "1", int(sys.argv[3])))
-"""

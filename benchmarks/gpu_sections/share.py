@@ -5,15 +5,12 @@ steps in one window of a clock that they share, after a warm-up; the device is i
 """
 
 import json
-import subprocess
-import sys
-import tempfile
 import time
 from typing import Any
 
 from gpu_sections.predictions import SHARE
+from gpu_sections.processes import Process
 from gpu_sections.report import Report
-from gpu_sections.workers import environment
 
 RUNS = {"tiny": (1, 2, 4, 8), "gan": (1, 2), "unet": (1, 2, 4)}
 TOY_RUNS = {"tiny": (1, 2), "unet": (1,)}
@@ -22,24 +19,13 @@ WARM_UP, WINDOW = 0.5, 2.0
 TOY_WARM_UP, TOY_WINDOW = 0.0, 0.3
 
 
-class Child:
+class Child(Process):
     """A process that trains what it is told to and counts."""
 
     def __init__(self, device: str, toy: bool) -> None:
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "gpu_sections.share_child", device, *(["--toy"] if toy else [])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._words,
-            text=True,
-            env=environment(),
+        super().__init__(
+            "gpu_sections.share_child", [device, *(["--toy"] if toy else [])], forks=not device.startswith("cuda")
         )
-
-    def tell(self, order: dict[str, Any]) -> None:
-        """Send one order."""
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
 
     def hear(self) -> dict[str, Any]:
         """Wait for its answer to one order.
@@ -47,16 +33,10 @@ class Child:
         Raises:
             RuntimeError: it died.
         """
-        line = self._process.stdout.readline()
+        line = self.stdout.readline()
         if not line:
-            self._words.seek(0)
-            raise RuntimeError(f"a sharing process died: {self._words.read().decode(errors='replace')[-800:]}")
+            raise RuntimeError(f"a sharing process died: {self.last_words()}")
         return json.loads(line)
-
-    def end(self) -> None:
-        """Let it leave."""
-        self._process.kill()
-        self._process.wait()
 
 
 def runs(report: Report) -> dict[str, tuple[int, ...]]:
@@ -105,7 +85,7 @@ def together(children: list[Child], work: str, toy: bool) -> list[float]:
 def ask(children: list[Child], order: dict[str, Any]) -> list[dict[str, Any]]:
     """Give all the same order, and wait for all answers before the first that failed is raised."""
     for child in children:
-        child.tell(order)
+        child.tell(json.dumps(order))
     answers = [child.hear() for child in children]
     for answer in answers:
         if "error" in answer:

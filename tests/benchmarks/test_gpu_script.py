@@ -31,6 +31,7 @@ from gpu_sections.record import SECTIONS
 for name in SECTIONS:
     importlib.import_module(f"gpu_sections.{name}")
 import gpu_sections.share_child
+import gpu_sections.assess_again
 import medsweep.trainers.scoring.score
 """
 
