@@ -16,7 +16,6 @@ Command = Callable[..., int]
 SweepPath = Annotated[
     Path, typer.Argument(metavar="SWEEP", help="YAML file of a sweep, or the name of one that medsweep brings along.")
 ]
-StorePath = Annotated[Path, typer.Option("--store", envvar="MEDSWEEP_STORE", help="Folder of the finished trials.")]
 StoreUrl = Annotated[
     str,
     typer.Option(
@@ -30,8 +29,7 @@ WandbMode = Annotated[
     Literal["offline", "online", "disabled"] | None, typer.Option(help="W&B mode \\[offline unless logged in].")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
-STORE: Final = Path("store")
-STORE_URL: Final = str(STORE)
+STORE_URL: Final = "store"
 ROOM: Final = 2**20
 """Bytes that a folder for results must take: a small report with its tables."""
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medsweep.commands.options import STORE, STORE_URL, StorePath, StoreUrl, SweepPath
+from medsweep.commands.options import STORE_URL, StoreUrl, SweepPath
 from medsweep.commands.typed import typed
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from medsweep.store.collection import Waste
     from medsweep.store.location import Location
     from medsweep.store.store import Store
+    from medsweep.store.waste import Waste
 
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -97,7 +97,7 @@ def gc(
         list[Path] | None,
         typer.Argument(metavar="[SWEEP]...", help="Keep what these need; none: what any plan in the store needs."),
     ] = None,
-    store: StorePath = STORE,
+    store: StoreUrl = STORE_URL,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show.")] = False,
     older_than: Annotated[
         str | None,
@@ -107,16 +107,17 @@ def gc(
 ) -> int:
     """Delete what no sweep needs: trials that no plan reaches, what failed or stopped attempts left behind."""
     from medsweep.commands import views
-    from medsweep.store.collection import UNFINISHED, find_waste, live_part, planned, remove
-    from medsweep.store.lease import is_live
-    from medsweep.store.presence import present
+    from medsweep.store.collection import find_waste, living, planned, remove
+    from medsweep.store.location import location
+    from medsweep.store.presence import at_work
+    from medsweep.store.waste import UNFINISHED
 
-    opened = _existing(store, writes=not dry_run)
+    opened = _existing(location(store), writes=not dry_run)
     age = None if older_than is None else _seconds(older_than)
     needed = _needed(sweeps, opened) if sweeps else planned(opened)
     waste = find_waste(opened, needed, age)
     if not waste:
-        typer.echo(f"nothing to delete in {opened.root}: all of it is needed")
+        typer.echo(f"nothing to delete in {opened}: all of it is needed")
         return 0
     views.stdout().print(_table(waste))
     for item in waste:
@@ -124,8 +125,8 @@ def gc(
             trial = f"{item.path.parent.name} {item.path.name[:16]}"
             typer.echo(f"unfinished: {trial}: {item.remark}, {_age(item.newest)} old")
     if dry_run:
-        at_work = live_part(opened) or any(map(is_live, present(opened.root)))
-        busy = "; a run is at work in this store, so nothing could be deleted now" if at_work else ""
+        is_busy = living(opened) is not None or any(True for _ in at_work(opened, "run"))
+        busy = "; a run is at work in this store, so nothing could be deleted now" if is_busy else ""
         typer.echo(f"nothing was deleted (--dry-run){busy}")
         return 0
     if not yes:
@@ -178,11 +179,9 @@ def _needed(sweeps: Sequence[Path], store: "Store") -> set[str]:
 def _ask(store: "Store", sweeps: Sequence[Path]) -> None:
     needing = ", ".join(map(str, sweeps)) or "the plans in the store"
     if not sys.stdin.isatty():
-        raise UserError(
-            f"nothing was deleted from {store.root}: there is no terminal to ask at; give --yes, or --dry-run"
-        )
-    if not typer.confirm(f"delete all of this from {store.root}, keeping what {needing} need?"):
-        raise UserError(f"nothing was deleted from {store.root}")
+        raise UserError(f"nothing was deleted from {store}: there is no terminal to ask at; give --yes, or --dry-run")
+    if not typer.confirm(f"delete all of this from {store}, keeping what {needing} need?"):
+        raise UserError(f"nothing was deleted from {store}")
 
 
 def _seconds(text: str) -> float:

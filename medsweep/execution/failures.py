@@ -17,9 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from medsweep.errors import UserError, nearest
 from medsweep.identity import derive_seed, short
 from medsweep.store.bucket import BucketError
-from medsweep.store.collection import RETRIED
 from medsweep.store.lease import LeaseHeldError, LeaseLostError
 from medsweep.store.store import DamagedError, Store
+from medsweep.store.waste import RETRIED
 from medsweep.sweep.plan import Plan
 from medsweep.trial import COMPLETE, DivergedError, PoolDryError, StageEndedError
 

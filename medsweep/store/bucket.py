@@ -43,6 +43,8 @@ class Entry(NamedTuple):
     name: str
     size: int
     tag: Tag
+    changed: float
+    """Seconds since the epoch, by the clock of the service."""
 
 
 class Bucket:
@@ -109,7 +111,7 @@ class Bucket:
         with self._told(prefix):
             for page in self._obstore.list(self._backend, prefix=prefix, chunk_size=PAGE):
                 for meta in page:
-                    yield Entry(meta["path"], meta["size"], _tag(meta))
+                    yield Entry(meta["path"], meta["size"], _tag(meta), meta["last_modified"].timestamp())
 
     def download(self, name: str, target: Path) -> str:
         """Write an object to a new file; the sha256 of what came. Raises FileNotFoundError: there is no such object."""

@@ -54,6 +54,25 @@ class LeaseWatch:
             return process_start(holder.pid) == holder.started
         return time.monotonic() - since < leases.STALE_SECONDS
 
+    def living(self, *folders: str) -> tuple[str, Holder | None] | None:
+        """Name and holder of a lease below ``folders`` whose worker surely lives, or None once all are known for dead.
+
+        Those of other machines are watched, all at once, until one is renewed or all have stood still for long enough.
+        """
+        pause, first = threading.Event(), dict[str, Tag]()
+        while True:
+            undecided = False
+            for entry in (entry for folder in folders for entry in self._bucket.entries(folder)):
+                if entry.size <= len(RELEASED) or not self.lives(entry.name, entry.tag):
+                    continue
+                holder = self._seen[entry.name][2]
+                if (holder is not None and holder.is_here) or first.setdefault(entry.name, entry.tag) != entry.tag:
+                    return entry.name, holder
+                undecided = True
+            if not undecided:
+                return None
+            pause.wait(min(1.0, leases.STALE_SECONDS / 4))
+
     def holder(self, name: str) -> Holder | None:
         """Who holds a lease, living or dead."""
         found = self._bucket.read(name)

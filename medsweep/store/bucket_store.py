@@ -61,8 +61,8 @@ class BucketStore(Store):
         except OSError as error:
             raise UserError(f"the working folder {folder} cannot be made ({error.strerror}); set {WORK}") from None
         super().__init__(folder)
-        self._bucket, self._is_there = bucket, is_there
-        self._watch = LeaseWatch(bucket)
+        self.bucket, self._is_there = bucket, is_there
+        self.watch = LeaseWatch(bucket)
         self._listings: dict[str, tuple[float, dict[str, Entry]]] = {}
         self._known: dict[tuple[str, str], tuple[Tag, Manifest]] = {}
         self._fresh: dict[str, Tag] = {}
@@ -86,12 +86,12 @@ class BucketStore(Store):
         return cls(bucket, is_there=writes or mark is not None)
 
     def __str__(self) -> str:
-        return str(self._bucket.url)
+        return str(self.bucket.url)
 
     @property
     def location(self) -> Location:
         """What other processes open it by."""
-        return self._bucket.url
+        return self.bucket.url
 
     @property
     def is_there(self) -> bool:
@@ -102,26 +102,26 @@ class BucketStore(Store):
         good_until, entries = self._listings.get(prefix, (0.0, {}))
         begun = time.monotonic()
         if begun >= good_until:
-            entries = {entry.name: entry for entry in self._bucket.entries(prefix)}
+            entries = {entry.name: entry for entry in self.bucket.entries(prefix)}
             now = time.monotonic()
             self._listings[prefix] = now + max(LOOK_SECONDS, (now - begun) / LISTING_SHARE), entries
         return entries
 
     def has(self, stage: str, digest: str) -> bool:
         """Whether the trial is published by now, with whatever outcome."""
-        return self._bucket.tag(_published(stage, digest)) is not None
+        return self.bucket.tag(_published(stage, digest)) is not None
 
     def leased(self, stage: str, digest: str) -> bool:
         """Whether a living worker, of this or another driver, is at work on the trial."""
-        return self._watch.live(f"{LEASES}/{stage}/{digest}.json")
+        return self.watch.live(f"{LEASES}/{stage}/{digest}.json")
 
     def holder(self, stage: str, digest: str) -> Holder | None:
         """Who holds the lease of the trial, living or dead; None where nobody can be named."""
-        return self._watch.holder(f"{LEASES}/{stage}/{digest}.json")
+        return self.watch.holder(f"{LEASES}/{stage}/{digest}.json")
 
     def elsewhere(self, stage: str, digest: str) -> BucketTrial:
         """The trial's lease in the bucket, held from now on."""
-        return BucketTrial(self._bucket, self._watch, stage, digest, self.look_again)
+        return BucketTrial(self.bucket, self.watch, stage, digest, self.look_again)
 
     def look_again(self) -> None:
         """Forget what was listed moments ago."""
@@ -148,7 +148,7 @@ class BucketStore(Store):
         entry = self._listed(f"{PUBLISHED}/{stage}").get(name)
         if known is not None and entry is not None and known[0] == entry.tag:
             return known[1]
-        found = self._bucket.read(name)
+        found = self.bucket.read(name)
         if found is None:
             raise DamagedError(stage, digest, f"{self.location}/{name} is gone")
         manifest = parsed(found[0], stage, digest, f"{self.location}/{name}")
@@ -199,7 +199,7 @@ class BucketStore(Store):
         trial = f"{FILES}/{manifest.stage}/{manifest.digest}"
         for file, expected in manifest.files.items():
             try:
-                if self._bucket.sha256(f"{trial}/{expected}") != expected:
+                if self.bucket.sha256(f"{trial}/{expected}") != expected:
                     yield f"{self}/{trial}/{file} does not match its sha256"
             except FileNotFoundError:
                 yield f"{self}/{trial}/{file} is missing"
@@ -244,21 +244,21 @@ class BucketStore(Store):
 
     def write_once(self, path: Path, content: bytes) -> None:
         """Make a small file, unless somebody has made it before."""
-        self._bucket.create(path.relative_to(self.root).as_posix(), content)
+        self.bucket.create(path.relative_to(self.root).as_posix(), content)
 
     def put_aside(self, path: Path, room: str, stem: str) -> None:
         """Move a small file into the folder ``room`` of the bucket; nothing is deleted."""
         name, number = path.relative_to(self.root).as_posix(), 0
         content = self.fresh(path, now=True).read_bytes()
-        while self._bucket.create(f"{room}/{stem}-{number}{path.suffix}", content) is None:
+        while self.bucket.create(f"{room}/{stem}-{number}{path.suffix}", content) is None:
             number += 1
-        self._bucket.delete([name])
+        self.bucket.delete([name])
         path.unlink()
         self.look_again()
 
     def small_files(self, *rooms: str) -> list[str]:
         """Names of the files in ``rooms`` [``SMALL_ROOMS``]."""
-        return sorted(entry.name for room in rooms or SMALL_ROOMS for entry in self._bucket.entries(room))
+        return sorted(entry.name for room in rooms or SMALL_ROOMS for entry in self.bucket.entries(room))
 
     def size(self, manifest: Manifest) -> int:
         """Bytes of a published trial's files."""
@@ -266,14 +266,14 @@ class BucketStore(Store):
         names = [f"{trial}/{expected}" for expected in manifest.files.values()]
         entries = self._listed(f"{FILES}/{manifest.stage}")  # one for thousands of trials, where all are asked for
         if any(name not in entries for name in names):
-            entries = {entry.name: entry for entry in self._bucket.entries(trial)}
+            entries = {entry.name: entry for entry in self.bucket.entries(trial)}
         return sum(entries[name].size for name in names if name in entries)
 
     def fetch(self, manifest: Manifest, file: str, target: Path) -> str:
         """Bring a file of a published trial; the sha256 of what came. Raises FileNotFoundError: it is gone."""
         name = f"{FILES}/{manifest.stage}/{manifest.digest}/{manifest.files[file]}"
         try:
-            came = self._bucket.download(name, target)
+            came = self.bucket.download(name, target)
         except FileNotFoundError as error:
             where = self.folder(manifest.stage, manifest.digest) / file
             raise FileNotFoundError(error.errno, f"{self.location} does not have it", str(where)) from None
@@ -282,13 +282,13 @@ class BucketStore(Store):
 
     def quarantine(self, stage: str, digest: str, room: str = DAMAGED) -> str:
         """Copy a trial into the folder ``room`` of the bucket, and take back that it is published."""
-        name, there = _published(stage, digest), {entry.name.split("/")[1] for entry in self._bucket.entries(room)}
+        name, there = _published(stage, digest), {entry.name.split("/")[1] for entry in self.bucket.entries(room)}
         number = next(number for number in range(len(there) + 1) if f"{stage}-{digest}-{number}" not in there)
         target = f"{room}/{stage}-{digest}-{number}"
-        for entry in self._bucket.entries(f"{FILES}/{stage}/{digest}"):
-            self._bucket.copy(entry.name, f"{target}/{entry.name.rpartition('/')[2]}")
-        self._bucket.copy(name, f"{target}/manifest.json")
-        self._bucket.delete([name])
+        for entry in self.bucket.entries(f"{FILES}/{stage}/{digest}"):
+            self.bucket.copy(entry.name, f"{target}/{entry.name.rpartition('/')[2]}")
+        self.bucket.copy(name, f"{target}/manifest.json")
+        self.bucket.delete([name])
         shutil.rmtree(self.folder(stage, digest), ignore_errors=True)
         self._verified.discard(digest)
         self.look_again()
@@ -304,7 +304,7 @@ class BucketStore(Store):
             if entry is None:
                 path.unlink(missing_ok=True)
                 return path
-        found = self._bucket.read(name)
+        found = self.bucket.read(name)
         if found is None:
             path.unlink(missing_ok=True)
         else:
@@ -316,16 +316,16 @@ class BucketStore(Store):
     def shared(self, path: Path, *, lines: bool = False) -> None:
         """Let others see a small file that was written; ``lines`` are added to theirs."""
         name, content = path.relative_to(self.root).as_posix(), path.read_bytes()
-        while lines and self._bucket.create(name, content) is None:
-            found = self._bucket.read(name)
+        while lines and self.bucket.create(name, content) is None:
+            found = self.bucket.read(name)
             if found is None:
                 continue
             together = dict.fromkeys([*found[0].splitlines(), *content.splitlines()])
             joined = b"".join(line + b"\n" for line in together)
-            if self._bucket.replace(name, joined, found[1]) is not None:
+            if self.bucket.replace(name, joined, found[1]) is not None:
                 break
         if not lines:
-            self._bucket.put(name, content)
+            self.bucket.put(name, content)
 
 
 def _published(stage: str, digest: str) -> str:

@@ -149,7 +149,7 @@ class Session:
             UserError: the forecast is above a cap of the budget, the cluster cannot hold a trial, or ``gc`` is at work
                 in the store.
         """
-        with announced(self.store.root, "run"):
+        with announced(self.store, "run"):
             return self._run(options)
 
     def _run(self, options: RunOptions) -> Summary:

@@ -134,6 +134,11 @@ def test_slices_are_prepared_and_listed_in_a_bucket(
     assert planned.exit_code == 0, planned.output
     (listed,) = json.loads(medsweep("ls", *where, "--json").stdout)
     assert (listed["sweep"], listed["published"]) == ("micro", 1)
+    assert "nothing to delete in s3://" in medsweep("gc", *where).output
+    Bucket(location(where[1])).put(f"working/gan/{'cd' * 32}.json", b'{"step": 3}')
+    shown = medsweep("gc", *where, "--dry-run").output
+    assert "unfinished: gan cdcdcdcdcdcdcdcd: checkpoint of step 3" in shown
+    assert "deleted 1 item(s)" in medsweep("gc", *where, "--yes").output
     assert listed["bytes"] > (out / "here" / "images.npy").stat().st_size / 4
 
 

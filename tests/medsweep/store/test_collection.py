@@ -19,9 +19,10 @@ from medsweep.execution.driver import run_plan
 from medsweep.execution.failures import failed_trials, note_path, set_apart
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
-from medsweep.store.collection import NOTES, TUNE, UNFINISHED, UNREACHABLE, check_store, find_waste, planned, remove
+from medsweep.store.collection import check_store, find_waste, planned, remove
 from medsweep.store.lease import Lease
 from medsweep.store.store import Store
+from medsweep.store.waste import NOTES, TUNE, UNFINISHED, UNREACHABLE
 from medsweep.store.workspace import Workspace
 from medsweep.sweep.plan import Plan
 from medsweep.tracking.console import Observer

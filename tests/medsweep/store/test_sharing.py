@@ -188,16 +188,16 @@ def test_another_container_of_this_host_is_judged_by_its_heartbeat(tmp_path: Pat
 def test_gc_and_a_run_never_begin_together(store: Store) -> None:
     publish(store)
     waste = find_waste(store, set())
-    with announced(store.root, "run"):
+    with announced(store, "run"):
         with pytest.raises(UserError, match=rf"process {os.getpid()} on .* runs a sweep"):
             remove(store, waste, lambda _: None)
-        with announced(store.root, "run"):
+        with announced(store, "run"):
             pass
     assert store.folder("s", DIGEST).is_dir()
     with (
-        announced(store.root, "gc"),
+        announced(store, "gc"),
         pytest.raises(UserError, match="deletes what nobody needs"),
-        announced(store.root, "run"),
+        announced(store, "run"),
     ):
         pass
     assert present(store.root) == []
