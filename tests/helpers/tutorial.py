@@ -1,0 +1,94 @@
+"""The steps of the tutorial as they stand on its page, done one after the other in a folder, with the time that each takes."""
+
+import ctypes
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "tutorial" / "own-answer.md"
+BLOCK = re.compile(r"^```(sh|yaml|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SAVED = re.compile(r"Save this as `([^`]+)`:\n\n$")
+SUBREAPER = 36  # of prctl(2)
+
+
+@dataclass(frozen=True)
+class Step:
+    """``kind`` is ``sh``, ``python``, or the name of the file in which ``content`` is saved."""
+
+    kind: str
+    content: str
+
+    @property
+    def trains(self) -> bool:
+        return self.kind == "sh" and self.content.startswith(("medsweep demo", "medsweep run"))
+
+    @property
+    def title(self) -> str:
+        return (
+            self.content if self.kind == "sh" else {"python": "the lines of Python"}.get(self.kind, f"save {self.kind}")
+        )
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds on the clock and of all cores."""
+
+    step: Step
+    wall_s: float
+    cpu_s: float
+
+
+def steps() -> list[Step]:
+    """All steps of the page in order."""
+    text, found = PAGE.read_text(encoding="utf-8"), []
+    for block in BLOCK.finditer(text):
+        kind, content = block.groups()
+        if kind == "sh":
+            found += [Step("sh", line) for line in content.splitlines()]
+        elif kind == "yaml":
+            saved = SAVED.search(text[: block.start()])
+            assert saved, "the page says where each file is saved"
+            found.append(Step(saved[1], content))
+        else:
+            found.append(Step(kind, content))
+    return found
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of all that its commands leave behind, such as Ray's workers, so their time is counted."""
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+
+
+def cpu_of_the_ended() -> float:
+    """CPU seconds of all ended descendants, after those that nobody waited for are waited for."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            break
+        if not pid:
+            break
+    spent = os.times()
+    return spent.children_user + spent.children_system
+
+
+def do(step: Step, folder: Path, python: Path, environment: dict[str, str]) -> Spent:
+    """Do one step. A command that fails is named with what it said."""
+    started, before = time.monotonic(), cpu_of_the_ended()
+    if step.kind in ("sh", "python"):
+        words = ["bash", "-c", step.content] if step.kind == "sh" else [str(python), "-c", step.content]
+        ran = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{step.content}\n{ran.stdout}\n{ran.stderr}"
+    else:
+        (folder / step.kind).write_text(step.content)
+    return Spent(step, time.monotonic() - started, cpu_of_the_ended() - before)
+
+
+def environment(commands: Path) -> dict[str, str]:
+    """The environment of a terminal whose first folder of commands is ``commands``."""
+    path = f"{commands}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "BROWSER": "true", "WANDB_MODE": "offline"}
