@@ -1,9 +1,10 @@
-"""Do the tutorial as a stranger does, from a fresh clone with nothing but the commands of its pages, and print the times.
+"""Do the tutorial from a fresh clone with nothing but the commands of its pages, and print the times.
 
     python tests/tutorial_from_clone.py FOLDER
 
-FOLDER must not exist yet. It gets the clone with an environment of its own, and the folder in which the tutorial is typed.
-This takes an hour at most on two cores. The time on the clock depends on what else the machine does, the CPU time hardly.
+FOLDER must not exist yet. It gets the clone with an environment of its own, and a folder in which the tutorial is typed.
+This takes less than an hour on two cores. The time on the clock depends on what else the machine does, the CPU time
+hardly.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The steps of the tutorial as they stand on its page, done one after the other in a folder, with the time that each takes."""
+"""The steps of the tutorial as they stand on its page, and how to do one in a folder and time it."""
 
 import ctypes
 import os
@@ -59,7 +59,7 @@ def steps() -> list[Step]:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of all that its commands leave behind, such as Ray's workers, so their time is counted."""
+    """Become the parent of all that commands leave behind, such as Ray's workers, so that their time is counted."""
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
