@@ -12,6 +12,7 @@ import typer
 from medsweep import __version__
 from medsweep.commands import data, inside, launch, reference, results, start, sweeps, wandb
 from medsweep.commands import store as upkeep
+from medsweep.commands.help_style import PlainCommand, PlainGroup
 from medsweep.errors import SeveralError, UserError
 from medsweep.stop_signals import STOPPED_EXIT, stop_signals
 from medsweep.store.location import require_no_url
@@ -64,15 +65,17 @@ def _told(error: UserError) -> list[str]:
 
 
 def _group(text: str, *commands: Callable[..., int]) -> typer.Typer:
-    group = typer.Typer(help=text, no_args_is_help=True)
+    group = typer.Typer(cls=PlainGroup, help=text, no_args_is_help=True)
     # A callback keeps a single command a word of its own.
     group.callback()(lambda: None)
     for command in commands:
-        group.command(command.__name__.removesuffix("_datasets").replace("_", "-"))(with_plain_errors(command))
+        name = command.__name__.removesuffix("_datasets").replace("_", "-")
+        group.command(name, cls=PlainCommand)(with_plain_errors(command))
     return group
 
 
 app = typer.Typer(
+    cls=PlainGroup,
     help="Sweeps and ablations of synthetic training images, from one YAML file to a tested answer.",
     epilog="Begin with  medsweep demo  and go on with  medsweep new --root DIR",
     no_args_is_help=True,
@@ -97,7 +100,8 @@ VERBS: Final[Mapping[str, tuple[Callable[..., int], ...]]] = {
 """The commands in the order of work, by the heading under which the help lists them."""
 for panel, verbs in VERBS.items():
     for verb in verbs:
-        app.command(verb.__name__.removesuffix("_report"), rich_help_panel=panel)(with_plain_errors(verb))
+        name = verb.__name__.removesuffix("_report")
+        app.command(name, cls=PlainCommand, rich_help_panel=panel)(with_plain_errors(verb))
 app.add_typer(
     _group("The folder of finished trials, or its bucket.", upkeep.verify, upkeep.copy),
     name="store",

@@ -34,7 +34,7 @@ LATER: Final = FieldRole.LATER
 
 def _no_truth(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("Input should be a whole number, not true or false")
+        raise ValueError("should be a whole number, not true or false")
     return value
 
 

@@ -1,12 +1,26 @@
 """Errors a user can mend: one line that says what, the value seen, where, and what to do."""
 
 import difflib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 SHOWN: Final = 10
 """Mistakes of a file that are told at a time."""
+ELSEWHERE: Final = {
+    "architecture": "network",
+    "epochs": "steps",
+    "folder": "root",
+    "image_size": "resolution",
+    "img_size": "resolution",
+    "iterations": "steps",
+    "max_epochs": "steps",
+    "metric": "primary",
+    "model": "network",
+    "path": "root",
+}
+"""What other programs call a field."""
 
 
 class UserError(ValueError):
@@ -85,18 +99,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def nearest_field(name: str, here: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
     """As ``nearest`` for dotted fields, which may have been written into the wrong section.
 
-    A name of the same last part, ``here`` or ``elsewhere``, is taken for meant before one that is merely similar.
+    A name of the same last part, ``here`` or ``elsewhere``, is taken for meant before what other programs call it,
+    then before what it may stand for, and last one that is merely similar.
 
     >>> nearest_field("count", ["gan.kimg", "synthesise.count"])
     "did you mean 'synthesise.count'?"
+    >>> nearest_field("lr", ["segment.steps", "segment.learning_rate"])
+    "did you mean 'segment.learning_rate'?"
     """
     own = list(dict.fromkeys(here))
     all_fields = list(dict.fromkeys([*own, *elsewhere]))
     if close := difflib.get_close_matches(name, own, n=1, cutoff=0.8):
         return f"did you mean {close[0]!r}?"
-    last = name.rsplit(".", 1)[-1]
-    if same := sorted((field for field in all_fields if _last(field) == last), key=lambda field: field.count(".")):
-        return f"did you mean {' or '.join(map(repr, same[:3]))}?"
+    last = _last(name)
+    for meant, fields in itertools.product((_is_same, _is_other_word, _is_short), (own, all_fields)):
+        if same := sorted((field for field in fields if meant(last, _last(field))), key=lambda name: name.count(".")):
+            return f"did you mean {' or '.join(map(repr, same[:3]))}?"
     if meant := meant_by(name, own):
         return meant
     similar = difflib.get_close_matches(last, map(_last, all_fields), n=1, cutoff=0.75)
@@ -105,3 +123,20 @@ def nearest_field(name: str, here: Iterable[str], elsewhere: Iterable[str] = ())
 
 def _last(field: str) -> str:
     return field.rsplit(".", 1)[-1]
+
+
+def _is_same(name: str, field: str) -> bool:
+    return name == field
+
+
+def _is_other_word(name: str, field: str) -> bool:
+    return ELSEWHERE.get(name) == field
+
+
+def _is_short(name: str, field: str) -> bool:
+    """Whether a name is a field's first letters or the initials of its words: ``aug``, ``lr``."""
+    return (len(name) >= 3 and field.startswith(name)) or ("_" in field and name == _initials(field))
+
+
+def _initials(field: str) -> str:
+    return "".join(word[:1] for word in field.split("_"))

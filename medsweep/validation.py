@@ -5,7 +5,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,16 @@ from medsweep.errors import Mistakes, meant_by, nearest, nearest_field
 from medsweep.yamlfile import Key, YamlFile
 
 C = TypeVar("C", bound=Config)
+
+KINDS: Final = {
+    "a whole number": ("int_type", "int_parsing", "int_from_float"),
+    "a number": ("float_type", "float_parsing"),
+    "text": ("string_type",),
+    "true or false": ("bool_type", "bool_parsing"),
+    "a list, such as [1, 2]": ("list_type", "tuple_type"),
+    "a section of names and values, such as {name: value}": ("model_type", "model_attributes_type", "dict_type"),
+}
+"""What a value should be, in words of YAML, and the findings of pydantic that say so in words of JSON."""
 
 
 def parse(
@@ -36,7 +46,8 @@ def parse(
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
         mistakes, section = Mistakes(), () if callable(at) else at
-        for loc, message in findings(error, model, data, tuple(elsewhere), section):
+        top = ".".join(map(str, at(("",))[:-1])) if callable(at) else ""
+        for loc, message in findings(error, model, data, tuple(elsewhere), section, top=top):
             mistakes.lines.append(str(yaml.error(at(loc) if callable(at) else (*at, *loc), message)))
     mistakes.raise_any()
     raise RuntimeError(f"{model.__name__} is refused without a finding")
@@ -53,11 +64,14 @@ def findings(
     data: object = None,
     elsewhere: Sequence[str] = (),
     section: Key = (),
+    *,
+    top: str = "",
 ) -> list[tuple[Key, str]]:
     """Place (relative to the model) and one-line description of every finding, unknown keys first.
 
     A required key that is misspelt is missing, too, and a value that suits no type of a union is refused by each:
-    what follows from a finding is left out. ``data`` is what was validated, and ``section`` its key in the file.
+    what follows from a finding is left out. ``data`` is what was validated, and ``section`` its key in the file;
+    ``top`` is what a user calls the section whose keys are those of ``model``.
     """
     listed = error.errors(include_url=False)
     unknown = {tuple(one["loc"]) for one in listed if one["type"] == "extra_forbidden"}
@@ -68,7 +82,7 @@ def findings(
         misspelt = (meant_by(str(other[-1]), [str(loc[-1])]) for other in unknown if other[:-1] == loc[:-1])
         if (missing and any(misspelt)) or any(known and loc[: len(known)] == known for known in by_place):
             continue
-        by_place[loc] = (loc[:-1] if missing else loc, _message(one, loc, model, elsewhere, section))
+        by_place[loc] = (loc[:-1] if missing else loc, _message(one, loc, model, elsewhere, section, top=top))
     return list(by_place.values())
 
 
@@ -86,18 +100,21 @@ def _within(data: object, loc: Key, *, missing: bool) -> Key:
     return tuple(key)
 
 
-def _message(finding: ErrorDetails, loc: Key, model: type[Config], elsewhere: Sequence[str], section: Key) -> str:
+def _message(
+    finding: ErrorDetails, loc: Key, model: type[Config], elsewhere: Sequence[str], section: Key, *, top: str
+) -> str:
     """One finding at ``loc`` of ``section`` in words."""
     kind, value = finding["type"], finding["input"]
     dotted = ".".join(map(str, (*section, *loc))) or "the section"
-    owner = ".".join(map(str, (*section, *loc[:-1]))) or "the top level"
+    owner = ".".join(map(str, (*section, *loc[:-1]))) or top or "the top level"
     if kind == "extra_forbidden":
         inside = model_at(model, loc[:-1])
         here = [] if inside is None else list(inside.model_fields)
         return f"unknown key {str(loc[-1])!r} in {owner}; {nearest_field(str(loc[-1]), here, elsewhere)}"
     if kind == "missing":
         return f"key {str(loc[-1])!r} is missing in {owner}"
-    message = finding["msg"].removeprefix("Value error, ")
+    message = finding["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+    message = next((f"should be {words}" for words, kinds in KINDS.items() if kind in kinds), message)
     if kind == "literal_error" and isinstance(value, str):
         expected = str(finding.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
         message = f"{message}; {nearest(value, [name.strip(chr(39)) for name in expected.split(', ')])}"
@@ -112,7 +129,7 @@ def _message(finding: ErrorDetails, loc: Key, model: type[Config], elsewhere: Se
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -75,7 +75,10 @@ def _loaded(path: Path, kind: str) -> tuple[dict[str, Any], dict[Key, int]]:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         advice = _advice((text.splitlines() or [""])[min(line, len(text.splitlines())) - 1])
-        raise UserError(f"{path}:{line}: not valid YAML: {error.problem}{advice}") from None
+        problem = str(error.problem)
+        if twice := re.match(r'found duplicate key "([^"]*)"', problem):
+            problem, advice = f"the key {twice[1]!r} stands twice in one section", "; keep one of them"
+        raise UserError(f"{path}:{line}: not valid YAML: {problem}{advice}") from None
     except YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if loaded is None:

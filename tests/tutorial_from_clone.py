@@ -2,9 +2,8 @@
 
     python tests/tutorial_from_clone.py FOLDER
 
-FOLDER must not exist yet. It gets the clone with an environment of its own, and a folder in which the tutorial is typed.
-This takes less than an hour on two cores. The time on the clock depends on what else the machine does, the CPU time
-hardly.
+FOLDER must not exist yet. It gets the clone with an environment of its own, and a folder where the tutorial is typed.
+This takes less than an hour on two idle cores.
 """
 
 import argparse

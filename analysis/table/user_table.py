@@ -12,6 +12,7 @@ from medsweep.analysis.table.validation import KEY
 from medsweep.errors import UserError, nearest
 from medsweep.metric_record import Metric
 from medsweep.metrics import SCORES, unknown_metric
+from medsweep.validation import explain
 
 NO_POOLS: Final = pd.DataFrame(columns=["arm", "fold", "seed", "digest", "metric", "value"])
 NO_DIAGNOSIS: Final = pd.DataFrame(
@@ -81,9 +82,7 @@ def rules_of(**settings: Any) -> AnalysisRules:
     try:
         return AnalysisRules(**settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{where}: {first['msg']}, got {first['input']!r}") from error
+        raise UserError(explain(error, AnalysisRules)[1]) from error
 
 
 def metric_for(name: str, higher_is_better: bool | None, margin: float) -> Metric:

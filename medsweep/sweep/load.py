@@ -106,7 +106,7 @@ def _level_mistakes(raw: Mapping[str, Any], schema: Schema[S_co, A_co], yaml: Ya
     levels: list[tuple[str, Any, Key]] = [
         (dotted, level, ("factors", dotted, number))
         for dotted, values in _mapping(raw, "factors").items()
-        for number, level in enumerate(values if isinstance(values, list) and dotted in names else [None])
+        for number, level in enumerate(_listed(values) if dotted in names else [None])
     ]
     arms: list[tuple[Key, Any]] = [(("control",), raw.get("control"))]
     arms += [(("arms", name), arm) for name, arm in _mapping(raw, "arms").items()]
@@ -118,6 +118,11 @@ def _level_mistakes(raw: Mapping[str, Any], schema: Schema[S_co, A_co], yaml: Ya
             yield yaml.error(place, f"unknown field {dotted!r}; {nearest_field(dotted, names)}")
         elif (finding := _level_finding(base, dotted, value, schema)) is not None:
             yield yaml.error(key, finding)
+
+
+def _listed(values: object) -> list[Any]:
+    """Levels of a factor; none where they are no list, which ``SweepFile`` says."""
+    return values if isinstance(values, list) else []
 
 
 def _level_finding(base: Mapping[str, Any], dotted: str, value: object, schema: Schema[S_co, A_co]) -> str | None:

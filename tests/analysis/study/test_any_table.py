@@ -125,7 +125,7 @@ def test_a_missing_value_is_a_hole_until_a_rule_is_declared():
         (lambda t: t, {"control": "reel"}, "no arm is called 'reel', the control; did you mean 'real'"),
         (lambda t: t, {"primary": "Dise"}, "no metric is called 'Dise'.*or say whether higher_is_better"),
         (lambda t: t, {"higher_is_better": False}, "dice: higher is better, not the other way"),
-        (lambda t: t, {"margin": -1.0}, r"margin: Input should be greater than 0, got -1.0"),
+        (lambda t: t, {"margin": -1.0}, r"margin: should be greater than 0, got -1.0"),
         (lambda t: t, {"marge": 0.1}, "no setting 'marge'; did you mean 'margin'"),
         (lambda t: t, {"post_hoc": ("tukey",)}, "post_hoc.0: .*got 'tukey'"),
         (lambda t: t.assign(**{"a.b": range(len(t))}), {}, "arm 'real' has 8 levels of 'a.b': 0, 1; one is needed"),

@@ -95,3 +95,11 @@ def test_help_shows_defaults(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert default in medsweep(*words, "--help").output
+
+
+def test_help_shows_kinds_only_of_what_takes_a_value(medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    told = medsweep("run", "--help").output
+    assert "run [OPTIONS] SWEEP" in told
+    assert "<float range>" in told
+    assert "bool" not in told + medsweep("--help").output + medsweep("data", "--help").output

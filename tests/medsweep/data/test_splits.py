@@ -35,7 +35,7 @@ WRONG = {
     "two groups": ({"folds": [{**GOOD, "validation": ["case-1"]}]}, "fold 0: patient 'case-1' is in 'train' and in 'v"),
     "twice": ({"folds": [{**GOOD, "test": ["case-2", "case-2"]}]}, "fold 0: group 'test' names patient 'case-2' twice"),
     "empty": ([{"train": ["case-1"], "val": []}], "fold 0: group 'test' is empty"),
-    "number as id": ({"folds": [{**GOOD, "test": [2]}]}, "fold 0: test.0: .*valid string.*, got 2"),
+    "number as id": ({"folds": [{**GOOD, "test": [2]}]}, "fold 0: test.0: should be text.*, got 2"),
     "missing group": ({"folds": [{"train": ["case-1"]}]}, "fold 0: key 'test' is missing"),
     "unknown group": ({"folds": [{**GOOD, "tets": ["case-3"]}]}, "fold 0: unknown key 'tets' .*did you mean 'test'"),
     "other keys": ([GOOD], "fold 0 must have the keys train and val, .* got test, train"),

@@ -107,8 +107,11 @@ WRONG = {
         GOOD.replace("steps: 4", "stpes: 4"),
         r"toy.yaml:9: unknown key 'stpes' in grow; did you mean 'steps'\?",
     ),
-    "wrong type": (GOOD.replace("folds: 2", "folds: two"), r"toy.yaml:3: replicates.folds: .*integer, got 'two'"),
-    "wrong type in fixed": (GOOD.replace("steps: 4", "steps: 4.5"), r"toy.yaml:9: grow.steps: .*integer.*, got 4.5"),
+    "wrong type": (GOOD.replace("folds: 2", "folds: two"), r"toy.yaml:3: replicates.folds: .*whole number, got 'two'"),
+    "wrong type in fixed": (
+        GOOD.replace("steps: 4", "steps: 4.5"),
+        r"toy.yaml:9: grow.steps: .*whole number.*, got 4.5",
+    ),
     "out of range": (
         GOOD.replace("steps: 4", "steps: 0"),
         r"toy.yaml:9: grow.steps: .*greater than or equal to 1, got 0",
@@ -154,7 +157,7 @@ WRONG = {
         r"toy.yaml:2: the environment variable NOT_SET_HERE is not set",
     ),
     "not yaml": (GOOD + "a: [1,\n", r"toy.yaml:1[01]: not valid YAML"),
-    "repeated key": (GOOD + "sweep: again\n", r"toy.yaml:10: not valid YAML: found duplicate key"),
+    "repeated key": (GOOD + "sweep: again\n", r"toy.yaml:10: not valid YAML: the key 'sweep' stands twice"),
     "a list": ("- 1\n", r"toy.yaml:1: a sweep file holds a mapping"),
     "analysis": (GOOD + "analysis: {primry: dice}\n", r"toy.yaml:10: unknown key 'primry' .*did you mean 'primary'\?"),
 }

@@ -69,7 +69,7 @@ def test_a_sound_file_is_taken(tmp_path: Path) -> None:
         ),
         (
             ("steps: 20", "steps: 20, residual_units: false"),
-            ":10: segment.residual_units: Input should be a whole number, not true or false, got False",
+            ":10: segment.residual_units: should be a whole number, not true or false, got False",
         ),
         (("cpus: 1", "gpu: 1"), ":12: unknown key 'gpu' in resources.segment; did you mean 'gpus'?"),
         (
@@ -78,14 +78,26 @@ def test_a_sound_file_is_taken(tmp_path: Path) -> None:
         ),
         (
             ("margin: 0.01", "margin: 1%"),
-            ":13: analysis.margin: Input should be a valid number; write 0.01 for 1%, got '1%'",
+            ":13: analysis.margin: should be a number; write 0.01 for 1%, got '1%'",
         ),
         (("margin: 0.01", "margn: 0.01"), ":13: unknown key 'margn' in analysis; did you mean 'margin'?"),
         (
             ("folds: 2", "folds: 2, validation: 12.5 %"),
-            ":4: replicates.validation: Input should be a valid number; write 0.125 for 12.5 %, got '12.5 %'",
+            ":4: replicates.validation: should be a number; write 0.125 for 12.5 %, got '12.5 %'",
         ),
-        (("[4, 8]", "[4, 8.5]"), ":7: synthesise.count: Input should be a valid integer, got 8.5"),
+        (("[4, 8]", "[4, 8.5]"), ":7: synthesise.count: should be a whole number, got 8.5"),
+        (("[4, 8]", "8"), ":7: factors.synthesise.count: should be a list, such as [1, 2], got 8"),
+        (("steps: 20", "lr: 20"), ":10: unknown key 'lr' in segment; did you mean 'learning_rate'?"),
+        (("steps: 20", "epochs: 20"), ":10: unknown key 'epochs' in segment; did you mean 'steps'?"),
+        (("  gan: {", "  gans: {"), ":9: unknown key 'gans' in fixed; did you mean 'gan'?"),
+        (
+            ("gan: {kimg: 2.0}", "gan:"),
+            ":9: gan: should be a section of names and values, such as {name: value}, got nothing",
+        ),
+        (
+            ("data: {", "control: {}\ndata: {"),
+            ":6: not valid YAML: the key 'control' stands twice in one section; keep one of them",
+        ),
     ],
 )
 def test_a_mistake_names_what_was_meant(tmp_path: Path, change: tuple[str, str], line: str) -> None:
@@ -136,6 +148,9 @@ def test_errors_of_several_lines_survive_the_way_between_processes() -> None:
         ("patients", ["data.phantom.patients", "data.patients"], [], "'data.patients' or 'data.phantom.patients'"),
         ("resolution", ["question"], ["data.resolution"], "'data.resolution'"),
         ("resolutoin", ["sweep"], ["data.resolution"], "'data.resolution'"),
+        ("lr", ["sweep"], ["fixed.segment.loss", "fixed.segment.learning_rate"], "'fixed.segment.learning_rate'"),
+        ("aug", ["steps", "augment"], [], "'augment'"),
+        ("img_size", ["patients"], ["data.resolution"], "'data.resolution'"),
     ],
 )
 def test_the_nearest_field_may_lie_below_or_beside(
