@@ -112,9 +112,10 @@ def nearest_field(name: str, here: Iterable[str], elsewhere: Iterable[str] = ())
     if close := difflib.get_close_matches(name, own, n=1, cutoff=0.8):
         return f"did you mean {close[0]!r}?"
     last = _last(name)
-    for meant, fields in itertools.product((_is_same, _is_other_word, _is_short), (own, all_fields)):
-        if same := sorted((field for field in fields if meant(last, _last(field))), key=lambda name: name.count(".")):
-            return f"did you mean {' or '.join(map(repr, same[:3]))}?"
+    for is_meant, fields in itertools.product((_is_same, _is_other_word, _is_short), (own, all_fields)):
+        if same := [field for field in fields if is_meant(last, _last(field))]:
+            shown = sorted(same, key=lambda field: field.count("."))[:3]
+            return f"did you mean {' or '.join(map(repr, shown))}?"
     if meant := meant_by(name, own):
         return meant
     similar = difflib.get_close_matches(last, map(_last, all_fields), n=1, cutoff=0.75)
