@@ -81,6 +81,9 @@ def _bounded(metric: Metric, ends: str, source: str) -> tuple[Metric, ...]:
     )
 
 
+_ENDS: Final = "End of its 95 % interval, over samples and patients jointly; 2 patients or more."
+
+
 def _resampled(metric: Metric) -> tuple[Metric, ...]:
     """A metric that is told beside unseen reals, and its bounds."""
     ends = "End of its 95 % interval, over samples and unseen patients jointly; 2 patients or more."
@@ -242,6 +245,34 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
                "these have the look of real slices; mean over 5 draws, never more than all of them.",
                "Friedman and Dieng 2023", "as_many_patients"),
         "The least and the most of the draws.", ""),
+    *(record for name, title, direction, span, unit, _ in _LABEL_LAW if name != "flips" for record in _resampled(
+        Metric(f"class_K/law_{name}", f"misfit of class K, {title}", direction, span,
+               f"As `law_{name}`, of class K alone.", "", "label_law", unit=unit))),
+    *(record for place, where in (("boundary", "within 1.5 px of the foreground's edge"), ("inside", "further in"))
+      for record in _resampled(
+        Metric(f"class_K/law_confident_{place}", f"confident errors of class K, {place}", "lower", "near 0 up",
+               f"Share of the pixels with label K {where} that the judge is sure have another class, minus that of "
+               "unseen real slices with the look of the pool.", "Northcutt et al. 2021", "confident_errors"))),
+    *_resampled(
+        Metric("law_confident_larger", "masks confidently larger", "middle", "any; above 0: masks are larger",
+               "Of the pixels within 1.5 px of the edge, the share in the mask's foreground that the judge is sure is "
+               "background, minus the opposite; that of unseen real slices with the look of the pool is taken off.",
+               "Northcutt et al. 2021", "confident_errors")),
+    *_bounded(
+        Metric("law_edge_offset_px", "offset of the edge", "middle", "-2 to 2; above 0: masks are larger",
+               "How much further in from the mask's boundary intensities run as they do in slices in use. No segmenter "
+               "is asked; good to about 0.3 px.", "", "edge_fit", unit="px"),
+        _ENDS, "Efron 1979"),
+    Metric("law_edge_offset_px_floor", "offset of the edge, floor", "none", "0 to 2",
+           "Mean size of the same between random halves of the training patients.", "", "edge_fit", unit="px"),
+    *_bounded(
+        Metric("law_edge_width", "width of the edge", "middle", "1 is best; above: blurred",
+               "SD of the distance from the boundary under the steepness of intensities, within 4 px, over that of "
+               "slices in use; mean over modalities.", "", "edge_fit"),
+        _ENDS, "Efron 1979"),
+    Metric("law_vendi", "Vendi score, with the look of reals", "higher", "1 up",
+           "Vendi score of the pool's first 500 samples, given the look of real slices, by the kernel of patients left "
+           "out; what `law_patients` is read off with.", "Friedman and Dieng 2023", "variety"),
     Metric("law_judges_differ", "judges differ", "none", "0 or 1",
            "1 where the intervals of `law_bias_px` or of `law_random_px` by the control's segmenter and by that of the "
            "patients left out lie apart; told of an explained pool, and with `assess.judge: both`.", "",

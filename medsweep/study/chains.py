@@ -61,6 +61,7 @@ class Chains:
         self._law_sources = law_sources(arms, self._law_origins)
         explained = None if mechanism is None else mechanism.explain
         self._explained = next((arm.settings for arm in arms if arm.name == explained), None)
+        self._profiled = _profiled(mechanism)
         self._control = next(arm.settings for arm in arms if arm.is_control)
         self._extents: dict[str, int] = {}
         self._left_out: dict[Fold, bool] = {}
@@ -100,6 +101,8 @@ class Chains:
                 inputs["judge"] = self._judges(cell)[-1]
             if is_assessed(settings):
                 self.extras += self._assessments(cell, inputs["pool"])
+                if arm.name in self._profiled:
+                    self.extras.append(_profile(builder, self.extras[-1]))
         training = _segment(settings, cell.fold, cell.seed)
         network = builder.add("segment", training, inputs)
         if training.snapshots > 0:
@@ -229,6 +232,21 @@ def prepare_config(data: DataConfig, source: DataSource, fold: Fold | None) -> P
     recipe = data.intensity or source.intensity
     fitted_on = fold if recipe.scale == "cohort" else None
     return PrepareConfig(**fields, source=source.fingerprint, fold=fitted_on, inside=source.inside)
+
+
+def _profiled(mechanism: Mechanism | None) -> frozenset[str]:
+    """Arms of a mechanism whose pools are looked at more closely: all but real slices again, and the lattice."""
+    if mechanism is None:
+        return frozenset()
+    ceiling = () if mechanism.ceiling is None else (mechanism.ceiling,)
+    return frozenset((mechanism.explain, *ceiling, *mechanism.ladder))
+
+
+def _profile(builder: Builder, assess: str) -> str:
+    """The closer look at the pool of an assess trial, by the same judge."""
+    trial = builder.trials[assess]
+    read = {role: trial.inputs[role] for role in ("prepare", "judge", "real", "pool")}
+    return builder.add("profile", trial.config, read)
 
 
 def network_of(plan: Plan, leaf: str) -> PlannedTrial:

@@ -21,8 +21,8 @@ FROM_PLAN: Final[Mapping[str, tuple[str, ...]]] = {
     "synthesise.unit": ("synthesise", "import", "treat", "segment", "diagnose"),
     "synthesise.folder": ("import",),
     "synthesise.headroom": ("synthesise", "import", "treat"),
-    "assess.enabled": ("assess",),
-    "assess.judge": ("judge", "embed", "assess"),
+    "assess.enabled": ("assess", "profile"),
+    "assess.judge": ("judge", "embed", "assess", "profile"),
     **{
         f"{name}.{field}": ("judge", "segment", "diagnose")
         for name, network in NETWORKS.items()

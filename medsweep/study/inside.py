@@ -18,7 +18,10 @@ from medsweep.study.fields import all_fields
 from medsweep.study.stages import STAGES
 from medsweep.trial import COMPLETE
 
-SECTION_OF: Final[Mapping[str, str]] = {"prepare": "data", "judge": "segment", "embed": "assess"}
+SECTION_OF: Final[Mapping[str, str]] = {
+    "prepare": "data", "judge": "segment", "embed": "assess", "profile": "assess",
+}  # fmt: skip
+
 """Section of a sweep file that a stage of another name reads."""
 FROM_SWEEP: Final[Mapping[str, str]] = {
     "fold.of": "replicates.folds", "fold.scheme": "replicates.scheme", "fold.seed": "replicates.seed",

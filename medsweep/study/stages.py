@@ -15,7 +15,7 @@ from medsweep.errors import UserError, nearest
 from medsweep.metrics import SCORES
 from medsweep.sweep.file import Schema, Sweep
 from medsweep.trainers import treatments
-from medsweep.trainers.assessment import assess
+from medsweep.trainers.assessment import assess, profile
 from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.diagnosis import config as diagnose_config
 from medsweep.trainers.diagnosis import diagnose
@@ -82,8 +82,8 @@ class AssessSection(assess_config.AssessSettings):
     judge: Literal["control", "left-out", "both"] | None = None
     """Whose view masks are compared with: ``control``, its segmenter; ``left-out``, the same fitted on the training
     patients that the study leaves out, whom no generator has seen; ``both``: each of them. None takes ``left-out``
-    where ``data.patients`` leaves any. Filters take ``control``, and so do pools of left-out patients' own slices
-    (``fresh-real``, ``warp-real``)."""
+    where ``data.patients`` leaves any. Filters by IoU take ``control``, and so do pools of left-out patients' own
+    slices (``fresh-real``, ``warp-real``)."""
 
 
 class OurSections(Config):
@@ -255,6 +255,17 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             gpu_hours=assess_config.gpu_hours,
             probe=assess_config.probe,
             sized_by=frozenset({"judge"}),
+        ),
+        Stage(
+            name="profile",
+            version=1,
+            config=assess_config.AssessConfig,
+            run=profile.run,
+            hours=assess_config.hours,
+            gpu_hours=assess_config.gpu_hours,
+            probe=assess_config.probe,
+            sized_by=frozenset({"judge"}),
+            guessed_mib=1,
         ),
         Stage(
             name="segment",

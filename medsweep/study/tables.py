@@ -22,7 +22,7 @@ from medsweep.study.patients import of_patients
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
 from medsweep.trainers.diagnosis.diagnose import TABLE
-from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT
+from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, PROFILE
 from medsweep.trial import COMPLETE
 
 KEYS = ["dataset", "arm", "fold", "seed", "patient", "class", "metric"]
@@ -171,10 +171,10 @@ def cut_of(trial: PlannedTrial) -> Fold:
 def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
     """What is known about each arm's synthetic samples: columns arm, fold, seed, digest, metric, value.
 
-    Scores come from the assessment of the arm's pool, validity of generated masks from the pool itself, exposure
-    (slices seen, what the filter kept and what that did to diversity) from its U-Net.
+    Scores come from the assessment of the arm's pool and from its profile, validity of generated masks from the pool
+    itself, exposure (slices seen, what the filter kept and what that did to diversity) from its U-Net.
     """
-    assessed = assessments(plan, store)
+    assessed, profiled = assessments(plan, store), profiles(plan, store)
     rows: list[dict[str, Any]] = []
     for (arm, replicate), leaf in plan.leaves.items():
         network = network_of(plan, leaf)
@@ -182,6 +182,9 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
         if pool in assessed:
             metrics = json.loads((store.output("assess", assessed[pool]) / ASSESSMENT).read_text())
             rows += _rows(arm, replicate, assessed[pool], metrics)
+        if pool in profiled:
+            metrics = json.loads((store.output("profile", profiled[pool]) / PROFILE).read_text())
+            rows += _rows(arm, replicate, profiled[pool], metrics)
         if pool is not None:
             validity = store.output(plan.trials[pool].stage, pool) / "validity.json"
             if validity.is_file():
@@ -218,6 +221,15 @@ def assessments(plan: Plan, store: Store) -> dict[str, str]:
         if trial.stage == "assess" and store.outcome("assess", digest) == COMPLETE
     ]
     return {pool: digest for _, pool, digest in sorted(listed)}
+
+
+def profiles(plan: Plan, store: Store) -> dict[str, str]:
+    """The published profile of each pool that has one."""
+    return {
+        trial.inputs["pool"]: digest
+        for digest, trial in plan.trials.items()
+        if trial.stage == "profile" and _complete(store, "profile", digest)
+    }
 
 
 def agreement_left_out(plan: Plan, store: Store) -> tuple[str, ...]:

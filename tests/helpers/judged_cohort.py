@@ -12,6 +12,7 @@ from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
+from medsweep.trainers.assessment import profile
 from medsweep.trainers.assessment.assess import embed, run
 from medsweep.trainers.assessment.config import AssessConfig, EmbedConfig
 from medsweep.trainers.law import PoolLaw
@@ -66,6 +67,14 @@ class JudgedCohort:
         inputs = {"prepare": self.prepare, "judge": self.judge, "real": self.real, "pool": pool}
         drain(run(config, inputs, trial))
         return trial.output, PoolLaw.open(trial.output)
+
+    def profiled(self, pool: Path, **fields: bool) -> Path:
+        """The profile trial of a pool."""
+        trial = FakeTrial(pool.parent / "profile")
+        config = AssessConfig(fold=FOLD, seed=0, halvings=2, bootstraps=20, permutations=19, left_out=True, **fields)
+        inputs = {"prepare": self.prepare, "judge": self.judge, "real": self.real, "pool": pool}
+        drain(profile.run(config, inputs, trial))
+        return trial.output
 
     def of_patients(self, name: str, count: int) -> Path:
         """A pool that repeats the slices of few patients left out."""

@@ -43,7 +43,7 @@ def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
     torch.set_num_threads(trial.threads)
     extractor = _extractor(config, trial)
     data = SliceSet.open(inputs["prepare"])
-    patients, fitted_on = _patients(config, data, inputs), read_fitted_on(inputs["judge"])
+    patients, fitted_on = patients_of_trial(config, data, inputs), read_fitted_on(inputs["judge"])
     judge = load_segmenter(inputs["judge"], trial.device)
     left_out = unused_patients("embed", data.patients, config.fold) if config.left_out else ()
     others = {"watched": patients.validation, "left_out": left_out}
@@ -71,7 +71,7 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     torch.set_num_threads(trial.threads)
     extractor = _extractor(config, trial)
     data, pool = SliceSet.open(inputs["prepare"]), Pool.open(inputs["pool"])
-    train = _patients(config, data, inputs).train
+    train = patients_of_trial(config, data, inputs).train
     segmenter = load_segmenter(inputs["judge"], trial.device)
     evidence = PoolEvidence(config, data, train, pool, RealSide.open(inputs["real"]), segmenter, extractor)
     scores = pd.DataFrame({"sample": np.arange(len(pool)), "iou": evidence.iou})
@@ -93,7 +93,12 @@ def _extractor(config: EmbedConfig, trial: Trial) -> Extractor | None:
     return load_extractor(Path(config.inception), trial.device) if config.inception is not None else None
 
 
-def _patients(config: EmbedConfig, data: SliceSet, inputs: Mapping[str, Path]) -> Split:
+def patients_of_trial(config: EmbedConfig, data: SliceSet, inputs: Mapping[str, Path]) -> Split:
+    """The patients of the fold.
+
+    Raises:
+        UserError: an input has seen a test or validation patient.
+    """
     patients = split(data.patients, config.fold)
     for role in sorted(inputs):
         require_unseen(inputs[role], (*patients.test, *patients.validation))

@@ -34,15 +34,21 @@ def labels(evidence: PoolEvidence) -> Metrics:
     """
     if "labels" in evidence.laws_left_out:
         return {}
-    rows, config = evidence.unseen_rows, evidence.config
-    rows = rows[evenly_spread(len(rows), ZERO_SLICES)]
-    images = evidence.look_maps[1](evidence.data.image_rows(rows))
+    config = evidence.config
+    rows, images = unseen_as_pool(evidence)
     seen = look(evidence.segmenter, images, np.arange(len(rows)), 1).predicted
     real_NQ = mask_errors(np.array(evidence.data.masks[rows]), seen)
     owners_N = evidence.data.owners[rows]
     pool_nQ = mask_errors(evidence.masks, evidence.view.predicted)
     law = label_law(pool_nQ, real_NQ, owners_N, config.bootstraps, generator(config, "labels"))
     return {name: value for measure, bounded in law.items() for name, value in _told(measure, bounded).items()}
+
+
+def unseen_as_pool(evidence: PoolEvidence) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows of real slices that the judge has not seen, and their images with the look of the pool."""
+    rows = evidence.unseen_rows
+    rows = rows[evenly_spread(len(rows), ZERO_SLICES)]
+    return rows, evidence.look_maps[1](evidence.data.image_rows(rows))
 
 
 def look_of_pool(evidence: PoolEvidence) -> Metrics:

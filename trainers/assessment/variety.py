@@ -65,16 +65,21 @@ def as_varied(curve_KS: Array, real_ND: NDArray[np.floating], pool_nD: NDArray[n
     So numbers are read off what real slices of k patients are told themselves, by the other draws. A score below that
     of one patient is told as a share of it. None where there is no curve.
     """
-    width = _width(real_ND)
-    if not len(curve_KS) or width is None:
+    score = vendi_of(real_ND, pool_nD)
+    if not len(curve_KS) or score is None:
         return None
-    score = _vendi(pool_nD[:SAMPLES], width)
     told_K = _told_of_real(curve_KS)
     per_draw = [
         float(np.interp(_patients_at(curve_KS[:, 0], vendi_K, score), [0.0, *told_K], [0.0, *curve_KS[:, 0]]))
         for vendi_K in curve_KS[:, 1:].T
     ]
     return AsVaried(float(np.mean(per_draw)), min(per_draw), max(per_draw))
+
+
+def vendi_of(real_ND: NDArray[np.floating], pool_nD: NDArray[np.floating]) -> float | None:
+    """Vendi score of a pool on the scale of the curve of these real slices; None where their kernel has no width."""
+    width = _width(real_ND)
+    return None if width is None else _vendi(pool_nD[:SAMPLES], width)
 
 
 def _told_of_real(curve_KS: Array) -> Array:

@@ -7,6 +7,7 @@ import pytest
 from medsweep.errors import UserError
 from medsweep.mechanism import CELLS
 from medsweep.store.store import Store
+from medsweep.study.chains import network_of
 from medsweep.study.mechanism_arms import treatments_of
 from medsweep.study.plan import PlannedSweep, plan_sweep
 
@@ -80,6 +81,20 @@ def test_cells_are_diagnosed_where_snapshots_are_kept(tmp_path: Path) -> None:
     trials = planned(tmp_path, "causes: [labels, look, variety]").plan.trials.values()
     # all arms but the control have a pool
     assert sum(trial.stage == "diagnose" for trial in trials) == len(NAMED) - 1 + len(CELLS)
+
+
+def test_pools_of_ladder_and_ceiling_are_profiled_and_nothing_reads_that(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "causes: [labels, look, variety]").plan
+    profiles = {digest: trial for digest, trial in plan.trials.items() if trial.stage == "profile"}
+    wanted = {
+        plan.trials[network_of(plan, leaf).digest].inputs["pool"]
+        for (arm, _), leaf in plan.leaves.items()
+        if arm in {"new real", "images", "images + misfit", "mc-sg"}
+    }
+    assert {trial.inputs["pool"] for trial in profiles.values()} == wanted
+    assert not any(set(trial.inputs.values()) & set(profiles) for trial in plan.trials.values())
+    judged = {trial.inputs["pool"]: trial.inputs for trial in plan.trials.values() if trial.stage == "assess"}
+    assert all(trial.inputs.items() <= judged[trial.inputs["pool"]].items() for trial in profiles.values())
 
 
 def test_the_order_of_treatments_is_source_look_labels() -> None:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.judged_cohort import FOLD, JudgedCohort
@@ -10,9 +11,11 @@ from medsweep.data.fitted_on import read_fitted_on
 from medsweep.data.folds import split, with_all_patients
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
+from medsweep.metrics import without_record
 from medsweep.trainers.assessment.label_law import LAGS, label_law, mask_errors
 from medsweep.trainers.assessment.law_metrics import judges_differ
 from medsweep.trainers.law import PoolLaw
+from medsweep.trainers.pool import EDGES, PROFILE, VARIETY
 
 FRESH = {"kind": "fresh-real"}
 PLANTED = {
@@ -143,3 +146,42 @@ def test_judges_differ_where_their_intervals_lie_apart(low, high, differ):
     other = PoolLaw({"bias_px_low": low, "bias_px_high": high, "random_px_low": 0.0, "random_px_high": 0.2}, {})
     assert judges_differ(metrics, other) == {"law_judges_differ": differ}
     assert judges_differ({}, other) == {}
+
+
+@pytest.fixture(scope="module")
+def grown(cohort, laws):
+    """The profile of the pool with grown masks."""
+    return cohort.profiled(cohort.folder / "bias" / "output")
+
+
+def test_a_profile_tells_the_bias_by_class_and_in_two_more_ways(grown, laws):
+    told = json.loads((grown / PROFILE).read_text())
+    assert told["class_1/law_bias_px_low"] > 0.3
+    assert told["class_2/law_bias_px"] > 0.1
+    assert "class_1/law_flips" not in told
+    assert told["law_edge_offset_px"] == pytest.approx(1, abs=0.3)
+    assert told["law_edge_offset_px_low"] > told["law_edge_offset_px_floor"] > 0
+    assert told["law_confident_larger_low"] > 0.1
+    assert told["class_1/law_confident_boundary_low"] > 0.2 > told["class_1/law_confident_inside"]
+    assert not without_record(told)
+
+
+def test_a_profile_leaves_its_curves(cohort, grown, laws):
+    edges, variety = (pd.read_parquet(grown / name) for name in (EDGES, VARIETY))
+    data = SliceSet.open(cohort.prepare)
+    assert list(edges.columns) == ["modality", "distance_px", "real", "pool"]
+    assert edges["modality"].unique().tolist() == list(data.modalities)
+    real, pool = variety[variety["source"] == "real"], variety[variety["source"] == "pool"]
+    assert sorted(real["patients"].unique()) == [1, 2, 3, 5, 8, 13, 19]
+    assert pool["vendi"].item() == json.loads((grown / PROFILE).read_text())["law_vendi"]
+    # the number of patients that the law tells is where the curve has the score of the pool
+    means = real.groupby("patients")["vendi"].mean()
+    assert means.loc[8] < pool["vendi"].item()
+    assert laws["bias"].values["patients"] > 8
+    assert read_fitted_on(grown) == read_fitted_on(cohort.folder / "bias" / "assessed" / "output")
+
+
+def test_a_profile_of_relabelled_masks_tells_no_errors_of_labels(cohort, laws):
+    told = json.loads((cohort.profiled(cohort.folder / "bias" / "output", relabelled=True) / PROFILE).read_text())
+    assert not any("bias" in name or "confident" in name for name in told)
+    assert "law_edge_offset_px" in told
