@@ -180,9 +180,9 @@ def score(  # noqa: PLR0917
     """Score predictions that were made elsewhere, as by nnU-Net, in one table with the arms of a sweep."""
     import pandas as pd
 
+    from medsweep.data.source import dataset_name
     from medsweep.study import session
     from medsweep.study.outside_scores import OutsideArm, score_outside
-    from medsweep.study.report import dataset_name
     from medsweep.study.tables import write_tables
 
     opened = session.open_sweep(sweep, location(store), to="read")

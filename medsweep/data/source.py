@@ -242,6 +242,11 @@ def is_made_up(config: DataConfig) -> bool:
     return config.phantom is not None or holds_made_up(Path(str(config.root)))
 
 
+def dataset_name(config: DataConfig) -> str:
+    """The dataset's name, from which a made-up cohort can never be taken for the real one."""
+    return f"{config.dataset} (made up)" if is_made_up(config) else config.dataset
+
+
 def holds_made_up(root: Path) -> bool:
     """Whether the folder's README.txt says that its cohort is made up."""
     readme = root / "README.txt"

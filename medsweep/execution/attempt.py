@@ -96,7 +96,8 @@ def _attempt(
         return
     code = source_hashes(stage.run)  # before the work, so that a file edited meanwhile is not taken for what ran
     with _workspace(task, context, store) as work:
-        tracker.begin(task, work.last_reported())
+        if task.card is not None:
+            tracker.begin(task.card, work.part)
         outcome, message, last = "stopped", "", Progress(step=0, total=0)
         try:
             for progress in stage.run(config, inputs, work):
@@ -116,8 +117,7 @@ def _attempt(
             outcome = classify(error, _is_short(task, context))
             raise
         finally:
-            metrics = {name: float(value) for name, value in last.metrics.items() if math.isfinite(value)}
-            tracker.end(outcome, metrics)
+            tracker.end(outcome)
         expected = ExpectedHours.of(stage.hours(config), stage.gpu_hours(config), task.held.most_gpus)
         unfinished = Manifest(
             stage=task.stage,
@@ -132,7 +132,7 @@ def _attempt(
             estimated_hours=expected.hours,
             timed_on=expected.device,
             files={},
-            metrics=metrics,
+            metrics={name: float(value) for name, value in last.metrics.items() if math.isfinite(value)},
             host=_host(task, context, work, fetched),
             versions=package_versions(),
             finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -21,6 +21,7 @@ from medsweep.store.opening import store_at
 from medsweep.store.store import DamagedError, Store
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial, decide
 from medsweep.tracking.console import Observer
+from medsweep.tracking.tracker import RunCard
 from medsweep.trial import COMPLETE
 
 POLL_SECONDS = 2.0
@@ -106,14 +107,18 @@ class _RunState:
 
 Grow = Callable[[Mapping[str, tuple[str, str]]], Plan[Any] | None]
 """Given outcome and message of the trials that failed for good, a larger plan of the same sweep, or None."""
+Cards = Callable[[Plan[Any]], Callable[[str], RunCard]]
+"""Given a plan, what W&B is told of a trial by its digest."""
 
 
 class _Course:
     """The plan of one call, which may grow while it runs, and what the store says of it."""
 
-    def __init__(self, plan: Plan, context: RunContext, observer: Observer, grow: Grow | None) -> None:
+    def __init__(
+        self, plan: Plan, context: RunContext, observer: Observer, grow: Grow | None, cards: Cards | None
+    ) -> None:
         self.store, self.state = store_at(context.store), _RunState()
-        self._context, self._observer, self._grow = context, observer, grow
+        self._context, self._observer, self._grow, self._cards = context, observer, grow, cards
         self._take(plan)
         self.reused = dict(self.decisions)
         self.round: list[Task] = []
@@ -121,6 +126,7 @@ class _Course:
 
     def _take(self, plan: Plan) -> None:
         self.plan, self.labels = plan, labels_of(plan)
+        self._card_of = None if self._cards is None else self._cards(plan)
         self.look()
 
     def look(self) -> None:
@@ -130,8 +136,15 @@ class _Course:
     def tasks(self, closed: Iterable[str] = ()) -> list[Task]:
         """Those to run, without what cannot be made from what was given up and from ``closed``."""
         shut = {*self.state.given_up, *closed}
-        enlarged = self.state.enlarged
-        return tasks_of(self.plan, self.decisions, self.labels, closed=shut, context=self._context, enlarged=enlarged)
+        return tasks_of(
+            self.plan,
+            self.decisions,
+            self.labels,
+            closed=shut,
+            context=self._context,
+            enlarged=self.state.enlarged,
+            card_of=self._card_of,
+        )
 
     def more(self, result: RoundResult) -> list[Task]:
         """Tasks that the plan has grown by, after how others ended in this round."""
@@ -176,15 +189,16 @@ def run_plan(
     *,
     fail_fast: bool = False,
     grow: Grow | None = None,
+    cards: Cards | None = None,
 ) -> Summary:
     """Run what is missing, in rounds: a round ends when its runner can do nothing more.
 
     Another round follows where a damaged file was set aside, a worker was lost and nothing else was left to do, or
     another driver held a trial. ``grow`` is asked after every trial that ends, and what it adds is run in the same
-    round.
+    round. ``cards`` says what W&B is told of the trials of a plan while they run.
     """
     begun = time.monotonic()
-    course = _Course(plan, context, observer, grow)
+    course = _Course(plan, context, observer, grow, cards)
     state, store = course.state, course.store
     policy = RunPolicy(guard, fail_fast, enlarged=course.enlarged, more=course.more)
     while not state.stopped and not state.capped:

@@ -1,6 +1,6 @@
 """From a plan and what was decided of it to tasks: which trials run, how urgent they are, and what people call them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from medsweep.execution.gpu_memory import Grant
 from medsweep.execution.memory_probe import probe_of, sized, sizes_of
@@ -8,6 +8,7 @@ from medsweep.execution.task import RunContext, Task
 from medsweep.search.stopping import kinds_of
 from medsweep.store.opening import store_at
 from medsweep.sweep.plan import Decision, Plan
+from medsweep.tracking.tracker import RunCard
 
 
 def tasks_of(
@@ -18,14 +19,14 @@ def tasks_of(
     closed: set[str],
     context: RunContext,
     enlarged: Mapping[str, Grant],
+    card_of: Callable[[str], RunCard] | None = None,
 ) -> list[Task]:
     """Tasks for the trials to run, in plan order, without those in ``closed`` and what is made from them.
 
     A task holds what its stage does, or what ``enlarged`` says. Before the first trial of a shape whose memory is not
-    known yet stands the probe that measures it.
+    known yet stands the probe that measures it. ``card_of`` says what W&B is told of each while it runs.
     """
     shut = set(closed)
-    serves = plan.serves()
     gpus = {digest: trial.most_gpus(context.resources_of(trial.stage)) for digest, trial in plan.trials.items()}
     hours = {digest: trial.estimate(gpus[digest]).hours for digest, trial in plan.trials.items()}
     tails = tail_hours(plan, hours)
@@ -50,17 +51,14 @@ def tasks_of(
             inputs=dict(trial.inputs),
             input_stages={role: plan.trials[parent].stage for role, parent in trial.inputs.items()},
             reads=dict(trial.reads),
-            arms=serves[digest],
-            of_arm=trial.of_arm,
             label=labels[digest],
-            fold=trial.config.fold_index,
-            seed=trial.seed,
             hours=hours[digest],
             tail_hours=tails[digest],
             held=grant.held,
             micro_batches=grant.micro_batches,
             shape=shape,
             kind=kinds.get(digest, ""),
+            card=None if card_of is None else card_of(digest),
         )
         if shape and shape not in probed:
             tasks.append(probe_of(task, context.stages[trial.stage], trial.config, data))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -17,9 +18,15 @@ from medsweep.trial import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(RunCard):
+class Task:
     """One trial to run, as text-only data."""
 
+    sweep: str
+    stage: str
+    digest: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the input trial by role."""
     input_stages: Mapping[str, str] = field(default_factory=dict)
     reads: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
@@ -36,6 +43,8 @@ class Task(RunCard):
     """What its values are compared within, where it may be stopped early."""
     is_probe: bool = False
     """Whether it measures the memory of a shape, which is its digest, and publishes nothing."""
+    card: RunCard | None = None
+    """What W&B is told of it while it runs; None where W&B is told nothing."""
 
     @property
     def shown_stage(self) -> str:

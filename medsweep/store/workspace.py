@@ -180,11 +180,6 @@ class Workspace:
         """Seconds worked so far, earlier attempts up to their checkpoint included."""
         return self._spent + time.monotonic() - self._entered
 
-    def last_reported(self) -> int:
-        """Step of the last report that survives from earlier attempts, or 0."""
-        lines = self.metrics_file.read_text().splitlines() if self.metrics_file.exists() else []
-        return int(json.loads(lines[-1])["step"]) if lines else 0
-
     def record(self, progress: Progress) -> None:
         """Append a report to the metrics. Raises LeaseLostError: another worker has taken over."""
         self._require()

@@ -1,6 +1,7 @@
 """From the trials of a sweep to their W&B runs: what the plan knows of each, and what the store holds of it."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,15 +9,14 @@ import numpy as np
 import pandas as pd
 
 from medsweep.execution.driver import Failure
-from medsweep.execution.failures import notes
 from medsweep.execution.plan_tasks import labels_of
 from medsweep.store.store import DamagedError, Manifest, Store
 from medsweep.study.chains import network_of
 from medsweep.study.stages import Settings
 from medsweep.sweep.plan import Plan
-from medsweep.tracking.mirrored_run import MirroredRun, Scalar, recorded_rows
+from medsweep.tracking.mirrored_run import MirroredRun, recorded_rows
 from medsweep.tracking.private import flattened, redacted, scrubbed
-from medsweep.tracking.tracker import clipped, exit_code, reference, run_id
+from medsweep.tracking.tracker import RunCard, Scalar, clipped, exit_code, reference, run_id
 from medsweep.trial import COMPLETE
 
 SHARED = "shared"
@@ -39,7 +39,7 @@ SMALL = (".json", ".jsonl", ".parquet", ".png")
 
 def mirrored_runs(plan: Plan[Settings], dataset: str, store: Store, failures: Sequence[Failure]) -> Told:
     """One run per trial of the plan that has ended: those published, by whatever sweep, and ``failures``."""
-    cards = _Cards(plan, dataset)
+    cards = RunCards(plan, dataset)
     told = Told([], {})
     published = store.look((trial.stage, digest) for digest, trial in plan.trials.items())
     for digest, manifest in published.items():
@@ -55,19 +55,17 @@ def mirrored_runs(plan: Plan[Settings], dataset: str, store: Store, failures: Se
         except (OSError, ValueError, KeyError) as error:
             told.unreadable[name] = f"{type(error).__name__}: {error}"
             continue
-        run = cards.run(digest, name, manifest.outcome, manifest.message)
+        run = cards.run(digest, manifest.outcome, manifest.message)
         told.runs.append(run.with_course(rows, summary))
     for failure in failures:
         digest, stage = failure.trial.digest, failure.trial.stage
         if digest not in published:
-            # A later attempt is another run, so that what was uploaded of this one stays true.
-            tries = len(notes(store, stage, digest))
-            run = cards.run(digest, f"{run_id(stage, digest)}-try-{tries}", failure.outcome, failure.message)
+            run = cards.run(digest, failure.outcome, failure.message)
             told.runs.append(run.with_course(recorded_rows(store.part(stage, digest)), {}))
     return told
 
 
-class _Cards:
+class RunCards:
     """What is said of a trial before anything of its course; what trials of a plan share is worked out once."""
 
     def __init__(self, plan: Plan[Settings], dataset: str) -> None:
@@ -77,42 +75,49 @@ class _Cards:
         for (arm, _), leaf in plan.leaves.items():
             for digest in (leaf, network_of(plan, leaf).digest):
                 self._measures.setdefault(digest, arm)
-        self._settings = {arm.name: flattened(redacted(arm.settings.model_dump(mode="json"))) for arm in plan.arms}
+        self._arms = {arm.name: arm.settings for arm in plan.arms}
+        self._settings: dict[str, dict[str, Scalar]] = {}
         self._control = next(arm.name for arm in plan.arms if arm.is_control)
         self._common: dict[tuple[str, ...], dict[str, Scalar]] = {}
-        self._names: dict[str, str] = {}
+        self._names = _names(plan, self._labels)
 
-    def run(self, digest: str, name: str, outcome: str, message: str) -> MirroredRun:
-        """The run of a trial, without its course."""
+    def run(self, digest: str, outcome: str, message: str) -> MirroredRun:
+        """The run of a trial that has ended, without its course."""
         trial = self._plan.trials[digest]
-        served = self._serves[digest] or self._serves.get(trial.inputs.get("pool", ""), ())
-        arm = self._measures.get(digest) or (served[0] if len(served) == 1 else SHARED)
-        places = {"fold": trial.config.fold_index, "seed": trial.seed}
-        tags = [clipped(one) for one in served] + [f"{key}-{at}" for key, at in places.items() if at is not None]
         return MirroredRun(
-            run_id=name,
-            project=self._plan.sweep,
-            name=self._name(f"{trial.stage} {self._labels[digest]}", digest),
-            group=clipped(arm),
-            job_type=trial.stage,
-            tags=tuple(dict.fromkeys(tags)),
+            **vars(self.card(digest)),
             notes=scrubbed(f"{outcome}: {message}", self._plan.patients) if message else "",
-            config=self._config(digest, arm, served) | {key: at for key, at in places.items() if at is not None},
             summary={"outcome": outcome},
-            arms=served,
+            arms=self._served(digest),
             exit_code=exit_code(outcome),
             output=reference(trial.stage, digest) if outcome == COMPLETE else "",
             inputs=tuple(reference(self._plan.trials[of].stage, of) for of in trial.inputs.values()),
         )
 
-    def _name(self, name: str, digest: str) -> str:
-        """The label of a trial, with digits of its digest where another trial has the same."""
-        first = self._names.setdefault(name, digest)
-        return name if first == digest else f"{name} {digest[:6]}"
+    def card(self, digest: str) -> RunCard:
+        """What is known of a trial before it begins."""
+        trial = self._plan.trials[digest]
+        served = self._served(digest)
+        arm = self._measures.get(digest) or (served[0] if len(served) == 1 else SHARED)
+        places = {"fold": trial.config.fold_index, "seed": trial.seed}
+        tags = [clipped(one) for one in served] + [f"{key}-{at}" for key, at in places.items() if at is not None]
+        return RunCard(
+            run_id=run_id(trial.stage, digest),
+            project=self._plan.sweep,
+            name=self._names[digest],
+            group=clipped(arm),
+            job_type=trial.stage,
+            tags=tuple(dict.fromkeys(tags)),
+            config=self._config(digest, arm, served) | {key: at for key, at in places.items() if at is not None},
+        )
+
+    def _served(self, digest: str) -> tuple[str, ...]:
+        """Arms that read a trial; what is made of a pool alone serves those of the pool."""
+        return self._serves[digest] or self._serves.get(self._plan.trials[digest].inputs.get("pool", ""), ())
 
     def _config(self, digest: str, arm: str, served: tuple[str, ...]) -> dict[str, Scalar]:
         trial = self._plan.trials[digest]
-        common = self._settings[arm] if arm != SHARED else self._shared_by(served)
+        common = self._of_arm(arm) if arm != SHARED else self._shared_by(served)
         sections = self._sections(digest)
         own = flattened(redacted(trial.config.model_dump(mode="json")), f"{trial.stage}.")
         count = common.get("synthesise.count")
@@ -134,10 +139,15 @@ class _Cards:
     def _shared_by(self, served: tuple[str, ...]) -> dict[str, Scalar]:
         """The settings in which these arms agree."""
         if served not in self._common:
-            first, *others = (self._settings[arm] for arm in served) if served else ({},)
+            first, *others = (self._of_arm(arm) for arm in served) if served else ({},)
             agreed = {key: value for key, value in first.items() if all(one.get(key) == value for one in others)}
             self._common[served] = agreed
         return self._common[served]
+
+    def _of_arm(self, arm: str) -> dict[str, Scalar]:
+        if arm not in self._settings:
+            self._settings[arm] = flattened(redacted(self._arms[arm].model_dump(mode="json")))
+        return self._settings[arm]
 
     def _sections(self, digest: str) -> set[str]:
         """Sections of the settings that the trial's own chain has read."""
@@ -151,6 +161,17 @@ class _Cards:
                 todo += [parent for role, parent in inputs.items() if role not in OF_OTHERS]
         stages = {self._plan.trials[one].stage for one in seen}
         return {"data" if stage == "prepare" else stage for stage in stages}
+
+
+def _names(plan: Plan[Settings], labels: Mapping[str, str]) -> dict[str, str]:
+    """Stage and label of each trial, with digits of its digest where trials before it in the plan have the same."""
+    seen: Counter[str] = Counter()
+    names = {}
+    for digest, trial in plan.trials.items():
+        name = f"{trial.stage} {labels[digest]}"
+        names[digest] = f"{name} {digest[:6]}" if seen[name] else name
+        seen[name] += 1
+    return names
 
 
 def _cost(manifest: Manifest) -> dict[str, Scalar]:

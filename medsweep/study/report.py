@@ -22,7 +22,7 @@ from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.folds import Split, patients_of, split
 from medsweep.data.slices import SliceSet
-from medsweep.data.source import is_made_up
+from medsweep.data.source import dataset_name, is_made_up
 from medsweep.errors import UserError
 from medsweep.execution.attempt import package_versions
 from medsweep.execution.driver import Failure
@@ -224,11 +224,6 @@ def _real_training_size(slices: SliceSet, folds: Sequence[Split], unit: Unit) ->
     if unit == "patients":
         return float(np.mean([len(patients_of(fold.train)) for fold in folds]))
     return float(np.mean([len(slices.rows(fold.train, foreground_only=True)) for fold in folds]))
-
-
-def dataset_name(data: DataConfig) -> str:
-    """The dataset's name, from which a made-up cohort can never be taken for the real one."""
-    return f"{data.dataset} (made up)" if is_made_up(data) else data.dataset
 
 
 def _terms(data: DataConfig) -> str:

@@ -1,7 +1,7 @@
 """A sweep opened against a store: what it needs, what that costs, its run and its report."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from medsweep.analysis.study.dead import DeadArm
+from medsweep.data.source import dataset_name
 from medsweep.errors import UserError
 from medsweep.execution.driver import Failure, Grow, Summary, decide_checked, known_failures, run_plan
 from medsweep.execution.machine import cpus_here
@@ -28,7 +29,7 @@ from medsweep.store.presence import announced
 from medsweep.store.store import Store
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.looks import Looks, LookState, open_looks, run_looks
-from medsweep.study.mirror import Told, mirrored_runs
+from medsweep.study.mirror import RunCards, Told, mirrored_runs
 from medsweep.study.plan import plan_sweep
 from medsweep.study.pool_folders import unknown_patients
 from medsweep.study.power import power_lines
@@ -42,7 +43,7 @@ from medsweep.tracking.mirror import Built, Mirror
 from medsweep.tracking.private import scrubbed
 from medsweep.tracking.progress import StageQueue, SweepProgress
 from medsweep.tracking.push import Pushed, push
-from medsweep.tracking.tracker import TrackingMode
+from medsweep.tracking.tracker import RunCard, TrackingMode
 from medsweep.tracking.views import Dashboard
 from medsweep.trainers.synthesis.pipelines import FAMILIES
 
@@ -208,7 +209,20 @@ class Session:
 
         progress = SweepProgress(self._queues(), concurrency)
         with nullcontext(_Notes()) if options.quiet else make_console(progress, sys.stderr) as observer:
-            return run_plan(self.plan, context, runner, observer, guard, fail_fast=options.fail_fast, grow=priced)
+            return run_plan(
+                self.plan,
+                context,
+                runner,
+                observer,
+                guard,
+                fail_fast=options.fail_fast,
+                grow=priced,
+                cards=self._cards if options.tracking == "online" else None,
+            )
+
+    def _cards(self, plan: Plan[Settings]) -> Callable[[str], RunCard]:
+        """What W&B is told of each trial of a plan while it runs."""
+        return RunCards(plan, dataset_name(self.sweep.base.data)).card
 
     def _queues(self) -> list[StageQueue]:
         """What the console counts: per stage, trials reused and the hours of the trials to run."""
@@ -278,8 +292,6 @@ class Session:
 
     def _told(self) -> tuple[Told, tuple[str, ...]]:
         """What W&B is told of each trial that has ended, and the patients of whom it is told nothing."""
-        from medsweep.study.report import dataset_name
-
         plan = self.plan if self.search is None else self.search.forward().plan
         now = self._with_plan(plan if self.looks is None else self.looks.forward().plan, hashes=False)
         told = mirrored_runs(now.plan, dataset_name(self.sweep.base.data), self.store, now.failures)

@@ -7,13 +7,22 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from medsweep.tracking.mirrored_run import PlainTable, Scalar
-from medsweep.tracking.tracker import TrackingMode
+from medsweep.tracking.mirrored_run import PlainTable
+from medsweep.tracking.tracker import Scalar, TrackingMode
 
-INIT_SECONDS, FINISH_SECONDS = 30.0, 60.0
+INIT_SECONDS, FINISH_SECONDS = 15.0, 15.0
 """A server that does not answer costs a trial no more than these at its beginning and its end."""
+
+OF_ONE_RUN: Final = tuple(
+    f"WANDB_{name}"
+    for name in (
+        "CONSOLE", "JOB_TYPE", "NAME", "NOTES", "PROJECT", "QUIET", "RESUME", "RUN_GROUP", "RUN_ID", "SILENT",
+        "SWEEP_ID", "TAGS",
+    )
+)  # fmt: skip
+"""Variables by which users tell W&B's client of a run of their own, which the runs of a sweep are not."""
 
 logger = logging.getLogger(__name__)
 

@@ -9,14 +9,13 @@ import base64
 import hashlib
 import http.client
 import json
-import urllib.request
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, Final
 
 from medsweep.files import write_json
 from medsweep.tracking.mirror import Edges, Mirror
-from medsweep.tracking.mode import PREFLIGHT_SECONDS, ask, base_url, owner
+from medsweep.tracking.mode import ask, base_url, owner, put
 from medsweep.tracking.tracker import run_id
 
 RECORD: Final = "lineage.json"
@@ -117,7 +116,7 @@ class _Sender:
             asked = {**self._place, "runName": name, "artifactID": artifact["id"], "name": "wandb_manifest.json"}
             asked |= {"type": "FULL", "digest": base64.b64encode(hashlib.md5(content).digest()).decode()}
             manifest = _told(MANIFEST, asked, "createArtifactManifest", "artifactManifest")
-            _upload(manifest["file"], content)
+            put(manifest["file"]["uploadUrl"], content, manifest["file"].get("uploadHeaders") or ())
             _told(COMMIT, {"artifactID": artifact["id"]}, "commitArtifact", "artifact")
         return str(artifact["id"])
 
@@ -147,11 +146,3 @@ def _told(query: str, asked: Mapping[str, Any], *names: str) -> dict[str, Any]:
         raise ValueError(f"{base_url()} answered {names[0]} with nothing")
     found: dict[str, Any] = answer
     return found
-
-
-def _upload(file: Mapping[str, Any], content: bytes) -> None:
-    # The address is signed for the headers that came with it; without one, urllib would add a type of its own.
-    headers = {"Content-Type": ""} | dict(line.split(":", 1) for line in file.get("uploadHeaders") or ())
-    request = urllib.request.Request(file["uploadUrl"], data=content, headers=headers, method="PUT")
-    with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS):
-        pass

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from medsweep.files import sha256_of
+from medsweep.tracking.tracker import RunCard, Scalar
 
 FORMAT = 2
 """Of what is written for a run; a higher one has all runs written again."""
-Scalar = bool | int | float | str | None
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,10 @@ class PlainTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MirroredRun:
+class MirroredRun(RunCard):
     """All of one run; nothing in it names a patient, a path or a key, but for where its pictures lie here."""
 
-    run_id: str
-    project: str
-    name: str
-    group: str
-    job_type: str
-    tags: tuple[str, ...] = ()
     notes: str = ""
-    config: Mapping[str, Scalar] = field(default_factory=dict)
     rows: tuple[ReportRow, ...] = ()
     summary: Mapping[str, Scalar] = field(default_factory=dict)
     exit_code: int = 0
@@ -75,10 +68,12 @@ class MirroredRun:
     def after(self, lines: int, told: Mapping[str, Any]) -> "MirroredRun | None":
         """What W&B lacks of this run where it has ``lines`` reports of it and a summary, None where those are others.
 
-        Its summary holds the last value of each metric, since W&B takes it for that of the whole run.
+        A failed trial may have gone back to its checkpoint, so that W&B has later reports than the store. The summary
+        of the rest holds the last value of each metric, since W&B takes it for that of the whole run.
         """
-        there = self.rows[:lines]
-        if not there or told.get(f"{self.job_type}/step") != there[-1].step:
+        there, step = self.rows[:lines], told.get(f"{self.job_type}/step")
+        went_back = self.exit_code != 0 and len(there) < lines
+        if not there or step is None or (step != there[-1].step and not (went_back and step > there[-1].step)):
             return None
         rest = list(self.rows[lines:])
         lost = {name: one for name, one in there[-1].pictures.items() if f"{self.job_type}/{name}" not in told}
@@ -86,7 +81,10 @@ class MirroredRun:
             rest.insert(0, ReportRow(step=there[-1].step, metrics={}, pictures=lost))
         last = {f"{self.job_type}/{name}": value for row in self.rows for name, value in row.metrics.items()}
         last[f"{self.job_type}/step"] = self.rows[-1].step
-        return replace(self, rows=tuple(rest), summary={**last, **self.summary}, first=int(told.get("_step") or 0) + 1)
+        if step > self.rows[-1].step:
+            last |= {name: told[name] for name in last if name in told}
+        first = max(lines, int(told.get("_step") or 0) + 1)
+        return replace(self, rows=tuple(rest), summary={**last, **self.summary}, first=first)
 
     @property
     def fingerprint(self) -> str:

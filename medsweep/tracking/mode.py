@@ -8,7 +8,7 @@ import logging
 import netrc
 import os
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 from urllib.parse import urlsplit
@@ -17,6 +17,8 @@ from medsweep.errors import UserError, nearest
 from medsweep.tracking.tracker import TrackingMode
 
 PREFLIGHT_SECONDS = 5.0
+UPLOAD_SECONDS = 30.0
+"""For which the upload of one file may stand still."""
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,19 @@ def ask(query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     if not data and (errors := told.get("errors")):
         raise ValueError("; ".join(str(error.get("message")) for error in errors))
     return data or {}
+
+
+def put(address: str, content: bytes, headers: Iterable[str]) -> None:
+    """Send a file to an address that the server gave with ``headers``, lines of a name and a value.
+
+    Raises:
+        OSError, ValueError, http.client.HTTPException: it is refused, or the address is none.
+    """
+    # The address is signed for the headers that came with it; without one, urllib would add a type of its own.
+    told = {"Content-Type": ""} | dict(line.split(":", 1) for line in headers)
+    request = urllib.request.Request(address, data=content, headers=told, method="PUT")
+    with urllib.request.urlopen(request, timeout=UPLOAD_SECONDS):
+        pass
 
 
 def owner(entity: str | None) -> str:

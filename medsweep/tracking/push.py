@@ -3,9 +3,9 @@
 The client appends to what the server has of a run, so that a run sent twice would be there twice. So the server is
 asked first how many reports it has of each run. Where it has none, the run is sent. Where it has the first ones, as of
 a run that was logged live or broke off, a run of the same id with the other reports is written aside and sent. It also
-brings settings, summary and pictures that are missing. What was sent, and where to, is in
+brings settings and summary. Pictures that never arrived follow (``pictures``). What was sent, and where to, is in
 ``STORE/wandb/SWEEP/pushed.json``. The run of the report is sent again whenever it has changed. Edges between trials
-follow (``lineage``).
+come last (``lineage``).
 """
 
 import http.client
@@ -15,16 +15,18 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from medsweep.files import write_json
-from medsweep.tracking.client import own_variables
+from medsweep.tracking.client import OF_ONE_RUN, own_variables
 from medsweep.tracking.lineage import push_lineage
 from medsweep.tracking.mirror import Mirror
 from medsweep.tracking.mirrored_run import MirroredRun
-from medsweep.tracking.mode import ask, base_url
+from medsweep.tracking.mode import ask, base_url, owner
+from medsweep.tracking.pictures import bring, files_of, files_of_first
 from medsweep.tracking.run_file import is_whole
 
 BATCH: Final = 50
@@ -34,7 +36,11 @@ BATCH_SECONDS, RUN_SECONDS = 60.0, 30.0
 
 LINES: Final = (
     "query Lines($entity: String, $project: String!, $run: String!) "
-    "{ project(name: $project, entityName: $entity) { run(name: $run) { historyLineCount summaryMetrics } } }"
+    "{ project(name: $project, entityName: $entity) { run(name: $run) { historyLineCount summaryMetrics notes } } }"
+)
+FORGET_NOTES: Final = (
+    "mutation ForgetNotes($entity: String, $project: String!, $run: String!) "
+    '{ upsertBucket(input: {entityName: $entity, modelName: $project, name: $run, notes: ""}) { bucket { id } } }'
 )
 
 _LINE = re.compile(r"\[[^\]]*?/?([a-z0-9-]+)\] (.*)")
@@ -62,20 +68,22 @@ def push(mirror: Mirror, entity: str | None, project: str | None, told: Mapping[
 
     ``told`` are the runs of the trials by id. Of those that are there in part, or say something new, the rest is sent.
     """
+    place = _Place(entity, project or mirror.folder.name, [])
+    for flag, value in (("--entity", entity), ("--project", project)):
+        place.words.extend([flag, value] if value else [])
     target = f"{base_url()} {entity or os.environ.get('WANDB_ENTITY', '')}/{project or ''}"
     record = mirror.folder / "pushed.json"
     sent: dict[str, list[str]] = json.loads(record.read_text()) if record.is_file() else {}
     fingerprints, files = mirror.fingerprints(), mirror.runs()
     there = [name for name in files if sent.get(name) == [fingerprints[name], target]]
     new = [name for name in files if name not in there]
-    found = _Found({}, {}, {})
+    found = _Found()
     try:
         for name in [name for name in new if name in told]:
-            found.look(told[name], files[name], entity, project or mirror.folder.name)
+            found.look(told[name], files[name], place)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return Pushed((), (), tuple(there), dict.fromkeys(new, f"{base_url()} cannot be asked ({error})"), "")
     whole = found.whole | {name: files[name] for name in new if name not in told}
-    words = [word for flag, value in (("--entity", entity), ("--project", project)) if value for word in (flag, value)]
     done: list[str] = []
     failed, url = dict(found.failed), ""
     with mirror.aside(list(found.rest.values())) as rest:
@@ -83,26 +91,51 @@ def push(mirror: Mirror, entity: str | None, project: str | None, told: Mapping[
         todo = list((whole | rest).items())
         for start in range(0, len(todo), BATCH):
             batch = dict(todo[start : start + BATCH])
-            lines = _sync(batch, words, mirror.folder)
+            lines = _sync(batch, place.words, mirror.folder)
             reasons = {name: reason for name in batch if (reason := _reason(name, lines)) is not None}
+            reasons |= found.finish({name: file for name, file in batch.items() if name not in reasons}, place)
             failed |= reasons
             done += [name for name in batch if name not in reasons]
             url = next((match[0] for line in lines if (match := _URL.search(line))), url)
             write_json(record, sent | {name: [fingerprints[name], target] for name in done})
-    lost = push_lineage(mirror, [*there, *done], target, entity, project or mirror.folder.name)
+    lost = push_lineage(mirror, [*there, *done], target, entity, place.project)
     uploaded, completed = (tuple(name for name in done if (name in rest) == again) for again in (False, True))
     return Pushed(uploaded, completed, tuple(there), {**failed, **lost}, url)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The project that runs are sent to."""
+
+    entity: str | None
+    """As it was typed."""
+    project: str
+    words: list[str]
+    """That tell the client so."""
+
+    @cached_property
+    def owner(self) -> str:
+        """Whose it is; asked for once."""
+        return owner(self.entity)
+
+    def asked(self, run: str) -> dict[str, str | None]:
+        """What a query about a run is asked with."""
+        return {"entity": self.entity or os.environ.get("WANDB_ENTITY"), "project": self.project, "run": run}
 
 
 @dataclass(frozen=True)
 class _Found:
     """What is to be sent: whole runs, the rest of those that are there in part, and why others are not."""
 
-    whole: dict[str, Path]
-    rest: dict[str, MirroredRun]
-    failed: dict[str, str]
+    whole: dict[str, Path] = field(default_factory=dict)
+    rest: dict[str, MirroredRun] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    named: dict[str, dict[str, Path]] = field(default_factory=dict)
+    """By run the files that reports name which are there already."""
+    outdated: set[str] = field(default_factory=set)
+    """Runs with a note there on a failure that has been overcome."""
 
-    def look(self, run: MirroredRun, file: Path, entity: str | None, project: str) -> None:
+    def look(self, run: MirroredRun, file: Path, place: _Place) -> None:
         """Ask the server what it has of a run.
 
         Raises:
@@ -113,18 +146,34 @@ class _Found:
         except (OSError, ValueError) as error:
             self.failed[run.run_id] = f"its file cannot be read ({error})"
             return
-        asked = {"entity": entity or os.environ.get("WANDB_ENTITY"), "project": project, "run": run.run_id}
-        there = (ask(LINES, asked).get("project") or {}).get("run") or {}
+        there = (ask(LINES, place.asked(run.run_id)).get("project") or {}).get("run") or {}
         lines = int(there.get("historyLineCount") or 0)
+        told = json.loads(there.get("summaryMetrics") or "{}")
+        if there.get("notes") and not run.notes:
+            self.outdated.add(run.run_id)
         if not lines:
             self.whole[run.run_id] = file
-        elif (rest := run.after(lines, json.loads(there.get("summaryMetrics") or "{}"))) is not None:
+        elif (rest := run.after(lines, told)) is not None:
             self.rest[run.run_id] = rest
+            self.named[run.run_id] = files_of_first(file, run, lines, told)
         else:
             self.failed[run.run_id] = (
                 f"its {lines} reports there are not the first of its {len(run.rows)}; "
                 "delete it at W&B, or give another --project"
             )
+
+    def finish(self, files: Mapping[str, Path], place: _Place) -> dict[str, str]:
+        """Send what the client has not sent of runs of which it says that it has; why that failed, by id."""
+        failed: dict[str, str] = {}
+        for name, file in files.items():
+            try:
+                if pictures := files_of(file) | self.named.get(name, {}):
+                    bring(pictures, place.owner, place.project, name)
+                if name in self.outdated:
+                    ask(FORGET_NOTES, place.asked(name))
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                failed[name] = f"its reports are there, and not all else ({' '.join(str(error).split())})"
+        return failed
 
 
 def _sync(files: Mapping[str, Path], words: Sequence[str], folder: Path) -> list[str]:
@@ -138,6 +187,7 @@ def _sync(files: Mapping[str, Path], words: Sequence[str], folder: Path) -> list
         *words,
         *(str(file) for file in files.values()),
     ]
+    kept = {name: value for name, value in os.environ.items() if name not in OF_ONE_RUN}
     # Without a program of its own, the client sends the path of its executable.
     variables = {**own_variables(folder / ".client", "online"), "WANDB_MODE": "online", "WANDB_PROGRAM": "medsweep"}
     seconds = BATCH_SECONDS + RUN_SECONDS * len(files)
@@ -148,7 +198,7 @@ def _sync(files: Mapping[str, Path], words: Sequence[str], folder: Path) -> list
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **variables},
+            env={**kept, **variables},
             cwd=folder,
             timeout=seconds,
             check=False,

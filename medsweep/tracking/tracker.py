@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Final, Literal
 
 from medsweep.identity import short
 from medsweep.trial import COMPLETE, Progress, PrunedError
 
 TrackingMode = Literal["offline", "online", "disabled"]
+Scalar = bool | int | float | str | None
 STOPPED: Final = "stopped"
 """Outcome of a trial that was stopped with the sweep, and goes on with it."""
 LONGEST_TAG: Final = 64
@@ -38,37 +40,29 @@ def clipped(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RunCard:
-    """What is known about a trial before it starts; no host path, key or patient id is in it."""
+    """What W&B is told of a trial before anything of its course; no host path, key or patient id is in it."""
 
-    sweep: str
-    stage: str
-    digest: str
-    arms: tuple[str, ...] = ()
-    """Names of the arms that this trial serves, directly or through its descendants."""
-    of_arm: bool = False
-    """Whether it is an arm's own where it serves just one."""
-    fold: int | None = None
-    """Number of its fold; None where folds share it."""
-    seed: int | None = None
-    """Seed of its replicate; None where seeds share it."""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    """Digest of the input trial by role."""
-
-    @property
-    def group(self) -> str:
-        """The arm whose own trial this is, else ``shared``."""
-        return self.arms[0] if len(self.arms) == 1 and self.of_arm else "shared"
+    run_id: str
+    project: str
+    """Name of the sweep."""
+    name: str
+    group: str
+    """The arm that the trial measures or alone serves, else ``shared``."""
+    job_type: str
+    """Its stage."""
+    tags: tuple[str, ...] = ()
+    config: Mapping[str, Scalar] = field(default_factory=dict)
+    """Its settings, and what it is, flat."""
 
 
 class Tracker:
     """Mirrors one trial after the other; every call returns whatever happens to the mirror. This one tells nobody."""
 
-    def begin(self, card: RunCard, last_step: int) -> None:
-        """A trial starts, or goes on after ``last_step`` (0 for a fresh one)."""
+    def begin(self, card: RunCard, part: Path) -> None:
+        """A trial starts, or goes on after the reports of earlier attempts that its folder ``part`` holds."""
 
     def log(self, progress: Progress) -> None:
-        """A report of the running trial; its step is the step of the mirror."""
+        """A report of the running trial."""
 
-    def end(self, outcome: str, summary: Mapping[str, float]) -> None:
+    def end(self, outcome: str) -> None:
         """The trial ended with a named outcome (``complete``, ``diverged``, ``out-of-memory``, ...)."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from medsweep.errors import UserError
-from medsweep.tracking.mirrored_run import MirroredRun, PlainTable, Scalar
+from medsweep.tracking.mirrored_run import MirroredRun, PlainTable
+from medsweep.tracking.tracker import Scalar
 
 RANDOM_ID: Final = 11
 """Characters of the name of a view, as W&B draws them."""

@@ -1,19 +1,31 @@
 """The live W&B run of one trial after the other, written from inside the trial's process where W&B is online.
 
-The store stays the truth: what fails here is logged once and costs the trial nothing. Run ids are made of stage and
-digest, so a trial that goes on after a crash extends its run.
+The store stays the truth: what fails here is logged once and costs the trial nothing. A run has the id, the name, the
+settings and the keys that the mirror of the store gives it, so that a dashboard is right while the sweep runs.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from medsweep.tracking.client import environment, log_row, own_variables, prefer_own_steps, quiet_settings
-from medsweep.tracking.private import redacted
-from medsweep.tracking.tracker import RunCard, Tracker, TrackingMode, clipped, exit_code, run_id
+from medsweep.tracking.client import (
+    OF_ONE_RUN,
+    environment,
+    log_row,
+    own_variables,
+    prefer_own_steps,
+    quiet_settings,
+)
+from medsweep.tracking.mirrored_run import recorded_rows
+from medsweep.tracking.mode import unreachable
+from medsweep.tracking.tracker import RunCard, Tracker, TrackingMode, exit_code
 from medsweep.trial import Progress
+
+PAUSE_SECONDS: Final = 600.0
+"""Time for which a server that cannot be used is not asked again."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,22 +45,31 @@ class WandbTracker(Tracker):
         self._run: Any = None
         self._last_step = 0
         self._muted = False
+        self._paused_until = 0.0
 
-    def begin(self, card: RunCard, last_step: int) -> None:
-        """Open the run of a trial, or the next segment of it; steps up to ``last_step`` are there already."""
+    def begin(self, card: RunCard, part: Path) -> None:
+        """Open the run of a trial, or go on with it; reports of earlier attempts that W&B lacks are sent first."""
         self._close(exit_code=1)
+        if not self._is_reachable():
+            return
         if self._muted:
             # W&B's helper process may be dead, or hold the id of a run that failed to open; a new one cures both.
             with self._guarded():
                 import wandb
 
                 wandb.teardown()
-        self._stage, self._last_step = card.stage, last_step
+        self._stage = card.job_type
         self._muted = False
         with self._guarded():
             self._run = self._open(card)
-            self._last_step = max(last_step, int(self._run.summary.get(f"{card.stage}/step") or 0))
-            prefer_own_steps(self._run, card.stage)
+            prefer_own_steps(self._run, card.job_type)
+            self._last_step = int(self._run.summary.get(f"{card.job_type}/step") or 0)
+            # What a killed worker had not sent yet would else be a hole that no later upload can fill.
+            missing = [row for row in recorded_rows(part) if row.step > self._last_step]
+            for row in missing:
+                pictures = {name: picture.path for name, picture in row.pictures.items()}
+                log_row(self._run, card.job_type, row.step, row.metrics, pictures)
+            self._last_step = max([self._last_step, *(row.step for row in missing)])
 
     def log(self, progress: Progress) -> None:
         """Send metrics and pictures as ``STAGE/NAME``; a step that an earlier attempt sent is skipped."""
@@ -57,17 +78,29 @@ class WandbTracker(Tracker):
         with self._guarded():
             log_row(self._run, self._stage, progress.step, progress.metrics, progress.pictures)
 
-    def end(self, outcome: str, summary: Mapping[str, float]) -> None:
-        """Send the summary and the outcome, and close the run."""
+    def end(self, outcome: str) -> None:
+        """Send the outcome, and close the run."""
         if self._run is not None and not self._muted:
             with self._guarded():
-                self._run.summary.update({**summary, "outcome": outcome})
+                self._run.summary.update({"outcome": outcome})
         self._close(exit_code=exit_code(outcome))
+
+    def _is_reachable(self) -> bool:
+        """Whether the server can be used; asked before each trial, so that an outage costs seconds once in a while."""
+        if self._mode != "online":
+            return True
+        if time.monotonic() < self._paused_until:
+            return False
+        reason = unreachable()
+        if reason is not None:
+            logger.warning("W&B is told of no trial for %.0f minutes (%s)", PAUSE_SECONDS / 60, reason)
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+        return reason is None
 
     def _open(self, card: RunCard) -> Any:
         # Made beforehand because W&B falls back to the system's temporary folder where it cannot write.
         (self._folder / "wandb").mkdir(parents=True, exist_ok=True)
-        with environment(own_variables(self._folder, self._mode)):
+        with environment({**dict.fromkeys(OF_ONE_RUN), **own_variables(self._folder, self._mode)}):
             import wandb
 
             # Process-wide, so that a missing key is an error that is caught here, never a question to the terminal.
@@ -75,13 +108,13 @@ class WandbTracker(Tracker):
             return wandb.init(
                 dir=self._folder,
                 mode=self._mode,
-                project=card.sweep,
-                id=run_id(card.stage, card.digest),
-                name=_readable_name(card),
-                group=clipped(card.group),
-                job_type=card.stage,
-                tags=_tags(card),
-                config=_run_config(card),
+                project=card.project,
+                id=card.run_id,
+                name=card.name,
+                group=card.group,
+                job_type=card.job_type,
+                tags=list(card.tags),
+                config=dict(card.config),
                 resume="allow",
                 reinit="create_new",
                 settings=quiet_settings(),
@@ -102,23 +135,3 @@ class WandbTracker(Tracker):
                 reason = " ".join(str(error).split())
                 logger.warning("W&B no longer mirrors this trial (%s: %s)", type(error).__name__, reason)
             self._muted = True
-
-
-def _run_config(card: RunCard) -> dict[str, Any]:
-    about = {name: getattr(card, name) for name in ("stage", "digest", "arms", "fold", "seed", "inputs")}
-    return {**redacted(card.config), "medsweep": about}
-
-
-def _tags(card: RunCard) -> list[str]:
-    tags = [*card.arms, *(f"{name}-{number}" for name, number in _replicate(card))]
-    return list(dict.fromkeys(clipped(tag) for tag in tags))
-
-
-def _readable_name(card: RunCard) -> str:
-    arms = card.arms[0] if len(card.arms) == 1 else f"{len(card.arms)} arms"
-    shown = [f"{name} {number}" for name, number in _replicate(card)]
-    return " ".join([card.stage, clipped(arms), *shown, card.digest[:6]])
-
-
-def _replicate(card: RunCard) -> list[tuple[str, int]]:
-    return [(name, number) for name, number in (("fold", card.fold), ("seed", card.seed)) if number is not None]

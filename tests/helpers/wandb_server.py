@@ -163,6 +163,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {})
             return
         _, project, run, name = self.path.removeprefix("/").split("/", 3)
+        if status := self.served.refused("upload", {"name": name}):
+            self._answer(status, {})
+            return
         self._run(project, run).files[name] = body
         self._answer(200, {})
 
@@ -227,8 +230,17 @@ class _Handler(BaseHTTPRequestHandler):
         run = self.served.runs.get((variables["project"], variables["run"]))
         if run is None:
             return {"project": {"run": None}}
-        told = {"historyLineCount": len(run.lines.get("wandb-history.jsonl", {}))}
+        told = {"historyLineCount": len(run.lines.get("wandb-history.jsonl", {})), "notes": run.fields.get("notes")}
         return {"project": {"run": told | {"summaryMetrics": json.dumps(run.summary)}}}
+
+    def _forget_notes(self, variables: dict[str, Any]) -> dict[str, Any]:
+        del self.served.runs[variables["project"], variables["run"]].fields["notes"]
+        return {"upsertBucket": {"bucket": {"id": variables["run"]}}}
+
+    def _files(self, variables: dict[str, Any]) -> dict[str, Any]:
+        files = self.served.runs[variables["project"], variables["run"]].files
+        nodes = [{"name": name, "sizeBytes": str(len(files[name]))} for name in variables["names"] if name in files]
+        return {"project": {"run": {"files": {"edges": [{"node": node} for node in nodes[: variables["most"]]]}}}}
 
     def _project(self, variables: dict[str, Any]) -> dict[str, Any]:
         known = any(project == variables["project"] for project, _ in self.served.runs)

@@ -24,7 +24,7 @@ def grown(store: Store) -> Task:
     source = digest_of("source", 1, toy.SourceConfig(), {})
     reads, config = {"source": source}, toy.GrowConfig(fold=0, seed=0)
     given = {
-        "sweep": "toy", "arms": (), "label": "x", "hours": 1.0, "tail_hours": 1.0,
+        "sweep": "toy", "label": "x", "hours": 1.0, "tail_hours": 1.0,
         "input_stages": {"source": "source"},
     }  # fmt: skip
     first = Task(stage="source", digest=source, config=toy.SourceConfig().model_dump(), inputs={}, reads={}, **given)

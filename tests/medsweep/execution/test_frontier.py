@@ -10,7 +10,7 @@ from medsweep.sweep.file import Resources
 def task(digest: str, *parents: str, tail: float = 1.0) -> Task:
     return Task(
         sweep="s", stage="t", digest=digest, config={}, inputs={f"in{i}": parent for i, parent in enumerate(parents)},
-        input_stages={}, reads={}, arms=(), label=digest, hours=1.0, tail_hours=tail, held=Resources(gpus=0.5),
+        input_stages={}, reads={}, label=digest, hours=1.0, tail_hours=tail, held=Resources(gpus=0.5),
     )  # fmt: skip
 
 

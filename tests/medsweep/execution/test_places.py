@@ -42,9 +42,9 @@ def test_what_two_nodes_have_apart_no_trial_has_together() -> None:
 
 
 def task(digest: str = "d", **held: float) -> Task:
-    fields = {"sweep": "s", "stage": "grow", "digest": digest, "config": {}, "inputs": {}, "arms": ("a",)}
+    fields = {"sweep": "s", "stage": "grow", "digest": digest, "config": {}, "inputs": {}}
     made = Task(
-        **fields, of_arm=True, fold=0, seed=0, label="wide arm", hours=1.0, tail_hours=1.0,
+        **fields, label="wide arm", hours=1.0, tail_hours=1.0,
     )  # type: ignore[arg-type]  # fmt: skip
     return replace(made, held=Resources.model_validate(held))
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from medsweep.tracking import client
 from medsweep.tracking.mirror import Mirror
 from medsweep.tracking.mirrored_run import MirroredRun, Picture, ReportRow
 from medsweep.tracking.push import Pushed, push
-from medsweep.tracking.tracker import RunCard, run_id
+from medsweep.tracking.tracker import run_id
 from medsweep.tracking.wandb import WandbTracker
 from medsweep.trial import Progress
 
@@ -72,6 +72,7 @@ def require_whole(there: ServedRun, run: MirroredRun) -> None:
     assert there.summary["gan/loss"] == pytest.approx(1 / 50)
     assert {key: there.config[key] for key in run.config} == run.config
     assert (there.fields["displayName"], there.exit_code) == ("gan b-sg", 0)
+    assert step_metric(there) == ("gan/*", "gan/step")
 
 
 @pytest.mark.parametrize("kept", [1, 3, 5])
@@ -104,39 +105,67 @@ def test_reports_that_are_not_its_first_ones_are_left_alone(server: Served, tmp_
     assert [row["gan/step"] for row in server.runs["s", NAME].rows] == [20, 30]
 
 
-def live(folder: Path, run: MirroredRun, server: Served, *, last: int = 0, down_from: int = 99) -> None:
+def live(folder: Path, run: MirroredRun, server: Served, *, part: str = "none", down_from: int = 99) -> None:
     """Log a run while its trial would run; the server is of no use from a report on."""
     tracker = WandbTracker(folder, "online")
-    tracker.begin(RunCard(sweep="s", stage="gan", digest=DIGEST, arms=("b-sg",), config={"gan": {"r1": 2}}), last)
+    tracker.begin(replace(run, config={"arm": "b-sg"}), folder.parent / part)
     for number, row in enumerate(run.rows):
         if number == down_from:
-            while len(server.runs["s", NAME].rows) < number:
-                time.sleep(0.1)
+            wait_for(lambda: len(server.runs["s", NAME].rows) == down_from)
             server.refused = lambda operation, asked: 503
         samples = {"samples": row.pictures["samples"].path}
         tracker.log(Progress(step=row.step, total=50, metrics=row.metrics, pictures=samples))
-    tracker.end("complete", {})
+    tracker.end("complete")
     server.refused = lambda operation, asked: 0
 
 
-def test_a_run_that_was_logged_live_gets_what_only_the_store_knows(
+def step_metric(there: ServedRun) -> tuple[str, str]:
+    """Keys and what they are drawn over, from W&B's own words, in which metrics are numbered from 1."""
+    metrics = there.config["_wandb"]["m"]
+    drawn = next(metric for metric in metrics if "2" in metric)
+    return drawn["2"], metrics[drawn["5"] - 1]["1"]
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    while not true():
+        time.sleep(0.05)
+
+
+def test_a_run_that_is_logged_live_is_right_from_its_first_report_and_gets_what_only_the_store_knows(
     server: Served, tmp_path: Path, run: MirroredRun
 ) -> None:
-    live(tmp_path / "live", run, server)
-    assert [row["gan/step"] for row in server.runs["s", NAME].rows] == [10, 20, 30, 40, 50]
+    tracker = WandbTracker(tmp_path / "live", "online")
+    tracker.begin(run, tmp_path / "none")
+    for number, row in enumerate(run.rows):
+        samples = {"samples": row.pictures["samples"].path}
+        tracker.log(Progress(step=row.step, total=50, metrics=row.metrics, pictures=samples))
+        if number == 0:
+            wait_for(lambda: len(server.runs["s", NAME].rows) == 1)
+            there = server.runs["s", NAME]
+            fields = {name: there.fields[name] for name in ("displayName", "groupName", "jobType", "tags")}
+            tags = ["b-sg", "fold-0"]
+            assert fields == {"displayName": "gan b-sg", "groupName": "b-sg", "jobType": "gan", "tags": tags}
+            assert run.config.items() <= there.config.items()
+            assert set(there.rows[0]) == {"gan/step", "gan/loss", "gan/samples"}
+            assert step_metric(there) == ("gan/*", "gan/step")
+    tracker.end("complete")
     told = pushed(tmp_path, run)
     assert (told.completed, told.failed) == ((NAME,), {})
     require_whole(server.runs["s", NAME], run)
 
 
-def test_a_run_that_was_logged_live_goes_on_after_a_crash(server: Served, tmp_path: Path, run: MirroredRun) -> None:
-    half = replace(run, rows=run.rows[:3])
-    live(tmp_path / "live", half, server)
-    live(tmp_path / "live", run, server, last=20)
+def test_a_run_that_was_logged_live_goes_on_after_a_crash_without_a_hole(
+    server: Served, tmp_path: Path, run: MirroredRun
+) -> None:
+    live(tmp_path / "live", replace(run, rows=run.rows[:2]), server)
+    lines = [json.dumps({"step": row.step, "total": 50, **row.metrics}) for row in run.rows[:3]]
+    (tmp_path / "part").mkdir()
+    # The third report is in the store, and the worker was killed before it was sent.
+    (tmp_path / "part" / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    live(tmp_path / "live", run, server, part="part")
     there = server.runs["s", NAME].rows
     assert [row["gan/step"] for row in there] == [10, 20, 30, 40, 50], "what is there is not sent again"
     assert pushed(tmp_path, run).failed == {}
-    require_whole(server.runs["s", NAME], run)
 
 
 def test_an_outage_in_mid_run_costs_the_trial_nothing_and_the_push_brings_the_rest(
@@ -149,6 +178,55 @@ def test_an_outage_in_mid_run_costs_the_trial_nothing_and_the_push_brings_the_re
     told = pushed(tmp_path, run)
     assert told.failed == {}
     require_whole(server.runs["s", NAME], run)
+
+
+def test_in_an_outage_the_server_is_asked_once_in_a_while_and_not_by_each_trial(
+    server: Served, tmp_path: Path, run: MirroredRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("medsweep.tracking.wandb.time.monotonic", lambda: now[0])
+    server.refused = lambda operation, asked: 503
+    tracker = WandbTracker(tmp_path / "live", "online")
+    for at in (1.0, 2.0, 1000.0):
+        now[0] = at
+        tracker.begin(run, tmp_path / "none")
+        tracker.log(Progress(step=1, total=50))
+        tracker.end("complete")
+    assert dict(server.asked) == {"Viewer": 2}
+    assert len(caplog.records) == 2
+    assert "W&B is told of no trial for 10 minutes (http" in caplog.text
+
+
+def test_a_failure_is_the_run_of_its_trial_until_the_trial_completes(
+    server: Served, tmp_path: Path, run: MirroredRun
+) -> None:
+    told = {"notes": "error: broken", "exit_code": 1, "summary": {"outcome": "error"}}
+    failed = replace(run, rows=run.rows[:2], **told)  # type: ignore[arg-type]
+    live(tmp_path / "live", replace(run, rows=run.rows[:3]), server)
+    assert pushed(tmp_path, failed).completed == (NAME,), "the trial went back to its checkpoint before it failed"
+    there = server.runs["s", NAME]
+    assert (there.fields["notes"], there.exit_code, there.summary["outcome"]) == ("error: broken", 1, "error")
+    assert [row["gan/step"] for row in there.rows] == [10, 20, 30]
+    server.refused = lambda operation, asked: 500 if operation == "ForgetNotes" else 0
+    assert "not all else (HTTP Error 500" in pushed(tmp_path, run).failed[NAME]
+    server.refused = lambda operation, asked: 0
+    assert pushed(tmp_path, run).completed == (NAME,)
+    require_whole(there, run)
+    assert "notes" not in there.fields
+
+
+def test_pictures_that_never_arrived_are_sent_again(
+    server: Served, tmp_path: Path, run: MirroredRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")  # what the client says is read all the same
+    server.refused = lambda operation, asked: 403 if operation == "upload" else 0
+    assert "its reports are there, and not all else (HTTP Error 403" in pushed(tmp_path, run).failed[NAME]
+    assert not any(name.endswith(".png") for name in server.runs["s", NAME].files)
+    server.refused = lambda operation, asked: 0
+    assert pushed(tmp_path, run).completed == (NAME,)
+    require_whole(server.runs["s", NAME], run)
+    named = {item["path"] for row in server.runs["s", NAME].rows for item in row.values() if isinstance(item, dict)}
+    assert named == {name for name in server.runs["s", NAME].files if name.endswith(".png")}
 
 
 @pytest.mark.parametrize("status", [401, 500])
