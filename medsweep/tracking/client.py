@@ -47,7 +47,8 @@ def log_row(
 
     images = {name: wandb.Image(str(path)) for name, path in pictures.items()}
     named = {f"{stage}/{name}": value for name, value in {**metrics, **images}.items()}
-    run.log({f"{stage}/step": step} | named, step=number)
+    # The client names files after the number of the next report, which is right only where this one is closed.
+    run.log({f"{stage}/step": step} | named, step=number, commit=True)
 
 
 def log_extras(run: Any, stage: str, tables: Mapping[str, PlainTable], pages: Mapping[str, str]) -> None:

@@ -186,11 +186,12 @@ def _pools(about: Dashboard) -> Drawn:
     drawn = [key for key in preferred if key in measured]
     sections = [
         _section("Pairs", _media(_pictures(about.runs, stages), "run"), columns=1),
-        _section("Metrics", _bars(drawn, "arm")),
-        _section("More metrics", _bars([key for key in measured if key not in drawn], "arm"), is_open=False),
+        # Arms that differ in dose alone have one pool, which is none's own.
+        _section("Metrics", _bars(drawn, "arms")),
+        _section("More metrics", _bars([key for key in measured if key not in drawn], "arms"), is_open=False),
         _section("Pools compared", [wr.RunComparer(diff_only="split")], columns=1),
     ]
-    columns = ["config:arm.value", "config:pipeline.value", "config:dose.value", "config:fold.value"]
+    columns = ["config:arms.value", "config:pipeline.value", "config:fold.value", "config:seed.value"]
     return "Pools", sections, {"filters": _jobs(stages), "pinned_columns": ["run:displayName", *columns]}
 
 

@@ -4,6 +4,7 @@ import hashlib
 import html
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +21,19 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from helpers import troubled
-from helpers.micro import write_micro
+from helpers.troubled import run_sweep, run_troubled
 from helpers.wandb_content import published, require_same
 from helpers.wandb_runs import WrittenRun, read_runs, read_table
 from helpers.wandb_server import KEY, Served
 from medsweep.cli import app
 from medsweep.files import sha256_of
 from medsweep.store.store import Store
-from medsweep.store.workspace import Workspace
 from medsweep.study.session import open_sweep
 from medsweep.study.stages import STAGES
 from medsweep.tracking.mode import unreachable
 from medsweep.tracking.tracker import run_id
 
 ROOT = Path(__file__).parents[3]
-ARMS = """\
-arms:
-  dry: {synthesise.count: 4, segment.min_iou: 0.999}
-  longer: {segment.steps: 16}
-  broken: {segment.learning_rate: 0.002}
-  pruned: {segment.learning_rate: 0.003}
-fixed:"""
 
 
 @dataclass
@@ -75,38 +67,13 @@ def callers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
 
 @pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.slow)])
 def mirrored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirrored]:
-    """A sweep that reuses another's trials and was stopped in a training; arms fail, are pruned and run dry.
-
-    What is stopped is stopped in this process, and goes on with the runner.
-    """
     folder = tmp_path_factory.mktemp("mirrored")
-    store = folder / "store"
-    one_fold = ("{folds: 2, seeds: 1}", "{folds: 2, only: [0], seeds: 1}")
-    base = (one_fold, ("[b-sg, mc-sg]", "[b-sg]"))
-    first = write_micro(folder, *base, ("sweep: micro", "sweep: first"), name="first.yaml")
-    second = write_micro(folder, *base, ("fixed:", ARMS))
+    runner = ["--runner", "ray", "--cpus", "2"] if request.param == "ray" else []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_RUN_ID", "of-another-program")
         patch.setenv("WANDB_MODE", "")
-        patch.setattr(Workspace, "checkpoint_due", lambda self: True)
-        assert _run(first, store, folder, "--wandb", "disabled")[0] == 0
-        patch.setattr(troubled, "STOPS", [KeyboardInterrupt()])
-        patch.setitem(STAGES, "segment", replace(STAGES["segment"], run=troubled.troubled_segment))
-        code, told = _run(second, store, folder, "--wandb", "offline")
-        assert (code, troubled.STOPS) == (130, []), told
-        assert "W&B: not mirrored, since the run was stopped; mirror: medsweep wandb build" in told
-        runner = ["--runner", "ray", "--cpus", "2"] if request.param == "ray" else []
-        code, told = _run(second, store, folder, "--wandb", "offline", *runner)
-        assert code == 1, told
-        yield Mirrored(folder, second, Store(store), told, read_runs(store / "wandb" / "micro"))
-
-
-def _run(sweep: Path, store: Path, folder: Path, *more: str) -> tuple[int, str]:
-    where = ["--store", str(store), "--results", str(folder / "results")]
-    words = ["run", str(sweep), *where, "--runner", "local", *more]
-    result = CliRunner().invoke(app, words)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
+        sweep, store, told = run_troubled(folder, patch, "offline", *runner)
+        yield Mirrored(folder, sweep, store, told, read_runs(store.root / "wandb" / "micro"))
 
 
 def test_every_trial_that_the_sweep_uses_is_a_run_whoever_made_it(mirrored: Mirrored) -> None:
@@ -114,7 +81,7 @@ def test_every_trial_that_the_sweep_uses_is_a_run_whoever_made_it(mirrored: Mirr
     failed = set(mirrored.runs) - set(trials) - {"report-micro"}
     assert set(trials) <= set(mirrored.runs)
     assert len(trials) == 17
-    assert {name.rsplit("-", 2)[1] for name in failed} == {"try"}
+    assert [mirrored.runs[name].summary["outcome"] for name in failed] == ["error"]
     assert f"W&B: {len(mirrored.runs)} runs mirrored in {mirrored.store.root / 'wandb' / 'micro'}" in mirrored.output
     assert "of them now; 0 failed\n" in mirrored.output
 
@@ -147,7 +114,7 @@ def test_a_training_that_was_stopped_has_each_report_once(mirrored: Mirrored) ->
 def test_a_failed_trial_says_why_and_names_neither_patient_nor_path(mirrored: Mirrored) -> None:
     (name,) = set(mirrored.runs) - set(published(mirrored.store)) - {"report-micro"}
     run = mirrored.runs[name]
-    assert name.endswith("-try-1")
+    assert name == run_id("segment", run.config["digest"])
     assert run.run.notes == "error: cannot read [hidden] of [hidden]: broken"
     assert (run.exit_code, run.summary["outcome"]) == (1, "error")
     assert [row["segment/step"] for row in run.rows] == [4, 8]
@@ -254,6 +221,12 @@ def test_views_are_written_without_account_and_request(
     assert "different but negligible" in views["Verdicts of micro"]
     assert "cannot read [hidden] of [hidden]: broken" in views["Health and cost"]
     everything = "".join(views.values())
+    asked = set(re.findall(rf'"(?:summary:)?((?:{"|".join(STAGES)})/[^"]+)"', everything))
+    runs = mirrored.runs.values()
+    assert len(asked) > 20
+    assert asked <= {key for run in runs for key in (*run.summary, *(key for row in run.rows for key in row))}
+    settings = {name for view in views.values() for name in re.findall(r'"config:([^"]+)\.value"', view)}
+    assert {"arm", "dose", "fold", "seed", "segment.steps"} <= settings <= {key for run in runs for key in run.config}
     patients = open_sweep(mirrored.sweep, mirrored.store.root, to="read").plan.patients
     assert not any(private in everything for private in (str(mirrored.folder), "/secret", *patients))
     assert callers == []
@@ -267,7 +240,7 @@ def _push(mirrored: Mirrored, *more: str) -> Result:
 def test_push_brings_the_store_to_the_server_and_a_second_push_sends_nothing(
     mirrored: Mirrored, server: Served
 ) -> None:
-    broken = next(name for name in mirrored.runs if name.endswith("-try-1"))
+    broken = next(name for name, run in mirrored.runs.items() if run.summary["outcome"] == "error")
     server.refused = lambda operation, asked: 403 if asked.get("name") == broken else 0
     told = _push(mirrored)
     count = len(mirrored.runs)
@@ -348,7 +321,7 @@ def test_online_without_a_key_ends_before_anything(mirrored: Mirrored, monkeypat
 
 def test_a_run_stays_offline_where_the_server_refuses(mirrored: Mirrored, server: Served, tmp_path: Path) -> None:
     server.refused = lambda operation, asked: 401
-    code, told = _run(mirrored.folder / "first.yaml", mirrored.store.root, tmp_path, "--wandb", "online")
+    code, told = run_sweep(mirrored.folder / "first.yaml", mirrored.store.root, tmp_path, "--wandb", "online")
     assert code == 0
     assert "HTTP Error 401: Unauthorized); it stays offline, and medsweep wandb push uploads all later" in told
     assert f"runs mirrored in {mirrored.store.root / 'wandb' / 'first'}" in told

@@ -3,34 +3,36 @@
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from helpers.micro import write_micro
+from helpers.troubled import run_troubled
 from helpers.wandb_content import published, require_same
-from helpers.wandb_server import Served
-from medsweep.cli import app
-from medsweep.store.store import Store
-from medsweep.store.workspace import Workspace
-
-SMALL = (("{folds: 2, seeds: 1}", "{folds: 2, only: [0], seeds: 1}"), ("[b-sg, mc-sg]", "[b-sg]"))
-DRY = ("fixed:", "arms:\n  dry: {synthesise.count: 4, segment.min_iou: 0.999}\nfixed:")
+from helpers.wandb_server import KEY, Served
+from medsweep.study.session import open_sweep
 
 
-@pytest.mark.parametrize("runner", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("runner", "pools"),
+    [("local", False), *(pytest.param(runner, True, marks=pytest.mark.slow) for runner in ("local", "ray"))],
+)
 def test_the_server_says_what_the_store_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Served, runner: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Served, runner: str, pools: bool
 ) -> None:
     monkeypatch.delenv("WANDB_SERVICE", raising=False)
-    monkeypatch.setattr(Workspace, "checkpoint_due", lambda self: True)
-    first = write_micro(tmp_path, *SMALL, ("sweep: micro", "sweep: first"), name="first.yaml")
-    second = write_micro(tmp_path, *SMALL, DRY)
-    for sweep, mode, expected in ((first, "disabled", 0), (second, "online", 1)):
-        where = ["--store", str(tmp_path / "store"), "--results", str(tmp_path / "results")]
-        told = CliRunner().invoke(app, ["run", str(sweep), *where, "--runner", runner, "--wandb", mode])
-        assert told.exit_code == expected, told.output
-    store = Store(tmp_path / "store")
-    assert {name for _, name in server.runs} == {*published(store), "report-micro"}
-    assert "; http" in told.output
-    assert " failed" not in told.output.split("there before, 0 failed")[-1]
+    more = ["--runner", "ray", "--cpus", "2"] if runner == "ray" else []
+    sweep, store, told = run_troubled(tmp_path, monkeypatch, "online", *more, pools=pools)
+    (failed,) = {name for _, name in server.runs} - {*published(store), "report-micro"}
+    assert {name for _, name in server.runs} == {*published(store), failed, "report-micro"}
+    assert "; http" in told
+    assert " 0 failed" in told.split("completed, ")[-1], told
     require_same(server, "micro", store)
-    assert not any(str(tmp_path).encode() in body for body in server.bodies)
+    broken = server.runs["micro", failed]
+    assert (broken.exit_code, broken.summary["outcome"]) == (1, "error")
+    assert broken.fields["notes"] == "error: cannot read [hidden] of [hidden]: broken"
+    assert [row["segment/step"] for row in broken.rows] == [4, 8]
+    (longer,) = [run for run in server.runs.values() if run.config.get("segment.steps") == 16 and run.rows[1:]]
+    assert [row["segment/step"] for row in longer.rows if "segment/loss" in row] == [4, 8, 12, 16, 16]
+    outcomes = [run.summary["outcome"] for run in server.runs.values()]
+    assert {"complete", "pruned", "error"} | ({"pool-dry"} if pools else set()) == set(outcomes)
+    patients = open_sweep(sweep, store.root, to="read").plan.patients
+    for private in (str(tmp_path), KEY, "/secret", *patients):
+        assert not any(private.encode() in body for body in server.bodies), private

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,16 @@ def test_the_control_is_the_baseline_and_reasons_are_told(about: Dashboard) -> N
     texts = [panel["value"] for panel in panels(specs["Health and cost"], "Outcomes")]
     assert "| segment | error | 1 |" in texts[0]
     assert "| segment r2 | error: a \\| b broken |" in texts[1]
+
+
+def test_what_a_reviewer_asks_for_is_told_to_be_in_a_view_that_there_is(about: Dashboard) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "wandb.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (yes|no) \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) == 11
+    for asked, answer, where in rows:
+        assert answer == "yes", asked
+        named = re.match(r"\*(.+?)\*", where)
+        assert "no view of ours" in where if named is None else named[1].replace("SWEEP", "s") in specs_of(about), asked
 
 
 def test_views_are_made_once_and_then_updated(about: Dashboard, server: Served, tmp_path: Path) -> None:
