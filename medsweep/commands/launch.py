@@ -40,6 +40,9 @@ def launch(
         typer.echo(f"submit: {shlex.join(in_folder(rendered.command, rendered, folder))}")
     if rendered.then and code == 0:
         typer.echo(f"then:   {shlex.join(in_folder(rendered.then, rendered, folder))}")
+    if rendered.last and code == 0:
+        down = shlex.join(in_folder(rendered.last, rendered, folder))
+        typer.echo(f"at the end: {down}  gives the machines back, which cost until then")
     return code
 
 

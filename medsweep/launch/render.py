@@ -62,6 +62,8 @@ class Rendered:
     """Program that must be there to submit."""
     then: tuple[str, ...] = ()
     """Command to type once the first has ended well."""
+    last: tuple[str, ...] = ()
+    """Command that gives the machines back."""
 
 
 def read_launched(path: Path, schema: Schema) -> LaunchedSweep:
@@ -225,7 +227,7 @@ def _up(sweep: LaunchedSweep, options: Up) -> Rendered:
     )
     driver = shlex.join(_far_driver(sweep.path.as_posix(), options.store, sweep.name, NODES_MINUTES))
     then = ("ray", "exec", "--tmux", name, f"{exports}cd ~/medsweep && {driver}")
-    return Rendered({name: text}, ("ray", "up", "--yes", name), "ray", then)
+    return Rendered({name: text}, ("ray", "up", "--yes", name), "ray", then, ("ray", "down", "--yes", name))
 
 
 def _node_types(sweep: LaunchedSweep, options: Up) -> dict[str, Any]:

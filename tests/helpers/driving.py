@@ -43,11 +43,12 @@ def ended(process: subprocess.Popen[str]) -> dict[str, object]:
     return dict(json.loads(told.splitlines()[-1]))
 
 
-def said_by(script: str, folder: Path) -> Any:
+def said_by(script: str, folder: Path, *words: str) -> Any:
     """The JSON that a script of this folder prints last, which makes a cluster of its own and works in ``folder``."""
+    bucket = {name: value for name, value in os.environ.items() if name.startswith(("AWS", "MEDSWEEP"))}
     ran = subprocess.run(
-        [sys.executable, str(HERE / script), str(folder)],
-        env={**ENVIRONMENT, "RAY_AUTH_MODE": "disabled"},
+        [sys.executable, str(HERE / script), str(folder), *words],
+        env={**ENVIRONMENT, **bucket, "RAY_AUTH_MODE": "disabled"},
         capture_output=True,
         text=True,
         check=False,

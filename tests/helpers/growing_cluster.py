@@ -1,16 +1,19 @@
-"""A cluster on this host that an autoscaler of Ray's own makes larger; called as ``growing_cluster.py FOLDER``.
+"""A cluster on this host that an autoscaler of Ray's own makes larger; called as ``growing_cluster.py FOLDER [URL]``.
 
 It prints one JSON document about three runs: one that needs nodes of two kinds, one that no kind can hold, and one
-whose kind cannot be started.
+whose kind cannot be started. With the URL of a bucket it is about one run, in which every node works in a folder of its
+own, and one of them is killed.
 """
 
 import json
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from medsweep.execution.driver import run_plan
 from medsweep.execution.growth import living_nodes
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.processes import descendants, end
+from medsweep.store.location import location
 
 KINDS = {
     "small": {"resources": {"CPU": 1}, "max_workers": 1},
@@ -28,6 +32,8 @@ KINDS = {
     # The provider that is made up fails to start a node that states its memory.
     "broken": {"resources": {"CPU": 4, "memory": 2**30}, "max_workers": 1},
 }
+NODE = "RAY_OVERRIDE_NODE_ID_FOR_TESTING"
+"""Environment variable that every such node has, and the driver has not."""
 
 
 def config_of(kinds: dict[str, dict[str, Any]], address: str) -> dict[str, Any]:
@@ -75,7 +81,7 @@ def growing_cluster(folder: Path, kinds: dict[str, dict[str, Any]]) -> Iterator[
     args = {"num_cpus": 0, "gcs_server_port": port, "autoscaling_config": str(path)}
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={**args, "env_vars": {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}},
+        head_node_args={**args, "env_vars": {NODE: FAKE_HEAD_NODE_ID}},
     )
     try:
         yield cluster.address
@@ -96,6 +102,34 @@ def told(runner: RayRunner, folder: Path, **held: float) -> dict[str, Any]:
     return {"ok": summary.ok, "notes": notebook.notes, "nodes": [node.get("CPU", 0) for node in living_nodes()]}
 
 
+def kill_a_busy_node(folder: Path, killed: list[str]) -> None:
+    """SIGKILL to the raylet of a node that has made a checkpoint, once two nodes are at work."""
+    busy: set[str] = set()
+    while len(busy) < 2:
+        time.sleep(0.1)
+        busy = {path.relative_to(folder).parts[0] for path in folder.glob("*/*/grow/*.part/checkpoints/*")}
+    node = sorted(busy)[0]
+    for status in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            words = (status.parent / "cmdline").read_bytes().split(b"\0")
+            if f"{NODE}={node}".encode() in status.read_bytes().split(b"\0") and words[0].endswith(b"/raylet"):
+                os.kill(int(status.parent.name), signal.SIGKILL)
+                killed.append(node)
+
+
+def in_a_bucket(folder: Path, url: str) -> None:
+    """A sweep on nodes that come, without a disk that they share; one is killed."""
+    nodes, notebook, killed = folder / "nodes", Notebook(), list[str]()
+    os.environ["MEDSWEEP_WORK"] = f"{nodes}/${{{NODE}}}"
+    plan = long_plan(folder / "log", pause=1.0)
+    with growing_cluster(folder, {"small": {"resources": {"CPU": 1}, "max_workers": 2}}) as address:
+        killer = threading.Thread(target=kill_a_busy_node, args=(nodes, killed), daemon=True)
+        with RayRunner(address, wait_minutes=5.0) as runner:
+            killer.start()
+            summary = run_plan(plan, context_of(location(url)), runner, notebook)
+    sys.stdout.write(json.dumps({"ok": summary.ok, "killed": killed, "notes": notebook.notes}))
+
+
 def main(folder: Path) -> None:
     """See above."""
     with growing_cluster(folder, KINDS) as address, RayRunner(address, wait_minutes=2.0) as runner:
@@ -108,7 +142,9 @@ def main(folder: Path) -> None:
     sys.stdout.write(json.dumps(said))
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and len(sys.argv) > 2:
+    in_a_bucket(Path(sys.argv[1]), sys.argv[2])
+elif __name__ == "__main__":
     for name in ("both", "none", "broken"):
         (Path(sys.argv[1]) / name).mkdir()
     main(Path(sys.argv[1]))

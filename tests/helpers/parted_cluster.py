@@ -41,7 +41,8 @@ def main(folder: Path) -> None:
         started = descendants()
         cluster.shutdown()
         end(started, patience_seconds=2.0)
-    sys.stdout.write(json.dumps({"said": said, "ends": [outcome for _, outcome in notebook.ends]}))
+    ends = [outcome for _, outcome in notebook.ends]
+    sys.stdout.write(json.dumps({"said": said, "ends": ends, "notes": notebook.notes}))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 
 from helpers import toy
 from helpers.buckets import new_bucket
-from helpers.driving import DRIVER, ended
+from helpers.driving import DRIVER, ended, said_by
 from helpers.driving import ENVIRONMENT as DRIVEN
 from helpers.runner_contract import Notebook, plan_of, results_of
 from helpers.toy_run import context_of, long_plan
@@ -321,7 +321,7 @@ def test_a_store_that_is_not_there_is_not_made_by_looking(s3: dict[str, str], ur
 
 
 @pytest.mark.slow
-def test_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
+def test_three_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
     tmp_path: Path, url: BucketUrl, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ray.cluster_utils import Cluster
@@ -333,7 +333,7 @@ def test_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     calm, plan = (long_plan(tmp_path / log, pause=pause) for log, pause in (("calm", 0.0), ("log", 1.0)))
     assert run_plan(calm, context_of(tmp_path / "store"), LocalRunner(), Notebook()).ok
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     session = cluster.head_node.get_session_dir_path()
     nodes = [
         cluster.add_node(num_cpus=1, env_vars={"MEDSWEEP_WORK": str(tmp_path / f"node-{number}")})
@@ -356,8 +356,23 @@ def test_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
     killer.join(300)
     assert not killer.is_alive(), "the node was never killed"
     assert results_of(plan, store_at(url)) == results_of(calm, Store(tmp_path / "store"))
-    assert (tmp_path / "node-1").is_dir()
+    assert all(list((tmp_path / name).glob("s3-*")) for name in ("here", "node-0", "node-1")), (
+        "each has a folder of its own"
+    )
     written = [path.read_bytes() for path in Path(session).rglob("*") if path.is_file() and not path.is_socket()]
     assert not [content for content in written if s3["AWS_SECRET_ACCESS_KEY"].encode() in content]
+    assert len(set(steps(tmp_path))) == 4 * 8
+    assert len(steps(tmp_path)) - 4 * 8 <= 3, "a checkpoint goes up at most every tenth of the time that it takes"
+
+
+@pytest.mark.slow
+def test_a_cluster_that_grows_shares_a_bucket_and_loses_a_node(tmp_path: Path, url: BucketUrl) -> None:
+    calm, plan = (long_plan(tmp_path / log, pause=pause) for log, pause in (("calm", 0.0), ("log", 1.0)))
+    assert run_plan(calm, context_of(tmp_path / "store"), LocalRunner(), Notebook()).ok
+    said = said_by("growing_cluster.py", tmp_path, str(url))
+    assert said["ok"], said
+    assert len(said["killed"]) == 1
+    assert "no node can hold 1 CPU yet" in said["notes"][0]
+    assert results_of(plan, store_at(url)) == results_of(calm, Store(tmp_path / "store"))
     assert len(set(steps(tmp_path))) == 4 * 8
     assert len(steps(tmp_path)) - 4 * 8 <= 3, "a checkpoint goes up at most every tenth of the time that it takes"

@@ -53,7 +53,7 @@ def test_one_node_with_another_disk_ends_the_run_with_one_line(tmp_path: Path) -
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("mount namespaces are not allowed here")
     said = said_by("parted_cluster.py", tmp_path)
-    assert f"does not see the store {tmp_path / 'store'} of this run, but another folder there" in said["said"]
+    assert f"does not see the store {tmp_path / 'store'} of this run, but another folder there" in said["said"], said
     assert said["said"].count("does not see") == 1
     assert set(said["ends"]) <= {"complete"}, "no trial is said to have failed"
     assert not list((tmp_path / "store").rglob("lease.json"))

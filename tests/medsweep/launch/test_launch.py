@@ -195,6 +195,14 @@ def test_the_command_writes_and_says_how_to_submit(tmp_path: Path) -> None:
     assert "\nexport A=1\n" in text
 
 
+def test_machines_of_a_cloud_are_given_back_by_the_last_command(tmp_path: Path) -> None:
+    words = [str(QUICKSTART), "--target", "up", "--out", str(tmp_path), "--store", "s3://bucket/sweeps"]
+    told = CliRunner().invoke(app, ["launch", *words], catch_exceptions=False)
+    assert told.exit_code == 0, told.output
+    last = f"at the end: ray down --yes {tmp_path}/ray-up-aws.yaml  gives the machines back"
+    assert told.output.splitlines()[-1].startswith(last), told.output
+
+
 def test_submit_hands_the_file_to_the_program_and_passes_its_code_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,3 +135,29 @@ def test_slurm_wants_a_token_of_ones_own(tmp_path: Path, cluster: dict[str, str]
     assert ended.returncode == 2
     assert said in ended.stderr
     assert not (tmp_path / "record" / "ray").exists()
+
+
+@pytest.mark.parametrize("owner", ["other", "link", "file"])
+def test_a_scratch_folder_that_is_not_ones_own_is_refused_by_name(
+    tmp_path: Path, cluster: dict[str, str], owner: str
+) -> None:
+    scratch = tmp_path / "s" / f"r{cluster['SLURM_JOB_ID']}"
+    scratch.parent.mkdir()
+    if owner == "link":
+        scratch.symlink_to(tmp_path)
+    elif owner == "file":
+        scratch.touch()
+    else:
+        scratch.mkdir()
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a folder away")
+        os.chown(scratch, 65534, 65534)
+    script = script_of(tmp_path)
+    text = script.read_text()
+    assert "scratch=/tmp/r" in text.replace('"', "")
+    script.write_text(text.replace("scratch=/tmp", f"scratch={scratch.parent}"))
+    ended = subprocess.run(["bash", script], env=cluster, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2, ended.stderr
+    assert f"no scratch folder {scratch} (it belongs to " in ended.stderr
+    assert "choose another place with --scratch" in ended.stderr
+    assert not (tmp_path / "record" / "ray").exists()
