@@ -1,18 +1,18 @@
 """What the sweep, the planner and the synthesis have to know of a family of generators, as one record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
-from medsweep.config import Config
+from medsweep.config import LATER, NOT_IDENTITY, Config
 from medsweep.data.fitted_on import require_within
-from medsweep.data.folds import Fold, split
+from medsweep.data.folds import Fold, split, unused_patients, with_all_patients
 from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import UserError
@@ -47,6 +47,29 @@ class TrainedGenerator(Protocol):
         """Pairs for random numbers, and for masks where it paints images for masks."""
 
 
+LEFT_OUT: Final = "left-out"
+"""What ``init_from`` says for a generator that is first fitted on the training patients that the study leaves out."""
+
+InitFrom = str | dict[str, str] | None
+"""What ``init_from`` takes: one generator to begin from, or one by variant."""
+
+
+class Start(Config):
+    """A published generator that a training begins from. Its digest alone decides what is computed."""
+
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    path: Annotated[str, NOT_IDENTITY]
+    """The folder of what it left."""
+    files: Annotated[Mapping[str, str], NOT_IDENTITY]
+    """sha256 of the files there, by name."""
+    fitted_on: Annotated[tuple[str, ...], NOT_IDENTITY]
+    """Cases that it, and those that it began from, learned from."""
+    slices: Annotated[str | None, NOT_IDENTITY]
+    """The folder of the prepared slices that it learned from, where that is at hand."""
+    strangers: Annotated[bool, NOT_IDENTITY]
+    """Whether its patients are known to be others than those here, even where their names are the same."""
+
+
 class GeneratorConfig(FittedConfig):
     """Base of the configs of our own families, which learn from slices whose side is a power of two."""
 
@@ -57,6 +80,10 @@ class GeneratorConfig(FittedConfig):
     """Length of the training in thousands of slices shown."""
     batch_size: int
     """Slices in a step."""
+    left_out: Annotated[bool, LATER] = False
+    """Whether it is fitted on the training patients that the study leaves out, so that another may begin from it."""
+    start: Annotated[Start | None, LATER] = None
+    """The published generator that it begins from."""
 
     @property
     def label(self) -> str:
@@ -65,6 +92,11 @@ class GeneratorConfig(FittedConfig):
     @property
     def side_px(self) -> int:
         return self.resolution
+
+    @property
+    def borrows(self) -> Fold | None:
+        """All training patients, where it is fitted on those whom the study leaves out."""
+        return with_all_patients(self.fold) if self.left_out else None
 
     @property
     def total_steps(self) -> int:
@@ -96,6 +128,11 @@ class StepwiseGenerator(TrainedGenerator, Protocol):
         """The same generator, drawing as it is asked to."""
 
 
+Misfits = Callable[[Path, Any, int, int], list[str]]
+"""From the folder of a published generator, a config, modalities and classes to what keeps a training of that config
+from beginning with it, a short text each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GeneratorFamily:
     """One family of generators. Its name is that of its stage, and of the section of a sweep that holds its settings.
@@ -115,19 +152,22 @@ class GeneratorFamily:
     """Whether a trial's generator makes images, so that its ``real.png`` shows pairs."""
     load: Callable[[Path, str], TrainedGenerator]
     """The generator published in a folder, on a device."""
+    misfits: Misfits | None = None
+    """None where no training can begin from another."""
     stepwise: bool = False
     """Whether it loads a ``StepwiseGenerator``, for which ``synthesise.steps`` and ``guidance`` take the place of
     ``truncation``."""
 
 
-def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The training patients of a fold and the rows of their foreground slices.
+def training_rows(slices: SliceSet, fold: Fold, *, left_out: bool = False) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The training patients of a fold, or those that it leaves out, and the rows of their foreground slices.
 
     Raises:
         UserError: no slice of them shows a class, or the slices were scaled by constants of other patients.
     """
     groups = split(slices.patients, fold)
-    rows = slices.rows(groups.train, foreground_only=True)
+    patients = unused_patients(f"init_from: {LEFT_OUT}", slices.patients, fold) if left_out else groups.train
+    rows = slices.rows(patients, foreground_only=True)
     tested = set(slices.index["patient"].to_numpy()[rows]) & set(groups.test)
     if tested:
         raise RuntimeError(f"slices of test patients among the training rows: {sorted(tested)[:5]}")
@@ -135,7 +175,7 @@ def training_rows(slices: SliceSet, fold: Fold) -> tuple[tuple[str, ...], NDArra
     if len(rows) == 0:
         whole = " and is labelled whole, without ignored pixels" if slices.ignores else ""
         raise UserError(
-            f"no slice of the {len(groups.train)} training patients of fold {fold.index} shows a class{whole}, so "
+            f"no slice of the {len(patients)} training patients of fold {fold.index} shows a class{whole}, so "
             "there is nothing to learn a mask from; take more patients"
         )
-    return groups.train, rows
+    return patients, rows

@@ -14,12 +14,15 @@ from medsweep.mechanism import Mechanism
 from medsweep.study.laws import law_origins, law_sources, untreated
 from medsweep.study.pool_folders import PoolFolders
 from medsweep.study.stages import Settings
+from medsweep.study.starts import Starts, asked_start, first_of
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder, Plan, PlannedTrial
 from medsweep.texture import TextureArms
 from medsweep.trainers import treatments
 from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.diagnosis.config import DiagnoseConfig
+from medsweep.trainers.generation.start import START
+from medsweep.trainers.generators import LEFT_OUT, GeneratorFamily
 from medsweep.trainers.scoring.score import ScoreConfig
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.synthesis import from_files
@@ -57,6 +60,7 @@ class Chains:
     ) -> None:
         """Chains of ``arms``, with pools large enough for the settings in ``bounds`` too."""
         self._source, self._folders = source, folders
+        self._starts = None if folders is None else Starts(folders)
         self._law_origins = law_origins(mechanism, texture)
         self._law_sources = law_sources(arms, self._law_origins)
         explained = None if mechanism is None else mechanism.explain
@@ -123,13 +127,7 @@ class Chains:
             return self._imported(cell)
         inputs = {"prepare": cell.prepared}
         for role, (family, variant) in PIPELINES[settings.gan.pipeline].generators.items():
-            generator = family.resolve(
-                settings.of_family(family), variant, cell.fold, cell.seed, settings.data.resolution
-            )
-            reads = {"prepare": cell.prepared}
-            if family.needs_reference(generator):
-                reads["reference"] = self._reference(cell)
-            inputs[role] = cell.builder.add(family.stage.name, generator, reads)
+            inputs[role] = self._generator(cell, family, variant)
         config = synthesis.SynthesiseConfig(
             **synthesis.sampling_fields(settings.synthesise, settings.gan.pipeline),
             count=self.pool_size(settings),
@@ -140,6 +138,21 @@ class Chains:
             resolution=settings.data.resolution,
         )
         return cell.builder.add("synthesise", config, inputs)
+
+    def _generator(self, cell: _Cell, family: GeneratorFamily, variant: str) -> str:
+        own, dotted = cell.settings.of_family(family), f"{family.stage.name}.init_from"
+        generators = PIPELINES[cell.settings.gan.pipeline].generators.values()
+        asked = asked_start(own, variant, [name for of, name in generators if of is family], dotted)
+        config = family.resolve(own, variant, cell.fold, cell.seed, cell.settings.data.resolution)
+        reads = {"prepare": cell.prepared}
+        if asked == LEFT_OUT:
+            reads[START] = cell.builder.add(family.stage.name, first_of(config, dotted), {"prepare": cell.prepared})
+        elif asked is not None:
+            assert self._starts is not None, "a plan whose generators begin from others is given its folders"
+            config = self._starts.begun(asked, family, config, cell.settings.data)
+        if family.needs_reference(config):
+            reads["reference"] = self._reference(cell)
+        return cell.builder.add(family.stage.name, config, reads)
 
     def _imported(self, cell: _Cell) -> str:
         """The pool of a folder. It has no seed of its own, so seeds share it unless its name differs between them."""
@@ -206,7 +219,8 @@ class Chains:
         """Whose view the pool is compared with: a segmenter that has seen none of its pictures, where there is one."""
         asked = cell.settings.assess.judge
         left_out = self._leaves_patients_out(cell.fold) if asked is None else asked != "control"
-        if not left_out or any(treatment.takes_left_out for treatment in cell.settings.treat.treatments):
+        lent = any(treatment.takes_left_out for treatment in cell.settings.treat.treatments)
+        if not left_out or lent or begins_from_another(cell.settings):
             return [self._reference(cell)]
         config = segment_config.judge_of(_segment(self._control, cell.fold, cell.seed, real_only=True))
         judge = cell.builder.add("judge", config, {"prepare": cell.prepared})
@@ -301,6 +315,13 @@ def is_assessed(settings: Settings) -> bool:
     """
     made_here = settings.synthesise.folder is None and not settings.treat.replaces_pool
     return settings.assess.enabled or (made_here and PIPELINES[settings.gan.pipeline].stepwise)
+
+
+def begins_from_another(settings: Settings) -> bool:
+    """Whether a generator of the arm begins from another one, which may have seen patients that are left out."""
+    families = (family for family, _ in PIPELINES[settings.gan.pipeline].generators.values())
+    made_here = settings.synthesise.folder is None and not settings.treat.replaces_pool
+    return made_here and any(getattr(settings.of_family(family), "init_from", None) for family in families)
 
 
 def fold_of(settings: Settings, replicate: Replicate) -> Fold:

@@ -20,6 +20,7 @@ from medsweep.study.pool_folders import PoolFolders, place_of
 from medsweep.study.recorded_source import current_source, recorded_source
 from medsweep.study.refusals import refuse_data_factors, refuse_what_cannot_be_told
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
+from medsweep.study.starts import StartError
 from medsweep.study.unread import unread
 from medsweep.sweep.arms import Arm, Replicate, arms, replicates
 from medsweep.sweep.leakage import require_no_leak
@@ -71,7 +72,9 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
     cells = replicates(sweep, source.patients)
     refuse_unmeasured_laws(sweep, compared, cells)
     _require_room(sweep, compared, cells, source.patients)
-    folders = PoolFolders(sweep, source, store, reading, rehash)
+    folders = PoolFolders(
+        sweep, source, store, reading, rehash, plan_of=lambda other: plan_sweep(other, store, reading=reading).plan
+    )
     plan = plan_arms(sweep, source, cells, compared, folders=folders)
     for dotted in unread_factors(plan, compared, sweep.file.factors):
         text = f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter"
@@ -113,6 +116,8 @@ def plan_arms(
             raise _refused(error, arm, sweep) from None
         except PoolFolderError as error:
             raise sweep.error(place_of(sweep, arm), f"arm {arm.name!r}: {error}") from None
+        except StartError as error:
+            raise sweep.error(place_of(sweep, arm, error.dotted), f"arm {arm.name!r}: {error}") from None
 
     plan = build(
         sweep.name, arms=compared, replicates=cells, stages=STAGES, expand=expand, extras=lambda _: chains.extras
@@ -152,7 +157,8 @@ def _require_spare_patients(sweep: StudySweep, plan: Plan, patients: Sequence[st
         if lent is not None and used == len(patients_of(split(patients, lent).train)):
             raise sweep.error(
                 ("data",),
-                "held-out masks, fresh-real, warp-real and assess.judge left-out take training patients that the study "
+                "held-out masks, fresh-real, warp-real, assess.judge left-out and init_from left-out take training "
+                "patients that the study "
                 f"leaves out, and fold {own.index} has none beside the {used} in use; set data.patients below {used}",
             )
         if lent is not None and (left := len(patients_of(split(patients, lent).train)) - used) < spare:

@@ -1,7 +1,7 @@
 """Folders of pairs that a sweep names: looked through when it is planned, and what was found kept in the store."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from medsweep.study.kept import keep, kept_path, read_kept
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.sweep.arms import Arm
 from medsweep.sweep.plan import Plan
+from medsweep.trainers.generators import Start
 from medsweep.trainers.synthesis.from_files import ImportConfig
 from medsweep.trainers.synthesis.pair_files import PoolFolderError
 from medsweep.trainers.synthesis.pool_folder import UNKNOWN, PoolFolder, RequiredPairs
@@ -51,6 +52,10 @@ class PoolFolders:
     """Whether what the store recorded will do where a folder is not there."""
     rehash: bool = False
     """Whether folders are looked through anew, whatever is remembered of them."""
+    plan_of: Callable[[Path], Plan[Settings]] | None = None
+    """From another sweep file to its plan in the same store."""
+    starts: dict[tuple[str, ...], Start] = field(default_factory=dict)
+    """Generators that others begin from, as ``Starts`` found them."""
     _found: dict[str, FoundPool] = field(default_factory=dict)
     _listings: dict[str, Listing] = field(default_factory=dict)
 
@@ -96,7 +101,7 @@ class PoolFolders:
                 and before.stamps == _stamps(Path(stamp[0]) for stamp in before.stamps)
             ):
                 return before
-        folder = PoolFolder.open(path, self._target(data))
+        folder = PoolFolder.open(path, self.required(data))
         fitted_on = folder.fitted_on(self.source.patients)
         folder.check()
         stamps = _stamps(folder.files)
@@ -104,7 +109,8 @@ class PoolFolders:
         keep(pool, record, self.store)
         return pool
 
-    def _target(self, data: DataConfig) -> RequiredPairs:
+    def required(self, data: DataConfig) -> RequiredPairs:
+        """What pairs, and generators of them, must fit: the slices that ``data`` will be prepared to."""
         key = canonical(data)
         if key not in self._listings:
             self._listings[key] = _listing(data)
@@ -130,10 +136,10 @@ def _is_unknown(config: StageConfig) -> bool:
     return isinstance(config, ImportConfig) and config.fitted_on is None
 
 
-def place_of(sweep: StudySweep, arm: Arm[Settings]) -> Key:
-    """Where a sweep file names the folder of an arm."""
-    field, own = "synthesise.folder", ("arms", arm.name)
-    return sweep.place((*own, field), ("factors", field), ("fixed", *field.split(".")), own)
+def place_of(sweep: StudySweep, arm: Arm[Settings], dotted: str = "synthesise.folder") -> Key:
+    """Where a sweep file sets a field of an arm, by default its folder."""
+    own = ("arms", arm.name)
+    return sweep.place((*own, dotted), ("factors", dotted), ("fixed", *dotted.split(".")), own)
 
 
 def _require_trained_within(pool: FoundPool, fold: Fold, patients: tuple[str, ...]) -> None:

@@ -83,7 +83,7 @@ class AssessSection(assess_config.AssessSettings):
     """Whose view masks are compared with: ``control``, its segmenter; ``left-out``, the same fitted on the training
     patients that the study leaves out, whom no generator has seen; ``both``: each of them. None takes ``left-out``
     where ``data.patients`` leaves any. Filters by IoU take ``control``, and so do pools of left-out patients' own
-    slices (``fresh-real``, ``warp-real``)."""
+    slices (``fresh-real``, ``warp-real``) and of generators that began from another (``init_from``)."""
 
 
 class OurSections(Config):

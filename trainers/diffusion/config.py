@@ -6,7 +6,7 @@ from pydantic import Field
 
 from medsweep.config import LATER, Config
 from medsweep.data.folds import Fold
-from medsweep.trainers.generators import GeneratorConfig, MaskForm
+from medsweep.trainers.generators import GeneratorConfig, InitFrom, MaskForm
 
 DiffusionVariant = Literal["b-dm", "c-dm"]
 """B-DM draws image and mask together, C-DM an image for a given mask."""
@@ -42,6 +42,10 @@ class DiffusionSettings(Config):
     """C-DM: share of the slices that are shown without their mask, which ``synthesise.guidance`` rests on."""
     ema_kimg: float = Field(default=500.0, gt=0)
     """Half-life of the averaged network in thousands of slices; at most a twentieth of those seen so far."""
+    init_from: Annotated[InitFrom, LATER] = None
+    """A published generator that the training begins from: its digest in this store, the path of its folder in another
+    one, or ``SWEEP.yaml:ARM``. ``left-out`` first fits one on the training patients that the study leaves out. Several
+    generators get one each by variant, as ``{m-sg: DIGEST, c-sg: DIGEST}``. It must have seen nobody held out."""
     flip: Annotated[bool, LATER] = False
     """Learn from every slice mirrored left to right too, where the dataset declares ``mirrored: left-right``."""
     report_every_steps: int = Field(default=100, ge=1)
@@ -78,7 +82,7 @@ def resolve(
         "blocks": 1 if small else 2,
         "mask_clip_px": max(2.0, resolution / 16),
     }
-    fields = dict(settings)
+    fields = dict(settings) | {"init_from": None}
     fields |= {name: value for name, value in by_resolution.items() if fields[name] is None}
     if variant == "b-dm":
         fields["unmasked_share"] = DiffusionSettings.model_fields["unmasked_share"].default

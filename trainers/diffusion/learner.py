@@ -41,7 +41,8 @@ WATCHED: Final = 32
 class DiffusionLearner:
     """Denoising score matching with the weights of EDM, Adam and an averaged network.
 
-    ``micro_batches`` is at most the batch; but for rounding nothing depends on it.
+    ``micro_batches`` is at most the batch; but for rounding nothing depends on it. The network begins with the weights
+    of ``start``, where one is given.
     """
 
     def __init__(
@@ -52,12 +53,15 @@ class DiffusionLearner:
         *,
         channels_last: bool = False,
         micro_batches: int = 1,
+        start: DiffusionSampler | None = None,
     ):
         self.config, self._data, self._device = config, data, torch.device(device)
         modalities, classes = data.images.shape[1], data.channels.shape[1]
         architecture = DenoiserArchitecture.of(config, modalities, classes)
         purpose = ("diffusion", config.variant, config.fold.index, config.seed)
         network = build(architecture, derive_seed(*purpose, "network"))
+        if start is not None:
+            network.load_state_dict(start.network.state_dict())
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.network: Denoiser = network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.mean = copy.deepcopy(self.network).requires_grad_(False)

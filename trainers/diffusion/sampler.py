@@ -13,10 +13,11 @@ from torch import Tensor
 
 from medsweep.config import Config
 from medsweep.trainers.diffusion import edm
-from medsweep.trainers.diffusion.config import MASK_FORM, DiffusionVariant
+from medsweep.trainers.diffusion.config import MASK_FORM, DiffusionConfig, DiffusionVariant
 from medsweep.trainers.diffusion.network import Denoiser, DenoiserArchitecture
 from medsweep.trainers.generation.intensity import IntensityRange
 from medsweep.trainers.generation.masks import decode, encode
+from medsweep.trainers.generation.start import differences
 from medsweep.trainers.generators import GeneratedPairs, Sampling
 from medsweep.trainers.precision import exact
 
@@ -137,3 +138,18 @@ def load_denoiser(folder: Path, device: str = "cpu") -> DiffusionSampler:
     network = Denoiser(card.architecture)
     network.load_state_dict(load_file(folder / WEIGHTS))
     return DiffusionSampler(card, network.to(device).eval().requires_grad_(False))
+
+
+def misfits(folder: Path, config: DiffusionConfig, modalities: int, classes: int) -> list[str]:
+    """What keeps a training from beginning with the network published under ``folder``, a short text each."""
+    card = DenoiserCard.model_validate_json((folder / CARD).read_text())
+    wanted = DenoiserCard(
+        variant=config.variant,
+        architecture=DenoiserArchitecture.of(config, modalities, classes),
+        modalities=modalities,
+        classes=classes,
+        mask_clip_px=config.mask_clip_px,
+        intensity=card.intensity,
+        scale=card.scale,
+    )
+    return differences(card, wanted)

@@ -30,6 +30,8 @@ class TrainingSlicesConfig(Protocol):
     def mask_clip_px(self) -> float: ...
     @property
     def flip(self) -> bool: ...
+    @property
+    def left_out(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class TrainingSet:
                 f"the generator is configured for {config.resolution} px, the prepared slices have "
                 f"{slices.resolution} px; set both from data.resolution"
             )
-        patients, rows = training_rows(slices, config.fold)
+        patients, rows = training_rows(slices, config.fold, left_out=config.left_out)
         watched = split(slices.patients, config.fold).validation
         others = slices.rows(watched, foreground_only=True)
         images = slices.image_rows(rows)

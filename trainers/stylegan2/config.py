@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from medsweep.config import LATER, NOT_IDENTITY, Config
-from medsweep.trainers.generators import GeneratorConfig, MaskForm
+from medsweep.trainers.generators import GeneratorConfig, InitFrom, MaskForm
 
 Variant = Literal["b-sg", "m-sg", "c-sg", "c-spade"]
 """B-SG emits image and mask together, M-SG masks alone, C-SG an image for a given mask, and C-SPADE the same with the
@@ -103,6 +103,10 @@ class GanSettings(Config):
     """C-SG, C-SPADE: weight of real images beside wrong masks as a third, generated-like term of D's loss."""
     segmenter_weight: Weight = 0.0
     """C-SG, C-SPADE: weight of a frozen segmenter's cross-entropy between the image made and its mask, in G's loss."""
+    init_from: Annotated[InitFrom, LATER] = None
+    """A published generator that the training begins from: its digest in this store, the path of its folder in another
+    one, or ``SWEEP.yaml:ARM``. ``left-out`` first fits one on the training patients that the study leaves out. Several
+    generators get one each by variant, as ``{m-sg: DIGEST, c-sg: DIGEST}``. It must have seen nobody held out."""
     flip: Annotated[bool, LATER] = False
     """Learn from every slice mirrored left to right too, where the dataset declares ``mirrored: left-right``."""
     report_every_steps: int = Field(default=100, ge=1)

@@ -122,5 +122,5 @@ def probe(config: GanConfig) -> GanConfig:
     steps = 2 + (WARM_UPS if config.cuda_graphs else 0)
     fields |= {"seed": 0, "kimg": steps * config.batch_size / 1000, "report_every_steps": 1, "learning_rate": 0.0025}
     fields |= {"r1_every_steps": 1, "path_length_every_steps": 1, "r1_gamma_mask_ratio": 1.0, "mask_clip_px": 1.0}
-    fields |= {"ema_kimg": 1.0, "ema_ramp_up": 0.0}
+    fields |= {"ema_kimg": 1.0, "ema_ramp_up": 0.0, "start": None}
     return GanConfig(**fields)

@@ -31,7 +31,8 @@ class GanLearner:
 
     ``device_settings`` says how the main phases compute; None is float32 in the ordinary memory layout throughout.
     ``micro_batches`` is at most what ``cost.divides`` allows; but for rounding nothing depends on it.
-    ``recorder`` makes graphs of the main phases, which a batch in micro-batches cannot have.
+    ``recorder`` makes graphs of the main phases, which a batch in micro-batches cannot have. G begins with the weights
+    of ``start``, where one is given, and D afresh, since D is not published.
     """
 
     def __init__(
@@ -44,12 +45,15 @@ class GanLearner:
         device_settings: DeviceSettings | None = None,
         micro_batches: int = 1,
         recorder: Recorder | None = None,
+        start: Sampler | None = None,
     ):
         self.config, self._half_from = config, device_settings.half_from if device_settings else None
         modalities, classes = data.images.shape[1], data.channels.shape[1]
         architecture = Architecture.of(config, modalities, classes)
         purpose = ("gan", config.variant, config.fold.index, config.seed)
         self.networks = OptimisedNetworks(config, architecture, device, purpose)
+        if start is not None:
+            self.networks.begin_from(start.network)
         if device_settings is not None and device_settings.channels_last:
             self.networks.use_channels_last()
         if device_settings is not None and device_settings.compiled:

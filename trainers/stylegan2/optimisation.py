@@ -32,6 +32,11 @@ class OptimisedNetworks:
         self.score: Callable[..., Tensor] = self.d.forward
         self._compiled: tuple[Callable[..., Tensor], Callable[..., Tensor]] | None = None
 
+    def begin_from(self, generator: nn.Module) -> None:
+        """Give G and the averaged G the weights and buffers of a generator of the same architecture."""
+        for network in (self.g, self.mean_g):
+            network.load_state_dict(generator.state_dict())
+
     @torch.no_grad()
     def average(self, seen_images: int) -> None:
         """Exponential mean of G's weights: beta = 0.5^(batch / half-life), a half-life that grows with images seen."""

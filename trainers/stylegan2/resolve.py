@@ -87,7 +87,7 @@ def resolve(settings: GanSettings, variant: Variant, fold: Fold, seed: int, reso
     fields: Fields = dict(settings)
     for name, value in PRESETS[settings.preset](resolution, settings.batch_size).items():
         fields[name] = value if fields[name] is None else fields[name]
-    fields["preset"] = "auto"
+    fields |= {"preset": "auto", "init_from": None}
     injection = settings.injection
     points = INJECTION_PRESETS[injection] if isinstance(injection, str) else injection
     fields["injection"] = tuple(sorted(set(points))) if variant in PAINTERS else ()

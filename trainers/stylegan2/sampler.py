@@ -12,9 +12,10 @@ from torch import Tensor
 from medsweep.config import Config
 from medsweep.trainers.generation.intensity import IntensityRange
 from medsweep.trainers.generation.masks import decode, encode
+from medsweep.trainers.generation.start import differences
 from medsweep.trainers.generators import GeneratedPairs, MaskForm
 from medsweep.trainers.precision import exact
-from medsweep.trainers.stylegan2.config import PAINTERS, Variant
+from medsweep.trainers.stylegan2.config import PAINTERS, GanConfig, Variant
 from medsweep.trainers.stylegan2.networks import Architecture, LatentGenerator
 from medsweep.trainers.stylegan2.spade import generator_of
 
@@ -107,3 +108,20 @@ def load_generator(folder: Path, device: str = "cpu") -> Sampler:
     network = generator_of(card.architecture)
     network.load_state_dict(load_file(folder / WEIGHTS))
     return Sampler(card, network.to(device).eval().requires_grad_(False))
+
+
+def misfits(folder: Path, config: GanConfig, modalities: int, classes: int) -> list[str]:
+    """What keeps a training from beginning with the generator published under ``folder``, a short text each."""
+    card = GeneratorCard.model_validate_json((folder / CARD).read_text())
+    of_d = ("minibatch_std_group", "discriminator_form")  # D begins afresh
+    architecture = Architecture.of(config, modalities, classes)
+    wanted = GeneratorCard(
+        variant=config.variant,
+        architecture=architecture.model_copy(update={name: getattr(card.architecture, name) for name in of_d}),
+        modalities=modalities,
+        classes=classes,
+        mask_form=config.mask_form,
+        mask_clip_px=config.mask_clip_px,
+        intensity=card.intensity,
+    )
+    return differences(card, wanted)
