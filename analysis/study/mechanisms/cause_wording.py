@@ -43,6 +43,7 @@ def sentences(study: MechanismStudy, metric: Metric, margin: float) -> tuple[str
         return (*found, f"{_nothing(costs)} Nothing is attributed.")
     found += _masked(study, metric)
     found += _shares(study, metric, margin)
+    found += _misfit(study)
     if costs.ladder and not costs.one_run:
         found.append(_ladder(costs, metric))
         found += [_second(one, metric) for one in study.second]
@@ -130,6 +131,19 @@ def _finding(finding: CauseFinding, study: MechanismStudy, metric: Metric, margi
 
 def _causes(finding: CauseFinding) -> str:
     return " and ".join(NAMES[cause] for cause in finding.causes)
+
+
+def _misfit(study: MechanismStudy) -> Iterator[str]:
+    """How far masks and images lie apart. A pair that was generated has no right one of the two."""
+    bias = study.instruments.bias
+    if bias is None or study.instruments.judges_differ or bias.low <= 0 <= bias.high:
+        return
+    least, most = sorted((abs(bias.low), abs(bias.high)))
+    size = f"{number(least, 2)} to {number(most, 2)} px {'larger' if bias.low > 0 else 'smaller'}"
+    yield (
+        f"Masks of {study.arms.explain} are {size} than what a judge sees in their images. Which of the two is wrong "
+        "has no answer."
+    )
 
 
 def _size(dose: Dose) -> str:

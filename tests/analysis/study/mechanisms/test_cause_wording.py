@@ -1,22 +1,19 @@
 """Sentences on causes: no record can make them contradict it or each other, and each "cannot tell" has its own."""
 
-import json
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.lattice import ARMS, STEPS, cost, costs, delivery
-from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.mechanisms.cause_wording import NAMES, sentences
 from medsweep.analysis.study.mechanisms.causes import Costs, Outcome, Reason, decide
 from medsweep.analysis.study.mechanisms.instruments import Instruments
 from medsweep.analysis.study.mechanisms.laws import LAWS
-from medsweep.analysis.study.mechanisms.mechanism import QUESTIONS, MechanismStudy, questions
+from medsweep.analysis.study.mechanisms.mechanism import QUESTIONS, MechanismStudy
 from medsweep.analysis.study.mechanisms.portions import Portion, second_opinions
 from medsweep.mechanism import CAUSES, CELLS
 from medsweep.metrics import SCORES
@@ -260,69 +257,3 @@ def test_opinions_of_the_ladder_stand_beside_the_shares():
         "A second opinion on look: the step new to images, 0.0250 (+0.0210 to +0.0290), does not agree with its share "
         "of the lattice, 0.0000 (\N{MINUS SIGN}0.0040 to +0.0040).",
     ]
-
-
-STORED = json.loads((Path(__file__).parents[3] / "reference" / "lattice_trial.json").read_text(encoding="utf-8"))
-"""What eight pools with planted laws gave, five networks each: grown masks, blurred images, two patients."""
-
-
-def stored_study(seen):
-    def read(question):
-        return {
-            name: Estimate(value, (high - low) / 4, 12.0, 0.0, low, high, 0.95)
-            for name, (value, low, high) in STORED[question].items()
-        }
-
-    found = Costs(
-        levels=read("levels"), ladder={}, shares=read("shares"), added=read("added"), removed=read("removed"),
-        joint={}, interactions=read("interactions"), unexplained=cost(0.0), one_run=False, runs=5,
-    )  # fmt: skip
-    return study_of(found, delivery(), seen)
-
-
-def test_shares_of_the_stored_cells_are_those_that_were_stored():
-    """Means of the cells give the stored shares, to the rounding of three decimals."""
-    means = {ARMS.lattice[cell]: mean for cell, mean in STORED["cells"].items() if cell in CELLS}
-    means |= {"new": STORED["cells"]["none"], "gan": STORED["cells"]["all three"]}
-    asked = questions(ARMS, "real")
-    for question in ("shares", "added", "removed", "interactions"):
-        for name, weights in asked[question].items():
-            value = sum(weight * means[arm] for arm, weight in weights.items())
-            assert value == pytest.approx(STORED[question][name][0], abs=0.0021)
-
-
-def test_the_stored_trial_is_told_with_its_masking_and_without_the_look():
-    blurred = Instruments(
-        bias=cost(1.15, 0.3),
-        late_pool_cosine=cost(-0.15, 0.14),
-        late_real_cosine=cost(0.9, 0.06),
-        domain_auc=1.0,
-        auc_floor=(0.18, 0.81),
-        vendi=0.2,
-    )
-    study = stored_study(blurred)
-    assert {one.causes for one in study.verdict.findings if one.named} == {("labels",), ("variety",)}
-    found = told(study)
-    assert (
-        "The arms given for misfit of mask and image cost 0.0730 by themselves and 0.0350 beside those for look "
-        "(interaction 0.0380 (+0.0020 to +0.0750)). Part of the cost is masked, and would come back if only look were "
-        "mended." in found
-    )
-    assert "misfit of mask and image explains 0.0470 (+0.0360 to +0.0570), sufficient and needed" in " ".join(found)
-    assert "the arms given for look have 0.0100" in " ".join(found)
-
-
-def test_gradients_that_the_look_hides_leave_a_share_without_a_visible_cause():
-    """In the trial the pool's late cosine was .96 with blur on top, and its boundary loss .34 against .27."""
-    hidden = Instruments(
-        bias=cost(1.42, 0.3),
-        late_pool_cosine=cost(0.96, 0.06),
-        late_real_cosine=cost(0.9, 0.06),
-        boundary_loss=0.34 / 0.27,
-        domain_auc=1.0,
-        auc_floor=(0.18, 0.81),
-        vendi=0.2,
-    )
-    study = stored_study(hidden)
-    assert Reason.NOT_VISIBLE in study.verdict.cannot_tell
-    assert {one.causes for one in study.verdict.findings if one.named} == {("variety",)}
