@@ -13,6 +13,7 @@ from medsweep import __version__
 from medsweep.commands import data, inside, launch, reference, results, start, sweeps, wandb
 from medsweep.commands import store as upkeep
 from medsweep.commands.help_style import PlainCommand, PlainGroup
+from medsweep.commands.prose import say
 from medsweep.errors import SeveralError, UserError
 from medsweep.stop_signals import STOPPED_EXIT, stop_signals
 from medsweep.store.location import require_no_url
@@ -43,14 +44,14 @@ def with_plain_errors(command: Callable[P, int]) -> Callable[P, None]:
                     code = STOPPED_EXIT
                 elif isinstance(error, UserError):
                     for line in _told(error):
-                        typer.echo(f"medsweep: {line}", err=True)
+                        say(f"medsweep: {line}", err=True)
                     code = 2
                 elif isinstance(error, DamagedError):
-                    typer.echo(f"medsweep: {error}; medsweep run sets it aside and makes it again", err=True)
+                    say(f"medsweep: {error}; medsweep run sets it aside and makes it again", err=True)
                     code = 2
                 elif isinstance(error, OSError) and error.errno in OF_THE_DISK:
                     name = "" if error.filename is None else f" {error.filename}"
-                    typer.echo(f"medsweep: cannot write{name}: {error.strerror}; free it or its disk", err=True)
+                    say(f"medsweep: cannot write{name}: {error.strerror}; free it or its disk", err=True)
                     code = 2
                 else:
                     raise

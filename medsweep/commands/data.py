@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from medsweep.commands.options import AsJson, Quiet, Rehash, StoreUrl, SweepPath
+from medsweep.commands.prose import say
 from medsweep.config import Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
 from medsweep.data.dataset import DatasetSpec
@@ -134,7 +135,7 @@ def prepare(  # noqa: PLR0917
     with reading_cases(lines=True, quiet=quiet) as on_read:
         source = inspect_source(data, opened.root, rehash=rehash, on_read=on_read)
     for line in source.warnings:
-        typer.echo(f"medsweep: warning, data: {line}", err=True)
+        say(f"medsweep: warning, data: {line}", err=True)
     if source.intensity.scale == "cohort":
         raise UserError(
             f"{name} has cohort intensities, which are fitted on the training patients of a fold; medsweep run "
@@ -176,11 +177,11 @@ def export_fold(  # noqa: PLR0917
     if nnunet is not None:
         raw = export_raw(prepared, chosen, out, nnunet)
         typer.echo(f"{len(raw.train)} training and {len(raw.test)} test cases of fold {fold}: {raw.folder}")
-        typer.echo(f"train with nnUNetv2_train {nnunet} 2d all, predict imagesTs, and give these to medsweep score")
+        say(f"train with nnUNetv2_train {nnunet} 2d all, predict imagesTs, and give these to medsweep score")
         return 0
     slices, patients = export(prepared, chosen, out, volumes=volumes)
     typer.echo(f"{slices} slices of the {len(patients)} training patients of fold {fold}: {out}")
-    typer.echo(f"train on them, write pairs into {out / 'pool'}, and name it by synthesise.folder")
+    say(f"train on them, write pairs into {out / 'pool'}, and name it by synthesise.folder")
     return 0
 
 
@@ -280,7 +281,7 @@ def _prepare(
         shutil.rmtree(store.part("prepare", digest), ignore_errors=True)
         if error.outcome == "bad-input":
             raise UserError(error.message) from None
-        typer.echo(f"medsweep: {error}; {ADVICE.get(error.outcome, 'run the same command again')}", err=True)
+        say(f"medsweep: {error}; {ADVICE.get(error.outcome, 'run the same command again')}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"prepared {len(source.patients)} patients as {short(digest)}: {place}")
     return store.output("prepare", digest)

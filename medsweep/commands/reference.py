@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medsweep.commands.prose import say
 from medsweep.files import write_atomic
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ def explain(
     fields = looked_up(name)
     for field in fields:
         console.print(field.name, style="bold", highlight=False)
-        console.print(f"  {field.meaning.replace('``', '')}", highlight=False, soft_wrap=True)
+        say(f"  {field.meaning.replace('``', '')}")
         if not field.is_section:
-            console.print(f"  {_facts(field)}", highlight=False, soft_wrap=True, style="dim")
+            say(f"  {_facts(field)}")
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from medsweep.commands.options import STORE_URL, AsJson, ResultsPath, StoreUrl, SweepPath
+from medsweep.commands.prose import say
 from medsweep.commands.typed import command_line, typed
 from medsweep.errors import UserError
 from medsweep.store.location import Location, location
@@ -24,7 +25,7 @@ def results(sweep: SweepPath, store: StoreUrl = STORE_URL, results: ResultsPath 
 
     opened = session.open_sweep(sweep, location(store), to="read")
     if opened.look is not None:
-        typer.echo(look_views.progress_sentence(opened.look), err=True)
+        say(look_views.progress_sentence(opened.look), err=True)
     written = list(write_tables(opened.tables(), opened.folder(results)))
     if as_json:
         documents.print_json({"sweep": opened.sweep.name, "files": written})
@@ -201,7 +202,7 @@ def score(  # noqa: PLR0917
 
 
 def _warn(text: str) -> None:
-    typer.echo(f"medsweep: {text}", err=True)
+    say(f"medsweep: {text}", err=True)
 
 
 def best(
@@ -232,7 +233,7 @@ def best(
     if any(result.feasible for result in state.told):
         console.print(search_views.best_table(search, state))
     for line in search_views.sentences(search, state):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(line)
     objective = search.section.objectives[0]
     label = f"{objective.metric}, {objective.goal}d" + ("" if objective.metric == "hours" else ", validation")
     drawn = draw_search(search_views.history(search, state), label, opened.folder(results) / "search" / "history")

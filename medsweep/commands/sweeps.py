@@ -16,6 +16,7 @@ from medsweep.commands.options import (
     WandbMode,
     require_folder,
 )
+from medsweep.commands.prose import say
 from medsweep.commands.typed import command_line, typed
 from medsweep.durations import people_hours
 from medsweep.errors import UserError
@@ -73,7 +74,7 @@ def plan(
     console.print(views.plan_table(opened))
     console.print(views.decision_table(opened, show_all=show_all))
     if opened.search is not None:
-        console.print(search_views.progress_sentence(opened.search), soft_wrap=True, highlight=False)
+        say(search_views.progress_sentence(opened.search))
     if opened.looks is not None and opened.look is not None:
         console.print(look_views.plan_table(opened, opened.looks, opened.look), highlight=False)
     return 0
@@ -110,7 +111,7 @@ def run(  # noqa: PLR0917
     options = session.RunOptions(runner, address, tracking, fail_fast, copies, cpus, gpus, quiet, wait_for_nodes)
     summary = opened.run(options)
     if not quiet or summary.exit_code != 0:
-        views.stdout().print(views.summary_text(summary, retry=command_line()), soft_wrap=True)
+        views.tell_summary(summary, retry=command_line())
     _tell_results(opened, summary, sweep, results, options)
     return summary.exit_code
 
@@ -153,9 +154,9 @@ def _require_consent(opened: "Session", *, yes: bool) -> None:
 def _tell_notes(opened: "Session", *, quiet: bool) -> None:
     """What the check of the data warns of, and unless ``quiet`` what was chosen for the sweep or is not read."""
     for line in opened.plan.data_warnings:
-        typer.echo(f"medsweep: warning, data: {line}", err=True)
+        say(f"medsweep: warning, data: {line}", err=True)
     for line in () if quiet else opened.notes:
-        typer.echo(f"medsweep: {line}", err=True)
+        say(f"medsweep: {line}", err=True)
 
 
 def _can_ask() -> bool:
@@ -183,7 +184,7 @@ def _tell_results(
     except (UserError, DamagedError, OSError) as error:
         trouble = error
         if summary.exit_code != 0:
-            typer.echo(f"no report: {error}")
+            say(f"no report: {error}")
     if mirrors:
         folder = None if summary.stopped else opened.folder(results)
         _end_mirror(opened, sweep, folder, mirrored, tracking, quiet=quiet)
@@ -233,9 +234,9 @@ def status(sweep: SweepPath, store: StoreUrl = STORE_URL, as_json: AsJson = Fals
         return 0
     views.stdout().print(views.status_table(opened), soft_wrap=True)
     if opened.look is not None:
-        typer.echo(look_views.progress_sentence(opened.look))
+        say(look_views.progress_sentence(opened.look))
     for line in [] if opened.search is None else search_views.status_lines(opened.search):
-        typer.echo(line)
+        say(line)
     return 0
 
 

@@ -5,12 +5,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
 from medsweep.analysis.study.looks import look_sentence
 from medsweep.analysis.study.wording import FOR_THESE_NETWORKS, number, span
+from medsweep.commands.prose import say
 from medsweep.durations import people_hours
 from medsweep.execution.driver import Summary
 from medsweep.execution.failures import ADVICE
@@ -46,16 +48,15 @@ def stdout() -> Console:
 
 def print_report(analysis: "Analysis", page: Path, *, quiet: bool = False) -> None:
     """The headline, a line per arm, and where the report is; ``quiet`` says only the latter."""
-    console = stdout()
     if not quiet:
         for line in (analysis.headline, *analysis.why):
-            console.print(line, soft_wrap=True, highlight=False)
-        console.print(arm_table(analysis), highlight=False)
+            say(line)
+        stdout().print(arm_table(analysis), highlight=False)
         lines = [f"{dead.arm}: {dead.reason}" for dead in analysis.dead]
         lines += [] if analysis.look is None else [look_sentence(analysis.look)]
         for line in lines:
-            console.print(line, soft_wrap=True, highlight=False)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+            say(line)
+    typer.echo(f"report: {page}")
 
 
 def arm_table(analysis: "Analysis") -> Table:
@@ -197,8 +198,8 @@ def _value(value: object) -> str:
     return "nothing" if value is None else str(value)
 
 
-def summary_text(summary: Summary, retry: str) -> RenderableType:
-    """What a run did, what failed, and the command that tries again."""
+def tell_summary(summary: Summary, retry: str) -> None:
+    """Say what a run did, what failed, and the command that tries again."""
     ran = ", ".join(f"{count} {stage}" for stage, count in summary.ran.items()) or "no trial"
     lines = [f"ran {ran}; reused {sum(summary.reused.values())}; {short_time(summary.seconds)}"]
     for failure in summary.failures:
@@ -214,11 +215,11 @@ def summary_text(summary: Summary, retry: str) -> RenderableType:
         lines.append(f"stopped at the budget: {summary.capped}")
     if summary.stopped:
         lines.append("stopped on request; finished trials are kept and running ones go on from their checkpoint")
-    if summary.again:
-        lines.append(f"to try again: {retry}")
-    elif summary.failures:
+    if summary.failures and not summary.again:
         lines.append("running again would end alike: change what is said above; medsweep retry forgets these outcomes")
-    return Text("\n".join(lines))
+    say("\n".join(lines))
+    if summary.again:
+        typer.echo(f"to try again: {retry}")
 
 
 def status_counts(session: "Session") -> dict[str, Counter[str]]:
