@@ -61,8 +61,14 @@ def test_every_command_is_told(site: Path) -> None:
     text = docs_site.commands_page()
     for name in ("plan", "open", "data check", "store verify", "wandb push"):
         assert f"\n## medsweep {name}\n" in text
-    assert "| `--ensemble none\\|folds\\|all` | With --on, networks whose probabilities are averaged" in text
-    assert "| `SWEEP" in text
+    assert "| <code>--ensemble none&#124;folds&#124;all</code> | With --on, networks whose probabilities" in text
+    assert "| <code>SWEEP" in text
+
+
+def test_names_in_tables_are_not_broken(site: Path) -> None:
+    style = (site / docs_site.STYLE_PLACE).read_text(encoding="utf-8")
+    assert "white-space: nowrap" in style
+    assert docs_site.STYLE_PLACE in (site / "reference" / "fields.html").read_text(encoding="utf-8")
 
 
 def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

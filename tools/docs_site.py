@@ -10,6 +10,7 @@ checks links and headings itself, which Sphinx does not for Markdown without a d
 """
 
 import argparse
+import html
 import json
 import os
 import re
@@ -36,6 +37,7 @@ CONFIG = """\
 site_name = "medsweep"
 site_description = "Sweeps of synthetic training images for medical segmentation"
 use_directory_urls = false
+extra_css = ["{style}"]
 nav = {nav}
 
 [project.theme]
@@ -54,6 +56,15 @@ scheme = "slate"
 toggle.icon = "lucide/moon"
 toggle.name = "Light"
 """
+
+STYLE_PLACE = "assets/tables.css"
+STYLE = """\
+.md-grid { max-width: 75rem; }
+.md-typeset table:not([class]) :is(th, td) { min-width: 0; padding: 0.5em 0.8em; }
+.md-typeset table:not([class]) td:first-child code { white-space: nowrap; }
+.md-typeset table:not([class]) td:last-child:nth-child(n + 4) { min-width: 16rem; }
+"""
+"""Names of a reference table stay whole, and its last column, which says the most, gets the room."""
 
 
 def pages() -> dict[Path, str]:
@@ -86,7 +97,10 @@ def assemble(folder: Path) -> None:
         target.write_text(_relinked(text, path, place, places), encoding="utf-8")
     (folder / "docs" / COMMANDS).parent.mkdir(exist_ok=True)
     (folder / "docs" / COMMANDS).write_text(commands_page(), encoding="utf-8")
-    (folder / "zensical.toml").write_text(CONFIG.replace("{nav}", _nav(list(places.values()))), encoding="utf-8")
+    (folder / "docs" / STYLE_PLACE).parent.mkdir(exist_ok=True)
+    (folder / "docs" / STYLE_PLACE).write_text(STYLE, encoding="utf-8")
+    config = CONFIG.replace("{nav}", _nav(list(places.values()))).replace("{style}", STYLE_PLACE)
+    (folder / "zensical.toml").write_text(config, encoding="utf-8")
 
 
 def _nav(places: list[str]) -> str:
@@ -155,7 +169,9 @@ def _command(name: str, command: Any) -> str:
     context = typer.Context(command, info_name=name)
     told = [parameter.get_help_record(context) for parameter in command.get_params(context)]
     rows = [
-        f"| `{_cell(names)}` | {_cell(text)} |" for names, text in filter(None, told) if not names.startswith("--help")
+        f"| <code>{_cell(names)}</code> | {_cell(text)} |"
+        for names, text in filter(None, told)
+        if not names.startswith("--help")
     ]
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     text = (command.help or "").strip()
@@ -163,7 +179,8 @@ def _command(name: str, command: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("\\[", "[").replace("|", "\\|")
+    """Text of a cell, whose bars and brackets are no signs of Markdown or HTML."""
+    return html.escape(" ".join(text.split()).replace("\\[", "["), quote=False).replace("|", "&#124;")
 
 
 def build(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,14 +11,15 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 from rich.text import Text
 
+from medsweep.durations import people_hours
 from medsweep.execution.failures import ADVICE
 from medsweep.fields import yaml_text
 from medsweep.identity import short
-from medsweep.study.inside import InputState, SweepInStore, TrialInFull
-from medsweep.tracking.console import short_time
+from medsweep.study.fields import all_fields
+from medsweep.study.inside import FROM_SWEEP, InputState, SweepInStore, TrialInFull
 
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
-WIDTH: Final = 40
+WIDTH: Final = 30
 """Signs of a curve: name, curve and numbers fit a line of 80."""
 READERS: Final = 12
 """Readers that are listed one by one."""
@@ -35,10 +36,12 @@ def trial_text(record: TrialInFull, *, every: bool) -> RenderableType:
     lines += [f"  of sweep {', '.join(record.sweeps)}"] if record.sweeps else []
     lines += [f"  serves arm {', arm '.join(record.arms)}"] if record.arms else []
     if manifest is not None:
-        lines.append(f"  {manifest.finished}, after {short_time(manifest.seconds)}, version {manifest.version}")
+        took = people_hours(manifest.seconds / 3600)
+        lines.append(f"  ended {manifest.finished} after {took}, version {manifest.version} of the stage")
         lines += [f"  note: {note}" for note in manifest.notes]
     lines += [f"  files: {record.folder}", *_config(record, every=every)]
     lines += ["", "inputs" if record.inputs else "inputs: none", *map(_neighbour, record.inputs)]
+    lines += ["", "pictures", *(f"  {path}" for path in record.pictures)] if record.pictures else []
     lines += ["", "read by" if record.readers else "read by: nothing yet", *map(_neighbour, record.readers[:READERS])]
     rest = len(record.readers) - READERS
     lines += [f"  ... and {rest} more"] if rest > 0 else []
@@ -47,7 +50,7 @@ def trial_text(record: TrialInFull, *, every: bool) -> RenderableType:
     if record.attempts:
         lines += ["", record.attempts[-1].traceback.rstrip()]
     if curves := record.curves:
-        lines += ["", "curves", *(_curve(name, points) for name, points in curves.items())]
+        lines += ["", "curves", *_curves(curves)]
     elif manifest is not None and manifest.metrics:
         lines += ["", "scalars", *(f"  {name}: {value:.4g}" for name, value in manifest.metrics.items())]
     return Text("\n".join(lines))
@@ -58,16 +61,23 @@ def _config(record: TrialInFull, *, every: bool) -> Iterator[str]:
     yield ""
     yield "config" if every else "config, where it is not the default (--all shows the rest)"
     width = max(map(len, names), default=0)
-    yield from (f"  {name:<{width}}  {_shown(record.config[name])}" for name in names)
+    known = {*all_fields(), *FROM_SWEEP.values()}
+    for name in names:
+        value = _shown(record.config[name])
+        yield f"  {name:<{width}}  {value}{'' if name in known else '  (set by medsweep)'}"
 
 
 def _neighbour(one: InputState) -> str:
     return f"  {one.role}: {one.stage} {short(one.digest)}, {one.outcome}"
 
 
-def _curve(name: str, points: Sequence[tuple[int, float]]) -> str:
-    values = [value for _, value in points]
-    return f"  {name:<18} {sparkline(values)}  {values[0]:.4g} -> {values[-1]:.4g}"
+def _curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Iterator[str]:
+    """A line each; what was told once is a number."""
+    width = max(map(len, curves))
+    for name, points in curves.items():
+        values = [value for _, value in points]
+        ends = f"{values[0]:.4g} -> {values[-1]:.4g}"
+        yield f"  {name:<{width}}  " + (f"{sparkline(values)}  {ends}" if len(values) > 1 else f"{values[0]:.4g}")
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
@@ -126,7 +136,7 @@ def sweep_rows(sweeps: Sequence[SweepInStore]) -> list[dict[str, Any]]:
 
 
 def _age(moment: float) -> str:
-    return short_time(max(0.0, time.time() - moment))
+    return people_hours(max(0.0, time.time() - moment) / 3600)
 
 
 def difference_table(rows: Sequence[tuple[str, Any, Any]], names: tuple[str, str]) -> RenderableType:

@@ -70,7 +70,7 @@ class TrialInFull:
     sweeps: tuple[str, ...]
     """Those that plan it."""
     config: Mapping[str, Any]
-    """By the names that a sweep file has for the fields."""
+    """By the names that a sweep file has for the fields, in order."""
     unusual: frozenset[str]
     """Names in ``config`` whose value is not the default."""
     inputs: tuple[InputState, ...]
@@ -78,6 +78,8 @@ class TrialInFull:
     attempts: tuple[Attempt, ...]
     reports: tuple[Mapping[str, Any], ...]
     """Lines of metrics.jsonl: step, total and scalars."""
+    pictures: tuple[Path, ...]
+    """What it drew: samples, or what a network sees in its worst test patients."""
     folder: Path
     manifest: Manifest | None
 
@@ -104,11 +106,12 @@ def trial_in_full(prefix: str, store: Store) -> TrialInFull:
     manifest = trial if isinstance(trial, Manifest) else None
     stage, digest = trial.stage, trial.digest
     published = store.has(stage, digest)
-    folder = store.folder_with(store.manifest(stage, digest), (".jsonl",)) if published else store.part(stage, digest)
+    looked_at = (".jsonl", ".png")
+    folder = store.folder_with(store.manifest(stage, digest), looked_at) if published else store.part(stage, digest)
     attempts = tuple(notes(store, stage, digest))
     running = not published and store.leased(stage, digest)
     waits = "running" if running else "failed" if attempts else "not published"
-    config = {yaml_name(f"{stage}.{name}"): value for name, value in flat(trial.config).items()}
+    config = dict(sorted((yaml_name(f"{stage}.{name}"), value) for name, value in flat(trial.config).items()))
     usual = {yaml_name(f"{stage}.{name}"): value for name, value in _defaults(stage).items()}
     everything: dict[str, ComparedTrial] = {**planned, **{one.digest: one for one in store.published()}}
     readers = [
@@ -129,6 +132,7 @@ def trial_in_full(prefix: str, store: Store) -> TrialInFull:
         readers=tuple(readers),
         attempts=attempts,
         reports=tuple(_reports(folder / "metrics.jsonl")),
+        pictures=tuple(sorted((folder / "output").glob("*.png"))),
         folder=folder,
         manifest=manifest,
     )
@@ -159,10 +163,14 @@ def _usual(model: type[Config]) -> dict[str, Any]:
 
 
 def _reports(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Lines of metrics.jsonl; one that a kill tore is left out."""
+    """Lines of metrics.jsonl; one that a kill tore is left out, and the end where the last step said the same."""
+    last = ""
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        if line == last:
+            continue
         with suppress(ValueError):
             yield json.loads(line)
+        last = line
 
 
 @dataclass(frozen=True)

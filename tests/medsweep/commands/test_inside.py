@@ -22,6 +22,10 @@ def digest_of(folder: Path, stage: str) -> str:
     return min(path.name for path in (folder / "store" / stage).iterdir())[:12]
 
 
+def _whole(store: Path, stage: str) -> str:
+    return min(path.name for path in (store / stage).iterdir())
+
+
 def test_ls_tells_state_size_and_age(medsweep: Medsweep, finished: Path) -> None:
     told = medsweep("ls", "--store", finished / "store")
     assert told.exit_code == 0, told.output
@@ -51,12 +55,41 @@ def test_show_tells_what_differs_from_the_defaults_and_who_is_beside(medsweep: M
     assert re.search(r"^  prepare: prepare [0-9a-f]{16}, complete$", told, re.MULTILINE)
     assert re.search(r"^  network: score [0-9a-f]{16}, complete$", told, re.MULTILINE)
     assert re.search(rf"^  loss +[{BLOCKS}]{{3,}}  \S+ -> \S+$", told, re.MULTILINE)
-    assert re.search(
-        r"^  segment\.learning_rate +0\.001$", medsweep("show", digest, "--all", *where).output, re.MULTILINE
-    )
+    whole = medsweep("show", digest, "--all", *where).output
+    assert re.search(r"^  segment\.learning_rate +0\.001$", whole, re.MULTILINE)
+    assert re.search(r"^  segment\.network_version +1  \(set by medsweep\)$", whole, re.MULTILINE)
+    names = [line.split()[0] for line in whole.split("\nconfig\n")[1].split("\n\n")[0].splitlines()]
+    assert names == sorted(names)
     wrong = medsweep("show", "zz", *where)
     assert wrong.exit_code == 2
     assert "no trial 'zz'" in wrong.output
+
+
+def test_show_names_the_pictures_of_a_trial(medsweep: Medsweep, finished: Path) -> None:
+    drawn = {"gan": ["real.png", "samples.png"], "synthesise": ["grid.png"], "score": ["overlay.png"]}
+    for stage, names in drawn.items():
+        told = medsweep("show", digest_of(finished, stage), "--store", finished / "store").output
+        listed = told.split("\npictures\n")[1].split("\n\n")[0].splitlines()
+        assert [Path(line.strip()).name for line in listed] == names
+        assert all(Path(line.strip()).is_file() for line in listed)
+
+
+def test_curves_stand_in_line_and_what_was_told_once_is_a_number(medsweep: Medsweep, finished: Path) -> None:
+    store, where = finished / "store", ("--store", finished / "store")
+    rows = [json.loads(line) for line in (store / "segment" / _whole(store, "segment") / "metrics.jsonl").open()]
+    told = medsweep("show", digest_of(finished, "segment"), *where).output.split("\ncurves\n")[1].splitlines()
+    starts = [re.match(rf"  \S+ +(?=[{BLOCKS}])", line) for line in told]
+    assert len({start.end() for start in starts if start is not None}) == 1
+    assert len(rows) > 1
+    once = medsweep("show", digest_of(finished, "score"), *where).output.split("\ncurves\n")[1]
+    assert re.search(r"^  test_dice +\S+$", once, re.MULTILINE)
+
+
+def test_a_last_report_that_is_written_twice_is_shown_once(medsweep: Medsweep, copy: Path) -> None:
+    path = copy / "store" / "segment" / _whole(copy / "store", "segment") / "metrics.jsonl"
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    told = medsweep("log", digest_of(copy, "segment"), "--store", copy / "store").output.splitlines()
+    assert sum(line.startswith("step 12 of 12") for line in told) == 1
 
 
 def test_show_and_log_tell_how_a_trial_failed(medsweep: Medsweep, copy: Path) -> None:
@@ -151,4 +184,4 @@ def test_a_curve_is_drawn_from_least_to_greatest() -> None:
     assert sparkline([0.0, 1.0, 0.5]) == BLOCKS[0] + BLOCKS[-1] + BLOCKS[4]
     assert sparkline([2.0, 2.0]) == BLOCKS[0] * 2
     assert sparkline([math.nan, 1.0, 2.0]) == "x" + BLOCKS[0] + BLOCKS[-1]
-    assert len(sparkline([float(number) for number in range(1000)])) == 40
+    assert len(sparkline([float(number) for number in range(1000)])) == 30
