@@ -4,8 +4,6 @@ import shutil
 import sys
 import textwrap
 
-import typer
-
 
 def say(text: str, *, err: bool = False) -> None:
     """Print sentences, one a line, to standard output or standard error. What is to be copied is printed otherwise."""
@@ -13,7 +11,9 @@ def say(text: str, *, err: bool = False) -> None:
     if stream.isatty():
         columns = shutil.get_terminal_size().columns
         text = "\n".join(folded(line, columns) for line in text.splitlines())
-    typer.echo(text, err=err)
+    # not typer.echo, which writes UTF-8 to terminals that know ASCII alone
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def folded(line: str, columns: int) -> str:

@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
@@ -56,7 +55,7 @@ def print_report(analysis: "Analysis", page: Path, *, quiet: bool = False) -> No
         lines += [] if analysis.look is None else [look_sentence(analysis.look)]
         for line in lines:
             say(line)
-    typer.echo(f"report: {page}")
+    stdout().print(f"report: {page}", soft_wrap=True, highlight=False)
 
 
 def arm_table(analysis: "Analysis") -> Table:
@@ -219,7 +218,7 @@ def tell_summary(summary: Summary, retry: str) -> None:
         lines.append("running again would end alike: change what is said above; medsweep retry forgets these outcomes")
     say("\n".join(lines))
     if summary.again:
-        typer.echo(f"to try again: {retry}")
+        stdout().print(f"to try again: {retry}", soft_wrap=True, highlight=False)
 
 
 def status_counts(session: "Session") -> dict[str, Counter[str]]:
