@@ -25,6 +25,11 @@ CELLS: Final[dict[str, tuple[Cause, ...]]] = {
 """Cells of the lattice beside the ceiling, each with the causes that are on."""
 
 
+def at_dose(arm: str, dose: int) -> str:
+    """Name of an arm at another dose."""
+    return f"{arm}, {dose}"
+
+
 class Mechanism(Config):
     """Arms by their part in the explanation of one synthetic arm; all are arms of the sweep."""
 
@@ -47,6 +52,10 @@ class Mechanism(Config):
     lattice: dict[str, str] = Field(default={})
     """Arm of each of the seven cells ``labels``, ``look``, ``variety``, ``labels + look``, ..., ``all three``: new
     real slices with these laws of ``explain``. The eighth cell is ``ceiling``."""
+
+    def at_lower_doses(self, arm: str | None) -> dict[str, int]:
+        """What an arm is called at each of ``doses`` but the last, with that dose; empty for no arm."""
+        return {} if arm is None else {at_dose(arm, dose): dose for dose in self.doses[:-1]}
 
     def places(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Every arm that is named, with its keys inside the section."""

@@ -34,11 +34,11 @@ def draw_influence(study: MechanismStudy, stem: Path) -> Drawn:
             axes.fill_between(at, low, high, color=BAND, lw=0, zorder=0)
         for place, (arm, some) in enumerate(lines.items()):
             x = [int(one.when) + place - (len(lines) - 1) / 2 for one in some]
-            axes.plot(x, [one.estimate.value for one in some], label=style.wrapped(arm, 24), **_style(place))
+            axes.plot(x, [one.estimate.value for one in some], label=style.wrapped(arm, 24), **line_style(place))
             for x_one, one in zip(x, some, strict=True):
                 if math.isfinite(one.estimate.low):
                     axes.plot(
-                        [x_one, x_one], [one.estimate.low, one.estimate.high], color=_style(place)["color"], lw=0.7
+                        [x_one, x_one], [one.estimate.low, one.estimate.high], color=line_style(place)["color"], lw=0.7
                     )
         axes.set_ylim(*_reach([one.estimate.value for some in lines.values() for one in some]))
         axes.set_xlabel("steps, %\nvalues far from the others may lie beyond the axis")
@@ -79,7 +79,7 @@ def draw_auc(study: MechanismStudy, stem: Path) -> Drawn:
                 [levels.index(one.group) for one in some],
                 [one.estimate.value for one in some],
                 label=style.wrapped(arm, 24),
-                **_style(place),
+                **line_style(place),
             )
         axes.set_xticks(range(len(levels)), [style.wrapped(level, 11) for level in levels])
         axes.set_ylabel("domain AUC against held-out slices")
@@ -94,9 +94,13 @@ def draw_auc(study: MechanismStudy, stem: Path) -> Drawn:
 
 
 def shown_arms(study: MechanismStudy) -> list[str]:
-    """Those that were diagnosed, without the lattice but for all three, which would be lines on lines."""
+    """Those that were diagnosed, at lower doses the explained arm alone, and of the lattice all three alone.
+
+    The others would be lines on lines.
+    """
     section = study.arms
-    wanted = [section.explain, section.exposure, section.ceiling, *section.ladder, section.lattice.get(ALL_CAUSES)]
+    wanted = [section.explain, *section.at_lower_doses(section.explain), section.exposure, section.ceiling]
+    wanted += [*section.ladder, section.lattice.get(ALL_CAUSES)]
     seen = {one.arm for one in study.network}
     return [arm for arm in dict.fromkeys(wanted) if arm in seen and arm is not None]
 
@@ -110,7 +114,7 @@ def _of(study: MechanismStudy, arm: str, quantity: str, source: str, *, whole: b
     ]
 
 
-def _style(place: int) -> dict[str, Any]:
+def line_style(place: int) -> dict[str, Any]:
     """The explained arm comes first and is thick; the others differ in dashes and marks, also in print."""
     first = place == 0
     return {

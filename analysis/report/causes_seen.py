@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+from medsweep.analysis.figures.laws import Placed, draw_edges, draw_variety
 from medsweep.analysis.figures.networks import draw_auc, draw_influence
 from medsweep.analysis.records import Bounded, Estimate
-from medsweep.analysis.report.document import Block
+from medsweep.analysis.report.document import Block, Figure, Prose
 from medsweep.analysis.report.table import DASH, Columns, Table, folded, interval, table_of, without_dashes
 from medsweep.analysis.report.topic import Material
 from medsweep.analysis.study.mechanisms.cause_wording import NAMES
@@ -26,6 +27,15 @@ def blocks(material: Material, study: MechanismStudy) -> Iterator[Block | None]:
     found = _by_arm(study)
     yield _doses(study)
     yield _instruments(study)
+    if study.instruments.opposed:
+        yield Prose(
+            (
+                f"Warning: {' and '.join(study.instruments.opposed)} of {study.arms.explain} and the bias of its "
+                "masks have opposite signs, so the judge or the intensities mislead.",
+            )
+        )
+    yield _edges(material, study)
+    yield _variety(material, study)
     if not found:
         return
     yield _gradients(study, found, level)
@@ -47,6 +57,51 @@ def blocks(material: Material, study: MechanismStudy) -> Iterator[Block | None]:
         f"Domain AUC by level for {', '.join(found)}.",
     )
     yield _normalisation(found.get(study.arms.explain, {}))
+
+
+def _edges(material: Material, study: MechanismStudy) -> Figure | None:
+    edges = material.context.edges
+    if edges is None:
+        return None
+    explain = study.arms.explain
+    return material.picture(
+        "mechanism-edges",
+        partial(draw_edges, edges, explain),
+        "Mean intensity by distance from the boundary of the masks, over folds and seeds. Band: the least and the most "
+        "of the folds. A curve that runs further in (to the right) belongs to masks that are too large, a flatter one "
+        "to blurred edges.",
+        f"Intensity along edges of real slices and of {', '.join(edges['arm'].unique())}.",
+    )
+
+
+def _variety(material: Material, study: MechanismStudy) -> Figure | None:
+    """None where no arm is told as varied as so many patients, or nothing stands for new real slices."""
+    analysis, curve = material.analysis, material.context.variety
+    metric, means = analysis.primary.metric, {one.arm: one.mean for one in analysis.primary.descriptions}
+    if study.arms.ceiling not in means:
+        return None
+    sign = 1.0 if metric.higher_is_better else -1.0
+    known, scores = (
+        {pool.arm: pool.mean for pool in analysis.pools if pool.metric == name}
+        for name in ("law_patients", "law_vendi")
+    )
+    named = dict.fromkeys(arm for _, arm in study.arms.places())
+    placed = [
+        Placed(arm, known[arm], sign * (means[study.arms.ceiling] - means[arm]), scores.get(arm, math.nan))
+        for arm in named
+        if arm in known and arm in means
+    ]
+    if not placed:
+        return None
+    cost = f"{metric.title} below {study.arms.ceiling}" if sign > 0 else f"{metric.title} above {study.arms.ceiling}"
+    return material.picture(
+        "mechanism-variety",
+        partial(draw_variety, curve, placed, study.arms.explain, cost=cost),
+        "How varied pools are, in patients left out whose slices have the same Vendi score. Band: the least and the "
+        "most of all draws, folds and seeds. What an arm costs may come from its other causes as well, so only arms "
+        "that differ in variety alone tell what variety costs.",
+        "; ".join(f"{one.arm}: {number(one.patients, 1)} patients" for one in placed) + ".",
+    )
 
 
 def _by_arm(study: MechanismStudy) -> dict[str, dict[Key, Estimate]]:
@@ -117,6 +172,8 @@ def _instruments(study: MechanismStudy) -> Table | None:
     rows: list[tuple[Cause, str, str, str]] = [
         ("labels", "bias of masks, px", _measured(seen.bias), "interval leaves out 0"),
         ("labels", "random error of masks, px", _measured(seen.random), "interval leaves out 0"),
+        ("labels", "offset of the edge, px", _measured(seen.edge_offset), "second opinion on the bias"),
+        ("labels", "masks confidently larger", _measured(seen.larger), "second opinion on the bias"),
         ("labels", "late cosine of the pool", _measured(seen.late_pool_cosine), "interval below that of real slices"),
         ("labels", "late cosine of real slices", _measured(seen.late_real_cosine), ""),
         ("labels", "boundary loss, pool over held-out", number(seen.boundary_loss, 2), f"above {BOUNDARY_LOSS:g}"),

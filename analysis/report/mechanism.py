@@ -132,6 +132,7 @@ def _blocks(material: Material) -> Iterator[Block | None]:
     yield Bullets(sentences(study, analysis.primary.metric, analysis.rules.margin))
     yield picture(material, study)
     yield _table(analysis, study, "levels", f"What {study.arms.explain} costs against each level of reference.")
+    yield _table(analysis, study, "lower", f"What {study.arms.explain} costs at lower doses, against as many slices.")
     yield _table(analysis, study, "ladder", "The steps of the ladder, in the order of the sweep file.")
     yield _cells(analysis, study)
     yield _lattice(analysis, study)

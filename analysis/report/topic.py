@@ -79,6 +79,10 @@ class ReportContext:
     """Names of the foreground classes in the order of the masks' labels, from 1 on."""
     spectra: pd.DataFrame | None = None
     """Power by frequency of pools and of real images, the columns that ``medsweep.analysis.figures.spectra`` draws."""
+    edges: pd.DataFrame | None = None
+    """Intensities along edges, the columns that ``medsweep.analysis.figures.laws`` draws."""
+    variety: pd.DataFrame | None = None
+    """Vendi scores of real slices of few patients to many and of pools, likewise."""
     agreement: tuple[str, ...] = ()
     """Sentences on pools whose agreement of masks and images is not told."""
     failures: tuple[MissingTrial, ...] = ()

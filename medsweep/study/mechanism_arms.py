@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from medsweep.errors import nearest
-from medsweep.mechanism import CAUSES, CELLS, Cause, Mechanism
+from medsweep.mechanism import CAUSES, CELLS, Cause, Mechanism, at_dose
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.sweep.file import Levels
 
@@ -102,11 +102,6 @@ def _at_doses(sweep: StudySweep, section: Mechanism) -> StudySweep:
                 contrasts[f"{what} at {dose}"] = {at_dose(better, dose): 1.0, worse: -1.0}
     analysis = sweep.analysis.model_copy(update={"contrasts": {**contrasts, **sweep.analysis.contrasts}})
     return replace(sweep, file=sweep.file.model_copy(update={"arms": arms}), analysis=analysis)
-
-
-def at_dose(arm: str, dose: int) -> str:
-    """Name of an arm at another dose."""
-    return f"{arm}, {dose}"
 
 
 def _steps(sweep: StudySweep, section: Mechanism) -> dict[Cause, str]:

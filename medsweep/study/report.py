@@ -44,11 +44,13 @@ from medsweep.study.tables import (
     diagnosis_table,
     patient_table,
     pool_table,
+    profile_curves,
     tidy_table,
 )
 from medsweep.sweep.plan import Decision, Plan, PlannedTrial
 from medsweep.tracking.mirror import Mirror
 from medsweep.trainers.assessment.assess import SPECTRA
+from medsweep.trainers.pool import EDGES, VARIETY
 from medsweep.trainers.segmentation.config import Unit
 from medsweep.trainers.synthesis.pipelines import FAMILIES
 from medsweep.trainers.training.pictures import PALETTE
@@ -160,6 +162,8 @@ def _context(sweep: StudySweep, plan: Plan[Settings], store: Store, cohort: Coho
         overlays=_overlays(plan, store, legend),
         classes=tuple(name for name, _ in legend),
         spectra=_spectra(plan, store),
+        edges=profile_curves(plan, store, EDGES),
+        variety=profile_curves(plan, store, VARIETY),
         agreement=agreement_left_out(plan, store),
         store=str(store),
         wandb_project=sweep.name if runs else "",

@@ -232,6 +232,20 @@ def profiles(plan: Plan, store: Store) -> dict[str, str]:
     }
 
 
+def profile_curves(plan: Plan, store: Store, file: str) -> pd.DataFrame | None:
+    """A table of all profiles, with arm, fold and seed; None where none has rows."""
+    found = profiles(plan, store)
+    frames = [
+        pd.read_parquet(store.output("profile", found[pool]) / file).assign(
+            arm=arm, fold=replicate.fold, seed=replicate.seed
+        )
+        for (arm, replicate), leaf in plan.leaves.items()
+        if (pool := network_of(plan, leaf).inputs.get("pool")) in found
+    ]
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else None
+
+
 def agreement_left_out(plan: Plan, store: Store) -> tuple[str, ...]:
     """One sentence for each reason why assessments do not tell how masks agree with their images, with the arms."""
     assessed = assessments(plan, store)

@@ -1,5 +1,6 @@
 """A made-up study of causes: arms with planted costs, laws of their pools, and what networks were diagnosed with."""
 
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -80,6 +81,25 @@ def law_pools(causes: tuple[str, ...], *, seeds: int = 5, noise: float = 0.02, *
             floor = {"law_domain_auc_floor_low": 0.3, "law_domain_auc_floor_high": 0.7, "law_judges_differ": 0.0}
             rows += [(arm, 0, seed, arm, name, found) for name, found in floor.items()]
     return pd.DataFrame(rows, columns=["arm", "fold", "seed", "digest", "metric", "value"])
+
+
+def profile_curves(arms: tuple[str, ...] = ("gan", "new")) -> dict[str, pd.DataFrame]:
+    """Intensities along edges and curves of variety, of two folds; the explained arm's edges lie 1 px further in."""
+    edges, variety = [], []
+    for fold, arm in itertools.product((0, 1), arms):
+        for modality, height in (("t1", 1.0), ("t2", 30.0)):
+            for distance in np.arange(-5.5, 6):
+                real, pool = (height * (fold + np.tanh(distance - offset)) for offset in (0.0, float(arm == "gan")))
+                edges.append((arm, fold, 0, modality, distance, real, pool))
+        variety += [
+            (arm, fold, 0, "real", k, draw, 3.0 * k + draw + fold) for k in (1.0, 2.0, 5.0) for draw in range(3)
+        ]
+        variety.append((arm, fold, 0, "pool", np.nan, 0, 6.5 if arm == "gan" else 15.0))
+    where = ["arm", "fold", "seed"]
+    return {
+        "edges": pd.DataFrame(edges, columns=[*where, "modality", "distance_px", "real", "pool"]),
+        "variety": pd.DataFrame(variety, columns=[*where, "source", "patients", "draw", "vendi"]),
+    }
 
 
 PERCENTS = (10, 25, 50, 75, 100)

@@ -52,8 +52,19 @@ class Instruments:
     """Range over cuts of real against real."""
     vendi: float = math.nan
     """Of the pool over that of reals."""
+    edge_offset: Bounded | None = None
+    """How far the edge of the foreground lies inside the masks, told by intensities alone, in px."""
+    larger: Bounded | None = None
+    """Share of the boundary's pixels that masks alone have, minus those that a judge, sure of itself, alone has."""
     judges_differ: bool = False
     """Whether two judges disagree on the label law by more than their intervals."""
+
+    @property
+    def opposed(self) -> tuple[str, ...]:
+        """Second opinions on the bias that have the other sign, both told from 0."""
+        second = {"offset of the edge": self.edge_offset, "masks confidently larger": self.larger}
+        signs = {name: _sign(one) * _sign(self.bias) for name, one in second.items()}
+        return tuple(name for name, sign in signs.items() if sign < 0)
 
     def sees(self, cause: Cause) -> YesNo:
         """Whether a cause is visible without any comparison of arms."""
@@ -83,6 +94,11 @@ class Instruments:
         return any(law.low > 0 or law.high < 0 for law in laws) and (opposed or self.boundary_loss > BOUNDARY_LOSS)
 
 
+def _sign(one: Bounded | None) -> int:
+    """1 or -1 where the interval leaves out 0, else 0."""
+    return 0 if one is None else int(one.low > 0) - int(one.high < 0)
+
+
 def instruments_of(pools: pd.DataFrame, diagnosis: pd.DataFrame, arm: str, level: float) -> Instruments:
     """Instruments of an arm, as far as they were measured.
 
@@ -108,6 +124,8 @@ def instruments_of(pools: pd.DataFrame, diagnosis: pd.DataFrame, arm: str, level
         domain_auc=laws.get("law_domain_auc", math.nan),
         auc_floor=None if floor[0] is None or floor[1] is None else (floor[0], floor[1]),
         vendi=laws.get("law_vendi_share", math.nan),
+        edge_offset=_law(laws, "law_edge_offset_px"),
+        larger=_law(laws, "law_confident_larger"),
         judges_differ=laws.get("law_judges_differ", 0.0) >= 0.5,
     )
 

@@ -14,11 +14,11 @@ from medsweep.analysis.study.mechanisms.causes import CauseVerdict, Costs, decid
 from medsweep.analysis.study.mechanisms.instruments import Diagnosed, Instruments, diagnosed, instruments_of
 from medsweep.analysis.study.mechanisms.laws import Delivery, delivery_of
 from medsweep.analysis.study.mechanisms.portions import Portion, SecondOpinion, portion, second_opinions
-from medsweep.mechanism import ALL_CAUSES, CAUSES, CELLS, Cause, Mechanism, cell_of
+from medsweep.mechanism import ALL_CAUSES, CAUSES, CELLS, Cause, Mechanism, at_dose, cell_of
 
 SHAPLEY: Final = {size: math.factorial(size) * math.factorial(2 - size) / math.factorial(3) for size in (0, 1, 2)}
 """Weight of a cell by how many of its causes are on, for the step that turns on one more."""
-QUESTIONS: Final = ("levels", "ladder", "shares", "added", "removed", "joint", "interactions", "unexplained")
+QUESTIONS: Final = ("levels", "lower", "ladder", "shares", "added", "removed", "joint", "interactions", "unexplained")
 """Each a family of its own."""
 
 
@@ -58,7 +58,10 @@ def mechanism_of(
     asked = questions(arms, tester.control, higher_is_better=reduced.metric.higher_is_better)
     lost = tuple(name for name, family in asked.items() if any(map(tester.loses, family.values())))
     # levels do without each other, the steps of a sum do not
-    tests = {name: () if name in lost and name != "levels" else tester.family(family) for name, family in asked.items()}
+    tests = {
+        name: () if name in lost and name not in ("levels", "lower") else tester.family(family)
+        for name, family in asked.items()
+    }
     costs = costs_by_question(
         {question: {test.name: test.estimate for test in family} for question, family in tests.items()},
         one_run=any(test.test.conditional for family in tests.values() for test in family),
@@ -75,8 +78,13 @@ def mechanism_of(
         instruments=instruments,
         portions=_portions(asked, costs, tester),
         second=second_opinions(arms, costs.ladder, costs.shares),
-        network=diagnosed(diagnosis, list(dict.fromkeys(arm for _, arm in arms.places())), level),
+        network=diagnosed(diagnosis, _diagnosed_arms(arms), level),
     )
+
+
+def _diagnosed_arms(arms: Mechanism) -> list[str]:
+    named = [arm for _, arm in arms.places()]
+    return list(dict.fromkeys([*named, *arms.at_lower_doses(arms.explain)]))
 
 
 def _portions(asked: Mapping[str, Mapping[str, Weights]], costs: Costs, tester: ContrastTester) -> dict[Cause, Portion]:
@@ -96,6 +104,11 @@ def questions(arms: Mechanism, control: str, *, higher_is_better: bool = True) -
     levels = {"harm": arms.exposure, "shortfall": arms.ceiling, "net cost": control}
     found: dict[str, dict[str, Weights]] = {question: {} for question in QUESTIONS}
     found["levels"] = {name: {better: 1.0, arms.explain: -1.0} for name, better in levels.items() if better is not None}
+    for worse, dose in arms.at_lower_doses(arms.explain).items():
+        same = {name: at_dose(arm, dose) for name, arm in levels.items() if arm not in (None, control)} | {
+            "net cost": control
+        }
+        found["lower"] |= {f"{name} at {dose}": {better: 1.0, worse: -1.0} for name, better in same.items()}
     found["ladder"] = {f"{a} to {b}": {a: 1.0, b: -1.0} for a, b in itertools.pairwise(arms.ladder)}
     if arms.lattice and arms.ceiling is not None:
         cells = {(): arms.ceiling, **{causes: arms.lattice[cell] for cell, causes in CELLS.items()}}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from helpers.column_dictionary import compare, fits, named, sections
-from helpers.lattice import ARMS, NAMES, diagnosis_of, law_pools, planted, score_table
+from helpers.lattice import ARMS, NAMES, diagnosis_of, law_pools, planted, profile_curves, score_table
 from helpers.made_report import context
 from helpers.simulated_results import CONTROL, eight_arms, simulate
 from helpers.simulated_samples import SECTION, simulate_samples
@@ -21,6 +21,7 @@ from medsweep.analysis.study.analyse import analyse, analyse_datasets
 from medsweep.analysis.study.mechanisms.why import WhyAsked
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.user_table import NO_POOLS
+from medsweep.mechanism import at_dose
 from medsweep.texture import TextureArms
 
 POOLS = ("frechet", "retention", "kept_vendi", "real_slices_seen")
@@ -41,11 +42,16 @@ def judged_pools():
 
 def explained():
     """With levels, ladder, lattice, doses, what its networks were diagnosed with, and texture."""
-    arms = [ArmInfo(name, {}, control=name == "real") for name in NAMES]
-    table = score_table(planted(labels=0.05), patients=6, seeds=2)
+    names = [*NAMES, *(at_dose(arm, 8) for arm in ("gan", "again", "new"))]
+    section = ARMS.model_copy(update={"doses": (8, 16)})
+    arms = [ArmInfo(name, {}, control=name == "real") for name in names]
+    table = score_table(planted(labels=0.05), patients=6, seeds=2, names=names)
+    varied = {"law_patients": 2.0, "law_vendi": 6.5}
+    rows = [("gan", 0, seed, "gan", name, value) for name, value in varied.items() for seed in (0, 1)]
     pools, diagnosis = law_pools(("labels",), seeds=2), diagnosis_of(opposed=("gan",), seeds=2)
+    pools = pd.concat([pools, pd.DataFrame(rows, columns=pools.columns)], ignore_index=True)
     texture = TextureArms(raw="gan", new_real="new", blotched="cell look", mends=("cell labels",))
-    return analyse(table, pools, AnalysisRules(), arms=arms, why=WhyAsked(ARMS, texture, diagnosis=diagnosis))
+    return analyse(table, pools, AnalysisRules(), arms=arms, why=WhyAsked(section, texture, diagnosis=diagnosis))
 
 
 def accumulated():
@@ -75,7 +81,7 @@ def written(eight_arms_made, tmp_path_factory):
     )
     found = dataclasses.replace(found, quality=judged_pools())
     write_report(folder, found, context(folder, spectra=spectra))
-    write_report(folder / "why", explained(), context(folder))
+    write_report(folder / "why", explained(), context(folder, **profile_curves()))
     write_report(folder / "accumulation", accumulated(), context(folder))
     several = {name: simulate(arms, {}, patients=6, seeds=2, seed=i) for i, name in enumerate(("heart", "brain"))}
     write_across(folder / "across", analyse_datasets(several, control=CONTROL), context(folder))

@@ -1,7 +1,10 @@
 """A section ``mechanism:`` stands for arms: a lattice of measured laws, other doses, steps that are about a cause."""
 
+import json
 from pathlib import Path
+from typing import cast
 
+import pandas as pd
 import pytest
 
 from medsweep.errors import UserError
@@ -10,6 +13,9 @@ from medsweep.store.store import Store
 from medsweep.study.chains import network_of
 from medsweep.study.mechanism_arms import treatments_of
 from medsweep.study.plan import PlannedSweep, plan_sweep
+from medsweep.study.tables import pool_table, profile_curves
+from medsweep.trainers.pool import EDGES, PROFILE, VARIETY
+from medsweep.trial import COMPLETE
 
 SWEEP = """\
 sweep: why
@@ -95,6 +101,41 @@ def test_pools_of_ladder_and_ceiling_are_profiled_and_nothing_reads_that(tmp_pat
     assert not any(set(trial.inputs.values()) & set(profiles) for trial in plan.trials.values())
     judged = {trial.inputs["pool"]: trial.inputs for trial in plan.trials.values() if trial.stage == "assess"}
     assert all(trial.inputs.items() <= judged[trial.inputs["pool"]].items() for trial in profiles.values())
+
+
+class _Profiled:
+    """A store in which every profile is published, and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def outcome(self, stage: str, digest: str) -> str | None:
+        return COMPLETE if stage == "profile" else None
+
+    def output(self, stage: str, digest: str) -> Path:
+        output = self.folder / stage / digest
+        if stage == "profile" and not output.is_dir():
+            output.mkdir(parents=True)
+            (output / PROFILE).write_text(json.dumps({"law_edge_offset_px": 0.5}))
+            pd.DataFrame({"modality": ["t1"], "distance_px": [0.5], "real": [1.0], "pool": [2.0]}).to_parquet(
+                output / EDGES
+            )
+            pd.DataFrame(columns=["source", "patients", "draw", "vendi"]).to_parquet(output / VARIETY)
+        return output
+
+
+def test_what_profiles_leave_reaches_the_tables_and_the_pictures(tmp_path: Path) -> None:
+    plan, store = planned(tmp_path, "").plan, cast("Store", _Profiled(tmp_path))
+    profiled = {"new real", "images", "images + misfit", "mc-sg"}
+    pools = pool_table(plan, store)
+    assert set(pools["arm"]) == profiled
+    assert set(pools["metric"]) == {"law_edge_offset_px"}
+    edges = profile_curves(plan, store, EDGES)
+    assert edges is not None
+    assert set(edges["arm"]) == profiled
+    assert edges[["fold", "seed", "pool"]].drop_duplicates().to_numpy().tolist() == [[0, 0, 2]]
+    # none has a curve where too few patients are left out
+    assert profile_curves(plan, store, VARIETY) is None
 
 
 def test_the_order_of_treatments_is_source_look_labels() -> None:

@@ -1,6 +1,7 @@
 """Instruments from the tables of pools and diagnoses: what each cause is seen by, and what was not measured."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.lattice import diagnosis_of, law_pools
@@ -26,6 +27,28 @@ def test_random_error_is_seen_by_the_loss_at_boundaries():
     assert seen(("labels",), boundary=0.25).sees("labels") == "no"
     assert seen(("labels",), boundary=0.6).sees("labels") == "yes"
     assert seen(("labels",), boundary=0.6).boundary_loss == pytest.approx(2.4, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("offset", "larger", "opposed"),
+    [
+        ((0.8, 1.2), (0.1, 0.3), ()),
+        ((-1.2, -0.8), (0.1, 0.3), ("offset of the edge",)),
+        ((-0.1, 0.3), (-0.3, -0.1), ("masks confidently larger",)),
+    ],
+)
+def test_second_opinions_on_the_bias_are_opposed_where_both_are_told_from_0(offset, larger, opposed):
+    ends = {"law_edge_offset_px": offset, "law_confident_larger": larger}
+    rows = [
+        ("gan", 0, 0, "gan", f"{name}{end}", value)
+        for name, (low, high) in ends.items()
+        for end, value in (("", (low + high) / 2), ("_low", low), ("_high", high))
+    ]
+    pools = law_pools(("labels",))
+    pools = pd.concat([pools, pd.DataFrame(rows, columns=pools.columns)], ignore_index=True)
+    assert seen((), pools=pools).opposed == opposed
+    unbiased = pd.concat([law_pools(()), pd.DataFrame(rows, columns=pools.columns)], ignore_index=True)
+    assert seen((), pools=unbiased).opposed == ()
 
 
 def test_cosines_have_t_intervals_over_runs():
