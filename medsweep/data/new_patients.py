@@ -26,6 +26,10 @@ from medsweep.data.slices import SliceSet, StoredGeometry
 from medsweep.errors import Mistakes, UserError
 
 NUMBERED: Final = re.compile(r"(.+)_(\d{4})")
+MASK_VALUES: Final = 32
+"""Values that a mask has at most, and hardly an image."""
+MASK_SIDE: Final = 64
+"""Voxels along an axis that are looked at to tell."""
 SAME_PIXEL: Final = 1.1
 """Pixels that are larger or smaller than all in training by more than this factor are brought to their size."""
 
@@ -231,6 +235,16 @@ class Preparation:
             down, across = _pixel(resize, spacing[1:])
             seen = f"{down:.3g} x {across:.3g} mm"
             yield f"pixels of {spacing[1]:g} x {spacing[2]:g} mm, resampled to {seen} as in training"
+        for modality, volume in zip(self.data.modalities, patient.volumes, strict=True):
+            if values := mask_values(volume):
+                yield f"{modality} holds {values} whole numbers and nothing else, as a mask does"
+
+
+def mask_values(volume: Volume) -> int:
+    """How many values a volume holds, if they are as few and whole as those of a mask; else 0."""
+    part = volume[tuple(slice(None, None, -(-side // MASK_SIDE)) for side in volume.shape)]
+    values = np.unique(part)
+    return len(values) if len(values) <= MASK_VALUES and (values % 1 == 0).all() else 0
 
 
 def _pixel(resize: Resize, spacing_mm: Sequence[float]) -> NDArray[np.float64]:

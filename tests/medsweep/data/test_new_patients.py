@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.decathlon_folder import save, touch
-from medsweep.data.new_patients import PatientFiles, find_patients, read_patient
+from medsweep.data.new_patients import PatientFiles, find_patients, mask_values, read_patient
 from medsweep.errors import UserError
 
 BRATS = ("flair", "t1", "t1ce", "t2")
@@ -84,3 +84,11 @@ def test_grids_are_compared_over_the_whole_volume_however_it_is_stored(tmp_path:
     with pytest.raises(UserError, match=r"do not lie on one grid \(0.24 voxels apart\)"):
         read_patient(PatientFiles("p", (first, second), ("T1", "T2")))
     assert len(read_patient(PatientFiles("p", (first, first), ("T1", "T2"))).volumes) == 2
+
+
+def test_a_mask_is_told_from_an_image() -> None:
+    rng = np.random.default_rng(0)
+    mask = (rng.random((80, 20, 8)) > 0.5).astype(np.float32)
+    assert mask_values(mask * 7) == 2
+    assert mask_values(mask / 3) == 0
+    assert mask_values(rng.integers(-1000, 1000, (80, 20, 8)).astype(np.float32)) == 0
