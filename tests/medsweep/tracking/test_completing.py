@@ -105,11 +105,15 @@ def test_reports_that_are_not_its_first_ones_are_left_alone(server: Served, tmp_
     assert [row["gan/step"] for row in server.runs["s", NAME].rows] == [20, 30]
 
 
-def live(folder: Path, run: MirroredRun, server: Served, *, part: str = "none", down_from: int = 99) -> None:
-    """Log a run while its trial would run; the server is of no use from a report on."""
+def live(folder: Path, run: MirroredRun, server: Served, *, after: int = 0, down_from: int = 99) -> None:
+    """Log a run as its trial would, ``after`` reports of earlier attempts; the server is down from a report on."""
     tracker = WandbTracker(folder, "online")
-    tracker.begin(replace(run, config={"arm": "b-sg"}), folder.parent / part)
-    for number, row in enumerate(run.rows):
+    part = folder.parent / "part"
+    part.mkdir(exist_ok=True)
+    lines = [json.dumps({"step": row.step, "total": 50, **row.metrics}) for row in run.rows[:after]]
+    (part / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    tracker.begin(replace(run, config={"arm": "b-sg"}), part)
+    for number, row in enumerate(run.rows[after:], after):
         if number == down_from:
             wait_for(lambda: len(server.runs["s", NAME].rows) == down_from)
             server.refused = lambda operation, asked: 503
@@ -158,11 +162,8 @@ def test_a_run_that_was_logged_live_goes_on_after_a_crash_without_a_hole(
     server: Served, tmp_path: Path, run: MirroredRun
 ) -> None:
     live(tmp_path / "live", replace(run, rows=run.rows[:2]), server)
-    lines = [json.dumps({"step": row.step, "total": 50, **row.metrics}) for row in run.rows[:3]]
-    (tmp_path / "part").mkdir()
     # The third report is in the store, and the worker was killed before it was sent.
-    (tmp_path / "part" / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
-    live(tmp_path / "live", run, server, part="part")
+    live(tmp_path / "live", run, server, after=3)
     there = server.runs["s", NAME].rows
     assert [row["gan/step"] for row in there] == [10, 20, 30, 40, 50], "what is there is not sent again"
     assert pushed(tmp_path, run).failed == {}
