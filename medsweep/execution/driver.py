@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from medsweep.execution.failures import GIVEN_UP, KILLED_FOR_MEMORY, OWN_FAILURES, TRIES, backoff_seconds, notes
+from medsweep.execution.failures import (
+    GIVEN_UP,
+    KILLED_FOR_MEMORY,
+    OWN_FAILURES,
+    TRIES,
+    backoff_seconds,
+    note_loss,
+    notes,
+)
 from medsweep.execution.gpu_memory import WHOLE_NODE_GIB, Grant, next_grant
 from medsweep.execution.memory_probe import granted
 from medsweep.execution.plan_tasks import labels_of, tasks_of
@@ -267,6 +275,8 @@ def _account(tasks: list[Task], result: RoundResult, state: _RunState, store: St
         state.tries[task.digest] += 1
         if outcome != DamagedError.outcome or state.tries[task.digest] >= TRIES:
             state.given_up[task.digest] = (outcome, message)
+            if outcome == "killed" or message.startswith(KILLED_FOR_MEMORY):
+                note_loss(store, task.stage, task.digest, outcome, message)
 
 
 def _tell_of_others(

@@ -142,9 +142,19 @@ def write_note(
         outcome=classify(error, is_short),
         message=first_line(error),
         traceback=error.stacks if isinstance(error, StalledError) else "".join(traceback.format_exception(error)),
-        at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        at=_now(),
         damaged=(error.stage, error.digest) if isinstance(error, DamagedError) else None,
     )
+    _append(store, stage, digest, attempt)
+    return attempt
+
+
+def note_loss(store: Store, stage: str, digest: str, outcome: str, message: str) -> None:
+    """Append a note about an attempt whose worker was killed, and so has left none."""
+    _append(store, stage, digest, Attempt(outcome=outcome, message=message, traceback="", at=_now()))
+
+
+def _append(store: Store, stage: str, digest: str, attempt: Attempt) -> None:
     path = note_path(store, stage, digest)
     with suppress(OSError, BucketError):
         store.fresh(path, now=True)
@@ -153,7 +163,10 @@ def write_note(
         with path.open("ab") as stream:
             stream.write(b"\n" * torn + _JSON.dump_json(attempt) + b"\n")
         store.shared(path, lines=True)
-    return attempt
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def first_line(error: BaseException) -> str:
@@ -201,7 +214,7 @@ def failed_trials(
 ) -> list[Failed]:
     """Trials of ``plan`` that ended without a result (with one of ``outcomes``), none that is being worked on.
 
-    ``given_up`` are outcomes by digest that are known from elsewhere: a worker that was killed leaves no note.
+    ``given_up`` are outcomes by digest that are known from elsewhere: a kill that took the driver, too, left no note.
 
     Raises:
         UserError: no trial can end with one of ``outcomes``.

@@ -1,5 +1,6 @@
 """What is noted of a trial that failed, whether it is tried again, and after which pause."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,13 @@ import pytest
 from helpers import toy
 from helpers.runner_contract import Notebook
 from helpers.toy_run import context_of, long_plan
-from medsweep.execution.driver import run_plan
+from medsweep.execution.driver import decide_checked, known_failures, run_plan
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, backoff_seconds, classify, note_path, notes
-from medsweep.execution.runner import LocalRunner
-from medsweep.execution.task import RunContext
+from medsweep.execution.plan_tasks import labels_of
+from medsweep.execution.runner import LocalRunner, RoundResult, RunPolicy
+from medsweep.execution.task import RunContext, Task
 from medsweep.store.store import Store
+from medsweep.tracking.console import Observer
 
 
 def test_a_torn_note_hides_no_other(tmp_path: Path) -> None:
@@ -32,6 +35,23 @@ def test_the_first_failure_of_its_own_stops_a_run_that_asks_for_it(tmp_path: Pat
     assert [failure.outcome for failure in summary.failures] == ["error"]
     assert notebook.begun[-1] == summary.failures[0].trial.digest
     assert not summary.ok
+
+
+def test_a_trial_whose_worker_was_killed_is_known_to_have_failed_by_later_commands_too(tmp_path: Path) -> None:
+    plan, context = long_plan(tmp_path / "log", pause=0.0), context_of(tmp_path / "store")
+    lost = next(digest for digest, trial in plan.trials.items() if trial.stage == "grow")
+
+    class Killing(LocalRunner):
+        def run(self, tasks: Sequence[Task], context: RunContext, observer: Observer, policy: RunPolicy) -> RoundResult:
+            return RoundResult(outcomes={lost: "killed"}, messages={lost: "the worker died: SIGKILL"}, capped="enough")
+
+    ran = run_plan(plan, context, Killing(), Notebook())
+    store = Store(tmp_path / "store")
+    later = known_failures(plan, labels_of(plan), decide_checked(plan, store, Notebook()), store)
+    for failures in (ran.failures, later):
+        assert [(one.trial.digest, one.outcome, one.message) for one in failures] == [
+            (lost, "killed", "the worker died: SIGKILL")
+        ]
 
 
 CUBLAS = "CUDA error: {} when calling `cublasCreate(handle)`"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,8 @@ class Mirrored:
     runs: dict[str, WrittenRun]
 
 
-@pytest.fixture
-def callers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+@contextmanager
+def watched(patch: pytest.MonkeyPatch) -> Iterator[list[object]]:
     """Whoever calls the server that all requests to W&B, or through a proxy, would reach."""
     found: list[object] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -60,8 +60,14 @@ def callers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
 
         threading.Thread(target=take, daemon=True).start()
         for name in ("WANDB_BASE_URL", "HTTPS_PROXY", "HTTP_PROXY"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.setenv("NO_PROXY", "")
+            patch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
+        patch.setenv("NO_PROXY", "")
+        yield found
+
+
+@pytest.fixture
+def callers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    with watched(monkeypatch) as found:
         yield found
 
 
@@ -72,7 +78,9 @@ def mirrored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_RUN_ID", "of-another-program")
         patch.setenv("WANDB_MODE", "")
-        sweep, store, told = run_troubled(folder, patch, "offline", *runner)
+        with pytest.MonkeyPatch.context() as inner, watched(inner) as found:
+            sweep, store, told = run_troubled(folder, patch, "offline", *runner)
+        assert found == [], "offline nobody is asked anything"
         yield Mirrored(folder, sweep, store, told, read_runs(store.root / "wandb" / "micro"))
 
 
