@@ -1,7 +1,7 @@
 """From the trials of a sweep to their W&B runs: what the plan knows of each, and what the store holds of it."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from medsweep.tracking.tracker import RunCard, Scalar, clipped, exit_code, refer
 from medsweep.trial import COMPLETE
 
 SHARED = "shared"
+TELLING = 3
+"""Settings that a name may hold."""
 OF_OTHERS = frozenset({"reference", "judge", "other"})
 """Roles of inputs that are no part of an arm's own chain."""
 
@@ -79,7 +81,10 @@ class RunCards:
         self._settings: dict[str, dict[str, Scalar]] = {}
         self._control = next(arm.name for arm in plan.arms if arm.is_control)
         self._common: dict[tuple[str, ...], dict[str, Scalar]] = {}
-        self._names = _names(plan, self._labels)
+        self._same: defaultdict[str, list[str]] = defaultdict(list)
+        for digest, trial in plan.trials.items():
+            self._same[f"{trial.stage} {self._labels[digest]}"].append(digest)
+        self._names: dict[str, str] = {}
 
     def run(self, digest: str, outcome: str, message: str) -> MirroredRun:
         """The run of a trial that has ended, without its course."""
@@ -97,26 +102,52 @@ class RunCards:
     def card(self, digest: str) -> RunCard:
         """What is known of a trial before it begins."""
         trial = self._plan.trials[digest]
-        served = self._served(digest)
-        arm = self._measures.get(digest) or (served[0] if len(served) == 1 else SHARED)
+        served, arm = self._served(digest), self._arm(digest)
         places = {"fold": trial.config.fold_index, "seed": trial.seed}
         tags = [clipped(one) for one in served] + [f"{key}-{at}" for key, at in places.items() if at is not None]
         return RunCard(
             run_id=run_id(trial.stage, digest),
             project=self._plan.sweep,
-            name=self._names[digest],
+            name=self._name(digest),
             group=clipped(arm),
             job_type=trial.stage,
             tags=tuple(dict.fromkeys(tags)),
-            config=self._config(digest, arm, served) | {key: at for key, at in places.items() if at is not None},
+            config=self._config(digest) | {key: at for key, at in places.items() if at is not None},
         )
 
     def _served(self, digest: str) -> tuple[str, ...]:
         """Arms that read a trial; what is made of a pool alone serves those of the pool."""
         return self._serves[digest] or self._serves.get(self._plan.trials[digest].inputs.get("pool", ""), ())
 
-    def _config(self, digest: str, arm: str, served: tuple[str, ...]) -> dict[str, Scalar]:
-        trial = self._plan.trials[digest]
+    def _arm(self, digest: str) -> str:
+        served = self._served(digest)
+        return self._measures.get(digest) or (served[0] if len(served) == 1 else SHARED)
+
+    def _name(self, digest: str) -> str:
+        """The stage and the label of a trial, with the settings that tell it from others that have the same."""
+        if digest not in self._names:
+            name = f"{self._plan.trials[digest].stage} {self._labels[digest]}"
+            self._names |= self._told_apart(name, self._same[name])
+        return self._names[digest]
+
+    def _told_apart(self, name: str, digests: Sequence[str]) -> dict[str, str]:
+        if len(digests) == 1:
+            return {digests[0]: name}
+        settings = {digest: self._config(digest) for digest in digests}
+        keys = dict.fromkeys(key for config in settings.values() for key in config if "." in key)
+        telling = [
+            key
+            for key in keys
+            if not key.startswith("inputs.") and len({str(config.get(key)) for config in settings.values()}) > 1
+        ]
+        names: dict[str, str] = {}
+        for digest, config in settings.items():
+            told = ", ".join([name, *(f"{key}={_shown(config.get(key))}" for key in telling[:TELLING])])
+            names[digest] = f"{told} {digest[:6]}" if told in names.values() else told
+        return names
+
+    def _config(self, digest: str) -> dict[str, Scalar]:
+        trial, served, arm = self._plan.trials[digest], self._served(digest), self._arm(digest)
         common = self._of_arm(arm) if arm != SHARED else self._shared_by(served)
         sections = self._sections(digest)
         own = flattened(redacted(trial.config.model_dump(mode="json")), f"{trial.stage}.")
@@ -163,15 +194,8 @@ class RunCards:
         return {"data" if stage == "prepare" else stage for stage in stages}
 
 
-def _names(plan: Plan[Settings], labels: Mapping[str, str]) -> dict[str, str]:
-    """Stage and label of each trial, with digits of its digest where trials before it in the plan have the same."""
-    seen: Counter[str] = Counter()
-    names = {}
-    for digest, trial in plan.trials.items():
-        name = f"{trial.stage} {labels[digest]}"
-        names[digest] = f"{name} {digest[:6]}" if seen[name] else name
-        seen[name] += 1
-    return names
+def _shown(value: Scalar) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _cost(manifest: Manifest) -> dict[str, Scalar]:
