@@ -30,6 +30,7 @@ from medsweep.execution.plan_tasks import labels_of
 from medsweep.identity import short
 from medsweep.planning.cost import StageCost
 from medsweep.store.location import Location
+from medsweep.store.sound import sound_file
 from medsweep.store.store import Store
 from medsweep.study.arm_infos import arm_infos
 from medsweep.study.dead_arms import dead_arms
@@ -286,7 +287,7 @@ def _grids(plan: Plan, store: Store, legend: tuple[tuple[str, str], ...]) -> lis
         if kind is None or kind in seen or store.outcome(trial.stage, digest) != COMPLETE:
             continue
         seen.add(kind)
-        output = store.output(trial.stage, digest)
+        output = store.folder_with(store.manifest(trial.stage, digest), (".png",)) / "output"
         if trial.stage in FAMILIES:
             caption = "Training slices and their masks, on the generators' scale."
             grids.append(SamplePicture(kind, caption, output / "real.png", legend))
@@ -305,8 +306,8 @@ def _spectra(plan: Plan, store: Store) -> pd.DataFrame | None:
     for digest, trial in plan.trials.items():
         if trial.stage != "assess" or store.outcome("assess", digest) != COMPLETE:
             continue
-        kind, path = _kind_of_pictures(plan.trials[trial.inputs["pool"]]), store.output("assess", digest) / SPECTRA
-        if kind is not None and path.is_file():
+        kind, path = _kind_of_pictures(plan.trials[trial.inputs["pool"]]), sound_file(store, "assess", digest, SPECTRA)
+        if kind is not None and path is not None:
             frames.append(pd.read_parquet(path).assign(kind=kind))
     if not frames:
         return None

@@ -16,6 +16,7 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.files import write_atomic
 from medsweep.metrics import REGION, SCORES, STRUCTURE_METRICS
+from medsweep.store.sound import sound_file, sound_json
 from medsweep.store.store import Store
 from medsweep.study.chains import network_of
 from medsweep.study.patients import of_patients
@@ -173,25 +174,24 @@ def pool_table(plan: Plan, store: Store) -> pd.DataFrame:
 
     Scores come from the assessment of the arm's pool and from its profile, validity of generated masks from the pool
     itself, exposure (slices seen, what the filter kept and what that did to diversity) from its U-Net.
+
+    Raises:
+        DamagedError: what is read is not what was published.
     """
     assessed, profiled = assessments(plan, store), profiles(plan, store)
     rows: list[dict[str, Any]] = []
     for (arm, replicate), leaf in plan.leaves.items():
         network = network_of(plan, leaf)
         pool = network.inputs.get("pool")
-        if pool in assessed:
-            metrics = json.loads((store.output("assess", assessed[pool]) / ASSESSMENT).read_text())
-            rows += _rows(arm, replicate, assessed[pool], metrics)
-        if pool in profiled:
-            metrics = json.loads((store.output("profile", profiled[pool]) / PROFILE).read_text())
-            rows += _rows(arm, replicate, profiled[pool], metrics)
+        told = [(network.stage, network.digest, "exposure.json")]
         if pool is not None:
-            validity = store.output(plan.trials[pool].stage, pool) / "validity.json"
-            if validity.is_file():
-                rows += _rows(arm, replicate, pool, json.loads(validity.read_text()))
-        exposure = store.output(network.stage, network.digest) / "exposure.json"
-        if exposure.is_file():
-            rows += _rows(arm, replicate, network.digest, json.loads(exposure.read_text()))
+            told.insert(0, (plan.trials[pool].stage, pool, "validity.json"))
+        if pool in profiled:
+            told.insert(0, ("profile", profiled[pool], PROFILE))
+        if pool in assessed:
+            told.insert(0, ("assess", assessed[pool], ASSESSMENT))
+        for stage, digest, name in told:
+            rows += _rows(arm, replicate, digest, sound_json(store, stage, digest, name))
     return pd.DataFrame(rows, columns=["arm", "fold", "seed", "digest", "metric", "value"])
 
 
@@ -202,13 +202,13 @@ def diagnosis_table(plan: Plan, store: Store) -> pd.DataFrame:
         for digest, trial in plan.trials.items()
         if trial.stage == "diagnose" and _complete(store, "diagnose", digest)
     }
-    frames = [
-        pd.read_parquet(store.output("diagnose", digest) / TABLE).assign(
-            arm=arm, fold=replicate.fold, seed=replicate.seed, digest=digest
-        )
-        for (arm, replicate), leaf in plan.leaves.items()
-        if (digest := diagnoses.get(network_of(plan, leaf).digest)) is not None
-    ]
+    frames = []
+    for (arm, replicate), leaf in plan.leaves.items():
+        digest = diagnoses.get(network_of(plan, leaf).digest)
+        path = None if digest is None else sound_file(store, "diagnose", digest, TABLE)
+        if path is not None:
+            found = pd.read_parquet(path)
+            frames.append(found.assign(arm=arm, fold=replicate.fold, seed=replicate.seed, digest=digest))
     columns = list(NO_DIAGNOSIS.columns)
     return pd.concat(frames, ignore_index=True)[columns] if frames else NO_DIAGNOSIS
 
@@ -252,9 +252,8 @@ def agreement_left_out(plan: Plan, store: Store) -> tuple[str, ...]:
     arms: dict[tuple[str, str], list[str]] = {}
     for (arm, _), leaf in plan.leaves.items():
         pool = network_of(plan, leaf).inputs.get("pool")
-        reasons = store.output("assess", assessed[pool]) / LEFT_OUT if pool in assessed else None
-        if reasons is not None and reasons.is_file():
-            told = json.loads(reasons.read_text())
+        if pool in assessed:
+            told = sound_json(store, "assess", assessed[pool], LEFT_OUT)
             for kind in ("consistency",) if "consistency" in told else tuple(told):
                 arms.setdefault((kind, told[kind]), []).append(arm)
     what = {"consistency": "Consistency of masks and images", "excess": "Excess over unseen real slices"}

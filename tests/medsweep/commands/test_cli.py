@@ -209,11 +209,18 @@ def test_a_damaged_array_is_named_set_aside_and_made_again(medsweep: Medsweep, c
 
 
 def test_results_are_not_read_from_a_damaged_trial(medsweep: Medsweep, copy: Path) -> None:
-    metrics = next((copy / "store" / "score").glob("*/output/metrics.parquet"))
-    metrics.write_bytes(metrics.read_bytes()[:-8] + b"\0" * 8)
-    told = medsweep("results", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results")
-    assert told.exit_code == 2
-    assert "metrics.parquet does not match its sha256; medsweep run sets it aside" in told.output
+    for name in (
+        "score/*/output/metrics.parquet",
+        "assess/*/output/pool_metrics.json",
+        "segment/*/output/exposure.json",
+    ):
+        file = next((copy / "store").glob(name))
+        sound = file.read_bytes()
+        file.write_bytes(sound[:-8] + b'    "x"\n')
+        told = medsweep("results", copy / "micro.yaml", "--store", copy / "store", "--results", copy / "results")
+        assert told.exit_code == 2, told.output
+        assert f"{file.name} does not match its sha256; medsweep run sets it aside" in told.output
+        file.write_bytes(sound)
 
 
 def test_a_torn_manifest_is_named_and_its_trial_run_again(medsweep: Medsweep, copy: Path) -> None:
