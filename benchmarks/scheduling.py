@@ -1,9 +1,9 @@
 """How close scheduling comes to what is possible: the paper's whole grid on a simulated cluster, in seconds.
 
 Real code decides: the plan of every sweep in ``sweeps/paper``, the frontier and ledger that every runner shares,
-and the searcher that Ray Tune asks. Simulated are the clock, the nodes, the store and the failures. The peer is what a
-user would write, stage by stage: no trial of a stage starts before all of the stage before it have ended, on the same
-durations, nodes and failures.
+and the slots that hand trials to processes. Simulated are the clock, the nodes, the store and the failures. The peer is
+what a user would write, stage by stage: no trial of a stage starts before all of the stage before it have ended, on the
+same durations, nodes and failures.
 
 Durations are modelled: the built-in estimate for one CPU core over a speed-up per stage (``SPEED``), times a lognormal
 factor per trial. Shares of GPUs are those of the sweep files.
@@ -19,29 +19,28 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ray.tune.search import Searcher
 from simulated_cluster import Cluster, SimulatedStore, Simulation
 
 from medsweep.data.source import DataSource
 from medsweep.execution.failures import LONGEST_BACKOFF_SECONDS, TRIES
 from medsweep.execution.places import Places
+from medsweep.execution.places import slots as slots_of
 from medsweep.execution.plan_tasks import labels_of, tasks_of
-from medsweep.execution.ray_tune import PlanSearcher
 from medsweep.execution.runner import Ledger, RunPolicy
+from medsweep.execution.slots import Slots
 from medsweep.execution.task import RunContext, Task
 from medsweep.store.store import Store
 from medsweep.study.plan import plan_arms
 from medsweep.study.pool_folders import PoolFolders
 from medsweep.study.stages import SCHEMA, STAGES
 from medsweep.sweep.arms import arms, replicates
-from medsweep.sweep.file import Resources
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer
@@ -99,7 +98,7 @@ def tasks_to_run(plans: Sequence[Plan], context: RunContext) -> list[Task]:
 
 
 def run(tasks: Sequence[Task], context: RunContext, simulation: Simulation) -> float:
-    """Hours that the real searcher needs for ``tasks``, in as many rounds as a driver would start."""
+    """Hours that the real slots need for ``tasks``, in as many rounds as a driver would start."""
     store, policy = SimulatedStore(), RunPolicy(clock=lambda: simulation.now * 3600)
     while left := [task for task in tasks if task.digest not in store.published]:
         if max(policy.lost[task.digest] for task in left) >= TRIES:
@@ -113,38 +112,40 @@ def run_round(
     tasks: Sequence[Task], context: RunContext, simulation: Simulation, store: SimulatedStore, policy: RunPolicy
 ) -> None:
     ledger = Ledger(tasks, store, Observer(), policy)
-    held: dict[str, Resources] = {}
+    nodes = simulation.nodes
+    all_of = [dict(node.has) for node in simulation.cluster.empty()]
     places = Places(list, dict, print, policy.clock)
-    searcher = PlanSearcher(ledger, places, lambda resources: {}, lambda task: (0, 0))
-    shares = [context.resources_of(task.stage).most_gpus for task in tasks]
-    slots = int(simulation.cluster.gpus / min(filter(None, shares), default=1))
-    pending: list[tuple[str, Task]] = []
-    live: dict[str, str] = {}
+    slots = Slots(
+        ledger, places, dict, lambda bundle: slots_of(bundle, all_of),
+        lambda: {str(number): node.has for number, node in enumerate(nodes)}, policy.clock,
+    )  # fmt: skip
     names = itertools.count()
+    asked: dict[str, Mapping[str, float]] = {}
     while True:
-        while len(pending) + len(live) < slots and (suggested := _suggested(searcher, ledger, f"trial-{next(names)}")):
-            pending.append(suggested)
-            held[suggested[1].digest] = context.resources_of(suggested[1].stage)
-        waiting = []
-        for trial, task in pending:
-            if simulation.place(task, held[task.digest]):
-                live[task.digest] = trial
-            else:
-                waiting.append((trial, task))
-        pending = waiting
-        if not live and not pending:
+        while (bundle := slots.ask(name := f"slot-{next(names)}")) is not None:
+            asked[name] = bundle
+        for name, bundle in [*asked.items()]:
+            if (node := simulation.place(name, bundle)) is not None:
+                del asked[name]
+                go_on(slots, simulation, name, node)
+        if not simulation.is_busy and not asked:
             return
-        ended, killed = simulation.next_end(held)
-        store.published.update(ended)
-        for digest in [*ended, *killed]:
-            searcher.on_trial_complete(live.pop(digest), error=digest in killed)
+        ended, killed = simulation.next_end()
+        for name, node, digest in ended:
+            store.published.add(digest)
+            go_on(slots, simulation, name, node)
+        for name in killed:
+            slots.ended(name)
 
 
-def _suggested(searcher: PlanSearcher, ledger: Ledger, trial: str) -> tuple[str, Task] | None:
-    config = searcher.suggest(trial)
-    if config is None or config == Searcher.FINISHED:
-        return None
-    return trial, ledger.frontier.tasks[config["digest"]]  # type: ignore[index]
+def go_on(slots: Slots, simulation: Simulation, name: str, node: int) -> None:
+    """Give a process its next task, or its place back: on a clock in hours none lingers."""
+    task = slots.is_free(name, str(node))
+    if task is None:
+        slots.ended(name)
+        simulation.release(name)
+    else:
+        simulation.begin(name, task.digest)
 
 
 def run_by_stage(tasks: Sequence[Task], context: RunContext, fresh: Callable[[], Simulation]) -> float:

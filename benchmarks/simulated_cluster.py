@@ -3,6 +3,8 @@
 import heapq
 import itertools
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from medsweep.execution.task import Task
 from medsweep.store.store import Store
-from medsweep.sweep.file import Resources
 
 REPAIR_HOURS = 0.25
 CHECKPOINT_HOURS = 1 / 60
@@ -20,11 +20,11 @@ CHECKPOINT_HOURS = 1 / 60
 
 @dataclass
 class Node:
-    """What is free on one machine."""
+    """One machine: what it has, what of it is free, and the processes on it, each with what it holds."""
 
-    gpus: float
-    cpus: float
-    running: set[str] = field(default_factory=set)
+    has: dict[str, float]
+    free: Counter[str]
+    slots: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Cluster:
 
     def empty(self) -> list[Node]:
         """All nodes, idle."""
-        return [Node(self.gpus / self.nodes, 16.0 * self.gpus / self.nodes) for _ in range(self.nodes)]
+        has = {"GPU": self.gpus / self.nodes, "CPU": 16.0 * self.gpus / self.nodes}
+        return [Node(dict(has), Counter(has)) for _ in range(self.nodes)]
 
 
 class SimulatedStore(Store):
@@ -72,59 +73,72 @@ class Simulation:
         self._events: list[tuple[float, int, str, int, str]] = []
         self._count = itertools.count()
         self._left: dict[str, float] = {}
-        self._begun: dict[str, float] = {}
-        self._end_hours: dict[str, float] = {}
+        self._running: dict[str, tuple[str, float, float]] = {}
         for node in range(cluster.nodes):
             self._plan_failure(node)
 
-    def _push(self, at: float, kind: str, node: int, digest: str = "") -> None:
-        heapq.heappush(self._events, (at, next(self._count), kind, node, digest))
+    def _push(self, at: float, kind: str, node: int, slot: str = "") -> None:
+        heapq.heappush(self._events, (at, next(self._count), kind, node, slot))
 
     def _plan_failure(self, node: int) -> None:
         rate = self.cluster.rate * self.cluster.gpus / self.cluster.nodes
         if rate > 0:
             self._push(self.now + self._rng.exponential(1 / rate), "fail", node)
 
-    def place(self, task: Task, resources: Resources) -> bool:
-        """Start a task on the first node with room, as Ray packs them."""
-        for number, node in enumerate(self.nodes):
-            if node.gpus + 1e-9 >= resources.gpus and node.cpus >= resources.cpus:
-                node.gpus, node.cpus = node.gpus - resources.gpus, node.cpus - resources.cpus
-                node.running.add(task.digest)
-                self._begun[task.digest] = self.now
-                self._left.setdefault(task.digest, self.durations[task.digest])
-                self._end_hours[task.digest] = self.now + self._left[task.digest]
-                self._push(self._end_hours[task.digest], "end", number, task.digest)
-                return True
-        return False
+    @property
+    def is_busy(self) -> bool:
+        """Whether any task runs."""
+        return bool(self._running)
 
-    def next_end(self, resources: dict[str, Resources]) -> tuple[list[str], list[str]]:
-        """Go on to the next end of trials: those that finished, and those whose node failed."""
+    def place(self, slot: str, bundle: Mapping[str, float]) -> int | None:
+        """Start a process on the first node with room, as Ray packs them."""
+        for number, node in enumerate(self.nodes):
+            if all(node.free[name] + 1e-9 >= amount for name, amount in bundle.items()):
+                node.free.subtract(bundle)
+                node.slots[slot] = bundle
+                return number
+        return None
+
+    def begin(self, slot: str, digest: str) -> None:
+        """Start a task in a process."""
+        left = self._left.setdefault(digest, self.durations[digest])
+        self._running[slot] = digest, self.now, self.now + left
+        self._push(self.now + left, "end", self._node_of(slot), slot)
+
+    def _node_of(self, slot: str) -> int:
+        return next(number for number, node in enumerate(self.nodes) if slot in node.slots)
+
+    def release(self, slot: str) -> None:
+        """End a process that runs nothing."""
+        node = self.nodes[self._node_of(slot)]
+        node.free.update(node.slots.pop(slot))
+
+    def next_end(self) -> tuple[list[tuple[str, int, str]], list[str]]:
+        """Go on to the next end of tasks: process, node and digest of what finished, or processes whose node failed."""
         while True:
-            self.now, _, kind, number, digest = heapq.heappop(self._events)
+            self.now, _, kind, number, slot = heapq.heappop(self._events)
             node = self.nodes[number]
-            if kind == "end" and digest in node.running and math.isclose(self.now, self._end_hours[digest]):
+            if kind == "end" and slot in self._running and math.isclose(self.now, self._running[slot][2]):
                 self.ended = self.now
-                self._release(node, digest, resources[digest])
-                return [digest], []
+                return [(slot, number, self._stop(slot, node))], []
             if kind == "back":
-                node.gpus = self.cluster.gpus / self.cluster.nodes
+                node.has["GPU"] = node.free["GPU"] = self.cluster.gpus / self.cluster.nodes
                 self._plan_failure(number)
                 return [], []
             if kind == "fail":
                 self.failures += 1
-                killed = sorted(node.running)
-                for digest in killed:
-                    done = self.now - self._begun[digest]
+                killed = sorted(node.slots)
+                for name in killed:
+                    done = self.now - self._running[name][1]
                     saved = math.floor(done / CHECKPOINT_HOURS) * CHECKPOINT_HOURS
-                    self.lost += (done - saved) * resources[digest].gpus
-                    self._left[digest] -= saved
-                    self._release(node, digest, resources[digest])
-                node.gpus = 0.0
+                    self.lost += (done - saved) * node.slots[name].get("GPU", 0.0)
+                    self._left[self._stop(name, node)] -= saved
+                    self.release(name)
+                node.has["GPU"] = node.free["GPU"] = 0.0
                 self._push(self.now + REPAIR_HOURS, "back", number)
                 return [], killed
 
-    def _release(self, node: Node, digest: str, resources: Resources) -> None:
-        node.running.discard(digest)
-        node.gpus, node.cpus = node.gpus + resources.gpus, node.cpus + resources.cpus
-        self.busy += (self.now - self._begun[digest]) * resources.gpus
+    def _stop(self, slot: str, node: Node) -> str:
+        digest, begun, _ = self._running.pop(slot)
+        self.busy += (self.now - begun) * node.slots[slot].get("GPU", 0.0)
+        return digest

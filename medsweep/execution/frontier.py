@@ -4,6 +4,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from medsweep.execution.places import Kind, kind_of
 from medsweep.execution.task import Task
 from medsweep.trial import COMPLETE
 
@@ -17,10 +18,12 @@ class Frontier:
 
     Of equally long chains the one whose input was settled last goes first: it is still in the page cache, and the
     trials made from one input follow each other. Where it is known which node has a place free, of those the one goes
-    first of whose inputs most were made or read there.
+    first of whose inputs most were made or read there. ``sized`` makes of a task that becomes ready the one to start,
+    with what it then holds.
     """
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
+    def __init__(self, tasks: Iterable[Task], sized: Callable[[Task], Task] = lambda task: task) -> None:
+        self._sized = sized
         self.tasks: dict[str, Task] = {}
         self.live: set[str] = set()
         self.settled: dict[str, str] = {}
@@ -30,7 +33,7 @@ class Frontier:
         self._order: dict[str, int] = {}
         self._waits: dict[str, set[str]] = {}
         self._readers: dict[str, list[str]] = defaultdict(list)
-        self._ready: list[Entry] = []
+        self._ready: dict[Kind, list[Entry]] = defaultdict(list)
         self.add(tasks)
 
     def add(self, tasks: Iterable[Task]) -> None:
@@ -47,39 +50,44 @@ class Frontier:
                 self._push(digest)
 
     def _push(self, digest: str) -> None:
-        heapq.heappush(self._ready, (-self.tasks[digest].tail_hours, -len(self.settled), self._order[digest], digest))
+        task = self.tasks[digest] = self._sized(self.tasks[digest])
+        entry = (-task.tail_hours, -len(self.settled), self._order[digest], digest)
+        heapq.heappush(self._ready[kind_of(task.held)], entry)
 
-    def start(self, held_elsewhere: Callable[[Task], bool] = lambda task: False, near: str = "") -> Task | None:
+    def tails(self) -> dict[Kind, float]:
+        """The longest remaining chain that may begin now, in hours, of tasks that hold the same."""
+        return {kind: -ready[0][0] for kind, ready in self._ready.items() if ready}
+
+    def start(
+        self,
+        held_elsewhere: Callable[[Task], bool] = lambda task: False,
+        near: str = "",
+        suits: Callable[[Kind], bool] = lambda kind: True,
+    ) -> Task | None:
         """The next task to run, now counted as running; tasks that another worker holds are passed over.
 
-        ``near`` is the node that will run it, as far as anybody can tell.
+        ``near`` is the node that will run it, as far as anybody can tell. ``suits`` says which kinds may run.
         """
-        passed: list[Entry] = []
+        passed: list[tuple[list[Entry], Entry]] = []
         chosen: Task | None = None
-        while self._ready and chosen is None:
-            entry = self._pop(near)
+        while chosen is None and (ready := self._most_urgent(suits)):
+            entry = _pop(ready, near, self.warmth)
             if held_elsewhere(self.tasks[entry[-1]]):
-                passed.append(entry)
+                passed.append((ready, entry))
             else:
                 chosen = self.tasks[entry[-1]]
-        for entry in passed:
-            heapq.heappush(self._ready, entry)
+        for ready, entry in passed:
+            heapq.heappush(ready, entry)
         if chosen is not None:
             self.live.add(chosen.digest)
         return chosen
 
-    def _pop(self, near: str) -> Entry:
-        first = heapq.heappop(self._ready)
-        peers = [first]
-        while near and self._ready and self._ready[0][0] == first[0] and len(peers) < PEERS:
-            peers.append(heapq.heappop(self._ready))
-        best = max(peers, key=lambda entry: self._warmth(entry[-1], near))
-        for entry in peers:
-            if entry is not best:
-                heapq.heappush(self._ready, entry)
-        return best
+    def _most_urgent(self, suits: Callable[[Kind], bool]) -> list[Entry]:
+        suitable = (ready for kind, ready in self._ready.items() if ready and suits(kind))
+        return min(suitable, key=lambda ready: ready[0], default=[])
 
-    def _warmth(self, digest: str, node: str) -> int:
+    def warmth(self, digest: str, node: str) -> int:
+        """How many inputs of a task were made or read on ``node``."""
         return sum(node in self._places[parent] for parent in self.tasks[digest].inputs.values())
 
     def ran_on(self, digest: str, node: str) -> None:
@@ -110,3 +118,15 @@ class Frontier:
                 if not self._waits[reader] and reader not in self.settled:
                     self._push(reader)
         return closed
+
+
+def _pop(ready: list[Entry], near: str, warmth: Callable[[str, str], int]) -> Entry:
+    first = heapq.heappop(ready)
+    peers = [first]
+    while near and ready and ready[0][0] == first[0] and len(peers) < PEERS:
+        peers.append(heapq.heappop(ready))
+    best = max(peers, key=lambda entry: warmth(entry[-1], near))
+    for entry in peers:
+        if entry is not best:
+            heapq.heappush(ready, entry)
+    return best

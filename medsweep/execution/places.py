@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from medsweep.errors import UserError
-from medsweep.execution.gpu_memory import SHARES
 from medsweep.execution.task import RunContext, Task
 from medsweep.sweep.file import Resources
 
 Node = Mapping[str, float]
 """What a node has by Ray's names: ``CPU``, ``GPU`` and ``memory`` in bytes."""
+Kind = tuple[tuple[str, float], ...]
+"""A bundle as something to tell trials apart by."""
+SLACK = 1e-9
+"""Of sums of fractions of a GPU."""
 LATE_SECONDS = 300.0
 """Time after which a trial that still has no place is named; each further time is twice as late."""
 KINDS = {"CPU": "cpus", "GPU": "gpus", "memory": "memory_gib"}
@@ -18,6 +21,11 @@ def bundle_of(held: Resources) -> dict[str, float]:
     """What is set aside for a trial."""
     bundle = {"CPU": float(held.cpus), "GPU": held.most_gpus, "memory": float(int(held.memory_gib * 2**30))}
     return {name: amount for name, amount in bundle.items() if amount}
+
+
+def kind_of(held: Resources) -> Kind:
+    """What trials must hold alike to run one after the other in one process."""
+    return tuple(bundle_of(held).items())
 
 
 def capped(bundle: Mapping[str, float], nodes: Iterable[Node]) -> dict[str, float]:
@@ -61,17 +69,13 @@ def require_places(resources: Mapping[str, Resources], nodes: Sequence[Node], wh
         raise UserError(f"resources.{stage} asks for {shown(bundle)} on one node; {where} has {listed(nodes)}; {cure}")
 
 
-def slots(tasks: Sequence[Task], nodes: Sequence[Node]) -> int:
-    """Trials that can run at once, by the one that takes the least."""
-    least = [
-        task.held if task.held.gpus != "auto" else task.held.model_copy(update={"gpus": SHARES[0]}) for task in tasks
-    ]
-    bundles = [bundle_of(held) for held in dict.fromkeys(least)]
-    return max(1, *(sum(_times(bundle, node) for node in nodes) for bundle in bundles))
+def slots(bundle: Mapping[str, float], nodes: Iterable[Node]) -> int:
+    """Trials that hold ``bundle`` and can run at once on ``nodes``, at least one."""
+    return max(1, sum(_times(bundle, node) for node in nodes))
 
 
 def _times(bundle: Mapping[str, float], node: Node) -> int:
-    return int(min(node.get(name, 0.0) / amount for name, amount in bundle.items()))
+    return int(min(node.get(name, 0.0) / amount + SLACK for name, amount in bundle.items()))
 
 
 def shown(amounts: Mapping[str, float]) -> str:

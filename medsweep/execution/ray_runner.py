@@ -16,7 +16,7 @@ from medsweep.errors import UserError
 from medsweep.execution.failures import first_line
 from medsweep.execution.growth import Cluster, living_nodes, require_cluster
 from medsweep.execution.machine import cpus_here
-from medsweep.execution.places import Places, bundle_of, capped, slots
+from medsweep.execution.places import Places, capped, slots
 from medsweep.execution.ray_failures import connect_failure, require_answer, require_shared_memory, start_failure
 from medsweep.execution.ray_thread import GRACE_SECONDS, RayThread
 from medsweep.execution.runner import Ledger, RoundResult, RunPolicy
@@ -41,6 +41,8 @@ ENVIRONMENT = {
     "TUNE_FORCE_TRIAL_CLEANUP_S": str(int(GRACE_SECONDS / 4)),
 }
 """Read by Ray when it is first used; what a user has set stays."""
+MOST_ASKED = 10_000
+"""Processes that Tune asks a cluster for at the same time; far fewer are suggested to it."""
 
 
 class RayRunner:
@@ -172,30 +174,40 @@ def _tuner(  # noqa: PLR0917
     from ray import tune
 
     from medsweep.execution import ray_tune
-    from medsweep.execution.ray_tune import Losses, PlanSearcher, ProgressListener, StageTrainable, StopOnRequest
+    from medsweep.execution.ray_tune import Handover, Housekeeping, PlanSearcher, StageTrainable, StopOnRequest
+    from medsweep.execution.slots import Slots
 
     ray_tune.carry_no_keys()
     scratch, name = where
     coming = [kind.has for kind in cluster.types]
     places = Places(living_nodes, ray.available_resources, ledger.observer.note, policy.clock, coming)
+    each, most = cluster.each, cluster.most
+    hands = Slots(
+        ledger,
+        places,
+        lambda kind: capped(dict(kind), each),
+        lambda bundle: slots(bundle, most),
+        lambda: {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]},
+        policy.clock,
+    )
     lines = TaskFile(scratch / name, tasks)
     place = lines.place if isinstance(context.store, Path) else as_line
     trainable = tune.with_parameters(StageTrainable, context=context, tasks=lines.path)
     return tune.Tuner(
         tune.with_resources(trainable, lambda config: _shape(tuple(config["bundle"].items()))),
         tune_config=tune.TuneConfig(
-            search_alg=PlanSearcher(ledger, places, lambda held: capped(bundle_of(held), cluster.each), place),
-            scheduler=Losses(ledger),
+            search_alg=PlanSearcher(ledger, hands),
+            scheduler=Handover(ledger, hands, place),
             num_samples=-1,  # until the searcher says FINISHED
-            max_concurrent_trials=slots(tasks, cluster.most),
-            reuse_actors=True,  # a new process per trial would spend seconds on importing torch
+            max_concurrent_trials=MOST_ASKED,
+            reuse_actors=True,  # a new process would spend seconds on importing torch
             # Short: the default holds every parameter.
-            trial_dirname_creator=lambda trial: f"{trial.config['stage']}-{trial.trial_id}-{os.getpid()}",
+            trial_dirname_creator=lambda trial: f"{trial.trial_id}-{os.getpid()}",
         ),
         run_config=tune.RunConfig(
             name=name,
             storage_path=str(scratch.resolve()),
-            callbacks=[ProgressListener(ledger, places)],
+            callbacks=[Housekeeping(places)],
             stop=StopOnRequest(stop, ledger),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),  # the ledger tries again, since Tune knows no reasons

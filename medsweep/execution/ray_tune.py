@@ -1,4 +1,4 @@
-"""What Ray Tune is given: a searcher that suggests trials whose inputs are there, a listener, the process of trials."""
+"""What Ray Tune is given: a searcher that suggests processes, a scheduler that hands them trials, and the process."""
 
 import os
 import time
@@ -19,6 +19,7 @@ from medsweep.execution.handshake import require_same_store
 from medsweep.execution.places import Places
 from medsweep.execution.ray_failures import loss
 from medsweep.execution.runner import Ledger
+from medsweep.execution.slots import Slots
 from medsweep.execution.task import Place, RunContext, Task, read_task
 from medsweep.stop_signals import Stop
 from medsweep.store.opening import store_at
@@ -29,61 +30,40 @@ from medsweep.trial import Progress
 
 REPORT_SECONDS = 0.5
 """Tune hears of a trial at most this often; the store keeps every report."""
+IDLE_SECONDS = 0.5
+"""Time after which a process without a trial asks again whether there is one."""
 STALLED_EXIT = 75
 """Exit status of a process that ends itself because its trial hangs (EX_TEMPFAIL)."""
 
 
 class PlanSearcher(Searcher):  # type: ignore[misc]
-    """Suggests tasks of a ledger. Keyed by digest: Ray gives a restarted trial a new id.
+    """Suggests processes: a trial of Tune's is one process, to which ``Handover`` gives our trials one by one.
 
     ``FINISHED`` is permanent, so it is said only when nothing runs and nothing can start; ``None`` while nothing runs
     would block the controller, so it is said only while something does.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        places: Places,
-        bundle: Callable[[Resources], dict[str, float]],
-        line: Callable[[Task], Place],
-    ) -> None:
+    def __init__(self, ledger: Ledger, slots: Slots) -> None:
         super().__init__()
-        self._ledger, self._places, self._bundle, self._line = ledger, places, bundle, line
-        self._by_trial: dict[str, Task] = {}
-        self._nodes: dict[str, str] = {}
+        self._ledger, self._slots = ledger, slots
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Taken as it is: Ray's limiter then keeps no live set of its own."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next task, None while all ready ones run, or FINISHED."""
-        task = self._ledger.start()
-        if task is None:
+        """What the next process is to hold, None while there are enough, or FINISHED."""
+        bundle = self._slots.ask(trial_id)
+        if bundle is None:
             return None if self._ledger.frontier.live else str(Searcher.FINISHED)
-        self._by_trial[trial_id] = task
-        self._places.asked(task)
-        return {
-            "digest": task.digest,
-            "line": self._line(task),
-            "stage": task.stage,
-            "bundle": self._bundle(task.held),
-            "held": task.held.model_dump(),
-            "micro_batches": task.micro_batches,
-        }
+        return {"bundle": dict(bundle)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Settle the trial by what the store says; Ray's word is not asked."""
-        if (task := self._by_trial.pop(trial_id, None)) is not None:
-            node = (result or {}).get("node") or self._nodes.get(trial_id, "")
-            self._nodes.pop(trial_id, None)
-            self._ledger.settle(task, node)
+        """A process is no more, however it ended; Ray's word is not asked."""
+        self._slots.ended(trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Progress goes through the listener; node and failure are remembered until Tune settles the trial."""
-        self._nodes[trial_id] = result.get("node", "")
-        if "outcome" in result and (task := self._by_trial.get(trial_id)) is not None:
-            self._ledger.heard(task.digest, result["outcome"], result["message"])
+        """See ``Handover``."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a run is resumed from the store."""
@@ -95,60 +75,67 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         return {}
 
 
-class ProgressListener(Callback):  # type: ignore[misc]
-    """Passes Tune's events to the observer."""
+class Handover(FIFOScheduler):  # type: ignore[misc]
+    """Hands a process its next trial as soon as it says that it is free, and tells the ledger how one was lost.
 
-    def __init__(self, ledger: Ledger, places: Places) -> None:
-        self._ledger, self._places = ledger, places
-        self._ended: list[Any] = []
+    A scheduler, since Tune asks it about every report before the process is told to go on, and shows it the process.
+    A searcher would hear of a loss only that a trial failed, and a callback only after the searcher has settled it.
+    """
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial got its process."""
-        task = self._ledger.frontier.tasks[trial.config["digest"]]
-        self._places.settled(task.digest)
-        self._ledger.observer.started(task.digest, task.shown_stage, task.label)
+    def __init__(self, ledger: Ledger, slots: Slots, place: Callable[[Task], Place]) -> None:
+        super().__init__()
+        self._ledger, self._slots, self._place = ledger, slots, place
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """A trial reported."""
-        if "at_step" in result:
-            self._ledger.observer.progressed(trial.config["digest"], result["at_step"], result["of_steps"])
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """A process reported."""
+        at = self._slots.runs(trial.trial_id)
+        if at is not None and "outcome" in result:
+            self._ledger.heard(at.digest, result["outcome"], result["message"])
+        if at is not None and "at_step" in result:
+            self._ledger.observer.progressed(at.digest, result["at_step"], result["of_steps"])
+        if not result.get("free"):
+            return str(FIFOScheduler.CONTINUE)
+        task = self._slots.is_free(trial.trial_id, result["node"])
+        if task is not None:
+            # Done before the next step, which Tune asks of the same process after this: an actor keeps their order.
+            # Its handle is nowhere public (Ray 2.60).
+            trial.temporary_state.ray_actor.take.remote(self._place(task), task.held.model_dump(), task.micro_batches)
+        stays = task is not None or self._slots.may_stay(trial.trial_id)
+        return str(FIFOScheduler.CONTINUE if stays else FIFOScheduler.STOP)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial ended or failed."""
-        self._places.settled(trial.config["digest"])
-        # Tune itself still reads the trial in this step, so that it can be emptied only at its end.
-        self._ended.append(trial)
-
-    on_trial_error = on_trial_complete
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Tune is done with the trials that ended in this step."""
-        self._places.look()
-        for trial in self._ended:
-            _forget(trial)
-        self._ended = []
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """A process failed; Tune has written down what was raised, and starts it again where its node was drained."""
+        if trial.should_recover():
+            self._slots.comes_again(trial.trial_id)
+        elif (task := self._slots.runs(trial.trial_id)) is not None:
+            raised = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+            self._ledger.lost(task.digest, *loss(raised))
 
     def __getstate__(self) -> dict[str, Any]:
         """See ``PlanSearcher.__getstate__``."""
         return {}
 
 
-class Losses(FIFOScheduler):  # type: ignore[misc]
-    """Starts trials in order, and tells the ledger how a worker was lost.
+class Housekeeping(Callback):  # type: ignore[misc]
+    """Looks after each step of Tune's loop for what waits too long, and drops what Tune keeps of what ended."""
 
-    Tune tells a searcher only that a trial failed, and a callback only after the searcher has settled it.
-    """
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._ended: list[Any] = []
 
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__()
-        self._ledger = ledger
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A process ended or failed."""
+        # Tune itself still reads the trial in this step, so that it can be emptied only at its end.
+        self._ended.append(trial)
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A trial failed; Tune has written down what was raised."""
-        raised = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-        self._ledger.lost(trial.config["digest"], *loss(raised))
+    on_trial_error = on_trial_complete
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune is done with the processes that ended in this step."""
+        self._places.look()
+        for trial in self._ended:
+            _forget(trial)
+        self._ended = []
 
     def __getstate__(self) -> dict[str, Any]:
         """See ``PlanSearcher.__getstate__``."""
@@ -202,14 +189,16 @@ def carry_no_keys() -> None:
 
 
 class StageTrainable(tune.Trainable):  # type: ignore[misc]
-    """Drives one attempt per Tune trial. Keeps its process, its imports and its tracker between trials."""
+    """A process that runs one trial after the other. Keeps its imports and its tracker between them."""
 
     def setup(self, config: dict[str, Any], context: RunContext, tasks: Path) -> None:
-        """Called once per process; later trials come through ``reset_config``."""
+        """Called once per process; trials come through ``take``."""
         self._context, self._tasks = context, tasks
         self._store: Store | None = None
         self._node = ray.get_runtime_context().get_node_id()
-        self._open(config)
+        self._reports: Iterator[Progress] | None = None
+        self._failed: TrialFailedError | None = None
+        self._patience = 0.0
 
     def _require_store(self) -> Store:
         """The store, opened by the first trial of this process, which reports it if this node sees another."""
@@ -223,22 +212,22 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
         return self._store
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial. Trouble is raised: a False here would lose the trial without a word (Ray 2.60)."""
+        """Go on for another slot. Trouble is raised: a False here would lose it without a word (Ray 2.60)."""
         self.cleanup()
-        self._open(new_config)
+        self._reports, self._failed, self._patience = None, None, 0.0
         return True
 
-    def _open(self, config: dict[str, Any]) -> None:
-        self._reports = self._attempt(config)
-        self._failed: TrialFailedError | None = None
+    def take(self, line: Place, held: dict[str, Any], micro_batches: int) -> None:
+        """Begin a trial at the next step; whatever is wrong with it is told there."""
+        self._reports = self._attempt(line, held, micro_batches)
 
-    def _attempt(self, config: dict[str, Any]) -> Iterator[Progress]:
+    def _attempt(self, line: Place, held: dict[str, Any], micro_batches: int) -> Iterator[Progress]:
         try:
             store = self._require_store()
             task = replace(
-                read_task(self._tasks, config["line"]),
-                held=Resources(**config["held"]),
-                micro_batches=config["micro_batches"],
+                read_task(self._tasks, line),
+                held=Resources(**held),
+                micro_batches=micro_batches,
             )
         except TrialFailedError:
             raise
@@ -254,21 +243,26 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]
         """
         if self._failed is not None:
             raise self._failed
-        until = time.monotonic() + REPORT_SECONDS
         last: Progress | None = None
-        try:
-            for progress in self._reports:
-                last = progress
-                if time.monotonic() >= until:
-                    return {"done": False, "node": self._node, **_shown(last)}
-        except TrialFailedError as error:
-            self._failed = error
-            return {"done": False, "outcome": error.outcome, "message": error.message}
-        return {"done": True, "node": self._node, **_shown(last)}
+        if self._reports is None:
+            time.sleep(self._patience)
+        else:
+            until = time.monotonic() + REPORT_SECONDS
+            try:
+                for progress in self._reports:
+                    last = progress
+                    if time.monotonic() >= until:
+                        return {"done": False, **_shown(last)}
+            except TrialFailedError as error:
+                self._failed = error
+                return {"done": False, "outcome": error.outcome, "message": error.message}
+        self._reports, self._patience = None, IDLE_SECONDS
+        return {"done": False, "free": True, "node": self._node, **_shown(last)}
 
     def cleanup(self) -> None:
         """Give up the lease of an unfinished trial."""
-        self._reports.close()  # type: ignore[attr-defined]
+        if self._reports is not None:
+            self._reports.close()  # type: ignore[attr-defined]
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the store has the checkpoints. Tune fails every trial where this method is missing."""

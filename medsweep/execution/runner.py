@@ -14,7 +14,7 @@ from medsweep.execution.handshake import OTHER_STORE
 from medsweep.execution.interrupts import raised_in_main_thread
 from medsweep.execution.machine import cpus_here, memory_here
 from medsweep.execution.memory_probe import granted, measured
-from medsweep.execution.places import require_places, stated
+from medsweep.execution.places import Kind, require_places, stated
 from medsweep.execution.task import RunContext, Task
 from medsweep.identity import short
 from medsweep.stop_signals import stop_signals
@@ -90,8 +90,8 @@ class Ledger:
     """
 
     def __init__(self, tasks: Sequence[Task], store: Store, observer: Observer, policy: RunPolicy) -> None:
-        self.frontier = Frontier(tasks)
         self.store, self.observer = store, observer
+        self.frontier = Frontier(tasks, self._sized)
         self.result = RoundResult()
         self._policy = policy
         self._notes_before: dict[str, int] = {}
@@ -102,9 +102,19 @@ class Ledger:
         self._heard: dict[str, tuple[str, str]] = {}
         self._lost: dict[str, tuple[str, str]] = {}
 
-    def start(self) -> Task | None:
-        """The next task to run, if one is ready, nobody else holds it, and neither guard nor failure forbids it."""
-        task = None if self._closed else self.frontier.start(self._must_wait, self._freed_node)
+    def _sized(self, task: Task) -> Task:
+        """A task with what its probe, which is complete by now, has measured that it needs."""
+        if not task.shape:
+            return task
+        grant = granted(task, self.store)
+        return replace(task, held=grant.held, micro_batches=grant.micro_batches)
+
+    def start(self, suits: Callable[[Kind], bool] = lambda kind: True) -> Task | None:
+        """The next task to run, if one is ready, nobody else holds it, and neither guard nor failure forbids it.
+
+        ``suits`` says whether tasks that hold so much may start.
+        """
+        task = None if self._closed else self.frontier.start(self._must_wait, self._freed_node, suits)
         if task is None:
             return None
         if not task.is_probe:
@@ -114,10 +124,7 @@ class Ledger:
                 return None
             self._policy.guard.started(task)
         self._notes_before[task.digest] = len(notes(self.store, task.stage, task.digest, now=True))
-        grant = granted(task, self.store)  # by its probe, which is complete by now
-        sized = replace(task, held=grant.held, micro_batches=grant.micro_batches)
-        self.frontier.tasks[task.digest] = sized
-        return sized
+        return task
 
     def _must_wait(self, task: Task) -> bool:
         resting = self._policy.clock() < self._not_before.get(task.digest, 0.0)

@@ -309,7 +309,7 @@ def test_a_node_that_cannot_open_the_store_tells_it_as_its_trial(
     with pytest.raises(
         TrialFailedError, match=r"worker cannot begin: UserError: the working folder .* cannot be made"
     ) as failed:
-        next(worker._attempt({}))
+        next(worker._attempt("", {}, 1))
     assert failed.value.outcome == "bad-input"
 
 

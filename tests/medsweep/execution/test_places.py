@@ -50,17 +50,16 @@ def task(digest: str = "d", **held: float) -> Task:
 
 
 def test_slots_are_counted_per_node_and_memory_never_exceeds_the_largest() -> None:
-    tasks = [task(str(number), cpus=2) for number in range(20)]
-    assert slots(tasks, [{"CPU": 3.0}] * 4) == 4, "not 12 / 2"
-    assert slots(tasks[:3], [{"CPU": 64.0}]) == 32, "a plan may grow"
+    assert slots({"CPU": 2.0}, [{"CPU": 3.0}] * 4) == 4, "not 12 / 2"
+    assert slots({"CPU": 1.0, "GPU": 0.1}, [{"CPU": 64.0, "GPU": 1.0}]) == 10
+    assert slots({"CPU": 2.0}, [{"CPU": 1.0}]) == 1, "a larger node may come"
     assert capped(bundle_of(Resources(memory_gib=100)), [SMALL, WIDE])["memory"] == 8 * GIB
 
 
 def test_as_many_trials_are_asked_for_as_nodes_can_come() -> None:
-    tasks = [task(str(number)) for number in range(9)]
     growing = Cluster(({"CPU": 0.0},), (NodeType("worker", {"CPU": 2.0}, 3),))
-    assert slots(tasks, growing.most) == 6
-    assert slots(tasks, Cluster(({"CPU": 2.0},)).most) == 2
+    assert slots({"CPU": 1.0}, growing.most) == 6
+    assert slots({"CPU": 1.0}, Cluster(({"CPU": 2.0},)).most) == 2
 
 
 def test_a_trial_without_a_place_is_named_ever_more_rarely_until_it_has_one() -> None:
