@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,24 @@ def copy_hashed(source: Path, target: Path) -> str:
         while count := reader.readinto(buffer):
             hasher.update(buffer[:count])
             writer.write(buffer[:count])
-    target.chmod(0o444)
+    make_read_only(target)
     return hasher.hexdigest()
 
 
+def make_read_only(path: Path) -> None:
+    """Keep a file from being changed by mistake, where the file system has modes: exFAT and SMB may have none."""
+    with suppress(PermissionError):
+        path.chmod(0o444)
+
+
 def fsync(path: Path) -> None:
-    """Force a file or folder to the disk."""
+    """Force a file or folder to the disk; a folder only where the file system can, which SMB and gcsfuse may not."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(handle)
 

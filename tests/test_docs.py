@@ -28,3 +28,12 @@ def test_every_file_that_a_page_names_is_there(name: str) -> None:
     missing = [path for path in NAMED_PATH.findall(text) if "NAME" not in path and not exists(ROOT / path)]
     missing += [path for path in ROOM_PATH.findall(text) if not exists(ROOT / "medsweep" / path)]
     assert missing == []
+
+
+def test_every_fault_names_tests_that_are_there() -> None:
+    rows = [line for line in (ROOT / "docs/explanation/faults.md").read_text().splitlines() if line.startswith("| ")]
+    faults = [row for row in rows if not row.startswith("| fault")]
+    source = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^ *def (test_\w+)\(", source, re.MULTILINE))
+    assert [row for row in faults if "`test_" not in row and "the same test" not in row] == []
+    assert sorted({name for row in faults for name in re.findall(r"`(test_\w+)`", row)} - there) == []

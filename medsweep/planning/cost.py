@@ -189,7 +189,7 @@ def write_index(plan: Plan, store: Store, *, grows: bool = False) -> None:
     with read_only_is_fine():
         folder.mkdir(exist_ok=True)
         write_atomic(path, "".join(f"{line}\n" for line in lines))
-        store.shared(path)
+        store.shared(path, if_allowed=True)
 
 
 def _digest(line: str) -> object:

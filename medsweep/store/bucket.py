@@ -30,6 +30,10 @@ class BucketError(UserError):
     outcome = "store-away"
 
 
+class BucketRefusedError(BucketError):
+    """These credentials may not do that."""
+
+
 class Tag(NamedTuple):
     """Which state of an object was seen: S3 and Azure tell by ``e_tag``, Google by ``version``."""
 
@@ -179,7 +183,7 @@ class Bucket:
         try:
             yield
         except (errors.PermissionDeniedError, PermissionError):
-            raise BucketError(f"the store {self.url} refuses: these credentials may not use {name}") from None
+            raise BucketRefusedError(f"the store {self.url} refuses: these credentials may not use {name}") from None
         except errors.UnauthenticatedError:
             raise BucketError(f"the store {self.url} refuses: it knows no such credentials; {_CREDENTIALS}") from None
         except errors.BaseError as error:

@@ -18,13 +18,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
 from medsweep.errors import UserError
-from medsweep.files import sha256_of, write_atomic
+from medsweep.files import make_read_only, sha256_of, write_atomic
 from medsweep.identity import canonical
-from medsweep.store.bucket import Bucket, Entry, Tag
+from medsweep.store.bucket import Bucket, BucketRefusedError, Entry, Tag
 from medsweep.store.bucket_lease import LEASES, LeaseWatch
 from medsweep.store.bucket_trial import FILES, PUBLISHED, BucketTrial
 from medsweep.store.lease import Holder
@@ -277,7 +278,7 @@ class BucketStore(Store):
         except FileNotFoundError as error:
             where = self.folder(manifest.stage, manifest.digest) / file
             raise FileNotFoundError(error.errno, f"{self.location} does not have it", str(where)) from None
-        target.chmod(0o444)
+        make_read_only(target)
         return came
 
     def quarantine(self, stage: str, digest: str, room: str = DAMAGED) -> str:
@@ -313,10 +314,14 @@ class BucketStore(Store):
             self._fresh[name] = found[1]
         return path
 
-    def shared(self, path: Path, *, lines: bool = False) -> None:
-        """Let others see a small file that was written; ``lines`` are added to theirs."""
+    def shared(self, path: Path, *, lines: bool = False, if_allowed: bool = False) -> None:
+        """Let others see a small file that was written, at least ``if_allowed``; ``lines`` are added to theirs."""
         name, content = path.relative_to(self.root).as_posix(), path.read_bytes()
-        while lines and self.bucket.create(name, content) is None:
+        with suppress(BucketRefusedError) if if_allowed else nullcontext():
+            self._add_lines(name, content) if lines else self.bucket.put(name, content)
+
+    def _add_lines(self, name: str, content: bytes) -> None:
+        while self.bucket.create(name, content) is None:
             found = self.bucket.read(name)
             if found is None:
                 continue
@@ -324,8 +329,6 @@ class BucketStore(Store):
             joined = b"".join(line + b"\n" for line in together)
             if self.bucket.replace(name, joined, found[1]) is not None:
                 break
-        if not lines:
-            self.bucket.put(name, content)
 
 
 def _published(stage: str, digest: str) -> str:

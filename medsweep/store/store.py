@@ -153,8 +153,8 @@ class Store:
         """A small file of the store other than a trial's, as others have left it; ``now``, not moments ago."""
         return path
 
-    def shared(self, path: Path, *, lines: bool = False) -> None:
-        """Let others see a small file that was written; ``lines`` are added to theirs."""
+    def shared(self, path: Path, *, lines: bool = False, if_allowed: bool = False) -> None:
+        """Let others see a small file that was written, at least ``if_allowed``; ``lines`` are added to theirs."""
 
     def folder_with(self, manifest: Manifest, suffixes: tuple[str, ...]) -> Path:
         """The folder of a published trial, with its files of these names' ends at least."""

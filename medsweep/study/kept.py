@@ -32,4 +32,4 @@ def keep(record: object, path: Path, store: Store) -> None:
     with read_only_is_fine():
         path.parent.mkdir(exist_ok=True)
         write_json(path, TypeAdapter(type(record)).dump_python(record, mode="json"))
-        store.shared(path)
+        store.shared(path, if_allowed=True)

@@ -1,8 +1,8 @@
-"""A cluster on this host that an autoscaler of Ray's own makes larger; called as ``growing_cluster.py FOLDER [URL]``.
+"""A cluster on this host that an autoscaler of Ray's own makes larger; called as ``growing_cluster.py FOLDER [STORE]``.
 
 It prints one JSON document about three runs: one that needs nodes of two kinds, one that no kind can hold, and one
-whose kind cannot be started. With the URL of a bucket it is about one run, in which every node works in a folder of its
-own, and one of them is killed.
+whose kind cannot be started. With a store it is about one run, in which a node is killed; if that store is a bucket,
+every node works in a folder of its own.
 """
 
 import json
@@ -24,6 +24,7 @@ from medsweep.execution.driver import run_plan
 from medsweep.execution.growth import living_nodes
 from medsweep.execution.ray_runner import RayRunner
 from medsweep.processes import descendants, end
+from medsweep.store.lease import LEASE
 from medsweep.store.location import location
 
 KINDS = {
@@ -32,8 +33,10 @@ KINDS = {
     # The provider that is made up fails to start a node that states its memory.
     "broken": {"resources": {"CPU": 4, "memory": 2**30}, "max_workers": 1},
 }
-NODE = "RAY_OVERRIDE_NODE_ID_FOR_TESTING"
-"""Environment variable that every such node has, and the driver has not."""
+HEAD = "ray.head.default"
+"""The kind of the head by the name that the provider gives it; of another it would start ever more."""
+RAYLET = "RAY_RAYLET_PID"
+"""Environment variable that the workers of a node share, and the driver has not."""
 
 
 def config_of(kinds: dict[str, dict[str, Any]], address: str) -> dict[str, Any]:
@@ -55,10 +58,10 @@ def config_of(kinds: dict[str, dict[str, Any]], address: str) -> dict[str, Any]:
             "disable_launch_config_check": True,
         },
         "available_node_types": {
-            "head": head,
+            HEAD: head,
             **{name: {"node_config": {}, "min_workers": 0, **kind} for name, kind in kinds.items()},
         },
-        "head_node_type": "head",
+        "head_node_type": HEAD,
         "auth": {},
         "file_mounts": {},
         **{name: [] for name in lists.split()},
@@ -81,7 +84,7 @@ def growing_cluster(folder: Path, kinds: dict[str, dict[str, Any]]) -> Iterator[
     args = {"num_cpus": 0, "gcs_server_port": port, "autoscaling_config": str(path)}
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={**args, "env_vars": {NODE: FAKE_HEAD_NODE_ID}},
+        head_node_args={**args, "env_vars": {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}},
     )
     try:
         yield cluster.address
@@ -102,29 +105,29 @@ def told(runner: RayRunner, folder: Path, **held: float) -> dict[str, Any]:
     return {"ok": summary.ok, "notes": notebook.notes, "nodes": [node.get("CPU", 0) for node in living_nodes()]}
 
 
-def kill_a_busy_node(folder: Path, killed: list[str]) -> None:
-    """SIGKILL to the raylet of a node that has made a checkpoint."""
-    while not (busy := list(folder.glob("*/*/grow/*.part/checkpoints/*"))):
+def kill_a_busy_node(folder: Path, killed: list[int]) -> None:
+    """SIGKILL to the raylet of a node one of whose trials has made a checkpoint."""
+    while not killed:
         time.sleep(0.1)
-    node = busy[0].relative_to(folder).parts[0]
-    for status in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            words = (status.parent / "cmdline").read_bytes().split(b"\0")
-            if f"{NODE}={node}".encode() in status.read_bytes().split(b"\0") and words[0].endswith(b"/raylet"):
-                os.kill(int(status.parent.name), signal.SIGKILL)
-                killed.append(node)
+        with suppress(OSError, ValueError, StopIteration):
+            parts = [path for path in folder.glob("**/grow/*.part") if any(path.glob("checkpoints/*"))]
+            worker = json.loads((next(iter(parts)) / LEASE).read_text())["pid"]
+            variables = Path(f"/proc/{worker}/environ").read_bytes().decode().split("\0")
+            raylet = next(int(each.partition("=")[2]) for each in variables if each.startswith(f"{RAYLET}="))
+            os.kill(raylet, signal.SIGKILL)
+            killed.append(raylet)
 
 
-def in_a_bucket(folder: Path, url: str) -> None:
-    """A sweep on nodes that come, without a disk that they share; one is killed."""
-    nodes, notebook, killed = folder / "nodes", Notebook(), list[str]()
-    os.environ["MEDSWEEP_WORK"] = f"{nodes}/${{{NODE}}}"
+def loses_a_node(folder: Path, store: str) -> None:
+    """A sweep on nodes that come, one of which is killed; with a bucket they share no disk."""
+    notebook, killed = Notebook(), list[int]()
+    os.environ["MEDSWEEP_WORK"] = f"{folder}/nodes/${{{RAYLET}}}"
     plan = long_plan(folder / "log", pause=1.0)
     with growing_cluster(folder, {"small": {"resources": {"CPU": 1}, "max_workers": 2}}) as address:
-        killer = threading.Thread(target=kill_a_busy_node, args=(nodes, killed), daemon=True)
+        killer = threading.Thread(target=kill_a_busy_node, args=(folder, killed), daemon=True)
         with RayRunner(address, wait_minutes=5.0) as runner:
             killer.start()
-            summary = run_plan(plan, context_of(location(url)), runner, notebook)
+            summary = run_plan(plan, context_of(location(store)), runner, notebook)
     sys.stdout.write(json.dumps({"ok": summary.ok, "killed": killed, "notes": notebook.notes}))
 
 
@@ -141,7 +144,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__" and len(sys.argv) > 2:
-    in_a_bucket(Path(sys.argv[1]), sys.argv[2])
+    loses_a_node(Path(sys.argv[1]), sys.argv[2])
 elif __name__ == "__main__":
     for name in ("both", "none", "broken"):
         (Path(sys.argv[1]) / name).mkdir()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.buckets import new_bucket
 from helpers.driving import DRIVER, ENVIRONMENT, ended, start
 from helpers.runner_contract import Notebook, results_of
 from helpers.toy_run import context_of, long_plan
@@ -191,12 +192,12 @@ FULL = """\
 set -e
 mount -t tmpfs -o size=2m none "$1"
 dd if=/dev/zero of="$1/filler" bs=4k count=500 2>/dev/null
-"$2" "$3" "$1/store" "$4" local pause=0 || true
+"$2" "$3" "$5" "$4" local pause=0 || true
 rm "$1/filler"
 mount -o remount,ro "$1"
-"$2" "$3" "$1/store" "$4" local pause=0 || true
+"$2" "$3" "$5" "$4" local pause=0 || true
 mount -o remount,rw "$1"
-"$2" "$3" "$1/store" "$4" local pause=0 || true
+"$2" "$3" "$5" "$4" local pause=0 || true
 """
 
 
@@ -204,14 +205,21 @@ def _fails(words: list[str]) -> bool:
     return subprocess.run(words, check=False, capture_output=True).returncode != 0
 
 
-def test_a_full_and_then_a_read_only_disk_are_named_and_cost_nothing_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["folder", pytest.param("bucket", marks=pytest.mark.slow)])
+def test_a_full_and_then_a_read_only_disk_are_named_and_cost_nothing_finished(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
     namespace = ["unshare", "--mount", "--map-root-user"]
     if shutil.which("unshare") is None or _fails([*namespace, "true"]):
         pytest.skip("no user namespaces here, so no small disk to fill")
-    disk = tmp_path / "disk"
+    disk, variables = tmp_path / "disk", {}
     disk.mkdir()
-    words = [*namespace, "sh", "-c", FULL, "sh", str(disk), sys.executable, str(DRIVER), str(tmp_path / "log")]
-    told = subprocess.run(words, env=ENVIRONMENT, check=True, capture_output=True, text=True)
+    store = str(disk / "store")
+    if kind == "bucket":  # then the disk that is full is the one on which its trials work
+        variables = {**request.getfixturevalue("s3"), "MEDSWEEP_WORK": str(disk)}
+        store = str(new_bucket())
+    words = [*namespace, "sh", "-c", FULL, "sh", str(disk), sys.executable, str(DRIVER), str(tmp_path / "log"), store]
+    told = subprocess.run(words, env={**ENVIRONMENT, **variables}, check=True, capture_output=True, text=True)
     rows = [json.loads(line) for line in told.stdout.splitlines() if line.startswith("{")]
     assert len(rows) == 3, told.stderr
     full, locked, free = rows

@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from helpers.buckets import new_bucket
 from helpers.driving import said_by
 from helpers.growing_cluster import KINDS, config_of
+from helpers.runner_contract import Notebook, results_of
+from helpers.toy_run import context_of, long_plan
+from medsweep.execution.driver import run_plan
 from medsweep.execution.growth import NodeType, node_types
+from medsweep.execution.runner import LocalRunner
+from medsweep.store.opening import open_store, store_at
+from medsweep.store.store import Store
 
 
 def scaler(folder: Path, config: dict[str, object], address: str = "10.0.0.1:6379") -> Path:
@@ -52,3 +59,27 @@ def test_a_cluster_with_nothing_brings_both_kinds_of_nodes_and_what_cannot_come_
         in said["broken"]["refused"]
     )
     assert said["broken"]["seconds"] > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_a_cluster_that_grows_loses_a_node_and_nothing_else(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    store = open_store(tmp_path / "store", "run")
+    if kind == "bucket":
+        request.getfixturevalue("s3")
+        monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
+        monkeypatch.setenv("MEDSWEEP_UPLOAD_SECONDS", "0")
+        store = open_store(new_bucket(), "run")
+    calm = long_plan(tmp_path / "calm", pause=0.0)
+    assert run_plan(calm, context_of(tmp_path / "undisturbed"), LocalRunner(), Notebook()).ok
+    said = said_by("growing_cluster.py", tmp_path, str(store))
+    assert said["ok"], said
+    assert len(said["killed"]) == 1, said
+    assert "no node can hold 1 CPU yet" in said["notes"][0]
+    found = results_of(long_plan(tmp_path / "log", pause=1.0), store_at(store.location))
+    assert found == results_of(calm, Store(tmp_path / "undisturbed"))
+    steps = (tmp_path / "log").read_text().splitlines()
+    assert len(set(steps)) == 4 * 8
+    assert len(steps) - len(set(steps)) <= 3, "a checkpoint goes up at most every tenth of the time that it takes"

@@ -102,3 +102,15 @@ def test_a_lease_that_names_nobody_is_taken_over_once_it_stands_still(
     assert watch.holder("leases/s/a.json").pid == os.getpid()
     held.release(published=True)
     assert bucket.read("leases/s/a.json") is None
+
+
+def test_another_container_of_this_host_is_watched(url: BucketUrl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "STALE_SECONDS", 0.5)
+    watch = LeaseWatch(Bucket(url))
+    ours = BucketLease(Bucket(url), "leases/s/a.json", watch)
+    with monkeypatch.context() as other:
+        other.setattr(lease, "pid_namespace", lambda: "pid:[other]")
+        assert watch.living("leases") is None, "its process is not asked for, and it is not renewed"
+    assert watch.living("leases") is not None
+    ours.release(published=False)
+    assert watch.living("leases") is None

@@ -3,16 +3,20 @@
 import json
 from pathlib import Path
 
+import obstore
 import pytest
+from typer.testing import CliRunner
 
 from helpers.buckets import new_bucket
 from helpers.caching import publish
+from helpers.micro import write_micro
+from medsweep.cli import app
 from medsweep.errors import UserError
 from medsweep.store.bucket import Bucket
 from medsweep.store.bucket_trial import EVERY
 from medsweep.store.location import BucketUrl
 from medsweep.store.opening import open_store, store_at
-from medsweep.store.store import UnreadableError
+from medsweep.store.store import DamagedError, UnreadableError
 from medsweep.store.workspace import Workspace
 
 
@@ -44,6 +48,34 @@ def test_a_manifest_of_a_newer_format_is_left_where_it_is(url: BucketUrl) -> Non
         with pytest.raises(UnreadableError, match="was published by another version of medsweep"):
             look("s", digest)
     assert bucket.read(name)[0] == content
+
+
+@pytest.mark.parametrize("content", [b"[]", b'"x"', b'{"format": 1}', b'{"format": 1, "files": []}', b"{"])
+def test_a_manifest_of_another_shape_is_damage(url: BucketUrl, content: bytes) -> None:
+    digest = publish(store_at(url), "a")
+    Bucket(url).put(f"published/s/{digest}.json", content)
+    for look in (store_at(url).outcome, store_at(url).verify):
+        with pytest.raises(DamagedError, match=r"published/s/.*\.json cannot be read"):
+            look("s", digest)
+    assert isinstance(store_at(url).look([("s", digest)])[digest], DamagedError)
+
+
+def test_credentials_that_may_only_read_are_enough_to_look(
+    url: BucketUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise obstore.exceptions.PermissionDeniedError("403 Forbidden")
+
+    digest = publish(store_at(url), "a")
+    monkeypatch.setattr(obstore, "put", refuse)
+    words = [str(write_micro(tmp_path)), "--store", str(url)]
+    for command in ("plan", "status"):
+        shown = CliRunner().invoke(app, [command, *words])
+        assert shown.exit_code == 0, shown.output
+    assert open_store(url, "read").output("s", digest).is_dir()
+    refused = CliRunner().invoke(app, ["run", *words, "--runner", "local"])
+    assert (refused.exit_code, refused.output.count("\n")) == (2, 1), refused.output
+    assert f"the store {url} refuses: these credentials may not use" in refused.output
 
 
 @pytest.mark.parametrize("purpose", ["plan", "run", "read"])

@@ -15,16 +15,23 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from helpers import toy
 from helpers.commanding import Medsweep, decathlon
 from helpers.micro import write_micro
+from helpers.runner_contract import plan_of
 from medsweep.cli import app
 from medsweep.errors import UserError
+from medsweep.execution.driver import run_plan
+from medsweep.execution.runner import LocalRunner
+from medsweep.execution.task import RunContext
 from medsweep.processes import process_start
 from medsweep.store import lease as leases
 from medsweep.store.collection import check_store, find_waste, remove
+from medsweep.store.copying import copy_store
 from medsweep.store.lease import LEASE, Holder, Lease, LeaseHeldError, is_live
 from medsweep.store.presence import announced, present
 from medsweep.store.store import DamagedError, Manifest, Store, UnreadableError
+from medsweep.tracking.console import Observer
 
 DIGEST, OTHER = "ab" * 32, "cd" * 32
 NOBODY = 65534
@@ -170,6 +177,26 @@ def test_leases_do_without_hard_links(tmp_path: Path, monkeypatch: pytest.Monkey
     assert again.held()
     again.release()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_sweep_runs_and_is_copied_where_there_are_no_links_no_modes_and_no_sync_of_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    def files_only(handle: int, sync: Callable[[int], None] = os.fsync) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(handle)
+
+    for name in ("link", "chmod", "symlink"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(os, "fsync", files_only)
+    plan, context = plan_of(), RunContext(store=tmp_path / "store", stages=toy.STAGES)
+    assert run_plan(plan, context, LocalRunner(), Observer()).ok
+    copied = copy_store(Store(tmp_path / "store"), Store.create(tmp_path / "copy"), lambda: None)
+    assert (copied.trials, copied.left) == (len(list((tmp_path / "store").glob("*/*/manifest.json"))), ())
 
 
 def test_another_container_of_this_host_is_judged_by_its_heartbeat(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from medsweep.errors import UserError
 from medsweep.files import sha256_of
 from medsweep.processes import process_start
+from medsweep.store import lease as leases
 from medsweep.store.lease import LEASE, Lease, LeaseHeldError, LeaseLostError, is_live
 from medsweep.store.store import SMALL_BYTES, DamagedError, Manifest, Store
 from medsweep.store.workspace import NOTES, SUMS, Workspace
@@ -117,6 +118,20 @@ def test_the_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     child.wait()
     assert not store.leased("s", DIGEST)
     assert publish(store)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"host": 3}', "{"])
+def test_a_lease_that_is_no_lease_is_taken_over_once_it_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setattr(leases, "WATCH_SECONDS", 0.1)
+    (tmp_path / LEASE).write_text(content)
+    with pytest.raises(LeaseHeldError):
+        Lease(tmp_path)
+    os.utime(tmp_path / LEASE, (1, 1))
+    taken = Lease(tmp_path)
+    taken.require()
+    taken.release()
 
 
 def test_a_reused_pid_is_not_the_holder(tmp_path: Path) -> None:
