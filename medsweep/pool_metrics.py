@@ -330,6 +330,9 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
              "Yang et al. 2023", "without_doubted", ("filters",))
       for part, what, of in (("", "pixels", "pixels"), ("_foreground", "foreground", "foreground pixels"),
                              ("_boundary", "boundary", "pixels within 1.5 px of the foreground's edge"))),
+    Metric("synthetic_weight_mean", "mean weight of the synthetic loss", "none", "0 to 1",
+           "Mean over all steps of what a gate sets; only where `segment.synthetic_gate` does.", "Du et al. 2018",
+           "exposure", ("exposure",)),
     *(Metric(f"{kind}_slices{seen}", f"{kind} slices{seen.replace('_', ' ')}", "none", "0 up",
              f"{kind.title()} training slices{' shown to the network in all steps' if seen else ''}.", "", "exposure",
              ("exposure",))

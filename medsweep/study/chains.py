@@ -108,10 +108,13 @@ class Chains:
                 if arm.name in self._profiled:
                     self.extras.append(_profile(builder, self.extras[-1]))
         training = _segment(settings, cell.fold, cell.seed)
+        if training.synthetic_gate == "random":
+            gated = segment_config.SegmentConfig(**dict(training) | {"synthetic_gate": "cosine"})
+            inputs["gated"] = builder.add("segment", gated, inputs)
         network = builder.add("segment", training, inputs)
         if training.snapshots > 0:
-            # it looks at whole masks
-            read = {role: digest for role, digest in inputs.items() if role != "judge"}
+            # it looks at whole masks, and at one training
+            read = {role: digest for role, digest in inputs.items() if role not in ("judge", "gated")}
             seen = read | {"network": network, "reference": self._reference(cell)}
             config = DiagnoseConfig(fold=cell.fold, seed=cell.seed, segment=training)
             self.extras.append(builder.add("diagnose", config, seen))

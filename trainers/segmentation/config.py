@@ -29,12 +29,12 @@ SECONDS_BESIDE_TRAINING = 10.0
 """Imports and loading."""
 PROBED_AS_DEFAULT: Final = (
     "learning_rate", "weight_decay", "schedule", "warmup_steps", "mixing", "synthetic_share", "synthetic_weight",
-    "normalise", "pretrain_share", "pixels_by", "report_every_steps",
+    "synthetic_gate", "normalise", "pretrain_share", "pixels_by", "report_every_steps",
 )  # fmt: skip
 """Fields without any influence on memory; a batch has as many samples however they are mixed."""
 
 OF_SYNTHETIC: Final = (
-    "synthetic_share", "synthetic_weight", "normalise", "max_pixel_loss", "pixels_by", "snapshots",
+    "synthetic_share", "synthetic_weight", "synthetic_gate", "normalise", "max_pixel_loss", "pixels_by", "snapshots",
 )  # fmt: skip
 """Fields that a training without synthetic samples does not read."""
 
@@ -98,6 +98,10 @@ class SegmentSettings(Config):
     synthetic_weight: Annotated[float | None, Field(ge=0, le=1), LATER] = None
     """Weight of the loss of synthetic samples. None takes one loss over the whole batch; a number takes the losses of
     real and synthetic samples apart, each by its share of the batch, so 1 is what smaller weights are held against."""
+    synthetic_gate: Annotated[Literal["none", "cosine", "random"], LATER] = "none"
+    """``cosine``: the weight of the loss of synthetic samples follows the cosine of its gradient with that of the real
+    samples, from 0 to 1, looked at every 64 steps; ``random``, its control: the weights of that training in random
+    order, so it runs the gated training first. Under ``fixed-exposure``, beside ``synthetic_weight: 1.0``."""
     normalise: Annotated[Normalise, LATER] = "shared"
     """``split-statistics``: real and synthetic samples of a batch are normalised apart, and tests by the statistics of
     real ones; ``split-affine``: synthetic ones also have scales and shifts of their own. Under ``fixed-exposure``."""
@@ -157,7 +161,7 @@ class SegmentSettings(Config):
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "SegmentSettings":
-        if (complaint := _unfit_share(self) or _unfit_sources(self)) is not None:
+        if (complaint := _unfit_share(self) or _unfit_sources(self) or _unfit_gate(self)) is not None:
             raise ValueError(complaint)
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})")
@@ -213,6 +217,26 @@ def _unfit_sources(settings: SegmentSettings) -> str | None:
         return (
             f"synthetic_weight ({settings.synthetic_weight:g}) weighs synthetic against real samples of a batch, and "
             "mixing pretrain has one kind in each; set mixing to uniform or fixed-exposure, or remove the weight"
+        )
+    return None
+
+
+def _unfit_gate(settings: SegmentSettings) -> str | None:
+    """Why the synthetic loss cannot have such a gate."""
+    gate = settings.synthetic_gate
+    if gate == "none":
+        return None
+    if settings.synthetic_weight is not None:
+        return f"synthetic_gate {gate} sets the weight of the synthetic loss, so remove synthetic_weight"
+    if settings.mixing != "fixed-exposure":
+        return (
+            f"synthetic_gate {gate} needs real and synthetic samples in every batch, got mixing {settings.mixing}; set "
+            "mixing to fixed-exposure or synthetic_gate to none"
+        )
+    if min(settings.synthetic_slots, settings.batch_size - settings.synthetic_slots) < 2:
+        return (
+            f"synthetic_gate {gate} needs two real and two synthetic samples in every batch, got {settings.batch_size} "
+            f"of which {settings.synthetic_slots} are synthetic; raise batch_size"
         )
     return None
 

@@ -24,6 +24,7 @@ from medsweep.trainers.segmentation import cpu
 from medsweep.trainers.segmentation.augment import augment
 from medsweep.trainers.segmentation.config import SegmentConfig
 from medsweep.trainers.segmentation.filtering import survivors
+from medsweep.trainers.segmentation.gate import EVERY, CosineGate, ShuffledGate
 from medsweep.trainers.segmentation.network import (
     BEST,
     BEST_WEIGHTS,
@@ -130,7 +131,9 @@ class UNetLearner:
         samples: TrainingSamples,
         architecture: SegmenterArchitecture,
         best: BestWeights | None = None,
+        gated: Path | None = None,
     ) -> None:
+        """``gated``: output of the training whose weights of the synthetic loss a random gate shuffles."""
         self._config, self._samples = config, samples
         device = samples.device
         self.model = build(architecture, self._seed("weights")).to(device).train()
@@ -145,6 +148,7 @@ class UNetLearner:
         self._optimizer = make_optimizer(config, self._weights)
         half_life = config.ema_half_life_steps
         self._average = RunningAverage(self.model, half_life) if half_life else None
+        self.gate = _gate_of(config, gated)
         self.snapshots = Snapshots(config) if config.snapshots else None
         self.best = best
         """Given where the best weights are to be kept."""
@@ -170,10 +174,15 @@ class UNetLearner:
         with torch.autocast("cuda", torch.bfloat16) if self._half else nullcontext():
             output = self._split(images, synthetic_N) if self._split else self.model(images)
         levels = [logits.float() for logits in levels_of(output)]
-        loss = over_levels(self._loss_by(synthetic_N), levels, masks)
+        scalars: dict[str, float | Tensor] = {"learning_rate": rate}
+        if isinstance(self.gate, CosineGate) and number % EVERY == 0:
+            self.gate.look(self._loss, levels, masks, synthetic_N, self._weights)
+        weight = self._config.synthetic_weight
+        if self.gate is not None:
+            scalars["synthetic_weight"] = weight = self.gate.use(number)
+        loss = over_levels(self._loss_by(synthetic_N, weight), levels, masks)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
-        scalars: dict[str, float | Tensor] = {"learning_rate": rate}
         if self._config.clip_norm:
             norm = nn.utils.clip_grad_norm_(self._weights, self._config.clip_norm)
             scalars["gradient_norm"] = norm.detach()
@@ -189,9 +198,8 @@ class UNetLearner:
             scalars["validation_dice"] = self.best.offer(self.final_model, number)
         return scalars
 
-    def _loss_by(self, synthetic_N: NDArray[np.bool_]) -> Loss:
-        """The loss of a batch in which these samples are synthetic."""
-        weight = self._config.synthetic_weight
+    def _loss_by(self, synthetic_N: NDArray[np.bool_], weight: float | None) -> Loss:
+        """The loss of a batch in which these samples are synthetic; without a weight both kinds are taken together."""
         if weight is None:
             return self._loss
         return lambda logits, labels: loss_by_source(self._loss, logits, labels, synthetic_N, weight)
@@ -219,6 +227,7 @@ class UNetLearner:
         }
         # no keys of what is not there, so that checkpoints from before there was any can be continued
         state |= {"snapshots": self.snapshots.state_dict()} if self.snapshots else {}
+        state |= {"gate": self.gate.state_dict()} if isinstance(self.gate, CosineGate) else {}
         return state | ({"own": dict(self._split.own)} if self._split else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> Sequence[str]:
@@ -232,6 +241,8 @@ class UNetLearner:
             self.best.load_state_dict(state["best"])
         if self.snapshots:
             self.snapshots.load_state_dict(state["snapshots"])
+        if isinstance(self.gate, CosineGate):
+            self.gate.load_state_dict(state["gate"])
         for name, value in (self._split.own if self._split else {}).items():
             value.data.copy_(state["own"][name])
         return ()
@@ -241,14 +252,21 @@ class UNetLearner:
         return {}
 
 
+def _gate_of(config: SegmentConfig, gated: Path | None) -> CosineGate | ShuffledGate | None:
+    if gated is not None:
+        return ShuffledGate(config, gated)
+    return CosineGate(config.steps) if config.synthetic_gate == "cosine" else None
+
+
 def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
     """Stage function, also of judges.
 
-    Inputs: ``prepare``; ``pool`` where count > 0; ``scores`` where min_iou is too; ``judge`` where max_pixel_loss is.
+    Inputs: ``prepare``; ``pool`` where count > 0; ``scores`` where min_iou is too; ``judge`` where max_pixel_loss is;
+    ``gated``, the training with the cosine gate, where synthetic_gate is random.
     Leaves network.safetensors, network.json, exposure.json and fitted_on.json. With a filter it also leaves filter.json
     (see ``survivors`` and ``without_doubted``), whose numbers are in exposure.json and in the last report too. Where
     the best weights were looked for on validation patients, they are in best.safetensors, with their step and Dice in
-    best.json. Snapshots are in snapshot-PERCENT.safetensors.
+    best.json. Snapshots are in snapshot-PERCENT.safetensors, the weights of a cosine gate in gate.npy.
 
     Raises:
         PoolDryError: too few synthetic samples.
@@ -267,13 +285,16 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
         filtered |= survivors(config, Pool.open(inputs["pool"]), samples.choice, inputs["scores"])
     architecture = SegmenterArchitecture.of(config, modalities=len(data.modalities), classes=len(data.classes))
     best = BestWeights(data, patients.validation) if config.validate_every_steps and patients.validation else None
-    learner = UNetLearner(config, samples, architecture, best)
+    gated = inputs["gated"] if config.synthetic_gate == "random" else None
+    learner = UNetLearner(config, samples, architecture, best, gated)
     for progress in train(learner, config.steps, trial, report_every_steps=config.report_every_steps):
         yield progress
 
     save_segmenter(learner.final_model, architecture, trial.output)
     if learner.snapshots is not None:
         learner.snapshots.save(trial.output)
+    if isinstance(learner.gate, CosineGate):
+        learner.gate.save(trial.output)
     write_fitted_on(trial.output, fitted)
     write_json(trial.output / "exposure.json", exposure(learner, samples) | filtered)
     if filtered:
@@ -287,7 +308,8 @@ def run(config: SegmentConfig, inputs: Mapping[str, Path], trial: Trial) -> Iter
 def exposure(learner: UNetLearner, samples: TrainingSamples) -> dict[str, float]:
     """How much real and synthetic data there was and was seen; ``retention`` is kept over generated, 1 without any."""
     generated = samples.choice.generated if samples.choice else 0
-    return {
+    gate = {} if learner.gate is None else {"synthetic_weight_mean": learner.gate.mean}
+    return gate | {
         "real_slices": samples.real,
         "synthetic_slices": samples.synthetic,
         "real_slices_seen": learner.seen["real"],

@@ -96,6 +96,16 @@ def test_the_judge_of_the_pool_doubts_pixels_for_the_filter_and_its_control_alik
         assert [*{"judge" in trial.inputs for trial in plan.trials.values() if trial.stage == "diagnose"}] == [False]
 
 
+def test_the_control_of_a_gate_reads_the_gated_training(tmp_path: Path) -> None:
+    levels = "{synthesise.count: 4, segment.mixing: fixed-exposure, segment.synthetic_gate: %s}"
+    both = planned(tmp_path, {"gated": levels % "cosine", "at random": levels % "random"})
+    alone = planned(tmp_path, {"at random": levels % "random"})
+    assert stages(both)["segment"] == stages(alone)["segment"] == 6
+    read = {trial.inputs["gated"] for trial in both.trials.values() if "gated" in trial.inputs}
+    gated = {network_of(both, leaf).digest for (arm, _), leaf in both.leaves.items() if arm == "gated"}
+    assert read == gated
+
+
 @pytest.mark.parametrize("levels", [FRESH, HELD_OUT])
 def test_patients_left_out_may_be_borrowed_where_there_are_any(tmp_path: Path, levels: str) -> None:
     some = ("  resolution: 16", "  resolution: 16\n  patients: 2")

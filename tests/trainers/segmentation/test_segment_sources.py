@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from medsweep.data.folds import Fold
+from medsweep.trainers.segmentation import train
 from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
 from medsweep.trainers.segmentation.optimisation import make_loss
@@ -84,8 +85,11 @@ def learner(**settings) -> UNetLearner:
     return UNetLearner(asked, samples, SegmenterArchitecture.of(asked, modalities=1, classes=3))
 
 
-@pytest.mark.parametrize("settings", [{"normalise": "split-affine"}, {"synthetic_weight": 0.5}])
-def test_training_goes_on_from_a_checkpoint_as_if_never_stopped(settings):
+@pytest.mark.parametrize(
+    "settings", [{"normalise": "split-affine"}, {"synthetic_weight": 0.5}, {"synthetic_gate": "cosine"}]
+)
+def test_training_goes_on_from_a_checkpoint_as_if_never_stopped(settings, monkeypatch):
+    monkeypatch.setattr(train, "EVERY", 2)
     whole, halves = learner(**settings), learner(**settings)
     for number in (1, 2):
         whole.step(number), halves.step(number)
