@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from medsweep.commands.options import AsJson, Quiet, Rehash, StoreUrl, SweepPath
+from medsweep.commands.options import STORE_URL, AsJson, Quiet, Rehash, StoreUrl, SweepPath
 from medsweep.commands.prose import say
 from medsweep.config import Config
 from medsweep.data.catalogue import CATALOGUE, canonical_name
@@ -63,6 +63,10 @@ def _describe_folder(root: Path) -> int:
 
     console = views.stdout()
     found = readings(root)
+    if len(found) > 1:
+        console.print(
+            f"{root} can be read in {len(found)} ways, which give classes other names; choose by data.dataset\n"
+        )
     for one in found:
         console.print(data_views.reading(one, root), soft_wrap=True)
         console.print()
@@ -113,7 +117,7 @@ def check(  # noqa: PLR0917
 def prepare(  # noqa: PLR0917
     name: Name,
     root: Root,
-    store: StoreUrl,
+    store: StoreUrl = STORE_URL,
     resolution: Resolution = 256,
     labels: Labels = None,
     leave_out: LeaveOut = None,
@@ -147,9 +151,9 @@ def prepare(  # noqa: PLR0917
 
 def export_fold(  # noqa: PLR0917
     sweep: SweepPath,
-    store: StoreUrl,
     fold: Annotated[int, typer.Option("--fold", min=0, help="Number of the fold.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New or empty folder.")],
+    store: StoreUrl = STORE_URL,
     arm: Annotated[str | None, typer.Option("--arm", help="Whose patients, where arms differ in them.")] = None,
     volumes: Annotated[bool, typer.Option("--volumes", help="All slices of these patients as NIfTI, too.")] = False,
     nnunet: Annotated[

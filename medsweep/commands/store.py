@@ -12,6 +12,7 @@ import typer
 
 from medsweep.commands.options import STORE_URL, StoreUrl, SweepPath
 from medsweep.commands.typed import typed
+from medsweep.durations import people_hours
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -212,5 +213,4 @@ def _size(count: int) -> str:
 
 
 def _age(moment: float) -> str:
-    hours = max(0.0, time.time() - moment) / 3600
-    return f"{hours / 24:.1f} d" if hours >= 24 else f"{hours:.1f} h"
+    return people_hours(max(0.0, time.time() - moment) / 3600)

@@ -74,7 +74,8 @@ def sweep_text(found: Found, size: Size) -> str:
         f"  gan.pipeline: [{', '.join(pipelines)}]\n"
         f"  synthesise.count: [{', '.join(map(str, counts))}]    # slices added to about {slices} real ones\n"
         "arms:\n"
-        f"  {few} real patients: {{synthesise.count: 0, data.patients: {few}}}    # must come out inferior",
+        f"  {few} real patient{'s' * (few > 1)}: {{synthesise.count: 0, data.patients: {few}}}"
+        "    # must come out inferior",
         _fixed(side, found.slices, size),
     ]
     if size == "gpu":

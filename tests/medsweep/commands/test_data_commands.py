@@ -14,6 +14,7 @@ from medsweep.cli import app
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.config import DataConfig
 from medsweep.data.layouts.description import FolderDescription
+from medsweep.data.phantom import PhantomConfig, write_cohort
 from medsweep.data.slices import SliceSet
 from medsweep.store.store import Store
 from medsweep.validation import parse
@@ -178,6 +179,13 @@ def test_a_preview_needs_a_png_in_a_folder_that_exists(data: Data, toy: Path) ->
     missing = data("preview", "toy", "--root", toy, "--out", "nowhere/sheet.png")
     assert missing.exit_code == 2
     assert "nowhere" in missing.output
+
+
+def test_describe_says_that_a_folder_can_be_read_in_two_ways(data: Data, tmp_path: Path) -> None:
+    write_cohort("d-heart", PhantomConfig(patients=1, shape=(8, 8, 4)), tmp_path / "cohort")
+    told = plain(data("describe", tmp_path / "cohort"))
+    assert "can be read in 2 ways, which give classes other names; choose by data.dataset" in told
+    assert told.count(" is read as ") == 2
 
 
 def test_describe_tells_what_a_folder_would_be_read_as(data: Data, toy: Path, tmp_path: Path) -> None:

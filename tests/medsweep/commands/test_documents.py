@@ -3,14 +3,17 @@
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 
 from helpers.commanding import Medsweep, decathlon
 from helpers.micro import write_micro
-from medsweep.cli import VERBS
+from medsweep.cli import VERBS, app
 from medsweep.commands.documents import plain
 
 
@@ -95,6 +98,24 @@ def test_help_shows_defaults(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert default in medsweep(*words, "--help").output
+
+
+def commands_of(group: Any) -> Iterator[Any]:
+    for command in group.commands.values():
+        yield from commands_of(command) if hasattr(command, "commands") else [command]
+
+
+def test_every_command_takes_the_store_alike() -> None:
+    options = [
+        option
+        for command in commands_of(typer.main.get_command(app))
+        for option in command.params
+        if "--store" in option.opts and command.name != "launch"
+    ]
+    assert len(options) > 15
+    assert {(option.default, option.envvar, option.help) for option in options} == {
+        ("store", "MEDSWEEP_STORE", "Folder of the finished trials, or a bucket: s3://, gs:// or az://.")
+    }
 
 
 def test_help_shows_kinds_only_of_what_takes_a_value(medsweep: Medsweep, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_a_folder_that_can_be_read_gets_a_sweep(
     path = next(tmp_path.glob("*-first.yaml"))
     assert lines[-1] == f"run it:             medsweep run {path.name}"
     opened = open_sweep(path, tmp_path / "store")
-    assert any("real patients" in arm.name for arm in opened.plan.arms)
+    assert any("real patient" in arm.name for arm in opened.plan.arms)
     assert opened.notes == (), "all that it says is read"
     again = medsweep("new", "--root", tmp_path / "Task99_Micro", "--size", "demo")
     assert again.exit_code == 2
