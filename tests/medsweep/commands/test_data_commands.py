@@ -182,7 +182,7 @@ def test_a_preview_needs_a_png_in_a_folder_that_exists(data: Data, toy: Path) ->
 
 
 def test_describe_says_that_a_folder_can_be_read_in_two_ways(data: Data, tmp_path: Path) -> None:
-    write_cohort("d-heart", PhantomConfig(patients=1, shape=(8, 8, 4)), tmp_path / "cohort")
+    write_cohort("d-heart", PhantomConfig(patients=2, shape=(8, 8, 8)), tmp_path / "cohort")
     told = plain(data("describe", tmp_path / "cohort"))
     assert "can be read in 2 ways, which give classes other names; choose by data.dataset" in told
     assert told.count(" is read as ") == 2
