@@ -228,6 +228,7 @@ def test_an_exception_of_any_kind_is_the_finding_of_its_case(tmp_path: Path, mon
 
 def test_what_is_remembered_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listing = one(tmp_path)
+    (tmp_path / "cache").mkdir()
     remembered = Remembered(tmp_path / "cache")
     first = check(listing, remembered=remembered)
     remembered.save()

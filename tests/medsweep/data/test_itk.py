@@ -177,6 +177,7 @@ def test_a_folder_is_read_by_patterns_that_end_so(tmp_path, ending):
 def test_a_file_beside_the_head_is_part_of_the_data(tmp_path):
     description = described(tmp_path / "data", ".mhd")
     config = DataConfig(dataset="mine", root=str(tmp_path / "data"), description=description)
+    (tmp_path / "cache").mkdir()
     before = inspect_source(config, tmp_path / "cache").fingerprint
     data = tmp_path / "data" / "p1" / "img.zraw"
     data.write_bytes(zlib.compress((volume(1) + 1).tobytes(order="F")))

@@ -232,6 +232,7 @@ def test_the_fingerprint_follows_content_and_not_place(tmp_path):
 
 
 def _inspect(root, cache):
+    cache.mkdir(exist_ok=True)
     return inspect_source(DataConfig(dataset="toy", root=str(root)), cache)
 
 
