@@ -21,6 +21,10 @@ fixed:
 analysis: {primary: dice, margin: 0.05}
 """
 
+FACTORS = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
+WITHOUT_GENERATORS = (FACTORS, "arms: {slow: {segment.learning_rate: 0.0005}}\n")
+"""A change to two arms of real slices, a tenth of the work."""
+
 
 def write_micro(folder: Path, *changes: tuple[str, str], name: str = "micro.yaml") -> Path:
     """Write the sweep with each (old, new) replaced; a text that is not there is an error of the test."""

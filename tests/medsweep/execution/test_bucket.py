@@ -102,21 +102,21 @@ def test_a_bucket_gives_what_a_folder_gives(tmp_path: Path, url: BucketUrl, cach
 
 
 def test_another_machine_goes_on_from_the_checkpoint_of_a_killed_driver(tmp_path: Path, url: BucketUrl) -> None:
-    driver = start(tmp_path, url, "pause=0.3", "steps=6")
+    driver = start(tmp_path, url, "pause=0.3", "steps=3")
     while len(steps(tmp_path)) < 5:
         time.sleep(0.02)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     shutil.rmtree(tmp_path / "here")
     begun = steps(tmp_path)
-    told = ended(start(tmp_path, url, "pause=0.3", "steps=6", machine="there"))
+    told = ended(start(tmp_path, url, "pause=0.3", "steps=3", machine="there"))
     assert told["code"] == 0
     repeated = len(steps(tmp_path)) - len(set(steps(tmp_path)))
     assert repeated <= 2
     assert len(set(begun)) >= 5
-    calm = long_plan(tmp_path / "calm", steps=6, pause=0.0)
+    calm = long_plan(tmp_path / "calm", steps=3, pause=0.0)
     run_plan(calm, context_of(tmp_path / "store"), LocalRunner(), Notebook())
-    plan = long_plan(tmp_path / "log", steps=6, pause=0.3)
+    plan = long_plan(tmp_path / "log", steps=3, pause=0.3)
     assert results_of(plan, store_at(url)) == results_of(calm, Store(tmp_path / "store"))
 
 

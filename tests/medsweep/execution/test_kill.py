@@ -9,7 +9,9 @@ import time
 import uuid
 from pathlib import Path
 
-from helpers.micro import write_micro
+import pytest
+
+from helpers.micro import WITHOUT_GENERATORS, write_micro
 
 ROOT = Path(__file__).parents[3]
 TABLES = ("results.parquet", "results.csv", "pools.parquet", "pools.csv")
@@ -67,6 +69,7 @@ def kill_after(count: int, words: list[str], store: Path) -> int:
     return len(published(store))
 
 
+@pytest.mark.slow
 def test_a_killed_driver_goes_on_and_ends_with_the_same_tables(tmp_path: Path) -> None:
     sweep = write_micro(tmp_path)
     calm, rough = tmp_path / "calm", tmp_path / "rough"
@@ -92,7 +95,7 @@ def hear_interrupts() -> None:
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
-    sweep = write_micro(tmp_path, ("steps: 12", "steps: 4000"))
+    sweep = write_micro(tmp_path, WITHOUT_GENERATORS, ("steps: 12", "steps: 4000"))
     process = subprocess.Popen(
         command(sweep, tmp_path, "local"),
         env=environment(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.runner_contract import Notebook, RunnerContract, plan_of
+from helpers.runner_contract import Done, Notebook, RunnerContract, plan_of, run
 from medsweep.execution.runner import LocalRunner
 from medsweep.store.store import Store
 
@@ -33,23 +33,19 @@ def heard() -> Iterator[None]:
 
 
 class TestLocalRunner(RunnerContract):
-    @pytest.fixture
-    def runner(self) -> LocalRunner:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runner(cls) -> LocalRunner:
         return LocalRunner()
 
-    def test_a_manifest_says_where_a_trial_ran_and_what_memory_it_took(
-        self, tmp_path: Path, runner: LocalRunner
-    ) -> None:
-        plan = plan_of()
-        assert self.run(plan, tmp_path / "store", runner).ok
-        trial = next(iter(plan.trials.values()))
-        host = Store(tmp_path / "store").manifest(trial.stage, trial.digest).host
+    def test_a_manifest_says_where_a_trial_ran_and_what_memory_it_took(self, done: Done) -> None:
+        trial = next(iter(done.plan.trials.values()))
+        host = Store(done.root).manifest(trial.stage, trial.digest).host
         assert (host["device"], host["threads"]) == ("cpu", 1)
         assert 10 < host["peak_memory_mib"] < 20_000
 
-    def test_what_a_stage_notes_is_in_its_manifest(self, tmp_path: Path, runner: LocalRunner) -> None:
-        assert self.run(plan_of(), tmp_path / "store", runner).ok
-        for manifest in Store(tmp_path / "store").published():
+    def test_what_a_stage_notes_is_in_its_manifest(self, done: Done) -> None:
+        for manifest in Store(done.root).published():
             assert list(manifest.notes) == ["the value is made up"] * (manifest.stage == "source")
 
     def test_a_beat_is_shown_and_kept_nowhere(self, tmp_path: Path, runner: LocalRunner) -> None:
@@ -60,7 +56,7 @@ class TestLocalRunner(RunnerContract):
                 shown.append((digest, step))
 
         plan = plan_of()
-        assert self.run(plan, tmp_path / "store", runner, Watcher()).ok
+        assert run(plan, tmp_path / "store", runner, Watcher()).ok
         source = next(trial for trial in plan.trials.values() if trial.stage == "source")
         assert [step for digest, step in shown if digest == source.digest] == [0, 1]
         kept = (Store(tmp_path / "store").folder("source", source.digest) / "metrics.jsonl").read_text()
@@ -70,7 +66,7 @@ class TestLocalRunner(RunnerContract):
         self, tmp_path: Path, runner: LocalRunner, heard: None
     ) -> None:
         deaf = Deaf()
-        summary = self.run(plan_of(), tmp_path / "store", runner, deaf)
+        summary = run(plan_of(), tmp_path / "store", runner, deaf)
         assert deaf.notes[:1] == ["lost"]
         assert summary.stopped
         assert len(deaf.ends) < 3
@@ -80,5 +76,5 @@ class TestLocalRunner(RunnerContract):
         self, tmp_path: Path, runner: LocalRunner, heard: None
     ) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        assert self.run(plan_of(), tmp_path / "store", runner, Deaf()).ok
+        assert run(plan_of(), tmp_path / "store", runner, Deaf()).ok
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers.driving import hear_interrupts
-from helpers.micro import write_micro
+from helpers.micro import WITHOUT_GENERATORS, write_micro
 
 ROOT = Path(__file__).parents[3]
 
@@ -72,7 +72,8 @@ MOMENTS: dict[str, Callable[[int, str, Path], bool]] = {
     ],
 )
 def test_a_signal_at_any_moment_gives_130_and_leaves_nothing_behind(tmp_path: Path, moment: str, number: int) -> None:
-    sweep, store, marker = write_micro(tmp_path, ("steps: 12", "steps: 4000")), tmp_path / "store", uuid.uuid4().hex
+    sweep = write_micro(tmp_path, WITHOUT_GENERATORS, ("steps: 12", "steps: 4000"))
+    store, marker = tmp_path / "store", uuid.uuid4().hex
     process = subprocess.Popen(
         [sys.executable, "-m", "medsweep", "run", str(sweep), "--store", str(store), "--wandb", "disabled"],
         env=os.environ | {"PYTHONPATH": str(ROOT), "MEDSWEEP_TEST_RUN": marker},
