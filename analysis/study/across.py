@@ -82,13 +82,18 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     )
 
 
+def refuse_repeated(datasets: Sequence[str]) -> None:
+    """Raises UserError: a data set occurs twice."""
+    twice = [name for name in datasets if datasets.count(name) > 1]
+    if twice:
+        raise UserError(f"data set {twice[0]!r} occurs twice; combine one analysis of each")
+
+
 def _refuse_unlike(analyses: Sequence[Analysis]) -> None:
     names = [analysis.dataset for analysis in analyses]
     if len(names) < 2:
         raise UserError(f"{len(names)} data set leaves nothing to combine; give the analyses of two or more")
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UserError(f"data set {twice[0]!r} occurs twice; combine one analysis of each")
+    refuse_repeated(names)
     facts: dict[str, list[str | float]] = {
         "control": [analysis.control for analysis in analyses],
         "primary metric": [analysis.primary.metric.name for analysis in analyses],

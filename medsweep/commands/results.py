@@ -88,7 +88,9 @@ def analyse(  # noqa: PLR0917
 
 
 def _analyse_sweeps(sweeps: Sequence[Path], store: Location, results: Path | None, formats: "Sequence[Format]") -> None:
+    from medsweep.analysis.study.across import refuse_repeated
     from medsweep.commands import views
+    from medsweep.data.source import dataset_name
     from medsweep.study import report, session
 
     sessions = [session.open_sweep(path, store, to="read") for path in sweeps]
@@ -97,6 +99,7 @@ def _analyse_sweeps(sweeps: Sequence[Path], store: Location, results: Path | Non
         raise UserError(
             f"two of the files are sweeps called {twice[0]!r}; give each sweep once, or one a name of its own"
         )
+    refuse_repeated([dataset_name(opened.sweep.base.data) for opened in sessions])
     several, analyses = len(sessions) > 1, []
     for opened in sessions:
         folder = results / opened.sweep.name if results is not None and several else results

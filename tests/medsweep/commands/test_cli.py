@@ -142,6 +142,7 @@ def test_analyse_says_in_one_line_what_it_cannot_do(
     assert done.exit_code == 2
     assert complaint in done.output.splitlines()[-1]
     assert "Traceback" not in done.output
+    assert not (copy / "again").exists()
 
 
 def test_predictions_overlay_the_labels_and_agree_with_the_table(medsweep: Medsweep, copy: Path) -> None:
