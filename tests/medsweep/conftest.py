@@ -1,5 +1,6 @@
 """What the tests of stores, of commands and of W&B start from."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.commanding import Medsweep
+from helpers.micro import write_micro
 from helpers.wandb_server import Served, logged_in
 from medsweep.cli import app
 from medsweep.store.store import Store
@@ -37,3 +39,20 @@ def medsweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Medsweep:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     with logged_in(monkeypatch) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the micro sweep has been run, with W&B offline; nothing may change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    sweep = write_micro(folder)
+    where = ["--store", str(folder / "store"), "--results", str(folder / "results")]
+    ran = CliRunner().invoke(app, ["run", str(sweep), *where, "--runner", "local", "--wandb", "offline"])
+    assert ran.exit_code == 0, ran.output
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that folder which a test may spoil."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))

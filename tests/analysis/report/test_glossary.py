@@ -4,9 +4,8 @@ import html
 import re
 from pathlib import Path
 
-from helpers.made_report import context, eight_arm_analysis
 from medsweep.analysis.report.glossary import TERMS, Hovers
-from medsweep.analysis.report.page import write_report
+from medsweep.analysis.study.analyse import Analysis
 from tools import glossary_page
 
 
@@ -28,8 +27,8 @@ def test_longer_words_come_before_shorter_ones_in_them() -> None:
     assert "&lt;" in found
 
 
-def test_captions_and_heads_of_a_report_have_hovers(tmp_path: Path) -> None:
-    page = write_report(tmp_path, eight_arm_analysis(), context(tmp_path)).read_text(encoding="utf-8")
+def test_captions_and_heads_of_a_report_have_hovers(eight_arms_made: tuple[Analysis, Path]) -> None:
+    page = eight_arms_made[1].read_text(encoding="utf-8")
     captions = " ".join(re.findall(r'<(?:p class="caption"|figcaption).*?</(?:p|figcaption)>', page, re.DOTALL))
     heads = " ".join(re.findall(r"<thead>.*?</thead>", page, re.DOTALL))
     assert f'<abbr title="{html.escape(TERMS["adjusted"])}">adjusted</abbr>' in heads

@@ -13,6 +13,7 @@ from helpers.lattice import ARMS, NAMES, diagnosis_of, law_pools, planted, profi
 from helpers.made_report import context
 from helpers.simulated_results import CONTROL, eight_arms, simulate
 from helpers.simulated_samples import SECTION, simulate_samples
+from helpers.sketches import sketch_pictures
 from medsweep.analysis.questions.quality import quality_of
 from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.report.across import write_across
@@ -80,11 +81,13 @@ def written(eight_arms_made, tmp_path_factory):
         columns=["kind", "modality", "cycles", "real", "synthetic"],
     )
     found = dataclasses.replace(found, quality=judged_pools())
-    write_report(folder, found, context(folder, spectra=spectra))
-    write_report(folder / "why", explained(), context(folder, **profile_curves()))
-    write_report(folder / "accumulation", accumulated(), context(folder))
     several = {name: simulate(arms, {}, patients=6, seeds=2, seed=i) for i, name in enumerate(("heart", "brain"))}
-    write_across(folder / "across", analyse_datasets(several, control=CONTROL), context(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        sketch_pictures(patch)
+        write_report(folder, found, context(folder, spectra=spectra))
+        write_report(folder / "why", explained(), context(folder, **profile_curves()))
+        write_report(folder / "accumulation", accumulated(), context(folder))
+        write_across(folder / "across", analyse_datasets(several, control=CONTROL), context(folder))
     columns: dict[tuple[str, str], set[str]] = {}
     for root in (eight_arms_made[1].parent, folder, folder / "why", folder / "accumulation"):
         for path in [*root.glob("tables/*.csv"), *root.glob("figures/*.csv")]:
@@ -132,7 +135,7 @@ def test_what_tables_share_stands_in_some(written):
     assert compare({name for columns in written.values() for name in columns}, shared())[1] == []
 
 
-def test_a_report_that_asks_why_answers_before_anything_else(tmp_path):
+def test_a_report_that_asks_why_answers_before_anything_else(sketched, tmp_path):
     found = explained()
     assert any(line.startswith("Of the shortfall") for line in found.why)
     page = html.unescape(write_report(tmp_path, found, context(tmp_path)).read_text(encoding="utf-8"))

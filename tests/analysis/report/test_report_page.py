@@ -172,7 +172,7 @@ def test_numbers_lie_beside_the_page(made):
     assert (path.parent / "figures" / "forest.csv").stat().st_size > 0
 
 
-def test_filters_are_told_of_arms_that_dropped_something_and_exposure_of_all(tmp_path):
+def test_filters_are_told_of_arms_that_dropped_something_and_exposure_of_all(sketched, tmp_path):
     arms = [arm(CONTROL, 0), arm("x", 8), arm("x, filtered", 8)]
     told = {
         CONTROL: {"retention": 1.0, "real_slices_seen": 80.0},
@@ -220,7 +220,7 @@ def test_an_arm_that_always_diverged_still_has_a_report(tmp_path):
     assert " nan" not in text
 
 
-def test_spectra_are_drawn_where_there_are_any(made, tmp_path):
+def test_spectra_are_drawn_where_there_are_any(sketched, made, tmp_path):
     rows = [(kind, "t1", cycles, 1.0, 0.5) for kind in ("b-sg", "mc-sg") for cycles in range(1, 9)]
     curves = pd.DataFrame(rows, columns=["kind", "modality", "cycles", "real", "synthetic"])
     page = write_report(tmp_path, made[0], context(tmp_path, spectra=curves)).read_text(encoding="utf-8")

@@ -18,6 +18,8 @@ from medsweep.analysis.study.analyse import analyse, analyse_table
 from medsweep.analysis.study.dead import DeadArm
 from medsweep.analysis.table.reduction import AnalysisRules
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 ARMS = [arm(CONTROL, 0), arm("x", 8), arm("y", 16)]
 
 
