@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,11 @@ def test_a_sweep_in_a_bucket(
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "here"))
     sweep, store, results = write_micro(tmp_path), str(new_bucket()), tmp_path / "results"
     where = [sweep, "--store", store]
+    generators = shutil.copytree(finished / "store", tmp_path / "generators")
+    for stage in ("segment", "assess", "score"):
+        shutil.rmtree(generators / stage)
+    copied = medsweep("store", "copy", generators, store)
+    assert f"copied {count(finished) - 16} trial(s)" in copied.output, copied.output
     ran = medsweep("run", *where, "--results", results, "--runner", "local", "--wandb", "disabled", "--quiet")
     assert ran.exit_code == 0, ran.output
     assert store in (results / "report.html").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.commanding import Medsweep
-from helpers.micro import write_micro
+from helpers.micro import FACTORS, write_micro
 from medsweep.terminal import plain
 
 ROOT = Path(__file__).parents[3]
@@ -17,7 +17,6 @@ NAMES = ("[red]large[/red]", "[/b] half", "tail [2]", ":smile: größer")
 ARMS = "arms:\n" + "".join(
     f'  "{name}": {{synthesise.count: {count}}}\n' for count, name in zip((4, 5, 6, 7), NAMES, strict=True)
 )
-FACTORS = "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n"
 
 
 def test_square_brackets_in_arm_names_are_shown_as_they_are(tmp_path: Path, medsweep: Medsweep) -> None:
@@ -29,12 +28,14 @@ def test_square_brackets_in_arm_names_are_shown_as_they_are(tmp_path: Path, meds
 
 
 @pytest.mark.parametrize("locale", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
-def test_a_run_ends_well_where_the_terminal_knows_few_signs(tmp_path: Path, locale: str) -> None:
-    sweep = write_micro(tmp_path, (FACTORS, "\n".join(ARMS.splitlines()[i] for i in (0, 1, 4)) + "\n"))
+def test_a_run_ends_well_where_the_terminal_knows_few_signs(copy: Path, locale: str) -> None:
+    arms = zip((NAMES[0], NAMES[3]), ("b-sg", "mc-sg"), strict=True)
+    text = "".join(f'  "{name}": {{gan.pipeline: {pipeline}, synthesise.count: 4}}\n' for name, pipeline in arms)
+    write_micro(copy, (FACTORS, f"arms:\n{text}"))
     known = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"} if locale == "ascii" else {}
     ran = subprocess.run(
-        [sys.executable, "-m", "medsweep", "run", str(sweep), "--runner", "local", "--wandb", "disabled"],
-        cwd=tmp_path,
+        [sys.executable, "-m", "medsweep", "run", "micro.yaml", "--runner", "local", "--wandb", "disabled"],
+        cwd=copy,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": locale} | known,
         check=False,
         capture_output=True,

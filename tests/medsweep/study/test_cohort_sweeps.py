@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from helpers.micro import write_micro
+from helpers.micro import WITHOUT_GENERATORS, write_micro
 from medsweep.cli import app
 from medsweep.data.catalogue import CATALOGUE
 from medsweep.data.phantom import PhantomConfig, write_cohort
@@ -76,7 +76,7 @@ def test_several_datasets_are_analysed_together(folder: Path, monkeypatch: pytes
 def test_a_made_up_folder_is_never_taken_for_the_real_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_cohort("d-heart", PhantomConfig(patients=4), tmp_path / "files")
-    data = ("folds: 2", "folds: 2, only: [0]"), ("resolution: 16", "resolution: 32")
+    data = ("folds: 2", "folds: 2, only: [0]"), ("resolution: 16", "resolution: 32"), WITHOUT_GENERATORS
     sweep = write_micro(tmp_path, ("dataset: phantom", "dataset: d-heart"), (PHANTOM, "root: files"), *data)
     opened = open_sweep(sweep, tmp_path / "store")
     assert opened.run(RunOptions("local")).exit_code == 0

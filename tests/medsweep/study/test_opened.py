@@ -1,5 +1,6 @@
 """The way in for Python, on the smallest sweep that goes the whole way."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,17 +21,17 @@ HEAVY = ("torch", "ray", "pandas", "numpy", "scipy", "matplotlib", "pydantic", "
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("opened")
-
-
-@pytest.fixture(scope="module")
-def opened(folder: Path) -> OpenedSweep:
-    sweep = medsweep.open(write_micro(folder), store=folder / "store")
+def opened(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> OpenedSweep:
+    folder = tmp_path_factory.mktemp("opened")
+    path, store = write_micro(folder), folder / "store"
+    with pytest.raises(UserError, match="the data of micro are not prepared yet; medsweep run first"):
+        medsweep.open(path, store=folder / "bare").results()
+    shutil.copytree(finished / "store", store)
+    for stage in ("segment", "score"):
+        shutil.rmtree(store / stage)
+    sweep = medsweep.open(path, store=store)
     with pytest.raises(UserError, match=r"is not there yet .*call run\(\) on the sweep, or type  medsweep run"):
         sweep.network("mc-sg count=4")
-    with pytest.raises(UserError, match="the data of micro are not prepared yet; medsweep run first"):
-        sweep.results()
     assert sweep.run(runner="local", quiet=True).ok
     return sweep
 
