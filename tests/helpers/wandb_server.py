@@ -103,6 +103,8 @@ def logged_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     with wandb_server() as served:
         monkeypatch.setenv("WANDB_BASE_URL", served.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
+        # The client would else send what it has every 15 seconds.
+        monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "0.2")
         yield served
         assert served.errors == []
 
