@@ -1,15 +1,25 @@
 """What all rooms' tests share: one small prepared cohort per session."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 # Nothing may fail because the machine is slow: no time limit for an example, nor for drawing one.
 settings.register_profile("patient", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+# Newer versions read all of our source for numbers to draw, ten seconds in each process of a fresh clone.
+if hasattr(providers, "is_local_module_file"):
+    providers.is_local_module_file = lambda path: False
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end, so that no collection of garbage need look through them."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

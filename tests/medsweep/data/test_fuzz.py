@@ -78,7 +78,7 @@ def reports(root: Path, count: int, seed: int) -> Iterator[Report]:
         (root / "p2" / name).write_bytes(originals[name])
 
 
-@pytest.mark.parametrize(("count", "seed"), [(120, 0), pytest.param(1000, 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("count", "seed"), [(60, 0), pytest.param(1000, 1, marks=pytest.mark.slow)])
 def test_damaged_files_are_findings(tmp_path: Path, count: int, seed: int) -> None:
     refused = []
     tracemalloc.start()

@@ -28,8 +28,8 @@ PLANTED = {
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> JudgedCohort:
-    return JudgedCohort.made(tmp_path_factory.mktemp("cohort"))
+def cohort(judged_cohort: JudgedCohort) -> JudgedCohort:
+    return judged_cohort
 
 
 @pytest.fixture(scope="module")

@@ -209,7 +209,7 @@ def test_a_compiled_penalty_has_the_gradient_of_an_eager_one(random, filtered):
 def test_a_strided_filter_and_its_adjoint_are_each_other_s_gradient(random, kernel, stride, padding):
     """Of any filter, symmetric or not: <A x, y> = <x, A^T y>, and so for the second derivative."""
     taps = torch.randn(3, 1, *kernel, generator=random, dtype=torch.float64)
-    x = torch.randn(2, 3, 16, 16, generator=random, dtype=torch.float64).requires_grad_(True)
+    x = torch.randn(1, 3, 14, 4, generator=random, dtype=torch.float64).requires_grad_(True)
     y = strided_filter(x, taps, stride, padding, False)
     torch.testing.assert_close(y, functional.conv2d(x, taps, stride=stride, padding=padding, groups=3))
     other = torch.randn(y.shape, generator=random, dtype=torch.float64).requires_grad_(True)
@@ -218,6 +218,5 @@ def test_a_strided_filter_and_its_adjoint_are_each_other_s_gradient(random, kern
     torch.testing.assert_close((y * other).sum(), (x * back).sum())
     for adjoint, given in ((False, x), (True, other)):
         work = lambda x, adjoint=adjoint: strided_filter(x, taps, stride, padding, adjoint).square()  # noqa: E731
-        small = given.detach()[:, :, :16, :16].requires_grad_(True)
-        assert torch.autograd.gradcheck(work, small)
-        assert torch.autograd.gradgradcheck(work, small)
+        assert torch.autograd.gradcheck(work, given)
+        assert torch.autograd.gradgradcheck(work, given)

@@ -95,6 +95,7 @@ def consistency(referee: torch.nn.Module, pool: Pool) -> tuple[float, float]:
     return own, strange
 
 
+@pytest.mark.slow
 def test_samples_come_closer_to_real_slices_and_stay_above_the_floor(cohort, referee):
     early, late = distances(cohort, referee, trained(cohort, "b-sg", 3.2, (0.05, 1.0)))
     assert late["frechet"] <= 0.35 * early["frechet"], json.dumps([early, late])
