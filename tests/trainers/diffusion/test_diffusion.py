@@ -6,7 +6,9 @@ import torch
 from pydantic import ValidationError
 
 from helpers.fake_trial import FakeTrial, drain
+from helpers.graph_memory import GraphMemory, held_bytes
 from medsweep.data.folds import Fold
+from medsweep.execution.gpu_memory import SPARE
 from medsweep.identity import digest_of
 from medsweep.trainers.diffusion.config import DiffusionConfig, DiffusionSettings, resolve
 from medsweep.trainers.diffusion.learner import DiffusionLearner
@@ -19,6 +21,8 @@ from medsweep.trainers.training.loop import read
 from medsweep.trial import DivergedError
 
 FOLD = Fold(index=1, of=4)
+PEAK_APART = SPARE - 1
+"""What a trial is given beyond the peak of its probe, whatever its family."""
 TINY = {"kimg": 0.032, "batch_size": 8, "width": 8, "report_every_steps": 2}
 
 
@@ -69,6 +73,24 @@ def test_a_probe_keeps_what_memory_depends_on_and_nothing_else():
     for change in ({"width": 16}, {"blocks": 2}, {"batch_size": 4}):
         assert probe(tiny("c-dm", **change)) != probe(tiny("c-dm"))
     assert probe(tiny("c-dm")).total_steps == 2
+
+
+def test_memory_does_not_grow_and_a_probe_comes_to_the_same(slices):
+    asked = tiny("c-dm", report_every_steps=4, kimg=0.048)
+    held, peaks = {}, {}
+    for name, config in (("probe", probe(asked)), ("training", asked)):
+        before, steps = held_bytes(), config.total_steps
+        learner = learner_of(slices, config)
+        with GraphMemory() as memory:
+            for number in range(1, steps + 1):
+                read([learner.step(number)], last=number)
+                assert memory.now == 0, "a graph outlives its step"
+                if number in (2, steps):
+                    held[name, number] = held_bytes() - before
+        peaks[name] = memory.peak + held[name, steps]
+        del learner
+    assert held["training", 6] == pytest.approx(held["training", 2], rel=0.01)
+    assert peaks["probe"] == pytest.approx(peaks["training"], rel=PEAK_APART)
 
 
 @pytest.mark.parametrize("variant", ["b-dm", "c-dm"])
