@@ -29,7 +29,7 @@ SECONDS_BESIDE_TRAINING = 10.0
 """Imports and loading."""
 PROBED_AS_DEFAULT: Final = (
     "learning_rate", "weight_decay", "schedule", "warmup_steps", "mixing", "synthetic_share", "synthetic_weight",
-    "synthetic_gate", "normalise", "pretrain_share", "pixels_by", "report_every_steps",
+    "synthetic_gate", "normalise", "pretrain_share", "foreground_share", "pixels_by", "report_every_steps",
 )  # fmt: skip
 """Fields without any influence on memory; a batch has as many samples however they are mixed."""
 
@@ -75,7 +75,7 @@ class SegmentSettings(Config):
     """Architecture of the segmenter, whose width ``channels`` sets; or the name of a network that an installed package
     brings along. ``nnunet-2d`` is a ``resenc-unet`` with the training of nnU-Net, and sets ``optimizer``,
     ``learning_rate``, ``schedule``, ``warmup_steps``, ``weight_decay``, ``clip_norm``, ``ema_half_life_steps``,
-    ``loss``, ``class_weights`` and ``augment``."""
+    ``loss``, ``class_weights``, ``augment`` and ``foreground_share``."""
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 64, 128), min_length=2)
     """Width per level, as each network reads it. (24, 48, 96, 192, 384) suits all of ours."""
     residual_units: Annotated[Literal[0, 2], NUMBER] = 2
@@ -86,6 +86,8 @@ class SegmentSettings(Config):
     with any rotation and flips along both axes."""
     slices: Literal["all", "foreground"] = "all"
     """Which slices of the training patients are used; tests always see all slices of the test patients."""
+    foreground_share: Annotated[float, Field(ge=0, le=1), LATER] = 0.0
+    """Share of the real places of every batch that slices with a class get for sure, as nnU-Net oversamples them."""
     neighbours: Annotated[int, Field(ge=0, le=4), LATER] = 0
     """Slices on either side of each slice that the network sees beside it as further channels (2.5D); beyond the ends
     of a volume its last slice is repeated. Synthetic samples have no neighbours, so real slices alone can have any."""

@@ -191,8 +191,10 @@ RESIDUAL_ENCODER: Final = SegmenterNetwork(
 NNUNET_RECIPE: Final[Mapping[str, Any]] = {
     "optimizer": "sgd", "learning_rate": 0.01, "schedule": "poly", "warmup_steps": 0, "weight_decay": 3e-5,
     "clip_norm": 12.0, "ema_half_life_steps": 0, "loss": "dice-ce", "class_weights": "none", "augment": "nnunet",
+    "foreground_share": 0.33,
 }  # fmt: skip
-"""Training of nnU-Net (Isensee et al. 2021): SGD with Nesterov momentum, poly decay, Dice and cross-entropy."""
+"""Training of nnU-Net (Isensee et al. 2021): SGD with Nesterov momentum, poly decay, Dice and cross-entropy,
+and a third of each batch with foreground."""
 
 OURS: Final[dict[str, SegmenterNetwork]] = {
     "unet": SegmenterNetwork(build=_unet, layers=_unet_layers, reads_residual_units=True, faster_channels_last=True),

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medsweep.data.ignored import IGNORED
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
@@ -94,6 +95,12 @@ class TrainingSamples:
             np.zeros(classes, np.int64),
         )
 
+    def with_foreground(self) -> NDArray[np.int64]:
+        """Positions of the real samples that show a class."""
+        real = self._sets[0]
+        masks = (real.masks[row] for row in real.rows)
+        return np.flatnonzero([((mask > 0) & (mask != IGNORED)).any() for mask in masks])
+
     def _read(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         shape = (len(positions), *self._sets[0].masks.shape[1:])
         images = np.empty((len(positions), self._sets[0].channels, *shape[1:]), np.float32)
@@ -158,17 +165,22 @@ def gather(
 class BatchOrder:
     """Which samples are in the batch of each step: a pure function of fold, seed and step.
 
-    An endless row of shuffled epochs is cut into batches, so each sample is seen equally often. Real and synthetic
-    samples draw their places from separate generators: arms of one replicate see their real samples in the same order
-    within an epoch (``uniform``) or throughout (``fixed-exposure`` and the real phase of ``pretrain`` against a
-    real-only arm), whatever the count.
+    An endless row of shuffled epochs is cut into batches, so each sample is seen equally often, but for what
+    ``foreground_share`` adds in a row of its own. Real and synthetic samples draw their places from separate
+    generators: arms of one replicate see their real samples in the same order within an epoch (``uniform``) or
+    throughout (``fixed-exposure`` and the real phase of ``pretrain`` against a real-only arm), whatever the count.
     """
 
-    def __init__(self, config: SegmentConfig, real: int, synthetic: int) -> None:
+    def __init__(
+        self, config: SegmentConfig, real: int, synthetic: int, foreground: NDArray[np.int64] | None = None
+    ) -> None:
+        """``foreground`` are the real samples that show a class, read where ``foreground_share`` is above 0."""
+        self._share = config.foreground_share if foreground is not None and len(foreground) else 0.0
+        self._foreground = np.zeros(0, np.int64) if foreground is None else foreground
         self._synthetic_slots = config.synthetic_slots if config.mixing == "fixed-exposure" and synthetic > 0 else 0
         self._synthetic_steps = config.pretrain_steps if config.mixing == "pretrain" and synthetic > 0 else 0
         self._batch_size = config.batch_size
-        self._counts = {"real": real, "synthetic": synthetic}
+        self._counts = {"real": real, "synthetic": synthetic, "foreground": len(self._foreground)}
         self._replicate = (config.fold.index, config.seed)
         self._epoch = lru_cache(maxsize=4)(self._shuffled)
 
@@ -176,20 +188,28 @@ class BatchOrder:
         """Rows of the samples of ``step`` (1, 2, ...)."""
         if made := self._synthetic_slots:
             return np.concatenate(
-                [self._cut(step, self._batch_size - made, "real"), self._cut(step, made, "synthetic")]
+                [self._oversampled(step, self._batch_size - made, "real"), self._cut(step, made, "synthetic")]
             )
         if step <= self._synthetic_steps:
             return self._cut(step, self._batch_size, "synthetic")
         if self._synthetic_steps:
-            return self._cut(step - self._synthetic_steps, self._batch_size, "real")
-        return self._cut(step, self._batch_size, "real", "synthetic")
+            return self._oversampled(step - self._synthetic_steps, self._batch_size, "real")
+        return self._oversampled(step, self._batch_size, "real", "synthetic")
+
+    def _oversampled(self, step: int, size: int, *kinds: str) -> NDArray[np.int64]:
+        """As ``_cut``, but that ``foreground_share`` of the places are for real samples with foreground."""
+        sure = size - round(size * (1 - self._share))
+        if not sure:
+            return self._cut(step, size, *kinds)
+        rows = [self._foreground[self._cut(step, sure, "foreground")]]
+        return np.concatenate([self._cut(step, size - sure, *kinds), *rows] if sure < size else rows)
 
     def _cut(self, step: int, size: int, *kinds: str) -> NDArray[np.int64]:
         """Rows (step - 1) * size up to step * size of the endless row of shuffled epochs of some kinds of samples."""
         positions = np.arange((step - 1) * size, step * size)
         epochs, places = divmod(positions, sum(self._counts[kind] for kind in kinds))
         rows = [self._epoch(kinds, int(epoch))[place] for epoch, place in zip(epochs, places, strict=True)]
-        return np.array(rows) + (0 if "real" in kinds else self._counts["real"])
+        return np.array(rows) + (self._counts["real"] if kinds == ("synthetic",) else 0)
 
     def _shuffled(self, kinds: tuple[str, ...], epoch: int) -> NDArray[np.int64]:
         """One epoch of the samples of ``kinds``, numbered from 0: each draws a place in [0, 1)."""

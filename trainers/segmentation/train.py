@@ -153,7 +153,9 @@ class UNetLearner:
         self.best = best
         """Given where the best weights are to be kept."""
         self._half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        self._order = BatchOrder(config, samples.real, samples.synthetic)
+        self._order = BatchOrder(
+            config, samples.real, samples.synthetic, samples.with_foreground() if config.foreground_share else None
+        )
         self.seen = {"real": 0, "synthetic": 0}
 
     @property

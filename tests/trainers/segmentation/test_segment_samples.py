@@ -14,7 +14,9 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
+from medsweep.trainers.segmentation.network import SegmenterArchitecture
 from medsweep.trainers.segmentation.samples import BatchOrder, SliceRows, TrainingSamples, gather
+from medsweep.trainers.segmentation.train import UNetLearner
 
 FOLD = Fold(index=0, of=4)
 
@@ -34,6 +36,40 @@ def make_pool(folder, data, count):
     images = np.broadcast_to(values, (count, *data.images.shape[1:]))
     Pool(images=images, masks=np.ones((count, 32, 32), np.uint8), slices_per_patient=3).save(folder)
     return folder
+
+
+def test_slices_with_a_class_get_their_share_of_every_batch_and_each_its_turn():
+    shown = np.array([1, 4])
+    wanted = config(foreground_share=0.33)
+    order = BatchOrder(wanted, real=6, synthetic=0, foreground=shown)
+    batches = [order.batch(step) for step in range(1, 13)]
+    sure = wanted.batch_size - round(wanted.batch_size * 0.67)
+    assert sure > 0
+    assert all(np.isin(batch[-sure:], shown).all() for batch in batches)
+    seen = np.concatenate([batch[-sure:] for batch in batches])
+    assert np.ptp(np.bincount(seen)[shown]) <= 1
+    rest = np.concatenate([batch[:-sure] for batch in batches])
+    assert np.ptp(np.bincount(rest, minlength=6)) <= 1, "the others are all slices, as ever"
+
+
+def test_a_learner_takes_them_from_the_slices_that_show_a_class(slices):
+    data = SliceSet.open(slices)
+    wanted = config(foreground_share=1.0, augment="none", channels=(2, 4))
+    samples = gather(wanted, data, split(data.patients, FOLD).train, {}, "cpu")
+    shown = data.index["foreground"].to_numpy()[samples._sets[0].rows] > 0
+    assert np.array_equal(samples.with_foreground(), np.flatnonzero(shown))
+    assert not shown.all()
+    learner = UNetLearner(wanted, samples, SegmenterArchitecture.of(wanted, modalities=2, classes=3))
+    for step in range(1, 9):
+        assert (learner._batch(step)[1].flatten(1) > 0).any(dim=1).all()
+
+
+def test_the_share_is_one_of_the_real_places_and_all_slices_may_have_it():
+    shown = np.array([0, 5])
+    halves = BatchOrder(config(3, mixing="fixed-exposure", foreground_share=1.0), 6, 3, foreground=shown).batch(1)
+    real = halves[halves < 6]
+    assert len(real) * 2 == len(halves)
+    assert np.isin(real, shown).all()
 
 
 def test_every_sample_is_seen_equally_often_even_where_a_batch_spans_two_epochs():
