@@ -41,7 +41,8 @@ class Payments:
         self._path.parent.mkdir(exist_ok=True)
         store.fresh(self._path)
         # A torn last line, of a machine that died while writing, names no digest of the plan.
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        text = self._path.read_text(encoding="utf-8", errors="replace") if self._path.exists() else ""
+        lines = text.splitlines()
         self._launched = dict.fromkeys(lines)
 
     def launched(self, digest: str) -> None:

@@ -185,7 +185,8 @@ def write_index(plan: Plan, store: Store, *, grows: bool = False) -> None:
     path = store.fresh(folder / f"{plan.sweep}.jsonl")
     lines, known = [json.dumps(row) for row in rows], {None, *serves}
     if grows and path.is_file():
-        lines += [line for line in path.read_text().splitlines() if _digest(line) not in known]
+        kept = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines += [line for line in kept if _digest(line) not in known]
     with read_only_is_fine():
         folder.mkdir(exist_ok=True)
         write_atomic(path, "".join(f"{line}\n" for line in lines))

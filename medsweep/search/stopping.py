@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from medsweep.data.stage_config import StageConfig
 from medsweep.errors import UserError, nearest
 from medsweep.files import write_atomic
@@ -25,6 +27,17 @@ FEWEST_OTHERS: Final = 3
 """Others that the median needs."""
 RUNGS: Final = "rungs"
 """Folder of the store: ``rungs/SWEEP/STAGE/KIND/RUNG/DIGEST``."""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a trial left at a rung."""
+
+    step: int
+    loss: float
+
+
+_NOTED: Final = TypeAdapter(Noted)
 
 
 @dataclass(frozen=True)
@@ -59,22 +72,32 @@ class Stopping:
         if number is None or rule.metric not in progress.metrics:
             return
         path = store.fresh(store.root / place / str(number) / digest, now=True)
-        if path.is_file() and json.loads(path.read_text())["step"] < progress.step:
+        before = _noted(path)
+        if before is not None and before.step < progress.step:
             return
         value = _loss(rule, progress.metrics[rule.metric])
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({"step": progress.step, "loss": value}))
         store.shared(path)
-        others = [
-            json.loads(store.fresh(other, now=True).read_text())["loss"]
+        noted = [
+            _noted(store.fresh(other, now=True))
             for other in _values(store, f"{place}/{number}")
             if other.name != digest
         ]
+        others = [value.loss for value in noted if value is not None]
         if is_stopped(rule, value, others):
             raise PrunedError(
                 f"stopped at step {progress.step} of {progress.total} by {self.rules[stage].rule}: {rule.metric} "
                 f"{progress.metrics[rule.metric]:.4g} against {len(others)} other suggestion(s) at rung {number}"
             )
+
+
+def _noted(path: Path) -> Noted | None:
+    """Step and loss of a trial at a rung; None where there is no such file, or one that a power cut tore."""
+    try:
+        return _NOTED.validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def _values(store: Store, place: str) -> list[Path]:

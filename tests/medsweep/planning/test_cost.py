@@ -16,7 +16,7 @@ from medsweep.execution.driver import decide_checked, run_plan
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext, Task
 from medsweep.planning.budget import BudgetGuard, Payments, Spent, require_within
-from medsweep.planning.cost import explain, planned_sweeps, store_notes
+from medsweep.planning.cost import explain, planned_sweeps, store_notes, write_index
 from medsweep.planning.forecast import History, Interval, Price, bare_tasks, forecast, prices, sure, wall_hours
 from medsweep.store.source_code import source_hashes
 from medsweep.store.store import Store
@@ -343,6 +343,13 @@ def test_a_kept_plan_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> 
     (tmp_path / "plans" / "a.jsonl").write_text(f"{line}\n")
     with pytest.raises(UserError, match=r"a\.jsonl cannot be read .* medsweep plan makes it anew"):
         planned_sweeps(Store(tmp_path))
+
+
+def test_a_kept_plan_that_is_no_text_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "toy.jsonl").write_bytes(b"\xff\xfe\0\n")
+    write_index(plan_of(), Store(tmp_path), grows=True)
+    assert list(planned_sweeps(Store(tmp_path))["toy"]) == list(plan_of().trials)
 
 
 def test_the_beginning_of_several_planned_trials_names_none_of_them(tmp_path: Path) -> None:

@@ -120,6 +120,18 @@ def test_a_resumed_trial_overwrites_its_own_value(tmp_path: Path) -> None:
     assert '"loss": -0.9' in (tmp_path / "rungs" / "toy" / "grow" / "fold-0" / "0" / "d").read_text()
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"step": 10}', b"\xff"])
+def test_a_value_that_a_power_cut_tore_says_nothing(tmp_path: Path, content: bytes) -> None:
+    rule = stopping(tmp_path, ASHA)
+    rule("grow", "a", "fold-0", at(10, loss=float("inf")))
+    for torn in "bc":
+        (tmp_path / "rungs/toy/grow/fold-0/0" / torn).write_bytes(content)
+    rule("grow", "b", "fold-0", at(10, loss=3.0))
+    rule("grow", "d", "fold-0", at(10, loss=1.0))
+    with pytest.raises(PrunedError, match="against 3 other"):
+        rule("grow", "e", "fold-0", at(10, loss=2.0))
+
+
 def test_only_trials_of_one_kind_meet(tmp_path: Path) -> None:
     rule = stopping(tmp_path, ASHA)
     for trial, kind, loss in (("a", "fold-0", 1.0), ("b", "fold-0", 2.0), ("c", "fold-1", 3.0), ("none", "", 9.0)):
