@@ -1,5 +1,6 @@
 """The tutorial's commands, typed as they stand on the page, one after the other in an empty folder."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from helpers.tutorial import ROOT, do, environment, steps
+from helpers.tutorial import ROOT, CpuMeter, Step, do, environment, steps
 from medsweep.cli import app
 
 
@@ -27,14 +28,22 @@ def test_every_command_of_the_page_can_be_typed() -> None:
         command.make_context(line, words)
 
 
+def test_the_time_of_what_a_command_leaves_behind_is_counted(tmp_path: Path) -> None:
+    busy = f"{sys.executable} -c 'import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass'"
+    unseen = "import os, signal, subprocess; signal.signal(signal.SIGCHLD, signal.SIG_IGN); subprocess.Popen"
+    step = Step("python", f"{unseen}({busy!r}, shell=True).wait()")
+    assert do(step, tmp_path, Path(sys.executable), dict(os.environ), CpuMeter()).cpu_s > 0.1
+
+
 @pytest.mark.slow
 def test_the_whole_tutorial(tmp_path: Path) -> None:
     command = tmp_path / "bin" / "medsweep"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m medsweep "$@"\n')
     command.chmod(0o755)
+    meter, terminal = CpuMeter(), {**environment(command.parent), "PYTHONPATH": str(ROOT)}
     for step in steps():
-        do(step, tmp_path, Path(sys.executable), {**environment(command.parent), "PYTHONPATH": str(ROOT)})
+        do(step, tmp_path, Path(sys.executable), terminal, meter)
     assert (tmp_path / "results" / "quickstart" / "report.html").is_file()
     assert (tmp_path / "results" / "my-question" / "report.html").is_file()
     assert (tmp_path / "predicted" / "volumes.csv").is_file()

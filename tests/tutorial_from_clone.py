@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from helpers.tutorial import ROOT, Spent, Step, adopt_orphans, do, environment, steps
+from helpers.tutorial import ROOT, CpuMeter, Spent, Step, do, environment, steps
 
 
 def line(title: str, wall_s: float, cpu_s: float) -> str:
@@ -19,14 +19,14 @@ def line(title: str, wall_s: float, cpu_s: float) -> str:
 
 def from_clone(folder: Path) -> list[Spent]:
     """Clone, install and do all steps below ``folder``. Each is printed when it is done."""
-    adopt_orphans()
+    meter = CpuMeter()
     typed = folder / "typed"
     typed.mkdir(parents=True)
     clone, commands = folder / "medsweep", folder / "medsweep" / ".venv" / "bin"
     spent = []
     todo = [(Step("sh", f"git clone --quiet {ROOT} {clone}"), folder), (Step("sh", "make .venv/.installed"), clone)]
     for step, where in [*todo, *((step, typed) for step in steps())]:
-        spent.append(do(step, where, commands / "python", environment(commands)))
+        spent.append(do(step, where, commands / "python", environment(commands), meter))
         sys.stdout.write(line(step.title, spent[-1].wall_s, spent[-1].cpu_s) + "\n")
         sys.stdout.flush()
     return spent

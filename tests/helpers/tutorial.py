@@ -4,7 +4,9 @@ import ctypes
 import os
 import re
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,34 +60,49 @@ def steps() -> list[Step]:
     return found
 
 
-def adopt_orphans() -> None:
-    """Become the parent of all that commands leave behind, such as Ray's workers, so that their time is counted."""
-    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+class CpuMeter:
+    """Counts the CPU seconds of all that this process starts, Ray's workers too, whose parent lets them go unseen."""
+
+    def __init__(self) -> None:
+        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)  # so that what a command leaves behind stays below this process
+        self._ticks: dict[tuple[int, int], int] = {}
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def seconds(self) -> float:
+        """So far."""
+        self._look()
+        return sum(self._ticks.values()) / os.sysconf("SC_CLK_TCK")
+
+    def _watch(self) -> None:
+        while True:
+            self._look()
+            time.sleep(0.5)
+
+    def _look(self) -> None:
+        parents, ticks = dict[int, int](), dict[int, tuple[int, int]]()
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                pid, fields = int(path.parent.name), path.read_text().rpartition(")")[2].split()
+                parents[pid] = int(fields[1])
+                ticks[pid] = int(fields[19]), int(fields[11]) + int(fields[12])
+        for pid, (began, spent) in ticks.items():
+            above = parents[pid]
+            while above not in (0, os.getpid()):
+                above = parents.get(above, 0)
+            if above:
+                self._ticks[pid, began] = spent
 
 
-def cpu_of_the_ended() -> float:
-    """CPU seconds of all ended descendants, after those that nobody waited for are waited for."""
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            break
-        if not pid:
-            break
-    spent = os.times()
-    return spent.children_user + spent.children_system
-
-
-def do(step: Step, folder: Path, python: Path, environment: dict[str, str]) -> Spent:
+def do(step: Step, folder: Path, python: Path, environment: dict[str, str], meter: CpuMeter) -> Spent:
     """Do one step. A command that fails is named with what it said."""
-    started, before = time.monotonic(), cpu_of_the_ended()
+    started, before = time.monotonic(), meter.seconds()
     if step.kind in ("sh", "python"):
         words = ["bash", "-c", step.content] if step.kind == "sh" else [str(python), "-c", step.content]
         ran = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, f"{step.content}\n{ran.stdout}\n{ran.stderr}"
     else:
         (folder / step.kind).write_text(step.content)
-    return Spent(step, time.monotonic() - started, cpu_of_the_ended() - before)
+    return Spent(step, time.monotonic() - started, meter.seconds() - before)
 
 
 def environment(commands: Path) -> dict[str, str]:
