@@ -76,7 +76,7 @@ class CpuMeter:
     def _watch(self) -> None:
         while True:
             self._look()
-            time.sleep(0.5)
+            time.sleep(0.2)
 
     def _look(self) -> None:
         parents, ticks = dict[int, int](), dict[int, tuple[int, int]]()
