@@ -5,6 +5,7 @@ settings and the keys that the mirror of the store gives it, so that a dashboard
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from medsweep.trial import Progress
 
 PAUSE_SECONDS: Final = 600.0
 """Time for which a server that cannot be used is not asked again."""
+FREE_MIB: Final = 64
+"""Space that must be free where the client writes."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ class WandbTracker(Tracker):
     def begin(self, card: RunCard, part: Path) -> None:
         """Open the run of a trial, or go on with it; reports of earlier attempts that W&B lacks are sent first."""
         self._close(exit_code=1)
-        if not self._is_reachable():
+        if not self._is_usable():
             return
         if self._muted:
             # W&B's helper process may be dead, or hold the id of a run that failed to open; a new one cures both.
@@ -85,17 +88,21 @@ class WandbTracker(Tracker):
                 self._run.summary.update({"outcome": outcome})
         self._close(exit_code=exit_code(outcome))
 
-    def _is_reachable(self) -> bool:
-        """Whether the server can be used; asked before each trial, so that an outage costs seconds once in a while."""
-        if self._mode != "online":
-            return True
+    def _is_usable(self) -> bool:
+        """Whether server and disk can be used; asked before each trial, so that an outage costs seconds."""
         if time.monotonic() < self._paused_until:
             return False
-        reason = unreachable()
+        reason = self._too_full() or (unreachable() if self._mode == "online" else None)
         if reason is not None:
             logger.warning("W&B is told of no trial for %.0f minutes (%s)", PAUSE_SECONDS / 60, reason)
             self._paused_until = time.monotonic() + PAUSE_SECONDS
         return reason is None
+
+    def _too_full(self) -> str | None:
+        """Why the client is not started on this disk: where it cannot write its log, it prints hundreds of lines."""
+        there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+        free = shutil.disk_usage(there).free / 2**20
+        return f"{free:.0f} MiB are free at {there}, and {FREE_MIB} are needed" if free < FREE_MIB else None
 
     def _open(self, card: RunCard) -> Any:
         # Made beforehand because W&B falls back to the system's temporary folder where it cannot write.

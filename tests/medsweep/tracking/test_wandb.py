@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -214,6 +215,20 @@ def test_a_mirror_that_cannot_begin_lets_the_trial_go_on(tmp_path, caplog):
     tracker.begin(card(), tmp_path / "none")
     tracker.end("complete")
     assert len(records(tmp_path / "mirror")) == 1
+
+
+def test_on_a_full_disk_the_client_is_not_started_and_one_line_says_so(tmp_path, monkeypatch, caplog):
+    full = shutil.disk_usage(tmp_path)._replace(free=2**20)
+    monkeypatch.setattr("medsweep.tracking.wandb.shutil.disk_usage", lambda path: full)
+    tracker = WandbTracker(tmp_path / "mirror", "offline")
+    for _ in range(3):
+        tracker.begin(card(), tmp_path / "none")
+        tracker.log(report(1))
+        tracker.end("complete")
+    assert warnings(caplog) == [
+        f"W&B is told of no trial for 10 minutes (1 MiB are free at {tmp_path}, and 64 are needed)"
+    ]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_redaction_by_name_and_by_shape():
