@@ -16,7 +16,7 @@ from medsweep.study.stages import Settings
 from medsweep.sweep.plan import Plan
 from medsweep.tracking.mirrored_run import MirroredRun, recorded_rows
 from medsweep.tracking.private import flattened, redacted, scrubbed
-from medsweep.tracking.tracker import RunCard, Scalar, clipped, exit_code, reference, run_id
+from medsweep.tracking.tracker import LONGEST_NAME, RunCard, Scalar, clipped, exit_code, reference, run_id
 from medsweep.trial import COMPLETE
 
 SHARED = "shared"
@@ -108,7 +108,7 @@ class RunCards:
         return RunCard(
             run_id=run_id(trial.stage, digest),
             project=self._plan.sweep,
-            name=self._name(digest),
+            name=clipped(self._name(digest), LONGEST_NAME),
             group=clipped(arm),
             job_type=trial.stage,
             tags=tuple(dict.fromkeys(tags)),

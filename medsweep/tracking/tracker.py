@@ -13,7 +13,8 @@ TrackingMode = Literal["offline", "online", "disabled"]
 Scalar = bool | int | float | str | None
 STOPPED: Final = "stopped"
 """Outcome of a trial that was stopped with the sweep, and goes on with it."""
-LONGEST_TAG: Final = 64
+LONGEST_TAG, LONGEST_NAME = 64, 128
+"""Characters that a tag of a run, and its name, may have at W&B."""
 
 
 def run_id(stage: str, digest: str) -> str:
@@ -31,11 +32,11 @@ def exit_code(outcome: str) -> int:
     return 0 if outcome in (COMPLETE, PrunedError.outcome, STOPPED) else 1
 
 
-def clipped(text: str) -> str:
-    """``text``, or its beginning and a hash of it all where it is longer than a tag may be."""
-    if len(text) <= LONGEST_TAG:
+def clipped(text: str, longest: int = LONGEST_TAG) -> str:
+    """``text``, or its beginning and a hash of it all where it is longer than ``longest`` characters."""
+    if len(text) <= longest:
         return text
-    return f"{text[: LONGEST_TAG - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{text[: longest - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, kw_only=True)

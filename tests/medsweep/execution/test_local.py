@@ -2,14 +2,21 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from helpers import toy
 from helpers.runner_contract import Done, Notebook, RunnerContract, plan_of, run
+from medsweep.execution.driver import run_plan
 from medsweep.execution.runner import LocalRunner
+from medsweep.execution.task import RunContext
 from medsweep.store.store import Store
+from medsweep.sweep.plan import Plan
+from medsweep.tracking.tracker import RunCard, Tracker
+from medsweep.trial import Progress
 
 
 class Deaf(Notebook):
@@ -22,6 +29,50 @@ class Deaf(Notebook):
                 signal.sigtimedwait([], 0.05)
             except KeyboardInterrupt:
                 self.note("lost")
+
+
+class Heard(Tracker):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.steps: Counter[str] = Counter()
+        self.ends: dict[str, str] = {}
+
+    def begin(self, card: RunCard, part: Path) -> None:
+        assert part.name == f"{card.run_id}.part"
+        self.begun.append(card.run_id)
+
+    def log(self, progress: Progress) -> None:
+        self.steps[self.begun[-1]] += 1
+
+    def end(self, outcome: str) -> None:
+        self.ends[self.begun[-1]] = outcome
+
+
+def test_a_tracker_is_told_of_each_trial_by_the_card_of_its_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = plan_of(counts=(4,), fail="bug"), plan_of(counts=(4, 2), fail="bug")
+    told, plans = Heard(), list[Plan]()
+
+    def cards(plan: Plan) -> Callable[[str], RunCard]:
+        plans.append(plan)
+        return lambda digest: RunCard(run_id=digest, project="s", name="n", group="g", job_type="t")
+
+    monkeypatch.setattr("medsweep.execution.runner.live_tracker", lambda folder, mode: told)
+    context = RunContext(store=tmp_path, stages=toy.STAGES)
+    run_plan(small, context, LocalRunner(), Notebook(), grow=lambda lost: large, cards=cards)
+    assert plans[0] is small
+    assert plans[-1] is large
+    published = {manifest.digest: manifest.outcome for manifest in Store(tmp_path).published()}
+    assert set(large.trials) - set(small.trials) <= set(published) | set(told.begun)
+    assert len(told.begun) == len(set(told.begun)) == len(told.ends)
+    assert {digest: told.ends[digest] for digest in published} == published
+    assert set(told.ends.values()) == {"complete", "error"}
+    lines = {digest: len((tmp_path / large.trials[digest].stage / digest / "metrics.jsonl").read_text().splitlines())
+             for digest in published}  # fmt: skip
+    assert {digest: told.steps[digest] for digest in published} == lines
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A sweep that logs while it runs: at its end the server says what the store says."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,5 +35,6 @@ def test_the_server_says_what_the_store_says(
     outcomes = [run.summary["outcome"] for run in server.runs.values()]
     assert {"complete", "pruned", "error"} | ({"pool-dry"} if pools else set()) == set(outcomes)
     patients = open_sweep(sweep, store.root, to="read").plan.patients
-    for private in (str(tmp_path), KEY, "/secret", *patients):
+    for private in (str(tmp_path), sys.prefix, str(Path(__file__).parents[3]), KEY, "/secret", *patients):
         assert not any(private.encode() in body for body in server.bodies), private
+    assert {run.fields.get("host") or "" for run in server.runs.values()} == {""}

@@ -16,7 +16,7 @@ from PIL import Image
 from medsweep.errors import UserError
 from medsweep.tracking.mode import resolve_mode
 from medsweep.tracking.private import HIDDEN, flattened, redacted, scrubbed
-from medsweep.tracking.tracker import RunCard, Tracker, clipped
+from medsweep.tracking.tracker import LONGEST_NAME, RunCard, Tracker, clipped
 from medsweep.tracking.wandb import WandbTracker, live_tracker
 from medsweep.trial import Progress
 
@@ -258,6 +258,7 @@ def test_a_tag_that_is_too_long_keeps_its_beginning_and_stays_apart_from_others(
     assert long != other
     assert long.startswith("mc-sg-generator")
     assert clipped("b-sg") == "b-sg"
+    assert len(clipped("x" * 129, LONGEST_NAME)) == 128
 
 
 def test_texts_lose_paths_and_people_and_nothing_else():
