@@ -120,13 +120,15 @@ def _set(variables: Mapping[str, str | None]) -> None:
 
 
 def own_variables(folder: Path, mode: TrackingMode) -> dict[str, str]:
-    """Environment variables that keep the client's files below ``folder`` and its errors on this host."""
+    """Environment variables that keep the client's files below ``folder``, and its errors and paths on this host."""
     names = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache", "WANDB_ARTIFACT_DIR": "artifacts"}
     if mode == "offline":
         # Online, the user's own settings stay in force: they name the server and the team.
         names["WANDB_CONFIG_DIR"] = "config"
     # An error inside the client would else be reported to its makers, with a stack that names paths of this host.
-    return {"WANDB_ERROR_REPORTING": "false", **{variable: str(folder / name) for variable, name in names.items()}}
+    # Without a program of its own, the client sends the path of the executable.
+    kept = {"WANDB_ERROR_REPORTING": "false", "WANDB_PROGRAM": "medsweep"}
+    return kept | {variable: str(folder / name) for variable, name in names.items()}
 
 
 @contextmanager

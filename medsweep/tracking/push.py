@@ -188,8 +188,7 @@ def _sync(files: Mapping[str, Path], words: Sequence[str], folder: Path) -> list
         *(str(file) for file in files.values()),
     ]
     kept = {name: value for name, value in os.environ.items() if name not in OF_ONE_RUN}
-    # Without a program of its own, the client sends the path of its executable.
-    variables = {**own_variables(folder / ".client", "online"), "WANDB_MODE": "online", "WANDB_PROGRAM": "medsweep"}
+    variables = {**own_variables(folder / ".client", "online"), "WANDB_MODE": "online"}
     seconds = BATCH_SECONDS + RUN_SECONDS * len(files)
     try:
         ran = subprocess.run(
