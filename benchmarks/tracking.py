@@ -1,7 +1,8 @@
 """What W&B costs per trial, offline: made by medsweep from its store at the end, against Ray's WandbLoggerCallback.
 
-Both run as many tiny trials of ``REPORTS`` reports on the same Ray, in turn in one process run. Counted are seconds and
-the most processes that lived at a time beside those of the idle Ray.
+Both run as many tiny trials of ``REPORTS`` reports on the same Ray, in turn in one process run, after one run of ours that
+is not counted. Counted are seconds and the most processes that lived at a time beside those of the idle Ray. What W&B adds
+to a trial is for us the making of its run, and for the callback the difference from the same without it.
 
     python benchmarks/tracking.py [TRIALS]
 """
@@ -18,12 +19,12 @@ from pathlib import Path
 from medsweep.data.stage_config import StageConfig
 from medsweep.execution.driver import run_plan
 from medsweep.execution.ray_runner import RayRunner
-from medsweep.execution.task import RunContext, TrackingMode
+from medsweep.execution.task import RunContext
 from medsweep.sweep.plan import Builder, Plan
 from medsweep.tracking.console import Observer
 from medsweep.tracking.mirror import Mirror
 from medsweep.tracking.mirrored_run import MirroredRun, recorded_rows
-from medsweep.tracking.tracker import run_id
+from medsweep.tracking.tracker import TrackingMode, run_id
 from medsweep.trial import Progress, Stage, Trial
 
 REPORTS = 20
@@ -83,23 +84,22 @@ def descendants() -> int:
     return len(below)
 
 
-def ours(trials: int, runner: RayRunner, folder: Path, tracking: TrackingMode) -> float:
-    """Seconds that medsweep needs; runs lie under ``folder/wandb``."""
+def ours(trials: int, runner: RayRunner, folder: Path, tracking: TrackingMode) -> tuple[float, float]:
+    """Seconds that medsweep needs, and those of them that the W&B runs took; they lie under ``folder/wandb``."""
     builder = Builder(STAGES)
     digests = [builder.add("count", CountConfig(number=number)) for number in range(trials)]
     plan = Plan("bench", (), (), builder.trials, {}, frozenset(digests))
     begun = time.perf_counter()
     summary = run_plan(plan, RunContext(store=folder, stages=STAGES, tracking=tracking), runner, Observer())
-    if tracking != "disabled":
-        mirror(folder, digests)
+    of_runs = 0.0 if tracking == "disabled" else mirror(folder, digests)
     seconds = time.perf_counter() - begun
     if not summary.ok or summary.ran["count"] != trials:
         raise RuntimeError(f"expected {trials} trials, got {summary}")
-    return seconds
+    return seconds, of_runs
 
 
-def mirror(folder: Path, digests: Sequence[str]) -> None:
-    """Write the W&B run of each trial, as ``medsweep run`` does at its end."""
+def mirror(folder: Path, digests: Sequence[str]) -> float:
+    """Write the W&B run of each trial, as ``medsweep run`` does at its end; seconds that this took."""
     begun = time.perf_counter()
     runs = [
         MirroredRun(
@@ -113,11 +113,13 @@ def mirror(folder: Path, digests: Sequence[str]) -> None:
         for digest in digests
     ]
     built = Mirror(folder, "bench").build(runs)
-    print(f"mirror: {(time.perf_counter() - begun) / len(runs):.3f} s per run, {len(built.failed)} failed")
+    if built.failed:
+        raise RuntimeError(f"runs were not written: {built.failed}")
+    return time.perf_counter() - begun
 
 
-def callback(trials: int, folder: Path, *, tracked: bool) -> float:
-    """Seconds that Ray's own callback needs for the same."""
+def callback(trials: int, folder: Path, *, tracked: bool) -> tuple[float, float]:
+    """Seconds that Ray's own callback needs for the same; how many of them are W&B's cannot be told."""
     from ray import tune
     from ray.air.integrations.wandb import WandbLoggerCallback
 
@@ -136,7 +138,7 @@ def callback(trials: int, folder: Path, *, tracked: bool) -> float:
     seconds = time.perf_counter() - begun
     if len(grid) != trials or grid.errors:
         raise RuntimeError(f"expected {trials} trials, got {len(grid)} with {len(grid.errors)} errors")
-    return seconds
+    return seconds, 0.0
 
 
 def runs_in(folder: Path) -> int:
@@ -147,7 +149,7 @@ def runs_in(folder: Path) -> int:
 def main() -> None:
     """Run both with and without W&B, and print seconds and processes of each and their ratios."""
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 8
-    measured: dict[str, tuple[float, int]] = {}
+    measured: dict[str, tuple[float, float, int]] = {}
     with tempfile.TemporaryDirectory() as root:
         os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "PYTHONPATH": str(Path(__file__).parent)}
         for name in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
@@ -155,6 +157,8 @@ def main() -> None:
             os.environ[name] = str(Path(root) / name)
         with RayRunner() as runner:
             logging.getLogger("ray").setLevel(logging.ERROR)
+            (Path(root) / "warm-up").mkdir()
+            ours(trials, runner, Path(root) / "warm-up", "disabled")
             for name, work in (
                 ("medsweep", lambda folder: ours(trials, runner, folder, "offline")),
                 ("WandbLoggerCallback", lambda folder: callback(trials, folder, tracked=True)),
@@ -165,14 +169,16 @@ def main() -> None:
                 folder.mkdir()
                 written, watch = runs_in(Path(root)), Watch()
                 watch.start()
-                measured[name] = work(folder), watch.stop()
+                measured[name] = *work(folder), watch.stop()
                 expected = 0 if "without" in name else trials
                 if (made := runs_in(Path(root)) - written) != expected:
                     raise RuntimeError(f"{name} left {made} W&B runs, expected {expected}")
-    for name, (seconds, processes) in measured.items():
+    for name, (seconds, _, processes) in measured.items():
         print(f"{name:26} {trials} trials: {seconds:6.1f} s, {processes} processes")
-    own, peer = measured["medsweep"], measured["WandbLoggerCallback"]
-    print(f"WandbLoggerCallback / medsweep: {peer[0] / own[0]:.1f}x seconds, {peer[1] / own[1]:.1f}x processes")
+    own, peer, plain = (measured[n] for n in ("medsweep", "WandbLoggerCallback", "plain Ray Tune without W&B"))
+    print(f"WandbLoggerCallback / medsweep: {peer[0] / own[0]:.1f}x seconds, {peer[2] / own[2]:.1f}x processes")
+    added, theirs = own[1] / trials, (peer[0] - plain[0]) / trials
+    print(f"W&B adds per trial: {added:.2f} s to medsweep, {theirs:.2f} s to plain Ray Tune, {theirs / added:.1f}x")
 
 
 if __name__ == "__main__":
