@@ -1,8 +1,9 @@
 """What W&B costs per trial, offline: made by medsweep from its store at the end, against Ray's WandbLoggerCallback.
 
-Both run as many tiny trials of ``REPORTS`` reports on the same Ray, in turn in one process run, after one run of ours that
-is not counted. Counted are seconds and the most processes that lived at a time beside those of the idle Ray. What W&B adds
-to a trial is for us the making of its run, and for the callback the difference from the same without it.
+Both run as many tiny trials of ``REPORTS`` reports on the same Ray, in turn in one process run. A first run of ours,
+which warms Ray up, is not counted. Counted are seconds and the most processes that lived at a time beside those of
+the idle Ray. What W&B adds to a trial is for us the making of its run, and for the callback the difference from the
+same without.
 
     python benchmarks/tracking.py [TRIALS]
 """
