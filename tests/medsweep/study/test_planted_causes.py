@@ -16,6 +16,7 @@ from medsweep.analysis.study.mechanisms.texture_verdict import TextureOutcome
 from medsweep.mechanism import CAUSES, CELLS, Cause
 from medsweep.study.session import RunOptions, open_sweep
 
+pytestmark = pytest.mark.timeout(8 * 3600)
 PLANTED = Path(__file__).parents[3] / "sweeps" / "planted"
 
 

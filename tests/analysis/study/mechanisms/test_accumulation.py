@@ -166,6 +166,7 @@ def test_each_planted_truth_has_its_sentence(planted, costs, outcome, words):
     assert found.verdict.outcome is outcome
     assert words in text
     assert found.verdict.cannot_tell == ()
+    assert found.slopes.dose.value == pytest.approx(planted.get("per_px", 0.0), abs=0.15)
 
 
 def test_two_judges_that_disagree_leave_it_open():
