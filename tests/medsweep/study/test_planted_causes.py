@@ -1,6 +1,6 @@
 """The shipped checks of the instrument: a planted cause is named, and nothing else is. Hours of training in all.
 
-The small form takes 2 CPU minutes. It checks that every record is there, and verdicts only as far as two seeds go.
+The small form takes 4 CPU minutes. It checks that every record is there, and verdicts only as far as two seeds go.
 """
 
 from pathlib import Path
