@@ -21,6 +21,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def on_this_machine(path: Path) -> Path:
+    """``path`` as this machine's environment has it: ``${NAME}``, also in what a variable holds, then ``~``."""
+    return Path(os.path.expandvars(os.path.expandvars(path))).expanduser()
+
+
 def copy_hashed(source: Path, target: Path) -> str:
     """Copy a file, read once, to a new one that is only read from then on; the sha256 of what was read."""
     hasher, buffer = hashlib.sha256(), memoryview(bytearray(CHUNK_BYTES))

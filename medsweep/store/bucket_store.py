@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from medsweep.errors import UserError
-from medsweep.files import make_read_only, sha256_of, write_atomic
+from medsweep.files import make_read_only, on_this_machine, sha256_of, write_atomic
 from medsweep.identity import canonical
 from medsweep.store.bucket import Bucket, BucketRefusedError, Entry, Tag
 from medsweep.store.bucket_lease import LEASES, LeaseWatch
@@ -56,7 +56,7 @@ class BucketStore(Store):
     """Published trials below the prefix of a bucket; ``root`` is the working folder of this machine."""
 
     def __init__(self, bucket: Bucket, *, is_there: bool = True) -> None:
-        folder = Path(os.path.expandvars(work_folder().expanduser())) / bucket.url.folder_name
+        folder = on_this_machine(work_folder()) / bucket.url.folder_name
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from medsweep.errors import UserError
-from medsweep.files import sha256_of
+from medsweep.files import on_this_machine, sha256_of
 from medsweep.identity import canonical, short
 from medsweep.store.cache_folder import GIB, RECORD, CacheFolder, NotCachedError, write_record
 from medsweep.store.file_lock import FileLock
@@ -65,7 +65,7 @@ def cache_spec(root: Path | None, store: Path, environment: Mapping[str, str] = 
     """The cache that a user asks for, if any. Raises UserError: a folder or limit that no node could use."""
     if root is None:
         return None
-    here = _expanded(root)
+    here = on_this_machine(root)
     if str(root)[0] not in "/~$":
         raise UserError(f"--cache {root} would be another folder on each node; give an absolute path")
     if here.exists() and not here.is_dir():
@@ -111,7 +111,7 @@ class NodeCache:
     """
 
     def __init__(self, root: Path, limit_gib: float = LIMIT_GIB, reserved: float = RESERVED) -> None:
-        self.folder = _expanded(root) / f"medsweep-{os.geteuid()}"
+        self.folder = on_this_machine(root) / f"medsweep-{os.geteuid()}"
         self._copies = CacheFolder(self.folder, int(limit_gib * GIB), reserved)
         self._verified: dict[str, tuple[int, int]] = {}
         self._warned: set[str] = set()
@@ -225,10 +225,6 @@ class NodeCache:
 def _name(manifest: Manifest) -> str:
     files = hashlib.sha256(canonical(manifest.files).encode()).hexdigest()
     return f"{manifest.stage}-{short(manifest.digest)}-{files[:32]}"
-
-
-def _expanded(root: Path) -> Path:
-    return Path(os.path.expandvars(os.path.expanduser(root)))
 
 
 def _copy(store: Store, part: Path, manifest: Manifest) -> None:

@@ -128,7 +128,8 @@ def loses_a_node(folder: Path, store: str) -> None:
         with RayRunner(address, wait_minutes=5.0) as runner:
             killer.start()
             summary = run_plan(plan, context_of(location(store)), runner, notebook)
-    sys.stdout.write(json.dumps({"ok": summary.ok, "killed": killed, "notes": notebook.notes}))
+    failures = [(failure.outcome, failure.message) for failure in summary.failures]
+    sys.stdout.write(json.dumps({"failures": failures, "killed": killed, "notes": notebook.notes}))
 
 
 def main(folder: Path) -> None:

@@ -12,10 +12,11 @@ from helpers.caching import publish
 from helpers.micro import write_micro
 from medsweep.cli import app
 from medsweep.errors import UserError
+from medsweep.files import on_this_machine
 from medsweep.store.bucket import Bucket
 from medsweep.store.bucket_trial import EVERY
 from medsweep.store.location import BucketUrl
-from medsweep.store.opening import open_store, store_at
+from medsweep.store.opening import cache_for, open_store, store_at
 from medsweep.store.store import DamagedError, UnreadableError
 from medsweep.store.workspace import Workspace
 
@@ -83,6 +84,19 @@ def test_a_store_of_another_layout_is_refused(url: BucketUrl, purpose: str) -> N
     Bucket(url).put("store.json", b'{"format": 2}')
     with pytest.raises(UserError, match=r"/store.json is of another version of medsweep"):
         open_store(url, purpose)
+
+
+def test_a_working_folder_is_named_by_each_machines_own_environment(
+    url: BucketUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LOCAL_DISK", str(tmp_path / "disk"))
+    for given, folder in (("~/work", tmp_path / "work"), ("${LOCAL_DISK}/work", tmp_path / "disk" / "work")):
+        monkeypatch.setenv("MEDSWEEP_WORK", given)
+        assert store_at(url).root == folder / url.folder_name
+        cache = cache_for(None, url)
+        assert cache is not None
+        assert on_this_machine(cache.root) == folder / "copies"
 
 
 def test_a_working_folder_that_is_a_file_is_one_line(
