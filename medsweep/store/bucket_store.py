@@ -59,8 +59,11 @@ class BucketStore(Store):
         folder = on_this_machine(work_folder()) / bucket.url.folder_name
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".writable.{uuid.uuid4().hex}"
+            probe.touch()
+            probe.unlink()
         except OSError as error:
-            raise UserError(f"the working folder {folder} cannot be made ({error.strerror}); set {WORK}") from None
+            raise UserError(f"the working folder {folder} cannot be written ({error.strerror}); set {WORK}") from None
         super().__init__(folder)
         self.bucket, self._is_there = bucket, is_there
         self.watch = LeaseWatch(bucket)

@@ -327,7 +327,7 @@ def test_a_node_that_cannot_open_the_store_tells_it_as_its_trial(
     (tmp_path / "file").touch()
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "file"))
     with pytest.raises(
-        TrialFailedError, match=r"worker cannot begin: UserError: the working folder .* cannot be made"
+        TrialFailedError, match=r"worker cannot begin: UserError: the working folder .* cannot be written"
     ) as failed:
         next(worker._attempt("", {}, 1))
     assert failed.value.outcome == "bad-input"

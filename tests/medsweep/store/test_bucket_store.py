@@ -104,7 +104,7 @@ def test_a_working_folder_that_is_a_file_is_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("MEDSWEEP_WORK", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"cannot be made \(Not a directory\); set MEDSWEEP_WORK"):
+    with pytest.raises(UserError, match=r"cannot be written \(Not a directory\); set MEDSWEEP_WORK"):
         open_store(url, "run")
 
 
