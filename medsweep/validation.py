@@ -125,7 +125,8 @@ def _message(
         message = f"{message}; write {number:g} for {str(value).strip()}"
     if kind == "value_error" and len(loc) == 0:
         return message
-    return f"{dotted}: {message}, got {_shown(value)}"
+    what, semicolon, advice = message.partition("; ")
+    return f"{dotted}: {what}, got {_shown(value)}{semicolon}{advice}"
 
 
 def _shown(value: object) -> str:

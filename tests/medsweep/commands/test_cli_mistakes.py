@@ -73,7 +73,7 @@ def test_bad_data_is_one_line_and_exit_code_2(
             "data.patients asks for 4 training patients, the fold has 3",
         ),
         (("[b-sg, mc-sg]", "[b-sg, mcsg]"), "did you mean 'mc-sg'?"),
-        (("primary: dice", "primary: surface_dise"), "did you mean 'surface_dice'?, got 'surface_dise'"),
+        (("primary: dice", "primary: surface_dise"), "got 'surface_dise'; did you mean 'surface_dice'?"),
         (("gan.pipeline: [b-sg, mc-sg]", "treat.treatments: [[], [{kind: blurr, sigma_px: 1.0}]]"), "blur"),
         (("gan.pipeline: [b-sg, mc-sg]", "data.root: [a, b]"), "data.root cannot differ between arms"),
         (

@@ -78,14 +78,19 @@ def test_a_sound_file_is_taken(tmp_path: Path) -> None:
         ),
         (
             ("margin: 0.01", "margin: 1%"),
-            ":13: analysis.margin: should be a number; write 0.01 for 1%, got '1%'",
+            ":13: analysis.margin: should be a number, got '1%'; write 0.01 for 1%",
         ),
         (("margin: 0.01", "margn: 0.01"), ":13: unknown key 'margn' in analysis; did you mean 'margin'?"),
         (
             ("folds: 2", "folds: 2, validation: 12.5 %"),
-            ":4: replicates.validation: should be a number; write 0.125 for 12.5 %, got '12.5 %'",
+            ":4: replicates.validation: should be a number, got '12.5 %'; write 0.125 for 12.5 %",
         ),
         (("[4, 8]", "[4, 8.5]"), ":7: synthesise.count: should be a whole number, got 8.5"),
+        (
+            ("steps: 20", "steps: 20, augment: no"),
+            ":10: segment.augment: should be 'none', 'rigid', 'spatial', 'full' or 'nnunet', got 'no'; did you mean "
+            "'none'?",
+        ),
         (("[4, 8]", "8"), ":7: factors.synthesise.count: should be a list, such as [1, 2], got 8"),
         (("steps: 20", "lr: 20"), ":10: unknown key 'lr' in segment; did you mean 'learning_rate'?"),
         (("steps: 20", "epochs: 20"), ":10: unknown key 'epochs' in segment; did you mean 'steps'?"),
