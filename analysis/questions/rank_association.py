@@ -7,8 +7,8 @@ from -1/2 to 1/2, so that strata of any unit and size combine: a stratum's weigh
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from medsweep.analysis.records import Array
 from medsweep.identity import derive_seed
@@ -31,7 +31,7 @@ def scaled_ranks(x_N: Array, strata: Strata) -> Array:
     ranks_N = np.full(len(x_N), np.nan)
     for positions in strata:
         n = len(positions)
-        ranks_N[positions] = (stats.rankdata(x_N[positions]) - (n + 1) / 2) / n
+        ranks_N[positions] = (scipy.stats.rankdata(x_N[positions]) - (n + 1) / 2) / n
     return ranks_N
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from medsweep.analysis.records import ArmInfo, Array, Estimate, decimals_of, mean_estimate
 from medsweep.analysis.stats.method_tests import nadeau_bengio, overlap_ratio, two_way
@@ -369,7 +369,7 @@ def page_test(values_NK: Array) -> PageTest:
     seeds as blocks, nor for separate groups of patients per dose.
     """
     n, k = values_NK.shape
-    ranks = stats.rankdata(values_NK, axis=1)
+    ranks = scipy.stats.rankdata(values_NK, axis=1)
     tied = int((np.diff(np.sort(values_NK, axis=1), axis=1) == 0).any(axis=1).sum())
     statistic = float(ranks.sum(axis=0) @ np.arange(1, k + 1))
     if np.ptp(values_NK, axis=1).max() == 0:
@@ -379,7 +379,7 @@ def page_test(values_NK: Array) -> PageTest:
         return PageTest(statistic, _page_exact(ranks, statistic), "exact", tied)
     variance = k * (k + 1) / 12 * float(((ranks - (k + 1) / 2) ** 2).sum())
     z = (statistic - n * k * (k + 1) ** 2 / 4) / np.sqrt(variance)
-    return PageTest(statistic, float(stats.norm.sf(z)), "normal", tied)
+    return PageTest(statistic, float(scipy.stats.norm.sf(z)), "normal", tied)
 
 
 def _page_exact(ranks_NK: Array, statistic: float) -> float:

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from scipy import optimize, special
+import scipy
+from scipy import special
 
 from medsweep.analysis.records import Array
 
@@ -55,7 +56,7 @@ def _quantile(df: float, arms: int, level: float, correlation: float) -> float:
     low, high = (-float(special.stdtrit(df, (1 - level) / 2 / count)) for count in (1, arms))
     if not _inside(low, df, arms, correlation) < level < _inside(high, df, arms, correlation):
         return high
-    return float(optimize.brentq(lambda c: _inside(c, df, arms, correlation) - level, low, high))
+    return float(scipy.optimize.brentq(lambda c: _inside(c, df, arms, correlation) - level, low, high))
 
 
 @lru_cache(maxsize=1)

@@ -10,8 +10,9 @@ from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from medsweep.analysis.records import Array, Estimate, decimals_of, mean_estimate
 from medsweep.analysis.stats.wilcoxon import EXACT_UP_TO, signed_rank_pmf
@@ -266,7 +267,7 @@ def rank_biserials(gains_NM: Array) -> Array:
 
     Zeros are ranked, then dropped (Pratt). 0 where all are tied.
     """
-    signed_NM = np.sign(gains_NM) * stats.rankdata(np.abs(gains_NM), axis=0)
+    signed_NM = np.sign(gains_NM) * scipy.stats.rankdata(np.abs(gains_NM), axis=0)
     total_M = np.abs(signed_NM).sum(axis=0)
     sizes_M: Array = signed_NM.sum(axis=0) / np.where(total_M > 0, total_M, 1.0)
     return sizes_M

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import scikit_posthocs
-from scipy import special, stats
+import scipy
+from scipy import special
 from statsmodels.stats.multitest import multipletests
 
 from medsweep.analysis.records import Array, rounded
@@ -79,7 +80,7 @@ def standard_error(k: int, n: int) -> float:
 @lru_cache(maxsize=256)
 def critical_difference(k: int, n: int, alpha: float) -> float:
     """Nemenyi's critical difference of mean ranks: q_alpha sqrt(k (k+1) / (6 n)) (Demsar 2006, 3.2.2)."""
-    return float(stats.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2) * standard_error(k, n)
+    return float(scipy.stats.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2) * standard_error(k, n)
 
 
 def cliques(arms: Sequence[str], mean_ranks: Sequence[float], difference: float) -> tuple[tuple[str, ...], ...]:
@@ -199,7 +200,7 @@ def leave_one_arm_out(wide: pd.DataFrame, *, higher_is_better: bool, alpha: floa
 
 
 def _nemenyi_p(gap: float, k: int, n: int) -> float:
-    return float(stats.studentized_range.sf(gap * math.sqrt(2) / standard_error(k, n), k, np.inf))
+    return float(scipy.stats.studentized_range.sf(gap * math.sqrt(2) / standard_error(k, n), k, np.inf))
 
 
 def symmetric(pairs: Sequence[float], k: int) -> Matrix:

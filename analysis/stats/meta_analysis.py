@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 from statsmodels.stats.meta_analysis import combine_effects
 
 from medsweep.analysis.records import Array, Estimate, decimals_of, t_estimate
@@ -109,8 +109,8 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float) -> Meta:
     mean, variance = _mean(y, weight), float(1 / weight.sum())
     scale = _q(tau2, y, v) / df if df else math.nan
     estimate = t_estimate(mean, math.sqrt(variance * max(1.0, scale)), df, level)
-    shares, z = weight / weight.sum(), float(stats.norm.ppf(0.5 + level / 2))
-    half = float(stats.t.ppf(0.5 + level / 2, k - 2)) * math.sqrt(tau2 + estimate.se**2) if k >= 3 else math.nan
+    shares, z = weight / weight.sum(), float(scipy.stats.norm.ppf(0.5 + level / 2))
+    half = float(scipy.stats.t.ppf(0.5 + level / 2, k - 2)) * math.sqrt(tau2 + estimate.se**2) if k >= 3 else math.nan
     return Meta(
         label=studies[0].label,
         k=k,
@@ -118,7 +118,7 @@ def synthesise(studies: Sequence[StudyEffect], *, level: float) -> Meta:
         level=level,
         estimate=estimate,
         q=q,
-        q_p=float(stats.chi2.sf(q, df)) if df else math.nan,
+        q_p=float(scipy.stats.chi2.sf(q, df)) if df else math.nan,
         i2=max(0.0, (q - df) / q) if q > 0 else 0.0,
         tau2=tau2,
         prediction_low=mean - half,
@@ -137,7 +137,7 @@ def few_studies(k: int, level: float) -> str:
         return ""
     if k == 1:
         return "One data set: there is nothing to combine, and no interval over data sets."
-    factor = float(stats.t.ppf(0.5 + level / 2, k - 1))
+    factor = float(scipy.stats.t.ppf(0.5 + level / 2, k - 1))
     text = (
         f"{k} data sets: {k - 1} degree{'s' if k > 2 else ''} of freedom, {factor:.1f} standard errors to each side; "
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from medsweep.analysis.records import Array, Estimate, mean_estimate, t_estimate
 from medsweep.analysis.stats.omnibus import NoOmnibus
@@ -153,7 +153,7 @@ def hillis_f(scores_DPR: Array) -> FTest:
 
 def f_tail(f: float, df1: float, df2: float) -> float:
     """P(F > f); chi-square over df1 where df2 is infinite."""
-    return float(stats.chi2.sf(f * df1, df1) if math.isinf(df2) else stats.f.sf(f, df1, df2))
+    return float(special.chdtrc(df1, f * df1) if math.isinf(df2) else special.fdtrc(df1, df2, f))
 
 
 def _without_spread(kind: Kind, top: float, df1: float, df2: float) -> FTest:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from medsweep.analysis.records import Array, rounded
 from medsweep.analysis.stats.p_adjustment import SMALLEST
@@ -55,7 +55,7 @@ def ranks_of(wide: pd.DataFrame, *, higher_is_better: bool) -> Array:
     """
     refuse_holes(wide)
     values = rounded(wide.to_numpy(dtype=np.float64))
-    ranks: Array = stats.rankdata(-values if higher_is_better else values, axis=1)
+    ranks: Array = scipy.stats.rankdata(-values if higher_is_better else values, axis=1)
     return ranks
 
 
@@ -90,8 +90,8 @@ def friedman(wide: pd.DataFrame, *, higher_is_better: bool) -> Omnibus | NoOmnib
         f, p, note = math.inf, _same_order_p(ranks), SAME_ORDER
     else:
         f, note = (n - 1) * chi2 / slack, ""
-        p = max(float(stats.f.sf(f, df1, df2)), SMALLEST)
-    p_chi2 = max(float(stats.chi2.sf(chi2, df1)), SMALLEST)
+        p = max(float(scipy.stats.f.sf(f, df1, df2)), SMALLEST)
+    p_chi2 = max(float(scipy.stats.chi2.sf(chi2, df1)), SMALLEST)
     return Omnibus(arms, n, mean_ranks, chi2, p_chi2, f, df1, df2, p, chi2 / (n * (k - 1)), note, ties)
 
 

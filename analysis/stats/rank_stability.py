@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from medsweep.analysis.records import Array, rounded
 from medsweep.analysis.stats.effects import RESAMPLES, bootstrap_means
@@ -61,9 +61,9 @@ def ranking(wide: pd.DataFrame, *, higher_is_better: bool, level: float, resampl
     oriented = -values if higher_is_better else values
     n = len(oriented)
     means_BK = bootstrap_means(oriented, resamples, "patients")
-    ranks_BK = stats.rankdata(means_BK, axis=1)
-    full = stats.rankdata(rounded(oriented.mean(axis=0)))
-    within = stats.rankdata(oriented, axis=1).mean(axis=0)
+    ranks_BK = scipy.stats.rankdata(means_BK, axis=1)
+    full = scipy.stats.rankdata(rounded(oriented.mean(axis=0)))
+    within = scipy.stats.rankdata(oriented, axis=1).mean(axis=0)
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(ranks_BK, tails, axis=0, method="inverted_cdf")
     shares_KK = _shares(means_BK)
@@ -83,8 +83,8 @@ def ranking(wide: pd.DataFrame, *, higher_is_better: bool, level: float, resampl
 
 def _shares(means_BK: Array) -> Array:
     """K arms x K ranks: the share of resamples; an arm tied over ranks a .. b has 1 / (b - a + 1) of each."""
-    first = stats.rankdata(means_BK, method="min", axis=1).astype(int)
-    last = stats.rankdata(means_BK, method="max", axis=1).astype(int)
+    first = scipy.stats.rankdata(means_BK, method="min", axis=1).astype(int)
+    last = scipy.stats.rankdata(means_BK, method="max", axis=1).astype(int)
     resamples, k = means_BK.shape
     share = 1.0 / (last - first + 1)
     shares = np.zeros((k, k))

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from medsweep.analysis.records import Array
 from medsweep.analysis.table.reduction import Reduced
@@ -53,8 +53,8 @@ def seed_correlation(reduced: Reduced, level: float) -> SeedCorrelation | None:
         return None
     f, k = (total_seed / freedom_seed) / (total_rest / freedom_rest), compared
     tail = (1 + level) / 2
-    low = f / float(stats.f.ppf(tail, freedom_seed, freedom_rest))
-    high = f * float(stats.f.ppf(tail, freedom_rest, freedom_seed))
+    low = f / float(scipy.stats.f.ppf(tail, freedom_seed, freedom_rest))
+    high = f * float(scipy.stats.f.ppf(tail, freedom_rest, freedom_seed))
     value, *ends = ((ratio - 1) / (ratio + k - 1) if math.isfinite(ratio) else 1.0 for ratio in (f, low, high))
     return SeedCorrelation(value, ends[0], ends[1], level, runs, k)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from scipy import optimize, special
+import scipy
+from scipy import special
 
 from medsweep.analysis.records import Array
 
@@ -60,7 +61,7 @@ def nominal_levels(fractions: Sequence[float], alpha: float, spending: Spending)
         step = due - spent
         walk.go_to(fraction)
         reach = _FARTHEST * math.sqrt(fraction)
-        bound = optimize.brentq(lambda bound, due=step: walk.beyond(bound) - due, 0.0, reach, xtol=1e-10)
+        bound = scipy.optimize.brentq(lambda bound, due=step: walk.beyond(bound) - due, 0.0, reach, xtol=1e-10)
         levels.append(max(2 * _tail(bound / math.sqrt(fraction)), LEAST))
         walk.stay_inside(bound)
         spent = due

@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from medsweep.analysis.records import Array
 from medsweep.analysis.stats.p_adjustment import SMALLEST, holm
@@ -57,7 +58,7 @@ def signed_rank_ps(d_NM: Array) -> Array:
     n, m = d_NM.shape
     if n == 0:
         return np.full(m, math.nan)
-    doubled_NM = (2 * stats.rankdata(np.abs(d_NM), axis=0)).round().astype(np.int64)
+    doubled_NM = (2 * scipy.stats.rankdata(np.abs(d_NM), axis=0)).round().astype(np.int64)
     p = np.ones(m)
     for column in range(m):
         used = d_NM[:, column] != 0

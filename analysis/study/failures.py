@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.stats.arm_family import arm_tests
@@ -95,10 +95,10 @@ def _counts(runs: pd.Series, arm: str) -> tuple[int, int]:
 def _exact_interval(count: int, total: int, level: float) -> tuple[float, float]:
     if not total:
         return math.nan, math.nan
-    interval = stats.binomtest(count, total).proportion_ci(level, method="exact")
+    interval = scipy.stats.binomtest(count, total).proportion_ci(level, method="exact")
     return float(interval.low), float(interval.high)
 
 
 def _fisher(own: tuple[int, int], control: tuple[int, int]) -> float:
     table = np.array([[count, total - count] for count, total in (own, control)])
-    return float(stats.fisher_exact(table).pvalue)
+    return float(scipy.stats.fisher_exact(table).pvalue)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pyarrow.parquet import ParquetFile
 
 from medsweep.analysis.stats.power import ASSUMABLE, ASSUMED, Size, Spread, design_power, pilot, sentences
 from medsweep.analysis.stats.sequential import Look
@@ -15,6 +16,7 @@ from medsweep.study.stages import StudySweep
 from medsweep.sweep.plan import Plan
 from medsweep.trial import COMPLETE
 
+CELL = ("arm", "fold", "seed", "patient")
 LARGE = 2.0
 """Margins of the difference for which the expected cost is told beside that of none."""
 
@@ -87,12 +89,15 @@ def score_cells(plan: Plan, store: Store, metric: str) -> pd.DataFrame:
     frames = []
     for (arm, replicate), leaf in plan.leaves.items():
         stage = plan.trials[leaf].stage
-        if store.outcome(stage, leaf) != COMPLETE:
-            continue
-        rows = pd.read_parquet(store.output(stage, leaf) / "metrics.parquet", columns=["patient", "metric", "value"])
-        finite = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])]
-        cases = finite.groupby("patient")["value"].mean()
-        values = cases.groupby(cases.index.map(patient_of)).mean().rename_axis("patient")
-        frames.append(values.reset_index().assign(arm=arm, fold=replicate.fold, seed=replicate.seed))
-    columns = ["arm", "fold", "seed", "patient", "value"]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+        if store.outcome(stage, leaf) == COMPLETE:
+            with ParquetFile(store.output(stage, leaf) / "metrics.parquet") as file:
+                rows = file.read(["patient", "metric", "value"]).to_pandas()
+            rows = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])]
+            frames.append(rows.assign(arm=arm, fold=replicate.fold, seed=replicate.seed))
+    if not frames:
+        return pd.DataFrame(columns=[*CELL, "value"])
+    # One grouping of all rows: one for each trial would take most of the time of a plan with many.
+    cases = pd.concat(frames).groupby([*CELL], sort=False)["value"].mean().reset_index()
+    cases["patient"] = cases["patient"].map(patient_of)
+    patients: pd.DataFrame = cases.groupby([*CELL], sort=False)["value"].mean().reset_index()
+    return patients

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from medsweep.trainers.measures.mask_validity import ratio
 from medsweep.trainers.measures.structures import signed_distance
@@ -73,7 +73,7 @@ def edge_fit(pool_DCB: Array, real_DCB: Array) -> EdgeFit | None:
     used_B = pool_B & reached_B & (np.abs(CENTRES) <= COMPARED)
     if min(used_B[:REACH].sum(), used_B[REACH:].sum()) < FEWEST:
         return None
-    spline = CubicSpline(CENTRES[real_B], np.eye(real_B.sum()))
+    spline = scipy.interpolate.CubicSpline(CENTRES[real_B], np.eye(real_B.sum()))
     weights_SBb = spline(CENTRES[used_B] - SHIFTS[:, None])
     shifted_DCSB = np.einsum("sub,dcb->dcsu", weights_SBb, real_DCB[..., real_B])
     x, y = _centred(shifted_DCSB), _centred(pool_DCB[..., used_B])[:, :, None]
@@ -104,7 +104,7 @@ def _widths(profiles_DCB: Array, known_B: NDArray[np.bool_], offset_D: Array) ->
         if offset - STEEP - 0.5 < known[0] or offset + STEEP - 0.5 > known[-1]:
             continue
         edges = np.append(at - 0.5, STEEP - 0.5) + offset
-        steep_Cd = np.abs(np.diff(CubicSpline(known, profile_CB[:, known_B], axis=1)(edges), axis=1))
+        steep_Cd = np.abs(np.diff(scipy.interpolate.CubicSpline(known, profile_CB[:, known_B], axis=1)(edges), axis=1))
         total_C = np.maximum(steep_Cd.sum(axis=1), 1e-12)
         mean_C = steep_Cd @ at / total_C
         width_C[:] = np.sqrt((steep_Cd * (at - mean_C[:, None]) ** 2).sum(axis=1) / total_C)

@@ -6,8 +6,8 @@ distances in pixels.
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 
 from medsweep.trainers.measures.mask_validity import components
 from medsweep.trainers.measures.structures import hd95_mm, surface_distances
@@ -78,7 +78,7 @@ def shape_distances(real: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, fl
     distances = {}
     for name in DESCRIPTORS:
         values = [
-            ks_2samp(a, b, method="asymp").statistic
+            scipy.stats.ks_2samp(a, b, method="asymp").statistic
             for label in sorted(real["class"].unique())
             if len(a := real.loc[real["class"] == label, name].dropna())
             and len(b := synthetic.loc[synthetic["class"] == label, name].dropna())

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from medsweep.trainers.assessment import law_metrics
 from medsweep.trainers.assessment.agreement import IN_USE, MEASURES, excess
@@ -283,7 +283,7 @@ def auc_of_spoiled(spoiled_n: NDArray[np.bool_], iou_n: NDArray[np.floating]) ->
     share = {"spoiled_share": float(spoiled_n.mean())}
     if not (bad and good):
         return share
-    above = rankdata(1 - iou_n)[spoiled_n].sum() - bad * (bad + 1) / 2
+    above = scipy.stats.rankdata(1 - iou_n)[spoiled_n].sum() - bad * (bad + 1) / 2
     return {**share, "spoiled_auc": float(above / (bad * good))}
 
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
 from helpers.published import expected, given, wide
 from medsweep.analysis.records import mean_estimate
@@ -25,6 +26,13 @@ from medsweep.analysis.stats.power import (
     tost_power,
 )
 from medsweep.analysis.stats.rank_stability import ranking
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(5, 0.05 / 19), (8, 1e-4), (250, 1e-4)])
+def test_detectable_is_found_as_often_as_it_says_also_for_few_patients_and_small_alpha(n: int, alpha: float) -> None:
+    draws = np.random.default_rng(n).normal(detectable(n, 1.0, alpha), 1.0, (200_000 // (1 + n // 10), n))
+    t = draws.mean(axis=1) / draws.std(axis=1, ddof=1) * math.sqrt(n)
+    assert (np.abs(t) > special.stdtrit(n - 1, 1 - alpha / 2)).mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_detectable_inverts_gpower():
