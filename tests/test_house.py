@@ -100,6 +100,14 @@ def test_matplotlib_is_for_pictures() -> None:
     assert wrong == []
 
 
+def test_what_of_scipy_takes_long_to_import_is_brought_by_its_first_use() -> None:
+    slow = re.compile(
+        r"^(import scipy\.|from scipy\.|from scipy import .*\b)(stats|optimize|interpolate)\b", re.MULTILINE
+    )
+    wrong = [path.relative_to(ROOT) for path in house.modules(ROOT).values() if slow.search(path.read_text())]
+    assert wrong == [], "write import scipy, and scipy.stats where it is used: every command would wait for it"
+
+
 def test_every_room_says_what_it_is_for() -> None:
     for package in house.PACKAGES:
         for folder in (path.parent for path in (ROOT / package).rglob("*.py")):
