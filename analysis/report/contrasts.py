@@ -1,7 +1,9 @@
 """Contrasts of arms and effects of a factorial, with the verdict on each."""
 
+from collections.abc import Sequence
+
 from medsweep.analysis.report.table import Columns, Table, bare_p, interval, table_of
-from medsweep.analysis.report.topic import Topic
+from medsweep.analysis.report.topic import Material, Topic
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.contrasts import ContrastTest
 from medsweep.analysis.study.wording import number, percent
@@ -9,12 +11,26 @@ from medsweep.analysis.study.wording import number, percent
 
 def contrasts(analysis: Analysis) -> Table:
     """Every contrast that the sweep asks for."""
-    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
+    caption = f"Contrasts of arms in {analysis.primary.metric.title}."
+    return _table("contrasts", caption, analysis, analysis.contrasts)
+
+
+def reference_levels(analysis: Analysis) -> Table:
+    """Arms against the same real slices again and against as many new ones."""
     caption = (
-        f"Contrasts of arms in {analysis.primary.metric.title}. Interval and p hold for all contrasts at once, runs "
-        "random, with half of the error pooled over all arms."
+        f"What is added, at equal exposure, in {analysis.primary.metric.title}: an arm against an arm of as many real "
+        "slices, the same ones again or new ones. A difference from real data alone also holds that real slices are "
+        "seen less often."
     )
-    if any(one.test.conditional for one in analysis.contrasts):
+    return _table("reference-levels", caption, analysis, analysis.levels)
+
+
+def _table(name: str, caption: str, analysis: Analysis, tests: Sequence[ContrastTest]) -> Table:
+    digits, level = analysis.primary.metric.digits + 1, percent(1 - analysis.rules.alpha)
+    caption += (
+        " Interval and p hold for all contrasts at once, runs random, with half of the error pooled over all arms."
+    )
+    if any(one.test.conditional for one in tests):
         caption += " One network per arm: they hold for these trained networks."
     columns: Columns[ContrastTest] = {
         "contrast": lambda test: test.name,
@@ -26,7 +42,7 @@ def contrasts(analysis: Analysis) -> Table:
         "p, adjusted": lambda test: bare_p(test.estimate.p),
         "verdict": lambda test: str(test.verdict),
     }
-    return table_of("contrasts", caption, analysis.contrasts, columns, text=("of", "verdict"))
+    return table_of(name, caption, tests, columns, text=("of", "verdict"))
 
 
 def _weights(test: ContrastTest) -> str:
@@ -42,4 +58,8 @@ def _methods(analysis: Analysis) -> tuple[str, ...]:
     )
 
 
-TOPIC = Topic("contrasts", "Contrasts", lambda material: (contrasts(material.analysis),), _methods)
+def _blocks(material: Material) -> tuple[Table, ...]:
+    return contrasts(material.analysis), reference_levels(material.analysis)
+
+
+TOPIC = Topic("contrasts", "Contrasts", _blocks, _methods)

@@ -112,6 +112,8 @@ class Analysis:
     """Where the sweep asks whether errors of masks accumulate."""
     texture: TextureStudy | None = None
     """Where the sweep asks whether texture harms."""
+    levels: tuple[ContrastTest, ...] = ()
+    """Arms against the same real slices again and against new ones, a family of its own."""
     look: Look | None = None
     """Where several analyses were planned."""
 
@@ -257,6 +259,7 @@ def _analysed(
         scores=scores_by_arm(reduced),
         worst=worst_cases(reduced, control, trials),
         sparse=sparse_classes(pools),
+        levels=tester.family(why.levels),
         mechanism=mechanism_of(why.mechanism, tester, pools, why.diagnosis) if why.mechanism else None,
         accumulation=accumulation_of(why.accumulation, tester, why.samples) if why.accumulation else None,
         texture=texture_of(why.texture, tester, pools, why.diagnosis) if why.texture else None,

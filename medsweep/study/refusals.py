@@ -137,12 +137,12 @@ def _require_same_dose(
 ) -> None:
     """Refuse two arms that differ in more than what their pools are made of."""
     ours, theirs = pair
-    if _dose(settings[ours]) != _dose(settings[theirs]):
+    if dose(settings[ours]) != dose(settings[theirs]):
         text = f"{ours!r} and {theirs!r} differ in synthesise.count or in segment"
         raise sweep.error(place, f"{text}; {compared} at the same dose and training")
 
 
-def _dose(settings: Settings) -> tuple[object, ...]:
+def dose(settings: Settings) -> tuple[object, ...]:
     """How many samples the arm trains on and how, whatever a filter chose them by."""
     unfiltered = {"min_iou", "filter_mode", "filter_by", "max_pixel_loss", "pixels_by"}
     return settings.synthesise.count, settings.synthesise.unit, settings.segment.model_dump(exclude=unfiltered)

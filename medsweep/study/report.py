@@ -35,6 +35,7 @@ from medsweep.store.store import Store
 from medsweep.study.arm_infos import arm_infos
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.patients import of_patients
+from medsweep.study.reference_levels import reference_levels
 from medsweep.study.samples import sample_table
 from medsweep.study.stages import Settings, StudySweep
 from medsweep.study.tables import (
@@ -146,6 +147,7 @@ def _asked(sweep: StudySweep, plan: Plan[Settings], store: Store, tables: Mappin
         sweep.file.mechanism,
         sweep.file.texture,
         section,
+        levels={} if sweep.file.mechanism else reference_levels(plan.arms),
         diagnosis=tables.get("diagnosis", NO_DIAGNOSIS),
         samples=NO_SAMPLES if section is None else sample_table(plan, store, section),
     )

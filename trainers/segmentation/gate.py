@@ -19,7 +19,7 @@ from medsweep.trainers.segmentation.optimisation import Loss, over_levels
 from medsweep.trainers.training.transfer import upload
 
 EVERY: Final = 64
-"""Steps between two looks. A look goes back through the batch four times, so all looks cost some 4 % of a training."""
+"""Steps between two looks. A look goes back through the batch four times."""
 KEPT: Final = 0.8
 """Share of the running sums that is kept at a look."""
 WEIGHTS: Final = "gate.npy"

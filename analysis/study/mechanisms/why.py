@@ -1,5 +1,6 @@
 """A sweep that asks why: its sections mechanism, texture and accumulation, and the sentences that answer them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +29,8 @@ class WhyAsked:
     """The arms that tell whether fine texture harms."""
     accumulation: Accumulation | None = None
     """The arms that tell whether errors of masks accumulate."""
+    levels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Weights of arms by name: arms against the same real slices again and against new ones."""
     diagnosis: pd.DataFrame = field(default_factory=NO_DIAGNOSIS.copy)
     """Columns arm, fold, seed, digest, when, quantity, group, source and value, of networks; may be empty."""
     samples: pd.DataFrame = field(default_factory=NO_SAMPLES.copy)

@@ -75,7 +75,8 @@ def written(eight_arms_made, tmp_path_factory):
         columns=["arm", "fold", "seed", "digest", "metric", "value"],
     )
     rules = AnalysisRules(contrasts={"both": {arms[1].name: 0.5, arms[2].name: 0.5, CONTROL: -1.0}})
-    found = analyse(table, pools, rules, arms=arms)
+    levels = {"gan against the same": {arms[1].name: 1.0, arms[2].name: -1.0}}
+    found = analyse(table, pools, rules, arms=arms, why=WhyAsked(levels=levels))
     spectra = pd.DataFrame(
         [("b-sg", "t1", cycles, 1.0, 0.5) for cycles in range(1, 9)],
         columns=["kind", "modality", "cycles", "real", "synthetic"],
