@@ -125,6 +125,8 @@ def _message(
         message = f"{message}; write {number:g} for {str(value).strip()}"
     if kind == "value_error" and len(loc) == 0:
         return message
+    if kind == "value_error" and isinstance(value, Mapping):  # the message names the fields that do not go together
+        return f"{dotted}: {message}"
     what, semicolon, advice = message.partition("; ")
     return f"{dotted}: {what}, got {_shown(value)}{semicolon}{advice}"
 

@@ -91,6 +91,11 @@ def test_a_sound_file_is_taken(tmp_path: Path) -> None:
             ":10: segment.augment: should be 'none', 'rigid', 'spatial', 'full' or 'nnunet', got 'no'; did you mean "
             "'none'?",
         ),
+        (
+            ("steps: 20", "steps: 20, normalise: split-affine"),
+            ":10: segment: normalise split-affine needs real and synthetic samples in every batch, got mixing uniform; "
+            "set mixing to fixed-exposure or normalise to shared",
+        ),
         (("[4, 8]", "8"), ":7: factors.synthesise.count: should be a list, such as [1, 2], got 8"),
         (("steps: 20", "lr: 20"), ":10: unknown key 'lr' in segment; did you mean 'learning_rate'?"),
         (("steps: 20", "epochs: 20"), ":10: unknown key 'epochs' in segment; did you mean 'steps'?"),
