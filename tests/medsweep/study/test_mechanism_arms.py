@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pandas as pd
 import pytest
 
 from medsweep.errors import UserError
+from medsweep.files import sha256_of
 from medsweep.mechanism import CELLS
 from medsweep.store.store import Store
 from medsweep.study.chains import network_of
@@ -112,8 +114,15 @@ class _Profiled:
     def outcome(self, stage: str, digest: str) -> str | None:
         return COMPLETE if stage == "profile" else None
 
+    def manifest(self, stage: str, digest: str) -> SimpleNamespace:
+        files = {f"output/{path.name}": sha256_of(path) for path in self.output(stage, digest).iterdir()}
+        return SimpleNamespace(folder=self.folder / stage / digest, files=files)
+
+    def folder_with(self, manifest: SimpleNamespace, suffixes: tuple[str, ...]) -> Path:
+        return Path(manifest.folder)
+
     def output(self, stage: str, digest: str) -> Path:
-        output = self.folder / stage / digest
+        output = self.folder / stage / digest / "output"
         if stage == "profile" and not output.is_dir():
             output.mkdir(parents=True)
             (output / PROFILE).write_text(json.dumps({"law_edge_offset_px": 0.5}))
