@@ -1,6 +1,5 @@
 """How much memory the graphs of autograd hold: counted where tensors are kept for the backward pass, on any device."""
 
-import gc
 from types import TracebackType
 
 import torch
@@ -40,10 +39,3 @@ class _Kept:
 
     def __del__(self) -> None:
         self._memory.add(-self._tensor.nbytes)
-
-
-def held_bytes() -> int:
-    """Bytes of all tensors that are alive, each storage counted once."""
-    gc.collect()
-    storages = [found.untyped_storage() for found in gc.get_objects() if issubclass(type(found), Tensor)]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())

@@ -30,7 +30,7 @@ from medsweep.trainers.segmentation.network import (
 from medsweep.trainers.segmentation.networks import NETWORKS
 from medsweep.trainers.segmentation.optimisation import levels_of
 from medsweep.trainers.segmentation.samples import gather
-from medsweep.trainers.training.contract import made_up_slices, require_same_bytes_after_kills
+from medsweep.trainers.training.contract import held_bytes, made_up_slices, require_same_bytes_after_kills
 
 FOLD: Final = Fold(index=0, of=2)
 MODALITIES: Final = 2
@@ -104,7 +104,7 @@ class NetworkContract:
             for step in range(1, 9):
                 learner.step(step)
                 if step in (2, 8):
-                    held[step] = _held_bytes()
+                    held[step] = held_bytes()
         finally:
             gc.unfreeze()
         # the optimiser's moments and the caches of a first pass are there from the second step on
@@ -163,11 +163,3 @@ class NetworkContract:
 
 def _weights(model: nn.Module) -> Tensor:
     return torch.cat([value.detach().flatten() for value in model.parameters()])
-
-
-def _held_bytes() -> int:
-    """Bytes of all tensors that something still refers to, but for those that were frozen."""
-    gc.collect()
-    # asking a lazy object for its class, as isinstance does, would wake it
-    tensors = [each for each in gc.get_objects() if issubclass(type(each), Tensor)]
-    return sum({each.data_ptr(): each.nbytes for each in tensors if each.nbytes}.values())

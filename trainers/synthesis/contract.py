@@ -1,9 +1,9 @@
 """What every pipeline must keep, as tests to inherit: ``class TestMine(GeneratorContract)``, which pytest runs.
 
-They run on made-up patients at few pixels. What they do not look at is how a training that diverges ends, and how much
-memory it takes.
+They run on made-up patients at few pixels. What they do not look at is whether a generator learns well.
 """
 
+import gc
 import json
 import shutil
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
+import pytest
 from numpy.lib.format import open_memmap
 
 from medsweep.data.fitted_on import FITTED_ON
@@ -22,7 +23,8 @@ from medsweep.trainers.generators import GeneratorFamily
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.synthesis import synthesise
 from medsweep.trainers.synthesis.pipelines import PIPELINES
-from medsweep.trainers.training.contract import files_of, made_up_slices, require_same_bytes_after_kills
+from medsweep.trainers.training.contract import files_of, held_bytes, made_up_slices, require_same_bytes_after_kills
+from medsweep.trial import DivergedError
 
 FOLD: Final = Fold(index=0, of=2)
 SAMPLES: Final = 20
@@ -36,6 +38,8 @@ class GeneratorContract:
     """As ``gan.pipeline`` takes it."""
     sections: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Settings of a short training, by the section of each family."""
+    diverging: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Settings with which a training leaves the finite numbers, by the section of each family, such as a huge step."""
     resolution: ClassVar[int] = 16
     """Side of a slice in pixels."""
 
@@ -92,11 +96,36 @@ class GeneratorContract:
             if family.emits_images(self._config(family, variant)):
                 assert (fitted[role] / "real.png").is_file(), f"{role}: no real.png"
 
+    def test_a_training_that_leaves_the_numbers_ends_as_diverged(self, tmp_path: Path) -> None:
+        if not self.diverging:
+            pytest.skip("the contract names no settings with which a training diverges")
+        prepared = self._prepared(tmp_path)
+        for role, (family, variant) in PIPELINES[self.pipeline].generators.items():
+            if more := self.diverging.get(family.stage.name):
+                config = self._config(family, variant, more=more)
+                with pytest.raises(DivergedError):
+                    drain(family.stage.run(config, {"prepare": prepared}, FolderTrial(tmp_path / role)))
+
+    def test_memory_does_not_grow_between_reports(self, tmp_path: Path) -> None:
+        prepared = self._prepared(tmp_path)
+        for role, (family, variant) in PIPELINES[self.pipeline].generators.items():
+            attempt = family.stage.run(
+                self._config(family, variant), {"prepare": prepared}, FolderTrial(tmp_path / role)
+            )
+            gc.freeze()  # looking through all that was there before would take seconds
+            try:
+                held = [held_bytes() for report in attempt if not report.beat]
+            finally:
+                gc.unfreeze()
+            assert held[-1] <= held[0], f"{role}: it holds {held[-1] - held[0]} bytes more at its last report"
+
     def _prepared(self, folder: Path) -> Path:
         return made_up_slices(folder, self.resolution)
 
-    def _config(self, family: GeneratorFamily, variant: str, seed: int = 0) -> Any:
-        settings = family.settings(**self.sections.get(family.stage.name, {}))
+    def _config(
+        self, family: GeneratorFamily, variant: str, seed: int = 0, more: Mapping[str, Any] | None = None
+    ) -> Any:
+        settings = family.settings(**{**self.sections.get(family.stage.name, {}), **(more or {})})
         return family.resolve(settings, variant, FOLD, seed, self.resolution)
 
     def _fitted(self, folder: Path, prepared: Path, seed: int = 0) -> dict[str, Path]:

@@ -1,8 +1,11 @@
 """What the suites of contracts share: made-up slices, a trial that is killed, and the bytes that it leaves."""
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.phantom import PhantomConfig
@@ -46,3 +49,11 @@ def require_same_bytes_after_kills(start: Callable[[Any], Iterator[Progress]], f
 def files_of(folder: Path) -> dict[str, bytes]:
     """The bytes of each file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def held_bytes() -> int:
+    """Bytes of all tensors that something still refers to, but for those that were frozen (``gc.freeze``)."""
+    gc.collect()
+    # asking a lazy object for its class, as isinstance does, would wake it
+    storages = [each.untyped_storage() for each in gc.get_objects() if issubclass(type(each), Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())

@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from helpers.fake_trial import FakeTrial, drain
-from helpers.graph_memory import GraphMemory, held_bytes
+from helpers.graph_memory import GraphMemory
 from medsweep.data.folds import Fold
 from medsweep.execution.gpu_memory import SPARE
 from medsweep.identity import digest_of
@@ -17,6 +17,7 @@ from medsweep.trainers.diffusion.sampler import load_denoiser
 from medsweep.trainers.diffusion.train import DIFFUSION, probe, run
 from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.generators import Sampling
+from medsweep.trainers.training.contract import held_bytes
 from medsweep.trainers.training.loop import read
 from medsweep.trial import DivergedError
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from medsweep.config import Config
 from medsweep.data.fitted_on import write_fitted_on
@@ -24,36 +25,41 @@ TINY = {
     "report_every_steps": 2,
 }  # fmt: skip
 
+HUGE = {"learning_rate": 1e30}
 DIFFUSION = {"kimg": 0.032, "batch_size": 8, "width": 8, "report_every_steps": 2}
 
 
 class TestMcSg(GeneratorContract):
     pipeline = "mc-sg"
     sections = {"gan": TINY}  # noqa: RUF012
+    diverging = {"gan": HUGE}  # noqa: RUF012
 
 
 class TestCSpade(GeneratorContract):
     pipeline = "c-spade"
     sections = {"gan": TINY}  # noqa: RUF012
+    diverging = {"gan": HUGE}  # noqa: RUF012
 
 
 class TestBDm(GeneratorContract):
     pipeline = "b-dm"
     sections = {"diffusion": DIFFUSION}  # noqa: RUF012
+    diverging = {"diffusion": HUGE}  # noqa: RUF012
 
 
 @pytest.mark.slow
 class TestCDm(GeneratorContract):
     pipeline = "c-dm"
     sections = {"diffusion": DIFFUSION}  # noqa: RUF012
-
-
-class MeanConfig(FittedConfig):
-    flaw: str = ""
+    diverging = {"diffusion": HUGE}  # noqa: RUF012
 
 
 class MeanSettings(Config):
-    pass
+    diverges: bool = False
+
+
+class MeanConfig(MeanSettings, FittedConfig):
+    flaw: str = ""
 
 
 CALLS = itertools.count()
@@ -67,7 +73,11 @@ def run(config, inputs, trial):
         rows = slices.rows(slices.patients, foreground_only=True)
     kept = trial.restore()
     step, state = (kept[0], np.load(kept[1] / "state.npy")) if kept else (0, np.zeros(()))
+    if config.diverges and config.flaw != "says nothing":
+        raise DivergedError("the mean is no number")
+    hoard = []
     while step < 3:
+        hoard += [torch.zeros(1000)] if config.flaw == "hoards" else []
         step, state = step + 1, state + slices.images[rows].mean()
         if config.flaw != "forgets" or kept is None:
             saved = np.zeros(()) if config.flaw == "forgets" else state
@@ -108,7 +118,9 @@ def contract_of(flaw: str, monkeypatch: pytest.MonkeyPatch) -> GeneratorContract
     family = GeneratorFamily(
         stage=Stage(name="mean", version=1, config=MeanConfig, run=run, hours=lambda config: 0.1),
         settings=MeanSettings,
-        resolve=lambda settings, variant, fold, seed, resolution: MeanConfig(fold=fold, seed=seed, flaw=flaw),
+        resolve=lambda settings, variant, fold, seed, resolution: MeanConfig(
+            **dict(settings), fold=fold, seed=seed, flaw=flaw
+        ),
         needs_reference=lambda config: False,
         emits_images=lambda config: True,
         load=lambda folder, device: Mean(folder, flaw),
@@ -118,6 +130,7 @@ def contract_of(flaw: str, monkeypatch: pytest.MonkeyPatch) -> GeneratorContract
 
     class Contract(GeneratorContract):
         pipeline = "b-sg"
+        diverging = {"mean": {"diverges": True}}  # noqa: RUF012
 
     return Contract()
 
@@ -143,10 +156,12 @@ def test_a_generator_that_keeps_all_passes(tmp_path: Path, monkeypatch: pytest.M
         ("sees all", "training_patients"),
         ("hides", "training_patients"),
         ("no picture", "picture"),
+        ("says nothing", "leaves_the_numbers"),
+        ("hoards", "memory"),
     ],
 )
 def test_each_broken_promise_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flaw: str, test: str) -> None:
     contract: Any = contract_of(flaw, monkeypatch)
     (name,) = [name for name in TESTS if test in name]
-    with pytest.raises(DivergedError if flaw == "nan" else (AssertionError, UserError)):
+    with pytest.raises(DivergedError if flaw == "nan" else (AssertionError, UserError, pytest.fail.Exception)):
         getattr(contract, name)(tmp_path)
