@@ -204,8 +204,8 @@ def _end_mirror(
     built = None if results is None else opened.mirror(results)
     if not quiet:
         typer.echo(wandb_views.mirror_line(built, sweep, str(opened.store), mirrored))
-    if built is not None and tracking == "online":
-        pushed = opened.push()
+    if built is not None and results is not None and tracking == "online":
+        pushed = opened.push(results)
         if pushed.failed or not quiet:
             typer.echo("\n".join(wandb_views.push_lines(pushed, built)))
 

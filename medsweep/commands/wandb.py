@@ -36,8 +36,9 @@ def push(
 
     require_key()
     opened = session.open_sweep(sweep, location(store), to="read")
-    built = opened.mirror(opened.folder(results))
-    pushed = opened.push(entity, project)
+    folder = opened.folder(results)
+    built = opened.mirror(folder)
+    pushed = opened.push(folder, entity, project)
     for line in wandb_views.push_lines(pushed, built):
         typer.echo(line)
     return 1 if pushed.failed or built.failed else 0

@@ -267,10 +267,12 @@ class Session:
         except (OSError, UserError) as error:
             return Built(mirror.folder, tuple(mirror.runs()), 0, {"every run": str(error)})
 
-    def push(self, entity: str | None = None, project: str | None = None) -> Pushed:
+    def push(self, results: Path, entity: str | None = None, project: str | None = None) -> Pushed:
         """Upload the runs that ``mirror`` has made and that are not at W&B yet, or not whole."""
-        told = {run.run_id: run for run in self._told()[0].runs}
-        return push(Mirror(self.store.root, self.sweep.name), entity, project, told)
+        told, patients = self._told()
+        by_id = {run.run_id: run for run in told.runs}
+        about = report_run(self.sweep.name, results, told.runs, patients)
+        return push(Mirror(self.store.root, self.sweep.name), entity, project, by_id, about)
 
     def dashboard(self, results: Path) -> Dashboard:
         """What the views of this sweep at W&B are made of; ``results`` is the folder of its report.

@@ -4,8 +4,8 @@ The client appends to what the server has of a run, so that a run sent twice wou
 asked first how many reports it has of each run. Where it has none, the run is sent. Where it has the first ones, as of
 a run that was logged live or broke off, a run of the same id with the other reports is written aside and sent. It also
 brings settings and summary. Pictures that never arrived follow (``pictures``). What was sent, and where to, is in
-``STORE/wandb/SWEEP/pushed.json``. The run of the report is sent again whenever it has changed. Edges between trials
-come last (``lineage``).
+``STORE/wandb/SWEEP/pushed.json``. The run of the report is sent again whenever it has changed, after what is there of
+it, since W&B drops reports that are not later. Edges between trials come last (``lineage``).
 """
 
 import http.client
@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -63,10 +63,17 @@ class Pushed:
     """Of the project; empty where no run was uploaded."""
 
 
-def push(mirror: Mirror, entity: str | None, project: str | None, told: Mapping[str, MirroredRun]) -> Pushed:
+def push(
+    mirror: Mirror,
+    entity: str | None,
+    project: str | None,
+    told: Mapping[str, MirroredRun],
+    report: MirroredRun | None = None,
+) -> Pushed:
     """Upload the runs that are not there yet, to ``entity`` and ``project`` or the user's own and the sweep's.
 
     ``told`` are the runs of the trials by id. Of those that are there in part, or say something new, the rest is sent.
+    ``report`` is the run of the sweep itself.
     """
     place = _Place(entity, project or mirror.folder.name, [])
     for flag, value in (("--entity", entity), ("--project", project)):
@@ -81,9 +88,12 @@ def push(mirror: Mirror, entity: str | None, project: str | None, told: Mapping[
     try:
         for name in [name for name in new if name in told]:
             found.look(told[name], files[name], place)
+        if report is not None and report.run_id in new:
+            found.look_at_report(report, files[report.run_id], place)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return Pushed((), (), tuple(there), dict.fromkeys(new, f"{base_url()} cannot be asked ({error})"), "")
-    whole = found.whole | {name: files[name] for name in new if name not in told}
+    known = {*told, *([] if report is None else [report.run_id])}
+    whole = found.whole | {name: files[name] for name in new if name not in known}
     done: list[str] = []
     failed, url = dict(found.failed), ""
     with mirror.aside(list(found.rest.values())) as rest:
@@ -161,6 +171,18 @@ class _Found:
                 f"its {lines} reports there are not the first of its {len(run.rows)}; "
                 "delete it at W&B, or give another --project"
             )
+
+    def look_at_report(self, run: MirroredRun, file: Path, place: _Place) -> None:
+        """Ask how many reports the server has of the run of the sweep itself, after which all that it says is new.
+
+        Raises:
+            OSError, ValueError, http.client.HTTPException: the server refuses, or says nothing that can be read.
+        """
+        there = (ask(LINES, place.asked(run.run_id)).get("project") or {}).get("run") or {}
+        if lines := int(there.get("historyLineCount") or 0):
+            self.rest[run.run_id] = replace(run, first=lines)
+        else:
+            self.whole[run.run_id] = file
 
     def finish(self, files: Mapping[str, Path], place: _Place) -> dict[str, str]:
         """Send what the client has not sent of runs of which it says that it has; why that failed, by id."""

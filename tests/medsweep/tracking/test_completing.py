@@ -16,7 +16,7 @@ from helpers.wandb_server import Served, ServedRun
 from medsweep.files import sha256_of
 from medsweep.tracking import client
 from medsweep.tracking.mirror import Mirror
-from medsweep.tracking.mirrored_run import MirroredRun, Picture, ReportRow
+from medsweep.tracking.mirrored_run import MirroredRun, Picture, PlainTable, ReportRow
 from medsweep.tracking.push import Pushed, push
 from medsweep.tracking.tracker import run_id
 from medsweep.tracking.wandb import WandbTracker
@@ -228,6 +228,22 @@ def test_pictures_that_never_arrived_are_sent_again(
     require_whole(server.runs["s", NAME], run)
     named = {item["path"] for row in server.runs["s", NAME].rows for item in row.values() if isinstance(item, dict)}
     assert named == {name for name in server.runs["s", NAME].files if name.endswith(".png")}
+
+
+def test_a_report_that_has_changed_is_sent_after_the_one_before(server: Served, tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path / "store", "s")
+    for number, verdict in enumerate(("inconclusive", "inferior"), 1):
+        table = PlainTable(("arm", "verdict"), (("b-sg", verdict),))
+        about = {"run_id": "report-s", "project": "s", "name": "report of s", "group": "report", "job_type": "report"}
+        report = MirroredRun(**about, tables={"verdicts": table}, rows=(ReportRow(step=0, metrics={}),))  # type: ignore[arg-type]
+        assert mirror.build([report], "report").failed == {}
+        told = push(mirror, None, None, {}, report)
+        assert (told.failed, len(told.uploaded + told.completed)) == ({}, 1)
+        there = server.runs["s", "report-s"]
+        counted = [json.loads(line)["_step"] for _, line in sorted(there.lines["wandb-history.jsonl"].items())]
+        assert counted == list(range(2 * number)), "W&B drops what is not later than what is there"
+        page = there.files[there.rows[-1]["report/tables/verdicts"]["path"]].decode()
+        assert verdict in page
 
 
 @pytest.mark.parametrize("status", [401, 500])
