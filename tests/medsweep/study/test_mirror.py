@@ -309,7 +309,7 @@ def _require_same_when_sent_twice(mirrored: Mirrored, server: Served) -> None:
     (mirrored.store.root / "wandb" / "micro" / "pushed.json").unlink()
     told = _push(mirrored)
     assert {name: server.runs["micro", name].rows for name in trials} == first
-    assert f"{len(trials)} completed, " in told.output
+    assert f"{len(trials) + 1} completed, " in told.output, "also the run of the report"
     patients = open_sweep(mirrored.sweep, mirrored.store.root, to="read").plan.patients
     for private in (str(mirrored.folder), sys.prefix, KEY, "/secret", *patients):
         assert not any(private.encode() in body for body in server.bodies), private
