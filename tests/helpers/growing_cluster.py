@@ -105,8 +105,17 @@ def told(runner: RayRunner, folder: Path, **held: float) -> dict[str, Any]:
     return {"ok": summary.ok, "notes": notebook.notes, "nodes": [node.get("CPU", 0) for node in living_nodes()]}
 
 
+def parents() -> list[tuple[int, int]]:
+    """Every process with its parent."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            found.append((int(path.parent.name), int(path.read_text(errors="replace").rsplit(")", 1)[1].split()[1])))
+    return found
+
+
 def kill_a_busy_node(folder: Path, killed: list[int]) -> None:
-    """SIGKILL to the raylet of a node one of whose trials has made a checkpoint."""
+    """SIGKILL to the raylet and all workers of a node one of whose trials has made a checkpoint."""
     while not killed:
         time.sleep(0.1)
         with suppress(OSError, ValueError, StopIteration):
@@ -114,7 +123,9 @@ def kill_a_busy_node(folder: Path, killed: list[int]) -> None:
             worker = json.loads((next(iter(parts)) / LEASE).read_text())["pid"]
             variables = Path(f"/proc/{worker}/environ").read_bytes().decode().split("\0")
             raylet = next(int(each.partition("=")[2]) for each in variables if each.startswith(f"{RAYLET}="))
-            os.kill(raylet, signal.SIGKILL)
+            # Nobody reaps the raylet here, so that its workers would take it for alive.
+            for process in (*(pid for pid, parent in parents() if parent == raylet), raylet):
+                os.kill(process, signal.SIGKILL)
             killed.append(raylet)
 
 
