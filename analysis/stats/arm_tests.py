@@ -180,24 +180,30 @@ def _pulled_means(units: Units, weights_A: Array, *, up: bool) -> Array:
         base = others[whole].mean(axis=0) if units.blocked and whole.any() else np.zeros(int(own.sum()))
         if not own.any():
             continue
-        pulled_LU = base + _pulled_units(units.means[arm, own] - base, up=up)
+        pair = units.blocked and int(whole.sum()) == 1
+        pulled_LU = base + _pulled_units(units.means[arm, own] - base, up=up, pair=pair)
         means_LAU = np.repeat(units.means[None], len(pulled_LU), axis=0)
         means_LAU[:, arm, own] = pulled_LU
         variants.append(means_LAU)
     return np.concatenate(variants)
 
 
-def _pulled_units(values: Array, *, up: bool) -> Array:
+def _pulled_units(values: Array, *, up: bool, pair: bool) -> Array:
     """L x U: the units as they are, and all below (``up``) or above a limit moved there, for limits from end to end.
 
     Few units ask for limits between them, dense towards the inner one, since their degrees of freedom hang on them.
+    The error of a ``pair`` in blocks is its own spread alone, which would be gone at the other end. So only its most
+    extreme unit is moved, no further than to the next, and of two units none.
     """
     if len(values) > FEW_UNITS:
         return _pulled_patients(values, up=up)
     ordered = np.sort(values if up else -values)
     steps = 2.0 ** -np.linspace(0, FINEST, max(LIMITS // len(values), 1))
     gaps = np.diff(ordered)
-    limits = np.append(ordered[1:, None] - gaps[:, None] * steps, ordered[-1:])
+    between_GS = ordered[1:, None] - gaps[:, None] * steps
+    limits = np.append(between_GS, ordered[-1:])
+    if pair:
+        limits = between_GS[0] if len(values) > 2 else ordered[:1]
     pulled: Array = np.maximum(values if up else -values, limits[:, None])
     return pulled if up else -pulled
 

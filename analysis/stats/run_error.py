@@ -105,16 +105,17 @@ def blocked_error(means_LAU: Array, weights_A: Array, own_share: float = OWN_SHA
     """Units that all arms share, as folds: what moves all arms of a unit alike is taken out first.
 
     The variance of each arm follows from that of its distance to the mean of the other arms (Grubbs 1948, for k
-    instruments). Two arms have the variance of their difference alone. Degrees of freedom: (U - 1) tr(Q)^2 / tr(QQ) for
-    the quadratic form Q of the estimate, as if arms spread alike; estimated variances there make the test no better and
-    the degrees of freedom jump. None with one unit.
+    instruments). Degrees of freedom: (U - 1) tr(Q)^2 / tr(QQ) for the quadratic form Q of the estimate, as if arms
+    spread alike; estimated variances there make the test no better and the degrees of freedom jump. Two arms have the
+    variance of their difference alone, with U - 2, since a unit may be pulled in. Always at least one. None with one
+    unit.
     """
     _, k, units = means_LAU.shape
     if units < 2:
         return None
     if k == 2:
         variance = np.einsum("a,lau->lu", weights_A, means_LAU).var(axis=1, ddof=1) / units
-        return RunError(variance, np.full(len(means_LAU), units - 1.0))
+        return RunError(variance, np.full(len(means_LAU), max(units - 2.0, 1.0)))
     others = k - 1
     distance_AA = np.eye(k) * (k / others) - 1 / others
     spread_LA = np.einsum("ab,lbu->lau", distance_AA, means_LAU).var(axis=2, ddof=1)
@@ -127,5 +128,6 @@ def blocked_error(means_LAU: Array, weights_A: Array, own_share: float = OWN_SHA
     # an estimated variance can fall below 0; the pooled half stands in any case
     variance_L = np.maximum(own_share * variances_LA @ weights_A**2, 0.0) + pooled_L
     form_AA = (distance_AA.T * (shares_A @ solve_AA)) @ distance_AA
-    df = (units - 1) * np.trace(form_AA) ** 2 / (form_AA**2).sum()
+    # either of two units may be pulled in until nothing is left of an arm's own spread
+    df = 1.0 if units == 2 else (units - 1) * np.trace(form_AA) ** 2 / (form_AA**2).sum()
     return RunError(variance_L / units, np.full(len(means_LAU), df))

@@ -98,7 +98,16 @@ def test_the_error_of_folds_has_the_paired_and_the_repeated_measures_one_as_its_
     assert pooled.df[0] == pytest.approx(3 * 4)
     pair = blocked_error(means[None, :2], pair_weights(2, 1, 0))
     assert pair.variance[0] == pytest.approx((means[1] - means[0]).var(ddof=1) / 5)
-    assert pair.df[0] == 4
+    assert pair.df[0] == 3
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_one_arm_over_few_folds_is_seldom_claimed_to_differ_where_it_does_not(folds):
+    claimed = 0
+    for seed in range(120):
+        values = scores(seed, arms=2, runs=1, patients=20, run_sd=0.0, shift=0.0)
+        claimed += judged(values, folds=np.arange(20) % folds)[0].evidence.different
+    assert claimed <= 14  # 5 % are 6; three standard errors more are 13
 
 
 def severity(one):
