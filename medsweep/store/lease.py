@@ -108,6 +108,10 @@ class Lease:
         path = self._path if folder is None else folder / LEASE
         if _holder(path) == self._holder:
             path.unlink(missing_ok=True)
+        if folder is not None:
+            # another worker was about to take the lease, and its file came along
+            for stray in folder.glob(f".{LEASE}.*"):
+                stray.unlink(missing_ok=True)
 
 
 def _take_away(path: Path, token: str) -> None:

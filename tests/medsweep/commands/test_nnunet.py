@@ -146,7 +146,7 @@ def test_nothing_is_scored_before_the_sweep_has_run(medsweep: Medsweep, copy: Pa
         "--fitted-on",
         "f{fold}.json",
     )
-    assert medsweep("plan", copy / "micro.yaml", "--store", copy / "new").exit_code == 0
+    Store.create(copy / "new")
     told = medsweep("score", *where)
     assert (told.exit_code, told.output) == (
         2,

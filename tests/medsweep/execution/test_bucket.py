@@ -254,7 +254,7 @@ def test_a_probe_that_ended_moments_ago_elsewhere_is_seen(
     worker = store_at(url)
     path = worker.root / "probes" / "train" / f"{short(DIGEST)}.json"
     path.parent.mkdir(parents=True)
-    memory = {"peak_mib": 1.0, "total_mib": 100.0, "device": "GPU", "micro_batches": 1, "config": {}}
+    memory = {"peak_mib": 1.0, "total_mib": 100_000.0, "device": "GPU", "micro_batches": 1, "config": {}}
     path.write_text(json.dumps(memory))
     worker.shared(path)
     ledger.settle(probe)

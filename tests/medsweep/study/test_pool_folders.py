@@ -165,7 +165,7 @@ def test_a_folder_that_is_not_there_is_told_with_its_place_and_exit_code(medswee
         "plan", write_sweep(tmp_path, other="{synthesise.folder: 'pool-{sed}'}"), "--store", tmp_path / "store"
     )
     assert told.exit_code == 2
-    assert "no {sed} is filled in; did you mean 'seed'?" in told.output
+    assert "no {sed} is filled in, got 'pool-{sed}'; did you mean 'seed'?" in told.output
 
 
 def test_it_runs_to_the_report_which_repeats_what_is_unknown(medsweep: Medsweep, tmp_path: Path) -> None:
