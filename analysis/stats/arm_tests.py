@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from medsweep.analysis.records import Array, Estimate, clipped, t_estimate
 from medsweep.analysis.stats.dunnett import EQUAL, adjusted_p, quantiles
-from medsweep.analysis.stats.run_error import unit_error, with_patients
+from medsweep.analysis.stats.run_error import FEW_BLOCKS, unit_error, with_patients
 
 PATIENT_LEVELS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Patients whose differences are pulled in, tried one number after the other."""
@@ -180,7 +180,7 @@ def _pulled_means(units: Units, weights_A: Array, *, up: bool) -> Array:
         base = others[whole].mean(axis=0) if units.blocked and whole.any() else np.zeros(int(own.sum()))
         if not own.any():
             continue
-        pair = units.blocked and int(whole.sum()) == 1
+        pair = units.blocked and int(whole.sum()) == 1 and int(own.sum()) < FEW_BLOCKS
         pulled_LU = base + _pulled_units(units.means[arm, own] - base, up=up, pair=pair)
         means_LAU = np.repeat(units.means[None], len(pulled_LU), axis=0)
         means_LAU[:, arm, own] = pulled_LU
@@ -192,8 +192,8 @@ def _pulled_units(values: Array, *, up: bool, pair: bool) -> Array:
     """L x U: the units as they are, and all below (``up``) or above a limit moved there, for limits from end to end.
 
     Few units ask for limits between them, dense towards the inner one, since their degrees of freedom hang on them.
-    The error of a ``pair`` in blocks is its own spread alone, which would be gone at the other end. So only its most
-    extreme unit is moved, no further than to the next, and of two units none.
+    The error of a ``pair`` in few blocks is its own spread alone, which would be gone at the other end. So only its
+    most extreme unit is moved, no further than to the next, and of two units none.
     """
     if len(values) > FEW_UNITS:
         return _pulled_patients(values, up=up)

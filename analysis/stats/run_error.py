@@ -17,6 +17,10 @@ from medsweep.analysis.records import Array
 OWN_SHARE: Final = 0.5
 """Weight of the spread of a contrast's own arms in its error; the rest is pooled over all arms."""
 
+FEW_BLOCKS: Final = 10
+"""Below so many blocks a pair of arms pays a degree of freedom for the one that may be pulled in; from there on a
+t test claims at most 5.7 % for 5 %, whatever is pulled in."""
+
 OUTLYING: Final = 20.0
 """Times the median variance of all arms at which an arm's own is limited in the pool, as after a run that failed."""
 
@@ -107,7 +111,7 @@ def blocked_error(means_LAU: Array, weights_A: Array, own_share: float = OWN_SHA
     The variance of each arm follows from that of its distance to the mean of the other arms (Grubbs 1948, for k
     instruments). Degrees of freedom: (U - 1) tr(Q)^2 / tr(QQ) for the quadratic form Q of the estimate, as if arms
     spread alike; estimated variances there make the test no better and the degrees of freedom jump. Two arms have the
-    variance of their difference alone, with U - 2, since a unit may be pulled in. Always at least one. None with one
+    variance of their difference alone, with U - 1, or U - 2 below ``FEW_BLOCKS``. Always at least one. None with one
     unit.
     """
     _, k, units = means_LAU.shape
@@ -115,7 +119,8 @@ def blocked_error(means_LAU: Array, weights_A: Array, own_share: float = OWN_SHA
         return None
     if k == 2:
         variance = np.einsum("a,lau->lu", weights_A, means_LAU).var(axis=1, ddof=1) / units
-        return RunError(variance, np.full(len(means_LAU), max(units - 2.0, 1.0)))
+        df = max(units - 2.0, 1.0) if units < FEW_BLOCKS else units - 1.0
+        return RunError(variance, np.full(len(means_LAU), df))
     others = k - 1
     distance_AA = np.eye(k) * (k / others) - 1 / others
     spread_LA = np.einsum("ab,lbu->lau", distance_AA, means_LAU).var(axis=2, ddof=1)
