@@ -85,6 +85,6 @@ class Report:
         try:
             torch.ones(1, device=self.device).add_(1)
             torch.cuda.synchronize()
-        except Exception:
+        except RuntimeError:  # what torch raises for all that CUDA and its allocator say
             return False
         return True
