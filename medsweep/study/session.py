@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -354,8 +354,15 @@ def open_sweep(path: Path, where: Location, *, to: Purpose = "plan", rehash: boo
     Raises:
         UserError: anything in the file, the data or the store that a user can mend.
     """
+    is_new = isinstance(where, Path) and not where.exists()
     store = open_store(where, to)
-    planned = plan_sweep(path, store, reading=to == "read", rehash=rehash)
+    try:
+        planned = plan_sweep(path, store, reading=to == "read", rehash=rehash)
+    except UserError:
+        if is_new:
+            with suppress(OSError):  # what the data were found to be is kept
+                store.root.rmdir()
+        raise
     looks, search = open_looks(planned, store), open_search(planned, store, writes=to == "run")
     plan = planned.plan if search is None else search.forward().plan
     look = None if looks is None else looks.forward()

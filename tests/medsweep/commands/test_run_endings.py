@@ -33,6 +33,18 @@ def test_a_file_in_the_place_of_the_results_is_found_before_the_first_trial(tmp_
     assert not list((tmp_path / "store").glob("*/*/manifest.json"))
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_mistake_in_the_file_makes_no_store_and_takes_none_away(
+    tmp_path: Path, medsweep: Medsweep, there: bool
+) -> None:
+    sweep, store = write_micro(tmp_path), tmp_path / "store"
+    sweep.write_text(sweep.read_text().replace("kimg", "kimgs"))
+    if there:
+        store.mkdir()
+    ran = medsweep("run", sweep, "--store", store, "--runner", "local")
+    assert (ran.exit_code, store.exists()) == (2, there)
+
+
 def test_a_full_disk_is_found_before_the_first_trial(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no device that is always full")
