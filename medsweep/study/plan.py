@@ -46,16 +46,23 @@ class PlannedSweep:
     """What was chosen for the sweep, and what it says that nothing reads, a line each."""
 
 
-def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool = False) -> PlannedSweep:
+def plan_sweep(
+    path: Path, store: Store, *, reading: bool = False, rehash: bool = False, asked_by: tuple[Path, ...] = ()
+) -> PlannedSweep:
     """Read a sweep file, look at its data, and build its plan.
 
     Where results are only for ``reading``, what the store recorded of the patients will do in place of their files.
-    With ``rehash`` these are all read anew.
+    With ``rehash`` these are all read anew. ``asked_by`` are the sweep files, one named by the other, whose generators
+    begin from one of this sweep.
 
     Raises:
         UserError: anything in the file or the data that a user can mend.
     """
     said = load_sweep(path, SCHEMA, reading=reading)
+    files = (*asked_by, said.yaml.path.resolve())
+    if files[-1] in asked_by:
+        ring = " from ".join(file.name for file in files[asked_by.index(files[-1]) :])
+        raise UserError(f"generators would begin from themselves ({ring}); take init_from out of one sweep")
     refuse_data_factors(said)
     sweep = _with_added_arms(said)
     compared = arms(sweep)
@@ -72,9 +79,12 @@ def plan_sweep(path: Path, store: Store, *, reading: bool = False, rehash: bool 
     cells = replicates(sweep, source.patients)
     refuse_unmeasured_laws(sweep, compared, cells)
     _require_room(sweep, compared, cells, source.patients)
-    folders = PoolFolders(
-        sweep, source, store, reading, rehash, plan_of=lambda other: plan_sweep(other, store, reading=reading).plan
-    )
+
+    def plan_of(other: Path) -> Plan[Settings]:
+        """The plan of a sweep whose generator one of this sweep begins from."""
+        return plan_sweep(other, store, reading=reading, asked_by=files).plan
+
+    folders = PoolFolders(sweep, source, store, reading, rehash, plan_of=plan_of)
     plan = plan_arms(sweep, source, cells, compared, folders=folders)
     for dotted in unread_factors(plan, compared, sweep.file.factors):
         text = f"factor {dotted} changes no trial: no stage of any arm reads it; remove it, or fix what makes it matter"
@@ -110,6 +120,7 @@ def plan_arms(
     known = known or Expansions(())
 
     def expand(builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
+        """Add the trials of one arm and replicate, and give the digest of its score trial."""
         try:
             return known.expand(chains, builder, arm, replicate)
         except ValidationError as error:
@@ -158,8 +169,8 @@ def _require_spare_patients(sweep: StudySweep, plan: Plan, patients: Sequence[st
             raise sweep.error(
                 ("data",),
                 "held-out masks, fresh-real, warp-real, assess.judge left-out and init_from left-out take training "
-                "patients that the study "
-                f"leaves out, and fold {own.index} has none beside the {used} in use; set data.patients below {used}",
+                f"patients that the study leaves out, and fold {own.index} has none beside the {used} in use; "
+                f"set data.patients below {used}",
             )
         if lent is not None and (left := len(patients_of(split(patients, lent).train)) - used) < spare:
             text = f"unique asks for {spare} training patients that are left out, fold {own.index} has {left}"

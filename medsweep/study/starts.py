@@ -107,8 +107,6 @@ class Starts:
         record = folders.store.fresh(kept_path(folders.store, "start", key))
         try:
             store, manifest = self._published(asked, family, config)
-        except StartError:
-            raise
         except (UserError, DamagedError) as error:
             if folders.reading and (kept := read_kept(Start, record)) is not None:
                 return kept

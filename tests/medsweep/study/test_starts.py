@@ -175,3 +175,14 @@ def test_another_sweep_of_the_store_gives_the_generator_of_its_arm(tmp_path: Pat
     (store.root / "gan" / DIGEST).rename(store.root / "gan" / digests[0])
     found = [config.start for config in generators(planned(tmp_path, "other.yaml:more"))]
     assert {start and start.digest for start in found} == {digests[0]}
+
+
+def test_sweeps_that_begin_from_one_another_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gan.init_from: generators .* themselves \(micro.yaml from micro.yaml\)"):
+        planned(tmp_path, "micro.yaml:control")
+    write_micro(tmp_path, ("  gan: {", "  gan: {init_from: 'micro.yaml:control', "), name="other.yaml")
+    with pytest.raises(
+        UserError, match=r"\(micro.yaml from other.yaml from micro.yaml\); take init_from out"
+    ) as caught:
+        planned(tmp_path, "other.yaml:control")
+    assert "\n" not in str(caught.value)
