@@ -3,7 +3,6 @@
 They train on made-up patients at few pixels. What they do not look at is whether a network learns well.
 """
 
-import gc
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ from medsweep.trainers.segmentation.network import (
 from medsweep.trainers.segmentation.networks import NETWORKS
 from medsweep.trainers.segmentation.optimisation import levels_of
 from medsweep.trainers.segmentation.samples import gather
-from medsweep.trainers.training.contract import held_bytes, made_up_slices, require_same_bytes_after_kills
+from medsweep.trainers.training.contract import counted_bytes, made_up_slices, require_same_bytes_after_kills
 
 FOLD: Final = Fold(index=0, of=2)
 MODALITIES: Final = 2
@@ -99,14 +98,11 @@ class NetworkContract:
         samples = gather(config, data, split(data.patients, FOLD).train, {}, "cpu")
         architecture = SegmenterArchitecture.of(config, len(data.modalities), len(data.classes))
         learner, held = train.UNetLearner(config, samples, architecture), {}
-        gc.freeze()  # looking through all that was there before would take seconds
-        try:
+        with counted_bytes() as held_bytes:
             for step in range(1, 9):
                 learner.step(step)
                 if step in (2, 8):
                     held[step] = held_bytes()
-        finally:
-            gc.unfreeze()
         # the optimiser's moments and the caches of a first pass are there from the second step on
         assert held[8] <= held[2], f"it holds {held[8] - held[2]} bytes more after 8 steps than after 2"
 

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,18 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def held_bytes() -> int:
-    """Bytes of all tensors that something still refers to, but for those that were frozen (``gc.freeze``)."""
-    gc.collect()
-    # asking a lazy object for its class, as isinstance does, would wake it
-    storages = [each.untyped_storage() for each in gc.get_objects() if issubclass(type(each), Tensor)]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+@contextmanager
+def counted_bytes() -> Iterator[Callable[[], int]]:
+    """What counts the bytes of all tensors that were made since and that something still refers to."""
+
+    def held() -> int:
+        gc.collect()
+        # asking a lazy object for its class, as isinstance does, would wake it
+        storages = [each.untyped_storage() for each in gc.get_objects() if issubclass(type(each), Tensor)]
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+    gc.freeze()  # looking through all that was there before would take seconds
+    try:
+        yield held
+    finally:
+        gc.unfreeze()
