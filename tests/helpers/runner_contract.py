@@ -1,4 +1,4 @@
-"""What every runner promises. Inherit and give a ``runner`` fixture."""
+"""What every runner promises. Inherit and give a ``runner`` fixture of the class's scope."""
 
 import json
 import shutil
@@ -105,13 +105,15 @@ class Done:
     folder: Path
     summary: Summary
     notebook: Notebook
+    steps: list[str]
+    """Each step of each generator, as often as it was done in that run."""
 
     @property
     def root(self) -> Path:
         return self.folder / "store"
 
-    def steps(self) -> list[str]:
-        """Each step of each generator, as often as it was done."""
+    def steps_by_now(self) -> list[str]:
+        """The same, with what tests have run since."""
         return (self.folder / "log").read_text().splitlines()
 
     def copy(self, folder: Path) -> Path:
@@ -124,32 +126,31 @@ def run(plan: Plan, root: Path, runner: Runner, notebook: Notebook | None = None
     return run_plan(plan, RunContext(store=root, stages=toy.STAGES), runner, notebook or Notebook())
 
 
-class RunnerContract:
-    """Runs toy sweeps for real, each as seldom as may be: under Ray a run begins with processes that import Ray."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def runner(cls) -> Runner:
-        raise NotImplementedError
-
+class _OneSweep:
     @pytest.fixture(scope="class")
     @classmethod
     def done(cls, runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Done:
         folder, notebook = tmp_path_factory.mktemp("done"), Notebook()
         plan = plan_of(log=folder / "log")
-        return Done(plan, folder, run(plan, folder / "store", runner, notebook), notebook)
+        summary = run(plan, folder / "store", runner, notebook)
+        return Done(plan, folder, summary, notebook, (folder / "log").read_text().splitlines())
+
+
+class RunnerContract(_OneSweep):
+    """Runs toy sweeps for real, each as seldom as may be: under Ray a run begins with processes that import Ray."""
 
     def test_everything_runs_once_and_the_second_run_does_nothing(self, done: Done, runner: Runner) -> None:
         assert done.summary.ok
         assert done.summary.ran == Counter(trial.stage for trial in done.plan.trials.values())
         assert sorted(done.notebook.begun) == sorted(done.plan.trials)
         assert sorted(done.notebook.ends) == sorted((digest, "complete") for digest in done.plan.trials)
-        assert len(done.steps()) == len(set(done.steps())) == 4 * 3
+        assert len(done.steps) == len(set(done.steps)) == 4 * 3
+        before = done.steps_by_now()
         second = run(done.plan, done.root, runner)
         assert second.ok
         assert not second.ran
         assert sum(second.reused.values()) == len(done.plan.trials)
-        assert len(done.steps()) == 12
+        assert done.steps_by_now() == before
 
     def test_results_are_those_of_plain_arithmetic(self, done: Done) -> None:
         found = results_of(done.plan, Store(done.root))
@@ -197,24 +198,6 @@ class RunnerContract:
         assert rest.ok
         assert sum(rest.reused.values()) == 4
 
-    def test_a_nodes_cache_changes_no_result_and_reads_each_input_once(
-        self, tmp_path: Path, done: Done, runner: Runner
-    ) -> None:
-        context = RunContext(store=tmp_path / "store", stages=toy.STAGES, cache=CacheSpec(root=tmp_path / "node"))
-        assert run_plan(done.plan, context, runner, Notebook()).ok
-        store, plain = Store(tmp_path / "store"), Store(done.root)
-        assert results_of(done.plan, store) == results_of(done.plan, plain)
-        origins = Counter(
-            (digest, manifest.host["inputs"][role])
-            for manifest in store.published()
-            for role, digest in manifest.inputs.items()
-        )
-        inputs = {digest for digest, _ in origins}
-        assert {digest: origins[digest, "fetched"] for digest in inputs} == dict.fromkeys(inputs, 1)
-        assert {origin for _, origin in origins} == {"fetched", "cache"}
-        for manifest in plain.published():
-            assert manifest.host["inputs"] == dict.fromkeys(manifest.inputs, "store")
-
     def test_a_plan_that_grows_is_run_to_its_end_in_one_round(self, tmp_path: Path, runner: Runner) -> None:
         small, large = (plan_of(counts=counts, fail="bug", seeds=1) for counts in ((4,), (4, 2, 3)))
         rounds, heard = Rounds(runner), list[dict[str, str]]()
@@ -233,6 +216,28 @@ class RunnerContract:
         assert summary.ran == Counter(
             large.trials[d].stage for d in large.trials if (tmp_path / large.trials[d].stage / d).is_dir()
         )
+
+
+class ReuseContract(_OneSweep):
+    """What a run reads of earlier ones. The same code decides under all runners."""
+
+    def test_a_nodes_cache_changes_no_result_and_reads_each_input_once(
+        self, tmp_path: Path, done: Done, runner: Runner
+    ) -> None:
+        context = RunContext(store=tmp_path / "store", stages=toy.STAGES, cache=CacheSpec(root=tmp_path / "node"))
+        assert run_plan(done.plan, context, runner, Notebook()).ok
+        store, plain = Store(tmp_path / "store"), Store(done.root)
+        assert results_of(done.plan, store) == results_of(done.plan, plain)
+        origins = Counter(
+            (digest, manifest.host["inputs"][role])
+            for manifest in store.published()
+            for role, digest in manifest.inputs.items()
+        )
+        inputs = {digest for digest, _ in origins}
+        assert {digest: origins[digest, "fetched"] for digest in inputs} == dict.fromkeys(inputs, 1)
+        assert {origin for _, origin in origins} == {"fetched", "cache"}
+        for manifest in plain.published():
+            assert manifest.host["inputs"] == dict.fromkeys(manifest.inputs, "store")
 
     def test_a_level_added_runs_what_is_new_and_again_what_was_damaged(
         self, tmp_path: Path, done: Done, runner: Runner

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers import toy
-from helpers.runner_contract import Done, Notebook, RunnerContract, plan_of, run
+from helpers.runner_contract import Done, Notebook, ReuseContract, RunnerContract, plan_of, run
 from medsweep.execution.driver import run_plan
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext
@@ -83,7 +83,7 @@ def heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-class TestLocalRunner(RunnerContract):
+class TestLocalRunner(RunnerContract, ReuseContract):
     @pytest.fixture(scope="class")
     @classmethod
     def runner(cls) -> LocalRunner:

@@ -11,7 +11,7 @@ import pytest
 
 from helpers import toy
 from helpers.driving import start
-from helpers.runner_contract import Done, Notebook, RunnerContract, plan_of, results_of, run
+from helpers.runner_contract import Done, Notebook, ReuseContract, RunnerContract, plan_of, results_of, run
 from helpers.toy_run import context_of, long_plan
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
@@ -44,19 +44,6 @@ class TestRayRunner(RunnerContract):
     @classmethod
     def runner(cls, ray_runner: RayRunner) -> RayRunner:
         return ray_runner
-
-    # What makes these two true is the same code under all runners, and the local one runs them.
-    @pytest.mark.slow
-    def test_a_nodes_cache_changes_no_result_and_reads_each_input_once(
-        self, tmp_path: Path, done: Done, runner: RayRunner
-    ) -> None:
-        super().test_a_nodes_cache_changes_no_result_and_reads_each_input_once(tmp_path, done, runner)
-
-    @pytest.mark.slow
-    def test_a_level_added_runs_what_is_new_and_again_what_was_damaged(
-        self, tmp_path: Path, done: Done, runner: RayRunner
-    ) -> None:
-        super().test_a_level_added_runs_what_is_new_and_again_what_was_damaged(tmp_path, done, runner)
 
     @pytest.mark.slow
     def test_a_worker_that_dies_is_tried_again_and_then_named(self, tmp_path: Path, runner: RayRunner) -> None:
@@ -96,6 +83,14 @@ class TestRayRunner(RunnerContract):
     def test_nothing_of_tunes_own_state_stays(self, done: Done) -> None:
         assert list((done.root / ".tune").iterdir()) == []
         assert not list(done.root.rglob("*.pkl"))
+
+
+@pytest.mark.slow
+class TestRayReuse(ReuseContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def runner(cls, ray_runner: RayRunner) -> RayRunner:
+        return ray_runner
 
 
 def test_a_killed_driver_goes_on_where_its_workers_were(tmp_path: Path, ray_runner: RayRunner) -> None:
