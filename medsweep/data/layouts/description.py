@@ -1,6 +1,7 @@
 """``medsweep.yaml``: what a user says of a folder, beside the files or inside the sweep as ``data.description``."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from medsweep.data.dataset import Intensity, Mirrored, SliceAxis
 from medsweep.data.ignored import MOST_CLASSES
 from medsweep.data.itk_head import ITK_ENDINGS
 from medsweep.data.layouts.case_files import ENDINGS, without_ending
-from medsweep.errors import nearest
+from medsweep.errors import Mistakes, nearest
 from medsweep.validation import parse
 from medsweep.yamlfile import YamlFile, read_yaml
 
@@ -205,25 +206,29 @@ def read_description(root: Path) -> FolderDescription:
         UserError: it cannot be read; the message begins with file and line.
     """
     yaml = read_yaml(root / DESCRIPTION, kind="description")
-    _refuse_usual_mistakes(yaml)
+    usual = Mistakes()
+    for place, message in _usual_mistakes(yaml):
+        usual.add(yaml.error(place, message))
+    usual.raise_any()
     return parse(FolderDescription, yaml.data, yaml)
 
 
-def _refuse_usual_mistakes(yaml: YamlFile) -> None:
-    """Explain what people who write their first description get wrong."""
+def _usual_mistakes(yaml: YamlFile) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Place and explanation of what people who write their first description get wrong."""
     for wrong, right in OTHER_NAMES.items():
         if wrong in yaml.data and right not in yaml.data:
-            raise yaml.error((wrong,), f"unknown key {wrong!r}; here it is called {right!r}")
+            yield (wrong,), f"unknown key {wrong!r}; here it is called {right!r}"
     for key, example in NAMED.items():
         value = yaml.data.get(key, {})
         if not isinstance(value, dict):
-            raise yaml.error((key,), f"{key}: each needs a name, as {example}, got {value!r}")
+            yield (key,), f"{key}: each needs a name, as {example}, got {value!r}"
+            continue
         for name, item in value.items():
             if name.isdigit() and isinstance(item, str):
-                raise yaml.error((key, name), f"{key}: the name comes first, as {example}, got {name}: {item}")
-            if key == "classes" and isinstance(item, str | float):
+                yield (key, name), f"{key}: the name comes first, as {example}, got {name}: {item}"
+            elif key == "classes" and isinstance(item, str | float):
                 what = f"a stored value is a whole number without quotes, as {example}"
-                raise yaml.error((key, name), f"{key}.{name}: {what}, got {item!r}")
+                yield (key, name), f"{key}.{name}: {what}, got {item!r}"
 
 
 def read_remarks(root: Path) -> Remarks:
