@@ -1,5 +1,7 @@
 """Durations as people say them."""
 
+import time
+
 _UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
@@ -25,3 +27,8 @@ def people_hours(hours: float) -> str:
         minutes = round(seconds / 60)
         return "1 h" if minutes == 60 else f"{minutes} min"
     return f"{seconds} s"
+
+
+def people_age(moment: float) -> str:
+    """How long ago ``moment`` was, in seconds since the epoch."""
+    return people_hours(max(0.0, time.time() - moment) / 3600)

@@ -1,7 +1,6 @@
 """What ``medsweep show``, ``log``, ``ls`` and ``diff`` print."""
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +10,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 from rich.text import Text
 
-from medsweep.durations import people_hours
+from medsweep.durations import people_age, people_hours
 from medsweep.execution.failures import ADVICE
 from medsweep.fields import yaml_text
 from medsweep.identity import short
@@ -119,7 +118,7 @@ def sweep_table(sweeps: Sequence[SweepInStore]) -> RenderableType:
     table = Table("sweep", "state", *heads, box=None, pad_edge=False)
     for one in sweeps:
         published = f"{one.published} of {one.trials}"
-        table.add_row(one.name, one.state, published, str(one.failed), decimal(one.bytes), _age(one.newest))
+        table.add_row(one.name, one.state, published, str(one.failed), decimal(one.bytes), people_age(one.newest))
     return table
 
 
@@ -133,10 +132,6 @@ def sweep_rows(sweeps: Sequence[SweepInStore]) -> list[dict[str, Any]]:
         }
         for one in sweeps
     ]  # fmt: skip
-
-
-def _age(moment: float) -> str:
-    return people_hours(max(0.0, time.time() - moment) / 3600)
 
 
 def difference_table(rows: Sequence[tuple[str, Any, Any]], names: tuple[str, str]) -> RenderableType:

@@ -2,7 +2,6 @@
 
 import re
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from medsweep.commands.options import STORE_URL, StoreUrl, SweepPath
 from medsweep.commands.typed import typed
-from medsweep.durations import people_hours
+from medsweep.durations import people_age
 from medsweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def gc(
     for item in waste:
         if item.kind == UNFINISHED:
             trial = f"{item.path.parent.name} {item.path.name[:16]}"
-            typer.echo(f"unfinished: {trial}: {item.remark}, {_age(item.newest)} old")
+            typer.echo(f"unfinished: {trial}: {item.remark}, {people_age(item.newest)} old")
     if dry_run:
         is_busy = living(opened) is not None or any(True for _ in at_work(opened, "run"))
         busy = "; a run is at work in this store, so nothing could be deleted now" if is_busy else ""
@@ -200,7 +199,7 @@ def _table(waste: Sequence["Waste"]) -> "Table":
     for kind in dict.fromkeys(item.kind for item in waste):
         rows = [item for item in waste if item.kind == kind]
         size, newest = sum(item.bytes for item in rows), max(item.newest for item in rows)
-        table.add_row(kind, str(len(rows)), _size(size), f"{_age(newest)} ago")
+        table.add_row(kind, str(len(rows)), _size(size), f"{people_age(newest)} ago")
     table.add_section()
     table.add_row("all", str(len(waste)), _size(sum(item.bytes for item in waste)), "")
     return table
@@ -210,7 +209,3 @@ def _size(count: int) -> str:
     from rich.filesize import decimal
 
     return decimal(count)
-
-
-def _age(moment: float) -> str:
-    return people_hours(max(0.0, time.time() - moment) / 3600)

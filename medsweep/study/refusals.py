@@ -175,12 +175,10 @@ def _refuse_flips(sweep: StudySweep, compared: Sequence[Arm[Settings]], source: 
                 place = sweep.place(
                     ("arms", arm.name, dotted), ("factors", dotted), ("fixed", name, "flip"), ("fixed",)
                 )
-                text = (
-                    f"{dotted} mirrors slices left to right, and dataset {sweep.base.data.dataset!r} does not declare"
-                )
                 raise sweep.error(
                     place,
-                    f"{text} mirrored: left-right, or its slices are sagittal; leave flip out, or declare it in "
+                    f"{dotted} mirrors slices left to right, and dataset {sweep.base.data.dataset!r} does not declare "
+                    "mirrored: left-right, or its slices are sagittal; leave flip out, or declare it in "
                     "medsweep.yaml or as data.mirrored if neither anatomy nor a class tells the sides apart",
                 )
 

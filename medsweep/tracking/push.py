@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from medsweep.files import write_json
 from medsweep.tracking.client import OF_ONE_RUN, own_variables
@@ -75,9 +75,7 @@ def push(
     ``told`` are the runs of the trials by id. Of those that are there in part, or say something new, the rest is sent.
     ``report`` is the run of the sweep itself.
     """
-    place = _Place(entity, project or mirror.folder.name, [])
-    for flag, value in (("--entity", entity), ("--project", project)):
-        place.words.extend([flag, value] if value else [])
+    place = _Place(entity, project or mirror.folder.name)
     target = f"{base_url()} {entity or os.environ.get('WANDB_ENTITY', '')}/{project or ''}"
     record = mirror.folder / "pushed.json"
     sent: dict[str, list[str]] = json.loads(record.read_text()) if record.is_file() else {}
@@ -94,6 +92,7 @@ def push(
         return Pushed((), (), tuple(there), dict.fromkeys(new, f"{base_url()} cannot be asked ({error})"), "")
     known = {*told, *([] if report is None else [report.run_id])}
     whole = found.whole | {name: files[name] for name in new if name not in known}
+    words = [word for flag, value in (("--entity", entity), ("--project", project)) if value for word in (flag, value)]
     done: list[str] = []
     failed, url = dict(found.failed), ""
     with mirror.aside(list(found.rest.values())) as rest:
@@ -101,7 +100,7 @@ def push(
         todo = list((whole | rest).items())
         for start in range(0, len(todo), BATCH):
             batch = dict(todo[start : start + BATCH])
-            lines = _sync(batch, place.words, mirror.folder)
+            lines = _sync(batch, words, mirror.folder)
             reasons = {name: reason for name in batch if (reason := _reason(name, lines)) is not None}
             reasons |= found.finish({name: file for name, file in batch.items() if name not in reasons}, place)
             failed |= reasons
@@ -120,8 +119,6 @@ class _Place:
     entity: str | None
     """As it was typed."""
     project: str
-    words: list[str]
-    """That tell the client so."""
 
     @cached_property
     def owner(self) -> str:
@@ -131,6 +128,15 @@ class _Place:
     def asked(self, run: str) -> dict[str, str | None]:
         """What a query about a run is asked with."""
         return {"entity": self.entity or os.environ.get("WANDB_ENTITY"), "project": self.project, "run": run}
+
+    def held(self, run: str) -> tuple[int, dict[str, Any]]:
+        """How many reports the server has of a run, and what else it knows of it.
+
+        Raises:
+            OSError, ValueError, http.client.HTTPException: the server refuses, or says nothing that can be read.
+        """
+        there = (ask(LINES, self.asked(run)).get("project") or {}).get("run") or {}
+        return int(there.get("historyLineCount") or 0), there
 
 
 @dataclass(frozen=True)
@@ -156,8 +162,7 @@ class _Found:
         except (OSError, ValueError) as error:
             self.failed[run.run_id] = f"its file cannot be read ({error})"
             return
-        there = (ask(LINES, place.asked(run.run_id)).get("project") or {}).get("run") or {}
-        lines = int(there.get("historyLineCount") or 0)
+        lines, there = place.held(run.run_id)
         told = json.loads(there.get("summaryMetrics") or "{}")
         if there.get("notes") and not run.notes:
             self.outdated.add(run.run_id)
@@ -178,8 +183,8 @@ class _Found:
         Raises:
             OSError, ValueError, http.client.HTTPException: the server refuses, or says nothing that can be read.
         """
-        there = (ask(LINES, place.asked(run.run_id)).get("project") or {}).get("run") or {}
-        if lines := int(there.get("historyLineCount") or 0):
+        lines, _ = place.held(run.run_id)
+        if lines:
             self.rest[run.run_id] = replace(run, first=lines)
         else:
             self.whole[run.run_id] = file
