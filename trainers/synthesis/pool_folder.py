@@ -190,7 +190,7 @@ class PoolFolder:
         names = _exported(self.folder / said) if isinstance(said, str) else said
         found: set[str] = set()
         for name in names or ():
-            meant = {case for case in patients if name in (case, patient_of(case), case.partition("/")[2])}
+            meant = {case for case in patients if name and name in (case, patient_of(case), case.partition("/")[2])}
             if not meant:
                 raise PoolFolderError(f"{where} names {name!r}, which is no patient; {nearest(name, patients)}")
             found |= meant

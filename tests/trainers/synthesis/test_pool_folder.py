@@ -77,6 +77,7 @@ def test_those_who_were_learned_from_are_named_in_four_ways(tmp_path: Path) -> N
     assert fitted("unknown") is None
     for said, words in (
         (["berd"], "fitted_on names 'berd', which is no patient; did you mean 'bert'?"),
+        ([""], "fitted_on names '', which is no patient"),
         ({"file": "../splits.json", "fold": 2}, "has 2 folds, from 0 on, and no 2"),
         ("../splits.json", "of a file of several folds, name one"),
         ("../fold.jsn", "there is no fold file"),
