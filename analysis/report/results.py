@@ -192,7 +192,8 @@ def _family(analysis: Analysis) -> str:
         f"Primary family: {metric.title}, {counted(len(analysis.answers), 'comparison')} with {analysis.control} at "
         f"alpha = {rules.alpha:g} for all of them together, by Dunnett's distribution of the largest of several t. The "
         "error of a difference is half its own and half pooled over all arms. An interval's end may pull in extreme "
-        "runs and patients of the arm, so that a worse score never makes a verdict milder. BCa intervals use "
+        "runs and patients of the arm, so that a worse score makes no verdict milder, other than that of one arm alone "
+        "over fewer than ten folds. BCa intervals use "
         f"{RESAMPLES} resamples of patients with a fixed seed; Hodges-Lehmann intervals invert the signed-rank test."
     )
 

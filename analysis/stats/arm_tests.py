@@ -5,6 +5,10 @@ the data support when extreme units are pulled in: the upper end may raise the l
 since the arm at hand is worse than that one, and the lower end may pull down its highest. Both ends then fall, or stay,
 whenever a score of the arm falls. Scores count twice, as they are and with differences bounded at some margins, so
 that a few missed structures do not hide what the others show.
+
+One arm over few folds is the exception, since its own U folds alone say how much they spread. A bound that no worse
+fold raises lies no higher than the best fold, and by chance that is below 0 in 2^-U of all tables. So false claims are
+kept rare there, and a fold that fails may make the verdict milder.
 """
 
 import math
@@ -16,7 +20,7 @@ from numpy.typing import NDArray
 
 from medsweep.analysis.records import Array, Estimate, clipped, t_estimate
 from medsweep.analysis.stats.dunnett import EQUAL, adjusted_p, quantiles
-from medsweep.analysis.stats.run_error import FEW_BLOCKS, unit_error, with_patients
+from medsweep.analysis.stats.run_error import few_blocks, unit_error, with_patients
 
 PATIENT_LEVELS: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Patients whose differences are pulled in, tried one number after the other."""
@@ -70,7 +74,7 @@ class Units:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is shown of one difference, in units of the metric; worse units of the arm never raise either end.
+    """What is shown of one difference, in units of the metric; worse units of the arm raise no end, but for few folds.
 
     [low, high] holds for all arms at once, [narrow_low, narrow_high] is the interval behind the equivalence test.
     """
@@ -180,7 +184,7 @@ def _pulled_means(units: Units, weights_A: Array, *, up: bool) -> Array:
         base = others[whole].mean(axis=0) if units.blocked and whole.any() else np.zeros(int(own.sum()))
         if not own.any():
             continue
-        pair = units.blocked and int(whole.sum()) == 1 and int(own.sum()) < FEW_BLOCKS
+        pair = units.blocked and int(whole.sum()) == 1 and few_blocks(int(own.sum()), arms=2)
         pulled_LU = base + _pulled_units(units.means[arm, own] - base, up=up, pair=pair)
         means_LAU = np.repeat(units.means[None], len(pulled_LU), axis=0)
         means_LAU[:, arm, own] = pulled_LU

@@ -17,9 +17,9 @@ from medsweep.analysis.records import Array
 OWN_SHARE: Final = 0.5
 """Weight of the spread of a contrast's own arms in its error; the rest is pooled over all arms."""
 
-FEW_BLOCKS: Final = 10
-"""Below so many blocks a pair of arms pays a degree of freedom for the one that may be pulled in; from there on a
-t test claims at most 5.7 % for 5 %, whatever is pulled in."""
+FEW_DEVIATIONS: Final = 9
+"""Below so many free deviations, (units - 1) x (arms - 1), units that all arms share are few. Then a contrast pays a
+degree of freedom for the unit that may be pulled in; ``docs/explanation/error-rates.md`` has the rates on both sides."""
 
 OUTLYING: Final = 20.0
 """Times the median variance of all arms at which an arm's own is limited in the pool, as after a run that failed."""
@@ -31,6 +31,11 @@ class RunError:
 
     variance: Array
     df: Array
+
+
+def few_blocks(units: int, arms: int) -> bool:
+    """Whether units that all ``arms`` share are few."""
+    return (units - 1) * (arms - 1) < FEW_DEVIATIONS
 
 
 def unit_error(means_LAU: Array, weights_A: Array, *, blocked: bool) -> tuple[Array, RunError] | None:
@@ -111,16 +116,16 @@ def blocked_error(means_LAU: Array, weights_A: Array, own_share: float = OWN_SHA
     The variance of each arm follows from that of its distance to the mean of the other arms (Grubbs 1948, for k
     instruments). Degrees of freedom: (U - 1) tr(Q)^2 / tr(QQ) for the quadratic form Q of the estimate, as if arms
     spread alike; estimated variances there make the test no better and the degrees of freedom jump. Two arms have the
-    variance of their difference alone, with U - 1, or U - 2 below ``FEW_BLOCKS``. Always at least one. None with one
-    unit.
+    variance of their difference alone, with U - 1. One less with ``few_blocks``, and always at least one. None with
+    one unit.
     """
     _, k, units = means_LAU.shape
     if units < 2:
         return None
+    paid = 1.0 if few_blocks(units, k) else 0.0
     if k == 2:
         variance = np.einsum("a,lau->lu", weights_A, means_LAU).var(axis=1, ddof=1) / units
-        df = max(units - 2.0, 1.0) if units < FEW_BLOCKS else units - 1.0
-        return RunError(variance, np.full(len(means_LAU), df))
+        return RunError(variance, np.full(len(means_LAU), max(units - 1 - paid, 1.0)))
     others = k - 1
     distance_AA = np.eye(k) * (k / others) - 1 / others
     spread_LA = np.einsum("ab,lbu->lau", distance_AA, means_LAU).var(axis=2, ddof=1)
@@ -134,5 +139,5 @@ def blocked_error(means_LAU: Array, weights_A: Array, own_share: float = OWN_SHA
     variance_L = np.maximum(own_share * variances_LA @ weights_A**2, 0.0) + pooled_L
     form_AA = (distance_AA.T * (shares_A @ solve_AA)) @ distance_AA
     # either of two units may be pulled in until nothing is left of an arm's own spread
-    df = 1.0 if units == 2 else (units - 1) * np.trace(form_AA) ** 2 / (form_AA**2).sum()
-    return RunError(variance_L / units, np.full(len(means_LAU), df))
+    df = 1.0 if units == 2 else (units - 1) * np.trace(form_AA) ** 2 / (form_AA**2).sum() - paid
+    return RunError(variance_L / units, np.full(len(means_LAU), max(df, 1.0)))

@@ -23,7 +23,7 @@ def judge(test: ArmTest, margin: float, metric: Metric, weights: Iterable[float]
     """What either test shows is shown; a difference is confined to the margin where no test leaves room for more.
 
     Harm counts before benefit where the two tests contradict each other. Both ends of every interval fall or stay when
-    a score of the arm gets worse (``arm_tests``), so the verdict never turns milder.
+    a score of the arm gets worse, so the verdict never turns milder (``arm_tests``, with one exception).
 
     The verdict rests on the intervals as computed. Those that are quoted end where the ``weights`` of the arms leave no
     larger difference of the metric.

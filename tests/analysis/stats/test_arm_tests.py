@@ -99,6 +99,8 @@ def test_the_error_of_folds_has_the_paired_and_the_repeated_measures_one_as_its_
     pair = blocked_error(means[None, :2], pair_weights(2, 1, 0))
     assert pair.variance[0] == pytest.approx((means[1] - means[0]).var(ddof=1) / 5)
     assert pair.df[0] == 3
+    few = blocked_error(means[None, :3, :3], pair_weights(3, 1, 0), own_share=0)
+    assert few.df[0] == pytest.approx(2 * 2 - 1)
 
 
 @pytest.mark.parametrize("folds", [2, 3, 5])
