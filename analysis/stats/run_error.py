@@ -18,8 +18,8 @@ OWN_SHARE: Final = 0.5
 """Weight of the spread of a contrast's own arms in its error; the rest is pooled over all arms."""
 
 FEW_DEVIATIONS: Final = 9
-"""Below so many free deviations, (units - 1) x (arms - 1), units that all arms share are few. Then a contrast pays a
-degree of freedom for the unit that may be pulled in; ``docs/explanation/error-rates.md`` has the rates on both sides."""
+"""Below so many free deviations, (units - 1) x (arms - 1), a contrast over units that all arms share pays a degree of
+freedom for the unit that may be pulled in; ``docs/explanation/error-rates.md`` has the rates on both sides."""
 
 OUTLYING: Final = 20.0
 """Times the median variance of all arms at which an arm's own is limited in the pool, as after a run that failed."""
