@@ -25,7 +25,7 @@ from medsweep.trainers.scoring import score
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, Unit
-from medsweep.trainers.segmentation.networks import NETWORKS, SegmenterNetwork
+from medsweep.trainers.segmentation.networks import NETWORKS, OURS, SegmenterNetwork
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.synthesis import from_files
 from medsweep.trainers.synthesis import synthesise as synthesis
@@ -148,7 +148,8 @@ def with_packages(
     """``ours`` with a section for each family that is not ours, named like its stage, and for each network's settings.
 
     Raises:
-        UserError: there is such a section, or a setting has no default.
+        UserError: there is such a section, settings are no ``Config`` or have no default, or a network sets a field of
+            ``segment`` to what it cannot be.
     """
     brought = [
         ("generator family", "stage", name, family.settings)
@@ -156,10 +157,15 @@ def with_packages(
         if family is not OUR_FAMILIES.get(name)
     ]
     brought += [("network", "entry point", name, each.settings) for name, each in networks.items() if each.settings]
+    for name, each in networks.items():
+        if each is not OURS.get(name):
+            _require_values(name, {**each.defaults, **each.recipe})
     more: dict[str, Any] = {}
     for what, named_by, name, settings in brought:
         if name in ours.model_fields or name in more:
             raise UserError(f"a {what} is called {name!r}, as a section of sweep files is; rename its {named_by}")
+        if not (isinstance(settings, type) and issubclass(settings, Config)):
+            raise UserError(f"the settings of the {what} {name!r} are no Config; derive them from it")
         try:
             more[name] = (settings, settings())
         except ValidationError as error:
@@ -167,6 +173,17 @@ def with_packages(
             raise UserError(f"{text}: {explain(error, settings)[1]}") from None
     made: type[OurSections] = create_model("Settings", __base__=ours, __module__=__name__, __doc__=ours.__doc__, **more)
     return made
+
+
+def _require_values(network: str, values: Mapping[str, Any]) -> None:
+    """Refuse what a network sets fields of ``segment`` to, where they cannot have such values."""
+    fields = {name: field for name, field in SegmentSettings.model_fields.items() if name in values}
+    rules = create_model("Recipe", __base__=Config, **{name: (each.annotation, each) for name, each in fields.items()})  # type: ignore[call-overload]
+    try:
+        rules(**{name: values[name] for name in fields})
+    except ValidationError as error:
+        said = explain(error, rules)[1]
+        raise UserError(f"network {network!r} sets fields of segment to what they cannot be: {said}") from None
 
 
 def by_name(stages: Sequence[Stage]) -> dict[str, Stage]:

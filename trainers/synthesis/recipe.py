@@ -5,11 +5,13 @@ A pipeline gives ``BATCH`` samples at a time, and sample i depends on the seed a
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.trainers.generators import GeneratorFamily, TrainedGenerator
 from medsweep.trainers.synthesis.real_masks import RealMasks
@@ -54,13 +56,27 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """How the pairs of a pool are made."""
+    """How the pairs of a pool are made.
+
+    Raises:
+        UserError: ``make`` is one of ours, and the generators have other roles or ``paints_real_masks`` is not its own.
+    """
 
     generators: Mapping[str, tuple[GeneratorFamily, str]]
     """Family and variant of each generator, by the role in which it is read."""
     make: Callable[[Recipe, int], PoolBatch]
     """Samples ``first`` to ``first + BATCH``."""
     paints_real_masks: bool = False
+
+    def __post_init__(self) -> None:
+        if (roles := READ_BY.get(self.make)) is None:
+            return
+        made, paints = self.make.__name__, self.make is images_for_real_masks
+        if set(self.generators) != roles:
+            needed, given = (", ".join(sorted(names)) or "none" for names in (roles, self.generators))
+            raise UserError(f"a pipeline of {made} reads generators by the names {needed}, got {given}")
+        if self.paints_real_masks != paints:
+            raise UserError(f"a pipeline of {made} needs paints_real_masks={paints}, got {self.paints_real_masks}")
 
     @property
     def stepwise(self) -> bool:
@@ -97,6 +113,14 @@ def images_for_real_masks(recipe: Recipe, first: int) -> PoolBatch:
     labels = recipe.real_masks(range(first, first + BATCH))
     images, _ = recipe.sample("image", first, labels)
     return PoolBatch(_images(images), labels, None)
+
+
+READ_BY: Final[Mapping[Callable[[Recipe, int], PoolBatch], set[str]]] = {
+    pairs: {"joint"},
+    masks_then_images: {"mask", "image"},
+    images_for_real_masks: {"image"},
+}
+"""The roles of the generators that each way reads."""
 
 
 def _images(images: NDArray[np.float32] | None) -> NDArray[np.float32]:

@@ -46,6 +46,14 @@ def test_a_family_of_another_package_keeps_the_contract(tmp_path: Path) -> None:
         (PIPELINE, STAGE, 'name="segment", version', "as a section of sweep files"),
         (PIPELINE, STAGE, 'name="score", version', "'score', as a stage is"),
         (PIPELINE, "Field(default=8, ge=1)", "Field(ge=1)", "must all have defaults"),
+        (PIPELINE, '{"joint": (FAMILY', '{"mask": (FAMILY', "pairs reads generators by the names joint, got mask"),
+        (
+            PIPELINE,
+            '"pca")}, pairs)',
+            '"pca")}, pairs, True)',
+            "a pipeline of pairs needs paints_real_masks=False, got True",
+        ),
+        (PIPELINE, "settings=PcaSettings", "settings=dict", "the settings of the generator family 'pca' are no Config"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named_in_one_line(

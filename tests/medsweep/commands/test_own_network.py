@@ -54,3 +54,14 @@ def test_a_package_that_cannot_be_used_is_named_in_one_line(tmp_path: Path, poin
     told = medsweep(tmp_path, "plan", "dilated.yaml", "--store", "store")
     assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
     assert words in told.stderr
+
+
+@pytest.mark.slow
+def test_a_network_that_sets_a_field_to_no_value_of_it_is_named_in_one_line(tmp_path: Path) -> None:
+    script = NETWORK.block("python")
+    NETWORK.install(tmp_path, script.replace("relative_cost=3.0,", 'relative_cost=3.0, recipe={"loss": "dice-cf"},'))
+    (tmp_path / "dilated.yaml").write_text(NETWORK.block("yaml"))
+    told = medsweep(tmp_path, "plan", "dilated.yaml", "--store", "store")
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
+    assert "network 'dilated' sets fields of segment to what they cannot be: loss: should be" in told.stderr
+    assert "did you mean 'dice-ce'?" in told.stderr
