@@ -19,7 +19,7 @@ def reference_levels(analysis: Analysis) -> Table:
     """Arms against the same real slices again and against as many new ones."""
     caption = (
         f"What is added, at equal exposure, in {analysis.primary.metric.title}: an arm against an arm of as many real "
-        "slices, the same ones again or new ones. A difference from real data alone also holds that real slices are "
+        "slices, the same ones again or new ones. Part of a difference from real data alone is that real slices are "
         "seen less often."
     )
     return _table("reference-levels", caption, analysis, analysis.levels)

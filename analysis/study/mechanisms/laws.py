@@ -18,6 +18,8 @@ OFF: Final = (-0.2, 0.2)
 LOOK: Final = "look"
 VARIETY: Final = "variety"
 """Cells that have the look, or the number of patients, of the explained arm and nothing else of it."""
+_WITHOUT: Final[Mapping[Cause, tuple[Cause, ...]]] = {"labels": (LOOK, VARIETY), "look": (VARIETY,)}
+"""By cause, the cells that ``causes`` makes without it; what is measured of it there comes from something else."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Law:
     """Whether more of it than new real slices have counts as what they have."""
 
     def same(self, a: float, b: float, floor: float = 0.0) -> bool:
-        """Whether no measurement parts the two sizes, nor anything that parts them by no more than ``floor``."""
+        """Whether two sizes are no further apart than a measurement can tell, or than ``floor``."""
         return self.apart(a, b) <= max(self.resolution, floor)
 
     def apart(self, a: float, b: float) -> float:
@@ -86,7 +88,7 @@ class Dose:
     value: float
     runs: int
     floor: float = 0.0
-    """How far new real slices of as few patients as the explained arm's lie from the ceiling by themselves."""
+    """How far new real slices of as few patients as the explained arm's lie from the ceiling."""
 
     @property
     def on(self) -> bool:
@@ -101,9 +103,9 @@ class Dose:
 
     @property
     def nothing(self) -> bool:
-        """Whether the explained arm has so little of the law that no measurement parts it from new real slices.
+        """Whether the explained arm has no more of the law than the error of a measurement, or than few patients have.
 
-        Nor does anything where new real slices of as few patients have as much of it.
+        Few patients are new real slices of as few as the explained arm's.
         """
         return BY_COLUMN[self.law].same(self.explained, self.ceiling, self.floor)
 
@@ -164,7 +166,7 @@ def delivery_of(pools: pd.DataFrame, arms: Mechanism) -> Delivery | None:
 
 
 def _dose(values: pd.DataFrame, law: Law, cell: str, arms: Mechanism) -> Dose | None:
-    known = _BY_CONSTRUCTION.get(law.cause, ()) if arms.causes else ()
+    known = _WITHOUT.get(law.cause, ()) if arms.causes else ()
     names = (arms.ceiling, arms.explain, arms.lattice[cell], *(arms.lattice[one] for one in known))
     columns = [(law.column, arm) for arm in names]
     if any(column not in values for column in columns):
@@ -182,10 +184,6 @@ def _dose(values: pd.DataFrame, law: Law, cell: str, arms: Mechanism) -> Dose | 
         explained, value = min(explained, ceiling), min(value, ceiling)
     floor = law.apart(of[VARIETY], ceiling) if VARIETY in of else 0.0
     return Dose(cell, law.column, law.cause, ceiling, explained, value, len(shared), floor)
-
-
-_BY_CONSTRUCTION: Final[Mapping[Cause, tuple[Cause, ...]]] = {"labels": (LOOK, VARIETY), "look": (VARIETY,)}
-"""Cells without the cause, by how ``causes`` makes them; what is measured of it there is something else."""
 
 
 def _missing(values: pd.DataFrame, law: Law, arms: Mechanism, cells: Sequence[str]) -> str:

@@ -105,10 +105,10 @@ def questions(arms: Mechanism, control: str, *, higher_is_better: bool = True) -
     found: dict[str, dict[str, Weights]] = {question: {} for question in QUESTIONS}
     found["levels"] = {name: {better: 1.0, arms.explain: -1.0} for name, better in levels.items() if better is not None}
     for worse, dose in arms.at_lower_doses(arms.explain).items():
-        same = {name: at_dose(arm, dose) for name, arm in levels.items() if arm not in (None, control)} | {
-            "net cost": control
-        }
-        found["lower"] |= {f"{name} at {dose}": {better: 1.0, worse: -1.0} for name, better in same.items()}
+        for name, better in levels.items():
+            if better is not None:
+                as_many = better if better == control else at_dose(better, dose)
+                found["lower"][f"{name} at {dose}"] = {as_many: 1.0, worse: -1.0}
     found["ladder"] = {f"{a} to {b}": {a: 1.0, b: -1.0} for a, b in itertools.pairwise(arms.ladder)}
     if arms.lattice and arms.ceiling is not None:
         cells = {(): arms.ceiling, **{causes: arms.lattice[cell] for cell, causes in CELLS.items()}}
