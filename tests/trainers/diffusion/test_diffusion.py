@@ -17,7 +17,7 @@ from medsweep.trainers.diffusion.sampler import load_denoiser
 from medsweep.trainers.diffusion.train import DIFFUSION, probe, run
 from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.generators import Sampling
-from medsweep.trainers.training.contract import held_bytes
+from medsweep.trainers.training.contract import counted_bytes
 from medsweep.trainers.training.loop import read
 from medsweep.trial import DivergedError
 
@@ -80,9 +80,9 @@ def test_memory_does_not_grow_and_a_probe_comes_to_the_same(slices):
     asked = tiny("c-dm", report_every_steps=4, kimg=0.048)
     held, peaks = {}, {}
     for name, config in (("probe", probe(asked)), ("training", asked)):
-        before, steps = held_bytes(), config.total_steps
-        learner = learner_of(slices, config)
-        with GraphMemory() as memory:
+        with counted_bytes() as held_bytes, GraphMemory() as memory:
+            before, steps = held_bytes(), config.total_steps
+            learner = learner_of(slices, config)
             for number in range(1, steps + 1):
                 read([learner.step(number)], last=number)
                 assert memory.now == 0, "a graph outlives its step"
