@@ -6,13 +6,14 @@ The docstring of a field is its help on the command line, with its default in br
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, get_args, get_origin
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from medsweep.config import Config
 from medsweep.errors import UserError
-from medsweep.store.location import SCHEMES, location
+from medsweep.store.location import location
 from medsweep.validation import explain
 
 SECRET: Final = re.compile(r"(?i)(key|token|secret|password)\w*=")
@@ -28,9 +29,6 @@ WORD: Final = r"^[A-Za-z0-9][A-Za-z0-9_.,:/@-]*$"
 """Names that mean the same in a shell, in YAML and to a scheduler."""
 LABEL: Final = r"[A-Za-z0-9][A-Za-z0-9_./-]*(=[A-Za-z0-9_.-]*)?"
 FOLDER: Final = r"^/[A-Za-z0-9_./-]*$"
-BUCKET: Final = rf"^({'|'.join(SCHEMES)})://"
-"""How the URL of a bucket begins; ``location`` looks at the rest."""
-
 
 WARNING_SECONDS: Final = 180
 """Time before its limit at which Slurm warns a job."""
@@ -115,8 +113,16 @@ class WithToken(Options):
 class SharedStore(Options):
     """Targets whose driver runs far from the folder of the command."""
 
-    store: str = Field(default=f"{SHARED}/store", pattern=f"{FOLDER}|{BUCKET}")
+    store: str = f"{SHARED}/store"
     """Bucket of the finished trials, or a folder of all nodes; tables go beside a folder [/mnt/medsweep/store]."""
+
+    @field_validator("store")
+    @classmethod
+    def _seen_by_all_nodes(cls, store: str) -> str:
+        where = location(store)
+        if isinstance(where, Path) and not re.fullmatch(FOLDER, store):
+            raise ValueError("give a bucket, or an absolute path of letters, digits and ._- on all nodes")
+        return str(where)
 
 
 class Slurm(Nodes, Setup, WithToken):
@@ -157,7 +163,7 @@ class Kuberay(Kinds):
     needs_project_folder: ClassVar[bool] = False
     image: str = Field(default="medsweep:latest", pattern=WORD)
     """Container image with medsweep in it [medsweep:latest]."""
-    store: str | None = Field(default=None, pattern=BUCKET)
+    store: str | None = None
     """Bucket of the finished trials, such as s3://BUCKET/PREFIX; then a claim is mounted only where one is named."""
     bucket_secret: str = Field(default="medsweep-bucket", pattern=WORD)
     """Name of the secret with the bucket's variables; without it the pods' service account counts [medsweep-bucket]."""
@@ -187,6 +193,16 @@ class Kuberay(Kinds):
     """LABEL=VALUE of the Kubernetes nodes that workers may run on, spot nodes for example; may be repeated."""
     toleration: tuple[str, ...] = ()
     """KEY or KEY=VALUE of a taint that workers tolerate; may be repeated."""
+
+    @field_validator("store")
+    @classmethod
+    def _in_a_bucket(cls, store: str | None) -> str | None:
+        if store is None:
+            return None
+        where = location(store)
+        if isinstance(where, Path):
+            raise ValueError("give a bucket, such as s3://BUCKET/PREFIX; a folder lies on the volume of --claim")
+        return str(where)
 
     @property
     def mounts_claim(self) -> bool:

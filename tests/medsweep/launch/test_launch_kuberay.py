@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from helpers.launching import NASTY, QUICKSTART, ROOT, WITH_GPU, documents, every_rayjob, launched, only, rendered
+from medsweep.errors import UserError
 from medsweep.sweep.file import Resources
 
 
@@ -140,3 +141,20 @@ def test_beside_a_bucket_a_named_claim_brings_the_data() -> None:
         assert volumes["shared"]["persistentVolumeClaim"] == {"claimName": "patients"}
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         assert mounts == {"shared": "/data", "sweep": "/etc/medsweep", "cache": "/var/cache/medsweep"}
+
+
+@pytest.mark.parametrize(
+    ("target", "store", "said"),
+    [
+        ("kuberay", "/data/store", r"--store: give a bucket, such as s3://BUCKET/PREFIX, .* volume of --claim"),
+        ("job", "store", r"--store: give a bucket, or an absolute path"),
+        ("up", "S3://hospital", r"S3://: no store has such a URL; did you mean 's3'"),
+    ],
+)
+def test_a_store_that_the_target_cannot_use_is_told_in_words(target: str, store: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        rendered(target, store=store)
+
+
+def test_a_bucket_written_with_one_slash_is_the_same_bucket() -> None:
+    assert rendered("kuberay", store="s3:/hospital/sweeps") == rendered("kuberay", store="s3://hospital/sweeps")
