@@ -12,7 +12,7 @@ from medsweep.analysis.report.table import DASH, Columns, Table, folded, table_o
 from medsweep.analysis.report.topic import Material, Topic, brought
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.cases import CohortClass, WorstCase
-from medsweep.analysis.study.wording import counted, number
+from medsweep.analysis.study.wording import counted, counted_between, number
 from medsweep.identity import short
 
 OVERLAYS: Final = 3
@@ -80,7 +80,7 @@ def _flow(analysis: Analysis) -> Prose:
         if step.after < step.before:
             text += f" \N{RIGHTWARDS ARROW} {step.after} ({step.before - step.after} left out: {step.rule})"
     folds, seeds = len(analysis.folds), analysis.seeds
-    runs = f"{counted(folds, 'fold')} x {counted(seeds, 'seed')}"
+    runs = f"{counted(folds, 'fold')} x {counted_between(analysis.fewest_seeds, seeds, 'seed')}"
     averaged = f"{runs} are averaged inside the patient, never stacked" if folds * seeds > 1 else "one run of each arm"
     return Prose(
         (

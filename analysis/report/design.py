@@ -6,7 +6,7 @@ from medsweep.analysis.report.table import DASH, Table
 from medsweep.analysis.report.topic import ReportContext, Topic
 from medsweep.analysis.study.analyse import Analysis
 from medsweep.analysis.study.looks import look_method
-from medsweep.analysis.study.wording import arm_label, counted, number
+from medsweep.analysis.study.wording import arm_label, counted, counted_between, number
 
 
 def power(analysis: Analysis) -> Table:
@@ -79,10 +79,11 @@ def design_paragraph(analysis: Analysis) -> str:
     split = "one held-out test set" if folds == 1 else f"{folds} folds, each patient tested in one of them"
     if any(answer.test is not None and answer.test.kind == "folds that overlap" for answer in analysis.answers):
         split = f"{folds} folds whose test patients overlap"
+    seeds = counted_between(analysis.fewest_seeds, analysis.seeds, "seed")
     classes = f"{len(analysis.classes)} foreground class{'' if len(analysis.classes) == 1 else 'es'}"
     return (
         f"Design: {len(analysis.arms)} arms, {counted(analysis.primary.n, 'patient')}, {split}, "
-        f"{counted(analysis.seeds, 'seed')} per arm. The patient is the unit: {analysis.primary.metric.title} is "
+        f"{seeds} per arm. The patient is the unit: {analysis.primary.metric.title} is "
         f"computed per 3-D patient and class, averaged over the {classes} its reference shows, then over seeds."
     )
 

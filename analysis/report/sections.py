@@ -36,7 +36,7 @@ from medsweep.analysis.report.table import Table, without_dashes
 from medsweep.analysis.report.topic import Material, ReportContext, Topic
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.analyse import Analysis
-from medsweep.analysis.study.wording import counted, number
+from medsweep.analysis.study.wording import counted, counted_between, number
 
 SIGNS = {
     Verdict.SUPERIOR: "\N{BLACK UP-POINTING TRIANGLE}",
@@ -121,7 +121,7 @@ def _meta(analysis: Analysis, context: ReportContext) -> str:
         f"{len(analysis.arms)} arms",
         f"n = {analysis.primary.n} patients",
         counted(len(analysis.folds), "fold"),
-        counted(analysis.seeds, "seed"),
+        counted_between(analysis.fewest_seeds, analysis.seeds, "seed"),
         context.created,
     ]
     return " \N{MIDDLE DOT} ".join(facts)

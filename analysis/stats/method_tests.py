@@ -322,6 +322,8 @@ def run_omnibus(reduced: Reduced, test_over_train: float | None = None) -> RunOm
     if k < 3:
         return NoOmnibus("two arms: the test of the pair is the test")
     scores = scores.balanced(np.arange(k))
+    if not scores.patient.size:
+        return NoOmnibus("the arms have no seed in common, so that their runs cannot be crossed")
     keep = scores.finite_cells(np.arange(k))
     n = len(np.unique(scores.patient[keep]))
     if n < 2:

@@ -76,6 +76,8 @@ class Analysis:
     classes: tuple[str, ...]
     folds: tuple[int, ...]
     seeds: int
+    """Per fold, of the arm with most."""
+    fewest_seeds: int
     scope: str
     causes: tuple[Cause, ...]
     trials: tuple[TrialRef, ...]
@@ -129,6 +131,8 @@ class Analysis:
         metric, n = self.primary.metric, self.primary.n
         if self.rules.kind == "factorial":
             return wording.effects_headline(self.contrasts, metric, n)
+        if all(answer.judged is None for answer in self.answers):
+            return wording.nothing_compared(self.control, metric, n)
         return wording.headline(verdicts, self.control, metric, n, conditional=self.conditional)
 
     @property
@@ -236,7 +240,10 @@ def _analysed(
         classes=tuple(sorted(str(name) for name in rows["class"].unique())),
         folds=reduced.folds,
         seeds=reduced.seeds,
-        scope=wording.scope_sentence([answer.test for answer in answers], reduced.seeds, len(reduced.folds)),
+        fewest_seeds=reduced.fewest_seeds,
+        scope=wording.scope_sentence(
+            [answer.test for answer in answers], len(reduced.folds), reduced.seeds, reduced.fewest_seeds
+        ),
         causes=causes_of(rows, rules, reduced.metric),
         trials=trials,
         answers=answers,
@@ -263,12 +270,13 @@ def _analysed(
         mechanism=mechanism_of(why.mechanism, tester, pools, why.diagnosis) if why.mechanism else None,
         accumulation=accumulation_of(why.accumulation, tester, why.samples) if why.accumulation else None,
         texture=texture_of(why.texture, tester, pools, why.diagnosis) if why.texture else None,
-        limits=(*doubts(reduced.wide, reduced.metric), *limits_of(reduced, answers, pools, rules, undescribed)),
+        limits=(*doubts(reduced, control), *limits_of(reduced, answers, pools, rules, undescribed)),
     )
 
 
 def _condition(reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame) -> wording.Condition:
-    if all(answer.conditional for answer in answers):
+    tests = [answer.test for answer in answers if answer.test is not None]
+    if tests and all(test.conditional for test in tests):
         return "network"
     # folds have generators of their own, which the test over folds then holds for
     return "generator" if len(reduced.folds) == 1 and arms_of_one_generator(reduced, pools) else ""

@@ -40,7 +40,7 @@ class Answer:
     @property
     def conditional(self) -> bool:
         """Whether the verdict holds for these trained networks alone, and not for the method."""
-        return self.test is None or self.test.conditional
+        return self.test is not None and self.test.conditional
 
     @property
     def sentence(self) -> str:

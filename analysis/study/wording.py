@@ -48,6 +48,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def counted_between(fewest: int, most: int, noun: str) -> str:
+    """``3 seeds``, ``1 to 3 seeds``."""
+    return counted(most, noun) if fewest == most else f"{fewest} to {counted(most, noun)}"
+
+
 def percent(level: float) -> str:
     """``95%``; so many digits that a level below 1 is never shown as 100%."""
     text = f"{100 * level:.4g}"
@@ -175,6 +180,12 @@ def headline(
     return f"{text}. Of the others, {rest}." if rest else f"{text}."
 
 
+def nothing_compared(control: str, metric: Metric, n: int) -> str:
+    """Where no arm has a test."""
+    why = NOTHING_TO_COMPARE[0].lower() + NOTHING_TO_COMPARE.partition(", so")[0][1:]
+    return f"No arm can be compared with {control} on {metric.title} (n = {n}): {why}."
+
+
 def effects_headline(effects: Sequence[ContrastTest], metric: Metric, n: int) -> str:
     """The effects that are shown, the largest first; how many are not."""
     where = f"on {metric.title} (n = {n})"
@@ -204,18 +215,21 @@ def _is(arms: Sequence[str]) -> str:
     return "is" if len(arms) == 1 else "are"
 
 
-def scope_sentence(tests: Sequence[ArmTest | None], seeds: int, folds: int) -> str:
-    """For whom the verdicts hold."""
+def scope_sentence(tests: Sequence[ArmTest | None], folds: int, seeds: int, fewest_seeds: int) -> str:
+    """For whom the verdicts hold; ``seeds`` of the arm with most, per fold."""
     kinds = {test.kind for test in tests if test is not None}
-    if kinds <= {"patients alone"}:
+    if not kinds:
+        return "There are no verdicts, for want of scores to compare."
+    if kinds == {"patients alone"}:
         return (
             f"All verdicts hold for these trained networks, one per arm. {SEEDS_FOR_METHOD} seeds or more are needed "
             "for a claim about the method."
         )
+    told = counted_between(fewest_seeds, seeds, "seed")
     if folds > 1:
-        return f"Verdicts hold for the method: {counted(folds, 'fold')} of {counted(seeds, 'seed')} are its runs."
-    text = f"Verdicts hold for the method, over one held-out set and {counted(seeds, 'seed')} per arm."
-    if seeds < SEEDS_FOR_METHOD:
+        return f"Verdicts hold for the method: {counted(folds, 'fold')} of {told} are its runs."
+    text = f"Verdicts hold for the method, over one held-out set and {told} per arm."
+    if fewest_seeds < SEEDS_FOR_METHOD:
         text += f" {SEEDS_FOR_METHOD} seeds or more are better: fewer find little."
     return text
 

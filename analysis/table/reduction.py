@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from medsweep.analysis.records import Array, decimals_of
 from medsweep.analysis.table.validation import ABSENT, NO_ROW, REPLICATE, UNKNOWN, absent_summary, undefined_pairs
@@ -46,6 +46,14 @@ class AnalysisRules(Config):
     """Further comparisons by name, each as weights of arms that add up to 0; one family, with the effects if any."""
     post_hoc: tuple[PostHocMethod, ...] = ()
     """Tests of all pairs to print beside Nemenyi's; none carries a verdict."""
+
+    @field_validator("margin")
+    @classmethod
+    def _leaves_room(cls, margin: float, given: ValidationInfo) -> float:
+        metric = SCORES.get(given.data.get("primary", ""))
+        if metric is not None and margin >= metric.reach:
+            raise ValueError(f"no difference of {metric.name}, from {metric.range}, is larger; is it percent?")
+        return margin
 
 
 class MissingScoresError(UserError):
@@ -93,9 +101,18 @@ class Reduced:
         return tuple(sorted(int(fold) for fold in self.cells["fold"].unique()))
 
     @cached_property
+    def _seeds(self) -> pd.Series:
+        return self.cells.groupby(["fold", "arm"])["seed"].nunique()
+
+    @property
     def seeds(self) -> int:
-        """Seeds per fold; the smallest number where folds differ."""
-        return int(self.cells.groupby("fold")["seed"].nunique().min())
+        """Seeds per fold, of the arm with most; the smallest number where folds differ."""
+        return int(self._seeds.groupby("fold").max().min())
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Seeds of the arm with least, in the fold with least."""
+        return int(self._seeds.min())
 
     def differences(self, arm: str, control: str) -> Array:
         """``arm - control`` per patient; 0 where both are infinite (missed by both)."""
@@ -159,11 +176,16 @@ def scored_rows(table: pd.DataFrame, rules: AnalysisRules, metric: Metric) -> tu
 
 
 def _drop_unheld(rows: pd.DataFrame, flow: list[FlowStep]) -> pd.DataFrame:
-    """Arms may have runs of their own: one of which the table has no row at all is no hole."""
+    """Arms may have runs of their own: one of which the table has no row at all is no hole.
+
+    It is one where other runs of the arm do not test its patients either, as in a fold that the arm lacks.
+    """
     if not (rows["status"] == NO_ROW).any():
         return rows
     run = [rows["arm"], rows["fold"], rows["seed"]]
-    unheld = (rows["status"] == NO_ROW).groupby(run, observed=True).transform("all")
+    no_row = rows["status"] == NO_ROW
+    untested = no_row.groupby([rows["arm"], rows["patient"]], observed=True).transform("all")
+    unheld = no_row.groupby(run, observed=True).transform("all") & ~untested
     total = rows.groupby(["arm", "fold", "seed"], observed=True).ngroups
     held = rows[~unheld]
     after = held.groupby(["arm", "fold", "seed"], observed=True).ngroups

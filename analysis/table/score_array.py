@@ -112,8 +112,9 @@ class ScoreArray:
     def crossed(self, z_TK: Array, keep_K: Flags, fold: int = 0) -> Array:
         """T x P x R: the kept patients of one fold, by number of the fold, times its seeds; rounded as ``decimals``."""
         cells = self.fold_cells()[fold]
-        keep = keep_K[cells]
-        table: Array = z_TK[:, cells][:, keep].reshape(len(z_TK), -1, len(self.seeds[fold])).round(self.decimals)
+        keep, seeds = keep_K[cells], len(self.seeds[fold])
+        patients = int(keep.sum()) // max(seeds, 1)
+        table: Array = z_TK[:, cells][:, keep].reshape(len(z_TK), patients, seeds).round(self.decimals)
         return table
 
     def test_over_train(self) -> float:

@@ -1,6 +1,8 @@
 """From a user's own table to the columns that the analysis reads, and from keyword settings to rules and a metric."""
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,7 +13,7 @@ from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.analysis.table.validation import KEY
 from medsweep.errors import UserError, nearest
 from medsweep.metric_record import Metric
-from medsweep.metrics import SCORES, unknown_metric
+from medsweep.metrics import SCORES, record_of, unknown_metric
 from medsweep.validation import explain
 
 NO_POOLS: Final = pd.DataFrame(columns=["arm", "fold", "seed", "digest", "metric", "value"])
@@ -31,13 +33,8 @@ def tidied(table: pd.DataFrame, primary: str) -> pd.DataFrame:
     """
     # pandas calls an index without a name so when it reads a CSV file
     table = table[[name for name in table.columns if not str(name).startswith("Unnamed:")]]
-    for name in NEEDED:
-        if name not in table:
-            raise UserError(f"the table has no column {name!r}; {nearest(name, map(str, table.columns))}")
-    try:
-        values = pd.to_numeric(table["value"])
-    except (ValueError, TypeError) as error:
-        raise UserError(f"column 'value' holds something that is no number: {error}") from error
+    _refuse_columns([str(name) for name in table.columns])
+    values = _numbers(table)
     missing: dict[str, Any] = {
         name: default for name, default in {**DEFAULTS, "metric": primary}.items() if name not in table
     }
@@ -47,7 +44,56 @@ def tidied(table: pd.DataFrame, primary: str) -> pd.DataFrame:
     whole = {name: _whole(rows[name], name) for name in ("fold", "seed")}
     # what is missing stays missing, for the checks to name it
     texts = {name: _texts(rows[name]) for name in KEY if name not in whole}
+    for name, column in texts.items():
+        _refuse_lookalikes(column, name)
+    known = texts["metric"].str.casefold()
+    texts["metric"] = texts["metric"].mask(known.isin(list(SCORES)), known)
     return rows.assign(**whole, **texts)
+
+
+def _refuse_columns(columns: Sequence[str]) -> None:
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise UserError(f"two columns are called {twice[0]!r}; keep the one that is meant")
+    for name in NEEDED:
+        if name in columns:
+            continue
+        scores = [column for column in columns if record_of(column.strip().lower()) is not None]
+        if name != "value" or not scores:
+            raise UserError(f"the table has no column {name!r}; {nearest(name, columns)}")
+        if len(scores) == 1:
+            raise UserError(f"the table has no column 'value'; call the column of scores so, which is {scores[0]!r}")
+        raise UserError(
+            f"the table has no column 'value'; it has one for each metric ({', '.join(scores)}): write one row for "
+            "each score, with the name in a column 'metric' and the number in 'value' (pandas.melt does it)"
+        )
+
+
+def _numbers(table: pd.DataFrame) -> pd.Series:
+    """The scores; ``NaN`` where one is missing."""
+    try:
+        return pd.to_numeric(table["value"])
+    except (ValueError, TypeError):
+        numbers = pd.to_numeric(table["value"], errors="coerce")
+    wrong = table[numbers.isna() & table["value"].notna()]
+    row, text = wrong.iloc[0], str(wrong["value"].iloc[0])
+    advice = "leave a score that is missing empty"
+    if re.fullmatch(r"\s*-?\d+,\d+\s*", text):
+        advice = "write decimals with a point"
+    elif text.rstrip().endswith("%"):
+        advice = "write shares from 0 to 1"
+    raise UserError(
+        f"column 'value' holds {len(wrong)} entries that are no number, first {text!r} of arm {str(row['arm'])!r} "
+        f"patient {str(row['patient'])!r}; {advice}"
+    )
+
+
+def _refuse_lookalikes(column: pd.Series, name: str) -> None:
+    """Names that differ in capitals or spaces alone are one thing written twice."""
+    seen: dict[str, str] = {}
+    for text in map(str, column.dropna().unique()):
+        other = seen.setdefault(" ".join(text.casefold().split()), text)
+        if other != text:
+            raise UserError(f"column {name!r} has {other!r} and {text!r}; write one {name} in one way")
 
 
 def named(name: str | float) -> str:
@@ -58,8 +104,11 @@ def named(name: str | float) -> str:
 def _whole(column: pd.Series, name: str) -> pd.Series:
     """Numbers of folds or seeds, also those that a CSV file holds as 0.0 or as text."""
     numbers = pd.to_numeric(column, errors="coerce")
-    wrong = (numbers.isna() | (numbers % 1 != 0)) if not pd.api.types.is_integer_dtype(numbers) else None
-    if wrong is not None and wrong.any():
+    if pd.api.types.is_integer_dtype(numbers):
+        return numbers.astype("int64")
+    # a float holds no whole number beyond that exactly
+    wrong = numbers.isna() | (numbers % 1 != 0) | (numbers.abs() > 2**53)
+    if wrong.any():
         raise UserError(f"column {name!r} must hold whole numbers, got {column[wrong].tolist()[0]!r}")
     return numbers.astype("int64")
 

@@ -56,7 +56,9 @@ def absent_summary(rows: pd.DataFrame) -> str:
         runs = cells.drop_duplicates(["arm", *REPLICATE])
         named = [f"{run.arm!r} fold {run.fold} seed {run.seed}" for run in runs.head(3).itertuples()]
         more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-        causes.append(f"{cause}: {len(cells)} scores in {len(runs)} runs (arm {', arm '.join(named)}{more})")
+        first = cells.iloc[0]
+        where = f"first patient {str(first['patient'])!r} class {str(first['class'])!r}"
+        causes.append(f"{cause}: {len(cells)} scores in {len(runs)} runs (arm {', arm '.join(named)}{more}; {where})")
     return "; ".join(causes)
 
 
@@ -93,9 +95,12 @@ def _refuse_contradictions(rows: pd.DataFrame) -> None:
     unscored = rows[scored & rows["value"].isna()]
     if not unscored.empty:
         row = unscored.iloc[0]
+        advice = "a score that is not there is 'absent'"
+        if row["status"] == "missed":
+            advice = "a missed structure has the worst value, 0 of an overlap and inf of a distance"
         raise UserError(
             f"{len(unscored)} rows are {row['status']!r} without a value, first arm {row['arm']!r} patient "
-            f"{row['patient']!r} metric {row['metric']!r}; a score that is not there is 'absent'"
+            f"{row['patient']!r} metric {row['metric']!r}; {advice}"
         )
     pairs = pd.MultiIndex.from_frame(rows[["patient", "class"]])
     both = rows[scored & pairs.isin(undefined_pairs(rows))]

@@ -70,9 +70,16 @@ def read_table(path: Path) -> "pd.DataFrame":
             return pd.read_parquet(path)
         sep = "\t" if path.suffix.lower() == ".tsv" else ","
         table = pd.read_csv(path, sep=sep)
+        # pandas calls a second column of one name by another
+        names = pd.read_csv(path, sep=sep, header=None, nrows=1, dtype=str).iloc[0].dropna()
     except (ValueError, OSError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a table: {first}") from None
     if len(table.columns) == 1 and (other := next((mark for mark in SEPARATORS if mark in table.columns[0]), None)):
-        raise UserError(f"{path}: its columns are separated by {other!r} and not by {sep!r}; save it with commas")
+        raise UserError(
+            f"{path}: its columns are separated by {other!r} and not by {sep!r}; save it with commas between "
+            "columns and points in numbers"
+        )
+    if names.duplicated().any():
+        raise UserError(f"{path}: two columns are called {names[names.duplicated()].iloc[0]!r}; keep one of them")
     return table

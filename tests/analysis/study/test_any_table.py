@@ -102,7 +102,36 @@ def test_a_missing_value_is_a_hole_until_a_rule_is_declared():
     ("change", "settings", "message"),
     [
         (lambda t: t.drop(columns="patient"), {}, "the table has no column 'patient'"),
-        (lambda t: t.assign(value="high"), {}, "column 'value' holds something that is no number"),
+        (
+            lambda t: t.rename(columns={"value": "Dice"}).astype({"Dice": str}),
+            {},
+            "no column 'value'; call the column of scores so, which is 'Dice'",
+        ),
+        (
+            lambda t: t.rename(columns={"value": "dice"}).assign(HD95_mm=3.0),
+            {},
+            r"no column 'value'; it has one for each metric \(dice, HD95_mm\): write one row for each score",
+        ),
+        (lambda t: t.set_axis(["arm", "value", "value"], axis=1), {}, "two columns are called 'value'"),
+        (
+            lambda t: t.assign(value="high"),
+            {},
+            "'value' holds 16 entries that are no number, first 'high' of arm 'real' patient 'case-0'; leave a score",
+        ),
+        (lambda t: t.assign(value=t["value"].map("{:.3f}".format).str.replace(".", ",")), {}, "decimals with a point"),
+        (lambda t: t.assign(value=t["value"].map("{:.1%}".format)), {}, "first '8.*%' of arm.*; write shares from 0"),
+        (
+            lambda t: t.assign(value=t["value"].astype(object).where(t.index != 9, "n.a.")),
+            {},
+            "holds 1 entries that are no number, first 'n.a.' of arm 'x' patient 'case-1'",
+        ),
+        (lambda t: pd.concat([t, t[t["arm"] == "x"].assign(arm="X")]), {}, "column 'arm' has 'x' and 'X'; write one"),
+        (
+            lambda t: t.assign(patient=t["patient"].where(t["arm"] == "real", t["patient"] + " ")),
+            {},
+            "column 'patient' has 'case-0' and 'case-0 '; write one patient in one way",
+        ),
+        (lambda t: t.assign(seed=1e20), {}, r"column 'seed' must hold whole numbers, got 1e\+20"),
         (lambda t: t.assign(seed=0.5), {}, "column 'seed' must hold whole numbers, got 0.5"),
         (lambda t: t.assign(fold="first"), {}, "column 'fold' must hold whole numbers, got 'first'"),
         (
@@ -116,6 +145,23 @@ def test_a_missing_value_is_a_hole_until_a_rule_is_declared():
             {},
             "look like percent in arm x, beside fractions in the others: divide by 100",
         ),
+        (
+            lambda t: pd.concat([t.assign(seed=0), t.assign(seed=1, value=t["value"].where(t["arm"] == "real", 81.5))]),
+            {},
+            "look like percent in arm x seed 1, beside fractions in the others: divide by 100",
+        ),
+        (
+            lambda t: t.assign(fold=(t["patient"] == "case-3").astype(int)).assign(
+                value=lambda t: t["value"].where(t["fold"] == 0, 81.5)
+            ),
+            {},
+            "look like percent in fold 1, beside fractions in the others: divide by 100",
+        ),
+        (
+            lambda t: t.assign(value=t["value"].where(t["arm"] == "real", np.nan), status="missed"),
+            {},
+            "0 of an overlap",
+        ),
         (lambda t: t.assign(value=-t["value"]), {"primary": "hd95_mm"}, "16 scores of hd95_mm lie outside 0 up, first"),
         (
             lambda t: pd.concat([t.assign(metric="dice"), t.assign(metric="assd_mm", value=-1.0)]),
@@ -125,6 +171,7 @@ def test_a_missing_value_is_a_hole_until_a_rule_is_declared():
         (lambda t: t, {"control": "reel"}, "no arm is called 'reel', the control; did you mean 'real'"),
         (lambda t: t, {"primary": "Dise"}, "no metric is called 'Dise'.*or say whether higher_is_better"),
         (lambda t: t, {"higher_is_better": False}, "dice: higher is better, not the other way"),
+        (lambda t: t, {"margin": 1.0}, "margin: no difference of dice, from 0 to 1, is larger, got 1.0; is it percent"),
         (lambda t: t, {"margin": -1.0}, r"margin: should be greater than 0, got -1.0"),
         (lambda t: t, {"marge": 0.1}, "no setting 'marge'; did you mean 'margin'"),
         (lambda t: t, {"post_hoc": ("tukey",)}, "post_hoc.0: .*got 'tukey'"),
@@ -181,6 +228,78 @@ def test_an_arm_that_copies_another_is_named(shift, words):
     assert not any("in every patient" in sentence for sentence in analyse_table(bare(), control="real").limits)
     found = analyse_table(pd.concat([bare(), copied]), control="real")
     assert f"y {words} in every patient, as no two trained networks do." in found.limits
+
+
+def runs(seeds=3) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    return pd.concat(
+        [bare().assign(seed=seed, value=lambda t: t["value"] + rng.normal(0, 0.004, len(t))) for seed in range(seeds)],
+        ignore_index=True,
+    )
+
+
+def test_a_run_that_copies_another_is_named():
+    table = runs()
+    copied = table["value"].where(table["seed"] != 2, table.groupby(["arm", "patient"])["value"].transform("first"))
+    for changed, words in (
+        (table.assign(value=copied), ["real seed 0 and real seed 2", "x seed 0 and x seed 2"]),
+        (table.assign(value=table["value"].where((table["arm"] != "x") | (table["seed"] != 1), 0.7)), []),
+        (
+            table.assign(
+                value=table["value"].where(
+                    (table["arm"] != "x") | (table["seed"] != 1), table["value"].shift(-len(bare())).shift(8)
+                )
+            ),
+            ["real seed 2 and x seed 1"],
+        ),
+        (table, []),
+    ):
+        limits = analyse_table(changed, control="real").limits
+        assert [line for line in limits if "trained networks do" in line] == [
+            f"{one} score the same in every patient, as no two trained networks do." for one in words
+        ]
+
+
+def test_a_code_for_a_missed_structure_is_doubted():
+    table = runs().assign(value=lambda t: 3 + t["value"])
+    coded = table.assign(value=table["value"].where(table["patient"] != "case-2", 374.0))
+    said = [analyse_table(one, control="real", primary="hd95_mm", margin=0.3).limits for one in (table, coded)]
+    assert not any("code for" in line for line in said[0])
+    assert any(line.startswith("6 scores of HD95 are exactly 374, and no other lies above 3.9") for line in said[1])
+
+
+def test_a_control_that_failed_throughout_is_named():
+    table = runs().assign(value=lambda t: t["value"].where(t["arm"] == "x", 0.0))
+    found = analyse_table(table, control="real")
+    assert any(line.startswith("real scores 0 Dice in every patient") for line in found.limits)
+    assert not any("in every patient" in line for line in analyse_table(runs(), control="real").limits)
+
+
+def test_where_nothing_can_be_compared_nothing_is_said_of_networks():
+    table = runs().assign(value=np.inf)
+    found = analyse_table(table, control="real", primary="hd95_mm", margin=0.3)
+    assert found.headline.startswith("No arm can be compared with real on HD95 (n = 8): fewer than two patients, or")
+    assert found.scope == "There are no verdicts, for want of scores to compare."
+    assert found.conditional == ""
+    assert found.answers[0].lead == "x against real: inconclusive."
+
+
+def test_an_arm_that_lacks_a_fold_leaves_holes():
+    table = runs().assign(fold=lambda t: t["patient"].isin(["case-1", "case-2", "case-3"]).astype(int))
+    lacking = table[(table["arm"] == "real") | (table["fold"] == 0)]
+    with pytest.raises(
+        UserError, match=r"no row: 9 scores in 3 runs .*fold 1 seed 0.*first patient 'case-1' class 'all'"
+    ):
+        analyse_table(lacking, control="real")
+    found = analyse_table(lacking, control="real", missing="complete-cases")
+    alone = analyse_table(table[table["fold"] == 0], control="real")
+    assert (found.folds, found.primary.n) == ((0,), 5)
+    assert found.answers[0].test == alone.answers[0].test
+
+
+def test_metrics_have_their_names_in_any_case():
+    found = analyse_table(bare().assign(metric="Dice"), control="real")
+    assert found.answers == analyse_table(bare(), control="real").answers
 
 
 def test_a_metric_of_ones_own_in_percent_beside_fractions_is_doubted():

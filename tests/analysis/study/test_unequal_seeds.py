@@ -43,6 +43,26 @@ def test_every_arm_is_judged_by_all_of_its_runs(folds, pairing):
     assert series.shape_runs is not None
 
 
+def test_seeds_are_counted_by_arm():
+    found = analyse_table(table(), control="real", margin=0.05)
+    assert (found.fewest_seeds, found.seeds) == (2, 5)
+    assert "one held-out set and 2 to 5 seeds per arm" in found.scope
+    given = table(seeds={"real": 3, "x": 3})
+    named = given.assign(seed=given["seed"] + given["arm"].map({"real": 0, "x": 10}))
+    both = [analyse_table(one, control="real", margin=0.05) for one in (given, named)]
+    for found in both:
+        assert "one held-out set and 3 seeds per arm. 5 seeds or more are better" in found.scope
+
+
+def test_arms_without_a_seed_in_common_are_compared_all_the_same():
+    given = table(seeds={"real": 3, "x": 3, "y": 3})
+    apart = given.assign(seed=given["seed"] + given["arm"].map({"real": 0, "x": 10, "y": 20}))
+    found = analyse_table(apart, control="real", margin=0.05)
+    for one, other in zip(found.answers, analyse_table(given, control="real", margin=0.05).answers, strict=True):
+        assert one.short == other.short
+    assert found.sensitivity.runs.reason.startswith("the arms have no seed in common")
+
+
 def test_an_arm_of_one_seed_takes_no_pair_of_seeds_from_another():
     seeds = {"real": 5, "x": 5, "y": 1}
     found = analyse_table(table(seeds=seeds), control="real", margin=0.05, seeds="paired")

@@ -92,7 +92,7 @@ def test_contradictions_are_refused_by_name(change, message):
 def test_absent_scores_are_refused_until_a_rule_is_declared():
     table = mark(results(), "absent", arm="x", seed=1)
     with pytest.raises(
-        UserError, match=r"absent: 12 scores in 1 runs \(arm 'x' fold 0 seed 1\).*missing: complete-cases"
+        UserError, match=r"absent: 12 scores in 1 runs \(arm 'x' fold 0 seed 1; first patient.*missing: complete-cases"
     ):
         reduced(table)
 
