@@ -117,8 +117,9 @@ def bounds_of(units: Units, weights_A: Array, setting: Setting) -> Bounds | None
     level, narrow = 1 - setting.alpha, 1 - 2 * setting.alpha
     high, low = _ends(raised, setting, level)[1], _ends(lowered, setting, level)[0]
     high_at, low_at = int(high.argmin()), int(low.argmax())
-    # the variant that shows a difference gives its p; without one, the nearer of both sides
+    # the variant that shows a difference gives its p; one that was pulled beyond 0 shows none
     side, at = (raised, high_at) if raised.value[0] < 0 else (lowered, low_at)
+    at = at if side.value[at] * side.value[0] > 0 else 0
     # one contrast has Student's t
     single = setting if setting.equivalence == "family" else replace(setting, contrasts=1)
     return Bounds(

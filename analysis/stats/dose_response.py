@@ -252,6 +252,8 @@ class DoseRules:
 
 def dose_series(reduced: Reduced, arms: Sequence[ArmInfo], rules: DoseRules) -> list[DoseSeries]:
     """Every series of the design, in the arms' order; patients with a finite value in all its arms."""
+    if any(arm.control and arm.count > 0 for arm in arms):
+        return []
     grouped: dict[str, list[ArmInfo]] = {}
     for arm in arms:
         if arm.series is not None and not arm.control and arm.count > 0:

@@ -33,7 +33,7 @@ from medsweep.analysis.study.classes import ClassResult, classes_of
 from medsweep.analysis.study.contrasts import ContrastTest, ContrastTester, contrasts_of, lost_contrasts
 from medsweep.analysis.study.dead import DeadArm, compared
 from medsweep.analysis.study.failures import FailureRates, failures_of
-from medsweep.analysis.study.limits import arms_of_one_generator, limits_of
+from medsweep.analysis.study.limits import arms_of_one_generator, limits_of, no_dose_zero
 from medsweep.analysis.study.looks import look_sentence, rules_at
 from medsweep.analysis.study.mechanisms.accumulation import AccumulationStudy, accumulation_of
 from medsweep.analysis.study.mechanisms.mechanism import MechanismStudy, mechanism_of
@@ -198,7 +198,7 @@ def analyse(
     )
     lost = [f"{name} is not tested, since an arm of it has no score." for name in lost_contrasts(rules, asked, gone)]
     scope = analysis.scope if look is None else f"{analysis.scope} {look_sentence(look)}"
-    limits = (*lost, *told, *analysis.limits)
+    limits = (*lost, *told, *no_dose_zero(arms), *analysis.limits)
     return replace(analysis, cohort=cohort_of(table, metric.name), dead=dead, look=look, scope=scope, limits=limits)
 
 

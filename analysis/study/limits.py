@@ -5,6 +5,7 @@ from typing import Final
 
 import pandas as pd
 
+from medsweep.analysis.records import ArmInfo
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.table.reduction import NO_SUCH_RUN, AnalysisRules, Reduced
@@ -38,6 +39,17 @@ def limits_of(
         *_without_record(undescribed, pools),
     ]
     return tuple(sentence for sentence in sentences if sentence is not None)
+
+
+def no_dose_zero(arms: Sequence[ArmInfo]) -> tuple[str, ...]:
+    """A sentence where arms have doses and the control, from which they are counted, is none of 0."""
+    control = next(arm for arm in arms if arm.control)
+    if control.count == 0 or not any(arm.series is not None and not arm.control for arm in arms):
+        return ()
+    return (
+        f"There are no dose curves, since {control.name} is no dose of 0: it has {control.count} synthetic patients "
+        "or slices itself.",
+    )
 
 
 def _few_runs(reduced: Reduced) -> str | None:

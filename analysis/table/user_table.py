@@ -23,6 +23,8 @@ NO_DIAGNOSIS: Final = pd.DataFrame(
 NEEDED: Final = ("arm", "patient", "value")
 DEFAULTS: Final = {"dataset": "data", "fold": 0, "seed": 0, "class": "all"}
 """What a table without the column holds."""
+SUMMARIES: Final = frozenset({"mean", "average", "avg", "median", "std", "sd", "total", "overall"})
+"""Patients that are no people, in any case."""
 
 
 def tidied(table: pd.DataFrame, primary: str) -> pd.DataFrame:
@@ -46,6 +48,8 @@ def tidied(table: pd.DataFrame, primary: str) -> pd.DataFrame:
     texts = {name: _texts(rows[name]) for name in KEY if name not in whole}
     for name, column in texts.items():
         _refuse_lookalikes(column, name)
+    if rows_of_means := sorted({str(name) for name in texts["patient"].unique() if str(name).casefold() in SUMMARIES}):
+        raise UserError(f"column 'patient' has {rows_of_means[0]!r}, as if such rows summed others up; leave them out")
     known = texts["metric"].str.casefold()
     texts["metric"] = texts["metric"].mask(known.isin(list(SCORES)), known)
     return rows.assign(**whole, **texts)

@@ -14,6 +14,8 @@ STATUSES: Final = ("ok", "empty-both", "empty-reference", "ignored", "missed", "
 EMPTY: Final = ("empty-both", "empty-reference")
 UNKNOWN: Final = ("ignored",)
 """Of a distance of a patient with ignored voxels, through which the boundary may run."""
+OVERLAPS: Final = ("dice", "region_dice")
+"""Metrics that are 0 where a structure is missed."""
 NO_ROW: Final = "no row"
 """Status given here to a cell of the design that the table does not mention."""
 ABSENT: Final = ("absent", NO_ROW)
@@ -101,6 +103,13 @@ def _refuse_contradictions(rows: pd.DataFrame) -> None:
         raise UserError(
             f"{len(unscored)} rows are {row['status']!r} without a value, first arm {row['arm']!r} patient "
             f"{row['patient']!r} metric {row['metric']!r}; {advice}"
+        )
+    found = rows[(rows["status"] == "missed") & rows["metric"].isin(OVERLAPS) & (rows["value"] > 0)]
+    if not found.empty:
+        row = found.iloc[0]
+        raise UserError(
+            f"{len(found)} rows are 'missed' with an overlap, first arm {row['arm']!r} patient {row['patient']!r} "
+            f"{row['metric']} {row['value']:g}; of a missed structure it is 0"
         )
     pairs = pd.MultiIndex.from_frame(rows[["patient", "class"]])
     both = rows[scored & pairs.isin(undefined_pairs(rows))]

@@ -72,6 +72,8 @@ def read_table(path: Path) -> "pd.DataFrame":
         table = pd.read_csv(path, sep=sep)
         # pandas calls a second column of one name by another
         names = pd.read_csv(path, sep=sep, header=None, nrows=1, dtype=str).iloc[0].dropna()
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text in UTF-8; save it as CSV UTF-8") from None
     except (ValueError, OSError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a table: {first}") from None

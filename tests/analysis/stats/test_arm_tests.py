@@ -217,6 +217,18 @@ def test_thirty_percent_missed_against_three_is_shown():
     assert verdicts(values, DISTANCE) == [Verdict.INFERIOR, Verdict.INFERIOR]
 
 
+def test_p_never_shows_what_the_interval_leaves_open():
+    """Three of 33 patients lose far more than the others gain. Pulled in, they leave a gain where there is a loss."""
+    rng = np.random.default_rng(1)
+    control = rng.normal(0.8, 0.03, 33)
+    arm = control + 0.01 + rng.normal(0, 0.001, 33)
+    arm[:3] -= 0.5
+    (one,) = judged(np.stack([control, arm])[:, None], DICE.model_copy(update={"margin": 0.005}))
+    assert one.verdict is Verdict.INCONCLUSIVE
+    assert one.bounds.low < one.bounds.estimate.value < 0 < one.bounds.high
+    assert one.bounds.p_adjusted > 0.05
+
+
 def test_names_of_seeds_mean_nothing_where_runs_are_independent():
     values = scores(4, shift=0.012)
     other = values.copy()

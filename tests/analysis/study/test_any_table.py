@@ -162,6 +162,16 @@ def test_a_missing_value_is_a_hole_until_a_rule_is_declared():
             {},
             "0 of an overlap",
         ),
+        (
+            lambda t: t.assign(status=["missed"] * 2 + ["ok"] * 14),
+            {},
+            r"2 rows are 'missed' with an overlap, first arm 'real' patient 'case-0' dice 0\.8",
+        ),
+        (
+            lambda t: pd.concat([t, t.iloc[:1].assign(patient="Mean"), t.iloc[8:9].assign(patient="Mean")]),
+            {},
+            "column 'patient' has 'Mean', as if such rows summed others up; leave them out",
+        ),
         (lambda t: t.assign(value=-t["value"]), {"primary": "hd95_mm"}, "16 scores of hd95_mm lie outside 0 up, first"),
         (
             lambda t: pd.concat([t.assign(metric="dice"), t.assign(metric="assd_mm", value=-1.0)]),
@@ -295,6 +305,16 @@ def test_an_arm_that_lacks_a_fold_leaves_holes():
     alone = analyse_table(table[table["fold"] == 0], control="real")
     assert (found.folds, found.primary.n) == ((0,), 5)
     assert found.answers[0].test == alone.answers[0].test
+
+
+def test_a_control_with_synthetic_images_is_no_dose_of_0():
+    table = runs().assign(**{"synthesise.count": lambda t: t["arm"].map({"real": 4, "x": 8})})
+    found = analyse_table(table, control="real")
+    assert found.dose == ()
+    assert any(line.startswith("There are no dose curves, since real is no dose of 0: it") for line in found.limits)
+    from_none = analyse_table(table.assign(**{"synthesise.count": table["synthesise.count"] - 4}), control="real")
+    assert len(from_none.dose) == 1
+    assert not any("dose of 0" in line for line in from_none.limits)
 
 
 def test_metrics_have_their_names_in_any_case():

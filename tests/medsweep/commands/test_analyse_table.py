@@ -67,6 +67,7 @@ def test_settings_reach_the_analysis(medsweep: Medsweep, tmp_path: Path) -> None
         (("broken.parquet", "--control", "b-sg"), "broken.parquet cannot be read as a table"),
         (("semicolons.csv", "--control", "b-sg"), "semicolons.csv: its columns are separated by ';' and not by ','"),
         (("twice.csv", "--control", "b-sg"), "twice.csv: two columns are called 'value'; keep one of them"),
+        (("utf-16.csv", "--control", "b-sg"), "utf-16.csv is no text in UTF-8; save it as CSV UTF-8"),
         (("holes.csv", "--control", "b-sg"), "bring them in, or set missing: complete-cases"),
         (("mine.csv", "sweep.yaml", "--control", "b-sg"), "analyse them one after the other"),
         (("quickstart", "--control", "b-sg"), "--control is for tables; a sweep says it in its file"),
@@ -80,6 +81,7 @@ def test_a_mistake_is_one_line_that_speaks_of_no_sweep(
     scores().to_csv(tmp_path / "semicolons.csv", sep=";", index=False)
     twice = scores().assign(again=0.5).rename(columns={"again": "value"})
     twice.to_csv(tmp_path / "twice.csv", index=False)
+    scores().to_csv(tmp_path / "utf-16.csv", index=False, encoding="utf-16")
     (tmp_path / "broken.parquet").write_bytes(b"no table")
     given = [tmp_path / word if word.partition(".")[2] in ("csv", "parquet", "yaml") else word for word in words]
     done = medsweep("analyse", *given)
