@@ -28,10 +28,10 @@ from medsweep.store.opening import Purpose, open_store
 from medsweep.store.presence import announced
 from medsweep.store.store import Store
 from medsweep.study.dead_arms import dead_arms
+from medsweep.study.generator_limits import generator_limits
 from medsweep.study.looks import Looks, LookState, open_looks, run_looks
 from medsweep.study.mirror import RunCards, Told, mirrored_runs
 from medsweep.study.plan import plan_sweep
-from medsweep.study.pool_folders import unknown_patients
 from medsweep.study.power import power_lines
 from medsweep.study.report_run import report_run
 from medsweep.study.search_loop import Search, open_search, run_search
@@ -336,7 +336,7 @@ class Session:
             command=command,
             limits=(
                 *(() if self.search is None or state is None else self.search.limits(state)),
-                *(() if not (unknown := unknown_patients(plan)) else (unknown,)),
+                *generator_limits(plan),
                 *(f"Warned of by the check of the data: {line}." for line in plan.data_warnings),
                 *(f"On the sweep: {line}." for line in self.notes),
             ),

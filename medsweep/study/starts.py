@@ -156,6 +156,10 @@ class Starts:
             raise StartError(dotted, f"{where} {what}; give a complete trial of stage {family.stage.name}")
         store.verify(manifest.stage, manifest.digest)
         folder = store.folder_with(manifest, (".safetensors", ".json")) / "output"
+        try:
+            seen = cases_seen_by(folder)
+        except UserError as error:
+            raise StartError(dotted, str(error)) from None
         prepared = manifest.inputs.get("prepare", "")
         slices = store.output("prepare", prepared)
         names = {name.removeprefix("output/"): sha256 for name, sha256 in manifest.files.items()}
@@ -163,7 +167,7 @@ class Starts:
             digest=manifest.digest,
             path=str(folder),
             files={name: sha256 for name, sha256 in names.items() if name.endswith((".safetensors", ".json"))},
-            fitted_on=tuple(sorted(cases_seen_by(folder))),
+            fitted_on=tuple(sorted(seen)),
             slices=str(slices) if slices.is_dir() else None,
             strangers=slices.is_dir() and _are_others(store.manifest("prepare", prepared), data),
         )

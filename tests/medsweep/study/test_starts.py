@@ -15,6 +15,7 @@ from medsweep.errors import UserError
 from medsweep.files import sha256_of
 from medsweep.store.manifest import FORMAT, MANIFEST, Manifest
 from medsweep.store.store import Store
+from medsweep.study.generator_limits import generator_limits
 from medsweep.study.plan import plan_sweep
 from medsweep.study.stages import Settings
 from medsweep.sweep.plan import Plan
@@ -186,3 +187,51 @@ def test_sweeps_that_begin_from_one_another_are_named(tmp_path: Path) -> None:
     ) as caught:
         planned(tmp_path, "other.yaml:control")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "told"),
+    [
+        (None, "No id of theirs is held out here. Their slices are not at hand, so a held-out patient with another id"),
+        ({"dataset": "phantom", "phantom": SEED_3}, "No id of theirs is held out here. No mask of theirs is held out"),
+        ({"dataset": "mine", "phantom": None}, "They are of another cohort. No mask of theirs is held out"),
+    ],
+)
+def test_the_report_repeats_whom_a_generator_began_from(
+    tmp_path: Path, prepared: dict[str, Any] | None, told: str
+) -> None:
+    publish(tmp_path / "store", ["someone", "another"], prepared)
+    (line,) = generator_limits(planned(tmp_path, DIGEST))
+    assert line.startswith(
+        f"The generators of b-sg count=4 began from the generator {DIGEST[:16]}, which learned from 2 cases"
+    )
+    assert told in line
+
+
+def test_the_report_repeats_that_patients_left_out_were_learned_from(tmp_path: Path) -> None:
+    few = ("  resolution: 16", "  resolution: 16\n  patients: 2")
+    (line,) = generator_limits(planned(tmp_path, "left-out", "[b-sg]", few))
+    assert line.startswith(
+        "The generators of b-sg count=4 began from ones that learned from training patients whom data.patients"
+    )
+
+
+def test_the_report_repeats_that_slices_were_mirrored(tmp_path: Path) -> None:
+    plain = ("factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n", "")
+    arms = ("control: {synthesise.count: 0}\n", "control: real\narms: {real: {synthesise.count: 0}, plain: {}, FLIP}\n")
+    rest = ("fixed:\n  gan: {", "fixed:\n  synthesise: {count: 4}\n  gan: {pipeline: b-sg, ")
+    allowed = ("  resolution: 16", "  resolution: 16\n  mirrored: left-right")
+    sweep = write_micro(tmp_path, plain, arms, rest, allowed, ("FLIP", "turned: {gan.flip: true}"))
+    (line,) = generator_limits(plan_sweep(sweep, Store.create(tmp_path / "store")).plan)
+    assert line.startswith("The generators of turned also learned from slices that were mirrored left to right.")
+
+
+def test_one_that_does_not_say_whom_it_saw_is_refused(tmp_path: Path) -> None:
+    folder = publish(tmp_path / "store", ["someone"])
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["files"][f"output/{FITTED_ON}"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (folder / "output" / FITTED_ON).unlink()
+    words = rf"micro.yaml:\d+: .*gan.init_from: .* left no {FITTED_ON}, so nobody knows whose slices it saw"
+    with pytest.raises(UserError, match=words):
+        planned(tmp_path, DIGEST)
