@@ -8,6 +8,8 @@ from medsweep.data.folds import patients_of
 from medsweep.errors import UserError
 
 FITTED_ON = "fitted_on.json"
+COHORT_FILE = "cohort.json"
+"""Beside prepared slices: what they were cut from, and by which constants they were scaled."""
 
 
 def write_fitted_on(folder: Path, patients: Sequence[str]) -> None:
@@ -15,20 +17,36 @@ def write_fitted_on(folder: Path, patients: Sequence[str]) -> None:
     (folder / FITTED_ON).write_text(json.dumps(sorted(patients), indent=1) + "\n")
 
 
-def read_fitted_on(folder: Path) -> frozenset[str]:
-    """Patients that what lies in ``folder`` was fitted on.
+def read_fitted_on(folder: Path, what: str | None = None) -> frozenset[str]:
+    """Patients that what lies in ``folder`` (``what`` in words) was fitted on.
 
-    Empty for what was not fitted, such as slices scaled volume by volume; slices scaled by statistics of a cohort were.
+    Prepared slices say nothing where each volume was scaled by itself, since they were fitted on nobody. All else does.
+
+    Raises:
+        UserError: nothing there says it.
     """
     path = folder / FITTED_ON
-    return frozenset(json.loads(path.read_text())) if path.exists() else frozenset()
+    if path.exists():
+        return frozenset(json.loads(path.read_text()))
+    if _fitted_on_nobody(folder):
+        return frozenset()
+    raise UserError(
+        f"{f'the {what}' if what else folder} left no {FITTED_ON}, so nobody knows whose slices it saw; let its stage "
+        "write one (write_fitted_on), and run it again"
+    )
+
+
+def _fitted_on_nobody(folder: Path) -> bool:
+    """Whether these are prepared slices without constants of a cohort."""
+    about = folder / COHORT_FILE
+    return about.exists() and json.loads(about.read_text(encoding="utf-8"))["constants"] is None
 
 
 def require_unseen(folder: Path, held_out: Sequence[str]) -> None:
     """Refuse an input that was fitted on the fold's test or validation patients.
 
     Raises:
-        UserError: a held-out patient was seen.
+        UserError: a held-out patient was seen, or nobody knows whether one was.
     """
     if seen := set(patients_of(read_fitted_on(folder))) & set(patients_of(held_out)):
         raise UserError(
@@ -41,9 +59,9 @@ def require_within(what: str, folder: Path, train: Sequence[str]) -> None:
     """Refuse an input (``what`` in words) that saw a patient outside the fold's training group.
 
     Raises:
-        UserError: naming the first such patient.
+        UserError: naming the first such patient, or nobody knows whom it saw.
     """
-    if strangers := read_fitted_on(folder) - set(train):
+    if strangers := read_fitted_on(folder, what) - set(train):
         raise UserError(
             f"the {what} was fitted on {len(strangers)} patients outside the fold's training group, first "
             f"{min(strangers)!r}; every fold needs its own {what}"

@@ -20,7 +20,7 @@ from medsweep.data import intensity
 from medsweep.data.check import check
 from medsweep.data.config import PrepareConfig
 from medsweep.data.dataset import Case, Inside, Intensity, Listing
-from medsweep.data.fitted_on import write_fitted_on
+from medsweep.data.fitted_on import COHORT_FILE, write_fitted_on
 from medsweep.data.folds import split
 from medsweep.data.geometry import Resize
 from medsweep.data.ignored import IGNORED
@@ -177,7 +177,7 @@ class SliceWriter:
         index.to_parquet(self._output / "index.parquet", index=False)
         volumes = {entry["patient"]: entry["volume"] for entry in entries}
         text = json.dumps({**cohort, "volumes": volumes}, indent=1)
-        (self._output / "cohort.json").write_text(text + "\n", encoding="utf-8")
+        (self._output / COHORT_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def _index(entry: Entry, classes: Sequence[str]) -> pd.DataFrame:

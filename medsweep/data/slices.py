@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medsweep.data.dataset import Intensity
+from medsweep.data.fitted_on import COHORT_FILE
 from medsweep.data.folds import patient_of, patients_of
 from medsweep.data.geometry import Resize
 from medsweep.data.intensity import Constants
@@ -82,7 +83,7 @@ class SliceSet:
     @classmethod
     def open(cls, folder: Path) -> "SliceSet":
         """Open what prepare published under ``folder``."""
-        cohort = json.loads((folder / "cohort.json").read_text())
+        cohort = json.loads((folder / COHORT_FILE).read_text())
         number = {name: index for index, name in enumerate(cohort["classes"])}
         fitted = cohort["constants"]
         return cls(

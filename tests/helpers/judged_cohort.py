@@ -7,6 +7,7 @@ import numpy as np
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig, PrepareConfig
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, unused_patients
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
@@ -83,4 +84,5 @@ class JudgedCohort:
         rows = np.resize(rows, 160)
         pool = self.folder / name / "output"
         Pool(data.image_rows(rows), np.array(data.masks[rows]), 5, rows=rows).save(pool)
+        write_fitted_on(pool, [])
         return pool

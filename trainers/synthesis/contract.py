@@ -86,6 +86,7 @@ class GeneratorContract:
             array.flush()
         after = self._fitted(tmp_path / "after", others)
         for role, folder in fitted.items():
+            assert (folder / FITTED_ON).is_file(), f"{role}: no {FITTED_ON}; call write_fitted_on with the patients"
             assert json.loads((folder / FITTED_ON).read_text()) == sorted(groups.train), f"{role}: {FITTED_ON}"
             assert files_of(after[role]) == files_of(folder), f"{role}: a slice of a test patient changes the generator"
 

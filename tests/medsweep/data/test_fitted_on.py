@@ -6,10 +6,21 @@ from medsweep.data.fitted_on import read_fitted_on, require_unseen, require_with
 from medsweep.errors import UserError
 
 
-def test_what_was_not_fitted_knows_nobody(tmp_path):
+def test_slices_that_were_scaled_volume_by_volume_know_nobody(tmp_path):
+    (tmp_path / "cohort.json").write_text('{"constants": null}')
     assert read_fitted_on(tmp_path) == frozenset()
     require_unseen(tmp_path, ["a"])
-    require_within("generator", tmp_path, [])
+    require_within("prepared slices", tmp_path, [])
+
+
+@pytest.mark.parametrize("cohort", [None, '{"constants": {"MRI": {}}}'])
+def test_what_does_not_say_whom_it_saw_is_refused(tmp_path, cohort):
+    if cohort is not None:
+        (tmp_path / "cohort.json").write_text(cohort)
+    with pytest.raises(UserError, match=rf"{tmp_path} left no fitted_on.json, so nobody knows whose slices it saw"):
+        require_unseen(tmp_path, ["a"])
+    with pytest.raises(UserError, match=r"the image generator left no fitted_on.json"):
+        require_within("image generator", tmp_path, ["a"])
 
 
 def test_the_record_is_sorted_and_read_back(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from helpers.fake_trial import FakeTrial, drain
-from medsweep.data.fitted_on import read_fitted_on
+from medsweep.data.fitted_on import read_fitted_on, write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -62,6 +62,7 @@ def real(slices):
 
 def save(folder, images, masks):
     Pool(images=images, masks=masks, slices_per_patient=5).save(folder)
+    write_fitted_on(folder, [])
     return folder
 
 
@@ -183,6 +184,7 @@ def test_spoiled_samples_are_found_by_their_iou(slices, real, reference, tmp_pat
     masks = np.where(spoiled[:, None, None], np.roll(drawn, 9, axis=1), drawn)
     flagged = Pool(images=images, masks=masks, slices_per_patient=5, spoiled=spoiled)
     flagged.save(tmp_path / "pool")
+    write_fitted_on(tmp_path / "pool", [])
     _, output = assess(tmp_path / "a", slices, tmp_path / "pool", reference)
     metrics = json.loads((output / "pool_metrics.json").read_text())
     assert metrics["spoiled_share"] == pytest.approx(spoiled.mean())
@@ -237,6 +239,7 @@ def test_the_table_of_functions_leaves_what_the_records_describe(slices, real, r
     monkeypatch.setattr("medsweep.trainers.assessment.metrics.POOL_METRICS", (*POOL_METRICS, gloss))
     spoiled = np.arange(len(images)) % 3 == 0
     Pool(images=images, masks=masks, slices_per_patient=5, spoiled=spoiled).save(tmp_path / "pool")
+    write_fitted_on(tmp_path / "pool", [])
     _, output = assess(tmp_path / "a", slices, tmp_path / "pool", reference, inception="w.pth")
     metrics = json.loads((output / "pool_metrics.json").read_text())
     assert without_record(metrics) == ("gloss",)

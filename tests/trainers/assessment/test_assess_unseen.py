@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig, PrepareConfig
-from medsweep.data.fitted_on import read_fitted_on
+from medsweep.data.fitted_on import read_fitted_on, write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.phantom import PhantomConfig
 from medsweep.data.prepare import run as prepare
@@ -65,6 +65,7 @@ def pool_of_strangers(slices: Path, folder: Path, grown_px: int) -> Path:
             near = ndimage.distance_transform_edt(mask == 0, return_indices=True)
             mask[:] = np.where(near[0] <= grown_px, mask[tuple(near[1])], mask)
     Pool(images=data.images[rows], masks=masks, slices_per_patient=5).save(folder)
+    write_fitted_on(folder, [])
     return folder
 
 
@@ -122,6 +123,7 @@ def test_a_mask_is_held_against_those_of_other_people(slices, judges, tmp_path):
     nearest = {}
     for name, sources in {"painted": rows, "generated": None}.items():
         Pool(data.images[rows], np.array(data.masks[rows]), 5, rows=sources).save(tmp_path / name)
+        write_fitted_on(tmp_path / name, [])
         _, _, scores, _ = assessed(slices, tmp_path / name / "a", tmp_path / name, judges["control"])
         nearest[name] = scores["nearest_px"]
     real = pd.read_parquet(tmp_path / "painted" / "a" / "embed" / "output" / "real_abnormality.parquet")

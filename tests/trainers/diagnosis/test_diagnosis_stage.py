@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -33,6 +34,7 @@ def inputs(slices, tmp_path_factory):
     folder, data = tmp_path_factory.mktemp("diagnosis"), SliceSet.open(slices)
     rows = data.rows(split(data.patients, FOLD).train, foreground_only=True)[:24]
     Pool(images=data.images[rows] + 3, masks=data.masks[rows], slices_per_patient=8, rows=rows).save(folder / "pool")
+    write_fitted_on(folder / "pool", [])
     found = {"prepare": slices, "pool": folder / "pool"}
     drain(segment(training(), found, arm := FakeTrial(folder / "arm")))
     drain(segment(training(count=0), {"prepare": slices}, control := FakeTrial(folder / "control")))
@@ -95,6 +97,7 @@ def test_samples_that_contradict_the_training_are_told_by_gradients_and_losses(i
     pool, data = Pool.open(inputs["pool"]), SliceSet.open(inputs["prepare"])
     images, masks = data.images[pool.rows], (pool.masks == 0).astype(np.uint8)
     Pool(images, masks, pool.slices_per_patient).save(tmp_path / "pool")
+    write_fitted_on(tmp_path / "pool", [])
     table, _ = diagnosed(inputs | {"pool": tmp_path / "pool"}, tmp_path / "trial")
     value = table.set_index(["when", "quantity", "group", "source"])["value"]
     assert not table["quantity"].str.contains("band").any(), "no mask of this pool is that of a real slice"
@@ -141,5 +144,6 @@ def test_a_short_training_is_looked_at_less(steps, percents, again):
 def test_real_slices_taken_as_they_are_have_no_second_image(inputs, tmp_path):
     pool, data = Pool.open(inputs["pool"]), SliceSet.open(inputs["prepare"])
     Pool(data.images[pool.rows], pool.masks, pool.slices_per_patient, rows=pool.rows).save(tmp_path / "pool")
+    write_fitted_on(tmp_path / "pool", [])
     table, _ = diagnosed(inputs | {"pool": tmp_path / "pool"}, tmp_path / "trial")
     assert not table["quantity"].str.contains("band").any()

@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import FITTED_ON, write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.metrics import without_record
@@ -180,6 +181,7 @@ def inputs(slices, tmp_path_factory):
     rows = data.rows(split(data.patients, FOLD).train, foreground_only=True)
     images = data.image_rows(rows)
     Pool(images=images[:40], masks=data.masks[rows[:40]], slices_per_patient=10).save(folder)
+    write_fitted_on(folder, [])
     pd.DataFrame({"sample": np.arange(40), "iou": np.tile([0.2, 0.8], 20)}).to_parquet(folder / "scores.parquet")
     pixels = images[:, 0, ::4, ::4].reshape(len(images), -1)
     write_features(folder, pixels, pixels[:40])
@@ -206,7 +208,8 @@ def test_the_stage_reports_what_the_filter_did_and_leaves_it_behind(inputs, tmp_
 
 
 def test_missing_features_are_found_before_training(inputs, tmp_path):
-    shutil.copy(inputs["scores"] / "scores.parquet", tmp_path)
+    for name in ("scores.parquet", FITTED_ON):
+        shutil.copy(inputs["scores"] / name, tmp_path)
     trial = FakeTrial(tmp_path / "trial")
     with pytest.raises(FileNotFoundError, match=r"features\.safetensors"):
         next(run(config(8, 20, min_iou=0.5, **TINY), inputs | {"scores": tmp_path}, trial))

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.pool import Pool
@@ -58,6 +59,7 @@ def trained(slices, tmp_path, monkeypatch):
     rows = data.rows(split(data.patients, FOLD).train, foreground_only=True)[:16]
     # the masks of other slices
     Pool(images=data.image_rows(rows), masks=np.array(data.masks[rows[::-1]]), slices_per_patient=4).save(pool)
+    write_fitted_on(pool, [])
 
     def run(name, inputs=None, **settings):
         trial = FakeTrial(tmp_path / name)
@@ -87,6 +89,7 @@ def test_a_closed_gate_trains_as_a_weight_of_0_does(trained, tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir()
     np.save(closed / WEIGHTS, np.zeros(6, np.float32))
+    write_fitted_on(closed, [])
     files = [
         trained("gate", {"gated": closed}, synthetic_gate="random")[0],
         trained("weight", synthetic_weight=0.0)[0],

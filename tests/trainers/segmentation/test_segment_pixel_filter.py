@@ -7,6 +7,7 @@ import pytest
 from torch import nn
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.ignored import IGNORED
 from medsweep.data.slices import SliceSet
@@ -102,6 +103,7 @@ def test_the_stage_trains_without_these_pixels_and_says_how_many_they_are(slices
 
     def trained(name, masks):
         Pool(images=images, masks=masks, slices_per_patient=4).save(folder)
+        write_fitted_on(folder, [])
         trial = FakeTrial(tmp_path / name)
         drain(run(config(count=8, mixing="fixed-exposure", **TINY), inputs, trial))
         return trial.output

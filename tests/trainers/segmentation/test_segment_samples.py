@@ -183,7 +183,6 @@ def test_a_pool_of_another_shape_is_refused(slices, tmp_path):
 
 
 def test_what_was_fitted_on_a_test_patient_is_refused(tmp_path):
-    require_unseen(tmp_path, ["c"])
     (tmp_path / "fitted_on.json").write_text(json.dumps(["a", "b"]))
     require_unseen(tmp_path, ["c"])
     with pytest.raises(UserError, match="fitted on 1 held-out patients of this fold, first 'b'"):

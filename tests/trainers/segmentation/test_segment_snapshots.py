@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.pool import Pool
@@ -27,6 +28,7 @@ def inputs(slices, tmp_path_factory):
     rows = data.rows(split(data.patients, FOLD).train)[:8]
     folder = tmp_path_factory.mktemp("pool")
     Pool(images=data.images[rows], masks=data.masks[rows], slices_per_patient=4).save(folder)
+    write_fitted_on(folder, [])
     return {"prepare": slices, "pool": folder}
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -41,6 +42,7 @@ def pool(slices, tmp_path_factory):
     noise = np.random.default_rng(0).normal(0, 0.3, data.images[rows].shape)
     folder = tmp_path_factory.mktemp("pool")
     Pool(images=data.images[rows] + noise, masks=data.masks[rows], slices_per_patient=10).save(folder)
+    write_fitted_on(folder, [])
     return folder
 
 

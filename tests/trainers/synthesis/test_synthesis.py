@@ -211,6 +211,14 @@ def test_a_generator_that_saw_a_test_patient_is_refused(generators, tmp_path):
         pool_of(tmp_path, generators, "b-sg", 2, fold=Fold(index=1, of=4))
 
 
+def test_a_generator_that_does_not_say_whom_it_saw_is_refused(generators, tmp_path):
+    silent = tmp_path / "silent"
+    shutil.copytree(generators["joint"], silent)
+    (silent / "fitted_on.json").unlink()
+    with pytest.raises(UserError, match=r"joint generator left no fitted_on.json, so nobody knows whose slices it saw"):
+        pool_of(tmp_path / "pool", generators | {"joint": silent}, "b-sg", 2)
+
+
 def test_a_generator_of_other_slices_is_refused(generators, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(generators["joint"], other)

@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -36,7 +37,9 @@ def inputs(slices, model, tmp_path):
     reference = tmp_path / "reference"
     reference.mkdir()
     save_segmenter(model, SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8), residual_units=0), reference)
+    write_fitted_on(reference, [])
     Pool(images=IMAGES, masks=np.ones((6, 32, 32), np.uint8), slices_per_patient=3).save(tmp_path / "pool")
+    write_fitted_on(tmp_path / "pool", [])
     return {"prepare": slices, "pool": tmp_path / "pool", "reference": reference}
 
 
@@ -91,6 +94,7 @@ def test_equal_pixels_stay_equal():
 def test_a_smaller_pool_is_a_prefix_of_the_treated_larger_one(inputs, tmp_path):
     _, large = treated(tmp_path / "large", inputs, ALL)
     Pool(images=IMAGES[:4], masks=np.ones((4, 32, 32), np.uint8), slices_per_patient=3).save(tmp_path / "few")
+    write_fitted_on(tmp_path / "few", [])
     _, small = treated(tmp_path / "small", inputs | {"pool": tmp_path / "few"}, ALL)
     few, many = Pool.open(small), Pool.open(large)
     assert (len(few), len(many), many.slices_per_patient) == (4, 6, 3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -31,6 +32,7 @@ def treated(folder, slices, treatments, *, rows, images=None, masks=None):
 
 def _run(folder, slices, treatments, pool):
     pool.save(folder / "pool")
+    write_fitted_on(folder / "pool", [])
     text = json.dumps({"treatments": treatments, "fold": FOLD.model_dump(), "seed": 0})
     trial = FakeTrial(folder / "treat")
     drain(run(TreatConfig.model_validate_json(text), {"prepare": slices, "pool": folder / "pool"}, trial))

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from helpers.judged_cohort import FOLD, JudgedCohort
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import unused_patients
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -98,6 +99,7 @@ def test_new_slices_must_be_many_where_a_law_is_planted(cohort, faulty):
 
 def test_a_law_that_was_not_measured_is_refused_with_the_reason(cohort, tmp_path):
     PoolLaw({"look": 0.1}, {"labels": "by construction", "variety": "nobody is left out"}).save(tmp_path)
+    write_fitted_on(tmp_path, [])
     with pytest.raises(UserError, match=r"corrupt-labels takes law_bias_px of the pool.*by construction"):
         cohort.treated("no labels", [FRESH, LABELS], count=8, law=tmp_path)
     with pytest.raises(UserError, match=r"fresh-real takes law_patients of the pool.*nobody is left out"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.measures.texture import class_local_sd
@@ -36,6 +37,7 @@ def blurred(slices):
 
 def treated(folder, slices, pool, treatments):
     Pool(pool.images, pool.masks, slices_per_patient=3).save(folder / "pool")
+    write_fitted_on(folder / "pool", [])
     text = json.dumps({"treatments": treatments, "fold": FOLD.model_dump(), "seed": 0})
     trial = FakeTrial(folder / "treat")
     drain(run(TreatConfig.model_validate_json(text), {"prepare": slices, "pool": folder / "pool"}, trial))

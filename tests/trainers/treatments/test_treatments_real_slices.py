@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.config import EXTENT
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -48,6 +49,7 @@ def test_twenty_are_the_head_of_fifty_and_a_replaced_pool_of_as_many_is_the_same
     given = tmp_path / "given"
     zeros = np.zeros((20, *many.images.shape[1:]), np.float32)
     Pool(images=zeros, masks=zeros[:, 0].astype(np.uint8), slices_per_patient=1).save(given)
+    write_fitted_on(given, [])
     replaced, _, _ = made(tmp_path / "replaced", slices, treatments, pool=given)
     assert (len(many), len(few)) == (50, 20)
     for other in (few, replaced):

@@ -14,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from helpers.fake_trial import FakeTrial, drain
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
@@ -70,6 +71,7 @@ def reference(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
     architecture = SegmenterArchitecture(modalities=2, classes=3, channels=(4, 8), residual_units=0)
     save_segmenter(build(architecture, seed=1).eval(), architecture, folder)
+    write_fitted_on(folder, [])
     return folder
 
 
@@ -82,6 +84,7 @@ def treated(folder, slices, reference, treatments, *, count=12, seed=0, fold=FOL
     pool = folder / "pool"
     flags = None if spoiled is None else spoiled[:count]
     Pool(images=IMAGES[:count], masks=MASKS[:count], slices_per_patient=3, spoiled=flags, rows=rows).save(pool)
+    write_fitted_on(pool, [])
     text = json.dumps({"treatments": treatments, "fold": fold.model_dump(), "seed": seed})
     inputs = {"prepare": slices, "pool": pool, "reference": reference}
     trial = FakeTrial(folder / f"{count}-{seed}")

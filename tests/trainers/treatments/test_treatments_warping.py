@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.config import DataConfig, PrepareConfig
+from medsweep.data.fitted_on import write_fitted_on
 from medsweep.data.folds import Fold, split, unused_patients
 from medsweep.data.prepare import run as prepare
 from medsweep.data.slices import SliceSet
@@ -124,6 +125,7 @@ def treated(folder, slices, masks):
     data = SliceSet.open(slices)
     images = np.zeros((len(masks), len(data.modalities), 32, 32), np.float32)
     Pool(images, masks, slices_per_patient=3).save(folder / "pool")
+    write_fitted_on(folder / "pool", [])
     text = json.dumps({"treatments": [{"kind": "warp-real"}], "fold": FOLD.model_dump(), "seed": 0})
     trial = FakeTrial(folder / "treat")
     drain(run(TreatConfig.model_validate_json(text), {"prepare": slices, "pool": folder / "pool"}, trial))
@@ -173,6 +175,7 @@ def test_without_left_out_patients_it_is_refused(slices, tmp_path):
         TreatConfig.model_validate_json(json.dumps(text))
     text["fold"]["patients"] = 6
     Pool(np.zeros((1, 2, 32, 32), np.float32), ROUND[None, :32, :32], slices_per_patient=3).save(tmp_path / "pool")
+    write_fitted_on(tmp_path / "pool", [])
     inputs = {"prepare": slices, "pool": tmp_path / "pool"}
     stage = run(TreatConfig.model_validate_json(json.dumps(text)), inputs, FakeTrial(tmp_path / "treat"))
     with pytest.raises(UserError, match="warp-real finds no training patient left out"):
