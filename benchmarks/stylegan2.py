@@ -39,10 +39,10 @@ from torch.nn import functional
 
 from medsweep.data.folds import Fold
 from medsweep.trainers.generation.data import TrainingSet
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.augment import ada
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.learner import GanLearner
-from medsweep.trainers.stylegan2.networks import Architecture
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.training.host_memory import kept_memory
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.config import GanConfig
-from medsweep.trainers.stylegan2.networks import Architecture
 
 
 class PlainLinear(nn.Module):

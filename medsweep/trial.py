@@ -7,6 +7,7 @@ drive it alike. Killed at any point and started again, it goes on from the last 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -62,6 +63,25 @@ class Trial(Protocol):
         """Step and folder of the newest whole checkpoint of this very trial, if there is one."""
 
 
+@dataclass(frozen=True)
+class Later:
+    """A function by the names of its module and its own; the module is imported when the function is first needed.
+
+    Torch takes seconds to import, and a plan needs none of it.
+    """
+
+    module: str
+    name: str
+
+    def function(self) -> Callable[..., Any]:
+        """What it stands for."""
+        found: Callable[..., Any] = getattr(import_module(self.module), self.name)
+        return found
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function()(*args, **kwargs)
+
+
 StageFunction = Callable[[Any, Mapping[str, Path], Trial], Iterator[Progress]]
 
 
@@ -91,6 +111,11 @@ class Stage:
     """Whether a trial that serves one arm is that arm's own: it is named and grouped after the arm."""
     reads_prefix: frozenset[str] = frozenset()
     """Input roles of which only the head is read, as long as the config says; their full size is not identity."""
+
+    @property
+    def function(self) -> StageFunction:
+        """``run`` itself, with its module imported."""
+        return self.run.function() if isinstance(self.run, Later) else self.run
 
 
 class ExpectedHours(NamedTuple):

@@ -66,7 +66,7 @@ def test_no_import_runs_back_up_inside_a_package() -> None:
 
 
 def test_no_family_of_generators_imports_another() -> None:
-    families = {family.stage.run.__module__.rpartition(".")[0] for family in OUR_FAMILIES.values()}
+    families = {family.stage.function.__module__.rpartition(".")[0] for family in OUR_FAMILIES.values()}
     wrong = [
         f"{module} imports {target}"
         for module, targets in house.graph(ROOT).items()
@@ -108,6 +108,19 @@ def test_what_of_scipy_takes_long_to_import_is_brought_by_its_first_use() -> Non
     assert wrong == [], "write import scipy, and scipy.stats where it is used: every command would wait for it"
 
 
+def test_a_plan_needs_no_torch() -> None:
+    """Torch takes seconds to import, and every command would wait for it; ``Later`` names what it is for."""
+    known = house.modules(ROOT)
+    todo, reached = ["medsweep.study.session"], {"medsweep.study.session"}
+    for module in todo:
+        found = (_imported_at_once(known[module]) & known.keys()) - reached
+        todo += found
+        reached |= found
+    names = {module: _imported_at_once(known[module]) & {"torch", "monai", "safetensors.torch"} for module in todo}
+    assert {module for module, heavy in names.items() if heavy} == set()
+    assert "medsweep.trainers.stylegan2.cost" in reached
+
+
 def test_every_room_says_what_it_is_for() -> None:
     for package in house.PACKAGES:
         for folder in (path.parent for path in (ROOT / package).rglob("*.py")):
@@ -146,6 +159,22 @@ def test_the_rule_says_no(importer: str, imported: str, allowed: bool) -> None:
 def _folder(module: str) -> str:
     """The folder of the trainers that a module lies in: ``medsweep.trainers.X``."""
     return ".".join(module.split(".")[:3])
+
+
+def _imported_at_once(path: Path) -> set[str]:
+    """Modules that a file imports as it is imported itself, with the packages around them."""
+    names: set[str] = set()
+    todo: list[ast.stmt] = list(ast.parse(path.read_text()).body)
+    for node in todo:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Try | ast.With):
+            todo += node.body
+        elif isinstance(node, ast.If):
+            todo += node.orelse if "TYPE_CHECKING" in ast.unparse(node.test) else node.body + node.orelse
+    return {".".join(name.split(".")[:length]) for name in names for length in range(1, name.count(".") + 2)}
 
 
 def _top_names(path: Path) -> set[str]:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from medsweep.config import LATER, NOT_IDENTITY, Config
 from medsweep.data.fitted_on import require_within
@@ -17,6 +16,9 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import FittedConfig
 from medsweep.errors import UserError
 from medsweep.trial import Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MaskForm = Literal["signed-distance", "soft-one-hot"]
 """How a label map becomes continuous channels."""
@@ -42,7 +44,7 @@ class TrainedGenerator(Protocol):
         """Random numbers from N(0, 1) that one sample is made from."""
 
     def sample(
-        self, numbers_NS: Tensor, labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
+        self, numbers_NS: "Tensor", labels_NRR: NDArray[np.uint8] | None = None, *, truncation: float = 1.0
     ) -> GeneratedPairs:
         """Pairs for random numbers, and for masks where it paints images for masks."""
 

@@ -15,7 +15,8 @@ from gpu_sections.predictions import GRAPH
 from gpu_sections.report import Report
 from gpu_sections.sizes import GanSize, gans
 from gpu_sections.timing import switched, timed
-from medsweep.trainers.stylegan2.graphs import WARM_UPS, CudaRecorder, Recorder, Work
+from medsweep.trainers.stylegan2.config import WARM_UPS
+from medsweep.trainers.stylegan2.graphs import CudaRecorder, Recorder, Work
 
 GRAPHED = ("64 px tiny b8", "64 px b32", "256 px b16")
 STEPS = 3

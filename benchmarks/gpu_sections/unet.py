@@ -13,7 +13,8 @@ from gpu_sections.report import Report
 from gpu_sections.timing import Timed, block_ms, profiled, switched, timed, waits
 from gpu_sections.unet_product import UNet, average_at_once, average_of_tensors, config_of, score_patient
 from medsweep.trainers.segmentation.network import build
-from medsweep.trainers.stylegan2.graphs import WARM_UPS, CudaRecorder
+from medsweep.trainers.stylegan2.config import WARM_UPS
+from medsweep.trainers.stylegan2.graphs import CudaRecorder
 
 FETCHED_EVERY = 100
 

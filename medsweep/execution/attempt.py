@@ -94,13 +94,14 @@ def _attempt(
     if task.is_probe:
         yield from probe(stage, config, inputs, task=task, context=context, store=store)
         return
-    code = source_hashes(stage.run)  # before the work, so that a file edited meanwhile is not taken for what ran
+    run = stage.function  # now, since what it takes to import it is no time of the trial's
+    code = source_hashes(run)  # before the work, so that a file edited meanwhile is not taken for what ran
     with _workspace(task, context, store) as work:
         if task.card is not None:
             tracker.begin(task.card, work.part)
         outcome, message, last = "stopped", "", Progress(step=0, total=0)
         try:
-            for progress in stage.run(config, inputs, work):
+            for progress in run(config, inputs, work):
                 if not progress.beat:
                     last = progress
                     work.record(progress)

@@ -23,10 +23,10 @@ from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.diagnosis.config import DiagnoseConfig
 from medsweep.trainers.generation.start import START
 from medsweep.trainers.generators import LEFT_OUT, GeneratorFamily
-from medsweep.trainers.scoring.score import ScoreConfig
+from medsweep.trainers.scoring.config import ScoreConfig
 from medsweep.trainers.segmentation import config as segment_config
+from medsweep.trainers.synthesis import config as synthesis
 from medsweep.trainers.synthesis import from_files
-from medsweep.trainers.synthesis import synthesise as synthesis
 from medsweep.trainers.synthesis.pipelines import PIPELINES
 
 

@@ -13,8 +13,7 @@ from medsweep.sweep.accumulation import check_accumulation
 from medsweep.sweep.arms import Arm
 from medsweep.sweep.mechanism import check_mechanism
 from medsweep.sweep.texture import check_texture
-from medsweep.trainers.segmentation.network import no_layers
-from medsweep.trainers.segmentation.networks import NETWORKS
+from medsweep.trainers.segmentation.networks import NETWORKS, no_layers
 from medsweep.trainers.synthesis.pipelines import PIPELINES
 from medsweep.yamlfile import Key
 

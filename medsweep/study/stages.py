@@ -15,22 +15,19 @@ from medsweep.errors import UserError, nearest
 from medsweep.metrics import SCORES
 from medsweep.sweep.file import Schema, Sweep
 from medsweep.trainers import treatments
-from medsweep.trainers.assessment import assess, profile
 from medsweep.trainers.assessment import config as assess_config
 from medsweep.trainers.diagnosis import config as diagnose_config
-from medsweep.trainers.diagnosis import diagnose
 from medsweep.trainers.diffusion.config import DiffusionSettings
 from medsweep.trainers.generators import GeneratorFamily
-from medsweep.trainers.scoring import score
+from medsweep.trainers.scoring import config as score_config
 from medsweep.trainers.segmentation import config as segment_config
-from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, Unit
 from medsweep.trainers.segmentation.networks import NETWORKS, OURS, SegmenterNetwork
 from medsweep.trainers.stylegan2.config import GanSettings
+from medsweep.trainers.synthesis import config as synthesis
 from medsweep.trainers.synthesis import from_files
-from medsweep.trainers.synthesis import synthesise as synthesis
 from medsweep.trainers.synthesis.pipelines import FAMILIES, OUR_FAMILIES, PIPELINES, ROLES, PipelineName
-from medsweep.trial import Stage
+from medsweep.trial import Later, Stage
 from medsweep.validation import explain
 
 
@@ -207,6 +204,8 @@ else:
     Settings = with_packages(OurSections, FAMILIES, NETWORKS)
 
 
+SEGMENT: Final = Later("medsweep.trainers.segmentation.train", "run")
+
 STAGES: Final[Mapping[str, Stage]] = by_name(
     (
         Stage(name="prepare", version=3, config=PrepareConfig, run=prepare.run, hours=prepare.hours, guessed_mib=200),
@@ -215,7 +214,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             name="synthesise",
             version=5,
             config=synthesis.SynthesiseConfig,
-            run=synthesis.run,
+            run=Later("medsweep.trainers.synthesis.synthesise", "run"),
             hours=synthesis.hours,
             gpu_hours=synthesis.gpu_hours,
             probe=synthesis.probe,
@@ -234,7 +233,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             name="treat",
             version=5,
             config=treatments.TreatConfig,
-            run=treatments.run,
+            run=Later("medsweep.trainers.treatments.run", "run"),
             hours=treatments.hours,
             gpu_hours=treatments.gpu_hours,
             probe=treatments.probe,
@@ -245,7 +244,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             name="judge",
             version=1,
             config=segment_config.JudgeConfig,
-            run=segment_train.run,
+            run=SEGMENT,
             hours=segment_config.hours,
             gpu_hours=segment_config.gpu_hours,
             probe=segment_config.probe,
@@ -256,7 +255,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             name="embed",
             version=8,
             config=assess_config.EmbedConfig,
-            run=assess.embed,
+            run=Later("medsweep.trainers.assessment.assess", "embed"),
             hours=assess_config.embed_hours,
             gpu_hours=assess_config.embed_gpu_hours,
             probe=assess_config.embed_probe,
@@ -267,7 +266,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             name="assess",
             version=11,
             config=assess_config.AssessConfig,
-            run=assess.run,
+            run=Later("medsweep.trainers.assessment.assess", "run"),
             hours=assess_config.hours,
             gpu_hours=assess_config.gpu_hours,
             probe=assess_config.probe,
@@ -277,7 +276,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             name="profile",
             version=1,
             config=assess_config.AssessConfig,
-            run=profile.run,
+            run=Later("medsweep.trainers.assessment.profile", "run"),
             hours=assess_config.hours,
             gpu_hours=assess_config.gpu_hours,
             probe=assess_config.probe,
@@ -288,7 +287,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             name="segment",
             version=4,
             config=segment_config.SegmentConfig,
-            run=segment_train.run,
+            run=SEGMENT,
             hours=segment_config.hours,
             gpu_hours=segment_config.gpu_hours,
             probe=segment_config.probe,
@@ -301,7 +300,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
             name="diagnose",
             version=3,
             config=diagnose_config.DiagnoseConfig,
-            run=diagnose.run,
+            run=Later("medsweep.trainers.diagnosis.diagnose", "run"),
             hours=diagnose_config.hours,
             gpu_hours=diagnose_config.gpu_hours,
             probe=diagnose_config.probe,
@@ -313,11 +312,11 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         Stage(
             name="score",
             version=3,
-            config=score.ScoreConfig,
-            run=score.run,
-            hours=score.hours,
-            gpu_hours=score.gpu_hours,
-            probe=score.probe,
+            config=score_config.ScoreConfig,
+            run=Later("medsweep.trainers.scoring.score", "run"),
+            hours=score_config.hours,
+            gpu_hours=score_config.gpu_hours,
+            probe=score_config.probe,
             sized_by=frozenset({"network"}),
             of_arm=True,
         ),

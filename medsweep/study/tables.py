@@ -22,7 +22,7 @@ from medsweep.study.chains import network_of
 from medsweep.study.patients import of_patients
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Plan, PlannedTrial
-from medsweep.trainers.diagnosis.diagnose import TABLE
+from medsweep.trainers.diagnosis.config import TABLE
 from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, PROFILE
 from medsweep.trial import COMPLETE
 

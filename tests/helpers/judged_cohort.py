@@ -21,7 +21,7 @@ from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.train import run as segment
 from medsweep.trainers.treatments import TreatConfig
-from medsweep.trainers.treatments import run as treat
+from medsweep.trainers.treatments.run import run as treat
 
 FOLD = Fold(index=0, scheme="hold-out", test_share=0.1, patients=12, validation=0.32)
 """Of 50 patients five are tested, 14 watched, 12 in use and 19 left out."""

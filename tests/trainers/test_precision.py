@@ -16,8 +16,9 @@ from medsweep.trainers.generation.intensity import IntensityRange
 from medsweep.trainers.precision import exact, rounding
 from medsweep.trainers.random_features import RandomFeatures
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, features, predict
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.networks import Architecture, Generator
+from medsweep.trainers.stylegan2.networks import Generator
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import GeneratorCard, Sampler
 

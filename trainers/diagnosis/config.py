@@ -8,6 +8,8 @@ from medsweep.data.stage_config import FittedConfig
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.segmentation.config import SNAPSHOT_PERCENTS, SegmentConfig
 
+TABLE: Final = "diagnose.parquet"
+"""What a diagnose trial leaves."""
 HALF: Final = 32
 """Samples in each of the two halves of a probe batch, where there are as many."""
 PROBE_SHARE: Final = 0.05

@@ -13,7 +13,7 @@ from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
 from medsweep.trainers.diagnosis.bands import band_rows
-from medsweep.trainers.diagnosis.config import DiagnoseConfig
+from medsweep.trainers.diagnosis.config import TABLE, DiagnoseConfig
 from medsweep.trainers.diagnosis.features import (
     domain_aucs,
     level_features,
@@ -48,7 +48,6 @@ from medsweep.trainers.segmentation.samples import gather
 from medsweep.trainers.segmentation.snapshots import Snapshot, load_snapshots
 from medsweep.trial import Progress, Trial
 
-TABLE = "diagnose.parquet"
 COLUMNS = ("when", "quantity", "group", "source", "value")
 EARLY_PERCENT = 25
 LATE_PERCENT = 50

@@ -18,45 +18,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medsweep.data.fitted_on import require_unseen
-from medsweep.data.folds import Fold, split
+from medsweep.data.folds import split
 from medsweep.data.ignored import IGNORED, as_background
 from medsweep.data.slices import SliceSet
-from medsweep.data.stage_config import StageConfig
 from medsweep.metrics import REGION
 from medsweep.trainers.measures.structures import OVERLAPS, bounding_box, diagonal_mm, score, volume_ml
+from medsweep.trainers.scoring.config import ScoreConfig
 from medsweep.trainers.segmentation.network import BEST, BEST_WEIGHTS, load_segmenter, neighbours_of, predict
 from medsweep.trainers.segmentation.predictions import segment_volume
 from medsweep.trainers.training.pictures import grid_png
 from medsweep.trial import Progress, Trial
 
 SHOWN_PATIENTS = 4
-
-
-class ScoreConfig(StageConfig):
-    """All that a score trial computes from, beside the network that it reads."""
-
-    fold: Fold
-    """Says who is tested and who validates; that of the network's training."""
-
-    @property
-    def cut(self) -> Fold:
-        """The fold, whose held-out patients the network must not have seen."""
-        return self.fold
-
-
-def hours(config: ScoreConfig) -> float:
-    """Hours on one CPU core: imports, loading and a small test set; the number of patients is not known here."""
-    return 10.0 / 3600
-
-
-def gpu_hours(config: ScoreConfig) -> float:
-    """With a GPU as without: resizing and distances, which take most of it, stay on the CPU."""
-    return hours(config)
-
-
-def probe(config: ScoreConfig) -> ScoreConfig:
-    """The whole trial, which takes seconds: its memory is that of one batch of slices in the network."""
-    return config
 
 
 def run(config: ScoreConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:

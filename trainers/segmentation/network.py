@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medsweep.errors import UserError
 from medsweep.trainers.precision import exact
 from medsweep.trainers.segmentation.config import SegmentConfig
-from medsweep.trainers.segmentation.networks import NETWORKS, NetworkName, NetworkShape
+from medsweep.trainers.segmentation.networks import NETWORKS, NetworkName, NetworkShape, no_layers
 
 WEIGHTS = "network.safetensors"
 ARCHITECTURE = "network.json"
@@ -200,12 +200,3 @@ def feature_layers(model: nn.Module) -> tuple[str, ...]:
     if layers is None:
         raise UserError(no_layers(name_of(model)))
     return tuple(layers(model))
-
-
-def no_layers(network: str) -> str:
-    """Why nobody can look inside a network."""
-    return (
-        f"segment.network {network} names no layers whose features could be read (SegmenterNetwork.layers); name them, "
-        "or set assess.enabled to false, segment.min_iou to 0 and segment.snapshots to 0, without pools of diffusion "
-        "models, which are always assessed"
-    )

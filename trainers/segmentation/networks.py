@@ -11,11 +11,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from pydantic import Field
-from torch import nn
 
 from medsweep.config import Config
 from medsweep.errors import UserError
 from medsweep.plugins import brought_along
+
+if TYPE_CHECKING:
+    from torch import nn
 
 GROUP: Final = "medsweep.networks"
 
@@ -47,13 +49,13 @@ class NetworkShape(Config):
 class SegmenterNetwork:
     """One architecture, and what the sweep has to know of it."""
 
-    build: Callable[[NetworkShape], nn.Module]
+    build: "Callable[[NetworkShape], nn.Module]"
     """From images (N, C, R, R) to logits (N, K, R, R).
 
     Random numbers are torch's global ones, which are seeded before. While it trains, a network may return a sequence of
     logits instead, the finest at R and each one after it smaller (deep supervision, Lee et al. 2015).
     """
-    layers: Callable[[nn.Module], Sequence[str]] | None = None
+    layers: "Callable[[nn.Module], Sequence[str]] | None" = None
     """Dotted names of the deepest layer of a built network, then of the stages on the way up from it, in the order in
     which they run. Each gives (N, D, h, w). None where it has no such layers: pools can then not be assessed by it, and
     nothing looks inside."""
@@ -89,7 +91,7 @@ def _strides(shape: NetworkShape) -> tuple[int, ...]:
     return (2,) * (len(shape.channels) - 1)
 
 
-def _unet(shape: NetworkShape) -> nn.Module:
+def _unet(shape: NetworkShape) -> "nn.Module":
     """U-Net (Ronneberger 2015) with residual units (Kerfoot 2018)."""
     from monai.networks.nets.unet import UNet
 
@@ -100,18 +102,18 @@ def _unet(shape: NetworkShape) -> nn.Module:
     return model
 
 
-def _levels_above(model: nn.Module) -> range:
+def _levels_above(model: "nn.Module") -> range:
     """Levels of either U-Net from the last but one up; each holds the one below, behind its own way down."""
     return range(len(cast(Channels, model.channels)) - 2, -1, -1)
 
 
-def _unet_layers(model: nn.Module) -> Sequence[str]:
+def _unet_layers(model: "nn.Module") -> Sequence[str]:
     """The last stage gives the logits."""
     names = ["model." + "1.submodule." * level for level in _levels_above(model)]
     return f"{names[0]}1.submodule", *(f"{name}2" for name in names)
 
 
-def _attention_unet(shape: NetworkShape) -> nn.Module:
+def _attention_unet(shape: NetworkShape) -> "nn.Module":
     """Attention U-Net (Oktay 2018); what merges a gate with the level below keeps MONAI's instance normalisation."""
     from monai.networks.nets.attentionunet import AttentionUnet
 
@@ -119,7 +121,7 @@ def _attention_unet(shape: NetworkShape) -> nn.Module:
     return model
 
 
-def _attention_layers(model: nn.Module) -> Sequence[str]:
+def _attention_layers(model: "nn.Module") -> Sequence[str]:
     names = ["model.1" + ".submodule.1" * level for level in _levels_above(model)]
     return f"{names[0]}.submodule", *names
 
@@ -128,7 +130,7 @@ def _attention_misfit(channels: Channels) -> str | None:
     return "needs at least 2 channels at every level but the last" if min(channels[:-1]) < 2 else None
 
 
-def _segresnet(shape: NetworkShape) -> nn.Module:
+def _segresnet(shape: NetworkShape) -> "nn.Module":
     """Residual network with one block on each way up (Myronenko 2018)."""
     from monai.networks.nets.segresnet import SegResNet
 
@@ -140,8 +142,8 @@ def _segresnet(shape: NetworkShape) -> nn.Module:
     return model
 
 
-def _segresnet_layers(model: nn.Module) -> Sequence[str]:
-    last = len(cast(nn.ModuleList, model.down_layers)) - 1
+def _segresnet_layers(model: "nn.Module") -> Sequence[str]:
+    last = len(cast("nn.ModuleList", model.down_layers)) - 1
     return f"down_layers.{last}", *(f"up_layers.{number}" for number in range(last))
 
 
@@ -154,7 +156,7 @@ def _segresnet_misfit(channels: Channels) -> str | None:
     return None if _doubling(channels) else f"doubles its width at every level, as {nearest}"
 
 
-def _swin_unetr(shape: NetworkShape) -> nn.Module:
+def _swin_unetr(shape: NetworkShape) -> "nn.Module":
     """Swin transformer with a convolutional decoder (Hatamizadeh 2022)."""
     if find_spec("einops") is None:
         raise UserError("segment.network swin-unetr needs the package einops; pip install einops")
@@ -172,7 +174,7 @@ def _swin_misfit(channels: Channels) -> str | None:
     return f"has {SWIN_LEVELS} levels that double a multiple of {SWIN_WIDTH}, as {nearest}"
 
 
-def _residual_encoder(shape: NetworkShape) -> nn.Module:
+def _residual_encoder(shape: NetworkShape) -> "nn.Module":
     """U-Net with a residual encoder (Isensee et al. 2024)."""
     from medsweep.trainers.segmentation.residual_encoder import ResidualEncoderUNet
 
@@ -227,3 +229,12 @@ if TYPE_CHECKING:
     NetworkName: TypeAlias = str
 else:
     NetworkName = Literal[tuple(NETWORKS)]
+
+
+def no_layers(network: str) -> str:
+    """Why nobody can look inside a network."""
+    return (
+        f"segment.network {network} names no layers whose features could be read (SegmenterNetwork.layers); name them, "
+        "or set assess.enabled to false, segment.min_iou to 0 and segment.snapshots to 0, without pools of diffusion "
+        "models, which are always assessed"
+    )

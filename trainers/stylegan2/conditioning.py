@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medsweep.trainers.stylegan2.architecture import LOWEST
 from medsweep.trainers.stylegan2.config import GeneratorForm, Resize
 from medsweep.trainers.stylegan2.layers import LRELU_GAIN, EqualisedLinear, SeededModule, constant
-
-LOWEST = 4
 
 
 def pyramid(condition_NKRR: Tensor | None, resize: Resize = "area") -> dict[int, Tensor]:

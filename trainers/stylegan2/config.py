@@ -25,6 +25,10 @@ Resize = Literal["area", "nearest"]
 Loss = Literal["logistic", "relativistic"]
 Weight = Annotated[float, Field(ge=0)]
 
+WARM_UPS: Final = 3
+"""Eager calls of a phase before it is recorded as a CUDA graph, steps of the training as any other. Libraries choose
+algorithms and take their workspaces in them, and Adam its moments."""
+
 
 class GanSettings(Config):
     """The ``gan:`` section of a sweep. A field that is None is taken from ``preset``."""

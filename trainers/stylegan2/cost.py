@@ -7,10 +7,8 @@ trial computes on.
 from typing import Final
 
 from medsweep.trainers.generation.prices import CPU_FLOPS, GPU_FLOPS, NOMINAL_CLASSES, NOMINAL_MODALITIES
-from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
-from medsweep.trainers.stylegan2.graphs import WARM_UPS
-from medsweep.trainers.stylegan2.networks import Architecture
-from medsweep.trainers.stylegan2.spade import spade_macs
+from medsweep.trainers.stylegan2.architecture import LOWEST, SPADE_HIDDEN, Architecture
+from medsweep.trainers.stylegan2.config import WARM_UPS, GanConfig, GanSettings
 
 PROBED_AS_ONE: Final = (
     "r1_gamma",
@@ -54,6 +52,23 @@ def generator_macs(architecture: Architecture) -> float:
             total += 9 * inputs * width * pixels / 4 + 16 * width * pixels
             total += 9 * joined * width * pixels
     return total
+
+
+def spade_macs(architecture: Architecture) -> float:
+    """Multiply-adds of one image through the generator of SPADE."""
+    K, total = architecture.condition_channels, 0.0
+    widths = [architecture.width(r) for r in architecture.resolutions]
+
+    def norm(channels: int) -> float:
+        hidden = min(SPADE_HIDDEN, channels)
+        return 9.0 * hidden * (K + 2 * channels)
+
+    for r, inputs, outputs in zip(architecture.resolutions, [widths[0], *widths[:-1]], widths, strict=True):
+        middle = min(inputs, outputs)
+        skip = norm(inputs) + inputs * outputs if inputs != outputs else 0
+        total += r * r * (norm(inputs) + norm(middle) + 9 * middle * (inputs + outputs) + skip)
+    R = architecture.resolution
+    return total + architecture.latent_dim * widths[0] * LOWEST**2 + 9 * widths[-1] * architecture.channels * R * R
 
 
 def discriminator_macs(architecture: Architecture) -> float:

@@ -13,10 +13,7 @@ import torch
 from torch import Tensor
 
 from medsweep.trainers.stylegan2.batches import Batches, PairBatch
-
-WARM_UPS = 3
-"""Eager calls before a recording, steps of the training as any other. Libraries choose algorithms and take their
-workspaces in them, and Adam its moments."""
+from medsweep.trainers.stylegan2.config import WARM_UPS
 
 Tensors = dict[str, Tensor]
 Work = Callable[[], Tensors]

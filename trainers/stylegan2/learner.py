@@ -11,12 +11,12 @@ from medsweep.identity import derive_seed
 from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.generation.device import DeviceSettings
 from medsweep.trainers.generation.sample_grids import SampleGrids
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.augmented_discriminator import AugmentedDiscriminator
 from medsweep.trainers.stylegan2.batches import Batches
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.diagnostics import Diagnostics
 from medsweep.trainers.stylegan2.graphs import Recorder
-from medsweep.trainers.stylegan2.networks import Architecture
 from medsweep.trainers.stylegan2.optimisation import OptimisedNetworks
 from medsweep.trainers.stylegan2.optional_losses import OptionalLosses
 from medsweep.trainers.stylegan2.phases import Phases

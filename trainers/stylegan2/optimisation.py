@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from medsweep.identity import derive_seed
 from medsweep.trainers.stylegan2 import losses
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.layers import draw_weights
-from medsweep.trainers.stylegan2.networks import Architecture, Discriminator
+from medsweep.trainers.stylegan2.networks import Discriminator
 from medsweep.trainers.stylegan2.spade import generator_of
 from medsweep.trainers.training.restore import load_optimizer
 

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from medsweep.config import require_exhaustive
 from medsweep.data.folds import Fold
-from medsweep.trainers.stylegan2.augment.kinds import AUGMENT_KINDS
-from medsweep.trainers.stylegan2.config import PAINTERS, GanConfig, GanSettings, Point, Preset, Variant
+from medsweep.trainers.stylegan2.config import PAINTERS, Augment, GanConfig, GanSettings, Point, Preset, Variant
 
 Fields = dict[str, Any]
 
@@ -19,6 +18,15 @@ INJECTION_PRESETS: Final[Mapping[str, tuple[Point, ...]]] = {
     "discriminator": ("d-blocks", "d-input"),
     "full": ("d-blocks", "d-input", "generator"),
 }
+
+READ_BY_AUGMENT: Final[Mapping[Augment, tuple[str, ...]]] = {
+    "none": (),
+    "diffaugment": (),
+    "ada": ("ada_target", "ada_kimg"),
+    "ada-fixed": ("ada_p",),
+}
+"""Fields of ``gan:`` that one kind of augmentation reads and no other."""
+require_exhaustive("READ_BY_AUGMENT", READ_BY_AUGMENT, Augment)
 
 
 def auto(resolution: int, batch_size: int | None) -> Fields:
@@ -122,7 +130,7 @@ def _neutral_training(fields: Fields) -> Fields:
         neutral |= {"r1_every_steps": 1, "r1_gamma_mask_ratio": 1.0}
     if fields["path_length_weight"] == 0:
         neutral["path_length_every_steps"] = 1
-    read = AUGMENT_KINDS[fields["augment"]].reads
-    for name in {name for kind in AUGMENT_KINDS.values() for name in kind.reads}.difference(read):
+    read = READ_BY_AUGMENT[fields["augment"]]
+    for name in {name for names in READ_BY_AUGMENT.values() for name in names}.difference(read):
         neutral[name] = GanSettings.model_fields[name].default
     return neutral

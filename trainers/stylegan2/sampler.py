@@ -15,8 +15,9 @@ from medsweep.trainers.generation.masks import decode, encode
 from medsweep.trainers.generation.start import differences
 from medsweep.trainers.generators import GeneratedPairs, MaskForm
 from medsweep.trainers.precision import exact
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.config import PAINTERS, GanConfig, Variant
-from medsweep.trainers.stylegan2.networks import Architecture, LatentGenerator
+from medsweep.trainers.stylegan2.networks import LatentGenerator
 from medsweep.trainers.stylegan2.spade import generator_of
 
 WEIGHTS = "generator.safetensors"

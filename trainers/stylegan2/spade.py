@@ -13,12 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medsweep.trainers.stylegan2.conditioning import LOWEST, pyramid
+from medsweep.trainers.stylegan2.architecture import LOWEST, SPADE_HIDDEN, Architecture
+from medsweep.trainers.stylegan2.conditioning import pyramid
 from medsweep.trainers.stylegan2.layers import LRELU_GAIN, SLOPE, EqualisedConv, EqualisedLinear
-from medsweep.trainers.stylegan2.networks import Architecture, Generator, LatentGenerator, MappingNetwork
-
-HIDDEN = 128
-"""Most feature maps between a mask and its scales and shifts; the paper has as many everywhere."""
+from medsweep.trainers.stylegan2.networks import Generator, LatentGenerator, MappingNetwork
 
 
 class QuietConv(EqualisedConv):
@@ -33,7 +31,7 @@ class MaskedNorm(nn.Module):
 
     def __init__(self, channels: int, condition_channels: int):
         super().__init__()
-        hidden = min(HIDDEN, channels)
+        hidden = min(SPADE_HIDDEN, channels)
         self.shared = EqualisedConv(condition_channels, hidden, 3, gain=LRELU_GAIN)
         self.scale_shift = QuietConv(hidden, 2 * channels, 3)
 
@@ -96,20 +94,3 @@ class SpadeGenerator(LatentGenerator):
 def generator_of(architecture: Architecture) -> LatentGenerator:
     """The generator that an architecture describes, with weights yet to be drawn."""
     return SpadeGenerator(architecture) if architecture.generator == "spade" else Generator(architecture)
-
-
-def spade_macs(architecture: Architecture) -> float:
-    """Multiply-adds of one image through the generator of SPADE."""
-    K, total = architecture.condition_channels, 0.0
-    widths = [architecture.width(r) for r in architecture.resolutions]
-
-    def norm(channels: int) -> float:
-        hidden = min(HIDDEN, channels)
-        return 9.0 * hidden * (K + 2 * channels)
-
-    for r, inputs, outputs in zip(architecture.resolutions, [widths[0], *widths[:-1]], widths, strict=True):
-        middle = min(inputs, outputs)
-        skip = norm(inputs) + inputs * outputs if inputs != outputs else 0
-        total += r * r * (norm(inputs) + norm(middle) + 9 * middle * (inputs + outputs) + skip)
-    R = architecture.resolution
-    return total + architecture.latent_dim * widths[0] * LOWEST**2 + 9 * widths[-1] * architecture.channels * R * R

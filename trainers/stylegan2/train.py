@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import torch
 
@@ -11,16 +10,13 @@ from medsweep.data.fitted_on import require_within, write_fitted_on
 from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.generation.device import DeviceSettings, applied, device_settings, write_settings
 from medsweep.trainers.generation.start import cases_seen_by, folder_to_begin_from, write_began_from
-from medsweep.trainers.generators import GeneratorFamily
 from medsweep.trainers.segmentation.network import load_segmenter
-from medsweep.trainers.stylegan2 import cost
-from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
+from medsweep.trainers.stylegan2.config import GanConfig
 from medsweep.trainers.stylegan2.graphs import CudaRecorder
 from medsweep.trainers.stylegan2.learner import GanLearner
-from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import load_generator, misfits
 from medsweep.trainers.training.loop import train
-from medsweep.trial import Progress, Stage, Trial
+from medsweep.trial import Progress, Trial
 
 
 def run(config: GanConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:
@@ -71,25 +67,3 @@ def settings_of(config: GanConfig, trial: Trial) -> DeviceSettings:
         return settings
     trial.note(f"no CUDA graphs, since the batch is worked in {trial.micro_batches} micro-batches to fit into memory")
     return replace(settings, cuda_graphs=False)
-
-
-STYLEGAN2: Final = GeneratorFamily(
-    stage=Stage(
-        name="gan",
-        version=3,
-        config=GanConfig,
-        run=run,
-        hours=cost.hours,
-        gpu_hours=cost.gpu_hours,
-        divides=cost.divides,
-        probe=cost.probe,
-        guessed_mib=50,
-        length="gan.kimg",
-    ),
-    settings=GanSettings,
-    resolve=resolve,
-    needs_reference=lambda config: config.segmenter_weight > 0,
-    emits_images=lambda config: config.variant != "m-sg",
-    load=load_generator,
-    misfits=misfits,
-)

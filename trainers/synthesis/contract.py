@@ -21,6 +21,7 @@ from medsweep.folder_trial import FolderTrial, drain
 from medsweep.trainers.generators import GeneratorFamily
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.synthesis import synthesise
+from medsweep.trainers.synthesis.config import SynthesiseConfig
 from medsweep.trainers.synthesis.pipelines import PIPELINES
 from medsweep.trainers.training.contract import counted_bytes, files_of, made_up_slices, require_same_bytes_after_kills
 from medsweep.trial import DivergedError
@@ -139,7 +140,7 @@ class GeneratorContract:
     def _sampled(
         self, folder: Path, prepared: Path, fitted: Mapping[str, Path], count: int = SAMPLES, seed: int = 0
     ) -> Pool:
-        config = synthesise.SynthesiseConfig(
+        config = SynthesiseConfig(
             count=count, unit="slices", pipeline=self.pipeline, fold=FOLD, seed=seed, resolution=self.resolution
         )
         trial = FolderTrial(folder)

@@ -19,14 +19,9 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.stage_config import StageConfig
 from medsweep.errors import UserError
 from medsweep.trainers.generators import training_rows
+from medsweep.trainers.synthesis.config import COMPARED, SHOWN, SLICE_RANGE, SLICES_PER_PATIENT
+from medsweep.trainers.synthesis.mask_cleaner import MaskCleaner
 from medsweep.trainers.synthesis.pool_folder import BATCH, PoolFolder, RequiredPairs
-from medsweep.trainers.synthesis.synthesise import (
-    COMPARED,
-    SHOWN,
-    SLICE_RANGE,
-    SLICES_PER_PATIENT,
-    MaskCleaner,
-)
 from medsweep.trainers.training.pictures import grid_png
 from medsweep.trial import Progress, Trial
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.plugins import brought_along
-from medsweep.trainers.diffusion.train import DIFFUSION
+from medsweep.trainers.diffusion.family import DIFFUSION
 from medsweep.trainers.generators import GeneratorFamily, Sampling, StepwiseGenerator, TrainedGenerator
-from medsweep.trainers.stylegan2.train import STYLEGAN2
+from medsweep.trainers.stylegan2.family import STYLEGAN2
 from medsweep.trainers.synthesis.recipe import Pipeline, images_for_real_masks, masks_then_images, pairs
 
 GROUP: Final = "medsweep.generators"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from medsweep.errors import UserError
@@ -47,6 +46,8 @@ class Recipe:
 
         Each sample has a generator of random numbers of its own, for its latent and its noise maps.
         """
+        import torch
+
         generator = self.generators[role]
         randoms = [torch.Generator().manual_seed(derive_seed(self.seed, role, first + row)) for row in range(BATCH)]
         numbers_NS = torch.stack([torch.randn(generator.numbers_per_sample, generator=random) for random in randoms])

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.ndimage import label
@@ -18,7 +17,6 @@ from medsweep.identity import derive_seed
 from medsweep.mechanism import Cause
 from medsweep.trainers.measures.mask_validity import STEPS, postprocess
 from medsweep.trainers.measures.structures import signed_distance
-from medsweep.trainers.segmentation.network import load_segmenter, predict
 from medsweep.trainers.treatments.base import Masks, MaskTreatment, Numbers, Pairs, TreatmentContext
 from medsweep.trainers.treatments.boundaries import with_moved_boundaries
 from medsweep.trainers.treatments.measured_labels import measured_corruption
@@ -33,6 +31,10 @@ class Relabel(MaskTreatment):
     needs_reference: ClassVar[bool] = True
 
     def new_masks(self, pairs: Pairs, context: TreatmentContext, seed: int) -> Masks:
+        import torch
+
+        from medsweep.trainers.segmentation.network import load_segmenter, predict
+
         if context.reference is None:
             raise UserError("relabel needs the reference segmenter, and the trial has no input 'reference'")
         model = load_segmenter(context.reference, context.device)

@@ -11,7 +11,7 @@ from medsweep.study.plan import plan_sweep
 from medsweep.study.report import make_tables
 from medsweep.study.session import RunOptions, open_sweep
 from medsweep.study.tables import diagnosis_table
-from medsweep.trainers.diagnosis.diagnose import TABLE
+from medsweep.trainers.diagnosis.config import TABLE
 
 SWEEP = """\
 sweep: diagnosed

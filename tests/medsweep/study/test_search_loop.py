@@ -27,7 +27,7 @@ from medsweep.sweep.arms import arms, replicates
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Builder, Plan
 from medsweep.tracking.console import Observer
-from medsweep.trainers.synthesis.synthesise import SynthesiseConfig
+from medsweep.trainers.synthesis.config import SynthesiseConfig
 
 RATE = "    segment.learning_rate: {"
 PIPELINE = "    gan.pipeline: [b-sg, c-sg, mc-sg]\n"

@@ -21,8 +21,8 @@ from medsweep.study.stages import Settings
 from medsweep.sweep.plan import Plan
 from medsweep.trainers.generation.intensity import IntensityRange
 from medsweep.trainers.generators import GeneratorConfig
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.config import GanSettings
-from medsweep.trainers.stylegan2.networks import Architecture
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import CARD, WEIGHTS, GeneratorCard
 

@@ -81,7 +81,7 @@ def test_the_quickstart_leaks_nothing_under_any_scheme(tmp_path: Path, replicate
 
 
 def test_a_plan_with_a_leaky_chain_is_never_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from medsweep.trainers.stylegan2.train import STYLEGAN2
+    from medsweep.trainers.stylegan2.family import STYLEGAN2
     from medsweep.trainers.synthesis.pipelines import PIPELINES
 
     def of_another_fold(settings: Any, variant: Any, fold: Fold, seed: int, resolution: int) -> Any:

@@ -11,10 +11,12 @@ from medsweep.data.folds import Fold
 from medsweep.execution.gpu_memory import SPARE
 from medsweep.identity import digest_of
 from medsweep.trainers.diffusion.config import DiffusionConfig, DiffusionSettings, resolve
+from medsweep.trainers.diffusion.cost import probe
+from medsweep.trainers.diffusion.family import DIFFUSION
 from medsweep.trainers.diffusion.learner import DiffusionLearner
 from medsweep.trainers.diffusion.network import DenoiserArchitecture, build, macs
 from medsweep.trainers.diffusion.sampler import load_denoiser
-from medsweep.trainers.diffusion.train import DIFFUSION, probe, run
+from medsweep.trainers.diffusion.train import run
 from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.generators import Sampling
 from medsweep.trainers.training.contract import counted_bytes

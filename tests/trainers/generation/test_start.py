@@ -20,17 +20,17 @@ from medsweep.files import sha256_of
 from medsweep.identity import canonical
 from medsweep.trainers.diffusion.config import DiffusionSettings
 from medsweep.trainers.diffusion.config import resolve as resolve_diffusion
+from medsweep.trainers.diffusion.family import DIFFUSION
 from medsweep.trainers.diffusion.learner import DiffusionLearner
 from medsweep.trainers.diffusion.sampler import load_denoiser
-from medsweep.trainers.diffusion.train import DIFFUSION
 from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.generation.start import BEGAN_FROM, START, folder_to_begin_from, require_no_copy
 from medsweep.trainers.generators import GeneratorConfig, Start
 from medsweep.trainers.stylegan2.config import GanSettings
+from medsweep.trainers.stylegan2.family import STYLEGAN2
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve as resolve_gan
 from medsweep.trainers.stylegan2.sampler import load_generator
-from medsweep.trainers.stylegan2.train import STYLEGAN2
 
 FOLD = Fold(index=1, of=4, patients=4)
 FAMILIES = {"gan": STYLEGAN2, "diffusion": DIFFUSION}

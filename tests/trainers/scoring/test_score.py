@@ -12,7 +12,8 @@ from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
-from medsweep.trainers.scoring.score import ScoreConfig, draw_overlay, evaluate, run
+from medsweep.trainers.scoring.config import ScoreConfig
+from medsweep.trainers.scoring.score import draw_overlay, evaluate, run
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trainers.segmentation.train import run as segment

@@ -14,7 +14,8 @@ from medsweep.data.folds import Fold, Split
 from medsweep.data.ignored import IGNORED
 from medsweep.errors import UserError
 from medsweep.trainers.generators import training_rows
-from medsweep.trainers.scoring.score import ScoreConfig, evaluate, run
+from medsweep.trainers.scoring.config import ScoreConfig
+from medsweep.trainers.scoring.score import evaluate, run
 from medsweep.trainers.segmentation.augment import augment
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve
 from medsweep.trainers.segmentation.samples import gather

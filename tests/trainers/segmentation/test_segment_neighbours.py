@@ -16,7 +16,7 @@ from medsweep.errors import UserError
 from medsweep.identity import canonical
 from medsweep.store.store import Store
 from medsweep.study.plan import plan_sweep
-from medsweep.trainers.scoring.score import ScoreConfig
+from medsweep.trainers.scoring.config import ScoreConfig
 from medsweep.trainers.scoring.score import run as score
 from medsweep.trainers.segmentation.config import SegmentConfig, SegmentSettings, resolve
 from medsweep.trainers.segmentation.network import load_segmenter, predict

@@ -14,7 +14,7 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.scoring.score import ScoreConfig
+from medsweep.trainers.scoring.config import ScoreConfig
 from medsweep.trainers.scoring.score import run as score_network
 from medsweep.trainers.segmentation import train as segment_train
 from medsweep.trainers.segmentation.config import SegmentSettings, resolve

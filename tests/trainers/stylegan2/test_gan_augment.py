@@ -9,7 +9,7 @@ from medsweep.trainers.stylegan2.augment.ada import Ada
 from medsweep.trainers.stylegan2.augment.diffaugment import DiffAugment, geometry, intensity
 from medsweep.trainers.stylegan2.augment.kinds import AUGMENT_KINDS
 from medsweep.trainers.stylegan2.config import Augment, GanSettings
-from medsweep.trainers.stylegan2.resolve import resolve
+from medsweep.trainers.stylegan2.resolve import READ_BY_AUGMENT, resolve
 
 R = 16
 STILL = 0.5
@@ -130,7 +130,7 @@ def test_diffaugment_does_not_read_p(random):
 def test_every_kind_is_registered_and_is_the_only_one_to_read_its_fields():
     assert list(AUGMENT_KINDS) == list(get_args(Augment))
     changed = {"ada_target": 0.3, "ada_kimg": 7.0, "ada_p": 0.9}
-    assert {name for kind in AUGMENT_KINDS.values() for name in kind.reads} == set(changed)
-    for name, kind in AUGMENT_KINDS.items():
+    assert {name for names in READ_BY_AUGMENT.values() for name in names} == set(changed)
+    for name, read in READ_BY_AUGMENT.items():
         config = resolve(GanSettings(augment=name, **changed), "b-sg", Fold(index=0, of=2), 0, R)
-        assert {field for field, value in changed.items() if getattr(config, field) == value} == set(kind.reads)
+        assert {field for field, value in changed.items() if getattr(config, field) == value} == set(read)

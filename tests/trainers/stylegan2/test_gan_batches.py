@@ -8,11 +8,12 @@ from helpers.host_waits import HostWaits
 from medsweep.data.folds import Fold
 from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.batches import Batches
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.layers import draw_weights
 from medsweep.trainers.stylegan2.learner import GanLearner
-from medsweep.trainers.stylegan2.networks import Architecture, Generator
+from medsweep.trainers.stylegan2.networks import Generator
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.training import rows
 from medsweep.trainers.training.loop import read

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.conditioning import AddedMask, AffineMask, pyramid
 from medsweep.trainers.stylegan2.layers import EqualisedConv, ModulatedConv, draw_weights
 from medsweep.trainers.stylegan2.losses import discriminator_loss, generator_loss
-from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator
+from medsweep.trainers.stylegan2.networks import Discriminator, Generator
 
 POINTS = ("d-blocks", "d-input", "generator")
 POINT_SETS = tuple(chain.from_iterable(combinations(POINTS, count) for count in range(4)))

@@ -5,6 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medsweep.data.folds import Fold
 from medsweep.identity import digest_of, identity
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import (
     GPU_SECONDS_PER_STEP,
@@ -16,7 +17,7 @@ from medsweep.trainers.stylegan2.cost import (
     hours,
     probe,
 )
-from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator
+from medsweep.trainers.stylegan2.networks import Discriminator, Generator
 from medsweep.trainers.stylegan2.resolve import resolve
 
 FOLD = Fold(index=0, of=4)

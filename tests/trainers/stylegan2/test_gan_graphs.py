@@ -11,9 +11,8 @@ from medsweep.identity import canonical
 from medsweep.trainers.generation.data import TrainingSet
 from medsweep.trainers.generation.device import device_settings
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build
-from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
+from medsweep.trainers.stylegan2.config import WARM_UPS, GanConfig, GanSettings
 from medsweep.trainers.stylegan2.cost import probe
-from medsweep.trainers.stylegan2.graphs import WARM_UPS
 from medsweep.trainers.stylegan2.learner import GanLearner
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.train import run, settings_of

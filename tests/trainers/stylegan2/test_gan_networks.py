@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from medsweep.data.folds import Fold
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.config import GanSettings
 from medsweep.trainers.stylegan2.layers import draw_weights
-from medsweep.trainers.stylegan2.networks import Architecture, Discriminator, Generator, StyledConv
+from medsweep.trainers.stylegan2.networks import Discriminator, Generator, StyledConv
 from medsweep.trainers.stylegan2.resolve import resolve
 
 ALL = ("d-blocks", "d-input", "generator")

@@ -12,12 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from helpers.fake_trial import FakeTrial, drain
 from medsweep.data.folds import Fold
 from medsweep.identity import digest_of
+from medsweep.trainers.stylegan2.architecture import Architecture
 from medsweep.trainers.stylegan2.config import GanConfig, GanSettings
+from medsweep.trainers.stylegan2.cost import spade_macs
 from medsweep.trainers.stylegan2.layers import draw_weights
-from medsweep.trainers.stylegan2.networks import Architecture
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import load_generator
-from medsweep.trainers.stylegan2.spade import MaskedNorm, SpadeGenerator, spade_macs
+from medsweep.trainers.stylegan2.spade import MaskedNorm, SpadeGenerator
 from medsweep.trainers.stylegan2.train import run
 
 FOLD = Fold(index=1, of=4)

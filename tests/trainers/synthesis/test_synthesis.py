@@ -15,29 +15,29 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.identity import identity
-from medsweep.trainers.diffusion.train import DIFFUSION
+from medsweep.trainers.diffusion.family import DIFFUSION
 from medsweep.trainers.generators import Sampling
 from medsweep.trainers.measures.mask_validity import change_counts, postprocess, validity
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.stylegan2.config import GanSettings
+from medsweep.trainers.stylegan2.family import STYLEGAN2
 from medsweep.trainers.stylegan2.resolve import resolve
 from medsweep.trainers.stylegan2.sampler import WEIGHTS, load_generator
-from medsweep.trainers.stylegan2.train import STYLEGAN2
 from medsweep.trainers.stylegan2.train import run as train_gan
 from medsweep.trainers.synthesis import recipe as recipes
 from medsweep.trainers.synthesis import synthesise
-from medsweep.trainers.synthesis.pipelines import PIPELINES, load_generators
-from medsweep.trainers.synthesis.real_masks import Perturbation
-from medsweep.trainers.synthesis.recipe import BATCH, Pipeline, masks_then_images
-from medsweep.trainers.synthesis.synthesise import (
+from medsweep.trainers.synthesis.config import (
     SynthesiseConfig,
     SynthesiseSettings,
     gpu_hours,
     hours,
     probe,
-    run,
     sampling_fields,
 )
+from medsweep.trainers.synthesis.pipelines import PIPELINES, load_generators
+from medsweep.trainers.synthesis.real_masks import Perturbation
+from medsweep.trainers.synthesis.recipe import BATCH, Pipeline, masks_then_images
+from medsweep.trainers.synthesis.synthesise import run
 
 FOLD = Fold(index=0, of=4)
 FEW = Fold(index=0, of=4, patients=3)
@@ -245,7 +245,7 @@ def test_masks_are_measured_before_and_changed_by_declared_steps_only(generators
         cleaned.append(len(labels))
         return postprocess(labels, *settings)
 
-    monkeypatch.setattr("medsweep.trainers.synthesis.synthesise.postprocess", counted)
+    monkeypatch.setattr("medsweep.trainers.synthesis.mask_cleaner.postprocess", counted)
     raw = pool_of(tmp_path / "raw", generators, "mc-sg", 21)
     steps = ("fill-holes", "largest-component", "min-area")
     clean = pool_of(tmp_path / "clean", generators, "mc-sg", 21, postprocess=steps, min_area_px=6)

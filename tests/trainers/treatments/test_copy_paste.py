@@ -13,8 +13,9 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.treatments import TreatConfig, run
+from medsweep.trainers.treatments import TreatConfig
 from medsweep.trainers.treatments.copy_paste import CopyPaste, Slice, paste
+from medsweep.trainers.treatments.run import run
 
 FOLD = Fold(index=0, of=4, patients=4)
 

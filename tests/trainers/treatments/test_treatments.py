@@ -14,8 +14,9 @@ from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, predict, save_segmenter
-from medsweep.trainers.treatments import TreatConfig, TreatSettings, gpu_hours, hours, probe, run
+from medsweep.trainers.treatments import TreatConfig, TreatSettings, gpu_hours, hours, probe
 from medsweep.trainers.treatments.images import add_noise, blur, match_histogram, mean_quantiles
+from medsweep.trainers.treatments.run import run
 
 FOLD = Fold(index=0, of=4)
 IMAGES = np.random.default_rng(0).standard_normal((6, 2, 32, 32)).astype(np.float32)

@@ -11,9 +11,10 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.treatments import TreatConfig, run
+from medsweep.trainers.treatments import TreatConfig
 from medsweep.trainers.treatments.bands import low_pass_px, swap_bands
 from medsweep.trainers.treatments.images import blur
+from medsweep.trainers.treatments.run import run
 
 FOLD = Fold(index=0, of=4, patients=3)
 RNG = np.random.default_rng(3)

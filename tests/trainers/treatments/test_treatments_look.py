@@ -11,10 +11,11 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.trainers.measures.texture import class_local_sd
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.treatments import TreatConfig, look, run
+from medsweep.trainers.treatments import TreatConfig, look
 from medsweep.trainers.treatments.base import Pairs, real_pairs
 from medsweep.trainers.treatments.images import blur
 from medsweep.trainers.treatments.look import KS_LIMIT, POWER_LIMIT, SLACK, ImageLook, imitate, match_local_sd
+from medsweep.trainers.treatments.run import run
 
 FOLD = Fold(index=0, of=4, patients=3)
 

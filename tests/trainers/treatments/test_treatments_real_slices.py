@@ -13,7 +13,8 @@ from medsweep.data.folds import Fold, split
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.treatments import TreatConfig, TreatSettings, run
+from medsweep.trainers.treatments import TreatConfig, TreatSettings
+from medsweep.trainers.treatments.run import run
 
 FOLD = Fold(index=0, of=4, patients=3)
 FRESH = {"kind": "fresh-real"}

@@ -21,10 +21,11 @@ from medsweep.errors import UserError
 from medsweep.trainers.measures.spectra import mean_power
 from medsweep.trainers.pool import Pool
 from medsweep.trainers.segmentation.network import SegmenterArchitecture, build, save_segmenter
-from medsweep.trainers.treatments import TreatConfig, TreatSettings, run
+from medsweep.trainers.treatments import TreatConfig, TreatSettings
 from medsweep.trainers.treatments.base import ImageTreatment, MaskTreatment, Treatment
 from medsweep.trainers.treatments.config import KINDS
 from medsweep.trainers.treatments.real_slices import RealSlices, chosen_rows
+from medsweep.trainers.treatments.run import run
 
 FOLD = Fold(index=0, of=4, patients=3)
 ALL = [

@@ -15,8 +15,9 @@ from medsweep.data.slices import SliceSet
 from medsweep.data.source import inspect_source
 from medsweep.errors import UserError
 from medsweep.trainers.pool import Pool
-from medsweep.trainers.treatments import TreatConfig, run
+from medsweep.trainers.treatments import TreatConfig
 from medsweep.trainers.treatments.base import Pairs, real_pairs
+from medsweep.trainers.treatments.run import run
 from medsweep.trainers.treatments.warping import centred, demons, least_dice, nearest_masks, nearest_try, warp
 from medsweep.trial import PoolDryError
 

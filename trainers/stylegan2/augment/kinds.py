@@ -71,8 +71,6 @@ class AugmentKind:
     """The probability of each distortion at the first step."""
     controller: Callable[[GanConfig, str], AdaController] | None = None
     """What adapts p, on a device; None where p is fixed."""
-    reads: tuple[str, ...] = ()
-    """Fields of ``gan:`` that no other kind reads."""
 
 
 def _unchanged(x_NCRR: Tensor, random: Random, p: Tensor) -> Tensor:
@@ -86,8 +84,8 @@ def _controller(config: GanConfig, device: str) -> AdaController:
 AUGMENT_KINDS: Final[dict[Augment, AugmentKind]] = {
     "none": AugmentKind(lambda image_channels, fill: _unchanged, lambda config: 0.0),
     "diffaugment": AugmentKind(DiffAugment, lambda config: 1.0),
-    "ada": AugmentKind(Ada, lambda config: 0.0, controller=_controller, reads=("ada_target", "ada_kimg")),
-    "ada-fixed": AugmentKind(Ada, lambda config: config.ada_p, reads=("ada_p",)),
+    "ada": AugmentKind(Ada, lambda config: 0.0, controller=_controller),
+    "ada-fixed": AugmentKind(Ada, lambda config: config.ada_p),
 }
 
 require_exhaustive("AUGMENT_KINDS", AUGMENT_KINDS, Augment)
