@@ -106,11 +106,19 @@ def leave(code: int) -> None:
     """From now on, while Python itself ends, a signal ends the process at once, with the exit code it has earned."""
     for number in _heard():
         signal.signal(number, lambda *_: os._exit(code))
-    # Python 3.11 remembers that a KeyboardInterrupt came out of code that was compiled at run time, as in many imports,
-    # and at its end kills itself by SIGINT whatever the exit code; running such code to its end makes it forget.
-    exec("")
+    _forget_interrupt()
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+def _forget_interrupt() -> None:
+    """Let this process end with its exit code, although a KeyboardInterrupt came up in it and was handled.
+
+    CPython sets a flag when a KeyboardInterrupt leaves code that it compiled at run time, as in many imports. Where the
+    flag is set at the end, it kills itself by SIGINT whatever the exit code. Python code cannot reach the flag, but
+    running a string clears it, even an empty one (``run_eval_code_obj`` in CPython's ``Python/pythonrun.c``).
+    """
+    exec("")
 
 
 def _heard() -> list[int]:
