@@ -1,4 +1,4 @@
-"""What a report repeats of the generators of a study: whom they learned from, and slices that they saw mirrored."""
+"""What a report repeats of the generators of a study: whom they and their judges learned from, and mirrored slices."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,7 +12,7 @@ from medsweep.trainers.generators import GeneratorConfig, Start
 
 def generator_limits(plan: Plan[Settings]) -> tuple[str, ...]:
     """A sentence or two for each limit that the way to the pools sets."""
-    return tuple(line for line in (unknown_patients(plan), *_began(plan), _mirrored(plan)) if line)
+    return tuple(line for line in (unknown_patients(plan), *_began(plan), _mirrored(plan), _two_judges(plan)) if line)
 
 
 def _began(plan: Plan[Settings]) -> Iterator[str]:
@@ -48,6 +48,24 @@ def _mirrored(plan: Plan[Settings]) -> str:
     return arms and (
         f"The generators of {arms} also learned from slices that were mirrored left to right. No measure looks for "
         "copies of mirrored slices, so authenticity and nearest_ratio may flatter these pools."
+    )
+
+
+def _two_judges(plan: Plan[Settings]) -> str:
+    """Pools that tell their measures by different judges, of which one saw the patients who are left out."""
+    beside = {trial.inputs["other"] for trial in plan.trials.values() if "other" in trial.inputs}
+    serves = plan.serves()
+    judged: dict[str, set[str]] = {}
+    for digest, trial in plan.trials.items():
+        if trial.stage == "assess" and digest not in beside:
+            for arm in serves[trial.inputs["pool"]]:
+                judged.setdefault(arm, set()).add(plan.trials[trial.inputs["judge"]].stage)
+    by_control = [arm for arm, stages in judged.items() if "judge" not in stages]
+    others = [arm for arm in judged if arm not in by_control]
+    return bool(by_control and others) * (
+        f"The judge of {', '.join(by_control)} is the control's network, and that of {', '.join(others)} one that was "
+        "fitted on the patients left out. Measures in the features of a judge, such as the Fréchet distance, differ "
+        "between them for that reason too. assess.judge: control takes one judge for all."
     )
 
 

@@ -34,6 +34,7 @@ from medsweep.store.sound import sound_file
 from medsweep.store.store import Store
 from medsweep.study.arm_infos import arm_infos
 from medsweep.study.dead_arms import dead_arms
+from medsweep.study.grid_names import kinds_of_pictures
 from medsweep.study.patients import of_patients
 from medsweep.study.reference_levels import reference_levels
 from medsweep.study.samples import sample_table
@@ -49,7 +50,7 @@ from medsweep.study.tables import (
     profile_curves,
     tidy_table,
 )
-from medsweep.sweep.plan import Decision, Plan, PlannedTrial
+from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.mirror import Mirror
 from medsweep.trainers.assessment.assess import SPECTRA
 from medsweep.trainers.pool import EDGES, VARIETY
@@ -283,10 +284,10 @@ def _grids(plan: Plan, store: Store, legend: tuple[tuple[str, str], ...]) -> lis
     """Real pairs once, then the pairs of each kind of pool in the plan's first replicate."""
     grids: list[SamplePicture] = []
     seen: set[str] = set()
-    labels = labels_of(plan)
-    for digest, trial in plan.trials.items():
-        kind = _kind_of_pictures(trial)
-        if kind is None or kind in seen or store.outcome(trial.stage, digest) != COMPLETE:
+    labels, kinds = labels_of(plan), kinds_of_pictures(plan)
+    for digest, kind in kinds.items():
+        trial = plan.trials[digest]
+        if kind in seen or store.outcome(trial.stage, digest) != COMPLETE:
             continue
         seen.add(kind)
         output = store.folder_with(store.manifest(trial.stage, digest), (".png",)) / "output"
@@ -304,21 +305,14 @@ def _spectra(plan: Plan, store: Store) -> pd.DataFrame | None:
 
     Columns kind, modality, cycles, real, synthetic; pools assessed by versions that left no spectra are left out.
     """
-    frames = []
+    frames, kinds = [], kinds_of_pictures(plan)
     for digest, trial in plan.trials.items():
         if trial.stage != "assess" or store.outcome("assess", digest) != COMPLETE:
             continue
-        kind, path = _kind_of_pictures(plan.trials[trial.inputs["pool"]]), sound_file(store, "assess", digest, SPECTRA)
+        kind, path = kinds.get(trial.inputs["pool"]), sound_file(store, "assess", digest, SPECTRA)
         if kind is not None and path is not None:
             frames.append(pd.read_parquet(path).assign(kind=kind))
     if not frames:
         return None
     curves = pd.concat(frames).groupby(["kind", "modality", "cycles"], sort=False)
     return curves[["real", "synthetic"]].mean().reset_index()
-
-
-def _kind_of_pictures(trial: PlannedTrial) -> str | None:
-    """What a grid of a trial's pairs is called; None for trials that leave none, as generators of masks alone."""
-    if trial.stage in FAMILIES:
-        return "Real pairs" if FAMILIES[trial.stage].emits_images(trial.config) else None
-    return trial.config.label if trial.stage in ("synthesise", "import", "treat") else None

@@ -16,6 +16,7 @@ from medsweep.files import sha256_of
 from medsweep.store.manifest import FORMAT, MANIFEST, Manifest
 from medsweep.store.store import Store
 from medsweep.study.generator_limits import generator_limits
+from medsweep.study.grid_names import kinds_of_pictures
 from medsweep.study.plan import plan_sweep
 from medsweep.study.stages import Settings
 from medsweep.sweep.plan import Plan
@@ -217,13 +218,30 @@ def test_the_report_repeats_that_patients_left_out_were_learned_from(tmp_path: P
 
 
 def test_the_report_repeats_that_slices_were_mirrored(tmp_path: Path) -> None:
-    plain = ("factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n", "")
-    arms = ("control: {synthesise.count: 0}\n", "control: real\narms: {real: {synthesise.count: 0}, plain: {}, FLIP}\n")
-    rest = ("fixed:\n  gan: {", "fixed:\n  synthesise: {count: 4}\n  gan: {pipeline: b-sg, ")
     allowed = ("  resolution: 16", "  resolution: 16\n  mirrored: left-right")
-    sweep = write_micro(tmp_path, plain, arms, rest, allowed, ("FLIP", "turned: {gan.flip: true}"))
-    (line,) = generator_limits(plan_sweep(sweep, Store.create(tmp_path / "store")).plan)
+    (line,) = generator_limits(beside_plain(tmp_path, "turned: {gan.flip: true}", allowed))
     assert line.startswith("The generators of turned also learned from slices that were mirrored left to right.")
+
+
+def test_the_report_tells_arms_of_one_pipeline_and_their_judges_apart(tmp_path: Path) -> None:
+    few = ("  resolution: 16", "  resolution: 16\n  patients: 2")
+    plan = beside_plain(tmp_path, "begun: {gan.init_from: left-out}", few)
+    *_, line = generator_limits(plan)
+    assert line.startswith("The judge of begun is the control's network, and that of plain one that was fitted on")
+    assert set(kinds_of_pictures(plan).values()) == {"Real pairs", "b-sg, plain", "b-sg, begun"}
+    alike = ("analysis:", "  assess: {judge: control}\nanalysis:")
+    assert line not in generator_limits(beside_plain(tmp_path, "begun: {gan.init_from: left-out}", few, alike))
+
+
+def beside_plain(folder: Path, arm: str, *changes: tuple[str, str]) -> Plan[Settings]:
+    """The plan of an arm beside one whose B-SG is as usual."""
+    factors = ("factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n", "")
+    arms = (
+        "control: {synthesise.count: 0}\n",
+        f"control: real\narms: {{real: {{synthesise.count: 0}}, plain: {{}}, {arm}}}\n",
+    )
+    rest = ("fixed:\n  gan: {", "fixed:\n  synthesise: {count: 4}\n  gan: {pipeline: b-sg, ")
+    return plan_sweep(write_micro(folder, factors, arms, rest, *changes), Store.create(folder / "store")).plan
 
 
 def test_one_that_does_not_say_whom_it_saw_is_refused(tmp_path: Path) -> None:
