@@ -86,7 +86,10 @@ _ENDS: Final = "End of its 95 % interval, over samples and patients jointly; 2 p
 
 def _resampled(metric: Metric) -> tuple[Metric, ...]:
     """A metric that is told beside unseen reals, and its bounds."""
-    ends = "End of its 95 % interval, over samples and unseen patients jointly; 2 patients or more."
+    ends = (
+        "End of its 95 % interval, over samples, by patient where they were made from real slices, and unseen patients "
+        "jointly; 2 of each or more."
+    )
     return _bounded(metric, ends, "Efron 1979")
 
 
@@ -280,6 +283,16 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
     Metric("law_look", "look", "lower", "0 up",
            "Mean of `radial_psd_log_error` and of the size of the log ratio of local SD (5 x 5 pixels) to real slices "
            "in use, over modalities and the classes that the judge sees, in nats.", "", "look_of_pool"),
+    Metric("law_class_quantiles", "intensities by class", "lower", "0 up; in SD",
+           "Mean distance between the intensities of pool and real slices at the same quantile, over modalities and "
+           "the classes that the judge sees, over the SD of the modality. The slices are those that looks are planted "
+           "in: of patients left out, or of those in use where none are.", "", "look_law"),
+    Metric("law_class_quantiles_floor", "intensities by class, floor", "none", "0 up; in SD",
+           "97.5 % point of the same between as few of these patients, drawn at random, and the others.", "",
+           "look_law"),
+    Metric("law_look_shown", "look shown", "none", "0 or 1",
+           "1 where the look of the pool differs from that of these slices by more than as few real patients do, in "
+           "intensities by class or in what `law_look` measures; else no look of it is planted.", "", "look_law"),
     Metric("law_domain_auc", "AUC of the domain", "none", "0 to 1",
            "Chance that a linear classifier on the judge's first level ranks an unseen sample of the pool above an "
            "unseen real one.", "Friedman 1989", "domain_auc"),

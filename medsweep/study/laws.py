@@ -35,15 +35,22 @@ def law_sources(arms: Sequence[Arm[Settings]], origins: Mapping[str, str]) -> Ma
 def refuse_unmeasured_laws(
     sweep: StudySweep, compared: Sequence[Arm[Settings]], replicates: Sequence[Replicate]
 ) -> None:
-    """Refuse arms that ask for a law which no assessment of the pool could tell.
+    """Refuse arms that ask for a law which no assessment of the pool could tell, or plant it elsewhere.
 
     Raises:
         UserError: naming the arm and the reason.
     """
-    sources = law_sources(compared, law_origins(sweep.file.mechanism, sweep.file.texture))
+    origins = law_origins(sweep.file.mechanism, sweep.file.texture)
+    sources = law_sources(compared, origins)
     validation = all(replicate.cut.has_validation for replicate in replicates)
     for arm in compared:
         source, laws = sources[arm.name], arm.settings.treat.laws
+        if (laws or arm.name in origins) and _plants_a_look_elsewhere(arm.settings):
+            place = sweep.place(("arms", arm.name), ("fixed", "treat"), ("arms",))
+            text = (
+                "gets the look of a pool by a rule that begins from slices of patients left out, and has none of them"
+            )
+            raise sweep.error(place, f"arm {arm.name!r} {text}; begin its treatments with fresh-real")
         if not laws or arm.settings.synthesise.count == 0:
             continue
         if "labels" in laws and source.treat.relabels:
@@ -56,6 +63,14 @@ def refuse_unmeasured_laws(
                 else "set replicates.validation"
             )
             raise _refused(sweep, arm, f"no real slices are left that the judge has not seen; {mend}")
+
+
+def _plants_a_look_elsewhere(settings: Settings) -> bool:
+    """Whether the look of a pool goes to other real slices than those that its law is measured beside."""
+    treat, leaves_out = settings.treat, settings.data.patients is not None
+    lent = any(treatment.takes_left_out for treatment in treat.treatments)
+    imitates = any(treatment.imitates_pool for treatment in treat.treatments)
+    return imitates and treat.replaces_pool and leaves_out and not lent and settings.synthesise.count > 0
 
 
 def _refused(sweep: StudySweep, arm: Arm[Settings], reason: str) -> UserError:

@@ -264,7 +264,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="assess",
-            version=11,
+            version=12,
             config=assess_config.AssessConfig,
             run=Later("medsweep.trainers.assessment.assess", "run"),
             hours=assess_config.hours,
@@ -298,7 +298,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="diagnose",
-            version=3,
+            version=4,
             config=diagnose_config.DiagnoseConfig,
             run=Later("medsweep.trainers.diagnosis.diagnose", "run"),
             hours=diagnose_config.hours,

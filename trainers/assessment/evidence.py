@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import nn
 
-from medsweep.data.folds import split
+from medsweep.data.folds import patients_of, split, unused_patients
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.trainers.assessment.abnormality import NOBODY, abnormality
 from medsweep.trainers.assessment.agreement import ALL_SEEN, BY_CONSTRUCTION, agreement
 from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.inception import Extractor, features_by_chunks
+from medsweep.trainers.assessment.look_law import Labelled, LookLaw, look_law
 from medsweep.trainers.assessment.masks import evenly_spread, mean_iou
-from medsweep.trainers.assessment.real_side import LOOKED_AT, RealSide, halvings, real_rows
+from medsweep.trainers.assessment.real_side import LOOKED_AT, RealSide, generator, halvings, real_rows
 from medsweep.trainers.assessment.variety import SAMPLES
 from medsweep.trainers.assessment.views import View, look
 from medsweep.trainers.law import FEWEST_LEFT_OUT, NOBODY_LEFT_OUT, TOO_FEW_LEFT_OUT
 from medsweep.trainers.measures.look_map import LookMap
 from medsweep.trainers.measures.spectra import Spectra
-from medsweep.trainers.pool import FEATURES, Pool
+from medsweep.trainers.pool import FEATURES, Pool, numbered
 
 COMPONENTS = 64
 """Principal components of the decoder's features at most."""
@@ -155,11 +156,52 @@ class PoolEvidence:
         return look(self.segmenter, images, np.arange(len(images)), 1).layers[:, : self.real.bottleneck]
 
     @cached_property
+    def groups(self) -> Indices:
+        """Whose real slice each sample was made from, (n,); where masks are generated, each stands for itself."""
+        return np.arange(len(self.pool)) if self.pool.rows is None else self.pool.groups(self.data.owners)
+
+    @cached_property
+    def planted_sides(self) -> tuple[Labelled, Labelled]:
+        """The pool, and the real slices that measured looks are planted in: of patients left out where there are any.
+
+        ``LOOKED_AT`` of each at most, with what the judge sees in them.
+        """
+        rows = self.rows
+        if self.config.left_out:
+            rows = real_rows(self.data, unused_patients("assess", self.data.patients, self.config.fold))
+        rows = rows[evenly_spread(len(rows), LOOKED_AT)]
+        real, count = self.data.image_rows(rows), min(len(self.pool), LOOKED_AT)
+        seen = look(self.segmenter, real, np.arange(len(real)), 1).predicted
+        pool = np.array(self.pool.images[:count], np.float32)
+        return (
+            Labelled(pool, self.view.predicted[:count], self.groups[:count]),
+            Labelled(real, seen, numbered(self.data.owners[rows])),
+        )
+
+    @cached_property
+    def look_law(self) -> LookLaw:
+        """``look_law`` of the two ``planted_sides``.
+
+        Its floor is of as few patients as the pool has slices of, or as there are in use, where those are fewer.
+        """
+        pool, real = self.planted_sides
+        few = len(patients_of(self.train))
+        if self.pool.rows is not None:
+            few = min(few, len(np.unique(pool.groups)))
+        draws, rng = self.config.bootstraps, generator(self.config, "look")
+        return look_law(pool, real, len(self.data.classes), few, draws=draws, rng=rng)
+
+    @cached_property
     def planted_look(self) -> LookMap:
-        """From the look of the slices in use to that of the pool, in each class that the judge sees in both."""
-        pool, real = self.compared_images
-        labels = look(self.segmenter, real, np.arange(len(real)), 1).predicted, self.view.predicted[: len(pool)]
-        return LookMap.between(real, pool, labels, len(self.data.classes))
+        """From the look of real slices to that of the pool, in each class that the judge sees in both.
+
+        It changes nothing where the pool looks no stranger than as few real patients do by chance.
+        """
+        pool, real = self.planted_sides
+        classes = len(self.data.classes)
+        if not self.look_law.shown:
+            return LookMap.unchanged(len(self.data.modalities), classes)
+        return LookMap.between(real.images, pool.images, (real.labels, pool.labels), classes)
 
     @cached_property
     def spectra(self) -> Spectra:

@@ -3,7 +3,7 @@
 Shapes: n samples, Q quantities summed over samples, D draws, L lags, R resolution in pixels.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,11 @@ def _components(mask_RR: Masks, view_RR: Masks) -> Array:
 
 
 def label_law(
-    pool_nQ: Array, real_NQ: Array, owners_N: Objects, draws: int, rng: np.random.Generator
+    pool_nQ: Array,
+    real_NQ: Array,
+    whose: tuple[NDArray[np.int64], Objects],
+    draws: int,
+    rng: np.random.Generator,
 ) -> dict[str, LawValue]:
     """The law by ``NAMES``, of ``mask_errors`` of a pool and of real slices that the judge has not seen.
 
@@ -91,21 +95,32 @@ def label_law(
     pixel) and ``invented`` (seen and not in the mask) are differences of shares of components. What a side does not
     define is left out.
 
-    Percentile intervals of 95 % over ``draws``, of samples and, independently, of whole patients (Efron 1979). Fewer
-    than two samples or patients have none.
+    Percentile intervals of 95 % over ``draws``, of whole groups of either side, independently (Efron 1979): real
+    slices by patient, and so samples that were made from them. Fewer than two groups on a side have none.
+
+    Args:
+        pool_nQ: of the pool.
+        real_NQ: of the real slices.
+        whose: groups (n,) of the samples, then the patients (N,) of the real slices.
+        draws: for the intervals.
+        rng: for these draws.
     """
-    names, of_N = np.unique(owners_N.astype(str), return_inverse=True)
-    real_PQ = np.stack([np.bincount(of_N, column, len(names)) for column in real_NQ.T], axis=1)
-    values = _laws(pool_nQ.sum(axis=0)[None], real_PQ.sum(axis=0)[None])
+    values = _laws(pool_nQ.sum(axis=0)[None], real_NQ.sum(axis=0)[None])
     law = {name: LawValue(float(value[0])) for name, value in values.items() if np.isfinite(value[0])}
-    if min(len(pool_nQ), len(names)) < 2:
+    sides = _by_group(pool_nQ, whose[0]), _by_group(real_NQ, whose[1].astype(str))
+    if min(map(len, sides)) < 2:
         return law
-    weights = [resampled(len(side), draws, rng).astype(np.float64) for side in (pool_nQ, real_PQ)]
-    spread = _laws(weights[0] @ pool_nQ, weights[1] @ real_PQ)
+    pool_DQ, real_DQ = (resampled(len(side), draws, rng).astype(np.float64) @ side for side in sides)
+    spread = _laws(pool_DQ, real_DQ)
     for name, told in law.items():
         if np.isfinite(spread[name]).sum() > draws / 2:
             law[name] = LawValue(told.value, *percentile_interval(spread[name]))
     return law
+
+
+def _by_group(sums_NQ: Array, of_N: NDArray[Any]) -> Array:
+    names, place_N = np.unique(of_N, return_inverse=True)
+    return np.stack([np.bincount(place_N, column, len(names)) for column in sums_NQ.T], axis=1)
 
 
 def _laws(pool_DQ: Array, real_DQ: Array) -> dict[str, Array]:

@@ -40,7 +40,7 @@ def labels(evidence: PoolEvidence) -> Metrics:
     real_NQ = mask_errors(np.array(evidence.data.masks[rows]), seen)
     owners_N = evidence.data.owners[rows]
     pool_nQ = mask_errors(evidence.masks, evidence.view.predicted)
-    law = label_law(pool_nQ, real_NQ, owners_N, config.bootstraps, generator(config, "labels"))
+    law = label_law(pool_nQ, real_NQ, (evidence.groups, owners_N), config.bootstraps, generator(config, "labels"))
     return {name: value for measure, bounded in law.items() for name, value in _told(measure, bounded).items()}
 
 
@@ -58,6 +58,13 @@ def look_of_pool(evidence: PoolEvidence) -> Metrics:
     """
     power = evidence.spectra.spectral_differences()["radial_psd_log_error"]
     return {"law_look": (power + local_sd_log_ratio(evidence.view.local_sd, evidence.real.local_sd)) / 2}
+
+
+def look_beside_new(evidence: PoolEvidence) -> Metrics:
+    """``law_class_quantiles`` with its floor, and ``law_look_shown``: whether a look would be planted; ``look_law``."""
+    found, floor = evidence.look_law
+    told = {"law_class_quantiles": found.quantiles, "law_look_shown": float(evidence.look_law.shown)}
+    return told if floor is None else told | {"law_class_quantiles_floor": floor.quantiles}
 
 
 def domain_auc(evidence: PoolEvidence) -> Metrics:

@@ -318,6 +318,7 @@ POOL_METRICS: Final[tuple[Callable[[PoolEvidence], Metrics], ...]] = (
     segmenter_agreement,
     law_metrics.labels,
     law_metrics.look_of_pool,
+    law_metrics.look_beside_new,
     law_metrics.domain_auc,
     law_metrics.variety_beside_unseen,
     law_metrics.as_many_patients,

@@ -78,12 +78,13 @@ def label_errors(evidence: PoolEvidence) -> Metrics:
     rows, images = unseen_as_pool(evidence)
     judge, classes, draws = evidence.segmenter, len(evidence.data.classes), evidence.config.bootstraps
     masks, owners = np.array(evidence.data.masks[rows]), evidence.data.owners[rows]
+    whose = evidence.groups, owners
     seen, own = look(judge, images, np.arange(len(rows)), 1).predicted, evidence.view.predicted
     found: dict[str, LawValue] = {}
     for label in range(1, classes):
         pairs = (evidence.masks, own), (masks, seen)
         pool_nQ, real_NQ = (mask_errors(_alone(given, label), _alone(view, label)) for given, view in pairs)
-        law = label_law(pool_nQ, real_NQ, owners, draws, generator(evidence.config, f"labels of class {label}"))
+        law = label_law(pool_nQ, real_NQ, whose, draws, generator(evidence.config, f"labels of class {label}"))
         found |= {f"class_{label}/{PREFIX}{name}": value for name, value in law.items() if name != "flips"}
     sure_K = sure_from(judge, images, masks, classes)
     joints = [

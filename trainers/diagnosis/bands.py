@@ -4,6 +4,7 @@ Shapes: N pairs, P patients, G groups of pixels, C modalities, R resolution in p
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medsweep.trainers.diagnosis.losses import Row, boundary_distance, parts_of, pixel_entropy
-from medsweep.trainers.diagnosis.probes import Aligned
+from medsweep.trainers.diagnosis.probes import Aligned, Slices
 from medsweep.trainers.measures.resampling import percentile_interval, resampled
 from medsweep.trainers.segmentation.network import predict
 from medsweep.trainers.treatments.bands import low_pass_px
@@ -71,6 +72,15 @@ def four_images(real_NCRR: Images, synthetic_NCRR: Images) -> dict[str, Images]:
         for low in sides
         for high, images in sides.items()
     }
+
+
+def with_real_high_band(halves: Sequence[Slices]) -> list[Slices]:
+    """The same samples with the high band of the real images of their masks; empty where some have none."""
+    return [
+        replace(half, images=four_images(half.real, half.images)["synthetic real"])
+        for half in halves
+        if half.real is not None and all(one.real is not None for one in halves)
+    ]
 
 
 def band_effects(loss: Mapping[str, Array]) -> dict[str, Array]:

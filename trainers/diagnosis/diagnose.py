@@ -12,7 +12,7 @@ from medsweep.data.fitted_on import require_unseen, write_fitted_on
 from medsweep.data.folds import split
 from medsweep.data.slices import SliceSet
 from medsweep.identity import derive_seed
-from medsweep.trainers.diagnosis.bands import band_rows
+from medsweep.trainers.diagnosis.bands import band_rows, with_real_high_band
 from medsweep.trainers.diagnosis.config import TABLE, DiagnoseConfig
 from medsweep.trainers.diagnosis.features import (
     domain_aucs,
@@ -26,6 +26,7 @@ from medsweep.trainers.diagnosis.gradients import (
     AGAIN,
     HELD_OUT,
     POOL,
+    REAL_HIGH_BAND,
     TRAIN,
     Loss,
     Products,
@@ -82,6 +83,8 @@ def run(config: DiagnoseConfig, inputs: Mapping[str, Path], trial: Trial) -> Ite
     wanted = [snapshot for snapshot in load_snapshots(inputs["network"]) if snapshot.percent in config.percents]
     for number, snapshot in enumerate(wanted, start=1):
         halves = sources.draw(np.random.default_rng(_seed(config, snapshot.percent)), again=config.again)
+        if snapshot is wanted[-1] and (swapped := with_real_high_band(halves[POOL])):
+            halves[REAL_HIGH_BAND] = swapped
         model.load_state_dict(dict(snapshot.weights))
         products[snapshot.percent], found = _looked_at(model, loss, halves, snapshot, data.classes)
         rows += found
@@ -120,7 +123,7 @@ def _looked_at(
         ]
         gradients[source] = [gradient for _, gradient in found]
         losses = loss_rows([logits for logits, _ in found], [half.masks for half in pair], classes)
-        if source != AGAIN:
+        if source in (TRAIN, HELD_OUT, POOL):
             rows += [(f"{snapshot.percent}", name, group, source, value) for name, group, value in losses]
         entropy[source] = losses[0][2]
     gaps = {"generalisation_gap": (HELD_OUT, TRAIN), "memorisation_gap": (TRAIN, POOL)}
@@ -144,9 +147,13 @@ def _phases(products: Mapping[int, Products]) -> dict[str, list[Products]]:
 def _gradient_rows(when: str, phase: Sequence[Products]) -> list[Row]:
     """What the gradients of a phase say, by group of layers, each beside its ceiling from real slices."""
     first = phase[0]
-    others = [source for source in first.sources if source != HELD_OUT]
+    others = [source for source in (TRAIN, POOL, AGAIN) if source in first.sources]
+    swapped = all(REAL_HIGH_BAND in each.sources for each in phase)
     rows: list[Row] = []
     for group in first.plain:
+        if swapped:
+            gain = influence(phase, REAL_HIGH_BAND, group) - influence(phase, POOL, group)
+            rows.append((when, "influence_of_real_high_band", group, POOL, gain))
         rows += [
             (when, "cosine_with_held_out", group, source, corrected_cosine(phase, HELD_OUT, source, group))
             for source in others

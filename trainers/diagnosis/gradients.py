@@ -19,6 +19,8 @@ from medsweep.trainers.diagnosis.layers import ALL, group_of
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 TRAIN, HELD_OUT, POOL, AGAIN = "train", "held-out", "pool", "held-out again"
+REAL_HIGH_BAND = "pool, real high band"
+"""The samples of the pool with the high band of the real images of their masks."""
 EPSILON = 1e-8
 """Added to the root of a second moment, as AdamW does."""
 

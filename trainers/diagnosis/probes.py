@@ -21,6 +21,8 @@ class Slices:
     images: NDArray[np.float32]
     masks: NDArray[np.uint8]
     groups: NDArray[np.int64]
+    real: NDArray[np.float32] | None = None
+    """Of samples that all paint the mask of a real slice as it is: the images of these slices."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +75,34 @@ class Sources:
 
         Real slices that were taken as they are have no second image, and are no such samples.
         """
-        pool, chosen = self._pool, self._rows[POOL]
-        if pool.rows is None:
+        rows = np.sort(rng.permutation(self._rows[POOL])[: 2 * HALF])
+        if self._pool.rows is None:
             return None
-        rows = np.sort(rng.permutation(chosen)[: 2 * HALF])
-        images, masks, sources = np.array(pool.images[rows], np.float32), pool.masks[rows], pool.rows[rows]
-        real = self._data.image_rows(sources)
-        fits = (masks == self._data.masks[sources]).all(axis=(1, 2)) & (images != real).any(axis=(1, 2, 3))
+        real, fits = self._painted(rows)
         if not fits.any():
             return None
-        return Aligned(real[fits], images[fits], masks[fits], self._patients[sources[fits]])
+        rows = rows[fits]
+        images = np.array(self._pool.images[rows], np.float32)
+        return Aligned(real[fits], images, self._pool.masks[rows], self._patients[self._pool.rows[rows]])
+
+    def _painted(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Real slices that samples were made from, and whether a sample paints the mask of its own."""
+        pool = self._pool
+        assert pool.rows is not None
+        sources = pool.rows[rows]
+        real = self._data.image_rows(sources)
+        fits = (pool.masks[rows] == self._data.masks[sources]).all(axis=(1, 2))
+        return real, fits & (pool.images[rows] != real).any(axis=(1, 2, 3))
 
     def _read(self, source: str, rows: NDArray[np.int64]) -> Slices:
         if source != POOL:
             return Slices(self._data.image_rows(rows), self._data.masks[rows], self._patients[rows])
         pool = self._pool
-        return Slices(np.array(pool.images[rows], np.float32), pool.masks[rows], self._groups[rows])
+        own = np.array(pool.images[rows], np.float32), pool.masks[rows], self._groups[rows]
+        if pool.rows is None:
+            return Slices(*own)
+        real, fits = self._painted(rows)
+        return Slices(*own, real if fits.all() else None)
 
 
 def joined(halves: Mapping[str, list[Slices]], source: str) -> Slices:

@@ -69,6 +69,13 @@ class LookMap:
         power_gains, own_values, local_gains = (np.stack(part) for part in zip(*rounds, strict=True))
         return cls(power_gains, own_values, wanted_KCQ, local_gains)
 
+    @classmethod
+    def unchanged(cls, channels: int, classes: int) -> "LookMap":
+        """The map that leaves images as they are, with no rounds."""
+        nothing = np.zeros((0, classes, channels))
+        values_KCQ = np.zeros((classes, channels, len(LEVELS)))
+        return cls(np.zeros((0, channels, 1)), np.zeros((0, *values_KCQ.shape)), values_KCQ, nothing)
+
     def __call__(self, images_NCRR: Images, labels_NRR: Labels | None = None) -> Images:
         """Images with the other look, float32 (N, C, R, R), one at a time, which bounds the memory."""
         labels_NRR = _one_class(images_NCRR) if labels_NRR is None else labels_NRR

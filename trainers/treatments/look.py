@@ -75,7 +75,8 @@ class Imitate(Imitation):
     own log power error and class KS are below ``POWER_LIMIT`` and ``KS_LIMIT``.
 
     That makes images alike, and sharpens them where masks say so. So where the trial reads the ``law`` of the pool, all
-    images are changed by one rule instead, ``LookMap``, that leads from real slices to the pool.
+    images are changed by one rule instead, ``LookMap``, that leads from real slices to the pool. It changes nothing
+    where the pool looks no stranger than real patients do by chance.
     """
 
     kind: Literal["imitate"]
@@ -101,7 +102,8 @@ class Imitate(Imitation):
         came, made = ImageLook.of(before, classes), ImageLook.of(after, classes)
         told = {"log_power_error": target.power_error(made), "class_ks": target.ks(made)}
         start = real.distance(came)
-        if abs(asked := real.distance(target) - start) >= LEAST_ASKED:
+        changed = not np.array_equal(before.images, after.images)
+        if changed and abs(asked := real.distance(target) - start) >= LEAST_ASKED:
             told["delivered"] = (real.distance(made) - start) / asked
         return super().effect(before, after, context) | told
 

@@ -41,14 +41,13 @@ class MeasuredCorruption:
     def of(cls, law: PoolLaw, classes: int, real_NRR: Masks) -> "MeasuredCorruption":
         """Amounts are tuned in ``ROUNDS`` on real masks, until those masks move as asked by the measure of the law.
 
-        Random displacement also grows masks a little, and the rounding of a bias is random displacement.
+        Random displacement also grows masks a little, and the rounding of a bias is random displacement. What may as
+        well be chance, since its interval has 0 in it, is not planted.
 
         Raises:
             UserError: the label law of the pool was not measured.
         """
-        bias_px, random_px = (
-            law.value(name, of="labels", asked_by="corrupt-labels") for name in ("bias_px", "random_px")
-        )
+        bias_px, random_px = (_shown(law, name) for name in ("bias_px", "random_px"))
         smooth_px = law.values.get("smooth_px", SMOOTH_PX)
         errors = ComponentErrors.shown(law)
         planted = cls(bias_px, random_px, smooth_px, errors, classes, bias_px, random_px)
@@ -86,6 +85,13 @@ class MeasuredCorruption:
         if (got := mean_and_sd(before_nRR, after_nRR)) is not None:
             told |= {"delivered_bias_px": got[0], "delivered_random_px": got[1]}
         return told
+
+
+def _shown(law: PoolLaw, name: str) -> float:
+    """An amount of a law; 0 where its interval is known and has 0 in it."""
+    value = law.value(name, of="labels", asked_by="corrupt-labels")
+    chance = law.values.get(f"{name}_low", np.inf) <= 0 <= law.values.get(f"{name}_high", -np.inf)
+    return 0.0 if chance else value
 
 
 def measured_corruption(context: TreatmentContext) -> MeasuredCorruption:

@@ -43,6 +43,7 @@ def sentences(study: MechanismStudy, metric: Metric, margin: float) -> tuple[str
         return (*found, f"{_nothing(costs)} Nothing is attributed.")
     found += _masked(study, metric)
     found += _shares(study, metric, margin)
+    found += _nothing_to_repair(study)
     found += _misfit(study)
     if costs.ladder and not costs.one_run:
         found.append(_ladder(costs, metric))
@@ -131,6 +132,14 @@ def _finding(finding: CauseFinding, study: MechanismStudy, metric: Metric, margi
 
 def _causes(finding: CauseFinding) -> str:
     return " and ".join(NAMES[cause] for cause in finding.causes)
+
+
+def _nothing_to_repair(study: MechanismStudy) -> Iterator[str]:
+    """Causes that the pool has nothing of, but for those that are told among what cannot be told."""
+    findings = study.verdict.findings
+    told = {cause for one in findings if Reason.NOTHING_THERE in one.reasons for cause in one.causes}
+    if absent := [NAMES[cause] for cause in study.verdict.absent if cause not in told]:
+        yield f"{_has_nothing_of(absent, study)}, so there is nothing of it to repair."
 
 
 def _misfit(study: MechanismStudy) -> Iterator[str]:

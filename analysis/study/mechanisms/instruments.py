@@ -201,5 +201,8 @@ def diagnosed(diagnosis: pd.DataFrame, arms: Sequence[str], level: float) -> tup
     return tuple(sorted(found, key=lambda one: list(arms).index(one.arm)))
 
 
-GRADIENTS: Final = ("cosine_with_held_out", "norm_ratio", "influence", "influence_preconditioned", "noise_scale")
+GRADIENTS: Final = (
+    "cosine_with_held_out", "norm_ratio", "influence", "influence_preconditioned", "influence_of_real_high_band",
+    "noise_scale",
+)  # fmt: skip
 LOSSES: Final = ("cross_entropy", "soft_dice_loss", "signed_residual_px", "generalisation_gap", "memorisation_gap")

@@ -15,6 +15,8 @@ OFF: Final = (-0.2, 0.2)
 """The same in a cell that should not."""
 
 
+SHOWN: Final = "law_look_shown"
+"""Column that says whether the look of a pool is stranger than that of real patients by chance."""
 LOOK: Final = "look"
 VARIETY: Final = "variety"
 """Cells that have the look, or the number of patients, of the explained arm and nothing else of it."""
@@ -66,6 +68,7 @@ LAWS: Final = (
     Law("law_lost", "labels", "lost components", 0.05, always=False),
     Law("law_invented", "labels", "invented components", 0.05, always=False),
     Law("law_look", "look", "error of the look", 0.05),
+    Law("law_class_quantiles", "look", "intensities by class", 0.05, unit="SD", always=False),
     Law("law_vendi_share", "variety", "Vendi share", 0.1, only_less=True),
 )
 """What a cell must deliver. Laws that are not ``always`` measured are checked where they are."""
@@ -89,6 +92,8 @@ class Dose:
     runs: int
     floor: float = 0.0
     """How far new real slices of as few patients as the explained arm's lie from the ceiling."""
+    shown: bool = True
+    """Whether the explained arm differs from new real slices by more than real patients do by chance."""
 
     @property
     def on(self) -> bool:
@@ -107,13 +112,14 @@ class Dose:
 
         Few patients are new real slices of as few as the explained arm's.
         """
-        return BY_COLUMN[self.law].same(self.explained, self.ceiling, self.floor)
+        return not self.shown or BY_COLUMN[self.law].same(self.explained, self.ceiling, self.floor)
 
     @property
     def delivered(self) -> bool:
         """Whether the share is in its range, or the cell so near its target that no measurement parts them."""
         low, high = ON if self.on else OFF
-        target = self.explained if self.on else self.ceiling
+        # what is not shown is not planted either
+        target = self.explained if self.on and self.shown else self.ceiling
         floor = self.floor if self.nothing else 0.0
         return low <= self.share <= high or BY_COLUMN[self.law].same(self.value, target, floor)
 
@@ -150,8 +156,8 @@ def delivery_of(pools: pd.DataFrame, arms: Mechanism) -> Delivery | None:
     """
     if not arms.lattice or arms.ceiling is None:
         return None
-    laws = pools[pools["metric"].isin(BY_COLUMN)].dropna(subset=["value"])
-    if laws.empty:
+    laws = pools[pools["metric"].isin([*BY_COLUMN, SHOWN])].dropna(subset=["value"])
+    if not laws["metric"].isin(BY_COLUMN).any():
         return None
     values = laws.pivot_table(index=["fold", "seed"], columns=["metric", "arm"], values="value")
     doses, missing = [], []
@@ -183,7 +189,13 @@ def _dose(values: pd.DataFrame, law: Law, cell: str, arms: Mechanism) -> Dose | 
     if law.only_less:
         explained, value = min(explained, ceiling), min(value, ceiling)
     floor = law.apart(of[VARIETY], ceiling) if VARIETY in of else 0.0
-    return Dose(cell, law.column, law.cause, ceiling, explained, value, len(shared), floor)
+    shown = law.cause != LOOK or _look_is_shown(values, arms.explain)
+    return Dose(cell, law.column, law.cause, ceiling, explained, value, len(shared), floor, shown)
+
+
+def _look_is_shown(values: pd.DataFrame, arm: str) -> bool:
+    """In half of the runs or more, or where nobody asked."""
+    return (SHOWN, arm) not in values or bool(values[SHOWN, arm].mean() >= 0.5)
 
 
 def _missing(values: pd.DataFrame, law: Law, arms: Mechanism, cells: Sequence[str]) -> str:

@@ -319,6 +319,13 @@ def test_laws_that_no_assessment_can_tell_are_refused_before_anything_runs(tmp_p
         planned(tmp_path, {"spoiled": spoiled}, cut)
 
 
+def test_a_look_is_planted_in_slices_of_patients_left_out_alone(tmp_path: Path) -> None:
+    arms = lattice_arms()
+    arms["look"] = arms["look"].replace("fresh-real", "duplicate-real")
+    with pytest.raises(UserError, match=r"micro\.yaml:\d+: arm 'look' gets the look .*begin its treatments with fresh"):
+        planned(tmp_path, arms, *ROOMY, ("replicates:", f"{LATTICE}replicates:"))
+
+
 @pytest.mark.parametrize(("validation", "other"), [(0.3, True), (0.0, False)])
 def test_the_explained_pool_is_judged_twice_where_both_judges_have_unseen_slices(
     tmp_path: Path, validation: float, other: bool

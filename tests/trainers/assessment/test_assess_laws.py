@@ -25,6 +25,8 @@ PLANTED = {
     "blur": [{"kind": "blur", "sigma_px": 1.0}],
     "bias and blur": [{"kind": "blur", "sigma_px": 1.0}, {"kind": "corrupt-labels", "bias_px": 1.0}],
 }
+ONE_EACH = np.zeros(1, np.int64), np.array(["a"], object)
+"""Whose one sample and one real slice are."""
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,8 @@ def test_nothing_planted_moves_no_law(laws):
     assert law["random_px"] < 0.4
     assert max(abs(law[name]) for name in ("flips", "lost", "invented")) < 0.1
     assert law["look"] < 0.1
+    assert law["look_shown"] == 0
+    assert law["class_quantiles"] < min(0.02, law["class_quantiles_floor"])
     assert law["domain_auc_floor_low"] <= law["domain_auc"] <= law["domain_auc_floor_high"]
     assert law["vendi_share"] == pytest.approx(1, abs=0.25)
     assert law["patients"] >= 16
@@ -67,6 +71,7 @@ def test_planted_random_errors_are_recovered_and_are_no_bias(laws):
 def test_blur_moves_look_and_domain_and_neither_labels_nor_variety(laws):
     law, plain = laws["blur"].values, laws["nothing"].values
     assert law["look"] > plain["look"] + 0.5
+    assert law["look_shown"] == 1
     assert law["domain_auc"] > max(0.95, law["domain_auc_floor_high"])
     assert abs(law["bias_px"] - plain["bias_px"]) < 0.3
     assert law["random_px"] < 0.4
@@ -114,11 +119,23 @@ def test_components_flip_are_lost_and_are_invented():
     mask[0, 20:24, 4:8], view[0, 20:24, 4:8] = 1, 2
     mask[0, 4:8, 20:24] = 2
     view[0, 26:30, 26:30] = 1
-    law = label_law(
-        mask_errors(mask, view), mask_errors(view, view), np.array(["a"], object), 20, np.random.default_rng(0)
-    )
+    law = label_law(mask_errors(mask, view), mask_errors(view, view), ONE_EACH, 20, np.random.default_rng(0))
     assert (law["flips"].value, law["lost"].value, law["invented"].value) == (1 / 3, 1 / 3, 1 / 3)
     assert all(np.isnan([bounded.low, bounded.high]).all() for bounded in law.values()), "one sample has no interval"
+
+
+def test_slices_that_are_repeated_tell_no_more_than_their_patients():
+    rng = np.random.default_rng(0)
+    real = np.concatenate(
+        [np.full((20, 1), 10.0), rng.normal(0, 10, (20, 1)), np.full((20, 6 + 2 * LAGS), 100)], axis=1
+    )
+    pool = np.concatenate([np.full((4, 1), 10.0), [[-30], [-10], [10], [30]], np.full((4, 6 + 2 * LAGS), 100)], axis=1)
+    names, widths = np.arange(20).astype(str).astype(object), []
+    for times in (1, 25):
+        whose = np.tile(np.arange(4), times), names
+        bias = label_law(np.tile(pool, (times, 1)), real, whose, 200, np.random.default_rng(1))["bias_px"]
+        widths.append(bias.high - bias.low)
+    assert widths[1] == pytest.approx(widths[0])
 
 
 def test_lags_that_no_pair_has_do_not_shorten_the_smoothness():
@@ -127,7 +144,7 @@ def test_lags_that_no_pair_has_do_not_shorten_the_smoothness():
     products[[0, 4]], pairs[[0, 4]] = (0.8, 0.1), 1
     pool = np.concatenate([[1, 0, 1], np.zeros(5), products, pairs])[None]
     real = np.concatenate([[1, 0, 0], np.zeros(5), np.zeros(LAGS), np.ones(LAGS)])[None]
-    law = label_law(pool, real, np.array(["a"], object), 20, np.random.default_rng(0))
+    law = label_law(pool, real, ONE_EACH, 20, np.random.default_rng(0))
     assert law["smooth_px"].value == pytest.approx((1 + 4 * (0.8 - np.exp(-1)) / (0.8 - 0.1)) / 2)
 
 

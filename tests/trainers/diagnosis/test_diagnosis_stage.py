@@ -71,6 +71,7 @@ def test_the_table_tells_gradients_losses_features_and_statistics(inputs, tmp_pa
     assert len(shifts) == 3 - 1
     assert (shifts["value"] > 0).all()
     # images that are brighter by the same everywhere differ in their low band alone
+    assert value["100", "influence_of_real_high_band", "all", "pool"] == pytest.approx(0, abs=1e-3)
     for network in ("", "control_"):
         gap = value["100", f"{network}band_gap", "all", "pool"]
         assert gap > 0.1
@@ -78,6 +79,16 @@ def test_the_table_tells_gradients_losses_features_and_statistics(inputs, tmp_pa
         assert 0 < value["100", f"{network}texture_slope_p", "all", "pool"] <= 1
     train = split(SliceSet.open(inputs["prepare"]).patients, FOLD).train
     assert json.loads((output / "fitted_on.json").read_text()) == list(train)
+
+
+def test_noise_in_the_images_takes_influence_that_the_real_high_band_gives_back(inputs, tmp_path):
+    pool, noise = Pool.open(inputs["pool"]), np.random.default_rng(0)
+    images = (pool.images - 3 + noise.normal(0, 3, pool.images.shape)).astype(np.float32)
+    Pool(images, pool.masks, pool.slices_per_patient, rows=pool.rows).save(tmp_path / "pool")
+    table, _ = diagnosed(inputs | {"pool": tmp_path / "pool"}, tmp_path / "trial")
+    value = table.set_index(["when", "quantity", "group", "source"])["value"]
+    assert value["100", "influence_of_real_high_band", "all", "pool"] > 0.05
+    assert not (table["quantity"] == "influence_of_real_high_band")[table["when"] != "100"].any()
 
 
 def test_visits_of_one_patient_are_one_group(inputs):

@@ -137,6 +137,28 @@ def test_components_are_spoiled_in_the_shares_of_the_law():
     assert ComponentErrors.shown(PoolLaw(shares | {"flips_low": -0.1}, {})).flips == 0, "may be chance"
 
 
+def test_what_may_be_chance_is_not_planted(cohort):
+    data = SliceSet.open(cohort.prepare)
+    real = np.array(data.masks[data.rows(data.patients[:3], foreground_only=True)])
+    chance = {"bias_px": 0.4, "bias_px_low": -0.1, "bias_px_high": 0.9, "random_px": 0.9, "random_px_low": 0.0}
+    planted = MeasuredCorruption.of(PoolLaw(chance | {"random_px_high": 1.4}, {}), 3, real)
+    assert (planted.asked_bias_px, planted.asked_random_px) == (0, 0)
+    np.testing.assert_array_equal(planted.masks(real, seed=1), real)
+    surer = MeasuredCorruption.of(PoolLaw(chance | {"bias_px_low": 0.1, "random_px_high": 1.4}, {}), 3, real)
+    assert (surer.asked_bias_px, surer.asked_random_px) == (0.4, 0)
+
+
+def test_the_look_of_new_real_slices_is_not_planted(cohort):
+    plain = cohort.treated("as they are", [FRESH])
+    law = cohort.assessed(plain)[0]
+    planted = cohort.treated("their look", [FRESH, LOOK], pool=plain, law=law)
+    for name in ("images.npy", "masks.npy"):
+        np.testing.assert_array_equal(np.load(planted / name), np.load(plain / name))
+    _, look = json.loads((planted / "treat.json").read_text())
+    assert look["image_change"] == 0
+    assert "delivered" not in look
+
+
 def test_amounts_are_tuned_until_real_masks_move_as_asked(cohort):
     data = SliceSet.open(cohort.prepare)
     real = np.array(data.masks[data.rows(data.patients[:12], foreground_only=True)])

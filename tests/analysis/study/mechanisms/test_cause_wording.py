@@ -148,6 +148,19 @@ def test_what_arms_mask_is_of_the_arms_where_the_pool_has_nothing_of_one_cause()
     )
 
 
+def test_what_the_pool_has_nothing_of_is_nothing_to_repair():
+    nothing = delivery(nothing=("look",))
+    (sentence,) = [one for one in told(study_of(costs(), nothing, SEEN)) if "repair" in one]
+    assert sentence == (
+        "The pool of gan has nothing of look that a measured law tells from new real slices, so there is nothing of it "
+        "to repair."
+    )
+    # said once, where arms given for it seem to cost something
+    costly = " ".join(told(study_of(costs(look=0.03), nothing, SEEN)))
+    assert "repair" not in costly
+    assert costly.count("has nothing of look") == 1
+
+
 NO_SHORTFALL = {"harm": cost(0.02), "shortfall": cost(0.003), "net cost": cost(0.02)}
 CANNOT = [
     (

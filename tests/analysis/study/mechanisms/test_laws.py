@@ -117,6 +117,18 @@ def test_a_pool_that_is_more_varied_than_new_slices_has_lost_nothing():
     assert all(one.nothing and one.delivered for one in found)
 
 
+def test_a_look_that_may_be_chance_is_nothing_to_deliver():
+    pools = law_pools((), noise=0.0, **{"look__law_look": 0.05})
+    pools = with_law(pools, "law_look", {"gan": 0.2})
+    assert not dose(delivery_of(pools, ARMS), "look", "law_look").delivered
+    for share, nothing in ((0.0, True), (0.4, True), (0.6, False)):
+        found = dose(delivery_of(with_law(pools, "law_look_shown", {"gan": share}), ARMS), "look", "law_look")
+        assert (found.nothing, found.delivered) == (nothing, nothing)
+    # it says nothing of the other causes
+    shown = with_law(with_law(pools, "law_bias_px", {"gan": 1.0}), "law_look_shown", {"gan": 0.0})
+    assert not dose(delivery_of(shown, ARMS), "labels", "law_bias_px").nothing
+
+
 laws = st.sampled_from(LAWS)
 sizes = st.floats(-3, 3)
 
