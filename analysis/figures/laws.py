@@ -114,6 +114,10 @@ def _in_patients(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     low, high = axes.get_xlim()
+    if sum(low <= tick <= high for tick in TICKS) < 2:
+        # arms that are as varied as each other would have an axis without numbers
+        low = min(low, 0.95 * max((tick for tick in TICKS if tick < low), default=low))
+        high = max(high, 1.05 * min((tick for tick in TICKS if tick > high), default=high))
     axes.set_xticks([tick for tick in TICKS if low <= tick <= high])
     axes.set_xlim(low, high)
     axes.set_xlabel("as varied as so many patients left out")

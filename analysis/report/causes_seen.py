@@ -60,10 +60,11 @@ def blocks(material: Material, study: MechanismStudy) -> Iterator[Block | None]:
 
 
 def _edges(material: Material, study: MechanismStudy) -> Figure | None:
-    edges = material.context.edges
+    edges, explain = material.context.edges, study.arms.explain
     if edges is None:
         return None
-    explain = study.arms.explain
+    # other arms may have the pool of one of these
+    edges = edges[edges["arm"].isin([arm for _, arm in study.arms.places()])]
     return material.picture(
         "mechanism-edges",
         partial(draw_edges, edges, explain),
@@ -97,8 +98,8 @@ def _variety(material: Material, study: MechanismStudy) -> Figure | None:
     return material.picture(
         "mechanism-variety",
         partial(draw_variety, curve, placed, study.arms.explain, cost=cost),
-        "How varied pools are, in patients left out whose slices have the same Vendi score. Band: the least and the "
-        "most of all draws, folds and seeds. What an arm costs may come from its other causes as well, so only arms "
+        "How varied pools are, in patients left out whose slices have the same Vendi score; above the curve they are "
+        "more varied than all of these. Band: the least and the most of all draws, folds and seeds. What an arm costs may come from its other causes as well, so only arms "
         "that differ in variety alone tell what variety costs.",
         "; ".join(f"{one.arm}: {number(one.patients, 1)} patients" for one in placed) + ".",
     )

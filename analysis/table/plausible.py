@@ -26,6 +26,7 @@ ENOUGH: Final = 3
 """Patients from which two arms that always differ by the same are no chance, and repeated scores a code."""
 FAR: Final = 3.0
 """Times the largest other distance at which a code for a missed structure lies."""
+NO_CHANCE: Final = "as two trained networks do only where nothing sets them apart"
 
 
 def refuse_impossible(rows: pd.DataFrame, metrics: Mapping[str, Metric]) -> None:
@@ -109,8 +110,7 @@ def _copies(values_PA: np.ndarray, arms: Sequence[str], metric: Metric) -> dict[
         delta = (b[finite] - a[finite]).round(decimals)
         if np.ptp(delta) <= 2 * 10.0**-decimals:
             apart = "scores the same as" if delta[0] == 0 else f"differs by {delta[0]:+.6g} {metric.title} from"
-            sentence = f"{arms[other]} {apart} {arms[one]} in every patient, as no two trained networks do."
-            told[arms[one], arms[other]] = sentence
+            told[arms[one], arms[other]] = f"{arms[other]} {apart} {arms[one]} in every patient, {NO_CHANCE}."
     return told
 
 

@@ -49,7 +49,20 @@ def sentences(study: MechanismStudy, metric: Metric, margin: float) -> tuple[str
         found.append(_ladder(costs, metric))
         found += [_second(one, metric) for one in study.second]
     found += [_cannot(reason, study, margin, metric) for reason in verdict.cannot_tell]
+    found += _bounded(study, metric)
     return tuple(found)
+
+
+def _bounded(study: MechanismStudy, metric: Metric) -> Iterator[str]:
+    """Costs that are told by bounded scores, since those as they are do not show them."""
+    tests = [test for family in study.tests.values() for test in family if test.judged.bounded]
+    if tests:
+        names = ", ".join(dict.fromkeys(test.name for test in tests))
+        yield (
+            f"Told with scores no farther than {amount(f'{tests[0].test.bound:g}', metric)} from the control's, which "
+            f"alone show the difference: {names}. These sizes are smaller than the differences of the means, and do "
+            "not add up with the others."
+        )
 
 
 def cost_text(estimate: Estimate, metric: Metric) -> str:

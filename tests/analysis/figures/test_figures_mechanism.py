@@ -5,9 +5,10 @@ import math
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from helpers.lattice import ARMS, NAMES, diagnosis_of, law_pools, planted, profile_curves, score_table
-from medsweep.analysis.figures.laws import Placed, draw_edges, draw_variety
+from medsweep.analysis.figures.laws import Placed, _in_patients, draw_edges, draw_variety
 from medsweep.analysis.figures.mechanism import draw_waterfalls, waterfalls
 from medsweep.analysis.figures.networks import draw_auc, draw_influence, shown_arms
 from medsweep.analysis.records import ArmInfo
@@ -123,3 +124,10 @@ def test_lower_doses_have_levels_and_lines_of_their_own(tmp_path):
     # a family of its own: what is told of the last dose is as it was without any other
     alone = analysed(names=[*NAMES, *lower], diagnosis=diagnosis).mechanism
     assert found.costs.levels == alone.costs.levels
+
+
+def test_arms_that_are_as_varied_as_each_other_have_numbers_at_their_axis():
+    axes = Figure().subplots()
+    axes.plot([6.9, 7.0], [0, 1])
+    _in_patients(axes)
+    assert axes.get_xticks().tolist() == [5, 8]

@@ -12,6 +12,7 @@ from medsweep.analysis.study import analyse as study
 from medsweep.analysis.study.across import across_datasets
 from medsweep.analysis.study.analyse import analyse, analyse_datasets, analyse_table
 from medsweep.analysis.table.arms import infer_arms
+from medsweep.analysis.table.plausible import NO_CHANCE
 from medsweep.analysis.table.reduction import AnalysisRules
 from medsweep.errors import UserError
 
@@ -237,7 +238,7 @@ def test_an_arm_that_copies_another_is_named(shift, words):
     copied = bare().query("arm == 'x'").assign(arm="y", value=lambda t: t["value"] + shift)
     assert not any("in every patient" in sentence for sentence in analyse_table(bare(), control="real").limits)
     found = analyse_table(pd.concat([bare(), copied]), control="real")
-    assert f"y {words} in every patient, as no two trained networks do." in found.limits
+    assert f"y {words} in every patient, {NO_CHANCE}." in found.limits
 
 
 def runs(seeds=3) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -159,6 +160,18 @@ def test_what_the_pool_has_nothing_of_is_nothing_to_repair():
     costly = " ".join(told(study_of(costs(look=0.03), nothing, SEEN)))
     assert "repair" not in costly
     assert costly.count("has nothing of look") == 1
+
+
+def test_sizes_of_bounded_scores_are_told_as_such():
+    study = study_of(costs(), delivery(), SEEN)
+    rows = [
+        SimpleNamespace(name=name, judged=SimpleNamespace(bounded=bounded), test=SimpleNamespace(bound=0.1))
+        for name, bounded in (("harm", False), ("new to images", True))
+    ]
+    assert not any("control's" in one for one in told(replace(study, tests={"levels": (rows[0],)})))
+    (sentence,) = [one for one in told(replace(study, tests={"levels": tuple(rows)})) if "control's" in one]
+    assert "no farther than 0.1 Dice from the control's" in sentence
+    assert "show the difference: new to images." in sentence
 
 
 NO_SHORTFALL = {"harm": cost(0.02), "shortfall": cost(0.003), "net cost": cost(0.02)}
