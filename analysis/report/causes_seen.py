@@ -99,8 +99,8 @@ def _variety(material: Material, study: MechanismStudy) -> Figure | None:
         "mechanism-variety",
         partial(draw_variety, curve, placed, study.arms.explain, cost=cost),
         "How varied pools are, in patients left out whose slices have the same Vendi score; above the curve they are "
-        "more varied than all of these. Band: the least and the most of all draws, folds and seeds. What an arm costs may come from its other causes as well, so only arms "
-        "that differ in variety alone tell what variety costs.",
+        "more varied than all of these. Band: the least and the most of all draws, folds and seeds. What an arm costs "
+        "may come from its other causes as well, so only arms that differ in variety alone tell what variety costs.",
         "; ".join(f"{one.arm}: {number(one.patients, 1)} patients" for one in placed) + ".",
     )
 

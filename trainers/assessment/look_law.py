@@ -31,7 +31,7 @@ class Labelled(NamedTuple):
     """(n,)."""
 
 
-class Difference(NamedTuple):
+class LookDifference(NamedTuple):
     """Of the look of two sets of images, each 0 or more."""
 
     look: float
@@ -43,8 +43,8 @@ class Difference(NamedTuple):
 class LookLaw(NamedTuple):
     """How a pool differs from real slices, and how as few real patients differ from the others."""
 
-    found: Difference
-    floor: Difference | None
+    found: LookDifference
+    floor: LookDifference | None
     """``LEVEL`` of the draws of patients; None with fewer than two."""
 
     @property
@@ -95,7 +95,7 @@ def look_law(
     for _ in range(draws):
         some_G = np.isin(np.arange(every), rng.permutation(every)[:few])
         drawn.append(_difference(by_patient.whole(some_G), by_patient.whole(~some_G), widths_C, sd_C))
-    return LookLaw(found, Difference(*np.percentile(drawn, LEVEL, axis=0).tolist()))
+    return LookLaw(found, LookDifference(*np.percentile(drawn, LEVEL, axis=0).tolist()))
 
 
 def _group(side: Labelled, place: int, classes: int, edges_CB: Array) -> tuple[Array, ...]:
@@ -120,7 +120,7 @@ def _edges(*sides: NDArray[np.float32]) -> Array:
     return np.linspace(least_C, np.maximum(most_C, least_C + 1e-6), BINS + 1, axis=1)
 
 
-def _difference(own: _Sums, other: _Sums, widths_C: Array, sd_C: Array) -> Difference:
+def _difference(own: _Sums, other: _Sums, widths_C: Array, sd_C: Array) -> LookDifference:
     """Of the sums of two sets; classes that one of them does not show play no part."""
     power = Spectra(other.power / other.images, own.power / own.images).spectral_differences()["radial_psd_log_error"]
     local = local_sd_log_ratio(*(ratio(side.local_sd, side.pixels[:, None]) for side in (own, other)))
@@ -129,4 +129,4 @@ def _difference(own: _Sums, other: _Sums, widths_C: Array, sd_C: Array) -> Diffe
     apart_KC = np.abs(below[0] - below[1]).sum(axis=-1) * widths_C
     usable_C = sd_C > 0
     shown_KC = apart_KC[:, usable_C] / sd_C[usable_C]
-    return Difference((power + local) / 2, float(np.nanmean(shown_KC)) if np.isfinite(shown_KC).any() else 0.0)
+    return LookDifference((power + local) / 2, float(np.nanmean(shown_KC)) if np.isfinite(shown_KC).any() else 0.0)

@@ -85,6 +85,7 @@ def test_noise_in_the_images_takes_influence_that_the_real_high_band_gives_back(
     pool, noise = Pool.open(inputs["pool"]), np.random.default_rng(0)
     images = (pool.images - 3 + noise.normal(0, 3, pool.images.shape)).astype(np.float32)
     Pool(images, pool.masks, pool.slices_per_patient, rows=pool.rows).save(tmp_path / "pool")
+    write_fitted_on(tmp_path / "pool", [])
     table, _ = diagnosed(inputs | {"pool": tmp_path / "pool"}, tmp_path / "trial")
     value = table.set_index(["when", "quantity", "group", "source"])["value"]
     assert value["100", "influence_of_real_high_band", "all", "pool"] > 0.05
