@@ -9,6 +9,7 @@ import pandas as pd
 
 from medsweep.analysis.records import Estimate, mean_estimate
 from medsweep.analysis.study.contrasts import ContrastTest, ContrastTester
+from medsweep.analysis.study.mechanisms.laws import SHOWN
 from medsweep.analysis.study.mechanisms.texture_verdict import (
     LABELS,
     LOOK,
@@ -69,8 +70,8 @@ def texture_of(arms: TextureArms, tester: ContrastTester, pools: pd.DataFrame, d
 
 
 def laws_by_arm(pools: pd.DataFrame) -> dict[str, Laws]:
-    """Look, Vendi share and label laws of each arm's pools, means over folds and seeds."""
-    rows = pools[pools["metric"].isin([LOOK, VENDI, *LABELS])].dropna(subset=["value"])
+    """Look, whether it is shown, Vendi share and label laws of each arm's pools, means over folds and seeds."""
+    rows = pools[pools["metric"].isin([LOOK, SHOWN, VENDI, *LABELS])].dropna(subset=["value"])
     found: dict[str, dict[str, float]] = {}
     for (arm, name), values in rows.groupby(["arm", "metric"])["value"]:
         found.setdefault(str(arm), {})[str(name)] = float(values.astype(float).mean())

@@ -9,7 +9,7 @@ from typing import Final
 from medsweep.analysis.records import Bounded, Estimate
 from medsweep.analysis.study.mechanisms.causes import shown
 from medsweep.analysis.study.mechanisms.instruments import YesNo, answer
-from medsweep.analysis.study.mechanisms.laws import BY_COLUMN, ON
+from medsweep.analysis.study.mechanisms.laws import BY_COLUMN, ON, SHOWN
 
 CLOSED: Final = 0.5
 """Share of the shortfall that a mend closes at least."""
@@ -194,7 +194,9 @@ def _against_blotching(evidence: TextureEvidence) -> tuple[TextureReason, ...]:
         return (TextureReason.DOSE_NOT_MEASURED,)
     delivered = (blotched - new) / (raw - new) if raw != new else math.nan
     reasons = []
-    if not (ON[0] <= delivered <= ON[1] or BY_COLUMN[LOOK].same(blotched, raw)):
+    # a look that may be chance is not planted
+    chance = evidence.raw.get(SHOWN, 1.0) < 0.5
+    if not (chance or ON[0] <= delivered <= ON[1] or BY_COLUMN[LOOK].same(blotched, raw)):
         reasons.append(TextureReason.DOSE_NOT_DELIVERED)
     moved = {_changed(evidence.new_real, evidence.blotched, name) for name in LABELS}
     if "yes" in moved or _kept(evidence.new_real, evidence.blotched) == "no":

@@ -127,6 +127,12 @@ def test_a_look_like_that_of_reals_has_no_share_to_deliver():
     assert outcome(case(blotching=0.0, raw=laws(), blotched=laws(look=0.3))) is TextureOutcome.CANNOT_TELL
 
 
+def test_a_look_that_may_be_chance_is_not_missed_in_blotched_slices():
+    raw = laws(look=0.2)
+    assert outcome(case(blotching=0.0, raw=raw, blotched=laws())) is TextureOutcome.CANNOT_TELL
+    assert outcome(case(blotching=0.0, raw=raw | {"law_look_shown": 0.2}, blotched=laws())) is TextureOutcome.OTHER
+
+
 def test_bands_decide_where_arms_leave_it_open_and_only_there():
     wide, small, large = around(0.005, half=0.02), around(0.0, BAND / 2), around(0.5, 0.1)
     assert outcome(case(shortfall=0.003, blotching=0.0, high_band=small)) is TextureOutcome.COSMETIC
