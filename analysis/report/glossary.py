@@ -40,7 +40,7 @@ TERMS: Final[Mapping[str, str]] = {
     "rank-biserial correlation": "Patients for whom the arm is better less those for whom it is worse, by ranks.",
     "replicate": "A fold and a seed. Every arm runs under every replicate.",
     "SD": "Standard deviation: how far values lie from their mean.",
-    "seed": "Number that the random draws of a run follow from. Runs of one seed are paired.",
+    "seed": "Number that the random draws of a run follow from.",
     "simultaneous": "Holds for all arms at once, so that the chance of any false alarm stays below alpha.",
     "superior": "The arm is shown to be better than the control.",
     "trial": "One stage with one config and its inputs, such as the training of one network.",

@@ -8,7 +8,7 @@ that a few missed structures do not hide what the others show.
 
 One arm over few folds is the exception, since its own U folds alone say how much they spread. A bound that no worse
 fold raises lies no higher than the best fold, and by chance that is below 0 in 2^-U of all tables. So false claims are
-kept rare there, and a fold that fails may make the verdict milder.
+kept rare there, and a fold that fails may make the verdict milder. So may a run, seldom, where each arm has two.
 """
 
 import math

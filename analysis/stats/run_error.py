@@ -21,6 +21,10 @@ FEW_DEVIATIONS: Final = 9
 """Below so many free deviations, (units - 1) x (arms - 1), a contrast over units that all arms share pays a degree of
 freedom for the unit that may be pulled in; ``docs/explanation/error-rates.md`` has the rates on both sides."""
 
+FEW_RUNS: Final = 3
+"""Below so many free runs, those beyond the first of each arm, a contrast of runs that belong to their arm alone pays a
+degree of freedom for the run that may be pulled in. That is one arm of two seeds."""
+
 OUTLYING: Final = 20.0
 """Times the median variance of all arms at which an arm's own is limited in the pool, as after a run that failed."""
 
@@ -85,7 +89,7 @@ def independent_error(
     """Runs that belong to their arm alone: ``variances_LA`` over the ``runs_A`` of each arm, NaN where it has one.
 
     The contrast has ``weights_A``; of a pair, Welch's error has own_share 1, Dunnett's 0. Satterthwaite 1946 for the
-    degrees of freedom. None where no arm has a second run.
+    degrees of freedom, and one with ``FEW_RUNS``. None where no arm has a second run.
     """
     freedom_A = np.maximum(runs_A - 1, 0).astype(np.float64)
     if not freedom_A.any():
@@ -98,7 +102,9 @@ def independent_error(
     parts_LA = own_LA + _limited(variances_LA, freedom_A > 0) * pooled_A
     variance = parts_LA.sum(axis=1)
     doubt = (parts_LA**2) @ np.divide(1.0, freedom_A, out=np.zeros_like(freedom_A), where=freedom_A > 0)
-    return RunError(variance, np.divide(variance**2, doubt, out=np.full_like(doubt, np.inf), where=doubt > 0))
+    df = np.divide(variance**2, doubt, out=np.full_like(doubt, np.inf), where=doubt > 0)
+    free = int(freedom_A.sum())
+    return RunError(variance, np.minimum(df, 1.0) if free < FEW_RUNS else df)
 
 
 def _limited(variances_LA: Array, known_A: NDArray[np.bool_]) -> Array:

@@ -12,6 +12,8 @@ from medsweep.analysis.report.topic import MissingTrial, PlanRow, ReportContext,
 from medsweep.analysis.study.analyse import Analysis, analyse
 from medsweep.analysis.table.reduction import AnalysisRules
 
+LEGEND = (("organ", "#e69f00"), ("vessel", "#009e73"))
+
 
 def context(folder: Path, **changes: object) -> ReportContext:
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(folder / "grid.png")
@@ -23,7 +25,7 @@ def context(folder: Path, **changes: object) -> ReportContext:
         "created": "2025-01-01T00:00:00+00:00",
         "versions": {"medsweep": "0.1.0", "scipy": "1.17.1"},
         "plan": (PlanRow("gan", 6, 14, 5, 1, 3.2),),
-        "grids": (SamplePicture("mc-sg", "Left real, right synthetic.", folder / "grid.png"),),
+        "grids": (SamplePicture("mc-sg", "Left real, right synthetic.", folder / "grid.png", LEGEND),),
         "failures": (MissingTrial("segment 3fa2", "code error", "out of <memory>"),),
         "store": "my store",
         "limits": ("One data set.",),

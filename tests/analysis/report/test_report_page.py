@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from helpers.made_report import context
+from helpers.made_report import LEGEND, context
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, simulate
 from medsweep.analysis.report.page import write_report
 from medsweep.analysis.study.analyse import analyse
@@ -149,6 +149,22 @@ def test_every_picture_is_told_in_words_that_are_not_its_caption(made):
     assert len(alts) == len(images)
     forest = next(alt for alt in alts if alt.startswith("Forest plot"))
     assert "mc-sg, 16 patients +0.027, inconclusive" in forest
+
+
+def test_pictures_name_their_intervals(made):
+    text = visible(made[2])
+    # in the primary picture and its kin, the interval of the verdicts; elsewhere it is said whose it is
+    assert text.count("95% CI for all arms at once") >= 3
+    for stem in ("forest", "classes", "dose"):
+        caption = made[2][made[2].index(f'id="figure-{stem}"') :].partition("</figure>")[0]
+        assert "CI for all arms at once" in visible(caption)
+    assert "mean with the 95% CI over patients" in text
+
+
+def test_pairs_have_a_legend_of_classes(made):
+    figure = made[2][made[2].index('id="figure-grid-1"') :].partition("</figure>")[0]
+    for name, colour in LEGEND:
+        assert f'<i style="background: {colour}"></i>{name}' in figure
 
 
 def test_rules_and_flow_of_n_are_declared(made):

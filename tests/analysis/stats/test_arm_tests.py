@@ -103,6 +103,13 @@ def test_the_error_of_folds_has_the_paired_and_the_repeated_measures_one_as_its_
     assert few.df[0] == pytest.approx(2 * 2 - 1)
 
 
+@pytest.mark.parametrize(("arms", "runs", "df"), [(2, 2, 1), (3, 2, 3), (2, 3, 4)])
+def test_few_runs_pay_a_degree_of_freedom(arms, runs, df):
+    """One arm of two seeds; with equal variances Satterthwaite's are those of Dunnett's pooled error."""
+    found = independent_error(np.ones((1, arms)), np.full(arms, runs), pair_weights(arms, 1, 0), own_share=0)
+    assert found.df[0] == pytest.approx(df)
+
+
 @pytest.mark.parametrize("folds", [2, 3, 5])
 def test_one_arm_over_few_folds_is_seldom_claimed_to_differ_where_it_does_not(folds):
     claimed = 0

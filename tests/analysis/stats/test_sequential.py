@@ -32,7 +32,8 @@ def test_peeking_errs_as_published(looks: int, error: float) -> None:
 # the levels .0294, .0221, .0182 and .0158 in http://twiki.owiki.org/wiki/Pocock_boundary. That of O'Brien and Fleming
 # for three looks is in the tests of rpact, which print 3.4710914, 2.4544323 and 2.0040356:
 # https://github.com/rpact-com/rpact/blob/1d81a55ea2b5/tests/testthat/test-f_design_group_sequential.R
-# Those for two, four and five looks are from Jennison and Turnbull 2000, table 2.3, by memory: no source was found.
+# Those for two looks, 2.797 and 1.977, are in the examples of lrsim in https://github.com/kaifenglu/lrstat. For those
+# for four and five (Jennison and Turnbull 2000, table 2.3, by memory) SciPy's multivariate normal is the source below.
 @pytest.mark.parametrize(
     ("looks", "pocock", "fleming"), [(2, 2.178, 1.977), (3, 2.289, 2.004), (4, 2.361, 2.024), (5, 2.413, 2.040)]
 )
@@ -40,6 +41,20 @@ def test_published_constants_err_in_five_percent(looks: int, pocock: float, flem
     shares = np.array(equal(looks))
     for critical in (np.full(looks, pocock), fleming / np.sqrt(shares)):
         assert error_of_peeking(shares, 2 * stats.norm.sf(critical)) == pytest.approx(0.05, abs=1.5e-4)
+
+
+# O'Brien and Fleming 1979 to six digits, from the recursion itself; SciPy integrates the same by quasi-Monte Carlo.
+@pytest.mark.parametrize(
+    ("looks", "fleming"), [(2, 1.977431), (3, 2.004036), (4, 2.024296), (5, 2.040073), (10, 2.086502)]
+)
+def test_the_recursion_is_the_integral_of_the_multivariate_normal(looks: int, fleming: float) -> None:
+    shares = np.array(equal(looks))
+    critical = fleming / np.sqrt(shares)
+    found = error_of_peeking(shares, 2 * stats.norm.sf(critical))
+    assert found == pytest.approx(0.05, abs=1e-7)
+    correlation = np.sqrt(np.minimum.outer(shares, shares) / np.maximum.outer(shares, shares))
+    normal = stats.multivariate_normal(cov=correlation, seed=0, maxpts=100_000)
+    assert found == pytest.approx(1 - normal.cdf(critical, lower_limit=-critical), abs=1e-4)
 
 
 @pytest.mark.parametrize(("looks", "level"), [(2, 0.0294), (3, 0.0221), (4, 0.0182), (5, 0.0158)])

@@ -1,6 +1,7 @@
 """An arm that ends without a network is named everywhere, and hides no other arm's result."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def test_the_other_arms_are_reported_and_the_dead_one_is_named(dry: tuple[Path, 
     assert dead["reason"].startswith("no network: its pool ran dry, 0 of 8 synthetic samples passed segment.min_iou 1")
     assert dead["reason"].endswith("lower that threshold, raise synthesise.headroom, or drop the arm")
     assert f"{dead['arm']}: {dead['reason']}" == told.splitlines()[-2]
-    assert (folder / "results" / "report.html").is_file()
+    page = (folder / "results" / "report.html").read_text()
+    assert re.search(r'figure-grid-1(?:(?!</figure>).)*<i style="background: #[0-9a-f]{6}"></i>', page, re.DOTALL)
     table = pd.read_parquet(folder / "results" / "results.parquet")
     assert set(table.loc[table["arm"] == dead["arm"], "status"]) == {"absent"}
 
