@@ -10,8 +10,6 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from medsweep.errors import UserError
 from medsweep.launch.nodes import RAY_GIB, NodeGroup, node_groups, node_memory, node_size
 from medsweep.launch.options import Job, Kuberay, Options, Slurm, Up
@@ -298,6 +296,8 @@ def _far_driver(sweep: str, store: str, name: str, wait_minutes: int | None = No
 
 
 def _fill(name: str, /, *, sweep: LaunchedSweep, **values: Any) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # here, since every command imports this module
+
     environment = Environment(
         loader=PackageLoader("medsweep.launch"),
         undefined=StrictUndefined,

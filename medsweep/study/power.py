@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
 from medsweep.analysis.stats.power import ASSUMABLE, ASSUMED, Size, Spread, design_power, pilot, sentences
@@ -86,18 +87,21 @@ def stopping(
 
 def score_cells(plan: Plan, store: Store, metric: str) -> pd.DataFrame:
     """Published scores of the plan: arm, fold, seed, patient and value, the mean over classes, finite ones only."""
-    frames = []
+    tables, keys = list[pa.Table](), list[tuple[str, int, int]]()
     for (arm, replicate), leaf in plan.leaves.items():
         stage = plan.trials[leaf].stage
         if store.outcome(stage, leaf) == COMPLETE:
             with ParquetFile(store.output(stage, leaf) / "metrics.parquet") as file:
-                rows = file.read(["patient", "metric", "value"]).to_pandas()
-            rows = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])]
-            frames.append(rows.assign(arm=arm, fold=replicate.fold, seed=replicate.seed))
-    if not frames:
+                table = file.read(["patient", "metric", "value"])
+            tables.append(table)
+            keys += [(arm, replicate.fold, replicate.seed)] * len(table)
+    if not tables:
         return pd.DataFrame(columns=[*CELL, "value"])
-    # One grouping of all rows: one for each trial would take most of the time of a plan with many.
-    cases = pd.concat(frames).groupby([*CELL], sort=False)["value"].mean().reset_index()
+    # One frame and one grouping of all rows: one for each trial would take most of the time of a plan with many.
+    rows = pa.concat_tables(tables).to_pandas()
+    rows[["arm", "fold", "seed"]] = pd.DataFrame(keys, columns=["arm", "fold", "seed"])
+    rows = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])]
+    cases = rows.groupby([*CELL], sort=False)["value"].mean().reset_index()
     cases["patient"] = cases["patient"].map(patient_of)
     patients: pd.DataFrame = cases.groupby([*CELL], sort=False)["value"].mean().reset_index()
     return patients

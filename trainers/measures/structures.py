@@ -32,9 +32,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import KDTree
 
 from medsweep.metrics import SCORES
 
@@ -145,7 +145,7 @@ def _nearest_mm(a_NA: NDArray[np.float64], b_MA: NDArray[np.float64]) -> tuple[N
         squares_NM = sum(np.square(np.subtract.outer(a_N, b_M)) for a_N, b_M in zip(a_NA.T, b_MA.T, strict=True))
         return np.sqrt(squares_NM.min(axis=1)), np.sqrt(squares_NM.min(axis=0))
     # a tree that is not balanced is built faster and searched as fast
-    trees = [KDTree(points, balanced_tree=False, compact_nodes=False) for points in (a_NA, b_MA)]
+    trees = [scipy.spatial.KDTree(points, balanced_tree=False, compact_nodes=False) for points in (a_NA, b_MA)]
     return trees[1].query(a_NA)[0], trees[0].query(b_MA)[0]
 
 
