@@ -108,10 +108,11 @@ def test_what_of_scipy_takes_long_to_import_is_brought_by_its_first_use() -> Non
     assert wrong == [], "write import scipy, and scipy.stats where it is used: every command would wait for it"
 
 
-def test_a_plan_needs_no_torch() -> None:
+def test_a_plan_and_a_report_need_no_torch() -> None:
     """Torch takes seconds to import, and every command would wait for it; ``Later`` names what it is for."""
     known = house.modules(ROOT)
-    todo, reached = ["medsweep.study.session"], {"medsweep.study.session"}
+    todo = ["medsweep.study.session", "medsweep.study.report"]
+    reached = set(todo)
     for module in todo:
         found = (_imported_at_once(known[module]) & known.keys()) - reached
         todo += found

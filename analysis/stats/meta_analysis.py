@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 import scipy
-from statsmodels.stats.meta_analysis import combine_effects
 
 from medsweep.analysis.records import Array, Estimate, decimals_of, t_estimate
 from medsweep.analysis.stats.omnibus import NoOmnibus, Omnibus, friedman, ranks_of
@@ -181,6 +180,8 @@ def _mean(y: Array, weight: Array) -> float:
 
 
 def _paule_mandel(y: Array, v: Array) -> float:
+    from statsmodels.stats.meta_analysis import combine_effects  # here, since few reports are of several data sets
+
     # statsmodels divides by Q, which is 0 for equal effects, and a tolerance below its default sends tau2 back to 0
     with np.errstate(divide="ignore", invalid="ignore"):
         return max(float(combine_effects(y, v, method_re="iterated").tau2), 0.0)

@@ -41,6 +41,8 @@ def start_failure(error: Exception) -> UserError:
     else:
         low = _low_limits()
         cure = f"{low} may be why: raise it" if low else f"{folder}/ray/session_latest/logs says why"
+        if "timed out" in text and not low:
+            cure = f"try again once this machine is less busy, since Ray waits for 30 s, {cure}"
         cure += ", or use --runner local"
     return UserError(f"Ray cannot start here: {text.rstrip('.')}; {cure}")
 

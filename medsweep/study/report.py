@@ -52,8 +52,7 @@ from medsweep.study.tables import (
 )
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.mirror import Mirror
-from medsweep.trainers.assessment.assess import SPECTRA
-from medsweep.trainers.pool import EDGES, VARIETY
+from medsweep.trainers.pool import EDGES, SPECTRA, VARIETY
 from medsweep.trainers.segmentation.config import Unit
 from medsweep.trainers.synthesis.pipelines import FAMILIES
 from medsweep.trainers.training.pictures import PALETTE

@@ -11,7 +11,6 @@ from medsweep.store.store import Store
 from medsweep.study.chains import network_of
 from medsweep.sweep.arms import Replicate
 from medsweep.sweep.plan import Plan
-from medsweep.trainers.assessment.real_side import read_judged
 from medsweep.trainers.pool import LEFT_OUT as REASONS
 from medsweep.trainers.pool import SCORES
 from medsweep.trial import COMPLETE
@@ -28,6 +27,8 @@ def sample_table(plan: Plan, store: Store, section: Accumulation) -> pd.DataFram
 
 
 def _frames(plan: Plan, store: Store, arms: dict[str, None]) -> Iterator[pd.DataFrame]:
+    from medsweep.trainers.assessment.real_side import read_judged  # it brings torch, which few reports need
+
     judged: dict[str, list[tuple[str, str]]] = {}
     for digest, trial in plan.trials.items():
         if trial.stage == "assess" and store.outcome("assess", digest) == COMPLETE:

@@ -23,11 +23,9 @@ from medsweep.trainers.assessment.law_metrics import judges_differ
 from medsweep.trainers.assessment.metrics import pool_metrics
 from medsweep.trainers.assessment.real_side import RealSide, generator, real_rows
 from medsweep.trainers.law import PoolLaw
-from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, LOOK_MAP, SCORES, Pool
+from medsweep.trainers.pool import ASSESSMENT, LEFT_OUT, LOOK_MAP, SCORES, SPECTRA, Pool
 from medsweep.trainers.segmentation.network import load_segmenter
 from medsweep.trial import Progress, Trial
-
-SPECTRA = "spectra.parquet"
 
 
 def embed(config: EmbedConfig, inputs: Mapping[str, Path], trial: Trial) -> Iterator[Progress]:

@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from statsmodels.regression.linear_model import OLS
 
 from medsweep.accumulation import Accumulation
 from medsweep.analysis.records import Array, Estimate, mean_estimate, t_estimate
@@ -279,6 +278,8 @@ def _covariates(rows: pd.DataFrame) -> dict[str, Array]:
 
 def _clustered(columns: Mapping[str, Array], rows: pd.DataFrame) -> Callable[[Mapping[str, float], float], Estimate]:
     """The fit of c on these columns: it gives the estimate of a weighted sum of coefficients at a level."""
+    from statsmodels.regression.linear_model import OLS  # here, since few reports have such a section
+
     names, groups = list(columns), rows["run"].astype("category").cat.codes.to_numpy()
     fit = OLS(rows["c"].to_numpy(np.float64), np.column_stack([columns[name] for name in names])).fit(
         cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
