@@ -94,7 +94,8 @@ def _attempt(
     if task.is_probe:
         yield from probe(stage, config, inputs, task=task, context=context, store=store)
         return
-    run = stage.function  # now, since what it takes to import it is no time of the trial's
+    # All of them now: a process then runs one state of the code, and importing it is no time of a trial's.
+    run = {name: each.function for name, each in context.stages.items()}[task.stage]
     code = source_hashes(run)  # before the work, so that a file edited meanwhile is not taken for what ran
     with _workspace(task, context, store) as work:
         if task.card is not None:
