@@ -19,6 +19,7 @@ from medsweep.study.mechanism_arms import with_mechanism_arms
 from medsweep.study.pool_folders import PoolFolders, place_of
 from medsweep.study.recorded_source import current_source, recorded_source
 from medsweep.study.refusals import refuse_data_factors, refuse_what_cannot_be_told
+from medsweep.study.short_trainings import short_trainings
 from medsweep.study.stages import SCHEMA, STAGES, Settings, StudySweep
 from medsweep.study.starts import StartError
 from medsweep.study.unread import unread
@@ -91,7 +92,8 @@ def plan_sweep(
         raise sweep.error(("factors", dotted), text)
     chosen = budget.sentences(frozenset(trial.stage for trial in plan.trials.values()))
     notes = () if reading else unread(sweep, source, compared, cells, folders, said)
-    return PlannedSweep(sweep, source, compared, cells, folders, plan, (*chosen, *notes))
+    short = short_trainings(sweep, compared)
+    return PlannedSweep(sweep, source, compared, cells, folders, plan, (*chosen, *short, *notes))
 
 
 def _with_added_arms(sweep: StudySweep) -> StudySweep:

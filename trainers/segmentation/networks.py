@@ -79,6 +79,8 @@ class SegmenterNetwork:
     """Defaults of fields of ``segment`` that stand in place of the usual ones."""
     smallest_px: int = 1
     """Side of the smallest map that it can work on."""
+    fewest_steps: int = 1
+    """Steps below which its training was seen to end at background alone; plans tell of arms with fewer."""
     faster_channels_last: bool = False
     """Whether it trains faster on a CPU when its weights are laid out channels-last."""
 
@@ -198,6 +200,9 @@ NNUNET_RECIPE: Final[Mapping[str, Any]] = {
 """Training of nnU-Net (Isensee et al. 2021): SGD with Nesterov momentum, poly decay, Dice and cross-entropy,
 and a third of each batch with foreground."""
 
+NNUNET_FEWEST_STEPS: Final = 1000
+"""Measured at 32 px with batches of 8, see docs/reference/segmenters.md."""
+
 OURS: Final[dict[str, SegmenterNetwork]] = {
     "unet": SegmenterNetwork(build=_unet, layers=_unet_layers, reads_residual_units=True, faster_channels_last=True),
     "attention-unet": SegmenterNetwork(
@@ -218,7 +223,7 @@ OURS: Final[dict[str, SegmenterNetwork]] = {
         relative_cost=3.6,
     ),
     "resenc-unet": RESIDUAL_ENCODER,
-    "nnunet-2d": replace(RESIDUAL_ENCODER, recipe=NNUNET_RECIPE),
+    "nnunet-2d": replace(RESIDUAL_ENCODER, recipe=NNUNET_RECIPE, fewest_steps=NNUNET_FEWEST_STEPS),
 }
 """Relative costs and the faster layout were measured on one CPU core at 64 px."""
 

@@ -69,3 +69,8 @@ def test_it_is_told_by_plan(medsweep: Medsweep, tmp_path: Path) -> None:
     path = write_micro(tmp_path, (CONTROL, "control: {synthesise.count: 0, gan.kimg: 3.0}\n"))
     shown = medsweep("plan", path, "--store", tmp_path / "store").output
     assert f"{path}:8: gan.kimg changes nothing in arm 'control'" in shown
+
+
+def test_a_training_too_short_for_its_network_is_told_once(tmp_path: Path) -> None:
+    (note,) = notes(tmp_path, ("segment: {steps: 12,", "segment: {network: nnunet-2d, steps: 12,"))
+    assert note.startswith("arm 'control' trains nnunet-2d for 12 steps, and it needs about")
