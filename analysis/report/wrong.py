@@ -77,7 +77,9 @@ def _blocks(material: Material) -> Iterator[Block | None]:
     if not (sentences or table.rows or lost.rows):
         structures = sum(one.structures for one in analysis.failures)
         runs = sum(one.runs for one in analysis.failures)
-        sentences = (f"Nothing that the results show: none of {runs} runs diverged, none of {structures} was missed.",)
+        sentences = (
+            f"Nothing that the results show: none of {runs} runs diverged, none of {structures} structures was missed.",
+        )
     yield Bullets(sentences)
     yield table
     yield lost

@@ -51,7 +51,7 @@ def test_the_page_begins_with_the_level_of_the_control(plain):
 
 
 def test_without_failures_one_sentence_says_so(plain):
-    assert "none of 9 runs diverged, none of 144 was missed." in text_of(plain[1])
+    assert "none of 9 runs diverged, none of 144 structures was missed." in text_of(plain[1])
     assert not (plain[1].parent / "tables" / "failures.csv").exists()
 
 
