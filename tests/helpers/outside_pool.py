@@ -34,10 +34,16 @@ def describe(folder: Path, fitted_on: Any, **changes: Any) -> Path:
 
 
 def write(folder: Path, form: str, images: Any, masks: Any) -> None:
-    """Write pairs as ``npz``, ``npy``, ``png`` (8 bits: 0 to 255 stand for -2 to 5) or ``nifti`` (one volume)."""
+    """Write pairs as ``npz``, ``zarr``, ``npy``, ``png`` (8 bits, 0 to 255 for -2 to 5) or ``nifti`` (one volume)."""
     folder.mkdir(parents=True, exist_ok=True)
     if form == "npz":
         np.savez(folder / "pairs.npz", images=images, masks=masks)
+    elif form == "zarr":
+        import zarr
+
+        group = zarr.open_group(folder / "pairs.zarr", mode="w")
+        for name, array in (("images", images), ("masks", masks)):
+            group.create_array(name, shape=array.shape, chunks=(3, *array.shape[1:]), dtype=array.dtype)[:] = array
     elif form == "npy":
         np.save(folder / "images.npy", images)
         np.save(folder / "masks.npy", masks)

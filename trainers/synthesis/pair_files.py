@@ -1,8 +1,9 @@
-"""Pairs that lie in a folder as files: stacked arrays (npy, npz), pictures (PNG) or volumes (NIfTI), read as they are.
+"""Pairs that lie in a folder as files: stacked arrays (npy, npz, zarr), pictures (PNG) or volumes (NIfTI), as they are.
 
 Shapes: n samples, C modalities, H rows and W columns. The folder holds one of::
 
     pairs.npz                           images (n, C, H, W) and masks (n, H, W)
+    pairs.zarr                          the same as arrays of a group of zarr
     images.npy, masks.npy               the same
     images/NAME.png, masks/NAME.png     a sample each
     images/NAME.nii.gz, masks/NAME...   (W, H) or (W, H, Z), a sample per plane
@@ -14,7 +15,7 @@ come in the order of the names, those of a volume in the order of its planes.
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -27,7 +28,7 @@ from PIL import Image
 
 from medsweep.errors import UserError
 
-ARRAYS: Final = ("pairs.npz", "images.npy", "images")
+ARRAYS: Final = ("pairs.npz", "pairs.zarr", "images.npy", "images")
 """One of them holds the images."""
 GREY: Final = ("L", "I;16", "I", "P", "1")
 """Modes of PNG files with one number per pixel."""
@@ -55,6 +56,8 @@ class PairFiles:
     """Samples from the first number to before the second."""
     place: Callable[[int], str]
     """Where a sample stands, for people."""
+    names: tuple[str, ...] = ()
+    """Of the files, where these say which samples they hold, as those of chunks do."""
 
 
 def find_pairs(folder: Path, modalities: int) -> PairFiles:
@@ -66,28 +69,54 @@ def find_pairs(folder: Path, modalities: int) -> PairFiles:
     found = [name for name in ARRAYS if (folder / name).exists()]
     if len(found) != 1:
         seen = " and ".join(found) if found else "none of them"
-        raise PoolFolderError(f"{folder} must hold one of pairs.npz, images.npy and images/, and holds {seen}")
+        raise PoolFolderError(
+            f"{folder} must hold one of pairs.npz, pairs.zarr, images.npy and images/, and holds {seen}"
+        )
     if found == ["images"]:
         return _named(folder, modalities)
-    return _stacked(folder, found[0], modalities)
-
-
-def _stacked(folder: Path, name: str, modalities: int) -> PairFiles:
-    files = (folder / name,) if name == "pairs.npz" else (folder / name, folder / "masks.npy")
+    path = folder / found[0]
+    if path.suffix == ".zarr":
+        return _in_zarr(path, modalities)
+    files = (path,) if path.suffix == ".npz" else (path, folder / "masks.npy")
     _require(files)
-    images, masks = _both(files[0]) if name == "pairs.npz" else (_array(file) for file in files)
-    if modalities == 1 and images.ndim == 3:
-        images = images[:, None]
-    if images.ndim != 4 or masks.ndim != 3 or len(images) != len(masks):
+    return _stacked(path, files, _both(path) if path.suffix == ".npz" else [_array(file) for file in files], modalities)
+
+
+def _stacked(path: Path, files: tuple[Path, ...], arrays: Sequence[Any], modalities: int) -> PairFiles:
+    """Arrays that give their parts as NumPy arrays; ``path`` stands for them in messages."""
+    images, masks = arrays
+    lacks_C = modalities == 1 and len(images.shape) == 3
+    if len(images.shape) != 3 + (not lacks_C) or len(masks.shape) != 3 or images.shape[0] != masks.shape[0]:
         raise PoolFolderError(
-            f"{files[0]}: images must be (n, C, H, W) and masks (n, H, W), got {images.shape} and {masks.shape}"
+            f"{path}: images must be (n, C, H, W) and masks (n, H, W), got {images.shape} and {masks.shape}"
         )
-    return PairFiles(
-        files,
-        len(images),
-        lambda first, last: RawPairs(np.asarray(images[first:last]), np.asarray(masks[first:last])),
-        lambda sample: f"{files[0]} sample {sample}",
-    )
+
+    def read(first: int, last: int) -> RawPairs:
+        with _reading(path):
+            some, of_them = np.asarray(images[first:last]), np.asarray(masks[first:last])
+        return RawPairs(some[:, None] if lacks_C else some, of_them)
+
+    return PairFiles(files, images.shape[0], read, lambda sample: f"{path} sample {sample}")
+
+
+def _in_zarr(path: Path, modalities: int) -> PairFiles:
+    try:
+        import zarr
+    except ImportError:
+        raise PoolFolderError(f"{path}, which zarr reads: pip install 'medsweep[zarr]'") from None
+
+    with _reading(path):
+        group = zarr.open_group(path, mode="r")
+        if lacking := {"images", "masks"} - set(group.array_keys()):
+            raise PoolFolderError(f"{path} lacks the array {min(lacking)!r}; it has {sorted(group.array_keys())}")
+        arrays = [group[name] for name in ("images", "masks")]
+        parts, there = arrays[0].nchunks, arrays[0].nchunks_initialized
+    # zarr reads a part that is not there as zeros, and writes none for masks that show nothing
+    if there < parts:
+        raise PoolFolderError(f"{path} has {there} of {parts} parts of 'images'; copy or write it again")
+    files = tuple(sorted(each for each in path.rglob("*") if each.is_file()))
+    pairs = _stacked(path, files, arrays, modalities)
+    return replace(pairs, names=tuple(each.relative_to(path).as_posix() for each in files))
 
 
 def _both(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -220,5 +249,5 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except PoolFolderError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, ImageFileError) as error:
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, ImageFileError) as error:
         raise PoolFolderError(f"{path} cannot be read: {error}; write it again") from None

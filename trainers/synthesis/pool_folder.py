@@ -170,7 +170,8 @@ class PoolFolder:
     def content(self) -> str:
         """sha256 over all that decides the pairs, wherever they lie and whatever they are called."""
         said = self.description.model_copy(update={"fitted_on": None})
-        text = canonical({"said": said, "files": [sha256_of(path) for path in self.pairs.files]})
+        named = {"names": self.pairs.names} if self.pairs.names else {}
+        text = canonical({"said": said, "files": [sha256_of(path) for path in self.pairs.files]} | named)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def fitted_on(self, patients: Sequence[str]) -> tuple[str, ...] | None:

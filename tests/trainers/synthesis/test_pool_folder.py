@@ -1,7 +1,9 @@
 """Pools from files: every form gives the same pairs, and what does not fit is refused in one line."""
 
 import json
+import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def folder_of(path: Path, form: str = "npy", images: Any = IMAGES, masks: Any = 
     return outside_pool.describe(path, changes.pop("fitted_on", ["bert"]), **changes)
 
 
-@pytest.mark.parametrize("form", ["npz", "npy", "nifti", "png"])
+@pytest.mark.parametrize("form", ["npz", "zarr", "npy", "nifti", "png"])
 def test_every_form_gives_the_same_pairs(tmp_path: Path, form: str) -> None:
     folder = PoolFolder.open(folder_of(tmp_path, form, scale=GREY if form == "png" else "prepared"), TARGET)
     folder.check()
@@ -116,6 +118,30 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, name: str) -> 
     assert "\n" not in str(told.value)
 
 
+def test_chunks_that_change_places_are_another_pool(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "zarr")
+    before = PoolFolder.open(folder, TARGET).content()
+    chunk = next(path for path in sorted((folder / "pairs.zarr" / "masks").rglob("1/0/0")))
+    chunk.parent.parent.rename(chunk.parents[2] / "9")
+    assert PoolFolder.open(folder, TARGET).content() != before
+
+
+@pytest.mark.parametrize("filters", [[{"id": "pickle"}], [{"id": "vlen-utf8"}]])
+@pytest.mark.parametrize("dtype", ["|O", "|u1"])
+def test_a_group_of_zarr_with_objects_is_refused(tmp_path: Path, dtype: str, filters: list[dict[str, str]]) -> None:
+    folder = outside_pool.describe(tmp_path, [], modalities=["T1"])
+    array = {"zarr_format": 2, "shape": MASKS.shape, "chunks": MASKS.shape, "fill_value": 0, "order": "C"}
+    array |= {"compressor": None, "filters": filters, "dtype": dtype}
+    for name in ("images", "masks"):
+        (folder / "pairs.zarr" / name).mkdir(parents=True)
+        (folder / "pairs.zarr" / name / ".zarray").write_text(json.dumps(array))
+        (folder / "pairs.zarr" / name / "0.0.0").write_bytes(pickle.dumps(MASKS))
+    (folder / "pairs.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
+    with pytest.raises(UserError, match=r"pairs\.zarr") as told:
+        PoolFolder.open(folder, RequiredPairs(32, ("T1",), outside_pool.CLASSES)).check()
+    assert "\n" not in str(told.value)
+
+
 def test_files_that_are_missing_or_torn_are_named(tmp_path: Path) -> None:
     def refused(folder: Path, words: str) -> None:
         with pytest.raises(UserError, match=words):
@@ -126,7 +152,8 @@ def test_files_that_are_missing_or_torn_are_named(tmp_path: Path) -> None:
     bare.mkdir()
     refused(bare, "there is no pool file .*pool.yaml")
     refused(
-        outside_pool.describe(bare, []), r"must hold one of pairs.npz, images.npy and images/, and holds none of them"
+        outside_pool.describe(bare, []),
+        r"must hold one of pairs.npz, pairs.zarr, images.npy and images/, and holds none of them",
     )
     both = folder_of(tmp_path / "both")
     outside_pool.write(both, "npz", IMAGES, MASKS)
@@ -140,6 +167,14 @@ def test_files_that_are_missing_or_torn_are_named(tmp_path: Path) -> None:
     torn = folder_of(tmp_path / "zip", "npz")
     (torn / "pairs.npz").write_bytes(b"PK" + b"0" * 99)
     refused(torn, "pairs.npz cannot be read")
+    torn = folder_of(tmp_path / "zarr", "zarr")
+    chunk = next(path for path in sorted((torn / "pairs.zarr").rglob("c/0/0/0")) if path.is_file())
+    chunk.write_bytes(b"no chunk")
+    refused(torn, "pairs.zarr cannot be read")
+    shutil.rmtree(torn / "pairs.zarr" / "images" / "c" / "2")
+    refused(torn, r"pairs.zarr has 6 of 7 parts of 'images'; copy or write it again")
+    shutil.rmtree(torn / "pairs.zarr" / "masks")
+    refused(torn, r"pairs.zarr lacks the array 'masks'; it has \['images'\]")
     torn = folder_of(tmp_path / "gz", "nifti")
     (torn / "masks" / "all.nii.gz").write_bytes(b"no volume")
     refused(torn, "all.nii.gz cannot be read")
