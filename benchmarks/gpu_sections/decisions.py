@@ -346,7 +346,7 @@ RULES = (
         prices,
     ),
     Rule("time of a step at 256 px", "trainers/segmentation/config.py: GPU_SECONDS_PER_STEP", unet_price),
-    Rule("time of a sample at 256 px", "trainers/synthesis/synthesise.py: GPU_SECONDS_PER_SLICE", slice_price),
+    Rule("time of a sample at 256 px", "trainers/synthesis/config.py: GPU_SECONDS_PER_SLICE", slice_price),
     Rule("at most one wait per step", "trainers/stylegan2/batches.py, trainers/segmentation/", waiting),
     Rule(
         "1.5 times at 64 px: below 128 px; 1.1 times at 256 px: everywhere",

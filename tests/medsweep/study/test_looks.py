@@ -26,7 +26,7 @@ REAL = (
     "factors:\n  gan.pipeline: [b-sg, mc-sg]\n  synthesise.count: [4]\n",
     "arms: {slow: {segment.learning_rate: 0.0005}}\n",
 )
-UNANSWERABLE, OBVIOUS = ("margin: 0.05", "margin: 0.000001"), ("margin: 0.05", "margin: 5.0")
+UNANSWERABLE, OBVIOUS = ("margin: 0.05", "margin: 0.000001"), ("margin: 0.05", "margin: 0.9")
 
 
 def test_looks_are_spread_evenly() -> None:
