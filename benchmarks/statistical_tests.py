@@ -122,7 +122,7 @@ def ours_as_autorank(reduced: Reduced) -> tuple[object, ...]:
     """Autorank's contents: what each arm scored with an interval, omnibus, mean ranks, CD and groups, effect sizes."""
     omnibus = friedman(reduced.wide, higher_is_better=True)
     assert isinstance(omnibus, Omnibus)
-    pairs = nemenyi(reduced.wide, omnibus, alpha=PLAN.alpha)
+    pairs = nemenyi(reduced.wide, omnibus, higher_is_better=True, alpha=PLAN.alpha)
     values_PA = reduced.wide.to_numpy()
     arms = [mean_estimate(values, 1 - PLAN.alpha) for values in values_PA.T]
     quartiles = np.quantile(values_PA, [0.25, 0.5, 0.75], axis=0)

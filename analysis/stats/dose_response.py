@@ -251,18 +251,16 @@ class DoseRules:
 
 
 def dose_series(reduced: Reduced, arms: Sequence[ArmInfo], rules: DoseRules) -> list[DoseSeries]:
-    """Every series of the design, in the arms' order; patients with a finite value in all its arms."""
+    """Every series of the design, in the arms' order; none where the control is no dose of 0."""
     if any(arm.control and arm.count > 0 for arm in arms):
         return []
     grouped: dict[str, list[ArmInfo]] = {}
     for arm in arms:
         if arm.series is not None and not arm.control and arm.count > 0:
             grouped.setdefault(arm.series, []).append(arm)
-    series = []
-    for name, members in grouped.items():
-        ordered = sorted(members, key=lambda arm: arm.count)
-        series.append(_series(name, ordered, reduced, rules))
-    return series
+    return [
+        _series(name, sorted(members, key=lambda arm: arm.count), reduced, rules) for name, members in grouped.items()
+    ]
 
 
 def _series(name: str, ordered: Sequence[ArmInfo], reduced: Reduced, rules: DoseRules) -> DoseSeries:

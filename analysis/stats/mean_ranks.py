@@ -1,4 +1,4 @@
-"""Post hoc tests on Friedman's mean ranks: Nemenyi, Bonferroni-Dunn and, by scikit-posthocs, Conover.
+"""Post hoc tests on Friedman's mean ranks: Nemenyi, Bonferroni-Dunn and Conover, by scikit-posthocs.
 
 Their verdict on a pair depends on the other arms (Benavoli, Corani, Mangili 2016); that of a signed-rank test does not.
 scikit-posthocs drops a patient with a missing score without a word, so every function here refuses such a table first.
@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,6 @@ from medsweep.analysis.stats.omnibus import Omnibus, ranks_of, refuse_holes
 from medsweep.analysis.stats.p_adjustment import SMALLEST, holm
 
 Matrix = tuple[tuple[float, ...], ...]
-_NODES: Final = np.linspace(-9.0, 9.0, 181)
-"""Where normal variables are integrated over."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def cliques(arms: Sequence[str], mean_ranks: Sequence[float], difference: float)
     return tuple(groups)
 
 
-def nemenyi(wide: pd.DataFrame, omnibus: Omnibus, *, alpha: float) -> Nemenyi:
+def nemenyi(wide: pd.DataFrame, omnibus: Omnibus, *, higher_is_better: bool, alpha: float) -> Nemenyi:
     """Nemenyi's test (Demsar 2006, 3.2.2) of all pairs; ``wide``: the n patients x k arms that ``omnibus`` is of.
 
     All pairs at once, hence conservative for comparisons with one control.
@@ -111,9 +108,8 @@ def nemenyi(wide: pd.DataFrame, omnibus: Omnibus, *, alpha: float) -> Nemenyi:
     Raises:
         ValueError: a cell has no score.
     """
-    refuse_holes(wide)
-    ranks_K = np.array(omnibus.mean_ranks)
-    p_KK = _nemenyi_p(np.abs(ranks_K[:, None] - ranks_K), omnibus.k, omnibus.n)
+    ranks_NK = ranks_of(wide, higher_is_better=higher_is_better)
+    p_KK = scikit_posthocs.posthoc_nemenyi_friedman(ranks_NK).to_numpy()
     difference = critical_difference(omnibus.k, omnibus.n, alpha)
     return Nemenyi(
         arms=omnibus.arms,
@@ -197,26 +193,13 @@ def leave_one_arm_out(wide: pd.DataFrame, *, higher_is_better: bool, alpha: floa
         gaps, gaps_without = (np.abs(mean[first] - mean[second]).round(12) for mean in (ranks, fewer))
         flipped = (gaps >= far) != (gaps_without >= critical_difference(k - 1, n, alpha))
         for pair in np.flatnonzero(flipped & (first != left_out) & (second != left_out)):
-            p, p_without = _nemenyi_p(gaps[[pair]], k, n)[0], _nemenyi_p(gaps_without[[pair]], k - 1, n)[0]
-            flips.append(Flip(arms[first[pair]], arms[second[pair]], arms[left_out], float(p), float(p_without)))
+            p = (_nemenyi_p(gaps[pair], k, n), _nemenyi_p(gaps_without[pair], k - 1, n))
+            flips.append(Flip(arms[first[pair]], arms[second[pair]], arms[left_out], *p))
     return LeaveOneOut(alpha, k * math.comb(k - 1, 2), tuple(flips))
 
 
-def _nemenyi_p(gaps: Array, k: int, n: int) -> Array:
-    """P(range of k standard normals > q) for q = sqrt(2) gap / SE.
-
-    It is k int phi(x) (Phi(x)^(k-1) - (Phi(x) - Phi(x - q))^(k-1)) dx, by the trapezium rule, which is as good as exact
-    for so smooth an integrand; SciPy integrates each pair by itself, in 50 times the time.
-    """
-    found, where = np.unique(gaps.round(12), return_inverse=True)
-    q = found[:, None] * math.sqrt(2) / standard_error(k, n)
-    below = special.log_ndtr(_NODES)
-    with np.errstate(divide="ignore"):
-        both = np.log1p(-np.exp(special.log_ndtr(_NODES - q) - below))
-    inside = np.exp((k - 1) * below - _NODES**2 / 2) / math.sqrt(2 * math.pi)
-    p = k * (_NODES[1] - _NODES[0]) * (-np.expm1((k - 1) * both) @ inside[:, None])[:, 0]
-    tails: Array = np.where(found == 0, 1.0, np.minimum(p, 1.0))[where].reshape(gaps.shape)
-    return tails
+def _nemenyi_p(gap: float, k: int, n: int) -> float:
+    return float(scipy.stats.studentized_range.sf(gap * math.sqrt(2) / standard_error(k, n), k, np.inf))
 
 
 def symmetric(pairs: Sequence[float], k: int) -> Matrix:

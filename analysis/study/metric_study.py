@@ -76,7 +76,7 @@ def study_metric(reduced: Reduced, control: str, rules: AnalysisRules) -> Metric
     omnibus = friedman(reduced.wide, higher_is_better=higher)
     pairs = None
     if isinstance(omnibus, Omnibus):
-        pairs = nemenyi(reduced.wide, omnibus, alpha=rules.alpha)
+        pairs = nemenyi(reduced.wide, omnibus, higher_is_better=higher, alpha=rules.alpha)
     return MetricStudy(
         metric=reduced.metric,
         n=reduced.n,

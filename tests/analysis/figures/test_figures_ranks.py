@@ -35,7 +35,7 @@ def table(k, n=24, gap=0.006, seed=0):
 def ranked(data, alpha=0.05):
     omnibus = friedman(data, higher_is_better=True)
     settings = {"higher_is_better": True, "alpha": alpha}
-    return omnibus, nemenyi(data, omnibus, alpha=settings["alpha"]), bonferroni_dunn(data, omnibus, CONTROL, **settings)
+    return omnibus, nemenyi(data, omnibus, **settings), bonferroni_dunn(data, omnibus, CONTROL, **settings)
 
 
 def draw_all(data, folder):

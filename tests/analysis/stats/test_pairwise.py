@@ -149,7 +149,7 @@ def test_shaffer_lies_between_the_raw_p_and_holms(data):
 
 
 def verdicts(table, alpha=0.05):
-    found = nemenyi(table, friedman(table, higher_is_better=True), alpha=alpha)
+    found = nemenyi(table, friedman(table, higher_is_better=True), higher_is_better=True, alpha=alpha)
     names = itertools.combinations(enumerate(found.arms), 2)
     return {(a, b): found.p[i][j] for (i, a), (j, b) in names}
 
