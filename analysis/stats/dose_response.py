@@ -310,8 +310,7 @@ def run_contrast(
     """Contrasts with runs random too, as ``method_tests.contrast_test`` has them; None without runs to test over.
 
     Two folds or more: one-sample t over fold means of the scores, with the variance of Nadeau and Bengio 2003 where
-    test patients overlap. One held-out set: two-way test of patients x seeds. Patients with an infinite value are left
-    out.
+    test patients overlap. One held-out set: two-way test of patients x seeds. An infinite value leaves its patient out.
     """
     scores = scores_of(reduced, columns).balanced(np.arange(len(columns)))
     keep = scores.finite_cells(np.arange(len(columns)))
