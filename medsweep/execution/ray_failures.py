@@ -1,5 +1,6 @@
 """What Ray raises, in the names and words of this project: why a cluster cannot start, and how a worker was lost."""
 
+import itertools
 import os
 import re
 import resource
@@ -15,6 +16,15 @@ from medsweep.execution.failures import KILLED_FOR_MEMORY, first_line
 SHARED_MEMORY = Path("/dev/shm")
 SHORT_FOLDER = "set RAY_TMPDIR to a short folder that can be written, such as /tmp"
 ANSWER_SECONDS = 45.0
+"""Time that a cluster has to answer."""
+ASKING = "asking"
+ASK = f"""
+import sys
+from ray._raylet import GcsClient
+print({ASKING!r}, flush=True)
+GcsClient(address=sys.argv[1])
+"""
+"""A process that asks a cluster whether it is there, and first says that it begins."""
 ENOUGH = {"RLIMIT_NPROC": (1024, "-u"), "RLIMIT_NOFILE": (1024, "-n"), "RLIMIT_AS": (64 * 2**30, "-v")}
 """Limits of a process that Ray runs into, what is enough of each, and its letter of ``ulimit``."""
 RAISED = re.compile(r"\(pid=\d+, ip=")
@@ -56,13 +66,22 @@ def _low_limits() -> str:
     return " and ".join(low)
 
 
-def connect_failure(address: str | None, text: str) -> UserError:
-    """One line for a cluster that cannot be reached: nobody there, no Ray there, or one that asks for a token."""
+def connect_failure(address: str | None, error: Exception) -> UserError:
+    """One line for a cluster that cannot be used: nobody there, no Ray there, another token, or no node of it here."""
+    text = first_line(error.__cause__ or error)
     lowered = text.lower()
     if "unauthenticated" in lowered or "token" in lowered:
         return UserError(
             f"the Ray cluster at {address!r} does not take this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH "
             "to the file with the cluster's token (or RAY_AUTH_MODE=disabled where it asks for none)"
+        )
+    if "version mismatch" in lowered:
+        both = " ".join(str(error).split())
+        return UserError(f"the Ray cluster at {address!r} takes the Ray and Python that it was started with: {both}")
+    if "node to connect to" in lowered:
+        return UserError(
+            f"the Ray cluster at {address!r} answers, but this machine is no node of it; run on one of its nodes, send "
+            f"the run there (medsweep launch --target job), or make this machine one: ray start --address={address}"
         )
     return UserError(f"no Ray cluster answers at {address!r} ({text}); leave --address out to start one here")
 
@@ -82,13 +101,19 @@ def require_answer(address: str) -> None:
     socket.create_connection((host, int(port)), timeout=10).close()
     if address.startswith("ray://"):
         return
-    words = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address, "--skip-version-check"]
-    try:
-        asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise TimeoutError(f"something listens there, and is no Ray within {ANSWER_SECONDS:g} s") from None
-    if asked.returncode != 0:
-        said = [line for line in (asked.stdout + asked.stderr).splitlines() if line.strip()]
+    with subprocess.Popen(
+        [sys.executable, "-c", ASK, address], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as asking:
+        assert asking.stdout is not None
+        # Until it asks it imports Ray, which takes a minute on a busy machine and is nobody's silence.
+        said = list(itertools.takewhile(lambda line: line.strip() != ASKING, asking.stdout))
+        try:
+            rest, _ = asking.communicate(timeout=ANSWER_SECONDS)
+        except subprocess.TimeoutExpired:
+            asking.kill()
+            raise TimeoutError(f"something listens there, and is no Ray within {ANSWER_SECONDS:g} s") from None
+    if asking.returncode != 0:
+        said = [line for line in (*said, *rest.splitlines()) if line.strip()]
         tokens = [line for line in said if "token" in line.lower() or "unauthenticated" in line.lower()]
         raise ConnectionError((tokens or said or ["it is not healthy"])[-1].strip()[:300])
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from medsweep.errors import UserError
-from medsweep.execution.failures import first_line
 from medsweep.execution.growth import Cluster, living_nodes, require_cluster
 from medsweep.execution.machine import cpus_here
 from medsweep.execution.places import Places, capped, slots
 from medsweep.execution.ray_failures import connect_failure, require_answer, require_shared_memory, start_failure
+from medsweep.execution.ray_start import patient_nodes
 from medsweep.execution.ray_thread import GRACE_SECONDS, RayThread
 from medsweep.execution.runner import Ledger, RoundResult, RunPolicy
 from medsweep.execution.task import RunContext, Task, TaskFile, as_line
@@ -131,27 +131,28 @@ def _start_here(cpus: int, gpus: int | None) -> None:
     import ray
 
     try:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            num_cpus=cpus,
-            num_gpus=gpus,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with patient_nodes():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                num_cpus=cpus,
+                num_gpus=gpus,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except Exception as error:  # whatever Ray meets, it is this machine that does not let it start
         raise start_failure(error) from None
 
 
 def _connect(address: str) -> None:
-    """Connect to a cluster. Raises UserError: none answers, or it asks for another token."""
+    """Connect to a cluster. Raises UserError: none answers, or it is not for this token or machine."""
     import ray
 
     try:
         require_answer(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, ray.exceptions.AuthenticationError) as error:  # a name that is unknown is an OSError, too
-        raise connect_failure(address, first_line(error)) from None
+    except Exception as error:  # whatever Ray meets; a name that is unknown is an OSError, too
+        raise connect_failure(address, error) from None
 
 
 def _shutdown() -> None:

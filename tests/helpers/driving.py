@@ -21,6 +21,18 @@ def hear_interrupts() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def processes_of(marker: str) -> dict[int, str]:
+    """Command lines of the living processes that inherited ``marker`` in their environment."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if marker.encode() in path.read_bytes():
+                found[int(path.parent.name)] = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
 def start(folder: Path, *options: str, runner: str = "local") -> subprocess.Popen[str]:
     """A driver of its own, past its imports."""
     words = [sys.executable, str(DRIVER), str(folder / "store"), str(folder / "log"), runner, *options]

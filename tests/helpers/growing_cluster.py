@@ -17,13 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from helpers.clusters import cluster_of
 from helpers.runner_contract import Notebook
 from helpers.toy_run import context_of, long_plan
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
 from medsweep.execution.growth import living_nodes
 from medsweep.execution.ray_runner import RayRunner
-from medsweep.processes import descendants, end
 from medsweep.store.lease import LEASE
 from medsweep.store.location import location
 
@@ -73,7 +73,6 @@ def growing_cluster(folder: Path, kinds: dict[str, dict[str, Any]]) -> Iterator[
     """Address of a cluster with a head that runs no trial, and with workers that come as they are needed."""
     import ray
     from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
-    from ray.cluster_utils import Cluster
 
     os.environ |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
     with socket.socket() as free:
@@ -82,16 +81,8 @@ def growing_cluster(folder: Path, kinds: dict[str, dict[str, Any]]) -> Iterator[
     path = folder / "cluster.yaml"
     path.write_text(json.dumps(config_of(kinds, f"{ray.util.get_node_ip_address()}:{port}")))
     args = {"num_cpus": 0, "gcs_server_port": port, "autoscaling_config": str(path)}
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={**args, "env_vars": {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}},
-    )
-    try:
+    with cluster_of(**args, env_vars={"RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}) as cluster:
         yield cluster.address
-    finally:
-        started = descendants()
-        cluster.shutdown()
-        end(started, patience_seconds=2.0)
 
 
 def told(runner: RayRunner, folder: Path, **held: float) -> dict[str, Any]:

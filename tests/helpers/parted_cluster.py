@@ -9,38 +9,38 @@ import sys
 import time
 from pathlib import Path
 
+from helpers.clusters import cluster_of
 from helpers.runner_contract import Notebook
 from helpers.toy_run import context_of, long_plan
 from medsweep.errors import UserError
 from medsweep.execution.driver import run_plan
 from medsweep.execution.growth import living_nodes
 from medsweep.execution.ray_runner import RayRunner
-from medsweep.processes import descendants, end
 
+NODE = """
+from medsweep.execution.ray_start import patient_nodes
+from ray.scripts.scripts import main
+with patient_nodes():
+    main()
+"""
 PARTED = 'mount -t tmpfs none "$0" && exec "$@"'
 
 
 def main(folder: Path) -> None:
     """A node that sees the store, and one that does not."""
-    from ray.cluster_utils import Cluster
-
     store, notebook = folder / "store", Notebook()
     store.mkdir()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--address", cluster.address, "--num-cpus=1"]
-    subprocess.Popen(["unshare", "-m", "sh", "-c", PARTED, str(store), *ray, "--block"], stdout=subprocess.DEVNULL)
-    try:
-        with RayRunner(cluster.address) as runner:
-            while len(living_nodes()) < 2:
-                time.sleep(0.2)
-            run_plan(long_plan(folder / "log", pause=0.2), context_of(store), runner, notebook)
-        said = ""
-    except UserError as error:
-        said = str(error)
-    finally:
-        started = descendants()
-        cluster.shutdown()
-        end(started, patience_seconds=2.0)
+    said = ""
+    with cluster_of(num_cpus=1) as cluster:
+        start = [sys.executable, "-c", NODE, "start", "--address", cluster.address, "--num-cpus=1", "--block"]
+        subprocess.Popen(["unshare", "-m", "sh", "-c", PARTED, str(store), *start], stdout=subprocess.DEVNULL)
+        try:
+            with RayRunner(cluster.address) as runner:
+                while len(living_nodes()) < 2:
+                    time.sleep(0.2)
+                run_plan(long_plan(folder / "log", pause=0.2), context_of(store), runner, notebook)
+        except UserError as error:
+            said = str(error)
     ends = [outcome for _, outcome in notebook.ends]
     sys.stdout.write(json.dumps({"said": said, "ends": ends, "notes": notebook.notes}))
 

@@ -16,6 +16,7 @@ import pytest
 
 from helpers import toy
 from helpers.buckets import new_bucket
+from helpers.clusters import cluster_of
 from helpers.driving import DRIVER, ended
 from helpers.driving import ENVIRONMENT as DRIVEN
 from helpers.runner_contract import Notebook, plan_of, results_of
@@ -344,8 +345,6 @@ def test_a_store_that_is_not_there_is_not_made_by_looking(s3: dict[str, str], ur
 def test_three_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
     tmp_path: Path, url: BucketUrl, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ray.cluster_utils import Cluster
-
     from medsweep.execution.ray_runner import RayRunner
 
     monkeypatch.setenv("PYTHONPATH", DRIVEN["PYTHONPATH"])
@@ -353,12 +352,6 @@ def test_three_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     calm, plan = (long_plan(tmp_path / log, pause=pause) for log, pause in (("calm", 0.0), ("log", 1.0)))
     assert run_plan(calm, context_of(tmp_path / "store"), LocalRunner(), Notebook()).ok
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    session = cluster.head_node.get_session_dir_path()
-    nodes = [
-        cluster.add_node(num_cpus=1, env_vars={"MEDSWEEP_WORK": str(tmp_path / f"node-{number}")})
-        for number in range(2)
-    ]
 
     def kill_once_busy() -> None:
         while not (busy := list(tmp_path.glob("node-*/*/grow/*.part/checkpoints/*"))):
@@ -367,12 +360,15 @@ def test_three_nodes_that_share_no_disk_share_a_bucket_and_one_is_killed(
         cluster.remove_node(nodes[number], allow_graceful=False)
 
     killer = threading.Thread(target=kill_once_busy, daemon=True)
-    try:
+    with cluster_of(num_cpus=1) as cluster:
+        session = cluster.head_node.get_session_dir_path()
+        nodes = [
+            cluster.add_node(num_cpus=1, env_vars={"MEDSWEEP_WORK": str(tmp_path / f"node-{number}")})
+            for number in range(2)
+        ]
         with RayRunner(address=cluster.address) as runner:
             killer.start()
             summary = run_plan(plan, context_of(url), runner, Notebook())
-    finally:
-        cluster.shutdown()
     assert summary.ok, [(failure.outcome, failure.message) for failure in summary.failures]
     killer.join(300)
     assert not killer.is_alive(), "the node was never killed"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers import gpu_toy
+from helpers.clusters import cluster_of
 from helpers.runner_contract import Notebook, results_of
 from helpers.toy_run import context_of, long_plan
 from medsweep.execution.driver import run_plan
@@ -35,22 +36,17 @@ def on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_node_killed_in_the_middle_costs_a_step_of_its_trials_and_nothing_else(
     tmp_path: Path, on_the_path: None
 ) -> None:
-    from ray.cluster_utils import Cluster
-
     calm = long_plan(tmp_path / "calm.log", pause=0.0)
     assert run_plan(calm, context_of(tmp_path / "calm"), LocalRunner(), Notebook()).ok
 
     log = tmp_path / "log"
     plan = long_plan(log, pause=1.0)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    doomed, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
-    killer = threading.Thread(target=_kill_once_busy, args=(cluster, doomed, log), daemon=True)
-    try:
+    with cluster_of(num_cpus=1) as cluster:
+        doomed, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
+        killer = threading.Thread(target=_kill_once_busy, args=(cluster, doomed, log), daemon=True)
         with RayRunner(address=cluster.address) as runner:
             killer.start()
             summary = run_plan(plan, context_of(tmp_path / "store"), runner, Notebook())
-    finally:
-        cluster.shutdown()
     assert summary.ok, [(failure.outcome, failure.message) for failure in summary.failures]
     killer.join(300)
     assert not killer.is_alive(), "the node was never killed"

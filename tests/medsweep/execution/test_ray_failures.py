@@ -9,23 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from helpers import ray_entering
 from helpers.driving import ENVIRONMENT, ended, start
 from medsweep.errors import UserError
 from medsweep.execution import ray_failures
 from medsweep.execution.failures import KILLED_FOR_MEMORY
 from medsweep.execution.ray_failures import connect_failure, loss, require_answer, start_failure
 from medsweep.execution.ray_runner import RayRunner
-
-ENTER = """
-import sys
-from medsweep.errors import UserError
-from medsweep.execution.ray_runner import RayRunner
-try:
-    with RayRunner(cpus=1):
-        pass
-except UserError as error:
-    sys.exit(f"told: {error}")
-"""
 
 
 def test_a_folder_whose_path_is_too_long_for_sockets_is_named() -> None:
@@ -34,7 +24,7 @@ def test_a_folder_whose_path_is_too_long_for_sockets_is_named() -> None:
         folder.mkdir()
         environment = {**ENVIRONMENT, "TMPDIR": str(folder)}
         ran = subprocess.run(
-            [sys.executable, "-c", ENTER], env=environment, capture_output=True, text=True, check=False
+            [sys.executable, ray_entering.__file__], env=environment, capture_output=True, text=True, check=False
         )
     assert ran.returncode == 1
     (line,) = ran.stderr.splitlines()
@@ -72,10 +62,10 @@ def test_a_server_that_is_no_ray_is_not_waited_for(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_missing_token_is_not_a_missing_cluster() -> None:
-    told = str(connect_failure("head:6379", "InvalidAuthToken: Unauthenticated: no token was given"))
+    told = str(connect_failure("head:6379", OSError("InvalidAuthToken: Unauthenticated: no token was given")))
     assert "RAY_AUTH_TOKEN_PATH" in told
     assert "no Ray cluster answers" not in told
-    assert "no Ray cluster answers at 'head:6379' (refused)" in str(connect_failure("head:6379", "refused"))
+    assert "no Ray cluster answers at 'head:6379' (refused)" in str(connect_failure("head:6379", OSError("refused")))
 
 
 def test_each_way_to_lose_a_worker_has_its_outcome_and_words() -> None:

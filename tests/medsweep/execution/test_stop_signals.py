@@ -11,22 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers.driving import hear_interrupts
+from helpers.driving import hear_interrupts, processes_of
 from helpers.micro import WITHOUT_GENERATORS, write_micro
 
 ROOT = Path(__file__).parents[3]
-
-
-def processes_of(marker: str) -> dict[int, str]:
-    """Command lines of the living processes that inherited ``marker`` in their environment."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if marker.encode() in path.read_bytes():
-                found[int(path.parent.name)] = (path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-    return found
 
 
 def hears_sigterm(pid: int, _marker: str, _store: Path) -> bool:
