@@ -127,7 +127,7 @@ def loses_a_node(folder: Path, store: str) -> None:
     plan = long_plan(folder / "log", pause=1.0)
     with growing_cluster(folder, {"small": {"resources": {"CPU": 1}, "max_workers": 2}}) as address:
         killer = threading.Thread(target=kill_a_busy_node, args=(folder, killed), daemon=True)
-        with RayRunner(address, wait_minutes=5.0) as runner:
+        with RayRunner(address, wait_minutes=20.0) as runner:
             killer.start()
             summary = run_plan(plan, context_of(location(store)), runner, notebook)
     failures = [(failure.outcome, failure.message) for failure in summary.failures]
@@ -136,7 +136,7 @@ def loses_a_node(folder: Path, store: str) -> None:
 
 def main(folder: Path) -> None:
     """See above."""
-    with growing_cluster(folder, KINDS) as address, RayRunner(address, wait_minutes=2.0) as runner:
+    with growing_cluster(folder, KINDS) as address, RayRunner(address, wait_minutes=20.0) as runner:
         said = {"both": told(runner, folder / "both", cpus=2), "none": told(runner, folder / "none", cpus=5)}
     with (
         growing_cluster(folder, {"broken": KINDS["broken"]}) as address,

@@ -50,7 +50,7 @@ def test_a_cluster_with_nothing_brings_both_kinds_of_nodes_and_what_cannot_come_
     said = said_by("growing_cluster.py", tmp_path)
     assert said["both"]["ok"], said
     assert sorted(said["both"]["nodes"]) == [0, 1, 2]
-    assert "no node can hold 1 CPU yet; the cluster is asked for one and has 2 minutes" in said["both"]["notes"][0]
+    assert "no node can hold 1 CPU yet; the cluster is asked for one and has 20 minutes" in said["both"]["notes"][0]
     assert "a node has come after" in said["both"]["notes"][1]
     assert "resources.grow.cpus asks for 5, the largest node of the Ray cluster" in said["none"]["refused"]
     assert said["none"]["notes"] == [], "nothing is asked for that cannot come"

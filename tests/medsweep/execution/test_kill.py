@@ -54,14 +54,18 @@ def kill_after(count: int, words: list[str], store: Path) -> int:
     """Start a run, SIGKILL its driver once ``count`` trials are published; returns how many there are at last."""
     marker = f"MEDSWEEP_TEST_RUN={uuid.uuid4().hex}"
     name, value = marker.split("=")
-    process = subprocess.Popen(
-        words,
-        env={**environment(), name: value},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while len(published(store)) < count and process.poll() is None:
+    said = store.parent / "said"
+    said.parent.mkdir(exist_ok=True)
+    with said.open("w") as stream:
+        process = subprocess.Popen(
+            words,
+            env={**environment(), name: value},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    while len(published(store)) < count:
+        assert process.poll() is None, said.read_text()
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
