@@ -97,20 +97,18 @@ def tasks_to_run(plans: Sequence[Plan], context: RunContext) -> list[Task]:
     return list(by_digest.values())
 
 
-def run(tasks: Sequence[Task], context: RunContext, simulation: Simulation) -> float:
+def run(tasks: Sequence[Task], simulation: Simulation) -> float:
     """Hours that the real slots need for ``tasks``, in as many rounds as a driver would start."""
     store, policy = SimulatedStore(), RunPolicy(clock=lambda: simulation.now * 3600)
     while left := [task for task in tasks if task.digest not in store.published]:
         if max(policy.lost[task.digest] for task in left) >= TRIES:
             raise RuntimeError("a trial was lost too often; lower --failures")
-        run_round(left, context, simulation, store, policy)
+        run_round(left, simulation, store, policy)
         simulation.now += LONGEST_BACKOFF_SECONDS / 3600
     return simulation.ended
 
 
-def run_round(
-    tasks: Sequence[Task], context: RunContext, simulation: Simulation, store: SimulatedStore, policy: RunPolicy
-) -> None:
+def run_round(tasks: Sequence[Task], simulation: Simulation, store: SimulatedStore, policy: RunPolicy) -> None:
     ledger = Ledger(tasks, store, Observer(), policy)
     nodes = simulation.nodes
     all_of = [dict(node.has) for node in simulation.cluster.empty()]
@@ -148,9 +146,9 @@ def go_on(slots: Slots, simulation: Simulation, name: str, node: int) -> None:
         simulation.begin(name, task.digest)
 
 
-def run_by_stage(tasks: Sequence[Task], context: RunContext, fresh: Callable[[], Simulation]) -> float:
+def run_by_stage(tasks: Sequence[Task], fresh: Callable[[], Simulation]) -> float:
     """Hours with a barrier after each stage; reference segmenters run beside the GANs."""
-    return sum(run([replace(task, inputs={}) for task in stage], context, fresh()) for stage in _waves(tasks))
+    return sum(run([replace(task, inputs={}) for task in stage], fresh()) for stage in _waves(tasks))
 
 
 def _waves(tasks: Sequence[Task]) -> Iterator[list[Task]]:
@@ -199,7 +197,7 @@ def print_draw(tasks: Sequence[Task], context: RunContext, cluster: Cluster, see
     longest, work = bounds(tasks, context, durations, cluster.gpus)
     fresh = partial(Simulation, cluster, durations, seed)
     simulation = fresh()
-    ours, barriers = run(tasks, context, simulation), run_by_stage(tasks, context, fresh)
+    ours, barriers = run(tasks, simulation), run_by_stage(tasks, fresh)
     print(
         f"{cluster.rate:g} failures per GPU hour ({simulation.failures} nodes): {ours:.2f} h; bounds {longest:.2f} h "
         f"longest chain, {work:.2f} h work: {100 * max(longest, work) / ours:.1f} % of what they allow; "

@@ -29,8 +29,8 @@ SUGGESTIONS, AT_ONCE, PLACES = 48, 8, 16
 NOWHERE = Path("/nonexistent")
 TIMED = RunContext(store=NOWHERE, stages=STAGES)
 """Trials take what is estimated for one CPU core."""
-PLACED = RunContext(store=NOWHERE, stages=STAGES, resources=dict.fromkeys(STAGES, Resources(gpus=1.0)))
-"""Every trial holds one place, which the simulated cluster counts as a GPU."""
+PLACE = Resources(gpus=1.0)
+"""What every trial holds: one place, which the simulated cluster counts as a GPU."""
 SPREAD, STRAGGLERS, SLOWER = 0.3, 0.1, 4.0
 """SD of the log of a duration over its estimate, share of trials that straggle, and how much longer these take."""
 
@@ -44,6 +44,11 @@ def planned_search() -> PlannedSweep:
     folders = PoolFolders(sweep, source, Store(NOWHERE), reading=True)
     plan = plan_arms(sweep, source, cells, compared, folders=folders)
     return PlannedSweep(sweep, source, compared, cells, folders, plan)
+
+
+def placed(plan: Plan) -> list[Task]:
+    """The tasks of a plan, each of which holds one place."""
+    return [replace(task, held=PLACE) for task in tasks_to_run([plan], TIMED)]
 
 
 def drawn(tasks: Sequence[Task], seed: int) -> dict[str, float]:
@@ -77,17 +82,17 @@ def search_on(planned: PlannedSweep, asked: Mapping[str, int | None], seed: int)
     changes = {"suggestions": SUGGESTIONS, "seed": seed, "constraints": (), **asked}
     search = replace(found, section=section.model_copy(update=changes), store=store)
     state = search.forward()
-    tasks = tasks_to_run([state.plan], TIMED)
+    tasks = placed(state.plan)
     simulation = Simulation(Cluster(1, PLACES, 0.0), drawn(tasks, seed), seed)
 
     def more(_: RoundResult) -> list[Task]:
         nonlocal state
         before, state = state, search.forward()
-        new = [] if len(before.suggestions) == len(state.suggestions) else tasks_to_run([state.plan], TIMED)
+        new = [] if len(before.suggestions) == len(state.suggestions) else placed(state.plan)
         simulation.durations.update(drawn(new, seed))
         return new
 
-    run_round(tasks, PLACED, simulation, store, RunPolicy(clock=lambda: simulation.now * 3600, more=more))
+    run_round(tasks, simulation, store, RunPolicy(clock=lambda: simulation.now * 3600, more=more))
     assert search.is_settled(search.forward())
     return simulation
 
