@@ -18,7 +18,8 @@ def by_class(analysis: Analysis) -> Table:
     digits = metric.digits + 1
     caption = (
         f"{metric.title} of each class by itself, and the difference from {analysis.control}, exploratory. Intervals "
-        f"and p hold for all arms at once, not for all classes.{_scope(analysis)}"
+        "and p hold for all arms at once, not for all classes. Missed structures are those of runs that trained."
+        f"{_scope(analysis)}"
     )
     columns: Columns[ClassResult] = {
         "class": lambda one: one.name,

@@ -19,11 +19,18 @@ def failures(analysis: Analysis) -> Table:
     caption = (
         "Failures as results of their own. Diverged runs with the exact interval of their share and Fisher's p "
         f"against {analysis.control}; missed structures of the runs that trained, share in percent, and its "
-        f"difference from {analysis.control} in points, with the interval and p for all arms at once."
+        f"difference from {analysis.control} in points, over folds if there are several, with the interval and p "
+        "for all arms at once where anything was missed."
     )
 
     def points(share: float) -> str:
         return number(100 * share, 1, sign=True)
+
+    missed_by_control = next(one.missed for one in analysis.failures if one.arm == analysis.control)
+
+    def tells(one: FailureRates) -> bool:
+        """Where nothing is missed there is no spread, and an interval of no width would claim too much."""
+        return bool(one.missed or missed_by_control)
 
     columns: Columns[FailureRates] = {
         "arm": lambda one: one.arm,
@@ -34,9 +41,9 @@ def failures(analysis: Analysis) -> Table:
         "share": lambda one: number(100 * one.missed_share, 1),
         "difference": lambda one: DASH if one.difference is None else points(one.difference.value),
         f"{level} CI, all arms": lambda one: (
-            DASH if one.difference is None else f"{points(one.difference.low)} to {points(one.difference.high)}"
+            f"{points(one.difference.low)} to {points(one.difference.high)}" if one.difference and tells(one) else DASH
         ),
-        "p, adjusted": lambda one: DASH if one.difference is None else bare_p(one.difference.p),
+        "p, adjusted": lambda one: bare_p(one.difference.p) if one.difference and tells(one) else DASH,
     }
     failed = any(one.diverged or one.missed for one in analysis.failures)
     return table_of("failures", caption, analysis.failures if failed else (), columns)

@@ -204,9 +204,13 @@ MOST: Final = 10_000
 
 
 def seeds_needed(size: Size, spread: Spread, difference: float, alpha: float) -> int | None:
-    """Fewest seeds, patients as they are, with which retrained networks show the difference; None where none do."""
+    """Fewest seeds, patients as they are, with which retrained networks show the difference; None where none do.
+
+    One will do where folds train networks of their own.
+    """
     per_seed, arm = size.scores / size.seeds, patient_arm(size, spread)
-    return _fewest(lambda n: replace(size, seeds=n, scores=n * per_seed), spread, arm, difference, alpha)
+    least = 1 if size.folds > 1 else 2
+    return _fewest(lambda n: replace(size, seeds=n, scores=n * per_seed), spread, arm, difference, alpha, least=least)
 
 
 def patients_needed(size: Size, spread: Spread, difference: float, alpha: float) -> int | None:
@@ -214,13 +218,15 @@ def patients_needed(size: Size, spread: Spread, difference: float, alpha: float)
     return _fewest(lambda n: replace(size, patients=n), spread, patient_arm(size, spread), difference, alpha)
 
 
-def _fewest(at: Callable[[int], Size], spread: Spread, arm: float, difference: float, alpha: float) -> int | None:
+def _fewest(
+    at: Callable[[int], Size], spread: Spread, arm: float, difference: float, alpha: float, *, least: int = 2
+) -> int | None:
     def shown(count: int) -> bool:
         """The power grows with the count."""
         size = at(count)
         return method_detectable(size, spread, arm, alpha / size.comparisons) <= difference
 
-    fewest = bisect_left(range(MOST), True, lo=2, key=shown)
+    fewest = bisect_left(range(MOST), True, lo=least, key=shown)
     return fewest if fewest < MOST else None
 
 

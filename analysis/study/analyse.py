@@ -309,7 +309,8 @@ def analyse_table(
     Args:
         table: columns arm, patient and value; where they exist also dataset, fold, seed, class, metric, status and
             digest, and factors, whose names have a dot (``gan.pipeline``; ``synthesise.count`` is the dose). Rows
-            without a status are ``ok``, or ``absent`` where the value is missing.
+            without a status are ``ok``, or ``absent`` where the value is missing. What is ``ok`` with a Dice of 0 or an
+            infinite distance counts as ``missed``.
         control: name of the arm that the others are held against; arms may be numbers.
         primary: the metric that carries verdicts; the metric of all rows where the table has no such column.
         margin: differences inside +-margin do not matter; set it before looking.

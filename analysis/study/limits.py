@@ -1,5 +1,6 @@
 """What the numbers cannot say: one sentence for each limit that the data themselves reveal."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,6 +15,10 @@ from medsweep.metrics import SCORES, without_record
 
 FAILED_BELOW: Final = 0.01
 """Share of valid masks below which a mask generator has failed, whatever its loss."""
+SINGULAR: Final = re.compile(r"s(?= \(|$)")
+"""What a unit of one lacks."""
+FEW_PATIENTS: Final = 5
+"""Patients of a held-out set below which they tell little; ``docs/explanation/error-rates.md`` has the rates."""
 
 
 def limits_of(
@@ -29,10 +34,15 @@ def limits_of(
     """
     sentences = [
         _few_runs(reduced),
+        _few_patients(reduced),
+        *_few_that_differ(answers, rules),
+        *_ranks_against_mean(answers, reduced, rules),
+        *_missed_by_both(answers, reduced),
+        _unequal_folds(reduced, answers, rules),
         _unequal_runs(reduced),
         *_diverged(reduced),
         _failed_masks(pools),
-        _infinite(answers),
+        _infinite(answers, reduced),
         _dropped(reduced),
         _one_generator(reduced, pools),
         _overlap(answers, rules),
@@ -59,6 +69,64 @@ def _few_runs(reduced: Reduced) -> str | None:
     if not 2 <= folds <= 3:
         return None
     return f"{folds} folds leave {folds - 1} degree{'s' if folds > 2 else ''} of freedom for tests over fold means."
+
+
+def _few_patients(reduced: Reduced) -> str | None:
+    if len(reduced.folds) > 1 or reduced.n >= FEW_PATIENTS:
+        return None
+    return (
+        f"{reduced.n} patients hardly tell how differently an arm acts on patients; verdicts err more often than "
+        "alpha says where it does."
+    )
+
+
+def _few_that_differ(answers: Sequence[Answer], rules: AnalysisRules) -> list[str]:
+    """Where a difference is shown by so few patients that their signs alone could be chance."""
+    told = []
+    for answer in answers:
+        moved = answer.effect.wins + answer.effect.losses
+        chance = 2.0 ** (1 - moved)
+        if answer.judged is None or not answer.judged.evidence.different or not answer.conditional:
+            continue
+        if chance > rules.alpha:
+            told.append(
+                f"{answer.arm}: only {moved} of {answer.effect.n} patients score differently, and by chance all of "
+                f"them go one way in {wording.percent(round(chance, 4))} of tables (signed-rank "
+                f"{wording.p_text(answer.wilcoxon.p)})."
+            )
+    return told
+
+
+def _ranks_against_mean(answers: Sequence[Answer], reduced: Reduced, rules: AnalysisRules) -> list[str]:
+    """Where most patients go one way, beyond chance, and the mean goes the other."""
+    told = []
+    for answer in answers:
+        effect, value = answer.effect, answer.estimate.value
+        gain = value if reduced.metric.higher_is_better else -value
+        if not (answer.wilcoxon.p < rules.alpha and gain * effect.rank_biserial < 0):
+            continue
+        count, way, other, moved = effect.wins, "better", "worse", "lose"
+        if effect.rank_biserial < 0:
+            count, way, other, moved = effect.losses, "worse", "better", "gain"
+        p = wording.p_text(answer.wilcoxon.p)
+        told.append(
+            f"{answer.arm} is {way} in {count} of {effect.n} patients (signed-rank {p}), and {other} in the mean, "
+            f"which the verdict is about: a few patients {moved} much."
+        )
+    return told
+
+
+def _missed_by_both(answers: Sequence[Answer], reduced: Reduced) -> list[str]:
+    """Patients without a finite score in any network of either arm."""
+    left: dict[int, list[str]] = {}
+    for answer in answers:
+        if answer.test is not None and answer.test.patients < reduced.n:
+            left.setdefault(reduced.n - answer.test.patients, []).append(answer.arm)
+    return [
+        f"{', '.join(arms)}: {count} of {reduced.n} patients have an infinite score from every network of the arm and "
+        "of the control, and no part in the difference."
+        for count, arms in left.items()
+    ]
 
 
 def _unequal_runs(reduced: Reduced) -> str | None:
@@ -94,24 +162,49 @@ def _failed_masks(pools: pd.DataFrame) -> str | None:
     )
 
 
-def _infinite(answers: Sequence[Answer]) -> str | None:
+def _infinite(answers: Sequence[Answer], reduced: Reduced) -> str | None:
     arms = [answer.arm for answer in answers if answer.judged is not None and answer.judged.bounded]
     if not arms:
         return None
     bound = next(answer.test.bound for answer in answers if answer.test is not None)
+    most = wording.amount(f"{bound:g}", reduced.metric)
     return (
-        f"Differences of {', '.join(arms)} count each score at most {bound:g} from the control's for the patient, so "
+        f"Differences of {', '.join(arms)} count each score at most {most} from the control's for the patient, so "
         "that a few failures do not hide the rest."
     )
 
 
 def _dropped(reduced: Reduced) -> str | None:
     steps = [
-        f"{step.before - step.after} {step.unit} ({step.rule})"
+        f"{_of_unit(step.before - step.after, step.unit)} ({step.rule})"
         for step in reduced.flow
         if step.after < step.before and step.rule != NO_SUCH_RUN
     ]
     return f"Left out for all arms: {'; '.join(steps)}." if steps else None
+
+
+def _of_unit(count: int, unit: str) -> str:
+    """``1 patient``, ``2 patients``, ``1 replicate (fold x seed)``."""
+    return f"{count} {SINGULAR.sub('', unit) if count == 1 else unit}"
+
+
+def _unequal_folds(reduced: Reduced, answers: Sequence[Answer], rules: AnalysisRules) -> str | None:
+    """Where the mean over folds and that over patients lie apart by what matters."""
+    sizes = reduced.cells.groupby("fold")["patient"].nunique()
+    digits, arms = reduced.metric.digits + 1, []
+    for answer in answers:
+        if answer.test is None or answer.judged is None or answer.judged.bounded:
+            continue
+        over_folds, over_patients = answer.estimate.value, answer.effect.mean.value
+        if abs(over_folds - over_patients) > rules.margin / 2:
+            told = (wording.number(value, digits, sign=True) for value in (over_folds, over_patients))
+            arms.append(f"{answer.arm} ({' and '.join(told)})")
+    if not arms or len(sizes) < 2 or sizes.nunique() == 1:
+        return None
+    return (
+        f"Folds of {sizes.min()} to {sizes.max()} patients count alike, so differences over folds are not those over "
+        f"patients: {'; '.join(arms)}."
+    )
 
 
 def _one_generator(reduced: Reduced, pools: pd.DataFrame) -> str | None:

@@ -102,7 +102,9 @@ def meaning(judged: Judged, metric: Metric, rules: AnalysisRules) -> str:
             return f"a difference is neither shown nor confined to {bound}"
 
 
-NOTHING_TO_COMPARE = "Fewer than two patients, or runs to pair, have a score in both arms, so nothing can be compared"
+NOTHING_TO_COMPARE = (
+    "Fewer than two patients have a finite score, or fewer than two runs can be paired, so nothing can be compared"
+)
 
 
 def answer_lead(arm: str, control: str, verdict: Verdict, *, conditional: bool) -> str:

@@ -21,6 +21,8 @@ PARTS: Final = (["arm"], ["fold"], ["seed"], ["arm", "fold"], ["arm", "seed"], [
 """What may have been written in percent while the rest was not."""
 MOSTLY: Final = 0.75
 """Share of scores above 1 from which a part holds percent; some are 0."""
+TYPICAL: Final = 5.0
+"""Median from which a part may hold percent; scores a little above 1 are wrong in another way."""
 NAMED: Final = 3
 ENOUGH: Final = 3
 """Patients from which two arms that always differ by the same are no chance, and repeated scores a code."""
@@ -59,8 +61,10 @@ def _percent(own: pd.DataFrame, value: np.ndarray) -> str:
         return ""
     above = own["value"] > 1
     for keys in PARTS:
-        shares = above.groupby([own[key] for key in keys], observed=True, sort=True).mean()
-        parts = shares.index[shares > MOSTLY]
+        by = [own[key] for key in keys]
+        shares = above.groupby(by, observed=True, sort=True).mean()
+        medians = own["value"].groupby(by, observed=True, sort=True).median()
+        parts = shares.index[(shares > MOSTLY) & (medians >= TYPICAL)]
         if above[~own.set_index(keys).index.isin(parts)].any():
             continue
         named = [_part(keys, part) for part in parts[:NAMED]]
@@ -91,9 +95,11 @@ def doubts(reduced: Reduced, control: str) -> tuple[str, ...]:
         *_codes(scores.values, metric),
     ]
     if len(values) and (values[:, arms.index(control)] == metric.worst).all():
+        every = (values == metric.worst).all()
         told.append(
-            f"{control} scores {metric.worst:g} {metric.title} in every patient, and any arm looks better than that; "
-            "look at its networks first."
+            f"{'Every arm' if every else control} scores {metric.worst:g} {metric.title} in every patient"
+            f"{'' if every else ', and any arm looks better than that'}; look at {'the' if every else 'its'} networks "
+            "first."
         )
     return tuple(told)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from medsweep.analysis.table.reduction import AnalysisRules
-from medsweep.analysis.table.validation import KEY
+from medsweep.analysis.table.validation import KEY, OVERLAPS
 from medsweep.errors import UserError, nearest
 from medsweep.metric_record import Metric
 from medsweep.metrics import SCORES, record_of, unknown_metric
@@ -52,7 +52,15 @@ def tidied(table: pd.DataFrame, primary: str) -> pd.DataFrame:
         raise UserError(f"column 'patient' has {rows_of_means[0]!r}, as if such rows summed others up; leave them out")
     known = texts["metric"].str.casefold()
     texts["metric"] = texts["metric"].mask(known.isin(list(SCORES)), known)
-    return rows.assign(**whole, **texts)
+    return _with_missed(rows.assign(**whole, **texts))
+
+
+def _with_missed(rows: pd.DataFrame) -> pd.DataFrame:
+    """What is ``ok`` with an overlap of 0 or an infinite distance is ``missed``, whoever wrote the table."""
+    distances = [name for name, metric in SCORES.items() if math.isinf(metric.worst)]
+    infinite = rows["metric"].isin(distances) & (rows["value"] == math.inf)
+    missed = infinite | (rows["metric"].isin(OVERLAPS) & (rows["value"] == 0))
+    return rows.assign(status=rows["status"].mask(missed & (rows["status"] == "ok"), "missed"))
 
 
 def _refuse_columns(columns: Sequence[str]) -> None:

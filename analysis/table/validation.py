@@ -80,7 +80,10 @@ def _refuse_unknown(rows: pd.DataFrame, arms: Sequence[str], primary: str) -> No
         raise UserError(f"results table has status {name!r}; {nearest(str(name), STATUSES)}")
     metrics = [str(name) for name in rows["metric"].unique()]
     if primary not in metrics:
-        raise UserError(f"the results have no metric {primary!r}, the primary one; {nearest(primary, metrics)}")
+        raise UserError(
+            f"the results have no metric {primary!r}, the primary one; {nearest(primary, metrics)}; name one as "
+            "primary, with a margin in its unit"
+        )
 
 
 def _refuse_duplicates(rows: pd.DataFrame) -> None:

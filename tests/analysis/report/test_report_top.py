@@ -13,7 +13,9 @@ from helpers.made_report import context
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, simulate
 from medsweep.analysis.report import needed
 from medsweep.analysis.report.page import write_report
+from medsweep.analysis.report.table import DASH
 from medsweep.analysis.report.topic import PACKAGES, SamplePicture
+from medsweep.analysis.report.wrong import failures
 from medsweep.analysis.study.analyse import analyse, analyse_table
 from medsweep.analysis.study.dead import DeadArm
 from medsweep.analysis.table.reduction import AnalysisRules
@@ -53,6 +55,21 @@ def test_the_page_begins_with_the_level_of_the_control(plain):
 def test_without_failures_one_sentence_says_so(plain):
     assert "none of 9 runs diverged, none of 144 structures was missed." in text_of(plain[1])
     assert not (plain[1].parent / "tables" / "failures.csv").exists()
+
+
+def test_a_share_of_failures_has_an_interval_only_where_something_failed():
+    table = simulate(ARMS, {}, patients=8, seeds=3)
+    missed = (table["arm"] == "y") & (table["patient"] == "case-003")
+    value = np.where(table["metric"] == "dice", 0.0, np.inf)
+    table = table.assign(status=table["status"].mask(missed, "missed"), value=table["value"].mask(missed, value))
+    control, same, worse = failures(study(table)).rows
+    assert (control[-3:], same[-3:]) == ((DASH,) * 3, ("0.0", DASH, DASH))
+    assert worse[-3] == "+12.5"
+    assert DASH not in worse
+    failed = (table["arm"] == CONTROL) & (table["patient"] == "case-003") & (table["metric"] == "dice")
+    table.loc[failed, ["status", "value"]] = ["missed", 0.0]
+    assert failures(study(table)).rows[1][-3] == "\N{MINUS SIGN}12.5"
+    assert DASH not in failures(study(table)).rows[1]
 
 
 def test_a_report_claims_no_order_of_rules_and_results(plain):

@@ -17,6 +17,7 @@ from medsweep.analysis.stats.power import (
     design_power,
     detectable,
     method_detectable,
+    patient_arm,
     patients_for_equivalence,
     patients_needed,
     pilot,
@@ -199,3 +200,11 @@ def test_what_no_number_of_seeds_can_show_is_out_of_reach():
     size = Size(patients=4, folds=1, seeds=2, scores=2, comparisons=6)
     assert seeds_needed(size, Spread(0.05, 0.001, 0.001), 0.005, 0.05) is None
     assert patients_needed(size, Spread(0.05, 0.02, 0.001), 0.005, 0.05) is None
+
+
+def test_one_seed_is_enough_where_every_fold_trains():
+    spread = Spread(0.02, 0.005, 0.01)
+    over_folds = Size(patients=40, folds=5, seeds=1, scores=1, comparisons=2)
+    assert method_detectable(over_folds, spread, patient_arm(over_folds, spread), 0.025) <= 0.05
+    assert seeds_needed(over_folds, spread, 0.05, 0.05) == 1
+    assert seeds_needed(dataclasses.replace(over_folds, folds=1, seeds=2, scores=2), spread, 0.05, 0.05) == 2

@@ -289,7 +289,7 @@ def test_a_control_that_failed_throughout_is_named():
 def test_where_nothing_can_be_compared_nothing_is_said_of_networks():
     table = runs().assign(value=np.inf)
     found = analyse_table(table, control="real", primary="hd95_mm", margin=0.3)
-    assert found.headline.startswith("No arm can be compared with real on HD95 (n = 8): fewer than two patients, or")
+    assert found.headline.startswith("No arm can be compared with real on HD95 (n = 8): fewer than two patients have")
     assert found.scope == "There are no verdicts, for want of scores to compare."
     assert found.conditional == ""
     assert found.answers[0].lead == "x against real: inconclusive."

@@ -135,7 +135,7 @@ def test_one_missed_patient_voids_equivalence_of_a_distance():
     assert verdicts["better"] == Verdict.EQUIVALENT
     assert verdicts["same"] == Verdict.INCONCLUSIVE
     assert "no farther than 10 mm from the control's" in found.answers[2].sentence
-    assert any("count each score at most 10 from" in sentence for sentence in found.limits)
+    assert any("count each score at most 10 mm from" in sentence for sentence in found.limits)
 
 
 def test_row_order_and_repetition_change_no_byte():
@@ -219,7 +219,7 @@ def test_complete_cases_say_what_they_left_out():
         analyse(table, NO_POOLS, AnalysisRules(), arms=ARMS)
     found = analyse(table, NO_POOLS, AnalysisRules(missing="complete-cases"), arms=ARMS)
     assert found.primary.n == 9
-    assert "Left out for all arms: 1 patients (a score is missing in some arm)." in found.limits
+    assert "Left out for all arms: 1 patient (a score is missing in some arm)." in found.limits
     absent = next(cause for cause in found.causes if cause.status == "absent")
     assert (absent.scores, absent.runs, absent.patients) == (4, 2, 1)
     assert "left out for all arms" in absent.rule
