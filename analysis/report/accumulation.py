@@ -85,7 +85,7 @@ def _contrasts(analysis: Analysis, study: AccumulationStudy, level: str) -> Tabl
         "Image part and mask part add up to the shortfall. The interaction is what painted images cost more where "
         "masks are generated."
     )
-    caption += f" One network per arm: all of it is {CONDITIONAL}." if conditional else ""
+    caption += f" All of it is {CONDITIONAL}." if conditional else ""
     return table_of("accumulation-costs", caption, rows, columns)
 
 

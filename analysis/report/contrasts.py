@@ -31,7 +31,7 @@ def _table(name: str, caption: str, analysis: Analysis, tests: Sequence[Contrast
         " Interval and p hold for all contrasts at once, runs random, with half of the error pooled over all arms."
     )
     if any(one.test.conditional for one in tests):
-        caption += " One network per arm: they hold for these trained networks."
+        caption += " They hold for these trained networks."
     columns: Columns[ContrastTest] = {
         "contrast": lambda test: test.name,
         "of": _weights,

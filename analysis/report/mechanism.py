@@ -54,7 +54,7 @@ def _shown(test: ContrastTest, study: MechanismStudy) -> str:
 
 def _marks(study: MechanismStudy) -> str:
     if study.costs.one_run:
-        return f" One network per arm: all of it is {CONDITIONAL}."
+        return f" All of it is {CONDITIONAL}."
     return " Descriptive, since nothing is to be explained." if study.verdict.outcome is Outcome.NOTHING else ""
 
 
@@ -119,7 +119,7 @@ def picture(material: Material, study: MechanismStudy) -> Figure | None:
         "filled where it is shown; whiskers: its interval, which holds for all steps of its kind."
     )
     if study.costs.one_run:
-        caption += f" One network per arm: all of it is {CONDITIONAL}."
+        caption += f" All of it is {CONDITIONAL}."
     told = [f"{fall.title}: {', '.join(f'{k} {cost_text(v, metric)}' for k, v in fall.steps)}" for fall in falls]
     alt = f"Costs in {metric.title}. {'; '.join(told)}."
     return material.picture("mechanism", partial(draw_waterfalls, material.analysis, study), caption, alt)

@@ -193,7 +193,8 @@ def _family(analysis: Analysis) -> str:
         f"alpha = {rules.alpha:g} for all of them together, by Dunnett's distribution of the largest of several t. The "
         "error of a difference is half its own and half pooled over all arms. An interval's end may pull in extreme "
         "runs and patients of the arm, so that a worse score makes no verdict milder, other than that of one arm alone "
-        "over fewer than ten folds. BCa intervals use "
+        "over fewer than ten folds. Where scores lie beyond ten margins, bounded ones claim at alpha and scores as "
+        "they are at a quarter of it. BCa intervals use "
         f"{RESAMPLES} resamples of patients with a fixed seed; Hodges-Lehmann intervals invert the signed-rank test."
     )
 
@@ -206,7 +207,7 @@ def _over_runs(analysis: Analysis) -> str:
     overlap = f"n_test/n_train = {number(first.test_over_train or 0.0, 3)}"
     match first.kind:
         case "patients alone":
-            return f"Runs: one network per arm; every statement is {CONDITIONAL}. Patients are blocks."
+            return f"Runs: too few networks per arm; every statement is {CONDITIONAL}. Patients are blocks."
         case "patients and runs":
             return (
                 "Random are the patients of the one held-out set and the runs of each arm (variance after Hillis 2007, "

@@ -35,7 +35,7 @@ def _contrasts(analysis: Analysis, study: TextureStudy) -> Table:
         f"{analysis.primary.metric.title}. Both are above 0 where texture harms or a mend helps."
     )
     if study.evidence.one_run:
-        caption += f" One network per arm: all of it is {CONDITIONAL}."
+        caption += f" All of it is {CONDITIONAL}."
     return table_of("texture-costs", caption, rows, columns, text=("of", "what"))
 
 

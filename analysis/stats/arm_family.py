@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -10,11 +10,16 @@ import numpy as np
 from medsweep.analysis.records import Array, Estimate, rounded
 from medsweep.analysis.stats.arm_tests import Bounds, Patients, Setting, Units, bounds_of, pair_weights
 from medsweep.analysis.stats.method_tests import mean_squares, nadeau_bengio, overlap_ratio
+from medsweep.analysis.stats.run_error import few_networks
 from medsweep.analysis.table.reduction import AnalysisRules, Reduced
 from medsweep.analysis.table.score_array import Codes, Flags, Replication, ScoreArray, scores_of
 
 BOUND: Final = 10.0
 """Margins that a patient's score may lie from the control's before it counts no more, where scores are bounded."""
+
+AS_THEY_ARE: Final = 0.25
+"""Part of alpha that claims by scores as they are may spend where bounded ones differ from them and spend all of it.
+Where none differs the two tests are one, so that the first failure of an arm takes nothing from what is shown."""
 
 FAILURE: Final = 1000.0
 """What an infinite score counts as, in largest finite scores: worse than any score that it could have replaced."""
@@ -28,10 +33,11 @@ class ArmTest:
     """One arm against the control, in the family of all arms; or a contrast of arms, by the name ``arm``.
 
     ``whole`` takes the scores as they are, an infinite one as worse than any other. ``bounded`` lets no
-    score lie more than ``bound`` from the control's median for the patient; None where none does. Patients whom both
-    arms fail have no difference and are left out. ``conditional``: one run per arm on one held-out set, so that the
-    test holds for these trained networks. ``nadeau_bengio`` is the pair's difference over folds by itself, widened for
-    training sets that overlap.
+    score lie more than ``bound`` from the control's median for the patient; None where none does. Where it is there,
+    ``whole`` claims by its wide interval alone. Patients whom both arms fail have no difference and are left out.
+    ``conditional``: too few networks on one held-out set (``run_error.few_networks``), so that the test holds for these
+    trained networks. ``nadeau_bengio`` is the pair's difference over folds by itself, widened for training sets that
+    overlap.
     """
 
     arm: str
@@ -166,7 +172,7 @@ def _units(values: Sequence[Array], keep: Sequence[Flags], scores: _Scores) -> U
         return None
     ran_AR = np.asarray(~np.isnan(table_APR).all(axis=1))
     means_AP = np.nanmean(table_APR, axis=2)
-    if ran_AR.sum(axis=1).max() < 2:
+    if few_networks(int(ran_AR.sum(axis=1).max()), len(ran_AR)):
         return Units(rounded(means_AP), blocked=True)
     residuals = np.array([_residual(arm[:, ran]) for arm, ran in zip(table_APR, ran_AR, strict=True)])
     residuals = np.where(np.isnan(residuals), np.nanmean(residuals), residuals)
@@ -187,13 +193,14 @@ def _test(
     units: tuple[Units | None, Units | None],
     setting: Setting,
 ) -> ArmTest | None:
-    whole = None if units[0] is None else bounds_of(units[0], weights_A, setting)
-    if whole is None or units[0] is None:
-        return None
     used, at_bound = weights_A != 0, False
     for values, kept in zip(scores.bounded, keep, strict=True):
         at_bound |= bool((np.abs(values[used][:, kept]) >= scores.bound).any())
     bounded = bounds_of(units[1], weights_A, setting) if at_bound and units[1] is not None else None
+    spent = setting if bounded is None else replace(setting, share=AS_THEY_ARE)
+    whole = None if units[0] is None else bounds_of(units[0], weights_A, spent)
+    if whole is None or units[0] is None:
+        return None
     patients = np.concatenate([people[kept] for people, kept in zip(scores.patients, keep, strict=True)])
     kind, count = _kind(units[0], int(weights_A.argmax()), scores.design)
     folds, own = scores.design is not Replication.HELD_OUT, None

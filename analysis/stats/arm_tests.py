@@ -40,13 +40,15 @@ class Setting:
     """How a family of ``contrasts`` is judged: ``alpha``, whether equivalence holds for ``each`` or the ``family``.
 
     ``correlation`` is that of any two of their estimates: that of arms that share a control, or 0, which no family
-    falls below in what it must pay (Sidak 1967) and which a balanced factorial has.
+    falls below in what it must pay (Sidak 1967) and which a balanced factorial has. ``share`` is the part of ``alpha``
+    that a claim may spend beside another test of the same difference.
     """
 
     contrasts: int
     alpha: float
     equivalence: Family = "each"
     correlation: float = EQUAL
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Units:
 class Bounds:
     """What is shown of one difference, in units of the metric; worse units of the arm raise no end, but for few folds.
 
-    [low, high] holds for all arms at once, [narrow_low, narrow_high] is the interval behind the equivalence test.
+    [low, high] holds for all arms at once, [wide_low, wide_high] so at ``Setting.share`` of alpha. [narrow_low,
+    narrow_high] is the interval behind the equivalence test.
     """
 
     estimate: Estimate
@@ -85,11 +88,19 @@ class Bounds:
     high: float
     narrow_low: float
     narrow_high: float
+    wide_low: float
+    wide_high: float
 
     def clipped(self, reach: float) -> "Bounds":
         """The same with intervals that lie in +-``reach``, beyond which no difference is possible."""
-        ends = {name: clipped(getattr(self, name), reach) for name in ("low", "high", "narrow_low", "narrow_high")}
+        names = ("low", "high", "narrow_low", "narrow_high", "wide_low", "wide_high")
+        ends = {name: clipped(getattr(self, name), reach) for name in names}
         return replace(self, estimate=self.estimate.clipped(reach), **ends)
+
+    @property
+    def widened(self) -> "Bounds":
+        """The same with the wide interval for the one that holds for all arms."""
+        return replace(self, low=self.wide_low, high=self.wide_high)
 
     @property
     def quoted(self) -> Estimate:
@@ -122,6 +133,7 @@ def bounds_of(units: Units, weights_A: Array, setting: Setting) -> Bounds | None
     at = at if side.value[at] * side.value[0] > 0 else 0
     # one contrast has Student's t
     single = setting if setting.equivalence == "family" else replace(setting, contrasts=1)
+    wide = 1 - setting.alpha * setting.share
     return Bounds(
         estimate=t_estimate(float(raised.value[0]), math.sqrt(raised.variance[0]), float(raised.df[0]), level),
         p_adjusted=_p(side, at, setting),
@@ -129,6 +141,8 @@ def bounds_of(units: Units, weights_A: Array, setting: Setting) -> Bounds | None
         high=float(high[high_at]),
         narrow_low=float(_ends(lowered, single, narrow)[0].max()),
         narrow_high=float(_ends(raised, single, narrow)[1].min()),
+        wide_low=float((low if wide == level else _ends(lowered, setting, wide)[0]).max()),
+        wide_high=float((high if wide == level else _ends(raised, setting, wide)[1]).min()),
     )
 
 

@@ -13,6 +13,7 @@ from scipy import special
 from medsweep.analysis.records import Array
 from medsweep.analysis.stats.effects import Effect
 from medsweep.analysis.stats.method_tests import mean_squares
+from medsweep.analysis.stats.run_error import few_networks
 
 TARGET = 0.8
 """The power asked for."""
@@ -272,6 +273,11 @@ def sentences(power: DesignPower, metric: str) -> tuple[str, ...]:
         f"{power.models:.3f}, by retrained networks {power.method:.3f}",
         f"  power to show equivalence within {power.margin:g}: {power.tost:.2f}",
     ]
+    if size.folds == 1 and few_networks(size.seeds, size.comparisons + 1):
+        lines.append(
+            f"  warning: {size.seeds} seed(s) of {size.comparisons + 1} arms on one held-out set cannot judge a "
+            "method; verdicts will hold for the trained networks alone, and no winner is named"
+        )
     if power.tost < 0.5:
         needed = patients_for_equivalence(spread.differences, power.margin, power.alpha)
         lines.append(

@@ -21,9 +21,13 @@ FEW_DEVIATIONS: Final = 9
 """Below so many free deviations, (units - 1) x (arms - 1), a contrast over units that all arms share pays a degree of
 freedom for the unit that may be pulled in; ``docs/explanation/error-rates.md`` has the rates on both sides."""
 
+FEW_NETWORKS: Final = 4
+"""Below so many free networks, those beyond the first of each arm, one held-out set cannot judge a method. That is one
+seed, and two seeds of one arm or two beside the control; ``docs/explanation/error-rates.md`` has the rates."""
+
 FEW_RUNS: Final = 3
-"""Below so many free runs, those beyond the first of each arm, a contrast of runs that belong to their arm alone pays a
-degree of freedom for the run that may be pulled in. That is one arm of two seeds."""
+"""Below so many free runs, as where arms lost some of theirs, a contrast of runs that belong to their arm alone pays a
+degree of freedom for the run that may be pulled in."""
 
 OUTLYING: Final = 20.0
 """Times the median variance of all arms at which an arm's own is limited in the pool, as after a run that failed."""
@@ -35,6 +39,14 @@ class RunError:
 
     variance: Array
     df: Array
+
+
+def few_networks(seeds: int, arms: int) -> bool:
+    """Whether ``arms``, the control among them, of so many ``seeds`` on one held-out set are too few to judge a method.
+
+    A matter of the design: an arm that fails changes neither number, and so gets no milder verdict.
+    """
+    return (seeds - 1) * arms < FEW_NETWORKS
 
 
 def few_blocks(units: int, arms: int) -> bool:

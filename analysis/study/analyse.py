@@ -95,7 +95,7 @@ class Analysis:
     pools: tuple[PoolSummary, ...]
     quality: QualityStudy | None
     conditional: wording.Condition
-    """What each arm was trained with once, on one held-out set, so that no method can be judged."""
+    """What arms have too few of, on one held-out set, so that no method can be judged."""
     contrasts: tuple[ContrastTest, ...]
     """Effects of a factorial first, then those that the rules name."""
     seed_correlation: SeedCorrelation | None
@@ -130,7 +130,7 @@ class Analysis:
         verdicts = [(answer.arm, answer.verdict) for answer in self.answers]
         metric, n = self.primary.metric, self.primary.n
         if self.rules.kind == "factorial":
-            return wording.effects_headline(self.contrasts, metric, n)
+            return wording.effects_headline(self.contrasts, metric, n, conditional=self.conditional)
         if all(answer.judged is None for answer in self.answers):
             return wording.nothing_compared(self.control, metric, n)
         return wording.headline(verdicts, self.control, metric, n, conditional=self.conditional)
@@ -277,7 +277,7 @@ def _analysed(
 def _condition(reduced: Reduced, answers: Sequence[Answer], pools: pd.DataFrame) -> wording.Condition:
     tests = [answer.test for answer in answers if answer.test is not None]
     if tests and all(test.conditional for test in tests):
-        return "network"
+        return "network" if reduced.seeds == 1 else "networks"
     # folds have generators of their own, which the test over folds then holds for
     return "generator" if len(reduced.folds) == 1 and arms_of_one_generator(reduced, pools) else ""
 

@@ -22,14 +22,16 @@ class Judged:
 def judge(test: ArmTest, margin: float, metric: Metric, weights: Iterable[float] = (1.0, -1.0)) -> Judged:
     """What either test shows is shown; a difference is confined to the margin where no test leaves room for more.
 
+    Beside bounded scores, those as they are show it by their wide interval alone, so that both together seldom err.
+
     Harm counts before benefit where the two tests contradict each other. Both ends of every interval fall or stay when
     a score of the arm gets worse, so the verdict never turns milder (``arm_tests``, with one exception).
 
     The verdict rests on the intervals as computed. Those that are quoted end where the ``weights`` of the arms leave no
     larger difference of the metric.
     """
-    tests = [bounds for bounds in (test.whole, test.bounded) if bounds is not None]
-    evidence = _evidence(tests, margin, metric)
+    tests = [test.whole] if test.bounded is None else [test.whole, test.bounded]
+    evidence = _evidence([test.whole] if test.bounded is None else [test.whole.widened, test.bounded], margin, metric)
     reached = verdict(evidence)
     preferred = list(reversed(tests)) if test.infinite else tests
     shown = next((one for one in preferred if verdict(_evidence([one], margin, metric)) == reached), preferred[0])

@@ -7,6 +7,7 @@ from typing import Final
 import pandas as pd
 
 from medsweep.analysis.records import ArmInfo
+from medsweep.analysis.stats.run_error import few_networks
 from medsweep.analysis.study import wording
 from medsweep.analysis.study.answers import Answer
 from medsweep.analysis.table.reduction import NO_SUCH_RUN, AnalysisRules, Reduced
@@ -64,7 +65,7 @@ def no_dose_zero(arms: Sequence[ArmInfo]) -> tuple[str, ...]:
 
 def _few_runs(reduced: Reduced) -> str | None:
     folds = len(reduced.folds)
-    if folds == 1 and reduced.seeds == 2:
+    if folds == 1 and reduced.seeds == 2 and not few_networks(2, reduced.wide.shape[1]):
         return "2 seeds leave 1 degree of freedom for the spread of runs; the intervals over runs are unstable."
     if not 2 <= folds <= 3:
         return None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from medsweep.analysis.records import ArmInfo
-from medsweep.analysis.stats.arm_family import arm_tests
+from medsweep.analysis.stats.arm_family import ArmTest, arm_tests
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.stats.sequential import Look
 from medsweep.analysis.study.contrasts import ContrastTester, contrasts_of
@@ -31,7 +31,8 @@ def undecided(
 ) -> tuple[str, ...]:
     """What ``analyse`` would call inconclusive, from the primary metric alone: arms and contrasts.
 
-    The effects of a factorial take the place of the arms.
+    What would hold for the trained networks alone counts as well, since the next look has more of them. The effects of
+    a factorial take the place of the arms.
 
     Raises:
         UserError: as ``analyse``.
@@ -41,13 +42,17 @@ def undecided(
     control, names = control_of(arms), [arm.name for arm in arms]
     reduced = reduce(validated(table, names, metric.name), rules, names, metric)
     tester = ContrastTester(reduced, control, rules, [one.arm for one in dead], test_over_train)
-    verdicts = {one.name: one.verdict for one in contrasts_of(tester, arms)}
+    verdicts = {one.name: _of_method(one.test, one.verdict) for one in contrasts_of(tester, arms)}
     if rules.kind == "arms":
         others = [name for name in names if name != control]
         tests = zip(others, arm_tests(reduced, control, rules, test_over_train), strict=True)
-        reached = {name: test and judge(test, rules.margin, metric).verdict for name, test in tests}
+        reached = {name: test and _of_method(test, judge(test, rules.margin, metric).verdict) for name, test in tests}
         verdicts = {name: verdict or Verdict.INCONCLUSIVE for name, verdict in reached.items()} | verdicts
     return tuple(name for name, verdict in verdicts.items() if verdict == Verdict.INCONCLUSIVE)
+
+
+def _of_method(test: ArmTest, verdict: Verdict) -> Verdict:
+    return Verdict.INCONCLUSIVE if test.conditional else verdict
 
 
 def look_title(look: Look) -> str:

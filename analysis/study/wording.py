@@ -146,13 +146,23 @@ def _random(test: ArmTest) -> str:
 
 UNSHOWN = (Verdict.EQUIVALENT, Verdict.INCONCLUSIVE)
 """Verdicts that claim no difference."""
-CURES = {"network": f"with {SEEDS_FOR_METHOD} seeds", "generator": "a generator for every seed"}
+ONCE = {
+    "network": "One network per arm",
+    "networks": "Two networks for each of so few arms",
+    "generator": "One generator per arm",
+}
+"""What cannot judge a method."""
+CURES = {
+    "network": f"with {SEEDS_FOR_METHOD} seeds",
+    "networks": f"with {SEEDS_FOR_METHOD} seeds",
+    "generator": "a generator for every seed",
+}
 HEADLINE_NAMES = 3
 """Arms up to which a headline names them."""
 
 
-Condition = Literal["", "network", "generator"]
-"""What an arm of one held-out set was trained with once; empty where runs vary all of it."""
+Condition = Literal["", "network", "networks", "generator"]
+"""What arms of one held-out set have too few of to judge a method; empty where runs vary all of it."""
 
 
 def headline(
@@ -160,14 +170,14 @@ def headline(
 ) -> str:
     """The answer in one sentence: how many arms come to what, and which; inconclusive ones last.
 
-    One network, or one generator, per arm cannot judge a method, so ``conditional`` names no winner.
+    Too few networks, or one generator, per arm cannot judge a method, so ``conditional`` names no winner.
     """
     where = f"on {metric.title} (n = {n})"
     groups = {verdict: [arm for arm, reached in verdicts if reached == verdict] for verdict in Verdict}
     if conditional:
         seen = ", ".join(f"{len(arms)} {_is(arms)} {verdict}" for verdict, arms in groups.items() if arms)
         return (
-            f"One {conditional} per arm cannot judge a method. Of {counted(len(verdicts), 'arm')} as trained here, "
+            f"{ONCE[conditional]} cannot judge a method. Of {counted(len(verdicts), 'arm')} as trained here, "
             f"against {control} {where}, {seen}; train {CURES[conditional]}."
         )
     if len(verdicts) == 1:
@@ -188,13 +198,16 @@ def nothing_compared(control: str, metric: Metric, n: int) -> str:
     return f"No arm can be compared with {control} on {metric.title} (n = {n}): {why}."
 
 
-def effects_headline(effects: Sequence[ContrastTest], metric: Metric, n: int) -> str:
+def effects_headline(effects: Sequence[ContrastTest], metric: Metric, n: int, *, conditional: Condition = "") -> str:
     """The effects that are shown, the largest first; how many are not."""
     where = f"on {metric.title} (n = {n})"
     if not effects:
         return f"No effect {where} can be tested, since arms of the grid have no score."
     if any(effect.test.conditional for effect in effects):
-        return f"One network per arm cannot judge a method: no effect {where} is named; train with more seeds."
+        return (
+            f"{ONCE[conditional or 'network']} cannot judge a method: no effect {where} is named; train with more "
+            "seeds."
+        )
     shown = [effect for effect in effects if effect.verdict not in UNSHOWN]
     shown.sort(key=lambda effect: -abs(effect.estimate.value))
     rest = {verdict: sum(effect.verdict is verdict for effect in effects) for verdict in UNSHOWN}
@@ -223,9 +236,10 @@ def scope_sentence(tests: Sequence[ArmTest | None], folds: int, seeds: int, fewe
     if not kinds:
         return "There are no verdicts, for want of scores to compare."
     if kinds == {"patients alone"}:
+        each = " or ".join(dict.fromkeys({1: "one", 2: "two"}[count] for count in (fewest_seeds, seeds)))
         return (
-            f"All verdicts hold for these trained networks, one per arm. {SEEDS_FOR_METHOD} seeds or more are needed "
-            "for a claim about the method."
+            f"All verdicts hold for these trained networks, {each} per arm. {SEEDS_FOR_METHOD} seeds or more are "
+            "needed for a claim about the method."
         )
     told = counted_between(fewest_seeds, seeds, "seed")
     if folds > 1:

@@ -18,8 +18,8 @@ NAMES: Final[Mapping[Cause, str]] = {
     "variety": "lost variety",
 }
 REASONS: Final[Mapping[Reason, str]] = {
-    Reason.ONE_RUN: "one run per arm: all costs are conditional on the trained models, and none has a verdict; train "
-    "with more seeds",
+    Reason.ONE_RUN: "too few runs per arm: all costs are conditional on the trained models, and none has a verdict; "
+    "train with more seeds",
     Reason.NO_SHORTFALL: "no shortfall is shown, and the lattice divides the shortfall alone",
     Reason.NO_CEILING: "no left-out patients: lost variety is not judged without an arm of new real slices; name it as "
     "mechanism.ceiling",

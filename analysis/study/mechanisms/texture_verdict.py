@@ -67,7 +67,7 @@ class TextureEvidence:
     high_band: Bounded | None = None
     """Effect of the high band on the loss of the networks of ``raw``, as a share of their loss on real slices."""
     one_run: bool = False
-    """Networks were trained once, so that costs are conditional on them."""
+    """Too few networks were trained, so that costs are conditional on them."""
 
 
 @dataclass(frozen=True)

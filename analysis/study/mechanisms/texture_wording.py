@@ -17,7 +17,8 @@ from medsweep.analysis.study.wording import amount, percent
 from medsweep.metric_record import Metric
 
 REASONS: Final[Mapping[TextureReason, str]] = {
-    TextureReason.ONE_RUN: "one run per arm: all costs are conditional on the trained models; train with more seeds",
+    TextureReason.ONE_RUN: "too few runs per arm: all costs are conditional on the trained models; train with more "
+    "seeds",
     TextureReason.DEAD: "an arm without scores: raw, new real and blotched slices are all needed",
     TextureReason.NO_SHORTFALL: "no shortfall shown: the texture costs on real slices, yet raw loses nothing that is "
     "shown, so there is nothing to mend",

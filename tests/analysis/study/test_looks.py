@@ -55,6 +55,16 @@ def test_contrasts_need_a_verdict_too_and_effects_of_a_factorial_instead_of_arms
     assert 0 < len(effects) < len(told.contrasts)
 
 
+@pytest.mark.parametrize(("seeds", "few"), [(1, True), (2, True), (3, False)])
+def test_a_look_at_networks_that_cannot_judge_a_method_ends_nothing(seeds: int, few: bool) -> None:
+    arms = eight_arms()[:3]
+    table = simulate(arms, dict.fromkeys((arm.name for arm in arms[1:]), 0.1), seeds=seeds)
+    told = analyse(table, NO_POOLS, AnalysisRules(), arms=arms)
+    assert {answer.verdict for answer in told.answers} == {Verdict.SUPERIOR}
+    expected = tuple(arm.name for arm in arms[1:]) if few else ()
+    assert undecided(table, AnalysisRules(), arms, (), None) == expected
+
+
 def test_a_look_goes_on_without_a_contrast_of_a_dead_arm() -> None:
     arms = eight_arms()[:4]
     control, *others = (arm.name for arm in arms)

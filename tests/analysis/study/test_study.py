@@ -64,8 +64,21 @@ def test_one_network_per_arm_names_no_winner():
     assert "better" not in found.headline
     for settings in ({"seeds": 5}, {"folds": 5, "patients": 40, "seeds": 1}):
         sweep = run(**settings)
-        assert "One network" not in sweep.headline
+        assert "cannot judge" not in sweep.headline
         assert not any(answer.conditional for answer in sweep.answers)
+
+
+def test_two_networks_of_few_arms_name_no_winner():
+    found = run(arms=ARMS[:3], seeds=2)
+    assert all("for these trained networks." in answer.lead for answer in found.answers)
+    assert found.headline.startswith("Two networks for each of so few arms cannot judge a method. Of 2 arms as trained")
+    assert "superior" in found.headline
+    assert "better" not in found.headline
+    assert "two per arm" in found.scope
+    assert not any("degree of freedom" in limit for limit in found.limits)
+    several = run(seeds=2)
+    assert not any(answer.conditional for answer in several.answers)
+    assert any("degree of freedom" in limit for limit in several.limits)
 
 
 @pytest.mark.parametrize(

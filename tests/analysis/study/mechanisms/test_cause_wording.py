@@ -111,7 +111,7 @@ def test_no_record_makes_sentences_that_contradict_it_or_each_other(study):
         assert len(found) == 2
     # what cannot be told has one sentence each, and nothing else begins so
     assert sum(one.startswith("Cannot tell: ") for one in found) == len(verdict.cannot_tell)
-    assert ("one run per arm" in text) == study.costs.one_run
+    assert ("too few runs per arm" in text) == study.costs.one_run
     if study.costs.one_run:
         assert not re.search(r"explains|come to|, shown|not shown", text)
     assert ("reproduce the arm within the margin" in text) + ("do not reproduce" in text) + ("is open" in text) <= 1
@@ -179,8 +179,8 @@ CANNOT = [
     (
         Reason.ONE_RUN,
         study_of(costs(one_run=True), delivery(), SEEN),
-        "one run per arm: all costs are conditional on the trained models, and none has a verdict; train with more "
-        "seeds.",
+        "too few runs per arm: all costs are conditional on the trained models, and none has a verdict; train with "
+        "more seeds.",
     ),
     (
         Reason.NO_SHORTFALL,
