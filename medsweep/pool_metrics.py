@@ -248,7 +248,7 @@ POOLS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (
                "these have the look of real slices; mean over 5 draws, never more than all of them.",
                "Friedman and Dieng 2023", "as_many_patients"),
         "The least and the most of the draws.", ""),
-    *(record for name, title, direction, span, unit, _ in _LABEL_LAW if name != "flips" for record in _resampled(
+    *(record for name, title, direction, span, unit, _ in _LABEL_LAW for record in _resampled(
         Metric(f"class_K/law_{name}", f"misfit of class K, {title}", direction, span,
                f"As `law_{name}`, of class K alone.", "", "label_law", unit=unit))),
     *(record for place, where in (("boundary", "within 1.5 px of the foreground's edge"), ("inside", "further in"))

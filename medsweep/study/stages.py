@@ -264,7 +264,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="assess",
-            version=12,
+            version=13,
             config=assess_config.AssessConfig,
             run=Later("medsweep.trainers.assessment.assess", "run"),
             hours=assess_config.hours,
@@ -274,7 +274,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="profile",
-            version=1,
+            version=2,
             config=assess_config.AssessConfig,
             run=Later("medsweep.trainers.assessment.profile", "run"),
             hours=assess_config.hours,

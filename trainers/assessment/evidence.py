@@ -27,7 +27,7 @@ from medsweep.trainers.assessment.real_side import LOOKED_AT, RealSide, generato
 from medsweep.trainers.assessment.variety import SAMPLES
 from medsweep.trainers.assessment.views import View, look
 from medsweep.trainers.law import FEWEST_LEFT_OUT, NOBODY_LEFT_OUT, TOO_FEW_LEFT_OUT
-from medsweep.trainers.measures.look_map import LookMap
+from medsweep.trainers.measures.look_map import FrequencyGains, LookMap
 from medsweep.trainers.measures.spectra import Spectra
 from medsweep.trainers.pool import FEATURES, Pool, numbered
 
@@ -138,21 +138,30 @@ class PoolEvidence:
         return rows
 
     @cached_property
-    def compared_images(self) -> tuple[Images, Images]:
-        """Of the pool and of slices in use, ``LOOKED_AT`` of each at most."""
+    def to_real_look(self) -> LookMap:
+        """From the look of the pool to that of the slices in use; masks and classes play no part."""
         rows = self.rows[evenly_spread(len(self.rows), LOOKED_AT)]
-        return np.array(self.pool.images[:LOOKED_AT], np.float32), self.data.image_rows(rows)
+        return LookMap.between(np.array(self.pool.images[:LOOKED_AT], np.float32), self.data.image_rows(rows))
 
-    @cached_property
-    def look_maps(self) -> tuple[LookMap, LookMap]:
-        """From the look of the pool to that of the slices in use, and back; masks and classes play no part."""
-        pool, real = self.compared_images
-        return LookMap.between(pool, real), LookMap.between(real, pool)
+    def as_pool(self, images_NCRR: Images) -> Images:
+        """Real images with the look of the pool; masks and classes play no part.
+
+        The rule leads to the pool from the very slices whose images or masks its samples have, where there are such
+        slices, and so carries little of who these patients are. Else it leads from the slices in use.
+        """
+        pool = np.array(self.pool.images[:LOOKED_AT], np.float32)
+        if self.pool.rows is None:
+            rows = self.rows[evenly_spread(len(self.rows), LOOKED_AT)]
+        else:
+            rows = self.pool.rows[:LOOKED_AT]
+        real = self.data.image_rows(rows)
+        smooth = FrequencyGains.between(real, pool)
+        return LookMap.between(smooth(real), pool)(smooth(images_NCRR))
 
     @cached_property
     def evened(self) -> NDArray[np.float32]:
         """Features (n, D) at the bottleneck of the first ``SAMPLES`` of the pool, given the look of real slices."""
-        images = self.look_maps[0](np.array(self.pool.images[:SAMPLES], np.float32))
+        images = self.to_real_look(np.array(self.pool.images[:SAMPLES], np.float32))
         return look(self.segmenter, images, np.arange(len(images)), 1).layers[:, : self.real.bottleneck]
 
     @cached_property

@@ -48,7 +48,7 @@ def unseen_as_pool(evidence: PoolEvidence) -> tuple[NDArray[np.int64], NDArray[n
     """Rows of real slices that the judge has not seen, and their images with the look of the pool."""
     rows = evidence.unseen_rows
     rows = rows[evenly_spread(len(rows), ZERO_SLICES)]
-    return rows, evidence.look_maps[1](evidence.data.image_rows(rows))
+    return rows, evidence.as_pool(evidence.data.image_rows(rows))
 
 
 def look_of_pool(evidence: PoolEvidence) -> Metrics:

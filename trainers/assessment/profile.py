@@ -37,6 +37,9 @@ LOOKED_AT: Final = 500
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Objects = NDArray[np.object_]
+Sides = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Masks and what a judge sees."""
 Metrics = dict[str, float]
 Tables = tuple[Metrics, pd.DataFrame]
 
@@ -70,8 +73,8 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
 def label_errors(evidence: PoolEvidence) -> Metrics:
     """``class_K/law_NAME`` of ``label_law`` of each class alone, and the errors of ``confident_errors``.
 
-    Beside real slices that the judge has not seen, with the look of the pool, as the law of all foreground is. Left out
-    where that law is.
+    A component of a class flips where the judge gives it mostly to another one. Beside real slices that the judge has
+    not seen, with the look of the pool, as the law of all foreground is. Left out where that law is.
     """
     if "labels" in evidence.laws_left_out:
         return {}
@@ -82,10 +85,9 @@ def label_errors(evidence: PoolEvidence) -> Metrics:
     seen, own = look(judge, images, np.arange(len(rows)), 1).predicted, evidence.view.predicted
     found: dict[str, LawValue] = {}
     for label in range(1, classes):
-        pairs = (evidence.masks, own), (masks, seen)
-        pool_nQ, real_NQ = (mask_errors(_alone(given, label), _alone(view, label)) for given, view in pairs)
-        law = label_law(pool_nQ, real_NQ, whose, draws, generator(evidence.config, f"labels of class {label}"))
-        found |= {f"class_{label}/{PREFIX}{name}": value for name, value in law.items() if name != "flips"}
+        sides = (evidence.masks, own), (masks, seen)
+        law = _law_of_class(label, sides, whose, draws, generator(evidence.config, f"labels of class {label}"))
+        found |= {f"class_{label}/{PREFIX}{name}": value for name, value in law.items()}
     sure_K = sure_from(judge, images, masks, classes)
     joints = [
         confident_joint(judge, pictures, labels, sure_K)
@@ -94,6 +96,26 @@ def label_errors(evidence: PoolEvidence) -> Metrics:
     errors = confident_errors(joints[0], joints[1], owners, draws, generator(evidence.config, "confident"))
     found |= {name.replace("confident", f"{PREFIX}confident"): value for name, value in errors.items()}
     return _told(found)
+
+
+def _law_of_class(
+    label: int, sides: tuple[Sides, Sides], whose: tuple[Indices, Objects], draws: int, rng: np.random.Generator
+) -> dict[str, LawValue]:
+    """``label_law`` of masks and views of the pool, then of real slices, of one class alone.
+
+    Flips are of the components of that class in views with all classes.
+    """
+
+    def law(only: bool) -> dict[str, LawValue]:
+        pool_nQ, real_NQ = (
+            mask_errors(_alone(given, label), _alone(view, label))
+            if only
+            else mask_errors(np.where(given == label, given, 0), view)
+            for given, view in sides
+        )
+        return label_law(pool_nQ, real_NQ, whose, draws, rng)
+
+    return law(only=True) | {name: value for name, value in law(only=False).items() if name == "flips"}
 
 
 def edges(evidence: PoolEvidence) -> Tables:

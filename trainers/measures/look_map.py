@@ -1,6 +1,7 @@
 """How images of one look become images of another, with what tells the images of a set apart left as it is.
 
-Shapes: N images, C modalities, K classes, R resolution in pixels, B rings of frequency, Q quantile levels.
+Shapes: N images, C modalities, K classes, R resolution in pixels, B rings of frequency, F half cycles per image, Q
+quantile levels.
 """
 
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from scipy.fft import dctn, idctn
 
 from medsweep.trainers.measures.spectra import mean_power, rings
 from medsweep.trainers.measures.texture import class_local_sd, local_moments
@@ -99,6 +101,56 @@ class LookMap:
     def open(cls, path: Path) -> "LookMap":
         """What ``save`` wrote."""
         return cls(**load_file(path))
+
+
+@dataclass(frozen=True)
+class FrequencyGains:
+    """One gain for each frequency in half cycles per image, smooth in between, of images whose edges are mirrored.
+
+    Finer than the rings of ``LookMap``, so that a blur is met nearly pixel by pixel: a network may see quite other
+    things in images that a coarser rule has made as smooth.
+    """
+
+    gains: Array
+    """(C, F)."""
+
+    @classmethod
+    def between(cls, images_NCRR: Images, target_NCRR: Images) -> "FrequencyGains":
+        """From the mean power of one set to that of another; means are left as they are."""
+        wanted_CF, own_CF = (np.sqrt(_mirrored_power(images)) for images in (target_NCRR, images_NCRR))
+        gain_CF = _gain(wanted_CF, own_CF)
+        gain_CF[:, 0] = 1
+        return cls(gain_CF)
+
+    def __call__(self, images_NCRR: Images) -> Images:
+        """Images with the other power, float32 (N, C, R, R)."""
+        radius_RR = _half_cycles(images_NCRR.shape[-1])
+        gain_CRR = np.stack([np.interp(radius_RR, np.arange(len(gain_F)), gain_F) for gain_F in self.gains])
+        filtered = np.empty(images_NCRR.shape, np.float32)
+        for sample, image_CRR in enumerate(images_NCRR):
+            filtered[sample] = idctn(_cosines(image_CRR) * gain_CRR, axes=(1, 2), norm="ortho")
+        return filtered
+
+
+def _cosines(image_CRR: Images) -> Array:
+    found: Array = dctn(image_CRR.astype(np.float64), axes=(1, 2), norm="ortho")
+    return found
+
+
+def _half_cycles(side: int) -> Array:
+    """Frequency of every coefficient of the cosine transform, (R, R), in half cycles per image."""
+    radius_RR: Array = np.hypot(*np.indices((side, side)))
+    return radius_RR
+
+
+def _mirrored_power(images_NCRR: Images) -> Array:
+    """Mean power of images that are mirrored at their edges, by the nearest whole half cycle, (C, F)."""
+    near_RR = np.rint(_half_cycles(images_NCRR.shape[-1])).astype(np.int64)
+    power_CRR = np.zeros(images_NCRR.shape[1:])
+    for image_CRR in images_NCRR:
+        power_CRR += _cosines(image_CRR) ** 2 / len(images_NCRR)
+    pixels_F = np.bincount(near_RR.ravel())
+    return np.stack([np.bincount(near_RR.ravel(), power_RR.ravel()) / pixels_F for power_RR in power_CRR])
 
 
 def _one_class(images_NCRR: Images) -> Labels:

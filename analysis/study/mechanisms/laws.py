@@ -1,7 +1,7 @@
 """Whether the arms of a lattice have the laws of the pool that they stand for: delivered doses, law by law."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,8 @@ OFF: Final = (-0.2, 0.2)
 """The same in a cell that should not."""
 
 
+BIAS: Final = "law_bias_px"
+"""The one law of labels that goes either way."""
 SHOWN: Final = "law_look_shown"
 """Column that says whether the look of a pool is stranger than that of real patients by chance."""
 LOOK: Final = "look"
@@ -61,7 +63,7 @@ class Law:
 
 LAWS: Final = (
     # the zeros of two groups of unseen patients differ by so much
-    Law("law_bias_px", "labels", "bias of masks", 0.2, unit="px"),
+    Law(BIAS, "labels", "bias of masks", 0.2, unit="px"),
     # an excess variance; that of a judge on unseen slices, .9 px squared, is known to a tenth or so
     Law("law_random_px", "labels", "random error of masks", 0.2, power=2, unit="px"),
     Law("law_flips", "labels", "flipped classes", 0.05, always=False),
@@ -125,11 +127,23 @@ class Dose:
 
 
 @dataclass(frozen=True)
+class Untold:
+    """A law of labels of the explained arm that may as well be what its look does to a judge; means over runs."""
+
+    law: str
+    """Name of the column."""
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Delivery:
-    """All doses of a lattice, and by name what was not measured."""
+    """All doses of a lattice, by name what was not measured, and what of labels is not told apart from the look."""
 
     doses: tuple[Dose, ...]
     missing: tuple[str, ...] = ()
+    untold: tuple[Untold, ...] = ()
 
     def of(self, cause: Cause, *, on: bool) -> tuple[Dose, ...]:
         """Doses of the cause's laws in the cells that should have them, or in the others."""
@@ -150,13 +164,17 @@ def delivery_of(pools: pd.DataFrame, arms: Mechanism) -> Delivery | None:
     tells these few from the others. That is taken from each cell with them. The explained arm may have other patients,
     so nothing is taken from it, and it has nothing of a law that is no larger than this.
 
+    Nor has it anything of a law of labels whose interval leaves 0 out in fewer than half of the runs. A judge shows as
+    much on held-out slices that are given the look of its pool.
+
     Args:
         pools: columns arm, fold, seed, metric and value.
         arms: the section of the sweep.
     """
     if not arms.lattice or arms.ceiling is None:
         return None
-    laws = pools[pools["metric"].isin([*BY_COLUMN, SHOWN])].dropna(subset=["value"])
+    bounds = [f"{law}_{end}" for law in BY_COLUMN for end in ("low", "high")]
+    laws = pools[pools["metric"].isin([*BY_COLUMN, SHOWN, *bounds])].dropna(subset=["value"])
     if not laws["metric"].isin(BY_COLUMN).any():
         return None
     values = laws.pivot_table(index=["fold", "seed"], columns=["metric", "arm"], values="value")
@@ -168,7 +186,7 @@ def delivery_of(pools: pd.DataFrame, arms: Mechanism) -> Delivery | None:
         without = [cell for cell, dose in found.items() if dose is None]
         if without and law.always:
             missing.append(_missing(values, law, arms, without))
-    return Delivery(tuple(doses), tuple(missing))
+    return Delivery(tuple(doses), tuple(missing), tuple(_untold(values, arms.explain)))
 
 
 def _dose(values: pd.DataFrame, law: Law, cell: str, arms: Mechanism) -> Dose | None:
@@ -189,13 +207,42 @@ def _dose(values: pd.DataFrame, law: Law, cell: str, arms: Mechanism) -> Dose | 
     if law.only_less:
         explained, value = min(explained, ceiling), min(value, ceiling)
     floor = law.apart(of[VARIETY], ceiling) if VARIETY in of else 0.0
-    shown = law.cause != LOOK or _look_is_shown(values, arms.explain)
+    shown = _is_shown(values, law, arms.explain)
     return Dose(cell, law.column, law.cause, ceiling, explained, value, len(shared), floor, shown)
 
 
-def _look_is_shown(values: pd.DataFrame, arm: str) -> bool:
-    """In half of the runs or more, or where nobody asked."""
-    return (SHOWN, arm) not in values or bool(values[SHOWN, arm].mean() >= 0.5)
+def _is_shown(values: pd.DataFrame, law: Law, arm: str) -> bool:
+    """In half of the runs or more, or where nobody asked. Fewer components wrong than in real slices is no error."""
+    if law.cause == LOOK:
+        return (SHOWN, arm) not in values or bool(values[SHOWN, arm].mean() >= 0.5)
+    bounds = _bounds(values, law, arm)
+    if law.cause != "labels" or bounds is None:
+        return True
+    below = (bounds["high"] < 0) & (law.column == BIAS)
+    return bool(((bounds["low"] > 0) | below).mean() >= 0.5)
+
+
+def _bounds(values: pd.DataFrame, law: Law, arm: str) -> pd.DataFrame | None:
+    """Size of a law with its interval, ``value``, ``low`` and ``high`` of each run; None where no run has one."""
+    columns = {"value": (law.column, arm), "low": (f"{law.column}_low", arm), "high": (f"{law.column}_high", arm)}
+    if any(column not in values for column in columns.values()):
+        return None
+    runs = pd.DataFrame({name: values[column] for name, column in columns.items()}).dropna()
+    return None if runs.empty else runs
+
+
+def _untold(values: pd.DataFrame, arm: str) -> Iterator[Untold]:
+    """Laws of labels that are not shown though they could be larger than a measurement resolves, under a look."""
+    if (SHOWN, arm) not in values or not _is_shown(values, BY_COLUMN["law_look"], arm):
+        return
+    for law in LAWS:
+        runs = _bounds(values, law, arm) if law.cause == "labels" else None
+        if runs is None or _is_shown(values, law, arm):
+            continue
+        mean = runs.mean()
+        most = max(mean["high"], -mean["low"] if law.column == BIAS else 0.0, 0.0)
+        if not law.same(most, 0.0):
+            yield Untold(law.column, float(mean["value"]), float(mean["low"]), float(mean["high"]))
 
 
 def _missing(values: pd.DataFrame, law: Law, arms: Mechanism, cells: Sequence[str]) -> str:

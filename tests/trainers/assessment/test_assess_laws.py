@@ -12,10 +12,17 @@ from medsweep.data.folds import split, with_all_patients
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.metrics import without_record
+from medsweep.trainers.assessment.config import AssessConfig
+from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.label_law import LAGS, label_law, mask_errors
 from medsweep.trainers.assessment.law_metrics import judges_differ
+from medsweep.trainers.assessment.real_side import RealSide
 from medsweep.trainers.law import PoolLaw
-from medsweep.trainers.pool import EDGES, PROFILE, VARIETY
+from medsweep.trainers.measures.look_map import LookMap
+from medsweep.trainers.pool import EDGES, PROFILE, VARIETY, Pool
+from medsweep.trainers.segmentation.network import load_segmenter
+from medsweep.trainers.treatments.images import blur
+from medsweep.trainers.treatments.label_errors import ComponentErrors
 
 FRESH = {"kind": "fresh-real"}
 PLANTED = {
@@ -23,6 +30,7 @@ PLANTED = {
     "bias": [{"kind": "corrupt-labels", "bias_px": 1.0}],
     "random": [{"kind": "corrupt-labels", "random_px": 1.0}],
     "blur": [{"kind": "blur", "sigma_px": 1.0}],
+    "strong blur": [{"kind": "blur", "sigma_px": 2.0}],
     "bias and blur": [{"kind": "blur", "sigma_px": 1.0}, {"kind": "corrupt-labels", "bias_px": 1.0}],
 }
 ONE_EACH = np.zeros(1, np.int64), np.array(["a"], object)
@@ -74,9 +82,20 @@ def test_blur_moves_look_and_domain_and_neither_labels_nor_variety(laws):
     assert law["look_shown"] == 1
     assert law["domain_auc"] > max(0.95, law["domain_auc_floor_high"])
     assert abs(law["bias_px"] - plain["bias_px"]) < 0.3
-    assert law["random_px"] < 0.4
+    assert law["random_px"] ** 2 < plain["random_px"] ** 2 + 0.2
     assert law["patients"] == pytest.approx(plain["patients"], rel=0.1)
     assert law["vendi_share"] == pytest.approx(plain["vendi_share"], rel=0.1)
+
+
+def test_what_a_judge_sees_wrongly_in_blurred_images_is_not_planted(laws):
+    """It shows as much on unseen slices that are given the blur, of each kind of error and of each class."""
+    for name in ("blur", "strong blur"):
+        law = laws[name].values
+        assert law["bias_px_low"] < 0 < law["bias_px_high"], name
+        assert law["random_px_low"] <= 0, name
+        for kind in ("flips", "lost", "invented"):
+            assert law[f"{kind}_low"] <= 0, (name, kind)
+        assert ComponentErrors.shown(laws[name]) == (0, 0, 0), name
 
 
 def test_masks_move_neither_look_nor_variety(laws):
@@ -111,6 +130,17 @@ def test_relabelled_pools_have_no_label_law_and_say_why(cohort):
     assert {"look", "patients"} <= set(law.values)
     with pytest.raises(UserError, match=r"corrupt-labels takes law_bias_px .* by construction"):
         law.value("bias_px", of="labels", asked_by="corrupt-labels")
+
+
+def test_unseen_slices_get_the_blur_of_a_pool_nearly_pixel_by_pixel(cohort, laws):
+    data, pool = SliceSet.open(cohort.prepare), Pool.open(cohort.folder / "strong blur" / "output")
+    train, config = split(data.patients, FOLD).train, AssessConfig(fold=FOLD, seed=0)
+    judge, real = load_segmenter(cohort.judge, "cpu"), RealSide.open(cohort.real)
+    evidence = PoolEvidence(config, data, train, pool, real, judge)
+    unseen = data.image_rows(evidence.unseen_rows)
+    wanted, coarse = blur(unseen, 2.0), LookMap.between(data.image_rows(evidence.rows), np.array(pool.images))(unseen)
+    fine, rough = (np.sqrt(np.mean((got - wanted) ** 2)) / wanted.std() for got in (evidence.as_pool(unseen), coarse))
+    assert fine < 0.06 < rough
 
 
 def test_components_flip_are_lost_and_are_invented():
@@ -175,7 +205,7 @@ def test_a_profile_tells_the_bias_by_class_and_in_two_more_ways(grown, laws):
     told = json.loads((grown / PROFILE).read_text())
     assert told["class_1/law_bias_px_low"] > 0.3
     assert told["class_2/law_bias_px"] > 0.1
-    assert "class_1/law_flips" not in told
+    assert told["class_1/law_flips_low"] <= 0 <= told["class_1/law_flips_high"]
     assert told["law_edge_offset_px"] == pytest.approx(1, abs=0.3)
     assert told["law_edge_offset_px_low"] > told["law_edge_offset_px_floor"] > 0
     assert told["law_confident_larger_low"] > 0.1

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.lattice import ARMS, law_pools
-from medsweep.analysis.study.mechanisms.laws import BY_COLUMN, LAWS, Dose, delivery_of
+from medsweep.analysis.study.mechanisms.laws import BY_COLUMN, LAWS, Dose, Untold, delivery_of
 from medsweep.analysis.table.user_table import NO_POOLS
 from medsweep.mechanism import CAUSES, CELLS, Mechanism
 
@@ -105,6 +105,43 @@ def test_what_the_judge_gets_wrong_because_of_the_look_is_no_law_of_labels():
     assert wrong == {cell for cell, on in CELLS.items() if ("look" in on) != ("labels" in on)}
 
 
+def bounded(pools, law, low, high):
+    """The pools with a law of the explained arm whose interval is the same in all runs."""
+    sizes = {law: (low + high) / 2, f"{law}_low": low, f"{law}_high": high}
+    for name, size in sizes.items():
+        pools = with_law(pools, name, {"gan": size})
+    return with_law(pools, law, {arm: 0.0 for arm in ("new", *ARMS.lattice.values())})
+
+
+@pytest.mark.parametrize(
+    ("law", "low", "high", "nothing"),
+    [
+        ("law_flips", 0.02, 0.3, False),
+        ("law_flips", -0.02, 0.3, True),
+        ("law_lost", -0.3, -0.02, True),
+        ("law_bias_px", -0.8, -0.1, False),
+        ("law_random_px", 0.0, 1.2, True),
+    ],
+)
+def test_errors_of_labels_whose_interval_holds_none_are_nothing_to_deliver(law, low, high, nothing):
+    delivery = delivery_of(bounded(law_pools(("look",), noise=0.0), law, low, high), ARMS)
+    found = dose(delivery, "labels", law)
+    assert (found.nothing, found.delivered) == (nothing, nothing)
+
+
+def test_what_is_not_told_apart_from_the_look_is_named_where_there_is_a_look_and_it_could_matter():
+    pools = with_law(law_pools(("look",), noise=0.0), "law_look_shown", {"gan": 1.0})
+    wide = bounded(pools, "law_flips", -0.1, 0.2)
+    (found,) = delivery_of(wide, ARMS).untold
+    assert found == Untold("law_flips", pytest.approx(0.05), -0.1, 0.2)
+    for other in (
+        bounded(pools, "law_flips", -0.1, 0.04),
+        bounded(pools, "law_flips", 0.01, 0.2),
+        with_law(wide, "law_look_shown", {"gan": 0.0}),
+    ):
+        assert delivery_of(other, ARMS).untold == ()
+
+
 def test_random_errors_are_freed_of_the_judge_s_in_squares():
     law = BY_COLUMN["law_random_px"]
     assert law.without(1.25, 1.0, 0.0) == pytest.approx(0.75)
@@ -125,7 +162,7 @@ def test_a_look_that_may_be_chance_is_nothing_to_deliver():
         found = dose(delivery_of(with_law(pools, "law_look_shown", {"gan": share}), ARMS), "look", "law_look")
         assert (found.nothing, found.delivered) == (nothing, nothing)
     # it says nothing of the other causes
-    shown = with_law(with_law(pools, "law_bias_px", {"gan": 1.0}), "law_look_shown", {"gan": 0.0})
+    shown = with_law(bounded(pools, "law_bias_px", 0.8, 1.2), "law_look_shown", {"gan": 0.0})
     assert not dose(delivery_of(shown, ARMS), "labels", "law_bias_px").nothing
 
 
