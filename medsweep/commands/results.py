@@ -92,6 +92,7 @@ def _analyse_sweeps(sweeps: Sequence[Path], store: Location, results: Path | Non
     from medsweep.commands import views
     from medsweep.data.source import dataset_name
     from medsweep.study import report, session
+    from medsweep.study.made_report import verdicts_of
 
     sessions = [session.open_sweep(path, store, to="read") for path in sweeps]
     names = Counter(opened.sweep.name for opened in sessions)
@@ -104,7 +105,7 @@ def _analyse_sweeps(sweeps: Sequence[Path], store: Location, results: Path | Non
     for opened in sessions:
         folder = results / opened.sweep.name if results is not None and several else results
         analysis, page = opened.report(folder, None, command_line(), formats)
-        views.print_report(analysis, page)
+        views.print_report(verdicts_of(analysis), page)
         analyses.append(analysis)
     if several:
         questions = list(dict.fromkeys(opened.sweep.file.question for opened in sessions))

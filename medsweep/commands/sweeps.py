@@ -180,7 +180,8 @@ def _tell_results(
     mirrored = opened.mirror().written if mirrors and not summary.stopped else 0
     try:
         if not summary.stopped and opened.has_results():
-            views.print_report(*opened.report(results, summary, command_line()), quiet=quiet)
+            shown = opened.report_once(results, summary, command_line())
+            views.print_report(shown.verdicts, shown.page, written=shown.when, quiet=quiet)
     except (UserError, DamagedError, OSError) as error:
         trouble = error
         if summary.exit_code != 0:

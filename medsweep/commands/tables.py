@@ -35,6 +35,7 @@ def analyse_tables(
     from medsweep.analysis.report.page import write_report
     from medsweep.analysis.study.analyse import analyse_table
     from medsweep.commands import views
+    from medsweep.study.made_report import verdicts_of
 
     names = [path.stem for path in paths]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -50,7 +51,7 @@ def analyse_tables(
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
         own = folder if folder is not None and len(paths) == 1 else (folder or Path("results")) / path.stem
-        views.print_report(analysis, write_report(own, analysis, formats=formats))
+        views.print_report(verdicts_of(analysis), write_report(own, analysis, formats=formats))
     return 0
 
 

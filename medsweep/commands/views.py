@@ -9,8 +9,6 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from medsweep.analysis.study.looks import look_sentence
-from medsweep.analysis.study.wording import FOR_THESE_NETWORKS, number, span
 from medsweep.commands.prose import say
 from medsweep.durations import people_hours
 from medsweep.execution.driver import Summary
@@ -19,13 +17,13 @@ from medsweep.identity import short
 from medsweep.planning.cost import Why, other_code
 from medsweep.planning.forecast import ENOUGH, UNSURE, Forecast, Interval
 from medsweep.study.inside import yaml_name
+from medsweep.study.made_report import Announcement
 from medsweep.sweep.arms import fraction_of
 from medsweep.sweep.fractions import Fraction
 from medsweep.sweep.plan import Plan
 from medsweep.tracking.console import short_time
 
 if TYPE_CHECKING:
-    from medsweep.analysis.study.analyse import Analysis
     from medsweep.study.session import Session
 
 ARMS = 3
@@ -45,35 +43,29 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=140, markup=False, emoji=False)
 
 
-def print_report(analysis: "Analysis", page: Path, *, quiet: bool = False) -> None:
-    """The headline, a line per arm, and where the report is; ``quiet`` says only the latter."""
+def print_report(verdicts: Announcement, page: Path, *, written: str = "", quiet: bool = False) -> None:
+    """The headline, a line per arm, and where the report is; ``quiet`` says only the latter.
+
+    Of one that lay there already it says when it was ``written``.
+    """
     if not quiet:
-        for line in (analysis.headline, *analysis.why):
+        for line in verdicts.sentences:
             say(line)
-        stdout().print(arm_table(analysis), highlight=False)
-        lines = [f"{dead.arm}: {dead.reason}" for dead in analysis.dead]
-        lines += [] if analysis.look is None else [look_sentence(analysis.look)]
-        for line in lines:
+        stdout().print(arm_table(verdicts), highlight=False)
+        for line in verdicts.remarks:
             say(line)
     stdout().print(f"report: {page}", soft_wrap=True, highlight=False)
+    if written:
+        say(f"  as it was written on {written}, since nothing has changed; medsweep analyse writes it anew")
 
 
-def arm_table(analysis: "Analysis") -> Table:
+def arm_table(verdicts: Announcement) -> Table:
     """One line per arm: how far it is from the control, the interval, and the verdict. The report says the rest."""
-    metric = analysis.primary.metric
-    digits = metric.digits
-    heads = (f"{metric.unit or metric.title} difference", "interval", "verdict")
-    arm, *others = Column("arm", no_wrap=True, overflow="ellipsis"), *(Column(head, no_wrap=True) for head in heads)
-    table = Table(arm, *others, box=None, pad_edge=False)
-    for answer in analysis.answers:
-        estimate = answer.estimate
-        verdict = f"{answer.verdict}{FOR_THESE_NETWORKS if answer.conditional else ''}"
-        table.add_row(
-            Text(answer.arm),
-            number(estimate.value, digits, sign=True),
-            span(estimate.low, estimate.high, digits),
-            verdict,
-        )
+    arm, *others = verdicts.heads
+    columns = Column(arm, no_wrap=True, overflow="ellipsis"), *(Column(head, no_wrap=True) for head in others)
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in verdicts.rows:
+        table.add_row(*map(Text, row))
     return table
 
 

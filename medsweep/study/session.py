@@ -30,13 +30,14 @@ from medsweep.store.store import Store
 from medsweep.study.dead_arms import dead_arms
 from medsweep.study.generator_limits import generator_limits
 from medsweep.study.looks import Looks, LookState, open_looks, run_looks
+from medsweep.study.made_report import Shown, verdicts_of
 from medsweep.study.mirror import RunCards, Told, mirrored_runs
 from medsweep.study.plan import plan_sweep
 from medsweep.study.power import power_lines
 from medsweep.study.report_run import report_run
+from medsweep.study.reported import Reported
 from medsweep.study.search_loop import Search, open_search, run_search
 from medsweep.study.stages import STAGES, Settings, StudySweep
-from medsweep.study.tables import write_tables
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer, make_console
 from medsweep.tracking.mirror import Built, Mirror
@@ -156,8 +157,9 @@ class Session:
     def _run(self, options: RunOptions) -> Summary:
         checked = self._with_plan(self.plan)
         to_run = any(decision.action == "run" for decision in checked.decisions.values())
-        # A search may ask for more than is planned now; else nothing to run needs no cluster.
-        options_here = options if to_run or self.search is not None else replace(options, runner="local")
+        # A search that is not settled may ask for more than is planned now; else nothing to run needs no cluster.
+        asks = self.search is not None and not self.search.is_settled(self.search.forward())
+        options_here = options if to_run or asks else replace(options, runner="local")
         if options_here.runner == "ray" and not options.quiet:
             where = "starting Ray" if options.address is None else f"connecting to Ray at {options.address}"
             _Notes().note(f"{where} (about {RAY_SECONDS} s)")
@@ -314,26 +316,30 @@ class Session:
         self, results: Path | None, summary: Summary | None, command: str, formats: "Sequence[Format]" = ("html",)
     ) -> "tuple[Analysis, Path]":
         """Write tables, statistics and report of what is published; returns the statistics and the page."""
-        from medsweep.study.report import make_report
+        ran = summary.ran if summary else {}
+        return self._reported(summary, formats).write(self.folder(results), ran=ran, command=command)
 
+    def report_once(self, results: Path | None, summary: Summary, command: str) -> Shown:
+        """What the report says. It is only written where it would not be as the one that lies there already."""
+        reported, folder = self._reported(summary, ("html",)), self.folder(results)
+        if (made := reported.kept(folder)) is not None:
+            return Shown(made.verdicts, folder / made.page, made.when)
+        analysis, page = reported.write(folder, ran=summary.ran, command=command)
+        return Shown(verdicts_of(analysis), page)
+
+    def _reported(self, summary: Summary | None, formats: "Sequence[Format]") -> Reported:
         state = None if self.search is None else self.search.forward()
         plan = self.plan if self.search is None or state is None else self.search.reported_plan(state)
         at = None if self.looks is None else self.looks.analysed(self.looks.forward())
         plan = plan if at is None else at.plan
-        now, folder = self._with_plan(plan, hashes=False), self.folder(results)
-        tables = now.tables()
-        write_tables(tables, folder)
-        return make_report(
+        now = self._with_plan(plan, hashes=False)
+        return Reported(
             self.sweep,
             plan,
             self.store,
-            tables,
-            folder,
-            stage_costs=now.stage_costs(),
-            ran=summary.ran if summary else {},
-            decisions=now.decisions,
+            now.decisions,
             failures=summary.failures if summary else now.failures,
-            command=command,
+            costs=now.stage_costs(),
             limits=(
                 *(() if self.search is None or state is None else self.search.limits(state)),
                 *generator_limits(plan),

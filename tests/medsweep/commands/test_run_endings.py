@@ -99,7 +99,7 @@ def test_a_report_that_cannot_be_made_changes_no_exit_code_of_what_ran(
         notes=(),
         forecast=lambda: SimpleNamespace(hours=sure(0.1)),
         run=lambda options: made,
-        report=report,
+        report_once=report,
         has_results=lambda: True,
         folder=lambda results: Path("out"),
     )
@@ -122,7 +122,7 @@ def test_a_signal_while_the_report_is_made_ends_the_command_at_once(
         notes=(),
         forecast=lambda: SimpleNamespace(hours=sure(0.1)),
         run=lambda options: summary(),
-        report=report,
+        report_once=report,
         has_results=lambda: True,
         folder=lambda results: Path("out"),
         mirror=lambda *results: mirrored.append(results) or SimpleNamespace(written=0),
@@ -206,3 +206,18 @@ def test_on_a_terminal_it_asks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     ran = CliRunner().invoke(app, words, input=f"{answer}\n")
     assert "This starts 2 d 3 h of work" in ran.output
     assert ran.exit_code == (130 if answer == "y" else 2), ran.output
+
+
+def test_a_run_of_a_finished_sweep_shows_its_report_as_it_was_written(copy: Path, medsweep: Medsweep) -> None:
+    where = ["--store", copy / "store", "--results", copy / "out"]
+    first, second = (
+        medsweep("run", copy / "micro.yaml", *where, "--runner", "local", "--wandb", "disabled") for _ in range(2)
+    )
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    note = "  as it was written on "
+    assert note not in first.output
+    (said,) = (line for line in second.output.splitlines() if line.startswith(note))
+    assert said.endswith("since nothing has changed; medsweep analyse writes it anew")
+    kept = [line for line in second.output.splitlines() if line != said and not line.startswith("ran ")]
+    assert kept == [line for line in first.output.splitlines() if not line.startswith("ran ")]
+    assert any("mc-sg" in line for line in kept)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from helpers.decathlon_folder import save
 from medsweep.cli import app
-from medsweep.study import report, session
+from medsweep.study import made_report, report, session
 from medsweep.study.session import open_sweep
 
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -53,8 +53,10 @@ def test_a_run_tells_them_first(sweep: Path, tmp_path: Path, monkeypatch: pytest
 def test_the_report_has_them_among_its_limits(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr(report, "make_tables", lambda *_: {})
-    monkeypatch.setattr(session, "write_tables", lambda *_: None)
-    monkeypatch.setattr(report, "make_report", lambda *_, **fields: given.update(fields))
+    monkeypatch.setattr(report, "make_report", lambda *_, **fields: given.update(fields) or (None, None))
+    monkeypatch.setattr(made_report, "verdicts_of", lambda _: None)
+    monkeypatch.setattr(made_report, "keep", lambda *_: None)
+    (tmp_path / "results").mkdir()
     open_sweep(sweep, tmp_path / "store").report(tmp_path / "results", None, "medsweep report")
     assert f"Warned of by the check of the data: {WARNED}." in given["limits"]
 
