@@ -125,6 +125,11 @@ class Chains:
         return self._treated(cell) if cell.settings.treat.treatments else self._pool(cell)
 
     def _pool(self, cell: _Cell) -> str:
+        """Made once for all arms of the same generators, since every other setting of the pool is in their key."""
+        key = (self, "pool", _generator_key(cell.settings), cell.prepared, cell.fold, cell.seed)
+        return cell.builder.once(key, lambda: self._new_pool(cell))
+
+    def _new_pool(self, cell: _Cell) -> str:
         settings = cell.settings
         if settings.synthesise.folder is not None:
             return self._imported(cell)
@@ -202,6 +207,11 @@ class Chains:
         return [*first, self._assess(cell, pool, judge, **second)]
 
     def _assess(self, cell: _Cell, pool: str, judge: str, **second: str) -> str:
+        read = (pool, judge, second.get("other"), cell.prepared, cell.fold, cell.seed)
+        key = (self, "assess", *read, canonical(cell.settings.assess), cell.settings.treat.relabels)
+        return cell.builder.once(key, lambda: self._new_assess(cell, pool, judge, **second))
+
+    def _new_assess(self, cell: _Cell, pool: str, judge: str, **second: str) -> str:
         scores = cell.settings.assess.model_dump(exclude={"enabled", "judge"})
         relabelled = cell.settings.treat.relabels
         config = assess_config.AssessConfig(
@@ -225,9 +235,13 @@ class Chains:
         lent = any(treatment.takes_left_out for treatment in cell.settings.treat.treatments)
         if not left_out or lent or begins_from_another(cell.settings):
             return [self._reference(cell)]
-        config = segment_config.judge_of(_segment(self._control, cell.fold, cell.seed, real_only=True))
-        judge = cell.builder.add("judge", config, {"prepare": cell.prepared})
+        key = (self, "judge", cell.prepared, cell.fold, cell.seed)
+        judge = cell.builder.once(key, lambda: self._left_out_judge(cell))
         return [self._reference(cell), judge] if asked == "both" else [judge]
+
+    def _left_out_judge(self, cell: _Cell) -> str:
+        config = segment_config.judge_of(_segment(self._control, cell.fold, cell.seed, real_only=True))
+        return cell.builder.add("judge", config, {"prepare": cell.prepared})
 
     def _leaves_patients_out(self, fold: Fold) -> bool:
         if fold.patients is None:
@@ -239,8 +253,12 @@ class Chains:
 
     def _reference(self, cell: _Cell) -> str:
         """The control's U-Net on real data only, of the same fold and seed."""
-        config = _segment(self._control, cell.fold, cell.seed, real_only=True)
-        return cell.builder.add("segment", config, {"prepare": cell.prepared})
+
+        def add() -> str:
+            config = _segment(self._control, cell.fold, cell.seed, real_only=True)
+            return cell.builder.add("segment", config, {"prepare": cell.prepared})
+
+        return cell.builder.once((self, "reference", cell.prepared, cell.fold, cell.seed), add)
 
 
 def prepare_config(data: DataConfig, source: DataSource, fold: Fold | None) -> PrepareConfig:

@@ -1,28 +1,24 @@
 """Pre-training on synthetic slices takes steps from real ones. An arm of as many real steps is its fair comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from medsweep.data.folds import Fold
 from medsweep.study.stages import Settings, StudySweep
-from medsweep.sweep.arms import arms
+from medsweep.sweep.arms import Arm
 from medsweep.sweep.file import Levels
 from medsweep.trainers.segmentation.config import SegmentConfig, resolve
 from medsweep.trainers.segmentation.networks import NETWORKS
 
 
-def with_equal_real_steps(sweep: StudySweep) -> StudySweep:
+def with_equal_real_steps(sweep: StudySweep, compared: Sequence[Arm[Settings]]) -> StudySweep:
     """The sweep with a real-only arm for each number of real steps that its pre-trained arms have, and contrasts.
 
     An arm with ``mixing: pretrain`` sees real slices in the last part of its steps only. So a difference from the
     control may come from fewer real steps alone. The added arm trains on real slices for as many steps and no more.
-    Where an arm of the file is that already, it is taken.
-
-    Raises:
-        UserError: what ``arms`` raises.
+    Where an arm of the file is that already, it is taken. ``compared`` are the arms of the sweep.
     """
-    compared = arms(sweep)
     real = {arm.name: _trained(arm.settings) for arm in compared if arm.settings.synthesise.count == 0}
     taken = {arm.name for arm in compared}
     added: dict[str, Levels] = {}

@@ -80,4 +80,5 @@ def _refused(sweep: StudySweep, arm: Arm[Settings], reason: str) -> UserError:
 
 def untreated(settings: Settings) -> Settings:
     """The same chain before its treatments."""
-    return settings.model_copy(update={"treat": TreatSettings()})
+    plain = TreatSettings()
+    return settings if settings.treat == plain else settings.model_copy(update={"treat": plain})

@@ -65,8 +65,7 @@ def plan_sweep(
         ring = " from ".join(file.name for file in files[asked_by.index(files[-1]) :])
         raise UserError(f"generators would begin from themselves ({ring}); take init_from out of one sweep")
     refuse_data_factors(said)
-    sweep = _with_added_arms(said)
-    compared = arms(sweep)
+    sweep, compared = _with_added_arms(said)
     try:
         data = sweep.base.data
         source = recorded_source(data, store) if reading else current_source(data, store, rehash=rehash)
@@ -74,8 +73,7 @@ def plan_sweep(
         raise sweep.error(("data",), str(error)) from None
     budget = default_budget(said, source)
     if budget.fields:
-        sweep = _with_added_arms(budget.applied(said))
-        compared = arms(sweep)
+        sweep, compared = _with_added_arms(budget.applied(said))
     refuse_what_cannot_be_told(sweep, compared, source)
     cells = replicates(sweep, source.patients)
     refuse_unmeasured_laws(sweep, compared, cells)
@@ -96,9 +94,12 @@ def plan_sweep(
     return PlannedSweep(sweep, source, compared, cells, folders, plan, (*chosen, *short, *notes))
 
 
-def _with_added_arms(sweep: StudySweep) -> StudySweep:
-    """The sweep with the arms that its questions need beside those of its file."""
-    return with_equal_real_steps(with_mechanism_arms(sweep))
+def _with_added_arms(sweep: StudySweep) -> tuple[StudySweep, tuple[Arm[Settings], ...]]:
+    """The sweep with the arms that its questions need beside those of its file, and all of them."""
+    asked = with_mechanism_arms(sweep)
+    compared = arms(asked)
+    whole = with_equal_real_steps(asked, compared)
+    return whole, compared if whole is asked else arms(whole)
 
 
 def plan_arms(

@@ -97,14 +97,13 @@ def arms(sweep: Sweep[S_co, A_co]) -> tuple[Arm[S_co], ...]:
         if name in named:
             raise sweep.error(("arms", name), f"arm {name!r} has the name of an arm of the factors; rename it")
         named[name] = (levels, ("arms", name))
-    control = _control_name(sweep, named)
+    settings = {name: sweep.with_levels(*levels) for name, levels in named.items()}
+    control = _control_name(sweep, named, settings)
     if len(named) < 2 and sweep.file.search is None:
         text = "only the control is left to run; add factors, arms or a search to compare"
         raise sweep.error(("control",), text)
     order = [control, *(name for name in named if name != control)]
-    return tuple(
-        Arm(name, named[name][0], sweep.with_levels(*named[name]), is_control=name == control) for name in order
-    )
+    return tuple(Arm(name, named[name][0], settings[name], is_control=name == control) for name in order)
 
 
 def _check_factors(sweep: Sweep) -> None:
@@ -214,7 +213,8 @@ def _excluded_levels(excluded: Any, dotted: str, number: int, sweep: Sweep) -> l
     return values
 
 
-def _control_name(sweep: Sweep, named: dict[str, tuple[Levels, Key]]) -> str:
+def _control_name(sweep: Sweep[S_co, A_co], named: dict[str, tuple[Levels, Key]], settings: dict[str, S_co]) -> str:
+    """The name of the control, which joins the arms if it is none of them."""
     control = sweep.file.control
     if isinstance(control, str):
         if control not in named:
@@ -222,11 +222,10 @@ def _control_name(sweep: Sweep, named: dict[str, tuple[Levels, Key]]) -> str:
         return control
     if CONTROL in named:
         raise sweep.error(("arms", CONTROL), "an arm is named 'control' and the control is described too")
-    settings = sweep.with_levels(control, ("control",))
-    for name, (levels, key) in named.items():
-        if sweep.with_levels(levels, key) == settings:
-            return name
-    named[CONTROL] = (control, ("control",))
+    described = sweep.with_levels(control, ("control",))
+    if (same := next((name for name, own in settings.items() if own == described), None)) is not None:
+        return same
+    named[CONTROL], settings[CONTROL] = (control, ("control",)), described
     return CONTROL
 
 

@@ -5,7 +5,7 @@ dict in milliseconds.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -57,6 +57,7 @@ class Builder:
         self.asked: list[str] = []
         """Digest of every trial that was asked for, in order, as often as that was."""
         self._digests: dict[tuple[str, str, tuple[tuple[str, str], ...]], str] = {}
+        self._made: dict[Hashable, tuple[str, tuple[str, ...]]] = {}
 
     def add(self, stage: str, config: StageConfig, inputs: Mapping[str, str] | None = None) -> str:
         """Ask for a trial and get its digest; inputs must have been added before."""
@@ -88,6 +89,17 @@ class Builder:
                 seed=next((seed for seed in seeds if seed is not None), None),
                 of_arm=kind.of_arm,
             )
+        return digest
+
+    def once(self, key: Hashable, make: Callable[[], str]) -> str:
+        """Ask for the trials that ``make`` adds, and get the digest that it gives; it is called once for a ``key``."""
+        if key in self._made:
+            digest, asked = self._made[key]
+            self.asked += asked
+            return digest
+        before = len(self.asked)
+        digest = make()
+        self._made[key] = digest, tuple(dict.fromkeys(self.asked[before:]))
         return digest
 
     def take(self, trials: Mapping[str, PlannedTrial]) -> None:

@@ -11,7 +11,7 @@ from medsweep.planning.cost import stage_costs
 from medsweep.planning.forecast import History, prices
 from medsweep.store.store import Store
 from medsweep.sweep.arms import Arm, Replicate
-from medsweep.sweep.plan import Plan, build, decide
+from medsweep.sweep.plan import Builder, Plan, build, decide
 
 
 def arm(name: str, *, count: int = 0, rate: float = 1.0, scale: float = 1.0) -> Arm:
@@ -108,3 +108,18 @@ def test_ten_thousand_trials_are_planned_in_moments() -> None:
     decide(plan, lambda stage, digest: None)
     assert len(plan.trials) > 10_000
     assert time.process_time() - begun < 60, "usually 3 s; what is quadratic takes minutes"
+
+
+def test_what_arms_share_is_worked_out_once_and_asked_for_by_each() -> None:
+    builder, made = Builder(toy.STAGES), []
+
+    def make() -> str:
+        made.append(len(made))
+        origin = builder.add("source", toy.SourceConfig())
+        return builder.add("measure", toy.MeasureConfig(fold=0, seed=0), {"source": origin})
+
+    first, second = (builder.once("control", make) for _ in range(2))
+    assert (first, made) == (second, [0])
+    assert builder.asked == [*builder.trials] * 2
+    builder.once("other", make)
+    assert made == [0, 1]
