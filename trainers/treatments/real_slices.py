@@ -1,7 +1,7 @@
 """Treatments that replace the pool by real slices."""
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ class DuplicateReal(RealSlices):
     """Replace the pool by real training slices, each once in a shuffled order, then all over again."""
 
     kind: Literal["duplicate-real"]
+    seconds: ClassVar[float] = 2.0
 
     def drawn_patients(self, context: TreatmentContext) -> tuple[str, ...]:
         return split(context.data.patients, context.fold).train
@@ -62,6 +63,7 @@ class FreshReal(RealSlices):
     """Replace the pool by slices of training patients that ``data.patients`` leaves out: the upper bound."""
 
     kind: Literal["fresh-real"]
+    seconds: ClassVar[float] = 2.0
     unique: Annotated[Unique, LATER] = None
     """How many of these patients, drawn anew in each replicate; ``measured`` takes the number that the pool is as
     varied as. None takes all."""
@@ -84,6 +86,7 @@ class UniqueReal(RealSlices):
     """Replace the pool by the slices of few training patients, repeated: of those in use, or of those left out."""
 
     kind: Literal["k-unique-real"]
+    seconds: ClassVar[float] = 2.0
     patients: Annotated[int | None, Field(ge=1)] = None
     """Their number among the patients in use; draws are nested, so the 2 are among the 5."""
     unique: Annotated[Unique, LATER] = None
