@@ -53,6 +53,11 @@ class Mechanism(Config):
     """Arm of each of the seven cells ``labels``, ``look``, ``variety``, ``labels + look``, ..., ``all three``: new
     real slices with these laws of ``explain``. The eighth cell is ``ceiling``."""
 
+    @property
+    def planted(self) -> tuple[str, ...]:
+        """The arms of the lattice: new real slices into which laws of ``explain`` are planted."""
+        return tuple(self.lattice.values())
+
     def at_lower_doses(self, arm: str | None) -> dict[str, int]:
         """What an arm is called at each of ``doses`` but the last, with that dose; empty for no arm."""
         return {} if arm is None else {at_dose(arm, dose): dose for dose in self.doses[:-1]}

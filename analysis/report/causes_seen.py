@@ -209,6 +209,11 @@ def _value(one: Estimate | None) -> str:
     return DASH if one is None else number(one.value, 2)
 
 
+def _small(one: Estimate | None) -> str:
+    """Two digits that count, for what lies orders of magnitude apart."""
+    return DASH if one is None else f"{one.value:.2g}"
+
+
 def _interval(one: Estimate | None) -> str:
     return DASH if one is None or math.isnan(one.low) else interval(one, 2)
 
@@ -313,10 +318,10 @@ def _normalisation(some: Mapping[Key, Estimate]) -> Table | None:
     rows, at = _by_group(some, "batch_norm_kl")
     columns: Columns[str] = {
         "layer": lambda layer: layer,
-        "pool from held-out": at("batch_norm_kl", "pool"),
-        "in the control": at("control_batch_norm_kl", "pool"),
-        "held-out from statistics": at("batch_norm_running_kl", "held-out"),
-        "its floor, the control": at("control_batch_norm_running_kl", "held-out"),
+        "pool from held-out": at("batch_norm_kl", "pool", _small),
+        "in the control": at("control_batch_norm_kl", "pool", _small),
+        "held-out from statistics": at("batch_norm_running_kl", "held-out", _small),
+        "its floor, the control": at("control_batch_norm_running_kl", "held-out", _small),
     }
     caption = (
         "Where layers normalise: KL divergence of Gaussians, mean over channels, of the pool from held-out slices, and "

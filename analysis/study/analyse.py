@@ -127,7 +127,8 @@ class Analysis:
     @property
     def headline(self) -> str:
         """The answer in one sentence."""
-        verdicts = [(answer.arm, answer.verdict) for answer in self.answers]
+        planted = () if self.mechanism is None else self.mechanism.arms.planted
+        verdicts = [(answer.arm, answer.verdict) for answer in self.answers if answer.arm not in planted]
         metric, n = self.primary.metric, self.primary.n
         if self.rules.kind == "factorial":
             return wording.effects_headline(self.contrasts, metric, n, conditional=self.conditional)
@@ -270,7 +271,11 @@ def _analysed(
         mechanism=mechanism_of(why.mechanism, tester, pools, why.diagnosis) if why.mechanism else None,
         accumulation=accumulation_of(why.accumulation, tester, why.samples) if why.accumulation else None,
         texture=texture_of(why.texture, tester, pools, why.diagnosis) if why.texture else None,
-        limits=(*doubts(reduced, control), *limits_of(reduced, answers, pools, rules, undescribed)),
+        limits=(
+            *why.of_planted,
+            *doubts(reduced, control, why.lattice),
+            *limits_of(reduced, answers, pools, rules, undescribed),
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """Can the scores be what the table says? Impossible values are refused by name, doubtful ones are told."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from itertools import combinations, product
 from typing import Final
 
@@ -79,18 +79,18 @@ def _part(keys: Sequence[str], part: object) -> str:
     return " ".join(f"{key} {value}" for key, value in zip(keys, values, strict=True))
 
 
-def doubts(reduced: Reduced, control: str) -> tuple[str, ...]:
+def doubts(reduced: Reduced, control: str, lattice: Collection[str] = ()) -> tuple[str, ...]:
     """Sentences on scores that cannot well be what they say.
 
     Arms and runs that copy others, constant differences, percent beside fractions, codes for a missed structure, and a
-    control that failed throughout.
+    control that failed throughout. Arms of ``lattice`` are the same slices where a measured law is nothing.
     """
     metric, values = reduced.metric, reduced.wide.to_numpy(dtype=np.float64)
     arms, scores = [str(arm) for arm in reduced.wide], scores_of(reduced)
     copies = _copies(values, arms, metric)
     told = [
         *copies.values(),
-        *_run_copies(scores, {frozenset(pair) for pair in copies}),
+        *_run_copies(scores, {frozenset(pair) for pair in copies}, lattice),
         *_scales(values, arms, metric),
         *_codes(scores.values, metric),
     ]
@@ -120,7 +120,7 @@ def _copies(values_PA: np.ndarray, arms: Sequence[str], metric: Metric) -> dict[
     return told
 
 
-def _run_copies(scores: ScoreArray, copied: Set[frozenset[str]]) -> list[str]:
+def _run_copies(scores: ScoreArray, copied: Set[frozenset[str]], lattice: Collection[str]) -> list[str]:
     """Runs of one fold that score the same, but for those of arms that are copies as a whole."""
     told = []
     for fold, seeds, cells in zip(scores.folds, scores.seeds, scores.fold_cells(), strict=True):
@@ -132,12 +132,19 @@ def _run_copies(scores: ScoreArray, copied: Set[frozenset[str]]) -> list[str]:
                 same.setdefault(own.tobytes(), []).append((arm, seed))
         where = f" of fold {fold}" if len(scores.folds) > 1 else ""
         told += [
-            f"{_listed([f'{arm} seed {seed}' for arm, seed in runs])}{where} score the same in every patient, as no "
-            "two trained networks do."
+            f"{_listed([f'{arm} seed {seed}' for arm, seed in runs])}{where} score the same in every patient, "
+            f"{_why_the_same(runs, lattice)}."
             for runs in same.values()
             if len(runs) > 1 and frozenset(arm for arm, _ in runs) not in copied
         ]
     return [*told[:NAMED], *([f"{len(told) - NAMED} more runs score the same as others."] if told[NAMED:] else [])]
+
+
+def _why_the_same(runs: Sequence[tuple[str, int]], lattice: Collection[str]) -> str:
+    one_seed = len({seed for _, seed in runs}) == 1
+    if one_seed and all(arm in lattice for arm, _ in runs):
+        return "since a law that was measured there is nothing, and planting nothing leaves the slices as they are"
+    return "as no two trained networks do"
 
 
 def _listed(names: Sequence[str]) -> str:

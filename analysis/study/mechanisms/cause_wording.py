@@ -109,7 +109,8 @@ def _levels(study: MechanismStudy, metric: Metric) -> str:
 def _shares(study: MechanismStudy, metric: Metric, margin: float) -> Iterator[str]:
     if not study.verdict.findings:
         return
-    parts = ", ".join(_finding(finding, study, metric, margin) for finding in study.verdict.findings)
+    ordered = sorted(study.verdict.findings, key=lambda one: (not one.named, not one.shown))
+    parts = "; ".join(_finding(finding, study, metric, margin) for finding in ordered)
     rest = study.costs.unexplained
     left = "" if rest is None else f"; {cost_text(rest, metric)} is not reproduced"
     laws = "the three laws together" if _laws_arrived(study) else f"the slices of {study.arms.lattice[ALL_CAUSES]}"
@@ -247,9 +248,10 @@ def _ladder(costs: Costs, metric: Metric) -> str:
 def _second(opinion: SecondOpinion, metric: Metric) -> str:
     """Ladder beside lattice. They cost what is named in other company, so they may differ."""
     agrees = "agrees with" if opinion.agrees else "does not agree with"
+    share = "its share of the lattice" if len(opinion.causes) == 1 else "their shares of the lattice together"
     return (
-        f"A second opinion on {NAMES[opinion.cause]}: the step {opinion.step}, {cost_text(opinion.cost, metric)}, "
-        f"{agrees} its share of the lattice, {cost_text(opinion.share, metric)}."
+        f"A second opinion on {' and '.join(NAMES[cause] for cause in opinion.causes)}: the step {opinion.step}, "
+        f"{cost_text(opinion.cost, metric)}, {agrees} {share}, {cost_text(opinion.share, metric)}."
     )
 
 

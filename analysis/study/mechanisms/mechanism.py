@@ -77,7 +77,7 @@ def mechanism_of(
         delivery=delivery,
         instruments=instruments,
         portions=_portions(asked, costs, tester),
-        second=second_opinions(arms, costs.ladder, costs.shares),
+        second=second_opinions(arms, costs.ladder, costs.shares, costs.joint),
         network=diagnosed(diagnosis, _diagnosed_arms(arms), level),
     )
 

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from medsweep.analysis.records import Estimate
-from medsweep.mechanism import Cause, Mechanism
+from medsweep.mechanism import Cause, Mechanism, cell_of
+
+LOOK_OF_IMAGES: Final[tuple[Cause, ...]] = ("look", "variety")
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,13 @@ def portion(share: Estimate, whole: Estimate, rest: Estimate) -> Portion | None:
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """A step of the ladder that is about a cause, beside the share of that cause."""
+    """A step of the ladder that is about a cause, beside the share of that cause.
 
-    cause: Cause
+    A step that is about the look changes images from real to generated ones, which vary less as well. So its share is
+    that of look and variety together, where the lattice has variety.
+    """
+
+    causes: tuple[Cause, ...]
     step: str
     cost: Estimate
     share: Estimate
@@ -61,12 +68,15 @@ class SecondOpinion:
 
 
 def second_opinions(
-    arms: Mechanism, ladder: Mapping[str, Estimate], shares: Mapping[Cause, Estimate]
+    arms: Mechanism, ladder: Mapping[str, Estimate], shares: Mapping[Cause, Estimate], joint: Mapping[str, Estimate]
 ) -> tuple[SecondOpinion, ...]:
     """Of the causes that a step of the ladder is about, ``arms.steps``; none where ladder or lattice has no costs."""
     steps = dict(zip(arms.ladder[1:], ladder.items(), strict=True)) if ladder else {}
-    return tuple(
-        SecondOpinion(cause, *steps[arm], shares[cause])
-        for cause, arm in arms.steps.items()
-        if cause in shares and arm in steps
-    )
+    both = cell_of(LOOK_OF_IMAGES)
+    opinions = []
+    for cause, arm in arms.steps.items():
+        if cause in shares and arm in steps:
+            together = cause == "look" and both in joint
+            share = joint[both] if together else shares[cause]
+            opinions.append(SecondOpinion(LOOK_OF_IMAGES if together else (cause,), *steps[arm], share))
+    return tuple(opinions)

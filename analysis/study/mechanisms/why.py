@@ -36,6 +36,23 @@ class WhyAsked:
     samples: pd.DataFrame = field(default_factory=NO_SAMPLES.copy)
     """See ``misfits_of``; may be empty."""
 
+    @property
+    def lattice(self) -> tuple[str, ...]:
+        """All eight cells of the lattice; empty where there is none."""
+        arms = self.mechanism
+        return () if arms is None or arms.ceiling is None or not arms.planted else (arms.ceiling, *arms.planted)
+
+    @property
+    def of_planted(self) -> tuple[str, ...]:
+        """A sentence on the arms of the lattice, whose verdicts against the control are easily misread."""
+        if not self.lattice or self.mechanism is None:
+            return ()
+        return (
+            f"{', '.join(self.lattice[1:-1])} and {self.lattice[-1]} are new real slices with what was measured in "
+            f"{self.mechanism.explain} planted in them. Hold them against {self.lattice[0]}; the headline leaves them "
+            "out.",
+        )
+
 
 NOTHING_ASKED: Final = WhyAsked()
 

@@ -36,7 +36,7 @@ SEEN = Instruments(
 
 def study_of(found, doses=None, seen=Instruments(), portions=None):  # noqa: B008
     verdict = decide(found, doses, seen, MARGIN)
-    second = second_opinions(SECTION, found.ladder, found.shares)
+    second = second_opinions(SECTION, found.ladder, found.shares, found.joint)
     tests = dict.fromkeys(QUESTIONS, ())
     return MechanismStudy(SECTION, tests, found, verdict, (), doses, seen, (), portions or {}, second)
 
@@ -290,6 +290,6 @@ def test_opinions_of_the_ladder_stand_beside_the_shares():
     assert found == [
         "A second opinion on misfit of mask and image: the step images to gan, 0.0250 (+0.0210 to +0.0290), does not "
         "agree with its share of the lattice, 0.0500 (+0.0460 to +0.0540).",
-        "A second opinion on look: the step new to images, 0.0250 (+0.0210 to +0.0290), does not agree with its share "
-        "of the lattice, 0.0000 (\N{MINUS SIGN}0.0040 to +0.0040).",
+        "A second opinion on look and lost variety: the step new to images, 0.0250 (+0.0210 to +0.0290), does not "
+        "agree with their shares of the lattice together, 0.0000 (\N{MINUS SIGN}0.0040 to +0.0040).",
     ]

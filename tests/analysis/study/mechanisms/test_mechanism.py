@@ -150,3 +150,20 @@ def test_what_was_not_measured_is_told_by_name():
         Reason.DOSES_NOT_MEASURED: ("law_look of cell look",),
         Reason.NO_INSTRUMENT: ("late gradients or boundary losses (segment.snapshots)",),
     }
+
+
+def test_arms_of_the_lattice_are_no_winners_and_cells_without_a_law_are_no_copies():
+    infos = [ArmInfo(name, {}, control=name == "real") for name in NAMES]
+    rows = score_table(dict.fromkeys(NAMES[1:], -0.04), names=NAMES)
+    first = rows[(rows["arm"] == ARMS.ceiling) & (rows["seed"] == 0)]
+    twin = (rows["arm"] == "cell labels") & (rows["seed"] == 0)
+    rows.loc[twin, "value"] = first["value"].to_numpy()
+    found = analyse(rows, NO_POOLS, AnalysisRules(margin=0.01), arms=infos, why=WhyAsked(ARMS))
+    others = [name for name in NAMES if name not in ARMS.planted and name != "real"]
+    assert found.headline.startswith(f"{len(others)} of {len(others)} arms are superior to real")
+    assert any("are new real slices with what was measured in gan planted in them" in line for line in found.limits)
+    (same,) = [line for line in found.limits if "score the same in every patient" in line]
+    assert "patient, since a law that was measured there is nothing" in same
+    plain = analyse(rows, NO_POOLS, AnalysisRules(margin=0.01), arms=infos)
+    assert plain.headline.startswith(f"{len(NAMES) - 1} of {len(NAMES) - 1} arms are superior")
+    assert any("as no two trained networks do" in line for line in plain.limits)

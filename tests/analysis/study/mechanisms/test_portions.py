@@ -64,7 +64,17 @@ def cost(value, half):
 def test_opinions_agree_where_intervals_overlap_and_signs_match(step, share, agrees):
     arms = ARMS.model_copy(update={"steps": {"labels": "gan"}})
     ladder = {"new to images": cost(0.01, 0.01), "images to gan": step}
-    (found,) = second_opinions(arms, ladder, {"labels": share})
-    assert (found.cause, found.step, found.agrees) == ("labels", "images to gan", agrees)
-    assert second_opinions(arms, {}, {"labels": share}) == ()
-    assert second_opinions(arms, ladder, {}) == ()
+    (found,) = second_opinions(arms, ladder, {"labels": share}, {})
+    assert (found.causes, found.step, found.agrees) == (("labels",), "images to gan", agrees)
+    assert second_opinions(arms, {}, {"labels": share}, {}) == ()
+    assert second_opinions(arms, ladder, {}, {}) == ()
+
+
+def test_a_step_from_real_to_generated_images_is_held_against_look_and_variety_together():
+    arms = ARMS.model_copy(update={"steps": {"look": "images"}})
+    ladder = {"new to images": cost(0.023, 0.009), "images to gan": cost(0.0, 0.01)}
+    shares = {"look": cost(0.002, 0.004), "variety": cost(0.012, 0.004)}
+    (found,) = second_opinions(arms, ladder, shares, {"look + variety": cost(0.0145, 0.006)})
+    assert (found.causes, found.share.value, found.agrees) == (("look", "variety"), 0.0145, True)
+    (alone,) = second_opinions(arms, ladder, {"look": shares["look"]}, {})
+    assert (alone.causes, alone.agrees) == (("look",), False)
