@@ -92,8 +92,11 @@ def _slopes(study: AccumulationStudy) -> Iterator[str]:
 def _memorised(study: AccumulationStudy, metric: Metric) -> Iterator[str]:
     cost = study.cost("memorised masks")
     if cost is not None and not any(test.test.conditional for test in study.tests["memorised"]):
-        told = "it paints masks worse that it has not seen" if shown(cost) else "not shown"
-        yield f"New masks cost C-SG {amount(cost_text(cost, metric), metric)} beyond what new slices cost: {told}."
+        told = "it paints them worse, or paints nothing new in them" if shown(cost) else "not shown"
+        yield (
+            f"From masks that C-SG has not seen a U-Net gains {amount(cost_text(cost, metric), metric)} less than from "
+            f"new slices with such masks: {told}."
+        )
 
 
 def px(value: WiderInterval | Estimate) -> str:

@@ -126,8 +126,23 @@ def _shares(study: MechanismStudy, metric: Metric, margin: float) -> Iterator[st
     else:
         lead = f"Of the shortfall of {amount(cost_text(shortfall, metric), metric)} of {study.arms.explain}"
     yield f"{lead}, {parts}{left}.{told}"
-    if "harm" in study.costs.levels:
-        yield "The lattice divides the shortfall. It does not divide the harm against the same real slices again."
+    harm = study.costs.levels.get("harm")
+    if harm is not None:
+        yield (
+            "The lattice divides the shortfall. It does not divide the harm against the same real slices again"
+            f"{_without_new(shortfall, harm, metric)}."
+        )
+
+
+def _without_new(shortfall: Estimate | None, harm: Estimate, metric: Metric) -> str:
+    """What new patients add over the same real slices, which no pool that is made of the training patients holds."""
+    lacking = 0.0 if shortfall is None else shortfall.value - harm.value
+    if round(lacking, metric.digits + 1) <= 0:
+        return ""
+    return (
+        f". Those lie {amount(number(lacking, metric.digits + 1), metric)} below new ones themselves, which is what "
+        "slices of other patients add"
+    )
 
 
 def _finding(finding: CauseFinding, study: MechanismStudy, metric: Metric, margin: float) -> str:

@@ -285,6 +285,18 @@ def test_a_dose_that_fell_short_is_told_with_the_share():
     assert "the arms given for misfit of mask and image at 63% of the measured bias of masks come to 0.0500" in text
 
 
+def test_what_slices_of_other_patients_add_is_told_beside_the_harm():
+    levels = {"harm": cost(0.007), "shortfall": cost(0.0283), "net cost": cost(0.0079)}
+    lead = "It does not divide the harm against the same real slices again"
+    said = " ".join(told(study_of(costs(levels=levels), delivery(), SEEN)))
+    assert (
+        f"{lead}. Those lie 0.0213 Dice below new ones themselves, which is what slices of other patients add." in said
+    )
+    levels["harm"] = cost(0.03)
+    assert f"{lead}. " in " ".join(told(study_of(costs(levels=levels), delivery(), SEEN)))
+    assert "below new ones" not in " ".join(told(study_of(costs(levels=levels), delivery(), SEEN)))
+
+
 def test_opinions_of_the_ladder_stand_beside_the_shares():
     found = [one for one in told(study_of(costs(), delivery(), SEEN)) if one.startswith("A second opinion on ")]
     assert found == [
