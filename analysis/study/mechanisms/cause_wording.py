@@ -26,7 +26,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.NO_LATTICE: "no lattice: labels, look and variety need its seven arms (mechanism.lattice), all with scores",
     Reason.DOSES_NOT_MEASURED: "doses not measured: whether the arms of the lattice have the laws of the arm explained "
     "is known by their names only, so no cause is named",
-    Reason.DOSES_NOT_DELIVERED: "doses not delivered: arms of the lattice have another size of a law than they should",
+    Reason.DOSES_NOT_DELIVERED: "doses not delivered: arms of the lattice have laws of another size, for",
     Reason.JUDGE: "depends on the judge: two judges disagree on the misfit of mask and image",
     Reason.NO_INSTRUMENT: "instruments not measured: nothing but the arms speaks for a cause",
     Reason.NOT_VISIBLE: "share without a visible cause: the instruments do not see what the arms show",
@@ -278,6 +278,8 @@ def _cannot(reason: Reason, study: MechanismStudy, margin: float, metric: Metric
     elif reason is Reason.NOTHING_THERE:
         pool = _has_nothing_of([_causes(one) for one in findings if reason in one.reasons], study)
         text = f"{pool[0].lower()}{pool[1:]}, so what the arms given for it come to is not its cost"
+    elif reason is Reason.DOSES_NOT_DELIVERED:
+        text = f"{REASONS[reason]} {', '.join(_causes(one) for one in findings if reason in one.reasons)}"
     else:
         text = REASONS[reason]
     if lacks := study.verdict.missing.get(reason):
