@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +18,7 @@ from medsweep.files import sha256_of, write_json
 
 if TYPE_CHECKING:
     from medsweep.analysis.study.analyse import Analysis
+    from medsweep.metric_record import Metric
 
 MARK: Final = "made-from.json"
 PARTS: Final = ("analysis.json", "figures/*", "tables/*")
@@ -66,11 +67,12 @@ def verdicts_of(analysis: "Analysis") -> Announcement:
     from medsweep.analysis.study.wording import FOR_THESE_NETWORKS, number, span
 
     metric = analysis.primary.metric
+    digits = digits_for([end for one in analysis.answers for end in (one.estimate.low, one.estimate.high)], metric)
     rows = [
         (
             one.arm,
-            number(one.estimate.value, metric.digits, sign=True),
-            span(one.estimate.low, one.estimate.high, metric.digits),
+            number(one.estimate.value, digits, sign=True),
+            span(one.estimate.low, one.estimate.high, digits),
             f"{one.verdict}{FOR_THESE_NETWORKS if one.conditional else ''}",
         )
         for one in analysis.answers
@@ -79,6 +81,11 @@ def verdicts_of(analysis: "Analysis") -> Announcement:
     remarks += [] if analysis.look is None else [look_sentence(analysis.look)]
     heads = ("arm", f"{metric.unit or metric.title} difference", "interval", "verdict")
     return Announcement((analysis.headline, *analysis.why), heads, tuple(rows), tuple(remarks))
+
+
+def digits_for(ends: Iterable[float], metric: "Metric") -> int:
+    """Digits of intervals: one more than usual where an end that is not 0 would read 0, beside a verdict."""
+    return metric.digits + any(0 < abs(end) < 0.5 * 10.0**-metric.digits for end in ends)
 
 
 def code() -> dict[str, str]:

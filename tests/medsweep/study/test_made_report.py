@@ -11,6 +11,7 @@ import pytest
 
 import medsweep
 from medsweep.execution.driver import Summary
+from medsweep.metrics import SCORES
 from medsweep.store.store import DamagedError
 from medsweep.study import made_report, report
 from medsweep.study.made_report import MARK, Announcement, Shown
@@ -155,3 +156,9 @@ def test_analyse_always_writes_anew(desk: Desk) -> None:
     assert desk.written == 2
     desk.show()
     assert desk.written == 2
+
+
+def test_an_interval_that_leaves_out_0_does_not_read_0() -> None:
+    dice = SCORES["dice"]
+    assert made_report.digits_for([-0.0156, -0.0002], dice) == dice.digits + 1
+    assert made_report.digits_for([-0.0156, 0.0, 0.0042], dice) == dice.digits
