@@ -153,7 +153,7 @@ def test_the_plan_warns_of_what_it_cannot_show_and_of_nothing_else():
     assert [line for line in few if "warning" in line] == [few[4]]
     assert "equivalence within 0.01 cannot be shown; it takes 139 patients" in few[4]
     single = said(300, 1, 1, 0.04)
-    assert [line for line in single if "warning" in line] == single[4:]
+    assert [line for line in single if "warning" in line] == list(single[4:])
     assert "1 seed(s) of 7 arms on one held-out set cannot judge a method" in single[4]
     assert "seeds are the bottleneck" in single[5]
     assert len(single) == 6

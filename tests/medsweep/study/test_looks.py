@@ -109,10 +109,11 @@ def test_looks_go_on_from_the_store_whatever_interrupts_them(tmp_path: Path) -> 
 
 
 def test_a_sweep_ends_at_the_look_that_has_the_answer(tmp_path: Path) -> None:
-    path, store = write_micro(tmp_path, REAL, (ONE_SEED, SEEDS), OBVIOUS), Store.create(tmp_path / "store")
+    seeds = SEEDS.replace("start: 2", "start: 3").replace("looks: 3", "looks: 2")  # two networks name no winner
+    path, store = write_micro(tmp_path, REAL, (ONE_SEED, seeds), OBVIOUS), Store.create(tmp_path / "store")
     run = Stop(store)
     at, summary = run_looks(opened(path, store), run, pytest.fail)
-    assert (run.ran, at.look.number, at.undecided, summary.ok) == ([4], 1, (), True)
+    assert (run.ran, at.look.number, at.undecided, summary.ok) == ([6], 1, (), True)
 
 
 def test_a_budget_too_small_for_the_next_look_keeps_the_report_of_the_last(tmp_path: Path, medsweep: Medsweep) -> None:
