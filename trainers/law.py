@@ -1,4 +1,7 @@
-"""What an assessment measured of a pool for others to plant: its laws, and which of them it cannot tell."""
+"""What an assessment measured of a pool for others to plant: its laws, and which of them it cannot tell.
+
+Shapes: N real slices, R resolution in pixels.
+"""
 
 import json
 from collections.abc import Mapping
@@ -6,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medsweep.errors import UserError
 from medsweep.files import write_json
 
 LAW: Final = "law.json"
+JUDGED: Final = "judged.npz"
 PREFIX: Final = "law_"
 """What the names of metrics of laws begin with."""
 FEWEST_LEFT_OUT: Final = 5
@@ -56,3 +63,23 @@ class PoolLaw:
             return self.values[name]
         reason = self.left_out.get(of, "the pool and the unseen real slices do not define it")
         raise UserError(f"{asked_by} takes {PREFIX}{name} of the pool, which was not measured: {reason}")
+
+
+@dataclass(frozen=True)
+class JudgedMasks:
+    """N real slices that a judge was not fitted on, and what it sees in them once they look as a pool does."""
+
+    rows: NDArray[np.int64]
+    """In the slice set, (N,)."""
+    seen: NDArray[np.uint8]
+    """Class of each pixel, (N, R, R)."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``JUDGED`` into ``folder``."""
+        np.savez_compressed(folder / JUDGED, rows=self.rows, seen=self.seen)
+
+    @classmethod
+    def open(cls, folder: Path) -> "JudgedMasks":
+        """What ``save`` wrote into the folder of an assess trial."""
+        with np.load(folder / JUDGED) as kept:
+            return cls(kept["rows"], kept["seen"])

@@ -231,7 +231,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="treat",
-            version=5,
+            version=6,
             config=treatments.TreatConfig,
             run=Later("medsweep.trainers.treatments.run", "run"),
             hours=treatments.hours,
@@ -264,7 +264,7 @@ STAGES: Final[Mapping[str, Stage]] = by_name(
         ),
         Stage(
             name="assess",
-            version=13,
+            version=14,
             config=assess_config.AssessConfig,
             run=Later("medsweep.trainers.assessment.assess", "run"),
             hours=assess_config.hours,

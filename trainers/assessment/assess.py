@@ -58,7 +58,8 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     the judges are compared ``other``, the assess trial of the pool by another one.
 
     Leaves scores.parquet (sample, iou, then the columns of ``agreement`` and of ``abnormality``), left_out.json (what
-    is not told of the agreement, and why), law.json (see ``PoolLaw``), look_map.safetensors (``planted_look``),
+    is not told of the agreement, and why), law.json (see ``PoolLaw``), judged.npz (see ``JudgedMasks``, where the label
+    law is told), look_map.safetensors (``planted_look``),
     spectra.parquet (see ``Spectra.table``), features.safetensors (see ``FeatureSets.save``), pool_metrics.json (see
     ``pool_metrics``) and fitted_on.json with all whom its inputs saw.
 
@@ -82,6 +83,8 @@ def run(config: AssessConfig, inputs: Mapping[str, Path], trial: Trial) -> Itera
     if "other" in inputs:
         metrics |= judges_differ(metrics, PoolLaw.open(inputs["other"]))
     PoolLaw.of(metrics, evidence.laws_left_out).save(trial.output)
+    if "labels" not in evidence.laws_left_out:
+        evidence.some_judged.save(trial.output)
     write_fitted_on(trial.output, sorted(set(evidence.train).union(*map(read_fitted_on, inputs.values()))))
     (trial.output / ASSESSMENT).write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n")
     yield Progress(step=1, total=1, metrics=metrics)

@@ -26,13 +26,18 @@ from medsweep.trainers.assessment.masks import evenly_spread, mean_iou
 from medsweep.trainers.assessment.real_side import LOOKED_AT, RealSide, generator, halvings, real_rows
 from medsweep.trainers.assessment.variety import SAMPLES
 from medsweep.trainers.assessment.views import View, look
-from medsweep.trainers.law import FEWEST_LEFT_OUT, NOBODY_LEFT_OUT, TOO_FEW_LEFT_OUT
+from medsweep.trainers.law import FEWEST_LEFT_OUT, NOBODY_LEFT_OUT, TOO_FEW_LEFT_OUT, JudgedMasks
 from medsweep.trainers.measures.look_map import FrequencyGains, LookMap
 from medsweep.trainers.measures.spectra import Spectra
 from medsweep.trainers.pool import FEATURES, Pool, numbered
 
 COMPONENTS = 64
 """Principal components of the decoder's features at most."""
+
+ZERO_SLICES = 500
+"""Unseen real slices, evenly spread, that a judge's own zero is taken from at most."""
+TUNED_ON = 128
+"""Unseen real slices on which errors of masks are tuned until the judge reads what it read of the pool, at most."""
 
 Indices = NDArray[np.int64]
 Images = NDArray[np.float32]
@@ -132,10 +137,28 @@ class PoolEvidence:
 
     @cached_property
     def unseen_rows(self) -> Indices:
-        """Real slices that the judge was not fitted on, by their row in the slice set."""
+        """Real slices that the judge was not fitted on, by their row in the slice set; ``ZERO_SLICES`` at most."""
         watched = real_rows(self.data, split(self.data.patients, self.config.fold).validation)
         rows: Indices = np.concatenate([self.rows, watched])[self.real.agreement["unseen"].to_numpy()]
-        return rows
+        return rows[evenly_spread(len(rows), ZERO_SLICES)]
+
+    @cached_property
+    def unseen_as_pool(self) -> Images:
+        """The images of ``unseen_rows`` with the look of the pool."""
+        return self.as_pool(self.data.image_rows(self.unseen_rows))
+
+    @cached_property
+    def unseen_judged(self) -> JudgedMasks:
+        """What the judge sees in ``unseen_as_pool``."""
+        seen = look(self.segmenter, self.unseen_as_pool, np.arange(len(self.unseen_rows)), 1).predicted
+        return JudgedMasks(self.unseen_rows, seen)
+
+    @property
+    def some_judged(self) -> JudgedMasks:
+        """``TUNED_ON`` of ``unseen_judged``, evenly spread."""
+        rows, seen = self.unseen_judged.rows, self.unseen_judged.seen
+        some = evenly_spread(len(rows), TUNED_ON)
+        return JudgedMasks(rows[some], seen[some])
 
     @cached_property
     def to_real_look(self) -> LookMap:

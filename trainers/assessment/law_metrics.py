@@ -8,18 +8,13 @@ from numpy.typing import NDArray
 
 from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.label_law import LawValue, label_law, mask_errors
-from medsweep.trainers.assessment.masks import evenly_spread
 from medsweep.trainers.assessment.real_side import generator
 from medsweep.trainers.assessment.variety import SAMPLES, as_varied, curve
-from medsweep.trainers.assessment.views import look
 from medsweep.trainers.diagnosis.features import domain_aucs
 from medsweep.trainers.law import PREFIX, PoolLaw
 from medsweep.trainers.measures import kernels
 from medsweep.trainers.measures.neighbours import DENSITY_NEIGHBOUR
 from medsweep.trainers.measures.texture import local_sd_log_ratio
-
-ZERO_SLICES = 500
-"""Unseen real slices, evenly spread, that a judge's own zero is taken from at most."""
 
 Metrics = dict[str, float]
 Objects = NDArray[np.object_]
@@ -35,20 +30,12 @@ def labels(evidence: PoolEvidence) -> Metrics:
     if "labels" in evidence.laws_left_out:
         return {}
     config = evidence.config
-    rows, images = unseen_as_pool(evidence)
-    seen = look(evidence.segmenter, images, np.arange(len(rows)), 1).predicted
-    real_NQ = mask_errors(np.array(evidence.data.masks[rows]), seen)
-    owners_N = evidence.data.owners[rows]
+    unseen = evidence.unseen_judged
+    real_NQ = mask_errors(np.array(evidence.data.masks[unseen.rows]), unseen.seen)
+    owners_N = evidence.data.owners[unseen.rows]
     pool_nQ = mask_errors(evidence.masks, evidence.view.predicted)
     law = label_law(pool_nQ, real_NQ, (evidence.groups, owners_N), config.bootstraps, generator(config, "labels"))
     return {name: value for measure, bounded in law.items() for name, value in _told(measure, bounded).items()}
-
-
-def unseen_as_pool(evidence: PoolEvidence) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows of real slices that the judge has not seen, and their images with the look of the pool."""
-    rows = evidence.unseen_rows
-    rows = rows[evenly_spread(len(rows), ZERO_SLICES)]
-    return rows, evidence.as_pool(evidence.data.image_rows(rows))
 
 
 def look_of_pool(evidence: PoolEvidence) -> Metrics:

@@ -21,11 +21,9 @@ from medsweep.trainers.assessment.config import AssessConfig
 from medsweep.trainers.assessment.edge_profile import CENTRES, EdgeFit, edge_fit, edge_sums, profiles
 from medsweep.trainers.assessment.evidence import PoolEvidence
 from medsweep.trainers.assessment.label_law import LawValue, label_law, mask_errors
-from medsweep.trainers.assessment.law_metrics import unseen_as_pool
 from medsweep.trainers.assessment.masks import evenly_spread
 from medsweep.trainers.assessment.real_side import RealSide, generator
 from medsweep.trainers.assessment.variety import SAMPLES, curve, vendi_of
-from medsweep.trainers.assessment.views import look
 from medsweep.trainers.law import PREFIX
 from medsweep.trainers.measures.resampling import percentile_interval, resampled
 from medsweep.trainers.pool import EDGES, PROFILE, VARIETY, Pool
@@ -78,11 +76,11 @@ def label_errors(evidence: PoolEvidence) -> Metrics:
     """
     if "labels" in evidence.laws_left_out:
         return {}
-    rows, images = unseen_as_pool(evidence)
+    rows, images = evidence.unseen_rows, evidence.unseen_as_pool
     judge, classes, draws = evidence.segmenter, len(evidence.data.classes), evidence.config.bootstraps
     masks, owners = np.array(evidence.data.masks[rows]), evidence.data.owners[rows]
     whose = evidence.groups, owners
-    seen, own = look(judge, images, np.arange(len(rows)), 1).predicted, evidence.view.predicted
+    seen, own = evidence.unseen_judged.seen, evidence.view.predicted
     found: dict[str, LawValue] = {}
     for label in range(1, classes):
         sides = (evidence.masks, own), (masks, seen)

@@ -18,7 +18,6 @@ from medsweep.data.folds import Fold
 from medsweep.data.slices import SliceSet
 from medsweep.errors import UserError
 from medsweep.mechanism import Cause
-from medsweep.trainers.law import PoolLaw
 from medsweep.trainers.pool import Pool
 
 Images = NDArray[np.float32]
@@ -61,15 +60,15 @@ class TreatmentContext:
     law: Path | None = None
     """Output of the assess trial that measured the laws of the pool that is imitated; None where nothing asks."""
 
-    def require_law(self, kind: str) -> PoolLaw:
-        """The laws of the pool, for a treatment of this ``kind``.
+    def require_law(self, kind: str) -> Path:
+        """The folder with the laws of the pool, for a treatment of this ``kind``.
 
         Raises:
             UserError: they are not among the inputs.
         """
         if self.law is None:
             raise UserError(f"{kind} takes a measured law, and the trial has no input 'law', an assess trial")
-        return PoolLaw.open(self.law)
+        return self.law
 
     @cached_property
     def real(self) -> Pairs:

@@ -9,15 +9,13 @@ from typing import Final
 import numpy as np
 
 from medsweep.identity import derive_seed
-from medsweep.trainers.law import PoolLaw
+from medsweep.trainers.law import JudgedMasks, PoolLaw
 from medsweep.trainers.measures.displacements import mean_and_sd
 from medsweep.trainers.treatments.base import Masks, TreatmentContext
 from medsweep.trainers.treatments.boundaries import with_moved_boundaries
 from medsweep.trainers.treatments.label_errors import ComponentErrors
 
-ROUNDS: Final = 3
-TRIED: Final = 64
-"""Real training masks, the first ones, on which amounts are tuned."""
+ROUNDS: Final = 5
 SMOOTH_PX: Final = 8.0
 """Where a law has no random part, whose smoothness could be measured."""
 LEAST_PX: Final = 0.05
@@ -38,11 +36,8 @@ class MeasuredCorruption:
     random_px: float
 
     @classmethod
-    def of(cls, law: PoolLaw, classes: int, real_NRR: Masks) -> "MeasuredCorruption":
-        """Amounts are tuned in ``ROUNDS`` on real masks, until those masks move as asked by the measure of the law.
-
-        Random displacement also grows masks a little, and the rounding of a bias is random displacement. What may as
-        well be chance, since its interval has 0 in it, is not planted.
+    def of(cls, law: PoolLaw, classes: int) -> "MeasuredCorruption":
+        """What is asked for, planted as it is; what may as well be chance, with 0 in its interval, is not planted.
 
         Raises:
             UserError: the label law of the pool was not measured.
@@ -50,19 +45,29 @@ class MeasuredCorruption:
         bias_px, random_px = (_shown(law, name) for name in ("bias_px", "random_px"))
         smooth_px = law.values.get("smooth_px", SMOOTH_PX)
         errors = ComponentErrors.shown(law)
-        planted = cls(bias_px, random_px, smooth_px, errors, classes, bias_px, random_px)
+        return cls(bias_px, random_px, smooth_px, errors, classes, bias_px, random_px)
+
+    def tuned(self, real_NRR: Masks, seen_NRR: Masks) -> "MeasuredCorruption":
+        """Amounts with which a judge reads of real masks what was asked for, found in ``ROUNDS``.
+
+        ``seen_NRR`` is what it sees in these slices. Its own errors hide a part of what is planted, since boundaries
+        are compared with the nearest of the other mask. Random displacement also grows masks a little, and the
+        rounding of a bias is random displacement.
+        """
+        planted, bias_px, random_px = self, self.asked_bias_px, self.asked_random_px
+        zero = mean_and_sd(seen_NRR, real_NRR)
         for _ in range(ROUNDS):
             moved = replace(planted, errors=ComponentErrors()).masks(real_NRR, seed=0)
-            if (got := mean_and_sd(real_NRR, moved)) is None:
+            if zero is None or (read := mean_and_sd(seen_NRR, moved)) is None:
                 break
             # what the rounding of the bias adds is not there to be scaled
             share = planted.bias_px % 1
             rounding = share * (1 - share)
-            own = np.sqrt(max(got[1] ** 2 - rounding, 0.0))
+            own = np.sqrt(max(read[1] ** 2 - zero[1] ** 2 - rounding, 0.0))
             wanted = np.sqrt(max(random_px**2 - rounding, 0.0))
             planted = replace(
                 planted,
-                bias_px=planted.bias_px + bias_px - got[0],
+                bias_px=planted.bias_px + bias_px - (read[0] - zero[0]),
                 random_px=float(planted.random_px * wanted / own) if own > 0 else float(wanted),
             )
         return planted
@@ -96,6 +101,7 @@ def _shown(law: PoolLaw, name: str) -> float:
 
 def measured_corruption(context: TreatmentContext) -> MeasuredCorruption:
     """That of the pool whose law is among the inputs."""
-    law, data = context.require_law("corrupt-labels"), context.data
-    rows = data.rows(context.train, foreground_only=True)[:TRIED]
-    return MeasuredCorruption.of(law, len(data.classes), np.array(data.masks[rows]))
+    folder, data = context.require_law("corrupt-labels"), context.data
+    asked = MeasuredCorruption.of(PoolLaw.open(folder), len(data.classes))
+    judged = JudgedMasks.open(folder)
+    return asked.tuned(np.array(data.masks[judged.rows]), judged.seen)

@@ -12,6 +12,7 @@ from medsweep.data.folds import patient_of, patients_of, split, unused_patients
 from medsweep.errors import UserError
 from medsweep.identity import derive_seed
 from medsweep.mechanism import Cause
+from medsweep.trainers.law import PoolLaw
 from medsweep.trainers.treatments.base import Pairs, Treatment, TreatmentContext, real_pairs
 
 Unique = Annotated[int, Field(ge=1)] | Literal["measured"] | None
@@ -147,7 +148,7 @@ def few_left_out(kind: str, unique: int | Literal["measured"], context: Treatmen
 
 
 def _measured(kind: str, context: TreatmentContext) -> float:
-    return context.require_law(kind).value("patients", of="variety", asked_by=kind)
+    return PoolLaw.open(context.require_law(kind)).value("patients", of="variety", asked_by=kind)
 
 
 def _require_unrepeated(kind: str, context: TreatmentContext) -> None:

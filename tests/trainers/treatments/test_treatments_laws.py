@@ -66,6 +66,17 @@ def test_a_measured_law_arrives_in_its_dose_and_moves_no_other(doses, cell, on):
         assert (0.8 <= share <= 1.25) if name in on else abs(share) <= 0.2, (cell, name, doses[cell])
 
 
+def test_random_errors_arrive_as_the_judge_reads_them(cohort):
+    """Its own errors hide a part of what is planted, so masks move farther than the law says."""
+    plain = cohort.assessed(cohort.treated("beside random", [FRESH]))[1].values["random_px"]
+    planted = {"kind": "corrupt-labels", "random_px": 2.0, "smooth_px": 4.0}
+    law, found = cohort.assessed(cohort.treated("random", [FRESH, planted]))
+    again = cohort.treated("random again", [FRESH, LABELS], law=law)
+    asked, got = found.values["random_px"], cohort.assessed(again)[1].values["random_px"]
+    assert (got**2 - plain**2) / (asked**2 - plain**2) == pytest.approx(1, abs=0.2)
+    assert json.loads((again / "treat.json").read_text())[-1]["delivered_random_px"] > 1.15 * asked
+
+
 def test_all_three_laws_arrive_together(doses):
     assert all(0.75 <= share <= 1.3 for share in doses["all"].values()), doses["all"]
 
@@ -141,10 +152,10 @@ def test_what_may_be_chance_is_not_planted(cohort):
     data = SliceSet.open(cohort.prepare)
     real = np.array(data.masks[data.rows(data.patients[:3], foreground_only=True)])
     chance = {"bias_px": 0.4, "bias_px_low": -0.1, "bias_px_high": 0.9, "random_px": 0.9, "random_px_low": 0.0}
-    planted = MeasuredCorruption.of(PoolLaw(chance | {"random_px_high": 1.4}, {}), 3, real)
+    planted = MeasuredCorruption.of(PoolLaw(chance | {"random_px_high": 1.4}, {}), 3)
     assert (planted.asked_bias_px, planted.asked_random_px) == (0, 0)
-    np.testing.assert_array_equal(planted.masks(real, seed=1), real)
-    surer = MeasuredCorruption.of(PoolLaw(chance | {"bias_px_low": 0.1, "random_px_high": 1.4}, {}), 3, real)
+    np.testing.assert_array_equal(planted.tuned(real, real).masks(real, seed=1), real)
+    surer = MeasuredCorruption.of(PoolLaw(chance | {"bias_px_low": 0.1, "random_px_high": 1.4}, {}), 3)
     assert (surer.asked_bias_px, surer.asked_random_px) == (0.4, 0)
 
 
@@ -163,7 +174,7 @@ def test_amounts_are_tuned_until_real_masks_move_as_asked(cohort):
     data = SliceSet.open(cohort.prepare)
     real = np.array(data.masks[data.rows(data.patients[:12], foreground_only=True)])
     law = PoolLaw({"bias_px": 0.4, "random_px": 0.9, "smooth_px": 6.0}, {})
-    planted = MeasuredCorruption.of(law, 3, real)
+    planted = MeasuredCorruption.of(law, 3).tuned(real, real)
     told = planted.told(real, planted.masks(real, seed=1))
     assert told["delivered_bias_px"] == pytest.approx(0.4, abs=0.2)
     assert told["delivered_random_px"] == pytest.approx(0.9, abs=0.2)
