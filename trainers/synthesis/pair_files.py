@@ -90,6 +90,10 @@ def _stacked(path: Path, files: tuple[Path, ...], arrays: Sequence[Any], modalit
         raise PoolFolderError(
             f"{path}: images must be (n, C, H, W) and masks (n, H, W), got {images.shape} and {masks.shape}"
         )
+    for name, array in (("images", images), ("masks", masks)):
+        # a chunk of text that is not text claims any number of signs, and memory for them is taken first
+        if array.dtype.kind not in "biuf":
+            raise PoolFolderError(f"{path}: {name} must be numbers, and are {array.dtype}; write them as numbers")
 
     def read(first: int, last: int) -> RawPairs:
         with _reading(path):
