@@ -58,7 +58,7 @@ def percent(level: float) -> str:
     text = f"{100 * level:.4g}"
     if text == "100" and level < 1:
         text = f"{100 * level:.{1 - math.floor(math.log10(100 * (1 - level)))}f}".rstrip("0")
-    return f"{text}%"
+    return f"{text}%".replace("-", MINUS)
 
 
 def span(low: float, high: float, digits: int) -> str:

@@ -48,6 +48,7 @@ class TextureReason(StrEnum):
     CONFOUNDED = "blotched slices differ in more than look"
     LAWS_NOT_MEASURED = "laws of mends not measured"
     BANDS_DISAGREE = "bands disagree"
+    NO_LOOK = "no look of its own"
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,19 @@ def _outcome(
     against = _against_blotching(evidence)
     if against:
         return TextureOutcome.CANNOT_TELL, (*against, *unmeasured)
+    if evidence.raw.get(SHOWN) == 0 and evidence.blotched[LOOK] == evidence.new_real[LOOK]:
+        # blotched slices are the new ones, bit for bit, and the width of an interval of equal arms says nothing
+        return _without_harm(shortfall, margin), (TextureReason.NO_LOOK,)
     if _costs(blotching, margin):
         return _harmful(mends, unmeasured, explained=shown(shortfall))
     if not (blotching.high < margin or _band(evidence.high_band) == "no"):
         return TextureOutcome.CANNOT_TELL, (TextureReason.TOO_WIDE,)
-    return (TextureOutcome.OTHER if _costs(shortfall, margin) else TextureOutcome.COSMETIC), ()
+    return _without_harm(shortfall, margin), ()
+
+
+def _without_harm(shortfall: Estimate, margin: float) -> TextureOutcome:
+    """Where texture alone costs nothing on real slices."""
+    return TextureOutcome.OTHER if _costs(shortfall, margin) else TextureOutcome.COSMETIC
 
 
 def _harmful(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from helpers.simulated_results import CONTROL, NO_POOLS, arm, simulate
 from medsweep.analysis.stats.equivalence import Verdict
 from medsweep.analysis.study.analyse import analyse
+from medsweep.analysis.study.wording import percent
 from medsweep.analysis.table.reduction import AnalysisRules
 
 ARMS = [arm(CONTROL, 0), arm("a", 8), arm("b", 16), arm("c", 32)]
@@ -58,3 +59,7 @@ def test_verdict_interval_p_and_words_agree(metric, seed, seeds, folds, missed):
     named = [verdict for verdict in Verdict if str(verdict) in found.headline]
     reached = {answer.verdict for answer in found.answers}
     assert set(named) - {Verdict.SUPERIOR} <= reached
+
+
+def test_less_than_nothing_has_a_minus_sign_in_percent_too() -> None:
+    assert percent(-0.525) == "\N{MINUS SIGN}52.5%"

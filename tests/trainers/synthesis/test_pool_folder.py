@@ -129,7 +129,9 @@ def test_chunks_that_change_places_are_another_pool(tmp_path: Path) -> None:
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("filters", [[{"id": "pickle"}], [{"id": "vlen-utf8"}]])
 @pytest.mark.parametrize("dtype", ["|O", "|u1"])
-def test_a_group_of_zarr_with_objects_is_refused_at_once(tmp_path: Path, dtype: str, filters: list[dict[str, str]]) -> None:
+def test_a_group_of_zarr_with_objects_is_refused_at_once(
+    tmp_path: Path, dtype: str, filters: list[dict[str, str]]
+) -> None:
     folder = outside_pool.describe(tmp_path, [], modalities=["T1"])
     array = {"zarr_format": 2, "shape": MASKS.shape, "chunks": MASKS.shape, "fill_value": 0, "order": "C"}
     array |= {"compressor": None, "filters": filters, "dtype": dtype}

@@ -133,6 +133,15 @@ def test_a_look_that_may_be_chance_is_not_missed_in_blotched_slices():
     assert outcome(case(blotching=0.0, raw=raw | {"law_look_shown": 0.2}, blotched=laws())) is TextureOutcome.OTHER
 
 
+def test_a_look_that_is_not_there_in_any_run_needs_no_narrow_interval():
+    wide, absent = around(0.0, half=0.02), laws(look=0.06) | {"law_look_shown": 0.0}
+    found = decide_texture(dataclasses.replace(case(raw=absent, blotched=laws()), blotching=wide), MARGIN)
+    assert (found.outcome, found.reasons) == (TextureOutcome.OTHER, (TextureReason.NO_LOOK,))
+    for raw, blotched in ((absent | {"law_look_shown": 0.2}, laws()), (absent, laws(look=0.051))):
+        evidence = dataclasses.replace(case(raw=raw, blotched=blotched), blotching=wide)
+        assert decide_texture(evidence, MARGIN).reasons == (TextureReason.TOO_WIDE,)
+
+
 def test_bands_decide_where_arms_leave_it_open_and_only_there():
     wide, small, large = around(0.005, half=0.02), around(0.0, BAND / 2), around(0.5, 0.1)
     assert outcome(case(shortfall=0.003, blotching=0.0, high_band=small)) is TextureOutcome.COSMETIC
