@@ -31,8 +31,8 @@ REASONS: Final[Mapping[TextureReason, str]] = {
     TextureReason.LAWS_NOT_MEASURED: "laws of mends not measured: whether a mend left variety and misfit alone is not "
     "known",
     TextureReason.BANDS_DISAGREE: "bands disagree: under the networks of raw the high band says otherwise. Arms decide",
-    TextureReason.NO_LOOK: "no look of its own: the texture of raw is one that real patients have among themselves in every run, so "
-    "blotched slices are the new real ones as they are",
+    TextureReason.NO_LOOK: "no look of its own: in every run the texture of raw is one that real patients have "
+    "among themselves, so blotched slices are the new real ones as they are",
 }
 """What stands against a verdict, or beside it."""
 
