@@ -156,7 +156,7 @@ def _asked(sweep: StudySweep, plan: Plan[Settings], store: Store, tables: Mappin
 def _context(sweep: StudySweep, plan: Plan[Settings], store: Store, cohort: Cohort | None) -> ReportContext:
     """What the report takes from the store beside the scores."""
     legend = _legend(cohort[0]) if cohort else ()
-    runs = frozenset(Mirror(store.root, sweep.name).runs())
+    runs = frozenset(Mirror(store.root, sweep.name).runs("trial"))
     return ReportContext(
         sweep=sweep.name,
         question=sweep.file.question,

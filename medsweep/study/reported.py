@@ -103,7 +103,8 @@ class Reported:
             "costs": [asdict(cost) for cost in self.costs],
             "limits": list(self.limits),
             "look": None if self.look is None else asdict(self.look),
-            "wandb": sorted(Mirror(self.store.root, self.sweep.name).runs()),
+            # the run of the report itself is written after the report, which does not tell of it
+            "wandb": sorted(Mirror(self.store.root, self.sweep.name).runs("trial")),
             "formats": list(self.formats),
         }
         text = json.dumps(told, sort_keys=True, default=identity)

@@ -64,9 +64,10 @@ class Mirror:
     def __init__(self, store: Path, sweep: str) -> None:
         self.folder = (store / "wandb" / sweep).absolute()
 
-    def runs(self) -> dict[str, Path]:
-        """The file of each run that is there, by id."""
-        folders = {run_id: self.folder / entry["folder"] for run_id, entry in self._read().items()}
+    def runs(self, kind: Kind | None = None) -> dict[str, Path]:
+        """The file of each run that is there, by id; with ``kind`` those of this kind alone."""
+        entries = {run_id: entry for run_id, entry in self._read().items() if kind in (None, entry["kind"])}
+        folders = {run_id: self.folder / entry["folder"] for run_id, entry in entries.items()}
         files = {run_id: folder / f"run-{run_id}.wandb" for run_id, folder in folders.items()}
         return {run_id: file for run_id, file in files.items() if file.is_file()}
 

@@ -1,5 +1,6 @@
 """A report that lies there already is shown only where it would be written alike."""
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from medsweep.store.store import DamagedError
 from medsweep.study import made_report, report
 from medsweep.study.made_report import MARK, Announcement, Shown
 from medsweep.study.session import open_sweep
+from medsweep.tracking.mirror import INDEX, Mirror
 
 NOTHING = Summary(Counter(), Counter(), (), blocked=0, stopped=False, seconds=1.0)
 SAID = Announcement(("No arm differs.",), ("arm", "difference"), (("a", "+0.01"),), ())
@@ -122,6 +124,22 @@ def test_another_version_writes_its_own(desk: Desk, monkeypatch: pytest.MonkeyPa
     made_report._own_code.cache_clear()
     assert (desk.show().when, desk.written) == ("", 2)
     made_report._own_code.cache_clear()
+
+
+def _mirrored(desk: Desk, kind: str) -> None:
+    """As after a run of W&B was written offline: of a trial, or of the report, which comes after the report."""
+    folder = Mirror(desk.store, open_sweep(desk.sweep, desk.store, to="read").sweep.name).folder
+    (folder / kind).mkdir(parents=True)
+    (folder / kind / f"run-{kind}-1.wandb").write_text("")
+    entries = json.loads((folder / INDEX).read_text()) if (folder / INDEX).is_file() else {}
+    (folder / INDEX).write_text(json.dumps({**entries, f"{kind}-1": {"kind": kind, "folder": kind}}))
+
+
+def test_the_run_of_the_report_itself_leaves_it_and_runs_of_trials_that_it_links_to_do_not(desk: Desk) -> None:
+    _mirrored(desk, "report")
+    assert (desk.show().when != "", desk.written) == (True, 1)
+    _mirrored(desk, "trial")
+    assert (desk.show().when, desk.written) == ("", 2)
 
 
 def test_each_folder_has_its_own(desk: Desk, tmp_path: Path) -> None:
