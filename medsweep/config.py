@@ -16,7 +16,9 @@ from collections.abc import Collection
 from enum import Enum
 from typing import Any, ClassVar, Final, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class FieldRole(Enum):
@@ -51,12 +53,22 @@ class Config(BaseModel):
         strict=True,
         allow_inf_nan=False,
         validate_default=True,
-        use_attribute_docstrings=True,
     )
 
     identity_is_kept: ClassVar[bool] = False
     """Whether the identity of a value is worked out once only: for long lists of text that many trials share. Equal
     values must have the same text form, so no field of such a class may hold a number."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The JSON Schema, in which the docstring of each field describes it."""
+        from medsweep.field_docs import meaning
+
+        written = handler(schema)
+        for name, field in handler.resolve_ref_schema(written).get("properties", {}).items():
+            if text := meaning(cls, name):
+                field["description"] = text
+        return written
 
     @classmethod
     def fields_marked(cls, role: FieldRole) -> frozenset[str]:

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from medsweep.config import NOT_IDENTITY, Config
+from medsweep.field_docs import meaning
 
 STAGE: Final = "STAGE"
 """Stands in a dotted name for the stage that a part of a sweep is about."""
@@ -56,7 +57,7 @@ def fields_in_full(model: type[Config], prefix: str = "") -> Iterator[FieldInFul
             continue
         yield FieldInFull(
             name=prefix + name,
-            meaning=" ".join((field.description or "").split()),
+            meaning=" ".join(meaning(model, name).split()),
             default=_default(field),
             takes=values,
             unit=_unit(prefix + name) if "number" in values else "",

@@ -22,6 +22,7 @@ from medsweep.durations import people_hours
 from medsweep.errors import UserError
 from medsweep.store.location import location
 from medsweep.store.store import DamagedError
+from medsweep.uncollected import uncollected
 
 if TYPE_CHECKING:
     from medsweep.execution.driver import Summary
@@ -54,6 +55,7 @@ QuietRun = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start more than a day of work without asking.")]
 
 
+@uncollected()
 def plan(
     sweep: SweepPath,
     store: StoreUrl = STORE_URL,

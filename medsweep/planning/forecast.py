@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from medsweep.execution.frontier import Frontier
 from medsweep.execution.plan_tasks import tail_hours
-from medsweep.execution.task import Task
 from medsweep.store.store import Manifest, Store
 from medsweep.sweep.file import Resources
 from medsweep.sweep.plan import Decision, Plan
@@ -152,8 +150,9 @@ def forecast(plan: Plan, decisions: Mapping[str, Decision], priced: Mapping[str,
     run = [digest for digest in plan.trials if decisions[digest].action == "run"]
     rows = [priced[digest] for digest in run]
     middle = {digest: priced[digest].hours.middle for digest in run}
+    clock = WallClock(plan, run)
     walls = [
-        wall_hours(plan, {digest: getattr(priced[digest].hours, end) for digest in run}, slots)
+        clock.hours({digest: getattr(priced[digest].hours, end) for digest in run}, slots)
         for end in ("low", "middle", "high")
     ]
     return Forecast(
@@ -171,35 +170,42 @@ def forecast(plan: Plan, decisions: Mapping[str, Decision], priced: Mapping[str,
     )
 
 
-def wall_hours(plan: Plan, hours: Mapping[str, float], slots: int) -> float:
-    """Hours until the trials in ``hours`` are done if ``slots`` run at once, in the order of the frontier."""
-    frontier = Frontier(bare_tasks(plan, hours))
-    running: list[tuple[float, str]] = []
-    now = 0.0
-    while True:
-        while len(running) < slots and (task := frontier.start()) is not None:
-            heapq.heappush(running, (now + hours[task.digest], task.digest))
-        if not running:
-            return now
-        now, digest = heapq.heappop(running)
-        frontier.settle(digest, COMPLETE)
+class WallClock:
+    """Runs a plan in thought, as the frontier orders its trials where all of them hold the same."""
 
+    def __init__(self, plan: Plan, run: Sequence[str]) -> None:
+        """Of the trials ``run``; all others take no time and are there."""
+        self._plan, self._run = plan, run
+        place = {digest: number for number, digest in enumerate(run)}
+        read = [{place[parent] for parent in plan.trials[one].inputs.values() if parent in place} for one in run]
+        self._waits = list(map(len, read))
+        self._readers: list[list[int]] = [[] for _ in run]
+        for number, parents in enumerate(read):
+            for parent in parents:
+                self._readers[parent].append(number)
 
-def bare_tasks(plan: Plan, hours: Mapping[str, float]) -> list[Task]:
-    """The trials as the frontier orders them, without what only a worker needs."""
-    longest = tail_hours(plan, hours)
-    return [
-        Task(
-            sweep=plan.sweep,
-            stage=trial.stage,
-            digest=digest,
-            inputs=dict(trial.inputs),
-            hours=hours[digest],
-            tail_hours=longest[digest],
-        )
-        for digest, trial in plan.trials.items()
-        if digest in hours
-    ]
+    def hours(self, taken: Mapping[str, float], slots: int) -> float:
+        """Hours until all are done if ``slots`` run at once and each takes what ``taken`` says."""
+        tails = tail_hours(self._plan, taken)
+        urgency, hours = [-tails[digest] for digest in self._run], [taken[digest] for digest in self._run]
+        waits = list(self._waits)
+        # Of equally long chains the one whose input was settled last goes first, and then the one planned first.
+        ready = [(urgency[number], 0, number) for number, open_ in enumerate(waits) if not open_]
+        heapq.heapify(ready)
+        running: list[tuple[float, str, int]] = []
+        now, settled = 0.0, 0
+        while True:
+            while len(running) < slots and ready:
+                number = heapq.heappop(ready)[-1]
+                heapq.heappush(running, (now + hours[number], self._run[number], number))
+            if not running:
+                return now
+            now, _, done = heapq.heappop(running)
+            settled += 1
+            for reader in self._readers[done]:
+                waits[reader] -= 1
+                if not waits[reader]:
+                    heapq.heappush(ready, (urgency[reader], -settled, reader))
 
 
 def published_mib(store: Store, manifest: Manifest) -> float:

@@ -58,6 +58,12 @@ def report_run(sweep: str, results: Path, runs: Sequence[MirroredRun], patients:
     )
 
 
+def files_of(results: Path) -> list[Path]:
+    """All files that the run is made of."""
+    patterns = ("report.html", "figures/*.png", "tables/*.csv", "results.parquet")
+    return sorted(path for pattern in patterns for path in results.glob(pattern))
+
+
 def _plain(table: pd.DataFrame) -> PlainTable:
     """The cells of a table, without ids of patients."""
     told = table.drop(columns=[name for name in ("patient", "case") if name in table])

@@ -38,6 +38,7 @@ from medsweep.study.report_run import report_run
 from medsweep.study.reported import Reported
 from medsweep.study.search_loop import Search, open_search, run_search
 from medsweep.study.stages import STAGES, Settings, StudySweep
+from medsweep.study.sweep_mirror import mirror_sweep
 from medsweep.sweep.plan import Decision, Plan
 from medsweep.tracking.console import Observer, make_console
 from medsweep.tracking.mirror import Built, Mirror
@@ -47,6 +48,7 @@ from medsweep.tracking.push import Pushed, push
 from medsweep.tracking.tracker import RunCard, TrackingMode
 from medsweep.tracking.views import Dashboard
 from medsweep.trainers.synthesis.pipelines import FAMILIES
+from medsweep.uncollected import uncollected
 
 RAY_SECONDS = 10
 """What Ray takes to start on an idle machine."""
@@ -265,7 +267,8 @@ class Session:
         """
         mirror = Mirror(self.store.root, self.sweep.name)
         try:
-            return self._mirror(mirror, results)
+            now = self._forward()
+            return mirror_sweep(mirror, self.sweep, now.plan, self.store, now.failures, results=results)
         except (OSError, UserError) as error:
             return Built(mirror.folder, tuple(mirror.runs()), 0, {"every run": str(error)})
 
@@ -296,21 +299,14 @@ class Session:
 
     def _told(self) -> tuple[Told, tuple[str, ...]]:
         """What W&B is told of each trial that has ended, and the patients of whom it is told nothing."""
-        plan = self.plan if self.search is None else self.search.forward().plan
-        now = self._with_plan(plan if self.looks is None else self.looks.forward().plan, hashes=False)
+        now = self._forward()
         told = mirrored_runs(now.plan, dataset_name(self.sweep.base.data), self.store, now.failures)
         return told, now.plan.patients
 
-    def _mirror(self, mirror: Mirror, results: Path | None) -> Built:
-        told, patients = self._told()
-        built = mirror.build(told.runs)
-        failed = {**built.failed, **told.unreadable}
-        about = None if results is None else report_run(self.sweep.name, results, told.runs, patients)
-        if about is not None:
-            also = mirror.build([about], "report")
-            built = replace(also, written=built.written + also.written)
-            failed |= also.failed
-        return replace(built, failed=failed)
+    def _forward(self) -> "Session":
+        """This sweep with all trials that it has asked for by now."""
+        plan = self.plan if self.search is None else self.search.forward().plan
+        return self._with_plan(plan if self.looks is None else self.looks.forward().plan, hashes=False)
 
     def report(
         self, results: Path | None, summary: Summary | None, command: str, formats: "Sequence[Format]" = ("html",)
@@ -351,6 +347,7 @@ class Session:
         )
 
 
+@uncollected()
 def open_sweep(path: Path, where: Location, *, to: Purpose = "plan", rehash: bool = False) -> Session:
     """Read a sweep, build its plan and compare it with the store.
 

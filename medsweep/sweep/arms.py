@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
@@ -113,7 +114,7 @@ def _check_factors(sweep: Sweep) -> None:
         if not levels:
             raise sweep.error(key, f"factor {dotted} has no level; list at least one")
         texts = [json.dumps(level, sort_keys=True) for level in levels]
-        if (twice := next((text for text in texts if texts.count(text) > 1), None)) is not None:
+        if (twice := next((text for text, count in Counter(texts).items() if count > 1), None)) is not None:
             raise sweep.error(key, f"factor {dotted} names level {twice} twice")
         for number, level in enumerate(levels):
             try:

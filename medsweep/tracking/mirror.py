@@ -4,11 +4,13 @@ Layout of ``STORE/wandb/SWEEP/``::
 
     offline-run-TIME-ID/   one run, as ``wandb sync`` and ``wandb leet`` read it
     mirrored.json          by id the hash of what a run tells, its folder, and what it left and read
+    made-from.json         by kind of run a digest of what all of them were made from
 
 A run whose trial tells nothing new is left as it is. Nothing is sent from here.
 """
 
 import errno
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +29,7 @@ from medsweep.tracking.run_file import is_whole
 Kind = Literal["trial", "report"]
 Entry = dict[str, Any]
 INDEX: Final = "mirrored.json"
+MARK: Final = "made-from.json"
 DESK: Final = ".writing"
 ASIDE: Final = ".completing"
 BATCH: Final = 200
@@ -94,12 +97,25 @@ class Mirror:
         finally:
             shutil.rmtree(desk, ignore_errors=True)
 
-    def build(self, runs: Sequence[MirroredRun], kind: Kind = "trial") -> Built:
-        """Write the runs that are not there as they are told; runs of this kind that are not told of are deleted."""
+    def kept(self, kind: Kind, made_from: str | None) -> Built | None:
+        """What is there, where all runs of this kind are, and were ``made_from`` the same; else None."""
+        mark, entries = self._marks().get(kind), self._read()
+        if made_from is None or mark != [made_from, _state(entries, kind)]:
+            return None
+        runs = self.runs()
+        whole = all(name in runs for name, entry in entries.items() if entry["kind"] == kind)
+        return Built(self.folder, tuple(runs), 0, {}) if whole else None
+
+    def build(self, runs: Sequence[MirroredRun], kind: Kind = "trial", made_from: str | None = None) -> Built:
+        """Write the runs that are not there as they are told; runs of this kind that are not told of are deleted.
+
+        ``made_from`` is noted for ``kept`` once all of them are there.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         told = {run.run_id: run for run in runs}
         failed: dict[str, str] = {}
         with FileLock.exclusive(self.folder / ".lock"):
+            self._mark(kind, None)
             entries, there = self._read(), self.runs()
             for run_id in [name for name, entry in entries.items() if entry["kind"] == kind and name not in told]:
                 self._delete(run_id, entries)
@@ -116,7 +132,22 @@ class Mirror:
                 failed |= self._write(new[start : start + BATCH], entries, kind)
                 self._keep(entries)
             self._keep(entries)
+            if made_from is not None and not failed:
+                self._mark(kind, [made_from, _state(entries, kind)])
         return Built(self.folder, tuple(self.runs()), len(new) - len(failed), failed)
+
+    def _marks(self) -> dict[str, list[str]]:
+        try:
+            marks: dict[str, list[str]] = json.loads((self.folder / MARK).read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return marks
+
+    def _mark(self, kind: Kind, mark: list[str] | None) -> None:
+        """Note what runs of a kind were made from; None forgets it, so that a build cut off does not look whole."""
+        marks = {name: each for name, each in self._marks().items() if name != kind}
+        if mark is not None or len(marks) < len(self._marks()):
+            write_json(self.folder / MARK, marks if mark is None else {**marks, kind: mark})
 
     def _read(self) -> dict[str, Entry]:
         try:
@@ -164,6 +195,12 @@ class Mirror:
         finally:
             shutil.rmtree(desk, ignore_errors=True)
         return failed
+
+
+def _state(entries: Mapping[str, Entry], kind: Kind) -> str:
+    """A hash of what the index says of all runs of a kind."""
+    own = {name: entry for name, entry in entries.items() if entry["kind"] == kind}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
 def _entry(run: MirroredRun, kind: Kind, folder: str) -> Entry:

@@ -1,10 +1,16 @@
 """Digest and lineage: equal exactly when the same work would be done."""
 
-from typing import Annotated
+import json
+from collections import OrderedDict
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from medsweep.config import EXTENT, LATER, NOT_IDENTITY, Config
 from medsweep.identity import canonical, derive_seed, digest_of, identity
@@ -63,6 +69,54 @@ def test_a_value_without_stable_text_is_refused() -> None:
         identity({"a": {1, 2}})
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical({"a": float("nan")})
+
+
+class Kept(Config):
+    names: tuple[str, ...] = ()
+
+    identity_is_kept = True
+
+
+class Deep(Config):
+    outer: Outer = Outer()
+    kept: Kept = Kept()
+    share: Annotated[float | None, LATER] = 0.5
+    given: dict[str, Any] = Field(default={})
+    path: Path = Path("a/b")
+
+
+_LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=4)
+)
+_PLAIN = st.recursive(
+    _LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.tuples(inner), st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+_DEEP = st.builds(
+    lambda share, given, count, names, path: Deep.model_construct(
+        share=share, given=given, outer=Outer(count=count), kept=Kept(names=tuple(names)), path=path
+    ),
+    st.one_of(st.none(), st.floats(0, 1)),
+    st.dictionaries(st.text(max_size=3), _PLAIN, max_size=3),
+    st.integers(0, 9),
+    st.lists(st.text(max_size=3), max_size=2),
+    st.sampled_from([Path("a/b"), Path("/c")]),
+)
+
+
+@given(st.one_of(_PLAIN, _DEEP, st.lists(_DEEP, max_size=2), st.dictionaries(st.integers(0, 3), _DEEP, max_size=2)))
+def test_the_text_is_that_of_the_identity_as_json_sorts_it(value: object) -> None:
+    for extent in (True, False):
+        nest = identity(value, extent=extent)
+        assert canonical(value, extent=extent) == json.dumps(nest, sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("value", [np.float64(0.1), IntEnum("Number", ["one"])(1), OrderedDict(b=1, a=(2,)), True])
+def test_the_text_of_kinds_of_numbers_and_mappings_is_that_of_json(value: object) -> None:
+    assert canonical({"a": value}) == json.dumps(identity({"a": value}), sort_keys=True, separators=(",", ":"))
 
 
 @given(st.lists(st.one_of(st.integers(), st.text(max_size=5)), min_size=1, max_size=4))

@@ -1,9 +1,11 @@
 """Forecasts and budgets: the schedule by hand, intervals from what was published, and caps that hold."""
 
+import heapq
 import json
 import platform
+import random
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +15,13 @@ from helpers import toy
 from medsweep.data.folds import Fold
 from medsweep.errors import UserError
 from medsweep.execution.driver import decide_checked, run_plan
+from medsweep.execution.frontier import Frontier
+from medsweep.execution.plan_tasks import tail_hours
 from medsweep.execution.runner import LocalRunner
 from medsweep.execution.task import RunContext, Task
 from medsweep.planning.budget import BudgetGuard, Payments, Spent, require_within
 from medsweep.planning.cost import explain, planned_sweeps, store_notes, write_index
-from medsweep.planning.forecast import History, Interval, Price, bare_tasks, forecast, prices, sure, wall_hours
+from medsweep.planning.forecast import History, Interval, Price, WallClock, forecast, prices, sure
 from medsweep.store.source_code import source_hashes
 from medsweep.store.store import Store
 from medsweep.sweep.arms import Arm, Replicate
@@ -25,6 +29,7 @@ from medsweep.sweep.file import Resources, Schema, Sweep
 from medsweep.sweep.load import load_sweep
 from medsweep.sweep.plan import Plan, build, decide
 from medsweep.tracking.console import Observer
+from medsweep.trial import COMPLETE
 
 SCHEMA = Schema(settings=toy.Settings, stages=tuple(toy.STAGES), analysis=toy.AnalysisRules)
 SWEEP = """\
@@ -59,9 +64,56 @@ def priced_at(plan: Plan, gpus: float = 0.0, **hours: float) -> dict[str, Price]
     return {digest: Price(sure(found[digest]), 1.0, gpus, sure(512.0), 9, 9) for digest in plan.trials}
 
 
+def tasks_for(plan: Plan, hours: Mapping[str, float]) -> list[Task]:
+    """The trials in ``hours`` as the frontier orders them."""
+    tails, trials = tail_hours(plan, hours), {digest: plan.trials[digest] for digest in hours}
+    return [
+        Task(
+            sweep=plan.sweep,
+            stage=trial.stage,
+            digest=digest,
+            inputs=dict(trial.inputs),
+            label="it",
+            hours=hours[digest],
+            tail_hours=tails[digest],
+        )
+        for digest, trial in trials.items()
+    ]
+
+
 def everything(plan: Plan) -> dict[str, Task]:
-    tasks = bare_tasks(plan, dict.fromkeys(plan.trials, 1.0))
-    return {task.digest: replace(task, label="it") for task in tasks}
+    return {task.digest: task for task in tasks_for(plan, dict.fromkeys(plan.trials, 1.0))}
+
+
+def wall_hours(plan: Plan, hours: Mapping[str, float], slots: int) -> float:
+    return WallClock(plan, list(hours)).hours(hours, slots)
+
+
+def wall_hours_of_the_frontier(plan: Plan, hours: Mapping[str, float], slots: int) -> float:
+    """The same, asked of what orders the trials of a run."""
+    frontier, running, now = Frontier(tasks_for(plan, hours)), list[tuple[float, str]](), 0.0
+    while True:
+        while len(running) < slots and (task := frontier.start()) is not None:
+            heapq.heappush(running, (now + hours[task.digest], task.digest))
+        if not running:
+            return now
+        now, digest = heapq.heappop(running)
+        frontier.settle(digest, COMPLETE)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_wall_time_is_that_of_a_run_which_the_frontier_orders(seed: int) -> None:
+    """Any plan, of which any trials are there already; short hours in whole numbers, so that many chains are equal."""
+    draw, plan = random.Random(seed), plan_of(seeds=6)
+    names = list(plan.trials)
+    trials = {
+        name: replace(plan.trials[name], inputs={str(role): draw.choice(names[:at]) for role in range(min(at, 3))})
+        for at, name in enumerate(names)
+    }
+    plan = replace(plan, trials=trials)
+    hours = {name: float(draw.randint(1, 4)) for name in names if draw.random() < 0.8}
+    for slots in (1, 2, 3, 8):
+        assert wall_hours(plan, hours, slots) == wall_hours_of_the_frontier(plan, hours, slots)
 
 
 def test_one_slot_takes_the_sum_and_many_slots_the_longest_chain() -> None:
