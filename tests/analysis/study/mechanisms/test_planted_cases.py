@@ -55,7 +55,12 @@ def ran(name: str, seeds: int = 5) -> MechanismStudy:
 
 
 def pools_of(stored: Mapping[str, Any]) -> pd.DataFrame:
-    rows = [(arm, 0, 0, law, value) for arm, laws in stored["laws"].items() for law, value in laws.items()]
+    rows = [
+        (arm, 0, seed, law, value)
+        for arm, laws in stored["laws"].items()
+        for law, values in laws.items()
+        for seed, value in enumerate(values)
+    ]
     return pd.DataFrame(rows, columns=["arm", "fold", "seed", "metric", "value"])
 
 
@@ -124,6 +129,18 @@ TRIAL = Instruments(
     vendi=1.0,
 )
 """Of new real slices in the trial run of 400 steps, 3 seeds."""
+
+
+def test_p2_random_labels_are_named_alone_by_a_run():
+    study = ran("random-labels")
+    assert only(study, "labels")
+    assert 0.8 <= study.portions["labels"].value <= 1.2
+    seen = study.instruments
+    assert seen.random is not None
+    assert seen.random.low > 1
+    assert seen.bias is not None
+    assert abs(seen.bias.value) < 0.3
+    assert seen.boundary_loss > 1.5
 
 
 def test_p2_random_labels_are_seen_by_the_loss_at_boundaries_where_the_gradient_is_not_opposed():
