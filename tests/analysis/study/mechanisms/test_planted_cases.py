@@ -263,6 +263,17 @@ def test_p9_an_imitation_that_halves_the_vendi_score_leaves_one_joint_share():
     assert "Cannot tell: joint causes: look and lost variety cannot be told apart (look also moved Vendi share" in text
 
 
+def test_p10_masks_smaller_than_what_images_show_are_misfit_by_a_run():
+    study = ran("misfit")
+    assert only(study, "labels")
+    assert 0.8 <= study.portions["labels"].value <= 1.2
+    text = told(study)
+    assert re.search(
+        r"Masks of planted are 1\.\d\d to 2\.\d\d px smaller than what a judge sees in their images\.", text
+    )
+    assert not re.search(r"wrong (label|mask)|label error|mislabel", text)
+
+
 @pytest.mark.parametrize(("bias", "words"), [(-1.0, "0.80 to 1.20 px smaller"), (1.0, "0.80 to 1.20 px larger")])
 def test_p10_misfit_has_a_size_and_no_claim_which_of_mask_and_image_is_wrong(bias, words):
     seen = replace(TRIAL, bias=cost(bias, 0.2), late_pool_cosine=cost(0.1, 0.1))
