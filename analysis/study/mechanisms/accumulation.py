@@ -1,5 +1,6 @@
 """Do errors of masks accumulate through C-SG? Contrasts of {mask} x {image}, misfits by source, and the verdict."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -57,6 +58,7 @@ def _findings(tests: Mapping[str, tuple[ContrastTest, ...]], misfits: Misfits | 
         interaction=next((test.estimate for test in told if test.name == "interaction"), None),
         one_run=any(test.test.conditional for test in told) or (misfits is not None and misfits.runs < 2),
         judges_differ=misfits is not None and misfits.judges_differ,
+        missed=math.nan if misfits is None else misfits.missed,
     )
 
 

@@ -1,5 +1,6 @@
 """Whether errors of masks accumulate through C-SG: from misfits and contrasts to one of five sentences."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
@@ -8,6 +9,9 @@ from medsweep.analysis.records import Bounded
 
 MARGIN_PX: Final = 0.25
 """Misfit that does not matter, in px of HD95."""
+
+MISSED: Final = 0.1
+"""Share of masks, beyond that of unseen reals, that a judge may not find in images before it counts as no judge."""
 
 Reaches = Literal["yes", "no", "open", "not measured"]
 
@@ -30,6 +34,7 @@ class Doubt(StrEnum):
     NO_NEW_MASKS = "misfit on new masks not measured"
     NO_STEP = "misfit on generated masks not measured"
     JUDGE = "depends on the judge"
+    BLIND = "masks that the judge does not find"
     WIDE_NEW = "misfit on new masks too wide"
     WIDE_STEP = "step to generated masks too wide"
     NO_WARPED = "no warped arm"
@@ -51,6 +56,9 @@ class Findings:
     """Whether intervals hold for one trained generator alone."""
     judges_differ: bool = False
     """Whether two judges tell misfits apart by more than their intervals."""
+    missed: float = math.nan
+    """Share of masks that the judge does not find in images of C-SG, minus that in unseen reals. Misfits leave them
+    out."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ def _in_the_way(found: Findings) -> tuple[Doubt, ...]:
         Doubt.NO_NEW_MASKS: found.new is None,
         Doubt.NO_STEP: found.step is None,
         Doubt.JUDGE: found.judges_differ,
+        Doubt.BLIND: found.missed > MISSED,
     }
     return tuple(reason for reason, holds in checks.items() if holds)
 

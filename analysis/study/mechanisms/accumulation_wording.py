@@ -5,11 +5,11 @@ from typing import Final
 
 from medsweep.analysis.records import Estimate
 from medsweep.analysis.study.mechanisms.accumulation import AccumulationStudy
-from medsweep.analysis.study.mechanisms.accumulation_verdict import MARGIN_PX, Doubt, Sentence
+from medsweep.analysis.study.mechanisms.accumulation_verdict import MARGIN_PX, MISSED, Doubt, Sentence
 from medsweep.analysis.study.mechanisms.cause_wording import cost_text
 from medsweep.analysis.study.mechanisms.causes import shown
 from medsweep.analysis.study.mechanisms.misfit import WiderInterval
-from medsweep.analysis.study.wording import amount, number, span
+from medsweep.analysis.study.wording import amount, number, percent, span
 from medsweep.metric_record import Metric
 
 OUTCOMES: Final[Mapping[Sentence, str]] = {
@@ -26,6 +26,8 @@ REASONS: Final[Mapping[Doubt, str]] = {
     "(replicates.validation), and pools that are assessed (assess.enabled)",
     Doubt.NO_STEP: "misfit on generated masks not measured in the runs in which that on new masks is",
     Doubt.JUDGE: "depends on the judge: two judges tell misfits apart by more than their intervals",
+    Doubt.BLIND: f"in images of C-SG the judge finds nothing of many masks, over {percent(MISSED)} more than in unseen "
+    "real slices. Either these images do not show them, or it does not know such images. Misfits leave them out",
     Doubt.WIDE_NEW: f"the misfit on new masks is known too roughly to rule out {MARGIN_PX:g} px; run more seeds",
     Doubt.WIDE_STEP: "the misfit that generated masks add is known too roughly to place it within "
     f"{MARGIN_PX:g} px; run more seeds",

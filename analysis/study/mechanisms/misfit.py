@@ -4,6 +4,7 @@ Shapes: n samples of a source, N unseen real slices of P patients, D draws, G ru
 generators of its own).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,8 @@ from medsweep.analysis.records import Array, Estimate, mean_estimate, t_estimate
 MEASURE: Final = "hd95_px"
 """The misfit that the decision is about."""
 DRAWS: Final = 500
+UNSEEN: Final = "real, unseen"
+"""What the source of real slices is called that the judge has not seen."""
 LEFT_OUT, CONTROL = "left-out", "control"
 JUDGES: Final = (LEFT_OUT, CONTROL)
 """The one that decides where both judge comes first."""
@@ -68,6 +71,9 @@ class Misfits:
     odd: WiderInterval | None
     """Misfit of real images warped to generated masks, minus that of new real ones: what a judge sees worse where masks
     are odd. None without these arms."""
+    missed: float
+    """Share of masks that the judge does not find in images of C-SG, of new or of generated masks, whichever are more,
+    minus that in unseen reals; NaN without these."""
     judges_differ: bool
     """Whether another judge has an interval of either that does not meet this one's."""
     runs: int
@@ -123,7 +129,14 @@ def misfits_of(samples: pd.DataFrame, section: Accumulation, level: float) -> Mi
     differ = any(_apart(mine, theirs) for pair in others for mine, theirs in zip((new, step), pair, strict=True))
     runs = len(samples.loc[samples["arm"] == section.generated_masks, RUN].drop_duplicates())
     sources = tuple(one for found, _, _ in told.values() for one in found)
-    return Misfits(judge, sources, new, step, _interval(odd, level), differ, runs)
+    return Misfits(judge, sources, new, step, _interval(odd, level), _missed(told[judge][0], section), differ, runs)
+
+
+def _missed(sources: Sequence[Source], section: Accumulation) -> float:
+    """See ``Misfits.missed``; ``sources`` are of one judge."""
+    painted = [one.means["missed"] for one in sources if one.arm in (section.new_masks, section.generated_masks)]
+    unseen = [one.means["missed"] for one in sources if one.name == UNSEEN]
+    return max(painted) - unseen[0] if painted and unseen else math.nan
 
 
 def _odd(samples: pd.DataFrame, section: Accumulation) -> Draws:
@@ -143,7 +156,7 @@ def _judged(
     """Sources of one judge, excess on new masks, and the step from there to generated ones, freed of ``odd``."""
     real = samples[samples["arm"] == ""]
     zeros = _zeros(real[real["unseen"]])
-    reals = {"real, unseen": real[real["unseen"]], "real, in use": real[real["in_use"]]}
+    reals = {UNSEEN: real[real["unseen"]], "real, in use": real[real["in_use"]]}
     sources = [_source(name, "", judge, rows, None) for name, rows in reals.items() if len(rows)]
     excesses: dict[str, Draws] = {}
     for arm, name in names_of(section).items():

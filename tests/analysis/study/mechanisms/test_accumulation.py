@@ -102,6 +102,18 @@ def test_missed_samples_are_a_rate_and_have_no_distance():
     assert one.excess.value == pytest.approx(0, abs=0.15)
 
 
+@pytest.mark.parametrize("arm", ["new", "mc-sg"])
+def test_a_judge_that_does_not_find_the_masks_tells_nothing_of_misfit(arm):
+    samples = simulate_samples(per_px=0.5)
+    gone = (samples["arm"] == arm) & (samples.index % 4 == 0)
+    samples.loc[gone, ["hd95_px", "assd_px", "bias_px"]] = np.nan
+    samples.loc[gone, ["dice", "missed"]] = 0.0, 1.0
+    found, text, _ = study(HARM, samples)
+    assert found.misfits.missed == pytest.approx(0.25, abs=0.01)
+    assert found.verdict.cannot_tell == (Doubt.BLIND,)
+    assert "the judge finds nothing of many masks, over 10% more than in unseen real slices" in text
+
+
 def test_the_slope_is_what_was_planted_and_artefacts_of_generated_masks_are_apart():
     found = slopes_of(simulate_samples(per_px=0.5, artefact=0.4), SECTION, "left-out", 0.95)
     assert found.beta.low < 0.5 < found.beta.high

@@ -1,5 +1,6 @@
 """The decision on accumulation: its five sentences, every reason for none of them, and laws that hold for all."""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medsweep.analysis.study.mechanisms.accumulation_verdict import MARGIN_PX, Doubt, Findings, Sentence, decide
+from medsweep.analysis.study.mechanisms.accumulation_verdict import MARGIN_PX, MISSED, Doubt, Findings, Sentence, decide
 
 MARGIN = 0.01
 
@@ -51,6 +52,7 @@ WIDE = Interval(-1.0, 1.0)
         ({"new": None}, Doubt.NO_NEW_MASKS),
         ({"step": None}, Doubt.NO_STEP),
         ({"judges_differ": True}, Doubt.JUDGE),
+        ({"missed": 0.4}, Doubt.BLIND),
         ({"step": WIDE}, Doubt.WIDE_STEP),
         ({"new": ABOVE, "step": Interval(-0.5, 0.1)}, Doubt.WIDE_STEP),
         ({"new": WIDE}, Doubt.WIDE_NEW),
@@ -77,7 +79,13 @@ numbers = st.floats(-2, 2)
 intervals = st.tuples(numbers, numbers).map(lambda ends: Interval(*sorted(ends)))
 costs = st.none() | intervals.map(lambda one: Interval(one.low / 50, one.high / 50))
 records = st.builds(
-    Findings, st.none() | intervals, st.none() | intervals, costs, one_run=st.booleans(), judges_differ=st.booleans()
+    Findings,
+    st.none() | intervals,
+    st.none() | intervals,
+    costs,
+    one_run=st.booleans(),
+    judges_differ=st.booleans(),
+    missed=st.just(math.nan) | st.floats(-0.2, 0.2),
 )
 
 
@@ -89,6 +97,7 @@ def test_any_record_has_one_outcome_that_its_numbers_allow(found):
         return
     assert not found.one_run
     assert not found.judges_differ
+    assert not found.missed > MISSED
     new, step, interaction = found.new, found.step, found.interaction
     assert new is not None
     assert step is not None
