@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from medsweep.config import EXTENT, LATER, NOT_IDENTITY, Config
 
+V = TypeVar("V")
 _AS_THEY_ARE = (str, int, float, bool, type(None))
 _CONSTANTS = {None: "null", True: "true", False: "false"}
 _ALWAYS = object()
@@ -82,6 +83,19 @@ def canonical(value: object, *, extent: bool = True) -> str:
     return _text(value, extent)
 
 
+class Same(Generic[V]):
+    """A value that is equal to itself alone, which is quick to find out; thousands of arms have sections in common."""
+
+    def __init__(self, value: V) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+
 def _text(value: Any, extent: bool) -> str:
     """As ``json.dumps`` writes ``identity(value)`` with sorted keys, without the nest of dicts in between.
 
@@ -113,11 +127,43 @@ def _text_of_config(value: Config, extent: bool) -> str:
     for name, key, neutral in _keys(type(value), extent):
         item = getattr(value, name)
         if neutral is _ALWAYS or item != neutral:
-            parts.append(key + _text(item, extent))
+            parts.append(key + (_text_of_part(Same(item), extent) if isinstance(item, Config) else _text(item, extent)))
     return f"{{{','.join(parts)}}}"
 
 
+@lru_cache(maxsize=256)
+def _text_of_part(same: Same[Config], extent: bool) -> str:
+    """Of a config inside others, as a fold is in those of all trials."""
+    return _text(same.value, extent)
+
+
 _kept_text = lru_cache(maxsize=4096)(_text_of_config)
+
+
+def has_extent(value: Config) -> bool:
+    """Whether ``extent`` makes a difference to the identity of ``value``: whether a config in it has such a field."""
+    items = [item for item in vars(value).values() if type(item) not in _AS_THEY_ARE]
+    return bool(_marked(type(value))) or any(map(_holds_extent, items))
+
+
+def _holds_extent(value: object) -> bool:
+    if type(value) in _AS_THEY_ARE:
+        return False
+    if isinstance(value, Config):
+        return _part_has_extent(Same(value))
+    if isinstance(value, Mapping):
+        return any(map(_holds_extent, value.values()))
+    return isinstance(value, list | tuple) and any(map(_holds_extent, value))
+
+
+@lru_cache(maxsize=256)
+def _part_has_extent(same: Same[Config]) -> bool:
+    return has_extent(same.value)
+
+
+@cache
+def _marked(model: type[Config]) -> frozenset[str]:
+    return model.fields_marked(EXTENT)
 
 
 @cache
@@ -133,8 +179,8 @@ def digest_of(
     """sha256 over stage, stage version, whole resolved config and what is read; 64 hex digits.
 
     ``reads`` has the digest of the input trial by role, or its lineage where only a stated prefix is read. Without
-    ``extent`` it is the lineage, which is shared by all sizes of one sequence. ``text`` is ``canonical(config)`` where
-    that is known.
+    ``extent`` it is the lineage, which is shared by all sizes of one sequence. ``text`` is what ``canonical`` writes of
+    the config where that is known.
     """
     written = canonical(config, extent=extent) if text is None else text
     rest = canonical({"inputs": reads, "stage": stage, "version": version})

@@ -1,19 +1,20 @@
 """How an arm under a replicate becomes a chain of trials."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from medsweep.config import Config
 from medsweep.data.config import DataConfig, PrepareConfig
 from medsweep.data.folds import Fold, split, with_all_patients
 from medsweep.data.source import DataSource
-from medsweep.identity import canonical
+from medsweep.identity import Same, canonical
 from medsweep.mechanism import Mechanism
 from medsweep.study.laws import law_origins, law_sources, untreated
 from medsweep.study.pool_folders import PoolFolders
-from medsweep.study.stages import Settings
+from medsweep.study.stages import Settings, SynthesiseSection
 from medsweep.study.starts import Starts, asked_start, first_of
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.plan import Builder, Plan, PlannedTrial
@@ -27,7 +28,7 @@ from medsweep.trainers.scoring.config import ScoreConfig
 from medsweep.trainers.segmentation import config as segment_config
 from medsweep.trainers.synthesis import config as synthesis
 from medsweep.trainers.synthesis import from_files
-from medsweep.trainers.synthesis.pipelines import PIPELINES
+from medsweep.trainers.synthesis.pipelines import FAMILIES, PIPELINES
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ class Chains:
         self._explained = next((arm.settings for arm in arms if arm.name == explained), None)
         self._profiled = _profiled(mechanism)
         self._control = next(arm.settings for arm in arms if arm.is_control)
-        self._extents: dict[str, int] = {}
+        self._extents: dict[Hashable, int] = {}
         self._left_out: dict[Fold, bool] = {}
+        self._folds: dict[tuple[Same[Fold], int | None], Fold] = {}
+        self._trainings: dict[tuple[Same[Settings], bool, bool], segment_config.SegmentConfig] = {}
         sized = [(settings, settings) for settings in (*(arm.settings for arm in arms), *bounds)]
         # what reads the pool of another chain is as large as that pool
         reading = [arm for arm in arms if arm.settings.treat.needs_pool or arm.settings.treat.laws]
@@ -91,8 +94,9 @@ class Chains:
     def expand(self, builder: Builder, arm: Arm[Settings], replicate: Replicate) -> str:
         """Add the chain of one arm under one replicate; returns the digest of its scores."""
         settings = arm.settings
-        fold = fold_of(settings, replicate)
-        prepared = builder.add("prepare", prepare_config(settings.data, self._source, fold))
+        fold = self._fold_of(settings, replicate)
+        key = (self, "prepare", Same(settings.data), fold)
+        prepared = builder.once(key, lambda: builder.add("prepare", prepare_config(settings.data, self._source, fold)))
         law_source = self._law_sources.get(arm.name, untreated(settings))
         stands_in = arm.name in self._law_origins
         cell = _Cell(builder, settings, prepared, fold, replicate.seed, law_source, stands_in)
@@ -107,7 +111,7 @@ class Chains:
                 self.extras += self._assessments(cell, inputs["pool"])
                 if arm.name in self._profiled:
                     self.extras.append(_profile(builder, self.extras[-1]))
-        training = _segment(settings, cell.fold, cell.seed)
+        training = self._training(settings, cell.fold, cell.seed)
         if training.synthetic_gate == "random":
             gated = segment_config.SegmentConfig(**dict(training) | {"synthetic_gate": "cosine"})
             inputs["gated"] = builder.add("segment", gated, inputs)
@@ -119,6 +123,13 @@ class Chains:
             config = DiagnoseConfig(fold=cell.fold, seed=cell.seed, segment=training)
             self.extras.append(builder.add("diagnose", config, seen))
         return builder.add("score", ScoreConfig(fold=fold), {"prepare": prepared, "network": network})
+
+    def _fold_of(self, settings: Settings, replicate: Replicate) -> Fold:
+        """As ``fold_of``; arms of equal folds have them in common, since they are compared again and again."""
+        key = (Same(replicate.cut), settings.data.patients)
+        if key not in self._folds:
+            self._folds[key] = fold_of(settings, replicate)
+        return self._folds[key]
 
     def _delivered(self, cell: _Cell) -> str:
         """What the arm is given."""
@@ -208,7 +219,7 @@ class Chains:
 
     def _assess(self, cell: _Cell, pool: str, judge: str, **second: str) -> str:
         read = (pool, judge, second.get("other"), cell.prepared, cell.fold, cell.seed)
-        key = (self, "assess", *read, canonical(cell.settings.assess), cell.settings.treat.relabels)
+        key = (self, "assess", *read, _written(Same(cell.settings.assess)), cell.settings.treat.relabels)
         return cell.builder.once(key, lambda: self._new_assess(cell, pool, judge, **second))
 
     def _new_assess(self, cell: _Cell, pool: str, judge: str, **second: str) -> str:
@@ -240,8 +251,26 @@ class Chains:
         return [self._reference(cell), judge] if asked == "both" else [judge]
 
     def _left_out_judge(self, cell: _Cell) -> str:
-        config = segment_config.judge_of(_segment(self._control, cell.fold, cell.seed, real_only=True))
+        config = segment_config.judge_of(self._training(self._control, cell.fold, cell.seed, real_only=True))
         return cell.builder.add("judge", config, {"prepare": cell.prepared})
+
+    def _training(
+        self, settings: Settings, fold: Fold, seed: int, *, real_only: bool = False
+    ) -> segment_config.SegmentConfig:
+        """The training of an arm in one fold; that in other folds and of other seeds differs in nothing but these."""
+        key = (Same(settings), fold.has_validation, real_only)
+        if key not in self._trainings:
+            self._trainings[key] = segment_config.resolve(
+                settings.segment,
+                fold=fold,
+                seed=seed,
+                count=0 if real_only else settings.synthesise.count,
+                candidates=0 if real_only else candidates(settings),
+                unit=settings.synthesise.unit,
+                resolution=settings.data.resolution,
+                options=settings.network_options(),
+            )
+        return self._trainings[key].model_copy(update={"fold": fold, "seed": seed})
 
     def _leaves_patients_out(self, fold: Fold) -> bool:
         if fold.patients is None:
@@ -255,7 +284,7 @@ class Chains:
         """The control's U-Net on real data only, of the same fold and seed."""
 
         def add() -> str:
-            config = _segment(self._control, cell.fold, cell.seed, real_only=True)
+            config = self._training(self._control, cell.fold, cell.seed, real_only=True)
             return cell.builder.add("segment", config, {"prepare": cell.prepared})
 
         return cell.builder.once((self, "reference", cell.prepared, cell.fold, cell.seed), add)
@@ -297,36 +326,40 @@ def candidates(settings: Settings) -> int:
     return math.ceil(count * settings.synthesise.headroom)
 
 
-class _Same:
-    """Settings that are equal to themselves alone, which is quick to find out."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    def __hash__(self) -> int:
-        return id(self.settings)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.settings is self.settings
-
-
-def _generator_key(settings: Settings) -> str:
+def _generator_key(settings: Settings) -> Hashable:
     """Arms that share it share a pool: real slices do not depend on any generator, and a pool not on its treatment."""
-    return _key_of(_Same(settings))
+    return _key_of(Same(settings))
 
 
 @lru_cache(maxsize=8192)
-def _key_of(same: _Same) -> str:
-    settings, treat = same.settings, same.settings.treat
+def _key_of(same: Same[Settings]) -> Hashable:
+    settings, treat = same.value, same.value.treat
+    data, synthesise = _written(Same(settings.data)), settings.synthesise
     if treat.treatments and not treat.needs_pool:
-        return canonical({"data": settings.data, "treat": treat, "unit": settings.synthesise.unit})
-    if settings.synthesise.folder is not None:
-        made = {name: getattr(settings.synthesise, name) for name in ("folder", "unit")}
-        return canonical({"data": settings.data, "synthesise": made})
-    dose_free = settings.synthesise.model_copy(update={"count": 0, "headroom": 1.0})
+        return "treated", data, _written(Same(treat)), synthesise.unit
+    if synthesise.folder is not None:
+        return "given", data, synthesise.folder, synthesise.unit
     pipeline = settings.gan.pipeline
-    families = {family.stage.name: settings.of_family(family) for family, _ in PIPELINES[pipeline].generators.values()}
-    return canonical({"data": settings.data, "pipeline": pipeline, "families": families, "synthesise": dose_free})
+    stages = dict.fromkeys(family.stage.name for family, _ in PIPELINES[pipeline].generators.values())
+    families = tuple(_of_family(Same(getattr(settings, stage)), stage) for stage in stages)
+    return "made", data, pipeline, families, _dose_free(Same(synthesise))
+
+
+@lru_cache(maxsize=8192)
+def _written(same: Same[Config]) -> str:
+    return canonical(same.value)
+
+
+@lru_cache(maxsize=8192)
+def _of_family(same: Same[Config], stage: str) -> str:
+    """What a section says of the generators of a family."""
+    fields = FAMILIES[stage].settings
+    return canonical(fields(**{name: getattr(same.value, name) for name in fields.model_fields}))
+
+
+@lru_cache(maxsize=8192)
+def _dose_free(same: Same[SynthesiseSection]) -> str:
+    return canonical(same.value.model_copy(update={"count": 0, "headroom": 1.0}))
 
 
 def is_assessed(settings: Settings) -> bool:
@@ -348,16 +381,3 @@ def begins_from_another(settings: Settings) -> bool:
 def fold_of(settings: Settings, replicate: Replicate) -> Fold:
     """The replicate's fold with as many training patients as the arm is allowed."""
     return replicate.cut.model_copy(update={"patients": settings.data.patients})
-
-
-def _segment(settings: Settings, fold: Fold, seed: int, *, real_only: bool = False) -> segment_config.SegmentConfig:
-    return segment_config.resolve(
-        settings.segment,
-        fold=fold,
-        seed=seed,
-        count=0 if real_only else settings.synthesise.count,
-        candidates=0 if real_only else candidates(settings),
-        unit=settings.synthesise.unit,
-        resolution=settings.data.resolution,
-        options=settings.network_options(),
-    )

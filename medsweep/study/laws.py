@@ -1,6 +1,7 @@
 """Whose pool a measured law is read from, and what is refused of arms that ask for one."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from medsweep.errors import UserError
 from medsweep.mechanism import Mechanism
@@ -8,6 +9,9 @@ from medsweep.study.stages import Settings, StudySweep
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.texture import TextureArms
 from medsweep.trainers.treatments import TreatSettings
+
+PLAIN: Final = TreatSettings()
+"""Nothing is done to a pool."""
 
 
 def law_origins(mechanism: Mechanism | None, texture: TextureArms | None) -> dict[str, str]:
@@ -80,5 +84,4 @@ def _refused(sweep: StudySweep, arm: Arm[Settings], reason: str) -> UserError:
 
 def untreated(settings: Settings) -> Settings:
     """The same chain before its treatments."""
-    plain = TreatSettings()
-    return settings if settings.treat == plain else settings.model_copy(update={"treat": plain})
+    return settings if settings.treat == PLAIN else settings.model_copy(update={"treat": PLAIN})

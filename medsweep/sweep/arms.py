@@ -116,12 +116,14 @@ def _check_factors(sweep: Sweep) -> None:
         texts = [json.dumps(level, sort_keys=True) for level in levels]
         if (twice := next((text for text, count in Counter(texts).items() if count > 1), None)) is not None:
             raise sweep.error(key, f"factor {dotted} names level {twice} twice")
-        for number, level in enumerate(levels):
+        for number, (level, text) in enumerate(zip(levels, texts, strict=True)):
+            if (dotted, text) in sweep.alone:
+                continue
             try:
                 sweep.with_levels({dotted: level}, ("factors",))
             except UserError as error:
-                text = str(error).split(": ", 1)[1]
-                raise sweep.error((*key, number), text) from None
+                what = str(error).split(": ", 1)[1]
+                raise sweep.error((*key, number), what) from None
 
 
 def fraction_of(sweep: Sweep) -> Fraction | None:

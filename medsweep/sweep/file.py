@@ -1,7 +1,8 @@
 """A sweep file: the question, the data, arms or factors, replicates, resources, the analysis plan."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Generic, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -231,6 +232,10 @@ class Sweep(Generic[S_co, A_co]):
     schema: Schema[S_co, A_co]
     base: S_co
     analysis: A_co
+    alone: frozenset[tuple[str, str]] = frozenset()
+    """Levels of factors, by field and as JSON, that were found to stand where nothing else differs from the base."""
+    _read: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Sections of settings by name and by the levels written over them; empty for a section as this file has it."""
 
     @property
     def name(self) -> str:
@@ -260,7 +265,13 @@ class Sweep(Generic[S_co, A_co]):
         for dotted, value in levels.items():
             self.require_field(dotted, (*key, dotted))
             write_level(tree, dotted, value)
-        return parse(self.schema.settings, tree, self.yaml, lambda loc: _place(loc, levels, key))
+        settings = parse(self.schema.settings, tree, self.yaml, lambda loc: _place(loc, levels, key))
+        written = {dotted.split(".")[0] for dotted in levels}
+        for name, own in vars(settings).items():
+            # Thousands of arms differ in one section: what follows from the others is worked out once.
+            said = json.dumps(tree[name]) if name in written else ""
+            vars(settings)[name] = self._read.setdefault((name, said), own)
+        return settings
 
     def require_field(self, dotted: str, key: Key) -> None:
         """Refuse a dotted name that is no field of the settings; the UserError names the nearest field."""

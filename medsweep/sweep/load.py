@@ -67,10 +67,11 @@ def load_sweep(path: Path, schema: Schema[S_co, A_co], *, reading: bool = False)
         if stage not in schema.stages:
             hint = nearest(stage, schema.stages)
             mistakes.add(yaml.error(("resources", stage), f"resources for {stage!r}, which is no stage; {hint}"))
-    for error in _level_mistakes(raw, schema, yaml):
+    alone: set[tuple[str, str]] = set()
+    for error in _level_mistakes(raw, schema, yaml, alone):
         mistakes.add(error)
     mistakes.raise_any()
-    sweep = Sweep(file, yaml, schema, base, analysis)
+    sweep = Sweep(file, yaml, schema, base, analysis, frozenset(alone))
     with mistakes.gathered():
         _check_scheme(file.replicates, yaml)
     with mistakes.gathered():
@@ -100,8 +101,13 @@ def _settings_place(loc: Key, yaml: YamlFile) -> Key:
     return loc if loc[:1] == ("data",) and ("fixed", *loc) not in yaml.lines else ("fixed", *loc)
 
 
-def _level_mistakes(raw: Mapping[str, Any], schema: Schema[S_co, A_co], yaml: YamlFile) -> Iterator[UserError]:
-    """Fields of factors, arms and control that do not exist, and values that they do not take by themselves."""
+def _level_mistakes(
+    raw: Mapping[str, Any], schema: Schema[S_co, A_co], yaml: YamlFile, alone: set[tuple[str, str]]
+) -> Iterator[UserError]:
+    """Fields of factors, arms and control that do not exist, and values that they do not take by themselves.
+
+    Levels that stand by themselves, with the base whole, are added to ``alone``.
+    """
     names = dotted_fields(schema.settings)
     levels: list[tuple[str, Any, Key]] = [
         (dotted, level, ("factors", dotted, number))
@@ -116,8 +122,10 @@ def _level_mistakes(raw: Mapping[str, Any], schema: Schema[S_co, A_co], yaml: Ya
         if dotted not in names:
             place = key[:-1] if isinstance(key[-1], int) else key
             yield yaml.error(place, f"unknown field {dotted!r}; {nearest_field(dotted, names)}")
-        elif (finding := _level_finding(base, dotted, value, schema)) is not None:
-            yield yaml.error(key, finding)
+        elif (found := _level_findings(base, dotted, value, schema)) is None:
+            alone.add((dotted, json.dumps(value, sort_keys=True)))
+        elif found:
+            yield yaml.error(key, found[0])
 
 
 def _listed(values: object) -> list[Any]:
@@ -125,17 +133,21 @@ def _listed(values: object) -> list[Any]:
     return values if isinstance(values, list) else []
 
 
-def _level_finding(base: Mapping[str, Any], dotted: str, value: object, schema: Schema[S_co, A_co]) -> str | None:
-    """What is wrong with a level whatever the other fields are; what sections make of it together is no part."""
+def _level_findings(
+    base: Mapping[str, Any], dotted: str, value: object, schema: Schema[S_co, A_co]
+) -> list[str] | None:
+    """What is wrong with a level whatever the other fields are; what sections make of it together is no part.
+
+    None where nothing at all is wrong.
+    """
     tree = dict(base)
     write_level(tree, dotted, value)
     path = tuple(dotted.split("."))
     try:
         schema.settings.model_validate_json(json.dumps(tree))
     except ValidationError as error:
-        for loc, message in findings(error, schema.settings, tree):
-            if loc[: len(path)] == path:
-                return message
+        found = findings(error, schema.settings, tree)
+        return [message for loc, message in found if loc[: len(path)] == path]
     return None
 
 

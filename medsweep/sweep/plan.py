@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from medsweep.data.stage_config import StageConfig
-from medsweep.identity import canonical, digest_of, short
+from medsweep.identity import canonical, digest_of, has_extent, short
 from medsweep.sweep.arms import Arm, Replicate
 from medsweep.sweep.file import Resources, S_co
 from medsweep.trial import COMPLETE, ExpectedHours, Stage
@@ -71,7 +71,9 @@ class Builder:
         lineages = {role: self.trials[digest].lineage for role, digest in inputs.items()}
         reads = {role: lineages[role] if role in kind.reads_prefix else inputs[role] for role in inputs}
         digest = digest_of(stage, kind.version, config, reads, text=text)
-        lineage = digest_of(stage, kind.version, config, lineages, extent=False)
+        unsized = canonical(config, extent=False) if has_extent(config) else text
+        same = reads == lineages and unsized == text
+        lineage = digest if same else digest_of(stage, kind.version, config, lineages, text=unsized)
         seeds = (config.training_seed, *(self.trials[parent].seed for parent in inputs.values()))
         self._digests[key] = digest
         self.asked.append(digest)
@@ -168,11 +170,9 @@ class Plan(Generic[S_co]):
     def naive_counts(self) -> Counter[str]:
         """Trials per stage if every arm and replicate ran its own chain, sharing nothing."""
         counts: Counter[str] = Counter()
-        chains: dict[str, Counter[str]] = {}
-        for leaf in self.leaves.values():
-            if leaf not in chains:
-                chains[leaf] = Counter(self.trials[digest].stage for digest in self.ancestry(leaf))
-            counts += chains[leaf]
+        for leaf, times in Counter(self.leaves.values()).items():
+            for digest in self.ancestry(leaf):
+                counts[self.trials[digest].stage] += times
         return counts
 
 
