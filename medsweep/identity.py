@@ -13,6 +13,7 @@ from medsweep.config import EXTENT, LATER, NOT_IDENTITY, Config
 
 V = TypeVar("V")
 _AS_THEY_ARE = (str, int, float, bool, type(None))
+_NEVER_CONFIGS = frozenset({*_AS_THEY_ARE, tuple, list, dict})
 _CONSTANTS = {None: "null", True: "true", False: "false"}
 _ALWAYS = object()
 """No value equals it: of a field that is never left out."""
@@ -108,7 +109,7 @@ def _text(value: Any, extent: bool) -> str:
         return _CONSTANTS[value]
     if kind is int or (kind is float and math.isfinite(value)):
         return repr(value)
-    if isinstance(value, Config):
+    if kind not in _NEVER_CONFIGS and isinstance(value, Config):
         return (_kept_text if value.identity_is_kept else _text_of_config)(value, extent)
     return _text_of_others(value, extent)
 
@@ -127,7 +128,8 @@ def _text_of_config(value: Config, extent: bool) -> str:
     for name, key, neutral in _keys(type(value), extent):
         item = getattr(value, name)
         if neutral is _ALWAYS or item != neutral:
-            parts.append(key + (_text_of_part(Same(item), extent) if isinstance(item, Config) else _text(item, extent)))
+            is_part = type(item) not in _NEVER_CONFIGS and isinstance(item, Config)
+            parts.append(key + (_text_of_part(Same(item), extent) if is_part else _text(item, extent)))
     return f"{{{','.join(parts)}}}"
 
 
