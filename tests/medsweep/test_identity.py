@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from medsweep.config import EXTENT, LATER, NOT_IDENTITY, Config
-from medsweep.identity import canonical, derive_seed, digest_of, identity
+from medsweep.identity import canonical, derive_seed, digest_of, has_extent, identity
 
 
 class Inner(Config):
@@ -112,6 +112,16 @@ def test_the_text_is_that_of_the_identity_as_json_sorts_it(value: object) -> Non
     for extent in (True, False):
         nest = identity(value, extent=extent)
         assert canonical(value, extent=extent) == json.dumps(nest, sort_keys=True, separators=(",", ":"))
+
+
+@given(_DEEP)
+def test_a_config_without_extent_has_one_text_and_one_with_it_has_two(value: Deep) -> None:
+    assert has_extent(value)
+    assert canonical(value) != canonical(value, extent=False)
+    bare = value.model_copy(update={"outer": None})
+    assert not has_extent(bare)
+    assert canonical(bare) == canonical(bare, extent=False)
+    assert has_extent(bare.model_copy(update={"given": {"a": [value.outer]}}))
 
 
 @pytest.mark.parametrize("value", [np.float64(0.1), IntEnum("Number", ["one"])(1), OrderedDict(b=1, a=(2,)), True])
