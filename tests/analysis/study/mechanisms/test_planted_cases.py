@@ -1,6 +1,6 @@
 """Twelve planted cases, on the numbers of sweeps that were run and of records: what was planted is told, or why not.
 
-``planted.json`` has the scores, laws and diagnoses of ``sweeps/planted``, five seeds each.
+``planted.json`` has the scores, laws and diagnoses of ``sweeps/planted``, five seeds each, and the true shares from 40.
 """
 
 import functools
@@ -244,6 +244,25 @@ def test_p7_of_an_even_mix_all_three_are_told_and_none_is_the_mechanism():
     assert "the arms given for look have 0.0100" in text
     assert "lost variety explains 0.0400" in text
     assert "the mechanism" not in text.lower()
+
+
+def test_p7_of_an_even_mix_that_was_run_all_three_are_told_and_the_one_that_is_seen_is_named():
+    study = ran("mixed")
+    text = told(study)
+    assert named(study) == {"variety"}
+    assert Reason.NOT_VISIBLE in study.verdict.cannot_tell, "two patients hide the gradient against grown masks"
+    for words in ("lost variety explains 0.05", "misfit of mask and image come to 0.07", "given for look at 70% of"):
+        assert words in text
+    assert "the mechanism" not in text.lower()
+
+
+@pytest.mark.parametrize("name", ["labels", "random-labels", "misfit", "look", "variety", "mixed"])
+def test_the_true_share_lies_inside_the_interval_of_five_seeds(name):
+    truth = json.loads((REFERENCE / "planted.json").read_text(encoding="utf-8"))["truth"]["shares"][name]
+    shares = ran(name).costs.shares
+    for cause, (share, error) in truth.items():
+        assert error < 0.005
+        assert shares[cause].low <= share <= shares[cause].high, cause
 
 
 def test_p8_where_nothing_was_planted_the_first_step_stops():
