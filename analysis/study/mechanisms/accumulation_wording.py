@@ -78,7 +78,13 @@ def _slopes(study: AccumulationStudy) -> Iterator[str]:
     if slopes is None:
         return
     beta = slopes.beta
-    painted = "odd masks are painted worse" if beta.low > 0 else "painted better" if beta.high < 0 else "not shown"
+    painted = (
+        "odd masks are painted worse, or the judge sees them worse"
+        if beta.low > 0
+        else "odd masks are painted better, or the judge sees them better"
+        if beta.high < 0
+        else "not shown"
+    )
     yield (
         f"A mask whose nearest one of other people is 1 px further away (HD95) has {px(beta)} more misfit: {painted}."
     )
@@ -86,7 +92,9 @@ def _slopes(study: AccumulationStudy) -> Iterator[str]:
         yield f"Each px by which masks of left-out patients are perturbed adds {px(slopes.dose)} of misfit."
     if slopes.beyond is not None:
         worse = (
-            "M-SG has artefacts beyond odd shapes" if slopes.beyond.low > 0 else "nothing beyond odd shapes is shown"
+            "M-SG has artefacts beyond odd shapes, or such as a judge sees worse"
+            if slopes.beyond.low > 0
+            else "nothing beyond odd shapes is shown"
         )
         yield f"At equal distance M-SG masks have {px(slopes.beyond)} more misfit than perturbed ones: {worse}."
 
